@@ -1,0 +1,127 @@
+/**
+ * The report: a run with its artifacts, in the one shape that HTTP sinks receive, the history API answers and the other
+ * sinks render. Every link in it is the relay's own.
+ */
+import { z } from "zod";
+import type { Json } from "./json.ts";
+import { SOURCES, type Artifact, type ArtifactKey, type ArtifactsStatus, type Run } from "./run.ts";
+
+const text = z.string().nullable();
+const time = z.iso.datetime({ precision: 3 }).nullable().meta({ description: "UTC, milliseconds" });
+const json = z.custom<Json>(() => true).meta({ description: "any JSON, numbers kept digit for digit" });
+
+export const ReportSchema = z.object({
+  run_id: z.string(),
+  run_type: z.string().meta({ description: "`task_v1`, `task_v2`, `workflow_run`, … New ones pass as they are." }),
+  kind: z.enum(["task", "workflow"]),
+  status: z.string().meta({ description: "The settled outcome." }),
+  reported_status: z.string().meta({ description: "What the last webhook said." }),
+  revision: z.int().meta({ description: "1, then one more with each correction or update." }),
+  source: z.enum(SOURCES),
+  organization_id: text,
+  channel: text.meta({ description: "The label in the webhook's URL." }),
+  title: text,
+  prompt: text,
+  url: text,
+  summary: text,
+  app_url: text.meta({ description: "The run in Skyvern's own web page." }),
+  workflow: z.object({ run_id: text, permanent_id: text, id: text, title: text }).nullable(),
+  output: json,
+  failure: z
+    .object({
+      reason: text,
+      codes: z.array(z.string()),
+      categories: z.array(z.string()).meta({ description: "Best first." }),
+      errors: z.array(json),
+    })
+    .nullable(),
+  parameters: z.record(z.string(), json).nullable().meta({ description: "Masked by the redaction rules." }),
+  files: z.array(
+    z.object({
+      name: z.string(),
+      size: z.number().nullable().meta({ description: "Bytes." }),
+      checksum: text.meta({ description: "sha256, hex." }),
+      artifact_id: text,
+      url: z.string(),
+    }),
+  ),
+  artifacts: z.array(z.object({ artifact_id: z.string(), type: z.string(), url: z.string(), created_at: time })),
+  artifacts_status: z.enum(["pending", "complete", "partial", "unavailable"]),
+  recording_url: text,
+  screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
+  step_count: z.int().nullable(),
+  created_at: time,
+  queued_at: time,
+  started_at: time,
+  finished_at: time,
+  received_at: time,
+  duration_ms: z.int().nullable().meta({ description: "From started_at to finished_at." }),
+  run_url: z.string().meta({ description: "The run's page on the relay." }),
+});
+export type Report = z.output<typeof ReportSchema>;
+
+/** Makes the relay's own links. */
+export interface Links {
+  run(runId: string): string;
+  /** A signed link: whoever holds it may open this one artifact. */
+  artifact(runId: string, key: ArtifactKey): string;
+}
+
+export interface ReportParts {
+  run: Run;
+  revision: number;
+  artifacts: readonly Artifact[];
+  artifactsStatus: ArtifactsStatus;
+}
+
+/** ISO 8601, UTC, milliseconds. */
+export const isoTime = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
+
+export function toReport({ run, revision, artifacts, artifactsStatus }: ReportParts, links: Links): Report {
+  const link = (key: ArtifactKey) => links.artifact(run.run_id, key);
+  const { received_at, created_at, queued_at, started_at, finished_at } = run;
+  return {
+    run_id: run.run_id,
+    run_type: run.run_type,
+    kind: run.kind,
+    status: run.status,
+    reported_status: run.reported_status,
+    revision,
+    source: run.source,
+    organization_id: run.organization_id,
+    channel: run.channel,
+    title: run.title,
+    prompt: run.prompt,
+    url: run.url,
+    summary: run.summary,
+    app_url: run.app_url,
+    workflow: run.workflow,
+    output: run.output,
+    failure: run.failure,
+    parameters: run.parameters,
+    files: run.files.map(({ key, name, size, checksum, artifact_id }) => ({
+      name,
+      size,
+      checksum,
+      artifact_id,
+      url: link(key),
+    })),
+    artifacts: artifacts.map((artifact) => ({
+      artifact_id: artifact.artifact_id,
+      type: artifact.type,
+      url: link(artifact.artifact_id),
+      created_at: isoTime(artifact.created_at),
+    })),
+    artifacts_status: artifactsStatus,
+    recording_url: run.recording === null ? null : link(run.recording),
+    screenshot_urls: run.screenshots.map(link),
+    step_count: run.step_count,
+    created_at: isoTime(created_at),
+    queued_at: isoTime(queued_at),
+    started_at: isoTime(started_at),
+    finished_at: isoTime(finished_at),
+    received_at: isoTime(received_at),
+    duration_ms: started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null,
+    run_url: links.run(run.run_id),
+  };
+}

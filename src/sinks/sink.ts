@@ -1,0 +1,48 @@
+import type { z } from "zod";
+import type { Log } from "../log.ts";
+import type { Report } from "../report.ts";
+import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
+import type { Fetch } from "../runtime.ts";
+
+/** One delivery as a sink sees it. The same `deliveryId` comes with every attempt: it is the idempotency key. */
+export interface Job {
+  deliveryId: string;
+  /** 1 on the first try. */
+  attempt: number;
+  cause: Cause;
+  /** An earlier attempt may have arrived: its result is unknown, or the process died before recording it. */
+  maybeSent: boolean;
+  report: Report;
+  /** The receipt of this sink's last delivered message about the same run, to edit or answer it; null when there is none. */
+  previous: DeliveryReceipt | null;
+}
+
+/** A configured destination. */
+export interface Sink {
+  readonly name: string;
+  readonly kind: string;
+  /**
+   * One attempt. Resolves with its outcome and never throws for what the other side does; a throw is a bug. Ends promptly
+   * when the signal aborts (the attempt's deadline, or shutdown).
+   */
+  deliver(job: Job, signal: AbortSignal): Promise<Outcome>;
+  close?(): Promise<void>;
+}
+
+/** What a sink may use of the outside world. */
+export interface SinkDeps {
+  /** The guarded fetch: refuses private addresses unless allowed, follows no redirect. */
+  fetch: Fetch;
+  /** Epoch milliseconds. */
+  now(): number;
+  log: Log;
+}
+
+/** The code for one type of sink. `config` is the zod object of its keys in relay.yaml, `kind` left out. */
+export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
+  readonly kind: string;
+  readonly config: z.ZodObject<Shape>;
+  create(name: string, config: z.output<z.ZodObject<Shape>>, deps: SinkDeps): Sink;
+}
+
+export const defineSink = <Shape extends z.ZodRawShape>(kind: SinkKind<Shape>): SinkKind<Shape> => kind;
