@@ -42,6 +42,8 @@ export interface SinkDeps {
 export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   readonly kind: string;
   readonly config: z.ZodObject<Shape>;
+  /** What is wrong with keys that are each right by themselves; `path` leads to the key at fault. None: an empty list. */
+  faults?(config: z.output<z.ZodObject<Shape>>): { path: string[]; message: string }[];
   create(name: string, config: z.output<z.ZodObject<Shape>>, deps: SinkDeps): Sink;
 }
 

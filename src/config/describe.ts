@@ -1,0 +1,26 @@
+import { formatDuration } from "../duration.ts";
+import type { Config } from "../config.ts";
+
+/** The configuration as `skyvern-relay check --json` shows it: what is set up and how it hangs together, no secrets. */
+export function describeConfig(config: Config) {
+  return {
+    file: config.file,
+    keys: config.keys.map(({ name, organization }) => ({ name, organization })),
+    base_url: config.baseUrl,
+    database: `${config.database.kind}:${config.database.path}`,
+    listen: { host: config.host, port: config.port, metrics_port: config.metricsPort },
+    public_url: config.publicUrl,
+    tokens: config.tokens.length,
+    sinks: config.sinks.map(({ name, kind, concurrency }) => ({ name, kind, concurrency })),
+    routes: config.routes,
+    delivery: {
+      schedule: config.delivery.scheduleMs.map(formatDuration),
+      timeout: formatDuration(config.delivery.timeoutMs),
+      artifacts_wait: formatDuration(config.delivery.artifactsWaitMs),
+    },
+    body_limit: config.bodyLimit,
+    redact_keys: config.redactKeys,
+    allow_private_networks: config.allowPrivateNetworks,
+    log_level: config.logLevel,
+  };
+}

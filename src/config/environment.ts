@@ -1,0 +1,127 @@
+/** The environment: every variable the relay knows, and the files that hold its secrets. */
+import { z } from "zod";
+import { parseCidr } from "../egress.ts";
+import { LOG_LEVELS } from "../log.ts";
+import { Secret } from "../secret.ts";
+import { findingsOf, wording, type Fault } from "./fault.ts";
+import { baseAddress, parsed, skyvernAddress } from "./values.ts";
+
+/** Environment variables as the process has them. An empty one counts as unset. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** These may come from a file, named by the variable with `_FILE` behind it. */
+export const SECRET_VARIABLES = [
+  "SKYVERN_API_KEY",
+  "RELAY_TOKEN",
+  "SLACK_BOT_TOKEN",
+  "SLACK_WEBHOOK_URL",
+  "SMTP_URL",
+  "SINK_SECRET",
+  "SINK_URL",
+  "DATABASE_URL",
+] as const;
+
+const items = (text: string): string[] =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+const list = parsed((text) => (items(text).length > 0 ? items(text) : null), "holds nothing between its commas");
+const toSecrets = (texts: string[]): Secret[] => texts.map((text) => new Secret(text));
+const port = parsed(
+  (text) => (/^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : null),
+  "must be a port: a whole number from 0 to 65535",
+);
+const database = z
+  .string()
+  .refine((text) => !/^postgres(ql)?:\/\//i.test(text), {
+    error: "PostgreSQL is not supported by this version yet; use sqlite:PATH",
+    abort: true,
+  })
+  .pipe(parsed(sqlitePath, "must be sqlite:PATH, such as sqlite:./data/relay.db"))
+  .transform((path) => ({ kind: "sqlite" as const, path }));
+
+/** `sqlite:///data/x` is `/data/x`, as elsewhere. `sqlite://data/x` is refused: it looks relative and is not. */
+function sqlitePath(text: string): string | null {
+  const [, path] = /^sqlite:(.+)$/.exec(text) ?? [];
+  if (path === undefined || /^\/\/[^/]/.test(path) || path.endsWith("/") || path.includes("\0")) return null;
+  return path.replace(/^\/+/, "/");
+}
+
+const network = "must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8";
+
+/** Every variable with a meaning of its own. Those that make a sink are in `shortcuts.ts`. */
+export const EnvironmentSchema = z.object({
+  SKYVERN_API_KEY: list.transform(toSecrets).default([]),
+  SKYVERN_BASE_URL: skyvernAddress.optional(),
+  DATABASE_URL: database.prefault("sqlite:./data/relay.db"),
+  HOST: z
+    .string()
+    .regex(/^[A-Za-z0-9.:_-]+$/, "must be an IP address or a host name, without port")
+    .default("0.0.0.0"),
+  PORT: port.default(8080),
+  METRICS_PORT: port.optional(),
+  PUBLIC_URL: baseAddress.optional(),
+  FLY_APP_NAME: z.string().optional(),
+  RELAY_TOKEN: list
+    .refine((tokens) => tokens.every((token) => /^[!-~]+$/.test(token)), "must be printable ASCII without spaces")
+    .transform(toSecrets)
+    .default([]),
+  SLACK_API_URL: baseAddress.transform((url) => `${url}/`).optional(),
+  ALLOW_PRIVATE_NETWORKS: list.refine((texts) => texts.every((text) => parseCidr(text) !== null), network).default([]),
+  LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
+});
+export type Settings = z.output<typeof EnvironmentSchema>;
+
+export interface Environment {
+  /** The parsed variables; null when one of them is at fault. */
+  settings: Settings | null;
+  faults: Fault[];
+  /** The text of any variable, a secret's also from its file. Undefined when it is unset or empty. */
+  get: (name: string) => string | undefined;
+  /** The name under which the user set it: `SMTP_URL` or `SMTP_URL_FILE`. */
+  whereOf: (name: string) => string;
+}
+
+/** Reads the environment. `readFile` gives a file's text and throws, like `readFileSync`, when it cannot. */
+export function readEnvironment(env: Env, readFile: (path: string) => string): Environment {
+  const { fromFiles, faults } = readSecretFiles(env, readFile);
+  const get = (name: string): string | undefined => fromFiles.get(name) ?? (env[name] || undefined);
+  const whereOf = (name: string): string => (fromFiles.has(name) ? `${name}_FILE` : name);
+  const texts = Object.fromEntries(Object.keys(EnvironmentSchema.shape).map((name) => [name, get(name)]));
+  const result = EnvironmentSchema.safeParse(texts, { error: wording });
+  for (const { path, message } of result.success ? [] : findingsOf(result.error.issues)) {
+    faults.push({ where: whereOf(String(path[0])), message });
+  }
+  const { PORT = null, METRICS_PORT = null } = result.data ?? {};
+  if (PORT !== null && PORT !== 0 && PORT === METRICS_PORT) {
+    faults.push({ where: "METRICS_PORT", message: "must be another port than PORT" });
+  }
+  return { settings: result.data ?? null, faults, get, whereOf };
+}
+
+function readSecretFiles(env: Env, readFile: (path: string) => string) {
+  const fromFiles = new Map<string, string>();
+  const faults: Fault[] = [];
+  for (const name of SECRET_VARIABLES) {
+    const where = `${name}_FILE`;
+    const path = env[where];
+    if (!path) continue;
+    if (env[name]) {
+      faults.push({ where, message: `is set together with ${name}; set one of them` });
+      continue;
+    }
+    try {
+      const text = readFile(path).replace(/[\r\n]+$/, "");
+      if (text === "") faults.push({ where, message: "names an empty file" });
+      else fromFiles.set(name, text);
+    } catch (error) {
+      faults.push({ where, message: `names a file that cannot be read (${errorCode(error)})` });
+    }
+  }
+  return { fromFiles, faults };
+}
+
+/** `ENOENT`, `EACCES`, … of a failed file operation. */
+export const errorCode = (error: unknown): string =>
+  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "unknown error";

@@ -1,0 +1,126 @@
+/** What is wrong with the configuration, and zod's findings in words for the person who wrote it. */
+import { z } from "zod";
+
+/** One thing to mend. `where` is a variable (`PORT`) or a place in the file (`relay.yaml:12:5`). Never holds a secret. */
+export interface Fault {
+  where: string;
+  message: string;
+}
+
+/** One message that lists every fault, for standard error. */
+export function formatFaults(faults: readonly Fault[]): string {
+  const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
+  return [`${count} in the configuration:`, ...faults.map(({ where, message }) => `  ${where}: ${message}`)].join("\n");
+}
+
+export type Path = (string | number)[];
+
+/** A finding of zod, brought to the one place it is about. */
+export interface Finding {
+  path: Path;
+  message: string;
+  /** It is about the key at `path`, not about its value. */
+  aboutKey: boolean;
+}
+
+/** `sinks.ops.token`, `routes[0].to` */
+export const pathText = (path: Path): string =>
+  path.reduce<string>(
+    (text, step) => (typeof step === "number" ? `${text}[${step}]` : text ? `${text}.${step}` : step),
+    "",
+  );
+
+/** Flattens zod's issues: one finding per unknown key, and of a union the branch that came closest. */
+export function findingsOf(issues: readonly z.core.$ZodIssue[], base: Path = []): Finding[] {
+  return issues.flatMap((issue) => {
+    const path = [...base, ...(issue.path as Path)];
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => ({ path: [...path, key], message: issue.message, aboutKey: true }));
+    }
+    if (issue.code === "invalid_key") {
+      return [{ path, message: issue.issues[0]?.message ?? issue.message, aboutKey: true }];
+    }
+    const closest = issue.code === "invalid_union" ? issue.errors.find(isInside) : undefined;
+    return closest ? findingsOf(closest, path) : [{ path, message: issue.message, aboutKey: false }];
+  });
+}
+
+/** The branch took the value's shape and only objects to something in it, or to its text. */
+const isInside = (issues: readonly z.core.$ZodIssue[]): boolean =>
+  issues.every(({ code, path }) => path.length > 0 || !WRONG_SHAPE.has(code));
+const WRONG_SHAPE = new Set<string>(["invalid_type", "invalid_value", "invalid_union"]);
+
+/** zod's error map for the configuration: what was expected, without ever quoting what came. */
+export const wording: z.core.$ZodErrorMap = (issue) => {
+  const missing = absence(issue.code === "invalid_union" ? discriminated(issue) : issue.input);
+  switch (issue.code) {
+    case "invalid_type":
+      return missing ?? mustBe([withArticle(issue.expected)], issue.input);
+    case "invalid_value":
+      return missing ?? oneOf(issue.values);
+    case "invalid_union":
+      return (
+        missing ?? (Array.isArray(issue["options"]) ? oneOf(issue["options"]) : mustBe(branches(issue), issue.input))
+      );
+    case "unrecognized_keys":
+      return `is not a key here; there are ${knownKeys(issue).join(", ")}`;
+    case "too_small":
+      if (issue.origin === "number" || issue.origin === "int") return `must be at least ${issue.minimum}`;
+      return issue.minimum === 1 ? "must not be empty" : `must have at least ${issue.minimum} ${unit(issue.origin)}`;
+    case "too_big":
+      if (issue.origin === "number" || issue.origin === "int") return `must be at most ${issue.maximum}`;
+      return `must have at most ${issue.maximum} ${unit(issue.origin)}`;
+    default:
+      return undefined;
+  }
+};
+
+const absence = (value: unknown): string | undefined =>
+  value === undefined ? "is missing" : value === null ? "has no value" : undefined;
+
+function discriminated(issue: z.core.$ZodRawIssue): unknown {
+  const key = issue["discriminator"];
+  return typeof key === "string" ? (issue.input as Record<string, unknown>)[key] : issue.input;
+}
+
+const oneOf = (options: readonly unknown[]): string => `must be ${listed(options.map(String))}`;
+
+/** Text that YAML reads as something else, such as `404` or `yes`, needs quotes. */
+function mustBe(expected: string[], input: unknown): string {
+  const isBare = typeof input === "number" || typeof input === "boolean";
+  const hint = isBare && expected.includes("text") ? "; put it in quotes" : "";
+  return `must be ${listed(expected)}, not ${withArticle(typeName(input))}${hint}`;
+}
+
+const listed = (texts: string[]): string => texts.join(", ").replace(/, ([^,]*)$/, " or $1");
+
+/** What the branches of a union ask for. */
+const branches = ({ errors }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string[] => [
+  ...new Set(
+    errors
+      .flat()
+      .filter(({ path }) => path.length === 0)
+      .flatMap((issue) => {
+        if (issue.code === "invalid_value") return issue.values.map(String);
+        return issue.code === "invalid_type" ? [withArticle(issue.expected)] : [];
+      }),
+  ),
+];
+
+const knownKeys = ({ inst }: z.core.$ZodRawIssue): string[] =>
+  inst instanceof z.ZodObject ? Object.keys(inst.shape) : [];
+
+const unit = (origin: string): string => (origin === "string" ? "characters" : "entries");
+
+const typeName = (value: unknown): string => (Array.isArray(value) ? "array" : typeof value);
+
+const TYPE_NAMES: Record<string, string> = {
+  array: "a list",
+  boolean: "true or false",
+  int: "a whole number",
+  number: "a number",
+  object: "a mapping",
+  record: "a mapping",
+  string: "text",
+};
+const withArticle = (type: string): string => TYPE_NAMES[type] ?? type;

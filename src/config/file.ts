@@ -1,0 +1,139 @@
+/** relay.yaml: its schema, and what its parts must agree on. */
+import { z } from "zod";
+import { durationBetween, durationSchema } from "../duration.ts";
+import { RoutesSchema } from "../routing.ts";
+import { Secret } from "../secret.ts";
+import type { Finding } from "./fault.ts";
+import { SinkSchema } from "./sinks.ts";
+import { size, skyvernAddress } from "./values.ts";
+
+const key = z.strictObject({
+  name: z.string().min(1).max(64).meta({ description: "How the relay calls this key; no two alike." }),
+  key: z
+    .string()
+    .trim()
+    .min(1)
+    .transform((text) => new Secret(text))
+    .meta({ description: 'The API key, best as "${A_VARIABLE}".' }),
+});
+
+const skyvern = z.strictObject({
+  keys: z
+    .array(key)
+    .min(1)
+    .optional()
+    .meta({ description: "Keys that verify webhooks; the first calls the API. Those of SKYVERN_API_KEY come after." }),
+  base_url: skyvernAddress
+    .optional()
+    .meta({ description: "Address of Skyvern's API, without /v1. Default: SKYVERN_BASE_URL." }),
+  reconcile: z
+    .union([
+      z.strictObject({
+        every: durationBetween(10_000, 86_400_000).default(300_000),
+        lookback: durationBetween(60_000, 30 * 86_400_000).default(86_400_000),
+      }),
+      z.literal(false),
+    ])
+    .optional()
+    .meta({
+      description: "How often to ask Skyvern for runs whose webhook never came, and how far back. Not built yet.",
+    }),
+});
+
+/** Retries after the first try, about 28 hours in all. */
+const SCHEDULE = ["5s", "30s", "2m", "10m", "30m", "1h", "2h", "4h", "8h", "12h"];
+
+const delivery = z.strictObject({
+  schedule: z
+    .array(durationBetween(0, 7 * 86_400_000))
+    .max(50)
+    .prefault(SCHEDULE)
+    .meta({ description: "Waits before the second, third, … try. After the last the delivery is dead." }),
+  timeout: durationBetween(100, 600_000)
+    .prefault("15s")
+    .meta({ description: "The longest an attempt may take, once its artifacts are there." }),
+  artifacts_wait: durationBetween(0, 600_000)
+    .prefault("20s")
+    .meta({ description: "The longest a message waits for the run's artifacts; then it goes out without them." }),
+});
+
+const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** The whole file. Every part may be left out. */
+export const FileSchema = z.strictObject({
+  skyvern: skyvern.prefault({}),
+  sinks: z
+    .record(z.string().regex(NAME, "is no name for a sink: 1 to 64 letters, digits, _ or -"), SinkSchema)
+    .default({})
+    .meta({ description: "Where results go, by name." }),
+  routes: RoutesSchema.prefault([]).meta({
+    description: "Every route that matches adds its sinks. Without routes, every run goes to every sink.",
+  }),
+  delivery: delivery.prefault({}),
+  receive: z
+    .strictObject({
+      body_limit: size.prefault("10MB").meta({ description: "Webhooks larger than this are answered with 413." }),
+    })
+    .prefault({}),
+  redact: z
+    .strictObject({
+      keys: z
+        .array(z.string().min(1))
+        .default([])
+        .meta({ description: "Names of parameters to mask, besides the built-in ones." }),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      runs: durationSchema.optional().meta({ description: "How long runs are kept." }),
+      raw: durationSchema.optional().meta({ description: "How long the bytes received are kept." }),
+    })
+    .optional()
+    .meta({ description: "Not built yet." }),
+});
+export type FileSettings = z.output<typeof FileSchema>;
+
+/**
+ * What the schema cannot say: names that must differ, and routes to sinks that must exist. Works on the raw value, so
+ * that these are found also beside other faults.
+ */
+export function disagreements(raw: unknown, environmentSinks: readonly string[]): Finding[] {
+  const sinks = Object.keys(recordOf(at(raw, "sinks")));
+  const known = new Set([...environmentSinks, ...sinks]);
+  const routes = listOf(at(raw, "routes"));
+  const findings: Finding[] = sinks
+    .filter((name) => environmentSinks.includes(name))
+    .map((name) => ({
+      path: ["sinks", name],
+      message: "has the same name as the sink made by environment variables",
+      aboutKey: true,
+    }));
+  for (const [index, route] of routes.entries()) {
+    const to = at(route, "to");
+    for (const [place, name] of (Array.isArray(to) ? to : [to]).entries()) {
+      if (typeof name !== "string" || known.has(name)) continue;
+      const path = ["routes", index, "to", ...(Array.isArray(to) ? [place] : [])];
+      const message = `names no sink; there ${known.size === 0 ? "are none" : `are ${[...known].join(", ")}`}`;
+      findings.push({ path, message, aboutKey: false });
+    }
+  }
+  return [
+    ...findings,
+    ...repeated(listOf(at(at(raw, "skyvern"), "keys")), ["skyvern", "keys"]),
+    ...repeated(routes, ["routes"]),
+  ];
+}
+
+function repeated(items: unknown[], base: Finding["path"]): Finding[] {
+  const names = items.map((item) => at(item, "name"));
+  return names.flatMap((name, index) =>
+    typeof name === "string" && names.indexOf(name) < index
+      ? [{ path: [...base, index, "name"], message: "is there twice", aboutKey: false }]
+      : [],
+  );
+}
+
+const at = (value: unknown, key: string): unknown => recordOf(value)[key];
+const recordOf = (value: unknown): Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);

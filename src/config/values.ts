@@ -1,0 +1,54 @@
+/** Shapes of single values that both the environment and the file use. */
+import { z } from "zod";
+
+/** Reads text with `read`, which gives null for what it does not take. Its own text is never part of the message. */
+export const parsed = <T>(read: (text: string) => T | null, message: string) =>
+  z.string().transform((text, context): T => {
+    const value = read(text);
+    if (value !== null) return value;
+    context.issues.push({ code: "custom", message, input: text });
+    return z.NEVER;
+  });
+
+/** A base address: http or https, no query, no user name; a trailing slash is dropped. */
+export const baseAddress = parsed((text) => {
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text)) return null;
+  if (/[?#]/.test(text) || url.username !== "" || url.password !== "") return null;
+  return url.href.replace(/\/+$/, "");
+}, "must be an http:// or https:// address without user name, query or fragment, such as https://relay.example.com");
+
+/** Skyvern's API base. A `/v1` at its end would be there twice. */
+export const skyvernAddress = baseAddress.refine((url) => !url.endsWith("/v1"), {
+  error: "must be the address without /v1 at the end, such as https://api.skyvern.com",
+});
+
+const SIZE_UNITS: Record<string, number> = { "": 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9, kib: 2 ** 10, mib: 2 ** 20 };
+
+/** Bytes of `1048576`, `512kB`, `10MB` or `1.5 MB` (decimal; `KiB` and `MiB` are binary). Null for anything else. */
+export function parseSize(text: string): number | null {
+  const [, count, unit = ""] = /^(\d{1,12}(?:\.\d{1,3})?) ?([a-z]{0,3})$/i.exec(text) ?? [];
+  const factor = SIZE_UNITS[unit.toLowerCase()];
+  return count === undefined || factor === undefined ? null : Math.round(Number(count) * factor);
+}
+
+const SIZE = "must be a number of bytes or a size such as 10MB";
+const MIN_SIZE = 1_000;
+const MAX_SIZE = 1e9;
+
+/** A number of bytes or a size as people write it, from 1 kB to 1 GB. */
+export const size = z
+  .union([z.number(), parsed(parseSize, SIZE)])
+  .refine((bytes) => Number.isInteger(bytes) && bytes >= MIN_SIZE && bytes <= MAX_SIZE, {
+    error: "must be a whole number of bytes from 1kB to 1GB",
+  });
+
+/** A whole number, also as text: what a variable fills in is text. */
+export const wholeNumber = (min: number, max: number) =>
+  z.union([
+    z.int().min(min).max(max),
+    parsed(
+      (text) => (/^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : null),
+      `must be a whole number from ${min} to ${max}`,
+    ),
+  ]);

@@ -1,0 +1,152 @@
+/** relay.yaml as text → its value, with variables filled in, and the place of everything in it. */
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Document,
+  type Node,
+  type YAMLError,
+} from "yaml";
+import type { Fault, Path } from "./fault.ts";
+
+export interface YamlFile {
+  /** The plain value; `{}` for an empty file. Undefined when the text is no YAML. */
+  value: unknown;
+  faults: Fault[];
+  /** Names of the variables that `${…}` asked for. */
+  variables: ReadonlySet<string>;
+  /** `relay.yaml:12:5` of a value, of a key (`aboutKey`), or of what comes nearest when there is no such thing. */
+  locate(path: Path, aboutKey?: boolean): string;
+}
+
+/**
+ * Parses `text` and fills in `${NAME}` and `${NAME:-default}` in values (never in keys). What is filled in stays text
+ * and is not looked at again. `lookup` gives undefined for a variable that is not set; a variable that is neither set nor has a
+ * default is a fault, and so is anything else between `${` and `}`.
+ */
+export function readYaml(name: string, text: string, lookup: (variable: string) => string | undefined): YamlFile {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const place = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${name}:${line}:${col}`;
+  };
+  const locate = (path: Path, aboutKey = false) => place(offsetOf(document, path, aboutKey));
+  const syntax: Fault[] = [...document.errors, ...document.warnings].map((error) => ({
+    where: place(error.pos[0]),
+    message: syntaxMessage(error),
+  }));
+  const filling: Fault[] = [];
+  const variables = new Set<string>();
+  const at = (node: Node, message: string): Fault => ({ where: place(node.range?.[0] ?? 0), message });
+
+  visit(document, {
+    Pair(_key, pair) {
+      if (isScalar(pair.key) && pair.key.value !== "__proto__") return;
+      syntax.push(at(pair.key as Node, "a key must be plain text, and not __proto__"));
+    },
+    Alias(_key, alias) {
+      const fault = at(alias, QUOTE_STAR);
+      const isKnown = syntax.some(({ where }) => where === fault.where);
+      if (!isKnown && alias.resolve(document) === undefined) syntax.push(fault);
+    },
+    Scalar(key, scalar) {
+      if (key === "key" || typeof scalar.value !== "string") return;
+      const filled = fillIn(scalar.value, lookup);
+      scalar.value = filled.text;
+      for (const variable of filled.variables) variables.add(variable);
+      filling.push(...filled.faults.map((message) => at(scalar, message)));
+    },
+  });
+  const value = syntax.length > 0 ? undefined : plain(document);
+  if (syntax.length === 0 && value === undefined)
+    syntax.push({ where: place(0), message: "there are too many aliases" });
+  return { value, faults: [...syntax, ...filling], variables, locate };
+}
+
+/** Aliases are few in a real file; the limit refuses one that blows up. */
+function plain(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 }) ?? {};
+  } catch (error) {
+    if (error instanceof ReferenceError) return undefined;
+    throw error;
+  }
+}
+
+interface Filled {
+  text: string;
+  variables: string[];
+  faults: string[];
+}
+
+function fillIn(text: string, lookup: (variable: string) => string | undefined): Filled {
+  const variables: string[] = [];
+  const faults: string[] = [];
+  const filled = text.replace(/\$\{([^}]*)(\}?)/g, (_whole, inner: string, close: string) => {
+    const [, name, fallback] = (close && /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(inner)) || [];
+    if (name === undefined) {
+      faults.push(
+        "${…} must hold the name of a variable, or ${NAME:-default}; a value that really has ${ in it can come from a variable",
+      );
+      return "";
+    }
+    variables.push(name);
+    const value = lookup(name) ?? fallback;
+    if (value === undefined) faults.push(`\${${name}}: the variable ${name} is not set and has no default here`);
+    return value ?? "";
+  });
+  return { text: filled, variables, faults };
+}
+
+/** The offset of what `path` names, else of the deepest part of it that exists. */
+function offsetOf(document: Document, path: Path, aboutKey: boolean): number {
+  let node = resolved(document, document.contents);
+  let offset = node?.range?.[0] ?? 0;
+  for (const [index, step] of path.entries()) {
+    const last = index === path.length - 1;
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
+      if (!isPair(pair)) return offset;
+      const key = pair.key as Node;
+      const value = pair.value as Node | null;
+      const isEmpty = value === null || (isScalar(value) && value.value === null && !value.source);
+      offset = ((last && aboutKey) || isEmpty ? key : value).range?.[0] ?? offset;
+      node = resolved(document, value);
+    } else if (isSeq(node) && typeof step === "number") {
+      const item = node.items[step] as Node | undefined;
+      offset = item?.range?.[0] ?? offset;
+      node = resolved(document, item ?? null);
+    } else {
+      return offset;
+    }
+  }
+  return offset;
+}
+
+const resolved = (document: Document, node: Node | null): Node | null =>
+  isAlias(node) ? (node.resolve(document) ?? null) : node;
+
+const QUOTE_STAR =
+  "a value that starts with * must be in quotes (unquoted it is an alias, and there is no such anchor)";
+
+/** The parser's own messages may quote the file, and so a secret: these do not. */
+const SYNTAX: Partial<Record<YAMLError["code"], string>> = {
+  BAD_ALIAS: QUOTE_STAR,
+  BAD_DQ_ESCAPE: "there is an unknown escape in a text in double quotes; single quotes take a backslash as it is",
+  BAD_INDENT: "the indentation does not fit the lines above",
+  BAD_SCALAR_START: "a value that starts with @, `, % or | must be in quotes",
+  BLOCK_AS_IMPLICIT_KEY: "there is a second colon in the line; put a value with a colon in quotes",
+  DUPLICATE_KEY: "this key is there twice",
+  MISSING_CHAR: "a quote, bracket, comma or colon is missing",
+  MULTIPLE_DOCS: "the file must hold one document, without a second ---",
+  TAB_AS_INDENT: "indent with spaces, not with a tab",
+  TAG_RESOLVE_FAILED: "a value that starts with ! must be in quotes (unquoted it is a tag)",
+  UNEXPECTED_TOKEN: "something here does not belong; put a value with { } [ ] , # or : in quotes",
+};
+const syntaxMessage = (error: YAMLError): string => SYNTAX[error.code] ?? "this is not valid YAML";

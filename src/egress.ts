@@ -1,0 +1,165 @@
+/**
+ * The guarded fetch: the one way out for requests whose address somebody else may have chosen. It reaches the public
+ * internet, the networks the operator allowed and the origins the operator named as infrastructure, and nothing else.
+ *
+ * A name is resolved once, every address it has is checked, and the connection goes to those checked addresses only, so
+ * a name that answers differently a moment later (DNS rebinding) gains nothing. TLS and the Host header keep the name.
+ */
+import { lookup as dnsLookup } from "node:dns/promises";
+import { isIP, type LookupFunction } from "node:net";
+import ipaddr from "ipaddr.js";
+import { Agent, buildConnector, fetch as undiciFetch } from "undici";
+import type { Fetch } from "./runtime.ts";
+
+/** A parsed network in CIDR notation. */
+export type Cidr = [ipaddr.IPv4 | ipaddr.IPv6, number];
+
+export interface ResolvedAddress {
+  address: string;
+  family: number;
+}
+
+export interface EgressOptions {
+  /** Networks reachable besides the public internet, as CIDRs: `10.0.0.0/8`, `fd00::/8`, `127.0.0.1`. */
+  allow: readonly string[];
+  /** URLs whose origins the operator named as infrastructure: reachable wherever they resolve to. */
+  trusted?: readonly string[];
+  /** Longest wait for an answer's headers, and between two pieces of its body, in milliseconds. Default 30,000. */
+  timeoutMs?: number;
+  /** All addresses of a name. Default: the system's resolver. */
+  lookup?: (hostname: string) => Promise<ResolvedAddress[]>;
+}
+
+export interface Egress {
+  /**
+   * `fetch` that never follows a redirect (a 3xx comes back as it is) and rejects with {@link EgressRefused} when the
+   * address is not one the relay may reach.
+   */
+  fetch: Fetch;
+  /** Ends every connection at once. */
+  close(): Promise<void>;
+}
+
+/** The relay refused to connect. `reason` names the host, its address and range, and the variable that allows it. */
+export class EgressRefused extends Error {
+  override readonly name = "EgressRefused";
+  readonly reason: string;
+  constructor(reason: string) {
+    super(reason);
+    this.reason = reason;
+  }
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** What one address gets before the next one of the same name is tried beside it. */
+const ADDRESS_ATTEMPT_MS = 1_000;
+
+export function createEgress(options: EgressOptions): Egress {
+  const policy: Policy = {
+    allow: options.allow.map(cidrOrThrow),
+    trusted: new Set((options.trusted ?? []).map((url) => new URL(url).origin)),
+    lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
+  };
+  const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const agent = new Agent({
+    connect: (target, callback) => void connect(policy, target, callback),
+    headersTimeout: timeout,
+    bodyTimeout: timeout,
+  });
+  return {
+    fetch: async (url, init) => {
+      const { protocol } = new URL(url);
+      if (protocol !== "http:" && protocol !== "https:") {
+        throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
+      }
+      // undici's own types stand beside Node's; the objects are the same.
+      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
+      try {
+        return await undiciFetch(url, request);
+      } catch (error) {
+        throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** A network from `10.0.0.0/8`, `fd00::/8` or a single address; null when the text is neither. */
+export function parseCidr(text: string): Cidr | null {
+  const cidr = text.includes("/") ? text : `${text}/${isIP(text) === 6 ? 128 : 32}`;
+  const [address = ""] = cidr.split("/");
+  if (isIP(address) === 0 || address.includes("%") || !ipaddr.isValidCIDR(cidr)) return null;
+  return ipaddr.parseCIDR(cidr);
+}
+
+/**
+ * Why an address is off limits: the name of its range (`loopback`, `private`, `linkLocal`, …), or null when it is public
+ * or inside one of the allowed networks. Addresses that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo) are
+ * never public here.
+ */
+export function refusedRange(address: string, allow: readonly Cidr[]): string | null {
+  if (!ipaddr.isValid(address)) return "not an address";
+  const ip = ipaddr.parse(address);
+  if (allow.some(([network, bits]) => network.kind() === ip.kind() && ip.match(network, bits))) return null;
+  const range = ip.range();
+  if (range !== "unicast") return range;
+  return ip.kind() === "ipv4" || ip.match(GLOBAL_UNICAST) ? null : "not global unicast";
+}
+
+/** All of IPv6 that is handed out for public use (RFC 4291, section 2.4, and IANA's registry). */
+const GLOBAL_UNICAST: [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR("2000::/3");
+
+interface Policy {
+  allow: readonly Cidr[];
+  trusted: ReadonlySet<string>;
+  lookup: (hostname: string) => Promise<ResolvedAddress[]>;
+}
+
+async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
+  try {
+    const addresses = await reachable(policy, target);
+    buildConnector({
+      timeout: CONNECT_TIMEOUT_MS,
+      allowH2: false,
+      rejectUnauthorized: true,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS,
+      lookup: pinnedTo(addresses),
+    })(target, callback);
+  } catch (error) {
+    callback(error instanceof Error ? error : new Error("connecting failed", { cause: error }), null);
+  }
+}
+
+/** The target's addresses when every one of them may be reached; one that may not refuses them all. */
+async function reachable(policy: Policy, { hostname, protocol, host }: buildConnector.Options) {
+  const family = isIP(hostname);
+  const addresses = family === 0 ? await policy.lookup(hostname) : [{ address: hostname, family }];
+  if (addresses.length === 0) throw Object.assign(new Error(`${hostname} has no address`), { code: "ENOTFOUND" });
+  if (policy.trusted.has(new URL(`${protocol}//${host ?? hostname}`).origin)) return addresses;
+  for (const { address } of addresses) {
+    const range = refusedRange(address, policy.allow);
+    if (range !== null) throw new EgressRefused(refusal(hostname, address, range));
+  }
+  return addresses;
+}
+
+const refusal = (hostname: string, address: string, range: string): string =>
+  `${hostname === address ? address : `${hostname} (${address})`} is not on the public internet but in the range ` +
+  `"${range}": add it to ALLOW_PRIVATE_NETWORKS if the relay is meant to reach it`;
+
+/** Answers the socket's own lookup with addresses already checked, whatever name it asks for. */
+const pinnedTo =
+  (addresses: readonly ResolvedAddress[]): LookupFunction =>
+  (_hostname, options, callback) => {
+    const [first] = addresses;
+    if (options.all) callback(null, [...addresses]);
+    else callback(null, first?.address ?? "", first?.family);
+  };
+
+function cidrOrThrow(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr === null) throw new Error(`"${text}" is not a network in CIDR notation`);
+  return cidr;
+}

@@ -1,0 +1,147 @@
+/** Who is told about a run: route schema and matching. Pure. */
+import { z } from "zod";
+import { TERMINAL_STATUSES, type Run } from "./run.ts";
+
+/** What a condition may look at, and where a run keeps it. A field without a value gives an empty list. */
+const FIELDS = {
+  status: (run) => [run.status],
+  run_type: (run) => [run.run_type],
+  workflow: (run) => [run.workflow?.permanent_id, run.workflow?.title],
+  organization: (run) => [run.organization_id],
+  channel: (run) => [run.channel],
+  url: (run) => [run.url],
+  title: (run) => [run.title],
+  error_code: (run) => run.failure?.codes ?? [],
+  failure_category: (run) => run.failure?.categories ?? [],
+} satisfies Record<string, (run: Run) => (string | null | undefined)[]>;
+type Field = keyof typeof FIELDS;
+
+/** Bounds the work per run: matching takes the length of the value times this at the very worst. */
+const MAX_PATTERN = 256;
+
+const pattern = z
+  .string()
+  .min(1)
+  .max(MAX_PATTERN)
+  .refine((text) => text !== "!", "must have something after the !");
+
+const listOf = (item: typeof pattern) =>
+  z.union([item.transform((text) => [text]), z.array(item).min(1)]).meta({ description: PATTERN_HELP });
+const PATTERN_HELP = "One text or a list of which one must fit. * stands for any characters, a leading ! negates.";
+
+/** A misspelt status would be a route that never fires, so one that fits no final status is refused. */
+const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_STATUSES.some((s) => fits(text, s)), {
+  error: `fits no final status, so the route would never match; these exist: ${TERMINAL_STATUSES.join(", ")}`,
+});
+
+const conditions = z.strictObject({
+  status: listOf(statusPattern).optional(),
+  run_type: listOf(pattern).optional(),
+  workflow: listOf(pattern).optional().meta({ description: "Permanent id (`wpid_…`) or title." }),
+  organization: listOf(pattern).optional().meta({ description: "Skyvern's organization id (`o_…`)." }),
+  channel: listOf(pattern).optional().meta({ description: "The label in the webhook's URL." }),
+  url: listOf(pattern).optional(),
+  title: listOf(pattern).optional(),
+  error_code: listOf(pattern).optional(),
+  failure_category: listOf(pattern).optional(),
+} satisfies Record<Field, z.ZodType>);
+
+/**
+ * One rule. `when` is met if each of its keys is; without `when` every run meets it. `stop` ends the search once this
+ * route has matched. A route without sinks and with `stop` silences what it matches.
+ */
+export const RouteSchema = z.strictObject({
+  name: z.string().min(1).max(64).optional().meta({ description: "Default: `route N`, counted from 1." }),
+  when: conditions.default({}).meta({ description: "Keys are ANDed, the items of a list ORed. Case is ignored." }),
+  to: z
+    .union([z.string().transform((name) => [name]), z.array(z.string())])
+    .meta({ description: "Names of sinks. An empty list tells nobody." }),
+  stop: z.boolean().default(false).meta({ description: "Later routes are not looked at once this one has matched." }),
+});
+
+export const RoutesSchema = z
+  .array(RouteSchema)
+  .transform((routes) => routes.map((route, index) => ({ ...route, name: route.name ?? `route ${index + 1}` })));
+export type Route = z.output<typeof RoutesSchema>[number];
+
+export interface Routing {
+  /** Names of the sinks to tell, each once, in the order of their first mention. */
+  sinks: string[];
+  /** Every route with the verdict on it, in order: the answer to "why did I (not) hear of this". */
+  trace: { route: string; matched: boolean; because: string }[];
+}
+
+/**
+ * The sinks that are to hear of `run`, which must be terminal: the caller routes nothing else. Without routes all sinks
+ * are.
+ *
+ * A key is met when one of the field's values fits one of its items. Items with a leading `!` must fit none of the values;
+ * beside them the other items, if there are any, must still be met. A field without a value meets negated items only.
+ * Case is ignored everywhere.
+ */
+export function match(run: Run, routes: readonly Route[], allSinkNames: readonly string[]): Routing {
+  if (routes.length === 0) {
+    const because = "no routes are configured: every sink hears of every run";
+    return { sinks: [...allSinkNames], trace: [{ route: "default", matched: true, because }] };
+  }
+  const sinks = new Set<string>();
+  const trace: Routing["trace"] = [];
+  let stoppedBy: string | null = null;
+  for (const route of routes) {
+    if (stoppedBy !== null) {
+      const because = `not looked at: ${JSON.stringify(stoppedBy)} matched and stops the search`;
+      trace.push({ route: route.name, matched: false, because });
+      continue;
+    }
+    const verdict = meets(run, route.when);
+    trace.push({ route: route.name, ...verdict });
+    if (!verdict.matched) continue;
+    for (const sink of route.to) sinks.add(sink);
+    if (route.stop) stoppedBy = route.name;
+  }
+  return { sinks: [...sinks], trace };
+}
+
+function meets(run: Run, when: Route["when"]): { matched: boolean; because: string } {
+  const reasons: string[] = [];
+  for (const [field, items] of Object.entries(when)) {
+    if (items === undefined) continue;
+    const values = FIELDS[field as Field](run).filter((value) => value !== null && value !== undefined);
+    const found = `${field} is ${values.length === 0 ? "empty" : values.map(quoted).join(" and ")}`;
+    if (!isMet(values, items)) {
+      return { matched: false, because: `${found}, asked for is ${items.map(quoted).join(" or ")}` };
+    }
+    reasons.push(found);
+  }
+  return { matched: true, because: reasons.length === 0 ? "it has no conditions" : reasons.join("; ") };
+}
+
+function isMet(values: string[], items: readonly string[]): boolean {
+  const wanted = items.filter((item) => !item.startsWith("!"));
+  const refused = items.filter((item) => item.startsWith("!")).map((item) => item.slice(1));
+  const some = (patterns: string[]) => patterns.some((pattern) => values.some((value) => fits(pattern, value)));
+  return !some(refused) && (wanted.length === 0 || some(wanted));
+}
+
+/**
+ * Whether `pattern` (`*`: any characters, also none) covers all of `value`. Case is ignored. No backtracking: each piece
+ * between two stars is taken where it first occurs, so the time grows with the value's length only.
+ */
+export function fits(pattern: string, value: string): boolean {
+  const text = value.toUpperCase();
+  const [head = "", ...rest] = pattern.toUpperCase().split("*");
+  const tail = rest.pop();
+  if (tail === undefined) return text === head;
+  if (text.length < head.length + tail.length || !text.startsWith(head) || !text.endsWith(tail)) return false;
+  const end = text.length - tail.length;
+  let at = head.length;
+  for (const piece of rest) {
+    const found = text.indexOf(piece, at);
+    if (found === -1 || found + piece.length > end) return false;
+    at = found + piece.length;
+  }
+  return true;
+}
+
+/** Values are cut: a hostile title must not fill the log. */
+const quoted = (value: string): string => JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);

@@ -1,0 +1,270 @@
+import { describe, expect, it } from "vitest";
+import { formatFaults } from "../../src/config.ts";
+import { faultsOf, load, WHSEC } from "./source.ts";
+
+/** Stands in every secret of these tables. No fault may show it. */
+const SECRET = "hunter2secret";
+
+type Env = Record<string, string>;
+const EMAIL = { SMTP_URL: "smtp://mail.example.com", EMAIL_FROM: "a@example.com", EMAIL_TO: "b@example.com" };
+
+const variables: [name: string, env: Env, where: string, message: RegExp][] = [
+  ["no API key", { SKYVERN_API_KEY: "" }, "SKYVERN_API_KEY", /^is missing/],
+  ["an API key of commas only", { SKYVERN_API_KEY: " , ," }, "SKYVERN_API_KEY", /between its commas/],
+  ["a base URL without scheme", { SKYVERN_BASE_URL: "api.skyvern.com" }, "SKYVERN_BASE_URL", /https?:/],
+  [
+    "a base URL that has the version",
+    { SKYVERN_BASE_URL: "https://x.example/v1/" },
+    "SKYVERN_BASE_URL",
+    /without \/v1/,
+  ],
+  [
+    "a base URL with a password",
+    { SKYVERN_BASE_URL: `https://u:${SECRET}@x.example` },
+    "SKYVERN_BASE_URL",
+    /user name/,
+  ],
+  ["a database of another kind", { DATABASE_URL: `mysql://u:${SECRET}@h/d` }, "DATABASE_URL", /sqlite:PATH/],
+  ["PostgreSQL", { DATABASE_URL: `postgres://u:${SECRET}@h/d` }, "DATABASE_URL", /PostgreSQL is not supported by this/],
+  ["PostgreSQL, long", { DATABASE_URL: `postgresql://u:${SECRET}@h/d` }, "DATABASE_URL", /PostgreSQL is not supported/],
+  ["an SQLite URL without path", { DATABASE_URL: "sqlite:" }, "DATABASE_URL", /sqlite:PATH/],
+  ["an SQLite URL that looks relative", { DATABASE_URL: "sqlite://data/x.db" }, "DATABASE_URL", /sqlite:PATH/],
+  ["an SQLite path that is a folder", { DATABASE_URL: "sqlite:/data/" }, "DATABASE_URL", /sqlite:PATH/],
+  ["a host with a port", { HOST: "http://0.0.0.0:80" }, "HOST", /IP address or a host name/],
+  ["a port that is a word", { PORT: "http" }, "PORT", /0 to 65535/],
+  ["a port beyond the last", { PORT: "65536" }, "PORT", /0 to 65535/],
+  ["a negative port", { PORT: "-1" }, "PORT", /0 to 65535/],
+  ["a fractional port", { PORT: "80.5" }, "PORT", /0 to 65535/],
+  ["a metrics port that is a word", { METRICS_PORT: "x" }, "METRICS_PORT", /0 to 65535/],
+  ["one port for two listeners", { PORT: "9000", METRICS_PORT: "9000" }, "METRICS_PORT", /another port than PORT/],
+  ["a public URL of another scheme", { PUBLIC_URL: "ftp://x.example" }, "PUBLIC_URL", /https?:/],
+  ["a public URL with a query", { PUBLIC_URL: "https://x.example/?a=1" }, "PUBLIC_URL", /query/],
+  ["a public URL with a fragment", { PUBLIC_URL: "https://x.example/#a" }, "PUBLIC_URL", /fragment/],
+  ["a token of commas only", { RELAY_TOKEN: "," }, "RELAY_TOKEN", /between its commas/],
+  ["a token with a space", { RELAY_TOKEN: `${SECRET} ${SECRET}` }, "RELAY_TOKEN", /without spaces/],
+  ["an unknown log level", { LOG_LEVEL: "loud" }, "LOG_LEVEL", /must be fatal, error, .* or silent/],
+  ["a network that is none", { ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8,10.0.0.0/99" }, "ALLOW_PRIVATE_NETWORKS", /CIDR/],
+  ["a Slack API that is no URL", { SLACK_API_URL: "slack" }, "SLACK_API_URL", /https?:/],
+  ["a Slack token without channel", { SLACK_BOT_TOKEN: SECRET }, "SLACK_CHANNEL", /missing: SLACK_BOT_TOKEN alone/],
+  ["a Slack channel without token", { SLACK_CHANNEL: "C1" }, "SLACK_BOT_TOKEN", /missing: SLACK_CHANNEL alone/],
+  [
+    "two ways into Slack",
+    { SLACK_BOT_TOKEN: SECRET, SLACK_CHANNEL: "C1", SLACK_WEBHOOK_URL: `https://hooks.slack.com/${SECRET}` },
+    "SLACK_WEBHOOK_URL",
+    /together with SLACK_BOT_TOKEN and SLACK_CHANNEL/,
+  ],
+  ["a Slack webhook that is no URL", { SLACK_WEBHOOK_URL: SECRET }, "SLACK_WEBHOOK_URL", /address of an incoming/],
+  ["mail without recipients", { ...EMAIL, EMAIL_TO: "" }, "EMAIL_TO", /missing: SMTP_URL and EMAIL_FROM alone/],
+  ["mail without sender", { ...EMAIL, EMAIL_FROM: "" }, "EMAIL_FROM", /missing/],
+  ["mail without server", { ...EMAIL, SMTP_URL: "" }, "SMTP_URL", /missing/],
+  ["an SMTP URL of another scheme", { ...EMAIL, SMTP_URL: `http://u:${SECRET}@h` }, "SMTP_URL", /smtp:\/\//],
+  ["an SMTP URL that is none", { ...EMAIL, SMTP_URL: `:${SECRET}` }, "SMTP_URL", /smtp:\/\//],
+  ["a sender that is no address", { ...EMAIL, EMAIL_FROM: "nobody" }, "EMAIL_FROM", /address/],
+  ["a recipient that is no address", { ...EMAIL, EMAIL_TO: "b@example.com, nobody" }, "EMAIL_TO", /addresses/],
+  ["a signing secret without URL", { SINK_SECRET: WHSEC }, "SINK_URL", /missing: SINK_SECRET alone/],
+  ["a signing secret of another form", { SINK_URL: "https://x.example", SINK_SECRET: SECRET }, "SINK_SECRET", /whsec_/],
+  ["a sink URL of another scheme", { SINK_URL: `file:///${SECRET}` }, "SINK_URL", /http/],
+  ["a named file that is not there", { RELAY_CONFIG: "other.yaml" }, "RELAY_CONFIG", /cannot be read \(ENOENT\)/],
+  [
+    "a secret in a file that is not there",
+    { RELAY_TOKEN_FILE: "/run/none" },
+    "RELAY_TOKEN_FILE",
+    /cannot be read \(ENOENT\)/,
+  ],
+  ["a secret twice", { RELAY_TOKEN: SECRET, RELAY_TOKEN_FILE: "t" }, "RELAY_TOKEN_FILE", /together with RELAY_TOKEN/],
+];
+
+describe("a fault in the environment names the variable", () => {
+  it.each(variables)("%s", (_name, env, where, message) => {
+    const faults = faultsOf(env);
+    expect(faults).toEqual([{ where, message: expect.stringMatching(message) }]);
+    expect(JSON.stringify(faults)).not.toContain(SECRET);
+  });
+});
+
+const HTTP = "kind: http, url: https://x.example";
+
+const files: [name: string, yaml: string, place: string, message: RegExp][] = [
+  ["an unknown key", "sink: {}\n", "1:1", /^sink: is not a key here; there are skyvern, sinks, routes/],
+  ["an unknown key further in", "delivery:\n  timeout: 5s\n  timeuot: 5s\n", "3:3", /^delivery\.timeuot: is not a key/],
+  ["an unknown key of a sink", `sinks:\n  a: { ${HTTP}, uri: x }\n`, "2:44", /^sinks\.a\.uri: .*concurrency, url/],
+  ["a key that is there twice", "redact: {}\nredact: {}\n", "2:1", /twice/],
+  ["a list for a file", "- a\n", "1:1", /^the file must be a mapping, not a list/],
+  ["text for a file", "hello\n", "1:1", /^the file must be a mapping, not text/],
+  ["an open quote", "redact: 'x\n", "2:1", /missing/],
+  ["a tab", "delivery:\n\ttimeout: 5s\n", "2:1", /tab/],
+  ["a wrong indentation", "delivery:\n    timeout: 5s\n  schedule: []\n", "3:1", /indentation/],
+  ["a second document", "redact: {}\n---\nredact: {}\n", "2:1", /one document/],
+  ["an unquoted *", `routes:\n  - when: { title: *${SECRET} }\n    to: []\n`, "2:20", /in quotes/],
+  ["a bare *", "routes:\n  - when: { title: * }\n    to: []\n", "2:20", /in quotes/],
+  ["an unquoted !", `routes:\n  - when: { status: !${SECRET} }\n    to: []\n`, "2:21", /in quotes/],
+  ["an unquoted @", `redact:\n  keys: [@${SECRET}]\n`, "2:10", /in quotes/],
+  ["a bare variable in braces", "skyvern: { base_url: ${BASE} }\n", "1:23", /quotes/],
+  ["a variable that is not set", "skyvern:\n  base_url: ${NO_SUCH}\n", "2:13", /variable NO_SUCH is not set/],
+  ["a variable that is empty", "skyvern:\n  base_url: ${EMPTY}\n", "2:13", /variable EMPTY is not set/],
+  ["a variable with an odd name", 'skyvern:\n  base_url: "${NO-SUCH}"\n', "2:13", /name of a variable/],
+  ["an unclosed variable", 'skyvern:\n  base_url: "x${NO_SUCH"\n', "2:13", /name of a variable/],
+  ["a sink without kind", "sinks:\n  a: { url: https://x.example }\n", "2:6", /^sinks\.a\.kind: is missing/],
+  ["a sink of no known kind", "sinks:\n  a: { kind: pager }\n", "2:14", /^sinks\.a\.kind: must be .*slack/],
+  ["a sink that is text", "sinks:\n  a: ops\n", "2:6", /^sinks\.a: must be a mapping, not text/],
+  ["a sink without value", "sinks:\n  a:\n", "2:3", /^sinks\.a: has no value/],
+  ["an impossible name of a sink", `sinks:\n  a b: { ${HTTP} }\n`, "2:3", /^sinks\.a b: is no name/],
+  ["a name that is not a name at all", `sinks:\n  __proto__: { ${HTTP} }\n`, "2:3", /__proto__/],
+  ["a sink without its key", "sinks:\n  a:\n    kind: http\n", "3:5", /^sinks\.a\.url: is missing/],
+  ["half of Slack", `sinks:\n  a:\n    kind: slack\n    token: ${SECRET}\n`, "3:5", /^sinks\.a\.channel: /],
+  ["a bad URL", `sinks:\n  a:\n    kind: http\n    url: ftp://${SECRET}\n`, "4:10", /^sinks\.a\.url: .*http/],
+  ["a bad secret", `sinks:\n  a: { ${HTTP}, secret: ${SECRET} }\n`, "2:52", /^sinks\.a\.secret: .*whsec_/],
+  ["no concurrency", `sinks:\n  a: { ${HTTP}, concurrency: 0 }\n`, "2:57", /^sinks\.a\.concurrency: .*at least 1/],
+  ["too much of it", `sinks:\n  a: { ${HTTP}, concurrency: "65" }\n`, "2:57", /^sinks\.a\.concurrency: .*to 64/],
+  [
+    "a route to nobody known",
+    "routes:\n  - to: [ops]\n",
+    "2:10",
+    /^routes\[0\]\.to\[0\]: names no sink; there are none/,
+  ],
+  [
+    "a route to a misspelt sink",
+    `sinks:\n  ops: { ${HTTP} }\nroutes:\n  - to: osp\n`,
+    "4:9",
+    /^routes\[0\]\.to: names no sink; there are ops$/,
+  ],
+  ["a route without sinks", "routes:\n  - name: a\n", "2:5", /^routes\[0\]\.to: is missing/],
+  [
+    "two routes of one name",
+    "routes:\n  - { name: a, to: [] }\n  - { name: a, to: [] }\n",
+    "3:13",
+    /name: is there twice/,
+  ],
+  [
+    "an unknown condition",
+    "routes:\n  - { when: { state: x }, to: [] }\n",
+    "2:15",
+    /when\.state: is not a key.*status/,
+  ],
+  [
+    "a status no run ends with",
+    "routes:\n  - { when: { status: sucess }, to: [] }\n",
+    "2:23",
+    /no final status.*completed/,
+  ],
+  ["one of many", "routes:\n  - { when: { status: [failed, runing] }, to: [] }\n", "2:32", /status\[1\]: .*no final/],
+  ["a bare number as text", "routes:\n  - { when: { error_code: 404 }, to: [] }\n", "2:27", /error_code: .*in quotes/],
+  ["an empty list", "routes:\n  - { when: { title: [] }, to: [] }\n", "2:22", /title: must not be empty/],
+  ["an empty text", 'routes:\n  - { when: { title: "" }, to: [] }\n', "2:22", /title: must not be empty/],
+  ["a lone !", 'routes:\n  - { when: { title: "!" }, to: [] }\n', "2:22", /title: .*after the !/],
+  ["stop that is text", "routes:\n  - { stop: ja, to: [] }\n", "2:13", /stop: must be true or false, not text/],
+  ["a duration without unit", "delivery:\n  timeout: 15\n", "2:12", /^delivery\.timeout: must be a duration/],
+  ["a duration of another unit", "delivery:\n  timeout: 15 sec\n", "2:12", /^delivery\.timeout: must be a duration/],
+  [
+    "a duration out of bounds",
+    "delivery:\n  timeout: 2h\n",
+    "2:12",
+    /^delivery\.timeout: must lie between 100ms and 10m/,
+  ],
+  ["one of a list", "delivery:\n  schedule: [5s, soon]\n", "2:18", /^delivery\.schedule\[1\]: must be a duration/],
+  ["a schedule that is text", "delivery:\n  schedule: 5s\n", "2:13", /^delivery\.schedule: must be a list, not text/],
+  ["a size that is none", "receive:\n  body_limit: lots\n", "2:15", /^receive\.body_limit: .*10MB/],
+  ["a size out of bounds", "receive:\n  body_limit: 3\n", "2:15", /^receive\.body_limit: .*1kB to 1GB/],
+  ["keys that are text", "redact:\n  keys: iban\n", "2:9", /^redact\.keys: must be a list/],
+  ["no keys", "skyvern:\n  keys: []\n", "2:9", /^skyvern\.keys: must not be empty/],
+  ["a key without name", "skyvern:\n  keys:\n    - key: k\n", "3:7", /^skyvern\.keys\[0\]\.name: is missing/],
+  [
+    "two keys of one name",
+    "skyvern:\n  keys: [{ name: a, key: k }, { name: a, key: l }]\n",
+    "2:39",
+    /^skyvern\.keys\[1\]\.name: is there twice/,
+  ],
+  ["a bad base URL", "skyvern:\n  base_url: here\n", "2:13", /^skyvern\.base_url: /],
+  [
+    "reconcile that is true",
+    "skyvern:\n  reconcile: true\n",
+    "2:14",
+    /reconcile: must be a mapping or false, not true or false$/,
+  ],
+  ["retention that is text", "retention:\n  runs: forever\n", "2:9", /^retention\.runs: must be a duration/],
+];
+
+describe("a fault in the file has its line and column and names the key", () => {
+  it.each(files)("%s", (_name, yaml, place, message) => {
+    const faults = faultsOf({ EMPTY: "" }, yaml);
+    expect(faults[0]).toEqual({ where: `relay.yaml:${place}`, message: expect.stringMatching(message) });
+    expect(JSON.stringify(faults)).not.toContain(SECRET);
+  });
+
+  it("reports one mistake once", () => {
+    const noisy = new Set(["an unquoted @", "a bare variable in braces", "a wrong indentation"]);
+    const counts = files
+      .filter(([name]) => !noisy.has(name))
+      .map(([name, yaml]) => [name, faultsOf({ EMPTY: "" }, yaml).length]);
+    expect(counts.filter(([, count]) => count !== 1)).toEqual([]);
+  });
+});
+
+describe("faults", () => {
+  it("come all at once, from environment and file", () => {
+    const yaml = [
+      "sinks:",
+      "  slack: { kind: slack, token: t, channel: C1 }",
+      "  a: { kind: http }",
+      "routes:",
+      "  - { to: [nobody], when: { status: nope } }",
+      "delivery: { timeout: 1, tries: 2 }",
+    ];
+    const env = { SKYVERN_API_KEY: "", PORT: "x", SMTP_URL: "smtp://h", SLACK_WEBHOOK_URL: "https://hooks.example/x" };
+    expect(faultsOf(env, yaml.join("\n")).map(({ where, message }) => `${where} ${message.slice(0, 24)}`)).toEqual([
+      "PORT must be a port: a whole ",
+      "EMAIL_FROM is missing: SMTP_URL alo",
+      "EMAIL_TO is missing: SMTP_URL alo",
+      "relay.yaml:2:3 sinks.slack: has the sam",
+      "relay.yaml:3:6 sinks.a.url: is missing",
+      "relay.yaml:5:12 routes[0].to[0]: names n",
+      "relay.yaml:5:37 routes[0].when.status: f",
+      "relay.yaml:6:22 delivery.timeout: must b",
+      "relay.yaml:6:25 delivery.tries: is not a",
+      "SKYVERN_API_KEY is missing: Skyvern sign",
+    ]);
+  });
+
+  it("name every unknown key, not only the first", () => {
+    expect(faultsOf({}, "a: 1\nb: 2\n").map(({ where }) => where)).toEqual(["relay.yaml:1:1", "relay.yaml:2:1"]);
+  });
+
+  it("about a secret that came from a file name the variable of the file", () => {
+    const env = { SINK_URL: "https://x.example", SINK_SECRET_FILE: "s" };
+    expect(faultsOf(env, undefined, { s: SECRET })).toEqual([
+      { where: "SINK_SECRET_FILE", message: expect.stringContaining("whsec_") },
+    ]);
+    expect(faultsOf({ SKYVERN_API_KEY: "", SKYVERN_API_KEY_FILE: "k" }, undefined, { k: "\n" })).toEqual([
+      { where: "SKYVERN_API_KEY_FILE", message: "names an empty file" },
+    ]);
+  });
+
+  it("name the file as RELAY_CONFIG does", () => {
+    const faults = faultsOf({ RELAY_CONFIG: "/etc/relay/prod.yaml" }, undefined, { "/etc/relay/prod.yaml": "a: 1\n" });
+    expect(faults.map(({ where }) => where)).toEqual(["/etc/relay/prod.yaml:1:1"]);
+  });
+
+  it("never show a value that a variable filled in", () => {
+    const yaml = [
+      "skyvern: { keys: [{ name: a, key: k, kye: '${S}' }], base_url: '${S}' }",
+      "sinks: { a: { kind: email, smtp: '${S}', from: '${S}', to: '${S}' }, b: { kind: '${S}' } }",
+      "delivery: { timeout: '${S}' }",
+      "receive: { body_limit: '${S}' }",
+      "routes: [{ to: ['${S}'], when: { status: '${S}' } }]",
+    ];
+    const faults = faultsOf({ S: SECRET }, yaml.join("\n"));
+    expect(faults).toHaveLength(10);
+    expect(JSON.stringify(faults)).not.toContain(SECRET);
+  });
+
+  it("are formatted one a line under their number", () => {
+    const loaded = load({ PORT: "x", LOG_LEVEL: "y", HOST: "" });
+    const text = loaded.ok ? "" : formatFaults(loaded.faults);
+    expect(text.split("\n")).toEqual([
+      "2 faults in the configuration:",
+      expect.stringMatching(/^ {2}PORT: must be/),
+      expect.stringMatching(/^ {2}LOG_LEVEL: must be/),
+    ]);
+    expect(formatFaults([{ where: "A", message: "b" }])).toBe("1 fault in the configuration:\n  A: b");
+  });
+});

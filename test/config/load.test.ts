@@ -1,0 +1,348 @@
+import { describe, expect, it } from "vitest";
+import { describeConfig, loadConfig, organizationOf } from "../../src/config.ts";
+import { Secret } from "../../src/secret.ts";
+import { configOf, faultsOf, load, WHSEC } from "./source.ts";
+
+const warningsOf = (...source: Parameters<typeof load>) => {
+  const loaded = load(...source);
+  return loaded.ok ? loaded.warnings : [];
+};
+const refuse = (): string => {
+  throw Object.assign(new Error("no"), { code: "EACCES" });
+};
+const reveal = (secrets: Secret[]) => secrets.map((secret) => secret.reveal());
+const jwt = (payload: unknown) => `e30.${Buffer.from(JSON.stringify(payload)).toString("base64url")}.sig`;
+const sinkConfig = (config: ReturnType<typeof configOf>, name: string) =>
+  config.sinks.find((sink) => sink.name === name)?.config as Record<string, unknown>;
+
+describe("without anything but a key", () => {
+  it("every setting has its documented default", () => {
+    const { keys, ...rest } = configOf({});
+    expect(keys).toEqual([{ name: "SKYVERN_API_KEY[1]", key: expect.any(Secret), organization: null }]);
+    expect(rest).toEqual({
+      baseUrl: "https://api.skyvern.com",
+      database: { kind: "sqlite", path: "./data/relay.db" },
+      host: "0.0.0.0",
+      port: 8080,
+      metricsPort: null,
+      publicUrl: "http://localhost:8080",
+      tokens: [],
+      sinks: [],
+      routes: [],
+      delivery: {
+        scheduleMs: [5e3, 30e3, 120e3, 600e3, 1800e3, 3600e3, 7200e3, 14400e3, 28800e3, 43200e3],
+        timeoutMs: 15_000,
+        artifactsWaitMs: 20_000,
+      },
+      bodyLimit: 10_000_000,
+      redactKeys: [],
+      allowPrivateNetworks: [],
+      trustedOrigins: ["https://api.skyvern.com", "https://slack.com"],
+      logLevel: "info",
+      file: null,
+    });
+  });
+
+  it("an empty file and an empty variable change nothing", () => {
+    expect(configOf({ PORT: "", RELAY_CONFIG: "", SLACK_CHANNEL: "" }, "# nothing\n")).toEqual({
+      ...configOf({}),
+      file: "relay.yaml",
+    });
+  });
+});
+
+describe("the environment", () => {
+  it("gives several API keys, separated by commas", () => {
+    const { keys } = configOf({ SKYVERN_API_KEY: ` one , ,${jwt({ sub: "o_1" })},` });
+    expect(keys.map(({ name, organization }) => [name, organization])).toEqual([
+      ["SKYVERN_API_KEY[1]", null],
+      ["SKYVERN_API_KEY[2]", "o_1"],
+    ]);
+    expect(keys[0]?.key.reveal()).toBe("one");
+  });
+
+  it.each([
+    [{ PUBLIC_URL: "https://Relay.example.com/" }, "https://relay.example.com"],
+    [{ PUBLIC_URL: "https://x.example/relay/" }, "https://x.example/relay"],
+    [{ FLY_APP_NAME: "my-relay" }, "https://my-relay.fly.dev"],
+    [{ FLY_APP_NAME: "my-relay", PUBLIC_URL: "https://x.example" }, "https://x.example"],
+    [{ PORT: "9999" }, "http://localhost:9999"],
+  ])("with %j links begin with %s", (env, url) => {
+    expect(configOf(env).publicUrl).toBe(url);
+  });
+
+  it.each([
+    ["sqlite:relay.db", "relay.db"],
+    ["sqlite:/data/relay.db", "/data/relay.db"],
+    ["sqlite:///data/relay.db", "/data/relay.db"],
+    ["sqlite::memory:", ":memory:"],
+  ])("takes %s for the file %s", (url, path) => {
+    expect(configOf({ DATABASE_URL: url }).database).toEqual({ kind: "sqlite", path });
+  });
+
+  it("takes port 0 for both listeners, lists of tokens and of networks", () => {
+    const env = { PORT: "0", METRICS_PORT: "0", RELAY_TOKEN: "a,b", ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8, fd00::/8" };
+    const config = configOf(env);
+    expect([config.port, config.metricsPort, reveal(config.tokens), config.allowPrivateNetworks]).toEqual([
+      0,
+      0,
+      ["a", "b"],
+      ["10.0.0.0/8", "fd00::/8"],
+    ]);
+  });
+
+  it("makes the sinks slack, email and http", () => {
+    const config = configOf({
+      SLACK_BOT_TOKEN: "xoxb-1",
+      SLACK_CHANNEL: "C1",
+      SLACK_API_URL: "http://127.0.0.1:9/api",
+      SMTP_URL: "smtp://mail.example.com",
+      EMAIL_FROM: "relay@example.com",
+      EMAIL_TO: "a@example.com, B <b@example.com>",
+      SINK_URL: "https://x.example/hook",
+      SINK_SECRET: WHSEC,
+    });
+    expect(config.sinks.map(({ name, kind, concurrency }) => [name, kind, concurrency])).toEqual([
+      ["slack", "slack", 1],
+      ["email", "email", 4],
+      ["http", "http", 4],
+    ]);
+    expect(sinkConfig(config, "slack")).toMatchObject({ channel: "C1", api_url: "http://127.0.0.1:9/api/" });
+    expect(sinkConfig(config, "email")["to"]).toHaveLength(2);
+    expect(config.trustedOrigins).toEqual(["https://api.skyvern.com", "http://127.0.0.1:9"]);
+  });
+
+  it("makes the Slack sink from a webhook alone, and an unsigned HTTP sink with a warning", () => {
+    const env = { SLACK_WEBHOOK_URL: "https://hooks.slack.com/services/x", SINK_URL: "https://x.example" };
+    expect(configOf(env).sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
+    expect(warningsOf(env)).toContainEqual(expect.stringContaining("SINK_SECRET is not set"));
+  });
+
+  it("takes every secret from a file, without its last newline", () => {
+    const files = {
+      k: "key-1\n",
+      t: "token\r\n",
+      d: "sqlite:x.db\n",
+      s: "xoxb-1\n",
+      u: "https://x.example\n",
+      w: WHSEC,
+    };
+    const config = configOf(
+      {
+        SKYVERN_API_KEY: "",
+        SKYVERN_API_KEY_FILE: "k",
+        RELAY_TOKEN_FILE: "t",
+        DATABASE_URL_FILE: "d",
+        SLACK_BOT_TOKEN_FILE: "s",
+        SLACK_CHANNEL: "C1",
+        SINK_URL_FILE: "u",
+        SINK_SECRET_FILE: "w",
+      },
+      undefined,
+      files,
+    );
+    expect(reveal(config.keys.map(({ key }) => key))).toEqual(["key-1"]);
+    expect(reveal(config.tokens)).toEqual(["token"]);
+    expect(config.database.path).toBe("x.db");
+    expect(config.sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
+    const [slack] = configOf({ SLACK_WEBHOOK_URL_FILE: "h" }, undefined, { h: "https://hooks.example/x\n" }).sinks;
+    expect(slack?.name).toBe("slack");
+    const mail = { SMTP_URL_FILE: "m", EMAIL_FROM: "a@example.com", EMAIL_TO: "b@example.com" };
+    expect(configOf(mail, undefined, { m: "smtp://mail.example.com" }).sinks[0]?.name).toBe("email");
+  });
+});
+
+describe("the file", () => {
+  const FULL = `
+skyvern:
+  base_url: "\${BASE:-http://skyvern.internal:8000/}"
+  keys: [{ name: acme, key: "\${ACME}" }]
+sinks:
+  ops: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C1 }
+  crm: { kind: http, url: "https://crm.example/\${HOOK_PATH:-a}?x=$$", secret: "\${W}", concurrency: "\${N}" }
+routes:
+  - { when: { status: [failed] }, to: [ops, crm], stop: true }
+  - { name: rest, to: ops }
+delivery: { schedule: [1s], timeout: 2s, artifacts_wait: 0s }
+receive: { body_limit: 1.5MB }
+redact: { keys: [iban] }
+`;
+  const ENV = { ACME: jwt({ sub: "o_acme" }), SLACK_BOT_TOKEN: "xoxb-1", W: WHSEC, N: "7" };
+
+  it("sets what it names", () => {
+    const config = configOf({ SKYVERN_API_KEY: "", ...ENV }, FULL);
+    expect(config).toMatchObject({
+      baseUrl: "http://skyvern.internal:8000",
+      keys: [{ name: "acme", organization: "o_acme" }],
+      delivery: { scheduleMs: [1000], timeoutMs: 2000, artifactsWaitMs: 0 },
+      bodyLimit: 1_500_000,
+      redactKeys: ["iban"],
+      file: "relay.yaml",
+      routes: [
+        { name: "route 1", when: { status: ["failed"] }, to: ["ops", "crm"], stop: true },
+        { name: "rest", when: {}, to: ["ops"], stop: false },
+      ],
+    });
+    expect(config.sinks.map(({ name, kind, concurrency }) => [name, kind, concurrency])).toEqual([
+      ["ops", "slack", 1],
+      ["crm", "http", 7],
+    ]);
+  });
+
+  const urlOf = (env: Record<string, string>) =>
+    (sinkConfig(configOf({ ...ENV, ...env }, FULL), "crm")["url"] as Secret).reveal();
+
+  it("fills in variables and defaults, once, and leaves $$ alone", () => {
+    expect(urlOf({})).toBe("https://crm.example/a?x=$$");
+    expect(urlOf({ HOOK_PATH: "${ACME}" })).toBe("https://crm.example/${ACME}?x=$$");
+    expect(urlOf({ HOOK_PATH: "$&" })).toBe("https://crm.example/$&?x=$$");
+  });
+
+  it("fills in a secret that lies in a file", () => {
+    const { SLACK_BOT_TOKEN: _, ...env } = ENV;
+    const config = configOf({ ...env, SLACK_BOT_TOKEN_FILE: "s" }, FULL, { s: "xoxb-2\n" });
+    expect((sinkConfig(config, "ops")["token"] as Secret).reveal()).toBe("xoxb-2");
+  });
+
+  it("does not read variables in keys and comments", () => {
+    expect(faultsOf({}, "# ${NONE}\n${NONE}: 1\n").map(({ message }) => message)).toEqual([
+      expect.stringContaining("is not a key here"),
+    ]);
+  });
+
+  it("adds its sinks and keys to the environment's", () => {
+    const config = configOf({ ...ENV, SKYVERN_API_KEY: `extra,${ENV.ACME}`, SINK_URL: "https://x.example" }, FULL);
+    expect(config.sinks.map(({ name }) => name)).toEqual(["http", "ops", "crm"]);
+    expect(config.keys.map(({ name }) => name)).toEqual(["acme", "SKYVERN_API_KEY[1]"]);
+  });
+
+  it("may route to the environment's sinks", () => {
+    expect(configOf({ SINK_URL: "https://x.example" }, "routes: [{ to: http }]").routes[0]?.to).toEqual(["http"]);
+  });
+
+  it("keeps the variables it fills in for itself: they begin no sink of their own", () => {
+    const yaml = 'sinks: { ops: { kind: slack, webhook_url: "${SLACK_WEBHOOK_URL}" } }';
+    expect(configOf({ SLACK_WEBHOOK_URL: "https://h.example" }, yaml).sinks.map(({ name }) => name)).toEqual(["ops"]);
+    const mail = 'sinks: { m: { kind: email, smtp: "${SMTP_URL}", from: a@example.com, to: b@example.com } }';
+    const half = { SMTP_URL: "smtp://mail.example.com", EMAIL_FROM: "a@example.com" };
+    expect(faultsOf(half, mail).map(({ where }) => where)).toEqual(["EMAIL_TO"]);
+    const env = { ...ENV, SLACK_CHANNEL: "C2" };
+    expect(configOf(env, FULL).sinks.map(({ name }) => name)).toEqual(["slack", "ops", "crm"]);
+  });
+
+  it("lets its Slack sinks use SLACK_API_URL unless they name another", () => {
+    const yaml = `
+sinks:
+  a: { kind: slack, token: t, channel: C1 }
+  b: { kind: slack, token: t, channel: C1, api_url: "https://slack-gov.com/api/" }
+`;
+    const config = configOf({ SLACK_API_URL: "http://127.0.0.1:9/api/" }, yaml);
+    expect(["a", "b"].map((name) => sinkConfig(config, name)["api_url"])).toEqual([
+      "http://127.0.0.1:9/api/",
+      "https://slack-gov.com/api/",
+    ]);
+  });
+
+  it("may repeat SKYVERN_BASE_URL but not contradict it", () => {
+    const yaml = "skyvern: { base_url: http://a.example }\n";
+    expect(configOf({ SKYVERN_BASE_URL: "http://a.example/" }, yaml).baseUrl).toBe("http://a.example");
+    expect(faultsOf({ SKYVERN_BASE_URL: "http://b.example" }, yaml)).toEqual([
+      { where: "relay.yaml:1:22", message: expect.stringContaining("SKYVERN_BASE_URL") },
+    ]);
+  });
+
+  it("may share parts by anchors, but not without bound", () => {
+    const yaml = "delivery: { schedule: &s [1s, 2s] }\nredact: { keys: *s }\n";
+    expect(configOf({}, yaml).redactKeys).toEqual(["1s", "2s"]);
+    const bomb = [
+      "a: &a [x, x]",
+      ..."bcdefghij".split("").map((c, i) => `${c}: &${c} [${`*${"abcdefghi"[i]},`.repeat(9)}]`),
+    ];
+    expect(faultsOf({}, bomb.join("\n"))).toEqual([
+      { where: "relay.yaml:1:1", message: expect.stringMatching(/alias/) },
+    ]);
+    expect(faultsOf({}, "redact: &r { keys: *r }\n")).not.toEqual([]);
+  });
+
+  it("is looked for in the working directory", () => {
+    const seen: string[] = [];
+    const readFile = (path: string) => {
+      seen.push(path);
+      return "";
+    };
+    loadConfig({ env: { SKYVERN_API_KEY: "k", RELAY_TOKEN_FILE: "t" }, readFile, cwd: "/srv" });
+    loadConfig({ env: { SKYVERN_API_KEY: "k", RELAY_CONFIG: "/etc/r.yaml" }, readFile, cwd: "/srv" });
+    expect(seen).toEqual(["/srv/t", "/srv/relay.yaml", "/etc/r.yaml"]);
+  });
+
+  it("that cannot be read is a fault, also when nobody named it", () => {
+    expect(loadConfig({ env: { SKYVERN_API_KEY: "k" }, readFile: refuse })).toEqual({
+      ok: false,
+      faults: [{ where: "relay.yaml", message: "cannot be read (EACCES)" }],
+    });
+  });
+});
+
+describe("warnings", () => {
+  const QUIET = {
+    RELAY_TOKEN: "0123456789abcdef",
+    PUBLIC_URL: "https://x.example",
+    SLACK_WEBHOOK_URL: "https://h.example",
+  };
+
+  it("are none for a complete configuration", () => {
+    expect(warningsOf(QUIET)).toEqual([]);
+  });
+
+  it.each([
+    [{ SLACK_WEBHOOK_URL: "" }, "", /no sink/],
+    [{ RELAY_TOKEN: "" }, "", /RELAY_TOKEN is not set/],
+    [{ RELAY_TOKEN: "short" }, "", /fewer than 16/],
+    [{ PUBLIC_URL: "" }, "", /PUBLIC_URL is not set: .*http:\/\/localhost:8080/],
+    [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
+    [{ SKYVERN_API_KEY: '"quoted"' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
+    [{}, "skyvern: { reconcile: { every: 5m, lookback: 24h } }", /does not reconcile yet/],
+    [{}, "retention: { runs: 90d, raw: 30d }", /does not prune yet/],
+  ])("%j %s", (env, yaml, message) => {
+    expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
+  });
+
+  it("do not come for reconcile: false", () => {
+    expect(warningsOf(QUIET, "skyvern: { reconcile: false }")).toEqual([]);
+  });
+});
+
+describe("the description", () => {
+  it("names keys, sinks and routes, and holds no secret", () => {
+    const env = {
+      SKYVERN_API_KEY: jwt({ sub: "o_1" }),
+      RELAY_TOKEN: "tok-secret",
+      SLACK_BOT_TOKEN: "xoxb-secret",
+      SLACK_CHANNEL: "C1",
+    };
+    const description = describeConfig(configOf(env, "routes: [{ name: all, to: slack }]"));
+    expect(description).toMatchObject({
+      keys: [{ name: "SKYVERN_API_KEY[1]", organization: "o_1" }],
+      sinks: [{ name: "slack", kind: "slack", concurrency: 1 }],
+      routes: [{ name: "all", to: ["slack"] }],
+      delivery: { timeout: "15s" },
+      tokens: 1,
+    });
+    expect(JSON.stringify(description)).not.toMatch(/secret|xoxb|e30/);
+  });
+});
+
+describe("the organization of a key", () => {
+  it.each([
+    [jwt({ sub: "o_123" }), "o_123"],
+    [jwt({ sub: 5 }), null],
+    [jwt({}), null],
+    [jwt(null), null],
+    ["a.b.c", null],
+    ["a.b", null],
+    ["sk_plain", null],
+    ["", null],
+  ])("of %s is %s", (key, organization) => {
+    expect(organizationOf(key)).toBe(organization);
+  });
+});
