@@ -27,8 +27,12 @@ declare global {
 /** True when JavaScript would write the number literal `text` differently (or not at all). */
 export const isUnsafeNumber = (text: string): boolean => String(Number(text)) !== text;
 
+/** A number that may be unsafe, or something in a string that looks like one: then the slow way is taken in vain. */
+const MAYBE_UNSAFE = /(?:^|[:,[])\s*(?:-0|-?\d{16}|-?\d+[.eE])/;
+
 /** Parses JSON text without losing a digit. Throws SyntaxError on what is not JSON, RangeError on nesting beyond the stack. */
 export function parseJson(text: string): Json {
+  if (!MAYBE_UNSAFE.test(text)) return JSON.parse(text) as Json;
   return JSON.parse(text, (_key, value, context) =>
     typeof value === "number" && context.source !== undefined && isUnsafeNumber(context.source)
       ? JSON.rawJSON(context.source)

@@ -95,6 +95,26 @@ export interface Run {
   received_at: number;
 }
 
+/**
+ * How much an observation of a run weighs, compared element by element: final before not final; a real outcome before
+ * "failed because the webhook could not be delivered"; then the later `finished_at`, `modified_at`, arrival.
+ */
+export type Clock = readonly [final: number, real: number, finished: number, modified: number, received: number];
+
+/** A run with what is needed to settle the next receipt. This is what the store keeps. */
+export interface RunState {
+  run: Run;
+  /** 1, then one more with each correction or update of a final outcome. */
+  revision: number;
+  /** Of the observation that weighs most; every field not in `clocks` has it. */
+  clock: Clock;
+  clocks: Record<string, Clock>;
+  /** Clock of `reported_status`, which a failed webhook may well have the last word on. */
+  reported: Clock;
+  /** What each status said of its failure, and when, so that an outcome which wins later has its own reason. */
+  failures: Record<string, { failure: Failure; clock: Clock }>;
+}
+
 /** An artifact row of Skyvern's API, without its URL: URLs die within hours, ids do not. */
 export interface Artifact {
   artifact_id: string;
@@ -139,10 +159,10 @@ export interface Delivery {
 
 /**
  * What one attempt came to. `retry` says the sink may take it later (`retryAfterMs` when it said when); `unknown` marks
- * a try whose message may have arrived all the same. `dead` says no further try can help. `reason` is for people: it
- * says who spoke and what came, and never holds a secret.
+ * a try whose message may have arrived all the same. `dead` says no further try can help; `gone` that the sink asked to
+ * be left alone for good (HTTP 410). `reason` is for people: it says who spoke and what came, and never holds a secret.
  */
 export type Outcome =
   | { kind: "delivered"; receipt: DeliveryReceipt }
   | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean }
-  | { kind: "dead"; reason: string };
+  | { kind: "dead"; reason: string; gone?: true };

@@ -29,9 +29,22 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-export const systemRuntime: Runtime = {
+/** Ids that sort in the order they were made, also within one millisecond and when the clock is set back. */
+export function idMaker(now: () => number): Runtime["newId"] {
+  let last = 0;
+  let count = 0;
+  return (prefix) => {
+    const ms = Math.max(last, now());
+    count = ms === last ? count + 1 : 0;
+    last = ms;
+    const time = ms.toString(16).padStart(12, "0") + count.toString(16).padStart(5, "0");
+    return `${prefix}_${time}${randomBytes(4).toString("hex").slice(0, 7)}`;
+  };
+}
+
+export const systemRuntime = (): Runtime => ({
   now: Date.now,
   random: Math.random,
   sleep,
-  newId: (prefix) => `${prefix}_${Date.now().toString(16).padStart(12, "0")}${randomBytes(6).toString("hex")}`,
-};
+  newId: idMaker(Date.now),
+});

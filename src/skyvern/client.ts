@@ -1,0 +1,445 @@
+/**
+ * Skyvern's API as the relay uses it (contract §4): five reads. Answers are values; the key goes to the configured
+ * base URL's origin only, and no reason holds it.
+ */
+import { z } from "zod";
+import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
+import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
+import type { Secret } from "../secret.ts";
+import { timeOf } from "./normalize.ts";
+
+export interface SkyvernKey {
+  name: string;
+  key: Secret;
+  /** The organization the key belongs to, when known. */
+  organization: string | null;
+}
+
+/**
+ * Why a call failed. `not_found`: 404 or 410. `forbidden`: 403, Skyvern's answer to a bad key (or 401). `rate_limited`:
+ * 429. `unavailable`: no answer in time, or 408 or 5xx. `unexpected`: an answer that no retry would change: another
+ * status, a redirect, a body that is not what the call answers.
+ */
+export interface SkyvernFault {
+  kind: "not_found" | "forbidden" | "rate_limited" | "unavailable" | "unexpected";
+  /** The HTTP status, null when there was no answer. */
+  status: number | null;
+  reason: string;
+  /** What Skyvern's `Retry-After` asked for. */
+  retryAfterMs?: number;
+}
+
+export type SkyvernResult<T> = { ok: true; value: T } | { ok: false; fault: SkyvernFault };
+
+/** What a list held. `skipped`: rows that were not understood and left out, so a full page may have fewer `rows`. */
+export interface Rows<T> {
+  rows: T[];
+  skipped: number;
+}
+
+const text = z.string().nullish().catch(null);
+/** Epoch milliseconds. */
+const time = z
+  .string()
+  .nullish()
+  .catch(null)
+  .transform((value) => timeOf(value));
+const yes = z.boolean().nullish().catch(null);
+
+const ArtifactRowSchema = z.looseObject({
+  artifact_id: z.string().min(1),
+  artifact_type: z.string(),
+  created_at: time,
+  uri: text,
+  bundle_key: text,
+  /** May be a `file:` URL on self-hosted storage. Lives an hour or so (contract §5). */
+  signed_url: text,
+  archived: yes,
+});
+/** One artifact of a run. Unknown types and keys pass. */
+export type ArtifactRow = z.output<typeof ArtifactRowSchema>;
+
+const RunRowSchema = z.looseObject({
+  run_id: z.string().min(1),
+  status: z.string(),
+  task_run_type: text,
+  title: text,
+  created_at: time,
+  started_at: time,
+  finished_at: time,
+  workflow_permanent_id: text,
+});
+/** One run in Skyvern's list of runs. */
+export type RunRow = z.output<typeof RunRowSchema>;
+
+const SignedUrlSchema = z.looseObject({
+  signed_url: z.string(),
+  // Unix seconds.
+  expires_at: z.unknown().transform((value) => {
+    const seconds = numberOf(value);
+    return seconds === null ? null : seconds * 1000;
+  }),
+});
+
+export interface SignedUrl {
+  /** As Skyvern says it: may be a `file:` URL. */
+  url: string;
+  /** Epoch milliseconds. */
+  expiresAt: number | null;
+}
+
+export interface RunsQuery {
+  /** 1–100 */
+  page: number;
+  /** 1–100 */
+  pageSize: number;
+  /** Any of these; all when missing. */
+  status?: readonly string[];
+}
+
+export interface ContentOptions {
+  /** A `Range` header, passed on as it is: the answer may be 206. */
+  range?: string;
+  signal?: AbortSignal;
+}
+
+export interface SkyvernClient {
+  /** Scheme, host and port of the configured base URL. */
+  readonly origin: string;
+  /** The run with URLs minted at this moment. A v2 task's `wr_…` id answers the `tsk_v2_…` run. */
+  getRun(id: string, signal?: AbortSignal): Promise<SkyvernResult<JsonObject>>;
+  /** The artifacts of these types (all when empty), oldest first. Empty, not `not_found`, for an unknown run. */
+  listArtifacts(
+    runId: string,
+    types: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<SkyvernResult<Rows<ArtifactRow>>>;
+  /** The artifact's bytes as a stream: the caller reads or cancels the body. The timeout covers the wait for headers. */
+  openContent(artifactId: string, options?: ContentOptions): Promise<SkyvernResult<Response>>;
+  /**
+   * A URL that works for 5 minutes without a key. Fails with status 404 on a Skyvern before v1.0.47 and 503 on one
+   * without signing keys; 503 is therefore not tried again.
+   */
+  signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
+  /** Newest created first. Pages shift while runs are added: drop repeated ids. */
+  listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<RunRow>>>;
+  /** The same client with the key of this organization (unchanged when none is) and this many tries per call. */
+  with(choice: { organization?: string | null; tries?: number }): SkyvernClient;
+  /** One client per key, to ask for every organization's runs. */
+  perKey(): { name: string; organization: string | null; client: SkyvernClient }[];
+}
+
+export interface SkyvernClientOptions {
+  /** `https://api.skyvern.com`; a path is kept. */
+  baseUrl: string;
+  /** At least one; the first is used unless {@link SkyvernClient.with} chooses another. */
+  keys: readonly SkyvernKey[];
+  fetch: Fetch;
+  sleep?: Runtime["sleep"];
+  now?: Runtime["now"];
+  random?: Runtime["random"];
+  /** Per try; 30 000 unless told. */
+  timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_TRIES = 3;
+const MAX_JSON_BYTES = 20_000_000;
+const FIRST_BACKOFF_MS = 500;
+/** A `Retry-After` beyond this is handed back to the caller rather than waited for. */
+const MAX_WAIT_MS = 10_000;
+const MAX_REDIRECTS = 3;
+
+/** Throws when there is no key, an empty one, or the base URL is none: all are faults of the configuration. */
+export function createSkyvernClient(options: SkyvernClientOptions): SkyvernClient {
+  const [first] = options.keys;
+  if (!first) throw new Error("Skyvern's client needs at least one API key.");
+  const empty = options.keys.find(({ key }) => key.reveal() === "");
+  if (empty) throw new Error(`Skyvern's API key "${empty.name}" is empty.`);
+  const base = new URL(options.baseUrl);
+  const context: Context = { ...systemRuntime(), timeoutMs: DEFAULT_TIMEOUT_MS, ...options, base };
+  return clientWith(context, { key: first, tries: DEFAULT_TRIES });
+}
+
+interface Context {
+  base: URL;
+  keys: readonly SkyvernKey[];
+  fetch: Fetch;
+  sleep: Runtime["sleep"];
+  now: Runtime["now"];
+  random: Runtime["random"];
+  timeoutMs: number;
+}
+
+interface Choice {
+  key: SkyvernKey;
+  tries: number;
+}
+
+interface Call {
+  /** Names the call in reasons. */
+  what: string;
+  /** Segments after `/v1`, not yet encoded. */
+  path: readonly string[];
+  query?: URLSearchParams;
+  signal?: AbortSignal | undefined;
+  /** Statuses that are final here though they pass elsewhere. */
+  final?: readonly number[];
+}
+
+function clientWith(context: Context, choice: Choice): SkyvernClient {
+  const json = <T>(call: Call, read: (json: Json) => T | undefined) => callJson(context, choice, call, read);
+  return {
+    origin: context.base.origin,
+    getRun: (id, signal) =>
+      json({ what: "run", path: ["runs", id], signal }, (value) => (isJsonObject(value) ? value : undefined)),
+    listArtifacts: (runId, types, signal) => {
+      const query = searchOf(types.map((type) => ["artifact_type", type]));
+      return json({ what: "artifact list", path: ["runs", runId, "artifacts"], query, signal }, (value) =>
+        rowsOf(value, ArtifactRowSchema),
+      );
+    },
+    openContent: (artifactId, { range, signal } = {}) => {
+      const call = { what: "artifact content", path: ["artifacts", artifactId, "content"], signal };
+      return openStream(context, choice, call, range);
+    },
+    signedUrl: (artifactId, signal) => {
+      const path = ["artifacts", artifactId, "signed-url"];
+      return json({ what: "signed URL", path, signal, final: [503] }, (value) => {
+        const parsed = SignedUrlSchema.safeParse(value);
+        return parsed.success ? { url: parsed.data.signed_url, expiresAt: parsed.data.expires_at } : undefined;
+      });
+    },
+    listRuns: ({ page, pageSize, status = [] }, signal) => {
+      const query = searchOf([
+        ["page", String(page)],
+        ["page_size", String(pageSize)],
+        ...status.map((value): [string, string] => ["status", value]),
+      ]);
+      return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => rowsOf(value, RunRowSchema));
+    },
+    with: ({ organization = null, tries = choice.tries }) => {
+      const key = organization === null ? undefined : context.keys.find((key) => key.organization === organization);
+      return clientWith(context, { key: key ?? choice.key, tries });
+    },
+    perKey: () =>
+      context.keys.map((key) => ({
+        name: key.name,
+        organization: key.organization,
+        client: clientWith(context, { ...choice, key }),
+      })),
+  };
+}
+
+const searchOf = (pairs: [string, string][]): URLSearchParams => new URLSearchParams(pairs);
+
+function rowsOf<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const rows = value.flatMap((item) => {
+    const parsed = schema.safeParse(item);
+    return parsed.success ? [parsed.data] : [];
+  });
+  return { rows, skipped: value.length - rows.length };
+}
+
+/** `read` answers undefined for a body that is not what the call answers. */
+function callJson<T>(
+  context: Context,
+  choice: Choice,
+  call: Call,
+  read: (json: Json) => T | undefined,
+): Promise<SkyvernResult<T>> {
+  return withRetries(context, choice, call, async (url) => {
+    const deadline = deadlineOf(context.timeoutMs, call.signal);
+    try {
+      const init = { redirect: "manual", signal: deadline.signal } as const;
+      const headers = { "x-api-key": choice.key.key.reveal(), accept: "application/json" };
+      const response = await context.fetch(url, { ...init, headers });
+      const body = await readText(response);
+      if (body === null) return unexpected(call, response.status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
+      if (response.status !== 200) return { ok: false, fault: faultOf(context, choice, call, response, body) };
+      const value = read(parseJson(body));
+      return value === undefined
+        ? unexpected(call, response.status, "JSON of another shape")
+        : { ok: true as const, value };
+    } catch (error) {
+      if (error instanceof SyntaxError) return unexpected(call, 200, "a body that is not JSON");
+      if (error instanceof RangeError) return unexpected(call, 200, "JSON nested too deeply");
+      return { ok: false, fault: noAnswer(context, choice, call, error, deadline.timedOut()) };
+    } finally {
+      deadline.clear();
+    }
+  });
+}
+
+/** Content may be redirected to a storage host: followed without the key, to http(s) only, each hop by the guarded fetch. */
+function openStream(context: Context, choice: Choice, call: Call, range?: string): Promise<SkyvernResult<Response>> {
+  return withRetries(context, choice, call, async (start) => {
+    const deadline = deadlineOf(context.timeoutMs, call.signal);
+    try {
+      let url = start;
+      for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+        const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
+        if (range !== undefined) headers.set("range", range);
+        if (url.origin === context.base.origin) headers.set("x-api-key", choice.key.key.reveal());
+        const response = await context.fetch(url, { redirect: "manual", signal: deadline.signal, headers });
+        if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
+        const next = redirectOf(response, url);
+        const body = await readText(response);
+        if (next === null) return { ok: false, fault: faultOf(context, choice, call, response, body ?? "") };
+        url = next;
+      }
+      return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
+    } catch (error) {
+      return { ok: false, fault: noAnswer(context, choice, call, error, deadline.timedOut()) };
+    } finally {
+      deadline.clear();
+    }
+  });
+}
+
+function redirectOf(response: Response, from: URL): URL | null {
+  const location = [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : null;
+  const next = location === null || !URL.canParse(location, from.href) ? null : new URL(location, from);
+  return next?.protocol === "https:" || next?.protocol === "http:" ? next : null;
+}
+
+/** At most `choice.tries` tries of what may pass: no answer, 408, 429, 5xx. */
+async function withRetries<T>(
+  context: Context,
+  choice: Choice,
+  call: Call,
+  attempt: (url: URL) => Promise<SkyvernResult<T>>,
+): Promise<SkyvernResult<T>> {
+  const url = urlOf(context.base, call);
+  if (url === null) return failed("not_found", null, `Skyvern was not asked for the ${call.what}: that is not an id`);
+  for (let tried = 1; ; tried++) {
+    if (call.signal?.aborted) return failed("unavailable", null, `Skyvern was not asked for the ${call.what}: aborted`);
+    const result = await attempt(url);
+    if (result.ok || tried >= choice.tries || !mayPass(result.fault, call) || call.signal?.aborted) return result;
+    const backoffMs = FIRST_BACKOFF_MS * 2 ** (tried - 1) * (1 + context.random());
+    const waitMs = Math.max(backoffMs, result.fault.retryAfterMs ?? 0);
+    if (waitMs > MAX_WAIT_MS) return result;
+    await context.sleep(waitMs, call.signal);
+    if (call.signal?.aborted) return result;
+  }
+}
+
+const mayPass = ({ kind, status }: SkyvernFault, call: Call): boolean =>
+  (kind === "unavailable" || kind === "rate_limited") && !(status !== null && call.final?.includes(status));
+
+/** Null for segments that are no ids: a URL parser would swallow `..` also when it is percent-encoded. */
+function urlOf(base: URL, { path, query }: Call): URL | null {
+  if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
+  const url = new URL(base);
+  url.pathname = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
+  url.search = query?.toString() ?? "";
+  return url;
+}
+
+interface Deadline {
+  signal: AbortSignal;
+  timedOut(): boolean;
+  /** Ends the timeout; the caller's own signal goes on to count, for a body still streaming. */
+  clear(): void;
+}
+
+function deadlineOf(timeoutMs: number, signal: AbortSignal | undefined): Deadline {
+  const timeout = new AbortController();
+  const timer = setTimeout(() => timeout.abort(), timeoutMs);
+  return {
+    signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
+    timedOut: () => timeout.signal.aborted,
+    clear: () => clearTimeout(timer),
+  };
+}
+
+/** Null when the body is over the limit; what was not read is thrown away. */
+async function readText(response: Response): Promise<string | null> {
+  const announced = Number(response.headers.get("content-length") ?? 0);
+  if (announced > MAX_JSON_BYTES) {
+    await response.body?.cancel();
+    return null;
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    // Leaving the loop cancels the stream.
+    if (size > MAX_JSON_BYTES) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+const failed = (kind: SkyvernFault["kind"], status: number | null, reason: string): SkyvernResult<never> => ({
+  ok: false,
+  fault: { kind, status, reason },
+});
+
+const unexpected = (call: Call, status: number | null, came: string): SkyvernResult<never> =>
+  failed("unexpected", status, `Skyvern answered the ${call.what} with ${came}`);
+
+function faultOf(context: Context, choice: Choice, call: Call, response: Response, body: string): SkyvernFault {
+  const { status } = response;
+  const detail = scrub(detailOf(body), choice);
+  const retryAfterMs = retryAfterOf(response, context.now());
+  return {
+    kind: kindOf(status),
+    status,
+    reason: `Skyvern answered the ${call.what} with ${status}${detail === "" ? "" : `: ${detail}`}`,
+    ...(retryAfterMs === null ? {} : { retryAfterMs }),
+  };
+}
+
+function kindOf(status: number): SkyvernFault["kind"] {
+  if (status === 404 || status === 410) return "not_found";
+  if (status === 403 || status === 401) return "forbidden";
+  if (status === 429) return "rate_limited";
+  return status === 408 || status >= 500 ? "unavailable" : "unexpected";
+}
+
+function noAnswer(context: Context, choice: Choice, call: Call, error: unknown, timedOut: boolean): SkyvernFault {
+  const why = call.signal?.aborted
+    ? "aborted"
+    : timedOut
+      ? `nothing within ${context.timeoutMs} ms`
+      : scrub(causeOf(error), choice);
+  return { kind: "unavailable", status: null, reason: `Skyvern did not answer the ${call.what}: ${why}` };
+}
+
+/** The innermost error: fetch wraps what happened. Its code where it has one. */
+function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "network error";
+  if (error.cause instanceof Error) return causeOf(error.cause);
+  return "code" in error && typeof error.code === "string" ? error.code : error.message;
+}
+
+/** Skyvern's own words: `{"detail": text}` or `{"error": text}`; nothing of any other body, which may be a proxy's page. */
+function detailOf(body: string): string {
+  try {
+    const json = parseJson(body);
+    const words = isJsonObject(json) ? (json["detail"] ?? json["error"]) : null;
+    return typeof words === "string" ? words : "";
+  } catch {
+    return "";
+  }
+}
+
+/** One short line without the key, should the other side have echoed it. */
+const scrub = (words: string, { key }: Choice): string =>
+  words
+    .replaceAll(key.key.reveal(), "[secret]")
+    .replace(/[\p{Cc}\p{Cf}\s]+/gu, " ")
+    .trim()
+    .slice(0, 200)
+    .toWellFormed();
+
+/** `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3). */
+function retryAfterOf(response: Response, now: number): number | null {
+  const value = response.headers.get("retry-after")?.trim();
+  if (!value) return null;
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? null : Math.max(0, date - now);
+}

@@ -1,0 +1,137 @@
+import { isJsonObject, type Json } from "../json.ts";
+import type { ArtifactKey, Failure, Run, RunFile, Source, Workflow } from "../run.ts";
+import { artifactIdOf, fileNameOf } from "./artifact-url.ts";
+import type { Payload } from "./payload.ts";
+
+/** What the payload itself does not say. */
+export interface Arrival {
+  /** Epoch milliseconds. */
+  receivedAt: number;
+  source: Source;
+  channel: string | null;
+  /** Of the key that signed it; the payload's own wins. */
+  organization: string | null;
+}
+
+/** What Skyvern reports when its own webhook could not be delivered: the run itself had ended before (contract §2). */
+const DELIVERY_FAILURE = /Failed to send webhook/;
+
+export const isDeliveryFailure = (payload: Payload): boolean =>
+  payload.status === "failed" && DELIVERY_FAILURE.test(payload.failure_reason ?? "");
+
+/** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported: settling decides. */
+export function normalize(payload: Payload, arrival: Arrival): Run {
+  const runType = text(payload.run_type) ?? runTypeOf(payload.id);
+  const kind = runType.includes("workflow") || payload.id === payload.workflow_run_id ? "workflow" : "task";
+  const request = payload.run_request;
+  return {
+    run_id: clean(payload.id),
+    run_type: runType,
+    kind,
+    status: clean(payload.status),
+    reported_status: clean(payload.status),
+    source: arrival.source,
+    organization_id: text(payload.organization_id) ?? arrival.organization,
+    channel: arrival.channel,
+    title: text(payload.workflow_title) ?? text(payload.title) ?? text(request?.title),
+    prompt: text(payload.prompt) ?? text(request?.prompt),
+    url: text(payload.url) ?? text(request?.url),
+    summary: text(payload.summary),
+    app_url: text(payload.app_url),
+    workflow: workflowOf(payload, kind),
+    output: outputOf(payload),
+    failure: failureOf(payload),
+    parameters: payload.parameters ?? request?.parameters ?? null,
+    files: filesOf(payload),
+    recording: text(payload.recording_url) === null ? null : keyOf(payload.recording_url ?? "", "recording"),
+    screenshots: screenshotsOf(payload),
+    step_count: payload.step_count ?? payload.total_steps ?? null,
+    created_at: timeOf(payload.created_at),
+    queued_at: timeOf(payload.queued_at),
+    started_at: timeOf(payload.started_at),
+    finished_at: timeOf(payload.finished_at),
+    modified_at: timeOf(payload.modified_at),
+    received_at: arrival.receivedAt,
+  };
+}
+
+/** Before v0.2.1 payloads had no `run_type`; the id's prefix says it (contract §6). */
+function runTypeOf(id: string): string {
+  if (id.startsWith("wr_")) return "workflow_run";
+  return id.startsWith("tsk_v2_") || id.startsWith("oc_") ? "task_v2" : "task_v1";
+}
+
+function workflowOf(payload: Payload, kind: Run["kind"]): Workflow | null {
+  const ids = [payload.workflow_permanent_id, payload.workflow_id, payload.run_request?.workflow_id].map(text);
+  const workflow: Workflow = {
+    run_id: text(payload.workflow_run_id) ?? (kind === "workflow" ? clean(payload.id) : null),
+    // A workflow run's `workflow_id` holds the permanent id, a task's the id of one version (contract §3).
+    permanent_id: ids.find((id) => id?.startsWith("wpid_")) ?? text(payload.workflow_permanent_id),
+    id: ids.find((id) => id?.startsWith("w_")) ?? null,
+    title: text(payload.workflow_title),
+  };
+  return Object.values(workflow).every((value) => value === null) ? null : workflow;
+}
+
+const outputOf = (payload: Payload): Json => payload.output ?? payload.extracted_information ?? payload.outputs ?? null;
+
+function failureOf(payload: Payload): Failure | null {
+  const errors = (payload.errors ?? []).filter((error) => error !== undefined && error !== null);
+  const codes = errors.flatMap((error) => {
+    const code = isJsonObject(error) ? error["error_code"] : null;
+    return typeof code === "string" && code !== "" ? [clean(code)] : [];
+  });
+  const failure: Failure = {
+    reason: text(payload.failure_reason),
+    codes: [...new Set(codes)],
+    categories: (payload.failure_category ?? []).flatMap((row) => (row ? [clean(row.category)] : [])),
+    errors,
+  };
+  const silent = failure.reason === null && errors.length === 0 && failure.categories.length === 0;
+  return silent ? null : failure;
+}
+
+function filesOf(payload: Payload): RunFile[] {
+  const listed = (payload.downloaded_files ?? []).filter((file) => file !== null);
+  const bare = (payload.downloaded_file_urls ?? []).flatMap((url): typeof listed => (url === null ? [] : [{ url }]));
+  return (listed.length > 0 ? listed : bare).map((file, index) => {
+    const url = text(file.url);
+    const artifactId = text(file.artifact_id) ?? (url === null ? null : artifactIdOf(url));
+    return {
+      key: artifactId ?? `file-${index + 1}`,
+      name: text(file.filename) ?? (url === null ? null : fileNameOf(url)) ?? `file-${index + 1}`,
+      size: file.file_size ?? null,
+      checksum: text(file.checksum),
+      artifact_id: artifactId,
+    };
+  });
+}
+
+function screenshotsOf(payload: Payload): ArtifactKey[] {
+  const listed = payload.screenshot_urls ?? payload.action_screenshot_urls ?? [];
+  const keys = listed.flatMap((url, index) =>
+    text(url) === null ? [] : [keyOf(url ?? "", `screenshot-${index + 1}`)],
+  );
+  // v1 and CUA name the final screenshot apart; it is the newest.
+  const final = text(payload.screenshot_url);
+  const finalId = final === null ? null : artifactIdOf(final);
+  return [...new Set(finalId === null ? keys : [finalId, ...keys])];
+}
+
+const keyOf = (url: string, place: string): ArtifactKey => artifactIdOf(url) ?? place;
+
+const text = (value: string | null | undefined): string | null =>
+  value === null || value === undefined || value.trim() === "" ? null : clean(value);
+
+/** Text that every store and sink can hold: no NUL, no half of a surrogate pair. */
+const clean = (value: string): string => value.toWellFormed().replaceAll("\0", "\uFFFD");
+
+const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/;
+
+/** Epoch milliseconds of Skyvern's timestamps: naive ones are UTC, the fraction may be missing or microseconds. */
+export function timeOf(value: string | null | undefined): number | null {
+  const match = TIME.exec(value ?? "");
+  if (!match || !value) return null;
+  const ms = Date.parse(match[3] === undefined ? `${value.replace(" ", "T")}Z` : value.replace(" ", "T"));
+  return Number.isNaN(ms) ? null : ms;
+}

@@ -1,0 +1,217 @@
+/**
+ * What is masked before anything reaches the disk (P6). The mask works on the text of the body, before it is parsed: so
+ * the stored bytes are the received ones but for the masked values, numbers and duplicate keys included, a body that is
+ * not JSON is masked as well, and nothing further down ever sees a secret.
+ *
+ * Masked: every value under `…_http_headers` and `…_connect_headers`; `totp…`; secret-looking keys at any depth of
+ * `parameters` (and `run_metadata`), also inside JSON kept in a string; credentials in URLs, proxies' above all; the
+ * query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls, ids of
+ * stored credentials (`cred_…`) and the rest of a URL stay readable.
+ */
+import { isUnsafeNumber } from "../json.ts";
+
+export const REDACTED = "[redacted]";
+
+export interface Masked {
+  text: string;
+  /** The deepest nesting of objects and arrays. */
+  depth: number;
+  /** Some number would change if JavaScript parsed and wrote it. */
+  unsafeNumbers: boolean;
+}
+
+export type Redact = (body: string) => Masked;
+
+/** What applies to a value: set by its key, inherited by what is inside it. */
+type Mode = "plain" | "parameters" | "secret" | "webhook" | "proxy";
+
+/** Unmistakable anywhere inside a key, once its separators are gone. */
+const SECRET_STEMS =
+  /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|cardnumber|creditcard|securityanswer/;
+/** Secret only as a word of their own: `pin`, but not `shipping`. */
+const SECRET_WORDS = new Set([
+  ..."pwd pass pin otp totp mfa 2fa jwt auth cvv cvv2 cvc cvc2 csc ssn sig signature passkey".split(" "),
+]);
+/** Query parameters that give access, besides secret-looking ones. */
+const SECRET_QUERY =
+  /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
+/** Keys in a cache beyond this are not kept: keys are whatever a sender likes. */
+const CACHE_LIMIT = 2_000;
+
+/** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
+export function createRedact(extraKeys: readonly string[] = []): Redact {
+  const extra = extraKeys.map((key) => `_${wordsOf(key).join("_")}_`);
+  const isSecretKey = (key: string): boolean => {
+    const words = wordsOf(key);
+    const joined = `_${words.join("_")}_`;
+    return (
+      SECRET_STEMS.test(words.join("")) ||
+      words.some((word) => SECRET_WORDS.has(word)) ||
+      extra.some((name) => joined.includes(name) || joined.replaceAll("_", "") === name.replaceAll("_", ""))
+    );
+  };
+  const modes = new Map<string, Mode>();
+  const modeUnder = (mode: Mode, key: string): Mode => {
+    const cacheKey = `${mode} ${key}`;
+    const known = modes.get(cacheKey);
+    if (known !== undefined) return known;
+    const made = computeMode(mode, key, isSecretKey);
+    if (modes.size < CACHE_LIMIT && key.length < 100) modes.set(cacheKey, made);
+    return made;
+  };
+  const mask = (text: string, mode: Mode): Masked => scan(text, mode, modeUnder, maskString);
+  const maskString = (literal: string, mode: Mode): string => {
+    if (literal.length < 3) return literal;
+    if (mode === "plain" && !literal.includes("://")) return literal;
+    const value = decode(literal);
+    const masked = maskValue(value, mode, isSecretKey, mask);
+    return masked === value ? literal : JSON.stringify(masked);
+  };
+  return (body) => mask(body, "plain");
+}
+
+function computeMode(mode: Mode, key: string, isSecretKey: (key: string) => boolean): Mode {
+  if (mode === "secret") return "secret";
+  const lower = key.toLowerCase();
+  if (/_(http|connect)_headers$/.test(lower) || lower.startsWith("totp")) return "secret";
+  if (lower.startsWith("proxy")) return "proxy";
+  if (/^webhook.*url$/.test(lower)) return "webhook";
+  if (lower === "parameters" || lower === "run_metadata") return "parameters";
+  if (mode === "plain" || mode === "webhook") return "plain";
+  return isSecretKey(key) ? "secret" : mode;
+}
+
+/** `portalAPIKey2` → portal, api, key2 */
+const wordsOf = (key: string): string[] =>
+  key
+    .slice(0, 200)
+    .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
+    .replace(/([A-Z])([A-Z][a-z])/g, "$1_$2")
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}]+/u)
+    .filter((word) => word !== "");
+
+/** One pass over JSON text (or what pretends to be), copying everything but the values the mask replaces. */
+function scan(
+  text: string,
+  outer: Mode,
+  modeUnder: (mode: Mode, key: string) => Mode,
+  maskString: (literal: string, mode: Mode) => string,
+): Masked {
+  const parts: string[] = [];
+  const stack: Mode[] = [];
+  let copied = 0;
+  let depth = 0;
+  let unsafeNumbers = false;
+  let mode = outer;
+  let under: Mode | null = null;
+  const replace = (start: number, end: number, by: string) => {
+    parts.push(text.slice(copied, start), by);
+    copied = end;
+  };
+  for (let i = 0; i < text.length;) {
+    const c = text.charCodeAt(i);
+    if (c === 0x22) {
+      const end = stringEnd(text, i);
+      const after = skipSpace(text, end);
+      if (text.charCodeAt(after) === 0x3a) {
+        under = modeUnder(mode, decode(text.slice(i, end)));
+        i = after + 1;
+        continue;
+      }
+      const literal = text.slice(i, end);
+      const masked = maskString(literal, under ?? mode);
+      if (masked !== literal) replace(i, end, masked);
+      under = null;
+      i = end;
+    } else if (c === 0x7b || c === 0x5b) {
+      stack.push(mode);
+      depth = Math.max(depth, stack.length);
+      mode = under ?? mode;
+      under = null;
+      i += 1;
+    } else if (c === 0x7d || c === 0x5d) {
+      mode = stack.pop() ?? outer;
+      under = null;
+      i += 1;
+    } else if (c === 0x2c) {
+      under = null;
+      i += 1;
+    } else if (c <= 0x20 || c === 0x3a) {
+      i += 1;
+    } else {
+      const end = bareEnd(text, i);
+      const word = text.slice(i, end);
+      if ((under ?? mode) === "secret" && word !== "null") replace(i, end, JSON.stringify(REDACTED));
+      else if (!unsafeNumbers && (c === 0x2d || (c >= 0x30 && c <= 0x39))) unsafeNumbers = isUnsafeNumber(word);
+      under = null;
+      i = end;
+    }
+  }
+  parts.push(text.slice(copied));
+  return { text: parts.join(""), depth, unsafeNumbers };
+}
+
+/** The index after a string's closing quote, or the end of a text that was cut off. */
+function stringEnd(text: string, start: number): number {
+  for (let from = start + 1; ;) {
+    const quote = text.indexOf('"', from);
+    if (quote < 0) return text.length;
+    let before = quote - 1;
+    while (before > start && text.charCodeAt(before) === 0x5c) before -= 1;
+    if ((quote - before) % 2 === 1) return quote + 1;
+    from = quote + 1;
+  }
+}
+
+function skipSpace(text: string, from: number): number {
+  let i = from;
+  while (i < text.length && text.charCodeAt(i) <= 0x20) i += 1;
+  return i;
+}
+
+const BARE_END = /[\s"{}[\],:]/g;
+function bareEnd(text: string, start: number): number {
+  BARE_END.lastIndex = start;
+  return BARE_END.exec(text)?.index ?? text.length;
+}
+
+/** The value of a string literal; its raw inside when it is no valid literal. */
+function decode(literal: string): string {
+  if (!literal.includes("\\")) return literal.slice(1, literal.endsWith('"') ? -1 : undefined);
+  try {
+    return JSON.parse(literal) as string;
+  } catch {
+    return literal.slice(1, -1);
+  }
+}
+
+function maskValue(
+  value: string,
+  mode: Mode,
+  isSecretKey: (key: string) => boolean,
+  mask: (text: string, mode: Mode) => Masked,
+): string {
+  if (mode === "secret") return /^cred_\w+$/.test(value) ? value : REDACTED;
+  if ((mode === "parameters" || mode === "proxy") && /^\s*[{[]/.test(value)) return mask(value, mode).text;
+  const masked = maskUrls(value, mode === "webhook", isSecretKey);
+  return mode === "proxy" ? masked.replace(/^[^/@\s]+@/, `${REDACTED}@`) : masked;
+}
+
+/** Scheme, authority and the rest of each URL in a text. Linear: every part stops at a character the next one begins with. */
+const URLS = /([a-z][a-z0-9+.-]{0,30}:\/\/)([^\s/?#"'<>]*)([^\s"'<>]*)/gi;
+
+function maskUrls(text: string, wholeQuery: boolean, isSecretKey: (key: string) => boolean): string {
+  if (!text.includes("://")) return text;
+  return text.replace(URLS, (_url, scheme: string, authority: string, rest: string) => {
+    const at = authority.lastIndexOf("@");
+    const host = at < 0 ? authority : `${REDACTED}${authority.slice(at)}`;
+    const query = rest.search(/[?#]/);
+    if (query < 0) return `${scheme}${host}${rest}`;
+    const pairs = rest.slice(query).replace(/([?&#;])([^=&#;]*)=([^&#;]*)/g, (pair, mark: string, name: string, v) => {
+      const secret = wholeQuery || SECRET_QUERY.test(name) || isSecretKey(name);
+      return secret && v !== "" ? `${mark}${name}=${REDACTED}` : pair;
+    });
+    return `${scheme}${host}${rest.slice(0, query)}${pairs}`;
+  });
+}
