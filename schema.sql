@@ -1,0 +1,101 @@
+-- The end state of the relay's database. Runs as it is on SQLite (3.35 or newer) and PostgreSQL.
+-- Times are epoch milliseconds, handed in by the relay. JSON is TEXT. Ids are TEXT and sort by time.
+
+-- One row a run: what lists filter by, and the settled state as one document.
+CREATE TABLE runs (
+  run_id            TEXT   PRIMARY KEY,
+  run_type          TEXT   NOT NULL,
+  status            TEXT   NOT NULL,                     -- the settled outcome
+  source            TEXT   NOT NULL,                     -- webhook | reconciled | backfill
+  organization_id   TEXT,
+  channel           TEXT,
+  workflow          TEXT,                                -- permanent id, wpid_…
+  title             TEXT,
+  received_at       BIGINT NOT NULL,                     -- first receipt
+  artifacts_status  TEXT   NOT NULL DEFAULT 'pending',   -- pending | complete | partial | unavailable
+  state             TEXT   NOT NULL                      -- RunState as JSON
+);
+CREATE INDEX runs_newest       ON runs (received_at, run_id);
+CREATE INDEX runs_status       ON runs (status, received_at, run_id);
+CREATE INDEX runs_type         ON runs (run_type, received_at, run_id);
+CREATE INDEX runs_workflow     ON runs (workflow, received_at, run_id) WHERE workflow IS NOT NULL;
+CREATE INDEX runs_title        ON runs (title, received_at, run_id) WHERE title IS NOT NULL;
+CREATE INDEX runs_organization ON runs (organization_id, received_at, run_id) WHERE organization_id IS NOT NULL;
+CREATE INDEX runs_channel      ON runs (channel, received_at, run_id) WHERE channel IS NOT NULL;
+
+-- One row a distinct authenticated body. The same bytes again only count up.
+CREATE TABLE receipts (
+  id                TEXT   PRIMARY KEY,
+  run_id            TEXT,                                -- null: genuine but not understood
+  body_hash         TEXT   NOT NULL UNIQUE,              -- sha256 of the bytes as received
+  body_bytes        BIGINT NOT NULL,                     -- length as received
+  verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | kept
+  note              TEXT,                                -- why, when the verdict alone does not say it
+  routing           TEXT,                                -- JSON: what each route said, when sinks were chosen
+  reported_status   TEXT,
+  source            TEXT   NOT NULL,
+  channel           TEXT,
+  key_name          TEXT,                                -- name of the key that signed it
+  sent_at           TEXT,                                -- x-skyvern-timestamp as it came: not signed, not trusted
+  received_at       BIGINT NOT NULL,
+  copies            BIGINT NOT NULL,                     -- how often these bytes came
+  last_received_at  BIGINT NOT NULL
+);
+CREATE INDEX receipts_run  ON receipts (run_id, received_at);
+CREATE INDEX receipts_kept ON receipts (received_at) WHERE run_id IS NULL;
+
+-- The bytes, masked. Apart from the receipts so that those stay small.
+CREATE TABLE bodies (
+  receipt_id        TEXT   PRIMARY KEY,
+  body              BYTEA  NOT NULL
+);
+
+-- The outbox: one row for the duty to bring one revision of one run to one sink.
+CREATE TABLE deliveries (
+  id                TEXT   PRIMARY KEY,                  -- the idempotency key of every attempt
+  run_id            TEXT   NOT NULL,
+  revision          BIGINT NOT NULL,
+  sink              TEXT   NOT NULL,
+  kind              TEXT   NOT NULL,                     -- the sink's kind
+  cause             TEXT   NOT NULL,                     -- result | correction | redelivery | test
+  state             TEXT   NOT NULL,                     -- pending | sending | delivered | dead | canceled
+  attempts          BIGINT NOT NULL,                     -- begun, counted at the claim
+  next_attempt_at   BIGINT,                              -- when due; while sending: when the lease runs out
+  maybe_sent        BIGINT NOT NULL,                     -- 1: an earlier attempt may have arrived
+  last_error        TEXT,
+  created_at        BIGINT NOT NULL,
+  delivered_at      BIGINT,
+  receipt           TEXT                                 -- JSON: what the sink answered with
+);
+CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');
+CREATE INDEX deliveries_run    ON deliveries (run_id, sink, id);
+CREATE INDEX deliveries_newest ON deliveries (created_at, id);
+CREATE INDEX deliveries_state  ON deliveries (state, created_at, id);
+CREATE INDEX deliveries_sink   ON deliveries (sink, created_at, id);
+
+-- Every attempt whose end was seen. One that is counted in deliveries.attempts but missing here died with its process.
+CREATE TABLE attempts (
+  delivery_id       TEXT   NOT NULL,
+  n                 BIGINT NOT NULL,
+  started_at        BIGINT NOT NULL,
+  finished_at       BIGINT NOT NULL,
+  outcome           TEXT   NOT NULL,                     -- delivered | retry | dead
+  reason            TEXT,
+  PRIMARY KEY (delivery_id, n)
+);
+
+-- What Skyvern's API lists for a run. Ids only: its URLs die within hours.
+CREATE TABLE artifacts (
+  run_id            TEXT   NOT NULL,
+  position          BIGINT NOT NULL,
+  artifact_id       TEXT   NOT NULL,
+  type              TEXT   NOT NULL,
+  created_at        BIGINT,
+  PRIMARY KEY (run_id, position)
+);
+
+-- Few and small: the schema's version, the key that signs links.
+CREATE TABLE settings (
+  name              TEXT   PRIMARY KEY,
+  value             TEXT   NOT NULL
+);

@@ -1,0 +1,106 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import Sqlite from "better-sqlite3";
+import { CompiledQuery, Kysely, SqliteDialect } from "kysely";
+import { StorageFault } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+/** What the store needs of a database beyond queries. The only file that knows the dialect. */
+export interface Database {
+  readonly db: Kysely<Tables>;
+  /** Runs statements separated by semicolons. */
+  script(sql: string): Promise<void>;
+  /** Runs `work` on one connection in one transaction; rolls back when it throws. */
+  transaction<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** The database belongs to another process that runs. */
+export class DatabaseInUse extends Error {}
+
+/**
+ * How long a statement waits for a lock of another process (a backup, a person with `sqlite3`) before it fails. The
+ * process stands still meanwhile, so it is short; the caller answers 503 and Skyvern comes again.
+ */
+const BUSY_TIMEOUT_MS = 1_000;
+
+/**
+ * Opens `path` (`:memory:` for tests) in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns.
+ * `exclusive` also takes the lock that keeps a second relay off the same file; the operating system gives it back when
+ * the process ends, however it ends. Throws DatabaseInUse when it is taken.
+ */
+export function openSqlite(path: string, { exclusive }: { exclusive: boolean }): Database {
+  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  const lock = exclusive && path !== ":memory:" ? takeLock(`${path}.lock`) : null;
+  try {
+    const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
+    sqlite.pragma("journal_mode = WAL");
+    sqlite.pragma("synchronous = FULL");
+    sqlite.pragma("foreign_keys = ON");
+    return sqliteDatabase(sqlite, lock);
+  } catch (error) {
+    lock?.close();
+    throw error;
+  }
+}
+
+/** The storage's own troubles, by SQLite's result codes (https://sqlite.org/rescode.html). */
+const STORAGE_CODES =
+  /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOLFS|PERM|AUTH|PROTOCOL|NOMEM|INTERRUPT)/;
+
+const faultOf = (error: unknown): unknown =>
+  error instanceof Sqlite.SqliteError && STORAGE_CODES.test(error.code)
+    ? new StorageFault(`${error.code}: ${error.message}`, { cause: error })
+    : error;
+
+function takeLock(path: string): Sqlite.Database {
+  const lock = new Sqlite(path, { timeout: 0 });
+  try {
+    lock.pragma("journal_mode = DELETE");
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    lock.close();
+    if (error instanceof Sqlite.SqliteError && error.code.startsWith("SQLITE_BUSY")) {
+      throw new DatabaseInUse(
+        "another skyvern-relay process runs on this database; stop it, or use PostgreSQL for several relays",
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}
+
+function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): Database {
+  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
+  const run = (connection: Kysely<Tables>, sql: string) => connection.executeQuery(CompiledQuery.raw(sql));
+  return {
+    db,
+    script: async (sql) => {
+      sqlite.exec(sql);
+    },
+    transaction: (work) =>
+      db
+        .connection()
+        .execute(async (connection) => {
+          // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
+          await run(connection, "BEGIN IMMEDIATE");
+          try {
+            const result = await work(connection);
+            await run(connection, "COMMIT");
+            return result;
+          } catch (error) {
+            // A failed COMMIT or a full disk may have rolled back already.
+            if (sqlite.inTransaction) await run(connection, "ROLLBACK");
+            throw error;
+          }
+        })
+        .catch((error: unknown) => {
+          throw faultOf(error);
+        }),
+    close: async () => {
+      await db.destroy();
+      lock?.close();
+    },
+  };
+}

@@ -1,0 +1,577 @@
+import { sql, type Kysely, type Selectable } from "kysely";
+import { parseJson } from "../json.ts";
+import type {
+  Artifact,
+  ArtifactsStatus,
+  Delivery,
+  DeliveryReceipt,
+  Outcome,
+  RunState,
+  Source,
+  Verdict,
+} from "../run.ts";
+import type { Database } from "./database.ts";
+import type {
+  Accepted,
+  Arrival,
+  Attempt,
+  Claimed,
+  Decision,
+  FinishedAttempt,
+  Known,
+  KnownArtifacts,
+  NewDelivery,
+  Page,
+  Receipt,
+  RunFilter,
+  Store,
+  StoredRun,
+} from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+const WAITING = ["pending", "sending"] as const;
+
+/** The Store over SQL. The database must be migrated. */
+export function createSqlStore(database: Database): Store {
+  const { db } = database;
+  return {
+    accept: (items) => database.transaction((tx) => acceptAll(tx, items)),
+    adopt: (receiptId, status, run, now) => database.transaction((tx) => adopt(tx, receiptId, status, run, now)),
+    claimDue: (claim) => database.transaction((tx) => claimDue(tx, claim)),
+    nextDueAt: (sinks) => nextDueAt(db, sinks),
+    record: (attempt) => database.transaction((tx) => record(tx, attempt)),
+    takeOver: (now) => takeOver(db, now),
+    buryOrphans: (sinks, reason) => buryOrphans(db, sinks, reason),
+    redeliver: (runId, deliveries, now) => database.transaction((tx) => redeliver(tx, runId, deliveries, now)),
+    artifacts: (runId) => artifacts(db, runId),
+    saveArtifacts: (runId, known) => database.transaction((tx) => saveArtifacts(tx, runId, known)),
+    run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
+    runs: async (filter, page) => storedRuns(db, await filteredRuns(db, filter, page).execute()),
+    receipts: async (runId) =>
+      (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
+        receiptOfRow,
+      ),
+    keptReceipts: async (limit) =>
+      (await receiptRows(db).where("run_id", "is", null).orderBy("received_at", "desc").limit(limit).execute()).map(
+        receiptOfRow,
+      ),
+    body: async (receiptId) =>
+      (await db.selectFrom("bodies").select("body").where("receipt_id", "=", receiptId).executeTakeFirst())?.body ??
+      null,
+    deliveries: (filter, page) => deliveries(db, filter, page),
+    attempts: (ids) => attempts(db, ids),
+    backlog: () => backlog(db),
+    counts: () => counts(db),
+    ping: async (now) => {
+      await saveSetting(db, "last_ping", String(now));
+    },
+    setting: (name, initial) => setting(db, name, initial),
+    close: () => database.close(),
+  };
+}
+
+// --- accept ---------------------------------------------------------------------------------------------------------
+
+async function acceptAll(tx: Db, items: readonly Arrival[]): Promise<Accepted[]> {
+  const answers: Accepted[] = [];
+  for (const item of items) answers.push(await acceptOne(tx, item));
+  return answers;
+}
+
+async function acceptOne(tx: Db, { receipt, run }: Arrival): Promise<Accepted> {
+  const same = await countCopy(tx, receipt.bodyHash, receipt.receivedAt);
+  if (same) {
+    const verdict = same.run_id === null ? "kept" : "duplicate";
+    return { verdict, runId: same.run_id, note: "the same bytes again", deliveries: 0 };
+  }
+  if (run === null) {
+    await insertReceipt(tx, receipt, { runId: null, verdict: "kept", note: receipt.note, routing: null });
+    return { verdict: "kept", runId: null, note: receipt.note, deliveries: 0 };
+  }
+  const known = await knownRun(tx, run.id);
+  const decision = run.decide(known);
+  await writeDecision(tx, known !== null, decision, receipt.receivedAt);
+  await insertReceipt(tx, receipt, { runId: run.id, ...decision });
+  return { verdict: decision.verdict, runId: run.id, note: decision.note, deliveries: decision.deliveries.length };
+}
+
+async function adopt(
+  tx: Db,
+  receiptId: string,
+  reportedStatus: string,
+  run: NonNullable<Arrival["run"]>,
+  now: number,
+): Promise<boolean> {
+  const kept = tx.selectFrom("receipts").select("id").where("id", "=", receiptId).where("run_id", "is", null);
+  if ((await kept.executeTakeFirst()) === undefined) return false;
+  const known = await knownRun(tx, run.id);
+  const decision = run.decide(known);
+  await writeDecision(tx, known !== null, decision, now);
+  await tx
+    .updateTable("receipts")
+    .set({ run_id: run.id, reported_status: reportedStatus, ...resultColumns(decision) })
+    .where("id", "=", receiptId)
+    .execute();
+  return true;
+}
+
+const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "note" | "routing">) => ({
+  verdict,
+  note,
+  routing: routing === null ? null : JSON.stringify(routing),
+});
+
+const countCopy = (tx: Db, bodyHash: string, now: number) =>
+  tx
+    .updateTable("receipts")
+    .set((row) => ({ copies: row("copies", "+", 1), last_received_at: now }))
+    .where("body_hash", "=", bodyHash)
+    .returning("run_id")
+    .executeTakeFirst();
+
+async function knownRun(tx: Db, runId: string): Promise<Known | null> {
+  const row = await tx.selectFrom("runs").select("state").where("run_id", "=", runId).executeTakeFirst();
+  if (!row) return null;
+  const deliveries = await tx
+    .selectFrom("deliveries")
+    .select(["id", "sink", "state", "attempts"])
+    .where("run_id", "=", runId)
+    .orderBy("id")
+    .execute();
+  return { state: stateOf(row.state), deliveries: deliveries as Known["deliveries"] };
+}
+
+async function writeDecision(tx: Db, known: boolean, decision: Decision, now: number): Promise<void> {
+  const { run } = decision.state;
+  const columns = {
+    run_type: run.run_type,
+    status: run.status,
+    source: run.source,
+    organization_id: run.organization_id,
+    channel: run.channel,
+    workflow: run.workflow?.permanent_id ?? null,
+    title: run.title,
+    received_at: run.received_at,
+    state: JSON.stringify(decision.state),
+  };
+  if (known) await tx.updateTable("runs").set(columns).where("run_id", "=", run.run_id).execute();
+  else {
+    await tx
+      .insertInto("runs")
+      .values({ run_id: run.run_id, ...columns, artifacts_status: "pending" })
+      .execute();
+  }
+  if (decision.cancel.length > 0) {
+    await tx
+      .updateTable("deliveries")
+      .set({ state: "canceled", next_attempt_at: null })
+      .where("id", "in", decision.cancel)
+      .where("state", "=", "pending")
+      .execute();
+  }
+  await insertDeliveries(tx, decision.state, decision.deliveries, now);
+}
+
+async function insertDeliveries(tx: Db, state: RunState, fresh: readonly NewDelivery[], now: number): Promise<void> {
+  if (fresh.length === 0) return;
+  const rows = fresh.map((delivery) => ({
+    ...delivery,
+    run_id: state.run.run_id,
+    revision: state.revision,
+    state: "pending",
+    attempts: 0,
+    next_attempt_at: now,
+    maybe_sent: 0,
+    last_error: null,
+    created_at: now,
+    delivered_at: null,
+    receipt: null,
+  }));
+  await tx.insertInto("deliveries").values(rows).execute();
+}
+
+async function insertReceipt(
+  tx: Db,
+  receipt: Arrival["receipt"],
+  result: Pick<Decision, "verdict" | "note" | "routing"> & { runId: string | null },
+): Promise<void> {
+  await tx
+    .insertInto("receipts")
+    .values({
+      id: receipt.id,
+      run_id: result.runId,
+      body_hash: receipt.bodyHash,
+      body_bytes: receipt.bodyBytes,
+      ...resultColumns(result),
+      reported_status: receipt.reportedStatus,
+      source: receipt.source,
+      channel: receipt.channel,
+      key_name: receipt.keyName,
+      sent_at: receipt.sentAt,
+      received_at: receipt.receivedAt,
+      copies: 1,
+      last_received_at: receipt.receivedAt,
+    })
+    .execute();
+  await tx.insertInto("bodies").values({ receipt_id: receipt.id, body: receipt.body }).execute();
+}
+
+// --- the outbox -----------------------------------------------------------------------------------------------------
+
+async function claimDue(
+  tx: Db,
+  { sink, now, leaseMs, limit }: { sink: string; now: number; leaseMs: number; limit: number },
+): Promise<Claimed[]> {
+  const isDue = (table: "deliveries" | "due") =>
+    sql<boolean>`${sql.ref(`${table}.sink`)} = ${sink} and ${sql.ref(`${table}.state`)} in ('pending', 'sending')
+      and ${sql.ref(`${table}.next_attempt_at`)} <= ${now}`;
+  // A correction waits until what it corrects has been delivered or is dead.
+  const earlier = sql<boolean>`not exists (select 1 from deliveries e where e.run_id = due.run_id and e.sink = due.sink
+    and e.id < due.id and e.state in ('pending', 'sending'))`;
+  const rows = await tx
+    .updateTable("deliveries")
+    .set((row) => ({
+      state: "sending",
+      attempts: row("attempts", "+", 1),
+      // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
+      maybe_sent: sql<number>`case when state = 'sending' then 1 else maybe_sent end`,
+      next_attempt_at: now + leaseMs,
+    }))
+    .where("id", "in", (from) =>
+      from
+        .selectFrom("deliveries as due")
+        .select("due.id")
+        .where(isDue("due"))
+        .where(earlier)
+        .orderBy("due.next_attempt_at")
+        .orderBy("due.id")
+        .limit(limit),
+    )
+    // Said again: without it two workers on one database may both get a row.
+    .where(isDue("deliveries"))
+    .returningAll()
+    .execute();
+  return withRuns(tx, rows);
+}
+
+async function withRuns(tx: Db, rows: Selectable<Tables["deliveries"]>[]): Promise<Claimed[]> {
+  const claimed: Claimed[] = [];
+  for (const row of rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+    const run = await tx.selectFrom("runs").select("state").where("run_id", "=", row.run_id).executeTakeFirst();
+    if (!run) continue;
+    claimed.push({
+      delivery: deliveryOf(row),
+      maybeSent: row.maybe_sent === 1,
+      state: stateOf(run.state),
+      previous: await previousReceipt(tx, row),
+    });
+  }
+  return claimed;
+}
+
+async function previousReceipt(tx: Db, row: Selectable<Tables["deliveries"]>): Promise<DeliveryReceipt | null> {
+  const previous = await tx
+    .selectFrom("deliveries")
+    .select("receipt")
+    .where("run_id", "=", row.run_id)
+    .where("sink", "=", row.sink)
+    .where("id", "<", row.id)
+    .where("state", "=", "delivered")
+    .orderBy("id", "desc")
+    .limit(1)
+    .executeTakeFirst();
+  return receiptOf(previous?.receipt ?? null);
+}
+
+async function nextDueAt(db: Db, sinks: readonly string[]): Promise<number | null> {
+  if (sinks.length === 0) return null;
+  const row = await db
+    .selectFrom("deliveries")
+    .select(({ fn }) => fn.min("next_attempt_at").as("at"))
+    .where("state", "in", WAITING)
+    .where("sink", "in", sinks)
+    .executeTakeFirst();
+  return row?.at ?? null;
+}
+
+async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
+  const { outcome } = attempt;
+  const changed = await tx
+    .updateTable("deliveries")
+    .set(afterAttempt(attempt))
+    .where("id", "=", attempt.deliveryId)
+    .where("state", "=", "sending")
+    .where("attempts", "=", attempt.n)
+    .executeTakeFirst();
+  if (changed.numUpdatedRows === 0n) return false;
+  await tx
+    .insertInto("attempts")
+    .values({
+      delivery_id: attempt.deliveryId,
+      n: attempt.n,
+      started_at: attempt.startedAt,
+      finished_at: attempt.finishedAt,
+      outcome: outcome.kind,
+      reason: outcome.kind === "delivered" ? null : outcome.reason,
+    })
+    .execute();
+  return true;
+}
+
+function afterAttempt({ outcome, finishedAt, nextAttemptAt }: FinishedAttempt) {
+  switch (outcome.kind) {
+    case "delivered":
+      return {
+        state: "delivered",
+        next_attempt_at: null,
+        delivered_at: finishedAt,
+        last_error: null,
+        receipt: JSON.stringify(outcome.receipt),
+      };
+    case "retry":
+      return {
+        state: "pending",
+        next_attempt_at: nextAttemptAt,
+        last_error: outcome.reason,
+        ...(outcome.unknown === true ? { maybe_sent: 1 } : {}),
+      };
+    case "dead":
+      return { state: "dead", next_attempt_at: null, last_error: outcome.reason };
+  }
+}
+
+async function takeOver(db: Db, now: number): Promise<number> {
+  // The state stays `sending`, so that the claim knows that an attempt was cut short.
+  const taken = await db
+    .updateTable("deliveries")
+    .set({ next_attempt_at: now })
+    .where("state", "=", "sending")
+    .executeTakeFirst();
+  return Number(taken.numUpdatedRows);
+}
+
+async function buryOrphans(db: Db, sinks: readonly string[], reason: string): Promise<number> {
+  const orphans = db.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
+  const buried = await orphans
+    .where("state", "in", WAITING)
+    .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
+    .executeTakeFirst();
+  return Number(buried.numUpdatedRows);
+}
+
+async function redeliver(
+  tx: Db,
+  runId: string,
+  fresh: readonly NewDelivery[],
+  now: number,
+): Promise<Delivery[] | null> {
+  const row = await tx.selectFrom("runs").select("state").where("run_id", "=", runId).executeTakeFirst();
+  if (!row) return null;
+  await insertDeliveries(tx, stateOf(row.state), fresh, now);
+  const ids = fresh.map(({ id }) => id);
+  if (ids.length === 0) return [];
+  const rows = await tx.selectFrom("deliveries").selectAll().where("id", "in", ids).orderBy("id").execute();
+  return rows.map(deliveryOf);
+}
+
+// --- artifacts ------------------------------------------------------------------------------------------------------
+
+async function artifacts(db: Db, runId: string): Promise<KnownArtifacts> {
+  const run = await db.selectFrom("runs").select("artifacts_status").where("run_id", "=", runId).executeTakeFirst();
+  const rows = await artifactRows(db, [runId]);
+  return { artifacts: rows.map(artifactOf), status: (run?.artifacts_status ?? "pending") as ArtifactsStatus };
+}
+
+const artifactRows = (db: Db, runIds: readonly string[]) =>
+  db.selectFrom("artifacts").selectAll().where("run_id", "in", runIds).orderBy("run_id").orderBy("position").execute();
+
+const artifactOf = ({ artifact_id, type, created_at }: Tables["artifacts"]): Artifact => ({
+  artifact_id,
+  type,
+  created_at,
+});
+
+async function saveArtifacts(tx: Db, runId: string, known: KnownArtifacts): Promise<void> {
+  await tx.updateTable("runs").set({ artifacts_status: known.status }).where("run_id", "=", runId).execute();
+  await tx.deleteFrom("artifacts").where("run_id", "=", runId).execute();
+  if (known.artifacts.length === 0) return;
+  const rows = known.artifacts.map(({ artifact_id, type, created_at }, position) => ({
+    run_id: runId,
+    position,
+    artifact_id,
+    type,
+    created_at,
+  }));
+  // SQLite allows some thousand values in one statement.
+  for (let i = 0; i < rows.length; i += 500)
+    await tx
+      .insertInto("artifacts")
+      .values(rows.slice(i, i + 500))
+      .execute();
+}
+
+// --- history --------------------------------------------------------------------------------------------------------
+
+const runRows = (db: Db) => db.selectFrom("runs").select(["run_id", "artifacts_status", "state"]);
+
+async function storedRuns(
+  db: Db,
+  rows: { run_id: string; artifacts_status: string; state: string }[],
+): Promise<StoredRun[]> {
+  if (rows.length === 0) return [];
+  const listed = await artifactRows(
+    db,
+    rows.map(({ run_id }) => run_id),
+  );
+  const byRun = Map.groupBy(listed, ({ run_id }) => run_id);
+  return rows.map((row) => ({
+    state: stateOf(row.state),
+    artifacts: (byRun.get(row.run_id) ?? []).map(artifactOf),
+    status: row.artifacts_status as ArtifactsStatus,
+  }));
+}
+
+function filteredRuns(db: Db, filter: RunFilter, page: Page) {
+  let query = runRows(db);
+  if (filter.status) query = query.where("status", "in", filter.status);
+  if (filter.run_type) query = query.where("run_type", "in", filter.run_type);
+  if (filter.organization) query = query.where("organization_id", "in", filter.organization);
+  if (filter.channel) query = query.where("channel", "in", filter.channel);
+  if (filter.source) query = query.where("source", "in", filter.source);
+  if (filter.since !== undefined) query = query.where("received_at", ">=", filter.since);
+  if (filter.until !== undefined) query = query.where("received_at", "<", filter.until);
+  const { workflow, sink, delivery } = filter;
+  if (workflow)
+    query = query.where((where) => where.or([where("workflow", "in", workflow), where("title", "in", workflow)]));
+  if (sink || delivery) {
+    query = query.where(({ exists, selectFrom }) => {
+      let told = selectFrom("deliveries").select("id").whereRef("deliveries.run_id", "=", "runs.run_id");
+      if (sink) told = told.where("deliveries.sink", "in", sink);
+      if (delivery) told = told.where("deliveries.state", "in", delivery);
+      return exists(told);
+    });
+  }
+  const { after } = page;
+  if (after) query = query.where(olderThan("received_at", "run_id", after));
+  return query.orderBy("received_at", "desc").orderBy("run_id", "desc").limit(page.limit);
+}
+
+const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
+  sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) < (${after.at}, ${after.id})`;
+
+const RECEIPT_COLUMNS = [
+  "id",
+  "run_id",
+  "verdict",
+  "note",
+  "routing",
+  "reported_status",
+  "source",
+  "channel",
+  "key_name",
+  "body_hash",
+  "body_bytes",
+  "sent_at",
+  "received_at",
+  "copies",
+  "last_received_at",
+] as const;
+
+const receiptRows = (db: Db) => db.selectFrom("receipts").select(RECEIPT_COLUMNS);
+
+const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUMNS)[number]>): Receipt => ({
+  ...row,
+  verdict: row.verdict as Verdict,
+  source: row.source as Source,
+  routing: row.routing === null ? null : parseJson(row.routing),
+});
+
+async function deliveries(db: Db, filter: Parameters<Store["deliveries"]>[0], page: Page): Promise<Delivery[]> {
+  let query = db.selectFrom("deliveries").selectAll();
+  if (filter.state) query = query.where("state", "in", filter.state);
+  if (filter.sink) query = query.where("sink", "in", filter.sink);
+  if (filter.runId !== undefined) query = query.where("run_id", "=", filter.runId);
+  if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);
+  if (filter.until !== undefined) query = query.where("created_at", "<", filter.until);
+  if (page.after) query = query.where(olderThan("created_at", "id", page.after));
+  const rows = await query.orderBy("created_at", "desc").orderBy("id", "desc").limit(page.limit).execute();
+  return rows.map(deliveryOf);
+}
+
+async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
+  if (ids.length === 0) return [];
+  const rows = await db
+    .selectFrom("attempts")
+    .selectAll()
+    .where("delivery_id", "in", ids)
+    .orderBy("started_at")
+    .orderBy("n")
+    .execute();
+  return rows.map((row) => ({ ...row, outcome: row.outcome as Outcome["kind"] }));
+}
+
+const backlog = (db: Db) =>
+  db
+    .selectFrom("deliveries")
+    .select(({ fn }) => ["sink", fn.countAll<number>().as("waiting"), fn.min("created_at").as("oldest")])
+    .where("state", "in", WAITING)
+    .groupBy("sink")
+    .execute();
+
+async function counts(db: Db) {
+  const rows = await db
+    .selectFrom("deliveries")
+    .select(({ fn }) => ["sink", "state", fn.countAll<number>().as("count")])
+    .groupBy(["sink", "state"])
+    .execute();
+  const kept = await db
+    .selectFrom("receipts")
+    .select(({ fn }) => fn.countAll<number>().as("count"))
+    .where("run_id", "is", null)
+    .executeTakeFirstOrThrow();
+  return { deliveries: rows, kept: kept.count };
+}
+
+// --- settings -------------------------------------------------------------------------------------------------------
+
+async function setting(db: Db, name: string, initial: string): Promise<string> {
+  await db
+    .insertInto("settings")
+    .values({ name, value: initial })
+    .onConflict((conflict) => conflict.column("name").doNothing())
+    .execute();
+  const row = await db.selectFrom("settings").select("value").where("name", "=", name).executeTakeFirstOrThrow();
+  return row.value;
+}
+
+const saveSetting = (db: Db, name: string, value: string) =>
+  db
+    .insertInto("settings")
+    .values({ name, value })
+    .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
+    .execute();
+
+// --- rows -----------------------------------------------------------------------------------------------------------
+
+const stateOf = (json: string): RunState => parseJson(json) as unknown as RunState;
+
+const receiptOf = (json: string | null): DeliveryReceipt | null =>
+  json === null ? null : (JSON.parse(json) as DeliveryReceipt);
+
+const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => ({
+  id: row.id,
+  run_id: row.run_id,
+  revision: row.revision,
+  sink: row.sink,
+  kind: row.kind,
+  cause: row.cause as Delivery["cause"],
+  state: row.state as Delivery["state"],
+  attempts: row.attempts,
+  next_attempt_at: row.state === "pending" ? row.next_attempt_at : null,
+  last_error: row.last_error,
+  created_at: row.created_at,
+  delivered_at: row.delivered_at,
+  receipt: receiptOf(row.receipt),
+});

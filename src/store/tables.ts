@@ -1,0 +1,60 @@
+/** The columns of schema.sql as Kysely sees them. */
+export interface Tables {
+  runs: {
+    run_id: string;
+    run_type: string;
+    status: string;
+    source: string;
+    organization_id: string | null;
+    channel: string | null;
+    workflow: string | null;
+    title: string | null;
+    received_at: number;
+    artifacts_status: string;
+    state: string;
+  };
+  receipts: {
+    id: string;
+    run_id: string | null;
+    body_hash: string;
+    body_bytes: number;
+    verdict: string;
+    note: string | null;
+    routing: string | null;
+    reported_status: string | null;
+    source: string;
+    channel: string | null;
+    key_name: string | null;
+    sent_at: string | null;
+    received_at: number;
+    copies: number;
+    last_received_at: number;
+  };
+  bodies: { receipt_id: string; body: Uint8Array };
+  deliveries: {
+    id: string;
+    run_id: string;
+    revision: number;
+    sink: string;
+    kind: string;
+    cause: string;
+    state: string;
+    attempts: number;
+    next_attempt_at: number | null;
+    maybe_sent: number;
+    last_error: string | null;
+    created_at: number;
+    delivered_at: number | null;
+    receipt: string | null;
+  };
+  attempts: {
+    delivery_id: string;
+    n: number;
+    started_at: number;
+    finished_at: number;
+    outcome: string;
+    reason: string | null;
+  };
+  artifacts: { run_id: string; position: number; artifact_id: string; type: string; created_at: number | null };
+  settings: { name: string; value: string };
+}

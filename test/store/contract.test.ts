@@ -1,0 +1,377 @@
+/** What every Store promises. One suite, every implementation. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseJson } from "../../src/json.ts";
+import { openSqlite } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import type { FinishedAttempt, Store } from "../../src/store/store.ts";
+import { aDelivery, anArrival, aRun } from "./a-run.ts";
+
+const stores: Record<string, () => Promise<Store>> = {
+  sqlite: async () => {
+    const database = openSqlite(":memory:", { exclusive: true });
+    await migrate(database);
+    return createSqlStore(database);
+  },
+};
+
+const MINUTE = 60_000;
+
+describe.each(Object.entries(stores))("%s", (_name, open) => {
+  let store: Store;
+  beforeEach(async () => {
+    store = await open();
+  });
+  afterEach(() => store.close());
+
+  const claim = (now: number, values: Partial<Parameters<Store["claimDue"]>[0]> = {}) =>
+    store.claimDue({ sink: "ops", now, leaseMs: MINUTE, limit: 10, ...values });
+  const finished = (deliveryId: string, values: Partial<FinishedAttempt> = {}): FinishedAttempt => ({
+    deliveryId,
+    n: 1,
+    startedAt: 1_000,
+    finishedAt: 1_100,
+    outcome: { kind: "delivered", receipt: { ts: "1.1" } },
+    nextAttemptAt: null,
+    ...values,
+  });
+  /** One run with one waiting delivery. */
+  const withDelivery = (id = "dlv_1", run = aRun()) =>
+    store.accept([anArrival(run, { decision: { deliveries: [aDelivery(id)] } })]);
+
+  describe("accept", () => {
+    it("writes run, receipt, body and deliveries, and says what it decided", async () => {
+      const run = aRun({ title: "Invoices", channel: "erp" });
+      const answers = await store.accept([
+        anArrival(run, { body: "the bytes", decision: { deliveries: [aDelivery("dlv_1")] } }),
+      ]);
+      expect(answers).toEqual([{ verdict: "accepted", runId: "tsk_1", note: null, deliveries: 1 }]);
+      expect(await store.run("tsk_1")).toMatchObject({ state: { run, revision: 1 }, status: "pending", artifacts: [] });
+      const [receipt] = await store.receipts("tsk_1");
+      expect(receipt).toMatchObject({
+        run_id: "tsk_1",
+        verdict: "accepted",
+        key_name: "key",
+        copies: 1,
+        body_bytes: 9,
+      });
+      expect(Buffer.from((await store.body(receipt?.id ?? "")) ?? []).toString()).toBe("the bytes");
+      expect(await store.deliveries({ runId: "tsk_1" }, { limit: 10 })).toMatchObject([
+        { id: "dlv_1", sink: "ops", state: "pending", attempts: 0, revision: 1, created_at: 1_000 },
+      ]);
+    });
+
+    it("counts the same bytes again instead of deciding anew", async () => {
+      const first = anArrival(aRun(), { hash: "h" });
+      const again = anArrival(aRun({ received_at: 5_000 }), { hash: "h" });
+      await store.accept([first]);
+      again.run = { id: "tsk_1", decide: () => expect.unreachable("was asked to decide on a copy") };
+      expect(await store.accept([again])).toMatchObject([{ verdict: "duplicate", runId: "tsk_1" }]);
+      expect(await store.receipts("tsk_1")).toMatchObject([{ copies: 2, received_at: 1_000, last_received_at: 5_000 }]);
+    });
+
+    it("lets each arrival of a batch see what those before it wrote", async () => {
+      const seen: (number | null)[] = [];
+      const items = [1, 2, 3].map((i) => {
+        const arrival = anArrival(aRun({ received_at: 1_000 + i }));
+        const { run } = arrival;
+        if (run === null) throw new Error("no run");
+        return {
+          ...arrival,
+          run: {
+            id: run.id,
+            decide: (known: Parameters<typeof run.decide>[0]) => {
+              seen.push(known?.state.revision ?? null);
+              return run.decide(known);
+            },
+          },
+        };
+      });
+      await store.accept(items);
+      expect(seen).toEqual([null, 1, 2]);
+    });
+
+    it("tells what is known of the run's deliveries, and cancels what it is told to if that still waits", async () => {
+      await store.accept([
+        anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "mail")] } }),
+      ]);
+      await claim(2_000);
+      const later = anArrival(aRun({ received_at: 3_000 }), { decision: { cancel: ["dlv_1", "dlv_2"] } });
+      let known: unknown;
+      const { run } = later;
+      if (run) later.run = { id: run.id, decide: (seen) => ((known = seen?.deliveries), run.decide(seen)) };
+      await store.accept([later]);
+      expect(known).toEqual([
+        { id: "dlv_1", sink: "ops", state: "sending", attempts: 1 },
+        { id: "dlv_2", sink: "mail", state: "pending", attempts: 0 },
+      ]);
+      const states = (await store.deliveries({ runId: "tsk_1" }, { limit: 10 })).map(({ id, state }) => [id, state]);
+      expect(Object.fromEntries(states)).toEqual({ dlv_1: "sending", dlv_2: "canceled" });
+    });
+
+    it("keeps what was not understood, and finds it again", async () => {
+      const arrival = anArrival(aRun(), { hash: "odd", body: "[1]" });
+      await store.accept([{ receipt: { ...arrival.receipt, note: "the body is not a JSON object" }, run: null }]);
+      expect(await store.keptReceipts(10)).toMatchObject([
+        { run_id: null, verdict: "kept", note: "the body is not a JSON object" },
+      ]);
+      expect((await store.counts()).kept).toBe(1);
+    });
+
+    it("adopts a kept receipt once it is understood, and only once", async () => {
+      const arrival = anArrival(aRun(), { hash: "odd", decision: { deliveries: [aDelivery("dlv_1")] } });
+      const run = arrival.run ?? expect.unreachable();
+      await store.accept([{ receipt: arrival.receipt, run: null }]);
+      expect(await store.adopt(arrival.receipt.id, "completed", run, 9_000)).toBe(true);
+      expect(await store.adopt(arrival.receipt.id, "completed", run, 9_000)).toBe(false);
+      expect(await store.keptReceipts(10)).toEqual([]);
+      expect(await store.receipts("tsk_1")).toMatchObject([{ verdict: "accepted", reported_status: "completed" }]);
+      expect(await claim(9_000)).toHaveLength(1);
+    });
+
+    it("writes all or nothing: a batch in which one cannot be decided leaves no trace", async () => {
+      const broken = anArrival(aRun({ run_id: "tsk_2" }));
+      broken.run = {
+        id: "tsk_2",
+        decide: () => {
+          throw new Error("a bug in deciding");
+        },
+      };
+      await expect(store.accept([anArrival(aRun()), broken])).rejects.toThrow("a bug in deciding");
+      expect(await store.run("tsk_1")).toBeNull();
+      expect(await store.receipts("tsk_1")).toEqual([]);
+      expect(await store.accept([anArrival(aRun())])).toMatchObject([{ verdict: "accepted" }]);
+    });
+
+    it("keeps every digit of numbers in outputs", async () => {
+      const output = parseJson('{"a":12345678901234567890,"b":1e-07,"c":128.0}');
+      await store.accept([anArrival(aRun({ output }))]);
+      expect(JSON.stringify((await store.run("tsk_1"))?.state.run.output)).toBe(
+        '{"a":12345678901234567890,"b":1e-07,"c":128.0}',
+      );
+    });
+  });
+
+  describe("the outbox", () => {
+    it("leases what is due, once, and counts the attempt at the claim", async () => {
+      await withDelivery();
+      expect(await claim(999)).toEqual([]);
+      expect(await claim(1_000)).toMatchObject([
+        { delivery: { id: "dlv_1", state: "sending", attempts: 1 }, maybeSent: false, previous: null },
+      ]);
+      expect(await claim(1_000)).toEqual([]);
+    });
+
+    it("claims for one sink only, oldest due first, no more than the limit", async () => {
+      await store.accept([
+        anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1", "mail")] } }),
+        ...[2, 3, 4].map((i) =>
+          anArrival(aRun({ run_id: `tsk_${i}`, received_at: 1_000 + i }), {
+            decision: { deliveries: [aDelivery(`dlv_${i}`)] },
+          }),
+        ),
+      ]);
+      expect((await claim(9_000, { limit: 2 })).map(({ delivery }) => delivery.id)).toEqual(["dlv_2", "dlv_3"]);
+      expect((await claim(9_000, { limit: 2 })).map(({ delivery }) => delivery.id)).toEqual(["dlv_4"]);
+    });
+
+    it("hands a delivery out again when its lease ran out, and says that it may have been sent", async () => {
+      await withDelivery();
+      await claim(1_000);
+      expect(await claim(1_000 + MINUTE - 1)).toEqual([]);
+      expect(await claim(1_000 + MINUTE)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
+    });
+
+    it("frees the leases of a process that died, remembering that its attempts were cut short", async () => {
+      await withDelivery();
+      await claim(1_000);
+      expect(await store.takeOver(2_000)).toBe(1);
+      expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
+    });
+
+    it("records a delivery with its receipt, and never hands it out again", async () => {
+      await withDelivery();
+      await claim(1_000);
+      expect(await store.record(finished("dlv_1"))).toBe(true);
+      expect(await claim(9e12)).toEqual([]);
+      expect(await store.deliveries({ runId: "tsk_1" }, { limit: 1 })).toMatchObject([
+        { state: "delivered", delivered_at: 1_100, receipt: { ts: "1.1" }, last_error: null, next_attempt_at: null },
+      ]);
+      expect(await store.attempts(["dlv_1"])).toEqual([
+        { delivery_id: "dlv_1", n: 1, started_at: 1_000, finished_at: 1_100, outcome: "delivered", reason: null },
+      ]);
+    });
+
+    it("records a retry with the time it is due, and whether the message may have arrived", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await store.record(
+        finished("dlv_1", { outcome: { kind: "retry", reason: "no answer", unknown: true }, nextAttemptAt: 6_000 }),
+      );
+      expect(await store.nextDueAt(["ops"])).toBe(6_000);
+      expect(await claim(5_999)).toEqual([]);
+      expect(await claim(6_000)).toMatchObject([
+        { delivery: { attempts: 2, last_error: "no answer" }, maybeSent: true },
+      ]);
+    });
+
+    it("records a death with its reason", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await store.record(finished("dlv_1", { outcome: { kind: "dead", reason: "no such channel" } }));
+      expect(await store.deliveries({ state: ["dead"] }, { limit: 1 })).toMatchObject([
+        { last_error: "no such channel" },
+      ]);
+      expect(await store.nextDueAt(["ops"])).toBeNull();
+    });
+
+    it("writes nothing for an attempt whose lease went to another", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await claim(1_000 + MINUTE);
+      expect(await store.record(finished("dlv_1", { n: 1 }))).toBe(false);
+      expect(await store.attempts(["dlv_1"])).toEqual([]);
+      expect(await store.record(finished("dlv_1", { n: 2 }))).toBe(true);
+    });
+
+    it("holds a correction back until what it corrects is done, and hands it the first message's receipt", async () => {
+      await withDelivery("dlv_1");
+      const correction = aDelivery("dlv_2", "ops", { cause: "correction" });
+      await store.accept([anArrival(aRun({ received_at: 2_000 }), { decision: { deliveries: [correction] } })]);
+      expect((await claim(3_000)).map(({ delivery }) => delivery.id)).toEqual(["dlv_1"]);
+      expect(await claim(3_000)).toEqual([]);
+      await store.record(finished("dlv_1"));
+      expect(await claim(3_000)).toMatchObject([
+        { delivery: { id: "dlv_2", cause: "correction", revision: 2 }, previous: { ts: "1.1" } },
+      ]);
+    });
+
+    it("buries what waits for a sink that is gone, visibly", async () => {
+      await withDelivery();
+      expect(await store.buryOrphans(["ops"], "gone")).toBe(0);
+      expect(await store.buryOrphans(["other"], "gone")).toBe(1);
+      expect(await store.deliveries({ state: ["dead"] }, { limit: 1 })).toMatchObject([{ last_error: "gone" }]);
+    });
+
+    it("redelivers as a new delivery of the current revision", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await store.record(finished("dlv_1"));
+      const made = await store.redeliver("tsk_1", [aDelivery("dlv_2", "ops", { cause: "redelivery" })], 5_000);
+      expect(made).toMatchObject([
+        { id: "dlv_2", cause: "redelivery", state: "pending", revision: 1, created_at: 5_000 },
+      ]);
+      expect(await claim(5_000)).toHaveLength(1);
+      expect(await store.redeliver("tsk_unknown", [], 5_000)).toBeNull();
+    });
+
+    it("reports the backlog of each sink and counts by state", async () => {
+      await withDelivery();
+      await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 2_000 }));
+      await claim(1_500);
+      expect(await store.backlog()).toEqual([{ sink: "ops", waiting: 2, oldest: 1_000 }]);
+      expect((await store.counts()).deliveries).toEqual([
+        { sink: "ops", state: "pending", count: 1 },
+        { sink: "ops", state: "sending", count: 1 },
+      ]);
+    });
+  });
+
+  describe("artifacts", () => {
+    it("are saved with their status, replaced as a whole, in order", async () => {
+      await withDelivery();
+      const one = { artifact_id: "a_1", type: "recording", created_at: 5 };
+      const two = { artifact_id: "a_2", type: "screenshot_final", created_at: null };
+      await store.saveArtifacts("tsk_1", { artifacts: [one], status: "partial" });
+      await store.saveArtifacts("tsk_1", { artifacts: [two, one], status: "complete" });
+      expect(await store.artifacts("tsk_1")).toEqual({ artifacts: [two, one], status: "complete" });
+      expect(await store.run("tsk_1")).toMatchObject({ artifacts: [two, one], status: "complete" });
+    });
+
+    it("may be a thousand", async () => {
+      await withDelivery();
+      const artifacts = Array.from({ length: 1_200 }, (_x, i) => ({
+        artifact_id: `a_${i}`,
+        type: "har",
+        created_at: i,
+      }));
+      await store.saveArtifacts("tsk_1", { artifacts, status: "complete" });
+      expect((await store.artifacts("tsk_1")).artifacts).toEqual(artifacts);
+    });
+  });
+
+  describe("history", () => {
+    const runs = [
+      aRun({ run_id: "a", received_at: 1, status: "completed", run_type: "task_v1", channel: "x" }),
+      aRun({
+        run_id: "b",
+        received_at: 2,
+        status: "failed",
+        run_type: "task_v2",
+        organization_id: "o_1",
+        source: "reconciled",
+      }),
+      aRun({
+        run_id: "c",
+        received_at: 2,
+        status: "failed",
+        title: "Invoices",
+        workflow: { run_id: "wr_1", permanent_id: "wpid_1", id: null, title: "Invoices" },
+      }),
+      aRun({ run_id: "d", received_at: 4, status: "timed_out" }),
+    ];
+    beforeEach(async () => {
+      await store.accept(
+        runs.map((run) => anArrival(run, { decision: run.run_id === "d" ? { deliveries: [aDelivery("dlv_d")] } : {} })),
+      );
+    });
+    const ids = async (filter: Parameters<Store["runs"]>[0], page = { limit: 10 }) =>
+      (await store.runs(filter, page)).map(({ state }) => state.run.run_id);
+
+    it.each([
+      ["everything, newest first", {}, ["d", "c", "b", "a"]],
+      ["a status", { status: ["failed"] }, ["c", "b"]],
+      ["several statuses", { status: ["failed", "timed_out"] }, ["d", "c", "b"]],
+      ["a run type", { run_type: ["task_v2"] }, ["b"]],
+      ["a workflow's id", { workflow: ["wpid_1"] }, ["c"]],
+      ["a workflow's title", { workflow: ["Invoices"] }, ["c"]],
+      ["an organization", { organization: ["o_1"] }, ["b"]],
+      ["a channel", { channel: ["x"] }, ["a"]],
+      ["a source", { source: ["reconciled"] }, ["b"]],
+      ["since, inclusive", { since: 2 }, ["d", "c", "b"]],
+      ["until, exclusive", { until: 2 }, ["a"]],
+      ["a sink", { sink: ["ops"] }, ["d"]],
+      ["a state of delivery", { delivery: ["pending"] }, ["d"]],
+      ["a sink and a state it is not in", { sink: ["ops"], delivery: ["dead"] }, []],
+      ["several filters at once", { status: ["failed"], since: 2, workflow: ["wpid_1"] }, ["c"]],
+    ])("filters by %s", async (_name, filter, expected) => {
+      expect(await ids(filter)).toEqual(expected);
+    });
+
+    it("pages by key, so that runs that arrive meanwhile shift nothing", async () => {
+      expect(await ids({}, { limit: 2 })).toEqual(["d", "c"]);
+      await store.accept([anArrival(aRun({ run_id: "e", received_at: 9 }))]);
+      expect(await ids({}, { limit: 2, ...{ after: { at: 2, id: "c" } } })).toEqual(["b", "a"]);
+    });
+
+    it("lists deliveries newest first, by sink, state and time, in pages", async () => {
+      await store.redeliver("a", [aDelivery("dlv_e", "mail"), aDelivery("dlv_f", "ops")], 9);
+      const list = async (filter: Parameters<Store["deliveries"]>[0], page: Parameters<Store["deliveries"]>[1]) =>
+        (await store.deliveries(filter, page)).map(({ id }) => id);
+      expect(await list({}, { limit: 10 })).toEqual(["dlv_f", "dlv_e", "dlv_d"]);
+      expect(await list({}, { limit: 10, after: { at: 9, id: "dlv_f" } })).toEqual(["dlv_e", "dlv_d"]);
+      expect(await list({ sink: ["ops"], since: 4, until: 9 }, { limit: 10 })).toEqual(["dlv_d"]);
+      expect(await list({ state: ["delivered"] }, { limit: 10 })).toEqual([]);
+    });
+  });
+
+  it("keeps the first value of a setting", async () => {
+    expect(await store.setting("link_key", "one")).toBe("one");
+    expect(await store.setting("link_key", "two")).toBe("one");
+  });
+
+  it("answers a ping with a write", async () => {
+    await store.ping(5);
+    expect(await store.setting("last_ping", "none")).toBe("5");
+  });
+});
