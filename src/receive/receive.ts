@@ -1,0 +1,206 @@
+import { createHash } from "node:crypto";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { isTerminal, type Source, type Verdict } from "../run.ts";
+import { match, type Route } from "../routing.ts";
+import type { Runtime } from "../runtime.ts";
+import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
+import { parsePayload, type Parsed, type Payload } from "../skyvern/payload.ts";
+import type { Masked, Redact } from "../skyvern/redact.ts";
+import type { Accepted, Arrival, Decide, Decision, Known, NewDelivery, Store } from "../store/store.ts";
+import { createGroupCommit, Overloaded } from "./group-commit.ts";
+import { settle, type Observation } from "./settle.ts";
+import { verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
+
+export interface Incoming {
+  bytes: Buffer;
+  /** `x-skyvern-signature` */
+  signature: string | null;
+  /** `x-skyvern-timestamp`: stored, never trusted. */
+  sentAt: string | null;
+  channel: string | null;
+}
+
+export type Received =
+  | { kind: "refused"; reason: Refusal }
+  /** Genuine, but Skyvern asks for a one-time code. */
+  | { kind: "totp" }
+  /** On disk. `runId` is null for what was kept. */
+  | { kind: "accepted"; verdict: Verdict; runId: string | null }
+  /** Not on disk, nothing half-done: come again. */
+  | { kind: "unavailable" };
+
+export interface ReceiveParts {
+  keys: readonly VerifyKey[];
+  redact: Redact;
+  routes: readonly Route[];
+  /** Every sink, by name and kind. */
+  sinks: readonly { name: string; kind: string }[];
+  store: Pick<Store, "accept">;
+  runtime: Runtime;
+  log: Log;
+  metrics: Metrics;
+  /** Called when deliveries were queued. */
+  nudge(): void;
+}
+
+export type Receive = (incoming: Incoming) => Promise<Received>;
+
+/** The use case: verify → mask → parse → normalize → settle → route → commit. Answers only after the commit. */
+export function createReceive(parts: ReceiveParts): Receive {
+  const { keys, redact, log, metrics, runtime } = parts;
+  const commit = createGroupCommit(parts.store);
+
+  return async ({ bytes, signature, sentAt, channel }) => {
+    const body = verify(bytes, signature, keys);
+    if (typeof body === "string") {
+      metrics.webhooks.inc({ result: body });
+      log.warn("webhook.refused", { reason: body, bytes: bytes.length, channel });
+      return { kind: "refused", reason: body };
+    }
+    const startedAt = performance.now();
+    const { masked, stored } = mask(body.bytes, redact);
+    const parsed = parsePayload(masked);
+    if (parsed.kind === "totp") {
+      metrics.webhooks.inc({ result: "totp" });
+      log.warn("webhook.totp_request", { key: body.key, hint: "a totp_url points at the relay; it has no codes" });
+      return { kind: "totp" };
+    }
+    const arrival = arrivalOf(parts, { body, stored, parsed, channel, sentAt: limited(sentAt) });
+    try {
+      const accepted = await commit.accept(arrival);
+      if (accepted.deliveries > 0) parts.nudge();
+      metrics.webhooks.inc({ result: accepted.verdict });
+      metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
+      logAccepted(log, arrival, accepted);
+      return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
+    } catch (error) {
+      const result = error instanceof Overloaded ? "overloaded" : "storage_failed";
+      metrics.webhooks.inc({ result });
+      log.error("webhook.not_stored", {
+        result,
+        run_id: arrival.run?.id ?? null,
+        error: String(error),
+        at: runtime.now(),
+      });
+      return { kind: "unavailable" };
+    }
+  };
+}
+
+/** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
+function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
+  const text = bytes.toString("utf8");
+  if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
+    const masked = redact(text);
+    return { masked, stored: Buffer.from(masked.text, "utf8") };
+  }
+  const masked = redact(bytes.toString("latin1"));
+  // Not JSON (RFC 8259 asks for UTF-8), and must not be taken for it.
+  return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
+}
+
+interface Understood {
+  body: VerifiedBody;
+  stored: Buffer;
+  parsed: Exclude<Parsed, { kind: "totp" }>;
+  channel: string | null;
+  sentAt: string | null;
+}
+
+function arrivalOf(parts: ReceiveParts, { body, stored, parsed, channel, sentAt }: Understood): Arrival {
+  const receivedAt = parts.runtime.now();
+  const source: Source = "webhook";
+  const payload = parsed.kind === "run" ? parsed.payload : null;
+  return {
+    receipt: {
+      id: parts.runtime.newId("rcp"),
+      bodyHash: createHash("sha256").update(body.bytes).digest("hex"),
+      bodyBytes: body.bytes.length,
+      body: stored,
+      source,
+      channel,
+      keyName: body.key,
+      sentAt,
+      reportedStatus: payload?.status ?? null,
+      receivedAt,
+      note: parsed.kind === "unknown" ? parsed.reason : null,
+    },
+    run:
+      payload === null
+        ? null
+        : runArrival(parts, payload, { receivedAt, source, channel, organization: body.organization }),
+  };
+}
+
+/** A payload as the store takes it: its run id, and what to decide once it is known what is stored. */
+export function runArrival(
+  parts: Omit<ReceiveParts, "store">,
+  payload: Payload,
+  arrival: Parameters<typeof normalize>[1],
+): NonNullable<Arrival["run"]> {
+  const run = normalize(payload, arrival);
+  const observation: Observation = { run, deliveryFailure: isDeliveryFailure(payload) };
+  return { id: run.run_id, decide: decider(parts, observation) };
+}
+
+/** Settling and routing in one, asked inside the transaction. Pure but for new ids. */
+function decider({ routes, sinks, runtime }: Omit<ReceiveParts, "store">, observation: Observation): Decide {
+  return (known): Decision => {
+    const { verdict, state, note } = settle(known?.state ?? null, observation);
+    const quiet = { verdict, note, state, routing: null, deliveries: [], cancel: [] };
+    if ((verdict !== "accepted" && verdict !== "corrected") || !isTerminal(state.run.status)) return quiet;
+    const names = sinks.map(({ name }) => name);
+    const routed = match(state.run, routes, names);
+    const { deliveries, cancel } = duties(known, routed.sinks, sinks);
+    return {
+      ...quiet,
+      routing: routed.trace,
+      deliveries: deliveries.map((delivery) => ({ id: runtime.newId("dlv"), ...delivery })),
+      cancel,
+    };
+  };
+}
+
+/**
+ * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
+ * yet hears only the new one: its waiting delivery is canceled for the new.
+ */
+function duties(
+  known: Known | null,
+  routed: readonly string[],
+  sinks: ReceiveParts["sinks"],
+): { deliveries: Omit<NewDelivery, "id">[]; cancel: string[] } {
+  const before = known?.deliveries ?? [];
+  const untried = before.filter(({ state, attempts }) => state === "pending" && attempts === 0);
+  const canceled = new Set(untried.map(({ id }) => id));
+  const told = new Set(
+    before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
+  );
+  const deliveries = sinks
+    .filter(({ name }) => told.has(name) || routed.includes(name))
+    .map(({ name, kind }) => ({
+      sink: name,
+      kind,
+      cause: told.has(name) ? ("correction" as const) : ("result" as const),
+    }));
+  return { deliveries, cancel: [...canceled] };
+}
+
+const limited = (value: string | null): string | null => value?.slice(0, 32) ?? null;
+
+function logAccepted(log: Log, { receipt }: Arrival, accepted: Accepted): void {
+  const fields = {
+    run_id: accepted.runId,
+    receipt_id: receipt.id,
+    verdict: accepted.verdict,
+    note: accepted.note,
+    status: receipt.reportedStatus,
+    key: receipt.keyName,
+    channel: receipt.channel,
+    bytes: receipt.bodyBytes,
+    deliveries: accepted.deliveries,
+  };
+  if (accepted.verdict === "kept") log.warn("webhook.kept", fields);
+  else log.info("webhook.received", fields);
+}

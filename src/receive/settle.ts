@@ -1,0 +1,193 @@
+/**
+ * The rule table: what a receipt means for its run. Pure, and independent of order: the same receipts in any order and
+ * multiplicity settle to the same run. That holds because merging picks each field by a clock that travels with it
+ * (Skyvern's own times first, arrival last), never by which receipt happened to come second.
+ */
+import { isTerminal, type Clock, type Run, type RunState, type Verdict, type Workflow } from "../run.ts";
+
+export interface Observation {
+  run: Run;
+  /** `failed`, only because Skyvern could not deliver its webhook. */
+  deliveryFailure: boolean;
+}
+
+export interface Settled {
+  verdict: Exclude<Verdict, "kept">;
+  state: RunState;
+  /** Why, when the verdict alone does not say it. */
+  note: string | null;
+}
+
+const FIELDS = [
+  "run_type",
+  "kind",
+  "status",
+  "organization_id",
+  "channel",
+  "title",
+  "prompt",
+  "url",
+  "summary",
+  "app_url",
+  "workflow.run_id",
+  "workflow.permanent_id",
+  "workflow.id",
+  "workflow.title",
+  "output",
+  "parameters",
+  "files",
+  "recording",
+  "screenshots",
+  "step_count",
+  "created_at",
+  "queued_at",
+  "started_at",
+  "finished_at",
+  "modified_at",
+] as const satisfies (keyof Run | `workflow.${keyof Workflow}`)[];
+type Field = (typeof FIELDS)[number];
+
+export function settle(known: RunState | null, observation: Observation): Settled {
+  const arrived = stateOf(observation);
+  const note = observation.deliveryFailure ? DELIVERY_FAILURE_NOTE : null;
+  if (known === null) {
+    return { verdict: isTerminal(arrived.run.status) ? "accepted" : "stored", state: arrived, note };
+  }
+  const state = merge(known, arrived);
+  if (!isTerminal(known.run.status)) {
+    return { verdict: isTerminal(state.run.status) ? "accepted" : "stored", state, note };
+  }
+  if (!isTerminal(observation.run.status)) return { verdict: "stored", state, note: "not final: the outcome stands" };
+  const was = known.run.status;
+  const is = state.run.status;
+  const verdict = was !== is ? "corrected" : arrived.run.status === is ? sameOutcome(known, state, note) : "duplicate";
+  if (verdict === "corrected" || verdict === "updated") state.revision = known.revision + 1;
+  return { verdict, state, note: note ?? noteOf(verdict, was, is, observation.run.status) };
+}
+
+const sameOutcome = (known: RunState, state: RunState, note: string | null): "updated" | "duplicate" =>
+  note === null && shown(known.run) !== shown(state.run) ? "updated" : "duplicate";
+
+const DELIVERY_FAILURE_NOTE = "Skyvern reports that its webhook could not be delivered, which is not the run failing";
+
+function noteOf(verdict: Verdict, was: string, is: string, reported: string): string | null {
+  if (verdict === "corrected") return `the outcome changed from ${was} to ${is}`;
+  return verdict === "duplicate" && reported !== is ? `says ${reported}, but ${is} is the later outcome` : null;
+}
+
+/** One observation as a state of its own. */
+function stateOf({ run, deliveryFailure }: Observation): RunState {
+  const final = isTerminal(run.status) ? 1 : 0;
+  const times = [run.finished_at ?? 0, run.modified_at ?? 0, run.received_at] as const;
+  // With an output there was an outcome to report, so the run had completed; without one there is nothing better to say.
+  const completed = deliveryFailure && run.output !== null;
+  const status = completed ? "completed" : run.status;
+  const failure = completed ? null : run.failure;
+  const clock: Clock = [final, deliveryFailure ? 0 : 1, ...times];
+  return {
+    run: { ...run, status, failure },
+    revision: 1,
+    clock,
+    clocks: {},
+    reported: [final, 1, ...times],
+    failures: failure === null ? {} : { [status]: { failure, clock } },
+  };
+}
+
+function merge(known: RunState, arrived: RunState): RunState {
+  const clock = later(arrived.clock, known.clock) ? arrived.clock : known.clock;
+  const clocks: RunState["clocks"] = {};
+  const values: Partial<Record<Field, unknown>> = {};
+  for (const field of FIELDS) {
+    const picked = pick(field, known, arrived);
+    values[field] = picked.value;
+    if (!isMissing(picked.value) && compare(picked.clock, clock) !== 0) clocks[field] = picked.clock;
+  }
+  const first = arrived.run.received_at < known.run.received_at ? arrived.run : known.run;
+  const last = later(arrived.reported, known.reported) ? arrived : known;
+  const failures = mergeFailures(known, arrived);
+  return {
+    run: {
+      ...runOf(values),
+      run_id: known.run.run_id,
+      source: first.source,
+      received_at: first.received_at,
+      reported_status: last.run.reported_status,
+      failure: failures[String(values.status)]?.failure ?? null,
+    },
+    revision: known.revision,
+    clock,
+    clocks,
+    reported: last.reported,
+    failures,
+  };
+}
+
+/** The value of one field: what is there beats what is missing, the later beats the earlier. */
+function pick(field: Field, known: RunState, arrived: RunState): { value: unknown; clock: Clock } {
+  const a = { value: read(known.run, field), clock: known.clocks[field] ?? known.clock };
+  const b = { value: read(arrived.run, field), clock: arrived.clocks[field] ?? arrived.clock };
+  const [winner, loser] = later(b.clock, a.clock) ? [b, a] : [a, b];
+  return isMissing(winner.value) ? loser : winner;
+}
+
+const isMissing = (value: unknown): boolean =>
+  value === null || value === undefined || (Array.isArray(value) && value.length === 0);
+
+const read = (run: Run, field: Field): unknown => {
+  const [key, part] = field.split(".") as [keyof Run, keyof Workflow | undefined];
+  return part === undefined ? run[key] : (run.workflow?.[part] ?? null);
+};
+
+/** The merged fields as a run again. Every field was read from a run, so each has its type. */
+function runOf(
+  values: Partial<Record<Field, unknown>>,
+): Omit<Run, "run_id" | "source" | "received_at" | "reported_status" | "failure"> {
+  const {
+    "workflow.run_id": run_id,
+    "workflow.permanent_id": permanent_id,
+    "workflow.id": id,
+    "workflow.title": title,
+    ...rest
+  } = values;
+  const workflow = { run_id, permanent_id, id, title } as Workflow;
+  const none = Object.values(workflow).every((value) => value === null);
+  return { ...(rest as Omit<Run, "workflow">), workflow: none ? null : workflow };
+}
+
+function mergeFailures(known: RunState, arrived: RunState): RunState["failures"] {
+  const failures = { ...known.failures };
+  for (const [status, entry] of Object.entries(arrived.failures)) {
+    const had = failures[status];
+    if (had === undefined || later(entry.clock, had.clock)) failures[status] = entry;
+  }
+  return failures;
+}
+
+const later = (a: Clock, b: Clock): boolean => compare(a, b) >= 0;
+
+function compare(a: Clock, b: Clock): number {
+  for (const [i, value] of a.entries()) {
+    const difference = value - (b[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** What a message shows. Ids of artifacts may change between payloads; whether there are any is what counts. */
+const shown = (run: Run): string =>
+  JSON.stringify([
+    run.title,
+    run.prompt,
+    run.url,
+    run.summary,
+    run.app_url,
+    run.output,
+    run.failure,
+    run.step_count,
+    run.started_at,
+    run.finished_at,
+    run.recording !== null,
+    run.screenshots.length,
+    run.files.map(({ name, size, checksum }) => [name, size, checksum]),
+  ]);

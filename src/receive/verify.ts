@@ -1,0 +1,46 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Secret } from "../secret.ts";
+
+/** A key that verifies webhooks. `organization`: what its JWT's `sub` says, when it is one. */
+export interface VerifyKey {
+  name: string;
+  key: Secret;
+  organization: string | null;
+}
+
+/** The raw body of a webhook whose signature was right. Only {@link verify} makes one. */
+export interface VerifiedBody {
+  readonly bytes: Buffer;
+  /** Name of the key that signed it. */
+  readonly key: string;
+  readonly organization: string | null;
+  readonly [verified]: true;
+}
+declare const verified: unique symbol;
+
+export type Refusal = "missing_signature" | "malformed_signature" | "wrong_signature";
+
+const SIGNATURE = /^[0-9a-f]{64}$/;
+
+/**
+ * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key, in constant
+ * time, without stopping at the first that fits. The timestamp header is not signed and not looked at.
+ */
+export function verify(
+  bytes: Buffer,
+  signature: string | null | undefined,
+  keys: readonly VerifyKey[],
+): VerifiedBody | Refusal {
+  if (signature === null || signature === undefined || signature === "") return "missing_signature";
+  if (!SIGNATURE.test(signature)) return "malformed_signature";
+  const given = Buffer.from(signature, "hex");
+  let match: VerifyKey | null = null;
+  for (const candidate of keys) {
+    const secret = candidate.key.reveal();
+    if (secret === "") continue;
+    const wanted = createHmac("sha256", secret).update(bytes).digest();
+    if (timingSafeEqual(wanted, given)) match ??= candidate;
+  }
+  if (match === null) return "wrong_signature";
+  return { bytes, key: match.name, organization: match.organization } as VerifiedBody;
+}

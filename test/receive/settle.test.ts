@@ -1,0 +1,234 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { settle, type Observation } from "../../src/receive/settle.ts";
+import type { RunState } from "../../src/run.ts";
+import { isDeliveryFailure, normalize } from "../../src/skyvern/normalize.ts";
+import { readPayload } from "../../src/skyvern/payload.ts";
+import { parseJson, type JsonObject } from "../../src/json.ts";
+
+const fixture = (name: string): JsonObject =>
+  parseJson(readFileSync(join(import.meta.dirname, "../fixtures", `${name}.json`), "utf8")) as JsonObject;
+
+const ARRIVAL = { source: "webhook", channel: null, organization: null } as const;
+
+function observe(payload: JsonObject, receivedAt: number): Observation {
+  const parsed = readPayload(payload);
+  if (parsed.kind !== "run") throw new Error(`not a run: ${parsed.kind}`);
+  return {
+    run: normalize(parsed.payload, { ...ARRIVAL, receivedAt }),
+    deliveryFailure: isDeliveryFailure(parsed.payload),
+  };
+}
+
+/** A small payload; later ones by `at`, in seconds. */
+const payload = (status: string, at: number | null, more: JsonObject = {}): JsonObject => {
+  const time = at === null ? null : `2026-01-01T00:00:${String(at).padStart(2, "0")}`;
+  return { run_id: "tsk_v2_1", status, finished_at: time, modified_at: time, ...more };
+};
+
+function settleAll(observations: readonly Observation[]): {
+  state: RunState;
+  verdicts: string[];
+  notes: (string | null)[];
+} {
+  let state: RunState | null = null;
+  const verdicts: string[] = [];
+  const notes: (string | null)[] = [];
+  for (const observation of observations) {
+    const settled = settle(state, observation);
+    state = settled.state;
+    verdicts.push(settled.verdict);
+    notes.push(settled.note);
+  }
+  return { state: state as unknown as RunState, verdicts, notes };
+}
+
+const story = (...payloads: JsonObject[]) => settleAll(payloads.map((one, i) => observe(one, 1_000 + i)));
+
+const FAILED_DELIVERY = "Failed to run task 2.0: Failed to send webhook.    task_v2_id=tsk_v2_1";
+
+describe("the rule table", () => {
+  it("accepts the first final receipt as revision 1", () => {
+    const { state, verdicts } = story(payload("completed", 1));
+    expect(verdicts).toEqual(["accepted"]);
+    expect(state).toMatchObject({ revision: 1, run: { status: "completed", reported_status: "completed" } });
+  });
+
+  it.each(["created", "queued", "running", "paused", "a status of tomorrow"])(
+    "stores %s without calling it final",
+    (status) => {
+      expect(story(payload(status, null)).verdicts).toEqual(["stored"]);
+    },
+  );
+
+  it("accepts the final receipt after others that were not, still as revision 1", () => {
+    const { state, verdicts } = story(payload("running", null), payload("paused", null), payload("completed", 3));
+    expect(verdicts).toEqual(["stored", "stored", "accepted"]);
+    expect(state.revision).toBe(1);
+  });
+
+  it("never lets a receipt that is not final undo one that is", () => {
+    const { state, verdicts } = story(payload("completed", 1), payload("running", 9));
+    expect(verdicts).toEqual(["accepted", "stored"]);
+    expect(state.run).toMatchObject({ status: "completed", reported_status: "completed" });
+  });
+
+  it("calls the same again a duplicate", () => {
+    const { state, verdicts } = story(payload("failed", 1), payload("failed", 1));
+    expect(verdicts).toEqual(["accepted", "duplicate"]);
+    expect(state.revision).toBe(1);
+  });
+
+  it("fills in what is new, never erases, and calls it updated when a message shows it", () => {
+    const { state, verdicts } = story(
+      payload("completed", 1, { summary: "done", prompt: "look" }),
+      payload("completed", 1, { summary: null, output: { a: 1 } }),
+    );
+    expect(verdicts).toEqual(["accepted", "updated"]);
+    expect(state).toMatchObject({ revision: 2, run: { summary: "done", prompt: "look", output: { a: 1 } } });
+  });
+
+  it("calls new data that no message shows a duplicate, and keeps it", () => {
+    const { state, verdicts } = story(payload("completed", 1), payload("completed", 1, { organization_id: "o_1" }));
+    expect(verdicts).toEqual(["accepted", "duplicate"]);
+    expect(state.run.organization_id).toBe("o_1");
+  });
+
+  it("corrects the outcome when another final status is the later one, with the reason of that status", () => {
+    const { state, verdicts, notes } = story(
+      payload("failed", 1, { failure_reason: "no table" }),
+      payload("completed", 2, { output: 1 }),
+    );
+    expect(verdicts).toEqual(["accepted", "corrected"]);
+    expect(notes[1]).toBe("the outcome changed from failed to completed");
+    expect(state).toMatchObject({ revision: 2, run: { status: "completed", failure: null } });
+  });
+
+  it("calls another final status that is the earlier one a duplicate", () => {
+    const { state, verdicts } = story(payload("canceled", 5), payload("completed", 2));
+    expect(verdicts).toEqual(["accepted", "duplicate"]);
+    expect(state.run.status).toBe("canceled");
+  });
+
+  it("compares modified_at where finished_at is the same, and arrival where both are", () => {
+    const same = { finished_at: "2026-01-01T00:00:01" };
+    expect(
+      story(payload("completed", 1, { ...same, modified_at: "2026-01-01T00:00:09" }), payload("failed", 1, same)).state
+        .run.status,
+    ).toBe("completed");
+    expect(story(payload("completed", 1), payload("canceled", 1)).state.run.status).toBe("canceled");
+  });
+
+  it("takes 'failed' by an undelivered webhook after 'completed' for a duplicate", () => {
+    const { state, verdicts, notes } = story(
+      payload("completed", 1, { output: 1 }),
+      payload("failed", 1, { output: 1, failure_reason: FAILED_DELIVERY, modified_at: "2026-01-01T00:00:59" }),
+    );
+    expect(verdicts).toEqual(["accepted", "duplicate"]);
+    expect(notes[1]).toContain("webhook could not be delivered");
+    expect(state.run).toMatchObject({ status: "completed", reported_status: "failed", failure: null });
+  });
+
+  it("settles 'failed' by an undelivered webhook as completed when nothing came before and there is an output", () => {
+    const { state, verdicts } = story(payload("failed", 1, { output: { a: 1 }, failure_reason: FAILED_DELIVERY }));
+    expect(verdicts).toEqual(["accepted"]);
+    expect(state.run).toMatchObject({ status: "completed", reported_status: "failed", failure: null });
+  });
+
+  it("believes 'failed' by an undelivered webhook without an output until something better comes", () => {
+    const failed = payload("failed", 9, { failure_reason: FAILED_DELIVERY });
+    expect(story(failed).state.run.status).toBe("failed");
+    expect(story(failed, payload("completed", 1))).toMatchObject({
+      verdicts: ["accepted", "corrected"],
+      state: { run: { status: "completed" } },
+    });
+  });
+});
+
+/** What must not depend on the order. The number of revisions tells how often the relay changed its mind, so it may. */
+const settledRun = (state: RunState) => {
+  const { source: _first, ...run } = state.run;
+  return run;
+};
+
+function expectOrderIndependent(payloads: readonly JsonObject[]): void {
+  const observations = payloads.map((one, i) => observe(one, 1_000 + i));
+  const expected = settledRun(settleAll(observations).state);
+  const order = fc
+    .shuffledSubarray(observations, { minLength: observations.length })
+    .chain((all) => fc.array(fc.constantFrom(...observations), { maxLength: 4 }).map((again) => [...all, ...again]))
+    .chain((all) => fc.shuffledSubarray(all, { minLength: all.length }));
+  fc.assert(
+    fc.property(order, (some) => {
+      expect(settledRun(settleAll(some).state)).toEqual(expected);
+    }),
+    { numRuns: 300 },
+  );
+}
+
+describe("the same receipts in any order and multiplicity settle to the same run", () => {
+  it("completed, replay, and failed by its own webhook", () => {
+    expectOrderIndependent(
+      [
+        "webhook.task_v2.completed",
+        "webhook.replay.task_v2.completed",
+        "webhook.task_v2.failed-after-webhook-timeout",
+      ].map(fixture),
+    );
+  });
+
+  it("canceled twice", () => {
+    expectOrderIndependent(
+      ["webhook.workflow_run.canceled-1-from-cancel-api", "webhook.workflow_run.canceled-2-from-executor"].map(fixture),
+    );
+  });
+
+  it("webhook and API answer of one run", () => {
+    expectOrderIndependent(["webhook.task_v1.completed", "api.get-run.task_v1.completed"].map(fixture));
+    expectOrderIndependent(["webhook.workflow_run.completed", "api.get-run.workflow_run.completed"].map(fixture));
+  });
+
+  it("any mix of statuses, times and gaps", () => {
+    const one = fc.record({
+      status: fc.constantFrom("running", "completed", "failed", "canceled", "terminated", "timed_out"),
+      at: fc.option(fc.integer({ min: 1, max: 5 })),
+      more: fc.record(
+        {
+          summary: fc.option(fc.constantFrom("a", "b")),
+          output: fc.option(fc.constantFrom(1, "x")),
+          failure_reason: fc.option(fc.constantFrom("r1", "r2", FAILED_DELIVERY)),
+          workflow_title: fc.option(fc.constantFrom("t1", "t2")),
+          workflow_permanent_id: fc.option(fc.constantFrom("wpid_1", "wpid_2")),
+          errors: fc.option(fc.constantFrom([{ error_code: "E1" }], [])),
+          step_count: fc.option(fc.constantFrom(1, 2)),
+          screenshot_urls: fc.option(fc.constantFrom([], ["https://x.example/v1/artifacts/a_1/content"])),
+        },
+        { requiredKeys: [] },
+      ),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(one, { minLength: 2, maxLength: 5 }).chain((list) => {
+          const observations = list.map(({ status, at, more }, i) => observe(payload(status, at, more), 1_000 + i));
+          const orders = fc.shuffledSubarray([...observations, ...observations.slice(0, 2)], {
+            minLength: observations.length + Math.min(2, observations.length),
+          });
+          return fc.tuple(fc.constant(observations), orders);
+        }),
+        ([observations, order]) => {
+          expect(settledRun(settleAll(order).state)).toEqual(settledRun(settleAll(observations).state));
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+it("survives being written and read between receipts, as the store does", () => {
+  const payloads = ["webhook.task_v2.completed", "webhook.task_v2.failed-after-webhook-timeout"].map(fixture);
+  const [first, second] = payloads.map((one, i) => observe(one, 1_000 + i)) as [Observation, Observation];
+  const written = parseJson(JSON.stringify(settle(null, first).state)) as unknown as RunState;
+  expect(settle(written, second)).toEqual(settle(settle(null, first).state, second));
+});
