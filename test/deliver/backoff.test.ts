@@ -1,0 +1,34 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { nextDelay } from "../../src/deliver/backoff.ts";
+
+const schedule = [5_000, 30_000];
+
+it("waits as the schedule says, a tenth more or less", () => {
+  expect(nextDelay(schedule, 1, 0.5, undefined)).toBe(5_000);
+  expect(nextDelay(schedule, 2, 0, undefined)).toBe(27_000);
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (random) => {
+      const delay = nextDelay(schedule, 1, random, undefined) ?? 0;
+      expect(delay).toBeGreaterThanOrEqual(4_500);
+      expect(delay).toBeLessThanOrEqual(5_500);
+    }),
+  );
+});
+
+it("is used up after the last entry, whatever the sink asks for", () => {
+  expect(nextDelay(schedule, 3, 0.5, undefined)).toBeNull();
+  expect(nextDelay(schedule, 3, 0.5, 1_000)).toBeNull();
+});
+
+it("never comes earlier than the sink asked", () => {
+  fc.assert(
+    fc.property(
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      fc.integer({ min: 0, max: 4e6 }),
+      (random, after) => {
+        expect(nextDelay(schedule, 1, random, after)).toBeGreaterThanOrEqual(after);
+      },
+    ),
+  );
+});

@@ -1,0 +1,275 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createAttempt } from "../../src/deliver/attempt.ts";
+import { createWorker, type Lane, type WorkerParts } from "../../src/deliver/worker.ts";
+import { silentLog } from "../../src/log.ts";
+import { createMetrics } from "../../src/metrics.ts";
+import type { Outcome } from "../../src/run.ts";
+import { sleep, type Runtime } from "../../src/runtime.ts";
+import type { Job, Sink } from "../../src/sinks/sink.ts";
+import { openSqlite } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import type { Store } from "../../src/store/store.ts";
+import { aDelivery, anArrival, aRun } from "../store/a-run.ts";
+
+const links = {
+  run: (id: string) => `https://r/runs/${id}`,
+  artifact: (id: string, key: string) => `https://r/artifacts/${id}/${key}`,
+};
+const DELIVERED: Outcome = { kind: "delivered", receipt: { status: 200 } };
+const RETRY: Outcome = { kind: "retry", reason: "the sink is busy" };
+
+/** A sink that answers as told, and remembers what it was asked. */
+function aSink(
+  name: string,
+  answer: (job: Job, signal: AbortSignal) => Outcome | Promise<Outcome>,
+): Sink & { jobs: Job[] } {
+  const jobs: Job[] = [];
+  return {
+    name,
+    kind: "http",
+    jobs,
+    deliver: async (job, signal) => {
+      jobs.push(job);
+      return answer(job, signal);
+    },
+  };
+}
+
+let store: Store;
+let now: number;
+let runtime: Runtime;
+beforeEach(async () => {
+  const database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  store = createSqlStore(database);
+  now = 1_000;
+  runtime = { now: () => now, random: () => 0.5, sleep, newId: (prefix) => `${prefix}_x` };
+});
+afterEach(() => store.close());
+
+function aWorker(sinks: (Sink | Lane)[], values: Partial<WorkerParts> = {}) {
+  const attempt = createAttempt({
+    enrich: async () => ({ artifacts: [], status: "complete" }),
+    links,
+    timeoutMs: 5_000,
+    log: silentLog,
+  });
+  const lanes = sinks.map((sink) => ("sink" in sink ? sink : { sink, concurrency: 2 }));
+  return createWorker({
+    store,
+    lanes,
+    attempt,
+    scheduleMs: [5_000, 30_000],
+    leaseMs: 60_000,
+    runtime,
+    log: silentLog,
+    metrics: createMetrics(),
+    ...values,
+  });
+}
+
+const accept = (id: string, sink = "ops", runId = `tsk_${id}`) =>
+  store.accept([
+    anArrival(aRun({ run_id: runId, received_at: now }), { decision: { deliveries: [aDelivery(id, sink)] } }),
+  ]);
+const stateOf = async (id: string) => {
+  const all = await store.deliveries({}, { limit: 100 });
+  return all.find((delivery) => delivery.id === id);
+};
+
+describe("one round", () => {
+  it("delivers what is due, with the run as it is now and the delivery's id as key", async () => {
+    const sink = aSink("ops", () => DELIVERED);
+    await accept("dlv_1");
+    await aWorker([sink]).runOnce();
+    expect(sink.jobs).toMatchObject([
+      {
+        deliveryId: "dlv_1",
+        attempt: 1,
+        cause: "result",
+        maybeSent: false,
+        report: { run_id: "tsk_dlv_1", revision: 1 },
+      },
+    ]);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered", receipt: { status: 200 } });
+  });
+
+  it("tries again when the schedule says, with the same key, and is dead after the last", async () => {
+    const sink = aSink("ops", () => RETRY);
+    const worker = aWorker([sink]);
+    await accept("dlv_1");
+    const due: (number | null | undefined)[] = [];
+    for (let i = 0; i < 4; i += 1) {
+      await worker.runOnce();
+      const delivery = await stateOf("dlv_1");
+      due.push(delivery?.next_attempt_at);
+      now = delivery?.next_attempt_at ?? now;
+    }
+    expect(due).toEqual([6_000, 36_000, null, null]);
+    expect(sink.jobs.map(({ deliveryId, attempt }) => [deliveryId, attempt])).toEqual([
+      ["dlv_1", 1],
+      ["dlv_1", 2],
+      ["dlv_1", 3],
+    ]);
+    expect(await stateOf("dlv_1")).toMatchObject({
+      state: "dead",
+      last_error: "given up after 3 attempts; the last one: the sink is busy",
+    });
+  });
+
+  it("comes when the sink asked it to", async () => {
+    const sink = aSink("ops", () => ({ ...RETRY, retryAfterMs: 60_000 }));
+    await accept("dlv_1");
+    await aWorker([sink]).runOnce();
+    expect((await stateOf("dlv_1"))?.next_attempt_at).toBeGreaterThanOrEqual(61_000);
+  });
+
+  it("gives up at once when no further try can help", async () => {
+    await accept("dlv_1");
+    await aWorker([aSink("ops", () => ({ kind: "dead", reason: "no such channel" }))]).runOnce();
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "dead", last_error: "no such channel", attempts: 1 });
+  });
+
+  it("takes a bug in a sink for a retry that may have arrived", async () => {
+    let crash = true;
+    const sink = aSink("ops", () => {
+      if (crash) throw new TypeError("undefined is not a function");
+      return DELIVERED;
+    });
+    const worker = aWorker([sink]);
+    await accept("dlv_1");
+    await worker.runOnce();
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", attempts: 1 });
+    crash = false;
+    now = 10_000;
+    await worker.runOnce();
+    expect(sink.jobs[1]).toMatchObject({ attempt: 2, maybeSent: true });
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
+  });
+
+  it("does not try for ever what kills the process each time", async () => {
+    const sink = aSink("ops", () => DELIVERED);
+    await accept("dlv_1");
+    for (let i = 0; i < 3; i += 1) {
+      await store.claimDue({ sink: "ops", now, leaseMs: 60_000, limit: 1 });
+      await store.takeOver(now);
+    }
+    await aWorker([sink]).runOnce();
+    expect(sink.jobs).toEqual([]);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "dead" });
+  });
+});
+
+describe("the loop", () => {
+  it("delivers at once when it is nudged, without waiting for a timer", async () => {
+    let seen = (_job: Job) => {};
+    const delivered = new Promise<Job>((resolve) => (seen = resolve));
+    const sink = aSink("ops", (job) => (seen(job), DELIVERED));
+    const slept: number[] = [];
+    const worker = aWorker([sink], {
+      runtime: { ...runtime, sleep: (ms, signal) => (slept.push(ms), sleep(3_600_000, signal)) },
+    });
+    worker.start();
+    await accept("dlv_1");
+    worker.nudge();
+    expect((await delivered).deliveryId).toBe("dlv_1");
+    await worker.stop(1_000);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
+  });
+
+  it("sleeps exactly until the next delivery is due", async () => {
+    const sleeps: number[] = [];
+    let wake = () => {};
+    const asleep = new Promise<void>((resolve) => (wake = resolve));
+    const worker = aWorker([aSink("ops", () => RETRY)], {
+      runtime: {
+        ...runtime,
+        sleep: (ms, signal) => {
+          sleeps.push(ms);
+          if (ms === 5_000) wake();
+          return sleep(3_600_000, signal);
+        },
+      },
+    });
+    await accept("dlv_1");
+    worker.start();
+    await asleep;
+    await worker.stop(1_000);
+    expect(sleeps).toContain(5_000);
+  });
+
+  it("never lets a sink that hangs hold up another one", async () => {
+    const hanging = aSink(
+      "slow",
+      (_job, signal) => new Promise((resolve) => signal.addEventListener("abort", () => resolve(RETRY))),
+    );
+    let count = 0;
+    let seen = () => {};
+    const all = new Promise<void>((resolve) => (seen = resolve));
+    const quick = aSink("ops", () => ((count += 1) === 5 && seen(), DELIVERED));
+    const worker = aWorker([hanging, quick]);
+    for (let i = 0; i < 5; i += 1) {
+      await accept(`dlv_s${i}`, "slow");
+      await accept(`dlv_q${i}`, "ops");
+    }
+    worker.start();
+    await all;
+    await worker.stop(0);
+    expect(quick.jobs).toHaveLength(5);
+    expect(hanging.jobs).toHaveLength(2);
+  });
+
+  it("runs no more attempts of a sink at one time than it may", async () => {
+    let running = 0;
+    let most = 0;
+    const sink = aSink("ops", async () => {
+      most = Math.max(most, (running += 1));
+      await new Promise(setImmediate);
+      running -= 1;
+      return DELIVERED;
+    });
+    for (let i = 0; i < 9; i += 1) await accept(`dlv_${i}`);
+    await aWorker([{ sink, concurrency: 3 }]).runOnce();
+    expect(sink.jobs).toHaveLength(9);
+    expect(most).toBe(3);
+  });
+
+  it("aborts at the end of its grace what still runs, records it as undecided, and claims no more", async () => {
+    let begun = () => {};
+    const started = new Promise<void>((resolve) => (begun = resolve));
+    const sink = aSink("ops", (_job, signal) => {
+      begun();
+      return new Promise((resolve) => {
+        signal.addEventListener("abort", () => resolve({ kind: "retry", reason: "aborted", unknown: true }));
+      });
+    });
+    const worker = aWorker([{ sink, concurrency: 1 }]);
+    await accept("dlv_1");
+    await accept("dlv_2");
+    worker.start();
+    await started;
+    await worker.stop(0);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", attempts: 1, last_error: "aborted" });
+    expect(await stateOf("dlv_2")).toMatchObject({ state: "pending", attempts: 0 });
+  });
+
+  it("writes the result of an attempt as soon as the storage is back, and sends nothing twice", async () => {
+    let broken = 2;
+    const sink = aSink("ops", () => DELIVERED);
+    const worker = aWorker([sink], {
+      store: {
+        ...store,
+        record: async (attempt) => {
+          if ((broken -= 1) >= 0) throw new Error("SQLITE_FULL");
+          return store.record(attempt);
+        },
+      },
+      runtime: { ...runtime, sleep: async () => {} },
+    });
+    await accept("dlv_1");
+    await worker.runOnce();
+    expect(sink.jobs).toHaveLength(1);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
+  });
+});
