@@ -1,0 +1,134 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { createApp } from "./app.ts";
+import { describeConfig, formatFaults, loadConfig, type Config, type Fault } from "./config.ts";
+import { createLog, silentLog } from "./log.ts";
+import { systemRuntime } from "./runtime.ts";
+import { VERSION } from "./version.ts";
+
+/** What the commands may use of the process. */
+export interface Shell {
+  env: Readonly<Record<string, string | undefined>>;
+  stdout(text: string): void;
+  stderr(text: string): void;
+  /** Aborts when the process was told to stop. */
+  stopped: AbortSignal;
+}
+
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+/** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */
+export async function runCli(args: readonly string[], shell: Shell): Promise<number> {
+  let code: number = EXIT.done;
+  const program = new Command("skyvern-relay")
+    .description("Receives Skyvern's webhooks and relays each run's outcome, once.")
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({ writeOut: shell.stdout, writeErr: shell.stderr });
+  const command = (name: string, description: string) =>
+    program.command(name).description(description).exitOverride().configureOutput({
+      writeOut: shell.stdout,
+      writeErr: shell.stderr,
+    });
+  command("serve", "run the relay until SIGTERM or SIGINT").action(async () => {
+    code = await serve(shell);
+  });
+  command("check", "check the environment and relay.yaml, and say what is set up")
+    .option("--json", "machine-readable")
+    .action((options: { json?: boolean }) => {
+      code = check(shell, options.json === true);
+    });
+  command("demo", "run everything on this machine, against stand-ins for Skyvern, Slack, mail and HTTP")
+    .option("--once", "exit when every sample was delivered (0) or not (1)")
+    .option("--port <port>", "the relay's port", "8080")
+    .action(async (options: { once?: boolean; port: string }) => {
+      const { runDemo } = await import("./demo/demo.ts");
+      code = await runDemo({ once: options.once === true, port: Number(options.port), shell });
+    });
+  command("openapi", "print the OpenAPI document of the history API").action(async () => {
+    shell.stdout(await openapiDocument());
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  }
+  return code;
+}
+
+async function serve(shell: Shell): Promise<number> {
+  const loaded = load(shell);
+  if (!loaded.ok) return refuse(shell, loaded.faults);
+  const { config, warnings } = loaded;
+  const log = createLog(config.logLevel);
+  for (const warning of warnings) log.warn("config.warning", { warning });
+  try {
+    const app = await createApp(config, systemRuntime(), log);
+    await app.start();
+    await untilAborted(shell.stopped);
+    await app.stop();
+    return EXIT.done;
+  } catch (error) {
+    // What keeps a relay from starting is for its operator: the database in use, a port taken.
+    shell.stderr(`skyvern-relay: ${error instanceof Error ? error.message : String(error)}\n`);
+    return EXIT.failed;
+  }
+}
+
+/** As a relay with nothing configured serves it: the document depends on no configuration. */
+async function openapiDocument(): Promise<string> {
+  const env = { SKYVERN_API_KEY: "none", DATABASE_URL: "sqlite::memory:" };
+  const loaded = loadConfig({ env, readFile: noFile });
+  if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
+  const app = await createApp(loaded.config, systemRuntime(), silentLog);
+  const response = await app.fetch(new Request("http://localhost/openapi.json"));
+  const document = (await response.json()) as unknown;
+  await app.stop();
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+const noFile = (path: string): never => {
+  throw Object.assign(new Error(`no such file: ${path}`), { code: "ENOENT" });
+};
+
+function check(shell: Shell, json: boolean): number {
+  const loaded = load(shell);
+  if (!loaded.ok) {
+    if (!json) return refuse(shell, loaded.faults);
+    shell.stdout(`${JSON.stringify({ ok: false, faults: loaded.faults }, null, 2)}\n`);
+    return EXIT.usage;
+  }
+  const { config, warnings } = loaded;
+  const description = describeConfig(config);
+  if (json) shell.stdout(`${JSON.stringify({ ok: true, warnings, config: description }, null, 2)}\n`);
+  else shell.stdout(summaryOf(config, warnings));
+  return EXIT.done;
+}
+
+function summaryOf(config: Config, warnings: readonly string[]): string {
+  const lines = [
+    `The configuration is right${config.file === null ? "" : ` (${config.file})`}.`,
+    `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
+    `Webhook: ${config.publicUrl}/webhook`,
+    `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,
+    `Routes:  ${config.routes.map(({ name, to }) => `${name} → ${to.join(", ")}`).join("; ") || "every final run to every sink"}`,
+    `History: ${config.tokens.length > 0 ? `${config.publicUrl}/v1/runs` : "closed until RELAY_TOKEN is set"}`,
+    ...warnings.map((warning) => `Note:    ${warning}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+const load = (shell: Shell) =>
+  loadConfig({ env: shell.env, readFile: (path) => readFileSync(path, "utf8"), cwd: process.cwd() });
+
+function refuse(shell: Shell, faults: readonly Fault[]): number {
+  shell.stderr(`skyvern-relay: the configuration is wrong\n${formatFaults(faults)}\n`);
+  return EXIT.usage;
+}
+
+const untilAborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });

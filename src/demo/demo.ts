@@ -1,0 +1,205 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createApp, type App } from "../app.ts";
+import type { Shell } from "../cli.ts";
+import { formatFaults, loadConfig } from "../config.ts";
+import { createLog } from "../log.ts";
+import { sleep, systemRuntime } from "../runtime.ts";
+import { sampleRuns, type Sample } from "./samples.ts";
+import { startHttpSink, type HttpSinkStandIn } from "./stand-ins/http-sink.ts";
+import { startSkyvern, type StandInSkyvern } from "./stand-ins/skyvern.ts";
+import { startSlack, type SlackStandIn } from "./stand-ins/slack.ts";
+import { startSmtp, type SmtpStandIn } from "./stand-ins/smtp.ts";
+
+export interface DemoOptions {
+  once: boolean;
+  port: number;
+  shell: Shell;
+}
+
+const SKYVERN_KEY = "demo-skyvern-key";
+const SINK_SECRET = `whsec_${Buffer.from("skyvern-relay demo secret 000000").toString("base64")}`;
+const TOKEN = "demo-token-of-this-machine";
+const GIVE_UP_MS = 60_000;
+const LOOK_AGAIN_MS = 100;
+
+interface StandIns {
+  skyvern: StandInSkyvern;
+  slack: SlackStandIn;
+  smtp: SmtpStandIn;
+  http: HttpSinkStandIn;
+}
+
+/**
+ * The real relay on SQLite, with a stand-in Skyvern, Slack, SMTP server and HTTP sink beside it on loopback. Sends signed
+ * samples through it and says what arrived where. Resolves with 0 when every sample was delivered to every sink, else 1;
+ * without `once` only after Ctrl-C.
+ */
+export async function runDemo({ once, port, shell }: DemoOptions): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-demo-"));
+  const standIns: StandIns = {
+    skyvern: await startSkyvern({ keys: [SKYVERN_KEY] }),
+    slack: await startSlack(),
+    smtp: await startSmtp(),
+    http: await startHttpSink({ secret: SINK_SECRET }),
+  };
+  const app = await relay(standIns, folder, once ? 0 : port);
+  try {
+    const { port: relayPort } = await app.start();
+    const url = `http://localhost:${relayPort}`;
+    shell.stdout(`The relay listens at ${url}, its database is in ${folder}.\n\n`);
+    const samples = sampleRuns(systemRuntime());
+    const answers = await send(samples, standIns.skyvern, `http://127.0.0.1:${relayPort}/webhook/demo`);
+    const arrived = await awaitArrivals(samples, standIns, shell.stopped);
+    shell.stdout(table(samples, answers, arrived));
+    saveMessages(standIns, folder);
+    shell.stdout(`\n${verdict(samples, arrived)}\n`);
+    if (!once) {
+      shell.stdout(closing(url, folder));
+      await untilStopped(shell.stopped);
+    }
+    return isComplete(samples, arrived) ? 0 : 1;
+  } finally {
+    await app.stop();
+    await Promise.all(Object.values(standIns).map((standIn: { close(): Promise<void> }) => standIn.close()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function relay(standIns: StandIns, folder: string, port: number): Promise<App> {
+  const env = {
+    SKYVERN_API_KEY: SKYVERN_KEY,
+    SKYVERN_BASE_URL: standIns.skyvern.url,
+    DATABASE_URL: `sqlite:${join(folder, "relay.db")}`,
+    HOST: "127.0.0.1",
+    PORT: String(port),
+    RELAY_TOKEN: TOKEN,
+    SLACK_BOT_TOKEN: standIns.slack.token,
+    SLACK_CHANNEL: "C0123ABCD",
+    SLACK_API_URL: standIns.slack.url,
+    SMTP_URL: standIns.smtp.url,
+    EMAIL_FROM: "Skyvern relay <relay@example.com>",
+    EMAIL_TO: "ops@example.com",
+    SINK_URL: standIns.http.url,
+    SINK_SECRET,
+    ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
+  };
+  const readFile = (path: string): never => {
+    throw Object.assign(new Error(`the demo reads no file, not ${path}`), { code: "ENOENT" });
+  };
+  const loaded = loadConfig({ env, readFile });
+  if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
+  return createApp(loaded.config, systemRuntime(), createLog("error"));
+}
+
+/** Sends every webhook as Skyvern would. The relay's last answer per run. */
+async function send(samples: readonly Sample[], skyvern: StandInSkyvern, url: string): Promise<Map<string, string>> {
+  const answers = new Map<string, string>();
+  for (const { runId, payloads } of samples) {
+    const results: string[] = [];
+    for (const payload of payloads) {
+      skyvern.addRun({ payload });
+      const result = await skyvern.sendWebhook(runId, url, SKYVERN_KEY);
+      const answer = result.attempts.at(-1);
+      results.push(
+        answer?.status === 200
+          ? String((JSON.parse(answer.body) as { result: string }).result)
+          : String(answer?.status),
+      );
+    }
+    answers.set(runId, results.join(", "));
+  }
+  return answers;
+}
+
+/** Run ids seen by each stand-in, once for each message. */
+type Arrivals = Record<"slack" | "email" | "http", string[]>;
+
+function arrivals({ slack, smtp, http }: StandIns): Arrivals {
+  const parents = slack.messages().filter(({ thread_ts }) => thread_ts === null);
+  return {
+    slack: parents.map(({ metadata }) => String(metadata?.event_payload["run_id"])),
+    email: smtp.messages.map(({ raw }) => /^X-Skyvern-Run-Id: (\S+)/im.exec(raw)?.[1] ?? "?"),
+    http: http.requests
+      .filter(({ verified }) => verified)
+      .map(({ body }) => (JSON.parse(body) as { data: { run_id: string } }).data.run_id),
+  };
+}
+
+async function awaitArrivals(samples: readonly Sample[], standIns: StandIns, stopped: AbortSignal): Promise<Arrivals> {
+  const giveUpAt = Date.now() + GIVE_UP_MS;
+  while (!isComplete(samples, arrivals(standIns)) && Date.now() < giveUpAt && !stopped.aborted) {
+    await sleep(LOOK_AGAIN_MS, stopped);
+  }
+  return arrivals(standIns);
+}
+
+/** Every sample once in every sink: not missing, not doubled. */
+const isComplete = (samples: readonly Sample[], arrived: Arrivals): boolean =>
+  Object.values(arrived).every((ids) => samples.every(({ runId }) => ids.filter((id) => id === runId).length === 1));
+
+function table(samples: readonly Sample[], answers: Map<string, string>, arrived: Arrivals): string {
+  const head = ["run", "type", "status", "what", "answer", ...Object.keys(arrived)];
+  const rows = samples.map(({ name, runId, status, payloads }) => [
+    runId,
+    String(payloads[0]?.["run_type"]),
+    status,
+    name,
+    answers.get(runId) ?? "–",
+    ...Object.values(arrived).map((ids) => mark(ids.filter((id) => id === runId).length)),
+  ]);
+  const widths = head.map((_title, i) => Math.max(...[head, ...rows].map((row) => row[i]?.length ?? 0)));
+  const line = (row: string[]) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join("  ")
+      .trimEnd();
+  return `${[line(head), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)].join("\n")}\n`;
+}
+
+const mark = (count: number): string => (count === 1 ? "✓" : count === 0 ? "missing" : `${count} times`);
+
+function verdict(samples: readonly Sample[], arrived: Arrivals): string {
+  const sinks = Object.keys(arrived).length;
+  return isComplete(samples, arrived)
+    ? `Every one of ${samples.length} runs arrived once in each of ${sinks} sinks.`
+    : "Not every run arrived once in every sink.";
+}
+
+/** What the stand-ins got, as files to look at. */
+function saveMessages({ slack, smtp, http }: StandIns, folder: string): void {
+  const save = (kind: string, ending: string, texts: string[]) => {
+    mkdirSync(join(folder, kind));
+    for (const [i, text] of texts.entries()) writeFileSync(join(folder, kind, `${i + 1}.${ending}`), text);
+  };
+  save(
+    "slack",
+    "json",
+    slack.messages().map((message) => JSON.stringify(message, null, 2)),
+  );
+  save(
+    "email",
+    "eml",
+    smtp.messages.map(({ raw }) => raw),
+  );
+  save(
+    "http",
+    "json",
+    http.requests.map(({ body }) => body),
+  );
+}
+
+const closing = (url: string, folder: string): string => `
+Dashboard  ${url}/   (token: ${TOKEN})
+History    curl -H 'authorization: Bearer ${TOKEN}' '${url}/v1/runs?limit=5'
+Messages   ${folder}/slack  ${folder}/email  ${folder}/http
+
+Ctrl-C ends it and removes its files.
+`;
+
+const untilStopped = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });

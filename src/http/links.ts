@@ -1,0 +1,43 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Links } from "../report.ts";
+import type { ArtifactKey } from "../run.ts";
+
+const DAY_MS = 86_400_000;
+/** How long a link in a message opens its artifact. */
+export const LINK_LIFE_MS = 90 * DAY_MS;
+
+export interface SignedLinks extends Links {
+  /** Whether `sig` was made by {@link Links.artifact} for exactly this artifact and `exp` (epoch seconds) is not over. */
+  check(runId: string, key: ArtifactKey, query: { exp?: string | undefined; sig?: string | undefined }): boolean;
+}
+
+export interface LinksParts {
+  /** Without trailing slash. Asked each time: with `PORT=0` it is known only once the relay listens. */
+  publicUrl(): string;
+  /** 32 random bytes kept in the database, so that links outlive restarts and hold for every relay on it. */
+  key: Buffer;
+  now(): number;
+}
+
+/** The relay's own links. A link to an artifact is a capability: it opens that one, for that run, until it expires. */
+export function createLinks({ publicUrl, key, now }: LinksParts): SignedLinks {
+  const sign = (runId: string, artifact: ArtifactKey, exp: string): Buffer =>
+    createHmac("sha256", key)
+      .update(JSON.stringify(["artifact", runId, artifact, exp]))
+      .digest();
+  return {
+    run: (runId) => `${publicUrl()}/runs/${encodeURIComponent(runId)}`,
+    artifact: (runId, artifact) => {
+      // Whole days, so that one artifact has one link a day and a message made twice is the same.
+      const exp = String((Math.ceil(now() / DAY_MS) * DAY_MS + LINK_LIFE_MS) / 1000);
+      const path = `/artifacts/${encodeURIComponent(runId)}/${encodeURIComponent(artifact)}`;
+      return `${publicUrl()}${path}?exp=${exp}&sig=${sign(runId, artifact, exp).toString("base64url")}`;
+    },
+    check: (runId, artifact, { exp, sig }) => {
+      if (exp === undefined || sig === undefined || !/^\d{1,12}$/.test(exp) || sig.length > 100) return false;
+      const given = Buffer.from(sig, "base64url");
+      const wanted = sign(runId, artifact, exp);
+      return given.length === wanted.length && timingSafeEqual(given, wanted) && Number(exp) * 1000 > now();
+    },
+  };
+}

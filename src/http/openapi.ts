@@ -1,0 +1,45 @@
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
+import { VERSION } from "../version.ts";
+import { RunSchema } from "./history.ts";
+
+const WebhookBody = z
+  .object({
+    type: z.string().openapi({ description: "`run.<status>`", example: "run.completed" }),
+    timestamp: z.iso.datetime({ precision: 3 }),
+    data: RunSchema,
+  })
+  .openapi("RunEvent");
+
+/** The OpenAPI 3.1 document of the history API, with the body of HTTP sinks as a webhook. */
+export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
+  app.openAPIRegistry.registerWebhook({
+    method: "post",
+    path: "run",
+    summary: "What an HTTP sink receives, signed as Standard Webhooks says",
+    request: {
+      headers: z.object({
+        "webhook-id": z.string().openapi({ description: "The delivery's id: the same on every attempt." }),
+        "webhook-timestamp": z.string().openapi({ description: "Of the attempt, seconds." }),
+        "webhook-signature": z.string().openapi({ description: "`v1,<base64>`, several separated by spaces." }),
+      }),
+      body: { content: { "application/json": { schema: WebhookBody } } },
+    },
+    responses: {
+      "2XX": { description: "Delivered." },
+      410: { description: "Stop sending." },
+      429: { description: "Later; `Retry-After` is honoured." },
+      "5XX": { description: "Later." },
+    },
+  });
+  return app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "skyvern-relay",
+      version: VERSION,
+      description: "What happened to a run, and who was told.",
+      license: { name: "MIT" },
+    },
+    servers: [{ url: "/" }],
+  });
+}

@@ -1,0 +1,45 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { secureHeaders } from "hono/secure-headers";
+import type { BlankEnv } from "hono/types";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Secret } from "../secret.ts";
+import { mountArtifacts, type ArtifactsParts } from "./artifacts.ts";
+import { createTokenCheck, requireToken } from "./auth.ts";
+import { createHistory, type HistoryParts } from "./history.ts";
+import { openapi } from "./openapi.ts";
+import { mountMetrics, mountOps, type OpsParts } from "./ops.ts";
+import { problem } from "./problem.ts";
+import { mountWebhook, type WebhookParts } from "./webhook.ts";
+
+export interface HttpParts {
+  webhook: WebhookParts;
+  history: HistoryParts;
+  artifacts: Omit<ArtifactsParts, "isToken">;
+  ops: OpsParts;
+  metrics: Metrics;
+  tokens: readonly Secret[];
+  log: Log;
+}
+
+/** Every address of the relay. A trailing slash changes nothing: Skyvern follows no redirect. */
+export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
+  const app = new OpenAPIHono<BlankEnv>({ strict: false });
+  app.onError((error, c) => {
+    parts.log.error("request.crashed", { method: c.req.method, path: c.req.path, error: error.stack ?? error.message });
+    return problem(c, 500, "The relay met a bug; its log has the details.");
+  });
+  app.notFound((c) => problem(c, 404, "There is nothing at this address."));
+  // The webhook first: it needs none of what follows.
+  mountWebhook(app, parts.webhook);
+  mountOps(app, parts.ops);
+  app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));
+  const guard = requireToken(parts.tokens);
+  app.use("/v1/*", guard);
+  app.use("/metrics", guard);
+  mountMetrics(app, parts.metrics);
+  mountArtifacts(app, { ...parts.artifacts, isToken: createTokenCheck(parts.tokens) });
+  app.route("/v1", createHistory(parts.history));
+  app.get("/openapi.json", (c) => c.json(openapi(app)));
+  return app;
+}

@@ -1,0 +1,13 @@
+/** The process shell: arguments and environment in, signals to an abort, exit code out. */
+import { runCli } from "./cli.ts";
+
+const stopping = new AbortController();
+process.once("SIGTERM", () => stopping.abort());
+process.once("SIGINT", () => stopping.abort());
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  env: process.env,
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  stopped: stopping.signal,
+});

@@ -1,0 +1,80 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { expect, it } from "vitest";
+
+const src = join(import.meta.dirname, "../src");
+
+/** Parts by level. A part is a folder or a file of `src/`. */
+const LEVELS: readonly (readonly string[])[] = [
+  ["run", "json", "secret", "report", "runtime", "log", "metrics", "duration", "egress", "version"],
+  ["skyvern", "store", "sinks", "routing"],
+  ["http", "web", "receive", "deliver"],
+  ["app", "config"],
+  ["main", "cli", "demo"],
+];
+const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));
+
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+const partOf = (file: string): string => (file.split("/")[0] ?? "").replace(/\.ts$/, "");
+
+interface Import {
+  file: string;
+  from: string;
+  to: string;
+  target: string;
+  typeOnly: boolean;
+}
+
+const imports: Import[] = files.flatMap((file) => {
+  const text = readFileSync(join(src, file), "utf8");
+  const found = text.matchAll(/^(import|export)( type)?\b[^;]*?\bfrom "(\.[^"]+)"|import\("(\.[^"]+)"\)/gm);
+  return [...found].map((match) => {
+    const target = relative(src, join(src, dirname(file), match[3] ?? match[4] ?? ""));
+    return { file, from: partOf(file), to: partOf(target), target, typeOnly: match[2] !== undefined };
+  });
+});
+
+it("finds imports to look at", () => {
+  expect(imports.length).toBeGreaterThan(100);
+});
+
+it("knows the level of every part: add a new one to LEVELS in this test, where its imports may point down only", () => {
+  expect([...new Set(files.map(partOf))].filter((part) => levelOf(part) < 0)).toEqual([]);
+});
+
+it("imports point down only: move what both sides need to a lower level, or hand it in from app.ts", () => {
+  const up = imports.filter(({ from, to }) => from !== to && levelOf(to) > levelOf(from));
+  expect(up.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+it("parts of one level do not import each other, but for the foundation and the composition", () => {
+  const sideways = imports.filter(
+    ({ from, to }) => from !== to && levelOf(from) === levelOf(to) && [1, 2].includes(levelOf(from)),
+  );
+  // Receiving and history are handed to http by app.ts; http only names their types.
+  const real = sideways.filter(({ typeOnly }) => !typeOnly);
+  expect(real.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+it("no part below the composition root imports the configuration: each is given its slice", () => {
+  const nosy = imports.filter(({ from, to }) => to === "config" && levelOf(from) < levelOf("app"));
+  expect(nosy.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+it("nothing below the composition root reads the environment, the clock or chance by itself: take it from the runtime", () => {
+  const OUTSIDE = /process\.env|\bDate\.now\(|Math\.random\(|new Date\(\)/;
+  const allowed = new Set(["runtime", "main", "cli", "demo", "log"]);
+  const readers = files
+    .filter((file) => !allowed.has(partOf(file)))
+    .filter((file) => OUTSIDE.test(readFileSync(join(src, file), "utf8").replace(/^\s*(\*|\/\/|\/\*).*$/gm, "")));
+  expect(readers).toEqual([]);
+});
+
+it("a sink kind imports no other kind", () => {
+  const kinds = imports.filter(({ file, target }) => {
+    const [, from, inside] = file.split("/");
+    const [part, to, more] = target.split("/");
+    return file.startsWith("sinks/") && inside !== undefined && part === "sinks" && more !== undefined && from !== to;
+  });
+  expect(kinds.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
