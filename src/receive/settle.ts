@@ -113,7 +113,7 @@ function merge(known: RunState, arrived: RunState): RunState {
       source: first.source,
       received_at: first.received_at,
       reported_status: last.run.reported_status,
-      failure: failures[String(values.status)]?.failure ?? null,
+      failure: new Map(Object.entries(failures)).get(String(values.status))?.failure ?? null,
     },
     revision: known.revision,
     clock,
@@ -156,12 +156,13 @@ function runOf(
 }
 
 function mergeFailures(known: RunState, arrived: RunState): RunState["failures"] {
-  const failures = { ...known.failures };
+  // A status is any text, also one that every object inherits: entries, never properties.
+  const failures = new Map(Object.entries(known.failures));
   for (const [status, entry] of Object.entries(arrived.failures)) {
-    const had = failures[status];
-    if (had === undefined || later(entry.clock, had.clock)) failures[status] = entry;
+    const had = failures.get(status);
+    if (had === undefined || later(entry.clock, had.clock)) failures.set(status, entry);
   }
-  return failures;
+  return Object.fromEntries(failures);
 }
 
 const later = (a: Clock, b: Clock): boolean => compare(a, b) >= 0;

@@ -147,6 +147,13 @@ describe("the rule table", () => {
   });
 });
 
+it.each(["constructor", "__proto__", "toString"])("settles a status called %s like any other unknown one", (status) => {
+  const odd = payload(status, 1, { failure_reason: "odd" });
+  const { verdicts, state } = story(odd, odd, payload("completed", 2));
+  expect(verdicts).toEqual(["stored", "stored", "accepted"]);
+  expect(state.run).toMatchObject({ status: "completed", failure: null });
+});
+
 /** What must not depend on the order. The number of revisions tells how often the relay changed its mind, so it may. */
 const settledRun = (state: RunState) => {
   const { source: _first, ...run } = state.run;

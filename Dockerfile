@@ -1,0 +1,24 @@
+# The relay in one small image. Everything it writes is in /data.
+FROM node:26-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
+
+FROM node:26-slim
+# The relay never runs as root. Hosts that hand out volumes owned by root (Fly) build with RUN_AS=root: then the
+# entrypoint gives the folder to `node` first and drops its rights after that.
+ARG RUN_AS=node
+ENV NODE_ENV=production DATABASE_URL=sqlite:/data/relay.db
+WORKDIR /app
+COPY --from=packages /app/node_modules node_modules
+COPY package.json schema.sql ./
+COPY bin bin
+COPY src src
+RUN mkdir /data && chown node:node /data
+VOLUME /data
+USER ${RUN_AS}
+EXPOSE 8080
+HEALTHCHECK --interval=15s --timeout=3s --start-period=5s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 8080}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["/app/bin/entrypoint"]
+CMD ["serve"]
