@@ -34,13 +34,14 @@ export interface Content {
   notes: string[];
 }
 
-const STATUS: Record<string, { symbol: string; label: string }> = {
-  completed: { symbol: "✅", label: "Completed" },
-  failed: { symbol: "❌", label: "Failed" },
-  terminated: { symbol: "🛑", label: "Terminated" },
-  timed_out: { symbol: "⏱️", label: "Timed out" },
-  canceled: { symbol: "🚫", label: "Canceled" },
-};
+/** A map, as a hostile status may be the name of something every object inherits. */
+const STATUS = new Map<string, Content["status"]>([
+  ["completed", { symbol: "✅", label: "Completed" }],
+  ["failed", { symbol: "❌", label: "Failed" }],
+  ["terminated", { symbol: "🛑", label: "Terminated" }],
+  ["timed_out", { symbol: "⏱️", label: "Timed out" }],
+  ["canceled", { symbol: "🚫", label: "Canceled" }],
+]);
 
 /** Rows and fields beyond these are counted, not shown: a message is not a spreadsheet. The run page has all. */
 const MAX_ROWS = 20;
@@ -50,7 +51,7 @@ const MAX_SECTIONS = 5;
 
 export function contentOf(report: Report, cause: Cause): Content {
   return {
-    status: STATUS[report.status] ?? { symbol: "ℹ️", label: report.status },
+    status: STATUS.get(report.status) ?? { symbol: "ℹ️", label: report.status },
     title: oneLine(report.title ?? report.prompt ?? report.run_id),
     facts: factsOf(report),
     summary: report.summary,

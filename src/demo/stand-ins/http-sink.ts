@@ -1,0 +1,106 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+export interface SinkRequest {
+  method: string;
+  /** Path and query. */
+  path: string;
+  headers: Record<string, string>;
+  body: string;
+  /** The signature is right; always true without a secret. */
+  verified: boolean;
+}
+
+/** What the stand-in does with one request instead of answering 200. */
+export interface SinkAnswer {
+  /** Default 200. */
+  status?: number;
+  headers?: Record<string, string>;
+  body?: string;
+  /** Answer status and body, but never end the answer. */
+  unfinished?: boolean;
+  /** Take the request and never answer. */
+  hang?: boolean;
+  /** Take the request, then reset the connection. */
+  reset?: boolean;
+}
+
+export interface HttpSinkStandIn {
+  url: string;
+  requests: SinkRequest[];
+  /** Used up one per request, in order. Push to it. */
+  answers: SinkAnswer[];
+  close(): Promise<void>;
+}
+
+/**
+ * A receiver of Standard Webhooks on loopback. It checks the signature over the bytes it got and answers 401 when that is
+ * wrong, else what is next in `answers`, else 200.
+ */
+export async function startHttpSink(
+  options: { secret?: string; answers?: SinkAnswer[] } = {},
+): Promise<HttpSinkStandIn> {
+  const requests: SinkRequest[] = [];
+  const answers = options.answers ?? [];
+  const server = createServer((request, response) => {
+    readBody(request).then(
+      (body) => {
+        const seen = seenOf(request, body, options.secret);
+        requests.push(seen);
+        answer(response, seen.verified ? (answers.shift() ?? {}) : { status: 401, body: "wrong signature" });
+      },
+      () => response.destroy(),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks/skyvern`,
+    requests,
+    answers,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function answer(response: ServerResponse, { status = 200, headers = {}, body = "", ...trouble }: SinkAnswer) {
+  if (trouble.hang) return;
+  if (trouble.reset) {
+    response.socket?.resetAndDestroy();
+    return;
+  }
+  response.writeHead(status, headers);
+  if (trouble.unfinished) response.write(body);
+  else response.end(body);
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function seenOf(request: IncomingMessage, body: Buffer, secret: string | undefined): SinkRequest {
+  const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
+  return {
+    method: request.method ?? "",
+    path: request.url ?? "",
+    headers,
+    body: body.toString("utf8"),
+    verified: secret === undefined || isSigned(headers, body, secret),
+  };
+}
+
+function isSigned(headers: Record<string, string>, body: Buffer, secret: string): boolean {
+  const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
+  const mac = createHmac("sha256", key);
+  mac.update(`${headers["webhook-id"]}.${headers["webhook-timestamp"]}.`).update(body);
+  const expected = mac.digest();
+  return (headers["webhook-signature"] ?? "").split(" ").some((signature) => {
+    const given = Buffer.from(signature.replace(/^v1,/, ""), "base64");
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  });
+}

@@ -1,0 +1,111 @@
+import type { AddressInfo, Socket } from "node:net";
+import { SMTPServer, type SMTPServerSession } from "smtp-server";
+
+/** What goes wrong with the next message that comes to that point; each is used up once. */
+export type SmtpFault =
+  /** Refuse with a reply code; at `rcpt` only the given address, when one is given. */
+  | { at: "mail" | "rcpt" | "data"; code: number; text?: string; address?: string }
+  /** `drop`: end the connection; at `data` while the text comes in. `hang`: never answer. */
+  | { at: "connect" | "mail" | "data"; do: "drop" | "hang" }
+  /** Take the mail, then end the connection before the reply. */
+  | { at: "reply"; do: "drop" };
+
+export interface SmtpMessage {
+  /** As it came, headers and all. */
+  raw: string;
+  envelope: { from: string; to: string[] };
+}
+
+export interface SmtpStandIn {
+  /** With user and password when the server wants them. */
+  url: string;
+  /** Taken mails, in order. */
+  messages: SmtpMessage[];
+  /** Push to it. */
+  faults: SmtpFault[];
+  close(): Promise<void>;
+}
+
+export interface SmtpStandInOptions {
+  faults?: SmtpFault[];
+  /** Demand this login. */
+  auth?: { user: string; pass: string };
+  /** Offer STARTTLS, with a self-signed certificate. */
+  startTls?: boolean;
+}
+
+/** A real SMTP server on loopback that keeps what it gets and fails on order. */
+export async function startSmtp({
+  faults = [],
+  auth,
+  startTls = false,
+}: SmtpStandInOptions = {}): Promise<SmtpStandIn> {
+  const messages: SmtpMessage[] = [];
+  /** Open connections by the client's port. */
+  const sockets = new Map<number | undefined, Socket>();
+  const take = (at: SmtpFault["at"], address?: string): SmtpFault | undefined => {
+    const index = faults.findIndex(
+      (fault) => fault.at === at && !("address" in fault && fault.address !== undefined && fault.address !== address),
+    );
+    return index === -1 ? undefined : faults.splice(index, 1)[0];
+  };
+  const act = (fault: SmtpFault | undefined, session: SMTPServerSession, next: (error?: Error | null) => void) => {
+    if (fault === undefined) return next();
+    if ("code" in fault) return next(replyOf(fault.code, fault.text));
+    if (fault.do === "drop") sockets.get(session.remotePort)?.destroy();
+  };
+
+  const server = new SMTPServer({
+    disabledCommands: [...(startTls ? [] : ["STARTTLS"]), ...(auth ? [] : ["AUTH"])],
+    allowInsecureAuth: true,
+    authOptional: auth === undefined,
+    disableReverseLookup: true,
+    logger: false,
+    closeTimeout: 0,
+    onAuth: (given, _session, done) =>
+      given.username === auth?.user && given.password === auth?.pass
+        ? done(null, { user: given.username })
+        : done(replyOf(535, "Authentication failed")),
+    onConnect: (session, done) => act(take("connect"), session, done),
+    onMailFrom: (_address, session, done) => act(take("mail"), session, done),
+    onRcptTo: ({ address }, session, done) => act(take("rcpt", address), session, done),
+    onData: (stream, session, done) => {
+      const fault = take("data");
+      if (fault && "do" in fault && fault.do === "drop") stream.once("data", () => act(fault, session, done));
+      const chunks: Buffer[] = [];
+      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+      stream.on("end", () => {
+        if (fault) return act(fault, session, done);
+        messages.push({ raw: Buffer.concat(chunks).toString("utf8"), envelope: envelopeOf(session) });
+        act(take("reply"), session, done);
+      });
+    },
+  });
+  server.server.on("connection", (socket: Socket) => {
+    const { remotePort } = socket;
+    sockets.set(remotePort, socket);
+    socket.once("close", () => sockets.delete(remotePort));
+  });
+  // A connection that breaks is the client's to notice.
+  server.on("error", () => {});
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", () => resolve()));
+  const login = auth ? `${encodeURIComponent(auth.user)}:${encodeURIComponent(auth.pass)}@` : "";
+  return {
+    url: `smtp://${login}127.0.0.1:${(server.server.address() as AddressInfo).port}`,
+    messages,
+    faults,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets.values()) socket.destroy();
+      }),
+  };
+}
+
+const replyOf = (responseCode: number, text = "Refused on order"): Error =>
+  Object.assign(new Error(text), { responseCode });
+
+const envelopeOf = ({ envelope }: SMTPServerSession): SmtpMessage["envelope"] => ({
+  from: envelope.mailFrom ? envelope.mailFrom.address : "",
+  to: envelope.rcptTo.map(({ address }) => address),
+});

@@ -1,0 +1,85 @@
+import addressparser from "nodemailer/lib/addressparser";
+import { z } from "zod";
+import { Secret } from "../../secret.ts";
+
+/** A mailbox: `{ name: "Relay", address: "relay@example.com" }`; the name may be empty. */
+export interface Mailbox {
+  name: string;
+  address: string;
+}
+
+const URL_OPTIONS = ["requireTLS", "ignoreTLS", "name"];
+
+function smtpFault(text: string): string | null {
+  if (!URL.canParse(text)) return "expected an smtp:// or smtps:// URL";
+  const url = new URL(text);
+  if (url.protocol !== "smtp:" && url.protocol !== "smtps:") return "expected an smtp:// or smtps:// URL";
+  if (url.hostname === "") return "expected a host after smtp://";
+  if (!isEncoded(url.username) || !isEncoded(url.password))
+    return "expected a % in user or password to be written as %25";
+  const unknown = [...url.searchParams.keys()].find((key) => !URL_OPTIONS.includes(key));
+  return unknown === undefined ? null : `expected none but the options ${URL_OPTIONS.join(", ")} after the "?"`;
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const smtp = z
+  .string()
+  .superRefine((text, context) => {
+    const fault = smtpFault(text);
+    if (fault !== null) context.addIssue({ code: "custom", message: fault });
+  })
+  .transform((value) => new Secret(value));
+
+/** Visible ASCII or letters beyond it, one `@`, a domain: what can stand in MAIL FROM and a header without quoting. */
+const ADDRESS = /^[^\s\p{C}<>()[\],;:\\"@]{1,64}@[\p{L}\p{N}.-]{1,253}$/u;
+
+/** The addresses in a text; null when anything in it is not one. A name needs angle brackets around the address. */
+function mailboxesOf(text: string): Mailbox[] | null {
+  if (/\p{Cc}/u.test(text)) return null;
+  const found = addressparser(text, { flatten: true }).map(({ name, address }) => ({ name, address }));
+  const good = found.every(({ name, address }) => ADDRESS.test(address) && (name === "" || text.includes("<")));
+  return good && found.length > 0 ? found : null;
+}
+
+const mailbox = z.string().transform((text, context): Mailbox => {
+  const [only, ...more] = mailboxesOf(text) ?? [];
+  if (only && more.length === 0) return only;
+  context.addIssue({ code: "custom", message: 'expected one address: a@example.com or "Name <a@example.com>"' });
+  return z.NEVER;
+});
+
+const MAX_RECIPIENTS = 100;
+
+const mailboxes = z.union([z.string(), z.array(z.string())]).transform((given, context): Mailbox[] => {
+  const found = [given].flat().map(mailboxesOf);
+  const all = found.flatMap((some) => some ?? []);
+  if (all.length > 0 && all.length <= MAX_RECIPIENTS && !found.includes(null)) return all;
+  context.addIssue({
+    code: "custom",
+    message: `expected 1 to ${MAX_RECIPIENTS} addresses, as a list or separated by commas`,
+  });
+  return z.NEVER;
+});
+
+export const EmailConfig = z.strictObject({
+  smtp: smtp.meta({
+    description:
+      "smtp://user:password@host:587 (STARTTLS where the server offers it) or smtps://…:465. ?requireTLS=true refuses to go on without TLS.",
+  }),
+  from: mailbox.meta({ description: "The sender." }),
+  to: mailboxes.meta({ description: "The recipients: one address, several separated by commas, or a list." }),
+  reply_to: mailbox.optional().meta({ description: "Where answers go, when not to the sender." }),
+  on_unknown: z.enum(["resend", "assume_sent"]).default("resend").meta({
+    description:
+      "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or take it as sent.",
+  }),
+});
+export type EmailSettings = z.output<typeof EmailConfig>;

@@ -1,0 +1,122 @@
+import { html } from "hono/html";
+import type { Fact, Section } from "../content.ts";
+import { omittedNote, type View } from "./view.ts";
+
+type Html = ReturnType<typeof html>;
+
+const FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
+const TONE = { good: "#1a7f37", bad: "#b42318", plain: "#57606a" };
+const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere";
+const GRID =
+  "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid #8885;white-space:pre-wrap;overflow-wrap:anywhere";
+
+/** One column, no images, nothing fetched. Colours of its own for light and dark. */
+export function htmlOf(view: View): string {
+  const page = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width,initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <meta name="supported-color-schemes" content="light dark" />
+        <title>${view.title}</title>
+        <style>
+          :root {
+            color-scheme: light dark;
+          }
+          @media (prefers-color-scheme: dark) {
+            body,
+            .page {
+              background: #16181d !important;
+              color: #e6e8eb !important;
+            }
+            .soft {
+              color: #a3abb5 !important;
+            }
+            .note {
+              background: #2b2f36 !important;
+            }
+            a {
+              color: #7ab7ff !important;
+            }
+          }
+          @media (max-width: 480px) {
+            .page {
+              padding: 12px !important;
+            }
+          }
+        </style>
+      </head>
+      <body style="margin:0;background:#ffffff;color:#1f2328;${FONT};font-size:15px;line-height:1.45">
+        <div class="page" style="max-width:640px;margin:0 auto;padding:24px">
+          <p style="margin:0;font-weight:600;color:${TONE[view.tone]}">${view.status}</p>
+          <h1 style="margin:4px 0 16px;font-size:20px;line-height:1.3;overflow-wrap:anywhere">${view.title}</h1>
+          ${view.notes.map((note) => html`<p class="note" style="margin:0 0 12px;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`)}
+          ${factTable(view.facts)} ${view.summary === null ? "" : [heading("Summary"), paragraph(view.summary)]}
+          ${view.failure === null ? "" : [heading("Failure"), view.failure.reason === null ? "" : paragraph(view.failure.reason), factTable(view.failure.facts)]}
+          ${view.output.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
+          ${
+            view.files.length === 0
+              ? ""
+              : [
+                  heading("Files"),
+                  html`<ul style="margin:0;padding-left:20px">
+                    ${view.files.map(fileHtml)}
+                  </ul>`,
+                ]
+          }
+          <p style="margin:24px 0 0">
+            ${view.links.map(({ label, url }) => html`<a href="${url}" style="color:#0969da;margin-right:16px">${label}</a> `)}
+          </p>
+        </div>
+      </body>
+    </html>`;
+  if (page instanceof Promise) throw new TypeError("a mail's page has nothing to wait for");
+  return page.toString();
+}
+
+const heading = (text: string): Html =>
+  html`<h2 style="margin:20px 0 6px;font-size:15px;overflow-wrap:anywhere">${text}</h2>`;
+
+const paragraph = (text: string): Html =>
+  html`<p style="margin:0 0 8px;white-space:pre-wrap;overflow-wrap:anywhere">${text}</p>`;
+
+const factTable = (facts: Fact[]): Html | string =>
+  facts.length === 0
+    ? ""
+    : html`<table role="presentation" style="border-collapse:collapse">
+        ${facts.map(
+          ({ label, value }) =>
+            html`<tr>
+              <td class="soft" style="${CELL};color:#57606a">${label}</td>
+              <td style="${CELL}">${value}</td>
+            </tr>`,
+        )}
+      </table>`;
+
+const fileHtml = ({ name, size, url }: View["files"][number]): Html =>
+  html`<li style="overflow-wrap:anywhere">
+    ${url === null ? name : html`<a href="${url}" style="color:#0969da">${name}</a>`}${size === null ? "" : ` (${size})`}
+  </li>`;
+
+function sectionHtml(section: Section): (Html | string)[] {
+  if (section.kind === "text") return [paragraph(section.text)];
+  const more = section.omitted > 0 ? paragraph(omittedNote(section.omitted)) : "";
+  if (section.kind === "fields") return [factTable(section.fields), more];
+  const head = section.columns.map((column) => html`<th style="${GRID}">${column}</th>`);
+  const rows = section.rows.map(
+    (row) =>
+      html`<tr>
+        ${row.map((value) => html`<td style="${GRID}">${value}</td>`)}
+      </tr>`,
+  );
+  return [
+    html`<table style="border-collapse:collapse;font-size:13px">
+      <tr>
+        ${head}
+      </tr>
+      ${rows}
+    </table>`,
+    more,
+  ];
+}

@@ -1,0 +1,43 @@
+import MailComposer from "nodemailer/lib/mail-composer";
+import type { Mailbox } from "./config.ts";
+import type { Mail } from "./render.ts";
+
+export interface MessageParts {
+  mail: Mail;
+  /** With angle brackets. */
+  messageId: string;
+  from: Mailbox;
+  to: Mailbox[];
+  replyTo: Mailbox | undefined;
+  date: Date;
+}
+
+/** A mail as bytes, with the addresses to hand to the server. */
+export interface RawMessage {
+  envelope: { from: string; to: string[]; size: number };
+  bytes: Buffer;
+}
+
+/** `<delivery id@domain of the sender>`: the same for every attempt of a delivery. */
+export const messageIdOf = (deliveryId: string, from: Mailbox): string =>
+  `<${deliveryId.replace(/[^\w.-]/g, "_")}@${from.address.slice(from.address.lastIndexOf("@") + 1)}>`;
+
+/** The mail in MIME form: text and HTML beside each other. Nothing in it can make the composer read a file or a URL. */
+export async function rawMessage({ mail, messageId, from, to, replyTo, date }: MessageParts): Promise<RawMessage> {
+  const node = new MailComposer({
+    from,
+    to,
+    ...(replyTo ? { replyTo } : {}),
+    subject: mail.subject,
+    text: mail.text,
+    html: mail.html,
+    headers: mail.headers,
+    messageId,
+    date,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  }).compile();
+  const bytes = await node.build();
+  const recipients = [...new Set(to.map(({ address }) => address))];
+  return { envelope: { from: from.address, to: recipients, size: bytes.length }, bytes };
+}

@@ -1,0 +1,60 @@
+/** The mail about one report: the same content as text and as HTML. Pure. */
+import type { Report } from "../../report.ts";
+import { cut, type Content } from "../content.ts";
+import type { Job } from "../sink.ts";
+import { htmlOf } from "./html.ts";
+import { textOf } from "./text.ts";
+import { line, viewOf, type Limits } from "./view.ts";
+
+export interface Mail {
+  /** One line, at most 150 characters. */
+  subject: string;
+  text: string;
+  html: string;
+  headers: Record<string, string>;
+}
+
+/** Each body stays below this: Gmail shows the first 102 kB of a message and hides the rest. */
+export const MAX_BODY_BYTES = 100_000;
+const MAX_SUBJECT = 150;
+
+/** Tried in turn until the mail is small enough; the last one always is. */
+const LIMITS: Limits[] = [
+  { field: 2_000, cell: 500, output: true },
+  { field: 1_000, cell: 100, output: true },
+  { field: 500, cell: 30, output: true },
+  { field: 400, cell: 0, output: false },
+];
+
+export function mailOf(content: Content, report: Report, job: Pick<Job, "cause" | "previous">): Mail {
+  const bodies = bodiesOf(content);
+  return { subject: subjectOf(content, job), ...bodies, headers: headersOf(report, job) };
+}
+
+function bodiesOf(content: Content): Pick<Mail, "text" | "html"> {
+  let bodies = { text: "", html: "" };
+  for (const limits of LIMITS) {
+    const view = viewOf(content, limits);
+    bodies = { text: textOf(view), html: htmlOf(view) };
+    if (isSmall(bodies.text) && isSmall(bodies.html)) break;
+  }
+  return bodies;
+}
+
+const isSmall = (body: string): boolean => Buffer.byteLength(body) <= MAX_BODY_BYTES;
+
+const PREFIX = { result: "", correction: "Correction: ", redelivery: "", test: "Test: " };
+
+const subjectOf = ({ status, title }: Content, { cause }: Pick<Job, "cause">): string =>
+  cut(`${PREFIX[cause]}${status.symbol} ${line(status.label)}: ${line(title)}`, MAX_SUBJECT);
+
+function headersOf(report: Report, { previous }: Pick<Job, "previous">): Record<string, string> {
+  const earlier = previous?.["server_message_id"] ?? previous?.["message_id"];
+  const known = typeof earlier === "string" && /^<[^<>\s@]{1,200}@[^<>\s@]{1,253}>$/.test(earlier);
+  return {
+    "Auto-Submitted": "auto-generated",
+    "X-Auto-Response-Suppress": "All",
+    "X-Skyvern-Run-Id": report.run_id.replace(/[^\w.-]/g, "_").slice(0, 100),
+    ...(known ? { "In-Reply-To": earlier, References: earlier } : {}),
+  };
+}

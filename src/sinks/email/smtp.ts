@@ -1,0 +1,186 @@
+/**
+ * One message over one SMTP connection, and what came of it.
+ *
+ * A connection goes: connect, greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, text, reply. Until the text was handed
+ * to the socket the mail cannot have been taken; from then until the reply nobody knows. A connection per message: mails
+ * are few, and an idle connection that the server has quietly closed is the commonest cause of not knowing.
+ */
+import { Readable } from "node:stream";
+import type { NodemailerError } from "nodemailer/lib/errors.js";
+import SMTPConnection, {
+  type SMTPConnectionOptions,
+  type SMTPConnectionSendInfo,
+} from "nodemailer/lib/smtp-connection";
+import type { JsonObject } from "../../json.ts";
+import type { Outcome } from "../../run.ts";
+import { quote } from "../outcome.ts";
+import type { RawMessage } from "./message.ts";
+
+export interface SmtpServer {
+  /** `host:port`, to name it by. */
+  address: string;
+  options: SMTPConnectionOptions;
+  login: { user: string; pass: string } | null;
+  /** What must not be shown when the server quotes it. */
+  secrets: string[];
+}
+
+export type SmtpResult =
+  | { kind: "accepted"; info: SMTPConnectionSendInfo }
+  /** `handedOver`: all of the text had been given to the connection. `aborted`: by the caller's signal. */
+  | { kind: "failed"; error: NodemailerError; handedOver: boolean; aborted: boolean };
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const GREETING_TIMEOUT_MS = 10_000;
+const SILENCE_TIMEOUT_MS = 30_000;
+
+/** Reads `smtp(s)://user:password@host:port?requireTLS=…&ignoreTLS=…&name=…`. */
+export function smtpServer(text: string): SmtpServer {
+  const url = new URL(text);
+  const secure = url.protocol === "smtps:";
+  const host = decodeURIComponent(url.hostname).replace(/^\[|\]$/g, "");
+  const port = url.port === "" ? (secure ? 465 : 587) : Number(url.port);
+  const user = decodeURIComponent(url.username);
+  const pass = decodeURIComponent(url.password);
+  const name = url.searchParams.get("name");
+  return {
+    address: `${url.hostname}:${port}`,
+    options: {
+      host,
+      port,
+      secure,
+      requireTLS: url.searchParams.get("requireTLS") === "true",
+      ignoreTLS: url.searchParams.get("ignoreTLS") === "true",
+      ...(name === null ? {} : { name }),
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      greetingTimeout: GREETING_TIMEOUT_MS,
+      socketTimeout: SILENCE_TIMEOUT_MS,
+      // Nobody can sit between a process and its own machine, and mail servers there mostly have self-made certificates.
+      ...(isLoopback(host) ? { tls: { rejectUnauthorized: false } } : {}),
+    },
+    login: user === "" ? null : { user, pass },
+    secrets: [pass, url.password, base64(pass), base64(`\0${user}\0${pass}`), text].filter((secret) => secret !== ""),
+  };
+}
+
+/** Sends one message. Never rejects; ends at once when the signal aborts. */
+export function sendOnce(server: SmtpServer, message: RawMessage, signal: AbortSignal): Promise<SmtpResult> {
+  return new Promise((resolve) => {
+    let handedOver = false;
+    const text = Readable.from([message.bytes], { objectMode: false }).once("end", () => (handedOver = true));
+    const connection = new SMTPConnection(server.options);
+    const finish = (result: SmtpResult) => {
+      signal.removeEventListener("abort", onAbort);
+      text.destroy();
+      if (result.kind === "accepted") connection.quit();
+      else connection.close();
+      resolve(result);
+    };
+    const fail = (error: NodemailerError, aborted = false) => finish({ kind: "failed", error, handedOver, aborted });
+    const onAbort = () => fail(new Error("aborted"), true);
+
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    connection.on("error", fail);
+    connection.connect((error) => {
+      if (error) return fail(error);
+      logIn(connection, server.login, (error) => {
+        if (error) return fail(error);
+        connection.send(message.envelope, text, (error, info) =>
+          error ? fail(error) : finish({ kind: "accepted", info }),
+        );
+      });
+    });
+  });
+}
+
+/** Logs in when there is a user and the server knows AUTH; one that does not will say at MAIL what it wants. */
+function logIn(connection: SMTPConnection, login: SmtpServer["login"], done: (error: NodemailerError | null) => void) {
+  if (login === null || !connection.allowsAuth) return done(null);
+  connection.login({ credentials: login }, done);
+}
+
+export interface SmtpContext {
+  /** Opens the reason. */
+  who: string;
+  messageId: string;
+  secrets: readonly string[];
+}
+
+/**
+ * Accepted for at least one recipient: delivered, with those refused named in the receipt. A 4xx reply (greylisting,
+ * busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection, or a broken one: retry, `unknown`
+ * when the text had been handed over and no reply came.
+ */
+export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
+  const { who, secrets } = context;
+  if (result.kind === "accepted") return { kind: "delivered", receipt: receiptOf(result.info, context) };
+  const { error, handedOver, aborted } = result;
+  const unknown = handedOver && error.responseCode === undefined ? { unknown: true } : {};
+  if (aborted) return { kind: "retry", reason: `sending to the ${who} was cut short`, ...unknown };
+  if (error.responseCode !== undefined) {
+    const said = `${who} answered ${quote(error.response ?? String(error.responseCode), secrets)}${stepOf(error)}`;
+    return isRefusal(error) ? { kind: "dead", reason: said + adviceFor(error) } : { kind: "retry", reason: said };
+  }
+  const fault = UNSENDABLE[error.code ?? ""];
+  if (fault !== undefined && (error.command === "API" || error.command === "MAIL FROM")) {
+    return { kind: "dead", reason: `${who} was not given the mail: ${fault}` };
+  }
+  return { kind: "retry", reason: `${who} ${breakOf(error)}`, ...unknown };
+}
+
+function receiptOf(info: SMTPConnectionSendInfo, { messageId, secrets }: SmtpContext): JsonObject {
+  const rejected = (info.rejectedErrors ?? []).map((error) => ({
+    address: error.recipient ?? null,
+    response: quote(error.response ?? "", secrets),
+  }));
+  return {
+    message_id: messageId,
+    accepted: [...info.accepted],
+    response: quote(info.response, secrets),
+    ...(rejected.length === 0 ? {} : { rejected }),
+    ...(info.serverMessageId === undefined ? {} : { server_message_id: quote(info.serverMessageId, secrets) }),
+  };
+}
+
+/** A 5xx about this mail or this login. At the greeting or EHLO it is about the connection, which may do better later. */
+const isRefusal = ({ permanent, command = "" }: NodemailerError): boolean =>
+  permanent === true && /^(MAIL FROM|RCPT TO|DATA|AUTH)/.test(command);
+
+const adviceFor = ({ code, responseCode }: NodemailerError): string =>
+  code === "EAUTH" || responseCode === 535
+    ? ": check user and password in the SMTP URL"
+    : responseCode === 530
+      ? ": it wants a login or TLS first, set user and password in the SMTP URL, or smtps://"
+      : "";
+
+const stepOf = ({ command }: NodemailerError): string =>
+  command === undefined || command === "CONN" || command === "API" ? "" : ` to ${command.split(" ", 2).join(" ")}`;
+
+const UNSENDABLE: Record<string, string> = {
+  EMESSAGE: "it is larger than the server takes",
+  EENVELOPE: "an address in from or to cannot be used",
+  EAUTH: "the server offers no way to log in that the relay knows",
+};
+
+function breakOf({ code, originalCode, timeoutType }: NodemailerError): string {
+  const detail = originalCode ?? timeoutType;
+  const shown = detail === undefined ? "" : ` (${quote(detail, [])})`;
+  switch (code) {
+    case "EDNS":
+      return `could not be reached: its name has no address${shown}`;
+    case "ESOCKET":
+      return `could not be reached: the connection failed${shown}`;
+    case "ETLS":
+      return `could not be reached: TLS could not be set up${shown}`;
+    case "ETIMEDOUT":
+      return `did not answer in time${shown}`;
+    default:
+      return `gave no answer: the connection broke off${shown}`;
+  }
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+
+const base64 = (text: string): string => Buffer.from(text).toString("base64");

@@ -1,0 +1,38 @@
+import type { Fact, Section } from "../content.ts";
+import { omittedNote, type View } from "./view.ts";
+
+/** The mail as plain text. */
+export function textOf(view: View): string {
+  const parts = [
+    `${view.status}: ${view.title}`,
+    view.notes.map((note) => `* ${note}`).join("\n"),
+    view.facts.map(factText).join("\n"),
+    view.summary === null ? "" : titled("Summary", view.summary),
+    view.failure === null
+      ? ""
+      : titled("Failure", [view.failure.reason ?? "", ...view.failure.facts.map(factText)].filter(Boolean).join("\n")),
+    ...view.output.map((section) => titled(section.title ?? "Output", sectionText(section))),
+    view.files.length === 0 ? "" : titled("Files", view.files.map(fileText).join("\n")),
+    view.links.map(({ label, url }) => `${label}: ${url}`).join("\n"),
+  ];
+  return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
+}
+
+/** What came from outside is indented, so that no line of it can pass for one of the mail's own. */
+const indented = (text: string): string => text.replace(/^/gm, "  ");
+
+const titled = (title: string, body: string): string => `${title}\n${indented(body)}`;
+
+const factText = ({ label, value }: Fact): string => `${label}: ${value.replaceAll("\n", "\n  ")}`;
+
+const fileText = ({ name, size, url }: View["files"][number]): string =>
+  `${name}${size === null ? "" : ` (${size})`}${url === null ? "" : `\n  ${url}`}`;
+
+function sectionText(section: Section): string {
+  if (section.kind === "text") return section.text;
+  const lines =
+    section.kind === "fields"
+      ? section.fields.map(factText)
+      : section.rows.map((row) => row.map((value, i) => `${section.columns[i] ?? ""}: ${value}`).join(" | "));
+  return [...lines, ...(section.omitted > 0 ? [omittedNote(section.omitted)] : [])].join("\n");
+}

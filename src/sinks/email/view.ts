@@ -1,0 +1,112 @@
+/** What a mail shows of a report: every string cleaned of what could deceive, and cut. */
+import { cut, type Content, type Fact, type Section } from "../content.ts";
+
+export interface Limits {
+  /** Most characters of a value of several lines. */
+  field: number;
+  /** Most characters of a table's cell. */
+  cell: number;
+  output: boolean;
+}
+
+const MAX_FILES = 20;
+const MAX_URL = 2_000;
+const ONE_LINE = 200;
+
+export interface View {
+  status: string;
+  /** Which colour the status has. */
+  tone: "good" | "bad" | "plain";
+  title: string;
+  notes: string[];
+  facts: Fact[];
+  summary: string | null;
+  failure: { reason: string | null; facts: Fact[] } | null;
+  output: Section[];
+  files: { name: string; size: string | null; url: string | null }[];
+  links: { label: string; url: string }[];
+}
+
+const OMITTED_OUTPUT = "The output is too long for a mail …";
+
+export function viewOf(content: Content, { field, cell, output }: Limits): View {
+  const { status, failure } = content;
+  const moreFiles = content.files.length - MAX_FILES;
+  return {
+    status: `${status.symbol} ${cut(line(status.label), ONE_LINE)}`,
+    tone: status.symbol === "✅" ? "good" : status.symbol === "ℹ️" ? "plain" : "bad",
+    title: cut(line(content.title), ONE_LINE),
+    notes: [...content.notes.map((note) => cut(line(note), field)), ...(output ? [] : [OMITTED_OUTPUT])],
+    facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), field) })),
+    summary: content.summary === null ? null : cut(block(content.summary), field),
+    failure: failure && {
+      reason: failure.reason === null ? null : cut(block(failure.reason), field),
+      facts: [
+        { label: "Error codes", value: cut(line(failure.codes.join(", ")), ONE_LINE) },
+        { label: "Categories", value: cut(line(failure.categories.join(", ")), ONE_LINE) },
+      ].filter(({ value }) => value !== ""),
+    },
+    output: output ? content.output.map((section) => sectionOf(section, field, cell)) : [],
+    files: [
+      ...content.files.slice(0, MAX_FILES).map(({ name, size, url }) => ({
+        name: cut(line(name), ONE_LINE),
+        size,
+        url: safeUrl(url),
+      })),
+      ...(moreFiles > 0 ? [{ name: `… and ${moreFiles} more`, size: null, url: null }] : []),
+    ],
+    links: content.links.flatMap(({ label, url }) => {
+      const safe = safeUrl(url);
+      return safe === null ? [] : [{ label, url: safe }];
+    }),
+  };
+}
+
+function sectionOf(section: Section, field: number, cell: number): Section {
+  const title = section.title === null ? null : cut(line(section.title), ONE_LINE);
+  if (section.kind === "text") return { ...section, title, text: cut(block(section.text), field) };
+  if (section.kind === "fields") {
+    return {
+      ...section,
+      title,
+      fields: section.fields.map(({ label, value }) => ({
+        label: cut(line(label), ONE_LINE),
+        value: cut(block(value), field),
+      })),
+    };
+  }
+  return {
+    ...section,
+    title,
+    columns: section.columns.map((column) => cut(line(column), Math.min(cell, ONE_LINE))),
+    rows: section.rows.map((row) => row.map((value) => cut(line(value), cell))),
+  };
+}
+
+/** Invisible characters that reorder, hide or break text: controls, direction marks, zero-width ones but the joiners. */
+const INVISIBLE = /[[\p{Cc}\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]--[\n\t]]/gv;
+
+/** Of a value this much is looked at, before anything is cut out of it. */
+const MAX_READ = 20_000;
+
+/** Text of several lines. */
+const block = (text: string): string =>
+  text
+    .slice(0, MAX_READ)
+    .toWellFormed()
+    .replace(/\r\n?|[\u2028\u2029\x85\v\f]/g, "\n")
+    .replace(INVISIBLE, "")
+    .replace(/\n{3,}/g, "\n\n")
+    .trim();
+
+/** Text of one line. */
+export const line = (text: string): string => block(text).replace(/\s+/g, " ");
+
+function safeUrl(text: string): string | null {
+  if (text.length > MAX_URL || !URL.canParse(text)) return null;
+  const url = new URL(text);
+  return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
+}
+
+/** Says how much was left out. */
+export const omittedNote = (count: number): string => `… and ${count} more`;

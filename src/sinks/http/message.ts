@@ -1,0 +1,25 @@
+import { createHmac } from "node:crypto";
+import type { Report } from "../../report.ts";
+
+/** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
+export const bodyOf = (report: Report): string =>
+  JSON.stringify({
+    type: `run.${report.status}`,
+    timestamp: report.finished_at ?? report.received_at,
+    data: report,
+  });
+
+export interface Signed {
+  /** `webhook-id` */
+  id: string;
+  /** `webhook-timestamp`: unix seconds of the attempt. */
+  timestamp: number;
+  /** Exactly what is sent. */
+  body: string;
+}
+
+/** `webhook-signature`: one `v1,<base64>` per key, separated by spaces; null without a key. */
+export function signatureOf({ id, timestamp, body }: Signed, keys: readonly Buffer[]): string | null {
+  const signatures = keys.map((key) => createHmac("sha256", key).update(`${id}.${timestamp}.${body}`).digest("base64"));
+  return signatures.length === 0 ? null : signatures.map((signature) => `v1,${signature}`).join(" ");
+}

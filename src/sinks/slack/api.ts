@@ -1,0 +1,61 @@
+/** Slack's Web API as values: one call, one answer or failure. No retries of its own: the outbox has the schedule. */
+import { LogLevel, WebClient, type Logger } from "@slack/web-api";
+import type { Fetch } from "../../runtime.ts";
+import type { Secret } from "../../secret.ts";
+import { failureOf, type Failure } from "./outcomes.ts";
+
+export type Answer = { ok: true; data: Record<string, unknown> } | { ok: false; failure: Failure };
+/** Calls a method. Ends promptly when the attempt's signal aborts, or after `limitMs`. Never throws. */
+export type Call = (method: string, args: Record<string, unknown>, limitMs?: number) => Promise<Answer>;
+
+/** A single call may take this long at most, whatever the attempt's deadline. */
+const CALL_TIMEOUT_MS = 30_000;
+
+export interface ApiOptions {
+  token: Secret;
+  apiUrl: string;
+  fetch: Fetch;
+}
+
+/** For one attempt, whose calls come one after another. The client takes no signal per call, and is cheap to make (0.05 ms). */
+export function callerFor({ token, apiUrl, fetch }: ApiOptions, signal: AbortSignal): Call {
+  let status: number | null = null;
+  let limit: AbortSignal | null = null;
+  const client = new WebClient(token.reveal(), {
+    slackApiUrl: apiUrl,
+    allowAbsoluteUrls: false,
+    retryConfig: { retries: 0 },
+    rejectRateLimitedCalls: true,
+    timeout: CALL_TIMEOUT_MS,
+    logger: silent,
+    fetch: async (url, init) => {
+      const signals = [signal, init?.signal, limit].filter((each) => each instanceof AbortSignal);
+      // "manual" shows a redirect as the answer it is; "error" would look like a network fault and be tried for a day.
+      const response = await fetch(url, { ...init, redirect: "manual", signal: AbortSignal.any(signals) });
+      status = response.status;
+      // The client leaves the body of a 429 unread, which would hold the connection.
+      if (status === 429) await response.body?.cancel();
+      return response;
+    },
+  });
+  return async (method, args, limitMs) => {
+    if (signal.aborted) return { ok: false, failure: { kind: "aborted" } };
+    status = null;
+    limit = limitMs === undefined ? null : AbortSignal.timeout(limitMs);
+    try {
+      return { ok: true, data: { ...(await client.apiCall(method, args)) } };
+    } catch (error) {
+      return { ok: false, failure: failureOf(error, status) };
+    }
+  };
+}
+
+const silent: Logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  setLevel() {},
+  getLevel: () => LogLevel.ERROR,
+  setName() {},
+};

@@ -1,0 +1,300 @@
+/**
+ * A run as a Slack message. All text that may be hostile stands in `plain_text`, `raw_text` or rich text elements, which
+ * Slack never reads as markup: it needs no escaping there and can neither ping nor link. Only the message's `text`, the
+ * fallback of notifications, is markup, and goes through {@link inert}.
+ */
+import type {
+  ActionsBlock,
+  ContextBlock,
+  HeaderBlock,
+  RichTextBlock,
+  RichTextElement,
+  RichTextPreformatted,
+  RichTextQuote,
+  RichTextSection,
+  RichTextText,
+  TableBlock,
+} from "@slack/web-api";
+import { cut, type Content, type Section } from "../content.ts";
+import { inert, oneLine, visible } from "./text.ts";
+
+export type SlackBlock = HeaderBlock | RichTextBlock | TableBlock | ContextBlock | ActionsBlock;
+export interface SlackMessage {
+  /** For notifications, screen readers and clients without blocks. mrkdwn. */
+  text: string;
+  blocks: SlackBlock[];
+}
+
+/**
+ * Most bytes of all blocks as JSON. Slack answers `msg_blocks_too_long` from about 13,200 characters, documents no number
+ * and does not say how it counts, so this counts UTF-8. {@link https://github.com/slackapi/bolt-js/issues/2509}
+ */
+export const MAX_BLOCKS_BYTES = 12_000;
+/** chat.update refuses a longer text (4,000), and a notification shows far less. */
+export const MAX_TEXT = 3_000;
+
+/** {@link https://docs.slack.dev/reference/block-kit/blocks/header-block} */
+const MAX_HEADER = 150;
+/** {@link https://docs.slack.dev/reference/block-kit/blocks/context-block} */
+const MAX_CONTEXT = 10;
+
+/** How much of each part is shown; characters, or a count of items. */
+interface Limits {
+  fact: number;
+  summary: number;
+  reason: number;
+  codes: number;
+  sections: number;
+  text: number;
+  fields: number;
+  rows: number;
+  columns: number;
+  /** One table cell or field value. */
+  cell: number;
+  files: number;
+  note: number;
+  /** A longer link is left out. {@link https://docs.slack.dev/reference/block-kit/block-elements/button-element} */
+  url: number;
+}
+
+const GENEROUS: Limits = {
+  fact: 300,
+  summary: 2_500,
+  reason: 2_500,
+  codes: 10,
+  sections: 5,
+  text: 3_000,
+  fields: 20,
+  rows: 20,
+  columns: 10,
+  cell: 500,
+  files: 10,
+  note: 500,
+  url: 3_000,
+};
+
+/** From all to little: the first that fits is sent. The output gives way first, then files, what failed last. */
+const LADDER: Limits[] = [
+  GENEROUS,
+  { ...GENEROUS, text: 1_500, cell: 150 },
+  { ...GENEROUS, text: 1_000, cell: 80, rows: 10, fields: 12, files: 6 },
+  { ...GENEROUS, text: 600, cell: 60, rows: 5, columns: 6, fields: 8, files: 5, summary: 1_500 },
+  {
+    ...GENEROUS,
+    text: 300,
+    cell: 60,
+    rows: 3,
+    columns: 5,
+    fields: 5,
+    sections: 2,
+    files: 3,
+    summary: 1_000,
+    url: 1_500,
+  },
+  { ...GENEROUS, sections: 0, files: 3, fact: 150, summary: 800, reason: 2_000, url: 1_000 },
+  { ...GENEROUS, sections: 0, files: 0, fact: 100, summary: 400, reason: 1_000, codes: 5, note: 200, url: 500 },
+  { ...GENEROUS, sections: 0, files: 0, fact: 60, summary: 200, reason: 400, codes: 3, note: 100, url: 300 },
+];
+
+/** The message about a run, within every limit of Slack, whatever the run holds. */
+export function messageOf(content: Content): SlackMessage {
+  const text = headline(content, 600);
+  for (const limits of LADDER) {
+    const blocks = render(content, limits, limits !== GENEROUS);
+    if (Buffer.byteLength(JSON.stringify(blocks)) <= MAX_BLOCKS_BYTES) return { text, blocks };
+  }
+  return plainMessageOf(content);
+}
+
+/** The same news without blocks, for when Slack refuses them. Its one link is the relay's own run page. */
+export function plainMessageOf(content: Content): SlackMessage {
+  const page = content.links.find(({ label }) => label === "Run page");
+  const href = page && linkable(page.url, 1_000);
+  const lines = [
+    headline(content, 900),
+    ...content.facts.slice(0, 10).map(({ label, value }) => `${label}: ${inert(value, 80)}`),
+    ...content.notes.slice(0, 4).map((note) => inert(note, 120)),
+    ...(href ? [`Run page: <${href.replaceAll("&", "&amp;").replaceAll("|", "%7C")}>`] : []),
+  ];
+  return { text: cutLines(lines, MAX_TEXT), blocks: [] };
+}
+
+/** The answer in the thread of a message whose outcome turned out otherwise. */
+export function replyOf(content: Content): SlackMessage {
+  const why = whyOf(content);
+  const label = shown(content.status.label, 50) || "unknown";
+  const elements: RichTextElement[] = [
+    textOf(`${content.status.symbol} Correction: this run is now `),
+    textOf(label, { bold: true }),
+    textOf(". The message above was updated."),
+    ...(why === "" ? [] : [textOf(`\n${cut(why, 500)}`)]),
+  ];
+  return {
+    text: `${content.status.symbol} Correction: this run is now ${inert(content.status.label, 100) || "unknown"}.`,
+    blocks: [rich(section(...elements))],
+  };
+}
+
+function render(content: Content, limits: Limits, shortened: boolean): SlackBlock[] {
+  const blocks: SlackBlock[] = [
+    header(content),
+    ...factsBlock(content, limits),
+    ...labelled("Summary", content.summary, limits.summary),
+    ...failureBlock(content, limits),
+    ...outputBlocks(content.output, limits),
+    ...filesBlock(content, limits),
+  ];
+  const notes = shortened ? [...content.notes, "Shortened to fit Slack: the run page has everything."] : content.notes;
+  return [...blocks, ...notesBlock(notes, limits), ...actionsBlock(content, limits)];
+}
+
+function header({ status, title }: Content): HeaderBlock {
+  const label = `${status.symbol} ${oneLine(cut(status.label, 100)) || "Unknown status"}`;
+  const name = oneLine(cut(title, MAX_HEADER * 4));
+  const text = cut(name === "" ? label : `${cut(label, 60)}: ${name}`, MAX_HEADER);
+  return { type: "header", text: { type: "plain_text", text, emoji: false } };
+}
+
+function factsBlock({ facts }: Content, limits: Limits): SlackBlock[] {
+  const lines = facts.flatMap(({ label, value }) => {
+    const text = oneLine(cut(value, limits.fact * 4));
+    return text === "" ? [] : [line(label, cut(text, limits.fact))];
+  });
+  return paragraph(lines);
+}
+
+function failureBlock({ failure }: Content, limits: Limits): SlackBlock[] {
+  if (!failure) return [];
+  const reason = shown(failure.reason ?? "", limits.reason);
+  const codes = [...failure.codes, ...failure.categories].flatMap((code) => oneLine(cut(code, 100)) || []);
+  const tags = codes.slice(0, limits.codes).flatMap((code) => [textOf(" "), textOf(code, { code: true })]);
+  if (reason === "" && tags.length === 0) return [];
+  const more = codes.length > limits.codes ? [textOf(` … and ${codes.length - limits.codes} more`)] : [];
+  const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textOf(reason)] }];
+  return [rich(section(textOf("What went wrong", { bold: true }), ...tags, ...more), ...quote)];
+}
+
+/** Slack takes one table a message. {@link https://docs.slack.dev/reference/block-kit/blocks/table-block} */
+function outputBlocks(output: Section[], limits: Limits): SlackBlock[] {
+  const table = output.find(({ kind }) => kind === "table");
+  return output.slice(0, limits.sections).flatMap((part) => sectionBlocks(part, part === table, limits));
+}
+
+function sectionBlocks(part: Section, asTable: boolean, limits: Limits): SlackBlock[] {
+  const title = oneLine(cut(part.title ?? "Output", 100)) || "Output";
+  if (part.kind === "text") return labelled(title, part.text, limits.text);
+  if (part.kind === "fields") {
+    const lines = part.fields.slice(0, limits.fields).map(({ label, value }) => line(label, cell(value, limits.cell)));
+    const rest = moreOf(part.omitted + part.fields.length - lines.length, "fields");
+    return paragraph([[textOf(title, { bold: true })], ...lines, ...rest]);
+  }
+  const columns = part.columns.slice(0, limits.columns).map((column) => cell(column, 60));
+  const rows = part.rows.slice(0, limits.rows).map((row) => columns.map((_, i) => cell(row[i] ?? "", limits.cell)));
+  const rest = [
+    ...moreOf(part.omitted + part.rows.length - rows.length, "rows"),
+    ...moreOf(part.columns.length - columns.length, "columns"),
+  ];
+  if (columns.length === 0) return [];
+  const head = paragraph([[textOf(title, { bold: true })], ...rest]);
+  return asTable ? [...head, tableOf([columns, ...rows])] : [...head, preformatted([columns, ...rows])];
+}
+
+const tableOf = (rows: string[][]): TableBlock => ({
+  type: "table",
+  rows: rows.map((row) => row.map((text) => ({ type: "raw_text", text }))),
+  column_settings: (rows[0] ?? []).map(() => ({ is_wrapped: true })),
+});
+
+const preformatted = (rows: string[][]): RichTextBlock => {
+  const text = cut(rows.map((row) => row.map(oneLine).join(" | ")).join("\n"), 3_000);
+  return rich({ type: "rich_text_preformatted", elements: [textOf(text)] });
+};
+
+function filesBlock({ files }: Content, limits: Limits): SlackBlock[] {
+  if (files.length === 0 || limits.files === 0) return [];
+  const lines = files.slice(0, limits.files).map(({ name, size, url }) => {
+    const href = linkable(url, limits.url);
+    // The name is the page's words: were it the link's text, it could pose as another address.
+    const words = [textOf(oneLine(cut(name, 120)) || "file"), textOf(size === null ? " " : ` (${size}) `)];
+    return href ? [...words, { type: "link" as const, url: href, text: "Open" }] : words;
+  });
+  return paragraph([[textOf("Files", { bold: true })], ...lines, ...moreOf(files.length - lines.length, "files")]);
+}
+
+function notesBlock(notes: string[], limits: Limits): ContextBlock[] {
+  const texts = notes.flatMap((note) => shown(note, limits.note) || []).slice(0, MAX_CONTEXT);
+  if (texts.length === 0) return [];
+  return [{ type: "context", elements: texts.map((text) => ({ type: "plain_text", text, emoji: false })) }];
+}
+
+function actionsBlock({ links }: Content, limits: Limits): ActionsBlock[] {
+  const buttons = links.flatMap(({ label, url }) => {
+    const href = linkable(url, limits.url);
+    return href ? [{ type: "button" as const, text: { type: "plain_text" as const, text: label }, url: href }] : [];
+  });
+  return buttons.length === 0 ? [] : [{ type: "actions", elements: buttons }];
+}
+
+/** A title and a text under it; nothing when there is no text. */
+function labelled(title: string, text: string | null, max: number): SlackBlock[] {
+  const body = shown(text ?? "", max);
+  return body === "" ? [] : [rich(section(textOf(title, { bold: true }), textOf(`\n${body}`)))];
+}
+
+/** Lines as one rich text block; nothing when there are none. */
+function paragraph(lines: RichTextElement[][]): SlackBlock[] {
+  const elements = lines.flatMap((line, i) => (i === 0 ? line : [textOf("\n"), ...line]));
+  return elements.length === 0 ? [] : [rich(section(...elements))];
+}
+
+const line = (label: string, value: string): RichTextText[] => [
+  textOf(cell(label, 60), { bold: true }),
+  textOf(`  ${value}`),
+];
+
+const moreOf = (n: number, what: string): RichTextText[][] =>
+  n > 0 ? [[textOf(`… and ${n} more ${what}`, { italic: true })]] : [];
+
+/** Slack refuses empty cells. */
+const cell = (text: string, max: number): string => shown(text, max) || "–";
+
+// Cut before cleaning as well, so that megabytes are not cleaned to show a line of them.
+const shown = (text: string, max: number): string => cut(visible(cut(text, max * 4)), max);
+
+const textOf = (text: string, style?: RichTextText["style"]): RichTextText =>
+  style ? { type: "text", text, style } : { type: "text", text };
+
+const section = (...elements: RichTextElement[]): RichTextSection => ({ type: "rich_text_section", elements });
+
+const rich = (...elements: (RichTextSection | RichTextQuote | RichTextPreformatted)[]): RichTextBlock => ({
+  type: "rich_text",
+  elements,
+});
+
+/** The address as Slack takes it, or null: http(s), well formed, at most `max` characters. */
+function linkable(url: string, max: number): string | null {
+  const href = URL.parse(url)?.href;
+  return href && /^https?:/.test(href) && href.length <= max ? href : null;
+}
+
+function headline(content: Content, max: number): string {
+  const label = inert(content.status.label, 50) || "Unknown status";
+  const title = inert(content.title, 200);
+  const why = inert(whyOf(content), max - 300);
+  return [`${content.status.symbol} ${label}`, title, why].filter((part) => part !== "").join(" – ");
+}
+
+const whyOf = ({ failure, summary }: Content): string =>
+  shown(failure?.reason ?? "", 1_000) || shown(summary ?? "", 1_000);
+
+/** As many whole lines as fit: cutting through an escape or a link would break it. */
+function cutLines(lines: string[], max: number): string {
+  const kept: string[] = [];
+  let length = 0;
+  for (const line of lines) {
+    length += line.length + 1;
+    if (length > max) break;
+    kept.push(line);
+  }
+  return kept.join("\n");
+}

@@ -1,0 +1,270 @@
+/**
+ * Delivery with a bot token: post, edit, answer in the thread, and find what an earlier attempt may have left.
+ *
+ * Slack has no idempotency key. Every message carries the delivery's id in its metadata instead, and an attempt that may
+ * repeat another first looks for it in the channel's history: a message found is adopted, not posted again.
+ * {@link https://docs.slack.dev/messaging/message-metadata}
+ */
+import { isJsonObject, type Json } from "../../json.ts";
+import type { DeliveryReceipt, Outcome } from "../../run.ts";
+import { contentOf } from "../content.ts";
+import type { Job, Sink, SinkDeps } from "../sink.ts";
+import { callerFor, type Answer, type ApiOptions, type Call } from "./api.ts";
+import { messageOf, plainMessageOf, replyOf, type SlackMessage } from "./blocks.ts";
+import { meaningOf, outcomeOf, type Failure } from "./outcomes.ts";
+
+export const METADATA_EVENT = "skyvern_relay_delivery";
+
+/** Slack recommends at most 200 a page. {@link https://docs.slack.dev/apis/web-api/pagination} */
+const PAGE = 200;
+const MAX_PAGES = 10;
+/** Attempts lie at most about 28 h apart (the default schedule); clocks may differ by minutes. */
+const LOOK_BACK_MS = 48 * 3_600_000;
+const CLOCK_SKEW_MS = 5 * 60_000;
+/** A permalink is a courtesy and may not hold up the receipt. */
+const PERMALINK_TIMEOUT_MS = 5_000;
+
+export interface BotOptions extends Omit<ApiOptions, "fetch"> {
+  name: string;
+  /** Id or name. */
+  channel: string;
+}
+
+/** Where a message is. */
+interface Place {
+  channel: string;
+  ts: string;
+}
+
+/** What the functions of one attempt share. */
+interface Attempt {
+  job: Job;
+  call: Call;
+  bot: Bot;
+  failed: (failure: Failure, method: string) => Outcome;
+}
+
+/** What a sink keeps between attempts. */
+interface Bot {
+  name: string;
+  channel: string;
+  /** The channel's id, once known: history takes no names. */
+  channelId: string | null;
+  /** Whether it was said already that history cannot be read. */
+  warned: boolean;
+  deps: SinkDeps;
+}
+
+export function botSink({ name, channel, token, apiUrl }: BotOptions, deps: SinkDeps): Sink {
+  const bot: Bot = { name, channel, channelId: isChannelId(channel) ? channel : null, warned: false, deps };
+  return {
+    name,
+    kind: "slack",
+    async deliver(job, signal) {
+      const call = callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
+      const failed = (failure: Failure, method: string) => outcomeOf(failure, method, deps.now());
+      const attempt: Attempt = { job, call, bot, failed };
+      const previous = job.cause === "correction" ? placeOf(job.previous) : null;
+      const outcome = previous ? await correct(attempt, previous) : await postOnce(attempt);
+      // Until something is known of the earlier attempt, a retry must look again.
+      return outcome.kind === "retry" && job.maybeSent ? { ...outcome, unknown: true } : outcome;
+    },
+  };
+}
+
+async function postOnce(attempt: Attempt): Promise<Outcome> {
+  const { job, call, bot, failed } = attempt;
+  if (job.maybeSent) {
+    const found = await findPosted(attempt);
+    if (found.kind === "failure") return failed(found.failure, found.method);
+    if (found.kind === "found") return delivered(attempt, found.place, {});
+  }
+  const content = contentOf(job.report, job.cause);
+  const sent = await sendOrPlain([messageOf(content), plainMessageOf(content)], (message) =>
+    call("chat.postMessage", { channel: bot.channel, ...POST, ...message, metadata: metadataOf(job) }),
+  );
+  if (!sent.ok) return failed(sent.failure, "chat.postMessage");
+  const place = placeOf(sent.data);
+  if (!place) return failed({ kind: "garbled" }, "chat.postMessage");
+  bot.channelId ??= place.channel;
+  return delivered(attempt, place, {});
+}
+
+/** Edits the message sent before and says so in its thread. Editing twice changes nothing, answering twice would. */
+async function correct(attempt: Attempt, original: Place): Promise<Outcome> {
+  const { job, call, failed } = attempt;
+  const content = contentOf(job.report, job.cause);
+  const edited = await sendOrPlain([messageOf(content), plainMessageOf(content)], (message) =>
+    call("chat.update", { ...original, ...EDIT, ...message }),
+  );
+  if (!edited.ok) {
+    // Someone deleted it: nothing false stands there any more, but the news has no place either.
+    if (isRefusal(edited.failure, ["message_not_found"])) return postOnce(attempt);
+    if (!isRefusal(edited.failure, UNEDITABLE)) return failed(edited.failure, "chat.update");
+  }
+  if (job.maybeSent) {
+    const found = await find(attempt, "conversations.replies", { ...original });
+    if (found.kind === "failure") return failed(found.failure, found.method);
+    if (found.kind === "found") return delivered(attempt, original, { reply_ts: found.place.ts });
+  }
+  const replied = await sendOrPlain([replyOf(content), plainMessageOf(content)], (message) =>
+    call("chat.postMessage", {
+      channel: original.channel,
+      thread_ts: original.ts,
+      ...POST,
+      ...message,
+      metadata: metadataOf(job),
+    }),
+  );
+  if (!replied.ok) return failed(replied.failure, "chat.postMessage");
+  const reply = placeOf(replied.data);
+  return reply ? delivered(attempt, original, { reply_ts: reply.ts }) : failed({ kind: "garbled" }, "chat.postMessage");
+}
+
+/** The message can stay as it is: its thread tells what changed. */
+const UNEDITABLE = ["edit_window_closed", "cant_update_message"];
+
+const POST = { parse: "none", link_names: false, mrkdwn: false, unfurl_links: false, unfurl_media: false };
+const EDIT = { parse: "none", link_names: false };
+
+const metadataOf = ({ deliveryId, report }: Job) => ({
+  event_type: METADATA_EVENT,
+  event_payload: { delivery_id: deliveryId, run_id: report.run_id.slice(0, 200), revision: report.revision },
+});
+
+/** Sends the message; when Slack refuses its form, the plain one at once: news must get out. */
+async function sendOrPlain(
+  [message, plain]: [SlackMessage, SlackMessage],
+  send: (message: SlackMessage) => Promise<Answer>,
+): Promise<Answer> {
+  const answer = await send(message);
+  return !answer.ok && meaningOf(answer.failure)?.kind === "plain" ? send(plain) : answer;
+}
+
+async function delivered({ job, call }: Attempt, place: Place, extra: DeliveryReceipt): Promise<Outcome> {
+  const known = placeOf(job.previous)?.ts === place.ts ? job.previous?.["permalink"] : null;
+  const permalink = typeof known === "string" ? known : await permalinkOf(call, place);
+  return { kind: "delivered", receipt: { ...place, permalink, ...extra } };
+}
+
+async function permalinkOf(call: Call, { channel, ts }: Place): Promise<string | null> {
+  const answer = await call("chat.getPermalink", { channel, message_ts: ts }, PERMALINK_TIMEOUT_MS);
+  const link = answer.ok ? answer.data["permalink"] : null;
+  return typeof link === "string" ? link : null;
+}
+
+type Found =
+  | { kind: "found"; place: Place }
+  | { kind: "nothing" }
+  | { kind: "failure"; failure: Failure; method: string };
+
+async function findPosted(attempt: Attempt): Promise<Found> {
+  const { job, bot } = attempt;
+  bot.channelId ??= await channelIdOf(attempt);
+  if (bot.channelId === null) {
+    warnOnce(attempt, "channel_not_found", "give the channel's id, or grant channels:read and groups:read");
+    return { kind: "nothing" };
+  }
+  const received = Date.parse(job.report.received_at ?? "");
+  const earliest = Math.max(Number.isNaN(received) ? 0 : received, bot.deps.now() - LOOK_BACK_MS) - CLOCK_SKEW_MS;
+  const oldest = (Math.max(0, earliest) / 1000).toFixed(6);
+  return find(attempt, "conversations.history", { channel: bot.channelId, oldest });
+}
+
+/** Looks for this delivery's id through the pages of a history. What may not be read counts as nothing, and is logged once. */
+async function find(
+  attempt: Attempt,
+  method: "conversations.history" | "conversations.replies",
+  where: { channel: string } & Record<string, string>,
+): Promise<Found> {
+  let cursor = "";
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const answer = await attempt.call(method, {
+      ...where,
+      limit: PAGE,
+      include_all_metadata: true,
+      ...(cursor && { cursor }),
+    });
+    if (!answer.ok) {
+      if (!isRefusal(answer.failure, UNREADABLE)) return { kind: "failure", failure: answer.failure, method };
+      warnOnce(
+        attempt,
+        codeOf(answer.failure),
+        "grant channels:history, for private channels groups:history, and invite the app",
+      );
+      return { kind: "nothing" };
+    }
+    const ts = tsOfDelivery(answer.data["messages"], attempt.job.deliveryId);
+    if (ts !== null) return { kind: "found", place: { channel: where.channel, ts } };
+    cursor = cursorOf(answer.data);
+    if (cursor === "") break;
+  }
+  return { kind: "nothing" };
+}
+
+/** Refusals to show a history, which say nothing about posting. */
+const UNREADABLE = [
+  "missing_scope",
+  "not_in_channel",
+  "channel_not_found",
+  "access_denied",
+  "no_permission",
+  "not_allowed_token_type",
+  "method_not_supported_for_channel_type",
+  "thread_not_found",
+  "unknown_method",
+];
+
+/** Said once a sink: without history, a message whose answer was lost is posted again. */
+function warnOnce({ bot }: Attempt, error: string, grant: string): void {
+  if (bot.warned) return;
+  bot.warned = true;
+  bot.deps.log.warn("slack.history_unreadable", { sink: bot.name, error, grant });
+}
+
+/** Finds the id of a channel given by its name; null when the list cannot be read or lacks it. */
+async function channelIdOf({ call, bot }: Attempt): Promise<string | null> {
+  const name = bot.channel.replace(/^#/, "");
+  let cursor = "";
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const answer = await call("conversations.list", {
+      types: "public_channel,private_channel",
+      exclude_archived: true,
+      limit: 999,
+      ...(cursor && { cursor }),
+    });
+    if (!answer.ok) return null;
+    const channel = objects(answer.data["channels"]).find((each) => each["name"] === name);
+    if (typeof channel?.["id"] === "string") return channel["id"];
+    cursor = cursorOf(answer.data);
+    if (cursor === "") break;
+  }
+  return null;
+}
+
+function tsOfDelivery(messages: unknown, deliveryId: string): string | null {
+  for (const { ts, metadata } of objects(messages)) {
+    if (!isJsonObject(metadata) || metadata["event_type"] !== METADATA_EVENT) continue;
+    const payload = metadata["event_payload"];
+    if (isJsonObject(payload) && payload["delivery_id"] === deliveryId && typeof ts === "string") return ts;
+  }
+  return null;
+}
+
+function placeOf(value: Record<string, unknown> | null): Place | null {
+  const { channel, ts } = value ?? {};
+  return typeof channel === "string" && typeof ts === "string" ? { channel, ts } : null;
+}
+
+function cursorOf({ response_metadata }: Record<string, unknown>): string {
+  const cursor = isJsonObject(response_metadata) ? response_metadata["next_cursor"] : null;
+  return typeof cursor === "string" ? cursor : "";
+}
+
+const objects = (value: unknown): Record<string, Json>[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);
+
+const isRefusal = (failure: Failure, codes: string[]): boolean => codes.includes(codeOf(failure));
+const codeOf = (failure: Failure): string => (failure.kind === "refused" ? failure.code : failure.kind);
+
+/** Ids are capitals and digits: names are lower case. */
+const isChannelId = (channel: string): boolean => /^[CDG][A-Z0-9]{7,}$/.test(channel);

@@ -1,0 +1,59 @@
+/** Slack, by a bot token or an incoming webhook. */
+import { z } from "zod";
+import { Secret } from "../../secret.ts";
+import { defineSink } from "../sink.ts";
+import { botSink } from "./bot.ts";
+import { webhookSink } from "./webhook.ts";
+
+const isHttpUrl = (text: string): boolean => /^https?:$/.test(URL.parse(text)?.protocol ?? "");
+
+/** Text that becomes a {@link Secret}; messages never repeat it. */
+const secretThat = (test: (text: string) => boolean, message: string) =>
+  z.union([
+    z
+      .string()
+      .refine(test, message)
+      .transform((text) => new Secret(text)),
+    z.instanceof(Secret),
+  ]);
+
+const config = z.strictObject({
+  token: secretThat((text) => /^[\x21-\x7e]+$/.test(text), "expected a bot token (xoxb-…): one word")
+    .optional()
+    .meta({ description: "Bot token (`xoxb-…`) with `chat:write`; `channels:history` keeps messages single." }),
+  channel: z
+    .string()
+    .trim()
+    .min(1)
+    .optional()
+    .meta({ description: "Channel id (`C0123ABCD`, preferred) or name. Needed with `token`." }),
+  webhook_url: secretThat(isHttpUrl, "expected the http(s) address of an incoming webhook")
+    .optional()
+    .meta({ description: "Incoming webhook, instead of `token` and `channel`. It cannot edit messages." }),
+  api_url: z
+    .string()
+    .refine(isHttpUrl, "expected an http(s) address")
+    .default("https://slack.com/api/")
+    .meta({ description: "Base of Slack's Web API; another for stand-ins and GovSlack." }),
+});
+
+export const slack = defineSink({
+  kind: "slack",
+  config,
+  faults({ token, channel, webhook_url }) {
+    if (webhook_url) {
+      const other = token ? "token" : channel ? "channel" : null;
+      return other ? [{ path: [other], message: "expected token and channel, or webhook_url, not both" }] : [];
+    }
+    if (!token && !channel) return [{ path: [], message: "expected token and channel, or webhook_url" }];
+    if (!token) return [{ path: ["token"], message: "expected beside channel" }];
+    return channel ? [] : [{ path: ["channel"], message: "expected beside token" }];
+  },
+  create(name, { token, channel, webhook_url, api_url }, deps) {
+    if (webhook_url) return webhookSink(name, webhook_url, deps);
+    if (token && channel) return botSink({ name, token, channel, apiUrl: api_url }, deps);
+    throw new Error(`Slack sink ${name}: its config was not checked with faults() before create()`);
+  },
+});
+
+export default slack;

@@ -1,0 +1,56 @@
+/** What hostile text may look like in Slack: visible characters only, no control over the line around it, no markup. */
+import { cut } from "../content.ts";
+
+const JOINER = "\u2060";
+
+// Control characters but newline, and the marks that reorder or hide text: LRM, RLM, ALM, the embeddings, overrides and
+// isolates, the byte order mark.
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const INVISIBLE = /[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\uFEFF]/g;
+
+/**
+ * Text for a `plain_text`, `raw_text` or rich text element, which Slack shows as it is. Empty when nothing visible is
+ * left: Slack refuses empty texts, so the caller leaves the element out. Half surrogates become U+FFFD, as form encoding
+ * throws on them. Openings of Slack's markup (`<!`, `<@`, `<#`, `<http`) get a word joiner inside, so that they stay
+ * inert even where a client or an export reads the text as markup after all.
+ */
+export function visible(text: string): string {
+  return text
+    .toWellFormed()
+    .replace(/\r\n?|[\u2028\u2029]/g, "\n")
+    .replaceAll("\t", " ")
+    .replace(INVISIBLE, "")
+    .replace(/<(?=[!@#]|https?:|mailto:)/gi, `<${JOINER}`)
+    .replace(/\n{3,}/g, "\n\n")
+    .trim();
+}
+
+export const oneLine = (text: string): string => visible(text).replace(/\s+/g, " ");
+
+/**
+ * One line of text for a place where Slack reads mrkdwn (a message's `text`), at most `max` characters after escaping.
+ * `&`, `<`, `>` are escaped; what could format, quote or ping is replaced by a look-alike or broken by a word joiner.
+ * Underscores inside words, as in ids, format nothing and stay.
+ * {@link https://docs.slack.dev/messaging/formatting-message-text}
+ */
+export function inert(text: string, max: number): string {
+  const line = oneLine(cut(text, max * 4));
+  for (let length = Math.min(line.length, max); length > 1; length = Math.floor(length * 0.8)) {
+    const escaped = escape(cut(line, length));
+    if (escaped.length <= max) return escaped;
+  }
+  return escape(line).length <= max ? escape(line) : "…";
+}
+
+const escape = (line: string): string =>
+  line
+    .replace(/^>+/, (quotes) => "›".repeat(quotes.length))
+    .replaceAll("*", "∗")
+    .replaceAll("~", "∼")
+    .replaceAll("`", "ˋ")
+    .replace(/(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])/gu, "＿")
+    .replace(/[@#](?=\S)/g, (sign) => sign + JOINER)
+    .replace(/:\/\/|\b(?:www|mailto)(?=[.:])/gi, (opening) => opening + JOINER)
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;");

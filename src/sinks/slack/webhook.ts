@@ -1,0 +1,57 @@
+/**
+ * Delivery to an incoming webhook: needs no app of one's own, but cannot edit, answer in a thread or look for an earlier
+ * message, so a message whose answer was lost is posted again.
+ * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
+ */
+import type { Secret } from "../../secret.ts";
+import { contentOf } from "../content.ts";
+import type { Sink, SinkDeps } from "../sink.ts";
+import { messageOf, plainMessageOf, type SlackMessage } from "./blocks.ts";
+import { isClientError, meaningOf, outcomeOf, refusalOf, waitOf, type Failure } from "./outcomes.ts";
+
+type Result = { ok: true; status: number } | { ok: false; failure: Failure };
+
+export function webhookSink(name: string, url: Secret, deps: SinkDeps): Sink {
+  return {
+    name,
+    kind: "slack",
+    async deliver(job, signal) {
+      const content = contentOf(job.report, job.cause);
+      let result = await post(messageOf(content));
+      if (!result.ok && meaningOf(result.failure)?.kind === "plain") result = await post(plainMessageOf(content));
+      if (!result.ok) return outcomeOf(result.failure, "incoming webhook", deps.now());
+      return { kind: "delivered", receipt: { status: result.status } };
+
+      async function post({ text, blocks }: SlackMessage): Promise<Result> {
+        if (signal.aborted) return { ok: false, failure: { kind: "aborted" } };
+        const body = JSON.stringify({ text, ...(blocks.length > 0 && { blocks }), ...PLAIN_READING });
+        try {
+          const response = await deps.fetch(url.reveal(), {
+            method: "POST",
+            headers: { "content-type": "application/json; charset=utf-8" },
+            body,
+            redirect: "manual",
+            signal,
+          });
+          const answer = await response.text();
+          return response.ok
+            ? { ok: true, status: response.status }
+            : { ok: false, failure: failureOf(response, answer) };
+        } catch (error) {
+          return { ok: false, failure: { kind: "unreachable", error, sent: false } };
+        }
+      }
+    },
+  };
+}
+
+const PLAIN_READING = { mrkdwn: false, unfurl_links: false, unfurl_media: false };
+
+function failureOf({ status, headers }: Response, answer: string): Failure {
+  if (status === 429) {
+    const seconds = Number.parseInt(headers.get("retry-after") ?? "", 10);
+    return { kind: "limited", ...waitOf(Number.isNaN(seconds) ? undefined : seconds) };
+  }
+  const refusal = refusalOf(answer.trim());
+  return refusal && isClientError(status) ? refusal : { kind: "http", status, headers };
+}

@@ -1,0 +1,254 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { SMTPServer } from "smtp-server";
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  createEgress,
+  EgressRefused,
+  parseCidr,
+  refusedRange,
+  type Egress,
+  type EgressOptions,
+} from "../src/egress.ts";
+
+const open: { close(): Promise<unknown> }[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((each) => each.close()));
+});
+
+function egressWith(options: Partial<EgressOptions> = {}): Egress {
+  const egress = createEgress({ allow: [], ...options });
+  open.push(egress);
+  return egress;
+}
+
+/** Answers 200 with the Host header it saw; `/away` redirects. */
+async function startServer(host = "127.0.0.1"): Promise<{ port: number; seen: string[] }> {
+  const seen: string[] = [];
+  const server: Server = createServer((request, response) => {
+    seen.push(request.url ?? "");
+    if (request.url === "/away") response.writeHead(302, { location: "/secret" }).end();
+    else response.end(request.headers.host);
+  });
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  open.push({
+    close: () =>
+      new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      }),
+  });
+  return { port: (server.address() as AddressInfo).port, seen };
+}
+
+const answers = (...addresses: string[]) =>
+  addresses.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
+
+async function refusalOf(promise: Promise<unknown>): Promise<EgressRefused> {
+  const error: unknown = await promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+  expect(error).toBeInstanceOf(EgressRefused);
+  return error as EgressRefused;
+}
+
+describe("an address that is not public is refused however it is written", () => {
+  test.each([
+    ["http://127.0.0.1/", "loopback"],
+    ["http://127.1/", "loopback"],
+    ["http://2130706433/", "loopback"],
+    ["http://0x7f000001/", "loopback"],
+    ["http://0x7f.0.0.1/", "loopback"],
+    ["http://017700000001/", "loopback"],
+    ["http://0177.0.0.1/", "loopback"],
+    ["http://127.0.0.1./", "loopback"],
+    ["http://①②⑦.0.0.1/", "loopback"],
+    ["https://127.8.9.10:8443/", "loopback"],
+    ["http://0.0.0.0/", "unspecified"],
+    ["http://0/", "unspecified"],
+    ["http://10.0.0.1/", "private"],
+    ["http://172.16.0.1/", "private"],
+    ["http://192.168.1.1/", "private"],
+    ["http://0xc0a80101/", "private"],
+    ["http://169.254.169.254/latest/meta-data/", "linkLocal"],
+    ["http://2852039166/", "linkLocal"],
+    ["http://100.64.0.1/", "carrierGradeNat"],
+    ["http://224.0.0.1/", "multicast"],
+    ["http://255.255.255.255/", "broadcast"],
+    ["http://192.0.2.1/", "reserved"],
+    ["http://198.18.0.1/", "reserved"],
+    ["http://240.0.0.1/", "reserved"],
+    ["http://[::1]/", "loopback"],
+    ["http://[::]/", "unspecified"],
+    ["http://[::ffff:127.0.0.1]/", "ipv4Mapped"],
+    ["http://[::ffff:7f00:1]/", "ipv4Mapped"],
+    ["http://[::ffff:8.8.8.8]/", "ipv4Mapped"],
+    ["http://[::127.0.0.1]/", "not global unicast"],
+    ["http://[fe80::1]/", "linkLocal"],
+    ["http://[fd00::1]/", "uniqueLocal"],
+    ["http://[fdaa:0:1::3]/", "uniqueLocal"],
+    ["http://[64:ff9b::7f00:1]/", "rfc6052"],
+    ["http://[64:ff9b:1::7f00:1]/", "rfc6052"],
+    ["http://[::ffff:0:127.0.0.1]/", "rfc6145"],
+    ["http://[2002:7f00:1::]/", "6to4"],
+    ["http://[2001:0:7f00:1::]/", "teredo"],
+    ["http://[2001:db8::1]/", "reserved"],
+    ["http://[ff02::1]/", "multicast"],
+    ["http://[100::1]/", "discard"],
+    ["http://[fec0::1]/", "deprecatedSiteLocal"],
+  ])("%s", async (url, range) => {
+    const { reason } = await refusalOf(egressWith().fetch(url));
+    expect(reason).toContain(`"${range}"`);
+    expect(reason).toContain("ALLOW_PRIVATE_NETWORKS");
+  });
+});
+
+test.each(["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "2a00:1450:4001::1"])(
+  "%s is public",
+  (address) => {
+    expect(refusedRange(address, [])).toBeNull();
+  },
+);
+
+test.each(["file:///etc/passwd", "ftp://example.com/", "data:text/plain,x", "blob:https://example.com/1"])(
+  "%s is refused: only http and https are fetched",
+  async (url) => {
+    expect((await refusalOf(egressWith().fetch(url))).reason).toContain("http and https");
+  },
+);
+
+test("localhost is refused by what it resolves to", async () => {
+  const { reason } = await refusalOf(egressWith().fetch("http://localhost:8080/"));
+  expect(reason).toContain("localhost");
+  expect(reason).toContain('"loopback"');
+});
+
+test("a name is refused when any of its addresses is, and the reason names host and address", async () => {
+  const egress = egressWith({ lookup: async () => answers("8.8.8.8", "10.1.2.3") });
+  const { reason } = await refusalOf(egress.fetch("http://both.example/"));
+  expect(reason).toContain("both.example (10.1.2.3)");
+});
+
+test("an allowed network is reached, its neighbours are not", async () => {
+  const { port } = await startServer();
+  const egress = egressWith({ allow: ["127.0.0.1/32"] });
+  expect(await (await egress.fetch(`http://127.0.0.1:${port}/`)).text()).toBe(`127.0.0.1:${port}`);
+  await refusalOf(egress.fetch(`http://127.0.0.2:${port}/`));
+});
+
+test("the connection goes to the address that was checked, resolved once, and keeps the name in its Host header", async () => {
+  const { port } = await startServer();
+  let asked = 0;
+  const lookup = async () => answers(asked++ === 0 ? "127.0.0.1" : "10.0.0.1");
+  const egress = egressWith({ allow: ["127.0.0.1"], lookup });
+  const response = await egress.fetch(`http://hooks.example:${port}/`);
+  expect(await response.text()).toBe(`hooks.example:${port}`);
+  expect(asked).toBe(1);
+});
+
+test("a name that later answers with a loopback address is refused at its next connection", async () => {
+  const { port, seen } = await startServer("0.0.0.0");
+  let address = "127.0.0.1";
+  const egress = egressWith({ allow: ["127.0.0.1"], lookup: async () => answers(address) });
+  const first = await egress.fetch(`http://rebind.example:${port}/first`, { headers: { connection: "close" } });
+  await first.text();
+  address = "127.0.0.2";
+  await refusalOf(egress.fetch(`http://rebind.example:${port}/second`));
+  expect(seen).toEqual(["/first"]);
+});
+
+test("an origin named as infrastructure is reached wherever it resolves, other ports of it are not", async () => {
+  const trusted = await startServer();
+  const other = await startServer();
+  const egress = egressWith({
+    trusted: [`http://skyvern.internal:${trusted.port}/api`],
+    lookup: async () => answers("127.0.0.1"),
+  });
+  expect((await egress.fetch(`http://skyvern.internal:${trusted.port}/`)).status).toBe(200);
+  await refusalOf(egress.fetch(`http://skyvern.internal:${other.port}/`));
+});
+
+test("a redirect is never followed, whatever the caller asks", async () => {
+  const { port, seen } = await startServer();
+  const egress = egressWith({ allow: ["127.0.0.0/8"] });
+  const response = await egress.fetch(`http://127.0.0.1:${port}/away`, { redirect: "follow" });
+  expect(response.status).toBe(302);
+  expect(response.headers.get("location")).toBe("/secret");
+  expect(seen).toEqual(["/away"]);
+});
+
+test("a name without an address fails as not found, which is not a refusal", async () => {
+  const error: unknown = await egressWith({ lookup: async () => [] })
+    .fetch("http://nowhere.example/")
+    .catch((error: unknown) => error);
+  expect((error as Error).cause).toMatchObject({ code: "ENOTFOUND" });
+});
+
+test("a server that never answers runs into the time limit", async () => {
+  const server = createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  open.push({
+    close: () =>
+      new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      }),
+  });
+  const egress = egressWith({ allow: ["127.0.0.1"], timeoutMs: 100 });
+  const error: unknown = await egress
+    .fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+    .catch((error: unknown) => error);
+  expect((error as Error).cause).toMatchObject({ code: "UND_ERR_HEADERS_TIMEOUT" });
+});
+
+test("TLS asks for the name, not for the address it is pinned to", async () => {
+  const asked: string[] = [];
+  const server = createTlsServer({
+    SNICallback: (name, done) => {
+      asked.push(name);
+      done(new Error("no certificate here"));
+    },
+  });
+  server.on("tlsClientError", () => {});
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
+  const egress = egressWith({ allow: ["127.0.0.1"], lookup: async () => answers("127.0.0.1") });
+  await expect(egress.fetch(`https://hooks.example:${(server.address() as AddressInfo).port}/`)).rejects.toThrow(
+    "fetch failed",
+  );
+  expect(asked).toEqual(["hooks.example"]);
+});
+
+test("a certificate that nobody vouches for is not accepted", async () => {
+  // A mail server in TLS from the start, which brings a self-signed certificate with it.
+  const server = new SMTPServer({ secure: true, logger: false, closeTimeout: 0 });
+  server.on("error", () => {});
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", () => resolve()));
+  open.push({ close: () => new Promise<void>((resolve) => server.close(() => resolve())) });
+  const egress = egressWith({ allow: ["127.0.0.1"] });
+  const error: unknown = await egress
+    .fetch(`https://127.0.0.1:${(server.server.address() as AddressInfo).port}/`)
+    .catch((error: unknown) => error);
+  expect((error as Error).cause).toMatchObject({ code: expect.stringMatching(/SELF_SIGNED|UNABLE_TO_VERIFY|CERT_/) });
+});
+
+test.each(["10.0.0.0/8", "fd00::/8", "127.0.0.1", "::1", "0.0.0.0/0"])("%s is a network", (text) => {
+  expect(parseCidr(text)).not.toBeNull();
+});
+
+test.each([
+  "",
+  "10.0.0.0/33",
+  "fd00::/129",
+  "10.0/8",
+  "0x7f.0.0.1",
+  "example.com",
+  "10.0.0.0/",
+  "10.0.0.0/8/8",
+  "fe80::1%eth0",
+])("%j is not a network", (text) => {
+  expect(parseCidr(text)).toBeNull();
+  expect(() => createEgress({ allow: [text] })).toThrow("is not a network");
+});

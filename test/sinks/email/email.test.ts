@@ -1,0 +1,291 @@
+import PostalMime from "postal-mime";
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  startSmtp,
+  type SmtpFault,
+  type SmtpStandIn,
+  type SmtpStandInOptions,
+} from "../../../src/demo/stand-ins/smtp.ts";
+import email from "../../../src/sinks/email/index.ts";
+import { aJob, depsWith, noAbort, NOW } from "../a-report.ts";
+
+let server: SmtpStandIn | undefined;
+afterEach(async () => {
+  await server?.close();
+  server = undefined;
+});
+
+const start = async (options: SmtpStandInOptions = {}): Promise<SmtpStandIn> => (server = await startSmtp(options));
+
+const sinkTo = (smtp: string, config: Record<string, unknown> = {}) =>
+  email.create(
+    "finance",
+    email.config.parse({ smtp, from: "Relay <relay@example.com>", to: "ap@example.com", ...config }),
+    depsWith(() => Promise.reject(new Error("mail needs no fetch"))),
+  );
+
+const failing = async (...faults: SmtpFault[]) => sinkTo((await start({ faults })).url);
+
+describe("a mail on the wire", () => {
+  test("arrives with its addresses, id, date, headers, text and HTML", async () => {
+    const { url, messages } = await start();
+    const sink = sinkTo(url, { to: '"Doe, Jane" <jane@example.com>, ap@example.com', reply_to: "help@example.com" });
+    const outcome = await sink.deliver(aJob({ report: { title: "Käse €" } }), noAbort());
+    expect(outcome).toEqual({
+      kind: "delivered",
+      receipt: {
+        message_id: "<dlv_019bdb1c2f3a4b5c6d7e8f90@example.com>",
+        accepted: ["jane@example.com", "ap@example.com"],
+        response: expect.stringMatching(/^250/),
+      },
+    });
+    expect(messages[0]?.envelope).toEqual({ from: "relay@example.com", to: ["jane@example.com", "ap@example.com"] });
+    const mail = await PostalMime.parse(messages[0]?.raw ?? "");
+    expect(mail).toMatchObject({
+      from: { name: "Relay", address: "relay@example.com" },
+      to: [{ name: "Doe, Jane", address: "jane@example.com" }, { address: "ap@example.com" }],
+      replyTo: [{ address: "help@example.com" }],
+      subject: "✅ Completed: Käse €",
+      messageId: "<dlv_019bdb1c2f3a4b5c6d7e8f90@example.com>",
+      date: `${new Date(NOW).toISOString().slice(0, 19)}.000Z`,
+    });
+    expect(mail.text).toContain("vendor\n  Kaffeemühle €");
+    expect(mail.html).toContain("Kaffeemühle €");
+    const header = (key: string) => mail.headers.find((each) => each.key === key)?.value;
+    expect(header("auto-submitted")).toBe("auto-generated");
+    expect(header("x-skyvern-run-id")).toBe("wr_491230000000000001");
+  });
+
+  test("that corrects stands in the thread of the one before", async () => {
+    const { url, messages } = await start();
+    const previous = { message_id: "<dlv_0@example.com>" };
+    await sinkTo(url).deliver(aJob({ cause: "correction", previous }), noAbort());
+    const mail = await PostalMime.parse(messages[0]?.raw ?? "");
+    expect(mail).toMatchObject({ inReplyTo: "<dlv_0@example.com>", references: "<dlv_0@example.com>" });
+    expect(mail.subject).toMatch(/^Correction: /);
+  });
+
+  test("cannot be given headers or recipients by what it reports", async () => {
+    const { url, messages } = await start();
+    const evil = "x\r\nBcc: victim@example.com\r\n\r\nbody";
+    await sinkTo(url).deliver(
+      aJob({ deliveryId: "a>\r\nBcc: v@example.com", report: { title: evil, run_id: evil } }),
+      noAbort(),
+    );
+    const mail = await PostalMime.parse(messages[0]?.raw ?? "");
+    expect(mail.bcc).toBeUndefined();
+    expect(messages[0]?.envelope.to).toEqual(["ap@example.com"]);
+    expect(mail.headers.filter(({ key }) => key === "bcc")).toEqual([]);
+    expect(mail.messageId).toMatch(/^<[\w.-]+@example\.com>$/);
+  });
+
+  test("with lines that begin with a dot arrives whole", async () => {
+    const { url, messages } = await start();
+    await sinkTo(url).deliver(aJob({ report: { summary: "a\n.\n..b" } }), noAbort());
+    const { text } = await PostalMime.parse(messages[0]?.raw ?? "");
+    expect(text).toContain("a\n  .\n  ..b");
+  });
+});
+
+describe("login and TLS", () => {
+  test("user and password of the URL are used, decoded", async () => {
+    const { url, messages } = await start({ auth: { user: "us@er", pass: "p:w/%" } });
+    expect(await sinkTo(url).deliver(aJob(), noAbort())).toMatchObject({ kind: "delivered" });
+    expect(messages).toHaveLength(1);
+  });
+
+  test("a wrong password is dead, with what to do, and is not shown", async () => {
+    const { url } = await start({ auth: { user: "relay", pass: "right" } });
+    const outcome = await sinkTo(url.replace("right", "wr0ng-passw0rd")).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({ kind: "dead", reason: expect.stringContaining("check user and password") });
+    expect(JSON.stringify(outcome)).not.toContain("wr0ng");
+  });
+
+  test("STARTTLS is used when offered; on loopback the certificate may be self-made", async () => {
+    const { url, messages } = await start({ startTls: true });
+    expect(await sinkTo(`${url}?requireTLS=true`).deliver(aJob(), noAbort())).toMatchObject({ kind: "delivered" });
+    expect(messages).toHaveLength(1);
+  });
+
+  test("without STARTTLS nothing is sent when TLS is required", async () => {
+    const { url, messages } = await start();
+    const outcome = await sinkTo(`${url}?requireTLS=true`).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({ kind: "retry" });
+    expect(outcome).not.toHaveProperty("unknown");
+    expect(messages).toHaveLength(0);
+  });
+});
+
+describe("a reply", () => {
+  test.each<SmtpFault>([
+    { at: "mail", code: 450 },
+    { at: "mail", code: 421 },
+    { at: "rcpt", code: 451 },
+    { at: "rcpt", code: 450, text: "Greylisted, try again later" },
+    { at: "data", code: 452 },
+    { at: "data", code: 421 },
+  ])("%o is tried again, and not unknown: the server said no", async (fault) => {
+    const sink = await failing(fault);
+    const outcome = await sink.deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({
+      kind: "retry",
+      reason: expect.stringMatching(/email sink "finance" \(127\.0\.0\.1:\d+\) answered 4/),
+    });
+    expect(outcome).not.toHaveProperty("unknown");
+    expect(await sink.deliver(aJob({ attempt: 2 }), noAbort())).toMatchObject({ kind: "delivered" });
+  });
+
+  test.each<SmtpFault>([
+    { at: "mail", code: 550 },
+    { at: "mail", code: 530 },
+    { at: "rcpt", code: 550 },
+    { at: "data", code: 554 },
+    { at: "data", code: 552 },
+  ])("%o is dead", async (fault) => {
+    const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({
+      kind: "dead",
+      reason: expect.stringContaining(`answered ${"code" in fault && fault.code}`),
+    });
+  });
+
+  test("503 (bad sequence) is tried again: it is about the session", async () => {
+    expect(await (await failing({ at: "mail", code: 503 })).deliver(aJob(), noAbort())).toMatchObject({
+      kind: "retry",
+    });
+  });
+
+  test("that refuses some recipients counts as delivered, and the receipt names them", async () => {
+    const { url, messages } = await start({ faults: [{ at: "rcpt", code: 550, address: "gone@example.com" }] });
+    const outcome = await sinkTo(url, { to: ["gone@example.com", "ap@example.com"] }).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({
+      kind: "delivered",
+      receipt: {
+        accepted: ["ap@example.com"],
+        rejected: [{ address: "gone@example.com", response: expect.stringMatching(/^550/) }],
+      },
+    });
+    expect(messages[0]?.envelope.to).toEqual(["ap@example.com"]);
+  });
+
+  test("that refuses all, one of them for now, is tried again", async () => {
+    const { url } = await start({
+      faults: [
+        { at: "rcpt", code: 550, address: "a@example.com" },
+        { at: "rcpt", code: 450, address: "b@example.com" },
+      ],
+    });
+    const outcome = await sinkTo(url, { to: "a@example.com,b@example.com" }).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({ kind: "retry" });
+  });
+
+  test("that repeats the password shows none of it", async () => {
+    const faults: SmtpFault[] = [{ at: "mail", code: 550, text: "you said s3cret-pw\u001b[2J" }];
+    const { url } = await start({ faults, auth: { user: "relay", pass: "s3cret-pw" } });
+    const outcome = await sinkTo(url).deliver(aJob(), noAbort());
+    expect(JSON.stringify(outcome)).toContain("you said [secret]");
+    expect(JSON.stringify(outcome)).not.toMatch(/s3cret|\\u001b/);
+  });
+});
+
+describe("a connection that breaks", () => {
+  test.each<SmtpFault>([
+    { at: "connect", do: "drop" },
+    { at: "mail", do: "drop" },
+  ])("%o before the text was handed over cannot have delivered", async (fault) => {
+    const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({ kind: "retry" });
+    expect(outcome).not.toHaveProperty("unknown");
+  });
+
+  test.each<SmtpFault>([
+    { at: "data", do: "drop" },
+    { at: "reply", do: "drop" },
+  ])("%o after the text was handed over is unknown", async (fault) => {
+    expect(await (await failing(fault)).deliver(aJob(), noAbort())).toMatchObject({ kind: "retry", unknown: true });
+  });
+
+  test("after the server took the mail is sent again with the same Message-ID", async () => {
+    const { url, messages } = await start({ faults: [{ at: "reply", do: "drop" }] });
+    const sink = sinkTo(url);
+    await sink.deliver(aJob(), noAbort());
+    expect(await sink.deliver(aJob({ attempt: 2, maybeSent: true }), noAbort())).toMatchObject({ kind: "delivered" });
+    const ids = await Promise.all(messages.map(async ({ raw }) => (await PostalMime.parse(raw)).messageId));
+    expect(ids).toHaveLength(2);
+    expect(new Set(ids).size).toBe(1);
+  });
+
+  test("is taken as sent with on_unknown: assume_sent, and the receipt says so", async () => {
+    const { url, messages } = await start({ faults: [{ at: "reply", do: "drop" }] });
+    const sink = sinkTo(url, { on_unknown: "assume_sent" });
+    const assumed = { kind: "delivered", receipt: { message_id: expect.stringContaining("dlv_"), assumed: true } };
+    expect(await sink.deliver(aJob(), noAbort())).toEqual(assumed);
+    expect(await sink.deliver(aJob({ attempt: 2, maybeSent: true }), noAbort())).toEqual(assumed);
+    expect(messages).toHaveLength(1);
+  });
+
+  test("with on_unknown: assume_sent a refusal is still tried again", async () => {
+    const { url } = await start({ faults: [{ at: "rcpt", code: 450 }] });
+    expect(await sinkTo(url, { on_unknown: "assume_sent" }).deliver(aJob(), noAbort())).toMatchObject({
+      kind: "retry",
+    });
+  });
+
+  test("an abort before the text is not unknown, one that waits for the reply is", async () => {
+    const { url, faults } = await start({ faults: [{ at: "mail", do: "hang" }] });
+    const before = await sinkTo(url).deliver(aJob(), AbortSignal.timeout(200));
+    expect(before).toMatchObject({ kind: "retry" });
+    expect(before).not.toHaveProperty("unknown");
+    faults.push({ at: "data", do: "hang" });
+    expect(await sinkTo(url).deliver(aJob(), AbortSignal.timeout(200))).toMatchObject({ kind: "retry", unknown: true });
+  });
+});
+
+describe("the configuration", () => {
+  const addresses = (to: unknown) => email.config.parse({ ...valid, to }).to.map(({ address }) => address);
+  const valid = { smtp: "smtp://mail.example.com", from: "relay@example.com", to: "ap@example.com" };
+  const faultsOf = (given: object) =>
+    email.config.safeParse({ ...valid, ...given }).error?.issues.map(({ path }) => path[0]) ?? [];
+
+  test("takes recipients as one text, with commas, or as a list", () => {
+    expect(addresses("a@example.com")).toEqual(["a@example.com"]);
+    expect(addresses("a@example.com, B <b@example.com>")).toEqual(["a@example.com", "b@example.com"]);
+    expect(addresses(["a@example.com", "b@example.com"])).toEqual(["a@example.com", "b@example.com"]);
+  });
+
+  test.each([
+    "",
+    "mail.example.com:25",
+    "http://mail.example.com",
+    "smtp://",
+    "smtp://u:p%@mail.example.com",
+    "smtp://mail.example.com?logger=true",
+  ])("refuses the SMTP URL %j", (smtp) => {
+    expect(faultsOf({ smtp })).toEqual(["smtp"]);
+  });
+
+  test.each([
+    "",
+    "nobody",
+    "a@b@c.example",
+    "a b@example.com",
+    "a@example.com\r\nBcc: x@example.com",
+    "<>",
+    "a@",
+    "@example.com",
+  ])("refuses the address %j", (address) => {
+    expect(faultsOf({ from: address })).toEqual(["from"]);
+    expect(faultsOf({ to: address })).toEqual(["to"]);
+    expect(faultsOf({ to: ["ok@example.com", address] })).toEqual(["to"]);
+  });
+
+  test("refuses a sender that is two", () => {
+    expect(faultsOf({ from: "a@example.com, b@example.com" })).toEqual(["from"]);
+  });
+
+  test("prints no password", () => {
+    expect(JSON.stringify(email.config.parse({ ...valid, smtp: "smtp://u:p4ss@mail.example.com" }))).not.toContain(
+      "p4ss",
+    );
+  });
+});

@@ -1,0 +1,188 @@
+import { describe, expect, test } from "vitest";
+import type { Json } from "../../../src/json.ts";
+import { contentOf } from "../../../src/sinks/content.ts";
+import { mailOf, MAX_BODY_BYTES } from "../../../src/sinks/email/render.ts";
+import type { Report } from "../../../src/report.ts";
+import type { Job } from "../../../src/sinks/sink.ts";
+import { aReport } from "../a-report.ts";
+
+const mailFor = (given: Partial<Report> = {}, job: Partial<Pick<Job, "cause" | "previous">> = {}) => {
+  const report = aReport(given);
+  const { cause = "result", previous = null } = job;
+  return mailOf(contentOf(report, cause), report, { cause, previous });
+};
+
+describe("a mail", () => {
+  test("says the same as text and as HTML", () => {
+    const mail = mailFor({
+      status: "failed",
+      reported_status: "failed",
+      failure: { reason: "Login was refused", codes: ["LOGIN_FAILED"], categories: ["AUTH"], errors: [] },
+      output: {
+        rows: [
+          { no: "R-1", amount: 12 },
+          { no: "R-2", amount: 30 },
+        ],
+        note: "kept",
+      },
+    });
+    for (const body of [mail.text, mail.html]) {
+      for (const shown of [
+        "Failed",
+        "Download invoices",
+        "wr_491230000000000001",
+        "Two invoices were downloaded.",
+        "Login was refused",
+        "LOGIN_FAILED",
+        "AUTH",
+        "R-2",
+        "kept",
+        "invoice.pdf",
+        "91 kB",
+        "https://relay.example.com/runs/wr_491230000000000001",
+        "Recording",
+      ]) {
+        expect(body).toContain(shown);
+      }
+    }
+  });
+
+  test("shows a list of objects as a table", () => {
+    const { html, text } = mailFor({ output: { wr: [{ no: "R-1", amount: 12 }] } });
+    expect(html).toMatch(/<th[^>]*>no<\/th>/);
+    expect(html).toMatch(/<td[^>]*>R-1<\/td>/);
+    expect(text).toContain("no: R-1 | amount: 12");
+  });
+
+  test("reads in the dark, on a telephone, and fetches nothing", () => {
+    const { html } = mailFor();
+    expect(html).toMatch(/<meta name="color-scheme" content="light dark"/);
+    expect(html).toContain("@media (prefers-color-scheme: dark)");
+    expect(html).toContain('name="viewport"');
+    expect(html).not.toMatch(/<img|<script|<link|url\(|@import|src=/i);
+  });
+
+  test("has a subject with status and title", () => {
+    expect(mailFor().subject).toBe("✅ Completed: Download invoices");
+    expect(mailFor({}, { cause: "test" }).subject).toBe("Test: ✅ Completed: Download invoices");
+  });
+
+  test("that corrects answers the one before", () => {
+    const mail = mailFor({}, { cause: "correction", previous: { message_id: "<dlv_0@example.com>" } });
+    expect(mail.subject).toBe("Correction: ✅ Completed: Download invoices");
+    expect(mail.headers).toMatchObject({ "In-Reply-To": "<dlv_0@example.com>", References: "<dlv_0@example.com>" });
+  });
+
+  test("that corrects answers the id the server gave, when it gave its own", () => {
+    const previous = { message_id: "<dlv_0@example.com>", server_message_id: "<0102-x@eu-west-1.amazonses.com>" };
+    expect(mailFor({}, { cause: "correction", previous }).headers["In-Reply-To"]).toBe(
+      "<0102-x@eu-west-1.amazonses.com>",
+    );
+  });
+
+  test("is marked as made by a machine, with the run's id", () => {
+    expect(mailFor().headers).toMatchObject({
+      "Auto-Submitted": "auto-generated",
+      "X-Skyvern-Run-Id": "wr_491230000000000001",
+    });
+  });
+});
+
+describe("hostile text", () => {
+  const EVIL = `"><img src=x onerror=alert(1)><a href="javascript:alert(1)">click</a> & '`;
+
+  test("never becomes markup, wherever it stands", () => {
+    const failure = { reason: EVIL, codes: [EVIL], categories: [EVIL], errors: [EVIL as Json] };
+    const { html } = mailFor({
+      status: EVIL,
+      title: EVIL,
+      prompt: EVIL,
+      url: EVIL,
+      channel: EVIL,
+      summary: EVIL,
+      run_type: EVIL,
+      failure,
+      app_url: EVIL,
+      recording_url: `https://relay.example.com/"onmouseover="alert(1)`,
+      output: { [EVIL]: EVIL, list: [{ [EVIL]: EVIL }], text: [EVIL] },
+      files: [{ name: EVIL, size: 1, checksum: null, artifact_id: null, url: "javascript:alert(1)" }],
+    });
+    expect(html).not.toMatch(/<img|<a href="javascript|onerror=alert\(1\)>|"onmouseover/);
+    const links = [...html.matchAll(/href="([^"]*)"/g)].map((match) => match[1] ?? "");
+    expect(links.length).toBeGreaterThan(0);
+    expect(links.filter((link) => !/^https?:\/\//.test(link))).toEqual([]);
+  });
+
+  test("cannot break out of subject or headers", () => {
+    const evil = "x\r\nBcc: victim@example.com\u2028\u0000y";
+    const mail = mailFor(
+      { title: evil, status: evil, run_id: evil },
+      { cause: "correction", previous: { message_id: `<a@b>\r\nBcc: c@d` } },
+    );
+    for (const value of [mail.subject, ...Object.values(mail.headers)]) expect(value).not.toMatch(/[\r\n\0\u2028]/);
+    expect(mail.headers).not.toHaveProperty("In-Reply-To");
+    expect(mail.subject.length).toBeLessThanOrEqual(150);
+  });
+
+  test("loses its controls and the marks that turn or hide text", () => {
+    const summary = "safe\u202egpj.exe\u2066\u200b\u0007\u009b\ufeff\ud800 end";
+    for (const body of [mailFor({ summary }).text, mailFor({ summary }).html]) {
+      expect(body).toContain("safegpj.exe");
+      expect(body).not.toMatch(/[[\p{Cc}\u202a-\u202e\u2066-\u2069\u200b\ufeff]--[\n\t]]/v);
+      expect(body.isWellFormed()).toBe(true);
+    }
+  });
+
+  test("cannot pass for the mail's own lines in the text", () => {
+    const { text } = mailFor({ summary: "fine\nRun page: https://evil.example/" });
+    expect(text).not.toMatch(/^Run page: https:\/\/evil/m);
+    expect(text).toMatch(/^ {2}Run page: https:\/\/evil/m);
+  });
+});
+
+describe("over-long text", () => {
+  test("is cut at 2,000 characters a field, with a mark", () => {
+    const { text } = mailFor({ summary: "a".repeat(5_000) });
+    expect(text).toContain(`${"a".repeat(1_999)}…`);
+    expect(text).not.toContain("a".repeat(2_000));
+  });
+
+  test("cuts the subject at 150", () => {
+    const { subject } = mailFor({ title: "t".repeat(1_000) });
+    expect(subject).toHaveLength(150);
+    expect(subject.endsWith("…")).toBe(true);
+  });
+
+  test("keeps both bodies below 100 kB, whatever comes", () => {
+    const big = `&"<>'€`.repeat(5_000);
+    const row = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`${big}${i}`, big]));
+    const mail = mailFor({
+      title: big,
+      prompt: big,
+      url: big,
+      channel: big,
+      summary: big,
+      run_type: big,
+      status: big,
+      reported_status: big,
+      workflow: { run_id: null, permanent_id: big, id: null, title: null },
+      failure: { reason: big, codes: [big, big], categories: [big], errors: [] },
+      app_url: `https://app.skyvern.com/?${"&".repeat(50_000)}`,
+      output: Object.fromEntries(
+        Array.from({ length: 10 }, (_, i) => [`b${i}_output`, Array.from({ length: 40 }, () => row)]),
+      ),
+      files: Array.from({ length: 500 }, () => ({
+        name: big,
+        size: 1,
+        checksum: null,
+        artifact_id: null,
+        url: "https://relay.example.com/a",
+      })),
+    });
+    expect(Buffer.byteLength(mail.html)).toBeLessThanOrEqual(MAX_BODY_BYTES);
+    expect(Buffer.byteLength(mail.text)).toBeLessThanOrEqual(MAX_BODY_BYTES);
+    expect(mail.text).toContain("The output is too long for a mail …");
+    expect(mail.text).toContain("… and 480 more");
+    expect(mail.text).toContain("Run page: https://relay.example.com/runs/");
+  });
+});
