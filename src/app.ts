@@ -66,7 +66,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     save: (runId, artifacts, status) => store.saveArtifacts(runId, { artifacts, status }),
   });
   const lanes = config.sinks.map((settings) => ({
-    sink: kindOf(settings.kind).create(settings.name, settings.config as Record<string, unknown>, {
+    sink: kindOf(settings.kind).create(settings.name, settings.config, {
       fetch: egress.fetch,
       now: runtime.now,
       log,
@@ -141,7 +141,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       log.info("relay.stopping");
       await worker.stop(DRAIN_MS);
       await Promise.all(servers.map(closeServer));
-      await Promise.all(lanes.map(({ sink }) => sink.close?.()));
+      await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
       await egress.close();
       await store.close();
       log.info("relay.stopped");
@@ -152,7 +152,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
 function kindOf(name: string): SinkKind {
   const kind = Object.values(kinds).find((candidate) => candidate.kind === name);
   if (!kind) throw new Error(`there is no sink kind ${name}`);
-  return kind as unknown as SinkKind;
+  return kind;
 }
 
 async function gaugesOf(store: Store) {

@@ -83,7 +83,7 @@ async function openapiDocument(): Promise<string> {
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   const app = await createApp(loaded.config, systemRuntime(), silentLog);
   const response = await app.fetch(new Request("http://localhost/openapi.json"));
-  const document = (await response.json()) as unknown;
+  const document = await response.json();
   await app.stop();
   return `${JSON.stringify(document, null, 2)}\n`;
 }

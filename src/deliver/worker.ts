@@ -103,7 +103,8 @@ export function createWorker(parts: WorkerParts): Worker {
   };
 
   const run = async (): Promise<void> => {
-    while (!stopping) {
+    for (;;) {
+      if (stopping) return;
       try {
         pending = false;
         while (await fillAll());

@@ -103,9 +103,7 @@ async function send(samples: readonly Sample[], skyvern: StandInSkyvern, url: st
       const result = await skyvern.sendWebhook(runId, url, SKYVERN_KEY);
       const answer = result.attempts.at(-1);
       results.push(
-        answer?.status === 200
-          ? String((JSON.parse(answer.body) as { result: string }).result)
-          : String(answer?.status),
+        answer?.status === 200 ? (JSON.parse(answer.body) as { result: string }).result : String(answer?.status),
       );
     }
     answers.set(runId, results.join(", "));

@@ -73,7 +73,7 @@ function stream(content: Response): Response {
 function placeholder(c: Context, key: ArtifactKey, reason: string, status: 404 | 503): Response | Promise<Response> {
   c.header("cache-control", "no-store");
   c.header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox");
-  if (key.startsWith("screenshot") || /^image\//.test(c.req.header("accept") ?? "")) {
+  if (key.startsWith("screenshot") || (c.req.header("accept") ?? "").startsWith("image/")) {
     c.header("content-type", "image/svg+xml");
     return c.body(PICTURE);
   }

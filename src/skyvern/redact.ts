@@ -30,7 +30,24 @@ const SECRET_STEMS =
   /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|cardnumber|creditcard|securityanswer/;
 /** Secret only as a word of their own: `pin`, but not `shipping`. */
 const SECRET_WORDS = new Set([
-  ..."pwd pass pin otp totp mfa 2fa jwt auth cvv cvv2 cvc cvc2 csc ssn sig signature passkey".split(" "),
+  "pwd",
+  "pass",
+  "pin",
+  "otp",
+  "totp",
+  "mfa",
+  "2fa",
+  "jwt",
+  "auth",
+  "cvv",
+  "cvv2",
+  "cvc",
+  "cvc2",
+  "csc",
+  "ssn",
+  "sig",
+  "signature",
+  "passkey",
 ]);
 /** Query parameters that give access, besides secret-looking ones. */
 const SECRET_QUERY =

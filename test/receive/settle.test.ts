@@ -6,7 +6,7 @@ import { settle, type Observation } from "../../src/receive/settle.ts";
 import type { RunState } from "../../src/run.ts";
 import { isDeliveryFailure, normalize } from "../../src/skyvern/normalize.ts";
 import { readPayload } from "../../src/skyvern/payload.ts";
-import { parseJson, type JsonObject } from "../../src/json.ts";
+import { parseJson, type Json, type JsonObject } from "../../src/json.ts";
 
 const fixture = (name: string): JsonObject =>
   parseJson(readFileSync(join(import.meta.dirname, "../fixtures", `${name}.json`), "utf8")) as JsonObject;
@@ -208,9 +208,9 @@ describe("the same receipts in any order and multiplicity settle to the same run
           failure_reason: fc.option(fc.constantFrom("r1", "r2", FAILED_DELIVERY)),
           workflow_title: fc.option(fc.constantFrom("t1", "t2")),
           workflow_permanent_id: fc.option(fc.constantFrom("wpid_1", "wpid_2")),
-          errors: fc.option(fc.constantFrom([{ error_code: "E1" }], [])),
+          errors: fc.option(fc.constantFrom<Json[]>([{ error_code: "E1" }], [])),
           step_count: fc.option(fc.constantFrom(1, 2)),
-          screenshot_urls: fc.option(fc.constantFrom([], ["https://x.example/v1/artifacts/a_1/content"])),
+          screenshot_urls: fc.option(fc.constantFrom<Json[]>([], ["https://x.example/v1/artifacts/a_1/content"])),
         },
         { requiredKeys: [] },
       ),

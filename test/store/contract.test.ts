@@ -348,10 +348,11 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await ids(filter)).toEqual(expected);
     });
 
+    const pageAfterC = { limit: 2, after: { at: 2, id: "c" } };
     it("pages by key, so that runs that arrive meanwhile shift nothing", async () => {
       expect(await ids({}, { limit: 2 })).toEqual(["d", "c"]);
       await store.accept([anArrival(aRun({ run_id: "e", received_at: 9 }))]);
-      expect(await ids({}, { limit: 2, ...{ after: { at: 2, id: "c" } } })).toEqual(["b", "a"]);
+      expect(await ids({}, pageAfterC)).toEqual(["b", "a"]);
     });
 
     it("lists deliveries newest first, by sink, state and time, in pages", async () => {
