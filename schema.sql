@@ -60,6 +60,7 @@ CREATE TABLE deliveries (
   cause             TEXT   NOT NULL,                     -- result | correction | redelivery | test
   state             TEXT   NOT NULL,                     -- pending | sending | delivered | dead | canceled
   attempts          BIGINT NOT NULL,                     -- begun, counted at the claim
+  throttled         BIGINT NOT NULL,                     -- attempts that were only told to slow down
   next_attempt_at   BIGINT,                              -- when due; while sending: when the lease runs out
   maybe_sent        BIGINT NOT NULL,                     -- 1: an earlier attempt may have arrived
   last_error        TEXT,
@@ -68,6 +69,7 @@ CREATE TABLE deliveries (
   receipt           TEXT                                 -- JSON: what the sink answered with
 );
 CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');
+CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_run    ON deliveries (run_id, sink, id);
 CREATE INDEX deliveries_newest ON deliveries (created_at, id);
 CREATE INDEX deliveries_state  ON deliveries (state, created_at, id);
@@ -82,6 +84,18 @@ CREATE TABLE attempts (
   outcome           TEXT   NOT NULL,                     -- delivered | retry | dead
   reason            TEXT,
   PRIMARY KEY (delivery_id, n)
+);
+
+-- One row a sink that was ever attempted: its circuit breaker.
+CREATE TABLE circuits (
+  sink              TEXT   PRIMARY KEY,
+  state             TEXT   NOT NULL,                     -- closed | open | stopped
+  failures          BIGINT NOT NULL,                     -- in a row
+  openings          BIGINT NOT NULL,                     -- since the last success
+  until             BIGINT,                              -- open: when a probe is due
+  reason            TEXT,
+  last_success_at   BIGINT,
+  last_failure_at   BIGINT
 );
 
 -- What Skyvern's API lists for a run. Ids only: its URLs die within hours.

@@ -159,10 +159,26 @@ export interface Delivery {
 
 /**
  * What one attempt came to. `retry` says the sink may take it later (`retryAfterMs` when it said when); `unknown` marks
- * a try whose message may have arrived all the same. `dead` says no further try can help; `gone` that the sink asked to
+ * a try whose message may have arrived all the same, `throttled` one that was only told to slow down, which uses up no
+ * schedule. `dead` says no further try can help; `gone` that the sink asked to
  * be left alone for good (HTTP 410). `reason` is for people: it says who spoke and what came, and never holds a secret.
  */
 export type Outcome =
   | { kind: "delivered"; receipt: DeliveryReceipt }
-  | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean }
+  | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean; throttled?: true }
   | { kind: "dead"; reason: string; gone?: true };
+
+/** The state of a sink's circuit breaker (`deliver/breaker.ts`). Times are epoch milliseconds. */
+export interface Circuit {
+  state: "closed" | "open" | "stopped";
+  /** In a row. */
+  failures: number;
+  /** How often it opened since the last success. */
+  openings: number;
+  /** Of an open circuit: when a probe is due. */
+  until: number | null;
+  /** The failure that counted last, or why it was stopped. */
+  reason: string | null;
+  last_success_at: number | null;
+  last_failure_at: number | null;
+}

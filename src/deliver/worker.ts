@@ -1,20 +1,22 @@
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Outcome } from "../run.ts";
+import type { Circuit, Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
 import type { Attempt } from "./attempt.ts";
 import { nextDelay } from "./backoff.ts";
+import { admits, afterOutcome, CLOSED } from "./breaker.ts";
+import { nextSlot } from "./pace.ts";
 
 export interface Lane {
   sink: Sink;
-  /** Attempts at one time. */
+  /** Attempts at one time; an ordered sink has one. */
   concurrency: number;
 }
 
 export interface WorkerParts {
-  store: Pick<Store, "claimDue" | "nextDueAt" | "record">;
+  store: Pick<Store, "claimDue" | "nextDueAt" | "record" | "expire" | "shiftDue" | "circuits" | "saveCircuit">;
   lanes: readonly Lane[];
   attempt: Attempt;
   /** Waits after the first try, ms. One try more than it has entries, then dead. */
@@ -30,85 +32,125 @@ export interface Worker {
   start(): void;
   /** Something may be due now: look at once. */
   nudge(): void;
-  /** Attempts all that is due, and ends when that is done. For tests and one-shot commands; not beside `start`. */
+  /** Attempts all that is due, at full speed, and ends when that is done. For tests; not beside `start`. */
   runOnce(): Promise<void>;
   /** Claims no more, lets attempts end within `graceMs`, then aborts them. Resolves when all are recorded. */
   stop(graceMs: number): Promise<void>;
+  /** Turns a sink on again: closes its circuit, whatever its state. */
+  resume(sink: string): Promise<void>;
+  circuit(sink: string): Promise<Circuit>;
+  /** How long the loop has not shown a sign of life, ms. Beyond a minute something is badly wrong. */
+  silentMs(): number;
 }
 
 /** What is due is looked for at least this often, should a nudge or a clock ever fail. */
 const LONGEST_SLEEP_MS = 30_000;
 const STORAGE_RETRY_MS = 1_000;
+/** In an ordered sink, a delivery to be tried again within this time holds up those behind it. */
+const HOLD_MS = 60_000;
+/** A sink that asks for a pause is believed for at most this long before it is asked again. */
+const LONGEST_PAUSE_MS = 300_000;
+/** A clock that went back by more than this was set back. */
+const CLOCK_TOLERANCE_MS = 5_000;
+
+/** What a lane knows between its claims. */
+interface LaneState extends Lane {
+  queue: { sink: string; holdMs: number | null };
+  /** Ids of the deliveries under way. */
+  running: Set<string>;
+  /** The sink asked for a pause until then, epoch ms. */
+  pausedUntil: number;
+}
 
 /**
- * The delivery loop. One lane a sink, so that a slow sink holds up nobody else. A lane claims as many due deliveries as
- * it has room for, attempts each, records what came of it, and looks again. Between, the worker sleeps until the next
- * delivery is due or a nudge comes.
+ * The delivery loop. One lane a sink, so that a slow or dead sink holds up nobody else. A lane claims what is due, as far
+ * as its circuit, its pace and its room allow, attempts it, records what came of it, and looks again. Between, the worker
+ * sleeps until some lane can act or a nudge comes.
  */
 export function createWorker(parts: WorkerParts): Worker {
-  const { store, lanes, runtime, log } = parts;
+  const { store, runtime, log } = parts;
+  const lanes = parts.lanes.map(laneOf);
   const abort = new AbortController();
-  const running = new Set<Promise<void>>();
-  const room = new Map(lanes.map((lane) => [lane, lane.concurrency]));
-  const sinkNames = lanes.map(({ sink }) => sink.name);
+  const attempts = new Set<Promise<void>>();
+  const circuits = createCircuits(parts);
+  /** When each paced destination got its last message. */
+  const lastSent = new Map<string, number>();
   let stopping = false;
-  let wake = () => {};
   let loop: Promise<void> | null = null;
+  let lastTick = runtime.now();
+  let nudged = false;
+  let wake = () => {};
 
-  let pending = false;
   const nudge = () => {
-    pending = true;
+    nudged = true;
     wake();
   };
 
-  const track = (work: Promise<void>) => {
-    running.add(work);
-    void work.finally(() => running.delete(work));
+  const begin = (lane: LaneState, claimed: Claimed): void => {
+    lane.running.add(claimed.delivery.id);
+    const work = deliver(parts, claimed, lane, circuits, abort.signal).finally(() => {
+      lane.running.delete(claimed.delivery.id);
+      attempts.delete(work);
+      nudge();
+    });
+    attempts.add(work);
   };
 
-  /** Claims what a lane has room for. True when it may have left something due behind. */
-  const fill = async (lane: Lane): Promise<boolean> => {
-    const limit = room.get(lane) ?? 0;
-    if (limit === 0 || stopping) return false;
+  /** Claims what a lane may attempt now. When to look again, epoch ms; null when its own attempts or a nudge will tell. */
+  const step = async (lane: LaneState, paced: boolean): Promise<number | null> => {
     const now = runtime.now();
-    const claimed = await store.claimDue({ sink: lane.sink.name, now, leaseMs: parts.leaseMs, limit });
-    room.set(lane, limit - claimed.length);
-    for (const claim of claimed) {
-      track(
-        deliver(parts, claim, lane, abort.signal).finally(() => {
-          room.set(lane, (room.get(lane) ?? 0) + 1);
-          nudge();
-        }),
-      );
-    }
-    return claimed.length > 0;
+    const gate = admits(await circuits.of(lane.sink.name), now);
+    const limit = Math.min(gate.limit, lane.concurrency) - lane.running.size;
+    if (limit <= 0) return gate.limit === 0 ? gate.at : null;
+    const { pace } = lane.sink;
+    const slot = paced ? Math.max(lane.pausedUntil, nextSlot(pace, lastSent.get(pace?.key ?? "") ?? null)) : 0;
+    if (slot > now) return slot;
+    const claimed = await store.claimDue(lane.queue, {
+      now,
+      leaseMs: parts.leaseMs,
+      limit: pace && paced ? 1 : limit,
+      except: [...lane.running],
+    });
+    if (pace && claimed.length > 0) lastSent.set(pace.key, now);
+    for (const one of claimed) begin(lane, one);
+    if (claimed.length > 0) return now;
+    const due = await store.nextDueAt(lane.queue, now);
+    // Due but not to be had: another process has it. It is looked for again, but not in a circle.
+    return due === null ? null : Math.max(due, now + STORAGE_RETRY_MS / 4);
   };
 
-  const fillAll = async (): Promise<boolean> => {
-    let claimed = false;
-    for (const lane of lanes) claimed = (await fill(lane)) || claimed;
-    return claimed;
+  const tick = async (): Promise<number> => {
+    const now = runtime.now();
+    if (now < lastTick - CLOCK_TOLERANCE_MS) await onClockSetBack(lastTick - now);
+    lastTick = now;
+    let next = now + LONGEST_SLEEP_MS;
+    for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
+    return next;
   };
 
-  const sleepUntilDue = async (): Promise<void> => {
-    // A full lane wakes the loop itself when it has room again.
-    const open = sinkNames.filter((_name, i) => (room.get(lanes[i] as Lane) ?? 0) > 0);
-    const next = await store.nextDueAt(open);
-    const ms = next === null ? LONGEST_SLEEP_MS : Math.min(LONGEST_SLEEP_MS, next - runtime.now());
+  const onClockSetBack = async (byMs: number): Promise<void> => {
+    log.warn("clock.set_back", { ms: byMs });
+    await store.shiftDue(byMs);
+    circuits.shift(byMs);
+    lastSent.clear();
+    for (const lane of lanes) lane.pausedUntil = 0;
+  };
+
+  const sleepUntil = async (at: number): Promise<void> => {
+    const ms = at - runtime.now();
     if (ms <= 0) return;
     const sleeping = new AbortController();
     wake = () => sleeping.abort();
-    if (pending || stopping) sleeping.abort();
-    await runtime.sleep(ms, sleeping.signal);
+    if (nudged || stopping) sleeping.abort();
+    await runtime.sleep(Math.min(ms, LONGEST_SLEEP_MS), sleeping.signal);
   };
 
   const run = async (): Promise<void> => {
     for (;;) {
       if (stopping) return;
       try {
-        pending = false;
-        while (await fillAll());
-        await sleepUntilDue();
+        nudged = false;
+        await sleepUntil(await tick());
       } catch (error) {
         log.error("delivery.loop_failed", { error: String(error) });
         await runtime.sleep(STORAGE_RETRY_MS, abort.signal);
@@ -118,57 +160,156 @@ export function createWorker(parts: WorkerParts): Worker {
 
   return {
     start: () => {
+      lastTick = runtime.now();
       loop ??= run();
     },
     nudge,
     runOnce: async () => {
-      while ((await fillAll()) || running.size > 0) await Promise.all(running);
+      for (;;) {
+        const now = runtime.now();
+        const next = await Promise.all(lanes.map((lane) => step(lane, false)));
+        if (attempts.size > 0) await Promise.all(attempts);
+        else if (!next.some((at) => at !== null && at <= now)) return;
+      }
     },
     stop: async (graceMs) => {
       stopping = true;
       wake();
-      const ended = async () => {
-        await loop;
-        while (running.size > 0) await Promise.all(running);
-      };
       const timer = new AbortController();
       void runtime.sleep(graceMs, timer.signal).then(() => abort.abort());
-      await ended();
+      await loop;
+      while (attempts.size > 0) await Promise.all(attempts);
       timer.abort();
+    },
+    resume: async (sink) => {
+      await circuits.close(sink);
+      nudge();
+    },
+    circuit: circuits.of,
+    silentMs: () => (loop === null || stopping ? 0 : Math.max(0, runtime.now() - lastTick)),
+  };
+}
+
+const laneOf = ({ sink, concurrency }: Lane): LaneState => ({
+  sink,
+  concurrency: sink.ordered ? 1 : concurrency,
+  queue: { sink: sink.name, holdMs: sink.ordered ? HOLD_MS : null },
+  running: new Set(),
+  pausedUntil: 0,
+});
+
+type Circuits = ReturnType<typeof createCircuits>;
+
+/** The sinks' circuits: in memory for deciding, in the store with each attempt. */
+function createCircuits({ store, log }: WorkerParts) {
+  let loaded: Promise<Map<string, Circuit>> | null = null;
+  const all = async () => {
+    loaded ??= store.circuits();
+    try {
+      return await loaded;
+    } catch (error) {
+      loaded = null;
+      throw error;
+    }
+  };
+  let known = new Map<string, Circuit>();
+  const of = async (sink: string): Promise<Circuit> => {
+    known = await all();
+    return known.get(sink) ?? CLOSED;
+  };
+  return {
+    of,
+    /** The circuit after an outcome; it is saved with the attempt. */
+    after: (sink: string, outcome: Outcome, now: number): Circuit => {
+      const was = known.get(sink) ?? CLOSED;
+      const is = afterOutcome(was, outcome, now);
+      known.set(sink, is);
+      if (is.state !== was.state) log.warn(`circuit.${CHANGES[is.state]}`, { sink, reason: is.reason });
+      return is;
+    },
+    close: async (sink: string): Promise<void> => {
+      const was = await of(sink);
+      const is = { ...CLOSED, last_success_at: was.last_success_at, last_failure_at: was.last_failure_at };
+      await store.saveCircuit(sink, is);
+      known.set(sink, is);
+      log.info("circuit.closed", { sink, reason: "turned on again" });
+    },
+    shift: (byMs: number) => {
+      for (const [sink, circuit] of known) {
+        if (circuit.until !== null) known.set(sink, { ...circuit, until: circuit.until - byMs });
+      }
     },
   };
 }
 
-async function deliver(parts: WorkerParts, claimed: Claimed, lane: Lane, signal: AbortSignal): Promise<void> {
-  const { runtime, metrics } = parts;
+const CHANGES = { closed: "closed", open: "opened", stopped: "stopped" } as const;
+
+async function deliver(
+  parts: WorkerParts,
+  claimed: Claimed,
+  lane: LaneState,
+  circuits: Circuits,
+  signal: AbortSignal,
+): Promise<void> {
+  const { runtime, scheduleMs } = parts;
   const { delivery } = claimed;
   const startedAt = runtime.now();
-  const tries = parts.scheduleMs.length + 1;
+  const tries = scheduleMs.length + 1;
   const outcome: Outcome =
-    delivery.attempts > tries
-      ? { kind: "dead", reason: `given up: the process ended in the middle of attempt ${tries}` }
+    delivery.attempts - claimed.throttled > tries
+      ? { kind: "dead", reason: `given up: the process ended in the middle of attempt ${delivery.attempts - 1}` }
       : await parts.attempt(claimed, lane.sink, signal);
   const finishedAt = runtime.now();
-  const delay =
-    outcome.kind === "retry"
-      ? nextDelay(parts.scheduleMs, delivery.attempts, runtime.random(), outcome.retryAfterMs)
-      : null;
-  const final = outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome;
-  const attempt = {
+  const delay = delayAfter(parts, claimed, outcome, finishedAt);
+  const attempt: FinishedAttempt = {
     deliveryId: delivery.id,
+    sink: lane.sink.name,
     n: delivery.attempts,
     startedAt,
     finishedAt,
-    outcome: final,
+    outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,
     nextAttemptAt: delay === null ? null : finishedAt + delay,
+    circuit: circuits.after(lane.sink.name, outcome, finishedAt),
   };
-  metrics.attempts.inc({ sink: lane.sink.name, outcome: final.kind });
-  metrics.attemptSeconds.observe({ sink: lane.sink.name }, (finishedAt - startedAt) / 1000);
-  if (final.kind === "delivered") {
-    metrics.deliverySeconds.observe({ sink: lane.sink.name }, (finishedAt - delivery.created_at) / 1000);
+  if (outcome.kind === "retry" && outcome.retryAfterMs !== undefined) {
+    lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
   }
-  logAttempt(parts.log, claimed, attempt);
+  tell(parts, claimed, attempt);
   await recordSurely(parts, attempt, signal);
+  if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, lane.sink.name, finishedAt);
+}
+
+/** Until the next attempt, ms; null when there is none. */
+function delayAfter(
+  { scheduleMs, runtime }: WorkerParts,
+  { delivery, throttled }: Claimed,
+  outcome: Outcome,
+  now: number,
+) {
+  if (outcome.kind !== "retry") return null;
+  const { retryAfterMs } = outcome;
+  if (outcome.throttled === true) {
+    const waited = now - delivery.created_at > longestLife(scheduleMs);
+    // It uses up no schedule, but it slows down as the schedule does.
+    const n = Math.min(throttled + 1, scheduleMs.length);
+    return waited ? null : nextDelay(scheduleMs, n, runtime.random(), retryAfterMs);
+  }
+  return nextDelay(scheduleMs, delivery.attempts - throttled, runtime.random(), retryAfterMs);
+}
+
+/** No delivery is tried for longer than its schedule could last, however its sink is. */
+const longestLife = (scheduleMs: readonly number[]): number =>
+  Math.round(scheduleMs.reduce((sum, ms) => sum + ms, 0) * 1.1) + 60_000;
+
+/** An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly. */
+async function buryOld({ store, scheduleMs, log }: WorkerParts, sink: string, now: number): Promise<void> {
+  const reason = "given up: the sink could not be reached for as long as the schedule lasts";
+  try {
+    const ids = await store.expire(sink, now - longestLife(scheduleMs), reason);
+    for (const id of ids) log.error("delivery.died", { delivery_id: id, sink, reason });
+  } catch (error) {
+    log.error("delivery.loop_failed", { error: String(error) });
+  }
 }
 
 const lastOf = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome => ({
@@ -195,16 +336,15 @@ async function recordSurely(
   }
 }
 
-function logAttempt(
-  log: Log,
-  { delivery, state }: Claimed,
-  { outcome, n, startedAt, finishedAt, nextAttemptAt }: FinishedAttempt,
-) {
+function tell({ metrics, log }: WorkerParts, { delivery, state }: Claimed, attempt: FinishedAttempt): void {
+  const { outcome, sink, n, startedAt, finishedAt, nextAttemptAt } = attempt;
+  metrics.attempts.inc({ sink, outcome: outcome.kind });
+  metrics.attemptSeconds.observe({ sink }, (finishedAt - startedAt) / 1000);
   const fields = {
     delivery_id: delivery.id,
     run_id: delivery.run_id,
     revision: state.revision,
-    sink: delivery.sink,
+    sink,
     kind: delivery.kind,
     cause: delivery.cause,
     attempt: n,
@@ -213,7 +353,9 @@ function logAttempt(
     ms: finishedAt - startedAt,
     next_attempt_at: nextAttemptAt === null ? null : new Date(nextAttemptAt).toISOString(),
   };
-  if (outcome.kind === "delivered") log.info("delivery.attempted", fields);
-  else log.warn("delivery.attempted", fields);
-  if (outcome.kind === "dead") log.error("delivery.died", { ...fields, attempts: n });
+  if (outcome.kind === "delivered") {
+    metrics.deliverySeconds.observe({ sink }, (finishedAt - delivery.created_at) / 1000);
+    log.info("delivery.attempted", fields);
+  } else log.warn("delivery.attempted", fields);
+  if (outcome.kind === "dead") log.error("delivery.died", fields);
 }

@@ -51,6 +51,7 @@ export async function runDemo({ once, port, shell }: DemoOptions): Promise<numbe
     shell.stdout(`The relay listens at ${url}, its database is in ${folder}.\n\n`);
     const samples = sampleRuns(systemRuntime());
     const answers = await send(samples, standIns.skyvern, `http://127.0.0.1:${relayPort}/webhook/demo`);
+    shell.stdout(`${samples.length} runs were sent. Slack takes one message a second, so this takes a moment.\n\n`);
     const arrived = await awaitArrivals(samples, standIns, shell.stopped);
     shell.stdout(table(samples, answers, arrived));
     saveMessages(standIns, folder);

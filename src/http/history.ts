@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isoTime, ReportSchema, toReport, type Links, type Report } from "../report.ts";
-import { DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../run.ts";
+import { DELIVERY_STATES, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Attempt, Page, Receipt, Store, StoredRun } from "../store/store.ts";
 import { problem, ProblemSchema } from "./problem.ts";
@@ -9,13 +9,27 @@ import { problem, ProblemSchema } from "./problem.ts";
 export interface HistoryParts {
   store: Pick<
     Store,
-    "run" | "runs" | "receipts" | "keptReceipts" | "body" | "deliveries" | "attempts" | "artifacts" | "redeliver"
+    | "run"
+    | "runs"
+    | "receipts"
+    | "keptReceipts"
+    | "body"
+    | "deliveries"
+    | "attempts"
+    | "artifacts"
+    | "redeliver"
+    | "redeliverAll"
+    | "backlog"
+    | "counts"
   >;
   links: Links;
   sinks: readonly { name: string; kind: string }[];
   runtime: Pick<Runtime, "now" | "newId">;
   /** Called when deliveries were queued. */
   nudge(): void;
+  circuit(sink: string): Promise<Circuit>;
+  /** Turns a sink on again. */
+  resume(sink: string): Promise<void>;
 }
 
 const time = z.iso.datetime({ precision: 3 });
@@ -263,6 +277,72 @@ const redeliver = createRoute({
   },
 });
 
+const redeliverAll = createRoute({
+  method: "post",
+  path: "/redeliver",
+  summary: "Send what fits a filter again: once for each run and sink, nothing that waits already",
+  security,
+  request: {
+    body: {
+      required: true,
+      content: {
+        "application/json": {
+          schema: z.strictObject({
+            state: list(z.enum(DELIVERY_STATES)).openapi({ description: "Default: `dead`." }),
+            sink: list(text),
+            since: instant,
+            until: instant,
+            dry_run: z.boolean().default(false),
+          }),
+        },
+      },
+    },
+  },
+  responses: {
+    202: json(z.object({ count: z.int(), dry_run: z.boolean() }), "How many deliveries were, or would be, made."),
+    400: fault("A parameter is wrong; `errors` names it."),
+    ...closed,
+  },
+});
+
+const SinkStateSchema = z
+  .object({
+    name: z.string(),
+    kind: z.string(),
+    state: z
+      .enum(["closed", "open", "stopped"])
+      .openapi({ description: "The circuit: `open` after failures in a row, `stopped` by HTTP 410." }),
+    failures: z.int().openapi({ description: "In a row." }),
+    retry_at: time.nullable().openapi({ description: "When an open circuit is probed." }),
+    reason: z.string().nullable(),
+    backlog: z.int(),
+    oldest_waiting_at: time.nullable(),
+    dead: z.int(),
+    last_success_at: time.nullable(),
+    last_failure_at: time.nullable(),
+  })
+  .openapi("SinkState");
+
+const listSinks = createRoute({
+  method: "get",
+  path: "/sinks",
+  summary: "The sinks and how they are",
+  security,
+  responses: {
+    200: json(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
+    ...closed,
+  },
+});
+
+const resumeSink = createRoute({
+  method: "post",
+  path: "/sinks/{name}/resume",
+  summary: "Turn a sink on again that was stopped or whose circuit is open",
+  security,
+  request: { params: z.object({ name: z.string() }) },
+  responses: { 200: json(SinkStateSchema, "The sink."), 404: fault("No such sink."), ...closed },
+});
+
 /** The history API below `/v1`. Whoever mounts it asks for the token first. */
 export function createHistory(parts: HistoryParts): OpenAPIHono {
   const { store, links, runtime } = parts;
@@ -352,7 +432,61 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     return c.json({ data: made.map(deliveryJson) }, 202);
   });
 
+  app.openapi(redeliverAll, async (c) => {
+    const { dry_run: dryRun, state = ["dead"], ...filter } = c.req.valid("json");
+    const unknown = filter.sink?.find((name) => !parts.sinks.some((sink) => sink.name === name));
+    if (unknown !== undefined) {
+      return problem(c, 400, "A parameter is wrong.", [
+        { parameter: "sink", message: `there is no sink "${unknown}"` },
+      ]);
+    }
+    const make = (target: { sink: string; kind: string }) =>
+      ({ id: runtime.newId("dlv"), ...target, cause: "redelivery" }) as const;
+    const options = { now: runtime.now(), limit: MAX_REDELIVERIES, dryRun };
+    const sinks = parts.sinks.map(({ name }) => name);
+    const count = await store.redeliverAll({ sink: sinks, ...defined({ ...filter, state }) }, make, options);
+    if (!dryRun) parts.nudge();
+    return c.json({ count, dry_run: dryRun }, 202);
+  });
+
+  app.openapi(listSinks, async (c) => c.json({ data: await sinkStates(parts) }, 200));
+
+  app.openapi(resumeSink, async (c) => {
+    const { name } = c.req.valid("param");
+    if (!parts.sinks.some((sink) => sink.name === name)) return problem(c, 404, "There is no such sink.");
+    await parts.resume(name);
+    const states = await sinkStates(parts);
+    return c.json(states.find((state) => state.name === name) as z.output<typeof SinkStateSchema>, 200);
+  });
+
   return app;
+}
+
+/** One call redelivers at most so many; the next call goes on, as what waits is left out. */
+const MAX_REDELIVERIES = 10_000;
+
+async function sinkStates({ store, sinks, circuit }: HistoryParts): Promise<z.output<typeof SinkStateSchema>[]> {
+  const [backlog, counts] = await Promise.all([store.backlog(), store.counts()]);
+  return Promise.all(
+    sinks.map(async ({ name, kind }) => {
+      const { state, failures, until, reason, last_success_at, last_failure_at } = await circuit(name);
+      const waiting = backlog.find(({ sink }) => sink === name);
+      const dead = counts.deliveries.find((row) => row.sink === name && row.state === "dead");
+      return {
+        name,
+        kind,
+        state,
+        failures,
+        retry_at: isoTime(until),
+        reason,
+        backlog: waiting?.waiting ?? 0,
+        oldest_waiting_at: isoTime(waiting?.oldest ?? null),
+        dead: dead?.count ?? 0,
+        last_success_at: isoTime(last_success_at),
+        last_failure_at: isoTime(last_failure_at),
+      };
+    }),
+  );
 }
 
 // --- answers --------------------------------------------------------------------------------------------------------

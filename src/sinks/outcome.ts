@@ -10,7 +10,8 @@ export const MAX_RETRY_AFTER_MS = 3_600_000;
  * | status | outcome |
  * | --- | --- |
  * | 2xx | delivered, receipt `{status}` |
- * | 429, 503 | retry, after `Retry-After` when it is given (at most an hour) |
+ * | 429 | retry, throttled, after `Retry-After` when it is given (at most an hour) |
+ * | 503 | retry, after `Retry-After` when it is given (at most an hour) |
  * | 408, 425, other 5xx | retry |
  * | 3xx | dead: redirects are not followed |
  * | 410 | dead and gone |
@@ -26,6 +27,7 @@ export function outcomeOfStatus(status: number, headers: Headers, who: string, n
       kind: "retry",
       reason: `${who} answered ${status}${after === null ? "" : ` and asked to wait ${Math.ceil(after / 1000)} s`}`,
       ...(after === null ? {} : { retryAfterMs: after }),
+      ...(status === 429 ? { throttled: true as const } : {}),
     };
   }
   if (status === 408 || status === 425 || status >= 500) return { kind: "retry", reason: `${who} answered ${status}` };

@@ -21,6 +21,10 @@ export interface Job {
 export interface Sink {
   readonly name: string;
   readonly kind: string;
+  /** How fast the vendor takes messages. Sinks that share a `key` (one Slack channel) share the pace. None: no limit. */
+  readonly pace?: { key: string; perSecond: number };
+  /** Deliver strictly in the order of arrival, one at a time: people read it as a sequence. */
+  readonly ordered?: true;
   /**
    * One attempt. Resolves with its outcome and never throws for what the other side does; a throw is a bug. Ends promptly
    * when the signal aborts (the attempt's deadline, or shutdown).

@@ -3,6 +3,7 @@ import { parseJson } from "../json.ts";
 import type {
   Artifact,
   ArtifactsStatus,
+  Circuit,
   Delivery,
   DeliveryReceipt,
   Outcome,
@@ -15,13 +16,16 @@ import type {
   Accepted,
   Arrival,
   Attempt,
+  Claim,
   Claimed,
   Decision,
+  DeliveryFilter,
   FinishedAttempt,
   Known,
   KnownArtifacts,
   NewDelivery,
   Page,
+  Queue,
   Receipt,
   RunFilter,
   Store,
@@ -39,11 +43,23 @@ export function createSqlStore(database: Database): Store {
   return {
     accept: (items) => database.transaction((tx) => acceptAll(tx, items)),
     adopt: (receiptId, status, run, now) => database.transaction((tx) => adopt(tx, receiptId, status, run, now)),
-    claimDue: (claim) => database.transaction((tx) => claimDue(tx, claim)),
-    nextDueAt: (sinks) => nextDueAt(db, sinks),
+    claimDue: (queue, claim) => database.transaction((tx) => claimDue(tx, queue, claim)),
+    nextDueAt: (queue, now) => nextDueAt(db, queue, now),
     record: (attempt) => database.transaction((tx) => record(tx, attempt)),
+    expire: (sink, createdBefore, reason) => expire(db, sink, createdBefore, reason),
+    shiftDue: async (byMs) => {
+      const shifted = db
+        .updateTable("deliveries")
+        .set((row) => ({ next_attempt_at: row("next_attempt_at", "-", byMs) }));
+      await shifted.where("state", "in", WAITING).execute();
+    },
+    circuits: () => circuits(db),
+    saveCircuit: async (sink, circuit) => {
+      await saveCircuit(db, sink, circuit);
+    },
     takeOver: (now) => takeOver(db, now),
     buryOrphans: (sinks, reason) => buryOrphans(db, sinks, reason),
+    redeliverAll: (filter, make, options) => database.transaction((tx) => redeliverAll(tx, filter, make, options)),
     redeliver: (runId, deliveries, now) => database.transaction((tx) => redeliver(tx, runId, deliveries, now)),
     artifacts: (runId) => artifacts(db, runId),
     saveArtifacts: (runId, known) => database.transaction((tx) => saveArtifacts(tx, runId, known)),
@@ -182,6 +198,7 @@ async function insertDeliveries(tx: Db, state: RunState, fresh: readonly NewDeli
     revision: state.revision,
     state: "pending",
     attempts: 0,
+    throttled: 0,
     next_attempt_at: now,
     maybe_sent: 0,
     last_error: null,
@@ -220,16 +237,8 @@ async function insertReceipt(
 
 // --- the outbox -----------------------------------------------------------------------------------------------------
 
-async function claimDue(
-  tx: Db,
-  { sink, now, leaseMs, limit }: { sink: string; now: number; leaseMs: number; limit: number },
-): Promise<Claimed[]> {
-  const isDue = (table: "deliveries" | "due") =>
-    sql<boolean>`${sql.ref(`${table}.sink`)} = ${sink} and ${sql.ref(`${table}.state`)} in ('pending', 'sending')
-      and ${sql.ref(`${table}.next_attempt_at`)} <= ${now}`;
-  // A correction waits until what it corrects has been delivered or is dead.
-  const earlier = sql<boolean>`not exists (select 1 from deliveries e where e.run_id = due.run_id and e.sink = due.sink
-    and e.id < due.id and e.state in ('pending', 'sending'))`;
+async function claimDue(tx: Db, queue: Queue, { now, leaseMs, limit, except }: Claim): Promise<Claimed[]> {
+  const due = queue.holdMs === null ? firstDue(tx, queue.sink).limit(limit) : head(tx, queue.sink, now + queue.holdMs);
   const rows = await tx
     .updateTable("deliveries")
     .set((row) => ({
@@ -239,22 +248,38 @@ async function claimDue(
       maybe_sent: sql<number>`case when state = 'sending' then 1 else maybe_sent end`,
       next_attempt_at: now + leaseMs,
     }))
-    .where("id", "in", (from) =>
-      from
-        .selectFrom("deliveries as due")
-        .select("due.id")
-        .where(isDue("due"))
-        .where(earlier)
-        .orderBy("due.next_attempt_at")
-        .orderBy("due.id")
-        .limit(limit),
-    )
+    .where("id", "in", tx.selectFrom(due.as("due")).select("due.id").where("due.next_attempt_at", "<=", now))
     // Said again: without it two workers on one database may both get a row.
-    .where(isDue("deliveries"))
+    .where("state", "in", WAITING)
+    .where("next_attempt_at", "<=", now)
+    .where((where) => (except.length === 0 ? where.lit(true) : where("id", "not in", except)))
     .returningAll()
     .execute();
   return withRuns(tx, rows);
 }
+
+/** What waits for a sink, what is due first in front. */
+const firstDue = (db: Db, sink: string) =>
+  waiting(db, sink).where(nothingBefore).orderBy("d.next_attempt_at").orderBy("d.id");
+
+/** The delivery whose turn it is in an ordered queue; those to be tried again only after `holdUntil` let others pass. */
+const head = (db: Db, sink: string, holdUntil: number) =>
+  waiting(db, sink)
+    .where((where) => where.or([where("d.state", "=", "sending"), where("d.next_attempt_at", "<=", holdUntil)]))
+    .where(nothingBefore)
+    .orderBy("d.id")
+    .limit(1);
+
+const waiting = (db: Db, sink: string) =>
+  db
+    .selectFrom("deliveries as d")
+    .select(["d.id", "d.next_attempt_at"])
+    .where("d.sink", "=", sink)
+    .where("d.state", "in", WAITING);
+
+/** A correction waits until what it corrects has been delivered or is dead. */
+const nothingBefore = sql<boolean>`not exists (select 1 from deliveries e where e.run_id = d.run_id and e.sink = d.sink
+  and e.id < d.id and e.state in ('pending', 'sending'))`;
 
 async function withRuns(tx: Db, rows: Selectable<Tables["deliveries"]>[]): Promise<Claimed[]> {
   const claimed: Claimed[] = [];
@@ -264,6 +289,7 @@ async function withRuns(tx: Db, rows: Selectable<Tables["deliveries"]>[]): Promi
     claimed.push({
       delivery: deliveryOf(row),
       maybeSent: row.maybe_sent === 1,
+      throttled: row.throttled,
       state: stateOf(run.state),
       previous: await previousReceipt(tx, row),
     });
@@ -285,15 +311,12 @@ async function previousReceipt(tx: Db, row: Selectable<Tables["deliveries"]>): P
   return receiptOf(previous?.receipt ?? null);
 }
 
-async function nextDueAt(db: Db, sinks: readonly string[]): Promise<number | null> {
-  if (sinks.length === 0) return null;
-  const row = await db
-    .selectFrom("deliveries")
-    .select(({ fn }) => fn.min("next_attempt_at").as("at"))
-    .where("state", "in", WAITING)
-    .where("sink", "in", sinks)
-    .executeTakeFirst();
-  return row?.at ?? null;
+async function nextDueAt(db: Db, queue: Queue, now: number): Promise<number | null> {
+  const first = firstDue(db, queue.sink).limit(1);
+  const next = queue.holdMs === null ? first : head(db, queue.sink, now + queue.holdMs);
+  // An ordered queue in which everything waits longer than it would hold: the first that comes due.
+  const row = (await next.executeTakeFirst()) ?? (await first.executeTakeFirst());
+  return row?.next_attempt_at ?? null;
 }
 
 async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
@@ -305,6 +328,7 @@ async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
     .where("state", "=", "sending")
     .where("attempts", "=", attempt.n)
     .executeTakeFirst();
+  await saveCircuit(tx, attempt.sink, attempt.circuit);
   if (changed.numUpdatedRows === 0n) return false;
   await tx
     .insertInto("attempts")
@@ -336,6 +360,7 @@ function afterAttempt({ outcome, finishedAt, nextAttemptAt }: FinishedAttempt) {
         next_attempt_at: nextAttemptAt,
         last_error: outcome.reason,
         ...(outcome.unknown === true ? { maybe_sent: 1 } : {}),
+        ...(outcome.throttled === true ? { throttled: sql<number>`throttled + 1` } : {}),
       };
     case "dead":
       return { state: "dead", next_attempt_at: null, last_error: outcome.reason };
@@ -359,6 +384,51 @@ async function buryOrphans(db: Db, sinks: readonly string[], reason: string): Pr
     .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
     .executeTakeFirst();
   return Number(buried.numUpdatedRows);
+}
+
+async function expire(db: Db, sink: string, createdBefore: number, reason: string): Promise<string[]> {
+  const expired = await db
+    .updateTable("deliveries")
+    .set({ state: "dead", next_attempt_at: null, last_error: reason })
+    .where("sink", "=", sink)
+    .where("state", "=", "pending")
+    .where("created_at", "<", createdBefore)
+    .returning("id")
+    .execute();
+  return expired.map(({ id }) => id);
+}
+
+async function circuits(db: Db): Promise<Map<string, Circuit>> {
+  const rows = await db.selectFrom("circuits").selectAll().execute();
+  return new Map(rows.map(({ sink, ...row }) => [sink, { ...row, state: row.state as Circuit["state"] }]));
+}
+
+const saveCircuit = (db: Db, sink: string, circuit: Circuit) =>
+  db
+    .insertInto("circuits")
+    .values({ sink, ...circuit })
+    .onConflict((conflict) => conflict.column("sink").doUpdateSet(circuit))
+    .execute();
+
+async function redeliverAll(
+  tx: Db,
+  filter: DeliveryFilter,
+  make: (delivery: { sink: string; kind: string }) => NewDelivery,
+  { now, limit, dryRun }: { now: number; limit: number; dryRun: boolean },
+): Promise<number> {
+  const rows = await filteredDeliveries(tx, filter)
+    .where(
+      sql<boolean>`not exists (select 1 from deliveries e where e.run_id = deliveries.run_id
+        and e.sink = deliveries.sink and e.state in ('pending', 'sending'))`,
+    )
+    .select(["run_id", "sink", "kind"])
+    .groupBy(["run_id", "sink", "kind"])
+    .orderBy((order) => order.fn.min("id"))
+    .limit(limit)
+    .execute();
+  if (dryRun) return rows.length;
+  for (const { run_id: runId, ...target } of rows) await redeliver(tx, runId, [make(target)], now);
+  return rows.length;
 }
 
 async function redeliver(
@@ -488,16 +558,21 @@ const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUMNS)[num
   routing: row.routing === null ? null : parseJson(row.routing),
 });
 
-async function deliveries(db: Db, filter: Parameters<Store["deliveries"]>[0], page: Page): Promise<Delivery[]> {
-  let query = db.selectFrom("deliveries").selectAll();
+async function deliveries(db: Db, filter: DeliveryFilter, page: Page): Promise<Delivery[]> {
+  let query = filteredDeliveries(db, filter).selectAll();
+  if (page.after) query = query.where(olderThan("created_at", "id", page.after));
+  const rows = await query.orderBy("created_at", "desc").orderBy("id", "desc").limit(page.limit).execute();
+  return rows.map(deliveryOf);
+}
+
+function filteredDeliveries(db: Db, filter: DeliveryFilter) {
+  let query = db.selectFrom("deliveries");
   if (filter.state) query = query.where("state", "in", filter.state);
   if (filter.sink) query = query.where("sink", "in", filter.sink);
   if (filter.runId !== undefined) query = query.where("run_id", "=", filter.runId);
   if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);
   if (filter.until !== undefined) query = query.where("created_at", "<", filter.until);
-  if (page.after) query = query.where(olderThan("created_at", "id", page.after));
-  const rows = await query.orderBy("created_at", "desc").orderBy("id", "desc").limit(page.limit).execute();
-  return rows.map(deliveryOf);
+  return query;
 }
 
 async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {

@@ -9,6 +9,7 @@ import type {
   Artifact,
   ArtifactsStatus,
   Cause,
+  Circuit,
   Delivery,
   DeliveryReceipt,
   DeliveryState,
@@ -35,16 +36,34 @@ export interface Store {
    */
   adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
 
-  /** Leases up to `limit` due deliveries of one sink, oldest first, counting an attempt for each. */
-  claimDue(claim: { sink: string; now: number; leaseMs: number; limit: number }): Promise<Claimed[]>;
-  /** When the next delivery of these sinks is due, epoch ms; null when none is waiting. */
-  nextDueAt(sinks: readonly string[]): Promise<number | null>;
-  /** Writes what an attempt came to. False when the lease was lost to another claim meanwhile: nothing is written then. */
+  /** Leases due deliveries of one sink, counting an attempt for each. */
+  claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
+  /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
+  nextDueAt(queue: Queue, now: number): Promise<number | null>;
+  /**
+   * Writes what an attempt came to, and its sink's circuit. False when the lease was lost to another claim meanwhile: only
+   * the circuit is written then.
+   */
   record(attempt: FinishedAttempt): Promise<boolean>;
+  /** Waiting deliveries to a sink that were created before a time become dead. Returns their ids. */
+  expire(sink: string, createdBefore: number, reason: string): Promise<string[]>;
+  /** Brings the due times of all that waits forward by so many ms: the clock was set back. */
+  shiftDue(byMs: number): Promise<void>;
+  circuits(): Promise<Map<string, Circuit>>;
+  saveCircuit(sink: string, circuit: Circuit): Promise<void>;
   /** At the start of the only process on this database: leases of a process that died are due at once. Returns how many. */
   takeOver(now: number): Promise<number>;
   /** Waiting deliveries to sinks that are not configured any more become dead. Returns how many. */
   buryOrphans(sinks: readonly string[], reason: string): Promise<number>;
+  /**
+   * For each delivery that fits, oldest first, one new delivery of its run's current revision to the same sink, unless one
+   * waits for that run and sink already. Returns how many; with `dryRun` how many it would be, and makes none.
+   */
+  redeliverAll(
+    filter: DeliveryFilter,
+    make: (delivery: { sink: string; kind: string }) => NewDelivery,
+    options: { now: number; limit: number; dryRun: boolean },
+  ): Promise<number>;
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
   redeliver(runId: string, deliveries: readonly NewDelivery[], now: number): Promise<Delivery[] | null>;
 
@@ -131,9 +150,29 @@ export interface Accepted {
   deliveries: number;
 }
 
+/** What waits for one sink. */
+export interface Queue {
+  sink: string;
+  /**
+   * Ordered: strictly in the order of arrival, one at a time. One that is to be tried again within `holdMs` holds up those
+   * behind it; one that waits longer lets them pass. Without: what is due first goes first, side by side.
+   */
+  holdMs: number | null;
+}
+
+export interface Claim {
+  now: number;
+  leaseMs: number;
+  limit: number;
+  /** Deliveries this process still works on, should their leases have run out by a clock that jumped. */
+  except: readonly string[];
+}
+
 export interface Claimed {
   delivery: Delivery;
   maybeSent: boolean;
+  /** Attempts that were only told to slow down. */
+  throttled: number;
   state: RunState;
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
@@ -141,6 +180,7 @@ export interface Claimed {
 
 export interface FinishedAttempt {
   deliveryId: string;
+  sink: string;
   /** Which attempt, from 1. */
   n: number;
   startedAt: number;
@@ -148,6 +188,8 @@ export interface FinishedAttempt {
   outcome: Outcome;
   /** Of a retry. */
   nextAttemptAt: number | null;
+  /** The sink's circuit after it. */
+  circuit: Circuit;
 }
 
 export interface KnownArtifacts {

@@ -40,12 +40,23 @@ export interface Tables {
     cause: string;
     state: string;
     attempts: number;
+    throttled: number;
     next_attempt_at: number | null;
     maybe_sent: number;
     last_error: string | null;
     created_at: number;
     delivered_at: number | null;
     receipt: string | null;
+  };
+  circuits: {
+    sink: string;
+    state: string;
+    failures: number;
+    openings: number;
+    until: number | null;
+    reason: string | null;
+    last_success_at: number | null;
+    last_failure_at: number | null;
   };
   attempts: {
     delivery_id: string;

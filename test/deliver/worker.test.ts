@@ -152,7 +152,7 @@ describe("one round", () => {
     const sink = aSink("ops", () => DELIVERED);
     await accept("dlv_1");
     for (let i = 0; i < 3; i += 1) {
-      await store.claimDue({ sink: "ops", now, leaseMs: 60_000, limit: 1 });
+      await store.claimDue({ sink: "ops", holdMs: null }, { now, leaseMs: 60_000, limit: 1, except: [] });
       await store.takeOver(now);
     }
     await aWorker([sink]).runOnce();
@@ -272,4 +272,186 @@ describe("the loop", () => {
     expect(sink.jobs).toHaveLength(1);
     expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
   });
+});
+
+/** Moves the clock to whatever the worker would wait for, as long as something waits. */
+async function untilDone(worker: ReturnType<typeof aWorker>, sink: string, hours: number): Promise<void> {
+  const end = now + hours * 3_600_000;
+  while (now <= end) {
+    await worker.runOnce();
+    const { until } = await worker.circuit(sink);
+    const due = await store.nextDueAt({ sink, holdMs: null }, now);
+    if (due === null) return;
+    now = Math.max(due, until ?? 0, now + 1);
+  }
+}
+
+const SCHEDULE = ["5", "30", "120", "600", "1800", "3600", "7200", "14400", "28800", "43200"].map(
+  (s) => Number(s) * 1_000,
+);
+
+describe("a sink that is dead for longer than the schedule", () => {
+  it("gets one delivery's attempts at the schedule's times, then the delivery is dead", async () => {
+    const times: number[] = [];
+    const worker = aWorker([aSink("ops", () => (times.push(now), RETRY))], { scheduleMs: SCHEDULE });
+    await accept("dlv_1");
+    await untilDone(worker, "ops", 40);
+    const waits = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+    expect(waits).toEqual(SCHEDULE);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "dead", attempts: 11 });
+  });
+
+  it("is spared most attempts of many deliveries, which are all dead in the end, and all go out when redelivered", async () => {
+    let alive = false;
+    const sink = aSink("ops", () => (alive ? DELIVERED : RETRY));
+    const worker = aWorker([sink], { scheduleMs: SCHEDULE });
+    for (let i = 10; i < 40; i += 1) await accept(`dlv_${i}`);
+    await untilDone(worker, "ops", 60);
+    expect((await store.counts()).deliveries).toEqual([{ sink: "ops", state: "dead", count: 30 }]);
+    expect(sink.jobs.length).toBeLessThan(30 * 11);
+    alive = true;
+    now += 3_600_000;
+    let id = 50;
+    const make = (target: { sink: string; kind: string }) => ({
+      id: `dlv_${id++}`,
+      ...target,
+      cause: "redelivery" as const,
+    });
+    expect(await store.redeliverAll({ state: ["dead"] }, make, { now, limit: 100, dryRun: false })).toBe(30);
+    await untilDone(worker, "ops", 1);
+    expect((await store.counts()).deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 30 });
+  });
+
+  it("does not use up the schedule of deliveries that an open circuit keeps from being tried", async () => {
+    const worker = aWorker([aSink("ops", () => RETRY)], { scheduleMs: SCHEDULE });
+    for (let i = 10; i < 30; i += 1) await accept(`dlv_${i}`);
+    await worker.runOnce();
+    const tried = (await store.deliveries({}, { limit: 100 })).reduce((sum, { attempts }) => sum + attempts, 0);
+    expect((await worker.circuit("ops")).state).toBe("open");
+    expect(tried).toBeLessThan(20);
+  });
+});
+
+describe("a sink that asks to be left alone", () => {
+  it("gets nothing more until it is turned on again, and then everything", async () => {
+    let gone = true;
+    const sink = aSink("ops", () => (gone ? { kind: "dead", reason: "answered 410", gone: true } : DELIVERED));
+    const worker = aWorker([{ sink, concurrency: 1 }]);
+    for (const id of ["dlv_1", "dlv_2", "dlv_3"]) await accept(id);
+    await worker.runOnce();
+    expect(sink.jobs).toHaveLength(1);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "dead" });
+    expect(await stateOf("dlv_2")).toMatchObject({ state: "pending", attempts: 0 });
+    gone = false;
+    await worker.resume("ops");
+    await worker.runOnce();
+    expect(await stateOf("dlv_2")).toMatchObject({ state: "delivered" });
+    expect(await stateOf("dlv_3")).toMatchObject({ state: "delivered" });
+  });
+
+  it("stays stopped after a restart", async () => {
+    const worker = aWorker([aSink("ops", () => ({ kind: "dead", reason: "answered 410", gone: true }))]);
+    await accept("dlv_1");
+    await worker.runOnce();
+    const again = aSink("ops", () => DELIVERED);
+    await accept("dlv_2");
+    await aWorker([again]).runOnce();
+    expect(again.jobs).toEqual([]);
+  });
+});
+
+describe("being told to slow down", () => {
+  it("uses up no schedule, however often it happens, but ends when the schedule would have", async () => {
+    const times: number[] = [];
+    const slow = aSink(
+      "ops",
+      () => (times.push(now), { kind: "retry", reason: "429", throttled: true, retryAfterMs: 600_000 }),
+    );
+    const worker = aWorker([slow], { scheduleMs: SCHEDULE });
+    await accept("dlv_1");
+    await untilDone(worker, "ops", 60);
+    expect(times.length).toBeGreaterThan(100);
+    expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThan(28 * 3_600_000);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "dead" });
+  });
+});
+
+describe("a clock that jumps", () => {
+  it("back by a day does not put retries off by a day", async () => {
+    now = 2 * 86_400_000;
+    const times: number[] = [];
+    let seen = () => {};
+    const sink = aSink("ops", () => (times.push(now), seen(), times.length === 1 ? RETRY : DELIVERED));
+    const worker = aWorker([sink], {
+      runtime: {
+        ...runtime,
+        // Once, in the first sleep after the first attempt, the clock is set back; then sleeping moves it on.
+        sleep: async (ms, signal) => {
+          await new Promise(setImmediate);
+          if (signal?.aborted === true) return;
+          now = times.length === 1 && now > 86_400_000 * 1.5 ? now - 86_400_000 : now + ms;
+        },
+      },
+    });
+    const second = new Promise<void>((resolve) => (seen = () => times.length === 2 && resolve()));
+    await accept("dlv_1");
+    worker.start();
+    await second;
+    await worker.stop(1_000);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
+    expect((times[1] ?? 0) - 86_400_000).toBeLessThan(60_000);
+  });
+
+  it("forward by a day while an attempt runs does not begin it a second time", async () => {
+    let finish = (_outcome: Outcome) => {};
+    let begun = () => {};
+    const started = new Promise<void>((resolve) => (begun = resolve));
+    const sink = aSink("ops", () => (begun(), new Promise<Outcome>((resolve) => (finish = resolve))));
+    const worker = aWorker([sink]);
+    await accept("dlv_1");
+    const round = worker.runOnce();
+    await started;
+    now += 86_400_000;
+    worker.nudge();
+    expect(
+      await store.claimDue({ sink: "ops", holdMs: null }, { now, leaseMs: 1, limit: 9, except: ["dlv_1"] }),
+    ).toEqual([]);
+    finish(DELIVERED);
+    await round;
+    expect(sink.jobs).toHaveLength(1);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
+  });
+});
+
+it("feeds a paced sink no faster than its pace, and in order", async () => {
+  const times: number[] = [];
+  const ids: string[] = [];
+  let all = () => {};
+  const done = new Promise<void>((resolve) => (all = resolve));
+  const paced: Sink = {
+    ...aSink("ops", ({ deliveryId }) => {
+      times.push(now);
+      ids.push(deliveryId);
+      if (ids.length === 4) all();
+      return DELIVERED;
+    }),
+    ordered: true,
+    pace: { key: "slack C1", perSecond: 1 },
+  };
+  const worker = aWorker([{ sink: paced, concurrency: 4 }], {
+    runtime: {
+      ...runtime,
+      // The fake clock moves on when the worker sleeps.
+      sleep: async (ms, signal) => {
+        await new Promise(setImmediate);
+        if (signal?.aborted !== true) now += ms;
+      },
+    },
+  });
+  for (let i = 1; i <= 4; i += 1) await accept(`dlv_${i}`);
+  worker.start();
+  await done;
+  await worker.stop(1_000);
+  expect(ids).toEqual(["dlv_1", "dlv_2", "dlv_3", "dlv_4"]);
+  for (const [i, time] of times.entries()) if (i > 0) expect(time - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(1_000);
 });

@@ -17,8 +17,12 @@ test.each([200, 201, 202, 204, 299])("%i is delivered, with the status as receip
   expect(answer(status)).toEqual({ kind: "delivered", receipt: { status } });
 });
 
-test.each([408, 425, 429, 500, 502, 503, 504, 520, 599])("%i is tried again", (status) => {
+test.each([408, 425, 500, 502, 503, 504, 520, 599])("%i is tried again", (status) => {
   expect(answer(status)).toEqual({ kind: "retry", reason: `${WHO} answered ${status}` });
+});
+
+test("429 only asks to slow down", () => {
+  expect(answer(429)).toEqual({ kind: "retry", throttled: true, reason: `${WHO} answered 429` });
 });
 
 test.each([400, 401, 403, 404, 405, 413, 422, 451])("%i is dead", (status) => {

@@ -1,10 +1,11 @@
 /** What every Store promises. One suite, every implementation. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { CLOSED } from "../../src/deliver/breaker.ts";
 import { parseJson } from "../../src/json.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
-import type { FinishedAttempt, Store } from "../../src/store/store.ts";
+import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 
 const stores: Record<string, () => Promise<Store>> = {
@@ -24,8 +25,9 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
   afterEach(() => store.close());
 
-  const claim = (now: number, values: Partial<Parameters<Store["claimDue"]>[0]> = {}) =>
-    store.claimDue({ sink: "ops", now, leaseMs: MINUTE, limit: 10, ...values });
+  const OPS = { sink: "ops", holdMs: null };
+  const claim = (now: number, values: Partial<Claim> = {}, queue: Queue = OPS) =>
+    store.claimDue(queue, { now, leaseMs: MINUTE, limit: 10, except: [], ...values });
   const finished = (deliveryId: string, values: Partial<FinishedAttempt> = {}): FinishedAttempt => ({
     deliveryId,
     n: 1,
@@ -33,6 +35,8 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
     finishedAt: 1_100,
     outcome: { kind: "delivered", receipt: { ts: "1.1" } },
     nextAttemptAt: null,
+    sink: "ops",
+    circuit: CLOSED,
     ...values,
   });
   /** One run with one waiting delivery. */
@@ -208,7 +212,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await store.record(
         finished("dlv_1", { outcome: { kind: "retry", reason: "no answer", unknown: true }, nextAttemptAt: 6_000 }),
       );
-      expect(await store.nextDueAt(["ops"])).toBe(6_000);
+      expect(await store.nextDueAt(OPS, 2_000)).toBe(6_000);
       expect(await claim(5_999)).toEqual([]);
       expect(await claim(6_000)).toMatchObject([
         { delivery: { attempts: 2, last_error: "no answer" }, maybeSent: true },
@@ -222,7 +226,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.deliveries({ state: ["dead"] }, { limit: 1 })).toMatchObject([
         { last_error: "no such channel" },
       ]);
-      expect(await store.nextDueAt(["ops"])).toBeNull();
+      expect(await store.nextDueAt(OPS, 2_000)).toBeNull();
     });
 
     it("writes nothing for an attempt whose lease went to another", async () => {
@@ -263,6 +267,115 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       ]);
       expect(await claim(5_000)).toHaveLength(1);
       expect(await store.redeliver("tsk_unknown", [], 5_000)).toBeNull();
+    });
+
+    it("does not count being told to slow down, but remembers it", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await store.record(
+        finished("dlv_1", { outcome: { kind: "retry", reason: "slow down", throttled: true }, nextAttemptAt: 2_000 }),
+      );
+      expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, throttled: 1, maybeSent: false }]);
+    });
+
+    it("does not hand out what this process still works on, even when its lease has run out", async () => {
+      await withDelivery();
+      await claim(1_000);
+      expect(await claim(1_000 + MINUTE, { except: ["dlv_1"] })).toEqual([]);
+    });
+
+    it("holds a later delivery of the same run back, and says when that can be had", async () => {
+      await withDelivery("dlv_1");
+      await store.redeliver("tsk_1", [aDelivery("dlv_2", "ops", { cause: "redelivery" })], 1_500);
+      await claim(2_000);
+      await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 9_000 }));
+      expect(await claim(3_000)).toEqual([]);
+      expect(await store.nextDueAt(OPS, 3_000)).toBe(9_000);
+    });
+
+    describe("of an ordered sink", () => {
+      const ORDERED = { sink: "ops", holdMs: 60_000 };
+      const claimId = async (now: number) => (await claim(now, {}, ORDERED)).map(({ delivery }) => delivery.id);
+      beforeEach(async () => {
+        for (const i of [1, 2, 3]) await withDelivery(`dlv_${i}`, aRun({ run_id: `tsk_${i}`, received_at: 1_000 }));
+      });
+
+      it("goes out one at a time, in the order of arrival", async () => {
+        expect(await claimId(2_000)).toEqual(["dlv_1"]);
+        expect(await claimId(2_000)).toEqual([]);
+        await store.record(finished("dlv_1"));
+        expect(await claimId(2_000)).toEqual(["dlv_2"]);
+      });
+
+      it("is held up by one that is to be tried again soon", async () => {
+        await claimId(2_000);
+        await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 7_000 }));
+        expect(await claimId(2_000)).toEqual([]);
+        expect(await store.nextDueAt(ORDERED, 2_000)).toBe(7_000);
+        expect(await claimId(7_000)).toEqual(["dlv_1"]);
+      });
+
+      it("is not held up by one that waits longer", async () => {
+        await claimId(2_000);
+        await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 600_000 }));
+        expect(await claimId(2_000)).toEqual(["dlv_2"]);
+        await store.record(finished("dlv_2"));
+        expect(await claimId(2_000)).toEqual(["dlv_3"]);
+        await store.record(finished("dlv_3"));
+        expect(await store.nextDueAt(ORDERED, 2_000)).toBe(600_000);
+        expect(await claimId(600_000)).toEqual(["dlv_1"]);
+      });
+    });
+
+    it("lets what is too old die, and nothing else", async () => {
+      await withDelivery("dlv_1");
+      await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 5_000 }));
+      expect(await store.expire("ops", 5_000, "too old")).toEqual(["dlv_1"]);
+      expect(await store.deliveries({ state: ["dead"] }, { limit: 9 })).toMatchObject([
+        { id: "dlv_1", last_error: "too old" },
+      ]);
+    });
+
+    it("brings due times forward when the clock was set back", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 90_000 }));
+      await store.shiftDue(80_000);
+      expect(await store.nextDueAt(OPS, 0)).toBe(10_000);
+    });
+
+    it("keeps the circuit of each sink with its attempts", async () => {
+      await withDelivery();
+      await claim(1_000);
+      const circuit = { ...CLOSED, state: "open", failures: 5, until: 9_000, reason: "no answer" } as const;
+      await store.record(
+        finished("dlv_1", { outcome: { kind: "retry", reason: "no answer" }, nextAttemptAt: 2_000, circuit }),
+      );
+      expect(await store.circuits()).toEqual(new Map([["ops", circuit]]));
+      await store.saveCircuit("ops", CLOSED);
+      expect(await store.circuits()).toEqual(new Map([["ops", CLOSED]]));
+    });
+
+    it("redelivers in bulk what fits a filter: once for each run and sink, nothing that waits already", async () => {
+      for (const i of [1, 2, 3]) {
+        await withDelivery(`dlv_${i}`, aRun({ run_id: `tsk_${i}`, received_at: 1_000 + i }));
+        await claim(2_000);
+        await store.record(finished(`dlv_${i}`, { outcome: { kind: "dead", reason: "gone" } }));
+      }
+      await store.redeliver("tsk_3", [aDelivery("dlv_4", "ops", { cause: "redelivery" })], 3_000);
+      let id = 5;
+      const make = ({ sink, kind }: { sink: string; kind: string }) =>
+        ({ id: `dlv_${id++}`, sink, kind, cause: "redelivery" }) as const;
+      const options = { now: 4_000, limit: 100, dryRun: true };
+      expect(await store.redeliverAll({ state: ["dead"] }, make, options)).toBe(2);
+      expect(await store.redeliverAll({ state: ["dead"] }, make, { ...options, dryRun: false })).toBe(2);
+      expect(await store.redeliverAll({ state: ["dead"] }, make, { ...options, dryRun: false })).toBe(0);
+      const waiting = await store.deliveries({ state: ["pending"] }, { limit: 9 });
+      expect(waiting.map(({ id, run_id, cause }) => [id, run_id, cause])).toEqual([
+        ["dlv_6", "tsk_2", "redelivery"],
+        ["dlv_5", "tsk_1", "redelivery"],
+        ["dlv_4", "tsk_3", "redelivery"],
+      ]);
     });
 
     it("reports the backlog of each sink and counts by state", async () => {

@@ -35,6 +35,12 @@ const config = z.strictObject({
     .refine(isHttpUrl, "expected an http(s) address")
     .default("https://slack.com/api/")
     .meta({ description: "Base of Slack's Web API; another for stand-ins and GovSlack." }),
+  messages_per_second: z
+    .number()
+    .min(0.1)
+    .max(50)
+    .default(1)
+    .meta({ description: "Pace of messages into the channel. Slack allows about 1 a second; more is met with waits." }),
 });
 
 export const slack = defineSink({
@@ -49,9 +55,11 @@ export const slack = defineSink({
     if (!token) return [{ path: ["token"], message: "expected beside channel" }];
     return channel ? [] : [{ path: ["channel"], message: "expected beside token" }];
   },
-  create(name, { token, channel, webhook_url, api_url }, deps) {
-    if (webhook_url) return webhookSink(name, webhook_url, deps);
-    if (token && channel) return botSink({ name, token, channel, apiUrl: api_url }, deps);
+  create(name, { token, channel, webhook_url, api_url, messages_per_second: perSecond }, deps) {
+    // https://docs.slack.dev/apis/web-api/rate-limits: one message per second per channel, and per incoming webhook.
+    const flow = { ordered: true, pace: { key: `slack ${channel ?? name}`, perSecond } } as const;
+    if (webhook_url) return { ...webhookSink(name, webhook_url, deps), ...flow };
+    if (token && channel) return { ...botSink({ name, token, channel, apiUrl: api_url }, deps), ...flow };
     throw new Error(`Slack sink ${name}: its config was not checked with faults() before create()`);
   },
 });

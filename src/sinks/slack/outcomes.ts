@@ -7,7 +7,10 @@ import { MAX_RETRY_AFTER_MS, outcomeOfError, outcomeOfStatus } from "../outcome.
  * What an error code calls for. `retry`: Slack may take it later, `unknown` where it documents that part of the work may
  * have been done. `plain`: the blocks were refused, words alone may pass. `dead`: a person has to do what `advice` says.
  */
-type Meaning = { kind: "retry"; unknown?: true } | { kind: "plain" } | { kind: "dead"; advice: string };
+type Meaning =
+  | { kind: "retry"; unknown?: true; throttled?: true }
+  | { kind: "plain" }
+  | { kind: "dead"; advice: string };
 
 const INVITE = "invite the app to the channel with /invite";
 const TOKEN = "install the app again and give the relay its new bot token";
@@ -20,9 +23,9 @@ const ADMIN = "ask a workspace admin to let the app post there";
  * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
  */
 export const MEANINGS = {
-  ratelimited: { kind: "retry" },
-  rate_limited: { kind: "retry" },
-  message_limit_exceeded: { kind: "retry" },
+  ratelimited: { kind: "retry", throttled: true },
+  rate_limited: { kind: "retry", throttled: true },
+  message_limit_exceeded: { kind: "retry", throttled: true },
   request_timeout: { kind: "retry" },
   service_unavailable: { kind: "retry" },
   team_added_to_org: { kind: "retry" },
@@ -102,7 +105,7 @@ export const meaningOf = (failure: Failure): Meaning | null =>
 export function outcomeOf(failure: Failure, what: string, now: number): Outcome {
   const who = `Slack (${what})`;
   if (failure.kind === "refused") return refusalOutcome(failure, who);
-  if (failure.kind === "limited") return retry(`${who} limits the rate of messages`, failure.retryAfterMs, false);
+  if (failure.kind === "limited") return slowDown(`${who} limits the rate of messages`, failure.retryAfterMs);
   if (failure.kind === "http") return statusOutcome(failure, who, now);
   if (failure.kind === "aborted") return retry(`${who} was not asked: the attempt ended before`, undefined, false);
   if (failure.kind === "garbled")
@@ -153,6 +156,7 @@ export const waitOf = (seconds: number | undefined): { retryAfterMs?: number } =
 function refusalOutcome(failure: Failure & { kind: "refused" }, who: string): Outcome {
   const meaning = meaningOf(failure);
   const said = `${who} answered ${failure.code}`;
+  if (meaning?.kind === "retry" && meaning.throttled) return slowDown(said, failure.retryAfterMs);
   if (meaning?.kind === "retry") return retry(said, failure.retryAfterMs, meaning.unknown ?? false);
   const needed = failure.needed ? ` (needed: ${failure.needed})` : "";
   return {
@@ -168,6 +172,11 @@ function statusOutcome({ status, headers }: Failure & { kind: "http" }, who: str
   if (outcome.kind === "dead") return { kind: "dead", reason: outcome.reason };
   return status >= 500 ? { ...outcome, unknown: true } : outcome;
 }
+
+const slowDown = (reason: string, retryAfterMs: number | undefined): Outcome => ({
+  ...(retry(reason, retryAfterMs, false) as Outcome & { kind: "retry" }),
+  throttled: true,
+});
 
 const retry = (reason: string, retryAfterMs: number | undefined, unknown: boolean): Outcome => ({
   kind: "retry",
