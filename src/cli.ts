@@ -66,7 +66,13 @@ async function serve(shell: Shell): Promise<number> {
   try {
     const app = await createApp(config, systemRuntime(), log);
     await app.start();
-    await untilAborted(shell.stopped);
+    const failure = await Promise.race([untilAborted(shell.stopped).then(() => null), app.failed]);
+    if (failure !== null) {
+      // What has stalled may never stop: the process ends as it is, and nothing that was answered is lost by that.
+      log.error("relay.failed", { reason: failure });
+      shell.stderr(`skyvern-relay: ${failure}\n`);
+      return EXIT.failed;
+    }
     await app.stop();
     return EXIT.done;
   } catch (error) {

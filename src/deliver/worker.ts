@@ -78,6 +78,8 @@ export function createWorker(parts: WorkerParts): Worker {
   let stopping = false;
   let loop: Promise<void> | null = null;
   let lastTick = runtime.now();
+  /** By a clock that nobody sets. */
+  let lastSign = performance.now();
   let nudged = false;
   let wake = () => {};
 
@@ -123,6 +125,7 @@ export function createWorker(parts: WorkerParts): Worker {
     const now = runtime.now();
     if (now < lastTick - CLOCK_TOLERANCE_MS) await onClockSetBack(lastTick - now);
     lastTick = now;
+    lastSign = performance.now();
     let next = now + LONGEST_SLEEP_MS;
     for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
     return next;
@@ -161,6 +164,7 @@ export function createWorker(parts: WorkerParts): Worker {
   return {
     start: () => {
       lastTick = runtime.now();
+      lastSign = performance.now();
       loop ??= run();
     },
     nudge,
@@ -186,7 +190,7 @@ export function createWorker(parts: WorkerParts): Worker {
       nudge();
     },
     circuit: circuits.of,
-    silentMs: () => (loop === null || stopping ? 0 : Math.max(0, runtime.now() - lastTick)),
+    silentMs: () => (loop === null || stopping ? 0 : performance.now() - lastSign),
   };
 }
 

@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { isoTime, ReportSchema, toReport, type Links, type Report } from "../report.ts";
-import { DELIVERY_STATES, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
+import { DELIVERY_STATES, isTerminal, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Attempt, Page, Receipt, Store, StoredRun } from "../store/store.ts";
 import { problem, ProblemSchema } from "./problem.ts";
@@ -133,7 +133,7 @@ const RunsQuery = z.strictObject({
   status: list(text),
   run_type: list(text),
   workflow: list(text).openapi({ description: "Permanent id or title." }),
-  organization: list(text),
+  organization_id: list(text),
   channel: list(text),
   source: list(z.enum(SOURCES)),
   sink: list(text).openapi({ description: "Runs with a delivery to this sink." }),
@@ -353,9 +353,14 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     },
   });
 
+  app.use(readJson);
+
   app.openapi(listRuns, async (c) => {
-    const { limit, cursor: after, ...filter } = c.req.valid("query");
-    const rows = await store.runs(defined(filter), { limit: limit + 1, ...(after ? { after } : {}) });
+    const { limit, cursor: after, organization_id: organization, ...filter } = c.req.valid("query");
+    const rows = await store.runs(defined({ ...filter, organization }), {
+      limit: limit + 1,
+      ...(after ? { after } : {}),
+    });
     const page = rows.slice(0, limit);
     const last = page.at(-1)?.state.run;
     const next = rows.length > limit && last ? writeCursor({ at: last.received_at, id: last.run_id }) : null;
@@ -418,6 +423,7 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     }
     const row = await store.run(runId);
     if (row === null) return noRun(c, runId);
+    if (!isTerminal(row.state.run.status)) return problem(c, 409, "This run is not final yet.");
     const told = await store.deliveries({ runId }, { limit: 1000 });
     if (told.length === 0 && wanted === undefined) {
       return problem(c, 409, "This run was meant for no sink: name the sinks to send it to.");
@@ -433,6 +439,8 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
   });
 
   app.openapi(redeliverAll, async (c) => {
+    // An empty filter is fine when somebody wrote it down.
+    if ((await c.req.text()) === "") return badBody(c);
     const { dry_run: dryRun, state = ["dead"], ...filter } = c.req.valid("json");
     const unknown = filter.sink?.find((name) => !parts.sinks.some((sink) => sink.name === name));
     if (unknown !== undefined) {
@@ -488,6 +496,30 @@ async function sinkStates({ store, sinks, circuit }: HistoryParts): Promise<z.ou
     }),
   );
 }
+
+/** A body is JSON whatever the client calls it: `curl -d` calls it a form, and a filter must not be overlooked. */
+const readJson: MiddlewareHandler = async (c, next) => {
+  const body = c.req.method === "POST" ? await c.req.text() : "";
+  if (body !== "" && !isJson(body)) return badBody(c);
+  const headers = new Headers(c.req.raw.headers);
+  if (body === "") headers.delete("content-type");
+  else headers.set("content-type", "application/json");
+  // The text read above is what later readers of this request get.
+  c.req.raw = new Request(c.req.url, { method: c.req.method, headers, signal: c.req.raw.signal });
+  return next();
+};
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const badBody = (c: Context) =>
+  problem(c, 400, "A parameter is wrong.", [{ parameter: "body", message: "must be a JSON object" }]);
 
 // --- answers --------------------------------------------------------------------------------------------------------
 

@@ -5,17 +5,19 @@ import type { Store } from "../store/store.ts";
 
 export interface OpsParts {
   store: Pick<Store, "ping">;
-  metrics: Metrics;
   now(): number;
   isStopping(): boolean;
+  /** The delivery loop shows no sign of life. */
+  isStalled(): boolean;
   log: Log;
 }
 
 /** `/healthz`: the process works. `/readyz`: it can accept a webhook now, shown by a real write. Both without a token. */
-export function mountOps(app: Hono, { store, now, isStopping, log }: OpsParts): void {
+export function mountOps(app: Hono, { store, now, isStopping, isStalled, log }: OpsParts): void {
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
     if (isStopping()) return c.json({ status: "stopping" }, 503);
+    if (isStalled()) return c.json({ status: "the delivery loop has stalled" }, 503);
     try {
       await store.ping(now());
       return c.json({ status: "ok" });

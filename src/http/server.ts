@@ -20,6 +20,8 @@ export interface HttpParts {
   metrics: Metrics;
   tokens: readonly Secret[];
   log: Log;
+  /** Mounts the web page. */
+  pages?(app: OpenAPIHono<BlankEnv>): void;
 }
 
 /** Every address of the relay. A trailing slash changes nothing: Skyvern follows no redirect. */
@@ -33,6 +35,8 @@ export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
   // The webhook first: it needs none of what follows.
   mountWebhook(app, parts.webhook);
   mountOps(app, parts.ops);
+  // The pages next: their own headers are stricter than these.
+  parts.pages?.(app);
   app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));
   const guard = requireToken(parts.tokens);
   app.use("/v1/*", guard);

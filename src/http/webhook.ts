@@ -1,12 +1,19 @@
+import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context, Hono } from "hono";
-import type { Receive, Received } from "../receive/receive.ts";
+import type { Log } from "../log.ts";
+import type { Received, Receiver } from "../receive/receive.ts";
+import type { Flood } from "./flood.ts";
 
 export interface WebhookParts {
-  receive: Receive;
-  /** Bytes. */
+  receiver: Receiver;
+  /** Of one body, bytes. */
   bodyLimit: number;
+  /** Of all bodies being read at one time, bytes. */
+  inFlightLimit: number;
+  flood: Flood;
   /** True once the relay is shutting down. */
   isStopping(): boolean;
+  log: Log;
 }
 
 /** Skyvern waits at most 30 s when told to (contract §2), and comes three times: soon is better. */
@@ -18,34 +25,67 @@ const CHANNEL = /^[A-Za-z0-9_-]{1,64}$/;
  * 403, which Skyvern would try again.
  */
 export function mountWebhook(app: Hono, parts: WebhookParts): void {
-  app.post("/webhook/:channel?", (c) => answer(c, parts, c.req.param("channel") ?? null));
-  app.post("/", (c) => answer(c, parts, null));
-  for (const path of ["/webhook/:channel?"]) {
-    app.all(path, (c) => c.json({ error: "send the webhook by POST" }, 405, { allow: "POST" }));
-  }
+  const memory = createMemory(parts.inFlightLimit);
+  const path = "/webhook/:channel?";
+  app.post(path, (c) => answer(c, parts, memory, c.req.param("channel") ?? null));
+  app.post("/", (c) => answer(c, parts, memory, null));
+  app.all(path, (c) => c.json({ error: "send the webhook by POST" }, 405, { allow: "POST" }));
 }
 
-async function answer(c: Context, parts: WebhookParts, channel: string | null): Promise<Response> {
+/** Bytes that may be held by requests under way. */
+interface Memory {
+  /** False when there is no room. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
+
+function createMemory(limit: number): Memory {
+  let taken = 0;
+  return {
+    take: (bytes) => {
+      // A single body always fits, however the limits are set.
+      if (taken > 0 && taken + bytes > limit) return false;
+      taken += bytes;
+      return true;
+    },
+    give: (bytes) => {
+      taken -= bytes;
+    },
+  };
+}
+
+async function answer(c: Context, parts: WebhookParts, memory: Memory, channel: string | null): Promise<Response> {
   if (parts.isStopping()) return unavailable(c, "the relay is restarting");
   if (channel !== null && !CHANNEL.test(channel)) {
     return c.json({ error: "the channel in the URL must be 1 to 64 letters, digits, _ or -" }, 400);
   }
-  const body = await readBody(c.req.raw, parts.bodyLimit);
-  if (body === "too_large") return c.json({ error: `the body is over ${parts.bodyLimit} bytes` }, 413);
-  if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400);
-  const received = await parts.receive({
-    bytes: body,
-    signature: c.req.header("x-skyvern-signature") ?? null,
-    sentAt: c.req.header("x-skyvern-timestamp") ?? null,
-    channel,
-  });
-  return respond(c, received);
+  const signature = c.req.header("x-skyvern-signature") ?? null;
+  // What cannot be genuine is refused before its body is read.
+  const early = parts.receiver.precheck(signature);
+  if (early !== null) return refuse(c, parts, early, channel);
+  const declared = Number(c.req.header("content-length") ?? Number.NaN);
+  if (declared > parts.bodyLimit) return tooLarge(c, parts);
+  const reserved = Number.isNaN(declared) ? parts.bodyLimit : declared;
+  if (!memory.take(reserved)) {
+    parts.log.warn("webhook.overloaded", { bytes: reserved });
+    return unavailable(c, "too many webhooks at one time");
+  }
+  try {
+    const body = await readBody(c.req.raw, parts.bodyLimit);
+    if (body === "too_large") return tooLarge(c, parts);
+    if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400);
+    const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
+    const received = await parts.receiver.receive({ bytes: body, signature, sentAt, channel });
+    return respond(c, parts, received, channel);
+  } finally {
+    memory.give(reserved);
+  }
 }
 
-function respond(c: Context, received: Received): Response {
+function respond(c: Context, parts: WebhookParts, received: Received, channel: string | null): Response {
   switch (received.kind) {
     case "refused":
-      return c.json({ error: REFUSALS[received.reason] }, 401);
+      return refuse(c, parts, received.reason, channel);
     case "totp":
       return c.json({ error: "this is a one-time-code request; totp_url must not point at the relay" }, 422);
     case "unavailable":
@@ -56,18 +96,43 @@ function respond(c: Context, received: Received): Response {
   }
 }
 
+type Refusal = (Received & { kind: "refused" })["reason"];
+
 const REFUSALS = {
   missing_signature: "x-skyvern-signature is missing",
   malformed_signature: "x-skyvern-signature must be 64 lowercase hex digits",
   wrong_signature: "x-skyvern-signature fits none of the configured keys",
 } as const;
 
+/** 401; an address that sends nothing else gets 429 and no more log lines. */
+function refuse(c: Context, { flood, log }: WebhookParts, reason: Refusal, channel: string | null): Response {
+  const address = addressOf(c);
+  if (flood.refused(address)) {
+    const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
+    return c.json({ error: "too many webhooks without a right signature from this address" }, 429, headers);
+  }
+  log.warn("webhook.refused", { reason, address, channel });
+  return c.json({ error: REFUSALS[reason] }, 401);
+}
+
+const tooLarge = (c: Context, { bodyLimit }: WebhookParts): Response =>
+  c.json({ error: `the body is over ${bodyLimit} bytes` }, 413);
+
 const unavailable = (c: Context, error: string): Response =>
   c.json({ error }, 503, { "retry-after": RETRY_AFTER_SECONDS });
 
+/** The other end of the connection; a proxy's, where there is one. */
+function addressOf(c: Context): string {
+  try {
+    return getConnInfo(c).remote.address ?? "unknown";
+  } catch {
+    // Not behind a socket: the app was called as a function.
+    return "none";
+  }
+}
+
 /** The whole body, chunked or not; reading stops as soon as it is known to be too large. */
 async function readBody(request: Request, limit: number): Promise<Buffer | "too_large" | "broken"> {
-  if (Number(request.headers.get("content-length") ?? 0) > limit) return "too_large";
   if (request.body === null) return Buffer.alloc(0);
   const chunks: Uint8Array[] = [];
   let size = 0;

@@ -8,9 +8,9 @@ import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Parsed, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { Accepted, Arrival, Decide, Decision, Known, NewDelivery, Store } from "../store/store.ts";
-import { createGroupCommit, Overloaded } from "./group-commit.ts";
+import { createGroupCommit, Overloaded, type GroupCommit } from "./group-commit.ts";
 import { settle, type Observation } from "./settle.ts";
-import { verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
+import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
 
 export interface Incoming {
   bytes: Buffer;
@@ -44,48 +44,62 @@ export interface ReceiveParts {
   nudge(): void;
 }
 
-export type Receive = (incoming: Incoming) => Promise<Received>;
+export interface Receiver {
+  /** Why a webhook with this signature can be refused before its body is read, or null. */
+  precheck(signature: string | null): Refusal | null;
+  receive(incoming: Incoming): Promise<Received>;
+}
 
 /** The use case: verify → mask → parse → normalize → settle → route → commit. Answers only after the commit. */
-export function createReceive(parts: ReceiveParts): Receive {
-  const { keys, redact, log, metrics, runtime } = parts;
+export function createReceiver(parts: ReceiveParts): Receiver {
+  const { metrics } = parts;
   const commit = createGroupCommit(parts.store);
-
-  return async ({ bytes, signature, sentAt, channel }) => {
-    const body = verify(bytes, signature, keys);
-    if (typeof body === "string") {
-      metrics.webhooks.inc({ result: body });
-      log.warn("webhook.refused", { reason: body, bytes: bytes.length, channel });
-      return { kind: "refused", reason: body };
-    }
-    const startedAt = performance.now();
-    const { masked, stored } = mask(body.bytes, redact);
-    const parsed = parsePayload(masked);
-    if (parsed.kind === "totp") {
-      metrics.webhooks.inc({ result: "totp" });
-      log.warn("webhook.totp_request", { key: body.key, hint: "a totp_url points at the relay; it has no codes" });
-      return { kind: "totp" };
-    }
-    const arrival = arrivalOf(parts, { body, stored, parsed, channel, sentAt: limited(sentAt) });
-    try {
-      const accepted = await commit.accept(arrival);
-      if (accepted.deliveries > 0) parts.nudge();
-      metrics.webhooks.inc({ result: accepted.verdict });
-      metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
-      logAccepted(log, arrival, accepted);
-      return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
-    } catch (error) {
-      const result = error instanceof Overloaded ? "overloaded" : "storage_failed";
-      metrics.webhooks.inc({ result });
-      log.error("webhook.not_stored", {
-        result,
-        run_id: arrival.run?.id ?? null,
-        error: String(error),
-        at: runtime.now(),
-      });
-      return { kind: "unavailable" };
-    }
+  const refusal = (reason: Refusal): Refusal => {
+    metrics.webhooks.inc({ result: reason });
+    return reason;
   };
+  return {
+    precheck: (signature) => {
+      const reason = precheck(signature);
+      return reason === null ? null : refusal(reason);
+    },
+    receive: async (incoming) => {
+      const body = verify(incoming.bytes, incoming.signature, parts.keys);
+      if (typeof body === "string") return { kind: "refused", reason: refusal(body) };
+      return receiveVerified(parts, commit, body, incoming);
+    },
+  };
+}
+
+async function receiveVerified(
+  parts: ReceiveParts,
+  commit: GroupCommit,
+  body: VerifiedBody,
+  { sentAt, channel }: Incoming,
+): Promise<Received> {
+  const { log, metrics } = parts;
+  const startedAt = performance.now();
+  const { masked, stored } = mask(body.bytes, parts.redact);
+  const parsed = parsePayload(masked);
+  if (parsed.kind === "totp") {
+    metrics.webhooks.inc({ result: "totp" });
+    log.warn("webhook.totp_request", { key: body.key, hint: "a totp_url points at the relay; it has no codes" });
+    return { kind: "totp" };
+  }
+  const arrival = arrivalOf(parts, { body, stored, parsed, channel, sentAt: limited(sentAt) });
+  try {
+    const accepted = await commit.accept(arrival);
+    if (accepted.deliveries > 0) parts.nudge();
+    metrics.webhooks.inc({ result: accepted.verdict });
+    metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
+    logAccepted(log, arrival, accepted);
+    return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
+  } catch (error) {
+    const result = error instanceof Overloaded ? "overloaded" : "storage_failed";
+    metrics.webhooks.inc({ result });
+    log.error("webhook.not_stored", { result, run_id: arrival.run?.id ?? null, error: String(error) });
+    return { kind: "unavailable" };
+  }
 }
 
 /** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */

@@ -22,6 +22,12 @@ export type Refusal = "missing_signature" | "malformed_signature" | "wrong_signa
 
 const SIGNATURE = /^[0-9a-f]{64}$/;
 
+/** Why a signature cannot be right for any body, or null when it might be. */
+export function precheck(signature: string | null | undefined): Refusal | null {
+  if (signature === null || signature === undefined || signature === "") return "missing_signature";
+  return SIGNATURE.test(signature) ? null : "malformed_signature";
+}
+
 /**
  * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key, in constant
  * time, without stopping at the first that fits. The timestamp header is not signed and not looked at.
@@ -31,9 +37,9 @@ export function verify(
   signature: string | null | undefined,
   keys: readonly VerifyKey[],
 ): VerifiedBody | Refusal {
-  if (signature === null || signature === undefined || signature === "") return "missing_signature";
-  if (!SIGNATURE.test(signature)) return "malformed_signature";
-  const given = Buffer.from(signature, "hex");
+  const impossible = precheck(signature);
+  if (impossible !== null) return impossible;
+  const given = Buffer.from(signature ?? "", "hex");
   let match: VerifyKey | null = null;
   for (const candidate of keys) {
     const secret = candidate.key.reveal();
