@@ -13,6 +13,8 @@ CREATE TABLE runs (
   title             TEXT,
   received_at       BIGINT NOT NULL,                     -- first receipt
   artifacts_status  TEXT   NOT NULL DEFAULT 'pending',   -- pending | complete | partial | unavailable
+  follow_up_at      BIGINT,                              -- when Skyvern is to be asked what the webhook could not say
+  follow_ups        BIGINT NOT NULL DEFAULT 0,           -- how often that failed
   state             TEXT   NOT NULL                      -- RunState as JSON
 );
 CREATE INDEX runs_newest       ON runs (received_at, run_id);
@@ -21,6 +23,7 @@ CREATE INDEX runs_type         ON runs (run_type, received_at, run_id);
 CREATE INDEX runs_workflow     ON runs (workflow, received_at, run_id) WHERE workflow IS NOT NULL;
 CREATE INDEX runs_title        ON runs (title, received_at, run_id) WHERE title IS NOT NULL;
 CREATE INDEX runs_organization ON runs (organization_id, received_at, run_id) WHERE organization_id IS NOT NULL;
+CREATE INDEX runs_follow_up    ON runs (follow_up_at) WHERE follow_up_at IS NOT NULL;
 CREATE INDEX runs_channel      ON runs (channel, received_at, run_id) WHERE channel IS NOT NULL;
 
 -- One row a distinct authenticated body. The same bytes again only count up.
@@ -57,7 +60,7 @@ CREATE TABLE deliveries (
   revision          BIGINT NOT NULL,
   sink              TEXT   NOT NULL,
   kind              TEXT   NOT NULL,                     -- the sink's kind
-  cause             TEXT   NOT NULL,                     -- result | correction | redelivery | test
+  cause             TEXT   NOT NULL,                     -- result | update | correction | redelivery | test
   state             TEXT   NOT NULL,                     -- pending | sending | delivered | dead | canceled
   attempts          BIGINT NOT NULL,                     -- begun, counted at the claim
   throttled         BIGINT NOT NULL,                     -- attempts that were only told to slow down
@@ -107,6 +110,15 @@ CREATE TABLE artifacts (
   created_at        BIGINT,
   PRIMARY KEY (run_id, position)
 );
+
+-- Final runs seen in Skyvern's own list, to tell whether all of them were relayed.
+CREATE TABLE sightings (
+  run_id            TEXT   PRIMARY KEY,
+  created_at        BIGINT NOT NULL,                     -- at Skyvern
+  seen_at           BIGINT NOT NULL,                     -- first
+  mine              BIGINT NOT NULL                      -- 1: its webhook_url is this relay's
+);
+CREATE INDEX sightings_created ON sightings (created_at);
 
 -- Few and small: the schema's version, the key that signs links.
 CREATE TABLE settings (

@@ -1,19 +1,25 @@
 /** The composition root: the one file that knows every part. */
 import { randomBytes } from "node:crypto";
-import type { Server } from "node:http";
+import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createAdaptorServer } from "@hono/node-server";
+import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Config } from "./config.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { createWorker } from "./deliver/worker.ts";
 import { createEgress } from "./egress.ts";
+import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
 import { createMetrics, watchBacklog } from "./metrics.ts";
-import { createReceive, type ReceiveParts } from "./receive/receive.ts";
+import { createAddresses } from "./receive/addresses.ts";
+import { createConfirm } from "./receive/confirm.ts";
+import { followUpDue } from "./receive/follow-up.ts";
+import { createIngest } from "./receive/ingest.ts";
+import { createReconciler, type Round } from "./receive/reconcile.ts";
+import { createReceiver, type ReceiveParts } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
 import type { Runtime } from "./runtime.ts";
 import * as kinds from "./sinks/kinds.ts";
@@ -25,6 +31,7 @@ import { openSqlite } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSqlStore } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
+import { mountWeb } from "./web/web.ts";
 
 export interface App {
   /** Every address of the relay, for tests and for {@link App.start}. */
@@ -32,14 +39,28 @@ export interface App {
   store: Store;
   /** Attempts all that is due now, and ends. For tests; not beside `start`. */
   deliverDue(): Promise<void>;
+  /** One round over Skyvern's list, and one over the runs to ask about again. For tests. */
+  reconcile(): Promise<Round>;
+  followUp(): Promise<number>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
+  /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
+  failed: Promise<string>;
   /** Answers 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. */
   stop(): Promise<void>;
 }
 
 /** What attempts get to end in after a stop, ms; hosts give 30 s in all. */
 const DRAIN_MS = 20_000;
+/** Bodies being read at one time. Skyvern's are a few kB; a machine with 256 MB bears this much. */
+const IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+/** A delivery loop without a sign of life for so long: not ready, and then not worth keeping. */
+const SILENT_NOT_READY_MS = 90_000;
+const SILENT_FATAL_MS = 300_000;
+const WATCH_MS = 10_000;
+const LOOP_RETRY_MS = 10_000;
+/** Follow-ups are seconds to minutes away and not urgent. */
+const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 
 /** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
@@ -84,10 +105,11 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     metrics,
   });
   const { nudge } = worker;
-  const sinks = config.sinks.map(({ name, kind }) => ({ name, kind }));
+  const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
+  const redact = createRedact(config.redactKeys);
   const receiving: ReceiveParts = {
     keys: config.keys,
-    redact: createRedact(config.redactKeys),
+    redact,
     routes: config.routes,
     sinks,
     store,
@@ -96,16 +118,69 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     metrics,
     nudge,
   };
+  const addresses = createAddresses(() => publicUrl);
+  const ingest = createIngest(receiving);
+  const scope = config.reconcile?.scope ?? "mine";
+  const confirm = config.confirm ? createConfirm({ client, ingest, addresses, scope, now: runtime.now }) : null;
+  const reconciler = createReconciler({
+    client,
+    store,
+    ingest,
+    addresses,
+    scope,
+    lookbackMs: config.reconcile?.lookbackMs ?? 0,
+    runtime,
+    log,
+    metrics,
+  });
+  const followUps = { store, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge, sinks };
+  const ending = new AbortController();
+  const loops: Promise<void>[] = [];
+  /** Does something again and again until the end; what goes wrong is logged and does not end it. */
+  const repeat = (name: string, everyMs: () => Promise<number>, act: () => Promise<unknown>): void => {
+    const loop = async () => {
+      while (!ending.signal.aborted) {
+        const waitMs = await act()
+          .then(everyMs)
+          .catch((error: unknown) => {
+            log.error(`${name}.failed`, { error: String(error) });
+            return LOOP_RETRY_MS;
+          });
+        await runtime.sleep(waitMs, ending.signal);
+      }
+    };
+    loops.push(loop());
+  };
   let stopping = false;
   const isStopping = () => stopping;
+  const web = {
+    store,
+    links,
+    sinks,
+    tokens: config.tokens,
+    key: Buffer.from(linkKey, "base64url"),
+    publicUrl: config.publicUrl,
+    media: { client, fetch: egress.fetch },
+    runtime,
+    log,
+    nudge,
+  };
   const http = createHttp({
-    webhook: { receive: createReceive(receiving), bodyLimit: config.bodyLimit, isStopping },
-    history: { store, links, sinks, runtime, nudge },
+    webhook: {
+      receiver: createReceiver(receiving, confirm),
+      bodyLimit: config.bodyLimit,
+      inFlightLimit: IN_FLIGHT_BYTES,
+      flood: createFlood(runtime.now),
+      isStopping,
+      log,
+    },
+    history: { store, links, sinks, runtime, nudge, circuit: worker.circuit, resume: worker.resume },
     artifacts: { store, client, links, now: runtime.now },
-    ops: { store, metrics, now: runtime.now, isStopping, log },
+    ops: { store, now: runtime.now, isStopping, isStalled: () => worker.silentMs() > SILENT_NOT_READY_MS, log },
     metrics,
     tokens: config.tokens,
     log,
+    pages: (pages) => mountWeb(pages, web),
   });
   watchBacklog(metrics, () => gaugesOf(store), runtime.now);
   const servers: Server[] = [];
@@ -115,10 +190,26 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     return listenOn(server, config.host, port);
   };
 
+  const nextFollowUpIn = async (): Promise<number> => {
+    const next = await store.nextFollowUpAt();
+    return next === null ? FOLLOW_UP_LOOK_MS : Math.min(FOLLOW_UP_LOOK_MS, Math.max(next - runtime.now(), 100));
+  };
+  let fail = (_reason: string): void => {};
+  const failed = new Promise<string>((resolve) => {
+    fail = resolve;
+  });
+  const watch = setInterval(() => {
+    if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
+  }, WATCH_MS);
+  watch.unref();
+
   return {
+    failed,
     fetch: (request) => http.fetch(request),
     store,
     deliverDue: worker.runOnce,
+    reconcile: () => reconciler.round(ending.signal),
+    followUp: () => followUpDue(followUps, ending.signal),
     start: async () => {
       const taken = await store.takeOver(runtime.now());
       const names = config.sinks.map(({ name }) => name);
@@ -133,13 +224,24 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
       const metricsPort = config.metricsPort === null ? null : await listen(metricsApp(metrics), config.metricsPort);
       worker.start();
+      repeat("follow_up", nextFollowUpIn, () => followUpDue(followUps, ending.signal));
+      const { reconcile } = config;
+      if (reconcile)
+        repeat(
+          "reconcile",
+          async () => reconcile.everyMs,
+          () => reconciler.round(ending.signal),
+        );
       log.info("relay.started", { port, metrics_port: metricsPort, sinks: names, taken_over: taken, buried, adopted });
       return { port, metricsPort };
     },
     stop: async () => {
       stopping = true;
+      clearInterval(watch);
       log.info("relay.stopping");
+      ending.abort();
       await worker.stop(DRAIN_MS);
+      await Promise.all(loops);
       await Promise.all(servers.map(closeServer));
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
       await egress.close();
@@ -167,16 +269,19 @@ function metricsApp(metrics: ReturnType<typeof createMetrics>): Hono {
   return app;
 }
 
+const NOT_HTTP = { error: "the request is not proper HTTP" };
+
 /** Slow senders are cut off: headers within 15 s, everything within 60 s (Skyvern itself gives up after 30 s). */
 function createServer(app: Pick<Hono, "fetch">): Server {
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    serverOptions: { headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 },
-  }) as Server;
+  const timeouts = { headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 };
+  // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
+  const refused = { status: 400, headers: { connection: "close" } };
+  const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
+  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, listener);
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
     const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-    const body = JSON.stringify({ error: timeout ? "the request took too long" : "the request is not proper HTTP" });
+    const body = JSON.stringify(timeout ? { error: "the request took too long" } : NOT_HTTP);
     socket.end(
       `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
         `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,

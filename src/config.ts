@@ -33,6 +33,10 @@ export interface Config {
   sinks: SinkSettings[];
   routes: Route[];
   delivery: { scheduleMs: number[]; timeoutMs: number; artifactsWaitMs: number };
+  /** Null: Skyvern is not asked for runs whose webhook never came. */
+  reconcile: { everyMs: number; lookbackMs: number; scope: "mine" | "all" } | null;
+  /** Ask Skyvern about runs whose webhook no key signed. */
+  confirm: boolean;
   /** Bytes. */
   bodyLimit: number;
   /** Keys to mask besides the built-in ones. */
@@ -173,6 +177,14 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
       timeoutMs: file.delivery.timeout,
       artifactsWaitMs: file.delivery.artifacts_wait,
     },
+    reconcile: file.skyvern.reconcile
+      ? {
+          everyMs: file.skyvern.reconcile.every,
+          lookbackMs: file.skyvern.reconcile.lookback,
+          scope: file.skyvern.reconcile.scope,
+        }
+      : null,
+    confirm: file.skyvern.confirm,
     bodyLimit: file.receive.body_limit,
     redactKeys: file.redact.keys,
     allowPrivateNetworks: env.ALLOW_PRIVATE_NETWORKS,
@@ -208,11 +220,10 @@ function warningsOf(config: Config, { get }: Environment, file: FileSettings): s
     ],
     [
       get("PUBLIC_URL") === undefined && get("FLY_APP_NAME") === undefined,
-      `PUBLIC_URL is not set: links in messages begin with ${config.publicUrl}`,
+      `PUBLIC_URL is not set: links in messages begin with ${config.publicUrl}, and runs whose webhook was lost are not found`,
     ],
     [get("SINK_URL") !== undefined && isUnsigned, "SINK_SECRET is not set: what SINK_URL is sent is not signed"],
     [config.database.path === ":memory:", "DATABASE_URL is in memory: everything is lost when the process ends"],
-    [Boolean(file.skyvern.reconcile), "skyvern.reconcile: this version does not reconcile yet"],
     [file.retention !== undefined, "retention: this version does not prune yet, nothing is ever deleted"],
   ];
   const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));

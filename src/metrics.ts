@@ -28,6 +28,28 @@ export function createMetrics() {
       buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       registers,
     }),
+    ingested: new Counter({
+      name: "skyvern_relay_ingested_total",
+      help: "Runs read from Skyvern's API, by source and verdict.",
+      labelNames: ["source", "verdict"] as const,
+      registers,
+    }),
+    rounds: new Counter({
+      name: "skyvern_relay_reconcile_rounds_total",
+      help: "Rounds over Skyvern's list of runs: complete, or incomplete because the API failed.",
+      labelNames: ["result"] as const,
+      registers,
+    }),
+    coverageSeen: new Gauge({
+      name: "skyvern_relay_coverage_seen",
+      help: "Final runs of ours in Skyvern's list, over the lookback.",
+      registers,
+    }),
+    coverageRelayed: new Gauge({
+      name: "skyvern_relay_coverage_relayed",
+      help: "Those of them that were settled and delivered to every sink they were for.",
+      registers,
+    }),
     attempts: new Counter({
       name: "skyvern_relay_attempts_total",
       help: "Attempts to deliver, by sink and outcome (delivered, retry, dead).",
@@ -51,48 +73,53 @@ export function createMetrics() {
   };
 }
 
-/** Gauges whose values live in the database: read when they are scraped. */
+/** Gauges whose values live in the database: read when they are scraped, once for all of them. */
 export function watchBacklog(
   metrics: Metrics,
   read: () => Promise<{ backlog: Waiting[]; dead: { sink: string; count: number }[]; kept: number }>,
   now: () => number,
 ): void {
+  type Values = Awaited<ReturnType<typeof read>>;
   const { registry } = metrics;
-  const registers = [registry];
-  const backlog = new Gauge({
-    name: "skyvern_relay_backlog",
-    help: "Deliveries waiting, by sink.",
-    labelNames: ["sink"] as const,
-    registers,
-  });
-  const oldest = new Gauge({
-    name: "skyvern_relay_oldest_undelivered_seconds",
-    help: "Age of the oldest delivery that waits, by sink; 0 when none does.",
-    labelNames: ["sink"] as const,
-    registers,
-  });
-  const dead = new Gauge({
-    name: "skyvern_relay_dead_deliveries",
-    help: "Deliveries given up, by sink, until they are delivered again or pruned.",
-    labelNames: ["sink"] as const,
-    registers,
-  });
-  // One gauge collects for all: the database is asked once a scrape.
+  let reading: Promise<Values> | null = null;
+  // Each gauge has to wait for its own values: a scrape asks all of them at one time.
+  const values = (): Promise<Values> => {
+    reading ??= read().finally(() => {
+      reading = null;
+    });
+    return reading;
+  };
+  const gauge = (name: string, help: string, rows: (values: Values) => [sink: string, value: number][]) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ["sink"] as const,
+      registers: [registry],
+      async collect() {
+        const all = rows(await values());
+        this.reset();
+        for (const [sink, value] of all) this.set({ sink }, value);
+      },
+    });
+  gauge("skyvern_relay_backlog", "Deliveries waiting, by sink.", ({ backlog }) =>
+    backlog.map(({ sink, waiting }) => [sink, waiting]),
+  );
+  gauge(
+    "skyvern_relay_oldest_undelivered_seconds",
+    "Age of the oldest delivery that waits, by sink; none when none does.",
+    ({ backlog }) => backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000]),
+  );
+  gauge(
+    "skyvern_relay_dead_deliveries",
+    "Deliveries given up, by sink, until they are delivered again or pruned.",
+    ({ dead }) => dead.map(({ sink, count }) => [sink, count]),
+  );
   new Gauge({
     name: "skyvern_relay_kept_receipts",
     help: "Genuine bodies that were not understood.",
-    registers,
+    registers: [registry],
     async collect() {
-      const values = await read();
-      backlog.reset();
-      oldest.reset();
-      dead.reset();
-      for (const row of values.backlog) {
-        backlog.set({ sink: row.sink }, row.waiting);
-        oldest.set({ sink: row.sink }, Math.max(0, now() - row.oldest) / 1000);
-      }
-      for (const row of values.dead) dead.set({ sink: row.sink }, row.count);
-      this.set(values.kept);
+      this.set((await values()).kept);
     },
   });
 }

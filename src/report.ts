@@ -74,6 +74,21 @@ export interface ReportParts {
   artifactsStatus: ArtifactsStatus;
 }
 
+const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
+  key === null ? null : link(key);
+
+/** What the payload did not name, Skyvern's list may: oldest first there. */
+const lastOf = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
+  artifacts.findLast((artifact) => artifact.type === type)?.artifact_id ?? null;
+
+const MAX_SCREENSHOTS = 3;
+const screenshotsOf = (artifacts: readonly Artifact[]): ArtifactKey[] =>
+  artifacts
+    .filter(({ type }) => type.startsWith("screenshot_"))
+    .map(({ artifact_id }) => artifact_id)
+    .toReversed()
+    .slice(0, MAX_SCREENSHOTS);
+
 /** ISO 8601, UTC, milliseconds. */
 export const isoTime = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
@@ -113,8 +128,8 @@ export function toReport({ run, revision, artifacts, artifactsStatus }: ReportPa
       created_at: isoTime(artifact.created_at),
     })),
     artifacts_status: artifactsStatus,
-    recording_url: run.recording === null ? null : link(run.recording),
-    screenshot_urls: run.screenshots.map(link),
+    recording_url: linkOr(run.recording ?? lastOf(artifacts, "recording"), link),
+    screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : screenshotsOf(artifacts)).map(link),
     step_count: run.step_count,
     created_at: isoTime(created_at),
     queued_at: isoTime(queued_at),

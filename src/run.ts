@@ -97,9 +97,17 @@ export interface Run {
 
 /**
  * How much an observation of a run weighs, compared element by element: final before not final; a real outcome before
- * "failed because the webhook could not be delivered"; then the later `finished_at`, `modified_at`, arrival.
+ * "failed because the webhook could not be delivered"; then the later `finished_at`, `modified_at`; then the webhook
+ * before the API, which writes the same numbers otherwise (`120` and `120.0`); then arrival.
  */
-export type Clock = readonly [final: number, real: number, finished: number, modified: number, received: number];
+export type Clock = readonly [
+  final: number,
+  real: number,
+  finished: number,
+  modified: number,
+  webhook: number,
+  received: number,
+];
 
 /** A run with what is needed to settle the next receipt. This is what the store keeps. */
 export interface RunState {
@@ -130,7 +138,9 @@ export const VERDICTS = ["accepted", "duplicate", "updated", "corrected", "store
 export type Verdict = (typeof VERDICTS)[number];
 
 /** Why a delivery exists. */
-export type Cause = "result" | "correction" | "redelivery" | "test";
+export const CAUSES = ["result", "update", "correction", "redelivery", "test"] as const;
+/** `update`: same outcome, more to show; edits what was sent. `correction`: the outcome changed. */
+export type Cause = (typeof CAUSES)[number];
 
 export const DELIVERY_STATES = ["pending", "sending", "delivered", "dead", "canceled"] as const;
 export type DeliveryState = (typeof DELIVERY_STATES)[number];

@@ -18,6 +18,12 @@ export function describeConfig(config: Config) {
       timeout: formatDuration(config.delivery.timeoutMs),
       artifacts_wait: formatDuration(config.delivery.artifactsWaitMs),
     },
+    reconcile: config.reconcile && {
+      every: formatDuration(config.reconcile.everyMs),
+      lookback: formatDuration(config.reconcile.lookbackMs),
+      scope: config.reconcile.scope,
+    },
+    confirm: config.confirm,
     body_limit: config.bodyLimit,
     redact_keys: config.redactKeys,
     allow_private_networks: config.allowPrivateNetworks,

@@ -31,13 +31,19 @@ const skyvern = z.strictObject({
       z.strictObject({
         every: durationBetween(10_000, 86_400_000).default(300_000),
         lookback: durationBetween(60_000, 30 * 86_400_000).default(86_400_000),
+        scope: z
+          .enum(["mine", "all"])
+          .default("mine")
+          .meta({ description: "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run." }),
       }),
       z.literal(false),
     ])
-    .optional()
-    .meta({
-      description: "How often to ask Skyvern for runs whose webhook never came, and how far back. Not built yet.",
-    }),
+    .prefault({})
+    .meta({ description: "How often to ask Skyvern for runs whose webhook never came, and how far back." }),
+  confirm: z.boolean().default(false).meta({
+    description:
+      "Ask Skyvern about runs whose webhook no key signed (runs started in its web page), and take its answer.",
+  }),
 });
 
 /** Retries after the first try, about 28 hours in all. */

@@ -269,6 +269,7 @@ async function deliver(
     deliveryId: delivery.id,
     sink: lane.sink.name,
     n: delivery.attempts,
+    revision: claimed.state.revision,
     startedAt,
     finishedAt,
     outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,

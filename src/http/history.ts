@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { isoTime, ReportSchema, toReport, type Links, type Report } from "../report.ts";
-import { DELIVERY_STATES, isTerminal, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
+import { CAUSES, DELIVERY_STATES, isTerminal, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Attempt, Page, Receipt, Store, StoredRun } from "../store/store.ts";
 import { problem, ProblemSchema } from "./problem.ts";
@@ -41,7 +41,7 @@ const DeliverySchema = z
     revision: z.int(),
     sink: z.string(),
     kind: z.string().meta({ description: "The sink's kind: `http`, `slack`, `email`." }),
-    cause: z.enum(["result", "correction", "redelivery", "test"]),
+    cause: z.enum(CAUSES),
     state: z.enum(DELIVERY_STATES),
     attempts: z.int().meta({ description: "Attempts begun." }),
     next_attempt_at: time.nullable(),

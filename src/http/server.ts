@@ -44,6 +44,8 @@ export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
   mountMetrics(app, parts.metrics);
   mountArtifacts(app, { ...parts.artifacts, isToken: createTokenCheck(parts.tokens) });
   app.route("/v1", createHistory(parts.history));
-  app.get("/openapi.json", (c) => c.json(openapi(app)));
+  // Made once: making it adds to the registry of routes.
+  let document: ReturnType<typeof openapi> | null = null;
+  app.get("/openapi.json", (c) => c.json((document ??= openapi(app))));
   return app;
 }

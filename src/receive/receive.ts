@@ -8,6 +8,8 @@ import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Parsed, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { Accepted, Arrival, Decide, Decision, Known, NewDelivery, Store } from "../store/store.ts";
+import type { Confirm } from "./confirm.ts";
+import { followUpAt } from "./follow-up.ts";
 import { createGroupCommit, Overloaded, type GroupCommit } from "./group-commit.ts";
 import { settle, type Observation } from "./settle.ts";
 import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
@@ -34,8 +36,8 @@ export interface ReceiveParts {
   keys: readonly VerifyKey[];
   redact: Redact;
   routes: readonly Route[];
-  /** Every sink, by name and kind. */
-  sinks: readonly { name: string; kind: string }[];
+  /** Every sink. `updates`: it wants to hear of more data for the same outcome. */
+  sinks: readonly { name: string; kind: string; updates: boolean }[];
   store: Pick<Store, "accept">;
   runtime: Runtime;
   log: Log;
@@ -50,8 +52,12 @@ export interface Receiver {
   receive(incoming: Incoming): Promise<Received>;
 }
 
-/** The use case: verify → mask → parse → normalize → settle → route → commit. Answers only after the commit. */
-export function createReceiver(parts: ReceiveParts): Receiver {
+/**
+ * `confirm`: for what no key signed, asks Skyvern about the run instead; null refuses it.
+ *
+ * The use case: verify → mask → parse → normalize → settle → route → commit. Answers only after the commit.
+ */
+export function createReceiver(parts: ReceiveParts, confirm: Confirm | null): Receiver {
   const { metrics } = parts;
   const commit = createGroupCommit(parts.store);
   const refusal = (reason: Refusal): Refusal => {
@@ -60,15 +66,37 @@ export function createReceiver(parts: ReceiveParts): Receiver {
   };
   return {
     precheck: (signature) => {
-      const reason = precheck(signature);
+      const reason = confirm ? null : precheck(signature);
       return reason === null ? null : refusal(reason);
     },
     receive: async (incoming) => {
       const body = verify(incoming.bytes, incoming.signature, parts.keys);
-      if (typeof body === "string") return { kind: "refused", reason: refusal(body) };
+      if (typeof body === "string")
+        return (await confirmed(parts, confirm, incoming)) ?? { kind: "refused", reason: refusal(body) };
       return receiveVerified(parts, commit, body, incoming);
     },
   };
+}
+
+/** What Skyvern's own answer about the run came to; null when there is none that counts. */
+async function confirmed(
+  { metrics, log }: ReceiveParts,
+  confirm: Confirm | null,
+  { bytes }: Incoming,
+): Promise<Received | null> {
+  if (!confirm) return null;
+  try {
+    const answer = await confirm(bytes);
+    if (answer.kind === "refused") return null;
+    metrics.webhooks.inc({
+      result: answer.kind === "accepted" ? `confirmed_${answer.accepted.verdict}` : "unconfirmed",
+    });
+    if (answer.kind === "unavailable") return { kind: "unavailable" };
+    return { kind: "accepted", verdict: answer.accepted.verdict, runId: answer.accepted.runId };
+  } catch (error) {
+    log.error("webhook.not_stored", { result: "storage_failed", error: String(error) });
+    return { kind: "unavailable" };
+  }
 }
 
 async function receiveVerified(
@@ -103,7 +131,7 @@ async function receiveVerified(
 }
 
 /** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
-function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
+export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
   const text = bytes.toString("utf8");
   if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
     const masked = redact(text);
@@ -159,47 +187,55 @@ export function runArrival(
 }
 
 /** Settling and routing in one, asked inside the transaction. Pure but for new ids. */
-function decider({ routes, sinks, runtime }: Omit<ReceiveParts, "store">, observation: Observation): Decide {
+function decider(parts: Omit<ReceiveParts, "store">, observation: Observation): Decide {
   return (known): Decision => {
-    const { verdict, state, note } = settle(known?.state ?? null, observation);
-    const quiet = { verdict, note, state, routing: null, deliveries: [], cancel: [] };
-    if ((verdict !== "accepted" && verdict !== "corrected") || !isTerminal(state.run.status)) return quiet;
-    const names = sinks.map(({ name }) => name);
-    const routed = match(state.run, routes, names);
-    const { deliveries, cancel } = duties(known, routed.sinks, sinks);
-    return {
-      ...quiet,
-      routing: routed.trace,
-      deliveries: deliveries.map((delivery) => ({ id: runtime.newId("dlv"), ...delivery })),
-      cancel,
-    };
+    const settled = settle(known?.state ?? null, observation);
+    const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [] };
+    if (!isTerminal(settled.state.run.status)) return decision;
+    if (settled.verdict === "updated") return { ...decision, deliveries: updates(parts, known) };
+    if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
+    const names = parts.sinks.map(({ name }) => name);
+    const routed = match(settled.state.run, parts.routes, names);
+    const ask = settled.verdict === "accepted" ? followUpAt(settled.state.run, parts.runtime.now()) : undefined;
+    const told = outcomes(parts, known, routed.sinks);
+    return { ...decision, routing: routed.trace, ...told, ...(ask === undefined ? {} : { followUpAt: ask }) };
   };
 }
+
+export type Telling = Pick<ReceiveParts, "sinks" | "runtime">;
 
 /**
  * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
  * yet hears only the new one: its waiting delivery is canceled for the new.
  */
-function duties(
-  known: Known | null,
-  routed: readonly string[],
-  sinks: ReceiveParts["sinks"],
-): { deliveries: Omit<NewDelivery, "id">[]; cancel: string[] } {
+function outcomes({ sinks, runtime }: Telling, known: Known | null, routed: readonly string[]) {
   const before = known?.deliveries ?? [];
-  const untried = before.filter(({ state, attempts }) => state === "pending" && attempts === 0);
-  const canceled = new Set(untried.map(({ id }) => id));
+  const canceled = new Set(before.filter(isUntried).map(({ id }) => id));
   const told = new Set(
     before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
   );
   const deliveries = sinks
     .filter(({ name }) => told.has(name) || routed.includes(name))
-    .map(({ name, kind }) => ({
-      sink: name,
-      kind,
-      cause: told.has(name) ? ("correction" as const) : ("result" as const),
-    }));
+    .map(({ name, kind }): NewDelivery => {
+      const cause = told.has(name) ? "correction" : "result";
+      return { id: runtime.newId("dlv"), sink: name, kind, cause };
+    });
   return { deliveries, cancel: [...canceled] };
 }
+
+/**
+ * Who is to hear that there is more to show: who wants to, was told, and has nothing waiting. What waits is rendered when
+ * it is sent, so it will show the news by itself.
+ */
+export function updates({ sinks, runtime }: Telling, known: Known | null): NewDelivery[] {
+  const before = known?.deliveries ?? [];
+  const of = (name: string) => before.filter(({ sink, state }) => sink === name && state !== "canceled");
+  return sinks
+    .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
+    .map(({ name, kind }) => ({ id: runtime.newId("dlv"), sink: name, kind, cause: "update" }));
+}
+
+const isUntried = ({ state, attempts }: Known["deliveries"][number]): boolean => state === "pending" && attempts === 0;
 
 const limited = (value: string | null): string | null => value?.slice(0, 32) ?? null;
 

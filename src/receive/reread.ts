@@ -1,7 +1,7 @@
 import type { Log } from "../log.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import type { Store } from "../store/store.ts";
-import { runArrival, type ReceiveParts } from "./receive.ts";
+import { mask, runArrival, type ReceiveParts } from "./receive.ts";
 
 export interface RereadParts extends ReceiveParts {
   store: Pick<Store, "accept" | "keptReceipts" | "body" | "adopt">;
@@ -21,7 +21,7 @@ export async function rereadKept(parts: RereadParts): Promise<number> {
   for (const receipt of (await store.keptReceipts(LIMIT)).toReversed()) {
     const body = await store.body(receipt.id);
     if (body === null) continue;
-    const parsed = parsePayload(redact(Buffer.from(body).toString("utf8")));
+    const parsed = parsePayload(mask(Buffer.from(body), redact).masked);
     if (parsed.kind !== "run") continue;
     const run = runArrival(parts, parsed.payload, {
       receivedAt: receipt.received_at,

@@ -78,7 +78,12 @@ function noteOf(verdict: Verdict, was: string, is: string, reported: string): st
 /** One observation as a state of its own. */
 function stateOf({ run, deliveryFailure }: Observation): RunState {
   const final = isTerminal(run.status) ? 1 : 0;
-  const times = [run.finished_at ?? 0, run.modified_at ?? 0, run.received_at] as const;
+  const times = [
+    run.finished_at ?? 0,
+    run.modified_at ?? 0,
+    run.source === "webhook" ? 1 : 0,
+    run.received_at,
+  ] as const;
   // With an output there was an outcome to report, so the run had completed; without one there is nothing better to say.
   const completed = deliveryFailure && run.output !== null;
   const status = completed ? "completed" : run.status;

@@ -25,6 +25,8 @@ export interface Sink {
   readonly pace?: { key: string; perSecond: number };
   /** Deliver strictly in the order of arrival, one at a time: people read it as a sequence. */
   readonly ordered?: true;
+  /** Wants to hear of more data for the same outcome (cause `update`), not only of outcomes. */
+  readonly updates?: true;
   /**
    * One attempt. Resolves with its outcome and never throws for what the other side does; a throw is a bug. Ends promptly
    * when the signal aborts (the attempt's deadline, or shutdown).

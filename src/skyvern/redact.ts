@@ -4,9 +4,9 @@
  * not JSON is masked as well, and nothing further down ever sees a secret.
  *
  * Masked: every value under `…_http_headers` and `…_connect_headers`; `totp…`; secret-looking keys at any depth of
- * `parameters` (and `run_metadata`), also inside JSON kept in a string; credentials in URLs, proxies' above all; the
- * query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls, ids of
- * stored credentials (`cred_…`) and the rest of a URL stay readable.
+ * `parameters` (and `run_metadata`), also inside JSON kept in a string; credentials in URLs, and of proxies in every
+ * form; the query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls,
+ * ids of stored credentials (`cred_…`) and the rest of a URL stay readable.
  */
 import { isUnsafeNumber } from "../json.ts";
 
@@ -27,7 +27,7 @@ type Mode = "plain" | "parameters" | "secret" | "webhook" | "proxy";
 
 /** Unmistakable anywhere inside a key, once its separators are gone. */
 const SECRET_STEMS =
-  /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|cardnumber|creditcard|securityanswer/;
+  /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|verificationcode|accesscode|onetime|cardnumber|creditcard|securityanswer/;
 /** Secret only as a word of their own: `pin`, but not `shipping`. */
 const SECRET_WORDS = new Set([
   "pwd",
@@ -79,7 +79,8 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
   const mask = (text: string, mode: Mode): Masked => scan(text, mode, modeUnder, maskString);
   const maskString = (literal: string, mode: Mode): string => {
     if (literal.length < 3) return literal;
-    if (mode === "plain" && !literal.includes("://")) return literal;
+    // A backslash may hide a URL's slashes: `https:\/\/`.
+    if (mode === "plain" && !literal.includes("://") && !literal.includes("\\")) return literal;
     const value = decode(literal);
     const masked = maskValue(value, mode, isSecretKey, mask);
     return masked === value ? literal : JSON.stringify(masked);
@@ -90,7 +91,8 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
 function computeMode(mode: Mode, key: string, isSecretKey: (key: string) => boolean): Mode {
   if (mode === "secret") return "secret";
   const lower = key.toLowerCase();
-  if (/_(http|connect)_headers$/.test(lower) || lower.startsWith("totp")) return "secret";
+  if (/(http|connect)_?headers$/.test(lower) || lower.startsWith("totp")) return "secret";
+  if (mode === "proxy" && /^user(_?name)?$/.test(lower)) return "secret";
   if (lower.startsWith("proxy")) return "proxy";
   if (/^webhook.*url$/.test(lower)) return "webhook";
   if (lower === "parameters" || lower === "run_metadata") return "parameters";
@@ -187,7 +189,8 @@ function skipSpace(text: string, from: number): number {
   return i;
 }
 
-const BARE_END = /[\s"{}[\],:]/g;
+/** The scan's own idea of space: any other, such as U+FEFF or U+00A0, is a character like others here. */
+const BARE_END = /[\0-\x20"{}[\],:]/g;
 function bareEnd(text: string, start: number): number {
   BARE_END.lastIndex = start;
   return BARE_END.exec(text)?.index ?? text.length;
@@ -211,24 +214,56 @@ function maskValue(
 ): string {
   if (mode === "secret") return /^cred_\w+$/.test(value) ? value : REDACTED;
   if ((mode === "parameters" || mode === "proxy") && /^\s*[{[]/.test(value)) return mask(value, mode).text;
-  const masked = maskUrls(value, mode === "webhook", isSecretKey);
-  return mode === "proxy" ? masked.replace(/^[^/@\s]+@/, `${REDACTED}@`) : masked;
+  if (mode === "proxy") value = value.replace(PROXY_CREDENTIALS, `$1${REDACTED}@`);
+  if (mode === "webhook") value = maskQuery(value);
+  return maskUrls(value, isSecretKey);
+}
+
+/** A password may hold anything, so all before the last `@` counts. */
+const PROXY_CREDENTIALS = /^([a-z][a-z0-9+.-]{0,30}:\/\/)?[^]*@/i;
+
+/** Every value of an address's query and fragment, and what has no name. */
+function maskQuery(url: string): string {
+  const query = url.search(/[?#]/);
+  if (query < 0) return url;
+  const pairs = url.slice(query).replace(/([?&#;])([^?&#;]*)/g, (_pair, mark: string, pair: string) => {
+    const name = pair.slice(0, pair.indexOf("=") + 1);
+    return pair === name ? mark + pair : mark + name + REDACTED;
+  });
+  return url.slice(0, query) + pairs;
 }
 
 /** Scheme, authority and the rest of each URL in a text. Linear: every part stops at a character the next one begins with. */
 const URLS = /([a-z][a-z0-9+.-]{0,30}:\/\/)([^\s/?#"'<>]*)([^\s"'<>]*)/gi;
-
-function maskUrls(text: string, wholeQuery: boolean, isSecretKey: (key: string) => boolean): string {
+function maskUrls(text: string, isSecretKey: (key: string) => boolean): string {
   if (!text.includes("://")) return text;
   return text.replace(URLS, (_url, scheme: string, authority: string, rest: string) => {
     const at = authority.lastIndexOf("@");
     const host = at < 0 ? authority : `${REDACTED}${authority.slice(at)}`;
     const query = rest.search(/[?#]/);
     if (query < 0) return `${scheme}${host}${rest}`;
-    const pairs = rest.slice(query).replace(/([?&#;])([^=&#;]*)=([^&#;]*)/g, (pair, mark: string, name: string, v) => {
-      const secret = wholeQuery || SECRET_QUERY.test(name) || isSecretKey(name);
-      return secret && v !== "" ? `${mark}${name}=${REDACTED}` : pair;
-    });
-    return `${scheme}${host}${rest.slice(0, query)}${pairs}`;
+    return `${scheme}${host}${rest.slice(0, query)}${maskPairs(rest.slice(query), isSecretKey)}`;
   });
+}
+
+/**
+ * A secret value goes to the next `&`, `#` or `;`. A harmless one may have a query of its own (`?next=/a?token=x`), so the
+ * search goes on inside it. Linear: a name stops where the next one begins.
+ */
+function maskPairs(query: string, isSecretKey: (key: string) => boolean): string {
+  const names = /[?&#;]([^=?&#;]*)=/g;
+  const ends = /[&#;]|$/g;
+  let shown = "";
+  let copied = 0;
+  for (let match = names.exec(query); match !== null; match = names.exec(query)) {
+    const [, name = ""] = match;
+    if (!SECRET_QUERY.test(name) && !isSecretKey(name)) continue;
+    const start = names.lastIndex;
+    ends.lastIndex = start;
+    const end = ends.exec(query)?.index ?? query.length;
+    shown += query.slice(copied, start) + (end > start ? REDACTED : "");
+    copied = end;
+    names.lastIndex = end;
+  }
+  return shown + query.slice(copied);
 }

@@ -11,6 +11,7 @@ import type {
   Source,
   Verdict,
 } from "../run.ts";
+import { TERMINAL_STATUSES } from "../run.ts";
 import type { Database } from "./database.ts";
 import type {
   Accepted,
@@ -18,16 +19,19 @@ import type {
   Attempt,
   Claim,
   Claimed,
+  Coverage,
   Decision,
   DeliveryFilter,
   FinishedAttempt,
   Known,
   KnownArtifacts,
+  KnownOutcome,
   NewDelivery,
   Page,
   Queue,
   Receipt,
   RunFilter,
+  Sighting,
   Store,
   StoredRun,
 } from "./store.ts";
@@ -62,6 +66,7 @@ export function createSqlStore(database: Database): Store {
     redeliverAll: (filter, make, options) => database.transaction((tx) => redeliverAll(tx, filter, make, options)),
     redeliver: (runId, deliveries, now) => database.transaction((tx) => redeliver(tx, runId, deliveries, now)),
     artifacts: (runId) => artifacts(db, runId),
+    revise: (runId, decide, now) => database.transaction((tx) => revise(tx, runId, decide, now)),
     saveArtifacts: (runId, known) => database.transaction((tx) => saveArtifacts(tx, runId, known)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
     runs: async (filter, page) => storedRuns(db, await filteredRuns(db, filter, page).execute()),
@@ -78,6 +83,22 @@ export function createSqlStore(database: Database): Store {
       null,
     deliveries: (filter, page) => deliveries(db, filter, page),
     attempts: (ids) => attempts(db, ids),
+    dueFollowUps: (now, limit) => dueFollowUps(db, now, limit),
+    nextFollowUpAt: async () =>
+      (
+        await db
+          .selectFrom("runs")
+          .select(({ fn }) => fn.min("follow_up_at").as("at"))
+          .executeTakeFirst()
+      )?.at ?? null,
+    setFollowUp: async (runId, at, failures) => {
+      const row = { follow_up_at: at, follow_ups: failures };
+      await db.updateTable("runs").set(row).where("run_id", "=", runId).execute();
+    },
+    outcomes: (runIds) => outcomes(db, runIds),
+    unfinished: (since, limit) => unfinished(db, since, limit),
+    sight: (runs) => database.transaction((tx) => sight(tx, runs)),
+    coverage: (since, until) => coverage(db, since, until),
     backlog: () => backlog(db),
     counts: () => counts(db),
     ping: async (now) => {
@@ -111,6 +132,14 @@ async function acceptOne(tx: Db, { receipt, run }: Arrival): Promise<Accepted> {
   await writeDecision(tx, known !== null, decision, receipt.receivedAt);
   await insertReceipt(tx, receipt, { runId: run.id, ...decision });
   return { verdict: decision.verdict, runId: run.id, note: decision.note, deliveries: decision.deliveries.length };
+}
+
+async function revise(tx: Db, runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean> {
+  const known = await knownRun(tx, runId);
+  const decision = known === null ? null : decide(known);
+  if (decision === null) return false;
+  await writeDecision(tx, true, decision, now);
+  return true;
 }
 
 async function adopt(
@@ -171,12 +200,13 @@ async function writeDecision(tx: Db, known: boolean, decision: Decision, now: nu
     title: run.title,
     received_at: run.received_at,
     state: JSON.stringify(decision.state),
+    ...(decision.followUpAt === undefined ? {} : { follow_up_at: decision.followUpAt, follow_ups: 0 }),
   };
   if (known) await tx.updateTable("runs").set(columns).where("run_id", "=", run.run_id).execute();
   else {
     await tx
       .insertInto("runs")
-      .values({ run_id: run.run_id, ...columns, artifacts_status: "pending" })
+      .values({ run_id: run.run_id, artifacts_status: "pending", follow_up_at: null, ...columns })
       .execute();
   }
   if (decision.cancel.length > 0) {
@@ -330,6 +360,7 @@ async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
     .executeTakeFirst();
   await saveCircuit(tx, attempt.sink, attempt.circuit);
   if (changed.numUpdatedRows === 0n) return false;
+  if (outcome.kind === "delivered") await cancelTold(tx, attempt);
   await tx
     .insertInto("attempts")
     .values({
@@ -344,11 +375,26 @@ async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
   return true;
 }
 
-function afterAttempt({ outcome, finishedAt, nextAttemptAt }: FinishedAttempt) {
+const cancelTold = (tx: Db, { deliveryId, revision }: FinishedAttempt) =>
+  tx
+    .updateTable("deliveries")
+    .set({ state: "canceled", next_attempt_at: null })
+    .where("run_id", "=", (from) =>
+      from.selectFrom("deliveries as d").select("d.run_id").where("d.id", "=", deliveryId),
+    )
+    .where("sink", "=", (from) => from.selectFrom("deliveries as d").select("d.sink").where("d.id", "=", deliveryId))
+    .where("id", ">", deliveryId)
+    .where("state", "=", "pending")
+    .where("cause", "in", ["update", "correction"])
+    .where("revision", "<=", revision)
+    .execute();
+
+function afterAttempt({ outcome, finishedAt, nextAttemptAt, revision }: FinishedAttempt) {
   switch (outcome.kind) {
     case "delivered":
       return {
         state: "delivered",
+        revision,
         next_attempt_at: null,
         delivered_at: finishedAt,
         last_error: null,
@@ -607,6 +653,81 @@ async function counts(db: Db) {
     .where("run_id", "is", null)
     .executeTakeFirstOrThrow();
   return { deliveries: rows, kept: kept.count };
+}
+
+// --- what Skyvern says ----------------------------------------------------------------------------------------------
+
+async function dueFollowUps(db: Db, now: number, limit: number) {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "artifacts_status", "state", "follow_ups"])
+    .where("follow_up_at", "<=", now)
+    .orderBy("follow_up_at")
+    .limit(limit)
+    .execute();
+  const runs = await storedRuns(db, rows);
+  return runs.map((run, i) => ({ run, failures: rows[i]?.follow_ups ?? 0 }));
+}
+
+async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
+  if (runIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "status", "state"])
+    .where("run_id", "in", runIds)
+    .execute();
+  return new Map(
+    rows.map(({ run_id, status, state }) => [run_id, { status, reportedStatus: stateOf(state).run.reported_status }]),
+  );
+}
+
+async function unfinished(db: Db, since: number, limit: number): Promise<string[]> {
+  const rows = await db
+    .selectFrom("runs")
+    .select("run_id")
+    .where("received_at", ">=", since)
+    .where("status", "not in", TERMINAL_STATUSES)
+    .orderBy("received_at")
+    .limit(limit)
+    .execute();
+  return rows.map(({ run_id }) => run_id);
+}
+
+async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
+  for (const { runId, createdAt, seenAt, mine } of runs) {
+    await tx
+      .insertInto("sightings")
+      .values({ run_id: runId, created_at: createdAt, seen_at: seenAt, mine: mine ? 1 : 0 })
+      .onConflict((conflict) =>
+        mine ? conflict.column("run_id").doUpdateSet({ mine: 1 }) : conflict.column("run_id").doNothing(),
+      )
+      .execute();
+  }
+}
+
+const DAY_MS = 86_400_000;
+
+async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
+  const relayed = sql<number>`case when exists (select 1 from runs r where r.run_id = sightings.run_id
+      and r.status in (${sql.join(TERMINAL_STATUSES)}))
+    and not exists (select 1 from deliveries d where d.run_id = sightings.run_id
+      and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
+        where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')))
+    then 1 else 0 end`;
+  const rows = await db
+    .selectFrom("sightings")
+    .select([
+      sql<number>`created_at / ${sql.lit(DAY_MS)}`.as("day"),
+      sql<number>`count(*)`.as("seen"),
+      sql<number>`sum(${relayed})`.as("relayed"),
+    ])
+    .where("mine", "=", 1)
+    .where("created_at", ">=", since)
+    .where("created_at", "<", until)
+    .groupBy(sql`created_at / ${sql.lit(DAY_MS)}`)
+    .orderBy("day")
+    .execute();
+  return rows.map(({ day, seen, relayed: done }) => ({ day: day * DAY_MS, seen, relayed: done }));
 }
 
 // --- settings -------------------------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ export interface Store {
   /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
   nextDueAt(queue: Queue, now: number): Promise<number | null>;
   /**
-   * Writes what an attempt came to, and its sink's circuit. False when the lease was lost to another claim meanwhile: only
+   * Writes what an attempt came to, and its sink's circuit. A delivered one settles the waiting updates and corrections
+   * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile: only
    * the circuit is written then.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
@@ -67,6 +68,8 @@ export interface Store {
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
   redeliver(runId: string, deliveries: readonly NewDelivery[], now: number): Promise<Delivery[] | null>;
 
+  /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
+  revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   artifacts(runId: string): Promise<KnownArtifacts>;
   saveArtifacts(runId: string, known: KnownArtifacts): Promise<void>;
 
@@ -81,6 +84,21 @@ export interface Store {
   /** Newest first; of one run: oldest first, with its attempts. */
   deliveries(filter: DeliveryFilter, page: Page): Promise<Delivery[]>;
   attempts(deliveryIds: readonly string[]): Promise<Attempt[]>;
+
+  /** Runs that are to be looked at again now, the longest due first. */
+  dueFollowUps(now: number, limit: number): Promise<{ run: StoredRun; failures: number }[]>;
+  /** When the next one is due, epoch ms; null when none is. */
+  nextFollowUpAt(): Promise<number | null>;
+  /** Sets when a run is to be looked at again; null: no more. */
+  setFollowUp(runId: string, at: number | null, failures: number): Promise<void>;
+  /** What is known of these runs. */
+  outcomes(runIds: readonly string[]): Promise<Map<string, KnownOutcome>>;
+  /** Runs received since a time that are not final, oldest first. */
+  unfinished(since: number, limit: number): Promise<string[]>;
+  /** Notes final runs of Skyvern's own list. One that is mine stays mine. */
+  sight(runs: readonly Sighting[]): Promise<void>;
+  /** By day (UTC) of creation at Skyvern: final runs seen there that are mine, and those of them that were relayed. */
+  coverage(since: number, until: number): Promise<Coverage[]>;
 
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
@@ -133,6 +151,8 @@ export interface Decision {
   deliveries: NewDelivery[];
   /** Waiting deliveries that the new ones make needless. */
   cancel: string[];
+  /** When to ask Skyvern what the payload could not say; undefined leaves it as it is. */
+  followUpAt?: number;
 }
 
 export interface NewDelivery {
@@ -183,6 +203,8 @@ export interface FinishedAttempt {
   sink: string;
   /** Which attempt, from 1. */
   n: number;
+  /** The revision it told. */
+  revision: number;
   startedAt: number;
   finishedAt: number;
   outcome: Outcome;
@@ -195,6 +217,25 @@ export interface FinishedAttempt {
 export interface KnownArtifacts {
   artifacts: Artifact[];
   status: ArtifactsStatus;
+}
+
+export interface KnownOutcome {
+  status: string;
+  reportedStatus: string;
+}
+
+export interface Sighting {
+  runId: string;
+  createdAt: number;
+  seenAt: number;
+  mine: boolean;
+}
+
+/** `day`: its first millisecond. Relayed: settled, and no delivery waits or is dead. */
+export interface Coverage {
+  day: number;
+  seen: number;
+  relayed: number;
 }
 
 export interface StoredRun extends KnownArtifacts {

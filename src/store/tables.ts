@@ -1,3 +1,5 @@
+import type { Generated } from "kysely";
+
 /** The columns of schema.sql as Kysely sees them. */
 export interface Tables {
   runs: {
@@ -11,6 +13,8 @@ export interface Tables {
     title: string | null;
     received_at: number;
     artifacts_status: string;
+    follow_up_at: number | null;
+    follow_ups: Generated<number>;
     state: string;
   };
   receipts: {
@@ -67,5 +71,6 @@ export interface Tables {
     reason: string | null;
   };
   artifacts: { run_id: string; position: number; artifact_id: string; type: string; created_at: number | null };
+  sightings: { run_id: string; created_at: number; seen_at: number; mine: number };
   settings: { name: string; value: string };
 }

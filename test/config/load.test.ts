@@ -34,6 +34,8 @@ describe("without anything but a key", () => {
         timeoutMs: 15_000,
         artifactsWaitMs: 20_000,
       },
+      reconcile: { everyMs: 300_000, lookbackMs: 86_400_000, scope: "mine" },
+      confirm: false,
       bodyLimit: 10_000_000,
       redactKeys: [],
       allowPrivateNetworks: [],
@@ -301,14 +303,13 @@ describe("warnings", () => {
     [{ PUBLIC_URL: "" }, "", /PUBLIC_URL is not set: .*http:\/\/localhost:8080/],
     [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
     [{ SKYVERN_API_KEY: '"quoted"' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
-    [{}, "skyvern: { reconcile: { every: 5m, lookback: 24h } }", /does not reconcile yet/],
     [{}, "retention: { runs: 90d, raw: 30d }", /does not prune yet/],
   ])("%j %s", (env, yaml, message) => {
     expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
   });
 
-  it("do not come for reconcile: false", () => {
-    expect(warningsOf(QUIET, "skyvern: { reconcile: false }")).toEqual([]);
+  it("do not come for what is set", () => {
+    expect(warningsOf(QUIET, "skyvern: { reconcile: { every: 5m, lookback: 24h } }")).toEqual([]);
   });
 });
 

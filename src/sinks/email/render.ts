@@ -43,7 +43,7 @@ function bodiesOf(content: Content): Pick<Mail, "text" | "html"> {
 
 const isSmall = (body: string): boolean => Buffer.byteLength(body) <= MAX_BODY_BYTES;
 
-const PREFIX = { result: "", correction: "Correction: ", redelivery: "", test: "Test: " };
+const PREFIX = { result: "", update: "Update: ", correction: "Correction: ", redelivery: "", test: "Test: " };
 
 const subjectOf = ({ status, title }: Content, { cause }: Pick<Job, "cause">): string =>
   cut(`${PREFIX[cause]}${status.symbol} ${line(status.label)}: ${line(title)}`, MAX_SUBJECT);

@@ -16,7 +16,12 @@ export default defineSink({
   config: HttpConfig,
   create: (name, config, deps) => {
     const target = targetOf(name, config);
-    return { name, kind: "http", deliver: (job, signal) => deliver(target, job, signal, deps) };
+    return {
+      name,
+      kind: "http",
+      ...(config.updates ? { updates: true as const } : {}),
+      deliver: (job, signal) => deliver(target, job, signal, deps),
+    };
   },
 });
 

@@ -60,12 +60,14 @@ export function botSink({ name, channel, token, apiUrl }: BotOptions, deps: Sink
   return {
     name,
     kind: "slack",
+    updates: true,
     async deliver(job, signal) {
       const call = callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
       const failed = (failure: Failure, method: string) => outcomeOf(failure, method, deps.now());
       const attempt: Attempt = { job, call, bot, failed };
-      const previous = job.cause === "correction" ? placeOf(job.previous) : null;
-      const outcome = previous ? await correct(attempt, previous) : await postOnce(attempt);
+      const edits = job.cause === "correction" || job.cause === "update";
+      const previous = edits ? placeOf(job.previous) : null;
+      const outcome = previous ? await edit(attempt, previous) : await postOnce(attempt);
       // Until something is known of the earlier attempt, a retry must look again.
       return outcome.kind === "retry" && job.maybeSent ? { ...outcome, unknown: true } : outcome;
     },
@@ -90,8 +92,11 @@ async function postOnce(attempt: Attempt): Promise<Outcome> {
   return delivered(attempt, place, {});
 }
 
-/** Edits the message sent before and says so in its thread. Editing twice changes nothing, answering twice would. */
-async function correct(attempt: Attempt, original: Place): Promise<Outcome> {
+/**
+ * Edits the message sent before, and says in its thread when the outcome changed. Editing twice changes nothing, answering
+ * twice would.
+ */
+async function edit(attempt: Attempt, original: Place): Promise<Outcome> {
   const { job, call, failed } = attempt;
   const content = contentOf(job.report, job.cause);
   const edited = await sendOrPlain([messageOf(content), plainMessageOf(content)], (message) =>
@@ -102,6 +107,7 @@ async function correct(attempt: Attempt, original: Place): Promise<Outcome> {
     if (isRefusal(edited.failure, ["message_not_found"])) return postOnce(attempt);
     if (!isRefusal(edited.failure, UNEDITABLE)) return failed(edited.failure, "chat.update");
   }
+  if (job.cause === "update") return delivered(attempt, original, {});
   if (job.maybeSent) {
     const found = await find(attempt, "conversations.replies", { ...original });
     if (found.kind === "failure") return failed(found.failure, found.method);

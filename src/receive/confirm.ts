@@ -1,0 +1,92 @@
+/**
+ * Confirm by API: for runs started in Skyvern's web page, whose webhooks are signed with a key nobody else can know. Of a
+ * body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is what is ingested.
+ */
+import { isJsonObject, parseJson } from "../json.ts";
+import type { Runtime } from "../runtime.ts";
+import type { SkyvernClient } from "../skyvern/client.ts";
+import type { Accepted } from "../store/store.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Ingest } from "./ingest.ts";
+import { webhookUrlOf } from "./reconcile.ts";
+
+export type Confirmed =
+  | { kind: "accepted"; accepted: Accepted }
+  /** Skyvern knows no such run of ours, or too many were asked for. */
+  | { kind: "refused" }
+  /** Skyvern could not be asked: come again. */
+  | { kind: "unavailable" };
+
+export type Confirm = (bytes: Buffer) => Promise<Confirmed>;
+
+export interface ConfirmParts {
+  client: SkyvernClient;
+  ingest: Ingest;
+  addresses: Addresses;
+  scope: "mine" | "all";
+  now: Runtime["now"];
+}
+
+/** Anyone may send ids: so many questions at once, then so many a second. */
+const BURST = 20;
+const PER_SECOND = 2;
+/** An id that Skyvern did not know, or that is not ours, is not asked for again for so long. */
+const UNKNOWN_MS = 600_000;
+const MAX_UNKNOWN = 10_000;
+const TIMEOUT_MS = 15_000;
+
+export function createConfirm(parts: ConfirmParts): Confirm {
+  const unknown = new Map<string, number>();
+  const bucket = { left: BURST, at: parts.now() };
+  const mayAsk = (): boolean => {
+    const now = parts.now();
+    bucket.left = Math.min(BURST, bucket.left + (Math.max(0, now - bucket.at) / 1_000) * PER_SECOND);
+    bucket.at = now;
+    if (bucket.left < 1) return false;
+    bucket.left -= 1;
+    return true;
+  };
+  return async (bytes) => {
+    const id = runIdOf(bytes);
+    if (id === null || (unknown.get(id) ?? 0) > parts.now()) return { kind: "refused" };
+    if (!mayAsk()) return { kind: "unavailable" };
+    const confirmed = await ask(parts, id);
+    if (confirmed.kind === "refused") {
+      unknown.delete(id);
+      unknown.set(id, parts.now() + UNKNOWN_MS);
+      const oldest = unknown.size > MAX_UNKNOWN ? unknown.keys().next().value : undefined;
+      if (oldest !== undefined) unknown.delete(oldest);
+    }
+    return confirmed;
+  };
+}
+
+async function ask({ client, ingest, addresses, scope }: ConfirmParts, id: string): Promise<Confirmed> {
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  let unavailable = false;
+  for (const { client: one, organization } of client.perKey()) {
+    const answer = await one.with({ tries: 1 }).getRun(id, signal);
+    if (!answer.ok) {
+      unavailable ||= answer.fault.kind !== "not_found";
+      continue;
+    }
+    const webhookUrl = webhookUrlOf(answer.value);
+    if (scope !== "all" && !addresses.isMine(webhookUrl)) return { kind: "refused" };
+    const channel = addresses.channelOf(webhookUrl);
+    const accepted = await ingest(answer.value, { source: "reconciled", organization, channel });
+    return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };
+  }
+  return { kind: unavailable ? "unavailable" : "refused" };
+}
+
+/** The run id in a body that nobody vouches for: an id's characters, nothing else. */
+function runIdOf(bytes: Buffer): string | null {
+  try {
+    const json = parseJson(bytes.toString("utf8"));
+    if (!isJsonObject(json) || typeof json["status"] !== "string") return null;
+    const id = json["run_id"] ?? json["task_id"] ?? json["workflow_run_id"];
+    return typeof id === "string" && /^[A-Za-z0-9_-]{1,100}$/.test(id) ? id : null;
+  } catch {
+    return null;
+  }
+}

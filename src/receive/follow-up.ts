@@ -1,0 +1,87 @@
+/**
+ * What a webhook could not say yet is asked for a little later: prompt and URL of tasks, which only the API knows, and the
+ * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then.
+ */
+import type { Log } from "../log.ts";
+import type { Artifact, ArtifactsStatus, Run } from "../run.ts";
+import type { Runtime } from "../runtime.ts";
+import type { SkyvernClient } from "../skyvern/client.ts";
+import type { Decision, Known, Store, StoredRun } from "../store/store.ts";
+import { webhookUrlOf } from "./reconcile.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Ingest } from "./ingest.ts";
+import { updates, type Telling } from "./receive.ts";
+
+export interface FollowUpParts extends Telling {
+  store: Pick<Store, "dueFollowUps" | "setFollowUp" | "revise">;
+  client: SkyvernClient;
+  ingest: Ingest;
+  addresses: Addresses;
+  refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
+  runtime: Runtime;
+  log: Log;
+  nudge(): void;
+}
+
+/** Skyvern finishes a v2 recording some seconds after its webhook. */
+export const ARTIFACTS_DELAY_MS = 60_000;
+export const DETAILS_DELAY_MS = 3_000;
+/** After a failure; then it is left. */
+const AGAIN_MS = [60_000, 300_000, 1_800_000, 7_200_000];
+const BATCH = 20;
+
+/** When a run that was just accepted is to be asked about again, or undefined. */
+export function followUpAt(run: Run, now: number): number | undefined {
+  if (lacksDetails(run)) return now + DETAILS_DELAY_MS;
+  return run.run_type === "task_v2" ? now + ARTIFACTS_DELAY_MS : undefined;
+}
+
+const lacksDetails = (run: Run): boolean => run.kind === "task" && run.prompt === null && run.url === null;
+
+/** Looks after every run that is due. Returns how many there were. */
+export async function followUpDue(parts: FollowUpParts, signal: AbortSignal): Promise<number> {
+  const due = await parts.store.dueFollowUps(parts.runtime.now(), BATCH);
+  for (const { run, failures } of due) {
+    if (signal.aborted) return due.length;
+    const done = (await complete(parts, run, signal)) && (await rereadArtifacts(parts, run, signal));
+    const wait = done ? undefined : AGAIN_MS[failures];
+    const at = wait === undefined ? null : parts.runtime.now() + wait;
+    await parts.store.setFollowUp(run.state.run.run_id, at, done ? 0 : failures + 1);
+  }
+  return due.length;
+}
+
+/** Fills in what only the API knows. False when Skyvern could not be asked. */
+async function complete(parts: FollowUpParts, { state }: StoredRun, signal: AbortSignal): Promise<boolean> {
+  const { run } = state;
+  if (!lacksDetails(run)) return true;
+  const answer = await parts.client.with({ organization: run.organization_id }).getRun(run.run_id, signal);
+  if (!answer.ok) return answer.fault.kind === "not_found";
+  const channel = parts.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
+  await parts.ingest(answer.value, { source: "reconciled", organization: run.organization_id, channel });
+  return true;
+}
+
+/** Reads the artifacts again; what is new edits the messages. False when Skyvern could not be asked. */
+async function rereadArtifacts(parts: FollowUpParts, known: StoredRun, signal: AbortSignal): Promise<boolean> {
+  const { run } = known.state;
+  if (run.run_type !== "task_v2" && known.status === "complete") return true;
+  if (known.status === "pending") return true;
+  const now = await parts.refresh(run, signal);
+  if (now.status !== "complete") return false;
+  if (known.status === "complete" && sameIds(known.artifacts, now.artifacts)) return true;
+  const revised = await parts.store.revise(run.run_id, (seen) => moreToShow(parts, seen), parts.runtime.now());
+  parts.log.info("artifacts.completed", { run_id: run.run_id, artifacts: now.artifacts.length, revised });
+  if (revised) parts.nudge();
+  return true;
+}
+
+function moreToShow(parts: Telling, known: Known): Decision | null {
+  const deliveries = updates(parts, known);
+  if (deliveries.length === 0) return null;
+  const state = { ...known.state, revision: known.state.revision + 1 };
+  return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };
+}
+
+const sameIds = (a: readonly Artifact[], b: readonly Artifact[]): boolean =>
+  a.length === b.length && a.every(({ artifact_id }) => b.some((other) => other.artifact_id === artifact_id));

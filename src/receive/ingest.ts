@@ -1,0 +1,54 @@
+import { createHash } from "node:crypto";
+import type { JsonObject } from "../json.ts";
+import type { Source } from "../run.ts";
+import { parsePayload } from "../skyvern/payload.ts";
+import type { Accepted } from "../store/store.ts";
+import { runArrival, type ReceiveParts } from "./receive.ts";
+
+export interface Origin {
+  source: Source;
+  /** Of the key that asked. */
+  organization: string | null;
+  channel: string | null;
+}
+
+/** Feeds an answer of Skyvern's API (GET run) to the same use case as a webhook. Null when it is not understood. */
+export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | null>;
+
+/** `deliver: false` stores and settles, and tells nobody. */
+export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
+  const { store, redact, runtime, log, metrics, nudge } = parts;
+  const deciding = deliver ? parts : { ...parts, sinks: [] };
+  return async (answer, { source, organization, channel }) => {
+    const text = JSON.stringify(answer);
+    const masked = redact(text);
+    const parsed = parsePayload(masked);
+    if (parsed.kind !== "run") {
+      log.warn("answer.not_understood", { source, reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind });
+      return null;
+    }
+    const receivedAt = runtime.now();
+    const { payload } = parsed;
+    const receipt = {
+      id: runtime.newId("rcp"),
+      bodyHash: createHash("sha256").update(text).digest("hex"),
+      bodyBytes: Buffer.byteLength(text),
+      body: Buffer.from(masked.text, "utf8"),
+      source,
+      channel,
+      keyName: null,
+      sentAt: null,
+      reportedStatus: payload.status,
+      receivedAt,
+      note: null,
+    };
+    const run = runArrival(deciding, payload, { receivedAt, source, channel, organization });
+    const [accepted] = await store.accept([{ receipt, run }]);
+    if (!accepted) throw new Error("the store gave no answer for an arrival");
+    if (accepted.deliveries > 0) nudge();
+    metrics.ingested.inc({ source, verdict: accepted.verdict });
+    const { verdict, note } = accepted;
+    log.info("run.ingested", { run_id: run.id, source, verdict, note, status: payload.status });
+    return accepted;
+  };
+}

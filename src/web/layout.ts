@@ -1,0 +1,123 @@
+/** The frame around every page, and the headers they go out with. */
+import { html } from "hono/html";
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { ASSETS } from "./assets/assets.ts";
+import type { Html, Part } from "./markup.ts";
+import type { Session } from "./session.ts";
+
+/** Everything from the relay itself, nothing inline, nothing framed. */
+const POLICY = [
+  "default-src 'none'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "media-src 'self'",
+  "script-src 'self'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+  "base-uri 'none'",
+].join("; ");
+
+export const HEADERS: Record<string, string> = {
+  "content-security-policy": POLICY,
+  "cache-control": "no-store",
+  // Not `no-referrer`: with that, browsers hide the origin of the relay's own forms from the relay.
+  "referrer-policy": "same-origin",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "strict-transport-security": "max-age=15552000",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "permissions-policy": "camera=(), microphone=(), geolocation=()",
+};
+
+export interface Frame {
+  title: string;
+  /** Which part of the navigation the page belongs to. */
+  part?: "runs" | "sinks" | "deliveries" | "kept";
+  /** Null: nobody is logged in, and there is no navigation. */
+  session: Session | null;
+  /** What asks for a look: marks in the navigation. */
+  signals?: Signals;
+}
+
+export interface Signals {
+  /** Some delivery is dead. */
+  dead: boolean;
+  /** Some receipt was not understood. */
+  kept: boolean;
+}
+
+export const NO_SIGNALS: Signals = { dead: false, kept: false };
+
+export function page(
+  c: Context,
+  frame: Frame,
+  body: Part,
+  status: ContentfulStatusCode = 200,
+): Response | Promise<Response> {
+  return c.html(document(frame, body), status, HEADERS);
+}
+
+function document({ title, part, session, signals = NO_SIGNALS }: Frame, body: Part): Html {
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <meta name="robots" content="noindex, nofollow" />
+        <title>${title} · Skyvern relay</title>
+        <link rel="icon" href="${ASSETS.icon.path}" type="image/svg+xml" />
+        <link rel="stylesheet" href="${ASSETS.style.path}" />
+        <script src="${ASSETS.script.path}" defer></script>
+      </head>
+      <body>
+        <a class="skip" href="#main">Skip to the content</a>
+        <header class="top">
+          <div class="wide">
+            <a class="brand" href="/"><img src="${ASSETS.icon.path}" alt="" width="22" height="22" />Skyvern relay</a>
+            ${session === null ? "" : navigation(part, session, signals)}
+          </div>
+        </header>
+        <main id="main" class="wide">${body}</main>
+        <footer class="wide"><span data-zone>Times are in UTC.</span></footer>
+      </body>
+    </html>`;
+}
+
+function navigation(part: Frame["part"], session: Session, { dead, kept }: Signals): Html {
+  const links = [
+    { name: "runs", href: "/", label: "Runs", signal: null },
+    { name: "sinks", href: "/sinks", label: "Sinks", signal: null },
+    {
+      name: "deliveries",
+      href: "/deliveries?state=dead",
+      label: "Dead letters",
+      signal: dead ? "there are some" : null,
+    },
+    ...(kept || part === "kept"
+      ? [{ name: "kept", href: "/kept", label: "Not understood", signal: "there are some" }]
+      : []),
+  ];
+  return html`<nav aria-label="Main">
+      ${links.map(
+        ({ name, href, label, signal }) =>
+          html`<a href="${href}" ${name === part ? html`aria-current="page"` : ""}
+            >${label}${signal === null ? "" : html`<span class="dot"><span class="said"> (${signal})</span></span>`}</a
+          >`,
+      )}
+    </nav>
+    <form method="post" action="/logout" class="inline">
+      <input type="hidden" name="csrf" value="${session.csrf}" />
+      <button class="plain-button">Log out</button>
+    </form>`;
+}
+
+/** A page that says one thing and what to do next. */
+export const notice = (title: string, text: Part, next: Part = ""): Html =>
+  html`<section class="card notice">
+    <h1>${title}</h1>
+    <p>${text}</p>
+    ${next}
+  </section>`;

@@ -1,0 +1,94 @@
+/** The small pieces every page is made of. */
+import { html, raw } from "hono/html";
+import type { HtmlEscapedString } from "hono/utils/html";
+import { isoTime } from "../report.ts";
+import type { DeliveryState } from "../run.ts";
+import { line } from "./text.ts";
+
+export type Html = HtmlEscapedString | Promise<HtmlEscapedString>;
+/** What may stand in a template; strings are escaped. */
+export type Part = Html | string | null | Part[];
+
+const ICONS = {
+  done: '<path d="M3 8.6l3.3 3.3L13 4.8"/>',
+  failed: '<path d="M4 4l8 8M12 4l-8 8"/>',
+  stopped: '<rect x="4" y="4" width="8" height="8" rx="1"/>',
+  clock: '<circle cx="8" cy="8" r="5.6"/><path d="M8 4.8V8l2.3 1.6"/>',
+  ban: '<circle cx="8" cy="8" r="5.4"/><path d="M4.2 4.2l7.6 7.6"/>',
+  dots: '<path d="M3.5 8h.01M8 8h.01M12.5 8h.01" stroke-width="2.6"/>',
+  info: '<circle cx="8" cy="8" r="5.6"/><path d="M8 7.4v3.4M8 5.2h.01"/>',
+  in: '<path d="M8 2.6v7M4.8 6.6L8 9.8l3.2-3.2M3 13.2h10"/>',
+  out: '<path d="M3.5 8h9M8.8 4.2L12.6 8l-3.8 3.8"/>',
+  again: '<path d="M12.8 6.2A5.2 5.2 0 1 0 13.2 9M13 3v3.4H9.6"/>',
+  file: '<path d="M4 2.6h5l3 3v7.8H4zM9 2.6v3h3"/>',
+  open: '<path d="M9.4 3H13v3.6M12.8 3.2L7.6 8.4M6.4 4H3.6v8.4H12V9.6"/>',
+} as const;
+export type IconName = keyof typeof ICONS;
+
+/** Decoration: what it says is said in words beside it. */
+export const icon = (name: IconName): Html =>
+  raw(
+    `<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">${ICONS[name]}</svg>`,
+  );
+
+export type Tone = "good" | "bad" | "warn" | "plain";
+
+export interface Look {
+  label: string;
+  tone: Tone;
+  icon: IconName;
+}
+
+/** Maps, as a hostile status may be the name of something every object inherits. */
+const STATUSES = new Map<string, Look>([
+  ["completed", { label: "Completed", tone: "good", icon: "done" }],
+  ["failed", { label: "Failed", tone: "bad", icon: "failed" }],
+  ["terminated", { label: "Terminated", tone: "bad", icon: "stopped" }],
+  ["timed_out", { label: "Timed out", tone: "warn", icon: "clock" }],
+  ["canceled", { label: "Canceled", tone: "plain", icon: "ban" }],
+]);
+
+export const statusLook = (status: string): Look =>
+  STATUSES.get(status) ?? { label: line(status.replaceAll("_", " "), 40), tone: "plain", icon: "info" };
+
+export const statusBadge = (status: string): Html => badge(statusLook(status));
+
+export const STATES: Record<DeliveryState, Look> = {
+  pending: { label: "Waiting", tone: "warn", icon: "dots" },
+  sending: { label: "Sending", tone: "warn", icon: "dots" },
+  delivered: { label: "Delivered", tone: "good", icon: "done" },
+  dead: { label: "Dead", tone: "bad", icon: "failed" },
+  canceled: { label: "Canceled", tone: "plain", icon: "ban" },
+};
+
+export const badge = ({ label, tone, icon: name }: Look): Html =>
+  html`<span class="badge ${tone}">${icon(name)}${label}</span>`;
+
+/** UTC without JavaScript, the reader's own zone with it. `short` leaves out what is clear today. */
+export function time(ms: number | null, style: "short" | "full" = "full"): Html | string {
+  const iso = isoTime(ms);
+  if (iso === null) return "–";
+  const text = style === "short" ? iso.slice(0, 16) : iso.slice(0, 19);
+  return html`<time datetime="${iso}" data-style="${style}">${text.replace("T", " ")} UTC</time>`;
+}
+
+/** A link to somewhere else: opens beside, tells the other side nothing. `url` must have been through `webUrl`. */
+export const away = (url: string, label: Part): Html =>
+  html`<a href="${url}" target="_blank" rel="noreferrer noopener nofollow">${label}${icon("open")}</a>`;
+
+export interface FormParts {
+  action: string;
+  csrf: string;
+  fields?: Record<string, string>;
+}
+
+/** A button that changes something: a form of its own, so that it works without JavaScript. */
+export const buttonForm = ({ action, csrf, fields = {} }: FormParts, label: Part, look = ""): Html =>
+  html`<form method="post" action="${action}" class="inline">
+    <input type="hidden" name="csrf" value="${csrf}" />
+    ${Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}
+    <button class="button ${look}">${label}</button>
+  </form>`;
+
+/** The run's page. The id is whatever was sent. */
+export const runPath = (runId: string): string => `/runs/${encodeURIComponent(runId.toWellFormed())}`;

@@ -1,0 +1,118 @@
+/** What a run brought home: in readable parts first, then everything as a tree and as JSON. */
+import { html } from "hono/html";
+import { isJsonObject, isRawNumber, numberText, type Json } from "../json.ts";
+import type { Section } from "../sinks/content.ts";
+import type { Html, Part } from "./markup.ts";
+import { block, count, jsonText, line, many } from "./text.ts";
+
+const MAX_TEXT = 20_000;
+const MAX_CELL = 500;
+const MAX_JSON = 200_000;
+const MAX_NODES = 1_500;
+const MAX_DEPTH = 24;
+
+export function sectionHtml(section: Section): Html {
+  const title = section.title === null ? "" : html`<h3 dir="auto">${line(section.title)}</h3>`;
+  return html`<div class="section">${title}${sectionBody(section)}</div>`;
+}
+
+function sectionBody(section: Section): Part {
+  if (section.kind === "text") return html`<p class="text" dir="auto">${block(section.text, MAX_TEXT)}</p>`;
+  const more =
+    section.omitted > 0
+      ? html`<p class="soft">
+          ${many(section.omitted, section.kind === "table" ? "more row" : "more field")} in the tree below.
+        </p>`
+      : "";
+  if (section.kind === "fields") {
+    return [
+      html`<dl class="facts">
+        ${section.fields.map(({ label, value }) => fact(line(label), block(value, MAX_CELL)))}
+      </dl>`,
+      more,
+    ];
+  }
+  const columns = section.columns.map((column) => html`<th scope="col">${line(column, 60)}</th>`);
+  return [
+    html`<div class="scroll" tabindex="0" role="group" aria-label="Table, scrolls sideways">
+      <table class="grid">
+        <thead>
+          <tr>
+            ${columns}
+          </tr>
+        </thead>
+        <tbody>
+          ${section.rows.map(
+            (row) =>
+              html`<tr>
+                ${row.map((value) => html`<td dir="auto">${block(value, MAX_CELL)}</td>`)}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`,
+    more,
+  ];
+}
+
+export const fact = (label: string, value: Part): Html =>
+  html`<dt>${label}</dt>
+    <dd dir="auto">${value}</dd>`;
+
+/** A value to unfold, part by part; beyond {@link MAX_NODES} it says how much is left out. */
+export function treeHtml(value: Json): Html {
+  const budget = { left: MAX_NODES };
+  return html`<div class="tree">${node(null, value, 0, budget)}</div>`;
+}
+
+interface Budget {
+  left: number;
+}
+
+function node(key: string | null, value: Json, depth: number, budget: Budget): Html {
+  budget.left--;
+  const name = key === null ? "" : html`<span class="key" dir="auto">${line(key, 100)}</span> `;
+  const children = childrenOf(value);
+  if (children === null || children.length === 0) return html`<div class="leaf">${name}${leaf(value)}</div>`;
+  const size = many(children.length, Array.isArray(value) ? "item" : "field");
+  if (depth >= MAX_DEPTH)
+    return html`<div class="leaf">${name}<span class="soft">${size}, nested too deep to show</span></div>`;
+  const shown: Html[] = [];
+  for (const [label, child] of children) {
+    if (budget.left <= 0) break;
+    shown.push(node(label, child, depth + 1, budget));
+  }
+  const left = children.length - shown.length;
+  return html`<details ${depth < 2 ? html`open` : ""}>
+    <summary>${name}<span class="soft">${size}</span></summary>
+    <div class="branch">
+      ${shown}${left > 0 ? html`<div class="soft">… ${count(left)} more, see the JSON</div>` : ""}
+    </div>
+  </details>`;
+}
+
+function childrenOf(value: Json): [string, Json][] | null {
+  if (Array.isArray(value)) return value.map((item, index) => [String(index), item]);
+  return isJsonObject(value) ? Object.entries(value) : null;
+}
+
+function leaf(value: Json): Html {
+  if (typeof value === "string") return html`<span class="string" dir="auto">${block(value, 1_000)}</span>`;
+  if (typeof value === "number" || isRawNumber(value)) return html`<span class="number">${numberText(value)}</span>`;
+  if (Array.isArray(value)) return html`<span class="soft">empty list</span>`;
+  return html`<span class="soft">${isJsonObject(value) ? "empty object" : String(value)}</span>`;
+}
+
+/** JSON to read and copy, numbers digit for digit. What is cut cannot be copied: half a JSON is none. */
+export function jsonHtml(value: Json, id: string, download: string): Html {
+  const text = jsonText(value);
+  const isCut = text.length > MAX_JSON;
+  const copy = isCut ? "" : html`<button class="button small" type="button" data-copy="${id}" hidden>Copy</button> `;
+  const mark = isCut
+    ? html`<p class="soft">Cut: ${count(text.length - MAX_JSON)} more characters in the file.</p>`
+    : "";
+  return html`<p class="row">${copy}<a class="button small" href="${download}">Download as file</a></p>
+    ${pre(isCut ? text.slice(0, MAX_JSON).toWellFormed() : text, id)}${mark}`;
+}
+
+export const pre = (text: string, id: string): Html => html`<pre id="${id}" tabindex="0">${text}</pre>`;

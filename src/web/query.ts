@@ -1,0 +1,111 @@
+/** What stands in the address bar, read and written. Pure. */
+import { DELIVERY_STATES } from "../run.ts";
+import type { DeliveryFilter, Page, RunFilter } from "../store/store.ts";
+
+/** The values of each filter that was given, and the place in the list. */
+export interface Query<Name extends string> {
+  values: Partial<Record<Name, string[]>>;
+  after: Page["after"] | null;
+}
+
+export interface Fault {
+  name: string;
+  message: string;
+}
+
+export const RUN_FILTERS = ["status", "run_type", "workflow", "channel", "sink", "delivery", "since", "until"] as const;
+export type RunFilterName = (typeof RUN_FILTERS)[number];
+export const DELIVERY_FILTERS = ["state", "sink", "since", "until"] as const;
+export type DeliveryFilterName = (typeof DELIVERY_FILTERS)[number];
+
+/** Asked of an address: its filters, and everything in it that is none. Empty values are as if they were not there. */
+export function readQuery<Name extends string>(
+  search: URLSearchParams,
+  names: readonly Name[],
+): { query: Query<Name>; faults: Fault[] } {
+  const faults: Fault[] = [];
+  const values: Query<Name>["values"] = {};
+  let after: Page["after"] | null = null;
+  for (const [name, value] of search) {
+    if (value === "" || name === "queued") continue;
+    if (name === "after") {
+      after = readPlace(value);
+      if (after === null) faults.push({ name, message: "is no place in the list; start again at its head" });
+    } else if ((names as readonly string[]).includes(name)) {
+      const list = (values[name as Name] ??= []);
+      if (list.length < 20 && value.length <= 500) list.push(value);
+      else faults.push({ name, message: value.length > 500 ? "is too long" : "was given more than 20 times" });
+      const message = faultOf(name, value);
+      if (message !== null) faults.push({ name, message });
+    } else faults.push({ name: name.slice(0, 100), message: "there is no such filter" });
+  }
+  return { query: { values, after }, faults };
+}
+
+function faultOf(name: string, value: string): string | null {
+  if (name === "since" || name === "until") {
+    return instantOf(value) === null ? "must be a time like 2026-01-20 or 2026-01-20T12:00 (UTC)" : null;
+  }
+  if (name === "delivery" || name === "state") {
+    return (DELIVERY_STATES as readonly string[]).includes(value)
+      ? null
+      : `must be one of ${DELIVERY_STATES.join(", ")}`;
+  }
+  return null;
+}
+
+/** The address of a page with this query. Without a place: the head of the list. */
+export function hrefOf<Name extends string>(path: string, { values, after }: Query<Name>): string {
+  const search = new URLSearchParams();
+  for (const [name, list] of Object.entries<string[] | undefined>(values)) {
+    for (const value of list ?? []) search.append(name, value);
+  }
+  if (after) search.set("after", `${after.at}~${after.id}`);
+  const text = search.toString();
+  return text === "" ? path : `${path}?${text}`;
+}
+
+/** The query with one value added, or taken away where it stands already; from the head of the list again. */
+export function toggled<Name extends string>(query: Query<Name>, name: Name, value: string): Query<Name> {
+  const list = query.values[name] ?? [];
+  const rest = list.includes(value) ? list.filter((one) => one !== value) : [...list, value];
+  return { values: { ...query.values, [name]: rest }, after: null };
+}
+
+export function runFilter({ values }: Query<RunFilterName>): RunFilter {
+  const { since: [since] = [], until: [until] = [], ...lists } = values;
+  return { ...given(lists), ...instants(since, until) };
+}
+
+export function deliveryFilter({ values }: Query<DeliveryFilterName>): DeliveryFilter {
+  const { since: [since] = [], until: [until] = [], ...lists } = values;
+  return { ...given(lists), ...instants(since, until) };
+}
+
+const given = <T extends Record<string, string[] | undefined>>(lists: T): { [K in keyof T]?: string[] } =>
+  Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined && list.length > 0)) as {
+    [K in keyof T]?: string[];
+  };
+
+function instants(since: string | undefined, until: string | undefined): { since?: number; until?: number } {
+  const from = since === undefined ? null : instantOf(since);
+  const to = until === undefined ? null : instantOf(until);
+  return { ...(from === null ? {} : { since: from }), ...(to === null ? {} : { until: to }) };
+}
+
+const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Epoch milliseconds of an ISO 8601 time; without an offset it is UTC. Null when it is none. */
+function instantOf(text: string): number | null {
+  const found = INSTANT.exec(text);
+  if (found === null) return null;
+  const [, time, offset] = found;
+  // JavaScript reads a time without an offset as local time.
+  const at = Date.parse(`${text.replace(" ", "T")}${time !== undefined && offset === undefined ? "Z" : ""}`);
+  return Number.isNaN(at) ? null : at;
+}
+
+function readPlace(text: string): Page["after"] | null {
+  const [, at, id] = /^(\d{1,15})~(.{1,300})$/s.exec(text) ?? [];
+  return at === undefined || id === undefined ? null : { at: Number(at), id };
+}

@@ -1,0 +1,362 @@
+/** The page of one run: outcome first, then what it brought, who was told, and everything that happened. */
+import { html } from "hono/html";
+import { isJsonObject } from "../json.ts";
+import type { Report } from "../report.ts";
+import { isTerminal, type ArtifactKey, type Delivery } from "../run.ts";
+import { contentOf, duration, type Content } from "../sinks/content.ts";
+import type { Attempt, Receipt, StoredRun } from "../store/store.ts";
+import { away, badge, buttonForm, icon, runPath, STATES, statusBadge, time, type Html, type Part } from "./markup.ts";
+import { fact, jsonHtml, sectionHtml, treeHtml } from "./output.ts";
+import { titleOf } from "./runs-page.ts";
+import type { Session } from "./session.ts";
+import { proofLines, storyOf, type Entry } from "./story.ts";
+import { block, count, line, many, webUrl } from "./text.ts";
+import { newestOfEach, stateTime } from "./told.ts";
+
+export interface RunView {
+  stored: StoredRun;
+  /** Its links lead to the relay under the address it is being read at. */
+  report: Report;
+  receipts: readonly Receipt[];
+  /** Newest first. */
+  deliveries: readonly Delivery[];
+  attempts: readonly Attempt[];
+  sinks: readonly { name: string; kind: string }[];
+  session: Session;
+  /** How many deliveries were just queued, when a button was pressed. */
+  queued: number | null;
+  link(key: ArtifactKey): string;
+}
+
+const MAX_SHOTS = 48;
+const MAX_FILES = 200;
+const MAX_ENTRIES = 500;
+
+export function runPage(view: RunView): Part {
+  const content = contentOf(view.report, "result");
+  return [
+    view.queued === null
+      ? ""
+      : html`<p class="flash" role="status">
+          ${icon("again")}Queued again for ${many(view.queued, "sink")}. Reload to see how it goes.
+        </p>`,
+    head(view, content),
+    html`<div class="columns">
+      <div class="first">${outcome(view, content)} ${output(view, content)}</div>
+      <div class="side">${told(view)} ${facts(view)}</div>
+      <div class="rest">${media(view)} ${files(view, content)} ${timeline(view)} ${parameters(view.report)}</div>
+    </div>`,
+  ];
+}
+
+function head({ report, stored, session, sinks, deliveries }: RunView, content: Content): Html {
+  const app = webUrl(report.app_url);
+  const action = `${runPath(report.run_id)}/redeliver`;
+  const canSend = isTerminal(report.status) && sinks.length > 0;
+  return html`<div class="head run-head">
+    <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
+    <p>${statusBadge(report.status)}</p>
+    <h1 dir="auto">${titleOf(stored.state.run)}</h1>
+    ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
+    <div class="row">
+      ${app === null ? "" : html`<a class="button" href="${app}" target="_blank" rel="noreferrer noopener nofollow">Open in Skyvern${icon("open")}</a>`}
+      ${canSend ? buttonForm({ action, csrf: session.csrf }, [icon("again"), deliveries.length === 0 ? "Send to all sinks" : "Redeliver to all"]) : ""}
+    </div>
+  </div>`;
+}
+
+function outcome({ report }: RunView, content: Content): Part {
+  const { failure } = content;
+  const summary =
+    report.summary === null || report.summary === ""
+      ? ""
+      : card("summary", "Summary", html`<p class="text" dir="auto">${block(report.summary, 20_000)}</p>`);
+  const failed =
+    failure === null
+      ? ""
+      : html`<section class="card bad-card" aria-labelledby="failure">
+          <h2 id="failure">Why it did not complete</h2>
+          ${failure.reason === null || failure.reason === "" ? "" : html`<p class="text" dir="auto">${block(failure.reason, 20_000)}</p>`}
+          ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
+          ${
+            failure.errors.length === 0
+              ? ""
+              : html`<details>
+                  <summary>
+                    ${many(failure.errors.length, "error")} as Skyvern reports
+                    ${failure.errors.length === 1 ? "it" : "them"}
+                  </summary>
+                  ${failure.errors.slice(0, 20).map(errorHtml)}
+                </details>`
+          }
+        </section>`;
+  return [failed, summary];
+}
+
+const labels = (title: string, values: readonly string[]): Part =>
+  values.length === 0
+    ? ""
+    : html`<p class="labels">
+        <span class="soft">${title}</span>
+        ${values.slice(0, 30).map((value) => html`<code>${line(value, 128)}</code> `)}
+      </p>`;
+
+function errorHtml(error: RunView["report"]["output"]): Html {
+  if (!isJsonObject(error)) return treeHtml(error);
+  return html`<dl class="facts">
+    ${Object.entries(error).map(([name, value]) => fact(line(name, 60), typeof value === "string" ? block(value, 2_000) : treeHtml(value)))}
+  </dl>`;
+}
+
+function output({ report }: RunView, content: Content): Part {
+  if (report.output === null) {
+    return card("output", "Output", html`<p class="soft">The run has no output.</p>`);
+  }
+  return card("output", "Output", [
+    content.output.map(sectionHtml),
+    content.output.length === 0 ? html`<p class="soft">The output is empty.</p>` : "",
+    html`<details>
+        <summary>Everything, as a tree</summary>
+        ${treeHtml(report.output)}
+      </details>
+      <details>
+        <summary>JSON</summary>
+        ${jsonHtml(report.output, "output-json", `${runPath(report.run_id)}/output.json`)}
+      </details>`,
+  ]);
+}
+
+/** Pictures and film come through the relay, so that nothing of the page is a third party's. */
+function media({ stored, report, link }: RunView): Part {
+  const { run } = stored.state;
+  const listed = stored.artifacts
+    .filter(({ type }) => type.startsWith("screenshot_"))
+    .map((artifact) => artifact.artifact_id);
+  const shots = [...new Set([...run.screenshots, ...listed])];
+  const path = (key: ArtifactKey) => `${runPath(run.run_id)}/media/${encodeURIComponent(key)}`;
+  const pictures = shots.slice(0, MAX_SHOTS).map(
+    (key, index) =>
+      html`<li>
+        <a href="${link(key)}" target="_blank" rel="noreferrer noopener"
+          ><img
+            src="${path(key)}"
+            alt="Screenshot ${index + 1} of ${shots.length}"
+            loading="lazy"
+            width="320"
+            height="180"
+        /></a>
+      </li>`,
+  );
+  const [first] = shots;
+  const poster = first === undefined ? "" : html`poster="${path(first)}"`;
+  const more = shots.length > MAX_SHOTS ? html`<p class="soft">${count(shots.length - MAX_SHOTS)} more below.</p>` : "";
+  return [
+    shots.length === 0
+      ? ""
+      : card("screenshots", "Screenshots", [
+          html`<ul class="gallery">
+            ${pictures}
+          </ul>`,
+          more,
+        ]),
+    run.recording === null
+      ? ""
+      : card("recording", "Recording", [
+          html`<video src="${path(run.recording)}" controls preload="none" width="640" height="360" ${poster}></video>`,
+          html`<p class="row">
+            <a class="button small" href="${report.recording_url ?? ""}" target="_blank" rel="noreferrer noopener"
+              >Open the recording</a
+            >
+          </p>`,
+        ]),
+  ];
+}
+
+function files({ report, link }: RunView, content: Content): Part {
+  const named = new Set(report.files.map(({ artifact_id }) => artifact_id));
+  const rest = report.artifacts.filter(({ artifact_id }) => !named.has(artifact_id));
+  const own = content.files.slice(0, MAX_FILES).map(
+    ({ name, size, url }, index) =>
+      html`<li>
+        ${icon("file")}<a href="${url}" target="_blank" rel="noreferrer noopener" dir="auto"
+          >${line(name) || `File ${index + 1}`}</a
+        >
+        ${size === null ? "" : html`<span class="soft">${size}</span>`}
+      </li>`,
+  );
+  const others = rest.slice(0, MAX_FILES).map(
+    ({ artifact_id, type, created_at }) =>
+      html`<li>
+        ${icon("file")}<a href="${link(artifact_id)}" target="_blank" rel="noreferrer noopener"
+          >${line(type.replaceAll("_", " "), 60)}</a
+        >
+        <span class="soft">${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}</span>
+      </li>`,
+  );
+  if (own.length === 0 && others.length === 0) return "";
+  return card("files", "Files", [
+    own.length === 0
+      ? html`<p class="soft">The run downloaded no file.</p>`
+      : html`<ul class="files">
+          ${own}
+        </ul>`,
+    others.length === 0
+      ? ""
+      : html`<details>
+          <summary>${many(rest.length, "other artifact")}</summary>
+          <ul class="files">
+            ${others}
+          </ul>
+          ${rest.length > MAX_FILES ? html`<p class="soft">${count(rest.length - MAX_FILES)} more in the API.</p>` : ""}
+        </details>`,
+  ]);
+}
+
+function told({ deliveries, sinks, session, report }: RunView): Html {
+  const newest = newestOfEach(deliveries);
+  const names = new Set([...sinks.map(({ name }) => name), ...newest.map(({ sink }) => sink)]);
+  const rows = [...names].map((name) => {
+    const delivery = newest.find(({ sink }) => sink === name);
+    return sinkRow(name, { delivery, isConfigured: sinks.some((sink) => sink.name === name), session, report });
+  });
+  return card(
+    "told",
+    "Who was told",
+    rows.length === 0
+      ? html`<p class="soft">No sink is configured: the run is only kept here.</p>`
+      : html`<ul class="told">
+          ${rows}
+        </ul>`,
+  );
+}
+
+interface SinkRow {
+  delivery: Delivery | undefined;
+  isConfigured: boolean;
+  session: Session;
+  report: Report;
+}
+
+function sinkRow(name: string, { delivery, isConfigured, session, report }: SinkRow): Html {
+  const form = { action: `${runPath(report.run_id)}/redeliver`, csrf: session.csrf, fields: { sink: name } };
+  const said = html`<span class="said"> to ${line(name, 64)}</span>`;
+  const button =
+    isConfigured && isTerminal(report.status)
+      ? buttonForm(form, delivery === undefined ? ["Send", said] : ["Redeliver", said], "small")
+      : "";
+  if (delivery === undefined) {
+    return html`<li>
+      <div class="told-head"><strong>${line(name, 64)}</strong><span class="soft">not told</span></div>
+      ${button}
+    </li>`;
+  }
+  const permalink = webUrl(typeof delivery.receipt?.["permalink"] === "string" ? delivery.receipt["permalink"] : null);
+  const proof = proofLines(delivery.receipt).filter((text) => !text.startsWith("permalink"));
+  return html`<li>
+    <div class="told-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
+    <p class="soft">
+      ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · not configured any more"}
+    </p>
+    ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
+    ${proof.length === 0 ? "" : html`<p class="proof">${proof.slice(0, 8).map((text) => html`<span>${line(text)}</span> `)}</p>`}
+    <div class="row">${permalink === null ? "" : away(permalink, "Open message")}${button}</div>
+  </li>`;
+}
+
+function facts({ report, stored }: RunView): Html {
+  const { run } = stored.state;
+  const url = webUrl(report.url);
+  const workflow = report.workflow?.permanent_id ?? null;
+  const list: [string, Part | null][] = [
+    ["Run", code(report.run_id)],
+    ["Type", line(report.run_type, 60)],
+    [
+      "Workflow",
+      workflow === null
+        ? null
+        : html`<a href="/?workflow=${encodeURIComponent(workflow.toWellFormed())}"
+            >${line(report.workflow?.title ?? workflow, 100)}</a
+          >`,
+    ],
+    [
+      "Workflow run",
+      report.workflow?.run_id === undefined ||
+      report.workflow.run_id === null ||
+      report.workflow.run_id === report.run_id
+        ? null
+        : code(report.workflow.run_id),
+    ],
+    ["Site", url === null ? (report.url === null ? null : line(report.url)) : away(url, line(report.url ?? "", 120))],
+    ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 2_000)],
+    [
+      "Channel",
+      report.channel === null
+        ? null
+        : html`<a href="/?channel=${encodeURIComponent(report.channel)}">${line(report.channel, 64)}</a>`,
+    ],
+    ["Organization", report.organization_id === null ? null : code(report.organization_id)],
+    ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
+    ["Steps", report.step_count === null ? null : count(report.step_count)],
+    ["Started", run.started_at === null ? null : time(run.started_at)],
+    ["Finished", run.finished_at === null ? null : time(run.finished_at)],
+    ["Received", time(run.received_at)],
+    ["Revision", report.revision === 1 ? null : String(report.revision)],
+    ["Known from", report.source === "webhook" ? null : report.source],
+  ];
+  const shown = list.flatMap(([label, value]) => (value === null || value === "" ? [] : [fact(label, value)]));
+  return card("facts", "Facts", html`<dl class="facts narrow">${shown}</dl>`);
+}
+
+const code = (text: string): Html => html`<code>${line(text, 100)}</code>`;
+
+function timeline(view: RunView): Html {
+  const { stored, receipts, deliveries, attempts, report } = view;
+  const entries = storyOf({ run: stored.state.run, receipts, deliveries: deliveries.toReversed(), attempts });
+  const left = entries.length - MAX_ENTRIES;
+  return card("timeline", "Timeline", [
+    html`<ol class="timeline">
+      ${entries.slice(0, MAX_ENTRIES).map((one) => entryHtml(one, report.run_id))}
+    </ol>`,
+    left > 0 ? html`<p class="soft">${many(left, "later entry", "later entries")} not shown.</p>` : "",
+  ]);
+}
+
+const entryHtml = ({ at, who, icon: name, tone, title, lines, routing, receiptId }: Entry, runId: string): Html =>
+  html`<li class="${tone}">
+    <span class="mark">${icon(name)}</span>
+    <div>
+      <p class="entry-title">
+        <strong dir="auto">${line(title)}</strong> <span class="soft">${who} · ${time(at)}</span>
+      </p>
+      ${lines.map((text) => html`<p class="entry-line" dir="auto">${block(text, 1_000)}</p>`)}
+      ${
+        routing.length === 0
+          ? ""
+          : html`<ul class="routing">
+              ${routing.slice(0, 50).map(routeHtml)}
+            </ul>`
+      }
+      ${receiptId === null ? "" : html`<p><a href="${runPath(runId)}/receipts/${encodeURIComponent(receiptId)}">Look at what was received</a></p>`}
+    </div>
+  </li>`;
+
+const routeHtml = ({ route, matched, because }: Entry["routing"][number]): Html =>
+  html`<li class="${matched ? "good" : "plain"}">
+    ${icon(matched ? "done" : "ban")}<span
+      >Route <strong>${line(route, 64)}</strong> ${matched ? "matched" : "did not match"}: ${line(because, 400)}</span
+    >
+  </li>`;
+
+function parameters(report: Report): Part {
+  if (report.parameters === null || Object.keys(report.parameters).length === 0) return "";
+  return card("parameters", "Parameters", [
+    html`<p class="soft">Secrets were masked before anything was stored.</p>`,
+    treeHtml(report.parameters),
+  ]);
+}
+
+const card = (id: string, title: string, body: Part): Html =>
+  html`<section class="card" aria-labelledby="${id}">
+    <h2 id="${id}">${title}</h2>
+    ${body}
+  </section>`;

@@ -1,0 +1,262 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { aReader, aRelay, aTask, form, HOST, login, TOKEN, type Relay } from "./relay.ts";
+
+let relay: Relay;
+beforeEach(async () => {
+  relay = await aRelay();
+});
+afterEach(() => relay.close());
+
+const PAGES = [
+  "/",
+  "/runs/tsk_v2_1",
+  "/runs/tsk_v2_1/output.json",
+  "/runs/tsk_v2_1/media/recording",
+  "/runs/x/receipts/y",
+  "/runs/x/receipts/y/raw",
+  "/sinks",
+  "/deliveries",
+  "/kept",
+  "/kept/x",
+  "/kept/x/raw",
+];
+
+describe("without a session", () => {
+  test.each(PAGES)("%s leads to the login and shows nothing", async (path) => {
+    await relay.webhook(aTask());
+    const answer = await relay.request(path);
+    expect(answer.status).toBe(303);
+    expect(answer.headers.get("location")).toBe(`/login?to=${encodeURIComponent(path)}`);
+    expect(await answer.text()).toBe("");
+  });
+
+  test("a form changes nothing and leads to the login, then to the page it stood on", async () => {
+    await relay.webhook(aTask());
+    await relay.app.deliverDue();
+    const answer = await relay.request("/runs/tsk_v2_1/redeliver", form({}));
+    expect(answer.status).toBe(303);
+    expect(answer.headers.get("location")).toBe(`/login?to=${encodeURIComponent("/runs/tsk_v2_1")}`);
+    await relay.app.deliverDue();
+    expect(relay.sinkBodies).toHaveLength(1);
+  });
+
+  test("webhooks, health and the history API are as before", async () => {
+    expect((await relay.webhook(aTask(), "/")).status).toBe(200);
+    expect((await relay.request("/healthz")).status).toBe(200);
+    expect((await relay.request("/v1/runs")).status).toBe(401);
+    expect((await relay.request("/v1/runs", { headers: { authorization: `Bearer ${TOKEN}` } })).status).toBe(200);
+  });
+});
+
+describe("the login", () => {
+  test("a right token gives a cookie that scripts cannot read and that ends after 12 hours", async () => {
+    const answer = await relay.request("/login", form({ token: TOKEN, to: "/runs/tsk_v2_1?queued=1" }));
+    expect(answer.status).toBe(303);
+    expect(answer.headers.get("location")).toBe("/runs/tsk_v2_1?queued=1");
+    const cookie = answer.headers.get("set-cookie") ?? "";
+    expect(cookie).toMatch(/^skyvern-relay=ses_[^;]+; Max-Age=43200; Path=\/; HttpOnly; SameSite=Lax$/);
+    expect(cookie).not.toContain(TOKEN);
+    const session = cookie.split(";")[0] ?? "";
+    expect((await relay.request("/", { headers: { cookie: session } })).status).toBe(200);
+    relay.clock.ms += 12 * 3_600_000;
+    expect((await relay.request("/", { headers: { cookie: session } })).status).toBe(303);
+  });
+
+  test("behind https the cookie is bound to this host and to TLS", async () => {
+    const secure = await aRelay({ env: { PUBLIC_URL: "https://relay.test" } });
+    const answer = await secure.request("/login", form({ token: TOKEN }));
+    expect(answer.headers.get("set-cookie")).toMatch(
+      /^__Host-skyvern-relay=.*; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+    );
+    await secure.close();
+  });
+
+  test("a wrong token says so and gives none", async () => {
+    const answer = await relay.request("/login", form({ token: `${TOKEN}x` }));
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get("set-cookie")).toBeNull();
+    const text = await answer.text();
+    expect(text).toContain("This is not a token of this relay.");
+    expect(text).not.toContain(`${TOKEN}x`);
+  });
+
+  test("ten wrong tokens close the door also to the right one, until some time has passed", async () => {
+    for (let i = 0; i < 10; i++)
+      expect((await relay.request("/login", form({ token: `wrong ${i}` }))).status).toBe(401);
+    const closed = await relay.request("/login", form({ token: TOKEN }));
+    expect(closed.status).toBe(429);
+    expect(Number(closed.headers.get("retry-after"))).toBeGreaterThan(20);
+    relay.clock.ms += 31_000;
+    expect((await relay.request("/login", form({ token: TOKEN }))).status).toBe(303);
+  });
+
+  test.each([
+    ["another host", "https://evil.example/"],
+    ["a host without a scheme", "//evil.example/"],
+    ["a host behind a backslash", "/\\evil.example/"],
+    ["a host behind a tab", "/\t/evil.example/"],
+    ["a host that appears once the path is resolved", "/.//evil.example/"],
+    ["a script", "javascript:alert(1)"],
+    ["an address that is no page", "/webhook"],
+    ["the login itself", "/login?to=/"],
+    ["the logout", "/logout"],
+  ])("does not lead to %s", async (_what, to) => {
+    const answer = await relay.request("/login", form({ token: TOKEN, to }));
+    expect(answer.headers.get("location")).toBe("/");
+    const shown = await (await relay.request(`/login?to=${encodeURIComponent(to)}`)).text();
+    expect(shown).toContain('name="to" value="/"');
+  });
+
+  test("is refused from another site, whatever token it brings", async () => {
+    for (const headers of [
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "", origin: "https://evil.example" },
+      { "sec-fetch-site": "same-site" },
+    ]) {
+      const answer = await relay.request("/login", form({ token: TOKEN }, headers));
+      expect(answer.status).toBe(403);
+      expect(answer.headers.get("set-cookie")).toBeNull();
+    }
+  });
+
+  test("whoever is logged in already goes on at once", async () => {
+    const cookie = await login(relay);
+    const answer = await relay.request("/login?to=%2Fsinks", { headers: { cookie } });
+    expect(answer.headers.get("location")).toBe("/sinks");
+  });
+
+  test("a session of one relay means nothing to another", async () => {
+    const cookie = await login(relay);
+    const other = await aRelay();
+    expect((await other.request("/", { headers: { cookie } })).status).toBe(303);
+    await other.close();
+  });
+
+  test("a changed cookie is none", async () => {
+    const cookie = await login(relay);
+    const [id = "", expires = "", signature = ""] = cookie.split("=")[1]?.split(".") ?? [];
+    for (const changed of [
+      `${id}0.${expires}.${signature}`,
+      `${id}.${Number(expires) + 1}.${signature}`,
+      `${id}.${expires}.${"A".repeat(43)}`,
+      "x",
+      "",
+    ]) {
+      expect((await relay.request("/", { headers: { cookie: `skyvern-relay=${changed}` } })).status).toBe(303);
+    }
+  });
+});
+
+describe("without RELAY_TOKEN", () => {
+  test("every page is closed and says which variable to set", async () => {
+    const closed = await aRelay({ env: { RELAY_TOKEN: undefined } });
+    for (const path of [...PAGES, "/login"]) {
+      const answer = await closed.request(path);
+      expect(answer.status).toBe(403);
+      expect(await answer.text()).toContain("RELAY_TOKEN");
+    }
+    expect((await closed.request("/login", form({ token: "" }))).status).toBe(403);
+    await closed.close();
+  });
+});
+
+describe("forms", () => {
+  const redeliver = (fields: Record<string, string>, headers: Record<string, string>) =>
+    relay.request("/runs/tsk_v2_1/redeliver", form(fields, headers));
+
+  test("a form without the session's own field is refused", async () => {
+    await relay.webhook(aTask());
+    const cookie = await login(relay);
+    for (const fields of [{}, { csrf: "" }, { csrf: "x".repeat(43) }]) {
+      expect((await redeliver(fields, { cookie })).status).toBe(403);
+    }
+  });
+
+  test("the field of another session is refused", async () => {
+    await relay.webhook(aTask());
+    const [mine, theirs] = [await login(relay), await login(relay)];
+    const csrfOf = async (cookie: string) =>
+      /name="csrf" value="([^"]+)"/.exec(await (await relay.request("/", { headers: { cookie } })).text())?.[1] ?? "";
+    expect((await redeliver({ csrf: await csrfOf(theirs) }, { cookie: mine })).status).toBe(403);
+    expect((await redeliver({ csrf: await csrfOf(mine) }, { cookie: mine })).status).toBe(303);
+  });
+
+  test.each([
+    ["another site", { "sec-fetch-site": "cross-site" }],
+    ["another origin, by a browser that names no site", { "sec-fetch-site": "", origin: "http://relay.test:81" }],
+    ["nowhere", { "sec-fetch-site": "", origin: "null" }],
+  ])("a form from %s is refused though its field is right", async (_who, headers) => {
+    await relay.webhook(aTask());
+    const cookie = await login(relay);
+    const csrf =
+      /name="csrf" value="([^"]+)"/.exec(await (await relay.request("/", { headers: { cookie } })).text())?.[1] ?? "";
+    const given: Record<string, string> = { ...headers, cookie };
+    // An empty header stands for a missing one.
+    const init = form({ csrf }, given);
+    const sent = new Headers(init.headers);
+    if (given["sec-fetch-site"] === "") sent.delete("sec-fetch-site");
+    expect((await relay.request("/runs/tsk_v2_1/redeliver", { ...init, headers: sent })).status).toBe(403);
+    sent.set("origin", HOST);
+    sent.delete("sec-fetch-site");
+    expect((await relay.request("/runs/tsk_v2_1/redeliver", { ...form({ csrf }), headers: sent })).status).toBe(303);
+  });
+
+  test("a form beyond a few kilobytes is refused unread", async () => {
+    const cookie = await login(relay);
+    expect((await redeliver({ csrf: "x".repeat(20_000) }, { cookie })).status).toBe(403);
+  });
+
+  test("logging out takes the cookie away", async () => {
+    const answer = await (await aReader(relay)).post("/logout");
+    expect(answer.headers.get("location")).toBe("/login");
+    expect(answer.headers.get("set-cookie")).toMatch(/^skyvern-relay=; Max-Age=0; Path=\//);
+  });
+});
+
+describe("headers", () => {
+  test("every page forbids what it does not need, and is not kept by caches", async () => {
+    await relay.webhook(aTask());
+    const reader = await aReader(relay);
+    for (const path of ["/", "/runs/tsk_v2_1", "/sinks", "/deliveries", "/kept", "/runs/none", "/login"]) {
+      const { headers } = await reader.get(path);
+      const policy = headers.get("content-security-policy") ?? "";
+      for (const rule of [
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "script-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+      ]) {
+        expect(policy.split("; ")).toContain(rule);
+      }
+      expect(policy).not.toMatch(/unsafe|\*|https?:/);
+      expect(headers.get("cache-control")).toBe("no-store");
+      expect(headers.get("x-content-type-options")).toBe("nosniff");
+      // Were it no-referrer, browsers would send `Origin: null` with our own forms.
+      expect(headers.get("referrer-policy")).toBe("same-origin");
+    }
+  });
+
+  test("pages hold no inline script, style or handler", async () => {
+    await relay.webhook(aTask());
+    const reader = await aReader(relay);
+    for (const path of ["/", "/runs/tsk_v2_1", "/sinks", "/deliveries", "/kept"]) {
+      const text = await reader.page(path);
+      expect(text).not.toMatch(/<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc="\/assets\/)/i);
+      expect(text).not.toMatch(/(?:src|href)="(?:https?:)?\/\/(?!app\.skyvern\.com|portal\.example)/);
+    }
+  });
+
+  test("assets are open to everyone, named by content, and kept by browsers", async () => {
+    const text = await (await relay.request("/login")).text();
+    const paths = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? "");
+    expect(new Set(paths).size).toBe(3);
+    for (const path of paths) {
+      const answer = await relay.request(path);
+      expect(answer.status).toBe(200);
+      expect(answer.headers.get("cache-control")).toContain("immutable");
+    }
+  });
+});

@@ -1,0 +1,314 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { sampleCommand } from "../../src/web/runs-page.ts";
+import { aReader, aRelay, aTask, HOST, KEY, type Reader, type Relay } from "./relay.ts";
+
+let relay: Relay;
+let reader: Reader;
+beforeEach(async () => {
+  relay = await aRelay();
+  reader = await aReader(relay);
+});
+afterEach(() => relay.close());
+
+const textOf = (html: string): string =>
+  html
+    .replace(/<[^>]*>/g, " ")
+    .replaceAll("&quot;", '"')
+    .replaceAll("&#39;", "'")
+    .replaceAll("&gt;", ">")
+    .replaceAll("&lt;", "<")
+    .replaceAll("&amp;", "&")
+    .replace(/\s+/g, " ");
+
+const linksTo = (html: string, path: RegExp): string[] =>
+  [...html.matchAll(/href="([^"]+)"/g)]
+    .map(([, href]) => (href ?? "").replaceAll("&amp;", "&"))
+    .filter((href) => path.test(href));
+
+describe("with nothing received", () => {
+  test("the list says which address to give to Skyvern and how to send a sample", async () => {
+    const text = textOf(await reader.page("/"));
+    expect(text).toContain(`${HOST}/webhook`);
+    expect(text).toContain("openssl dgst -sha256 -hmac");
+  });
+
+  test("the sample is a command that the relay accepts", async () => {
+    const { port } = await relay.app.start();
+    const env = { PATH: process.env["PATH"] ?? "", SKYVERN_API_KEY: KEY };
+    const { stdout } = await promisify(execFile)("sh", ["-c", sampleCommand(`http://127.0.0.1:${port}`)], { env });
+    expect(JSON.parse(stdout)).toMatchObject({ result: "accepted" });
+    expect(textOf(await reader.page("/"))).toContain("tsk_sample_");
+  });
+
+  test("the other pages say that there is nothing, and why", async () => {
+    expect(textOf(await reader.page("/deliveries?state=dead"))).toContain("No dead letters");
+    expect(textOf(await reader.page("/kept"))).toContain("Everything that was received was understood.");
+    expect(textOf(await reader.page("/sinks"))).toContain("Nothing was sent here yet.");
+    const sinkless = await aRelay({ env: { SINK_URL: undefined } });
+    expect(textOf(await (await aReader(sinkless)).page("/sinks"))).toContain("No sink is configured");
+    await sinkless.close();
+  });
+
+  test("an unknown run is not found, and the page says what may have happened", async () => {
+    const answer = await reader.get("/runs/tsk_none");
+    expect(answer.status).toBe(404);
+    expect(textOf(await answer.text())).toContain("does not know this run");
+  });
+});
+
+describe("the list of runs", () => {
+  const send = async (n: number) => {
+    for (let i = 1; i <= n; i++) {
+      await relay.webhook(aTask({ run_id: `tsk_v2_${i}`, task_id: `tsk_v2_${i}`, prompt: `Number ${i}.` }));
+    }
+  };
+
+  test("is newest first, and its pages hold every run once, also when runs arrive meanwhile", async () => {
+    await send(120);
+    const seen: string[] = [];
+    let next: string | undefined = "/";
+    while (next !== undefined) {
+      const html: string = await reader.page(next);
+      seen.push(...linksTo(html, /^\/runs\//));
+      [next] = linksTo(html, /[?&]after=/);
+      if (seen.length === 50) await relay.webhook(aTask({ run_id: "tsk_v2_new", task_id: "tsk_v2_new" }));
+    }
+    expect(seen).toEqual(Array.from({ length: 120 }, (_, i) => `/runs/tsk_v2_${120 - i}`));
+  });
+
+  test("keeps the filters in the address of the next page", async () => {
+    await send(60);
+    const [older = ""] = linksTo(await reader.page("/?run_type=task_v2&channel="), /after=/);
+    expect(older).toMatch(/^\/\?run_type=task_v2&after=/);
+    expect(linksTo(await reader.page(older), /^\/runs\//)).toHaveLength(10);
+  });
+
+  test("filters by status, type, workflow, channel, sink, delivery and time, and by several values", async () => {
+    await relay.webhook(aTask({ run_id: "tsk_a", task_id: "tsk_a", status: "failed", run_type: "task_v1" }));
+    await relay.webhook(aTask({ run_id: "tsk_b", task_id: "tsk_b", status: "timed_out" }), "/webhook/invoices");
+    await relay.webhook(
+      aTask({
+        run_id: "wr_c",
+        workflow_title: "Invoices",
+        workflow_run_id: "wr_c",
+        workflow_permanent_id: "wpid_1",
+        run_type: "workflow_run",
+      }),
+    );
+    await relay.app.deliverDue();
+    await relay.webhook(aTask({ run_id: "tsk_d", task_id: "tsk_d" }));
+    const shown = async (query: string) =>
+      linksTo(await reader.page(`/?${query}`), /^\/runs\//)
+        .map((href) => href.slice(6))
+        .sort();
+    expect(await shown("status=failed&status=timed_out")).toEqual(["tsk_a", "tsk_b"]);
+    expect(await shown("run_type=task_v1")).toEqual(["tsk_a"]);
+    expect(await shown("workflow=Invoices")).toEqual(["wr_c"]);
+    expect(await shown("channel=invoices")).toEqual(["tsk_b"]);
+    expect(await shown("sink=http&delivery=pending")).toEqual(["tsk_d"]);
+    expect(await shown("delivery=delivered")).toEqual(["tsk_a", "tsk_b", "wr_c"]);
+    expect(await shown("since=2026-01-20T12:00&until=2026-01-20T12:01")).toHaveLength(4);
+    expect(await shown("since=2026-01-21")).toEqual([]);
+    expect(await shown("until=2026-01-20T12:00:00%2B01:00")).toEqual([]);
+  });
+
+  test("when no run fits it says so and shows the way back", async () => {
+    await send(1);
+    const html = await reader.page("/?status=canceled");
+    expect(textOf(html)).toContain("No run was received that fits these filters.");
+    expect(html).not.toContain("openssl");
+  });
+
+  test.each([
+    ["color=red", "color there is no such filter"],
+    ["since=yesterday", "since must be a time like 2026-01-20"],
+    ["delivery=lost", "delivery must be one of pending"],
+    ["after=here", "after is no place in the list"],
+  ])("names what is wrong with ?%s", async (query, said) => {
+    await send(1);
+    const answer = await reader.get(`/?${query}`);
+    expect(answer.status).toBe(400);
+    expect(textOf(await answer.text())).toContain(said);
+  });
+
+  test("ticks off who was told, with what the newest delivery came to", async () => {
+    relay.sinkAnswers.push(400);
+    await relay.webhook(aTask());
+    expect(textOf(await reader.page("/"))).toContain("http waiting");
+    await relay.app.deliverDue();
+    expect(textOf(await reader.page("/"))).toContain("http dead");
+    await reader.post("/runs/tsk_v2_1/redeliver");
+    await relay.app.deliverDue();
+    expect(textOf(await reader.page("/"))).toContain("http delivered");
+  });
+});
+
+describe("the page of a run", () => {
+  test("tells outcome, output, numbers digit for digit, who was told, and the story in order", async () => {
+    const payload = JSON.stringify(aTask({ output: { total: "BIG", rate: 1 } })).replace(
+      '"BIG"',
+      "12345678901234567890",
+    );
+    await relay.webhook(payload, "/webhook/invoices");
+    await relay.webhook(payload, "/webhook/invoices");
+    await relay.app.deliverDue();
+    const text = textOf(await reader.page("/runs/tsk_v2_1"));
+    for (const said of [
+      "Completed",
+      "Read the invoice",
+      "Two invoices.",
+      "12345678901234567890",
+      "invoices",
+      "2 min 20 s",
+      "status: 200",
+    ])
+      expect(text).toContain(said);
+    expect(text).toContain("The same bytes came 2 times");
+    const story = [
+      "Run created",
+      "Queued",
+      "Started",
+      "Finished",
+      "Result accepted",
+      "Route default matched",
+      "Queued for http (http)",
+      "Delivered to http (attempt 1",
+    ];
+    const places = story.map((said) => text.indexOf(said, text.indexOf("Timeline")));
+    expect(places).not.toContain(-1);
+    expect(places).toEqual(places.toSorted((a, b) => a - b));
+    expect(await (await reader.get("/runs/tsk_v2_1/output.json")).text()).toBe(
+      '{"total":12345678901234567890,"rate":1}',
+    );
+  });
+
+  test("a failure shows its reason, codes, categories and Skyvern's own words", async () => {
+    await relay.webhook(
+      aTask({
+        status: "failed",
+        output: null,
+        failure_reason: "The list never loaded.",
+        errors: [{ error_code: "REACH_MAX_RETRIES", reasoning: "Too many retries." }],
+        failure_category: [{ category: "PAGE_LOAD_TIMEOUT", confidence_float: 0.8 }],
+      }),
+    );
+    const text = textOf(await reader.page("/runs/tsk_v2_1"));
+    for (const said of [
+      "Failed",
+      "The list never loaded.",
+      "REACH_MAX_RETRIES",
+      "PAGE_LOAD_TIMEOUT",
+      "Too many retries.",
+      "The run has no output.",
+    ])
+      expect(text).toContain(said);
+  });
+
+  test("a run that is not final says so and offers nothing to send", async () => {
+    await relay.webhook(aTask({ status: "running", output: null }));
+    const html = await reader.page("/runs/tsk_v2_1");
+    expect(textOf(html)).toContain("Not final yet: stored");
+    expect(html).not.toContain("/redeliver");
+    expect((await reader.post("/runs/tsk_v2_1/redeliver")).status).toBe(409);
+  });
+
+  test("pictures come through the relay, and only those of the run", async () => {
+    const screenshot = "https://api.skyvern.com/v1/artifacts/a_1/content?expiry=1&kid=k&sig=s";
+    const payload = aTask({ screenshot_urls: [screenshot], recording_url: screenshot.replace("a_1", "a_2") });
+    relay.skyvern.addRun({ payload: payload as never });
+    await relay.webhook(payload);
+    const html = await reader.page("/runs/tsk_v2_1");
+    expect(html).toContain('src="/runs/tsk_v2_1/media/a_1"');
+    expect(html).not.toContain("api.skyvern.com");
+    const picture = await reader.get("/runs/tsk_v2_1/media/a_1");
+    expect([picture.status, picture.headers.get("content-type")]).toEqual([200, "image/png"]);
+    expect(picture.headers.get("content-security-policy")).toContain("sandbox");
+    expect((await picture.arrayBuffer()).byteLength).toBeGreaterThan(0);
+    expect((await reader.get("/runs/tsk_v2_1/media/a_3")).status).toBe(404);
+  });
+
+  test("a picture that is gone is replaced by one that says so", async () => {
+    await relay.webhook(aTask({ screenshot_urls: ["https://api.skyvern.com/v1/artifacts/a_1/content?sig=s"] }));
+    const picture = await reader.get("/runs/tsk_v2_1/media/a_1");
+    expect(picture.headers.get("content-type")).toBe("image/svg+xml");
+    expect(await picture.text()).toContain("Not available any more");
+  });
+
+  test("the received bytes can be read and downloaded, as they were stored", async () => {
+    await relay.webhook(aTask({ extra_http_headers: { authorization: "Bearer hidden" } }));
+    const [receipt = ""] = linksTo(await reader.page("/runs/tsk_v2_1"), /\/receipts\//);
+    const text = textOf(await reader.page(receipt));
+    expect(text).toContain('"run_id":"tsk_v2_1"');
+    expect(text).not.toContain("hidden");
+    const raw = await reader.get(`${receipt}/raw`);
+    expect(raw.headers.get("content-disposition")).toMatch(/^attachment/);
+    expect(JSON.parse(await raw.text())).toMatchObject({ run_id: "tsk_v2_1" });
+    expect((await reader.get(receipt.replace("tsk_v2_1", "tsk_other"))).status).toBe(404);
+  });
+});
+
+describe("redelivering", () => {
+  test("sends the run again to one sink, or to all, and says so", async () => {
+    await relay.webhook(aTask());
+    await relay.app.deliverDue();
+    const answer = await reader.post("/runs/tsk_v2_1/redeliver", { sink: "http" });
+    expect([answer.status, answer.headers.get("location")]).toEqual([303, "/runs/tsk_v2_1?queued=1"]);
+    await reader.post("/runs/tsk_v2_1/redeliver");
+    await relay.app.deliverDue();
+    expect(relay.sinkBodies).toHaveLength(3);
+    const text = textOf(await reader.page("/runs/tsk_v2_1?queued=1"));
+    expect(text).toContain("Queued again for 1 sink.");
+    expect(text.match(/Queued again on request for http/g)).toHaveLength(2);
+  });
+
+  test("to a sink or of a run that is not there is refused", async () => {
+    await relay.webhook(aTask());
+    expect((await reader.post("/runs/tsk_v2_1/redeliver", { sink: "nowhere" })).status).toBe(400);
+    expect((await reader.post("/runs/tsk_none/redeliver")).status).toBe(404);
+  });
+
+  test("from the dead letters it returns there, and never to another host", async () => {
+    relay.sinkAnswers.push(400);
+    await relay.webhook(aTask());
+    await relay.app.deliverDue();
+    const html = await reader.page("/deliveries?state=dead&sink=http");
+    expect(textOf(html)).toContain("Redeliver tsk_v2_1 to http");
+    const to = /name="to" value="([^"]+)"/.exec(html)?.[1]?.replaceAll("&amp;", "&") ?? "";
+    const answer = await reader.post("/runs/tsk_v2_1/redeliver", { sink: "http", to });
+    expect(answer.headers.get("location")).toBe("/deliveries?state=dead&sink=http&queued=1");
+    const evil = await reader.post("/runs/tsk_v2_1/redeliver", { sink: "http", to: "//evil.example" });
+    expect(evil.headers.get("location")).toBe("/?queued=1");
+  });
+});
+
+describe("sinks and what was not understood", () => {
+  test("a sink shows its counts, backlog, last error and last success", async () => {
+    relay.sinkAnswers.push(400, 503);
+    await relay.webhook(aTask());
+    await relay.app.deliverDue();
+    let text = textOf(await reader.page("/sinks"));
+    for (const said of ["http", "Failing", "1 dead", "400"]) expect(text).toContain(said);
+    await relay.webhook(aTask({ run_id: "tsk_2", task_id: "tsk_2" }));
+    await relay.app.deliverDue();
+    text = textOf(await reader.page("/sinks"));
+    for (const said of ["1 waiting", "1 delivery , the oldest for", "503"]) expect(text).toContain(said);
+    await relay.webhook(aTask({ run_id: "tsk_3", task_id: "tsk_3" }));
+    await relay.app.deliverDue();
+    text = textOf(await reader.page("/sinks"));
+    expect(text).toContain("1 delivered");
+    expect(text).toMatch(/Last success \S+ \S+ UTC , tsk_3/);
+  });
+
+  test("the navigation leads to what was not understood as soon as there is something", async () => {
+    expect(await reader.page("/")).not.toContain('href="/kept"');
+    await relay.webhook({ hello: "<script>alert(1)</script>" });
+    expect(await reader.page("/")).toContain('href="/kept"');
+    const [path = ""] = linksTo(await reader.page("/kept"), /^\/kept\/rcp_/);
+    const html = await reader.page(path);
+    expect(textOf(html)).toContain('{"hello":"<script>alert(1)</script>"}');
+    expect(html).not.toContain("<script>alert");
+    expect(await (await reader.get(`${path}/raw`)).text()).toBe('{"hello":"<script>alert(1)</script>"}');
+  });
+});
