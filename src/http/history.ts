@@ -4,6 +4,7 @@ import { isoTime, ReportSchema, toReport, type Links, type Report } from "../rep
 import { CAUSES, DELIVERY_STATES, isTerminal, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Attempt, Page, Receipt, Store, StoredRun } from "../store/store.ts";
+import { redeliver } from "../store/redeliver.ts";
 import { problem, ProblemSchema } from "./problem.ts";
 
 export interface HistoryParts {
@@ -246,7 +247,7 @@ const listDeliveries = createRoute({
   },
 });
 
-const redeliver = createRoute({
+const redeliverRun = createRoute({
   method: "post",
   path: "/runs/{run_id}/redeliver",
   summary: "Send a run's current state again",
@@ -412,30 +413,15 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     return c.json({ data: page.map(deliveryJson), next_cursor: next }, 200);
   });
 
-  app.openapi(redeliver, async (c) => {
+  app.openapi(redeliverRun, async (c) => {
     const { run_id: runId } = c.req.valid("param");
-    const { sinks: wanted } = c.req.valid("json") ?? {};
-    const unknown = wanted?.find((name) => !parts.sinks.some((sink) => sink.name === name));
-    if (unknown !== undefined) {
-      return problem(c, 400, "A parameter is wrong.", [
-        { parameter: "sinks", message: `there is no sink "${unknown}"` },
-      ]);
+    const result = await redeliver(parts, runId, c.req.valid("json")?.sinks ?? null);
+    if (!result.ok) {
+      if (result.status !== 400) return problem(c, result.status, result.reason);
+      return problem(c, 400, "A parameter is wrong.", [{ parameter: "sinks", message: result.reason }]);
     }
-    const row = await store.run(runId);
-    if (row === null) return noRun(c, runId);
-    if (!isTerminal(row.state.run.status)) return problem(c, 409, "This run is not final yet.");
-    const told = await store.deliveries({ runId }, { limit: 1000 });
-    if (told.length === 0 && wanted === undefined) {
-      return problem(c, 409, "This run was meant for no sink: name the sinks to send it to.");
-    }
-    const names = new Set(wanted ?? told.map(({ sink }) => sink));
-    const fresh = parts.sinks
-      .filter(({ name }) => names.has(name))
-      .map(({ name, kind }) => ({ id: runtime.newId("dlv"), sink: name, kind, cause: "redelivery" as const }));
-    const made = await store.redeliver(runId, fresh, runtime.now());
-    if (made === null) return noRun(c, runId);
     parts.nudge();
-    return c.json({ data: made.map(deliveryJson) }, 202);
+    return c.json({ data: result.deliveries.map(deliveryJson) }, 202);
   });
 
   app.openapi(redeliverAll, async (c) => {

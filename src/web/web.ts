@@ -19,7 +19,7 @@ import { mediaOf, type MediaParts } from "./media.ts";
 import { isOwnOrigin, ownPage } from "./origin.ts";
 import { DELIVERY_FILTERS, deliveryFilter, readQuery, RUN_FILTERS, runFilter } from "./query.ts";
 import { keptPage, receiptPage } from "./receipt-pages.ts";
-import { redeliver } from "./redeliver.ts";
+import { redeliver } from "../store/redeliver.ts";
 import { runPage } from "./run-page.ts";
 import { runsPage } from "./runs-page.ts";
 import { createSessions, SESSION_LIFE_MS, type Session } from "./session.ts";
@@ -248,7 +248,10 @@ function createWeb(parts: WebParts): Hono<Env> {
   web.post("/runs/:run_id/redeliver", ...acting, async (c) => {
     const runId = c.req.param("run_id");
     const sink = await field(c, "sink");
-    const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? null : sink);
+    // "Send to all" of a run that was meant for nobody means every sink there is.
+    const told = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
+    const all = told.length > 0 ? null : sinks.map(({ name }) => name);
+    const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? all : [sink]);
     if (!done.ok) {
       return page(
         c,
