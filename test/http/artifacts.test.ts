@@ -1,0 +1,293 @@
+/** What the links in messages open. */
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/json.ts";
+import { anApp, PUBLIC_URL, TOKEN, type AppOptions, type TestApp } from "../support/app.ts";
+import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";
+import { aRuntime, NOW } from "../support/runtime.ts";
+import { TINY_PNG, TINY_WEBM, type StandInRun } from "../../src/demo/stand-ins/skyvern.ts";
+
+const WORKFLOW = "wr_565255494265942522";
+const RECORDING = "a_565255520035746310";
+const SCREENSHOT = "a_565256499288289792";
+const FILE = "a_565256456338616842";
+
+interface Shown extends JsonObject {
+  recording_url: string;
+  screenshot_urls: string[];
+  files: { name: string; url: string }[];
+}
+
+/** A relay that got this webhook, and a Skyvern that has the run. */
+async function aRelayWith(name: string, options: AppOptions = {}, run: Partial<StandInRun> = {}) {
+  const relay = await anApp({}, { ...options, skyvern: { now: () => NOW, ...options.skyvern } });
+  relay.standIns.skyvern.addRun({ payload: fixtureJson(name), ...run });
+  const { run_id: runId } = (await relay.webhook(fixtureBytes(name))).json<{ run_id: string }>();
+  const shown = await relay.read<Shown>(`/v1/runs/${runId}`);
+  return { relay, shown, runId };
+}
+
+/** Asks without a token, as somebody who clicks does. */
+const open = (relay: TestApp, link: string, headers: Record<string, string> = {}) =>
+  relay.get(link.replace(PUBLIC_URL, ""), { authorization: "", ...headers });
+const bytesOf = (text: string): Buffer => Buffer.from(text, "utf8");
+
+describe("a link in a message", () => {
+  it("redirects to a URL that Skyvern signs at that moment, and that works without a key", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+
+    for (const link of [shown.recording_url, ...shown.files.map(({ url }) => url)]) {
+      const answer = await open(relay, link);
+      expect(answer.status).toBe(302);
+      const target = new URL(answer.headers.get("location") ?? "");
+      expect(target.origin).toBe(relay.standIns.skyvern.url);
+      expect((await fetch(target)).status).toBe(200);
+    }
+  });
+
+  it("to a picture ends at a picture, whether redirected or streamed", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    expect(shown.screenshot_urls).toHaveLength(3);
+    for (const link of shown.screenshot_urls) {
+      const answer = await open(relay, link);
+      const at = answer.headers.get("location");
+      const bytes = at === null ? answer.text : await (await fetch(at)).text();
+      expect(bytes).toBe(Buffer.from(TINY_PNG).toString("utf8"));
+    }
+  });
+
+  it("redirects to another URL once the first has died", async () => {
+    const runtime = aRuntime();
+    const { relay, shown } = await aRelayWith("workflow_run.completed", {
+      runtime,
+      skyvern: { now: () => runtime.now() },
+    });
+    const first = (await open(relay, shown.recording_url)).headers.get("location") ?? "";
+    runtime.advance(24 * 3_600_000);
+    expect((await fetch(first)).status).toBe(403);
+
+    const second = (await open(relay, shown.recording_url)).headers.get("location") ?? "";
+
+    expect((await fetch(second)).status).toBe(200);
+  });
+
+  it("is not kept by caches, and tells its target not where it came from", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    const { headers } = await open(relay, shown.recording_url);
+    expect(headers.get("cache-control")).toBe("no-store");
+    expect(headers.get("referrer-policy")).toBe("no-referrer");
+  });
+
+  it.each([
+    ["without its signature", (link: string) => link.replace(/&sig=.*/, "")],
+    ["with another signature", (link: string) => link.replace(/sig=./, "sig=_")],
+    ["with a later end", (link: string) => link.replace(/exp=(\d+)/, (_all, exp) => `exp=${Number(exp) + 86_400}`)],
+    ["for another artifact", (link: string) => link.replace(RECORDING, SCREENSHOT)],
+    ["for another run", (link: string) => link.replace(WORKFLOW, "wr_1")],
+  ])("%s opens nothing", async (_what, change) => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    const changed = change(shown.recording_url);
+    expect(changed).not.toBe(shown.recording_url);
+
+    const answer = await open(relay, changed);
+
+    expect(answer.status).toBe(403);
+    expect(relay.standIns.skyvern.calls).toEqual([]);
+  });
+
+  it("opens nothing once it has expired", async () => {
+    const runtime = aRuntime();
+    const { relay, shown } = await aRelayWith("workflow_run.completed", { runtime });
+    runtime.advance(92 * 86_400_000);
+    expect((await open(relay, shown.recording_url)).status).toBe(403);
+  });
+
+  it("still opens after a restart", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    // The key that signs is in the database, not in the process.
+    expect(await relay.app.store.setting("link_key", "another")).not.toBe("another");
+    expect((await open(relay, shown.recording_url)).status).toBe(302);
+  });
+
+  it("is not needed with a token, but a token is then right or nothing", async () => {
+    const { relay } = await aRelayWith("workflow_run.completed");
+    const path = `/artifacts/${WORKFLOW}/${FILE}`;
+    expect((await open(relay, path, { authorization: `Bearer ${TOKEN}` })).status).toBe(302);
+    expect((await open(relay, path, { authorization: "Bearer wrong" })).status).toBe(403);
+    expect((await open(relay, path)).status).toBe(403);
+  });
+
+  it("opens without RELAY_TOKEN, which guards other things", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    const link = shown.recording_url.replace(PUBLIC_URL, "");
+    const open = await anApp({ RELAY_TOKEN: undefined });
+    expect((await open.get(link)).status).toBe(403);
+    expect((await relay.get(link, { authorization: "" })).status).toBe(302);
+  });
+});
+
+describe("what is on Skyvern's own disk", () => {
+  const LOCAL = "task_v1.completed-selfhosted-local-storage";
+  const artifacts = [
+    { artifact_id: "a_rec", artifact_type: "recording", uri: String(fixtureJson(LOCAL)["recording_url"]) },
+    ...(fixtureJson(LOCAL)["screenshot_urls"] as string[]).map((uri, index) => ({
+      artifact_id: `a_shot_${index}`,
+      artifact_type: "screenshot_action",
+      uri,
+    })),
+  ];
+  const local = () => aRelayWith(LOCAL, { skyvern: { storage: "local" } }, { artifacts });
+
+  it("is streamed, and a browser may show it", async () => {
+    const { relay, shown } = await local();
+
+    const recording = await open(relay, shown.recording_url);
+
+    expect(recording.status).toBe(200);
+    expect(recording.headers.get("content-type")).toBe("video/webm");
+    expect(recording.headers.get("content-disposition")).toMatch(/^inline/);
+    expect(recording.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(recording.headers.get("content-security-policy")).toContain("sandbox");
+    expect(recording.text).toBe(Buffer.from(TINY_WEBM).toString("utf8"));
+  });
+
+  it("pictures are shown as pictures, though Skyvern calls them JSON", async () => {
+    const { relay, shown } = await local();
+
+    const picture = await open(relay, shown.screenshot_urls[0] ?? "");
+
+    expect(picture.status).toBe(200);
+    expect(picture.headers.get("content-type")).toBe("image/png");
+    expect(picture.headers.get("content-disposition")).toMatch(/^inline/);
+    expect(bytesOf(picture.text).length).toBe(bytesOf(Buffer.from(TINY_PNG).toString("utf8")).length);
+  });
+
+  it("comes in the range asked for", async () => {
+    const { relay, shown } = await local();
+
+    const part = await open(relay, shown.recording_url, { range: "bytes=4-7" });
+    const none = await open(relay, shown.recording_url, { range: "bytes=9000-" });
+
+    expect([part.status, part.headers.get("content-range"), part.text.length]).toEqual([
+      206,
+      `bytes 4-7/${TINY_WEBM.length}`,
+      4,
+    ]);
+    expect(none.status).toBe(416);
+  });
+
+  it("never leaves the relay as file:, nor with Skyvern's key", async () => {
+    const { relay, shown } = await local();
+    for (const link of [shown.recording_url, ...shown.screenshot_urls]) {
+      const answer = await open(relay, link);
+      expect(answer.headers.get("location")).toBeNull();
+      expect(JSON.stringify([...answer.headers])).not.toContain("file:");
+    }
+    expect(JSON.stringify(shown)).not.toContain("file:");
+  });
+});
+
+describe("content that could do harm", () => {
+  it.each([
+    ["HTML", "<!doctype html><script>alert(1)</script>"],
+    ["SVG", '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'],
+    ["a PDF", "%PDF-1.7"],
+    ["text", "hello"],
+  ])("%s is downloaded under its name, never shown", async (_what, bytes) => {
+    const { relay, shown } = await aRelayWith(
+      "workflow_run.completed",
+      { skyvern: { signedUrls: "unconfigured", storage: "local" } },
+      { artifacts: [{ artifact_id: FILE, artifact_type: "download", bytes: Buffer.from(bytes), filename: "x" }] },
+    );
+
+    const answer = await open(relay, shown.files[0]?.url ?? "");
+
+    expect(answer.status).toBe(200);
+    expect(answer.text).toBe(bytes);
+    expect(answer.headers.get("content-type")).toBe("application/octet-stream");
+    expect(answer.headers.get("content-disposition")).toBe("attachment; filename*=UTF-8''INV-2026-0801.pdf");
+    expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(answer.headers.get("content-security-policy")).toContain("sandbox");
+  });
+
+  it("HTML that calls itself a picture is not shown either", async () => {
+    const { relay, shown } = await aRelayWith(
+      "workflow_run.completed",
+      { skyvern: { signedUrls: "unconfigured", storage: "local" } },
+      {
+        artifacts: [
+          {
+            artifact_id: SCREENSHOT,
+            artifact_type: "screenshot_final",
+            bytes: Buffer.from("<script>alert(1)</script>"),
+          },
+        ],
+      },
+    );
+    const { headers } = await open(relay, shown.screenshot_urls[0] ?? "");
+    expect(headers.get("content-type")).toBe("application/octet-stream");
+    expect(headers.get("content-disposition")).toMatch(/^attachment/);
+  });
+});
+
+describe("what is gone", () => {
+  it("is a picture that says so where a picture was, with 200 so that it is shown", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    relay.standIns.skyvern.runs.clear();
+
+    const answer = await open(relay, shown.screenshot_urls[0] ?? "");
+
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "image/svg+xml"]);
+    expect(answer.text).toContain("not available");
+    expect(answer.headers.get("cache-control")).toBe("no-store");
+    expect(answer.headers.get("content-security-policy")).toContain("default-src 'none'");
+  });
+
+  it("is a plain page otherwise, never an error page", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    relay.standIns.skyvern.runs.clear();
+
+    for (const link of [shown.recording_url, shown.files[0]?.url ?? ""]) {
+      const answer = await open(relay, link);
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "text/html; charset=UTF-8"]);
+      expect(answer.text).toContain("not available");
+    }
+  });
+
+  it("because Skyvern is away is a page with 503: a later click may find it", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    relay.standIns.skyvern.faults.push({ times: 100, status: 500 });
+
+    expect((await open(relay, shown.recording_url)).status).toBe(503);
+    expect((await open(relay, shown.screenshot_urls[0] ?? "")).status).toBe(200);
+  });
+
+  it("shows no key and no HTML of Skyvern's in its reason", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    relay.standIns.skyvern.faults.push({
+      times: 100,
+      status: 404,
+      body: JSON.stringify({ detail: `<img src=x onerror=alert(1)> ${relay.config.keys[0]?.key.reveal()}` }),
+    });
+
+    const { text } = await open(relay, shown.recording_url);
+
+    expect(text).not.toContain("<img");
+    expect(text).not.toContain(relay.config.keys[0]?.key.reveal());
+  });
+
+  it("a run the relay does not know is a page that says so", async () => {
+    const relay = await anApp();
+    const answer = await relay.get("/artifacts/wr_1/recording");
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "text/html; charset=UTF-8"]);
+  });
+
+  it.each(["nonsense", "file-0", "file-99", "screenshot-1", "..%2f..%2fv1%2fruns", "a_1%00"])(
+    "an artifact the run does not have, as %s, is a placeholder",
+    async (key) => {
+      const { relay } = await aRelayWith("task_v2.canceled");
+      const answer = await relay.get(`/artifacts/tsk_v2_565408176058347966/${key}`);
+      expect([200, 404]).toContain(answer.status);
+      expect(answer.text).toContain("not available");
+    },
+  );
+});

@@ -1,0 +1,540 @@
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/json.ts";
+import { anApp, TOKEN, type TestApp } from "../support/app.ts";
+import { fixtureBytes, FIXTURE_ORGANIZATION, mutated } from "../support/fixtures.ts";
+import { aRuntime, NOW } from "../support/runtime.ts";
+
+interface Page {
+  data: JsonObject[];
+  next_cursor: string | null;
+}
+interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  errors?: { parameter: string; message: string }[];
+}
+
+const idsOf = ({ data }: Page): unknown[] => data.map(({ run_id }) => run_id);
+const aRun = (id: string, values: Record<string, unknown> = {}): string =>
+  JSON.stringify({ run_id: id, status: "completed", output: { n: 1 }, ...values });
+
+describe("the token", () => {
+  const ADDRESSES = ["/v1/runs", "/v1/runs/tsk_1", "/v1/deliveries", "/v1/receipts/kept", "/v1/nothing", "/metrics"];
+
+  it.each(ADDRESSES)("without RELAY_TOKEN %s answers 403 and names it", async (path) => {
+    const relay = await anApp({ RELAY_TOKEN: undefined });
+
+    for (const authorization of ["", "Bearer ", "Bearer undefined", `Bearer ${TOKEN}`]) {
+      const answer = await relay.get(path, { authorization });
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([403, "application/problem+json"]);
+      expect(answer.json<Problem>().detail).toContain("RELAY_TOKEN");
+    }
+  });
+
+  it.each([
+    "",
+    TOKEN,
+    `Basic ${btoa(`x:${TOKEN}`)}`,
+    "Bearer",
+    "Bearer ",
+    `Bearer ${TOKEN}x`,
+    `Bearer ${TOKEN} x`,
+    "Bearer a,b",
+    `bearer${TOKEN}`,
+  ])("%j in Authorization is answered 401, which says how", async (authorization) => {
+    const relay = await anApp({ RELAY_TOKEN: `${TOKEN},another-token-of-tests` });
+
+    for (const path of ADDRESSES) {
+      const answer = await relay.get(path, { authorization });
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([401, "application/problem+json"]);
+      expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer/);
+      expect(answer.text).not.toContain(TOKEN);
+    }
+  });
+
+  it.each([`Bearer ${TOKEN}`, `bearer ${TOKEN}`, "Bearer another-token-of-tests", `BEARER   ${TOKEN}  `])(
+    "%j is let in",
+    async (authorization) => {
+      const relay = await anApp({ RELAY_TOKEN: `${TOKEN}, another-token-of-tests` });
+
+      expect((await relay.get("/v1/runs", { authorization })).status).toBe(200);
+    },
+  );
+
+  it("is needed to send again, too", async () => {
+    const relay = await anApp();
+    const response = await relay.app.fetch(
+      new Request("http://relay.test/v1/runs/tsk_1/redeliver", { method: "POST" }),
+    );
+    expect(response.status).toBe(401);
+  });
+});
+
+/** Runs that differ in everything one can ask for. */
+async function someRuns(): Promise<TestApp> {
+  const runtime = aRuntime();
+  const file = `
+sinks:
+  ops: { kind: http, url: https://ops.example.com/ }
+  crm: { kind: http, url: https://crm.example.com/ }
+routes:
+  - { when: { status: [failed, terminated] }, to: [ops] }
+  - { when: { status: completed }, to: [ops, crm] }
+`;
+  const relay = await anApp({}, { runtime, file });
+  for (const [name, path] of [
+    ["task_v1.completed", "/webhook/billing"],
+    ["task_v1.failed", "/webhook/billing"],
+    ["task_v2.completed", "/webhook"],
+    ["task_v2.terminated", "/webhook/legal"],
+    ["workflow_run.completed", "/webhook/legal"],
+    ["task_v1.running-nonterminal", "/webhook"],
+  ] as const) {
+    await relay.webhook(fixtureBytes(name), { path });
+    runtime.advance(60_000);
+  }
+  return relay;
+}
+
+const V1 = "tsk_565008666790408272";
+const V1_FAILED = "tsk_565047025143328900";
+const V2 = "tsk_v2_565346328529285494";
+const V2_TERMINATED = "tsk_v2_565377252293816734";
+const WORKFLOW = "wr_565255494265942522";
+const RUNNING = "tsk_565080259600265422";
+const minute = (n: number): string => new Date(NOW + n * 60_000).toISOString();
+
+describe("GET /v1/runs", () => {
+  it("lists the newest first, each as the run that sinks get", async () => {
+    const relay = await someRuns();
+
+    const page = await relay.read<Page>("/v1/runs");
+
+    expect(idsOf(page)).toEqual([RUNNING, WORKFLOW, V2_TERMINATED, V2, V1_FAILED, V1]);
+    expect(page.next_cursor).toBeNull();
+    const { deliveries: _d, receipts: _r, ...run } = await relay.read(`/v1/runs/${WORKFLOW}`);
+    expect(page.data[1]).toEqual(run);
+  });
+
+  it.each([
+    ["status=failed", [V1_FAILED]],
+    ["status=failed&status=terminated", [V2_TERMINATED, V1_FAILED]],
+    ["status=nothing", []],
+    ["run_type=task_v2", [V2_TERMINATED, V2]],
+    ["run_type=task_v2&run_type=workflow_run", [WORKFLOW, V2_TERMINATED, V2]],
+    ["workflow=wpid_524111425557180924", [WORKFLOW]],
+    ["workflow=Invoice+Downloader", [WORKFLOW]],
+    ["workflow=wpid_565346328529285498&workflow=Invoice%20Downloader", [WORKFLOW, V2]],
+    [`organization_id=${FIXTURE_ORGANIZATION}`, [RUNNING, WORKFLOW, V2_TERMINATED, V2, V1_FAILED, V1]],
+    ["organization_id=o_other", []],
+    ["channel=billing", [V1_FAILED, V1]],
+    ["channel=billing&channel=legal", [WORKFLOW, V2_TERMINATED, V1_FAILED, V1]],
+    ["source=webhook&status=failed", [V1_FAILED]],
+    ["source=reconciled", []],
+    ["sink=crm", [WORKFLOW, V2, V1]],
+    ["sink=ops&sink=crm", [WORKFLOW, V2_TERMINATED, V2, V1_FAILED, V1]],
+    ["sink=nobody", []],
+    ["delivery=pending", [WORKFLOW, V2_TERMINATED, V2, V1_FAILED, V1]],
+    ["delivery=dead", []],
+    [`since=${minute(3)}`, [RUNNING, WORKFLOW, V2_TERMINATED]],
+    [`until=${minute(3)}`, [V2, V1_FAILED, V1]],
+    [`since=${minute(1)}&until=${minute(3)}`, [V2, V1_FAILED]],
+    ["since=2026-08-23T10:03:00", [RUNNING, WORKFLOW, V2_TERMINATED]],
+    ["since=2026-08-23T12:03:00%2B02:00", [RUNNING, WORKFLOW, V2_TERMINATED]],
+    ["since=2026-08-23", [RUNNING, WORKFLOW, V2_TERMINATED, V2, V1_FAILED, V1]],
+    ["until=2026-08-23", []],
+    ["limit=2", [RUNNING, WORKFLOW]],
+    ["status=completed&channel=legal&run_type=workflow_run&sink=crm", [WORKFLOW]],
+    ["status=completed&channel=billing&run_type=workflow_run", []],
+    ["status=%27%20OR%201%3D1%20--", []],
+  ])("?%s", async (query, ids) => {
+    const relay = await someRuns();
+    expect(idsOf(await relay.read<Page>(`/v1/runs?${query}`))).toEqual(ids);
+  });
+
+  it("sink and delivery must hold of the same delivery", async () => {
+    const relay = await anApp(
+      {},
+      { standIns: ["http"], file: "sinks: { slow: { kind: http, url: https://slow.invalid/ } }" },
+    );
+    await relay.webhook(aRun("tsk_1"));
+    await relay.deliver();
+
+    expect(idsOf(await relay.read<Page>("/v1/runs?sink=http&delivery=delivered"))).toEqual(["tsk_1"]);
+    expect(idsOf(await relay.read<Page>("/v1/runs?sink=slow&delivery=delivered"))).toEqual([]);
+    expect(idsOf(await relay.read<Page>("/v1/runs?sink=slow&delivery=pending"))).toEqual(["tsk_1"]);
+  });
+
+  it("pages stay right while runs arrive and change, also when many came in one millisecond", async () => {
+    const runtime = aRuntime();
+    const relay = await anApp({}, { runtime });
+    const sent: string[] = [];
+    for (let n = 0; n < 25; n++) {
+      const id = `tsk_${String((n * 7) % 25).padStart(2, "0")}`;
+      await relay.webhook(aRun(id));
+      sent.push(id);
+      if (n % 10 === 9) runtime.advance(1);
+    }
+
+    const seen: unknown[] = [];
+    let cursor: string | null = null;
+    for (let page = 0; page === 0 || cursor !== null; page++) {
+      const answer: Page = await relay.read<Page>(`/v1/runs?limit=4${cursor === null ? "" : `&cursor=${cursor}`}`);
+      seen.push(...idsOf(answer));
+      cursor = answer.next_cursor;
+      runtime.advance(1);
+      await relay.webhook(aRun(`tsk_new_${page}`));
+      await relay.webhook(aRun(sent[page] ?? "", { summary: "more is known" }));
+    }
+
+    expect(seen).toHaveLength(25);
+    expect(new Set(seen)).toEqual(new Set(sent));
+  });
+
+  it("a full last page has no cursor, and a cursor keeps to its filters", async () => {
+    const relay = await someRuns();
+    const first = await relay.read<Page>("/v1/runs?status=completed&limit=2");
+    expect(idsOf(first)).toEqual([WORKFLOW, V2]);
+
+    const second = await relay.read<Page>(`/v1/runs?status=completed&limit=2&cursor=${first.next_cursor}`);
+
+    expect(idsOf(second)).toEqual([V1]);
+    expect(second.next_cursor).toBeNull();
+    expect((await relay.read<Page>("/v1/runs?status=completed&limit=3")).next_cursor).toBeNull();
+  });
+
+  it.each([
+    ["limit=0", "limit"],
+    ["limit=201", "limit"],
+    ["limit=1.5", "limit"],
+    ["limit=", "limit"],
+    ["limit=many", "limit"],
+    ["cursor=nonsense", "cursor"],
+    [`cursor=${btoa("[1]")}`, "cursor"],
+    [`cursor=${btoa('["1","x"]')}`, "cursor"],
+    ["since=yesterday", "since"],
+    ["since=2026-13-01", "since"],
+    ["until=1787310156", "until"],
+    ["until=2026-02-30T00:00:00Z", "until"],
+    ["source=email", "source"],
+    ["delivery=lost", "delivery"],
+    ["delivery=dead&delivery=lost", "delivery"],
+    ["status=", "status"],
+    ["stauts=failed", "stauts"],
+    ["organization=o_1", "organization"],
+  ])("?%s is answered 400 with a problem document that names %s", async (query, parameter) => {
+    const relay = await anApp();
+
+    const answer = await relay.get(`/v1/runs?${query}`);
+
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([400, "application/problem+json"]);
+    const { type, title, status, errors } = answer.json<Problem>();
+    expect({ type, title, status }).toEqual({ type: "about:blank", title: "Bad Request", status: 400 });
+    expect(errors?.map((error) => error.parameter)).toEqual([parameter]);
+    expect(errors?.[0]?.message).toMatch(/\w/);
+  });
+
+  it("names every bad parameter at once", async () => {
+    const relay = await anApp();
+    const { errors } = (await relay.get("/v1/runs?limit=0&source=email&since=soon&x=1&y=2")).json<Problem>();
+    expect(errors?.map(({ parameter }) => parameter).toSorted()).toEqual(["limit", "since", "source", "x", "y"]);
+  });
+});
+
+describe("GET /v1/runs/{run_id}", () => {
+  it("has its deliveries with every attempt, and its receipts", async () => {
+    const relay = await anApp({}, { standIns: ["http"] });
+    relay.standIns.http.answers.push({ status: 500 });
+    const runtimeStart = NOW;
+    await relay.webhook(fixtureBytes("task_v2.completed"), { path: "/webhook/billing" });
+    await relay.deliver();
+
+    const run = await relay.read(`/v1/runs/${V2}`);
+
+    expect(run).toMatchObject({
+      channel: "billing",
+      deliveries: [
+        {
+          run_id: V2,
+          revision: 1,
+          sink: "http",
+          kind: "http",
+          cause: "result",
+          state: "pending",
+          attempts: 1,
+          last_error: expect.stringContaining("500") as string,
+          created_at: new Date(runtimeStart).toISOString(),
+          delivered_at: null,
+          receipt: null,
+          log: [{ n: 1, outcome: "retry", reason: expect.stringContaining("500") as string }],
+        },
+      ],
+      receipts: [
+        {
+          run_id: V2,
+          verdict: "accepted",
+          reported_status: "completed",
+          source: "webhook",
+          channel: "billing",
+          key: "SKYVERN_API_KEY[1]",
+          body_bytes: fixtureBytes("task_v2.completed").length,
+          body_hash: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+          copies: 1,
+          routing: [{ route: "default", matched: true }],
+        },
+      ],
+    });
+  });
+
+  it("shows the Skyvern-sent timestamp nowhere: it is not signed", async () => {
+    const relay = await anApp();
+    await relay.webhook(aRun("tsk_1"), { headers: { "x-skyvern-timestamp": "1111111111" } });
+    expect((await relay.get("/v1/runs/tsk_1")).text).not.toContain("1111111111");
+  });
+
+  it.each(["tsk_nobody", "x".repeat(3000), "%00", "..%2f..%2fetc%2fpasswd", "%E0%A4%A"])(
+    "of %.30s, which is unknown, is answered 404 as a problem document",
+    async (id) => {
+      const relay = await anApp();
+      const answer = await relay.get(`/v1/runs/${id}`);
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
+      expect(answer.text.length).toBeLessThan(400);
+    },
+  );
+
+  it.each(["wr/1?x=%2e#ü", "a b", "💥", "<script>", "%41", "a\\b", "'; drop table runs; --"])(
+    "finds the id %j, however odd",
+    async (id) => {
+      const relay = await anApp();
+      await relay.webhook(aRun(id));
+      expect(await relay.read(`/v1/runs/${encodeURIComponent(id)}`)).toMatchObject({ run_id: id });
+    },
+  );
+});
+
+describe("GET …/raw", () => {
+  it("gives the bytes received, masked, as a download", async () => {
+    const relay = await anApp();
+    await relay.webhook(fixtureBytes("task_v2.completed-unicode-and-numbers"));
+    const id = "tsk_v2_565439099822879190";
+    const { receipts } = await relay.read<{ receipts: { id: string }[] }>(`/v1/runs/${id}`);
+
+    const answer = await relay.get(`/v1/runs/${id}/receipts/${receipts[0]?.id}/raw`);
+
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("content-disposition")).toBe("attachment");
+    expect(answer.headers.get("content-type")).toBe("application/octet-stream");
+    expect(answer.text).toContain('"weight_kg":1e-07,"huge":10000000000000000000000');
+    expect(answer.text).toContain('{"authorization":"[redacted]","x-tenant":"[redacted]"}');
+    expect(answer.text).not.toContain("customer-secret-token");
+  });
+
+  it("of another run's receipt, or of none, is answered 404", async () => {
+    const relay = await anApp();
+    await relay.webhook(aRun("tsk_1"));
+    await relay.webhook(aRun("tsk_2"));
+    const { receipts } = await relay.read<{ receipts: { id: string }[] }>("/v1/runs/tsk_1");
+
+    for (const path of [
+      `tsk_2/receipts/${receipts[0]?.id}`,
+      "tsk_1/receipts/rcp_0",
+      `tsk_0/receipts/${receipts[0]?.id}`,
+    ]) {
+      expect((await relay.get(`/v1/runs/${path}/raw`)).status).toBe(404);
+    }
+  });
+});
+
+describe("GET /v1/deliveries", () => {
+  it.each([
+    ["", 8],
+    ["sink=crm", 3],
+    ["sink=crm&sink=ops", 8],
+    [`run_id=${V1}`, 2],
+    ["state=pending", 8],
+    ["state=dead&state=delivered", 0],
+    [`since=${minute(4)}`, 2],
+    [`until=${minute(1)}`, 2],
+  ])("?%s finds %i", async (query, count) => {
+    const relay = await someRuns();
+    expect((await relay.read<Page>(`/v1/deliveries?${query}`)).data).toHaveLength(count);
+  });
+
+  it.each(["", `run_id=${V1}&`])("?%spages through all of them, newest first, each once", async (filter) => {
+    const relay = await someRuns();
+    const all = (await relay.read<Page>(`/v1/deliveries?${filter}`)).data.map(({ id }) => id);
+    const seen: unknown[] = [];
+    let cursor: string | null = "";
+    while (cursor !== null) {
+      const page: Page = await relay.read<Page>(
+        `/v1/deliveries?${filter}limit=1${cursor === "" ? "" : `&cursor=${cursor}`}`,
+      );
+      seen.push(...page.data.map(({ id }) => id));
+      cursor = page.next_cursor;
+    }
+    expect(seen).toEqual(all);
+  });
+
+  it.each([
+    ["state=lost", "state"],
+    ["limit=-1", "limit"],
+    ["cursor=!", "cursor"],
+    ["status=failed", "status"],
+  ])("?%s is answered 400 and names %s", async (query, parameter) => {
+    const relay = await anApp();
+    const answer = await relay.get(`/v1/deliveries?${query}`);
+    expect([answer.status, answer.json<Problem>().errors?.map((error) => error.parameter)]).toEqual([400, [parameter]]);
+  });
+});
+
+describe("POST /v1/runs/{run_id}/redeliver", () => {
+  async function aToldRun(): Promise<TestApp> {
+    const relay = await anApp({}, { standIns: ["http", "slack"] });
+    await relay.webhook(aRun("tsk_1"));
+    await relay.deliver();
+    return relay;
+  }
+
+  it("sends it again to every sink it was meant for, under new ids", async () => {
+    const relay = await aToldRun();
+
+    const answer = await relay.post("/v1/runs/tsk_1/redeliver");
+    await relay.deliver();
+
+    expect(answer.status).toBe(202);
+    const { data } = answer.json<Page>();
+    expect(data.map(({ sink, cause, state, revision }) => [sink, cause, state, revision])).toEqual([
+      ["slack", "redelivery", "pending", 1],
+      ["http", "redelivery", "pending", 1],
+    ]);
+    const ids = relay.standIns.http.requests.map(({ headers }) => headers["webhook-id"]);
+    expect(new Set(ids).size).toBe(2);
+    expect(data.map(({ id }) => id)).toContain(ids[1]);
+  });
+
+  it.each([undefined, {}, "", "{}"])("with the body %j means every sink", async (body) => {
+    const relay = await aToldRun();
+    expect((await relay.post("/v1/runs/tsk_1/redeliver", body)).json<Page>().data).toHaveLength(2);
+  });
+
+  it("sends it to the named sinks only, also to one it was not meant for", async () => {
+    const relay = await anApp(
+      {},
+      {
+        file: "sinks: { a: { kind: http, url: https://a.example/ }, b: { kind: http, url: https://b.example/ } }\nroutes: [{ to: [a] }]",
+      },
+    );
+    await relay.webhook(aRun("tsk_1"));
+
+    const answer = await relay.post("/v1/runs/tsk_1/redeliver", { sinks: ["b"] });
+
+    expect(answer.status).toBe(202);
+    expect(answer.json<Page>().data.map(({ sink }) => sink)).toEqual(["b"]);
+  });
+
+  it("to an unknown sink is answered 400, names it, and sends nothing", async () => {
+    const relay = await aToldRun();
+    const answer = await relay.post("/v1/runs/tsk_1/redeliver", { sinks: ["http", "nobody"] });
+    expect(answer.status).toBe(400);
+    expect(answer.json<Problem>().errors).toEqual([{ parameter: "sinks", message: 'there is no sink "nobody"' }]);
+    expect((await relay.read<Page>("/v1/deliveries")).data).toHaveLength(2);
+  });
+
+  it("of an unknown run is answered 404", async () => {
+    const relay = await aToldRun();
+    expect((await relay.post("/v1/runs/tsk_2/redeliver", {})).status).toBe(404);
+  });
+
+  it("of a run that is not final is answered 409: it is never told as an outcome", async () => {
+    const relay = await anApp({}, { standIns: ["http"] });
+    await relay.webhook(aRun("tsk_1", { status: "running" }));
+    for (const body of [undefined, { sinks: ["http"] }]) {
+      expect((await relay.post("/v1/runs/tsk_1/redeliver", body)).status).toBe(409);
+    }
+    expect((await relay.read<Page>("/v1/deliveries")).data).toEqual([]);
+  });
+
+  it("of a run that nobody was to hear of is answered 409 and asks for the sinks", async () => {
+    const relay = await anApp(
+      {},
+      {
+        file: "sinks: { a: { kind: http, url: https://a.example/ } }\nroutes: [{ when: { status: failed }, to: [a] }]",
+      },
+    );
+    await relay.webhook(aRun("tsk_1"));
+    expect((await relay.post("/v1/runs/tsk_1/redeliver")).status).toBe(409);
+    expect((await relay.post("/v1/runs/tsk_1/redeliver", { sinks: ["a"] })).status).toBe(202);
+  });
+
+  it.each([
+    ["{", "body"],
+    ["[]", "body"],
+    ["null", "body"],
+    ['{"sinks":"http"}', "sinks"],
+    ['{"sinks":[]}', "sinks"],
+    ['{"sinks":[1]}', "sinks"],
+    ['{"sink":["http"]}', "sink"],
+  ])("with the body %s is answered 400 and names %s", async (body, parameter) => {
+    const relay = await aToldRun();
+    const answer = await relay.post("/v1/runs/tsk_1/redeliver", body);
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([400, "application/problem+json"]);
+    expect(answer.json<Problem>().errors?.map((error) => error.parameter)).toEqual([parameter]);
+    expect((await relay.read<Page>("/v1/deliveries")).data).toHaveLength(2);
+  });
+
+  it.each(["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8", "APPLICATION/JSON"])(
+    "reads its body also when a client calls it %s, rather than send to everyone",
+    async (type) => {
+      const relay = await aToldRun();
+      const response = await relay.app.fetch(
+        new Request("http://relay.test/v1/runs/tsk_1/redeliver", {
+          method: "POST",
+          headers: { authorization: `Bearer ${TOKEN}`, "content-type": type },
+          body: '{"sinks":["http"]}',
+        }),
+      );
+      expect(((await response.json()) as Page).data.map(({ sink }) => sink)).toEqual(["http"]);
+    },
+  );
+});
+
+describe("POST /v1/redeliver", () => {
+  it.each([
+    ["{", "body"],
+    ["", "body"],
+    ['{"state":"lost"}', "state"],
+    ['{"since":"soon"}', "since"],
+    ['{"sink":"nobody"}', "sink"],
+    ['{"all":true}', "all"],
+  ])("with the body %j is answered 400 and names %s", async (body, parameter) => {
+    const relay = await anApp({}, { standIns: ["http"] });
+    const answer = await relay.post("/v1/redeliver", body);
+    expect([answer.status, answer.json<Problem>().errors?.map((error) => error.parameter)]).toEqual([400, [parameter]]);
+  });
+});
+
+it("a corrected run is shown as it is now, with both deliveries", async () => {
+  const relay = await anApp({}, { standIns: ["http"] });
+  await relay.webhook(
+    mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00", modified_at: "2026-08-21T13:00:00" }),
+  );
+  await relay.deliver();
+  const answer = await relay.webhook(
+    mutated("task_v2.failed", { status: "completed", failure_reason: null, failure_category: null }),
+  );
+  await relay.deliver();
+
+  expect(answer.json()["result"]).toBe("corrected");
+  expect(await relay.read("/v1/runs/tsk_v2_565361790411551118")).toMatchObject({
+    status: "completed",
+    failure: null,
+    revision: 2,
+    deliveries: [
+      { cause: "result", revision: 1, state: "delivered" },
+      { cause: "correction", revision: 2, state: "delivered" },
+    ],
+    receipts: [{ verdict: "accepted" }, { verdict: "corrected" }],
+  });
+});

@@ -1,0 +1,186 @@
+import { describe, expect, it } from "vitest";
+import { aListeningApp, anApp, TOKEN } from "../support/app.ts";
+import { fixtureBytes } from "../support/fixtures.ts";
+import { aRuntime } from "../support/runtime.ts";
+
+const BODY = '{"run_id":"tsk_1","status":"completed"}';
+
+describe("health", () => {
+  it.each(["/healthz", "/readyz", "/healthz/"])(
+    "%s is 200 without a token, with and without RELAY_TOKEN",
+    async (path) => {
+      for (const RELAY_TOKEN of [TOKEN, undefined]) {
+        const relay = await anApp({ RELAY_TOKEN });
+        const answer = await relay.get(path, { authorization: "" });
+        expect([answer.status, answer.json()]).toEqual([200, { status: "ok" }]);
+      }
+    },
+  );
+
+  it("/readyz is 503 once a stop was asked for, /healthz still 200", async () => {
+    const relay = await anApp();
+    const stopping = relay.stop();
+    expect((await relay.get("/readyz")).status).toBe(503);
+    expect((await relay.get("/healthz")).status).toBe(200);
+    await stopping;
+  });
+});
+
+describe("metrics", () => {
+  it("tell what waits, for how long, and what was given up", async () => {
+    const runtime = aRuntime();
+    const relay = await anApp({}, { runtime, standIns: ["http"], file: "delivery: { schedule: [1h] }" });
+    relay.standIns.http.answers.push({ status: 500 }, { status: 404 });
+    await relay.webhook(fixtureBytes("task_v2.completed"));
+    await relay.webhook(BODY);
+    await relay.deliver();
+    runtime.advance(5_000);
+
+    const { text, headers } = await relay.get("/metrics");
+
+    expect(headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
+    expect(text).toContain('skyvern_relay_backlog{sink="http"} 1');
+    expect(text).toContain('skyvern_relay_dead_deliveries{sink="http"} 1');
+    expect(
+      Number(/skyvern_relay_oldest_undelivered_seconds\{sink="http"\} (\S+)/.exec(text)?.[1]),
+    ).toBeGreaterThanOrEqual(5);
+    expect(text).toContain('skyvern_relay_attempts_total{sink="http",outcome="retry"} 1');
+    expect(text).toContain('skyvern_relay_attempts_total{sink="http",outcome="dead"} 1');
+  });
+
+  it("fall back to nothing waiting", async () => {
+    const relay = await anApp({}, { standIns: ["http"] });
+    await relay.webhook(BODY);
+    expect((await relay.get("/metrics")).text).toContain('skyvern_relay_backlog{sink="http"} 1');
+    await relay.deliver();
+    expect((await relay.get("/metrics")).text).not.toMatch(/skyvern_relay_backlog\{sink="http"\} [1-9]/);
+  });
+
+  it("have no run id, run type or title in a label", async () => {
+    const relay = await anApp({}, { standIns: ["http"] });
+    await relay.webhook(fixtureBytes("workflow_run.completed"), { path: "/webhook/billing" });
+    await relay.deliver();
+    const { text } = await relay.get("/metrics");
+    for (const word of ["wr_565255494265942522", "workflow_run", "Invoice Downloader", "billing"]) {
+      expect(text).not.toContain(word);
+    }
+  });
+
+  it("are served without a token on METRICS_PORT, and nothing else is", async () => {
+    const relay = await aListeningApp({ METRICS_PORT: "0" }).catch((error: unknown) => error as Error);
+    if (relay instanceof Error) throw relay;
+    const started = /"metrics_port":(\d+)/.exec(relay.log())?.[1];
+
+    const metrics = await fetch(`http://127.0.0.1:${started}/metrics`);
+
+    expect(metrics.status).toBe(200);
+    expect(await metrics.text()).toContain("skyvern_relay_webhooks_total");
+    for (const path of ["/v1/runs", "/", "/webhook", "/openapi.json"]) {
+      expect((await fetch(`http://127.0.0.1:${started}${path}`)).status).toBe(404);
+    }
+    expect((await fetch(`${relay.url}/metrics`)).status).toBe(401);
+  });
+});
+
+describe("/openapi.json", () => {
+  interface Document {
+    openapi: string;
+    paths: Record<
+      string,
+      Record<string, { security?: unknown; responses: Record<string, unknown>; parameters?: { name: string }[] }>
+    >;
+    webhooks: Record<string, unknown>;
+    components: {
+      schemas: Record<string, { properties?: Record<string, unknown> }>;
+      securitySchemes: Record<string, unknown>;
+    };
+  }
+
+  it("is OpenAPI 3.1 and needs no token", async () => {
+    const relay = await anApp({ RELAY_TOKEN: undefined });
+    const answer = await relay.get("/openapi.json");
+    expect(answer.status).toBe(200);
+    expect(answer.json<Document>()).toMatchObject({
+      openapi: "3.1.0",
+      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+    });
+  });
+
+  it("has every route of the history API, each with its faults", async () => {
+    const relay = await anApp();
+    const { paths } = await relay.read<Document>("/openapi.json");
+    for (const [method, path] of [
+      ["get", "/v1/runs"],
+      ["get", "/v1/runs/{run_id}"],
+      ["get", "/v1/runs/{run_id}/receipts/{id}/raw"],
+      ["get", "/v1/receipts/kept"],
+      ["get", "/v1/deliveries"],
+      ["post", "/v1/runs/{run_id}/redeliver"],
+    ] as const) {
+      const operation = paths[path]?.[method];
+      expect(operation, `${method} ${path}`).toMatchObject({ security: [{ bearer: [] }] });
+      expect(Object.keys(operation?.responses ?? {})).toEqual(expect.arrayContaining(["401", "403"]));
+    }
+  });
+
+  it("documents exactly the routes below /v1 that answer", async () => {
+    const relay = await anApp();
+    const { paths } = await relay.read<Document>("/openapi.json");
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const method of Object.keys(methods)) {
+        const address = path.replaceAll(/\{\w+\}/g, "nothing");
+        const answer = method === "get" ? await relay.get(address) : await relay.post(address, "{}");
+        expect(answer.text, `${method} ${path}`).not.toContain("There is nothing at this address");
+      }
+    }
+  });
+
+  it("lists the parameters by their names in the interface", async () => {
+    const relay = await anApp();
+    const { paths } = await relay.read<Document>("/openapi.json");
+    const names = (path: string) => paths[path]?.["get"]?.parameters?.map(({ name }) => name);
+    expect(names("/v1/runs")).toEqual(
+      expect.arrayContaining([
+        "status",
+        "run_type",
+        "workflow",
+        "organization_id",
+        "channel",
+        "source",
+        "sink",
+        "delivery",
+        "since",
+        "until",
+        "limit",
+        "cursor",
+      ]),
+    );
+    expect(names("/v1/deliveries")).toEqual(
+      expect.arrayContaining(["state", "sink", "run_id", "since", "until", "limit", "cursor"]),
+    );
+  });
+
+  it("has what an HTTP sink receives as a webhook, with the run's schema", async () => {
+    const relay = await anApp({}, { standIns: ["http"] });
+    const { webhooks, components } = await relay.read<Document>("/openapi.json");
+    expect(Object.keys(webhooks)).toEqual(["run"]);
+    await relay.webhook(fixtureBytes("workflow_run.completed"));
+    await relay.deliver();
+    const { data } = JSON.parse(relay.standIns.http.requests[0]?.body ?? "{}") as { data: Record<string, unknown> };
+    expect(Object.keys(data).toSorted()).toEqual(Object.keys(components.schemas["Run"]?.properties ?? {}).toSorted());
+  });
+
+  it("is the same each time it is asked for", async () => {
+    const relay = await anApp();
+    const first = (await relay.get("/openapi.json")).text;
+    for (let n = 0; n < 5; n++) expect((await relay.get("/openapi.json")).text).toBe(first);
+  });
+});
+
+it("nothing is at any other address", async () => {
+  const relay = await anApp();
+  for (const path of ["/admin", "/.env", "/v2/runs", "/webhooks", "/webhook/a/b"]) {
+    const answer = await relay.get(path);
+    expect(answer.status).toBe(404);
+  }
+});

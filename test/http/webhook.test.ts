@@ -1,0 +1,128 @@
+import { describe, expect, it } from "vitest";
+import { anApp } from "../support/app.ts";
+import { FIXTURE_KEY, fixtureBytes, signatureOf } from "../support/fixtures.ts";
+
+const BODY = '{"run_id":"tsk_1","status":"completed"}';
+const run = async (relay: Awaited<ReturnType<typeof anApp>>) => relay.read("/v1/runs/tsk_1");
+
+describe("the address of the webhook", () => {
+  it.each([
+    ["/webhook", null],
+    ["/webhook/", null],
+    ["/", null],
+    ["/webhook/billing", "billing"],
+    ["/webhook/billing/", "billing"],
+    ["/webhook/A_b-9", "A_b-9"],
+    [`/webhook/${"x".repeat(64)}`, "x".repeat(64)],
+    ["/webhook?token=abc&x=1", null],
+    ["/webhook/billing?x=1", "billing"],
+  ])("%s takes it, with the label %s, and redirects nowhere", async (path, channel) => {
+    const relay = await anApp();
+
+    const answer = await relay.webhook(BODY, { path });
+
+    expect([answer.status, answer.json()]).toEqual([200, { run_id: "tsk_1", result: "accepted" }]);
+    expect(await run(relay)).toMatchObject({ channel, receipts: [{ channel }] });
+  });
+
+  it.each([`/webhook/${"x".repeat(65)}`, "/webhook/a.b", "/webhook/a%20b", "/webhook/%C3%BC", "/webhook/a%2Fb"])(
+    "%s is no label: 400 with a reason, and nothing is stored",
+    async (path) => {
+      const relay = await anApp();
+      const answer = await relay.webhook(BODY, { path });
+      expect(answer.status).toBe(400);
+      expect(answer.json()["error"]).toMatch(/channel/);
+      expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
+    },
+  );
+
+  it.each(["GET", "PUT", "DELETE", "PATCH"])("by %s is answered 405, which names POST", async (method) => {
+    const relay = await anApp();
+    const response = await relay.app.fetch(new Request("http://relay.test/webhook/billing", { method }));
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
+  });
+
+  it("keeps the first label when the same webhook comes by another address", async () => {
+    const relay = await anApp();
+    await relay.webhook(BODY, { path: "/webhook/billing" });
+    expect((await relay.webhook(BODY, { path: "/webhook/legal" })).json()["result"]).toBe("duplicate");
+    expect(await run(relay)).toMatchObject({ channel: "billing" });
+  });
+});
+
+describe("answers", () => {
+  it.each([
+    ["accepted", BODY, FIXTURE_KEY],
+    ["kept", "{}", FIXTURE_KEY],
+    ["refused", BODY, "another key"],
+    ["a one-time-code request", '{"task_id":"tsk_1"}', FIXTURE_KEY],
+    ["too large", `"${"x".repeat(2000)}"`, FIXTURE_KEY],
+  ])("are short JSON without a secret: %s", async (_what, body, key) => {
+    const relay = await anApp({}, { file: "receive: { body_limit: 1KB }" });
+    const answer = await relay.webhook(body, { key });
+    expect(answer.headers.get("content-type")).toBe("application/json");
+    expect(() => answer.json()).not.toThrow();
+    expect(answer.text.length).toBeLessThan(160);
+    expect(answer.text).not.toContain(FIXTURE_KEY);
+    expect(answer.text).not.toContain(signatureOf(body, key));
+    expect(answer.status).not.toBe(403);
+  });
+
+  it("count in the metrics by what they were", async () => {
+    const relay = await anApp();
+    await relay.webhook(BODY);
+    await relay.webhook(BODY);
+    await relay.webhook("{}");
+    await relay.webhook(BODY, { signature: null });
+    await relay.webhook(BODY, { key: "another key" });
+    await relay.webhook(fixtureBytes("not-a-run.totp-request"));
+
+    const { text } = await relay.get("/metrics");
+
+    for (const [result, count] of Object.entries({
+      accepted: 1,
+      duplicate: 1,
+      kept: 1,
+      missing_signature: 1,
+      wrong_signature: 1,
+      totp: 1,
+    })) {
+      expect(text).toContain(`skyvern_relay_webhooks_total{result="${result}"} ${count}`);
+    }
+  });
+
+  it("after a stop was asked for are 503 with a short Retry-After", async () => {
+    const relay = await anApp();
+    const stopping = relay.stop();
+
+    const answer = await relay.webhook(BODY);
+
+    expect(answer.status).toBe(503);
+    expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(Number(answer.headers.get("retry-after"))).toBeLessThanOrEqual(30);
+    await stopping;
+  });
+});
+
+it("each run is logged once, with its ids and without its body", async () => {
+  const relay = await anApp();
+  await relay.webhook('{"run_id":"tsk_1","status":"completed","prompt":"do not log me"}', { path: "/webhook/billing" });
+
+  const lines = relay
+    .log()
+    .split("\n")
+    .filter((line) => line.includes("webhook.received"));
+
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+    {
+      level: "info",
+      event: "webhook.received",
+      run_id: "tsk_1",
+      verdict: "accepted",
+      status: "completed",
+      channel: "billing",
+      key: "SKYVERN_API_KEY[1]",
+    },
+  ]);
+  expect(relay.log()).not.toContain("do not log me");
+});

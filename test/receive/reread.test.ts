@@ -1,0 +1,105 @@
+/** What was kept is read again at the next start: a newer release may understand it. */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import type { JsonObject } from "../../src/json.ts";
+import { aFolder, anApp, type TestApp } from "../support/app.ts";
+import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
+import { NOW } from "../support/runtime.ts";
+
+const EARLIER = NOW - 86_400_000;
+
+/** Puts a body into the database as a release would that did not understand it. */
+async function keep({ app }: TestApp, body: Buffer, id = "rcp_old"): Promise<void> {
+  await app.store.accept([
+    {
+      receipt: {
+        id,
+        bodyHash: createHash("sha256").update(body).digest("hex"),
+        bodyBytes: body.length,
+        body,
+        source: "webhook",
+        channel: "billing",
+        keyName: "SKYVERN_API_KEY[1]",
+        sentAt: null,
+        reportedStatus: null,
+        receivedAt: EARLIER,
+        note: "not understood then",
+      },
+      run: null,
+    },
+  ]);
+}
+
+/** Two relays, one after the other, on one database. */
+async function afterRestart(prepare: (relay: TestApp) => Promise<void>, standIns: readonly "http"[] = ["http"]) {
+  const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`, HOST: "127.0.0.1", PORT: "0" };
+  const before = await anApp(env);
+  await prepare(before);
+  await before.stop();
+  const relay = await anApp(env, { standIns });
+  return relay;
+}
+
+it("a body that is understood now becomes a run of the time it came, and is delivered", async () => {
+  const relay = await afterRestart((before) => keep(before, fixtureBytes("task_v1.completed")));
+  expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ id: "rcp_old" }] });
+
+  await adopt(relay);
+  await relay.deliver();
+
+  expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
+  expect(await relay.read("/v1/runs/tsk_565008666790408272")).toMatchObject({
+    status: "completed",
+    channel: "billing",
+    organization_id: FIXTURE_ORGANIZATION,
+    received_at: new Date(EARLIER).toISOString(),
+    receipts: [{ id: "rcp_old", verdict: "accepted", reported_status: "completed" }],
+    deliveries: [{ sink: "http", state: "delivered" }],
+  });
+  expect(relay.standIns.http.requests).toHaveLength(1);
+});
+
+it("bodies are taken in the order they came: one run, the later ones settle against the earlier", async () => {
+  const relay = await afterRestart(async (before) => {
+    await keep(before, fixtureBytes("workflow_run.canceled-1-from-cancel-api"), "rcp_1");
+    await keep(before, fixtureBytes("workflow_run.canceled-2-from-executor"), "rcp_2");
+  });
+
+  await adopt(relay);
+
+  expect(await relay.read("/v1/runs/wr_565672965087113856")).toMatchObject({
+    receipts: [
+      { id: "rcp_1", verdict: "accepted" },
+      { id: "rcp_2", verdict: "updated" },
+    ],
+  });
+});
+
+it.each([
+  ["is not JSON", Buffer.from("{")],
+  ["is no run", Buffer.from("[]")],
+  ["asks for a one-time code", fixtureBytes("not-a-run.totp-request")],
+  ["is no UTF-8", Buffer.from([...Buffer.from('{"run_id":"tsk_1","status":"completed","prompt":"'), 0xff, 0x22, 0x7d])],
+])("a body that %s stays kept, at every start", async (_what, body) => {
+  const relay = await afterRestart((before) => keep(before, body));
+
+  await adopt(relay);
+
+  expect(await relay.read("/v1/runs")).toMatchObject({ data: [] as JsonObject[] });
+  expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ id: "rcp_old", verdict: "kept" }] });
+});
+
+it("the same bytes coming once more are a duplicate of what was adopted", async () => {
+  const relay = await afterRestart((before) => keep(before, fixtureBytes("task_v1.completed")));
+  await adopt(relay);
+  expect((await relay.webhook(fixtureBytes("task_v1.completed"))).json()).toEqual({
+    run_id: "tsk_565008666790408272",
+    result: "duplicate",
+  });
+});
+
+/** A start reads again; it listens on a free port, which nobody uses here. */
+async function adopt({ app }: TestApp): Promise<void> {
+  await app.start();
+}

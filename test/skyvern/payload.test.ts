@@ -1,0 +1,159 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { MAX_DEPTH, parsePayload, readPayload, type Parsed } from "../../src/skyvern/payload.ts";
+import { createRedact } from "../../src/skyvern/redact.ts";
+import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";
+
+const redact = createRedact();
+const parse = (text: string): Parsed => parsePayload(redact(text));
+const idOf = (parsed: Parsed): string | null => (parsed.kind === "run" ? parsed.payload.id : null);
+const reasonOf = (parsed: Parsed): string | null => (parsed.kind === "unknown" ? parsed.reason : null);
+
+describe("a run's id", () => {
+  it.each([
+    [{ run_id: "a_1", task_id: "b_1", workflow_run_id: "c_1" }, "a_1"],
+    [{ run_id: null, task_id: "b_1", workflow_run_id: "c_1" }, "b_1"],
+    [{ task_id: "b_1", workflow_run_id: "c_1" }, "b_1"],
+    [{ task_id: "", workflow_run_id: "c_1" }, "c_1"],
+    [{ run_id: 7, task_id: { a: 1 }, workflow_run_id: "c_1" }, "c_1"],
+    [{ run_id: "  ", task_id: "b_1" }, "b_1"],
+    [{ run_id: "x".repeat(200) }, "x".repeat(200)],
+  ])("of %j is the first of run_id, task_id, workflow_run_id that is there", (ids, id) => {
+    expect(idOf(readPayload({ ...ids, status: "completed" }))).toBe(id);
+  });
+
+  it("is needed", () => {
+    expect(reasonOf(readPayload({ status: "completed", id: "tsk_1" }))).toMatch(/run_id/);
+    expect(reasonOf(readPayload({ status: "completed", run_id: "x".repeat(201) }))).toMatch(/longer than 200/);
+  });
+});
+
+describe("a payload", () => {
+  it.each(WEBHOOKS.filter((file) => !file.includes("totp")))("%s is a run", (file) => {
+    expect(parse(fixtureText(file.slice("webhook.".length, -".json".length))).kind).toBe("run");
+  });
+
+  it.each([
+    [{ run_id: "tsk_1" }],
+    [{ run_id: "tsk_1", status: null }],
+    [{ run_id: "tsk_1", status: "" }],
+    [{ run_id: "tsk_1", status: 1 }],
+    [{ run_id: "tsk_1", status: ["completed"] }],
+    [{ run_id: "tsk_1", status: "x".repeat(101) }],
+  ])("without a status, as %j, is not understood", (payload) => {
+    expect(reasonOf(readPayload(payload))).toMatch(/status/);
+  });
+
+  it("keeps unknown keys, also those that mean something to JavaScript", () => {
+    const parsed = parse('{"run_id":"tsk_1","status":"completed","new":{"a":1},"constructor":2,"hasOwnProperty":3}');
+    expect(parsed).toMatchObject({ kind: "run", payload: { new: { a: 1 }, constructor: 2, hasOwnProperty: 3 } });
+  });
+
+  it("takes nothing from __proto__", () => {
+    expect(reasonOf(parse('{"__proto__":{"run_id":"tsk_1","status":"completed"}}'))).toMatch(/status/);
+    expect(({} as Record<string, unknown>)["status"]).toBeUndefined();
+  });
+
+  it("takes the last of duplicate keys, as JSON.parse does", () => {
+    expect(idOf(parse('{"run_id":"tsk_1","run_id":"tsk_2","status":"completed"}'))).toBe("tsk_2");
+  });
+
+  it.each([
+    "",
+    " ",
+    "{",
+    '{"a":1',
+    "{'run_id':1}",
+    "NaN",
+    '{"a":NaN}',
+    '\uFEFF{"run_id":"tsk_1","status":"completed"}',
+    '{"a":1}{"b":2}',
+    "\u0000",
+    '{"a":"\u0000"}',
+  ])("of the text %j is not JSON", (text) => {
+    expect(reasonOf(parse(text))).toBe("the body is not JSON");
+  });
+
+  it.each(["[]", "null", '"x"', "1", "true", "1e400", "12345678901234567890"])(
+    "of the text %s is no object",
+    (text) => {
+      expect(reasonOf(parse(text))).toBe("the body is not a JSON object");
+    },
+  );
+
+  it.each([MAX_DEPTH + 1, 10_000, 1_000_000])("nested %i levels deep is not walked", (depth) => {
+    const text = `{"run_id":"tsk_1","status":"completed","output":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
+    expect(reasonOf(parse(text))).toMatch(/nested deeper/);
+  });
+
+  it("nested as deep as allowed is read, and can be written again", () => {
+    const depth = MAX_DEPTH - 1;
+    const parsed = parse(
+      `{"run_id":"tsk_1","status":"completed","output":${"[".repeat(depth)}1.0${"]".repeat(depth)}}`,
+    );
+    expect(parsed.kind).toBe("run");
+    expect(JSON.stringify(parsed)).toContain("1.0");
+  });
+
+  it.each([
+    ["1e400", null],
+    ["-1", null],
+    ["1.5", null],
+    ["9007199254740993", null],
+    ['"3"', null],
+    ["3.0", 3],
+    ["3", 3],
+    ["0", 0],
+  ])("step_count %s counts as %s", (number, count) => {
+    const parsed = parse(`{"run_id":"tsk_1","status":"completed","step_count":${number}}`);
+    expect(parsed).toMatchObject({ payload: { step_count: count } });
+  });
+});
+
+describe("a request for a one-time code", () => {
+  it.each([
+    [{ task_id: "tsk_1", workflow_run_id: "wr_1", workflow_permanent_id: "wpid_1" }],
+    [{ task_id: "tsk_1" }],
+    [{ workflow_run_id: null, workflow_permanent_id: null, task_id: null }],
+    [{ workflow_permanent_id: "wpid_1", totp_identifier: "x", otp_kind: "sms" }],
+  ])("has ids and nothing else: %j", (body) => {
+    expect(readPayload(body).kind).toBe("totp");
+  });
+
+  it.each([[{}], [{ task_id: "tsk_1", note: "?" }], [{ run_id: "tsk_1" }]])("is not %j, which is kept", (body) => {
+    expect(readPayload(body).kind).toBe("unknown");
+  });
+
+  it("is not a run that is over", () => {
+    expect(readPayload({ task_id: "tsk_1", status: "completed" }).kind).toBe("run");
+  });
+});
+
+it("any JSON at all is read without a throw, and with an id and a status it is a run", () => {
+  fc.assert(
+    fc.property(
+      fc.json({ maxDepth: 4 }),
+      fc.dictionary(
+        fc.constantFrom(
+          "run_type",
+          "output",
+          "errors",
+          "downloaded_files",
+          "screenshot_urls",
+          "failure_category",
+          "parameters",
+          "run_request",
+          "step_count",
+          "created_at",
+          "totp_url",
+        ),
+        fc.jsonValue({ maxDepth: 3 }),
+      ),
+      (any, known) => {
+        parse(any);
+        expect(parse(JSON.stringify({ ...known, run_id: "tsk_1", status: "completed" })).kind).toBe("run");
+      },
+    ),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,382 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createRedact, REDACTED } from "../../src/skyvern/redact.ts";
+import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";
+
+const redact = createRedact();
+const masked = (value: unknown): unknown => JSON.parse(redact(JSON.stringify(value)).text);
+/** The masked value of one key of a payload. */
+const valueOf = (key: string, value: unknown): unknown => (masked({ [key]: value }) as Record<string, unknown>)[key];
+
+describe("what is masked", () => {
+  it.each(["extra_http_headers", "cdp_connect_headers", "extraHttpHeaders", "EXTRA_HTTP_HEADERS"])(
+    "every value under %s, its keys stay",
+    (key) => {
+      expect(
+        valueOf(key, { authorization: "Bearer x", "x-n": 5, deep: { list: ["a", true, null] }, none: null }),
+      ).toEqual({
+        authorization: REDACTED,
+        "x-n": REDACTED,
+        deep: { list: [REDACTED, REDACTED, null] },
+        none: null,
+      });
+      expect(valueOf(key, '{"authorization":"Bearer x"}')).toBe(REDACTED);
+    },
+  );
+
+  it.each(["totp_identifier", "totp_verification_url", "totp_url", "totp_code", "TOTP_SECRET"])("%s", (key) => {
+    expect(valueOf(key, "https://codes.example/ada")).toBe(REDACTED);
+  });
+
+  it.each([
+    ["http://user:pa55@proxy.example:8080", `http://${REDACTED}@proxy.example:8080`],
+    ["http://user:pa/55@proxy.example:8080/x", `http://${REDACTED}@proxy.example:8080/x`],
+    ["http://user:pa@55?#@proxy.example", `http://${REDACTED}@proxy.example`],
+    ["socks5://user:pa 55@proxy.example", `socks5://${REDACTED}@proxy.example`],
+    ["user:pa55@proxy.example:8080", `${REDACTED}@proxy.example:8080`],
+    ["user:pa/55@proxy.example:8080", `${REDACTED}@proxy.example:8080`],
+    ["RESIDENTIAL_DE", "RESIDENTIAL_DE"],
+    ["US-CA", "US-CA"],
+  ])("the credentials in the proxy %s", (proxy, shown) => {
+    expect(valueOf("proxy_location", proxy)).toBe(shown);
+    expect(valueOf("proxy_location", { url: proxy })).toEqual({ url: shown });
+    expect(valueOf("proxy_url", proxy)).toBe(shown);
+  });
+
+  it("the credentials of a proxy given as parts, and of one given as JSON in a text", () => {
+    const parts = { server: "proxy.example", username: "acme-session-77", password: "pa55" };
+    const shown = { server: "proxy.example", username: REDACTED, password: REDACTED };
+    expect(valueOf("proxy_location", parts)).toEqual(shown);
+    expect(JSON.parse(String(valueOf("proxy_location", JSON.stringify(parts))))).toEqual(shown);
+  });
+
+  it.each([
+    "password",
+    "Passwort_PASSWORD_2",
+    "portalPassword",
+    "passwd",
+    "pwd",
+    "user_pwd",
+    "pass",
+    "passphrase",
+    "PIN",
+    "card_pin",
+    "client_secret",
+    "clientSecret",
+    "apiKey",
+    "api_key",
+    "X-API-Key",
+    "API KEY",
+    "portalAPIKey2",
+    "access_token",
+    "token",
+    "private-key",
+    "Authorization",
+    "auth",
+    "session_cookie",
+    "otp",
+    "otp_code",
+    "verification_code",
+    "one_time_code",
+    "mfa",
+    "2fa",
+    "cvv",
+    "cvc2",
+    "card_number",
+    "ssn",
+    "login_credentials",
+    "jwt",
+  ])("the parameter %s, at any depth, in lists, and of a run's request", (key) => {
+    const secret = { [key]: "hunter2" };
+    const shown = { [key]: REDACTED };
+    expect(masked({ parameters: secret })).toEqual({ parameters: shown });
+    expect(masked({ run_request: { parameters: { a: [{ b: secret }] } } })).toEqual({
+      run_request: { parameters: { a: [{ b: shown }] } },
+    });
+    expect(masked({ parameters: { [key]: { any: ["hunter2", 4711] } } })).toEqual({
+      parameters: { [key]: { any: [REDACTED, REDACTED] } },
+    });
+  });
+
+  it.each([
+    "shipping",
+    "compass",
+    "author",
+    "spinner",
+    "passenger",
+    "options",
+    "classic",
+    "hotpot",
+    "keyword",
+    "company",
+  ])("but not the parameter %s", (key) => {
+    expect(masked({ parameters: { [key]: "plain" } })).toEqual({ parameters: { [key]: "plain" } });
+  });
+
+  it("secret parameters inside JSON that is kept in a text, twice over", () => {
+    const inner = JSON.stringify({ password: "hunter2", user: "ada" });
+    const outer = JSON.stringify({ login: inner });
+    const shown = JSON.parse(
+      (masked({ parameters: { config: outer } }) as { parameters: { config: string } }).parameters.config,
+    ) as { login: string };
+    expect(JSON.parse(shown.login)).toEqual({ password: REDACTED, user: "ada" });
+    expect(JSON.stringify(masked({ parameters: inner }))).not.toContain("hunter2");
+  });
+
+  it("no id of a stored credential: it opens nothing by itself", () => {
+    expect(masked({ parameters: { credential: "cred_500964987805577736" } })).toEqual({
+      parameters: { credential: "cred_500964987805577736" },
+    });
+  });
+
+  it.each([
+    [
+      "https://relay.example.com/hooks?token=abc&x=1#f=2",
+      `https://relay.example.com/hooks?token=${REDACTED}&x=${REDACTED}#f=${REDACTED}`,
+    ],
+    ["https://relay.example.com/hooks?c0ffee", `https://relay.example.com/hooks?${REDACTED}`],
+    ["https://relay.example.com/hooks?a=b'c\"d<e>f g", `https://relay.example.com/hooks?a=${REDACTED}`],
+    ["https://user:pa55@relay.example.com/hooks", `https://${REDACTED}@relay.example.com/hooks`],
+    ["https://relay.example.com/hooks", "https://relay.example.com/hooks"],
+  ])("all of the query of a webhook's address, as in %s", (url, shown) => {
+    for (const key of ["webhook_callback_url", "webhook_url"]) expect(valueOf(key, url)).toBe(shown);
+    expect(masked({ run_request: { webhook_url: url } })).toEqual({ run_request: { webhook_url: shown } });
+  });
+
+  it.each([
+    [
+      "https://api.skyvern.com/v1/artifacts/a_1/content?expiry=1&kid=k&sig=SIG",
+      `https://api.skyvern.com/v1/artifacts/a_1/content?expiry=1&kid=k&sig=${REDACTED}`,
+    ],
+    [
+      "https://b.s3.amazonaws.com/k?AWSAccessKeyId=SIG&Signature=SIG&x-amz-security-token=SIG&Expires=9",
+      `https://b.s3.amazonaws.com/k?AWSAccessKeyId=${REDACTED}&Signature=${REDACTED}&x-amz-security-token=${REDACTED}&Expires=9`,
+    ],
+    [
+      "https://b.s3.amazonaws.com/k?X-Amz-Credential=SIG&X-Amz-Signature=SIG",
+      `https://b.s3.amazonaws.com/k?X-Amz-Credential=${REDACTED}&X-Amz-Signature=${REDACTED}`,
+    ],
+    ["https://x.blob.core.windows.net/c?sv=1&sig=SIG", `https://x.blob.core.windows.net/c?sv=1&sig=${REDACTED}`],
+    [
+      "https://storage.googleapis.com/b?GoogleAccessId=SIG&X-Goog-Signature=SIG",
+      `https://storage.googleapis.com/b?GoogleAccessId=${REDACTED}&X-Goog-Signature=${REDACTED}`,
+    ],
+    ["wss://cdp.example?apiKey=SIG", `wss://cdp.example?apiKey=${REDACTED}`],
+    ["https://p.example/#access_token=SIG&state=1", `https://p.example/#access_token=${REDACTED}&state=1`],
+    ["postgres://u:SIG@db.example/x", `postgres://${REDACTED}@db.example/x`],
+    [
+      "see <https://u:SIG@h.example/?a=1&amp;sig=SIG>, then 'https://h.example/?token=SIG'",
+      `see <https://${REDACTED}@h.example/?a=1&amp;sig=${REDACTED}>, then 'https://h.example/?token=${REDACTED}'`,
+    ],
+    ["https://h.example/?next=/a?token=SI?G", `https://h.example/?next=/a?token=${REDACTED}`],
+  ])("what gives access in any URL anywhere, as in %s", (url, shown) => {
+    expect(masked({ output: { deep: [url] }, prompt: `Go to ${url}` })).toEqual({
+      output: { deep: [shown] },
+      prompt: `Go to ${shown}`,
+    });
+  });
+
+  it("also in a URL whose slashes are escaped", () => {
+    const { text } = redact(
+      String.raw`{"output":"https:\/\/h.example\/?sig=SIG","b":"\u0068ttps\u003a//h.example/?sig=SIG"}`,
+    );
+    expect(text).not.toContain("SIG");
+    expect(text).toContain("h.example");
+  });
+
+  it("behind a key that is written in escapes, or comes twice", () => {
+    const { text } = redact(
+      String.raw`{"\u0074otp_code":"SECRET","parameters":{"pass\u0077ord":"SECRET","password":"SECRET","password":"SECRET"}}`,
+    );
+    expect(text).not.toContain("SECRET");
+  });
+
+  it("the keys of redact.keys, as whole words, however they are spelt", () => {
+    const own = createRedact(["iban", "tax id"]);
+    const body = { iban: "x", customerIban: "x", IBAN_2: "x", taxId: "x", "tax-id": "x", TAXID: "x" };
+    const shown = JSON.parse(own(JSON.stringify({ parameters: { ...body, libanon: "y", id: "y" } })).text) as unknown;
+    expect(shown).toEqual({
+      parameters: {
+        ...Object.fromEntries(Object.keys(body).map((key) => [key, REDACTED])),
+        libanon: "y",
+        id: "y",
+      },
+    });
+    expect(masked({ parameters: { iban: "x" } })).toEqual({ parameters: { iban: "x" } });
+  });
+});
+
+describe("what is not masked", () => {
+  it.each(WEBHOOKS)("%s stays byte for byte what it was, but for the masked values", (file) => {
+    const text = fixtureText(file.slice("webhook.".length, -".json".length));
+    const pieces = redact(text).text.split(REDACTED);
+    // Each piece between two masks occurs in the original, in order.
+    let from = 0;
+    for (const piece of pieces) {
+      const at = text.indexOf(piece, from);
+      expect(at).toBeGreaterThanOrEqual(from);
+      from = at + piece.length;
+    }
+  });
+
+  it("masking twice is masking once", () => {
+    for (const file of WEBHOOKS) {
+      const once = redact(fixtureText(file.slice("webhook.".length, -".json".length))).text;
+      expect(redact(once).text).toBe(once);
+    }
+  });
+
+  it("numbers, spaces, escapes and duplicate keys outside of secrets come through untouched", () => {
+    const text = String.raw`{ "a" : 1.0e+5 , "a":[ 1e400,-0.0 ,"\u00e9\/" ] , "b":"` + "\u2028\uD83D" + String.raw`" }`;
+    expect(redact(text).text).toBe(text);
+  });
+});
+
+describe("text that is not JSON", () => {
+  it.each([
+    ["cut off inside a secret", '{"parameters":{"password":"hunt', "hunt"],
+    ["cut off before one", '{"a":1,"totp_code":"hunter2"', "hunter2"],
+    ["with junk before it", '\uFEFF nonsense {"extra_http_headers":{"a":"hunter2"}}', "hunter2"],
+    ["with brackets that do not match", ']]}}{"extra_http_headers":{"a":["hunter2"}],"b":1}', "hunter2"],
+  ])("%s is masked as well", (_what, text, secret) => {
+    expect(redact(text).text).not.toContain(secret);
+  });
+
+  it.each(["\uFEFF", "\u00A0", "\u2028", "\u3000", "\u0000", "\u000B", "\u0085"])(
+    "%j outside of strings holds nothing up",
+    (space) => {
+      expect(redact(`${space}{"a":${space}1}`).text).toBe(`${space}{"a":${space}1}`);
+      expect(
+        redact(JSON.stringify({ parameters: { prompt: `{${space}name}`, password: "hunter2" } })).text,
+      ).not.toContain("hunter2");
+    },
+  );
+
+  it("whatever comes in, it ends and never throws", () => {
+    fc.assert(
+      fc.property(
+        fc.string({
+          unit: fc.constantFrom(...Array.from('{}[]":,\\ aeE01.-+u/@?=&\uFEFF\u00A0\u2028\t')),
+          maxLength: 200,
+        }),
+        (text) => {
+          redact(text);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe("for any JSON", () => {
+  const MARK = "S3CR3T-MARK";
+  const secretKey = fc.constantFrom("password", "api_key", "accessToken", "otp", "clientSecret");
+  const harmless = fc.jsonValue({ maxDepth: 3 });
+  const hidden = fc.oneof(fc.constant(MARK), fc.constant([MARK]), fc.constant({ any: { key: MARK } }));
+  const nested = (leaf: fc.Arbitrary<unknown>) =>
+    fc.tuple(fc.array(fc.string(), { maxLength: 3 }), leaf).map(([path, value]) =>
+      // Not a key that would hide the leaf by itself.
+      path.reduce<unknown>((inside, key) => ({ [`p ${key}`]: inside, other: [inside] }), value),
+    );
+
+  it("a secret parameter never shows, whatever stands around it", () => {
+    fc.assert(
+      fc.property(
+        harmless,
+        nested(fc.tuple(secretKey, hidden).map(([key, value]) => ({ [key]: value }))),
+        (around, deep) => {
+          const text = JSON.stringify({
+            around,
+            parameters: deep,
+            extra_http_headers: { around: MARK },
+            output: around,
+          });
+          const { text: out } = redact(text);
+          expect(out).not.toContain(MARK);
+          expect(() => JSON.parse(out) as unknown).not.toThrow();
+        },
+      ),
+    );
+  });
+
+  it("nothing else changes", () => {
+    const keys = fc.constantFrom("a", "title", "output", "name", "n");
+    const plain = fc
+      .letrec((tie) => ({
+        value: fc.oneof(
+          { depthSize: "small" },
+          fc.integer(),
+          fc.double(),
+          fc.boolean(),
+          fc.string(),
+          fc.constant(null),
+          fc.array(tie("value")),
+          fc.dictionary(keys, tie("value")),
+        ),
+      }))
+      .value.filter((value) => !JSON.stringify(value).includes("://"));
+    fc.assert(
+      fc.property(plain, (value) => {
+        const text = JSON.stringify({ value });
+        expect(redact(text).text).toBe(text);
+      }),
+    );
+  });
+});
+
+describe("what it tells of the text", () => {
+  it.each([
+    ["1", 0],
+    ["{}", 1],
+    ['{"a":[{"b":[]}]}', 4],
+    ["[".repeat(10_000), 10_000],
+    ['"[[[["', 0],
+  ])("the nesting of %.20s is %i", (text, depth) => {
+    expect(redact(text).depth).toBe(depth);
+  });
+
+  it.each([
+    ['{"a":12}', false],
+    ['{"a":"1.0"}', false],
+    ['{"a":1.0}', true],
+    ["[9007199254740993]", true],
+    ["[1e400]", true],
+    ["[-0]", true],
+  ])("whether a number in %s would change in JavaScript: %s", (text, unsafe) => {
+    expect(redact(text).unsafeNumbers).toBe(unsafe);
+  });
+});
+
+describe("hostile text of 2 MB", () => {
+  const SIZE = 2_000_000;
+  it.each([
+    ["question marks in a URL", `"x://a?${"?".repeat(SIZE)}"`],
+    ["ampersands in a URL", `"x://a?${"&a".repeat(SIZE / 2)}"`],
+    ["names without values", `"x://a?${"a".repeat(SIZE)}"`],
+    ["secrets in a URL", `"x://a?${"&sig=x".repeat(SIZE / 6)}"`],
+    ["queries in queries", `"x://a?${"?a=".repeat(SIZE / 3)}"`],
+    ["at signs", `{"proxy_location":"${"@".repeat(SIZE)}"}`],
+    ["no at sign", `{"proxy_location":"${"a:".repeat(SIZE / 2)}"}`],
+    ["almost schemes", `"://${"a".repeat(SIZE)}:/"`],
+    ["schemes", `"${"a://".repeat(SIZE / 4)}"`],
+    ["backslashes", `"${"\\".repeat(SIZE)}"`],
+    ["escaped quotes", `"${'\\"'.repeat(SIZE / 2)}"`],
+    ["quotes", '"'.repeat(SIZE)],
+    ["spaces", `"a"${" ".repeat(SIZE)}"b"`],
+    ["brackets", "[".repeat(SIZE)],
+    ["keys", `{${'"a":'.repeat(SIZE / 4)}`],
+    ["one long key", `{"${"aB".repeat(SIZE / 2)}":1}`],
+    ["JSON in text in parameters", `{"parameters":${JSON.stringify("[".repeat(SIZE))}}`],
+    ["digits", "1".repeat(SIZE)],
+    ["a webhook's address", `{"webhook_url":"x://a?${"?&#;=".repeat(SIZE / 5)}"}`],
+  ])(
+    "%s: takes time in proportion to its length",
+    (_what, text) => {
+      const startedAt = performance.now();
+      redact(text);
+      // A quadratic step would take minutes; this bound leaves room for a slow machine.
+      expect(performance.now() - startedAt).toBeLessThan(3_000);
+    },
+    10_000,
+  );
+});

@@ -1,0 +1,36 @@
+import { createHmac } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import type { JsonObject } from "../../src/json.ts";
+
+const FOLDER = new URL("../fixtures/", import.meta.url);
+
+interface Signatures {
+  key: string;
+  files: Record<string, { bytes: number; sha256: string; "x-skyvern-signature": string }>;
+}
+export const SIGNATURES = JSON.parse(readFileSync(new URL("_signatures.json", FOLDER), "utf8")) as Signatures;
+
+/** The key that signed every fixture: a JWT whose `sub` is {@link FIXTURE_ORGANIZATION}. */
+export const FIXTURE_KEY = SIGNATURES.key;
+export const FIXTURE_ORGANIZATION = "o_512846093377601280";
+
+/** Every `webhook.*.json`. */
+export const WEBHOOKS: readonly string[] = readdirSync(FOLDER)
+  .filter((name) => name.startsWith("webhook.") && name.endsWith(".json"))
+  .toSorted();
+
+/** The exact bytes of one, by its name without `webhook.` and `.json`. */
+export const fixtureBytes = (name: string): Buffer => readFileSync(new URL(`webhook.${name}.json`, FOLDER));
+
+/** The same as text, to change it. Parse it only where no number matters. */
+export const fixtureText = (name: string): string => fixtureBytes(name).toString("utf8");
+
+export const fixtureJson = (name: string): JsonObject => JSON.parse(fixtureText(name)) as JsonObject;
+
+/** A fixture with other values; a key given as undefined is left out. */
+export const mutated = (name: string, changes: Record<string, unknown>): string =>
+  JSON.stringify({ ...fixtureJson(name), ...changes });
+
+/** `x-skyvern-signature` of these bytes. */
+export const signatureOf = (body: string | Uint8Array, key: string = FIXTURE_KEY): string =>
+  createHmac("sha256", key).update(body).digest("hex");
