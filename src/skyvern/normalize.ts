@@ -112,10 +112,9 @@ function screenshotsOf(payload: Payload): ArtifactKey[] {
   const keys = listed.flatMap((url, index) =>
     text(url) === null ? [] : [keyOf(url ?? "", `screenshot-${index + 1}`)],
   );
-  // v1 and CUA name the final screenshot apart; it is the newest.
-  const final = text(payload.screenshot_url);
-  const finalId = final === null ? null : artifactIdOf(final);
-  return [...new Set(finalId === null ? keys : [finalId, ...keys])];
+  // v1 and CUA name the final screenshot apart: Skyvern's own list of artifacts has it as `screenshot_final`.
+  const final = keys.length === 0 ? text(payload.screenshot_url) : null;
+  return final === null ? [...new Set(keys)] : [keyOf(final, "screenshot-1")];
 }
 
 const keyOf = (url: string, place: string): ArtifactKey => artifactIdOf(url) ?? place;

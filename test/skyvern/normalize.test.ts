@@ -173,10 +173,11 @@ describe("files", () => {
 describe("pictures", () => {
   const shot = (id: string): string => `${CONTENT}/${id}/content?sig=x`;
 
-  it("are the newest first, the final one before them, each once", () => {
+  it("are those of the payload's list, newest first, each once; the final one alone when there is no list", () => {
     expect(
       runOf({ screenshot_urls: [shot("a_3"), shot("a_2"), shot("a_3")], screenshot_url: shot("a_4") }).screenshots,
-    ).toEqual(["a_4", "a_3", "a_2"]);
+    ).toEqual(["a_3", "a_2"]);
+    expect(runOf({ screenshot_urls: null, screenshot_url: shot("a_4") }).screenshots).toEqual(["a_4"]);
   });
 
   it("without an id go by their place, which counts what is missing", () => {
