@@ -1,6 +1,9 @@
 /** The process shell: arguments and environment in, signals to an abort, exit code out. */
 import { runCli } from "./cli.ts";
 
+// The database holds results and the key that signs links: nobody else on the machine needs to read its files.
+process.umask(0o077);
+
 const stopping = new AbortController();
 process.once("SIGTERM", () => stopping.abort());
 process.once("SIGINT", () => stopping.abort());
@@ -10,6 +13,7 @@ const code = await runCli(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   stopped: stopping.signal,
+  terminal: process.stderr.isTTY,
 });
 // At once: something that hangs must not keep a process alive that has said how it ended.
 process.exit(code);

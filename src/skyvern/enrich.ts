@@ -55,9 +55,15 @@ export interface EnricherOptions {
 
 const DEFAULT_BUDGET_MS = 20_000;
 const FIRST_BACKOFF_MS = 500;
+/** Tries for one run: what takes longer than these is asked for again when the messages are out. */
+const MAX_TRIES = 4;
+/** So many runs in a row in vain, and Skyvern is left in peace for a while: the news must not queue behind a broken API. */
+const OUTAGE_AFTER = 2;
+const OUTAGE_MS = 30_000;
 
 export function createEnricher(options: EnricherOptions): Enricher {
-  const context = { ...options, budgetMs: options.budgetMs ?? DEFAULT_BUDGET_MS };
+  const outage = { failures: 0, until: 0 };
+  const context = { ...options, budgetMs: options.budgetMs ?? DEFAULT_BUDGET_MS, outage };
   const flights = new Map<string, Flight>();
   const shared = async (run: Run, fresh: boolean, signal: AbortSignal | undefined): Promise<Enrichment> => {
     // A refresh must not be answered with what was known before it was asked for.
@@ -120,12 +126,16 @@ async function board(flight: Flight, signal: AbortSignal | undefined): Promise<E
   }
 }
 
-type Context = EnricherOptions & { budgetMs: number };
+type Context = EnricherOptions & {
+  budgetMs: number;
+  /** Runs in a row whose list could not be read; no more asking until then, epoch ms. */
+  outage: { failures: number; until: number };
+};
 
 async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
   const known = await loadKnown(context, run.run_id);
   if (known?.status === "complete" && !fresh) return withNamed(run, { ...known, reason: null });
-  const listed = await listWithinBudget(context, run, abort);
+  const listed = await listUnlessOut(context, run, fresh, abort);
   if (known?.status === "complete" && listed.status !== "complete") {
     return withNamed(run, { ...known, reason: listed.reason });
   }
@@ -138,13 +148,28 @@ async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSigna
   return answer;
 }
 
+/** During an outage one run in a while asks, and the others are answered at once. */
+async function listUnlessOut(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
+  const { outage } = context;
+  const isOut = outage.failures >= OUTAGE_AFTER;
+  if (isOut && !fresh && context.now() < outage.until) return unread("Skyvern could not be reached a moment ago");
+  if (isOut) outage.until = context.now() + OUTAGE_MS;
+  const listed = await listWithinBudget(context, run, abort);
+  if (listed.status === "complete") outage.failures = 0;
+  else if (!abort.aborted) {
+    outage.failures += 1;
+    outage.until = context.now() + OUTAGE_MS;
+  }
+  return listed;
+}
+
 const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavailable", reason });
 
 async function listWithinBudget(context: Context, run: Run, abort: AbortSignal): Promise<Enrichment> {
   // One try per call: the waits between tries are this loop's.
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
-  for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs *= 2) {
+  for (let [n, backoffMs] = [1, FIRST_BACKOFF_MS]; ; n += 1, backoffMs *= 2) {
     const signal = AbortSignal.any([abort, AbortSignal.timeout(Math.max(0, deadline - context.now()))]);
     const listed = await usefulArtifacts(client, listIdOf(run), signal);
     if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
@@ -152,7 +177,7 @@ async function listWithinBudget(context: Context, run: Run, abort: AbortSignal):
     const waitMs = Math.max(backoffMs, fault.retryAfterMs ?? 0);
     const mayPass = fault.kind === "unavailable" || fault.kind === "rate_limited";
     if (signal.aborted && !abort.aborted) return unread(`Skyvern did not answer within ${context.budgetMs} ms`);
-    if (!mayPass || abort.aborted || context.now() + waitMs >= deadline) return unread(fault.reason);
+    if (!mayPass || n >= MAX_TRIES || abort.aborted || context.now() + waitMs >= deadline) return unread(fault.reason);
     await context.sleep(waitMs, abort);
     if (abort.aborted) return unread(fault.reason);
   }

@@ -13,11 +13,16 @@ export interface Arrival {
   organization: string | null;
 }
 
-/** What Skyvern reports when its own webhook could not be delivered: the run itself had ended before (contract §2). */
-const DELIVERY_FAILURE = /Failed to send webhook/;
+/**
+ * What Skyvern reports of a v2 task when its own webhook could not be delivered: the run itself had ended before (contract
+ * §2). From the start of the text only, and of no other type: elsewhere a reason quotes blocks and pages.
+ */
+const DELIVERY_FAILURE = /^(Failed to run task 2\.0: )?Failed to send webhook\b/;
 
 export const isDeliveryFailure = (payload: Payload): boolean =>
-  payload.status === "failed" && DELIVERY_FAILURE.test(payload.failure_reason ?? "");
+  payload.status === "failed" &&
+  (payload.run_type ?? runTypeOf(payload.id)) === "task_v2" &&
+  DELIVERY_FAILURE.test(payload.failure_reason ?? "");
 
 /** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported: settling decides. */
 export function normalize(payload: Payload, arrival: Arrival): Run {

@@ -27,10 +27,13 @@ type Mode = "plain" | "parameters" | "secret" | "webhook" | "proxy";
 
 /** Unmistakable anywhere inside a key, once its separators are gone. */
 const SECRET_STEMS =
-  /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|verificationcode|accesscode|onetime|cardnumber|creditcard|securityanswer/;
+  /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|verificationcode|accesscode|onetime|cardnumber|creditcard|securityanswer|sessionid|sessionkey|2fa|(user|client|account|app|auth|login|service|customer)key/;
 /** Secret only as a word of their own: `pin`, but not `shipping`. */
 const SECRET_WORDS = new Set([
+  "pw",
   "pwd",
+  "session",
+  "sid",
   "pass",
   "pin",
   "otp",
@@ -76,11 +79,10 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
     if (modes.size < CACHE_LIMIT && key.length < 100) modes.set(cacheKey, made);
     return made;
   };
-  const mask = (text: string, mode: Mode): Masked => scan(text, mode, modeUnder, maskString);
+  const mask = (text: string, mode: Mode): Masked => scan(text, mode, { modeUnder, maskString, isSecretKey });
   const maskString = (literal: string, mode: Mode): string => {
     if (literal.length < 3) return literal;
-    // A backslash may hide a URL's slashes: `https:\/\/`.
-    if (mode === "plain" && !literal.includes("://") && !literal.includes("\\")) return literal;
+    if (mode === "plain" && !MAY_HOLD.test(literal)) return literal;
     const value = decode(literal);
     const masked = maskValue(value, mode, isSecretKey, mask);
     return masked === value ? literal : JSON.stringify(masked);
@@ -95,7 +97,7 @@ function computeMode(mode: Mode, key: string, isSecretKey: (key: string) => bool
   if (mode === "proxy" && /^user(_?name)?$/.test(lower)) return "secret";
   if (lower.startsWith("proxy")) return "proxy";
   if (/^webhook.*url$/.test(lower)) return "webhook";
-  if (lower === "parameters" || lower === "run_metadata") return "parameters";
+  if (lower === "parameters" || lower === "run_metadata" || lower === "navigation_payload") return "parameters";
   if (mode === "plain" || mode === "webhook") return "plain";
   return isSecretKey(key) ? "secret" : mode;
 }
@@ -110,20 +112,24 @@ const wordsOf = (key: string): string[] =>
     .split(/[^\p{L}\p{N}]+/u)
     .filter((word) => word !== "");
 
+interface Rules {
+  modeUnder(mode: Mode, key: string): Mode;
+  maskString(literal: string, mode: Mode): string;
+  isSecretKey(key: string): boolean;
+}
+
 /** One pass over JSON text (or what pretends to be), copying everything but the values the mask replaces. */
-function scan(
-  text: string,
-  outer: Mode,
-  modeUnder: (mode: Mode, key: string) => Mode,
-  maskString: (literal: string, mode: Mode) => string,
-): Masked {
+function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }: Rules): Masked {
   const parts: string[] = [];
-  const stack: Mode[] = [];
+  const stack: { mode: Mode; secretPair: boolean }[] = [];
   let copied = 0;
   let depth = 0;
   let unsafeNumbers = false;
   let mode = outer;
   let under: Mode | null = null;
+  let key = "";
+  /** In `{"name":"api_key","value":…}`, once the name was met. */
+  let secretPair = false;
   const replace = (start: number, end: number, by: string) => {
     parts.push(text.slice(copied, start), by);
     copied = end;
@@ -134,23 +140,26 @@ function scan(
       const end = stringEnd(text, i);
       const after = skipSpace(text, end);
       if (text.charCodeAt(after) === 0x3a) {
-        under = modeUnder(mode, decode(text.slice(i, end)));
+        key = decode(text.slice(i, end));
+        under = secretPair && key === "value" ? "secret" : modeUnder(mode, key);
         i = after + 1;
         continue;
       }
       const literal = text.slice(i, end);
+      if (mode === "parameters" && (key === "name" || key === "key")) secretPair = isSecretKey(decode(literal));
       const masked = maskString(literal, under ?? mode);
       if (masked !== literal) replace(i, end, masked);
       under = null;
       i = end;
     } else if (c === 0x7b || c === 0x5b) {
-      stack.push(mode);
+      stack.push({ mode, secretPair });
       depth = Math.max(depth, stack.length);
       mode = under ?? mode;
       under = null;
+      secretPair = false;
       i += 1;
     } else if (c === 0x7d || c === 0x5d) {
-      mode = stack.pop() ?? outer;
+      ({ mode, secretPair } = stack.pop() ?? { mode: outer, secretPair: false });
       under = null;
       i += 1;
     } else if (c === 0x2c) {
@@ -216,8 +225,17 @@ function maskValue(
   if ((mode === "parameters" || mode === "proxy") && /^\s*[{[]/.test(value)) return mask(value, mode).text;
   if (mode === "proxy") value = value.replace(PROXY_CREDENTIALS, `$1${REDACTED}@`);
   if (mode === "webhook") value = maskQuery(value);
-  return maskUrls(value, isSecretKey);
+  // Half an address, without its host, may be a parameter too.
+  if (mode === "parameters" && !value.includes("://")) value = maskPairs(value, isSecretKey);
+  return maskUrls(value.replace(CREDENTIALS, `$1${REDACTED}`), isSecretKey);
 }
+
+/** An `Authorization` header in a text, or the token of one; a word after "bearer" is none unless it holds a digit. */
+const CREDENTIALS =
+  /\b(authorization["']?\s{0,3}[:=]\s{0,3}["']?(?:(?:bearer|basic|token)\s{1,3})?|(?:bearer|basic)\s{1,3}(?=[\w.~+/-]*\d))[\w.~+/-]{3,}=*/gi;
+
+/** What a harmless string of plain text has none of. A backslash may hide a URL's slashes: `https:\/\/`. */
+const MAY_HOLD = /:\/\/|\\|bearer|basic|authorization/i;
 
 /** A password may hold anything, so all before the last `@` counts. */
 const PROXY_CREDENTIALS = /^([a-z][a-z0-9+.-]{0,30}:\/\/)?[^]*@/i;

@@ -217,8 +217,21 @@ describe("when Skyvern does not answer", () => {
       status: "unavailable",
       reason: "Skyvern answered the artifact list with 500: Unexpected error: OperationalError",
     });
-    expect(waits).toEqual([500, 1000, 2000, 4000]);
-    expect(skyvern.calls).toHaveLength(5);
+    expect(waits).toEqual([500, 1000, 2000]);
+    expect(skyvern.calls).toHaveLength(4);
+  });
+
+  test("the third run in a row is not kept waiting at all, and one in half a minute asks whether it is over", async () => {
+    skyvern.faults.push({ status: 500, times: 8 });
+    const enricher = anEnricher();
+    for (const id of ["wr_1", "wr_2"]) await enricher.enrich(aRun({ run_id: id }));
+    waits.length = 0;
+    const calls = skyvern.calls.length;
+    expect((await enricher.enrich(aRun({ run_id: "wr_3" }))).reason).toBe("Skyvern could not be reached a moment ago");
+    expect([waits.length, skyvern.calls.length]).toEqual([0, calls]);
+    clock += 31_000;
+    expect((await enricher.enrich(aRun({ run_id: "wr_4" }))).status).toBe("complete");
+    expect((await enricher.enrich(aRun({ run_id: "wr_5" }))).status).toBe("complete");
   });
 
   test("a Retry-After beyond the budget ends it at once", async () => {

@@ -128,7 +128,32 @@ describe("a run", () => {
   });
 
   it.each([
-    [{ status: "failed", failure_reason: "Failed to run task 2.0: Failed to send webhook.    task_v2_id=x" }, true],
+    [
+      {
+        run_type: "task_v2",
+        status: "failed",
+        failure_reason: "Failed to run task 2.0: Failed to send webhook.    task_v2_id=x",
+      },
+      true,
+    ],
+    [
+      {
+        run_id: "tsk_v2_9",
+        status: "failed",
+        failure_reason: "Failed to run task 2.0: Failed to send webhook.    task_v2_id=x",
+      },
+      true,
+    ],
+    [
+      {
+        run_type: "workflow_run",
+        status: "failed",
+        failure_reason: "block notify failed: Failed to send webhook to CRM",
+      },
+      false,
+    ],
+    [{ run_type: "task_v1", status: "failed", failure_reason: "Failed to send webhook" }, false],
+    [{ run_type: "task_v2", status: "failed", failure_reason: 'The page says "Failed to send webhook"' }, false],
     [{ status: "failed", failure_reason: "The page failed to send." }, false],
     [{ status: "completed", failure_reason: "Failed to send webhook" }, false],
     [{ status: "failed", failure_reason: null }, false],
