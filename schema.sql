@@ -75,8 +75,7 @@ CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state
 CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_run    ON deliveries (run_id, sink, id);
 CREATE INDEX deliveries_newest ON deliveries (created_at, id);
-CREATE INDEX deliveries_state  ON deliveries (state, created_at, id);
-CREATE INDEX deliveries_sink   ON deliveries (sink, created_at, id);
+CREATE INDEX deliveries_sink   ON deliveries (sink, state, created_at, id);
 
 -- Every attempt whose end was seen. One that is counted in deliveries.attempts but missing here died with its process.
 CREATE TABLE attempts (
@@ -119,6 +118,64 @@ CREATE TABLE sightings (
   mine              BIGINT NOT NULL                      -- 1: its webhook_url is this relay's
 );
 CREATE INDEX sightings_created ON sightings (created_at);
+
+-- Roll-ups, kept in the transactions that change what they count, so that no chart and no scrape of the metrics counts
+-- rows. Whoever removes runs or deliveries takes them off here too.
+
+-- Runs by the hour and by the day (UTC) of their first receipt, and by settled status.
+CREATE TABLE run_counts (
+  grain             TEXT   NOT NULL,                     -- hour | day
+  start             BIGINT NOT NULL,                     -- its first millisecond
+  status            TEXT   NOT NULL,
+  count             BIGINT NOT NULL,
+  PRIMARY KEY (grain, start, status)
+);
+
+-- Deliveries by sink: all ever made, and those that have come to an end. What is left waits.
+CREATE TABLE delivery_counts (
+  sink              TEXT   NOT NULL,
+  state             TEXT   NOT NULL,                     -- made | delivered | dead | canceled; test: made by a test, not counted else
+  count             BIGINT NOT NULL,
+  PRIMARY KEY (sink, state)
+);
+
+-- How long deliveries took from the outbox to their sink, by the time they arrived: a histogram (src/store/latency.ts).
+CREATE TABLE delivery_times (
+  grain             TEXT   NOT NULL,                     -- hour | day
+  start             BIGINT NOT NULL,
+  sink              TEXT   NOT NULL,
+  bucket            BIGINT NOT NULL,
+  count             BIGINT NOT NULL,
+  PRIMARY KEY (grain, start, sink, bucket)
+);
+
+-- What changed, for the event stream: the last some ten thousand. Ids count up in the order of commits.
+CREATE TABLE events (
+  id                BIGINT PRIMARY KEY,
+  kind              TEXT   NOT NULL,                     -- run | delivery
+  run_id            TEXT   NOT NULL,
+  delivery          TEXT                                 -- JSON: the delivery as it was then
+);
+
+-- Runs whose artifacts are still to be copied into the archive.
+CREATE TABLE archiving (
+  run_id            TEXT   PRIMARY KEY,
+  due_at            BIGINT NOT NULL,
+  failures          BIGINT NOT NULL                      -- how often that failed
+);
+CREATE INDEX archiving_due ON archiving (due_at);
+
+-- What the archive holds, by artifact. Equal bytes are kept once, under their sha256.
+CREATE TABLE copies (
+  run_id            TEXT   NOT NULL,
+  artifact          TEXT   NOT NULL,                     -- its id, or its place: recording, screenshot-1
+  sha256            TEXT   NOT NULL,                     -- hex
+  type              TEXT,                                -- of a picture or film by its first bytes
+  bytes             BIGINT NOT NULL,
+  copied_at         BIGINT NOT NULL,
+  PRIMARY KEY (run_id, artifact)
+);
+CREATE INDEX copies_sha256 ON copies (sha256, bytes);
 
 -- Few and small: the schema's version, the key that signs links.
 CREATE TABLE settings (

@@ -4,8 +4,14 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
+import { copiesOf, createArchive } from "./archive/archive.ts";
+import { folderPlace } from "./archive/folder.ts";
+import type { Place } from "./archive/place.ts";
+import { s3Place } from "./archive/s3.ts";
 import type { Config } from "./config.ts";
 import { createAttempt } from "./deliver/attempt.ts";
+import { evidenceOf } from "./deliver/evidence.ts";
+import { waitAfterCut } from "./deliver/backoff.ts";
 import { createWorker } from "./deliver/worker.ts";
 import { createEgress } from "./egress.ts";
 import { createFlood } from "./http/flood.ts";
@@ -13,24 +19,26 @@ import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
-import { createMetrics, watchBacklog } from "./metrics.ts";
+import { createMetrics, watchBacklog, watchCoverage } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
-import { followUpDue } from "./receive/follow-up.ts";
+import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
 import { createIngest } from "./receive/ingest.ts";
-import { createReconciler, type Round } from "./receive/reconcile.ts";
+import { coverageOf, createReconciler, type ReconcileParts, type Round } from "./receive/reconcile.ts";
 import { createReceiver, type ReceiveParts } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
-import type { Runtime } from "./runtime.ts";
+import type { Fetch, Runtime } from "./runtime.ts";
 import * as kinds from "./sinks/kinds.ts";
 import type { SinkKind } from "./sinks/sink.ts";
 import { createSkyvernClient } from "./skyvern/client.ts";
 import { createEnricher } from "./skyvern/enrich.ts";
+import { createMedia } from "./skyvern/media.ts";
 import { createRedact } from "./skyvern/redact.ts";
-import { openSqlite } from "./store/database.ts";
+import { openSqlite, type Database } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSqlStore } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
+import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
 
 export interface App {
@@ -42,6 +50,8 @@ export interface App {
   /** One round over Skyvern's list, and one over the runs to ask about again. For tests. */
   reconcile(): Promise<Round>;
   followUp(): Promise<number>;
+  /** Copies what is due into the archive. For tests. */
+  archive(): Promise<number>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
   /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
@@ -52,8 +62,11 @@ export interface App {
 
 /** What attempts get to end in after a stop, ms; hosts give 30 s in all. */
 const DRAIN_MS = 20_000;
-/** Bodies being read at one time. Skyvern's are a few kB; a machine with 256 MB bears this much. */
-const IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+/**
+ * Bodies being read at one time. Skyvern's are a few kB. Reading them takes up to seven times as much for a moment: filled
+ * with bodies of 5 MB, the process was measured at 380 MB, and a small machine has 512.
+ */
+const IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 /** A delivery loop without a sign of life for so long: not ready, and then not worth keeping. */
 const SILENT_NOT_READY_MS = 90_000;
 const SILENT_FATAL_MS = 300_000;
@@ -62,11 +75,11 @@ const LOOP_RETRY_MS = 10_000;
 /** Follow-ups are seconds to minutes away and not urgent. */
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
+const ARCHIVE_LOOK_MS = 2_000;
 
 /** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
 export async function createApp(config: Config, runtime: Runtime, log: Log): Promise<App> {
-  const database = openSqlite(config.database.path, { exclusive: true });
-  await migrate(database);
+  const database = await openDatabase(config.database.path);
   const store = createSqlStore(database);
   const metrics = createMetrics();
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
@@ -75,29 +88,50 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   const links = createLinks({
     publicUrl: () => publicUrl,
     key: Buffer.from(linkKey, "base64url"),
+    lifeMs: config.linkLifeMs,
     now: runtime.now,
   });
   const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch: egress.fetch });
+  const place = config.archive && placeOf(config.archive, egress.fetch, runtime.now);
+  const copies = place ? { copies: copiesOf({ store, place, log }) } : {};
+  const media = createMedia({ client, fetch: egress.fetch, now: runtime.now, log, ...copies });
   const enricher = createEnricher({
     ...runtime,
     client,
     log,
     budgetMs: config.delivery.artifactsWaitMs,
     load: (runId) => store.artifacts(runId),
-    save: (runId, artifacts, status) => store.saveArtifacts(runId, { artifacts, status }),
+    save: (runId, artifacts, status) =>
+      store.saveArtifacts(
+        runId,
+        { artifacts, status },
+        status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS,
+      ),
   });
+  const archive =
+    place && config.archive
+      ? createArchive({ ...config.archive, store, media, enrich: enricher.enrich, place, now: runtime.now, log })
+      : null;
   const lanes = config.sinks.map((settings) => ({
     sink: kindOf(settings.kind).create(settings.name, settings.config, {
       fetch: egress.fetch,
       now: runtime.now,
+      sleep: runtime.sleep,
       log,
     }),
     concurrency: settings.concurrency,
   }));
+  const showing = { media, settings: config.attachments, budgetMs: config.delivery.timeoutMs / 2 };
   const worker = createWorker({
     store,
     lanes,
-    attempt: createAttempt({ enrich: enricher.enrich, links, timeoutMs: config.delivery.timeoutMs, log }),
+    attempt: createAttempt({
+      enrich: enricher.enrich,
+      evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
+      links,
+      timeoutMs: config.delivery.timeoutMs,
+      log,
+    }),
     scheduleMs: config.delivery.scheduleMs,
     leaseMs: config.delivery.artifactsWaitMs + config.delivery.timeoutMs + LEASE_MARGIN_MS,
     runtime,
@@ -111,6 +145,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     keys: config.keys,
     redact,
     routes: config.routes,
+    archives: archive !== null,
     sinks,
     store,
     runtime,
@@ -122,17 +157,9 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   const ingest = createIngest(receiving);
   const scope = config.reconcile?.scope ?? "mine";
   const confirm = config.confirm ? createConfirm({ client, ingest, addresses, scope, now: runtime.now }) : null;
-  const reconciler = createReconciler({
-    client,
-    store,
-    ingest,
-    addresses,
-    scope,
-    lookbackMs: config.reconcile?.lookbackMs ?? 0,
-    runtime,
-    log,
-    metrics,
-  });
+  const lookbackMs = config.reconcile?.lookbackMs ?? 0;
+  const reconciling: ReconcileParts = { client, store, ingest, addresses, scope, lookbackMs, runtime, log, metrics };
+  const reconciler = createReconciler(reconciling);
   const followUps = { store, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge, sinks };
   const ending = new AbortController();
   const loops: Promise<void>[] = [];
@@ -160,7 +187,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     tokens: config.tokens,
     key: Buffer.from(linkKey, "base64url"),
     publicUrl: config.publicUrl,
-    media: { client, fetch: egress.fetch },
+    media,
     runtime,
     log,
     nudge,
@@ -175,7 +202,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       log,
     },
     history: { store, links, sinks, runtime, nudge, circuit: worker.circuit, resume: worker.resume },
-    artifacts: { store, client, links, now: runtime.now },
+    artifacts: { store, media, links, isSession: createSessionCheck(web) },
     ops: { store, now: runtime.now, isStopping, isStalled: () => worker.silentMs() > SILENT_NOT_READY_MS, log },
     metrics,
     tokens: config.tokens,
@@ -183,6 +210,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     pages: (pages) => mountWeb(pages, web),
   });
   watchBacklog(metrics, () => gaugesOf(store), runtime.now);
+  if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
   const servers: Server[] = [];
   const listen = async (app: Pick<Hono, "fetch">, port: number): Promise<number> => {
     const server = createServer(app);
@@ -210,8 +238,9 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     deliverDue: worker.runOnce,
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
+    archive: async () => archive?.round(ending.signal) ?? 0,
     start: async () => {
-      const taken = await store.takeOver(runtime.now());
+      const taken = await store.takeOver(runtime.now(), waitAfterCut);
       const names = config.sinks.map(({ name }) => name);
       const buried = await store.buryOrphans(
         names,
@@ -225,6 +254,14 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       const metricsPort = config.metricsPort === null ? null : await listen(metricsApp(metrics), config.metricsPort);
       worker.start();
       repeat("follow_up", nextFollowUpIn, () => followUpDue(followUps, ending.signal));
+      if (archive) {
+        await archive.prepare();
+        repeat(
+          "archive",
+          async () => ARCHIVE_LOOK_MS,
+          () => archive.round(ending.signal),
+        );
+      }
       const { reconcile } = config;
       if (reconcile)
         repeat(
@@ -250,6 +287,20 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     },
   };
 }
+
+async function openDatabase(path: string): Promise<Database> {
+  try {
+    const database = openSqlite(path, { exclusive: true });
+    await migrate(database);
+    return database;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`the database ${path} cannot be opened: ${why}`, { cause: error });
+  }
+}
+
+const placeOf = ({ s3, dir }: NonNullable<Config["archive"]>, fetch: Fetch, now: () => number): Place =>
+  s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir);
 
 function kindOf(name: string): SinkKind {
   const kind = Object.values(kinds).find((candidate) => candidate.kind === name);
@@ -277,7 +328,9 @@ function createServer(app: Pick<Hono, "fetch">): Server {
   // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
   const refused = { status: 400, headers: { connection: "close" } };
   const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
-  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, listener);
+  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
+    void listener(incoming, outgoing);
+  });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
     const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { createApp } from "./app.ts";
+import type { BackfillOptions } from "./commands/backfill.ts";
+import type { RedeliverOptions } from "./commands/redeliver.ts";
 import { describeConfig, formatFaults, loadConfig, type Config, type Fault } from "./config.ts";
 import { createLog, silentLog } from "./log.ts";
 import { systemRuntime } from "./runtime.ts";
@@ -13,6 +15,8 @@ export interface Shell {
   stderr(text: string): void;
   /** Aborts when the process was told to stop. */
   stopped: AbortSignal;
+  /** Whether standard error is a terminal, where a progress bar has its place. */
+  terminal?: boolean;
 }
 
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -40,10 +44,49 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
     });
   command("demo", "run everything on this machine, against stand-ins for Skyvern, Slack, mail and HTTP")
     .option("--once", "exit when every sample was delivered (0) or not (1)")
-    .option("--port <port>", "the relay's port", "8080")
-    .action(async (options: { once?: boolean; port: string }) => {
+    .option("--port <port>", "the relay's port", toPort, 8080)
+    .action(async ({ once = false, port }: { once?: boolean; port: number }) => {
       const { runDemo } = await import("./demo/demo.ts");
-      code = await runDemo({ once: options.once === true, port: Number(options.port), shell });
+      code = await runDemo({ once, port, shell });
+    });
+  command(
+    "redeliver",
+    "send a run's result again, or all that a filter names; a running relay sends within half a minute",
+  )
+    .argument("[run_id]", "the run; without it, what --state and the other filters name")
+    .option("--sink <name...>", "only to these sinks; default: of a run those it was meant for, else all")
+    .option("--state <state...>", "deliveries in this state, most often dead")
+    .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
+    .option("--until <time>", "made before this time")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(async (runId: string | undefined, options: RedeliverOptions) => {
+      const loaded = load(shell);
+      if (!loaded.ok) code = refuse(shell, loaded.faults);
+      else {
+        const { redeliverCommand } = await import("./commands/redeliver.ts");
+        code = await redeliverCommand(runId, options, { config: loaded.config, runtime: systemRuntime(), shell });
+      }
+    });
+  command("backfill", "fill in runs of the past from Skyvern's list; what is known already is skipped")
+    .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--until <time>", "created before this time; default: now")
+    .option("--workflow <id...>", "only runs of these workflows (wpid_…)")
+    .option(
+      "--scope <scope>",
+      "mine: runs whose webhook leads here; all: every run; default: as skyvern.reconcile.scope",
+    )
+    .option("--deliver", "tell of them by the routes, as if they had just ended")
+    .option("--no-deliver", "tell nobody; this is the default, as old news would flood a channel")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(async (options: BackfillOptions) => {
+      const loaded = load(shell);
+      if (!loaded.ok) code = refuse(shell, loaded.faults);
+      else {
+        const { backfillCommand } = await import("./commands/backfill.ts");
+        code = await backfillCommand(options, { config: loaded.config, runtime: systemRuntime(), shell });
+      }
     });
   command("openapi", "print the OpenAPI document of the history API").action(async () => {
     shell.stdout(await openapiDocument());
@@ -55,6 +98,12 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
     return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   }
   return code;
+}
+
+function toPort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port <= 65_535) return port;
+  throw new InvalidArgumentError("It must be a whole number from 0 to 65535.");
 }
 
 async function serve(shell: Shell): Promise<number> {

@@ -1,5 +1,6 @@
 /** The configuration: environment and relay.yaml in, one checked value or every fault at once out. */
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
+import { archiveOf, type ArchiveSettings } from "./config/artifacts.ts";
 import { errorCode, readEnvironment, type Env, type Environment, type Settings } from "./config/environment.ts";
 import { findingsOf, pathText, wording, type Fault } from "./config/fault.ts";
 import { disagreements, FileSchema, type FileSettings } from "./config/file.ts";
@@ -33,6 +34,12 @@ export interface Config {
   sinks: SinkSettings[];
   routes: Route[];
   delivery: { scheduleMs: number[]; timeoutMs: number; artifactsWaitMs: number };
+  /** What messages carry besides words. Bytes. */
+  attachments: { screenshots: boolean; files: boolean; maxBytes: number; maxTotal: number };
+  /** How long a link opens its artifact. */
+  linkLifeMs: number;
+  /** Null: no copies are kept. */
+  archive: ArchiveSettings | null;
   /** Null: Skyvern is not asked for runs whose webhook never came. */
   reconcile: { everyMs: number; lookbackMs: number; scope: "mine" | "all" } | null;
   /** Ask Skyvern about runs whose webhook no key signed. */
@@ -43,7 +50,7 @@ export interface Config {
   redactKeys: string[];
   /** CIDRs that the guarded fetch may reach besides the public internet. */
   allowPrivateNetworks: string[];
-  /** Origins the operator named as infrastructure: Skyvern's and Slack's API. */
+  /** Origins the operator named as infrastructure: Skyvern's and Slack's API, the archive's storage. */
   trustedOrigins: string[];
   logLevel: Settings["LOG_LEVEL"];
   /** The file that was read, as it was named. */
@@ -160,6 +167,8 @@ function twoAddresses(environment: Environment, { settings }: Content, yaml: Yam
 
 function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name: string | null): Config {
   const baseUrl = env.SKYVERN_BASE_URL ?? file.skyvern.base_url ?? "https://api.skyvern.com";
+  const { path } = env.DATABASE_URL;
+  const archive = archiveOf(file.artifacts, path === ":memory:" ? "./data" : dirname(path));
   return {
     keys: keysOf(env, file),
     baseUrl,
@@ -177,6 +186,14 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
       timeoutMs: file.delivery.timeout,
       artifactsWaitMs: file.delivery.artifacts_wait,
     },
+    attachments: {
+      screenshots: file.attachments.screenshots,
+      files: file.attachments.files,
+      maxBytes: file.attachments.max_bytes,
+      maxTotal: file.attachments.max_total,
+    },
+    linkLifeMs: file.artifacts.expiry,
+    archive,
     reconcile: file.skyvern.reconcile
       ? {
           everyMs: file.skyvern.reconcile.every,
@@ -188,7 +205,11 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
     bodyLimit: file.receive.body_limit,
     redactKeys: file.redact.keys,
     allowPrivateNetworks: env.ALLOW_PRIVATE_NETWORKS,
-    trustedOrigins: [baseUrl, env.SLACK_API_URL ?? "https://slack.com/"].map((url) => new URL(url).origin),
+    trustedOrigins: [
+      baseUrl,
+      env.SLACK_API_URL ?? "https://slack.com/",
+      ...(archive?.s3 ? [archive.s3.endpoint] : []),
+    ].map((url) => new URL(url).origin),
     logLevel: env.LOG_LEVEL,
     file: name,
   };

@@ -40,16 +40,6 @@ export function createMetrics() {
       labelNames: ["result"] as const,
       registers,
     }),
-    coverageSeen: new Gauge({
-      name: "skyvern_relay_coverage_seen",
-      help: "Final runs of ours in Skyvern's list, over the lookback.",
-      registers,
-    }),
-    coverageRelayed: new Gauge({
-      name: "skyvern_relay_coverage_relayed",
-      help: "Those of them that were settled and delivered to every sink they were for.",
-      registers,
-    }),
     attempts: new Counter({
       name: "skyvern_relay_attempts_total",
       help: "Attempts to deliver, by sink and outcome (delivered, retry, dead).",
@@ -81,14 +71,7 @@ export function watchBacklog(
 ): void {
   type Values = Awaited<ReturnType<typeof read>>;
   const { registry } = metrics;
-  let reading: Promise<Values> | null = null;
-  // Each gauge has to wait for its own values: a scrape asks all of them at one time.
-  const values = (): Promise<Values> => {
-    reading ??= read().finally(() => {
-      reading = null;
-    });
-    return reading;
-  };
+  const values = readOnce(read);
   const gauge = (name: string, help: string, rows: (values: Values) => [sink: string, value: number][]) =>
     new Gauge({
       name,
@@ -122,4 +105,37 @@ export function watchBacklog(
       this.set((await values()).kept);
     },
   });
+}
+
+/** Seen at Skyvern against relayed, over the lookback: read when they are scraped. */
+export function watchCoverage({ registry }: Metrics, read: () => Promise<{ seen: number; relayed: number }>): void {
+  const values = readOnce(read);
+  const registers = [registry];
+  new Gauge({
+    name: "skyvern_relay_coverage_seen",
+    help: "Final runs of ours in Skyvern's list, over the lookback.",
+    registers,
+    async collect() {
+      this.set((await values()).seen);
+    },
+  });
+  new Gauge({
+    name: "skyvern_relay_coverage_relayed",
+    help: "Those of them that were settled and delivered to every sink they were for.",
+    registers,
+    async collect() {
+      this.set((await values()).relayed);
+    },
+  });
+}
+
+/** Each gauge has to wait for its own values, and a scrape asks all of them at one time: they share one reading. */
+function readOnce<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | null = null;
+  return () => {
+    reading ??= read().finally(() => {
+      reading = null;
+    });
+    return reading;
+  };
 }

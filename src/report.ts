@@ -89,6 +89,23 @@ const screenshotsOf = (artifacts: readonly Artifact[]): ArtifactKey[] =>
     .toReversed()
     .slice(0, MAX_SCREENSHOTS);
 
+/**
+ * The keys of the screenshots that tell most about a run, at most three: of a completed run the newest final one first, of
+ * any other the newest of all, which is the step that failed; then the newest. Skyvern's list goes before the payload.
+ */
+export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): ArtifactKey[] {
+  const listed = artifacts
+    .filter(({ type, created_at }) => SHOWN_SCREENSHOTS.has(type) && created_at !== null)
+    .toReversed()
+    .sort((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0));
+  const final = run.status === "completed" ? listed.find(({ type }) => type === "screenshot_final") : undefined;
+  const keys = [...(final ? [final] : []), ...listed].map(({ artifact_id }) => artifact_id);
+  return [...new Set([...keys, ...run.screenshots, ...screenshotsOf(artifacts)])].slice(0, MAX_SCREENSHOTS);
+}
+
+/** The others are what the model was shown, with marks drawn on the page. */
+const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
+
 /** ISO 8601, UTC, milliseconds. */
 export const isoTime = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 

@@ -120,7 +120,14 @@ export interface RunState {
   /** Clock of `reported_status`, which a failed webhook may well have the last word on. */
   reported: Clock;
   /** What each status said of its failure, and when, so that an outcome which wins later has its own reason. */
-  failures: Record<string, { failure: Failure; clock: Clock }>;
+  failures: Record<string, FailureState>;
+}
+
+/** Each part not in `clocks` is of `clock`. */
+export interface FailureState {
+  failure: Failure;
+  clock: Clock;
+  clocks: Record<string, Clock>;
 }
 
 /** An artifact row of Skyvern's API, without its URL: URLs die within hours, ids do not. */
@@ -168,13 +175,15 @@ export interface Delivery {
 }
 
 /**
- * What one attempt came to. `retry` says the sink may take it later (`retryAfterMs` when it said when); `unknown` marks
- * a try whose message may have arrived all the same, `throttled` one that was only told to slow down, which uses up no
- * schedule. `dead` says no further try can help; `gone` that the sink asked to
- * be left alone for good (HTTP 410). `reason` is for people: it says who spoke and what came, and never holds a secret.
+ * What one attempt came to. `delivered` names the revision that the message shows where the sink knows it better than the
+ * worker: it found an earlier attempt's message, or made sure that there is none. `retry` says the sink may take it later
+ * (`retryAfterMs` when it said when); `unknown` marks a try whose message may have arrived all the same, `throttled` one
+ * that was only told to slow down, which uses up no schedule. `dead` says no further try can help; `gone` that the sink
+ * asked to be left alone for good (HTTP 410). `reason` is for people: it says who spoke and what came, and never holds a
+ * secret.
  */
 export type Outcome =
-  | { kind: "delivered"; receipt: DeliveryReceipt }
+  | { kind: "delivered"; receipt: DeliveryReceipt; revision?: number }
   | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean; throttled?: true }
   | { kind: "dead"; reason: string; gone?: true };
 

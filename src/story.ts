@@ -1,15 +1,14 @@
 /** What happened to a run, from Skyvern's first stamp to each sink's last word, as entries in the order of time. Pure. */
-import { isJsonObject, type Json } from "../json.ts";
-import type { Delivery, DeliveryReceipt, Run } from "../run.ts";
-import { duration } from "../sinks/content.ts";
-import type { Attempt, Receipt } from "../store/store.ts";
-import type { IconName, Tone } from "./markup.ts";
+import { isJsonObject, type Json } from "./json.ts";
+import type { Delivery, DeliveryReceipt, Run } from "./run.ts";
+import { duration } from "./sinks/content.ts";
+import type { Attempt, Receipt } from "./store/store.ts";
 
 export interface Entry {
   at: number;
   who: "Skyvern" | "Relay" | "Sink";
-  icon: IconName;
-  tone: Tone;
+  /** `news`: a receipt that settled the outcome. `buried`: a delivery given up without a last attempt. */
+  sort: "stamp" | "news" | "receipt" | "kept" | "queued" | "requeued" | "buried" | "delivered" | "retry" | "dead";
   /** A sentence of ours; what stands in it from outside is still hostile. */
   title: string;
   /** Reasons and notes, one a line. */
@@ -39,9 +38,7 @@ export function storyOf({ run, receipts, deliveries, attempts }: StoryParts): En
   return entries.toSorted((a, b) => a.at - b.at);
 }
 
-const entry = (given: Pick<Entry, "at" | "who" | "title"> & Partial<Entry>): Entry => ({
-  icon: "info",
-  tone: "plain",
+const entry = (given: Pick<Entry, "at" | "who" | "sort" | "title"> & Partial<Entry>): Entry => ({
   lines: [],
   routing: [],
   receiptId: null,
@@ -55,7 +52,7 @@ function stamps(run: Run): Entry[] {
     [run.started_at, "Started"],
     [run.finished_at, "Finished"],
   ];
-  return said.flatMap(([at, title]) => (at === null ? [] : [entry({ at, who: "Skyvern", title, icon: "clock" })]));
+  return said.flatMap(([at, title]) => (at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title })]));
 }
 
 const VERDICTS: Record<Receipt["verdict"], string> = {
@@ -90,8 +87,7 @@ function receiptEntry(receipt: Receipt): Entry {
   return entry({
     at: receipt.received_at,
     who: "Relay",
-    icon: "in",
-    tone: receipt.verdict === "kept" ? "warn" : isNews ? "good" : "plain",
+    sort: receipt.verdict === "kept" ? "kept" : isNews ? "news" : "receipt",
     title: VERDICTS[receipt.verdict],
     lines,
     routing: routingOf(receipt.routing),
@@ -100,7 +96,7 @@ function receiptEntry(receipt: Receipt): Entry {
 }
 
 /** What was stored of the routing; anything else than a list of verdicts is passed over. */
-function routingOf(routing: Json): Entry["routing"] {
+export function routingOf(routing: Json): Entry["routing"] {
   if (!Array.isArray(routing)) return [];
   return routing.flatMap((item) => {
     if (!isJsonObject(item)) return [];
@@ -133,8 +129,7 @@ function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entr
     entry({
       at: delivery.created_at,
       who: "Relay",
-      icon: delivery.cause === "redelivery" ? "again" : "out",
-      tone: buried ? "bad" : "plain",
+      sort: buried ? "buried" : delivery.cause === "redelivery" ? "requeued" : "queued",
       title: `${CAUSES[delivery.cause]} for ${sink}`,
       lines,
     }),
@@ -152,11 +147,11 @@ function attemptEntry(delivery: Delivery, attempt: Attempt, isLast: boolean): En
   const ms = Math.max(0, finished_at - started_at);
   const took = `attempt ${n}, ${ms < 1_000 ? `${ms} ms` : duration(ms)}`;
   const said = {
-    delivered: { title: `Delivered to ${delivery.sink} (${took})`, icon: "done", tone: "good" },
-    retry: { title: `Not delivered to ${delivery.sink} yet (${took})`, icon: "dots", tone: "warn" },
-    dead: { title: `Given up on ${delivery.sink} (${took})`, icon: "failed", tone: "bad" },
-  } as const;
-  return entry({ at: finished_at, who: "Sink", ...said[outcome], lines });
+    delivered: `Delivered to ${delivery.sink} (${took})`,
+    retry: `Not delivered to ${delivery.sink} yet (${took})`,
+    dead: `Given up on ${delivery.sink} (${took})`,
+  };
+  return entry({ at: finished_at, who: "Sink", sort: outcome, title: said[outcome], lines });
 }
 
 /** What the sink answered with: `status 200`, `message_id <…>`. Links stand elsewhere. */

@@ -8,9 +8,10 @@ const src = join(import.meta.dirname, "../src");
 const LEVELS: readonly (readonly string[])[] = [
   ["run", "json", "secret", "report", "runtime", "log", "metrics", "duration", "egress", "version"],
   ["skyvern", "store", "sinks", "routing"],
-  ["http", "web", "receive", "deliver"],
+  ["story", "why"],
+  ["http", "web", "receive", "deliver", "archive"],
   ["app", "config"],
-  ["main", "cli", "demo"],
+  ["main", "cli", "commands", "demo"],
 ];
 const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));
 
@@ -49,7 +50,7 @@ it("imports point down only: move what both sides need to a lower level, or hand
 
 it("parts of one level do not import each other, but for the foundation and the composition", () => {
   const sideways = imports.filter(
-    ({ from, to }) => from !== to && levelOf(from) === levelOf(to) && [1, 2].includes(levelOf(from)),
+    ({ from, to }) => from !== to && levelOf(from) === levelOf(to) && [1, 3].includes(levelOf(from)),
   );
   // Receiving and history are handed to http by app.ts; http only names their types.
   const real = sideways.filter(({ typeOnly }) => !typeOnly);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import type { Delivery, Run } from "../../src/run.ts";
-import type { Attempt } from "../../src/store/store.ts";
-import { storyOf } from "../../src/web/story.ts";
+import type { Delivery, Run } from "../src/run.ts";
+import type { Attempt } from "../src/store/store.ts";
+import { storyOf } from "../src/story.ts";
 
 const run = { created_at: 10, queued_at: null, started_at: 20, finished_at: 30 } as Run;
 

@@ -18,6 +18,14 @@ export function describeConfig(config: Config) {
       timeout: formatDuration(config.delivery.timeoutMs),
       artifacts_wait: formatDuration(config.delivery.artifactsWaitMs),
     },
+    attachments: config.attachments,
+    links_expire_after: formatDuration(config.linkLifeMs),
+    archive: config.archive && {
+      what: config.archive.what,
+      where: config.archive.s3 ? `${config.archive.s3.endpoint}/${config.archive.s3.bucket}` : config.archive.dir,
+      max_file: config.archive.maxFile,
+      max_total: config.archive.maxTotal,
+    },
     reconcile: config.reconcile && {
       every: formatDuration(config.reconcile.everyMs),
       lookback: formatDuration(config.reconcile.lookbackMs),

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { durationBetween, durationSchema } from "../duration.ts";
 import { RoutesSchema } from "../routing.ts";
 import { Secret } from "../secret.ts";
+import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
 import type { Finding } from "./fault.ts";
 import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress } from "./values.ts";
@@ -76,6 +77,8 @@ export const FileSchema = z.strictObject({
     description: "Every route that matches adds its sinks. Without routes, every run goes to every sink.",
   }),
   delivery: delivery.prefault({}),
+  attachments: AttachmentsSchema.prefault({}).meta({ description: "What messages carry besides words." }),
+  artifacts: ArtifactsSchema.prefault({}),
   receive: z
     .strictObject({
       body_limit: size.prefault("10MB").meta({ description: "Webhooks larger than this are answered with 413." }),

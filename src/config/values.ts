@@ -23,7 +23,17 @@ export const skyvernAddress = baseAddress.refine((url) => !url.endsWith("/v1"), 
   error: "must be the address without /v1 at the end, such as https://api.skyvern.com",
 });
 
-const SIZE_UNITS: Record<string, number> = { "": 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9, kib: 2 ** 10, mib: 2 ** 20 };
+const SIZE_UNITS: Record<string, number> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
 
 /** Bytes of `1048576`, `512kB`, `10MB` or `1.5 MB` (decimal; `KiB` and `MiB` are binary). Null for anything else. */
 export function parseSize(text: string): number | null {
@@ -33,15 +43,18 @@ export function parseSize(text: string): number | null {
 }
 
 const SIZE = "must be a number of bytes or a size such as 10MB";
-const MIN_SIZE = 1_000;
-const MAX_SIZE = 1e9;
+/** A number of bytes or a size as people write it, from one to another, both written so. */
+export const sizeBetween = (least: string, most: string) => {
+  const [min = 0, max = 0] = [parseSize(least) ?? 0, parseSize(most) ?? 0];
+  return z
+    .union([z.number(), parsed(parseSize, SIZE)])
+    .refine((bytes) => Number.isInteger(bytes) && bytes >= min && bytes <= max, {
+      error: `must be a whole number of bytes from ${least} to ${most}`,
+    });
+};
 
-/** A number of bytes or a size as people write it, from 1 kB to 1 GB. */
-export const size = z
-  .union([z.number(), parsed(parseSize, SIZE)])
-  .refine((bytes) => Number.isInteger(bytes) && bytes >= MIN_SIZE && bytes <= MAX_SIZE, {
-    error: "must be a whole number of bytes from 1kB to 1GB",
-  });
+/** From 1 kB to 1 GB. */
+export const size = sizeBetween("1kB", "1GB");
 
 /** A whole number, also as text: what a variable fills in is text. */
 export const wholeNumber = (min: number, max: number) =>

@@ -1,12 +1,15 @@
 import type { Log } from "../log.ts";
 import { toReport, type Links } from "../report.ts";
 import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
+import type { Evidence } from "../sinks/evidence.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed } from "../store/store.ts";
 
 export interface AttemptParts {
   /** The run's artifacts, within its own budget; never fails. */
   enrich(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
+  /** What there is to show about a run; nothing is read before a sink asks. */
+  evidence?(run: Run, artifacts: readonly Artifact[]): Evidence;
   links: Links;
   /** What a sink gets to answer, ms. */
   timeoutMs: number;
@@ -16,17 +19,16 @@ export interface AttemptParts {
 /** One attempt: enrich → sink.deliver under a deadline → Outcome. Never throws: a bug in a sink is logged and retried. */
 export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Outcome>;
 
-export function createAttempt({ enrich, links, timeoutMs, log }: AttemptParts): Attempt {
+export function createAttempt({ enrich, evidence, links, timeoutMs, log }: AttemptParts): Attempt {
   return async ({ delivery, maybeSent, state, previous }, sink, signal) => {
     try {
       const { artifacts, status } = await enrich(state.run, signal);
       if (signal.aborted) return { kind: "retry", reason: "the relay was stopped before the message was sent" };
       const report = toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus: status }, links);
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-      return await sink.deliver(
-        { deliveryId: delivery.id, attempt: delivery.attempts, cause: delivery.cause, maybeSent, report, previous },
-        deadline,
-      );
+      const { id: deliveryId, attempts: attempt, cause } = delivery;
+      const shown = evidence ? { evidence: evidence(state.run, artifacts) } : {};
+      return await sink.deliver({ deliveryId, attempt, cause, maybeSent, report, previous, ...shown }, deadline);
     } catch (error) {
       log.error("delivery.crashed", {
         delivery_id: delivery.id,

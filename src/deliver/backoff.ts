@@ -16,3 +16,12 @@ export function nextDelay(
   if (retryAfterMs !== undefined) return Math.round(retryAfterMs * (1 + random * 0.1));
   return Math.round(planned * (0.9 + random * 0.2));
 }
+
+/** So many attempts of one delivery may end with their process; what kills the process each time must not go on for ever. */
+export const MAX_CUT_SHORT = 100;
+
+/**
+ * How long a delivery waits after the process died in its attempt, the `n`th such (from 1), in milliseconds: what was on its
+ * way must have arrived before a sink looks for it, and what kills the process must leave it time for everything else.
+ */
+export const waitAfterCut = (n: number): number => Math.min(1_000 * 2 ** (n - 1), 10_000);

@@ -5,7 +5,7 @@ import type { Runtime } from "../runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
 import type { Attempt } from "./attempt.ts";
-import { nextDelay } from "./backoff.ts";
+import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import { admits, afterOutcome, CLOSED } from "./breaker.ts";
 import { nextSlot } from "./pace.ts";
 
@@ -255,13 +255,12 @@ async function deliver(
   circuits: Circuits,
   signal: AbortSignal,
 ): Promise<void> {
-  const { runtime, scheduleMs } = parts;
+  const { runtime } = parts;
   const { delivery } = claimed;
   const startedAt = runtime.now();
-  const tries = scheduleMs.length + 1;
   const outcome: Outcome =
-    delivery.attempts - claimed.throttled > tries
-      ? { kind: "dead", reason: `given up: the process ended in the middle of attempt ${delivery.attempts - 1}` }
+    claimed.cutShort > MAX_CUT_SHORT
+      ? { kind: "dead", reason: `given up: the process ended in the middle of ${claimed.cutShort} attempts` }
       : await parts.attempt(claimed, lane.sink, signal);
   const finishedAt = runtime.now();
   const delay = delayAfter(parts, claimed, outcome, finishedAt);
@@ -269,7 +268,7 @@ async function deliver(
     deliveryId: delivery.id,
     sink: lane.sink.name,
     n: delivery.attempts,
-    revision: claimed.state.revision,
+    revision: toldBy(outcome, claimed),
     startedAt,
     finishedAt,
     outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,
@@ -281,36 +280,51 @@ async function deliver(
   }
   tell(parts, claimed, attempt);
   await recordSurely(parts, attempt, signal);
-  if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, lane.sink.name, finishedAt);
+  if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, attempt);
 }
+
+/**
+ * What an earlier attempt may have shown is all that surely arrived: receivers drop a second message with the same id, so
+ * what became news since must not count as told by it.
+ */
+const toldBy = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): number =>
+  (outcome.kind === "delivered" ? outcome.revision : undefined) ?? (maybeSent ? delivery.revision : state.revision);
 
 /** Until the next attempt, ms; null when there is none. */
 function delayAfter(
   { scheduleMs, runtime }: WorkerParts,
-  { delivery, throttled }: Claimed,
+  { delivery, throttled, cutShort, firstTriedAt }: Claimed,
   outcome: Outcome,
   now: number,
 ) {
   if (outcome.kind !== "retry") return null;
   const { retryAfterMs } = outcome;
   if (outcome.throttled === true) {
-    const waited = now - delivery.created_at > longestLife(scheduleMs);
+    // Waiting for its turn behind others is no reason to die.
+    const waited = now - (firstTriedAt ?? now) > longestLife(scheduleMs);
     // It uses up no schedule, but it slows down as the schedule does.
     const n = Math.min(throttled + 1, scheduleMs.length);
     return waited ? null : nextDelay(scheduleMs, n, runtime.random(), retryAfterMs);
   }
-  return nextDelay(scheduleMs, delivery.attempts - throttled, runtime.random(), retryAfterMs);
+  // Neither does an attempt that died with its process.
+  return nextDelay(scheduleMs, delivery.attempts - throttled - cutShort, runtime.random(), retryAfterMs);
 }
 
 /** No delivery is tried for longer than its schedule could last, however its sink is. */
 const longestLife = (scheduleMs: readonly number[]): number =>
   Math.round(scheduleMs.reduce((sum, ms) => sum + ms, 0) * 1.1) + 60_000;
 
-/** An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly. */
-async function buryOld({ store, scheduleMs, log }: WorkerParts, sink: string, now: number): Promise<void> {
+/**
+ * An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly, once the
+ * sink has taken nothing for as long as a schedule lasts.
+ */
+async function buryOld({ store, scheduleMs, log }: WorkerParts, attempt: FinishedAttempt): Promise<void> {
+  const { sink, circuit, finishedAt } = attempt;
+  const diesBefore = finishedAt - longestLife(scheduleMs);
+  if ((circuit.last_success_at ?? 0) >= diesBefore) return;
   const reason = "given up: the sink could not be reached for as long as the schedule lasts";
   try {
-    const ids = await store.expire(sink, now - longestLife(scheduleMs), reason);
+    const ids = await store.expire(sink, diesBefore, reason);
     for (const id of ids) log.error("delivery.died", { delivery_id: id, sink, reason });
   } catch (error) {
     log.error("delivery.loop_failed", { error: String(error) });

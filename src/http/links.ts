@@ -3,8 +3,6 @@ import type { Links } from "../report.ts";
 import type { ArtifactKey } from "../run.ts";
 
 const DAY_MS = 86_400_000;
-/** How long a link in a message opens its artifact. */
-export const LINK_LIFE_MS = 90 * DAY_MS;
 
 export interface SignedLinks extends Links {
   /** Whether `sig` was made by {@link Links.artifact} for exactly this artifact and `exp` (epoch seconds) is not over. */
@@ -16,11 +14,13 @@ export interface LinksParts {
   publicUrl(): string;
   /** 32 random bytes kept in the database, so that links outlive restarts and hold for every relay on it. */
   key: Buffer;
+  /** How long a link opens its artifact. */
+  lifeMs: number;
   now(): number;
 }
 
 /** The relay's own links. A link to an artifact is a capability: it opens that one, for that run, until it expires. */
-export function createLinks({ publicUrl, key, now }: LinksParts): SignedLinks {
+export function createLinks({ publicUrl, key, lifeMs, now }: LinksParts): SignedLinks {
   const sign = (runId: string, artifact: ArtifactKey, exp: string): Buffer =>
     createHmac("sha256", key)
       .update(JSON.stringify(["artifact", runId, artifact, exp]))
@@ -29,7 +29,7 @@ export function createLinks({ publicUrl, key, now }: LinksParts): SignedLinks {
     run: (runId) => `${publicUrl()}/runs/${encodeURIComponent(runId)}`,
     artifact: (runId, artifact) => {
       // Whole days, so that one artifact has one link a day and a message made twice is the same.
-      const exp = String((Math.ceil(now() / DAY_MS) * DAY_MS + LINK_LIFE_MS) / 1000);
+      const exp = String(Math.ceil((Math.ceil(now() / DAY_MS) * DAY_MS + lifeMs) / 1000));
       const path = `/artifacts/${encodeURIComponent(runId)}/${encodeURIComponent(artifact)}`;
       return `${publicUrl()}${path}?exp=${exp}&sig=${sign(runId, artifact, exp).toString("base64url")}`;
     },

@@ -32,24 +32,47 @@ export function mountWebhook(app: Hono, parts: WebhookParts): void {
   app.all(path, (c) => c.json({ error: "send the webhook by POST" }, 405, { allow: "POST" }));
 }
 
-/** Bytes that may be held by requests under way. */
+/** Bytes that may be held by requests under way. Counted as they arrive: what a request declares, it may never send. */
 interface Memory {
-  /** False when there is no room. */
-  take(bytes: number): boolean;
-  give(bytes: number): void;
+  begin(): Held;
 }
+
+/** What one request holds. */
+interface Held {
+  /** Whether a body of so many bytes in all would fit now. */
+  fits(size: number): boolean;
+  /** Takes more; false, and nothing is taken, when there is no room. */
+  take(bytes: number): boolean;
+  giveBack(): void;
+}
+
+/** Bodies up to so many bytes, as most are, may use all of the room; larger ones leave an eighth of it to them. */
+const SMALL_BODY = 256 * 1024;
+const FOR_LARGE = 7 / 8;
 
 function createMemory(limit: number): Memory {
   let taken = 0;
   return {
-    take: (bytes) => {
-      // A single body always fits, however the limits are set.
-      if (taken > 0 && taken + bytes > limit) return false;
-      taken += bytes;
-      return true;
-    },
-    give: (bytes) => {
-      taken -= bytes;
+    begin: () => {
+      let own = 0;
+      const fits = (size: number) => {
+        const others = taken - own;
+        // A single body always fits, however the limits are set.
+        return others === 0 || others + size <= (size > SMALL_BODY ? limit * FOR_LARGE : limit);
+      };
+      return {
+        fits,
+        take: (bytes) => {
+          if (!fits(own + bytes)) return false;
+          own += bytes;
+          taken += bytes;
+          return true;
+        },
+        giveBack: () => {
+          taken -= own;
+          own = 0;
+        },
+      };
     },
   };
 }
@@ -63,22 +86,20 @@ async function answer(c: Context, parts: WebhookParts, memory: Memory, channel: 
   // What cannot be genuine is refused before its body is read.
   const early = parts.receiver.precheck(signature);
   if (early !== null) return refuse(c, parts, early, channel);
-  const declared = Number(c.req.header("content-length") ?? Number.NaN);
+  const declared = Number(c.req.header("content-length") ?? 0);
   if (declared > parts.bodyLimit) return tooLarge(c, parts);
-  const reserved = Number.isNaN(declared) ? parts.bodyLimit : declared;
-  if (!memory.take(reserved)) {
-    parts.log.warn("webhook.overloaded", { bytes: reserved });
-    return unavailable(c, "too many webhooks at one time");
-  }
+  const held = memory.begin();
+  if (!held.fits(declared)) return overloaded(c, parts);
   try {
-    const body = await readBody(c.req.raw, parts.bodyLimit);
+    const body = await readBody(c.req.raw, parts.bodyLimit, held);
+    if (body === "no_room") return overloaded(c, parts);
     if (body === "too_large") return tooLarge(c, parts);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
     const received = await parts.receiver.receive({ bytes: body, signature, sentAt, channel });
     return respond(c, parts, received, channel);
   } finally {
-    memory.give(reserved);
+    held.giveBack();
   }
 }
 
@@ -118,6 +139,11 @@ function refuse(c: Context, { flood, log }: WebhookParts, reason: Refusal, chann
 const tooLarge = (c: Context, { bodyLimit }: WebhookParts): Response =>
   c.json({ error: `the body is over ${bodyLimit} bytes` }, 413);
 
+function overloaded(c: Context, { log }: WebhookParts): Response {
+  log.warn("webhook.overloaded");
+  return unavailable(c, "too many webhooks at one time");
+}
+
 const unavailable = (c: Context, error: string): Response =>
   c.json({ error }, 503, { "retry-after": RETRY_AFTER_SECONDS });
 
@@ -131,8 +157,15 @@ function addressOf(c: Context): string {
   }
 }
 
-/** The whole body, chunked or not; reading stops as soon as it is known to be too large. */
-async function readBody(request: Request, limit: number): Promise<Buffer | "too_large" | "broken"> {
+/** A piece of a few bytes takes more room than these. */
+const PIECE_BYTES = 256;
+
+/** The whole body, chunked or not; reading stops as soon as it is known to be too large, or there is no room for it. */
+async function readBody(
+  request: Request,
+  limit: number,
+  held: Held,
+): Promise<Buffer | "too_large" | "no_room" | "broken"> {
   if (request.body === null) return Buffer.alloc(0);
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -140,6 +173,7 @@ async function readBody(request: Request, limit: number): Promise<Buffer | "too_
     for await (const chunk of request.body as ReadableStream<Uint8Array>) {
       size += chunk.length;
       if (size > limit) return "too_large";
+      if (!held.take(chunk.length + PIECE_BYTES)) return "no_room";
       chunks.push(chunk);
     }
   } catch {

@@ -8,13 +8,13 @@ import type { SkyvernClient } from "../skyvern/client.ts";
 import type { Accepted } from "../store/store.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Ingest } from "./ingest.ts";
-import { webhookUrlOf } from "./reconcile.ts";
+import { byOrganization, webhookUrlOf } from "./reconcile.ts";
 
 export type Confirmed =
   | { kind: "accepted"; accepted: Accepted }
-  /** Skyvern knows no such run of ours, or too many were asked for. */
+  /** Skyvern knows no such run of ours. */
   | { kind: "refused" }
-  /** Skyvern could not be asked: come again. */
+  /** Skyvern could not be asked, or too much was asked for: come again. */
   | { kind: "unavailable" };
 
 export type Confirm = (bytes: Buffer) => Promise<Confirmed>;
@@ -61,20 +61,24 @@ export function createConfirm(parts: ConfirmParts): Confirm {
   };
 }
 
+/** Every organization, until one knows the run. */
 async function ask({ client, ingest, addresses, scope }: ConfirmParts, id: string): Promise<Confirmed> {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   let unavailable = false;
-  for (const { client: one, organization } of client.perKey()) {
-    const answer = await one.with({ tries: 1 }).getRun(id, signal);
-    if (!answer.ok) {
-      unavailable ||= answer.fault.kind !== "not_found";
-      continue;
+  for (const keys of byOrganization(client.perKey()).values()) {
+    for (const { client: one, organization } of keys) {
+      const answer = await one.with({ tries: 1 }).getRun(id, signal);
+      if (!answer.ok) {
+        unavailable ||= answer.fault.kind === "unavailable" || answer.fault.kind === "rate_limited";
+        if (answer.fault.kind === "forbidden") continue;
+        break;
+      }
+      const webhookUrl = webhookUrlOf(answer.value);
+      if (scope !== "all" && !addresses.isMine(webhookUrl)) return { kind: "refused" };
+      const channel = addresses.channelOf(webhookUrl);
+      const accepted = await ingest(answer.value, { source: "reconciled", organization, channel });
+      return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };
     }
-    const webhookUrl = webhookUrlOf(answer.value);
-    if (scope !== "all" && !addresses.isMine(webhookUrl)) return { kind: "refused" };
-    const channel = addresses.channelOf(webhookUrl);
-    const accepted = await ingest(answer.value, { source: "reconciled", organization, channel });
-    return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };
   }
   return { kind: unavailable ? "unavailable" : "refused" };
 }

@@ -3,21 +3,22 @@
  * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then.
  */
 import type { Log } from "../log.ts";
-import type { Artifact, ArtifactsStatus, Run } from "../run.ts";
+import type { Artifact, Run } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { Decision, Known, Store, StoredRun } from "../store/store.ts";
 import { webhookUrlOf } from "./reconcile.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Ingest } from "./ingest.ts";
-import { updates, type Telling } from "./receive.ts";
+import { updates, type Telling } from "./telling.ts";
 
 export interface FollowUpParts extends Telling {
   store: Pick<Store, "dueFollowUps" | "setFollowUp" | "revise">;
   client: SkyvernClient;
   ingest: Ingest;
   addresses: Addresses;
-  refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
+  /** Asks Skyvern's list anew; `reason` says why it could not be read. */
+  refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; reason: string | null }>;
   runtime: Runtime;
   log: Log;
   nudge(): void;
@@ -32,7 +33,10 @@ const BATCH = 20;
 
 /** When a run that was just accepted is to be asked about again, or undefined. */
 export function followUpAt(run: Run, now: number): number | undefined {
-  if (lacksDetails(run)) return now + DETAILS_DELAY_MS;
+  const byWebhook = run.source === "webhook";
+  // The API has said what it knows of the run, and its artifacts are final soon after its end.
+  if (!byWebhook && now - (run.finished_at ?? now) >= ARTIFACTS_DELAY_MS) return undefined;
+  if (byWebhook && lacksDetails(run)) return now + DETAILS_DELAY_MS;
   return run.run_type === "task_v2" ? now + ARTIFACTS_DELAY_MS : undefined;
 }
 
@@ -42,13 +46,32 @@ const lacksDetails = (run: Run): boolean => run.kind === "task" && run.prompt ==
 export async function followUpDue(parts: FollowUpParts, signal: AbortSignal): Promise<number> {
   const due = await parts.store.dueFollowUps(parts.runtime.now(), BATCH);
   for (const { run, failures } of due) {
-    if (signal.aborted) return due.length;
-    const done = (await complete(parts, run, signal)) && (await rereadArtifacts(parts, run, signal));
-    const wait = done ? undefined : AGAIN_MS[failures];
-    const at = wait === undefined ? null : parts.runtime.now() + wait;
+    const done = await lookAfter(parts, run, signal);
+    // Cut short by the end of the process: the next one looks.
+    if (signal.aborted) break;
+    const now = parts.runtime.now();
+    const wait = AGAIN_MS[failures];
+    const again = wait === undefined ? null : now + wait;
+    const at = done ? artifactsDueAt(run.state.run, now) : again;
     await parts.store.setFollowUp(run.state.run.run_id, at, done ? 0 : failures + 1);
   }
   return due.length;
+}
+
+/** A v2 task whose details were asked for first has its artifacts still to come. */
+function artifactsDueAt(run: Run, now: number): number | null {
+  const at = run.received_at + ARTIFACTS_DELAY_MS;
+  return run.run_type === "task_v2" && lacksDetails(run) && at > now ? at : null;
+}
+
+/** False when Skyvern could not be asked. What goes wrong with one run must not keep the others from being looked after. */
+async function lookAfter(parts: FollowUpParts, run: StoredRun, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await complete(parts, run, signal)) && (await rereadArtifacts(parts, run, signal));
+  } catch (error) {
+    parts.log.error("follow_up.failed", { run_id: run.state.run.run_id, error: String(error) });
+    return false;
+  }
 }
 
 /** Fills in what only the API knows. False when Skyvern could not be asked. */
@@ -66,9 +89,10 @@ async function complete(parts: FollowUpParts, { state }: StoredRun, signal: Abor
 async function rereadArtifacts(parts: FollowUpParts, known: StoredRun, signal: AbortSignal): Promise<boolean> {
   const { run } = known.state;
   if (run.run_type !== "task_v2" && known.status === "complete") return true;
+  // Nothing was sent yet: what is sent will have them.
   if (known.status === "pending") return true;
   const now = await parts.refresh(run, signal);
-  if (now.status !== "complete") return false;
+  if (now.reason !== null) return false;
   if (known.status === "complete" && sameIds(known.artifacts, now.artifacts)) return true;
   const revised = await parts.store.revise(run.run_id, (seen) => moreToShow(parts, seen), parts.runtime.now());
   parts.log.info("artifacts.completed", { run_id: run.run_id, artifacts: now.artifacts.length, revised });

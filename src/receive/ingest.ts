@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import type { JsonObject } from "../json.ts";
 import type { Source } from "../run.ts";
 import { parsePayload } from "../skyvern/payload.ts";
-import type { Accepted } from "../store/store.ts";
+import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
+import type { Accepted, Decide } from "../store/store.ts";
 import { runArrival, type ReceiveParts } from "./receive.ts";
 
 export interface Origin {
@@ -12,15 +13,17 @@ export interface Origin {
   channel: string | null;
 }
 
-/** Feeds an answer of Skyvern's API (GET run) to the same use case as a webhook. Null when it is not understood. */
+/**
+ * Feeds an answer of Skyvern's API (GET run) to the same use case as a webhook. Null when it is not understood. Rejects
+ * with what the store could not do.
+ */
 export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | null>;
 
-/** `deliver: false` stores and settles, and tells nobody. */
+/** `deliver: false` stores and settles, and tells nobody; what waits to be told is left as it is. */
 export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
   const { store, redact, runtime, log, metrics, nudge } = parts;
-  const deciding = deliver ? parts : { ...parts, sinks: [] };
   return async (answer, { source, organization, channel }) => {
-    const text = JSON.stringify(answer);
+    const text = JSON.stringify(asInWebhooks(answer));
     const masked = redact(text);
     const parsed = parsePayload(masked);
     if (parsed.kind !== "run") {
@@ -31,7 +34,7 @@ export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolea
     const { payload } = parsed;
     const receipt = {
       id: runtime.newId("rcp"),
-      bodyHash: createHash("sha256").update(text).digest("hex"),
+      bodyHash: createHash("sha256").update(lasting(masked.text)).digest("hex"),
       bodyBytes: Buffer.byteLength(text),
       body: Buffer.from(masked.text, "utf8"),
       source,
@@ -42,8 +45,8 @@ export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolea
       receivedAt,
       note: null,
     };
-    const run = runArrival(deciding, payload, { receivedAt, source, channel, organization });
-    const [accepted] = await store.accept([{ receipt, run }]);
+    const run = runArrival(parts, payload, { receivedAt, source, channel, organization });
+    const [accepted] = await store.accept([{ receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } }]);
     if (!accepted) throw new Error("the store gave no answer for an arrival");
     if (accepted.deliveries > 0) nudge();
     metrics.ingested.inc({ source, verdict: accepted.verdict });
@@ -52,3 +55,19 @@ export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolea
     return accepted;
   };
 }
+
+const quietly =
+  (decide: Decide): Decide =>
+  (known) => {
+    const decision = decide(known);
+    const silenced = decision.deliveries.length > 0;
+    return { ...decision, deliveries: [], cancel: [], routing: null, note: silenced ? UNTOLD : decision.note };
+  };
+
+const UNTOLD = "filled in without telling anybody";
+
+/**
+ * Every answer mints its URLs anew, for an hour or so. Without what gives them access and its time, the same run is the
+ * same text, however often it is asked for.
+ */
+const lasting = (masked: string): string => masked.replace(/\?[^"\s?]*\[redacted\][^"\s]*/g, "");

@@ -1,17 +1,18 @@
 import { createHash } from "node:crypto";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { isTerminal, type Source, type Verdict } from "../run.ts";
+import { isTerminal, type Run, type Source, type Verdict } from "../run.ts";
 import { match, type Route } from "../routing.ts";
 import type { Runtime } from "../runtime.ts";
 import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Parsed, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
-import type { Accepted, Arrival, Decide, Decision, Known, NewDelivery, Store } from "../store/store.ts";
+import type { Accepted, Arrival, Decide, Decision, Store } from "../store/store.ts";
 import type { Confirm } from "./confirm.ts";
 import { followUpAt } from "./follow-up.ts";
 import { createGroupCommit, Overloaded, type GroupCommit } from "./group-commit.ts";
 import { settle, type Observation } from "./settle.ts";
+import { outcomes, updates, type Listener } from "./telling.ts";
 import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
 
 export interface Incoming {
@@ -36,8 +37,9 @@ export interface ReceiveParts {
   keys: readonly VerifyKey[];
   redact: Redact;
   routes: readonly Route[];
-  /** Every sink. `updates`: it wants to hear of more data for the same outcome. */
-  sinks: readonly { name: string; kind: string; updates: boolean }[];
+  sinks: readonly Listener[];
+  /** Whether final runs are to be copied into the archive. */
+  archives?: boolean;
   store: Pick<Store, "accept">;
   runtime: Runtime;
   log: Log;
@@ -190,8 +192,11 @@ export function runArrival(
 function decider(parts: Omit<ReceiveParts, "store">, observation: Observation): Decide {
   return (known): Decision => {
     const settled = settle(known?.state ?? null, observation);
-    const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [] };
-    if (!isTerminal(settled.state.run.status)) return decision;
+    const { run } = settled.state;
+    const isNews = isTerminal(run.status) && settled.verdict !== "duplicate";
+    const copying = parts.archives && isNews ? { archiveAt: archiveAt(run, parts.runtime.now()) } : {};
+    const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [], ...copying };
+    if (!isTerminal(run.status)) return decision;
     if (settled.verdict === "updated") return { ...decision, deliveries: updates(parts, known) };
     if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
     const names = parts.sinks.map(({ name }) => name);
@@ -202,40 +207,8 @@ function decider(parts: Omit<ReceiveParts, "store">, observation: Observation): 
   };
 }
 
-export type Telling = Pick<ReceiveParts, "sinks" | "runtime">;
-
-/**
- * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
- * yet hears only the new one: its waiting delivery is canceled for the new.
- */
-function outcomes({ sinks, runtime }: Telling, known: Known | null, routed: readonly string[]) {
-  const before = known?.deliveries ?? [];
-  const canceled = new Set(before.filter(isUntried).map(({ id }) => id));
-  const told = new Set(
-    before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
-  );
-  const deliveries = sinks
-    .filter(({ name }) => told.has(name) || routed.includes(name))
-    .map(({ name, kind }): NewDelivery => {
-      const cause = told.has(name) ? "correction" : "result";
-      return { id: runtime.newId("dlv"), sink: name, kind, cause };
-    });
-  return { deliveries, cancel: [...canceled] };
-}
-
-/**
- * Who is to hear that there is more to show: who wants to, was told, and has nothing waiting. What waits is rendered when
- * it is sent, so it will show the news by itself.
- */
-export function updates({ sinks, runtime }: Telling, known: Known | null): NewDelivery[] {
-  const before = known?.deliveries ?? [];
-  const of = (name: string) => before.filter(({ sink, state }) => sink === name && state !== "canceled");
-  return sinks
-    .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
-    .map(({ name, kind }) => ({ id: runtime.newId("dlv"), sink: name, kind, cause: "update" }));
-}
-
-const isUntried = ({ state, attempts }: Known["deliveries"][number]): boolean => state === "pending" && attempts === 0;
+/** Task v2 is reported before its recording is final (contract §2). */
+const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type === "task_v2" ? 120_000 : 5_000);
 
 const limited = (value: string | null): string | null => value?.slice(0, 32) ?? null;
 

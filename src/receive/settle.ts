@@ -3,7 +3,16 @@
  * multiplicity settle to the same run. That holds because merging picks each field by a clock that travels with it
  * (Skyvern's own times first, arrival last), never by which receipt happened to come second.
  */
-import { isTerminal, type Clock, type Run, type RunState, type Verdict, type Workflow } from "../run.ts";
+import {
+  isTerminal,
+  type Clock,
+  type Failure,
+  type FailureState,
+  type Run,
+  type RunState,
+  type Verdict,
+  type Workflow,
+} from "../run.ts";
 
 export interface Observation {
   run: Run;
@@ -95,7 +104,7 @@ function stateOf({ run, deliveryFailure }: Observation): RunState {
     clock,
     clocks: {},
     reported: [final, 1, ...times],
-    failures: failure === null ? {} : { [status]: { failure, clock } },
+    failures: failure === null ? {} : { [status]: { failure, clock, clocks: {} } },
   };
 }
 
@@ -129,9 +138,18 @@ function merge(known: RunState, arrived: RunState): RunState {
 }
 
 /** The value of one field: what is there beats what is missing, the later beats the earlier. */
-function pick(field: Field, known: RunState, arrived: RunState): { value: unknown; clock: Clock } {
+function pick(field: Field, known: RunState, arrived: RunState): Dated {
   const a = { value: read(known.run, field), clock: known.clocks[field] ?? known.clock };
   const b = { value: read(arrived.run, field), clock: arrived.clocks[field] ?? arrived.clock };
+  return better(a, b);
+}
+
+interface Dated {
+  value: unknown;
+  clock: Clock;
+}
+
+function better(a: Dated, b: Dated): Dated {
   const [winner, loser] = later(b.clock, a.clock) ? [b, a] : [a, b];
   return isMissing(winner.value) ? loser : winner;
 }
@@ -165,9 +183,26 @@ function mergeFailures(known: RunState, arrived: RunState): RunState["failures"]
   const failures = new Map(Object.entries(known.failures));
   for (const [status, entry] of Object.entries(arrived.failures)) {
     const had = failures.get(status);
-    if (had === undefined || later(entry.clock, had.clock)) failures.set(status, entry);
+    failures.set(status, had === undefined ? entry : mergeFailure(had, entry));
   }
   return Object.fromEntries(failures);
+}
+
+const FAILURE_PARTS = ["reason", "codes", "categories", "errors"] as const satisfies (keyof Failure)[];
+
+/** Part by part, as the API has no categories and must not erase those of the webhook. */
+function mergeFailure(known: FailureState, arrived: FailureState): FailureState {
+  const clock = later(arrived.clock, known.clock) ? arrived.clock : known.clock;
+  const clocks: FailureState["clocks"] = {};
+  const parts: Partial<Record<keyof Failure, unknown>> = {};
+  for (const part of FAILURE_PARTS) {
+    const a = { value: known.failure[part], clock: known.clocks[part] ?? known.clock };
+    const b = { value: arrived.failure[part], clock: arrived.clocks[part] ?? arrived.clock };
+    const picked = better(a, b);
+    parts[part] = picked.value;
+    if (!isMissing(picked.value) && compare(picked.clock, clock) !== 0) clocks[part] = picked.clock;
+  }
+  return { failure: parts as Failure, clock, clocks };
 }
 
 const later = (a: Clock, b: Clock): boolean => compare(a, b) >= 0;

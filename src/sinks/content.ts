@@ -112,8 +112,10 @@ function notesOf(report: Report, cause: Cause): string[] {
 function sectionsOf(report: Report): Section[] {
   const { output } = report;
   if (report.kind === "workflow" && isJsonObject(output)) {
-    const blocks = blockValues(output);
-    if (blocks.length > 0) return blocks.slice(0, MAX_SECTIONS).map(([title, value]) => section(title, value));
+    // Where no block has anything to say, what is left is their bookkeeping.
+    return blockValues(output)
+      .slice(0, MAX_SECTIONS)
+      .map(([title, value]) => section(title, value));
   }
   return output === null || isEmpty(output) ? [] : [section(null, output)];
 }

@@ -3,6 +3,7 @@ import type { Log } from "../log.ts";
 import type { Report } from "../report.ts";
 import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
 import type { Fetch } from "../runtime.ts";
+import type { Evidence } from "./evidence.ts";
 
 /** One delivery as a sink sees it. The same `deliveryId` comes with every attempt: it is the idempotency key. */
 export interface Job {
@@ -15,6 +16,8 @@ export interface Job {
   report: Report;
   /** The receipt of this sink's last delivered message about the same run, to edit or answer it; null when there is none. */
   previous: DeliveryReceipt | null;
+  /** Pictures and files to show; none: the links in the report have to do. */
+  evidence?: Evidence;
 }
 
 /** A configured destination. */
@@ -41,6 +44,8 @@ export interface SinkDeps {
   fetch: Fetch;
   /** Epoch milliseconds. */
   now(): number;
+  /** Ends early, without rejecting, when the signal aborts. Default: by the wall clock. */
+  sleep?(ms: number, signal?: AbortSignal): Promise<void>;
   log: Log;
 }
 

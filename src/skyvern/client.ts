@@ -95,6 +95,8 @@ export interface RunsQuery {
   pageSize: number;
   /** Any of these; all when missing. */
   status?: readonly string[];
+  /** Permanent ids (`wpid_…`), any of these; all when missing. */
+  workflow?: readonly string[];
 }
 
 export interface ContentOptions {
@@ -126,7 +128,13 @@ export interface SkyvernClient {
   /** The same client with the key of this organization (unchanged when none is) and this many tries per call. */
   with(choice: { organization?: string | null; tries?: number }): SkyvernClient;
   /** One client per key, to ask for every organization's runs. */
-  perKey(): { name: string; organization: string | null; client: SkyvernClient }[];
+  perKey(): KeyClient[];
+}
+
+export interface KeyClient {
+  name: string;
+  organization: string | null;
+  client: SkyvernClient;
 }
 
 export interface SkyvernClientOptions {
@@ -210,11 +218,12 @@ function clientWith(context: Context, choice: Choice): SkyvernClient {
         return parsed.success ? { url: parsed.data.signed_url, expiresAt: parsed.data.expires_at } : undefined;
       });
     },
-    listRuns: ({ page, pageSize, status = [] }, signal) => {
+    listRuns: ({ page, pageSize, status = [], workflow = [] }, signal) => {
       const query = searchOf([
         ["page", String(page)],
         ["page_size", String(pageSize)],
         ...status.map((value): [string, string] => ["status", value]),
+        ...workflow.map((value): [string, string] => ["workflow_permanent_id", value]),
       ]);
       return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => rowsOf(value, RunRowSchema));
     },

@@ -7,6 +7,7 @@ import type { Tables } from "./tables.ts";
 
 /** What the store needs of a database beyond queries. The only file that knows the dialect. */
 export interface Database {
+  readonly dialect: "sqlite";
   readonly db: Kysely<Tables>;
   /** Runs statements separated by semicolons. */
   script(sql: string): Promise<void>;
@@ -75,6 +76,7 @@ function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): 
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
   const run = (connection: Kysely<Tables>, sql: string) => connection.executeQuery(CompiledQuery.raw(sql));
   return {
+    dialect: "sqlite",
     db,
     script: async (sql) => {
       sqlite.exec(sql);

@@ -7,8 +7,11 @@ export const SCHEMA_VERSION = 1;
 /** What brings a database of version N to N + 1, by N. */
 const STEPS: Record<number, string> = {};
 
-/** schema.sql, the end state. */
-export const schemaSql = (): string => readFileSync(new URL("../../schema.sql", import.meta.url), "utf8");
+/** The end state: schema.sql, and beside it what this dialect alone needs. */
+export const schemaSql = (dialect: Database["dialect"]): string =>
+  ["schema.sql", `schema.${dialect}.sql`]
+    .map((file) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8"))
+    .join("\n");
 
 /** Brings the database to this version's schema, each step in one transaction. Throws when it is from a newer version. */
 export async function migrate(database: Database): Promise<void> {
@@ -19,13 +22,14 @@ export async function migrate(database: Database): Promise<void> {
     );
   }
   if (version === 0) {
-    await step(database, schemaSql(), SCHEMA_VERSION);
+    await step(database, schemaSql(database.dialect), SCHEMA_VERSION);
     return;
   }
   for (; version < SCHEMA_VERSION; version += 1) await step(database, STEPS[version] ?? "", version + 1);
 }
 
-async function versionOf({ db }: Database): Promise<number> {
+/** The schema's version in a database; 0 when it has none. */
+export async function versionOf({ db }: Database): Promise<number> {
   const tables = await db.introspection.getTables();
   if (!tables.some((table) => table.name === "settings")) return 0;
   const row = await db.selectFrom("settings").select("value").where("name", "=", "schema_version").executeTakeFirst();

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { sql, type Kysely, type Selectable } from "kysely";
 import { parseJson } from "../json.ts";
 import type {
@@ -12,7 +13,13 @@ import type {
   Verdict,
 } from "../run.ts";
 import { TERMINAL_STATUSES } from "../run.ts";
+import { copiesStore, queueArchiving } from "./copies.ts";
 import type { Database } from "./database.ts";
+import { eventRange, eventsAfter } from "./events.ts";
+import { deliveriesThat, findDeliveries, findRuns } from "./find.ts";
+import { createLedger, DAY_MS, type Ledger } from "./ledger.ts";
+import { deliveryOf, receiptOf, stateOf } from "./rows.ts";
+import { backlog, counts, statistics } from "./statistics.ts";
 import type {
   Accepted,
   Arrival,
@@ -23,14 +30,13 @@ import type {
   Decision,
   DeliveryFilter,
   FinishedAttempt,
+  FinishedTest,
   Known,
   KnownArtifacts,
   KnownOutcome,
   NewDelivery,
-  Page,
   Queue,
   Receipt,
-  RunFilter,
   Sighting,
   Store,
   StoredRun,
@@ -38,19 +44,31 @@ import type {
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
+/** A transaction, and what it changes beside its own rows. */
+interface Change {
+  tx: Db;
+  ledger: Ledger;
+}
 
 const WAITING = ["pending", "sending"] as const;
 
 /** The Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {
   const { db } = database;
+  const write = <T>(work: (change: Change) => Promise<T>): Promise<T> =>
+    database.transaction(async (tx) => {
+      const ledger = createLedger();
+      const result = await work({ tx, ledger });
+      await ledger.write(tx);
+      return result;
+    });
   return {
-    accept: (items) => database.transaction((tx) => acceptAll(tx, items)),
-    adopt: (receiptId, status, run, now) => database.transaction((tx) => adopt(tx, receiptId, status, run, now)),
+    accept: (items) => write((change) => acceptAll(change, items)),
+    adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
     claimDue: (queue, claim) => database.transaction((tx) => claimDue(tx, queue, claim)),
     nextDueAt: (queue, now) => nextDueAt(db, queue, now),
-    record: (attempt) => database.transaction((tx) => record(tx, attempt)),
-    expire: (sink, createdBefore, reason) => expire(db, sink, createdBefore, reason),
+    record: (attempt) => write((change) => record(change, attempt)),
+    expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
     shiftDue: async (byMs) => {
       const shifted = db
         .updateTable("deliveries")
@@ -61,15 +79,16 @@ export function createSqlStore(database: Database): Store {
     saveCircuit: async (sink, circuit) => {
       await saveCircuit(db, sink, circuit);
     },
-    takeOver: (now) => takeOver(db, now),
-    buryOrphans: (sinks, reason) => buryOrphans(db, sinks, reason),
-    redeliverAll: (filter, make, options) => database.transaction((tx) => redeliverAll(tx, filter, make, options)),
-    redeliver: (runId, deliveries, now) => database.transaction((tx) => redeliver(tx, runId, deliveries, now)),
+    takeOver: (now, waitMs = () => 0) => database.transaction((tx) => takeOver(tx, now, waitMs)),
+    buryOrphans: (sinks, reason) => write((change) => buryOrphans(change, sinks, reason)),
+    redeliverAll: (filter, make, options) => write((change) => redeliverAll(change, filter, make, options)),
+    redeliver: (runId, deliveries, now) => write((change) => redeliver(change, runId, deliveries, now)),
+    saveTest: (test) => write((change) => saveTest(change, test)),
     artifacts: (runId) => artifacts(db, runId),
-    revise: (runId, decide, now) => database.transaction((tx) => revise(tx, runId, decide, now)),
-    saveArtifacts: (runId, known) => database.transaction((tx) => saveArtifacts(tx, runId, known)),
+    revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
+    saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
-    runs: async (filter, page) => storedRuns(db, await filteredRuns(db, filter, page).execute()),
+    runs: async (filter, page) => storedRuns(db, await findRuns(db, filter, page)),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
         receiptOfRow,
@@ -81,7 +100,7 @@ export function createSqlStore(database: Database): Store {
     body: async (receiptId) =>
       (await db.selectFrom("bodies").select("body").where("receipt_id", "=", receiptId).executeTakeFirst())?.body ??
       null,
-    deliveries: (filter, page) => deliveries(db, filter, page),
+    deliveries: async (filter, page) => (await findDeliveries(db, filter, page)).map(deliveryOf),
     attempts: (ids) => attempts(db, ids),
     dueFollowUps: (now, limit) => dueFollowUps(db, now, limit),
     nextFollowUpAt: async () =>
@@ -99,8 +118,14 @@ export function createSqlStore(database: Database): Store {
     unfinished: (since, limit) => unfinished(db, since, limit),
     sight: (runs) => database.transaction((tx) => sight(tx, runs)),
     coverage: (since, until) => coverage(db, since, until),
+    unrelayed: (query) => unrelayed(db, query),
     backlog: () => backlog(db),
     counts: () => counts(db),
+    statistics: (grain, since, until) => statistics(db, grain, since, until),
+    events: (page) => eventsAfter(db, page, (rows) => storedRuns(db, rows)),
+    eventRange: () => eventRange(db),
+    sighting: (runId) => sighting(db, runId),
+    ...copiesStore(database),
     ping: async (now) => {
       await saveSetting(db, "last_ping", String(now));
     },
@@ -111,13 +136,14 @@ export function createSqlStore(database: Database): Store {
 
 // --- accept ---------------------------------------------------------------------------------------------------------
 
-async function acceptAll(tx: Db, items: readonly Arrival[]): Promise<Accepted[]> {
+async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
   const answers: Accepted[] = [];
-  for (const item of items) answers.push(await acceptOne(tx, item));
+  for (const item of items) answers.push(await acceptOne(change, item));
   return answers;
 }
 
-async function acceptOne(tx: Db, { receipt, run }: Arrival): Promise<Accepted> {
+async function acceptOne(change: Change, { receipt, run }: Arrival): Promise<Accepted> {
+  const { tx } = change;
   const same = await countCopy(tx, receipt.bodyHash, receipt.receivedAt);
   if (same) {
     const verdict = same.run_id === null ? "kept" : "duplicate";
@@ -129,31 +155,37 @@ async function acceptOne(tx: Db, { receipt, run }: Arrival): Promise<Accepted> {
   }
   const known = await knownRun(tx, run.id);
   const decision = run.decide(known);
-  await writeDecision(tx, known !== null, decision, receipt.receivedAt);
+  await writeDecision(change, known, decision, receipt.receivedAt);
   await insertReceipt(tx, receipt, { runId: run.id, ...decision });
   return { verdict: decision.verdict, runId: run.id, note: decision.note, deliveries: decision.deliveries.length };
 }
 
-async function revise(tx: Db, runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean> {
-  const known = await knownRun(tx, runId);
+async function revise(
+  change: Change,
+  runId: string,
+  decide: (known: Known) => Decision | null,
+  now: number,
+): Promise<boolean> {
+  const known = await knownRun(change.tx, runId);
   const decision = known === null ? null : decide(known);
   if (decision === null) return false;
-  await writeDecision(tx, true, decision, now);
+  await writeDecision(change, known, decision, now);
   return true;
 }
 
 async function adopt(
-  tx: Db,
+  change: Change,
   receiptId: string,
   reportedStatus: string,
   run: NonNullable<Arrival["run"]>,
   now: number,
 ): Promise<boolean> {
+  const { tx } = change;
   const kept = tx.selectFrom("receipts").select("id").where("id", "=", receiptId).where("run_id", "is", null);
   if ((await kept.executeTakeFirst()) === undefined) return false;
   const known = await knownRun(tx, run.id);
   const decision = run.decide(known);
-  await writeDecision(tx, known !== null, decision, now);
+  await writeDecision(change, known, decision, now);
   await tx
     .updateTable("receipts")
     .set({ run_id: run.id, reported_status: reportedStatus, ...resultColumns(decision) })
@@ -188,8 +220,10 @@ async function knownRun(tx: Db, runId: string): Promise<Known | null> {
   return { state: stateOf(row.state), deliveries: deliveries as Known["deliveries"] };
 }
 
-async function writeDecision(tx: Db, known: boolean, decision: Decision, now: number): Promise<void> {
+async function writeDecision(change: Change, known: Known | null, decision: Decision, now: number): Promise<void> {
+  const { tx, ledger } = change;
   const { run } = decision.state;
+  const before = known?.state.run ?? null;
   const columns = {
     run_type: run.run_type,
     status: run.status,
@@ -202,25 +236,42 @@ async function writeDecision(tx: Db, known: boolean, decision: Decision, now: nu
     state: JSON.stringify(decision.state),
     ...(decision.followUpAt === undefined ? {} : { follow_up_at: decision.followUpAt, follow_ups: 0 }),
   };
-  if (known) await tx.updateTable("runs").set(columns).where("run_id", "=", run.run_id).execute();
-  else {
-    await tx
-      .insertInto("runs")
-      .values({ run_id: run.run_id, artifacts_status: "pending", follow_up_at: null, ...columns })
-      .execute();
-  }
+  const written =
+    before === null
+      ? tx
+          .insertInto("runs")
+          .values({
+            run_id: run.run_id,
+            artifacts_status: "pending",
+            follow_up_at: null,
+            doc: sql<number>`(select coalesce(max(doc), 0) + 1 from runs)`,
+            ...columns,
+          })
+          .returning("doc")
+      : tx.updateTable("runs").set(columns).where("run_id", "=", run.run_id).returning("doc");
+  const doc = (await written.executeTakeFirstOrThrow()).doc ?? 0;
+  ledger.run(before, run, doc);
+  if (decision.verdict !== "duplicate") ledger.changed(run.run_id);
   if (decision.cancel.length > 0) {
-    await tx
+    const canceled = await tx
       .updateTable("deliveries")
       .set({ state: "canceled", next_attempt_at: null })
       .where("id", "in", decision.cancel)
       .where("state", "=", "pending")
+      .returningAll()
       .execute();
+    for (const row of canceled) ledger.moved(row);
   }
-  await insertDeliveries(tx, decision.state, decision.deliveries, now);
+  await insertDeliveries(change, decision.state, decision.deliveries, now);
+  if (decision.archiveAt !== undefined) await queueArchiving(tx, run.run_id, decision.archiveAt);
 }
 
-async function insertDeliveries(tx: Db, state: RunState, fresh: readonly NewDelivery[], now: number): Promise<void> {
+async function insertDeliveries(
+  { tx, ledger }: Change,
+  state: RunState,
+  fresh: readonly NewDelivery[],
+  now: number,
+): Promise<void> {
   if (fresh.length === 0) return;
   const rows = fresh.map((delivery) => ({
     ...delivery,
@@ -237,6 +288,7 @@ async function insertDeliveries(tx: Db, state: RunState, fresh: readonly NewDeli
     receipt: null,
   }));
   await tx.insertInto("deliveries").values(rows).execute();
+  for (const row of rows) ledger.made(row);
 }
 
 async function insertReceipt(
@@ -316,10 +368,13 @@ async function withRuns(tx: Db, rows: Selectable<Tables["deliveries"]>[]): Promi
   for (const row of rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
     const run = await tx.selectFrom("runs").select("state").where("run_id", "=", row.run_id).executeTakeFirst();
     if (!run) continue;
+    const { ended, firstAt } = await pastAttempts(tx, row.id);
     claimed.push({
       delivery: deliveryOf(row),
       maybeSent: row.maybe_sent === 1,
       throttled: row.throttled,
+      cutShort: row.attempts - 1 - ended,
+      firstTriedAt: firstAt,
       state: stateOf(run.state),
       previous: await previousReceipt(tx, row),
     });
@@ -349,18 +404,21 @@ async function nextDueAt(db: Db, queue: Queue, now: number): Promise<number | nu
   return row?.next_attempt_at ?? null;
 }
 
-async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
+async function record(change: Change, attempt: FinishedAttempt): Promise<boolean> {
+  const { tx, ledger } = change;
   const { outcome } = attempt;
-  const changed = await tx
+  const row = await tx
     .updateTable("deliveries")
     .set(afterAttempt(attempt))
     .where("id", "=", attempt.deliveryId)
     .where("state", "=", "sending")
     .where("attempts", "=", attempt.n)
+    .returningAll()
     .executeTakeFirst();
   await saveCircuit(tx, attempt.sink, attempt.circuit);
-  if (changed.numUpdatedRows === 0n) return false;
-  if (outcome.kind === "delivered") await cancelTold(tx, attempt);
+  if (row === undefined) return false;
+  ledger.moved(row);
+  if (outcome.kind === "delivered") await cancelTold(change, row);
   await tx
     .insertInto("attempts")
     .values({
@@ -375,19 +433,21 @@ async function record(tx: Db, attempt: FinishedAttempt): Promise<boolean> {
   return true;
 }
 
-const cancelTold = (tx: Db, { deliveryId, revision }: FinishedAttempt) =>
-  tx
+/** What waits for the sink of a delivery that arrived, and says no more than that one did. */
+async function cancelTold({ tx, ledger }: Change, told: Selectable<Tables["deliveries"]>): Promise<void> {
+  const canceled = await tx
     .updateTable("deliveries")
     .set({ state: "canceled", next_attempt_at: null })
-    .where("run_id", "=", (from) =>
-      from.selectFrom("deliveries as d").select("d.run_id").where("d.id", "=", deliveryId),
-    )
-    .where("sink", "=", (from) => from.selectFrom("deliveries as d").select("d.sink").where("d.id", "=", deliveryId))
-    .where("id", ">", deliveryId)
+    .where("run_id", "=", told.run_id)
+    .where("sink", "=", told.sink)
+    .where("id", ">", told.id)
     .where("state", "=", "pending")
     .where("cause", "in", ["update", "correction"])
-    .where("revision", "<=", revision)
+    .where("revision", "<=", told.revision)
+    .returningAll()
     .execute();
+  for (const row of canceled) ledger.moved(row);
+}
 
 function afterAttempt({ outcome, finishedAt, nextAttemptAt, revision }: FinishedAttempt) {
   switch (outcome.kind) {
@@ -413,34 +473,49 @@ function afterAttempt({ outcome, finishedAt, nextAttemptAt, revision }: Finished
   }
 }
 
-async function takeOver(db: Db, now: number): Promise<number> {
-  // The state stays `sending`, so that the claim knows that an attempt was cut short.
-  const taken = await db
-    .updateTable("deliveries")
-    .set({ next_attempt_at: now })
-    .where("state", "=", "sending")
-    .executeTakeFirst();
-  return Number(taken.numUpdatedRows);
+async function takeOver(tx: Db, now: number, waitMs: (cutShort: number) => number): Promise<number> {
+  const taken = await tx.selectFrom("deliveries").selectAll().where("state", "=", "sending").execute();
+  for (const { id, attempts: begun, next_attempt_at: leasedUntil } of taken) {
+    const due = now + waitMs(begun - (await pastAttempts(tx, id)).ended);
+    // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
+    await tx
+      .updateTable("deliveries")
+      .set({ next_attempt_at: Math.min(due, leasedUntil ?? due) })
+      .where("id", "=", id)
+      .execute();
+  }
+  return taken.length;
 }
 
-async function buryOrphans(db: Db, sinks: readonly string[], reason: string): Promise<number> {
-  const orphans = db.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
+/** How many attempts of a delivery were seen to end, and when the first of them began. */
+async function pastAttempts(db: Db, deliveryId: string): Promise<{ ended: number; firstAt: number | null }> {
+  const past = db
+    .selectFrom("attempts")
+    .select(({ fn }) => [fn.countAll<number>().as("ended"), fn.min("started_at").as("firstAt")]);
+  return past.where("delivery_id", "=", deliveryId).executeTakeFirstOrThrow();
+}
+
+async function buryOrphans({ tx, ledger }: Change, sinks: readonly string[], reason: string): Promise<number> {
+  const orphans = tx.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
   const buried = await orphans
     .where("state", "in", WAITING)
     .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
-    .executeTakeFirst();
-  return Number(buried.numUpdatedRows);
+    .returningAll()
+    .execute();
+  for (const row of buried) ledger.moved(row);
+  return buried.length;
 }
 
-async function expire(db: Db, sink: string, createdBefore: number, reason: string): Promise<string[]> {
-  const expired = await db
+async function expire({ tx, ledger }: Change, sink: string, createdBefore: number, reason: string): Promise<string[]> {
+  const expired = await tx
     .updateTable("deliveries")
     .set({ state: "dead", next_attempt_at: null, last_error: reason })
     .where("sink", "=", sink)
     .where("state", "=", "pending")
     .where("created_at", "<", createdBefore)
-    .returning("id")
+    .returningAll()
     .execute();
+  for (const row of expired) ledger.moved(row);
   return expired.map(({ id }) => id);
 }
 
@@ -457,39 +532,79 @@ const saveCircuit = (db: Db, sink: string, circuit: Circuit) =>
     .execute();
 
 async function redeliverAll(
-  tx: Db,
+  change: Change,
   filter: DeliveryFilter,
   make: (delivery: { sink: string; kind: string }) => NewDelivery,
   { now, limit, dryRun }: { now: number; limit: number; dryRun: boolean },
 ): Promise<number> {
-  const rows = await filteredDeliveries(tx, filter)
+  const rows = await deliveriesThat(change.tx.selectFrom("deliveries"), filter)
+    // Nothing was owed to anybody by a test.
+    .where("cause", "!=", "test")
+    // The last word on each run and sink, so that what was made good since is not sent once more.
     .where(
       sql<boolean>`not exists (select 1 from deliveries e where e.run_id = deliveries.run_id
-        and e.sink = deliveries.sink and e.state in ('pending', 'sending'))`,
+        and e.sink = deliveries.sink and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
     )
     .select(["run_id", "sink", "kind"])
-    .groupBy(["run_id", "sink", "kind"])
-    .orderBy((order) => order.fn.min("id"))
+    .orderBy("id")
     .limit(limit)
     .execute();
   if (dryRun) return rows.length;
-  for (const { run_id: runId, ...target } of rows) await redeliver(tx, runId, [make(target)], now);
+  for (const { run_id: runId, ...target } of rows) await redeliver(change, runId, [make(target)], now);
   return rows.length;
 }
 
 async function redeliver(
-  tx: Db,
+  change: Change,
   runId: string,
   fresh: readonly NewDelivery[],
   now: number,
 ): Promise<Delivery[] | null> {
+  const { tx } = change;
   const row = await tx.selectFrom("runs").select("state").where("run_id", "=", runId).executeTakeFirst();
   if (!row) return null;
-  await insertDeliveries(tx, stateOf(row.state), fresh, now);
+  await insertDeliveries(change, stateOf(row.state), fresh, now);
   const ids = fresh.map(({ id }) => id);
   if (ids.length === 0) return [];
   const rows = await tx.selectFrom("deliveries").selectAll().where("id", "in", ids).orderBy("id").execute();
   return rows.map(deliveryOf);
+}
+
+async function saveTest({ tx, ledger }: Change, test: FinishedTest): Promise<Delivery> {
+  const { startedAt, finishedAt, outcome } = test;
+  const delivered = outcome.kind === "delivered";
+  const row = {
+    id: test.deliveryId,
+    run_id: test.runId,
+    revision: 1,
+    sink: test.sink,
+    kind: test.kind,
+    cause: "test",
+    // Not dead: a test that failed is owed to nobody.
+    state: delivered ? "delivered" : "canceled",
+    attempts: 1,
+    throttled: 0,
+    next_attempt_at: null,
+    maybe_sent: 0,
+    last_error: delivered ? null : outcome.reason,
+    created_at: startedAt,
+    delivered_at: delivered ? finishedAt : null,
+    receipt: delivered ? JSON.stringify(outcome.receipt) : null,
+  };
+  await tx.insertInto("deliveries").values(row).execute();
+  await tx
+    .insertInto("attempts")
+    .values({
+      delivery_id: row.id,
+      n: 1,
+      started_at: startedAt,
+      finished_at: finishedAt,
+      outcome: outcome.kind,
+      reason: row.last_error,
+    })
+    .execute();
+  ledger.made(row);
+  return deliveryOf(row);
 }
 
 // --- artifacts ------------------------------------------------------------------------------------------------------
@@ -509,7 +624,18 @@ const artifactOf = ({ artifact_id, type, created_at }: Tables["artifacts"]): Art
   created_at,
 });
 
-async function saveArtifacts(tx: Db, runId: string, known: KnownArtifacts): Promise<void> {
+async function saveArtifacts(
+  { tx, ledger }: Change,
+  runId: string,
+  known: KnownArtifacts,
+  followUpAt: number | null,
+): Promise<void> {
+  if (followUpAt !== null) {
+    const unplanned = tx.updateTable("runs").set({ follow_up_at: followUpAt }).where("run_id", "=", runId);
+    await unplanned.where("follow_up_at", "is", null).where("follow_ups", "=", 0).execute();
+  }
+  if (isDeepStrictEqual(await artifacts(tx, runId), known)) return;
+  ledger.changed(runId);
   await tx.updateTable("runs").set({ artifacts_status: known.status }).where("run_id", "=", runId).execute();
   await tx.deleteFrom("artifacts").where("run_id", "=", runId).execute();
   if (known.artifacts.length === 0) return;
@@ -549,34 +675,6 @@ async function storedRuns(
   }));
 }
 
-function filteredRuns(db: Db, filter: RunFilter, page: Page) {
-  let query = runRows(db);
-  if (filter.status) query = query.where("status", "in", filter.status);
-  if (filter.run_type) query = query.where("run_type", "in", filter.run_type);
-  if (filter.organization) query = query.where("organization_id", "in", filter.organization);
-  if (filter.channel) query = query.where("channel", "in", filter.channel);
-  if (filter.source) query = query.where("source", "in", filter.source);
-  if (filter.since !== undefined) query = query.where("received_at", ">=", filter.since);
-  if (filter.until !== undefined) query = query.where("received_at", "<", filter.until);
-  const { workflow, sink, delivery } = filter;
-  if (workflow)
-    query = query.where((where) => where.or([where("workflow", "in", workflow), where("title", "in", workflow)]));
-  if (sink || delivery) {
-    query = query.where(({ exists, selectFrom }) => {
-      let told = selectFrom("deliveries").select("id").whereRef("deliveries.run_id", "=", "runs.run_id");
-      if (sink) told = told.where("deliveries.sink", "in", sink);
-      if (delivery) told = told.where("deliveries.state", "in", delivery);
-      return exists(told);
-    });
-  }
-  const { after } = page;
-  if (after) query = query.where(olderThan("received_at", "run_id", after));
-  return query.orderBy("received_at", "desc").orderBy("run_id", "desc").limit(page.limit);
-}
-
-const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
-  sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) < (${after.at}, ${after.id})`;
-
 const RECEIPT_COLUMNS = [
   "id",
   "run_id",
@@ -604,23 +702,6 @@ const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUMNS)[num
   routing: row.routing === null ? null : parseJson(row.routing),
 });
 
-async function deliveries(db: Db, filter: DeliveryFilter, page: Page): Promise<Delivery[]> {
-  let query = filteredDeliveries(db, filter).selectAll();
-  if (page.after) query = query.where(olderThan("created_at", "id", page.after));
-  const rows = await query.orderBy("created_at", "desc").orderBy("id", "desc").limit(page.limit).execute();
-  return rows.map(deliveryOf);
-}
-
-function filteredDeliveries(db: Db, filter: DeliveryFilter) {
-  let query = db.selectFrom("deliveries");
-  if (filter.state) query = query.where("state", "in", filter.state);
-  if (filter.sink) query = query.where("sink", "in", filter.sink);
-  if (filter.runId !== undefined) query = query.where("run_id", "=", filter.runId);
-  if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);
-  if (filter.until !== undefined) query = query.where("created_at", "<", filter.until);
-  return query;
-}
-
 async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
   if (ids.length === 0) return [];
   const rows = await db
@@ -631,28 +712,6 @@ async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
     .orderBy("n")
     .execute();
   return rows.map((row) => ({ ...row, outcome: row.outcome as Outcome["kind"] }));
-}
-
-const backlog = (db: Db) =>
-  db
-    .selectFrom("deliveries")
-    .select(({ fn }) => ["sink", fn.countAll<number>().as("waiting"), fn.min("created_at").as("oldest")])
-    .where("state", "in", WAITING)
-    .groupBy("sink")
-    .execute();
-
-async function counts(db: Db) {
-  const rows = await db
-    .selectFrom("deliveries")
-    .select(({ fn }) => ["sink", "state", fn.countAll<number>().as("count")])
-    .groupBy(["sink", "state"])
-    .execute();
-  const kept = await db
-    .selectFrom("receipts")
-    .select(({ fn }) => fn.countAll<number>().as("count"))
-    .where("run_id", "is", null)
-    .executeTakeFirstOrThrow();
-  return { deliveries: rows, kept: kept.count };
 }
 
 // --- what Skyvern says ----------------------------------------------------------------------------------------------
@@ -681,39 +740,55 @@ async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, 
   );
 }
 
-async function unfinished(db: Db, since: number, limit: number): Promise<string[]> {
+async function unfinished(db: Db, since: number, limit: number) {
   const rows = await db
     .selectFrom("runs")
-    .select("run_id")
+    .select(["run_id as runId", "organization_id as organization"])
     .where("received_at", ">=", since)
     .where("status", "not in", TERMINAL_STATUSES)
     .orderBy("received_at")
     .limit(limit)
     .execute();
-  return rows.map(({ run_id }) => run_id);
+  return rows;
 }
 
 async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
-  for (const { runId, createdAt, seenAt, mine } of runs) {
+  const rows = new Map(
+    runs.map(({ runId, createdAt, seenAt, mine }) => [
+      runId,
+      { run_id: runId, created_at: createdAt, seen_at: seenAt, mine: mine ? 1 : 0 },
+    ]),
+  );
+  const all = [...rows.values()];
+  for (let i = 0; i < all.length; i += 500) {
     await tx
       .insertInto("sightings")
-      .values({ run_id: runId, created_at: createdAt, seen_at: seenAt, mine: mine ? 1 : 0 })
+      .values(all.slice(i, i + 500))
       .onConflict((conflict) =>
-        mine ? conflict.column("run_id").doUpdateSet({ mine: 1 }) : conflict.column("run_id").doNothing(),
+        conflict
+          .column("run_id")
+          .doUpdateSet({ mine: 1 })
+          .where("sightings.mine", "=", 0)
+          .where(sql<boolean>`excluded.mine = 1`),
       )
       .execute();
   }
 }
 
-const DAY_MS = 86_400_000;
+/** Settled, and no delivery waits or is dead. */
+const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = sightings.run_id
+    and r.status in (${sql.join(TERMINAL_STATUSES)}))
+  and not exists (select 1 from deliveries d where d.run_id = sightings.run_id
+    and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
+      where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))))`;
+
+async function sighting(db: Db, runId: string) {
+  const row = await db.selectFrom("sightings").selectAll().where("run_id", "=", runId).executeTakeFirst();
+  return row ? { createdAt: row.created_at, seenAt: row.seen_at, mine: row.mine === 1 } : null;
+}
 
 async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
-  const relayed = sql<number>`case when exists (select 1 from runs r where r.run_id = sightings.run_id
-      and r.status in (${sql.join(TERMINAL_STATUSES)}))
-    and not exists (select 1 from deliveries d where d.run_id = sightings.run_id
-      and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
-        where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')))
-    then 1 else 0 end`;
+  const relayed = sql<number>`case when ${isRelayed} then 1 else 0 end`;
   const rows = await db
     .selectFrom("sightings")
     .select([
@@ -728,6 +803,20 @@ async function coverage(db: Db, since: number, until: number): Promise<Coverage[
     .orderBy("day")
     .execute();
   return rows.map(({ day, seen, relayed: done }) => ({ day: day * DAY_MS, seen, relayed: done }));
+}
+
+async function unrelayed(db: Db, query: { since: number; seenBefore: number; limit: number }): Promise<string[]> {
+  const rows = await db
+    .selectFrom("sightings")
+    .select("run_id")
+    .where("mine", "=", 1)
+    .where("created_at", ">=", query.since)
+    .where("seen_at", "<", query.seenBefore)
+    .where(sql<boolean>`not ${isRelayed}`)
+    .orderBy("created_at")
+    .limit(query.limit)
+    .execute();
+  return rows.map(({ run_id }) => run_id);
 }
 
 // --- settings -------------------------------------------------------------------------------------------------------
@@ -748,26 +837,3 @@ const saveSetting = (db: Db, name: string, value: string) =>
     .values({ name, value })
     .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
     .execute();
-
-// --- rows -----------------------------------------------------------------------------------------------------------
-
-const stateOf = (json: string): RunState => parseJson(json) as unknown as RunState;
-
-const receiptOf = (json: string | null): DeliveryReceipt | null =>
-  json === null ? null : (JSON.parse(json) as DeliveryReceipt);
-
-const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => ({
-  id: row.id,
-  run_id: row.run_id,
-  revision: row.revision,
-  sink: row.sink,
-  kind: row.kind,
-  cause: row.cause as Delivery["cause"],
-  state: row.state as Delivery["state"],
-  attempts: row.attempts,
-  next_attempt_at: row.state === "pending" ? row.next_attempt_at : null,
-  last_error: row.last_error,
-  created_at: row.created_at,
-  delivered_at: row.delivered_at,
-  receipt: receiptOf(row.receipt),
-});

@@ -7,6 +7,7 @@
 import type { Json } from "../json.ts";
 import type {
   Artifact,
+  ArtifactKey,
   ArtifactsStatus,
   Cause,
   Circuit,
@@ -52,26 +53,33 @@ export interface Store {
   shiftDue(byMs: number): Promise<void>;
   circuits(): Promise<Map<string, Circuit>>;
   saveCircuit(sink: string, circuit: Circuit): Promise<void>;
-  /** At the start of the only process on this database: leases of a process that died are due at once. Returns how many. */
-  takeOver(now: number): Promise<number>;
+  /**
+   * At the start of the only process on this database: what a process that died had leased is due `waitMs` from now (at once,
+   * unless told), given how many attempts of it were cut short. Returns how many.
+   */
+  takeOver(now: number, waitMs?: (cutShort: number) => number): Promise<number>;
   /** Waiting deliveries to sinks that are not configured any more become dead. Returns how many. */
   buryOrphans(sinks: readonly string[], reason: string): Promise<number>;
   /**
-   * For each delivery that fits, oldest first, one new delivery of its run's current revision to the same sink, unless one
-   * waits for that run and sink already. Returns how many; with `dryRun` how many it would be, and makes none.
+   * For each delivery that fits and is the last one of its run and sink, oldest first, one new delivery of the run's
+   * current revision to the same sink, unless that one still waits. What was sent again since is so left out, and calling
+   * again goes on. Returns how many; with `dryRun` how many it would be, and makes none.
    */
   redeliverAll(
     filter: DeliveryFilter,
     make: (delivery: { sink: string; kind: string }) => NewDelivery,
     options: { now: number; limit: number; dryRun: boolean },
   ): Promise<number>;
+  /** Writes what a test of a sink came to, as a delivery that is over. It belongs to no run. */
+  saveTest(test: FinishedTest): Promise<Delivery>;
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
   redeliver(runId: string, deliveries: readonly NewDelivery[], now: number): Promise<Delivery[] | null>;
 
   /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
   revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   artifacts(runId: string): Promise<KnownArtifacts>;
-  saveArtifacts(runId: string, known: KnownArtifacts): Promise<void>;
+  /** `followUpAt`: when to ask again, unless that is planned or was given up; null does not plan it. */
+  saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
   /** Newest first. */
@@ -94,15 +102,36 @@ export interface Store {
   /** What is known of these runs. */
   outcomes(runIds: readonly string[]): Promise<Map<string, KnownOutcome>>;
   /** Runs received since a time that are not final, oldest first. */
-  unfinished(since: number, limit: number): Promise<string[]>;
+  unfinished(since: number, limit: number): Promise<{ runId: string; organization: string | null }[]>;
   /** Notes final runs of Skyvern's own list. One that is mine stays mine. */
   sight(runs: readonly Sighting[]): Promise<void>;
   /** By day (UTC) of creation at Skyvern: final runs seen there that are mine, and those of them that were relayed. */
   coverage(since: number, until: number): Promise<Coverage[]>;
+  /** Of those created since a time and seen before another, the ones that were not relayed, oldest first. */
+  unrelayed(query: { since: number; seenBefore: number; limit: number }): Promise<string[]>;
+
+  /** Runs whose artifacts are to be copied now, the longest due first. */
+  dueArchiving(now: number, limit: number): Promise<Archiving[]>;
+  /** Sets when to try again; null: done. Does nothing when the run was queued anew meanwhile. */
+  setArchiving(archiving: Archiving, next: { at: number; failures: number } | null): Promise<void>;
+  /** Notes a copy, in place of an older one of the same artifact. */
+  saveCopy(copy: Copy): Promise<void>;
+  copies(runId: string): Promise<Copy[]>;
+  copy(runId: string, key: ArtifactKey): Promise<Copy | null>;
+  /** Bytes of all copies together, equal ones counted once. */
+  copiedBytes(): Promise<number>;
 
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
-  counts(): Promise<{ deliveries: { sink: string; state: string; count: number }[]; kept: number }>;
+  counts(): Promise<Counts>;
+  /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
+  statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
+  /** What changed after an event, oldest first, and the id to go on after. */
+  events(page: { after: number; limit: number }): Promise<{ events: StoredEvent[]; last: number }>;
+  /** Ids of the first and last event kept, both 0 when there is none. */
+  eventRange(): Promise<{ first: number; last: number }>;
+  /** What Skyvern's own list said of a run. */
+  sighting(runId: string): Promise<Omit<Sighting, "runId"> | null>;
   /** Resolves when a write was made durable. */
   ping(now: number): Promise<void>;
   /** The value stored under a name, or the one given, stored first if there was none. */
@@ -153,6 +182,8 @@ export interface Decision {
   cancel: string[];
   /** When to ask Skyvern what the payload could not say; undefined leaves it as it is. */
   followUpAt?: number;
+  /** When to copy the run's artifacts into the archive; undefined leaves it as it is. */
+  archiveAt?: number;
 }
 
 export interface NewDelivery {
@@ -193,6 +224,10 @@ export interface Claimed {
   maybeSent: boolean;
   /** Attempts that were only told to slow down. */
   throttled: number;
+  /** Attempts whose end nobody saw: their process died. */
+  cutShort: number;
+  /** When its first attempt began whose end was seen, epoch ms; null before. */
+  firstTriedAt: number | null;
   state: RunState;
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
@@ -214,9 +249,40 @@ export interface FinishedAttempt {
   circuit: Circuit;
 }
 
+export interface FinishedTest {
+  deliveryId: string;
+  /** Of no run that is known. */
+  runId: string;
+  sink: string;
+  kind: string;
+  startedAt: number;
+  finishedAt: number;
+  outcome: Outcome;
+}
+
 export interface KnownArtifacts {
   artifacts: Artifact[];
   status: ArtifactsStatus;
+}
+
+/** A run whose artifacts are to be copied. */
+export interface Archiving {
+  runId: string;
+  dueAt: number;
+  /** In a row. */
+  failures: number;
+}
+
+/** An artifact that the archive holds. */
+export interface Copy {
+  runId: string;
+  key: ArtifactKey;
+  /** Hex. */
+  sha256: string;
+  /** Of a picture or film, by its first bytes. */
+  type: string | null;
+  bytes: number;
+  copiedAt: number;
 }
 
 export interface KnownOutcome {
@@ -256,7 +322,12 @@ export interface RunFilter {
   delivery?: readonly string[];
   since?: number;
   until?: number;
+  /** Runs that hold all of it. */
+  search?: Search;
 }
+
+/** What is looked for: every term, a term being words in a row; `prefix`: the last of them may go on. */
+export type Search = readonly { text: string; prefix: boolean }[];
 
 export interface DeliveryFilter {
   state?: readonly string[];
@@ -305,3 +376,22 @@ export interface Backlog {
   /** `created_at` of the oldest delivery not yet delivered, epoch ms. */
   oldest: number;
 }
+
+export interface Counts {
+  deliveries: { sink: string; state: string; count: number }[];
+  kept: number;
+}
+
+export type Grain = "hour" | "day";
+
+export interface Statistics {
+  /** By the time of their first receipt, oldest first; what is 0 is left out. */
+  runs: { start: number; status: string; count: number }[];
+  /** Times from outbox to sink, in the buckets of `latency.ts`. */
+  times: { sink: string; bucket: number; count: number }[];
+}
+
+/** Something changed: a run (as it is now), or a delivery (as it was then). */
+export type StoredEvent =
+  | { id: number; kind: "run"; run: StoredRun }
+  | { id: number; kind: "delivery"; delivery: Delivery };

@@ -1,6 +1,6 @@
 import type { Generated } from "kysely";
 
-/** The columns of schema.sql as Kysely sees them. */
+/** The columns of schema.sql and schema.sqlite.sql as Kysely sees them. */
 export interface Tables {
   runs: {
     run_id: string;
@@ -16,6 +16,7 @@ export interface Tables {
     follow_up_at: number | null;
     follow_ups: Generated<number>;
     state: string;
+    doc: Generated<number | null>;
   };
   receipts: {
     id: string;
@@ -72,5 +73,20 @@ export interface Tables {
   };
   artifacts: { run_id: string; position: number; artifact_id: string; type: string; created_at: number | null };
   sightings: { run_id: string; created_at: number; seen_at: number; mine: number };
+  archiving: { run_id: string; due_at: number; failures: number };
+  copies: {
+    run_id: string;
+    artifact: string;
+    sha256: string;
+    type: string | null;
+    bytes: number;
+    copied_at: number;
+  };
   settings: { name: string; value: string };
+  run_counts: { grain: string; start: number; status: string; count: number };
+  delivery_counts: { sink: string; state: string; count: number };
+  delivery_times: { grain: string; start: number; sink: string; bucket: number; count: number };
+  events: { id: number; kind: string; run_id: string; delivery: string | null };
+  run_words: { rowid: number | null; words: string };
+  doc_hours: { hour: number; first_doc: number; last_doc: number };
 }

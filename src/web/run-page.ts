@@ -5,11 +5,24 @@ import type { Report } from "../report.ts";
 import { isTerminal, type ArtifactKey, type Delivery } from "../run.ts";
 import { contentOf, duration, type Content } from "../sinks/content.ts";
 import type { Attempt, Receipt, StoredRun } from "../store/store.ts";
-import { away, badge, buttonForm, icon, runPath, STATES, statusBadge, time, type Html, type Part } from "./markup.ts";
+import {
+  away,
+  badge,
+  buttonForm,
+  icon,
+  runPath,
+  STATES,
+  statusBadge,
+  time,
+  type Html,
+  type Part,
+  type IconName,
+  type Tone,
+} from "./markup.ts";
 import { fact, jsonHtml, sectionHtml, treeHtml } from "./output.ts";
 import { titleOf } from "./runs-page.ts";
 import type { Session } from "./session.ts";
-import { proofLines, storyOf, type Entry } from "./story.ts";
+import { proofLines, storyOf, type Entry } from "../story.ts";
 import { block, count, line, many, webUrl } from "./text.ts";
 import { newestOfEach, stateTime } from "./told.ts";
 
@@ -321,9 +334,22 @@ function timeline(view: RunView): Html {
   ]);
 }
 
-const entryHtml = ({ at, who, icon: name, tone, title, lines, routing, receiptId }: Entry, runId: string): Html =>
-  html`<li class="${tone}">
-    <span class="mark">${icon(name)}</span>
+const ENTRIES = {
+  stamp: { tone: "plain", icon: "clock" },
+  news: { tone: "good", icon: "in" },
+  receipt: { tone: "plain", icon: "in" },
+  kept: { tone: "warn", icon: "in" },
+  queued: { tone: "plain", icon: "out" },
+  requeued: { tone: "plain", icon: "again" },
+  buried: { tone: "bad", icon: "out" },
+  delivered: { tone: "good", icon: "done" },
+  retry: { tone: "warn", icon: "dots" },
+  dead: { tone: "bad", icon: "failed" },
+} as const satisfies Record<Entry["sort"], { tone: Tone; icon: IconName }>;
+
+const entryHtml = ({ at, who, sort, title, lines, routing, receiptId }: Entry, runId: string): Html =>
+  html`<li class="${ENTRIES[sort].tone}">
+    <span class="mark">${icon(ENTRIES[sort].icon)}</span>
     <div>
       <p class="entry-title">
         <strong dir="auto">${line(title)}</strong> <span class="soft">${who} · ${time(at)}</span>

@@ -3,6 +3,7 @@
  * database and ends by itself, or at once when the token it was made with is no longer one of `RELAY_TOKEN`.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { parse } from "hono/utils/cookie";
 import type { Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 
@@ -54,6 +55,17 @@ export function createSessions({ tokens, key, runtime }: SessionParts): Sessions
     },
     isOurForm: ({ csrf }, field) => isEqual(Buffer.from(csrf), Buffer.from(field)),
   };
+}
+
+/** The session's cookie. The prefix makes browsers refuse such a one from anywhere but this very host over TLS. */
+export const cookieNameOf = (publicUrl: string): string =>
+  publicUrl.startsWith("https:") ? "__Host-skyvern-relay" : "skyvern-relay";
+
+/** Whether a `Cookie` header holds a session, for addresses beside the pages. */
+export function createSessionCheck(parts: SessionParts & { publicUrl: string }): (cookies?: string) => boolean {
+  const sessions = createSessions(parts);
+  const name = cookieNameOf(parts.publicUrl);
+  return (cookies) => cookies !== undefined && sessions.read(parse(cookies, name)[name]) !== null;
 }
 
 const COOKIE = /^(ses_[0-9a-f]{1,40})\.(\d{1,15})\.([A-Za-z0-9_-]{43})$/;

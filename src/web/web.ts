@@ -9,20 +9,21 @@ import type { Log } from "../log.ts";
 import { toReport, type Links } from "../report.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
+import type { Media } from "../skyvern/media.ts";
 import { StorageFault, type Store, type StoredRun } from "../store/store.ts";
 import { mountAssets } from "./assets/assets.ts";
 import { deliveriesPage } from "./deliveries-page.ts";
 import { HEADERS, notice, page, type Frame, type Signals } from "./layout.ts";
 import { loginPage } from "./login-page.ts";
 import { runPath, type Part } from "./markup.ts";
-import { mediaOf, type MediaParts } from "./media.ts";
+import { mediaOf } from "./media.ts";
 import { isOwnOrigin, ownPage } from "./origin.ts";
 import { DELIVERY_FILTERS, deliveryFilter, readQuery, RUN_FILTERS, runFilter } from "./query.ts";
 import { keptPage, receiptPage } from "./receipt-pages.ts";
 import { redeliver } from "../store/redeliver.ts";
 import { runPage } from "./run-page.ts";
 import { runsPage } from "./runs-page.ts";
-import { createSessions, SESSION_LIFE_MS, type Session } from "./session.ts";
+import { cookieNameOf, createSessions, SESSION_LIFE_MS, type Session } from "./session.ts";
 import { sinksPage, type SinkView } from "./sinks-page.ts";
 import { line } from "./text.ts";
 import { createThrottle } from "./throttle.ts";
@@ -49,7 +50,7 @@ export interface WebParts {
   key: Buffer;
   /** Without trailing slash. */
   publicUrl: string;
-  media: Omit<MediaParts, "now">;
+  media: Pick<Media, "open">;
   runtime: Pick<Runtime, "now" | "newId">;
   log: Log;
   /** Called when deliveries were queued. */
@@ -77,8 +78,7 @@ function createWeb(parts: WebParts): Hono<Env> {
   const sessions = createSessions({ tokens, key: parts.key, runtime });
   const throttle = createThrottle({ now: runtime.now });
   const isSecure = parts.publicUrl.startsWith("https:");
-  // The prefix makes browsers refuse such a cookie from anywhere but this very host over TLS.
-  const cookieName = isSecure ? "__Host-skyvern-relay" : "skyvern-relay";
+  const cookieName = cookieNameOf(parts.publicUrl);
   const cookieOptions = { path: "/", httpOnly: true, sameSite: "Lax", secure: isSecure } as const;
 
   web.onError((error, c) => {
@@ -239,10 +239,8 @@ function createWeb(parts: WebParts): Hono<Env> {
     const stored = await store.run(runId);
     if (stored === null || !isOf(stored, key)) return notFound(c, "This run has no such picture or film.");
     const range = c.req.header("range") ?? null;
-    return mediaOf(
-      { ...parts.media, now: runtime.now },
-      { run: stored.state.run, key, range, signal: c.req.raw.signal },
-    );
+    const owner = { run: stored.state.run, artifacts: stored.artifacts };
+    return mediaOf(parts.media, { owner, key, range, signal: c.req.raw.signal });
   });
 
   web.post("/runs/:run_id/redeliver", ...acting, async (c) => {
@@ -328,7 +326,9 @@ const go = (c: Context, to: string): Response => c.body(null, 303, { ...HEADERS,
 
 /** A form's field; whatever else was sent under its name is as nothing. */
 async function field(c: Context, name: string): Promise<string> {
-  const value = (await c.req.parseBody())[name];
+  // A body that is no form, whatever it is called, holds no field.
+  const form: Record<string, unknown> = await c.req.parseBody().catch(() => ({}));
+  const value = form[name];
   return typeof value === "string" ? value : "";
 }
 

@@ -148,16 +148,33 @@ describe("one round", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
   });
 
-  it("does not try for ever what kills the process each time", async () => {
-    const sink = aSink("ops", () => DELIVERED);
-    await accept("dlv_1");
-    for (let i = 0; i < 3; i += 1) {
+  /** As if the process had died in `times` attempts, one after the other. */
+  async function cutShort(times: number) {
+    for (let i = 0; i < times; i += 1) {
       await store.claimDue({ sink: "ops", holdMs: null }, { now, leaseMs: 60_000, limit: 1, except: [] });
       await store.takeOver(now);
     }
+  }
+
+  it("uses up no schedule on attempts that died with their process", async () => {
+    const sink = aSink("ops", () => RETRY);
+    await accept("dlv_1");
+    await cutShort(20);
+    await aWorker([sink]).runOnce();
+    expect(sink.jobs).toMatchObject([{ attempt: 21, maybeSent: true }]);
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", next_attempt_at: now + 5_000 });
+  });
+
+  it("does not try for ever what kills the process each time", async () => {
+    const sink = aSink("ops", () => DELIVERED);
+    await accept("dlv_1");
+    await cutShort(101);
     await aWorker([sink]).runOnce();
     expect(sink.jobs).toEqual([]);
-    expect(await stateOf("dlv_1")).toMatchObject({ state: "dead" });
+    expect(await stateOf("dlv_1")).toMatchObject({
+      state: "dead",
+      last_error: "given up: the process ended in the middle of 101 attempts",
+    });
   });
 });
 
@@ -329,6 +346,29 @@ describe("a sink that is dead for longer than the schedule", () => {
     const tried = (await store.deliveries({}, { limit: 100 })).reduce((sum, { attempts }) => sum + attempts, 0);
     expect((await worker.circuit("ops")).state).toBe("open");
     expect(tried).toBeLessThan(20);
+  });
+});
+
+describe("waiting for its turn, longer than the schedule lasts", () => {
+  const LONG = 3_600_000;
+
+  it("is no reason to die at the first word to slow down", async () => {
+    const worker = aWorker([aSink("ops", () => ({ kind: "retry", reason: "429", throttled: true }))]);
+    await accept("dlv_1");
+    now += LONG;
+    await worker.runOnce();
+    expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", attempts: 1 });
+  });
+
+  it("is no reason to die when the circuit opens, as long as the sink took something lately", async () => {
+    let asked = 0;
+    const sink = aSink("ops", () => (++asked === 1 ? DELIVERED : RETRY));
+    const worker = aWorker([{ sink, concurrency: 1 }]);
+    for (let i = 1; i <= 9; i += 1) await accept(`dlv_${i}`);
+    now += LONG;
+    await worker.runOnce();
+    expect((await worker.circuit("ops")).state).toBe("open");
+    expect((await store.counts()).deliveries).toContainEqual({ sink: "ops", state: "pending", count: 8 });
   });
 });
 

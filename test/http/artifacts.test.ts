@@ -1,6 +1,7 @@
 /** What the links in messages open. */
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/json.ts";
+import { systemRuntime } from "../../src/runtime.ts";
 import { anApp, PUBLIC_URL, TOKEN, type AppOptions, type TestApp } from "../support/app.ts";
 import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
@@ -44,15 +45,91 @@ describe("a link in a message", () => {
     }
   });
 
-  it("to a picture ends at a picture, whether redirected or streamed", async () => {
+  it("to a screenshot is answered with the picture: at Skyvern's address it would be called JSON", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     expect(shown.screenshot_urls).toHaveLength(3);
+
     for (const link of shown.screenshot_urls) {
-      const answer = await open(relay, link);
-      const at = answer.headers.get("location");
-      const bytes = at === null ? answer.text : await (await fetch(at)).text();
-      expect(bytes).toBe(Buffer.from(TINY_PNG).toString("utf8"));
+      const answer = await relay.app.fetch(new Request(link));
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "image/png"]);
+      expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(TINY_PNG));
+      expect(answer.headers.get("content-security-policy")).toContain("sandbox");
     }
+  });
+
+  it("to a screenshot that its storage serves by itself is a redirect: there it is called a picture", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    const presigned = "https://bucket.s3.eu-central-1.amazonaws.com/a.png?X-Amz-Signature=1";
+    relay.standIns.skyvern.faults.push({
+      on: /signed-url$/,
+      status: 200,
+      body: JSON.stringify({ artifact_id: SCREENSHOT, signed_url: presigned, expires_at: null }),
+    });
+    expect((await open(relay, shown.screenshot_urls[0] ?? "")).headers.get("location")).toBe(presigned);
+  });
+
+  it("asks Skyvern once while the URL lives, and again shortly before it ends", async () => {
+    const runtime = aRuntime();
+    const { relay, shown } = await aRelayWith("workflow_run.completed", {
+      runtime,
+      skyvern: { now: () => runtime.now() },
+    });
+    const minted = () => relay.standIns.skyvern.calls.filter(({ path }) => path.endsWith("/signed-url")).length;
+    const location = async () => (await open(relay, shown.recording_url)).headers.get("location");
+    const first = await location();
+
+    runtime.advance(3 * 60_000);
+    expect([await location(), minted()]).toEqual([first, 1]);
+    runtime.advance(61_000);
+    expect(await location()).not.toBe(first);
+    expect(minted()).toBe(2);
+  });
+
+  it("minted at day 0 opens at day 60, with a URL of that day", async () => {
+    const runtime = aRuntime();
+    const { relay, shown } = await aRelayWith("workflow_run.completed", {
+      runtime,
+      skyvern: { now: () => runtime.now() },
+    });
+    runtime.advance(60 * 86_400_000);
+
+    const recording = await open(relay, shown.recording_url);
+    expect((await fetch(recording.headers.get("location") ?? "")).status).toBe(200);
+    const screenshot = await relay.app.fetch(new Request(shown.screenshot_urls[0] ?? ""));
+    expect([screenshot.status, screenshot.headers.get("content-type")]).toEqual([200, "image/png"]);
+  });
+
+  it("lives as long as artifacts.expiry says", async () => {
+    const runtime = aRuntime();
+    const file = "artifacts: { expiry: 7d }";
+    const skyvern = { now: () => runtime.now() };
+    const { relay, shown } = await aRelayWith("workflow_run.completed", { runtime, file, skyvern });
+    runtime.advance(6 * 86_400_000);
+    expect((await open(relay, shown.recording_url)).status).toBe(302);
+    runtime.advance(3 * 86_400_000);
+    expect((await open(relay, shown.recording_url)).status).toBe(403);
+  });
+
+  it("asked for by HEAD leaves no stream of Skyvern's open", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    const answer = await relay.app.fetch(new Request(shown.screenshot_urls[0] ?? "", { method: "HEAD" }));
+    expect([answer.status, answer.headers.get("content-type"), answer.body]).toEqual([200, "image/png", null]);
+  });
+
+  it("is not needed with a session of the web page, but that is then right or nothing", async () => {
+    const { relay } = await aRelayWith("workflow_run.completed", { runtime: systemRuntime() });
+    const login = await relay.app.fetch(
+      new Request(`${PUBLIC_URL}/login`, {
+        method: "POST",
+        headers: { "content-type": "application/x-www-form-urlencoded", origin: PUBLIC_URL },
+        body: new URLSearchParams({ token: TOKEN }).toString(),
+      }),
+    );
+    const cookie = login.headers.get("set-cookie")?.split(";")[0] ?? "";
+    expect(cookie).toMatch(/^__Host-skyvern-relay=ses_/);
+    const path = `/artifacts/${WORKFLOW}/${SCREENSHOT}`;
+    expect((await open(relay, path, { cookie })).status).toBe(200);
+    expect((await open(relay, path, { cookie: `${cookie}x` })).status).toBe(403);
   });
 
   it("redirects to another URL once the first has died", async () => {

@@ -106,6 +106,16 @@ describe("the rule table", () => {
     expect(state).toMatchObject({ revision: 2, run: { status: "completed", failure: null } });
   });
 
+  it("keeps what one side says of a failure and the other does not: the API has no categories", () => {
+    const byApi = payload("failed", 1, { failure_reason: "no table", modified_at: "2026-01-01T00:00:09" });
+    const { state, verdicts } = story(
+      payload("failed", 1, { failure_reason: "no table", failure_category: [{ category: "AUTH_FAILURE" }] }),
+      byApi,
+    );
+    expect(verdicts).toEqual(["accepted", "duplicate"]);
+    expect(state.run.failure).toMatchObject({ reason: "no table", categories: ["AUTH_FAILURE"] });
+  });
+
   it("calls another final status that is the earlier one a duplicate", () => {
     const { state, verdicts } = story(payload("canceled", 5), payload("completed", 2));
     expect(verdicts).toEqual(["accepted", "duplicate"]);
@@ -209,6 +219,7 @@ describe("the same receipts in any order and multiplicity settle to the same run
           workflow_title: fc.option(fc.constantFrom("t1", "t2")),
           workflow_permanent_id: fc.option(fc.constantFrom("wpid_1", "wpid_2")),
           errors: fc.option(fc.constantFrom<Json[]>([{ error_code: "E1" }], [])),
+          failure_category: fc.option(fc.constantFrom<Json[]>([{ category: "A" }], [{ category: "B" }], [])),
           step_count: fc.option(fc.constantFrom(1, 2)),
           screenshot_urls: fc.option(fc.constantFrom<Json[]>([], ["https://x.example/v1/artifacts/a_1/content"])),
         },

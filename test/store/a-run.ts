@@ -34,7 +34,7 @@ export const aRun = (values: Partial<Run> = {}): Run => ({
 });
 
 export const aState = (run: Run, revision = 1): RunState => {
-  const clock = [1, 1, run.finished_at ?? 0, run.modified_at ?? 0, run.received_at] as const;
+  const clock = [1, 1, run.finished_at ?? 0, run.modified_at ?? 0, 1, run.received_at] as const;
   return { run, revision, clock, clocks: {}, reported: clock, failures: {} };
 };
 

@@ -36,6 +36,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
     outcome: { kind: "delivered", receipt: { ts: "1.1" } },
     nextAttemptAt: null,
     sink: "ops",
+    revision: 1,
     circuit: CLOSED,
     ...values,
   });
@@ -395,8 +396,8 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await withDelivery();
       const one = { artifact_id: "a_1", type: "recording", created_at: 5 };
       const two = { artifact_id: "a_2", type: "screenshot_final", created_at: null };
-      await store.saveArtifacts("tsk_1", { artifacts: [one], status: "partial" });
-      await store.saveArtifacts("tsk_1", { artifacts: [two, one], status: "complete" });
+      await store.saveArtifacts("tsk_1", { artifacts: [one], status: "partial" }, null);
+      await store.saveArtifacts("tsk_1", { artifacts: [two, one], status: "complete" }, null);
       expect(await store.artifacts("tsk_1")).toEqual({ artifacts: [two, one], status: "complete" });
       expect(await store.run("tsk_1")).toMatchObject({ artifacts: [two, one], status: "complete" });
     });
@@ -408,7 +409,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
         type: "har",
         created_at: i,
       }));
-      await store.saveArtifacts("tsk_1", { artifacts, status: "complete" });
+      await store.saveArtifacts("tsk_1", { artifacts, status: "complete" }, null);
       expect((await store.artifacts("tsk_1")).artifacts).toEqual(artifacts);
     });
   });

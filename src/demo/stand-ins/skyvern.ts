@@ -98,6 +98,8 @@ export interface StandInSkyvernOptions {
   backoffMs?: number;
   /** Of one webhook attempt: 30 000 in Skyvern. */
   webhookTimeoutMs?: number;
+  /** Told of each request before it is answered: what it adds or changes is in the answer. */
+  onCall?: (call: StandInCall) => void;
 }
 
 export const DEFAULT_ORGANIZATION = "o_512846093377601280";
@@ -214,6 +216,7 @@ interface State {
   runtime: Pick<Runtime, "now" | "random" | "sleep">;
   backoffMs: number;
   webhookTimeoutMs: number;
+  onCall: (call: StandInCall) => void;
   runs: Map<string, StandInRun>;
   calls: StandInCall[];
   faults: StandInFault[];
@@ -230,6 +233,7 @@ function stateOf(options: StandInSkyvernOptions): State {
     runtime: { ...systemRuntime(), ...options },
     backoffMs: options.backoffMs ?? 1000,
     webhookTimeoutMs: options.webhookTimeoutMs ?? 30_000,
+    onCall: options.onCall ?? (() => {}),
     runs: new Map(),
     calls: [],
     faults: [],
@@ -254,6 +258,7 @@ function serve(state: State, request: IncomingMessage, response: ServerResponse)
   const { pathname, searchParams } = new URL(request.url ?? "/", state.url);
   const call = { method: request.method ?? "GET", path: pathname, query: searchParams, headers: request.headers };
   state.calls.push(call);
+  state.onCall(call);
   const fault = takeFault(state.faults, pathname);
   if (fault?.instead === "hang") return;
   if (fault?.instead === "reset") return void request.socket.destroy();

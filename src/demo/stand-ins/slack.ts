@@ -56,8 +56,21 @@ export interface SlackMessageStored {
   metadata: { event_type: string; event_payload: Record<string, unknown> } | null;
   /** What it said before each edit, oldest first. */
   edits: { text: string; blocks: Block[] }[];
+  /** Files shared with it, as a channel shows them under its text. */
+  files: SlackFileStored[];
   /** Whom it would have notified: `<!channel>`, `<@U123>`, …; of a message that is markup or mentions in its blocks. */
   pings: string[];
+}
+
+/** A file that was uploaded and completed. */
+export interface SlackFileStored {
+  id: string;
+  name: string;
+  title: string;
+  bytes: Uint8Array;
+  alt: string | null;
+  /** By its bytes; empty when unknown. */
+  mimetype: string;
 }
 
 export interface SlackOptions {
@@ -65,12 +78,14 @@ export interface SlackOptions {
   token?: string;
   /** Default one, `C0123ABCD` called `ops`. */
   channels?: SlackChannel[];
-  /** What the token may do. Default: post, read channels and their history. */
+  /** What the token may do. Default: post, upload files, read channels and their history. */
   scopes?: string[];
   /** Messages a channel takes per second before 429; none: no limit. {@link https://docs.slack.dev/apis/web-api/rate-limits} */
   messagesPerSecond?: number;
   /** How many more may come at once. Default 1. */
   burst?: number;
+  /** So many messages that show a file are refused until Slack has looked at it. Default 0. */
+  filesLookedAtAfter?: number;
   /** A fault for this call, asked when none was ordered; for faults by chance. */
   faultOf?: (call: SlackCall) => SlackFault | undefined;
   /** Epoch milliseconds. Default the system's clock. */
@@ -84,7 +99,11 @@ export interface SlackStandIn {
   token: string;
   /** What the channel shows, in order; all channels without one. By id or name. */
   messages(channel?: string): SlackMessageStored[];
-  /** Every call that arrived, faulty ones too. */
+  /** What a message's image block shows, if it has one and its file is there. */
+  pictureOf(message: Pick<SlackMessageStored, "blocks">): SlackFileStored | null;
+  /** Every file that was uploaded and completed, also where nobody sees it. */
+  files(): SlackFileStored[];
+  /** Every call that arrived, faulty ones too; the bytes of an upload come as `upload`. */
   calls: SlackCall[];
   /** Faults on order: each call takes the first that fits it. */
   faults: SlackFault[];
@@ -96,24 +115,31 @@ export interface SlackStandIn {
 type Block = Record<string, unknown>;
 type Answer = { ok: boolean; error?: string } & Record<string, unknown>;
 
-const ALL_SCOPES = ["chat:write", "channels:read", "groups:read", "channels:history", "groups:history"];
+const ALL_SCOPES = ["chat:write", "files:write", "channels:read", "groups:read", "channels:history", "groups:history"];
+const UPLOAD_PATH = "/upload/v1/";
 const WEBHOOK_PATH = "/services/T0000000/B0000000/stand-in-secret";
 
 export async function startSlack(options: SlackOptions = {}): Promise<SlackStandIn> {
-  const workspace = new Workspace(options);
+  let origin = "";
+  const workspace = new Workspace(options, () => origin);
   const calls: SlackCall[] = [];
   const faults: SlackFault[] = [];
   const server = createServer((request, response) => {
     handle(request, response).catch(() => request.socket.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url ?? "/", origin);
     const isWebhook = pathname.startsWith("/services/");
-    const { args, readable } = argsOf(await bodyOf(request), request.headers["content-type"] ?? "", searchParams);
-    const call = { method: isWebhook ? "webhook" : pathname.replace(/^\/api\//, ""), args, at: workspace.now() };
+    const isUpload = pathname.startsWith(UPLOAD_PATH);
+    const body = await bodyOf(request);
+    const { args, readable } = isUpload
+      ? { args: { length: body.length }, readable: true }
+      : argsOf(body.toString("utf8"), request.headers["content-type"] ?? "", searchParams);
+    const method = isWebhook ? "webhook" : isUpload ? "upload" : pathname.replace(/^\/api\//, "");
+    const call = { method, args, at: workspace.now() };
     calls.push(call);
     const fault = faultFor(call, faults) ?? options.faultOf?.(call);
     if (fault?.hang) return;
@@ -122,7 +148,9 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1];
     const reply = isWebhook
       ? workspace.webhook(pathname, request.method ?? "", readable ? args : null)
-      : workspace.api(call.method, readable ? args : null, bearer ?? textOf(args["token"]));
+      : isUpload
+        ? workspace.upload(pathname.slice(UPLOAD_PATH.length), request.method ?? "", body)
+        : workspace.api(call.method, readable ? args : null, bearer ?? textOf(args["token"]));
     if (fault?.hangAfterSuccess) return;
     if (fault?.resetAfterSuccess) return void request.socket.resetAndDestroy();
     response.writeHead(reply.status, reply.headers).end(reply.body);
@@ -135,6 +163,8 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     calls,
     faults,
     messages: (channel) => workspace.messages(channel),
+    pictureOf: ({ blocks }) => workspace.pictureOf(blocks),
+    files: () => workspace.files(),
     delete: (channel, ts) => workspace.delete(channel, ts),
     close: () =>
       new Promise((resolve) => {
@@ -161,9 +191,13 @@ class Workspace {
   readonly #lastMicros = new Map<string, number>();
   /** When each channel's allowance was last full, in epoch milliseconds of messages to come. */
   readonly #paidUntil = new Map<string, number>();
+  readonly #origin: () => string;
+  /** By id. */
+  readonly #uploads = new Map<string, Upload>();
 
-  constructor(options: SlackOptions) {
+  constructor(options: SlackOptions, origin: () => string) {
     this.#options = options;
+    this.#origin = origin;
     this.token = options.token ?? "xoxb-stand-in";
     this.now = options.now ?? Date.now;
     this.#channels = options.channels ?? [{ id: "C0123ABCD", name: "ops" }];
@@ -181,6 +215,25 @@ class Workspace {
       id,
       (this.#stored.get(id) ?? []).filter((message) => message.ts !== ts),
     );
+  }
+
+  files(): SlackFileStored[] {
+    return [...this.#uploads.values()].filter(({ state }) => state === "complete").map(fileOf);
+  }
+
+  pictureOf(blocks: Block[]): SlackFileStored | null {
+    const file = objectOf(blocks.find(({ type }) => type === "image")?.["slack_file"]);
+    return this.files().find(({ id }) => id === file?.["id"]) ?? null;
+  }
+
+  /** The bytes of a file, brought to the URL that was handed out for it. It is good for one upload. */
+  upload(secret: string, method: string, bytes: Buffer): Reply {
+    const upload = [...this.#uploads.values()].find((each) => each.secret === secret);
+    if (method !== "POST") return plain(405, "method not allowed");
+    if (!upload || upload.state !== "awaited") return plain(404, "no such upload");
+    if (bytes.length !== upload.length) return plain(400, "length mismatch");
+    this.#uploads.set(upload.id, { ...upload, state: "uploaded", bytes });
+    return plain(200, `OK - ${bytes.length}`);
   }
 
   /** A Web API call. Slack answers 200 to all but a call beyond the rate. */
@@ -210,7 +263,7 @@ class Workspace {
     if (channel.archived) return plain(410, "channel_is_archived");
     const wait = this.#waitFor(channel.id);
     if (wait > 0) return { ...plain(429, "rate_limited"), headers: { "retry-after": String(wait) } };
-    const refusal = refusalOf(args, 40_000);
+    const refusal = refusalOf(args, 40_000, () => false);
     if (refusal) return plain(400, refusal.error ?? "invalid_payload");
     this.#store(channel.id, args, null);
     return plain(200, "ok");
@@ -232,6 +285,8 @@ class Workspace {
     "conversations.history": { scope: "channels:history", run: (args) => this.#history(args) },
     "conversations.replies": { scope: "channels:history", run: (args) => this.#replies(args) },
     "conversations.info": { scope: "channels:read", run: (args) => this.#info(args) },
+    "files.getUploadURLExternal": { scope: "files:write", run: (args) => this.#awaitUpload(args) },
+    "files.completeUploadExternal": { scope: "files:write", run: (args) => this.#completeUpload(args) },
     "conversations.list": { scope: "channels:read", run: (args) => this.#list(args) },
   };
 
@@ -240,7 +295,7 @@ class Workspace {
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.archived) return { ok: false, error: "is_archived" };
     if (channel.member === false) return { ok: false, error: "not_in_channel" };
-    const refusal = refusalOf(args, 40_000) ?? metadataRefusal(args["metadata"]);
+    const refusal = refusalOf(args, 40_000, (id) => this.#canShow(id)) ?? metadataRefusal(args["metadata"]);
     if (refusal) return refusal;
     const thread = textOf(args["thread_ts"]);
     if (thread && !this.#find(channel.id, thread)) return { ok: false, error: "thread_not_found" };
@@ -256,13 +311,56 @@ class Workspace {
     if (channel.archived) return { ok: false, error: "is_archived" };
     const message = this.#find(channel.id, textOf(args["ts"]));
     if (!message) return { ok: false, error: "message_not_found" };
-    const refusal = refusalOf(args, 4_000);
+    const refusal = refusalOf(args, 4_000, (id) => this.#canShow(id));
     if (refusal) return refusal;
     message.edits.push({ text: message.text, blocks: message.blocks });
     message.text = textOf(args["text"]) ?? message.text;
     message.blocks = blocksOf(args["blocks"]) ?? [];
     message.pings.push(...pingsOf(message));
     return { ok: true, channel: channel.id, ts: message.ts, text: message.text };
+  }
+
+  #awaitUpload(args: Record<string, unknown>): Answer {
+    const name = textOf(args["filename"]);
+    const length = Number(args["length"]);
+    if (!name || !(Number.isInteger(length) && length > 0)) return { ok: false, error: "invalid_arguments" };
+    const alt = textOf(args["alt_txt"]);
+    if (alt && alt.length > 1_000) return { ok: false, error: "alt_txt_too_large" };
+    const n = this.#uploads.size + 1;
+    const id = `F${String(n).padStart(8, "0")}`;
+    const secret = `CwAB${n}-${Math.random().toString(36).slice(2)}`;
+    this.#uploads.set(id, { id, secret, name, title: name, length, alt, state: "awaited", bytes: null, looks: 0 });
+    return { ok: true, upload_url: `${this.#origin()}${UPLOAD_PATH}${secret}`, file_id: id };
+  }
+
+  /** Each upload once. Without a channel, nobody but the app has the file. */
+  #completeUpload(args: Record<string, unknown>): Answer {
+    const given = blocksOf(args["files"]);
+    if (!given || given.length === 0) return { ok: false, error: "invalid_arguments" };
+    const uploads = given.map(({ id }) => this.#uploads.get(String(id)));
+    if (uploads.some((upload) => upload?.state !== "uploaded")) return { ok: false, error: "file_not_found" };
+    const thread = textOf(args["thread_ts"]);
+    const channel = this.#channel(args["channel_id"], "id");
+    if (args["channel_id"] !== undefined) {
+      if (!channel) return { ok: false, error: "channel_not_found" };
+      if (channel.member === false) return { ok: false, error: "not_in_channel" };
+      if (thread && !this.#find(channel.id, thread)) return { ok: false, error: "thread_not_found" };
+    }
+    for (const [i, { title }] of given.entries()) {
+      const upload = uploads[i];
+      if (upload) this.#uploads.set(upload.id, { ...upload, title: textOf(title) ?? upload.name, state: "complete" });
+    }
+    const files = this.files().filter(({ id }) => given.some((each) => each["id"] === id));
+    if (channel) this.#store(channel.id, { text: textOf(args["initial_comment"]) ?? "" }, thread).files.push(...files);
+    return { ok: true, files: files.map(({ id, title }) => ({ id, title })) };
+  }
+
+  /** Whether an image block may show a file: complete, a picture of a kind that Slack shows, and looked at by now. */
+  #canShow(id: string): boolean {
+    const upload = this.#uploads.get(id);
+    if (upload?.state !== "complete" || !/^image\/(png|jpeg|gif)$/.test(fileOf(upload).mimetype)) return false;
+    this.#uploads.set(id, { ...upload, looks: upload.looks + 1 });
+    return upload.looks >= (this.#options.filesLookedAtAfter ?? 0);
   }
 
   #permalink(args: Record<string, unknown>): Answer {
@@ -336,6 +434,7 @@ class Workspace {
       blocks: blocksOf(args["blocks"]) ?? [],
       metadata: objectOf(args["metadata"]) as SlackMessageStored["metadata"],
       edits: [],
+      files: [],
       pings: [],
     };
     message.pings = pingsOf(message);
@@ -366,6 +465,32 @@ class Workspace {
   }
 }
 
+/** A file on its way. */
+interface Upload {
+  id: string;
+  secret: string;
+  name: string;
+  title: string;
+  length: number;
+  alt: string | null;
+  state: "awaited" | "uploaded" | "complete";
+  bytes: Buffer | null;
+  /** How often a message was to show it. */
+  looks: number;
+}
+
+const fileOf = ({ id, name, title, alt, bytes }: Upload): SlackFileStored => {
+  const head = bytes?.subarray(0, 8).toString("latin1") ?? "";
+  const mimetype = head.startsWith("\x89PNG")
+    ? "image/png"
+    : head.startsWith("\xFF\xD8\xFF")
+      ? "image/jpeg"
+      : head.startsWith("GIF8")
+        ? "image/gif"
+        : "";
+  return { id, name, title, alt, mimetype, bytes: bytes ?? new Uint8Array() };
+};
+
 const channelInfo = ({ id, name, member = true, archived = false, private: isPrivate = false }: SlackChannel) => ({
   id,
   name,
@@ -390,12 +515,15 @@ function page(messages: SlackMessageStored[], args: Record<string, unknown>, def
   };
 }
 
-const shown = ({ ts, thread_ts, text, blocks, metadata }: SlackMessageStored, withMetadata: boolean) => ({
+const shown = ({ ts, thread_ts, text, blocks, metadata, files }: SlackMessageStored, withMetadata: boolean) => ({
   type: "message",
   ts,
   text,
   blocks,
   ...(thread_ts !== null && { thread_ts }),
+  ...(files.length > 0 && {
+    files: files.map(({ id, name, title, bytes }) => ({ id, name, title, size: bytes.length })),
+  }),
   ...(withMetadata && metadata && { metadata }),
 });
 
@@ -403,9 +531,14 @@ const shown = ({ ts, thread_ts, text, blocks, metadata }: SlackMessageStored, wi
 
 /**
  * Why Slack would refuse the message, or null. `maxText` is 40,000 for chat.postMessage and 4,000 for chat.update. All
- * lengths are in UTF-16 units. {@link https://docs.slack.dev/reference/methods/chat.postMessage}
+ * lengths are in UTF-16 units. `canShow`: whether an image block may show a file, by its id.
+ * {@link https://docs.slack.dev/reference/methods/chat.postMessage}
  */
-export function refusalOf(args: { text?: unknown; blocks?: unknown }, maxText: number): Answer | null {
+export function refusalOf(
+  args: { text?: unknown; blocks?: unknown },
+  maxText: number,
+  canShow: (fileId: string) => boolean = () => false,
+): Answer | null {
   const text = args.text ?? "";
   if (typeof text !== "string") return { ok: false, error: "invalid_arguments" };
   const blocks = args.blocks === undefined ? [] : blocksOf(args.blocks);
@@ -415,7 +548,7 @@ export function refusalOf(args: { text?: unknown; blocks?: unknown }, maxText: n
   if (blocks.filter(({ type }) => type === "table").length > 1) {
     return { ok: false, error: "invalid_attachments", errors: ["only_one_table_allowed"] };
   }
-  const errors = errorsOf(blocks);
+  const errors = [...errorsOf(blocks), ...pictureErrors(blocks, canShow)];
   if (errors.length > 0) {
     const messages = errors.map((error) => `[ERROR] ${error}`);
     return { ok: false, error: "invalid_blocks", errors, response_metadata: { messages } };
@@ -423,6 +556,13 @@ export function refusalOf(args: { text?: unknown; blocks?: unknown }, maxText: n
   // Undocumented, measured by users: https://github.com/slackapi/bolt-js/issues/2509
   return JSON.stringify(blocks).length > 13_200 ? { ok: false, error: "msg_blocks_too_long" } : null;
 }
+
+const pictureErrors = (blocks: Block[], canShow: (fileId: string) => boolean): string[] =>
+  blocks.flatMap(({ type, slack_file }, i) =>
+    type === "image" && slack_file !== undefined && !canShow(String(objectOf(slack_file)?.["id"]))
+      ? [`invalid slack file [json-pointer:/blocks/${i}/slack_file]`]
+      : [],
+  );
 
 function metadataRefusal(value: unknown): Answer | null {
   if (value === undefined) return null;
@@ -456,6 +596,13 @@ function errorsOf(blocks: Block[]): string[] {
 /** By block type. {@link https://docs.slack.dev/reference/block-kit/blocks} */
 const BLOCKS: Record<string, (block: Block, note: Note, at: string) => void> = {
   divider: () => {},
+  image(block, note, at) {
+    checkLength(block["alt_text"], 2000, note, `${at}/alt_text`);
+    if (block["title"] !== undefined) checkText(block["title"], 2000, note, `${at}/title`, ["plain_text"]);
+    const { image_url: url, slack_file: file } = block;
+    if ((url === undefined) === (file === undefined)) note("must have one of image_url and slack_file", at);
+    if (url !== undefined) checkUrl(url, note, `${at}/image_url`);
+  },
   header: (block, note, at) => checkText(block["text"], 150, note, `${at}/text`, ["plain_text"]),
   section(block, note, at) {
     const { text, fields } = block;
@@ -597,10 +744,10 @@ const mentionsIn = (markup: string): string[] => markup.match(/<(?:![^>]*|@[^>]*
 
 // ---- The wire ----
 
-async function bodyOf(request: IncomingMessage): Promise<string> {
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 /** Arguments as Slack reads them: a form, JSON, or the query. `readable` is false for JSON that is none. */

@@ -32,6 +32,10 @@ export interface SmtpStandInOptions {
   auth?: { user: string; pass: string };
   /** Offer STARTTLS, with a self-signed certificate. */
   startTls?: boolean;
+  /** Announce this limit (RFC 1870), and answer a larger mail with 552. */
+  maxBytes?: number;
+  /** Do not announce the limit. */
+  silentLimit?: boolean;
 }
 
 /** A real SMTP server on loopback that keeps what it gets and fails on order. */
@@ -39,6 +43,8 @@ export async function startSmtp({
   faults = [],
   auth,
   startTls = false,
+  maxBytes,
+  silentLimit = false,
 }: SmtpStandInOptions = {}): Promise<SmtpStandIn> {
   const messages: SmtpMessage[] = [];
   /** Open connections by the client's port. */
@@ -59,6 +65,7 @@ export async function startSmtp({
     disabledCommands: [...(startTls ? [] : ["STARTTLS"]), ...(auth ? [] : ["AUTH"])],
     allowInsecureAuth: true,
     authOptional: auth === undefined,
+    ...(maxBytes === undefined ? {} : { size: maxBytes, hideSize: silentLimit }),
     disableReverseLookup: true,
     logger: false,
     closeTimeout: 0,
@@ -76,6 +83,9 @@ export async function startSmtp({
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       stream.on("end", () => {
         if (fault) return act(fault, session, done);
+        if (maxBytes !== undefined && Buffer.concat(chunks).length > maxBytes) {
+          return done(replyOf(552, "5.3.4 Message too big"));
+        }
         messages.push({ raw: Buffer.concat(chunks).toString("utf8"), envelope: envelopeOf(session) });
         act(take("reply"), session, done);
       });

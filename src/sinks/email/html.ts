@@ -10,7 +10,7 @@ const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-sp
 const GRID =
   "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid #8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
-/** One column, no images, nothing fetched. Colours of its own for light and dark. */
+/** One column; no image but the one the mail brings along, nothing fetched. Colours of its own for light and dark. */
 export function htmlOf(view: View): string {
   const page = html`<!doctype html>
     <html lang="en">
@@ -36,6 +36,15 @@ export function htmlOf(view: View): string {
             .note {
               background: #2b2f36 !important;
             }
+            .good {
+              color: #5bd17a !important;
+            }
+            .bad {
+              color: #ff9389 !important;
+            }
+            .plain {
+              color: #a3abb5 !important;
+            }
             a {
               color: #7ab7ff !important;
             }
@@ -49,11 +58,12 @@ export function htmlOf(view: View): string {
       </head>
       <body style="margin:0;background:#ffffff;color:#1f2328;${FONT};font-size:15px;line-height:1.45">
         <div class="page" style="max-width:640px;margin:0 auto;padding:24px">
-          <p style="margin:0;font-weight:600;color:${TONE[view.tone]}">${view.status}</p>
+          <p class="${view.tone}" style="margin:0;font-weight:600;color:${TONE[view.tone]}">${view.status}</p>
           <h1 style="margin:4px 0 16px;font-size:20px;line-height:1.3;overflow-wrap:anywhere">${view.title}</h1>
           ${view.notes.map((note) => html`<p class="note" style="margin:0 0 12px;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`)}
           ${factTable(view.facts)} ${view.summary === null ? "" : [heading("Summary"), paragraph(view.summary)]}
           ${view.failure === null ? "" : [heading("Failure"), view.failure.reason === null ? "" : paragraph(view.failure.reason), factTable(view.failure.facts)]}
+          ${view.picture === null ? "" : picture(view.picture)}
           ${view.output.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
           ${
             view.files.length === 0
@@ -75,6 +85,15 @@ export function htmlOf(view: View): string {
   return page.toString();
 }
 
+/** The width stands twice: Outlook knows the attribute alone. The frame tells a white page from a white mail. */
+const picture = (cid: string): Html =>
+  html`<img
+    src="cid:${cid}"
+    alt="Screenshot of the page at the end of the run"
+    width="592"
+    style="display:block;width:100%;max-width:592px;height:auto;margin:20px 0 8px;border:1px solid #8885;border-radius:6px"
+  />`;
+
 const heading = (text: string): Html =>
   html`<h2 style="margin:20px 0 6px;font-size:15px;overflow-wrap:anywhere">${text}</h2>`;
 
@@ -88,7 +107,7 @@ const factTable = (facts: Fact[]): Html | string =>
         ${facts.map(
           ({ label, value }) =>
             html`<tr>
-              <td class="soft" style="${CELL};color:#57606a">${label}</td>
+              <td class="soft" style="${CELL};min-width:84px;color:#57606a">${label}</td>
               <td style="${CELL}">${value}</td>
             </tr>`,
         )}

@@ -1,9 +1,19 @@
 import MailComposer from "nodemailer/lib/mail-composer";
+import type { Attachment } from "../evidence.ts";
 import type { Mailbox } from "./config.ts";
 import type { Mail } from "./render.ts";
 
+/** What a mail carries besides words. */
+export interface Enclosed {
+  /** Shown in the mail, which names it by `cid`. */
+  picture: (Attachment & { cid: string }) | null;
+  files: readonly Attachment[];
+}
+export const NOTHING: Enclosed = { picture: null, files: [] };
+
 export interface MessageParts {
   mail: Mail;
+  enclosed: Enclosed;
   /** With angle brackets. */
   messageId: string;
   from: Mailbox;
@@ -23,7 +33,8 @@ export const messageIdOf = (deliveryId: string, from: Mailbox): string =>
   `<${deliveryId.replace(/[^\w.-]/g, "_")}@${from.address.slice(from.address.lastIndexOf("@") + 1)}>`;
 
 /** The mail in MIME form: text and HTML beside each other. Nothing in it can make the composer read a file or a URL. */
-export async function rawMessage({ mail, messageId, from, to, replyTo, date }: MessageParts): Promise<RawMessage> {
+export async function rawMessage(parts: MessageParts): Promise<RawMessage> {
+  const { mail, enclosed, messageId, from, to, replyTo, date } = parts;
   const node = new MailComposer({
     from,
     to,
@@ -32,6 +43,7 @@ export async function rawMessage({ mail, messageId, from, to, replyTo, date }: M
     text: mail.text,
     html: mail.html,
     headers: mail.headers,
+    attachments: attachmentsOf(enclosed),
     messageId,
     date,
     disableFileAccess: true,
@@ -41,3 +53,14 @@ export async function rawMessage({ mail, messageId, from, to, replyTo, date }: M
   const recipients = [...new Set(to.map(({ address }) => address))];
   return { envelope: { from: from.address, to: recipients, size: bytes.length }, bytes };
 }
+
+const attachmentsOf = ({ picture, files }: Enclosed) => [
+  ...(picture ? [{ ...attachmentOf(picture), cid: picture.cid, contentDisposition: "inline" as const }] : []),
+  ...files.map((file) => ({ ...attachmentOf(file), contentDisposition: "attachment" as const })),
+];
+
+const attachmentOf = ({ name, type, bytes }: Attachment) => ({
+  filename: name,
+  contentType: type,
+  content: Buffer.from(bytes),
+});

@@ -26,15 +26,21 @@ const LIMITS: Limits[] = [
   { field: 400, cell: 0, output: false },
 ];
 
-export function mailOf(content: Content, report: Report, job: Pick<Job, "cause" | "previous">): Mail {
-  const bodies = bodiesOf(content);
+/** `picture`: the content id under which the mail brings a screenshot along. */
+export function mailOf(
+  content: Content,
+  report: Report,
+  job: Pick<Job, "cause" | "previous">,
+  picture: string | null = null,
+): Mail {
+  const bodies = bodiesOf(content, picture);
   return { subject: subjectOf(content, job), ...bodies, headers: headersOf(report, job) };
 }
 
-function bodiesOf(content: Content): Pick<Mail, "text" | "html"> {
+function bodiesOf(content: Content, picture: string | null): Pick<Mail, "text" | "html"> {
   let bodies = { text: "", html: "" };
   for (const limits of LIMITS) {
-    const view = viewOf(content, limits);
+    const view = viewOf(content, limits, picture);
     bodies = { text: textOf(view), html: htmlOf(view) };
     if (isSmall(bodies.text) && isSmall(bodies.html)) break;
   }

@@ -100,6 +100,14 @@ function logIn(connection: SMTPConnection, login: SmtpServer["login"], done: (er
   connection.login({ credentials: login }, done);
 }
 
+/** Whether the server refused the message for its size, before or after it had been sent (RFC 1870, section 6.1). */
+export const isTooLarge = (result: SmtpResult): boolean =>
+  result.kind === "failed" &&
+  !result.aborted &&
+  (result.error.responseCode === undefined
+    ? result.error.code === "EMESSAGE"
+    : result.error.responseCode === 552 || /^5\d\d[ -]5\.(3\.4|2\.3)\b/.test(result.error.response ?? ""));
+
 export interface SmtpContext {
   /** Opens the reason. */
   who: string;

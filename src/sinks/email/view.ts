@@ -22,6 +22,8 @@ export interface View {
   facts: Fact[];
   summary: string | null;
   failure: { reason: string | null; facts: Fact[] } | null;
+  /** The content id of the screenshot that the mail brings along. */
+  picture: string | null;
   output: Section[];
   files: { name: string; size: string | null; url: string | null }[];
   links: { label: string; url: string }[];
@@ -29,7 +31,7 @@ export interface View {
 
 const OMITTED_OUTPUT = "The output is too long for a mail …";
 
-export function viewOf(content: Content, { field, cell, output }: Limits): View {
+export function viewOf(content: Content, { field, cell, output }: Limits, picture: string | null = null): View {
   const { status, failure } = content;
   const moreFiles = content.files.length - MAX_FILES;
   return {
@@ -46,6 +48,7 @@ export function viewOf(content: Content, { field, cell, output }: Limits): View 
         { label: "Categories", value: cut(line(failure.categories.join(", ")), ONE_LINE) },
       ].filter(({ value }) => value !== ""),
     },
+    picture,
     output: output ? content.output.map((section) => sectionOf(section, field, cell)) : [],
     files: [
       ...content.files.slice(0, MAX_FILES).map(({ name, size, url }) => ({

@@ -7,6 +7,7 @@ import type {
   ActionsBlock,
   ContextBlock,
   HeaderBlock,
+  ImageBlock,
   RichTextBlock,
   RichTextElement,
   RichTextPreformatted,
@@ -18,7 +19,7 @@ import type {
 import { cut, type Content, type Section } from "../content.ts";
 import { inert, oneLine, visible } from "./text.ts";
 
-export type SlackBlock = HeaderBlock | RichTextBlock | TableBlock | ContextBlock | ActionsBlock;
+export type SlackBlock = HeaderBlock | ImageBlock | RichTextBlock | TableBlock | ContextBlock | ActionsBlock;
 export interface SlackMessage {
   /** For notifications, screen readers and clients without blocks. mrkdwn. */
   text: string;
@@ -96,11 +97,17 @@ const LADDER: Limits[] = [
   { ...GENEROUS, sections: 0, files: 0, fact: 60, summary: 200, reason: 400, codes: 3, note: 100, url: 300 },
 ];
 
-/** The message about a run, within every limit of Slack, whatever the run holds. */
-export function messageOf(content: Content): SlackMessage {
+/** What the picture in a message is called for those who do not see it. */
+export const PICTURE_ALT = "Screenshot of the page at the end of the run";
+
+/**
+ * The message about a run, within every limit of Slack, whatever the run holds. `picture`: the id of a file that is at
+ * Slack, to be shown in it.
+ */
+export function messageOf(content: Content, picture: string | null = null): SlackMessage {
   const text = headline(content, 600);
   for (const limits of LADDER) {
-    const blocks = render(content, limits, limits !== GENEROUS);
+    const blocks = render(content, picture, limits, limits !== GENEROUS);
     if (Buffer.byteLength(JSON.stringify(blocks)) <= MAX_BLOCKS_BYTES) return { text, blocks };
   }
   return plainMessageOf(content);
@@ -135,12 +142,13 @@ export function replyOf(content: Content): SlackMessage {
   };
 }
 
-function render(content: Content, limits: Limits, shortened: boolean): SlackBlock[] {
+function render(content: Content, picture: string | null, limits: Limits, shortened: boolean): SlackBlock[] {
   const blocks: SlackBlock[] = [
     header(content),
     ...factsBlock(content, limits),
     ...labelled("Summary", content.summary, limits.summary),
     ...failureBlock(content, limits),
+    ...pictureBlock(picture),
     ...outputBlocks(content.output, limits),
     ...filesBlock(content, limits),
   ];
@@ -173,6 +181,10 @@ function failureBlock({ failure }: Content, limits: Limits): SlackBlock[] {
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textOf(reason)] }];
   return [rich(section(textOf("What went wrong", { bold: true }), ...tags, ...more), ...quote)];
 }
+
+/** {@link https://docs.slack.dev/reference/block-kit/blocks/image-block} */
+const pictureBlock = (id: string | null): ImageBlock[] =>
+  id === null ? [] : [{ type: "image", slack_file: { id }, alt_text: PICTURE_ALT }];
 
 /** Slack takes one table a message. {@link https://docs.slack.dev/reference/block-kit/blocks/table-block} */
 function outputBlocks(output: Section[], limits: Limits): SlackBlock[] {

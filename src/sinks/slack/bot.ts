@@ -1,17 +1,29 @@
 /**
- * Delivery with a bot token: post, edit, answer in the thread, and find what an earlier attempt may have left.
+ * Delivery with a bot token: post, edit, answer in the thread, show the decisive screenshot, hang the other pictures and
+ * files into the thread, and find what an earlier attempt may have left.
  *
  * Slack has no idempotency key. Every message carries the delivery's id in its metadata instead, and an attempt that may
  * repeat another first looks for it in the channel's history: a message found is adopted, not posted again.
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
-import { isJsonObject, type Json } from "../../json.ts";
+import { isJsonObject, numberOf, type Json } from "../../json.ts";
 import type { DeliveryReceipt, Outcome } from "../../run.ts";
-import { contentOf } from "../content.ts";
+import { contentOf, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { callerFor, type Answer, type ApiOptions, type Call } from "./api.ts";
 import { messageOf, plainMessageOf, replyOf, type SlackMessage } from "./blocks.ts";
 import { meaningOf, outcomeOf, type Failure } from "./outcomes.ts";
+import {
+  choosePicture,
+  metadataOfPicture,
+  pictureIn,
+  pictureInMetadata,
+  sendWithPicture,
+  shareRest,
+  type Chosen,
+  type Picture,
+  type Showing,
+} from "./show.ts";
 
 export const METADATA_EVENT = "skyvern_relay_delivery";
 
@@ -41,6 +53,7 @@ interface Attempt {
   job: Job;
   call: Call;
   bot: Bot;
+  showing: Showing;
   failed: (failure: Failure, method: string) => Outcome;
 }
 
@@ -52,19 +65,23 @@ interface Bot {
   channelId: string | null;
   /** Whether it was said already that history cannot be read. */
   warned: boolean;
+  files: Showing["files"];
   deps: SinkDeps;
 }
 
 export function botSink({ name, channel, token, apiUrl }: BotOptions, deps: SinkDeps): Sink {
-  const bot: Bot = { name, channel, channelId: isChannelId(channel) ? channel : null, warned: false, deps };
+  const channelId = isChannelId(channel) ? channel : null;
+  const bot: Bot = { name, channel, channelId, warned: false, files: { refused: null }, deps };
   return {
     name,
     kind: "slack",
     updates: true,
     async deliver(job, signal) {
-      const call = callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
+      const callWith = (signal: AbortSignal): Call => callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
+      const call = callWith(signal);
       const failed = (failure: Failure, method: string) => outcomeOf(failure, method, deps.now());
-      const attempt: Attempt = { job, call, bot, failed };
+      const showing: Showing = { job, call, callWith, signal, sink: name, deps, files: bot.files };
+      const attempt: Attempt = { job, call, bot, showing, failed };
       const edits = job.cause === "correction" || job.cause === "update";
       const previous = edits ? placeOf(job.previous) : null;
       const outcome = previous ? await edit(attempt, previous) : await postOnce(attempt);
@@ -79,17 +96,17 @@ async function postOnce(attempt: Attempt): Promise<Outcome> {
   if (job.maybeSent) {
     const found = await findPosted(attempt);
     if (found.kind === "failure") return failed(found.failure, found.method);
-    if (found.kind === "found") return delivered(attempt, found.place, {});
+    if (found.kind === "found") return delivered(attempt, found.place, found);
   }
-  const content = contentOf(job.report, job.cause);
-  const sent = await sendOrPlain([messageOf(content), plainMessageOf(content)], (message) =>
-    call("chat.postMessage", { channel: bot.channel, ...POST, ...message, metadata: metadataOf(job) }),
+  const chosen = await choosePicture(attempt.showing, null);
+  const { answer: sent, picture } = await sendShown(attempt, chosen, (message, picture) =>
+    call("chat.postMessage", { channel: bot.channel, ...POST, ...message, metadata: metadataOf(job, picture) }),
   );
   if (!sent.ok) return failed(sent.failure, "chat.postMessage");
   const place = placeOf(sent.data);
   if (!place) return failed({ kind: "garbled" }, "chat.postMessage");
   bot.channelId ??= place.channel;
-  return delivered(attempt, place, {});
+  return delivered(attempt, place, { picture });
 }
 
 /**
@@ -98,33 +115,38 @@ async function postOnce(attempt: Attempt): Promise<Outcome> {
  */
 async function edit(attempt: Attempt, original: Place): Promise<Outcome> {
   const { job, call, failed } = attempt;
-  const content = contentOf(job.report, job.cause);
-  const edited = await sendOrPlain([messageOf(content), plainMessageOf(content)], (message) =>
+  const chosen = await choosePicture(attempt.showing, pictureIn(job.previous));
+  const { answer: edited, picture: shown } = await sendShown(attempt, chosen, (message) =>
     call("chat.update", { ...original, ...EDIT, ...message }),
   );
+  const picture = edited.ok ? shown : pictureIn(job.previous);
   if (!edited.ok) {
     // Someone deleted it: nothing false stands there any more, but the news has no place either.
     if (isRefusal(edited.failure, ["message_not_found"])) return postOnce(attempt);
     if (!isRefusal(edited.failure, UNEDITABLE)) return failed(edited.failure, "chat.update");
   }
-  if (job.cause === "update") return delivered(attempt, original, {});
+  if (job.cause === "update") return delivered(attempt, original, { picture });
   if (job.maybeSent) {
     const found = await find(attempt, "conversations.replies", { ...original });
     if (found.kind === "failure") return failed(found.failure, found.method);
-    if (found.kind === "found") return delivered(attempt, original, { reply_ts: found.place.ts });
+    if (found.kind === "found") {
+      return delivered(attempt, original, { picture, reply: found.place.ts, revision: found.revision });
+    }
   }
+  const content = contentOf(job.report, job.cause);
   const replied = await sendOrPlain([replyOf(content), plainMessageOf(content)], (message) =>
     call("chat.postMessage", {
       channel: original.channel,
       thread_ts: original.ts,
       ...POST,
       ...message,
-      metadata: metadataOf(job),
+      metadata: metadataOf(job, null),
     }),
   );
   if (!replied.ok) return failed(replied.failure, "chat.postMessage");
   const reply = placeOf(replied.data);
-  return reply ? delivered(attempt, original, { reply_ts: reply.ts }) : failed({ kind: "garbled" }, "chat.postMessage");
+  if (!reply) return failed({ kind: "garbled" }, "chat.postMessage");
+  return delivered(attempt, original, { picture, reply: reply.ts });
 }
 
 /** The message can stay as it is: its thread tells what changed. */
@@ -133,10 +155,34 @@ const UNEDITABLE = ["edit_window_closed", "cant_update_message"];
 const POST = { parse: "none", link_names: false, mrkdwn: false, unfurl_links: false, unfurl_media: false };
 const EDIT = { parse: "none", link_names: false };
 
-const metadataOf = ({ deliveryId, report }: Job) => ({
+const metadataOf = ({ deliveryId, report }: Job, picture: Picture | null) => ({
   event_type: METADATA_EVENT,
-  event_payload: { delivery_id: deliveryId, run_id: report.run_id.slice(0, 200), revision: report.revision },
+  event_payload: {
+    delivery_id: deliveryId,
+    run_id: report.run_id.slice(0, 200),
+    revision: report.revision,
+    ...metadataOfPicture(picture),
+  },
 });
+
+/** Sends the message with its picture; where Slack will not have it, without. Answers what is shown now. */
+async function sendShown(
+  { job, showing }: Attempt,
+  { picture, missing }: Chosen,
+  send: (message: SlackMessage, picture: Picture | null) => Promise<Answer>,
+): Promise<{ answer: Answer; picture: Picture | null }> {
+  const content = contentOf(job.report, job.cause);
+  if (picture) {
+    const message = messageOf(content, picture.file);
+    const answer = await sendWithPicture(showing, () => send(message, picture));
+    if (answer) return { answer, picture };
+  }
+  const noted: Content = picture || missing ? { ...content, notes: [...content.notes, NO_PICTURE] } : content;
+  const answer = await sendOrPlain([messageOf(noted), plainMessageOf(noted)], (message) => send(message, null));
+  return { answer, picture: null };
+}
+
+const NO_PICTURE = "The screenshot could not be shown here: its link does.";
 
 /** Sends the message; when Slack refuses its form, the plain one at once: news must get out. */
 async function sendOrPlain(
@@ -147,10 +193,31 @@ async function sendOrPlain(
   return !answer.ok && meaningOf(answer.failure)?.kind === "plain" ? send(plain) : answer;
 }
 
-async function delivered({ job, call }: Attempt, place: Place, extra: DeliveryReceipt): Promise<Outcome> {
+/** `revision`: what a message of an earlier attempt shows; what was sent just now shows the report's. */
+interface Shown {
+  picture: Picture | null;
+  reply?: string;
+  revision?: number;
+}
+
+/** The message stands at `place`: what is left is the rest in its thread, and the receipt. */
+async function delivered(
+  { job, call, showing }: Attempt,
+  { channel, ts }: Place,
+  { picture, reply, revision }: Shown,
+): Promise<Outcome> {
+  const place = { channel, ts };
   const known = placeOf(job.previous)?.ts === place.ts ? job.previous?.["permalink"] : null;
   const permalink = typeof known === "string" ? known : await permalinkOf(call, place);
-  return { kind: "delivered", receipt: { ...place, permalink, ...extra } };
+  const shared = await shareRest(showing, place);
+  const receipt: DeliveryReceipt = {
+    ...place,
+    permalink,
+    ...(reply === undefined ? {} : { reply_ts: reply }),
+    ...(picture ? { picture: { ...picture } } : {}),
+    ...(shared.length > 0 ? { shared } : {}),
+  };
+  return { kind: "delivered", receipt, revision: revision ?? job.report.revision };
 }
 
 async function permalinkOf(call: Call, { channel, ts }: Place): Promise<string | null> {
@@ -160,7 +227,7 @@ async function permalinkOf(call: Call, { channel, ts }: Place): Promise<string |
 }
 
 type Found =
-  | { kind: "found"; place: Place }
+  | { kind: "found"; place: Place; revision: number; picture: Picture | null }
   | { kind: "nothing" }
   | { kind: "failure"; failure: Failure; method: string };
 
@@ -200,8 +267,8 @@ async function find(
       );
       return { kind: "nothing" };
     }
-    const ts = tsOfDelivery(answer.data["messages"], attempt.job.deliveryId);
-    if (ts !== null) return { kind: "found", place: { channel: where.channel, ts } };
+    const found = messageOfDelivery(answer.data["messages"], attempt.job.deliveryId);
+    if (found) return { ...found, kind: "found", place: { channel: where.channel, ts: found.ts } };
     cursor = cursorOf(answer.data);
     if (cursor === "") break;
   }
@@ -248,11 +315,13 @@ async function channelIdOf({ call, bot }: Attempt): Promise<string | null> {
   return null;
 }
 
-function tsOfDelivery(messages: unknown, deliveryId: string): string | null {
+/** A message without a revision of its own shows the first. */
+function messageOfDelivery(messages: unknown, deliveryId: string) {
   for (const { ts, metadata } of objects(messages)) {
     if (!isJsonObject(metadata) || metadata["event_type"] !== METADATA_EVENT) continue;
     const payload = metadata["event_payload"];
-    if (isJsonObject(payload) && payload["delivery_id"] === deliveryId && typeof ts === "string") return ts;
+    if (!isJsonObject(payload) || payload["delivery_id"] !== deliveryId || typeof ts !== "string") continue;
+    return { ts, revision: numberOf(payload["revision"]) ?? 1, picture: pictureInMetadata(payload) };
   }
   return null;
 }

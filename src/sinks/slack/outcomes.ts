@@ -85,8 +85,8 @@ export const MEANINGS = {
 
 /** What came instead of the answer wanted. */
 export type Failure =
-  /** Slack said no, in its own words. */
-  | { kind: "refused"; code: string; needed?: string; retryAfterMs?: number }
+  /** Slack said no, in its own words. `picture`: it was about the file of an image block. */
+  | { kind: "refused"; code: string; needed?: string; retryAfterMs?: number; picture?: true }
   | { kind: "limited"; retryAfterMs?: number }
   | { kind: "http"; status: number; headers: Headers }
   /** An answer that is not Slack's. */
@@ -119,7 +119,11 @@ export function failureOf(error: unknown, status: number | null): Failure {
   if (error instanceof WebAPIRateLimitedError) return { kind: "limited", ...waitOf(error.retryAfter) };
   if (error instanceof WebAPIPlatformError) {
     const { needed, response_metadata } = error.data as typeof error.data & { needed?: unknown };
-    return refusalOf(error.data.error, needed, response_metadata?.retryAfter) ?? { kind: "garbled" };
+    const refusal = refusalOf(error.data.error, needed, response_metadata?.retryAfter);
+    if (refusal === null) return { kind: "garbled" };
+    // `invalid slack file [json-pointer:/blocks/1/slack_file]`: https://github.com/slackapi/python-slack-sdk/issues/1658
+    const isAboutPicture = (response_metadata?.messages ?? []).some((message) => message.includes("/slack_file"));
+    return isAboutPicture ? { ...refusal, picture: true } : refusal;
   }
   if (error instanceof WebAPIHTTPError) {
     const refusal = refusalOf((error.body as { error?: unknown } | null)?.error);
@@ -139,7 +143,11 @@ export function failureOf(error: unknown, status: number | null): Failure {
 export const isClientError = (status: number): boolean => status >= 400 && status < 500;
 
 /** Slack's error code from an answer, or null when it is not one. `retryAfter`: seconds. */
-export function refusalOf(code: unknown, needed?: unknown, retryAfter?: number): Failure | null {
+export function refusalOf(
+  code: unknown,
+  needed?: unknown,
+  retryAfter?: number,
+): (Failure & { kind: "refused" }) | null {
   if (typeof code !== "string" || !/^[a-z][a-z0-9_]{0,79}$/i.test(code)) return null;
   return {
     kind: "refused",

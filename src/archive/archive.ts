@@ -1,0 +1,173 @@
+/**
+ * The archive: the relay's own copies of a run's pictures, film and files, for when Skyvern has them no more.
+ *
+ * A run is queued in the transaction that settles it, and leaves the queue when every artifact wanted of it is copied or
+ * cannot be. A copy counts from the moment its row is written, after its bytes are whole on the disk or in the storage; so
+ * a process that dies in between begins that one artifact anew and loses nothing.
+ */
+import type { Log } from "../log.ts";
+import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../run.ts";
+import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/media.ts";
+import type { Archiving, Copy, Store } from "../store/store.ts";
+import type { Place } from "./place.ts";
+import { spool, sweep, type Refused } from "./spool.ts";
+
+export interface ArchiveParts {
+  store: Pick<Store, "run" | "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes">;
+  /** From Skyvern alone: a copy of a copy is none. */
+  media: Pick<Media, "fetch">;
+  /** The run's artifacts, asked of Skyvern if need be; never fails. */
+  enrich(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
+  place: Place;
+  /** Where files under way wait: on the same disk as a folder of copies. */
+  dir: string;
+  what: "screenshots" | "all";
+  /** Bytes of one. */
+  maxFile: number;
+  /** Bytes of all copies. */
+  maxTotal: number;
+  now(): number;
+  log: Log;
+}
+
+export interface Archive {
+  /** Removes what an earlier process left half-done. To be called before the first round. */
+  prepare(): Promise<void>;
+  /** Copies what is due. Returns how many runs that were. */
+  round(signal: AbortSignal): Promise<number>;
+}
+
+/** After a failure; then what is missing stays missing. */
+const AGAIN_MS = [60_000, 600_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
+const BATCH = 10;
+/** A run with more artifacts than this has gone wrong in a way that nobody looks at picture by picture. */
+const MAX_OF_RUN = 500;
+
+export function createArchive(parts: ArchiveParts): Archive {
+  const { store, log, now } = parts;
+  return {
+    prepare: async () => {
+      const left = await sweep(parts.dir);
+      if (left > 0) log.info("archive.swept", { files: left });
+    },
+    round: async (signal) => {
+      const due = await store.dueArchiving(now(), BATCH);
+      for (const archiving of due) {
+        if (signal.aborted) break;
+        await archiveRun(parts, archiving, signal);
+      }
+      return due.length;
+    },
+  };
+}
+
+/** What a browser or a reader is given of the copies. */
+export const copiesOf = ({
+  store,
+  place,
+  log,
+}: Pick<ArchiveParts, "place" | "log"> & { store: Pick<Store, "copy"> }): Copies => ({
+  has: async (runId, key) => (await store.copy(runId, key)) !== null,
+  open: async (runId, key, range) => {
+    const copy = await store.copy(runId, key);
+    if (copy === null) return null;
+    try {
+      const answer = await place.open(copy.sha256, copy.bytes, range);
+      if (answer === null) log.error("archive.copy_missing", { run_id: runId, artifact: key, sha256: copy.sha256 });
+      if (answer === null || copy.type === null) return answer;
+      const headers = new Headers(answer.headers);
+      headers.set("content-type", copy.type);
+      return new Response(answer.body, { status: answer.status, headers });
+    } catch (error) {
+      log.error("archive.unreadable", { run_id: runId, artifact: key, error: wordsOf(error) });
+      return null;
+    }
+  },
+});
+
+/** What became of one artifact. `later`: another try may do it. */
+type Done = "copied" | "left" | "later";
+
+async function archiveRun(parts: ArchiveParts, archiving: Archiving, signal: AbortSignal): Promise<void> {
+  const { store, log, now } = parts;
+  const { runId, failures } = archiving;
+  const stored = await store.run(runId);
+  if (stored === null) return store.setArchiving(archiving, null);
+  const { run } = stored.state;
+  const { artifacts, status } = await parts.enrich(run, signal);
+  const owner = { run, artifacts };
+  const have = new Set((await store.copies(runId)).map(({ key }) => key));
+  const counts: Record<Done, number> = { copied: 0, left: 0, later: 0 };
+  for (const key of wanted(parts.what, owner)) {
+    if (have.has(key) || signal.aborted) continue;
+    counts[await copyOne(parts, owner, key, signal)]++;
+  }
+  // What was cut short by a stop is begun anew at the next start.
+  if (signal.aborted) return;
+  const incomplete = counts.later > 0 || status !== "complete";
+  const waitMs = incomplete ? AGAIN_MS[failures] : undefined;
+  await store.setArchiving(archiving, waitMs === undefined ? null : { at: now() + waitMs, failures: failures + 1 });
+  log.info("run.archived", { run_id: runId, ...counts, again: waitMs !== undefined });
+}
+
+/** Each once: what Skyvern lists, and what only the payload named. */
+function wanted(what: ArchiveParts["what"], owner: Owner): ArtifactKey[] {
+  const { run, artifacts } = owner;
+  const all = [
+    ...run.screenshots,
+    ...run.files.map(({ key }) => key),
+    ...(run.recording === null ? [] : [run.recording]),
+    ...artifacts.map(({ artifact_id }) => artifact_id),
+  ];
+  const keys = what === "all" ? all : all.filter((key) => isPicture(owner, key));
+  return [...new Set(keys)].slice(0, MAX_OF_RUN);
+}
+
+async function copyOne(parts: ArchiveParts, owner: Owner, key: ArtifactKey, signal: AbortSignal): Promise<Done> {
+  const { store, media, log, maxFile } = parts;
+  const runId = owner.run.run_id;
+  const fields = { run_id: runId, artifact: key };
+  const left = (reason: string): Done => {
+    log.warn("artifact.not_archived", { ...fields, reason });
+    return "left";
+  };
+  const later = (reason: string): Done => {
+    log.warn("artifact.archiving_failed", { ...fields, reason });
+    return "later";
+  };
+  const room = parts.maxTotal - (await store.copiedBytes());
+  if (room <= 0) return left("the archive is full (artifacts.max_total)");
+  try {
+    const opened = await media.fetch(owner, key, { signal });
+    if (opened.kind !== "content")
+      return opened.kind === "gone" && opened.temporary ? later(opened.reason) : left("gone");
+    const { content } = opened;
+    const most = Math.min(maxFile, room);
+    if (content.status !== 200 || !content.body || Number(content.headers.get("content-length") ?? 0) > most) {
+      await content.body?.cancel();
+      return left(most < maxFile ? "no room for it (artifacts.max_total)" : "too large (artifacts.max_file)");
+    }
+    const { type, body } = await sniff("", content.body);
+    const sha256 = owner.run.files.find((file) => file.key === key)?.checksum ?? null;
+    const spooled = await spool(parts.dir, body, { maxBytes: most, sha256: isSha256(sha256) ? sha256 : null, signal });
+    if (!spooled.ok) return refusal(spooled.refused, { left, later });
+    const { file } = spooled;
+    await parts.place.keep(file, signal);
+    const copy: Copy = { runId, key, sha256: file.sha256, type, bytes: file.bytes, copiedAt: parts.now() };
+    await store.saveCopy(copy);
+    return "copied";
+  } catch (error) {
+    return later(wordsOf(error));
+  }
+}
+
+function refusal(refused: Refused, { left, later }: Record<"left" | "later", (reason: string) => Done>): Done {
+  if (refused.kind === "too_large") return left("too large (artifacts.max_file, artifacts.max_total)");
+  // It may have been read in the middle of a change.
+  if (refused.kind === "checksum") return later(`its bytes have the sha256 ${refused.came}, not Skyvern's checksum`);
+  return later(`the transfer broke off: ${refused.reason}`);
+}
+
+const isSha256 = (text: string | null): boolean => text !== null && /^[0-9a-f]{64}$/.test(text);
+
+const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

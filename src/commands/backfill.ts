@@ -1,0 +1,193 @@
+/**
+ * `skyvern-relay backfill`: fills the configured database with runs of the past. It opens the database beside a running
+ * relay, which delivers what this queues.
+ */
+import { existsSync } from "node:fs";
+import { EXIT, type Shell } from "../cli.ts";
+import type { Config } from "../config.ts";
+import { parseDuration } from "../duration.ts";
+import { createEgress } from "../egress.ts";
+import { silentLog } from "../log.ts";
+import { createMetrics } from "../metrics.ts";
+import { createAddresses } from "../receive/addresses.ts";
+import { backfill, type BackfillQuery, type Progress, type Tally } from "../receive/backfill.ts";
+import { createIngest } from "../receive/ingest.ts";
+import { GRACE_MS } from "../receive/reconcile.ts";
+import type { Runtime } from "../runtime.ts";
+import { createSkyvernClient } from "../skyvern/client.ts";
+import { timeOf } from "../skyvern/normalize.ts";
+import { createRedact } from "../skyvern/redact.ts";
+import { openSqlite, type Database } from "../store/database.ts";
+import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
+import { createSqlStore } from "../store/sql.ts";
+
+/** As commander reads them. */
+export interface BackfillOptions {
+  since?: string;
+  until?: string;
+  workflow?: string[];
+  scope?: string;
+  deliver?: boolean;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export interface BackfillCommandParts {
+  config: Config;
+  runtime: Runtime;
+  shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "terminal">;
+}
+
+/** What it is to do, checked. */
+interface Plan extends BackfillQuery {
+  scope: "mine" | "all";
+  deliver: boolean;
+  dryRun: boolean;
+}
+
+/** Resolves with the exit code: 1 also when it had to stop before the end. */
+export async function backfillCommand(options: BackfillOptions, parts: BackfillCommandParts): Promise<number> {
+  const { config, shell } = parts;
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay backfill: ${message}\n`);
+    return code;
+  };
+  const plan = planOf(options, config, parts.runtime.now());
+  if (typeof plan === "string") return wrong(EXIT.usage, plan);
+  const { path } = config.database;
+  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: start the relay on it once`);
+  try {
+    const database = openSqlite(path, { exclusive: false });
+    try {
+      const version = await versionOf(database);
+      if (version !== SCHEMA_VERSION) {
+        const other = `the database has schema version ${version}, this release ${SCHEMA_VERSION}`;
+        return wrong(EXIT.failed, `${other}: use the release that the relay runs`);
+      }
+      const tally = await run(plan, database, parts);
+      shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
+      if (tally.faults.length === 0) return EXIT.done;
+      return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
+    } finally {
+      await database.close();
+    }
+  } catch (error) {
+    // A disk or a lock: what was written until then is whole.
+    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandParts): Promise<Tally> {
+  const store = createSqlStore(database);
+  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+  const bar = progressBar(shell);
+  const ingest = createIngest(
+    {
+      keys: config.keys,
+      redact: createRedact(config.redactKeys),
+      routes: config.routes,
+      // Whoever hears of it hears a result: there is nothing to update in what nobody was told.
+      sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
+      archives: config.archive !== null,
+      store,
+      runtime,
+      log: silentLog,
+      metrics: createMetrics(),
+      nudge: () => {},
+    },
+    { deliver: plan.deliver },
+  );
+  try {
+    return await backfill(
+      {
+        client: createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch: egress.fetch }),
+        store,
+        ingest: plan.dryRun ? null : ingest,
+        addresses: createAddresses(() => config.publicUrl),
+        scope: plan.scope,
+        runtime,
+        signal: shell.stopped,
+        progress: bar.show,
+      },
+      plan,
+    );
+  } finally {
+    bar.clear();
+    await egress.close();
+  }
+}
+
+/** Runs that ended so recently are the running relay's to tell; silently filled in, nobody would hear of them. */
+const RECENT_MS = 600_000;
+
+/** What to do, or what is wrong with how it was called. */
+function planOf(options: BackfillOptions, config: Config, now: number): Plan | string {
+  const since = options.since === undefined ? null : momentOf(options.since, now);
+  if (since === null) return `--since must be ${TIME}, not ${JSON.stringify(options.since ?? null)}`;
+  const until = options.until === undefined ? now : momentOf(options.until, now);
+  if (until === null) return `--until must be ${TIME}, not ${JSON.stringify(options.until)}`;
+  if (since >= until) return "--since must be before --until";
+  const workflow = options.workflow ?? [];
+  const odd = workflow.find((id) => !/^wpid_\w+$/.test(id));
+  if (odd !== undefined) return `--workflow must be a permanent id (wpid_…), not ${JSON.stringify(odd)}`;
+  const scope = options.scope ?? config.reconcile?.scope ?? "mine";
+  if (scope !== "mine" && scope !== "all") return `--scope must be mine or all, not ${JSON.stringify(scope)}`;
+  if (config.database.path === ":memory:") return "DATABASE_URL is in memory, which no other process can reach";
+  const deliver = options.deliver === true;
+  const recentMs = Math.max(RECENT_MS, 2 * (config.reconcile?.everyMs ?? 0));
+  const endedBefore = now - (deliver ? GRACE_MS : recentMs);
+  return { since, until, workflow, endedBefore, scope, deliver, dryRun: options.dryRun === true };
+}
+
+const TIME = "an ISO 8601 time, like 2026-01-20T12:00:00Z, or how long ago, like 7d";
+
+function momentOf(text: string, now: number): number | null {
+  const ago = parseDuration(text);
+  return ago === null ? (timeOf(text) ?? timeOf(`${text}T00:00`)) : now - ago;
+}
+
+const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: Plan) => ({
+  ...tally,
+  since: new Date(since).toISOString(),
+  until: new Date(until).toISOString(),
+  deliver,
+  dry_run: dryRun,
+  reached: reached === null ? null : new Date(reached).toISOString(),
+});
+
+function summaryOf(tally: Tally, { deliver, dryRun }: Plan, config: Config): string {
+  const { added, known, elsewhere, recent, unreadable } = tally;
+  const told = deliver ? ", and the relay tells of them" : ", and nobody is told";
+  const lines: [number | true, string][] = [
+    [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : told}.`],
+    [known, `${count(known)} known already.`],
+    [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
+    [recent, `${count(recent)} ended just now and left to the running relay.`],
+    [unreadable, `${count(unreadable)} that Skyvern does not find, or that the relay does not understand.`],
+  ];
+  return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");
+}
+
+const count = (runs: number): string => `${runs} ${runs === 1 ? "run" : "runs"}`;
+
+const reachedText = ({ reached }: Tally): string =>
+  `${reached === null ? "No run was reached" : `It came to runs that ended at ${new Date(reached).toISOString()}`}; run it again to go on.`;
+
+const WIDTH = 30;
+
+/** One line on standard error, written over and over; nothing where that is no terminal. */
+function progressBar({ terminal, stderr }: BackfillCommandParts["shell"]) {
+  if (terminal !== true) return { show: () => {}, clear: () => {} };
+  return {
+    show: (progress: Progress) => stderr(`\r${lineOf(progress)}\u001B[K`),
+    clear: () => stderr("\r\u001B[K"),
+  };
+}
+
+function lineOf(progress: Progress): string {
+  if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;
+  if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
+  const { done, of } = progress;
+  const filled = Math.round((done / of) * WIDTH);
+  return `[${"#".repeat(filled)}${"-".repeat(WIDTH - filled)}] ${done} of ${count(of)}`;
+}

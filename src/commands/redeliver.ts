@@ -1,0 +1,147 @@
+/**
+ * `skyvern-relay redeliver`: puts new deliveries into the outbox of the configured database. It opens the database beside
+ * a running relay, which finds them when it next looks, and leaves the sending to it.
+ */
+import { existsSync } from "node:fs";
+import { EXIT, type Shell } from "../cli.ts";
+import type { Config } from "../config.ts";
+import { instant } from "../http/history.ts";
+import { DELIVERY_STATES } from "../run.ts";
+import type { Runtime } from "../runtime.ts";
+import { openSqlite } from "../store/database.ts";
+import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
+import { redeliver } from "../store/redeliver.ts";
+import { createSqlStore } from "../store/sql.ts";
+import type { DeliveryFilter, Store } from "../store/store.ts";
+
+/** As commander reads them. */
+export interface RedeliverOptions {
+  sink?: string[];
+  state?: string[];
+  since?: string;
+  until?: string;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export interface RedeliverParts {
+  config: Pick<Config, "database" | "sinks">;
+  runtime: Pick<Runtime, "now" | "newId">;
+  shell: Pick<Shell, "stdout" | "stderr">;
+}
+
+/** Deliveries made in one transaction: it keeps the running relay from writing, so it must be over within a moment. */
+const BATCH = 500;
+const WHEN = "A running relay sends them within half a minute; one that is stopped, when it next starts.";
+
+/** One run's, or with `state` all that the filter names. Resolves with the exit code. */
+export async function redeliverCommand(
+  runId: string | undefined,
+  options: RedeliverOptions,
+  parts: RedeliverParts,
+): Promise<number> {
+  const { config, shell } = parts;
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay redeliver: ${message}\n`);
+    return code;
+  };
+  const misuse = misuseOf(runId, options, config);
+  if (misuse !== null) return wrong(EXIT.usage, misuse);
+  const { path } = config.database;
+  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: no relay has run on it yet`);
+  try {
+    const database = openSqlite(path, { exclusive: false });
+    try {
+      const version = await versionOf(database);
+      if (version !== SCHEMA_VERSION) {
+        return wrong(
+          EXIT.failed,
+          `the database has schema version ${version}, this release ${SCHEMA_VERSION}: use the release that the relay runs`,
+        );
+      }
+      const store = createSqlStore(database);
+      return runId === undefined ? await many(store, options, parts) : await one(store, runId, options, parts, wrong);
+    } finally {
+      await database.close();
+    }
+  } catch (error) {
+    // A disk or a lock: nothing of the batch under way was written.
+    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function one(
+  store: Store,
+  runId: string,
+  options: RedeliverOptions,
+  { config, runtime, shell }: RedeliverParts,
+  wrong: (code: number, message: string) => number,
+): Promise<number> {
+  const result = await redeliver({ store, sinks: config.sinks, runtime }, runId, options.sink ?? null);
+  if (!result.ok) return wrong(EXIT.failed, result.reason);
+  if (options.json === true) shell.stdout(`${JSON.stringify({ data: result.deliveries }, null, 2)}\n`);
+  else {
+    const made = result.deliveries.map(({ sink: name, id }) => `${runId} → ${name} (${id})\n`);
+    shell.stdout(`${made.join("")}${WHEN}\n`);
+  }
+  return EXIT.done;
+}
+
+async function many(
+  store: Store,
+  options: RedeliverOptions,
+  { config, runtime, shell }: RedeliverParts,
+): Promise<number> {
+  const dryRun = options.dryRun === true;
+  const now = runtime.now();
+  const filter: DeliveryFilter = {
+    state: options.state ?? [],
+    sink: options.sink ?? config.sinks.map(({ name }) => name),
+    ...(options.since === undefined ? {} : { since: timeOf(options.since) ?? 0 }),
+    // What fails again while this goes on is for another time.
+    until: Math.min(now + 1, (options.until === undefined ? null : timeOf(options.until)) ?? Infinity),
+  };
+  const make = (target: { sink: string; kind: string }) =>
+    ({ id: runtime.newId("dlv"), ...target, cause: "redelivery" }) as const;
+  const limit = dryRun ? Number.MAX_SAFE_INTEGER : BATCH;
+  let count = 0;
+  for (;;) {
+    const made = await store.redeliverAll(filter, make, { now, limit, dryRun });
+    count += made;
+    if (dryRun || made < limit) break;
+  }
+  if (options.json === true) shell.stdout(`${JSON.stringify({ count, dry_run: dryRun })}\n`);
+  else if (dryRun) shell.stdout(`${count} deliveries would be made.\n`);
+  else shell.stdout(`${count} deliveries were made.${count > 0 ? ` ${WHEN}` : ""}\n`);
+  return EXIT.done;
+}
+
+/** What is wrong with how it was called, or null. */
+function misuseOf(
+  runId: string | undefined,
+  options: RedeliverOptions,
+  { sinks, database }: RedeliverParts["config"],
+): string | null {
+  const unknown = options.sink?.find((name) => !sinks.some((sink) => sink.name === name));
+  if (unknown !== undefined) {
+    return `there is no sink ${JSON.stringify(unknown)}; there are ${sinks.map(({ name }) => name).join(", ") || "none"}`;
+  }
+  if (database.path === ":memory:") return "DATABASE_URL is in memory, which no other process can reach";
+  if (runId !== undefined) {
+    const filters = Object.entries({ "--state": options.state, "--since": options.since, "--until": options.until });
+    const given = filters.find(([, value]) => value !== undefined)?.[0] ?? (options.dryRun ? "--dry-run" : undefined);
+    return given === undefined ? null : `${given} goes with no run id`;
+  }
+  if (options.state === undefined) return "name a run, or what to send again, such as --state dead";
+  const state = options.state.find((name) => !(DELIVERY_STATES as readonly string[]).includes(name));
+  if (state !== undefined) return `--state must be one of ${DELIVERY_STATES.join(", ")}, not ${JSON.stringify(state)}`;
+  for (const name of ["since", "until"] as const) {
+    const value = options[name];
+    if (value !== undefined && timeOf(value) === null) {
+      return `--${name} must be an ISO 8601 time, like 2026-01-20T12:00:00Z, not ${JSON.stringify(value)}`;
+    }
+  }
+  return null;
+}
+
+const timeOf = (text: string): number | null => instant.safeParse(text).data ?? null;

@@ -1,0 +1,108 @@
+/** The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, what is archived. */
+import { z } from "zod";
+import { durationBetween } from "../duration.ts";
+import { Secret } from "../secret.ts";
+import { baseAddress, sizeBetween } from "./values.ts";
+
+export const AttachmentsSchema = z.strictObject({
+  screenshots: z
+    .boolean()
+    .default(true)
+    .meta({ description: "Show the screenshot that tells what happened inside messages." }),
+  files: z.boolean().default(true).meta({ description: "Send a run's downloads along." }),
+  max_bytes: sizeBetween("1kB", "50MB")
+    .prefault("8MB")
+    .meta({ description: "A larger picture or file is left to its link." }),
+  max_total: sizeBetween("1kB", "100MB").prefault("20MB").meta({
+    description: "Of all pictures and files of one message. A mail is kept below 10 MB whatever this says.",
+  }),
+});
+
+const secret = z
+  .string()
+  .trim()
+  .min(1)
+  .transform((text) => new Secret(text));
+
+const S3 = z.strictObject({
+  endpoint: baseAddress.meta({
+    description: "Such as https://fly.storage.tigris.dev or https://s3.eu-central-1.amazonaws.com.",
+  }),
+  bucket: z
+    .string()
+    .regex(
+      /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+      "is no name of a bucket: 3 to 63 lower-case letters, digits, dots or -",
+    ),
+  region: z.string().min(1).max(64).default("auto"),
+  prefix: z
+    .string()
+    .regex(/^[A-Za-z0-9._/-]{0,200}$/, "must be letters, digits, dots, _, - and /")
+    .default("skyvern-relay/")
+    .meta({ description: "What every object's name begins with." }),
+  access_key_id: secret,
+  secret_access_key: secret.meta({ description: 'Best as "${A_VARIABLE}".' }),
+});
+
+const DAY_MS = 86_400_000;
+
+export const ArtifactsSchema = z
+  .strictObject({
+    expiry: durationBetween(3_600_000, 3650 * DAY_MS)
+      .prefault("90d")
+      .meta({ description: "How long a link in a message opens its picture, film or file." }),
+    archive: z.enum(["off", "screenshots", "all"]).default("off").meta({
+      description: "What the relay keeps copies of, for when Skyvern has it no more.",
+    }),
+    dir: z.string().min(1).optional().meta({
+      description:
+        "The folder of the copies. Default: `artifacts` beside the database. With s3: where one file at a time waits.",
+    }),
+    s3: S3.optional().meta({ description: "S3-compatible storage for the copies, instead of the folder." }),
+    max_file: sizeBetween("1kB", "5GB").prefault("1GB").meta({ description: "A larger artifact is not copied." }),
+    max_total: sizeBetween("1MB", "100TB")
+      .prefault("10GB")
+      .meta({ description: "Of all copies. Beyond it nothing more is copied, and the log says so." }),
+  })
+  .meta({ description: "Links to artifacts, and copies of them." });
+export type ArtifactsFile = z.output<typeof ArtifactsSchema>;
+
+export interface ArchiveSettings {
+  what: "screenshots" | "all";
+  /** The folder of the copies, or, with `s3`, where one file at a time waits. */
+  dir: string;
+  s3: {
+    endpoint: string;
+    bucket: string;
+    region: string;
+    prefix: string;
+    accessKeyId: Secret;
+    secretAccessKey: Secret;
+  } | null;
+  maxFile: number;
+  maxTotal: number;
+}
+
+/** What the archive needs to know; null when it is off. `beside`: the folder of the database. */
+export function archiveOf(
+  { archive, dir, s3, max_file, max_total }: ArtifactsFile,
+  beside: string,
+): ArchiveSettings | null {
+  if (archive === "off") return null;
+  return {
+    what: archive,
+    dir: dir ?? `${beside}/artifacts`,
+    s3: s3
+      ? {
+          endpoint: s3.endpoint,
+          bucket: s3.bucket,
+          region: s3.region,
+          prefix: s3.prefix,
+          accessKeyId: s3.access_key_id,
+          secretAccessKey: s3.secret_access_key,
+        }
+      : null,
+    maxFile: max_file,
+    maxTotal: max_total,
+  };
+}

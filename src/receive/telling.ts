@@ -1,0 +1,49 @@
+/** Who is told what: the deliveries that a verdict makes. Pure but for new ids. */
+import type { Runtime } from "../runtime.ts";
+import type { Known, NewDelivery } from "../store/store.ts";
+
+/** A sink, as far as it matters for who is told. `updates`: it wants to hear of more data for the same outcome. */
+export interface Listener {
+  name: string;
+  kind: string;
+  updates: boolean;
+}
+
+export interface Telling {
+  /** Every sink. */
+  sinks: readonly Listener[];
+  runtime: Pick<Runtime, "newId">;
+}
+
+/**
+ * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
+ * yet hears only the new one: its waiting delivery is canceled for the new.
+ */
+export function outcomes({ sinks, runtime }: Telling, known: Known | null, routed: readonly string[]) {
+  const before = known?.deliveries ?? [];
+  const canceled = new Set(before.filter(isUntried).map(({ id }) => id));
+  const told = new Set(
+    before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
+  );
+  const deliveries = sinks
+    .filter(({ name }) => told.has(name) || routed.includes(name))
+    .map(({ name, kind }): NewDelivery => {
+      const cause = told.has(name) ? "correction" : "result";
+      return { id: runtime.newId("dlv"), sink: name, kind, cause };
+    });
+  return { deliveries, cancel: [...canceled] };
+}
+
+/**
+ * Who is to hear that there is more to show: who wants to, was told, and has nothing waiting. What waits is rendered when
+ * it is sent, so it will show the news by itself.
+ */
+export function updates({ sinks, runtime }: Telling, known: Known | null): NewDelivery[] {
+  const before = known?.deliveries ?? [];
+  const of = (name: string) => before.filter(({ sink, state }) => sink === name && state !== "canceled");
+  return sinks
+    .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
+    .map(({ name, kind }) => ({ id: runtime.newId("dlv"), sink: name, kind, cause: "update" }));
+}
+
+const isUntried = ({ state, attempts }: Known["deliveries"][number]): boolean => state === "pending" && attempts === 0;

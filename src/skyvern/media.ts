@@ -1,0 +1,320 @@
+/**
+ * A run's pictures, film and files as bytes: from Skyvern at this moment, else from the relay's own copies; and the
+ * headers under which they may be given to a browser without anything in them ever running on the relay's origin.
+ */
+import { EgressRefused } from "../egress.ts";
+import type { Log } from "../log.ts";
+import type { Artifact, ArtifactKey, Run } from "../run.ts";
+import type { Fetch, Runtime } from "../runtime.ts";
+import { artifactIdOf, parseWebUrl } from "./artifact-url.ts";
+import type { SkyvernClient } from "./client.ts";
+import { mintUrl, type Minted } from "./enrich.ts";
+
+/** The relay's own copies of artifacts. */
+export interface Copies {
+  /** Status 200 or 206, or 416 with nothing; null when there is no copy. */
+  open(runId: string, key: ArtifactKey, range: string | null): Promise<Response | null>;
+  has(runId: string, key: ArtifactKey): Promise<boolean>;
+}
+
+export interface MediaParts {
+  client: SkyvernClient;
+  /** The guarded one: a minted URL is on whatever host Skyvern named. */
+  fetch: Fetch;
+  now: Runtime["now"];
+  log: Log;
+  copies?: Copies;
+}
+
+export interface OpenOptions {
+  /** A `Range` header, passed on as it is. */
+  range?: string | null;
+  signal?: AbortSignal;
+}
+
+/**
+ * `content`: status 200 or 206; the caller reads or cancels its body. `unsatisfiable`: nothing of it lies in the range.
+ * `gone`: it cannot be had, `temporary` when a later try may find it.
+ */
+export type Opened =
+  | { kind: "content"; content: Response }
+  | { kind: "unsatisfiable" }
+  | { kind: "gone"; reason: string; temporary: boolean };
+
+export type Read =
+  /** `type`: what its bytes say it is, null when that is no picture or film. */
+  { kind: "bytes"; type: string | null; bytes: Buffer } | { kind: "too_large" } | { kind: "unavailable" };
+
+/** A run with what Skyvern lists for it. */
+export interface Owner {
+  run: Run;
+  artifacts: readonly Artifact[];
+}
+
+export interface Media {
+  /** A URL for a browser to be sent to, or null: then it has to be streamed, or cannot be had, which `open` says. */
+  link(owner: Owner, key: ArtifactKey, signal?: AbortSignal): Promise<string | null>;
+  /** The bytes as a stream, from Skyvern or the copies. Never throws for what comes or does not come. */
+  open(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
+  /** The same from Skyvern alone. */
+  fetch(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
+  /** All of it, if that is at most so many bytes. */
+  read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<Read>;
+}
+
+/** A URL that dies within this time is not handed out any more. */
+const MARGIN_MS = 60_000;
+/** How long what says nothing of its end, or has no URL, is taken to stay as it is. */
+const UNKNOWN_LIFE_MS = 60_000;
+const MAX_KNOWN = 1_000;
+const MAX_REDIRECTS = 3;
+
+export function createMedia(parts: MediaParts): Media {
+  const { client, now, copies } = parts;
+  const known = new Map<string, { minted: Minted; until: number }>();
+
+  const find = async (run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<Minted> => {
+    const name = nameOf(run, key);
+    const kept = known.get(name);
+    if (kept && kept.until > now()) return kept.minted;
+    known.delete(name);
+    const minted = await mintUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
+    const until = knownUntil(minted, now());
+    if (until > now()) known.set(name, { minted, until });
+    const oldest = known.keys().next();
+    if (known.size > MAX_KNOWN && oldest.done !== true) known.delete(oldest.value);
+    return minted;
+  };
+
+  const fetchOnce = async (owner: Owner, key: ArtifactKey, options: OpenOptions): Promise<Opened> => {
+    const { run } = owner;
+    const minted = await find(run, key, options.signal);
+    if (minted.kind === "gone") return minted;
+    const range = rangeFor(owner, key, options.range);
+    const request = { ...(options.signal ? { signal: options.signal } : {}), range };
+    return minted.kind === "redirect"
+      ? fetchUrl(parts, { run, key, url: minted.url, ...request })
+      : stream(client, run, minted.artifactId, request);
+  };
+
+  /** What was known may be dead: then it is asked for anew, once. */
+  const fetch = async (owner: Owner, key: ArtifactKey, options: OpenOptions = {}): Promise<Opened> => {
+    const name = nameOf(owner.run, key);
+    const wasKnown = known.has(name);
+    const opened = await fetchOnce(owner, key, options);
+    if (opened.kind !== "gone") return opened;
+    known.delete(name);
+    return wasKnown && !options.signal?.aborted ? fetchOnce(owner, key, options) : opened;
+  };
+
+  const open = async (owner: Owner, key: ArtifactKey, options: OpenOptions = {}): Promise<Opened> => {
+    const opened = await fetch(owner, key, options);
+    if (opened.kind !== "gone") return opened;
+    const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, options.range) ?? null)) ?? null;
+    if (copy === null) return opened;
+    return copy.status === 416 ? { kind: "unsatisfiable" } : { kind: "content", content: copy };
+  };
+
+  return {
+    fetch,
+    open,
+    link: async (owner, key, signal) => {
+      const minted = await find(owner.run, key, signal);
+      if (minted.kind !== "redirect") return null;
+      // Skyvern calls a screenshot `application/json` (contract §4): a browser sent there would show its bytes as text.
+      if (isPicture(owner, key) && artifactIdOf(minted.url) !== null) return null;
+      // A URL can be minted for what is there no more. With a copy at hand a look is worth its time.
+      if (!(await copies?.has(owner.run.run_id, key))) return minted.url;
+      const seen = await fetch(owner, key, { range: "bytes=0-0", ...(signal ? { signal } : {}) });
+      if (seen.kind === "content") await seen.content.body?.cancel();
+      return seen.kind === "gone" ? null : minted.url;
+    },
+    read: async (owner, key, maxBytes, signal) => {
+      try {
+        const opened = await open(owner, key, { signal });
+        return opened.kind === "content" ? await readAll(opened.content, maxBytes) : { kind: "unavailable" };
+      } catch {
+        // The connection broke, or the time was over, in the middle of it.
+        return { kind: "unavailable" };
+      }
+    },
+  };
+}
+
+const nameOf = (run: Run, key: ArtifactKey): string => JSON.stringify([run.run_id, key]);
+
+function knownUntil(minted: Minted, now: number): number {
+  if (minted.kind === "gone") return now;
+  if (minted.kind === "stream" || minted.expiresAt === null) return now + UNKNOWN_LIFE_MS;
+  return minted.expiresAt - MARGIN_MS;
+}
+
+/** A part of a picture cannot be told to be one, and pictures are small: they are always fetched whole. */
+const rangeFor = (owner: Owner, key: ArtifactKey, range: string | null | undefined): string | undefined =>
+  isPicture(owner, key) ? undefined : (range ?? undefined);
+
+/** Whether a key names a screenshot, by itself or as one of the run's. */
+export const isPicture = ({ run, artifacts }: Owner, key: ArtifactKey): boolean =>
+  /^screenshot-\d+$/.test(key) ||
+  run.screenshots.includes(key) ||
+  artifacts.some(({ artifact_id, type }) => artifact_id === key && type.startsWith("screenshot"));
+
+interface UrlRequest {
+  run: Run;
+  key: ArtifactKey;
+  url: string;
+  range: string | undefined;
+  signal?: AbortSignal;
+}
+
+/** Follows redirects, each hop by the guarded fetch and without Skyvern's key. */
+async function fetchUrl({ fetch, log }: MediaParts, request: UrlRequest): Promise<Opened> {
+  const { run, key, range, signal } = request;
+  try {
+    let url = request.url;
+    for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+      const headers = { "accept-encoding": "identity", ...(range === undefined ? {} : { range }) };
+      const answer = await fetch(url, { redirect: "manual", headers, ...(signal ? { signal } : {}) });
+      if (answer.status === 200 || answer.status === 206) return { kind: "content", content: answer };
+      await answer.body?.cancel();
+      if (answer.status === 416) return { kind: "unsatisfiable" };
+      const next = REDIRECTS.has(answer.status) ? parseWebUrl(absolute(answer.headers.get("location"), url)) : null;
+      if (next === null) return gone(`Its storage answered ${answer.status}.`, answer.status >= 500);
+      url = next.href;
+    }
+    return gone("Its storage redirects in a circle.", false);
+  } catch (error) {
+    if (!(error instanceof EgressRefused)) return gone("Its storage did not answer.", true);
+    // Where it points is for the operator to know, not for whoever opens a link.
+    log.warn("media.refused", { run_id: run.run_id, artifact: key, reason: error.reason });
+    return gone("It is at an address that the relay may not reach.", false);
+  }
+}
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const absolute = (location: string | null, from: string): string =>
+  location !== null && URL.canParse(location, from) ? new URL(location, from).href : "";
+
+const gone = (reason: string, temporary: boolean): Opened => ({ kind: "gone", reason, temporary });
+
+async function stream(
+  client: SkyvernClient,
+  run: Run,
+  artifactId: string,
+  { range, signal }: { range: string | undefined; signal?: AbortSignal },
+): Promise<Opened> {
+  const options = { ...(signal ? { signal } : {}), ...(range === undefined ? {} : { range }) };
+  const content = await client.with({ organization: run.organization_id }).openContent(artifactId, options);
+  if (content.ok) return { kind: "content", content: content.value };
+  const { kind, status, reason } = content.fault;
+  if (status === 416) return { kind: "unsatisfiable" };
+  return gone(reason, kind === "unavailable" || kind === "rate_limited");
+}
+
+async function readAll(content: Response, maxBytes: number): Promise<Read> {
+  if (Number(content.headers.get("content-length") ?? 0) > maxBytes) {
+    await content.body?.cancel();
+    return { kind: "too_large" };
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of content.body ?? []) {
+    size += chunk.byteLength;
+    // Leaving the loop cancels the stream.
+    if (size > maxBytes) return { kind: "too_large" };
+    chunks.push(chunk);
+  }
+  const bytes = Buffer.concat(chunks);
+  return { kind: "bytes", type: typeOfBytes(bytes), bytes };
+}
+
+// --- what a browser is given ----------------------------------------------------------------------------------------
+
+type Bytes = ReadableStream<Uint8Array>;
+
+/** Only media that a browser shows without running anything. */
+const MEDIA = /^(image\/(png|jpeg|webp|gif)|video\/(webm|mp4))$/;
+/** So many bytes tell every type apart. */
+const HEAD_BYTES = 12;
+
+/**
+ * The type under which content may be shown, null when it may not. Skyvern calls screenshots `application/json`
+ * (contract §4), so where what it says is no medium the first bytes decide. Read on from the `body` that comes back.
+ */
+export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {
+  const type = said.split(";")[0]?.trim().toLowerCase() ?? "";
+  if (MEDIA.test(type)) return { type, body };
+  const reader = body.getReader();
+  const first: Uint8Array[] = [];
+  let size = 0;
+  let ended = false;
+  while (size < HEAD_BYTES && !ended) {
+    const { done, value } = await reader.read();
+    ended = done;
+    if (value !== undefined) first.push(value);
+    size += value?.byteLength ?? 0;
+  }
+  const rest = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      for (const chunk of first) controller.enqueue(chunk);
+      if (ended) controller.close();
+    },
+    pull: async (controller) => {
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  return { type: typeOfBytes(Buffer.concat(first)), body: rest };
+}
+
+/** The type of a picture or film by its first bytes, null when it is neither. */
+export function typeOfBytes(bytes: Uint8Array): string | null {
+  const head = Buffer.from(bytes.subarray(0, HEAD_BYTES)).toString("latin1");
+  if (head.startsWith("\x89PNG\r\n\x1A\n")) return "image/png";
+  if (head.startsWith("\xFF\xD8\xFF")) return "image/jpeg";
+  if (/^GIF8[79]a/.test(head)) return "image/gif";
+  if (/^RIFF.{4}WEBP/s.test(head)) return "image/webp";
+  if (head.startsWith("\x1A\x45\xDF\xA3")) return "video/webm";
+  return /^.{4}ftyp/s.test(head) ? "video/mp4" : null;
+}
+
+const PASSED = ["content-length", "content-range", "accept-ranges", "etag", "last-modified"];
+const SAFE = {
+  "content-security-policy": "default-src 'none'; sandbox",
+  "x-content-type-options": "nosniff",
+  "cross-origin-resource-policy": "same-origin",
+};
+
+/**
+ * Content as an answer that runs nothing: media are shown, everything else is downloaded under its own name. The body of
+ * `content` is used up.
+ */
+export async function safeAnswer(content: Response, name: string): Promise<Response> {
+  const said = content.headers.get("content-type") ?? "";
+  const { type, body } = content.body ? await sniff(said, content.body) : { type: null, body: null };
+  const headers = new Headers({
+    ...SAFE,
+    "content-type": type ?? "application/octet-stream",
+    "content-disposition": type === null ? `attachment; filename*=UTF-8''${rfc8187(name)}` : "inline",
+    "cache-control": "private, max-age=300",
+  });
+  // Of what came packed, the length is that of the packed bytes.
+  const packed = content.headers.has("content-encoding");
+  for (const passed of packed ? [] : PASSED) {
+    const value = content.headers.get(passed);
+    if (value !== null) headers.set(passed, value);
+  }
+  return new Response(body, { status: content.status, headers });
+}
+
+/** RFC 8187: what `encodeURIComponent` leaves as it is but the RFC does not. */
+const rfc8187 = (name: string): string =>
+  encodeURIComponent(name.toWellFormed()).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+
+/** A picture that says so, where one cannot be had. With 200, or what embeds it would show its own broken picture. */
+export const noPicture = (): Response =>
+  new Response(PICTURE, { headers: { ...SAFE, "content-type": "image/svg+xml", "cache-control": "no-store" } });
+
+const PICTURE = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 120" width="640" height="120"><rect width="640" height="120" fill="#8a94a0" opacity=".25"/><text x="320" y="66" font-family="sans-serif" font-size="18" fill="#6b7580" text-anchor="middle">This picture is not available any more</text></svg>`;

@@ -1,0 +1,47 @@
+/** The event stream as it is kept: what changed, in the order of commits. */
+import type { Kysely } from "kysely";
+import type { Delivery } from "../run.ts";
+import type { StoredEvent, StoredRun } from "./store.ts";
+import type { RunRow } from "./find.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+/** Ids of the first and last event kept, both 0 when there is none. */
+export async function eventRange(db: Db): Promise<{ first: number; last: number }> {
+  const range = await db
+    .selectFrom("events")
+    .select(({ fn }) => [fn.min<number | null>("id").as("first"), fn.max<number | null>("id").as("last")])
+    .executeTakeFirstOrThrow();
+  return { first: range.first ?? 0, last: range.last ?? 0 };
+}
+
+/**
+ * The events after one, oldest first. Of a run there is its state now, read in the same statement as the event; of a
+ * delivery its state then. An event of a run that was removed since is passed over.
+ */
+export async function eventsAfter(
+  db: Db,
+  { after, limit }: { after: number; limit: number },
+  runsOf: (rows: RunRow[]) => Promise<StoredRun[]>,
+): Promise<{ events: StoredEvent[]; last: number }> {
+  const rows = await db
+    .selectFrom("events")
+    .leftJoin("runs", (join) => join.onRef("runs.run_id", "=", "events.run_id").on("events.kind", "=", "run"))
+    .select(["events.id", "events.delivery", "runs.run_id", "runs.artifacts_status", "runs.state"])
+    .where("events.id", ">", after)
+    .orderBy("events.id")
+    .limit(limit)
+    .execute();
+  const runRows = rows.flatMap(({ id, run_id, artifacts_status, state }) =>
+    run_id === null || artifacts_status === null || state === null ? [] : [{ id, run_id, artifacts_status, state }],
+  );
+  const runs = await runsOf(runRows);
+  const byId = new Map(runRows.map(({ id }, i) => [id, runs[i]]));
+  const events = rows.flatMap(({ id, delivery }): StoredEvent[] => {
+    if (delivery !== null) return [{ id, kind: "delivery", delivery: JSON.parse(delivery) as Delivery }];
+    const run = byId.get(id);
+    return run ? [{ id, kind: "run", run }] : [];
+  });
+  return { events, last: rows.at(-1)?.id ?? after };
+}

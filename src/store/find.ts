@@ -1,0 +1,189 @@
+/**
+ * Lists, newest first, in pages by key. Every list is read along an index in the order asked for and stops when its page is
+ * full, so that its time does not grow with the number of rows; the comments say which index serves what.
+ */
+import { sql, type Kysely, type SelectQueryBuilder, type Selectable } from "kysely";
+import { DELIVERY_STATES } from "../run.ts";
+import { deliveryCounts, hourOf } from "./ledger.ts";
+import { matchOf } from "./search.ts";
+import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+type Runs = SelectQueryBuilder<Tables, "runs", object>;
+
+export type RunRow = Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "state">;
+export const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+
+/**
+ * - One value of one column: that column's index.
+ * - Text, several columns or several values: the full-text index, which holds the values too; in the order of arrival.
+ * - A sink or a state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
+ */
+export async function findRuns(db: Db, filter: RunFilter, page: Page): Promise<RunRow[]> {
+  if (isImpossible(filter)) return [];
+  const match = matchOf(filter);
+  if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(db, filter, match, page);
+  if (match === null) {
+    const rows = filtered(db.selectFrom("runs"), filter);
+    return newest(page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows, page.limit);
+  }
+  return inArrivalOrder(db, filter, match, page);
+}
+
+const newest = (rows: Runs, limit: number): Promise<RunRow[]> =>
+  rows.select(RUN_COLUMNS).orderBy("runs.received_at", "desc").orderBy("runs.run_id", "desc").limit(limit).execute();
+
+const isImpossible = (filter: object): boolean =>
+  Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
+
+/** The full-text index walks backwards by `doc`, the number of the run in the order of arrival. */
+async function inArrivalOrder(db: Db, filter: RunFilter, match: string, { limit, after }: Page): Promise<RunRow[]> {
+  // CROSS JOIN: SQLite keeps the order, the index outside.
+  const joined = db
+    .selectFrom("run_words")
+    .crossJoin("runs")
+    .whereRef("runs.doc", "=", "run_words.rowid")
+    .where(sql<boolean>`run_words match ${match}`) as unknown as Runs;
+  let rows = filtered(joined, filter);
+  const { since, until } = filter;
+  if (since !== undefined) rows = rows.where(sql<boolean>`run_words.rowid >= ${firstDocSince(since)}`);
+  if (until !== undefined) rows = rows.where(sql<boolean>`run_words.rowid <= ${lastDocUntil(until)}`);
+  if (after) {
+    const { doc } = (await db.selectFrom("runs").select("doc").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
+    rows = doc
+      ? rows.where(sql<boolean>`run_words.rowid < ${doc}`)
+      : // The run the last page ended with was removed since: go on by its time.
+        rows
+          .where(olderThan("runs.received_at", "runs.run_id", after))
+          .where(sql<boolean>`run_words.rowid <= ${lastDocUntil(after.at + 1)}`);
+  }
+  return rows
+    .select(RUN_COLUMNS)
+    .orderBy(sql`run_words.rowid`, "desc")
+    .limit(limit)
+    .execute();
+}
+
+/**
+ * Bounds of `doc` for times. Docs grow with the time of arrival but for clocks that were set back, so the hours are asked
+ * for theirs; the times themselves are compared as well.
+ */
+const firstDocSince = (since: number) =>
+  sql<number>`(select min(first_doc) from doc_hours where hour >= ${hourOf(since)})`;
+const lastDocUntil = (until: number) => sql<number>`(select max(last_doc) from doc_hours where hour < ${until})`;
+
+function filtered(rows: Runs, filter: RunFilter): Runs {
+  let query = rows;
+  if (filter.status) query = query.where("status", "in", filter.status);
+  if (filter.run_type) query = query.where("run_type", "in", filter.run_type);
+  if (filter.organization) query = query.where("organization_id", "in", filter.organization);
+  if (filter.channel) query = query.where("channel", "in", filter.channel);
+  if (filter.source) query = query.where("source", "in", filter.source);
+  if (filter.since !== undefined) query = query.where("received_at", ">=", filter.since);
+  if (filter.until !== undefined) query = query.where("received_at", "<", filter.until);
+  const { workflow, sink, delivery } = filter;
+  if (workflow)
+    query = query.where((where) => where.or([where("workflow", "in", workflow), where("title", "in", workflow)]));
+  if (sink || delivery) {
+    query = query.where(({ exists, selectFrom }) => {
+      let told = selectFrom("deliveries").select("id").whereRef("deliveries.run_id", "=", "runs.run_id");
+      if (sink) told = told.where("deliveries.sink", "in", sink);
+      if (delivery) told = told.where("deliveries.state", "in", delivery);
+      return exists(told);
+    });
+  }
+  return query;
+}
+
+/** So many deliveries are looked at and their runs sorted; beyond, runs are walked, and one in some hundred fits. */
+const RARE = 5_000;
+
+async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
+  const known = await deliveryCounts(db);
+  let count = 0;
+  for (const [name, { made, waiting, delivered, dead, canceled }] of known) {
+    if (sink && !sink.includes(name)) continue;
+    // What waits is not counted by state.
+    const counts = { pending: waiting, sending: waiting, delivered, dead, canceled };
+    count += delivery ? delivery.reduce((sum, state) => sum + (counts[state as keyof typeof counts] ?? 0), 0) : made;
+  }
+  return count <= RARE;
+}
+
+async function amongDeliveries(db: Db, filter: RunFilter, match: string | null, page: Page): Promise<RunRow[]> {
+  const { sink, delivery, ...rest } = filter;
+  const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
+  if (sinks.length === 0) return [];
+  let told = db.selectFrom("deliveries").select("run_id").where("sink", "in", sinks);
+  if (delivery) told = told.where("state", "in", delivery);
+  let rows = filtered(db.selectFrom("runs"), rest).where("runs.run_id", "in", told);
+  if (match !== null)
+    rows = rows.where(
+      sql<boolean>`exists (select 1 from run_words where run_words match ${match} and run_words.rowid = runs.doc)`,
+    );
+  if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
+  // `+` keeps SQLite from walking all runs for the sake of their order.
+  return rows
+    .select(RUN_COLUMNS)
+    .orderBy(sql`+runs.received_at`, "desc")
+    .orderBy(sql`+runs.run_id`, "desc")
+    .limit(page.limit)
+    .execute();
+}
+
+// --- deliveries -----------------------------------------------------------------------------------------------------
+
+/** SQLite joins at most 500 selects; so many pairs of sink and state are nobody's. */
+const MAX_PAIRS = 400;
+
+/** Of sinks or states: the newest of each pair, by the index on both, and of those the newest. */
+export async function findDeliveries(
+  db: Db,
+  filter: DeliveryFilter,
+  page: Page,
+): Promise<Selectable<Tables["deliveries"]>[]> {
+  if (isImpossible(filter)) return [];
+  const { sink, state, runId } = filter;
+  let rows = db.selectFrom("deliveries").selectAll();
+  if ((sink || state) && runId === undefined) {
+    const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
+    const pairs = sinks.flatMap((name) => (state ?? DELIVERY_STATES).map((one) => [name, one] as const));
+    if (pairs.length === 0) return [];
+    if (pairs.length <= MAX_PAIRS) {
+      const newest = pairs.map(
+        ([name, one]) =>
+          sql`select * from (${inPage(
+            deliveriesThat(db.selectFrom("deliveries").select("id"), {
+              ...filter,
+              sink: [name],
+              state: [one],
+            }),
+            page,
+          )})`,
+      );
+      rows = rows.where("id", "in", sql<string>`(${sql.join(newest, sql` union all `)})`);
+      return inPage(rows, page).execute();
+    }
+  }
+  return inPage(deliveriesThat(rows, filter), page).execute();
+}
+
+const inPage = <O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, { after, limit }: Page) =>
+  (after ? rows.where(olderThan("created_at", "id", after)) : rows)
+    .orderBy("created_at", "desc")
+    .orderBy("id", "desc")
+    .limit(limit);
+
+export function deliveriesThat<O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, filter: DeliveryFilter) {
+  let query = rows;
+  if (filter.state) query = query.where("state", "in", filter.state);
+  if (filter.sink) query = query.where("sink", "in", filter.sink);
+  if (filter.runId !== undefined) query = query.where("run_id", "=", filter.runId);
+  if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);
+  if (filter.until !== undefined) query = query.where("created_at", "<", filter.until);
+  return query;
+}
+
+const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
+  sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) < (${after.at}, ${after.id})`;

@@ -1,0 +1,183 @@
+/**
+ * What one transaction changes in the roll-ups and the full-text index, and what it has to tell the event stream. The operations of the store
+ * say it as they go; it is written at the end of the same transaction, so that it is true whatever happens, and in few
+ * statements: a batch of receipts adds to a handful of rows, and holds them for the time of the commit only.
+ */
+import { sql, type Insertable, type Kysely, type Selectable } from "kysely";
+import type { Delivery, DeliveryState, Run } from "../run.ts";
+import { deliveryOf } from "./rows.ts";
+import { bucketOf } from "./latency.ts";
+import { indexedText } from "./search.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+type DeliveryRow = Selectable<Tables["deliveries"]>;
+
+export const HOUR_MS = 3_600_000;
+export const DAY_MS = 86_400_000;
+/** The first millisecond of the hour (UTC) a time is in. */
+export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS) * HOUR_MS;
+const dayOf = (ms: number): number => Math.floor(ms / DAY_MS) * DAY_MS;
+
+/** Events beyond these are forgotten, the oldest first, some at a time. */
+export const EVENTS_KEPT = 50_000;
+const PRUNE_EVERY = 1_000;
+
+/** States from which nothing changes any more. */
+const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);
+
+export interface Ledger {
+  /** A run is now as given; before, it was otherwise or (null) not known. `doc`: its number in the order of arrival. */
+  run(before: Run | null, after: Run, doc: number): void;
+  /** Something that the API shows of a run has changed. */
+  changed(runId: string): void;
+  /** A new delivery. */
+  made(row: DeliveryRow): void;
+  /** A delivery has come to another state. Its end must be said once. */
+  moved(row: DeliveryRow): void;
+  write(tx: Db): Promise<void>;
+}
+
+export function createLedger(): Ledger {
+  const runs = new Map<string, Insertable<Tables["run_counts"]>>();
+  const deliveries = new Map<string, Insertable<Tables["delivery_counts"]>>();
+  const times = new Map<string, Insertable<Tables["delivery_times"]>>();
+  const hours = new Map<number, Insertable<Tables["doc_hours"]>>();
+  const words = new Map<number, string>();
+  const events: Omit<Insertable<Tables["events"]>, "id">[] = [];
+
+  const countRun = ({ received_at, status }: Run, by: number): void => {
+    add(runs, { grain: "hour", start: hourOf(received_at), status, count: by });
+    add(runs, { grain: "day", start: dayOf(received_at), status, count: by });
+  };
+  const tell = (row: DeliveryRow): void => {
+    const delivery = JSON.stringify(deliveryOf(row) satisfies Delivery);
+    events.push({ kind: "delivery", run_id: row.run_id, delivery });
+  };
+  return {
+    run: (before, after, doc) => {
+      const text = indexedText(after);
+      if (before === null || indexedText(before) !== text) words.set(doc, text);
+      if (before?.status === after.status && before.received_at === after.received_at) return;
+      if (before) countRun(before, -1);
+      countRun(after, 1);
+      if (before?.received_at === after.received_at) return;
+      const hour = hourOf(after.received_at);
+      const known = hours.get(hour) ?? { hour, first_doc: doc, last_doc: doc };
+      hours.set(hour, { hour, first_doc: Math.min(known.first_doc, doc), last_doc: Math.max(known.last_doc, doc) });
+    },
+    changed: (runId) => {
+      events.push({ kind: "run", run_id: runId, delivery: null });
+    },
+    made: (row) => {
+      add(deliveries, { sink: row.sink, state: row.cause === "test" ? "test" : "made", count: 1 });
+      tell(row);
+    },
+    moved: (row) => {
+      const { sink, state, cause, created_at, delivered_at } = row;
+      tell(row);
+      if (cause === "test") return;
+      if (ENDS.has(state)) add(deliveries, { sink, state, count: 1 });
+      if (state !== "delivered" || delivered_at === null) return;
+      const bucket = bucketOf(delivered_at - created_at);
+      add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
+      add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
+    },
+    write: async (tx) => {
+      // In one order everywhere, so that two relays on one database never wait for each other crosswise.
+      if (runs.size > 0)
+        await tx
+          .insertInto("run_counts")
+          .values(inOrder(runs))
+          .onConflict((conflict) => conflict.columns(["grain", "start", "status"]).doUpdateSet(added("run_counts")))
+          .execute();
+      if (deliveries.size > 0)
+        await tx
+          .insertInto("delivery_counts")
+          .values(inOrder(deliveries))
+          .onConflict((conflict) => conflict.columns(["sink", "state"]).doUpdateSet(added("delivery_counts")))
+          .execute();
+      if (times.size > 0)
+        await tx
+          .insertInto("delivery_times")
+          .values(inOrder(times))
+          .onConflict((conflict) =>
+            conflict.columns(["grain", "start", "sink", "bucket"]).doUpdateSet(added("delivery_times")),
+          )
+          .execute();
+      if (words.size > 0)
+        await sql`insert or replace into run_words (rowid, words)
+          select value ->> 0, value ->> 1 from json_each(${JSON.stringify([...words])})`.execute(tx);
+      if (hours.size > 0)
+        await tx
+          .insertInto("doc_hours")
+          .values([...hours.values()])
+          .onConflict((conflict) =>
+            conflict.column("hour").doUpdateSet({
+              first_doc: sql<number>`min(doc_hours.first_doc, excluded.first_doc)`,
+              last_doc: sql<number>`max(doc_hours.last_doc, excluded.last_doc)`,
+            }),
+          )
+          .execute();
+      await writeEvents(tx, events);
+    },
+  };
+}
+
+/** The same row again adds up. */
+function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {
+  const { count, ...key } = row;
+  const name = JSON.stringify(Object.values(key));
+  const known = rows.get(name);
+  if (known) known.count += count;
+  else rows.set(name, row);
+}
+
+const inOrder = <Row>(rows: Map<string, Row>): Row[] =>
+  [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+
+const added = (table: "run_counts" | "delivery_counts" | "delivery_times") => ({
+  count: sql<number>`${sql.ref(`${table}.count`)} + excluded.count`,
+});
+
+/** Ids count up in the order of commits: they are the cursor of the stream. */
+async function writeEvents(tx: Db, events: readonly Omit<Insertable<Tables["events"]>, "id">[]): Promise<void> {
+  if (events.length === 0) return;
+  const { last } = await tx
+    .selectFrom("events")
+    .select(({ fn }) => fn.max<number | null>("id").as("last"))
+    .executeTakeFirstOrThrow();
+  const before = last ?? 0;
+  const rows = events.map((event, i) => ({ id: before + 1 + i, ...event }));
+  for (let i = 0; i < rows.length; i += 1_000)
+    await tx
+      .insertInto("events")
+      .values(rows.slice(i, i + 1_000))
+      .execute();
+  const now = before + rows.length;
+  if (Math.floor(before / PRUNE_EVERY) === Math.floor(now / PRUNE_EVERY)) return;
+  await tx
+    .deleteFrom("events")
+    .where("id", "<=", now - EVENTS_KEPT)
+    .execute();
+}
+
+export interface DeliveryCounts {
+  made: number;
+  waiting: number;
+  delivered: number;
+  dead: number;
+  canceled: number;
+}
+
+/** By sink: each that ever had a delivery. Tests do not count. */
+export async function deliveryCounts(db: Db): Promise<Map<string, DeliveryCounts>> {
+  const counts = new Map<string, DeliveryCounts>();
+  for (const { sink, state, count } of await db.selectFrom("delivery_counts").selectAll().orderBy("sink").execute()) {
+    const known = counts.get(sink) ?? { made: 0, waiting: 0, delivered: 0, dead: 0, canceled: 0 };
+    if (state === "made" || state === "delivered" || state === "dead" || state === "canceled") known[state] = count;
+    known.waiting = known.made - known.delivered - known.dead - known.canceled;
+    counts.set(sink, known);
+  }
+  return counts;
+}

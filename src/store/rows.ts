@@ -1,0 +1,26 @@
+/** Rows as the domain knows them. */
+import type { Selectable } from "kysely";
+import { parseJson } from "../json.ts";
+import type { Delivery, DeliveryReceipt, RunState } from "../run.ts";
+import type { Tables } from "./tables.ts";
+
+export const stateOf = (json: string): RunState => parseJson(json) as unknown as RunState;
+
+export const receiptOf = (json: string | null): DeliveryReceipt | null =>
+  json === null ? null : (JSON.parse(json) as DeliveryReceipt);
+
+export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => ({
+  id: row.id,
+  run_id: row.run_id,
+  revision: row.revision,
+  sink: row.sink,
+  kind: row.kind,
+  cause: row.cause as Delivery["cause"],
+  state: row.state as Delivery["state"],
+  attempts: row.attempts,
+  next_attempt_at: row.state === "pending" ? row.next_attempt_at : null,
+  last_error: row.last_error,
+  created_at: row.created_at,
+  delivered_at: row.delivered_at,
+  receipt: receiptOf(row.receipt),
+});

@@ -1,0 +1,88 @@
+/** One delivery on its way from the outbox through the worker to one sink, over the guarded fetch. */
+import { onTestFinished } from "vitest";
+import { createAttempt } from "../../../src/deliver/attempt.ts";
+import { createWorker } from "../../../src/deliver/worker.ts";
+import { createEgress, type EgressOptions } from "../../../src/egress.ts";
+import { silentLog } from "../../../src/log.ts";
+import { createMetrics } from "../../../src/metrics.ts";
+import type { Delivery } from "../../../src/run.ts";
+import { email, http, slack } from "../../../src/sinks/kinds.ts";
+import { openSqlite } from "../../../src/store/database.ts";
+import { migrate } from "../../../src/store/migrate.ts";
+import { createSqlStore } from "../../../src/store/sql.ts";
+import type { Attempt } from "../../../src/store/store.ts";
+import { aDelivery, anArrival, aRun } from "../../store/a-run.ts";
+import { NOW, aRuntime } from "../../support/runtime.ts";
+
+const links = {
+  run: (id: string) => `https://relay.example.com/runs/${id}`,
+  artifact: (id: string, key: string) => `https://relay.example.com/artifacts/${id}/${key}`,
+};
+const KINDS = { email, http, slack };
+/** Tries in all: one and two more. */
+const SCHEDULE_MS = [1_000, 1_000];
+
+export interface Ended {
+  state: Delivery["state"];
+  attempts: Attempt["outcome"][];
+  /** What each attempt came to, in words; null of one that delivered. */
+  reasons: (string | null)[];
+  receipt: Delivery["receipt"];
+}
+
+export interface PipelineOptions {
+  kind: keyof typeof KINDS;
+  /** As in relay.yaml. */
+  config: Record<string, unknown>;
+  lookup?: EgressOptions["lookup"];
+  /** What the sink gets to answer, ms. */
+  timeoutMs: number;
+}
+
+/** Delivers one run until it is delivered or dead, with a clock that jumps to whenever the next attempt is due. */
+export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOptions): Promise<Ended> {
+  const database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  const store = createSqlStore(database);
+  const egress = createEgress({ allow: ["127.0.0.0/8"], ...(lookup ? { lookup } : {}) });
+  onTestFinished(async () => {
+    await egress.close();
+    await store.close();
+  });
+  const runtime = aRuntime();
+  const sinkKind = KINDS[kind] as typeof http;
+  const settings = sinkKind.config.parse(config);
+  const sink = sinkKind.create("ops", settings, { fetch: egress.fetch, now: runtime.now, log: silentLog });
+  const worker = createWorker({
+    store,
+    lanes: [{ sink, concurrency: 1 }],
+    attempt: createAttempt({
+      enrich: async () => ({ artifacts: [], status: "unavailable" }),
+      links,
+      timeoutMs,
+      log: silentLog,
+    }),
+    scheduleMs: SCHEDULE_MS,
+    leaseMs: 60_000,
+    runtime,
+    log: silentLog,
+    metrics: createMetrics(),
+  });
+  const run = aRun({ run_id: "tsk_1", received_at: NOW });
+  await store.accept([anArrival(run, { decision: { deliveries: [aDelivery("dlv_1", "ops", { kind })] } })]);
+  for (let round = 0; round <= SCHEDULE_MS.length; round += 1) {
+    await worker.runOnce();
+    const [delivery] = await store.deliveries({}, { limit: 1 });
+    if (!delivery || delivery.state !== "pending") break;
+    runtime.advance((delivery.next_attempt_at ?? runtime.now()) - runtime.now());
+  }
+  const [delivery] = await store.deliveries({}, { limit: 1 });
+  const attempts = await store.attempts(["dlv_1"]);
+  if (!delivery) throw new Error("the delivery is gone");
+  return {
+    state: delivery.state,
+    attempts: attempts.map(({ outcome }) => outcome),
+    reasons: attempts.map(({ reason }) => reason),
+    receipt: delivery.receipt,
+  };
+}

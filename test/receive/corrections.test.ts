@@ -1,0 +1,261 @@
+/** What people see when more is known of a run, and when its outcome really changed. */
+import { describe, expect, it } from "vitest";
+import { anApp, type TestApp } from "../support/app.ts";
+import { corrections, topLevel } from "../support/at-skyvern.ts";
+import { at, toldOf, webhook } from "../support/orderings.ts";
+import { aRuntime } from "../support/runtime.ts";
+import { until } from "../support/until.ts";
+
+const HOUR = 3_600_000;
+const ID = "tsk_v2_1";
+/** It ended twice: the later word counts. */
+const COMPLETED = webhook("task_v2.completed", ID, at(0));
+const CANCELED = webhook("task_v2.canceled", ID, at(5_000));
+const FAILED = webhook("task_v2.failed", ID, at(9_000));
+const MORE = webhook("task_v2.completed", ID, { ...at(1_000), summary: "And another thing." });
+
+const FILE = `sinks:
+  crm: { kind: http, url: "\${SINK_URL}?sink=crm", secret: "\${SINK_SECRET}" }
+  all: { kind: http, url: "\${SINK_URL}?sink=all", secret: "\${SINK_SECRET}", updates: true }
+`;
+
+async function aRelay(file = FILE) {
+  const runtime = aRuntime();
+  const relay = await anApp({}, { runtime, standIns: ["slack", "smtp", "http"], file });
+  return {
+    relay,
+    ...relay.standIns,
+    /** A webhook comes, and what is due is delivered. */
+    arrive: async (body: string): Promise<unknown> => {
+      const answer = await relay.webhook(body);
+      await relay.deliver();
+      return answer.json()["result"];
+    },
+    retry: async () => {
+      runtime.advance(HOUR);
+      await relay.deliver();
+    },
+  };
+}
+
+const deliveriesOf = async (relay: TestApp, sink: string) =>
+  (
+    await relay.read<{ deliveries: { sink: string; cause: string; state: string; revision: number }[] }>(
+      `/v1/runs/${ID}`,
+    )
+  ).deliveries
+    .filter((delivery) => delivery.sink === sink)
+    .map(({ cause, state, revision }) => `${cause} ${state} ${revision}`);
+
+describe("more data for the same outcome", () => {
+  it("edits the Slack message in silence, reaches HTTP sinks that want updates, and nobody else", async () => {
+    const { relay, slack, smtp, arrive } = await aRelay();
+    await arrive(COMPLETED);
+    expect(await arrive(MORE)).toBe("updated");
+    const [message, ...others] = topLevel(slack);
+    expect(others).toEqual([]);
+    expect(message?.edits).toHaveLength(1);
+    expect(JSON.stringify(message?.blocks)).toContain("And another thing.");
+    expect(corrections(slack)).toEqual([]);
+    expect(smtp.messages).toHaveLength(1);
+    const { crm, all } = toldOf(relay, ID);
+    expect(crm.map(({ data }) => data.revision)).toEqual([1]);
+    expect(all.map(({ type, data }) => `${type} ${data.revision}`)).toEqual(["run.completed 1", "run.completed 2"]);
+    expect(new Set(all.map(({ id }) => id)).size).toBe(2);
+  });
+
+  it("that comes before the first delivery is simply in it", async () => {
+    const { relay, slack, arrive } = await aRelay();
+    await relay.webhook(COMPLETED);
+    await arrive(MORE);
+    expect(topLevel(slack)).toMatchObject([{ edits: [] }]);
+    const { crm, all } = toldOf(relay, ID);
+    expect([...crm, ...all].map(({ data }) => data.revision)).toEqual([2, 2]);
+  });
+
+  it("is told once, however often it changes while the sink is away", async () => {
+    const { relay, http, arrive, retry } = await aRelay(FILE.replace(/\n {2}crm.*/, ""));
+    await arrive(COMPLETED);
+    http.answers.push({ status: 503 });
+    await arrive(MORE);
+    await arrive(webhook("task_v2.completed", ID, { ...at(2_000), summary: "Third." }));
+    await arrive(webhook("task_v2.completed", ID, { ...at(3_000), summary: "Fourth." }));
+    await retry();
+    expect(await deliveriesOf(relay, "all")).toEqual(["result delivered 1", "update delivered 4", "update canceled 3"]);
+    expect(toldOf(relay, ID).all.map(({ data }) => data.revision)).toEqual([1, 2, 4]);
+  });
+});
+
+describe("another outcome", () => {
+  it("edits the message, adds one line to its thread, and sends one mail in the thread of the first", async () => {
+    const { relay, slack, arrive } = await aRelay();
+    await arrive(COMPLETED);
+    expect(await arrive(CANCELED)).toBe("corrected");
+    expect(await arrive(CANCELED)).toBe("duplicate");
+
+    const { messages, replies, mails, crm, all } = toldOf(relay, ID);
+    expect(messages).toHaveLength(1);
+    expect(messages[0]?.edits).toHaveLength(1);
+    expect(messages[0]?.text).toContain("Canceled");
+    expect(replies).toMatchObject([
+      { thread_ts: messages[0]?.ts, text: expect.stringContaining("now Canceled") as string },
+    ]);
+    expect(slack.calls.filter(({ method }) => method === "chat.update")).toHaveLength(1);
+    expect(mails).toMatchObject([
+      { subject: expect.stringContaining("Completed:") as string, inReplyTo: undefined },
+      { subject: expect.stringMatching(/^Correction: .*Canceled:/) as string, inReplyTo: mails[0]?.id },
+    ]);
+    for (const requests of [crm, all]) {
+      expect(requests.map(({ type, data }) => `${type} ${data.revision}`)).toEqual([
+        "run.completed 1",
+        "run.canceled 2",
+      ]);
+    }
+  });
+
+  it("is said in every channel that was told, once, and where the routes send it now", async () => {
+    const { relay, slack, arrive } = await aRelay(`sinks:
+  a: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" }
+  crm: { kind: http, url: "\${SINK_URL}?sink=crm", secret: "\${SINK_SECRET}" }
+  late: { kind: http, url: "\${SINK_URL}?sink=all", secret: "\${SINK_SECRET}" }
+routes:
+  - { name: good, when: { status: completed }, to: [a] }
+  - { name: bad, when: { status: canceled }, to: [late] }
+`);
+    await arrive(COMPLETED);
+    await arrive(CANCELED);
+    expect(topLevel(slack)).toHaveLength(1);
+    expect(corrections(slack)).toHaveLength(1);
+    expect(await deliveriesOf(relay, "late")).toEqual(["result delivered 2"]);
+    expect(await deliveriesOf(relay, "crm")).toEqual([]);
+  });
+
+  it("that comes before the first delivery is all that anybody hears", async () => {
+    const { relay, slack, smtp, arrive } = await aRelay();
+    await relay.webhook(COMPLETED);
+    await arrive(CANCELED);
+    expect(topLevel(slack)).toMatchObject([{ edits: [], text: expect.stringContaining("Canceled") as string }]);
+    expect(corrections(slack)).toEqual([]);
+    expect(smtp.messages).toHaveLength(1);
+    expect(await deliveriesOf(relay, "slack")).toEqual(["result canceled 1", "result delivered 2"]);
+  });
+
+  it("takes the place of an update and of a correction that wait", async () => {
+    const { relay, http, arrive, retry } = await aRelay(FILE.replace(/\n {2}crm.*/, ""));
+    await arrive(COMPLETED);
+    // Nothing is delivered between these.
+    await relay.webhook(MORE);
+    await relay.webhook(CANCELED);
+    await relay.webhook(FAILED);
+    expect(http.requests).toHaveLength(1);
+    await retry();
+    expect(await deliveriesOf(relay, "all")).toEqual([
+      "result delivered 1",
+      "update canceled 2",
+      "correction canceled 3",
+      "correction delivered 4",
+    ]);
+    const { messages, replies, mails, all } = toldOf(relay, ID);
+    expect([messages.length, replies.length, mails.length, all.length]).toEqual([1, 1, 2, 2]);
+    expect(mails[1]?.subject).toMatch(/^Correction: .*Failed:/);
+  });
+
+  it("while the first message surely did not go out is told by that one, and the correction is canceled", async () => {
+    const { relay, slack, smtp, http, arrive, retry } = await aRelay();
+    slack.faults.push({ method: "chat.postMessage", status: 429, retryAfter: 1 });
+    smtp.faults.push({ at: "mail", code: 451 });
+    http.answers.push({ status: 503 }, { status: 503 });
+    await arrive(COMPLETED);
+    await arrive(CANCELED);
+    await retry();
+    for (const sink of ["slack", "email", "crm", "all"])
+      expect(await deliveriesOf(relay, sink)).toEqual(["result delivered 2", "correction canceled 2"]);
+    const { messages, replies, mails } = toldOf(relay, ID);
+    expect(messages).toMatchObject([{ edits: [], text: expect.stringContaining("Canceled") as string }]);
+    expect([replies.length, mails.length]).toEqual([0, 1]);
+  });
+
+  it("follows when the first answer was lost: the message is found again, edited, and answered once", async () => {
+    const { relay, slack, arrive, retry } = await aRelay();
+    slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
+    await arrive(COMPLETED);
+    expect(topLevel(slack)).toHaveLength(1);
+    await arrive(CANCELED);
+    await retry();
+    const { messages, replies } = toldOf(relay, ID);
+    expect(messages).toMatchObject([{ text: expect.stringContaining("Canceled") as string }]);
+    expect(replies).toHaveLength(1);
+    expect(await deliveriesOf(relay, "slack")).toEqual(["result delivered 1", "correction delivered 2"]);
+  });
+
+  it("needs no correction where the lost message never got there", async () => {
+    const { relay, slack, arrive, retry } = await aRelay();
+    slack.faults.push({ method: "chat.postMessage", drop: true });
+    await arrive(COMPLETED);
+    await arrive(CANCELED);
+    await retry();
+    const { messages, replies } = toldOf(relay, ID);
+    expect(messages).toMatchObject([{ edits: [], text: expect.stringContaining("Canceled") as string }]);
+    expect(replies).toEqual([]);
+    expect(await deliveriesOf(relay, "slack")).toEqual(["result delivered 2", "correction canceled 2"]);
+  });
+
+  it("follows a mail and a request whose answer was lost: a receiver that knows the id has seen the old outcome only", async () => {
+    const { relay, smtp, http, arrive, retry } = await aRelay();
+    smtp.faults.push({ at: "reply", do: "drop" });
+    http.answers.push({ reset: true }, { reset: true });
+    await arrive(COMPLETED);
+    await arrive(CANCELED);
+    await retry();
+    const { mails, crm } = toldOf(relay, ID);
+    expect(mails.map(({ id }) => id)).toEqual([
+      mails[0]?.id,
+      mails[0]?.id,
+      expect.not.stringMatching(mails[0]?.id ?? ""),
+    ]);
+    expect(mails[2]?.subject).toMatch(/^Correction: .*Canceled:/);
+    expect(crm.map(({ id, type }) => [id === crm[0]?.id, type])).toEqual([
+      [true, "run.completed"],
+      [true, "run.canceled"],
+      [false, "run.canceled"],
+    ]);
+  });
+
+  it("whose own answer was lost is said once in the thread", async () => {
+    const { relay, slack, arrive, retry } = await aRelay();
+    await arrive(COMPLETED);
+    slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
+    await arrive(CANCELED);
+    await retry();
+    const { messages, replies } = toldOf(relay, ID);
+    expect([messages.length, replies.length]).toEqual([1, 1]);
+    expect(await deliveriesOf(relay, "slack")).toEqual(["result delivered 1", "correction delivered 2"]);
+  });
+
+  it("is a message of its own where the first one died", async () => {
+    const { relay, slack, arrive } = await aRelay();
+    slack.faults.push({ method: "chat.postMessage", error: "is_archived" });
+    await arrive(COMPLETED);
+    await arrive(CANCELED);
+    expect(await deliveriesOf(relay, "slack")).toEqual(["result dead 1", "correction delivered 2"]);
+    expect(toldOf(relay, ID).messages).toMatchObject([{ text: expect.stringContaining("Canceled") as string }]);
+  });
+
+  it("that comes while the first message is on its way follows it", async () => {
+    const { relay, http, retry } = await aRelay(`${FILE.replace(/\n {2}all.*/, "")}delivery: { timeout: 500ms }\n`);
+    http.answers.push({ hang: true });
+    await relay.webhook(COMPLETED);
+    const delivering = relay.deliver();
+    await until("the request is on its way", () => http.requests.length === 1);
+    expect((await relay.webhook(CANCELED)).json()).toMatchObject({ result: "corrected" });
+    await delivering;
+    await retry();
+    const { crm, messages } = toldOf(relay, ID);
+    expect(crm.map(({ id, type }) => [id === crm[0]?.id, type])).toEqual([
+      [true, "run.completed"],
+      [true, "run.canceled"],
+      [false, "run.canceled"],
+    ]);
+    expect(messages).toHaveLength(1);
+  });
+});

@@ -1,0 +1,111 @@
+/** What a mail carries besides words. */
+import PostalMime, { type Email } from "postal-mime";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { startSmtp, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/demo/stand-ins/smtp.ts";
+import { TINY_PNG } from "../../../src/demo/stand-ins/skyvern.ts";
+import type { Outcome } from "../../../src/run.ts";
+import email from "../../../src/sinks/email/index.ts";
+import { aJob, depsWith, noAbort } from "../a-report.ts";
+import { anEvidence } from "../an-evidence.ts";
+
+interface Sent {
+  outcome: Outcome;
+  server: SmtpStandIn;
+  mail: Email;
+  raw: string;
+}
+
+async function send(parts: Parameters<typeof anEvidence>[0], options: SmtpStandInOptions = {}): Promise<Sent> {
+  const server = await startSmtp(options);
+  onTestFinished(() => server.close());
+  const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
+  const sink = email.create(
+    "finance",
+    config,
+    depsWith(() => Promise.reject(new Error("mail needs no fetch"))),
+  );
+  const outcome = await sink.deliver({ ...aJob(), evidence: anEvidence(parts) }, noAbort());
+  const raw = server.messages[0]?.raw ?? "";
+  return { outcome, server, raw, mail: await PostalMime.parse(raw) };
+}
+
+const namesOf = ({ mail }: Sent) => mail.attachments.map(({ filename }) => filename);
+const bytesOf = (content: string | ArrayBuffer | Uint8Array | undefined): Buffer =>
+  content instanceof ArrayBuffer ? Buffer.from(content) : Buffer.from(content ?? "");
+
+describe("the decisive screenshot", () => {
+  test("is inside the mail, and its HTML shows it by its content id", async () => {
+    const { mail, raw } = await send({ screenshots: ["a_1", "a_2"] });
+    const [picture, ...more] = mail.attachments;
+    expect(more).toEqual([]);
+    expect(picture).toMatchObject({ filename: "screenshot.png", mimeType: "image/png", disposition: "inline" });
+    expect(bytesOf(picture?.content)).toEqual(Buffer.from(TINY_PNG));
+    const cid = /^<([^<>\s]+@[^<>\s]+)>$/.exec(picture?.contentId ?? "")?.[1];
+    expect(mail.html).toContain(`src="cid:${cid}"`);
+    expect(mail.html).toMatch(/alt="Screenshot[^"]+"/);
+    expect(raw).toMatch(/^Content-Type: multipart\/related/m);
+  });
+
+  test("has room on a narrow screen, and asks nothing of a network", async () => {
+    const { mail } = await send({ screenshots: ["a_1"] });
+    expect(mail.html).toMatch(/<img[^>]+max-width:592px;height:auto/);
+    expect(mail.html).not.toMatch(/src="(?!cid:)|url\(|@import|<link/i);
+    expect(mail.html).toContain("prefers-color-scheme: dark");
+  });
+
+  test("that cannot be had leaves the mail whole, and says so", async () => {
+    const sent = await send({ screenshots: ["a_1"], found: { a_1: { kind: "unavailable" } } });
+    expect(sent.outcome.kind).toBe("delivered");
+    expect(namesOf(sent)).toEqual([]);
+    expect(sent.mail.html).not.toContain("<img");
+    expect(sent.mail.text).toContain("The screenshot could not be shown here: its link does.");
+  });
+});
+
+describe("downloads", () => {
+  test("hang on the mail under safe names", async () => {
+    const files = { "../invoice März.pdf": 30, 'a"\r\nX: y.csv': 40, "page.html": 5 };
+    const sent = await send({ screenshots: ["a_1"], files });
+    expect(namesOf(sent)).toEqual(["screenshot.png", "invoice März.pdf", "a_X_ y.csv", "page.html"]);
+    const types = sent.mail.attachments.map(({ mimeType, disposition }) => [mimeType, disposition]);
+    expect(types).toEqual([
+      ["image/png", "inline"],
+      ["application/pdf", "attachment"],
+      ["text/csv", "attachment"],
+      ["application/octet-stream", "attachment"],
+    ]);
+    expect(sent.mail.headers.find(({ key }) => key === "x")).toBeUndefined();
+  });
+
+  test("that are too large are linked, and the mail says how many", async () => {
+    const files = { "a.pdf": 30, "large.zip": 500, "b.pdf": 31 };
+    const sent = await send({ files, limits: { each: 100, total: 1_000 } });
+    expect(namesOf(sent)).toEqual(["a.pdf", "b.pdf"]);
+    expect(sent.mail.text).toContain("1 file is not attached, only linked.");
+  });
+
+  test("never make a mail larger than 10 MB, whatever is allowed", async () => {
+    const files = { "a.bin": 4_000_000, "b.bin": 4_000_000, "c.bin": 2_500_000 };
+    const sent = await send({ screenshots: ["a_1"], files, limits: { each: 50_000_000, total: 100_000_000 } });
+    expect(namesOf(sent)).toEqual(["screenshot.png", "a.bin", "c.bin"]);
+    expect(sent.raw.length).toBeLessThan(10_000_000);
+  });
+
+  test.each([
+    ["announces its limit", { maxBytes: 20_000 }],
+    ["tells it only afterwards", { maxBytes: 20_000, silentLimit: true }],
+  ])("make no mail undeliverable: a server that %s gets it without them", async (_what, options) => {
+    const sent = await send({ screenshots: ["a_1"], files: { "a.pdf": 30_000 } }, options);
+    expect(sent.outcome.kind).toBe("delivered");
+    expect(sent.server.messages).toHaveLength(1);
+    expect(namesOf(sent)).toEqual([]);
+    expect(sent.mail.text).toContain("The mail server takes no mail as large");
+    expect(sent.mail.messageId).toBe("<dlv_019bdb1c2f3a4b5c6d7e8f90@example.com>");
+  });
+});
+
+test("a mail about a run without pictures or files is as it was", async () => {
+  const sent = await send({});
+  expect(sent.raw).toMatch(/^Content-Type: multipart\/alternative/m);
+  expect(namesOf(sent)).toEqual([]);
+});

@@ -1,0 +1,249 @@
+/** Bytes of artifacts, wherever Skyvern says they are. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
+import { createEgress } from "../../src/egress.ts";
+import { createLog } from "../../src/log.ts";
+import { Secret } from "../../src/secret.ts";
+import { createSkyvernClient } from "../../src/skyvern/client.ts";
+import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/media.ts";
+import { aRun } from "../store/a-run.ts";
+import { aRuntime, NOW } from "../support/runtime.ts";
+
+const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.x";
+const RECORDING = "a_1";
+const SCREENSHOT = "a_2";
+const owner: Owner = {
+  run: aRun({ run_id: "tsk_1", recording: RECORDING, screenshots: [SCREENSHOT] }),
+  artifacts: [{ artifact_id: "a_3", type: "screenshot_final", created_at: NOW }],
+};
+
+interface Rig {
+  media: Media;
+  skyvern: StandInSkyvern;
+  log(): string;
+  /** What the next signed URL is. */
+  sign(url: string, times?: number): void;
+}
+
+async function aRig(bytes: Partial<Record<string, Uint8Array>> = {}, allow = ["127.0.0.0/8"]): Promise<Rig> {
+  const skyvern = await startSkyvern({ keys: [KEY], now: () => NOW });
+  skyvern.addRun({
+    payload: { run_id: "tsk_1", status: "completed", run_type: "task_v1" },
+    artifacts: [
+      { artifact_id: RECORDING, artifact_type: "recording", ...(bytes[RECORDING] && { bytes: bytes[RECORDING] }) },
+      { artifact_id: SCREENSHOT, artifact_type: "screenshot_action" },
+      { artifact_id: "a_3", artifact_type: "screenshot_final" },
+    ],
+  });
+  const egress = createEgress({ allow, trusted: [skyvern.url] });
+  onTestFinished(async () => {
+    await egress.close();
+    await skyvern.close();
+  });
+  const lines: string[] = [];
+  const log = createLog("info", { write: (line) => void lines.push(line) });
+  const runtime = aRuntime();
+  const key = { name: "one", key: new Secret(KEY), organization: null };
+  const client = createSkyvernClient({ ...runtime, baseUrl: skyvern.url, keys: [key], fetch: egress.fetch });
+  return {
+    media: createMedia({ client, fetch: egress.fetch, now: runtime.now, log }),
+    skyvern,
+    log: () => lines.join(""),
+    sign: (url, times = 1) =>
+      skyvern.faults.push({
+        on: /signed-url$/,
+        times,
+        status: 200,
+        body: JSON.stringify({ artifact_id: RECORDING, signed_url: url, expires_at: null }),
+      }),
+  };
+}
+
+/** A storage somewhere else than Skyvern, and what it was asked with. */
+async function aStorage(answer: { status?: number; headers?: Record<string, string>; body?: Uint8Array } = {}) {
+  const seen: Record<string, unknown>[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.headers);
+    response.writeHead(answer.status ?? 200, answer.headers).end(answer.body ?? "bytes");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/file`, seen };
+}
+
+const never = (): AbortSignal => new AbortController().signal;
+const textOf = async (opened: Awaited<ReturnType<Media["open"]>>): Promise<string> =>
+  opened.kind === "content" ? await opened.content.text() : opened.kind;
+
+describe("a URL that Skyvern names", () => {
+  it("is fetched without Skyvern's key, wherever it is", async () => {
+    const { media, sign } = await aRig();
+    const storage = await aStorage();
+    sign(storage.url);
+
+    expect(await textOf(await media.open(owner, RECORDING))).toBe("bytes");
+    expect(storage.seen).toHaveLength(1);
+    expect(JSON.stringify(storage.seen)).not.toContain(KEY);
+    expect(storage.seen[0]).not.toHaveProperty("x-api-key");
+  });
+
+  it.each([
+    "http://127.0.0.1:9000/",
+    "http://2130706433/",
+    "http://0x7f.1/",
+    "http://0177.0.0.1/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[::ffff:169.254.169.254]/",
+    "http://[::1]/",
+    "http://[fd00:ec2::254]/",
+    "http://10.0.0.1/",
+    "http://192.168.0.1/",
+    "http://100.100.100.200/",
+    "http://localhost/",
+  ])("%s is never fetched: the link shows a placeholder, and the log says why", async (url) => {
+    const { media, sign, log } = await aRig({}, []);
+    sign(url, 2);
+
+    expect(await media.open(owner, RECORDING)).toEqual({
+      kind: "gone",
+      reason: "It is at an address that the relay may not reach.",
+      temporary: false,
+    });
+    expect(log()).toContain('"media.refused"');
+    expect(log()).toContain("ALLOW_PRIVATE_NETWORKS");
+  });
+
+  it.each([
+    "http://169.254.169.254/",
+    "http://[::1]:2222/",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1/",
+    "//10.0.0.1/",
+  ])("that redirects to %s is not followed there", async (location) => {
+    const storage = await aStorage({ status: 302, headers: { location } });
+    const { media, sign } = await aRig({}, ["127.0.0.1/32"]);
+    sign(storage.url, 2);
+    expect(await media.open(owner, RECORDING)).toMatchObject({ kind: "gone", temporary: false });
+  });
+
+  it("that redirects in a circle ends", async () => {
+    const storage = await aStorage({ status: 302, headers: { location: "/file" } });
+    const { media, sign } = await aRig();
+    sign(storage.url, 2);
+    expect(await media.open(owner, RECORDING)).toMatchObject({ kind: "gone" });
+    expect(storage.seen.length).toBeLessThan(12);
+  });
+
+  it.each(["file:///etc/passwd", "ftp://example.com/x", "javascript:alert(1)"])(
+    "%s is no link for a browser",
+    async (url) => {
+      const { media, sign } = await aRig();
+      sign(url);
+      expect(await media.link(owner, RECORDING)).toBeNull();
+    },
+  );
+
+  it("that was good and is dead is asked for anew, once", async () => {
+    const { media, sign, skyvern } = await aRig();
+    const dead = await aStorage({ status: 403 });
+    sign(dead.url);
+    expect(await media.link(owner, RECORDING)).toBe(dead.url);
+
+    expect((await media.open(owner, RECORDING)).kind).toBe("content");
+    expect(skyvern.calls.filter(({ path }) => path.endsWith("/signed-url"))).toHaveLength(2);
+  });
+
+  it("is kept for as many artifacts as fit, not more", async () => {
+    const { media, skyvern, sign } = await aRig();
+    sign("https://storage.example/x", 1_200);
+    for (let n = 0; n < 1_001; n++) await media.link(owner, `a_x${n}`);
+    const before = skyvern.calls.length;
+    await media.link(owner, "a_x1000");
+    expect(skyvern.calls.length).toBe(before);
+    await media.link(owner, "a_x0");
+    expect(skyvern.calls.length).toBe(before + 1);
+  });
+});
+
+describe("reading all of it", () => {
+  it("answers the bytes and what they are", async () => {
+    const { media } = await aRig();
+    const read = await media.read(owner, SCREENSHOT, 1_000, never());
+    expect(read).toEqual({ kind: "bytes", type: "image/png", bytes: Buffer.from(TINY_PNG) });
+  });
+
+  it("stops at the size asked for, also where none was announced", async () => {
+    const { media, sign } = await aRig();
+    const announced = await aStorage({ headers: { "content-length": "5000" }, body: new Uint8Array(5_000) });
+    const silent = await aStorage({ headers: { "transfer-encoding": "chunked" }, body: new Uint8Array(5_000) });
+    for (const { url } of [announced, silent]) {
+      sign(url);
+      expect(await media.read(owner, `a_${new URL(url).port}`, 4_999, never())).toEqual({ kind: "too_large" });
+    }
+  });
+
+  it("that is cut off by the deadline, or gone, is unavailable", async () => {
+    const { media, skyvern } = await aRig();
+    skyvern.faults.push({ on: /content$/, instead: "hang" });
+    expect(await media.read(owner, SCREENSHOT, 1_000, AbortSignal.timeout(50))).toEqual({ kind: "unavailable" });
+    skyvern.runs.clear();
+    expect(await media.read(owner, SCREENSHOT, 1_000, never())).toEqual({ kind: "unavailable" });
+  });
+});
+
+describe("a range", () => {
+  it("of a film is passed on", async () => {
+    const { media } = await aRig({ [RECORDING]: Buffer.from("0123456789") });
+    const opened = await media.open(owner, RECORDING, { range: "bytes=2-4" });
+    expect(opened).toMatchObject({ kind: "content", content: { status: 206 } });
+    expect(await textOf(opened)).toBe("234");
+    expect(await media.open(owner, RECORDING, { range: "bytes=90-" })).toEqual({ kind: "unsatisfiable" });
+  });
+
+  it.each([SCREENSHOT, "a_3"])("of a picture is the whole picture: a part would not show what it is", async (key) => {
+    const { media } = await aRig();
+    const opened = await media.open(owner, key, { range: "bytes=4-7" });
+    expect(opened).toMatchObject({ kind: "content", content: { status: 200 } });
+  });
+});
+
+const streamOf = (...chunks: string[]): ReadableStream<Uint8Array> =>
+  new ReadableStream({
+    start: (controller) => {
+      for (const chunk of chunks) controller.enqueue(Buffer.from(chunk, "latin1"));
+      controller.close();
+    },
+  });
+
+describe("what content is", () => {
+  it.each([
+    ["image/png", ["\x89P", "NG\r\n", "\x1A\n rest"]],
+    ["image/jpeg", ["\xFF\xD8\xFF\xE0"]],
+    ["image/gif", ["GIF89a"]],
+    ["image/webp", ["RIFF\x01\x02\x03\x04", "WEBP"]],
+    ["video/webm", ["\x1A\x45\xDF\xA3"]],
+    ["video/mp4", ["\0\0\0\x20", "ftypisom"]],
+    [null, ["<!doctype html>"]],
+    [null, ["<svg xmlns="]],
+    [null, ["%PDF-1.7 and more"]],
+    [null, [""]],
+  ])("is told by its first bytes, however they come: %s", async (type, chunks) => {
+    const sniffed = await sniff("application/json", streamOf(...chunks));
+    expect(sniffed.type).toBe(type);
+    expect(Buffer.from(await new Response(sniffed.body).arrayBuffer()).toString("latin1")).toBe(chunks.join(""));
+  });
+
+  it("is said to a browser without anything it could run, and without a length that is not its own", async () => {
+    const headers = { "content-type": "text/html", "content-length": "9", "content-encoding": "gzip" };
+    const answer = await safeAnswer(new Response(streamOf("<script>1"), { headers }), "x'\u202Egpj.html");
+    expect(Object.fromEntries(answer.headers)).toMatchObject({
+      "content-type": "application/octet-stream",
+      "content-disposition": "attachment; filename*=UTF-8''x%27%E2%80%AEgpj.html",
+      "content-security-policy": "default-src 'none'; sandbox",
+      "x-content-type-options": "nosniff",
+    });
+    expect(answer.headers.has("content-length")).toBe(false);
+  });
+});
