@@ -115,9 +115,11 @@ CREATE TABLE sightings (
   run_id            TEXT   PRIMARY KEY,
   created_at        BIGINT NOT NULL,                     -- at Skyvern
   seen_at           BIGINT NOT NULL,                     -- first
-  mine              BIGINT NOT NULL                      -- 1: its webhook_url is this relay's
+  mine              BIGINT NOT NULL,                     -- 1: its webhook_url is this relay's
+  settled           BIGINT NOT NULL DEFAULT 0            -- 1: known here as final; noted when runs are next seen
 );
 CREATE INDEX sightings_created ON sightings (created_at);
+CREATE INDEX sightings_open    ON sightings (created_at) WHERE mine = 1 AND settled = 0;
 
 -- Roll-ups, kept in the transactions that change what they count, so that no chart and no scrape of the metrics counts
 -- rows. Whoever removes runs or deliveries takes them off here too.
@@ -147,6 +149,12 @@ CREATE TABLE delivery_times (
   bucket            BIGINT NOT NULL,
   count             BIGINT NOT NULL,
   PRIMARY KEY (grain, start, sink, bucket)
+);
+
+-- Sightings that are mine, by day (UTC) of creation at Skyvern.
+CREATE TABLE sighting_counts (
+  day               BIGINT PRIMARY KEY,                  -- its first millisecond
+  count             BIGINT NOT NULL
 );
 
 -- What changed, for the event stream: the last some ten thousand. Ids count up in the order of commits.

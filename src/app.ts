@@ -12,6 +12,7 @@ import type { Config } from "./config.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
 import { waitAfterCut } from "./deliver/backoff.ts";
+import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker } from "./deliver/worker.ts";
 import { createEgress } from "./egress.ts";
 import { createFlood } from "./http/flood.ts";
@@ -201,7 +202,27 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       isStopping,
       log,
     },
-    history: { store, links, sinks, runtime, nudge, circuit: worker.circuit, resume: worker.resume },
+    history: {
+      store,
+      links,
+      sinks,
+      runtime,
+      log,
+      nudge,
+      circuit: worker.circuit,
+      resume: worker.resume,
+      refresh: enricher.refresh,
+      webhookUrl: () => `${publicUrl}/webhook`,
+      stopping: ending.signal,
+      sendTest: createTestSend({
+        sinks: lanes.map(({ sink }) => sink),
+        store,
+        links,
+        timeoutMs: config.delivery.timeoutMs,
+        runtime,
+        log,
+      }),
+    },
     artifacts: { store, media, links, isSession: createSessionCheck(web) },
     ops: { store, now: runtime.now, isStopping, isStalled: () => worker.silentMs() > SILENT_NOT_READY_MS, log },
     metrics,
@@ -248,11 +269,13 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       );
       const organizationOf = (name: string | null) =>
         config.keys.find((key) => key.name === name)?.organization ?? null;
-      const adopted = await rereadKept({ ...receiving, store, organizationOf });
       const port = await listen(http, config.port);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
       const metricsPort = config.metricsPort === null ? null : await listen(metricsApp(metrics), config.metricsPort);
       worker.start();
+      // Once webhooks are accepted again: there may be many, and none of them is in a hurry.
+      const adopted = await rereadKept({ ...receiving, store, organizationOf });
+      if (adopted > 0) nudge();
       repeat("follow_up", nextFollowUpIn, () => followUpDue(followUps, ending.signal));
       if (archive) {
         await archive.prepare();
@@ -322,9 +345,14 @@ function metricsApp(metrics: ReturnType<typeof createMetrics>): Hono {
 
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 
-/** Slow senders are cut off: headers within 15 s, everything within 60 s (Skyvern itself gives up after 30 s). */
+/** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
 function createServer(app: Pick<Hono, "fetch">): Server {
-  const timeouts = { headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 };
+  const timeouts = {
+    headersTimeout: 15_000,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+    connectionsCheckingInterval: 5_000,
+  };
   // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
   const refused = { status: 400, headers: { connection: "close" } };
   const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { createApp } from "./app.ts";
 import type { BackfillOptions } from "./commands/backfill.ts";
 import type { RedeliverOptions } from "./commands/redeliver.ts";
+import type { WhyOptions } from "./commands/why.ts";
 import { describeConfig, formatFaults, loadConfig, type Config, type Fault } from "./config.ts";
 import { createLog, silentLog } from "./log.ts";
 import { systemRuntime } from "./runtime.ts";
@@ -86,6 +87,17 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
       else {
         const { backfillCommand } = await import("./commands/backfill.ts");
         code = await backfillCommand(options, { config: loaded.config, runtime: systemRuntime(), shell });
+      }
+    });
+  command("why", "say why somebody was, or was not, told of a run: receipts, routes, every attempt")
+    .argument("<run_id>", "the run")
+    .option("--json", "machine-readable")
+    .action(async (runId: string, options: WhyOptions) => {
+      const loaded = load(shell);
+      if (!loaded.ok) code = refuse(shell, loaded.faults);
+      else {
+        const { whyCommand } = await import("./commands/why.ts");
+        code = await whyCommand(runId, options, { config: loaded.config, shell });
       }
     });
   command("openapi", "print the OpenAPI document of the history API").action(async () => {

@@ -33,7 +33,7 @@ export interface ArchiveParts {
 export interface Archive {
   /** Removes what an earlier process left half-done. To be called before the first round. */
   prepare(): Promise<void>;
-  /** Copies what is due. Returns how many runs that were. */
+  /** Copies all that is due. Returns how many runs that were. */
   round(signal: AbortSignal): Promise<number>;
 }
 
@@ -51,12 +51,15 @@ export function createArchive(parts: ArchiveParts): Archive {
       if (left > 0) log.info("archive.swept", { files: left });
     },
     round: async (signal) => {
-      const due = await store.dueArchiving(now(), BATCH);
-      for (const archiving of due) {
-        if (signal.aborted) break;
-        await archiveRun(parts, archiving, signal);
+      for (let done = 0; ;) {
+        const due = await store.dueArchiving(now(), BATCH);
+        for (const archiving of due) {
+          if (signal.aborted) return done;
+          await archiveRun(parts, archiving, signal);
+          done += 1;
+        }
+        if (due.length === 0) return done;
       }
-      return due.length;
     },
   };
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import type { ReadableStream as NodeStream } from "node:stream/web";
 import { pipeline } from "node:stream/promises";
+import { createSweeper } from "./young-garbage.ts";
 
 export interface Spooled {
   /** Whoever takes the file moves or removes it. */
@@ -40,12 +41,14 @@ export async function spool(
   await mkdir(dir, { recursive: true });
   const path = join(dir, `${PREFIX}${randomUUID()}`);
   const hash = createHash("sha256");
+  const sweepUp = createSweeper();
   let bytes = 0;
   const measure = new Transform({
     transform: (chunk: Uint8Array, _encoding, done) => {
       bytes += chunk.byteLength;
       if (bytes > maxBytes) return done(new TooLarge());
       hash.update(chunk);
+      sweepUp(chunk.byteLength);
       done(null, chunk);
     },
   });

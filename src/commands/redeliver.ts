@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
-import { instant } from "../http/history.ts";
+import { instant } from "../http/api.ts";
 import { DELIVERY_STATES } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import { openSqlite } from "../store/database.ts";

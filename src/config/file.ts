@@ -19,19 +19,22 @@ const key = z.strictObject({
 });
 
 const skyvern = z.strictObject({
-  keys: z
-    .array(key)
-    .min(1)
-    .optional()
-    .meta({ description: "Keys that verify webhooks; the first calls the API. Those of SKYVERN_API_KEY come after." }),
+  keys: z.array(key).min(1).optional().meta({
+    description:
+      "Keys that verify webhooks; Skyvern is asked with the one of the run's organization. Those of SKYVERN_API_KEY come after.",
+  }),
   base_url: skyvernAddress
     .optional()
     .meta({ description: "Address of Skyvern's API, without /v1. Default: SKYVERN_BASE_URL." }),
   reconcile: z
     .union([
       z.strictObject({
-        every: durationBetween(10_000, 86_400_000).default(300_000),
-        lookback: durationBetween(60_000, 30 * 86_400_000).default(86_400_000),
+        every: durationBetween(10_000, 86_400_000)
+          .prefault("5m")
+          .meta({ description: "From the end of one look at Skyvern's list to the next." }),
+        lookback: durationBetween(60_000, 30 * 86_400_000)
+          .prefault("24h")
+          .meta({ description: "How far back. Runs take up to 8 hours, and count from when they were created." }),
         scope: z
           .enum(["mine", "all"])
           .default("mine")

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import { isoTime, ReportSchema, toReport, type Links, type Report } from "../report.ts";
 import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../run.ts";
 import { readSearch } from "../store/search.ts";
-import type { Attempt, Page, Receipt, StoredRun } from "../store/store.ts";
+import type { Attempt, Page, Receipt, RunFilter, StoredRun } from "../store/store.ts";
 import { problem, ProblemSchema } from "./problem.ts";
 
 export const time = z.iso.datetime({ precision: 3 });
@@ -104,8 +104,26 @@ export const paging = {
   cursor,
 };
 
-export const RunsQuery = z.strictObject({
-  status: list(text),
+const search = z
+  .string()
+  .max(500)
+  .transform((value, context) => {
+    const found = readSearch(value);
+    if (typeof found !== "string") return found;
+    context.addIssue({ code: "custom", message: found });
+    return z.NEVER;
+  })
+  .optional();
+
+/** What narrows a list of runs. */
+const runFilters = {
+  q: search.openapi({
+    description:
+      "Words of the ids, title, prompt, summary, failure and output; all must be there. A phrase stands in double quotes; " +
+      "`inv*` finds every word that begins so, from three characters. Ids and numbers are found digit for digit.",
+    example: 'INV-2026-0042 "payment overdue"',
+  }),
+  status: list(text).openapi({ example: ["failed", "terminated"] }),
   run_type: list(text),
   workflow: list(text).openapi({ description: "Permanent id or title." }),
   organization_id: list(text),
@@ -113,8 +131,15 @@ export const RunsQuery = z.strictObject({
   source: list(z.enum(SOURCES)),
   sink: list(text).openapi({ description: "Runs with a delivery to this sink." }),
   delivery: list(z.enum(DELIVERY_STATES)).openapi({ description: "Runs with a delivery in this state." }),
-  ...paging,
-});
+};
+
+export const RunsQuery = z.strictObject({ ...runFilters, ...paging });
+/** All of it at once. */
+export const ExportQuery = z.strictObject({ ...runFilters, since: instant, until: instant });
+
+export function runFilterOf({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
+  return defined({ ...filter, organization, search: q });
+}
 
 export const DeliveriesQuery = z.strictObject({
   state: list(z.enum(DELIVERY_STATES)),
@@ -145,6 +170,7 @@ export const fault = (description: string) => ({
   description,
   content: { "application/problem+json": { schema: ProblemSchema.openapi("Problem") } },
 });
+export const badParameter = { 400: fault("A parameter is wrong; `errors` names it.") };
 export const closed = { 401: fault("The token is missing or wrong."), 403: fault("No RELAY_TOKEN is configured.") };
 export const security = [{ bearer: [] }];
 export const RunParams = z.object({ run_id: z.string() });

@@ -1,41 +1,61 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
-import { isoTime, ReportSchema, toReport, type Links, type Report } from "../report.ts";
-import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Circuit, type Delivery } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
-import type { Attempt, Page, Receipt, Store, StoredRun } from "../store/store.ts";
-import { redeliver } from "../store/redeliver.ts";
-import { problem, ProblemSchema } from "./problem.ts";
+import { DELIVERY_STATES } from "../run.ts";
+import type { Store } from "../store/store.ts";
+import { redeliver, type RedeliverParts } from "../store/redeliver.ts";
+import {
+  attemptJson,
+  badParameter,
+  closed,
+  defined,
+  DeliveriesQuery,
+  deliveryJson,
+  DeliverySchema,
+  errorsOf,
+  fault,
+  instant,
+  json,
+  list,
+  noRun,
+  raw,
+  receiptJson,
+  ReceiptSchema,
+  reportOf,
+  RunDetailSchema,
+  runFilterOf,
+  RunParams,
+  RunSchema,
+  RunsQuery,
+  security,
+  text,
+  writeCursor,
+} from "./api.ts";
+import { mountEvents, type EventsParts } from "./events.ts";
+import { mountExports, type ExportsParts } from "./exports.ts";
+import { problem } from "./problem.ts";
+import { mountRunParts, type RunPartsParts } from "./run-parts.ts";
+import { mountSinks, type SinksParts } from "./sinks.ts";
+import { mountStatistics, type StatisticsParts } from "./statistics.ts";
 
-export interface HistoryParts {
-  store: Pick<
-    Store,
-    | "run"
-    | "runs"
-    | "receipts"
-    | "keptReceipts"
-    | "body"
-    | "deliveries"
-    | "attempts"
-    | "artifacts"
-    | "redeliver"
-    | "redeliverAll"
-    | "backlog"
-    | "counts"
-  >;
-  links: Links;
+export interface HistoryParts
+  extends RedeliverParts, RunPartsParts, ExportsParts, SinksParts, StatisticsParts, EventsParts {
+  store: RedeliverParts["store"] &
+    RunPartsParts["store"] &
+    ExportsParts["store"] &
+    SinksParts["store"] &
+    StatisticsParts["store"] &
+    EventsParts["store"] &
+    Pick<Store, "keptReceipts" | "body" | "redeliverAll">;
   sinks: readonly { name: string; kind: string }[];
-  runtime: Pick<Runtime, "now" | "newId">;
+  runtime: RedeliverParts["runtime"] & EventsParts["runtime"];
   /** Called when deliveries were queued. */
   nudge(): void;
-  circuit(sink: string): Promise<Circuit>;
-  /** Turns a sink on again. */
-  resume(sink: string): Promise<void>;
 }
 
 // --- routes ---------------------------------------------------------------------------------------------------------
 
 const listRuns = createRoute({
+  operationId: "listRuns",
   method: "get",
   path: "/runs",
   summary: "Runs, newest first",
@@ -43,12 +63,13 @@ const listRuns = createRoute({
   request: { query: RunsQuery },
   responses: {
     200: json(z.object({ data: z.array(RunSchema), next_cursor: z.string().nullable() }), "One page."),
-    400: fault("A parameter is wrong; `errors` names it."),
+    ...badParameter,
     ...closed,
   },
 });
 
 const getRun = createRoute({
+  operationId: "getRun",
   method: "get",
   path: "/runs/{run_id}",
   summary: "One run, with its deliveries and receipts",
@@ -58,6 +79,7 @@ const getRun = createRoute({
 });
 
 const getRaw = createRoute({
+  operationId: "getRunReceiptBytes",
   method: "get",
   path: "/runs/{run_id}/receipts/{id}/raw",
   summary: "The bytes of one receipt, masked as stored",
@@ -71,6 +93,7 @@ const getRaw = createRoute({
 });
 
 const listKept = createRoute({
+  operationId: "listKeptReceipts",
   method: "get",
   path: "/receipts/kept",
   summary: "Genuine bodies that were not understood, newest first (at most 200)",
@@ -82,6 +105,7 @@ const listKept = createRoute({
 });
 
 const getKeptRaw = createRoute({
+  operationId: "getReceiptBytes",
   method: "get",
   path: "/receipts/{id}/raw",
   summary: "The bytes of one receipt, masked as stored",
@@ -95,6 +119,7 @@ const getKeptRaw = createRoute({
 });
 
 const listDeliveries = createRoute({
+  operationId: "listDeliveries",
   method: "get",
   path: "/deliveries",
   summary: "Deliveries, newest first",
@@ -102,12 +127,13 @@ const listDeliveries = createRoute({
   request: { query: DeliveriesQuery },
   responses: {
     200: json(z.object({ data: z.array(DeliverySchema), next_cursor: z.string().nullable() }), "One page."),
-    400: fault("A parameter is wrong; `errors` names it."),
+    ...badParameter,
     ...closed,
   },
 });
 
 const redeliverRun = createRoute({
+  operationId: "redeliverRun",
   method: "post",
   path: "/runs/{run_id}/redeliver",
   summary: "Send a run's current state again",
@@ -139,6 +165,7 @@ const redeliverRun = createRoute({
 });
 
 const redeliverAll = createRoute({
+  operationId: "redeliverAll",
   method: "post",
   path: "/redeliver",
   summary: "Send what fits a filter again: once for each run and sink, nothing that waits already",
@@ -161,47 +188,9 @@ const redeliverAll = createRoute({
   },
   responses: {
     202: json(z.object({ count: z.int(), dry_run: z.boolean() }), "How many deliveries were, or would be, made."),
-    400: fault("A parameter is wrong; `errors` names it."),
+    ...badParameter,
     ...closed,
   },
-});
-
-const SinkStateSchema = z
-  .object({
-    name: z.string(),
-    kind: z.string(),
-    state: z
-      .enum(["closed", "open", "stopped"])
-      .openapi({ description: "The circuit: `open` after failures in a row, `stopped` by HTTP 410." }),
-    failures: z.int().openapi({ description: "In a row." }),
-    retry_at: time.nullable().openapi({ description: "When an open circuit is probed." }),
-    reason: z.string().nullable(),
-    backlog: z.int(),
-    oldest_waiting_at: time.nullable(),
-    dead: z.int(),
-    last_success_at: time.nullable(),
-    last_failure_at: time.nullable(),
-  })
-  .openapi("SinkState");
-
-const listSinks = createRoute({
-  method: "get",
-  path: "/sinks",
-  summary: "The sinks and how they are",
-  security,
-  responses: {
-    200: json(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
-    ...closed,
-  },
-});
-
-const resumeSink = createRoute({
-  method: "post",
-  path: "/sinks/{name}/resume",
-  summary: "Turn a sink on again that was stopped or whose circuit is open",
-  security,
-  request: { params: z.object({ name: z.string() }) },
-  responses: { 200: json(SinkStateSchema, "The sink."), 404: fault("No such sink."), ...closed },
 });
 
 /** The history API below `/v1`. Whoever mounts it asks for the token first. */
@@ -217,8 +206,8 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
   app.use(readJson);
 
   app.openapi(listRuns, async (c) => {
-    const { limit, cursor: after, organization_id: organization, ...filter } = c.req.valid("query");
-    const rows = await store.runs(defined({ ...filter, organization }), {
+    const { limit, cursor: after, ...filter } = c.req.valid("query");
+    const rows = await store.runs(runFilterOf(filter), {
       limit: limit + 1,
       ...(after ? { after } : {}),
     });
@@ -303,45 +292,17 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     return c.json({ count, dry_run: dryRun }, 202);
   });
 
-  app.openapi(listSinks, async (c) => c.json({ data: await sinkStates(parts) }, 200));
-
-  app.openapi(resumeSink, async (c) => {
-    const { name } = c.req.valid("param");
-    if (!parts.sinks.some((sink) => sink.name === name)) return problem(c, 404, "There is no such sink.");
-    await parts.resume(name);
-    const states = await sinkStates(parts);
-    return c.json(states.find((state) => state.name === name) as z.output<typeof SinkStateSchema>, 200);
-  });
+  mountRunParts(app, parts);
+  mountExports(app, parts);
+  mountSinks(app, parts);
+  mountStatistics(app, parts);
+  mountEvents(app, parts);
 
   return app;
 }
 
 /** One call redelivers at most so many; the next call goes on, as what waits is left out. */
 const MAX_REDELIVERIES = 10_000;
-
-async function sinkStates({ store, sinks, circuit }: HistoryParts): Promise<z.output<typeof SinkStateSchema>[]> {
-  const [backlog, counts] = await Promise.all([store.backlog(), store.counts()]);
-  return Promise.all(
-    sinks.map(async ({ name, kind }) => {
-      const { state, failures, until, reason, last_success_at, last_failure_at } = await circuit(name);
-      const waiting = backlog.find(({ sink }) => sink === name);
-      const dead = counts.deliveries.find((row) => row.sink === name && row.state === "dead");
-      return {
-        name,
-        kind,
-        state,
-        failures,
-        retry_at: isoTime(until),
-        reason,
-        backlog: waiting?.waiting ?? 0,
-        oldest_waiting_at: isoTime(waiting?.oldest ?? null),
-        dead: dead?.count ?? 0,
-        last_success_at: isoTime(last_success_at),
-        last_failure_at: isoTime(last_failure_at),
-      };
-    }),
-  );
-}
 
 /** A body is JSON whatever the client calls it: `curl -d` calls it a form, and a filter must not be overlooked. */
 const readJson: MiddlewareHandler = async (c, next) => {

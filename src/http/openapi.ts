@@ -1,6 +1,6 @@
 import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import { VERSION } from "../version.ts";
-import { RunSchema } from "./history.ts";
+import { RunSchema } from "./api.ts";
 
 const WebhookBody = z
   .object({
@@ -14,6 +14,7 @@ const WebhookBody = z
 export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.openAPIRegistry.registerWebhook({
+    operationId: "receiveRun",
     method: "post",
     path: "run",
     summary: "What an HTTP sink receives, signed as Standard Webhooks says",

@@ -136,8 +136,11 @@ function refuse(c: Context, { flood, log }: WebhookParts, reason: Refusal, chann
   return c.json({ error: REFUSALS[reason] }, 401);
 }
 
+/** The rest of the body is not read, so nothing more can come on this connection. */
+const UNREAD = { connection: "close" };
+
 const tooLarge = (c: Context, { bodyLimit }: WebhookParts): Response =>
-  c.json({ error: `the body is over ${bodyLimit} bytes` }, 413);
+  c.json({ error: `the body is over ${bodyLimit} bytes` }, 413, UNREAD);
 
 function overloaded(c: Context, { log }: WebhookParts): Response {
   log.warn("webhook.overloaded");

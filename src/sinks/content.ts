@@ -41,6 +41,7 @@ const STATUS = new Map<string, Content["status"]>([
   ["terminated", { symbol: "🛑", label: "Terminated" }],
   ["timed_out", { symbol: "⏱️", label: "Timed out" }],
   ["canceled", { symbol: "🚫", label: "Canceled" }],
+  ["test", { symbol: "🧪", label: "Test" }],
 ]);
 
 /** Rows and fields beyond these are counted, not shown: a message is not a spreadsheet. The run page has all. */

@@ -45,6 +45,11 @@ export function openSqlite(path: string, { exclusive }: { exclusive: boolean }):
   }
 }
 
+/** Opens what a relay made, to look at it: nothing is created or written, and a relay may be running on it. */
+export function openSqliteReadOnly(path: string): Database {
+  return sqliteDatabase(new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS }), null);
+}
+
 /** The storage's own troubles, by SQLite's result codes (https://sqlite.org/rescode.html). */
 const STORAGE_CODES =
   /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOLFS|PERM|AUTH|PROTOCOL|NOMEM|INTERRUPT)/;

@@ -1,7 +1,7 @@
 /** The event stream as it is kept: what changed, in the order of commits. */
 import type { Kysely } from "kysely";
 import type { Delivery } from "../run.ts";
-import type { StoredEvent, StoredRun } from "./store.ts";
+import type { EventPage, StoredEvent, StoredRun } from "./store.ts";
 import type { RunRow } from "./find.ts";
 import type { Tables } from "./tables.ts";
 
@@ -24,7 +24,7 @@ export async function eventsAfter(
   db: Db,
   { after, limit }: { after: number; limit: number },
   runsOf: (rows: RunRow[]) => Promise<StoredRun[]>,
-): Promise<{ events: StoredEvent[]; last: number }> {
+): Promise<EventPage> {
   const rows = await db
     .selectFrom("events")
     .leftJoin("runs", (join) => join.onRef("runs.run_id", "=", "events.run_id").on("events.kind", "=", "run"))
@@ -43,5 +43,5 @@ export async function eventsAfter(
     const run = byId.get(id);
     return run ? [{ id, kind: "run", run }] : [];
   });
-  return { events, last: rows.at(-1)?.id ?? after };
+  return { events, first: rows[0]?.id ?? null, last: rows.at(-1)?.id ?? after };
 }

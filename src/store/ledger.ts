@@ -17,7 +17,7 @@ export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 /** The first millisecond of the hour (UTC) a time is in. */
 export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS) * HOUR_MS;
-const dayOf = (ms: number): number => Math.floor(ms / DAY_MS) * DAY_MS;
+export const dayOf = (ms: number): number => Math.floor(ms / DAY_MS) * DAY_MS;
 
 /** Events beyond these are forgotten, the oldest first, some at a time. */
 export const EVENTS_KEPT = 50_000;

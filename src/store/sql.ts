@@ -17,9 +17,9 @@ import { copiesStore, queueArchiving } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { eventRange, eventsAfter } from "./events.ts";
 import { deliveriesThat, findDeliveries, findRuns } from "./find.ts";
-import { createLedger, DAY_MS, type Ledger } from "./ledger.ts";
+import { createLedger, DAY_MS, dayOf, type Ledger } from "./ledger.ts";
 import { deliveryOf, receiptOf, stateOf } from "./rows.ts";
-import { backlog, counts, statistics } from "./statistics.ts";
+import { backlog, counts, countSightings, dailyCoverage, statistics } from "./statistics.ts";
 import type {
   Accepted,
   Arrival,
@@ -118,6 +118,7 @@ export function createSqlStore(database: Database): Store {
     unfinished: (since, limit) => unfinished(db, since, limit),
     sight: (runs) => database.transaction((tx) => sight(tx, runs)),
     coverage: (since, until) => coverage(db, since, until),
+    dailyCoverage: (since, until) => dailyCoverage(db, since, until),
     unrelayed: (query) => unrelayed(db, query),
     backlog: () => backlog(db),
     counts: () => counts(db),
@@ -760,8 +761,9 @@ async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
     ]),
   );
   const all = [...rows.values()];
+  const days = new Map<number, number>();
   for (let i = 0; i < all.length; i += 500) {
-    await tx
+    const news = await tx
       .insertInto("sightings")
       .values(all.slice(i, i + 500))
       .onConflict((conflict) =>
@@ -771,8 +773,14 @@ async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
           .where("sightings.mine", "=", 0)
           .where(sql<boolean>`excluded.mine = 1`),
       )
+      .returning(["created_at", "mine"])
       .execute();
+    for (const { created_at, mine } of news) {
+      const day = dayOf(created_at);
+      if (mine === 1) days.set(day, (days.get(day) ?? 0) + 1);
+    }
   }
+  await countSightings(tx, days);
 }
 
 /** Settled, and no delivery waits or is dead. */

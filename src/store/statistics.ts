@@ -1,7 +1,8 @@
-/** What the roll-ups say. Nothing here reads a run, and of the deliveries only the oldest that waits. */
-import type { Kysely } from "kysely";
+/** What the roll-ups say. Nothing here reads a run or a delivery but those that are open. */
+import { sql, type Kysely } from "kysely";
+import { TERMINAL_STATUSES } from "../run.ts";
 import { DAY_MS, deliveryCounts, HOUR_MS } from "./ledger.ts";
-import type { Backlog, Counts, Grain, Statistics } from "./store.ts";
+import type { Backlog, Counts, Coverage, Grain, Statistics } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -67,4 +68,51 @@ export async function counts(db: Db): Promise<Counts> {
     .where("run_id", "is", null)
     .executeTakeFirstOrThrow();
   return { deliveries, kept };
+}
+
+// --- coverage -------------------------------------------------------------------------------------------------------
+
+const isFinal = sql<boolean>`exists (select 1 from runs where runs.run_id = sightings.run_id
+  and runs.status in (${sql.join(TERMINAL_STATUSES.map((status) => sql.lit(status)))}))`;
+
+/** Adds new sightings by day, and notes which of the open ones are known as final by now: they are counted as such from then on. */
+export async function countSightings(tx: Db, days: ReadonlyMap<number, number>): Promise<void> {
+  for (const [day, count] of days)
+    await tx
+      .insertInto("sighting_counts")
+      .values({ day, count })
+      .onConflict((conflict) =>
+        conflict.column("day").doUpdateSet({ count: sql`sighting_counts.count + excluded.count` }),
+      )
+      .execute();
+  await sql`update sightings set settled = 1 where mine = 1 and settled = 0 and ${isFinal}`.execute(tx);
+}
+
+/** All that were seen, less the few that are open: not known as final, or with a delivery that waits or is dead. */
+export async function dailyCoverage(db: Db, since: number, until: number): Promise<Coverage[]> {
+  const seen = await db
+    .selectFrom("sighting_counts")
+    .selectAll()
+    .where("day", ">=", since)
+    .where("day", "<", until)
+    .orderBy("day")
+    .execute();
+  const end = until + DAY_MS;
+  const { rows } = await sql<{ day: number; count: number }>`
+    with open (run_id) as (
+      select run_id from sightings
+      where mine = 1 and settled = 0 and created_at >= ${since} and created_at < ${end} and not ${isFinal}
+      union
+      select run_id from deliveries where state in ('pending', 'sending')
+      union
+      select d.run_id from delivery_counts c cross join deliveries d on d.sink = c.sink and d.state = 'dead'
+      where c.state = 'dead' and not exists (select 1 from deliveries l
+        where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')
+    )
+    select s.created_at / ${sql.lit(DAY_MS)} as day, count(*) as count
+    from open cross join sightings s on s.run_id = open.run_id
+    where s.mine = 1 and s.created_at >= ${since} and s.created_at < ${end}
+    group by 1`.execute(db);
+  const open = new Map(rows.map(({ day, count }) => [day * DAY_MS, count]));
+  return seen.map(({ day, count }) => ({ day, seen: count, relayed: count - (open.get(day) ?? 0) }));
 }

@@ -107,6 +107,8 @@ export interface Store {
   sight(runs: readonly Sighting[]): Promise<void>;
   /** By day (UTC) of creation at Skyvern: final runs seen there that are mine, and those of them that were relayed. */
   coverage(since: number, until: number): Promise<Coverage[]>;
+  /** The same of whole days, those that begin in a span, at a cost that grows with what is not relayed only. */
+  dailyCoverage(since: number, until: number): Promise<Coverage[]>;
   /** Of those created since a time and seen before another, the ones that were not relayed, oldest first. */
   unrelayed(query: { since: number; seenBefore: number; limit: number }): Promise<string[]>;
 
@@ -126,8 +128,8 @@ export interface Store {
   counts(): Promise<Counts>;
   /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
-  /** What changed after an event, oldest first, and the id to go on after. */
-  events(page: { after: number; limit: number }): Promise<{ events: StoredEvent[]; last: number }>;
+  /** What changed after an event, oldest first. */
+  events(page: { after: number; limit: number }): Promise<EventPage>;
   /** Ids of the first and last event kept, both 0 when there is none. */
   eventRange(): Promise<{ first: number; last: number }>;
   /** What Skyvern's own list said of a run. */
@@ -395,3 +397,11 @@ export interface Statistics {
 export type StoredEvent =
   | { id: number; kind: "run"; run: StoredRun }
   | { id: number; kind: "delivery"; delivery: Delivery };
+
+export interface EventPage {
+  events: StoredEvent[];
+  /** Id of the first event there is, shown or not; null when there is none. Ids have no gaps but what was forgotten. */
+  first: number | null;
+  /** The id to go on after. */
+  last: number;
+}

@@ -72,7 +72,8 @@ export interface Tables {
     reason: string | null;
   };
   artifacts: { run_id: string; position: number; artifact_id: string; type: string; created_at: number | null };
-  sightings: { run_id: string; created_at: number; seen_at: number; mine: number };
+  sightings: { run_id: string; created_at: number; seen_at: number; mine: number; settled: Generated<number> };
+  sighting_counts: { day: number; count: number };
   archiving: { run_id: string; due_at: number; failures: number };
   copies: {
     run_id: string;

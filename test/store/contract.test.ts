@@ -194,6 +194,20 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
     });
 
+    it("counts the attempts that were cut short, and makes what was cut short wait as told, never longer than before", async () => {
+      await withDelivery();
+      await claim(1_000);
+      await store.takeOver(2_000, (cutShort) => cutShort * 500);
+      expect(await claim(2_499)).toEqual([]);
+      expect(await claim(2_500)).toMatchObject([{ delivery: { attempts: 2 }, cutShort: 1, firstTriedAt: null }]);
+      await store.takeOver(3_000, (cutShort) => cutShort * 500);
+      await store.takeOver(3_900, (cutShort) => cutShort * 500);
+      expect(await claim(4_000)).toMatchObject([{ delivery: { attempts: 3 }, cutShort: 2 }]);
+      const retry = { kind: "retry", reason: "later" } as const;
+      await store.record(finished("dlv_1", { n: 3, startedAt: 4_000, outcome: retry, nextAttemptAt: 5_000 }));
+      expect(await claim(5_000)).toMatchObject([{ delivery: { attempts: 4 }, cutShort: 2, firstTriedAt: 4_000 }]);
+    });
+
     it("records a delivery with its receipt, and never hands it out again", async () => {
       await withDelivery();
       await claim(1_000);

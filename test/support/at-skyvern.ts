@@ -1,8 +1,11 @@
 /** Runs as the stand-in Skyvern holds them: ended at a time, started with a webhook URL. */
 import type { StandInRun } from "../../src/demo/stand-ins/skyvern.ts";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { onTestFinished } from "vitest";
 import type { SlackMessageStored, SlackStandIn } from "../../src/demo/stand-ins/slack.ts";
 import type { JsonObject } from "../../src/json.ts";
-import { PUBLIC_URL } from "./app.ts";
+import { PUBLIC_URL, type TestApp } from "./app.ts";
 import { fixtureJson } from "./fixtures.ts";
 
 export interface AtSkyvern extends Omit<StandInRun, "payload" | "run_request"> {
@@ -53,3 +56,45 @@ export const topLevel = (slack: SlackStandIn, channel?: string): SlackMessageSto
 /** What the threads say of corrections. */
 export const corrections = (slack: SlackStandIn): SlackMessageStored[] =>
   slack.messages().filter(({ thread_ts, text }) => thread_ts !== null && text.includes("Correction"));
+
+/** Passes GETs on to another address, and counts how many are open at one time. Closed when the test ends. */
+export async function aCountingGate(upstream: string): Promise<{ url: string; most(): number }> {
+  let open = 0;
+  let most = 0;
+  const server = createServer((request, response) => {
+    most = Math.max(most, ++open);
+    const headers = { "x-api-key": String(request.headers["x-api-key"]) };
+    fetch(`${upstream}${request.url}`, { headers })
+      .then(async (answer) => {
+        const body = await answer.text();
+        open -= 1;
+        response.writeHead(answer.status, { "content-type": "application/json" }).end(body);
+      })
+      .catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(
+    () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  );
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, most: () => most };
+}
+
+/** `<relayed>/<seen>`, as the metrics say it. */
+export async function coverageOf(relay: TestApp): Promise<string> {
+  const { text } = await relay.get("/metrics");
+  const value = (name: string) => new RegExp(`^skyvern_relay_coverage_${name} (\\d+)$`, "m").exec(text)?.[1];
+  return `${value("relayed")}/${value("seen")}`;
+}
+
+/** What was logged under a name. */
+export const events = (relay: TestApp, event: string): JsonObject[] =>
+  relay
+    .log()
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as JsonObject)
+    .filter((line) => line["event"] === event);
