@@ -127,6 +127,8 @@ describe("/openapi.json", () => {
     const relay = await anApp();
     const { paths } = await relay.read<Document>("/openapi.json");
     for (const [path, methods] of Object.entries(paths)) {
+      // It answers for as long as somebody listens.
+      if (path === "/v1/events") continue;
       for (const method of Object.keys(methods)) {
         const address = path.replaceAll(/\{\w+\}/g, "nothing");
         const answer = method === "get" ? await relay.get(address) : await relay.post(address, "{}");
