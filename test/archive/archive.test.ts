@@ -245,7 +245,7 @@ describe("a failure", () => {
     const database = join(aFolder(), "relay.db");
     const dir = aFolder();
     const runtime = aRuntime();
-    const file = `artifacts: { archive: all, dir: ${JSON.stringify(dir)} }`;
+    const file = `artifacts: { archive: all, dir: ${JSON.stringify(dir)} }\nskyvern: { reconcile: false }`;
     const skyvern = { now: () => runtime.now() };
     const first = await anApp({ DATABASE_URL: `sqlite:${database}` }, { file, runtime, skyvern });
     await first.webhook(webhook());

@@ -70,6 +70,9 @@ it("50 runs that end while the relay is down are all delivered once to every sin
   expect(await relay.app.store.coverage(NOW - DAY, NOW + 2 * DAY)).toEqual([
     { day: Date.parse("2026-08-23"), seen: 50, relayed: 50 },
   ]);
+  expect(await relay.read("/v1/stats?since=2026-08-23&until=2026-08-24")).toMatchObject({
+    coverage: [{ day: "2026-08-23T00:00:00.000Z", seen: 50, relayed: 50 }],
+  });
   expect(await relay.read(`/v1/runs/${idOf(7)}`)).toMatchObject({
     source: "reconciled",
     prompt: `Do ${idOf(7)}`,
