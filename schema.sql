@@ -20,8 +20,6 @@ CREATE TABLE runs (
 CREATE INDEX runs_newest       ON runs (received_at, run_id);
 CREATE INDEX runs_status       ON runs (status, received_at, run_id);
 CREATE INDEX runs_type         ON runs (run_type, received_at, run_id);
-CREATE INDEX runs_workflow     ON runs (workflow, received_at, run_id) WHERE workflow IS NOT NULL;
-CREATE INDEX runs_title        ON runs (title, received_at, run_id) WHERE title IS NOT NULL;
 CREATE INDEX runs_organization ON runs (organization_id, received_at, run_id) WHERE organization_id IS NOT NULL;
 CREATE INDEX runs_follow_up    ON runs (follow_up_at) WHERE follow_up_at IS NOT NULL;
 CREATE INDEX runs_channel      ON runs (channel, received_at, run_id) WHERE channel IS NOT NULL;

@@ -51,12 +51,19 @@ const residentOf = (pid: number): number =>
 
 const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-bench-"));
 const skyvern = await startSkyvern({ keys: [KEY] });
-const recording = recordingOf(MEGABYTES * 1_000_000);
-const sha256 = createHash("sha256").update(recording).digest("hex");
-skyvern.addRun({
-  payload: { ...payloadOf("wr_large"), recording_url: `${skyvern.url}/v1/artifacts/a_large/content` },
-  artifacts: [{ artifact_id: "a_large", artifact_type: "recording", bytes: recording }],
-});
+const all = recordingOf(MEGABYTES * 1_000_000 + 2);
+/** Other bytes of nearly the same size each, as equal ones would be copied once. */
+const recordings = new Map([
+  ["wr_small", all.subarray(0, 5_000_000)],
+  ["wr_alone", all.subarray(0, all.length - 1)],
+  ["wr_large", all],
+]);
+for (const [id, bytes] of recordings) {
+  skyvern.addRun({
+    payload: { ...payloadOf(id), recording_url: `${skyvern.url}/v1/artifacts/a_${id}/content` },
+    artifacts: [{ artifact_id: `a_${id}`, artifact_type: "recording", bytes }],
+  });
+}
 writeFileSync(join(folder, "relay.yaml"), `artifacts: { archive: all, dir: ${join(folder, "copies")} }\n`);
 
 const relay = spawn(process.execPath, [fileURLToPath(new URL("../../src/main.ts", import.meta.url)), "serve"], {
@@ -74,7 +81,7 @@ const relay = spawn(process.execPath, [fileURLToPath(new URL("../../src/main.ts"
 let log = "";
 relay.stdout.on("data", (chunk: Buffer) => {
   // Only what is looked for.
-  for (const line of chunk.toString().split("\n")) if (/relay\.started|wr_large|error/.test(line)) log += `${line}\n`;
+  for (const line of chunk.toString().split("\n")) if (/relay\.started|wr_[a-z]|error/.test(line)) log += `${line}\n`;
 });
 
 async function waitFor<T>(what: string, ask: () => T | null | undefined | false): Promise<T> {
@@ -116,25 +123,53 @@ const lasting = (ms: number) => {
   return () => Date.now() > end;
 };
 
+/** Watches the memory alone. */
+async function watch(isOver: () => boolean): Promise<number> {
+  let peak = 0;
+  for (; !isOver(); await pause(10)) peak = Math.max(peak, residentOf(relay.pid ?? 0));
+  return peak;
+}
+const isBegun = (id: string) => () => skyvern.calls.some(({ path }) => path === `/v1/artifacts/a_${id}/content`);
+const isDone = (id: string) => () => new RegExp(`"run.archived".*"${id}"|"${id}".*"run.archived"`).test(log);
+const isWhole = (id: string): boolean => {
+  const bytes = recordings.get(id) ?? Buffer.alloc(0);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const path = join(folder, "copies", sha256.slice(0, 2), sha256);
+  return existsSync(path) && statSync(path).size === bytes.length;
+};
+const print = (line: string) => void process.stdout.write(`${line}\n`);
+const memory = (before: number, during: number): string =>
+  `peak memory ${before.toFixed(0)} MB before, ${during.toFixed(0)} MB during (${during < before ? "" : "+"}${(during - before).toFixed(0)} MB)`;
+
 const port = await waitFor("the relay's start", () => /"port":(\d+)/.exec(log)?.[1]);
 const url = `http://127.0.0.1:${port}`;
-const copy = join(folder, "copies", sha256.slice(0, 2), sha256);
 try {
   await load(lasting(WARM_UP_MS));
+  await send("wr_small");
+  await waitFor("the first copy", isDone("wr_small"));
+  await pause(3_000);
+
+  const idle = await watch(lasting(2_000));
+  await send("wr_alone");
+  await waitFor("the first large copy", isBegun("wr_alone"));
+  const alone = await watch(isDone("wr_alone"));
+
   const before = await load(lasting(BASELINE_MS));
   await send("wr_large");
   // It begins some seconds after its webhook.
-  await load(() => skyvern.calls.some(({ path }) => path === "/v1/artifacts/a_large/content"));
+  await load(isBegun("wr_large"));
   const from = performance.now();
-  const during = await load(() => log.includes('"run.archived"'));
+  const during = await load(isDone("wr_large"));
   const seconds = (performance.now() - from) / 1000;
-  const whole = existsSync(copy) && statSync(copy).size === recording.length;
-  const growth = during.peak - before.peak;
-  process.stdout.write(
-    `recording  ${MEGABYTES} MB archived in ${seconds.toFixed(1)} s, ${whole ? "whole" : "NOT WHOLE"}\n` +
-      `before     ${shown(before.ms)}, peak memory ${before.peak.toFixed(0)} MB\n` +
-      `during     ${shown(during.ms)}, peak memory ${during.peak.toFixed(0)} MB (${growth >= 0 ? "+" : ""}${growth.toFixed(0)} MB)\n`,
+
+  const whole = isWhole("wr_alone") && isWhole("wr_large");
+  print(
+    `recording   ${MEGABYTES} MB, archived in ${seconds.toFixed(1)} s under load, ${whole ? "whole" : "NOT WHOLE"}`,
   );
+  print(`alone       ${memory(idle, alone)}`);
+  print(`under load  ${memory(before.peak, during.peak)}`);
+  print(`answers     before: ${shown(before.ms)}`);
+  print(`            during: ${shown(during.ms)}`);
   process.exitCode = whole ? 0 : 1;
 } finally {
   relay.kill("SIGTERM");

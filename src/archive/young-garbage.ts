@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /** So much passes between two collections: little enough to be no memory, much enough to be no work (0.5 ms each). */
-const EVERY_BYTES = 4_000_000;
+const EVERY_BYTES = 2_000_000;
 
 type Collect = (options: { type: "minor" }) => void;
 let collect: Collect | null | undefined;

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createApp, type App } from "../app.ts";
 import type { Shell } from "../cli.ts";
 import { formatFaults, loadConfig } from "../config.ts";
@@ -177,6 +177,10 @@ function saveMessages({ slack, smtp, http }: StandIns, folder: string): void {
     "json",
     slack.messages().map((message) => JSON.stringify(message, null, 2)),
   );
+  for (const [i, message] of slack.messages().entries()) {
+    const picture = slack.pictureOf(message);
+    if (picture) writeFileSync(join(folder, "slack", `${i + 1}-${basename(picture.name)}`), picture.bytes);
+  }
   save(
     "email",
     "eml",

@@ -1,5 +1,5 @@
 /** Rows as the domain knows them. */
-import type { Selectable } from "kysely";
+import { sql, type Selectable } from "kysely";
 import { parseJson } from "../json.ts";
 import type { Delivery, DeliveryReceipt, RunState } from "../run.ts";
 import type { Tables } from "./tables.ts";
@@ -24,3 +24,7 @@ export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => (
   delivered_at: row.delivered_at,
   receipt: receiptOf(row.receipt),
 });
+
+/** Of a delivery. Written out, as SQLite uses a partial index only where it sees that the index's own condition is asked for. */
+export const isWaiting = (table: "deliveries" | "d") =>
+  sql<boolean>`${sql.ref(`${table}.state`)} in ('pending', 'sending')`;

@@ -18,7 +18,7 @@ import type { Database } from "./database.ts";
 import { eventRange, eventsAfter } from "./events.ts";
 import { deliveriesThat, findDeliveries, findRuns } from "./find.ts";
 import { createLedger, DAY_MS, dayOf, type Ledger } from "./ledger.ts";
-import { deliveryOf, receiptOf, stateOf } from "./rows.ts";
+import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
 import { backlog, counts, countSightings, dailyCoverage, statistics } from "./statistics.ts";
 import type {
   Accepted,
@@ -50,8 +50,6 @@ interface Change {
   ledger: Ledger;
 }
 
-const WAITING = ["pending", "sending"] as const;
-
 /** The Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {
   const { db } = database;
@@ -73,7 +71,7 @@ export function createSqlStore(database: Database): Store {
       const shifted = db
         .updateTable("deliveries")
         .set((row) => ({ next_attempt_at: row("next_attempt_at", "-", byMs) }));
-      await shifted.where("state", "in", WAITING).execute();
+      await shifted.where(isWaiting("deliveries")).execute();
     },
     circuits: () => circuits(db),
     saveCircuit: async (sink, circuit) => {
@@ -333,7 +331,7 @@ async function claimDue(tx: Db, queue: Queue, { now, leaseMs, limit, except }: C
     }))
     .where("id", "in", tx.selectFrom(due.as("due")).select("due.id").where("due.next_attempt_at", "<=", now))
     // Said again: without it two workers on one database may both get a row.
-    .where("state", "in", WAITING)
+    .where(isWaiting("deliveries"))
     .where("next_attempt_at", "<=", now)
     .where((where) => (except.length === 0 ? where.lit(true) : where("id", "not in", except)))
     .returningAll()
@@ -358,7 +356,7 @@ const waiting = (db: Db, sink: string) =>
     .selectFrom("deliveries as d")
     .select(["d.id", "d.next_attempt_at"])
     .where("d.sink", "=", sink)
-    .where("d.state", "in", WAITING);
+    .where(isWaiting("d"));
 
 /** A correction waits until what it corrects has been delivered or is dead. */
 const nothingBefore = sql<boolean>`not exists (select 1 from deliveries e where e.run_id = d.run_id and e.sink = d.sink
@@ -499,7 +497,7 @@ async function pastAttempts(db: Db, deliveryId: string): Promise<{ ended: number
 async function buryOrphans({ tx, ledger }: Change, sinks: readonly string[], reason: string): Promise<number> {
   const orphans = tx.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
   const buried = await orphans
-    .where("state", "in", WAITING)
+    .where(isWaiting("deliveries"))
     .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
     .returningAll()
     .execute();

@@ -3,6 +3,7 @@ import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../run.ts";
 import { DAY_MS, deliveryCounts, HOUR_MS } from "./ledger.ts";
 import type { Backlog, Counts, Coverage, Grain, Statistics } from "./store.ts";
+import { isWaiting } from "./rows.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -41,7 +42,7 @@ export async function backlog(db: Db): Promise<Backlog[]> {
       .selectFrom("deliveries")
       .select("created_at")
       .where("sink", "=", sink)
-      .where("state", "in", ["pending", "sending"])
+      .where(isWaiting("deliveries"))
       .orderBy("id")
       .limit(1)
       .executeTakeFirst();
@@ -102,14 +103,15 @@ export async function dailyCoverage(db: Db, since: number, until: number): Promi
     with open (run_id) as (
       select run_id from sightings
       where mine = 1 and settled = 0 and created_at >= ${since} and created_at < ${end} and not ${isFinal}
-      union
-      select run_id from deliveries where state in ('pending', 'sending')
-      union
+      union all
+      select d.run_id from delivery_counts c cross join deliveries d on d.sink = c.sink and ${isWaiting("d")}
+      where c.state = 'made'
+      union all
       select d.run_id from delivery_counts c cross join deliveries d on d.sink = c.sink and d.state = 'dead'
       where c.state = 'dead' and not exists (select 1 from deliveries l
         where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')
     )
-    select s.created_at / ${sql.lit(DAY_MS)} as day, count(*) as count
+    select s.created_at / ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count
     from open cross join sightings s on s.run_id = open.run_id
     where s.mine = 1 and s.created_at >= ${since} and s.created_at < ${end}
     group by 1`.execute(db);

@@ -257,3 +257,86 @@ describe("the stand-in", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 });
+
+describe("files", () => {
+  const PNG = Buffer.from("89504e470d0a1a0a00", "hex");
+  const ask = (slack: SlackStandIn, length = PNG.length) =>
+    call(slack, "files.getUploadURLExternal", { filename: "a.png", length });
+  const bring = async (url: unknown, bytes: Buffer = PNG) =>
+    (await fetch(String(url), { method: "POST", body: bytes })).status;
+  const finish = (slack: SlackStandIn, id: unknown, more: object = {}) =>
+    call(slack, "files.completeUploadExternal", { files: [{ id, title: "A" }], ...more });
+  const image = (id: unknown) => ({ type: "image", alt_text: "a", slack_file: { id } });
+
+  it("are asked for, brought and completed, in that order and once each", async () => {
+    const slack = await slackWith();
+    const { file_id: id, upload_url: url } = await ask(slack);
+    expect((await finish(slack, id)).error).toBe("file_not_found");
+    expect(await bring(url, Buffer.from("short"))).toBe(400);
+    expect(await bring(url)).toBe(200);
+    expect(await bring(url)).toBe(404);
+    expect((await finish(slack, id)).ok).toBe(true);
+    expect((await finish(slack, id)).error).toBe("file_not_found");
+    expect(slack.files()).toMatchObject([{ id, name: "a.png", title: "A", mimetype: "image/png" }]);
+    expect(slack.messages()).toEqual([]);
+  });
+
+  it("are shown by an image block once they are complete, and Slack has looked at them", async () => {
+    const slack = await slackWith({ filesLookedAtAfter: 1 });
+    const { file_id: id, upload_url: url } = await ask(slack);
+    const show = () => post(slack, { text: "t", blocks: [image(id)] });
+    expect((await show()).errors).toEqual(["invalid slack file [json-pointer:/blocks/0/slack_file]"]);
+    await bring(url);
+    expect((await show()).error).toBe("invalid_blocks");
+    await finish(slack, id);
+    expect((await show()).error).toBe("invalid_blocks");
+    expect((await show()).ok).toBe(true);
+    const [message] = slack.messages();
+    expect(message && slack.pictureOf(message)?.bytes).toEqual(PNG);
+  });
+
+  it("that are no pictures, or nobody's, are not shown by an image block", async () => {
+    const slack = await slackWith();
+    const text = Buffer.from("just text");
+    const { file_id: id, upload_url: url } = await ask(slack, text.length);
+    await bring(url, text);
+    await finish(slack, id);
+    for (const wrong of [id, "F404"]) {
+      expect((await post(slack, { text: "t", blocks: [image(wrong)] })).error).toBe("invalid_blocks");
+    }
+    expect((await post(slack, { text: "t", blocks: [{ type: "image", alt_text: "a" }] })).error).toBe("invalid_blocks");
+    expect((await post(slack, { text: "t", blocks: [{ ...image(id), alt_text: "" }] })).error).toBe("invalid_blocks");
+  });
+
+  it("hang in a thread that is there, of a channel that the app is in", async () => {
+    const slack = await slackWith();
+    const { ts } = await post(slack, { text: "parent" });
+    const upload = async () => {
+      const { file_id: id, upload_url: url } = await ask(slack);
+      await bring(url);
+      return id;
+    };
+    expect((await finish(slack, await upload(), { channel_id: "C0404404A", thread_ts: ts })).error).toBe(
+      "channel_not_found",
+    );
+    expect((await finish(slack, await upload(), { channel_id: "C0123ABCD", thread_ts: "1.1" })).error).toBe(
+      "thread_not_found",
+    );
+    expect((await finish(slack, await upload(), { channel_id: "C0123ABCD", thread_ts: ts })).ok).toBe(true);
+    expect(slack.messages()[1]).toMatchObject({ thread_ts: ts, files: [{ name: "a.png" }] });
+    const { messages } = await call(slack, "conversations.replies", { channel: "C0123ABCD", ts });
+    expect(messages).toMatchObject([{ ts }, { files: [{ name: "a.png", size: PNG.length }] }]);
+  });
+
+  it("need a scope", async () => {
+    const slack = await slackWith({ scopes: ["chat:write"] });
+    expect(await ask(slack)).toMatchObject({ error: "missing_scope", needed: "files:write" });
+    expect((await finish(slack, "F1")).error).toBe("missing_scope");
+  });
+
+  it("of no length or no name are refused", async () => {
+    const slack = await slackWith();
+    expect((await ask(slack, 0)).error).toBe("invalid_arguments");
+    expect((await call(slack, "files.getUploadURLExternal", { length: 3 })).error).toBe("invalid_arguments");
+  });
+});

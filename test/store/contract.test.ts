@@ -2,19 +2,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/breaker.ts";
 import { parseJson } from "../../src/json.ts";
-import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
 import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
-
-const stores: Record<string, () => Promise<Store>> = {
-  sqlite: async () => {
-    const database = openSqlite(":memory:", { exclusive: true });
-    await migrate(database);
-    return createSqlStore(database);
-  },
-};
+import { stores } from "./stores.ts";
 
 const MINUTE = 60_000;
 

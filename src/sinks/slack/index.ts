@@ -20,7 +20,10 @@ const secretThat = (test: (text: string) => boolean, message: string) =>
 const config = z.strictObject({
   token: secretThat((text) => /^[\x21-\x7e]+$/.test(text), "expected a bot token (xoxb-…): one word")
     .optional()
-    .meta({ description: "Bot token (`xoxb-…`) with `chat:write`; `channels:history` keeps messages single." }),
+    .meta({
+      description:
+        "Bot token (`xoxb-…`) with `chat:write`; `files:write` shows pictures and files, `channels:history` keeps messages single.",
+    }),
   channel: z
     .string()
     .trim()

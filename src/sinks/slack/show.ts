@@ -84,7 +84,7 @@ export async function sendWithPicture(showing: Showing, send: () => Promise<Answ
  */
 export async function shareRest(showing: Showing, place: Thread): Promise<string[]> {
   const { job, signal, files } = showing;
-  const shared = sharedOf(job.previous);
+  const shared = sharedAt(place, job.previous);
   const { evidence } = job;
   if (!evidence || signal.aborted || files.refused === "missing_scope") return shared;
   const wanted = [...evidence.screenshots.slice(1), ...evidence.files.map(({ key }) => key)];
@@ -152,7 +152,9 @@ export function pictureIn(receipt: DeliveryReceipt | null): Picture | null {
   return typeof key === "string" && typeof file === "string" ? { key, file } : null;
 }
 
-const sharedOf = (receipt: DeliveryReceipt | null): string[] => strings(receipt?.["shared"]);
+/** What hangs in the thread of a message by the receipt of that very message; another one's says nothing of it. */
+const sharedAt = ({ channel, ts }: Thread, receipt: DeliveryReceipt | null): string[] =>
+  receipt?.["ts"] === ts && receipt["channel"] === channel ? strings(receipt["shared"]) : [];
 
 const strings = (value: Json | undefined): string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];

@@ -216,6 +216,26 @@ describe("what hangs in the thread", () => {
   });
 });
 
+describe("a message that is a new one", () => {
+  it.each([
+    ["a redelivery", "redelivery", false],
+    ["an edit of one that was deleted", "update", true],
+  ] as const)("as %s is has its pictures and files as the first one had", async (_what, cause, deleted) => {
+    const slack = await slackWith();
+    const sink = botOn(slack);
+    const parts = { screenshots: ["a_1", "a_2"], files: { "a.pdf": 3 } };
+    const previous = receiptOf(await sink.deliver(jobWith(parts), never()));
+    if (deleted) slack.delete("ops", String(previous?.["ts"]));
+    const job = jobWith(parts, { deliveryId: "dlv_2", cause, previous });
+    const receipt = receiptOf(await sink.deliver(job, never()));
+    expect(receipt?.["ts"]).not.toBe(previous?.["ts"]);
+    const thread = slack.messages().find(({ thread_ts }) => thread_ts === receipt?.["ts"]);
+    expect(thread?.files.map(({ name }) => name)).toEqual(["screenshot-2.png", "a.pdf"]);
+    const message = slack.messages().find(({ ts }) => ts === receipt?.["ts"]);
+    expect(message && slack.pictureOf(message)).not.toBeNull();
+  });
+});
+
 describe("an attempt that may repeat another", () => {
   const PARTS = { screenshots: ["a_1", "a_2"], files: { "a.pdf": 30 } };
   const repeated = () => jobWith(PARTS, { attempt: 2, maybeSent: true });

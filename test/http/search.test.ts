@@ -1,0 +1,118 @@
+import { describe, expect, it } from "vitest";
+import { anApp, type TestApp } from "../support/app.ts";
+import { fixtureBytes, mutated } from "../support/fixtures.ts";
+import { aRuntime } from "../support/runtime.ts";
+
+interface Page {
+  data: { run_id: string }[];
+  next_cursor: string | null;
+}
+interface Problem {
+  errors?: { parameter: string; message: string }[];
+}
+
+const V2 = "tsk_v2_565346328529285494";
+const idsOf = ({ data }: Page): string[] => data.map(({ run_id }) => run_id);
+const q = (text: string): string => `/v1/runs?q=${encodeURIComponent(text)}`;
+const aRun = (id: string, values: Record<string, unknown> = {}): string =>
+  JSON.stringify({ run_id: id, status: "completed", ...values });
+
+async function someRuns(): Promise<TestApp> {
+  const runtime = aRuntime();
+  const relay = await anApp({}, { runtime });
+  for (const body of [
+    fixtureBytes("task_v2.completed"),
+    fixtureBytes("task_v2.completed-unicode-and-numbers"),
+    fixtureBytes("workflow_run.completed"),
+    fixtureBytes("task_v2.failed"),
+    aRun("tsk_order", { output: { order: "PO-4711/B", total: 1250.5 } }),
+  ]) {
+    await relay.webhook(body);
+    runtime.advance(1_000);
+  }
+  return relay;
+}
+
+describe("GET /v1/runs?q=", () => {
+  it.each([
+    [V2, [V2]],
+    ["565346328529285494", [V2]],
+    ["tsk_v2_5653463*", [V2]],
+    ["PO-4711/B", ["tsk_order"]],
+    ["po 4711", ["tsk_order"]],
+    ["1250.5", ["tsk_order"]],
+    ["PO-471", []],
+    ["10000000000000000000000", ["tsk_v2_565439099822879190"]],
+    ["10000000000000000000001", []],
+    ["no such words anywhere", []],
+  ])("%s finds %j", async (text, ids) => {
+    const relay = await someRuns();
+    expect(idsOf(await relay.read<Page>(q(text)))).toEqual(ids);
+  });
+
+  it("goes with every other filter, and with a cursor", async () => {
+    const relay = await someRuns();
+    const all = await relay.read<Page>(`${q("tsk")}&run_type=task_v2`);
+    expect(all.data.length).toBeGreaterThan(2);
+
+    const first = await relay.read<Page>(`${q("tsk")}&run_type=task_v2&limit=1`);
+    await relay.webhook(aRun("tsk_v2_new", { run_type: "task_v2" }));
+    const second = await relay.read<Page>(`${q("tsk")}&run_type=task_v2&limit=200&cursor=${first.next_cursor}`);
+
+    expect([...idsOf(first), ...idsOf(second)]).toEqual(idsOf(all));
+    expect(idsOf(await relay.read<Page>(`${q("tsk")}&status=failed&run_type=task_v2`))).toEqual([
+      "tsk_v2_565361790411551118",
+    ]);
+    expect(idsOf(await relay.read<Page>(`${q("tsk")}&since=2030-01-01`))).toEqual([]);
+  });
+
+  it("finds what a correction says now, and no more what it said before", async () => {
+    const relay = await anApp();
+    await relay.webhook(mutated("task_v2.failed", { failure_reason: "Zanzibar was closed" }));
+    expect(idsOf(await relay.read<Page>(q("zanzibar")))).toHaveLength(1);
+    await relay.webhook(
+      mutated("task_v2.failed", {
+        status: "completed",
+        failure_reason: null,
+        summary: "Mombasa was open",
+        finished_at: "2026-08-21T23:00:00",
+        modified_at: "2026-08-21T23:00:00",
+      }),
+    );
+    expect(idsOf(await relay.read<Page>(q("zanzibar")))).toEqual([]);
+    expect(idsOf(await relay.read<Page>(q("mombasa")))).toHaveLength(1);
+  });
+
+  it.each(["", "   ", "***", '"', "in*", "()", "x ".repeat(11), "a".repeat(501)])(
+    "%j is answered 400 with a problem that names q",
+    async (text) => {
+      const relay = await anApp();
+      const answer = await relay.get(q(text));
+      expect([answer.status, answer.json<Problem>().errors?.map((error) => error.parameter)]).toEqual([400, ["q"]]);
+    },
+  );
+
+  it.each([
+    '"unclosed',
+    "a AND",
+    "NOT",
+    "a OR b NEAR(c, 5)",
+    "words: a",
+    "{words}: a",
+    "a + b",
+    "^a",
+    "a*bcd*",
+    "a\0b",
+    "'; drop table runs --",
+    "\ud800 lone",
+    "🎉 party",
+    `${"(".repeat(200)}a`,
+    "a:b:c",
+    "-a",
+    '""a""',
+  ])("%j is text like any other", async (text) => {
+    const relay = await someRuns();
+    const answer = await relay.get(q(text.toWellFormed()));
+    expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"data"')]);
+  });
+});

@@ -1,0 +1,208 @@
+/**
+ * How SQLite goes about each question of the history, with 50,000 runs: along an index, and no further than its page.
+ * A plan that sorts or walks a table would be as right, and a hundred times slower with a million.
+ */
+import { CompiledQuery, sql, SqliteQueryCompiler } from "kysely";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openSqlite, type Database } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { indexedText } from "../../src/store/search.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import type { Store } from "../../src/store/store.ts";
+import { aRun, aState } from "./a-run.ts";
+
+const RUNS = 50_000;
+const MINUTE = 60_000;
+
+let database: Database;
+let store: Store;
+const asked: CompiledQuery[] = [];
+
+beforeAll(async () => {
+  database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  await fill(database);
+  const compiler = new SqliteQueryCompiler();
+  const db = database.db.withPlugin({
+    transformQuery: ({ node, queryId }) => {
+      asked.push(compiler.compileQuery(node as never, queryId));
+      return node;
+    },
+    transformResult: ({ result }) => Promise.resolve(result),
+  });
+  store = createSqlStore({ ...database, db });
+});
+afterAll(() => store.close());
+
+/** A run a minute; one in five failed, one in fifty is of `billing`; two deliveries each, of which three are not delivered. */
+async function fill({ db }: Database): Promise<void> {
+  const kinds = [0, 1].flatMap((failed) =>
+    [0, 1].map((billing) => {
+      const run = aRun({
+        run_id: "tsk_1",
+        status: failed ? "failed" : "completed",
+        channel: billing ? "billing" : null,
+        organization_id: "o_1",
+        prompt: "an invoice",
+      });
+      return { failed, billing, words: indexedText(run), state: JSON.stringify(aState(run)) };
+    }),
+  );
+  await sql`create temp table kinds as select value ->> 'failed' as failed, value ->> 'billing' as billing,
+    value ->> 'words' as words, value ->> 'state' as state from json_each(${JSON.stringify(kinds)})`.execute(db);
+  await sql`create temp table n as with recursive c (i) as (select 1 union all select i + 1 from c where i < ${RUNS})
+    select i, i % 5 = 0 as failed, i % 50 = 0 as billing, i * ${sql.lit(MINUTE)} as at from c`.execute(db);
+  await sql`insert into runs (run_id, run_type, status, source, organization_id, channel, received_at, artifacts_status, state, doc)
+    select 'tsk_' || i, 'task_v2', iif(n.failed, 'failed', 'completed'), 'webhook', 'o_1', iif(n.billing, 'billing', null), at,
+      'complete', k.state, i from n join kinds k using (failed, billing) order by i`.execute(db);
+  await sql`insert into run_words (rowid, words) select i, k.words || i from n join kinds k using (failed, billing) order by i`.execute(
+    db,
+  );
+  await sql`insert into doc_hours select at / 3600000 * 3600000, min(i), max(i) from n group by 1`.execute(db);
+  await sql`insert into deliveries (id, run_id, revision, sink, kind, cause, state, attempts, throttled, next_attempt_at,
+      maybe_sent, last_error, created_at, delivered_at, receipt)
+    select 'dlv_' || s.sink || printf('%08d', i), 'tsk_' || i, 1, s.sink, 'http', 'result',
+      case when i <= 2 and s.sink = 'crm' then 'dead' when i = ${RUNS} and s.sink = 'crm' then 'pending' else 'delivered' end,
+      1, 0, iif(i = ${RUNS} and s.sink = 'crm', at, null), 0, null, at, at + 5, null
+    from n cross join (select 'ops' as sink union all select 'crm') s order by i`.execute(db);
+  await sql`insert into delivery_counts select sink, state, count(*) from deliveries where state <> 'pending' group by 1, 2
+    union all select sink, 'made', count(*) from deliveries group by 1`.execute(db);
+  await sql`insert into sightings (run_id, created_at, seen_at, mine, settled) select 'tsk_' || i, at, at, 1, 1 from n`.execute(
+    db,
+  );
+  await sql`insert into receipts (id, run_id, body_hash, body_bytes, verdict, note, routing, reported_status, source,
+    channel, key_name, sent_at, received_at, copies, last_received_at) select 'rcp_' || i, 'tsk_' || i, 'h' || i, 2, 'accepted', null, null, 'completed', 'webhook',
+    null, 'key', null, at, 1, at from n`.execute(db);
+}
+
+/** The plan's steps of everything the store asks while `act` runs. */
+async function plan(act: () => Promise<unknown>): Promise<string[]> {
+  asked.length = 0;
+  await act();
+  const steps: string[] = [];
+  for (const { sql: text, parameters } of [...asked]) {
+    const explain = CompiledQuery.raw(`explain query plan ${text}`, [...parameters]);
+    steps.push(...(await database.db.executeQuery<{ detail: string }>(explain)).rows.map(({ detail }) => detail));
+  }
+  return steps;
+}
+
+const LARGE = "runs|deliveries|d|l|receipts|sightings|s|events|attempts|artifacts|run_words_content";
+/** Reads a whole table, or sorts what it read. */
+const isSlow = (step: string): boolean =>
+  new RegExp(String.raw`^SCAN (${LARGE})( |$)(?!.*VIRTUAL)(?!USING (COVERING )?INDEX)`).test(step) ||
+  step === "USE TEMP B-TREE FOR ORDER BY" ||
+  step.includes("AUTOMATIC");
+
+const page = { limit: 51 };
+const after = { at: 20_000 * MINUTE, id: "tsk_20000" };
+const search = [{ text: "invoice", prefix: false }];
+
+describe("runs", () => {
+  it.each<[string, Parameters<Store["runs"]>, RegExp]>([
+    ["the newest", [{}, page], /^SCAN runs USING INDEX runs_newest$/],
+    ["a later page", [{}, { ...page, after }], /^SEARCH runs USING INDEX runs_newest/],
+    ["since and until", [{ since: 5, until: 9e9 }, page], /^SEARCH runs USING INDEX runs_newest/],
+    ["a status", [{ status: ["failed"] }, page], /^SEARCH runs USING INDEX runs_status \(status=\?\)/],
+    ["a status, a later page", [{ status: ["failed"] }, { ...page, after }], /runs_status \(status=\? AND/],
+    ["a run type", [{ run_type: ["task_v2"] }, page], /^SEARCH runs USING INDEX runs_type/],
+    ["an organization", [{ organization: ["o_1"] }, page], /^SEARCH runs USING INDEX runs_organization/],
+    ["a channel", [{ channel: ["billing"] }, page], /^SEARCH runs USING INDEX runs_channel/],
+    ["two statuses", [{ status: ["failed", "terminated"] }, page], /^SCAN run_words VIRTUAL TABLE INDEX/],
+    ["a status and a channel", [{ status: ["failed"], channel: ["billing"] }, page], /^SCAN run_words VIRTUAL TABLE/],
+    ["a workflow", [{ workflow: ["wpid_1"] }, page], /^SCAN run_words VIRTUAL TABLE/],
+    ["a source", [{ source: ["backfill"] }, page], /^SCAN run_words VIRTUAL TABLE/],
+    ["text", [{ search }, page], /^SEARCH runs USING INDEX runs_doc \(doc=\?\)/],
+    ["text, a later page", [{ search }, { ...page, after }], /^SCAN run_words VIRTUAL TABLE INDEX \d+:\S*<$/],
+    [
+      "text, since and until",
+      [{ search, since: 5, until: 9e9 }, page],
+      /^SCAN run_words VIRTUAL TABLE INDEX \d+:\S*(<>|><)$/,
+    ],
+    [
+      "a sink that had many",
+      [{ sink: ["ops"] }, page],
+      /^SEARCH deliveries EXISTS USING COVERING INDEX deliveries_run/,
+    ],
+    ["a state that many have", [{ delivery: ["delivered"] }, page], /^SCAN runs USING INDEX runs_newest$/],
+  ])("by %s", async (_what, question, expected) => {
+    const steps = await plan(() => store.runs(...question));
+    expect(steps.filter(isSlow)).toEqual([]);
+    expect(
+      steps.some((step) => expected.test(step)),
+      steps.join("\n"),
+    ).toBe(true);
+  });
+
+  it.each<[string, Parameters<Store["runs"]>[0], string[]]>([
+    ["a state", { delivery: ["dead"] }, ["tsk_2", "tsk_1"]],
+    ["what waits", { delivery: ["pending", "sending"] }, [`tsk_${RUNS}`]],
+    ["a state and text", { delivery: ["dead"], search }, ["tsk_2", "tsk_1"]],
+    ["a state and a sink that had none", { delivery: ["dead"], sink: ["ops"] }, []],
+  ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, ids) => {
+    const steps = await plan(async () => {
+      expect((await store.runs(filter, page)).length).toBe(ids.length);
+    });
+    expect(
+      steps.some((step) => /^SEARCH deliveries USING INDEX deliveries_sink \(sink=\? AND state=\?\)/.test(step)),
+    ).toBe(true);
+    expect(steps.some((step) => /^SEARCH runs USING INDEX sqlite_autoindex_runs_1 \(run_id=\?\)/.test(step))).toBe(
+      true,
+    );
+    expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
+  });
+
+  it("asked by text, finds what there is", async () => {
+    const found = await store.runs({ search: [{ text: "invoice", prefix: false }], status: ["failed"] }, { limit: 3 });
+    expect(found).toHaveLength(3);
+  });
+});
+
+describe("deliveries", () => {
+  it.each<[string, Parameters<Store["deliveries"]>, RegExp]>([
+    ["the newest", [{}, page], /^SCAN deliveries USING INDEX deliveries_newest$/],
+    ["a later page", [{}, { ...page, after }], /^SEARCH deliveries USING INDEX deliveries_newest/],
+    ["a run", [{ runId: "tsk_9" }, page], /^SEARCH deliveries USING INDEX deliveries_run/],
+    ["a sink", [{ sink: ["ops"] }, page], /deliveries_sink \(sink=\? AND state=\?/],
+    ["a state", [{ state: ["dead"] }, page], /deliveries_sink \(sink=\? AND state=\?/],
+    [
+      "a sink and states, later, within a time",
+      [
+        { sink: ["ops"], state: ["dead", "delivered"], since: 1 },
+        { ...page, after },
+      ],
+      /deliveries_sink \(sink=\? AND state=\? AND/,
+    ],
+  ])("by %s", async (_what, question, expected) => {
+    const steps = await plan(() => store.deliveries(...question));
+    // The pages of each sink and state, or the few of one run, are sorted: some hundred rows.
+    expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
+    expect(
+      steps.some((step) => expected.test(step)),
+      steps.join("\n"),
+    ).toBe(true);
+  });
+});
+
+it.each<[string, () => Promise<unknown>]>([
+  ["the backlog", () => store.backlog()],
+  ["the counts", () => store.counts()],
+  ["statistics by the hour", () => store.statistics("hour", 0, 9e9)],
+  ["statistics by the day", () => store.statistics("day", 0, 9e9)],
+  ["coverage by the day", () => store.dailyCoverage(0, 9e9)],
+  ["events", () => store.events({ after: 5, limit: 100 })],
+  ["the range of events", () => store.eventRange()],
+  ["one run", () => store.run("tsk_9")],
+  ["a run's receipts", () => store.receipts("tsk_9")],
+  ["kept receipts", () => store.keptReceipts(200)],
+  ["a waiting delivery of a sink that has none", () => store.nextDueAt({ sink: "none", holdMs: null }, 9e9)],
+  ["the next follow-up", () => store.nextFollowUpAt()],
+  ["due follow-ups", () => store.dueFollowUps(9e9, 10)],
+  ["what is due for a sink", () => store.nextDueAt({ sink: "ops", holdMs: null }, 9e9)],
+  ["what is due for an ordered sink", () => store.nextDueAt({ sink: "ops", holdMs: 60_000 }, 9e9)],
+  ["what Skyvern's list said of a run", () => store.sighting("tsk_9")],
+])("%s: no table is walked and nothing large sorted", async (_what, act) => {
+  const steps = await plan(act);
+  expect(steps.length).toBeGreaterThan(0);
+  expect(steps.filter(isSlow)).toEqual([]);
+});
