@@ -122,7 +122,7 @@ describe("GET /v1/runs.csv", () => {
       step_count: String(run?.["step_count"]),
       received_at: run?.["received_at"],
       duration_ms: String(run?.["duration_ms"]),
-      failure_reason: (run?.["failure"] as JsonObject)["reason"],
+      failure_reason: (run?.["failure"] as JsonObject | undefined)?.["reason"],
       failure_codes: "REACH_MAX_RETRIES OTP_TIMEOUT",
     });
   });

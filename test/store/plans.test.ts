@@ -80,7 +80,7 @@ async function plan(act: () => Promise<unknown>): Promise<string[]> {
   asked.length = 0;
   await act();
   const steps: string[] = [];
-  for (const { sql: text, parameters } of [...asked]) {
+  for (const { sql: text, parameters } of asked.slice()) {
     const explain = CompiledQuery.raw(`explain query plan ${text}`, [...parameters]);
     steps.push(...(await database.db.executeQuery<{ detail: string }>(explain)).rows.map(({ detail }) => detail));
   }
