@@ -1,11 +1,7 @@
 /** A stream on its way into the archive: written to a file beside it, measured and hashed while it passes. */
 import { createHash, randomUUID } from "node:crypto";
-import { createWriteStream } from "node:fs";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable, Transform } from "node:stream";
-import type { ReadableStream as NodeStream } from "node:stream/web";
-import { pipeline } from "node:stream/promises";
 import { createSweeper } from "./young-garbage.ts";
 
 export interface Spooled {
@@ -28,6 +24,11 @@ export type Refused = { kind: "too_large" } | { kind: "checksum"; came: string }
 
 /** Names of files under way; they are nothing to anybody else. */
 const PREFIX = "incoming-";
+/**
+ * So much is brought to the disk at one time. Left to the end, hundreds of megabytes would go there at once, and a webhook's
+ * own way to the same disk would wait behind them.
+ */
+const SYNC_BYTES = 8_000_000;
 
 /**
  * Memory does not grow with the stream: it goes as fast as the disk takes it. The file is on the disk when this resolves.
@@ -36,46 +37,45 @@ const PREFIX = "incoming-";
 export async function spool(
   dir: string,
   body: ReadableStream<Uint8Array>,
-  { maxBytes, sha256, signal }: Limits,
+  limits: Limits,
 ): Promise<{ ok: true; file: Spooled } | { ok: false; refused: Refused }> {
   await mkdir(dir, { recursive: true });
   const path = join(dir, `${PREFIX}${randomUUID()}`);
-  const hash = createHash("sha256");
-  const sweepUp = createSweeper();
-  let bytes = 0;
-  const measure = new Transform({
-    transform: (chunk: Uint8Array, _encoding, done) => {
-      bytes += chunk.byteLength;
-      if (bytes > maxBytes) return done(new TooLarge());
-      hash.update(chunk);
-      sweepUp(chunk.byteLength);
-      done(null, chunk);
-    },
-  });
   try {
-    const source = Readable.fromWeb(body as NodeStream<Uint8Array>);
-    await pipeline(source, measure, createWriteStream(path, { flags: "wx", mode: 0o600 }), { signal });
-    await toDisk(path);
+    const { came, bytes } = await write(path, body, limits);
+    if (limits.sha256 === null || came === limits.sha256) return { ok: true, file: { path, sha256: came, bytes } };
+    await rm(path, { force: true });
+    return { ok: false, refused: { kind: "checksum", came } };
   } catch (error) {
     await rm(path, { force: true });
     if (error instanceof TooLarge) return { ok: false, refused: { kind: "too_large" } };
     return { ok: false, refused: { kind: "broken", reason: error instanceof Error ? error.message : "broken off" } };
   }
-  const came = hash.digest("hex");
-  if (sha256 === null || came === sha256) return { ok: true, file: { path, sha256: came, bytes } };
-  await rm(path, { force: true });
-  return { ok: false, refused: { kind: "checksum", came } };
 }
 
 class TooLarge extends Error {}
 
-async function toDisk(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
+async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes, signal }: Limits) {
+  const hash = createHash("sha256");
+  const sweepUp = createSweeper();
+  let bytes = 0;
+  let unsynced = 0;
+  await using file = await open(path, "wx", 0o600);
+  // Leaving the loop cancels the stream.
+  for await (const chunk of body) {
+    signal.throwIfAborted();
+    bytes += chunk.byteLength;
+    unsynced += chunk.byteLength;
+    if (bytes > maxBytes) throw new TooLarge();
+    hash.update(chunk);
+    await file.writeFile(chunk);
+    sweepUp(chunk.byteLength);
+    if (unsynced < SYNC_BYTES) continue;
+    await file.datasync();
+    unsynced = 0;
   }
+  await file.sync();
+  return { came: hash.digest("hex"), bytes };
 }
 
 /** Removes what a process that died left half-done. Returns how many files. */
