@@ -81,8 +81,9 @@ export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
       return problem(c, 503, `${MAX_STREAMS} event streams are open already.`);
     }
     const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").last_event_id ?? null;
-    open += 1;
+    // Counted once it is read: a HEAD, or a client that went at once, never gets so far.
     const pieces = async function* (signal: AbortSignal) {
+      open += 1;
       try {
         yield* eventTexts(parts, after, signal);
       } finally {
@@ -92,6 +93,8 @@ export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
     return c.body(streamOf(pieces, AbortSignal.any([parts.stopping, c.req.raw.signal])), 200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
+      // The connection ends with the stream: a relay that stops need not wait for it.
+      connection: "close",
       // nginx would keep them back.
       "x-accel-buffering": "no",
     });

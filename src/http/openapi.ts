@@ -4,7 +4,7 @@ import { RunSchema } from "./api.ts";
 
 const WebhookBody = z
   .object({
-    type: z.string().openapi({ description: "`run.<status>`", example: "run.completed" }),
+    type: z.string().openapi({ description: "`run.<status>`; `run.test` of a test.", example: "run.completed" }),
     timestamp: z.iso.datetime({ precision: 3 }),
     data: RunSchema,
   })
@@ -18,6 +18,8 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
     method: "post",
     path: "run",
     summary: "What an HTTP sink receives, signed as Standard Webhooks says",
+    // It carries no token: the signature shows who sent it.
+    security: [],
     request: {
       headers: z.object({
         "webhook-id": z.string().openapi({ description: "The delivery's id: the same on every attempt." }),
@@ -39,7 +41,7 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
       title: "skyvern-relay",
       version: VERSION,
       description: "What happened to a run, and who was told.",
-      license: { name: "MIT" },
+      license: { name: "MIT", url: "https://spdx.org/licenses/MIT.html" },
     },
     servers: [{ url: "/" }],
   });

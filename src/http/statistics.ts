@@ -134,7 +134,8 @@ interface Span {
 function spanOf(query: z.output<typeof StatsQuery>, now: number): Span & { fault: string | null } {
   const { bucket } = query;
   const ms = GRAIN_MS[bucket];
-  const until = Math.ceil((query.until ?? now) / ms) * ms;
+  // Unless told, the bucket of this moment is the last.
+  const until = Math.ceil((query.until ?? now + 1) / ms) * ms;
   const since = Math.floor((query.since ?? until - SPANS[bucket].usual * ms) / ms) * ms;
   const count = (until - since) / ms;
   const most = SPANS[bucket].most;
