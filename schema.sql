@@ -116,8 +116,8 @@ CREATE TABLE sightings (
   mine              BIGINT NOT NULL,                     -- 1: its webhook_url is this relay's
   settled           BIGINT NOT NULL DEFAULT 0            -- 1: known here as final; noted when runs are next seen
 );
-CREATE INDEX sightings_created ON sightings (created_at);
-CREATE INDEX sightings_open    ON sightings (created_at) WHERE mine = 1 AND settled = 0;
+CREATE INDEX sightings_mine    ON sightings (created_at) WHERE mine = 1;
+CREATE INDEX sightings_open    ON sightings (run_id) WHERE mine = 1 AND settled = 0;
 
 -- Roll-ups, kept in the transactions that change what they count, so that no chart and no scrape of the metrics counts
 -- rows. Whoever removes runs or deliveries takes them off here too.

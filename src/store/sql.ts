@@ -17,16 +17,15 @@ import { copiesStore, queueArchiving } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { eventRange, eventsAfter } from "./events.ts";
 import { deliveriesThat, findDeliveries, findRuns } from "./find.ts";
-import { createLedger, DAY_MS, dayOf, type Ledger } from "./ledger.ts";
+import { createLedger, dayOf, type Ledger } from "./ledger.ts";
 import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
-import { backlog, counts, countSightings, dailyCoverage, statistics } from "./statistics.ts";
+import { backlog, counts, countSightings, coverage, dailyCoverage, statistics } from "./statistics.ts";
 import type {
   Accepted,
   Arrival,
   Attempt,
   Claim,
   Claimed,
-  Coverage,
   Decision,
   DeliveryFilter,
   FinishedAttempt,
@@ -793,29 +792,11 @@ async function sighting(db: Db, runId: string) {
   return row ? { createdAt: row.created_at, seenAt: row.seen_at, mine: row.mine === 1 } : null;
 }
 
-async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
-  const relayed = sql<number>`case when ${isRelayed} then 1 else 0 end`;
-  const rows = await db
-    .selectFrom("sightings")
-    .select([
-      sql<number>`created_at / ${sql.lit(DAY_MS)}`.as("day"),
-      sql<number>`count(*)`.as("seen"),
-      sql<number>`sum(${relayed})`.as("relayed"),
-    ])
-    .where("mine", "=", 1)
-    .where("created_at", ">=", since)
-    .where("created_at", "<", until)
-    .groupBy(sql`created_at / ${sql.lit(DAY_MS)}`)
-    .orderBy("day")
-    .execute();
-  return rows.map(({ day, seen, relayed: done }) => ({ day: day * DAY_MS, seen, relayed: done }));
-}
-
 async function unrelayed(db: Db, query: { since: number; seenBefore: number; limit: number }): Promise<string[]> {
   const rows = await db
     .selectFrom("sightings")
     .select("run_id")
-    .where("mine", "=", 1)
+    .where(sql<boolean>`mine = 1`)
     .where("created_at", ">=", query.since)
     .where("seen_at", "<", query.seenBefore)
     .where(sql<boolean>`not ${isRelayed}`)

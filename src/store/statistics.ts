@@ -90,6 +90,14 @@ export async function countSightings(tx: Db, days: ReadonlyMap<number, number>):
 }
 
 /** All that were seen, less the few that are open: not known as final, or with a delivery that waits or is dead. */
+export async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
+  const seen = await sql<{ day: number; count: number }>`
+    select created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(*) as count from sightings
+    where mine = 1 and created_at >= ${since} and created_at < ${until} group by 1 order by 1`.execute(db);
+  return without(await openByDay(db, since, until), seen.rows);
+}
+
+/** The same of whole days, whose sightings are counted already. */
 export async function dailyCoverage(db: Db, since: number, until: number): Promise<Coverage[]> {
   const seen = await db
     .selectFrom("sighting_counts")
@@ -98,11 +106,16 @@ export async function dailyCoverage(db: Db, since: number, until: number): Promi
     .where("day", "<", until)
     .orderBy("day")
     .execute();
-  const end = until + DAY_MS;
+  return without(await openByDay(db, since, until + DAY_MS), seen);
+}
+
+const without = (open: ReadonlyMap<number, number>, seen: readonly { day: number; count: number }[]): Coverage[] =>
+  seen.map(({ day, count }) => ({ day, seen: count, relayed: count - (open.get(day) ?? 0) }));
+
+async function openByDay(db: Db, since: number, until: number): Promise<Map<number, number>> {
   const { rows } = await sql<{ day: number; count: number }>`
     with open (run_id) as (
-      select run_id from sightings
-      where mine = 1 and settled = 0 and created_at >= ${since} and created_at < ${end} and not ${isFinal}
+      select run_id from sightings where mine = 1 and settled = 0 and not ${isFinal}
       union all
       select d.run_id from delivery_counts c cross join deliveries d on d.sink = c.sink and ${isWaiting("d")}
       where c.state = 'made'
@@ -111,10 +124,9 @@ export async function dailyCoverage(db: Db, since: number, until: number): Promi
       where c.state = 'dead' and not exists (select 1 from deliveries l
         where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')
     )
-    select s.created_at / ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count
+    select s.created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count
     from open cross join sightings s on s.run_id = open.run_id
-    where s.mine = 1 and s.created_at >= ${since} and s.created_at < ${end}
+    where s.mine = 1 and s.created_at >= ${since} and s.created_at < ${until}
     group by 1`.execute(db);
-  const open = new Map(rows.map(({ day, count }) => [day * DAY_MS, count]));
-  return seen.map(({ day, count }) => ({ day, seen: count, relayed: count - (open.get(day) ?? 0) }));
+  return new Map(rows.map(({ day, count }) => [day, count]));
 }

@@ -319,34 +319,53 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       );
     });
 
-    it("tell the coverage of whole days as looking at each run does", async () => {
+    it("tell the coverage, of whole days and of a span, as looking at each run does", async () => {
       const sightings = Array.from({ length: 8 }, (_none, i) => ({
         runId: `tsk_${i}`,
         createdAt: (i % 3) * DAY + i,
-        seenAt: 9 * DAY,
+        seenAt: DAY,
         mine: i !== 7,
       }));
+      const seen = new Map<string, (typeof sightings)[number]>();
+      const sight = async (rows: typeof sightings) => {
+        await store.sight(rows);
+        for (const row of rows) if (row.mine || !seen.has(row.runId)) seen.set(row.runId, row);
+      };
       const agree = async () => {
-        const slow = await store.coverage(0, 9 * DAY);
-        expect(await store.dailyCoverage(0, 9 * DAY)).toEqual(slow);
-        return slow;
+        const open = await store.unrelayed({ since: 0, seenBefore: 9 * DAY, limit: 99 });
+        const byDay = (since: number, until: number) => {
+          const mine = [...seen.values()].filter((row) => row.mine && row.createdAt >= since && row.createdAt < until);
+          const days = Map.groupBy(mine, ({ createdAt }) => Math.floor(createdAt / DAY) * DAY);
+          return [...days]
+            .map(([day, rows]) => ({
+              day,
+              seen: rows.length,
+              relayed: rows.filter(({ runId }) => !open.includes(runId)).length,
+            }))
+            .toSorted((a, b) => a.day - b.day);
+        };
+        const whole = await store.dailyCoverage(0, 9 * DAY);
+        expect(whole).toEqual(byDay(0, 9 * DAY));
+        expect(await store.dailyCoverage(DAY, 2 * DAY)).toEqual(byDay(DAY, 2 * DAY));
+        expect(await store.coverage(2, DAY + 5)).toEqual(byDay(2, DAY + 5));
+        return whole;
       };
       await accept(aRun({ run_id: "tsk_0" }), aRun({ run_id: "tsk_1", status: "running" }));
-      await store.sight(sightings.slice(0, 5));
+      await sight(sightings.slice(0, 5));
       expect(await agree()).toEqual([
         { day: 0, seen: 2, relayed: 1 },
         { day: DAY, seen: 2, relayed: 0 },
         { day: 2 * DAY, seen: 1, relayed: 0 },
       ]);
-      await store.sight(sightings);
-      await store.sight([{ ...(sightings[7] as (typeof sightings)[number]), mine: true }]);
+      await sight(sightings);
+      await sight([{ ...(sightings[7] as (typeof sightings)[number]), mine: true }]);
       await store.accept([
         anArrival(aRun({ run_id: "tsk_2", received_at: DAY }), { decision: { deliveries: [aDelivery("dlv_1")] } }),
         anArrival(aRun({ run_id: "tsk_3", received_at: DAY }), { decision: { deliveries: [aDelivery("dlv_2")] } }),
         anArrival(aRun({ run_id: "tsk_1", received_at: DAY })),
       ]);
       await agree();
-      await store.sight(sightings);
+      await sight(sightings);
       await claim(DAY);
       await store.record(finished("dlv_1", { outcome: { kind: "dead", reason: "gone" } }));
       await store.record(finished("dlv_2"));
@@ -356,7 +375,6 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await claim(DAY);
       await store.record(finished("dlv_3"));
       expect((await agree()).reduce((sum, { relayed }) => sum + relayed, 0)).toBe(4);
-      expect(await store.dailyCoverage(DAY, 2 * DAY)).toEqual([{ day: DAY, seen: 3, relayed: 1 }]);
     });
   });
 

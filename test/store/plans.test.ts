@@ -124,6 +124,11 @@ describe("runs", () => {
       [{ sink: ["ops"] }, page],
       /^SEARCH deliveries EXISTS USING COVERING INDEX deliveries_run/,
     ],
+    [
+      "a sink and a state that many have",
+      [{ sink: ["ops"], delivery: ["delivered"] }, page],
+      /^SEARCH deliveries EXISTS USING INDEX deliveries_run \(run_id=\? AND sink=\?\)/,
+    ],
     ["a state that many have", [{ delivery: ["delivered"] }, page], /^SCAN runs USING INDEX runs_newest$/],
   ])("by %s", async (_what, question, expected) => {
     const steps = await plan(() => store.runs(...question));
@@ -184,12 +189,23 @@ describe("deliveries", () => {
   });
 });
 
+it.each([
+  ["coverage by the day", () => store.dailyCoverage(0, 9e9)],
+  ["coverage of the last hours", () => store.coverage(5, 9e9)],
+])("%s looks only at the sightings that are open", async (_what, act) => {
+  const steps = await plan(act);
+  expect(steps.filter((step) => step.includes("sightings") && !step.includes("autoindex")).join("\n")).toMatch(
+    /^SCAN sightings USING (COVERING )?INDEX sightings_open$/m,
+  );
+});
+
 it.each<[string, () => Promise<unknown>]>([
   ["the backlog", () => store.backlog()],
   ["the counts", () => store.counts()],
   ["statistics by the hour", () => store.statistics("hour", 0, 9e9)],
   ["statistics by the day", () => store.statistics("day", 0, 9e9)],
   ["coverage by the day", () => store.dailyCoverage(0, 9e9)],
+  ["coverage of the last hours", () => store.coverage(5, 9e9)],
   ["events", () => store.events({ after: 5, limit: 100 })],
   ["the range of events", () => store.eventRange()],
   ["one run", () => store.run("tsk_9")],
