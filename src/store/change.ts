@@ -1,0 +1,11 @@
+import type { Kysely } from "kysely";
+import type { Ledger } from "./ledger.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+/** A transaction, and what it changes beside its own rows. */
+export interface Change {
+  tx: Db;
+  ledger: Ledger;
+}

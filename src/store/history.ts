@@ -1,0 +1,68 @@
+/** Runs, receipts and attempts as they are read. */
+import type { Kysely } from "kysely";
+import { parseJson } from "../json.ts";
+import type { ArtifactsStatus, Outcome, Source, Verdict } from "../run.ts";
+import { artifactOf, artifactRows } from "./artifacts.ts";
+import { stateOf } from "./rows.ts";
+import type { Attempt, Receipt, StoredRun } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+export const runRows = (db: Db) => db.selectFrom("runs").select(["run_id", "artifacts_status", "state"]);
+
+export async function storedRuns(
+  db: Db,
+  rows: { run_id: string; artifacts_status: string; state: string }[],
+): Promise<StoredRun[]> {
+  if (rows.length === 0) return [];
+  const listed = await artifactRows(
+    db,
+    rows.map(({ run_id }) => run_id),
+  );
+  const byRun = Map.groupBy(listed, ({ run_id }) => run_id);
+  return rows.map((row) => ({
+    state: stateOf(row.state),
+    artifacts: (byRun.get(row.run_id) ?? []).map(artifactOf),
+    status: row.artifacts_status as ArtifactsStatus,
+  }));
+}
+
+const RECEIPT_COLUMNS = [
+  "id",
+  "run_id",
+  "verdict",
+  "note",
+  "routing",
+  "reported_status",
+  "source",
+  "channel",
+  "key_name",
+  "body_hash",
+  "body_bytes",
+  "sent_at",
+  "received_at",
+  "copies",
+  "last_received_at",
+] as const;
+
+export const receiptRows = (db: Db) => db.selectFrom("receipts").select(RECEIPT_COLUMNS);
+
+export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUMNS)[number]>): Receipt => ({
+  ...row,
+  verdict: row.verdict as Verdict,
+  source: row.source as Source,
+  routing: row.routing === null ? null : parseJson(row.routing),
+});
+
+export async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
+  if (ids.length === 0) return [];
+  const rows = await db
+    .selectFrom("attempts")
+    .selectAll()
+    .where("delivery_id", "in", ids)
+    .orderBy("started_at")
+    .orderBy("n")
+    .execute();
+  return rows.map((row) => ({ ...row, outcome: row.outcome as Outcome["kind"] }));
+}

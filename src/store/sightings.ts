@@ -1,0 +1,106 @@
+/** What Skyvern's own list says, held against what is known here. */
+import { sql, type Kysely } from "kysely";
+import { TERMINAL_STATUSES } from "../run.ts";
+import { storedRuns } from "./history.ts";
+import { dayOf } from "./ledger.ts";
+import { stateOf } from "./rows.ts";
+import { countSightings } from "./statistics.ts";
+import type { KnownOutcome, Sighting } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+export async function dueFollowUps(db: Db, now: number, limit: number) {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "artifacts_status", "state", "follow_ups"])
+    .where("follow_up_at", "<=", now)
+    .orderBy("follow_up_at")
+    .limit(limit)
+    .execute();
+  const runs = await storedRuns(db, rows);
+  return runs.map((run, i) => ({ run, failures: rows[i]?.follow_ups ?? 0 }));
+}
+
+export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
+  if (runIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "status", "state"])
+    .where("run_id", "in", runIds)
+    .execute();
+  return new Map(
+    rows.map(({ run_id, status, state }) => [run_id, { status, reportedStatus: stateOf(state).run.reported_status }]),
+  );
+}
+
+export async function unfinished(db: Db, since: number, limit: number) {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id as runId", "organization_id as organization"])
+    .where("received_at", ">=", since)
+    .where("status", "not in", TERMINAL_STATUSES)
+    .orderBy("received_at")
+    .limit(limit)
+    .execute();
+  return rows;
+}
+
+export async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
+  const rows = new Map(
+    runs.map(({ runId, createdAt, seenAt, mine }) => [
+      runId,
+      { run_id: runId, created_at: createdAt, seen_at: seenAt, mine: mine ? 1 : 0 },
+    ]),
+  );
+  const all = [...rows.values()];
+  const days = new Map<number, number>();
+  for (let i = 0; i < all.length; i += 500) {
+    const news = await tx
+      .insertInto("sightings")
+      .values(all.slice(i, i + 500))
+      .onConflict((conflict) =>
+        conflict
+          .column("run_id")
+          .doUpdateSet({ mine: 1 })
+          .where("sightings.mine", "=", 0)
+          .where(sql<boolean>`excluded.mine = 1`),
+      )
+      .returning(["created_at", "mine"])
+      .execute();
+    for (const { created_at, mine } of news) {
+      const day = dayOf(created_at);
+      if (mine === 1) days.set(day, (days.get(day) ?? 0) + 1);
+    }
+  }
+  await countSightings(tx, days);
+}
+
+/** Settled, and no delivery waits or is dead. */
+const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = sightings.run_id
+    and r.status in (${sql.join(TERMINAL_STATUSES)}))
+  and not exists (select 1 from deliveries d where d.run_id = sightings.run_id
+    and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
+      where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))))`;
+
+export async function sighting(db: Db, runId: string) {
+  const row = await db.selectFrom("sightings").selectAll().where("run_id", "=", runId).executeTakeFirst();
+  return row ? { createdAt: row.created_at, seenAt: row.seen_at, mine: row.mine === 1 } : null;
+}
+
+export async function unrelayed(
+  db: Db,
+  query: { since: number; seenBefore: number; limit: number },
+): Promise<string[]> {
+  const rows = await db
+    .selectFrom("sightings")
+    .select("run_id")
+    .where(sql<boolean>`mine = 1`)
+    .where("created_at", ">=", query.since)
+    .where("seen_at", "<", query.seenBefore)
+    .where(sql<boolean>`not ${isRelayed}`)
+    .orderBy("created_at")
+    .limit(query.limit)
+    .execute();
+  return rows.map(({ run_id }) => run_id);
+}
