@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { createApp } from "./app.ts";
 import type { BackfillOptions } from "./commands/backfill.ts";
+import type { PruneOptions } from "./commands/prune.ts";
 import type { RedeliverOptions } from "./commands/redeliver.ts";
 import type { WhyOptions } from "./commands/why.ts";
 import { describeConfig, formatFaults, loadConfig, type Config, type Fault } from "./config.ts";
@@ -98,6 +99,17 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
       else {
         const { whyCommand } = await import("./commands/why.ts");
         code = await whyCommand(runId, options, { config: loaded.config, shell });
+      }
+    });
+  command("prune", "remove now what retention in relay.yaml says; a running relay does so by itself, hourly")
+    .option("--dry-run", "only say how much it would be")
+    .option("--json", "machine-readable")
+    .action(async (options: PruneOptions) => {
+      const loaded = load(shell);
+      if (!loaded.ok) code = refuse(shell, loaded.faults);
+      else {
+        const { pruneCommand } = await import("./commands/prune.ts");
+        code = await pruneCommand(options, { config: loaded.config, runtime: systemRuntime(), shell });
       }
     });
   command("openapi", "print the OpenAPI document of the history API").action(async () => {

@@ -9,7 +9,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["run", "json", "secret", "report", "runtime", "log", "metrics", "duration", "egress", "version"],
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why"],
-  ["http", "web", "receive", "deliver", "archive"],
+  ["http", "web", "receive", "deliver", "archive", "retention"],
   ["app", "config"],
   ["main", "cli", "commands", "demo"],
 ];

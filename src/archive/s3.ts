@@ -26,7 +26,11 @@ const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 
 /** Copies as objects of an S3-compatible storage, signed with Signature Version 4 over the sha256 of their bytes. */
 export function s3Place({ settings, fetch, now }: S3Parts): Place {
-  const call = async (method: "GET" | "HEAD" | "PUT", sha256: string, more: CallOptions = {}): Promise<Response> => {
+  const call = async (
+    method: "GET" | "HEAD" | "PUT" | "DELETE",
+    sha256: string,
+    more: CallOptions = {},
+  ): Promise<Response> => {
     const signer = new AwsV4Signer({
       method,
       url: `${settings.endpoint}/${settings.bucket}/${settings.prefix}${sha256.slice(0, 2)}/${sha256}`,
@@ -60,6 +64,11 @@ export function s3Place({ settings, fetch, now }: S3Parts): Place {
       if (answer.status === 200 || answer.status === 206) return answer;
       await answer.body?.cancel();
       return answer.status === 416 ? new Response(null, { status: 416 }) : null;
+    },
+    remove: async (sha256, signal) => {
+      const answer = await call("DELETE", sha256, { signal });
+      await answer.body?.cancel();
+      if (!answer.ok && answer.status !== 404) throw new Error(`the archive's storage answered ${answer.status}`);
     },
   };
 }

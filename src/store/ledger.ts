@@ -35,6 +35,8 @@ export interface Ledger {
   made(row: DeliveryRow): void;
   /** A delivery has come to another state. Its end must be said once. */
   moved(row: DeliveryRow): void;
+  /** A delivery that had come to its end was removed. How long it took stays counted. */
+  dropped(row: Pick<DeliveryRow, "sink" | "state" | "cause">): void;
   write(tx: Db): Promise<void>;
 }
 
@@ -82,6 +84,10 @@ export function createLedger(): Ledger {
       const bucket = bucketOf(delivered_at - created_at);
       add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
       add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
+    },
+    dropped: ({ sink, state, cause }) => {
+      add(deliveries, { sink, state: cause === "test" ? "test" : "made", count: -1 });
+      if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
     },
     write: async (tx) => {
       // In one order everywhere, so that two relays on one database never wait for each other crosswise.

@@ -1,6 +1,16 @@
 /** Where copies are kept: the same is asked of a folder and of S3-compatible storage. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -85,6 +95,15 @@ describe.each(PLACES)("%s", (_name, start) => {
     expect(await (await place.open(sha256Of("same"), 4, null))?.text()).toBe("same");
   });
 
+  it("removes what it was given, and what it never had", async () => {
+    const place = await start();
+    for (const text of ["one", "two"]) await place.keep(await aFile(aFolder(), text), never());
+    await place.remove(sha256Of("one"), never());
+    await place.remove(sha256Of("three"), never());
+    expect(await place.open(sha256Of("one"), 3, null)).toBeNull();
+    expect(await (await place.open(sha256Of("two"), 3, null))?.text()).toBe("two");
+  });
+
   it("says when it has nothing of that name", async () => {
     const place = await start();
     expect(await place.open(sha256Of("other"), 5, null)).toBeNull();
@@ -100,6 +119,26 @@ describe("a folder", () => {
       [sha256.slice(0, 2), join(sha256.slice(0, 2), sha256)].toSorted(),
     );
     expect(readFileSync(join(dir, sha256.slice(0, 2), sha256), "utf8")).toBe("bytes");
+  });
+
+  it("follows no link that somebody put in a copy's place, and takes nothing else for a copy", async () => {
+    const dir = aFolder();
+    const place = folderPlace(dir);
+    const sha256 = sha256Of("bytes");
+    const path = join(dir, sha256.slice(0, 2), sha256);
+    mkdirSync(join(dir, sha256.slice(0, 2)));
+    writeFileSync(join(dir, "secret"), "s3cr3");
+    symlinkSync(join(dir, "secret"), path);
+    expect(await place.open(sha256, 5, null)).toBeNull();
+    // A new copy takes the link's place; what it led to is untouched.
+    await place.keep(await aFile(dir, "bytes"), never());
+    expect(await (await place.open(sha256, 5, null))?.text()).toBe("bytes");
+    await place.remove(sha256, never());
+    symlinkSync(join(dir, "secret"), path);
+    await place.remove(sha256, never());
+    expect(readFileSync(join(dir, "secret"), "utf8")).toBe("s3cr3");
+    mkdirSync(path);
+    expect(await place.open(sha256, statSync(path).size, null)).toBeNull();
   });
 
   it("has no copy of a file that was cut short by something else", async () => {
