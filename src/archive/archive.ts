@@ -195,7 +195,12 @@ async function copyOne(parts: ArchiveParts, owner: Owner, key: ArtifactKey, sign
     }
     const { type, body } = await sniff("", content.body);
     const sha256 = owner.run.files.find((file) => file.key === key)?.checksum ?? null;
-    const spooled = await spool(parts.dir, body, { maxBytes: most, sha256: isSha256(sha256) ? sha256 : null, signal });
+    const spooled = await spool(parts.dir, body, {
+      maxBytes: most,
+      sha256: isSha256(sha256) ? sha256 : null,
+      now: parts.now,
+      signal,
+    });
     if (!spooled.ok) return refusal(spooled.refused, { left, later });
     const { file } = spooled;
     await parts.place.keep(file, signal);

@@ -41,7 +41,7 @@ const streamOf = (...chunks: string[]): ReadableStream<Uint8Array> =>
   });
 
 async function aFile(dir: string, text: string): Promise<Spooled> {
-  const spooled = await spool(dir, streamOf(text), { maxBytes: 1_000, sha256: null, signal: never() });
+  const spooled = await spool(dir, streamOf(text), { maxBytes: 1_000, sha256: null, now: () => NOW, signal: never() });
   if (!spooled.ok) throw new Error(spooled.refused.kind);
   return spooled.file;
 }
@@ -177,7 +177,7 @@ describe("S3-compatible storage", () => {
 });
 
 describe("a stream on its way into the archive", () => {
-  const limits = { maxBytes: 10, sha256: null, signal: never() };
+  const limits = { maxBytes: 10, sha256: null, now: () => NOW, signal: never() };
 
   it("is measured and hashed", async () => {
     const spooled = await spool(aFolder(), streamOf("abc", "def"), limits);
@@ -192,6 +192,25 @@ describe("a stream on its way into the archive", () => {
     const dir = aFolder();
     expect(await spool(dir, body, limits)).toMatchObject({ ok: false, refused });
     expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it("that comes byte by byte is broken off, one that is large and takes its time is not", async () => {
+    let now = NOW;
+    const lasting = { ...limits, maxBytes: 1e9, now: () => now };
+    const slowly = (pieces: number, bytes: number) =>
+      new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          now += 29_000;
+          if (pieces-- === 0) controller.close();
+          else controller.enqueue(new Uint8Array(bytes));
+        },
+      });
+    const dir = aFolder();
+    expect(await spool(dir, slowly(1_000, 1), lasting)).toMatchObject({
+      refused: { kind: "broken", reason: "it came too slowly" },
+    });
+    expect([now - NOW < 120_000, readdirSync(dir)]).toEqual([true, []]);
+    expect(await spool(dir, slowly(20, 600_000), lasting)).toMatchObject({ ok: true, file: { bytes: 12_000_000 } });
   });
 
   it("that died with its process is swept away, copies are not", async () => {
