@@ -3,7 +3,6 @@
  * relay, which delivers what this queues.
  */
 import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { createEgress } from "../egress.ts";
@@ -13,13 +12,33 @@ import { createAddresses } from "../receive/addresses.ts";
 import { backfill, type BackfillQuery, type Progress, type Tally } from "../receive/backfill.ts";
 import { createIngest } from "../receive/ingest.ts";
 import { GRACE_MS } from "../receive/reconcile.ts";
-import type { Runtime } from "../runtime.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import { timeOf } from "../skyvern/normalize.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { openSqlite, type Database } from "../store/database.ts";
 import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
 import { createSqlStore } from "../store/sql.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addBackfill: AddCommand = ({ command, configured, shell }) =>
+  command("backfill", "fill in runs of the past from Skyvern's list; what is known already is skipped")
+    .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--until <time>", "created before this time; default: now")
+    .option("--workflow <id...>", "only runs of these workflows (wpid_…)")
+    .option(
+      "--scope <scope>",
+      "mine: runs whose webhook leads here; all: every run; default: as skyvern.reconcile.scope",
+    )
+    .option("--deliver", "tell of them by the routes, as if they had just ended")
+    .option("--no-deliver", "tell nobody; this is the default, as old news would flood a channel")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, options: BackfillOptions) =>
+        backfillCommand(options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
 
 /** As commander reads them. */
 export interface BackfillOptions {
