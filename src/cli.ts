@@ -3,14 +3,26 @@ import { addBackfill } from "./commands/backfill.ts";
 import { addCheck } from "./commands/check.ts";
 import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
 import { addDemo } from "./commands/demo.ts";
+import { addExport } from "./commands/export.ts";
 import { addOpenapi } from "./commands/openapi.ts";
 import { addRedeliver } from "./commands/redeliver.ts";
+import { addSendTest } from "./commands/send-test.ts";
 import { addServe } from "./commands/serve.ts";
 import { addWhy } from "./commands/why.ts";
 import { VERSION } from "./version.ts";
 
 /** Every command, in the order of `--help`. */
-const COMMANDS: readonly AddCommand[] = [addServe, addCheck, addDemo, addRedeliver, addBackfill, addWhy, addOpenapi];
+const COMMANDS: readonly AddCommand[] = [
+  addServe,
+  addCheck,
+  addDemo,
+  addRedeliver,
+  addBackfill,
+  addWhy,
+  addSendTest,
+  addExport,
+  addOpenapi,
+];
 
 /** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */
 export async function runCli(args: readonly string[], shell: Shell): Promise<number> {
