@@ -13,7 +13,7 @@ import type { Secret } from "./secret.ts";
 
 export { describeConfig } from "./config/describe.ts";
 export { formatFaults, type Fault } from "./config/fault.ts";
-export { organizationOf, type ApiKey } from "./config/keys.ts";
+export { claimsOf, organizationOf, type ApiKey } from "./config/keys.ts";
 export { relaySchema } from "./config/json-schema.ts";
 export type { SinkSettings } from "./config/sinks.ts";
 
