@@ -2,15 +2,22 @@
  * `skyvern-relay prune`: removes now what retention in relay.yaml says, beside a running relay, in the same small steps. The
  * bytes of archived copies are left to the relay, which removes them within seconds, or at its next start.
  */
-import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
 import { formatDuration } from "../duration.ts";
 import { prune, type Removed } from "../retention.ts";
-import type { Runtime } from "../runtime.ts";
-import { openSqlite } from "../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
+import { IN_MEMORY, isInMemory } from "../store/open.ts";
 import { createSqlStore } from "../store/sql.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { using } from "./database.ts";
+
+export const addPrune: AddCommand = ({ command, configured, shell }) =>
+  command("prune", "remove now what retention in relay.yaml says; a running relay does so by itself, hourly")
+    .option("--dry-run", "only say how much it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, options: PruneOptions) => pruneCommand(options, { config, runtime: systemRuntime(), shell })),
+    );
 
 /** As commander reads them. */
 export interface PruneOptions {
@@ -29,37 +36,18 @@ export async function pruneCommand(
   { dryRun = false, json = false }: PruneOptions,
   { config, runtime, shell }: PruneParts,
 ): Promise<number> {
-  const wrong = (message: string): number => {
+  const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay prune: ${message}\n`);
-    return EXIT.failed;
+    return code;
   };
-  const { path } = config.database;
-  if (path === ":memory:") {
-    shell.stderr("skyvern-relay prune: DATABASE_URL is in memory, which no other process can reach\n");
-    return EXIT.usage;
-  }
-  if (!existsSync(path)) return wrong(`there is no database at ${path}: no relay has run on it yet`);
-  try {
-    const database = openSqlite(path, { exclusive: false });
-    try {
-      const version = await versionOf(database);
-      if (version !== SCHEMA_VERSION) {
-        return wrong(
-          `the database has schema version ${version}, this release ${SCHEMA_VERSION}: use the release that the relay runs`,
-        );
-      }
-      const parts = { ...runtime, store: createSqlStore(database), settings: config.retention };
-      const removed = await prune(parts, { dryRun, signal: shell.stopped });
-      if (json) shell.stdout(`${JSON.stringify({ ...removed, dry_run: dryRun })}\n`);
-      else shell.stdout(sentences(removed, dryRun, config.retention));
-      return shell.stopped.aborted ? wrong("stopped before the end; the same command goes on") : EXIT.done;
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    // A disk or a lock: nothing of the step under way was removed.
-    return wrong(error instanceof Error ? error.message : String(error));
-  }
+  if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
+  return using({ name: "prune", config, shell }, "beside", async (database) => {
+    const parts = { ...runtime, store: createSqlStore(database), settings: config.retention };
+    const removed = await prune(parts, { dryRun, signal: shell.stopped });
+    if (json) shell.stdout(`${JSON.stringify({ ...removed, dry_run: dryRun })}\n`);
+    else shell.stdout(sentences(removed, dryRun, config.retention));
+    return shell.stopped.aborted ? wrong(EXIT.failed, "stopped before the end; the same command goes on") : EXIT.done;
+  });
 }
 
 const WORDS: [keyof Removed, string][] = [

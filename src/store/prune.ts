@@ -45,7 +45,7 @@ const MAX_VALUES = 5_000;
 
 // --- runs -----------------------------------------------------------------------------------------------------------
 
-async function pruneRuns({ tx, ledger }: MayChange, step: PruneStep): Promise<Pruned> {
+async function pruneRuns({ tx, rows, ledger }: MayChange, step: PruneStep): Promise<Pruned> {
   const looked = await oldestRuns(tx, step);
   const all = looked.map(({ run_id }) => run_id);
   const ids = await asManyAsFit(tx, all);
@@ -55,15 +55,11 @@ async function pruneRuns({ tx, ledger }: MayChange, step: PruneStep): Promise<Pr
   const held = new Set(step.hold);
   const loose = ids.filter((id) => !held.has(id));
   if (loose.length === 0) return { removed: 0, next };
-  if (!ledger) return { removed: (await free(tx, loose, step.before)).length, next };
-  // Takes the rows' locks where there are such: a receipt that is being taken for one of them is seen below, or waits.
-  await tx
-    .updateTable("runs")
-    .set((row) => ({ follow_ups: row.ref("follow_ups") }))
-    .where("run_id", "in", loose)
-    .execute();
+  if (!rows || !ledger) return { removed: (await free(tx, loose, step.before)).length, next };
+  // A receipt that is being taken for one of them is seen below, or waits until they are gone.
+  await rows.find("runs", ["run_id"], "run_id", loose, "run_id");
   const due = await free(tx, loose, step.before);
-  if (due.length > 0) await removeRuns({ tx, ledger }, due, step.before);
+  if (due.length > 0) await removeRuns({ tx, rows, ledger }, due, step.before);
   return { removed: due.length, next };
 }
 
@@ -125,7 +121,7 @@ async function removeRuns(change: Change, ids: readonly string[], now: number): 
   await tx.deleteFrom("runs").where("run_id", "in", ids).execute();
 }
 
-async function removeDeliveries({ tx, ledger }: Change, ids: readonly string[]): Promise<void> {
+async function removeDeliveries({ tx, ledger }: Pick<Change, "tx" | "ledger">, ids: readonly string[]): Promise<void> {
   for (const some of chunksOf(ids)) {
     const rows = await tx
       .deleteFrom("deliveries")
