@@ -9,10 +9,11 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { accept } from "./accept.ts";
 import { medianOf, round3, temporaryFolder, type Bench, type Options, type Result } from "./bench.ts";
+import { profile } from "./profile.ts";
 import { smoke } from "./smoke.ts";
 import { ROOT } from "./subjects/relay.ts";
 
-const BENCHES: readonly Bench[] = [accept];
+const BENCHES: readonly Bench[] = [accept, profile];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
