@@ -1,6 +1,6 @@
 /** Processes under measurement: started as their users start them, read through /proc, ended by their own ids. Linux only. */
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createServer, connect, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -11,10 +11,12 @@ export interface Command {
   env?: Record<string, string>;
   /** Where its standard output and error go. */
   logFile: string;
+  /** Where it listens; asked when it is ready. */
+  port(): number;
 }
 
 export interface Started {
-  /** Of the process that does the work: the last one in the chain that the command starts (`npm` → `sh` → `node`). */
+  /** Of the process that listens: `npm` and a shell may stand before it. */
   pid: number;
   /** CPU it has used with all its threads and ended children, ms. */
   cpuMs(): number;
@@ -56,7 +58,7 @@ export async function start(command: Command, isReady: () => Promise<boolean>): 
       throw new Error(`${command.argv.join(" ")} did not start:\n${log().slice(-2_000)}`);
     }
   }
-  const pid = leafOf(child.pid ?? 0);
+  const pid = listenerOf(child.pid ?? 0, command.port());
   return {
     pid,
     cpuMs: () => cpuMsOf(pid),
@@ -94,10 +96,44 @@ const plainEnvironment = (): Record<string, string> =>
     }),
   );
 
-function leafOf(pid: number): number {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-  const first = children.split(" ")[0];
-  return first === undefined || first === "" ? pid : leafOf(Number(first));
+/** Of a command and what it started (`npm` → `sh` → `node`), the process that listens on the port. */
+function listenerOf(pid: number, port: number): number {
+  const inode = inodeOf(port);
+  const found = descendants(pid).find((one) => socketsOf(one).includes(`socket:[${inode}]`));
+  if (found === undefined) throw new Error(`nothing that was started listens on port ${port}`);
+  return found;
+}
+
+function descendants(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+  return [pid, ...children.filter((text) => text !== "").flatMap((text) => descendants(Number(text)))];
+}
+
+/** Of the listening socket: state 0A, local address in hex. */
+function inodeOf(port: number): string | undefined {
+  const rows = ["tcp", "tcp6"].flatMap((name) => readFileSync(`/proc/net/${name}`, "utf8").split("\n"));
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  const row = rows
+    .map((line) => line.trim().split(/\s+/))
+    .find((fields) => fields[1]?.endsWith(`:${hex}`) && fields[3] === "0A");
+  return row?.[9];
+}
+
+function socketsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`));
+  } catch {
+    // It has ended.
+    return [];
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
 }
 
 /** After the name, which may hold spaces and brackets: the 12th to 15th field are utime, stime, cutime, cstime in ticks. */

@@ -21,7 +21,7 @@ export async function startReceiver(folder: string, status = "200 OK"): Promise<
     return port > 0;
   };
   const argv: [string, ...string[]] = [tools().receiver, "--status", status];
-  const started: Started = await start({ argv, cwd: folder, logFile }, isReady);
+  const started: Started = await start({ argv, cwd: folder, logFile, port: () => port }, isReady);
   const url = `http://127.0.0.1:${port}`;
   return {
     port,

@@ -8,12 +8,13 @@ import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { accept } from "./accept.ts";
+import { calm, deliver } from "./deliver.ts";
 import { medianOf, round3, temporaryFolder, type Bench, type Options, type Result } from "./bench.ts";
 import { profile } from "./profile.ts";
 import { smoke } from "./smoke.ts";
 import { ROOT } from "./subjects/relay.ts";
 
-const BENCHES: readonly Bench[] = [accept, profile];
+const BENCHES: readonly Bench[] = [accept, deliver, calm, profile];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 

@@ -12,12 +12,16 @@ const LONGEST_ANSWER_MS = 10_000;
 /** Resolves when it listens on the target's port. */
 export async function startNode(
   { folder }: Place,
-  { target, isReady, ...command }: Omit<Command, "logFile"> & { target: Target; isReady?: () => Promise<boolean> },
+  {
+    target,
+    isReady,
+    ...command
+  }: Omit<Command, "logFile" | "port"> & { target: Target; isReady?: () => Promise<boolean> },
 ): Promise<Running> {
   const loopFile = join(folder, "loop");
   const env = { ...command.env, NODE_OPTIONS: `--import ${WATCH}`, BENCH_LOOP_FILE: loopFile };
   const started = await start(
-    { ...command, env, logFile: logIn(folder, "output") },
+    { ...command, env, logFile: logIn(folder, "output"), port: () => target.port },
     isReady ?? (() => listens(target.port)),
   );
   const loopDelay = async () => {
