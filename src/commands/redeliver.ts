@@ -3,16 +3,34 @@
  * a running relay, which finds them when it next looks, and leaves the sending to it.
  */
 import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
 import { instant } from "../http/api.ts";
 import { DELIVERY_STATES } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
 import { openSqlite } from "../store/database.ts";
 import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
 import { redeliver } from "../store/redeliver.ts";
 import { createSqlStore } from "../store/sql.ts";
 import type { DeliveryFilter, Store } from "../store/store.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
+  command(
+    "redeliver",
+    "send a run's result again, or all that a filter names; a running relay sends within half a minute",
+  )
+    .argument("[run_id]", "the run; without it, what --state and the other filters name")
+    .option("--sink <name...>", "only to these sinks; default: of a run those it was meant for, else all")
+    .option("--state <state...>", "deliveries in this state, most often dead")
+    .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
+    .option("--until <time>", "made before this time")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, runId: string | undefined, options: RedeliverOptions) =>
+        redeliverCommand(runId, options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
 
 /** As commander reads them. */
 export interface RedeliverOptions {

@@ -1,6 +1,5 @@
 /** `skyvern-relay why`: reads the configured database, also while a relay runs on it, and writes nothing. */
 import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
 import { openSqliteReadOnly } from "../store/database.ts";
 import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
@@ -8,6 +7,13 @@ import { createSqlStore } from "../store/sql.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
 import { unknownRun, whyOf, type Why } from "../why.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addWhy: AddCommand = ({ command, configured, shell }) =>
+  command("why", "say why somebody was, or was not, told of a run: receipts, routes, every attempt")
+    .argument("<run_id>", "the run")
+    .option("--json", "machine-readable")
+    .action(configured((config, runId: string, options: WhyOptions) => whyCommand(runId, options, { config, shell })));
 
 /** As commander reads them. */
 export interface WhyOptions {
