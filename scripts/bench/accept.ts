@@ -42,9 +42,10 @@ export const acceptOnce =
   async (subject: Subject, place: Place): Promise<Figures> => {
     const running = await subject.start(place);
     try {
-      const warm = await load(place.folder, running.target, { seconds: Math.min(WARM_UP_SECONDS, seconds), first: 0 });
+      const first = running.firstSeq ?? 0;
+      const warm = await load(place.folder, running.target, { seconds: Math.min(WARM_UP_SECONDS, seconds), first });
       assertAllRight(subject.name, warm);
-      const { figures, result } = await loaded(running, place, { seconds, first: warm.sent });
+      const { figures, result } = await loaded(running, place, { seconds, first: first + warm.sent });
       assertAllRight(subject.name, result);
       await running.stop();
       running.stored?.(warm.right + result.right);

@@ -2,7 +2,7 @@
  * The bodies of the benches: workflow results of about 4 kB as Skyvern sends them (contract of `test/fixtures`), each with other words
  * and numbers, and a place for the run id near the end, where the load client writes a new one for every request.
  */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Every id of a bench is this and nine digits that count. */
@@ -48,6 +48,18 @@ export function writeBodies(folder: string, shape: Shape, count = BODIES): strin
   }
   writeFileSync(path, Buffer.concat(pieces));
   return path;
+}
+
+/** The bodies of such a file, without their ids. */
+export function readBodies(path: string): string[] {
+  const all = readFileSync(path);
+  const bodies: string[] = [];
+  for (let at = 0; at < all.length;) {
+    const size = all.readUInt32LE(at);
+    bodies.push(all.toString("utf8", at + 4, at + 4 + size));
+    at += 4 + size;
+  }
+  return bodies;
 }
 
 /** A run id as the load client makes it. */

@@ -13,6 +13,8 @@ export interface Command {
   logFile: string;
   /** Where it listens; asked when it is ready. */
   port(): number;
+  /** Between two looks whether it is ready, ms; 5 unless told. */
+  lookMs?: number;
 }
 
 export interface Started {
@@ -52,7 +54,7 @@ export async function start(command: Command, isReady: () => Promise<boolean>): 
   const log = () => readFileSync(command.logFile, "utf8");
   const giveUpAt = Date.now() + LONGEST_START_MS;
   while (!(await isReady())) {
-    if (child.exitCode === null && child.pid !== undefined && Date.now() < giveUpAt) await pause(5);
+    if (child.exitCode === null && child.pid !== undefined && Date.now() < giveUpAt) await pause(command.lookMs ?? 5);
     else {
       child.kill("SIGKILL");
       throw new Error(`${command.argv.join(" ")} did not start:\n${log().slice(-2_000)}`);

@@ -8,13 +8,33 @@ import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { accept } from "./accept.ts";
+import { coldStart } from "./cold-start.ts";
 import { calm, deliver } from "./deliver.ts";
 import { medianOf, round3, temporaryFolder, type Bench, type Options, type Result } from "./bench.ts";
+import { disk } from "./disk.ts";
+import { grown, lookingBack } from "./grown.ts";
+import { memory } from "./memory.ts";
+import { postgres } from "./postgres.ts";
 import { profile } from "./profile.ts";
+import { recording } from "./recording.ts";
+import { slowDisk } from "./slow-disk.ts";
 import { smoke } from "./smoke.ts";
 import { ROOT } from "./subjects/relay.ts";
 
-const BENCHES: readonly Bench[] = [accept, deliver, calm, profile];
+const BENCHES: readonly Bench[] = [
+  accept,
+  slowDisk,
+  deliver,
+  calm,
+  memory,
+  coldStart,
+  lookingBack,
+  grown,
+  disk,
+  postgres,
+];
+/** No goals: run by name only. */
+const BESIDES: readonly Bench[] = [profile, recording, smoke];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -27,12 +47,12 @@ const { values, positionals } = parseArgs({
   },
 });
 const [name = ""] = positionals;
-const chosen = name === "all" ? BENCHES : [...BENCHES, smoke].filter((bench) => bench.name === name);
+const chosen = name === "all" ? BENCHES : [...BENCHES, ...BESIDES].filter((bench) => bench.name === name);
 if (chosen.length === 0) {
   say(
-    `scripts/bench/run <name> [--rounds N] [--seconds S] [--other DIR]\n\n${[...BENCHES, smoke].map(line).join("\n")}`,
+    `scripts/bench/run <name> [--rounds N] [--seconds S] [--other DIR]\n\n${[...BENCHES, ...BESIDES].map(line).join("\n")}`,
   );
-  say("  all        every one of them but smoke, and a table of all goals at the end");
+  say("  all        every one that has goals, and a table of them at the end");
   process.exit(2);
 }
 const results: Record<string, Result> = {};

@@ -14,6 +14,8 @@ export interface Place {
 
 export interface Running extends Started {
   target: Target;
+  /** The number of the first body that it has not seen; 0 unless told. */
+  firstSeq?: number;
   /** Event-loop delay since the last call, ms; null for programs that are not Node. */
   loopDelay(): Promise<{ p50: number; p99: number; max: number } | null>;
   /** After it was stopped: what it holds on disk. Throws when it is not what was accepted. */
