@@ -3,6 +3,7 @@ import { addBackfill } from "./commands/backfill.ts";
 import { addCheck } from "./commands/check.ts";
 import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
 import { addDemo } from "./commands/demo.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addExport } from "./commands/export.ts";
 import { addOpenapi } from "./commands/openapi.ts";
 import { addRedeliver } from "./commands/redeliver.ts";
@@ -15,6 +16,7 @@ import { VERSION } from "./version.ts";
 const COMMANDS: readonly AddCommand[] = [
   addServe,
   addCheck,
+  addDoctor,
   addDemo,
   addRedeliver,
   addBackfill,
