@@ -1,9 +1,11 @@
-import { openAsBlob } from "node:fs";
+import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { AwsV4Signer } from "aws4fetch";
 import type { Fetch } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 import type { Place } from "./place.ts";
+import type { Spooled } from "./spool.ts";
+import { createSweeper } from "./young-garbage.ts";
 
 export interface S3Settings {
   /** Without trailing slash. The bucket follows in the path, which every S3 but a few of Amazon's oldest rules takes. */
@@ -43,16 +45,22 @@ export function s3Place({ settings, fetch, now }: S3Parts): Place {
     });
     const { url, headers } = await signer.sign();
     const signal = more.signal ? { signal: more.signal } : {};
-    // A file as a blob is read while it is sent, and its length is known.
-    return fetch(url, { method, headers, redirect: "manual", ...signal, ...(more.file ? { body: more.file } : {}) });
+    return fetch(url, {
+      method,
+      headers,
+      redirect: "manual",
+      ...signal,
+      ...(more.file ? bodyOf(more.file, headers) : {}),
+    });
   };
   return {
-    keep: async ({ path, sha256 }, signal) => {
+    keep: async (file, signal) => {
+      const { path, sha256 } = file;
       try {
         const there = await call("HEAD", sha256, { signal });
         await there.body?.cancel();
         if (there.status === 200) return;
-        const answer = await call("PUT", sha256, { file: await openAsBlob(path), signal });
+        const answer = await call("PUT", sha256, { file, signal });
         await answer.body?.cancel();
         if (!answer.ok) throw new Error(`the archive's storage answered ${answer.status}`);
       } finally {
@@ -75,6 +83,23 @@ export function s3Place({ settings, fetch, now }: S3Parts): Place {
 
 interface CallOptions {
   headers?: Record<string, string>;
-  file?: Blob;
+  file?: Spooled;
   signal?: AbortSignal;
+}
+
+/**
+ * The file, read as fast as it is sent: a blob of it would be read at once, all of it into memory. Its length is said, as S3
+ * takes no body without. One request holds up to 5 GB there, which is the most that `max_file` allows.
+ */
+function bodyOf({ path, bytes }: Spooled, headers: Headers): RequestInit {
+  headers.set("content-length", String(bytes));
+  return { body: ReadableStream.from(piecesOf(path)) as ReadableStream<Uint8Array>, duplex: "half" } as RequestInit;
+}
+
+async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {
+  const sweepUp = createSweeper();
+  for await (const piece of createReadStream(path) as AsyncIterable<Buffer>) {
+    yield piece;
+    sweepUp(piece.byteLength);
+  }
 }

@@ -11,6 +11,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -46,7 +48,7 @@ async function aFile(dir: string, text: string): Promise<Spooled> {
   return spooled.file;
 }
 
-function s3On(storage: S3StandIn, secret = SECRET_ACCESS_KEY): Place {
+function s3On(storage: Pick<S3StandIn, "url">, secret = SECRET_ACCESS_KEY): Place {
   const egress = createEgress({ allow: [], trusted: [storage.url] });
   onTestFinished(() => egress.close());
   const settings = {
@@ -159,6 +161,29 @@ describe("S3-compatible storage", () => {
     const path = `/runs/skyvern-relay/${sha256Of("same").slice(0, 2)}/${sha256Of("same")}`;
     expect(storage.calls).toEqual([`HEAD ${path}`, `PUT ${path}`, `HEAD ${path}`]);
     expect(storage.objects.get(path)?.toString()).toBe("same");
+  });
+
+  it("is sent a file while it is read, never all of it at once", async () => {
+    const bytes = 80_000_000;
+    let most = 0;
+    let came = 0;
+    const before = process.memoryUsage().external;
+    const storage = createServer((request, response) => {
+      if (request.method === "HEAD") return void response.writeHead(404).end();
+      request.on("data", (piece: Buffer) => {
+        came += piece.length;
+        most = Math.max(most, process.memoryUsage().external - before);
+      });
+      request.on("end", () => response.writeHead(200).end());
+    });
+    await new Promise<void>((resolve) => storage.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void storage.close());
+    const path = join(aFolder(), "large");
+    writeFileSync(path, Buffer.alloc(bytes));
+    const place = s3On({ url: `http://127.0.0.1:${(storage.address() as AddressInfo).port}` });
+    await place.keep({ path, sha256: sha256Of("large"), bytes }, never());
+    expect(came).toBe(bytes);
+    expect(most).toBeLessThan(bytes / 2);
   });
 
   it("that refuses, for a wrong key or a fault of its own, keeps nothing and leaves no file", async () => {

@@ -70,9 +70,11 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   }
   /** Everything there is of a run. */
   async function traces(id: string) {
-    const run = await store.run(id);
-    const receipts = await store.receipts(id);
-    const deliveries = await store.deliveries({ runId: id }, { limit: 100 });
+    const [run, receipts, deliveries] = await Promise.all([
+      store.run(id),
+      store.receipts(id),
+      store.deliveries({ runId: id }, { limit: 100 }),
+    ]);
     return {
       run: run === null ? 0 : 1,
       receipts: receipts.length,
@@ -311,13 +313,13 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
 
   it("removes what is due and nothing else, whatever there is", async () => {
-    for (const seed of [1, 2, 3]) {
+    for (const seed of [1, 2]) {
       const chance = chanceOf(seed);
       const fresh = await open();
       [store] = [fresh, await store.close()];
       const hold: string[] = [];
       const expected = new Map<string, boolean>();
-      for (let i = 0; i < 40; i++) {
+      for (let i = 0; i < 16; i++) {
         const id = `s${seed}r${String(i).padStart(2, "0")}`;
         const receivedAt = chance.between(1, 2 * BEFORE);
         const state = chance.oneOf(["delivered", "dead", "pending"]);
@@ -333,6 +335,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       const before = new Map<string, Awaited<ReturnType<typeof traces>>>();
       for (const id of expected.keys()) before.set(id, await traces(id));
       const due = [...expected.values()].filter((stays) => !stays).length;
+      expect(due).toBeGreaterThan(2);
       const limit = chance.between(1, 9);
       expect(sum(await prune("pruneRuns", { limit, hold, dryRun: true }))).toBe(due);
       expect(sum(await prune("pruneRuns", { limit, hold }))).toBe(due);
