@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { Database } from "./database.ts";
 
 /** Raised with each change of schema.sql, together with a step in {@link STEPS}. */
@@ -6,12 +5,6 @@ export const SCHEMA_VERSION = 1;
 
 /** What brings a database of version N to N + 1, by N. */
 const STEPS: Record<number, string> = {};
-
-/** The end state: schema.sql, and beside it what this dialect alone needs. */
-export const schemaSql = (dialect: Database["dialect"]): string =>
-  ["schema.sql", `schema.${dialect}.sql`]
-    .map((file) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8"))
-    .join("\n");
 
 /** Brings the database to this version's schema, each step in one transaction. Throws when it is from a newer version. */
 export async function migrate(database: Database): Promise<void> {
@@ -22,7 +15,7 @@ export async function migrate(database: Database): Promise<void> {
     );
   }
   if (version === 0) {
-    await step(database, schemaSql(database.dialect), SCHEMA_VERSION);
+    await step(database, database.schema(), SCHEMA_VERSION);
     return;
   }
   for (; version < SCHEMA_VERSION; version += 1) await step(database, STEPS[version] ?? "", version + 1);
