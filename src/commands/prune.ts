@@ -6,7 +6,7 @@ import type { Config } from "../config.ts";
 import { formatDuration } from "../duration.ts";
 import { prune, type Removed } from "../retention.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
-import { IN_MEMORY, isInMemory } from "../store/open.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { using } from "./database.ts";
