@@ -61,7 +61,7 @@ export const postgres: Bench = {
           {
             ...verdict("B15", "PostgreSQL, accepted/s of 3 relays / of 1", scaled, REPORTED),
             met: null,
-            note: "reported only; the cores of this machine are the limit",
+            note: "without a goal; the cores of this machine are the limit",
           },
         ],
       };
@@ -120,8 +120,9 @@ async function together(relays: number, url: string, place: Place, seconds: numb
     const right = sumOfRight(results);
     const cpuMs = running.reduce((sum, one, n) => sum + one.cpuMs() - (before[n] ?? 0), 0);
     const { runs } = await countRows(url, "runs");
-    if (runs !== right)
-      throw new Error(`${right} webhooks were answered with 200, and ${runs} runs are in the database`);
+    const stored = sumOfRight(warm) + right;
+    if (runs !== stored)
+      throw new Error(`${stored} webhooks were answered with 200, and ${runs} runs are in the database`);
     const perSecond = results.reduce((sum, result) => sum + result.perSecond, 0);
     return { perSecond, cpuUs: (cpuMs * 1000) / right, p99: Math.max(...results.map(({ p99 }) => p99)) };
   } finally {
