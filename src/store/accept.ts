@@ -1,6 +1,7 @@
 /** Taking receipts: what was decided of a run, the run itself, its deliveries and the bytes, written together. */
 import { sql, type Kysely } from "kysely";
 import type { RunState } from "../run.ts";
+import { briefOf } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
 import { stateOf } from "./rows.ts";
@@ -106,6 +107,7 @@ async function writeDecision(change: Change, known: Known | null, decision: Deci
     workflow: run.workflow?.permanent_id ?? null,
     title: run.title,
     received_at: run.received_at,
+    brief: briefOf(run),
     state: JSON.stringify(decision.state),
     ...(decision.followUpAt === undefined ? {} : { follow_up_at: decision.followUpAt, follow_ups: 0 }),
   };

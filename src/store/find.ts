@@ -13,32 +13,52 @@ type Db = Kysely<Tables>;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
 export type RunRow = Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "state">;
-export const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+export type BriefRow = Pick<Selectable<Tables["runs"]>, "run_id" | "received_at" | "brief">;
+const BRIEF_COLUMNS = ["runs.run_id", "runs.received_at", "runs.brief"] as const;
+type Columns = typeof RUN_COLUMNS | typeof BRIEF_COLUMNS;
+
+export const findRuns = (db: Db, filter: RunFilter, page: Page): Promise<RunRow[]> =>
+  find(db, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
+/** The same runs, without their state. */
+export const findBriefs = (db: Db, filter: RunFilter, page: Page): Promise<BriefRow[]> =>
+  find(db, { filter, page, columns: BRIEF_COLUMNS }) as Promise<BriefRow[]>;
+
+interface Question {
+  filter: RunFilter;
+  page: Page;
+  columns: Columns;
+}
 
 /**
  * - One value of one column: that column's index.
  * - Text, several columns or several values: the full-text index, which holds the values too; in the order of arrival.
  * - A sink or a state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
  */
-export async function findRuns(db: Db, filter: RunFilter, page: Page): Promise<RunRow[]> {
+async function find(db: Db, question: Question): Promise<object[]> {
+  const { filter, page, columns } = question;
   if (isImpossible(filter)) return [];
   const match = matchOf(filter);
-  if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(db, filter, match, page);
+  if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(db, question, match);
   if (match === null) {
     const rows = filtered(db.selectFrom("runs"), filter);
-    return newest(page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows, page.limit);
+    return (page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows)
+      .select(columns)
+      .orderBy("runs.received_at", "desc")
+      .orderBy("runs.run_id", "desc")
+      .limit(page.limit)
+      .execute();
   }
-  return inArrivalOrder(db, filter, match, page);
+  return inArrivalOrder(db, question, match);
 }
-
-const newest = (rows: Runs, limit: number): Promise<RunRow[]> =>
-  rows.select(RUN_COLUMNS).orderBy("runs.received_at", "desc").orderBy("runs.run_id", "desc").limit(limit).execute();
 
 const isImpossible = (filter: object): boolean =>
   Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
 
 /** The full-text index walks backwards by `doc`, the number of the run in the order of arrival. */
-async function inArrivalOrder(db: Db, filter: RunFilter, match: string, { limit, after }: Page): Promise<RunRow[]> {
+async function inArrivalOrder(db: Db, question: Question, match: string): Promise<object[]> {
+  const { filter, columns } = question;
+  const { limit, after } = question.page;
   // CROSS JOIN: SQLite keeps the order, the index outside.
   const joined = db
     .selectFrom("run_words")
@@ -59,7 +79,7 @@ async function inArrivalOrder(db: Db, filter: RunFilter, match: string, { limit,
           .where(sql<boolean>`run_words.rowid <= ${lastDocUntil(after.at + 1)}`);
   }
   return rows
-    .select(RUN_COLUMNS)
+    .select(columns)
     .orderBy(sql`run_words.rowid`, "desc")
     .limit(limit)
     .execute();
@@ -112,7 +132,8 @@ async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
   return count <= RARE;
 }
 
-async function amongDeliveries(db: Db, filter: RunFilter, match: string | null, page: Page): Promise<RunRow[]> {
+async function amongDeliveries(db: Db, question: Question, match: string | null): Promise<object[]> {
+  const { filter, page, columns } = question;
   const { sink, delivery, ...rest } = filter;
   const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
   if (sinks.length === 0) return [];
@@ -126,7 +147,7 @@ async function amongDeliveries(db: Db, filter: RunFilter, match: string | null, 
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
   // `+` keeps SQLite from walking all runs for the sake of their order.
   return rows
-    .select(RUN_COLUMNS)
+    .select(columns)
     .orderBy(sql`+runs.received_at`, "desc")
     .orderBy(sql`+runs.run_id`, "desc")
     .limit(page.limit)
