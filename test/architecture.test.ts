@@ -6,7 +6,7 @@ const src = join(import.meta.dirname, "../src");
 
 /** Parts by level. A part is a folder or a file of `src/`. */
 const LEVELS: readonly (readonly string[])[] = [
-  ["run", "json", "secret", "report", "runtime", "log", "metrics", "duration", "egress", "version"],
+  ["run", "json", "secret", "report", "runtime", "log", "metrics", "duration", "egress", "stream", "version"],
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why"],
   ["http", "web", "receive", "deliver", "archive"],

@@ -8,7 +8,7 @@ import type { Runtime } from "../runtime.ts";
 import type { Page, RunFilter, Store, StoredRun } from "../store/store.ts";
 import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security } from "./api.ts";
 import { csvLine } from "./csv.ts";
-import { streamOf } from "./stream.ts";
+import { streamOf } from "../stream.ts";
 
 export interface ExportsParts {
   store: Pick<Store, "runs">;
