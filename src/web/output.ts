@@ -19,7 +19,7 @@ export function sectionHtml(section: Section): Html {
 }
 
 function sectionBody(section: Section): Part {
-  if (section.kind === "text") return html`<p class="text" dir="auto">${block(section.text, MAX_TEXT)}</p>`;
+  if (section.kind === "text") return longText(section.text);
   const more =
     section.omitted > 0
       ? html`<p class="soft">
@@ -56,6 +56,10 @@ function sectionBody(section: Section): Part {
     more,
   ];
 }
+
+/** Beyond a screenful it scrolls in a frame of its own, which the keyboard reaches too. */
+export const longText = (text: string): Html =>
+  html`<p class="text" dir="auto" ${text.length > 600 ? html`tabindex="0"` : ""}>${block(text, MAX_TEXT)}</p>`;
 
 export const fact = (label: string, value: Part): Html =>
   html`<dt>${label}</dt>

@@ -21,7 +21,7 @@ import {
   type IconName,
   type Tone,
 } from "./markup.ts";
-import { fact, jsonActions, jsonHtml, proofHtml, sectionHtml, treeHtml } from "./output.ts";
+import { fact, jsonActions, jsonHtml, longText, proofHtml, sectionHtml, treeHtml } from "./output.ts";
 import { titleOf } from "./runs-page.ts";
 import type { Session } from "./session.ts";
 import { whyOf } from "../why.ts";
@@ -101,15 +101,13 @@ const versionOf = ({ state: { revision, run }, artifacts, status }: StoredRun): 
 function outcome({ report }: RunView, content: Content): Part {
   const { failure } = content;
   const summary =
-    report.summary === null || report.summary === ""
-      ? ""
-      : card("summary", "Summary", html`<p class="text" dir="auto">${block(report.summary, 20_000)}</p>`);
+    report.summary === null || report.summary === "" ? "" : card("summary", "Summary", longText(report.summary));
   const failed =
     failure === null
       ? ""
       : html`<section class="card bad-card" aria-labelledby="failure">
           <h2 id="failure">Why it did not complete</h2>
-          ${failure.reason === null || failure.reason === "" ? "" : html`<p class="text" dir="auto">${block(failure.reason, 20_000)}</p>`}
+          ${failure.reason === null || failure.reason === "" ? "" : longText(failure.reason)}
           ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
           ${
             failure.errors.length === 0
@@ -341,7 +339,7 @@ function facts({ report, stored }: RunView): Html {
         : code(report.workflow.run_id),
     ],
     ["Site", url === null ? (report.url === null ? null : line(report.url)) : away(url, line(report.url ?? "", 120))],
-    ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 2_000)],
+    ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 600)],
     [
       "Channel",
       report.channel === null

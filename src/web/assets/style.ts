@@ -78,6 +78,7 @@ footer.wide { color: var(--soft); font-size: 13px; padding-bottom: 32px; }
 .notice > p { max-width: 640px; margin-left: auto; margin-right: auto; overflow-wrap: anywhere; }
 .notice h1, .notice p { margin-bottom: 10px; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; }
+.text[tabindex] { max-height: 340px; overflow-y: auto; }
 .bad-flash { background: var(--bad-bg); color: var(--bad); }
 .flash p { margin: 4px 0 0; }
 .flash .proof { color: inherit; font-weight: 400; }
@@ -163,13 +164,13 @@ input::placeholder { color: var(--soft); opacity: 1; }
 .list tr:hover .title { text-decoration: underline; }
 .sub.why { color: var(--bad); }
 .sub { display: block; color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
-.a-type { font-size: 14px; overflow-wrap: anywhere; min-width: 110px; max-width: 170px; }
-.a-told { min-width: 200px; }
+.a-type { font-size: 14px; overflow-wrap: anywhere; min-width: 130px; max-width: 170px; }
+.a-told { min-width: 180px; }
 .aside > span + span::before { content: " · "; } .aside a { color: inherit; text-decoration: none; } .aside a:hover { color: var(--ink); text-decoration: underline; }
 .fresh td { animation: fresh 4s ease-out; }
 @keyframes fresh { from { background: var(--good-bg); } }
 .a-took, .a-time, .a-status, .a-act { white-space: nowrap; font-size: 14px; font-variant-numeric: tabular-nums; }
-.a-title { min-width: 220px; }
+.a-title { min-width: 220px; width: 50%; }
 .ticks { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 12px; margin: 0; padding: 0; font-size: 14px; }
 .tick { display: inline-flex; align-items: center; gap: 4px; overflow-wrap: anywhere; position: relative; }
 .tick.good .icon { color: var(--good); } .tick.bad, .tick.bad a { color: var(--bad); font-weight: 600; } .tick.warn .icon { color: var(--warn); } .tick.plain { color: var(--soft); }
