@@ -4,6 +4,7 @@
  */
 import { sql, type Kysely } from "kysely";
 import type { DeliveryState, Run } from "../run.ts";
+import type { Database } from "./database.ts";
 import { findBriefs } from "./find.ts";
 import type { Page, RunBrief, RunFilter } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -39,8 +40,13 @@ function short(text: string | null): string | null {
 }
 
 /** A page of the list, with what the newest delivery to each sink came to, by the sink's name. */
-export async function briefs(db: Db, filter: RunFilter, page: Page): Promise<RunBrief[]> {
-  const rows = await findBriefs(db, filter, page);
+export async function briefs(
+  source: Pick<Database, "db" | "dialect">,
+  filter: RunFilter,
+  page: Page,
+): Promise<RunBrief[]> {
+  const { db } = source;
+  const rows = await findBriefs(source, filter, page);
   const told = Map.groupBy(
     await lastWords(
       db,
