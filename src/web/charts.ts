@@ -21,7 +21,7 @@ const MOST_HOURS = 168;
 
 /** The hours to draw for a list narrowed to a time: at least two days, at most the last seven of it. */
 export function windowOf({ since, until }: { since?: number; until?: number }, now: number): Window {
-  const end = Math.min(now, Math.max(until ?? now, (since ?? now) + FEWEST_HOURS * HOUR_MS));
+  const end = Math.min(now, Math.max(until ?? now, since === undefined ? 0 : since + FEWEST_HOURS * HOUR_MS));
   const asked = since === undefined ? FEWEST_HOURS : Math.ceil((end - since) / HOUR_MS);
   const hours = Math.min(Math.max(asked, FEWEST_HOURS), MOST_HOURS);
   const last = hourOf(Math.max(end - 1, 0)) + HOUR_MS;
