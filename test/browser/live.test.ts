@@ -134,6 +134,9 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
   test("hostile text stays text on every page: no element, no script, no dialog, no complaint", async () => {
     const { page, relay } = reader;
     const run = `/runs/${encodeURIComponent(relay.hostile)}`;
+    relay.crmAnswers({ status: 400, body: "<img src=x onerror=alert(1)> \u202Eevil" });
+    await relay.send(aRun("tsk_evil_answer"));
+    await relay.settled();
     await reader.logInAt(run);
     const pages = [
       run,

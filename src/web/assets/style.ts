@@ -164,7 +164,7 @@ input::placeholder { color: var(--soft); opacity: 1; }
 .list tr:hover .title { text-decoration: underline; }
 .sub.why { color: var(--bad); }
 .sub { display: block; color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
-.a-type { font-size: 14px; overflow-wrap: anywhere; min-width: 130px; max-width: 170px; }
+.a-type { font-size: 14px; overflow-wrap: anywhere; min-width: 138px; max-width: 170px; }
 .a-told { min-width: 180px; }
 .aside > span + span::before { content: " · "; } .aside a { color: inherit; text-decoration: none; } .aside a:hover { color: var(--ink); text-decoration: underline; }
 .fresh td { animation: fresh 4s ease-out; }
@@ -177,7 +177,7 @@ input::placeholder { color: var(--soft); opacity: 1; }
 
 .columns { display: grid; grid-template: "first side" auto "rest side" 1fr / minmax(0, 1fr) 340px; column-gap: 16px; align-items: start; }
 .first { grid-area: first; min-width: 0; } .side { grid-area: side; min-width: 0; } .rest { grid-area: rest; min-width: 0; }
-.facts { display: grid; grid-template-columns: minmax(110px, max-content) minmax(0, 1fr); gap: 6px 18px; margin: 0; }
+.facts { display: grid; grid-template-columns: fit-content(38%) minmax(0, 1fr); gap: 6px 18px; margin: 0; }
 .facts.narrow { grid-template-columns: 100px minmax(0, 1fr); }
 .facts dt { color: var(--soft); overflow-wrap: anywhere; }
 .facts dd { margin: 0; overflow-wrap: anywhere; white-space: pre-line; }
@@ -270,7 +270,7 @@ video { display: block; width: 100%; max-width: 640px; height: auto; aspect-rati
   .list thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .list tr { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 6px 10px; padding: 13px 15px; border-bottom: 1px solid var(--line); align-items: center; }
   .list tbody tr:last-child { border-bottom: 0; }
-  .list td { padding: 0; border: 0; min-width: 0; text-align: left; max-width: none; }
+  .list td { padding: 0; border: 0; min-width: 0; width: auto; text-align: left; max-width: none; }
   .list tbody tr:hover td { background: none; }
   .list .a-status { grid-area: 1 / 1; }
   .list .a-time { grid-area: 1 / 2; color: var(--soft); text-align: right; }
