@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
 export interface Waiting {
@@ -12,7 +12,6 @@ export type Metrics = ReturnType<typeof createMetrics>;
 /** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
 export function createMetrics() {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
   const registers = [registry];
   return {
     registry,

@@ -1,6 +1,6 @@
 /** `skyvern-relay serve`: the relay itself. */
-import { createApp } from "../app.ts";
-import { createLog } from "../log.ts";
+import { createNodeApp } from "../node.ts";
+import { createLog } from "../stdout-log.ts";
 import { systemRuntime } from "../runtime.ts";
 import { EXIT, load, refuse, type AddCommand, type Shell } from "./command.ts";
 
@@ -14,7 +14,7 @@ async function serve(shell: Shell): Promise<number> {
   const log = createLog(config.logLevel);
   for (const warning of warnings) log.warn("config.warning", { warning });
   try {
-    const app = await createApp(config, systemRuntime(), log);
+    const app = await createNodeApp(config, systemRuntime(), log);
     await app.start();
     const failure = await Promise.race([untilAborted(shell.stopped).then(() => null), app.failed]);
     if (failure !== null) {

@@ -1,6 +1,6 @@
 /** A relay that listens, with four sinks on loopback and something of everything in it, spread over two days. */
 import { createHmac } from "node:crypto";
-import { createApp } from "../../src/app.ts";
+import { createNodeApp } from "../../src/node.ts";
 import { formatFaults, loadConfig } from "../../src/config.ts";
 import { sampleRuns, type Sample } from "../../src/demo/samples.ts";
 import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
@@ -73,7 +73,7 @@ routes:
   });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   // Cookies for https only would never come back over the plain HTTP of this test.
-  const app = await createApp({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
+  const app = await createNodeApp({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
   const { port } = await app.start();
   const url = `http://127.0.0.1:${port}`;
   const send = async (payload: object, path = "/webhook") => {
