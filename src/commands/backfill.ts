@@ -2,7 +2,6 @@
  * `skyvern-relay backfill`: fills the configured database with runs of the past. It opens the database beside a running
  * relay, which delivers what this queues.
  */
-import { existsSync } from "node:fs";
 import type { Config } from "../config.ts";
 import { createEgress } from "../egress.ts";
 import { silentLog } from "../log.ts";
@@ -14,9 +13,10 @@ import { GRACE_MS } from "../receive/reconcile.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import { createRedact } from "../skyvern/redact.ts";
-import { openSqlite, type Database } from "../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
+import type { Database } from "../store/database.ts";
+import { IN_MEMORY, isInMemory } from "../store/open.ts";
 import { createSqlStore } from "../store/sql.ts";
+import { using } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { MOMENT, momentOf } from "./moment.ts";
 import { bar, count, progressLine } from "./progress.ts";
@@ -73,27 +73,12 @@ export async function backfillCommand(options: BackfillOptions, parts: BackfillC
   };
   const plan = planOf(options, config, parts.runtime.now());
   if (typeof plan === "string") return wrong(EXIT.usage, plan);
-  const { path } = config.database;
-  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: start the relay on it once`);
-  try {
-    const database = openSqlite(path, { exclusive: false });
-    try {
-      const version = await versionOf(database);
-      if (version !== SCHEMA_VERSION) {
-        const other = `the database has schema version ${version}, this release ${SCHEMA_VERSION}`;
-        return wrong(EXIT.failed, `${other}: use the release that the relay runs`);
-      }
-      const tally = await run(plan, database, parts);
-      shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
-      if (tally.faults.length === 0) return EXIT.done;
-      return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    // A disk or a lock: what was written until then is whole.
-    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
-  }
+  return using({ name: "backfill", config, shell }, "beside", async (database) => {
+    const tally = await run(plan, database, parts);
+    shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
+    if (tally.faults.length === 0) return EXIT.done;
+    return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
+  });
 }
 
 async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandParts): Promise<Tally> {
@@ -151,7 +136,7 @@ function planOf(options: BackfillOptions, config: Config, now: number): Plan | s
   if (odd !== undefined) return `--workflow must be a permanent id (wpid_…), not ${JSON.stringify(odd)}`;
   const scope = options.scope ?? config.reconcile?.scope ?? "mine";
   if (scope !== "mine" && scope !== "all") return `--scope must be mine or all, not ${JSON.stringify(scope)}`;
-  if (config.database.path === ":memory:") return "DATABASE_URL is in memory, which no other process can reach";
+  if (isInMemory(config.database)) return IN_MEMORY;
   const deliver = options.deliver === true;
   const recentMs = Math.max(RECENT_MS, 2 * (config.reconcile?.everyMs ?? 0));
   const endedBefore = now - (deliver ? GRACE_MS : recentMs);

@@ -11,6 +11,7 @@ import { lookAtAddress } from "./doctor/address.ts";
 import { lookAtDatabase } from "./doctor/database.ts";
 import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./doctor/finding.ts";
 import { lookAtDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type Host } from "./doctor/host.ts";
+import { lookAtPostgres } from "./doctor/postgres.ts";
 import { noSinks, tryLive, trySample } from "./doctor/sample.ts";
 import { lookAtSkyvern } from "./doctor/skyvern.ts";
 import { progressLine } from "./progress.ts";
@@ -71,11 +72,11 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorParts, 
   });
   const open = createEgress({ allow: ["0.0.0.0/0", "::/0"], lookup: host.lookup });
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
-  const { path } = config.database;
+  const { database } = config;
   const looks: Promise<Finding[]>[] = [
     lookAtSkyvern({ config, fetch: guarded.fetch, runtime, signal }),
     lookAtAddress({ config, host, fetch: open.fetch, signal }),
-    ...(path === ":memory:" ? [] : [lookAtDisk(path, host), lookAtVolume(path, shell.env, host)]),
+    ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
     Promise.resolve(noSinks(config)),
     ...config.sinks.map((sink) => lookAtSink(sink, guarded, runtime, signal)),
     trySample({ config, runtime }),
@@ -84,11 +85,15 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorParts, 
     const findings = await Promise.all(looks.map((look) => look.catch(crashed)));
     // Last of all, and only then: it is the one thing that others see.
     const sent = live && !signal.aborted ? await tryLive({ config, runtime }).catch(crashed) : [];
-    return [...lookAtDatabase(path, host), ...findings.flat(), ...sent];
+    const stored = database.kind === "postgres" ? await lookAtPostgres(database) : lookAtDatabase(database.path, host);
+    return [...stored, ...findings.flat(), ...sent];
   } finally {
     await Promise.all([guarded.close(), open.close()]);
   }
 }
+
+const lookAtDisks = (path: string, env: Shell["env"], host: Host): Promise<Finding[]>[] =>
+  path === ":memory:" ? [] : [lookAtDisk(path, host), lookAtVolume(path, env, host)];
 
 const crashed = (error: unknown): Finding[] =>
   about("doctor", [fault(`a look failed: ${textOf(error)}`, "report it: this is a fault of the relay's own")]);

@@ -7,7 +7,6 @@ import type { Selectable } from "kysely";
 import type { Run, RunState } from "../run.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
-import { nextDoc } from "./ledger.ts";
 import { stateOf } from "./rows.ts";
 import type { Rows } from "./statements.ts";
 import type { Accepted, Arrival, Decision, Known, NewDelivery } from "./store.ts";
@@ -116,13 +115,13 @@ async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns
   const open = new Map<string, OpenRun>(
     runIds.map((id) => [id, { before: null, doc: null, known: null, decided: false, followUpAt: null }]),
   );
-  for (const row of await rows.find("runs", ["run_id", "state", "doc"], "run_id", [...open.keys()])) {
+  for (const row of await rows.find("runs", ["run_id", "state", "doc"], "run_id", [...open.keys()], "run_id")) {
     const state = stateOf(row.state);
     Object.assign(opened(open, row.run_id), { before: state.run, doc: row.doc, known: { state, deliveries: [] } });
   }
   const stored = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
   const columns = ["id", "run_id", "sink", "state", "attempts"] as const;
-  const told = await rows.find("deliveries", columns, "run_id", stored);
+  const told = await rows.find("deliveries", columns, "run_id", stored, "id");
   for (const { run_id, ...delivery } of told.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
     opened(open, run_id).known?.deliveries.push(delivery as Known["deliveries"][number]);
 
@@ -179,12 +178,12 @@ function afterDecision(known: Known | null, { deliveries, cancel }: Decision): K
 async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<void> {
   const added: Selectable<Tables["runs"]>[] = [];
   const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
-  let doc = runs.some(({ before }) => before === null) ? await nextDoc(rows) : 0;
+  const docs = await rows.newDocs(runs.filter(({ before }) => before === null).length);
   for (const run of runs) {
     if (!run.known) continue;
     const columns = { ...columnsOf(run.known.state), follow_up_at: run.followUpAt };
     if (run.before === null) {
-      run.doc = doc++;
+      run.doc = docs.shift() ?? 0;
       added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
     } else updated.push(columns);
     ledger.run(run.before, run.known.state.run, run.doc ?? 0);

@@ -3,16 +3,19 @@ import { dirname } from "node:path";
 import Sqlite from "better-sqlite3";
 import { CompiledQuery, Kysely, SqliteDialect } from "kysely";
 import { StorageFault } from "./store.ts";
-import { sqliteRows, type Rows } from "./statements.ts";
+import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
-/** What the store needs of a database beyond queries. The only file that knows the dialect. */
+/** What the store needs of a database beyond queries. */
 export interface Database {
-  readonly dialect: "sqlite";
+  readonly dialect: Dialect;
   readonly db: Kysely<Tables>;
-  /** Runs statements separated by semicolons. */
-  script(sql: string): Promise<void>;
-  /** Runs `work` on one connection in one transaction; rolls back when it throws. `rows`: many rows at a time, at little cost. */
+  /** Runs statements separated by semicolons, in the transaction given. */
+  script(tx: Kysely<Tables>, sql: string): Promise<void>;
+  /**
+   * Runs `work` on one connection in one transaction, perhaps more than once; rolls back when it throws. `rows`: many rows at a time, at
+   * little cost.
+   */
   transaction<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T>;
   /** Runs `work` on one connection, outside of any transaction. */
   read<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
@@ -87,7 +90,7 @@ function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): 
   return {
     dialect: "sqlite",
     db,
-    script: async (sql) => {
+    script: async (_tx, sql) => {
       sqlite.exec(sql);
     },
     transaction: (work) =>

@@ -13,20 +13,25 @@ type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 
 export async function claimDue(rows: Rows, queue: Queue, { now, leaseMs, limit, except }: Claim): Promise<Claimed[]> {
-  const due = queue.holdMs === null ? FIRST_DUE : HEAD;
+  // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
+  if (queue.holdMs !== null) await rows.lock("lane", queue.sink);
+  const due =
+    queue.holdMs === null ? `${FIRST_DUE}${rows.dialect === "postgres" ? " for update of d skip locked" : ""}` : HEAD;
   const bounds = queue.holdMs === null ? [limit] : [now + queue.holdMs];
   // In powers of two, so that there are few different statements.
   const places = except.length === 0 ? 0 : 2 ** Math.ceil(Math.log2(except.length));
   const claimed = await rows.query<DeliveryRow>(
+    // Materialized: PostgreSQL might look for what is due more than once, and lock other rows each time.
     // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
-    `update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
+    `with due as materialized (${due})
+    update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
       maybe_sent = case when state = 'sending' then 1 else maybe_sent end
-    where id in (select due.id from (${due}) as due where due.next_attempt_at <= ?)
+    where id in (select id from due where next_attempt_at <= ?)
       -- Said again: without it two workers on one database may both get a row.
       and state in ('pending', 'sending') and next_attempt_at <= ?
       ${places === 0 ? "" : `and id not in (${Array.from({ length: places }, () => "?").join(", ")})`}
     returning *`,
-    [now + leaseMs, queue.sink, ...bounds, now, now, ...except, ...Array<string>(places - except.length).fill("")],
+    [queue.sink, ...bounds, now + leaseMs, now, now, ...except, ...Array<string>(places - except.length).fill("")],
   );
   return withRuns(rows, claimed);
 }
@@ -108,6 +113,7 @@ export async function nextDueAt(rows: Rows, queue: Queue, now: number): Promise<
 /** What attempts came to, in order; of each whether it still had its lease. */
 export async function recordAll(change: Change, attempts: readonly FinishedAttempt[]): Promise<boolean[]> {
   const { rows, ledger } = change;
+  await rows.lockDeliveries(attempts.map(({ deliveryId }) => deliveryId));
   const written = await rows.update("deliveries", attempts.map(afterAttempt), {
     set: AFTER_ATTEMPT,
     where: "deliveries.id = v.id and deliveries.state = 'sending' and deliveries.attempts = v.attempts",
@@ -236,16 +242,19 @@ export async function circuits(db: Db): Promise<Map<string, Circuit>> {
 export const saveCircuits = (rows: Rows, circuits: ReadonlyMap<string, Circuit>): Promise<void> =>
   rows.insert(
     "circuits",
-    [...circuits].map(([sink, circuit]) => ({
-      sink,
-      state: circuit.state,
-      failures: circuit.failures,
-      openings: circuit.openings,
-      until: circuit.until,
-      reason: circuit.reason,
-      last_success_at: circuit.last_success_at,
-      last_failure_at: circuit.last_failure_at,
-    })),
+    // In one order everywhere, so that two relays on one database never wait for each other crosswise.
+    [...circuits]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([sink, circuit]) => ({
+        sink,
+        state: circuit.state,
+        failures: circuit.failures,
+        openings: circuit.openings,
+        until: circuit.until,
+        reason: circuit.reason,
+        last_success_at: circuit.last_success_at,
+        last_failure_at: circuit.last_failure_at,
+      })),
     `on conflict (sink) do update set state = excluded.state, failures = excluded.failures, openings = excluded.openings,
       until = excluded.until, reason = excluded.reason, last_success_at = excluded.last_success_at,
       last_failure_at = excluded.last_failure_at`,

@@ -63,7 +63,7 @@ export function createSqlStore(database: Database): Store {
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
-    runs: async (filter, page) => storedRuns(db, await findRuns(db, filter, page)),
+    runs: async (filter, page) => storedRuns(db, await findRuns(database, filter, page)),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
         receiptOfRow,

@@ -15,15 +15,22 @@ type Found<T extends keyof Tables, C extends Column<T>> = { [K in C]: SelectType
 /** For a change: null may say "as it is". */
 type Given<T extends keyof Tables> = { [K in Column<T>]?: SelectType<Tables[T][K]> | null };
 
+export type Dialect = "sqlite" | "postgres";
+
 export interface Rows {
+  readonly dialect: Dialect;
   /** One statement; `?` stands for a parameter. */
   query<Row>(sql: string, parameters: readonly Value[]): Promise<Row[]>;
-  /** The rows in which `key` is one of the values, in no order. */
+  /**
+   * The rows in which `key` is one of the values, in no order. `lockBy`: where others write at the same time, none of them changes these until the
+   * transaction ends; a column by whose order everybody takes them.
+   */
   find<T extends keyof Tables, C extends Column<T>>(
     table: T,
     columns: readonly C[],
     key: Column<T>,
     values: readonly string[],
+    lockBy?: Column<T>,
   ): Promise<Found<T, C>[]>;
   /** Rows that all have the same columns. `conflict`: what to do about those that are there, `on conflict (…) do …`. */
   insert<T extends keyof Tables>(table: T, rows: readonly Insertable<Tables[T]>[], conflict?: string): Promise<void>;
@@ -36,7 +43,22 @@ export interface Rows {
     rows: readonly Given<T>[],
     change: { set: string; where: string; returning?: true },
   ): Promise<Selectable<Tables[T]>[]>;
+  /** Numbers for so many new runs, in the order of arrival. */
+  newDocs(n: number): Promise<number[]>;
+  /** Writes what runs are found by, by their number, in place of what was written before. */
+  index(words: ReadonlyMap<number, string>): Promise<void>;
+  /** Until the transaction ends nobody else has the lock. SQLite has one writer, and no need. */
+  lock(name: Lock, of?: string): Promise<void>;
+  /** The same for deliveries, and all others of their runs to their sinks. */
+  lockDeliveries(ids: readonly string[]): Promise<void>;
 }
+
+/**
+ * - `schema`: one relay migrates.
+ * - `lane`: one relay chooses what goes next to an ordered sink.
+ * - `ledger`: one transaction writes roll-ups and events. Taken last, so that it is held for two statements and the commit.
+ */
+export type Lock = "schema" | "lane" | "ledger";
 
 export function sqliteRows(sqlite: Sqlite.Database): Rows {
   const prepared = new Map<string, Sqlite.Statement>();
@@ -46,6 +68,7 @@ export function sqliteRows(sqlite: Sqlite.Database): Rows {
     return known;
   };
   return {
+    dialect: "sqlite",
     query: async <Row>(sql: string, parameters: readonly Value[]) => {
       const prepared = statement(sql);
       if (prepared.reader) return prepared.all(...parameters) as Row[];
@@ -74,6 +97,16 @@ export function sqliteRows(sqlite: Sqlite.Database): Rows {
       for (const row of rows) update.run(...valuesOf(row, columns));
       return [];
     },
+    newDocs: async (n) => {
+      const [row] = statement("select coalesce(max(doc), 0) as last from runs").all() as { last: number }[];
+      return Array.from({ length: n }, (_none, i) => (row?.last ?? 0) + 1 + i);
+    },
+    index: async (words) => {
+      const insert = statement("insert or replace into run_words (rowid, words) values (cast(? as integer), ?)");
+      for (const [doc, text] of words) insert.run(doc, text);
+    },
+    lock: async () => {},
+    lockDeliveries: async () => {},
   };
 }
 
