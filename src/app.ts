@@ -20,7 +20,7 @@ import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
-import { createMetrics, watchBacklog, watchCoverage } from "./metrics.ts";
+import { createMetrics, unwatch, watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -56,10 +56,22 @@ export interface App {
   archive(): Promise<number>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
+  /** Lets attempts and rounds end, as {@link App.stop} does, and goes on to take webhooks: nothing is delivered from then on. */
+  quiesce(): Promise<void>;
   /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
   failed: Promise<string>;
   /** Answers 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. */
   stop(): Promise<void>;
+}
+
+/** What one process keeps while configurations follow one another. Who gives it closes it, after the app. */
+export interface Ground {
+  database: Database;
+  metrics: Metrics;
+  /** What is logged when the app has started: it may not be the process's first. */
+  started: string;
+  /** Serves on a port from now on, in place of the app before. Resolves with the port. */
+  listen(app: Pick<Hono, "fetch">, port: number): Promise<number>;
 }
 
 /** What attempts get to end in after a stop, ms; hosts give 30 s in all. */
@@ -79,11 +91,11 @@ const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
 
-/** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
-export async function createApp(config: Config, runtime: Runtime, log: Log): Promise<App> {
-  const database = await openMigrated(config.database);
+/** Opens the database (and creates or migrates it) unless it is given. Rejects when it is in use or cannot be opened. */
+export async function createApp(config: Config, runtime: Runtime, log: Log, ground?: Ground): Promise<App> {
+  const database = ground?.database ?? (await openMigrated(config.database));
   const store = createSqlStore(database);
-  const metrics = createMetrics();
+  const metrics = ground?.metrics ?? createMetrics();
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
@@ -231,10 +243,12 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     log,
     pages: (pages) => mountWeb(pages, web),
   });
+  if (ground) unwatch(metrics);
   watchBacklog(metrics, () => gaugesOf(store), runtime.now);
   if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
   const servers: Server[] = [];
   const listen = async (app: Pick<Hono, "fetch">, port: number): Promise<number> => {
+    if (ground) return ground.listen(app, port);
     const server = createServer(app);
     servers.push(server);
     return listenOn(server, config.host, port);
@@ -253,8 +267,15 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   }, WATCH_MS);
   watch.unref();
 
+  const quiesce = async (): Promise<void> => {
+    ending.abort();
+    await worker.stop(DRAIN_MS);
+    await Promise.all(loops);
+  };
+
   return {
     failed,
+    quiesce,
     fetch: (request) => http.fetch(request),
     store,
     deliverDue: worker.runOnce,
@@ -293,26 +314,33 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
           async () => reconcile.everyMs,
           () => reconciler.round(ending.signal),
         );
-      log.info("relay.started", { port, metrics_port: metricsPort, sinks: names, taken_over: taken, buried, adopted });
+      log.info(ground?.started ?? "relay.started", {
+        port,
+        metrics_port: metricsPort,
+        sinks: names,
+        taken_over: taken,
+        buried,
+        adopted,
+      });
       return { port, metricsPort };
     },
     stop: async () => {
       stopping = true;
       clearInterval(watch);
-      log.info("relay.stopping");
-      ending.abort();
-      await worker.stop(DRAIN_MS);
-      await Promise.all(loops);
+      if (!ground) log.info("relay.stopping");
+      await quiesce();
       await Promise.all(servers.map(closeServer));
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
       await egress.close();
+      if (ground) return;
       await store.close();
       log.info("relay.stopped");
     },
   };
 }
 
-async function openMigrated(settings: Config["database"]): Promise<Database> {
+/** Rejects, with the database's name, when it is in use or cannot be opened. */
+export async function openMigrated(settings: Config["database"]): Promise<Database> {
   let database: Database | null = null;
   try {
     database = await openDatabase(settings, "relay");
@@ -349,7 +377,7 @@ function metricsApp(metrics: ReturnType<typeof createMetrics>): Hono {
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-function createServer(app: Pick<Hono, "fetch">): Server {
+export function createServer(app: Pick<Hono, "fetch">): Server {
   const timeouts = {
     headersTimeout: 15_000,
     requestTimeout: 30_000,
@@ -374,14 +402,14 @@ function createServer(app: Pick<Hono, "fetch">): Server {
   return server;
 }
 
-const listenOn = (server: Server, host: string, port: number): Promise<number> =>
+export const listenOn = (server: Server, host: string, port: number): Promise<number> =>
   new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
   });
 
 /** Requests under way get 2 s to end. */
-const closeServer = (server: Server): Promise<void> =>
+export const closeServer = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     const timer = setTimeout(() => server.closeAllConnections(), 2_000);
     server.close(() => {

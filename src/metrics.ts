@@ -63,6 +63,20 @@ export function createMetrics() {
   };
 }
 
+/** Before other parts watch the database with the same registry. */
+export function unwatch({ registry }: Metrics): void {
+  for (const name of WATCHED) registry.removeSingleMetric(name);
+}
+
+const WATCHED = [
+  "skyvern_relay_backlog",
+  "skyvern_relay_oldest_undelivered_seconds",
+  "skyvern_relay_dead_deliveries",
+  "skyvern_relay_kept_receipts",
+  "skyvern_relay_coverage_seen",
+  "skyvern_relay_coverage_relayed",
+];
+
 /** Gauges whose values live in the database: read when they are scraped, once for all of them. */
 export function watchBacklog(
   metrics: Metrics,

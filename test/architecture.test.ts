@@ -10,7 +10,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
   ["http", "web", "receive", "deliver", "archive"],
-  ["app", "config"],
+  ["app", "config", "reload"],
   ["main", "cli", "commands", "demo"],
 ];
 const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));

@@ -19,6 +19,7 @@ import { createEgress } from "../egress.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { Secret } from "../secret.ts";
 import { copyDatabase, faultOfCopy, removeDatabase, type Snapshot } from "../store/backup.ts";
+import { IN_MEMORY, isInMemory } from "../store/open.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
@@ -49,6 +50,8 @@ interface BackupParts {
   shell: Shell;
 }
 
+const POSTGRES = "DATABASE_URL is a PostgreSQL: back it up with pg_dump, or as its host does";
+
 /** Where the copy goes, once it is made. */
 interface Target {
   /** The folder in which it is made. */
@@ -67,8 +70,9 @@ async function backupCommand(options: BackupOptions, parts: BackupParts): Promis
     shell.stderr(`skyvern-relay backup: ${message}\n`);
     return code;
   };
+  if (config.database.kind !== "sqlite") return wrong(EXIT.usage, POSTGRES);
   const { path } = config.database;
-  if (path === ":memory:") return wrong(EXIT.usage, "DATABASE_URL is in memory, which no other process can reach");
+  if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
   const s3 = options.to.startsWith("s3://") ? s3SettingsOf(options.to, parts) : null;
   if (typeof s3 === "string") return wrong(EXIT.usage, s3);
   if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: no relay has run on it yet`);

@@ -1,0 +1,176 @@
+/**
+ * A relay whose configuration can change while it runs. Each configuration has an app of its own, on one database, one set of metrics
+ * and the same listening sockets. A change goes so:
+ *
+ * 1. The new app is built, and the database must take a write. What fails here is refused, and nothing has changed.
+ * 2. The old one claims no more deliveries and lets its attempts end. Webhooks go on to be taken, by the old configuration.
+ * 3. The new one takes the requests and the outbox over. At no time do two of them deliver.
+ * 4. Requests that the old one had begun get a minute to end; then it is closed.
+ */
+import type { Hono } from "hono";
+import type { Server } from "node:http";
+import { closeServer, createApp, createServer, listenOn, openMigrated, type App, type Ground } from "./app.ts";
+import { changeOf } from "./config/change.ts";
+import type { Config } from "./config.ts";
+import type { Log } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface Relay {
+  start(): Promise<{ port: number; metricsPort: number | null }>;
+  /**
+   * Takes up a configuration. Resolves when it is in force, at once when nothing differs; rejects when it cannot be, and the one before
+   * stays. One at a time: others wait for their turn.
+   */
+  reload(next: Config): Promise<Reloaded>;
+  /** The configuration in force. */
+  config(): Config;
+  failed: Promise<string>;
+  stop(): Promise<void>;
+}
+
+export interface Reloaded {
+  changed: string[];
+  fixed: string[];
+}
+
+/** Beyond it something keeps attempts from ending that nothing can end: the process is not worth keeping. */
+const HANDOVER_MS = 60_000;
+const RETIRE_MS = 60_000;
+
+/** An app and the configuration it is of. */
+interface Tenure {
+  config: Config;
+  app: App;
+  /** However often it is called, once. */
+  stop(): Promise<void>;
+}
+
+/** Opens the database. Rejects when it is in use or cannot be opened. */
+export async function createRelay(first: Config, runtime: Runtime, log: Log): Promise<Relay> {
+  const database = await openMigrated(first.database);
+  const metrics = createMetrics();
+  const sockets = createSockets(first.host);
+  const ending = new AbortController();
+  const retired = new Set<Promise<void>>();
+  let fail = (_reason: string): void => {};
+  const failed = new Promise<string>((resolve) => {
+    fail = resolve;
+  });
+
+  const build = async (config: Config, started: string): Promise<Tenure> => {
+    const ground: Ground = { database, metrics, started, listen: sockets.next() };
+    const app = await createApp(config, runtime, log, ground);
+    void app.failed.then((reason) => fail(reason));
+    let stopped: Promise<void> | null = null;
+    return { config, app, stop: () => (stopped ??= app.stop()) };
+  };
+  let current = await build(first, "relay.started").catch(async (error: unknown) => {
+    await database.close();
+    throw error;
+  });
+  let queue: Promise<unknown> = Promise.resolve();
+
+  const retire = async (tenure: Tenure): Promise<void> => {
+    await runtime.sleep(RETIRE_MS, ending.signal);
+    // A webhook that it answered after the new one had looked may have gone to a sink that is no more.
+    const names = current.config.sinks.map(({ name }) => name);
+    if (!ending.signal.aborted) await tenure.app.store.buryOrphans(names, GONE).catch(() => 0);
+    await tenure.stop();
+  };
+  const retireLater = (tenure: Tenure): void => {
+    const gone = retire(tenure).catch((error: unknown) => log.error("config.retire_failed", { error: String(error) }));
+    retired.add(gone);
+    void gone.then(() => retired.delete(gone));
+  };
+  /** Puts one in the place of the one in force, unless all is to end. */
+  const succeed = async (coming: Tenure): Promise<void> => {
+    const going = current;
+    const settled = new AbortController();
+    void runtime.sleep(HANDOVER_MS, settled.signal).then(() => {
+      if (!settled.signal.aborted) fail("attempts under the configuration before do not end");
+    });
+    await going.app.quiesce();
+    settled.abort();
+    current = coming;
+    retireLater(going);
+    if (!ending.signal.aborted) await coming.app.start();
+  };
+
+  const takeUp = async (next: Config, turn: Promise<unknown>): Promise<Reloaded> => {
+    await turn;
+    const { config, changed, fixed } = changeOf(current.config, next);
+    if (ending.signal.aborted || changed.length === 0) return { changed: [], fixed };
+    const before = current.config;
+    const coming = await build(config, "relay.continued");
+    // A database that cannot be written just now would leave the outbox to neither of them.
+    await coming.app.store.ping(runtime.now()).catch(async (error: unknown) => {
+      await coming.stop();
+      throw error;
+    });
+    try {
+      await succeed(coming);
+    } catch (error) {
+      // A folder that cannot be made, a disk that fails: what worked until now goes on.
+      log.error("config.not_taken_up", { error: String(error) });
+      await build(before, "relay.continued")
+        .then(succeed)
+        .catch((reason: unknown) =>
+          fail(`neither the new nor the old configuration can be started: ${String(reason)}`),
+        );
+      throw error;
+    }
+    return { changed, fixed };
+  };
+
+  return {
+    failed,
+    config: () => current.config,
+    start: () => current.app.start(),
+    reload: (next) => {
+      const result = takeUp(next, queue);
+      queue = result.catch(() => {});
+      return result;
+    },
+    stop: async () => {
+      log.info("relay.stopping");
+      ending.abort();
+      await Promise.all([queue, current.stop()]);
+      // The one that came into force meanwhile, if one did.
+      await current.stop();
+      await Promise.all(retired);
+      await sockets.close();
+      await database.close();
+      log.info("relay.stopped");
+    },
+  };
+}
+
+const GONE = "its sink is not configured any more; name another to redeliver it";
+
+/** Listening sockets, which outlive the apps that answer on them. */
+function createSockets(host: string) {
+  const servers: Server[] = [];
+  /** In the order in which an app opens them. */
+  const open: { app: Pick<Hono, "fetch">; port: number }[] = [];
+  return {
+    /** For one more app: how it listens, in the places of the app before. */
+    next: (): Ground["listen"] => {
+      let place = 0;
+      return async (app, port) => {
+        const there = open[place++];
+        if (there) {
+          there.app = app;
+          return there.port;
+        }
+        const socket = { app, port };
+        const server = createServer({ fetch: (...request) => socket.app.fetch(...request) });
+        servers.push(server);
+        socket.port = await listenOn(server, host, port);
+        open.push(socket);
+        return socket.port;
+      };
+    },
+    close: async () => void (await Promise.all(servers.map(closeServer))),
+  };
+}
