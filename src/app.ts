@@ -1,26 +1,20 @@
 /** The composition root: the one file that knows every part. */
 import { randomBytes } from "node:crypto";
-import { createServer as createHttpServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
-import { copiesOf, createArchive } from "./archive/archive.ts";
-import { folderPlace } from "./archive/folder.ts";
+import { Hono, type Context } from "hono";
+import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
-import { s3Place } from "./archive/s3.ts";
 import type { Config } from "./config.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
 import { waitAfterCut } from "./deliver/backoff.ts";
 import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker } from "./deliver/worker.ts";
-import { createEgress } from "./egress.ts";
 import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
-import { createMetrics, unwatch, watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
+import { watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -35,13 +29,27 @@ import { createSkyvernClient } from "./skyvern/client.ts";
 import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import { createRedact } from "./skyvern/redact.ts";
-import type { Database } from "./store/database.ts";
-import { migrate } from "./store/migrate.ts";
-import { nameOf, openDatabase } from "./store/open.ts";
-import { createSqlStore } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
+
+/** What the relay is given by the host it runs on. */
+export interface Host {
+  runtime: Runtime;
+  log: Log;
+  metrics: Metrics;
+  store: Store;
+  /** The guarded way out. */
+  fetch: Fetch;
+  /** How and where copies of artifacts are kept; null when they are not. */
+  archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
+  /** The other end of a request's connection; throws when there is none. */
+  addressOf(c: Context): string | undefined;
+  /** Serves on a port (0: a free one) from then on; resolves with the port. */
+  listen(app: Pick<Hono, "fetch">, port: number): Promise<number>;
+  /** Stops serving, then the way out; what is under way gets a moment to end. */
+  close(): Promise<void>;
+}
 
 export interface App {
   /** Every address of the relay, for tests and for {@link App.start}. */
@@ -64,16 +72,6 @@ export interface App {
   stop(): Promise<void>;
 }
 
-/** What one process keeps while configurations follow one another. Who gives it closes it, after the app. */
-export interface Ground {
-  database: Database;
-  metrics: Metrics;
-  /** What is logged when the app has started: it may not be the process's first. */
-  started: string;
-  /** Serves on a port from now on, in place of the app before. Resolves with the port. */
-  listen(app: Pick<Hono, "fetch">, port: number): Promise<number>;
-}
-
 /** What attempts get to end in after a stop, ms; hosts give 30 s in all. */
 const DRAIN_MS = 20_000;
 /**
@@ -91,12 +89,9 @@ const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
 
-/** Opens the database (and creates or migrates it) unless it is given. Rejects when it is in use or cannot be opened. */
-export async function createApp(config: Config, runtime: Runtime, log: Log, ground?: Ground): Promise<App> {
-  const database = ground?.database ?? (await openMigrated(config.database));
-  const store = createSqlStore(database);
-  const metrics = ground?.metrics ?? createMetrics();
-  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+/** The relay on a host, from its configuration. Nothing runs yet. */
+export async function createApp(config: Config, host: Host): Promise<App> {
+  const { runtime, log, metrics, store, fetch, archiving } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -105,10 +100,9 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
     lifeMs: config.linkLifeMs,
     now: runtime.now,
   });
-  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch: egress.fetch });
-  const place = config.archive && placeOf(config.archive, egress.fetch, runtime.now);
-  const copies = place ? { copies: copiesOf({ store, place, log }) } : {};
-  const media = createMedia({ client, fetch: egress.fetch, now: runtime.now, log, ...copies });
+  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch });
+  const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
+  const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
   const enricher = createEnricher({
     ...runtime,
     client,
@@ -123,12 +117,20 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
       ),
   });
   const archive =
-    place && config.archive
-      ? createArchive({ ...config.archive, store, media, enrich: enricher.enrich, place, now: runtime.now, log })
+    archiving && config.archive
+      ? archiving.createArchive({
+          ...config.archive,
+          ...archiving,
+          store,
+          media,
+          enrich: enricher.enrich,
+          now: runtime.now,
+          log,
+        })
       : null;
   const lanes = config.sinks.map((settings) => ({
     sink: kindOf(settings.kind).create(settings.name, settings.config, {
-      fetch: egress.fetch,
+      fetch,
       now: runtime.now,
       sleep: runtime.sleep,
       log,
@@ -212,6 +214,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
       bodyLimit: config.bodyLimit,
       inFlightLimit: IN_FLIGHT_BYTES,
       flood: createFlood(runtime.now),
+      addressOf: host.addressOf,
       isStopping,
       log,
     },
@@ -243,17 +246,8 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
     log,
     pages: (pages) => mountWeb(pages, web),
   });
-  if (ground) unwatch(metrics);
   watchBacklog(metrics, () => gaugesOf(store), runtime.now);
   if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
-  const servers: Server[] = [];
-  const listen = async (app: Pick<Hono, "fetch">, port: number): Promise<number> => {
-    if (ground) return ground.listen(app, port);
-    const server = createServer(app);
-    servers.push(server);
-    return listenOn(server, config.host, port);
-  };
-
   const nextFollowUpIn = async (): Promise<number> => {
     const next = await store.nextFollowUpAt();
     return next === null ? FOLLOW_UP_LOOK_MS : Math.min(FOLLOW_UP_LOOK_MS, Math.max(next - runtime.now(), 100));
@@ -262,10 +256,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
   const failed = new Promise<string>((resolve) => {
     fail = resolve;
   });
-  const watch = setInterval(() => {
-    if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
-  }, WATCH_MS);
-  watch.unref();
+  let watch: NodeJS.Timeout | undefined;
 
   const quiesce = async (): Promise<void> => {
     ending.abort();
@@ -291,10 +282,15 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
       );
       const organizationOf = (name: string | null) =>
         config.keys.find((key) => key.name === name)?.organization ?? null;
-      const port = await listen(http, config.port);
+      const port = await host.listen(http, config.port);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
-      const metricsPort = config.metricsPort === null ? null : await listen(metricsApp(metrics), config.metricsPort);
+      const metricsPort =
+        config.metricsPort === null ? null : await host.listen(metricsApp(metrics), config.metricsPort);
       worker.start();
+      watch = setInterval(() => {
+        if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
+      }, WATCH_MS);
+      watch.unref();
       // Once webhooks are accepted again: there may be many, and none of them is in a hurry.
       const adopted = await rereadKept({ ...receiving, store, organizationOf });
       if (adopted > 0) nudge();
@@ -314,47 +310,21 @@ export async function createApp(config: Config, runtime: Runtime, log: Log, grou
           async () => reconcile.everyMs,
           () => reconciler.round(ending.signal),
         );
-      log.info(ground?.started ?? "relay.started", {
-        port,
-        metrics_port: metricsPort,
-        sinks: names,
-        taken_over: taken,
-        buried,
-        adopted,
-      });
+      log.info("relay.started", { port, metrics_port: metricsPort, sinks: names, taken_over: taken, buried, adopted });
       return { port, metricsPort };
     },
     stop: async () => {
       stopping = true;
       clearInterval(watch);
-      if (!ground) log.info("relay.stopping");
+      log.info("relay.stopping");
       await quiesce();
-      await Promise.all(servers.map(closeServer));
+      await host.close();
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
-      await egress.close();
-      if (ground) return;
       await store.close();
       log.info("relay.stopped");
     },
   };
 }
-
-/** Rejects, with the database's name, when it is in use or cannot be opened. */
-export async function openMigrated(settings: Config["database"]): Promise<Database> {
-  let database: Database | null = null;
-  try {
-    database = await openDatabase(settings, "relay");
-    await migrate(database);
-    return database;
-  } catch (error) {
-    await database?.close();
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
-  }
-}
-
-const placeOf = ({ s3, dir }: NonNullable<Config["archive"]>, fetch: Fetch, now: () => number): Place =>
-  s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir);
 
 function kindOf(name: string): SinkKind {
   const kind = Object.values(kinds).find((candidate) => candidate.kind === name);
@@ -368,53 +338,8 @@ async function gaugesOf(store: Store) {
   return { backlog, dead, kept: counts.kept };
 }
 
-function metricsApp(metrics: ReturnType<typeof createMetrics>): Hono {
+function metricsApp(metrics: Metrics): Hono {
   const app = new Hono();
   mountMetrics(app, metrics);
   return app;
 }
-
-const NOT_HTTP = { error: "the request is not proper HTTP" };
-
-/** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-export function createServer(app: Pick<Hono, "fetch">): Server {
-  const timeouts = {
-    headersTimeout: 15_000,
-    requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
-    connectionsCheckingInterval: 5_000,
-  };
-  // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
-  const refused = { status: 400, headers: { connection: "close" } };
-  const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
-  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
-    void listener(incoming, outgoing);
-  });
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
-    const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-    const body = JSON.stringify(timeout ? { error: "the request took too long" } : NOT_HTTP);
-    socket.end(
-      `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
-        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-    );
-  });
-  return server;
-}
-
-export const listenOn = (server: Server, host: string, port: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
-  });
-
-/** Requests under way get 2 s to end. */
-export const closeServer = (server: Server): Promise<void> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), 2_000);
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });

@@ -10,7 +10,7 @@ import type { SinkSettings } from "./config/sinks.ts";
 import { readYaml, type YamlFile } from "./config/yaml.ts";
 import type { Route } from "./routing.ts";
 import type { Secret } from "./secret.ts";
-import { isInMemory, type DatabaseSettings } from "./store/open.ts";
+import { isInMemory, type DatabaseSettings } from "./store/address.ts";
 
 export { describeConfig } from "./config/describe.ts";
 export { formatFaults, type Fault } from "./config/fault.ts";

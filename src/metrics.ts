@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
 export interface Waiting {
@@ -12,7 +12,6 @@ export type Metrics = ReturnType<typeof createMetrics>;
 /** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
 export function createMetrics() {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
   const registers = [registry];
   return {
     registry,
@@ -63,8 +62,8 @@ export function createMetrics() {
   };
 }
 
-/** Before other parts watch the database with the same registry. */
-export function unwatch({ registry }: Metrics): void {
+/** Of an app before on the same registry: another one watches from now on. */
+function unwatch({ registry }: Metrics): void {
   for (const name of WATCHED) registry.removeSingleMetric(name);
 }
 
@@ -84,6 +83,7 @@ export function watchBacklog(
   now: () => number,
 ): void {
   type Values = Awaited<ReturnType<typeof read>>;
+  unwatch(metrics);
   const { registry } = metrics;
   const values = readOnce(read);
   const gauge = (name: string, help: string, rows: (values: Values) => [sink: string, value: number][]) =>

@@ -7,14 +7,19 @@
  * 3. The new one takes the requests and the outbox over. At no time do two of them deliver.
  * 4. Requests that the old one had begun get a minute to end; then it is closed.
  */
-import type { Hono } from "hono";
 import type { Server } from "node:http";
-import { closeServer, createApp, createServer, listenOn, openMigrated, type App, type Ground } from "./app.ts";
+import { getConnInfo } from "@hono/node-server/conninfo";
+import type { Hono } from "hono";
+import { collectDefaultMetrics } from "prom-client";
+import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
 import type { Config } from "./config.ts";
+import { createEgress } from "./egress.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
+import { archivingOf, closeServer, createServer, listenOn, openMigrated } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
+import { createSqlStore } from "./store/sql.ts";
 
 export interface Relay {
   start(): Promise<{ port: number; metricsPort: number | null }>;
@@ -50,6 +55,7 @@ interface Tenure {
 export async function createRelay(first: Config, runtime: Runtime, log: Log): Promise<Relay> {
   const database = await openMigrated(first.database);
   const metrics = createMetrics();
+  collectDefaultMetrics({ register: metrics.registry });
   const sockets = createSockets(first.host);
   const ending = new AbortController();
   const retired = new Set<Promise<void>>();
@@ -58,14 +64,27 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
     fail = resolve;
   });
 
-  const build = async (config: Config, started: string): Promise<Tenure> => {
-    const ground: Ground = { database, metrics, started, listen: sockets.next() };
-    const app = await createApp(config, runtime, log, ground);
+  const build = async (config: Config, isFirst: boolean): Promise<Tenure> => {
+    const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+    const app = await createApp(config, {
+      runtime,
+      metrics,
+      log: isFirst ? lastingLog(log, "relay.started") : lastingLog(log, "relay.continued"),
+      store: { ...createSqlStore(database), close: async () => {} },
+      fetch: egress.fetch,
+      archiving: archivingOf(config, egress.fetch, runtime.now),
+      addressOf: (c) => getConnInfo(c).remote.address,
+      listen: sockets.next(),
+      close: async () => {
+        if (ending.signal.aborted) await sockets.close();
+        await egress.close();
+      },
+    });
     void app.failed.then((reason) => fail(reason));
     let stopped: Promise<void> | null = null;
     return { config, app, stop: () => (stopped ??= app.stop()) };
   };
-  let current = await build(first, "relay.started").catch(async (error: unknown) => {
+  let current = await build(first, true).catch(async (error: unknown) => {
     await database.close();
     throw error;
   });
@@ -102,7 +121,7 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
     const { config, changed, fixed } = changeOf(current.config, next);
     if (ending.signal.aborted || changed.length === 0) return { changed: [], fixed };
     const before = current.config;
-    const coming = await build(config, "relay.continued");
+    const coming = await build(config, false);
     // A database that cannot be written just now would leave the outbox to neither of them.
     await coming.app.store.ping(runtime.now()).catch(async (error: unknown) => {
       await coming.stop();
@@ -113,7 +132,7 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
     } catch (error) {
       // A folder that cannot be made, a disk that fails: what worked until now goes on.
       log.error("config.not_taken_up", { error: String(error) });
-      await build(before, "relay.continued")
+      await build(before, false)
         .then(succeed)
         .catch((reason: unknown) =>
           fail(`neither the new nor the old configuration can be started: ${String(reason)}`),
@@ -139,7 +158,6 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
       // The one that came into force meanwhile, if one did.
       await current.stop();
       await Promise.all(retired);
-      await sockets.close();
       await database.close();
       log.info("relay.stopped");
     },
@@ -148,14 +166,24 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
 
 const GONE = "its sink is not configured any more; name another to redeliver it";
 
+/** An app begins and ends with its configuration, and says so in words that are the process's. */
+const lastingLog = (log: Log, started: string): Log => ({
+  ...log,
+  info: (event, fields) => {
+    if (event === "relay.stopping" || event === "relay.stopped") return;
+    log.info(event === "relay.started" ? started : event, fields);
+  },
+});
+
 /** Listening sockets, which outlive the apps that answer on them. */
 function createSockets(host: string) {
   const servers: Server[] = [];
+  let closed: Promise<void> | null = null;
   /** In the order in which an app opens them. */
   const open: { app: Pick<Hono, "fetch">; port: number }[] = [];
   return {
     /** For one more app: how it listens, in the places of the app before. */
-    next: (): Ground["listen"] => {
+    next: (): Host["listen"] => {
       let place = 0;
       return async (app, port) => {
         const there = open[place++];
@@ -171,6 +199,7 @@ function createSockets(host: string) {
         return socket.port;
       };
     },
-    close: async () => void (await Promise.all(servers.map(closeServer))),
+    /** However often it is called, once. */
+    close: () => (closed ??= Promise.all(servers.map(closeServer)).then(() => {})),
   };
 }

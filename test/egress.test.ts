@@ -3,14 +3,8 @@ import type { AddressInfo } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { SMTPServer } from "smtp-server";
 import { afterEach, describe, expect, test } from "vitest";
-import {
-  createEgress,
-  EgressRefused,
-  parseCidr,
-  refusedRange,
-  type Egress,
-  type EgressOptions,
-} from "../src/egress.ts";
+import { createEgress, type Egress, type EgressOptions } from "../src/egress.ts";
+import { EgressRefused, parseCidr, refusedRange } from "../src/networks.ts";
 
 const open: { close(): Promise<unknown> }[] = [];
 afterEach(async () => {

@@ -19,7 +19,7 @@ import { createEgress } from "../egress.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { Secret } from "../secret.ts";
 import { copyDatabase, faultOfCopy, removeDatabase, type Snapshot } from "../store/backup.ts";
-import { IN_MEMORY, isInMemory } from "../store/open.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 

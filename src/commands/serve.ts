@@ -1,7 +1,7 @@
 /** `skyvern-relay serve`: the relay itself. */
-import { createLog } from "../log.ts";
 import { createRelay } from "../reload.ts";
 import { systemRuntime } from "../runtime.ts";
+import { createLog } from "../stdout-log.ts";
 import { EXIT, refuse, type AddCommand, type Shell } from "./command.ts";
 import { keepReloading, readConfig } from "./reload.ts";
 

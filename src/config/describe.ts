@@ -1,6 +1,6 @@
 import { formatDuration } from "../duration.ts";
 import type { Config } from "../config.ts";
-import { nameOf } from "../store/open.ts";
+import { nameOf } from "../store/address.ts";
 
 const databaseName = (database: Config["database"]): string =>
   database.kind === "sqlite" ? `sqlite:${database.path}` : nameOf(database);

@@ -2,7 +2,7 @@
  * A run's pictures, film and files as bytes: from Skyvern at this moment, else from the relay's own copies; and the
  * headers under which they may be given to a browser without anything in them ever running on the relay's origin.
  */
-import { EgressRefused } from "../egress.ts";
+import { EgressRefused } from "../networks.ts";
 import type { Log } from "../log.ts";
 import type { Artifact, ArtifactKey, Run } from "../run.ts";
 import type { Fetch, Runtime } from "../runtime.ts";

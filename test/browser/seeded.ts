@@ -1,6 +1,6 @@
 /** A relay that listens, with three sinks on loopback and something of everything in it. */
 import { createHmac } from "node:crypto";
-import { createApp } from "../../src/app.ts";
+import { createNodeApp } from "../../src/node.ts";
 import { formatFaults, loadConfig } from "../../src/config.ts";
 import { sampleRuns, type Sample } from "../../src/demo/samples.ts";
 import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
@@ -59,7 +59,7 @@ routes:
   });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   // Cookies for https only would never come back over the plain HTTP of this test.
-  const app = await createApp({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
+  const app = await createNodeApp({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
   const { port } = await app.start();
   const url = `http://127.0.0.1:${port}`;
   const send = (body: string, path: string) =>
@@ -103,7 +103,7 @@ routes:
 const isInvoices = ({ name }: Sample): boolean => name === "workflow, files and a table";
 
 /** Everything queued has come to its end. */
-async function settled(app: Awaited<ReturnType<typeof createApp>>): Promise<void> {
+async function settled(app: Awaited<ReturnType<typeof createNodeApp>>): Promise<void> {
   const until = Date.now() + 30_000;
   while ((await app.store.backlog()).length > 0) {
     if (Date.now() > until) throw new Error("some delivery did not come to its end");

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { createEgress } from "../../src/egress.ts";
-import { createLog } from "../../src/log.ts";
+import { createLog } from "../../src/stdout-log.ts";
 import { Secret } from "../../src/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
 import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/media.ts";
