@@ -67,6 +67,8 @@ export interface App {
   prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
+  /** Lets attempts and rounds end, as {@link App.stop} does, and goes on to take webhooks: nothing is delivered from then on. */
+  quiesce(): Promise<void>;
   /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
   failed: Promise<string>;
   /** Answers 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. */
@@ -278,8 +280,15 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   });
   let watch: NodeJS.Timeout | undefined;
 
+  const quiesce = async (): Promise<void> => {
+    ending.abort();
+    await worker.stop(DRAIN_MS);
+    await Promise.all(loops);
+  };
+
   return {
     failed,
+    quiesce,
     fetch: (request) => http.fetch(request),
     store,
     deliverDue: worker.runOnce,
@@ -329,9 +338,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       stopping = true;
       clearInterval(watch);
       log.info("relay.stopping");
-      ending.abort();
-      await worker.stop(DRAIN_MS);
-      await Promise.all(loops);
+      await quiesce();
       await host.close();
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
       await store.close();

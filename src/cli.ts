@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { addBackfill } from "./commands/backfill.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addCheck } from "./commands/check.ts";
 import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
 import { addDemo } from "./commands/demo.ts";
@@ -25,6 +26,7 @@ const COMMANDS: readonly AddCommand[] = [
   addSendTest,
   addExport,
   addPrune,
+  addBackup,
   addOpenapi,
 ];
 

@@ -62,6 +62,20 @@ export function createMetrics() {
   };
 }
 
+/** Of an app before on the same registry: another one watches from now on. */
+function unwatch({ registry }: Metrics): void {
+  for (const name of WATCHED) registry.removeSingleMetric(name);
+}
+
+const WATCHED = [
+  "skyvern_relay_backlog",
+  "skyvern_relay_oldest_undelivered_seconds",
+  "skyvern_relay_dead_deliveries",
+  "skyvern_relay_kept_receipts",
+  "skyvern_relay_coverage_seen",
+  "skyvern_relay_coverage_relayed",
+];
+
 /** Gauges whose values live in the database: read when they are scraped, once for all of them. */
 export function watchBacklog(
   metrics: Metrics,
@@ -69,6 +83,7 @@ export function watchBacklog(
   now: () => number,
 ): void {
   type Values = Awaited<ReturnType<typeof read>>;
+  unwatch(metrics);
   const { registry } = metrics;
   const values = readOnce(read);
   const gauge = (name: string, help: string, rows: (values: Values) => [sink: string, value: number][]) =>

@@ -47,7 +47,8 @@ export async function createNodeApp(config: Config, runtime: Runtime, log: Log):
   });
 }
 
-async function openMigrated(settings: Config["database"]): Promise<Database> {
+/** Creates or migrates it. Rejects, with its name, when it is in use or cannot be opened. */
+export async function openMigrated(settings: Config["database"]): Promise<Database> {
   let database: Database | null = null;
   try {
     database = await openDatabase(settings, "relay");
@@ -60,7 +61,8 @@ async function openMigrated(settings: Config["database"]): Promise<Database> {
   }
 }
 
-function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
+/** Where the configuration has copies kept; null when it has none kept. */
+export function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;
   return { place: s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir), copiesOf, createArchive };
@@ -69,7 +71,7 @@ function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-function createServer(app: Pick<Hono, "fetch">): Server {
+export function createServer(app: Pick<Hono, "fetch">): Server {
   const timeouts = {
     headersTimeout: 15_000,
     requestTimeout: 30_000,
@@ -94,14 +96,14 @@ function createServer(app: Pick<Hono, "fetch">): Server {
   return server;
 }
 
-const listenOn = (server: Server, host: string, port: number): Promise<number> =>
+export const listenOn = (server: Server, host: string, port: number): Promise<number> =>
   new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
   });
 
 /** Requests under way get 2 s to end. */
-const closeServer = (server: Server): Promise<void> =>
+export const closeServer = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     const timer = setTimeout(() => server.closeAllConnections(), 2_000);
     server.close(() => {

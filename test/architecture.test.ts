@@ -24,7 +24,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
   ["http", "web", "receive", "deliver", "archive", "retention"],
-  ["app", "config", "node"],
+  ["app", "config", "node", "reload"],
   ["main", "cli", "commands", "demo"],
 ];
 const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));
