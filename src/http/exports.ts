@@ -5,7 +5,7 @@ import type { Context } from "hono";
 import type { Log } from "../log.ts";
 import type { Links, Report } from "../report.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Page, RunFilter, Store, StoredRun } from "../store/store.ts";
+import type { Page, RunFilter, RunPage, Store, StoredRun } from "../store/store.ts";
 import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security } from "./api.ts";
 import { csvLine } from "./csv.ts";
 import { streamOf } from "./stream.ts";
@@ -57,7 +57,14 @@ export function mountExports(app: OpenAPIHono, parts: ExportsParts): void {
       if (ending === "csv") yield HEADER;
       try {
         for await (const page of pagesOf(parts.store, filter, signal)) {
-          yield page.map((row) => textOf(reportOf(row, parts.links))).join("");
+          let text = "";
+          for (const row of page) {
+            text += textOf(reportOf(row, parts.links));
+            if (text.length < PIECE_LENGTH) continue;
+            yield text;
+            text = "";
+          }
+          if (text !== "") yield text;
         }
       } catch (error) {
         // The status has gone: the file breaks off, which its reader sees.
@@ -79,7 +86,9 @@ export function mountExports(app: OpenAPIHono, parts: ExportsParts): void {
   );
 }
 
-/** So many runs are in memory at one time; one may be as large as a webhook's body may. */
+/** Characters; small rows are sent together. */
+const PIECE_LENGTH = 65_536;
+/** So many runs are in memory at one time, or fewer that are large. */
 const PAGE_SIZE = 50;
 
 /** Until the last page, or until the signal aborts. Between pages everybody else gets their turn. */
@@ -88,13 +97,11 @@ async function* pagesOf(
   filter: RunFilter,
   signal: AbortSignal,
 ): AsyncGenerator<StoredRun[], void> {
-  let after: Page["after"];
-  while (!signal.aborted) {
-    const rows = await store.runs(filter, { limit: PAGE_SIZE, ...(after ? { after } : {}) });
-    if (rows.length > 0) yield rows;
-    const last = rows.at(-1)?.state.run;
-    if (last === undefined || rows.length < PAGE_SIZE) return;
-    after = { at: last.received_at, id: last.run_id };
+  for (let after: Page["after"] | null = null; !signal.aborted;) {
+    const { runs, next }: RunPage = await store.runs(filter, { limit: PAGE_SIZE, ...(after ? { after } : {}) });
+    yield runs;
+    if (next === null) return;
+    after = next;
     await setImmediate();
   }
 }

@@ -5,6 +5,7 @@
 import { sql, type Kysely, type SelectQueryBuilder, type Selectable } from "kysely";
 import { DELIVERY_STATES } from "../run.ts";
 import { deliveryCounts, hourOf } from "./ledger.ts";
+import { STATE_COLUMNS } from "./run-page.ts";
 import { matchOf } from "./search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -12,8 +13,12 @@ import type { Tables } from "./tables.ts";
 type Db = Kysely<Tables>;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
-export type RunRow = Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "state">;
-export const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+/** `state` is null when it is large. */
+export interface RunRow extends Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "received_at"> {
+  state: string | null;
+  bytes: number | null;
+}
+const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.received_at", ...STATE_COLUMNS] as const;
 
 /**
  * - One value of one column: that column's index.
@@ -124,12 +129,18 @@ async function amongDeliveries(db: Db, filter: RunFilter, match: string | null, 
       sql<boolean>`exists (select 1 from run_words where run_words match ${match} and run_words.rowid = runs.doc)`,
     );
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
-  // `+` keeps SQLite from walking all runs for the sake of their order.
-  return rows
+  // `+` keeps SQLite from walking all runs for the sake of their order. What is sorted are ids alone.
+  const found = rows
+    .select("runs.run_id")
+    .orderBy(sql`+runs.received_at`, "desc")
+    .orderBy(sql`+runs.run_id`, "desc")
+    .limit(page.limit);
+  return db
+    .selectFrom("runs")
+    .where("runs.run_id", "in", sql<string>`(select run_id from (${found}) as found)`)
     .select(RUN_COLUMNS)
     .orderBy(sql`+runs.received_at`, "desc")
     .orderBy(sql`+runs.run_id`, "desc")
-    .limit(page.limit)
     .execute();
 }
 

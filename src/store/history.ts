@@ -3,8 +3,10 @@ import type { Kysely } from "kysely";
 import { parseJson } from "../json.ts";
 import type { ArtifactsStatus, Outcome, Source, Verdict } from "../run.ts";
 import { artifactOf, artifactRows } from "./artifacts.ts";
+import { findRuns } from "./find.ts";
 import { stateOf } from "./rows.ts";
-import type { Attempt, Receipt, StoredRun } from "./store.ts";
+import { pageLength, wholeRows } from "./run-page.ts";
+import type { Attempt, Page, Receipt, RunFilter, RunPage, StoredRun } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -26,6 +28,21 @@ export async function storedRuns(
     artifacts: (byRun.get(row.run_id) ?? []).map(artifactOf),
     status: row.artifacts_status as ArtifactsStatus,
   }));
+}
+
+export async function runPage(db: Db, filter: RunFilter, page: Page): Promise<RunPage> {
+  // One more says whether there are more.
+  const found = await findRuns(db, filter, { ...page, limit: page.limit + 1 });
+  const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
+  const last = rows.at(-1);
+  const whole = await wholeRows(db, rows);
+  return {
+    runs: await storedRuns(
+      db,
+      whole.filter((row) => row !== null),
+    ),
+    next: last && rows.length < found.length ? { at: last.received_at, id: last.run_id } : null,
+  };
 }
 
 const RECEIPT_COLUMNS = [

@@ -4,8 +4,8 @@ import type { Change } from "./change.ts";
 import { copiesStore } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { eventRange, eventsAfter } from "./events.ts";
-import { findDeliveries, findRuns } from "./find.ts";
-import { attempts, receiptOfRow, receiptRows, runRows, storedRuns } from "./history.ts";
+import { findDeliveries } from "./find.ts";
+import { attempts, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
 import { createLedger } from "./ledger.ts";
 import {
   buryOrphans,
@@ -62,7 +62,7 @@ export function createSqlStore(database: Database): Store {
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
-    runs: async (filter, page) => storedRuns(db, await findRuns(db, filter, page)),
+    runs: (filter, page) => runPage(db, filter, page),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
         receiptOfRow,

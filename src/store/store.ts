@@ -82,8 +82,8 @@ export interface Store {
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
-  /** Newest first. */
-  runs(filter: RunFilter, page: Page): Promise<StoredRun[]>;
+  /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
+  runs(filter: RunFilter, page: Page): Promise<RunPage>;
   /** Oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
   /** Genuine bodies that were not understood, newest first. */
@@ -128,7 +128,7 @@ export interface Store {
   counts(): Promise<Counts>;
   /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
-  /** What changed after an event, oldest first. */
+  /** What changed after an event, oldest first. Fewer than asked for when runs are large. */
   events(page: { after: number; limit: number }): Promise<EventPage>;
   /** Ids of the first and last event kept, both 0 when there is none. */
   eventRange(): Promise<{ first: number; last: number }>;
@@ -343,6 +343,12 @@ export interface DeliveryFilter {
 export interface Page {
   limit: number;
   after?: { at: number; id: string };
+}
+
+export interface RunPage {
+  runs: StoredRun[];
+  /** What the next page comes after; null on the last one. */
+  next: NonNullable<Page["after"]> | null;
 }
 
 export interface Receipt {

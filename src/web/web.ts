@@ -178,14 +178,13 @@ function createWeb(parts: WebParts): Hono<Env> {
 
   web.get("/", ...reading, async (c) => {
     const { query, faults } = readQuery(new URL(c.req.url).searchParams, RUN_FILTERS);
-    const found = faults.length > 0 ? [] : await store.runs(runFilter(query), pageAfter(query.after));
-    const runs = found.slice(0, PAGE_SIZE).map(({ state }) => state.run);
-    const last = runs.at(-1);
+    const page = { limit: PAGE_SIZE, ...(query.after ? { after: query.after } : {}) };
+    const found = faults.length > 0 ? { runs: [], next: null } : await store.runs(runFilter(query), page);
+    const runs = found.runs.map(({ state }) => state.run);
     const rows = await Promise.all(
       runs.map(async (run) => ({ run, deliveries: await store.deliveries({ runId: run.run_id }, { limit: 100 }) })),
     );
-    const older = found.length > PAGE_SIZE && last ? { at: last.received_at, id: last.run_id } : null;
-    const view = { rows, query, faults, older, sinks, publicUrl: parts.publicUrl };
+    const view = { rows, query, faults, older: found.next, sinks, publicUrl: parts.publicUrl };
     return show(c, { title: "Runs", part: "runs" }, runsPage(view), faults.length > 0 ? 400 : 200);
   });
 
