@@ -11,7 +11,7 @@ ARG RUN_AS=node
 ENV NODE_ENV=production DATABASE_URL=sqlite:/data/relay.db
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
-COPY package.json schema.sql schema.sqlite.sql ./
+COPY package.json schema.sql schema.sqlite.sql schema.postgres.sql ./
 COPY bin bin
 COPY src src
 RUN mkdir /data && chown node:node /data

@@ -35,8 +35,9 @@ import { createSkyvernClient } from "./skyvern/client.ts";
 import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import { createRedact } from "./skyvern/redact.ts";
-import { openSqlite, type Database } from "./store/database.ts";
+import type { Database } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
+import { nameOf, openDatabase } from "./store/open.ts";
 import { createSqlStore } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 import { createSessionCheck } from "./web/session.ts";
@@ -80,7 +81,7 @@ const ARCHIVE_LOOK_MS = 2_000;
 
 /** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
 export async function createApp(config: Config, runtime: Runtime, log: Log): Promise<App> {
-  const database = await openDatabase(config.database.path);
+  const database = await openMigrated(config.database);
   const store = createSqlStore(database);
   const metrics = createMetrics();
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
@@ -311,14 +312,16 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   };
 }
 
-async function openDatabase(path: string): Promise<Database> {
+async function openMigrated(settings: Config["database"]): Promise<Database> {
+  let database: Database | null = null;
   try {
-    const database = openSqlite(path, { exclusive: true });
+    database = await openDatabase(settings, "relay");
     await migrate(database);
     return database;
   } catch (error) {
+    await database?.close();
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the database ${path} cannot be opened: ${why}`, { cause: error });
+    throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
   }
 }
 

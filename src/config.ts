@@ -10,10 +10,11 @@ import type { SinkSettings } from "./config/sinks.ts";
 import { readYaml, type YamlFile } from "./config/yaml.ts";
 import type { Route } from "./routing.ts";
 import type { Secret } from "./secret.ts";
+import { isInMemory, type DatabaseSettings } from "./store/open.ts";
 
 export { describeConfig } from "./config/describe.ts";
 export { formatFaults, type Fault } from "./config/fault.ts";
-export { organizationOf, type ApiKey } from "./config/keys.ts";
+export { claimsOf, organizationOf, type ApiKey } from "./config/keys.ts";
 export { relaySchema } from "./config/json-schema.ts";
 export type { SinkSettings } from "./config/sinks.ts";
 
@@ -22,7 +23,7 @@ export interface Config {
   keys: ApiKey[];
   /** Skyvern's API, without trailing slash and without `/v1`. */
   baseUrl: string;
-  database: { kind: "sqlite"; path: string };
+  database: DatabaseSettings;
   host: string;
   /** 0: any free one. */
   port: number;
@@ -167,12 +168,13 @@ function twoAddresses(environment: Environment, { settings }: Content, yaml: Yam
 
 function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name: string | null): Config {
   const baseUrl = env.SKYVERN_BASE_URL ?? file.skyvern.base_url ?? "https://api.skyvern.com";
-  const { path } = env.DATABASE_URL;
-  const archive = archiveOf(file.artifacts, path === ":memory:" ? "./data" : dirname(path));
+  const { DATABASE_URL: database } = env;
+  const hasFolder = database.kind === "sqlite" && !isInMemory(database);
+  const archive = archiveOf(file.artifacts, hasFolder ? dirname(database.path) : "./data");
   return {
     keys: keysOf(env, file),
     baseUrl,
-    database: env.DATABASE_URL,
+    database,
     host: env.HOST,
     port: env.PORT,
     metricsPort: env.METRICS_PORT ?? null,
@@ -244,7 +246,11 @@ function warningsOf(config: Config, { get }: Environment, file: FileSettings): s
       `PUBLIC_URL is not set: links in messages begin with ${config.publicUrl}, and runs whose webhook was lost are not found`,
     ],
     [get("SINK_URL") !== undefined && isUnsigned, "SINK_SECRET is not set: what SINK_URL is sent is not signed"],
-    [config.database.path === ":memory:", "DATABASE_URL is in memory: everything is lost when the process ends"],
+    [isInMemory(config.database), "DATABASE_URL is in memory: everything is lost when the process ends"],
+    [
+      config.database.kind === "postgres" && config.archive !== null && config.archive.s3 === null,
+      "artifacts.archive is a folder: of several relays each would show its own copies only; set artifacts.s3",
+    ],
     [file.retention !== undefined, "retention: this version does not prune yet, nothing is ever deleted"],
   ];
   const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));

@@ -36,6 +36,8 @@ export interface Egress {
    * address is not one the relay may reach.
    */
   fetch: Fetch;
+  /** Connects as {@link Egress.fetch} would, with TLS for https, asks nothing and hangs up. Rejects as it does. */
+  reach(url: string | URL, signal?: AbortSignal): Promise<void>;
   /** Ends every connection at once. */
   close(): Promise<void>;
 }
@@ -81,6 +83,7 @@ export function createEgress(options: EgressOptions): Egress {
         throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
       }
     },
+    reach: (url, signal) => reach(policy, new URL(url), signal),
     close: () => agent.destroy(),
   };
 }
@@ -130,6 +133,22 @@ async function connect(policy: Policy, target: buildConnector.Options, callback:
   } catch (error) {
     callback(error instanceof Error ? error : new Error("connecting failed", { cause: error }), null);
   }
+}
+
+function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?: AbortSignal): Promise<void> {
+  const bare = hostname.replace(/^\[|\]$/g, "");
+  const target = { protocol, hostname: bare, host, port: port === "" ? (protocol === "https:" ? "443" : "80") : port };
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal?.reason as Error);
+    if (signal?.aborted) return stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    void connect(policy, { ...target, ...(isIP(bare) === 0 ? { servername: bare } : {}) }, (error, socket) => {
+      signal?.removeEventListener("abort", stop);
+      socket?.destroy();
+      if (error) reject(error);
+      else resolve();
+    });
+  });
 }
 
 /** The target's addresses when every one of them may be reached; one that may not refuses them all. */

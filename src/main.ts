@@ -5,6 +5,9 @@ import { runCli } from "./cli.ts";
 process.umask(0o077);
 
 const stopping = new AbortController();
+// Whoever reads the output has seen enough (`export | head`): no reason to say more, nor to fail.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
 process.once("SIGTERM", () => stopping.abort());
 process.once("SIGINT", () => stopping.abort());
 

@@ -11,8 +11,8 @@ export interface Runtime {
   random(): number;
   /** Resolves after `ms`, or at once when the signal aborts. Never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** A new id that sorts by time: `<prefix>_` and 24 characters. */
-  newId(prefix: string): string;
+  /** A new id that sorts by time: `<prefix>_` and 24 characters. `after`: an id, perhaps another machine's, that it comes behind. */
+  newId(prefix: string, after?: string): string;
 }
 
 /** Resolves after `ms` of wall clock, or at once when the signal aborts. */
@@ -33,8 +33,9 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 export function idMaker(now: () => number): Runtime["newId"] {
   let last = 0;
   let count = 0;
-  return (prefix) => {
-    const ms = Math.max(last, now());
+  return (prefix, after = "") => {
+    const [, beforeIt = "0"] = /^[a-z]+_([0-9a-f]{12})[0-9a-f]{12}$/.exec(after) ?? [];
+    const ms = Math.max(last, now(), Number.parseInt(beforeIt, 16) + 1);
     count = ms === last ? count + 1 : 0;
     last = ms;
     const time = ms.toString(16).padStart(12, "0") + count.toString(16).padStart(5, "0");

@@ -8,7 +8,7 @@ const src = join(import.meta.dirname, "../src");
 const LEVELS: readonly (readonly string[])[] = [
   ["run", "json", "secret", "report", "runtime", "log", "metrics", "duration", "egress", "version"],
   ["skyvern", "store", "sinks", "routing"],
-  ["story", "why"],
+  ["story", "why", "simulation"],
   ["http", "web", "receive", "deliver", "archive"],
   ["app", "config"],
   ["main", "cli", "commands", "demo"],

@@ -2,10 +2,7 @@
  * `skyvern-relay backfill`: fills the configured database with runs of the past. It opens the database beside a running
  * relay, which delivers what this queues.
  */
-import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
-import { parseDuration } from "../duration.ts";
 import { createEgress } from "../egress.ts";
 import { silentLog } from "../log.ts";
 import { createMetrics } from "../metrics.ts";
@@ -13,13 +10,35 @@ import { createAddresses } from "../receive/addresses.ts";
 import { backfill, type BackfillQuery, type Progress, type Tally } from "../receive/backfill.ts";
 import { createIngest } from "../receive/ingest.ts";
 import { GRACE_MS } from "../receive/reconcile.ts";
-import type { Runtime } from "../runtime.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
-import { timeOf } from "../skyvern/normalize.ts";
 import { createRedact } from "../skyvern/redact.ts";
-import { openSqlite, type Database } from "../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
+import type { Database } from "../store/database.ts";
+import { IN_MEMORY, isInMemory } from "../store/open.ts";
 import { createSqlStore } from "../store/sql.ts";
+import { using } from "./database.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { MOMENT, momentOf } from "./moment.ts";
+import { bar, count, progressLine } from "./progress.ts";
+
+export const addBackfill: AddCommand = ({ command, configured, shell }) =>
+  command("backfill", "fill in runs of the past from Skyvern's list; what is known already is skipped")
+    .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--until <time>", "created before this time; default: now")
+    .option("--workflow <id...>", "only runs of these workflows (wpid_…)")
+    .option(
+      "--scope <scope>",
+      "mine: runs whose webhook leads here; all: every run; default: as skyvern.reconcile.scope",
+    )
+    .option("--deliver", "tell of them by the routes, as if they had just ended")
+    .option("--no-deliver", "tell nobody; this is the default, as old news would flood a channel")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, options: BackfillOptions) =>
+        backfillCommand(options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
 
 /** As commander reads them. */
 export interface BackfillOptions {
@@ -54,33 +73,18 @@ export async function backfillCommand(options: BackfillOptions, parts: BackfillC
   };
   const plan = planOf(options, config, parts.runtime.now());
   if (typeof plan === "string") return wrong(EXIT.usage, plan);
-  const { path } = config.database;
-  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: start the relay on it once`);
-  try {
-    const database = openSqlite(path, { exclusive: false });
-    try {
-      const version = await versionOf(database);
-      if (version !== SCHEMA_VERSION) {
-        const other = `the database has schema version ${version}, this release ${SCHEMA_VERSION}`;
-        return wrong(EXIT.failed, `${other}: use the release that the relay runs`);
-      }
-      const tally = await run(plan, database, parts);
-      shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
-      if (tally.faults.length === 0) return EXIT.done;
-      return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    // A disk or a lock: what was written until then is whole.
-    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
-  }
+  return using({ name: "backfill", config, shell }, "beside", async (database) => {
+    const tally = await run(plan, database, parts);
+    shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
+    if (tally.faults.length === 0) return EXIT.done;
+    return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
+  });
 }
 
 async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandParts): Promise<Tally> {
   const store = createSqlStore(database);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
-  const bar = progressBar(shell);
+  const line = progressLine(shell);
   const ingest = createIngest(
     {
       keys: config.keys,
@@ -107,12 +111,12 @@ async function run(plan: Plan, database: Database, { config, runtime, shell }: B
         scope: plan.scope,
         runtime,
         signal: shell.stopped,
-        progress: bar.show,
+        progress: (progress) => line.show(textOf(progress)),
       },
       plan,
     );
   } finally {
-    bar.clear();
+    line.clear();
     await egress.close();
   }
 }
@@ -123,27 +127,20 @@ const RECENT_MS = 600_000;
 /** What to do, or what is wrong with how it was called. */
 function planOf(options: BackfillOptions, config: Config, now: number): Plan | string {
   const since = options.since === undefined ? null : momentOf(options.since, now);
-  if (since === null) return `--since must be ${TIME}, not ${JSON.stringify(options.since ?? null)}`;
+  if (since === null) return `--since must be ${MOMENT}, not ${JSON.stringify(options.since ?? null)}`;
   const until = options.until === undefined ? now : momentOf(options.until, now);
-  if (until === null) return `--until must be ${TIME}, not ${JSON.stringify(options.until)}`;
+  if (until === null) return `--until must be ${MOMENT}, not ${JSON.stringify(options.until)}`;
   if (since >= until) return "--since must be before --until";
   const workflow = options.workflow ?? [];
   const odd = workflow.find((id) => !/^wpid_\w+$/.test(id));
   if (odd !== undefined) return `--workflow must be a permanent id (wpid_…), not ${JSON.stringify(odd)}`;
   const scope = options.scope ?? config.reconcile?.scope ?? "mine";
   if (scope !== "mine" && scope !== "all") return `--scope must be mine or all, not ${JSON.stringify(scope)}`;
-  if (config.database.path === ":memory:") return "DATABASE_URL is in memory, which no other process can reach";
+  if (isInMemory(config.database)) return IN_MEMORY;
   const deliver = options.deliver === true;
   const recentMs = Math.max(RECENT_MS, 2 * (config.reconcile?.everyMs ?? 0));
   const endedBefore = now - (deliver ? GRACE_MS : recentMs);
   return { since, until, workflow, endedBefore, scope, deliver, dryRun: options.dryRun === true };
-}
-
-const TIME = "an ISO 8601 time, like 2026-01-20T12:00:00Z, or how long ago, like 7d";
-
-function momentOf(text: string, now: number): number | null {
-  const ago = parseDuration(text);
-  return ago === null ? (timeOf(text) ?? timeOf(`${text}T00:00`)) : now - ago;
 }
 
 const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: Plan) => ({
@@ -168,26 +165,11 @@ function summaryOf(tally: Tally, { deliver, dryRun }: Plan, config: Config): str
   return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");
 }
 
-const count = (runs: number): string => `${runs} ${runs === 1 ? "run" : "runs"}`;
-
 const reachedText = ({ reached }: Tally): string =>
   `${reached === null ? "No run was reached" : `It came to runs that ended at ${new Date(reached).toISOString()}`}; run it again to go on.`;
 
-const WIDTH = 30;
-
-/** One line on standard error, written over and over; nothing where that is no terminal. */
-function progressBar({ terminal, stderr }: BackfillCommandParts["shell"]) {
-  if (terminal !== true) return { show: () => {}, clear: () => {} };
-  return {
-    show: (progress: Progress) => stderr(`\r${lineOf(progress)}\u001B[K`),
-    clear: () => stderr("\r\u001B[K"),
-  };
-}
-
-function lineOf(progress: Progress): string {
+function textOf(progress: Progress): string {
   if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;
   if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
-  const { done, of } = progress;
-  const filled = Math.round((done / of) * WIDTH);
-  return `[${"#".repeat(filled)}${"-".repeat(WIDTH - filled)}] ${done} of ${count(of)}`;
+  return `${bar(progress.done, progress.of)} ${progress.done} of ${count(progress.of)}`;
 }

@@ -2,17 +2,34 @@
  * `skyvern-relay redeliver`: puts new deliveries into the outbox of the configured database. It opens the database beside
  * a running relay, which finds them when it next looks, and leaves the sending to it.
  */
-import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
 import { instant } from "../http/api.ts";
 import { DELIVERY_STATES } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
-import { openSqlite } from "../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
+import { IN_MEMORY, isInMemory } from "../store/open.ts";
 import { redeliver } from "../store/redeliver.ts";
 import { createSqlStore } from "../store/sql.ts";
 import type { DeliveryFilter, Store } from "../store/store.ts";
+import { using } from "./database.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
+  command(
+    "redeliver",
+    "send a run's result again, or all that a filter names; a running relay sends within half a minute",
+  )
+    .argument("[run_id]", "the run; without it, what --state and the other filters name")
+    .option("--sink <name...>", "only to these sinks; default: of a run those it was meant for, else all")
+    .option("--state <state...>", "deliveries in this state, most often dead")
+    .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
+    .option("--until <time>", "made before this time")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, runId: string | undefined, options: RedeliverOptions) =>
+        redeliverCommand(runId, options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
 
 /** As commander reads them. */
 export interface RedeliverOptions {
@@ -47,27 +64,10 @@ export async function redeliverCommand(
   };
   const misuse = misuseOf(runId, options, config);
   if (misuse !== null) return wrong(EXIT.usage, misuse);
-  const { path } = config.database;
-  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: no relay has run on it yet`);
-  try {
-    const database = openSqlite(path, { exclusive: false });
-    try {
-      const version = await versionOf(database);
-      if (version !== SCHEMA_VERSION) {
-        return wrong(
-          EXIT.failed,
-          `the database has schema version ${version}, this release ${SCHEMA_VERSION}: use the release that the relay runs`,
-        );
-      }
-      const store = createSqlStore(database);
-      return runId === undefined ? await many(store, options, parts) : await one(store, runId, options, parts, wrong);
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    // A disk or a lock: nothing of the batch under way was written.
-    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
-  }
+  return using({ name: "redeliver", config, shell }, "beside", (database) => {
+    const store = createSqlStore(database);
+    return runId === undefined ? many(store, options, parts) : one(store, runId, options, parts, wrong);
+  });
 }
 
 async function one(
@@ -126,7 +126,7 @@ function misuseOf(
   if (unknown !== undefined) {
     return `there is no sink ${JSON.stringify(unknown)}; there are ${sinks.map(({ name }) => name).join(", ") || "none"}`;
   }
-  if (database.path === ":memory:") return "DATABASE_URL is in memory, which no other process can reach";
+  if (isInMemory(database)) return IN_MEMORY;
   if (runId !== undefined) {
     const filters = Object.entries({ "--state": options.state, "--since": options.since, "--until": options.until });
     const given = filters.find(([, value]) => value !== undefined)?.[0] ?? (options.dryRun ? "--dry-run" : undefined);

@@ -1,13 +1,16 @@
 /** `skyvern-relay why`: reads the configured database, also while a relay runs on it, and writes nothing. */
-import { existsSync } from "node:fs";
-import { EXIT, type Shell } from "../cli.ts";
 import type { Config } from "../config.ts";
-import { openSqliteReadOnly } from "../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
-import { createSqlStore } from "../store/sql.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
 import { unknownRun, whyOf, type Why } from "../why.ts";
+import { reading } from "./database.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addWhy: AddCommand = ({ command, configured, shell }) =>
+  command("why", "say why somebody was, or was not, told of a run: receipts, routes, every attempt")
+    .argument("<run_id>", "the run")
+    .option("--json", "machine-readable")
+    .action(configured((config, runId: string, options: WhyOptions) => whyCommand(runId, options, { config, shell })));
 
 /** As commander reads them. */
 export interface WhyOptions {
@@ -22,30 +25,8 @@ export interface WhyParts {
 const MAX_DELIVERIES = 1_000;
 
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
-export async function whyCommand(runId: string, options: WhyOptions, { config, shell }: WhyParts): Promise<number> {
-  const wrong = (message: string): number => {
-    shell.stderr(`skyvern-relay why: ${message}\n`);
-    return EXIT.failed;
-  };
-  const { path } = config.database;
-  if (!existsSync(path)) return wrong(`there is no database at ${path}: no relay has run on it yet`);
-  try {
-    const database = openSqliteReadOnly(path);
-    try {
-      const version = await versionOf(database);
-      if (version !== SCHEMA_VERSION) {
-        return wrong(
-          `the database has schema version ${version}, this release ${SCHEMA_VERSION}: use the release that the relay runs`,
-        );
-      }
-      return await tell(createSqlStore(database), runId, options, { config, shell });
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    return wrong(`the database ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
+export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyParts): Promise<number> =>
+  reading({ name: "why", config, shell }, (store) => tell(store, runId, options, { config, shell }));
 
 async function tell(store: Store, runId: string, { json }: WhyOptions, { config, shell }: WhyParts): Promise<number> {
   const stored = await store.run(runId);

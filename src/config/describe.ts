@@ -1,5 +1,9 @@
 import { formatDuration } from "../duration.ts";
 import type { Config } from "../config.ts";
+import { nameOf } from "../store/open.ts";
+
+const databaseName = (database: Config["database"]): string =>
+  database.kind === "sqlite" ? `sqlite:${database.path}` : nameOf(database);
 
 /** The configuration as `skyvern-relay check --json` shows it: what is set up and how it hangs together, no secrets. */
 export function describeConfig(config: Config) {
@@ -7,7 +11,7 @@ export function describeConfig(config: Config) {
     file: config.file,
     keys: config.keys.map(({ name, organization }) => ({ name, organization })),
     base_url: config.baseUrl,
-    database: `${config.database.kind}:${config.database.path}`,
+    database: databaseName(config.database),
     listen: { host: config.host, port: config.port, metrics_port: config.metricsPort },
     public_url: config.publicUrl,
     tokens: config.tokens.length,

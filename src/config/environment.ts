@@ -32,14 +32,15 @@ const port = parsed(
   (text) => (/^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : null),
   "must be a port: a whole number from 0 to 65535",
 );
-const database = z
-  .string()
-  .refine((text) => !/^postgres(ql)?:\/\//i.test(text), {
-    error: "PostgreSQL is not supported by this version yet; use sqlite:PATH",
-    abort: true,
-  })
-  .pipe(parsed(sqlitePath, "must be sqlite:PATH, such as sqlite:./data/relay.db"))
-  .transform((path) => ({ kind: "sqlite" as const, path }));
+/** A postgres address holds a password, so it is a secret as a whole. */
+const database = parsed((text) => {
+  if (isPostgres(text)) return { kind: "postgres" as const, url: new Secret(text) };
+  const path = sqlitePath(text);
+  return path === null ? null : { kind: "sqlite" as const, path };
+}, "must be sqlite:PATH, such as sqlite:./data/relay.db, or postgres://user:password@host/database");
+
+const isPostgres = (text: string): boolean =>
+  /^postgres(ql)?:\/\//i.test(text) && URL.canParse(text) && new URL(text).pathname.length > 1;
 
 /** `sqlite:///data/x` is `/data/x`, as elsewhere. `sqlite://data/x` is refused: it looks relative and is not. */
 function sqlitePath(text: string): string | null {

@@ -14,12 +14,17 @@ export interface ApiKey {
  * (skyvern/forge/sdk/core/security.py); the signature is not checked: this is a label, not a proof.
  */
 export function organizationOf(key: string): string | null {
+  const sub = claimsOf(key)?.["sub"];
+  return typeof sub === "string" && sub !== "" ? sub : null;
+}
+
+/** What a JWT says, unchecked; null when the text is none. */
+export function claimsOf(key: string): Record<string, unknown> | null {
   const parts = key.split(".");
   if (parts.length !== 3) return null;
   try {
     const payload: unknown = JSON.parse(Buffer.from(parts[1] ?? "", "base64url").toString());
-    const sub = typeof payload === "object" && payload !== null && "sub" in payload ? payload.sub : null;
-    return typeof sub === "string" && sub !== "" ? sub : null;
+    return typeof payload === "object" && payload !== null ? { ...payload } : null;
   } catch {
     return null;
   }

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createApp, type App } from "../app.ts";
-import type { Shell } from "../cli.ts";
+import type { Shell } from "../commands/command.ts";
 import { formatFaults, loadConfig } from "../config.ts";
 import { createLog } from "../log.ts";
 import { sleep, systemRuntime } from "../runtime.ts";

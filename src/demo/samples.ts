@@ -3,6 +3,7 @@
  * present). All values are invented.
  */
 import type { JsonObject } from "../json.ts";
+import { isTerminal, TERMINAL_STATUSES } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 
 export interface Sample {
@@ -68,6 +69,59 @@ export function sampleRuns(make: Make): Sample[] {
     ),
     canceledTwice(make),
   ];
+}
+
+/** Run types that a sample can have, as Skyvern names them. */
+export const SAMPLE_TYPES = [
+  "task_v1",
+  "task_v2",
+  "task_v3",
+  "openai_cua",
+  "anthropic_cua",
+  "ui_tars",
+  "yutori_navigator",
+  "workflow_run",
+] as const;
+export type SampleType = (typeof SAMPLE_TYPES)[number];
+
+/** Every status a run can have (contract §3). */
+export const SAMPLE_STATUSES = [...TERMINAL_STATUSES, "created", "queued", "running", "paused"] as const;
+export type SampleStatus = (typeof SAMPLE_STATUSES)[number];
+
+/**
+ * One webhook of a type and status that everybody can see to be a sample: it says so where its type has words to say it,
+ * its ids hold `_sample_`, and it has no pictures or files to look for.
+ */
+export function sampleOf(make: Make, type: SampleType, status: SampleStatus): JsonObject {
+  const failed = status !== "completed" && isTerminal(status);
+  const words = `A sample sent by skyvern-relay: no run of yours ${failed ? "failed" : "took place"}.`;
+  const values: JsonObject = {
+    output: status === "completed" ? { sample: true, note: words } : null,
+    failure_reason: failed ? words : null,
+    ...(failed ? { failure_category: [{ category: "UNKNOWN", confidence_float: 1, reasoning: words }] } : {}),
+    ...(isTerminal(status) ? {} : { finished_at: null }),
+    recording_url: null,
+    screenshot_urls: null,
+  };
+  const payload =
+    type === "task_v2"
+      ? v2(make, status, { ...values, prompt: "Sample of skyvern-relay", summary: words, url: null })
+      : type === "workflow_run"
+        ? workflow(make, status, {
+            ...values,
+            workflow_title: "Sample of skyvern-relay",
+            outputs: values["output"] ?? null,
+          })
+        : v1(make, type, status, { ...values, action_screenshot_urls: null });
+  return asSample(payload);
+}
+
+/** `tsk_v2_565…` → `tsk_v2_sample_565…`, in every key that holds the run's own id; there is no page to open at Skyvern. */
+function asSample(payload: JsonObject): JsonObject {
+  const id = String(payload["run_id"]);
+  const marked = id.replace(/_(?=\d+$)/, "_sample_");
+  const renamed = Object.entries(payload).map(([name, value]) => [name, value === id ? marked : value] as const);
+  return { ...Object.fromEntries(renamed), app_url: null };
 }
 
 function single(name: string, payload: JsonObject): Sample {

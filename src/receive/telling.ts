@@ -29,7 +29,7 @@ export function outcomes({ sinks, runtime }: Telling, known: Known | null, route
     .filter(({ name }) => told.has(name) || routed.includes(name))
     .map(({ name, kind }): NewDelivery => {
       const cause = told.has(name) ? "correction" : "result";
-      return { id: runtime.newId("dlv"), sink: name, kind, cause };
+      return { id: runtime.newId("dlv", last(before)), sink: name, kind, cause };
     });
   return { deliveries, cancel: [...canceled] };
 }
@@ -43,7 +43,10 @@ export function updates({ sinks, runtime }: Telling, known: Known | null): NewDe
   const of = (name: string) => before.filter(({ sink, state }) => sink === name && state !== "canceled");
   return sinks
     .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
-    .map(({ name, kind }) => ({ id: runtime.newId("dlv"), sink: name, kind, cause: "update" }));
+    .map(({ name, kind }) => ({ id: runtime.newId("dlv", last(before)), sink: name, kind, cause: "update" }));
 }
+
+/** Deliveries of a run are told in the order of their ids, and another relay's clock may be ahead. */
+const last = (before: Known["deliveries"]): string | undefined => before.at(-1)?.id;
 
 const isUntried = ({ state, attempts }: Known["deliveries"][number]): boolean => state === "pending" && attempts === 0;

@@ -3,6 +3,7 @@ import type { Log } from "../log.ts";
 import type { Report } from "../report.ts";
 import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
 import type { Fetch } from "../runtime.ts";
+import type { DiagnoseDeps, Diagnosis } from "./diagnosis.ts";
 import type { Evidence } from "./evidence.ts";
 
 /** One delivery as a sink sees it. The same `deliveryId` comes with every attempt: it is the idempotency key. */
@@ -56,6 +57,11 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   /** What is wrong with keys that are each right by themselves; `path` leads to the key at fault. None: an empty list. */
   faults?(config: z.output<z.ZodObject<Shape>>): { path: string[]; message: string }[];
   create(name: string, config: z.output<z.ZodObject<Shape>>, deps: SinkDeps): Sink;
+  /**
+   * Looks whether a sink so configured could deliver, and tells nobody anything. Resolves within the signal's time, and never
+   * rejects for what the other side does.
+   */
+  diagnose?(config: z.output<z.ZodObject<Shape>>, deps: DiagnoseDeps, signal: AbortSignal): Promise<Diagnosis[]>;
 }
 
 export const defineSink = <Shape extends z.ZodRawShape>(kind: SinkKind<Shape>): SinkKind<Shape> => kind;

@@ -1,36 +1,53 @@
-/** Taking receipts: what was decided of a run, the run itself, its deliveries and the bytes, written together. */
-import { sql, type Kysely } from "kysely";
-import type { RunState } from "../run.ts";
+/**
+ * Taking receipts: what was decided of a run, the run itself, its deliveries and the bytes, written together. However
+ * many come at a time: what is known is read at once, all is decided in memory, each seeing what those before it came to,
+ * and what came of it is written at once.
+ */
+import type { Selectable } from "kysely";
+import type { Run, RunState } from "../run.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
 import { stateOf } from "./rows.ts";
+import type { Rows } from "./statements.ts";
 import type { Accepted, Arrival, Decision, Known, NewDelivery } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
-type Db = Kysely<Tables>;
+type DeliveryRow = Selectable<Tables["deliveries"]>;
+type ReceiptRow = Selectable<Tables["receipts"]>;
 
 export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
+  const { rows } = change;
+  const hashes = items.map(({ receipt }) => receipt.bodyHash);
+  const here = await rows.find("receipts", ["body_hash", "run_id"], "body_hash", [...new Set(hashes)]);
+  const runOf = new Map(here.map(({ body_hash, run_id }) => [body_hash, run_id]));
+  const copies: Copy[] = [];
+  const receipts = new Map<string, ReceiptRow>();
+  const bodies: Tables["bodies"][] = [];
+  const understood = items.flatMap(({ receipt, run }) => (run && !runOf.has(receipt.bodyHash) ? [run.id] : []));
+  const runs = await openRuns(rows, understood);
   const answers: Accepted[] = [];
-  for (const item of items) answers.push(await acceptOne(change, item));
+  for (const { receipt, run } of items) {
+    const { bodyHash, receivedAt } = receipt;
+    const fresh = receipts.get(bodyHash);
+    const runId = fresh ? fresh.run_id : runOf.get(bodyHash);
+    if (runId !== undefined) {
+      if (fresh) Object.assign(fresh, { copies: fresh.copies + 1, last_received_at: receivedAt });
+      else copies.push({ body_hash: bodyHash, copies: 1, last_received_at: receivedAt });
+      const verdict = runId === null ? "kept" : "duplicate";
+      answers.push({ verdict, runId, note: "the same bytes again", deliveries: 0 });
+      continue;
+    }
+    const decision = run && runs.decide(run, receivedAt);
+    const { verdict, note, routing } = decision ?? { verdict: "kept", note: receipt.note, routing: null };
+    receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing }));
+    bodies.push({ receipt_id: receipt.id, body: receipt.body });
+    answers.push({ verdict, runId: run?.id ?? null, note, deliveries: decision?.deliveries.length ?? 0 });
+  }
+  await countCopies(rows, copies);
+  await runs.write(change);
+  await rows.insert("receipts", [...receipts.values()]);
+  await rows.insert("bodies", bodies);
   return answers;
-}
-
-async function acceptOne(change: Change, { receipt, run }: Arrival): Promise<Accepted> {
-  const { tx } = change;
-  const same = await countCopy(tx, receipt.bodyHash, receipt.receivedAt);
-  if (same) {
-    const verdict = same.run_id === null ? "kept" : "duplicate";
-    return { verdict, runId: same.run_id, note: "the same bytes again", deliveries: 0 };
-  }
-  if (run === null) {
-    await insertReceipt(tx, receipt, { runId: null, verdict: "kept", note: receipt.note, routing: null });
-    return { verdict: "kept", runId: null, note: receipt.note, deliveries: 0 };
-  }
-  const known = await knownRun(tx, run.id);
-  const decision = run.decide(known);
-  await writeDecision(change, known, decision, receipt.receivedAt);
-  await insertReceipt(tx, receipt, { runId: run.id, ...decision });
-  return { verdict: decision.verdict, runId: run.id, note: decision.note, deliveries: decision.deliveries.length };
 }
 
 export async function revise(
@@ -39,10 +56,12 @@ export async function revise(
   decide: (known: Known) => Decision | null,
   now: number,
 ): Promise<boolean> {
-  const known = await knownRun(change.tx, runId);
+  const runs = await openRuns(change.rows, [runId]);
+  const known = runs.known(runId);
   const decision = known === null ? null : decide(known);
   if (decision === null) return false;
-  await writeDecision(change, known, decision, now);
+  runs.decide({ id: runId, decide: () => decision }, now);
+  await runs.write(change);
   return true;
 }
 
@@ -53,12 +72,12 @@ export async function adopt(
   run: NonNullable<Arrival["run"]>,
   now: number,
 ): Promise<boolean> {
-  const { tx } = change;
+  const { tx, rows } = change;
   const kept = tx.selectFrom("receipts").select("id").where("id", "=", receiptId).where("run_id", "is", null);
   if ((await kept.executeTakeFirst()) === undefined) return false;
-  const known = await knownRun(tx, run.id);
-  const decision = run.decide(known);
-  await writeDecision(change, known, decision, now);
+  const runs = await openRuns(rows, [run.id]);
+  const decision = runs.decide(run, now);
+  await runs.write(change);
   await tx
     .updateTable("receipts")
     .set({ run_id: run.id, reported_status: reportedStatus, ...resultColumns(decision) })
@@ -73,119 +92,188 @@ const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "n
   routing: routing === null ? null : JSON.stringify(routing),
 });
 
-const countCopy = (tx: Db, bodyHash: string, now: number) =>
-  tx
-    .updateTable("receipts")
-    .set((row) => ({ copies: row("copies", "+", 1), last_received_at: now }))
-    .where("body_hash", "=", bodyHash)
-    .returning("run_id")
-    .executeTakeFirst();
+// --- runs -----------------------------------------------------------------------------------------------------------
 
-async function knownRun(tx: Db, runId: string): Promise<Known | null> {
-  const row = await tx.selectFrom("runs").select("state").where("run_id", "=", runId).executeTakeFirst();
-  if (!row) return null;
-  const deliveries = await tx
-    .selectFrom("deliveries")
-    .select(["id", "sink", "state", "attempts"])
-    .where("run_id", "=", runId)
-    .orderBy("id")
-    .execute();
-  return { state: stateOf(row.state), deliveries: deliveries as Known["deliveries"] };
+/** Runs that are being decided on, in memory until they are written. */
+interface OpenRuns {
+  known(runId: string): Known | null;
+  decide(run: NonNullable<Arrival["run"]>, now: number): Decision;
+  write(change: Change): Promise<void>;
 }
 
-async function writeDecision(change: Change, known: Known | null, decision: Decision, now: number): Promise<void> {
-  const { tx, ledger } = change;
-  const { run } = decision.state;
-  const before = known?.state.run ?? null;
-  const columns = {
-    run_type: run.run_type,
-    status: run.status,
-    source: run.source,
-    organization_id: run.organization_id,
-    channel: run.channel,
-    workflow: run.workflow?.permanent_id ?? null,
-    title: run.title,
-    received_at: run.received_at,
-    state: JSON.stringify(decision.state),
-    ...(decision.followUpAt === undefined ? {} : { follow_up_at: decision.followUpAt, follow_ups: 0 }),
-  };
-  const written =
-    before === null
-      ? tx
-          .insertInto("runs")
-          .values({
-            run_id: run.run_id,
-            artifacts_status: "pending",
-            follow_up_at: null,
-            doc: sql<number>`(select coalesce(max(doc), 0) + 1 from runs)`,
-            ...columns,
-          })
-          .returning("doc")
-      : tx.updateTable("runs").set(columns).where("run_id", "=", run.run_id).returning("doc");
-  const doc = (await written.executeTakeFirstOrThrow()).doc ?? 0;
-  ledger.run(before, run, doc);
-  if (decision.verdict !== "duplicate") ledger.changed(run.run_id);
-  if (decision.cancel.length > 0) {
-    const canceled = await tx
-      .updateTable("deliveries")
-      .set({ state: "canceled", next_attempt_at: null })
-      .where("id", "in", decision.cancel)
-      .where("state", "=", "pending")
-      .returningAll()
-      .execute();
-    for (const row of canceled) ledger.moved(row);
+/** What is known of one run, and what was decided since. */
+interface OpenRun {
+  /** As stored; null: not yet. */
+  before: Run | null;
+  doc: number | null;
+  known: Known | null;
+  decided: boolean;
+  followUpAt: number | null;
+}
+
+async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns> {
+  const open = new Map<string, OpenRun>(
+    runIds.map((id) => [id, { before: null, doc: null, known: null, decided: false, followUpAt: null }]),
+  );
+  for (const row of await rows.find("runs", ["run_id", "state", "doc"], "run_id", [...open.keys()], "run_id")) {
+    const state = stateOf(row.state);
+    Object.assign(opened(open, row.run_id), { before: state.run, doc: row.doc, known: { state, deliveries: [] } });
   }
-  await insertDeliveries(change, decision.state, decision.deliveries, now);
-  if (decision.archiveAt !== undefined) await queueArchiving(tx, run.run_id, decision.archiveAt);
+  const stored = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
+  const columns = ["id", "run_id", "sink", "state", "attempts"] as const;
+  const told = await rows.find("deliveries", columns, "run_id", stored, "id");
+  for (const { run_id, ...delivery } of told.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
+    opened(open, run_id).known?.deliveries.push(delivery as Known["deliveries"][number]);
+
+  const changed: string[] = [];
+  const deliveries: DeliveryRow[] = [];
+  const canceled: string[] = [];
+  const archiving = new Map<string, number>();
+  return {
+    known: (runId) => opened(open, runId).known,
+    decide: ({ id, decide }, now) => {
+      const run = opened(open, id);
+      const decision = decide(run.known);
+      const fresh = decision.deliveries.map((delivery) => deliveryRow(decision.state, delivery, now));
+      run.known = { state: decision.state, deliveries: afterDecision(run.known, decision) };
+      run.decided = true;
+      run.followUpAt = decision.followUpAt ?? run.followUpAt;
+      if (decision.verdict !== "duplicate") changed.push(id);
+      if (decision.archiveAt !== undefined) archiving.set(id, decision.archiveAt);
+      deliveries.push(...fresh);
+      canceled.push(...decision.cancel);
+      return decision;
+    },
+    write: async (change) => {
+      await writeRuns(
+        change,
+        [...open.values()].filter(({ decided }) => decided),
+      );
+      for (const id of changed) change.ledger.changed(id);
+      await insertDeliveries(change, deliveries);
+      await cancel(change, canceled);
+      await queueArchiving(rows, archiving);
+    },
+  };
 }
 
-export async function insertDeliveries(
-  { tx, ledger }: Change,
-  state: RunState,
-  fresh: readonly NewDelivery[],
-  now: number,
-): Promise<void> {
-  if (fresh.length === 0) return;
-  const rows = fresh.map((delivery) => ({
-    ...delivery,
-    run_id: state.run.run_id,
-    revision: state.revision,
-    state: "pending",
-    attempts: 0,
-    throttled: 0,
-    next_attempt_at: now,
-    maybe_sent: 0,
-    last_error: null,
-    created_at: now,
-    delivered_at: null,
-    receipt: null,
-  }));
-  await tx.insertInto("deliveries").values(rows).execute();
-  for (const row of rows) ledger.made(row);
+function opened(open: Map<string, OpenRun>, runId: string): OpenRun {
+  const run = open.get(runId);
+  if (!run) throw new Error(`the run ${runId} was not opened`);
+  return run;
 }
 
-async function insertReceipt(
-  tx: Db,
+/** A run's deliveries as the next decision about it sees them. */
+function afterDecision(known: Known | null, { deliveries, cancel }: Decision): Known["deliveries"] {
+  const before = known?.deliveries ?? [];
+  const gone = new Set(cancel);
+  return [
+    ...before.map((one) =>
+      gone.has(one.id) && one.state === "pending" ? { ...one, state: "canceled" as const } : one,
+    ),
+    ...deliveries.map(({ id, sink }) => ({ id, sink, state: "pending" as const, attempts: 0 })),
+  ];
+}
+
+async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<void> {
+  const added: Selectable<Tables["runs"]>[] = [];
+  const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
+  const docs = await rows.newDocs(runs.filter(({ before }) => before === null).length);
+  for (const run of runs) {
+    if (!run.known) continue;
+    const columns = { ...columnsOf(run.known.state), follow_up_at: run.followUpAt };
+    if (run.before === null) {
+      run.doc = docs.shift() ?? 0;
+      added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
+    } else updated.push(columns);
+    ledger.run(run.before, run.known.state.run, run.doc ?? 0);
+  }
+  await rows.insert("runs", added);
+  await rows.update("runs", updated, { set: UPDATED, where: "runs.run_id = v.run_id" });
+}
+
+const columnsOf = (state: RunState) => ({
+  run_id: state.run.run_id,
+  run_type: state.run.run_type,
+  status: state.run.status,
+  source: state.run.source,
+  organization_id: state.run.organization_id,
+  channel: state.run.channel,
+  workflow: state.run.workflow?.permanent_id ?? null,
+  title: state.run.title,
+  received_at: state.run.received_at,
+  state: JSON.stringify(state),
+});
+
+/** When to ask again stays as it is unless that was decided anew. */
+const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, organization_id = v.organization_id,
+  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, state = v.state,
+  follow_up_at = coalesce(v.follow_up_at, runs.follow_up_at),
+  follow_ups = case when v.follow_up_at is null then runs.follow_ups else 0 end`;
+
+async function cancel({ rows, ledger }: Change, ids: readonly string[]): Promise<void> {
+  const canceled = await rows.update(
+    "deliveries",
+    ids.map((id) => ({ id })),
+    {
+      set: "state = 'canceled', next_attempt_at = null",
+      where: "deliveries.id = v.id and deliveries.state = 'pending'",
+      returning: true,
+    },
+  );
+  for (const row of canceled) ledger.moved(row);
+}
+
+// --- deliveries and receipts ----------------------------------------------------------------------------------------
+
+export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number): DeliveryRow => ({
+  ...delivery,
+  run_id: state.run.run_id,
+  revision: state.revision,
+  state: "pending",
+  attempts: 0,
+  throttled: 0,
+  next_attempt_at: now,
+  maybe_sent: 0,
+  last_error: null,
+  created_at: now,
+  delivered_at: null,
+  receipt: null,
+});
+
+export async function insertDeliveries({ rows, ledger }: Change, deliveries: readonly DeliveryRow[]): Promise<void> {
+  await rows.insert("deliveries", deliveries);
+  for (const row of deliveries) ledger.made(row);
+}
+
+const receiptRow = (
   receipt: Arrival["receipt"],
   result: Pick<Decision, "verdict" | "note" | "routing"> & { runId: string | null },
-): Promise<void> {
-  await tx
-    .insertInto("receipts")
-    .values({
-      id: receipt.id,
-      run_id: result.runId,
-      body_hash: receipt.bodyHash,
-      body_bytes: receipt.bodyBytes,
-      ...resultColumns(result),
-      reported_status: receipt.reportedStatus,
-      source: receipt.source,
-      channel: receipt.channel,
-      key_name: receipt.keyName,
-      sent_at: receipt.sentAt,
-      received_at: receipt.receivedAt,
-      copies: 1,
-      last_received_at: receipt.receivedAt,
-    })
-    .execute();
-  await tx.insertInto("bodies").values({ receipt_id: receipt.id, body: receipt.body }).execute();
+): ReceiptRow => ({
+  id: receipt.id,
+  run_id: result.runId,
+  body_hash: receipt.bodyHash,
+  body_bytes: receipt.bodyBytes,
+  ...resultColumns(result),
+  reported_status: receipt.reportedStatus,
+  source: receipt.source,
+  channel: receipt.channel,
+  key_name: receipt.keyName,
+  sent_at: receipt.sentAt,
+  received_at: receipt.receivedAt,
+  copies: 1,
+  last_received_at: receipt.receivedAt,
+});
+
+type Copy = Pick<ReceiptRow, "body_hash" | "copies" | "last_received_at">;
+
+/** Bytes that came before, once more each. */
+async function countCopies(rows: Rows, copies: readonly Copy[]): Promise<void> {
+  const byHash = new Map<string, Copy>();
+  for (const copy of copies)
+    byHash.set(copy.body_hash, { ...copy, copies: copy.copies + (byHash.get(copy.body_hash)?.copies ?? 0) });
+  await rows.update("receipts", [...byHash.values()], {
+    set: "copies = receipts.copies + v.copies, last_received_at = v.last_received_at",
+    where: "receipts.body_hash = v.body_hash",
+  });
 }

@@ -1,5 +1,6 @@
 import type { Kysely } from "kysely";
 import type { Ledger } from "./ledger.ts";
+import type { Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -7,5 +8,7 @@ type Db = Kysely<Tables>;
 /** A transaction, and what it changes beside its own rows. */
 export interface Change {
   tx: Db;
+  /** The same transaction, for many rows at a time. */
+  rows: Rows;
   ledger: Ledger;
 }

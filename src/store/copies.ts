@@ -1,18 +1,16 @@
 /** The Store's part for the archive: which runs are to be copied, and what has been. */
-import type { Kysely } from "kysely";
 import type { Database } from "./database.ts";
+import type { Rows } from "./statements.ts";
 import type { Copy, Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
-type Db = Kysely<Tables>;
-
-/** The run is to be copied from then on; what was to be done about it before is forgotten. */
-export async function queueArchiving(tx: Db, runId: string, at: number): Promise<void> {
-  await tx
-    .insertInto("archiving")
-    .values({ run_id: runId, due_at: at, failures: 0 })
-    .onConflict((conflict) => conflict.column("run_id").doUpdateSet({ due_at: at, failures: 0 }))
-    .execute();
+/** Runs are to be copied from a time on; what was to be done about them before is forgotten. */
+export async function queueArchiving(rows: Rows, dueAt: ReadonlyMap<string, number>): Promise<void> {
+  await rows.insert(
+    "archiving",
+    [...dueAt].map(([run_id, due_at]) => ({ run_id, due_at, failures: 0 })),
+    "on conflict (run_id) do update set due_at = excluded.due_at, failures = 0",
+  );
 }
 
 export type CopiesStore = Pick<Store, "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes">;

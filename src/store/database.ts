@@ -3,16 +3,22 @@ import { dirname } from "node:path";
 import Sqlite from "better-sqlite3";
 import { CompiledQuery, Kysely, SqliteDialect } from "kysely";
 import { StorageFault } from "./store.ts";
+import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
-/** What the store needs of a database beyond queries. The only file that knows the dialect. */
+/** What the store needs of a database beyond queries. */
 export interface Database {
-  readonly dialect: "sqlite";
+  readonly dialect: Dialect;
   readonly db: Kysely<Tables>;
-  /** Runs statements separated by semicolons. */
-  script(sql: string): Promise<void>;
-  /** Runs `work` on one connection in one transaction; rolls back when it throws. */
-  transaction<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>;
+  /** Runs statements separated by semicolons, in the transaction given. */
+  script(tx: Kysely<Tables>, sql: string): Promise<void>;
+  /**
+   * Runs `work` on one connection in one transaction, perhaps more than once; rolls back when it throws. `rows`: many rows at a time, at
+   * little cost.
+   */
+  transaction<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T>;
+  /** Runs `work` on one connection, outside of any transaction. */
+  read<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -80,10 +86,11 @@ function takeLock(path: string): Sqlite.Database {
 function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): Database {
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
   const run = (connection: Kysely<Tables>, sql: string) => connection.executeQuery(CompiledQuery.raw(sql));
+  const rows = sqliteRows(sqlite);
   return {
     dialect: "sqlite",
     db,
-    script: async (sql) => {
+    script: async (_tx, sql) => {
       sqlite.exec(sql);
     },
     transaction: (work) =>
@@ -93,7 +100,7 @@ function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): 
           // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
           await run(connection, "BEGIN IMMEDIATE");
           try {
-            const result = await work(connection);
+            const result = await work(connection, rows);
             await run(connection, "COMMIT");
             return result;
           } catch (error) {
@@ -105,6 +112,7 @@ function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): 
         .catch((error: unknown) => {
           throw faultOf(error);
         }),
+    read: (work) => db.connection().execute(() => work(rows)),
     close: async () => {
       await db.destroy();
       lock?.close();

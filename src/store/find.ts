@@ -2,15 +2,19 @@
  * Lists, newest first, in pages by key. Every list is read along an index in the order asked for and stops when its page is
  * full, so that its time does not grow with the number of rows; the comments say which index serves what.
  */
-import { sql, type Kysely, type SelectQueryBuilder, type Selectable } from "kysely";
+import { sql, type Kysely, type RawBuilder, type SelectQueryBuilder, type Selectable, type SqlBool } from "kysely";
 import { DELIVERY_STATES } from "../run.ts";
+import type { Database } from "./database.ts";
 import { deliveryCounts, hourOf } from "./ledger.ts";
 import { STATE_COLUMNS } from "./run-page.ts";
+import { queryOf } from "./search-postgres.ts";
 import { matchOf } from "./search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
+/** What a list is read from. */
+type Source = Pick<Database, "db" | "dialect">;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
 /** `state` is null when it is large. */
@@ -25,16 +29,29 @@ const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.received_at",
  * - Text, several columns or several values: the full-text index, which holds the values too; in the order of arrival.
  * - A sink or a state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
  */
-export async function findRuns(db: Db, filter: RunFilter, page: Page): Promise<RunRow[]> {
+export async function findRuns(source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> {
   if (isImpossible(filter)) return [];
-  const match = matchOf(filter);
-  if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(db, filter, match, page);
+  const { db } = source;
+  const match = inWords(source, filter);
+  if ((filter.sink || filter.delivery) && (await isRare(db, filter)))
+    return amongDeliveries(source, filter, match, page);
   if (match === null) {
-    const rows = filtered(db.selectFrom("runs"), filter);
+    const rows = filtered(source, db.selectFrom("runs"), filter);
     return newest(page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows, page.limit);
   }
-  return inArrivalOrder(db, filter, match, page);
+  return inArrivalOrder(source, filter, match, page);
 }
+
+/** Whether a row of the full-text index fits; null when an ordinary index serves. */
+function inWords({ dialect }: Source, filter: RunFilter): RawBuilder<SqlBool> | null {
+  const match = dialect === "sqlite" ? matchOf(filter) : queryOf(filter);
+  if (match === null) return null;
+  return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
+}
+
+/** Keeps SQLite from an index; PostgreSQL knows how many rows each would find. */
+const unindexed = ({ dialect }: Source, column: string) =>
+  dialect === "sqlite" ? sql`+${sql.ref(column)}` : sql.ref(column);
 
 const newest = (rows: Runs, limit: number): Promise<RunRow[]> =>
   rows.select(RUN_COLUMNS).orderBy("runs.received_at", "desc").orderBy("runs.run_id", "desc").limit(limit).execute();
@@ -43,14 +60,20 @@ const isImpossible = (filter: object): boolean =>
   Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
 
 /** The full-text index walks backwards by `doc`, the number of the run in the order of arrival. */
-async function inArrivalOrder(db: Db, filter: RunFilter, match: string, { limit, after }: Page): Promise<RunRow[]> {
+async function inArrivalOrder(
+  source: Source,
+  filter: RunFilter,
+  match: RawBuilder<SqlBool>,
+  { limit, after }: Page,
+): Promise<RunRow[]> {
+  const { db } = source;
   // CROSS JOIN: SQLite keeps the order, the index outside.
   const joined = db
     .selectFrom("run_words")
     .crossJoin("runs")
     .whereRef("runs.doc", "=", "run_words.rowid")
-    .where(sql<boolean>`run_words match ${match}`) as unknown as Runs;
-  let rows = filtered(joined, filter);
+    .where(match) as unknown as Runs;
+  let rows = filtered(source, joined, filter);
   const { since, until } = filter;
   if (since !== undefined) rows = rows.where(sql<boolean>`run_words.rowid >= ${firstDocSince(since)}`);
   if (until !== undefined) rows = rows.where(sql<boolean>`run_words.rowid <= ${lastDocUntil(until)}`);
@@ -78,7 +101,7 @@ const firstDocSince = (since: number) =>
   sql<number>`(select min(first_doc) from doc_hours where hour >= ${hourOf(since)})`;
 const lastDocUntil = (until: number) => sql<number>`(select max(last_doc) from doc_hours where hour < ${until})`;
 
-function filtered(rows: Runs, filter: RunFilter): Runs {
+function filtered(source: Source, rows: Runs, filter: RunFilter): Runs {
   let query = rows;
   if (filter.status) query = query.where("status", "in", filter.status);
   if (filter.run_type) query = query.where("run_type", "in", filter.run_type);
@@ -94,8 +117,9 @@ function filtered(rows: Runs, filter: RunFilter): Runs {
     query = query.where(({ exists, selectFrom }) => {
       let told = selectFrom("deliveries").select("id").whereRef("deliveries.run_id", "=", "runs.run_id");
       if (sink) told = told.where("deliveries.sink", "in", sink);
-      // `+`: by the run, of which there are few, and not by the state, of which there may be a million.
-      if (delivery) told = told.where(sql<boolean>`+deliveries.state in (${sql.join(delivery)})`);
+      // By the run, of which there are few, and not by the state, of which there may be a million.
+      if (delivery)
+        told = told.where(sql<boolean>`${unindexed(source, "deliveries.state")} in (${sql.join(delivery)})`);
       return exists(told);
     });
   }
@@ -117,30 +141,34 @@ async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
   return count <= RARE;
 }
 
-async function amongDeliveries(db: Db, filter: RunFilter, match: string | null, page: Page): Promise<RunRow[]> {
+async function amongDeliveries(
+  source: Source,
+  filter: RunFilter,
+  match: RawBuilder<SqlBool> | null,
+  page: Page,
+): Promise<RunRow[]> {
+  const { db } = source;
   const { sink, delivery, ...rest } = filter;
   const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
   if (sinks.length === 0) return [];
   let told = db.selectFrom("deliveries").select("run_id").where("sink", "in", sinks);
   if (delivery) told = told.where("state", "in", delivery);
-  let rows = filtered(db.selectFrom("runs"), rest).where("runs.run_id", "in", told);
+  let rows = filtered(source, db.selectFrom("runs"), rest).where("runs.run_id", "in", told);
   if (match !== null)
-    rows = rows.where(
-      sql<boolean>`exists (select 1 from run_words where run_words match ${match} and run_words.rowid = runs.doc)`,
-    );
+    rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.doc)`);
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
-  // `+` keeps SQLite from walking all runs for the sake of their order. What is sorted are ids alone.
+  // Not by walking all runs for the sake of their order. What is sorted are ids alone.
   const found = rows
     .select("runs.run_id")
-    .orderBy(sql`+runs.received_at`, "desc")
-    .orderBy(sql`+runs.run_id`, "desc")
+    .orderBy(unindexed(source, "runs.received_at"), "desc")
+    .orderBy(unindexed(source, "runs.run_id"), "desc")
     .limit(page.limit);
   return db
     .selectFrom("runs")
     .where("runs.run_id", "in", sql<string>`(select run_id from (${found}) as found)`)
     .select(RUN_COLUMNS)
-    .orderBy(sql`+runs.received_at`, "desc")
-    .orderBy(sql`+runs.run_id`, "desc")
+    .orderBy(unindexed(source, "runs.received_at"), "desc")
+    .orderBy(unindexed(source, "runs.run_id"), "desc")
     .execute();
 }
 
@@ -172,7 +200,7 @@ export async function findDeliveries(
               state: [one],
             }),
             page,
-          )})`,
+          )}) as newest`,
       );
       rows = rows.where("id", "in", sql<string>`(${sql.join(newest, sql` union all `)})`);
       return inPage(rows, page).execute();

@@ -3,6 +3,7 @@ import type { Kysely } from "kysely";
 import { parseJson } from "../json.ts";
 import type { ArtifactsStatus, Outcome, Source, Verdict } from "../run.ts";
 import { artifactOf, artifactRows } from "./artifacts.ts";
+import type { Database } from "./database.ts";
 import { findRuns } from "./find.ts";
 import { stateOf } from "./rows.ts";
 import { pageLength, wholeRows } from "./run-page.ts";
@@ -30,9 +31,14 @@ export async function storedRuns(
   }));
 }
 
-export async function runPage(db: Db, filter: RunFilter, page: Page): Promise<RunPage> {
+export async function runPage(
+  source: Pick<Database, "db" | "dialect">,
+  filter: RunFilter,
+  page: Page,
+): Promise<RunPage> {
+  const { db } = source;
   // One more says whether there are more.
-  const found = await findRuns(db, filter, { ...page, limit: page.limit + 1 });
+  const found = await findRuns(source, filter, { ...page, limit: page.limit + 1 });
   const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
   const last = rows.at(-1);
   const whole = await wholeRows(db, rows);

@@ -3,11 +3,12 @@
  * say it as they go; it is written at the end of the same transaction, so that it is true whatever happens, and in few
  * statements: a batch of receipts adds to a handful of rows, and holds them for the time of the commit only.
  */
-import { sql, type Insertable, type Kysely, type Selectable } from "kysely";
+import type { Insertable, Kysely, Selectable } from "kysely";
 import type { Delivery, DeliveryState, Run } from "../run.ts";
 import { deliveryOf } from "./rows.ts";
 import { bucketOf } from "./latency.ts";
 import { indexedText } from "./search.ts";
+import type { Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -35,7 +36,7 @@ export interface Ledger {
   made(row: DeliveryRow): void;
   /** A delivery has come to another state. Its end must be said once. */
   moved(row: DeliveryRow): void;
-  write(tx: Db): Promise<void>;
+  write(rows: Rows): Promise<void>;
 }
 
 export function createLedger(): Ledger {
@@ -83,46 +84,22 @@ export function createLedger(): Ledger {
       add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
       add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
     },
-    write: async (tx) => {
-      // In one order everywhere, so that two relays on one database never wait for each other crosswise.
-      if (runs.size > 0)
-        await tx
-          .insertInto("run_counts")
-          .values(inOrder(runs))
-          .onConflict((conflict) => conflict.columns(["grain", "start", "status"]).doUpdateSet(added("run_counts")))
-          .execute();
-      if (deliveries.size > 0)
-        await tx
-          .insertInto("delivery_counts")
-          .values(inOrder(deliveries))
-          .onConflict((conflict) => conflict.columns(["sink", "state"]).doUpdateSet(added("delivery_counts")))
-          .execute();
-      if (times.size > 0)
-        await tx
-          .insertInto("delivery_times")
-          .values(inOrder(times))
-          .onConflict((conflict) =>
-            conflict.columns(["grain", "start", "sink", "bucket"]).doUpdateSet(added("delivery_times")),
-          )
-          .execute();
-      if (words.size > 0)
-        await sql`insert or replace into run_words (rowid, words)
-          select value ->> 0, value ->> 1 from json_each(${JSON.stringify([...words])})`.execute(tx);
-      if (hours.size > 0)
-        await tx
-          .insertInto("doc_hours")
-          .values([...hours.values()])
-          .onConflict((conflict) =>
-            conflict.column("hour").doUpdateSet({
-              first_doc: sql<number>`min(doc_hours.first_doc, excluded.first_doc)`,
-              last_doc: sql<number>`max(doc_hours.last_doc, excluded.last_doc)`,
-            }),
-          )
-          .execute();
-      await writeEvents(tx, events);
+    write: async (rows) => {
+      await rows.index(words);
+      // Every transaction counts up the same few rows, and its events are in the order of commits.
+      if (events.length + runs.size + deliveries.size + hours.size > 0) await rows.lock("ledger");
+      await rows.insert("run_counts", inOrder(runs), added("run_counts", "grain, start, status"));
+      await rows.insert("delivery_counts", inOrder(deliveries), added("delivery_counts", "sink, state"));
+      await rows.insert("delivery_times", inOrder(times), added("delivery_times", "grain, start, sink, bucket"));
+      await rows.insert("doc_hours", [...hours.values()], WIDENED);
+      await writeEvents(rows, events);
     },
   };
 }
+
+const WIDENED = `on conflict (hour) do update set
+  first_doc = case when excluded.first_doc < doc_hours.first_doc then excluded.first_doc else doc_hours.first_doc end,
+  last_doc = case when excluded.last_doc > doc_hours.last_doc then excluded.last_doc else doc_hours.last_doc end`;
 
 /** The same row again adds up. */
 function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {
@@ -136,30 +113,21 @@ function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): v
 const inOrder = <Row>(rows: Map<string, Row>): Row[] =>
   [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
 
-const added = (table: "run_counts" | "delivery_counts" | "delivery_times") => ({
-  count: sql<number>`${sql.ref(`${table}.count`)} + excluded.count`,
-});
+const added = (table: "run_counts" | "delivery_counts" | "delivery_times", key: string): string =>
+  `on conflict (${key}) do update set count = ${table}.count + excluded.count`;
 
 /** Ids count up in the order of commits: they are the cursor of the stream. */
-async function writeEvents(tx: Db, events: readonly Omit<Insertable<Tables["events"]>, "id">[]): Promise<void> {
+async function writeEvents(rows: Rows, events: readonly Omit<Insertable<Tables["events"]>, "id">[]): Promise<void> {
   if (events.length === 0) return;
-  const { last } = await tx
-    .selectFrom("events")
-    .select(({ fn }) => fn.max<number | null>("id").as("last"))
-    .executeTakeFirstOrThrow();
-  const before = last ?? 0;
-  const rows = events.map((event, i) => ({ id: before + 1 + i, ...event }));
-  for (let i = 0; i < rows.length; i += 1_000)
-    await tx
-      .insertInto("events")
-      .values(rows.slice(i, i + 1_000))
-      .execute();
-  const now = before + rows.length;
+  const [row] = await rows.query<{ last: number | null }>("select max(id) as last from events", []);
+  const before = row?.last ?? 0;
+  await rows.insert(
+    "events",
+    events.map((event, i) => ({ id: before + 1 + i, ...event })),
+  );
+  const now = before + events.length;
   if (Math.floor(before / PRUNE_EVERY) === Math.floor(now / PRUNE_EVERY)) return;
-  await tx
-    .deleteFrom("events")
-    .where("id", "<=", now - EVENTS_KEPT)
-    .execute();
+  await rows.query("delete from events where id <= ?", [now - EVENTS_KEPT]);
 }
 
 export interface DeliveryCounts {

@@ -1,5 +1,8 @@
 import { readFileSync } from "node:fs";
+import { sql, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
+import { saveSetting } from "./settings.ts";
+import type { Tables } from "./tables.ts";
 
 /** Raised with each change of schema.sql, together with a step in {@link STEPS}. */
 export const SCHEMA_VERSION = 1;
@@ -13,35 +16,44 @@ export const schemaSql = (dialect: Database["dialect"]): string =>
     .map((file) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8"))
     .join("\n");
 
-/** Brings the database to this version's schema, each step in one transaction. Throws when it is from a newer version. */
+/**
+ * Brings the database to this version's schema, each step in one transaction; several relays that start at once do it one after
+ * the other. Throws when it is from a newer version.
+ */
 export async function migrate(database: Database): Promise<void> {
-  let version = await versionOf(database);
-  if (version > SCHEMA_VERSION) {
-    throw new Error(
-      `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a newer release`,
-    );
-  }
-  if (version === 0) {
-    await step(database, schemaSql(database.dialect), SCHEMA_VERSION);
-    return;
-  }
-  for (; version < SCHEMA_VERSION; version += 1) await step(database, STEPS[version] ?? "", version + 1);
+  while (await step(database));
 }
 
+/** Whether there may be another. */
+const step = (database: Database): Promise<boolean> =>
+  database.transaction(async (tx, rows) => {
+    if (database.dialect === "postgres") {
+      // Longer than a statement may take otherwise: another relay may be building an index.
+      await sql`set local statement_timeout = 0`.execute(tx);
+      await sql`set local lock_timeout = 0`.execute(tx);
+    }
+    await rows.lock("schema");
+    const version = await versionIn(database, tx);
+    if (version === SCHEMA_VERSION) return false;
+    if (version > SCHEMA_VERSION) {
+      throw new Error(
+        `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a newer release`,
+      );
+    }
+    await database.script(tx, version === 0 ? schemaSql(database.dialect) : (STEPS[version] ?? ""));
+    await saveSetting(tx, "schema_version", String(version === 0 ? SCHEMA_VERSION : version + 1));
+    return true;
+  });
+
 /** The schema's version in a database; 0 when it has none. */
-export async function versionOf({ db }: Database): Promise<number> {
-  const tables = await db.introspection.getTables();
-  if (!tables.some((table) => table.name === "settings")) return 0;
+export const versionOf = (database: Database): Promise<number> => versionIn(database, database.db);
+
+async function versionIn({ dialect }: Database, db: Kysely<Tables>): Promise<number> {
+  const tables =
+    dialect === "sqlite"
+      ? sql`select 1 from sqlite_master where type = 'table' and name = 'settings'`
+      : sql`select 1 from pg_tables where schemaname = current_schema() and tablename = 'settings'`;
+  if ((await tables.execute(db)).rows.length === 0) return 0;
   const row = await db.selectFrom("settings").select("value").where("name", "=", "schema_version").executeTakeFirst();
   return Number(row?.value ?? 0);
 }
-
-const step = (database: Database, sql: string, version: number): Promise<void> =>
-  database.transaction(async (db) => {
-    await database.script(sql);
-    await db
-      .insertInto("settings")
-      .values({ name: "schema_version", value: String(version) })
-      .onConflict((conflict) => conflict.column("name").doUpdateSet({ value: String(version) }))
-      .execute();
-  });

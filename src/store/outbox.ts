@@ -1,168 +1,187 @@
 /** The outbox: what is due, who has it, what came of it, and sending again. */
 import { sql, type Kysely, type Selectable } from "kysely";
 import type { Circuit, Delivery, DeliveryReceipt } from "../run.ts";
-import { insertDeliveries } from "./accept.ts";
+import { deliveryRow, insertDeliveries } from "./accept.ts";
 import type { Change } from "./change.ts";
 import { deliveriesThat } from "./find.ts";
 import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
+import type { Rows } from "./statements.ts";
 import type { Claim, Claimed, DeliveryFilter, FinishedAttempt, FinishedTest, NewDelivery, Queue } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
+type DeliveryRow = Selectable<Tables["deliveries"]>;
 
-export async function claimDue(tx: Db, queue: Queue, { now, leaseMs, limit, except }: Claim): Promise<Claimed[]> {
-  const due = queue.holdMs === null ? firstDue(tx, queue.sink).limit(limit) : head(tx, queue.sink, now + queue.holdMs);
-  const rows = await tx
-    .updateTable("deliveries")
-    .set((row) => ({
-      state: "sending",
-      attempts: row("attempts", "+", 1),
-      // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
-      maybe_sent: sql<number>`case when state = 'sending' then 1 else maybe_sent end`,
-      next_attempt_at: now + leaseMs,
-    }))
-    .where("id", "in", tx.selectFrom(due.as("due")).select("due.id").where("due.next_attempt_at", "<=", now))
-    // Said again: without it two workers on one database may both get a row.
-    .where(isWaiting("deliveries"))
-    .where("next_attempt_at", "<=", now)
-    .where((where) => (except.length === 0 ? where.lit(true) : where("id", "not in", except)))
-    .returningAll()
-    .execute();
-  return withRuns(tx, rows);
+export async function claimDue(rows: Rows, queue: Queue, { now, leaseMs, limit, except }: Claim): Promise<Claimed[]> {
+  // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
+  if (queue.holdMs !== null) await rows.lock("lane", queue.sink);
+  const due =
+    queue.holdMs === null ? `${FIRST_DUE}${rows.dialect === "postgres" ? " for update of d skip locked" : ""}` : HEAD;
+  const bounds = queue.holdMs === null ? [limit] : [now + queue.holdMs];
+  // In powers of two, so that there are few different statements.
+  const places = except.length === 0 ? 0 : 2 ** Math.ceil(Math.log2(except.length));
+  const claimed = await rows.query<DeliveryRow>(
+    // Materialized: PostgreSQL might look for what is due more than once, and lock other rows each time.
+    // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
+    `with due as materialized (${due})
+    update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
+      maybe_sent = case when state = 'sending' then 1 else maybe_sent end
+    where id in (select id from due where next_attempt_at <= ?)
+      -- Said again: without it two workers on one database may both get a row.
+      and state in ('pending', 'sending') and next_attempt_at <= ?
+      ${places === 0 ? "" : `and id not in (${Array.from({ length: places }, () => "?").join(", ")})`}
+    returning *`,
+    [queue.sink, ...bounds, now + leaseMs, now, now, ...except, ...Array<string>(places - except.length).fill("")],
+  );
+  return withRuns(rows, claimed);
 }
-
-/** What waits for a sink, what is due first in front. */
-const firstDue = (db: Db, sink: string) =>
-  waiting(db, sink).where(nothingBefore).orderBy("d.next_attempt_at").orderBy("d.id");
-
-/** The delivery whose turn it is in an ordered queue; those to be tried again only after `holdUntil` let others pass. */
-const head = (db: Db, sink: string, holdUntil: number) =>
-  waiting(db, sink)
-    .where((where) => where.or([where("d.state", "=", "sending"), where("d.next_attempt_at", "<=", holdUntil)]))
-    .where(nothingBefore)
-    .orderBy("d.id")
-    .limit(1);
-
-const waiting = (db: Db, sink: string) =>
-  db
-    .selectFrom("deliveries as d")
-    .select(["d.id", "d.next_attempt_at"])
-    .where("d.sink", "=", sink)
-    .where(isWaiting("d"));
 
 /** A correction waits until what it corrects has been delivered or is dead. */
-const nothingBefore = sql<boolean>`not exists (select 1 from deliveries e where e.run_id = d.run_id and e.sink = d.sink
+const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.run_id = d.run_id and e.sink = d.sink
   and e.id < d.id and e.state in ('pending', 'sending'))`;
 
-async function withRuns(tx: Db, rows: Selectable<Tables["deliveries"]>[]): Promise<Claimed[]> {
-  const claimed: Claimed[] = [];
-  for (const row of rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
-    const run = await tx.selectFrom("runs").select("state").where("run_id", "=", row.run_id).executeTakeFirst();
-    if (!run) continue;
-    const { ended, firstAt } = await pastAttempts(tx, row.id);
-    claimed.push({
-      delivery: deliveryOf(row),
-      maybeSent: row.maybe_sent === 1,
-      throttled: row.throttled,
-      cutShort: row.attempts - 1 - ended,
-      firstTriedAt: firstAt,
-      state: stateOf(run.state),
-      previous: await previousReceipt(tx, row),
+/** What waits for a sink. The states are written out, as SQLite uses a partial index only where it sees its condition. */
+const WAITING = `select d.id, d.next_attempt_at from deliveries d
+  where d.sink = ? and d.state in ('pending', 'sending') and ${NOTHING_BEFORE}`;
+
+/** …what is due first in front. */
+const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
+
+/** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
+const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
+
+async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
+  if (claimed.length === 0) return [];
+  const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
+  const runs = await rows.find("runs", ["run_id", "state"], "run_id", runIds);
+  const stateById = new Map(runs.map(({ run_id, state }) => [run_id, state]));
+  const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
+  const past = pastOf(await rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried));
+  const told = await rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds);
+  return claimed
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    .flatMap((row): Claimed[] => {
+      const state = stateById.get(row.run_id);
+      if (state === undefined) return [];
+      const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
+      return [
+        {
+          delivery: deliveryOf(row),
+          maybeSent: row.maybe_sent === 1,
+          throttled: row.throttled,
+          cutShort: row.attempts - 1 - ended,
+          firstTriedAt: firstAt,
+          state: stateOf(state),
+          previous: previousReceipt(row, told),
+        },
+      ];
     });
+}
+
+/** Of each delivery, how many attempts were seen to end, and when the first of them began. */
+function pastOf(attempts: readonly Pick<Tables["attempts"], "delivery_id" | "started_at">[]) {
+  const past = new Map<string, { ended: number; firstAt: number }>();
+  for (const { delivery_id, started_at } of attempts) {
+    const { ended, firstAt } = past.get(delivery_id) ?? { ended: 0, firstAt: started_at };
+    past.set(delivery_id, { ended: ended + 1, firstAt: Math.min(firstAt, started_at) });
   }
-  return claimed;
+  return past;
 }
 
-async function previousReceipt(tx: Db, row: Selectable<Tables["deliveries"]>): Promise<DeliveryReceipt | null> {
-  const previous = await tx
-    .selectFrom("deliveries")
-    .select("receipt")
-    .where("run_id", "=", row.run_id)
-    .where("sink", "=", row.sink)
-    .where("id", "<", row.id)
-    .where("state", "=", "delivered")
-    .orderBy("id", "desc")
-    .limit(1)
-    .executeTakeFirst();
-  return receiptOf(previous?.receipt ?? null);
+function previousReceipt(
+  row: DeliveryRow,
+  told: readonly Pick<DeliveryRow, "id" | "run_id" | "sink" | "state" | "receipt">[],
+): DeliveryReceipt | null {
+  let last: (typeof told)[number] | null = null;
+  for (const one of told) {
+    const isBefore = one.run_id === row.run_id && one.sink === row.sink && one.id < row.id;
+    if (isBefore && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
+  }
+  return receiptOf(last?.receipt ?? null);
 }
 
-export async function nextDueAt(db: Db, queue: Queue, now: number): Promise<number | null> {
-  const first = firstDue(db, queue.sink).limit(1);
-  const next = queue.holdMs === null ? first : head(db, queue.sink, now + queue.holdMs);
+export async function nextDueAt(rows: Rows, queue: Queue, now: number): Promise<number | null> {
+  const first = async (due: string, bound: number): Promise<number | undefined> => {
+    const [row] = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
+    return row?.next_attempt_at;
+  };
+  const turn = queue.holdMs === null ? undefined : await first(HEAD, now + queue.holdMs);
   // An ordered queue in which everything waits longer than it would hold: the first that comes due.
-  const row = (await next.executeTakeFirst()) ?? (await first.executeTakeFirst());
-  return row?.next_attempt_at ?? null;
+  return turn ?? (await first(FIRST_DUE, 1)) ?? null;
 }
 
-export async function record(change: Change, attempt: FinishedAttempt): Promise<boolean> {
-  const { tx, ledger } = change;
-  const { outcome } = attempt;
-  const row = await tx
-    .updateTable("deliveries")
-    .set(afterAttempt(attempt))
-    .where("id", "=", attempt.deliveryId)
-    .where("state", "=", "sending")
-    .where("attempts", "=", attempt.n)
-    .returningAll()
-    .executeTakeFirst();
-  await saveCircuit(tx, attempt.sink, attempt.circuit);
-  if (row === undefined) return false;
-  ledger.moved(row);
-  if (outcome.kind === "delivered") await cancelTold(change, row);
-  await tx
-    .insertInto("attempts")
-    .values({
-      delivery_id: attempt.deliveryId,
-      n: attempt.n,
-      started_at: attempt.startedAt,
-      finished_at: attempt.finishedAt,
-      outcome: outcome.kind,
-      reason: outcome.kind === "delivered" ? null : outcome.reason,
-    })
-    .execute();
-  return true;
+/** What attempts came to, in order; of each whether it still had its lease. */
+export async function recordAll(change: Change, attempts: readonly FinishedAttempt[]): Promise<boolean[]> {
+  const { rows, ledger } = change;
+  await rows.lockDeliveries(attempts.map(({ deliveryId }) => deliveryId));
+  const written = await rows.update("deliveries", attempts.map(afterAttempt), {
+    set: AFTER_ATTEMPT,
+    where: "deliveries.id = v.id and deliveries.state = 'sending' and deliveries.attempts = v.attempts",
+    returning: true,
+  });
+  const circuits = new Map(attempts.map(({ sink, circuit }) => [sink, circuit]));
+  await saveCircuits(rows, circuits);
+  const byAttempt = new Map(written.map((row) => [attemptKey(row.id, row.attempts), row]));
+  const recorded = attempts.filter(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
+  for (const row of written) ledger.moved(row);
+  await cancelTold(
+    change,
+    written.filter(({ state }) => state === "delivered"),
+  );
+  await rows.insert("attempts", recorded.map(attemptRow));
+  return attempts.map(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
 }
 
-/** What waits for the sink of a delivery that arrived, and says no more than that one did. */
-async function cancelTold({ tx, ledger }: Change, told: Selectable<Tables["deliveries"]>): Promise<void> {
-  const canceled = await tx
-    .updateTable("deliveries")
-    .set({ state: "canceled", next_attempt_at: null })
-    .where("run_id", "=", told.run_id)
-    .where("sink", "=", told.sink)
-    .where("id", ">", told.id)
-    .where("state", "=", "pending")
-    .where("cause", "in", ["update", "correction"])
-    .where("revision", "<=", told.revision)
-    .returningAll()
-    .execute();
+const attemptKey = (deliveryId: string, n: number): string => `${deliveryId} ${n}`;
+
+const attemptRow = ({ deliveryId, n, startedAt, finishedAt, outcome }: FinishedAttempt): Tables["attempts"] => ({
+  delivery_id: deliveryId,
+  n,
+  started_at: startedAt,
+  finished_at: finishedAt,
+  outcome: outcome.kind,
+  reason: outcome.kind === "delivered" ? null : outcome.reason,
+});
+
+/** What waits for the sinks of deliveries that arrived, and says no more than those did. */
+async function cancelTold({ rows, ledger }: Change, told: readonly DeliveryRow[]): Promise<void> {
+  const canceled = await rows.update(
+    "deliveries",
+    told.map(({ id, run_id, sink, revision }) => ({ id, run_id, sink, revision })),
+    {
+      set: "state = 'canceled', next_attempt_at = null",
+      where: `deliveries.run_id = v.run_id and deliveries.sink = v.sink and deliveries.id > v.id
+        and deliveries.state = 'pending' and deliveries.cause in ('update', 'correction')
+        and deliveries.revision <= v.revision`,
+      returning: true,
+    },
+  );
   for (const row of canceled) ledger.moved(row);
 }
 
-function afterAttempt({ outcome, finishedAt, nextAttemptAt, revision }: FinishedAttempt) {
-  switch (outcome.kind) {
-    case "delivered":
-      return {
-        state: "delivered",
-        revision,
-        next_attempt_at: null,
-        delivered_at: finishedAt,
-        last_error: null,
-        receipt: JSON.stringify(outcome.receipt),
-      };
-    case "retry":
-      return {
-        state: "pending",
-        next_attempt_at: nextAttemptAt,
-        last_error: outcome.reason,
-        ...(outcome.unknown === true ? { maybe_sent: 1 } : {}),
-        ...(outcome.throttled === true ? { throttled: sql<number>`throttled + 1` } : {}),
-      };
-    case "dead":
-      return { state: "dead", next_attempt_at: null, last_error: outcome.reason };
-  }
+/** What an attempt changes; null leaves it as it is, but for when it is due and the last error. */
+function afterAttempt(attempt: FinishedAttempt) {
+  const { outcome } = attempt;
+  const delivered = outcome.kind === "delivered";
+  return {
+    id: attempt.deliveryId,
+    attempts: attempt.n,
+    state: outcome.kind === "retry" ? "pending" : outcome.kind,
+    revision: delivered ? attempt.revision : null,
+    next_attempt_at: outcome.kind === "retry" ? attempt.nextAttemptAt : null,
+    delivered_at: delivered ? attempt.finishedAt : null,
+    last_error: delivered ? null : outcome.reason,
+    receipt: delivered ? JSON.stringify(outcome.receipt) : null,
+    maybe_sent: outcome.kind === "retry" && outcome.unknown === true ? 1 : 0,
+    throttled: outcome.kind === "retry" && outcome.throttled === true ? 1 : 0,
+  };
 }
+
+const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveries.revision),
+  next_attempt_at = v.next_attempt_at, delivered_at = coalesce(v.delivered_at, deliveries.delivered_at),
+  last_error = v.last_error, receipt = coalesce(v.receipt, deliveries.receipt),
+  maybe_sent = case when v.maybe_sent = 1 then 1 else deliveries.maybe_sent end,
+  throttled = deliveries.throttled + v.throttled`;
 
 export async function takeOver(tx: Db, now: number, waitMs: (cutShort: number) => number): Promise<number> {
   const taken = await tx.selectFrom("deliveries").selectAll().where("state", "=", "sending").execute();
@@ -220,12 +239,26 @@ export async function circuits(db: Db): Promise<Map<string, Circuit>> {
   return new Map(rows.map(({ sink, ...row }) => [sink, { ...row, state: row.state as Circuit["state"] }]));
 }
 
-export const saveCircuit = (db: Db, sink: string, circuit: Circuit) =>
-  db
-    .insertInto("circuits")
-    .values({ sink, ...circuit })
-    .onConflict((conflict) => conflict.column("sink").doUpdateSet(circuit))
-    .execute();
+export const saveCircuits = (rows: Rows, circuits: ReadonlyMap<string, Circuit>): Promise<void> =>
+  rows.insert(
+    "circuits",
+    // In one order everywhere, so that two relays on one database never wait for each other crosswise.
+    [...circuits]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([sink, circuit]) => ({
+        sink,
+        state: circuit.state,
+        failures: circuit.failures,
+        openings: circuit.openings,
+        until: circuit.until,
+        reason: circuit.reason,
+        last_success_at: circuit.last_success_at,
+        last_failure_at: circuit.last_failure_at,
+      })),
+    `on conflict (sink) do update set state = excluded.state, failures = excluded.failures, openings = excluded.openings,
+      until = excluded.until, reason = excluded.reason, last_success_at = excluded.last_success_at,
+      last_failure_at = excluded.last_failure_at`,
+  );
 
 export async function redeliverAll(
   change: Change,
@@ -259,7 +292,11 @@ export async function redeliver(
   const { tx } = change;
   const row = await tx.selectFrom("runs").select("state").where("run_id", "=", runId).executeTakeFirst();
   if (!row) return null;
-  await insertDeliveries(change, stateOf(row.state), fresh, now);
+  const state = stateOf(row.state);
+  await insertDeliveries(
+    change,
+    fresh.map((delivery) => deliveryRow(state, delivery, now)),
+  );
   const ids = fresh.map(({ id }) => id);
   if (ids.length === 0) return [];
   const rows = await tx.selectFrom("deliveries").selectAll().where("id", "in", ids).orderBy("id").execute();

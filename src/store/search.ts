@@ -103,23 +103,29 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
 ];
 
 /** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
-const markOf = (name: MarkName, value: string): string =>
+export type Mark = string;
+const markOf = (name: MarkName, value: string): Mark =>
   `\uE000${createHash("sha256").update(`${name}\0${value}`).digest("hex").slice(0, 12)}`;
 
 /**
- * The FTS5 expression of a filter. Null when an ordinary index serves: nothing is looked for, and at most one column has
- * at most one value.
+ * The marks a filter asks for: of each group one at least. Null when an ordinary index serves: nothing is looked for, and at
+ * most one column has at most one value.
  */
-export function matchOf(filter: RunFilter): string | null {
+export function markGroups(filter: RunFilter): Mark[][] | null {
   const groups = MARKED.flatMap(([name]) => (filter[name] ? [{ name, values: filter[name] }] : []));
   const [first, ...more] = groups;
   const isSimple =
     more.length === 0 && (first === undefined || (HAS_INDEX.has(first.name) && first.values.length === 1));
   if (filter.search === undefined && isSimple) return null;
+  return groups.map(({ name, values }) => values.map((value) => markOf(name, value)));
+}
+
+/** A filter as an FTS5 expression; null when an ordinary index serves. */
+export function matchOf(filter: RunFilter): string | null {
+  const groups = markGroups(filter);
+  if (groups === null) return null;
   const terms = (filter.search ?? []).map(({ text, prefix }) => `${quoted(text)}${prefix ? " *" : ""}`);
-  const marks = groups.map(
-    ({ name, values }) => `(${values.map((value) => quoted(markOf(name, value))).join(" OR ")})`,
-  );
+  const marks = groups.map((group) => `(${group.map(quoted).join(" OR ")})`);
   return [...terms, ...marks].join(" AND ");
 }
 

@@ -6,6 +6,7 @@ import type { Database } from "./database.ts";
 import { eventRange, eventsAfter } from "./events.ts";
 import { findDeliveries } from "./find.ts";
 import { attempts, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
+import { grouped } from "./grouped.ts";
 import { createLedger } from "./ledger.ts";
 import {
   buryOrphans,
@@ -13,10 +14,10 @@ import {
   claimDue,
   expire,
   nextDueAt,
-  record,
+  recordAll,
   redeliver,
   redeliverAll,
-  saveCircuit,
+  saveCircuits,
   saveTest,
   takeOver,
 } from "./outbox.ts";
@@ -24,24 +25,24 @@ import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
 import { backlog, counts, coverage, dailyCoverage, statistics } from "./statistics.ts";
-import type { Store } from "./store.ts";
+import type { FinishedAttempt, Store } from "./store.ts";
 
 /** The Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {
   const { db } = database;
   const write = <T>(work: (change: Change) => Promise<T>): Promise<T> =>
-    database.transaction(async (tx) => {
+    database.transaction(async (tx, rows) => {
       const ledger = createLedger();
-      const result = await work({ tx, ledger });
-      await ledger.write(tx);
+      const result = await work({ tx, rows, ledger });
+      await ledger.write(rows);
       return result;
     });
   return {
     accept: (items) => write((change) => acceptAll(change, items)),
     adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
-    claimDue: (queue, claim) => database.transaction((tx) => claimDue(tx, queue, claim)),
-    nextDueAt: (queue, now) => nextDueAt(db, queue, now),
-    record: (attempt) => write((change) => record(change, attempt)),
+    claimDue: (queue, claim) => database.transaction((_tx, rows) => claimDue(rows, queue, claim)),
+    nextDueAt: (queue, now) => database.read((rows) => nextDueAt(rows, queue, now)),
+    record: grouped((attempts: readonly FinishedAttempt[]) => write((change) => recordAll(change, attempts))),
     expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
     shiftDue: async (byMs) => {
       const shifted = db
@@ -51,7 +52,7 @@ export function createSqlStore(database: Database): Store {
     },
     circuits: () => circuits(db),
     saveCircuit: async (sink, circuit) => {
-      await saveCircuit(db, sink, circuit);
+      await database.transaction((_tx, rows) => saveCircuits(rows, new Map([[sink, circuit]])));
     },
     takeOver: (now, waitMs = () => 0) => database.transaction((tx) => takeOver(tx, now, waitMs)),
     buryOrphans: (sinks, reason) => write((change) => buryOrphans(change, sinks, reason)),
@@ -62,7 +63,7 @@ export function createSqlStore(database: Database): Store {
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
-    runs: (filter, page) => runPage(db, filter, page),
+    runs: (filter, page) => runPage(database, filter, page),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
         receiptOfRow,

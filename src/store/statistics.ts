@@ -117,16 +117,16 @@ async function openByDay(db: Db, since: number, until: number): Promise<Map<numb
     with open (run_id) as (
       select run_id from sightings where mine = 1 and settled = 0 and not ${isFinal}
       union all
-      select d.run_id from delivery_counts c cross join deliveries d on d.sink = c.sink and ${isWaiting("d")}
-      where c.state = 'made'
+      select d.run_id from delivery_counts c cross join deliveries d
+      where c.state = 'made' and d.sink = c.sink and ${isWaiting("d")}
       union all
-      select d.run_id from delivery_counts c cross join deliveries d on d.sink = c.sink and d.state = 'dead'
-      where c.state = 'dead' and not exists (select 1 from deliveries l
+      select d.run_id from delivery_counts c cross join deliveries d
+      where c.state = 'dead' and d.sink = c.sink and d.state = 'dead' and not exists (select 1 from deliveries l
         where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')
     )
     select s.created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count
-    from open cross join sightings s on s.run_id = open.run_id
-    where s.mine = 1 and s.created_at >= ${since} and s.created_at < ${until}
+    from open cross join sightings s
+    where s.run_id = open.run_id and s.mine = 1 and s.created_at >= ${since} and s.created_at < ${until}
     group by 1`.execute(db);
   return new Map(rows.map(({ day, count }) => [day, count]));
 }

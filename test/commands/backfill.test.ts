@@ -15,6 +15,9 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const idOf = (n: number): string => `tsk_${String(n).padStart(4, "0")}`;
 
+const pathOf = ({ database }: TestApp["config"]): string =>
+  database.kind === "sqlite" ? database.path : expect.unreachable();
+
 /** A relay that runs on a database of its own, and the command beside it. */
 async function aRelay(options: AppOptions = {}) {
   const runtime = aRuntime();
@@ -293,7 +296,7 @@ describe("usage", () => {
     const on = (database: string) =>
       backfillCommand(
         { since: "7d" },
-        { ...parts, config: { ...relay.config, database: { ...relay.config.database, path: database } } },
+        { ...parts, config: { ...relay.config, database: { kind: "sqlite", path: database } } },
       );
     expect(await on(path)).toBe(1);
     expect(existsSync(path)).toBe(false);
@@ -308,7 +311,7 @@ describe("usage", () => {
       const env = {
         SKYVERN_API_KEY: FIXTURE_KEY,
         SKYVERN_BASE_URL: skyvern.url,
-        DATABASE_URL: `sqlite:${relay.config.database.path}`,
+        DATABASE_URL: `sqlite:${pathOf(relay.config)}`,
         PUBLIC_URL,
         RELAY_CONFIG: "",
       };

@@ -85,6 +85,16 @@ describe("the environment", () => {
     expect(configOf({ DATABASE_URL: url }).database).toEqual({ kind: "sqlite", path });
   });
 
+  it("takes a PostgreSQL, and shows its password nowhere", () => {
+    for (const scheme of ["postgres", "postgresql"]) {
+      const url = `${scheme}://relay:pass-word@db.example:5433/relay?sslmode=verify-full`;
+      const config = configOf({ DATABASE_URL: url });
+      expect(config.database.kind === "postgres" && config.database.url.reveal()).toBe(url);
+      expect(JSON.stringify([config, describeConfig(config)])).not.toContain("pass-word");
+      expect(describeConfig(config).database).toBe("postgres://db.example:5433/relay");
+    }
+  });
+
   it("takes port 0 for both listeners, lists of tokens and of networks", () => {
     const env = { PORT: "0", METRICS_PORT: "0", RELAY_TOKEN: "a,b", ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8, fd00::/8" };
     const config = configOf(env);
@@ -148,7 +158,7 @@ describe("the environment", () => {
     );
     expect(reveal(config.keys.map(({ key }) => key))).toEqual(["key-1"]);
     expect(reveal(config.tokens)).toEqual(["token"]);
-    expect(config.database.path).toBe("x.db");
+    expect(config.database).toEqual({ kind: "sqlite", path: "x.db" });
     expect(config.sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
     const [slack] = configOf({ SLACK_WEBHOOK_URL_FILE: "h" }, undefined, { h: "https://hooks.example/x\n" }).sinks;
     expect(slack?.name).toBe("slack");

@@ -8,6 +8,7 @@ import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { indexedText } from "../../src/store/search.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
+import type { Rows } from "../../src/store/statements.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aRun, aState } from "./a-run.ts";
 
@@ -30,7 +31,19 @@ beforeAll(async () => {
     },
     transformResult: ({ result }) => Promise.resolve(result),
   });
-  store = createSqlStore({ ...database, db });
+  const heard = (rows: Rows): Rows => ({
+    ...rows,
+    query: (text, parameters) => {
+      asked.push(CompiledQuery.raw(text, [...parameters]));
+      return rows.query(text, parameters);
+    },
+  });
+  store = createSqlStore({
+    ...database,
+    db,
+    read: (work) => database.read((rows) => work(heard(rows))),
+    transaction: (work) => database.transaction((tx, rows) => work(tx, heard(rows))),
+  });
 });
 afterAll(() => store.close());
 
@@ -95,6 +108,7 @@ const isSlow = (step: string): boolean =>
   step.includes("AUTOMATIC");
 
 const page = { limit: 51 };
+const aClaim = { now: 9e9, leaseMs: MINUTE, limit: 9, except: ["dlv_1"] };
 const after = { at: 20_000 * MINUTE, id: "tsk_20000" };
 const search = [{ text: "invoice", prefix: false }];
 
@@ -219,6 +233,8 @@ it.each<[string, () => Promise<unknown>]>([
   ["due follow-ups", () => store.dueFollowUps(9e9, 10)],
   ["what is due for a sink", () => store.nextDueAt({ sink: "ops", holdMs: null }, 9e9)],
   ["what is due for an ordered sink", () => store.nextDueAt({ sink: "ops", holdMs: 60_000 }, 9e9)],
+  ["claiming for a sink", () => store.claimDue({ sink: "ops", holdMs: null }, aClaim)],
+  ["claiming for an ordered sink", () => store.claimDue({ sink: "ops", holdMs: 60_000 }, aClaim)],
   ["what Skyvern's list said of a run", () => store.sighting("tsk_9")],
 ])("%s: no table is walked and nothing large sorted", async (_what, act) => {
   const steps = await plan(act);

@@ -1,13 +1,33 @@
-import { openSqlite } from "../../src/store/database.ts";
+import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
+import { openPostgres } from "../../src/store/postgres.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
 import type { Store } from "../../src/store/store.ts";
+import { emptyDatabase, newDatabase } from "../support/postgres.ts";
 
-/** Every Store there is, empty: a suite that promises something runs on each. */
-export const stores: Record<string, () => Promise<Store>> = {
+/** Every database there is, migrated and empty: a suite that promises something runs on each. */
+export const databases: Record<string, () => Promise<Database>> = {
   sqlite: async () => {
     const database = openSqlite(":memory:", { exclusive: true });
     await migrate(database);
-    return createSqlStore(database);
+    return database;
+  },
+  postgres: async () => {
+    const url = free.pop() ?? (await newDatabase());
+    const database = await openPostgres(url);
+    const close = async () => {
+      await database.close();
+      await emptyDatabase(url);
+      free.push(url);
+    };
+    return { ...database, close };
   },
 };
+
+/** Of this worker, empty: that is sooner made than a new one. */
+const free: string[] = [];
+
+/** Every Store there is, empty. */
+export const stores: Record<string, () => Promise<Store>> = Object.fromEntries(
+  Object.entries(databases).map(([name, open]) => [name, async () => createSqlStore(await open())]),
+);

@@ -38,7 +38,10 @@ export interface FillOptions {
 export async function fill({ path, runs, at, waiting, config, progress }: FillOptions): Promise<void> {
   const database = openSqlite(path, { exclusive: true });
   // A power cut would lose it; it is made anew then.
-  await database.script("pragma synchronous = OFF; pragma cache_size = -600000; pragma wal_autocheckpoint = 20000");
+  await database.script(
+    database.db,
+    "pragma synchronous = OFF; pragma cache_size = -600000; pragma wal_autocheckpoint = 20000",
+  );
   await migrate(database);
   const store = createSqlStore(database);
   let now = 0;
@@ -93,7 +96,7 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
     progress(from + numbers.length);
   }
   for (const { name } of config.sinks) await store.saveCircuit(name, { ...CLOSED, last_success_at: now });
-  await database.script("pragma wal_checkpoint(TRUNCATE)");
+  await database.script(database.db, "pragma wal_checkpoint(TRUNCATE)");
   await store.close();
 }
 
@@ -156,7 +159,7 @@ async function finish(database: Database, { since, until, chance, left }: Finish
       receipt: isDead ? null : JSON.stringify(receipt),
     };
   });
-  await database.transaction(async (tx) => {
+  await database.transaction(async (tx, rows) => {
     const ledger = createLedger();
     await sql`update deliveries set state = v ->> 'state', attempts = v ->> 'attempts', next_attempt_at = null,
       last_error = v ->> 'last_error', delivered_at = v ->> 'delivered_at', receipt = v ->> 'receipt'
@@ -179,7 +182,7 @@ async function finish(database: Database, { since, until, chance, left }: Finish
       where received_at >= ${since} and received_at <= ${until}`.execute(tx);
     const settled = tx.updateTable("runs").set({ artifacts_status: "complete", follow_up_at: null });
     await settled.where("received_at", ">=", since).where("received_at", "<=", until).execute();
-    await ledger.write(tx);
+    await ledger.write(rows);
   });
 }
 

@@ -30,11 +30,14 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
   const { db } = database;
   await migrate(database);
   // A power cut would lose it; it is made anew then.
-  await database.script(`pragma journal_mode = OFF; pragma synchronous = OFF; pragma cache_size = -600000;
+  await database.script(
+    database.db,
+    `pragma journal_mode = OFF; pragma synchronous = OFF; pragma cache_size = -600000;
     attach ${quoted(from)} as small; pragma small.cache_size = -100000;
     create temp table k as with recursive c (k) as (select 0 union all select k + 1 from c where k < ${copies - 1}) select k from c;
     create temp table words (doc integer primary key, words text not null);
-    create temp table spans (ms integer primary key, bucket integer not null);`);
+    create temp table spans (ms integer primary key, bucket integer not null);`,
+  );
   const last = (await sql<{ doc: number }>`select max(doc) as doc from small.runs`.execute(db)).rows[0]?.doc ?? 0;
   const shift = `cast(k.k * ${stepMs} as integer)`;
   const old = `cast(${FIRST_NUMBER} + (doc - 1) * ${NUMBER_STEP} as text)`;
@@ -59,7 +62,9 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     const of = (table: string) =>
       `from small.runs r cross join temp.k cross join small.${table} x on x.run_id = r.run_id where r.doc between ${doc} and ${upTo}`;
     const inOrder = "order by r.doc, k.k";
-    await database.script(`begin;
+    await database.script(
+      database.db,
+      `begin;
       insert into main.runs (run_id, run_type, status, source, organization_id, channel, workflow, title, received_at, artifacts_status, follow_up_at, follow_ups, state, doc)
         select ${own("r.run_id")}, run_type, status, source, organization_id, channel, workflow, title, received_at + ${shift}, artifacts_status, follow_up_at, follow_ups,
           json_set(${own("state")}, '$.run.received_at', received_at + ${shift}), (doc - 1) * ${copies} + k.k + 1 ${some} ${inOrder};
@@ -81,7 +86,8 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
       insert into main.sightings (run_id, created_at, seen_at, mine, settled)
         select ${own("r.run_id")}, created_at + ${shift}, seen_at + ${shift}, mine, settled ${of("sightings")} ${inOrder};
       delete from temp.words;
-      commit;`);
+      commit;`,
+    );
     progress(upTo * copies);
   }
   const spans = await sql<{
@@ -92,7 +98,9 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     db,
   );
   const grains = `(select 'hour' as grain, 3600000 as ms union all select 'day', 86400000) g`;
-  await database.script(`begin;
+  await database.script(
+    database.db,
+    `begin;
     insert into main.circuits select * from small.circuits;
     insert into main.run_counts select g.grain, received_at / g.ms * g.ms, status, count(*) from main.runs cross join ${grains} group by 1, 2, 3;
     insert into main.delivery_counts select sink, state, count * ${copies} from small.delivery_counts;
@@ -103,7 +111,8 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     insert into main.events (id, kind, run_id, delivery) select doc * 3, 'run', run_id, null from main.runs order by doc desc limit ${EVENTS_KEPT};
     commit;
     detach small;
-    pragma journal_mode = WAL;`);
+    pragma journal_mode = WAL;`,
+  );
   await database.close();
 }
 

@@ -248,7 +248,8 @@ class Workspace {
       return json({ ok: false, error: "missing_scope", needed: scope, provided: this.#scopes.join(",") });
     }
     const answer = run(args);
-    if (answer.error !== "ratelimited") return json(answer);
+    // Every answer to a token names what it may do: https://docs.slack.dev/authentication/installing-with-oauth
+    if (answer.error !== "ratelimited") return withHeaders(json(answer), { "x-oauth-scopes": this.#scopes.join(", ") });
     const { retry_after, ...rest } = answer;
     return { ...json(rest), status: 429, headers: { ...json(rest).headers, "retry-after": String(retry_after) } };
   }
@@ -277,7 +278,15 @@ class Workspace {
 
   readonly #methods: Record<string, { scope?: string; run: (args: Record<string, unknown>) => Answer }> = {
     "auth.test": {
-      run: () => ({ ok: true, url: "https://stand-in.slack.com/", team_id: "T0000000", user_id: "U0000000" }),
+      run: () => ({
+        ok: true,
+        url: "https://stand-in.slack.com/",
+        team: "Stand-in",
+        user: "skyvern-relay",
+        team_id: "T0000000",
+        user_id: "U0000000",
+        bot_id: "B0000000",
+      }),
     },
     "chat.postMessage": { scope: "chat:write", run: (args) => this.#post(args) },
     "chat.update": { scope: "chat:write", run: (args) => this.#update(args) },
@@ -810,6 +819,11 @@ const json = (answer: Answer): Reply => ({
   status: 200,
   headers: { "content-type": "application/json; charset=utf-8" },
   body: JSON.stringify(answer),
+});
+
+const withHeaders = (reply: Reply, headers: Record<string, string>): Reply => ({
+  ...reply,
+  headers: { ...reply.headers, ...headers },
 });
 
 const plain = (status: number, body: string): Reply => ({

@@ -13,6 +13,7 @@ import { contentOf } from "../content.ts";
 import { readFiles, readScreenshot } from "../evidence.ts";
 import { defineSink, type Job, type SinkDeps } from "../sink.ts";
 import { EmailConfig, type EmailSettings } from "./config.ts";
+import { diagnose } from "./diagnose.ts";
 import { messageIdOf, NOTHING, rawMessage, type Enclosed } from "./message.ts";
 import { mailOf } from "./render.ts";
 import { isTooLarge, outcomeOfSmtp, sendOnce, smtpServer, type SmtpServer } from "./smtp.ts";
@@ -24,6 +25,7 @@ export default defineSink({
     const server = smtpServer(config.smtp.reveal());
     return { name, kind: "email", deliver: (job, signal) => deliver({ name, config, server, deps }, job, signal) };
   },
+  diagnose: (config, _deps, signal) => diagnose(config, signal),
 });
 
 interface Target {

@@ -94,8 +94,41 @@ export function sendOnce(server: SmtpServer, message: RawMessage, signal: AbortS
   });
 }
 
+/** Connects, sets up TLS, logs in and says goodbye. Resolves with what went wrong, or with how it went. */
+export function tryConnection(
+  server: SmtpServer,
+  signal: AbortSignal,
+): Promise<{ error: NodemailerError } | { error: null; secure: boolean; offersLogin: boolean }> {
+  return new Promise((resolve) => {
+    const connection = new SMTPConnection(server.options);
+    const fail = (error: NodemailerError) => {
+      signal.removeEventListener("abort", onAbort);
+      connection.close();
+      resolve({ error });
+    };
+    const onAbort = () => fail(Object.assign(new Error("no answer in time"), { code: "ETIMEDOUT" }));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    connection.on("error", fail);
+    connection.connect((error) => {
+      if (error) return fail(error);
+      const { secure, allowsAuth: offersLogin } = connection;
+      logIn(connection, server.login, (error) => {
+        if (error) return fail(error);
+        signal.removeEventListener("abort", onAbort);
+        connection.quit();
+        resolve({ error: null, secure, offersLogin });
+      });
+    });
+  });
+}
+
 /** Logs in when there is a user and the server knows AUTH; one that does not will say at MAIL what it wants. */
-function logIn(connection: SMTPConnection, login: SmtpServer["login"], done: (error: NodemailerError | null) => void) {
+export function logIn(
+  connection: SMTPConnection,
+  login: SmtpServer["login"],
+  done: (error: NodemailerError | null) => void,
+) {
   if (login === null || !connection.allowsAuth) return done(null);
   connection.login({ credentials: login }, done);
 }
@@ -188,7 +221,7 @@ function breakOf({ code, originalCode, timeoutType }: NodemailerError): string {
   }
 }
 
-const isLoopback = (host: string): boolean =>
+export const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");

@@ -6,6 +6,7 @@ import type { Outcome } from "../../run.ts";
 import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
 import { defineSink, type Job, type SinkDeps } from "../sink.ts";
 import { HttpConfig, type HttpSettings } from "./config.ts";
+import { diagnose } from "./diagnose.ts";
 import { bodyOf, signatureOf } from "./message.ts";
 
 /** Of an answer, this much is read; the rest is thrown away. */
@@ -23,6 +24,7 @@ export default defineSink({
       deliver: (job, signal) => deliver(target, job, signal, deps),
     };
   },
+  diagnose,
 });
 
 interface Target {

@@ -6,11 +6,12 @@
  * repeat another first looks for it in the channel's history: a message found is adopted, not posted again.
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
-import { isJsonObject, numberOf, type Json } from "../../json.ts";
+import { isJsonObject, numberOf } from "../../json.ts";
 import type { DeliveryReceipt, Outcome } from "../../run.ts";
 import { contentOf, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { callerFor, type Answer, type ApiOptions, type Call } from "./api.ts";
+import { channelIdOf, cursorOf, isChannelId, MAX_PAGES, objects } from "./channel.ts";
 import { messageOf, plainMessageOf, replyOf, type SlackMessage } from "./blocks.ts";
 import { meaningOf, outcomeOf, type Failure } from "./outcomes.ts";
 import {
@@ -29,7 +30,6 @@ export const METADATA_EVENT = "skyvern_relay_delivery";
 
 /** Slack recommends at most 200 a page. {@link https://docs.slack.dev/apis/web-api/pagination} */
 const PAGE = 200;
-const MAX_PAGES = 10;
 /** Attempts lie at most about 28 h apart (the default schedule); clocks may differ by minutes. */
 const LOOK_BACK_MS = 48 * 3_600_000;
 const CLOCK_SKEW_MS = 5 * 60_000;
@@ -233,7 +233,7 @@ type Found =
 
 async function findPosted(attempt: Attempt): Promise<Found> {
   const { job, bot } = attempt;
-  bot.channelId ??= await channelIdOf(attempt);
+  bot.channelId ??= await channelIdOf(attempt.call, bot.channel);
   if (bot.channelId === null) {
     warnOnce(attempt, "channel_not_found", "give the channel's id, or grant channels:read and groups:read");
     return { kind: "nothing" };
@@ -295,26 +295,6 @@ function warnOnce({ bot }: Attempt, error: string, grant: string): void {
   bot.deps.log.warn("slack.history_unreadable", { sink: bot.name, error, grant });
 }
 
-/** Finds the id of a channel given by its name; null when the list cannot be read or lacks it. */
-async function channelIdOf({ call, bot }: Attempt): Promise<string | null> {
-  const name = bot.channel.replace(/^#/, "");
-  let cursor = "";
-  for (let page = 0; page < MAX_PAGES; page++) {
-    const answer = await call("conversations.list", {
-      types: "public_channel,private_channel",
-      exclude_archived: true,
-      limit: 999,
-      ...(cursor && { cursor }),
-    });
-    if (!answer.ok) return null;
-    const channel = objects(answer.data["channels"]).find((each) => each["name"] === name);
-    if (typeof channel?.["id"] === "string") return channel["id"];
-    cursor = cursorOf(answer.data);
-    if (cursor === "") break;
-  }
-  return null;
-}
-
 /** A message without a revision of its own shows the first. */
 function messageOfDelivery(messages: unknown, deliveryId: string) {
   for (const { ts, metadata } of objects(messages)) {
@@ -331,15 +311,5 @@ function placeOf(value: Record<string, unknown> | null): Place | null {
   return typeof channel === "string" && typeof ts === "string" ? { channel, ts } : null;
 }
 
-function cursorOf({ response_metadata }: Record<string, unknown>): string {
-  const cursor = isJsonObject(response_metadata) ? response_metadata["next_cursor"] : null;
-  return typeof cursor === "string" ? cursor : "";
-}
-
-const objects = (value: unknown): Record<string, Json>[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);
-
 const isRefusal = (failure: Failure, codes: string[]): boolean => codes.includes(codeOf(failure));
 const codeOf = (failure: Failure): string => (failure.kind === "refused" ? failure.code : failure.kind);
-
-/** Ids are capitals and digits: names are lower case. */
-const isChannelId = (channel: string): boolean => /^[CDG][A-Z0-9]{7,}$/.test(channel);

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { Secret } from "../../secret.ts";
 import { defineSink } from "../sink.ts";
 import { botSink } from "./bot.ts";
+import { diagnoseBot, diagnoseWebhook } from "./diagnose.ts";
 import { webhookSink } from "./webhook.ts";
 
 const isHttpUrl = (text: string): boolean => /^https?:$/.test(URL.parse(text)?.protocol ?? "");
@@ -64,6 +65,10 @@ export const slack = defineSink({
     if (webhook_url) return { ...webhookSink(name, webhook_url, deps), ...flow };
     if (token && channel) return { ...botSink({ name, token, channel, apiUrl: api_url }, deps), ...flow };
     throw new Error(`Slack sink ${name}: its config was not checked with faults() before create()`);
+  },
+  diagnose({ token, channel, webhook_url, api_url }, deps, signal) {
+    if (token && channel) return diagnoseBot({ token, channel, apiUrl: api_url }, deps, signal);
+    return webhook_url ? diagnoseWebhook(webhook_url, deps, signal) : Promise.resolve([]);
   },
 });
 

@@ -1,0 +1,13 @@
+/** What each of doctor's looks comes back with. */
+import type { Diagnosis } from "../../sinks/diagnosis.ts";
+
+export { fault, ok, reasonOf, warning, type Diagnosis } from "../../sinks/diagnosis.ts";
+
+/** One line of the table. `check` is a name that scripts may rely on: `node`, `database`, `key <name>`, `sink <name>`, … */
+export type Finding = { check: string } & Diagnosis;
+
+export const about = (check: string, diagnoses: readonly Diagnosis[]): Finding[] =>
+  diagnoses.map((diagnosis) => ({ check, ...diagnosis }));
+
+/** What an error says of itself, for what is no one's business to know better. */
+export const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,37 @@
+/** Channels by id or name, and lists that come in pages. */
+import { isJsonObject, type Json } from "../../json.ts";
+import type { Call } from "./api.ts";
+
+/** Pages of one list that are read at most. */
+export const MAX_PAGES = 10;
+
+/** Ids are capitals and digits: names are lower case. */
+export const isChannelId = (channel: string): boolean => /^[CDG][A-Z0-9]{7,}$/.test(channel);
+
+/** Finds the id of a channel given by its name; null when the list cannot be read or lacks it. */
+export async function channelIdOf(call: Call, channelName: string): Promise<string | null> {
+  const name = channelName.replace(/^#/, "");
+  let cursor = "";
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const answer = await call("conversations.list", {
+      types: "public_channel,private_channel",
+      exclude_archived: true,
+      limit: 999,
+      ...(cursor && { cursor }),
+    });
+    if (!answer.ok) return null;
+    const channel = objects(answer.data["channels"]).find((each) => each["name"] === name);
+    if (typeof channel?.["id"] === "string") return channel["id"];
+    cursor = cursorOf(answer.data);
+    if (cursor === "") break;
+  }
+  return null;
+}
+
+export function cursorOf({ response_metadata }: Record<string, unknown>): string {
+  const cursor = isJsonObject(response_metadata) ? response_metadata["next_cursor"] : null;
+  return typeof cursor === "string" ? cursor : "";
+}
+
+export const objects = (value: unknown): Record<string, Json>[] =>
+  Array.isArray(value) ? value.filter(isJsonObject) : [];

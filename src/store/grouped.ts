@@ -1,0 +1,50 @@
+import { StorageFault } from "./store.ts";
+
+/** Items in one transaction; more would hold the others up. */
+const MAX_BATCH = 256;
+
+interface Waiting<Item, Answer> {
+  item: Item;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Many calls, one transaction, one fsync: while a batch is being written the next one gathers. States: idle (nothing
+ * waits) → gathering (until the turn of the event loop ends) → writing → gathering or idle. Each call resolves when its
+ * item is durable, or rejects with what the storage could not do; a fault that is one item's own costs none of the others.
+ */
+export function grouped<Item, Answer>(
+  write: (items: readonly Item[]) => Promise<readonly Answer[]>,
+): (item: Item) => Promise<Answer> {
+  let waiting: Waiting<Item, Answer>[] = [];
+  let busy = false;
+
+  /** Never rejects: every entry is settled. */
+  const writeBatch = async (batch: readonly Waiting<Item, Answer>[]): Promise<void> => {
+    try {
+      const answers = await write(batch.map(({ item }) => item));
+      for (const [i, entry] of batch.entries()) entry.resolve(answers[i] as Answer);
+    } catch (error) {
+      // A storage that is gone refuses them all.
+      if (error instanceof StorageFault || batch.length === 1) for (const entry of batch) entry.reject(error);
+      else for (const entry of batch) await writeBatch([entry]);
+    }
+  };
+  const writeAll = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, MAX_BATCH);
+      waiting = waiting.slice(batch.length);
+      await writeBatch(batch);
+    }
+    busy = false;
+  };
+
+  return (item) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ item, resolve, reject });
+      if (busy) return;
+      busy = true;
+      setImmediate(() => void writeAll());
+    });
+}

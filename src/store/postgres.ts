@@ -1,0 +1,154 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { CompiledQuery, Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
+import type { Pool, PoolClient, PoolConfig } from "pg";
+import type { Database } from "./database.ts";
+import { postgresRows } from "./postgres-rows.ts";
+import { endsConnection, faultOf, mayRunAgain } from "./postgres-faults.ts";
+import type { Rows } from "./statements.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+/** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
+const MAX_CONNECTIONS = 10;
+/** Skyvern waits for 30 s, so nothing that it waits for may take as long. */
+const CONNECT_TIMEOUT_MS = 5_000;
+const STATEMENT_TIMEOUT_MS = 10_000;
+const LOCK_TIMEOUT_MS = 5_000;
+/** A relay that went silent in the middle of a transaction must not hold its locks for long. */
+const IDLE_IN_TRANSACTION_MS = 10_000;
+/** A transaction that met another is run so often in all, after a moment each. */
+const TRIES = 6;
+const FIRST_WAIT_MS = 5;
+
+const INT8 = 20;
+const NUMERIC = 1700;
+
+/**
+ * Opens `postgres://…`. Nothing is connected yet: a database that is away makes operations fail with a StorageFault until it
+ * is back.
+ *
+ * Transactions are READ COMMITTED, and what must not change meanwhile is locked: a run that is decided on, its deliveries, the
+ * roll-ups (last). SERIALIZABLE would need no locks, but every two transactions meet in the roll-ups, and it would run one of them
+ * again each time. Two that make the same row at once meet in its unique index, and the second runs again from the start, then with the
+ * first one's row before it.
+ */
+export async function openPostgres(url: string, { readOnly = false } = {}): Promise<Database> {
+  const pg = await load();
+  const types = {
+    // Times and counts are far below 2^53.
+    getTypeParser: ((oid: number, format?: "text" | "binary") =>
+      oid === INT8 || oid === NUMERIC ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+  };
+  const settings: PoolConfig = {
+    connectionString: url,
+    application_name: "skyvern-relay",
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    lock_timeout: LOCK_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    // For a server that is gone without a word: it answers to nothing, and no timeout of its own holds.
+    query_timeout: STATEMENT_TIMEOUT_MS + CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    types,
+    ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
+  };
+  const pool = new pg.Pool({ ...settings, max: MAX_CONNECTIONS });
+  // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
+  pool.on("error", () => {});
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: guarded(pool) }) });
+  return {
+    dialect: "postgres",
+    db,
+    script: async (tx, sql) => {
+      await tx.executeQuery(CompiledQuery.raw(sql));
+    },
+    read: (work) => work(postgresRows(db)),
+    transaction: (work) => again(() => inTransaction(db, work)),
+    close: () => db.destroy(),
+  };
+}
+
+/** Only who uses PostgreSQL needs its client. */
+async function load() {
+  try {
+    return (await import("pg")).default;
+  } catch (error) {
+    throw new Error("PostgreSQL needs the package pg, which is not installed: npm install pg", { cause: error });
+  }
+}
+
+async function again<T>(run: () => Promise<T>): Promise<T> {
+  for (let n = 1; ; n += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      if (n === TRIES || !mayRunAgain(error)) throw faultOf(error);
+      await delay(FIRST_WAIT_MS * 2 ** (n - 1));
+    }
+  }
+}
+
+const inTransaction = <T>(db: Db, work: (tx: Db, rows: Rows) => Promise<T>): Promise<T> =>
+  db.connection().execute(async (connection) => {
+    const run = (sql: string) => connection.executeQuery(CompiledQuery.raw(sql));
+    await run("BEGIN");
+    try {
+      const result = await work(connection, postgresRows(connection));
+      await run("COMMIT");
+      return result;
+    } catch (error) {
+      // On a connection that is gone there is nothing to take back: the server did.
+      await run("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  });
+
+/**
+ * The pool as Kysely sees it: errors are faults where they are the storage's, a connection that failed is not used again, and text
+ * is what PostgreSQL can hold.
+ */
+function guarded(pool: Pool): PostgresPool {
+  return {
+    options: pool.options,
+    connect: async () => {
+      try {
+        return guardedClient(await pool.connect());
+      } catch (error) {
+        throw faultOf(error);
+      }
+    },
+    end: () => pool.end(),
+  };
+}
+
+function guardedClient(client: PoolClient): PostgresPoolClient {
+  let broken = false;
+  // A connection that breaks between two statements says so here; the next statement on it fails.
+  const onError = () => {
+    broken = true;
+  };
+  client.on("error", onError);
+  return {
+    query: (async (sql: string, values: readonly unknown[]): Promise<unknown> => {
+      try {
+        return await client.query(sql, values.map(storable));
+      } catch (error) {
+        broken ||= endsConnection(error);
+        // What may be run again is told apart by the transaction.
+        throw mayRunAgain(error) ? error : faultOf(error);
+      }
+      // Kysely's type has cursors besides, which the store does not use.
+    }) as unknown as PostgresPoolClient["query"],
+    release: () => {
+      client.off("error", onError);
+      client.release(broken);
+    },
+  };
+}
+
+/** PostgreSQL's TEXT holds every character but one. */
+const storable = (value: unknown): unknown => {
+  if (typeof value === "string") return value.includes("\0") ? value.replaceAll("\0", "\uFFFD") : value;
+  return Array.isArray(value) ? value.map(storable) : value;
+};

@@ -1,0 +1,102 @@
+/** `skyvern-relay export`: what the history API exports, without the API. */
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { aFolder, anApp, PUBLIC_URL } from "../support/app.ts";
+import { runCommand } from "../support/command.ts";
+import { FIXTURE_KEY, fixtureBytes, mutated } from "../support/fixtures.ts";
+import { aRuntime } from "../support/runtime.ts";
+
+async function aHistory() {
+  const folder = aFolder();
+  const runtime = aRuntime();
+  runtime.advance(Date.now() - runtime.now());
+  const url = `sqlite:${join(folder, "relay.db")}`;
+  const relay = await anApp({ DATABASE_URL: url }, { runtime });
+  for (let i = 0; i < 55; i += 1) {
+    await relay.webhook(mutated("task_v1.completed", { run_id: `tsk_${i}`, task_id: `tsk_${i}` }));
+  }
+  await relay.webhook(fixtureBytes("task_v1.failed"), { path: "/webhook/billing" });
+  await relay.webhook(fixtureBytes("task_v2.completed-unicode-and-numbers"));
+  const env = { SKYVERN_API_KEY: FIXTURE_KEY, DATABASE_URL: url, PUBLIC_URL };
+  const run = (...args: string[]) => runCommand(["export", ...args], env);
+  return { relay, folder, run, env };
+}
+
+it.each([
+  ["ndjson", "/v1/runs.ndjson"],
+  ["csv", "/v1/runs.csv"],
+])("as %s writes byte for byte what the API does, page after page", async (format, address) => {
+  const { relay, run } = await aHistory();
+  const { code, stdout, stderr } = await run("--format", format);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toBe((await relay.get(address)).text);
+  for (let i = 0; i < 55; i += 1) expect(stdout).toContain(`tsk_${i}${format === "csv" ? "," : '"'}`);
+});
+
+it.each([
+  [["--status", "failed", "terminated"], "status=failed&status=terminated"],
+  [["--channel", "billing"], "channel=billing"],
+  [["--run-type", "task_v2"], "run_type=task_v2"],
+  [["--q", "billing tab*"], "q=billing+tab*"],
+  [["--since", "2001-01-01", "--until", "2001-02-01"], "until=2001-02-01"],
+  [["--source", "backfill"], "source=backfill"],
+])("%j filters as the API does", async (args, query) => {
+  const { relay, run } = await aHistory();
+  const { code, stdout, stderr } = await run(...args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toBe((await relay.get(`/v1/runs.ndjson?${query}`)).text);
+});
+
+it("--to writes the file whole, readable by its owner alone, by the format of its name, and says how many", async () => {
+  const { relay, folder, run } = await aHistory();
+  const file = join(folder, "runs.csv");
+  expect(await run("--to", file, "--json")).toEqual({
+    code: 0,
+    stdout: `${JSON.stringify({ file, format: "csv", runs: 57 })}\n`,
+    stderr: "",
+  });
+  expect(readFileSync(file, "utf8")).toBe((await relay.get("/v1/runs.csv")).text);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  expect(await run("--to", file, "--format", "ndjson", "--status", "failed")).toMatchObject({
+    code: 0,
+    stdout: `1 run in ${file}.\n`,
+  });
+});
+
+it("leaves no half file behind when it was stopped, and the old one as it was", async () => {
+  const { folder, env } = await aHistory();
+  const file = join(folder, "runs.ndjson");
+  const ended = await runCommand(["export", "--to", file], env, { stopped: AbortSignal.abort() });
+  expect(ended).toMatchObject({ code: 1, stdout: "" });
+  expect(existsSync(file)).toBe(false);
+  expect(readdirSync(folder).filter((name) => name.endsWith(".part"))).toEqual([]);
+});
+
+it("says what keeps it from writing", async () => {
+  const { folder, run } = await aHistory();
+  chmodSync(folder, 0o700);
+  const { code, stderr } = await run("--to", join(folder, "no", "such", "folder.csv"));
+  expect(code).toBe(1);
+  expect(stderr).toContain("ENOENT");
+});
+
+it("shows how far it has come where there is a terminal", async () => {
+  const { folder, env } = await aHistory();
+  const { stderr } = await runCommand(["export", "--to", join(folder, "x.csv")], env, { terminal: true });
+  expect(stderr).toContain("Writing: 50 runs");
+  expect(stderr.endsWith("\r\u001B[K")).toBe(true);
+});
+
+it.each([
+  [["--format", "xml"], "--format must be ndjson or csv"],
+  [["--json"], "--json goes with --to"],
+  [["--since", "x"], "--since must be"],
+  [["--source", "nowhere"], "--source: "],
+  [["--delivery", "lost"], "--delivery: "],
+  [["--q", '"'], "--q: "],
+])("%j is wrong usage", async (args, reason) => {
+  const { code, stdout, stderr } = await runCommand(["export", ...args], { SKYVERN_API_KEY: "k" });
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toContain(reason);
+});

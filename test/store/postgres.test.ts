@@ -1,0 +1,346 @@
+/** What only several processes on one PostgreSQL can show. Each store here has connections of its own, as a relay has. */
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import pg from "pg";
+import { CLOSED } from "../../src/deliver/breaker.ts";
+import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/migrate.ts";
+import { NUMBERS } from "../../src/store/postgres-rows.ts";
+import { openPostgres } from "../../src/store/postgres.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import { StorageFault, type Claimed, type Store } from "../../src/store/store.ts";
+import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
+import { aDelivery, anArrival, aRun } from "./a-run.ts";
+
+const MINUTE = 60_000;
+
+let url: string;
+let stores: Store[];
+beforeEach(async () => {
+  url = await newDatabase();
+  stores = await Promise.all([1, 2, 3, 4].map(async () => createSqlStore(await openPostgres(url))));
+});
+afterEach(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+  await dropDatabase(url);
+});
+
+const store = (i: number): Store => stores[i % stores.length] ?? expect.unreachable();
+const numbers = (n: number) => Array.from({ length: n }, (_none, i) => i);
+
+async function admin(address = url): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: address });
+  // Its database is dropped under it.
+  client.on("error", () => {});
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
+
+/** Until so many other sessions wait for a lock. */
+async function untilWaiting(client: pg.Client, n = 1): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ n: string }>(
+      "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    if (Number(rows[0]?.n) >= n) return;
+  }
+}
+
+describe("at once", () => {
+  it("several claim, and each delivery goes to one of them", async () => {
+    const n = 300;
+    await store(0).accept(
+      numbers(n).map((i) =>
+        anArrival(aRun({ run_id: `tsk_${i}` }), { decision: { deliveries: [aDelivery(`dlv_${i}`)] } }),
+      ),
+    );
+    const claimAll = async (one: Store): Promise<string[]> => {
+      const ids: string[] = [];
+      for (;;) {
+        const claimed = await one.claimDue(
+          { sink: "ops", holdMs: null },
+          { now: 2_000, leaseMs: MINUTE, limit: 7, except: [] },
+        );
+        if (claimed.length === 0) return ids;
+        expect(claimed.length).toBeLessThanOrEqual(7);
+        ids.push(...claimed.map(({ delivery }) => delivery.id));
+      }
+    };
+    // Who finds nothing for a moment, as others hold it, has finished.
+    const ids = (await Promise.all(stores.map(claimAll))).flat();
+    ids.push(...(await claimAll(store(0))));
+    expect(ids.toSorted()).toEqual(
+      numbers(n)
+        .map((i) => `dlv_${i}`)
+        .toSorted(),
+    );
+  });
+
+  it("several claim from an ordered sink, and it is one at a time, in order", async () => {
+    const ids = numbers(40).map((i) => `dlv_${String(i).padStart(3, "0")}`);
+    await store(0).accept(
+      ids.map((id) => anArrival(aRun({ run_id: `run of ${id}` }), { decision: { deliveries: [aDelivery(id)] } })),
+    );
+    const told: string[] = [];
+    let under = 0;
+    const work = async (one: Store): Promise<void> => {
+      while (told.length < ids.length) {
+        const queue = { sink: "ops", holdMs: MINUTE };
+        const claimed = await one.claimDue(queue, { now: 2_000, leaseMs: MINUTE, limit: 5, except: [] });
+        for (const { delivery } of claimed) {
+          expect((under += 1)).toBe(1);
+          told.push(delivery.id);
+          under -= 1;
+          await one.record(delivered(delivery.id));
+        }
+      }
+    };
+    await Promise.all(stores.map(work));
+    expect(told).toEqual(ids);
+  });
+
+  it("several take the same run, and it settles as if one came after the other", async () => {
+    for (const round of numbers(15)) {
+      const run_id = `tsk_${round}`;
+      const answers = await Promise.all(
+        numbers(8).map((i) => store(i).accept([anArrival(aRun({ run_id, received_at: 1_000 + i }))])),
+      );
+      const verdicts = answers.flat().map(({ verdict }) => verdict);
+      expect(verdicts.filter((verdict) => verdict === "accepted")).toHaveLength(1);
+      expect(verdicts.filter((verdict) => verdict === "updated")).toHaveLength(7);
+      expect((await store(0).run(run_id))?.state.revision).toBe(8);
+      expect(await store(0).receipts(run_id)).toHaveLength(8);
+    }
+  });
+
+  it("several take the same bytes, and they count as one receipt", async () => {
+    for (const round of numbers(15)) {
+      const arrival = () => anArrival(aRun({ run_id: `tsk_${round}` }), { hash: `hash ${round}` });
+      const answers = await Promise.all(numbers(6).map((i) => store(i).accept([arrival()])));
+      const verdicts = answers.flat().map(({ verdict }) => verdict);
+      expect(verdicts.toSorted()).toEqual(["accepted", ...Array<string>(5).fill("duplicate")]);
+      expect(await store(0).receipts(`tsk_${round}`)).toMatchObject([{ copies: 6 }]);
+    }
+  });
+
+  it("several take batches of the same runs in opposite orders", async () => {
+    for (const round of numbers(6)) {
+      const batch = (i: number) =>
+        numbers(20).map((n) => anArrival(aRun({ run_id: `tsk_${round}_${n}`, received_at: 1_000 + i })));
+      const answers = await Promise.all(
+        numbers(4).map((i) => store(i).accept(i % 2 === 0 ? batch(i) : batch(i).toReversed())),
+      );
+      expect(answers.flat().filter(({ verdict }) => verdict === "accepted")).toHaveLength(20);
+      for (const n of numbers(20)) expect((await store(0).run(`tsk_${round}_${n}`))?.state.revision).toBe(4);
+    }
+  });
+
+  it("a decision that cancels what waits, and a claim of it: it is canceled or sent, never both", async () => {
+    for (const round of numbers(20)) {
+      const run_id = `tsk_${round}`;
+      const first = `dlv_${round}a`;
+      await store(0).accept([anArrival(aRun({ run_id }), { decision: { deliveries: [aDelivery(first)] } })]);
+      let seen = "";
+      const later = anArrival(aRun({ run_id, received_at: 2_000 }));
+      const run = later.run ?? expect.unreachable();
+      later.run = {
+        id: run_id,
+        decide: (known) => {
+          const decision = run.decide(known);
+          seen = known?.deliveries[0]?.state ?? "";
+          return seen === "pending"
+            ? { ...decision, cancel: [first], deliveries: [aDelivery(`dlv_${round}b`)] }
+            : { ...decision, deliveries: [aDelivery(`dlv_${round}b`, "ops", { cause: "correction" })] };
+        },
+      };
+      const [, claimed] = await Promise.all([
+        store(1).accept([later]),
+        store(2).claimDue({ sink: "ops", holdMs: null }, { now: 3_000, leaseMs: MINUTE, limit: 5, except: [] }),
+      ]);
+      const taken = claimed.map(({ delivery }) => delivery.id).includes(first);
+      expect([taken, seen]).toEqual(taken ? [true, "sending"] : [false, "pending"]);
+      for (const { delivery } of claimed) await store(2).record(delivered(delivery.id));
+      const rest = await store(2).claimDue(
+        { sink: "ops", holdMs: null },
+        { now: 3_000, leaseMs: MINUTE, limit: 5, except: [] },
+      );
+      for (const { delivery } of rest) await store(2).record(delivered(delivery.id));
+    }
+  });
+
+  it("accepting, claiming and recording leave roll-ups that are true, and events without a gap", async () => {
+    const perStore = 40;
+    const accept = async (i: number): Promise<void> => {
+      for (const n of numbers(perStore))
+        await store(i).accept([
+          anArrival(aRun({ run_id: `tsk_${i}_${n}`, status: n % 2 === 0 ? "completed" : "failed" }), {
+            decision: { deliveries: [aDelivery(`dlv_${i}_${n}`), aDelivery(`dlv_${i}_${n}m`, "mail")] },
+          }),
+        ]);
+    };
+    const still = { accepting: true };
+    const deliver = async (i: number): Promise<void> => {
+      for (let idle = 0; still.accepting || idle < 3; idle += 1)
+        for (const sink of ["ops", "mail"]) {
+          const claimed = await store(i).claimDue(
+            { sink, holdMs: null },
+            { now: 2_000, leaseMs: MINUTE, limit: 4, except: [] },
+          );
+          if (claimed.length > 0) idle = 0;
+          await Promise.all(claimed.map((one) => store(i).record(delivered(one.delivery.id, one))));
+        }
+    };
+    const seen: number[] = [];
+    const read = async (): Promise<void> => {
+      let after = 0;
+      for (let idle = 0; still.accepting || idle < 3; idle += 1) {
+        const page = await store(3).events({ after, limit: 50 });
+        seen.push(...page.events.map(({ id }) => id));
+        if (page.events.length > 0) idle = 0;
+        after = page.last;
+      }
+    };
+    const writing = Promise.all(numbers(4).map(accept)).finally(() => (still.accepting = false));
+    await Promise.all([writing, deliver(1), deliver(2), read()]);
+    await deliver(0);
+    const all = 4 * perStore;
+    const { last } = await store(0).eventRange();
+    // A reader that goes on after the last it saw: nothing is put before it later.
+    expect(seen.slice(0, last)).toEqual(numbers(seen.length).map((i) => i + 1));
+    expect(last).toBe(all + 2 * all + 2 * all);
+    expect((await store(0).counts()).deliveries).toEqual([
+      { sink: "mail", state: "delivered", count: all },
+      { sink: "ops", state: "delivered", count: all },
+    ]);
+    expect((await store(0).statistics("day", 0, MINUTE)).runs).toEqual([
+      { start: 0, status: "completed", count: all / 2 },
+      { start: 0, status: "failed", count: all / 2 },
+    ]);
+  });
+
+  it("several migrate an empty database", async () => {
+    const empty = await newDatabase({ empty: true });
+    const databases = await Promise.all(numbers(5).map(() => openPostgres(empty)));
+    await Promise.all(databases.map(migrate));
+    for (const database of databases) {
+      expect(await versionOf(database)).toBe(SCHEMA_VERSION);
+      await database.close();
+    }
+    await dropDatabase(empty);
+  });
+});
+
+describe("when the database fails", () => {
+  it("a connection lost in the middle of a transaction is a fault, nothing is half-done, and the same call works again", async () => {
+    const client = await admin();
+    await client.query("select pg_advisory_lock(7390003, hashtext(''))");
+    const arrival = () => anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } });
+    const accepted = store(0).accept([arrival()]);
+    const outcome = expect(accepted).rejects.toThrow(StorageFault);
+    await untilWaiting(client);
+    await client.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    );
+    await outcome;
+    await client.query("select pg_advisory_unlock_all()");
+    expect(await store(0).run("tsk_1")).toBeNull();
+    expect(await store(0).receipts("tsk_1")).toEqual([]);
+    expect(await store(0).accept([arrival()])).toMatchObject([{ verdict: "accepted" }]);
+  });
+
+  it("a deadlock and a serialization failure are run again", async () => {
+    for (const state of ["40P01", "40001"]) {
+      const client = await admin();
+      await client.query(`create or replace function fail_once() returns trigger language plpgsql as $$ begin
+          if nextval('failures') < 3 then raise exception 'once' using errcode = '${state}'; end if; return new; end $$`);
+      await client.query("drop sequence if exists failures; create sequence failures");
+      await client.query("drop trigger if exists fail_once on receipts");
+      await client.query(
+        "create trigger fail_once before insert on receipts for each row execute function fail_once()",
+      );
+      expect(await store(0).accept([anArrival(aRun({ run_id: state }))])).toMatchObject([{ verdict: "accepted" }]);
+      expect(await store(0).receipts(state)).toHaveLength(1);
+    }
+  });
+
+  it("a lock that nobody gives back is a fault, not a wait for ever", async () => {
+    const client = await admin();
+    await store(0).accept([anArrival(aRun())]);
+    await client.query("begin; lock table receipts");
+    await expect(store(0).accept([anArrival(aRun({ received_at: 2_000 }))])).rejects.toThrow(StorageFault);
+    await client.query("rollback");
+    await store(0).accept([anArrival(aRun({ received_at: 2_000 }))]);
+  });
+
+  it("everything fails while it is away, also what was connected, and works by itself when it is back", async () => {
+    const server = await startPostgres();
+    onTestFinished(() => server.remove());
+    const database = await openPostgres(server.url);
+    await migrate(database);
+    const one = createSqlStore(database);
+    onTestFinished(() => one.close());
+    await one.accept([anArrival(aRun())]);
+    await server.stop();
+    for (const _ of numbers(3)) {
+      await expect(one.accept([anArrival(aRun({ received_at: 2_000 }))])).rejects.toThrow(StorageFault);
+      await expect(one.ping(1)).rejects.toThrow(StorageFault);
+      await expect(one.runs({}, { limit: 1 })).rejects.toThrow(StorageFault);
+    }
+    await server.start();
+    expect(await one.accept([anArrival(aRun({ received_at: 2_000 }))])).toMatchObject([{ verdict: "updated" }]);
+    await server.stop("kill");
+    await expect(one.ping(2)).rejects.toThrow(StorageFault);
+    await server.start();
+    await one.ping(3);
+  });
+
+  it("says what is wrong without the password", async () => {
+    const one = createSqlStore(await openPostgres("postgres://relay:pass-word@127.0.0.1:1/relay"));
+    const fault = await one.ping(1).catch((error: unknown) => error);
+    expect(fault).toBeInstanceOf(StorageFault);
+    expect(JSON.stringify([String(fault), fault])).not.toContain("pass-word");
+    await one.close();
+  });
+});
+
+describe("text and numbers", () => {
+  it("the one character that PostgreSQL's text cannot hold is replaced, and the run is found", async () => {
+    const run = aRun({ run_id: "tsk_1", title: "a\0b", summary: "half \uD800 a pair", output: { x: "\0" } });
+    await store(0).accept([anArrival(run)]);
+    expect((await store(0).run("tsk_1"))?.state.run).toMatchObject({ title: "a\0b", output: { x: "\0" } });
+    expect(await store(0).runs({ workflow: ["a\0b"] }, { limit: 1 })).toHaveLength(1);
+  });
+
+  it("knows every column of numbers", async () => {
+    const client = await admin();
+    const { rows } = await client.query<{ column_name: string; table_name: string }>(
+      "select column_name, table_name from information_schema.columns where table_schema = 'public' and data_type = 'bigint'",
+    );
+    const columns = rows.filter(({ column_name }) => column_name !== "id" && column_name !== "rowid");
+    expect([...NUMBERS].toSorted()).toEqual([...new Set(columns.map(({ column_name }) => column_name))].toSorted());
+  });
+
+  it("compares every id and name byte by byte", async () => {
+    const client = await admin();
+    const { rows } = await client.query<{ name: string }>(
+      `select table_name || '.' || column_name as name from information_schema.columns c
+        where table_schema = 'public' and data_type = 'text' and collation_name is distinct from 'C'
+          and exists (select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+            where i.indrelid = (quote_ident(table_name))::regclass and a.attname = c.column_name)`,
+    );
+    expect(rows.map(({ name }) => name).filter((name) => !/grain|settings|delivery_counts.state/.test(name))).toEqual(
+      [],
+    );
+  });
+});
+
+const delivered = (deliveryId: string, claimed?: Claimed) => ({
+  deliveryId,
+  sink: claimed?.delivery.sink ?? "ops",
+  n: 1,
+  revision: 1,
+  startedAt: 2_000,
+  finishedAt: 2_100,
+  outcome: { kind: "delivered", receipt: {} } as const,
+  nextAttemptAt: null,
+  circuit: CLOSED,
+});
