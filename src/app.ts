@@ -20,7 +20,7 @@ import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
-import { createMetrics, watchBacklog, watchCoverage } from "./metrics.ts";
+import { announceSinks, createMetrics, watchBacklog, watchCoverage } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -231,7 +231,9 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     log,
     pages: (pages) => mountWeb(pages, web),
   });
-  watchBacklog(metrics, () => gaugesOf(store), runtime.now);
+  const sinkNames = sinks.map(({ name }) => name);
+  announceSinks(metrics, sinkNames);
+  watchBacklog(metrics, sinkNames, () => gaugesOf(store), runtime.now);
   if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
   const servers: Server[] = [];
   const listen = async (app: Pick<Hono, "fetch">, port: number): Promise<number> => {
