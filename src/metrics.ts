@@ -76,9 +76,19 @@ const WATCHED = [
   "skyvern_relay_coverage_relayed",
 ];
 
-/** Gauges whose values live in the database: read when they are scraped, once for all of them. */
+/** Every metric by sink is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
+export function announceSinks({ attempts, attemptSeconds, deliverySeconds }: Metrics, sinks: readonly string[]): void {
+  for (const sink of sinks) {
+    for (const outcome of ["delivered", "retry", "dead"]) attempts.inc({ sink, outcome }, 0);
+    attemptSeconds.zero({ sink });
+    deliverySeconds.zero({ sink });
+  }
+}
+
+/** Gauges whose values live in the database: read when they are scraped, once for all of them. 0 for a sink without any. */
 export function watchBacklog(
   metrics: Metrics,
+  sinks: readonly string[],
   read: () => Promise<{ backlog: Waiting[]; dead: { sink: string; count: number }[]; kept: number }>,
   now: () => number,
 ): void {
@@ -95,6 +105,7 @@ export function watchBacklog(
       async collect() {
         const all = rows(await values());
         this.reset();
+        for (const sink of sinks) this.set({ sink }, 0);
         for (const [sink, value] of all) this.set({ sink }, value);
       },
     });
@@ -103,7 +114,7 @@ export function watchBacklog(
   );
   gauge(
     "skyvern_relay_oldest_undelivered_seconds",
-    "Age of the oldest delivery that waits, by sink; none when none does.",
+    "Age of the oldest delivery that waits, by sink; 0 when none does.",
     ({ backlog }) => backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000]),
   );
   gauge(

@@ -175,7 +175,7 @@ describe("runs", () => {
     ["a state and a sink that had none", { delivery: ["dead"], sink: ["ops"] }, []],
   ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, ids) => {
     const steps = await plan(async () => {
-      expect((await store.runs(filter, page)).length).toBe(ids.length);
+      expect((await store.runs(filter, page)).runs.length).toBe(ids.length);
     });
     expect(
       steps.some((step) => /^SEARCH deliveries USING INDEX deliveries_sink \(sink=\? AND state=\?\)/.test(step)),
@@ -187,7 +187,10 @@ describe("runs", () => {
   });
 
   it("asked by text, finds what there is", async () => {
-    const found = await store.runs({ search: [{ text: "invoice", prefix: false }], status: ["failed"] }, { limit: 3 });
+    const { runs: found } = await store.runs(
+      { search: [{ text: "invoice", prefix: false }], status: ["failed"] },
+      { limit: 3 },
+    );
     expect(found).toHaveLength(3);
   });
 });
