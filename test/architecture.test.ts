@@ -23,7 +23,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ],
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
-  ["http", "web", "receive", "deliver", "archive"],
+  ["http", "web", "receive", "deliver", "archive", "retention"],
   ["app", "config", "node"],
   ["main", "cli", "commands", "demo"],
 ];
