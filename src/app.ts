@@ -1,26 +1,20 @@
 /** The composition root: the one file that knows every part. */
 import { randomBytes } from "node:crypto";
-import { createServer as createHttpServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
-import { copiesOf, createArchive } from "./archive/archive.ts";
-import { folderPlace } from "./archive/folder.ts";
+import { Hono, type Context } from "hono";
+import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
-import { s3Place } from "./archive/s3.ts";
 import type { Config } from "./config.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
 import { waitAfterCut } from "./deliver/backoff.ts";
 import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker } from "./deliver/worker.ts";
-import { createEgress } from "./egress.ts";
 import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
-import { announceSinks, createMetrics, watchBacklog, watchCoverage } from "./metrics.ts";
+import { announceSinks, watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -28,6 +22,7 @@ import { createIngest } from "./receive/ingest.ts";
 import { coverageOf, createReconciler, type ReconcileParts, type Round } from "./receive/reconcile.ts";
 import { createReceiver, type ReceiveParts } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
+import { prune, type Removed } from "./retention.ts";
 import type { Fetch, Runtime } from "./runtime.ts";
 import * as kinds from "./sinks/kinds.ts";
 import type { SinkKind } from "./sinks/sink.ts";
@@ -35,13 +30,27 @@ import { createSkyvernClient } from "./skyvern/client.ts";
 import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import { createRedact } from "./skyvern/redact.ts";
-import type { Database } from "./store/database.ts";
-import { migrate } from "./store/migrate.ts";
-import { nameOf, openDatabase } from "./store/open.ts";
-import { createSqlStore } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
+
+/** What the relay is given by the host it runs on. */
+export interface Host {
+  runtime: Runtime;
+  log: Log;
+  metrics: Metrics;
+  store: Store;
+  /** The guarded way out. */
+  fetch: Fetch;
+  /** How and where copies of artifacts are kept; null when they are not. */
+  archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
+  /** The other end of a request's connection; throws when there is none. */
+  addressOf(c: Context): string | undefined;
+  /** Serves on a port (0: a free one) from then on; resolves with the port. */
+  listen(app: Pick<Hono, "fetch">, port: number): Promise<number>;
+  /** Stops serving, then the way out; what is under way gets a moment to end. */
+  close(): Promise<void>;
+}
 
 export interface App {
   /** Every address of the relay, for tests and for {@link App.start}. */
@@ -54,8 +63,12 @@ export interface App {
   followUp(): Promise<number>;
   /** Copies what is due into the archive. For tests. */
   archive(): Promise<number>;
+  /** Removes what is older than it is to be kept. For tests. */
+  prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
+  /** Lets attempts and rounds end, as {@link App.stop} does, and goes on to take webhooks: nothing is delivered from then on. */
+  quiesce(): Promise<void>;
   /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
   failed: Promise<string>;
   /** Answers 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. */
@@ -78,13 +91,11 @@ const LOOP_RETRY_MS = 10_000;
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
+const PRUNE_EVERY_MS = 3_600_000;
 
-/** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
-export async function createApp(config: Config, runtime: Runtime, log: Log): Promise<App> {
-  const database = await openMigrated(config.database);
-  const store = createSqlStore(database);
-  const metrics = createMetrics();
-  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+/** The relay on a host, from its configuration. Nothing runs yet. */
+export async function createApp(config: Config, host: Host): Promise<App> {
+  const { runtime, log, metrics, store, fetch, archiving } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -93,10 +104,9 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     lifeMs: config.linkLifeMs,
     now: runtime.now,
   });
-  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch: egress.fetch });
-  const place = config.archive && placeOf(config.archive, egress.fetch, runtime.now);
-  const copies = place ? { copies: copiesOf({ store, place, log }) } : {};
-  const media = createMedia({ client, fetch: egress.fetch, now: runtime.now, log, ...copies });
+  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch });
+  const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
+  const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
   const enricher = createEnricher({
     ...runtime,
     client,
@@ -111,12 +121,20 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       ),
   });
   const archive =
-    place && config.archive
-      ? createArchive({ ...config.archive, store, media, enrich: enricher.enrich, place, now: runtime.now, log })
+    archiving && config.archive
+      ? archiving.createArchive({
+          ...config.archive,
+          ...archiving,
+          store,
+          media,
+          enrich: enricher.enrich,
+          now: runtime.now,
+          log,
+        })
       : null;
   const lanes = config.sinks.map((settings) => ({
     sink: kindOf(settings.kind).create(settings.name, settings.config, {
-      fetch: egress.fetch,
+      fetch,
       now: runtime.now,
       sleep: runtime.sleep,
       log,
@@ -182,6 +200,15 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   };
   let stopping = false;
   const isStopping = () => stopping;
+  const webhookUrl = () => `${publicUrl}/webhook`;
+  const sendTest = createTestSend({
+    sinks: lanes.map(({ sink }) => sink),
+    store,
+    links,
+    timeoutMs: config.delivery.timeoutMs,
+    runtime,
+    log,
+  });
   const web = {
     store,
     links,
@@ -189,10 +216,16 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
     tokens: config.tokens,
     key: Buffer.from(linkKey, "base64url"),
     publicUrl: config.publicUrl,
+    webhookUrl,
     media,
     runtime,
     log,
     nudge,
+    circuit: worker.circuit,
+    resume: worker.resume,
+    refresh: enricher.refresh,
+    sendTest,
+    stopping: ending.signal,
   };
   const http = createHttp({
     webhook: {
@@ -200,6 +233,7 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       bodyLimit: config.bodyLimit,
       inFlightLimit: IN_FLIGHT_BYTES,
       flood: createFlood(runtime.now),
+      addressOf: host.addressOf,
       isStopping,
       log,
     },
@@ -213,16 +247,9 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       circuit: worker.circuit,
       resume: worker.resume,
       refresh: enricher.refresh,
-      webhookUrl: () => `${publicUrl}/webhook`,
+      webhookUrl,
       stopping: ending.signal,
-      sendTest: createTestSend({
-        sinks: lanes.map(({ sink }) => sink),
-        store,
-        links,
-        timeoutMs: config.delivery.timeoutMs,
-        runtime,
-        log,
-      }),
+      sendTest,
     },
     artifacts: { store, media, links, isSession: createSessionCheck(web) },
     ops: { store, now: runtime.now, isStopping, isStalled: () => worker.silentMs() > SILENT_NOT_READY_MS, log },
@@ -235,13 +262,16 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   announceSinks(metrics, sinkNames);
   watchBacklog(metrics, sinkNames, () => gaugesOf(store), runtime.now);
   if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
-  const servers: Server[] = [];
-  const listen = async (app: Pick<Hono, "fetch">, port: number): Promise<number> => {
-    const server = createServer(app);
-    servers.push(server);
-    return listenOn(server, config.host, port);
+  const pruneDue = async (): Promise<Removed> => {
+    const removed = await prune({ ...runtime, store, settings: config.retention }, { signal: ending.signal });
+    if (Object.values(removed).some((count) => count > 0)) log.info("retention.pruned", { ...removed });
+    return removed;
   };
-
+  const archiveDue = async (): Promise<number> => {
+    const runs = (await archive?.round(ending.signal)) ?? 0;
+    await archive?.clear(ending.signal);
+    return runs;
+  };
   const nextFollowUpIn = async (): Promise<number> => {
     const next = await store.nextFollowUpAt();
     return next === null ? FOLLOW_UP_LOOK_MS : Math.min(FOLLOW_UP_LOOK_MS, Math.max(next - runtime.now(), 100));
@@ -250,19 +280,24 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
   const failed = new Promise<string>((resolve) => {
     fail = resolve;
   });
-  const watch = setInterval(() => {
-    if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
-  }, WATCH_MS);
-  watch.unref();
+  let watch: NodeJS.Timeout | undefined;
+
+  const quiesce = async (): Promise<void> => {
+    ending.abort();
+    await worker.stop(DRAIN_MS);
+    await Promise.all(loops);
+  };
 
   return {
     failed,
+    quiesce,
     fetch: (request) => http.fetch(request),
     store,
     deliverDue: worker.runOnce,
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
-    archive: async () => archive?.round(ending.signal) ?? 0,
+    archive: archiveDue,
+    prune: pruneDue,
     start: async () => {
       const taken = await store.takeOver(runtime.now(), waitAfterCut);
       const names = config.sinks.map(({ name }) => name);
@@ -272,23 +307,26 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       );
       const organizationOf = (name: string | null) =>
         config.keys.find((key) => key.name === name)?.organization ?? null;
-      const port = await listen(http, config.port);
+      const port = await host.listen(http, config.port);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
-      const metricsPort = config.metricsPort === null ? null : await listen(metricsApp(metrics), config.metricsPort);
+      const metricsPort =
+        config.metricsPort === null ? null : await host.listen(metricsApp(metrics), config.metricsPort);
       worker.start();
+      watch = setInterval(() => {
+        if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
+      }, WATCH_MS);
+      watch.unref();
       // Once webhooks are accepted again: there may be many, and none of them is in a hurry.
       const adopted = await rereadKept({ ...receiving, store, organizationOf });
       if (adopted > 0) nudge();
       repeat("follow_up", nextFollowUpIn, () => followUpDue(followUps, ending.signal));
       if (archive) {
         await archive.prepare();
-        repeat(
-          "archive",
-          async () => ARCHIVE_LOOK_MS,
-          () => archive.round(ending.signal),
-        );
+        repeat("archive", async () => ARCHIVE_LOOK_MS, archiveDue);
       }
-      const { reconcile } = config;
+      const { reconcile, retention } = config;
+      if (retention.runsMs !== null || retention.rawMs !== null)
+        repeat("retention", async () => PRUNE_EVERY_MS, pruneDue);
       if (reconcile)
         repeat(
           "reconcile",
@@ -302,33 +340,14 @@ export async function createApp(config: Config, runtime: Runtime, log: Log): Pro
       stopping = true;
       clearInterval(watch);
       log.info("relay.stopping");
-      ending.abort();
-      await worker.stop(DRAIN_MS);
-      await Promise.all(loops);
-      await Promise.all(servers.map(closeServer));
+      await quiesce();
+      await host.close();
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
-      await egress.close();
       await store.close();
       log.info("relay.stopped");
     },
   };
 }
-
-async function openMigrated(settings: Config["database"]): Promise<Database> {
-  let database: Database | null = null;
-  try {
-    database = await openDatabase(settings, "relay");
-    await migrate(database);
-    return database;
-  } catch (error) {
-    await database?.close();
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
-  }
-}
-
-const placeOf = ({ s3, dir }: NonNullable<Config["archive"]>, fetch: Fetch, now: () => number): Place =>
-  s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir);
 
 function kindOf(name: string): SinkKind {
   const kind = Object.values(kinds).find((candidate) => candidate.kind === name);
@@ -342,53 +361,8 @@ async function gaugesOf(store: Store) {
   return { backlog, dead, kept: counts.kept };
 }
 
-function metricsApp(metrics: ReturnType<typeof createMetrics>): Hono {
+function metricsApp(metrics: Metrics): Hono {
   const app = new Hono();
   mountMetrics(app, metrics);
   return app;
 }
-
-const NOT_HTTP = { error: "the request is not proper HTTP" };
-
-/** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-function createServer(app: Pick<Hono, "fetch">): Server {
-  const timeouts = {
-    headersTimeout: 15_000,
-    requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
-    connectionsCheckingInterval: 5_000,
-  };
-  // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
-  const refused = { status: 400, headers: { connection: "close" } };
-  const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
-  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
-    void listener(incoming, outgoing);
-  });
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
-    const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-    const body = JSON.stringify(timeout ? { error: "the request took too long" } : NOT_HTTP);
-    socket.end(
-      `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
-        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-    );
-  });
-  return server;
-}
-
-const listenOn = (server: Server, host: string, port: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
-  });
-
-/** Requests under way get 2 s to end. */
-const closeServer = (server: Server): Promise<void> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), 2_000);
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });

@@ -1,11 +1,13 @@
 import { Command, CommanderError } from "commander";
 import { addBackfill } from "./commands/backfill.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addCheck } from "./commands/check.ts";
 import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addExport } from "./commands/export.ts";
 import { addOpenapi } from "./commands/openapi.ts";
+import { addPrune } from "./commands/prune.ts";
 import { addRedeliver } from "./commands/redeliver.ts";
 import { addSendTest } from "./commands/send-test.ts";
 import { addServe } from "./commands/serve.ts";
@@ -23,6 +25,8 @@ const COMMANDS: readonly AddCommand[] = [
   addWhy,
   addSendTest,
   addExport,
+  addPrune,
+  addBackup,
   addOpenapi,
 ];
 

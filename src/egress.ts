@@ -7,12 +7,9 @@
  */
 import { lookup as dnsLookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import ipaddr from "ipaddr.js";
 import { Agent, buildConnector, fetch as undiciFetch } from "undici";
+import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
 import type { Fetch } from "./runtime.ts";
-
-/** A parsed network in CIDR notation. */
-export type Cidr = [ipaddr.IPv4 | ipaddr.IPv6, number];
 
 export interface ResolvedAddress {
   address: string;
@@ -40,16 +37,6 @@ export interface Egress {
   reach(url: string | URL, signal?: AbortSignal): Promise<void>;
   /** Ends every connection at once. */
   close(): Promise<void>;
-}
-
-/** The relay refused to connect. `reason` names the host, its address and range, and the variable that allows it. */
-export class EgressRefused extends Error {
-  override readonly name = "EgressRefused";
-  readonly reason: string;
-  constructor(reason: string) {
-    super(reason);
-    this.reason = reason;
-  }
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -87,31 +74,6 @@ export function createEgress(options: EgressOptions): Egress {
     close: () => agent.destroy(),
   };
 }
-
-/** A network from `10.0.0.0/8`, `fd00::/8` or a single address; null when the text is neither. */
-export function parseCidr(text: string): Cidr | null {
-  const cidr = text.includes("/") ? text : `${text}/${isIP(text) === 6 ? 128 : 32}`;
-  const [address = ""] = cidr.split("/");
-  if (isIP(address) === 0 || address.includes("%") || !ipaddr.isValidCIDR(cidr)) return null;
-  return ipaddr.parseCIDR(cidr);
-}
-
-/**
- * Why an address is off limits: the name of its range (`loopback`, `private`, `linkLocal`, …), or null when it is public
- * or inside one of the allowed networks. Addresses that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo) are
- * never public here.
- */
-export function refusedRange(address: string, allow: readonly Cidr[]): string | null {
-  if (!ipaddr.isValid(address)) return "not an address";
-  const ip = ipaddr.parse(address);
-  if (allow.some(([network, bits]) => network.kind() === ip.kind() && ip.match(network, bits))) return null;
-  const range = ip.range();
-  if (range !== "unicast") return range;
-  return ip.kind() === "ipv4" || ip.match(GLOBAL_UNICAST) ? null : "not global unicast";
-}
-
-/** All of IPv6 that is handed out for public use (RFC 4291, section 2.4, and IANA's registry). */
-const GLOBAL_UNICAST: [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR("2000::/3");
 
 interface Policy {
   allow: readonly Cidr[];
@@ -164,10 +126,6 @@ async function reachable(policy: Policy, { hostname, protocol, host }: buildConn
   return addresses;
 }
 
-const refusal = (hostname: string, address: string, range: string): string =>
-  `${hostname === address ? address : `${hostname} (${address})`} is not on the public internet but in the range ` +
-  `"${range}": add it to ALLOW_PRIVATE_NETWORKS if the relay is meant to reach it`;
-
 /** Answers the socket's own lookup with addresses already checked, whatever name it asks for. */
 const pinnedTo =
   (addresses: readonly ResolvedAddress[]): LookupFunction =>
@@ -176,9 +134,3 @@ const pinnedTo =
     if (options.all) callback(null, [...addresses]);
     else callback(null, first?.address ?? "", first?.family);
   };
-
-function cidrOrThrow(text: string): Cidr {
-  const cidr = parseCidr(text);
-  if (cidr === null) throw new Error(`"${text}" is not a network in CIDR notation`);
-  return cidr;
-}

@@ -1,5 +1,3 @@
-import { pino, type DestinationStream } from "pino";
-
 /**
  * One JSON line per act on standard output. Events are past tense and carry every id of the act:
  * `log.info("webhook.received", { run_id, verdict })`. Never hand it a body, a URL with a query, or a header.
@@ -12,22 +10,5 @@ export interface Log {
 }
 
 export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
-
-export function createLog(level: string, destination?: DestinationStream): Log {
-  const options = {
-    level,
-    base: null,
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
-    messageKey: "event",
-    formatters: { level: (label: string) => ({ level: label }) },
-  };
-  const logger = destination ? pino(options, destination) : pino(options, pino.destination({ fd: 1, sync: false }));
-  return {
-    debug: (event, fields) => logger.debug(fields ?? {}, event),
-    info: (event, fields) => logger.info(fields ?? {}, event),
-    warn: (event, fields) => logger.warn(fields ?? {}, event),
-    error: (event, fields) => logger.error(fields ?? {}, event),
-  };
-}
 
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };

@@ -16,6 +16,7 @@ const code = await runCli(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   stopped: stopping.signal,
+  onHangup: (listener) => void process.on("SIGHUP", listener),
   terminal: process.stderr.isTTY,
 });
 // At once: something that hangs must not keep a process alive that has said how it ended.

@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
 export interface Waiting {
@@ -12,10 +12,11 @@ export type Metrics = ReturnType<typeof createMetrics>;
 /** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
 export function createMetrics() {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
   const registers = [registry];
   return {
     registry,
+    /** Sinks whose metrics there are. */
+    announced: new Set<string>(),
     webhooks: new Counter({
       name: "skyvern_relay_webhooks_total",
       help: "Webhooks answered, by result: a verdict, or why it was refused.",
@@ -63,9 +64,27 @@ export function createMetrics() {
   };
 }
 
+/** Of an app before on the same registry: another one watches from now on. */
+function unwatch({ registry }: Metrics): void {
+  for (const name of WATCHED) registry.removeSingleMetric(name);
+}
+
+const WATCHED = [
+  "skyvern_relay_backlog",
+  "skyvern_relay_oldest_undelivered_seconds",
+  "skyvern_relay_dead_deliveries",
+  "skyvern_relay_kept_receipts",
+  "skyvern_relay_coverage_seen",
+  "skyvern_relay_coverage_relayed",
+];
+
 /** Every metric by sink is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
-export function announceSinks({ attempts, attemptSeconds, deliverySeconds }: Metrics, sinks: readonly string[]): void {
+export function announceSinks(metrics: Metrics, sinks: readonly string[]): void {
+  const { attempts, attemptSeconds, deliverySeconds, announced } = metrics;
   for (const sink of sinks) {
+    // Of an app before on the same registry: what it counted stands.
+    if (announced.has(sink)) continue;
+    announced.add(sink);
     for (const outcome of ["delivered", "retry", "dead"]) attempts.inc({ sink, outcome }, 0);
     attemptSeconds.zero({ sink });
     deliverySeconds.zero({ sink });
@@ -80,6 +99,7 @@ export function watchBacklog(
   now: () => number,
 ): void {
   type Values = Awaited<ReturnType<typeof read>>;
+  unwatch(metrics);
   const { registry } = metrics;
   const values = readOnce(read);
   const gauge = (name: string, help: string, rows: (values: Values) => [sink: string, value: number][]) =>

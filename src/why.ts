@@ -180,9 +180,11 @@ export function unknownRun(runId: string, { sighting, kept, webhookUrl }: Unknow
   } else if (sighting !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
   else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);
   if (kept > 0) {
-    const bodies =
-      kept === 1 ? "1 genuine body was not understood and is" : `${kept} genuine bodies were not understood and are`;
-    lines.push(`${bodies} kept: it may be there (GET /v1/receipts/kept).`);
+    lines.push(
+      kept === 1
+        ? "1 genuine body was not understood and is kept: it may be this one (GET /v1/receipts/kept)."
+        : `${kept} genuine bodies were not understood and are kept: it may be one of them (GET /v1/receipts/kept).`,
+    );
   }
   lines.push(
     "Runs that Skyvern has and the relay has not are counted under coverage (GET /v1/stats); `skyvern-relay backfill` fetches them.",

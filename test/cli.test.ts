@@ -32,7 +32,20 @@ function aFile(text: string): string {
 }
 
 const KEY = "a-key-of-the-tests";
-const COMMANDS = ["serve", "check", "doctor", "demo", "redeliver", "backfill", "why", "send-test", "export", "openapi"];
+const COMMANDS = [
+  "serve",
+  "check",
+  "doctor",
+  "demo",
+  "redeliver",
+  "backfill",
+  "why",
+  "send-test",
+  "export",
+  "prune",
+  "backup",
+  "openapi",
+];
 
 describe("usage", () => {
   it("--help lists every command, --version prints one line", async () => {

@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { loadConfig } from "../../src/config.ts";
-import { schemaSql } from "../../src/store/migrate.ts";
+import { schemaSql } from "../../src/store/schema.ts";
 import { GOALS, questionsOf, WORST_P99_MS, type Question } from "./history-data/questions.ts";
 import { make, type Size } from "./history-data/size.ts";
 

@@ -14,7 +14,7 @@ import { systemRuntime, type Runtime } from "../runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import type { Database } from "../store/database.ts";
-import { IN_MEMORY, isInMemory } from "../store/open.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql.ts";
 import { using } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";

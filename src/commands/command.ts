@@ -10,6 +10,8 @@ export interface Shell {
   stderr(text: string): void;
   /** Aborts when the process was told to stop. */
   stopped: AbortSignal;
+  /** Calls back whenever the process is told to read its configuration again (SIGHUP). */
+  onHangup?(listener: () => void): void;
   /** Whether standard error is a terminal, where a progress bar has its place. */
   terminal?: boolean;
 }

@@ -2,7 +2,8 @@
 import type { Config } from "../config.ts";
 import type { Database } from "../store/database.ts";
 import { SCHEMA_VERSION, versionOf } from "../store/migrate.ts";
-import { nameOf, openDatabase, unreachable } from "../store/open.ts";
+import { nameOf } from "../store/address.ts";
+import { openDatabase, unreachable } from "../store/open.ts";
 import { createSqlStore } from "../store/sql.ts";
 import type { Store } from "../store/store.ts";
 import { EXIT, type Shell } from "./command.ts";

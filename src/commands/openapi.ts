@@ -1,5 +1,5 @@
 /** `skyvern-relay openapi`. */
-import { createApp } from "../app.ts";
+import { createNodeApp } from "../node.ts";
 import { formatFaults, loadConfig } from "../config.ts";
 import { silentLog } from "../log.ts";
 import { systemRuntime } from "../runtime.ts";
@@ -18,7 +18,7 @@ async function openapiDocument(): Promise<string> {
   const env = { SKYVERN_API_KEY: "none", DATABASE_URL: "sqlite::memory:" };
   const loaded = loadConfig({ env, readFile: noFile });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
-  const app = await createApp(loaded.config, systemRuntime(), silentLog);
+  const app = await createNodeApp(loaded.config, systemRuntime(), silentLog);
   const response = await app.fetch(new Request("http://localhost/openapi.json"));
   const document = await response.json();
   await app.stop();

@@ -6,7 +6,7 @@ import type { Config } from "../config.ts";
 import { instant } from "../http/api.ts";
 import { DELIVERY_STATES } from "../run.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
-import { IN_MEMORY, isInMemory } from "../store/open.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { redeliver } from "../store/redeliver.ts";
 import { createSqlStore } from "../store/sql.ts";
 import type { DeliveryFilter, Store } from "../store/store.ts";

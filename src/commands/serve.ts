@@ -1,29 +1,39 @@
 /** `skyvern-relay serve`: the relay itself. */
-import { createApp } from "../app.ts";
-import { createLog } from "../log.ts";
+import { createRelay } from "../reload.ts";
 import { systemRuntime } from "../runtime.ts";
-import { EXIT, load, refuse, type AddCommand, type Shell } from "./command.ts";
+import { createLog } from "../stdout-log.ts";
+import { EXIT, refuse, type AddCommand, type Shell } from "./command.ts";
+import { keepReloading, readConfig } from "./reload.ts";
 
 export const addServe: AddCommand = ({ command, ends, shell }) =>
-  command("serve", "run the relay until SIGTERM or SIGINT").action(ends(() => serve(shell)));
+  command(
+    "serve",
+    "run the relay until SIGTERM or SIGINT; SIGHUP, or a changed file, has it read its configuration again",
+  ).action(ends(() => serve(shell)));
 
 async function serve(shell: Shell): Promise<number> {
-  const loaded = load(shell);
+  // Until it runs, there is nothing to read again, and no reason to end.
+  shell.onHangup?.(() => {});
+  const read = readConfig(shell);
+  const { loaded } = read;
   if (!loaded.ok) return refuse(shell, loaded.faults);
   const { config, warnings } = loaded;
   const log = createLog(config.logLevel);
   for (const warning of warnings) log.warn("config.warning", { warning });
+  const runtime = systemRuntime();
   try {
-    const app = await createApp(config, systemRuntime(), log);
-    await app.start();
-    const failure = await Promise.race([untilAborted(shell.stopped).then(() => null), app.failed]);
+    const relay = await createRelay(config, runtime, log);
+    await relay.start();
+    const reloading = keepReloading({ relay, shell, runtime, log, read });
+    const failure = await Promise.race([untilAborted(shell.stopped).then(() => null), relay.failed]);
     if (failure !== null) {
       // What has stalled may never stop: the process ends as it is, and nothing that was answered is lost by that.
       log.error("relay.failed", { reason: failure });
       shell.stderr(`skyvern-relay: ${failure}\n`);
       return EXIT.failed;
     }
-    await app.stop();
+    await relay.stop();
+    await reloading;
     return EXIT.done;
   } catch (error) {
     // What keeps a relay from starting is for its operator: the database in use, a port taken.

@@ -1,6 +1,6 @@
 import { formatDuration } from "../duration.ts";
 import type { Config } from "../config.ts";
-import { nameOf } from "../store/open.ts";
+import { nameOf } from "../store/address.ts";
 
 const databaseName = (database: Config["database"]): string =>
   database.kind === "sqlite" ? `sqlite:${database.path}` : nameOf(database);
@@ -29,6 +29,11 @@ export function describeConfig(config: Config) {
       where: config.archive.s3 ? `${config.archive.s3.endpoint}/${config.archive.s3.bucket}` : config.archive.dir,
       max_file: config.archive.maxFile,
       max_total: config.archive.maxTotal,
+    },
+    retention: {
+      runs: config.retention.runsMs === null ? null : formatDuration(config.retention.runsMs),
+      raw: config.retention.rawMs === null ? null : formatDuration(config.retention.rawMs),
+      hold: config.retention.hold,
     },
     reconcile: config.reconcile && {
       every: formatDuration(config.reconcile.everyMs),

@@ -1,6 +1,6 @@
 /** The environment: every variable the relay knows, and the files that hold its secrets. */
 import { z } from "zod";
-import { parseCidr } from "../egress.ts";
+import { parseCidr } from "../networks.ts";
 import { LOG_LEVELS } from "../log.ts";
 import { Secret } from "../secret.ts";
 import { findingsOf, wording, type Fault } from "./fault.ts";

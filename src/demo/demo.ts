@@ -1,11 +1,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { createApp, type App } from "../app.ts";
+import type { App } from "../app.ts";
 import type { Shell } from "../commands/command.ts";
 import { formatFaults, loadConfig } from "../config.ts";
-import { createLog } from "../log.ts";
+import { createNodeApp } from "../node.ts";
 import { sleep, systemRuntime } from "../runtime.ts";
+import { createLog } from "../stdout-log.ts";
 import { sampleRuns, type Sample } from "./samples.ts";
 import { startHttpSink, type HttpSinkStandIn } from "./stand-ins/http-sink.ts";
 import { startSkyvern, type StandInSkyvern } from "./stand-ins/skyvern.ts";
@@ -91,7 +92,7 @@ function relay(standIns: StandIns, folder: string, port: number): Promise<App> {
   };
   const loaded = loadConfig({ env, readFile });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
-  return createApp(loaded.config, systemRuntime(), createLog("error"));
+  return createNodeApp(loaded.config, systemRuntime(), createLog("error"));
 }
 
 /** Sends every webhook as Skyvern would. The relay's last answer per run. */

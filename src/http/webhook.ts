@@ -1,4 +1,3 @@
-import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context, Hono } from "hono";
 import type { Log } from "../log.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
@@ -11,6 +10,8 @@ export interface WebhookParts {
   /** Of all bodies being read at one time, bytes. */
   inFlightLimit: number;
   flood: Flood;
+  /** The other end of a request's connection; throws when there is none. */
+  addressOf(c: Context): string | undefined;
   /** True once the relay is shutting down. */
   isStopping(): boolean;
   log: Log;
@@ -126,8 +127,9 @@ const REFUSALS = {
 } as const;
 
 /** 401; an address that sends nothing else gets 429 and no more log lines. */
-function refuse(c: Context, { flood, log }: WebhookParts, reason: Refusal, channel: string | null): Response {
-  const address = addressOf(c);
+function refuse(c: Context, parts: WebhookParts, reason: Refusal, channel: string | null): Response {
+  const { flood, log } = parts;
+  const address = addressOf(c, parts);
   if (flood.refused(address)) {
     const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
     return c.json({ error: "too many webhooks without a right signature from this address" }, 429, headers);
@@ -151,9 +153,9 @@ const unavailable = (c: Context, error: string): Response =>
   c.json({ error }, 503, { "retry-after": RETRY_AFTER_SECONDS });
 
 /** The other end of the connection; a proxy's, where there is one. */
-function addressOf(c: Context): string {
+function addressOf(c: Context, parts: WebhookParts): string {
   try {
-    return getConnInfo(c).remote.address ?? "unknown";
+    return parts.addressOf(c) ?? "unknown";
   } catch {
     // Not behind a socket: the app was called as a function.
     return "none";

@@ -1,5 +1,5 @@
 /** What an HTTP answer, or the lack of one, means for a delivery. The same for every sink that speaks HTTP. */
-import { EgressRefused } from "../egress.ts";
+import { EgressRefused } from "../networks.ts";
 import type { Outcome } from "../run.ts";
 import { cut } from "./content.ts";
 

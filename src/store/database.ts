@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Sqlite from "better-sqlite3";
 import { CompiledQuery, Kysely, SqliteDialect } from "kysely";
+import { schemaSql } from "./schema.ts";
 import { StorageFault } from "./store.ts";
 import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
@@ -10,6 +11,8 @@ import type { Tables } from "./tables.ts";
 export interface Database {
   readonly dialect: Dialect;
   readonly db: Kysely<Tables>;
+  /** The end state: schema.sql, and beside it what this dialect alone needs. */
+  schema(): string;
   /** Runs statements separated by semicolons, in the transaction given. */
   script(tx: Kysely<Tables>, sql: string): Promise<void>;
   /**
@@ -90,6 +93,7 @@ function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): 
   return {
     dialect: "sqlite",
     db,
+    schema: () => schemaSql("sqlite"),
     script: async (_tx, sql) => {
       sqlite.exec(sql);
     },

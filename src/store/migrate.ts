@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { sql, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
 import { saveSetting } from "./settings.ts";
@@ -9,12 +8,6 @@ export const SCHEMA_VERSION = 1;
 
 /** What brings a database of version N to N + 1, by N. */
 const STEPS: Record<number, string> = {};
-
-/** The end state: schema.sql, and beside it what this dialect alone needs. */
-export const schemaSql = (dialect: Database["dialect"]): string =>
-  ["schema.sql", `schema.${dialect}.sql`]
-    .map((file) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8"))
-    .join("\n");
 
 /**
  * Brings the database to this version's schema, each step in one transaction; several relays that start at once do it one after
@@ -40,7 +33,7 @@ const step = (database: Database): Promise<boolean> =>
         `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a newer release`,
       );
     }
-    await database.script(tx, version === 0 ? schemaSql(database.dialect) : (STEPS[version] ?? ""));
+    await database.script(tx, version === 0 ? database.schema() : (STEPS[version] ?? ""));
     await saveSetting(tx, "schema_version", String(version === 0 ? SCHEMA_VERSION : version + 1));
     return true;
   });

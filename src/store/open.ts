@@ -1,22 +1,7 @@
 import { existsSync } from "node:fs";
-import type { Secret } from "../secret.ts";
 import { openSqlite, openSqliteReadOnly, type Database } from "./database.ts";
+import { IN_MEMORY, isInMemory, type DatabaseSettings } from "./address.ts";
 import { openPostgres } from "./postgres.ts";
-
-/** Which database; `url` is a secret for the password in it. */
-export type DatabaseSettings = { kind: "sqlite"; path: string } | { kind: "postgres"; url: Secret };
-
-/** As messages call it: without user and password. */
-export function nameOf(settings: DatabaseSettings): string {
-  if (settings.kind === "sqlite") return settings.path;
-  const { host, pathname } = new URL(settings.url.reveal());
-  return `postgres://${host}${pathname}`;
-}
-
-export const isInMemory = (settings: DatabaseSettings): boolean =>
-  settings.kind === "sqlite" && settings.path === ":memory:";
-
-export const IN_MEMORY = "DATABASE_URL is in memory, which no other process can reach";
 
 /** Why another process than the relay cannot use it, or null. Whether a PostgreSQL is there, opening it shows. */
 export function unreachable(settings: DatabaseSettings): string | null {

@@ -3,6 +3,7 @@ import { CompiledQuery, Kysely, PostgresDialect, type PostgresPool, type Postgre
 import type { Pool, PoolClient, PoolConfig } from "pg";
 import type { Database } from "./database.ts";
 import { postgresRows } from "./postgres-rows.ts";
+import { schemaSql } from "./schema.ts";
 import { endsConnection, faultOf, mayRunAgain } from "./postgres-faults.ts";
 import type { Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
@@ -60,6 +61,7 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
   return {
     dialect: "postgres",
     db,
+    schema: () => schemaSql("postgres"),
     script: async (tx, sql) => {
       await tx.executeQuery(CompiledQuery.raw(sql));
     },

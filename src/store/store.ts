@@ -84,6 +84,8 @@ export interface Store {
   run(runId: string): Promise<StoredRun | null>;
   /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
+  /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */
+  briefs(filter: RunFilter, page: Page): Promise<RunBrief[]>;
   /** Oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
   /** Genuine bodies that were not understood, newest first. */
@@ -122,14 +124,38 @@ export interface Store {
   copy(runId: string, key: ArtifactKey): Promise<Copy | null>;
   /** Bytes of all copies together, equal ones counted once. */
   copiedBytes(): Promise<number>;
+  /** The sha256 of bytes that no copy needs any more, due now. One that a copy is saved of again is none. */
+  discarded(now: number, limit: number): Promise<string[]>;
+  /** Sets when to try again to remove the bytes; null: they are gone. */
+  setDiscarded(sha256: string, at: number | null): Promise<void>;
+
+  /**
+   * Retention. A run goes with its receipts, deliveries, attempts, artifacts and copies when it was received before a time
+   * and nothing came for it or was sent again since; one with a waiting delivery stays.
+   */
+  pruneRuns(step: PruneStep): Promise<Pruned>;
+  /** Bytes received before a time; their receipts stay. Those that were not understood stay too. */
+  pruneBodies(step: PruneStep): Promise<Pruned>;
+  /** What was not understood, received before a time. */
+  pruneKept(step: PruneStep): Promise<Pruned>;
+  /** Test deliveries made before a time. */
+  pruneTests(step: PruneStep): Promise<Pruned>;
+  /** What Skyvern's list said of runs created before a time. */
+  pruneSightings(step: PruneStep): Promise<Pruned>;
+  /** What the event stream says of deliveries that are no more, made before a time. */
+  pruneEvents(step: PruneStep): Promise<Pruned>;
 
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
   counts(): Promise<Counts>;
   /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
+  /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
+  deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
   /** What changed after an event, oldest first. Fewer than asked for when runs are large. */
   events(page: { after: number; limit: number }): Promise<EventPage>;
+  /** Which runs something changed about after an event, each once; `last`: the id to go on after. Reads no run. */
+  changes(page: { after: number; limit: number }): Promise<{ runIds: string[]; last: number }>;
   /** Ids of the first and last event kept, both 0 when there is none. */
   eventRange(): Promise<{ first: number; last: number }>;
   /** What Skyvern's own list said of a run. */
@@ -287,6 +313,26 @@ export interface Copy {
   copiedAt: number;
 }
 
+/** One step of pruning: a short transaction. */
+export interface PruneStep {
+  /** Epoch ms: what is older is due. */
+  before: number;
+  /** Where the step before ended; null: begin. */
+  after: string | null;
+  /** Most rows that are looked at, oldest first. */
+  limit: number;
+  /** Ids of runs that stay, with all that belongs to them. */
+  hold: readonly string[];
+  /** Count only. */
+  dryRun: boolean;
+}
+
+/** `next`: where to go on, null when there is no more that is old enough. */
+export interface Pruned {
+  removed: number;
+  next: string | null;
+}
+
 export interface KnownOutcome {
   status: string;
   reportedStatus: string;
@@ -308,6 +354,26 @@ export interface Coverage {
 
 export interface StoredRun extends KnownArtifacts {
   state: RunState;
+}
+
+/** A run in a list. No text is longer than some 240 characters but the id. */
+export interface RunBrief {
+  run_id: string;
+  status: string;
+  run_type: string;
+  /** Title, else prompt. */
+  title: string | null;
+  channel: string | null;
+  /** Permanent id. */
+  workflow: string | null;
+  /** Host of the page it began at. */
+  site: string | null;
+  /** Why it failed. */
+  reason: string | null;
+  duration_ms: number | null;
+  received_at: number;
+  /** The newest delivery to each sink, by the sink's name. */
+  told: { sink: string; state: DeliveryState }[];
 }
 
 export interface RunFilter {
@@ -397,6 +463,14 @@ export interface Statistics {
   runs: { start: number; status: string; count: number }[];
   /** Times from outbox to sink, in the buckets of `latency.ts`. */
   times: { sink: string; bucket: number; count: number }[];
+}
+
+/** Of the deliveries to a sink that arrived in one hour or day: how many took as long as one bucket of `latency.ts` holds. */
+export interface DeliveryTimes {
+  start: number;
+  sink: string;
+  bucket: number;
+  count: number;
 }
 
 /** Something changed: a run (as it is now), or a delivery (as it was then). */

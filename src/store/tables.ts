@@ -15,6 +15,7 @@ export interface Tables {
     artifacts_status: string;
     follow_up_at: number | null;
     follow_ups: Generated<number>;
+    brief: string;
     state: string;
     doc: Generated<number | null>;
   };
@@ -83,6 +84,7 @@ export interface Tables {
     bytes: number;
     copied_at: number;
   };
+  discarded: { sha256: string; due_at: number };
   settings: { name: string; value: string };
   run_counts: { grain: string; start: number; status: string; count: number };
   delivery_counts: { sink: string; state: string; count: number };

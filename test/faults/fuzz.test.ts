@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it, onTestFinished } from "vitest";
-import { createApp, type App } from "../../src/app.ts";
+import type { App } from "../../src/app.ts";
 import { loadConfig } from "../../src/config.ts";
 import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { silentLog } from "../../src/log.ts";
+import { createNodeApp } from "../../src/node.ts";
 import { systemRuntime } from "../../src/runtime.ts";
 import { aFolder, aSignedRequest, TOKEN } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes, mutated, WEBHOOKS } from "../support/fixtures.ts";
@@ -85,7 +86,7 @@ async function aRelay(): Promise<{ app: App; port: number }> {
     },
   });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.faults));
-  const app = await createApp(loaded.config, systemRuntime(), silentLog);
+  const app = await createNodeApp(loaded.config, systemRuntime(), silentLog);
   const { port } = await app.start();
   onTestFinished(() => app.stop());
   return { app, port };

@@ -1,7 +1,8 @@
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { createEgress, EgressRefused } from "../../src/egress.ts";
+import { createEgress } from "../../src/egress.ts";
+import { EgressRefused } from "../../src/networks.ts";
 import { outcomeOfError, outcomeOfStatus, quote, retryAfterMs } from "../../src/sinks/outcome.ts";
 
 const WHO = 'HTTP sink "crm" (https://crm.example.com)';

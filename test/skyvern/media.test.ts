@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { createEgress } from "../../src/egress.ts";
-import { createLog } from "../../src/log.ts";
+import { createLog } from "../../src/stdout-log.ts";
 import { Secret } from "../../src/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
 import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/media.ts";
@@ -233,6 +233,18 @@ describe("what content is", () => {
     const sniffed = await sniff("application/json", streamOf(...chunks));
     expect(sniffed.type).toBe(type);
     expect(Buffer.from(await new Response(sniffed.body).arrayBuffer()).toString("latin1")).toBe(chunks.join(""));
+  });
+
+  it.each(["image/png", "image/svg+xml", "text/html", "application/pdf"])(
+    "is never believed of what calls itself %s: a page is downloaded, a picture shown",
+    async (said) => {
+      expect((await sniff(said, streamOf("<script>alert(1)</script>"))).type).toBeNull();
+      expect((await sniff(said, streamOf("\xFF\xD8\xFF\xE0"))).type).toBe("image/jpeg");
+    },
+  );
+
+  it("in the middle of a film is what its storage says", async () => {
+    expect((await sniff("video/webm; codecs=vp8", streamOf("middle"))).type).toBe("video/webm");
   });
 
   it("is said to a browser without anything it could run, and without a length that is not its own", async () => {

@@ -3,15 +3,16 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { createApp, type App } from "../../src/app.ts";
+import type { App } from "../../src/app.ts";
 import { formatFaults, loadConfig, type Config } from "../../src/config.ts";
 import { startHttpSink, type HttpSinkStandIn } from "../../src/demo/stand-ins/http-sink.ts";
 import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from "../../src/demo/stand-ins/skyvern.ts";
 import { startSlack, type SlackStandIn } from "../../src/demo/stand-ins/slack.ts";
 import { startSmtp, type SmtpStandIn } from "../../src/demo/stand-ins/smtp.ts";
 import type { Json } from "../../src/json.ts";
-import { createLog } from "../../src/log.ts";
+import { createNodeApp } from "../../src/node.ts";
 import { systemRuntime, type Runtime } from "../../src/runtime.ts";
+import { createLog } from "../../src/stdout-log.ts";
 import { FIXTURE_KEY, signatureOf } from "./fixtures.ts";
 import { aRuntime } from "./runtime.ts";
 
@@ -70,7 +71,7 @@ export async function anApp(env: Record<string, string | undefined> = {}, option
   const { config } = configOf({ ...environmentOf(standIns), ...env }, options.file);
   const lines: string[] = [];
   const log = createLog("trace", { write: (line) => void lines.push(line) });
-  const app = await createApp(config, options.runtime ?? aRuntime(), log);
+  const app = await createNodeApp(config, options.runtime ?? aRuntime(), log);
   let stopped: Promise<void> | null = null;
   const stop = () => (stopped ??= app.stop());
   onTestFinished(stop);

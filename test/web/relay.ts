@@ -2,10 +2,11 @@
 import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createApp, type App } from "../../src/app.ts";
+import type { App } from "../../src/app.ts";
 import { formatFaults, loadConfig } from "../../src/config.ts";
 import { startSkyvern, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { silentLog } from "../../src/log.ts";
+import { createNodeApp } from "../../src/node.ts";
 import { systemRuntime } from "../../src/runtime.ts";
 
 export const KEY = "test-skyvern-key";
@@ -62,7 +63,7 @@ export async function aRelay({ env = {} }: RelayOptions = {}): Promise<Relay> {
     },
   });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
-  const app = await createApp(loaded.config, { ...systemRuntime(), now: () => clock.ms++ }, silentLog);
+  const app = await createNodeApp(loaded.config, { ...systemRuntime(), now: () => clock.ms++ }, silentLog);
   const request = async (path: string, init: RequestInit = {}) =>
     app.fetch(new Request(`${HOST}${path}`, { redirect: "manual", ...init }));
   return {

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { isIP } from "node:net";
 import type { Config } from "../../config.ts";
-import { refusedRange } from "../../egress.ts";
+import { refusedRange } from "../../networks.ts";
 import type { Fetch } from "../../runtime.ts";
 import { outcomeOfError, quote } from "../../sinks/outcome.ts";
 import { about, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";

@@ -2,7 +2,8 @@
 import { sql } from "kysely";
 import type { Database } from "../../store/database.ts";
 import { SCHEMA_VERSION, versionOf } from "../../store/migrate.ts";
-import { nameOf, openDatabase, type DatabaseSettings } from "../../store/open.ts";
+import { nameOf, type DatabaseSettings } from "../../store/address.ts";
+import { openDatabase } from "../../store/open.ts";
 import { about, fault, ok, textOf, type Diagnosis, type Finding } from "./finding.ts";
 
 /** The oldest that schema.sql runs on. */

@@ -4,7 +4,8 @@
  * Live, each sink sends one test message to where it really sends.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { createApp, type App } from "../../app.ts";
+import type { App } from "../../app.ts";
+import { createNodeApp } from "../../node.ts";
 import type { Config, SinkSettings } from "../../config.ts";
 import { sampleOf } from "../../demo/samples.ts";
 import { startHttpSink } from "../../demo/stand-ins/http-sink.ts";
@@ -35,7 +36,7 @@ const apart = (config: Config): Config => ({
 export async function trySample({ config, runtime }: SampleParts): Promise<Finding[]> {
   const stage = await setStage(config);
   try {
-    const app = await createApp({ ...apart(config), ...stage.config }, runtime, silentLog);
+    const app = await createNodeApp({ ...apart(config), ...stage.config }, runtime, silentLog);
     try {
       return await through(app, config, runtime, stage.skipped);
     } finally {
@@ -103,7 +104,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
 
 /** One marked message through each sink, to where it really goes. */
 export async function tryLive({ config, runtime }: SampleParts): Promise<Finding[]> {
-  const app = await createApp(apart(config), runtime, silentLog);
+  const app = await createNodeApp(apart(config), runtime, silentLog);
   try {
     const findings: Finding[] = [];
     for (const { name } of config.sinks) {

@@ -31,8 +31,8 @@ export interface World {
   http: HttpSinkStandIn;
   /** Between the relay and each sink. */
   proxies: { slack: Proxy; smtp: Proxy; http: Proxy };
-  /** Starts the program; it is killed when the test ends. */
-  spawn(): RelayProcess;
+  /** Starts the program, on another database when told; it is killed when the test ends. */
+  spawn(database?: string): RelayProcess;
   /** Run ids of the channel's top-level messages, in order. */
   posts(): unknown[];
   /** What every sink has got about a run. */
@@ -111,7 +111,8 @@ export async function aWorld(): Promise<World> {
     smtp,
     http,
     proxies,
-    spawn: () => spawnRelay(environment, file),
+    spawn: (database) =>
+      spawnRelay(database === undefined ? environment : { ...environment, DATABASE_URL: `sqlite:${database}` }, file),
     posts,
     seen: (runId) => {
       const { messageIds, webhookIds } = idsOf(runId);
@@ -187,7 +188,7 @@ export interface DeliveryRow {
 }
 
 /** The outbox as it stands in the file, whoever works on it. */
-export function outbox({ database }: Pick<World, "database">): DeliveryRow[] {
+export function outbox({ database }: { database: string }): DeliveryRow[] {
   const sqlite = new Sqlite(database, { readonly: true, timeout: 5_000 });
   try {
     return sqlite
@@ -199,7 +200,7 @@ export function outbox({ database }: Pick<World, "database">): DeliveryRow[] {
 }
 
 /** Waits until no delivery is under way or waiting. */
-export const drained = (world: World, withinMs = 30_000): Promise<true> =>
+export const drained = (world: { database: string }, withinMs = 30_000): Promise<true> =>
   until(
     "every delivery delivered or dead",
     () => outbox(world).every(({ state }) => state !== "pending" && state !== "sending"),

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { startSlack, type SlackOptions, type SlackStandIn } from "../../../src/demo/stand-ins/slack.ts";
-import { EgressRefused } from "../../../src/egress.ts";
+import { EgressRefused } from "../../../src/networks.ts";
 import type { Outcome } from "../../../src/run.ts";
 import { METADATA_EVENT } from "../../../src/sinks/slack/bot.ts";
 import { MEANINGS } from "../../../src/sinks/slack/outcomes.ts";

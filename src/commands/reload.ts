@@ -1,0 +1,125 @@
+/** Reads the configuration of a running relay again when it is told to or when a file has changed. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { loadConfig, type Config, type Loaded } from "../config.ts";
+import { errorCode } from "../config/environment.ts";
+import type { Log } from "../log.ts";
+import type { Relay } from "../reload.ts";
+import type { Runtime } from "../runtime.ts";
+import type { Shell } from "./command.ts";
+
+/** A configuration, and the files it was read from: relay.yaml, or its absence, and those that hold secrets. */
+export interface Read {
+  loaded: Loaded;
+  files: string[];
+  /** What was in the files. */
+  print: string;
+}
+
+export function readConfig({ env }: Pick<Shell, "env">): Read {
+  // What was read is what counts: the files may have changed again since.
+  const texts = new Map<string, string>();
+  const readFile = (path: string): string => {
+    try {
+      const text = readFileSync(path, "utf8");
+      texts.set(path, text);
+      return text;
+    } catch (error) {
+      texts.set(path, absent(error));
+      throw error;
+    }
+  };
+  const loaded = loadConfig({ env, readFile, cwd: process.cwd() });
+  return { loaded, files: [...texts.keys()], print: printOf(texts) };
+}
+
+/**
+ * By content, so that it does not matter how a file is changed: written over, replaced, or, as Kubernetes does, a link to a folder
+ * turned to another one.
+ */
+function printOf(texts: ReadonlyMap<string, string>): string {
+  const hash = createHash("sha256");
+  for (const [path, text] of texts) hash.update(`${path}\0${text}\0`);
+  return hash.digest("hex");
+}
+
+const printNow = (files: readonly string[]): string => printOf(new Map(files.map((path) => [path, textOf(path)])));
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    return absent(error);
+  }
+}
+
+const absent = (error: unknown): string => `(${errorCode(error)})`;
+
+export interface ReloadingParts {
+  relay: Pick<Relay, "reload" | "config">;
+  shell: Pick<Shell, "env" | "onHangup" | "stopped">;
+  runtime: Pick<Runtime, "sleep">;
+  log: Log;
+  /** What the relay was started with. */
+  read: Read;
+  /** Between two looks at the files. */
+  everyMs?: number;
+}
+
+const LOOK_MS = 3_000;
+
+/** Until the process is told to stop. A change counts once it is seen twice: somebody may be in the middle of writing. */
+export async function keepReloading(parts: ReloadingParts): Promise<void> {
+  const { shell, runtime, everyMs = LOOK_MS } = parts;
+  let { read } = parts;
+  let seen = read.print;
+  let reloading: Promise<void> = Promise.resolve();
+  const again = (why: "signal" | "file"): void => {
+    read = readConfig(shell);
+    seen = read.print;
+    const { loaded } = read;
+    reloading = reloading.then(() => takeUp(loaded, why, parts));
+  };
+  shell.onHangup?.(() => again("signal"));
+  while (!shell.stopped.aborted) {
+    await runtime.sleep(everyMs, shell.stopped);
+    const now = printNow(read.files);
+    if (now !== read.print && now === seen) again("file");
+    else seen = now;
+  }
+  await reloading;
+}
+
+async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: ReloadingParts): Promise<void> {
+  if (shell.stopped.aborted) return;
+  const faults = loaded.ok ? goneFile(loaded.config, relay.config()) : loaded.faults;
+  if (!loaded.ok || faults.length > 0) {
+    log.error("config.refused", { why, faults, hint: "the configuration before stays in force" });
+    return;
+  }
+  for (const warning of loaded.warnings) log.warn("config.warning", { warning });
+  try {
+    const { changed, fixed } = await relay.reload(loaded.config);
+    if (fixed.length > 0) log.warn("config.needs_restart", { why, settings: fixed.map(nameOf) });
+    if (changed.length > 0) log.info("config.reloaded", { why, changed: changed.map(nameOf) });
+    else log.info("config.unchanged", { why });
+  } catch (error) {
+    log.error("config.refused", { why, error: String(error), hint: "the configuration before stays in force" });
+  }
+}
+
+/** Without its file a relay would tell nobody of anything: more likely than meant, the file is on its way to another place. */
+const goneFile = (next: Config, running: Config) =>
+  next.file === null && running.file !== null ? [{ where: running.file, message: "is gone" }] : [];
+
+const VARIABLES: Record<string, string> = {
+  database: "DATABASE_URL",
+  host: "HOST",
+  port: "PORT",
+  metricsPort: "METRICS_PORT",
+  publicUrl: "PUBLIC_URL",
+  logLevel: "LOG_LEVEL",
+  tokens: "RELAY_TOKEN",
+};
+const nameOf = (part: string): string =>
+  VARIABLES[part] ?? part.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

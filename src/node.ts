@@ -1,0 +1,114 @@
+/** The relay as a process of Node: SQLite in a file, a listener, undici's connections. */
+import { createServer as createHttpServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { getConnInfo } from "@hono/node-server/conninfo";
+import type { Hono } from "hono";
+import { collectDefaultMetrics } from "prom-client";
+import { createApp, type App, type Host } from "./app.ts";
+import { copiesOf, createArchive } from "./archive/archive.ts";
+import { folderPlace } from "./archive/folder.ts";
+import { s3Place } from "./archive/s3.ts";
+import type { Config } from "./config.ts";
+import { createEgress } from "./egress.ts";
+import type { Log } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import type { Fetch, Runtime } from "./runtime.ts";
+import { nameOf } from "./store/address.ts";
+import type { Database } from "./store/database.ts";
+import { migrate } from "./store/migrate.ts";
+import { openDatabase } from "./store/open.ts";
+import { createSqlStore } from "./store/sql.ts";
+
+/** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
+export async function createNodeApp(config: Config, runtime: Runtime, log: Log): Promise<App> {
+  const store = createSqlStore(await openMigrated(config.database));
+  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+  const metrics = createMetrics();
+  collectDefaultMetrics({ register: metrics.registry });
+  const servers: Server[] = [];
+  return createApp(config, {
+    runtime,
+    log,
+    metrics,
+    store,
+    fetch: egress.fetch,
+    archiving: archivingOf(config, egress.fetch, runtime.now),
+    addressOf: (c) => getConnInfo(c).remote.address,
+    listen: (app, port) => {
+      const server = createServer(app);
+      servers.push(server);
+      return listenOn(server, config.host, port);
+    },
+    close: async () => {
+      await Promise.all(servers.map(closeServer));
+      await egress.close();
+    },
+  });
+}
+
+/** Creates or migrates it. Rejects, with its name, when it is in use or cannot be opened. */
+export async function openMigrated(settings: Config["database"]): Promise<Database> {
+  let database: Database | null = null;
+  try {
+    database = await openDatabase(settings, "relay");
+    await migrate(database);
+    return database;
+  } catch (error) {
+    await database?.close();
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
+  }
+}
+
+/** Where the configuration has copies kept; null when it has none kept. */
+export function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
+  if (archive === null) return null;
+  const { s3, dir } = archive;
+  return { place: s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir), copiesOf, createArchive };
+}
+
+const NOT_HTTP = { error: "the request is not proper HTTP" };
+
+/** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
+export function createServer(app: Pick<Hono, "fetch">): Server {
+  const timeouts = {
+    headersTimeout: 15_000,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+    connectionsCheckingInterval: 5_000,
+  };
+  // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
+  const refused = { status: 400, headers: { connection: "close" } };
+  const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
+  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
+    void listener(incoming, outgoing);
+  });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
+    const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+    const body = JSON.stringify(timeout ? { error: "the request took too long" } : NOT_HTTP);
+    socket.end(
+      `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
+        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    );
+  });
+  return server;
+}
+
+export const listenOn = (server: Server, host: string, port: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+
+/** Requests under way get 2 s to end. */
+export const closeServer = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), 2_000);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });

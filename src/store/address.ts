@@ -1,0 +1,16 @@
+import type { Secret } from "../secret.ts";
+
+/** Which database; `url` is a secret for the password in it. */
+export type DatabaseSettings = { kind: "sqlite"; path: string } | { kind: "postgres"; url: Secret };
+
+/** As messages call it: without user and password. */
+export function nameOf(settings: DatabaseSettings): string {
+  if (settings.kind === "sqlite") return settings.path;
+  const { host, pathname } = new URL(settings.url.reveal());
+  return `postgres://${host}${pathname}`;
+}
+
+export const isInMemory = (settings: DatabaseSettings): boolean =>
+  settings.kind === "sqlite" && settings.path === ":memory:";
+
+export const IN_MEMORY = "DATABASE_URL is in memory, which no other process can reach";

@@ -1,0 +1,48 @@
+import { expect, it } from "vitest";
+import { changeOf } from "../../src/config/change.ts";
+import { loadConfig, type Config } from "../../src/config.ts";
+
+function configOf(file: string, env: Record<string, string> = {}): Config {
+  const loaded = loadConfig({
+    env: { SKYVERN_API_KEY: "k", ...env },
+    readFile: (path) => {
+      if (path === "relay.yaml") return file;
+      throw Object.assign(new Error("no"), { code: "ENOENT" });
+    },
+  });
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.faults));
+  return loaded.config;
+}
+
+const FILE = "sinks: { crm: { kind: http, url: https://a.example/, headers: { authorization: one } } }\n";
+
+it("the same text, and the same in other words, is no change", () => {
+  expect(changeOf(configOf(FILE), configOf(`# a comment\n${FILE}`))).toMatchObject({ changed: [], fixed: [] });
+});
+
+it.each([
+  [FILE.replace("a.example", "b.example"), ["sinks"]],
+  // A secret is part of it, though it is never shown.
+  [FILE.replace("one", "two"), ["sinks"]],
+  [`${FILE}routes: [{ to: crm }]\n`, ["routes"]],
+  [`${FILE}delivery: { schedule: [1s] }\nredact: { keys: [iban] }\n`, ["delivery", "redactKeys"]],
+  [`${FILE}skyvern: { reconcile: false, confirm: true }\n`, ["confirm", "reconcile"]],
+])("%j names what it changes", (file, names) => {
+  const { changed, fixed, config } = changeOf(configOf(FILE), configOf(file));
+  expect({ changed: changed.toSorted(), fixed }).toEqual({ changed: names, fixed: [] });
+  expect(config).toEqual(configOf(file));
+});
+
+it("what a process holds for its life stays, and is named", () => {
+  const running = configOf(FILE, { PORT: "8080", DATABASE_URL: "sqlite:./a.db" });
+  const next = configOf(`${FILE}routes: [{ to: crm }]\n`, {
+    PORT: "9090",
+    DATABASE_URL: "sqlite:./b.db",
+    PUBLIC_URL: "https://relay.example.com",
+  });
+  const { config, changed, fixed } = changeOf(running, next);
+  expect(changed).toEqual(["routes"]);
+  expect(fixed.toSorted()).toEqual(["database", "port", "publicUrl"]);
+  expect(config).toMatchObject({ port: 8080, publicUrl: "http://localhost:8080", routes: [{ to: ["crm"] }] });
+  expect(config.database).toEqual(running.database);
+});

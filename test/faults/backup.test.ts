@@ -1,0 +1,71 @@
+/** A backup taken while webhooks come in, restored elsewhere: nothing of before it is missing, and nobody is told twice. */
+import { copyFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import Sqlite from "better-sqlite3";
+import { expect, it } from "vitest";
+import { aFolder } from "../support/app.ts";
+import { FIXTURE_KEY } from "../support/fixtures.ts";
+import { runProgram } from "../support/process.ts";
+import { until } from "../support/until.ts";
+import { aWebhook, aWorld, drained, outbox, sendWebhook } from "./support/world.ts";
+
+const BEFORE = 60;
+const DURING = 60;
+const AT_ONCE = 4;
+
+it("restored after a backup under load: every settled run of before is there, deliveries go on, none is doubled", async () => {
+  const world = await aWorld();
+  const relay = world.spawn();
+  const { url } = await relay.started;
+  const send = async (ids: string[]): Promise<void> => {
+    const todo = [...ids];
+    const sender = async (): Promise<void> => {
+      for (let id = todo.shift(); id !== undefined; id = todo.shift()) {
+        expect(await sendWebhook(url, aWebhook(world, id)), "a backup holds up no webhook").toBe(200);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, sender));
+  };
+  const idsFrom = (first: number, count: number): string[] =>
+    Array.from({ length: count }, (_, n) => `tsk_${String(first + n).padStart(4, "0")}`);
+  const before = idsFrom(0, BEFORE);
+  await send(before);
+
+  const load = send(idsFrom(BEFORE, DURING));
+  const folder = aFolder();
+  const backup = runProgram(["backup", "--to", join(folder, "backups"), "--verify", "--json"], {
+    SKYVERN_API_KEY: FIXTURE_KEY,
+    DATABASE_URL: `sqlite:${world.database}`,
+  });
+  const { code, stdout, stderr } = await backup.ended;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const made = JSON.parse(stdout) as { backup: string; waiting: number; rows: Record<string, number> };
+  const restored = join(folder, "restored", "relay.db");
+  mkdirSync(join(folder, "restored"));
+  copyFileSync(made.backup, restored);
+  const waiting = outbox({ database: restored }).filter(({ state }) => state === "pending" || state === "sending");
+  expect(waiting.length, "some waited at the moment of the backup").toBe(made.waiting);
+  expect(made.waiting).toBeGreaterThan(0);
+  // The relay tells what waited in the backup, all but the newest, before its machine dies.
+  await load;
+  await until("some of what waits in the backup was told since", () => {
+    const now = new Map(outbox(world).map(({ id, state }) => [id, state]));
+    return waiting.some(({ id, sink }) => sink === "chat" && now.get(id) === "delivered");
+  });
+  await relay.kill();
+
+  const copy = new Sqlite(restored, { readonly: true });
+  const there = (copy.prepare("select run_id from runs").all() as { run_id: string }[]).map(({ run_id }) => run_id);
+  copy.close();
+  expect(there).toEqual(expect.arrayContaining(before));
+  expect(there).toHaveLength(made.rows["runs"] ?? 0);
+
+  await world.spawn(restored).started;
+  await drained({ database: restored }, 60_000);
+
+  expect(outbox({ database: restored }).filter(({ state }) => state === "dead")).toEqual([]);
+  for (const id of there) {
+    const { slack, webhookIds, messageIds } = world.seen(id);
+    expect({ id, slack, ids: webhookIds.length, mails: messageIds.length }).toEqual({ id, slack: 1, ids: 1, mails: 1 });
+  }
+}, 120_000);
