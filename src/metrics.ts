@@ -15,6 +15,8 @@ export function createMetrics() {
   const registers = [registry];
   return {
     registry,
+    /** Sinks whose metrics there are. */
+    announced: new Set<string>(),
     webhooks: new Counter({
       name: "skyvern_relay_webhooks_total",
       help: "Webhooks answered, by result: a verdict, or why it was refused.",
@@ -77,8 +79,12 @@ const WATCHED = [
 ];
 
 /** Every metric by sink is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
-export function announceSinks({ attempts, attemptSeconds, deliverySeconds }: Metrics, sinks: readonly string[]): void {
+export function announceSinks(metrics: Metrics, sinks: readonly string[]): void {
+  const { attempts, attemptSeconds, deliverySeconds, announced } = metrics;
   for (const sink of sinks) {
+    // Of an app before on the same registry: what it counted stands.
+    if (announced.has(sink)) continue;
+    announced.add(sink);
     for (const outcome of ["delivered", "retry", "dead"]) attempts.inc({ sink, outcome }, 0);
     attemptSeconds.zero({ sink });
     deliverySeconds.zero({ sink });

@@ -6,10 +6,10 @@ import {
   sql,
   type Kysely,
   type RawBuilder,
+  type SelectExpression,
   type SelectQueryBuilder,
   type Selectable,
   type SqlBool,
-  type SelectExpression,
 } from "kysely";
 import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";

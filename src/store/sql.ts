@@ -86,6 +86,8 @@ export function createSqlStore(database: Database): Store {
         await db
           .selectFrom("runs")
           .select(({ fn }) => fn.min("follow_up_at").as("at"))
+          // Said, as without it SQLite reads every run there is: the index holds none whose time is null.
+          .where("follow_up_at", "is not", null)
           .executeTakeFirst()
       )?.at ?? null,
     setFollowUp: async (runId, at, failures) => {

@@ -84,7 +84,7 @@ export interface Store {
   run(runId: string): Promise<StoredRun | null>;
   /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
-  /** The same runs as `runs`, of each what lists show and no more, however large it is. */
+  /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */
   briefs(filter: RunFilter, page: Page): Promise<RunBrief[]>;
   /** Oldest first. */
   receipts(runId: string): Promise<Receipt[]>;

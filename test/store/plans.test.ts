@@ -107,6 +107,8 @@ const LARGE = "runs|deliveries|d|l|receipts|sightings|s|events|attempts|artifact
 /** Reads a whole table, or sorts what it read. */
 const isSlow = (step: string): boolean =>
   new RegExp(String.raw`^SCAN (${LARGE})( |$)(?!.*VIRTUAL)(?!USING (COVERING )?INDEX)`).test(step) ||
+  // The smallest or largest of a column that no index serves.
+  new RegExp(`^SEARCH (${LARGE})$`).test(step) ||
   step === "USE TEMP B-TREE FOR ORDER BY" ||
   step.includes("AUTOMATIC");
 

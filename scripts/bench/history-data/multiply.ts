@@ -65,8 +65,8 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     await database.script(
       database.db,
       `begin;
-      insert into main.runs (run_id, run_type, status, source, organization_id, channel, workflow, title, received_at, artifacts_status, follow_up_at, follow_ups, state, doc)
-        select ${own("r.run_id")}, run_type, status, source, organization_id, channel, workflow, title, received_at + ${shift}, artifacts_status, follow_up_at, follow_ups,
+      insert into main.runs (run_id, run_type, status, source, organization_id, channel, workflow, title, received_at, artifacts_status, follow_up_at, follow_ups, brief, state, doc)
+        select ${own("r.run_id")}, run_type, status, source, organization_id, channel, workflow, title, received_at + ${shift}, artifacts_status, follow_up_at, follow_ups, ${own("brief")},
           json_set(${own("state")}, '$.run.received_at', received_at + ${shift}), (doc - 1) * ${copies} + k.k + 1 ${some} ${inOrder};
       insert into main.run_words (rowid, words) select (w.doc - 1) * ${copies} + k.k + 1, ${own("w.words").replaceAll("doc", "w.doc")}
         from temp.words w cross join temp.k where w.doc between ${doc} and ${upTo} order by w.doc, k.k;
