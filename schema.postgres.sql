@@ -20,6 +20,7 @@ ALTER TABLE delivery_times  ALTER COLUMN sink TYPE TEXT COLLATE "C";
 ALTER TABLE archiving       ALTER COLUMN run_id TYPE TEXT COLLATE "C";
 ALTER TABLE copies          ALTER COLUMN run_id TYPE TEXT COLLATE "C", ALTER COLUMN artifact TYPE TEXT COLLATE "C",
                             ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
+ALTER TABLE discarded       ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
 
 -- Few rows that every transaction counts up: room beside each, so that its next version stays in its page.
 ALTER TABLE run_counts      SET (fillfactor = 30);

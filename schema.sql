@@ -117,10 +117,12 @@ CREATE TABLE sightings (
   settled           BIGINT NOT NULL DEFAULT 0            -- 1: known here as final; noted when runs are next seen
 );
 CREATE INDEX sightings_mine    ON sightings (created_at) WHERE mine = 1;
+CREATE INDEX sightings_others  ON sightings (created_at) WHERE mine = 0;
 CREATE INDEX sightings_open    ON sightings (run_id) WHERE mine = 1 AND settled = 0;
 
 -- Roll-ups, kept in the transactions that change what they count, so that no chart and no scrape of the metrics counts
--- rows. Whoever removes runs or deliveries takes them off here too.
+-- rows. Retention leaves those that count by time (run_counts, delivery_times): they name no run, and the past stays to be
+-- seen in the statistics. It takes off what counts rows that are there, delivery_counts and sighting_counts.
 
 -- Runs by the hour and by the day (UTC) of their first receipt, and by settled status.
 CREATE TABLE run_counts (
@@ -182,6 +184,12 @@ CREATE TABLE copies (
   PRIMARY KEY (run_id, artifact)
 );
 CREATE INDEX copies_sha256 ON copies (sha256, bytes);
+
+-- Bytes that no copy needs any more, until they are removed.
+CREATE TABLE discarded (
+  sha256            TEXT   PRIMARY KEY,
+  due_at            BIGINT NOT NULL
+);
 
 -- Few and small: the schema's version, the key that signs links.
 CREATE TABLE settings (

@@ -22,6 +22,7 @@ import { createIngest } from "./receive/ingest.ts";
 import { coverageOf, createReconciler, type ReconcileParts, type Round } from "./receive/reconcile.ts";
 import { createReceiver, type ReceiveParts } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
+import { prune, type Removed } from "./retention.ts";
 import type { Fetch, Runtime } from "./runtime.ts";
 import * as kinds from "./sinks/kinds.ts";
 import type { SinkKind } from "./sinks/sink.ts";
@@ -62,6 +63,8 @@ export interface App {
   followUp(): Promise<number>;
   /** Copies what is due into the archive. For tests. */
   archive(): Promise<number>;
+  /** Removes what is older than it is to be kept. For tests. */
+  prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
   /** Lets attempts and rounds end, as {@link App.stop} does, and goes on to take webhooks: nothing is delivered from then on. */
@@ -88,6 +91,7 @@ const LOOP_RETRY_MS = 10_000;
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
+const PRUNE_EVERY_MS = 3_600_000;
 
 /** The relay on a host, from its configuration. Nothing runs yet. */
 export async function createApp(config: Config, host: Host): Promise<App> {
@@ -248,6 +252,16 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   });
   watchBacklog(metrics, () => gaugesOf(store), runtime.now);
   if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
+  const pruneDue = async (): Promise<Removed> => {
+    const removed = await prune({ ...runtime, store, settings: config.retention }, { signal: ending.signal });
+    if (Object.values(removed).some((count) => count > 0)) log.info("retention.pruned", { ...removed });
+    return removed;
+  };
+  const archiveDue = async (): Promise<number> => {
+    const runs = (await archive?.round(ending.signal)) ?? 0;
+    await archive?.clear(ending.signal);
+    return runs;
+  };
   const nextFollowUpIn = async (): Promise<number> => {
     const next = await store.nextFollowUpAt();
     return next === null ? FOLLOW_UP_LOOK_MS : Math.min(FOLLOW_UP_LOOK_MS, Math.max(next - runtime.now(), 100));
@@ -272,7 +286,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     deliverDue: worker.runOnce,
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
-    archive: async () => archive?.round(ending.signal) ?? 0,
+    archive: archiveDue,
+    prune: pruneDue,
     start: async () => {
       const taken = await store.takeOver(runtime.now(), waitAfterCut);
       const names = config.sinks.map(({ name }) => name);
@@ -297,13 +312,11 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       repeat("follow_up", nextFollowUpIn, () => followUpDue(followUps, ending.signal));
       if (archive) {
         await archive.prepare();
-        repeat(
-          "archive",
-          async () => ARCHIVE_LOOK_MS,
-          () => archive.round(ending.signal),
-        );
+        repeat("archive", async () => ARCHIVE_LOOK_MS, archiveDue);
       }
-      const { reconcile } = config;
+      const { reconcile, retention } = config;
+      if (retention.runsMs !== null || retention.rawMs !== null)
+        repeat("retention", async () => PRUNE_EVERY_MS, pruneDue);
       if (reconcile)
         repeat(
           "reconcile",

@@ -7,6 +7,7 @@ import { addDemo } from "./commands/demo.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addExport } from "./commands/export.ts";
 import { addOpenapi } from "./commands/openapi.ts";
+import { addPrune } from "./commands/prune.ts";
 import { addRedeliver } from "./commands/redeliver.ts";
 import { addSendTest } from "./commands/send-test.ts";
 import { addServe } from "./commands/serve.ts";
@@ -25,6 +26,7 @@ const COMMANDS: readonly AddCommand[] = [
   addSendTest,
   addExport,
   addBackup,
+  addPrune,
   addOpenapi,
 ];
 

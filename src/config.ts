@@ -41,6 +41,8 @@ export interface Config {
   linkLifeMs: number;
   /** Null: no copies are kept. */
   archive: ArchiveSettings | null;
+  /** Null: for ever. */
+  retention: { runsMs: number | null; rawMs: number | null; hold: string[] };
   /** Null: Skyvern is not asked for runs whose webhook never came. */
   reconcile: { everyMs: number; lookbackMs: number; scope: "mine" | "all" } | null;
   /** Ask Skyvern about runs whose webhook no key signed. */
@@ -86,7 +88,7 @@ export function loadConfig({ env, readFile, cwd }: ConfigSource): Loaded {
   if (faults.length > 0 || environment.settings === null || content.settings === null) return { ok: false, faults };
   const sinks = [...shortcuts.sinks, ...sinksOf(content.settings)];
   const config = combine(environment.settings, content.settings, sinks, file.name);
-  return { ok: true, config, warnings: warningsOf(config, environment, content.settings) };
+  return { ok: true, config, warnings: warningsOf(config, environment) };
 }
 
 const DEFAULT_FILE = "relay.yaml";
@@ -196,6 +198,11 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
     },
     linkLifeMs: file.artifacts.expiry,
     archive,
+    retention: {
+      runsMs: file.retention.runs ?? null,
+      rawMs: file.retention.raw ?? null,
+      hold: file.retention.hold,
+    },
     reconcile: file.skyvern.reconcile
       ? {
           everyMs: file.skyvern.reconcile.every,
@@ -232,7 +239,7 @@ function keysOf(env: Settings, file: FileSettings): ApiKey[] {
     .map(({ name, key }) => ({ name, key, organization: organizationOf(key.reveal()) }));
 }
 
-function warningsOf(config: Config, { get }: Environment, file: FileSettings): string[] {
+function warningsOf(config: Config, { get }: Environment): string[] {
   const isUnsigned = get("SINK_SECRET") === undefined && config.sinks.some(({ name }) => name === "http");
   const warnings: [boolean, string][] = [
     [config.sinks.length === 0, "no sink is configured: results are stored, and nobody is told"],
@@ -251,7 +258,6 @@ function warningsOf(config: Config, { get }: Environment, file: FileSettings): s
       config.database.kind === "postgres" && config.archive !== null && config.archive.s3 === null,
       "artifacts.archive is a folder: of several relays each would show its own copies only; set artifacts.s3",
     ],
-    [file.retention !== undefined, "retention: this version does not prune yet, nothing is ever deleted"],
   ];
   const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));
   return [

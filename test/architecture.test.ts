@@ -22,7 +22,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ],
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
-  ["http", "web", "receive", "deliver", "archive"],
+  ["http", "web", "receive", "deliver", "archive", "retention"],
   ["app", "config", "node", "reload"],
   ["main", "cli", "commands", "demo"],
 ];

@@ -43,6 +43,7 @@ const COMMANDS = [
   "send-test",
   "export",
   "backup",
+  "prune",
   "openapi",
 ];
 

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
@@ -48,7 +49,27 @@ async function refusalOf(promise: Promise<unknown>): Promise<EgressRefused> {
   return error as EgressRefused;
 }
 
-describe("an address that is not public is refused however it is written", () => {
+/** How many connections this process began to anywhere while `act` ran. */
+async function connectionsDuring(act: () => Promise<unknown>): Promise<number> {
+  let count = 0;
+  const onSocket = () => void (count += 1);
+  subscribe("net.client.socket", onSocket);
+  try {
+    await act();
+  } finally {
+    unsubscribe("net.client.socket", onSocket);
+  }
+  return count;
+}
+
+test("connections are seen by these tests", async () => {
+  const { port } = await startServer();
+  const egress = egressWith({ allow: ["127.0.0.1"] });
+  const act = async () => void (await (await egress.fetch(`http://127.0.0.1:${port}/`)).text());
+  expect(await connectionsDuring(act)).toBe(1);
+});
+
+describe("an address that is not public is refused however it is written, before anything is sent", () => {
   test.each([
     ["http://127.0.0.1/", "loopback"],
     ["http://127.1/", "loopback"],
@@ -92,10 +113,56 @@ describe("an address that is not public is refused however it is written", () =>
     ["http://[ff02::1]/", "multicast"],
     ["http://[100::1]/", "discard"],
     ["http://[fec0::1]/", "deprecatedSiteLocal"],
+    ["http://0x7f.1:8022/", "loopback"],
+    ["http://0300.0250.1.1/", "private"],
+    ["http://[0:0:0:0:0:ffff:a9fe:a9fe]/", "ipv4Mapped"],
+    ["http://[64:ff9b::169.254.169.254]/", "rfc6052"],
+    ["http://[2002:a9fe:a9fe::]/", "6to4"],
+    ["http://127。0。0。1/", "loopback"],
+    ["http:127.0.0.1/", "loopback"],
+    ["http:\\\\127.0.0.1/", "loopback"],
+    ["HTTP://LOCALHOST:80/", "loopback"],
   ])("%s", async (url, range) => {
-    const { reason } = await refusalOf(egressWith().fetch(url));
+    let reason = "";
+    const egress = egressWith();
+    const act = async () => void ({ reason } = await refusalOf(egress.fetch(url)));
+    expect(await connectionsDuring(act)).toBe(0);
     expect(reason).toContain(`"${range}"`);
     expect(reason).toContain("ALLOW_PRIVATE_NETWORKS");
+  });
+
+  test.each([
+    ["a trailing dot", "http://localhost./", ["127.0.0.1"]],
+    ["a name of the cloud's own", "http://metadata.google.internal./computeMetadata/v1/", ["169.254.169.254"]],
+    ["a name that hides an address", "http://127.0.0.1.nip.example/", ["127.0.0.1"]],
+    ["the second of its addresses", "http://two.example/", ["93.184.215.14", "10.0.0.1"]],
+    ["an IPv6 address beside a public one", "http://six.example/", ["93.184.215.14", "fd00::1"]],
+    ["an IPv4-mapped answer", "http://mapped.example/", ["::ffff:10.0.0.1"]],
+    ["an answer with a zone", "http://zone.example/", ["fe80::1%eth0"]],
+    ["an answer in decimal", "http://odd.example/", ["2130706433"]],
+    ["an answer that is no address", "http://odd.example/", ["nonsense"]],
+    ["all addresses", "http://any.example/", ["0.0.0.0"]],
+  ])("a name with %s", async (_what, url, addresses) => {
+    const egress = egressWith({ lookup: async () => answers(...addresses) });
+    const act = async () => void (await refusalOf(egress.fetch(url)));
+    expect(await connectionsDuring(act)).toBe(0);
+  });
+
+  test.each([
+    "http://example.com@127.0.0.1/",
+    "http://127.0.0.1@93.184.215.14/",
+    "http://example.com:80%40127.0.0.1/",
+    "http://user:password@[::1]:8080/",
+    "http://127.0.0.1:80\\@93.184.215.14/",
+    "http://[::1",
+    "http://1.2.3.4.5/",
+    "http://256.0.0.1/",
+    "//127.0.0.1/",
+    "",
+  ])("%j, which is no URL, or names a user or a port that hides the host", async (url) => {
+    const egress = egressWith({ lookup: async () => answers("127.0.0.1") });
+    const act = () => expect(egress.fetch(url)).rejects.toBeInstanceOf(Error);
+    expect(await connectionsDuring(act)).toBe(0);
   });
 });
 
@@ -106,12 +173,20 @@ test.each(["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "2a00:145
   },
 );
 
-test.each(["file:///etc/passwd", "ftp://example.com/", "data:text/plain,x", "blob:https://example.com/1"])(
-  "%s is refused: only http and https are fetched",
-  async (url) => {
-    expect((await refusalOf(egressWith().fetch(url))).reason).toContain("http and https");
-  },
-);
+test.each([
+  "file:///etc/passwd",
+  "FILE://localhost/etc/passwd",
+  "ftp://example.com/",
+  "gopher://127.0.0.1:6379/_FLUSHALL",
+  "data:text/plain,x",
+  "blob:https://example.com/1",
+  "ws://127.0.0.1/",
+  "javascript:alert(1)",
+])("%s is refused: only http and https are fetched", async (url) => {
+  const egress = egressWith();
+  const act = async () => expect((await refusalOf(egress.fetch(url))).reason).toContain("http and https");
+  expect(await connectionsDuring(act)).toBe(0);
+});
 
 test("localhost is refused by what it resolves to", async () => {
   const { reason } = await refusalOf(egressWith().fetch("http://localhost:8080/"));

@@ -57,7 +57,7 @@ export const coldStart: Bench = {
 function relayCommand(root: string, { folder, receiver }: Place, port: number): Omit<Command, "logFile" | "port"> {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: { start: string } };
   const [program = "node", ...args] = scripts.start.split(" ");
-  const env = relayEnvironment({ port, database: join(folder, "relay.db"), receiver: receiver.url });
+  const env = relayEnvironment({ port, database: `sqlite:${join(folder, "relay.db")}`, receiver: receiver.url });
   return { argv: [program === "node" ? process.execPath : program, ...args], cwd: root, env };
 }
 

@@ -8,7 +8,7 @@ import { atLeast, atMost, inRounds, ratio, verdict, type Bench, type Figures } f
 import { assertAllRight, load, type LoadResult } from "./load.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Place, Subject } from "./subject.ts";
-import { alertmanager, nodeRed, webhook } from "./subjects/peers.ts";
+import { alertmanager, n8n, nodeRed, webhook } from "./subjects/peers.ts";
 import { relay } from "./subjects/relay.ts";
 
 const LONGEST_SILENCE_MS = 15_000;
@@ -111,7 +111,7 @@ export const deliver: Bench = {
   goals: ["B4", "B5", "B6", "B9"],
   what: "accepted and delivered, beside the peers",
   run: async (options) => {
-    const subjects = [relay(), ...others(options), alertmanager, webhook, nodeRed];
+    const subjects = [relay(), ...others(options), alertmanager, webhook, nodeRed, n8n];
     const { table, notes } = await inRounds(subjects, options, deliverOnce(options));
     const over = (figure: string, peer: string) => ratio(table, figure, "relay", peer);
     const beside = (goal: string, what: string, figure: string, goals: Record<string, number>) =>

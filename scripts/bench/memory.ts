@@ -1,7 +1,6 @@
 /** B9: resident memory when nothing happens, and whether it grows under a minute of full load with delivery. */
 import { setTimeout as pause } from "node:timers/promises";
 import { atMost, inRounds, median, medianOf, ratio, verdict, type Bench, type Figures } from "./bench.ts";
-import { untilDelivered } from "./deliver.ts";
 import { assertAllRight, load } from "./load.ts";
 import type { Place, Subject } from "./subject.ts";
 import { bareNode } from "./subjects/node.ts";
@@ -55,7 +54,6 @@ async function grownOnce(subject: Subject, place: Place): Promise<Figures> {
     const quarter = Math.floor(samples.length / 4);
     const third = median(samples.slice(2 * quarter, 3 * quarter));
     const last = median(samples.slice(3 * quarter));
-    await untilDelivered(place.receiver, result.right);
     const { peak } = running.memory();
     await running.stop();
     running.stored?.(result.right);

@@ -13,7 +13,18 @@ import type { Place } from "./place.ts";
 import { spool, sweep, type Refused } from "./spool.ts";
 
 export interface ArchiveParts {
-  store: Pick<Store, "run" | "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes">;
+  store: Pick<
+    Store,
+    | "run"
+    | "dueArchiving"
+    | "setArchiving"
+    | "saveCopy"
+    | "copies"
+    | "copy"
+    | "copiedBytes"
+    | "discarded"
+    | "setDiscarded"
+  >;
   /** From Skyvern alone: a copy of a copy is none. */
   media: Pick<Media, "fetch">;
   /** The run's artifacts, asked of Skyvern if need be; never fails. */
@@ -35,11 +46,18 @@ export interface Archive {
   prepare(): Promise<void>;
   /** Copies all that is due. Returns how many runs that were. */
   round(signal: AbortSignal): Promise<number>;
+  /**
+   * Removes the bytes that no copy needs any more. Returns how many. In turn with {@link Archive.round}, never beside it:
+   * what is just being copied could be the same bytes.
+   */
+  clear(signal: AbortSignal): Promise<number>;
 }
 
 /** After a failure; then what is missing stays missing. */
 const AGAIN_MS = [60_000, 600_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
 const BATCH = 10;
+/** After bytes could not be removed. */
+const REMOVE_AGAIN_MS = 600_000;
 /** A run with more artifacts than this has gone wrong in a way that nobody looks at picture by picture. */
 const MAX_OF_RUN = 500;
 
@@ -61,7 +79,32 @@ export function createArchive(parts: ArchiveParts): Archive {
         if (due.length === 0) return done;
       }
     },
+    clear: async (signal) => {
+      let removed = 0;
+      for (;;) {
+        const hashes = await store.discarded(now(), BATCH);
+        for (const sha256 of hashes) {
+          if (signal.aborted) return removed;
+          if (await removeOne(parts, sha256, signal)) removed += 1;
+        }
+        if (hashes.length > 0) continue;
+        if (removed > 0) log.info("archive.cleared", { files: removed });
+        return removed;
+      }
+    },
   };
+}
+
+async function removeOne({ store, place, now, log }: ArchiveParts, sha256: string, signal: AbortSignal) {
+  try {
+    await place.remove(sha256, signal);
+    await store.setDiscarded(sha256, null);
+    return true;
+  } catch (error) {
+    log.warn("archive.removing_failed", { sha256, error: wordsOf(error) });
+    await store.setDiscarded(sha256, now() + REMOVE_AGAIN_MS);
+    return false;
+  }
 }
 
 /** What a browser or a reader is given of the copies. */
@@ -152,7 +195,12 @@ async function copyOne(parts: ArchiveParts, owner: Owner, key: ArtifactKey, sign
     }
     const { type, body } = await sniff("", content.body);
     const sha256 = owner.run.files.find((file) => file.key === key)?.checksum ?? null;
-    const spooled = await spool(parts.dir, body, { maxBytes: most, sha256: isSha256(sha256) ? sha256 : null, signal });
+    const spooled = await spool(parts.dir, body, {
+      maxBytes: most,
+      sha256: isSha256(sha256) ? sha256 : null,
+      now: parts.now,
+      signal,
+    });
     if (!spooled.ok) return refusal(spooled.refused, { left, later });
     const { file } = spooled;
     await parts.place.keep(file, signal);

@@ -1,5 +1,5 @@
-import { createReadStream } from "node:fs";
-import { mkdir, open as openFile, rename, rm, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdir, open as openFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { rangeOf, type Place } from "./place.ts";
@@ -20,20 +20,31 @@ export function folderPlace(dir: string): Place {
       }
     },
     open: async (sha256, bytes, header) => {
-      const path = pathOf(sha256);
-      const there = await stat(path).catch(() => null);
-      if (there?.size !== bytes) return null;
       const range = rangeOf(header, bytes);
-      if (range === "none") return new Response(null, { status: 416 });
-      const { start, end } = range ?? { start: 0, end: bytes - 1 };
-      const headers = { "accept-ranges": "bytes", "content-length": String(Math.max(0, end - start + 1)) };
-      if (bytes === 0) return new Response(null, { headers });
-      const body = Readable.toWeb(createReadStream(path, { start, end })) as ReadableStream<Uint8Array>;
-      const status = range ? 206 : 200;
-      const part = range ? { "content-range": `bytes ${start}-${end}/${bytes}` } : {};
-      return new Response(body, { status, headers: { ...headers, ...part } });
+      const { start, end } = range === null || range === "none" ? { start: 0, end: bytes - 1 } : range;
+      const file = await whole(pathOf(sha256), bytes);
+      if (file === null) return null;
+      if (range === "none" || bytes === 0) {
+        await file.close();
+        return range === "none" ? new Response(null, { status: 416 }) : new Response(null, { headers: headersOf(0) });
+      }
+      const body = Readable.toWeb(file.createReadStream({ start, end })) as ReadableStream<Uint8Array>;
+      const part = range === null ? {} : { "content-range": `bytes ${start}-${end}/${bytes}` };
+      return new Response(body, { status: range ? 206 : 200, headers: { ...headersOf(end - start + 1), ...part } });
     },
+    remove: (sha256) => rm(pathOf(sha256), { force: true }),
   };
+}
+
+const headersOf = (bytes: number) => ({ "accept-ranges": "bytes", "content-length": String(bytes) });
+
+/** The file, opened, if it is one, has so many bytes, and is no link to somewhere else; null otherwise. */
+async function whole(path: string, bytes: number): Promise<FileHandle | null> {
+  const file = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => null);
+  const there = await file?.stat();
+  if (there?.isFile() === true && there.size === bytes) return file;
+  await file?.close();
+  return null;
 }
 
 /** A new name is durable once its folder is. Where folders cannot be opened, the system sees to that itself. */

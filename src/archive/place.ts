@@ -6,6 +6,8 @@ export interface Place {
   keep(file: Spooled, signal: AbortSignal): Promise<void>;
   /** Status 200 or 206 with the bytes, 416, or null when they are not there. */
   open(sha256: string, bytes: number, range: string | null): Promise<Response | null>;
+  /** Also when they are not there. Rejects when they cannot be removed. */
+  remove(sha256: string, signal: AbortSignal): Promise<void>;
 }
 
 /**

@@ -1,7 +1,10 @@
 /** One call to an S3-compatible storage, signed with Signature Version 4. */
+import { createReadStream } from "node:fs";
 import { AwsV4Signer } from "aws4fetch";
 import type { Fetch } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
+import type { Spooled } from "./spool.ts";
+import { createSweeper } from "./young-garbage.ts";
 
 export interface S3Settings {
   /** Without trailing slash. The bucket follows in the path, which every S3 but a few of Amazon's oldest rules takes. */
@@ -22,13 +25,17 @@ export interface S3Parts {
 
 export interface S3CallOptions {
   headers?: Record<string, string>;
-  /** The object's bytes, and their sha256 (hex). A file as a blob is read while it is sent, and its length is known. */
-  file?: { blob: Blob; sha256: string };
+  /** The object's bytes, read while they are sent. */
+  file?: Spooled;
   signal?: AbortSignal;
 }
 
 /** `name` stands behind the prefix. Answers of every status come back as they are; the caller reads or cancels the body. */
-export type S3Call = (method: "GET" | "HEAD" | "PUT", name: string, options?: S3CallOptions) => Promise<Response>;
+export type S3Call = (
+  method: "GET" | "HEAD" | "PUT" | "DELETE",
+  name: string,
+  options?: S3CallOptions,
+) => Promise<Response>;
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -45,7 +52,24 @@ export function s3Call({ settings, fetch, now }: S3Parts): S3Call {
       datetime: new Date(now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
     });
     const { url, headers } = await signer.sign();
-    const body = file ? { body: file.blob } : {};
+    const body = file ? bodyOf(file, headers) : {};
     return fetch(url, { method, headers, redirect: "manual", ...(signal ? { signal } : {}), ...body });
   };
+}
+
+/**
+ * The file, read as fast as it is sent: a blob of it would be read at once, all of it into memory. Its length is said, as S3
+ * takes no body without. One request holds up to 5 GB there, which is the most that `max_file` allows.
+ */
+function bodyOf({ path, bytes }: Spooled, headers: Headers): RequestInit {
+  headers.set("content-length", String(bytes));
+  return { body: ReadableStream.from(piecesOf(path)) as ReadableStream<Uint8Array>, duplex: "half" } as RequestInit;
+}
+
+async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {
+  const sweepUp = createSweeper();
+  for await (const piece of createReadStream(path) as AsyncIterable<Buffer>) {
+    yield piece;
+    sweepUp(piece.byteLength);
+  }
 }

@@ -1,4 +1,3 @@
-import { openAsBlob } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Place } from "./place.ts";
 import { s3Call, type S3Parts } from "./s3-call.ts";
@@ -8,12 +7,12 @@ export function s3Place(parts: S3Parts): Place {
   const call = s3Call(parts);
   const nameOf = (sha256: string): string => `${sha256.slice(0, 2)}/${sha256}`;
   return {
-    keep: async ({ path, sha256 }, signal) => {
+    keep: async (file, signal) => {
+      const { path, sha256 } = file;
       try {
         const there = await call("HEAD", nameOf(sha256), { signal });
         await there.body?.cancel();
         if (there.status === 200) return;
-        const file = { blob: await openAsBlob(path), sha256 };
         const answer = await call("PUT", nameOf(sha256), { file, signal });
         await answer.body?.cancel();
         if (!answer.ok) throw new Error(`the archive's storage answered ${answer.status}`);
@@ -26,6 +25,11 @@ export function s3Place(parts: S3Parts): Place {
       if (answer.status === 200 || answer.status === 206) return answer;
       await answer.body?.cancel();
       return answer.status === 416 ? new Response(null, { status: 416 }) : null;
+    },
+    remove: async (sha256, signal) => {
+      const answer = await call("DELETE", nameOf(sha256), { signal });
+      await answer.body?.cancel();
+      if (!answer.ok && answer.status !== 404) throw new Error(`the archive's storage answered ${answer.status}`);
     },
   };
 }

@@ -14,6 +14,8 @@ export interface Spooled {
 
 export interface Limits {
   maxBytes: number;
+  /** Milliseconds, to see that it comes fast enough. */
+  now(): number;
   /** Hex; null: not known. */
   sha256: string | null;
   signal: AbortSignal;
@@ -29,6 +31,10 @@ const PREFIX = "incoming-";
  * own way to the same disk would wait behind them.
  */
 const SYNC_BYTES = 8_000_000;
+
+/** After so long it must have come this fast in the middle, or whoever sends a byte now and then would stop the archive. */
+const PATIENCE_MS = 60_000;
+const LEAST_BYTES_PER_SECOND = 20_000;
 
 /**
  * Memory does not grow with the stream: it goes as fast as the disk takes it. The file is on the disk when this resolves.
@@ -55,7 +61,8 @@ export async function spool(
 
 class TooLarge extends Error {}
 
-async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes, signal }: Limits) {
+async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes, now, signal }: Limits) {
+  const from = now();
   const hash = createHash("sha256");
   const sweepUp = createSweeper();
   let bytes = 0;
@@ -67,6 +74,8 @@ async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes,
     bytes += chunk.byteLength;
     unsynced += chunk.byteLength;
     if (bytes > maxBytes) throw new TooLarge();
+    const ms = now() - from;
+    if (ms > PATIENCE_MS && bytes / ms < LEAST_BYTES_PER_SECOND / 1_000) throw new Error("it came too slowly");
     hash.update(chunk);
     await file.writeFile(chunk);
     sweepUp(chunk.byteLength);

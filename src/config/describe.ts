@@ -30,6 +30,11 @@ export function describeConfig(config: Config) {
       max_file: config.archive.maxFile,
       max_total: config.archive.maxTotal,
     },
+    retention: {
+      runs: config.retention.runsMs === null ? null : formatDuration(config.retention.runsMs),
+      raw: config.retention.rawMs === null ? null : formatDuration(config.retention.rawMs),
+      hold: config.retention.hold,
+    },
     reconcile: config.reconcile && {
       every: formatDuration(config.reconcile.everyMs),
       lookback: formatDuration(config.reconcile.lookbackMs),

@@ -1,6 +1,6 @@
 /** relay.yaml: its schema, and what its parts must agree on. */
 import { z } from "zod";
-import { durationBetween, durationSchema } from "../duration.ts";
+import { durationBetween, durationSchema, formatDuration, parseDuration } from "../duration.ts";
 import { RoutesSchema } from "../routing.ts";
 import { Secret } from "../secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
@@ -68,6 +68,7 @@ const delivery = z.strictObject({
 });
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+const DAY_MS = 86_400_000;
 
 /** The whole file. Every part may be left out. */
 export const FileSchema = z.strictObject({
@@ -97,11 +98,23 @@ export const FileSchema = z.strictObject({
     .prefault({}),
   retention: z
     .strictObject({
-      runs: durationSchema.optional().meta({ description: "How long runs are kept." }),
-      raw: durationSchema.optional().meta({ description: "How long the bytes received are kept." }),
+      runs: durationBetween(DAY_MS, 3650 * DAY_MS)
+        .optional()
+        .meta({
+          description:
+            "How long runs are kept, with their receipts, deliveries and archived copies, after the last receipt or delivery.",
+        }),
+      raw: durationSchema.optional().meta({
+        description: "How long the bytes received are kept. What was not understood stays as long as runs do.",
+      }),
+      hold: z
+        .array(z.string().min(1).max(200))
+        .max(10_000)
+        .default([])
+        .meta({ description: "Ids of runs that are kept whatever their age." }),
     })
-    .optional()
-    .meta({ description: "Not built yet." }),
+    .prefault({})
+    .meta({ description: "What is removed when it is old. Nothing is, unless it is said here." }),
 });
 export type FileSettings = z.output<typeof FileSchema>;
 
@@ -131,9 +144,22 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
   }
   return [
     ...findings,
+    ...tooShort(raw),
     ...repeated(listOf(at(at(raw, "skyvern"), "keys")), ["skyvern", "keys"]),
     ...repeated(routes, ["routes"]),
   ];
+}
+
+/** A run that is removed while Skyvern's list still shows it would be taken up again, and told again. */
+function tooShort(raw: unknown): Finding[] {
+  const reconcile = at(at(raw, "skyvern"), "reconcile");
+  const [runs, lookback] = [at(at(raw, "retention"), "runs"), at(reconcile, "lookback") ?? "24h"].map((value) =>
+    typeof value === "string" ? parseDuration(value) : null,
+  );
+  // Less than a day is a fault already.
+  if (reconcile === false || runs == null || runs < DAY_MS || lookback == null || runs >= lookback) return [];
+  const message = `must not be shorter than skyvern.reconcile.lookback (${formatDuration(lookback)})`;
+  return [{ path: ["retention", "runs"], message, aboutKey: false }];
 }
 
 function repeated(items: unknown[], base: Finding["path"]): Finding[] {

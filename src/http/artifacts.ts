@@ -1,6 +1,7 @@
 import type { Context, Hono } from "hono";
 import { html } from "hono/html";
 import type { ArtifactKey, Run } from "../run.ts";
+import { safeName } from "../sinks/evidence.ts";
 import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/media.ts";
 import type { Store } from "../store/store.ts";
 import { bearerOf } from "./auth.ts";
@@ -60,7 +61,9 @@ async function withoutBodyOfHead(c: Context, answer: Response): Promise<Response
   return new Response(null, { status: answer.status, headers: answer.headers });
 }
 
-const nameOf = (run: Run, key: ArtifactKey): string => run.files.find((file) => file.key === key)?.name ?? key;
+/** A page may have chosen it: nothing in it turns text around, leads elsewhere or outgrows a header. */
+const nameOf = (run: Run, key: ArtifactKey): string =>
+  safeName(run.files.find((file) => file.key === key)?.name ?? key);
 
 /** Something to look at instead: a picture where one was asked for, else a page. */
 function placeholder(c: Context, key: ArtifactKey, reason: string, status: 404 | 503): Response | Promise<Response> {

@@ -287,10 +287,13 @@ function openStream(context: Context, choice: Choice, call: Call, range?: string
     const deadline = deadlineOf(context.timeoutMs, call.signal);
     try {
       let url = start;
+      // Whoever it was led to must not lead it back with the key, to an address of their choice.
+      let isOurs = true;
       for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+        isOurs &&= url.origin === context.base.origin;
         const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
         if (range !== undefined) headers.set("range", range);
-        if (url.origin === context.base.origin) headers.set("x-api-key", choice.key.key.reveal());
+        if (isOurs) headers.set("x-api-key", choice.key.key.reveal());
         const response = await context.fetch(url, { redirect: "manual", signal: deadline.signal, headers });
         if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
         const next = redirectOf(response, url);

@@ -232,18 +232,19 @@ async function readAll(content: Response, maxBytes: number): Promise<Read> {
 
 type Bytes = ReadableStream<Uint8Array>;
 
-/** Only media that a browser shows without running anything. */
-const MEDIA = /^(image\/(png|jpeg|webp|gif)|video\/(webm|mp4))$/;
+/** What is believed when it is said, as the middle of a film does not show what it is. */
+const FILM = /^video\/(webm|mp4)$/;
 /** So many bytes tell every type apart. */
 const HEAD_BYTES = 12;
 
 /**
- * The type under which content may be shown, null when it may not. Skyvern calls screenshots `application/json`
- * (contract §4), so where what it says is no medium the first bytes decide. Read on from the `body` that comes back.
+ * The type under which content may be shown, null when it may not: only what a browser shows without running anything. The
+ * first bytes decide, as Skyvern calls screenshots `application/json` (contract §4) and a storage may call a page a
+ * picture. Read on from the `body` that comes back.
  */
 export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {
   const type = said.split(";")[0]?.trim().toLowerCase() ?? "";
-  if (MEDIA.test(type)) return { type, body };
+  if (FILM.test(type)) return { type, body };
   const reader = body.getReader();
   const first: Uint8Array[] = [];
   let size = 0;

@@ -1,8 +1,11 @@
 /** The Store's part for the archive: which runs are to be copied, and what has been. */
+import type { Kysely } from "kysely";
 import type { Database } from "./database.ts";
 import type { Rows } from "./statements.ts";
 import type { Copy, Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
 
 /** Runs are to be copied from a time on; what was to be done about them before is forgotten. */
 export async function queueArchiving(rows: Rows, dueAt: ReadonlyMap<string, number>): Promise<void> {
@@ -13,9 +16,26 @@ export async function queueArchiving(rows: Rows, dueAt: ReadonlyMap<string, numb
   );
 }
 
-export type CopiesStore = Pick<Store, "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes">;
+/** Of these, what no copy needs any more: its bytes are to be removed. */
+export async function discard(tx: Db, hashes: readonly string[], now: number): Promise<void> {
+  if (hashes.length === 0) return;
+  const needed = await tx.selectFrom("copies").select("sha256").distinct().where("sha256", "in", hashes).execute();
+  const rest = new Set(hashes);
+  for (const { sha256 } of needed) rest.delete(sha256);
+  if (rest.size === 0) return;
+  await tx
+    .insertInto("discarded")
+    .values([...rest].map((sha256) => ({ sha256, due_at: now })))
+    .onConflict((conflict) => conflict.column("sha256").doNothing())
+    .execute();
+}
 
-export function copiesStore({ db }: Database): CopiesStore {
+export type CopiesStore = Pick<
+  Store,
+  "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes" | "discarded" | "setDiscarded"
+>;
+
+export function copiesStore({ db, transaction }: Pick<Database, "db" | "transaction">): CopiesStore {
   return {
     dueArchiving: async (now, limit) => {
       const due = db.selectFrom("archiving").select(["run_id", "due_at", "failures"]).where("due_at", "<=", now);
@@ -30,19 +50,22 @@ export function copiesStore({ db }: Database): CopiesStore {
       if (next === null) await same(db.deleteFrom("archiving")).execute();
       else await same(db.updateTable("archiving").set({ due_at: next.at, failures: next.failures })).execute();
     },
-    saveCopy: async ({ runId, key, ...copy }) => {
-      const row = { sha256: copy.sha256, type: copy.type, bytes: copy.bytes, copied_at: copy.copiedAt };
-      await db
-        .insertInto("copies")
-        .values({ run_id: runId, artifact: key, ...row })
-        .onConflict((conflict) => conflict.columns(["run_id", "artifact"]).doUpdateSet(row))
-        .execute();
-    },
+    saveCopy: ({ runId, key, ...copy }) =>
+      transaction(async (tx) => {
+        const older = await ofArtifact(tx, runId, key).executeTakeFirst();
+        const row = { sha256: copy.sha256, type: copy.type, bytes: copy.bytes, copied_at: copy.copiedAt };
+        await tx
+          .insertInto("copies")
+          .values({ run_id: runId, artifact: key, ...row })
+          .onConflict((conflict) => conflict.columns(["run_id", "artifact"]).doUpdateSet(row))
+          .execute();
+        await tx.deleteFrom("discarded").where("sha256", "=", copy.sha256).execute();
+        if (older) await discard(tx, [older.sha256], copy.copiedAt);
+      }),
     copies: async (runId) =>
       (await db.selectFrom("copies").selectAll().where("run_id", "=", runId).execute()).map(copyOf),
     copy: async (runId, key) => {
-      const of = db.selectFrom("copies").selectAll().where("run_id", "=", runId).where("artifact", "=", key);
-      const row = await of.executeTakeFirst();
+      const row = await ofArtifact(db, runId, key).executeTakeFirst();
       return row ? copyOf(row) : null;
     },
     copiedBytes: async () => {
@@ -50,8 +73,19 @@ export function copiesStore({ db }: Database): CopiesStore {
       const sum = db.selectFrom(distinct).select(({ fn }) => fn.sum<number | null>("files.bytes").as("bytes"));
       return Number((await sum.executeTakeFirst())?.bytes ?? 0);
     },
+    discarded: async (now, limit) => {
+      const rows = db.selectFrom("discarded").select("sha256").where("due_at", "<=", now);
+      return (await rows.orderBy("due_at").limit(limit).execute()).map(({ sha256 }) => sha256);
+    },
+    setDiscarded: async (sha256, at) => {
+      if (at === null) await db.deleteFrom("discarded").where("sha256", "=", sha256).execute();
+      else await db.updateTable("discarded").set({ due_at: at }).where("sha256", "=", sha256).execute();
+    },
   };
 }
+
+const ofArtifact = (db: Db, runId: string, key: string) =>
+  db.selectFrom("copies").selectAll().where("run_id", "=", runId).where("artifact", "=", key);
 
 const copyOf = ({ run_id, artifact, sha256, type, bytes, copied_at }: Tables["copies"]): Copy => ({
   runId: run_id,

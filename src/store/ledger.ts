@@ -36,6 +36,8 @@ export interface Ledger {
   made(row: DeliveryRow): void;
   /** A delivery has come to another state. Its end must be said once. */
   moved(row: DeliveryRow): void;
+  /** A delivery that had come to its end was removed. How long it took stays counted. */
+  dropped(row: Pick<DeliveryRow, "sink" | "state" | "cause">): void;
   write(rows: Rows): Promise<void>;
 }
 
@@ -83,6 +85,10 @@ export function createLedger(): Ledger {
       const bucket = bucketOf(delivered_at - created_at);
       add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
       add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
+    },
+    dropped: ({ sink, state, cause }) => {
+      add(deliveries, { sink, state: cause === "test" ? "test" : "made", count: -1 });
+      if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
     },
     write: async (rows) => {
       await rows.index(words);

@@ -8,9 +8,11 @@
  * where an index a column would walk through one and look up the rest.
  */
 import { createHash } from "node:crypto";
+import { sql, type Kysely } from "kysely";
 import { isJsonObject, isRawNumber, type Json, type JsonObject } from "../json.ts";
 import type { Run } from "../run.ts";
 import type { RunFilter, Search } from "./store.ts";
+import type { Tables } from "./tables.ts";
 
 const MAX_TERMS = 10;
 /** The beginnings of words are not indexed: all words that begin so are merged for it. The shorter, the more there are. */
@@ -54,6 +56,10 @@ export function indexedText(run: Run): string {
   const marks = MARKED.flatMap(([name, valuesOf]) => [...new Set(valuesOf(run))].map((value) => markOf(name, value)));
   return `${marks.join(" ")}\n${wordsOf(run)}`;
 }
+
+/** Takes runs out of the index, before their rows go. */
+export const forgetWords = (tx: Kysely<Tables>, runIds: readonly string[]) =>
+  sql`delete from run_words where rowid in (select doc from runs where run_id in (${sql.join(runIds)}))`.execute(tx);
 
 function wordsOf({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
   const parts = [run_id];

@@ -21,6 +21,7 @@ import {
   saveTest,
   takeOver,
 } from "./outbox.ts";
+import { pruneStore } from "./prune.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
@@ -102,6 +103,7 @@ export function createSqlStore(database: Database): Store {
     eventRange: () => eventRange(db),
     sighting: (runId) => sighting(db, runId),
     ...copiesStore(database),
+    ...pruneStore(db, write),
     ping: async (now) => {
       await saveSetting(db, "last_ping", String(now));
     },

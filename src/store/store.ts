@@ -122,6 +122,26 @@ export interface Store {
   copy(runId: string, key: ArtifactKey): Promise<Copy | null>;
   /** Bytes of all copies together, equal ones counted once. */
   copiedBytes(): Promise<number>;
+  /** The sha256 of bytes that no copy needs any more, due now. One that a copy is saved of again is none. */
+  discarded(now: number, limit: number): Promise<string[]>;
+  /** Sets when to try again to remove the bytes; null: they are gone. */
+  setDiscarded(sha256: string, at: number | null): Promise<void>;
+
+  /**
+   * Retention. A run goes with its receipts, deliveries, attempts, artifacts and copies when it was received before a time
+   * and nothing came for it or was sent again since; one with a waiting delivery stays.
+   */
+  pruneRuns(step: PruneStep): Promise<Pruned>;
+  /** Bytes received before a time; their receipts stay. Those that were not understood stay too. */
+  pruneBodies(step: PruneStep): Promise<Pruned>;
+  /** What was not understood, received before a time. */
+  pruneKept(step: PruneStep): Promise<Pruned>;
+  /** Test deliveries made before a time. */
+  pruneTests(step: PruneStep): Promise<Pruned>;
+  /** What Skyvern's list said of runs created before a time. */
+  pruneSightings(step: PruneStep): Promise<Pruned>;
+  /** What the event stream says of deliveries that are no more, made before a time. */
+  pruneEvents(step: PruneStep): Promise<Pruned>;
 
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
@@ -285,6 +305,26 @@ export interface Copy {
   type: string | null;
   bytes: number;
   copiedAt: number;
+}
+
+/** One step of pruning: a short transaction. */
+export interface PruneStep {
+  /** Epoch ms: what is older is due. */
+  before: number;
+  /** Where the step before ended; null: begin. */
+  after: string | null;
+  /** Most rows that are looked at, oldest first. */
+  limit: number;
+  /** Ids of runs that stay, with all that belongs to them. */
+  hold: readonly string[];
+  /** Count only. */
+  dryRun: boolean;
+}
+
+/** `next`: where to go on, null when there is no more that is old enough. */
+export interface Pruned {
+  removed: number;
+  next: string | null;
 }
 
 export interface KnownOutcome {

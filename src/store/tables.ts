@@ -83,6 +83,7 @@ export interface Tables {
     bytes: number;
     copied_at: number;
   };
+  discarded: { sha256: string; due_at: number };
   settings: { name: string; value: string };
   run_counts: { grain: string; start: number; status: string; count: number };
   delivery_counts: { sink: string; state: string; count: number };

@@ -1,6 +1,18 @@
 /** Where copies are kept: the same is asked of a folder and of S3-compatible storage. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -31,12 +43,12 @@ const streamOf = (...chunks: string[]): ReadableStream<Uint8Array> =>
   });
 
 async function aFile(dir: string, text: string): Promise<Spooled> {
-  const spooled = await spool(dir, streamOf(text), { maxBytes: 1_000, sha256: null, signal: never() });
+  const spooled = await spool(dir, streamOf(text), { maxBytes: 1_000, sha256: null, now: () => NOW, signal: never() });
   if (!spooled.ok) throw new Error(spooled.refused.kind);
   return spooled.file;
 }
 
-function s3On(storage: S3StandIn, secret = SECRET_ACCESS_KEY): Place {
+function s3On(storage: Pick<S3StandIn, "url">, secret = SECRET_ACCESS_KEY): Place {
   const egress = createEgress({ allow: [], trusted: [storage.url] });
   onTestFinished(() => egress.close());
   const settings = {
@@ -85,6 +97,15 @@ describe.each(PLACES)("%s", (_name, start) => {
     expect(await (await place.open(sha256Of("same"), 4, null))?.text()).toBe("same");
   });
 
+  it("removes what it was given, and what it never had", async () => {
+    const place = await start();
+    for (const text of ["one", "two"]) await place.keep(await aFile(aFolder(), text), never());
+    await place.remove(sha256Of("one"), never());
+    await place.remove(sha256Of("three"), never());
+    expect(await place.open(sha256Of("one"), 3, null)).toBeNull();
+    expect(await (await place.open(sha256Of("two"), 3, null))?.text()).toBe("two");
+  });
+
   it("says when it has nothing of that name", async () => {
     const place = await start();
     expect(await place.open(sha256Of("other"), 5, null)).toBeNull();
@@ -100,6 +121,26 @@ describe("a folder", () => {
       [sha256.slice(0, 2), join(sha256.slice(0, 2), sha256)].toSorted(),
     );
     expect(readFileSync(join(dir, sha256.slice(0, 2), sha256), "utf8")).toBe("bytes");
+  });
+
+  it("follows no link that somebody put in a copy's place, and takes nothing else for a copy", async () => {
+    const dir = aFolder();
+    const place = folderPlace(dir);
+    const sha256 = sha256Of("bytes");
+    const path = join(dir, sha256.slice(0, 2), sha256);
+    mkdirSync(join(dir, sha256.slice(0, 2)));
+    writeFileSync(join(dir, "secret"), "s3cr3");
+    symlinkSync(join(dir, "secret"), path);
+    expect(await place.open(sha256, 5, null)).toBeNull();
+    // A new copy takes the link's place; what it led to is untouched.
+    await place.keep(await aFile(dir, "bytes"), never());
+    expect(await (await place.open(sha256, 5, null))?.text()).toBe("bytes");
+    await place.remove(sha256, never());
+    symlinkSync(join(dir, "secret"), path);
+    await place.remove(sha256, never());
+    expect(readFileSync(join(dir, "secret"), "utf8")).toBe("s3cr3");
+    mkdirSync(path);
+    expect(await place.open(sha256, statSync(path).size, null)).toBeNull();
   });
 
   it("has no copy of a file that was cut short by something else", async () => {
@@ -122,6 +163,29 @@ describe("S3-compatible storage", () => {
     expect(storage.objects.get(path)?.toString()).toBe("same");
   });
 
+  it("is sent a file while it is read, never all of it at once", async () => {
+    const bytes = 80_000_000;
+    let most = 0;
+    let came = 0;
+    const before = process.memoryUsage().external;
+    const storage = createServer((request, response) => {
+      if (request.method === "HEAD") return void response.writeHead(404).end();
+      request.on("data", (piece: Buffer) => {
+        came += piece.length;
+        most = Math.max(most, process.memoryUsage().external - before);
+      });
+      request.on("end", () => response.writeHead(200).end());
+    });
+    await new Promise<void>((resolve) => storage.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void storage.close());
+    const path = join(aFolder(), "large");
+    writeFileSync(path, Buffer.alloc(bytes));
+    const place = s3On({ url: `http://127.0.0.1:${(storage.address() as AddressInfo).port}` });
+    await place.keep({ path, sha256: sha256Of("large"), bytes }, never());
+    expect(came).toBe(bytes);
+    expect(most).toBeLessThan(bytes / 2);
+  });
+
   it("that refuses, for a wrong key or a fault of its own, keeps nothing and leaves no file", async () => {
     const storage = await startS3();
     for (const [place, faults] of [
@@ -138,7 +202,7 @@ describe("S3-compatible storage", () => {
 });
 
 describe("a stream on its way into the archive", () => {
-  const limits = { maxBytes: 10, sha256: null, signal: never() };
+  const limits = { maxBytes: 10, sha256: null, now: () => NOW, signal: never() };
 
   it("is measured and hashed", async () => {
     const spooled = await spool(aFolder(), streamOf("abc", "def"), limits);
@@ -153,6 +217,25 @@ describe("a stream on its way into the archive", () => {
     const dir = aFolder();
     expect(await spool(dir, body, limits)).toMatchObject({ ok: false, refused });
     expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it("that comes byte by byte is broken off, one that is large and takes its time is not", async () => {
+    let now = NOW;
+    const lasting = { ...limits, maxBytes: 1e9, now: () => now };
+    const slowly = (pieces: number, bytes: number) =>
+      new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          now += 29_000;
+          if (pieces-- === 0) controller.close();
+          else controller.enqueue(new Uint8Array(bytes));
+        },
+      });
+    const dir = aFolder();
+    expect(await spool(dir, slowly(1_000, 1), lasting)).toMatchObject({
+      refused: { kind: "broken", reason: "it came too slowly" },
+    });
+    expect([now - NOW < 120_000, readdirSync(dir)]).toEqual([true, []]);
+    expect(await spool(dir, slowly(20, 600_000), lasting)).toMatchObject({ ok: true, file: { bytes: 12_000_000 } });
   });
 
   it("that died with its process is swept away, copies are not", async () => {

@@ -55,6 +55,11 @@ function answer(objects: S3StandIn["objects"], request: IncomingMessage, body: B
     objects.set(path, body);
     return void response.writeHead(200).end();
   }
+  if (request.method === "DELETE") {
+    // As S3 does, also of what is not there.
+    objects.delete(path);
+    return void response.writeHead(204).end();
+  }
   const object = objects.get(path);
   if (!object) return void response.writeHead(404).end("<Error><Code>NoSuchKey</Code></Error>");
   const range = rangeOf(request.headers.range ?? null, object.length);

@@ -182,6 +182,14 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
     /reconcile: must be a mapping or false, not true or false$/,
   ],
   ["retention that is text", "retention:\n  runs: forever\n", "2:9", /^retention\.runs: must be a duration/],
+  ["retention of hours", "retention:\n  runs: 3h\n", "2:9", /^retention\.runs: must lie between 1d and 3650d$/],
+  [
+    "retention shorter than what is reconciled",
+    "skyvern: { reconcile: { lookback: 30d } }\nretention:\n  runs: 29d\n",
+    "3:9",
+    /^retention\.runs: must not be shorter than skyvern\.reconcile\.lookback \(30d\)$/,
+  ],
+  ["a hold that is one id", "retention:\n  hold: tsk_1\n", "2:9", /^retention\.hold: must be a list/],
 ];
 
 describe("a fault in the file has its line and column and names the key", () => {

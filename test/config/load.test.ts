@@ -37,6 +37,7 @@ describe("without anything but a key", () => {
       attachments: { screenshots: true, files: true, maxBytes: 8_000_000, maxTotal: 20_000_000 },
       linkLifeMs: 90 * 86_400_000,
       archive: null,
+      retention: { runsMs: null, rawMs: null, hold: [] },
       reconcile: { everyMs: 300_000, lookbackMs: 86_400_000, scope: "mine" },
       confirm: false,
       bodyLimit: 10_000_000,
@@ -316,13 +317,13 @@ describe("warnings", () => {
     [{ PUBLIC_URL: "" }, "", /PUBLIC_URL is not set: .*http:\/\/localhost:8080/],
     [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
     [{ SKYVERN_API_KEY: '"quoted"' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
-    [{}, "retention: { runs: 90d, raw: 30d }", /does not prune yet/],
   ])("%j %s", (env, yaml, message) => {
     expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
   });
 
   it("do not come for what is set", () => {
     expect(warningsOf(QUIET, "skyvern: { reconcile: { every: 5m, lookback: 24h } }")).toEqual([]);
+    expect(warningsOf(QUIET, "retention: { runs: 90d, raw: 30d, hold: [tsk_1] }")).toEqual([]);
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/json.ts";
 import { systemRuntime } from "../../src/runtime.ts";
 import { anApp, PUBLIC_URL, TOKEN, type AppOptions, type TestApp } from "../support/app.ts";
-import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";
+import { fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 import { TINY_PNG, TINY_WEBM, type StandInRun } from "../../src/demo/stand-ins/skyvern.ts";
 
@@ -287,6 +287,27 @@ describe("content that could do harm", () => {
     expect(answer.headers.get("content-disposition")).toBe("attachment; filename*=UTF-8''INV-2026-0801.pdf");
     expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
     expect(answer.headers.get("content-security-policy")).toContain("sandbox");
+  });
+
+  it("a name that a page chose is made safe: it turns nothing around, leads nowhere and fits a header", async () => {
+    const [first] = fixtureJson("workflow_run.completed")["downloaded_files"] as JsonObject[];
+    const artifacts = [{ artifact_id: FILE, artifact_type: "download", bytes: Buffer.from("x"), filename: "x" }];
+    for (const [filename, safe] of [
+      ["../../\u202Efdp.exe\r\nset-cookie: a=1", "fdp.exe_set-cookie_%20a%3D1"],
+      ["a".repeat(100_000), "a".repeat(100)],
+      ['"; filename=evil.html', "filename%3Devil.html"],
+    ] as const) {
+      const relay = await anApp({}, { skyvern: { now: () => NOW, signedUrls: "unconfigured", storage: "local" } });
+      const body = mutated("workflow_run.completed", { downloaded_files: [{ ...first, filename }] });
+      relay.standIns.skyvern.addRun({ payload: JSON.parse(body) as JsonObject, artifacts });
+      await relay.webhook(body);
+      const shown = await relay.read<Shown>(`/v1/runs/${WORKFLOW}`);
+      const { status, headers } = await open(relay, shown.files[0]?.url ?? "");
+      expect([status, headers.get("set-cookie")]).toEqual([200, null]);
+      const disposition = headers.get("content-disposition") ?? "";
+      expect(disposition).toMatch(/^attachment; filename\*=UTF-8''[\w.%-]{1,300}$/);
+      expect(disposition).toContain(safe);
+    }
   });
 
   it("HTML that calls itself a picture is not shown either", async () => {

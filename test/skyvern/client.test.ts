@@ -370,6 +370,15 @@ describe("keys", () => {
     expect(seen[0]?.range).toBe("bytes=0-4");
   });
 
+  test("content that is led away and back comes back without the key: nobody may choose what it opens", async () => {
+    const storage = await aServer((_request, response) => {
+      response.writeHead(302, { location: `${skyvern.url}/v1/runs/${V1}` }).end();
+    });
+    skyvern.faults.push({ status: 302, headers: { location: `${storage}/x` } });
+    expect(faultOf(await aClient().openContent("a_1"))).toMatchObject({ kind: "forbidden" });
+    expect(skyvern.calls.map(({ headers }) => headers["x-api-key"])).toEqual([KEY, undefined]);
+  });
+
   test("content is not followed in circles, nor to another scheme", async () => {
     skyvern.faults.push({ status: 302, headers: { location: "/v1/artifacts/a_1/content" }, times: 9 });
     expect(faultOf(await aClient().openContent("a_1")).reason).toMatch(/more than 3 redirects/);

@@ -235,6 +235,18 @@ describe("what content is", () => {
     expect(Buffer.from(await new Response(sniffed.body).arrayBuffer()).toString("latin1")).toBe(chunks.join(""));
   });
 
+  it.each(["image/png", "image/svg+xml", "text/html", "application/pdf"])(
+    "is never believed of what calls itself %s: a page is downloaded, a picture shown",
+    async (said) => {
+      expect((await sniff(said, streamOf("<script>alert(1)</script>"))).type).toBeNull();
+      expect((await sniff(said, streamOf("\xFF\xD8\xFF\xE0"))).type).toBe("image/jpeg");
+    },
+  );
+
+  it("in the middle of a film is what its storage says", async () => {
+    expect((await sniff("video/webm; codecs=vp8", streamOf("middle"))).type).toBe("video/webm");
+  });
+
   it("is said to a browser without anything it could run, and without a length that is not its own", async () => {
     const headers = { "content-type": "text/html", "content-length": "9", "content-encoding": "gzip" };
     const answer = await safeAnswer(new Response(streamOf("<script>1"), { headers }), "x'\u202Egpj.html");

@@ -19,6 +19,8 @@ export interface RelayOptions {
   fsyncUs?: number;
   /** A database that is there already, and stays; without it each start has a fresh one. */
   database?: string;
+  /** URL of an empty PostgreSQL database to be used instead. */
+  postgres?: string;
   /** Instead of `npm start`. */
   argv?: [string, ...string[]];
   env?: Record<string, string>;
@@ -35,7 +37,7 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
       argv: argv ?? ["npm", "start"],
       cwd: root,
       env: {
-        ...relayEnvironment({ port, database, receiver: place.receiver.url }),
+        ...relayEnvironment({ port, database: given.postgres ?? `sqlite:${database}`, receiver: place.receiver.url }),
         ...(fsyncUs === undefined ? {} : { LD_PRELOAD: tools().slowFsync, BENCH_FSYNC_US: `${fsyncUs}` }),
         ...env,
       },
@@ -50,7 +52,11 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
       isReady: answers(`http://127.0.0.1:${port}/readyz`),
     });
     // The bodies of before were sent to it in an earlier round: their numbers are taken.
-    return { ...running, firstSeq: before.runs, stored: (accepted) => storedIn(database, before, accepted) };
+    return {
+      ...running,
+      firstSeq: before.runs,
+      ...(given.postgres === undefined ? { stored: (accepted: number) => storedIn(database, before, accepted) } : {}),
+    };
   },
 });
 
@@ -58,7 +64,7 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
 export const relayEnvironment = (at: { port: number; database: string; receiver: string }): Record<string, string> => ({
   SKYVERN_API_KEY: KEY,
   SKYVERN_BASE_URL: at.receiver,
-  DATABASE_URL: `sqlite:${at.database}`,
+  DATABASE_URL: at.database,
   HOST: "127.0.0.1",
   PORT: `${at.port}`,
   PUBLIC_URL: `http://127.0.0.1:${at.port}`,

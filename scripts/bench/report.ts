@@ -1,0 +1,130 @@
+/** What is said about figures: tables for a terminal and for `docs/performance.md`, and where and when they were taken. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { median, medianOf, round3, type Result, type Table, type Verdict } from "./bench.ts";
+import { ROOT } from "./subjects/relay.ts";
+
+/** Results by the name of their bench. */
+export type Results = Record<string, Result>;
+
+export interface About {
+  date: string;
+  /** `+`: with changes that are not committed. */
+  commit: string;
+  node: string;
+  machine: { cpu: string; cores: number; memoryMb: number; kernel: string };
+  /** Of the last 1, 5 and 15 minutes, when the bench began. */
+  load: number[];
+  rounds: number;
+  seconds: number;
+}
+
+export function aboutThis(rounds: number, seconds: number): About {
+  return {
+    date: new Date().toISOString(),
+    commit: commit(),
+    node: process.version,
+    machine: {
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memoryMb: Math.round(totalmem() / 2 ** 20),
+      kernel: release(),
+    },
+    load: loadavg(),
+    rounds,
+    seconds,
+  };
+}
+
+function commit(): string {
+  const git = (...args: string[]) => execFileSync("git", args, { cwd: ROOT, encoding: "utf8", stdio: "pipe" }).trim();
+  try {
+    return (
+      git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "--untracked-files=no") === "" ? "" : "+")
+    );
+  } catch {
+    // A copy without its history.
+    return "unknown";
+  }
+}
+
+/** Keeps everything as JSON. Returns where. */
+export function keep(name: string, about: About, results: Results): string {
+  const folder = join(ROOT, "bench-output");
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${name}-${about.date.replace(/[:.]/g, "-")}.json`);
+  writeFileSync(path, `${JSON.stringify({ ...about, results }, null, 2)}\n`);
+  return path;
+}
+
+/** Every goal with figure and verdict. */
+export function goalsTable(results: Results): string {
+  const verdicts = Object.values(results).flatMap((result) => result.verdicts);
+  const byGoal = verdicts.toSorted((a, b) => Number(a.goal.slice(1)) - Number(b.goal.slice(1)));
+  const rows = byGoal.map(({ goal, what, wanted, figure, unit, ...said }) => {
+    const shown = figure === null ? "–" : `${round3(figure)}${unit}`;
+    return [goal, what, wanted, shown, wordFor({ figure, ...said })];
+  });
+  return markdown([["goal", "what", "wanted", "figure", "verdict"], ...rows]);
+}
+
+function wordFor({ met, note, figure }: Pick<Verdict, "met" | "note" | "figure">): string {
+  const unjudged = figure === null ? "not measured" : "reported";
+  const word = met === null ? unjudged : met ? "met" : "missed";
+  return note === undefined ? word : `${word}: ${note}`;
+}
+
+/** The medians of each subject's rounds. */
+export function figuresTable(table: Table): string {
+  const names = [...new Set(Object.values(table).flatMap((rounds) => Object.keys(rounds[0] ?? {})))];
+  const rows = Object.keys(table).map((subject) => [
+    subject,
+    ...names.map((name) => {
+      const figure = medianOf(table, name, subject);
+      return figure === null ? "" : `${round3(figure)}`;
+    }),
+  ]);
+  return markdown([["", ...names], ...rows]);
+}
+
+const markdown = ([head = [], ...rows]: string[][]): string =>
+  [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+
+const BEGIN = "<!-- figures: written by `scripts/bench/run all --write` -->";
+const END = "<!-- end of figures -->";
+
+/** Puts the figures into `docs/performance.md`, in place of those that stand there. */
+export function writeDocument(about: About, results: Results): void {
+  const path = join(ROOT, "docs", "performance.md");
+  const text = readFileSync(path, "utf8");
+  const from = text.indexOf(BEGIN);
+  const to = text.indexOf(END);
+  if (from < 0 || to < from) throw new Error(`${path} has no place for the figures`);
+  writeFileSync(path, `${text.slice(0, from)}${BEGIN}\n\n${documentOf(about, results)}\n\n${text.slice(to)}`);
+}
+
+function documentOf(about: About, results: Results): string {
+  const { machine, load } = about;
+  const when =
+    `${about.date.slice(0, 16).replace("T", " ")} UTC, commit ${about.commit}, Node ${about.node}, ${machine.cores} cores of ${machine.cpu}, ` +
+    `${Math.round(machine.memoryMb / 1024)} GB, Linux ${machine.kernel}; ${about.rounds} rounds of ${about.seconds} s. Load average when it began: ` +
+    `${load.map((one) => one.toFixed(1)).join(", ")}. The disk took 4 kB for good ${fsyncs(results)} times a second.`;
+  const tables = Object.entries(results)
+    .filter(([, { table }]) => Object.keys(table).length > 0)
+    .map(([name, { table, notes = [] }]) => [`### ${name}`, figuresTable(table), ...notes].join("\n\n"));
+  return [when, "## Goals", goalsTable(results), "## Medians of the rounds", LEGEND, ...tables].join("\n\n");
+}
+
+const LEGEND =
+  "Times in ms, `cpuUs` CPU microseconds for each run or request, `loopP99` the event loop's delay, `rssMb` and `peakMb` resident memory in MB, `clientUs` " +
+  "what the load client spent on a request, `fsyncPerSecond` the disk's rate right after.";
+
+function fsyncs(results: Results): string {
+  const rates = Object.values(results).flatMap(({ table }) =>
+    Object.values(table).flatMap((rounds) => rounds.flatMap(({ fsyncPerSecond }) => fsyncPerSecond ?? [])),
+  );
+  if (rates.length === 0) return "an unknown number of";
+  return `${round3(median(rates))} (${Math.min(...rates)} to ${Math.max(...rates)})`;
+}
