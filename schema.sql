@@ -15,6 +15,7 @@ CREATE TABLE runs (
   artifacts_status  TEXT   NOT NULL DEFAULT 'pending',   -- pending | complete | partial | unavailable
   follow_up_at      BIGINT,                              -- when Skyvern is to be asked what the webhook could not say
   follow_ups        BIGINT NOT NULL DEFAULT 0,           -- how often that failed
+  brief             TEXT   NOT NULL,                     -- JSON, short: what lists show (src/store/brief.ts)
   state             TEXT   NOT NULL                      -- RunState as JSON
 );
 CREATE INDEX runs_newest       ON runs (received_at, run_id);

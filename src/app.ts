@@ -202,6 +202,15 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   };
   let stopping = false;
   const isStopping = () => stopping;
+  const webhookUrl = () => `${publicUrl}/webhook`;
+  const sendTest = createTestSend({
+    sinks: lanes.map(({ sink }) => sink),
+    store,
+    links,
+    timeoutMs: config.delivery.timeoutMs,
+    runtime,
+    log,
+  });
   const web = {
     store,
     links,
@@ -209,10 +218,16 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     tokens: config.tokens,
     key: Buffer.from(linkKey, "base64url"),
     publicUrl: config.publicUrl,
+    webhookUrl,
     media,
     runtime,
     log,
     nudge,
+    circuit: worker.circuit,
+    resume: worker.resume,
+    refresh: enricher.refresh,
+    sendTest,
+    stopping: ending.signal,
   };
   const http = createHttp({
     webhook: {
@@ -234,16 +249,9 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       circuit: worker.circuit,
       resume: worker.resume,
       refresh: enricher.refresh,
-      webhookUrl: () => `${publicUrl}/webhook`,
+      webhookUrl,
       stopping: ending.signal,
-      sendTest: createTestSend({
-        sinks: lanes.map(({ sink }) => sink),
-        store,
-        links,
-        timeoutMs: config.delivery.timeoutMs,
-        runtime,
-        log,
-      }),
+      sendTest,
     },
     artifacts: { store, media, links, isSession: createSessionCheck(web) },
     ops: { store, now: runtime.now, isStopping, isStalled: () => worker.silentMs() > SILENT_NOT_READY_MS, log },

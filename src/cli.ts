@@ -25,8 +25,8 @@ const COMMANDS: readonly AddCommand[] = [
   addWhy,
   addSendTest,
   addExport,
-  addBackup,
   addPrune,
+  addBackup,
   addOpenapi,
 ];
 

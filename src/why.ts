@@ -181,7 +181,9 @@ export function unknownRun(runId: string, { sighting, kept, webhookUrl }: Unknow
   else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);
   if (kept > 0) {
     lines.push(
-      `${kept} genuine bodies were not understood and are kept: it may be one of them (GET /v1/receipts/kept).`,
+      kept === 1
+        ? "1 genuine body was not understood and is kept: it may be this one (GET /v1/receipts/kept)."
+        : `${kept} genuine bodies were not understood and are kept: it may be one of them (GET /v1/receipts/kept).`,
     );
   }
   lines.push(

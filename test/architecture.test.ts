@@ -17,6 +17,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "duration",
     "egress",
     "networks",
+    "stream",
     "version",
     "stdout-log",
   ],

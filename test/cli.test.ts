@@ -42,8 +42,8 @@ const COMMANDS = [
   "why",
   "send-test",
   "export",
-  "backup",
   "prune",
+  "backup",
   "openapi",
 ];
 

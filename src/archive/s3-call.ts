@@ -25,7 +25,7 @@ export interface S3Parts {
 
 export interface S3CallOptions {
   headers?: Record<string, string>;
-  /** The object's bytes, read while they are sent. */
+  /** The object's bytes. */
   file?: Spooled;
   signal?: AbortSignal;
 }

@@ -6,9 +6,9 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  statSync,
   renameSync,
   rmSync,
-  statSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -186,9 +186,9 @@ function bucket(settings: S3Settings, { config, runtime, shell }: BackupParts): 
   return {
     work,
     keep: async (made, name, sha256) => {
-      const { size: bytes } = statSync(made);
-      if (bytes > MAX_OBJECT) throw new Error(`it is larger than the 5 GB that one upload takes: back up to a folder`);
-      const answer = await call("PUT", name, { file: { path: made, bytes, sha256 }, signal: shell.stopped });
+      const { size } = statSync(made);
+      if (size > MAX_OBJECT) throw new Error(`it is larger than the 5 GB that one upload takes: back up to a folder`);
+      const answer = await call("PUT", name, { file: { path: made, bytes: size, sha256 }, signal: shell.stopped });
       const said = (await answer.text()).slice(0, 300);
       if (!answer.ok)
         throw new Error(`${settings.endpoint} answered ${answer.status} to ${url(name)}: ${codeIn(said)}`);

@@ -5,7 +5,7 @@ import type { Runtime } from "../runtime.ts";
 import type { Store, StoredEvent } from "../store/store.ts";
 import { badParameter, closed, deliveryJson, fault, reportOf, security } from "./api.ts";
 import { problem } from "./problem.ts";
-import { streamOf } from "./stream.ts";
+import { streamOf } from "../stream.ts";
 
 export interface EventsParts {
   store: Pick<Store, "events" | "eventRange">;

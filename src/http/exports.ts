@@ -8,7 +8,7 @@ import { pagesOf } from "../store/pages.ts";
 import type { RunFilter, Store } from "../store/store.ts";
 import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security } from "./api.ts";
 import { RUN_FILES } from "./run-files.ts";
-import { streamOf } from "./stream.ts";
+import { streamOf } from "../stream.ts";
 
 export interface ExportsParts {
   store: Pick<Store, "runs">;

@@ -5,6 +5,7 @@
  */
 import type { Selectable } from "kysely";
 import type { Run, RunState } from "../run.ts";
+import { briefOf } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
 import { stateOf } from "./rows.ts";
@@ -202,12 +203,13 @@ const columnsOf = (state: RunState) => ({
   workflow: state.run.workflow?.permanent_id ?? null,
   title: state.run.title,
   received_at: state.run.received_at,
+  brief: briefOf(state.run),
   state: JSON.stringify(state),
 });
 
 /** When to ask again stays as it is unless that was decided anew. */
 const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, organization_id = v.organization_id,
-  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, state = v.state,
+  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, brief = v.brief, state = v.state,
   follow_up_at = coalesce(v.follow_up_at, runs.follow_up_at),
   follow_ups = case when v.follow_up_at is null then runs.follow_ups else 0 end`;
 

@@ -16,6 +16,21 @@ export async function eventRange(db: Db): Promise<{ first: number; last: number 
   return { first: range.first ?? 0, last: range.last ?? 0 };
 }
 
+/** Which runs something changed about after an event, oldest first, each once; without reading any of them. */
+export async function changesAfter(
+  db: Db,
+  { after, limit }: { after: number; limit: number },
+): Promise<{ runIds: string[]; last: number }> {
+  const rows = await db
+    .selectFrom("events")
+    .select(["id", "run_id"])
+    .where("id", ">", after)
+    .orderBy("id")
+    .limit(limit)
+    .execute();
+  return { runIds: [...new Set(rows.map(({ run_id }) => run_id))], last: rows.at(-1)?.id ?? after };
+}
+
 /**
  * The events after one, oldest first. Of a run there is its state now, read in the same statement as the event; of a
  * delivery its state then. An event of a run that was removed since is passed over.

@@ -17,24 +17,43 @@ type Source = Pick<Database, "db" | "dialect">;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
 export type RunRow = Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "state">;
-export const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+export type BriefRow = Pick<Selectable<Tables["runs"]>, "run_id" | "received_at" | "brief">;
+const BRIEF_COLUMNS = ["runs.run_id", "runs.received_at", "runs.brief"] as const;
+
+export const findRuns = (source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> =>
+  find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
+/** The same runs, without their state. */
+export const findBriefs = (source: Source, filter: RunFilter, page: Page): Promise<BriefRow[]> =>
+  find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<BriefRow[]>;
+
+interface Question {
+  filter: RunFilter;
+  page: Page;
+  columns: typeof RUN_COLUMNS | typeof BRIEF_COLUMNS;
+}
 
 /**
  * - One value of one column: that column's index.
  * - Text, several columns or several values: the full-text index, which holds the values too; in the order of arrival.
  * - A sink or a state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
  */
-export async function findRuns(source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> {
+async function find(source: Source, question: Question): Promise<object[]> {
+  const { filter, page, columns } = question;
   if (isImpossible(filter)) return [];
   const { db } = source;
   const match = inWords(source, filter);
-  if ((filter.sink || filter.delivery) && (await isRare(db, filter)))
-    return amongDeliveries(source, filter, match, page);
+  if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(source, question, match);
   if (match === null) {
     const rows = filtered(source, db.selectFrom("runs"), filter);
-    return newest(page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows, page.limit);
+    return (page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows)
+      .select(columns)
+      .orderBy("runs.received_at", "desc")
+      .orderBy("runs.run_id", "desc")
+      .limit(page.limit)
+      .execute();
   }
-  return inArrivalOrder(source, filter, match, page);
+  return inArrivalOrder(source, question, match);
 }
 
 /** Whether a row of the full-text index fits; null when an ordinary index serves. */
@@ -48,20 +67,14 @@ function inWords({ dialect }: Source, filter: RunFilter): RawBuilder<SqlBool> | 
 const unindexed = ({ dialect }: Source, column: string) =>
   dialect === "sqlite" ? sql`+${sql.ref(column)}` : sql.ref(column);
 
-const newest = (rows: Runs, limit: number): Promise<RunRow[]> =>
-  rows.select(RUN_COLUMNS).orderBy("runs.received_at", "desc").orderBy("runs.run_id", "desc").limit(limit).execute();
-
 const isImpossible = (filter: object): boolean =>
   Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
 
 /** The full-text index walks backwards by `doc`, the number of the run in the order of arrival. */
-async function inArrivalOrder(
-  source: Source,
-  filter: RunFilter,
-  match: RawBuilder<SqlBool>,
-  { limit, after }: Page,
-): Promise<RunRow[]> {
+async function inArrivalOrder(source: Source, question: Question, match: RawBuilder<SqlBool>): Promise<object[]> {
   const { db } = source;
+  const { filter, columns } = question;
+  const { limit, after } = question.page;
   // CROSS JOIN: SQLite keeps the order, the index outside.
   const joined = db
     .selectFrom("run_words")
@@ -82,7 +95,7 @@ async function inArrivalOrder(
           .where(sql<boolean>`run_words.rowid <= ${lastDocUntil(after.at + 1)}`);
   }
   return rows
-    .select(RUN_COLUMNS)
+    .select(columns)
     .orderBy(sql`run_words.rowid`, "desc")
     .limit(limit)
     .execute();
@@ -138,11 +151,11 @@ async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
 
 async function amongDeliveries(
   source: Source,
-  filter: RunFilter,
+  question: Question,
   match: RawBuilder<SqlBool> | null,
-  page: Page,
-): Promise<RunRow[]> {
+): Promise<object[]> {
   const { db } = source;
+  const { filter, page, columns } = question;
   const { sink, delivery, ...rest } = filter;
   const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
   if (sinks.length === 0) return [];
@@ -154,7 +167,7 @@ async function amongDeliveries(
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
   // Not by walking all runs for the sake of their order.
   return rows
-    .select(RUN_COLUMNS)
+    .select(columns)
     .orderBy(unindexed(source, "runs.received_at"), "desc")
     .orderBy(unindexed(source, "runs.run_id"), "desc")
     .limit(page.limit)

@@ -1,9 +1,10 @@
 import { acceptAll, adopt, revise } from "./accept.ts";
 import { artifacts, saveArtifacts } from "./artifacts.ts";
+import { briefs } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { copiesStore } from "./copies.ts";
 import type { Database } from "./database.ts";
-import { eventRange, eventsAfter } from "./events.ts";
+import { changesAfter, eventRange, eventsAfter } from "./events.ts";
 import { findDeliveries, findRuns } from "./find.ts";
 import { attempts, receiptOfRow, receiptRows, runRows, storedRuns } from "./history.ts";
 import { grouped } from "./grouped.ts";
@@ -25,7 +26,7 @@ import { pruneStore } from "./prune.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
-import { backlog, counts, coverage, dailyCoverage, statistics } from "./statistics.ts";
+import { backlog, counts, coverage, dailyCoverage, deliveryTimes, statistics } from "./statistics.ts";
 import type { FinishedAttempt, Store } from "./store.ts";
 
 /** The Store over SQL. The database must be migrated. */
@@ -64,6 +65,7 @@ export function createSqlStore(database: Database): Store {
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
+    briefs: (filter, page) => briefs(database, filter, page),
     runs: async (filter, page) => storedRuns(db, await findRuns(database, filter, page)),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
@@ -99,7 +101,9 @@ export function createSqlStore(database: Database): Store {
     backlog: () => backlog(db),
     counts: () => counts(db),
     statistics: (grain, since, until) => statistics(db, grain, since, until),
+    deliveryTimes: (grain, since, until) => deliveryTimes(db, grain, since, until),
     events: (page) => eventsAfter(db, page, (rows) => storedRuns(db, rows)),
+    changes: (page) => changesAfter(db, page),
     eventRange: () => eventRange(db),
     sighting: (runId) => sighting(db, runId),
     ...copiesStore(database),

@@ -2,7 +2,7 @@
 import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../run.ts";
 import { DAY_MS, deliveryCounts, HOUR_MS } from "./ledger.ts";
-import type { Backlog, Counts, Coverage, Grain, Statistics } from "./store.ts";
+import type { Backlog, Counts, Coverage, DeliveryTimes, Grain, Statistics } from "./store.ts";
 import { isWaiting } from "./rows.ts";
 import type { Tables } from "./tables.ts";
 
@@ -33,6 +33,19 @@ export async function statistics(db: Db, grain: Grain, since: number, until: num
     .execute();
   return { runs, times };
 }
+
+/** How long deliveries took that arrived, hour by hour or day by day. */
+export const deliveryTimes = (db: Db, grain: Grain, since: number, until: number): Promise<DeliveryTimes[]> =>
+  db
+    .selectFrom("delivery_times")
+    .select(["start", "sink", "bucket", "count"])
+    .where("grain", "=", grain)
+    .where("start", ">=", since)
+    .where("start", "<", until)
+    .orderBy("start")
+    .orderBy("sink")
+    .orderBy("bucket")
+    .execute();
 
 export async function backlog(db: Db): Promise<Backlog[]> {
   const rows: Backlog[] = [];

@@ -84,6 +84,8 @@ export interface Store {
   run(runId: string): Promise<StoredRun | null>;
   /** Newest first. */
   runs(filter: RunFilter, page: Page): Promise<StoredRun[]>;
+  /** The same runs as `runs`, of each what lists show and no more, however large it is. */
+  briefs(filter: RunFilter, page: Page): Promise<RunBrief[]>;
   /** Oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
   /** Genuine bodies that were not understood, newest first. */
@@ -148,8 +150,12 @@ export interface Store {
   counts(): Promise<Counts>;
   /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
+  /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
+  deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
   /** What changed after an event, oldest first. */
   events(page: { after: number; limit: number }): Promise<EventPage>;
+  /** Which runs something changed about after an event, each once; `last`: the id to go on after. Reads no run. */
+  changes(page: { after: number; limit: number }): Promise<{ runIds: string[]; last: number }>;
   /** Ids of the first and last event kept, both 0 when there is none. */
   eventRange(): Promise<{ first: number; last: number }>;
   /** What Skyvern's own list said of a run. */
@@ -350,6 +356,26 @@ export interface StoredRun extends KnownArtifacts {
   state: RunState;
 }
 
+/** A run in a list. No text is longer than some 240 characters but the id. */
+export interface RunBrief {
+  run_id: string;
+  status: string;
+  run_type: string;
+  /** Title, else prompt. */
+  title: string | null;
+  channel: string | null;
+  /** Permanent id. */
+  workflow: string | null;
+  /** Host of the page it began at. */
+  site: string | null;
+  /** Why it failed. */
+  reason: string | null;
+  duration_ms: number | null;
+  received_at: number;
+  /** The newest delivery to each sink, by the sink's name. */
+  told: { sink: string; state: DeliveryState }[];
+}
+
 export interface RunFilter {
   status?: readonly string[];
   run_type?: readonly string[];
@@ -431,6 +457,14 @@ export interface Statistics {
   runs: { start: number; status: string; count: number }[];
   /** Times from outbox to sink, in the buckets of `latency.ts`. */
   times: { sink: string; bucket: number; count: number }[];
+}
+
+/** Of the deliveries to a sink that arrived in one hour or day: how many took as long as one bucket of `latency.ts` holds. */
+export interface DeliveryTimes {
+  start: number;
+  sink: string;
+  bucket: number;
+  count: number;
 }
 
 /** Something changed: a run (as it is now), or a delivery (as it was then). */

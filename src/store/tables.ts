@@ -15,6 +15,7 @@ export interface Tables {
     artifacts_status: string;
     follow_up_at: number | null;
     follow_ups: Generated<number>;
+    brief: string;
     state: string;
     doc: Generated<number | null>;
   };

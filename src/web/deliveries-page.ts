@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Delivery } from "../run.ts";
 import type { Page } from "../store/store.ts";
-import { badge, buttonForm, icon, runPath, STATES, time, type Html, type Part } from "./markup.ts";
+import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "./markup.ts";
 import { hrefOf, toggled, type DeliveryFilterName, type Fault, type Query } from "./query.ts";
 import { faultList } from "./runs-page.ts";
 import type { Session } from "./session.ts";
@@ -17,28 +17,78 @@ export interface DeliveriesView {
   sinks: readonly { name: string }[];
   session: Session;
   queued: number | null;
+  /** The last event that the rows show. */
+  event: number;
 }
 
 const PATH = "/deliveries";
 
 export function deliveriesPage(view: DeliveriesView): Part {
-  const { rows, query, faults, older, queued } = view;
+  const { rows, query, faults, older, queued, event } = view;
   const isDead = query.values.state?.join() === "dead";
+  const isLive = query.after === null && faults.length === 0;
   return [
     queued === null
       ? ""
-      : html`<p class="flash" role="status">${icon("again")}Queued again for ${many(queued, "sink")}.</p>`,
-    html`<div class="head">
+      : html`<p class="flash" role="status">
+          ${icon("again")}Queued again: ${many(queued, "delivery", "deliveries")}.
+        </p>`,
+    html`<div class="head with-live">
       <h1>${isDead ? "Dead letters" : "Deliveries"}</h1>
-      ${isDead ? html`<p class="soft">Deliveries that were given up. Redeliver makes a new one; these stay as a record.</p>` : ""}
+      ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
     </div>`,
-    chips(view),
-    faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothing(isDead) : table(view),
-    html`<nav class="pager" aria-label="Pages">
-      ${query.after === null ? "" : html`<a class="button" href="${hrefOf(PATH, { ...query, after: null })}">Newest</a>`}
-      ${older === null ? "" : html`<a class="button" rel="next" href="${hrefOf(PATH, { ...query, after: older })}">Older</a>`}
-    </nav>`,
+    isDead
+      ? html`<p class="soft lead">
+          Deliveries that were given up. Redelivering makes new ones; these stay as a record.
+        </p>`
+      : "",
+    timeForm(query),
+    html`<p class="news" role="status">
+      <button class="button primary" type="button" data-news="delivery" hidden></button>
+    </p>`,
+    html`<div ${isLive ? follow({ id: "results", address: hrefOf(PATH, query), event }) : html`id="results"`}>
+      ${chips(view)}
+      ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothing(isDead) : [bulk(query), table(view)]}
+      <nav class="pager" aria-label="Pages">
+        ${query.after === null ? "" : html`<a class="button" href="${hrefOf(PATH, { ...query, after: null })}">Newest</a>`}
+        ${older === null ? "" : html`<a class="button" rel="next" href="${hrefOf(PATH, { ...query, after: older })}">Older</a>`}
+      </nav>
+    </div>`,
   ];
+}
+
+/** Of what is over; first it says how many it would be. */
+function bulk(query: Query<DeliveryFilterName>): Part {
+  const states = query.values.state ?? [];
+  if (states.length === 0 || states.some((state) => state === "pending" || state === "sending")) return "";
+  return html`<p class="row bulk">
+    <a class="button" href="${hrefOf(`${PATH}/redeliver`, { ...query, after: null })}"
+      >${icon("again")}Redeliver all of these…</a
+    >
+  </p>`;
+}
+
+function timeForm({ values }: Query<DeliveryFilterName>): Html {
+  const isOpen = [values.since, values.until].some((list) => (list ?? []).length > 0);
+  const kept = (["state", "sink"] as const).flatMap((name) =>
+    (values[name] ?? []).map((one) => html`<input type="hidden" name="${name}" value="${one}" />`),
+  );
+  const instant = (name: "since" | "until", label: string) =>
+    html`<label
+      >${label} (UTC)<input
+        name="${name}"
+        value="${values[name]?.[0] ?? ""}"
+        placeholder="2026-01-20T12:00"
+        maxlength="40"
+    /></label>`;
+  return html`<form method="get" action="${PATH}" data-sparse>
+    ${kept}
+    <details class="filters" ${isOpen ? html`open` : ""}>
+      <summary>Time</summary>
+      <div class="fields">${instant("since", "Queued since")} ${instant("until", "Queued before")}</div>
+      <p class="row"><button class="button primary">Filter</button></p>
+    </details>
+  </form>`;
 }
 
 const nothing = (isDead: boolean): Html =>
@@ -91,17 +141,18 @@ function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Htm
   const isWaiting = delivery.state === "pending" || delivery.state === "sending";
   const said = html`<span class="said"> ${line(runId, 60)} to ${line(sink, 64)}</span>`;
   const form = { action: `${runPath(runId)}/redeliver`, csrf: session.csrf, fields };
-  return html`<tr role="row">
+  const isTest = delivery.cause === "test";
+  return html`<tr role="row" id="${rowId(delivery.id)}">
     <td role="cell" class="a-status">${badge(STATES[delivery.state])}</td>
     <td role="cell" class="a-title">
-      <a class="title" href="${runPath(runId)}">${line(runId, 80)}</a>
+      ${isTest ? html`<span class="title">Test message</span>` : html`<a class="title" href="${runPath(runId)}">${line(runId, 80)}</a>`}
       ${delivery.last_error === null ? html`<span class="sub">${stateTime(delivery)}</span>` : html`<span class="error-text">${block(delivery.last_error, 400)}</span>`}
     </td>
     <td role="cell" class="a-type">${line(sink, 64)} <span class="soft">${line(delivery.kind, 30)}</span></td>
     <td role="cell" class="a-took">${many(delivery.attempts, "attempt")}</td>
     <td role="cell" class="a-time">${time(delivery.created_at, "short")}</td>
     <td role="cell" class="a-act">
-      ${isWaiting || !isConfigured ? "" : buttonForm(form, ["Redeliver", said], "small")}
+      ${isWaiting || !isConfigured || isTest ? "" : buttonForm(form, ["Redeliver", said], "small")}
     </td>
   </tr>`;
 }

@@ -13,10 +13,28 @@ const POLICY = [
   "img-src 'self'",
   "media-src 'self'",
   "script-src 'self'",
+  "connect-src 'self'",
   "form-action 'self'",
   "frame-ancestors 'none'",
   "base-uri 'none'",
 ].join("; ");
+
+/** htmx may neither write styles nor run text, asks the relay alone, and keeps no page in the browser's storage. */
+const HTMX = JSON.stringify({
+  includeIndicatorStyles: false,
+  allowEval: false,
+  allowScriptTags: false,
+  selfRequestsOnly: true,
+  historyCacheSize: 0,
+  refreshOnHistoryMiss: true,
+  // An address that is wrong is answered with 400 and a page that says what is.
+  responseHandling: [
+    { code: "204", swap: false },
+    { code: "[23]..", swap: true },
+    { code: "400", swap: true },
+    { code: "...", swap: false },
+  ],
+});
 
 export const HEADERS: Record<string, string> = {
   "content-security-policy": POLICY,
@@ -70,6 +88,12 @@ function document({ title, part, session, signals = NO_SIGNALS }: Frame, body: P
         <title>${title} · Skyvern relay</title>
         <link rel="icon" href="${ASSETS.icon.path}" type="image/svg+xml" />
         <link rel="stylesheet" href="${ASSETS.style.path}" />
+        ${
+          session === null
+            ? ""
+            : html`<meta name="htmx-config" content="${HTMX}" />
+                <script src="${ASSETS.htmx.path}" defer></script>`
+        }
         <script src="${ASSETS.script.path}" defer></script>
       </head>
       <body>

@@ -1,4 +1,5 @@
 /** The small pieces every page is made of. */
+import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
 import { isoTime } from "../report.ts";
@@ -72,6 +73,20 @@ export function time(ms: number | null, style: "short" | "full" = "full"): Html 
   return html`<time datetime="${iso}" data-style="${style}">${text.replace("T", " ")} UTC</time>`;
 }
 
+const WRITTEN_TIME = /\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{3})?)(?:Z| UTC)\b/;
+
+/** A sentence; the times written out in it become the reader's own. */
+export function withTimes(text: string): Part[] {
+  const parts: Part[] = [];
+  let rest = text;
+  for (let found = WRITTEN_TIME.exec(rest); found !== null && parts.length < 40; found = WRITTEN_TIME.exec(rest)) {
+    const ms = Date.parse(`${found[1]}T${found[2]}Z`);
+    parts.push(rest.slice(0, found.index), Number.isNaN(ms) ? found[0] : time(ms));
+    rest = rest.slice(found.index + found[0].length);
+  }
+  return [...parts, rest];
+}
+
 /** A link to somewhere else: opens beside, tells the other side nothing. `url` must have been through `webUrl`. */
 export const away = (url: string, label: Part): Html =>
   html`<a href="${url}" target="_blank" rel="noreferrer noopener nofollow">${label}${icon("open")}</a>`;
@@ -89,6 +104,28 @@ export const buttonForm = ({ action, csrf, fields = {} }: FormParts, label: Part
     ${Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}
     <button class="button ${look}">${label}</button>
   </form>`;
+
+/** Of a row, so that a script can tell it from others: short, and free of whatever the run is called. */
+export const rowId = (id: string): string => `r-${createHash("sha256").update(id).digest("hex").slice(0, 16)}`;
+
+/**
+ * Attributes of a part that follows along: the script hears of changes after `event` at `/live`, and htmx reads the part
+ * anew from the page's own address. `also`: parts beside it that come with the same answer.
+ */
+export const follow = ({ id, address, event, run, also = [] }: Follow): Html =>
+  html`id="${id}"
+  data-live="/live?after=${event}${run === undefined ? "" : `&run=${encodeURIComponent(run.toWellFormed())}`}"
+  hx-get="${address}" hx-trigger="relay:changed from:body" hx-select="#${id}" hx-swap="outerHTML"
+  ${also.length === 0 ? "" : html`hx-select-oob="${also.map((id) => `#${id}`).join(",")}"`}`;
+
+export interface Follow {
+  id: string;
+  address: string;
+  event: number;
+  /** Only what happens to this run. */
+  run?: string;
+  also?: readonly string[];
+}
 
 /** The run's page. The id is whatever was sent. */
 export const runPath = (runId: string): string => `/runs/${encodeURIComponent(runId.toWellFormed())}`;

@@ -1,9 +1,11 @@
 /** What a run brought home: in readable parts first, then everything as a tree and as JSON. */
 import { html } from "hono/html";
+import type { DeliveryReceipt } from "../run.ts";
+import { proofLines } from "../story.ts";
 import { isJsonObject, isRawNumber, numberText, type Json } from "../json.ts";
 import type { Section } from "../sinks/content.ts";
 import type { Html, Part } from "./markup.ts";
-import { block, count, jsonText, line, many } from "./text.ts";
+import { block, count, line, many } from "./text.ts";
 
 const MAX_TEXT = 20_000;
 const MAX_CELL = 500;
@@ -17,7 +19,7 @@ export function sectionHtml(section: Section): Html {
 }
 
 function sectionBody(section: Section): Part {
-  if (section.kind === "text") return html`<p class="text" dir="auto">${block(section.text, MAX_TEXT)}</p>`;
+  if (section.kind === "text") return longText(section.text);
   const more =
     section.omitted > 0
       ? html`<p class="soft">
@@ -55,9 +57,21 @@ function sectionBody(section: Section): Part {
   ];
 }
 
+/** Beyond a screenful it scrolls in a frame of its own, which the keyboard reaches too. */
+export const longText = (text: string): Html =>
+  html`<p class="text" dir="auto" ${text.length > 600 ? html`tabindex="0"` : ""}>${block(text, MAX_TEXT)}</p>`;
+
 export const fact = (label: string, value: Part): Html =>
   html`<dt>${label}</dt>
     <dd dir="auto">${value}</dd>`;
+
+/** What a sink answered with. */
+export const proofHtml = (receipt: DeliveryReceipt | null): Part => {
+  const lines = proofLines(receipt).filter((text) => !text.startsWith("permalink"));
+  return lines.length === 0
+    ? ""
+    : html`<p class="proof">${lines.slice(0, 8).map((text) => html`<span>${line(text)}</span> `)}</p>`;
+};
 
 /** A value to unfold, part by part; beyond {@link MAX_NODES} it says how much is left out. */
 export function treeHtml(value: Json): Html {
@@ -103,16 +117,26 @@ function leaf(value: Json): Html {
   return html`<span class="soft">${isJsonObject(value) ? "empty object" : String(value)}</span>`;
 }
 
-/** JSON to read and copy, numbers digit for digit. What is cut cannot be copied: half a JSON is none. */
-export function jsonHtml(value: Json, id: string, download: string): Html {
-  const text = jsonText(value);
+/** JSON to read, numbers digit for digit. */
+export function jsonHtml(text: string, id: string): Html {
   const isCut = text.length > MAX_JSON;
-  const copy = isCut ? "" : html`<button class="button small" type="button" data-copy="${id}" hidden>Copy</button> `;
   const mark = isCut
     ? html`<p class="soft">Cut: ${count(text.length - MAX_JSON)} more characters in the file.</p>`
     : "";
-  return html`<p class="row">${copy}<a class="button small" href="${download}">Download as file</a></p>
-    ${pre(isCut ? text.slice(0, MAX_JSON).toWellFormed() : text, id)}${mark}`;
+  return html`${pre(isCut ? text.slice(0, MAX_JSON).toWellFormed() : text, id)}${mark}`;
 }
+
+/** Half a JSON is none: where the text shown is cut, the file is what is copied. */
+export const jsonActions = (text: string, id: string, download: string): Html =>
+  html`<span class="row"
+    ><button
+      class="button small"
+      type="button"
+      ${text.length > MAX_JSON ? html`data-copy-file="${download}"` : html`data-copy="${id}"`}
+      hidden
+    >
+      Copy JSON</button
+    ><a class="button small" href="${download}">Download</a></span
+  >`;
 
 export const pre = (text: string, id: string): Html => html`<pre id="${id}" tabindex="0">${text}</pre>`;

@@ -1,5 +1,6 @@
 /** What stands in the address bar, read and written. Pure. */
 import { DELIVERY_STATES } from "../run.ts";
+import { readSearch } from "../store/search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "../store/store.ts";
 
 /** The values of each filter that was given, and the place in the list. */
@@ -13,10 +14,25 @@ export interface Fault {
   message: string;
 }
 
-export const RUN_FILTERS = ["status", "run_type", "workflow", "channel", "sink", "delivery", "since", "until"] as const;
+export const RUN_FILTERS = [
+  "q",
+  "status",
+  "run_type",
+  "workflow",
+  "channel",
+  "sink",
+  "delivery",
+  "since",
+  "until",
+] as const;
 export type RunFilterName = (typeof RUN_FILTERS)[number];
 export const DELIVERY_FILTERS = ["state", "sink", "since", "until"] as const;
 export type DeliveryFilterName = (typeof DELIVERY_FILTERS)[number];
+
+/** Of these one value counts, and a second would be passed over. */
+const SINGLE = new Set<string>(["q", "since", "until"]);
+/** What a page says once, after a button was pressed. */
+const SAID = new Set(["queued", "refreshed", "tested", "resumed"]);
 
 /** Asked of an address: its filters, and everything in it that is none. Empty values are as if they were not there. */
 export function readQuery<Name extends string>(
@@ -27,14 +43,19 @@ export function readQuery<Name extends string>(
   const values: Query<Name>["values"] = {};
   let after: Page["after"] | null = null;
   for (const [name, value] of search) {
-    if (value === "" || name === "queued") continue;
+    if (value === "" || SAID.has(name)) continue;
     if (name === "after") {
       after = readPlace(value);
       if (after === null) faults.push({ name, message: "is no place in the list; start again at its head" });
     } else if ((names as readonly string[]).includes(name)) {
       const list = (values[name as Name] ??= []);
-      if (list.length < 20 && value.length <= 500) list.push(value);
-      else faults.push({ name, message: value.length > 500 ? "is too long" : "was given more than 20 times" });
+      const most = SINGLE.has(name) ? 1 : 20;
+      if (list.length < most && value.length <= 500) list.push(value);
+      else
+        faults.push({
+          name,
+          message: value.length > 500 ? "is too long" : `was given more than ${most === 1 ? "once" : `${most} times`}`,
+        });
       const message = faultOf(name, value);
       if (message !== null) faults.push({ name, message });
     } else faults.push({ name: name.slice(0, 100), message: "there is no such filter" });
@@ -45,6 +66,10 @@ export function readQuery<Name extends string>(
 function faultOf(name: string, value: string): string | null {
   if (name === "since" || name === "until") {
     return instantOf(value) === null ? "must be a time like 2026-01-20 or 2026-01-20T12:00 (UTC)" : null;
+  }
+  if (name === "q") {
+    const found = readSearch(value);
+    return typeof found === "string" ? found : null;
   }
   if (name === "delivery" || name === "state") {
     return (DELIVERY_STATES as readonly string[]).includes(value)
@@ -73,8 +98,9 @@ export function toggled<Name extends string>(query: Query<Name>, name: Name, val
 }
 
 export function runFilter({ values }: Query<RunFilterName>): RunFilter {
-  const { since: [since] = [], until: [until] = [], ...lists } = values;
-  return { ...given(lists), ...instants(since, until) };
+  const { since: [since] = [], until: [until] = [], q: [typed] = [], ...lists } = values;
+  const search = typed === undefined ? "" : readSearch(typed);
+  return { ...given(lists), ...instants(since, until), ...(typeof search === "string" ? {} : { search }) };
 }
 
 export function deliveryFilter({ values }: Query<DeliveryFilterName>): DeliveryFilter {
@@ -96,7 +122,7 @@ function instants(since: string | undefined, until: string | undefined): { since
 const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** Epoch milliseconds of an ISO 8601 time; without an offset it is UTC. Null when it is none. */
-function instantOf(text: string): number | null {
+export function instantOf(text: string): number | null {
   const found = INSTANT.exec(text);
   if (found === null) return null;
   const [, time, offset] = found;

@@ -2,28 +2,31 @@
 import { html } from "hono/html";
 import { isJsonObject } from "../json.ts";
 import type { Report } from "../report.ts";
-import { isTerminal, type ArtifactKey, type Delivery } from "../run.ts";
+import { isTerminal, TERMINAL_STATUSES, type ArtifactKey, type Delivery, type TerminalStatus } from "../run.ts";
 import { contentOf, duration, type Content } from "../sinks/content.ts";
 import type { Attempt, Receipt, StoredRun } from "../store/store.ts";
 import {
   away,
   badge,
   buttonForm,
+  follow,
   icon,
   runPath,
   STATES,
   statusBadge,
   time,
+  withTimes,
   type Html,
   type Part,
   type IconName,
   type Tone,
 } from "./markup.ts";
-import { fact, jsonHtml, sectionHtml, treeHtml } from "./output.ts";
+import { fact, jsonActions, jsonHtml, longText, proofHtml, sectionHtml, treeHtml } from "./output.ts";
 import { titleOf } from "./runs-page.ts";
 import type { Session } from "./session.ts";
-import { proofLines, storyOf, type Entry } from "../story.ts";
-import { block, count, line, many, webUrl } from "./text.ts";
+import { whyOf } from "../why.ts";
+import { routingOf, storyOf, type Entry } from "../story.ts";
+import { block, count, jsonText, line, many, webUrl } from "./text.ts";
 import { newestOfEach, stateTime } from "./told.ts";
 
 export interface RunView {
@@ -36,8 +39,11 @@ export interface RunView {
   attempts: readonly Attempt[];
   sinks: readonly { name: string; kind: string }[];
   session: Session;
-  /** How many deliveries were just queued, when a button was pressed. */
+  /** How many deliveries were just queued, or artifacts found, when a button was pressed. */
   queued: number | null;
+  refreshed: number | null;
+  /** The last event that the page shows. */
+  event: number;
   link(key: ArtifactKey): string;
 }
 
@@ -51,8 +57,17 @@ export function runPage(view: RunView): Part {
     view.queued === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("again")}Queued again for ${many(view.queued, "sink")}. Reload to see how it goes.
+          ${icon("again")}Queued again for ${many(view.queued, "sink")}.
+          <span data-live-hide>Reload to see how it goes.</span>
         </p>`,
+    view.refreshed === null
+      ? ""
+      : html`<p class="flash" role="status">
+          ${icon("done")}Asked Skyvern again: it lists ${many(view.refreshed, "artifact")}.
+        </p>`,
+    html`<p class="news" role="status">
+      <button class="button primary" type="button" data-news="run" hidden></button>
+    </p>`,
     head(view, content),
     html`<div class="columns">
       <div class="first">${outcome(view, content)} ${output(view, content)}</div>
@@ -66,30 +81,33 @@ function head({ report, stored, session, sinks, deliveries }: RunView, content: 
   const app = webUrl(report.app_url);
   const action = `${runPath(report.run_id)}/redeliver`;
   const canSend = isTerminal(report.status) && sinks.length > 0;
-  return html`<div class="head run-head">
+  return html`<div class="head run-head" id="run-head" data-version="${versionOf(stored)}">
     <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
     <p>${statusBadge(report.status)}</p>
     <h1 dir="auto">${titleOf(stored.state.run)}</h1>
     ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
-    <div class="row">
+    <div class="row actions">
       ${app === null ? "" : html`<a class="button" href="${app}" target="_blank" rel="noreferrer noopener nofollow">Open in Skyvern${icon("open")}</a>`}
       ${canSend ? buttonForm({ action, csrf: session.csrf }, [icon("again"), deliveries.length === 0 ? "Send to all sinks" : "Redeliver to all"]) : ""}
+      ${buttonForm({ action: `${runPath(report.run_id)}/artifacts/refresh`, csrf: session.csrf }, [icon("file"), "Refresh artifacts"])}
     </div>
   </div>`;
 }
 
+/** Of what a page shows beside the story: when it is another, the page must be read anew. */
+const versionOf = ({ state: { revision, run }, artifacts, status }: StoredRun): string =>
+  `${revision}.${TERMINAL_STATUSES.indexOf(run.status as TerminalStatus)}.${status}.${artifacts.length}`;
+
 function outcome({ report }: RunView, content: Content): Part {
   const { failure } = content;
   const summary =
-    report.summary === null || report.summary === ""
-      ? ""
-      : card("summary", "Summary", html`<p class="text" dir="auto">${block(report.summary, 20_000)}</p>`);
+    report.summary === null || report.summary === "" ? "" : card("summary", "Summary", longText(report.summary));
   const failed =
     failure === null
       ? ""
       : html`<section class="card bad-card" aria-labelledby="failure">
           <h2 id="failure">Why it did not complete</h2>
-          ${failure.reason === null || failure.reason === "" ? "" : html`<p class="text" dir="auto">${block(failure.reason, 20_000)}</p>`}
+          ${failure.reason === null || failure.reason === "" ? "" : longText(failure.reason)}
           ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
           ${
             failure.errors.length === 0
@@ -125,7 +143,9 @@ function output({ report }: RunView, content: Content): Part {
   if (report.output === null) {
     return card("output", "Output", html`<p class="soft">The run has no output.</p>`);
   }
-  return card("output", "Output", [
+  const json = jsonText(report.output);
+  const download = `${runPath(report.run_id)}/output.json`;
+  const parts = [
     content.output.map(sectionHtml),
     content.output.length === 0 ? html`<p class="soft">The output is empty.</p>` : "",
     html`<details>
@@ -134,9 +154,10 @@ function output({ report }: RunView, content: Content): Part {
       </details>
       <details>
         <summary>JSON</summary>
-        ${jsonHtml(report.output, "output-json", `${runPath(report.run_id)}/output.json`)}
+        ${jsonHtml(json, "output-json")}
       </details>`,
-  ]);
+  ];
+  return card("output", "Output", parts, { aside: jsonActions(json, "output-json", download) });
 }
 
 /** Pictures and film come through the relay, so that nothing of the page is a third party's. */
@@ -225,23 +246,42 @@ function files({ report, link }: RunView, content: Content): Part {
   ]);
 }
 
-function told({ deliveries, sinks, session, report }: RunView): Html {
+function told(view: RunView): Html {
+  const { deliveries, sinks, session, report, event, receipts } = view;
   const newest = newestOfEach(deliveries);
   const names = new Set([...sinks.map(({ name }) => name), ...newest.map(({ sink }) => sink)]);
   const rows = [...names].map((name) => {
     const delivery = newest.find(({ sink }) => sink === name);
     return sinkRow(name, { delivery, isConfigured: sinks.some((sink) => sink.name === name), session, report });
   });
-  return card(
-    "told",
-    "Who was told",
+  const routes = routingOf(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
+  const parts = [
+    // Of who was told each sink's own line says how it went.
+    deliveries.length > 0 ? "" : whyNobody(view).map((text) => html`<p class="why-line">${withTimes(text)}</p>`),
     rows.length === 0
       ? html`<p class="soft">No sink is configured: the run is only kept here.</p>`
       : html`<ul class="told">
           ${rows}
         </ul>`,
-  );
+    routes.length === 0
+      ? ""
+      : html`<details>
+          <summary>Why these sinks</summary>
+          <ul class="routing">
+            ${routes.slice(0, 50).map(routeHtml)}
+          </ul>
+        </details>`,
+  ];
+  const address = runPath(report.run_id);
+  const also = ["run-head", "timeline-card"];
+  return card("told", "Who was told", parts, {
+    attributes: follow({ id: "told-card", address, event, run: report.run_id, also }),
+    aside: html`<span class="live" data-live-mark hidden>Live</span>`,
+  });
 }
+
+const whyNobody = ({ stored, receipts, deliveries, attempts }: RunView): string[] =>
+  whyOf({ stored, receipts, deliveries, attempts }).summary.map((text) => block(text, 600));
 
 interface SinkRow {
   delivery: Delivery | undefined;
@@ -264,14 +304,13 @@ function sinkRow(name: string, { delivery, isConfigured, session, report }: Sink
     </li>`;
   }
   const permalink = webUrl(typeof delivery.receipt?.["permalink"] === "string" ? delivery.receipt["permalink"] : null);
-  const proof = proofLines(delivery.receipt).filter((text) => !text.startsWith("permalink"));
   return html`<li>
     <div class="told-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
     <p class="soft">
       ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · not configured any more"}
     </p>
     ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
-    ${proof.length === 0 ? "" : html`<p class="proof">${proof.slice(0, 8).map((text) => html`<span>${line(text)}</span> `)}</p>`}
+    ${proofHtml(delivery.receipt)}
     <div class="row">${permalink === null ? "" : away(permalink, "Open message")}${button}</div>
   </li>`;
 }
@@ -300,7 +339,7 @@ function facts({ report, stored }: RunView): Html {
         : code(report.workflow.run_id),
     ],
     ["Site", url === null ? (report.url === null ? null : line(report.url)) : away(url, line(report.url ?? "", 120))],
-    ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 2_000)],
+    ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 600)],
     [
       "Channel",
       report.channel === null
@@ -326,12 +365,13 @@ function timeline(view: RunView): Html {
   const { stored, receipts, deliveries, attempts, report } = view;
   const entries = storyOf({ run: stored.state.run, receipts, deliveries: deliveries.toReversed(), attempts });
   const left = entries.length - MAX_ENTRIES;
-  return card("timeline", "Timeline", [
+  const parts = [
     html`<ol class="timeline">
       ${entries.slice(0, MAX_ENTRIES).map((one) => entryHtml(one, report.run_id))}
     </ol>`,
     left > 0 ? html`<p class="soft">${many(left, "later entry", "later entries")} not shown.</p>` : "",
-  ]);
+  ];
+  return card("timeline", "Timeline", parts, { attributes: html`id="timeline-card"` });
 }
 
 const ENTRIES = {
@@ -354,7 +394,7 @@ const entryHtml = ({ at, who, sort, title, lines, routing, receiptId }: Entry, r
       <p class="entry-title">
         <strong dir="auto">${line(title)}</strong> <span class="soft">${who} · ${time(at)}</span>
       </p>
-      ${lines.map((text) => html`<p class="entry-line" dir="auto">${block(text, 1_000)}</p>`)}
+      ${lines.map((text) => html`<p class="entry-line" dir="auto">${withTimes(block(text, 1_000))}</p>`)}
       ${
         routing.length === 0
           ? ""
@@ -381,8 +421,17 @@ function parameters(report: Report): Part {
   ]);
 }
 
-const card = (id: string, title: string, body: Part): Html =>
-  html`<section class="card" aria-labelledby="${id}">
-    <h2 id="${id}">${title}</h2>
+interface CardParts {
+  attributes?: Part;
+  /** Beside the title. */
+  aside?: Part;
+}
+
+const card = (id: string, title: string, body: Part, { attributes = "", aside = "" }: CardParts = {}): Html =>
+  html`<section class="card" aria-labelledby="${id}" ${attributes}>
+    <div class="card-head">
+      <h2 id="${id}">${title}</h2>
+      ${aside}
+    </div>
     ${body}
   </section>`;

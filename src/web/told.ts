@@ -12,11 +12,10 @@ export function newestOfEach(deliveries: readonly Delivery[]): Delivery[] {
 }
 
 /** `✓ slack`: one word a sink. */
-export function ticks(deliveries: readonly Delivery[]): Html {
-  const newest = newestOfEach(deliveries);
-  if (newest.length === 0) return html`<span class="soft">nobody told</span>`;
+export function ticks(told: readonly Pick<Delivery, "sink" | "state">[]): Html {
+  if (told.length === 0) return html`<span class="soft">nobody told</span>`;
   return html`<ul class="ticks">
-    ${newest.map(({ sink, state }) => {
+    ${told.map(({ sink, state }) => {
       const look = STATES[state];
       return html`<li class="tick ${look.tone}">
         ${icon(look.icon)}${line(sink, 30)}<span class="said"> ${look.label.toLowerCase()}</span>

@@ -1,4 +1,4 @@
-/** A relay that listens, with three sinks on loopback and something of everything in it. */
+/** A relay that listens, with four sinks on loopback and something of everything in it, spread over two days. */
 import { createHmac } from "node:crypto";
 import { createNodeApp } from "../../src/node.ts";
 import { formatFaults, loadConfig } from "../../src/config.ts";
@@ -9,9 +9,11 @@ import { startSlack } from "../../src/demo/stand-ins/slack.ts";
 import { startSmtp } from "../../src/demo/stand-ins/smtp.ts";
 import { silentLog } from "../../src/log.ts";
 import { systemRuntime } from "../../src/runtime.ts";
+import { hostileRun } from "./hostile-run.ts";
 
 export const TOKEN = "a-token-for-the-browser";
 const KEY = "test-skyvern-key";
+const HOUR_MS = 3_600_000;
 
 export interface SeededRelay {
   url: string;
@@ -20,25 +22,37 @@ export interface SeededRelay {
   hostile: string;
   /** How many requests the HTTP sink got. */
   crmRequests(): number;
+  /** What the HTTP sink answers with next. */
+  crmAnswers(answer: { status: number; body?: string }): void;
+  /** Sends a webhook as Skyvern does. */
+  send(payload: object, path?: string): Promise<void>;
+  /** A run that a sink answers with 410, which stops it. */
+  retire(runId: string): Promise<void>;
+  /** Everything queued has come to its end. */
+  settled(): Promise<void>;
   close(): Promise<void>;
 }
 
 export async function seeded({ empty = false } = {}): Promise<SeededRelay> {
-  const [skyvern, slack, smtp, crm] = await Promise.all([
+  const [skyvern, slack, smtp, crm, legacy] = await Promise.all([
     startSkyvern({ keys: [KEY] }),
     startSlack(),
     startSmtp(),
     startHttpSink(),
+    startHttpSink(),
   ]);
-  const standIns = [skyvern, slack, smtp, crm];
-  const runtime = systemRuntime();
+  const standIns = [skyvern, slack, smtp, crm, legacy];
+  let agoMs = 0;
+  const runtime = { ...systemRuntime(), now: () => Date.now() - agoMs };
   const sinks = `
 sinks:
   ops: { kind: slack, token: "${slack.token}", channel: C0123ABCD, api_url: "${slack.url}" }
   finance: { kind: email, smtp: "${smtp.url}", from: relay@example.com, to: [ap@example.com] }
   crm: { kind: http, url: "${crm.url}" }
+  legacy: { kind: http, url: "${legacy.url}" }
 routes:
   - { name: failures, when: { status: [failed, terminated, timed_out] }, to: [ops] }
+  - { name: old ledger, when: { title: Old ledger }, to: [legacy] }
   - { name: everything, to: [finance, crm] }
 `;
   const loaded = loadConfig({
@@ -62,74 +76,65 @@ routes:
   const app = await createNodeApp({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
   const { port } = await app.start();
   const url = `http://127.0.0.1:${port}`;
-  const send = (body: string, path: string) =>
-    fetch(`${url}${path}`, {
+  const send = async (payload: object, path = "/webhook") => {
+    const body = JSON.stringify(payload);
+    const signature = createHmac("sha256", KEY).update(body).digest("hex");
+    const answer = await fetch(`${url}${path}`, {
       method: "POST",
       body,
-      headers: { "x-skyvern-signature": createHmac("sha256", KEY).update(body).digest("hex") },
+      headers: { "x-skyvern-signature": signature },
     });
-
-  const samples = empty ? [] : sampleRuns(runtime);
-  for (const { payloads } of samples) {
-    for (const payload of payloads) {
-      skyvern.addRun({ payload });
-      await send(JSON.stringify(payload), "/webhook/portal");
+    if (!answer.ok) throw new Error(`the webhook was answered with ${answer.status}: ${await answer.text()}`);
+  };
+  const settled = async () => {
+    const until = Date.now() + 30_000;
+    while ((await app.store.backlog()).length > 0) {
+      if (Date.now() > until) throw new Error("some delivery did not come to its end");
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
-  }
-  const hostile = hostileRun();
-  if (!empty) {
-    await settled(app);
+  };
+  const retire = async (runId: string) => {
+    legacy.answers.push({ status: 410, body: "this address was retired" });
+    const workflow = { workflow_title: "Old ledger", workflow_run_id: runId, workflow_permanent_id: "wpid_ledger" };
+    await send({ run_id: runId, run_type: "workflow_run", status: "completed", ...workflow });
+    await settled();
+  };
+  const seed = async () => {
+    const count = sampleRuns(runtime).length;
+    for (let i = 0; i < count; i++) {
+      agoMs = (count - i) * 2.7 * HOUR_MS;
+      const { payloads } = sampleRuns(runtime)[i] as Sample;
+      for (const payload of payloads) {
+        skyvern.addRun({ payload });
+        await send(payload, "/webhook/portal");
+      }
+      await settled();
+    }
+    agoMs = 0;
+    const [first] = sampleRuns(runtime)[0]?.payloads ?? [];
     crm.answers.push({ status: 400, body: "no such customer" });
-    await send(
-      JSON.stringify({ ...samples[0]?.payloads[0], run_id: "tsk_refused", task_id: "tsk_refused" }),
-      "/webhook",
-    );
-    await send(JSON.stringify(hostile), "/webhook");
-    await send(JSON.stringify({ kind: "something new", data: { number: 1 } }), "/webhook/portal");
-    await settled(app);
-  }
+    await send({ ...first, run_id: "tsk_refused", task_id: "tsk_refused", prompt: "Look the customer up" });
+    await settled();
+    crm.answers.push({ status: 400, body: `<img src=x onerror=alert(1)> \u202Eevil ${"z".repeat(3_000)}` });
+    await send(hostileRun);
+    await settled();
+    await retire("wr_ledger");
+    await send({ kind: "something new", data: { number: 1 } }, "/webhook/portal");
+  };
+  if (!empty) await seed();
+  const runs = await app.store.briefs({ workflow: ["Invoice Downloader"], status: ["completed"] }, { limit: 1 });
   return {
     url,
-    invoices: samples.find(isInvoices)?.runId ?? "",
-    hostile: hostile.run_id,
+    invoices: runs[0]?.run_id ?? "",
+    hostile: hostileRun.run_id,
     crmRequests: () => crm.requests.length,
+    crmAnswers: (answer) => crm.answers.push(answer),
+    send,
+    retire,
+    settled,
     close: async () => {
       await app.stop();
       await Promise.all(standIns.map((standIn: { close(): Promise<void> }) => standIn.close()));
     },
-  };
-}
-
-const isInvoices = ({ name }: Sample): boolean => name === "workflow, files and a table";
-
-/** Everything queued has come to its end. */
-async function settled(app: Awaited<ReturnType<typeof createNodeApp>>): Promise<void> {
-  const until = Date.now() + 30_000;
-  while ((await app.store.backlog()).length > 0) {
-    if (Date.now() > until) throw new Error("some delivery did not come to its end");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-function hostileRun() {
-  const evil = `"'></title></script><script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)> ${"x".repeat(300)}`;
-  return {
-    run_id: "tsk_<b>evil</b>",
-    task_id: "tsk_<b>evil</b>",
-    run_type: evil,
-    status: "failed",
-    prompt: evil,
-    summary: evil,
-    url: "javascript:alert(1)",
-    app_url: "javascript:alert(1)",
-    workflow_permanent_id: evil,
-    failure_reason: `${evil} \u202Egnp.exe`,
-    failure_category: [{ category: evil }],
-    errors: [{ error_code: evil, reasoning: evil, [evil]: evil }],
-    output: { [evil]: [{ [evil]: evil, link: "javascript:alert(1)" }], long: "w".repeat(100_000), deep: [[[[evil]]]] },
-    parameters: { [evil]: evil },
-    downloaded_files: [{ url: "javascript:alert(1)", filename: evil }],
-    screenshot_urls: ["javascript:alert(1)"],
-    recording_url: "javascript:alert(1)",
   };
 }

@@ -466,6 +466,66 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await ids(filter)).toEqual(expected);
     });
 
+    it("lists the same runs in brief, each with the newest word of every sink", async () => {
+      const long = "long ".repeat(300_000);
+      await store.redeliver("a", [aDelivery("dlv_e", "mail"), aDelivery("dlv_f", "ops")], 9);
+      await store.redeliver("a", [aDelivery("dlv_g", "ops")], 10);
+      await store.accept([
+        anArrival(
+          aRun({
+            run_id: "e",
+            received_at: 9,
+            status: "failed",
+            channel: "x",
+            prompt: long,
+            summary: long,
+            output: long,
+            url: "https://user:pass@portal.example:8443/a?b=c",
+            failure: { reason: long, codes: [], categories: [], errors: [] },
+            started_at: 1_000,
+            finished_at: 4_500,
+          }),
+        ),
+      ]);
+      const [e, d, c, , a] = await store.briefs({}, { limit: 10 });
+      expect(e).toEqual({
+        run_id: "e",
+        status: "failed",
+        run_type: "task_v1",
+        title: long.slice(0, 240),
+        channel: "x",
+        workflow: null,
+        site: "portal.example",
+        reason: long.slice(0, 240),
+        duration_ms: 3_500,
+        received_at: 9,
+        told: [],
+      });
+      expect(d?.told).toEqual([{ sink: "ops", state: "pending" }]);
+      expect(c).toMatchObject({ title: "Invoices", workflow: "wpid_1" });
+      expect(a?.told).toEqual([
+        { sink: "mail", state: "pending" },
+        { sink: "ops", state: "pending" },
+      ]);
+      const only = await store.briefs({ status: ["failed"] }, { limit: 1, after: { at: 9, id: "e" } });
+      expect(only.map(({ run_id }) => run_id)).toEqual(["c"]);
+      expect(await store.briefs({ delivery: ["dead"] }, { limit: 1 })).toEqual([]);
+    });
+
+    it("briefs follow the run as its outcome changes", async () => {
+      await store.accept([anArrival(aRun({ run_id: "a", received_at: 1, status: "failed" }), { hash: "again" })]);
+      expect((await store.briefs({}, { limit: 10 })).at(-1)).toMatchObject({ run_id: "a", status: "failed" });
+    });
+
+    it("says which runs something changed about, each once, and goes on from there", async () => {
+      const { last } = await store.eventRange();
+      expect((await store.changes({ after: 0, limit: 100 })).runIds).toEqual(["a", "b", "c", "d"]);
+      expect(await store.changes({ after: last, limit: 100 })).toEqual({ runIds: [], last });
+      await store.redeliver("a", [aDelivery("dlv_e", "mail"), aDelivery("dlv_f", "ops")], 9);
+      expect(await store.changes({ after: last, limit: 1 })).toEqual({ runIds: ["a"], last: last + 1 });
+      expect(await store.changes({ after: last, limit: 9 })).toEqual({ runIds: ["a"], last: last + 2 });
+    });
+
     const pageAfterC = { limit: 2, after: { at: 2, id: "c" } };
     it("pages by key, so that runs that arrive meanwhile shift nothing", async () => {
       expect(await ids({}, { limit: 2 })).toEqual(["d", "c"]);

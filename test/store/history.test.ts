@@ -241,6 +241,9 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(times).toEqual([{ sink: "ops", bucket: bucketOf(700), count: 1 }]);
       expect((await store.statistics("day", DAY, 2 * DAY)).times).toEqual(times);
       expect((await store.statistics("hour", DAY + HOUR, DAY + 2 * HOUR)).times).toEqual([]);
+      const byHour = await store.deliveryTimes("hour", 0, 9 * DAY);
+      expect(byHour).toEqual([{ start: DAY, sink: "ops", bucket: bucketOf(700), count: 1 }]);
+      expect(await store.deliveryTimes("day", DAY + 1, 9 * DAY)).toEqual([]);
     });
 
     it("agree with the rows, whatever happens to deliveries", async () => {

@@ -319,9 +319,9 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       [store] = [fresh, await store.close()];
       const hold: string[] = [];
       const expected = new Map<string, boolean>();
-      for (let i = 0; i < 16; i++) {
+      for (let i = 0; i < 18; i++) {
         const id = `s${seed}r${String(i).padStart(2, "0")}`;
-        const receivedAt = chance.between(1, 2 * BEFORE);
+        const receivedAt = chance.between(1, 1.3 * BEFORE);
         const state = chance.oneOf(["delivered", "dead", "pending"]);
         await aToldRun(id, receivedAt, state);
         let lastAt = receivedAt;

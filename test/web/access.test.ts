@@ -16,10 +16,21 @@ const PAGES = [
   "/runs/x/receipts/y/raw",
   "/sinks",
   "/deliveries",
+  "/deliveries/redeliver?state=dead",
   "/kept",
   "/kept/x",
   "/kept/x/raw",
 ];
+
+/** Everything that changes something, and the page its form stands on. */
+const ACTIONS = [
+  ["/runs/tsk_v2_1/redeliver", "/runs/tsk_v2_1"],
+  ["/runs/tsk_v2_1/artifacts/refresh", "/runs/tsk_v2_1"],
+  ["/sinks/http/test", "/sinks"],
+  ["/sinks/http/resume", "/sinks"],
+  ["/deliveries/redeliver", "/deliveries"],
+  ["/logout", "/"],
+] as const;
 
 describe("without a session", () => {
   test.each(PAGES)("%s leads to the login and shows nothing", async (path) => {
@@ -28,6 +39,18 @@ describe("without a session", () => {
     expect(answer.status).toBe(303);
     expect(answer.headers.get("location")).toBe(`/login?to=${encodeURIComponent(path)}`);
     expect(await answer.text()).toBe("");
+  });
+
+  test("a script that asks in the background is told so in its own way", async () => {
+    const stream = await relay.request("/live?after=0", { headers: { accept: "text/event-stream" } });
+    expect([stream.status, stream.headers.get("location")]).toEqual([401, null]);
+    const part = await relay.request("/?q=a%0d%0ab", { headers: { "hx-request": "true" } });
+    expect([part.status, part.headers.get("hx-redirect")]).toEqual([401, "/login?to=%2F%3Fq%3Da%250d%250ab"]);
+  });
+
+  test.each(ACTIONS)("%s leads back to %s after the login", async (path, page) => {
+    const answer = await relay.request(path, form({}));
+    expect([answer.status, answer.headers.get("location")]).toEqual([303, `/login?to=${encodeURIComponent(page)}`]);
   });
 
   test("a form changes nothing and leads to the login, then to the page it stood on", async () => {
@@ -147,6 +170,9 @@ describe("the login", () => {
   });
 });
 
+const csrfOf = async (relay: Relay, cookie: string): Promise<string> =>
+  /name="csrf" value="([^"]+)"/.exec(await (await relay.request("/", { headers: { cookie } })).text())?.[1] ?? "";
+
 describe("without RELAY_TOKEN", () => {
   test("every page is closed and says which variable to set", async () => {
     const closed = await aRelay({ env: { RELAY_TOKEN: undefined } });
@@ -164,6 +190,21 @@ describe("forms", () => {
   const redeliver = (fields: Record<string, string>, headers: Record<string, string>) =>
     relay.request("/runs/tsk_v2_1/redeliver", form(fields, headers));
 
+  test.each(ACTIONS)("%s is refused from another site and without the session's own field", async (path) => {
+    await relay.webhook(aTask());
+    await relay.app.deliverDue();
+    const cookie = await login(relay);
+    const csrf = await csrfOf(relay, cookie);
+    const given = { csrf, filter: "state=delivered" };
+    expect((await relay.request(path, form(given, { cookie, "sec-fetch-site": "cross-site" }))).status).toBe(403);
+    expect((await relay.request(path, form({ ...given, csrf: "" }, { cookie }))).status).toBe(403);
+    // And with GET nothing happens.
+    expect((await relay.request(path, { headers: { cookie } })).status).toBeGreaterThanOrEqual(400);
+    await relay.app.deliverDue();
+    expect(relay.sinkBodies).toHaveLength(1);
+    expect((await relay.request(path, form(given, { cookie }))).status).toBe(303);
+  });
+
   test("a form without the session's own field is refused", async () => {
     await relay.webhook(aTask());
     const cookie = await login(relay);
@@ -175,10 +216,8 @@ describe("forms", () => {
   test("the field of another session is refused", async () => {
     await relay.webhook(aTask());
     const [mine, theirs] = [await login(relay), await login(relay)];
-    const csrfOf = async (cookie: string) =>
-      /name="csrf" value="([^"]+)"/.exec(await (await relay.request("/", { headers: { cookie } })).text())?.[1] ?? "";
-    expect((await redeliver({ csrf: await csrfOf(theirs) }, { cookie: mine })).status).toBe(403);
-    expect((await redeliver({ csrf: await csrfOf(mine) }, { cookie: mine })).status).toBe(303);
+    expect((await redeliver({ csrf: await csrfOf(relay, theirs) }, { cookie: mine })).status).toBe(403);
+    expect((await redeliver({ csrf: await csrfOf(relay, mine) }, { cookie: mine })).status).toBe(303);
   });
 
   test.each([
@@ -217,7 +256,18 @@ describe("headers", () => {
   test("every page forbids what it does not need, and is not kept by caches", async () => {
     await relay.webhook(aTask());
     const reader = await aReader(relay);
-    for (const path of ["/", "/runs/tsk_v2_1", "/sinks", "/deliveries", "/kept", "/runs/none", "/login"]) {
+    for (const path of [
+      "/",
+      "/runs/tsk_v2_1",
+      "/runs/tsk_v2_1/output.json",
+      "/sinks",
+      "/deliveries",
+      "/deliveries/redeliver?state=dead",
+      "/kept",
+      "/runs/none",
+      "/login",
+      "/live",
+    ]) {
       const { headers } = await reader.get(path);
       const policy = headers.get("content-security-policy") ?? "";
       for (const rule of [
@@ -253,6 +303,9 @@ describe("headers", () => {
     const text = await (await relay.request("/login")).text();
     const paths = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? "");
     expect(new Set(paths).size).toBe(3);
+    // Whoever is logged in gets one more.
+    const page = await (await aReader(relay)).page("/");
+    paths.push(/"(\/assets\/htmx[^"]+)"/.exec(page)?.[1] ?? "none");
     for (const path of paths) {
       const answer = await relay.request(path);
       expect(answer.status).toBe(200);

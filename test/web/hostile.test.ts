@@ -101,7 +101,7 @@ const tagsOf = (html: string): string[] => html.match(TAG) ?? [];
 
 /** What on a page is not ours: each piece, to be shown when there is one. */
 function foreignParts(html: string): string[] {
-  const ownScript = /^<script src="\/assets\/relay\.[0-9a-f]+\.js" defer>$/;
+  const ownScript = /^<script src="\/assets\/(?:relay|htmx)\.[0-9a-f]+\.js" defer>$/;
   const foreign = tagsOf(html).filter((tag) => {
     const names = tag.replace(/"[^"]*"|'[^']*'/g, '""');
     const leadsAstray = /(?:href|src|action|formaction)\s*=\s*["']?\s*(?:javascript|data|vbscript|file):/i;

@@ -54,7 +54,7 @@ describe("with nothing received", () => {
   test("an unknown run is not found, and the page says what may have happened", async () => {
     const answer = await reader.get("/runs/tsk_none");
     expect(answer.status).toBe(404);
-    expect(textOf(await answer.text())).toContain("does not know this run");
+    expect(textOf(await answer.text())).toContain('does not know the run "tsk_none". Was it started with webhook_url');
   });
 });
 

@@ -1,6 +1,7 @@
 /** What the pages load: from the relay itself, named by content so that browsers may keep it for ever. */
 import { createHash } from "node:crypto";
 import type { Hono } from "hono";
+import { HTMX } from "./htmx.ts";
 import { ICON } from "./icon.ts";
 import { SCRIPT } from "./script.ts";
 import { STYLE } from "./style.ts";
@@ -18,6 +19,7 @@ function asset(name: string, type: string, text: string): Asset {
 }
 
 export const ASSETS = {
+  htmx: asset("htmx.js", "text/javascript", `/*! htmx 2.0.11, https://htmx.org, Zero-Clause BSD */\n${HTMX}`),
   style: asset("relay.css", "text/css", STYLE),
   script: asset("relay.js", "text/javascript", SCRIPT),
   icon: asset("relay.svg", "image/svg+xml", ICON),

@@ -1,55 +1,187 @@
-/** Comfort only: every page works without it. */
+/** Comfort only: every page works without it. What follows along is declared in the page, for htmx; this says when. */
 export const SCRIPT = `"use strict";
 (() => {
-  const all = (selector) => document.querySelectorAll(selector);
+  const all = (selector, root = document) => root.querySelectorAll(selector);
+
+  // --- times in the reader's zone ---
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const now = new Date();
-  const day = (date) => date.toDateString();
   const format = (date, style) => {
+    const now = new Date();
     const parts = { hour: "2-digit", minute: "2-digit" };
     if (style === "full") parts.second = "2-digit";
-    if (style === "full" || day(date) !== day(now)) Object.assign(parts, { day: "numeric", month: "short" });
+    if (style === "full" || date.toDateString() !== now.toDateString()) Object.assign(parts, { day: "numeric", month: "short" });
     if (date.getFullYear() !== now.getFullYear()) parts.year = "numeric";
     return new Intl.DateTimeFormat(undefined, parts).format(date);
   };
-  for (const time of all("time[datetime]")) {
-    const date = new Date(time.dateTime);
-    if (Number.isNaN(date.getTime())) continue;
-    time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
-    time.textContent = format(date, time.dataset.style);
-  }
-  for (const place of all("[data-zone]")) if (zone) place.textContent = "Times are in your zone, " + zone + ".";
+  const localize = (root) => {
+    for (const time of all("time[datetime]", root)) {
+      const date = new Date(time.dateTime);
+      if (Number.isNaN(date.getTime())) continue;
+      time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
+      time.textContent = format(date, time.dataset.style);
+    }
+    for (const title of all("title[data-at]", root)) {
+      const text = title.textContent;
+      title.textContent = format(new Date(title.dataset.at), "short") + text.slice(text.indexOf(" UTC") + 4);
+      title.removeAttribute("data-at");
+    }
+  };
+  const dress = (root) => {
+    localize(root);
+    if (navigator.clipboard) for (const button of all("[data-copy], [data-copy-file]", root)) button.hidden = false;
+    mark(isFollowing);
+  };
 
-  for (const button of all("button[data-copy]")) {
-    const from = document.getElementById(button.dataset.copy);
-    if (!from || !navigator.clipboard) continue;
-    button.hidden = false;
-    const label = button.textContent;
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(from.textContent);
-        button.textContent = "Copied";
-      } catch {
-        button.textContent = "Not allowed";
-      }
-      setTimeout(() => { button.textContent = label; }, 1500);
-    });
-  }
-
-  // Filters left empty stay out of the address.
-  for (const form of all("form[data-sparse]")) {
-    form.addEventListener("submit", () => {
-      for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
-    });
-  }
-  // One click, one act.
-  for (const form of all("form[method=post]")) {
-    form.addEventListener("submit", () => {
-      for (const button of form.querySelectorAll("button")) setTimeout(() => { button.disabled = true; });
-    });
-  }
-  addEventListener("pageshow", () => {
-    for (const field of all("form[data-sparse] :disabled, form[method=post] button:disabled")) field.disabled = false;
+  // --- buttons and forms ---
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy], [data-copy-file]");
+    if (!button) return;
+    const label = button.dataset.label ??= button.textContent;
+    const { copy, copyFile } = button.dataset;
+    try {
+      const text = copy ? document.getElementById(copy).textContent : await (await fetch(copyFile)).text();
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not allowed";
+    }
+    setTimeout(() => { button.textContent = label; }, 1500);
   });
+  document.addEventListener("submit", ({ target: form }) => {
+    // Filters left empty stay out of the address.
+    if (form.matches("[data-sparse]")) for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
+    // One click, one act.
+    if (form.method === "post") for (const button of all("button", form)) setTimeout(() => { button.disabled = true; });
+    setTimeout(() => { if (form.matches("[data-sparse]")) enable(); }, 500);
+  });
+  const enable = () => {
+    for (const field of all("form[data-sparse] :disabled, form[method=post] button:disabled")) field.disabled = false;
+  };
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    const { formData } = detail;
+    for (const name of new Set([...formData.keys()])) {
+      const values = formData.getAll(name).filter((value) => value !== "");
+      formData.delete(name);
+      for (const value of values) formData.append(name, value);
+    }
+  });
+
+  // --- following along ---
+  let isFollowing = false;
+  const mark = (is) => {
+    isFollowing = is;
+    for (const one of all("[data-live-mark]")) one.hidden = !is;
+    for (const one of all("[data-live-hide]")) one.hidden = is;
+  };
+  const source = document.querySelector("[data-live]");
+  const news = document.querySelector("[data-news]");
+  const changed = () => document.body.dispatchEvent(new Event("relay:changed"));
+  const offer = (text, act) => {
+    if (!news) return;
+    if (news.textContent !== text) news.textContent = text;
+    news.hidden = false;
+    news.onclick = act;
+  };
+  /** Asked for by the reader: then nothing is held back. */
+  let isWanted = false;
+  const show = () => {
+    isWanted = true;
+    scrollTo({ top: 0 });
+    changed();
+  };
+  const isBusy = (part) =>
+    part.contains(document.activeElement) || part.querySelector("details[open]") !== null ||
+    (!getSelection().isCollapsed && part.contains(getSelection().anchorNode));
+
+  /** Rows that are shown already are changed where they stand; how many others there are is offered. */
+  const hold = (part, fresh) => {
+    let unseen = 0;
+    for (const row of [...all("tr[id]", fresh)]) {
+      const known = document.getElementById(row.id);
+      if (!known) unseen += 1;
+      else if (!known.contains(document.activeElement)) {
+        localize(row);
+        if (known.innerHTML !== row.innerHTML) known.replaceWith(document.adoptNode(row));
+      }
+    }
+    const what = news.dataset.news === "delivery" ? ["delivery", "deliveries"] : ["run", "runs"];
+    const most = all("tr[id]", fresh).length;
+    if (unseen > 0) offer(unseen + (unseen >= 50 && unseen >= most ? "+" : "") + " new " + what[unseen === 1 ? 0 : 1], show);
+  };
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.requestConfig?.triggeringEvent?.type !== "relay:changed" || !detail.shouldSwap) return;
+    const page = new DOMParser().parseFromString(detail.serverResponse, "text/html");
+    const part = detail.target;
+    const fresh = page.getElementById(part.id);
+    const versionOf = (root) => root.querySelector("[data-version]")?.dataset.version;
+    if (!fresh) detail.shouldSwap = false;
+    else if (versionOf(page) !== versionOf(document)) {
+      detail.shouldSwap = false;
+      offer("This run changed: show it", () => location.reload());
+    } else if (!isWanted && part.id === "results" && (scrollY > 120 || isBusy(part))) {
+      detail.shouldSwap = false;
+      hold(part, fresh);
+    } else if (!isWanted && part.id !== "results") {
+      const also = (part.getAttribute("hx-select-oob") ?? "").split(",").filter(Boolean);
+      const parts = [part, ...also.map((id) => document.querySelector(id))];
+      if (parts.some((one) => one && isBusy(one))) {
+        detail.shouldSwap = false;
+        offer("Something changed: show it", show);
+      }
+    }
+    if (detail.shouldSwap) {
+      isWanted = false;
+      if (news) news.hidden = true;
+      const known = new Set([...all("tr[id]")].map(({ id }) => id));
+      unknown = (row) => known.size > 0 && !known.has(row.id);
+    }
+  });
+  let unknown = null;
+  const swapped = () => {
+    dress(document);
+    if (unknown) for (const row of all("tr[id]")) if (unknown(row)) row.classList.add("fresh");
+    unknown = null;
+  };
+  document.addEventListener("htmx:afterSwap", swapped);
+  document.addEventListener("htmx:oobAfterSwap", swapped);
+
+  if (source && window.EventSource && window.htmx) {
+    const address = new URL(source.dataset.live, location.href);
+    const isFirst = source.hasAttribute("data-live-reload");
+    let stream = null;
+    let timer = 0;
+    let told = 0;
+    const tell = () => {
+      timer = 0;
+      told = Date.now();
+      if (isFirst) location.reload();
+      else changed();
+    };
+    const leave = () => {
+      stream?.close();
+      stream = null;
+      mark(false);
+    };
+    const follow = () => {
+      if (document.hidden) return leave();
+      if (stream) return;
+      stream = new EventSource(address);
+      stream.onopen = () => mark(true);
+      stream.onerror = () => mark(false);
+      stream.addEventListener("changed", ({ lastEventId }) => {
+        address.searchParams.set("after", lastEventId);
+        // At most once in two seconds, however much happens.
+        timer ||= setTimeout(tell, Math.max(100, told + 2000 - Date.now()));
+      });
+    };
+    // A browser has six connections to one relay: a tab that nobody sees needs none.
+    document.addEventListener("visibilitychange", follow);
+    addEventListener("pagehide", leave);
+    addEventListener("pageshow", follow);
+    follow();
+  }
+  addEventListener("pageshow", enable);
+  for (const place of all("[data-zone]")) if (zone) place.textContent = "Times are in your zone, " + zone + ".";
+  dress(document);
 })();
 `;
