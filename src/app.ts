@@ -67,6 +67,8 @@ export interface App {
   prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
   start(): Promise<{ port: number; metricsPort: number | null }>;
+  /** Something may be due: looks at once. */
+  nudge(): void;
   /** Lets attempts and rounds end, as {@link App.stop} does, and goes on to take webhooks: nothing is delivered from then on. */
   quiesce(): Promise<void>;
   /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
@@ -291,6 +293,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   return {
     failed,
     quiesce,
+    nudge,
     fetch: (request) => http.fetch(request),
     store,
     deliverDue: worker.runOnce,

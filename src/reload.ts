@@ -42,6 +42,7 @@ export interface Reloaded {
 /** Beyond it something keeps attempts from ending that nothing can end: the process is not worth keeping. */
 const HANDOVER_MS = 60_000;
 const RETIRE_MS = 60_000;
+const LATE_LOOK_MS = 1_000;
 
 /** An app and the configuration it is of. */
 interface Tenure {
@@ -91,8 +92,12 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
   let queue: Promise<unknown> = Promise.resolve();
 
   const retire = async (tenure: Tenure): Promise<void> => {
-    await runtime.sleep(RETIRE_MS, ending.signal);
-    // A webhook that it answered after the new one had looked may have gone to a sink that is no more.
+    // Webhooks that it had begun to read are taken into the outbox without a word to the new one.
+    for (let waited = 0; waited < RETIRE_MS && !ending.signal.aborted; waited += LATE_LOOK_MS) {
+      await runtime.sleep(LATE_LOOK_MS, ending.signal);
+      current.app.nudge();
+    }
+    // …or for a sink that is no more.
     const names = current.config.sinks.map(({ name }) => name);
     if (!ending.signal.aborted) await tenure.app.store.buryOrphans(names, GONE).catch(() => 0);
     await tenure.stop();

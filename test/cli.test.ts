@@ -47,6 +47,9 @@ const COMMANDS = [
   "openapi",
 ];
 
+/** Options without which a command says nothing else. */
+const NEEDED: Record<string, string[]> = { backfill: ["--since", "7d"], backup: ["--to", "x"] };
+
 describe("usage", () => {
   it("--help lists every command, --version prints one line", async () => {
     const help = await run(["--help"]);
@@ -62,6 +65,14 @@ describe("usage", () => {
     const { code, stdout, stderr } = await run([command, "--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain(`Usage: skyvern-relay ${command}`);
+  });
+
+  it.each(COMMANDS)("%s refuses an option that it does not have, whatever else is given", async (command) => {
+    const { code, stdout, stderr } = await run([command, ...(NEEDED[command] ?? []), "--no-such-option"], {
+      SKYVERN_API_KEY: KEY,
+    });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("unknown option '--no-such-option'");
   });
 
   it.each([

@@ -1,4 +1,5 @@
 /** A configuration that is taken up while the relay runs: nothing is lost, doubled or refused meanwhile. */
+import { request as sendHttp } from "node:http";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { expect, it, onTestFinished } from "vitest";
@@ -145,6 +146,28 @@ it("an attempt under way ends before the next configuration delivers, while webh
   const id = (sink: HttpSinkStandIn) =>
     sink.requests.find(({ body }) => body.includes('"tsk_1"'))?.headers["webhook-id"];
   expect(id(b)).toBe(id(a));
+});
+
+it("a webhook whose body came in half before the change is answered, and told at once after it", async () => {
+  const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"));
+  const { relay, a, b, configOf, url } = world;
+  const body = Buffer.from(JSON.stringify({ run_id: "tsk_1", status: "completed", output: null }));
+  const headers = Object.fromEntries(aSignedRequest(body).headers);
+  const request = sendHttp(`${url}/webhook`, {
+    method: "POST",
+    headers: { ...headers, "content-length": body.length },
+  });
+  const status = new Promise<number | undefined>((resolve, reject) => {
+    request.on("response", (response) => resolve(response.resume().statusCode)).on("error", reject);
+  });
+  await new Promise((resolve) => request.write(body.subarray(0, 20), resolve));
+  await until("the relay reads it", async () => (await world.send("tsk_0")) === 200);
+  await relay.reload(configOf(both(a.url, b.url, "routes: [{ to: b }]\n")));
+  request.end(body.subarray(20));
+  expect(await status).toBe(200);
+  // By the routes that held when it came.
+  await until("a was told", () => told(a).includes("tsk_1"), 6_000);
+  expect(told(b)).toEqual([]);
 });
 
 it("eight changes under load: every webhook is answered 200, every run told once", async () => {

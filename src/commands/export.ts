@@ -79,8 +79,9 @@ async function exportCommand(options: ExportOptions, parts: ExportParts): Promis
   return reading({ name: "export", config, shell }, async (store) => {
     const line = progressLine(shell);
     const { to } = options;
-    const out = to === undefined ? { write: shell.stdout, end: () => {}, undo: () => {} } : wholeFile(to);
+    let out: Output = { write: shell.stdout, end: () => {}, undo: () => {} };
     try {
+      if (to !== undefined) out = wholeFile(to);
       const runs = await write(plan, store, parts, out.write, (done) => line.show(`Writing: ${count(done)}`));
       line.clear();
       if (shell.stopped.aborted) throw new Error("it was stopped before the end");
@@ -119,8 +120,14 @@ async function write(
   return runs;
 }
 
+interface Output {
+  write(text: string): void;
+  end(): void;
+  undo(): void;
+}
+
 /** A file that is there under its name only once it is whole and on the disk. */
-function wholeFile(path: string) {
+function wholeFile(path: string): Output {
   const part = `${path}.${randomBytes(4).toString("hex")}.part`;
   const file = openSync(part, "wx", 0o600);
   return {
