@@ -1,6 +1,6 @@
 /** The composition root: the one file that knows every part. */
 import { randomBytes } from "node:crypto";
-import { Hono, type Context } from "hono";
+import { Hono } from "hono";
 import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
 import type { Config } from "./config.ts";
@@ -13,6 +13,7 @@ import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
+import { createWebhook, type AddressOf, type AnswerWebhook } from "./http/webhook.ts";
 import type { Log } from "./log.ts";
 import { announceSinks, watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
@@ -44,10 +45,9 @@ export interface Host {
   fetch: Fetch;
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
-  /** The other end of a request's connection; throws when there is none. */
-  addressOf(c: Context): string | undefined;
-  /** Serves on a port (0: a free one) from then on; resolves with the port. */
-  listen(app: Pick<Hono, "fetch">, port: number): Promise<number>;
+  addressOf: AddressOf;
+  /** Serves on a port (0: a free one) from then on; resolves with the port. `webhook`: what takes webhooks, where it is served. */
+  listen(app: Pick<Hono, "fetch">, port: number, webhook?: AnswerWebhook): Promise<number>;
   /** Stops serving, then the way out; what is under way gets a moment to end. */
   close(): Promise<void>;
 }
@@ -229,16 +229,17 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     sendTest,
     stopping: ending.signal,
   };
+  const webhook = createWebhook({
+    receiver: createReceiver(receiving, confirm),
+    bodyLimit: config.bodyLimit,
+    inFlightLimit: IN_FLIGHT_BYTES,
+    flood: createFlood(runtime.now),
+    isStopping,
+    log,
+  });
   const http = createHttp({
-    webhook: {
-      receiver: createReceiver(receiving, confirm),
-      bodyLimit: config.bodyLimit,
-      inFlightLimit: IN_FLIGHT_BYTES,
-      flood: createFlood(runtime.now),
-      addressOf: host.addressOf,
-      isStopping,
-      log,
-    },
+    webhook,
+    addressOf: host.addressOf,
     history: {
       store,
       links,
@@ -310,7 +311,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       );
       const organizationOf = (name: string | null) =>
         config.keys.find((key) => key.name === name)?.organization ?? null;
-      const port = await host.listen(http, config.port);
+      const port = await host.listen(http, config.port, webhook);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
       const metricsPort =
         config.metricsPort === null ? null : await host.listen(metricsApp(metrics), config.metricsPort);

@@ -11,6 +11,7 @@ import { folderPlace } from "./archive/folder.ts";
 import { s3Place } from "./archive/s3.ts";
 import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
+import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Fetch, Runtime } from "./runtime.ts";
@@ -35,8 +36,8 @@ export async function createNodeApp(config: Config, runtime: Runtime, log: Log):
     fetch: egress.fetch,
     archiving: archivingOf(config, egress.fetch, runtime.now),
     addressOf: (c) => getConnInfo(c).remote.address,
-    listen: (app, port) => {
-      const server = createServer(app);
+    listen: (app, port, webhook) => {
+      const server = createServer(app, webhook && webhookListener(webhook, log));
       servers.push(server);
       return listenOn(server, config.host, port);
     },
@@ -71,7 +72,7 @@ export function archivingOf({ archive }: Config, fetch: Fetch, now: () => number
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-export function createServer(app: Pick<Hono, "fetch">): Server {
+export function createServer(app: Pick<Hono, "fetch">, takeWebhook?: ReturnType<typeof webhookListener>): Server {
   const timeouts = {
     headersTimeout: 15_000,
     requestTimeout: 30_000,
@@ -82,7 +83,7 @@ export function createServer(app: Pick<Hono, "fetch">): Server {
   const refused = { status: 400, headers: { connection: "close" } };
   const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
   const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
-    void listener(incoming, outgoing);
+    if (takeWebhook?.(incoming, outgoing) !== true) void listener(incoming, outgoing);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();

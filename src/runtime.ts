@@ -33,13 +33,18 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 export function idMaker(now: () => number): Runtime["newId"] {
   let last = 0;
   let count = 0;
+  // Drawn many at a time: a draw costs more than the rest of an id.
+  let chance = "";
   return (prefix, after = "") => {
+    if (chance.length < 7) chance = randomBytes(3_500).toString("hex");
     const [, beforeIt = "0"] = /^[a-z]+_([0-9a-f]{12})[0-9a-f]{12}$/.exec(after) ?? [];
     const ms = Math.max(last, now(), Number.parseInt(beforeIt, 16) + 1);
     count = ms === last ? count + 1 : 0;
     last = ms;
     const time = ms.toString(16).padStart(12, "0") + count.toString(16).padStart(5, "0");
-    return `${prefix}_${time}${randomBytes(4).toString("hex").slice(0, 7)}`;
+    const drawn = chance.slice(-7);
+    chance = chance.slice(0, -7);
+    return `${prefix}_${time}${drawn}`;
   };
 }
 

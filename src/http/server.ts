@@ -11,10 +11,11 @@ import { refuseOtherMethods } from "./methods.ts";
 import { openapi } from "./openapi.ts";
 import { mountMetrics, mountOps, type OpsParts } from "./ops.ts";
 import { problem } from "./problem.ts";
-import { mountWebhook, type WebhookParts } from "./webhook.ts";
+import { mountWebhook, type AddressOf, type AnswerWebhook } from "./webhook.ts";
 
 export interface HttpParts {
-  webhook: WebhookParts;
+  webhook: AnswerWebhook;
+  addressOf: AddressOf;
   history: HistoryParts;
   artifacts: Omit<ArtifactsParts, "isToken">;
   ops: OpsParts;
@@ -37,7 +38,7 @@ export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
   });
   app.notFound((c) => problem(c, 404, "There is nothing at this address."));
   // The webhook first: it needs none of what follows.
-  mountWebhook(app, parts.webhook);
+  mountWebhook(app, parts.webhook, parts.addressOf);
   mountOps(app, parts.ops);
   // The pages next: their own headers are stricter than these.
   parts.pages?.(app);

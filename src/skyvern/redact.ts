@@ -61,7 +61,7 @@ const CACHE_LIMIT = 2_000;
 /** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
   const extra = extraKeys.map((key) => `_${wordsOf(key).join("_")}_`);
-  const isSecretKey = (key: string): boolean => {
+  const looksSecret = (key: string): boolean => {
     const words = wordsOf(key);
     const joined = `_${words.join("_")}_`;
     return (
@@ -70,19 +70,27 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
       extra.some((name) => joined.includes(name) || joined.replaceAll("_", "") === name.replaceAll("_", ""))
     );
   };
-  const modes = new Map<string, Mode>();
+  const secret = new Map<string, boolean>();
+  const isSecretKey = (key: string): boolean => {
+    const known = secret.get(key);
+    if (known !== undefined) return known;
+    const made = looksSecret(key);
+    if (secret.size < CACHE_LIMIT && key.length < 100) secret.set(key, made);
+    return made;
+  };
+  const modes = new Map<Mode, Map<string, Mode>>();
   const modeUnder = (mode: Mode, key: string): Mode => {
-    const cacheKey = `${mode} ${key}`;
-    const known = modes.get(cacheKey);
+    let under = modes.get(mode);
+    if (!under) modes.set(mode, (under = new Map()));
+    const known = under.get(key);
     if (known !== undefined) return known;
     const made = computeMode(mode, key, isSecretKey);
-    if (modes.size < CACHE_LIMIT && key.length < 100) modes.set(cacheKey, made);
+    if (under.size < CACHE_LIMIT && key.length < 100) under.set(key, made);
     return made;
   };
   const mask = (text: string, mode: Mode): Masked => scan(text, mode, { modeUnder, maskString, isSecretKey });
   const maskString = (literal: string, mode: Mode): string => {
     if (literal.length < 3) return literal;
-    if (mode === "plain" && !MAY_HOLD.test(literal)) return literal;
     const value = decode(literal);
     const masked = maskValue(value, mode, isSecretKey, mask);
     return masked === value ? literal : JSON.stringify(masked);
@@ -130,6 +138,15 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
   let key = "";
   /** In `{"name":"api_key","value":…}`, once the name was met. */
   let secretPair = false;
+  /** Where the next thing is that a string of plain text must be looked at for. */
+  let suspect = -1;
+  const isHarmless = (start: number, end: number): boolean => {
+    if (suspect < start) {
+      MAY_HOLD.lastIndex = start;
+      suspect = MAY_HOLD.exec(text)?.index ?? Infinity;
+    }
+    return suspect >= end;
+  };
   const replace = (start: number, end: number, by: string) => {
     parts.push(text.slice(copied, start), by);
     copied = end;
@@ -140,9 +157,14 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
       const end = stringEnd(text, i);
       const after = skipSpace(text, end);
       if (text.charCodeAt(after) === 0x3a) {
-        key = decode(text.slice(i, end));
+        key = isHarmless(i, end) ? text.slice(i + 1, end - 1) : decode(text.slice(i, end));
         under = secretPair && key === "value" ? "secret" : modeUnder(mode, key);
         i = after + 1;
+        continue;
+      }
+      if ((under ?? mode) === "plain" && mode !== "parameters" && isHarmless(i, end)) {
+        under = null;
+        i = end;
         continue;
       }
       const literal = text.slice(i, end);
@@ -169,9 +191,10 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
       i += 1;
     } else {
       const end = bareEnd(text, i);
-      const word = text.slice(i, end);
-      if ((under ?? mode) === "secret" && word !== "null") replace(i, end, JSON.stringify(REDACTED));
-      else if (!unsafeNumbers && (c === 0x2d || (c >= 0x30 && c <= 0x39))) unsafeNumbers = isUnsafeNumber(word);
+      if ((under ?? mode) === "secret") {
+        if (text.slice(i, end) !== "null") replace(i, end, JSON.stringify(REDACTED));
+      } else if (!unsafeNumbers && (c === 0x2d || (c >= 0x30 && c <= 0x39)) && !isShortInteger(text, i, end))
+        unsafeNumbers = isUnsafeNumber(text.slice(i, end));
       under = null;
       i = end;
     }
@@ -199,10 +222,23 @@ function skipSpace(text: string, from: number): number {
 }
 
 /** The scan's own idea of space: any other, such as U+FEFF or U+00A0, is a character like others here. */
-const BARE_END = /[\0-\x20"{}[\],:]/g;
 function bareEnd(text: string, start: number): number {
-  BARE_END.lastIndex = start;
-  return BARE_END.exec(text)?.index ?? text.length;
+  let i = start;
+  while (i < text.length && !isBareEnd(text.charCodeAt(i))) i += 1;
+  return i;
+}
+
+const isBareEnd = (c: number): boolean =>
+  c <= 0x20 || c === 0x2c || c === 0x7d || c === 0x5d || c === 0x22 || c === 0x3a || c === 0x7b || c === 0x5b;
+
+/** Up to 15 digits that begin with none of 0: written again as they were read. Most numbers are so. */
+function isShortInteger(text: string, start: number, end: number): boolean {
+  if (end - start > 15 || text.charCodeAt(start) === 0x30) return end - start === 1;
+  for (let i = start; i < end; i += 1) {
+    const c = text.charCodeAt(i);
+    if (c < 0x30 || c > 0x39) return false;
+  }
+  return true;
 }
 
 /** The value of a string literal; its raw inside when it is no valid literal. */
@@ -235,7 +271,7 @@ const CREDENTIALS =
   /\b(authorization["']?\s{0,3}[:=]\s{0,3}["']?(?:(?:bearer|basic|token)\s{1,3})?|(?:bearer|basic)\s{1,3}(?=[\w.~+/-]*\d))[\w.~+/-]{3,}=*/gi;
 
 /** What a harmless string of plain text has none of. A backslash may hide a URL's slashes: `https:\/\/`. */
-const MAY_HOLD = /:\/\/|\\|bearer|basic|authorization/i;
+const MAY_HOLD = /:\/\/|\\|bearer|basic|authorization/gi;
 
 /** A password may hold anything, so all before the last `@` counts. */
 const PROXY_CREDENTIALS = /^([a-z][a-z0-9+.-]{0,30}:\/\/)?[^]*@/i;

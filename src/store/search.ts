@@ -46,7 +46,10 @@ const lengthOfLastWord = (text: string): number =>
   /[\p{L}\p{N}\p{M}]*$/u.exec(text)?.[0].match(WORD_CHARACTER)?.length ?? 0;
 
 /** Without what would be taken for a mark, or end the text in SQLite. */
-const plain = (text: string): string => text.replace(/[\0\p{Co}]/gu, " ").toWellFormed();
+const plain = (text: string): string =>
+  MAY_NOT_BE_PLAIN.test(text) ? text.replace(/[\0\p{Co}]/gu, " ").toWellFormed() : text;
+/** Private use, in the one plane or as half of a pair. */
+const MAY_NOT_BE_PLAIN = /[\0\uD800-\uF8FF]/;
 
 /** Characters of a run that are indexed; what an output holds beyond them is not found. Bounds the time an accept takes. */
 const MAX_TEXT = 32_768;
