@@ -62,6 +62,8 @@ export function createEgress(options: EgressOptions): Egress {
       if (protocol !== "http:" && protocol !== "https:") {
         throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
       }
+      const simple = simplePost(url, init);
+      if (simple) return post(agent, simple);
       // undici's own types stand beside Node's; the objects are the same.
       const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
       try {
@@ -74,6 +76,56 @@ export function createEgress(options: EgressOptions): Egress {
     close: () => agent.destroy(),
   };
 }
+
+interface SimplePost {
+  url: URL;
+  headers: Record<string, string>;
+  body: string;
+  signal: AbortSignal | null;
+}
+
+/** What most sinks send: a text by POST, no redirect followed. Null: the request is another. */
+function simplePost(target: string | URL, init: RequestInit = {}): SimplePost | null {
+  const { method, body, headers = {}, redirect, signal, ...more } = init;
+  if (method !== "POST" || typeof body !== "string" || redirect !== "manual") return null;
+  const url = new URL(target);
+  const isPlain = !Array.isArray(headers) && !(headers instanceof Headers) && Object.keys(more).length === 0;
+  if (!isPlain || url.username !== "" || url.password !== "") return null;
+  return { url, headers: headers as Record<string, string>, body, signal: signal ?? null };
+}
+
+/** The objects that `fetch` makes on its way cost ten times what the request does. */
+async function post(agent: Agent, { url, headers, body, signal }: SimplePost): Promise<Response> {
+  const answer = await agent.request({
+    origin: url.origin,
+    path: `${url.pathname}${url.search}`,
+    method: "POST",
+    headers,
+    body,
+    signal,
+  });
+  const given = new Headers();
+  for (const [name, value] of Object.entries(answer.headers))
+    for (const one of Array.isArray(value) ? value : [value ?? ""]) given.append(name, one);
+  const pieces = answer.body[Symbol.asyncIterator]();
+  const stream = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const { done, value } = (await pieces.next()) as IteratorResult<Uint8Array>;
+      if (done === true) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: () => {
+      // What is not read is not waited for.
+      answer.body.on("error", () => {}).destroy();
+    },
+  });
+  const isEmpty = NO_BODY.has(answer.statusCode);
+  if (isEmpty) await answer.body.dump();
+  return new Response(isEmpty ? null : stream, { status: answer.statusCode, headers: given });
+}
+
+/** Statuses whose answers have none. */
+const NO_BODY = new Set([204, 205, 304]);
 
 interface Policy {
   allow: readonly Cidr[];

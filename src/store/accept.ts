@@ -19,13 +19,17 @@ type ReceiptRow = Selectable<Tables["receipts"]>;
 export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
   const { rows } = change;
   const hashes = items.map(({ receipt }) => receipt.bodyHash);
-  const here = await rows.find("receipts", ["body_hash", "run_id"], "body_hash", [...new Set(hashes)]);
+  const [here, runs] = await Promise.all([
+    rows.find("receipts", ["body_hash", "run_id"], "body_hash", [...new Set(hashes)]),
+    openRuns(
+      rows,
+      items.flatMap(({ run }) => (run ? [run.id] : [])),
+    ),
+  ]);
   const runOf = new Map(here.map(({ body_hash, run_id }) => [body_hash, run_id]));
   const copies: Copy[] = [];
   const receipts = new Map<string, ReceiptRow>();
   const bodies: Tables["bodies"][] = [];
-  const understood = items.flatMap(({ receipt, run }) => (run && !runOf.has(receipt.bodyHash) ? [run.id] : []));
-  const runs = await openRuns(rows, understood);
   const answers: Accepted[] = [];
   for (const { receipt, run } of items) {
     const { bodyHash, receivedAt } = receipt;

@@ -23,32 +23,49 @@ export const artifactOf = ({ artifact_id, type, created_at }: Tables["artifacts"
   created_at,
 });
 
-export async function saveArtifacts(
-  { tx, ledger }: Change,
-  runId: string,
-  known: KnownArtifacts,
-  followUpAt: number | null,
-): Promise<void> {
-  if (followUpAt !== null) {
-    const unplanned = tx.updateTable("runs").set({ follow_up_at: followUpAt }).where("run_id", "=", runId);
-    await unplanned.where("follow_up_at", "is", null).where("follow_ups", "=", 0).execute();
-  }
-  if (isDeepStrictEqual(await artifacts(tx, runId), known)) return;
-  ledger.changed(runId);
-  await tx.updateTable("runs").set({ artifacts_status: known.status }).where("run_id", "=", runId).execute();
-  await tx.deleteFrom("artifacts").where("run_id", "=", runId).execute();
-  if (known.artifacts.length === 0) return;
-  const rows = known.artifacts.map(({ artifact_id, type, created_at }, position) => ({
-    run_id: runId,
-    position,
-    artifact_id,
-    type,
-    created_at,
-  }));
-  // SQLite allows some thousand values in one statement.
-  for (let i = 0; i < rows.length; i += 500)
-    await tx
-      .insertInto("artifacts")
-      .values(rows.slice(i, i + 500))
-      .execute();
+export interface FoundArtifacts {
+  runId: string;
+  known: KnownArtifacts;
+  followUpAt: number | null;
 }
+
+/** The last word on each run counts; when to ask again is the first. */
+export async function saveArtifacts({ rows, ledger }: Change, found: readonly FoundArtifacts[]): Promise<void> {
+  const byRun = new Map<string, FoundArtifacts>();
+  for (const one of found)
+    byRun.set(one.runId, { ...one, followUpAt: byRun.get(one.runId)?.followUpAt ?? one.followUpAt });
+  const [runs, listed] = await Promise.all([
+    rows.find("runs", ["run_id", "artifacts_status"], "run_id", [...byRun.keys()], "run_id"),
+    rows.find("artifacts", ["run_id", "position", "artifact_id", "type", "created_at"], "run_id", [...byRun.keys()]),
+  ]);
+  const before = Map.groupBy(listed, ({ run_id }) => run_id);
+  const status = new Map(runs.map((row) => [row.run_id, row.artifacts_status]));
+  const fresh: Tables["artifacts"][] = [];
+  for (const { runId, known } of byRun.values()) {
+    const had = (before.get(runId) ?? []).toSorted((a, b) => a.position - b.position).map(artifactOf);
+    if (isDeepStrictEqual({ artifacts: had, status: status.get(runId) ?? "pending" }, known)) continue;
+    ledger.changed(runId);
+    if (had.length > 0) await rows.query("delete from artifacts where run_id = ?", [runId]);
+    fresh.push(...known.artifacts.map((artifact, position) => artifactRow(runId, artifact, position)));
+  }
+  await rows.update(
+    "runs",
+    [...byRun.values()].map(({ runId, known, followUpAt }) => ({
+      run_id: runId,
+      artifacts_status: known.status,
+      follow_up_at: followUpAt,
+    })),
+    { set: FOUND, where: "runs.run_id = v.run_id" },
+  );
+  await rows.insert("artifacts", fresh);
+}
+
+/** When to ask again stays as it is once it was planned or given up. */
+const FOUND = `artifacts_status = v.artifacts_status,
+  follow_up_at = case when runs.follow_up_at is null and runs.follow_ups = 0 then v.follow_up_at else runs.follow_up_at end`;
+
+const artifactRow = (
+  run_id: string,
+  { artifact_id, type, created_at }: Artifact,
+  position: number,
+): Tables["artifacts"] => ({ run_id, position, artifact_id, type, created_at });

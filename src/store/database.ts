@@ -40,18 +40,27 @@ const BUSY_TIMEOUT_MS = 1_000;
  * the process ends, however it ends. Throws DatabaseInUse when it is taken.
  */
 export function openSqlite(path: string, { exclusive }: { exclusive: boolean }): Database {
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
   const lock = exclusive && path !== ":memory:" ? takeLock(`${path}.lock`) : null;
   try {
-    const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
-    sqlite.pragma("journal_mode = WAL");
-    sqlite.pragma("synchronous = FULL");
-    sqlite.pragma("foreign_keys = ON");
-    return sqliteDatabase(sqlite, lock);
+    return sqliteDatabase(connect(path), lock);
   } catch (error) {
     lock?.close();
     throw error;
   }
+}
+
+function makeFolder(path: string): void {
+  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+}
+
+/** One connection, as every writer has it. */
+export function connect(path: string): Sqlite.Database {
+  makeFolder(path);
+  const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
+  sqlite.pragma("journal_mode = WAL");
+  sqlite.pragma("synchronous = FULL");
+  sqlite.pragma("foreign_keys = ON");
+  return sqlite;
 }
 
 /** Opens what a relay made, to look at it: nothing is created or written, and a relay may be running on it. */
@@ -63,12 +72,16 @@ export function openSqliteReadOnly(path: string): Database {
 const STORAGE_CODES =
   /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOLFS|PERM|AUTH|PROTOCOL|NOMEM|INTERRUPT)/;
 
-const faultOf = (error: unknown): unknown =>
-  error instanceof Sqlite.SqliteError && STORAGE_CODES.test(error.code)
-    ? new StorageFault(`${error.code}: ${error.message}`, { cause: error })
-    : error;
+/** Null when it is no trouble of the storage's. */
+export const storageFault = (code: string | null, message: string, cause?: unknown): StorageFault | null =>
+  code !== null && STORAGE_CODES.test(code) ? new StorageFault(`${code}: ${message}`, { cause }) : null;
 
-function takeLock(path: string): Sqlite.Database {
+const faultOf = (error: unknown): unknown =>
+  (error instanceof Sqlite.SqliteError && storageFault(error.code, error.message, error)) || error;
+
+/** Throws DatabaseInUse when another process has it. */
+export function takeLock(path: string): Sqlite.Database {
+  makeFolder(path);
   const lock = new Sqlite(path, { timeout: 0 });
   try {
     lock.pragma("journal_mode = DELETE");

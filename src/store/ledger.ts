@@ -8,7 +8,7 @@ import type { Delivery, DeliveryState, Run } from "../run.ts";
 import { deliveryOf } from "./rows.ts";
 import { bucketOf } from "./latency.ts";
 import { indexedText } from "./search.ts";
-import type { Rows } from "./statements.ts";
+import type { NewEvent, Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -19,10 +19,6 @@ export const DAY_MS = 86_400_000;
 /** The first millisecond of the hour (UTC) a time is in. */
 export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS) * HOUR_MS;
 export const dayOf = (ms: number): number => Math.floor(ms / DAY_MS) * DAY_MS;
-
-/** Events beyond these are forgotten, the oldest first, some at a time. */
-export const EVENTS_KEPT = 50_000;
-const PRUNE_EVERY = 1_000;
 
 /** States from which nothing changes any more. */
 const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);
@@ -47,7 +43,7 @@ export function createLedger(): Ledger {
   const times = new Map<string, Insertable<Tables["delivery_times"]>>();
   const hours = new Map<number, Insertable<Tables["doc_hours"]>>();
   const words = new Map<number, string>();
-  const events: Omit<Insertable<Tables["events"]>, "id">[] = [];
+  const events: NewEvent[] = [];
 
   const countRun = ({ received_at, status }: Run, by: number): void => {
     add(runs, { grain: "hour", start: hourOf(received_at), status, count: by });
@@ -98,7 +94,7 @@ export function createLedger(): Ledger {
       await rows.insert("delivery_counts", inOrder(deliveries), added("delivery_counts", "sink, state"));
       await rows.insert("delivery_times", inOrder(times), added("delivery_times", "grain, start, sink, bucket"));
       await rows.insert("doc_hours", [...hours.values()], WIDENED);
-      await writeEvents(rows, events);
+      await rows.appendEvents(events);
     },
   };
 }
@@ -121,20 +117,6 @@ const inOrder = <Row>(rows: Map<string, Row>): Row[] =>
 
 const added = (table: "run_counts" | "delivery_counts" | "delivery_times", key: string): string =>
   `on conflict (${key}) do update set count = ${table}.count + excluded.count`;
-
-/** Ids count up in the order of commits: they are the cursor of the stream. */
-async function writeEvents(rows: Rows, events: readonly Omit<Insertable<Tables["events"]>, "id">[]): Promise<void> {
-  if (events.length === 0) return;
-  const [row] = await rows.query<{ last: number | null }>("select max(id) as last from events", []);
-  const before = row?.last ?? 0;
-  await rows.insert(
-    "events",
-    events.map((event, i) => ({ id: before + 1 + i, ...event })),
-  );
-  const now = before + events.length;
-  if (Math.floor(before / PRUNE_EVERY) === Math.floor(now / PRUNE_EVERY)) return;
-  await rows.query("delete from events where id <= ?", [now - EVENTS_KEPT]);
-}
 
 export interface DeliveryCounts {
   made: number;

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { openSqlite, openSqliteReadOnly, type Database } from "./database.ts";
 import { IN_MEMORY, isInMemory, type DatabaseSettings } from "./address.ts";
 import { openPostgres } from "./postgres.ts";
+import { openSqliteThreaded } from "./threaded.ts";
 
 /** Why another process than the relay cannot use it, or null. Whether a PostgreSQL is there, opening it shows. */
 export function unreachable(settings: DatabaseSettings): string | null {
@@ -15,8 +16,11 @@ export function unreachable(settings: DatabaseSettings): string | null {
  * - `beside`: writes beside a relay that may be running.
  * - `read`: writes nothing.
  */
-export function openDatabase(settings: DatabaseSettings, how: "relay" | "beside" | "read"): Promise<Database> {
+export async function openDatabase(settings: DatabaseSettings, how: "relay" | "beside" | "read"): Promise<Database> {
   if (settings.kind === "postgres") return openPostgres(settings.url.reveal(), { readOnly: how === "read" });
   const { path } = settings;
-  return Promise.resolve(how === "read" ? openSqliteReadOnly(path) : openSqlite(path, { exclusive: how === "relay" }));
+  if (how === "read") return openSqliteReadOnly(path);
+  return how === "relay" && !isInMemory(settings)
+    ? openSqliteThreaded(path)
+    : openSqlite(path, { exclusive: how === "relay" });
 }

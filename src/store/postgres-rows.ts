@@ -1,7 +1,7 @@
 /** Many rows at a time on PostgreSQL: one statement each, with a column of values a parameter. */
 import { CompiledQuery, type Kysely } from "kysely";
 import { vectorOf } from "./search-postgres.ts";
-import type { Lock, Rows } from "./statements.ts";
+import { appendEvents, type Lock, type Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -9,7 +9,7 @@ type Db = Kysely<Tables>;
 export function postgresRows(tx: Db): Rows {
   const run = async (sql: string, values: readonly unknown[]): Promise<never[]> =>
     (await tx.executeQuery(CompiledQuery.raw(sql, [...values]))).rows as never[];
-  return {
+  const rows: Rows = {
     dialect: "postgres",
     query: (sql, parameters) => {
       let n = 0;
@@ -59,6 +59,7 @@ export function postgresRows(tx: Db): Rows {
         [[...words.keys()], [...words.values()].map(vectorOf)],
       );
     },
+    appendEvents: (events) => appendEvents(rows, events),
     lock: async (name, of = "") => {
       await run("select pg_advisory_xact_lock($1::int, hashtext($2))", [LOCKS[name], of]);
     },
@@ -70,6 +71,7 @@ export function postgresRows(tx: Db): Rows {
       );
     },
   };
+  return rows;
 }
 
 /**

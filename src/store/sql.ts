@@ -1,5 +1,5 @@
 import { acceptAll, adopt, revise } from "./accept.ts";
-import { artifacts, saveArtifacts } from "./artifacts.ts";
+import { artifacts, saveArtifacts, type FoundArtifacts } from "./artifacts.ts";
 import { briefs } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { copiesStore } from "./copies.ts";
@@ -39,6 +39,10 @@ export function createSqlStore(database: Database): Store {
       await ledger.write(rows);
       return result;
     });
+  const saveFound = grouped(async (found: readonly FoundArtifacts[]) => {
+    await write((change) => saveArtifacts(change, found));
+    return found.map(() => {});
+  });
   return {
     accept: (items) => write((change) => acceptAll(change, items)),
     adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
@@ -63,7 +67,7 @@ export function createSqlStore(database: Database): Store {
     saveTest: (test) => write((change) => saveTest(change, test)),
     artifacts: (runId) => artifacts(db, runId),
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
-    saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
+    saveArtifacts: (runId, known, followUpAt) => saveFound({ runId, known, followUpAt }),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
     briefs: (filter, page) => briefs(database, filter, page),
     runs: (filter, page) => runPage(database, filter, page),

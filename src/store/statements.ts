@@ -15,6 +15,8 @@ type Found<T extends keyof Tables, C extends Column<T>> = { [K in C]: SelectType
 /** For a change: null may say "as it is". */
 type Given<T extends keyof Tables> = { [K in Column<T>]?: SelectType<Tables[T][K]> | null };
 
+export type NewEvent = Omit<Insertable<Tables["events"]>, "id">;
+
 export type Dialect = "sqlite" | "postgres";
 
 export interface Rows {
@@ -47,6 +49,8 @@ export interface Rows {
   newDocs(n: number): Promise<number[]>;
   /** Writes what runs are found by, by their number, in place of what was written before. */
   index(words: ReadonlyMap<number, string>): Promise<void>;
+  /** Adds events, numbered in the order of commits, and forgets the oldest of too many. */
+  appendEvents(events: readonly NewEvent[]): Promise<void>;
   /** Until the transaction ends nobody else has the lock. SQLite has one writer, and no need. */
   lock(name: Lock, of?: string): Promise<void>;
   /** The same for deliveries, and all others of their runs to their sinks. */
@@ -67,7 +71,7 @@ export function sqliteRows(sqlite: Sqlite.Database): Rows {
     if (!known) prepared.set(sql, (known = sqlite.prepare(sql)));
     return known;
   };
-  return {
+  const rows: Rows = {
     dialect: "sqlite",
     query: async <Row>(sql: string, parameters: readonly Value[]) => {
       const prepared = statement(sql);
@@ -105,9 +109,28 @@ export function sqliteRows(sqlite: Sqlite.Database): Rows {
       const insert = statement("insert or replace into run_words (rowid, words) values (cast(? as integer), ?)");
       for (const [doc, text] of words) insert.run(doc, text);
     },
+    appendEvents: (events) => appendEvents(rows, events),
     lock: async () => {},
     lockDeliveries: async () => {},
   };
+  return rows;
+}
+
+/** Events beyond these are forgotten, the oldest first, some at a time. */
+export const EVENTS_KEPT = 50_000;
+const PRUNE_EVERY = 1_000;
+
+export async function appendEvents(rows: Rows, events: readonly NewEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  const [row] = await rows.query<{ last: number | null }>("select max(id) as last from events", []);
+  const before = row?.last ?? 0;
+  await rows.insert(
+    "events",
+    events.map((event, i) => ({ id: before + 1 + i, ...event })),
+  );
+  const now = before + events.length;
+  if (Math.floor(before / PRUNE_EVERY) === Math.floor(now / PRUNE_EVERY)) return;
+  await rows.query("delete from events where id <= ?", [now - EVENTS_KEPT]);
 }
 
 const columnsOf = ([first]: readonly object[]): string[] => Object.keys(first ?? {});

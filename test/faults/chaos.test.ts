@@ -212,7 +212,7 @@ const looks = (world: World): number =>
 /** Its event loop stands still. */
 async function isStuck(url: string): Promise<boolean> {
   try {
-    await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(150) });
+    await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(150) });
     return false;
   } catch {
     return true;

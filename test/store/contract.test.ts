@@ -4,11 +4,14 @@ import { CLOSED } from "../../src/deliver/breaker.ts";
 import { parseJson } from "../../src/json.ts";
 import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
-import { stores } from "./stores.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import { openThreaded, stores } from "./stores.ts";
 
 const MINUTE = 60_000;
 
-describe.each(Object.entries(stores))("%s", (_name, open) => {
+const all = { ...stores, "sqlite in a thread": async () => createSqlStore(await openThreaded()) };
+
+describe.each(Object.entries(all))("%s", (_name, open) => {
   let store: Store;
   beforeEach(async () => {
     store = await open();

@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { openPostgres } from "../../src/store/postgres.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
+import { openSqliteThreaded } from "../../src/store/threaded.ts";
 import type { Store } from "../../src/store/store.ts";
 import { emptyDatabase, newDatabase } from "../support/postgres.ts";
 
@@ -31,3 +35,15 @@ const free: string[] = [];
 export const stores: Record<string, () => Promise<Store>> = Object.fromEntries(
   Object.entries(databases).map(([name, open]) => [name, async () => createSqlStore(await open())]),
 );
+
+/** As a relay opens SQLite: a file, written in a thread. The same SQL, so what is promised beyond single operations is tried without. */
+export async function openThreaded(): Promise<Database> {
+  const folder = mkdtempSync(join(tmpdir(), "relay-"));
+  const database = openSqliteThreaded(join(folder, "relay.db"));
+  await migrate(database);
+  const close = async () => {
+    await database.close();
+    rmSync(folder, { recursive: true });
+  };
+  return { ...database, close };
+}

@@ -1,0 +1,234 @@
+/**
+ * SQLite, written in a thread of its own (`sqlite-thread.ts`) and read in this one. While a commit waits for the disk, this thread
+ * takes the next webhooks; what it reads, it reads from what is committed.
+ *
+ * A transaction is still decided here, step by step: reads travel to the thread and back, writes travel with the next one
+ * that is waited for, the last of them with the commit.
+ */
+import { Worker } from "node:worker_threads";
+import {
+  Kysely,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  type QueryResult,
+} from "kysely";
+import { connect, storageFault, takeLock, type Database } from "./database.ts";
+import { schemaSql } from "./schema.ts";
+import { sqliteRows, type Rows } from "./statements.ts";
+import type { Fault, Results, StatementResult, Step, Steps } from "./sqlite-thread.ts";
+import type { Tables } from "./tables.ts";
+
+/** Opens `path` as `openSqlite` does, for the only relay on it. */
+export function openSqliteThreaded(path: string): Database {
+  const lock = takeLock(`${path}.lock`);
+  try {
+    const reader = connect(path);
+    reader.pragma("query_only = ON");
+    const thread = startThread(path);
+    const turn = createTurn();
+    const writing = kysely({ acquire: turn.take, release: turn.give, run: (query) => send(thread, query) });
+    const run = async (query: CompiledQuery): Promise<QueryResult<unknown>> => {
+      const statement = reader.prepare(query.sql);
+      if (statement.readonly && statement.reader) return { rows: statement.all(...query.parameters) };
+      await turn.take();
+      try {
+        return await send(thread, query);
+      } finally {
+        turn.give();
+      }
+    };
+    const db = kysely({ acquire: async () => {}, release: () => {}, run });
+    const rows = threadRows(thread);
+    const readRows = sqliteRows(reader);
+    return {
+      dialect: "sqlite",
+      db,
+      schema: () => schemaSql("sqlite"),
+      script: async (_tx, sql) => {
+        await thread.call(["script", sql]);
+      },
+      transaction: (work) =>
+        writing.connection().execute(async (connection) => {
+          thread.add(["begin"]);
+          try {
+            const result = await work(connection, rows);
+            await thread.call(["commit"]);
+            return result;
+          } catch (error) {
+            await thread.call(["rollback"]);
+            throw error;
+          }
+        }),
+      read: (work) => work(readRows),
+      close: async () => {
+        await turn.take();
+        await thread.close();
+        reader.close();
+        lock.close();
+      },
+    };
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+}
+
+// --- the thread -----------------------------------------------------------------------------------------------------
+
+interface Thread {
+  /** To be done with what is called next, in the same transaction: its fault, if it has one, is that of the commit. */
+  add(step: Step): void;
+  /** Resolves with what came of it. Rejects with a StorageFault where the storage cannot do it. */
+  call(step: Step): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+interface Waiting {
+  /** Which of the steps sent together. */
+  at: number;
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+}
+
+const FILE = import.meta.url.endsWith(".ts") ? "./sqlite-thread.ts" : "./sqlite-thread.js";
+
+function startThread(path: string): Thread {
+  const worker = new Worker(new URL(FILE, import.meta.url), { workerData: { path } });
+  const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+  const sent = new Map<number, Waiting[]>();
+  let steps: Step[] = [];
+  let waiting: Waiting[] = [];
+  let id = 0;
+  const flush = (): void => {
+    // oxlint-disable-next-line require-post-message-target-origin -- a thread has none; windows do
+    worker.postMessage({ id: ++id, steps } satisfies Steps);
+    sent.set(id, waiting);
+    steps = [];
+    waiting = [];
+  };
+  worker.on("message", ({ id, results }: Results) => {
+    for (const { at, resolve, reject } of sent.get(id) ?? []) {
+      const result = results[at];
+      if (result && "value" in result) resolve(result.value);
+      else reject(errorOf(result?.error));
+    }
+    sent.delete(id);
+  });
+  // A bug that ended the thread ends the process as it would in one thread: its host starts it anew.
+  worker.on("error", (error) => {
+    throw error;
+  });
+  const call = (step: Step): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      // What is called in one turn travels together.
+      if (waiting.length === 0) queueMicrotask(flush);
+      waiting.push({ at: steps.push(step) - 1, resolve, reject });
+    });
+  return {
+    add: (step) => void steps.push(step),
+    call,
+    close: async () => {
+      await call(["close"]);
+      await ended;
+    },
+  };
+}
+
+function errorOf({ message, code }: Fault = { message: "nothing came of it", code: null }): Error {
+  return storageFault(code, message) ?? Object.assign(new Error(message), code === null ? {} : { code });
+}
+
+function threadRows(thread: Thread): Rows {
+  const call = (...step: Step) => thread.call(step) as Promise<never>;
+  const add = async (...step: Step): Promise<void> => thread.add(step);
+  return {
+    dialect: "sqlite",
+    query: (sql, parameters) => call("query", sql, parameters),
+    find: async (table, columns, key, values) => (values.length === 0 ? [] : call("find", table, columns, key, values)),
+    insert: async (table, rows, conflict) => {
+      if (rows.length > 0) await add("insert", table, rows, conflict);
+    },
+    update: async (table, rows, change) => {
+      if (rows.length === 0) return [];
+      if (change.returning) return call("update", table, rows, change);
+      await add("update", table, rows, change);
+      return [];
+    },
+    newDocs: async (n) => (n === 0 ? [] : call("newDocs", n)),
+    index: async (words) => {
+      if (words.size > 0) await add("index", words);
+    },
+    appendEvents: async (events) => {
+      if (events.length > 0) await add("appendEvents", events);
+    },
+    lock: async () => {},
+    lockDeliveries: async () => {},
+  };
+}
+
+// --- Kysely on it ---------------------------------------------------------------------------------------------------
+
+/** One transaction or statement at a time has the thread, in the order they came. */
+function createTurn() {
+  const queue: (() => void)[] = [];
+  let taken = false;
+  return {
+    take: async (): Promise<void> => {
+      if (taken) await new Promise<void>((resolve) => queue.push(resolve));
+      taken = true;
+    },
+    give: (): void => {
+      const next = queue.shift();
+      if (next) next();
+      else taken = false;
+    },
+  };
+}
+
+async function send(thread: Thread, { sql, parameters }: CompiledQuery): Promise<QueryResult<unknown>> {
+  const { rows, changes, insertId } = (await thread.call(["statement", sql, parameters])) as StatementResult;
+  return { rows, numAffectedRows: BigInt(changes), insertId: BigInt(insertId) };
+}
+
+interface Way {
+  acquire(): Promise<void>;
+  release(): void;
+  run(query: CompiledQuery): Promise<QueryResult<unknown>>;
+}
+
+function kysely({ acquire, release, run }: Way): Kysely<Tables> {
+  const unused = async (): Promise<never> => {
+    throw new Error("transactions are the database's own: database.transaction");
+  };
+  const connection: DatabaseConnection = {
+    executeQuery: (query) => run(query) as never,
+    // oxlint-disable-next-line require-yield
+    streamQuery: async function* () {
+      throw new Error("SQLite does not stream");
+    },
+  };
+  const driver: Driver = {
+    init: async () => {},
+    acquireConnection: async () => {
+      await acquire();
+      return connection;
+    },
+    beginTransaction: unused,
+    commitTransaction: unused,
+    rollbackTransaction: unused,
+    releaseConnection: async () => release(),
+    destroy: async () => {},
+  };
+  return new Kysely({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => driver,
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  });
+}
