@@ -20,7 +20,8 @@ interface Configurable extends SinkKind {
 }
 
 /** Slack takes about one message per second and channel: https://docs.slack.dev/apis/web-api/rate-limits/ */
-const DEFAULT_CONCURRENCY: Record<string, number> = { slack: 1 };
+/** Of HTTP, attempts that end together are written together, so more of them at one time cost less each. */
+const DEFAULT_CONCURRENCY: Record<string, number> = { slack: 1, http: 16 };
 
 const KINDS = Object.values(kinds) as unknown as [Configurable, ...Configurable[]];
 const [firstKind, ...otherKinds] = KINDS;

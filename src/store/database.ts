@@ -1,7 +1,6 @@
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import Sqlite from "better-sqlite3";
 import { CompiledQuery, Kysely, SqliteDialect } from "kysely";
+import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./connection.ts";
 import { schemaSql } from "./schema.ts";
 import { StorageFault } from "./store.ts";
 import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
@@ -29,12 +28,6 @@ export interface Database {
 export class DatabaseInUse extends Error {}
 
 /**
- * How long a statement waits for a lock of another process (a backup, a person with `sqlite3`) before it fails. The
- * process stands still meanwhile, so it is short; the caller answers 503 and Skyvern comes again.
- */
-const BUSY_TIMEOUT_MS = 1_000;
-
-/**
  * Opens `path` (`:memory:` for tests) in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns.
  * `exclusive` also takes the lock that keeps a second relay off the same file; the operating system gives it back when
  * the process ends, however it ends. Throws DatabaseInUse when it is taken.
@@ -47,20 +40,6 @@ export function openSqlite(path: string, { exclusive }: { exclusive: boolean }):
     lock?.close();
     throw error;
   }
-}
-
-function makeFolder(path: string): void {
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
-}
-
-/** One connection, as every writer has it. */
-export function connect(path: string): Sqlite.Database {
-  makeFolder(path);
-  const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
-  sqlite.pragma("journal_mode = WAL");
-  sqlite.pragma("synchronous = FULL");
-  sqlite.pragma("foreign_keys = ON");
-  return sqlite;
 }
 
 /** Opens what a relay made, to look at it: nothing is created or written, and a relay may be running on it. */

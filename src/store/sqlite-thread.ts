@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import Sqlite from "better-sqlite3";
-import { connect } from "./database.ts";
+import { connect } from "./connection.ts";
 import { sqliteRows } from "./statements.ts";
 
 /** What to do, and with what: a transaction's ends, a method of `Rows`, or a statement of Kysely's. */

@@ -16,7 +16,8 @@ import {
   type Driver,
   type QueryResult,
 } from "kysely";
-import { connect, storageFault, takeLock, type Database } from "./database.ts";
+import { connect } from "./connection.ts";
+import { storageFault, takeLock, type Database } from "./database.ts";
 import { schemaSql } from "./schema.ts";
 import { sqliteRows, type Rows } from "./statements.ts";
 import type { Fault, Results, StatementResult, Step, Steps } from "./sqlite-thread.ts";

@@ -121,7 +121,7 @@ describe("the environment", () => {
     expect(config.sinks.map(({ name, kind, concurrency }) => [name, kind, concurrency])).toEqual([
       ["slack", "slack", 1],
       ["email", "email", 4],
-      ["http", "http", 4],
+      ["http", "http", 16],
     ]);
     expect(sinkConfig(config, "slack")).toMatchObject({ channel: "C1", api_url: "http://127.0.0.1:9/api/" });
     expect(sinkConfig(config, "email")["to"]).toHaveLength(2);

@@ -1,0 +1,24 @@
+/** A connection to SQLite, as every writer has it. By itself, so that the thread that writes loads nothing else. */
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import Sqlite from "better-sqlite3";
+
+/**
+ * How long a statement waits for a lock of another process (a backup, a person with `sqlite3`) before it fails. The
+ * process stands still meanwhile, so it is short; the caller answers 503 and Skyvern comes again.
+ */
+export const BUSY_TIMEOUT_MS = 1_000;
+
+export function makeFolder(path: string): void {
+  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+}
+
+/** In WAL mode with `synchronous=FULL`: a commit is on the disk when it returns. */
+export function connect(path: string): Sqlite.Database {
+  makeFolder(path);
+  const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
+  sqlite.pragma("journal_mode = WAL");
+  sqlite.pragma("synchronous = FULL");
+  sqlite.pragma("foreign_keys = ON");
+  return sqlite;
+}
