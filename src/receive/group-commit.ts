@@ -14,11 +14,11 @@ const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** Many receives, one transaction, as far as there is room for those that wait. */
 export function createGroupCommit(store: Pick<Store, "accept">): GroupCommit {
-  const accept = grouped((arrivals: readonly Arrival[]) => store.accept(arrivals));
+  const accept = grouped((arrivals: readonly Arrival[]) => store.accept(arrivals), bytesOf);
   let waitingBytes = 0;
   return {
     accept: async (arrival) => {
-      const size = arrival.receipt.body.length;
+      const size = bytesOf(arrival);
       if (waitingBytes + size > MAX_WAITING_BYTES && waitingBytes > 0) {
         throw new Overloaded("too many bodies wait for the disk");
       }
@@ -31,3 +31,5 @@ export function createGroupCommit(store: Pick<Store, "accept">): GroupCommit {
     },
   };
 }
+
+const bytesOf = ({ receipt }: Arrival): number => receipt.body.length;

@@ -2,6 +2,8 @@ import { StorageFault } from "./store.ts";
 
 /** Items in one transaction; more would hold the others up. */
 const MAX_BATCH = 256;
+/** Of those that say how large they are, bytes: a batch is copied on its way to the disk. One item always fits. */
+const MAX_BATCH_BYTES = 1024 * 1024;
 
 interface Waiting<Item, Answer> {
   item: Item;
@@ -16,6 +18,7 @@ interface Waiting<Item, Answer> {
  */
 export function grouped<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
+  bytesOf: (item: Item) => number = () => 0,
 ): (item: Item) => Promise<Answer> {
   let waiting: Waiting<Item, Answer>[] = [];
   let busy = false;
@@ -33,7 +36,7 @@ export function grouped<Item, Answer>(
   };
   const writeAll = async (): Promise<void> => {
     while (waiting.length > 0) {
-      const batch = waiting.slice(0, MAX_BATCH);
+      const batch = waiting.slice(0, fitting(waiting.slice(0, MAX_BATCH).map(({ item }) => bytesOf(item))));
       waiting = waiting.slice(batch.length);
       await writeBatch(batch);
     }
@@ -47,4 +50,11 @@ export function grouped<Item, Answer>(
       busy = true;
       setImmediate(() => void writeAll());
     });
+}
+
+/** How many of these sizes, from the first on, go together. */
+function fitting(sizes: readonly number[]): number {
+  let sum = 0;
+  const over = sizes.findIndex((size) => (sum += size) > MAX_BATCH_BYTES);
+  return over < 0 ? sizes.length : Math.max(over, 1);
 }

@@ -5,7 +5,7 @@
 import { sql } from "kysely";
 import { openSqlite } from "../../../src/store/database.ts";
 import { bucketOf } from "../../../src/store/latency.ts";
-import { EVENTS_KEPT } from "../../../src/store/ledger.ts";
+import { EVENTS_KEPT } from "../../../src/store/statements.ts";
 import { migrate } from "../../../src/store/migrate.ts";
 import { stateOf } from "../../../src/store/rows.ts";
 import { indexedText } from "../../../src/store/search.ts";
