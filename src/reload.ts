@@ -15,6 +15,7 @@ import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
 import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
+import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { archivingOf, closeServer, createServer, listenOn, openMigrated } from "./node.ts";
@@ -57,7 +58,7 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
   const database = await openMigrated(first.database);
   const metrics = createMetrics();
   collectDefaultMetrics({ register: metrics.registry });
-  const sockets = createSockets(first.host);
+  const sockets = createSockets(first.host, log);
   const ending = new AbortController();
   const retired = new Set<Promise<void>>();
   let fail = (_reason: string): void => {};
@@ -180,24 +181,33 @@ const lastingLog = (log: Log, started: string): Log => ({
   },
 });
 
+interface Socket {
+  app: Pick<Hono, "fetch">;
+  takeWebhook: ReturnType<typeof webhookListener>;
+  port: number;
+}
+
 /** Listening sockets, which outlive the apps that answer on them. */
-function createSockets(host: string) {
+function createSockets(host: string, log: Log) {
   const servers: Server[] = [];
   let closed: Promise<void> | null = null;
   /** In the order in which an app opens them. */
-  const open: { app: Pick<Hono, "fetch">; port: number }[] = [];
+  const open: Socket[] = [];
   return {
     /** For one more app: how it listens, in the places of the app before. */
     next: (): Host["listen"] => {
       let place = 0;
-      return async (app, port) => {
+      return async (app, port, webhook) => {
+        const takeWebhook = webhook ? webhookListener(webhook, log) : () => false;
         const there = open[place++];
         if (there) {
-          there.app = app;
+          Object.assign(there, { app, takeWebhook });
           return there.port;
         }
-        const socket = { app, port };
-        const server = createServer({ fetch: (...request) => socket.app.fetch(...request) });
+        const socket: Socket = { app, takeWebhook, port };
+        const server = createServer({ fetch: (...request) => socket.app.fetch(...request) }, (...exchange) =>
+          socket.takeWebhook(...exchange),
+        );
         servers.push(server);
         socket.port = await listenOn(server, host, port);
         open.push(socket);

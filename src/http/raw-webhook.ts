@@ -44,6 +44,7 @@ async function answer(
     outgoing.end(body);
   } catch (error) {
     log.error("request.crashed", { method: "POST", path: "/webhook", error: String((error as Error).stack ?? error) });
+    if (outgoing.headersSent) return void outgoing.destroy();
     outgoing.writeHead(500, { "content-type": "application/json", connection: "close" });
     outgoing.end('{"error":"the relay met a bug; its log has the details"}');
   }

@@ -20,6 +20,7 @@ import { connect } from "./connection.ts";
 import { storageFault, takeLock, type Database } from "./database.ts";
 import { schemaSql } from "./schema.ts";
 import { sqliteRows, type Rows } from "./statements.ts";
+import { StorageFault } from "./store.ts";
 import type { Fault, Results, StatementResult, Step, Steps } from "./sqlite-thread.ts";
 import type { Tables } from "./tables.ts";
 
@@ -45,6 +46,14 @@ export function openSqliteThreaded(path: string): Database {
     const db = kysely({ acquire: async () => {}, release: () => {}, run });
     const rows = threadRows(thread);
     const readRows = sqliteRows(reader);
+    let closed: Promise<void> | null = null;
+    const close = async (): Promise<void> => {
+      await turn.take();
+      turn.end();
+      await thread.close();
+      reader.close();
+      lock.close();
+    };
     return {
       dialect: "sqlite",
       db,
@@ -65,12 +74,7 @@ export function openSqliteThreaded(path: string): Database {
           }
         }),
       read: (work) => work(readRows),
-      close: async () => {
-        await turn.take();
-        await thread.close();
-        reader.close();
-        lock.close();
-      },
+      close: () => (closed ??= close()),
     };
   } catch (error) {
     lock.close();
@@ -173,19 +177,27 @@ function threadRows(thread: Thread): Rows {
 
 // --- Kysely on it ---------------------------------------------------------------------------------------------------
 
-/** One transaction or statement at a time has the thread, in the order they came. */
+/** One transaction or statement at a time has the thread, in the order they came; after the end, none. */
 function createTurn() {
-  const queue: (() => void)[] = [];
+  const queue: { resolve(): void; reject(error: unknown): void }[] = [];
   let taken = false;
+  let ended = false;
+  const refuse = () => new StorageFault("the database is closed");
   return {
     take: async (): Promise<void> => {
-      if (taken) await new Promise<void>((resolve) => queue.push(resolve));
+      if (ended) throw refuse();
+      if (taken) await new Promise<void>((resolve, reject) => queue.push({ resolve, reject }));
       taken = true;
     },
     give: (): void => {
       const next = queue.shift();
-      if (next) next();
+      if (next) next.resolve();
       else taken = false;
+    },
+    /** By whoever has the turn. */
+    end: (): void => {
+      ended = true;
+      for (const { reject } of queue.splice(0)) reject(refuse());
     },
   };
 }
