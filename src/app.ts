@@ -14,7 +14,7 @@ import { createLinks } from "./http/links.ts";
 import { mountMetrics } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import type { Log } from "./log.ts";
-import { watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
+import { announceSinks, watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -260,7 +260,9 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     log,
     pages: (pages) => mountWeb(pages, web),
   });
-  watchBacklog(metrics, () => gaugesOf(store), runtime.now);
+  const sinkNames = sinks.map(({ name }) => name);
+  announceSinks(metrics, sinkNames);
+  watchBacklog(metrics, sinkNames, () => gaugesOf(store), runtime.now);
   if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
   const pruneDue = async (): Promise<Removed> => {
     const removed = await prune({ ...runtime, store, settings: config.retention }, { signal: ending.signal });

@@ -15,6 +15,8 @@ export function createMetrics() {
   const registers = [registry];
   return {
     registry,
+    /** Sinks whose metrics there are. */
+    announced: new Set<string>(),
     webhooks: new Counter({
       name: "skyvern_relay_webhooks_total",
       help: "Webhooks answered, by result: a verdict, or why it was refused.",
@@ -76,9 +78,23 @@ const WATCHED = [
   "skyvern_relay_coverage_relayed",
 ];
 
-/** Gauges whose values live in the database: read when they are scraped, once for all of them. */
+/** Every metric by sink is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
+export function announceSinks(metrics: Metrics, sinks: readonly string[]): void {
+  const { attempts, attemptSeconds, deliverySeconds, announced } = metrics;
+  for (const sink of sinks) {
+    // Of an app before on the same registry: what it counted stands.
+    if (announced.has(sink)) continue;
+    announced.add(sink);
+    for (const outcome of ["delivered", "retry", "dead"]) attempts.inc({ sink, outcome }, 0);
+    attemptSeconds.zero({ sink });
+    deliverySeconds.zero({ sink });
+  }
+}
+
+/** Gauges whose values live in the database: read when they are scraped, once for all of them. 0 for a sink without any. */
 export function watchBacklog(
   metrics: Metrics,
+  sinks: readonly string[],
   read: () => Promise<{ backlog: Waiting[]; dead: { sink: string; count: number }[]; kept: number }>,
   now: () => number,
 ): void {
@@ -95,6 +111,7 @@ export function watchBacklog(
       async collect() {
         const all = rows(await values());
         this.reset();
+        for (const sink of sinks) this.set({ sink }, 0);
         for (const [sink, value] of all) this.set({ sink }, value);
       },
     });
@@ -103,7 +120,7 @@ export function watchBacklog(
   );
   gauge(
     "skyvern_relay_oldest_undelivered_seconds",
-    "Age of the oldest delivery that waits, by sink; none when none does.",
+    "Age of the oldest delivery that waits, by sink; 0 when none does.",
     ({ backlog }) => backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000]),
   );
   gauge(

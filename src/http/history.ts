@@ -6,6 +6,7 @@ import { redeliver, type RedeliverParts } from "../store/redeliver.ts";
 import {
   attemptJson,
   badParameter,
+  bodyOf,
   closed,
   defined,
   DeliveriesQuery,
@@ -15,7 +16,6 @@ import {
   fault,
   instant,
   json,
-  list,
   noRun,
   raw,
   receiptJson,
@@ -27,11 +27,13 @@ import {
   RunSchema,
   RunsQuery,
   security,
-  text,
+  someOf,
+  texts,
   writeCursor,
 } from "./api.ts";
 import { mountEvents, type EventsParts } from "./events.ts";
 import { mountExports, type ExportsParts } from "./exports.ts";
+import { refuseOtherMethods } from "./methods.ts";
 import { problem } from "./problem.ts";
 import { mountRunParts, type RunPartsParts } from "./run-parts.ts";
 import { mountSinks, type SinksParts } from "./sinks.ts";
@@ -51,6 +53,30 @@ export interface HistoryParts
   /** Called when deliveries were queued. */
   nudge(): void;
 }
+
+/** A body is JSON whatever the client calls it: `curl -d` calls it a form, and a filter must not be overlooked. */
+const readJson: MiddlewareHandler = async (c, next) => {
+  const body = c.req.method === "POST" ? await c.req.text() : "";
+  if (body !== "" && !isJson(body)) return badBody(c);
+  const headers = new Headers(c.req.raw.headers);
+  if (body === "") headers.delete("content-type");
+  else headers.set("content-type", "application/json");
+  // The text read above is what later readers of this request get.
+  c.req.raw = new Request(c.req.url, { method: c.req.method, headers, signal: c.req.raw.signal });
+  return next();
+};
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const badBody = (c: Context) =>
+  problem(c, 400, "A parameter is wrong.", [{ parameter: "body", message: "must be a JSON object" }]);
 
 // --- routes ---------------------------------------------------------------------------------------------------------
 
@@ -132,22 +158,25 @@ const listDeliveries = createRoute({
   },
 });
 
+const SINKS = "must be a list of the names of sinks, one at least";
+
 const redeliverRun = createRoute({
   operationId: "redeliverRun",
   method: "post",
   path: "/runs/{run_id}/redeliver",
   summary: "Send a run's current state again",
   security,
+  middleware: [readJson] as const,
   request: {
     params: RunParams,
     body: {
       required: false,
       content: {
         "application/json": {
-          schema: z.strictObject({
+          schema: bodyOf({
             sinks: z
-              .array(z.string())
-              .min(1)
+              .array(z.string(), { error: SINKS })
+              .min(1, SINKS)
               .optional()
               .openapi({ description: "Default: every sink the run was meant for." }),
           }),
@@ -170,17 +199,18 @@ const redeliverAll = createRoute({
   path: "/redeliver",
   summary: "Send what fits a filter again: once for each run and sink, nothing that waits already",
   security,
+  middleware: [readJson] as const,
   request: {
     body: {
       required: true,
       content: {
         "application/json": {
-          schema: z.strictObject({
-            state: list(z.enum(DELIVERY_STATES)).openapi({ description: "Default: `dead`." }),
-            sink: list(text),
+          schema: bodyOf({
+            state: someOf(DELIVERY_STATES).openapi({ description: "Default: `dead`." }),
+            sink: texts,
             since: instant,
             until: instant,
-            dry_run: z.boolean().default(false),
+            dry_run: z.boolean({ error: "must be true or false" }).default(false),
           }),
         },
       },
@@ -203,18 +233,10 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     },
   });
 
-  app.use(readJson);
-
   app.openapi(listRuns, async (c) => {
     const { limit, cursor: after, ...filter } = c.req.valid("query");
-    const rows = await store.runs(runFilterOf(filter), {
-      limit: limit + 1,
-      ...(after ? { after } : {}),
-    });
-    const page = rows.slice(0, limit);
-    const last = page.at(-1)?.state.run;
-    const next = rows.length > limit && last ? writeCursor({ at: last.received_at, id: last.run_id }) : null;
-    return c.json({ data: page.map((row) => reportOf(row, links)), next_cursor: next }, 200);
+    const { runs, next } = await store.runs(runFilterOf(filter), { limit, ...(after ? { after } : {}) });
+    return c.json({ data: runs.map((row) => reportOf(row, links)), next_cursor: next && writeCursor(next) }, 200);
   });
 
   app.openapi(getRun, async (c) => {
@@ -297,33 +319,10 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
   mountSinks(app, parts);
   mountStatistics(app, parts);
   mountEvents(app, parts);
+  refuseOtherMethods(app);
 
   return app;
 }
 
 /** One call redelivers at most so many; the next call goes on, as what waits is left out. */
 const MAX_REDELIVERIES = 10_000;
-
-/** A body is JSON whatever the client calls it: `curl -d` calls it a form, and a filter must not be overlooked. */
-const readJson: MiddlewareHandler = async (c, next) => {
-  const body = c.req.method === "POST" ? await c.req.text() : "";
-  if (body !== "" && !isJson(body)) return badBody(c);
-  const headers = new Headers(c.req.raw.headers);
-  if (body === "") headers.delete("content-type");
-  else headers.set("content-type", "application/json");
-  // The text read above is what later readers of this request get.
-  c.req.raw = new Request(c.req.url, { method: c.req.method, headers, signal: c.req.raw.signal });
-  return next();
-};
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const badBody = (c: Context) =>
-  problem(c, 400, "A parameter is wrong.", [{ parameter: "body", message: "must be a JSON object" }]);

@@ -1,6 +1,7 @@
 import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import { VERSION } from "../version.ts";
 import { RunSchema } from "./api.ts";
+import { RUN_EVENT } from "./examples.ts";
 
 const WebhookBody = z
   .object({
@@ -8,7 +9,7 @@ const WebhookBody = z
     timestamp: z.iso.datetime({ precision: 3 }),
     data: RunSchema,
   })
-  .openapi("RunEvent");
+  .openapi("RunEvent", { example: RUN_EVENT });
 
 /** The OpenAPI 3.1 document of the history API, with the body of HTTP sinks as a webhook. */
 export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {

@@ -5,6 +5,7 @@ import { SOURCES, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../run.ts"
 import type { Store, StoredRun } from "../store/store.ts";
 import { unknownRun, whyOf } from "../why.ts";
 import { AttemptSchema, closed, fault, json, noRun, reportOf, RunParams, security, time } from "./api.ts";
+import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "./problem.ts";
 
 export interface RunPartsParts {
@@ -28,7 +29,7 @@ const ArtifactsSchema = z
     screenshot_urls: ReportSchema.shape.screenshot_urls,
     files: ReportSchema.shape.files,
   })
-  .openapi("RunArtifacts");
+  .openapi("RunArtifacts", { example: RUN_ARTIFACTS });
 
 const getArtifacts = createRoute({
   operationId: "getRunArtifacts",
@@ -58,7 +59,7 @@ const refreshArtifacts = createRoute({
           .string()
           .nullable()
           .meta({ description: "Why Skyvern's list could not be read; what was known stands then." }),
-      }).openapi("RefreshedArtifacts"),
+      }).openapi("RefreshedArtifacts", { example: { ...RUN_ARTIFACTS, reason: null } }),
       "As they are known now. It may take as long as `delivery.artifacts_wait`.",
     ),
     ...unknown,

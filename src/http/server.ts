@@ -7,6 +7,7 @@ import type { Secret } from "../secret.ts";
 import { mountArtifacts, type ArtifactsParts } from "./artifacts.ts";
 import { createTokenCheck, requireToken } from "./auth.ts";
 import { createHistory, type HistoryParts } from "./history.ts";
+import { refuseOtherMethods } from "./methods.ts";
 import { openapi } from "./openapi.ts";
 import { mountMetrics, mountOps, type OpsParts } from "./ops.ts";
 import { problem } from "./problem.ts";
@@ -23,6 +24,9 @@ export interface HttpParts {
   /** Mounts the web page. */
   pages?(app: OpenAPIHono<BlankEnv>): void;
 }
+
+/** Beside the history API. */
+const MACHINES = new Set(["/healthz", "/readyz", "/metrics", "/openapi.json"]);
 
 /** Every address of the relay. A trailing slash changes nothing: Skyvern follows no redirect. */
 export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
@@ -47,5 +51,6 @@ export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
   // Made once: making it adds to the registry of routes.
   let document: ReturnType<typeof openapi> | null = null;
   app.get("/openapi.json", (c) => c.json((document ??= openapi(app))));
+  refuseOtherMethods(app, (path) => MACHINES.has(path));
   return app;
 }

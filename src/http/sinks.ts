@@ -4,6 +4,7 @@ import { isoTime } from "../report.ts";
 import type { Circuit, Delivery, Outcome } from "../run.ts";
 import type { Store } from "../store/store.ts";
 import { closed, deliveryJson, DeliverySchema, fault, json, security, time } from "./api.ts";
+import { SINK, TEST } from "./examples.ts";
 import { problem } from "./problem.ts";
 
 export interface SinksParts {
@@ -32,7 +33,7 @@ const SinkStateSchema = z
     last_success_at: time.nullable(),
     last_failure_at: time.nullable(),
   })
-  .openapi("SinkState");
+  .openapi("SinkState", { example: SINK });
 type SinkState = z.output<typeof SinkStateSchema>;
 
 const SinkParams = z.object({ name: z.string() });
@@ -69,7 +70,7 @@ const TestSchema = z
     ms: z.int().openapi({ description: "How long the attempt took." }),
     delivery: DeliverySchema,
   })
-  .openapi("TestResult");
+  .openapi("TestResult", { example: TEST });
 
 const testSink = createRoute({
   operationId: "testSink",

@@ -7,7 +7,7 @@ import { percentile } from "../store/latency.ts";
 import { dayOf } from "../store/ledger.ts";
 import { GRAIN_MS } from "../store/statistics.ts";
 import type { Backlog, Grain, Statistics, Store } from "../store/store.ts";
-import { at, badParameter, closed, instant, json, security, time } from "./api.ts";
+import { at, badParameter, closed, instant, json, oneOf, security, time } from "./api.ts";
 import { problem } from "./problem.ts";
 
 export interface StatisticsParts {
@@ -22,7 +22,7 @@ const SPANS = { hour: { most: 744, usual: 24 }, day: { most: 400, usual: 30 } } 
 const StatsQuery = z.strictObject({
   since: instant.openapi({ description: "Default: 24 hours, or 30 days, before `until`." }),
   until: instant.openapi({ description: "Default: now." }),
-  bucket: z.enum(["hour", "day"]).default("hour").openapi({ description: "UTC. At most 744 hours or 400 days." }),
+  bucket: oneOf(["hour", "day"]).default("hour").openapi({ description: "UTC. At most 744 hours or 400 days." }),
 });
 
 const milliseconds = z.int().nullable();
@@ -124,6 +124,9 @@ export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: Sta
 const wrong = (c: Context, message: string) =>
   problem(c, 400, "A parameter is wrong.", [{ parameter: "since", message }]);
 
+/** The last bucket ends in the year 9999, as no other has a time that everybody reads. */
+const LAST_DAY = Date.parse("9999-12-31");
+
 interface Span {
   bucket: Grain;
   since: number;
@@ -135,7 +138,7 @@ function spanOf(query: z.output<typeof StatsQuery>, now: number): Span & { fault
   const { bucket } = query;
   const ms = GRAIN_MS[bucket];
   // Unless told, the bucket of this moment is the last.
-  const until = Math.ceil((query.until ?? now + 1) / ms) * ms;
+  const until = Math.min(Math.ceil((query.until ?? now + 1) / ms) * ms, LAST_DAY);
   const since = Math.floor((query.since ?? until - SPANS[bucket].usual * ms) / ms) * ms;
   const count = (until - since) / ms;
   const most = SPANS[bucket].most;

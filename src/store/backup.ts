@@ -127,7 +127,7 @@ async function faultWhenOpened(path: string): Promise<string | null> {
     if (version !== SCHEMA_VERSION) return `it has schema version ${version}`;
     const store = createSqlStore(database);
     await store.ping(0);
-    const [newest] = await store.runs({}, { limit: 1 });
+    const [newest] = (await store.runs({}, { limit: 1 })).runs;
     if (!newest) return null;
     const runId = newest.state.run.run_id;
     const [receipts] = await Promise.all([

@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import type { Delivery } from "../run.ts";
 import type { EventPage, StoredEvent, StoredRun } from "./store.ts";
-import type { RunRow } from "./find.ts";
+import { pageLength, STATE_COLUMNS, wholeRows, type WholeRow } from "./run-page.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -32,27 +32,29 @@ export async function changesAfter(
 }
 
 /**
- * The events after one, oldest first. Of a run there is its state now, read in the same statement as the event; of a
- * delivery its state then. An event of a run that was removed since is passed over.
+ * The events after one, oldest first. Of a run there is its state now, read with the event or after it; of a delivery its
+ * state then. An event of a run that was removed since is passed over.
  */
 export async function eventsAfter(
   db: Db,
   { after, limit }: { after: number; limit: number },
-  runsOf: (rows: RunRow[]) => Promise<StoredRun[]>,
+  runsOf: (rows: WholeRow[]) => Promise<StoredRun[]>,
 ): Promise<EventPage> {
-  const rows = await db
+  const found = await db
     .selectFrom("events")
     .leftJoin("runs", (join) => join.onRef("runs.run_id", "=", "events.run_id").on("events.kind", "=", "run"))
-    .select(["events.id", "events.delivery", "runs.run_id", "runs.artifacts_status", "runs.state"])
+    .select(["events.id", "events.delivery", "runs.run_id", "runs.artifacts_status", ...STATE_COLUMNS])
     .where("events.id", ">", after)
     .orderBy("events.id")
     .limit(limit)
     .execute();
-  const runRows = rows.flatMap(({ id, run_id, artifacts_status, state }) =>
-    run_id === null || artifacts_status === null || state === null ? [] : [{ id, run_id, artifacts_status, state }],
+  const rows = found.slice(0, pageLength(found));
+  const ofRuns = rows.flatMap(({ id, run_id, artifacts_status, state }) =>
+    run_id === null || artifacts_status === null ? [] : [{ id, run_id, artifacts_status, state }],
   );
-  const runs = await runsOf(runRows);
-  const byId = new Map(runRows.map(({ id }, i) => [id, runs[i]]));
+  const whole = (await wholeRows(db, ofRuns)).flatMap((row, i) => (row ? [{ ...row, id: ofRuns[i]?.id ?? 0 }] : []));
+  const runs = await runsOf(whole);
+  const byId = new Map(whole.map(({ id }, i) => [id, runs[i]]));
   const events = rows.flatMap(({ id, delivery }): StoredEvent[] => {
     if (delivery !== null) return [{ id, kind: "delivery", delivery: JSON.parse(delivery) as Delivery }];
     const run = byId.get(id);

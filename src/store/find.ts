@@ -2,10 +2,19 @@
  * Lists, newest first, in pages by key. Every list is read along an index in the order asked for and stops when its page is
  * full, so that its time does not grow with the number of rows; the comments say which index serves what.
  */
-import { sql, type Kysely, type RawBuilder, type SelectQueryBuilder, type Selectable, type SqlBool } from "kysely";
+import {
+  sql,
+  type Kysely,
+  type RawBuilder,
+  type SelectExpression,
+  type SelectQueryBuilder,
+  type Selectable,
+  type SqlBool,
+} from "kysely";
 import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";
 import { deliveryCounts, hourOf } from "./ledger.ts";
+import { STATE_COLUMNS } from "./run-page.ts";
 import { queryOf } from "./search-postgres.ts";
 import { matchOf } from "./search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
@@ -16,8 +25,12 @@ type Db = Kysely<Tables>;
 type Source = Pick<Database, "db" | "dialect">;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
-export type RunRow = Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "state">;
-const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.state"] as const;
+/** `state` is null when it is large. */
+export interface RunRow extends Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "received_at"> {
+  state: string | null;
+  bytes: number | null;
+}
+const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.received_at", ...STATE_COLUMNS] as const;
 export type BriefRow = Pick<Selectable<Tables["runs"]>, "run_id" | "received_at" | "brief">;
 const BRIEF_COLUMNS = ["runs.run_id", "runs.received_at", "runs.brief"] as const;
 
@@ -30,7 +43,7 @@ export const findBriefs = (source: Source, filter: RunFilter, page: Page): Promi
 interface Question {
   filter: RunFilter;
   page: Page;
-  columns: typeof RUN_COLUMNS | typeof BRIEF_COLUMNS;
+  columns: readonly SelectExpression<Tables, "runs">[];
 }
 
 /**
@@ -165,12 +178,18 @@ async function amongDeliveries(
   if (match !== null)
     rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.doc)`);
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
-  // Not by walking all runs for the sake of their order.
-  return rows
+  // Not by walking all runs for the sake of their order. What is sorted are ids alone.
+  const found = rows
+    .select("runs.run_id")
+    .orderBy(unindexed(source, "runs.received_at"), "desc")
+    .orderBy(unindexed(source, "runs.run_id"), "desc")
+    .limit(page.limit);
+  return db
+    .selectFrom("runs")
+    .where("runs.run_id", "in", sql<string>`(select run_id from (${found}) as found)`)
     .select(columns)
     .orderBy(unindexed(source, "runs.received_at"), "desc")
     .orderBy(unindexed(source, "runs.run_id"), "desc")
-    .limit(page.limit)
     .execute();
 }
 

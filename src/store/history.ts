@@ -3,8 +3,11 @@ import type { Kysely } from "kysely";
 import { parseJson } from "../json.ts";
 import type { ArtifactsStatus, Outcome, Source, Verdict } from "../run.ts";
 import { artifactOf, artifactRows } from "./artifacts.ts";
+import type { Database } from "./database.ts";
+import { findRuns } from "./find.ts";
 import { stateOf } from "./rows.ts";
-import type { Attempt, Receipt, StoredRun } from "./store.ts";
+import { pageLength, wholeRows } from "./run-page.ts";
+import type { Attempt, Page, Receipt, RunFilter, RunPage, StoredRun } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -26,6 +29,26 @@ export async function storedRuns(
     artifacts: (byRun.get(row.run_id) ?? []).map(artifactOf),
     status: row.artifacts_status as ArtifactsStatus,
   }));
+}
+
+export async function runPage(
+  source: Pick<Database, "db" | "dialect">,
+  filter: RunFilter,
+  page: Page,
+): Promise<RunPage> {
+  const { db } = source;
+  // One more says whether there are more.
+  const found = await findRuns(source, filter, { ...page, limit: page.limit + 1 });
+  const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
+  const last = rows.at(-1);
+  const whole = await wholeRows(db, rows);
+  return {
+    runs: await storedRuns(
+      db,
+      whole.filter((row) => row !== null),
+    ),
+    next: last && rows.length < found.length ? { at: last.received_at, id: last.run_id } : null,
+  };
 }
 
 const RECEIPT_COLUMNS = [

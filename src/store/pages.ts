@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import type { Page, RunFilter, Store, StoredRun } from "./store.ts";
+import type { Page, RunFilter, RunPage, Store, StoredRun } from "./store.ts";
 
-/** So many runs are in memory at one time; one may be as large as a webhook's body may. */
+/** So many runs are in memory at one time, or fewer that are large. */
 const PAGE_SIZE = 50;
 
 /** All runs that fit, newest first, page by page, until the signal aborts. Between pages everybody else gets their turn. */
@@ -10,13 +10,11 @@ export async function* pagesOf(
   filter: RunFilter,
   signal: AbortSignal,
 ): AsyncGenerator<StoredRun[], void> {
-  let after: Page["after"];
-  while (!signal.aborted) {
-    const rows = await store.runs(filter, { limit: PAGE_SIZE, ...(after ? { after } : {}) });
-    if (rows.length > 0) yield rows;
-    const last = rows.at(-1)?.state.run;
-    if (last === undefined || rows.length < PAGE_SIZE) return;
-    after = { at: last.received_at, id: last.run_id };
+  for (let after: Page["after"] | null = null; !signal.aborted;) {
+    const { runs, next }: RunPage = await store.runs(filter, { limit: PAGE_SIZE, ...(after ? { after } : {}) });
+    yield runs;
+    if (next === null) return;
+    after = next;
     await setImmediate();
   }
 }

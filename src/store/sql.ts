@@ -5,8 +5,8 @@ import type { Change } from "./change.ts";
 import { copiesStore } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { changesAfter, eventRange, eventsAfter } from "./events.ts";
-import { findDeliveries, findRuns } from "./find.ts";
-import { attempts, receiptOfRow, receiptRows, runRows, storedRuns } from "./history.ts";
+import { findDeliveries } from "./find.ts";
+import { attempts, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
 import { grouped } from "./grouped.ts";
 import { createLedger } from "./ledger.ts";
 import {
@@ -66,7 +66,7 @@ export function createSqlStore(database: Database): Store {
     saveArtifacts: (runId, known, followUpAt) => write((change) => saveArtifacts(change, runId, known, followUpAt)),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
     briefs: (filter, page) => briefs(database, filter, page),
-    runs: async (filter, page) => storedRuns(db, await findRuns(database, filter, page)),
+    runs: (filter, page) => runPage(database, filter, page),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
         receiptOfRow,
@@ -86,6 +86,8 @@ export function createSqlStore(database: Database): Store {
         await db
           .selectFrom("runs")
           .select(({ fn }) => fn.min("follow_up_at").as("at"))
+          // Said, as without it SQLite reads every run there is: the index holds none whose time is null.
+          .where("follow_up_at", "is not", null)
           .executeTakeFirst()
       )?.at ?? null,
     setFollowUp: async (runId, at, failures) => {

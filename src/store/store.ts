@@ -82,9 +82,9 @@ export interface Store {
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
-  /** Newest first. */
-  runs(filter: RunFilter, page: Page): Promise<StoredRun[]>;
-  /** The same runs as `runs`, of each what lists show and no more, however large it is. */
+  /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
+  runs(filter: RunFilter, page: Page): Promise<RunPage>;
+  /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */
   briefs(filter: RunFilter, page: Page): Promise<RunBrief[]>;
   /** Oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
@@ -152,7 +152,7 @@ export interface Store {
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
   /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
-  /** What changed after an event, oldest first. */
+  /** What changed after an event, oldest first. Fewer than asked for when runs are large. */
   events(page: { after: number; limit: number }): Promise<EventPage>;
   /** Which runs something changed about after an event, each once; `last`: the id to go on after. Reads no run. */
   changes(page: { after: number; limit: number }): Promise<{ runIds: string[]; last: number }>;
@@ -409,6 +409,12 @@ export interface DeliveryFilter {
 export interface Page {
   limit: number;
   after?: { at: number; id: string };
+}
+
+export interface RunPage {
+  runs: StoredRun[];
+  /** What the next page comes after; null on the last one. */
+  next: NonNullable<Page["after"]> | null;
 }
 
 export interface Receipt {

@@ -100,7 +100,7 @@ async function seeded(app: App): Promise<Known> {
     await app.fetch(aSignedRequest(mutated(name, { ...values, run_id: `tsk_${i}`, task_id: `tsk_${i}` })));
   }
   await app.fetch(aSignedRequest(JSON.stringify({ unknown: SECRET })));
-  const runs = await app.store.runs({}, { limit: 10 });
+  const { runs } = await app.store.runs({}, { limit: 10 });
   const receipts = await Promise.all(runs.map(({ state }) => app.store.receipts(state.run.run_id)));
   const kept = await app.store.keptReceipts(10);
   const login = await app.fetch(

@@ -1,3 +1,5 @@
+import { setTimeout as pause } from "node:timers/promises";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { eventTexts, type EventsParts } from "../../src/http/events.ts";
 import type { JsonObject } from "../../src/json.ts";
@@ -58,6 +60,36 @@ describe("GET /v1/events", () => {
     expect(new Set(idsOf(seen)).size).toBe(seen.length);
     expect(seen.filter(({ event }) => event === "delivery")).toEqual(whole.filter(({ event }) => event === "delivery"));
     for (let i = 0; i < 30; i++) expect(seen.map(shown)).toContain(`run tsk_${i} completed`);
+  });
+
+  it("a client whose connection breaks at any moment misses nothing and sees nothing twice", async () => {
+    const relay = await aListeningApp();
+    const url = `${relay.url}/v1/events`;
+    const control = await anEventStream(url);
+    const chance = fc.sample(fc.integer({ min: 0, max: 40 }), { numRuns: 200, seed: 4711 });
+    const seen: StreamEvent[] = [];
+    let stream = await anEventStream(url);
+    await until("both know where they begin", () => control.lastEventId !== "" && stream.lastEventId !== "");
+    // Texts of many lengths: the stream breaks within events, too.
+    const sending = (async () => {
+      for (let i = 0; i < 60; i++) {
+        await relay.webhook(aRun(`tsk_${i}`, { output: "x".repeat((chance[i] ?? 0) * 2_000) }));
+        await pause(chance[i] ?? 0);
+      }
+    })();
+    for (let n = 60; seen.length < 60; n += 1) {
+      await pause(chance[n % chance.length] ?? 0);
+      stream.close();
+      await stream.ended;
+      // Whatever came whole before the end was seen.
+      for (let event = stream.taken(); event !== undefined; event = stream.taken()) seen.push(event);
+      stream = await anEventStream(url, { lastEventId: stream.lastEventId });
+    }
+    await sending;
+
+    const whole = await control.take(60);
+    expect(idsOf(seen)).toEqual(idsOf(whole));
+    expect(seen.map(shown)).toEqual(whole.map(shown));
   });
 
   it("a client that lost the stream before the first event misses nothing", async () => {

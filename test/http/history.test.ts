@@ -211,17 +211,41 @@ describe("GET /v1/runs", () => {
     ["limit=1.5", "limit"],
     ["limit=", "limit"],
     ["limit=many", "limit"],
+    ["limit=1e2", "limit"],
+    ["limit=0x10", "limit"],
+    ["limit=%205", "limit"],
+    ["limit=-1", "limit"],
+    ["limit=99999999999999999999", "limit"],
+    ["limit=5&limit=6", "limit"],
     ["cursor=nonsense", "cursor"],
     [`cursor=${btoa("[1]")}`, "cursor"],
     [`cursor=${btoa('["1","x"]')}`, "cursor"],
+    [`cursor=${btoa('[1e999,"x"]')}`, "cursor"],
+    [`cursor=${btoa('[9007199254740993,"x"]')}`, "cursor"],
+    [`cursor=${btoa('[1,"x"]')}&cursor=${btoa('[2,"y"]')}`, "cursor"],
+    [`cursor=${btoa('{"at":1}')}`, "cursor"],
+    [`cursor=${"A".repeat(1001)}`, "cursor"],
+    ["cursor=", "cursor"],
+    ["cursor=%00", "cursor"],
     ["since=yesterday", "since"],
     ["since=2026-13-01", "since"],
+    ["since=+010000-01-01T00:00:00Z", "since"],
+    ["since=10000-01-01", "since"],
+    ["since=9999-12-31T23:59:59-01:00", "since"],
+    ["since=1969-12-31", "since"],
+    ["since=0000-01-01", "since"],
+    ["since=2026-01-01T00:00:00%2B25:00", "since"],
+    ["since=2026-01-01&since=2026-01-02", "since"],
     ["until=1787310156", "until"],
     ["until=2026-02-30T00:00:00Z", "until"],
     ["source=email", "source"],
     ["delivery=lost", "delivery"],
     ["delivery=dead&delivery=lost", "delivery"],
     ["status=", "status"],
+    ["status=a%00b", "status"],
+    [`status=${"x".repeat(501)}`, "status"],
+    [Array(51).fill("status=failed").join("&"), "status"],
+    ["q=a&q=b", "q"],
     ["stauts=failed", "stauts"],
     ["organization=o_1", "organization"],
   ])("?%s is answered 400 with a problem document that names %s", async (query, parameter) => {
@@ -233,7 +257,20 @@ describe("GET /v1/runs", () => {
     const { type, title, status, errors } = answer.json<Problem>();
     expect({ type, title, status }).toEqual({ type: "about:blank", title: "Bad Request", status: 400 });
     expect(errors?.map((error) => error.parameter)).toEqual([parameter]);
-    expect(errors?.[0]?.message).toMatch(/\w/);
+    // In words of ours.
+    expect(errors?.[0]?.message).toMatch(/^(must|was|has|needs|is no|is not|there is no) /);
+  });
+
+  it.each([
+    ["source=email", "must be webhook, reconciled or backfill"],
+    ["delivery=lost", "must be pending, sending, delivered, dead or canceled"],
+    ["limit=201", "must be a whole number from 1 to 200"],
+    ["until=tomorrow", "must be an ISO 8601 time of the years 1970 to 9999, like 2026-01-20T12:00:00Z"],
+    ["status=", "must be a text of 1 to 500 characters"],
+  ])("says of ?%s that it %s", async (query, message) => {
+    const relay = await anApp();
+    const { errors } = (await relay.get(`/v1/runs?${query}`)).json<Problem>();
+    expect(errors?.map((error) => error.message)).toEqual([message]);
   });
 
   it("names every bad parameter at once", async () => {
@@ -508,6 +545,9 @@ describe("POST /v1/redeliver", () => {
     ['{"since":"soon"}', "since"],
     ['{"sink":"nobody"}', "sink"],
     ['{"all":true}', "all"],
+    ['{"dry_run":"yes"}', "dry_run"],
+    ["[]", "body"],
+    ["null", "body"],
   ])("with the body %j is answered 400 and names %s", async (body, parameter) => {
     const relay = await anApp({}, { standIns: ["http"] });
     const answer = await relay.post("/v1/redeliver", body);

@@ -191,6 +191,20 @@ describe("/openapi.json", () => {
   });
 });
 
+it("a sink that had no delivery yet has its metrics, as 0", async () => {
+  const relay = await anApp({}, { standIns: ["http"] });
+  const { text } = await relay.get("/metrics");
+  for (const name of [
+    'skyvern_relay_backlog{sink="http"}',
+    'skyvern_relay_dead_deliveries{sink="http"}',
+    'skyvern_relay_oldest_undelivered_seconds{sink="http"}',
+    'skyvern_relay_attempts_total{sink="http",outcome="delivered"}',
+    'skyvern_relay_attempts_total{sink="http",outcome="dead"}',
+    'skyvern_relay_delivery_seconds_count{sink="http"}',
+  ])
+    expect(text).toContain(`${name} 0\n`);
+});
+
 it("nothing is at any other address", async () => {
   const relay = await anApp();
   for (const path of ["/admin", "/.env", "/v2/runs", "/webhooks", "/webhook/a/b"]) {

@@ -177,6 +177,12 @@ describe("GET /v1/stats", () => {
     expect([answer.status, answer.json<Problem>().errors.map((error) => error.parameter)]).toEqual([400, [parameter]]);
   });
 
+  it("of the last day there is has no time that is not ISO 8601 of four digits", async () => {
+    const relay = await anApp();
+    const { text, status } = await relay.get("/v1/stats?until=9999-12-31T23:59:59.999Z");
+    expect([status, text.includes("+010000")]).toEqual([200, false]);
+  });
+
   it("says what to ask for when it is too much", async () => {
     const relay = await anApp();
     const [error] = (await relay.get("/v1/stats?since=2026-01-01")).json<Problem>().errors;

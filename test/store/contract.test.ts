@@ -444,7 +444,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       );
     });
     const ids = async (filter: Parameters<Store["runs"]>[0], page = { limit: 10 }) =>
-      (await store.runs(filter, page)).map(({ state }) => state.run.run_id);
+      (await store.runs(filter, page)).runs.map(({ state }) => state.run.run_id);
 
     it.each([
       ["everything, newest first", {}, ["d", "c", "b", "a"]],

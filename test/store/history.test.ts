@@ -27,7 +27,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   afterEach(() => store.close());
 
   const ids = async (filter: RunFilter, page: Page = { limit: 100 }) =>
-    (await store.runs(filter, page)).map(({ state }) => state.run.run_id);
+    (await store.runs(filter, page)).runs.map(({ state }) => state.run.run_id);
   const claim = (now: number, sink = "ops") =>
     store.claimDue({ sink, holdMs: null }, { now, leaseMs: 60_000, limit: 10, except: [] });
   const finished = (deliveryId: string, values: Partial<FinishedAttempt> = {}): FinishedAttempt => ({
@@ -176,7 +176,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
         since: fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }),
         until: fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }),
       });
-      const all = (await store.runs({}, { limit: 100 })).map(({ state }) => state.run);
+      const all = (await store.runs({}, { limit: 100 })).runs.map(({ state }) => state.run);
       const has = (list: string[] | undefined, ...found: (string | null | undefined)[]) =>
         list === undefined || found.some((value) => list.includes(value ?? ""));
       await fc.assert(
@@ -500,8 +500,8 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
     expect(await store.attempts(["dlv_2"])).toMatchObject([{ n: 1, outcome: "retry", reason: "no answer" }]);
     expect(await store.counts()).toEqual({ deliveries: [], kept: 0 });
     expect(await store.backlog()).toEqual([]);
-    expect(await store.runs({}, { limit: 9 })).toEqual([]);
-    expect(await store.runs({ sink: ["ops"] }, { limit: 9 })).toEqual([]);
+    expect((await store.runs({}, { limit: 9 })).runs).toEqual([]);
+    expect((await store.runs({ sink: ["ops"] }, { limit: 9 })).runs).toEqual([]);
     const make = ({ sink }: { sink: string }) => aDelivery("dlv_3", sink);
     const options = { now: 10, limit: 9, dryRun: false };
     expect(await store.redeliverAll({ state: ["delivered", "canceled"] }, make, options)).toBe(0);

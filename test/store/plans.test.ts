@@ -107,6 +107,8 @@ const LARGE = "runs|deliveries|d|l|receipts|sightings|s|events|attempts|artifact
 /** Reads a whole table, or sorts what it read. */
 const isSlow = (step: string): boolean =>
   new RegExp(String.raw`^SCAN (${LARGE})( |$)(?!.*VIRTUAL)(?!USING (COVERING )?INDEX)`).test(step) ||
+  // The smallest or largest of a column that no index serves.
+  new RegExp(`^SEARCH (${LARGE})$`).test(step) ||
   step === "USE TEMP B-TREE FOR ORDER BY" ||
   step.includes("AUTOMATIC");
 
@@ -175,7 +177,7 @@ describe("runs", () => {
     ["a state and a sink that had none", { delivery: ["dead"], sink: ["ops"] }, []],
   ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, ids) => {
     const steps = await plan(async () => {
-      expect((await store.runs(filter, page)).length).toBe(ids.length);
+      expect((await store.runs(filter, page)).runs.length).toBe(ids.length);
     });
     expect(
       steps.some((step) => /^SEARCH deliveries USING INDEX deliveries_sink \(sink=\? AND state=\?\)/.test(step)),
@@ -187,7 +189,10 @@ describe("runs", () => {
   });
 
   it("asked by text, finds what there is", async () => {
-    const found = await store.runs({ search: [{ text: "invoice", prefix: false }], status: ["failed"] }, { limit: 3 });
+    const { runs: found } = await store.runs(
+      { search: [{ text: "invoice", prefix: false }], status: ["failed"] },
+      { limit: 3 },
+    );
     expect(found).toHaveLength(3);
   });
 });

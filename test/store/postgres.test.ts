@@ -307,7 +307,7 @@ describe("text and numbers", () => {
     const run = aRun({ run_id: "tsk_1", title: "a\0b", summary: "half \uD800 a pair", output: { x: "\0" } });
     await store(0).accept([anArrival(run)]);
     expect((await store(0).run("tsk_1"))?.state.run).toMatchObject({ title: "a\0b", output: { x: "\0" } });
-    expect(await store(0).runs({ workflow: ["a\0b"] }, { limit: 1 })).toHaveLength(1);
+    expect((await store(0).runs({ workflow: ["a\0b"] }, { limit: 1 })).runs).toHaveLength(1);
   });
 
   it("knows every column of numbers", async () => {

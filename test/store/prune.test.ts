@@ -85,7 +85,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       artifacts: (await store.artifacts(id)).artifacts.length,
       copies: (await store.copies(id)).length,
       archiving: (await store.dueArchiving(9e15, 1_000)).filter(({ runId }) => runId === id).length,
-      found: (await store.runs({ search: [{ text: `word${id}`, prefix: false }] }, { limit: 10 })).length,
+      found: (await store.runs({ search: [{ text: `word${id}`, prefix: false }] }, { limit: 10 })).runs.length,
     };
   }
   const NOTHING = {

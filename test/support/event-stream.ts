@@ -16,6 +16,8 @@ export interface EventStream {
   comments: string[];
   /** The next event; rejects when the stream ends before. */
   next(): Promise<StreamEvent>;
+  /** The next event if it has come already. */
+  taken(): StreamEvent | undefined;
   /** The next so many. */
   take(count: number): Promise<StreamEvent[]>;
   /** Hangs up. */
@@ -58,6 +60,7 @@ export async function anEventStream(
         });
       }
     },
+    taken: () => events.shift(),
     take: async (count) => {
       const taken: StreamEvent[] = [];
       while (taken.length < count) taken.push(await stream.next());
