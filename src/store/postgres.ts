@@ -52,7 +52,8 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
     query_timeout: STATEMENT_TIMEOUT_MS + CONNECT_TIMEOUT_MS,
     keepAlive: true,
     types,
-    ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
+    // A server may be set to answer before a commit is on its disk.
+    options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
   const pool = new pg.Pool({ ...settings, max: MAX_CONNECTIONS });
   // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
@@ -67,7 +68,45 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
     },
     read: (work) => work(postgresRows(db)),
     transaction: (work) => again(() => inTransaction(db, work)),
+    session: () => openSession(pg, { ...settings, query_timeout: SESSION_TIMEOUT_MS }),
     close: () => db.destroy(),
+  };
+}
+
+/** A connection of its own, for what ends with it. */
+export interface Session {
+  query<Row extends object>(sql: string, values: readonly unknown[]): Promise<Row[]>;
+  /** What is notified on a channel, by whom it was told. */
+  onNotification(listener: (payload: string) => void): void;
+  /** Resolves when it has broken or was ended. */
+  ended: Promise<void>;
+  end(): Promise<void>;
+}
+
+const SESSION_TIMEOUT_MS = 10_000;
+
+async function openSession(pg: Awaited<ReturnType<typeof load>>, settings: PoolConfig): Promise<Session> {
+  const client = new pg.Client(settings);
+  const ended = new Promise<void>((resolve) => {
+    client.on("end", resolve);
+    client.on("error", () => resolve());
+  });
+  try {
+    await client.connect();
+  } catch (error) {
+    throw faultOf(error);
+  }
+  return {
+    query: async <Row extends object>(sql: string, values: readonly unknown[]) => {
+      try {
+        return (await client.query<Row>(sql, [...values])).rows;
+      } catch (error) {
+        throw faultOf(error);
+      }
+    },
+    onNotification: (listener) => void client.on("notification", ({ payload = "" }) => listener(payload)),
+    ended,
+    end: () => client.end(),
   };
 }
 
@@ -97,7 +136,9 @@ const inTransaction = <T>(db: Db, work: (tx: Db, rows: Rows) => Promise<T>): Pro
     await run("BEGIN");
     try {
       const result = await work(connection, postgresRows(connection));
-      await run("COMMIT");
+      const { rows } = await run("COMMIT");
+      // What PostgreSQL answers when a statement had failed before.
+      if (isRollback(rows[0])) throw new Error("a transaction in which a statement had failed was to be committed");
       return result;
     } catch (error) {
       // On a connection that is gone there is nothing to take back: the server did.
@@ -105,6 +146,9 @@ const inTransaction = <T>(db: Db, work: (tx: Db, rows: Rows) => Promise<T>): Pro
       throw error;
     }
   });
+
+const isRollback = (row: unknown): boolean =>
+  typeof row === "object" && row !== null && "command" in row && row.command === "ROLLBACK";
 
 /**
  * The pool as Kysely sees it: errors are faults where they are the storage's, a connection that failed is not used again, and text
@@ -150,7 +194,7 @@ function guardedClient(client: PoolClient): PostgresPoolClient {
 }
 
 /** PostgreSQL's TEXT holds every character but one. */
-const storable = (value: unknown): unknown => {
+export const storable = (value: unknown): unknown => {
   if (typeof value === "string") return value.includes("\0") ? value.replaceAll("\0", "\uFFFD") : value;
   return Array.isArray(value) ? value.map(storable) : value;
 };
