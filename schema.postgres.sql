@@ -21,6 +21,7 @@ ALTER TABLE archiving       ALTER COLUMN run_id TYPE TEXT COLLATE "C";
 ALTER TABLE copies          ALTER COLUMN run_id TYPE TEXT COLLATE "C", ALTER COLUMN artifact TYPE TEXT COLLATE "C",
                             ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
 ALTER TABLE discarded       ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
+ALTER TABLE discarded       ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
 
 -- Few rows that every transaction counts up: room beside each, so that its next version stays in its page.
 ALTER TABLE run_counts      SET (fillfactor = 30);
@@ -45,4 +46,22 @@ CREATE TABLE doc_hours (
   hour              BIGINT PRIMARY KEY,                  -- its first millisecond
   first_doc         BIGINT NOT NULL,
   last_doc          BIGINT NOT NULL
+) WITH (fillfactor = 30);
+
+-- --- what the relays of a fleet agree on ---
+
+-- Which relay has a delivery under lease: the name it is present by (src/store/fleet.ts).
+ALTER TABLE deliveries ADD COLUMN leased_by TEXT COLLATE "C";
+CREATE INDEX deliveries_leased ON deliveries (leased_by) WHERE state = 'sending';
+
+-- When a paced destination, such as one Slack channel, may get its next message.
+CREATE TABLE paces (
+  destination       TEXT   COLLATE "C" PRIMARY KEY,
+  next_at           BIGINT NOT NULL
+) WITH (fillfactor = 30);
+
+-- What one relay does for all, and until when it is taken or done.
+CREATE TABLE duties (
+  name              TEXT   COLLATE "C" PRIMARY KEY,
+  taken_until       BIGINT NOT NULL
 ) WITH (fillfactor = 30);

@@ -31,6 +31,7 @@ import { createSkyvernClient } from "./skyvern/client.ts";
 import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import { createRedact } from "./skyvern/redact.ts";
+import type { Fleet } from "./store/fleet.ts";
 import type { Store } from "./store/store.ts";
 import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
@@ -41,6 +42,8 @@ export interface Host {
   log: Log;
   metrics: Metrics;
   store: Store;
+  /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
+  fleet: Fleet | null;
   /** The guarded way out. */
   fetch: Fetch;
   /** How and where copies of artifacts are kept; null when they are not. */
@@ -94,10 +97,12 @@ const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
 const PRUNE_EVERY_MS = 3_600_000;
+/** For relays that are gone. */
+const FLEET_LOOK_MS = 10_000;
 
 /** The relay on a host, from its configuration. Nothing runs yet. */
 export async function createApp(config: Config, host: Host): Promise<App> {
-  const { runtime, log, metrics, store, fetch, archiving } = host;
+  const { runtime, log, metrics, store, fetch, archiving, fleet } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -154,13 +159,17 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       timeoutMs: config.delivery.timeoutMs,
       log,
     }),
+    fleet,
     scheduleMs: config.delivery.scheduleMs,
     leaseMs: config.delivery.artifactsWaitMs + config.delivery.timeoutMs + LEASE_MARGIN_MS,
     runtime,
     log,
     metrics,
   });
-  const { nudge } = worker;
+  const nudge = (): void => {
+    worker.nudge();
+    fleet?.announce();
+  };
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
   const redact = createRedact(config.redactKeys);
   const receiving: ReceiveParts = {
@@ -282,9 +291,20 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     await archive?.clear(ending.signal);
     return runs;
   };
+  const isArchiveDue = async (): Promise<boolean> =>
+    (await store.dueArchiving(runtime.now(), 1)).length > 0 || (await store.discarded(runtime.now(), 1)).length > 0;
   const nextFollowUpIn = async (): Promise<number> => {
     const next = await store.nextFollowUpAt();
     return next === null ? FOLLOW_UP_LOOK_MS : Math.min(FOLLOW_UP_LOOK_MS, Math.max(next - runtime.now(), 100));
+  };
+  /** What one relay does for all. */
+  const once = (duty: string, act: () => Promise<unknown>) => (fleet ? fleet.alone(duty, act) : act());
+  const takeOverMissing = async (): Promise<void> => {
+    const names = (await fleet?.missing()) ?? [];
+    if (names.length === 0) return;
+    const taken = await store.takeOver(runtime.now(), waitAfterCut, names);
+    log.warn("fleet.taken_over", { from: names, deliveries: taken });
+    nudge();
   };
   let fail = (_reason: string): void => {};
   const failed = new Promise<string>((resolve) => {
@@ -311,11 +331,13 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     prune: pruneDue,
     start: async () => {
       watchStored();
-      const taken = await store.takeOver(runtime.now(), waitAfterCut);
+      // Of several relays the others may be alive: who is not is found out while it runs.
+      const taken = fleet ? 0 : await store.takeOver(runtime.now(), waitAfterCut);
       const names = config.sinks.map(({ name }) => name);
       const buried = await store.buryOrphans(
         names,
         "its sink is not configured any more; name another to redeliver it",
+        ...(fleet ? [runtime.now()] : []),
       );
       const organizationOf = (name: string | null) =>
         config.keys.find((key) => key.name === name)?.organization ?? null;
@@ -328,22 +350,43 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
       }, WATCH_MS);
       watch.unref();
+      if (fleet) {
+        fleet.onNews(worker.nudge);
+        repeat("take_over", async () => FLEET_LOOK_MS, takeOverMissing);
+      }
       // Once webhooks are accepted again: there may be many, and none of them is in a hurry.
       const adopted = await rereadKept({ ...receiving, store, organizationOf });
       if (adopted > 0) nudge();
-      repeat("follow_up", nextFollowUpIn, () => followUpDue(followUps, ending.signal));
+      repeat("follow_up", nextFollowUpIn, async () => {
+        if (((await store.nextFollowUpAt()) ?? Infinity) <= runtime.now())
+          await once("follow_up", () => followUpDue(followUps, ending.signal));
+      });
       if (archive) {
         await archive.prepare();
-        repeat("archive", async () => ARCHIVE_LOOK_MS, archiveDue);
+        repeat(
+          "archive",
+          async () => ARCHIVE_LOOK_MS,
+          async () => {
+            if (await isArchiveDue()) await once("archive", archiveDue);
+          },
+        );
       }
       const { reconcile, retention } = config;
       if (retention.runsMs !== null || retention.rawMs !== null)
-        repeat("retention", async () => PRUNE_EVERY_MS, pruneDue);
+        repeat(
+          "retention",
+          async () => PRUNE_EVERY_MS,
+          async () => {
+            if (!fleet || (await fleet.take("retention", PRUNE_EVERY_MS))) await pruneDue();
+          },
+        );
       if (reconcile)
         repeat(
           "reconcile",
           async () => reconcile.everyMs,
-          () => reconciler.round(ending.signal),
+          async () => {
+            if (!fleet || (await fleet.take("reconcile", reconcile.everyMs))) await reconciler.round(ending.signal);
+          },
         );
       log.info("relay.started", { port, metrics_port: metricsPort, sinks: names, taken_over: taken, buried, adopted });
       return { port, metricsPort };

@@ -3,9 +3,11 @@ import { addBackfill } from "./commands/backfill.ts";
 import { addBackup } from "./commands/backup.ts";
 import { addCheck } from "./commands/check.ts";
 import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
+import { addCopy } from "./commands/copy.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addExport } from "./commands/export.ts";
+import { addMigrate } from "./commands/migrate.ts";
 import { addOpenapi } from "./commands/openapi.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRedeliver } from "./commands/redeliver.ts";
@@ -27,6 +29,8 @@ const COMMANDS: readonly AddCommand[] = [
   addExport,
   addPrune,
   addBackup,
+  addMigrate,
+  addCopy,
   addOpenapi,
 ];
 

@@ -15,6 +15,7 @@ import { isInMemory, type DatabaseSettings } from "./store/address.ts";
 export { describeConfig } from "./config/describe.ts";
 export { formatFaults, type Fault } from "./config/fault.ts";
 export { claimsOf, organizationOf, type ApiKey } from "./config/keys.ts";
+export { readDatabase, readEnvironment } from "./config/environment.ts";
 export { relaySchema } from "./config/json-schema.ts";
 export type { SinkSettings } from "./config/sinks.ts";
 

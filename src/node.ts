@@ -13,16 +13,20 @@ import { createEgress } from "./egress.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
-import type { Fetch, Runtime } from "./runtime.ts";
+import { idMaker, type Fetch, type Runtime } from "./runtime.ts";
 import { nameOf } from "./store/address.ts";
 import type { Database } from "./store/database.ts";
+import { joinFleet, type Fleet } from "./store/fleet.ts";
 import { migrate } from "./store/migrate.ts";
 import { openDatabase } from "./store/open.ts";
 import { createSqlStore } from "./store/sql.ts";
 
 /** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
-export async function createNodeApp(config: Config, runtime: Runtime, log: Log): Promise<App> {
-  const store = createSqlStore(await openMigrated(config.database));
+export async function createNodeApp(config: Config, machine: Runtime, log: Log): Promise<App> {
+  const database = await openMigrated(config.database);
+  const store = createSqlStore(database);
+  const fleet = await fleetOf(database, machine, log);
+  const runtime = runtimeOf(fleet, machine);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const metrics = createMetrics();
   collectProcess(metrics);
@@ -32,6 +36,7 @@ export async function createNodeApp(config: Config, runtime: Runtime, log: Log):
     log,
     metrics,
     store,
+    fleet,
     fetch: egress.fetch,
     archiving: archivingOf(config, egress.fetch, runtime.now),
     addressOf: (c) => getConnInfo(c).remote.address,
@@ -43,6 +48,7 @@ export async function createNodeApp(config: Config, runtime: Runtime, log: Log):
     close: async () => {
       await Promise.all(servers.map(closeServer));
       await egress.close();
+      await fleet?.leave();
     },
   });
 }
@@ -51,13 +57,30 @@ export async function createNodeApp(config: Config, runtime: Runtime, log: Log):
 export async function openMigrated(settings: Config["database"]): Promise<Database> {
   let database: Database | null = null;
   try {
-    database = await openDatabase(settings, "relay");
+    database = await openDatabase(settings, settings.kind === "sqlite" ? "relay" : "patient");
     await migrate(database);
-    return database;
+    if (settings.kind === "sqlite") return database;
+    await database.close();
+    return await openDatabase(settings, "relay");
   } catch (error) {
     await database?.close();
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
+  }
+}
+
+/** Of relays on one database, with its clock. */
+export const runtimeOf = (fleet: Fleet | null, machine: Runtime): Runtime =>
+  fleet ? { ...machine, now: fleet.now, newId: idMaker(fleet.now) } : machine;
+
+/** The relay among others, where its database can have several. */
+export async function fleetOf(database: Database, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
+  if (!database.session) return null;
+  try {
+    return await joinFleet({ database, connect: database.session, name: newId("relay"), sleep, log });
+  } catch (error) {
+    await database.close();
+    throw error;
   }
 }
 

@@ -17,7 +17,7 @@ import { createEgress } from "./egress.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
-import { archivingOf, closeServer, createServer, listenOn, openMigrated } from "./node.ts";
+import { archivingOf, closeServer, createServer, fleetOf, listenOn, openMigrated, runtimeOf } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSqlStore } from "./store/sql.ts";
 
@@ -53,8 +53,10 @@ interface Tenure {
 }
 
 /** Opens the database. Rejects when it is in use or cannot be opened. */
-export async function createRelay(first: Config, runtime: Runtime, log: Log): Promise<Relay> {
+export async function createRelay(first: Config, machine: Runtime, log: Log): Promise<Relay> {
   const database = await openMigrated(first.database);
+  const fleet = await fleetOf(database, machine, log);
+  const runtime = runtimeOf(fleet, machine);
   const metrics = createMetrics();
   collectProcess(metrics);
   const sockets = createSockets(first.host, log);
@@ -72,6 +74,7 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
       metrics,
       log: isFirst ? lastingLog(log, "relay.started") : lastingLog(log, "relay.continued"),
       store: { ...createSqlStore(database), close: async () => {} },
+      fleet,
       fetch: egress.fetch,
       archiving: archivingOf(config, egress.fetch, runtime.now),
       addressOf: (c) => getConnInfo(c).remote.address,
@@ -86,6 +89,7 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
     return { config, app, stop: () => (stopped ??= app.stop()) };
   };
   let current = await build(first, true).catch(async (error: unknown) => {
+    await fleet?.leave();
     await database.close();
     throw error;
   });
@@ -99,7 +103,8 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
     }
     // …or for a sink that is no more.
     const names = current.config.sinks.map(({ name }) => name);
-    if (!ending.signal.aborted) await tenure.app.store.buryOrphans(names, GONE).catch(() => 0);
+    const now = fleet ? [runtime.now()] : [];
+    if (!ending.signal.aborted) await tenure.app.store.buryOrphans(names, GONE, ...now).catch(() => 0);
     await tenure.stop();
   };
   const retireLater = (tenure: Tenure): void => {
@@ -163,6 +168,7 @@ export async function createRelay(first: Config, runtime: Runtime, log: Log): Pr
       // The one that came into force meanwhile, if one did.
       await current.stop();
       await Promise.all(retired);
+      await fleet?.leave();
       await database.close();
       log.info("relay.stopped");
     },

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { parseCidr } from "../networks.ts";
 import { LOG_LEVELS } from "../log.ts";
 import { Secret } from "../secret.ts";
+import type { DatabaseSettings } from "../store/address.ts";
 import { findingsOf, wording, type Fault } from "./fault.ts";
 import { baseAddress, parsed, skyvernAddress } from "./values.ts";
 
@@ -32,12 +33,17 @@ const port = parsed(
   (text) => (/^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : null),
   "must be a port: a whole number from 0 to 65535",
 );
-/** A postgres address holds a password, so it is a secret as a whole. */
-const database = parsed((text) => {
-  if (isPostgres(text)) return { kind: "postgres" as const, url: new Secret(text) };
+/** Which database an address names; null when it names none. A postgres address holds a password, so it is a secret as a whole. */
+export function readDatabase(text: string): DatabaseSettings | null {
+  if (isPostgres(text)) return { kind: "postgres", url: new Secret(text) };
   const path = sqlitePath(text);
-  return path === null ? null : { kind: "sqlite" as const, path };
-}, "must be sqlite:PATH, such as sqlite:./data/relay.db, or postgres://user:password@host/database");
+  return path === null ? null : { kind: "sqlite", path };
+}
+
+const database = parsed(
+  readDatabase,
+  "must be sqlite:PATH, such as sqlite:./data/relay.db, or postgres://user:password@host/database",
+);
 
 const isPostgres = (text: string): boolean =>
   /^postgres(ql)?:\/\//i.test(text) && URL.canParse(text) && new URL(text).pathname.length > 1;

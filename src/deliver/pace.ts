@@ -5,4 +5,7 @@ import type { Sink } from "../sinks/sink.ts";
  * vendor's "about one a second" promises nothing beyond.
  */
 export const nextSlot = (pace: Sink["pace"], lastAt: number | null): number =>
-  pace === undefined || lastAt === null ? 0 : lastAt + Math.ceil(1_000 / pace.perSecond);
+  pace === undefined || lastAt === null ? 0 : lastAt + intervalOf(pace);
+
+/** From one message to the next, ms. */
+export const intervalOf = ({ perSecond }: NonNullable<Sink["pace"]>): number => Math.ceil(1_000 / perSecond);

@@ -7,7 +7,7 @@ import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
 import type { Attempt } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import { admits, afterOutcome, CLOSED } from "./breaker.ts";
-import { nextSlot } from "./pace.ts";
+import { intervalOf, nextSlot } from "./pace.ts";
 
 export interface Lane {
   sink: Sink;
@@ -16,7 +16,21 @@ export interface Lane {
 }
 
 export interface WorkerParts {
-  store: Pick<Store, "claimDue" | "nextDueAt" | "record" | "expire" | "shiftDue" | "circuits" | "saveCircuit">;
+  store: Pick<
+    Store,
+    | "claimDue"
+    | "nextDueAt"
+    | "record"
+    | "expire"
+    | "shiftDue"
+    | "circuits"
+    | "saveCircuit"
+    | "unclaim"
+    | "slotAt"
+    | "pause"
+  >;
+  /** This relay among others on the same database; null where it is the only one. */
+  fleet?: { name: string; isPresent(): boolean } | null;
   lanes: readonly Lane[];
   attempt: Attempt;
   /** Waits after the first try, ms. One try more than it has entries, then dead. */
@@ -75,6 +89,8 @@ export function createWorker(parts: WorkerParts): Worker {
   const circuits = createCircuits(parts);
   /** When each paced destination got its last message. */
   const lastSent = new Map<string, number>();
+  /** A claim is under way, or its answer never came: it may have been written all the same. */
+  let claiming = false;
   let stopping = false;
   let loop: Promise<void> | null = null;
   let lastTick = runtime.now();
@@ -107,25 +123,47 @@ export function createWorker(parts: WorkerParts): Worker {
     const { pace } = lane.sink;
     const slot = paced ? Math.max(lane.pausedUntil, nextSlot(pace, lastSent.get(pace?.key ?? "") ?? null)) : 0;
     if (slot > now) return slot;
+    const { fleet } = parts;
+    // The others would take over what it begins.
+    if (fleet && !fleet.isPresent()) return now + STORAGE_RETRY_MS;
+    const shared = fleet
+      ? {
+          holder: fleet.name,
+          alone: gate.limit !== Infinity,
+          destination: destinationOf(lane.sink),
+          everyMs: paced && pace ? intervalOf(pace) : 0,
+        }
+      : null;
+    claiming = true;
     const claimed = await store.claimDue(lane.queue, {
       now,
       leaseMs: parts.leaseMs,
       limit: pace && paced ? 1 : limit,
       except: [...lane.running],
+      ...(shared ? { shared } : {}),
     });
+    claiming = false;
     if (pace && claimed.length > 0) lastSent.set(pace.key, now);
     for (const one of claimed) begin(lane, one);
     if (claimed.length > 0) return now;
-    const due = await store.nextDueAt(lane.queue, now);
+    const next = await store.nextDueAt(lane.queue, now);
+    const due = next === null || !shared ? next : Math.max(next, await store.slotAt(shared.destination));
     // Due but not to be had: another process has it. It is looked for again, but not in a circle.
     return due === null ? null : Math.max(due, now + STORAGE_RETRY_MS / 4);
   };
+
+  const running = (): string[] => lanes.flatMap((lane) => [...lane.running]);
 
   const tick = async (): Promise<number> => {
     const now = runtime.now();
     if (now < lastTick - CLOCK_TOLERANCE_MS) await onClockSetBack(lastTick - now);
     lastTick = now;
     lastSign = performance.now();
+    if (claiming && parts.fleet) {
+      const lost = await store.unclaim(parts.fleet.name, running(), now);
+      if (lost > 0) log.warn("delivery.unclaimed", { deliveries: lost });
+    }
+    claiming = false;
     let next = now + LONGEST_SLEEP_MS;
     for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
     return next;
@@ -133,7 +171,8 @@ export function createWorker(parts: WorkerParts): Worker {
 
   const onClockSetBack = async (byMs: number): Promise<void> => {
     log.warn("clock.set_back", { ms: byMs });
-    await store.shiftDue(byMs);
+    // Of several relays each would do it.
+    if (!parts.fleet) await store.shiftDue(byMs);
     circuits.shift(byMs);
     lastSent.clear();
     for (const lane of lanes) lane.pausedUntil = 0;
@@ -204,10 +243,26 @@ const laneOf = ({ sink, concurrency }: Lane): LaneState => ({
 
 type Circuits = ReturnType<typeof createCircuits>;
 
-/** The sinks' circuits: in memory for deciding, in the store with each attempt. */
-function createCircuits({ store, log }: WorkerParts) {
+/** The other relays are to keep the pause as well. If they cannot be told, each will be by the sink. */
+async function tellPause({ store, log }: WorkerParts, { sink, pausedUntil }: LaneState): Promise<void> {
+  await store.pause(destinationOf(sink), pausedUntil).catch((error: unknown) => {
+    log.warn("delivery.pause_not_told", { sink: sink.name, error: String(error) });
+  });
+}
+
+const destinationOf = ({ name, pace }: Sink): string => pace?.key ?? `sink ${name}`;
+
+/** What other relays did to a circuit is known after so long. */
+const CIRCUITS_FRESH_MS = 500;
+
+/** The sinks' circuits: in memory for deciding, in the store with each attempt; read again where other relays write them too. */
+function createCircuits({ store, log, fleet }: WorkerParts) {
   let loaded: Promise<Map<string, Circuit>> | null = null;
+  /** By a clock that nobody sets. */
+  let loadedAt = 0;
   const all = async () => {
+    if (fleet && performance.now() - loadedAt > CIRCUITS_FRESH_MS) loaded = null;
+    if (loaded === null) loadedAt = performance.now();
     loaded ??= store.circuits();
     try {
       return await loaded;
@@ -223,6 +278,15 @@ function createCircuits({ store, log }: WorkerParts) {
   };
   return {
     of,
+    /** Reads again what other relays may have changed, if it can. */
+    refresh: async (): Promise<void> => {
+      if (!fleet) return;
+      try {
+        known = await all();
+      } catch {
+        // What was known before has to do.
+      }
+    },
     /** The circuit after an outcome; it is saved with the attempt. */
     after: (sink: string, outcome: Outcome, now: number): Circuit => {
       const was = known.get(sink) ?? CLOSED;
@@ -263,6 +327,7 @@ async function deliver(
       ? { kind: "dead", reason: `given up: the process ended in the middle of ${claimed.cutShort} attempts` }
       : await parts.attempt(claimed, lane.sink, signal);
   const finishedAt = runtime.now();
+  await circuits.refresh();
   const delay = delayAfter(parts, claimed, outcome, finishedAt);
   const attempt: FinishedAttempt = {
     deliveryId: delivery.id,
@@ -277,6 +342,7 @@ async function deliver(
   };
   if (outcome.kind === "retry" && outcome.retryAfterMs !== undefined) {
     lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
+    if (parts.fleet) await tellPause(parts, lane);
   }
   tell(parts, claimed, attempt);
   await recordSurely(parts, attempt, signal);

@@ -78,8 +78,8 @@ export async function adopt(
   now: number,
 ): Promise<boolean> {
   const { tx, rows } = change;
-  const kept = tx.selectFrom("receipts").select("id").where("id", "=", receiptId).where("run_id", "is", null);
-  if ((await kept.executeTakeFirst()) === undefined) return false;
+  const [receipt] = await rows.find("receipts", ["id", "run_id"], "id", [receiptId], "id");
+  if (receipt === undefined || receipt.run_id !== null) return false;
   const runs = await openRuns(rows, [run.id]);
   const decision = runs.decide(run, now);
   await runs.write(change);

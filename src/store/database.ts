@@ -4,6 +4,7 @@ import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./connection.ts";
 import { schemaSql } from "./schema.ts";
 import { StorageFault } from "./store.ts";
 import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
+import type { Session } from "./postgres.ts";
 import type { Tables } from "./tables.ts";
 
 /** What the store needs of a database beyond queries. */
@@ -21,6 +22,8 @@ export interface Database {
   transaction<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T>;
   /** Runs `work` on one connection, outside of any transaction. */
   read<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
+  /** A connection of its own; only where several relays share the database. */
+  session?(): Promise<Session>;
   close(): Promise<void>;
 }
 

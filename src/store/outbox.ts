@@ -6,17 +6,27 @@ import type { Change } from "./change.ts";
 import { deliveriesThat } from "./find.ts";
 import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
 import type { Rows } from "./statements.ts";
-import type { Claim, Claimed, DeliveryFilter, FinishedAttempt, FinishedTest, NewDelivery, Queue } from "./store.ts";
+import type {
+  Claim,
+  Claimed,
+  DeliveryFilter,
+  FinishedAttempt,
+  FinishedTest,
+  NewDelivery,
+  Queue,
+  SharedClaim,
+} from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 
-export async function claimDue(rows: Rows, queue: Queue, { now, leaseMs, limit, except }: Claim): Promise<Claimed[]> {
+export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<Claimed[]> {
+  const { now, leaseMs, limit, except, shared } = claim;
   // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
-  if (queue.holdMs !== null) await rows.lock("lane", queue.sink);
-  const due =
-    queue.holdMs === null ? `${FIRST_DUE}${rows.dialect === "postgres" ? " for update of d skip locked" : ""}` : HEAD;
+  if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
+  if (shared && !(await mayGo(rows, queue, shared, now))) return [];
+  const due = queue.holdMs === null ? `${FIRST_DUE}${rows.dialect === "postgres" ? SKIPPING : ""}` : HEAD;
   const bounds = queue.holdMs === null ? [limit] : [now + queue.holdMs];
   // In powers of two, so that there are few different statements.
   const places = except.length === 0 ? 0 : 2 ** Math.ceil(Math.log2(except.length));
@@ -25,16 +35,53 @@ export async function claimDue(rows: Rows, queue: Queue, { now, leaseMs, limit, 
     // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
     `with due as materialized (${due})
     update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
-      maybe_sent = case when state = 'sending' then 1 else maybe_sent end
+      maybe_sent = case when state = 'sending' then 1 else maybe_sent end${shared ? ", leased_by = ?" : ""}
     where id in (select id from due where next_attempt_at <= ?)
       -- Said again: without it two workers on one database may both get a row.
       and state in ('pending', 'sending') and next_attempt_at <= ?
       ${places === 0 ? "" : `and id not in (${Array.from({ length: places }, () => "?").join(", ")})`}
     returning *`,
-    [queue.sink, ...bounds, now + leaseMs, now, now, ...except, ...Array<string>(places - except.length).fill("")],
+    [
+      queue.sink,
+      ...bounds,
+      now + leaseMs,
+      ...(shared ? [shared.holder] : []),
+      now,
+      now,
+      ...except,
+      ...Array<string>(places - except.length).fill(""),
+    ],
   );
+  if (shared && shared.everyMs > 0 && claimed.length > 0)
+    await rows.query("update paces set next_at = ? where destination = ?", [now + shared.everyMs, shared.destination]);
   return withRuns(rows, claimed);
 }
+
+const SKIPPING = " for update of d skip locked";
+
+/** Whether the sink's turn has come, as far as other relays go. A pace is held until the transaction ends. */
+async function mayGo(rows: Rows, { sink }: Queue, { alone, destination, everyMs }: SharedClaim, now: number) {
+  const under = "select id from deliveries where sink = ? and state = 'sending' and next_attempt_at > ? limit 1";
+  if (alone && (await rows.query(under, [sink, now])).length > 0) return false;
+  const paced = everyMs > 0;
+  if (paced)
+    await rows.query("insert into paces (destination, next_at) values (?, 0) on conflict do nothing", [destination]);
+  const slot = `select next_at from paces where destination = ?${paced ? " for update" : ""}`;
+  const [row] = await rows.query<{ next_at: number }>(slot, [destination]);
+  return row === undefined || row.next_at <= now;
+}
+
+export async function slotAt(rows: Rows, destination: string): Promise<number> {
+  const [row] = await rows.query<{ next_at: number }>("select next_at from paces where destination = ?", [destination]);
+  return row?.next_at ?? 0;
+}
+
+export const pause = (rows: Rows, destination: string, until: number): Promise<void> =>
+  rows.insert(
+    "paces",
+    [{ destination, next_at: until }],
+    `on conflict (destination) do update set next_at = excluded.next_at where paces.next_at < excluded.next_at`,
+  );
 
 /** A correction waits until what it corrects has been delivered or is dead. */
 const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.run_id = d.run_id and e.sink = d.sink
@@ -183,18 +230,32 @@ const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveri
   maybe_sent = case when v.maybe_sent = 1 then 1 else deliveries.maybe_sent end,
   throttled = deliveries.throttled + v.throttled`;
 
-export async function takeOver(tx: Db, now: number, waitMs: (cutShort: number) => number): Promise<number> {
-  const taken = await tx.selectFrom("deliveries").selectAll().where("state", "=", "sending").execute();
+export async function takeOver(
+  tx: Db,
+  now: number,
+  waitMs: (cutShort: number) => number,
+  holders?: readonly string[],
+): Promise<number> {
+  let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending");
+  if (holders) leased = leased.where(sql<boolean>`leased_by in (${sql.join(holders)})`);
+  const taken = await leased.execute();
   for (const { id, attempts: begun, next_attempt_at: leasedUntil } of taken) {
     const due = now + waitMs(begun - (await pastAttempts(tx, id)).ended);
     // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
-    await tx
-      .updateTable("deliveries")
-      .set({ next_attempt_at: Math.min(due, leasedUntil ?? due) })
-      .where("id", "=", id)
-      .execute();
+    // Unless somebody has claimed it since.
+    await sql`update deliveries set next_attempt_at = ${Math.min(due, leasedUntil ?? due)}
+      ${holders ? sql`, leased_by = null` : sql``}
+      where id = ${id} and state = 'sending' and attempts = ${begun}`.execute(tx);
   }
   return taken.length;
+}
+
+export async function unclaim(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {
+  const others = except.length === 0 ? sql`true` : sql`id not in (${sql.join(except)})`;
+  const { rows } = await sql`update deliveries set state = 'pending', attempts = attempts - 1, next_attempt_at = ${now},
+      leased_by = null
+    where leased_by = ${holder} and state = 'sending' and ${others} returning id`.execute(tx);
+  return rows.length;
 }
 
 /** How many attempts of a delivery were seen to end, and when the first of them began. */
@@ -205,10 +266,16 @@ async function pastAttempts(db: Db, deliveryId: string): Promise<{ ended: number
   return past.where("delivery_id", "=", deliveryId).executeTakeFirstOrThrow();
 }
 
-export async function buryOrphans({ tx, ledger }: Change, sinks: readonly string[], reason: string): Promise<number> {
+export async function buryOrphans(
+  { tx, ledger }: Change,
+  sinks: readonly string[],
+  reason: string,
+  now: number,
+): Promise<number> {
   const orphans = tx.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
   const buried = await orphans
     .where(isWaiting("deliveries"))
+    .where((where) => where.or([where("state", "=", "pending"), where("next_attempt_at", "<=", now)]))
     .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
     .returningAll()
     .execute();
@@ -266,6 +333,7 @@ export async function redeliverAll(
   make: (delivery: { sink: string; kind: string }) => NewDelivery,
   { now, limit, dryRun }: { now: number; limit: number; dryRun: boolean },
 ): Promise<number> {
+  await change.rows.lock("redelivery");
   const rows = await deliveriesThat(change.tx.selectFrom("deliveries"), filter)
     // Nothing was owed to anybody by a test.
     .where("cause", "!=", "test")

@@ -32,7 +32,11 @@ export const endsConnection = (error: unknown): boolean =>
 /** The error as the Store throws it. Its message never holds the address, which has a password in it. */
 export function faultOf(error: unknown): unknown {
   if (error instanceof StorageFault || !(error instanceof Error) || error instanceof TypeError) return error;
-  if (!isAnswer(error)) return new StorageFault(`no connection to PostgreSQL: ${error.message}`, { cause: error });
+  if (!isAnswer(error)) return new StorageFault(`no connection to PostgreSQL: ${wordsOf(error)}`, { cause: error });
   if (!STORAGE_STATES.test(error.code) && !AGAIN_STATES.has(error.code)) return error;
   return error.code === "23505" ? error : new StorageFault(`${error.code}: ${error.message}`, { cause: error });
 }
+
+/** Of several addresses that were tried, Node gives no message but the code. */
+const wordsOf = (error: Error): string =>
+  error.message || ("code" in error && typeof error.code === "string" ? error.code : error.name);

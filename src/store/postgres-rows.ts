@@ -78,7 +78,7 @@ export function postgresRows(tx: Db): Rows {
  * Advisory locks end with the transaction (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). The numbers
  * are ours alone in a database.
  */
-const LOCKS: Record<Lock, number> = { schema: 7_390_001, lane: 7_390_002, ledger: 7_390_003 };
+const LOCKS: Record<Lock, number> = { schema: 7_390_001, lane: 7_390_002, ledger: 7_390_003, redelivery: 7_390_004 };
 
 type Row = Record<string, unknown>;
 
@@ -131,6 +131,7 @@ export const NUMBERS: ReadonlySet<string> = new Set([
   "maybe_sent",
   "mine",
   "n",
+  "next_at",
   "next_attempt_at",
   "openings",
   "position",
@@ -140,6 +141,7 @@ export const NUMBERS: ReadonlySet<string> = new Set([
   "settled",
   "start",
   "started_at",
+  "taken_until",
   "throttled",
   "until",
 ]);

@@ -12,9 +12,13 @@ type Db = Kysely<Tables>;
 
 /** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
 const MAX_CONNECTIONS = 10;
-/** Skyvern waits for 30 s, so nothing that it waits for may take as long. */
+/**
+ * Skyvern waits for 30 s. A webhook may have to wait for the batch before it to fail, and then fail itself, so each may take a third of
+ * that, whatever has become of the server.
+ */
 const CONNECT_TIMEOUT_MS = 5_000;
-const STATEMENT_TIMEOUT_MS = 10_000;
+const STATEMENT_TIMEOUT_MS = 8_000;
+const ANSWER_TIMEOUT_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
 /** A relay that went silent in the middle of a transaction must not hold its locks for long. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
@@ -26,6 +30,8 @@ const INT8 = 20;
 const NUMERIC = 1700;
 
 /**
+ * `patient`: nothing has to be done within a time, as for building an index.
+ *
  * Opens `postgres://…`. Nothing is connected yet: a database that is away makes operations fail with a StorageFault until it
  * is back.
  *
@@ -34,7 +40,7 @@ const NUMERIC = 1700;
  * again each time. Two that make the same row at once meet in its unique index, and the second runs again from the start, then with the
  * first one's row before it.
  */
-export async function openPostgres(url: string, { readOnly = false } = {}): Promise<Database> {
+export async function openPostgres(url: string, { readOnly = false, patient = false } = {}): Promise<Database> {
   const pg = await load();
   const types = {
     // Times and counts are far below 2^53.
@@ -45,14 +51,19 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
     connectionString: url,
     application_name: "skyvern-relay",
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    lock_timeout: LOCK_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-    // For a server that is gone without a word: it answers to nothing, and no timeout of its own holds.
-    query_timeout: STATEMENT_TIMEOUT_MS + CONNECT_TIMEOUT_MS,
+    ...(patient
+      ? {}
+      : {
+          statement_timeout: STATEMENT_TIMEOUT_MS,
+          lock_timeout: LOCK_TIMEOUT_MS,
+          idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+          // For a server that is gone without a word: it answers to nothing, and no timeout of its own holds.
+          query_timeout: ANSWER_TIMEOUT_MS,
+        }),
     keepAlive: true,
     types,
-    ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
+    // A server may be set to answer before a commit is on its disk.
+    options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
   const pool = new pg.Pool({ ...settings, max: MAX_CONNECTIONS });
   // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
@@ -67,7 +78,43 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
     },
     read: (work) => work(postgresRows(db)),
     transaction: (work) => again(() => inTransaction(db, work)),
+    session: () => openSession(pg, settings),
     close: () => db.destroy(),
+  };
+}
+
+/** A connection of its own, for what ends with it. */
+export interface Session {
+  query<Row extends object>(sql: string, values: readonly unknown[]): Promise<Row[]>;
+  /** What is notified on a channel, by whom it was told. */
+  onNotification(listener: (payload: string) => void): void;
+  /** Resolves when it has broken or was ended. */
+  ended: Promise<void>;
+  end(): Promise<void>;
+}
+
+async function openSession(pg: Awaited<ReturnType<typeof load>>, settings: PoolConfig): Promise<Session> {
+  const client = new pg.Client(settings);
+  const ended = new Promise<void>((resolve) => {
+    client.on("end", resolve);
+    client.on("error", () => resolve());
+  });
+  try {
+    await client.connect();
+  } catch (error) {
+    throw faultOf(error);
+  }
+  return {
+    query: async <Row extends object>(sql: string, values: readonly unknown[]) => {
+      try {
+        return (await client.query<Row>(sql, [...values])).rows;
+      } catch (error) {
+        throw faultOf(error);
+      }
+    },
+    onNotification: (listener) => void client.on("notification", ({ payload = "" }) => listener(payload)),
+    ended,
+    end: () => client.end(),
   };
 }
 
@@ -97,7 +144,9 @@ const inTransaction = <T>(db: Db, work: (tx: Db, rows: Rows) => Promise<T>): Pro
     await run("BEGIN");
     try {
       const result = await work(connection, postgresRows(connection));
-      await run("COMMIT");
+      const { rows } = await run("COMMIT");
+      // What PostgreSQL answers when a statement had failed before.
+      if (isRollback(rows[0])) throw new Error("a transaction in which a statement had failed was to be committed");
       return result;
     } catch (error) {
       // On a connection that is gone there is nothing to take back: the server did.
@@ -105,6 +154,9 @@ const inTransaction = <T>(db: Db, work: (tx: Db, rows: Rows) => Promise<T>): Pro
       throw error;
     }
   });
+
+const isRollback = (row: unknown): boolean =>
+  typeof row === "object" && row !== null && "command" in row && row.command === "ROLLBACK";
 
 /**
  * The pool as Kysely sees it: errors are faults where they are the storage's, a connection that failed is not used again, and text
@@ -150,7 +202,7 @@ function guardedClient(client: PoolClient): PostgresPoolClient {
 }
 
 /** PostgreSQL's TEXT holds every character but one. */
-const storable = (value: unknown): unknown => {
+export const storable = (value: unknown): unknown => {
   if (typeof value === "string") return value.includes("\0") ? value.replaceAll("\0", "\uFFFD") : value;
   return Array.isArray(value) ? value.map(storable) : value;
 };

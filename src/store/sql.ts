@@ -15,12 +15,15 @@ import {
   claimDue,
   expire,
   nextDueAt,
+  pause,
   recordAll,
   redeliver,
   redeliverAll,
   saveCircuits,
   saveTest,
+  slotAt,
   takeOver,
+  unclaim,
 } from "./outbox.ts";
 import { pruneStore } from "./prune.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
@@ -60,8 +63,12 @@ export function createSqlStore(database: Database): Store {
     saveCircuit: async (sink, circuit) => {
       await database.transaction((_tx, rows) => saveCircuits(rows, new Map([[sink, circuit]])));
     },
-    takeOver: (now, waitMs = () => 0) => database.transaction((tx) => takeOver(tx, now, waitMs)),
-    buryOrphans: (sinks, reason) => write((change) => buryOrphans(change, sinks, reason)),
+    unclaim: (holder, except, now) => database.transaction((tx) => unclaim(tx, holder, except, now)),
+    slotAt: (destination) => database.read((rows) => slotAt(rows, destination)),
+    pause: (destination, until) => database.transaction((_tx, rows) => pause(rows, destination, until)),
+    takeOver: (now, waitMs = () => 0, holders) => database.transaction((tx) => takeOver(tx, now, waitMs, holders)),
+    buryOrphans: (sinks, reason, now = Number.MAX_SAFE_INTEGER) =>
+      write((change) => buryOrphans(change, sinks, reason, now)),
     redeliverAll: (filter, make, options) => write((change) => redeliverAll(change, filter, make, options)),
     redeliver: (runId, deliveries, now) => write((change) => redeliver(change, runId, deliveries, now)),
     saveTest: (test) => write((change) => saveTest(change, test)),

@@ -54,12 +54,21 @@ export interface Store {
   circuits(): Promise<Map<string, Circuit>>;
   saveCircuit(sink: string, circuit: Circuit): Promise<void>;
   /**
-   * At the start of the only process on this database: what a process that died had leased is due `waitMs` from now (at once,
-   * unless told), given how many attempts of it were cut short. Returns how many.
+   * Deliveries leased by this name but those given: a claim was written whose answer never came. They were not attempted, and are due as if
+   * they had not been claimed. Returns how many. Likewise.
    */
-  takeOver(now: number, waitMs?: (cutShort: number) => number): Promise<number>;
-  /** Waiting deliveries to sinks that are not configured any more become dead. Returns how many. */
-  buryOrphans(sinks: readonly string[], reason: string): Promise<number>;
+  unclaim(holder: string, except: readonly string[], now: number): Promise<number>;
+  /** When a destination may get its next message, epoch ms, perhaps past. Likewise. */
+  slotAt(destination: string): Promise<number>;
+  /** A destination asked for a pause: no relay sends to it until then. Likewise. */
+  pause(destination: string, until: number): Promise<void>;
+  /**
+   * What processes that died had leased is due `waitMs` from now (at once, unless told), given how many attempts of it were cut
+   * short. Theirs whose names are given; without names everybody's, as at the start of the only process on this database. Returns how many.
+   */
+  takeOver(now: number, waitMs?: (cutShort: number) => number, holders?: readonly string[]): Promise<number>;
+  /** Deliveries that wait at `now`, under nobody's lease, to sinks that are not configured any more become dead. Returns how many. */
+  buryOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
   /**
    * For each delivery that fits and is the last one of its run and sink, oldest first, one new delivery of the run's
    * current revision to the same sink, unless that one still waits. What was sent again since is so left out, and calling
@@ -245,6 +254,19 @@ export interface Claim {
   limit: number;
   /** Deliveries this process still works on, should their leases have run out by a clock that jumped. */
   except: readonly string[];
+  /** Where several relays share the database. */
+  shared?: SharedClaim;
+}
+
+/** What keeps relays on one database out of each other's way. */
+export interface SharedClaim {
+  /** The relay's, to be known by in the lease. */
+  holder: string;
+  /** Nothing if any delivery to the sink is under way: the claim is for a probe. */
+  alone: boolean;
+  /** One message in `everyMs` goes there, whoever sends it; 0: no limit but pauses. */
+  destination: string;
+  everyMs: number;
 }
 
 export interface Claimed {

@@ -1,6 +1,6 @@
 import type { Generated } from "kysely";
 
-/** The columns of schema.sql and schema.sqlite.sql as Kysely sees them. */
+/** The columns of schema.sql and its parts for one database as Kysely sees them. */
 export interface Tables {
   runs: {
     run_id: string;
@@ -91,5 +91,8 @@ export interface Tables {
   delivery_times: { grain: string; start: number; sink: string; bucket: number; count: number };
   events: { id: number; kind: string; run_id: string; delivery: string | null };
   run_words: { rowid: number | null; words: string };
+  /** PostgreSQL's alone. */
+  paces: { destination: string; next_at: number };
+  duties: { name: string; taken_until: number };
   doc_hours: { hour: number; first_doc: number; last_doc: number };
 }

@@ -6,6 +6,7 @@ import Sqlite from "better-sqlite3";
 import { describe, expect, it } from "vitest";
 import { until } from "../support/until.ts";
 import { amountOf, chanceOf, isLong, SEED, type Chance } from "./support/chance.ts";
+import { aLoad, calm, moody, type Load } from "./support/load.ts";
 import { aHold, type Gate, type Hold, type Proxy } from "./support/proxy.ts";
 import {
   aWebhook,
@@ -217,56 +218,6 @@ async function isStuck(url: string): Promise<boolean> {
   } catch {
     return true;
   }
-}
-
-/** Sinks take a little to get a message, and now and then long to answer, so that kills meet every moment of a send. */
-function moody({ proxies }: World, chance: Chance): void {
-  for (const proxy of Object.values(proxies)) {
-    proxy.toServer = () => pause(chance.between(0, 15));
-    proxy.toClient = () => pause(chance.happens(0.1) ? chance.between(100, 400) : chance.between(0, 15));
-  }
-}
-
-function calm({ proxies }: World): void {
-  for (const proxy of Object.values(proxies)) proxy.toServer = proxy.toClient = () => Promise.resolve();
-}
-
-interface Load {
-  /** Run ids that got a 200. */
-  answered: Set<string>;
-  /** One new webhook, or again one that got no answer, as Skyvern would. */
-  send(url: string, chance: Chance): Promise<void>;
-  /** All that got no answer. */
-  sendAgain(url: string): Promise<void>;
-}
-
-function aLoad(world: World): Load {
-  const answered = new Set<string>();
-  const unanswered = new Map<string, string>();
-  let count = 0;
-  const sendOne = async (url: string, runId: string, body: string) => {
-    const status = await sendWebhook(url, body);
-    if (status === 200) answered.add(runId);
-    else unanswered.set(runId, body);
-  };
-  return {
-    answered,
-    send: async (url, chance) => {
-      const [old] = unanswered;
-      if (old && chance.happens(0.5)) {
-        unanswered.delete(old[0]);
-        return sendOne(url, ...old);
-      }
-      const runId = `tsk_${String(++count).padStart(6, "0")}`;
-      return sendOne(url, runId, aWebhook(world, runId));
-    },
-    sendAgain: async (url) => {
-      const rest = [...unanswered];
-      unanswered.clear();
-      await Promise.all(rest.map(([runId, body]) => sendOne(url, runId, body)));
-      expect([...unanswered.keys()]).toEqual([]);
-    },
-  };
 }
 
 /** Waits, not long, until one of the sinks has taken a message whose answer it keeps for itself. False when none came. */

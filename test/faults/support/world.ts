@@ -50,7 +50,8 @@ export interface Seen {
   webhookIds: string[];
 }
 
-export async function aWorld(): Promise<World> {
+/** `database`: a DATABASE_URL; default: an SQLite of its own. */
+export async function aWorld(database?: string): Promise<World> {
   const folder = aFolder();
   const skyvern = await startSkyvern({ keys: [FIXTURE_KEY], backoffMs: 1 });
   const slack = await startSlack({ messagesPerSecond: 100, burst: 20 });
@@ -67,7 +68,7 @@ export async function aWorld(): Promise<World> {
     PORT: "0",
     SKYVERN_API_KEY: FIXTURE_KEY,
     SKYVERN_BASE_URL: skyvern.url,
-    DATABASE_URL: `sqlite:${join(folder, "relay.db")}`,
+    DATABASE_URL: database ?? `sqlite:${join(folder, "relay.db")}`,
     RELAY_TOKEN: TOKEN,
     ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
   };
