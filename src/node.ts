@@ -4,7 +4,6 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Hono } from "hono";
-import { collectDefaultMetrics } from "prom-client";
 import { createApp, type App, type Host } from "./app.ts";
 import { copiesOf, createArchive } from "./archive/archive.ts";
 import { folderPlace } from "./archive/folder.ts";
@@ -13,7 +12,7 @@ import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
-import { createMetrics } from "./metrics.ts";
+import { collectProcess, createMetrics } from "./metrics.ts";
 import { idMaker, type Fetch, type Runtime } from "./runtime.ts";
 import { nameOf } from "./store/address.ts";
 import type { Database } from "./store/database.ts";
@@ -30,7 +29,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
   const runtime = runtimeOf(fleet, machine);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const metrics = createMetrics();
-  collectDefaultMetrics({ register: metrics.registry });
+  collectProcess(metrics);
   const servers: Server[] = [];
   return createApp(config, {
     runtime,
