@@ -58,9 +58,11 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
 export async function openMigrated(settings: Config["database"]): Promise<Database> {
   let database: Database | null = null;
   try {
-    database = await openDatabase(settings, "relay");
+    database = await openDatabase(settings, settings.kind === "sqlite" ? "relay" : "patient");
     await migrate(database);
-    return database;
+    if (settings.kind === "sqlite") return database;
+    await database.close();
+    return await openDatabase(settings, "relay");
   } catch (error) {
     await database?.close();
     const why = error instanceof Error ? error.message : String(error);

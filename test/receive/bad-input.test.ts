@@ -323,13 +323,12 @@ it("memory stays bounded while 40 bodies of 9 MB come in, refused ones and kept 
   const signature = signatureOf(body);
   const before = process.memoryUsage();
 
+  // Two at one time: a third would find no room.
+  const send = (...signatures: string[]) =>
+    Promise.all(signatures.map((given) => post(relay.url, body, { "x-skyvern-signature": given })));
   for (let round = 0; round < 10; round++) {
-    const answers = await Promise.all(
-      [signature, signature, "0".repeat(64), "bad"].map((given) =>
-        post(relay.url, body, { "x-skyvern-signature": given }),
-      ),
-    );
-    expect(answers.map(({ status }) => status)).toEqual([202, 202, 401, 401]);
+    const answers = [...(await send(signature, "0".repeat(64))), ...(await send(signature, "bad"))];
+    expect(answers.map(({ status }) => status)).toEqual([202, 401, 202, 401]);
   }
 
   const after = process.memoryUsage();

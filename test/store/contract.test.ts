@@ -4,14 +4,11 @@ import { CLOSED } from "../../src/deliver/breaker.ts";
 import { parseJson } from "../../src/json.ts";
 import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
-import { openThreaded, stores } from "./stores.ts";
+import { storesAsOpened } from "./stores.ts";
 
 const MINUTE = 60_000;
 
-const all = { ...stores, "sqlite in a thread": async () => createSqlStore(await openThreaded()) };
-
-describe.each(Object.entries(all))("%s", (_name, open) => {
+describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   let store: Store;
   beforeEach(async () => {
     store = await open();
