@@ -38,7 +38,7 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
   if (missing !== null) return wrong(EXIT.failed, missing);
   const opened: Database[] = [];
   const open = async (settings: DatabaseSettings): Promise<Database> => {
-    const database = await openDatabase(settings, "relay");
+    const database = await openDatabase(settings, "patient");
     opened.push(database);
     return database;
   };

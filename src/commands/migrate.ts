@@ -16,7 +16,7 @@ export async function migrateCommand(
   shell: Pick<Shell, "stdout" | "stderr">,
 ): Promise<number> {
   try {
-    const database = await openDatabase(settings, "relay");
+    const database = await openDatabase(settings, "patient");
     try {
       const before = await versionOf(database);
       await migrate(database);

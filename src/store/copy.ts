@@ -67,8 +67,6 @@ export const copyAll = (
     for (const table of COPIED_TABLES)
       if (table !== "settings" && (await countOf(tx, table)) > 0)
         throw new CopyRefused(`the target is not empty: ${table} has rows`);
-    // Nothing waits for this transaction, and checking may take its time.
-    await sql`set local idle_in_transaction_session_timeout = 0`.execute(tx);
     const written = {} as Record<CopiedTable, Sum>;
     for (const table of COPIED_TABLES) written[table] = await copyTable(from.db, rows, table, step);
     await sql`select setval(pg_get_serial_sequence('runs', 'doc'), coalesce((select max(doc) from runs), 1))`.execute(

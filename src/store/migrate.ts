@@ -20,11 +20,6 @@ export async function migrate(database: Database): Promise<void> {
 /** Whether there may be another. */
 const step = (database: Database): Promise<boolean> =>
   database.transaction(async (tx, rows) => {
-    if (database.dialect === "postgres") {
-      // Longer than a statement may take otherwise: another relay may be building an index.
-      await sql`set local statement_timeout = 0`.execute(tx);
-      await sql`set local lock_timeout = 0`.execute(tx);
-    }
     await rows.lock("schema");
     const version = await versionIn(database, tx);
     if (version === SCHEMA_VERSION) return false;

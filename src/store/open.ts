@@ -13,14 +13,19 @@ export function unreachable(settings: DatabaseSettings): string | null {
 
 /**
  * - `relay`: creates what is missing; on SQLite the only one to do so, else DatabaseInUse.
+ * - `patient`: the same for what takes its time: migrating, copying.
  * - `beside`: writes beside a relay that may be running.
  * - `read`: writes nothing.
  */
-export async function openDatabase(settings: DatabaseSettings, how: "relay" | "beside" | "read"): Promise<Database> {
-  if (settings.kind === "postgres") return openPostgres(settings.url.reveal(), { readOnly: how === "read" });
+export async function openDatabase(
+  settings: DatabaseSettings,
+  how: "relay" | "patient" | "beside" | "read",
+): Promise<Database> {
+  if (settings.kind === "postgres")
+    return openPostgres(settings.url.reveal(), { readOnly: how === "read", patient: how === "patient" });
   const { path } = settings;
   if (how === "read") return openSqliteReadOnly(path);
   return how === "relay" && !isInMemory(settings)
     ? openSqliteThreaded(path)
-    : openSqlite(path, { exclusive: how === "relay" });
+    : openSqlite(path, { exclusive: how !== "beside" });
 }

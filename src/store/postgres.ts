@@ -12,9 +12,13 @@ type Db = Kysely<Tables>;
 
 /** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
 const MAX_CONNECTIONS = 10;
-/** Skyvern waits for 30 s, so nothing that it waits for may take as long. */
+/**
+ * Skyvern waits for 30 s. A webhook may have to wait for the batch before it to fail, and then fail itself, so each may take a third of
+ * that, whatever has become of the server.
+ */
 const CONNECT_TIMEOUT_MS = 5_000;
-const STATEMENT_TIMEOUT_MS = 10_000;
+const STATEMENT_TIMEOUT_MS = 8_000;
+const ANSWER_TIMEOUT_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
 /** A relay that went silent in the middle of a transaction must not hold its locks for long. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
@@ -26,6 +30,8 @@ const INT8 = 20;
 const NUMERIC = 1700;
 
 /**
+ * `patient`: nothing has to be done within a time, as for building an index.
+ *
  * Opens `postgres://…`. Nothing is connected yet: a database that is away makes operations fail with a StorageFault until it
  * is back.
  *
@@ -34,7 +40,7 @@ const NUMERIC = 1700;
  * again each time. Two that make the same row at once meet in its unique index, and the second runs again from the start, then with the
  * first one's row before it.
  */
-export async function openPostgres(url: string, { readOnly = false } = {}): Promise<Database> {
+export async function openPostgres(url: string, { readOnly = false, patient = false } = {}): Promise<Database> {
   const pg = await load();
   const types = {
     // Times and counts are far below 2^53.
@@ -45,11 +51,15 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
     connectionString: url,
     application_name: "skyvern-relay",
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    lock_timeout: LOCK_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-    // For a server that is gone without a word: it answers to nothing, and no timeout of its own holds.
-    query_timeout: STATEMENT_TIMEOUT_MS + CONNECT_TIMEOUT_MS,
+    ...(patient
+      ? {}
+      : {
+          statement_timeout: STATEMENT_TIMEOUT_MS,
+          lock_timeout: LOCK_TIMEOUT_MS,
+          idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+          // For a server that is gone without a word: it answers to nothing, and no timeout of its own holds.
+          query_timeout: ANSWER_TIMEOUT_MS,
+        }),
     keepAlive: true,
     types,
     // A server may be set to answer before a commit is on its disk.
@@ -68,7 +78,7 @@ export async function openPostgres(url: string, { readOnly = false } = {}): Prom
     },
     read: (work) => work(postgresRows(db)),
     transaction: (work) => again(() => inTransaction(db, work)),
-    session: () => openSession(pg, { ...settings, query_timeout: SESSION_TIMEOUT_MS }),
+    session: () => openSession(pg, settings),
     close: () => db.destroy(),
   };
 }
@@ -82,8 +92,6 @@ export interface Session {
   ended: Promise<void>;
   end(): Promise<void>;
 }
-
-const SESSION_TIMEOUT_MS = 10_000;
 
 async function openSession(pg: Awaited<ReturnType<typeof load>>, settings: PoolConfig): Promise<Session> {
   const client = new pg.Client(settings);

@@ -31,9 +31,11 @@ export const databases: Record<string, () => Promise<Database>> = {
 /** Of this worker, empty: that is sooner made than a new one. */
 const free: string[] = [];
 
-/** Every Store there is, empty. */
+/** Every Store there is, empty; of those that `RELAY_TEST_STORES` names, when it names some. */
 export const stores: Record<string, () => Promise<Store>> = Object.fromEntries(
-  Object.entries(databases).map(([name, open]) => [name, async () => createSqlStore(await open())]),
+  Object.entries(databases)
+    .filter(([name]) => process.env["RELAY_TEST_STORES"]?.includes(name) ?? true)
+    .map(([name, open]) => [name, async () => createSqlStore(await open())]),
 );
 
 /** As a relay opens SQLite: a file, written in a thread. The same SQL, so what is promised beyond single operations is tried without. */
@@ -47,3 +49,9 @@ export async function openThreaded(): Promise<Database> {
   };
   return { ...database, close };
 }
+
+/** The same, and what differs only in how it is opened. */
+export const storesAsOpened: typeof stores = {
+  ...stores,
+  "sqlite in a thread": async () => createSqlStore(await openThreaded()),
+};

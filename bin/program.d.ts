@@ -1,0 +1,2 @@
+export function builtFrom(): string;
+export function program(): string;
