@@ -170,7 +170,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     store,
     lanes,
     attempt: createAttempt({
-      enrich: enricher.enrich,
+      enrich: enricher.list,
       evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
       links,
       timeoutMs: config.delivery.timeoutMs,
@@ -335,6 +335,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     ending.abort();
     await worker.stop(DRAIN_MS);
     await Promise.all(loops);
+    await enricher.settled();
   };
   const names = config.sinks.map(({ name }) => name);
   const takeOver = async () => {
@@ -357,7 +358,10 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     nudge,
     fetch: (request) => http.fetch(request),
     store,
-    deliverDue: worker.runOnce,
+    deliverDue: async () => {
+      await worker.runOnce();
+      await enricher.settled();
+    },
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
     archive: archiveDue,

@@ -14,6 +14,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "runtime",
     "log",
     "metrics",
+    "deadline",
     "duration",
     "egress",
     "networks",

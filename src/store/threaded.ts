@@ -6,6 +6,7 @@
  * that is waited for, the last of them with the commit. Transactions that wait for their turn share a commit (`shared-commit.ts`).
  */
 import { Worker } from "node:worker_threads";
+import type Sqlite from "better-sqlite3";
 import {
   Kysely,
   SqliteAdapter,
@@ -34,7 +35,7 @@ export function openSqliteThreaded(path: string): Database {
     const turn = createTurn();
     const writing = kysely({ acquire: turn.take, release: turn.give, run: (query) => send(thread, query) });
     const run = async (query: CompiledQuery): Promise<QueryResult<unknown>> => {
-      const statement = reader.prepare(query.sql);
+      const statement = prepared(query.sql);
       if (statement.readonly && statement.reader) return { rows: statement.all(...query.parameters) };
       await turn.take();
       try {
@@ -46,6 +47,7 @@ export function openSqliteThreaded(path: string): Database {
     const db = kysely({ acquire: async () => {}, release: () => {}, run });
     const rows = threadRows(thread);
     const readRows = sqliteRows(reader);
+    const prepared = preparedOn(reader);
     let closed: Promise<void> | null = null;
     const close = async (): Promise<void> => {
       await turn.take();
@@ -83,6 +85,19 @@ export function openSqliteThreaded(path: string): Database {
     lock.close();
     throw error;
   }
+}
+
+/** Kysely's statements differ by what is looked for, and by how many of it. */
+const PREPARED_KEPT = 300;
+
+function preparedOn(sqlite: Sqlite.Database): (sql: string) => Sqlite.Statement {
+  const known = new Map<string, Sqlite.Statement>();
+  return (sql) => {
+    const statement = known.get(sql) ?? sqlite.prepare(sql);
+    if (known.size >= PREPARED_KEPT) known.clear();
+    known.set(sql, statement);
+    return statement;
+  };
 }
 
 // --- the thread -----------------------------------------------------------------------------------------------------
