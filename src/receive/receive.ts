@@ -137,11 +137,18 @@ export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: B
   const text = bytes.toString("utf8");
   if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
     const masked = redact(text);
-    return { masked, stored: Buffer.from(masked.text, "utf8") };
+    return { masked, stored: bytesOf(masked.text) };
   }
   const masked = redact(bytes.toString("latin1"));
   // Not JSON (RFC 8259 asks for UTF-8), and must not be taken for it.
   return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
+}
+
+/** In memory of their own: with bytes of Node's pool, all of the pool they are in would travel to the thread that writes. */
+function bytesOf(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 interface Understood {
