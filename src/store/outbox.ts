@@ -392,6 +392,7 @@ export async function saveTest({ tx, ledger }: Change, test: FinishedTest): Prom
     maybe_sent: 0,
     last_error: delivered ? null : outcome.reason,
     created_at: startedAt,
+    run_received_at: startedAt,
     delivered_at: delivered ? finishedAt : null,
     receipt: delivered ? JSON.stringify(outcome.receipt) : null,
   };
