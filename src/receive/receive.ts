@@ -118,7 +118,7 @@ async function receiveVerified(
   }
   const arrival = arrivalOf(parts, { body, stored, parsed, channel, sentAt: limited(sentAt) });
   try {
-    const accepted = await commit.accept(arrival);
+    const accepted = await commitOrKeep(parts, commit, arrival);
     if (accepted.deliveries > 0) parts.nudge();
     metrics.webhooks.inc({ result: accepted.verdict });
     metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
@@ -129,6 +129,26 @@ async function receiveVerified(
     metrics.webhooks.inc({ result });
     log.error("webhook.not_stored", { result, run_id: arrival.run?.id ?? null, error: String(error) });
     return { kind: "unavailable" };
+  }
+}
+
+/** What settling or routing crashes on is a bug of the relay's: its bytes are kept, and read again by a release without it. */
+async function commitOrKeep({ log }: ReceiveParts, commit: GroupCommit, { receipt, run }: Arrival): Promise<Accepted> {
+  if (run === null) return commit.accept({ receipt, run });
+  let crashed = false;
+  const decide: Decide = (known) => {
+    // True until it has ended well; it may be asked more than once.
+    crashed = true;
+    const decision = run.decide(known);
+    crashed = false;
+    return decision;
+  };
+  try {
+    return await commit.accept({ receipt, run: { id: run.id, decide } });
+  } catch (error) {
+    if (!crashed) throw error;
+    log.error("webhook.crashed", { run_id: run.id, error: String((error as Error).stack ?? error) });
+    return commit.accept({ receipt: { ...receipt, note: "the relay met a bug; its log has the details" }, run: null });
   }
 }
 
