@@ -1,8 +1,10 @@
 # The relay in one small image. Everything it writes is in /data.
-FROM node:26-slim AS packages
-WORKDIR /app
+FROM node:26-slim AS package
+WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
+RUN npm ci --ignore-scripts
+COPY . .
+RUN scripts/package /app && cd /app && npm ci --omit=dev --ignore-scripts
 
 FROM node:26-slim
 # The relay never runs as root. Hosts that hand out volumes owned by root (Fly) build with RUN_AS=root: then the
@@ -11,10 +13,7 @@ ARG RUN_AS=node
 # Two arenas: with one a thread, the C library keeps tens of megabytes after a large artifact passed (scripts/bench/archive).
 ENV NODE_ENV=production DATABASE_URL=sqlite:/data/relay.db MALLOC_ARENA_MAX=2
 WORKDIR /app
-COPY --from=packages /app/node_modules node_modules
-COPY package.json schema.sql schema.sqlite.sql schema.postgres.sql ./
-COPY bin bin
-COPY src src
+COPY --from=package /app ./
 RUN mkdir /data && chown node:node /data
 VOLUME /data
 USER ${RUN_AS}

@@ -10,7 +10,7 @@ import { evidenceOf } from "./deliver/evidence.ts";
 import { waitAfterCut } from "./deliver/backoff.ts";
 import { createHeartbeat } from "./deliver/heartbeat.ts";
 import { createTestSend } from "./deliver/test-send.ts";
-import { createWorker } from "./deliver/worker.ts";
+import { createWorker, type Worker } from "./deliver/worker.ts";
 import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
 import { mountMetrics, unready } from "./http/ops.ts";
@@ -23,7 +23,7 @@ import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
 import { createIngest } from "./receive/ingest.ts";
 import { coverageOf, createReconciler, gapOf, type ReconcileParts, type Round } from "./receive/reconcile.ts";
-import { createReceiver, type ReceiveParts } from "./receive/receive.ts";
+import { createReceiver, type ReceiveParts, type Receiver } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
 import { prune, type Removed } from "./retention.ts";
 import type { Fetch, Runtime } from "./runtime.ts";
@@ -53,6 +53,10 @@ export interface Host {
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
   addressOf: AddressOf;
+  /** Told when something may be due now: for a host whose relay sleeps meanwhile. */
+  nudged?(): void;
+  /** Bodies being read at one time, bytes; default {@link IN_FLIGHT_BYTES}. */
+  inFlightBytes?: number;
   /** Serves on a port (0: a free one) from then on; resolves with the port. `webhook`: what takes webhooks, where it is served. */
   listen(app: Pick<Hono, "fetch">, port: number, webhook?: AnswerWebhook): Promise<number>;
   /** Stops serving, then the way out; what is under way gets a moment to end. */
@@ -60,6 +64,7 @@ export interface Host {
 }
 
 export interface App {
+  parts: Parts;
   /** Every address of the relay, for tests and for {@link App.start}. */
   fetch(request: Request): Response | Promise<Response>;
   store: Store;
@@ -72,6 +77,8 @@ export interface App {
   archive(): Promise<number>;
   /** One look at what the relay is to say of itself. For tests. */
   alert(): Promise<void>;
+  /** One sign of life, if somebody waits for it. */
+  beat(): Promise<void>;
   /** Removes what is older than it is to be kept. For tests. */
   prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
@@ -84,6 +91,20 @@ export interface App {
   failed: Promise<string>;
   /** Answers 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. */
   stop(): Promise<void>;
+}
+
+/** The parts, for a host that calls them when their time has come, instead of {@link App.start}. */
+export interface Parts {
+  receiver: Receiver;
+  worker: Pick<Worker, "work">;
+  /** Whether {@link App.alert} has anybody to tell. To be called each minute or so. */
+  isAlerting: boolean;
+  /** When a run is to be asked about again, epoch ms; null when none is. */
+  nextFollowUpAt(): Promise<number | null>;
+  /** Takes up what an earlier life of this relay left. */
+  takeOver(): Promise<{ taken: number; buried: number }>;
+  /** Reads what was kept again. Returns how many were understood. */
+  adopt(): Promise<number>;
 }
 
 /** What attempts get to end in after a stop, ms; hosts give 30 s in all. */
@@ -176,6 +197,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const nudge = (): void => {
     worker.nudge();
     fleet?.announce();
+    host.nudged?.();
   };
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
   const redact = createRedact(config.redactKeys);
@@ -199,6 +221,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const reconciling: ReconcileParts = { client, store, ingest, addresses, scope, lookbackMs, runtime, log, metrics };
   const reconciler = createReconciler(reconciling);
   const followUps = { store, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge, sinks };
+  const receiver = createReceiver(receiving, confirm);
   const ending = new AbortController();
   const loops: Promise<void>[] = [];
   /** Does something again and again until the end; what goes wrong is logged and does not end it. */
@@ -246,9 +269,9 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     stopping: ending.signal,
   };
   const webhook = createWebhook({
-    receiver: createReceiver(receiving, confirm),
+    receiver,
     bodyLimit: config.bodyLimit,
-    inFlightLimit: IN_FLIGHT_BYTES,
+    inFlightLimit: host.inFlightBytes ?? IN_FLIGHT_BYTES,
     flood: createFlood(runtime.now),
     isStopping,
     log,
@@ -342,8 +365,22 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     await worker.stop(DRAIN_MS);
     await Promise.all(loops);
   };
+  const names = config.sinks.map(({ name }) => name);
+  const takeOver = async () => {
+    // Of several relays the others may be alive: who is not is found out while it runs.
+    const taken = fleet ? 0 : await store.takeOver(runtime.now(), waitAfterCut);
+    const buried = await store.buryOrphans(
+      names,
+      "its sink is not configured any more; name another to redeliver it",
+      ...(fleet ? [runtime.now()] : []),
+    );
+    return { taken, buried };
+  };
+  const organizationOf = (name: string | null) => config.keys.find((key) => key.name === name)?.organization ?? null;
+  const adopt = () => rereadKept({ ...receiving, store, organizationOf });
 
   return {
+    parts: { isAlerting, receiver, worker, nextFollowUpAt: () => store.nextFollowUpAt(), takeOver, adopt },
     failed,
     quiesce,
     nudge,
@@ -354,19 +391,11 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     followUp: () => followUpDue(followUps, ending.signal),
     archive: archiveDue,
     alert: () => alertRound(alerting, ending.signal),
+    beat: async () => heartbeat?.(ending.signal),
     prune: pruneDue,
     start: async () => {
       watchStored();
-      // Of several relays the others may be alive: who is not is found out while it runs.
-      const taken = fleet ? 0 : await store.takeOver(runtime.now(), waitAfterCut);
-      const names = config.sinks.map(({ name }) => name);
-      const buried = await store.buryOrphans(
-        names,
-        "its sink is not configured any more; name another to redeliver it",
-        ...(fleet ? [runtime.now()] : []),
-      );
-      const organizationOf = (name: string | null) =>
-        config.keys.find((key) => key.name === name)?.organization ?? null;
+      const { taken, buried } = await takeOver();
       const port = await host.listen(http, config.port, webhook);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
       const metricsPort =
@@ -381,7 +410,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         repeat("take_over", async () => FLEET_LOOK_MS, takeOverMissing);
       }
       // Once webhooks are accepted again: there may be many, and none of them is in a hurry.
-      const adopted = await rereadKept({ ...receiving, store, organizationOf });
+      const adopted = await adopt();
       if (adopted > 0) nudge();
       repeat("follow_up", nextFollowUpIn, async () => {
         if (((await store.nextFollowUpAt()) ?? Infinity) <= runtime.now())

@@ -122,6 +122,8 @@ export function createServer(app: Pick<Hono, "fetch">, takeWebhook?: ReturnType<
   const refused = { status: 400, headers: { connection: "close" } };
   const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
   const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
+    // HTTP/1.0 need not name a host, and probes of load balancers do not.
+    if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
     if (takeWebhook?.(incoming, outgoing) !== true) void listener(incoming, outgoing);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {

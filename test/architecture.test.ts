@@ -26,7 +26,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["story", "why", "simulation"],
   ["http", "web", "receive", "deliver", "archive", "retention"],
   ["app", "config", "node", "reload"],
-  ["main", "cli", "commands", "demo"],
+  ["main", "cli", "commands", "demo", "edge"],
 ];
 const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));
 
@@ -80,7 +80,7 @@ it("no part below the composition root imports the configuration: each is given 
 it("nothing below the composition root reads the environment, the clock or chance by itself: take it from the runtime", () => {
   const OUTSIDE = /process\.env|\bDate\.now\(|Math\.random\(|new Date\(\)/;
   // What runs in the browser has only the browser's clock.
-  const allowed = new Set(["runtime", "main", "cli", "demo", "stdout-log", "web/assets/script.ts"]);
+  const allowed = new Set(["runtime", "main", "cli", "demo", "stdout-log", "edge/log.ts", "web/assets/script.ts"]);
   const readers = files
     .filter((file) => !allowed.has(partOf(file)) && !allowed.has(file))
     .filter((file) => OUTSIDE.test(readFileSync(join(src, file), "utf8").replace(/^\s*(\*|\/\/|\/\*).*$/gm, "")));
@@ -94,4 +94,31 @@ it("a sink kind imports no other kind", () => {
     return file.startsWith("sinks/") && inside !== undefined && part === "sinks" && more !== undefined && from !== to;
   });
   expect(kinds.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+/** What the relay may import where there is no Node but what Cloudflare Workers has of it (nodejs_compat). */
+const NODE_ONLY = new Set(["pino", "undici", "better-sqlite3", "pg", "commander", "@hono/node-server", "smtp-server"]);
+const EVERYWHERE = new Set(
+  ["crypto", "net", "path", "stream", "timers/promises", "util"].map((name) => `node:${name}`),
+);
+
+it("what the edge entry reaches imports nothing that only Node has: hand it in through Host, from src/node.ts", () => {
+  const reached = new Set<string>();
+  const reach = (file: string): void => {
+    if (reached.has(file) || !file.endsWith(".ts")) return;
+    reached.add(file);
+    for (const { target, typeOnly } of imports.filter((one) => one.file === file)) if (!typeOnly) reach(target);
+  };
+  reach("edge.ts");
+  expect(reached.has("app.ts")).toBe(true);
+  const foreign = [...reached].flatMap((file) => {
+    const text = readFileSync(join(src, file), "utf8");
+    const found = text.matchAll(/^(?:import|export)(?! type)\b[^;]*?\bfrom "([^."][^"]*)"|import\("([^."][^"]*)"\)/gm);
+    return [...found].map((match) => ({ file, name: match[1] ?? match[2] ?? "" }));
+  });
+  const packageOf = (name: string): string => name.split("/", name.startsWith("@") ? 2 : 1).join("/");
+  const forbidden = foreign.filter(({ name }) =>
+    name.startsWith("node:") ? !EVERYWHERE.has(name) : NODE_ONLY.has(packageOf(name)),
+  );
+  expect(forbidden.map(({ file, name }) => `${file} imports ${name}`)).toEqual([]);
 });

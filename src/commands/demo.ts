@@ -5,12 +5,13 @@ import type { AddCommand } from "./command.ts";
 export const addDemo: AddCommand = ({ command, ends, shell }) =>
   command("demo", "run everything on this machine, against stand-ins for Skyvern, Slack, mail and HTTP")
     .option("--once", "exit when every sample was delivered (0) or not (1)")
+    .option("--edge", "inside workerd, as on Cloudflare Workers")
     .option("--port <port>", "the relay's port", toPort, 8080)
     .action(
-      ends(async ({ once = false, port }: { once?: boolean; port: number }) => {
+      ends(async ({ once = false, edge = false, port }: { once?: boolean; edge?: boolean; port: number }) => {
         // No other command needs the stand-ins.
         const { runDemo } = await import("../demo/demo.ts");
-        return runDemo({ once, port, shell });
+        return runDemo({ once, edge, port, shell });
       }),
     );
 

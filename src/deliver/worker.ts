@@ -46,6 +46,12 @@ export interface Worker {
   start(): void;
   /** Something may be due now: look at once. */
   nudge(): void;
+  /**
+   * For a host that sleeps between: does what the loop does until nothing can be done for some seconds and no attempt is under
+   * way, claiming nothing more once `enough` says so. Resolves with when to call again, epoch ms; null when only a nudge will
+   * tell. Rejects when the store does. Not beside `start`.
+   */
+  work(enough: () => boolean): Promise<number | null>;
   /** Attempts all that is due, at full speed, and ends when that is done. For tests; not beside `start`. */
   runOnce(): Promise<void>;
   /** Claims no more, lets attempts end within `graceMs`, then aborts them. Resolves when all are recorded. */
@@ -64,6 +70,8 @@ const STORAGE_RETRY_MS = 1_000;
 const HOLD_MS = 60_000;
 /** A sink that asks for a pause is believed for at most this long before it is asked again. */
 const LONGEST_PAUSE_MS = 300_000;
+/** A host that sleeps between is not worth sending to sleep for less. */
+const AWAKE_MS = 3_000;
 /** A clock that went back by more than this was set back. */
 const CLOCK_TOLERANCE_MS = 5_000;
 
@@ -164,7 +172,7 @@ export function createWorker(parts: WorkerParts): Worker {
       if (lost > 0) log.warn("delivery.unclaimed", { deliveries: lost });
     }
     claiming = false;
-    let next = now + LONGEST_SLEEP_MS;
+    let next = Number.POSITIVE_INFINITY;
     for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
     return next;
   };
@@ -207,6 +215,17 @@ export function createWorker(parts: WorkerParts): Worker {
       loop ??= run();
     },
     nudge,
+    work: async (enough) => {
+      lastTick = runtime.now();
+      for (;;) {
+        nudged = false;
+        const next = enough() ? runtime.now() : await tick();
+        if (attempts.size > 0) await (enough() ? Promise.all(attempts) : sleepUntil(next));
+        else if (enough()) return next;
+        else if (nudged || next - runtime.now() <= AWAKE_MS) await sleepUntil(next);
+        else return next === Number.POSITIVE_INFINITY ? null : next;
+      }
+    },
     runOnce: async () => {
       for (;;) {
         const now = runtime.now();

@@ -1,7 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import type { App } from "../app.ts";
 import type { Shell } from "../commands/command.ts";
 import { formatFaults, loadConfig } from "../config.ts";
 import { createNodeApp } from "../node.ts";
@@ -16,6 +15,8 @@ import { startSmtp, type SmtpStandIn } from "./stand-ins/smtp.ts";
 export interface DemoOptions {
   once: boolean;
   port: number;
+  /** Inside workerd, the runtime of Cloudflare Workers. */
+  edge: boolean;
   shell: Shell;
 }
 
@@ -37,7 +38,7 @@ interface StandIns {
  * samples through it and says what arrived where. Resolves with 0 when every sample was delivered to every sink, else 1;
  * without `once` only after Ctrl-C.
  */
-export async function runDemo({ once, port, shell }: DemoOptions): Promise<number> {
+export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-demo-"));
   const standIns: StandIns = {
     skyvern: await startSkyvern({ keys: [SKYVERN_KEY] }),
@@ -45,11 +46,11 @@ export async function runDemo({ once, port, shell }: DemoOptions): Promise<numbe
     smtp: await startSmtp(),
     http: await startHttpSink({ secret: SINK_SECRET }),
   };
-  const app = await relay(standIns, folder, once ? 0 : port);
+  const app = await (edge ? edgeRelay : relay)(standIns, folder, once ? 0 : port);
   try {
     const { port: relayPort } = await app.start();
     const url = `http://localhost:${relayPort}`;
-    shell.stdout(`The relay listens at ${url}, its database is in ${folder}.\n\n`);
+    shell.stdout(`The relay listens at ${url}${edge ? ", inside workerd" : ""}, its database is in ${folder}.\n\n`);
     const samples = sampleRuns(systemRuntime());
     const answers = await send(samples, standIns.skyvern, `http://127.0.0.1:${relayPort}/webhook/demo`);
     shell.stdout(`${samples.length} runs were sent. Slack takes one message a second, so this takes a moment.\n\n`);
@@ -69,23 +70,33 @@ export async function runDemo({ once, port, shell }: DemoOptions): Promise<numbe
   }
 }
 
-function relay(standIns: StandIns, folder: string, port: number): Promise<App> {
+/** What the demo needs of a relay, wherever it runs. */
+interface DemoRelay {
+  start(): Promise<{ port: number }>;
+  stop(): Promise<void>;
+}
+
+const environmentOf = (standIns: StandIns): Record<string, string> => ({
+  SKYVERN_API_KEY: SKYVERN_KEY,
+  SKYVERN_BASE_URL: standIns.skyvern.url,
+  RELAY_TOKEN: TOKEN,
+  SLACK_BOT_TOKEN: standIns.slack.token,
+  SLACK_CHANNEL: "C0123ABCD",
+  SLACK_API_URL: standIns.slack.url,
+  SMTP_URL: standIns.smtp.url,
+  EMAIL_FROM: "Skyvern relay <relay@example.com>",
+  EMAIL_TO: "ops@example.com",
+  SINK_URL: standIns.http.url,
+  SINK_SECRET,
+  ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
+});
+
+function relay(standIns: StandIns, folder: string, port: number): Promise<DemoRelay> {
   const env = {
-    SKYVERN_API_KEY: SKYVERN_KEY,
-    SKYVERN_BASE_URL: standIns.skyvern.url,
+    ...environmentOf(standIns),
     DATABASE_URL: `sqlite:${join(folder, "relay.db")}`,
     HOST: "127.0.0.1",
     PORT: String(port),
-    RELAY_TOKEN: TOKEN,
-    SLACK_BOT_TOKEN: standIns.slack.token,
-    SLACK_CHANNEL: "C0123ABCD",
-    SLACK_API_URL: standIns.slack.url,
-    SMTP_URL: standIns.smtp.url,
-    EMAIL_FROM: "Skyvern relay <relay@example.com>",
-    EMAIL_TO: "ops@example.com",
-    SINK_URL: standIns.http.url,
-    SINK_SECRET,
-    ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
   };
   const readFile = (path: string): never => {
     throw Object.assign(new Error(`the demo reads no file, not ${path}`), { code: "ENOENT" });
@@ -93,6 +104,19 @@ function relay(standIns: StandIns, folder: string, port: number): Promise<App> {
   const loaded = loadConfig({ env, readFile });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   return createNodeApp(loaded.config, systemRuntime(), createLog("error"));
+}
+
+/** The same inside workerd. Its two packages are for development. */
+async function edgeRelay(standIns: StandIns, folder: string, port: number): Promise<DemoRelay> {
+  const { bundleEdge } = await import("./edge-bundle.ts");
+  const { startWorkerd } = await import("./workerd.ts");
+  const worker = await bundleEdge();
+  const env = { ...environmentOf(standIns), PUBLIC_URL: `http://localhost:${port}`, LOG_LEVEL: "error" };
+  let running: Awaited<ReturnType<typeof startWorkerd>> | null = null;
+  return {
+    start: async () => (running = await startWorkerd({ folder, worker, env, port })),
+    stop: async () => running?.kill(),
+  };
 }
 
 /** Sends every webhook as Skyvern would. The relay's last answer per run. */

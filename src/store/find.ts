@@ -195,8 +195,19 @@ async function amongDeliveries(
 
 // --- deliveries -----------------------------------------------------------------------------------------------------
 
-/** SQLite joins at most 500 selects; so many pairs of sink and state are nobody's. */
+/** So many pairs of sink and state are nobody's. */
 const MAX_PAIRS = 400;
+/** A Durable Object's SQLite joins at most so many selects in one place. */
+const MAX_UNION = 5;
+
+function unionAll(selects: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
+  if (selects.length <= MAX_UNION) return sql.join([...selects], sql` union all `);
+  const parts = Array.from({ length: Math.ceil(selects.length / MAX_UNION) }, (_none, i) => {
+    const part = selects.slice(i * MAX_UNION, (i + 1) * MAX_UNION);
+    return sql`select * from (${unionAll(part)}) as part`;
+  });
+  return unionAll(parts);
+}
 
 /** Of sinks or states: the newest of each pair, by the index on both, and of those the newest. */
 export async function findDeliveries(
@@ -223,7 +234,7 @@ export async function findDeliveries(
             page,
           )}) as newest`,
       );
-      rows = rows.where("id", "in", sql<string>`(${sql.join(newest, sql` union all `)})`);
+      rows = rows.where("id", "in", sql<string>`(${unionAll(newest)})`);
       return inPage(rows, page).execute();
     }
   }

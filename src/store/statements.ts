@@ -6,7 +6,6 @@
  * same in one statement, with a column of values a parameter.
  */
 import type { Insertable, Selectable, SelectType } from "kysely";
-import type Sqlite from "better-sqlite3";
 import type { Tables } from "./tables.ts";
 
 type Value = string | number | null | Uint8Array;
@@ -65,9 +64,17 @@ export interface Rows {
  */
 export type Lock = "schema" | "lane" | "redelivery" | "ledger";
 
-export function sqliteRows(sqlite: Sqlite.Database): Rows {
-  const prepared = new Map<string, Sqlite.Statement>();
-  const statement = (sql: string): Sqlite.Statement => {
+/** A prepared statement of an SQLite that runs in this process. */
+export interface Prepared {
+  /** Whether it answers with rows. */
+  readonly reader: boolean;
+  all(...parameters: readonly unknown[]): unknown[];
+  run(...parameters: readonly unknown[]): unknown;
+}
+
+export function sqliteRows(sqlite: { prepare(sql: string): Prepared }): Rows {
+  const prepared = new Map<string, Prepared>();
+  const statement = (sql: string): Prepared => {
     let known = prepared.get(sql);
     if (!known) prepared.set(sql, (known = sqlite.prepare(sql)));
     return known;

@@ -49,3 +49,9 @@ export async function openThreaded(): Promise<Database> {
   };
   return { ...database, close };
 }
+
+/** The same, and what differs only in how it is opened. */
+export const storesAsOpened: typeof stores = {
+  ...stores,
+  "sqlite in a thread": async () => createSqlStore(await openThreaded()),
+};

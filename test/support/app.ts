@@ -65,13 +65,31 @@ export interface TestApp {
   stop(): Promise<void>;
 }
 
+/** Where relays run that a test asks for. */
+export type OpenApp = (given: {
+  config: Config;
+  env: Record<string, string | undefined>;
+  options: AppOptions;
+}) => Promise<Pick<TestApp, "app" | "log">>;
+
+const inThisProcess: OpenApp = async ({ config, options }) => {
+  const lines: string[] = [];
+  const log = createLog("trace", { write: (line) => void lines.push(line) });
+  return { app: await createNodeApp(config, options.runtime ?? aRuntime(), log), log: () => lines.join("") };
+};
+let openApp = inThisProcess;
+
+/** All relays of this file run elsewhere from now on. */
+export const useHost = (open: OpenApp): void => {
+  openApp = open;
+};
+
 /** Starts nothing that listens: addresses are asked through `app.fetch`. `env` adds to and overrides a working default. */
 export async function anApp(env: Record<string, string | undefined> = {}, options: AppOptions = {}): Promise<TestApp> {
   const standIns = await startStandIns(options);
-  const { config } = configOf({ ...environmentOf(standIns), ...env }, options.file);
-  const lines: string[] = [];
-  const log = createLog("trace", { write: (line) => void lines.push(line) });
-  const app = await createNodeApp(config, options.runtime ?? aRuntime(), log);
+  const all = { ...environmentOf(standIns), ...env };
+  const { config } = configOf(all, options.file);
+  const { app, log } = await openApp({ config, env: all, options });
   let stopped: Promise<void> | null = null;
   const stop = () => (stopped ??= app.stop());
   onTestFinished(stop);
@@ -81,7 +99,7 @@ export async function anApp(env: Record<string, string | undefined> = {}, option
     app,
     config,
     standIns: standIns.all,
-    log: () => lines.join(""),
+    log,
     webhook: async (body, given) => answerOf(await app.fetch(aSignedRequest(body, given))),
     get,
     read: async <T>(path: string): Promise<T> => {

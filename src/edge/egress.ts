@@ -1,0 +1,53 @@
+/**
+ * The guarded fetch where the platform resolves names and connects. It looks at what can be seen from inside: the scheme, an
+ * address in the URL, and names that are never public. It cannot look at the addresses of a name, nor pin one; what keeps a
+ * name from leading inside is the platform's network, from which no private address can be reached.
+ */
+import { isIP } from "node:net";
+import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "../networks.ts";
+import type { Fetch } from "../runtime.ts";
+
+export interface EdgeEgressOptions {
+  /** Networks reachable besides the public internet, as CIDRs. */
+  allow: readonly string[];
+  /** URLs whose origins the operator named as infrastructure. */
+  trusted: readonly string[];
+  /** Longest wait for an answer's headers, ms. Default 30,000. */
+  timeoutMs?: number;
+}
+
+/** Names for one's own machine and network (RFC 6761, 6762, 8375, and ICANN's `.internal`). */
+const INSIDE = /(^|\.)(localhost|local|internal|home\.arpa|localdomain|intranet|lan|corp)$/;
+
+/** A `fetch` that follows no redirect and rejects with {@link EgressRefused} when the address is not one the relay may reach. */
+export function edgeFetch({ allow, trusted, timeoutMs = 30_000 }: EdgeEgressOptions): Fetch {
+  const networks = allow.map(cidrOrThrow);
+  const origins = new Set(trusted.map((url) => new URL(url).origin));
+  return async (input, init = {}) => {
+    const url = new URL(input);
+    if (url.protocol !== "http:" && url.protocol !== "https:") {
+      throw new EgressRefused(`the relay fetches http and https addresses only, not ${url.protocol}`);
+    }
+    if (!origins.has(url.origin)) refuseInside(url.hostname.replace(/^\[|\]$/g, ""), networks);
+    const waiting = new AbortController();
+    const timer = setTimeout(() => waiting.abort(new DOMException("no answer in time", "TimeoutError")), timeoutMs);
+    const signal = init.signal ? AbortSignal.any([init.signal, waiting.signal]) : waiting.signal;
+    try {
+      return await fetch(url, { ...init, signal, redirect: "manual" });
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+function refuseInside(host: string, networks: readonly Cidr[]): void {
+  if (isIP(host) !== 0) {
+    const range = refusedRange(host, networks);
+    if (range !== null) throw new EgressRefused(refusal(host, host, range));
+    return;
+  }
+  const name = host.toLowerCase().replace(/\.$/, "");
+  if (INSIDE.test(name) || !name.includes(".")) {
+    throw new EgressRefused(`${host} is no name of the public internet`);
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * The Worker in front. It has no state: it checks signatures, and hands what is genuine to the one object that holds the relay;
+ * so a flood of forged webhooks never reaches that. Everything else goes to the object as it comes.
+ */
+import type { Namespace } from "cloudflare:workers";
+import { Hono } from "hono";
+import { createFlood } from "../http/flood.ts";
+import { createWebhook, mountWebhook } from "../http/webhook.ts";
+import type { Receiver } from "../receive/receive.ts";
+import { precheck, verify } from "../receive/verify.ts";
+import { createConsoleLog } from "./log.ts";
+import type { Relay } from "./object.ts";
+import { settingsOf, type Bindings } from "./settings.ts";
+
+export interface Env extends Bindings {
+  RELAY: Namespace<Relay>;
+}
+
+/** One installation, one object. */
+export const objectOf = ({ RELAY }: Env) => RELAY.getByName("relay");
+
+/** Bodies being read at one time by one of the Worker's processes, which has 128 MB. */
+const IN_FLIGHT_BYTES = 32 * 1024 * 1024;
+
+/** Throws with every fault of the configuration. */
+export function createFront(env: Env): Hono<{ Bindings: Env }> {
+  const { config } = settingsOf(env);
+  const log = createConsoleLog(config.logLevel);
+  const receiver: Receiver = {
+    precheck: (signature) => (config.confirm ? null : precheck(signature)),
+    receive: async (incoming) => {
+      const body = verify(incoming.bytes, incoming.signature, config.keys);
+      if (typeof body === "string" && !config.confirm) return { kind: "refused", reason: body };
+      try {
+        return await objectOf(env).receive({ ...incoming, bytes: new Uint8Array(incoming.bytes) });
+      } catch (error) {
+        log.error("webhook.not_stored", { result: "object_failed", error: String(error) });
+        return { kind: "unavailable" };
+      }
+    },
+  };
+  const app = new Hono<{ Bindings: Env }>({ strict: false });
+  const webhook = createWebhook({
+    receiver,
+    bodyLimit: config.bodyLimit,
+    inFlightLimit: IN_FLIGHT_BYTES,
+    flood: createFlood(Date.now),
+    isStopping: () => false,
+    log,
+  });
+  mountWebhook(app as unknown as Hono, webhook, (c) => c.req.header("cf-connecting-ip"));
+  app.all("*", (c) => objectOf(env).fetch(c.req.raw));
+  return app;
+}

@@ -1,0 +1,157 @@
+/** The relay as one Durable Object: the single writer on its own SQLite storage. */
+import { DurableObject, type State, type Storage } from "cloudflare:workers";
+import schema from "../../schema.sql";
+import sqliteSchema from "../../schema.sqlite.sql";
+import { createApp, type App } from "../app.ts";
+import type { Config } from "../config.ts";
+import { createMetrics } from "../metrics.ts";
+import type { Incoming, Received } from "../receive/receive.ts";
+import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
+import type { Database } from "../store/database.ts";
+import { durableDatabase } from "../store/durable.ts";
+import { dropLoosePieces } from "../store/durable-pieces.ts";
+import { migrate } from "../store/migrate.ts";
+import { createSqlStore } from "../store/sql.ts";
+import { VERSION } from "../version.ts";
+import { edgeFetch } from "./egress.ts";
+import { createConsoleLog } from "./log.ts";
+import { settingsOf, type Bindings } from "./settings.ts";
+import { createTurns, type Turns } from "./turns.ts";
+
+/** Bodies under way in one object, bytes. It has 128 MB in all, and reading a body takes up to seven times as much. */
+const IN_FLIGHT_BYTES = 12 * 1024 * 1024;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+
+/** The schema of the store on this storage. */
+export const SCHEMA = `${schema}\n${sqliteSchema}`;
+
+/** The relay while its object is in memory. */
+export interface Life {
+  app: App;
+  /** One webhook. What it says is durable when the answer leaves the object: the platform holds every answer back until then. */
+  receive(incoming: Omit<Incoming, "bytes"> & { bytes: Uint8Array }): Promise<Received>;
+  /** What the alarm does. */
+  turn(): Promise<void>;
+  /** Something may be due. */
+  wake(): Promise<void>;
+}
+
+export class Relay extends DurableObject<Bindings> {
+  readonly #life: Promise<Life>;
+
+  constructor(ctx: State, env: Bindings) {
+    super(ctx, env);
+    this.#life = ctx.blockConcurrencyWhile(() => begin(ctx.storage, env, systemRuntime()));
+  }
+
+  /** Everything but webhooks. */
+  async fetch(request: Request): Promise<Response> {
+    return (await this.#life).app.fetch(request);
+  }
+
+  async receive(incoming: Parameters<Life["receive"]>[0]): Promise<Received> {
+    return (await this.#life).receive(incoming);
+  }
+
+  async alarm(): Promise<void> {
+    await (await this.#life).turn();
+  }
+
+  /** A second timer beside the alarm, should that ever be lost. */
+  async wake(): Promise<void> {
+    await (await this.#life).wake();
+  }
+}
+
+/** Opens the store, takes up what an earlier life left, and sees to it that an alarm is set. Rejects on a wrong configuration. */
+export async function begin(storage: Storage, env: Bindings, runtime: Runtime): Promise<Life> {
+  const { config, warnings } = settingsOf(env);
+  const log = createConsoleLog(config.logLevel);
+  const database = durableDatabase(storage, SCHEMA);
+  await migrate(database);
+  let requests = 0;
+  const counted =
+    (guarded: Fetch): Fetch =>
+    (url, init) => {
+      requests += 1;
+      return guarded(url, init);
+    };
+  const { allowPrivateNetworks: allow, trustedOrigins, heartbeat } = config;
+  const fetch = counted(edgeFetch({ allow, trusted: trustedOrigins }));
+  const namedFetch = counted(edgeFetch({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] }));
+  let turns: Turns | null = null;
+  const app = await createApp(config, {
+    runtime,
+    log,
+    metrics: createMetrics(),
+    store: createSqlStore(database),
+    fetch,
+    namedFetch,
+    archiving: null,
+    // One object: there are no others.
+    fleet: null,
+    addressOf: (c) => c.req.header("cf-connecting-ip"),
+    inFlightBytes: IN_FLIGHT_BYTES,
+    nudged: () => void turns?.wake(),
+    listen: async () => Promise.reject(new Error("nothing listens on an edge host")),
+    close: async () => {},
+  });
+  turns = createTurns({
+    app,
+    rounds: roundsOf(app, config, storage),
+    ...alarmOf(storage, database),
+    requests: () => requests,
+    now: runtime.now,
+    log,
+  });
+  const { wake, turn } = turns;
+  const taken = await app.parts.takeOver();
+  if ((await storage.getAlarm()) === null) await storage.setAlarm(runtime.now());
+  for (const warning of warnings) log.warn("config.warning", { warning });
+  log.info("relay.started", {
+    sinks: config.sinks.map(({ name }) => name),
+    taken_over: taken.taken,
+    buried: taken.buried,
+  });
+  let inFlight = 0;
+  return {
+    app,
+    wake,
+    turn: () => {
+      requests = 0;
+      return turn();
+    },
+    receive: async (incoming) => {
+      const bytes = Buffer.from(incoming.bytes);
+      if (inFlight > 0 && inFlight + bytes.length > IN_FLIGHT_BYTES) return { kind: "unavailable" };
+      inFlight += bytes.length;
+      try {
+        const received = await app.parts.receiver.receive({ ...incoming, bytes });
+        if (received.kind === "accepted" && received.verdict !== "duplicate") await wake();
+        return received;
+      } finally {
+        inFlight -= bytes.length;
+      }
+    },
+  };
+}
+
+/** What is done from time to time. */
+const roundsOf = (app: App, { reconcile, heartbeat }: Config, storage: Storage) => ({
+  ...(heartbeat ? { heartbeat: { everyMs: heartbeat.everyMs, act: () => app.beat() } } : {}),
+  ...(app.parts.isAlerting ? { alert: { everyMs: MINUTE_MS, act: () => app.alert() } } : {}),
+  ...(reconcile ? { reconcile: { everyMs: reconcile.everyMs, act: () => app.reconcile() } } : {}),
+  // At once after an upgrade, which may understand what was kept.
+  [`kept ${VERSION}`]: { everyMs: DAY_MS, act: () => app.parts.adopt() },
+  prune: { everyMs: HOUR_MS, act: () => app.prune() },
+  pieces: { everyMs: DAY_MS, act: async () => dropLoosePieces(storage) },
+});
+
+const alarmOf = (storage: Storage, database: Database) => ({
+  // Between transactions, so that none that fails can take it back.
+  setAlarm: (at: () => number) => database.read(() => storage.setAlarm(at())),
+  planned: async (round: string) => ((await storage.get(`round:${round}`)) as number | undefined) ?? 0,
+  plan: (round: string, at: number) => database.read(() => storage.put(`round:${round}`, at)),
+});

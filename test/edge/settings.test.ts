@@ -1,0 +1,43 @@
+/** The configuration of a Worker, and what is deployed. */
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { expect, it } from "vitest";
+import { parse } from "yaml";
+import { bundleEdge } from "../../src/demo/edge-bundle.ts";
+import { COMPATIBILITY_DATE } from "../../src/demo/workerd.ts";
+import { settingsOf } from "../../src/edge/settings.ts";
+
+const RIGHT = { SKYVERN_API_KEY: "key", PUBLIC_URL: "https://relay.example.com" };
+
+it("is the environment, with relay.yaml in a variable; what is no text is no variable", () => {
+  const file = "sinks: { crm: { kind: http, url: 'https://crm.example.com/${HOOK}' } }";
+  const { config } = settingsOf({ ...RIGHT, RELAY: {}, HOOK: "hook", RELAY_YAML: file });
+  expect(config.sinks.map(({ name }) => name)).toEqual(["crm"]);
+  expect(config.publicUrl).toBe("https://relay.example.com");
+});
+
+it("says every fault at once, with those of variables that mean nothing there", () => {
+  const wrong = {
+    DATABASE_URL: "sqlite:./relay.db",
+    PORT: "80",
+    RELAY_YAML: "artifacts: { archive: all }\n",
+    LOG_LEVEL: "loud",
+  };
+  expect(() => settingsOf(wrong)).toThrow(
+    /LOG_LEVEL[^]*SKYVERN_API_KEY[^]*DATABASE_URL.*unset it[^]*PORT.*unset it[^]*PUBLIC_URL.*the address of this Worker/,
+  );
+  expect(() => settingsOf({ ...RIGHT, RELAY_YAML: "artifacts: { archive: all }\n" })).toThrow(/no copies are kept/);
+});
+
+it("wrangler.jsonc deploys what the tests run, and that is below the smallest limit there is", async () => {
+  const text = readFileSync(new URL("../../wrangler.jsonc", import.meta.url), "utf8");
+  const deployed = parse(text.replaceAll(/^\s*\/\/.*$/gm, "")) as Record<string, unknown>;
+  expect(deployed).toMatchObject({
+    compatibility_date: COMPATIBILITY_DATE,
+    no_bundle: true,
+    durable_objects: { bindings: [{ name: "RELAY", class_name: "Relay" }] },
+    migrations: [{ new_sqlite_classes: ["Relay"] }],
+  });
+  // 3 MB compressed on a free plan.
+  expect(gzipSync(await bundleEdge()).length).toBeLessThan(1_000_000);
+});

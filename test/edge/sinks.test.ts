@@ -1,0 +1,45 @@
+/** What is asked of every kind of sink, of those inside workerd. */
+import { afterAll } from "vitest";
+import { startWorkerd } from "../../src/demo/workerd.ts";
+import { email, http, slack } from "../../src/sinks/kinds.ts";
+import type { SinkKind } from "../../src/sinks/sink.ts";
+import { useMaker, type MakeSink } from "../sinks/maker.ts";
+import type { Done, Order } from "./inside/sinks.ts";
+import { aFolderUntil, bundleInside, inside } from "./support.ts";
+
+const KINDS: Record<string, SinkKind> = { email, http, slack } as unknown as Record<string, SinkKind>;
+
+const workerd = await startWorkerd({
+  folder: aFolderUntil(afterAll),
+  worker: await bundleInside(inside("sinks.ts")),
+  env: {},
+});
+afterAll(() => workerd.kill());
+
+let count = 0;
+
+const post = async (path: string, order: Partial<Order>): Promise<unknown> =>
+  (await fetch(workerd.url + path, { method: "POST", body: JSON.stringify(order) })).json();
+const nameOf = ({ reason }: AbortSignal): string => (reason as Error).name;
+
+const makeInside: MakeSink = (kind, config, deps) => {
+  const id = ++count;
+  // What it is like, the one here says; what it does, the one there does.
+  const { create, config: schema } = KINDS[kind] as SinkKind;
+  return {
+    ...create("it", schema.parse(config), deps),
+    deliver: async (job, signal) => {
+      const call = ++count;
+      const abort = () => void post("/abort", { call, aborted: nameOf(signal) });
+      signal.addEventListener("abort", abort);
+      const aborted = signal.aborted ? nameOf(signal) : null;
+      const { outcome, lines } = (await post("/", { sink: id, call, kind, config, job, aborted })) as Done;
+      signal.removeEventListener("abort", abort);
+      for (const line of lines) deps.log.info("inside", { line });
+      return outcome;
+    },
+  };
+};
+// A request that fails says no more there than that its connection was lost.
+useMaker(makeInside, (kind) => kind === "email");
+await import("../sinks/contract.test.ts");

@@ -1,0 +1,24 @@
+import { email, http, slack } from "../../src/sinks/kinds.ts";
+import type { Sink, SinkDeps, SinkKind } from "../../src/sinks/sink.ts";
+
+const KINDS: Record<string, SinkKind> = { email, http, slack } as unknown as Record<string, SinkKind>;
+export type Kind = "email" | "http" | "slack";
+
+/** Makes the sink `it` of a kind, from what relay.yaml says of it. */
+export type MakeSink = (kind: Kind, config: Record<string, unknown>, deps: SinkDeps) => Sink;
+
+let make: MakeSink = (kind, config, deps) => {
+  const { create, config: schema } = KINDS[kind] as SinkKind;
+  return create("it", schema.parse(config), deps);
+};
+
+/** Whether a sink of the kind can tell a connection that was refused from one that broke after the message was sent. */
+export let tellsRefusal = (_kind: Kind): boolean => true;
+
+/** All sinks of this file are made elsewhere from now on. */
+export const useMaker = (other: MakeSink, tells: typeof tellsRefusal): void => {
+  make = other;
+  tellsRefusal = tells;
+};
+
+export const makeSink: MakeSink = (...given) => make(...given);
