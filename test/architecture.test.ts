@@ -11,6 +11,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "json",
     "secret",
     "report",
+    "alert",
     "runtime",
     "log",
     "metrics",

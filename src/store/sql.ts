@@ -127,6 +127,9 @@ export function createSqlStore(database: Database): Store {
       await saveSetting(db, "last_ping", String(now));
     },
     setting: (name, initial) => setting(db, name, initial),
+    saveSetting: async (name, value) => {
+      await saveSetting(db, name, value);
+    },
     close: () => database.close(),
   };
 }

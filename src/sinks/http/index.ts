@@ -8,7 +8,7 @@ import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
 import { defineSink, type Job, type SinkDeps } from "../sink.ts";
 import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";
-import { bodyOf, signatureOf } from "./message.ts";
+import { alertBodyOf, bodyOf, signatureOf } from "./message.ts";
 
 /** Of an answer, this much is read; the rest is thrown away. */
 const MAX_ANSWER_BYTES = 1024;
@@ -40,7 +40,7 @@ interface Target {
 async function deliver(target: Target, job: Job, signal: AbortSignal, deps: SinkDeps): Promise<Outcome> {
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
-  const body = bodyOf(job.report);
+  const body = job.alert ? alertBodyOf(job.alert, job.report.received_at ?? "") : bodyOf(job.report);
   const timestamp = Math.floor(deps.now() / 1000);
   const signature = signatureOf({ id: job.deliveryId, timestamp, body }, target.signingKeys);
   let response: Response;

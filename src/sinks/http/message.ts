@@ -1,4 +1,5 @@
 import { createHmac, type KeyObject } from "node:crypto";
+import type { Alert } from "../../alert.ts";
 import type { Report } from "../../report.ts";
 
 /** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
@@ -8,6 +9,10 @@ export const bodyOf = (report: Report): string =>
     timestamp: report.finished_at ?? report.received_at,
     data: report,
   });
+
+/** The body of what the relay says of itself: `{"type":"relay.alert","timestamp":…,"data":<alert>}`. */
+export const alertBodyOf = (alert: Alert, timestamp: string): string =>
+  JSON.stringify({ type: "relay.alert", timestamp, data: alert });
 
 export interface Signed {
   /** `webhook-id` */
