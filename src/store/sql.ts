@@ -73,7 +73,7 @@ export function createSqlStore(database: Database): Store {
     redeliverAll: (filter, make, options) => write((change) => redeliverAll(change, filter, make, options)),
     redeliver: (runId, deliveries, now) => write((change) => redeliver(change, runId, deliveries, now)),
     saveTest: (test) => write((change) => saveTest(change, test)),
-    artifacts: (runId) => artifacts(db, runId),
+    artifacts: (runId) => database.read((rows) => artifacts(rows, runId)),
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (runId, known, followUpAt) => saveFound({ runId, known, followUpAt }),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
@@ -127,6 +127,9 @@ export function createSqlStore(database: Database): Store {
       await saveSetting(db, "last_ping", String(now));
     },
     setting: (name, initial) => setting(db, name, initial),
+    saveSetting: async (name, value) => {
+      await saveSetting(db, name, value);
+    },
     close: () => database.close(),
   };
 }

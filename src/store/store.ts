@@ -175,6 +175,7 @@ export interface Store {
   ping(now: number): Promise<void>;
   /** The value stored under a name, or the one given, stored first if there was none. */
   setting(name: string, initial: string): Promise<string>;
+  saveSetting(name: string, value: string): Promise<void>;
   close(): Promise<void>;
 }
 
