@@ -11,11 +11,11 @@ import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
 import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
-import { mountMetrics } from "./http/ops.ts";
+import { mountMetrics, unready } from "./http/ops.ts";
 import { createHttp } from "./http/server.ts";
 import { createWebhook, type AddressOf, type AnswerWebhook } from "./http/webhook.ts";
 import type { Log } from "./log.ts";
-import { announceSinks, watchBacklog, watchCoverage, type Metrics } from "./metrics.ts";
+import { announceSinks, isWatched, watchBacklog, watchCoverage, watchReady, type Metrics } from "./metrics.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -265,6 +265,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     isStopping,
     log,
   });
+  const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
+  const ops = { store, now: runtime.now, isStopping, isStalled, log };
   const http = createHttp({
     webhook,
     addressOf: host.addressOf,
@@ -283,16 +285,21 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       sendTest,
     },
     artifacts: { store, media, links, isSession: createSessionCheck(web) },
-    ops: { store, now: runtime.now, isStopping, isStalled: () => worker.silentMs() > SILENT_NOT_READY_MS, log },
+    ops,
     metrics,
     tokens: config.tokens,
     log,
     pages: (pages) => mountWeb(pages, web),
   });
   const sinkNames = sinks.map(({ name }) => name);
-  announceSinks(metrics, sinkNames);
-  watchBacklog(metrics, sinkNames, () => gaugesOf(store), runtime.now);
-  if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
+  const watchStored = () => {
+    announceSinks(metrics, sinkNames);
+    watchBacklog(metrics, sinkNames, () => gaugesOf(store), runtime.now);
+    watchReady(metrics, async () => (await unready(ops)) === null);
+    if (config.reconcile) watchCoverage(metrics, () => coverageOf(reconciling));
+  };
+  // Of an app before on the same metrics, which may stay: from the start of this one on.
+  if (!isWatched(metrics)) watchStored();
   const pruneDue = async (): Promise<Removed> => {
     const removed = await prune({ ...runtime, store, settings: config.retention }, { signal: ending.signal });
     if (Object.values(removed).some((count) => count > 0)) log.info("retention.pruned", { ...removed });
@@ -356,6 +363,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     archive: archiveDue,
     prune: pruneDue,
     start: async () => {
+      watchStored();
       const { taken, buried } = await takeOver();
       const port = await host.listen(http, config.port, webhook);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
@@ -427,9 +435,9 @@ function kindOf(name: string): SinkKind {
 }
 
 async function gaugesOf(store: Store) {
-  const [backlog, counts] = await Promise.all([store.backlog(), store.counts()]);
+  const [backlog, counts, circuits] = await Promise.all([store.backlog(), store.counts(), store.circuits()]);
   const dead = counts.deliveries.filter(({ state }) => state === "dead");
-  return { backlog, dead, kept: counts.kept };
+  return { backlog, dead, kept: counts.kept, circuits };
 }
 
 function metricsApp(metrics: Metrics): Hono {

@@ -1,4 +1,6 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { VERDICTS, type Circuit } from "./run.ts";
+import { VERSION } from "./version.ts";
 
 /** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
 export interface Waiting {
@@ -9,20 +11,39 @@ export interface Waiting {
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
+/** Results of webhooks that are there as 0 from the first scrape on, besides the verdicts. */
+const REFUSALS = [
+  "missing_signature",
+  "malformed_signature",
+  "wrong_signature",
+  "totp",
+  "overloaded",
+  "storage_failed",
+];
+
 /** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
+  const webhooks = new Counter({
+    name: "skyvern_relay_webhooks_total",
+    help: "Webhooks answered, by result: a verdict, or why it was refused.",
+    labelNames: ["result"] as const,
+    registers,
+  });
+  for (const result of [...VERDICTS, ...REFUSALS]) webhooks.inc({ result }, 0);
+  const build = new Gauge({
+    name: "skyvern_relay_build_info",
+    help: "1, with the version that runs.",
+    labelNames: ["version"] as const,
+    registers,
+  });
+  build.set({ version: VERSION }, 1);
   return {
     registry,
     /** Sinks whose metrics there are. */
     announced: new Set<string>(),
-    webhooks: new Counter({
-      name: "skyvern_relay_webhooks_total",
-      help: "Webhooks answered, by result: a verdict, or why it was refused.",
-      labelNames: ["result"] as const,
-      registers,
-    }),
+    webhooks,
     receiveSeconds: new Histogram({
       name: "skyvern_relay_receive_seconds",
       help: "From the whole body read to the answer, for genuine webhooks.",
@@ -64,6 +85,13 @@ export function createMetrics() {
   };
 }
 
+/** Memory, event loop, garbage collection of the process. */
+export function collectProcess({ registry }: Metrics): void {
+  collectDefaultMetrics({ register: registry });
+  // Gauges whose names end as only counters' may. The same by type stays.
+  for (const what of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${what}_total`);
+}
+
 /** Of an app before on the same registry: another one watches from now on. */
 function unwatch({ registry }: Metrics): void {
   for (const name of WATCHED) registry.removeSingleMetric(name);
@@ -73,10 +101,16 @@ const WATCHED = [
   "skyvern_relay_backlog",
   "skyvern_relay_oldest_undelivered_seconds",
   "skyvern_relay_dead_deliveries",
+  "skyvern_relay_circuit_state",
   "skyvern_relay_kept_receipts",
+  "skyvern_relay_ready",
   "skyvern_relay_coverage_seen",
   "skyvern_relay_coverage_relayed",
 ];
+
+/** Whether an app shows its gauges. */
+export const isWatched = ({ registry }: Metrics): boolean =>
+  registry.getSingleMetric("skyvern_relay_ready") !== undefined;
 
 /** Every metric by sink is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
 export function announceSinks(metrics: Metrics, sinks: readonly string[]): void {
@@ -91,26 +125,38 @@ export function announceSinks(metrics: Metrics, sinks: readonly string[]): void 
   }
 }
 
-/** Gauges whose values live in the database: read when they are scraped, once for all of them. 0 for a sink without any. */
+/** What the gauges show that the database holds. */
+export interface Stored {
+  backlog: Waiting[];
+  dead: { sink: string; count: number }[];
+  kept: number;
+  circuits: ReadonlyMap<string, Circuit>;
+}
+
+/**
+ * Gauges whose values live in the database: read when they are scraped, once for all of them. 0 for a sink without any. While the
+ * database cannot be read they are not there: everything else still is.
+ */
 export function watchBacklog(
   metrics: Metrics,
   sinks: readonly string[],
-  read: () => Promise<{ backlog: Waiting[]; dead: { sink: string; count: number }[]; kept: number }>,
+  read: () => Promise<Stored>,
   now: () => number,
 ): void {
-  type Values = Awaited<ReturnType<typeof read>>;
   unwatch(metrics);
   const { registry } = metrics;
   const values = readOnce(read);
-  const gauge = (name: string, help: string, rows: (values: Values) => [sink: string, value: number][]) =>
+  const gauge = (name: string, help: string, rows: (values: Stored) => [sink: string, value: number][]) =>
     new Gauge({
       name,
       help,
       labelNames: ["sink"] as const,
       registers: [registry],
       async collect() {
-        const all = rows(await values());
+        const stored = await values();
         this.reset();
+        if (stored === null) return;
+        const all = rows(stored);
         for (const sink of sinks) this.set({ sink }, 0);
         for (const [sink, value] of all) this.set({ sink }, value);
       },
@@ -129,44 +175,82 @@ export function watchBacklog(
     ({ dead }) => dead.map(({ sink, count }) => [sink, count]),
   );
   new Gauge({
-    name: "skyvern_relay_kept_receipts",
-    help: "Genuine bodies that were not understood.",
+    name: "skyvern_relay_circuit_state",
+    help: "1 for the state a sink's circuit is in: closed, open (it fails), stopped (it asked to be left alone).",
+    labelNames: ["sink", "state"] as const,
     registers: [registry],
     async collect() {
-      this.set((await values()).kept);
+      const stored = await values();
+      this.reset();
+      if (stored === null) return;
+      for (const sink of sinks) {
+        const is = stored.circuits.get(sink)?.state ?? "closed";
+        for (const state of ["closed", "open", "stopped"]) this.set({ sink, state }, state === is ? 1 : 0);
+      }
     },
   });
+  single(
+    registry,
+    "skyvern_relay_kept_receipts",
+    "Genuine bodies that were not understood.",
+    async () => (await values())?.kept,
+  );
+}
+
+/** Whether it could accept a webhook now, asked for at each scrape. */
+export function watchReady({ registry }: Metrics, isReady: () => Promise<boolean>): void {
+  const help = "1: it can accept a webhook now, shown by a real write, as /readyz does. 0: it cannot.";
+  single(registry, "skyvern_relay_ready", help, async () => ((await isReady()) ? 1 : 0));
 }
 
 /** Seen at Skyvern against relayed, over the lookback: read when they are scraped. */
-export function watchCoverage({ registry }: Metrics, read: () => Promise<{ seen: number; relayed: number }>): void {
+export function watchCoverage(
+  { registry, rounds, ingested }: Metrics,
+  read: () => Promise<{ seen: number; relayed: number }>,
+): void {
+  for (const result of ["complete", "incomplete"]) rounds.inc({ result }, 0);
+  for (const verdict of ["accepted", "corrected"]) ingested.inc({ source: "reconciled", verdict }, 0);
   const values = readOnce(read);
-  const registers = [registry];
+  single(
+    registry,
+    "skyvern_relay_coverage_seen",
+    "Final runs of ours in Skyvern's list, over the lookback.",
+    async () => (await values())?.seen,
+  );
+  single(
+    registry,
+    "skyvern_relay_coverage_relayed",
+    "Those of them that were settled and delivered to every sink they were for.",
+    async () => (await values())?.relayed,
+  );
+}
+
+/** A gauge without labels; undefined: it has no value now. */
+function single(registry: Registry, name: string, help: string, read: () => Promise<number | undefined>): void {
   new Gauge({
-    name: "skyvern_relay_coverage_seen",
-    help: "Final runs of ours in Skyvern's list, over the lookback.",
-    registers,
+    name,
+    help,
+    registers: [registry],
     async collect() {
-      this.set((await values()).seen);
-    },
-  });
-  new Gauge({
-    name: "skyvern_relay_coverage_relayed",
-    help: "Those of them that were settled and delivered to every sink they were for.",
-    registers,
-    async collect() {
-      this.set((await values()).relayed);
+      const value = await read();
+      if (value === undefined) this.remove();
+      else this.set(value);
     },
   });
 }
 
-/** Each gauge has to wait for its own values, and a scrape asks all of them at one time: they share one reading. */
-function readOnce<T>(read: () => Promise<T>): () => Promise<T> {
-  let reading: Promise<T> | null = null;
+/**
+ * Each gauge has to wait for its own values, and a scrape asks all of them at one time: they share one reading. Null when it
+ * failed: a scrape that failed as a whole would say nothing just when there is something to say.
+ */
+function readOnce<T>(read: () => Promise<T>): () => Promise<T | null> {
+  let reading: Promise<T | null> | null = null;
   return () => {
-    reading ??= read().finally(() => {
-      reading = null;
-    });
+    reading ??= read()
+      .catch(() => null)
+      .finally(() => {
+        reading = null;
+      });
     return reading;
   };
 }

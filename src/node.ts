@@ -4,7 +4,6 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Hono } from "hono";
-import { collectDefaultMetrics } from "prom-client";
 import { createApp, type App, type Host } from "./app.ts";
 import { copiesOf, createArchive } from "./archive/archive.ts";
 import { folderPlace } from "./archive/folder.ts";
@@ -13,7 +12,7 @@ import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
-import { createMetrics } from "./metrics.ts";
+import { collectProcess, createMetrics } from "./metrics.ts";
 import { idMaker, type Fetch, type Runtime } from "./runtime.ts";
 import { nameOf } from "./store/address.ts";
 import type { Database } from "./store/database.ts";
@@ -30,7 +29,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
   const runtime = runtimeOf(fleet, machine);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const metrics = createMetrics();
-  collectDefaultMetrics({ register: metrics.registry });
+  collectProcess(metrics);
   const servers: Server[] = [];
   return createApp(config, {
     runtime,
@@ -106,6 +105,8 @@ export function createServer(app: Pick<Hono, "fetch">, takeWebhook?: ReturnType<
   const refused = { status: 400, headers: { connection: "close" } };
   const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
   const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
+    // HTTP/1.0 need not name a host, and probes of load balancers do not.
+    if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
     if (takeWebhook?.(incoming, outgoing) !== true) void listener(incoming, outgoing);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {

@@ -10,14 +10,13 @@
 import type { Server } from "node:http";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Hono } from "hono";
-import { collectDefaultMetrics } from "prom-client";
 import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
 import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
-import { createMetrics } from "./metrics.ts";
+import { collectProcess, createMetrics } from "./metrics.ts";
 import { archivingOf, closeServer, createServer, fleetOf, listenOn, openMigrated, runtimeOf } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSqlStore } from "./store/sql.ts";
@@ -59,7 +58,7 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
   const fleet = await fleetOf(database, machine, log);
   const runtime = runtimeOf(fleet, machine);
   const metrics = createMetrics();
-  collectDefaultMetrics({ register: metrics.registry });
+  collectProcess(metrics);
   const sockets = createSockets(first.host, log);
   const ending = new AbortController();
   const retired = new Set<Promise<void>>();

@@ -217,6 +217,9 @@ it("while the database takes no write nothing is changed, and what worked goes o
   expect(relay.config().routes).toEqual([]);
   expect(await world.send("tsk_1")).toBe(200);
   await until("both were told", () => a.requests.length === 1 && b.requests.length === 1);
+  // The metrics are those of the app in force, not of the one that was refused.
+  const metrics = await (await fetch(`${world.url}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })).text();
+  expect(metrics).toContain("skyvern_relay_ready 1\n");
   await relay.reload(next);
   await world.send("tsk_2");
   await until("b was told", () => b.requests.length === 2);

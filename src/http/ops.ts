@@ -12,19 +12,25 @@ export interface OpsParts {
   log: Log;
 }
 
+/** Why no webhook can be accepted now, or null; shown by a real write. */
+export async function unready({ store, now, isStopping, isStalled, log }: OpsParts): Promise<string | null> {
+  if (isStopping()) return "stopping";
+  if (isStalled()) return "the delivery loop has stalled";
+  try {
+    await store.ping(now());
+    return null;
+  } catch (error) {
+    log.error("ready.failed", { error: String(error) });
+    return "the database cannot be written";
+  }
+}
+
 /** `/healthz`: the process works. `/readyz`: it can accept a webhook now, shown by a real write. Both without a token. */
-export function mountOps(app: Hono, { store, now, isStopping, isStalled, log }: OpsParts): void {
+export function mountOps(app: Hono, parts: OpsParts): void {
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
-    if (isStopping()) return c.json({ status: "stopping" }, 503);
-    if (isStalled()) return c.json({ status: "the delivery loop has stalled" }, 503);
-    try {
-      await store.ping(now());
-      return c.json({ status: "ok" });
-    } catch (error) {
-      log.error("ready.failed", { error: String(error) });
-      return c.json({ status: "the database cannot be written" }, 503);
-    }
+    const reason = await unready(parts);
+    return reason === null ? c.json({ status: "ok" }) : c.json({ status: reason }, 503);
   });
 }
 

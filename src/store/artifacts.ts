@@ -29,7 +29,7 @@ export interface FoundArtifacts {
   followUpAt: number | null;
 }
 
-/** The last word on each run counts; when to ask again is the first. */
+/** The last word on each run counts; when to ask again is the first. Of a run that was pruned meanwhile nothing is kept. */
 export async function saveArtifacts({ rows, ledger }: Change, found: readonly FoundArtifacts[]): Promise<void> {
   const byRun = new Map<string, FoundArtifacts>();
   for (const one of found)
@@ -42,8 +42,9 @@ export async function saveArtifacts({ rows, ledger }: Change, found: readonly Fo
   const status = new Map(runs.map((row) => [row.run_id, row.artifacts_status]));
   const fresh: Tables["artifacts"][] = [];
   for (const { runId, known } of byRun.values()) {
+    if (!status.has(runId)) continue;
     const had = (before.get(runId) ?? []).toSorted((a, b) => a.position - b.position).map(artifactOf);
-    if (isDeepStrictEqual({ artifacts: had, status: status.get(runId) ?? "pending" }, known)) continue;
+    if (isDeepStrictEqual({ artifacts: had, status: status.get(runId) }, known)) continue;
     ledger.changed(runId);
     if (had.length > 0) await rows.query("delete from artifacts where run_id = ?", [runId]);
     fresh.push(...known.artifacts.map((artifact, position) => artifactRow(runId, artifact, position)));

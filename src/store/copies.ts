@@ -51,7 +51,10 @@ export function copiesStore({ db, transaction }: Pick<Database, "db" | "transact
       else await same(db.updateTable("archiving").set({ due_at: next.at, failures: next.failures })).execute();
     },
     saveCopy: ({ runId, key, ...copy }) =>
-      transaction(async (tx) => {
+      transaction(async (tx, rows) => {
+        // Pruned while it was being copied: nobody would ever look for the bytes again, or remove them.
+        const runs = await rows.find("runs", ["run_id"], "run_id", [runId], "run_id");
+        if (runs.length === 0) return discard(tx, [copy.sha256], copy.copiedAt);
         const older = await ofArtifact(tx, runId, key).executeTakeFirst();
         const row = { sha256: copy.sha256, type: copy.type, bytes: copy.bytes, copied_at: copy.copiedAt };
         await tx

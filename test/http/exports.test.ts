@@ -143,17 +143,29 @@ describe("GET /v1/runs.csv", () => {
     expect(row?.["output"]).toBe('{"a":"x,\\"y\\"\\r\\nz","n":12345678901234567890}');
   });
 
-  it.each(["=1+1", '=HYPERLINK("https://evil.example","x")', "+1", "-1+1|cmd", "@SUM(A1)", "\t=1", "\r=1", "=1\r\n=2"])(
-    "a cell that begins as %j is no formula",
-    async (hostile) => {
-      const relay = await anApp();
-      await relay.webhook(mutated("task_v2.completed", { summary: hostile, prompt: hostile }), { path: "/webhook/-1" });
-      const { text } = await relay.get("/v1/runs.csv");
-      const [row] = table(text);
-      expect(row).toMatchObject({ summary: `'${hostile}`, channel: "'-1" });
-      for (const cell of readCsv(text).flat()) expect(cell).not.toMatch(/^[=+\-@\t\r]/);
-    },
-  );
+  it.each([
+    "=1+1",
+    '=HYPERLINK("https://evil.example","x")',
+    "+1",
+    "-1+1|cmd",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "=1\r\n=2",
+    // Full width, which some spreadsheets read as the plain ones.
+    "＝1+1",
+    "＋1",
+    "－1",
+    "＠SUM(A1)",
+  ])("a cell that begins as %j is no formula", async (hostile) => {
+    const relay = await anApp();
+    await relay.webhook(mutated("task_v2.completed", { summary: hostile, prompt: hostile }), { path: "/webhook/-1" });
+    const { text } = await relay.get("/v1/runs.csv");
+    const [row] = table(text);
+    expect(row).toMatchObject({ summary: `'${hostile}`, channel: "'-1" });
+    for (const cell of readCsv(text).flat()) expect(cell).not.toMatch(/^[=+\-@\t\r\n＝＋－＠]/);
+  });
 
   it("leaves ordinary text as it is, in any script", async () => {
     const relay = await anApp();

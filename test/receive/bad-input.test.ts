@@ -317,6 +317,16 @@ describe("a connection", () => {
   });
 });
 
+it("a load balancer's probe in HTTP/1.0, which names no host, is answered", async () => {
+  const relay = await aListeningApp();
+  for (const path of ["/healthz", "/readyz"]) {
+    const connection = await rawConnection(relay.port);
+    connection.write(`GET ${path} HTTP/1.0\r\n\r\n`);
+    expect(await connection.answer()).toMatchObject({ status: 200, body: '{"status":"ok"}' });
+    await connection.closed;
+  }
+});
+
 it("memory stays bounded while 40 bodies of 9 MB come in, refused ones and kept ones", async () => {
   const relay = await aListeningApp();
   const body = Buffer.alloc(9 * MB, "x");

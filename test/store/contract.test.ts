@@ -396,6 +396,13 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   });
 
   describe("artifacts", () => {
+    it("of a run that was pruned meanwhile are forgotten", async () => {
+      const artifacts = [{ artifact_id: "a_1", type: "har", created_at: 1 }];
+      await store.saveArtifacts("tsk_gone", { artifacts, status: "complete" }, 5);
+      expect(await store.artifacts("tsk_gone")).toEqual({ artifacts: [], status: "pending" });
+      expect(await store.eventRange()).toMatchObject({ last: 0 });
+    });
+
     it("are saved with their status, replaced as a whole, in order", async () => {
       await withDelivery();
       const one = { artifact_id: "a_1", type: "recording", created_at: 5 };

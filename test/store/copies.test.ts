@@ -78,6 +78,20 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
 
   describe("copies", () => {
+    beforeEach(async () => {
+      await accept("wr_1", null);
+      await accept("wr_2", null);
+    });
+
+    it("of a run that was pruned meanwhile are given up, and their bytes removed", async () => {
+      await store.saveCopy(aCopy({ sha256: "shared" }));
+      await store.saveCopy(aCopy({ runId: "wr_gone", sha256: "shared" }));
+      await store.saveCopy(aCopy({ runId: "wr_gone", sha256: "alone" }));
+      expect(await store.copies("wr_gone")).toEqual([]);
+      expect(await store.copiedBytes()).toBe(10);
+      expect(await store.discarded(9_000, 10)).toEqual(["alone"]);
+    });
+
     it("are found by run and artifact, and replaced by a newer one", async () => {
       await store.saveCopy(aCopy());
       await store.saveCopy(aCopy({ key: "a_2", type: null }));

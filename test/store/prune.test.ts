@@ -216,12 +216,14 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
 
     it("that is made of the same bytes again is not discarded any more", async () => {
       await aToldRun("one", 1_000);
+      await aToldRun("two", BEFORE);
       await prune("pruneRuns");
       await store.saveCopy({ runId: "two", key: "a", sha256: "sha of one", type: null, bytes: 10, copiedAt: 5 });
       expect(await store.discarded(9e15, 10)).toEqual([]);
     });
 
     it("in place of an older one discards that", async () => {
+      await aToldRun("one", BEFORE);
       const copy = { runId: "one", key: "a", type: null, bytes: 10, copiedAt: 5 };
       await store.saveCopy({ ...copy, sha256: "first" });
       await store.saveCopy({ ...copy, sha256: "first" });
