@@ -4,9 +4,11 @@ import { Hono } from "hono";
 import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
 import type { Config } from "./config.ts";
+import { alertRound, type AlertParts } from "./deliver/alerts.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
 import { waitAfterCut } from "./deliver/backoff.ts";
+import { createHeartbeat } from "./deliver/heartbeat.ts";
 import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
 import { createFlood } from "./http/flood.ts";
@@ -20,7 +22,7 @@ import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
 import { createIngest } from "./receive/ingest.ts";
-import { coverageOf, createReconciler, type ReconcileParts, type Round } from "./receive/reconcile.ts";
+import { coverageOf, createReconciler, gapOf, type ReconcileParts, type Round } from "./receive/reconcile.ts";
 import { createReceiver, type ReceiveParts, type Receiver } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
 import { prune, type Removed } from "./retention.ts";
@@ -46,6 +48,8 @@ export interface Host {
   fleet: Fleet | null;
   /** The guarded way out. */
   fetch: Fetch;
+  /** The same, also to what the operator alone named, wherever it is: the heartbeat. Nothing of a payload may choose where it leads. */
+  namedFetch: Fetch;
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
   addressOf: AddressOf;
@@ -71,6 +75,10 @@ export interface App {
   followUp(): Promise<number>;
   /** Copies what is due into the archive. For tests. */
   archive(): Promise<number>;
+  /** One look at what the relay is to say of itself. For tests. */
+  alert(): Promise<void>;
+  /** One sign of life, if somebody waits for it. */
+  beat(): Promise<void>;
   /** Removes what is older than it is to be kept. For tests. */
   prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
@@ -89,6 +97,8 @@ export interface App {
 export interface Parts {
   receiver: Receiver;
   worker: Pick<Worker, "work">;
+  /** Whether {@link App.alert} has anybody to tell. To be called each minute or so. */
+  isAlerting: boolean;
   /** When a run is to be asked about again, epoch ms; null when none is. */
   nextFollowUpAt(): Promise<number | null>;
   /** Takes up what an earlier life of this relay left. */
@@ -113,13 +123,14 @@ const LOOP_RETRY_MS = 10_000;
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
+const ALERT_LOOK_MS = 60_000;
 const PRUNE_EVERY_MS = 3_600_000;
 /** For relays that are gone. */
 const FLEET_LOOK_MS = 10_000;
 
 /** The relay on a host, from its configuration. Nothing runs yet. */
 export async function createApp(config: Config, host: Host): Promise<App> {
-  const { runtime, log, metrics, store, fetch, archiving, fleet } = host;
+  const { runtime, log, metrics, store, fetch, namedFetch, archiving, fleet } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -170,7 +181,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     store,
     lanes,
     attempt: createAttempt({
-      enrich: enricher.enrich,
+      enrich: enricher.list,
       evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
       links,
       timeoutMs: config.delivery.timeoutMs,
@@ -325,6 +336,24 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     log.warn("fleet.taken_over", { from: names, deliveries: taken });
     nudge();
   };
+  const fault = () => unready(ops);
+  const heartbeat = config.heartbeat
+    ? createHeartbeat({ url: config.heartbeat.url, fetch: namedFetch, fault, now: runtime.now, log, metrics })
+    : null;
+  const { alerts } = config;
+  const isGapTold = config.reconcile !== null && alerts.onCoverageGap.length > 0;
+  const alerting: AlertParts = {
+    settings: alerts,
+    sinks: lanes.map(({ sink }) => sink),
+    store,
+    gap: () => (isGapTold ? gapOf(reconciling) : Promise.resolve([])),
+    publicUrl: () => publicUrl,
+    timeoutMs: config.delivery.timeoutMs,
+    runtime,
+    log,
+    metrics,
+  };
+  const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onSinkDown].some((names) => names.length > 0);
   let fail = (_reason: string): void => {};
   const failed = new Promise<string>((resolve) => {
     fail = resolve;
@@ -335,6 +364,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     ending.abort();
     await worker.stop(DRAIN_MS);
     await Promise.all(loops);
+    await enricher.settled();
   };
   const names = config.sinks.map(({ name }) => name);
   const takeOver = async () => {
@@ -351,16 +381,21 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const adopt = () => rereadKept({ ...receiving, store, organizationOf });
 
   return {
-    parts: { receiver, worker, nextFollowUpAt: () => store.nextFollowUpAt(), takeOver, adopt },
+    parts: { isAlerting, receiver, worker, nextFollowUpAt: () => store.nextFollowUpAt(), takeOver, adopt },
     failed,
     quiesce,
     nudge,
     fetch: (request) => http.fetch(request),
     store,
-    deliverDue: worker.runOnce,
+    deliverDue: async () => {
+      await worker.runOnce();
+      await enricher.settled();
+    },
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
     archive: archiveDue,
+    alert: () => alertRound(alerting, ending.signal),
+    beat: async () => heartbeat?.(ending.signal),
     prune: pruneDue,
     start: async () => {
       watchStored();
@@ -396,6 +431,20 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         );
       }
       const { reconcile, retention } = config;
+      if (heartbeat && config.heartbeat) {
+        const { everyMs } = config.heartbeat;
+        repeat(
+          "heartbeat",
+          async () => everyMs,
+          () => heartbeat(ending.signal),
+        );
+      }
+      if (isAlerting)
+        repeat(
+          "alert",
+          async () => ALERT_LOOK_MS,
+          () => once("alert", () => alertRound(alerting, ending.signal)),
+        );
       if (retention.runsMs !== null || retention.rawMs !== null)
         repeat(
           "retention",

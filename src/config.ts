@@ -8,6 +8,7 @@ import { organizationOf, type ApiKey } from "./config/keys.ts";
 import { readShortcuts, withSlackApi } from "./config/shortcuts.ts";
 import type { SinkSettings } from "./config/sinks.ts";
 import { readYaml, type YamlFile } from "./config/yaml.ts";
+import type { AlertSettings } from "./deliver/alert-rules.ts";
 import type { Route } from "./routing.ts";
 import type { Secret } from "./secret.ts";
 import { isInMemory, type DatabaseSettings } from "./store/address.ts";
@@ -44,6 +45,10 @@ export interface Config {
   archive: ArchiveSettings | null;
   /** Null: for ever. */
   retention: { runsMs: number | null; rawMs: number | null; hold: string[] };
+  /** Null: nobody waits for signs of life. */
+  heartbeat: { url: Secret; everyMs: number } | null;
+  /** Which sinks are told of the relay itself. */
+  alerts: AlertSettings;
   /** Null: Skyvern is not asked for runs whose webhook never came. */
   reconcile: { everyMs: number; lookbackMs: number; scope: "mine" | "all" } | null;
   /** Ask Skyvern about runs whose webhook no key signed. */
@@ -211,6 +216,14 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
           scope: file.skyvern.reconcile.scope,
         }
       : null,
+    heartbeat: file.heartbeat ? { url: file.heartbeat.url, everyMs: file.heartbeat.every } : null,
+    alerts: {
+      onDead: file.alerts.on_dead,
+      onCoverageGap: file.alerts.on_coverage_gap,
+      onSinkDown: file.alerts.on_sink_down,
+      downAfterMs: file.alerts.down_after,
+      everyMs: file.alerts.every,
+    },
     confirm: file.skyvern.confirm,
     bodyLimit: file.receive.body_limit,
     redactKeys: file.redact.keys,
@@ -254,6 +267,12 @@ function warningsOf(config: Config, { get }: Environment): string[] {
       `PUBLIC_URL is not set: links in messages begin with ${config.publicUrl}, and runs whose webhook was lost are not found`,
     ],
     [get("SINK_URL") !== undefined && isUnsigned, "SINK_SECRET is not set: what SINK_URL is sent is not signed"],
+    [
+      config.sinks.length > 0 &&
+        config.alerts.onSinkDown.length > 0 &&
+        config.sinks.every(({ name }) => config.alerts.onSinkDown.every((told) => told === name)),
+      "alerts.on_sink_down names the only sink, which is not told of itself",
+    ],
     [isInMemory(config.database), "DATABASE_URL is in memory: everything is lost when the process ends"],
     [
       config.database.kind === "postgres" && config.archive !== null && config.archive.s3 === null,

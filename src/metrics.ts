@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { ALERT_REASONS } from "./alert.ts";
 import { VERDICTS, type Circuit } from "./run.ts";
 import { VERSION } from "./version.ts";
 
@@ -11,6 +12,7 @@ export interface Waiting {
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
+const OUTCOMES = ["delivered", "retry", "dead"];
 /** Results of webhooks that are there as 0 from the first scrape on, besides the verdicts. */
 const REFUSALS = [
   "missing_signature",
@@ -39,6 +41,13 @@ export function createMetrics() {
     registers,
   });
   build.set({ version: VERSION }, 1);
+  const alerts = new Counter({
+    name: "skyvern_relay_alerts_total",
+    help: "Messages of the relay itself, by reason and outcome.",
+    labelNames: ["reason", "outcome"] as const,
+    registers,
+  });
+  for (const reason of ALERT_REASONS) for (const outcome of OUTCOMES) alerts.inc({ reason, outcome }, 0);
   return {
     registry,
     /** Sinks whose metrics there are. */
@@ -48,6 +57,13 @@ export function createMetrics() {
       name: "skyvern_relay_receive_seconds",
       help: "From the whole body read to the answer, for genuine webhooks.",
       buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
+    alerts,
+    heartbeats: new Counter({
+      name: "skyvern_relay_heartbeats_total",
+      help: "Signs of life given: alive, fail (something is wrong), not_taken.",
+      labelNames: ["result"] as const,
       registers,
     }),
     ingested: new Counter({
@@ -119,7 +135,7 @@ export function announceSinks(metrics: Metrics, sinks: readonly string[]): void 
     // Of an app before on the same registry: what it counted stands.
     if (announced.has(sink)) continue;
     announced.add(sink);
-    for (const outcome of ["delivered", "retry", "dead"]) attempts.inc({ sink, outcome }, 0);
+    for (const outcome of OUTCOMES) attempts.inc({ sink, outcome }, 0);
     attemptSeconds.zero({ sink });
     deliverySeconds.zero({ sink });
   }

@@ -27,7 +27,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
   const store = createSqlStore(database);
   const fleet = await fleetOf(database, machine, log);
   const runtime = runtimeOf(fleet, machine);
-  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+  const egress = egressOf(config);
   const metrics = createMetrics();
   collectProcess(metrics);
   const servers: Server[] = [];
@@ -38,6 +38,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     store,
     fleet,
     fetch: egress.fetch,
+    namedFetch: egress.namedFetch,
     archiving: archivingOf(config, egress.fetch, runtime.now),
     addressOf: (c) => getConnInfo(c).remote.address,
     listen: (app, port, webhook) => {
@@ -82,6 +83,22 @@ export async function fleetOf(database: Database, { newId, sleep }: Runtime, log
     await database.close();
     throw error;
   }
+}
+
+/**
+ * The ways out. What the operator alone chose to be told of the relay may stand anywhere; the other way, on which payloads and
+ * redirects may say where it goes, does not reach it for that.
+ */
+export function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat }: Config) {
+  const egress = createEgress({ allow, trusted: trustedOrigins });
+  const named = createEgress({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] });
+  return {
+    fetch: egress.fetch,
+    namedFetch: named.fetch,
+    close: async () => {
+      await Promise.all([egress.close(), named.close()]);
+    },
+  };
 }
 
 /** Where the configuration has copies kept; null when it has none kept. */

@@ -13,11 +13,19 @@ import type { Hono } from "hono";
 import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
 import type { Config } from "./config.ts";
-import { createEgress } from "./egress.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
-import { archivingOf, closeServer, createServer, fleetOf, listenOn, openMigrated, runtimeOf } from "./node.ts";
+import {
+  archivingOf,
+  closeServer,
+  createServer,
+  egressOf,
+  fleetOf,
+  listenOn,
+  openMigrated,
+  runtimeOf,
+} from "./node.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSqlStore } from "./store/sql.ts";
 
@@ -68,7 +76,7 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
   });
 
   const build = async (config: Config, isFirst: boolean): Promise<Tenure> => {
-    const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+    const egress = egressOf(config);
     const app = await createApp(config, {
       runtime,
       metrics,
@@ -76,6 +84,7 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
       store: { ...createSqlStore(database), close: async () => {} },
       fleet,
       fetch: egress.fetch,
+      namedFetch: egress.namedFetch,
       archiving: archivingOf(config, egress.fetch, runtime.now),
       addressOf: (c) => getConnInfo(c).remote.address,
       listen: sockets.next(),

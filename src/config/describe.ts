@@ -40,6 +40,17 @@ export function describeConfig(config: Config) {
       lookback: formatDuration(config.reconcile.lookbackMs),
       scope: config.reconcile.scope,
     },
+    heartbeat: config.heartbeat && {
+      origin: new URL(config.heartbeat.url.reveal()).origin,
+      every: formatDuration(config.heartbeat.everyMs),
+    },
+    alerts: {
+      on_dead: config.alerts.onDead,
+      on_coverage_gap: config.alerts.onCoverageGap,
+      on_sink_down: config.alerts.onSinkDown,
+      down_after: formatDuration(config.alerts.downAfterMs),
+      every: formatDuration(config.alerts.everyMs),
+    },
     confirm: config.confirm,
     body_limit: config.bodyLimit,
     redact_keys: config.redactKeys,

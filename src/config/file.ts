@@ -67,6 +67,43 @@ const delivery = z.strictObject({
     .meta({ description: "The longest a message waits for the run's artifacts; then it goes out without them." }),
 });
 
+const heartbeat = z.strictObject({
+  url: z
+    .string()
+    .refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ""), "expected an http:// or https:// URL")
+    .refine((text) => (URL.parse(text)?.username ?? "") === "", "must not hold a user name")
+    .transform((text) => new Secret(text))
+    .meta({
+      description:
+        "GET while deliveries are made and the database can be written; else POST, with /fail behind it and why in the body.",
+    }),
+  every: durationBetween(10_000, 86_400_000).prefault("1m").meta({ description: "From one sign of life to the next." }),
+});
+
+const told = z
+  .union([z.string(), z.array(z.string()).max(20)])
+  .transform((names) => (Array.isArray(names) ? names : [names]));
+
+const alerts = z.strictObject({
+  on_dead: told
+    .prefault([])
+    .meta({ description: "The sink (or a list) that is told of deliveries that were given up." }),
+  on_coverage_gap: told
+    .prefault([])
+    .meta({ description: "The sink (or a list) that is told of runs that did not reach everyone they were for." }),
+  on_sink_down: told.prefault([]).meta({
+    description: "The sink (or a list) that is told of another sink that fails for long, and when it is well again.",
+  }),
+  down_after: durationBetween(60_000, 7 * 86_400_000)
+    .prefault("15m")
+    .meta({ description: "A sink that fails for so long is down." }),
+  every: durationBetween(60_000, 7 * 86_400_000)
+    .prefault("15m")
+    .meta({
+      description: "Of dead deliveries and of gaps there is at most one message in this time, with their number.",
+    }),
+});
+
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const DAY_MS = 86_400_000;
 
@@ -83,6 +120,8 @@ export const FileSchema = z.strictObject({
   delivery: delivery.prefault({}),
   attachments: AttachmentsSchema.prefault({}).meta({ description: "What messages carry besides words." }),
   artifacts: ArtifactsSchema.prefault({}),
+  heartbeat: heartbeat.optional().meta({ description: "Signs of life to a service that misses them." }),
+  alerts: alerts.prefault({}).meta({ description: "What the relay says of itself, and to which sink." }),
   receive: z
     .strictObject({
       body_limit: size.prefault("10MB").meta({ description: "Webhooks larger than this are answered with 413." }),
@@ -138,9 +177,21 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
     for (const [place, name] of (Array.isArray(to) ? to : [to]).entries()) {
       if (typeof name !== "string" || known.has(name)) continue;
       const path = ["routes", index, "to", ...(Array.isArray(to) ? [place] : [])];
-      const message = `names no sink; there ${known.size === 0 ? "are none" : `are ${[...known].join(", ")}`}`;
-      findings.push({ path, message, aboutKey: false });
+      findings.push({ path, message: namesNone(known), aboutKey: false });
     }
+  }
+  for (const key of ["on_dead", "on_coverage_gap", "on_sink_down"]) {
+    const named = at(at(raw, "alerts"), key);
+    for (const [place, name] of (Array.isArray(named) ? named : [named]).entries()) {
+      if (typeof name !== "string" || known.has(name)) continue;
+      const path = ["alerts", key, ...(Array.isArray(named) ? [place] : [])];
+      findings.push({ path, message: namesNone(known), aboutKey: false });
+    }
+  }
+  const sees = at(at(raw, "skyvern"), "reconcile") !== false;
+  if (!sees && listOf([at(at(raw, "alerts"), "on_coverage_gap")].flat()).some((name) => name !== undefined)) {
+    const message = "needs skyvern.reconcile: without it Skyvern's list is not read, and no gap is found";
+    findings.push({ path: ["alerts", "on_coverage_gap"], message, aboutKey: true });
   }
   return [
     ...findings,
@@ -149,6 +200,9 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
     ...repeated(routes, ["routes"]),
   ];
 }
+
+const namesNone = (known: ReadonlySet<string>): string =>
+  `names no sink; there ${known.size === 0 ? "are none" : `are ${[...known].join(", ")}`}`;
 
 /** A run that is removed while Skyvern's list still shows it would be taken up again, and told again. */
 function tooShort(raw: unknown): Finding[] {

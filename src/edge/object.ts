@@ -20,6 +20,7 @@ import { createTurns, type Turns } from "./turns.ts";
 
 /** Bodies under way in one object, bytes. It has 128 MB in all, and reading a body takes up to seven times as much. */
 const IN_FLIGHT_BYTES = 12 * 1024 * 1024;
+const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
@@ -71,11 +72,15 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   const database = durableDatabase(storage, SCHEMA);
   await migrate(database);
   let requests = 0;
-  const guarded = edgeFetch({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
-  const fetch: Fetch = (url, init) => {
-    requests += 1;
-    return guarded(url, init);
-  };
+  const counted =
+    (guarded: Fetch): Fetch =>
+    (url, init) => {
+      requests += 1;
+      return guarded(url, init);
+    };
+  const { allowPrivateNetworks: allow, trustedOrigins, heartbeat } = config;
+  const fetch = counted(edgeFetch({ allow, trusted: trustedOrigins }));
+  const namedFetch = counted(edgeFetch({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] }));
   let turns: Turns | null = null;
   const app = await createApp(config, {
     runtime,
@@ -83,6 +88,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     metrics: createMetrics(),
     store: createSqlStore(database),
     fetch,
+    namedFetch,
     archiving: null,
     // One object: there are no others.
     fleet: null,
@@ -133,7 +139,9 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
 }
 
 /** What is done from time to time. */
-const roundsOf = (app: App, { reconcile }: Config, storage: Storage) => ({
+const roundsOf = (app: App, { reconcile, heartbeat }: Config, storage: Storage) => ({
+  ...(heartbeat ? { heartbeat: { everyMs: heartbeat.everyMs, act: () => app.beat() } } : {}),
+  ...(app.parts.isAlerting ? { alert: { everyMs: MINUTE_MS, act: () => app.alert() } } : {}),
   ...(reconcile ? { reconcile: { everyMs: reconcile.everyMs, act: () => app.reconcile() } } : {}),
   // At once after an upgrade, which may understand what was kept.
   [`kept ${VERSION}`]: { everyMs: DAY_MS, act: () => app.parts.adopt() },

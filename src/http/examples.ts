@@ -141,3 +141,18 @@ export const PROBLEM = {
 } as const;
 
 export const RUN_EVENT = { type: "run.completed", timestamp: "2026-01-20T12:00:31.540Z", data: RUN } as const;
+
+export const ALERT_EVENT = {
+  type: "relay.alert",
+  timestamp: "2026-01-20T12:00:31.540Z",
+  data: {
+    id: "alr_019bdb3a4e5400000a1b2c3d",
+    reason: "deliveries_dead",
+    title: "2 deliveries were given up (crm)",
+    text: `Nobody will be told unless they are sent again.\n${RUN.run_id} to crm: HTTP sink "crm" (https://crm.example.com) answered 404`,
+    count: 2,
+    sinks: ["crm"],
+    run_ids: [RUN.run_id],
+    url: "https://relay.example.com/deliveries?state=dead",
+  },
+} as const;

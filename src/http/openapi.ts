@@ -1,7 +1,8 @@
 import { z, type OpenAPIHono } from "@hono/zod-openapi";
+import { AlertSchema } from "../alert.ts";
 import { VERSION } from "../version.ts";
 import { RunSchema } from "./api.ts";
-import { RUN_EVENT } from "./examples.ts";
+import { ALERT_EVENT, RUN_EVENT } from "./examples.ts";
 
 const WebhookBody = z
   .object({
@@ -11,14 +12,18 @@ const WebhookBody = z
   })
   .openapi("RunEvent", { example: RUN_EVENT });
 
-/** The OpenAPI 3.1 document of the history API, with the body of HTTP sinks as a webhook. */
+const AlertBody = z
+  .object({ type: z.literal("relay.alert"), timestamp: z.iso.datetime({ precision: 3 }), data: AlertSchema })
+  .openapi("RelayAlert", { example: ALERT_EVENT });
+
+/** The OpenAPI 3.1 document of the history API, with the bodies of HTTP sinks as webhooks. */
 export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
-  app.openAPIRegistry.registerWebhook({
-    operationId: "receiveRun",
-    method: "post",
-    path: "run",
-    summary: "What an HTTP sink receives, signed as Standard Webhooks says",
+  const webhook = (path: string, operationId: string, summary: string, schema: z.ZodType) => ({
+    operationId,
+    method: "post" as const,
+    path,
+    summary,
     // It carries no token: the signature shows who sent it.
     security: [],
     request: {
@@ -27,7 +32,7 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
         "webhook-timestamp": z.string().openapi({ description: "Of the attempt, seconds." }),
         "webhook-signature": z.string().openapi({ description: "`v1,<base64>`, several separated by spaces." }),
       }),
-      body: { content: { "application/json": { schema: WebhookBody } } },
+      body: { content: { "application/json": { schema } } },
     },
     responses: {
       "2XX": { description: "Delivered." },
@@ -36,6 +41,11 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
       "5XX": { description: "Later." },
     },
   });
+  const { openAPIRegistry: registry } = app;
+  const run = "What an HTTP sink receives, signed as Standard Webhooks says";
+  registry.registerWebhook(webhook("run", "receiveRun", run, WebhookBody));
+  const alert = "What an HTTP sink receives that is named in `alerts`: the relay speaks of itself, not of a run";
+  registry.registerWebhook(webhook("alert", "receiveAlert", alert, AlertBody));
   return app.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

@@ -257,9 +257,14 @@ export async function coverageOf({
   return { seen, relayed };
 }
 
-/** A gap that does not close is said with every round. */
-async function watchGap({ store, log, lookbackMs, runtime }: ReconcileParts): Promise<void> {
+/** Ids of runs that did not reach everyone they were for a quarter of an hour after they were seen, a thousand at most. */
+export function gapOf({ store, lookbackMs, runtime }: Pick<ReconcileParts, "store" | "lookbackMs" | "runtime">) {
   const now = runtime.now();
-  const missing = await store.unrelayed({ since: now - lookbackMs, seenBefore: now - GAP_AFTER_MS, limit: 1_000 });
-  if (missing.length > 0) log.warn("coverage.gap", { missing: missing.length, run_ids: missing.slice(0, NAMED) });
+  return store.unrelayed({ since: now - lookbackMs, seenBefore: now - GAP_AFTER_MS, limit: 1_000 });
+}
+
+/** A gap that does not close is said with every round. */
+async function watchGap(parts: ReconcileParts): Promise<void> {
+  const missing = await gapOf(parts);
+  if (missing.length > 0) parts.log.warn("coverage.gap", { missing: missing.length, run_ids: missing.slice(0, NAMED) });
 }

@@ -4,7 +4,8 @@
  */
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
 import type { Report } from "../report.ts";
-import type { Cause, Failure } from "../run.ts";
+import type { Failure } from "../run.ts";
+import type { Job } from "./sink.ts";
 
 export interface Fact {
   label: string;
@@ -50,16 +51,19 @@ const MAX_COLUMNS = 10;
 const MAX_FIELDS = 20;
 const MAX_SECTIONS = 5;
 
-export function contentOf(report: Report, cause: Cause): Content {
+const ALERT = { symbol: "🔔", label: "Relay alert" };
+
+export function contentOf(report: Report, cause: Job["cause"]): Content {
+  const isAlert = cause === "alert";
   return {
-    status: STATUS.get(report.status) ?? { symbol: "ℹ️", label: report.status },
+    status: isAlert ? ALERT : (STATUS.get(report.status) ?? { symbol: "ℹ️", label: report.status }),
     title: oneLine(report.title ?? report.prompt ?? report.run_id),
-    facts: factsOf(report),
+    facts: isAlert ? [] : factsOf(report),
     summary: report.summary,
     failure: report.failure,
     output: sectionsOf(report),
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
-    links: linksOf(report),
+    links: isAlert ? [{ label: "Open the relay", url: report.run_url }] : linksOf(report),
     notes: notesOf(report, cause),
   };
 }
@@ -89,8 +93,9 @@ function linksOf(report: Report): Content["links"] {
   return links.flatMap(([label, url]) => (url !== null && /^https?:\/\//i.test(url) ? [{ label, url }] : []));
 }
 
-function notesOf(report: Report, cause: Cause): string[] {
+function notesOf(report: Report, cause: Job["cause"]): string[] {
   const notes: string[] = [];
+  if (cause === "alert") notes.push("This message is of the relay itself, not of a run.");
   if (cause === "test") notes.push("This is a test message. No run happened.");
   if (cause === "redelivery") notes.push("Sent again on request.");
   if (cause === "correction") notes.push("Correction: the outcome of this run changed.");

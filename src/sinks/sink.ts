@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { Alert } from "../alert.ts";
 import type { Log } from "../log.ts";
 import type { Report } from "../report.ts";
 import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
@@ -11,7 +12,8 @@ export interface Job {
   deliveryId: string;
   /** 1 on the first try. */
   attempt: number;
-  cause: Cause;
+  /** `alert`: the relay speaks of itself. */
+  cause: Cause | "alert";
   /** An earlier attempt may have arrived: its result is unknown, or the process died before recording it. */
   maybeSent: boolean;
   report: Report;
@@ -19,6 +21,8 @@ export interface Job {
   previous: DeliveryReceipt | null;
   /** Pictures and files to show; none: the links in the report have to do. */
   evidence?: Evidence;
+  /** With cause `alert`: what it says; the report says the same for people. */
+  alert?: Alert;
 }
 
 /** A configured destination. */

@@ -128,6 +128,28 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
     "4:9",
     /^routes\[0\]\.to: names no sink; there are ops$/,
   ],
+  ["a heartbeat without address", "heartbeat: { every: 1m }\n", "1:12", /^heartbeat\.url: is missing/],
+  ["a heartbeat to a file", `heartbeat: { url: "file:///${SECRET}" }\n`, "1:19", /^heartbeat\.url: .*http/],
+  ["a heartbeat each second", 'heartbeat: { url: "https://x.example", every: 1s }\n', "1:47", /between 10s and 1d/],
+  [
+    "alerts to nobody known",
+    `sinks:\n  ops: { ${HTTP} }\nalerts:\n  on_dead: osp\n`,
+    "4:12",
+    /^alerts\.on_dead: names no sink; there are ops$/,
+  ],
+  [
+    "alerts to one unknown of two",
+    `sinks:\n  ops: { ${HTTP} }\nalerts:\n  on_sink_down: [ops, x]\n`,
+    "4:23",
+    /^alerts\.on_sink_down\[1\]: names no sink/,
+  ],
+  [
+    "a gap that nobody looks for",
+    `sinks:\n  ops: { ${HTTP} }\nskyvern: { reconcile: false }\nalerts:\n  on_coverage_gap: ops\n`,
+    "5:3",
+    /^alerts\.on_coverage_gap: needs skyvern\.reconcile/,
+  ],
+  ["a misspelt alert", `sinks:\n  ops: { ${HTTP} }\nalerts: { on_death: ops }\n`, "3:11", /^alerts\.on_death: /],
   ["a route without sinks", "routes:\n  - name: a\n", "2:5", /^routes\[0\]\.to: is missing/],
   [
     "two routes of one name",

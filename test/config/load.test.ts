@@ -43,6 +43,8 @@ describe("without anything but a key", () => {
       bodyLimit: 10_000_000,
       redactKeys: [],
       allowPrivateNetworks: [],
+      heartbeat: null,
+      alerts: { onDead: [], onCoverageGap: [], onSinkDown: [], downAfterMs: 900_000, everyMs: 900_000 },
       trustedOrigins: ["https://api.skyvern.com", "https://slack.com"],
       logLevel: "info",
       file: null,

@@ -177,7 +177,7 @@ describe("/openapi.json", () => {
   it("has what an HTTP sink receives as a webhook, with the run's schema", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const { webhooks, components } = await relay.read<Document>("/openapi.json");
-    expect(Object.keys(webhooks)).toEqual(["run"]);
+    expect(Object.keys(webhooks)).toEqual(["run", "alert"]);
     await relay.webhook(fixtureBytes("workflow_run.completed"));
     await relay.deliver();
     const { data } = JSON.parse(relay.standIns.http.requests[0]?.body ?? "{}") as { data: Record<string, unknown> };

@@ -49,18 +49,27 @@ function bodiesOf(content: Content, picture: string | null): Pick<Mail, "text" |
 
 const isSmall = (body: string): boolean => Buffer.byteLength(body) <= MAX_BODY_BYTES;
 
-const PREFIX = { result: "", update: "Update: ", correction: "Correction: ", redelivery: "", test: "Test: " };
+const PREFIX = {
+  result: "",
+  update: "Update: ",
+  correction: "Correction: ",
+  redelivery: "",
+  test: "Test: ",
+  alert: "",
+};
 
 const subjectOf = ({ status, title }: Content, { cause }: Pick<Job, "cause">): string =>
   cut(`${PREFIX[cause]}${status.symbol} ${line(status.label)}: ${line(title)}`, MAX_SUBJECT);
 
-function headersOf(report: Report, { previous }: Pick<Job, "previous">): Record<string, string> {
+function headersOf(report: Report, { cause, previous }: Pick<Job, "cause" | "previous">): Record<string, string> {
   const earlier = previous?.["server_message_id"] ?? previous?.["message_id"];
   const known = typeof earlier === "string" && /^<[^<>\s@]{1,200}@[^<>\s@]{1,253}>$/.test(earlier);
   return {
     "Auto-Submitted": "auto-generated",
     "X-Auto-Response-Suppress": "All",
-    "X-Skyvern-Run-Id": report.run_id.replace(/[^\w.-]/g, "_").slice(0, 100),
+    [cause === "alert" ? "X-Skyvern-Relay-Alert" : "X-Skyvern-Run-Id"]: report.run_id
+      .replace(/[^\w.-]/g, "_")
+      .slice(0, 100),
     ...(known ? { "In-Reply-To": earlier, References: earlier } : {}),
   };
 }

@@ -2,12 +2,13 @@
  * HTTP sinks receive the report as a signed POST in the Standard Webhooks format
  * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
  */
+import { createSecretKey, type KeyObject } from "node:crypto";
 import type { Outcome } from "../../run.ts";
 import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
 import { defineSink, type Job, type SinkDeps } from "../sink.ts";
 import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";
-import { bodyOf, signatureOf } from "./message.ts";
+import { alertBodyOf, bodyOf, signatureOf } from "./message.ts";
 
 /** Of an answer, this much is read; the rest is thrown away. */
 const MAX_ANSWER_BYTES = 1024;
@@ -31,7 +32,7 @@ interface Target {
   who: string;
   url: URL;
   headers: Record<string, string>;
-  signingKeys: Buffer[];
+  signingKeys: KeyObject[];
   /** What must not be shown when an answer quotes it. */
   secrets: string[];
 }
@@ -39,7 +40,7 @@ interface Target {
 async function deliver(target: Target, job: Job, signal: AbortSignal, deps: SinkDeps): Promise<Outcome> {
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
-  const body = bodyOf(job.report);
+  const body = job.alert ? alertBodyOf(job.alert, job.report.received_at ?? "") : bodyOf(job.report);
   const timestamp = Math.floor(deps.now() / 1000);
   const signature = signatureOf({ id: job.deliveryId, timestamp, body }, target.signingKeys);
   let response: Response;
@@ -95,7 +96,7 @@ function targetOf(name: string, config: HttpSettings): Target {
     who: `HTTP sink "${name}" (${url.origin})`,
     url,
     headers,
-    signingKeys: config.secret.map((secret) => Buffer.from(secret.reveal().slice("whsec_".length), "base64")),
+    signingKeys: config.secret.map((secret) => createSecretKey(secret.reveal().slice("whsec_".length), "base64")),
     secrets: [
       ...config.secret.flatMap((secret) => [secret.reveal(), secret.reveal().slice("whsec_".length)]),
       ...Object.values(config.headers).flatMap((value) => [

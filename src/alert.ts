@@ -1,0 +1,54 @@
+/** What the relay says of itself, not of a run: to a sink of choice, marked as such. */
+import { z } from "zod";
+import type { Report } from "./report.ts";
+
+export const ALERT_REASONS = ["deliveries_dead", "coverage_gap", "sink_down", "sink_up"] as const;
+export type AlertReason = (typeof ALERT_REASONS)[number];
+
+export const AlertSchema = z.object({
+  id: z.string().meta({ description: "As `webhook-id`." }),
+  reason: z.enum(ALERT_REASONS).meta({
+    description:
+      "`deliveries_dead`: given up since the last such message. `coverage_gap`: final runs at Skyvern that did not reach everyone. `sink_down`, `sink_up`: sinks that fail for long, and take messages again.",
+  }),
+  title: z.string(),
+  text: z.string(),
+  count: z.int().meta({ description: "Of deliveries, runs or sinks." }),
+  sinks: z.array(z.string()).meta({ description: "The sinks it is about." }),
+  run_ids: z.array(z.string()).meta({ description: "Some of the runs it is about, at most 10." }),
+  url: z.string().meta({ description: "Where on the relay's page to look." }),
+});
+export type Alert = z.output<typeof AlertSchema>;
+
+/** The same for sinks that write for people. They are told by the job's cause, `alert`, that there is no run behind it. */
+export function alertReport({ id, title, text, url }: Alert, now: string): Report {
+  const nothing = { organization_id: null, channel: null, url: null, app_url: null, workflow: null, failure: null };
+  return {
+    run_id: id,
+    run_type: "alert",
+    kind: "task",
+    status: "alert",
+    reported_status: "alert",
+    revision: 1,
+    source: "webhook",
+    ...nothing,
+    title,
+    prompt: null,
+    summary: text,
+    output: null,
+    parameters: null,
+    files: [],
+    artifacts: [],
+    artifacts_status: "complete",
+    recording_url: null,
+    screenshot_urls: [],
+    step_count: null,
+    created_at: now,
+    queued_at: null,
+    started_at: null,
+    finished_at: null,
+    received_at: now,
+    duration_ms: null,
+    run_url: url,
+  };
+}

@@ -1,0 +1,67 @@
+/**
+ * A sign of life to a service that raises the alarm when it stays away: GET while the relay does its work, POST to the same address
+ * with `/fail` behind it, and why in the body, when it does not. As Healthchecks has it: https://healthchecks.io/docs/http_api/
+ */
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Fetch } from "../runtime.ts";
+import type { Secret } from "../secret.ts";
+import { outcomeOfError, outcomeOfStatus } from "../sinks/outcome.ts";
+
+export interface HeartbeatParts {
+  /** Whoever has it can give signs of life: it is told nobody. */
+  url: Secret;
+  fetch: Fetch;
+  /** What keeps the relay from its work, or null. */
+  fault(): Promise<string | null>;
+  now(): number;
+  log: Log;
+  metrics: Metrics;
+}
+
+const TIMEOUT_MS = 10_000;
+
+/** One sign of life. Resolves whatever comes of it: a change is logged, the rest counted. */
+export function createHeartbeat({ url, fetch, fault, now, log, metrics }: HeartbeatParts) {
+  const who = `the heartbeat (${new URL(url.reveal()).origin})`;
+  let wasTaken = true;
+  return async (signal: AbortSignal): Promise<void> => {
+    const wrong = await fault();
+    if (signal.aborted) return;
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    const request = { redirect: "manual", signal: deadline } as const;
+    const reason = await (
+      wrong === null
+        ? fetch(url.reveal(), request)
+        : fetch(failAddress(url), {
+            ...request,
+            method: "POST",
+            body: wrong,
+            headers: { "content-type": "text/plain" },
+          })
+    ).then(
+      async (answer) => {
+        await answer.body?.cancel();
+        const outcome = outcomeOfStatus(answer.status, answer.headers, who, now());
+        return outcome.kind === "delivered" ? null : outcome.reason;
+      },
+      (error: unknown) => {
+        const outcome = outcomeOfError(error, who);
+        return outcome.kind === "delivered" ? null : outcome.reason;
+      },
+    );
+    // Cut off by the end of the relay, which is no failure.
+    if (signal.aborted) return;
+    metrics.heartbeats.inc({ result: reason !== null ? "not_taken" : wrong === null ? "alive" : "fail" });
+    if (reason !== null && wasTaken) log.warn("heartbeat.not_taken", { reason });
+    if (reason === null && !wasTaken) log.info("heartbeat.taken");
+    if (wrong !== null) log.warn("heartbeat.fail", { reason: wrong });
+    wasTaken = reason === null;
+  };
+}
+
+function failAddress(url: Secret): URL {
+  const address = new URL(url.reveal());
+  address.pathname = `${address.pathname.replace(/\/+$/, "")}/fail`;
+  return address;
+}
