@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { createHmac, createSecretKey } from "node:crypto";
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
@@ -176,13 +176,23 @@ print(json.dumps([is_genuine(headers, given["body"].encode(), given["secret"]) f
 
 it("links lead somewhere", () => {
   const dead = DOCUMENTS.flatMap((document) =>
-    [...read(document).matchAll(/\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)/g)]
-      .map(([, target = ""]) => join(ROOT, dirname(document), target))
-      .filter((path) => !existsSync(path))
-      .map((path) => `${document}: ${path}`),
+    [...read(document).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)].flatMap(([link, target = "", anchor]) => {
+      const path = target === "" ? join(ROOT, document) : join(ROOT, dirname(document), target);
+      const found = existsSync(path) && (anchor === undefined || anchorsOf(path).includes(anchor));
+      return found ? [] : [`${document}: ${link.slice(2, -1)}`];
+    }),
   );
   expect(dead).toEqual([]);
 });
+
+/** Of a Markdown file's headings, as GitHub makes them. */
+const anchorsOf = (path: string): string[] =>
+  [...readFileSync(path, "utf8").matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
 
 it("every document is found from the README", () => {
   const linked = new Set([...read("README.md").matchAll(/\]\((docs\/[^)#]+)/g)].map(([, path]) => path));
