@@ -107,7 +107,8 @@ async function inArrivalOrder(source: Source, question: Question, match: RawBuil
   if (after) {
     const { doc } = (await db.selectFrom("runs").select("doc").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
     rows = doc
-      ? rows.where(sql<boolean>`run_words.rowid < ${doc}`)
+      ? // Cast: numbers reach SQLite as floats, and FTS5 begins at a bound only where it is an integer; else it reads its way there.
+        rows.where(sql<boolean>`run_words.rowid < cast(${doc} as bigint)`)
       : // The run the last page ended with was removed since: go on by its time.
         rows
           .where(olderThan("runs.received_at", "runs.run_id", after))

@@ -212,6 +212,11 @@ describe("runs", () => {
     expect(await store.searchFault([term])).toBe(null);
   });
 
+  it("by text, a later page: the bound is an integer, as FTS5 passes over another and reads its way there", async () => {
+    await plan(() => store.runs({ search }, { ...page, after }));
+    expect(asked.map(({ sql: text }) => text).join("\n")).toContain("run_words.rowid < cast(? as bigint)");
+  });
+
   it("of which too many begin so, are refused before they are looked for", async () => {
     expect(await store.searchFault([{ text: "123", prefix: true }])).toMatch(/more letters .* 100 words .* "123"/);
   });

@@ -61,7 +61,7 @@ export function questionsOf(size: Size): Question[] {
     },
     fixed("other", "status and channel", "runs?status=failed&channel=billing"),
     fixed("other", "two statuses", "runs?status=failed&status=terminated"),
-    fixed("other", "workflow and status", `runs?workflow=${workflowOf(3).id}&status=failed`),
+    fixed("other", "workflow and status", `runs?workflow=${workflowOf(3).id}&status=failed&limit=5`),
     fixed("other", "sink and state", "runs?sink=crm&delivery=dead"),
     {
       group: "other",
