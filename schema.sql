@@ -68,13 +68,16 @@ CREATE TABLE deliveries (
   last_error        TEXT,
   created_at        BIGINT NOT NULL,
   delivered_at      BIGINT,
-  receipt           TEXT                                 -- JSON: what the sink answered with
+  receipt           TEXT,                                -- JSON: what the sink answered with
+  run_received_at   BIGINT NOT NULL                      -- of its run: the order of lists of runs
 );
 CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_run    ON deliveries (run_id, sink, id);
 CREATE INDEX deliveries_newest ON deliveries (created_at, id);
 CREATE INDEX deliveries_sink   ON deliveries (sink, state, created_at, id);
+-- Runs that could not be told of, in the order of their list, however many there are. A delivery that arrives never enters it.
+CREATE INDEX deliveries_dead   ON deliveries (sink, run_received_at, run_id) WHERE state = 'dead';
 
 -- Every attempt whose end was seen. One that is counted in deliveries.attempts but missing here died with its process.
 CREATE TABLE attempts (
@@ -115,9 +118,10 @@ CREATE TABLE sightings (
   created_at        BIGINT NOT NULL,                     -- at Skyvern
   seen_at           BIGINT NOT NULL,                     -- first
   mine              BIGINT NOT NULL,                     -- 1: its webhook_url is this relay's
-  settled           BIGINT NOT NULL DEFAULT 0            -- 1: known here as final; noted when runs are next seen
+  settled           BIGINT NOT NULL DEFAULT 0,           -- 1: known here as final; noted when runs are next seen
+  dead              BIGINT NOT NULL DEFAULT 0            -- 1: a delivery of it is dead, and no later one to that sink arrived
 );
-CREATE INDEX sightings_mine    ON sightings (created_at) WHERE mine = 1;
+CREATE INDEX sightings_mine    ON sightings (created_at, dead) WHERE mine = 1;
 CREATE INDEX sightings_others  ON sightings (created_at) WHERE mine = 0;
 CREATE INDEX sightings_open    ON sightings (run_id) WHERE mine = 1 AND settled = 0;
 
@@ -155,7 +159,8 @@ CREATE TABLE delivery_times (
 -- Sightings that are mine, by day (UTC) of creation at Skyvern.
 CREATE TABLE sighting_counts (
   day               BIGINT PRIMARY KEY,                  -- its first millisecond
-  count             BIGINT NOT NULL
+  count             BIGINT NOT NULL,
+  dead              BIGINT NOT NULL DEFAULT 0            -- of them
 );
 
 -- What changed, for the event stream: the last some ten thousand. Ids count up in the order of commits.

@@ -10,6 +10,9 @@ CREATE VIRTUAL TABLE run_words USING fts5 (
   words, content = '', contentless_delete = 1, tokenize = "unicode61 remove_diacritics 2"
 );
 
+-- Which words there are, for terms that end in * (src/store/prefixes.ts). It holds nothing itself.
+CREATE VIRTUAL TABLE run_vocabulary USING fts5vocab (run_words, instance);
+
 -- The lowest and highest doc of the runs received in an hour (UTC): where in the index a time begins and ends.
 CREATE TABLE doc_hours (
   hour              INTEGER PRIMARY KEY,                 -- its first millisecond

@@ -39,8 +39,8 @@ const { metafile } = await esbuild.build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
-  // SQLite is a binary; PostgreSQL's driver is an optional package.
-  external: ["better-sqlite3", "pg"],
+  // SQLite is a binary; PostgreSQL's driver is an optional package; the last two are for development, and the demo alone uses them.
+  external: ["better-sqlite3", "pg", "esbuild", "workerd"],
   // Packages in CommonJS ask for Node's own modules by `require`.
   banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   logLevel: "warning",

@@ -199,7 +199,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     lanes,
     attempt: createAttempt({
       traced: otlp !== null,
-      enrich: enricher.enrich,
+      enrich: enricher.list,
       evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
       links,
       timeoutMs: config.delivery.timeoutMs,
@@ -384,6 +384,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     await worker.stop(DRAIN_MS);
     await Promise.all(loops);
     await otlp?.flush(LAST_SPANS_MS);
+    await enricher.settled();
   };
   const names = config.sinks.map(({ name }) => name);
   const takeOver = async () => {
@@ -406,7 +407,10 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     nudge,
     fetch: (request) => http.fetch(request),
     store,
-    deliverDue: worker.runOnce,
+    deliverDue: async () => {
+      await worker.runOnce();
+      await enricher.settled();
+    },
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
     archive: archiveDue,

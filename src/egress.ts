@@ -62,8 +62,9 @@ export function createEgress(options: EgressOptions): Egress {
       if (protocol !== "http:" && protocol !== "https:") {
         throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
       }
-      const simple = simplePost(url, init);
-      if (simple) return post(agent, simple);
+      const simple = simpleRequest(url, init);
+      const answer = simple && (await ask(agent, simple));
+      if (answer) return answer;
       // undici's own types stand beside Node's; the objects are the same.
       const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
       try {
@@ -77,36 +78,61 @@ export function createEgress(options: EgressOptions): Egress {
   };
 }
 
-interface SimplePost {
+interface SimpleRequest {
   url: URL;
+  method: "GET" | "POST";
   headers: Record<string, string>;
-  body: string;
+  body: string | null;
   signal: AbortSignal | null;
 }
 
-/** What most sinks send: a text by POST, no redirect followed. Null: the request is another. */
-function simplePost(target: string | URL, init: RequestInit = {}): SimplePost | null {
-  const { method, body, headers = {}, redirect, signal, ...more } = init;
-  if (method !== "POST" || typeof body !== "string" || redirect !== "manual") return null;
+/**
+ * What is sent most: a text by POST, or a GET for JSON as it is, not compressed; no redirect followed. Null: the request is another.
+ */
+function simpleRequest(target: string | URL, init: RequestInit = {}): SimpleRequest | null {
+  const { method = "GET", body = null, headers: given = {}, redirect, signal, ...more } = init;
+  const isPlain = !Array.isArray(given) && !(given instanceof Headers) && Object.keys(more).length === 0;
+  if (!isPlain || redirect !== "manual") return null;
+  const headers = given as Record<string, string>;
+  const isPost = method === "POST" && typeof body === "string";
+  const isGet =
+    method === "GET" &&
+    body === null &&
+    headers["accept"] === "application/json" &&
+    headers["accept-encoding"] === "identity";
   const url = new URL(target);
-  const isPlain = !Array.isArray(headers) && !(headers instanceof Headers) && Object.keys(more).length === 0;
-  if (!isPlain || url.username !== "" || url.password !== "") return null;
-  return { url, headers: headers as Record<string, string>, body, signal: signal ?? null };
+  if ((!isPost && !isGet) || url.username !== "" || url.password !== "") return null;
+  return { url, method: isPost ? "POST" : "GET", headers, body: isPost ? body : null, signal: signal ?? null };
 }
 
-/** The objects that `fetch` makes on its way cost ten times what the request does. */
-async function post(agent: Agent, { url, headers, body, signal }: SimplePost): Promise<Response> {
+/**
+ * The objects that `fetch` makes on its way cost ten times what the request does. Null: it was a GET whose answer came compressed all the
+ * same, which is for `fetch` to undo.
+ */
+async function ask(agent: Agent, { url, method, headers, body, signal }: SimpleRequest): Promise<Response | null> {
   const answer = await agent.request({
     origin: url.origin,
     path: `${url.pathname}${url.search}`,
-    method: "POST",
+    method,
     headers,
     body,
     signal,
   });
+  if (method === "GET" && (answer.headers["content-encoding"] ?? "identity") !== "identity") {
+    await answer.body.dump();
+    return null;
+  }
   const given = new Headers();
   for (const [name, value] of Object.entries(answer.headers))
     for (const one of Array.isArray(value) ? value : [value ?? ""]) given.append(name, one);
+  const init = { status: answer.statusCode, headers: given };
+  if (NO_BODY.has(answer.statusCode)) {
+    await answer.body.dump();
+    return new Response(null, init);
+  }
+  // A short list is wanted as a whole; what answers a POST may be of no interest beyond its status.
+  if (method === "GET" && Number(given.get("content-length") ?? Infinity) <= SHORT_BYTES)
+    return new Response(await answer.body.bytes(), init);
   const pieces = answer.body[Symbol.asyncIterator]();
   const stream = new ReadableStream<Uint8Array>({
     pull: async (controller) => {
@@ -119,10 +145,10 @@ async function post(agent: Agent, { url, headers, body, signal }: SimplePost): P
       answer.body.on("error", () => {}).destroy();
     },
   });
-  const isEmpty = NO_BODY.has(answer.statusCode);
-  if (isEmpty) await answer.body.dump();
-  return new Response(isEmpty ? null : stream, { status: answer.statusCode, headers: given });
+  return new Response(stream, init);
 }
+
+const SHORT_BYTES = 64 * 1024;
 
 /** Statuses whose answers have none. */
 const NO_BODY = new Set([204, 205, 304]);

@@ -27,8 +27,11 @@ declare global {
 /** True when JavaScript would write the number literal `text` differently (or not at all). */
 export const isUnsafeNumber = (text: string): boolean => String(Number(text)) !== text;
 
-/** A number that may be unsafe, or something in a string that looks like one: then the slow way is taken in vain. */
-const MAYBE_UNSAFE = /(?:^|[:,[])\s*(?:-0|-?\d{16}|-?\d+[.eE])/;
+/**
+ * A number that may be unsafe, or something in a string that looks like one: then the slow way is taken in vain. JavaScript writes
+ * numbers of up to 15 digits as they are, but for `-0`, an exponent, a last `0` behind the point and what is below a millionth.
+ */
+const MAYBE_UNSAFE = /(?:^|[:,[])\s*(?:-0(?![.\d])|-?(?:0\.0{6}|[\d.]{16}|\d+(?:\.\d+)?[eE]|\d+\.\d*0(?!\d)))/;
 
 /** Parses JSON text without losing a digit. Throws SyntaxError on what is not JSON, RangeError on nesting beyond the stack. */
 export function parseJson(text: string): Json {

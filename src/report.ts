@@ -110,7 +110,12 @@ const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
 export const isoTime = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
 export function toReport({ run, revision, artifacts, artifactsStatus }: ReportParts, links: Links): Report {
-  const link = (key: ArtifactKey) => links.artifact(run.run_id, key);
+  const made = new Map<ArtifactKey, string>();
+  const link = (key: ArtifactKey): string => {
+    const known = made.get(key) ?? links.artifact(run.run_id, key);
+    made.set(key, known);
+    return known;
+  };
   const { received_at, created_at, queued_at, started_at, finished_at } = run;
   return {
     run_id: run.run_id,

@@ -17,6 +17,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "runtime",
     "log",
     "metrics",
+    "deadline",
     "duration",
     "egress",
     "networks",

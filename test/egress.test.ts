@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
+import { gzipSync } from "node:zlib";
 import { SMTPServer } from "smtp-server";
 import { afterEach, describe, expect, test } from "vitest";
 import { createEgress, type Egress, type EgressOptions } from "../src/egress.ts";
@@ -320,4 +321,51 @@ test.each([
 ])("%j is not a network", (text) => {
   expect(parseCidr(text)).toBeNull();
   expect(() => createEgress({ allow: [text] })).toThrow("is not a network");
+});
+
+/** As Skyvern's client asks for a list. */
+const aList = { redirect: "manual", headers: { accept: "application/json", "accept-encoding": "identity" } } as const;
+
+test.each([
+  ["short", { "content-length": "6" }, "[1, 2]"],
+  ["of unknown length", {}, "[1, 2]"],
+  ["long", { "content-length": "100002" }, JSON.stringify("x".repeat(100_000))],
+])("a list that is %s comes whole, with its status and headers", async (_name, headers, body) => {
+  const egress = egressWith({ allow: ["127.0.0.1"] });
+  const server = createServer((_request, response) =>
+    response.writeHead(418, { ...headers, "x-of": "theirs" }).end(body),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
+  const answer = await egress.fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, aList);
+  expect([answer.status, answer.headers.get("x-of"), await answer.text()]).toEqual([418, "theirs", body]);
+});
+
+test("a list that came compressed though nobody asked for that is unpacked", async () => {
+  const egress = egressWith({ allow: ["127.0.0.1"] });
+  const server = createServer((_request, response) =>
+    response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("[1, 2]")),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
+  const answer = await egress.fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, aList);
+  expect(await answer.json()).toEqual([1, 2]);
+});
+
+test("a list at an address that is refused is refused", async () => {
+  const { port } = await startServer();
+  await refusalOf(egressWith().fetch(`http://127.0.0.1:${port}/`, aList));
+});
+
+test("a list that breaks off is no answer", async () => {
+  const egress = egressWith({ allow: ["127.0.0.1"] });
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { "content-length": "100" }).write("[1");
+    setTimeout(() => response.destroy(), 20);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const code = expect.stringMatching(/UND_ERR_SOCKET|ECONNRESET|ABORTED/);
+  await expect(egress.fetch(url, aList).then((answer) => answer.text())).rejects.toMatchObject({ code });
 });

@@ -1,3 +1,4 @@
+import { deadlineIn } from "../deadline.ts";
 import type { Log } from "../log.ts";
 import { toReport, type Links } from "../report.ts";
 import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
@@ -28,12 +29,16 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       const { artifacts, status } = await enrich(state.run, signal);
       if (signal.aborted) return { kind: "retry", reason: "the relay was stopped before the message was sent" };
       const report = toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus: status }, links);
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
       const { id: deliveryId, attempts: attempt, cause } = delivery;
       const shown = evidence ? { evidence: evidence(state.run, artifacts) } : {};
       const context = traced ? { traceparent: traceparentOf(delivery.run_id, deliveryId, attempt) } : {};
       const job = { deliveryId, attempt, cause, maybeSent, report, previous, ...shown, ...context };
-      return await sink.deliver(job, deadline);
+      const deadline = deadlineIn(timeoutMs, signal);
+      try {
+        return await sink.deliver(job, deadline.signal);
+      } finally {
+        deadline.end();
+      }
     } catch (error) {
       log.error("delivery.crashed", {
         delivery_id: delivery.id,

@@ -29,7 +29,8 @@ export interface BundleOptions {
   minify?: boolean;
 }
 
-const ENTRY = fileURLToPath(new URL("../edge.ts", import.meta.url));
+/** Also seen from dist/relay. */
+const ENTRY = fileURLToPath(new URL("../../src/edge.ts", import.meta.url));
 
 /** The file's text. Rejects when something cannot be resolved. */
 export async function bundleEdge(options: BundleOptions = {}): Promise<string> {

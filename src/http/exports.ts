@@ -6,12 +6,12 @@ import type { Links } from "../report.ts";
 import type { Runtime } from "../runtime.ts";
 import { pagesOf } from "../store/pages.ts";
 import type { RunFilter, Store } from "../store/store.ts";
-import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security } from "./api.ts";
+import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security, slowSearch } from "./api.ts";
 import { RUN_FILES } from "./run-files.ts";
 import { streamOf } from "../stream.ts";
 
 export interface ExportsParts {
-  store: Pick<Store, "runs">;
+  store: Pick<Store, "runs" | "searchFault">;
   links: Links;
   runtime: Pick<Runtime, "now">;
   log: Log;
@@ -52,7 +52,9 @@ const ndjsonRoute = createRoute({
 });
 
 export function mountExports(app: OpenAPIHono, parts: ExportsParts): void {
-  const answer = (c: Context, filter: RunFilter, ending: keyof typeof RUN_FILES) => {
+  const answer = async (c: Context, filter: RunFilter, ending: keyof typeof RUN_FILES) => {
+    const slow = await slowSearch(c, parts.store, filter.search);
+    if (slow) return slow;
     const { header, lineOf } = RUN_FILES[ending];
     const pieces = async function* (signal: AbortSignal) {
       if (header !== "") yield header;

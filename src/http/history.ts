@@ -13,6 +13,7 @@ import {
   deliveryJson,
   DeliverySchema,
   errorsOf,
+  slowSearch,
   fault,
   instant,
   json,
@@ -235,6 +236,8 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
 
   app.openapi(listRuns, async (c) => {
     const { limit, cursor: after, ...filter } = c.req.valid("query");
+    const slow = await slowSearch(c, store, filter.q);
+    if (slow) return slow;
     const { runs, next } = await store.runs(runFilterOf(filter), { limit, ...(after ? { after } : {}) });
     return c.json({ data: runs.map((row) => reportOf(row, links)), next_cursor: next && writeCursor(next) }, 200);
   });

@@ -123,7 +123,7 @@ async function receiveVerified(
   const arrival = arrivalOf(parts, { body, stored, parsed, channel, sentAt: limited(sentAt) });
   try {
     const noted = trace && revisionOf(arrival);
-    const accepted = await commit.accept(noted?.arrival ?? arrival);
+    const accepted = await commitOrKeep(parts, commit, noted?.arrival ?? arrival);
     if (accepted.deliveries > 0) parts.nudge();
     metrics.webhooks.inc({ result: accepted.verdict });
     metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
@@ -142,16 +142,43 @@ async function receiveVerified(
   }
 }
 
+/** What settling or routing crashes on is a bug of the relay's: its bytes are kept, and read again by a release without it. */
+async function commitOrKeep({ log }: ReceiveParts, commit: GroupCommit, { receipt, run }: Arrival): Promise<Accepted> {
+  if (run === null) return commit.accept({ receipt, run });
+  let crashed = false;
+  const decide: Decide = (known) => {
+    // True until it has ended well; it may be asked more than once.
+    crashed = true;
+    const decision = run.decide(known);
+    crashed = false;
+    return decision;
+  };
+  try {
+    return await commit.accept({ receipt, run: { id: run.id, decide } });
+  } catch (error) {
+    if (!crashed) throw error;
+    log.error("webhook.crashed", { run_id: run.id, error: String((error as Error).stack ?? error) });
+    return commit.accept({ receipt: { ...receipt, note: "the relay met a bug; its log has the details" }, run: null });
+  }
+}
+
 /** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
 export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
   const text = bytes.toString("utf8");
   if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
     const masked = redact(text);
-    return { masked, stored: Buffer.from(masked.text, "utf8") };
+    return { masked, stored: bytesOf(masked.text) };
   }
   const masked = redact(bytes.toString("latin1"));
   // Not JSON (RFC 8259 asks for UTF-8), and must not be taken for it.
   return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
+}
+
+/** In memory of their own: with bytes of Node's pool, all of the pool they are in would travel to the thread that writes. */
+function bytesOf(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 interface Understood {

@@ -1,6 +1,6 @@
 import type { Log } from "../log.ts";
 import { parsePayload } from "../skyvern/payload.ts";
-import type { Store } from "../store/store.ts";
+import { StorageFault, type Store } from "../store/store.ts";
 import { mask, runArrival, type ReceiveParts } from "./receive.ts";
 
 export interface RereadParts extends ReceiveParts {
@@ -29,9 +29,15 @@ export async function rereadKept(parts: RereadParts): Promise<number> {
       channel: receipt.channel,
       organization: parts.organizationOf(receipt.key_name),
     });
-    if (!(await store.adopt(receipt.id, parsed.payload.status, run, runtime.now()))) continue;
-    adopted += 1;
-    parts.log.info("receipt.adopted", { receipt_id: receipt.id, run_id: run.id });
+    try {
+      if (!(await store.adopt(receipt.id, parsed.payload.status, run, runtime.now()))) continue;
+      adopted += 1;
+      parts.log.info("receipt.adopted", { receipt_id: receipt.id, run_id: run.id });
+    } catch (error) {
+      if (error instanceof StorageFault) throw error;
+      // What a release crashes on must not keep it from starting.
+      parts.log.error("receipt.crashed", { receipt_id: receipt.id, run_id: run.id, error: String(error) });
+    }
   }
   return adopted;
 }

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
+import { deadlineIn } from "../deadline.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 import { timeOf } from "./normalize.ts";
@@ -251,6 +252,13 @@ function rowsOf<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
   return { rows, skipped: value.length - rows.length };
 }
 
+/** Not compressed: the lists are short, and the guarded fetch has a shorter way for such an answer. */
+const JSON_HEADERS = {
+  accept: "application/json",
+  "accept-encoding": "identity",
+  "user-agent": "skyvern-relay",
+} as const;
+
 /** `read` answers undefined for a body that is not what the call answers. */
 function callJson<T>(
   context: Context,
@@ -259,10 +267,10 @@ function callJson<T>(
   read: (json: Json) => T | undefined,
 ): Promise<SkyvernResult<T>> {
   return withRetries(context, choice, call, async (url) => {
-    const deadline = deadlineOf(context.timeoutMs, call.signal);
+    const deadline = deadlineIn(context.timeoutMs, call.signal);
     try {
       const init = { redirect: "manual", signal: deadline.signal } as const;
-      const headers = { "x-api-key": choice.key.key.reveal(), accept: "application/json" };
+      const headers = { "x-api-key": choice.key.key.reveal(), ...JSON_HEADERS };
       const response = await context.fetch(url, { ...init, headers });
       const body = await readText(response);
       if (body === null) return unexpected(call, response.status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
@@ -274,9 +282,9 @@ function callJson<T>(
     } catch (error) {
       if (error instanceof SyntaxError) return unexpected(call, 200, "a body that is not JSON");
       if (error instanceof RangeError) return unexpected(call, 200, "JSON nested too deeply");
-      return { ok: false, fault: noAnswer(context, choice, call, error, deadline.timedOut()) };
+      return { ok: false, fault: noAnswer(context, choice, call, error, deadline.isOver()) };
     } finally {
-      deadline.clear();
+      deadline.end();
     }
   });
 }
@@ -349,14 +357,15 @@ function urlOf(base: URL, { path, query }: Call): URL | null {
   return url;
 }
 
-interface Deadline {
+/** Of content: its body may still stream when the wait for its headers is over. */
+interface HeadersDeadline {
   signal: AbortSignal;
   timedOut(): boolean;
   /** Ends the timeout; the caller's own signal goes on to count, for a body still streaming. */
   clear(): void;
 }
 
-function deadlineOf(timeoutMs: number, signal: AbortSignal | undefined): Deadline {
+function deadlineOf(timeoutMs: number, signal: AbortSignal | undefined): HeadersDeadline {
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), timeoutMs);
   return {
@@ -373,6 +382,8 @@ async function readText(response: Response): Promise<string | null> {
     await response.body?.cancel();
     return null;
   }
+  // No longer than it was announced, unless it is unpacked on the way.
+  if (announced > 0 && !response.headers.has("content-encoding")) return response.text();
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {

@@ -2,6 +2,7 @@
  * A run's artifacts: which there are, and a URL for one of them that works at this moment. URLs die within an hour, so
  * only ids are kept; a link in a message is minted when somebody clicks it.
  */
+import { deadlineIn } from "../deadline.ts";
 import { isJsonObject, type Json, type JsonObject } from "../json.ts";
 import type { Log } from "../log.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../run.ts";
@@ -37,6 +38,10 @@ export interface Enricher {
    * at one time share the asking; each ends at once when its own signal aborts.
    */
   enrich(run: Run, signal?: AbortSignal): Promise<Enrichment>;
+  /** The same, for those who cannot wait until it is saved: what is new is on its way to the store, see {@link Enricher.settled}. */
+  list(run: Run, signal?: AbortSignal): Promise<Enrichment>;
+  /** Resolves when all that was listed until now is saved, or could not be. */
+  settled(): Promise<void>;
   /** The same, asking Skyvern also when the answer is known. A known complete answer outlives a failure. */
   refresh(run: Run, signal?: AbortSignal): Promise<Enrichment>;
 }
@@ -65,7 +70,8 @@ export function createEnricher(options: EnricherOptions): Enricher {
   const outage = { failures: 0, until: 0 };
   const context = { ...options, budgetMs: options.budgetMs ?? DEFAULT_BUDGET_MS, outage };
   const flights = new Map<string, Flight>();
-  const shared = async (run: Run, fresh: boolean, signal: AbortSignal | undefined): Promise<Enrichment> => {
+  const saving = new Set<Promise<void>>();
+  const shared = (run: Run, fresh: boolean): Flight => {
     // A refresh must not be answered with what was known before it was asked for.
     const name = `${fresh ? "refresh" : "enrich"} ${run.run_id}`;
     let flight = flights.get(name);
@@ -77,28 +83,45 @@ export function createEnricher(options: EnricherOptions): Enricher {
         if (flights.get(name) === landed) flights.delete(name);
       };
       landed.abandoned.addEventListener("abort", forget);
-      landed.answer.then(forget, forget);
+      landed.saved.then(forget, forget);
+      saving.add(landed.saved);
+      void landed.saved.finally(() => saving.delete(landed.saved)).catch(() => {});
     }
-    return withNamed(run, (await board(flight, signal)) ?? unread("the attempt was aborted"));
+    return flight;
+  };
+  const answerOf = async (run: Run, flight: Flight, signal: AbortSignal | undefined) =>
+    withNamed(run, (await board(flight, signal)) ?? unread("the attempt was aborted"));
+  const whole = async (run: Run, fresh: boolean, signal: AbortSignal | undefined) => {
+    const flight = shared(run, fresh);
+    const answer = await answerOf(run, flight, signal);
+    if (signal?.aborted !== true) await flight.saved;
+    return answer;
   };
   return {
-    enrich: (run, signal) => shared(run, false, signal),
-    refresh: (run, signal) => shared(run, true, signal),
+    enrich: (run, signal) => whole(run, false, signal),
+    refresh: (run, signal) => whole(run, true, signal),
+    list: (run, signal) => answerOf(run, shared(run, false), signal),
+    settled: async () => {
+      await Promise.allSettled(saving);
+    },
   };
 }
 
 /** One asking, shared by its passengers, and abandoned when the last of them has left. */
 interface Flight {
   answer: Promise<Enrichment>;
+  saved: Promise<void>;
   passengers: number;
   abandoned: AbortSignal;
   abandon(): void;
 }
 
-function takeOff(ask: (abort: AbortSignal) => Promise<Enrichment>): Flight {
+function takeOff(ask: (abort: AbortSignal) => Promise<Asked>): Flight {
   const controller = new AbortController();
+  const asked = ask(controller.signal);
   return {
-    answer: ask(controller.signal),
+    answer: asked.then(({ answer }) => answer),
+    saved: asked.then(({ saved }) => saved),
     passengers: 0,
     abandoned: controller.signal,
     abandon: () => controller.abort(),
@@ -132,20 +155,29 @@ type Context = EnricherOptions & {
   outage: { failures: number; until: number };
 };
 
-async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
+interface Asked {
+  answer: Enrichment;
+  /** Never rejects. */
+  saved: Promise<void>;
+}
+
+const NOTHING_TO_SAVE = Promise.resolve();
+
+async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Asked> {
   const known = await loadKnown(context, run.run_id);
-  if (known?.status === "complete" && !fresh) return withNamed(run, { ...known, reason: null });
+  if (known?.status === "complete" && !fresh)
+    return { answer: withNamed(run, { ...known, reason: null }), saved: NOTHING_TO_SAVE };
   const listed = await listUnlessOut(context, run, fresh, abort);
   if (known?.status === "complete" && listed.status !== "complete") {
-    return withNamed(run, { ...known, reason: listed.reason });
+    return { answer: withNamed(run, { ...known, reason: listed.reason }), saved: NOTHING_TO_SAVE };
   }
   const answer = withNamed(run, listed);
-  if (!abort.aborted) await saveAnswer(context, run.run_id, answer);
+  const saved = abort.aborted ? NOTHING_TO_SAVE : saveAnswer(context, run.run_id, answer);
   const { status, reason } = answer;
   const fields = { run_id: run.run_id, status, count: answer.artifacts.length, ...(reason === null ? {} : { reason }) };
   if (status === "complete") context.log.info("run.enriched", fields);
   else context.log.warn("run.enriched", fields);
-  return answer;
+  return { answer, saved };
 }
 
 /** During an outage one run in a while asks, and the others are answered at once. */
@@ -170,13 +202,14 @@ async function listWithinBudget(context: Context, run: Run, abort: AbortSignal):
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
   for (let [n, backoffMs] = [1, FIRST_BACKOFF_MS]; ; n += 1, backoffMs *= 2) {
-    const signal = AbortSignal.any([abort, AbortSignal.timeout(Math.max(0, deadline - context.now()))]);
-    const listed = await usefulArtifacts(client, listIdOf(run), signal);
+    const inTime = deadlineIn(Math.max(0, deadline - context.now()), abort);
+    const listed = await usefulArtifacts(client, listIdOf(run), inTime.signal);
+    inTime.end();
     if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
     const { fault } = listed;
     const waitMs = Math.max(backoffMs, fault.retryAfterMs ?? 0);
     const mayPass = fault.kind === "unavailable" || fault.kind === "rate_limited";
-    if (signal.aborted && !abort.aborted) return unread(`Skyvern did not answer within ${context.budgetMs} ms`);
+    if (inTime.isOver() && !abort.aborted) return unread(`Skyvern did not answer within ${context.budgetMs} ms`);
     if (!mayPass || n >= MAX_TRIES || abort.aborted || context.now() + waitMs >= deadline) return unread(fault.reason);
     await context.sleep(waitMs, abort);
     if (abort.aborted) return unread(fault.reason);

@@ -183,6 +183,7 @@ function afterDecision(known: Known | null, { deliveries, cancel }: Decision): K
 async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<void> {
   const added: Selectable<Tables["runs"]>[] = [];
   const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
+  const earlier: { run_id: string; run_received_at: number }[] = [];
   const docs = await rows.newDocs(runs.filter(({ before }) => before === null).length);
   for (const run of runs) {
     if (!run.known) continue;
@@ -190,11 +191,19 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
     if (run.before === null) {
       run.doc = docs.shift() ?? 0;
       added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
-    } else updated.push(columns);
+    } else {
+      updated.push(columns);
+      const { run_id, received_at } = columns;
+      if (received_at !== run.before.received_at) earlier.push({ run_id, run_received_at: received_at });
+    }
     ledger.run(run.before, run.known.state.run, run.doc ?? 0);
   }
   await rows.insert("runs", added);
   await rows.update("runs", updated, { set: UPDATED, where: "runs.run_id = v.run_id" });
+  await rows.update("deliveries", earlier, {
+    set: "run_received_at = v.run_received_at",
+    where: "deliveries.run_id = v.run_id",
+  });
 }
 
 const columnsOf = (state: RunState) => ({
@@ -245,6 +254,7 @@ export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number)
   created_at: now,
   delivered_at: null,
   receipt: null,
+  run_received_at: state.run.received_at,
 });
 
 export async function insertDeliveries({ rows, ledger }: Change, deliveries: readonly DeliveryRow[]): Promise<void> {

@@ -3,16 +3,22 @@ import { isDeepStrictEqual } from "node:util";
 import type { Kysely } from "kysely";
 import type { Artifact, ArtifactsStatus } from "../run.ts";
 import type { Change } from "./change.ts";
+import type { Rows } from "./statements.ts";
 import type { KnownArtifacts } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
-export async function artifacts(db: Db, runId: string): Promise<KnownArtifacts> {
-  const run = await db.selectFrom("runs").select("artifacts_status").where("run_id", "=", runId).executeTakeFirst();
-  const rows = await artifactRows(db, [runId]);
-  return { artifacts: rows.map(artifactOf), status: (run?.artifacts_status ?? "pending") as ArtifactsStatus };
+export async function artifacts(rows: Rows, runId: string): Promise<KnownArtifacts> {
+  const [run] = await rows.find("runs", ["artifacts_status"], "run_id", [runId]);
+  const listed = await rows.find("artifacts", [...COLUMNS], "run_id", [runId]);
+  return { artifacts: inOrder(listed), status: (run?.artifacts_status ?? "pending") as ArtifactsStatus };
 }
+
+const COLUMNS = ["run_id", "position", "artifact_id", "type", "created_at"] as const;
+
+const inOrder = (rows: readonly Tables["artifacts"][]): Artifact[] =>
+  rows.toSorted((a, b) => a.position - b.position).map(artifactOf);
 
 export const artifactRows = (db: Db, runIds: readonly string[]) =>
   db.selectFrom("artifacts").selectAll().where("run_id", "in", runIds).orderBy("run_id").orderBy("position").execute();
@@ -36,14 +42,14 @@ export async function saveArtifacts({ rows, ledger }: Change, found: readonly Fo
     byRun.set(one.runId, { ...one, followUpAt: byRun.get(one.runId)?.followUpAt ?? one.followUpAt });
   const [runs, listed] = await Promise.all([
     rows.find("runs", ["run_id", "artifacts_status"], "run_id", [...byRun.keys()], "run_id"),
-    rows.find("artifacts", ["run_id", "position", "artifact_id", "type", "created_at"], "run_id", [...byRun.keys()]),
+    rows.find("artifacts", [...COLUMNS], "run_id", [...byRun.keys()]),
   ]);
   const before = Map.groupBy(listed, ({ run_id }) => run_id);
   const status = new Map(runs.map((row) => [row.run_id, row.artifacts_status]));
   const fresh: Tables["artifacts"][] = [];
   for (const { runId, known } of byRun.values()) {
     if (!status.has(runId)) continue;
-    const had = (before.get(runId) ?? []).toSorted((a, b) => a.position - b.position).map(artifactOf);
+    const had = inOrder(before.get(runId) ?? []);
     if (isDeepStrictEqual({ artifacts: had, status: status.get(runId) }, known)) continue;
     ledger.changed(runId);
     if (had.length > 0) await rows.query("delete from artifacts where run_id = ?", [runId]);

@@ -15,6 +15,7 @@ import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";
 import { deliveryCounts, hourOf } from "./ledger.ts";
 import { STATE_COLUMNS } from "./run-page.ts";
+import { endingsOf } from "./prefixes.ts";
 import { queryOf } from "./search-postgres.ts";
 import { matchOf } from "./search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
@@ -49,13 +50,18 @@ interface Question {
 /**
  * - One value of one column: that column's index.
  * - Text, several columns or several values: the full-text index, which holds the values too; in the order of arrival.
- * - A sink or a state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
+ * - Dead deliveries: their own index, in the order of their runs.
+ * - A sink or another state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
  */
 async function find(source: Source, question: Question): Promise<object[]> {
   const { filter, page, columns } = question;
   if (isImpossible(filter)) return [];
   const { db } = source;
-  const match = inWords(source, filter);
+  if (isDead(filter)) {
+    const sinks = filter.sink ?? [...(await deliveryCounts(db)).keys()];
+    if (sinks.length <= MAX_SINKS) return amongDead(source, question, sinks);
+  }
+  const match = await inWords(source, filter);
   if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(source, question, match);
   if (match === null) {
     const rows = filtered(source, db.selectFrom("runs"), filter);
@@ -70,8 +76,8 @@ async function find(source: Source, question: Question): Promise<object[]> {
 }
 
 /** Whether a row of the full-text index fits; null when an ordinary index serves. */
-function inWords({ dialect }: Source, filter: RunFilter): RawBuilder<SqlBool> | null {
-  const match = dialect === "sqlite" ? matchOf(filter) : queryOf(filter);
+async function inWords({ db, dialect }: Source, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
+  const match = dialect === "sqlite" ? matchOf(filter, await endingsOf(db, filter.search ?? [])) : queryOf(filter);
   if (match === null) return null;
   return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
 }
@@ -184,14 +190,54 @@ async function amongDeliveries(
     .orderBy(unindexed(source, "runs.received_at"), "desc")
     .orderBy(unindexed(source, "runs.run_id"), "desc")
     .limit(page.limit);
-  return db
+  return inOrderOfTime(source, columns, sql`${found}`);
+}
+
+/** Text is looked for in the index of words instead: it may be the rarer of the two. */
+const isDead = ({ delivery, search }: RunFilter): boolean =>
+  delivery?.length === 1 && delivery[0] === "dead" && search === undefined;
+
+/** SQLite joins at most 500 selects. */
+const MAX_SINKS = 400;
+
+/** The newest page of each sink, and of those the newest. */
+async function amongDead(source: Source, question: Question, sinks: readonly string[]): Promise<object[]> {
+  if (sinks.length === 0) return [];
+  const { db } = source;
+  const { columns, page } = question;
+  const { sink: _sink, delivery: _dead, since, until, ...rest } = question.filter;
+  const pages = sinks.map((sink) => {
+    let dead = db
+      .selectFrom("deliveries")
+      .select(["run_received_at", "run_id"])
+      .distinct()
+      .where("sink", "=", sink)
+      .where(sql<boolean>`state = 'dead'`);
+    if (since !== undefined) dead = dead.where("run_received_at", ">=", since);
+    if (until !== undefined) dead = dead.where("run_received_at", "<", until);
+    if (page.after) dead = dead.where(olderThan("run_received_at", "run_id", page.after));
+    if (Object.keys(rest).length > 0)
+      dead = dead.where(({ exists, selectFrom }) => {
+        const own = selectFrom("runs").whereRef("runs.run_id", "=", "deliveries.run_id");
+        return exists(filtered(source, own as unknown as Runs, rest).select("runs.run_id"));
+      });
+    const newest = dead.orderBy("run_received_at", "desc").orderBy("run_id", "desc").limit(page.limit);
+    return sql`select * from (${newest}) as newest`;
+  });
+  const found = sql`select distinct run_received_at, run_id from (${sql.join(pages, sql` union all `)}) as dead
+    order by run_received_at desc, run_id desc limit ${page.limit}`;
+  return inOrderOfTime(source, columns, found);
+}
+
+/** Of few runs, given as a select of their ids. They are not found by walking all runs for the sake of their order. */
+const inOrderOfTime = (source: Source, columns: Question["columns"], found: RawBuilder<unknown>): Promise<object[]> =>
+  source.db
     .selectFrom("runs")
     .where("runs.run_id", "in", sql<string>`(select run_id from (${found}) as found)`)
     .select(columns)
     .orderBy(unindexed(source, "runs.received_at"), "desc")
     .orderBy(unindexed(source, "runs.run_id"), "desc")
     .execute();
-}
 
 // --- deliveries -----------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ export interface Ledger {
   /** A delivery has come to another state. Its end must be said once. */
   moved(row: DeliveryRow): void;
   /** A delivery that had come to its end was removed. How long it took stays counted. */
-  dropped(row: Pick<DeliveryRow, "sink" | "state" | "cause">): void;
+  dropped(row: Pick<DeliveryRow, "run_id" | "sink" | "state" | "cause">): void;
   write(rows: Rows): Promise<void>;
 }
 
@@ -44,6 +44,8 @@ export function createLedger(): Ledger {
   const hours = new Map<number, Insertable<Tables["doc_hours"]>>();
   const words = new Map<number, string>();
   const events: NewEvent[] = [];
+  /** Runs that may have a dead delivery now, or have none any more. */
+  const doubtful = new Set<string>();
 
   const countRun = ({ received_at, status }: Run, by: number): void => {
     add(runs, { grain: "hour", start: hourOf(received_at), status, count: by });
@@ -77,12 +79,15 @@ export function createLedger(): Ledger {
       tell(row);
       if (cause === "test") return;
       if (ENDS.has(state)) add(deliveries, { sink, state, count: 1 });
+      // A first result makes nothing good: that is spared on the way of nearly every delivery.
+      if (state === "dead" || (state === "delivered" && cause !== "result")) doubtful.add(row.run_id);
       if (state !== "delivered" || delivered_at === null) return;
       const bucket = bucketOf(delivered_at - created_at);
       add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
       add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
     },
-    dropped: ({ sink, state, cause }) => {
+    dropped: ({ run_id, sink, state, cause }) => {
+      if (state === "dead") doubtful.add(run_id);
       add(deliveries, { sink, state: cause === "test" ? "test" : "made", count: -1 });
       if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
     },
@@ -94,6 +99,7 @@ export function createLedger(): Ledger {
       await rows.insert("delivery_counts", inOrder(deliveries), added("delivery_counts", "sink, state"));
       await rows.insert("delivery_times", inOrder(times), added("delivery_times", "grain, start, sink, bucket"));
       await rows.insert("doc_hours", [...hours.values()], WIDENED);
+      await markDead(rows, [...doubtful].toSorted());
       await rows.appendEvents(events);
     },
   };
@@ -102,6 +108,33 @@ export function createLedger(): Ledger {
 const WIDENED = `on conflict (hour) do update set
   first_doc = case when excluded.first_doc < doc_hours.first_doc then excluded.first_doc else doc_hours.first_doc end,
   last_doc = case when excluded.last_doc > doc_hours.last_doc then excluded.last_doc else doc_hours.last_doc end`;
+
+/** Notes of sightings whether a delivery is dead and was not made good, and counts them by day. The ledger must be locked. */
+export async function markDead(rows: Rows, runIds: readonly string[]): Promise<void> {
+  const changed = await rows.update(
+    "sightings",
+    runIds.map((run_id) => ({ run_id })),
+    {
+      set: "dead = 1 - sightings.dead",
+      where: `sightings.run_id = v.run_id and sightings.mine = 1 and sightings.dead <> ${HAS_DEAD}`,
+      returning: true,
+    },
+  );
+  const days = new Map<number, number>();
+  for (const { created_at, dead } of changed) {
+    const day = dayOf(created_at);
+    days.set(day, (days.get(day) ?? 0) + (dead === 1 ? 1 : -1));
+  }
+  await rows.insert(
+    "sighting_counts",
+    [...days].toSorted(([a], [b]) => a - b).map(([day, dead]) => ({ day, count: 0, dead })),
+    "on conflict (day) do update set dead = sighting_counts.dead + excluded.dead",
+  );
+}
+
+const HAS_DEAD = `case when exists (select 1 from deliveries d where d.run_id = v.run_id and d.state = 'dead'
+  and not exists (select 1 from deliveries l
+    where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')) then 1 else 0 end`;
 
 /** The same row again adds up. */
 function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {

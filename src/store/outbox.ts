@@ -100,11 +100,14 @@ const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) ord
 async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
   if (claimed.length === 0) return [];
   const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
-  const runs = await rows.find("runs", ["run_id", "state"], "run_id", runIds);
-  const stateById = new Map(runs.map(({ run_id, state }) => [run_id, state]));
   const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
-  const past = pastOf(await rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried));
-  const told = await rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds);
+  const [runs, begun, told] = await Promise.all([
+    rows.find("runs", ["run_id", "state"], "run_id", runIds),
+    rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried),
+    rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds),
+  ]);
+  const stateById = new Map(runs.map(({ run_id, state }) => [run_id, state]));
+  const past = pastOf(begun);
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
     .flatMap((row): Claimed[] => {
@@ -389,6 +392,7 @@ export async function saveTest({ tx, ledger }: Change, test: FinishedTest): Prom
     maybe_sent: 0,
     last_error: delivered ? null : outcome.reason,
     created_at: startedAt,
+    run_received_at: startedAt,
     delivered_at: delivered ? finishedAt : null,
     receipt: delivered ? JSON.stringify(outcome.receipt) : null,
   };

@@ -126,7 +126,7 @@ async function removeDeliveries({ tx, ledger }: Pick<Change, "tx" | "ledger">, i
     const rows = await tx
       .deleteFrom("deliveries")
       .where("id", "in", some)
-      .returning(["sink", "state", "cause"])
+      .returning(["run_id", "sink", "state", "cause"])
       .execute();
     for (const row of rows) ledger.dropped(row);
     await tx.deleteFrom("attempts").where("delivery_id", "in", some).execute();
@@ -232,16 +232,19 @@ async function pruneSightings({ tx, ledger }: MayChange, { before, after, limit,
     const gone = await tx
       .deleteFrom("sightings")
       .where("run_id", "in", ids)
-      .returning(["created_at", "mine"])
+      .returning(["created_at", "mine", "dead"])
       .execute();
     const days = Map.groupBy(
       gone.filter((row) => row.mine === 1),
       ({ created_at }) => dayOf(created_at),
     );
-    for (const [day, { length }] of [...days].toSorted(([a], [b]) => a - b))
+    for (const [day, those] of [...days].toSorted(([a], [b]) => a - b))
       await tx
         .updateTable("sighting_counts")
-        .set((row) => ({ count: row("count", "-", length) }))
+        .set((row) => ({
+          count: row("count", "-", those.length),
+          dead: row("dead", "-", those.filter(({ dead }) => dead === 1).length),
+        }))
         .where("day", "=", day)
         .execute();
     await tx.deleteFrom("sighting_counts").where("count", "<=", 0).where("day", "<=", before).execute();

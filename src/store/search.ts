@@ -11,11 +11,12 @@ import { createHash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
 import { isJsonObject, isRawNumber, type Json, type JsonObject } from "../json.ts";
 import type { Run } from "../run.ts";
+import { withEnding, type Endings } from "./prefixes.ts";
 import type { RunFilter, Search } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 const MAX_TERMS = 10;
-/** The beginnings of words are not indexed: all words that begin so are merged for it. The shorter, the more there are. */
+/** The beginnings of words are not indexed: all words that begin so are looked for. The shorter, the more there are. */
 const MIN_PREFIX = 3;
 const MAX_PREFIXES = 2;
 
@@ -129,11 +130,19 @@ export function markGroups(filter: RunFilter): Mark[][] | null {
   return groups.map(({ name, values }) => values.map((value) => markOf(name, value)));
 }
 
+const NO_MARK: Mark = "\uE000";
+
 /** A filter as an FTS5 expression; null when an ordinary index serves. */
-export function matchOf(filter: RunFilter): string | null {
+export function matchOf(filter: RunFilter, endings: Endings = new Map()): string | null {
   const groups = markGroups(filter);
   if (groups === null) return null;
-  const terms = (filter.search ?? []).map(({ text, prefix }) => `${quoted(text)}${prefix ? " *" : ""}`);
+  const terms = (filter.search ?? []).map((term) => {
+    const words = endings.get(term);
+    if (!term.prefix || !words) return `${quoted(term.text)}${term.prefix ? " *" : ""}`;
+    // A mark that no run has, where no word begins so.
+    const any = words.length === 0 ? [NO_MARK] : words.map((word) => withEnding(term, word));
+    return `(${any.map(quoted).join(" OR ")})`;
+  });
   const marks = groups.map((group) => `(${group.map(quoted).join(" OR ")})`);
   return [...terms, ...marks].join(" AND ");
 }

@@ -2,8 +2,9 @@
 import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../run.ts";
 import { storedRuns } from "./history.ts";
-import { dayOf } from "./ledger.ts";
+import { dayOf, markDead } from "./ledger.ts";
 import { stateOf } from "./rows.ts";
+import type { Rows } from "./statements.ts";
 import { countSightings } from "./statistics.ts";
 import type { KnownOutcome, Sighting } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -46,7 +47,9 @@ export async function unfinished(db: Db, since: number, limit: number) {
   return rows;
 }
 
-export async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
+export async function sight(tx: Db, db: Rows, runs: readonly Sighting[]): Promise<void> {
+  // First, as whoever writes of a delivery that it is dead holds it and looks for the run here.
+  await db.lock("ledger");
   const rows = new Map(
     runs.map(({ runId, createdAt, seenAt, mine }) => [
       runId,
@@ -55,6 +58,7 @@ export async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
   );
   const all = [...rows.values()];
   const days = new Map<number, number>();
+  const fresh: string[] = [];
   for (let i = 0; i < all.length; i += 500) {
     const news = await tx
       .insertInto("sightings")
@@ -66,14 +70,17 @@ export async function sight(tx: Db, runs: readonly Sighting[]): Promise<void> {
           .where("sightings.mine", "=", 0)
           .where(sql<boolean>`excluded.mine = 1`),
       )
-      .returning(["created_at", "mine"])
+      .returning(["run_id", "created_at", "mine"])
       .execute();
-    for (const { created_at, mine } of news) {
+    for (const { run_id, created_at, mine } of news) {
+      if (mine !== 1) continue;
       const day = dayOf(created_at);
-      if (mine === 1) days.set(day, (days.get(day) ?? 0) + 1);
+      days.set(day, (days.get(day) ?? 0) + 1);
+      fresh.push(run_id);
     }
   }
   await countSightings(tx, days);
+  await markDead(db, fresh);
 }
 
 /** Settled, and no delivery waits or is dead. */

@@ -26,6 +26,7 @@ import {
   unclaim,
 } from "./outbox.ts";
 import { pruneStore } from "./prune.ts";
+import { searchFault } from "./prefixes.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
@@ -72,10 +73,11 @@ export function createSqlStore(database: Database): Store {
     redeliverAll: (filter, make, options) => write((change) => redeliverAll(change, filter, make, options)),
     redeliver: (runId, deliveries, now) => write((change) => redeliver(change, runId, deliveries, now)),
     saveTest: (test) => write((change) => saveTest(change, test)),
-    artifacts: (runId) => artifacts(db, runId),
+    artifacts: (runId) => database.read((rows) => artifacts(rows, runId)),
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (runId, known, followUpAt) => saveFound({ runId, known, followUpAt }),
     run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
+    searchFault: async (search) => (database.dialect === "sqlite" ? searchFault(db, search) : null),
     briefs: (filter, page) => briefs(database, filter, page),
     runs: (filter, page) => runPage(database, filter, page),
     receipts: async (runId) =>
@@ -107,7 +109,7 @@ export function createSqlStore(database: Database): Store {
     },
     outcomes: (runIds) => outcomes(db, runIds),
     unfinished: (since, limit) => unfinished(db, since, limit),
-    sight: (runs) => database.transaction((tx) => sight(tx, runs)),
+    sight: (runs) => database.transaction((tx, rows) => sight(tx, rows, runs)),
     coverage: (since, until) => coverage(db, since, until),
     dailyCoverage: (since, until) => dailyCoverage(db, since, until),
     unrelayed: (query) => unrelayed(db, query),

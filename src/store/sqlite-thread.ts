@@ -5,19 +5,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import Sqlite from "better-sqlite3";
 import { connect } from "./connection.ts";
+import { createSharedCommit } from "./shared-commit.ts";
 import { sqliteRows } from "./statements.ts";
 
 /** What to do, and with what: a transaction's ends, a method of `Rows`, or a statement of Kysely's. */
 export type Step = readonly [name: string, ...parameters: unknown[]];
-export interface Steps {
-  id: number;
-  steps: readonly Step[];
-}
-/** What came of each step. */
-export interface Results {
-  id: number;
-  results: ({ value: unknown } | { error: Fault })[];
-}
+/** The number goes with the answer; null when nobody waits for one. */
+export type Asked = readonly [number: number | null, step: Step];
+export type Answer = readonly [number: number, came: { value: unknown } | { error: Fault }];
 export interface Fault {
   message: string;
   /** SQLite's; null when it is none of its faults. */
@@ -35,35 +30,53 @@ if (parentPort) serve((workerData as { path: string }).path, parentPort);
 function serve(path: string, port: NonNullable<typeof parentPort>): void {
   const sqlite = connect(path);
   const take = taker(sqlite);
-  /** Between begin and its commit or rollback. SQLite may have ended it by itself, on a full disk. */
+  const shared = createSharedCommit(sqlite);
+  let answers: Answer[] = [];
+  /** Between begin and its commit or rollback. */
   let inTransaction = false;
   /** The first fault of the transaction: nothing more of it is done. */
   let broken: Fault | null = null;
-  const takeOne = async (step: Step): Promise<Results["results"][number]> => {
-    const [name] = step;
-    if (name === "rollback") broken = null;
-    if (broken !== null) return { error: broken };
-    if (name === "begin") inTransaction = true;
+  const takeOne = async ([number, step]: Asked): Promise<void> => {
+    const answer = (came: Answer[1]): void => {
+      if (number !== null) answers.push([number, came]);
+    };
+    const [name, more] = step;
     try {
-      const value = await take(step);
-      if (name === "commit" || name === "rollback") inTransaction = false;
-      return { value };
+      if (name === "commit" && broken === null) {
+        inTransaction = false;
+        shared.end(more === true, (fault) => answer(fault === null ? { value: null } : { error: faultOf(fault) }));
+      } else if (name === "commit" || name === "rollback") {
+        const came = name === "commit" && broken !== null ? { error: broken } : { value: null };
+        inTransaction = false;
+        broken = null;
+        shared.rollback(more === true);
+        answer(came);
+      } else if (broken !== null) {
+        answer({ error: broken });
+      } else if (name === "begin") {
+        inTransaction = true;
+        shared.begin();
+      } else {
+        if (!inTransaction) shared.commit();
+        answer({ value: await take(step) });
+      }
     } catch (cause) {
       const error = faultOf(cause);
       if (inTransaction) broken = error;
-      return { error };
+      shared.failed(cause);
+      answer({ error });
     }
   };
-  const takeAll = async ({ id, steps }: Steps): Promise<void> => {
-    const results: Results["results"] = [];
-    for (const step of steps) results.push(await takeOne(step));
-    port.postMessage({ id, results } satisfies Results);
+  const takeAll = async (steps: readonly Asked[]): Promise<void> => {
+    for (const step of steps) await takeOne(step);
+    if (answers.length > 0) port.postMessage(answers);
+    answers = [];
     if (!sqlite.open) port.close();
   };
   // One after the other: a step may take a turn of the event loop.
   let before = Promise.resolve();
-  port.on("message", (message: Steps) => {
-    before = before.then(() => takeAll(message));
+  port.on("message", (steps: readonly Asked[]) => {
+    before = before.then(() => takeAll(steps));
   });
 }
 
@@ -74,22 +87,8 @@ const faultOf = (cause: unknown): Fault => ({
 
 function taker(sqlite: Sqlite.Database): (step: Step) => unknown {
   const rows = sqliteRows(sqlite);
-  const ends = {
-    // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
-    begin: sqlite.prepare("BEGIN IMMEDIATE"),
-    commit: sqlite.prepare("COMMIT"),
-    rollback: sqlite.prepare("ROLLBACK"),
-  };
   return ([name, ...parameters]) => {
     switch (name) {
-      case "begin":
-      case "commit":
-        ends[name].run();
-        return null;
-      case "rollback":
-        // A failed COMMIT or a full disk may have rolled back already.
-        if (sqlite.inTransaction) ends.rollback.run();
-        return null;
       case "script":
         sqlite.exec(parameters[0] as string);
         return null;

@@ -102,10 +102,14 @@ export async function countSightings(tx: Db, days: ReadonlyMap<number, number>):
   await sql`update sightings set settled = 1 where mine = 1 and settled = 0 and ${isFinal}`.execute(tx);
 }
 
-/** All that were seen, less the few that are open: not known as final, or with a delivery that waits or is dead. */
+/**
+ * All that were seen, less those with a dead delivery, which are marked, and less the few others that are open: not known as
+ * final, or with a delivery that waits.
+ */
 export async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
-  const seen = await sql<{ day: number; count: number }>`
-    select created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(*) as count from sightings
+  const seen = await sql<Seen>`
+    select created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(*) as count,
+      sum(dead) as dead from sightings
     where mine = 1 and created_at >= ${since} and created_at < ${until} group by 1 order by 1`.execute(db);
   return without(await openByDay(db, since, until), seen.rows);
 }
@@ -122,8 +126,18 @@ export async function dailyCoverage(db: Db, since: number, until: number): Promi
   return without(await openByDay(db, since, until + DAY_MS), seen);
 }
 
-const without = (open: ReadonlyMap<number, number>, seen: readonly { day: number; count: number }[]): Coverage[] =>
-  seen.map(({ day, count }) => ({ day, seen: count, relayed: count - (open.get(day) ?? 0) }));
+interface Seen {
+  day: number;
+  count: number;
+  dead: number;
+}
+
+const without = (open: ReadonlyMap<number, number>, seen: readonly Seen[]): Coverage[] =>
+  seen.map(({ day, count, dead }) => ({
+    day,
+    seen: count,
+    relayed: count - Number(dead) - (open.get(day) ?? 0),
+  }));
 
 async function openByDay(db: Db, since: number, until: number): Promise<Map<number, number>> {
   const { rows } = await sql<{ day: number; count: number }>`
@@ -132,14 +146,10 @@ async function openByDay(db: Db, since: number, until: number): Promise<Map<numb
       union all
       select d.run_id from delivery_counts c cross join deliveries d
       where c.state = 'made' and d.sink = c.sink and ${isWaiting("d")}
-      union all
-      select d.run_id from delivery_counts c cross join deliveries d
-      where c.state = 'dead' and d.sink = c.sink and d.state = 'dead' and not exists (select 1 from deliveries l
-        where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')
     )
     select s.created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count
     from open cross join sightings s
-    where s.run_id = open.run_id and s.mine = 1 and s.created_at >= ${since} and s.created_at < ${until}
+    where s.run_id = open.run_id and s.mine = 1 and s.dead = 0 and s.created_at >= ${since} and s.created_at < ${until}
     group by 1`.execute(db);
   return new Map(rows.map(({ day, count }) => [day, count]));
 }

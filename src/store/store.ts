@@ -91,6 +91,8 @@ export interface Store {
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
+  /** What is wrong with a search that would take long: the list finds what there is, but everybody waits for it. Null: nothing. */
+  searchFault(search: Search): Promise<string | null>;
   /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
   /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */

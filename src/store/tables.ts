@@ -53,6 +53,7 @@ export interface Tables {
     created_at: number;
     delivered_at: number | null;
     receipt: string | null;
+    run_received_at: number;
   };
   circuits: {
     sink: string;
@@ -73,8 +74,15 @@ export interface Tables {
     reason: string | null;
   };
   artifacts: { run_id: string; position: number; artifact_id: string; type: string; created_at: number | null };
-  sightings: { run_id: string; created_at: number; seen_at: number; mine: number; settled: Generated<number> };
-  sighting_counts: { day: number; count: number };
+  sightings: {
+    run_id: string;
+    created_at: number;
+    seen_at: number;
+    mine: number;
+    settled: Generated<number>;
+    dead: Generated<number>;
+  };
+  sighting_counts: { day: number; count: number; dead: Generated<number> };
   archiving: { run_id: string; due_at: number; failures: number };
   copies: {
     run_id: string;

@@ -3,9 +3,10 @@
  * takes the next webhooks; what it reads, it reads from what is committed.
  *
  * A transaction is still decided here, step by step: reads travel to the thread and back, writes travel with the next one
- * that is waited for, the last of them with the commit.
+ * that is waited for, the last of them with the commit. Transactions that wait for their turn share a commit (`shared-commit.ts`).
  */
 import { Worker } from "node:worker_threads";
+import type Sqlite from "better-sqlite3";
 import {
   Kysely,
   SqliteAdapter,
@@ -21,7 +22,7 @@ import { storageFault, takeLock, type Database } from "./database.ts";
 import { schemaSql } from "./schema.ts";
 import { sqliteRows, type Rows } from "./statements.ts";
 import { StorageFault } from "./store.ts";
-import type { Fault, Results, StatementResult, Step, Steps } from "./sqlite-thread.ts";
+import type { Answer, Asked, Fault, StatementResult, Step } from "./sqlite-thread.ts";
 import type { Tables } from "./tables.ts";
 
 /** Opens `path` as `openSqlite` does, for the only relay on it. */
@@ -34,7 +35,7 @@ export function openSqliteThreaded(path: string): Database {
     const turn = createTurn();
     const writing = kysely({ acquire: turn.take, release: turn.give, run: (query) => send(thread, query) });
     const run = async (query: CompiledQuery): Promise<QueryResult<unknown>> => {
-      const statement = reader.prepare(query.sql);
+      const statement = prepared(query.sql);
       if (statement.readonly && statement.reader) return { rows: statement.all(...query.parameters) };
       await turn.take();
       try {
@@ -46,6 +47,7 @@ export function openSqliteThreaded(path: string): Database {
     const db = kysely({ acquire: async () => {}, release: () => {}, run });
     const rows = threadRows(thread);
     const readRows = sqliteRows(reader);
+    const prepared = preparedOn(reader);
     let closed: Promise<void> | null = null;
     const close = async (): Promise<void> => {
       await turn.take();
@@ -61,18 +63,21 @@ export function openSqliteThreaded(path: string): Database {
       script: async (_tx, sql) => {
         await thread.call(["script", sql]);
       },
-      transaction: (work) =>
-        writing.connection().execute(async (connection) => {
+      transaction: async (work) => {
+        const { result, committed } = await writing.connection().execute(async (connection) => {
           thread.add(["begin"]);
           try {
             const result = await work(connection, rows);
-            await thread.call(["commit"]);
-            return result;
+            // Who waits for the turn shares the commit; nobody waits for the disk with the turn in hand.
+            return { result, committed: thread.call(["commit", turn.isWanted()]) };
           } catch (error) {
-            await thread.call(["rollback"]);
+            await thread.call(["rollback", turn.isWanted()]);
             throw error;
           }
-        }),
+        });
+        await committed;
+        return result;
+      },
       read: (work) => work(readRows),
       close: () => (closed ??= close()),
     };
@@ -80,6 +85,19 @@ export function openSqliteThreaded(path: string): Database {
     lock.close();
     throw error;
   }
+}
+
+/** Kysely's statements differ by what is looked for, and by how many of it. */
+const PREPARED_KEPT = 300;
+
+function preparedOn(sqlite: Sqlite.Database): (sql: string) => Sqlite.Statement {
+  const known = new Map<string, Sqlite.Statement>();
+  return (sql) => {
+    const statement = known.get(sql) ?? sqlite.prepare(sql);
+    if (known.size >= PREPARED_KEPT) known.clear();
+    known.set(sql, statement);
+    return statement;
+  };
 }
 
 // --- the thread -----------------------------------------------------------------------------------------------------
@@ -93,8 +111,6 @@ interface Thread {
 }
 
 interface Waiting {
-  /** Which of the steps sent together. */
-  at: number;
   resolve(result: unknown): void;
   reject(error: unknown): void;
 }
@@ -104,24 +120,23 @@ const FILE = import.meta.url.endsWith(".ts") ? "./sqlite-thread.ts" : "./sqlite-
 function startThread(path: string): Thread {
   const worker = new Worker(new URL(FILE, import.meta.url), { workerData: { path } });
   const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-  const sent = new Map<number, Waiting[]>();
-  let steps: Step[] = [];
-  let waiting: Waiting[] = [];
-  let id = 0;
+  const waiting = new Map<number, Waiting>();
+  let steps: Asked[] = [];
+  let number = 0;
+  let flushing = false;
   const flush = (): void => {
+    flushing = false;
     // oxlint-disable-next-line require-post-message-target-origin -- a thread has none; windows do
-    worker.postMessage({ id: ++id, steps } satisfies Steps);
-    sent.set(id, waiting);
+    worker.postMessage(steps);
     steps = [];
-    waiting = [];
   };
-  worker.on("message", ({ id, results }: Results) => {
-    for (const { at, resolve, reject } of sent.get(id) ?? []) {
-      const result = results[at];
-      if (result && "value" in result) resolve(result.value);
-      else reject(errorOf(result?.error));
+  worker.on("message", (answers: readonly Answer[]) => {
+    for (const [number, came] of answers) {
+      const asked = waiting.get(number);
+      waiting.delete(number);
+      if ("value" in came) asked?.resolve(came.value);
+      else asked?.reject(errorOf(came.error));
     }
-    sent.delete(id);
   });
   // A bug that ended the thread ends the process as it would in one thread: its host starts it anew.
   worker.on("error", (error) => {
@@ -129,12 +144,14 @@ function startThread(path: string): Thread {
   });
   const call = (step: Step): Promise<unknown> =>
     new Promise((resolve, reject) => {
+      waiting.set(++number, { resolve, reject });
+      steps.push([number, step]);
       // What is called in one turn travels together.
-      if (waiting.length === 0) queueMicrotask(flush);
-      waiting.push({ at: steps.push(step) - 1, resolve, reject });
+      if (!flushing) queueMicrotask(flush);
+      flushing = true;
     });
   return {
-    add: (step) => void steps.push(step),
+    add: (step) => void steps.push([null, step]),
     call,
     close: async () => {
       await call(["close"]);
@@ -143,7 +160,7 @@ function startThread(path: string): Thread {
   };
 }
 
-function errorOf({ message, code }: Fault = { message: "nothing came of it", code: null }): Error {
+function errorOf({ message, code }: Fault): Error {
   return storageFault(code, message) ?? Object.assign(new Error(message), code === null ? {} : { code });
 }
 
@@ -194,6 +211,7 @@ function createTurn() {
       if (next) next.resolve();
       else taken = false;
     },
+    isWanted: (): boolean => queue.length > 0,
     /** By whoever has the turn. */
     end: (): void => {
       ended = true;

@@ -25,6 +25,7 @@ export interface WebParts {
     | "deliveries"
     | "attempts"
     | "redeliver"
+    | "searchFault"
     | "redeliverAll"
     | "backlog"
     | "counts"

@@ -13,6 +13,8 @@ export function mountRuns({ web, parts, reading, show }: Kit): void {
   web.get("/", ...reading, async (c) => {
     const { query, faults } = readQuery(new URL(c.req.url).searchParams, RUN_FILTERS);
     const filter = runFilter(query);
+    const slow = filter.search ? await store.searchFault(filter.search) : null;
+    if (slow !== null) faults.push({ name: "q", message: slow });
     // Before the rows: what comes between is told of once too often rather than never.
     const { last: event } = await store.eventRange();
     const found = faults.length > 0 ? [] : await store.briefs(filter, pageAfter(query.after));

@@ -286,6 +286,25 @@ describe("what is kept", () => {
     expect(skyvern.calls).toHaveLength(1);
   });
 
+  test("who lists does not wait for the store, and shares what is on its way to it; settled waits", async () => {
+    const stored = Promise.withResolvers<void>();
+    let saves = 0;
+    const save: EnricherOptions["save"] = async () => {
+      saves += 1;
+      await stored.promise;
+    };
+    const enricher = anEnricher({ save });
+    const first = await enricher.list(aRun());
+    expect(await enricher.list(aRun())).toEqual(first);
+    expect(saves).toBe(1);
+    let isSettled = false;
+    const settled = enricher.settled().then(() => (isSettled = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isSettled).toBe(false);
+    stored.resolve();
+    await settled;
+  });
+
   test("a partial answer is saved, and asked for again by the next call", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 403 });

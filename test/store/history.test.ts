@@ -373,7 +373,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       await store.record(finished("dlv_1", { outcome: { kind: "dead", reason: "gone" } }));
       await store.record(finished("dlv_2"));
       await agree();
-      await store.redeliver("tsk_2", [aDelivery("dlv_3")], DAY);
+      await store.redeliver("tsk_2", [aDelivery("dlv_3", "ops", { cause: "redelivery" })], DAY);
       await agree();
       await claim(DAY);
       await store.record(finished("dlv_3"));

@@ -76,10 +76,10 @@ async function fill({ db }: Database): Promise<void> {
   );
   await sql`insert into doc_hours select at / 3600000 * 3600000, min(i), max(i) from n group by 1`.execute(db);
   await sql`insert into deliveries (id, run_id, revision, sink, kind, cause, state, attempts, throttled, next_attempt_at,
-      maybe_sent, last_error, created_at, delivered_at, receipt)
+      maybe_sent, last_error, created_at, delivered_at, receipt, run_received_at)
     select 'dlv_' || s.sink || printf('%08d', i), 'tsk_' || i, 1, s.sink, 'http', 'result',
       case when i <= 2 and s.sink = 'crm' then 'dead' when i = ${RUNS} and s.sink = 'crm' then 'pending' else 'delivered' end,
-      1, 0, iif(i = ${RUNS} and s.sink = 'crm', at, null), 0, null, at, at + 5, null
+      1, 0, iif(i = ${RUNS} and s.sink = 'crm', at, null), 0, null, at, at + 5, null, at
     from n cross join (select 'ops' as sink union all select 'crm') s order by i`.execute(db);
   await sql`insert into delivery_counts select sink, state, count(*) from deliveries where state <> 'pending' group by 1, 2
     union all select sink, 'made', count(*) from deliveries group by 1`.execute(db);
@@ -171,10 +171,8 @@ describe("runs", () => {
   });
 
   it.each<[string, Parameters<Store["runs"]>[0], string[]]>([
-    ["a state", { delivery: ["dead"] }, ["tsk_2", "tsk_1"]],
     ["what waits", { delivery: ["pending", "sending"] }, [`tsk_${RUNS}`]],
-    ["a state and text", { delivery: ["dead"], search }, ["tsk_2", "tsk_1"]],
-    ["a state and a sink that had none", { delivery: ["dead"], sink: ["ops"] }, []],
+    ["dead deliveries and text", { delivery: ["dead"], search }, ["tsk_2", "tsk_1"]],
   ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, ids) => {
     const steps = await plan(async () => {
       expect((await store.runs(filter, page)).runs.length).toBe(ids.length);
@@ -186,6 +184,36 @@ describe("runs", () => {
       true,
     );
     expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
+  });
+
+  it.each<[string, Parameters<Store["runs"]>, string[]]>([
+    ["", [{ delivery: ["dead"] }, page], ["tsk_2", "tsk_1"]],
+    [", a later page", [{ delivery: ["dead"] }, { ...page, after: { at: 2 * MINUTE, id: "tsk_2" } }], ["tsk_1"]],
+    [" of a sink within a time", [{ delivery: ["dead"], sink: ["crm"], until: 2 * MINUTE }, page], ["tsk_1"]],
+    [" of a sink that had none", [{ delivery: ["dead"], sink: ["ops"] }, page], []],
+    [" of a status", [{ delivery: ["dead"], status: ["failed"] }, page], []],
+  ])("with a dead delivery%s: along the dead ones in the order of the list", async (_what, question, ids) => {
+    const steps = await plan(async () => {
+      expect((await store.runs(...question)).runs.map(({ state }) => state.run.run_id)).toHaveLength(ids.length);
+    });
+    expect(steps.join("\n")).toMatch(/^SEARCH deliveries USING (COVERING )?INDEX deliveries_dead \(sink=\?/m);
+    expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
+    // What is sorted are the pages of the sinks, and the page.
+    expect(steps.filter((step) => step === "USE TEMP B-TREE FOR ORDER BY").length).toBeLessThanOrEqual(2);
+  });
+
+  it("whose words begin so: the words are looked up one after the other, none with all its places", async () => {
+    const term = { text: "Invo", prefix: true };
+    const steps = await plan(async () => {
+      expect((await store.runs({ search: [term] }, { limit: 3 })).runs).toHaveLength(3);
+    });
+    expect(asked.map(({ parameters }) => parameters[0])).toContain('("invoice")');
+    expect(steps.filter(isSlow)).toEqual([]);
+    expect(await store.searchFault([term])).toBe(null);
+  });
+
+  it("of which too many begin so, are refused before they are looked for", async () => {
+    expect(await store.searchFault([{ text: "123", prefix: true }])).toMatch(/more letters .* 100 words .* "123"/);
   });
 
   it("asked by text, finds what there is", async () => {

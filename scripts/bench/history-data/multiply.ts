@@ -75,16 +75,16 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
       insert into main.receipts (id, run_id, body_hash, body_bytes, verdict, note, routing, reported_status, source, channel, key_name, sent_at, received_at, copies, last_received_at)
         select ${id("x.id", "x.received_at")}, ${own("r.run_id")}, lower(hex(randomblob(32))), body_bytes, verdict, note, routing, reported_status, x.source, x.channel, key_name,
           sent_at, x.received_at + ${shift}, copies, last_received_at + ${shift} ${of("receipts")} ${inOrder};
-      insert into main.deliveries (id, run_id, revision, sink, kind, cause, state, attempts, throttled, next_attempt_at, maybe_sent, last_error, created_at, delivered_at, receipt)
+      insert into main.deliveries (id, run_id, revision, sink, kind, cause, state, attempts, throttled, next_attempt_at, maybe_sent, last_error, created_at, delivered_at, receipt, run_received_at)
         select ${id("x.id", "x.created_at")}, ${own("r.run_id")}, revision, sink, kind, cause, x.state, attempts, throttled, next_attempt_at + ${shift}, maybe_sent, last_error,
-          created_at + ${shift}, delivered_at + ${shift}, receipt ${of("deliveries")} ${inOrder};
+          created_at + ${shift}, delivered_at + ${shift}, receipt, run_received_at + ${shift} ${of("deliveries")} ${inOrder};
       insert into main.attempts (delivery_id, n, started_at, finished_at, outcome, reason)
         select ${id("x.id", "x.created_at")}, a.n, a.started_at + ${shift}, a.finished_at + ${shift}, outcome, reason
         ${of("deliveries").replace("where", "cross join small.attempts a on a.delivery_id = x.id where")} ${inOrder};
       insert into main.artifacts (run_id, position, artifact_id, type, created_at)
         select ${own("r.run_id")}, position, artifact_id || '_' || k.k, type, created_at + ${shift} ${of("artifacts")} ${inOrder};
-      insert into main.sightings (run_id, created_at, seen_at, mine, settled)
-        select ${own("r.run_id")}, created_at + ${shift}, seen_at + ${shift}, mine, settled ${of("sightings")} ${inOrder};
+      insert into main.sightings (run_id, created_at, seen_at, mine, settled, dead)
+        select ${own("r.run_id")}, created_at + ${shift}, seen_at + ${shift}, mine, settled, dead ${of("sightings")} ${inOrder};
       delete from temp.words;
       commit;`,
     );
@@ -106,7 +106,7 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     insert into main.delivery_counts select sink, state, count * ${copies} from small.delivery_counts;
     insert into main.delivery_times select g.grain, d.delivered_at / g.ms * g.ms, d.sink, s.bucket, count(*)
       from main.deliveries d cross join temp.spans s on s.ms = d.delivered_at - d.created_at cross join ${grains} where d.state = 'delivered' group by 1, 2, 3, 4;
-    insert into main.sighting_counts select created_at / 86400000 * 86400000, count(*) from main.sightings group by 1;
+    insert into main.sighting_counts select created_at / 86400000 * 86400000, count(*), sum(dead) from main.sightings group by 1;
     insert into main.doc_hours select received_at / 3600000 * 3600000, min(doc), max(doc) from main.runs group by 1;
     insert into main.events (id, kind, run_id, delivery) select doc * 3, 'run', run_id, null from main.runs order by doc desc limit ${EVENTS_KEPT};
     commit;

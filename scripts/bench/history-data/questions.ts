@@ -45,7 +45,7 @@ export function questionsOf(size: Size): Question[] {
     { group: "cursor", name: "a page anywhere", path: (i) => `/v1/runs?cursor=${writeCursor(deep(i))}` },
     ...["status=failed", "status=completed", "run_type=task_v2", "channel=billing", "source=webhook"].map(filter),
     filter(`workflow=${workflowOf(0).id}`),
-    filter(`workflow=${workflowOf(55).id}`),
+    filter(`workflow=${workflowOf(55).id}&limit=5`),
     filter("sink=crm"),
     filter("delivery=dead"),
     filter("delivery=pending"),
@@ -53,7 +53,11 @@ export function questionsOf(size: Size): Question[] {
     {
       group: "filter",
       name: "since and until",
-      path: (i) => `/v1/runs?since=${iso(deep(i).at - 3_600_000)}&until=${iso(deep(i).at)}`,
+      // As many runs in both sizes.
+      path: (i) => {
+        const n = Math.max(some(i), 60);
+        return `/v1/runs?since=${iso(atOf(size, n - 60))}&until=${iso(atOf(size, n))}`;
+      },
     },
     fixed("other", "status and channel", "runs?status=failed&channel=billing"),
     fixed("other", "two statuses", "runs?status=failed&status=terminated"),
@@ -70,7 +74,7 @@ export function questionsOf(size: Size): Question[] {
       path: (i) => `/v1/runs?delivery=dead&cursor=${writeCursor(deep(i))}`,
     },
     fixed("search", "a common word", `runs?${common}`),
-    fixed("search", "a rare word", `runs?q=${RARE_WORD}`),
+    fixed("search", "a rare word", `runs?q=${RARE_WORD}&limit=5`),
     fixed("search", "a word nobody said", "runs?q=xylophone"),
     fixed("search", "a phrase", `runs?q=${encodeURIComponent(PHRASE)}`),
     fixed("search", "a 3-letter prefix", "runs?q=inv*"),

@@ -164,7 +164,7 @@ input::placeholder { color: var(--soft); opacity: 1; }
 .list tr:hover .title { text-decoration: underline; }
 .sub.why { color: var(--bad); }
 .sub { display: block; color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
-.a-type { font-size: 14px; overflow-wrap: anywhere; min-width: 138px; max-width: 170px; }
+.a-type { font-size: 13px; overflow-wrap: anywhere; min-width: 138px; max-width: 170px; }
 .a-told { min-width: 180px; }
 .aside > span + span::before { content: " · "; } .aside a { color: inherit; text-decoration: none; } .aside a:hover { color: var(--ink); text-decoration: underline; }
 .fresh td { animation: fresh 4s ease-out; }

@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { isUnsafeNumber, parseJson } from "../src/json.ts";
+
+const SHAPES =
+  `0 -0 0.0 -0.0 -0.5 1.5 19.99 10.10 1.0 1e5 1E5 1e-07 1.5e3 -1.25E+2 0e0 0.000001 0.0000001 0.00000123 0.1 0.30 100 1000000
+  123456789012345 1234567890123456 9007199254740993 -9007199254740993 1234567.12345678 1234567.123456789
+  12345678.1234567891 0.12345678901234 0.123456789012345 0.12345678901234567 99999999999999999999.5 -123456789012.345
+  5.0000000000000005`.split(/\s+/);
+
+/** Pieced together by a generator of chance with a fixed seed. */
+function* literals(count: number): Generator<string> {
+  let seed = 12_345;
+  const next = (below: number): number => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((seed / 2 ** 31) * below);
+  };
+  const digits = (most: number) => Array.from({ length: 1 + next(most) }, () => "0001234567899"[next(13)]).join("");
+  for (let n = 0; n < count; n++) {
+    const whole = digits(18).replace(/^0+(?=\d)/, "");
+    const fraction = next(3) > 0 ? `.${digits(18)}` : "";
+    const exponent = next(5) === 0 ? `${"eE"[next(2)]}${["", "+", "-"][next(3)]}${next(30)}` : "";
+    yield `${next(4) === 0 ? "-" : ""}${whole}${fraction}${exponent}`;
+  }
+}
+
+test("a number is written as it came, wherever it stands, and is JavaScript's own where that can be", () => {
+  for (const text of [...SHAPES, ...literals(20_000)]) {
+    for (const json of [text, `[${text}]`, `[1,${text}]`, `{"a":${text}}`, `{"a": ${text}}`]) {
+      const written = JSON.stringify(parseJson(json));
+      expect(written).toBe(json.replace(": ", ":"));
+    }
+    expect(typeof parseJson(text)).toBe(isUnsafeNumber(text) ? "object" : "number");
+  }
+});
+
+test.each([" ", "0", "1.0", "0.0", "[", ":"])("a long text of %j takes no longer than its length", (piece) => {
+  const text = JSON.stringify({ a: `:${piece.repeat(200_000)}` });
+  const from = performance.now();
+  parseJson(text);
+  expect(performance.now() - from).toBeLessThan(1_000);
+});

@@ -1,0 +1,76 @@
+/** A bug in settling or routing costs nobody a result: the bytes are kept, and a release without the bug reads them. */
+import { expect, it, onTestFinished } from "vitest";
+import { silentLog } from "../../src/log.ts";
+import { createMetrics } from "../../src/metrics.ts";
+import { createReceiver, type ReceiveParts } from "../../src/receive/receive.ts";
+import { rereadKept } from "../../src/receive/reread.ts";
+import { Secret } from "../../src/secret.ts";
+import { createRedact } from "../../src/skyvern/redact.ts";
+import { openSqlite } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";
+import { aRuntime } from "../support/runtime.ts";
+
+it("what is crashed on is kept, what came with it is accepted, and a start survives it", async () => {
+  const database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  const store = createSqlStore(database);
+  onTestFinished(() => store.close());
+  const runtime = aRuntime();
+  let hasBug = true;
+  const parts: ReceiveParts & { store: typeof store } = {
+    keys: [{ name: "key", key: new Secret(FIXTURE_KEY), organization: null }],
+    redact: createRedact(),
+    routes: [],
+    sinks: [
+      {
+        get name(): string {
+          if (hasBug && crashing) throw new TypeError("a bug");
+          return "http";
+        },
+        kind: "http",
+        updates: false,
+      },
+    ],
+    store,
+    runtime,
+    log: silentLog,
+    metrics: createMetrics(),
+    nudge: () => {},
+  };
+  // The decisions are made in the order of arrival: the second one crashes.
+  let crashing = false;
+  const accept: typeof store.accept = (items) =>
+    store.accept(
+      items.map((item) => ({
+        ...item,
+        run: item.run && {
+          id: item.run.id,
+          decide: (known) => {
+            crashing = item.run?.id === "tsk_2";
+            return item.run?.decide(known) as never;
+          },
+        },
+      })),
+    );
+  const receiver = createReceiver({ ...parts, store: { accept } }, null);
+  const receive = (id: string) => {
+    const bytes = Buffer.from(JSON.stringify({ run_id: id, status: "completed" }));
+    return receiver.receive({ bytes, signature: signatureOf(bytes), sentAt: null, channel: null });
+  };
+
+  expect(await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map(receive))).toEqual([
+    { kind: "accepted", verdict: "accepted", runId: "tsk_1" },
+    { kind: "accepted", verdict: "kept", runId: null },
+    { kind: "accepted", verdict: "accepted", runId: "tsk_3" },
+  ]);
+  expect(await store.keptReceipts(10)).toMatchObject([{ note: "the relay met a bug; its log has the details" }]);
+
+  crashing = true;
+  expect(await rereadKept({ ...parts, organizationOf: () => null })).toBe(0);
+  expect(await store.run("tsk_2")).toBeNull();
+  hasBug = false;
+  expect(await rereadKept({ ...parts, organizationOf: () => null })).toBe(1);
+  expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
+});
