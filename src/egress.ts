@@ -110,7 +110,7 @@ function simpleRequest(target: string | URL, init: RequestInit = {}): SimpleRequ
  * same, which is for `fetch` to undo.
  */
 async function ask(agent: Agent, { url, method, headers, body, signal }: SimpleRequest): Promise<Response | null> {
-  const answer = await agent.request({
+  const asked = agent.request({
     origin: url.origin,
     path: `${url.pathname}${url.search}`,
     method,
@@ -118,6 +118,7 @@ async function ask(agent: Agent, { url, method, headers, body, signal }: SimpleR
     body,
     signal,
   });
+  const answer = await (signal ? beforeAbort(asked, signal) : asked);
   if (method === "GET" && (answer.headers["content-encoding"] ?? "identity") !== "identity") {
     await answer.body.dump();
     return null;
@@ -146,6 +147,16 @@ async function ask(agent: Agent, { url, method, headers, body, signal }: SimpleR
     },
   });
   return new Response(stream, init);
+}
+
+/** undici heeds a signal only once it is connected, and then it sends nothing: a name that nobody resolves is waited for no longer than that. */
+function beforeAbort<T>(asked: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+    asked.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
 }
 
 const SHORT_BYTES = 64 * 1024;
