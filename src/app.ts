@@ -18,6 +18,7 @@ import { createHttp } from "./http/server.ts";
 import { createWebhook, type AddressOf, type AnswerWebhook } from "./http/webhook.ts";
 import type { Log } from "./log.ts";
 import { announceSinks, isWatched, watchBacklog, watchCoverage, watchReady, type Metrics } from "./metrics.ts";
+import { createOtlp } from "./otlp.ts";
 import { createAddresses } from "./receive/addresses.ts";
 import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
@@ -124,6 +125,10 @@ const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
 const ARCHIVE_LOOK_MS = 2_000;
 const ALERT_LOOK_MS = 60_000;
+/** As OpenTelemetry's own batches. */
+const SPANS_EVERY_MS = 5_000;
+/** At the end, when a collector that hangs must not. */
+const LAST_SPANS_MS = 2_000;
 const PRUNE_EVERY_MS = 3_600_000;
 /** For relays that are gone. */
 const FLEET_LOOK_MS = 10_000;
@@ -167,6 +172,17 @@ export async function createApp(config: Config, host: Host): Promise<App> {
           log,
         })
       : null;
+  const otlp = config.tracing
+    ? createOtlp({
+        ...config.tracing,
+        headers: Object.fromEntries(
+          Object.entries(config.tracing.headers).map(([name, value]) => [name, value.reveal()]),
+        ),
+        fetch: namedFetch,
+        dropped: (count) => metrics.spansDropped.inc(count),
+        log,
+      })
+    : null;
   const lanes = config.sinks.map((settings) => ({
     sink: kindOf(settings.kind).create(settings.name, settings.config, {
       fetch,
@@ -178,9 +194,11 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   }));
   const showing = { media, settings: config.attachments, budgetMs: config.delivery.timeoutMs / 2 };
   const worker = createWorker({
+    trace: otlp?.take ?? null,
     store,
     lanes,
     attempt: createAttempt({
+      traced: otlp !== null,
       enrich: enricher.list,
       evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
       links,
@@ -202,6 +220,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
   const redact = createRedact(config.redactKeys);
   const receiving: ReceiveParts = {
+    trace: otlp?.take ?? null,
     keys: config.keys,
     redact,
     routes: config.routes,
@@ -364,6 +383,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     ending.abort();
     await worker.stop(DRAIN_MS);
     await Promise.all(loops);
+    await otlp?.flush(LAST_SPANS_MS);
     await enricher.settled();
   };
   const names = config.sinks.map(({ name }) => name);
@@ -430,6 +450,12 @@ export async function createApp(config: Config, host: Host): Promise<App> {
           },
         );
       }
+      if (otlp)
+        repeat(
+          "traces",
+          async () => SPANS_EVERY_MS,
+          () => otlp.flush(),
+        );
       const { reconcile, retention } = config;
       if (heartbeat && config.heartbeat) {
         const { everyMs } = config.heartbeat;

@@ -49,6 +49,8 @@ export interface Config {
   heartbeat: { url: Secret; everyMs: number } | null;
   /** Which sinks are told of the relay itself. */
   alerts: AlertSettings;
+  /** Where traces go, by OTLP; null: nowhere. */
+  tracing: { url: string; headers: Record<string, Secret>; service: string } | null;
   /** Null: Skyvern is not asked for runs whose webhook never came. */
   reconcile: { everyMs: number; lookbackMs: number; scope: "mine" | "all" } | null;
   /** Ask Skyvern about runs whose webhook no key signed. */
@@ -224,6 +226,14 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
       downAfterMs: file.alerts.down_after,
       everyMs: file.alerts.every,
     },
+    tracing:
+      env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined
+        ? null
+        : {
+            url: `${env.OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces`,
+            headers: env.OTEL_EXPORTER_OTLP_HEADERS ?? {},
+            service: env.OTEL_SERVICE_NAME,
+          },
     confirm: file.skyvern.confirm,
     bodyLimit: file.receive.body_limit,
     redactKeys: file.redact.keys,

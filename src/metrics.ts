@@ -60,6 +60,11 @@ export function createMetrics() {
       registers,
     }),
     alerts,
+    spansDropped: new Counter({
+      name: "skyvern_relay_spans_dropped_total",
+      help: "Spans that the collector of traces did not take.",
+      registers,
+    }),
     heartbeats: new Counter({
       name: "skyvern_relay_heartbeats_total",
       help: "Signs of life given: alive, fail (something is wrong), not_taken.",

@@ -89,9 +89,12 @@ export async function fleetOf(database: Database, { newId, sleep }: Runtime, log
  * The ways out. What the operator alone chose to be told of the relay may stand anywhere; the other way, on which payloads and
  * redirects may say where it goes, does not reach it for that.
  */
-export function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat }: Config) {
+export function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing }: Config) {
   const egress = createEgress({ allow, trusted: trustedOrigins });
-  const named = createEgress({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] });
+  const named = createEgress({
+    allow,
+    trusted: [...(heartbeat ? [heartbeat.url.reveal()] : []), ...(tracing ? [tracing.url] : [])],
+  });
   return {
     fetch: egress.fetch,
     namedFetch: named.fetch,

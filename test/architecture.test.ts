@@ -12,6 +12,8 @@ const LEVELS: readonly (readonly string[])[] = [
     "secret",
     "report",
     "alert",
+    "trace",
+    "otlp",
     "runtime",
     "log",
     "metrics",

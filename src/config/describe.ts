@@ -51,6 +51,7 @@ export function describeConfig(config: Config) {
       down_after: formatDuration(config.alerts.downAfterMs),
       every: formatDuration(config.alerts.everyMs),
     },
+    traces: config.tracing && new URL(config.tracing.url).origin,
     confirm: config.confirm,
     body_limit: config.bodyLimit,
     redact_keys: config.redactKeys,

@@ -20,6 +20,7 @@ export const SECRET_VARIABLES = [
   "SINK_SECRET",
   "SINK_URL",
   "DATABASE_URL",
+  "OTEL_EXPORTER_OTLP_HEADERS",
 ] as const;
 
 const items = (text: string): string[] =>
@@ -55,6 +56,18 @@ function sqlitePath(text: string): string | null {
   return path.replace(/^\/+/, "/");
 }
 
+/** As OpenTelemetry has it: `name=value,name=value`, values percent-encoded. Null for anything else. */
+function readHeaders(text: string): Record<string, Secret> | null {
+  const pairs = items(text).map((pair) => /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(.*)$/.exec(pair.replace(/\s*=\s*/, "=")));
+  try {
+    const headers = pairs.map((pair) => [pair?.[1] ?? "", new Secret(decodeURIComponent(pair?.[2] ?? ""))] as const);
+    const isFit = headers.every(([name, value]) => name !== "" && /^[\x20-\x7e]*$/.test(value.reveal()));
+    return isFit ? Object.fromEntries(headers) : null;
+  } catch {
+    return null;
+  }
+}
+
 const network = "must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8";
 
 /** Every variable with a meaning of its own. Those that make a sink are in `shortcuts.ts`. */
@@ -76,6 +89,9 @@ export const EnvironmentSchema = z.object({
     .default([]),
   SLACK_API_URL: baseAddress.transform((url) => `${url}/`).optional(),
   ALLOW_PRIVATE_NETWORKS: list.refine((texts) => texts.every((text) => parseCidr(text) !== null), network).default([]),
+  OTEL_EXPORTER_OTLP_ENDPOINT: baseAddress.optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: parsed(readHeaders, "must be NAME=VALUE, several separated by commas").optional(),
+  OTEL_SERVICE_NAME: z.string().max(200).default("skyvern-relay"),
   LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
 });
 export type Settings = z.output<typeof EnvironmentSchema>;

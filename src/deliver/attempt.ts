@@ -5,6 +5,7 @@ import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
 import type { Evidence } from "../sinks/evidence.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed } from "../store/store.ts";
+import { traceparentOf } from "../trace.ts";
 
 export interface AttemptParts {
   /** The run's artifacts, within its own budget; never fails. */
@@ -12,6 +13,8 @@ export interface AttemptParts {
   /** What there is to show about a run; nothing is read before a sink asks. */
   evidence?(run: Run, artifacts: readonly Artifact[]): Evidence;
   links: Links;
+  /** Whether sinks get the trace along: somebody collects it. */
+  traced?: boolean;
   /** What a sink gets to answer, ms. */
   timeoutMs: number;
   log: Log;
@@ -20,7 +23,7 @@ export interface AttemptParts {
 /** One attempt: enrich → sink.deliver under a deadline → Outcome. Never throws: a bug in a sink is logged and retried. */
 export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Outcome>;
 
-export function createAttempt({ enrich, evidence, links, timeoutMs, log }: AttemptParts): Attempt {
+export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptParts): Attempt {
   return async ({ delivery, maybeSent, state, previous }, sink, signal) => {
     try {
       const { artifacts, status } = await enrich(state.run, signal);
@@ -28,12 +31,11 @@ export function createAttempt({ enrich, evidence, links, timeoutMs, log }: Attem
       const report = toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus: status }, links);
       const { id: deliveryId, attempts: attempt, cause } = delivery;
       const shown = evidence ? { evidence: evidence(state.run, artifacts) } : {};
+      const context = traced ? { traceparent: traceparentOf(delivery.run_id, deliveryId, attempt) } : {};
+      const job = { deliveryId, attempt, cause, maybeSent, report, previous, ...shown, ...context };
       const deadline = deadlineIn(timeoutMs, signal);
       try {
-        return await sink.deliver(
-          { deliveryId, attempt, cause, maybeSent, report, previous, ...shown },
-          deadline.signal,
-        );
+        return await sink.deliver(job, deadline.signal);
       } finally {
         deadline.end();
       }

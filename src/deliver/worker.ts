@@ -4,6 +4,7 @@ import type { Circuit, Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
+import { attemptSpanOf, revisionSpanOf, traceIdOf, type Trace } from "../trace.ts";
 import type { Attempt } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import { admits, afterOutcome, CLOSED } from "./breaker.ts";
@@ -40,6 +41,8 @@ export interface WorkerParts {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
+  /** Null or left out: nobody collects traces. */
+  trace?: Trace;
 }
 
 export interface Worker {
@@ -364,6 +367,7 @@ async function deliver(
     if (parts.fleet) await tellPause(parts, lane);
   }
   tell(parts, claimed, attempt);
+  traceAttempt(parts.trace ?? null, claimed, attempt);
   await recordSurely(parts, attempt, signal);
   if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, attempt);
 }
@@ -447,6 +451,7 @@ function tell({ metrics, log }: WorkerParts, { delivery, state }: Claimed, attem
   const fields = {
     delivery_id: delivery.id,
     run_id: delivery.run_id,
+    trace_id: traceIdOf(delivery.run_id),
     revision: state.revision,
     sink,
     kind: delivery.kind,
@@ -462,4 +467,29 @@ function tell({ metrics, log }: WorkerParts, { delivery, state }: Claimed, attem
     log.info("delivery.attempted", fields);
   } else log.warn("delivery.attempted", fields);
   if (outcome.kind === "dead") log.error("delivery.died", fields);
+}
+
+function traceAttempt(trace: Trace, { delivery }: Claimed, attempt: FinishedAttempt): void {
+  if (trace === null) return;
+  const { outcome, sink, n, startedAt, finishedAt } = attempt;
+  trace({
+    traceId: traceIdOf(delivery.run_id),
+    spanId: attemptSpanOf(delivery.id, n),
+    parentSpanId: revisionSpanOf(delivery.run_id, delivery.revision),
+    link: n > 1 ? attemptSpanOf(delivery.id, n - 1) : null,
+    name: "delivery.attempted",
+    kind: "client",
+    startedAt,
+    finishedAt,
+    attributes: {
+      "skyvern.run_id": delivery.run_id,
+      "skyvern_relay.delivery_id": delivery.id,
+      "skyvern_relay.sink": sink,
+      "skyvern_relay.sink_kind": delivery.kind,
+      "skyvern_relay.cause": delivery.cause,
+      "skyvern_relay.attempt": n,
+      "skyvern_relay.outcome": outcome.kind,
+    },
+    error: outcome.kind === "delivered" ? null : outcome.reason,
+  });
 }

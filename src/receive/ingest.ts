@@ -4,6 +4,8 @@ import type { Source } from "../run.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
 import type { Accepted, Decide } from "../store/store.ts";
+import { traceIdOf } from "../trace.ts";
+import { revisionOf, traceReceipt } from "./tracing.ts";
 import { runArrival, type ReceiveParts } from "./receive.ts";
 
 export interface Origin {
@@ -21,7 +23,7 @@ export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | 
 
 /** `deliver: false` stores and settles, and tells nobody; what waits to be told is left as it is. */
 export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
-  const { store, redact, runtime, log, metrics, nudge } = parts;
+  const { store, redact, runtime, log, metrics, nudge, trace = null } = parts;
   return async (answer, { source, organization, channel }) => {
     const text = JSON.stringify(asInWebhooks(answer));
     const masked = redact(text);
@@ -46,12 +48,23 @@ export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolea
       note: null,
     };
     const run = runArrival(parts, payload, { receivedAt, source, channel, organization });
-    const [accepted] = await store.accept([{ receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } }]);
+    const noted = revisionOf({ receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } });
+    const [accepted] = await store.accept([noted.arrival]);
     if (!accepted) throw new Error("the store gave no answer for an arrival");
     if (accepted.deliveries > 0) nudge();
     metrics.ingested.inc({ source, verdict: accepted.verdict });
     const { verdict, note } = accepted;
-    log.info("run.ingested", { run_id: run.id, source, verdict, note, status: payload.status });
+    const times = { startedAt: receivedAt, finishedAt: runtime.now() };
+    traceReceipt(trace, noted.arrival, accepted, { kind: "internal", revision: noted.revision(), ...times });
+    log.info("run.ingested", {
+      run_id: run.id,
+      trace_id: traceIdOf(run.id),
+      receipt_id: receipt.id,
+      source,
+      verdict,
+      note,
+      status: payload.status,
+    });
     return accepted;
   };
 }

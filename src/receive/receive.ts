@@ -8,11 +8,13 @@ import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Parsed, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { Accepted, Arrival, Decide, Decision, Store } from "../store/store.ts";
+import { traceIdOf, type Trace } from "../trace.ts";
 import type { Confirm } from "./confirm.ts";
 import { followUpAt } from "./follow-up.ts";
 import { createGroupCommit, Overloaded, type GroupCommit } from "./group-commit.ts";
 import { settle, type Observation } from "./settle.ts";
 import { outcomes, updates, type Listener } from "./telling.ts";
+import { revisionOf, traceReceipt } from "./tracing.ts";
 import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
 
 export interface Incoming {
@@ -44,6 +46,8 @@ export interface ReceiveParts {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
+  /** Null or left out: nobody collects traces. */
+  trace?: Trace;
   /** Called when deliveries were queued. */
   nudge(): void;
 }
@@ -107,7 +111,7 @@ async function receiveVerified(
   body: VerifiedBody,
   { sentAt, channel }: Incoming,
 ): Promise<Received> {
-  const { log, metrics } = parts;
+  const { log, metrics, trace = null } = parts;
   const startedAt = performance.now();
   const { masked, stored } = mask(body.bytes, parts.redact);
   const parsed = parsePayload(masked);
@@ -118,11 +122,17 @@ async function receiveVerified(
   }
   const arrival = arrivalOf(parts, { body, stored, parsed, channel, sentAt: limited(sentAt) });
   try {
-    const accepted = await commitOrKeep(parts, commit, arrival);
+    const noted = trace && revisionOf(arrival);
+    const accepted = await commitOrKeep(parts, commit, noted?.arrival ?? arrival);
     if (accepted.deliveries > 0) parts.nudge();
     metrics.webhooks.inc({ result: accepted.verdict });
     metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
     logAccepted(log, arrival, accepted);
+    if (noted) {
+      const finishedAt = parts.runtime.now();
+      const times = { startedAt: finishedAt - (performance.now() - startedAt), finishedAt };
+      traceReceipt(trace, arrival, accepted, { kind: "server", revision: noted.revision(), ...times });
+    }
     return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
   } catch (error) {
     const result = error instanceof Overloaded ? "overloaded" : "storage_failed";
@@ -242,6 +252,7 @@ const limited = (value: string | null): string | null => value?.slice(0, 32) ?? 
 function logAccepted(log: Log, { receipt }: Arrival, accepted: Accepted): void {
   const fields = {
     run_id: accepted.runId,
+    trace_id: accepted.runId === null ? null : traceIdOf(accepted.runId),
     receipt_id: receipt.id,
     verdict: accepted.verdict,
     note: accepted.note,

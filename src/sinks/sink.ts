@@ -21,6 +21,8 @@ export interface Job {
   previous: DeliveryReceipt | null;
   /** Pictures and files to show; none: the links in the report have to do. */
   evidence?: Evidence;
+  /** W3C trace context of this attempt, to pass on. None: nobody collects traces. */
+  traceparent?: string;
   /** With cause `alert`: what it says; the report says the same for people. */
   alert?: Alert;
 }

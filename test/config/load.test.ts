@@ -44,6 +44,7 @@ describe("without anything but a key", () => {
       redactKeys: [],
       allowPrivateNetworks: [],
       heartbeat: null,
+      tracing: null,
       alerts: { onDead: [], onCoverageGap: [], onSinkDown: [], downAfterMs: 900_000, everyMs: 900_000 },
       trustedOrigins: ["https://api.skyvern.com", "https://slack.com"],
       logLevel: "info",

@@ -55,6 +55,7 @@ async function deliver(target: Target, job: Job, signal: AbortSignal, deps: Sink
         "content-type": "application/json",
         "webhook-id": job.deliveryId,
         "webhook-timestamp": String(timestamp),
+        ...(job.traceparent === undefined ? {} : { traceparent: job.traceparent }),
         ...(signature === null ? {} : { "webhook-signature": signature }),
       },
     });

@@ -1,0 +1,43 @@
+/**
+ * Traces, in W3C's and OpenTelemetry's terms. A run is one trace, and its id is made from the run's: so every process that handles the
+ * run, today or after a restart, names the same trace, and nothing has to be kept. Spans: each receipt that was settled, and each
+ * attempt; an attempt's parent is the receipt that made its revision, and a later attempt is linked to the one before.
+ */
+import { createHash } from "node:crypto";
+
+const hash = (text: string, digits: number): string => createHash("sha256").update(text).digest("hex").slice(0, digits);
+
+/** 32 hex digits. */
+export const traceIdOf = (runId: string): string => hash(`run ${runId}`, 32);
+/** 16 hex digits: of the receipt that made a revision of a run. */
+export const revisionSpanOf = (runId: string, revision: number): string => hash(`revision ${revision} ${runId}`, 16);
+/** 16 hex digits: of an attempt, from 1. */
+export const attemptSpanOf = (deliveryId: string, n: number): string => hash(`attempt ${n} ${deliveryId}`, 16);
+/** 16 hex digits: of a receipt that made no revision. */
+export const receiptSpanOf = (receiptId: string): string => hash(`receipt ${receiptId}`, 16);
+
+/** The header of https://www.w3.org/TR/trace-context/, which says that the trace is recorded. */
+export const traceparentOf = (runId: string, deliveryId: string, n: number): string =>
+  `00-${traceIdOf(runId)}-${attemptSpanOf(deliveryId, n)}-01`;
+
+export type Attribute = string | number | boolean | null;
+
+export interface Span {
+  traceId: string;
+  spanId: string;
+  parentSpanId: string | null;
+  /** Of an earlier span in the same trace. */
+  link: string | null;
+  name: string;
+  kind: "internal" | "server" | "client";
+  /** Epoch ms; the parts of a millisecond count. */
+  startedAt: number;
+  finishedAt: number;
+  /** Null ones are left out. */
+  attributes: Record<string, Attribute>;
+  /** Why it failed; null when it did not. */
+  error: string | null;
+}
+
+/** Takes spans; never waits and never fails. Null where nobody collects them. */
+export type Trace = ((span: Span) => void) | null;
