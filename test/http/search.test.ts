@@ -1,4 +1,6 @@
+import { Hono } from "hono";
 import { describe, expect, it } from "vitest";
+import { slowSearch } from "../../src/http/api.ts";
 import { anApp, type TestApp } from "../support/app.ts";
 import { fixtureBytes, mutated } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -115,4 +117,25 @@ describe("GET /v1/runs?q=", () => {
     const answer = await relay.get(q(text.toWellFormed()));
     expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"data"')]);
   });
+});
+
+it("a search that would hold up everybody is answered 400 with what is wrong with q", async () => {
+  const asked: unknown[] = [];
+  const store = {
+    searchFault: async (search: unknown) => {
+      asked.push(search);
+      return "needs more letters before *";
+    },
+  };
+  const search = [{ text: "inv", prefix: true }];
+  const app = new Hono();
+  app.get("/text", async (c) => (await slowSearch(c, store, search)) ?? c.text("fine"));
+  app.get("/none", async (c) => (await slowSearch(c, store, undefined)) ?? c.text("fine"));
+  const answer = await app.request("/text");
+  expect([answer.status, ((await answer.json()) as Problem).errors]).toEqual([
+    400,
+    [{ parameter: "q", message: "needs more letters before *" }],
+  ]);
+  expect(await (await app.request("/none")).text()).toBe("fine");
+  expect(asked).toEqual([search]);
 });
