@@ -158,7 +158,9 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
       const after = skipSpace(text, end);
       if (text.charCodeAt(after) === 0x3a) {
         key = isHarmless(i, end) ? text.slice(i + 1, end - 1) : decode(text.slice(i, end));
-        under = secretPair && key === "value" ? "secret" : modeUnder(mode, key);
+        const isSecret =
+          key === "value" && mode === "parameters" && (secretPair || isNamedSecretAfter(text, after + 1, isSecretKey));
+        under = isSecret ? "secret" : modeUnder(mode, key);
         i = after + 1;
         continue;
       }
@@ -201,6 +203,18 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
   }
   parts.push(text.slice(copied));
   return { text: parts.join(""), depth, unsafeNumbers };
+}
+
+/** Whether a value is followed by the name of a secret, as in `{"value":…,"name":"api_key"}`. Looks behind plain values only. */
+function isNamedSecretAfter(text: string, from: number, isSecretKey: Rules["isSecretKey"]): boolean {
+  const start = skipSpace(text, from);
+  const comma = skipSpace(text, text.charCodeAt(start) === 0x22 ? stringEnd(text, start) : bareEnd(text, start));
+  const keyStart = skipSpace(text, comma + 1);
+  if (text.charCodeAt(comma) !== 0x2c || text.charCodeAt(keyStart) !== 0x22) return false;
+  const keyEnd = stringEnd(text, keyStart);
+  if (!/^"(name|key)"$/.test(text.slice(keyStart, Math.min(keyEnd, keyStart + 7)))) return false;
+  const nameStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
+  return text.charCodeAt(nameStart) === 0x22 && isSecretKey(decode(text.slice(nameStart, stringEnd(text, nameStart))));
 }
 
 /** The index after a string's closing quote, or the end of a text that was cut off. */

@@ -1,5 +1,5 @@
 /** A connection to SQLite, as every writer has it. By itself, so that the thread that writes loads nothing else. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Sqlite from "better-sqlite3";
 
@@ -9,8 +9,21 @@ import Sqlite from "better-sqlite3";
  */
 export const BUSY_TIMEOUT_MS = 1_000;
 
+/** The folder of a database, and those above it. Throws what the system says where none can be made. */
 export function makeFolder(path: string): void {
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  if (path !== ":memory:") make(dirname(path));
+}
+
+/** One after the other: `recursive` goes round in circles where a file system has no room for folders, such as /proc. */
+function make(folder: string): void {
+  if (existsSync(folder)) return;
+  make(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    // Another process may have been quicker.
+    if (!existsSync(folder)) throw error;
+  }
 }
 
 /** In WAL mode with `synchronous=FULL`: a commit is on the disk when it returns. */

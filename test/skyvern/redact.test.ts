@@ -386,6 +386,9 @@ describe("secrets in unusual places", () => {
       '{"parameters":{"pw":"S3cret!1","login_pw":"S3cret!1","session_id":"S3cret!1","code2fa":"S3cret!1","user-key":"S3cret!1"}}',
     ],
     ['{"parameters":{"headers":[{"name":"api_key","value":"S3cret!1"},{"key":"password","value":"S3cret!1"}]}}'],
+    [
+      '{"parameters":{"headers":[{"value":"S3cret!1","name":"api_key"},{ "value" : "S3cret!1" , "key" : "password" }]}}',
+    ],
     ['{"parameters":{"note":"Authorization: Bearer S3cret1"}}'],
     ['{"failure_reason":"the page answered 401 to Authorization: Bearer S3cret1.x/y="}'],
     ['{"failure_reason":"sent bearer S3cret1abc"}'],
@@ -399,6 +402,7 @@ describe("secrets in unusual places", () => {
 
   it.each([
     ['{"parameters":{"fields":[{"name":"city","value":"Berlin"}],"path":"/p?page=2"}}'],
+    ['{"parameters":{"fields":[{"value":"Berlin","name":"city"},{"value":"Bonn"},{"name":"password","value":null}]}}'],
     ['{"failure_reason":"Basic information was missing, and the bearer of the card too."}'],
     ['{"output":[{"name":"api_key","value":"what a page said"}]}'],
   ])("are not seen where there are none: %s", (body) => {
