@@ -261,9 +261,9 @@ describe("a failure", () => {
       artifacts: [{ artifact_id: FILE, artifact_type: "download", bytes: PDF }],
     });
     await second.app.start();
-    await expect.poll(() => filesIn(dir).length, { timeout: 5_000 }).toBe(3);
+    await expect.poll(() => filesIn(dir).length, { timeout: 20_000 }).toBe(3);
     expect(existsSync(join(dir, "incoming-of-a-dead-process"))).toBe(false);
-  });
+  }, 30_000);
 });
 
 describe("S3-compatible storage", () => {
