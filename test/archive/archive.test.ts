@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TINY_PNG, TINY_WEBM, type StandInArtifact } from "../../src/demo/stand-ins/skyvern.ts";
 import type { JsonObject } from "../../src/json.ts";
+import { sleep } from "../../src/runtime.ts";
 import { aFolder, anApp, PUBLIC_URL, type TestApp } from "../support/app.ts";
 import { fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
 import { aRuntime, type TestRuntime } from "../support/runtime.ts";
@@ -252,9 +253,12 @@ describe("a failure", () => {
     await first.stop();
     writeFileSync(join(dir, "incoming-of-a-dead-process"), "half");
 
+    // The clock stands still while its loops run: a sleep that moved it would let hours pass during one download.
+    runtime.advance(10_000);
+    const still = { ...runtime, sleep: (_ms: number, signal?: AbortSignal) => sleep(5, signal) };
     const second = await anApp(
       { DATABASE_URL: `sqlite:${database}`, HOST: "127.0.0.1", PORT: "0" },
-      { file, runtime, skyvern },
+      { file, runtime: still, skyvern },
     );
     second.standIns.skyvern.addRun({
       payload: JSON.parse(webhook()) as JsonObject,
