@@ -27,7 +27,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
   const store = createSqlStore(database);
   const fleet = await fleetOf(database, machine, log);
   const runtime = runtimeOf(fleet, machine);
-  const egress = egressOf(config);
+  const outside = outsideOf(config, runtime.now);
   const metrics = createMetrics();
   collectProcess(metrics);
   const servers: Server[] = [];
@@ -37,10 +37,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     metrics,
     store,
     fleet,
-    fetch: egress.fetch,
-    namedFetch: egress.namedFetch,
-    archiving: archivingOf(config, egress.fetch, runtime.now),
-    addressOf: (c) => getConnInfo(c).remote.address,
+    ...outside.parts,
     listen: (app, port, webhook) => {
       const server = createServer(app, webhook && webhookListener(webhook, log));
       servers.push(server);
@@ -48,10 +45,22 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     },
     close: async () => {
       await Promise.all(servers.map(closeServer));
-      await egress.close();
+      await outside.close();
       await fleet?.leave();
     },
   });
+}
+
+/** What a configuration says of the world outside of the process; `close` ends its connections. */
+export function outsideOf(config: Config, now: () => number) {
+  const { fetch, namedFetch, close } = egressOf(config);
+  const parts = {
+    fetch,
+    namedFetch,
+    archiving: archivingOf(config, fetch, now),
+    addressOf: (c) => getConnInfo(c).remote.address,
+  } satisfies Partial<Host>;
+  return { parts, close };
 }
 
 /** Creates or migrates it. Rejects, with its name, when it is in use or cannot be opened. */
@@ -89,7 +98,7 @@ export async function fleetOf(database: Database, { newId, sleep }: Runtime, log
  * The ways out. What the operator alone chose to be told of the relay may stand anywhere; the other way, on which payloads and
  * redirects may say where it goes, does not reach it for that.
  */
-export function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing }: Config) {
+function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing }: Config) {
   const egress = createEgress({ allow, trusted: trustedOrigins });
   const named = createEgress({
     allow,
@@ -105,7 +114,7 @@ export function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbea
 }
 
 /** Where the configuration has copies kept; null when it has none kept. */
-export function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
+function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;
   return { place: s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir), copiesOf, createArchive };

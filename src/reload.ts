@@ -8,7 +8,6 @@
  * 4. Requests that the old one had begun get a minute to end; then it is closed.
  */
 import type { Server } from "node:http";
-import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Hono } from "hono";
 import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
@@ -16,16 +15,7 @@ import type { Config } from "./config.ts";
 import { webhookListener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
-import {
-  archivingOf,
-  closeServer,
-  createServer,
-  egressOf,
-  fleetOf,
-  listenOn,
-  openMigrated,
-  runtimeOf,
-} from "./node.ts";
+import { closeServer, createServer, fleetOf, listenOn, openMigrated, outsideOf, runtimeOf } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSqlStore } from "./store/sql.ts";
 
@@ -76,21 +66,18 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
   });
 
   const build = async (config: Config, isFirst: boolean): Promise<Tenure> => {
-    const egress = egressOf(config);
+    const outside = outsideOf(config, runtime.now);
     const app = await createApp(config, {
       runtime,
       metrics,
       log: isFirst ? lastingLog(log, "relay.started") : lastingLog(log, "relay.continued"),
       store: { ...createSqlStore(database), close: async () => {} },
       fleet,
-      fetch: egress.fetch,
-      namedFetch: egress.namedFetch,
-      archiving: archivingOf(config, egress.fetch, runtime.now),
-      addressOf: (c) => getConnInfo(c).remote.address,
+      ...outside.parts,
       listen: sockets.next(),
       close: async () => {
         if (ending.signal.aborted) await sockets.close();
-        await egress.close();
+        await outside.close();
       },
     });
     void app.failed.then((reason) => fail(reason));
