@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
-import { createWorker, type Lane, type WorkerParts } from "../../src/deliver/worker.ts";
+import type { Lane } from "../../src/deliver/lane.ts";
+import { createWorker, type WorkerParts } from "../../src/deliver/worker.ts";
 import { silentLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import type { Outcome } from "../../src/run.ts";
