@@ -4,7 +4,8 @@ import { silentLog, type Log } from "../../src/log.ts";
 import type { Artifact, ArtifactsStatus, Run } from "../../src/run.ts";
 import { Secret } from "../../src/secret.ts";
 import { createSkyvernClient, type SkyvernKey } from "../../src/skyvern/client.ts";
-import { createEnricher, USEFUL_TYPES, type EnricherOptions } from "../../src/skyvern/enrich.ts";
+import { createEnricher, type EnricherOptions } from "../../src/skyvern/enrich.ts";
+import { USEFUL_TYPES } from "../../src/skyvern/useful.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const CREATED = "2026-08-21T06:00:06.102114";
