@@ -3,7 +3,7 @@ import type { Log } from "../log.ts";
 import type { Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
-import type { Attempt } from "./attempt.ts";
+import type { Attempt, Attempted } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
 import { STORAGE_RETRY_MS } from "./claim.ts";
@@ -33,9 +33,9 @@ export async function deliver(
   const { runtime } = parts;
   const { delivery } = claimed;
   const startedAt = runtime.now();
-  const outcome: Outcome =
+  const { outcome, ...more }: Attempted =
     claimed.cutShort > MAX_CUT_SHORT
-      ? { kind: "dead", reason: `given up: the process ended in the middle of ${claimed.cutShort} attempts` }
+      ? { outcome: givenUp(claimed.cutShort) }
       : await parts.attempt(claimed, lane.sink, signal);
   const finishedAt = runtime.now();
   await circuits.refresh();
@@ -50,6 +50,7 @@ export async function deliver(
     outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,
     nextAttemptAt: delay === null ? null : finishedAt + delay,
     circuit: circuits.after(lane.sink.name, outcome, finishedAt),
+    ...more,
   };
   if (outcome.kind === "retry" && outcome.retryAfterMs !== undefined) {
     lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
@@ -60,6 +61,11 @@ export async function deliver(
   await recordSurely(parts, attempt, signal);
   if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, attempt);
 }
+
+const givenUp = (cutShort: number): Outcome => ({
+  kind: "dead",
+  reason: `given up: the process ended in the middle of ${cutShort} attempts`,
+});
 
 /**
  * What an earlier attempt may have shown is all that surely arrived: receivers drop a second message with the same id, so

@@ -16,18 +16,21 @@ export interface Enrichment {
   reason: string | null;
 }
 
+/** `isNew`: Skyvern said it just now, and nobody has saved it. */
+export interface Listing extends Enrichment {
+  isNew: boolean;
+}
+
 export interface Enricher {
   /**
    * The run's artifacts: what is known already if that is complete, else asked of Skyvern, again and again while that can
    * help and the budget lasts. Never fails: without Skyvern's list it answers what the payload named. Calls for one run
-   * at one time share the asking; each ends at once when its own signal aborts.
+   * at one time share the asking; each ends at once when its own signal aborts. Resolves when what is new is saved.
    */
   enrich(run: Run, signal?: AbortSignal): Promise<Enrichment>;
-  /** The same, for those who cannot wait until it is saved: what is new is on its way to the store, see {@link Enricher.settled}. */
-  list(run: Run, signal?: AbortSignal): Promise<Enrichment>;
-  /** Resolves when all that was listed until now is saved, or could not be. */
-  settled(): Promise<void>;
-  /** The same, asking Skyvern also when the answer is known. A known complete answer outlives a failure. */
+  /** The same, for who knows the status that was saved last, and saves what is new. */
+  list(run: Run, known: ArtifactsStatus, signal?: AbortSignal): Promise<Listing>;
+  /** As `enrich`, asking Skyvern also when the answer is known. A known complete answer outlives a failure. */
   refresh(run: Run, signal?: AbortSignal): Promise<Enrichment>;
 }
 
@@ -51,43 +54,59 @@ const MAX_TRIES = 4;
 const OUTAGE_AFTER = 2;
 const OUTAGE_MS = 30_000;
 
+/** Complete answers that are remembered: a run's sinks come one shortly after the other, and what the first was told may not be saved yet. */
+const REMEMBERED = 64;
+
 export function createEnricher(options: EnricherOptions): Enricher {
   const outage = { failures: 0, until: 0 };
   const context = { ...options, budgetMs: options.budgetMs ?? DEFAULT_BUDGET_MS, outage };
   const flights = new Map<string, Flight>();
-  const saving = new Set<Promise<void>>();
+  const remembered = new Map<string, Enrichment>();
   const shared = (run: Run, fresh: boolean): Flight => {
     // A refresh must not be answered with what was known before it was asked for.
     const name = `${fresh ? "refresh" : "enrich"} ${run.run_id}`;
-    let flight = flights.get(name);
-    if (!flight) {
-      flight = takeOff((abort) => ask(context, run, fresh, abort));
-      flights.set(name, flight);
-      const landed = flight;
-      const forget = () => {
-        if (flights.get(name) === landed) flights.delete(name);
-      };
-      landed.abandoned.addEventListener("abort", forget);
-      landed.saved.then(forget, forget);
-      saving.add(landed.saved);
-      void landed.saved.finally(() => saving.delete(landed.saved)).catch(() => {});
-    }
+    const under = flights.get(name);
+    if (under) return under;
+    const flight = takeOff((abort) => ask(context, run, fresh, abort));
+    flights.set(name, flight);
+    const forget = () => {
+      if (flights.get(name) === flight) flights.delete(name);
+    };
+    flight.abandoned.addEventListener("abort", forget);
+    flight.answer.then(forget, forget);
     return flight;
   };
-  const answerOf = async (run: Run, flight: Flight, signal: AbortSignal | undefined) =>
-    withNamed(run, (await board(flight, signal)) ?? unread("the attempt was aborted"));
-  const whole = async (run: Run, fresh: boolean, signal: AbortSignal | undefined) => {
-    const flight = shared(run, fresh);
-    const answer = await answerOf(run, flight, signal);
-    if (signal?.aborted !== true) await flight.saved;
-    return answer;
+  const remember = (runId: string, answer: Enrichment): void => {
+    remembered.set(runId, answer);
+    for (const oldest of remembered.keys()) {
+      if (remembered.size <= REMEMBERED) break;
+      remembered.delete(oldest);
+    }
+  };
+  const saved = async (flight: Flight, run: Run, answer: Enrichment | null): Promise<Enrichment> => {
+    const named = withNamed(run, answer ?? ABORTED);
+    if (answer !== null) await (flight.saved ??= saveAnswer(context, run.run_id, named));
+    return named;
   };
   return {
-    enrich: (run, signal) => whole(run, false, signal),
-    refresh: (run, signal) => whole(run, true, signal),
-    list: (run, signal) => answerOf(run, shared(run, false), signal),
-    settled: async () => {
-      await Promise.allSettled(saving);
+    enrich: async (run, signal) => {
+      const known = await loadComplete(context, run.run_id);
+      if (known) return withNamed(run, known);
+      const flight = shared(run, false);
+      return saved(flight, run, await board(flight, signal));
+    },
+    list: async (run, known, signal) => {
+      const stored = known === "complete" ? await loadComplete(context, run.run_id) : null;
+      if (stored) return { ...withNamed(run, stored), isNew: false };
+      const answer = remembered.get(run.run_id) ?? (await board(shared(run, false), signal));
+      if (answer?.status === "complete") remember(run.run_id, answer);
+      return { ...withNamed(run, answer ?? ABORTED), isNew: answer !== null };
+    },
+    refresh: async (run, signal) => {
+      const flight = shared(run, true);
+      const answer = await board(flight, signal);
+      const known = answer?.status === "complete" ? null : await loadComplete(context, run.run_id);
+      return known ? withNamed(run, { ...known, reason: (answer ?? ABORTED).reason }) : saved(flight, run, answer);
     },
   };
 }
@@ -95,18 +114,19 @@ export function createEnricher(options: EnricherOptions): Enricher {
 /** One asking, shared by its passengers, and abandoned when the last of them has left. */
 interface Flight {
   answer: Promise<Enrichment>;
-  saved: Promise<void>;
+  /** Null: nobody saves it yet. */
+  saved: Promise<void> | null;
   passengers: number;
   abandoned: AbortSignal;
   abandon(): void;
 }
 
-function takeOff(ask: (abort: AbortSignal) => Promise<Asked>): Flight {
+function takeOff(ask: (abort: AbortSignal) => Promise<Enrichment>): Flight {
   const controller = new AbortController();
-  const asked = ask(controller.signal);
   return {
-    answer: asked.then(({ answer }) => answer),
-    saved: asked.then(({ saved }) => saved),
+    // Not before somebody is on board, who may be about to leave.
+    answer: Promise.resolve().then(() => ask(controller.signal)),
+    saved: null,
     passengers: 0,
     abandoned: controller.signal,
     abandon: () => controller.abort(),
@@ -140,29 +160,13 @@ type Context = EnricherOptions & {
   outage: { failures: number; until: number };
 };
 
-interface Asked {
-  answer: Enrichment;
-  /** Never rejects. */
-  saved: Promise<void>;
-}
-
-const NOTHING_TO_SAVE = Promise.resolve();
-
-async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Asked> {
-  const known = await loadKnown(context, run.run_id);
-  if (known?.status === "complete" && !fresh)
-    return { answer: withNamed(run, { ...known, reason: null }), saved: NOTHING_TO_SAVE };
+async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
   const listed = await listUnlessOut(context, run, fresh, abort);
-  if (known?.status === "complete" && listed.status !== "complete") {
-    return { answer: withNamed(run, { ...known, reason: listed.reason }), saved: NOTHING_TO_SAVE };
-  }
-  const answer = withNamed(run, listed);
-  const saved = abort.aborted ? NOTHING_TO_SAVE : saveAnswer(context, run.run_id, answer);
-  const { status, reason } = answer;
-  const fields = { run_id: run.run_id, status, count: answer.artifacts.length, ...(reason === null ? {} : { reason }) };
+  const { status, reason, artifacts } = withNamed(run, listed);
+  const fields = { run_id: run.run_id, status, count: artifacts.length, ...(reason === null ? {} : { reason }) };
   if (status === "complete") context.log.info("run.enriched", fields);
   else context.log.warn("run.enriched", fields);
-  return { answer, saved };
+  return listed;
 }
 
 /** During an outage one run in a while asks, and the others are answered at once. */
@@ -181,6 +185,7 @@ async function listUnlessOut(context: Context, run: Run, fresh: boolean, abort: 
 }
 
 const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavailable", reason });
+const ABORTED = unread("the attempt was aborted");
 
 async function listWithinBudget(context: Context, run: Run, abort: AbortSignal): Promise<Enrichment> {
   // One try per call: the waits between tries are this loop's.
@@ -228,10 +233,11 @@ function namedBy(run: Run): Artifact[] {
   );
 }
 
-/** The store's trouble is not the message's: without what was saved Skyvern is asked again. */
-async function loadKnown(context: Context, runId: string) {
+/** What is known, if it is complete. The store's trouble is not the message's: without what was saved Skyvern is asked again. */
+async function loadComplete(context: Context, runId: string): Promise<Enrichment | null> {
   try {
-    return await context.load(runId);
+    const known = await context.load(runId);
+    return known?.status === "complete" ? { ...known, reason: null } : null;
   } catch (error) {
     context.log.warn("artifacts.load_failed", { run_id: runId, error: nameOf(error) });
     return null;
