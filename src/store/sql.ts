@@ -1,9 +1,8 @@
-import type { FoundArtifacts } from "./artifacts.ts";
 import type { Database } from "./database.ts";
 import { grouped } from "./grouped.ts";
 import { createOperations } from "./operations.ts";
 import { stateOf } from "./rows.ts";
-import type { Store } from "./store.ts";
+import type { FoundArtifacts, Store } from "./store.ts";
 
 /** The Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {
