@@ -7,7 +7,7 @@ import type { Config } from "./config.ts";
 import { alertRound, type AlertParts } from "./deliver/alerts.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
-import { waitAfterCut } from "./deliver/backoff.ts";
+import { WAITS_AFTER_CUT_MS } from "./deliver/backoff.ts";
 import { createHeartbeat } from "./deliver/heartbeat.ts";
 import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
@@ -352,7 +352,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const takeOverMissing = async (): Promise<void> => {
     const names = (await fleet?.missing()) ?? [];
     if (names.length === 0) return;
-    const taken = await store.takeOver(runtime.now(), waitAfterCut, names);
+    const taken = await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS, names);
     log.warn("fleet.taken_over", { from: names, deliveries: taken });
     nudge();
   };
@@ -389,7 +389,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const names = config.sinks.map(({ name }) => name);
   const takeOver = async () => {
     // Of several relays the others may be alive: who is not is found out while it runs.
-    const taken = fleet ? 0 : await store.takeOver(runtime.now(), waitAfterCut);
+    const taken = fleet ? 0 : await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS);
     const buried = await store.buryOrphans(
       names,
       "its sink is not configured any more; name another to redeliver it",

@@ -2,7 +2,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { DELIVERY_STATES } from "../run.ts";
 import type { Store } from "../store/store.ts";
-import { redeliver, type RedeliverParts } from "../store/redeliver.ts";
+import { newDeliveryIds, redeliver, type RedeliverParts } from "../store/redeliver.ts";
 import {
   attemptJson,
   badParameter,
@@ -48,7 +48,7 @@ export interface HistoryParts
     SinksParts["store"] &
     StatisticsParts["store"] &
     EventsParts["store"] &
-    Pick<Store, "keptReceipts" | "body" | "redeliverAll">;
+    Pick<Store, "keptReceipts" | "body" | "redeliverAll" | "redeliverable">;
   sinks: readonly { name: string; kind: string }[];
   runtime: RedeliverParts["runtime"] & EventsParts["runtime"];
   /** Called when deliveries were queued. */
@@ -308,11 +308,11 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
         { parameter: "sink", message: `there is no sink "${unknown}"` },
       ]);
     }
-    const make = (target: { sink: string; kind: string }) =>
-      ({ id: runtime.newId("dlv"), ...target, cause: "redelivery" }) as const;
-    const options = { now: runtime.now(), limit: MAX_REDELIVERIES, dryRun };
     const sinks = parts.sinks.map(({ name }) => name);
-    const count = await store.redeliverAll({ sink: sinks, ...defined({ ...filter, state }) }, make, options);
+    const found = { sink: sinks, ...defined({ ...filter, state }) };
+    const count = dryRun
+      ? await store.redeliverable(found, MAX_REDELIVERIES)
+      : await store.redeliverAll(found, newDeliveryIds(runtime, MAX_REDELIVERIES), runtime.now());
     if (!dryRun) parts.nudge();
     return c.json({ count, dry_run: dryRun }, 202);
   });
