@@ -35,6 +35,7 @@ import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import { createRedact } from "./skyvern/redact.ts";
 import type { Fleet } from "./store/fleet.ts";
+import type { ArtifactsStatus } from "./run.ts";
 import type { Store } from "./store/store.ts";
 import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
@@ -147,18 +148,14 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch });
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
   const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
+  const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
   const enricher = createEnricher({
     ...runtime,
     client,
     log,
     budgetMs: config.delivery.artifactsWaitMs,
     load: (runId) => store.artifacts(runId),
-    save: (runId, artifacts, status) =>
-      store.saveArtifacts(
-        runId,
-        { artifacts, status },
-        status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS,
-      ),
+    save: (runId, artifacts, status) => store.saveArtifacts(runId, { artifacts, status }, askAgainAt(status)),
   });
   const archive =
     archiving && config.archive
@@ -199,7 +196,11 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     lanes,
     attempt: createAttempt({
       traced: otlp !== null,
-      enrich: enricher.list,
+      enrich: async ({ state: { run }, artifactsStatus }, signal) => {
+        const { artifacts, status, isNew } = await enricher.list(run, artifactsStatus, signal);
+        const found = { runId: run.run_id, known: { artifacts, status }, followUpAt: askAgainAt(status) };
+        return { artifacts, status, ...(isNew ? { found } : {}) };
+      },
       evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
       links,
       timeoutMs: config.delivery.timeoutMs,
@@ -384,7 +385,6 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     await worker.stop(DRAIN_MS);
     await Promise.all(loops);
     await otlp?.flush(LAST_SPANS_MS);
-    await enricher.settled();
   };
   const names = config.sinks.map(({ name }) => name);
   const takeOver = async () => {
@@ -407,10 +407,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     nudge,
     fetch: (request) => http.fetch(request),
     store,
-    deliverDue: async () => {
-      await worker.runOnce();
-      await enricher.settled();
-    },
+    deliverDue: worker.runOnce,
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
     archive: archiveDue,

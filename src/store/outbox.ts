@@ -1,7 +1,8 @@
 /** The outbox: what is due, who has it, what came of it, and sending again. */
 import { sql, type Kysely, type Selectable } from "kysely";
-import type { Circuit, Delivery, DeliveryReceipt } from "../run.ts";
+import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt } from "../run.ts";
 import { deliveryRow, insertDeliveries } from "./accept.ts";
+import { saveArtifacts } from "./artifacts.ts";
 import type { Change } from "./change.ts";
 import { deliveriesThat } from "./find.ts";
 import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
@@ -102,17 +103,17 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
   const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
   const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
   const [runs, begun, told] = await Promise.all([
-    rows.find("runs", ["run_id", "state"], "run_id", runIds),
+    rows.find("runs", ["run_id", "state", "artifacts_status"], "run_id", runIds),
     rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried),
     rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds),
   ]);
-  const stateById = new Map(runs.map(({ run_id, state }) => [run_id, state]));
+  const byId = new Map(runs.map((run) => [run.run_id, run]));
   const past = pastOf(begun);
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
     .flatMap((row): Claimed[] => {
-      const state = stateById.get(row.run_id);
-      if (state === undefined) return [];
+      const run = byId.get(row.run_id);
+      if (run === undefined) return [];
       const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
       return [
         {
@@ -121,7 +122,8 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
           throttled: row.throttled,
           cutShort: row.attempts - 1 - ended,
           firstTriedAt: firstAt,
-          state: stateOf(state),
+          state: stateOf(run.state),
+          artifactsStatus: run.artifacts_status as ArtifactsStatus,
           previous: previousReceipt(row, told),
         },
       ];
@@ -163,6 +165,11 @@ export async function nextDueAt(rows: Rows, queue: Queue, now: number): Promise<
 /** What attempts came to, in order; of each whether it still had its lease. */
 export async function recordAll(change: Change, attempts: readonly FinishedAttempt[]): Promise<boolean[]> {
   const { rows, ledger } = change;
+  // First, as whoever takes a run and its deliveries takes the run first.
+  await saveArtifacts(
+    change,
+    attempts.flatMap(({ found }) => found ?? []),
+  );
   await rows.lockDeliveries(attempts.map(({ deliveryId }) => deliveryId));
   const written = await rows.update("deliveries", attempts.map(afterAttempt), {
     set: AFTER_ATTEMPT,

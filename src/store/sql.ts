@@ -1,5 +1,5 @@
 import { acceptAll, adopt, revise } from "./accept.ts";
-import { artifacts, saveArtifacts, type FoundArtifacts } from "./artifacts.ts";
+import { artifacts, saveArtifacts } from "./artifacts.ts";
 import { briefs } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { copiesStore } from "./copies.ts";
@@ -31,7 +31,7 @@ import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, statistics } from "./statistics.ts";
-import type { FinishedAttempt, Store } from "./store.ts";
+import type { FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
 
 /** The Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {

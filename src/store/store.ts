@@ -42,9 +42,9 @@ export interface Store {
   /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
   nextDueAt(queue: Queue, now: number): Promise<number | null>;
   /**
-   * Writes what an attempt came to, and its sink's circuit. A delivered one settles the waiting updates and corrections
-   * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile: only
-   * the circuit is written then.
+   * Writes what an attempt came to, its sink's circuit, and the artifacts it found. A delivered one settles the waiting updates and corrections
+   * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile:
+   * the delivery is left as it is then.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
   /** Waiting deliveries to a sink that were created before a time become dead. Returns their ids. */
@@ -87,7 +87,7 @@ export interface Store {
   /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
   revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   artifacts(runId: string): Promise<KnownArtifacts>;
-  /** `followUpAt`: when to ask again, unless that is planned or was given up; null does not plan it. */
+  /** `followUpAt`: as of {@link FoundArtifacts}. */
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
@@ -282,6 +282,8 @@ export interface Claimed {
   /** When its first attempt began whose end was seen, epoch ms; null before. */
   firstTriedAt: number | null;
   state: RunState;
+  /** What is known of the run's artifacts. */
+  artifactsStatus: ArtifactsStatus;
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
 }
@@ -300,6 +302,8 @@ export interface FinishedAttempt {
   nextAttemptAt: number | null;
   /** The sink's circuit after it. */
   circuit: Circuit;
+  /** What Skyvern listed for it, to be saved as well. */
+  found?: FoundArtifacts;
 }
 
 export interface FinishedTest {
@@ -316,6 +320,14 @@ export interface FinishedTest {
 export interface KnownArtifacts {
   artifacts: Artifact[];
   status: ArtifactsStatus;
+}
+
+/** What Skyvern just listed for a run. */
+export interface FoundArtifacts {
+  runId: string;
+  known: KnownArtifacts;
+  /** When to ask again, epoch ms, unless that is planned or was given up; null does not plan it. */
+  followUpAt: number | null;
 }
 
 /** A run whose artifacts are to be copied. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
-import { createWorker, type Lane, type WorkerParts } from "../../src/deliver/worker.ts";
+import type { Lane } from "../../src/deliver/lane.ts";
+import { createWorker, type WorkerParts } from "../../src/deliver/worker.ts";
 import { silentLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import type { Outcome } from "../../src/run.ts";
@@ -93,6 +94,31 @@ describe("one round", () => {
       },
     ]);
     expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered", receipt: { status: 200 } });
+  });
+
+  it("saves what Skyvern listed for it with the record, whatever came of the attempt", async () => {
+    const artifacts = [{ artifact_id: "a_1", type: "recording", created_at: 5 }];
+    const known = { artifacts, status: "complete" } as const;
+    const asked: string[] = [];
+    const attempt = createAttempt({
+      enrich: async ({ state, artifactsStatus }) => {
+        asked.push(artifactsStatus);
+        return { ...known, found: { runId: state.run.run_id, known, followUpAt: null } };
+      },
+      links,
+      timeoutMs: 5_000,
+      log: silentLog,
+    });
+    await accept("dlv_1");
+    const crashing = aSink("ops", () => {
+      throw new Error("a bug");
+    });
+    const worker = aWorker([crashing], { attempt });
+    await worker.runOnce();
+    expect(await store.artifacts("tsk_dlv_1")).toEqual({ artifacts, status: "complete" });
+    now += 5_000;
+    await worker.runOnce();
+    expect(asked).toEqual(["pending", "complete"]);
   });
 
   it("tries again when the schedule says, with the same key, and is dead after the last", async () => {

@@ -413,6 +413,40 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.run("tsk_1")).toMatchObject({ artifacts: [two, one], status: "complete" });
     });
 
+    it("are saved with the attempt that found them, and known to the claims after it", async () => {
+      await withDelivery();
+      await withDelivery("dlv_2", aRun({ run_id: "tsk_2" }));
+      expect((await claim(1_000)).map(({ artifactsStatus }) => artifactsStatus)).toEqual(["pending", "pending"]);
+      const artifacts = [{ artifact_id: "a_1", type: "recording", created_at: 5 }];
+      const retry = { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 2_000 } as const;
+      const [first, last] = await Promise.all([
+        store.record(
+          finished("dlv_1", {
+            ...retry,
+            found: { runId: "tsk_1", known: { artifacts, status: "complete" }, followUpAt: null },
+          }),
+        ),
+        store.record(
+          finished("dlv_2", {
+            ...retry,
+            found: { runId: "tsk_2", known: { artifacts: [], status: "unavailable" }, followUpAt: 3_000 },
+          }),
+        ),
+      ]);
+      expect([first, last]).toEqual([true, true]);
+      expect(await store.artifacts("tsk_1")).toEqual({ artifacts, status: "complete" });
+      expect(await store.nextFollowUpAt()).toBe(3_000);
+      expect((await claim(2_000)).map(({ artifactsStatus }) => artifactsStatus)).toEqual(["complete", "unavailable"]);
+    });
+
+    it("are saved also when the attempt had lost its lease", async () => {
+      await withDelivery();
+      const artifacts = [{ artifact_id: "a_1", type: "recording", created_at: 5 }];
+      const found = { runId: "tsk_1", known: { artifacts, status: "complete" }, followUpAt: null } as const;
+      expect(await store.record(finished("dlv_1", { found }))).toBe(false);
+      expect(await store.artifacts("tsk_1")).toEqual({ artifacts, status: "complete" });
+    });
+
     it("may be a thousand", async () => {
       await withDelivery();
       const artifacts = Array.from({ length: 1_200 }, (_x, i) => ({
