@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { briefOf } from "../../src/store/brief.ts";
-import { indexedText } from "../../src/store/search.ts";
+import { indexedText, readSearch } from "../../src/store/search.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
 import type { Rows } from "../../src/store/statements.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Search, Store } from "../../src/store/store.ts";
 import { aRun, aState } from "./a-run.ts";
 
 const RUNS = 50_000;
@@ -215,6 +215,18 @@ describe("runs", () => {
   it("by text, a later page: the bound is an integer, as FTS5 passes over another and reads its way there", async () => {
     await plan(() => store.runs({ search }, { ...page, after }));
     expect(asked.map(({ sql: text }) => text).join("\n")).toContain("run_words.rowid < cast(? as bigint)");
+  });
+
+  it.each([
+    ["a number that few runs hold, forwards, as they are all read", "invoice 4321", 1, /run_words\.rowid$/],
+    ["what many hold, backwards, as a page is", "invoice tsk", page.limit, /run_words\.rowid desc limit \?$/],
+  ])("by %s", async (_what, typed, count, expected) => {
+    const words = readSearch(typed) as Search;
+    const steps = await plan(async () => {
+      expect((await store.runs({ search: words }, page)).runs).toHaveLength(count);
+    });
+    expect(steps.filter(isSlow)).toEqual([]);
+    expect(asked.filter(({ sql: text }) => expected.test(text))).toHaveLength(1);
   });
 
   it("of which too many begin so, are refused before they are looked for", async () => {
