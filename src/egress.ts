@@ -7,9 +7,8 @@
  */
 import { lookup as dnsLookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import { Agent, buildConnector, fetch as undiciFetch } from "undici";
+import type { buildConnector, fetch as undiciFetch } from "undici";
 import type { Ask } from "./ask.ts";
-import { askThrough } from "./dispatch.ts";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
 import type { Fetch } from "./runtime.ts";
 
@@ -55,29 +54,34 @@ export function createEgress(options: EgressOptions): Egress {
     lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
   };
   const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const agent = new Agent({
-    connect: (target, callback) => void connect(policy, target, callback),
-    headersTimeout: timeout,
-    bodyTimeout: timeout,
-  });
-  const ask = askThrough(agent);
+  const connecting = (target: buildConnector.Options, callback: buildConnector.Callback) =>
+    void connect(policy, target, callback);
+  const begin = async () => {
+    const [undici, { askThrough }] = await Promise.all([import("undici"), import("./dispatch.ts")]);
+    const agent = new undici.Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout });
+    return { undici, agent, ask: askThrough(agent) };
+  };
+  // Loaded for the first request: it is nothing that taking webhooks has a use for.
+  let begun: ReturnType<typeof begin> | null = null;
   return {
     fetch: async (url, init) => {
       refuseOthers(new URL(url));
+      const { undici, agent } = await (begun ??= begin());
       // undici's own types stand beside Node's; the objects are the same.
       const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
       try {
-        return await undiciFetch(url, request);
+        return await undici.fetch(url, request);
       } catch (error) {
         throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
       }
     },
     ask: async (url, question) => {
       refuseOthers(url);
+      const { ask } = await (begun ??= begin());
       return ask(url, question);
     },
     reach: (url, signal) => reach(policy, new URL(url), signal),
-    close: () => agent.destroy(),
+    close: async () => (await begun)?.agent.destroy(),
   };
 }
 
@@ -96,6 +100,7 @@ interface Policy {
 async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
   try {
     const addresses = await reachable(policy, target);
+    const { buildConnector } = await import("undici");
     buildConnector({
       timeout: CONNECT_TIMEOUT_MS,
       allowH2: false,

@@ -24,6 +24,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "egress",
     "networks",
     "stream",
+    "turns",
     "version",
     "stdout-log",
   ],
