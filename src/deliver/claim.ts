@@ -63,7 +63,7 @@ export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsPart
     next: async (lane, paced) => {
       const now = runtime.now();
       const gate = admits(await circuits.of(lane.sink.name), now);
-      const limit = Math.min(gate.limit, lane.concurrency) - lane.running.size;
+      const limit = Math.min(gate.limit, lane.concurrency - lane.reserved) - lane.running.size;
       if (limit <= 0) return nothing(gate.limit === 0 ? gate.at : null);
       const { pace } = lane.sink;
       const slot = paced ? Math.max(lane.pausedUntil, nextSlot(pace, lastSent.get(pace?.key ?? "") ?? null)) : 0;

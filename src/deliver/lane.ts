@@ -14,6 +14,8 @@ export interface LaneState extends Lane {
   queue: { sink: string; holdMs: number | null };
   /** Ids of the deliveries under way. */
   running: Set<string>;
+  /** Room that is kept for deliveries that are being written. */
+  reserved: number;
   /** The sink asked for a pause until then, epoch ms. */
   pausedUntil: number;
   /** When the next delivery is due, as far as is known, epoch ms; null: none waits. */
@@ -27,6 +29,7 @@ export const laneOf = ({ sink, concurrency }: Lane): LaneState => ({
   concurrency: sink.ordered ? 1 : concurrency,
   queue: { sink: sink.name, holdMs: sink.ordered ? HOLD_MS : null },
   running: new Set(),
+  reserved: 0,
   pausedUntil: 0,
   dueAt: null,
   isStale: true,

@@ -9,7 +9,7 @@ import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
 import type { Rows } from "./statements.ts";
 import type {
   Claim,
-  Claimed,
+  ClaimedRow,
   DeliveryFilter,
   FinishedAttempt,
   FinishedTest,
@@ -21,9 +21,6 @@ import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
-
-/** The state as stored. */
-export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
 
 export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<ClaimedRow[]> {
   const { now, leaseMs, limit, except, shared } = claim;
@@ -262,6 +259,17 @@ export async function takeOver(
       where id = ${id} and state = 'sending' and attempts = ${begun}`.execute(tx);
   }
   return taken.length;
+}
+
+export async function giveBack(rows: Rows, ids: readonly string[], now: number): Promise<void> {
+  await rows.update(
+    "deliveries",
+    ids.map((id) => ({ id, next_attempt_at: now })),
+    {
+      set: "state = 'pending', attempts = deliveries.attempts - 1, next_attempt_at = v.next_attempt_at",
+      where: "deliveries.id = v.id and deliveries.state = 'sending'",
+    },
+  );
 }
 
 export async function unclaim(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {

@@ -28,9 +28,10 @@ export class StorageFault extends Error {
 export interface Store {
   /**
    * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
-   * is known at that moment, and its answer is written with the receipt. Answers in the order given.
+   * is known at that moment, and its answer is written with the receipt. Answers in the order given. First results for which
+   * there is room are claimed by the same transaction.
    */
-  accept(items: readonly Arrival[]): Promise<Accepted[]>;
+  accept(items: readonly Arrival[], room?: Room): Promise<Accepted[]>;
 
   /**
    * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
@@ -39,6 +40,8 @@ export interface Store {
 
   /** Leases due deliveries of one sink, counting an attempt for each. */
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
+  /** Deliveries that were claimed by {@link Store.accept} and cannot be begun: they are due as if they had not been claimed. */
+  giveBack(deliveryIds: readonly string[], now: number): Promise<void>;
   /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
   nextDueAt(queue: Queue, now: number): Promise<number | null>;
   /**
@@ -237,7 +240,16 @@ export interface Accepted {
   /** Null for what was kept. */
   runId: string | null;
   note: string | null;
+  /** Those that were made. */
   deliveries: number;
+  /** Those of them that were claimed, with the state as stored: if there are any. */
+  claimed?: ClaimedRow[];
+}
+
+/** What a relay is ready to begin: as many new deliveries to each of these sinks, by name, may be claimed as they are made. */
+export interface Room {
+  bySink: ReadonlyMap<string, number>;
+  leaseMs: number;
 }
 
 /** What waits for one sink. */
@@ -286,6 +298,9 @@ export interface Claimed {
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
 }
+
+/** The state as stored: numbers would not survive the way to another thread. */
+export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
 
 export interface FinishedAttempt {
   deliveryId: string;

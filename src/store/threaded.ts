@@ -167,6 +167,7 @@ const errorOf = ({ message, isStorage }: Fault): Error => (isStorage ? new Stora
 /** What the thread does as a whole: it writes, and what it is given and answers are plain data. */
 const OPERATIONS = [
   "claimDue",
+  "giveBack",
   "record",
   "expire",
   "shiftDue",
