@@ -14,6 +14,7 @@ import { grown, lookingBack } from "./grown.ts";
 import { memory } from "./memory.ts";
 import { postgres } from "./postgres.ts";
 import { profile } from "./profile.ts";
+import { pure } from "./pure.ts";
 import { recording } from "./recording.ts";
 import { aboutThis, figuresTable, goalsTable, keep, writeDocument, type Results } from "./report.ts";
 import { slowDisk } from "./slow-disk.ts";
@@ -32,7 +33,7 @@ const BENCHES: readonly Bench[] = [
   postgres,
 ];
 /** No goals: run by name only. */
-const BESIDES: readonly Bench[] = [profile, recording, smoke];
+const BESIDES: readonly Bench[] = [profile, pure, recording, smoke];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
