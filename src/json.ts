@@ -6,6 +6,8 @@
  * writes back as it came. So a {@link Json} number may be an object: read one with {@link numberOf}, show one with
  * {@link numberText}.
  */
+import { isUnsafeNumber } from "./json-text.ts";
+
 export type Json = null | boolean | number | string | RawNumber | Json[] | JsonObject;
 export type JsonObject = { [key: string]: Json };
 /** A number whose text JavaScript would not reproduce. Made by the parser only. */
@@ -23,9 +25,6 @@ declare global {
     ): unknown;
   }
 }
-
-/** True when JavaScript would write the number literal `text` differently (or not at all). */
-export const isUnsafeNumber = (text: string): boolean => String(Number(text)) !== text;
 
 /**
  * A number that may be unsafe, or something in a string that looks like one: then the slow way is taken in vain. JavaScript writes

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { isUnsafeNumber, parseJson } from "../src/json.ts";
+import { isUnsafeNumber, isUnsafeNumberAt } from "../src/json-text.ts";
+import { parseJson } from "../src/json.ts";
 
 const SHAPES =
   `0 -0 0.0 -0.0 -0.5 1.5 19.99 10.10 1.0 1e5 1E5 1e-07 1.5e3 -1.25E+2 0e0 0.000001 0.0000001 0.00000123 0.1 0.30 100 1000000
@@ -31,6 +32,29 @@ test("a number is written as it came, wherever it stands, and is JavaScript's ow
     }
     expect(typeof parseJson(text)).toBe(isUnsafeNumber(text) ? "object" : "number");
   }
+});
+
+test("whether a number is written as it came is told inside a text as well, and of what is no number", () => {
+  const odd = [
+    "",
+    "-",
+    ".",
+    "-.5",
+    "1.",
+    "1..5",
+    "1.2.3",
+    "01",
+    "-01",
+    "00.5",
+    "+1",
+    "1a",
+    "0x1",
+    "1-2",
+    "0.00000",
+    "--1",
+  ];
+  for (const text of [...SHAPES, ...odd, ...literals(20_000)])
+    expect(isUnsafeNumberAt(`[7${text},8`, 2, 2 + text.length)).toBe(isUnsafeNumber(text));
 });
 
 test.each([" ", "0", "1.0", "0.0", "[", ":"])("a long text of %j takes no longer than its length", (piece) => {
