@@ -9,6 +9,7 @@
  * ids of stored credentials (`cred_…`) and the rest of a URL stay readable.
  */
 import { bareEnd, beginsNumber, isUnsafeNumberAt, stringEnd } from "../json-text.ts";
+import { remembered } from "../remembered.ts";
 
 export const REDACTED = "[redacted]";
 
@@ -56,8 +57,6 @@ const SECRET_WORDS = new Set([
 /** Query parameters that give access, besides secret-looking ones. */
 const SECRET_QUERY =
   /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
-/** Keys in a cache beyond this are not kept: keys are whatever a sender likes. */
-const CACHE_LIMIT = 2_000;
 
 /** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
@@ -89,21 +88,6 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
   };
   return (body) => scan(body, "plain", rules);
 }
-
-/** What was decided of a key stays decided. */
-function remembered<Made>(make: (key: string) => Made): (key: string) => Made {
-  const known = new Map<string, Made>();
-  return (key) => {
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const made = make(key);
-    if (known.size < CACHE_LIMIT && key.length < 100) known.set(copyOf(key), made);
-    return made;
-  };
-}
-
-/** Of its own: a piece of a text keeps all of the text in memory. */
-const copyOf = (piece: string): string => Buffer.from(piece, "utf16le").toString("utf16le");
 
 function computeMode(mode: Mode, key: string, isSecretKey: (key: string) => boolean): Mode {
   if (mode === "secret") return "secret";
