@@ -22,6 +22,13 @@ export function bareEnd(text: string, start: number): number {
 const isBareEnd = (c: number): boolean =>
   c <= 0x20 || c === 0x2c || c === 0x7d || c === 0x5d || c === 0x22 || c === 0x3a || c === 0x7b || c === 0x5b;
 
+/** The index of what comes after spaces. */
+export function skipSpace(text: string, from: number): number {
+  let i = from;
+  while (i < text.length && text.charCodeAt(i) <= 0x20) i += 1;
+  return i;
+}
+
 /** Whether something begins as a number does. */
 export const beginsNumber = (c: number): boolean => c === 0x2d || (c >= 0x30 && c <= 0x39);
 

@@ -8,7 +8,7 @@
  * form; the query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls,
  * ids of stored credentials (`cred_…`) and the rest of a URL stay readable.
  */
-import { bareEnd, beginsNumber, isUnsafeNumberAt, stringEnd } from "../json-text.ts";
+import { bareEnd, beginsNumber, isUnsafeNumberAt, skipSpace, stringEnd } from "../json-text.ts";
 import { remembered } from "../remembered.ts";
 
 export const REDACTED = "[redacted]";
@@ -238,12 +238,6 @@ function isNamedSecretAfter(text: string, from: number, isSecretKey: Rules["isSe
   if (!/^"(name|key)"$/.test(text.slice(keyStart, Math.min(keyEnd, keyStart + 7)))) return false;
   const nameStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
   return text.charCodeAt(nameStart) === 0x22 && isSecretKey(decode(text.slice(nameStart, stringEnd(text, nameStart))));
-}
-
-function skipSpace(text: string, from: number): number {
-  let i = from;
-  while (i < text.length && text.charCodeAt(i) <= 0x20) i += 1;
-  return i;
 }
 
 /** The value of a string literal; its raw inside when it is no valid literal. */
