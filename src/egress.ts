@@ -7,7 +7,7 @@
  */
 import { lookup as dnsLookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import { Agent, buildConnector, fetch as undiciFetch } from "undici";
+import type { Agent, buildConnector, fetch as undiciFetch } from "undici";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
 import type { Fetch } from "./runtime.ts";
 
@@ -51,30 +51,34 @@ export function createEgress(options: EgressOptions): Egress {
     lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
   };
   const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const agent = new Agent({
-    connect: (target, callback) => void connect(policy, target, callback),
-    headersTimeout: timeout,
-    bodyTimeout: timeout,
-  });
+  const connecting = (target: buildConnector.Options, callback: buildConnector.Callback) =>
+    void connect(policy, target, callback);
+  const begin = async () => {
+    const undici = await import("undici");
+    return { undici, agent: new undici.Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout }) };
+  };
+  // Loaded for the first request: it is nothing that taking webhooks has a use for.
+  let begun: ReturnType<typeof begin> | null = null;
   return {
     fetch: async (url, init) => {
       const { protocol } = new URL(url);
       if (protocol !== "http:" && protocol !== "https:") {
         throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
       }
+      const { undici, agent } = await (begun ??= begin());
       const simple = simpleRequest(url, init);
       const answer = simple && (await ask(agent, simple));
       if (answer) return answer;
       // undici's own types stand beside Node's; the objects are the same.
       const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
       try {
-        return await undiciFetch(url, request);
+        return await undici.fetch(url, request);
       } catch (error) {
         throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
       }
     },
     reach: (url, signal) => reach(policy, new URL(url), signal),
-    close: () => agent.destroy(),
+    close: async () => (await begun)?.agent.destroy(),
   };
 }
 
@@ -173,6 +177,7 @@ interface Policy {
 async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
   try {
     const addresses = await reachable(policy, target);
+    const { buildConnector } = await import("undici");
     buildConnector({
       timeout: CONNECT_TIMEOUT_MS,
       allowH2: false,

@@ -22,6 +22,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "egress",
     "networks",
     "stream",
+    "turns",
     "version",
     "stdout-log",
   ],

@@ -71,3 +71,14 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
 }
 
 export const defineSink = <Shape extends z.ZodRawShape>(kind: SinkKind<Shape>): SinkKind<Shape> => kind;
+
+/** A sink whose code is loaded from now on: a relay that has none of its kind does without. */
+export function loadedSink<Own extends Omit<Sink, "deliver">>(
+  own: Own,
+  load: () => Promise<Pick<Sink, "deliver">>,
+): Own & Sink {
+  const loading = load();
+  // Whoever delivers is told.
+  loading.catch(() => {});
+  return { ...own, deliver: async (job, signal) => (await loading).deliver(job, signal) };
+}

@@ -27,6 +27,7 @@ export interface WebParts {
     | "redeliver"
     | "searchFault"
     | "redeliverAll"
+    | "redeliverable"
     | "backlog"
     | "counts"
     | "sighting"
