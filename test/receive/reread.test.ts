@@ -6,6 +6,7 @@ import type { JsonObject } from "../../src/json.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
 import { NOW } from "../support/runtime.ts";
+import { until } from "../support/until.ts";
 
 const EARLIER = NOW - 86_400_000;
 
@@ -46,7 +47,10 @@ it("a body that is understood now becomes a run of the time it came, and is deli
   expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ id: "rcp_old" }] });
 
   await adopt(relay);
-  await relay.deliver();
+  await until("it is delivered", async () => {
+    const { data } = await relay.read<{ data: JsonObject[] }>("/v1/deliveries?state=delivered");
+    return data.length === 1;
+  });
 
   expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
   expect(await relay.read("/v1/runs/tsk_565008666790408272")).toMatchObject({
