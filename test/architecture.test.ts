@@ -19,6 +19,8 @@ const LEVELS: readonly (readonly string[])[] = [
     "metrics",
     "deadline",
     "duration",
+    "ask",
+    "dispatch",
     "egress",
     "networks",
     "stream",

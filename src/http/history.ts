@@ -242,15 +242,9 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     const slow = await slowSearch(c, store, filter.q);
     if (slow) return slow;
     const { runs, next } = await store.runs(runFilterOf(filter), { limit, ...(after ? { after } : {}) });
-    // Bytes, made one run after the other: of two hundred at once, everybody else would notice.
-    const data = await mapInTurns(runs, (row, i) =>
-      Buffer.from(`${i === 0 ? "" : ","}${JSON.stringify(reportOf(row, links))}`),
-    );
-    const end = `],"next_cursor":${JSON.stringify(next && writeCursor(next))}}`;
-    return written<z.output<typeof RunsSchema>>(
-      c,
-      Buffer.concat([Buffer.from('{"data":['), ...data, Buffer.from(end)]),
-    );
+    const data = await mapInTurns(runs, (row) => JSON.stringify(reportOf(row, links)));
+    const text = `{"data":[${data.join(",")}],"next_cursor":${JSON.stringify(next && writeCursor(next))}}`;
+    return written<z.output<typeof RunsSchema>>(c, text);
   });
 
   app.openapi(getRun, async (c) => {
@@ -338,9 +332,10 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
   return app;
 }
 
-/** What `c.json` answers, of JSON that is bytes already. */
-const written = <T>(c: Context, bytes: Uint8Array<ArrayBuffer>) =>
-  c.body(bytes, 200, { "content-type": "application/json" }) as unknown as Response & TypedResponse<T, 200, "json">;
+/** What `c.json` answers, of JSON that is text already. Given bytes, Node's server is quicker than at making them of a text. */
+const written = <T>(c: Context, text: string) =>
+  c.body(Buffer.from(text), 200, { "content-type": "application/json" }) as unknown as Response &
+    TypedResponse<T, 200, "json">;
 
 /** One call redelivers at most so many; the next call goes on, as what waits is left out. */
 const MAX_REDELIVERIES = 10_000;

@@ -223,10 +223,12 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
         { start: DAY, status: "failed", count: 1 },
         { start: DAY + HOUR, status: "failed", count: 1 },
       ]);
-      expect((await store.statistics("day", 0, 2 * DAY)).runs).toEqual([
+      const days = [
         { start: DAY, status: "completed", count: 1 },
         { start: DAY, status: "failed", count: 2 },
-      ]);
+      ];
+      expect((await store.statistics("day", 0, 2 * DAY)).runs).toEqual(days);
+      expect(await store.runCounts("day", 0, 2 * DAY)).toEqual(days);
     });
 
     it("move a run whose outcome was corrected, and count nobody twice", async () => {

@@ -290,6 +290,7 @@ it.each([
 it.each<[string, () => Promise<unknown>]>([
   ["the backlog", () => store.backlog()],
   ["the counts", () => store.counts()],
+  ["the counts of runs", () => store.runCounts("hour", 0, 9e9)],
   ["statistics by the hour", () => store.statistics("hour", 0, 9e9)],
   ["statistics by the day", () => store.statistics("day", 0, 9e9)],
   ["coverage by the day", () => store.dailyCoverage(0, 9e9)],
