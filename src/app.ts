@@ -384,6 +384,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     log,
     metrics,
   };
+  const alertDue = async () => void (await once("alert", () => alertRound(alerting, ending.signal)));
   const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onSinkDown].some((names) => names.length > 0);
   let fail = (_reason: string): void => {};
   const failed = new Promise<string>((resolve) => {
@@ -422,7 +423,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     reconcile: () => reconciler.round(ending.signal),
     followUp: () => followUpDue(followUps, ending.signal),
     archive: archiveDue,
-    alert: () => alertRound(alerting, ending.signal),
+    alert: alertDue,
     beat: async () => heartbeat?.(ending.signal),
     prune: pruneDue,
     start: async () => {
@@ -472,12 +473,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
           () => heartbeat(ending.signal),
         );
       }
-      if (isAlerting)
-        repeat(
-          "alert",
-          async () => ALERT_LOOK_MS,
-          () => once("alert", () => alertRound(alerting, ending.signal)),
-        );
+      if (isAlerting) repeat("alert", async () => ALERT_LOOK_MS, alertDue);
       if (retention.runsMs !== null || retention.rawMs !== null)
         repeat(
           "retention",
