@@ -30,6 +30,8 @@ export interface LoadOptions {
   connections?: number;
   /** Requests a second at fixed times; without it each connection sends as soon as it has its answer. */
   rate?: number;
+  /** The one under load may be ended meanwhile: nothing more is sent then. */
+  outlive?: boolean;
 }
 
 /** Latencies in ms. `right` + `wrong` + `failed` + `unanswered` = `sent`. */
@@ -72,6 +74,7 @@ export async function load(folder: string, target: Target, options: LoadOptions)
     first: options.first,
     connections: options.connections ?? CONNECTIONS,
     rate: options.rate,
+    outlive: options.outlive ? 1 : undefined,
     times,
   };
   const args = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, `${value}`]));

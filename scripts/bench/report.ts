@@ -1,6 +1,6 @@
 /** What is said about figures: tables for a terminal and for `docs/performance.md`, and where and when they were taken. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { median, medianOf, round3, type Result, type Table, type Verdict } from "./bench.ts";
@@ -59,15 +59,40 @@ export function keep(name: string, about: About, results: Results): string {
   return path;
 }
 
-/** Every goal with figure and verdict. */
-export function goalsTable(results: Results): string {
-  const verdicts = Object.values(results).flatMap((result) => result.verdicts);
-  const byGoal = verdicts.toSorted((a, b) => Number(a.goal.slice(1)) - Number(b.goal.slice(1)));
+const verdictsOf = (results: Results): Verdict[] => Object.values(results).flatMap(({ verdicts }) => verdicts);
+
+/** Every goal with figure and verdict; `before`: of a run of the same command, to see whether the two agree. */
+export function goalsTable(results: Results, before: Results | null = null): string {
+  const byGoal = verdictsOf(results).toSorted((a, b) => Number(a.goal.slice(1)) - Number(b.goal.slice(1)));
+  const earlier = new Map(verdictsOf(before ?? {}).map((one) => [`${one.goal} ${one.what}`, one]));
   const rows = byGoal.map(({ goal, what, wanted, figure, unit, ...said }) => {
     const shown = figure === null ? "–" : `${round3(figure)}${unit}`;
-    return [goal, what, wanted, shown, wordFor({ figure, ...said })];
+    const then = earlier.get(`${goal} ${what}`)?.figure ?? null;
+    const columns = before === null ? [] : [then === null ? "–" : `${round3(then)}${unit}`, apart(figure, then)];
+    return [goal, what, wanted, shown, ...columns, wordFor({ figure, ...said })];
   });
-  return markdown([["goal", "what", "wanted", "figure", "verdict"], ...rows]);
+  const columns = before === null ? [] : ["before", "apart"];
+  return markdown([["goal", "what", "wanted", "figure", ...columns, "verdict"], ...rows]);
+}
+
+/** By how much two figures of one goal differ; beyond 15 % it is marked: more than noise. */
+function apart(figure: number | null, then: number | null): string {
+  if (figure === null || then === null) return "–";
+  const larger = Math.max(figure, then);
+  const percent = larger === 0 ? 0 : 100 * (1 - Math.min(figure, then) / larger);
+  return `${percent.toFixed(0)} %${percent > 15 ? " (!)" : ""}`;
+}
+
+/** What the same command said last about the same commit, rounds and seconds; null when it did not run. */
+export function keptBefore(name: string, { commit, rounds, seconds }: About): Results | null {
+  const folder = join(ROOT, "bench-output");
+  if (!existsSync(folder)) return null;
+  const files = readdirSync(folder).filter((file) => file.startsWith(`${name}-`) && file.endsWith(".json"));
+  for (const file of files.toSorted().toReversed()) {
+    const kept = JSON.parse(readFileSync(join(folder, file), "utf8")) as About & { results: Results };
+    if (kept.commit === commit && kept.rounds === rounds && kept.seconds === seconds) return kept.results;
+  }
+  return null;
 }
 
 function wordFor({ met, note, figure }: Pick<Verdict, "met" | "note" | "figure">): string {
@@ -96,16 +121,16 @@ const BEGIN = "<!-- figures: written by `scripts/bench/run all --write` -->";
 const END = "<!-- end of figures -->";
 
 /** Puts the figures into `docs/performance.md`, in place of those that stand there. */
-export function writeDocument(about: About, results: Results): void {
+export function writeDocument(about: About, results: Results, before: Results | null): void {
   const path = join(ROOT, "docs", "performance.md");
   const text = readFileSync(path, "utf8");
   const from = text.indexOf(BEGIN);
   const to = text.indexOf(END);
   if (from < 0 || to < from) throw new Error(`${path} has no place for the figures`);
-  writeFileSync(path, `${text.slice(0, from)}${BEGIN}\n\n${documentOf(about, results)}\n\n${text.slice(to)}`);
+  writeFileSync(path, `${text.slice(0, from)}${BEGIN}\n\n${documentOf(about, results, before)}\n\n${text.slice(to)}`);
 }
 
-function documentOf(about: About, results: Results): string {
+function documentOf(about: About, results: Results, before: Results | null): string {
   const { machine, load } = about;
   const when =
     `${about.date.slice(0, 16).replace("T", " ")} UTC, commit ${about.commit}, Node ${about.node}, ${machine.cores} cores of ${machine.cpu}, ` +
@@ -114,7 +139,7 @@ function documentOf(about: About, results: Results): string {
   const tables = Object.entries(results)
     .filter(([, { table }]) => Object.keys(table).length > 0)
     .map(([name, { table, notes = [] }]) => [`### ${name}`, figuresTable(table), ...notes].join("\n\n"));
-  return [when, "## Goals", goalsTable(results), "## Medians of the rounds", LEGEND, ...tables].join("\n\n");
+  return [when, "## Goals", goalsTable(results, before), "## Medians of the rounds", LEGEND, ...tables].join("\n\n");
 }
 
 const LEGEND =

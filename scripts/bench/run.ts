@@ -11,12 +11,13 @@ import { calm, deliver } from "./deliver.ts";
 import { temporaryFolder, type Bench, type Options, type Result } from "./bench.ts";
 import { disk } from "./disk.ts";
 import { grown, lookingBack } from "./grown.ts";
+import { kill } from "./kill.ts";
 import { memory } from "./memory.ts";
 import { postgres } from "./postgres.ts";
 import { profile } from "./profile.ts";
 import { pure } from "./pure.ts";
 import { recording } from "./recording.ts";
-import { aboutThis, figuresTable, goalsTable, keep, writeDocument, type Results } from "./report.ts";
+import { aboutThis, figuresTable, goalsTable, keep, keptBefore, writeDocument, type Results } from "./report.ts";
 import { slowDisk } from "./slow-disk.ts";
 import { smoke } from "./smoke.ts";
 
@@ -31,6 +32,7 @@ const BENCHES: readonly Bench[] = [
   grown,
   disk,
   postgres,
+  kill,
 ];
 /** No goals: run by name only. */
 const BESIDES: readonly Bench[] = [profile, pure, recording, smoke];
@@ -78,8 +80,9 @@ for (const [bench, { table, notes = [] }] of Object.entries(results)) {
   if (Object.keys(table).length > 0) print(`\n${bench}\n${figuresTable(table)}`);
   for (const note of notes) print(note);
 }
-print(`\n${goalsTable(results)}`);
-if (values.write) writeDocument(about, results);
+const before = keptBefore(name, about);
+print(`\n${goalsTable(results, before)}`);
+if (values.write) writeDocument(about, results, before);
 print(`\nkept in ${keep(name, about, results)}`);
 
 function failedBench({ goals, what }: Bench, why: string): Result {

@@ -4,12 +4,15 @@ import { toReport, type Links } from "../report.ts";
 import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
 import type { Evidence } from "../sinks/evidence.ts";
 import type { Sink } from "../sinks/sink.ts";
-import type { Claimed } from "../store/store.ts";
+import type { Claimed, FoundArtifacts } from "../store/store.ts";
 import { traceparentOf } from "../trace.ts";
 
 export interface AttemptParts {
-  /** The run's artifacts, within its own budget; never fails. */
-  enrich(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
+  /** The run's artifacts, within its own budget; never fails. `found`: what is new of them, to be saved with the attempt. */
+  enrich(
+    claimed: Claimed,
+    signal: AbortSignal,
+  ): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus; found?: FoundArtifacts }>;
   /** What there is to show about a run; nothing is read before a sink asks. */
   evidence?(run: Run, artifacts: readonly Artifact[]): Evidence;
   links: Links;
@@ -20,14 +23,24 @@ export interface AttemptParts {
   log: Log;
 }
 
+export interface Attempted {
+  outcome: Outcome;
+  found?: FoundArtifacts;
+}
+
 /** One attempt: enrich → sink.deliver under a deadline → Outcome. Never throws: a bug in a sink is logged and retried. */
-export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Outcome>;
+export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
 
 export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptParts): Attempt {
-  return async ({ delivery, maybeSent, state, previous }, sink, signal) => {
+  return async (claimed, sink, signal) => {
+    const { delivery, maybeSent, state, previous } = claimed;
+    let more: Pick<Attempted, "found"> = {};
     try {
-      const { artifacts, status } = await enrich(state.run, signal);
-      if (signal.aborted) return { kind: "retry", reason: "the relay was stopped before the message was sent" };
+      const { artifacts, status, found } = await enrich(claimed, signal);
+      if (found) more = { found };
+      if (signal.aborted) {
+        return { outcome: { kind: "retry", reason: "the relay was stopped before the message was sent" }, ...more };
+      }
       const report = toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus: status }, links);
       const { id: deliveryId, attempts: attempt, cause } = delivery;
       const shown = evidence ? { evidence: evidence(state.run, artifacts) } : {};
@@ -35,7 +48,7 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       const job = { deliveryId, attempt, cause, maybeSent, report, previous, ...shown, ...context };
       const deadline = deadlineIn(timeoutMs, signal);
       try {
-        return await sink.deliver(job, deadline.signal);
+        return { outcome: await sink.deliver(job, deadline.signal), ...more };
       } finally {
         deadline.end();
       }
@@ -46,7 +59,8 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
         sink: sink.name,
         error: error instanceof Error ? (error.stack ?? error.message) : String(error),
       });
-      return { kind: "retry", unknown: true, reason: "the relay met a bug in this sink; its log has the details" };
+      const reason = "the relay met a bug in this sink; its log has the details";
+      return { outcome: { kind: "retry", unknown: true, reason }, ...more };
     }
   };
 }

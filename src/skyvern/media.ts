@@ -8,7 +8,7 @@ import type { Artifact, ArtifactKey, Run } from "../run.ts";
 import type { Fetch, Runtime } from "../runtime.ts";
 import { artifactIdOf, parseWebUrl } from "./artifact-url.ts";
 import type { SkyvernClient } from "./client.ts";
-import { mintUrl, type Minted } from "./enrich.ts";
+import { mintUrl, type Minted } from "./mint.ts";
 
 /** The relay's own copies of artifacts. */
 export interface Copies {

@@ -4,7 +4,7 @@ import type { Kysely } from "kysely";
 import type { Artifact, ArtifactsStatus } from "../run.ts";
 import type { Change } from "./change.ts";
 import type { Rows } from "./statements.ts";
-import type { KnownArtifacts } from "./store.ts";
+import type { FoundArtifacts, KnownArtifacts } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -29,14 +29,9 @@ export const artifactOf = ({ artifact_id, type, created_at }: Tables["artifacts"
   created_at,
 });
 
-export interface FoundArtifacts {
-  runId: string;
-  known: KnownArtifacts;
-  followUpAt: number | null;
-}
-
 /** The last word on each run counts; when to ask again is the first. Of a run that was pruned meanwhile nothing is kept. */
 export async function saveArtifacts({ rows, ledger }: Change, found: readonly FoundArtifacts[]): Promise<void> {
+  if (found.length === 0) return;
   const byRun = new Map<string, FoundArtifacts>();
   for (const one of found)
     byRun.set(one.runId, { ...one, followUpAt: byRun.get(one.runId)?.followUpAt ?? one.followUpAt });
@@ -47,23 +42,19 @@ export async function saveArtifacts({ rows, ledger }: Change, found: readonly Fo
   const before = Map.groupBy(listed, ({ run_id }) => run_id);
   const status = new Map(runs.map((row) => [row.run_id, row.artifacts_status]));
   const fresh: Tables["artifacts"][] = [];
-  for (const { runId, known } of byRun.values()) {
+  const noted: { run_id: string; artifacts_status: string; follow_up_at: number | null }[] = [];
+  for (const { runId, known, followUpAt } of byRun.values()) {
     if (!status.has(runId)) continue;
     const had = inOrder(before.get(runId) ?? []);
-    if (isDeepStrictEqual({ artifacts: had, status: status.get(runId) }, known)) continue;
+    const isNew = !isDeepStrictEqual({ artifacts: had, status: status.get(runId) }, known);
+    if (isNew || followUpAt !== null)
+      noted.push({ run_id: runId, artifacts_status: known.status, follow_up_at: followUpAt });
+    if (!isNew) continue;
     ledger.changed(runId);
     if (had.length > 0) await rows.query("delete from artifacts where run_id = ?", [runId]);
     fresh.push(...known.artifacts.map((artifact, position) => artifactRow(runId, artifact, position)));
   }
-  await rows.update(
-    "runs",
-    [...byRun.values()].map(({ runId, known, followUpAt }) => ({
-      run_id: runId,
-      artifacts_status: known.status,
-      follow_up_at: followUpAt,
-    })),
-    { set: FOUND, where: "runs.run_id = v.run_id" },
-  );
+  await rows.update("runs", noted, { set: FOUND, where: "runs.run_id = v.run_id" });
   await rows.insert("artifacts", fresh);
 }
 

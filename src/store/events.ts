@@ -9,9 +9,16 @@ type Db = Kysely<Tables>;
 
 /** Ids of the first and last event kept, both 0 when there is none. */
 export async function eventRange(db: Db): Promise<{ first: number; last: number }> {
+  // Each by itself, as SQLite looks either up in the index, and walks through all for both.
   const range = await db
-    .selectFrom("events")
-    .select(({ fn }) => [fn.min<number | null>("id").as("first"), fn.max<number | null>("id").as("last")])
+    .selectNoFrom(({ selectFrom }) => [
+      selectFrom("events")
+        .select(({ fn }) => fn.min("id").as("id"))
+        .as("first"),
+      selectFrom("events")
+        .select(({ fn }) => fn.max("id").as("id"))
+        .as("last"),
+    ])
     .executeTakeFirstOrThrow();
   return { first: range.first ?? 0, last: range.last ?? 0 };
 }

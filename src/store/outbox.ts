@@ -1,7 +1,8 @@
 /** The outbox: what is due, who has it, what came of it, and sending again. */
 import { sql, type Kysely, type Selectable } from "kysely";
-import type { Circuit, Delivery, DeliveryReceipt } from "../run.ts";
+import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt } from "../run.ts";
 import { deliveryRow, insertDeliveries } from "./accept.ts";
+import { saveArtifacts } from "./artifacts.ts";
 import type { Change } from "./change.ts";
 import { deliveriesThat } from "./find.ts";
 import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
@@ -21,7 +22,10 @@ import type { Tables } from "./tables.ts";
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 
-export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<Claimed[]> {
+/** The state as stored. */
+export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
+
+export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<ClaimedRow[]> {
   const { now, leaseMs, limit, except, shared } = claim;
   // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
   if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
@@ -97,22 +101,22 @@ const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
 /** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
 const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
 
-async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
+async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<ClaimedRow[]> {
   if (claimed.length === 0) return [];
   const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
   const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
   const [runs, begun, told] = await Promise.all([
-    rows.find("runs", ["run_id", "state"], "run_id", runIds),
+    rows.find("runs", ["run_id", "state", "artifacts_status"], "run_id", runIds),
     rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried),
     rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds),
   ]);
-  const stateById = new Map(runs.map(({ run_id, state }) => [run_id, state]));
+  const byId = new Map(runs.map((run) => [run.run_id, run]));
   const past = pastOf(begun);
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-    .flatMap((row): Claimed[] => {
-      const state = stateById.get(row.run_id);
-      if (state === undefined) return [];
+    .flatMap((row): ClaimedRow[] => {
+      const run = byId.get(row.run_id);
+      if (run === undefined) return [];
       const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
       return [
         {
@@ -121,7 +125,8 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
           throttled: row.throttled,
           cutShort: row.attempts - 1 - ended,
           firstTriedAt: firstAt,
-          state: stateOf(state),
+          state: run.state,
+          artifactsStatus: run.artifacts_status as ArtifactsStatus,
           previous: previousReceipt(row, told),
         },
       ];
@@ -163,6 +168,11 @@ export async function nextDueAt(rows: Rows, queue: Queue, now: number): Promise<
 /** What attempts came to, in order; of each whether it still had its lease. */
 export async function recordAll(change: Change, attempts: readonly FinishedAttempt[]): Promise<boolean[]> {
   const { rows, ledger } = change;
+  // First, as whoever takes a run and its deliveries takes the run first.
+  await saveArtifacts(
+    change,
+    attempts.flatMap(({ found }) => found ?? []),
+  );
   await rows.lockDeliveries(attempts.map(({ deliveryId }) => deliveryId));
   const written = await rows.update("deliveries", attempts.map(afterAttempt), {
     set: AFTER_ATTEMPT,
@@ -236,14 +246,15 @@ const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveri
 export async function takeOver(
   tx: Db,
   now: number,
-  waitMs: (cutShort: number) => number,
+  waitsMs: readonly number[] = [],
   holders?: readonly string[],
 ): Promise<number> {
   let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending");
   if (holders) leased = leased.where(sql<boolean>`leased_by in (${sql.join(holders)})`);
   const taken = await leased.execute();
   for (const { id, attempts: begun, next_attempt_at: leasedUntil } of taken) {
-    const due = now + waitMs(begun - (await pastAttempts(tx, id)).ended);
+    const cutShort = begun - (await pastAttempts(tx, id)).ended;
+    const due = now + (waitsMs[cutShort - 1] ?? waitsMs.at(-1) ?? 0);
     // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
     // Unless somebody has claimed it since.
     await sql`update deliveries set next_attempt_at = ${Math.min(due, leasedUntil ?? due)}
@@ -333,11 +344,19 @@ export const saveCircuits = (rows: Rows, circuits: ReadonlyMap<string, Circuit>)
 export async function redeliverAll(
   change: Change,
   filter: DeliveryFilter,
-  make: (delivery: { sink: string; kind: string }) => NewDelivery,
-  { now, limit, dryRun }: { now: number; limit: number; dryRun: boolean },
+  ids: readonly string[],
+  now: number,
 ): Promise<number> {
   await change.rows.lock("redelivery");
-  const rows = await deliveriesThat(change.tx.selectFrom("deliveries"), filter)
+  const rows = await redeliverable(change.tx, filter, ids.length);
+  for (const [i, { run_id: runId, ...target }] of rows.entries())
+    await redeliver(change, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
+  return rows.length;
+}
+
+/** What is to be sent again, oldest first. */
+export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
+  deliveriesThat(db.selectFrom("deliveries"), filter)
     // Nothing was owed to anybody by a test.
     .where("cause", "!=", "test")
     // The last word on each run and sink, so that what was made good since is not sent once more.
@@ -349,10 +368,6 @@ export async function redeliverAll(
     .orderBy("id")
     .limit(limit)
     .execute();
-  if (dryRun) return rows.length;
-  for (const { run_id: runId, ...target } of rows) await redeliver(change, runId, [make(target)], now);
-  return rows.length;
-}
 
 export async function redeliver(
   change: Change,

@@ -42,9 +42,9 @@ export interface Store {
   /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
   nextDueAt(queue: Queue, now: number): Promise<number | null>;
   /**
-   * Writes what an attempt came to, and its sink's circuit. A delivered one settles the waiting updates and corrections
-   * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile: only
-   * the circuit is written then.
+   * Writes what an attempt came to, its sink's circuit, and the artifacts it found. A delivered one settles the waiting updates and corrections
+   * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile:
+   * the delivery is left as it is then.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
   /** Waiting deliveries to a sink that were created before a time become dead. Returns their ids. */
@@ -63,22 +63,21 @@ export interface Store {
   /** A destination asked for a pause: no relay sends to it until then. Likewise. */
   pause(destination: string, until: number): Promise<void>;
   /**
-   * What processes that died had leased is due `waitMs` from now (at once, unless told), given how many attempts of it were cut
-   * short. Theirs whose names are given; without names everybody's, as at the start of the only process on this database. Returns how many.
+   * What processes that died had leased is due some ms from now: the first of `waitsMs` when one attempt of it was cut short, the second
+   * when two were, and so on, the last for more; without, at once. Theirs whose names are given; without names everybody's, as at the
+   * start of the only process on this database. Returns how many.
    */
-  takeOver(now: number, waitMs?: (cutShort: number) => number, holders?: readonly string[]): Promise<number>;
+  takeOver(now: number, waitsMs?: readonly number[], holders?: readonly string[]): Promise<number>;
   /** Deliveries that wait at `now`, under nobody's lease, to sinks that are not configured any more become dead. Returns how many. */
   buryOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
   /**
    * For each delivery that fits and is the last one of its run and sink, oldest first, one new delivery of the run's
    * current revision to the same sink, unless that one still waits. What was sent again since is so left out, and calling
-   * again goes on. Returns how many; with `dryRun` how many it would be, and makes none.
+   * again goes on. Returns how many: no more than there are ids for them.
    */
-  redeliverAll(
-    filter: DeliveryFilter,
-    make: (delivery: { sink: string; kind: string }) => NewDelivery,
-    options: { now: number; limit: number; dryRun: boolean },
-  ): Promise<number>;
+  redeliverAll(filter: DeliveryFilter, ids: readonly string[], now: number): Promise<number>;
+  /** How many {@link Store.redeliverAll} would make of that many ids. */
+  redeliverable(filter: DeliveryFilter, limit: number): Promise<number>;
   /** Writes what a test of a sink came to, as a delivery that is over. It belongs to no run. */
   saveTest(test: FinishedTest): Promise<Delivery>;
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
@@ -87,7 +86,7 @@ export interface Store {
   /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
   revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   artifacts(runId: string): Promise<KnownArtifacts>;
-  /** `followUpAt`: when to ask again, unless that is planned or was given up; null does not plan it. */
+  /** `followUpAt`: as of {@link FoundArtifacts}. */
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
@@ -159,7 +158,9 @@ export interface Store {
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
   counts(): Promise<Counts>;
-  /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
+  /** Runs received in the hours or days (UTC) that begin in a span. */
+  runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
+  /** The same, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
   /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
@@ -282,6 +283,8 @@ export interface Claimed {
   /** When its first attempt began whose end was seen, epoch ms; null before. */
   firstTriedAt: number | null;
   state: RunState;
+  /** What is known of the run's artifacts. */
+  artifactsStatus: ArtifactsStatus;
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
 }
@@ -300,6 +303,8 @@ export interface FinishedAttempt {
   nextAttemptAt: number | null;
   /** The sink's circuit after it. */
   circuit: Circuit;
+  /** What Skyvern listed for it, to be saved as well. */
+  found?: FoundArtifacts;
 }
 
 export interface FinishedTest {
@@ -316,6 +321,14 @@ export interface FinishedTest {
 export interface KnownArtifacts {
   artifacts: Artifact[];
   status: ArtifactsStatus;
+}
+
+/** What Skyvern just listed for a run. */
+export interface FoundArtifacts {
+  runId: string;
+  known: KnownArtifacts;
+  /** When to ask again, epoch ms, unless that is planned or was given up; null does not plan it. */
+  followUpAt: number | null;
 }
 
 /** A run whose artifacts are to be copied. */

@@ -6,11 +6,12 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { median, ratio } from "../../scripts/bench/bench.ts";
+import { atLeast, atMost, median, ratio, verdict } from "../../scripts/bench/bench.ts";
 import { runId, writeBodies } from "../../scripts/bench/bodies.ts";
 import { deliveriesOf, untilDelivered } from "../../scripts/bench/deliver.ts";
 import { assertAllRight, KEY, load } from "../../scripts/bench/load.ts";
 import { startReceiver } from "../../scripts/bench/receiver.ts";
+import { goalsTable } from "../../scripts/bench/report.ts";
 import { verify } from "../../src/receive/verify.ts";
 import { Secret } from "../../src/secret.ts";
 
@@ -29,6 +30,22 @@ describe("ratios", () => {
     expect(ratio(table, "perSecond", "relay", "base")).toBe(0.5);
     expect(ratio(table, "perSecond", "relay", "nobody")).toBeNull();
     expect(median([4, 1, 3, 2])).toBe(2.5);
+  });
+});
+
+describe("the table of goals", () => {
+  it("says by how much a figure differs from the run before, and marks what is more than noise", () => {
+    const results = (figure: number) => ({
+      one: {
+        table: {},
+        verdicts: [verdict("B1", "accept", figure, atLeast(0.5)), verdict("B2", "none", null, atMost(1))],
+      },
+    });
+    const [, , first, second] = goalsTable(results(0.6), results(0.5)).split("\n");
+    expect(first).toBe("| B1 | accept | >= 0.5x | 0.6x | 0.5x | 17 % (!) | met |");
+    expect(second).toBe("| B2 | none | <= 1x | – | – | – | not measured |");
+    expect(goalsTable(results(0.5), results(0.55))).toContain("| 0.5x | 0.55x | 9 % | met |");
+    expect(goalsTable(results(0.5))).toContain("| goal | what | wanted | figure | verdict |");
   });
 });
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
-import { createWorker, type Lane, type WorkerParts } from "../../src/deliver/worker.ts";
+import type { Lane } from "../../src/deliver/lane.ts";
+import { createWorker, type WorkerParts } from "../../src/deliver/worker.ts";
 import { silentLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import type { Outcome } from "../../src/run.ts";
@@ -93,6 +94,31 @@ describe("one round", () => {
       },
     ]);
     expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered", receipt: { status: 200 } });
+  });
+
+  it("saves what Skyvern listed for it with the record, whatever came of the attempt", async () => {
+    const artifacts = [{ artifact_id: "a_1", type: "recording", created_at: 5 }];
+    const known = { artifacts, status: "complete" } as const;
+    const asked: string[] = [];
+    const attempt = createAttempt({
+      enrich: async ({ state, artifactsStatus }) => {
+        asked.push(artifactsStatus);
+        return { ...known, found: { runId: state.run.run_id, known, followUpAt: null } };
+      },
+      links,
+      timeoutMs: 5_000,
+      log: silentLog,
+    });
+    await accept("dlv_1");
+    const crashing = aSink("ops", () => {
+      throw new Error("a bug");
+    });
+    const worker = aWorker([crashing], { attempt });
+    await worker.runOnce();
+    expect(await store.artifacts("tsk_dlv_1")).toEqual({ artifacts, status: "complete" });
+    now += 5_000;
+    await worker.runOnce();
+    expect(asked).toEqual(["pending", "complete"]);
   });
 
   it("tries again when the schedule says, with the same key, and is dead after the last", async () => {
@@ -328,13 +354,8 @@ describe("a sink that is dead for longer than the schedule", () => {
     expect(sink.jobs.length).toBeLessThan(30 * 11);
     alive = true;
     now += 3_600_000;
-    let id = 50;
-    const make = (target: { sink: string; kind: string }) => ({
-      id: `dlv_${id++}`,
-      ...target,
-      cause: "redelivery" as const,
-    });
-    expect(await store.redeliverAll({ state: ["dead"] }, make, { now, limit: 100, dryRun: false })).toBe(30);
+    const ids = Array.from({ length: 100 }, (_none, i) => `dlv_${100 + i}`);
+    expect(await store.redeliverAll({ state: ["dead"] }, ids, now)).toBe(30);
     await untilDone(worker, "ops", 1);
     expect((await store.counts()).deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 30 });
   });

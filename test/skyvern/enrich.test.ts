@@ -4,7 +4,8 @@ import { silentLog, type Log } from "../../src/log.ts";
 import type { Artifact, ArtifactsStatus, Run } from "../../src/run.ts";
 import { Secret } from "../../src/secret.ts";
 import { createSkyvernClient, type SkyvernKey } from "../../src/skyvern/client.ts";
-import { createEnricher, USEFUL_TYPES, type EnricherOptions } from "../../src/skyvern/enrich.ts";
+import { createEnricher, type EnricherOptions } from "../../src/skyvern/enrich.ts";
+import { USEFUL_TYPES } from "../../src/skyvern/useful.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const CREATED = "2026-08-21T06:00:06.102114";
@@ -286,23 +287,28 @@ describe("what is kept", () => {
     expect(skyvern.calls).toHaveLength(1);
   });
 
-  test("who lists does not wait for the store, and shares what is on its way to it; settled waits", async () => {
-    const stored = Promise.withResolvers<void>();
-    let saves = 0;
-    const save: EnricherOptions["save"] = async () => {
-      saves += 1;
-      await stored.promise;
-    };
-    const enricher = anEnricher({ save });
-    const first = await enricher.list(aRun());
-    expect(await enricher.list(aRun())).toEqual(first);
-    expect(saves).toBe(1);
-    let isSettled = false;
-    const settled = enricher.settled().then(() => (isSettled = true));
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(isSettled).toBe(false);
-    stored.resolve();
-    await settled;
+  test("who lists saves what is new; until then others are told the same without asking again", async () => {
+    aWorkflow([["a_1", "recording"]]);
+    const enricher = anEnricher();
+    const first = await enricher.list(aRun(), "pending");
+    expect(first).toMatchObject({ artifacts: [{ artifact_id: "a_1" }], status: "complete", isNew: true });
+    expect(await enricher.list(aRun(), "pending")).toEqual(first);
+    expect([skyvern.calls.length, saved.size]).toEqual([1, 0]);
+    saved.set("wr_1", { artifacts: [], status: "complete" });
+    expect(await enricher.list(aRun(), "complete")).toMatchObject({ artifacts: [], isNew: false });
+  });
+
+  test("what a lister could not be told is asked for again", async () => {
+    aWorkflow([["a_1", "recording"]]);
+    skyvern.faults.push({ status: 403 });
+    const enricher = anEnricher();
+    expect(await enricher.list(aRun(), "pending")).toMatchObject({ status: "unavailable", isNew: true });
+    expect(await enricher.list(aRun(), "unavailable")).toMatchObject({ status: "complete", isNew: true });
+  });
+
+  test("a lister that leaves has found nothing", async () => {
+    expect(await anEnricher().list(aRun(), "pending", AbortSignal.abort())).toMatchObject({ isNew: false });
+    expect(skyvern.calls).toHaveLength(0);
   });
 
   test("a partial answer is saved, and asked for again by the next call", async () => {

@@ -2,12 +2,12 @@
  * A load client that costs a few microseconds a request. Every body is unique and signed, every answer is checked.
  *
  *   load --port N --path /webhook --bodies FILE --seconds S --first SEQ
- *        [--connections 64] [--rate N] [--key HMAC_KEY] [--expect TEXT] [--echo 1] [--times FILE]
+ *        [--connections 64] [--rate N] [--key HMAC_KEY] [--expect TEXT] [--echo 1] [--times FILE] [--outlive 1]
  *
  * FILE holds bodies, each after its length (4 bytes, little-endian), with 18 x @ where the run id's digits belong; these
  * stand near the end, so that the beginning's part of the signature is computed once. --rate sends at fixed times whatever
  * comes back, and counts latency from the planned time; without it each connection sends when it has its answer. --expect:
- * text that every answer must hold, besides status 200; --echo 1: the run id too.
+ * text that every answer must hold, besides status 200; --echo 1: the run id too. --outlive 1: ends when nobody listens any more.
  *
  * Prints one line of JSON. --times: for each body sent when it was sent and when its right answer came (ns, 0: never).
  */
@@ -46,7 +46,7 @@ typedef struct {
 } connection;
 
 static struct {
-  int port, connections, echo;
+  int port, connections, echo, outlive;
   const char *path, *bodies, *key, *expect, *times;
   double seconds, rate;
   uint64_t first;
@@ -132,7 +132,14 @@ static void watch(connection *c, int operation, uint32_t for_what) {
 static void open_connection(connection *c) {
   c->fd = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)options.port)};
-  if (connect(c->fd, (void *)&address, sizeof address) < 0) die("load: connect");
+  if (connect(c->fd, (void *)&address, sizeof address) < 0) {
+    if (!options.outlive) die("load: connect");
+    /* The one under load was ended: nothing more is sent. */
+    deadline = now_ns();
+    close(c->fd);
+    c->fd = -1;
+    return;
+  }
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
   watch(c, EPOLL_CTL_ADD, EPOLLIN);
 }
@@ -256,6 +263,7 @@ static void parse(int argc, char **argv) {
     else if (!strcmp(name, "--key")) options.key = value;
     else if (!strcmp(name, "--expect")) options.expect = value;
     else if (!strcmp(name, "--echo")) options.echo = atoi(value);
+    else if (!strcmp(name, "--outlive")) options.outlive = atoi(value);
     else if (!strcmp(name, "--times")) options.times = value;
     else exit((fprintf(stderr, "load: what is %s?\n", name), 2));
   }

@@ -10,7 +10,7 @@ import { isJsonObject, parseJson, type JsonObject } from "../../src/json.ts";
 import type { Run } from "../../src/run.ts";
 import { Secret } from "../../src/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { mintUrl } from "../../src/skyvern/enrich.ts";
+import { mintUrl } from "../../src/skyvern/mint.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const NOW = Date.parse("2026-08-21T12:00:00Z");

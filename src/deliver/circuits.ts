@@ -1,0 +1,73 @@
+import type { Log } from "../log.ts";
+import type { Circuit, Outcome } from "../run.ts";
+import type { Store } from "../store/store.ts";
+import { afterOutcome, CLOSED } from "./breaker.ts";
+
+export interface CircuitsParts {
+  store: Pick<Store, "circuits" | "saveCircuit">;
+  /** Not null: other relays on the same database change circuits as well. */
+  fleet?: object | null;
+  log: Log;
+}
+
+export type Circuits = ReturnType<typeof createCircuits>;
+
+/** What other relays did to a circuit is known after so long. */
+const CIRCUITS_FRESH_MS = 500;
+
+/** The sinks' circuits: in memory for deciding, in the store with each attempt; read again where other relays write them too. */
+export function createCircuits({ store, log, fleet }: CircuitsParts) {
+  let loaded: Promise<Map<string, Circuit>> | null = null;
+  /** By a clock that nobody sets. */
+  let loadedAt = 0;
+  const all = async () => {
+    if (fleet && performance.now() - loadedAt > CIRCUITS_FRESH_MS) loaded = null;
+    if (loaded === null) loadedAt = performance.now();
+    loaded ??= store.circuits();
+    try {
+      return await loaded;
+    } catch (error) {
+      loaded = null;
+      throw error;
+    }
+  };
+  let known = new Map<string, Circuit>();
+  const of = async (sink: string): Promise<Circuit> => {
+    known = await all();
+    return known.get(sink) ?? CLOSED;
+  };
+  return {
+    of,
+    /** Reads again what other relays may have changed, if it can. */
+    refresh: async (): Promise<void> => {
+      if (!fleet) return;
+      try {
+        known = await all();
+      } catch {
+        // What was known before has to do.
+      }
+    },
+    /** The circuit after an outcome; it is saved with the attempt. */
+    after: (sink: string, outcome: Outcome, now: number): Circuit => {
+      const was = known.get(sink) ?? CLOSED;
+      const is = afterOutcome(was, outcome, now);
+      known.set(sink, is);
+      if (is.state !== was.state) log.warn(`circuit.${CHANGES[is.state]}`, { sink, reason: is.reason });
+      return is;
+    },
+    close: async (sink: string): Promise<void> => {
+      const was = await of(sink);
+      const is = { ...CLOSED, last_success_at: was.last_success_at, last_failure_at: was.last_failure_at };
+      await store.saveCircuit(sink, is);
+      known.set(sink, is);
+      log.info("circuit.closed", { sink, reason: "turned on again" });
+    },
+    shift: (byMs: number) => {
+      for (const [sink, circuit] of known) {
+        if (circuit.until !== null) known.set(sink, { ...circuit, until: circuit.until - byMs });
+      }
+    },
+  };
+}
+
+const CHANGES = { closed: "closed", open: "opened", stopped: "stopped" } as const;

@@ -1,0 +1,147 @@
+/** One claimed delivery: attempted, what comes next decided, and recorded. */
+import type { Log } from "../log.ts";
+import type { Outcome } from "../run.ts";
+import type { Runtime } from "../runtime.ts";
+import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
+import type { Attempt, Attempted } from "./attempt.ts";
+import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
+import type { Circuits } from "./circuits.ts";
+import { STORAGE_RETRY_MS } from "./claim.ts";
+import { destinationOf, type LaneState } from "./lane.ts";
+import { tell, traceAttempt, type TellParts } from "./tell.ts";
+
+export interface DeliverParts extends TellParts {
+  store: Pick<Store, "record" | "expire" | "pause">;
+  fleet?: object | null;
+  attempt: Attempt;
+  /** Waits after the first try, ms. One try more than it has entries, then dead. */
+  scheduleMs: readonly number[];
+  runtime: Runtime;
+  log: Log;
+}
+
+/** A sink that asks for a pause is believed for at most this long before it is asked again. */
+const LONGEST_PAUSE_MS = 300_000;
+
+export async function deliver(
+  parts: DeliverParts,
+  claimed: Claimed,
+  lane: LaneState,
+  circuits: Circuits,
+  signal: AbortSignal,
+): Promise<void> {
+  const { runtime } = parts;
+  const { delivery } = claimed;
+  const startedAt = runtime.now();
+  const { outcome, ...more }: Attempted =
+    claimed.cutShort > MAX_CUT_SHORT
+      ? { outcome: givenUp(claimed.cutShort) }
+      : await parts.attempt(claimed, lane.sink, signal);
+  const finishedAt = runtime.now();
+  await circuits.refresh();
+  const delay = delayAfter(parts, claimed, outcome, finishedAt);
+  const attempt: FinishedAttempt = {
+    deliveryId: delivery.id,
+    sink: lane.sink.name,
+    n: delivery.attempts,
+    revision: toldBy(outcome, claimed),
+    startedAt,
+    finishedAt,
+    outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,
+    nextAttemptAt: delay === null ? null : finishedAt + delay,
+    circuit: circuits.after(lane.sink.name, outcome, finishedAt),
+    ...more,
+  };
+  if (outcome.kind === "retry" && outcome.retryAfterMs !== undefined) {
+    lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
+    if (parts.fleet) await tellPause(parts, lane);
+  }
+  tell(parts, claimed, attempt);
+  traceAttempt(parts.trace ?? null, claimed, attempt);
+  await recordSurely(parts, attempt, signal);
+  if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, attempt);
+}
+
+const givenUp = (cutShort: number): Outcome => ({
+  kind: "dead",
+  reason: `given up: the process ended in the middle of ${cutShort} attempts`,
+});
+
+/**
+ * What an earlier attempt may have shown is all that surely arrived: receivers drop a second message with the same id, so
+ * what became news since must not count as told by it.
+ */
+const toldBy = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): number =>
+  (outcome.kind === "delivered" ? outcome.revision : undefined) ?? (maybeSent ? delivery.revision : state.revision);
+
+/** Until the next attempt, ms; null when there is none. */
+function delayAfter(
+  { scheduleMs, runtime }: DeliverParts,
+  { delivery, throttled, cutShort, firstTriedAt }: Claimed,
+  outcome: Outcome,
+  now: number,
+) {
+  if (outcome.kind !== "retry") return null;
+  const { retryAfterMs } = outcome;
+  if (outcome.throttled === true) {
+    // Waiting for its turn behind others is no reason to die.
+    const waited = now - (firstTriedAt ?? now) > longestLife(scheduleMs);
+    // It uses up no schedule, but it slows down as the schedule does.
+    const n = Math.min(throttled + 1, scheduleMs.length);
+    return waited ? null : nextDelay(scheduleMs, n, runtime.random(), retryAfterMs);
+  }
+  // Neither does an attempt that died with its process.
+  return nextDelay(scheduleMs, delivery.attempts - throttled - cutShort, runtime.random(), retryAfterMs);
+}
+
+/** No delivery is tried for longer than its schedule could last, however its sink is. */
+const longestLife = (scheduleMs: readonly number[]): number =>
+  Math.round(scheduleMs.reduce((sum, ms) => sum + ms, 0) * 1.1) + 60_000;
+
+/**
+ * An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly, once the
+ * sink has taken nothing for as long as a schedule lasts.
+ */
+async function buryOld({ store, scheduleMs, log }: DeliverParts, attempt: FinishedAttempt): Promise<void> {
+  const { sink, circuit, finishedAt } = attempt;
+  const diesBefore = finishedAt - longestLife(scheduleMs);
+  if ((circuit.last_success_at ?? 0) >= diesBefore) return;
+  const reason = "given up: the sink could not be reached for as long as the schedule lasts";
+  try {
+    const ids = await store.expire(sink, diesBefore, reason);
+    for (const id of ids) log.error("delivery.died", { delivery_id: id, sink, reason });
+  } catch (error) {
+    log.error("delivery.loop_failed", { error: String(error) });
+  }
+}
+
+const lastOf = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome => ({
+  kind: "dead",
+  reason: `given up after ${attempts} attempts; the last one: ${outcome.reason}`,
+});
+
+/** A result must not be lost to a moment's trouble with the disk: it is written as soon as that is over. */
+async function recordSurely(
+  { store, runtime, log }: DeliverParts,
+  attempt: FinishedAttempt,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      const written = await store.record(attempt);
+      if (!written) log.warn("delivery.lease_lost", { delivery_id: attempt.deliveryId, attempt: attempt.n });
+      return;
+    } catch (error) {
+      log.error("delivery.not_recorded", { delivery_id: attempt.deliveryId, attempt: attempt.n, error: String(error) });
+      if (signal.aborted) return;
+      await runtime.sleep(STORAGE_RETRY_MS, signal);
+    }
+  }
+}
+
+/** The other relays are to keep the pause as well. If they cannot be told, each will be by the sink. */
+async function tellPause({ store, log }: DeliverParts, { sink, pausedUntil }: LaneState): Promise<void> {
+  await store.pause(destinationOf(sink), pausedUntil).catch((error: unknown) => {
+    log.warn("delivery.pause_not_told", { sink: sink.name, error: String(error) });
+  });
+}
