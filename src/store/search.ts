@@ -7,7 +7,7 @@
  * a value that lists filter by; a filter so narrows the search inside the index, and two of them are intersected there,
  * where an index a column would walk through one and look up the rest.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
 import { isRawNumber, type Json, type JsonObject } from "../json.ts";
 import { remembered } from "../remembered.ts";
@@ -117,8 +117,13 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
 
 /** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
 export type Mark = string;
-const markOf = (name: MarkName, value: string): Mark => mark(`${name}\0${value}`);
-const mark = remembered((named): Mark => `\uE000${createHash("sha256").update(named).digest("hex").slice(0, 12)}`);
+const markOf = (name: MarkName, value: string): Mark => MAKE[name](value);
+const made = (name: MarkName) =>
+  remembered((value): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`);
+const MAKE = Object.fromEntries(MARKED.map(([name]) => [name, made(name)])) as Record<
+  MarkName,
+  (value: string) => Mark
+>;
 
 /**
  * The marks a filter asks for: of each group one at least. Null when an ordinary index serves: nothing is looked for, and at
