@@ -9,7 +9,7 @@
  */
 import { hash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
-import { isRawNumber, type Json, type JsonObject } from "../json.ts";
+import { isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
 import { remembered } from "../remembered.ts";
 import type { Run } from "../run.ts";
 import { withEnding, type Endings } from "./prefixes.ts";
@@ -79,9 +79,8 @@ function wordsOf({ run_id, workflow, title, prompt, summary, failure, output }: 
   const addJson = (value: Json): void => {
     if (room <= 0 || value === null || typeof value === "boolean") return;
     if (typeof value === "string") add(value);
-    else if (typeof value === "number") add(String(value));
+    else if (typeof value === "number" || isRawNumber(value)) add(numberText(value));
     else if (Array.isArray(value)) for (const item of value) addJson(item);
-    else if (isRawNumber(value)) add(value.rawJSON);
     else addFields(value);
   };
   const addFields = (value: JsonObject): void => {
