@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { JsonObject } from "../json.ts";
 import type { Source } from "../run.ts";
 import { parsePayload } from "../skyvern/payload.ts";
@@ -36,7 +36,7 @@ export function createIngest(parts: ReceiveParts, { deliver }: { deliver: boolea
     const { payload } = parsed;
     const receipt = {
       id: runtime.newId("rcp"),
-      bodyHash: createHash("sha256").update(lasting(masked.text)).digest("hex"),
+      bodyHash: hash("sha256", lasting(masked.text)),
       bodyBytes: Buffer.byteLength(text),
       body: Buffer.from(masked.text, "utf8"),
       source,

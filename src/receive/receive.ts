@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { isTerminal, type Run, type Source, type Verdict } from "../run.ts";
@@ -196,7 +196,7 @@ function arrivalOf(parts: ReceiveParts, { body, stored, parsed, channel, sentAt 
   return {
     receipt: {
       id: parts.runtime.newId("rcp"),
-      bodyHash: createHash("sha256").update(body.bytes).digest("hex"),
+      bodyHash: hash("sha256", body.bytes),
       bodyBytes: body.bytes.length,
       body: stored,
       source,
