@@ -8,7 +8,7 @@ import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { briefOf } from "../../src/store/brief.ts";
 import { indexedText } from "../../src/store/search.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import type { Rows } from "../../src/store/statements.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aRun, aState } from "./a-run.ts";
@@ -17,7 +17,7 @@ const RUNS = 50_000;
 const MINUTE = 60_000;
 
 let database: Database;
-let store: Store;
+let store: SqlStore;
 const asked: CompiledQuery[] = [];
 
 beforeAll(async () => {
