@@ -5,7 +5,9 @@
  * Two levels down, as src/store is: `../../schema.sql` is right from both.
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire, isBuiltin } from "node:module";
 import { join } from "node:path";
+import type { Plugin } from "esbuild";
 import { builtFrom } from "../bin/program.js";
 
 const root = join(import.meta.dirname, "..");
@@ -20,6 +22,65 @@ const esbuild = await import("esbuild").catch((error: NodeJS.ErrnoException) => 
 if (esbuild === null) {
   process.stderr.write("No bundle was built, for want of esbuild; the sources are run as they are.\n");
   process.exit(0);
+}
+
+/**
+ * Node's own modules by `require`. An `import` of one reads every value it has, for a namespace of all of them: of `node:http` also
+ * WebSocket, which brings the whole of Node's fetch along, 16 ms and 10 MB.
+ */
+const nodeModules: Plugin = {
+  name: "node-modules",
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /./ }, ({ path, kind }) =>
+      kind === "import-statement" && isBuiltin(path) ? { path, namespace: "node-module" } : undefined,
+    );
+    onLoad({ filter: /./, namespace: "node-module" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+    }));
+  },
+};
+
+/** Instead of whole packages the parts that are used. */
+const PARTS: Record<string, string> = {
+  // Without caches, mocks and proxies. `fetch` is needed by few requests.
+  undici: `
+    import Dispatcher from "undici/lib/dispatcher/dispatcher.js";
+    import request from "undici/lib/api/api-request.js";
+    import Agent from "undici/lib/dispatcher/agent.js";
+    import buildConnector from "undici/lib/core/connect.js";
+    Dispatcher.prototype.request = request;
+    const fetch = (...request) => require("undici/lib/web/fetch/index.js").fetch(...request);
+    export { Agent, buildConnector, fetch };`,
+  // Without its gateway, which brings Node's TLS along.
+  "prom-client": `
+    exports.Registry = require("prom-client/lib/registry.js");
+    exports.Counter = require("prom-client/lib/counter.js");
+    exports.Gauge = require("prom-client/lib/gauge.js");
+    exports.Histogram = require("prom-client/lib/histogram.js");
+    exports.collectDefaultMetrics = require("prom-client/lib/defaultMetrics.js");`,
+  // Of prom-client, for exemplars, which the relay has none of.
+  "@opentelemetry/api": "",
+  // Of zod: its messages in fifty languages.
+  "../locales/index.js": "export {}",
+  // Where there is a relay.yaml.
+  yaml: whenUsed("yaml"),
+};
+const parts: Plugin = {
+  name: "parts",
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /./ }, ({ path, importer, namespace }) =>
+      namespace === "file" && Object.hasOwn(PARTS, path) && /node_modules|\/src\//.test(importer)
+        ? { path, namespace: "part" }
+        : undefined,
+    );
+    onLoad({ filter: /./, namespace: "part" }, ({ path }) => ({ contents: PARTS[path] ?? "", resolveDir: root }));
+  },
+};
+
+/** A package that is run when something of it is first used. */
+function whenUsed(name: string): string {
+  const values = Object.keys(createRequire(import.meta.url)(name) as object);
+  return `module.exports = { ${values.map((value) => `get ${value}() { return require("${name}").${value}; }`).join(", ")} }`;
 }
 
 // Before the sources are read: what changes meanwhile makes the bundle an old one.
@@ -43,6 +104,7 @@ const { metafile } = await esbuild.build({
   external: ["better-sqlite3", "pg", "esbuild", "workerd"],
   // Packages in CommonJS ask for Node's own modules by `require`.
   banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+  plugins: [nodeModules, parts],
   logLevel: "warning",
 });
 writeFileSync(join(making, "built-from"), from);

@@ -1,8 +1,9 @@
 /** The composition root: the one file that knows every part. */
 import { randomBytes } from "node:crypto";
-import { Hono } from "hono";
+import type { Hono } from "hono";
 import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
+import { askBy, type Ask } from "./ask.ts";
 import type { Config } from "./config.ts";
 import { alertRound, type AlertParts } from "./deliver/alerts.ts";
 import { createAttempt } from "./deliver/attempt.ts";
@@ -13,9 +14,10 @@ import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
 import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
+import { lateApp } from "./http/late.ts";
 import { mountMetrics, unready } from "./http/ops.ts";
-import { createHttp } from "./http/server.ts";
-import { createWebhook, type AddressOf, type AnswerWebhook } from "./http/webhook.ts";
+import { rawListener, type Listener } from "./http/raw-webhook.ts";
+import { createWebhook, type AddressOf } from "./http/webhook.ts";
 import type { Log } from "./log.ts";
 import { announceSinks, isWatched, watchBacklog, watchCoverage, watchReady, type Metrics } from "./metrics.ts";
 import { createOtlp } from "./otlp.ts";
@@ -37,8 +39,6 @@ import { createMedia } from "./skyvern/media.ts";
 import type { Fleet } from "./store/fleet.ts";
 import type { ArtifactsStatus } from "./run.ts";
 import type { Store } from "./store/store.ts";
-import { createSessionCheck } from "./web/session.ts";
-import { mountWeb } from "./web/web.ts";
 
 /** What the relay is given by the host it runs on. */
 export interface Host {
@@ -52,6 +52,8 @@ export interface Host {
   fleet: Fleet | null;
   /** The guarded way out. */
   fetch: Fetch;
+  /** The same for answers wanted as a whole, where there is a shorter way than `fetch`. */
+  ask?: Ask;
   /** The same, also to what the operator alone named, wherever it is: the heartbeat. Nothing of a payload may choose where it leads. */
   namedFetch: Fetch;
   /** How and where copies of artifacts are kept; null when they are not. */
@@ -61,8 +63,8 @@ export interface Host {
   nudged?(): void;
   /** Bodies being read at one time, bytes; default {@link IN_FLIGHT_BYTES}. */
   inFlightBytes?: number;
-  /** Serves on a port (0: a free one) from then on; resolves with the port. `webhook`: what takes webhooks, where it is served. */
-  listen(app: Pick<Hono, "fetch">, port: number, webhook?: AnswerWebhook): Promise<number>;
+  /** Serves on a port (0: a free one) from then on; resolves with the port. `first`: who is asked before the app. */
+  listen(app: Pick<Hono, "fetch">, port: number, first?: Listener): Promise<number>;
   /** Stops serving, then the way out; what is under way gets a moment to end. */
   close(): Promise<void>;
 }
@@ -138,7 +140,7 @@ const FLEET_LOOK_MS = 10_000;
 
 /** The relay on a host, from its configuration. Nothing runs yet. */
 export async function createApp(config: Config, host: Host): Promise<App> {
-  const { runtime, log, metrics, store, fetch, namedFetch, archiving, fleet } = host;
+  const { runtime, log, metrics, store, fetch, ask = askBy(fetch), namedFetch, archiving, fleet } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -147,7 +149,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     lifeMs: config.linkLifeMs,
     now: runtime.now,
   });
-  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch });
+  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch, ask });
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
   const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
   const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
@@ -182,14 +184,10 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         log,
       })
     : null;
-  const lanes = config.sinks.map((settings) => ({
-    sink: kindOf(settings.kind).create(settings.name, settings.config, {
-      fetch,
-      now: runtime.now,
-      sleep: runtime.sleep,
-      log,
-    }),
-    concurrency: settings.concurrency,
+  const sinkDeps = { fetch, ask, now: runtime.now, sleep: runtime.sleep, log };
+  const lanes = config.sinks.map(({ kind, name, config: own, concurrency }) => ({
+    sink: kindOf(kind).create(name, own, sinkDeps),
+    concurrency,
   }));
   const showing = { media, settings: config.attachments, budgetMs: config.delivery.timeoutMs / 2 };
   const worker = createWorker({
@@ -289,30 +287,43 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   });
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
   const ops = { store, now: runtime.now, isStopping, isStalled, log };
-  const http = createHttp({
-    webhook,
-    addressOf: host.addressOf,
-    history: {
-      store,
-      links,
-      sinks,
-      runtime,
+  const http = lateApp(async () => {
+    const [{ createHttp }, { mountWeb }, { createSessionCheck }] = await Promise.all([
+      import("./http/server.ts"),
+      import("./web/web.ts"),
+      import("./web/session.ts"),
+    ]);
+    return createHttp({
+      webhook,
+      addressOf: host.addressOf,
+      history: {
+        store,
+        links,
+        sinks,
+        runtime,
+        log,
+        nudge,
+        circuit: worker.circuit,
+        resume: worker.resume,
+        refresh: enricher.refresh,
+        webhookUrl,
+        stopping: ending.signal,
+        sendTest,
+      },
+      artifacts: { store, media, links, isSession: createSessionCheck(web) },
+      ops,
+      metrics,
+      tokens: config.tokens,
       log,
-      nudge,
-      circuit: worker.circuit,
-      resume: worker.resume,
-      refresh: enricher.refresh,
-      webhookUrl,
-      stopping: ending.signal,
-      sendTest,
-    },
-    artifacts: { store, media, links, isSession: createSessionCheck(web) },
-    ops,
-    metrics,
-    tokens: config.tokens,
-    log,
-    pages: (pages) => mountWeb(pages, web),
-  });
+      pages: (pages) => mountWeb(pages, web),
+    });
+  }, log);
+  const metricsApp = lateApp(async () => {
+    const { Hono } = await import("hono");
+    const app = new Hono();
+    mountMetrics(app, metrics);
+    return app;
+  }, log);
   const sinkNames = sinks.map(({ name }) => name);
   const watchStored = () => {
     announceSinks(metrics, sinkNames);
@@ -408,10 +419,9 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     start: async () => {
       watchStored();
       const { taken, buried } = await takeOver();
-      const port = await host.listen(http, config.port, webhook);
+      const port = await host.listen(http, config.port, rawListener(webhook, ops, log));
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
-      const metricsPort =
-        config.metricsPort === null ? null : await host.listen(metricsApp(metrics), config.metricsPort);
+      const metricsPort = config.metricsPort === null ? null : await host.listen(metricsApp, config.metricsPort);
       worker.start();
       watch = setInterval(() => {
         if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");
@@ -502,10 +512,4 @@ async function gaugesOf(store: Store) {
   const [backlog, counts, circuits] = await Promise.all([store.backlog(), store.counts(), store.circuits()]);
   const dead = counts.deliveries.filter(({ state }) => state === "dead");
   return { backlog, dead, kept: counts.kept, circuits };
-}
-
-function metricsApp(metrics: Metrics): Hono {
-  const app = new Hono();
-  mountMetrics(app, metrics);
-  return app;
 }

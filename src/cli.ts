@@ -1,38 +1,24 @@
 import { Command, CommanderError } from "commander";
-import { addBackfill } from "./commands/backfill.ts";
-import { addBackup } from "./commands/backup.ts";
-import { addCheck } from "./commands/check.ts";
 import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
-import { addCopy } from "./commands/copy.ts";
-import { addDemo } from "./commands/demo.ts";
-import { addDoctor } from "./commands/doctor.ts";
-import { addExport } from "./commands/export.ts";
-import { addMigrate } from "./commands/migrate.ts";
-import { addOpenapi } from "./commands/openapi.ts";
-import { addPrune } from "./commands/prune.ts";
-import { addRedeliver } from "./commands/redeliver.ts";
-import { addSendTest } from "./commands/send-test.ts";
-import { addServe } from "./commands/serve.ts";
-import { addWhy } from "./commands/why.ts";
 import { VERSION } from "./version.ts";
 
-/** Every command, in the order of `--help`. */
-const COMMANDS: readonly AddCommand[] = [
-  addServe,
-  addCheck,
-  addDoctor,
-  addDemo,
-  addRedeliver,
-  addBackfill,
-  addWhy,
-  addSendTest,
-  addExport,
-  addPrune,
-  addBackup,
-  addMigrate,
-  addCopy,
-  addOpenapi,
-];
+/** Every command, in the order of `--help`. Only the one that is called is loaded: each needs another part of the program. */
+const COMMANDS: Record<string, () => Promise<AddCommand>> = {
+  serve: async () => (await import("./commands/serve.ts")).addServe,
+  check: async () => (await import("./commands/check.ts")).addCheck,
+  doctor: async () => (await import("./commands/doctor.ts")).addDoctor,
+  demo: async () => (await import("./commands/demo.ts")).addDemo,
+  redeliver: async () => (await import("./commands/redeliver.ts")).addRedeliver,
+  backfill: async () => (await import("./commands/backfill.ts")).addBackfill,
+  why: async () => (await import("./commands/why.ts")).addWhy,
+  "send-test": async () => (await import("./commands/send-test.ts")).addSendTest,
+  export: async () => (await import("./commands/export.ts")).addExport,
+  prune: async () => (await import("./commands/prune.ts")).addPrune,
+  backup: async () => (await import("./commands/backup.ts")).addBackup,
+  migrate: async () => (await import("./commands/migrate.ts")).addMigrate,
+  copy: async () => (await import("./commands/copy.ts")).addCopy,
+  openapi: async () => (await import("./commands/openapi.ts")).addOpenapi,
+};
 
 /** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */
 export async function runCli(args: readonly string[], shell: Shell): Promise<number> {
@@ -59,7 +45,9 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
         return loaded.ok ? act(loaded.config, ...given) : refuse(shell, loaded.faults);
       }),
   };
-  for (const add of COMMANDS) add(cli);
+  const called = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
+  const needed = called.length > 0 ? called : Object.entries(COMMANDS);
+  for (const add of await Promise.all(needed.map(([, load]) => load()))) add(cli);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {

@@ -1,8 +1,7 @@
 /** The relay as a process of Node: SQLite in a file, a listener, undici's connections. */
-import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { getRequestListener } from "@hono/node-server";
-import { getConnInfo } from "@hono/node-server/conninfo";
+import type { HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import { createApp, type App, type Host } from "./app.ts";
 import { copiesOf, createArchive } from "./archive/archive.ts";
@@ -10,7 +9,7 @@ import { folderPlace } from "./archive/folder.ts";
 import { s3Place } from "./archive/s3.ts";
 import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
-import { webhookListener } from "./http/raw-webhook.ts";
+import type { Listener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
 import { idMaker, type Fetch, type Runtime } from "./runtime.ts";
@@ -34,8 +33,8 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     intake: (settings) => storage.intake(settings, runtime),
     fleet,
     ...outside.parts,
-    listen: (app, port, webhook) => {
-      const server = createServer(app, webhook && webhookListener(webhook, log));
+    listen: (app, port, first) => {
+      const server = createServer(app, first);
       servers.push(server);
       return listenOn(server, config.host, port);
     },
@@ -49,12 +48,13 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
 
 /** What a configuration says of the world outside of the process; `close` ends its connections. */
 export function outsideOf(config: Config, now: () => number) {
-  const { fetch, namedFetch, close } = egressOf(config);
+  const { fetch, ask, namedFetch, close } = egressOf(config);
   const parts = {
     fetch,
+    ask,
     namedFetch,
     archiving: archivingOf(config, fetch, now),
-    addressOf: (c) => getConnInfo(c).remote.address,
+    addressOf: (c) => (c.env as HttpBindings).incoming.socket.remoteAddress,
   } satisfies Partial<Host>;
   return { parts, close };
 }
@@ -90,6 +90,7 @@ function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat, trac
   });
   return {
     fetch: egress.fetch,
+    ask: egress.ask,
     namedFetch: named.fetch,
     close: async () => {
       await Promise.all([egress.close(), named.close()]);
@@ -107,7 +108,7 @@ function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-export function createServer(app: Pick<Hono, "fetch">, takeWebhook?: ReturnType<typeof webhookListener>): Server {
+export function createServer(app: Pick<Hono, "fetch">, first?: Listener): Server {
   const timeouts = {
     headersTimeout: 15_000,
     requestTimeout: 30_000,
@@ -116,11 +117,18 @@ export function createServer(app: Pick<Hono, "fetch">, takeWebhook?: ReturnType<
   };
   // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
   const refused = { status: 400, headers: { connection: "close" } };
-  const listener = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
+  const hono = async (): Promise<RequestListener> => {
+    // With it comes the code of all that a browser knows as Request and Response.
+    const { getRequestListener } = await import("@hono/node-server");
+    return getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) }) as RequestListener;
+  };
+  let listener: Promise<RequestListener> | null = null;
   const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
     // HTTP/1.0 need not name a host, and probes of load balancers do not.
     if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
-    if (takeWebhook?.(incoming, outgoing) !== true) void listener(incoming, outgoing);
+    if (first?.(incoming, outgoing) === true) return;
+    listener ??= hono();
+    listener.then((answer) => answer(incoming, outgoing)).catch(() => outgoing.destroy());
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();

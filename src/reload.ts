@@ -12,7 +12,7 @@ import type { Hono } from "hono";
 import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
 import type { Config } from "./config.ts";
-import { webhookListener } from "./http/raw-webhook.ts";
+import type { Listener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
 import { closeServer, createServer, fleetOf, listenOn, outsideOf, runtimeOf } from "./node.ts";
@@ -57,7 +57,7 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
   const runtime = runtimeOf(fleet, machine);
   const metrics = createMetrics();
   collectProcess(metrics);
-  const sockets = createSockets(first.host, log);
+  const sockets = createSockets(first.host);
   const ending = new AbortController();
   const retired = new Set<Promise<void>>();
   let fail = (_reason: string): void => {};
@@ -185,12 +185,12 @@ const lastingLog = (log: Log, started: string): Log => ({
 
 interface Socket {
   app: Pick<Hono, "fetch">;
-  takeWebhook: ReturnType<typeof webhookListener>;
+  first: Listener;
   port: number;
 }
 
 /** Listening sockets, which outlive the apps that answer on them. */
-function createSockets(host: string, log: Log) {
+function createSockets(host: string) {
   const servers: Server[] = [];
   let closed: Promise<void> | null = null;
   /** In the order in which an app opens them. */
@@ -199,16 +199,15 @@ function createSockets(host: string, log: Log) {
     /** For one more app: how it listens, in the places of the app before. */
     next: (): Host["listen"] => {
       let place = 0;
-      return async (app, port, webhook) => {
-        const takeWebhook = webhook ? webhookListener(webhook, log) : () => false;
+      return async (app, port, first = () => false) => {
         const there = open[place++];
         if (there) {
-          Object.assign(there, { app, takeWebhook });
+          Object.assign(there, { app, first });
           return there.port;
         }
-        const socket: Socket = { app, takeWebhook, port };
+        const socket: Socket = { app, first, port };
         const server = createServer({ fetch: (...request) => socket.app.fetch(...request) }, (...exchange) =>
-          socket.takeWebhook(...exchange),
+          socket.first(...exchange),
         );
         servers.push(server);
         socket.port = await listenOn(server, host, port);

@@ -31,7 +31,7 @@ import { searchFault } from "./prefixes.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
-import { backlog, counts, coverage, dailyCoverage, deliveryTimes, statistics } from "./statistics.ts";
+import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
 import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
 
 /**
@@ -123,6 +123,7 @@ export function createOperations(database: Database): Operations {
     unrelayed: (query) => unrelayed(db, query),
     backlog: () => backlog(db),
     counts: () => counts(db),
+    runCounts: (grain, since, until) => runCounts(db, grain, since, until),
     statistics: (grain, since, until) => statistics(db, grain, since, until),
     deliveryTimes: (grain, since, until) => deliveryTimes(db, grain, since, until),
     events: (page) => eventsAfter(db, page, (rows) => storedRuns(db, rows)),

@@ -145,7 +145,9 @@ export interface Store {
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
   counts(): Promise<Counts>;
-  /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
+  /** Runs received in the hours or days (UTC) that begin in a span. */
+  runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
+  /** The same, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
   /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;

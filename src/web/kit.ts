@@ -31,7 +31,7 @@ export interface WebParts {
     | "backlog"
     | "counts"
     | "sighting"
-    | "statistics"
+    | "runCounts"
     | "deliveryTimes"
     | "changes"
     | "eventRange"

@@ -150,6 +150,20 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search }, { limit: 2 })).toEqual(["tsk_5", "tsk_4"]);
     });
 
+    it.each([3, 30])("of a word that %i runs hold, gives the newest first, page by page", async (many) => {
+      const runs = Array.from({ length: many }, (_none, i) =>
+        aRun({ run_id: `tsk_1${i}`, received_at: 10 + i, prompt: "a fortnight, a bill" }),
+      );
+      await accept(...runs);
+      const [last, next, third] = runs.toReversed();
+      for (const search of [searchFor("fortnight"), searchFor("bill fortnight"), searchFor('"fortnight a"')]) {
+        expect(await ids({ search }, { limit: 2 })).toEqual([last?.run_id, next?.run_id]);
+        const after = { at: 10 + many - 2, id: next?.run_id ?? "" };
+        expect(await ids({ search }, { limit: 1, after })).toEqual([third?.run_id]);
+        expect(await ids({ search, until: 11 }, { limit: 9 })).toEqual(["tsk_10"]);
+      }
+    });
+
     it("goes on by the time when the run a page ended with is gone", async () => {
       const after = { at: 3, id: "tsk_30" };
       expect(await ids({ search: searchFor("inv*") }, { limit: 9, after })).toEqual(["tsk_3", "wr_2"]);
@@ -210,10 +224,12 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
         { start: DAY, status: "failed", count: 1 },
         { start: DAY + HOUR, status: "failed", count: 1 },
       ]);
-      expect((await store.statistics("day", 0, 2 * DAY)).runs).toEqual([
+      const days = [
         { start: DAY, status: "completed", count: 1 },
         { start: DAY, status: "failed", count: 2 },
-      ]);
+      ];
+      expect((await store.statistics("day", 0, 2 * DAY)).runs).toEqual(days);
+      expect(await store.runCounts("day", 0, 2 * DAY)).toEqual(days);
     });
 
     it("move a run whose outcome was corrected, and count nobody twice", async () => {

@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { briefOf } from "../../src/store/brief.ts";
-import { indexedText } from "../../src/store/search.ts";
+import { indexedText, readSearch } from "../../src/store/search.ts";
 import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import type { Rows } from "../../src/store/statements.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Search } from "../../src/store/store.ts";
 import { aRun, aState } from "./a-run.ts";
 
 const RUNS = 50_000;
@@ -118,7 +118,7 @@ const after = { at: 20_000 * MINUTE, id: "tsk_20000" };
 const search = [{ text: "invoice", prefix: false }];
 
 describe("runs", () => {
-  it.each<[string, Parameters<Store["runs"]>, RegExp]>([
+  it.each<[string, Parameters<SqlStore["runs"]>, RegExp]>([
     ["the newest", [{}, page], /^SCAN runs USING INDEX runs_newest$/],
     ["a later page", [{}, { ...page, after }], /^SEARCH runs USING INDEX runs_newest/],
     ["since and until", [{ since: 5, until: 9e9 }, page], /^SEARCH runs USING INDEX runs_newest/],
@@ -170,7 +170,7 @@ describe("runs", () => {
     ]);
   });
 
-  it.each<[string, Parameters<Store["runs"]>[0], string[]]>([
+  it.each<[string, Parameters<SqlStore["runs"]>[0], string[]]>([
     ["what waits", { delivery: ["pending", "sending"] }, [`tsk_${RUNS}`]],
     ["dead deliveries and text", { delivery: ["dead"], search }, ["tsk_2", "tsk_1"]],
   ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, ids) => {
@@ -186,7 +186,7 @@ describe("runs", () => {
     expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
   });
 
-  it.each<[string, Parameters<Store["runs"]>, string[]]>([
+  it.each<[string, Parameters<SqlStore["runs"]>, string[]]>([
     ["", [{ delivery: ["dead"] }, page], ["tsk_2", "tsk_1"]],
     [", a later page", [{ delivery: ["dead"] }, { ...page, after: { at: 2 * MINUTE, id: "tsk_2" } }], ["tsk_1"]],
     [" of a sink within a time", [{ delivery: ["dead"], sink: ["crm"], until: 2 * MINUTE }, page], ["tsk_1"]],
@@ -217,6 +217,18 @@ describe("runs", () => {
     expect(asked.map(({ sql: text }) => text).join("\n")).toContain("run_words.rowid < cast(? as bigint)");
   });
 
+  it.each([
+    ["a number that few runs hold, forwards, as they are all read", "invoice 4321", 1, /run_words\.rowid$/],
+    ["what many hold, backwards, as a page is", "invoice tsk", page.limit, /run_words\.rowid desc limit \?$/],
+  ])("by %s", async (_what, typed, count, expected) => {
+    const words = readSearch(typed) as Search;
+    const steps = await plan(async () => {
+      expect((await store.runs({ search: words }, page)).runs).toHaveLength(count);
+    });
+    expect(steps.filter(isSlow)).toEqual([]);
+    expect(asked.filter(({ sql: text }) => expected.test(text))).toHaveLength(1);
+  });
+
   it("of which too many begin so, are refused before they are looked for", async () => {
     expect(await store.searchFault([{ text: "123", prefix: true }])).toMatch(/more letters .* 100 words .* "123"/);
   });
@@ -231,7 +243,7 @@ describe("runs", () => {
 });
 
 describe("deliveries", () => {
-  it.each<[string, Parameters<Store["deliveries"]>, RegExp]>([
+  it.each<[string, Parameters<SqlStore["deliveries"]>, RegExp]>([
     ["the newest", [{}, page], /^SCAN deliveries USING INDEX deliveries_newest$/],
     ["a later page", [{}, { ...page, after }], /^SEARCH deliveries USING INDEX deliveries_newest/],
     ["a run", [{ runId: "tsk_9" }, page], /^SEARCH deliveries USING INDEX deliveries_run/],
@@ -278,6 +290,7 @@ it.each([
 it.each<[string, () => Promise<unknown>]>([
   ["the backlog", () => store.backlog()],
   ["the counts", () => store.counts()],
+  ["the counts of runs", () => store.runCounts("hour", 0, 9e9)],
   ["statistics by the hour", () => store.statistics("hour", 0, 9e9)],
   ["statistics by the day", () => store.statistics("day", 0, 9e9)],
   ["coverage by the day", () => store.dailyCoverage(0, 9e9)],

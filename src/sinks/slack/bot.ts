@@ -69,13 +69,10 @@ interface Bot {
   deps: SinkDeps;
 }
 
-export function botSink({ name, channel, token, apiUrl }: BotOptions, deps: SinkDeps): Sink {
+export function botDelivery({ name, channel, token, apiUrl }: BotOptions, deps: SinkDeps): Pick<Sink, "deliver"> {
   const channelId = isChannelId(channel) ? channel : null;
   const bot: Bot = { name, channel, channelId, warned: false, files: { refused: null }, deps };
   return {
-    name,
-    kind: "slack",
-    updates: true,
     async deliver(job, signal) {
       const callWith = (signal: AbortSignal): Call => callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
       const call = callWith(signal);

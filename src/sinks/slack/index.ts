@@ -1,10 +1,7 @@
 /** Slack, by a bot token or an incoming webhook. */
 import { z } from "zod";
 import { Secret } from "../../secret.ts";
-import { defineSink } from "../sink.ts";
-import { botSink } from "./bot.ts";
-import { diagnoseBot, diagnoseWebhook } from "./diagnose.ts";
-import { webhookSink } from "./webhook.ts";
+import { defineSink, loadedSink } from "../sink.ts";
 
 const isHttpUrl = (text: string): boolean => /^https?:$/.test(URL.parse(text)?.protocol ?? "");
 
@@ -62,13 +59,19 @@ export const slack = defineSink({
   create(name, { token, channel, webhook_url, api_url, messages_per_second: perSecond }, deps) {
     // https://docs.slack.dev/apis/web-api/rate-limits: one message per second per channel, and per incoming webhook.
     const flow = { ordered: true, pace: { key: `slack ${channel ?? name}`, perSecond } } as const;
-    if (webhook_url) return { ...webhookSink(name, webhook_url, deps), ...flow };
-    if (token && channel) return { ...botSink({ name, token, channel, apiUrl: api_url }, deps), ...flow };
+    const own = { name, kind: "slack", ...flow };
+    if (webhook_url)
+      return loadedSink(own, async () => (await import("./webhook.ts")).webhookDelivery(webhook_url, deps));
+    if (token && channel) {
+      const bot = { name, token, channel, apiUrl: api_url };
+      return loadedSink({ ...own, updates: true }, async () => (await import("./bot.ts")).botDelivery(bot, deps));
+    }
     throw new Error(`Slack sink ${name}: its config was not checked with faults() before create()`);
   },
-  diagnose({ token, channel, webhook_url, api_url }, deps, signal) {
+  async diagnose({ token, channel, webhook_url, api_url }, deps, signal) {
+    const { diagnoseBot, diagnoseWebhook } = await import("./diagnose.ts");
     if (token && channel) return diagnoseBot({ token, channel, apiUrl: api_url }, deps, signal);
-    return webhook_url ? diagnoseWebhook(webhook_url, deps, signal) : Promise.resolve([]);
+    return webhook_url ? diagnoseWebhook(webhook_url, deps, signal) : [];
   },
 });
 

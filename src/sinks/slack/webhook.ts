@@ -11,10 +11,8 @@ import { isClientError, meaningOf, outcomeOf, refusalOf, waitOf, type Failure } 
 
 type Result = { ok: true; status: number } | { ok: false; failure: Failure };
 
-export function webhookSink(name: string, url: Secret, deps: SinkDeps): Sink {
+export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "deliver"> {
   return {
-    name,
-    kind: "slack",
     async deliver(job, signal) {
       const content = contentOf(job.report, job.cause);
       let result = await post(messageOf(content));

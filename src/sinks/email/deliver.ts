@@ -1,0 +1,79 @@
+/**
+ * The decisive screenshot stands in the mail itself and the downloads hang on it, so that it says what happened without a
+ * network. Where that makes it too large for the server, it goes out without them.
+ */
+import type { Outcome } from "../../run.ts";
+import { contentOf } from "../content.ts";
+import { readFiles, readScreenshot } from "../evidence.ts";
+import type { Job, Sink, SinkDeps } from "../sink.ts";
+import type { EmailSettings } from "./config.ts";
+import { messageIdOf, NOTHING, rawMessage, type Enclosed } from "./message.ts";
+import { mailOf } from "./render.ts";
+import { isTooLarge, outcomeOfSmtp, sendOnce, smtpServer, type SmtpServer } from "./smtp.ts";
+
+export function emailDelivery(name: string, config: EmailSettings, deps: SinkDeps): Pick<Sink, "deliver"> {
+  const server = smtpServer(config.smtp.reveal());
+  return { deliver: (job, signal) => deliver({ name, config, server, deps }, job, signal) };
+}
+
+interface Target {
+  name: string;
+  config: EmailSettings;
+  server: SmtpServer;
+  deps: SinkDeps;
+}
+
+async function deliver({ name, config, server, deps }: Target, job: Job, signal: AbortSignal): Promise<Outcome> {
+  const messageId = messageIdOf(job.deliveryId, config.from);
+  const assumed: Outcome = { kind: "delivered", receipt: { message_id: messageId, assumed: true } };
+  const assume = config.on_unknown === "assume_sent";
+  if (assume && job.maybeSent) return assumed;
+
+  const { from, to, reply_to: replyTo } = config;
+  const send = async (enclosed: Enclosed, notes: string[]) => {
+    const content = contentOf(job.report, job.cause);
+    const mail = mailOf({ ...content, notes: [...content.notes, ...notes] }, job.report, job, enclosed.picture?.cid);
+    const date = new Date(deps.now());
+    const message = await rawMessage({ mail, enclosed, messageId, from, to, replyTo, date });
+    return sendOnce(server, message, signal);
+  };
+  const { enclosed, notes } = await enclose(job, signal);
+  const first = await send(enclosed, notes);
+  const result = isTooLarge(first) && enclosed !== NOTHING ? await send(NOTHING, [TOO_LARGE]) : first;
+  const outcome = outcomeOfSmtp(result, {
+    who: `SMTP server of email sink "${name}" (${server.address})`,
+    messageId,
+    secrets: server.secrets,
+  });
+  return assume && outcome.kind === "retry" && outcome.unknown ? assumed : outcome;
+}
+
+/** Bytes before they are encoded for mail, which adds a third: many servers take 10 MB and no more. */
+const MAX_ENCLOSED_BYTES = 7_000_000;
+
+const TOO_LARGE = "The mail server takes no mail as large as this was with its screenshot and files: their links work.";
+
+/** The decisive screenshot and the downloads; what cannot be had in time, or is too large, is left to its link. */
+async function enclose(
+  { evidence, deliveryId }: Job,
+  signal: AbortSignal,
+): Promise<{ enclosed: Enclosed; notes: string[] }> {
+  if (!evidence || (evidence.screenshots.length === 0 && evidence.files.length === 0)) {
+    return { enclosed: NOTHING, notes: [] };
+  }
+  const most = Math.min(evidence.limits.total, MAX_ENCLOSED_BYTES);
+  const limits = { each: Math.min(evidence.limits.each, most), total: most };
+  const screenshot = await readScreenshot({ ...evidence, limits }, 1, signal);
+  const picture = screenshot && {
+    ...screenshot,
+    cid: `${deliveryId.replace(/[^\w.-]/g, "_")}.screenshot@skyvern-relay`,
+  };
+  const { files, omitted } = await readFiles({ ...evidence, limits }, most - (picture?.bytes.byteLength ?? 0), signal);
+  const notes = [
+    ...(picture === null && evidence.screenshots.length > 0
+      ? ["The screenshot could not be shown here: its link does."]
+      : []),
+    ...(omitted > 0 ? [`${omitted === 1 ? "1 file is" : `${omitted} files are`} not attached, only linked.`] : []),
+  ];
+  return { enclosed: { picture, files }, notes };
+}
