@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { JsonObject } from "../../src/json.ts";
+import { openDatabase } from "../../src/store/open.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
 import { NOW } from "../support/runtime.ts";
@@ -11,8 +13,9 @@ import { until } from "../support/until.ts";
 const EARLIER = NOW - 86_400_000;
 
 /** Puts a body into the database as a release would that did not understand it. */
-async function keep({ app }: TestApp, body: Buffer, id = "rcp_old"): Promise<void> {
-  await app.store.accept([
+async function keep({ config: { database } }: TestApp, body: Buffer, id = "rcp_old"): Promise<void> {
+  const store = createSqlStore(await openDatabase(database, "beside"));
+  await store.accept([
     {
       receipt: {
         id,
@@ -30,6 +33,7 @@ async function keep({ app }: TestApp, body: Buffer, id = "rcp_old"): Promise<voi
       run: null,
     },
   ]);
+  await store.close();
 }
 
 /** Two relays, one after the other, on one database. */
