@@ -26,21 +26,9 @@ export class StorageFault extends Error {
 }
 
 export interface Store {
-  /**
-   * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
-   * is known at that moment, and its answer is written with the receipt. Answers in the order given. First results for which
-   * there is room are claimed by the same transaction.
-   */
-  accept(items: readonly Arrival[], room?: Room): Promise<Accepted[]>;
-
-  /**
-   * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
-   */
-  adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
-
   /** Leases due deliveries of one sink, counting an attempt for each. */
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
-  /** Deliveries that were claimed by {@link Store.accept} and cannot be begun: they are due as if they had not been claimed. */
+  /** Deliveries that were claimed by {@link Deciding.accept} and cannot be begun: they are due as if they had not been claimed. */
   giveBack(deliveryIds: readonly string[], now: number): Promise<void>;
   /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
   nextDueAt(queue: Queue, now: number): Promise<number | null>;
@@ -86,8 +74,6 @@ export interface Store {
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
   redeliver(runId: string, deliveries: readonly NewDelivery[], now: number): Promise<Delivery[] | null>;
 
-  /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
-  revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   artifacts(runId: string): Promise<KnownArtifacts>;
   /** `followUpAt`: as of {@link FoundArtifacts}. */
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
@@ -181,6 +167,23 @@ export interface Store {
   setting(name: string, initial: string): Promise<string>;
   saveSetting(name: string, value: string): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What is decided by code, within the transaction that writes it: of a store that is in the same thread. */
+export interface Deciding {
+  /**
+   * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
+   * is known at that moment, and its answer is written with the receipt. Answers in the order given. First results for which
+   * there is room are claimed by the same transaction.
+   */
+  accept(items: readonly Arrival[], room?: Room): Promise<Accepted[]>;
+
+  /**
+   * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
+   */
+  adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
+  /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
+  revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
 }
 
 /** One authenticated body on its way in. */
