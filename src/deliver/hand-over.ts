@@ -4,18 +4,11 @@
  */
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Claimed, Room, Store } from "../store/store.ts";
+import { stateOf } from "../store/rows.ts";
+import type { Claimed, ClaimedRow, Reserve, Store } from "../store/store.ts";
 import { admits } from "./breaker.ts";
 import type { Circuits } from "./circuits.ts";
 import type { LaneState } from "./lane.ts";
-
-/** Room that is kept for what is being written. */
-export interface Reserved {
-  /** Null: there is none. */
-  room: Room | null;
-  /** Ends it, and begins what was claimed. What cannot be begun any more is given back. Never rejects. */
-  begin(claimed: readonly Claimed[]): Promise<void>;
-}
 
 export interface HandOverParts {
   store: Pick<Store, "giveBack">;
@@ -33,9 +26,6 @@ export interface HandOverParts {
   nudge(): void;
 }
 
-/** Room for at most so many deliveries to each sink. */
-export type Reserve = (most: number) => Reserved;
-
 export function createHandOver(parts: HandOverParts): Reserve {
   const { store, lanes, circuits, leaseMs, runtime, log } = parts;
   /** A circuit may have opened, and a sink asked for a pause, while it was being written. */
@@ -47,7 +37,7 @@ export function createHandOver(parts: HandOverParts): Reserve {
     if (sink.ordered || sink.pace || !isFirst || !isOpen(lane, now)) return 0;
     return lane.concurrency - lane.running.size - lane.reserved;
   };
-  const giveBack = async (claimed: readonly Claimed[]): Promise<void> => {
+  const giveBack = async (claimed: readonly ClaimedRow[]): Promise<void> => {
     const ids = claimed.map(({ delivery }) => delivery.id);
     try {
       await store.giveBack(ids, runtime.now());
@@ -72,7 +62,7 @@ export function createHandOver(parts: HandOverParts): Reserve {
         const late = claimed.filter((one) => {
           const lane = reserved.get(one.delivery.sink)?.lane;
           if (!lane || !parts.isRunning() || !isOpen(lane, runtime.now())) return true;
-          parts.begin(lane, one);
+          parts.begin(lane, { ...one, state: stateOf(one.state) });
           return false;
         });
         // For the room that was not used others may have waited.

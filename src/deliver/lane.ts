@@ -14,11 +14,11 @@ export interface LaneState extends Lane {
   queue: { sink: string; holdMs: number | null };
   /** Ids of the deliveries under way. */
   running: Set<string>;
-  /** Room that is kept for deliveries that are being written. */
+  /** Room that is kept for deliveries that are being written, or claimed. */
   reserved: number;
   /** The sink asked for a pause until then, epoch ms. */
   pausedUntil: number;
-  /** When the next delivery is due, as far as is known, epoch ms; null: none waits. */
+  /** When the first delivery is due that nobody is claiming, as far as is known, epoch ms; null: none waits. */
   dueAt: number | null;
   /** Whether that may have changed: something came, or an attempt ended for which something waited. */
   isStale: boolean;

@@ -1,9 +1,9 @@
 import type { Circuit } from "../run.ts";
-import type { Claimed, Store } from "../store/store.ts";
+import type { Claimed, Reserve, Store } from "../store/store.ts";
 import { createCircuits } from "./circuits.ts";
 import { createClaims, STORAGE_RETRY_MS, type ClaimsParts, type Fleet } from "./claim.ts";
 import { deliver, type DeliverParts } from "./deliver.ts";
-import { createHandOver, type HandOverParts, type Reserve } from "./hand-over.ts";
+import { createHandOver, type HandOverParts } from "./hand-over.ts";
 import { laneOf, type Lane, type LaneState } from "./lane.ts";
 
 export interface WorkerParts extends ClaimsParts, DeliverParts {

@@ -152,14 +152,15 @@ function previousReceipt(
   return receiptOf(last?.receipt ?? null);
 }
 
-export async function nextDueAt(rows: Rows, queue: Queue, now: number): Promise<number | null> {
-  const first = async (due: string, bound: number): Promise<number | undefined> => {
-    const [row] = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
-    return row?.next_attempt_at;
+export async function dueTimes(rows: Rows, queue: Queue, now: number, limit: number): Promise<number[]> {
+  const first = async (due: string, bound: number): Promise<number[]> => {
+    const waiting = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
+    return waiting.map(({ next_attempt_at: at }) => at);
   };
-  const turn = queue.holdMs === null ? undefined : await first(HEAD, now + queue.holdMs);
+  if (queue.holdMs === null) return first(FIRST_DUE, limit);
+  const turn = await first(HEAD, now + queue.holdMs);
   // An ordered queue in which everything waits longer than it would hold: the first that comes due.
-  return turn ?? (await first(FIRST_DUE, 1)) ?? null;
+  return turn.length > 0 ? turn : first(FIRST_DUE, 1);
 }
 
 /** What attempts came to, in order; of each whether it still had its lease. */

@@ -30,8 +30,8 @@ export interface Store {
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
   /** Deliveries that were claimed by {@link Deciding.accept} and cannot be begun: they are due as if they had not been claimed. */
   giveBack(deliveryIds: readonly string[], now: number): Promise<void>;
-  /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
-  nextDueAt(queue: Queue, now: number): Promise<number | null>;
+  /** When the first deliveries of the queue that could be are due, at most `limit` of them, in order; epoch ms, perhaps past. Of an ordered queue one. */
+  dueTimes(queue: Queue, now: number, limit: number): Promise<number[]>;
   /**
    * Writes what an attempt came to, its sink's circuit, and the artifacts it found. A delivered one settles the waiting updates and corrections
    * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile:
@@ -256,6 +256,19 @@ export interface Room {
   bySink: ReadonlyMap<string, number>;
   leaseMs: number;
 }
+
+/** Room that is kept for what is about to be written. */
+export interface Reserved {
+  /** Null: there is none. */
+  room: Room | null;
+  /** Ends it, and begins what was claimed. What cannot be begun any more is given back. Never rejects. */
+  begin(claimed: readonly ClaimedRow[]): Promise<void>;
+}
+
+/** Keeps room for at most so many deliveries to each sink. */
+export type Reserve = (most: number) => Reserved;
+
+export const noRoom: Reserve = () => ({ room: null, begin: async () => {} });
 
 /** What waits for one sink. */
 export interface Queue {

@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
 import { WAITS_AFTER_CUT_MS } from "../../src/deliver/backoff.ts";
-import type { Reserved } from "../../src/deliver/hand-over.ts";
 import type { Lane } from "../../src/deliver/lane.ts";
 import { createWorker, type WorkerParts } from "../../src/deliver/worker.ts";
 import { silentLog } from "../../src/log.ts";
@@ -12,9 +11,8 @@ import { sleep, type Runtime } from "../../src/runtime.ts";
 import type { Job, Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
-import { stateOf } from "../../src/store/rows.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
-import type { Claimed } from "../../src/store/store.ts";
+import type { ClaimedRow, Reserved } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "../store/a-run.ts";
 import { until } from "../support/until.ts";
 
@@ -88,9 +86,9 @@ const arrivalOf = (id: string) =>
   anArrival(aRun({ run_id: `tsk_${id}`, received_at: now }), { decision: { deliveries: [aDelivery(id, "ops")] } });
 
 /** Writes them as far as there is room with a claim; answers with what was claimed. */
-async function write({ room }: Reserved, ...ids: string[]): Promise<Claimed[]> {
+async function write({ room }: Reserved, ...ids: string[]): Promise<ClaimedRow[]> {
   const accepted = await store.accept(ids.map(arrivalOf), room ?? undefined);
-  return accepted.flatMap(({ claimed = [] }) => claimed).map((row) => ({ ...row, state: stateOf(row.state) }));
+  return accepted.flatMap(({ claimed = [] }) => claimed);
 }
 
 const deliveryOf = async (id: string) =>
@@ -123,6 +121,29 @@ describe("what comes while there is room", () => {
     worker.nudge();
     await until("all are delivered", () => isDelivered("dlv_5"));
     expect(sink.jobs.map(({ deliveryId }) => deliveryId)).toEqual(["dlv_1", "dlv_2", "dlv_3", "dlv_4", "dlv_5"]);
+    await worker.stop(1_000);
+  });
+
+  it("is attempted at once also while those before it are being claimed, as long as there is room for both", async () => {
+    const sink = aSink(() => DELIVERED);
+    const claimed = Promise.withResolvers<void>();
+    const slow: typeof store.claimDue = async (...claim) => {
+      await claimed.promise;
+      return store.claimDue(...claim);
+    };
+    const worker = await aReadyWorker(sink, { concurrency: 3, store: { ...store, claimDue: slow } });
+    await store.accept([arrivalOf("dlv_1")]);
+    worker.nudge();
+    await until("the claim has begun", () => {
+      const { room, begin } = worker.reserve(9);
+      void begin([]);
+      return room?.bySink.get("ops") === 2;
+    });
+    const reserved = worker.reserve(1);
+    await reserved.begin(await write(reserved, "dlv_2"));
+    expect(sink.jobs.map(({ deliveryId }) => deliveryId)).toEqual(["dlv_2"]);
+    claimed.resolve();
+    await until("both are delivered", async () => (await isDelivered("dlv_1")) && (await isDelivered("dlv_2")));
     await worker.stop(1_000);
   });
 
@@ -279,40 +300,54 @@ it("never are there more attempts at one time than there may be, and each delive
   };
   let made = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(slice, { minLength: 1, maxLength: 12 }), turns, async (slices, attemptTurns) => {
-      let running = 0;
-      let most = 0;
-      const sink = aSink(async () => {
-        most = Math.max(most, (running += 1));
-        await wait(attemptTurns);
-        running -= 1;
-        return DELIVERED;
-      });
-      const worker = await aReadyWorker(sink, { concurrency: 3 });
-      const ids: string[] = [];
-      const begun: Promise<void>[] = [];
-      for (const { size, before, writing, written } of slices) {
-        await wait(before);
-        const mine = Array.from({ length: size }, () => `dlv_${String((made += 1)).padStart(6, "0")}`);
-        ids.push(...mine);
-        const reserved = worker.reserve(size);
-        begun.push(
-          (async () => {
-            await wait(writing);
-            const claimed = await write(reserved, ...mine);
-            await wait(written);
-            await reserved.begin(claimed);
-            if (claimed.length < size) worker.nudge();
-          })(),
-        );
-      }
-      await Promise.all(begun);
-      await until("all were attempted", () => sink.jobs.length >= ids.length);
-      await worker.stop(10_000);
-      expect(most).toBeLessThanOrEqual(3);
-      expect(sink.jobs.map(({ deliveryId }) => deliveryId).toSorted()).toEqual(ids);
-      expect(sink.jobs.every(({ attempt, maybeSent }) => attempt === 1 && !maybeSent)).toBe(true);
-    }),
+    fc.asyncProperty(
+      fc.array(slice, { minLength: 1, maxLength: 12 }),
+      turns,
+      turns,
+      async (slices, attemptTurns, storeTurns) => {
+        const slowly =
+          <Given extends unknown[], Answer>(act: (...given: Given) => Promise<Answer>) =>
+          async (...given: Given): Promise<Answer> => {
+            await wait(storeTurns);
+            const answer = await act(...given);
+            await wait(storeTurns);
+            return answer;
+          };
+        let running = 0;
+        let most = 0;
+        const sink = aSink(async () => {
+          most = Math.max(most, (running += 1));
+          await wait(attemptTurns);
+          running -= 1;
+          return DELIVERED;
+        });
+        const slow = { ...store, claimDue: slowly(store.claimDue), dueTimes: slowly(store.dueTimes) };
+        const worker = await aReadyWorker(sink, { concurrency: 3, store: slow });
+        const ids: string[] = [];
+        const begun: Promise<void>[] = [];
+        for (const { size, before, writing, written } of slices) {
+          await wait(before);
+          const mine = Array.from({ length: size }, () => `dlv_${String((made += 1)).padStart(6, "0")}`);
+          ids.push(...mine);
+          const reserved = worker.reserve(size);
+          begun.push(
+            (async () => {
+              await wait(writing);
+              const claimed = await write(reserved, ...mine);
+              await wait(written);
+              await reserved.begin(claimed);
+              if (claimed.length < size) worker.nudge();
+            })(),
+          );
+        }
+        await Promise.all(begun);
+        await until("all were attempted", () => sink.jobs.length >= ids.length);
+        await worker.stop(10_000);
+        expect(most).toBeLessThanOrEqual(3);
+        expect(sink.jobs.map(({ deliveryId }) => deliveryId).toSorted()).toEqual(ids);
+        expect(sink.jobs.every(({ attempt, maybeSent }) => attempt === 1 && !maybeSent)).toBe(true);
+      },
+    ),
     { numRuns: 40 },
   );
 });
