@@ -294,35 +294,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
   const ops = { store, now: runtime.now, isStopping, isStalled, log };
   const http = lateApp(async () => {
-    const [{ createHttp }, { mountWeb }, { createSessionCheck }] = await Promise.all([
-      import("./http/server.ts"),
-      import("./web/web.ts"),
-      import("./web/session.ts"),
-    ]);
-    return createHttp({
-      webhook,
-      addressOf: host.addressOf,
-      history: {
-        store,
-        links,
-        sinks,
-        runtime,
-        log,
-        nudge,
-        circuit: worker.circuit,
-        resume: worker.resume,
-        refresh: enricher.refresh,
-        webhookUrl,
-        stopping: ending.signal,
-        sendTest,
-      },
-      artifacts: { store, media, links, isSession: createSessionCheck(web) },
-      ops,
-      metrics,
-      tokens: config.tokens,
-      log,
-      pages: (pages) => mountWeb(pages, web),
-    });
+    const { createPages } = await import("./pages.ts");
+    return createPages({ ...web, webhook, addressOf: host.addressOf, ops, metrics });
   }, log);
   const metricsApp = lateApp(async () => {
     const { Hono } = await import("hono");

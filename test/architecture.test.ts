@@ -28,7 +28,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
   ["http", "web", "receive", "deliver", "archive", "retention"],
-  ["app", "config", "node", "reload"],
+  ["app", "config", "node", "pages", "reload"],
   ["main", "cli", "commands", "demo", "edge"],
 ];
 const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));

@@ -2,7 +2,7 @@
  * The thread that SQLite is written in: the disk holds up nobody but those that wait for it. It runs what `threaded.ts` sends, in
  * order, and knows nothing of what it is for.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import Sqlite from "better-sqlite3";
 import { connect } from "./connection.ts";
 import { createSharedCommit } from "./shared-commit.ts";
@@ -25,7 +25,9 @@ export interface StatementResult {
   insertId: number;
 }
 
-if (parentPort) serve((workerData as { path: string }).path, parentPort);
+/** First the file, then what to do there. */
+const main = parentPort;
+main?.once("message", (path: string) => serve(path, main));
 
 function serve(path: string, port: NonNullable<typeof parentPort>): void {
   const sqlite = connect(path);

@@ -5,7 +5,6 @@
  * A transaction is still decided here, step by step: reads travel to the thread and back, writes travel with the next one
  * that is waited for, the last of them with the commit. Transactions that wait for their turn share a commit (`shared-commit.ts`).
  */
-import { Worker } from "node:worker_threads";
 import type Sqlite from "better-sqlite3";
 import {
   Kysely,
@@ -22,6 +21,7 @@ import { storageFault, takeLock, type Database } from "./database.ts";
 import { schemaSql } from "./schema.ts";
 import { sqliteRows, type Rows } from "./statements.ts";
 import { StorageFault } from "./store.ts";
+import { threadOn } from "./thread.ts";
 import type { Answer, Asked, Fault, StatementResult, Step } from "./sqlite-thread.ts";
 import type { Tables } from "./tables.ts";
 
@@ -115,10 +115,8 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-const FILE = import.meta.url.endsWith(".ts") ? "./sqlite-thread.ts" : "./sqlite-thread.js";
-
 function startThread(path: string): Thread {
-  const worker = new Worker(new URL(FILE, import.meta.url), { workerData: { path } });
+  const worker = threadOn(path);
   const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
   const waiting = new Map<number, Waiting>();
   let steps: Asked[] = [];
