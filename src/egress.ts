@@ -7,7 +7,7 @@
  */
 import { lookup as dnsLookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import type { Agent, buildConnector, fetch as undiciFetch } from "undici";
+import type * as Undici from "undici";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
 import type { Fetch } from "./runtime.ts";
 
@@ -51,7 +51,7 @@ export function createEgress(options: EgressOptions): Egress {
     lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
   };
   const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const connecting = (target: buildConnector.Options, callback: buildConnector.Callback) =>
+  const connecting = (target: Undici.buildConnector.Options, callback: Undici.buildConnector.Callback) =>
     void connect(policy, target, callback);
   const begin = async () => {
     const undici = await import("undici");
@@ -67,10 +67,10 @@ export function createEgress(options: EgressOptions): Egress {
       }
       const { undici, agent } = await (begun ??= begin());
       const simple = simpleRequest(url, init);
-      const answer = simple && (await ask(agent, simple));
+      const answer = simple && (await ask(undici, agent, simple));
       if (answer) return answer;
       // undici's own types stand beside Node's; the objects are the same.
-      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
+      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof Undici.fetch>[1];
       try {
         return await undici.fetch(url, request);
       } catch (error) {
@@ -95,7 +95,7 @@ interface SimpleRequest {
  */
 function simpleRequest(target: string | URL, init: RequestInit = {}): SimpleRequest | null {
   const { method = "GET", body = null, headers: given = {}, redirect, signal, ...more } = init;
-  const isPlain = !Array.isArray(given) && !(given instanceof Headers) && Object.keys(more).length === 0;
+  const isPlain = Object.getPrototypeOf(given) === Object.prototype && Object.keys(more).length === 0;
   if (!isPlain || redirect !== "manual") return null;
   const headers = given as Record<string, string>;
   const isPost = method === "POST" && typeof body === "string";
@@ -113,7 +113,13 @@ function simpleRequest(target: string | URL, init: RequestInit = {}): SimpleRequ
  * The objects that `fetch` makes on its way cost ten times what the request does. Null: it was a GET whose answer came compressed all the
  * same, which is for `fetch` to undo.
  */
-async function ask(agent: Agent, { url, method, headers, body, signal }: SimpleRequest): Promise<Response | null> {
+async function ask(
+  undici: typeof Undici,
+  agent: Undici.Agent,
+  { url, method, headers, body, signal }: SimpleRequest,
+): Promise<Response | null> {
+  // Not Node's own of these names: they would bring along all of it once more.
+  const { Headers, Response } = undici as unknown as typeof globalThis;
   const asked = agent.request({
     origin: url.origin,
     path: `${url.pathname}${url.search}`,
@@ -174,7 +180,11 @@ interface Policy {
   lookup: (hostname: string) => Promise<ResolvedAddress[]>;
 }
 
-async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
+async function connect(
+  policy: Policy,
+  target: Undici.buildConnector.Options,
+  callback: Undici.buildConnector.Callback,
+) {
   try {
     const addresses = await reachable(policy, target);
     const { buildConnector } = await import("undici");
@@ -208,7 +218,7 @@ function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?:
 }
 
 /** The target's addresses when every one of them may be reached; one that may not refuses them all. */
-async function reachable(policy: Policy, { hostname, protocol, host }: buildConnector.Options) {
+async function reachable(policy: Policy, { hostname, protocol, host }: Undici.buildConnector.Options) {
   const family = isIP(hostname);
   const addresses = family === 0 ? await policy.lookup(hostname) : [{ address: hostname, family }];
   if (addresses.length === 0) throw Object.assign(new Error(`${hostname} has no address`), { code: "ENOTFOUND" });
