@@ -120,6 +120,8 @@ const SILENT_NOT_READY_MS = 90_000;
 const SILENT_FATAL_MS = 300_000;
 const WATCH_MS = 10_000;
 const LOOP_RETRY_MS = 10_000;
+/** After the start, until what is done from time to time is done first. */
+const FIRST_ROUND_MS = 1_000;
 /** Follow-ups are seconds to minutes away and not urgent. */
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
@@ -242,6 +244,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   /** Does something again and again until the end; what goes wrong is logged and does not end it. */
   const repeat = (name: string, everyMs: () => Promise<number>, act: () => Promise<unknown>): void => {
     const loop = async () => {
+      // Webhooks that came while nobody listened come first.
+      await runtime.sleep(FIRST_ROUND_MS, ending.signal);
       while (!ending.signal.aborted) {
         const waitMs = await act()
           .then(everyMs)
