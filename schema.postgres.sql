@@ -21,7 +21,6 @@ ALTER TABLE archiving       ALTER COLUMN run_id TYPE TEXT COLLATE "C";
 ALTER TABLE copies          ALTER COLUMN run_id TYPE TEXT COLLATE "C", ALTER COLUMN artifact TYPE TEXT COLLATE "C",
                             ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
 ALTER TABLE discarded       ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
-ALTER TABLE discarded       ALTER COLUMN sha256 TYPE TEXT COLLATE "C";
 
 -- Few rows that every transaction counts up: room beside each, so that its next version stays in its page.
 ALTER TABLE run_counts      SET (fillfactor = 30);
@@ -39,6 +38,8 @@ CREATE TABLE run_words (
   rowid             BIGINT   PRIMARY KEY,                -- runs.doc
   words             TSVECTOR NOT NULL
 );
+-- Words and their places do not get smaller by compression: trying to is only work.
+ALTER TABLE run_words ALTER COLUMN words SET STORAGE EXTERNAL;
 CREATE INDEX run_words_words ON run_words USING GIN (words);
 
 -- The lowest and highest doc of the runs received in an hour (UTC): where in the index a time begins and ends.

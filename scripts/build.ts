@@ -45,13 +45,8 @@ const nodeModules: Plugin = {
 const PARTS: Record<string, string> = {
   // Without caches, mocks and proxies. `fetch` itself is needed by few requests.
   undici: `
-    import Dispatcher from "undici/lib/dispatcher/dispatcher.js";
-    import request from "undici/lib/api/api-request.js";
-    Dispatcher.prototype.request = request;
     export { default as Agent } from "undici/lib/dispatcher/agent.js";
     export { default as buildConnector } from "undici/lib/core/connect.js";
-    export { Headers } from "undici/lib/web/fetch/headers.js";
-    export { Response } from "undici/lib/web/fetch/response.js";
     export const fetch = (...request) => require("undici/lib/web/fetch/index.js").fetch(...request);`,
   // Without its gateway, which brings Node's TLS along.
   "prom-client": `

@@ -3,11 +3,12 @@ import { randomBytes } from "node:crypto";
 import type { Hono } from "hono";
 import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
+import { askBy, type Ask } from "./ask.ts";
 import type { Config } from "./config.ts";
 import { alertRound, type AlertParts } from "./deliver/alerts.ts";
 import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
-import { waitAfterCut } from "./deliver/backoff.ts";
+import { WAITS_AFTER_CUT_MS } from "./deliver/backoff.ts";
 import { createHeartbeat } from "./deliver/heartbeat.ts";
 import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
@@ -49,6 +50,8 @@ export interface Host {
   fleet: Fleet | null;
   /** The guarded way out. */
   fetch: Fetch;
+  /** The same for answers wanted as a whole, where there is a shorter way than `fetch`. */
+  ask?: Ask;
   /** The same, also to what the operator alone named, wherever it is: the heartbeat. Nothing of a payload may choose where it leads. */
   namedFetch: Fetch;
   /** How and where copies of artifacts are kept; null when they are not. */
@@ -137,7 +140,7 @@ const FLEET_LOOK_MS = 10_000;
 
 /** The relay on a host, from its configuration. Nothing runs yet. */
 export async function createApp(config: Config, host: Host): Promise<App> {
-  const { runtime, log, metrics, store, fetch, namedFetch, archiving, fleet } = host;
+  const { runtime, log, metrics, store, fetch, ask = askBy(fetch), namedFetch, archiving, fleet } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -146,7 +149,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     lifeMs: config.linkLifeMs,
     now: runtime.now,
   });
-  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch });
+  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch, ask });
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
   const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
   const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
@@ -181,7 +184,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         log,
       })
     : null;
-  const sinkDeps = { fetch, now: runtime.now, sleep: runtime.sleep, log };
+  const sinkDeps = { fetch, ask, now: runtime.now, sleep: runtime.sleep, log };
   const lanes = config.sinks.map(({ kind, name, config: own, concurrency }) => ({
     sink: kindOf(kind).create(name, own, sinkDeps),
     concurrency,
@@ -337,7 +340,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const takeOverMissing = async (): Promise<void> => {
     const names = (await fleet?.missing()) ?? [];
     if (names.length === 0) return;
-    const taken = await store.takeOver(runtime.now(), waitAfterCut, names);
+    const taken = await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS, names);
     log.warn("fleet.taken_over", { from: names, deliveries: taken });
     nudge();
   };
@@ -374,7 +377,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const names = config.sinks.map(({ name }) => name);
   const takeOver = async () => {
     // Of several relays the others may be alive: who is not is found out while it runs.
-    const taken = fleet ? 0 : await store.takeOver(runtime.now(), waitAfterCut);
+    const taken = fleet ? 0 : await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS);
     const buried = await store.buryOrphans(
       names,
       "its sink is not configured any more; name another to redeliver it",

@@ -7,7 +7,8 @@
  */
 import { lookup as dnsLookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import type * as Undici from "undici";
+import type { buildConnector, fetch as undiciFetch } from "undici";
+import type { Ask } from "./ask.ts";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
 import type { Fetch } from "./runtime.ts";
 
@@ -33,6 +34,8 @@ export interface Egress {
    * address is not one the relay may reach.
    */
   fetch: Fetch;
+  /** The shorter way, by the same rules, for an answer that is wanted as a whole. */
+  ask: Ask;
   /** Connects as {@link Egress.fetch} would, with TLS for https, asks nothing and hangs up. Rejects as it does. */
   reach(url: string | URL, signal?: AbortSignal): Promise<void>;
   /** Ends every connection at once. */
@@ -51,128 +54,42 @@ export function createEgress(options: EgressOptions): Egress {
     lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
   };
   const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const connecting = (target: Undici.buildConnector.Options, callback: Undici.buildConnector.Callback) =>
+  const connecting = (target: buildConnector.Options, callback: buildConnector.Callback) =>
     void connect(policy, target, callback);
   const begin = async () => {
-    const undici = await import("undici");
-    return { undici, agent: new undici.Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout }) };
+    const [undici, { askThrough }] = await Promise.all([import("undici"), import("./dispatch.ts")]);
+    const agent = new undici.Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout });
+    return { undici, agent, ask: askThrough(agent) };
   };
   // Loaded for the first request: it is nothing that taking webhooks has a use for.
   let begun: ReturnType<typeof begin> | null = null;
   return {
     fetch: async (url, init) => {
-      const { protocol } = new URL(url);
-      if (protocol !== "http:" && protocol !== "https:") {
-        throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
-      }
+      refuseOthers(new URL(url));
       const { undici, agent } = await (begun ??= begin());
-      const simple = simpleRequest(url, init);
-      const answer = simple && (await ask(undici, agent, simple));
-      if (answer) return answer;
       // undici's own types stand beside Node's; the objects are the same.
-      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof Undici.fetch>[1];
+      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
       try {
         return await undici.fetch(url, request);
       } catch (error) {
         throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
       }
     },
+    ask: async (url, question) => {
+      refuseOthers(url);
+      const { ask } = await (begun ??= begin());
+      return ask(url, question);
+    },
     reach: (url, signal) => reach(policy, new URL(url), signal),
     close: async () => (await begun)?.agent.destroy(),
   };
 }
 
-interface SimpleRequest {
-  url: URL;
-  method: "GET" | "POST";
-  headers: Record<string, string>;
-  body: string | null;
-  signal: AbortSignal | null;
-}
-
-/**
- * What is sent most: a text by POST, or a GET for JSON as it is, not compressed; no redirect followed. Null: the request is another.
- */
-function simpleRequest(target: string | URL, init: RequestInit = {}): SimpleRequest | null {
-  const { method = "GET", body = null, headers: given = {}, redirect, signal, ...more } = init;
-  const isPlain = Object.getPrototypeOf(given) === Object.prototype && Object.keys(more).length === 0;
-  if (!isPlain || redirect !== "manual") return null;
-  const headers = given as Record<string, string>;
-  const isPost = method === "POST" && typeof body === "string";
-  const isGet =
-    method === "GET" &&
-    body === null &&
-    headers["accept"] === "application/json" &&
-    headers["accept-encoding"] === "identity";
-  const url = new URL(target);
-  if ((!isPost && !isGet) || url.username !== "" || url.password !== "") return null;
-  return { url, method: isPost ? "POST" : "GET", headers, body: isPost ? body : null, signal: signal ?? null };
-}
-
-/**
- * The objects that `fetch` makes on its way cost ten times what the request does. Null: it was a GET whose answer came compressed all the
- * same, which is for `fetch` to undo.
- */
-async function ask(
-  undici: typeof Undici,
-  agent: Undici.Agent,
-  { url, method, headers, body, signal }: SimpleRequest,
-): Promise<Response | null> {
-  // Not Node's own of these names: they would bring along all of it once more.
-  const { Headers, Response } = undici as unknown as typeof globalThis;
-  const asked = agent.request({
-    origin: url.origin,
-    path: `${url.pathname}${url.search}`,
-    method,
-    headers,
-    body,
-    signal,
-  });
-  const answer = await (signal ? beforeAbort(asked, signal) : asked);
-  if (method === "GET" && (answer.headers["content-encoding"] ?? "identity") !== "identity") {
-    await answer.body.dump();
-    return null;
+function refuseOthers({ protocol }: URL): void {
+  if (protocol !== "http:" && protocol !== "https:") {
+    throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
   }
-  const given = new Headers();
-  for (const [name, value] of Object.entries(answer.headers))
-    for (const one of Array.isArray(value) ? value : [value ?? ""]) given.append(name, one);
-  const init = { status: answer.statusCode, headers: given };
-  if (NO_BODY.has(answer.statusCode)) {
-    await answer.body.dump();
-    return new Response(null, init);
-  }
-  // A short list is wanted as a whole; what answers a POST may be of no interest beyond its status.
-  if (method === "GET" && Number(given.get("content-length") ?? Infinity) <= SHORT_BYTES)
-    return new Response(await answer.body.bytes(), init);
-  const pieces = answer.body[Symbol.asyncIterator]();
-  const stream = new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      const { done, value } = (await pieces.next()) as IteratorResult<Uint8Array>;
-      if (done === true) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: () => {
-      // What is not read is not waited for.
-      answer.body.on("error", () => {}).destroy();
-    },
-  });
-  return new Response(stream, init);
 }
-
-/** undici heeds a signal only once it is connected, and then it sends nothing: a name that nobody resolves is waited for no longer than that. */
-function beforeAbort<T>(asked: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason as Error);
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
-    asked.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
-}
-
-const SHORT_BYTES = 64 * 1024;
-
-/** Statuses whose answers have none. */
-const NO_BODY = new Set([204, 205, 304]);
 
 interface Policy {
   allow: readonly Cidr[];
@@ -180,11 +97,7 @@ interface Policy {
   lookup: (hostname: string) => Promise<ResolvedAddress[]>;
 }
 
-async function connect(
-  policy: Policy,
-  target: Undici.buildConnector.Options,
-  callback: Undici.buildConnector.Callback,
-) {
+async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
   try {
     const addresses = await reachable(policy, target);
     const { buildConnector } = await import("undici");
@@ -218,7 +131,7 @@ function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?:
 }
 
 /** The target's addresses when every one of them may be reached; one that may not refuses them all. */
-async function reachable(policy: Policy, { hostname, protocol, host }: Undici.buildConnector.Options) {
+async function reachable(policy: Policy, { hostname, protocol, host }: buildConnector.Options) {
   const family = isIP(hostname);
   const addresses = family === 0 ? await policy.lookup(hostname) : [{ address: hostname, family }];
   if (addresses.length === 0) throw Object.assign(new Error(`${hostname} has no address`), { code: "ENOTFOUND" });

@@ -6,6 +6,8 @@
  * writes back as it came. So a {@link Json} number may be an object: read one with {@link numberOf}, show one with
  * {@link numberText}.
  */
+import { bareEnd, beginsNumber, isUnsafeNumber, isUnsafeNumberAt, skipSpace, stringEnd } from "./json-text.ts";
+
 export type Json = null | boolean | number | string | RawNumber | Json[] | JsonObject;
 export type JsonObject = { [key: string]: Json };
 /** A number whose text JavaScript would not reproduce. Made by the parser only. */
@@ -24,23 +26,55 @@ declare global {
   }
 }
 
-/** True when JavaScript would write the number literal `text` differently (or not at all). */
-export const isUnsafeNumber = (text: string): boolean => String(Number(text)) !== text;
-
-/**
- * A number that may be unsafe, or something in a string that looks like one: then the slow way is taken in vain. JavaScript writes
- * numbers of up to 15 digits as they are, but for `-0`, an exponent, a last `0` behind the point and what is below a millionth.
- */
-const MAYBE_UNSAFE = /(?:^|[:,[])\s*(?:-0(?![.\d])|-?(?:0\.0{6}|[\d.]{16}|\d+(?:\.\d+)?[eE]|\d+\.\d*0(?!\d)))/;
-
 /** Parses JSON text without losing a digit. Throws SyntaxError on what is not JSON, RangeError on nesting beyond the stack. */
 export function parseJson(text: string): Json {
-  if (!MAYBE_UNSAFE.test(text)) return JSON.parse(text) as Json;
-  return JSON.parse(text, (_key, value, context) =>
-    typeof value === "number" && context.source !== undefined && isUnsafeNumber(context.source)
-      ? JSON.rawJSON(context.source)
-      : value,
-  ) as Json;
+  const unsafe = unsafeNumbersIn(text);
+  if (unsafe.length === 0) return JSON.parse(text) as Json;
+  if (text.includes(`"${MARK_IN_TEXT}`)) return JSON.parse(text, keepNumber) as Json;
+  const parts: string[] = [];
+  let copied = 0;
+  for (const { start, end } of unsafe) {
+    parts.push(text.slice(copied, start), `"${MARK_IN_TEXT}`, text.slice(start, end), '"');
+    copied = end;
+  }
+  return restoreNumbers(JSON.parse(parts.join("") + text.slice(copied)) as Json);
+}
+
+/**
+ * What a string begins with that stands for a number while JSON is parsed. With a function that sees each value and its source, as in
+ * {@link keepNumber}, parsing takes three times as long; it is left for text that holds such strings of its own.
+ */
+const MARK = "\0";
+const MARK_IN_TEXT = String.raw`\u0000`;
+
+const keepNumber = (_key: string, value: unknown, { source }: { source?: string }): unknown =>
+  typeof value === "number" && source !== undefined && isUnsafeNumber(source) ? JSON.rawJSON(source) : value;
+
+/** Where unsafe numbers stand as values. None of a text that a misplaced number makes no JSON: only so it stays none. */
+function unsafeNumbersIn(text: string): { start: number; end: number }[] {
+  const found: { start: number; end: number }[] = [];
+  for (let i = 0; i < text.length;) {
+    const c = text.charCodeAt(i);
+    if (c === 0x22) i = stringEnd(text, i);
+    else if (!beginsNumber(c)) i += 1;
+    else {
+      const start = i;
+      i = bareEnd(text, start);
+      if (!isUnsafeNumberAt(text, start, i)) continue;
+      if (!NUMBER.test(text.slice(start, i)) || text.charCodeAt(skipSpace(text, i)) === 0x3a) return [];
+      found.push({ start, end: i });
+    }
+  }
+  return found;
+}
+
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+function restoreNumbers(value: Json): Json {
+  if (typeof value === "string") return value.startsWith(MARK) ? JSON.rawJSON(value.slice(MARK.length)) : value;
+  if (Array.isArray(value)) for (let i = 0; i < value.length; i += 1) value[i] = restoreNumbers(value[i] ?? null);
+  else if (isJsonObject(value)) for (const key of Object.keys(value)) value[key] = restoreNumbers(value[key] ?? null);
+  return value;
 }
 
 export const isRawNumber = (value: unknown): value is RawNumber => JSON.isRawJSON(value);

@@ -52,9 +52,10 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
 
 /** What a configuration says of the world outside of the process; `close` ends its connections. */
 export function outsideOf(config: Config, now: () => number) {
-  const { fetch, namedFetch, close } = egressOf(config);
+  const { fetch, ask, namedFetch, close } = egressOf(config);
   const parts = {
     fetch,
+    ask,
     namedFetch,
     archiving: archivingOf(config, fetch, now),
     addressOf: (c) => (c.env as HttpBindings).incoming.socket.remoteAddress,
@@ -105,6 +106,7 @@ function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat, trac
   });
   return {
     fetch: egress.fetch,
+    ask: egress.ask,
     namedFetch: named.fetch,
     close: async () => {
       await Promise.all([egress.close(), named.close()]);

@@ -1,10 +1,11 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { gzipSync } from "node:zlib";
 import { SMTPServer } from "smtp-server";
 import { afterEach, describe, expect, test } from "vitest";
+import { askBy, TooLong, type Ask, type Question } from "../src/ask.ts";
 import { createEgress, type Egress, type EgressOptions } from "../src/egress.ts";
 import { EgressRefused, parseCidr, refusedRange } from "../src/networks.ts";
 
@@ -323,49 +324,143 @@ test.each([
   expect(() => createEgress({ allow: [text] })).toThrow("is not a network");
 });
 
-/** As Skyvern's client asks for a list. */
-const aList = { redirect: "manual", headers: { accept: "application/json", "accept-encoding": "identity" } } as const;
-
-test.each([
-  ["short", { "content-length": "6" }, "[1, 2]"],
-  ["of unknown length", {}, "[1, 2]"],
-  ["long", { "content-length": "100002" }, JSON.stringify("x".repeat(100_000))],
-])("a list that is %s comes whole, with its status and headers", async (_name, headers, body) => {
-  const egress = egressWith({ allow: ["127.0.0.1"] });
-  const server = createServer((_request, response) =>
-    response.writeHead(418, { ...headers, "x-of": "theirs" }).end(body),
-  );
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
-  const answer = await egress.fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, aList);
-  expect([answer.status, answer.headers.get("x-of"), await answer.text()]).toEqual([418, "theirs", body]);
-});
-
-test("a list that came compressed though nobody asked for that is unpacked", async () => {
-  const egress = egressWith({ allow: ["127.0.0.1"] });
-  const server = createServer((_request, response) =>
-    response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("[1, 2]")),
-  );
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
-  const answer = await egress.fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, aList);
-  expect(await answer.json()).toEqual([1, 2]);
-});
-
-test("a list at an address that is refused is refused", async () => {
-  const { port } = await startServer();
-  await refusalOf(egressWith().fetch(`http://127.0.0.1:${port}/`, aList));
-});
-
-test("a list that breaks off is no answer", async () => {
-  const egress = egressWith({ allow: ["127.0.0.1"] });
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { "content-length": "100" }).write("[1");
-    setTimeout(() => response.destroy(), 20);
+describe("an answer that is wanted as a whole", () => {
+  const question = (more: Partial<Question> = {}): Question => ({
+    method: "GET",
+    headers: { accept: "application/json" },
+    signal: new AbortController().signal,
+    maxBytes: 200_000,
+    ...more,
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  open.push({ close: () => new Promise((resolve) => server.close(resolve)) });
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const code = expect.stringMatching(/UND_ERR_SOCKET|ECONNRESET|ABORTED/);
-  await expect(egress.fetch(url, aList).then((answer) => answer.text())).rejects.toMatchObject({ code });
+  const ways = [
+    ["asked the short way", ({ ask }: Egress): Ask => ask],
+    ["asked by fetch", ({ fetch }: Egress): Ask => askBy(fetch)],
+  ] as const;
+
+  async function serve(listener: RequestListener): Promise<URL> {
+    const server = createServer(listener);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    open.push({
+      close: () =>
+        new Promise((resolve) => {
+          server.close(resolve);
+          server.closeAllConnections();
+        }),
+    });
+    return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a?b=c`);
+  }
+
+  describe.each(ways)("%s", (_way, askOf) => {
+    const asking = () => askOf(egressWith({ allow: ["127.0.0.1"] }));
+
+    test.each([
+      ["short", { "content-length": "6" }, "[1, 2]"],
+      ["of unknown length", {}, "[1, 2]"],
+      ["long", { "content-length": "100002" }, JSON.stringify("x".repeat(100_000))],
+      ["empty", { "content-length": "0" }, ""],
+    ])("that is %s comes whole, with its status and headers", async (_name, headers, body) => {
+      const url = await serve((_request, response) =>
+        response.writeHead(418, { ...headers, "x-of": "theirs" }).end(body),
+      );
+      const answer = await asking()(url, question());
+      expect([answer.status, answer.headers.get("x-of"), answer.headers.get("x-no")]).toEqual([418, "theirs", null]);
+      expect([answer.body.toString(), answer.missing]).toEqual([body, null]);
+    });
+
+    test("is of what was sent, to the path and query asked for", async () => {
+      const url = await serve((request, response) => {
+        let body = "";
+        request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+        request.on("end", () =>
+          response.end(JSON.stringify([request.method, request.url, request.headers["x-of"], body])),
+        );
+      });
+      const { body } = await asking()(url, question({ method: "POST", headers: { "x-of": "ours" }, body: "Grüße" }));
+      expect(JSON.parse(body.toString())).toEqual(["POST", "/a?b=c", "ours", "Grüße"]);
+    });
+
+    test("is unpacked though nobody asked for it to be packed", async () => {
+      const url = await serve((_request, response) =>
+        response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("[1, 2]")),
+      );
+      const { body, missing } = await asking()(url, question());
+      expect([body.toString(), missing]).toEqual(["[1, 2]", null]);
+    });
+
+    test("is no longer than was asked for, packed or not", async () => {
+      const url = await serve((request, response) => {
+        if (request.headers["x-of"] === "packed")
+          response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("x".repeat(1_000_000)));
+        else response.writeHead(200).end("x".repeat(1_000_000));
+      });
+      for (const headers of [{ "x-of": "packed" }, {}] as Record<string, string>[]) {
+        const { status, body, missing } = await asking()(url, question({ headers }));
+        expect([status, missing?.why]).toEqual([200, expect.any(TooLong)]);
+        expect(body.length).toBeLessThanOrEqual(200_000);
+      }
+    });
+
+    test("is not waited for when a longer one is announced", async () => {
+      const url = await serve((_request, response) =>
+        response.writeHead(200, { "content-length": "200001" }).write("x"),
+      );
+      const { status, missing } = await asking()(url, question());
+      expect([status, missing?.why]).toEqual([200, expect.any(TooLong)]);
+    });
+
+    test("has its status though it breaks off", async () => {
+      const url = await serve((_request, response) => {
+        response.writeHead(200, { "content-length": "100" }).write("[1");
+        setTimeout(() => response.destroy(), 20);
+      });
+      const { status, body, missing } = await asking()(url, question());
+      expect([status, body.toString()]).toEqual([200, "[1"]);
+      expect(missing).not.toBeNull();
+    });
+
+    test("has its status though its end was not waited for", async () => {
+      const url = await serve((_request, response) => response.writeHead(200, { "content-length": "100" }).write("[1"));
+      const { status, missing } = await asking()(url, question({ signal: AbortSignal.timeout(100) }));
+      expect([status, missing?.why]).toEqual([200, expect.objectContaining({ name: "TimeoutError" })]);
+    });
+
+    test("is none when nothing comes in time, nor when the time was over before", async () => {
+      const url = await serve(() => {});
+      for (const signal of [AbortSignal.timeout(50), AbortSignal.abort(new DOMException("late", "TimeoutError"))])
+        await expect(asking()(url, question({ signal }))).rejects.toMatchObject({ name: "TimeoutError" });
+    });
+
+    test("is none when the connection breaks", async () => {
+      const url = await serve((request) => request.socket.destroy());
+      const error: unknown = await asking()(url, question()).catch((error: unknown) => error);
+      expect(String((error as Error).cause ?? error)).toMatch(/other side closed|ECONNRESET/);
+    });
+
+    test("does not follow a redirect", async () => {
+      const url = await serve((_request, response) => response.writeHead(302, { location: "/secret" }).end("moved"));
+      expect(await asking()(url, question())).toMatchObject({ status: 302, missing: null });
+    });
+
+    test("is refused where fetch is", async () => {
+      const { port } = await startServer();
+      await refusalOf(askOf(egressWith())(new URL(`http://127.0.0.1:${port}/`), question()));
+      await refusalOf(askOf(egressWith())(new URL("ftp://example.com/"), question()));
+    });
+  });
+
+  test("ends in time while the name is being resolved", async () => {
+    const { ask } = egressWith({ lookup: () => new Promise(() => {}) });
+    const asked = ask(new URL("http://slow.example/"), question({ signal: AbortSignal.timeout(50) }));
+    await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
+  });
+
+  test("uses its connections again", async () => {
+    const { port } = await startServer();
+    const { ask } = egressWith({ allow: ["127.0.0.1"] });
+    const count = await connectionsDuring(async () => {
+      for (let n = 0; n < 20; n++)
+        await ask(new URL(`http://127.0.0.1:${port}/`), question({ method: "POST", body: "x" }));
+    });
+    expect(count).toBeLessThanOrEqual(2);
+  });
 });

@@ -1,5 +1,8 @@
-import { expect, test } from "vitest";
-import { isUnsafeNumber, parseJson } from "../src/json.ts";
+import { inspect } from "node:util";
+import fc from "fast-check";
+import { describe, expect, it, test } from "vitest";
+import { isUnsafeNumber, isUnsafeNumberAt } from "../src/json-text.ts";
+import { parseJson } from "../src/json.ts";
 
 const SHAPES =
   `0 -0 0.0 -0.0 -0.5 1.5 19.99 10.10 1.0 1e5 1E5 1e-07 1.5e3 -1.25E+2 0e0 0.000001 0.0000001 0.00000123 0.1 0.30 100 1000000
@@ -31,6 +34,128 @@ test("a number is written as it came, wherever it stands, and is JavaScript's ow
     }
     expect(typeof parseJson(text)).toBe(isUnsafeNumber(text) ? "object" : "number");
   }
+});
+
+test("whether a number is written as it came is told inside a text as well, and of what is no number", () => {
+  const odd = [
+    "",
+    "-",
+    ".",
+    "-.5",
+    "1.",
+    "1..5",
+    "1.2.3",
+    "01",
+    "-01",
+    "00.5",
+    "+1",
+    "1a",
+    "0x1",
+    "1-2",
+    "0.00000",
+    "--1",
+  ];
+  for (const text of [...SHAPES, ...odd, ...literals(20_000)])
+    expect(isUnsafeNumberAt(`[7${text},8`, 2, 2 + text.length)).toBe(isUnsafeNumber(text));
+});
+
+describe("any text", () => {
+  /** What it comes to by the rule itself: each value is looked at with its source. */
+  const byTheRule = (text: string): unknown =>
+    JSON.parse(text, (_key, value, { source }) =>
+      typeof value === "number" && source !== undefined && isUnsafeNumber(source) ? JSON.rawJSON(source) : value,
+    );
+  const outcome = (parse: (text: string) => unknown, text: string): unknown => {
+    try {
+      return inspect(parse(text), { depth: 50, maxStringLength: null });
+    } catch (error) {
+      return (error as Error).name;
+    }
+  };
+  const number = fc.oneof(
+    fc.constantFrom(...SHAPES),
+    fc.constantFrom(
+      "01",
+      "1.",
+      "-",
+      ".5",
+      "1e",
+      "+1",
+      "1.0.0",
+      "--1.0",
+      "0x1",
+      "1.0a",
+      "1e400",
+      "-1E-400",
+      "1.0\u00a0",
+    ),
+  );
+  const string = fc.constantFrom(
+    "",
+    "a",
+    "__proto__",
+    "constructor",
+    "1.0",
+    ":1.0,",
+    '\\"1.0',
+    "\\\\",
+    "\\u0000",
+    "\\u00001.0",
+    "\\u0000x",
+    "\0",
+    "é",
+    "\uD83D",
+  );
+  const quoted = string.map((inside) => `"${inside}"`);
+  const space = fc.constantFrom("", "", "", " ", "\n", "\f", "\u00a0");
+  const text = fc.letrec<{ value: string }>((tie) => ({
+    value: fc.oneof(
+      { depthSize: "medium" },
+      { weight: 3, arbitrary: number },
+      quoted,
+      fc.constantFrom("null", "true", "nul", "NaN"),
+      fc
+        .array(fc.tuple(space, tie("value"), space).map((parts) => parts.join("")))
+        .map((items) => `[${items.join(",")}]`),
+      fc
+        .array(fc.tuple(fc.oneof({ weight: 9, arbitrary: quoted }, number), space, tie("value")))
+        .map((fields) => `{${fields.map(([key, spaces, value]) => `${key}${spaces}:${spaces}${value}`).join(",")}}`),
+    ),
+  })).value;
+  const damaged = fc
+    .tuple(text, fc.nat(), fc.constantFrom("", '"', "{", "}", "[", "]", ",", ":", "1.0", "\\"))
+    .map(
+      ([whole, at, piece]) =>
+        whole.slice(0, at % (whole.length + 1)) + piece + whole.slice((at % (whole.length + 1)) + 1),
+    );
+
+  it.each([
+    ["JSON or nearly", text],
+    ["damaged", damaged],
+  ])("that is %s is read as when each value is looked at, or refused", (_what, any) => {
+    fc.assert(
+      fc.property(any, (json) => {
+        expect(outcome(parseJson, json)).toBe(outcome(byTheRule, json));
+      }),
+      {
+        numRuns: 3000,
+        examples: ["{1.0:2}", '{"a":01.0,"a":2}', '{"a":1.0,"__proto__":1.0}', '["\\u00001.0",1.0]', "[1.0 :1]"].map(
+          (json): [string] => [json],
+        ),
+      },
+    );
+  });
+
+  it("of half a megabyte is read in a moment, whatever it is made of", () => {
+    for (const piece of ["1.0,", '"1.0",', '"\\u0000",1.0,', '{"a":1.0},', "[],", '"\\\\",', '"\\"",']) {
+      const json = `[${piece.repeat(500_000 / piece.length)}1.0]`;
+      const from = performance.now();
+      expect(JSON.stringify(parseJson(json))).toBe(json);
+      expect(performance.now() - from).toBeLessThan(3_000);
+    }
+    expect(() => parseJson("[".repeat(500_000))).toThrow(SyntaxError);
+    expect(() => parseJson(`${"[".repeat(250_000)}1.0${"]".repeat(250_000)}`)).toThrow(RangeError);
+  });
 });
 
 test.each([" ", "0", "1.0", "0.0", "[", ":"])("a long text of %j takes no longer than its length", (piece) => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { asAdmin, startPostgres } from "../../test/support/postgres.ts";
 import { acceptOnce, GONE } from "./accept.ts";
-import { atLeast, inRounds, ratio, verdict, type Bench, type Figures } from "./bench.ts";
+import { atLeast, inRounds, ratio, verdict, type Bench, type Figures, type Options } from "./bench.ts";
 import { assertAllRight, CONNECTIONS, KEY, load, type LoadResult } from "./load.ts";
 import { freePort } from "./process.ts";
 import type { Place, Running, Subject } from "./subject.ts";
@@ -36,7 +36,8 @@ export const postgres: Bench = {
     try {
       const one = onFresh("relay-postgres", (url) => relay({ postgres: url }));
       const inserting = onFresh("postgres-insert", insertingInto);
-      const alone = await inRounds([inserting, one], options, acceptOnce(options.seconds), GONE);
+      const others = named(options).map((root) => onFresh("other", (url) => relay({ root, postgres: url })));
+      const alone = await inRounds([inserting, one, ...others], options, acceptOnce(options.seconds), GONE);
       const severally = (relays: number): Subject => onFresh(`${relays}-relays`, () => one);
       const several = await inRounds(
         [severally(1), severally(3)],
@@ -70,6 +71,9 @@ export const postgres: Bench = {
     }
   },
 };
+
+/** Another checkout of the relay, if one was named. */
+const named = ({ other }: Options): string[] => (other === undefined ? [] : [other]);
 
 const REPORTED = { unit: "x", wanted: "–", isMet: () => true };
 

@@ -15,6 +15,7 @@ import { kill } from "./kill.ts";
 import { memory } from "./memory.ts";
 import { postgres } from "./postgres.ts";
 import { profile } from "./profile.ts";
+import { pure } from "./pure.ts";
 import { recording } from "./recording.ts";
 import { aboutThis, figuresTable, goalsTable, keep, keptBefore, writeDocument, type Results } from "./report.ts";
 import { slowDisk } from "./slow-disk.ts";
@@ -34,7 +35,7 @@ const BENCHES: readonly Bench[] = [
   kill,
 ];
 /** No goals: run by name only. */
-const BESIDES: readonly Bench[] = [profile, recording, smoke];
+const BESIDES: readonly Bench[] = [profile, pure, recording, smoke];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 

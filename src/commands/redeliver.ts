@@ -7,7 +7,7 @@ import { instant } from "../http/api.ts";
 import { DELIVERY_STATES } from "../run.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
-import { redeliver } from "../store/redeliver.ts";
+import { newDeliveryIds, redeliver } from "../store/redeliver.ts";
 import { createSqlStore } from "../store/sql.ts";
 import type { DeliveryFilter, Store } from "../store/store.ts";
 import { using } from "./database.ts";
@@ -101,15 +101,9 @@ async function many(
     // What fails again while this goes on is for another time.
     until: Math.min(now + 1, (options.until === undefined ? null : timeOf(options.until)) ?? Infinity),
   };
-  const make = (target: { sink: string; kind: string }) =>
-    ({ id: runtime.newId("dlv"), ...target, cause: "redelivery" }) as const;
-  const limit = dryRun ? Number.MAX_SAFE_INTEGER : BATCH;
-  let count = 0;
-  for (;;) {
-    const made = await store.redeliverAll(filter, make, { now, limit, dryRun });
-    count += made;
-    if (dryRun || made < limit) break;
-  }
+  let count = dryRun ? await store.redeliverable(filter, Number.MAX_SAFE_INTEGER) : 0;
+  for (let made = dryRun ? 0 : BATCH; made === BATCH; count += made)
+    made = await store.redeliverAll(filter, newDeliveryIds(runtime, BATCH), now);
   if (options.json === true) shell.stdout(`${JSON.stringify({ count, dry_run: dryRun })}\n`);
   else if (dryRun) shell.stdout(`${count} deliveries would be made.\n`);
   else shell.stdout(`${count} deliveries were made.${count > 0 ? ` ${WHEN}` : ""}\n`);

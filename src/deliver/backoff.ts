@@ -21,7 +21,8 @@ export function nextDelay(
 export const MAX_CUT_SHORT = 100;
 
 /**
- * How long a delivery waits after the process died in its attempt, the `n`th such (from 1), in milliseconds: what was on its
- * way must have arrived before a sink looks for it, and what kills the process must leave it time for everything else.
+ * How long a delivery waits after the process died in its attempt, the first such, the second and so on, the last for all that come after, in
+ * milliseconds: what was on its way must have arrived before a sink looks for it, and what kills the process must leave it time for
+ * everything else.
  */
-export const waitAfterCut = (n: number): number => Math.min(1_000 * 2 ** (n - 1), 10_000);
+export const WAITS_AFTER_CUT_MS: readonly number[] = [1_000, 2_000, 4_000, 8_000, 10_000];

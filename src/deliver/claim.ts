@@ -46,6 +46,19 @@ export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsPart
   /** A claim is under way, or its answer never came: it may have been written all the same. */
   let claiming = false;
   const nothing = (at: number | null): Step => ({ claimed: [], at });
+  /** When the lane's next delivery is due, from the store if that may have changed. */
+  const dueAt = async (lane: LaneState, now: number): Promise<number | null> => {
+    if (!lane.isStale) return lane.dueAt;
+    lane.isStale = false;
+    try {
+      const next = await store.nextDueAt(lane.queue, now);
+      lane.dueAt = next === null || !fleet ? next : Math.max(next, await store.slotAt(destinationOf(lane.sink)));
+    } catch (error) {
+      lane.isStale = true;
+      throw error;
+    }
+    return lane.dueAt;
+  };
   return {
     next: async (lane, paced) => {
       const now = runtime.now();
@@ -57,6 +70,8 @@ export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsPart
       if (slot > now) return nothing(slot);
       // The others would take over what it begins.
       if (fleet && !fleet.isPresent()) return nothing(now + STORAGE_RETRY_MS);
+      const due = await dueAt(lane, now);
+      if (due === null || due > now) return nothing(due);
       const shared = fleet
         ? {
             holder: fleet.name,
@@ -66,6 +81,7 @@ export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsPart
           }
         : null;
       claiming = true;
+      lane.isStale = true;
       const claimed = await store.claimDue(lane.queue, {
         now,
         leaseMs,
@@ -75,11 +91,8 @@ export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsPart
       });
       claiming = false;
       if (pace && claimed.length > 0) lastSent.set(pace.key, now);
-      if (claimed.length > 0) return { claimed, at: now };
-      const next = await store.nextDueAt(lane.queue, now);
-      const due = next === null || !shared ? next : Math.max(next, await store.slotAt(shared.destination));
       // Due but not to be had: another process has it. It is looked for again, but not in a circle.
-      return nothing(due === null ? null : Math.max(due, now + STORAGE_RETRY_MS / 4));
+      return { claimed, at: claimed.length > 0 ? now : now + STORAGE_RETRY_MS / 4 };
     },
     giveBackLost: async (running) => {
       if (claiming && fleet) {

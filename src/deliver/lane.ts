@@ -16,6 +16,10 @@ export interface LaneState extends Lane {
   running: Set<string>;
   /** The sink asked for a pause until then, epoch ms. */
   pausedUntil: number;
+  /** When the next delivery is due, as far as is known, epoch ms; null: none waits. */
+  dueAt: number | null;
+  /** Whether that may have changed: something came, or an attempt ended for which something waited. */
+  isStale: boolean;
 }
 
 export const laneOf = ({ sink, concurrency }: Lane): LaneState => ({
@@ -24,6 +28,8 @@ export const laneOf = ({ sink, concurrency }: Lane): LaneState => ({
   queue: { sink: sink.name, holdMs: sink.ordered ? HOLD_MS : null },
   running: new Set(),
   pausedUntil: 0,
+  dueAt: null,
+  isStale: true,
 });
 
 /** What other relays know a sink's pace by. */

@@ -60,9 +60,18 @@ export function createWorker(parts: WorkerParts): Worker {
   let nudged = false;
   let wake = () => {};
 
-  const nudge = () => {
+  const look = () => {
     nudged = true;
     wake();
+  };
+  let lookedAt = runtime.now();
+  const lookEverywhere = () => {
+    lookedAt = runtime.now();
+    for (const lane of lanes) lane.isStale = true;
+  };
+  const nudge = () => {
+    lookEverywhere();
+    look();
   };
 
   const begin = (lane: LaneState, claimed: Claimed): void => {
@@ -70,7 +79,8 @@ export function createWorker(parts: WorkerParts): Worker {
     const work = deliver(parts, claimed, lane, circuits, abort.signal).finally(() => {
       lane.running.delete(claimed.delivery.id);
       attempts.delete(work);
-      nudge();
+      lane.isStale = true;
+      look();
     });
     attempts.add(work);
   };
@@ -87,6 +97,7 @@ export function createWorker(parts: WorkerParts): Worker {
   const tick = async (): Promise<number> => {
     const now = runtime.now();
     if (now < lastTick - CLOCK_TOLERANCE_MS) await onClockSetBack(lastTick - now);
+    if (now >= lookedAt + LONGEST_SLEEP_MS) lookEverywhere();
     lastTick = now;
     lastSign = performance.now();
     await claims.giveBackLost(running);
@@ -101,15 +112,17 @@ export function createWorker(parts: WorkerParts): Worker {
     if (!parts.fleet) await store.shiftDue(byMs);
     circuits.shift(byMs);
     claims.forgetPaces();
+    lookEverywhere();
     for (const lane of lanes) lane.pausedUntil = 0;
   };
 
   const sleepUntil = async (at: number): Promise<void> => {
     const ms = at - runtime.now();
     if (ms <= 0) return;
+    if (nudged || stopping) return;
     const sleeping = new AbortController();
-    wake = () => sleeping.abort();
-    if (nudged || stopping) sleeping.abort();
+    // Without a reason it would make an error to be one.
+    wake = () => sleeping.abort("awake");
     await runtime.sleep(Math.min(ms, LONGEST_SLEEP_MS), sleeping.signal);
   };
 
@@ -135,6 +148,7 @@ export function createWorker(parts: WorkerParts): Worker {
     nudge,
     work: async (enough) => {
       lastTick = runtime.now();
+      lookEverywhere();
       for (;;) {
         nudged = false;
         const next = enough() ? runtime.now() : await tick();
@@ -146,6 +160,7 @@ export function createWorker(parts: WorkerParts): Worker {
     },
     runOnce: async () => {
       for (;;) {
+        lookEverywhere();
         const now = runtime.now();
         const next = await Promise.all(lanes.map((lane) => step(lane, false)));
         if (attempts.size > 0) await Promise.all(attempts);

@@ -19,7 +19,7 @@ export const MAX_RETRY_AFTER_MS = 3_600_000;
  *
  * `who` opens the reason: `HTTP sink "crm" (https://crm.example.com)`. `now` is epoch milliseconds.
  */
-export function outcomeOfStatus(status: number, headers: Headers, who: string, now: number): Outcome {
+export function outcomeOfStatus(status: number, headers: Pick<Headers, "get">, who: string, now: number): Outcome {
   if (status >= 200 && status < 300) return { kind: "delivered", receipt: { status } };
   if (status === 429 || status === 503) {
     const after = retryAfterMs(headers, now);
@@ -68,7 +68,7 @@ export function outcomeOfError(error: unknown, who: string): Outcome {
 }
 
 /** `Retry-After` in milliseconds from now (seconds or an HTTP date), at most an hour; null without a readable one. */
-export function retryAfterMs(headers: Headers, now: number): number | null {
+export function retryAfterMs(headers: Pick<Headers, "get">, now: number): number | null {
   const value = headers.get("retry-after")?.trim() ?? "";
   const wait = /^\d+$/.test(value)
     ? Number(value) * 1000
@@ -102,7 +102,7 @@ function maskEnd(text: string, secret: string): string {
 }
 
 /** Where a redirect points, as an origin: a path or query may hold a secret. */
-function destination(headers: Headers): string {
+function destination(headers: Pick<Headers, "get">): string {
   const location = headers.get("location");
   if (location === null) return "";
   return URL.canParse(location) ? ` to ${new URL(location).origin}` : " to another path on the same host";

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Alert } from "../alert.ts";
+import type { Ask } from "../ask.ts";
 import type { Log } from "../log.ts";
 import type { Report } from "../report.ts";
 import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
@@ -49,6 +50,8 @@ export interface Sink {
 export interface SinkDeps {
   /** The guarded fetch: refuses private addresses unless allowed, follows no redirect. */
   fetch: Fetch;
+  /** The shorter way for answers wanted as a whole, by the same rules. Default: by `fetch`. */
+  ask?: Ask;
   /** Epoch milliseconds. */
   now(): number;
   /** Ends early, without rejecting, when the signal aborts. Default: by the wall clock. */

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
+import { askBy, TooLong, type Answer, type Ask } from "../ask.ts";
 import { deadlineIn } from "../deadline.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
@@ -144,6 +145,8 @@ export interface SkyvernClientOptions {
   /** At least one; the first is used unless {@link SkyvernClient.with} chooses another. */
   keys: readonly SkyvernKey[];
   fetch: Fetch;
+  /** The shorter way for answers wanted as a whole. Default: by `fetch`. */
+  ask?: Ask;
   sleep?: Runtime["sleep"];
   now?: Runtime["now"];
   random?: Runtime["random"];
@@ -153,6 +156,7 @@ export interface SkyvernClientOptions {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_TRIES = 3;
+const UTF8 = new TextDecoder();
 const MAX_JSON_BYTES = 20_000_000;
 const FIRST_BACKOFF_MS = 500;
 /** A `Retry-After` beyond this is handed back to the caller rather than waited for. */
@@ -166,7 +170,8 @@ export function createSkyvernClient(options: SkyvernClientOptions): SkyvernClien
   const empty = options.keys.find(({ key }) => key.reveal() === "");
   if (empty) throw new Error(`Skyvern's API key "${empty.name}" is empty.`);
   const base = new URL(options.baseUrl);
-  const context: Context = { ...systemRuntime(), timeoutMs: DEFAULT_TIMEOUT_MS, ...options, base };
+  const defaults = { ...systemRuntime(), timeoutMs: DEFAULT_TIMEOUT_MS, ask: askBy(options.fetch) };
+  const context: Context = { ...defaults, ...options, base };
   return clientWith(context, { key: first, tries: DEFAULT_TRIES });
 }
 
@@ -174,6 +179,7 @@ interface Context {
   base: URL;
   keys: readonly SkyvernKey[];
   fetch: Fetch;
+  ask: Ask;
   sleep: Runtime["sleep"];
   now: Runtime["now"];
   random: Runtime["random"];
@@ -252,7 +258,7 @@ function rowsOf<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
   return { rows, skipped: value.length - rows.length };
 }
 
-/** Not compressed: the lists are short, and the guarded fetch has a shorter way for such an answer. */
+/** Not compressed: the lists are short. */
 const JSON_HEADERS = {
   accept: "application/json",
   "accept-encoding": "identity",
@@ -269,16 +275,16 @@ function callJson<T>(
   return withRetries(context, choice, call, async (url) => {
     const deadline = deadlineIn(context.timeoutMs, call.signal);
     try {
-      const init = { redirect: "manual", signal: deadline.signal } as const;
       const headers = { "x-api-key": choice.key.key.reveal(), ...JSON_HEADERS };
-      const response = await context.fetch(url, { ...init, headers });
-      const body = await readText(response);
-      if (body === null) return unexpected(call, response.status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
-      if (response.status !== 200) return { ok: false, fault: faultOf(context, choice, call, response, body) };
+      const question = { method: "GET", headers, signal: deadline.signal, maxBytes: MAX_JSON_BYTES } as const;
+      const answer = await context.ask(url, question);
+      const { status, missing } = answer;
+      if (missing?.why instanceof TooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
+      if (missing) throw missing.why;
+      const body = UTF8.decode(answer.body);
+      if (status !== 200) return { ok: false, fault: faultOf(context, choice, call, answer, body) };
       const value = read(parseJson(body));
-      return value === undefined
-        ? unexpected(call, response.status, "JSON of another shape")
-        : { ok: true as const, value };
+      return value === undefined ? unexpected(call, status, "JSON of another shape") : { ok: true as const, value };
     } catch (error) {
       if (error instanceof SyntaxError) return unexpected(call, 200, "a body that is not JSON");
       if (error instanceof RangeError) return unexpected(call, 200, "JSON nested too deeply");
@@ -403,7 +409,7 @@ const failed = (kind: SkyvernFault["kind"], status: number | null, reason: strin
 const unexpected = (call: Call, status: number | null, came: string): SkyvernResult<never> =>
   failed("unexpected", status, `Skyvern answered the ${call.what} with ${came}`);
 
-function faultOf(context: Context, choice: Choice, call: Call, response: Response, body: string): SkyvernFault {
+function faultOf(context: Context, choice: Choice, call: Call, response: Answered, body: string): SkyvernFault {
   const { status } = response;
   const detail = scrub(detailOf(body), choice);
   const retryAfterMs = retryAfterOf(response, context.now());
@@ -414,6 +420,8 @@ function faultOf(context: Context, choice: Choice, call: Call, response: Respons
     ...(retryAfterMs === null ? {} : { retryAfterMs }),
   };
 }
+
+type Answered = Pick<Answer, "status" | "headers">;
 
 function kindOf(status: number): SkyvernFault["kind"] {
   if (status === 404 || status === 410) return "not_found";
@@ -459,7 +467,7 @@ const scrub = (words: string, { key }: Choice): string =>
     .toWellFormed();
 
 /** `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3). */
-function retryAfterOf(response: Response, now: number): number | null {
+function retryAfterOf(response: Answered, now: number): number | null {
   const value = response.headers.get("retry-after")?.trim();
   if (!value) return null;
   if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;

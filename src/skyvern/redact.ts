@@ -8,7 +8,8 @@
  * form; the query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls,
  * ids of stored credentials (`cred_…`) and the rest of a URL stay readable.
  */
-import { isUnsafeNumber } from "../json.ts";
+import { bareEnd, beginsNumber, isUnsafeNumberAt, skipSpace, stringEnd } from "../json-text.ts";
+import { remembered } from "../remembered.ts";
 
 export const REDACTED = "[redacted]";
 
@@ -23,7 +24,8 @@ export interface Masked {
 export type Redact = (body: string) => Masked;
 
 /** What applies to a value: set by its key, inherited by what is inside it. */
-type Mode = "plain" | "parameters" | "secret" | "webhook" | "proxy";
+const MODES = ["plain", "parameters", "secret", "webhook", "proxy"] as const;
+type Mode = (typeof MODES)[number];
 
 /** Unmistakable anywhere inside a key, once its separators are gone. */
 const SECRET_STEMS =
@@ -55,8 +57,6 @@ const SECRET_WORDS = new Set([
 /** Query parameters that give access, besides secret-looking ones. */
 const SECRET_QUERY =
   /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
-/** Keys in a cache beyond this are not kept: keys are whatever a sender likes. */
-const CACHE_LIMIT = 2_000;
 
 /** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
@@ -70,32 +70,23 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
       extra.some((name) => joined.includes(name) || joined.replaceAll("_", "") === name.replaceAll("_", ""))
     );
   };
-  const secret = new Map<string, boolean>();
-  const isSecretKey = (key: string): boolean => {
-    const known = secret.get(key);
-    if (known !== undefined) return known;
-    const made = looksSecret(key);
-    if (secret.size < CACHE_LIMIT && key.length < 100) secret.set(key, made);
-    return made;
+  const isSecretKey = remembered(looksSecret);
+  const givesAccess = remembered((name) => SECRET_QUERY.test(name) || looksSecret(name));
+  const modes = Object.fromEntries(
+    MODES.map((mode) => [mode, remembered((key) => computeMode(mode, key, isSecretKey))]),
+  ) as Record<Mode, (key: string) => Mode>;
+  const rules: Rules = {
+    modeUnder: (mode, key) => modes[mode](key),
+    maskString: (literal, mode) => {
+      if (literal.length < 3) return literal;
+      const value = decode(literal);
+      const masked = maskValue(value, mode, rules);
+      return masked === value ? literal : JSON.stringify(masked);
+    },
+    isSecretKey,
+    givesAccess,
   };
-  const modes = new Map<Mode, Map<string, Mode>>();
-  const modeUnder = (mode: Mode, key: string): Mode => {
-    let under = modes.get(mode);
-    if (!under) modes.set(mode, (under = new Map()));
-    const known = under.get(key);
-    if (known !== undefined) return known;
-    const made = computeMode(mode, key, isSecretKey);
-    if (under.size < CACHE_LIMIT && key.length < 100) under.set(key, made);
-    return made;
-  };
-  const mask = (text: string, mode: Mode): Masked => scan(text, mode, { modeUnder, maskString, isSecretKey });
-  const maskString = (literal: string, mode: Mode): string => {
-    if (literal.length < 3) return literal;
-    const value = decode(literal);
-    const masked = maskValue(value, mode, isSecretKey, mask);
-    return masked === value ? literal : JSON.stringify(masked);
-  };
-  return (body) => mask(body, "plain");
+  return (body) => scan(body, "plain", rules);
 }
 
 function computeMode(mode: Mode, key: string, isSecretKey: (key: string) => boolean): Mode {
@@ -124,10 +115,13 @@ interface Rules {
   modeUnder(mode: Mode, key: string): Mode;
   maskString(literal: string, mode: Mode): string;
   isSecretKey(key: string): boolean;
+  /** Whether what a query calls so is not to be seen. */
+  givesAccess(name: string): boolean;
 }
 
 /** One pass over JSON text (or what pretends to be), copying everything but the values the mask replaces. */
-function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }: Rules): Masked {
+function scan(text: string, outer: Mode, rules: Rules): Masked {
+  const { modeUnder, maskString, isSecretKey } = rules;
   const parts: string[] = [];
   const stack: { mode: Mode; secretPair: boolean }[] = [];
   let copied = 0;
@@ -138,43 +132,56 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
   let key = "";
   /** In `{"name":"api_key","value":…}`, once the name was met. */
   let secretPair = false;
-  /** Where the next thing is that a string of plain text must be looked at for. */
-  let suspect = -1;
-  const isHarmless = (start: number, end: number): boolean => {
-    if (suspect < start) {
-      MAY_HOLD.lastIndex = start;
-      suspect = MAY_HOLD.exec(text)?.index ?? Infinity;
+  /** Where the next thing is that may make a string mean more than it shows, and the next URL. */
+  let hint = -1;
+  let colon = -1;
+  const hasHint = (start: number, end: number): boolean => {
+    if (hint < start) {
+      HINTS.lastIndex = start;
+      hint = HINTS.exec(text)?.index ?? Infinity;
     }
-    return suspect >= end;
+    return hint < end;
+  };
+  const hasUrl = (start: number, end: number): boolean => {
+    if (colon < start) colon = nextUrl(text, start);
+    return colon < end;
   };
   const replace = (start: number, end: number, by: string) => {
     parts.push(text.slice(copied, start), by);
     copied = end;
   };
+  const hide = (start: number, end: number) => replace(start, end, REDACTED);
   for (let i = 0; i < text.length;) {
     const c = text.charCodeAt(i);
     if (c === 0x22) {
-      const end = stringEnd(text, i);
+      const start = i;
+      const end = stringEnd(text, start);
       const after = skipSpace(text, end);
       if (text.charCodeAt(after) === 0x3a) {
-        key = isHarmless(i, end) ? text.slice(i + 1, end - 1) : decode(text.slice(i, end));
-        const isSecret =
-          key === "value" && mode === "parameters" && (secretPair || isNamedSecretAfter(text, after + 1, isSecretKey));
-        under = isSecret ? "secret" : modeUnder(mode, key);
         i = after + 1;
+        const isBare = !hasHint(start, end);
+        if (mode === "plain" && isBare && isOrdinaryKey(text, start, end)) {
+          key = "";
+          under = "plain";
+          continue;
+        }
+        key = isBare ? text.slice(start + 1, end - 1) : decode(text.slice(start, end));
+        const isSecret =
+          key === "value" && mode === "parameters" && (secretPair || isNamedSecretAfter(text, i, isSecretKey));
+        under = isSecret ? "secret" : modeUnder(mode, key);
         continue;
       }
-      if ((under ?? mode) === "plain" && mode !== "parameters" && isHarmless(i, end)) {
-        under = null;
-        i = end;
-        continue;
-      }
-      const literal = text.slice(i, end);
-      if (mode === "parameters" && (key === "name" || key === "key")) secretPair = isSecretKey(decode(literal));
-      const masked = maskString(literal, under ?? mode);
-      if (masked !== literal) replace(i, end, masked);
+      const applies = under ?? mode;
       under = null;
       i = end;
+      if (applies === "plain" && mode !== "parameters" && !hasHint(start, end)) {
+        if (hasUrl(start, end)) maskUrls(text, { from: start + 1, to: end }, rules, hide);
+        continue;
+      }
+      const literal = text.slice(start, end);
+      if (mode === "parameters" && (key === "name" || key === "key")) secretPair = isSecretKey(decode(literal));
+      const masked = maskString(literal, applies);
+      if (masked !== literal) replace(start, end, masked);
     } else if (c === 0x7b || c === 0x5b) {
       stack.push({ mode, secretPair });
       depth = Math.max(depth, stack.length);
@@ -195,8 +202,7 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
       const end = bareEnd(text, i);
       if ((under ?? mode) === "secret") {
         if (text.slice(i, end) !== "null") replace(i, end, JSON.stringify(REDACTED));
-      } else if (!unsafeNumbers && (c === 0x2d || (c >= 0x30 && c <= 0x39)) && !isShortInteger(text, i, end))
-        unsafeNumbers = isUnsafeNumber(text.slice(i, end));
+      } else if (!unsafeNumbers && beginsNumber(c)) unsafeNumbers = isUnsafeNumberAt(text, i, end);
       under = null;
       i = end;
     }
@@ -204,6 +210,23 @@ function scan(text: string, outer: Mode, { modeUnder, maskString, isSecretKey }:
   parts.push(text.slice(copied));
   return { text: parts.join(""), depth, unsafeNumbers };
 }
+
+/**
+ * Whether a key without escapes cannot mean anything but in parameters: by its first two letters, as in {@link computeMode}, and its
+ * last, for `…headers`. Most keys are so, and need not be cut out of the text.
+ */
+function isOrdinaryKey(text: string, start: number, end: number): boolean {
+  if ((text.charCodeAt(end - 2) | 0x20) === 0x73 && (text.charCodeAt(end - 3) | 0x20) === 0x72) return false;
+  const first = text.charCodeAt(start + 1) | 0x20;
+  const second = text.charCodeAt(start + 2) | 0x20;
+  return !FIRST_TWO.has((first << 16) | second);
+}
+
+const FIRST_TWO = new Set(
+  ["totp", "proxy", "webhook", "parameters", "run_metadata", "navigation_payload"].map(
+    (key) => (key.charCodeAt(0) << 16) | key.charCodeAt(1),
+  ),
+);
 
 /** Whether a value is followed by the name of a secret, as in `{"value":…,"name":"api_key"}`. Looks behind plain values only. */
 function isNamedSecretAfter(text: string, from: number, isSecretKey: Rules["isSecretKey"]): boolean {
@@ -217,44 +240,6 @@ function isNamedSecretAfter(text: string, from: number, isSecretKey: Rules["isSe
   return text.charCodeAt(nameStart) === 0x22 && isSecretKey(decode(text.slice(nameStart, stringEnd(text, nameStart))));
 }
 
-/** The index after a string's closing quote, or the end of a text that was cut off. */
-function stringEnd(text: string, start: number): number {
-  for (let from = start + 1; ;) {
-    const quote = text.indexOf('"', from);
-    if (quote < 0) return text.length;
-    let before = quote - 1;
-    while (before > start && text.charCodeAt(before) === 0x5c) before -= 1;
-    if ((quote - before) % 2 === 1) return quote + 1;
-    from = quote + 1;
-  }
-}
-
-function skipSpace(text: string, from: number): number {
-  let i = from;
-  while (i < text.length && text.charCodeAt(i) <= 0x20) i += 1;
-  return i;
-}
-
-/** The scan's own idea of space: any other, such as U+FEFF or U+00A0, is a character like others here. */
-function bareEnd(text: string, start: number): number {
-  let i = start;
-  while (i < text.length && !isBareEnd(text.charCodeAt(i))) i += 1;
-  return i;
-}
-
-const isBareEnd = (c: number): boolean =>
-  c <= 0x20 || c === 0x2c || c === 0x7d || c === 0x5d || c === 0x22 || c === 0x3a || c === 0x7b || c === 0x5b;
-
-/** Up to 15 digits that begin with none of 0: written again as they were read. Most numbers are so. */
-function isShortInteger(text: string, start: number, end: number): boolean {
-  if (end - start > 15 || text.charCodeAt(start) === 0x30) return end - start === 1;
-  for (let i = start; i < end; i += 1) {
-    const c = text.charCodeAt(i);
-    if (c < 0x30 || c > 0x39) return false;
-  }
-  return true;
-}
-
 /** The value of a string literal; its raw inside when it is no valid literal. */
 function decode(literal: string): string {
   if (!literal.includes("\\")) return literal.slice(1, literal.endsWith('"') ? -1 : undefined);
@@ -265,27 +250,26 @@ function decode(literal: string): string {
   }
 }
 
-function maskValue(
-  value: string,
-  mode: Mode,
-  isSecretKey: (key: string) => boolean,
-  mask: (text: string, mode: Mode) => Masked,
-): string {
+function maskValue(value: string, mode: Mode, rules: Rules): string {
   if (mode === "secret") return /^cred_\w+$/.test(value) ? value : REDACTED;
-  if ((mode === "parameters" || mode === "proxy") && /^\s*[{[]/.test(value)) return mask(value, mode).text;
+  if ((mode === "parameters" || mode === "proxy") && /^\s*[{[]/.test(value)) return scan(value, mode, rules).text;
   if (mode === "proxy") value = value.replace(PROXY_CREDENTIALS, `$1${REDACTED}@`);
   if (mode === "webhook") value = maskQuery(value);
   // Half an address, without its host, may be a parameter too.
-  if (mode === "parameters" && !value.includes("://")) value = maskPairs(value, isSecretKey);
-  return maskUrls(value.replace(CREDENTIALS, `$1${REDACTED}`), isSecretKey);
+  if (mode === "parameters" && !value.includes("://"))
+    value = edited(value, (hide) => maskPairs(value, { from: 0, to: value.length }, rules, hide));
+  if (MAY_HOLD_CREDENTIALS.test(value)) value = value.replace(CREDENTIALS, `$1${REDACTED}`);
+  return edited(value, (hide) => maskUrls(value, { from: 0, to: value.length }, rules, hide));
 }
 
 /** An `Authorization` header in a text, or the token of one; a word after "bearer" is none unless it holds a digit. */
 const CREDENTIALS =
   /\b(authorization["']?\s{0,3}[:=]\s{0,3}["']?(?:(?:bearer|basic|token)\s{1,3})?|(?:bearer|basic)\s{1,3}(?=[\w.~+/-]*\d))[\w.~+/-]{3,}=*/gi;
 
-/** What a harmless string of plain text has none of. A backslash may hide a URL's slashes: `https:\/\/`. */
-const MAY_HOLD = /:\/\/|\\|bearer|basic|authorization/gi;
+const MAY_HOLD_CREDENTIALS = /bearer|basic|authorization/i;
+
+/** What a plain string must be decoded and searched for. A backslash may hide anything, a URL's slashes too: `https:\/\/`. */
+const HINTS = /\\|bearer|basic|authorization/gi;
 
 /** A password may hold anything, so all before the last `@` counts. */
 const PROXY_CREDENTIALS = /^([a-z][a-z0-9+.-]{0,30}:\/\/)?[^]*@/i;
@@ -301,37 +285,100 @@ function maskQuery(url: string): string {
   return url.slice(0, query) + pairs;
 }
 
-/** Scheme, authority and the rest of each URL in a text. Linear: every part stops at a character the next one begins with. */
-const URLS = /([a-z][a-z0-9+.-]{0,30}:\/\/)([^\s/?#"'<>]*)([^\s"'<>]*)/gi;
-function maskUrls(text: string, isSecretKey: (key: string) => boolean): string {
-  if (!text.includes("://")) return text;
-  return text.replace(URLS, (_url, scheme: string, authority: string, rest: string) => {
-    const at = authority.lastIndexOf("@");
-    const host = at < 0 ? authority : `${REDACTED}${authority.slice(at)}`;
-    const query = rest.search(/[?#]/);
-    if (query < 0) return `${scheme}${host}${rest}`;
-    return `${scheme}${host}${rest.slice(0, query)}${maskPairs(rest.slice(query), isSecretKey)}`;
-  });
-}
-
-/**
- * A secret value goes to the next `&`, `#` or `;`. A harmless one may have a query of its own (`?next=/a?token=x`), so the
- * search goes on inside it. Linear: a name stops where the next one begins.
- */
-function maskPairs(query: string, isSecretKey: (key: string) => boolean): string {
-  const names = /[?&#;]([^=?&#;]*)=/g;
-  const ends = /[&#;]|$/g;
+/** A text in which pieces are hidden, told of from left to right. */
+function edited(text: string, edit: (hide: Hide) => void): string {
   let shown = "";
   let copied = 0;
-  for (let match = names.exec(query); match !== null; match = names.exec(query)) {
-    const [, name = ""] = match;
-    if (!SECRET_QUERY.test(name) && !isSecretKey(name)) continue;
-    const start = names.lastIndex;
-    ends.lastIndex = start;
-    const end = ends.exec(query)?.index ?? query.length;
-    shown += query.slice(copied, start) + (end > start ? REDACTED : "");
+  edit((start, end) => {
+    shown += text.slice(copied, start) + REDACTED;
     copied = end;
-    names.lastIndex = end;
-  }
-  return shown + query.slice(copied);
+  });
+  return shown + text.slice(copied);
 }
+
+type Hide = (start: number, end: number) => void;
+interface Part {
+  from: number;
+  to: number;
+}
+
+/** Credentials and the query of each URL in a text: scheme, `://`, authority to the first of `/?#`, and all to a space or quote. */
+function maskUrls(text: string, { from, to }: Part, rules: Rules, hide: Hide): void {
+  for (let start = from; ;) {
+    const colon = nextUrl(text, start);
+    if (colon >= to) return;
+    const hasScheme = endsScheme(text, colon);
+    start = colon + 3;
+    if (!hasScheme) continue;
+    let at = -1;
+    let query = -1;
+    let inAuthority = true;
+    let end = start;
+    for (; end < to; end += 1) {
+      const c = text.charCodeAt(end);
+      // Letters, most of what there is.
+      if (c > 0x40 && c < 0x80) continue;
+      if (endsUrl(c)) break;
+      if (c === 0x40 && inAuthority) at = end;
+      else if (c === 0x2f) inAuthority = false;
+      else if (c === 0x3f || c === 0x23) {
+        inAuthority = false;
+        if (query < 0) query = end;
+      }
+    }
+    if (at >= 0) hide(start, at);
+    if (query >= 0) maskPairs(text, { from: query, to: end }, rules, hide);
+    start = end;
+  }
+}
+
+/** Where the next `://` stands; `Infinity`: nowhere. By its slashes, as JSON is full of colons. */
+function nextUrl(text: string, from: number): number {
+  for (let slashes = text.indexOf("//", from + 1); slashes >= 0; slashes = text.indexOf("//", slashes + 1))
+    if (text.charCodeAt(slashes - 1) === 0x3a) return slashes - 1;
+  return Infinity;
+}
+
+/** Whether a URL's scheme stands before this colon. */
+function endsScheme(text: string, colon: number): boolean {
+  for (let i = colon - 1; i >= 0 && i >= colon - 31; i -= 1) {
+    const c = text.charCodeAt(i);
+    const lower = c | 0x20;
+    if (lower >= 0x61 && lower <= 0x7a) return true;
+    if (!(c >= 0x30 && c <= 0x39) && c !== 0x2b && c !== 0x2d && c !== 0x2e) return false;
+  }
+  return false;
+}
+
+/** Any space, quotes and angle brackets. */
+const endsUrl = (c: number): boolean =>
+  c === 0x20 ||
+  c === 0x22 ||
+  c === 0x27 ||
+  c === 0x3c ||
+  c === 0x3e ||
+  (c >= 0x09 && c <= 0x0d) ||
+  (c >= 0xa0 && /\s/.test(String.fromCharCode(c)));
+
+/**
+ * The values of `name=value` pairs whose name gives access and stands behind `?`, `&`, `#` or `;`. A secret value goes to the next `&`, `#`
+ * or `;`. A harmless one may have a query of its own (`?next=/a?token=x`), so the search goes on inside it.
+ */
+function maskPairs(text: string, { from, to }: Part, { givesAccess }: Rules, hide: Hide): void {
+  /** Where what may be a name begins; 0: nowhere. */
+  let name = 0;
+  for (let i = from; i < to;) {
+    const c = text.charCodeAt(i);
+    i += 1;
+    if (c === 0x3f || endsPair(c)) name = i;
+    if (c !== 0x3d || name === 0) continue;
+    const isSecret = givesAccess(text.slice(name, i - 1));
+    name = 0;
+    if (!isSecret) continue;
+    const start = i;
+    while (i < to && !endsPair(text.charCodeAt(i))) i += 1;
+    if (i > start) hide(start, i);
+  }
+}
+
+const endsPair = (c: number): boolean => c === 0x26 || c === 0x23 || c === 0x3b;

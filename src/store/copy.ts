@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { sql, type Insertable, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
-import { storable } from "./postgres.ts";
+import { storable } from "./postgres-arrays.ts";
 import { stateOf } from "./rows.ts";
 import { indexedText } from "./search.ts";
 import type { Rows } from "./statements.ts";

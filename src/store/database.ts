@@ -1,9 +1,10 @@
 import Sqlite from "better-sqlite3";
-import { CompiledQuery, Kysely, SqliteDialect } from "kysely";
+import { Kysely, SqliteDialect } from "kysely";
 import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./connection.ts";
 import { schemaSql } from "./schema.ts";
 import { StorageFault } from "./store.ts";
 import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
+import type { Operations } from "./operations.ts";
 import type { Session } from "./postgres.ts";
 import type { Tables } from "./tables.ts";
 
@@ -22,6 +23,8 @@ export interface Database {
   transaction<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T>;
   /** Runs `work` on one connection, outside of any transaction. */
   read<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
+  /** Operations that are done elsewhere, as nothing can be written here. */
+  readonly elsewhere?: Partial<Operations>;
   /** A connection of its own; only where several relays share the database. */
   session?(): Promise<Session>;
   close(): Promise<void>;
@@ -58,7 +61,8 @@ const STORAGE_CODES =
 export const storageFault = (code: string | null, message: string, cause?: unknown): StorageFault | null =>
   code !== null && STORAGE_CODES.test(code) ? new StorageFault(`${code}: ${message}`, { cause }) : null;
 
-const faultOf = (error: unknown): unknown =>
+/** What a statement failed for, as the Store says it. */
+export const faultOf = (error: unknown): unknown =>
   (error instanceof Sqlite.SqliteError && storageFault(error.code, error.message, error)) || error;
 
 /** Throws DatabaseInUse when another process has it. */
@@ -81,9 +85,30 @@ export function takeLock(path: string): Sqlite.Database {
   }
 }
 
-function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): Database {
+/** How a transaction begins and ends. */
+export interface Ends {
+  begin(): void;
+  end(): void;
+  /** Takes back what was done since the last begin. `cause`: what it failed for; SQLite may have rolled back for it already. */
+  rollback(cause: unknown): void;
+}
+
+const ownEnds = (sqlite: Sqlite.Database): Ends => ({
+  // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
+  begin: () => void sqlite.exec("BEGIN IMMEDIATE"),
+  end: () => void sqlite.exec("COMMIT"),
+  rollback: () => {
+    if (sqlite.inTransaction) sqlite.exec("ROLLBACK");
+  },
+});
+
+/** On a connection of its own. */
+export function sqliteDatabase(
+  sqlite: Sqlite.Database,
+  lock: Sqlite.Database | null = null,
+  { begin, end, rollback } = ownEnds(sqlite),
+): Database {
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
-  const run = (connection: Kysely<Tables>, sql: string) => connection.executeQuery(CompiledQuery.raw(sql));
   const rows = sqliteRows(sqlite);
   return {
     dialect: "sqlite",
@@ -96,15 +121,13 @@ function sqliteDatabase(sqlite: Sqlite.Database, lock: Sqlite.Database | null): 
       db
         .connection()
         .execute(async (connection) => {
-          // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
-          await run(connection, "BEGIN IMMEDIATE");
+          begin();
           try {
             const result = await work(connection, rows);
-            await run(connection, "COMMIT");
+            end();
             return result;
           } catch (error) {
-            // A failed COMMIT or a full disk may have rolled back already.
-            if (sqlite.inTransaction) await run(connection, "ROLLBACK");
+            rollback(error);
             throw error;
           }
         })

@@ -15,7 +15,7 @@ import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";
 import { deliveryCounts, hourOf } from "./ledger.ts";
 import { STATE_COLUMNS } from "./run-page.ts";
-import { endingsOf } from "./prefixes.ts";
+import { endingsOf, isRareText } from "./prefixes.ts";
 import { queryOf } from "./search-postgres.ts";
 import { matchOf } from "./search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
@@ -114,8 +114,11 @@ async function inArrivalOrder(source: Source, question: Question, match: RawBuil
           .where(olderThan("runs.received_at", "runs.run_id", after))
           .where(sql<boolean>`run_words.rowid <= ${lastDocUntil(after.at + 1)}`);
   }
-  return rows
-    .select(columns)
+  const found = rows.select(columns);
+  // Where some words are in nearly every run, FTS5 comes to a place much faster forwards: of few runs, all are read.
+  if (source.dialect === "sqlite" && filter.search && (await isRareText(db, filter.search)))
+    return (await found.orderBy(sql`run_words.rowid`).execute()).toReversed().slice(0, limit);
+  return found
     .orderBy(sql`run_words.rowid`, "desc")
     .limit(limit)
     .execute();

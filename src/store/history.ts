@@ -2,6 +2,7 @@
 import type { Kysely } from "kysely";
 import { parseJson } from "../json.ts";
 import type { ArtifactsStatus, Outcome, Source, Verdict } from "../run.ts";
+import { mapInTurns } from "../turns.ts";
 import { artifactOf, artifactRows } from "./artifacts.ts";
 import type { Database } from "./database.ts";
 import { findRuns } from "./find.ts";
@@ -24,7 +25,7 @@ export async function storedRuns(
     rows.map(({ run_id }) => run_id),
   );
   const byRun = Map.groupBy(listed, ({ run_id }) => run_id);
-  return rows.map((row) => ({
+  return mapInTurns(rows, (row) => ({
     state: stateOf(row.state),
     artifacts: (byRun.get(row.run_id) ?? []).map(artifactOf),
     status: row.artifacts_status as ArtifactsStatus,

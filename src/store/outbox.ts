@@ -22,7 +22,10 @@ import type { Tables } from "./tables.ts";
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 
-export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<Claimed[]> {
+/** The state as stored. */
+export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
+
+export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<ClaimedRow[]> {
   const { now, leaseMs, limit, except, shared } = claim;
   // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
   if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
@@ -98,7 +101,7 @@ const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
 /** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
 const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
 
-async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
+async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<ClaimedRow[]> {
   if (claimed.length === 0) return [];
   const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
   const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
@@ -111,7 +114,7 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
   const past = pastOf(begun);
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-    .flatMap((row): Claimed[] => {
+    .flatMap((row): ClaimedRow[] => {
       const run = byId.get(row.run_id);
       if (run === undefined) return [];
       const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
@@ -122,7 +125,7 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
           throttled: row.throttled,
           cutShort: row.attempts - 1 - ended,
           firstTriedAt: firstAt,
-          state: stateOf(run.state),
+          state: run.state,
           artifactsStatus: run.artifacts_status as ArtifactsStatus,
           previous: previousReceipt(row, told),
         },
@@ -243,14 +246,15 @@ const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveri
 export async function takeOver(
   tx: Db,
   now: number,
-  waitMs: (cutShort: number) => number,
+  waitsMs: readonly number[] = [],
   holders?: readonly string[],
 ): Promise<number> {
   let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending");
   if (holders) leased = leased.where(sql<boolean>`leased_by in (${sql.join(holders)})`);
   const taken = await leased.execute();
   for (const { id, attempts: begun, next_attempt_at: leasedUntil } of taken) {
-    const due = now + waitMs(begun - (await pastAttempts(tx, id)).ended);
+    const cutShort = begun - (await pastAttempts(tx, id)).ended;
+    const due = now + (waitsMs[cutShort - 1] ?? waitsMs.at(-1) ?? 0);
     // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
     // Unless somebody has claimed it since.
     await sql`update deliveries set next_attempt_at = ${Math.min(due, leasedUntil ?? due)}
@@ -340,11 +344,19 @@ export const saveCircuits = (rows: Rows, circuits: ReadonlyMap<string, Circuit>)
 export async function redeliverAll(
   change: Change,
   filter: DeliveryFilter,
-  make: (delivery: { sink: string; kind: string }) => NewDelivery,
-  { now, limit, dryRun }: { now: number; limit: number; dryRun: boolean },
+  ids: readonly string[],
+  now: number,
 ): Promise<number> {
   await change.rows.lock("redelivery");
-  const rows = await deliveriesThat(change.tx.selectFrom("deliveries"), filter)
+  const rows = await redeliverable(change.tx, filter, ids.length);
+  for (const [i, { run_id: runId, ...target }] of rows.entries())
+    await redeliver(change, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
+  return rows.length;
+}
+
+/** What is to be sent again, oldest first. */
+export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
+  deliveriesThat(db.selectFrom("deliveries"), filter)
     // Nothing was owed to anybody by a test.
     .where("cause", "!=", "test")
     // The last word on each run and sink, so that what was made good since is not sent once more.
@@ -356,10 +368,6 @@ export async function redeliverAll(
     .orderBy("id")
     .limit(limit)
     .execute();
-  if (dryRun) return rows.length;
-  for (const { run_id: runId, ...target } of rows) await redeliver(change, runId, [make(target)], now);
-  return rows.length;
-}
 
 export async function redeliver(
   change: Change,

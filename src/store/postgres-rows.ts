@@ -1,19 +1,18 @@
 /** Many rows at a time on PostgreSQL: one statement each, with a column of values a parameter. */
-import { CompiledQuery, type Kysely } from "kysely";
+import { binaryArray, type ElementType } from "./postgres-arrays.ts";
+import type { Connection } from "./postgres-connection.ts";
 import { vectorOf } from "./search-postgres.ts";
-import { appendEvents, type Lock, type Rows } from "./statements.ts";
-import type { Tables } from "./tables.ts";
+import { EVENTS_KEPT, FORGET_EVERY, type Lock, type Rows } from "./statements.ts";
 
-type Db = Kysely<Tables>;
-
-export function postgresRows(tx: Db): Rows {
-  const run = async (sql: string, values: readonly unknown[]): Promise<never[]> =>
-    (await tx.executeQuery(CompiledQuery.raw(sql, [...values]))).rows as never[];
-  const rows: Rows = {
+export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): Rows {
+  const rowsOf = async (sql: string, values: readonly unknown[]): Promise<never[]> =>
+    (await ask(sql, values, nameOf(sql))).rows as never[];
+  const write = (sql: string, values: readonly unknown[]): Promise<void> => tell(sql, values, nameOf(sql));
+  return {
     dialect: "postgres",
     query: (sql, parameters) => {
       let n = 0;
-      return run(
+      return rowsOf(
         sql.replace(/\?/g, () => `$${(n += 1)}`),
         parameters,
       );
@@ -21,31 +20,29 @@ export function postgresRows(tx: Db): Rows {
     find: (table, columns, key, values, lockBy) =>
       values.length === 0
         ? Promise.resolve([])
-        : run(
+        : rowsOf(
             `select ${columns.join(", ")} from ${table} where ${key} = any($1::text[])
               ${lockBy === undefined ? "" : `order by ${lockBy} for update`}`,
-            [values],
+            [binaryArray("text", values)],
           ),
     insert: async (table, rows, conflict = "") => {
       if (rows.length === 0) return;
       const columns = columnsOf(rows);
-      const into = `insert into ${table} (${columns.join(", ")})`;
-      if (columns.some((column) => BYTES.has(column)))
-        await run(`${into} ${valuesOf(rows, columns)} ${conflict}`, flat(rows, columns));
-      else await run(`${into} select * from ${unnested(table, columns)} ${conflict}`, transposed(rows, columns));
+      const into = `insert into ${table} (${columns.join(", ")}) select * from ${unnested(table, columns)} ${conflict}`;
+      await write(into, transposed(table, rows, columns));
     },
-    update: (table, rows, { set, where, returning }) => {
-      if (rows.length === 0) return Promise.resolve([]);
+    update: async (table, rows, { set, where, returning }) => {
+      if (rows.length === 0) return [];
       const columns = columnsOf(rows);
-      return run(
-        `update ${table} set ${set} from ${unnested(table, columns)} as v (${columns.join(", ")})
-          where ${where}${returning ? ` returning ${table}.*` : ""}`,
-        transposed(rows, columns),
-      );
+      const update = `update ${table} set ${set} from ${unnested(table, columns)} as v (${columns.join(", ")}) where ${where}`;
+      const values = transposed(table, rows, columns);
+      if (returning) return rowsOf(`${update} returning ${table}.*`, values);
+      await write(update, values);
+      return [];
     },
     newDocs: async (n) => {
       if (n === 0) return [];
-      const rows: { doc: number }[] = await run(
+      const rows: { doc: number }[] = await rowsOf(
         "select nextval(pg_get_serial_sequence('runs', 'doc')) as doc from generate_series(1, $1::int) order by 1",
         [n],
       );
@@ -53,25 +50,46 @@ export function postgresRows(tx: Db): Rows {
     },
     index: async (words) => {
       if (words.size === 0) return;
-      await run(
-        `insert into run_words (rowid, words) select doc, words::tsvector from unnest($1::bigint[], $2::text[]) as v (doc, words)
+      await write(
+        `insert into run_words (rowid, words) select * from unnest($1::bigint[], $2::tsvector[])
           on conflict (rowid) do update set words = excluded.words`,
-        [[...words.keys()], [...words.values()].map(vectorOf)],
+        [binaryArray("bigint", [...words.keys()]), binaryArray("tsvector", [...words.values()].map(vectorOf))],
       );
     },
-    appendEvents: (events) => appendEvents(rows, events),
-    lock: async (name, of = "") => {
-      await run("select pg_advisory_xact_lock($1::int, hashtext($2))", [LOCKS[name], of]);
+    appendEvents: async (events) => {
+      if (events.length === 0) return;
+      const columns = ["kind", "run_id", "delivery"];
+      await write(
+        `insert into events (id, ${columns.join(", ")})
+          select (select coalesce(max(id), 0) from events) + n, ${columns.join(", ")}
+          from ${unnested("events", columns)} with ordinality as v (${columns.join(", ")}, n)`,
+        transposed("events", events, columns),
+      );
+      if (Math.floor(appended / FORGET_EVERY) !== Math.floor((appended += events.length) / FORGET_EVERY))
+        await write("delete from events where id <= (select max(id) from events) - $1::bigint", [EVENTS_KEPT]);
     },
-    lockDeliveries: async (ids) => {
-      await run(
+    lock: (name, of = "") => write("select pg_advisory_xact_lock($1::int, hashtext($2))", [LOCKS[name], of]),
+    lockDeliveries: (ids) =>
+      write(
         `select e.id from deliveries e where (e.run_id, e.sink) in
           (select d.run_id, d.sink from deliveries d where d.id = any($1::text[])) order by e.id for update`,
-        [ids],
-      );
-    },
+        [binaryArray("text", ids)],
+      ),
   };
-  return rows;
+}
+
+/** Events that this process appended, to forget the oldest now and then. */
+let appended = 0;
+
+/** Prepared once a connection, under a name of its own. Callers have few different statements; were there many, those would be prepared each time. */
+const names = new Map<string, string>();
+const MAX_NAMES = 200;
+function nameOf(sql: string): string | undefined {
+  const known = names.get(sql);
+  if (known !== undefined || names.size === MAX_NAMES) return known;
+  const name = `relay_${names.size}`;
+  names.set(sql, name);
+  return name;
 }
 
 /**
@@ -84,24 +102,22 @@ type Row = Record<string, unknown>;
 
 const columnsOf = ([first]: readonly object[]): string[] => Object.keys(first ?? {});
 
-const transposed = (rows: readonly object[], columns: readonly string[]): unknown[][] =>
-  columns.map((column) => rows.map((row) => (row as Row)[column] ?? null));
-
-const flat = (rows: readonly object[], columns: readonly string[]): unknown[] =>
-  rows.flatMap((row) => columns.map((column) => (row as Row)[column] ?? null));
+const transposed = (table: string, rows: readonly object[], columns: readonly string[]): Buffer[] =>
+  columns.map((column) =>
+    binaryArray(
+      typeOf(table, column),
+      rows.map((row) => (row as Row)[column] ?? null),
+    ),
+  );
 
 const unnested = (table: string, columns: readonly string[]): string =>
-  `unnest(${columns.map((column, i) => `$${i + 1}::${isNumber(table, column) ? "bigint" : "text"}[]`).join(", ")})`;
+  `unnest(${columns.map((column, i) => `$${i + 1}::${typeOf(table, column)}[]`).join(", ")})`;
 
-/** Ids are text, but for those that count up. */
-const isNumber = (table: string, column: string): boolean =>
-  NUMBERS.has(column) || (table === "events" && column === "id");
-
-/** Bytes go as they are, each a parameter: in an array they would be text, twice as long. */
-const valuesOf = (rows: readonly object[], columns: readonly string[]): string => {
-  const places = rows.map((_row, i) => columns.map((_column, j) => `$${i * columns.length + j + 1}`).join(", "));
-  return `values ${places.map((place) => `(${place})`).join(", ")}`;
-};
+function typeOf(table: string, column: string): ElementType {
+  if (BYTES.has(column)) return "bytea";
+  // Ids are text, but for those that count up.
+  return NUMBERS.has(column) || (table === "events" && column === "id") ? "bigint" : "text";
+}
 
 const BYTES = new Set(["body"]);
 /** The columns of schema.sql that are BIGINT, in whatever table. A test compares them with it. */

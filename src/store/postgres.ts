@@ -1,14 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CompiledQuery, Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
-import type { Pool, PoolClient, PoolConfig } from "pg";
+import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
+import type { PoolConfig } from "pg";
 import type { Database } from "./database.ts";
+import { connectionsOf, type Connections } from "./postgres-connection.ts";
 import { postgresRows } from "./postgres-rows.ts";
 import { schemaSql } from "./schema.ts";
-import { endsConnection, faultOf, mayRunAgain } from "./postgres-faults.ts";
+import { faultOf, mayRunAgain } from "./postgres-faults.ts";
 import type { Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
-
-type Db = Kysely<Tables>;
 
 /** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
 const MAX_CONNECTIONS = 10;
@@ -62,13 +61,14 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
         }),
     keepAlive: true,
     types,
-    // A server may be set to answer before a commit is on its disk.
-    options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
+    // A server may be set to answer before a commit is on its disk. A plan that was made while a table was small must not be kept.
+    options: `-c synchronous_commit=on -c plan_cache_mode=force_custom_plan${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
-  const pool = new pg.Pool({ ...settings, max: MAX_CONNECTIONS });
+  const pool = new pg.Pool({ ...settings, max: MAX_CONNECTIONS, pipeline: true });
   // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
   pool.on("error", () => {});
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: guarded(pool) }) });
+  const connections = connectionsOf(pool);
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: connections.pool }) });
   return {
     dialect: "postgres",
     db,
@@ -76,10 +76,13 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
     script: async (tx, sql) => {
       await tx.executeQuery(CompiledQuery.raw(sql));
     },
-    read: (work) => work(postgresRows(db)),
-    transaction: (work) => again(() => inTransaction(db, work)),
+    read: (work) => reading(connections, work),
+    transaction: (work) => again(() => inTransaction(connections, work)),
     session: () => openSession(pg, settings),
-    close: () => db.destroy(),
+    close: async () => {
+      await db.destroy();
+      await pool.end();
+    },
   };
 }
 
@@ -138,71 +141,31 @@ async function again<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
-const inTransaction = <T>(db: Db, work: (tx: Db, rows: Rows) => Promise<T>): Promise<T> =>
-  db.connection().execute(async (connection) => {
-    const run = (sql: string) => connection.executeQuery(CompiledQuery.raw(sql));
-    await run("BEGIN");
-    try {
-      const result = await work(connection, postgresRows(connection));
-      const { rows } = await run("COMMIT");
-      // What PostgreSQL answers when a statement had failed before.
-      if (isRollback(rows[0])) throw new Error("a transaction in which a statement had failed was to be committed");
-      return result;
-    } catch (error) {
-      // On a connection that is gone there is nothing to take back: the server did.
-      await run("ROLLBACK").catch(() => {});
-      throw error;
-    }
-  });
-
-const isRollback = (row: unknown): boolean =>
-  typeof row === "object" && row !== null && "command" in row && row.command === "ROLLBACK";
-
-/**
- * The pool as Kysely sees it: errors are faults where they are the storage's, a connection that failed is not used again, and text
- * is what PostgreSQL can hold.
- */
-function guarded(pool: Pool): PostgresPool {
-  return {
-    options: pool.options,
-    connect: async () => {
-      try {
-        return guardedClient(await pool.connect());
-      } catch (error) {
-        throw faultOf(error);
-      }
-    },
-    end: () => pool.end(),
-  };
+async function inTransaction<T>(
+  { take }: Connections,
+  work: (tx: Kysely<Tables>, rows: Rows) => Promise<T>,
+): Promise<T> {
+  const connection = await take();
+  try {
+    connection.begin();
+    const result = await work(connection.db, postgresRows(connection));
+    const { command } = await connection.ask("COMMIT");
+    // What PostgreSQL answers when a statement had failed before.
+    if (command === "ROLLBACK") throw new Error("a transaction in which a statement had failed was to be committed");
+    return result;
+  } catch (error) {
+    await connection.rollback();
+    throw error;
+  } finally {
+    connection.release();
+  }
 }
 
-function guardedClient(client: PoolClient): PostgresPoolClient {
-  let broken = false;
-  // A connection that breaks between two statements says so here; the next statement on it fails.
-  const onError = () => {
-    broken = true;
-  };
-  client.on("error", onError);
-  return {
-    query: (async (sql: string, values: readonly unknown[]): Promise<unknown> => {
-      try {
-        return await client.query(sql, values.map(storable));
-      } catch (error) {
-        broken ||= endsConnection(error);
-        // What may be run again is told apart by the transaction.
-        throw mayRunAgain(error) ? error : faultOf(error);
-      }
-      // Kysely's type has cursors besides, which the store does not use.
-    }) as unknown as PostgresPoolClient["query"],
-    release: () => {
-      client.off("error", onError);
-      client.release(broken);
-    },
-  };
+async function reading<T>({ take }: Connections, work: (rows: Rows) => Promise<T>): Promise<T> {
+  const connection = await take();
+  try {
+    return await work(postgresRows(connection));
+  } finally {
+    connection.release();
+  }
 }
-
-/** PostgreSQL's TEXT holds every character but one. */
-export const storable = (value: unknown): unknown => {
-  if (typeof value === "string") return value.includes("\0") ? value.replaceAll("\0", "\uFFFD") : value;
-  return Array.isArray(value) ? value.map(storable) : value;
-};

@@ -1,7 +1,9 @@
 /**
- * Terms that end in `*`, on SQLite. FTS5 answers one by merging all rows of all words that begin so before it gives out the
- * first: nearly a second with a million runs. So the words are looked up first, and asked for as words, each of which is
- * walked no further than the page. An index of beginnings (FTS5's `prefix` option) would cost every accept and the disk.
+ * What the list of words is asked before a search, on SQLite.
+ *
+ * A term that ends in `*` FTS5 answers by merging all rows of all words that begin so before it gives out the first: nearly a
+ * second with a million runs. So the words are looked up first, and asked for as words, each of which is walked no further
+ * than the page. An index of beginnings (FTS5's `prefix` option) would cost every accept and the disk.
  */
 import { sql, type Kysely } from "kysely";
 import type { Search } from "./store.ts";
@@ -36,6 +38,27 @@ export async function searchFault(db: Db, search: Search): Promise<string | null
   }
   return null;
 }
+
+/** Places where a word stands up to which it is rare. */
+const FEW_PLACES = 20;
+
+/**
+ * Whether few runs hold several words, going by one of them: the longest with a digit, which is what tells an id or a number
+ * from others, else the longest. False for one word alone, and where that one is not ASCII.
+ */
+export async function isRareText(db: Db, search: Search): Promise<boolean> {
+  // The last word of a term that ends in * is the beginning of others.
+  const words = search.flatMap(({ text, prefix }) => (text.match(WORDS) ?? []).slice(0, prefix ? -1 : undefined));
+  const weight = (word: string): number => word.length + (/\d/.test(word) ? 1_000 : 0);
+  const [word] = words.toReversed().toSorted((a, b) => weight(b) - weight(a));
+  if (word === undefined || words.length === 1 || !isPlain(word)) return false;
+  const { rows } = await sql`select 1 from run_vocabulary where term = ${word.toLowerCase()}
+    limit ${sql.lit(FEW_PLACES + 1)}`.execute(db);
+  return rows.length <= FEW_PLACES;
+}
+
+/** As the tokenizer has them. */
+const WORDS = /[\p{L}\p{N}\p{M}\p{Co}]+/gu;
 
 /** The term with another last word. */
 export const withEnding = ({ text }: Term, word: string): string =>

@@ -16,6 +16,10 @@ export type Redelivered =
 
 const MAX_DELIVERIES = 1_000;
 
+/** For as many new deliveries as there may be to make. */
+export const newDeliveryIds = ({ newId }: Pick<Runtime, "newId">, count: number): string[] =>
+  Array.from({ length: count }, () => newId("dlv"));
+
 /** New deliveries of a run's current revision to the sinks named, or (null) to those the run was meant for. */
 export async function redeliver(
   { store, sinks, runtime }: RedeliverParts,

@@ -9,7 +9,8 @@
  */
 import { createHash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
-import { isJsonObject, isRawNumber, type Json, type JsonObject } from "../json.ts";
+import { isRawNumber, type Json, type JsonObject } from "../json.ts";
+import { remembered } from "../remembered.ts";
 import type { Run } from "../run.ts";
 import { withEnding, type Endings } from "./prefixes.ts";
 import type { RunFilter, Search } from "./store.ts";
@@ -48,7 +49,9 @@ const lengthOfLastWord = (text: string): number =>
 
 /** Without what would be taken for a mark, or end the text in SQLite. */
 const plain = (text: string): string =>
-  MAY_NOT_BE_PLAIN.test(text) ? text.replace(/[\0\p{Co}]/gu, " ").toWellFormed() : text;
+  !isAscii(text) && MAY_NOT_BE_PLAIN.test(text) ? text.replace(/[\0\p{Co}]/gu, " ").toWellFormed() : text;
+/** Without NUL. Sees it many times faster than a regular expression. */
+const isAscii = (text: string): boolean => Buffer.byteLength(text) === text.length && !text.includes("\0");
 /** Private use, in the one plane or as half of a pair. */
 const MAY_NOT_BE_PLAIN = /[\0\uD800-\uF8FF]/;
 
@@ -57,8 +60,8 @@ const MAX_TEXT = 32_768;
 
 /** What a run is found by, one text: the words of its ids, title, prompt, summary, failure and output, and its marks. */
 export function indexedText(run: Run): string {
-  const marks = MARKED.flatMap(([name, valuesOf]) => [...new Set(valuesOf(run))].map((value) => markOf(name, value)));
-  return `${marks.join(" ")}\n${wordsOf(run)}`;
+  const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => markOf(name, value))));
+  return `${[...marks].join(" ")}\n${wordsOf(run)}`;
 }
 
 /** Takes runs out of the index, before their rows go. */
@@ -77,15 +80,15 @@ function wordsOf({ run_id, workflow, title, prompt, summary, failure, output }: 
     if (room <= 0 || value === null || typeof value === "boolean") return;
     if (typeof value === "string") add(value);
     else if (typeof value === "number") add(String(value));
-    else if (isRawNumber(value)) add(value.rawJSON);
     else if (Array.isArray(value)) for (const item of value) addJson(item);
-    else if (isJsonObject(value)) addFields(value);
+    else if (isRawNumber(value)) add(value.rawJSON);
+    else addFields(value);
   };
   const addFields = (value: JsonObject): void => {
-    for (const [key, field] of Object.entries(value)) {
+    for (const key of Object.keys(value)) {
       if (room <= 0) return;
       add(key);
-      addJson(field);
+      addJson(value[key] ?? null);
     }
   };
   for (const text of [workflow?.run_id, workflow?.permanent_id, title, prompt, summary, failure?.reason])
@@ -114,8 +117,8 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
 
 /** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
 export type Mark = string;
-const markOf = (name: MarkName, value: string): Mark =>
-  `\uE000${createHash("sha256").update(`${name}\0${value}`).digest("hex").slice(0, 12)}`;
+const markOf = (name: MarkName, value: string): Mark => mark(`${name}\0${value}`);
+const mark = remembered((named): Mark => `\uE000${createHash("sha256").update(named).digest("hex").slice(0, 12)}`);
 
 /**
  * The marks a filter asks for: of each group one at least. Null when an ordinary index serves: nothing is looked for, and at

@@ -4,26 +4,27 @@
  * the commit; another may be under way) → idle.
  */
 import type Sqlite from "better-sqlite3";
+import type { Ends } from "./database.ts";
 
-/** More would keep those that are done waiting. */
-const MAX_HELD = 8;
+/** A commit is due once the work since the last one took so many times as long as commits do. */
+const WORK_PER_COMMIT = 4;
+/** How much the last commit says of how long the next one takes. */
+const LAST_COUNTS = 0.3;
 
 /** Told once: null when it is on the disk, else why it is not. */
 export type Told = (fault: unknown) => void;
 
-export interface SharedCommit {
-  begin(): void;
-  /** `more`: another transaction comes right after, to share the commit. */
-  end(more: boolean, told: Told): void;
-  /** Takes back the transaction under way, and no other. */
-  rollback(more: boolean): void;
-  /** Commits what is held, before something that is in no transaction. */
+export interface SharedCommit extends Ends {
+  /** Tells when what was done until now is on the disk, or is not going to be. */
+  hold(told: Told): void;
+  /** What is held goes to the disk now. */
   commit(): void;
-  /** Something failed: with SQLite's own rollback, on a full disk, all that was held is gone. */
-  failed(fault: unknown): void;
+  /** Whether those that are held have waited long enough, though more could be done before the commit. */
+  isDue(): boolean;
 }
 
-export function createSharedCommit(sqlite: Sqlite.Database): SharedCommit {
+/** `now`: milliseconds since whenever. */
+export function createSharedCommit(sqlite: Sqlite.Database, now = () => performance.now()): SharedCommit {
   // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
   const sql = {
     begin: sqlite.prepare("BEGIN IMMEDIATE"),
@@ -34,50 +35,45 @@ export function createSharedCommit(sqlite: Sqlite.Database): SharedCommit {
     back: sqlite.prepare("ROLLBACK TO another"),
   };
   let held: Told[] = [];
-  let isOpen = false;
+  /** Whether the one under way is a savepoint in another's transaction. */
+  let isInside = false;
+  let begunAt = 0;
+  let commitMs = 0;
   const tell = (fault: unknown): void => {
     const all = held;
     held = [];
     for (const told of all) told(fault);
   };
-  const takeBack = (): void => {
-    if (held.length === 0) {
-      sql.rollback.run();
-      return;
-    }
-    sql.back.run();
-    sql.release.run();
-  };
   const commit = (): void => {
-    if (held.length === 0) return;
+    if (!sqlite.inTransaction) return tell(null);
+    const startedAt = now();
     try {
       sql.commit.run();
-      tell(null);
     } catch (fault) {
       if (sqlite.inTransaction) sql.rollback.run();
-      tell(fault);
+      return tell(fault);
     }
+    commitMs += (now() - startedAt - commitMs) * LAST_COUNTS;
+    tell(null);
   };
   return {
     begin: () => {
-      (held.length === 0 ? sql.begin : sql.save).run();
-      isOpen = true;
+      isInside = sqlite.inTransaction;
+      if (!isInside) begunAt = now();
+      (isInside ? sql.save : sql.begin).run();
     },
-    end: (more, told) => {
-      if (held.length > 0) sql.release.run();
-      isOpen = false;
-      held.push(told);
-      if (!more || held.length >= MAX_HELD) commit();
+    end: () => {
+      if (isInside) sql.release.run();
     },
-    rollback: (more) => {
-      // It may not have begun, and SQLite may have rolled back already.
-      if (isOpen && sqlite.inTransaction) takeBack();
-      isOpen = false;
-      if (!more) commit();
+    rollback: (cause) => {
+      // With SQLite's own rollback, on a full disk, all that was held is gone.
+      if (!sqlite.inTransaction) return tell(cause);
+      if (!isInside) return void sql.rollback.run();
+      sql.back.run();
+      sql.release.run();
     },
+    hold: (told) => void held.push(told),
     commit,
-    failed: (fault) => {
-      if (!sqlite.inTransaction) tell(fault);
-    },
+    isDue: () => sqlite.inTransaction && now() - begunAt >= WORK_PER_COMMIT * commitMs,
   };
 }

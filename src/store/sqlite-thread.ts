@@ -1,22 +1,25 @@
 /**
  * The thread that SQLite is written in: the disk holds up nobody but those that wait for it. It runs what `threaded.ts` sends, in
- * order, and knows nothing of what it is for.
+ * order: whole operations, or the steps of a transaction that is decided elsewhere.
  */
-import { parentPort } from "node:worker_threads";
-import Sqlite from "better-sqlite3";
+import { parentPort, receiveMessageOnPort, type MessagePort } from "node:worker_threads";
+import type Sqlite from "better-sqlite3";
 import { connect } from "./connection.ts";
+import { faultOf, sqliteDatabase } from "./database.ts";
+import { createOperations } from "./operations.ts";
 import { createSharedCommit } from "./shared-commit.ts";
 import { sqliteRows } from "./statements.ts";
+import { StorageFault } from "./store.ts";
 
-/** What to do, and with what: a transaction's ends, a method of `Rows`, or a statement of Kysely's. */
+/** What to do, and with what: an operation, a transaction's ends, a method of `Rows`, or a statement of Kysely's. */
 export type Step = readonly [name: string, ...parameters: unknown[]];
 /** The number goes with the answer; null when nobody waits for one. */
 export type Asked = readonly [number: number | null, step: Step];
 export type Answer = readonly [number: number, came: { value: unknown } | { error: Fault }];
 export interface Fault {
   message: string;
-  /** SQLite's; null when it is none of its faults. */
-  code: string | null;
+  /** Whether it is the storage's. */
+  isStorage: boolean;
 }
 /** Of a statement, as Kysely wants it. */
 export interface StatementResult {
@@ -29,62 +32,98 @@ export interface StatementResult {
 const main = parentPort;
 main?.once("message", (path: string) => serve(path, main));
 
-function serve(path: string, port: NonNullable<typeof parentPort>): void {
+function serve(path: string, port: MessagePort): void {
   const sqlite = connect(path);
-  const take = taker(sqlite);
   const shared = createSharedCommit(sqlite);
+  const take = taker(sqlite);
+  const operations = createOperations(sqliteDatabase(sqlite, null, shared)) as unknown as Record<
+    string,
+    (...parameters: unknown[]) => Promise<unknown>
+  >;
   let answers: Answer[] = [];
   /** Between begin and its commit or rollback. */
   let inTransaction = false;
   /** The first fault of the transaction: nothing more of it is done. */
-  let broken: Fault | null = null;
-  const takeOne = async ([number, step]: Asked): Promise<void> => {
-    const answer = (came: Answer[1]): void => {
-      if (number !== null) answers.push([number, came]);
-    };
-    const [name, more] = step;
+  let broken: unknown = null;
+  const answer = (number: number | null, came: Answer[1]): void => {
+    if (number !== null) answers.push([number, came]);
+  };
+  const refuse = (number: number | null, cause: unknown): void => answer(number, { error: sentOf(faultOf(cause)) });
+  /** Once it is on the disk. */
+  const answerLater = (number: number | null, value: unknown): void =>
+    shared.hold((fault) => {
+      if (fault === null) answer(number, { value });
+      else refuse(number, fault);
+    });
+  const perform = async ([number, step]: Asked): Promise<void> => {
+    const [name, ...parameters] = step;
     try {
-      if (name === "commit" && broken === null) {
-        inTransaction = false;
-        shared.end(more === true, (fault) => answer(fault === null ? { value: null } : { error: faultOf(fault) }));
-      } else if (name === "commit" || name === "rollback") {
-        const came = name === "commit" && broken !== null ? { error: broken } : { value: null };
-        inTransaction = false;
-        broken = null;
-        shared.rollback(more === true);
-        answer(came);
-      } else if (broken !== null) {
-        answer({ error: broken });
+      if (name === "operation") {
+        const [operation, ...given] = parameters as [string, ...unknown[]];
+        answerLater(number, await operations[operation]?.(...given));
       } else if (name === "begin") {
         inTransaction = true;
         shared.begin();
+      } else if (name === "commit" && broken === null) {
+        inTransaction = false;
+        shared.end();
+        answerLater(number, null);
+      } else if (name === "commit" || name === "rollback") {
+        const why = broken;
+        inTransaction = false;
+        broken = null;
+        shared.rollback(why);
+        if (name === "commit") refuse(number, why);
+        else answer(number, { value: null });
+      } else if (broken !== null) {
+        refuse(number, broken);
       } else {
         if (!inTransaction) shared.commit();
-        answer({ value: await take(step) });
+        answer(number, { value: await take(step) });
       }
     } catch (cause) {
-      const error = faultOf(cause);
-      if (inTransaction) broken = error;
-      shared.failed(cause);
-      answer({ error });
+      if (inTransaction) broken = cause;
+      refuse(number, cause);
     }
   };
-  const takeAll = async (steps: readonly Asked[]): Promise<void> => {
-    for (const step of steps) await takeOne(step);
+  const queue: Asked[] = [];
+  /** Without a turn of the event loop. */
+  const next = (): Asked | undefined => {
+    while (queue.length === 0) {
+      const more = receiveMessageOnPort(port) as { message: readonly Asked[] } | undefined;
+      if (!more) return undefined;
+      queue.push(...more.message);
+    }
+    return queue.shift();
+  };
+  const commit = (): void => {
+    if (!inTransaction) shared.commit();
+    // oxlint-disable-next-line require-post-message-target-origin -- a thread has none; windows do
     if (answers.length > 0) port.postMessage(answers);
     answers = [];
     if (!sqlite.open) port.close();
   };
-  // One after the other: a step may take a turn of the event loop.
-  let before = Promise.resolve();
+  const afterCommit = (): Asked | undefined => {
+    commit();
+    return next();
+  };
+  const work = async (): Promise<void> => {
+    for (let asked = next(); asked !== undefined; asked = next() ?? afterCommit()) {
+      await perform(asked);
+      if (shared.isDue()) commit();
+    }
+  };
+  let working: Promise<void> | null = null;
   port.on("message", (steps: readonly Asked[]) => {
-    before = before.then(() => takeAll(steps));
+    queue.push(...steps);
+    working ??= work().finally(() => {
+      working = null;
+    });
   });
 }
-
-const faultOf = (cause: unknown): Fault => ({
+const sentOf = (cause: unknown): Fault => ({
   message: cause instanceof Error ? cause.message : String(cause),
-  code: cause instanceof Sqlite.SqliteError ? cause.code : null,
+  isStorage: cause instanceof StorageFault,
 });
 
 function taker(sqlite: Sqlite.Database): (step: Step) => unknown {

@@ -126,7 +126,7 @@ export function sqliteRows(sqlite: { prepare(sql: string): Prepared }): Rows {
 
 /** Events beyond these are forgotten, the oldest first, some at a time. */
 export const EVENTS_KEPT = 50_000;
-const PRUNE_EVERY = 1_000;
+export const FORGET_EVERY = 1_000;
 
 export async function appendEvents(rows: Rows, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
@@ -137,7 +137,7 @@ export async function appendEvents(rows: Rows, events: readonly NewEvent[]): Pro
     events.map((event, i) => ({ id: before + 1 + i, ...event })),
   );
   const now = before + events.length;
-  if (Math.floor(before / PRUNE_EVERY) === Math.floor(now / PRUNE_EVERY)) return;
+  if (Math.floor(before / FORGET_EVERY) === Math.floor(now / FORGET_EVERY)) return;
   await rows.query("delete from events where id <= ?", [now - EVENTS_KEPT]);
 }
 

@@ -10,8 +10,8 @@ type Db = Kysely<Tables>;
 
 export const GRAIN_MS: Record<Grain, number> = { hour: HOUR_MS, day: DAY_MS };
 
-export async function statistics(db: Db, grain: Grain, since: number, until: number): Promise<Statistics> {
-  const runs = await db
+export const runCounts = (db: Db, grain: Grain, since: number, until: number): Promise<Statistics["runs"]> =>
+  db
     .selectFrom("run_counts")
     .select(["start", "status", "count"])
     .where("grain", "=", grain)
@@ -21,6 +21,9 @@ export async function statistics(db: Db, grain: Grain, since: number, until: num
     .orderBy("start")
     .orderBy("status")
     .execute();
+
+export async function statistics(db: Db, grain: Grain, since: number, until: number): Promise<Statistics> {
+  const runs = await runCounts(db, grain, since, until);
   const times = await db
     .selectFrom("delivery_times")
     .select(({ fn }) => ["sink", "bucket", fn.sum<number>("count").as("count")])

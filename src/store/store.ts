@@ -63,22 +63,21 @@ export interface Store {
   /** A destination asked for a pause: no relay sends to it until then. Likewise. */
   pause(destination: string, until: number): Promise<void>;
   /**
-   * What processes that died had leased is due `waitMs` from now (at once, unless told), given how many attempts of it were cut
-   * short. Theirs whose names are given; without names everybody's, as at the start of the only process on this database. Returns how many.
+   * What processes that died had leased is due some ms from now: the first of `waitsMs` when one attempt of it was cut short, the second
+   * when two were, and so on, the last for more; without, at once. Theirs whose names are given; without names everybody's, as at the
+   * start of the only process on this database. Returns how many.
    */
-  takeOver(now: number, waitMs?: (cutShort: number) => number, holders?: readonly string[]): Promise<number>;
+  takeOver(now: number, waitsMs?: readonly number[], holders?: readonly string[]): Promise<number>;
   /** Deliveries that wait at `now`, under nobody's lease, to sinks that are not configured any more become dead. Returns how many. */
   buryOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
   /**
    * For each delivery that fits and is the last one of its run and sink, oldest first, one new delivery of the run's
    * current revision to the same sink, unless that one still waits. What was sent again since is so left out, and calling
-   * again goes on. Returns how many; with `dryRun` how many it would be, and makes none.
+   * again goes on. Returns how many: no more than there are ids for them.
    */
-  redeliverAll(
-    filter: DeliveryFilter,
-    make: (delivery: { sink: string; kind: string }) => NewDelivery,
-    options: { now: number; limit: number; dryRun: boolean },
-  ): Promise<number>;
+  redeliverAll(filter: DeliveryFilter, ids: readonly string[], now: number): Promise<number>;
+  /** How many {@link Store.redeliverAll} would make of that many ids. */
+  redeliverable(filter: DeliveryFilter, limit: number): Promise<number>;
   /** Writes what a test of a sink came to, as a delivery that is over. It belongs to no run. */
   saveTest(test: FinishedTest): Promise<Delivery>;
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
@@ -159,7 +158,9 @@ export interface Store {
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
   counts(): Promise<Counts>;
-  /** Runs received, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
+  /** Runs received in the hours or days (UTC) that begin in a span. */
+  runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
+  /** The same, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
   /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;

@@ -17,7 +17,8 @@ import {
   type QueryResult,
 } from "kysely";
 import { connect } from "./connection.ts";
-import { storageFault, takeLock, type Database } from "./database.ts";
+import { takeLock, type Database } from "./database.ts";
+import type { Operations } from "./operations.ts";
 import { schemaSql } from "./schema.ts";
 import { sqliteRows, type Rows } from "./statements.ts";
 import { StorageFault } from "./store.ts";
@@ -68,10 +69,10 @@ export function openSqliteThreaded(path: string): Database {
           thread.add(["begin"]);
           try {
             const result = await work(connection, rows);
-            // Who waits for the turn shares the commit; nobody waits for the disk with the turn in hand.
-            return { result, committed: thread.call(["commit", turn.isWanted()]) };
+            // Nobody waits for the disk with the turn in hand.
+            return { result, committed: thread.call(["commit"]) };
           } catch (error) {
-            await thread.call(["rollback", turn.isWanted()]);
+            await thread.call(["rollback"]);
             throw error;
           }
         });
@@ -79,6 +80,7 @@ export function openSqliteThreaded(path: string): Database {
         return result;
       },
       read: (work) => work(readRows),
+      elsewhere: operationsIn(thread, turn),
       close: () => (closed ??= close()),
     };
   } catch (error) {
@@ -158,9 +160,52 @@ function startThread(path: string): Thread {
   };
 }
 
-function errorOf({ message, code }: Fault): Error {
-  return storageFault(code, message) ?? Object.assign(new Error(message), code === null ? {} : { code });
-}
+const errorOf = ({ message, isStorage }: Fault): Error => (isStorage ? new StorageFault(message) : new Error(message));
+
+/** What the thread does as a whole: it writes, and what it is given and answers are plain data. */
+const OPERATIONS = [
+  "claimDue",
+  "record",
+  "expire",
+  "shiftDue",
+  "saveCircuit",
+  "unclaim",
+  "pause",
+  "takeOver",
+  "buryOrphans",
+  "redeliver",
+  "redeliverAll",
+  "saveTest",
+  "saveArtifacts",
+  "setFollowUp",
+  "sight",
+  "setArchiving",
+  "saveCopy",
+  "setDiscarded",
+  "pruneRuns",
+  "pruneBodies",
+  "pruneKept",
+  "pruneTests",
+  "pruneSightings",
+  "pruneEvents",
+  "ping",
+  "setting",
+  "saveSetting",
+] as const satisfies (keyof Operations)[];
+
+/** `turn`: none is done within a transaction that is decided here. */
+const operationsIn = (thread: Thread, turn: ReturnType<typeof createTurn>) =>
+  Object.fromEntries(
+    OPERATIONS.map((name) => [
+      name,
+      async (...given: unknown[]) => {
+        await turn.take();
+        const done = thread.call(["operation", name, ...given]);
+        turn.give();
+        return done;
+      },
+    ]),
+  ) as unknown as Pick<Operations, (typeof OPERATIONS)[number]>;
 
 function threadRows(thread: Thread): Rows {
   const call = (...step: Step) => thread.call(step) as Promise<never>;
@@ -209,7 +254,6 @@ function createTurn() {
       if (next) next.resolve();
       else taken = false;
     },
-    isWanted: (): boolean => queue.length > 0,
     /** By whoever has the turn. */
     end: (): void => {
       ended = true;

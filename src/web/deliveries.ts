@@ -1,4 +1,5 @@
 /** `/deliveries`: the list, dead letters above all, and sending what fits a filter again. */
+import { newDeliveryIds } from "../store/redeliver.ts";
 import { field, go, PAGE_SIZE, pageAfter, saidOf, withSaid, type Kit } from "./kit.ts";
 import { deliveriesPage } from "./deliveries-page.ts";
 import { bulkPage } from "./bulk-page.ts";
@@ -22,15 +23,10 @@ export function mountDeliveries({ web, parts, reading, acting, show }: Kit): voi
   });
 
   const redeliverAll = (query: Query<DeliveryFilterName>, dryRun: boolean) => {
-    const make = (target: { sink: string; kind: string }) =>
-      ({ id: runtime.newId("dlv"), ...target, cause: "redelivery" }) as const;
     const { sink = sinks.map(({ name }) => name), ...filter } = deliveryFilter(query);
-    const known = sink.filter((name) => sinks.some((one) => one.name === name));
-    return store.redeliverAll({ ...filter, sink: known }, make, {
-      now: runtime.now(),
-      limit: MAX_REDELIVERIES,
-      dryRun,
-    });
+    const known = { ...filter, sink: sink.filter((name) => sinks.some((one) => one.name === name)) };
+    if (dryRun) return store.redeliverable(known, MAX_REDELIVERIES);
+    return store.redeliverAll(known, newDeliveryIds(runtime, MAX_REDELIVERIES), runtime.now());
   };
 
   /** Nothing is sent yet: how many it would be, and a button. */

@@ -26,7 +26,7 @@ export function mountRuns({ web, parts, reading, show }: Kit): void {
       query.after === null &&
       Object.entries(query.values).every(([name, list]) => CHARTED.has(name) || list.length === 0);
     const window = windowOf(filter, runtime.now());
-    const { runs } = isCharted ? await store.statistics("hour", window.since, window.until) : { runs: [] };
+    const runs = isCharted ? await store.runCounts("hour", window.since, window.until) : [];
     const chosen = query.values.status ?? [];
     const chart = isCharted
       ? { window, runs: chosen.length === 0 ? runs : runs.filter(({ status }) => chosen.includes(status)) }

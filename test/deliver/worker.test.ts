@@ -354,13 +354,8 @@ describe("a sink that is dead for longer than the schedule", () => {
     expect(sink.jobs.length).toBeLessThan(30 * 11);
     alive = true;
     now += 3_600_000;
-    let id = 50;
-    const make = (target: { sink: string; kind: string }) => ({
-      id: `dlv_${id++}`,
-      ...target,
-      cause: "redelivery" as const,
-    });
-    expect(await store.redeliverAll({ state: ["dead"] }, make, { now, limit: 100, dryRun: false })).toBe(30);
+    const ids = Array.from({ length: 100 }, (_none, i) => `dlv_${100 + i}`);
+    expect(await store.redeliverAll({ state: ["dead"] }, ids, now)).toBe(30);
     await untilDone(worker, "ops", 1);
     expect((await store.counts()).deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 30 });
   });

@@ -324,6 +324,115 @@ describe("for any JSON", () => {
   });
 });
 
+/** A text in which hints, URLs and quotes meet. */
+const hinted = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(
+        "https://",
+        "x://",
+        "1://",
+        "://",
+        "//",
+        ":",
+        "/",
+        "?",
+        "&",
+        "#",
+        ";",
+        "=",
+        "@",
+        "u:p@",
+        "host.example",
+      ),
+      fc.constantFrom("token", "sig", "key", "API_KEY", "kid", "next", "Bearer ", "basic ", "authorization: ", "a1b2"),
+      fc.constantFrom("'", '"', "<", ">", " ", "\n", "\\", "\u00a0", "\u2028", "\ufeff", "é", "\ud83d", "🎉", "s3cr3t"),
+      fc.string({ maxLength: 4 }),
+    ),
+    { maxLength: 12 },
+  )
+  .map((pieces) => pieces.join(""));
+
+describe("however a text is spelt", () => {
+  const key = fc.oneof(
+    {
+      weight: 3,
+      arbitrary: fc.constantFrom("a", "title", "totals", "errors", "value", "name", "rs", "s", "", "proxied", "we"),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.constantFrom(
+        "parameters",
+        "RUN_METADATA",
+        "navigation_payload",
+        "totp_code",
+        "Proxy_url",
+        "username",
+        "webhook_callback_url",
+        "extra_http_headers",
+        "CDP_Connect_Headers",
+        "password",
+        "pin",
+      ),
+    },
+    { weight: 1, arbitrary: hinted },
+  );
+  const json = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { depthSize: "medium" },
+      { weight: 4, arbitrary: hinted },
+      fc.integer(),
+      fc.constantFrom(null, true, 0.5),
+      fc.array(tie("value"), { maxLength: 3 }),
+      fc.dictionary(key, tie("value"), { maxKeys: 4 }),
+    ),
+  })).value;
+  /** The same JSON with every key and text written in escapes, which takes the long way through the mask. */
+  const escaped = (text: string): string =>
+    text.replace(/"((?:[^"\\]|\\.)*)"/g, (literal) => {
+      const value = JSON.parse(literal) as string;
+      return `"${[...Array(value.length).keys()].map((i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")}"`;
+    });
+
+  it("the same is masked", () => {
+    fc.assert(
+      fc.property(json, (value) => {
+        const text = JSON.stringify(value);
+        expect(JSON.parse(redact(text).text)).toEqual(JSON.parse(redact(escaped(text)).text));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it("of a URL its credentials and what gives access are hidden, and nothing else", () => {
+    const pairs = (query: string) =>
+      query.replace(/([?&#;])([^=?&#;]*)=([^&#;]*)/g, (pair: string, mark: string, name: string, value: string) => {
+        if (/^(token|sig|key|api_?key)$/i.test(name)) return `${mark}${name}=${value === "" ? "" : REDACTED}`;
+        return `${mark}${name}=${pairs(value)}`;
+      });
+    const urls = (text: string) =>
+      text.replace(
+        /([a-z][a-z0-9+.-]{0,30}:\/\/)([^\s/?#"'<>]*)([^\s"'<>?#]*)([^\s"'<>]*)/gi,
+        (_url, scheme: string, authority: string, path: string, query: string) =>
+          scheme + authority.replace(/^.*(?=@)/, REDACTED) + path + pairs(query),
+      );
+    const plain = hinted.filter((text) => !/bearer|basic|authorization|["\\]/i.test(text));
+    fc.assert(
+      fc.property(plain, (text) => {
+        const shown = JSON.parse(redact(JSON.stringify({ a: [text] })).text) as { a: string[] };
+        expect(shown.a[0]).toBe(urls(text));
+      }),
+      {
+        numRuns: 3000,
+        examples: [
+          ["https://h?token=&sig=x"],
+          ...[30, 31].map((n): [string] => [`a${"1".repeat(n)}://u:p@host.example`]),
+        ],
+      },
+    );
+  });
+});
+
 describe("what it tells of the text", () => {
   it.each([
     ["1", 0],
@@ -368,6 +477,10 @@ describe("hostile text of half a megabyte", () => {
     ["one long key", `{"${"aB".repeat(SIZE / 2)}":1}`],
     ["JSON in text in parameters", `{"parameters":${JSON.stringify("[".repeat(SIZE))}}`],
     ["digits", "1".repeat(SIZE)],
+    ["URLs without a query", `["${"x://a ".repeat(SIZE / 12)}","${"x://a ".repeat(SIZE / 12)}"]`],
+    ["strings with a URL each", `[${'"x://a",'.repeat(SIZE / 8)}0]`],
+    ["one at sign before many URLs", `"x://@${" x://a".repeat(SIZE / 6)}"`],
+    ["slashes", `"${"/".repeat(SIZE)}"`],
     ["a webhook's address", `{"webhook_url":"x://a?${"?&#;=".repeat(SIZE / 5)}"}`],
   ])(
     "%s: takes time in proportion to its length",

@@ -187,11 +187,11 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     it("counts the attempts that were cut short, and makes what was cut short wait as told, never longer than before", async () => {
       await withDelivery();
       await claim(1_000);
-      await store.takeOver(2_000, (cutShort) => cutShort * 500);
+      await store.takeOver(2_000, [500, 1_000]);
       expect(await claim(2_499)).toEqual([]);
       expect(await claim(2_500)).toMatchObject([{ delivery: { attempts: 2 }, cutShort: 1, firstTriedAt: null }]);
-      await store.takeOver(3_000, (cutShort) => cutShort * 500);
-      await store.takeOver(3_900, (cutShort) => cutShort * 500);
+      await store.takeOver(3_000, [500, 1_000]);
+      await store.takeOver(3_900, [500, 1_000]);
       expect(await claim(4_000)).toMatchObject([{ delivery: { attempts: 3 }, cutShort: 2 }]);
       const retry = { kind: "retry", reason: "later" } as const;
       await store.record(finished("dlv_1", { n: 3, startedAt: 4_000, outcome: retry, nextAttemptAt: 5_000 }));
@@ -368,13 +368,11 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         await store.record(finished(`dlv_${i}`, { outcome: { kind: "dead", reason: "gone" } }));
       }
       await store.redeliver("tsk_3", [aDelivery("dlv_4", "ops", { cause: "redelivery" })], 3_000);
-      let id = 5;
-      const make = ({ sink, kind }: { sink: string; kind: string }) =>
-        ({ id: `dlv_${id++}`, sink, kind, cause: "redelivery" }) as const;
-      const options = { now: 4_000, limit: 100, dryRun: true };
-      expect(await store.redeliverAll({ state: ["dead"] }, make, options)).toBe(2);
-      expect(await store.redeliverAll({ state: ["dead"] }, make, { ...options, dryRun: false })).toBe(2);
-      expect(await store.redeliverAll({ state: ["dead"] }, make, { ...options, dryRun: false })).toBe(0);
+      const ids = ["dlv_5", "dlv_6", "dlv_7"];
+      expect(await store.redeliverable({ state: ["dead"] }, 100)).toBe(2);
+      expect(await store.redeliverable({ state: ["dead"] }, 1)).toBe(1);
+      expect(await store.redeliverAll({ state: ["dead"] }, ids, 4_000)).toBe(2);
+      expect(await store.redeliverAll({ state: ["dead"] }, ids, 4_000)).toBe(0);
       const waiting = await store.deliveries({ state: ["pending"] }, { limit: 9 });
       expect(waiting.map(({ id, run_id, cause }) => [id, run_id, cause])).toEqual([
         ["dlv_6", "tsk_2", "redelivery"],

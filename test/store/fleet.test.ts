@@ -108,8 +108,8 @@ describe("leases", () => {
     await queued(4);
     const [gone] = await claim(a, T, shared("gone"));
     const [alive] = await claim(b, T, shared("alive"));
-    expect(await b.takeOver(T + 10, () => 100, ["gone"])).toBe(1);
-    expect(await b.takeOver(T + 10, () => 100, ["gone"])).toBe(0);
+    expect(await b.takeOver(T + 10, [100], ["gone"])).toBe(1);
+    expect(await b.takeOver(T + 10, [100], ["gone"])).toBe(0);
     const again = await b.claimDue(
       { sink: "ops", holdMs: null },
       { now: T + 110, leaseMs: MINUTE, limit: 10, except: [], shared: shared("alive") },

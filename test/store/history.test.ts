@@ -149,6 +149,20 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search }, { limit: 2 })).toEqual(["tsk_5", "tsk_4"]);
     });
 
+    it.each([3, 30])("of a word that %i runs hold, gives the newest first, page by page", async (many) => {
+      const runs = Array.from({ length: many }, (_none, i) =>
+        aRun({ run_id: `tsk_1${i}`, received_at: 10 + i, prompt: "a fortnight, a bill" }),
+      );
+      await accept(...runs);
+      const [last, next, third] = runs.toReversed();
+      for (const search of [searchFor("fortnight"), searchFor("bill fortnight"), searchFor('"fortnight a"')]) {
+        expect(await ids({ search }, { limit: 2 })).toEqual([last?.run_id, next?.run_id]);
+        const after = { at: 10 + many - 2, id: next?.run_id ?? "" };
+        expect(await ids({ search }, { limit: 1, after })).toEqual([third?.run_id]);
+        expect(await ids({ search, until: 11 }, { limit: 9 })).toEqual(["tsk_10"]);
+      }
+    });
+
     it("goes on by the time when the run a page ended with is gone", async () => {
       const after = { at: 3, id: "tsk_30" };
       expect(await ids({ search: searchFor("inv*") }, { limit: 9, after })).toEqual(["tsk_3", "wr_2"]);
@@ -209,10 +223,12 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
         { start: DAY, status: "failed", count: 1 },
         { start: DAY + HOUR, status: "failed", count: 1 },
       ]);
-      expect((await store.statistics("day", 0, 2 * DAY)).runs).toEqual([
+      const days = [
         { start: DAY, status: "completed", count: 1 },
         { start: DAY, status: "failed", count: 2 },
-      ]);
+      ];
+      expect((await store.statistics("day", 0, 2 * DAY)).runs).toEqual(days);
+      expect(await store.runCounts("day", 0, 2 * DAY)).toEqual(days);
     });
 
     it("move a run whose outcome was corrected, and count nobody twice", async () => {
@@ -276,7 +292,11 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
             else if (one.kind === "orphans") await fresh.buryOrphans(["ops"], "gone");
             else if (one.kind === "redeliver") await fresh.redeliver("tsk_0", [make("crm")], now);
             else if (one.kind === "again")
-              await fresh.redeliverAll({ state: ["dead"] }, ({ sink }) => make(sink), { now, limit: 9, dryRun: false });
+              await fresh.redeliverAll(
+                { state: ["dead"] },
+                Array.from({ length: 9 }, () => make("ops").id),
+                now,
+              );
             else if (one.kind === "test") {
               const test = { runId: "test_1", sink: "ops", kind: "http", startedAt: now, finishedAt: now };
               await fresh.saveTest({ ...test, deliveryId: make("ops").id, outcome: { kind: "dead", reason: "x" } });
@@ -502,9 +522,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     expect(await store.backlog()).toEqual([]);
     expect((await store.runs({}, { limit: 9 })).runs).toEqual([]);
     expect((await store.runs({ sink: ["ops"] }, { limit: 9 })).runs).toEqual([]);
-    const make = ({ sink }: { sink: string }) => aDelivery("dlv_3", sink);
-    const options = { now: 10, limit: 9, dryRun: false };
-    expect(await store.redeliverAll({ state: ["delivered", "canceled"] }, make, options)).toBe(0);
+    expect(await store.redeliverAll({ state: ["delivered", "canceled"] }, ["dlv_3"], 10)).toBe(0);
   });
 
   it("says what Skyvern's list said of a run", async () => {

@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { briefOf } from "../../src/store/brief.ts";
-import { indexedText } from "../../src/store/search.ts";
+import { indexedText, readSearch } from "../../src/store/search.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
 import type { Rows } from "../../src/store/statements.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Search, Store } from "../../src/store/store.ts";
 import { aRun, aState } from "./a-run.ts";
 
 const RUNS = 50_000;
@@ -217,6 +217,18 @@ describe("runs", () => {
     expect(asked.map(({ sql: text }) => text).join("\n")).toContain("run_words.rowid < cast(? as bigint)");
   });
 
+  it.each([
+    ["a number that few runs hold, forwards, as they are all read", "invoice 4321", 1, /run_words\.rowid$/],
+    ["what many hold, backwards, as a page is", "invoice tsk", page.limit, /run_words\.rowid desc limit \?$/],
+  ])("by %s", async (_what, typed, count, expected) => {
+    const words = readSearch(typed) as Search;
+    const steps = await plan(async () => {
+      expect((await store.runs({ search: words }, page)).runs).toHaveLength(count);
+    });
+    expect(steps.filter(isSlow)).toEqual([]);
+    expect(asked.filter(({ sql: text }) => expected.test(text))).toHaveLength(1);
+  });
+
   it("of which too many begin so, are refused before they are looked for", async () => {
     expect(await store.searchFault([{ text: "123", prefix: true }])).toMatch(/more letters .* 100 words .* "123"/);
   });
@@ -257,12 +269,9 @@ describe("deliveries", () => {
 });
 
 it("how many dead letters there are to send again is asked of those alone", async () => {
-  const options = { now: 9e9, limit: 100, dryRun: true };
   const steps = await plan(async () => {
     const filter = { state: ["dead"], sink: ["ops", "crm"] };
-    expect(
-      await store.redeliverAll(filter, () => ({ id: "x", sink: "x", kind: "x", cause: "redelivery" }), options),
-    ).toBe(2);
+    expect(await store.redeliverable(filter, 100)).toBe(2);
   });
   expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
   expect(steps.join("\n")).toMatch(/deliveries_sink \(sink=\? AND state=\?\)/);
@@ -281,6 +290,7 @@ it.each([
 it.each<[string, () => Promise<unknown>]>([
   ["the backlog", () => store.backlog()],
   ["the counts", () => store.counts()],
+  ["the counts of runs", () => store.runCounts("hour", 0, 9e9)],
   ["statistics by the hour", () => store.statistics("hour", 0, 9e9)],
   ["statistics by the day", () => store.statistics("day", 0, 9e9)],
   ["coverage by the day", () => store.dailyCoverage(0, 9e9)],

@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseJson } from "../../src/json.ts";
+import { isJsonObject, isRawNumber, parseJson, type Json } from "../../src/json.ts";
 import { indexedText, matchOf, readSearch } from "../../src/store/search.ts";
 import { aRun } from "./a-run.ts";
 
@@ -74,6 +75,60 @@ describe("what can be found", () => {
         "order number 12345678901234567890 sum 1.50 paid left",
       ].flatMap((line) => line.split(" ")),
     );
+  });
+
+  it("is every key, text and number of an output in its order, without NUL, halves of pairs and private use, whatever it holds", () => {
+    const piecesOf = (value: Json): string[] => {
+      if (typeof value === "string") return [value];
+      if (typeof value === "number") return [String(value)];
+      if (isRawNumber(value)) return [value.rawJSON];
+      if (Array.isArray(value)) return value.flatMap(piecesOf);
+      return isJsonObject(value) ? Object.entries(value).flatMap(([key, inside]) => [key, ...piecesOf(inside)]) : [];
+    };
+    const text = fc.oneof(
+      fc.string({ unit: "binary", maxLength: 5 }),
+      fc.constantFrom("\0", "\uE000", "\uD83D", "é", "1.0"),
+    );
+    const json = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { depthSize: "medium" },
+        text,
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        fc.constantFrom(null, true),
+        fc.constant(JSON.rawJSON("1.50")),
+        fc.array(tie("value")),
+        fc.dictionary(text, tie("value")),
+      ),
+    })).value as fc.Arbitrary<Json>;
+    fc.assert(
+      fc.property(json, (output) => {
+        const before = indexedText(aRun({ output: null }));
+        const pieces = piecesOf(output).map((piece) => `\n${piece}`);
+        const clean = pieces
+          .join("")
+          .replace(/[\0\p{Co}]/gu, " ")
+          .toWellFormed();
+        expect(indexedText(aRun({ output }))).toBe(before + clean);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("begins with marks of six columns, which are the same for ever: they are on disk", () => {
+    const run = aRun({ status: "failed", channel: "a", title: "T", organization_id: "o_1" });
+    const values = {
+      status: run.status,
+      run_type: run.run_type,
+      title: "T",
+      organization: "o_1",
+      channel: "a",
+      source: run.source,
+    };
+    const marks = Object.entries(values).map(([name, value]) => {
+      const named = `${name === "title" ? "workflow" : name}\0${value}`;
+      return `\uE000${createHash("sha256").update(named).digest("hex").slice(0, 12)}`;
+    });
+    expect(indexedText({ ...run, workflow: null }).split("\n")[0]).toBe(marks.join(" "));
   });
 
   it("is cut, so that a huge output costs no more than a large one", () => {

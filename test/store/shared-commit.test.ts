@@ -6,54 +6,57 @@ import { createSharedCommit, type SharedCommit } from "../../src/store/shared-co
 let sqlite: Sqlite.Database;
 let shared: SharedCommit;
 let told: [string, unknown][];
+/** Milliseconds. A commit takes as long as {@link commitMs} says. */
+let now: number;
+let commitMs: number;
 beforeEach(() => {
   sqlite = new Sqlite(":memory:");
   sqlite.exec("create table parents (name text primary key)");
   sqlite.exec("create table children (parent text references parents (name) deferrable initially deferred)");
-  shared = createSharedCommit(sqlite);
+  now = 0;
+  commitMs = 0;
+  shared = createSharedCommit(sqlite, () => {
+    // Asked once before a commit, in the transaction, and once behind it.
+    if (!sqlite.inTransaction) now += commitMs;
+    return now;
+  });
   told = [];
 });
 afterEach(() => sqlite.close());
 
 const add = (name: string) => sqlite.prepare("insert into parents values (?)").run(name);
-const end = (name: string, more: boolean) =>
-  shared.end(more, (fault) => told.push([name, fault === null ? null : String(fault)]));
+const hold = (name: string) => shared.hold((fault) => told.push([name, fault === null ? null : String(fault)]));
+const done = (name: string) => {
+  shared.begin();
+  add(name);
+  shared.end();
+  hold(name);
+};
 const stored = () => sqlite.prepare("select name from parents order by name").pluck().all();
 
-it("one by itself is told at once", () => {
-  shared.begin();
-  add("a");
-  end("a", false);
-  expect(told).toEqual([["a", null]]);
-  expect(sqlite.inTransaction).toBe(false);
-});
-
 it("none is told before the commit they share", () => {
-  for (const name of ["a", "b"]) {
-    shared.begin();
-    add(name);
-    end(name, true);
-    expect(told).toEqual([]);
-    expect(sqlite.inTransaction).toBe(true);
-  }
-  shared.begin();
-  add("c");
-  end("c", false);
-  expect(told.map(([name]) => name)).toEqual(["a", "b", "c"]);
+  for (const name of ["a", "b", "c"]) done(name);
+  expect(told).toEqual([]);
+  expect(sqlite.inTransaction).toBe(true);
+  shared.commit();
+  expect(told).toEqual(["a", "b", "c"].map((name) => [name, null]));
   expect(sqlite.inTransaction).toBe(false);
   expect(stored()).toEqual(["a", "b", "c"]);
 });
 
+it("what wrote nothing is told as well", () => {
+  hold("a");
+  shared.commit();
+  expect(told).toEqual([["a", null]]);
+});
+
 it("one that is taken back leaves what came before and after", () => {
-  shared.begin();
-  add("a");
-  end("a", true);
+  done("a");
   shared.begin();
   add("b");
-  shared.rollback(true);
-  shared.begin();
-  add("c");
-  end("c", false);
+  shared.rollback(new Error("a bug"));
+  done("c");
+  shared.commit();
   expect(stored()).toEqual(["a", "c"]);
   expect(told).toEqual([
     ["a", null],
@@ -61,28 +64,24 @@ it("one that is taken back leaves what came before and after", () => {
   ]);
 });
 
-it("the last one taken back commits those before it; the first one taken back leaves nothing open", () => {
-  shared.begin();
-  shared.rollback(true);
-  expect(sqlite.inTransaction).toBe(false);
+it("the first one taken back leaves nothing open", () => {
   shared.begin();
   add("a");
-  end("a", true);
-  shared.begin();
-  add("b");
-  shared.rollback(false);
-  expect(told).toEqual([["a", null]]);
-  expect(stored()).toEqual(["a"]);
+  shared.rollback(new Error("a bug"));
+  expect(sqlite.inTransaction).toBe(false);
+  done("b");
+  shared.commit();
+  expect(stored()).toEqual(["b"]);
 });
 
 it("a commit that fails is told to all that share it", () => {
-  shared.begin();
-  add("a");
-  end("a", true);
+  done("a");
   shared.begin();
   sqlite.pragma("foreign_keys = ON");
   sqlite.prepare("insert into children values ('nobody')").run();
-  end("b", false);
+  shared.end();
+  hold("b");
+  shared.commit();
   expect(told.map(([name, fault]) => [name, fault !== null])).toEqual([
     ["a", true],
     ["b", true],
@@ -92,42 +91,34 @@ it("a commit that fails is told to all that share it", () => {
 });
 
 it("SQLite's own rollback is told to those that were held, and the next one begins anew", () => {
-  shared.begin();
-  add("a");
-  end("a", true);
+  done("a");
   shared.begin();
   try {
     sqlite.prepare("insert or rollback into parents values ('a')").run();
   } catch (fault) {
-    shared.failed(fault);
+    shared.rollback(fault);
   }
   expect(told).toEqual([["a", expect.stringMatching(/UNIQUE/)]]);
-  shared.rollback(true);
-  shared.begin();
-  add("b");
-  end("b", false);
+  done("b");
+  shared.commit();
   expect(told[1]).toEqual(["b", null]);
   expect(stored()).toEqual(["b"]);
 });
 
-it("a failure that SQLite did not roll back for costs only its own", () => {
-  shared.begin();
-  add("a");
-  end("a", true);
-  shared.begin();
-  expect(() => add("a")).toThrow(/UNIQUE/);
-  shared.failed(new Error("UNIQUE"));
-  shared.rollback(false);
-  expect(told).toEqual([["a", null]]);
-});
-
-it("nobody waits for more than a few others", () => {
-  for (let n = 0; n < 20; n++) {
-    shared.begin();
-    add(String(n));
-    end(String(n), true);
+it("a commit is due once the work for it took several times as long as commits do", () => {
+  expect(shared.isDue()).toBe(false);
+  done("a");
+  expect(shared.isDue()).toBe(true);
+  commitMs = 10;
+  for (let n = 0; n < 30; n++) {
+    shared.commit();
+    done(String(n));
   }
-  expect(told.length).toBeGreaterThanOrEqual(13);
+  expect(shared.isDue()).toBe(false);
+  now += 39;
+  expect(shared.isDue()).toBe(false);
+  now += 2;
+  expect(shared.isDue()).toBe(true);
   shared.commit();
-  expect(told).toHaveLength(20);
+  expect(shared.isDue()).toBe(false);
 });

@@ -3,26 +3,29 @@
  * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
  */
 import { createSecretKey, type KeyObject } from "node:crypto";
+import { askBy, type Answer, type Ask } from "../../ask.ts";
 import type { Outcome } from "../../run.ts";
 import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
-import { defineSink, type Job, type SinkDeps } from "../sink.ts";
+import { defineSink, type Job } from "../sink.ts";
 import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";
 import { alertBodyOf, bodyOf, signatureOf } from "./message.ts";
 
-/** Of an answer, this much is read; the rest is thrown away. */
-const MAX_ANSWER_BYTES = 1024;
+/** Of an answer, this much is read: of a longer one the connection is given up. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** This much of it may be shown. */
+const QUOTED_BYTES = 1024;
 
 export default defineSink({
   kind: "http",
   config: HttpConfig,
-  create: (name, config, deps) => {
+  create: (name, config, { fetch, ask = askBy(fetch), now }) => {
     const target = targetOf(name, config);
     return {
       name,
       kind: "http",
       ...(config.updates ? { updates: true as const } : {}),
-      deliver: (job, signal) => deliver(target, job, signal, deps),
+      deliver: (job, signal) => deliver(target, job, signal, { ask, now }),
     };
   },
   diagnose,
@@ -37,19 +40,24 @@ interface Target {
   secrets: string[];
 }
 
-async function deliver(target: Target, job: Job, signal: AbortSignal, deps: SinkDeps): Promise<Outcome> {
+async function deliver(
+  target: Target,
+  job: Job,
+  signal: AbortSignal,
+  { ask, now }: { ask: Ask; now: () => number },
+): Promise<Outcome> {
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
   const body = job.alert ? alertBodyOf(job.alert, job.report.received_at ?? "") : bodyOf(job.report);
-  const timestamp = Math.floor(deps.now() / 1000);
+  const timestamp = Math.floor(now() / 1000);
   const signature = signatureOf({ id: job.deliveryId, timestamp, body }, target.signingKeys);
-  let response: Response;
+  let answer: Answer;
   try {
-    response = await deps.fetch(url, {
+    answer = await ask(url, {
       method: "POST",
-      redirect: "manual",
       signal,
       body,
+      maxBytes: MAX_ANSWER_BYTES,
       headers: {
         ...target.headers,
         "content-type": "application/json",
@@ -62,27 +70,11 @@ async function deliver(target: Target, job: Job, signal: AbortSignal, deps: Sink
   } catch (error) {
     return outcomeOfError(error, who);
   }
-  const answer = quote(await beginningOf(response), target.secrets);
-  const outcome = outcomeOfStatus(response.status, response.headers, who, deps.now());
-  if (outcome.kind === "delivered" || answer === "") return outcome;
-  return { ...outcome, reason: `${outcome.reason}. It said: ${answer}` };
-}
-
-/** The first bytes of an answer as text. A body that breaks off or never ends changes nothing: the status has come. */
-async function beginningOf(response: Response): Promise<string> {
-  if (response.body === null) return "";
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of response.body) {
-      chunks.push(chunk);
-      size += chunk.byteLength;
-      if (size >= MAX_ANSWER_BYTES) break;
-    }
-  } catch {
-    // What was read until then is what there is to show.
-  }
-  return Buffer.concat(chunks).subarray(0, MAX_ANSWER_BYTES).toString("utf8");
+  // A body that broke off or never ended changes nothing: the status has come.
+  const outcome = outcomeOfStatus(answer.status, answer.headers, who, now());
+  if (outcome.kind === "delivered") return outcome;
+  const said = quote(answer.body.toString("utf8", 0, QUOTED_BYTES), target.secrets);
+  return said === "" ? outcome : { ...outcome, reason: `${outcome.reason}. It said: ${said}` };
 }
 
 function targetOf(name: string, config: HttpSettings): Target {

@@ -26,6 +26,7 @@ afterEach(async () => {
 const sinkWith = (config: Record<string, unknown> = {}, now = NOW) =>
   http.create("crm", http.config.parse({ url: receiver.url, secret: SECRET, ...config }), {
     ...depsWith(egress.fetch),
+    ask: egress.ask,
     now: () => now,
   });
 
@@ -159,7 +160,10 @@ describe("an answer", () => {
 
 test("a private address is dead, with the variable that allows it", async () => {
   const guarded = createEgress({ allow: [] });
-  const sink = http.create("crm", http.config.parse({ url: receiver.url }), depsWith(guarded.fetch));
+  const sink = http.create("crm", http.config.parse({ url: receiver.url }), {
+    ...depsWith(guarded.fetch),
+    ask: guarded.ask,
+  });
   const outcome = await sink.deliver(aJob(), noAbort());
   await guarded.close();
   expect(outcome).toMatchObject({ kind: "dead", reason: expect.stringContaining("ALLOW_PRIVATE_NETWORKS") });

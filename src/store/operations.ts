@@ -1,0 +1,144 @@
+import { acceptAll, adopt, revise } from "./accept.ts";
+import { artifacts, saveArtifacts } from "./artifacts.ts";
+import { briefs } from "./brief.ts";
+import type { Change } from "./change.ts";
+import { copiesStore } from "./copies.ts";
+import type { Database } from "./database.ts";
+import { changesAfter, eventRange, eventsAfter } from "./events.ts";
+import { findDeliveries } from "./find.ts";
+import { attempts, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
+import { createLedger } from "./ledger.ts";
+import {
+  buryOrphans,
+  circuits,
+  claimDue,
+  expire,
+  nextDueAt,
+  pause,
+  recordAll,
+  redeliver,
+  redeliverable,
+  redeliverAll,
+  saveCircuits,
+  saveTest,
+  slotAt,
+  takeOver,
+  unclaim,
+  type ClaimedRow,
+} from "./outbox.ts";
+import { pruneStore } from "./prune.ts";
+import { searchFault } from "./prefixes.ts";
+import { deliveryOf, isWaiting } from "./rows.ts";
+import { saveSetting, setting } from "./settings.ts";
+import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
+import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
+import type { FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+
+/**
+ * What the Store is made of: its operations, of which those that come often take many items at a time. What a run's state is given as is its
+ * JSON as stored, which can be handed to another thread, as its numbers cannot.
+ */
+export interface Operations extends Omit<Store, "claimDue" | "record" | "saveArtifacts"> {
+  claimDue(...claim: Parameters<Store["claimDue"]>): Promise<ClaimedRow[]>;
+  record(attempts: readonly FinishedAttempt[]): Promise<boolean[]>;
+  saveArtifacts(found: readonly FoundArtifacts[]): Promise<void>;
+}
+
+/** On one database. */
+export function createOperations(database: Database): Operations {
+  const { db } = database;
+  const write = <T>(work: (change: Change) => Promise<T>): Promise<T> =>
+    database.transaction(async (tx, rows) => {
+      const ledger = createLedger();
+      const result = await work({ tx, rows, ledger });
+      await ledger.write(rows);
+      return result;
+    });
+  return {
+    accept: (items) => write((change) => acceptAll(change, items)),
+    adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
+    claimDue: (queue, claim) => database.transaction((_tx, rows) => claimDue(rows, queue, claim)),
+    nextDueAt: (queue, now) => database.read((rows) => nextDueAt(rows, queue, now)),
+    record: (attempts) => write((change) => recordAll(change, attempts)),
+    expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
+    shiftDue: async (byMs) => {
+      const shifted = db
+        .updateTable("deliveries")
+        .set((row) => ({ next_attempt_at: row("next_attempt_at", "-", byMs) }));
+      await shifted.where(isWaiting("deliveries")).execute();
+    },
+    circuits: () => circuits(db),
+    saveCircuit: async (sink, circuit) => {
+      await database.transaction((_tx, rows) => saveCircuits(rows, new Map([[sink, circuit]])));
+    },
+    unclaim: (holder, except, now) => database.transaction((tx) => unclaim(tx, holder, except, now)),
+    slotAt: (destination) => database.read((rows) => slotAt(rows, destination)),
+    pause: (destination, until) => database.transaction((_tx, rows) => pause(rows, destination, until)),
+    takeOver: (now, waitsMs, holders) => database.transaction((tx) => takeOver(tx, now, waitsMs, holders)),
+    buryOrphans: (sinks, reason, now = Number.MAX_SAFE_INTEGER) =>
+      write((change) => buryOrphans(change, sinks, reason, now)),
+    redeliverAll: (filter, ids, now) => write((change) => redeliverAll(change, filter, ids, now)),
+    redeliverable: async (filter, limit) => (await redeliverable(db, filter, limit)).length,
+    redeliver: (runId, deliveries, now) => write((change) => redeliver(change, runId, deliveries, now)),
+    saveTest: (test) => write((change) => saveTest(change, test)),
+    artifacts: (runId) => database.read((rows) => artifacts(rows, runId)),
+    revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
+    saveArtifacts: (found) => write((change) => saveArtifacts(change, found)),
+    run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
+    searchFault: async (search) => (database.dialect === "sqlite" ? searchFault(db, search) : null),
+    briefs: (filter, page) => briefs(database, filter, page),
+    runs: (filter, page) => runPage(database, filter, page),
+    receipts: async (runId) =>
+      (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
+        receiptOfRow,
+      ),
+    keptReceipts: async (limit) =>
+      (await receiptRows(db).where("run_id", "is", null).orderBy("received_at", "desc").limit(limit).execute()).map(
+        receiptOfRow,
+      ),
+    body: async (receiptId) =>
+      (await db.selectFrom("bodies").select("body").where("receipt_id", "=", receiptId).executeTakeFirst())?.body ??
+      null,
+    deliveries: async (filter, page) => (await findDeliveries(db, filter, page)).map(deliveryOf),
+    attempts: (ids) => attempts(db, ids),
+    dueFollowUps: (now, limit) => dueFollowUps(db, now, limit),
+    nextFollowUpAt: async () =>
+      (
+        await db
+          .selectFrom("runs")
+          .select(({ fn }) => fn.min("follow_up_at").as("at"))
+          // Said, as without it SQLite reads every run there is: the index holds none whose time is null.
+          .where("follow_up_at", "is not", null)
+          .executeTakeFirst()
+      )?.at ?? null,
+    setFollowUp: async (runId, at, failures) => {
+      const row = { follow_up_at: at, follow_ups: failures };
+      await db.updateTable("runs").set(row).where("run_id", "=", runId).execute();
+    },
+    outcomes: (runIds) => outcomes(db, runIds),
+    unfinished: (since, limit) => unfinished(db, since, limit),
+    sight: (runs) => database.transaction((tx, rows) => sight(tx, rows, runs)),
+    coverage: (since, until) => coverage(db, since, until),
+    dailyCoverage: (since, until) => dailyCoverage(db, since, until),
+    unrelayed: (query) => unrelayed(db, query),
+    backlog: () => backlog(db),
+    counts: () => counts(db),
+    runCounts: (grain, since, until) => runCounts(db, grain, since, until),
+    statistics: (grain, since, until) => statistics(db, grain, since, until),
+    deliveryTimes: (grain, since, until) => deliveryTimes(db, grain, since, until),
+    events: (page) => eventsAfter(db, page, (rows) => storedRuns(db, rows)),
+    changes: (page) => changesAfter(db, page),
+    eventRange: () => eventRange(db),
+    sighting: (runId) => sighting(db, runId),
+    ...copiesStore(database),
+    ...pruneStore(db, write),
+    ping: async (now) => {
+      await saveSetting(db, "last_ping", String(now));
+    },
+    setting: (name, initial) => setting(db, name, initial),
+    saveSetting: async (name, value) => {
+      await saveSetting(db, name, value);
+    },
+    close: () => database.close(),
+  };
+}
