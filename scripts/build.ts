@@ -104,7 +104,7 @@ const settings = {
 } satisfies BuildOptions;
 const { metafile } = await esbuild.build({ ...settings, splitting: true, entryPoints: { main: "src/main.ts" } });
 // It has a heap of its own, and shares no code with the rest.
-await esbuild.build({ ...settings, entryPoints: { "sqlite-thread": "src/store/sqlite-thread.ts" } });
+await esbuild.build({ ...settings, entryPoints: { "storage-thread": "src/storage-thread.ts" } });
 const { outputs } = metafile;
 const serving = {
   before: ["src/main.ts", "src/commands/serve.ts"],

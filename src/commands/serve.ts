@@ -1,4 +1,5 @@
 /** `skyvern-relay serve`: the relay itself. */
+import { STORAGE_THREAD } from "../storage-entry.ts";
 import { startAhead } from "../store/thread.ts";
 import { type AddCommand } from "./command.ts";
 
@@ -9,7 +10,7 @@ export const addServe: AddCommand = ({ command, ends, shell }) =>
   ).action(
     ends(async () => {
       // The thread starts while this one loads: each takes as long as the other.
-      startAhead(shell.env);
+      startAhead(STORAGE_THREAD, shell.env);
       const { serve } = await import("./serving.ts");
       return serve(shell);
     }),

@@ -4,22 +4,18 @@
  */
 import { Worker } from "node:worker_threads";
 
-const FILE = import.meta.url.endsWith(".ts") ? "./sqlite-thread.ts" : "./sqlite-thread.js";
-
-let ahead: Worker | null = null;
-
-const start = (): Worker => new Worker(new URL(FILE, import.meta.url));
+let ahead: { entry: URL; worker: Worker } | null = null;
 
 /** Starts one where the environment says that a file of SQLite is to be opened: the next {@link threadOn} takes it. */
-export function startAhead(env: { DATABASE_URL?: string; DATABASE_URL_FILE?: string }): void {
+export function startAhead(entry: URL, env: { DATABASE_URL?: string; DATABASE_URL_FILE?: string }): void {
   const { DATABASE_URL: url = "", DATABASE_URL_FILE: file } = env;
-  if (file === undefined && /^(sqlite:(?!:memory:)|$)/.test(url)) ahead ??= start();
+  if (file === undefined && /^(sqlite:(?!:memory:)|$)/.test(url)) ahead ??= { entry, worker: new Worker(entry) };
 }
 
-/** One that opens that file. */
-export function threadOn(path: string): Worker {
-  const worker = ahead ?? start();
-  ahead = null;
+/** One that is told, before all else, the path of its database. */
+export function threadOn(entry: URL, path: string): Worker {
+  const worker = ahead?.entry.href === entry.href ? ahead.worker : new Worker(entry);
+  if (worker === ahead?.worker) ahead = null;
   // oxlint-disable-next-line require-post-message-target-origin -- a thread has none; windows do
   worker.postMessage(path);
   return worker;
