@@ -2,7 +2,6 @@
  * SQLite, written in a thread of its own and read in this one. An operation that writes travels there as one message, and its answer back
  * once it is on the disk; whoever wants another does not wait for that. What is read here is what is committed.
  */
-import type { Worker } from "node:worker_threads";
 import { connect } from "./connection.ts";
 import { sqliteDatabase, takeLock, type Database } from "./database.ts";
 import { sliced } from "./grouped.ts";
