@@ -9,6 +9,8 @@ const LEVELS: readonly (readonly string[])[] = [
   [
     "run",
     "json",
+    "json-text",
+    "remembered",
     "secret",
     "report",
     "alert",
