@@ -2,7 +2,7 @@
 import { request as sendHttp } from "node:http";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
-import { expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { formatFaults, loadConfig, type Config } from "../src/config.ts";
 import { startHttpSink, type HttpSinkStandIn } from "../src/demo/stand-ins/http-sink.ts";
 import { startSkyvern } from "../src/demo/stand-ins/skyvern.ts";
@@ -12,6 +12,7 @@ import { createRelay, type Relay } from "../src/reload.ts";
 import { systemRuntime } from "../src/runtime.ts";
 import { aFolder, aSignedRequest, TOKEN } from "./support/app.ts";
 import { FIXTURE_KEY } from "./support/fixtures.ts";
+import { newDatabase } from "./support/postgres.ts";
 import { until } from "./support/until.ts";
 
 interface World {
@@ -28,7 +29,8 @@ interface World {
   read<T>(path: string): Promise<T>;
 }
 
-async function aWorld(file: (world: { a: string; b: string }) => string): Promise<World> {
+/** On an SQLite of its own unless told. */
+async function aWorld(file: (world: { a: string; b: string }) => string, database?: string): Promise<World> {
   const folder = aFolder();
   const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
   const a = await startHttpSink();
@@ -39,7 +41,7 @@ async function aWorld(file: (world: { a: string; b: string }) => string): Promis
       env: {
         SKYVERN_API_KEY: FIXTURE_KEY,
         SKYVERN_BASE_URL: skyvern.url,
-        DATABASE_URL: `sqlite:${join(folder, "relay.db")}`,
+        DATABASE_URL: database ?? `sqlite:${join(folder, "relay.db")}`,
         HOST: "127.0.0.1",
         PORT: "0",
         RELAY_TOKEN: TOKEN,
@@ -87,115 +89,132 @@ const told = (sink: HttpSinkStandIn): string[] =>
 const both = (a: string, b: string, more = ""): string =>
   `sinks:\n  a: { kind: http, url: "${a}" }\n  b: { kind: http, url: "${b}" }\n${more}`;
 
-it("other routes hold from the next webhook on; what was routed before goes where it was routed", async () => {
-  const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"));
-  const { relay, a, b, configOf } = world;
-  expect(await world.send("tsk_1")).toBe(200);
-  await until("a was told", () => a.requests.length === 1);
-  const { changed } = await relay.reload(configOf(both(a.url, b.url, "routes: [{ to: b }]\n")));
-  expect(changed).toEqual(["routes"]);
-  expect(await world.send("tsk_2")).toBe(200);
-  await until("b was told", () => b.requests.length === 1);
-  expect([told(a), told(b)]).toEqual([["tsk_1"], ["tsk_2"]]);
-});
+const databases: Record<string, () => Promise<string | undefined>> = {
+  sqlite: async () => undefined,
+  postgres: () => newDatabase({ empty: true }),
+};
 
-it("a new sink hears of the next run, a changed one at its new address, a removed one of nothing more", async () => {
-  const world = await aWorld(({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { schedule: [1h] }\n`);
-  const { relay, a, b, configOf } = world;
-  a.answers.push({ status: 503 });
-  await world.send("tsk_1");
-  await until("a was asked", () => a.requests.length === 1);
-  // The delivery that waits for a goes with it.
-  await relay.reload(configOf(`sinks: { b: { kind: http, url: "${b.url}" } }\n`));
-  await world.send("tsk_2");
-  await until("b was told", () => b.requests.length === 1);
-  expect(told(b)).toEqual(["tsk_2"]);
-  const { data } = await world.read<{ data: { sink: string; state: string; last_error: string }[] }>("/v1/deliveries");
-  expect(data.find(({ sink }) => sink === "a")).toMatchObject({
-    state: "dead",
-    last_error: expect.stringContaining("not configured any more") as string,
+describe.each(Object.entries(databases))("on %s", (_name, database) => {
+  it("other routes hold from the next webhook on; what was routed before goes where it was routed", async () => {
+    const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"), await database());
+    const { relay, a, b, configOf } = world;
+    expect(await world.send("tsk_1")).toBe(200);
+    await until("a was told", () => a.requests.length === 1);
+    const { changed } = await relay.reload(configOf(both(a.url, b.url, "routes: [{ to: b }]\n")));
+    expect(changed).toEqual(["routes"]);
+    expect(await world.send("tsk_2")).toBe(200);
+    await until("b was told", () => b.requests.length === 1);
+    expect([told(a), told(b)]).toEqual([["tsk_1"], ["tsk_2"]]);
   });
-  expect(await world.read("/v1/sinks")).toMatchObject({ data: [{ name: "b" }] });
-  expect(a.requests).toHaveLength(1);
-});
 
-it("an attempt under way ends before the next configuration delivers, while webhooks are taken", async () => {
-  const world = await aWorld(
-    ({ a }) =>
-      `sinks: { a: { kind: http, url: "${a}", concurrency: 1 } }\ndelivery: { timeout: 2s, schedule: [100ms, 100ms] }\n`,
-  );
-  const { relay, a, b, configOf } = world;
-  a.answers.push({ hang: true });
-  await world.send("tsk_1");
-  await until("the attempt hangs", () => a.requests.length === 1);
-  let inForce = false;
-  const reloading = relay
-    .reload(
-      configOf(`sinks: { a: { kind: http, url: "${b.url}" } }\ndelivery: { timeout: 2s, schedule: [100ms, 100ms] }\n`),
-    )
-    .then(() => (inForce = true));
-  for (let n = 2; n <= 6; n += 1) expect(await world.send(`tsk_${n}`)).toBe(200);
-  expect({ inForce, toldMeanwhile: [...a.requests.slice(1), ...b.requests] }).toEqual({
-    inForce: false,
-    toldMeanwhile: [],
+  it("a new sink hears of the next run, a changed one at its new address, a removed one of nothing more", async () => {
+    const world = await aWorld(
+      ({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { schedule: [1h] }\n`,
+      await database(),
+    );
+    const { relay, a, b, configOf } = world;
+    a.answers.push({ status: 503 });
+    await world.send("tsk_1");
+    await until("a was asked", () => a.requests.length === 1);
+    // The delivery that waits for a goes with it.
+    await relay.reload(configOf(`sinks: { b: { kind: http, url: "${b.url}" } }\n`));
+    await world.send("tsk_2");
+    await until("b was told", () => b.requests.length === 1);
+    expect(told(b)).toEqual(["tsk_2"]);
+    const { data } = await world.read<{ data: { sink: string; state: string; last_error: string }[] }>(
+      "/v1/deliveries",
+    );
+    expect(data.find(({ sink }) => sink === "a")).toMatchObject({
+      state: "dead",
+      last_error: expect.stringContaining("not configured any more") as string,
+    });
+    expect(await world.read("/v1/sinks")).toMatchObject({ data: [{ name: "b" }] });
+    expect(a.requests).toHaveLength(1);
   });
-  await reloading;
-  await until("all are told, at the new address", () => new Set(told(b)).size === 6);
-  expect(told(b).toSorted()).toEqual(["tsk_1", "tsk_2", "tsk_3", "tsk_4", "tsk_5", "tsk_6"]);
-  // The one that hung is told under the id it had.
-  const id = (sink: HttpSinkStandIn) =>
-    sink.requests.find(({ body }) => body.includes('"tsk_1"'))?.headers["webhook-id"];
-  expect(id(b)).toBe(id(a));
-});
 
-it("a webhook whose body came in half before the change is answered, and told at once after it", async () => {
-  const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"));
-  const { relay, a, b, configOf, url } = world;
-  const body = Buffer.from(JSON.stringify({ run_id: "tsk_1", status: "completed", output: null }));
-  const headers = Object.fromEntries(aSignedRequest(body).headers);
-  const request = sendHttp(`${url}/webhook`, {
-    method: "POST",
-    headers: { ...headers, "content-length": body.length },
+  it("an attempt under way ends before the next configuration delivers, while webhooks are taken", async () => {
+    const world = await aWorld(
+      ({ a }) =>
+        `sinks: { a: { kind: http, url: "${a}", concurrency: 1 } }\ndelivery: { timeout: 2s, schedule: [100ms, 100ms] }\n`,
+      await database(),
+    );
+    const { relay, a, b, configOf } = world;
+    a.answers.push({ hang: true });
+    await world.send("tsk_1");
+    await until("the attempt hangs", () => a.requests.length === 1);
+    let inForce = false;
+    const reloading = relay
+      .reload(
+        configOf(
+          `sinks: { a: { kind: http, url: "${b.url}" } }\ndelivery: { timeout: 2s, schedule: [100ms, 100ms] }\n`,
+        ),
+      )
+      .then(() => (inForce = true));
+    for (let n = 2; n <= 6; n += 1) expect(await world.send(`tsk_${n}`)).toBe(200);
+    expect({ inForce, toldMeanwhile: [...a.requests.slice(1), ...b.requests] }).toEqual({
+      inForce: false,
+      toldMeanwhile: [],
+    });
+    await reloading;
+    await until("all are told, at the new address", () => new Set(told(b)).size === 6);
+    expect(told(b).toSorted()).toEqual(["tsk_1", "tsk_2", "tsk_3", "tsk_4", "tsk_5", "tsk_6"]);
+    // The one that hung is told under the id it had.
+    const id = (sink: HttpSinkStandIn) =>
+      sink.requests.find(({ body }) => body.includes('"tsk_1"'))?.headers["webhook-id"];
+    expect(id(b)).toBe(id(a));
   });
-  const status = new Promise<number | undefined>((resolve, reject) => {
-    request.on("response", (response) => resolve(response.resume().statusCode)).on("error", reject);
-  });
-  await new Promise((resolve) => request.write(body.subarray(0, 20), resolve));
-  await until("the relay reads it", async () => (await world.send("tsk_0")) === 200);
-  await relay.reload(configOf(both(a.url, b.url, "routes: [{ to: b }]\n")));
-  request.end(body.subarray(20));
-  expect(await status).toBe(200);
-  // By the routes that held when it came.
-  await until("a was told", () => told(a).includes("tsk_1"), 6_000);
-  expect(told(b)).toEqual([]);
-});
 
-it("eight changes under load: every webhook is answered 200, every run told once", async () => {
-  const world = await aWorld(({ a, b }) => both(a, b));
-  const { relay, a, b, configOf } = world;
-  let sent = 0;
-  const over = new AbortController();
-  const sender = async (): Promise<void> => {
-    while (!over.signal.aborted) expect(await world.send(`tsk_${sent++}`)).toBe(200);
-  };
-  const load = Promise.all([sender(), sender(), sender()]);
-  for (let n = 1; n <= 8; n += 1) {
-    const before = sent;
-    await until("some more webhooks came", () => sent >= before + 5);
-    await relay.reload(configOf(both(a.url, b.url, `redact: { keys: [key${n}] }\n`)));
-  }
-  over.abort();
-  await load;
-  const ids = Array.from({ length: sent }, (_, n) => `tsk_${n}`).toSorted();
-  expect(sent).toBeGreaterThanOrEqual(40);
-  await until("all are told", () => new Set(told(a)).size === sent && new Set(told(b)).size === sent, 30_000);
-  expect(told(a).toSorted()).toEqual(ids);
-  expect(told(b).toSorted()).toEqual(ids);
-  // One set of metrics goes on through all of them.
-  const metrics = await (await fetch(`${world.url}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })).text();
-  expect(metrics).toContain(`skyvern_relay_webhooks_total{result="accepted"} ${sent}\n`);
-  expect(metrics).toContain("# TYPE skyvern_relay_backlog gauge");
-}, 60_000);
+  it("a webhook whose body came in half before the change is answered, and told at once after it", async () => {
+    const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"), await database());
+    const { relay, a, b, configOf, url } = world;
+    const body = Buffer.from(JSON.stringify({ run_id: "tsk_1", status: "completed", output: null }));
+    const headers = Object.fromEntries(aSignedRequest(body).headers);
+    const request = sendHttp(`${url}/webhook`, {
+      method: "POST",
+      headers: { ...headers, "content-length": body.length },
+    });
+    const status = new Promise<number | undefined>((resolve, reject) => {
+      request.on("response", (response) => resolve(response.resume().statusCode)).on("error", reject);
+    });
+    await new Promise((resolve) => request.write(body.subarray(0, 20), resolve));
+    await until("the relay reads it", async () => (await world.send("tsk_0")) === 200);
+    await relay.reload(configOf(both(a.url, b.url, "routes: [{ to: b }]\n")));
+    request.end(body.subarray(20));
+    expect(await status).toBe(200);
+    // By the routes that held when it came.
+    await until("a was told", () => told(a).includes("tsk_1"), 6_000);
+    expect(told(b)).toEqual([]);
+  });
+
+  it("eight changes under load: every webhook is answered 200, every run told once", async () => {
+    const world = await aWorld(({ a, b }) => both(a, b), await database());
+    const { relay, a, b, configOf } = world;
+    let sent = 0;
+    const over = new AbortController();
+    const sender = async (): Promise<void> => {
+      while (!over.signal.aborted) expect(await world.send(`tsk_${sent++}`)).toBe(200);
+    };
+    const load = Promise.all([sender(), sender(), sender()]);
+    for (let n = 1; n <= 8; n += 1) {
+      const before = sent;
+      await until("some more webhooks came", () => sent >= before + 5);
+      await relay.reload(configOf(both(a.url, b.url, `redact: { keys: [key${n}] }\n`)));
+    }
+    over.abort();
+    await load;
+    const ids = Array.from({ length: sent }, (_, n) => `tsk_${n}`).toSorted();
+    expect(sent).toBeGreaterThanOrEqual(40);
+    await until("all are told", () => new Set(told(a)).size === sent && new Set(told(b)).size === sent, 30_000);
+    expect(told(a).toSorted()).toEqual(ids);
+    expect(told(b).toSorted()).toEqual(ids);
+    // One set of metrics goes on through all of them.
+    const metrics = await (
+      await fetch(`${world.url}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })
+    ).text();
+    expect(metrics).toContain(`skyvern_relay_webhooks_total{result="accepted"} ${sent}\n`);
+    expect(metrics).toContain("# TYPE skyvern_relay_backlog gauge");
+  }, 60_000);
+});
 
 it("while the database takes no write nothing is changed, and what worked goes on; then it is", async () => {
   const world = await aWorld(({ a, b }) => both(a, b));

@@ -106,8 +106,9 @@ function listenerOf(pid: number, port: number): number {
   return found;
 }
 
-function descendants(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+/** A process and all it started, as far as they run. */
+export function descendants(pid: number): number[] {
+  const children = textOf(`/proc/${pid}/task/${pid}/children`).trim().split(" ");
   return [pid, ...children.filter((text) => text !== "").flatMap((text) => descendants(Number(text)))];
 }
 
@@ -139,10 +140,26 @@ function linkOf(path: string): string {
 }
 
 /** After the name, which may hold spaces and brackets: the 12th to 15th field are utime, stime, cutime, cstime in ticks. */
-function cpuMsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at] ?? 0), 0) * TICK_MS;
+export function cpuMsOf(pid: number): number {
+  return ticksOf(`/proc/${pid}/stat`, [11, 12, 13, 14]) * TICK_MS;
+}
+
+/** CPU of a process's first thread alone, which in Node runs the program. */
+export const threadMsOf = (pid: number): number => ticksOf(`/proc/${pid}/task/${pid}/stat`, [11, 12]) * TICK_MS;
+
+function ticksOf(path: string, fields: readonly number[]): number {
+  const stat = textOf(path);
+  const values = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields.reduce((sum, at) => sum + Number(values[at] ?? 0), 0);
+}
+
+/** Empty when the process has ended: its parent has its time. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function memoryOf(pid: number): { rss: number; peak: number } {

@@ -9,6 +9,7 @@ export interface Receiver {
   count(): Promise<{ posts: number; ids: number; again: number; gets: number }>;
   /** When each id came first, ns, by its number; 0n: never. */
   times(): Promise<BigUint64Array>;
+  cpuMs(): number;
   stop(): Promise<unknown>;
 }
 
@@ -34,6 +35,7 @@ export async function startReceiver(folder: string, status = "200 OK"): Promise<
       const response = await fetch(`${url}/bench/times`);
       return new BigUint64Array(await response.arrayBuffer());
     },
+    cpuMs: started.cpuMs,
     stop: started.stop,
   };
 }

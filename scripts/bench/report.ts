@@ -114,28 +114,31 @@ export function figuresTable(table: Table): string {
   return markdown([["", ...names], ...rows]);
 }
 
-const markdown = ([head = [], ...rows]: string[][]): string =>
+export const markdown = ([head = [], ...rows]: string[][]): string =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
-const BEGIN = "<!-- figures: written by `scripts/bench/run all --write` -->";
+const BEGIN = "<!-- figures: written by `scripts/bench/run … --write` -->";
 const END = "<!-- end of figures -->";
 
-/** Puts the figures into `docs/performance.md`, in place of those that stand there. */
-export function writeDocument(about: About, results: Results, before: Results | null): void {
-  const path = join(ROOT, "docs", "performance.md");
+/** Puts figures into a document in `docs/`, in place of those that stand there. */
+export function writeDocument(name: string, figures: string): void {
+  const path = join(ROOT, "docs", name);
   const text = readFileSync(path, "utf8");
   const from = text.indexOf(BEGIN);
   const to = text.indexOf(END);
   if (from < 0 || to < from) throw new Error(`${path} has no place for the figures`);
-  writeFileSync(path, `${text.slice(0, from)}${BEGIN}\n\n${documentOf(about, results, before)}\n\n${text.slice(to)}`);
+  writeFileSync(path, `${text.slice(0, from)}${BEGIN}\n\n${figures}\n\n${text.slice(to)}`);
 }
 
-function documentOf(about: About, results: Results, before: Results | null): string {
-  const { machine, load } = about;
-  const when =
-    `${about.date.slice(0, 16).replace("T", " ")} UTC, commit ${about.commit}, Node ${about.node}, ${machine.cores} cores of ${machine.cpu}, ` +
-    `${Math.round(machine.memoryMb / 1024)} GB, Linux ${machine.kernel}; ${about.rounds} rounds of ${about.seconds} s. Load average when it began: ` +
-    `${load.map((one) => one.toFixed(1)).join(", ")}. The disk took 4 kB for good ${fsyncs(results)} times a second.`;
+/** When and where. */
+export const takenOf = ({ date, commit, node, machine, load }: About): string =>
+  `${date.slice(0, 16).replace("T", " ")} UTC, commit ${commit}, Node ${node}, ${machine.cores} cores of ${machine.cpu}, ` +
+  `${Math.round(machine.memoryMb / 1024)} GB, Linux ${machine.kernel}. Load average when it began: ${load.map((one) => one.toFixed(1)).join(", ")}.`;
+
+/** What `docs/performance.md` says of them. */
+export function figuresOf(about: About, results: Results, before: Results | null): string {
+  const { rounds, seconds } = about;
+  const when = `${takenOf(about)} ${rounds} rounds of ${seconds} s. The disk took 4 kB for good ${fsyncs(results)} times a second.`;
   const tables = Object.entries(results)
     .filter(([, { table }]) => Object.keys(table).length > 0)
     .map(([name, { table, notes = [] }]) => [`### ${name}`, figuresTable(table), ...notes].join("\n\n"));

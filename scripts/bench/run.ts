@@ -17,7 +17,18 @@ import { postgres } from "./postgres.ts";
 import { profile } from "./profile.ts";
 import { pure } from "./pure.ts";
 import { recording } from "./recording.ts";
-import { aboutThis, figuresTable, goalsTable, keep, keptBefore, writeDocument, type Results } from "./report.ts";
+import {
+  aboutThis,
+  figuresOf,
+  figuresTable,
+  goalsTable,
+  keep,
+  keptBefore,
+  takenOf,
+  writeDocument,
+  type Results,
+} from "./report.ts";
+import { scale } from "./scale.ts";
 import { slowDisk } from "./slow-disk.ts";
 import { smoke } from "./smoke.ts";
 
@@ -32,6 +43,7 @@ const BENCHES: readonly Bench[] = [
   grown,
   disk,
   postgres,
+  scale,
   kill,
 ];
 /** No goals: run by name only. */
@@ -82,7 +94,11 @@ for (const [bench, { table, notes = [] }] of Object.entries(results)) {
 }
 const before = keptBefore(name, about);
 print(`\n${goalsTable(results, before)}`);
-if (values.write) writeDocument(about, results, before);
+if (values.write) {
+  const { scale: scaled, ...others } = results;
+  if (scaled) writeDocument("scale.md", [takenOf(about), ...(scaled.notes ?? [])].join("\n\n"));
+  if (Object.keys(others).length > 0) writeDocument("performance.md", figuresOf(about, others, before));
+}
 print(`\nkept in ${keep(name, about, results)}`);
 
 function failedBench({ goals, what }: Bench, why: string): Result {

@@ -5,15 +5,15 @@ import { CLOSED } from "../../src/deliver/breaker.ts";
 import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/migrate.ts";
 import { NUMBERS } from "../../src/store/postgres-rows.ts";
 import { openPostgres } from "../../src/store/postgres.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
-import { StorageFault, type Claimed, type Store } from "../../src/store/store.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { StorageFault, type Claimed } from "../../src/store/store.ts";
 import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 
 const MINUTE = 60_000;
 
 let url: string;
-let stores: Store[];
+let stores: SqlStore[];
 beforeEach(async () => {
   url = await newDatabase();
   stores = await Promise.all([1, 2, 3, 4].map(async () => createSqlStore(await openPostgres(url))));
@@ -23,7 +23,7 @@ afterEach(async () => {
   await dropDatabase(url);
 });
 
-const store = (i: number): Store => stores[i % stores.length] ?? expect.unreachable();
+const store = (i: number): SqlStore => stores[i % stores.length] ?? expect.unreachable();
 const numbers = (n: number) => Array.from({ length: n }, (_none, i) => i);
 
 async function admin(address = url): Promise<pg.Client> {
@@ -53,7 +53,7 @@ describe("at once", () => {
         anArrival(aRun({ run_id: `tsk_${i}` }), { decision: { deliveries: [aDelivery(`dlv_${i}`)] } }),
       ),
     );
-    const claimAll = async (one: Store): Promise<string[]> => {
+    const claimAll = async (one: SqlStore): Promise<string[]> => {
       const ids: string[] = [];
       for (;;) {
         const claimed = await one.claimDue(
@@ -82,7 +82,7 @@ describe("at once", () => {
     );
     const told: string[] = [];
     let under = 0;
-    const work = async (one: Store): Promise<void> => {
+    const work = async (one: SqlStore): Promise<void> => {
       while (told.length < ids.length) {
         const queue = { sink: "ops", holdMs: MINUTE };
         const claimed = await one.claimDue(queue, { now: 2_000, leaseMs: MINUTE, limit: 5, except: [] });
@@ -132,6 +132,50 @@ describe("at once", () => {
       expect(answers.flat().filter(({ verdict }) => verdict === "accepted")).toHaveLength(20);
       for (const n of numbers(20)) expect((await store(0).run(`tsk_${round}_${n}`))?.state.revision).toBe(4);
     }
+  });
+
+  it("takes receipts for runs that are just being removed: each is whole afterwards, or gone", async () => {
+    const old = numbers(240).map((i) => `tsk_${String(i).padStart(3, "0")}`);
+    const told = (run_id: string, received_at: number, deliveries = [aDelivery(`dlv_${run_id}_${received_at}`)]) =>
+      anArrival(aRun({ run_id, received_at, prompt: `word${run_id}` }), { decision: { deliveries } });
+    await store(0).accept(old.map((run_id) => told(run_id, 1_000, [])));
+    const remove = async (): Promise<void> => {
+      for (let after: string | null = null, more = true; more; more = after !== null)
+        ({ next: after } = await store(0).pruneRuns({ before: 5_000, after, limit: 10, hold: [], dryRun: false }));
+    };
+    // What comes meanwhile is for old runs, from the end that is removed last and from the other, and for new ones.
+    const take = async (i: number): Promise<void> => {
+      for (const n of numbers(40)) {
+        const again = old[i === 1 ? n * 6 : 239 - n * 6] ?? expect.unreachable();
+        await store(i).accept([told(again, 10_000 + i), told(`new_${i}_${n}`, 10_000 + n)]);
+      }
+    };
+    await Promise.all([remove(), take(1), take(2)]);
+    await remove();
+
+    const client = await admin();
+    const count = async (sql: string) =>
+      Number((await client.query<{ n: string }>(`select count(*) as n ${sql}`)).rows[0]?.n);
+    expect(await count("from runs where run_id like 'new%'")).toBe(80);
+    // A run that came again is there, with what came of it; those that nothing came for are gone.
+    const again = new Set(numbers(40).flatMap((n) => [old[n * 6], old[239 - n * 6]]));
+    expect(await count("from runs where run_id like 'tsk%'")).toBe(again.size);
+    const without = (table: string, run = `${table}.run_id`) =>
+      count(`from ${table} where not exists (select 1 from runs where runs.run_id = ${run})`);
+    expect(await without("receipts")).toBe(0);
+    expect(await without("deliveries")).toBe(0);
+    expect(await count("from bodies where receipt_id not in (select id from receipts)")).toBe(0);
+    expect(await count("from run_words where rowid not in (select doc from runs)")).toBe(0);
+    expect(await count("from runs where not exists (select 1 from receipts where receipts.run_id = runs.run_id)")).toBe(
+      0,
+    );
+    for (const run_id of ["new_1_7", old[6] ?? ""])
+      expect(
+        (await store(3).runs({ search: [{ text: `word${run_id}`, prefix: false }] }, { limit: 2 })).runs,
+      ).toHaveLength(1);
+    // Each taken once, whoever was removing.
+    const { deliveries } = await store(3).counts();
+    expect(deliveries.find(({ state }) => state === "pending")?.count).toBe(await count("from deliveries"));
   });
 
   it("a decision that cancels what waits, and a claim of it: it is canceled or sent, never both", async () => {

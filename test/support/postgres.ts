@@ -33,14 +33,20 @@ const asUser = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
 export interface PostgresServer {
   /** With user and password; of the database `postgres`. */
   url: string;
+  /** Of its first process, which started all others; null while it is stopped. */
+  pid(): number | null;
   stop(how?: "fast" | "kill"): Promise<void>;
   start(): Promise<void>;
   /** Ends it and removes its files. */
   remove(): Promise<void>;
 }
 
-/** Durable: as for real use; without it a test run does not wait for the disk. */
-export async function startPostgres({ durable = false, folder = "" } = {}): Promise<PostgresServer> {
+/** Durable: as for real use; without it a test run does not wait for the disk. `settings`: further ones, `name=value`. */
+export async function startPostgres({
+  durable = false,
+  folder = "",
+  settings: further = [],
+}: { durable?: boolean; folder?: string; settings?: readonly string[] } = {}): Promise<PostgresServer> {
   const home = folder === "" ? mkdtempSync(join(tmpdir(), "relay-postgres-")) : folder;
   chmodSync(home, 0o755);
   const bin = programs(home);
@@ -59,6 +65,7 @@ export async function startPostgres({ durable = false, folder = "" } = {}): Prom
     `unix_socket_directories=`,
     "max_connections=150",
     "shared_buffers=64MB",
+    ...further,
   ];
   if (!durable) settings.push("fsync=off", "full_page_writes=off", "synchronous_commit=off");
   const server = `postgres://relay:unused@127.0.0.1:${port}`;
@@ -82,6 +89,7 @@ export async function startPostgres({ durable = false, folder = "" } = {}): Prom
   await start();
   return {
     url: `${server}/postgres`,
+    pid: () => pidOf(data),
     start,
     stop,
     remove: async () => {
