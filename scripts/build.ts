@@ -89,7 +89,7 @@ mkdirSync(making, { recursive: true });
 const { metafile } = await esbuild.build({
   metafile: true,
   absWorkingDir: root,
-  entryPoints: { main: "src/main.ts", "sqlite-thread": "src/store/sqlite-thread.ts" },
+  entryPoints: { main: "src/main.ts", "storage-thread": "src/storage-thread.ts" },
   outdir: making,
   bundle: true,
   splitting: true,

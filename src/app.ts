@@ -26,7 +26,8 @@ import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
 import { createIngest } from "./receive/ingest.ts";
 import { coverageOf, createReconciler, gapOf, type ReconcileParts, type Round } from "./receive/reconcile.ts";
-import { createReceiver, type ReceiveParts, type Receiver } from "./receive/receive.ts";
+import type { Intake, IntakeSettings } from "./receive/intake.ts";
+import { createReceiver, type Receiver } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
 import { prune, type Removed } from "./retention.ts";
 import type { Fetch, Runtime } from "./runtime.ts";
@@ -35,7 +36,6 @@ import type { SinkKind } from "./sinks/sink.ts";
 import { createSkyvernClient } from "./skyvern/client.ts";
 import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
-import { createRedact } from "./skyvern/redact.ts";
 import type { Fleet } from "./store/fleet.ts";
 import type { ArtifactsStatus } from "./run.ts";
 import type { Store } from "./store/store.ts";
@@ -46,6 +46,8 @@ export interface Host {
   log: Log;
   metrics: Metrics;
   store: Store;
+  /** What takes what comes into the store, by what a configuration says of it. */
+  intake(settings: IntakeSettings): Intake;
   /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
   fleet: Fleet | null;
   /** The guarded way out. */
@@ -217,20 +219,9 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     host.nudged?.();
   };
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
-  const redact = createRedact(config.redactKeys);
-  const receiving: ReceiveParts = {
-    trace: otlp?.take ?? null,
-    keys: config.keys,
-    redact,
-    routes: config.routes,
-    archives: archive !== null,
-    sinks,
-    store,
-    runtime,
-    log,
-    metrics,
-    nudge,
-  };
+  const { routes, redactKeys } = config;
+  const intake = host.intake({ routes, sinks, redactKeys, archives: archive !== null });
+  const receiving = { intake, keys: config.keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
   const addresses = createAddresses(() => publicUrl);
   const ingest = createIngest(receiving);
   const scope = config.reconcile?.scope ?? "mine";
@@ -238,7 +229,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const lookbackMs = config.reconcile?.lookbackMs ?? 0;
   const reconciling: ReconcileParts = { client, store, ingest, addresses, scope, lookbackMs, runtime, log, metrics };
   const reconciler = createReconciler(reconciling);
-  const followUps = { store, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge, sinks };
+  const followUps = { store, intake, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge };
   const receiver = createReceiver(receiving, confirm);
   const ending = new AbortController();
   const loops: Promise<void>[] = [];
@@ -500,6 +491,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       await quiesce();
       await host.close();
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
+      await intake.close();
       await store.close();
       log.info("relay.stopped");
     },

@@ -13,18 +13,13 @@ import type { Listener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
 import { idMaker, type Fetch, type Runtime } from "./runtime.ts";
-import { nameOf } from "./store/address.ts";
-import type { Database } from "./store/database.ts";
+import { openStorage, type Storage } from "./storage.ts";
 import { joinFleet, type Fleet } from "./store/fleet.ts";
-import { migrate } from "./store/migrate.ts";
-import { openDatabase } from "./store/open.ts";
-import { createSqlStore } from "./store/sql.ts";
 
 /** Opens the database (and creates or migrates it). Rejects when it is in use or cannot be opened. */
 export async function createNodeApp(config: Config, machine: Runtime, log: Log): Promise<App> {
-  const database = await openMigrated(config.database);
-  const store = createSqlStore(database);
-  const fleet = await fleetOf(database, machine, log);
+  const storage = await openStorage(config.database);
+  const fleet = await fleetOf(storage, machine, log);
   const runtime = runtimeOf(fleet, machine);
   const outside = outsideOf(config, runtime.now);
   const metrics = createMetrics();
@@ -34,7 +29,8 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     runtime,
     log,
     metrics,
-    store,
+    store: storage.store,
+    intake: (settings) => storage.intake(settings, runtime),
     fleet,
     ...outside.parts,
     listen: (app, port, first) => {
@@ -63,29 +59,17 @@ export function outsideOf(config: Config, now: () => number) {
   return { parts, close };
 }
 
-/** Creates or migrates it. Rejects, with its name, when it is in use or cannot be opened. */
-export async function openMigrated(settings: Config["database"]): Promise<Database> {
-  let database: Database | null = null;
-  try {
-    database = await openDatabase(settings, settings.kind === "sqlite" ? "relay" : "patient");
-    await migrate(database);
-    if (settings.kind === "sqlite") return database;
-    await database.close();
-    return await openDatabase(settings, "relay");
-  } catch (error) {
-    await database?.close();
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
-  }
-}
-
 /** Of relays on one database, with its clock. */
 export const runtimeOf = (fleet: Fleet | null, machine: Runtime): Runtime =>
   fleet ? { ...machine, now: fleet.now, newId: idMaker(fleet.now) } : machine;
 
 /** The relay among others, where its database can have several. */
-export async function fleetOf(database: Database, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
-  if (!database.session) return null;
+export async function fleetOf(
+  { shared: database }: Storage,
+  { newId, sleep }: Runtime,
+  log: Log,
+): Promise<Fleet | null> {
+  if (!database?.session) return null;
   try {
     return await joinFleet({ database, connect: database.session, name: newId("relay"), sleep, log });
   } catch (error) {

@@ -15,9 +15,9 @@ import type { Config } from "./config.ts";
 import type { Listener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
-import { closeServer, createServer, fleetOf, listenOn, openMigrated, outsideOf, runtimeOf } from "./node.ts";
+import { closeServer, createServer, fleetOf, listenOn, outsideOf, runtimeOf } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
-import { createSqlStore } from "./store/sql.ts";
+import { openStorage } from "./storage.ts";
 
 export interface Relay {
   start(): Promise<{ port: number; metricsPort: number | null }>;
@@ -52,8 +52,8 @@ interface Tenure {
 
 /** Opens the database. Rejects when it is in use or cannot be opened. */
 export async function createRelay(first: Config, machine: Runtime, log: Log): Promise<Relay> {
-  const database = await openMigrated(first.database);
-  const fleet = await fleetOf(database, machine, log);
+  const storage = await openStorage(first.database);
+  const fleet = await fleetOf(storage, machine, log);
   const runtime = runtimeOf(fleet, machine);
   const metrics = createMetrics();
   collectProcess(metrics);
@@ -71,7 +71,8 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
       runtime,
       metrics,
       log: isFirst ? lastingLog(log, "relay.started") : lastingLog(log, "relay.continued"),
-      store: { ...createSqlStore(database), close: async () => {} },
+      store: { ...storage.store, close: async () => {} },
+      intake: (settings) => storage.intake(settings, runtime),
       fleet,
       ...outside.parts,
       listen: sockets.next(),
@@ -86,7 +87,7 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
   };
   let current = await build(first, true).catch(async (error: unknown) => {
     await fleet?.leave();
-    await database.close();
+    await storage.store.close();
     throw error;
   });
   let queue: Promise<unknown> = Promise.resolve();
@@ -165,7 +166,7 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
       await current.stop();
       await Promise.all(retired);
       await fleet?.leave();
-      await database.close();
+      await storage.store.close();
       log.info("relay.stopped");
     },
   };

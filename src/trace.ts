@@ -3,18 +3,18 @@
  * run, today or after a restart, names the same trace, and nothing has to be kept. Spans: each receipt that was settled, and each
  * attempt; an attempt's parent is the receipt that made its revision, and a later attempt is linked to the one before.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
-const hash = (text: string, digits: number): string => createHash("sha256").update(text).digest("hex").slice(0, digits);
+const digest = (text: string, digits: number): string => hash("sha256", text).slice(0, digits);
 
 /** 32 hex digits. */
-export const traceIdOf = (runId: string): string => hash(`run ${runId}`, 32);
+export const traceIdOf = (runId: string): string => digest(`run ${runId}`, 32);
 /** 16 hex digits: of the receipt that made a revision of a run. */
-export const revisionSpanOf = (runId: string, revision: number): string => hash(`revision ${revision} ${runId}`, 16);
+export const revisionSpanOf = (runId: string, revision: number): string => digest(`revision ${revision} ${runId}`, 16);
 /** 16 hex digits: of an attempt, from 1. */
-export const attemptSpanOf = (deliveryId: string, n: number): string => hash(`attempt ${n} ${deliveryId}`, 16);
+export const attemptSpanOf = (deliveryId: string, n: number): string => digest(`attempt ${n} ${deliveryId}`, 16);
 /** 16 hex digits: of a receipt that made no revision. */
-export const receiptSpanOf = (receiptId: string): string => hash(`receipt ${receiptId}`, 16);
+export const receiptSpanOf = (receiptId: string): string => digest(`receipt ${receiptId}`, 16);
 
 /** The header of https://www.w3.org/TR/trace-context/, which says that the trace is recorded. */
 export const traceparentOf = (runId: string, deliveryId: string, n: number): string =>

@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
 import { isUnsafeNumber, isUnsafeNumberAt } from "../src/json-text.ts";
-import { parseJson } from "../src/json.ts";
+import { numberText, parseJson } from "../src/json.ts";
 
 const SHAPES =
   `0 -0 0.0 -0.0 -0.5 1.5 19.99 10.10 1.0 1e5 1E5 1e-07 1.5e3 -1.25E+2 0e0 0.000001 0.0000001 0.00000123 0.1 0.30 100 1000000
@@ -57,6 +57,38 @@ test("whether a number is written as it came is told inside a text as well, and 
   ];
   for (const text of [...SHAPES, ...odd, ...literals(20_000)])
     expect(isUnsafeNumberAt(`[7${text},8`, 2, 2 + text.length)).toBe(isUnsafeNumber(text));
+});
+
+test("the digits of any number are those JavaScript writes", () => {
+  const amount = fc
+    .tuple(fc.nat({ max: 2 ** 31 }), fc.nat({ max: 999 }), fc.nat({ max: 5 }))
+    .map(([whole, rest, places]) => Number(`${whole}.${rest}`) / 10 ** places);
+  const examples = [
+    0,
+    -0,
+    -1.5,
+    0.01,
+    0.1,
+    0.05,
+    0.001,
+    1.005,
+    99.99,
+    1e12 - 0.01,
+    1e12 + 0.5,
+    1e21,
+    5e-324,
+    NaN,
+    Infinity,
+    4503599627370495.5,
+  ];
+  fc.assert(
+    fc.property(fc.oneof(amount, fc.double()), (number) => {
+      expect(numberText(number)).toBe(String(number));
+    }),
+    { numRuns: 5_000, examples: examples.map((number): [number] => [number]) },
+  );
+  for (let hundredths = 1; hundredths < 10_000; hundredths += 1)
+    expect(numberText(hundredths / 100)).toBe(String(hundredths / 100));
 });
 
 describe("any text", () => {

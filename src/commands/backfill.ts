@@ -9,10 +9,10 @@ import { createMetrics } from "../metrics.ts";
 import { createAddresses } from "../receive/addresses.ts";
 import { backfill, type BackfillQuery, type Progress, type Tally } from "../receive/backfill.ts";
 import { createIngest } from "../receive/ingest.ts";
+import { createIntake, intakeParts } from "../receive/intake.ts";
 import { GRACE_MS } from "../receive/reconcile.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
-import { createRedact } from "../skyvern/redact.ts";
 import type { Database } from "../store/database.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql.ts";
@@ -85,15 +85,16 @@ async function run(plan: Plan, database: Database, { config, runtime, shell }: B
   const store = createSqlStore(database);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const line = progressLine(shell);
+  const settings = {
+    redactKeys: config.redactKeys,
+    routes: config.routes,
+    // Whoever hears of it hears a result: there is nothing to update in what nobody was told.
+    sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
+    archives: config.archive !== null,
+  };
   const ingest = createIngest(
     {
-      keys: config.keys,
-      redact: createRedact(config.redactKeys),
-      routes: config.routes,
-      // Whoever hears of it hears a result: there is nothing to update in what nobody was told.
-      sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
-      archives: config.archive !== null,
-      store,
+      intake: createIntake(intakeParts(settings, store, runtime)),
       runtime,
       log: silentLog,
       metrics: createMetrics(),

@@ -5,6 +5,7 @@ import sqliteSchema from "../../schema.sqlite.sql";
 import { createApp, type App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { createMetrics } from "../metrics.ts";
+import { createIntake, intakeParts } from "../receive/intake.ts";
 import type { Incoming, Received } from "../receive/receive.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
 import type { Database } from "../store/database.ts";
@@ -82,11 +83,13 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   const fetch = counted(edgeFetch({ allow, trusted: trustedOrigins }));
   const namedFetch = counted(edgeFetch({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] }));
   let turns: Turns | null = null;
+  const store = createSqlStore(database);
   const app = await createApp(config, {
     runtime,
     log,
     metrics: createMetrics(),
-    store: createSqlStore(database),
+    store,
+    intake: (settings) => createIntake(intakeParts(settings, store, runtime)),
     fetch,
     namedFetch,
     archiving: null,

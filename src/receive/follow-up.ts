@@ -6,14 +6,15 @@ import type { Log } from "../log.ts";
 import type { Artifact, Run } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
-import type { Decision, Known, Store, StoredRun } from "../store/store.ts";
+import type { Store, StoredRun } from "../store/store.ts";
 import { webhookUrlOf } from "./reconcile.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Ingest } from "./ingest.ts";
-import { updates, type Telling } from "./telling.ts";
+import type { Intake } from "./intake.ts";
 
-export interface FollowUpParts extends Telling {
-  store: Pick<Store, "dueFollowUps" | "setFollowUp" | "revise">;
+export interface FollowUpParts {
+  store: Pick<Store, "dueFollowUps" | "setFollowUp">;
+  intake: Pick<Intake, "showMore">;
   client: SkyvernClient;
   ingest: Ingest;
   addresses: Addresses;
@@ -94,17 +95,10 @@ async function rereadArtifacts(parts: FollowUpParts, known: StoredRun, signal: A
   const now = await parts.refresh(run, signal);
   if (now.reason !== null) return false;
   if (known.status === "complete" && sameIds(known.artifacts, now.artifacts)) return true;
-  const revised = await parts.store.revise(run.run_id, (seen) => moreToShow(parts, seen), parts.runtime.now());
+  const revised = await parts.intake.showMore(run.run_id, parts.runtime.now());
   parts.log.info("artifacts.completed", { run_id: run.run_id, artifacts: now.artifacts.length, revised });
   if (revised) parts.nudge();
   return true;
-}
-
-function moreToShow(parts: Telling, known: Known): Decision | null {
-  const deliveries = updates(parts, known);
-  if (deliveries.length === 0) return null;
-  const state = { ...known.state, revision: known.state.revision + 1 };
-  return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };
 }
 
 const sameIds = (a: readonly Artifact[], b: readonly Artifact[]): boolean =>

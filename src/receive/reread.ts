@@ -1,12 +1,14 @@
 import type { Log } from "../log.ts";
-import { parsePayload } from "../skyvern/payload.ts";
-import { StorageFault, type Store } from "../store/store.ts";
-import { mask, runArrival, type ReceiveParts } from "./receive.ts";
+import type { Runtime } from "../runtime.ts";
+import type { Store } from "../store/store.ts";
+import type { Intake } from "./intake.ts";
 
-export interface RereadParts extends ReceiveParts {
-  store: Pick<Store, "accept" | "keptReceipts" | "body" | "adopt">;
+export interface RereadParts {
+  store: Pick<Store, "keptReceipts" | "body">;
+  intake: Pick<Intake, "reread">;
   /** The organization of a key, by its name. */
   organizationOf(keyName: string | null): string | null;
+  runtime: Pick<Runtime, "now">;
   log: Log;
 }
 
@@ -14,29 +16,28 @@ export interface RereadParts extends ReceiveParts {
 const LIMIT = 1_000;
 
 /** Reads what was kept again: a newer release may understand it. Returns how many it did. */
-export async function rereadKept(parts: RereadParts): Promise<number> {
-  const { store, redact, runtime } = parts;
+export async function rereadKept({ store, intake, organizationOf, runtime, log }: RereadParts): Promise<number> {
   let adopted = 0;
   // Oldest first, as they came.
   for (const receipt of (await store.keptReceipts(LIMIT)).toReversed()) {
     const body = await store.body(receipt.id);
     if (body === null) continue;
-    const parsed = parsePayload(mask(Buffer.from(body), redact).masked);
-    if (parsed.kind !== "run") continue;
-    const run = runArrival(parts, parsed.payload, {
+    const reread = await intake.reread({
+      receiptId: receipt.id,
+      body,
       receivedAt: receipt.received_at,
       source: receipt.source,
+      organization: organizationOf(receipt.key_name),
       channel: receipt.channel,
-      organization: parts.organizationOf(receipt.key_name),
+      now: runtime.now(),
     });
-    try {
-      if (!(await store.adopt(receipt.id, parsed.payload.status, run, runtime.now()))) continue;
+    if (reread.kind === "unchanged") continue;
+    const { runId, error } = reread;
+    // What a release crashes on must not keep it from starting.
+    if (reread.kind === "crashed") log.error("receipt.crashed", { receipt_id: receipt.id, run_id: runId, error });
+    else {
       adopted += 1;
-      parts.log.info("receipt.adopted", { receipt_id: receipt.id, run_id: run.id });
-    } catch (error) {
-      if (error instanceof StorageFault) throw error;
-      // What a release crashes on must not keep it from starting.
-      parts.log.error("receipt.crashed", { receipt_id: receipt.id, run_id: run.id, error: String(error) });
+      log.info("receipt.adopted", { receipt_id: receipt.id, run_id: runId });
     }
   }
   return adopted;

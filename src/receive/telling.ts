@@ -1,6 +1,6 @@
 /** Who is told what: the deliveries that a verdict makes. Pure but for new ids. */
 import type { Runtime } from "../runtime.ts";
-import type { Known, NewDelivery } from "../store/store.ts";
+import type { Decision, Known, NewDelivery } from "../store/store.ts";
 
 /** A sink, as far as it matters for who is told. `updates`: it wants to hear of more data for the same outcome. */
 export interface Listener {
@@ -44,6 +44,14 @@ export function updates({ sinks, runtime }: Telling, known: Known | null): NewDe
   return sinks
     .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
     .map(({ name, kind }) => ({ id: runtime.newId("dlv", last(before)), sink: name, kind, cause: "update" }));
+}
+
+/** What it comes to that there is more to show of a run, such as artifacts; null when nobody is to see it. */
+export function moreToShow(parts: Telling, known: Known): Decision | null {
+  const deliveries = updates(parts, known);
+  if (deliveries.length === 0) return null;
+  const state = { ...known.state, revision: known.state.revision + 1 };
+  return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };
 }
 
 /** Deliveries of a run are told in the order of their ids, and another relay's clock may be ahead. */

@@ -1,36 +1,18 @@
-import type { Accepted, Arrival } from "../store/store.ts";
+import type { Source } from "../run.ts";
+import type { Taken } from "./intake.ts";
 import { receiptSpanOf, revisionSpanOf, traceIdOf, type Span, type Trace } from "../trace.ts";
-
-/** Notes which revision a receipt comes to while it is decided. Null when it is not decided: the same bytes again, or no run. */
-export function revisionOf(arrival: Arrival): { arrival: Arrival; revision(): number | null } {
-  let revision: number | null = null;
-  const { run } = arrival;
-  if (run === null) return { arrival, revision: () => null };
-  const decide: typeof run.decide = (known) => {
-    const decision = run.decide(known);
-    revision = decision.state.revision;
-    return decision;
-  };
-  return { arrival: { ...arrival, run: { ...run, decide } }, revision: () => revision };
-}
 
 /** The span of a receipt that is on disk. What was not understood is of no run, and has none. */
 export function traceReceipt(
   trace: Trace,
-  { receipt }: Arrival,
-  { runId, verdict, deliveries }: Accepted,
-  {
-    kind,
-    revision,
-    startedAt,
-    finishedAt,
-  }: Pick<Span, "kind" | "startedAt" | "finishedAt"> & { revision: number | null },
+  { accepted: { runId, verdict, deliveries }, receiptId, revision }: Taken & { kind: "taken" },
+  { kind, source, startedAt, finishedAt }: Pick<Span, "kind" | "startedAt" | "finishedAt"> & { source: Source },
 ): void {
   if (trace === null || runId === null) return;
   const isNews = revision !== null && ["accepted", "updated", "corrected"].includes(verdict);
   trace({
     traceId: traceIdOf(runId),
-    spanId: isNews ? revisionSpanOf(runId, revision) : receiptSpanOf(receipt.id),
+    spanId: isNews ? revisionSpanOf(runId, revision) : receiptSpanOf(receiptId),
     parentSpanId: null,
     link: null,
     name: kind === "server" ? "webhook.received" : "run.ingested",
@@ -39,9 +21,9 @@ export function traceReceipt(
     finishedAt,
     attributes: {
       "skyvern.run_id": runId,
-      "skyvern_relay.receipt_id": receipt.id,
+      "skyvern_relay.receipt_id": receiptId,
       "skyvern_relay.verdict": verdict,
-      "skyvern_relay.source": receipt.source,
+      "skyvern_relay.source": source,
       "skyvern_relay.revision": revision,
       "skyvern_relay.deliveries": deliveries,
     },

@@ -36,7 +36,7 @@ export function expiryOf(url: string): number | null {
 
 /** An absolute http or https URL, else null. */
 export function parseWebUrl(url: string): URL | null {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
+  const parsed = URL.parse(url);
   return parsed?.protocol === "https:" || parsed?.protocol === "http:" ? parsed : null;
 }
 

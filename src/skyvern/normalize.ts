@@ -128,7 +128,8 @@ const text = (value: string | null | undefined): string | null =>
   value === null || value === undefined || value.trim() === "" ? null : clean(value);
 
 /** Text that every store and sink can hold: no NUL, no half of a surrogate pair. */
-const clean = (value: string): string => value.toWellFormed().replaceAll("\0", "\uFFFD");
+const clean = (value: string): string =>
+  value.isWellFormed() && !value.includes("\0") ? value : value.toWellFormed().replaceAll("\0", "\uFFFD");
 
 const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/;
 

@@ -3,81 +3,124 @@
  * unexpected type counts as absent, unknown keys, values, run types and id prefixes pass (P5); the raw body is kept, so
  * nothing is lost by it.
  */
-import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
 import type { Masked } from "./redact.ts";
 
-const text = z.string().nullish().catch(null);
-const count = z
-  .unknown()
-  .transform((value) => numberOf(value))
-  .pipe(z.int().nonnegative().nullable().catch(null))
-  .optional();
-const strings = z.array(z.string().nullable().catch(null)).nullish().catch(null);
-const anyJson = z.custom<Json>(() => true).optional();
-const object = z.custom<JsonObject>(isJsonObject).nullish().catch(null);
+type Text = string | null;
 
-const File = z.looseObject({
-  url: text,
-  checksum: text,
-  filename: text,
-  file_size: count,
-  artifact_id: text,
-});
+/** A payload that names a run and its status. What is of no known name is there too, and of no type. */
+export interface Payload {
+  /** The first of `run_id`, `task_id`, `workflow_run_id` that says something. */
+  id: string;
+  run_id?: Text;
+  task_id?: Text;
+  workflow_run_id?: Text;
+  run_type?: Text;
+  status: string;
+  output?: Json;
+  outputs?: Json;
+  extracted_information?: Json;
+  failure_reason?: Text;
+  failure_category?: ({ category: string } | null)[] | null;
+  errors?: Json[] | null;
+  downloaded_files?: (File | null)[] | null;
+  downloaded_file_urls?: Text[] | null;
+  recording_url?: Text;
+  screenshot_url?: Text;
+  screenshot_urls?: Text[] | null;
+  action_screenshot_urls?: Text[] | null;
+  app_url?: Text;
+  created_at?: Text;
+  modified_at?: Text;
+  queued_at?: Text;
+  started_at?: Text;
+  finished_at?: Text;
+  step_count?: number | null;
+  total_steps?: number | null;
+  organization_id?: Text;
+  summary?: Text;
+  prompt?: Text;
+  url?: Text;
+  title?: Text;
+  workflow_id?: Text;
+  workflow_permanent_id?: Text;
+  workflow_title?: Text;
+  parameters?: JsonObject | null;
+  run_request?: RunRequest | null;
+}
+
+interface File {
+  url?: Text;
+  checksum?: Text;
+  filename?: Text;
+  file_size?: number | null;
+  artifact_id?: Text;
+}
 
 /** Prompt and URL of a task, title and parameters of a workflow: what the run was started with. */
-const RunRequest = z.looseObject({
-  prompt: text,
-  url: text,
-  title: text,
-  webhook_url: text,
-  workflow_id: text,
-  parameters: object,
-});
+interface RunRequest {
+  prompt?: Text;
+  url?: Text;
+  title?: Text;
+  webhook_url?: Text;
+  workflow_id?: Text;
+  parameters?: JsonObject | null;
+}
 
-const PayloadSchema = z.looseObject({
-  run_id: text,
-  task_id: text,
-  workflow_run_id: text,
-  run_type: text,
-  status: z.string().min(1).max(100),
-  output: anyJson,
-  outputs: anyJson,
-  extracted_information: anyJson,
-  failure_reason: text,
-  failure_category: z
-    .array(z.looseObject({ category: z.string() }).nullable().catch(null))
-    .nullish()
-    .catch(null),
-  errors: z.array(anyJson).nullish().catch(null),
-  downloaded_files: z.array(File.nullable().catch(null)).nullish().catch(null),
-  downloaded_file_urls: strings,
-  recording_url: text,
-  screenshot_url: text,
-  screenshot_urls: strings,
-  action_screenshot_urls: strings,
-  app_url: text,
-  created_at: text,
-  modified_at: text,
-  queued_at: text,
-  started_at: text,
-  finished_at: text,
-  step_count: count,
-  total_steps: count,
-  organization_id: text,
-  summary: text,
-  prompt: text,
-  url: text,
-  title: text,
-  workflow_id: text,
-  workflow_permanent_id: text,
-  workflow_title: text,
-  parameters: object,
-  run_request: RunRequest.nullish().catch(null),
-});
+// --- types: what a value of another one is read as ------------------------------------------------------------------
 
-/** A payload that names a run and its status. */
-export type Payload = z.output<typeof PayloadSchema> & { id: string };
+type Read = (value: Json) => Json;
+type Fields<Known> = readonly (readonly [Read, readonly (keyof Known)[]])[];
+
+const asText: Read = (value) => (typeof value === "string" ? value : null);
+const asObject: Read = (value) => (isJsonObject(value) ? value : null);
+const asCount: Read = (value) => {
+  const number = numberOf(value);
+  return number !== null && number >= 0 && Number.isSafeInteger(number) ? number : null;
+};
+const listOf =
+  (asItem: Read): Read =>
+  (value) =>
+    Array.isArray(value) ? value.map(asItem) : null;
+const asCategory: Read = (value) => (isJsonObject(value) && typeof value["category"] === "string" ? value : null);
+
+const objectOf =
+  <Known>(fields: Fields<Known>): Read =>
+  (value) => {
+    if (!isJsonObject(value)) return null;
+    const object = { ...value };
+    for (const [read, keys] of fields) {
+      for (const key of keys as readonly string[]) {
+        const given = object[key];
+        if (given !== undefined && given !== null) object[key] = read(given);
+      }
+    }
+    return object;
+  };
+
+const asFile = objectOf<File>([
+  [asText, ["url", "checksum", "filename", "artifact_id"]],
+  [asCount, ["file_size"]],
+]);
+const asRunRequest = objectOf<RunRequest>([
+  [asText, ["prompt", "url", "title", "webhook_url", "workflow_id"]],
+  [asObject, ["parameters"]],
+]);
+const asPayload = objectOf<Payload>([
+  [asText, ["run_id", "task_id", "workflow_run_id", "run_type", "failure_reason"]],
+  [asText, ["recording_url", "screenshot_url", "app_url", "organization_id", "summary", "prompt", "url", "title"]],
+  [asText, ["workflow_id", "workflow_permanent_id", "workflow_title"]],
+  [asText, ["created_at", "modified_at", "queued_at", "started_at", "finished_at"]],
+  [asCount, ["step_count", "total_steps"]],
+  [asObject, ["parameters"]],
+  [asRunRequest, ["run_request"]],
+  [listOf((value) => value), ["errors"]],
+  [listOf(asCategory), ["failure_category"]],
+  [listOf(asFile), ["downloaded_files"]],
+  [listOf(asText), ["downloaded_file_urls", "screenshot_urls", "action_screenshot_urls"]],
+]);
+
+// --- reading --------------------------------------------------------------------------------------------------------
 
 export type Parsed =
   | { kind: "run"; payload: Payload }
@@ -87,6 +130,7 @@ export type Parsed =
 
 /** Nesting beyond this is not walked: JSON.stringify and every reader after it would run out of stack. */
 export const MAX_DEPTH = 1_000;
+const MAX_STATUS_LENGTH = 100;
 /** Skyvern's ids have about 25 characters. */
 const MAX_ID_LENGTH = 200;
 
@@ -105,12 +149,15 @@ export function parsePayload(masked: Masked): Parsed {
 export function readPayload(json: Json): Parsed {
   if (!isJsonObject(json)) return { kind: "unknown", reason: "the body is not a JSON object" };
   if (isTotpRequest(json)) return { kind: "totp" };
-  const result = PayloadSchema.safeParse(json);
-  if (!result.success) return { kind: "unknown", reason: "status is missing or not a text" };
-  const id = firstId(result.data.run_id, result.data.task_id, result.data.workflow_run_id);
+  const { status } = json;
+  if (typeof status !== "string" || status === "" || status.length > MAX_STATUS_LENGTH)
+    return { kind: "unknown", reason: "status is missing or not a text" };
+  const payload = asPayload(json) as JsonObject & Payload;
+  const id = firstId(payload.run_id, payload.task_id, payload.workflow_run_id);
   if (id === null) return { kind: "unknown", reason: "none of run_id, task_id, workflow_run_id names the run" };
   if (id.length > MAX_ID_LENGTH) return { kind: "unknown", reason: `the run id is longer than ${MAX_ID_LENGTH}` };
-  return { kind: "run", payload: { ...result.data, id } };
+  payload.id = id;
+  return { kind: "run", payload };
 }
 
 const firstId = (...ids: (string | null | undefined)[]): string | null =>

@@ -4,7 +4,6 @@ import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./connection.ts";
 import { schemaSql } from "./schema.ts";
 import { StorageFault } from "./store.ts";
 import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
-import type { Operations } from "./operations.ts";
 import type { Session } from "./postgres.ts";
 import type { Tables } from "./tables.ts";
 
@@ -23,8 +22,6 @@ export interface Database {
   transaction<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T>;
   /** Runs `work` on one connection, outside of any transaction. */
   read<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
-  /** Operations that are done elsewhere, as nothing can be written here. */
-  readonly elsewhere?: Partial<Operations>;
   /** A connection of its own; only where several relays share the database. */
   session?(): Promise<Session>;
   close(): Promise<void>;

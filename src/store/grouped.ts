@@ -23,22 +23,11 @@ export function grouped<Item, Answer>(
   let waiting: Waiting<Item, Answer>[] = [];
   let busy = false;
 
-  /** Never rejects: every entry is settled. */
-  const writeBatch = async (batch: readonly Waiting<Item, Answer>[]): Promise<void> => {
-    try {
-      const answers = await write(batch.map(({ item }) => item));
-      for (const [i, entry] of batch.entries()) entry.resolve(answers[i] as Answer);
-    } catch (error) {
-      // A storage that is gone refuses them all.
-      if (error instanceof StorageFault || batch.length === 1) for (const entry of batch) entry.reject(error);
-      else for (const entry of batch) await writeBatch([entry]);
-    }
-  };
   const writeAll = async (): Promise<void> => {
     while (waiting.length > 0) {
       const batch = waiting.slice(0, fitting(waiting.slice(0, MAX_BATCH).map(({ item }) => bytesOf(item))));
       waiting = waiting.slice(batch.length);
-      await writeBatch(batch);
+      await settle(write, batch);
     }
     busy = false;
   };
@@ -50,6 +39,44 @@ export function grouped<Item, Answer>(
       busy = true;
       setImmediate(() => void writeAll());
     });
+}
+
+/** Items that go together at once: the other thread is to begin while more come. */
+const MAX_SLICE = 16;
+
+/**
+ * The same where another thread writes: what comes in one turn of the event loop goes there in slices, each without waiting for those
+ * before it.
+ */
+export function sliced<Item, Answer>(
+  write: (items: readonly Item[]) => Promise<readonly Answer[]>,
+): (item: Item) => Promise<Answer> {
+  let slice: Waiting<Item, Answer>[] = [];
+  const send = (): void => {
+    if (slice.length > 0) void settle(write, slice);
+    slice = [];
+  };
+  return (item) =>
+    new Promise((resolve, reject) => {
+      slice.push({ item, resolve, reject });
+      if (slice.length === 1) setImmediate(send);
+      if (slice.length === MAX_SLICE) send();
+    });
+}
+
+/** Never rejects: every entry is settled. */
+async function settle<Item, Answer>(
+  write: (items: readonly Item[]) => Promise<readonly Answer[]>,
+  batch: readonly Waiting<Item, Answer>[],
+): Promise<void> {
+  try {
+    const answers = await write(batch.map(({ item }) => item));
+    for (const [i, entry] of batch.entries()) entry.resolve(answers[i] as Answer);
+  } catch (error) {
+    // A storage that is gone refuses them all.
+    if (error instanceof StorageFault || batch.length === 1) for (const entry of batch) entry.reject(error);
+    else for (const entry of batch) await settle(write, [entry]);
+  }
 }
 
 /** How many of these sizes, from the first on, go together. */

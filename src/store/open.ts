@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { openSqlite, openSqliteReadOnly, type Database } from "./database.ts";
 import { IN_MEMORY, isInMemory, type DatabaseSettings } from "./address.ts";
 import { openPostgres } from "./postgres.ts";
-import { openSqliteThreaded } from "./threaded.ts";
 
 /** Why another process than the relay cannot use it, or null. Whether a PostgreSQL is there, opening it shows. */
 export function unreachable(settings: DatabaseSettings): string | null {
@@ -25,7 +24,5 @@ export async function openDatabase(
     return openPostgres(settings.url.reveal(), { readOnly: how === "read", patient: how === "patient" });
   const { path } = settings;
   if (how === "read") return openSqliteReadOnly(path);
-  return how === "relay" && !isInMemory(settings)
-    ? openSqliteThreaded(path)
-    : openSqlite(path, { exclusive: how !== "beside" });
+  return openSqlite(path, { exclusive: how !== "beside" });
 }

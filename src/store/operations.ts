@@ -32,13 +32,13 @@ import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
-import type { FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
 
 /**
  * What the Store is made of: its operations, of which those that come often take many items at a time. What a run's state is given as is its
  * JSON as stored, which can be handed to another thread, as its numbers cannot.
  */
-export interface Operations extends Omit<Store, "claimDue" | "record" | "saveArtifacts"> {
+export interface Operations extends Omit<Store, "claimDue" | "record" | "saveArtifacts">, Deciding {
   claimDue(...claim: Parameters<Store["claimDue"]>): Promise<ClaimedRow[]>;
   record(attempts: readonly FinishedAttempt[]): Promise<boolean[]>;
   saveArtifacts(found: readonly FoundArtifacts[]): Promise<void>;

@@ -7,9 +7,9 @@
  * a value that lists filter by; a filter so narrows the search inside the index, and two of them are intersected there,
  * where an index a column would walk through one and look up the rest.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
-import { isRawNumber, type Json, type JsonObject } from "../json.ts";
+import { isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
 import { remembered } from "../remembered.ts";
 import type { Run } from "../run.ts";
 import { withEnding, type Endings } from "./prefixes.ts";
@@ -79,9 +79,8 @@ function wordsOf({ run_id, workflow, title, prompt, summary, failure, output }: 
   const addJson = (value: Json): void => {
     if (room <= 0 || value === null || typeof value === "boolean") return;
     if (typeof value === "string") add(value);
-    else if (typeof value === "number") add(String(value));
+    else if (typeof value === "number" || isRawNumber(value)) add(numberText(value));
     else if (Array.isArray(value)) for (const item of value) addJson(item);
-    else if (isRawNumber(value)) add(value.rawJSON);
     else addFields(value);
   };
   const addFields = (value: JsonObject): void => {
@@ -117,8 +116,13 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
 
 /** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
 export type Mark = string;
-const markOf = (name: MarkName, value: string): Mark => mark(`${name}\0${value}`);
-const mark = remembered((named): Mark => `\uE000${createHash("sha256").update(named).digest("hex").slice(0, 12)}`);
+const markOf = (name: MarkName, value: string): Mark => MAKE[name](value);
+const made = (name: MarkName) =>
+  remembered((value): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`);
+const MAKE = Object.fromEntries(MARKED.map(([name]) => [name, made(name)])) as Record<
+  MarkName,
+  (value: string) => Mark
+>;
 
 /**
  * The marks a filter asks for: of each group one at least. Null when an ordinary index serves: nothing is looked for, and at

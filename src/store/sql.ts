@@ -1,14 +1,27 @@
 import type { Database } from "./database.ts";
 import { grouped } from "./grouped.ts";
-import { createOperations } from "./operations.ts";
+import { createOperations, type Operations } from "./operations.ts";
 import { stateOf } from "./rows.ts";
-import type { FoundArtifacts, Store } from "./store.ts";
+import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+
+export type SqlStore = Store & Deciding;
 
 /** The Store over SQL. The database must be migrated. */
-export function createSqlStore(database: Database): Store {
-  const here = createOperations(database);
-  const { claimDue, record, saveArtifacts, ...others } = { ...here, ...database.elsewhere };
-  const save = grouped(async (found: readonly FoundArtifacts[]) => {
+export function createSqlStore(database: Database): SqlStore {
+  const operations = createOperations(database);
+  const { accept, adopt, revise } = operations;
+  return { ...storeOf(operations, grouped), accept, adopt, revise };
+}
+
+/** Calls that take one thing each, done many at a time. */
+export type Gather = <Item, Answer>(
+  write: (items: readonly Item[]) => Promise<readonly Answer[]>,
+) => (item: Item) => Promise<Answer>;
+
+/** The Store that operations are for. */
+export function storeOf(operations: Omit<Operations, keyof Deciding>, gather: Gather): Store {
+  const { claimDue, record, saveArtifacts, ...others } = operations;
+  const save = gather(async (found: readonly FoundArtifacts[]) => {
     await saveArtifacts(found);
     return found.map(() => {});
   });
@@ -16,7 +29,7 @@ export function createSqlStore(database: Database): Store {
     ...others,
     claimDue: async (queue, claim) =>
       (await claimDue(queue, claim)).map((claimed) => ({ ...claimed, state: stateOf(claimed.state) })),
-    record: grouped(record),
+    record: gather((attempts: readonly FinishedAttempt[]) => record(attempts)),
     saveArtifacts: (runId, known, followUpAt) => save({ runId, known, followUpAt }),
   };
 }

@@ -26,17 +26,6 @@ export class StorageFault extends Error {
 }
 
 export interface Store {
-  /**
-   * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
-   * is known at that moment, and its answer is written with the receipt. Answers in the order given.
-   */
-  accept(items: readonly Arrival[]): Promise<Accepted[]>;
-
-  /**
-   * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
-   */
-  adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
-
   /** Leases due deliveries of one sink, counting an attempt for each. */
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
   /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
@@ -83,8 +72,6 @@ export interface Store {
   /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
   redeliver(runId: string, deliveries: readonly NewDelivery[], now: number): Promise<Delivery[] | null>;
 
-  /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
-  revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   artifacts(runId: string): Promise<KnownArtifacts>;
   /** `followUpAt`: as of {@link FoundArtifacts}. */
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
@@ -178,6 +165,22 @@ export interface Store {
   setting(name: string, initial: string): Promise<string>;
   saveSetting(name: string, value: string): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What is decided by code, within the transaction that writes it: of a store that is in the same thread. */
+export interface Deciding {
+  /**
+   * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
+   * is known at that moment, and its answer is written with the receipt. Answers in the order given.
+   */
+  accept(items: readonly Arrival[]): Promise<Accepted[]>;
+
+  /**
+   * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
+   */
+  adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
+  /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
+  revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
 }
 
 /** One authenticated body on its way in. */

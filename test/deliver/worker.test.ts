@@ -9,8 +9,7 @@ import { sleep, type Runtime } from "../../src/runtime.ts";
 import type { Job, Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
-import type { Store } from "../../src/store/store.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import { aDelivery, anArrival, aRun } from "../store/a-run.ts";
 
 const links = {
@@ -37,7 +36,7 @@ function aSink(
   };
 }
 
-let store: Store;
+let store: SqlStore;
 let now: number;
 let runtime: Runtime;
 beforeEach(async () => {

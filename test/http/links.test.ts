@@ -1,6 +1,7 @@
+import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createLinks } from "../../src/http/links.ts";
+import { createLinks, hmacWith } from "../../src/http/links.ts";
 import { NOW } from "../support/runtime.ts";
 
 const DAY_MS = 86_400_000;
@@ -93,5 +94,24 @@ describe("a link to a run", () => {
     ["javascript:alert(1)", "https://relay.example.com/runs/javascript%3Aalert(1)"],
   ])("of %s is %s", (id, link) => {
     expect(links.run(id)).toBe(link);
+  });
+});
+
+describe("its signature", () => {
+  it("is HMAC-SHA256 of whatever text, with whatever key", () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 64 }),
+        fc.array(fc.string({ unit: "binary", maxLength: 3_000 })),
+        (key, texts) => {
+          const hmac = hmacWith(key);
+          for (const text of texts) expect(hmac(text)).toBe(createHmac("sha256", key).update(text).digest("base64url"));
+        },
+      ),
+    );
+  });
+
+  it("knows no key that is longer than a block", () => {
+    expect(() => hmacWith(new Uint8Array(65))).toThrow(RangeError);
   });
 });

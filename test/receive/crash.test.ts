@@ -2,7 +2,8 @@
 import { expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
-import { createReceiver, type ReceiveParts } from "../../src/receive/receive.ts";
+import { createIntake, type IntakeParts } from "../../src/receive/intake.ts";
+import { createReceiver } from "../../src/receive/receive.ts";
 import { rereadKept } from "../../src/receive/reread.ts";
 import { Secret } from "../../src/secret.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
@@ -19,10 +20,10 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   onTestFinished(() => store.close());
   const runtime = aRuntime();
   let hasBug = true;
-  const parts: ReceiveParts & { store: typeof store } = {
-    keys: [{ name: "key", key: new Secret(FIXTURE_KEY), organization: null }],
+  const intaking: IntakeParts = {
     redact: createRedact(),
     routes: [],
+    archives: false,
     sinks: [
       {
         get name(): string {
@@ -35,10 +36,8 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
     ],
     store,
     runtime,
-    log: silentLog,
-    metrics: createMetrics(),
-    nudge: () => {},
   };
+  const log = silentLog;
   // The decisions are made in the order of arrival: the second one crashes.
   let crashing = false;
   const accept: typeof store.accept = (items) =>
@@ -54,7 +53,18 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
         },
       })),
     );
-  const receiver = createReceiver({ ...parts, store: { accept } }, null);
+  const keys = [{ name: "key", key: new Secret(FIXTURE_KEY), organization: null }];
+  const receiver = createReceiver(
+    {
+      keys,
+      intake: createIntake({ ...intaking, store: { ...store, accept } }),
+      runtime,
+      log,
+      metrics: createMetrics(),
+      nudge: () => {},
+    },
+    null,
+  );
   const receive = (id: string) => {
     const bytes = Buffer.from(JSON.stringify({ run_id: id, status: "completed" }));
     return receiver.receive({ bytes, signature: signatureOf(bytes), sentAt: null, channel: null });
@@ -67,10 +77,11 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   ]);
   expect(await store.keptReceipts(10)).toMatchObject([{ note: "the relay met a bug; its log has the details" }]);
 
+  const kept = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
   crashing = true;
-  expect(await rereadKept({ ...parts, organizationOf: () => null })).toBe(0);
+  expect(await rereadKept(kept)).toBe(0);
   expect(await store.run("tsk_2")).toBeNull();
   hasBug = false;
-  expect(await rereadKept({ ...parts, organizationOf: () => null })).toBe(1);
+  expect(await rereadKept(kept)).toBe(1);
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
 });

@@ -3,15 +3,19 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { JsonObject } from "../../src/json.ts";
+import { openDatabase } from "../../src/store/open.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
 import { NOW } from "../support/runtime.ts";
+import { until } from "../support/until.ts";
 
 const EARLIER = NOW - 86_400_000;
 
 /** Puts a body into the database as a release would that did not understand it. */
-async function keep({ app }: TestApp, body: Buffer, id = "rcp_old"): Promise<void> {
-  await app.store.accept([
+async function keep({ config: { database } }: TestApp, body: Buffer, id = "rcp_old"): Promise<void> {
+  const store = createSqlStore(await openDatabase(database, "beside"));
+  await store.accept([
     {
       receipt: {
         id,
@@ -29,6 +33,7 @@ async function keep({ app }: TestApp, body: Buffer, id = "rcp_old"): Promise<voi
       run: null,
     },
   ]);
+  await store.close();
 }
 
 /** Two relays, one after the other, on one database. */
@@ -46,7 +51,10 @@ it("a body that is understood now becomes a run of the time it came, and is deli
   expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ id: "rcp_old" }] });
 
   await adopt(relay);
-  await relay.deliver();
+  await until("it is delivered", async () => {
+    const { data } = await relay.read<{ data: JsonObject[] }>("/v1/deliveries?state=delivered");
+    return data.length === 1;
+  });
 
   expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
   expect(await relay.read("/v1/runs/tsk_565008666790408272")).toMatchObject({

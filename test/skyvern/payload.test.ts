@@ -1,5 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { isJsonObject, numberOf, parseJson, type JsonObject } from "../../src/json.ts";
 import { MAX_DEPTH, parsePayload, readPayload, type Parsed } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
 import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";
@@ -156,4 +158,119 @@ it("any JSON at all is read without a throw, and with an id and a status it is a
     ),
     { numRuns: 500 },
   );
+});
+
+describe("a value of another type than its field has", () => {
+  const text = z.string().nullish().catch(null);
+  const count = z
+    .unknown()
+    .transform((value) => numberOf(value))
+    .pipe(z.int().nonnegative().nullable().catch(null))
+    .optional();
+  const object = z.custom<object>(isJsonObject).nullish().catch(null);
+  const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).nullish().catch(null);
+  const texts = listOf(z.string().nullable().catch(null));
+  const each = <Key extends string, Type>(keys: readonly Key[], type: Type) =>
+    Object.fromEntries(keys.map((key) => [key, type])) as Record<Key, Type>;
+  const loose = <Shape extends z.ZodRawShape>(shape: Shape) =>
+    z.custom<object>(isJsonObject).pipe(z.looseObject(shape));
+  const IDS = [
+    "run_id",
+    "task_id",
+    "workflow_run_id",
+    "workflow_id",
+    "workflow_permanent_id",
+    "organization_id",
+  ] as const;
+  const TIMES = ["created_at", "modified_at", "queued_at", "started_at", "finished_at"] as const;
+  const TEXTS = [
+    "run_type",
+    "failure_reason",
+    "recording_url",
+    "screenshot_url",
+    "app_url",
+    "summary",
+    "prompt",
+    "url",
+  ] as const;
+  const schema = z.looseObject({
+    ...each([...IDS, ...TIMES, ...TEXTS, "title", "workflow_title"], text),
+    ...each(["step_count", "total_steps"], count),
+    ...each(["downloaded_file_urls", "screenshot_urls", "action_screenshot_urls"], texts),
+    status: z.string().min(1).max(100),
+    errors: listOf(z.unknown()),
+    failure_category: listOf(loose({ category: z.string() }).nullable().catch(null)),
+    downloaded_files: listOf(
+      loose({ ...each(["url", "checksum", "filename", "artifact_id"], text), file_size: count })
+        .nullable()
+        .catch(null),
+    ),
+    parameters: object,
+    run_request: loose({ ...each(["prompt", "url", "title", "webhook_url", "workflow_id"], text), parameters: object })
+      .nullish()
+      .catch(null),
+  });
+  const KEYS = [
+    ...Object.keys(schema.shape),
+    "output",
+    "extracted_information",
+    "new",
+    "__proto__",
+    "constructor",
+    "id",
+  ];
+  const INSIDE = [
+    "category",
+    "url",
+    "checksum",
+    "filename",
+    "artifact_id",
+    "file_size",
+    "prompt",
+    "title",
+    "parameters",
+    "x",
+  ];
+  const number = fc.constantFrom(
+    "0",
+    "7",
+    "-1",
+    "-0",
+    "1.5",
+    "3.0",
+    "1e3",
+    "1e400",
+    "9007199254740991",
+    "9007199254740993",
+  );
+  const json = fc.letrec<{ value: string }>((tie) => ({
+    value: fc.oneof(
+      { depthSize: "medium" },
+      number,
+      fc.constantFrom("null", "true", '""', '"a"', '"1"', '"completed"', `"${"x".repeat(101)}"`),
+      fc.array(tie("value"), { maxLength: 3 }).map((items) => `[${items.join(",")}]`),
+      fc
+        .array(fc.tuple(fc.constantFrom(...INSIDE), tie("value")), { maxLength: 4 })
+        .map((fields) => `{${fields.map(([key, value]) => `"${key}":${value}`).join(",")}}`),
+    ),
+  })).value;
+  const body = fc
+    .array(fc.tuple(fc.constantFrom(...KEYS), json), { maxLength: 12 })
+    .map((fields) => `{"status":"s","run_id":"r",${fields.map(([key, value]) => `"${key}":${value},`).join("")}"z":0}`);
+
+  it("counts as absent, in lists and objects too, and everything else is as it came", () => {
+    fc.assert(
+      fc.property(body, (text) => {
+        const given = parseJson(text) as JsonObject;
+        const wanted = schema.safeParse(given);
+        const { run_id, task_id, workflow_run_id } = (wanted.data ?? {}) as JsonObject;
+        const id = [run_id, task_id, workflow_run_id].find((one) => typeof one === "string" && one.trim() !== "");
+        const parsed = readPayload(parseJson(text));
+        if (!wanted.success) expect(reasonOf(parsed)).toMatch(/status/);
+        else if (id === undefined) expect(reasonOf(parsed)).toMatch(/run_id/);
+        else expect(parsed).toEqual({ kind: "run", payload: { ...given, ...wanted.data, id } });
+      }),
+      { numRuns: 3000 },
+    );
+  });
 });

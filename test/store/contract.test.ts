@@ -5,11 +5,12 @@ import { parseJson } from "../../src/json.ts";
 import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 import { storesAsOpened } from "./stores.ts";
+import type { SqlStore } from "../../src/store/sql.ts";
 
 const MINUTE = 60_000;
 
 describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
-  let store: Store;
+  let store: SqlStore;
   beforeEach(async () => {
     store = await open();
   });

@@ -1,10 +1,11 @@
 /** What the archive's queue and its list of copies promise. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Copy, Store } from "../../src/store/store.ts";
+import type { Copy } from "../../src/store/store.ts";
 import { aRun } from "./a-run.ts";
 import { stores } from "./stores.ts";
+import type { SqlStore } from "../../src/store/sql.ts";
 
-let store: Store;
+let store: SqlStore;
 
 /** Takes a receipt of a run that is to be archived then; null: not at all. */
 async function accept(runId: string, archiveAt: number | null, n = 1): Promise<void> {

@@ -6,9 +6,10 @@ import { parseJson } from "../../src/json.ts";
 import type { Run } from "../../src/run.ts";
 import { bucketOf } from "../../src/store/latency.ts";
 import { readSearch } from "../../src/store/search.ts";
-import type { FinishedAttempt, Page, RunFilter, Search, Store, StoredEvent } from "../../src/store/store.ts";
+import type { FinishedAttempt, Page, RunFilter, Search, StoredEvent } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 import { stores } from "./stores.ts";
+import type { SqlStore } from "../../src/store/sql.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -20,7 +21,7 @@ const searchFor = (typed: string): Search => {
 };
 
 describe.each(Object.entries(stores))("%s", (name, open) => {
-  let store: Store;
+  let store: SqlStore;
   beforeEach(async () => {
     store = await open();
   });

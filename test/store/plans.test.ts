@@ -8,16 +8,16 @@ import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { briefOf } from "../../src/store/brief.ts";
 import { indexedText, readSearch } from "../../src/store/search.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import type { Rows } from "../../src/store/statements.ts";
-import type { Search, Store } from "../../src/store/store.ts";
+import type { Search } from "../../src/store/store.ts";
 import { aRun, aState } from "./a-run.ts";
 
 const RUNS = 50_000;
 const MINUTE = 60_000;
 
 let database: Database;
-let store: Store;
+let store: SqlStore;
 const asked: CompiledQuery[] = [];
 
 beforeAll(async () => {
@@ -118,7 +118,7 @@ const after = { at: 20_000 * MINUTE, id: "tsk_20000" };
 const search = [{ text: "invoice", prefix: false }];
 
 describe("runs", () => {
-  it.each<[string, Parameters<Store["runs"]>, RegExp]>([
+  it.each<[string, Parameters<SqlStore["runs"]>, RegExp]>([
     ["the newest", [{}, page], /^SCAN runs USING INDEX runs_newest$/],
     ["a later page", [{}, { ...page, after }], /^SEARCH runs USING INDEX runs_newest/],
     ["since and until", [{ since: 5, until: 9e9 }, page], /^SEARCH runs USING INDEX runs_newest/],
@@ -170,7 +170,7 @@ describe("runs", () => {
     ]);
   });
 
-  it.each<[string, Parameters<Store["runs"]>[0], string[]]>([
+  it.each<[string, Parameters<SqlStore["runs"]>[0], string[]]>([
     ["what waits", { delivery: ["pending", "sending"] }, [`tsk_${RUNS}`]],
     ["dead deliveries and text", { delivery: ["dead"], search }, ["tsk_2", "tsk_1"]],
   ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, ids) => {
@@ -186,7 +186,7 @@ describe("runs", () => {
     expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
   });
 
-  it.each<[string, Parameters<Store["runs"]>, string[]]>([
+  it.each<[string, Parameters<SqlStore["runs"]>, string[]]>([
     ["", [{ delivery: ["dead"] }, page], ["tsk_2", "tsk_1"]],
     [", a later page", [{ delivery: ["dead"] }, { ...page, after: { at: 2 * MINUTE, id: "tsk_2" } }], ["tsk_1"]],
     [" of a sink within a time", [{ delivery: ["dead"], sink: ["crm"], until: 2 * MINUTE }, page], ["tsk_1"]],
@@ -243,7 +243,7 @@ describe("runs", () => {
 });
 
 describe("deliveries", () => {
-  it.each<[string, Parameters<Store["deliveries"]>, RegExp]>([
+  it.each<[string, Parameters<SqlStore["deliveries"]>, RegExp]>([
     ["the newest", [{}, page], /^SCAN deliveries USING INDEX deliveries_newest$/],
     ["a later page", [{}, { ...page, after }], /^SEARCH deliveries USING INDEX deliveries_newest/],
     ["a run", [{ runId: "tsk_9" }, page], /^SEARCH deliveries USING INDEX deliveries_run/],

@@ -5,15 +5,15 @@ import { CLOSED } from "../../src/deliver/breaker.ts";
 import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/migrate.ts";
 import { NUMBERS } from "../../src/store/postgres-rows.ts";
 import { openPostgres } from "../../src/store/postgres.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
-import { StorageFault, type Claimed, type Store } from "../../src/store/store.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { StorageFault, type Claimed } from "../../src/store/store.ts";
 import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 
 const MINUTE = 60_000;
 
 let url: string;
-let stores: Store[];
+let stores: SqlStore[];
 beforeEach(async () => {
   url = await newDatabase();
   stores = await Promise.all([1, 2, 3, 4].map(async () => createSqlStore(await openPostgres(url))));
@@ -23,7 +23,7 @@ afterEach(async () => {
   await dropDatabase(url);
 });
 
-const store = (i: number): Store => stores[i % stores.length] ?? expect.unreachable();
+const store = (i: number): SqlStore => stores[i % stores.length] ?? expect.unreachable();
 const numbers = (n: number) => Array.from({ length: n }, (_none, i) => i);
 
 async function admin(address = url): Promise<pg.Client> {
@@ -53,7 +53,7 @@ describe("at once", () => {
         anArrival(aRun({ run_id: `tsk_${i}` }), { decision: { deliveries: [aDelivery(`dlv_${i}`)] } }),
       ),
     );
-    const claimAll = async (one: Store): Promise<string[]> => {
+    const claimAll = async (one: SqlStore): Promise<string[]> => {
       const ids: string[] = [];
       for (;;) {
         const claimed = await one.claimDue(
@@ -82,7 +82,7 @@ describe("at once", () => {
     );
     const told: string[] = [];
     let under = 0;
-    const work = async (one: Store): Promise<void> => {
+    const work = async (one: SqlStore): Promise<void> => {
       while (told.length < ids.length) {
         const queue = { sink: "ops", holdMs: MINUTE };
         const claimed = await one.claimDue(queue, { now: 2_000, leaseMs: MINUTE, limit: 5, except: [] });

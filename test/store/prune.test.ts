@@ -1,16 +1,17 @@
 /** What pruning promises of every Store: what is due goes whole, what is not stays whole, in short steps. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/breaker.ts";
-import type { Pruned, PruneStep, Store } from "../../src/store/store.ts";
+import type { Pruned, PruneStep } from "../../src/store/store.ts";
 import { chanceOf } from "../faults/support/chance.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 import { stores } from "./stores.ts";
+import type { SqlStore } from "../../src/store/sql.ts";
 
 const DAY = 86_400_000;
 const BEFORE = 100 * DAY;
 
 describe.each(Object.entries(stores))("%s", (_name, open) => {
-  let store: Store;
+  let store: SqlStore;
   beforeEach(async () => {
     store = await open();
   });

@@ -1,88 +1,148 @@
-/** What a transaction in a thread must keep beside the promises of every Store. */
-import { sql } from "kysely";
+/** What operations in another thread must keep beside the promises of every Store. */
+import { join } from "node:path";
+import Sqlite from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Database } from "../../src/store/database.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
+import { openStorage } from "../../src/storage.ts";
 import { StorageFault } from "../../src/store/store.ts";
-import { anArrival, aRun } from "./a-run.ts";
-import { openThreaded } from "./stores.ts";
+import { aFolder } from "../support/app.ts";
+import { anArrival, aDelivery, aRun } from "./a-run.ts";
+import { openBehindMessages } from "./stores.ts";
 
-let database: Database;
-beforeEach(async () => {
-  database = await openThreaded();
-});
-afterEach(() => database.close());
+describe("behind messages", () => {
+  let store: Awaited<ReturnType<typeof openBehindMessages>>;
+  beforeEach(async () => {
+    store = await openBehindMessages();
+  });
+  afterEach(() => store.close());
+  const bug = (): never => {
+    throw new TypeError("a bug in deciding");
+  };
 
-const names = async () => (await database.db.selectFrom("settings").select("name").execute()).map(({ name }) => name);
-
-describe("a transaction", () => {
-  it("shows nothing before its commit, and all of it after", async () => {
-    await database.transaction(async (tx, rows) => {
-      await rows.insert("settings", [{ name: "one", value: "1" }]);
-      await tx.insertInto("settings").values({ name: "two", value: "2" }).execute();
-      expect(await names()).toEqual(["schema_version"]);
-    });
-    expect(await names()).toEqual(["one", "schema_version", "two"]);
+  it("what is asked for at one time is done in that order, each all or nothing", async () => {
+    const broken = anArrival(aRun({ run_id: "broken" }));
+    const results = await Promise.allSettled([
+      store.accept([anArrival(aRun({ run_id: "a" }))]),
+      store.accept([anArrival(aRun({ run_id: "b" })), { ...broken, run: { id: "broken", decide: bug } }]),
+      store.accept([anArrival(aRun({ run_id: "c" }), { decision: { deliveries: [aDelivery("dlv_1")] } })]),
+      store.claimDue({ sink: "ops", holdMs: null }, { now: 9e9, leaseMs: 1, limit: 9, except: [] }),
+      store.saveSetting("one", "1"),
+      store.setting("one", "2"),
+    ]);
+    expect(results.map((result) => (result.status === "fulfilled" ? result.value : String(result.reason)))).toEqual([
+      [expect.objectContaining({ verdict: "accepted" })],
+      "Error: a bug in deciding",
+      [expect.objectContaining({ verdict: "accepted" })],
+      [expect.objectContaining({ delivery: expect.objectContaining({ id: "dlv_1" }) })],
+      undefined,
+      "1",
+    ]);
+    expect([...(await store.outcomes(["a", "b", "broken", "c"])).keys()].toSorted()).toEqual(["a", "c"]);
   });
 
-  it("in which a write fails that nobody waited for is taken back as a whole", async () => {
-    const twice = database.transaction(async (_tx, rows) => {
-      await rows.insert("settings", [{ name: "one", value: "1" }]);
-      await rows.insert("settings", [{ name: "schema_version", value: "2" }]);
-      await rows.insert("settings", [{ name: "three", value: "3" }]);
-    });
-    await expect(twice).rejects.toThrow(/UNIQUE/);
-    await expect(twice).rejects.not.toBeInstanceOf(StorageFault);
-    expect(await names()).toEqual(["schema_version"]);
+  it("a bug keeps the place where it was met, and is no fault of the storage", async () => {
+    const run = aRun();
+    const failed = store.accept([{ ...anArrival(run), run: { id: run.run_id, decide: bug } }]);
+    await expect(failed).rejects.not.toBeInstanceOf(StorageFault);
+    await expect(failed).rejects.toThrow(expect.objectContaining({ stack: expect.stringMatching(/threaded\.test/) }));
   });
 
-  it("that failed early cannot be committed late: what comes after in it fails as well", async () => {
-    const late = database.transaction(async (tx, rows) => {
-      await rows.insert("settings", [{ name: "schema_version", value: "2" }]);
-      await tx
-        .insertInto("settings")
-        .values({ name: "two", value: "2" })
-        .execute()
-        .catch(() => {});
-      await tx
-        .insertInto("settings")
-        .values({ name: "three", value: "3" })
-        .execute()
-        .catch(() => {});
-    });
-    await expect(late).rejects.toThrow(/UNIQUE/);
-    expect(await names()).toEqual(["schema_version"]);
+  it("numbers that JavaScript would change come back digit for digit with a claim", async () => {
+    const output = { n: JSON.rawJSON("12345678901234567890"), f: JSON.rawJSON("1e-07") };
+    await store.accept([anArrival(aRun({ output }), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
+    const [claimed] = await store.claimDue(
+      { sink: "ops", holdMs: null },
+      { now: 9e9, leaseMs: 1, limit: 9, except: [] },
+    );
+    expect(JSON.stringify(claimed?.state.run.output)).toBe('{"n":12345678901234567890,"f":1e-07}');
   });
 
-  it("whose work throws is taken back, and the next one is none the worse", async () => {
-    const broken = database.transaction(async (_tx, rows) => {
-      await rows.insert("settings", [{ name: "one", value: "1" }]);
-      throw new Error("a bug");
-    });
-    await expect(broken).rejects.toThrow("a bug");
-    await database.transaction((_tx, rows) => rows.insert("settings", [{ name: "two", value: "2" }]));
-    expect(await names()).toEqual(["schema_version", "two"]);
+  it("a storage that cannot be written says so as a StorageFault, and is used again when it can", async () => {
+    const other = new Sqlite(store.path);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(store.accept([anArrival(aRun())])).rejects.toBeInstanceOf(StorageFault);
+    await expect(store.ping(1)).rejects.toBeInstanceOf(StorageFault);
+    other.exec("ROLLBACK");
+    other.close();
+    expect(await store.accept([anArrival(aRun())])).toMatchObject([{ verdict: "accepted" }]);
   });
 
-  it("waits for the one before it", async () => {
-    const add = (name: string) =>
-      database.transaction(async (tx, rows) => {
-        const { rows: before } = await sql<{ n: number }>`select count(*) as n from settings`.execute(tx);
-        await rows.insert("settings", [{ name, value: String(before[0]?.n) }]);
-      });
-    await Promise.all(["a", "b", "c", "d"].map(add));
-    const stored = database.db.selectFrom("settings").select("value").where("name", "in", ["a", "b", "c", "d"]);
-    expect((await stored.execute()).map(({ value }) => value).toSorted()).toEqual(["1", "2", "3", "4"]);
+  it("what was asked for before the end is done, and nothing after it", async () => {
+    const last = store.saveSetting("last", "1");
+    const closed = store.close();
+    await expect(store.saveSetting("late", "1")).rejects.toBeInstanceOf(StorageFault);
+    await Promise.all([last, closed]);
   });
 });
 
-it("a storage that cannot be written says so as a StorageFault, and is used again when it can", async () => {
-  const [file] = (await sql<{ file: string }>`pragma database_list`.execute(database.db)).rows;
-  const other = new (await import("better-sqlite3")).default(file?.file ?? "");
-  other.exec("BEGIN IMMEDIATE");
-  const store = createSqlStore(database);
-  await expect(store.accept([anArrival(aRun())])).rejects.toBeInstanceOf(StorageFault);
-  other.exec("ROLLBACK");
-  other.close();
-  expect(await store.accept([anArrival(aRun())])).toMatchObject([{ verdict: "accepted" }]);
+describe("in a thread", () => {
+  const genuine = (body: string, values: object = {}) => ({
+    bytes: Buffer.from(body),
+    keyName: "key",
+    organization: "o_1",
+    channel: null,
+    sentAt: null,
+    receivedAt: 1_000,
+    ...values,
+  });
+  const sinks = [{ name: "ops", kind: "http", updates: true }];
+  const settings = { redactKeys: ["colour"], routes: [], sinks, archives: false };
+  const runtime = { newId: () => "not used: ids are the thread's" };
+  const body = (id: string, values: object = {}) => JSON.stringify({ run_id: id, status: "completed", ...values });
+
+  it("webhooks are taken by the configuration that they came for, while another is in force as well", async () => {
+    const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
+    const before = intake(settings, runtime);
+    const after = intake({ ...settings, redactKeys: [], sinks: [] }, runtime);
+    const parameters = { colour: "red" };
+    const taken = await Promise.all([
+      before.webhook(genuine(body("tsk_1", { parameters }))),
+      after.webhook(genuine(body("tsk_2", { parameters }))),
+      before.webhook(genuine("not JSON")),
+    ]);
+    expect(taken).toMatchObject([
+      { kind: "taken", accepted: { runId: "tsk_1", verdict: "accepted", deliveries: 1 }, revision: 1, crashed: null },
+      { kind: "taken", accepted: { runId: "tsk_2", verdict: "accepted", deliveries: 0 } },
+      { kind: "taken", accepted: { runId: null, verdict: "kept" }, revision: null },
+    ]);
+    expect((await store.run("tsk_1"))?.state.run.parameters).toEqual({ colour: "[redacted]" });
+    expect((await store.run("tsk_2"))?.state.run.parameters).toEqual({ colour: "red" });
+    await before.close();
+    await expect(before.webhook(genuine(body("tsk_3")))).rejects.toThrow("the intake is closed");
+    await after.close();
+    await store.close();
+  });
+
+  it("large bodies are handed over, small ones stay as they are, and what is stored is what came", async () => {
+    const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
+    const { webhook } = intake(settings, runtime);
+    const large = genuine(body("tsk_1", { output: "x".repeat(1_000_000) }));
+    const sizes = ["tsk_2", "tsk_3"].map((id) => genuine(body(id)));
+    const text = Buffer.from(large.bytes).toString();
+    await Promise.all([webhook(sizes[0] as typeof large), webhook(large), webhook(sizes[1] as typeof large)]);
+    expect(large.bytes.length).toBe(0);
+    expect(sizes[0]?.bytes.toString()).toBe(body("tsk_2"));
+    for (const [id, wanted] of [
+      ["tsk_1", text],
+      ["tsk_2", body("tsk_2")],
+      ["tsk_3", body("tsk_3")],
+    ] as const) {
+      const [receipt] = await store.receipts(id);
+      expect(Buffer.from((await store.body(receipt?.id ?? "")) ?? []).toString()).toBe(wanted);
+    }
+    await store.close();
+  });
+
+  it("more to show reaches those who were told", async () => {
+    const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
+    const { webhook, showMore } = intake(settings, runtime);
+    await webhook(genuine(body("tsk_1")));
+    expect(await showMore("tsk_1", 2_000)).toBe(false);
+    await store.claimDue({ sink: "ops", holdMs: null }, { now: 9e9, leaseMs: 1, limit: 9, except: [] });
+    expect(await showMore("tsk_1", 3_000)).toBe(true);
+    expect(await store.deliveries({ runId: "tsk_1" }, { limit: 9 })).toMatchObject([
+      { cause: "update", created_at: 3_000 },
+      { cause: "result" },
+    ]);
+    await store.close();
+  });
 });

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { sql } from "kysely";
 import type { Config } from "../../../src/config.ts";
 import { CLOSED } from "../../../src/deliver/breaker.ts";
-import { mask, runArrival } from "../../../src/receive/receive.ts";
+import { mask, runArrival } from "../../../src/receive/arrival.ts";
 import { idMaker } from "../../../src/runtime.ts";
 import { parsePayload } from "../../../src/skyvern/payload.ts";
 import { createRedact } from "../../../src/skyvern/redact.ts";
@@ -76,7 +76,7 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
         receivedAt,
         note: null,
       },
-      run: runArrival(parts, parsed.payload, { receivedAt, source: "webhook", channel, organization }),
+      run: runArrival(parts, parsed.payload, { receivedAt, source: "webhook", channel, organization }, receivedAt),
     };
   };
   for (let from = 0; from < runs; from += BATCH) {

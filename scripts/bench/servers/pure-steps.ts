@@ -6,7 +6,7 @@
 import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type * as Receive from "../../../src/receive/receive.ts";
+import type * as Arrivals from "../../../src/receive/arrival.ts";
 import type * as Settle from "../../../src/receive/settle.ts";
 import type * as Verify from "../../../src/receive/verify.ts";
 import type * as Secrets from "../../../src/secret.ts";
@@ -22,7 +22,7 @@ import { readBodies, runId } from "../bodies.ts";
 const [root = "", path = "", seconds = "4"] = process.argv.slice(2);
 const of = async <Module>(file: string) => (await import(join(root, "src", file))) as Module;
 const { verify } = await of<typeof Verify>("receive/verify.ts");
-const { mask } = await of<typeof Receive>("receive/receive.ts");
+const { mask } = await of<typeof Arrivals>("receive/arrival.ts");
 const { createRedact } = await of<typeof Redact>("skyvern/redact.ts");
 const { parsePayload } = await of<typeof PayloadReader>("skyvern/payload.ts");
 const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
