@@ -98,8 +98,7 @@ async function inArrivalOrder(source: Source, question: Question, match: RawBuil
   const joined = db
     .selectFrom("run_words")
     .crossJoin("runs")
-    .whereRef("runs.doc", "=", "run_words.rowid")
-    .where(match) as unknown as Runs;
+    .whereRef("runs.doc", "=", "run_words.rowid") as unknown as Runs;
   let rows = filtered(source, joined, filter);
   const { since, until } = filter;
   if (since !== undefined) rows = rows.where(sql<boolean>`run_words.rowid >= ${firstDocSince(since)}`);
@@ -114,6 +113,8 @@ async function inArrivalOrder(source: Source, question: Question, match: RawBuil
           .where(olderThan("runs.received_at", "runs.run_id", after))
           .where(sql<boolean>`run_words.rowid <= ${lastDocUntil(after.at + 1)}`);
   }
+  if (source.dialect === "postgres") return nearThenFar(db, { rows, match, question });
+  rows = rows.where(match);
   const found = rows.select(columns);
   // Where some words are in nearly every run, FTS5 comes to a place much faster forwards: of few runs, all are read.
   if (source.dialect === "sqlite" && filter.search && (await isRareText(db, filter.search)))
@@ -122,6 +123,41 @@ async function inArrivalOrder(source: Source, question: Question, match: RawBuil
     .orderBy(sql`run_words.rowid`, "desc")
     .limit(limit)
     .execute();
+}
+
+/** Runs that PostgreSQL looks through one by one. */
+const NEAR = 2_000;
+
+/**
+ * PostgreSQL does not know how rare a word is that few runs have, and would look through all runs to fill a page with it. So the newest
+ * are looked through, where a page of what many have is soon full; and then what the index finds among all others, which is not much.
+ */
+async function nearThenFar(
+  db: Db,
+  { rows, match, question }: { rows: Runs; match: RawBuilder<SqlBool>; question: Question },
+): Promise<object[]> {
+  const { columns, page, filter } = question;
+  const { after } = page;
+  const until = after ? after.at + 1 : filter.until;
+  const newest = until === undefined ? sql<number>`(select max(rowid) from run_words)` : lastDocUntil(until);
+  const top = after ? sql<number>`coalesce((select doc from runs where run_id = ${after.id}), ${newest})` : newest;
+  const [bound] = (await sql<{ doc: number | null }>`select ${top} - ${sql.lit(NEAR)} as doc`.execute(db)).rows;
+  const far = sql<number>`${bound?.doc ?? 0}::bigint`;
+  const take = (found: Runs, limit: number) =>
+    found
+      .select(columns)
+      .orderBy(sql`run_words.rowid`, "desc")
+      .limit(limit)
+      .execute();
+  // IS TRUE: not by the index, in which a beginning may be that of all ids there are.
+  const near = await take(rows.where(sql<boolean>`run_words.rowid > ${far} and (${match}) is true`), page.limit);
+  if (near.length === page.limit) return near;
+  // All that the index finds, by itself: asked for in order, PostgreSQL would go the other way.
+  const found = sql`array(select rowid from run_words where ${match} and rowid <= ${far} offset 0)`;
+  return [
+    ...near,
+    ...(await take(rows.where(sql<boolean>`run_words.rowid = any(${found})`), page.limit - near.length)),
+  ];
 }
 
 /**

@@ -346,6 +346,36 @@ describe("when the database fails", () => {
   });
 });
 
+describe("a search", () => {
+  it("pages from the newest runs, looked through one by one, to those that the index finds", async () => {
+    const run = (n: number, prompt: string) => anArrival(aRun({ run_id: `tsk_${n}`, received_at: 1_000 + n, prompt }));
+    const old = numbers(5).map((n) => run(n, "a needle"));
+    for (const from of numbers(9))
+      await store(0).accept([
+        ...(from === 0 ? old : []),
+        ...numbers(250).map((i) => run(10 + from * 250 + i, from === 8 && i > 246 ? "a needle" : "some hay")),
+      ]);
+    const expected = [2259, 2258, 2257, 4, 3, 2, 1, 0].map((n) => `tsk_${n}`);
+    for (const limit of [2, 3, 4, 8, 20]) {
+      const found: string[] = [];
+      for (let after: { at: number; id: string } | null = null; ;) {
+        const search = [{ text: "needle", prefix: limit === 4 }];
+        const { runs } = await store(1).runs({ search }, { limit, ...(after === null ? {} : { after }) });
+        found.push(...runs.map(({ state }) => state.run.run_id));
+        const last = runs.at(-1)?.state.run;
+        if (last === undefined || runs.length < limit) break;
+        after = { at: last.received_at, id: last.run_id };
+      }
+      expect(found).toEqual(expected);
+    }
+    const before = { search: [{ text: "needle", prefix: false }], until: 1_004 };
+    expect((await store(2).runs(before, { limit: 2 })).runs.map(({ state }) => state.run.run_id)).toEqual([
+      "tsk_3",
+      "tsk_2",
+    ]);
+  });
+});
+
 describe("text and numbers", () => {
   it("the one character that PostgreSQL's text cannot hold is replaced, and the run is found", async () => {
     const run = aRun({ run_id: "tsk_1", title: "a\0b", summary: "half \uD800 a pair", output: { x: "\0" } });
