@@ -12,15 +12,21 @@ const BUNDLE = join(root, "dist", "relay");
 
 /** Names, sizes and times of all that a bundle is made of. */
 export function builtFrom() {
-  const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((file) => /\.(ts|json)$/.test(file))
-    .map((file) => join("src", file));
-  return [...sources, "package.json", "package-lock.json", "scripts/build.ts"]
+  return [...sourcesIn("src"), "package.json", "package-lock.json", "scripts/build.ts", "scripts/merge-chunks.ts"]
     .map((file) => {
       const { size, mtimeMs } = statSync(join(root, file));
       return `${file} ${size} ${mtimeMs}\n`;
     })
     .join("");
+}
+
+/** `recursive` of Node takes ten times as long. */
+function sourcesIn(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return sourcesIn(path);
+    return /\.(ts|json)$/.test(entry.name) ? [path] : [];
+  });
 }
 
 /** What to import. */

@@ -7,8 +7,9 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
 import { join } from "node:path";
-import type { Plugin } from "esbuild";
+import type { BuildOptions, Plugin } from "esbuild";
 import { builtFrom } from "../bin/program.js";
+import { mergeChunks } from "./merge-chunks.ts";
 
 const root = join(import.meta.dirname, "..");
 const target = join(root, "dist", "relay");
@@ -32,7 +33,7 @@ const nodeModules: Plugin = {
   name: "node-modules",
   setup: ({ onResolve, onLoad }) => {
     onResolve({ filter: /./ }, ({ path, kind }) =>
-      kind === "import-statement" && isBuiltin(path) ? { path, namespace: "node-module" } : undefined,
+      kind !== "dynamic-import" && isBuiltin(path) ? { path, namespace: "node-module" } : undefined,
     );
     onLoad({ filter: /./, namespace: "node-module" }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
@@ -42,15 +43,13 @@ const nodeModules: Plugin = {
 
 /** Instead of whole packages the parts that are used. */
 const PARTS: Record<string, string> = {
-  // Without caches, mocks and proxies. `fetch` is needed by few requests.
+  // Without caches, mocks and proxies. `fetch` itself is needed by few requests.
   undici: `
-    import Dispatcher from "undici/lib/dispatcher/dispatcher.js";
-    import request from "undici/lib/api/api-request.js";
-    import Agent from "undici/lib/dispatcher/agent.js";
-    import buildConnector from "undici/lib/core/connect.js";
-    Dispatcher.prototype.request = request;
-    const fetch = (...request) => require("undici/lib/web/fetch/index.js").fetch(...request);
-    export { Agent, buildConnector, fetch };`,
+    export { default as Agent } from "undici/lib/dispatcher/agent.js";
+    export { default as buildConnector } from "undici/lib/core/connect.js";
+    export const fetch = (...request) => require("undici/lib/web/fetch/index.js").fetch(...request);`,
+  // It never speaks HTTP/2, and Node's takes 7 MB.
+  "./client-h2.js": `module.exports = (...given) => require("undici/lib/dispatcher/client-h2.js")(...given);`,
   // Without its gateway, which brings Node's TLS along.
   "prom-client": `
     exports.Registry = require("prom-client/lib/registry.js");
@@ -86,13 +85,11 @@ function whenUsed(name: string): string {
 // Before the sources are read: what changes meanwhile makes the bundle an old one.
 const from = builtFrom();
 mkdirSync(making, { recursive: true });
-const { metafile } = await esbuild.build({
+const settings = {
   metafile: true,
   absWorkingDir: root,
-  entryPoints: { main: "src/main.ts", "storage-thread": "src/storage-thread.ts" },
   outdir: making,
   bundle: true,
-  splitting: true,
   format: "esm",
   platform: "node",
   target: "node24",
@@ -102,11 +99,19 @@ const { metafile } = await esbuild.build({
   legalComments: "none",
   // SQLite is a binary; PostgreSQL's driver is an optional package; the last two are for development, and the demo alone uses them.
   external: ["better-sqlite3", "pg", "esbuild", "workerd"],
-  // Packages in CommonJS ask for Node's own modules by `require`.
-  banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   plugins: [nodeModules, parts],
   logLevel: "warning",
-});
+} satisfies BuildOptions;
+const { metafile } = await esbuild.build({ ...settings, splitting: true, entryPoints: { main: "src/main.ts" } });
+// It has a heap of its own, and shares no code with the rest.
+await esbuild.build({ ...settings, entryPoints: { "storage-thread": "src/storage-thread.ts" } });
+const { outputs } = metafile;
+const serving = {
+  before: ["src/main.ts", "src/commands/serve.ts"],
+  entry: "src/commands/serving.ts",
+  into: "relay.js",
+};
+await mergeChunks(esbuild.build, { outputs, folder: making, ...serving });
 writeFileSync(join(making, "built-from"), from);
 writeFileSync(join(making, "LICENSES.txt"), licenses(Object.keys(metafile.inputs)));
 rmSync(target, { recursive: true, force: true });

@@ -125,6 +125,8 @@ const SILENT_NOT_READY_MS = 90_000;
 const SILENT_FATAL_MS = 300_000;
 const WATCH_MS = 10_000;
 const LOOP_RETRY_MS = 10_000;
+/** After the start, until what is done from time to time is done first. */
+const FIRST_ROUND_MS = 1_000;
 /** Follow-ups are seconds to minutes away and not urgent. */
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
@@ -236,6 +238,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   /** Does something again and again until the end; what goes wrong is logged and does not end it. */
   const repeat = (name: string, everyMs: () => Promise<number>, act: () => Promise<unknown>): void => {
     const loop = async () => {
+      // Webhooks that came while nobody listened come first.
+      await runtime.sleep(FIRST_ROUND_MS, ending.signal);
       while (!ending.signal.aborted) {
         const waitMs = await act()
           .then(everyMs)
@@ -288,35 +292,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
   const ops = { store, now: runtime.now, isStopping, isStalled, log };
   const http = lateApp(async () => {
-    const [{ createHttp }, { mountWeb }, { createSessionCheck }] = await Promise.all([
-      import("./http/server.ts"),
-      import("./web/web.ts"),
-      import("./web/session.ts"),
-    ]);
-    return createHttp({
-      webhook,
-      addressOf: host.addressOf,
-      history: {
-        store,
-        links,
-        sinks,
-        runtime,
-        log,
-        nudge,
-        circuit: worker.circuit,
-        resume: worker.resume,
-        refresh: enricher.refresh,
-        webhookUrl,
-        stopping: ending.signal,
-        sendTest,
-      },
-      artifacts: { store, media, links, isSession: createSessionCheck(web) },
-      ops,
-      metrics,
-      tokens: config.tokens,
-      log,
-      pages: (pages) => mountWeb(pages, web),
-    });
+    const { createPages } = await import("./pages.ts");
+    return createPages({ ...web, webhook, addressOf: host.addressOf, ops, metrics });
   }, log);
   const metricsApp = lateApp(async () => {
     const { Hono } = await import("hono");

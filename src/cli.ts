@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { EXIT, load, refuse, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
+import { EXIT, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
 import { VERSION } from "./version.ts";
 
 /** Every command, in the order of `--help`. Only the one that is called is loaded: each needs another part of the program. */
@@ -40,7 +40,8 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
       program.command(name).description(description).exitOverride().configureOutput(output),
     ends,
     configured: (act) =>
-      ends((...given) => {
+      ends(async (...given) => {
+        const { load, refuse } = await import("./commands/configuration.ts");
         const loaded = load(shell);
         return loaded.ok ? act(loaded.config, ...given) : refuse(shell, loaded.faults);
       }),

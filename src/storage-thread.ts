@@ -1,5 +1,5 @@
 /** The thread in which a relay on SQLite writes: the store's operations, and next to them the intake. */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import type { Answered, Kept } from "./receive/intake.ts";
 import { intakeParts, reread, showMore, takeAll, takeAnswer, type IntakeSettings } from "./receive/intake.ts";
 import type { Genuine } from "./receive/arrival.ts";
@@ -7,7 +7,9 @@ import { idMaker } from "./runtime.ts";
 import { serveOperations } from "./store/sqlite-thread.ts";
 import type { Deciding } from "./store/store.ts";
 
-if (parentPort) serveOperations(parentPort, (workerData as { path: string }).path, intakesOn);
+/** First comes the path of the database, then what to do there. */
+const port = parentPort;
+port?.once("message", (path: string) => serveOperations(port, path, intakesOn));
 
 /** What {@link threadIntake} calls. Each configuration has an intake of its own, by a number. */
 export type Intakes = ReturnType<typeof intakesOn>;

@@ -3,6 +3,7 @@ import type { Config } from "./config.ts";
 import type { Genuine } from "./receive/arrival.ts";
 import { createIntake, intakeParts, type Intake, type IntakeSettings } from "./receive/intake.ts";
 import type { Runtime } from "./runtime.ts";
+import { STORAGE_THREAD } from "./storage-entry.ts";
 import type { Intakes } from "./storage-thread.ts";
 import { isInMemory, nameOf } from "./store/address.ts";
 import type { Database } from "./store/database.ts";
@@ -55,10 +56,8 @@ export const intakeOn =
 
 // --- in the thread --------------------------------------------------------------------------------------------------
 
-const ENTRY = import.meta.url.endsWith(".ts") ? "./storage-thread.ts" : "./storage-thread.js";
-
 async function inThread(path: string): Promise<Storage> {
-  const { store, call } = await openThreaded(path, new URL(ENTRY, import.meta.url));
+  const { store, call } = await openThreaded(path, STORAGE_THREAD);
   let intakes = 0;
   return { store, intake: (settings) => threadIntake(call, ++intakes, settings), shared: null };
 }

@@ -15,7 +15,8 @@ beforeAll(() => {
   for (const part of ["bin", "src", "package.json", "package-lock.json", "schema.sql", "schema.sqlite.sql"]) {
     cpSync(join(root, part), join(checkout, part), { recursive: true });
   }
-  cpSync(join(root, "scripts/build.ts"), join(checkout, "scripts/build.ts"));
+  for (const script of ["scripts/build.ts", "scripts/merge-chunks.ts"])
+    cpSync(join(root, script), join(checkout, script));
   symlinkSync(join(root, "node_modules"), join(checkout, "node_modules"));
 });
 afterAll(() => rmSync(checkout, { recursive: true }));
@@ -63,8 +64,10 @@ it("loads no code of the demo to serve, and names whose code is inside", () => {
     const statics = [...text.matchAll(/(?:import|from)\s*"\.\/([^"]+)"/g)].map(([, name = ""]) => load(name));
     return [text, ...statics].join("\n");
   };
-  const served = load("main.js");
+  // The command, and the file that it loads.
+  const served = `${load("main.js")}\n${load("relay.js")}`;
   expect(served.length).toBeGreaterThan(main.length);
+  expect(served).toContain("webhook.received");
   // The mail stand-in's package, in whichever file it is.
   const bundled = readdirSync(join(checkout, "dist/relay")).filter((file) => file.endsWith(".js"));
   const all = bundled.map((file) => readFileSync(join(checkout, "dist/relay", file), "utf8")).join("\n");

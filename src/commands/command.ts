@@ -1,7 +1,6 @@
-/** What every command has in common: the process it may use, how it ends, how it gets the configuration. */
-import { readFileSync } from "node:fs";
+/** What every command has in common: the process it may use, and how it ends. */
 import type { Command } from "commander";
-import { formatFaults, loadConfig, type Config, type Fault } from "../config.ts";
+import type { Config } from "../config.ts";
 
 /** What the commands may use of the process. */
 export interface Shell {
@@ -34,13 +33,3 @@ export interface Cli {
 
 /** What each file of a command exports: it is listed in `cli.ts`, and nothing else there knows it. */
 export type AddCommand = (cli: Cli) => unknown;
-
-/** The configuration by the process's environment and working folder. */
-export const load = (shell: Pick<Shell, "env">) =>
-  loadConfig({ env: shell.env, readFile: (path) => readFileSync(path, "utf8"), cwd: process.cwd() });
-
-/** Says every fault on standard error; the exit code. */
-export function refuse(shell: Pick<Shell, "stderr">, faults: readonly Fault[]): number {
-  shell.stderr(`skyvern-relay: the configuration is wrong\n${formatFaults(faults)}\n`);
-  return EXIT.usage;
-}

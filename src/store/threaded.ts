@@ -2,7 +2,6 @@
  * SQLite, written in a thread of its own and read in this one. An operation that writes travels there as one message, and its answer back
  * once it is on the disk; whoever wants another does not wait for that. What is read here is what is committed.
  */
-import { Worker } from "node:worker_threads";
 import { connect } from "./connection.ts";
 import { sqliteDatabase, takeLock, type Database } from "./database.ts";
 import { sliced } from "./grouped.ts";
@@ -10,6 +9,7 @@ import { migrate } from "./migrate.ts";
 import { createOperations, type Operations } from "./operations.ts";
 import { storeOf } from "./sql.ts";
 import { StorageFault, type Deciding, type Store } from "./store.ts";
+import { threadOn } from "./thread.ts";
 import type { Answer, Asked, Fault } from "./sqlite-thread.ts";
 
 /** What the thread is asked for besides operations, its entry knows. */
@@ -42,7 +42,7 @@ export async function openThreaded(path: string, entry: URL): Promise<Threaded> 
     lock.close();
     throw error;
   }
-  const worker = new Worker(entry, { workerData: { path } });
+  const worker = threadOn(entry, path);
   const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
   // A bug that ended the thread ends the process as it would in one thread: its host starts it anew.
   worker.on("error", (error) => {
