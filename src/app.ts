@@ -38,7 +38,7 @@ import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import type { Fleet } from "./store/fleet.ts";
 import type { ArtifactsStatus } from "./run.ts";
-import type { Store } from "./store/store.ts";
+import type { Reserve, Store } from "./store/store.ts";
 
 /** What the relay is given by the host it runs on. */
 export interface Host {
@@ -47,7 +47,7 @@ export interface Host {
   metrics: Metrics;
   store: Store;
   /** What takes what comes into the store, by what a configuration says of it. */
-  intake(settings: IntakeSettings): Intake;
+  intake(settings: IntakeSettings, reserve: Reserve): Intake;
   /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
   fleet: Fleet | null;
   /** The guarded way out. */
@@ -222,7 +222,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   };
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
   const { routes, redactKeys } = config;
-  const intake = host.intake({ routes, sinks, redactKeys, archives: archive !== null });
+  const intake = host.intake({ routes, sinks, redactKeys, archives: archive !== null }, worker.reserve);
   const receiving = { intake, keys: config.keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
   const addresses = createAddresses(() => publicUrl);
   const ingest = createIngest(receiving);

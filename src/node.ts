@@ -30,7 +30,7 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     log,
     metrics,
     store: storage.store,
-    intake: (settings) => storage.intake(settings, runtime),
+    intake: (settings, reserve) => storage.intake(settings, runtime, reserve),
     fleet,
     ...outside.parts,
     listen: (app, port, first) => {

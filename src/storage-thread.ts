@@ -5,7 +5,7 @@ import { intakeParts, reread, showMore, takeAll, takeAnswer, type IntakeSettings
 import type { Genuine } from "./receive/arrival.ts";
 import { idMaker } from "./runtime.ts";
 import { serveOperations } from "./store/sqlite-thread.ts";
-import type { Deciding } from "./store/store.ts";
+import type { Deciding, Room } from "./store/store.ts";
 
 /** First comes the path of the database, then what to do there. */
 const port = parentPort;
@@ -32,8 +32,8 @@ function intakesOn(store: Deciding) {
     closeIntake: async (intake: number) => {
       open.delete(intake);
     },
-    webhooks: async (intake: number, webhooks: readonly Genuine[]) =>
-      takeAll(at(intake, webhooks[0]?.receivedAt ?? now), webhooks),
+    webhooks: async (intake: number, webhooks: readonly Genuine[], room: Room | null) =>
+      takeAll(at(intake, webhooks[0]?.receivedAt ?? now), webhooks, room),
     answer: async (intake: number, answered: Answered) => takeAnswer(at(intake, answered.receivedAt), answered),
     reread: async (intake: number, kept: Kept) => reread(at(intake, kept.now), kept),
     showMore: async (intake: number, runId: string, ms: number) => showMore(at(intake, ms), runId, ms),

@@ -1,7 +1,7 @@
 /** What a relay keeps its runs in, and where what comes is taken: with SQLite in a file, in the thread that writes it. */
 import type { Config } from "./config.ts";
 import type { Genuine } from "./receive/arrival.ts";
-import { createIntake, intakeParts, type Intake, type IntakeSettings } from "./receive/intake.ts";
+import { createIntake, intakeParts, withRoom, type Intake, type IntakeSettings } from "./receive/intake.ts";
 import type { Runtime } from "./runtime.ts";
 import { STORAGE_THREAD } from "./storage-entry.ts";
 import type { Intakes } from "./storage-thread.ts";
@@ -11,13 +11,13 @@ import { sliced } from "./store/grouped.ts";
 import { migrate } from "./store/migrate.ts";
 import { openDatabase } from "./store/open.ts";
 import { createSqlStore } from "./store/sql.ts";
-import type { Deciding, Store } from "./store/store.ts";
+import type { Deciding, Reserve, Store } from "./store/store.ts";
 import { openThreaded, type Thread } from "./store/threaded.ts";
 
 export interface Storage {
   store: Store;
   /** What takes what comes, by one configuration. There may be several at a time. */
-  intake(settings: IntakeSettings, runtime: Pick<Runtime, "newId">): Intake;
+  intake(settings: IntakeSettings, runtime: Pick<Runtime, "newId">, reserve: Reserve): Intake;
   /** Where other relays may be, too; null: this is the only one. */
   shared: Database | null;
 }
@@ -51,18 +51,22 @@ async function openMigrated(settings: Config["database"]): Promise<Database> {
 /** In this thread, on a store that is in it as well. */
 export const intakeOn =
   (store: Deciding): Storage["intake"] =>
-  (settings, runtime) =>
-    createIntake(intakeParts(settings, store, runtime));
+  (settings, runtime, reserve) =>
+    createIntake(intakeParts(settings, store, runtime), reserve);
 
 // --- in the thread --------------------------------------------------------------------------------------------------
 
 async function inThread(path: string): Promise<Storage> {
   const { store, call } = await openThreaded(path, STORAGE_THREAD);
   let intakes = 0;
-  return { store, intake: (settings) => threadIntake(call, ++intakes, settings), shared: null };
+  return {
+    store,
+    intake: (settings, _runtime, reserve) => threadIntake(call, ++intakes, settings, reserve),
+    shared: null,
+  };
 }
 
-function threadIntake(call: Thread["call"], intake: number, settings: IntakeSettings): Intake {
+function threadIntake(call: Thread["call"], intake: number, settings: IntakeSettings, reserve: Reserve): Intake {
   const ask = <Name extends keyof Intakes>(
     name: Name,
     given: Parameters<Intakes[Name]> extends [number, ...infer Given] ? Given : never,
@@ -72,10 +76,12 @@ function threadIntake(call: Thread["call"], intake: number, settings: IntakeSett
   const opened = ask("openIntake", [settings]);
   opened.catch(() => {});
   return {
-    webhook: sliced((webhooks: readonly Genuine[]) => {
-      const { packed, transfer } = pack(webhooks);
-      return ask("webhooks", [packed], transfer);
-    }),
+    webhook: sliced(
+      withRoom(reserve, (webhooks: readonly Genuine[], room) => {
+        const { packed, transfer } = pack(webhooks);
+        return ask("webhooks", [packed, room], transfer);
+      }),
+    ),
     answer: (answered) => ask("answer", [answered]),
     reread: (kept) => ask("reread", [kept]),
     showMore: (runId, now) => ask("showMore", [runId, now]),

@@ -38,6 +38,8 @@ export function createCircuits({ store, log, fleet }: CircuitsParts) {
   };
   return {
     of,
+    /** As far as it was asked for before. */
+    known: (sink: string): Circuit => known.get(sink) ?? CLOSED,
     /** Reads again what other relays may have changed, if it can. */
     refresh: async (): Promise<void> => {
       if (!fleet) return;

@@ -32,7 +32,10 @@ export function evidenceOf(
     return AbortSignal.any([signal, budget]);
   };
   return {
-    screenshots: settings.screenshots ? decisiveScreenshots(run, artifacts) : [],
+    // Of no use to sinks that show none.
+    get screenshots() {
+      return settings.screenshots ? decisiveScreenshots(run, artifacts) : [];
+    },
     files: settings.files ? run.files : [],
     limits: { each: settings.maxBytes, total: settings.maxTotal },
     inTime,

@@ -14,9 +14,11 @@ export interface LaneState extends Lane {
   queue: { sink: string; holdMs: number | null };
   /** Ids of the deliveries under way. */
   running: Set<string>;
+  /** Room that is kept for deliveries that are being written, or claimed. */
+  reserved: number;
   /** The sink asked for a pause until then, epoch ms. */
   pausedUntil: number;
-  /** When the next delivery is due, as far as is known, epoch ms; null: none waits. */
+  /** When the first delivery is due that nobody is claiming, as far as is known, epoch ms; null: none waits. */
   dueAt: number | null;
   /** Whether that may have changed: something came, or an attempt ended for which something waited. */
   isStale: boolean;
@@ -27,6 +29,7 @@ export const laneOf = ({ sink, concurrency }: Lane): LaneState => ({
   concurrency: sink.ordered ? 1 : concurrency,
   queue: { sink: sink.name, holdMs: sink.ordered ? HOLD_MS : null },
   running: new Set(),
+  reserved: 0,
   pausedUntil: 0,
   dueAt: null,
   isStale: true,

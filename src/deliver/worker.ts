@@ -1,12 +1,16 @@
 import type { Circuit } from "../run.ts";
-import type { Claimed, Store } from "../store/store.ts";
+import type { Claimed, Reserve, Store } from "../store/store.ts";
 import { createCircuits } from "./circuits.ts";
 import { createClaims, STORAGE_RETRY_MS, type ClaimsParts, type Fleet } from "./claim.ts";
 import { deliver, type DeliverParts } from "./deliver.ts";
+import { createHandOver, type HandOverParts } from "./hand-over.ts";
 import { laneOf, type Lane, type LaneState } from "./lane.ts";
 
 export interface WorkerParts extends ClaimsParts, DeliverParts {
-  store: ClaimsParts["store"] & DeliverParts["store"] & Pick<Store, "shiftDue" | "circuits" | "saveCircuit">;
+  store: ClaimsParts["store"] &
+    DeliverParts["store"] &
+    HandOverParts["store"] &
+    Pick<Store, "shiftDue" | "circuits" | "saveCircuit">;
   /** This relay among others on the same database; null where it is the only one. */
   fleet?: Fleet | null;
   lanes: readonly Lane[];
@@ -14,6 +18,8 @@ export interface WorkerParts extends ClaimsParts, DeliverParts {
 
 export interface Worker {
   start(): void;
+  /** Keeps room for deliveries that are about to be written, to be begun at once. Only of one relay on a database, and once started. */
+  reserve: Reserve;
   /** Something may be due now: look at once. */
   nudge(): void;
   /**
@@ -139,7 +145,19 @@ export function createWorker(parts: WorkerParts): Worker {
     }
   };
 
+  const reserve = createHandOver({
+    ...parts,
+    lanes,
+    circuits,
+    // Of several relays each must heed what the others know of pauses and probes, which only a claim does.
+    isRunning: () => loop !== null && !stopping && !parts.fleet,
+    begin,
+    look,
+    nudge,
+  });
+
   return {
+    reserve,
     start: () => {
       lastTick = runtime.now();
       lastSign = performance.now();

@@ -9,7 +9,16 @@ import type { Runtime } from "../runtime.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { grouped } from "../store/grouped.ts";
-import { StorageFault, type Accepted, type Arrival, type Decide, type Deciding } from "../store/store.ts";
+import {
+  noRoom,
+  StorageFault,
+  type Accepted,
+  type Arrival,
+  type Decide,
+  type Deciding,
+  type Reserve,
+  type Room,
+} from "../store/store.ts";
 import { arrivalOf, mask, runArrival, type ArrivalParts, type Genuine } from "./arrival.ts";
 import { moreToShow, type Listener } from "./telling.ts";
 
@@ -95,10 +104,13 @@ export const intakeParts = (
   runtime: Pick<Runtime, "newId">,
 ): IntakeParts => ({ ...settings, redact: createRedact(redactKeys), store, runtime });
 
-/** In this thread. What comes is read at once, and written together with what comes while the storage is busy. */
-export function createIntake(parts: IntakeParts): Intake {
+/**
+ * In this thread. What comes is read at once, and written together with what comes while the storage is busy. `reserve`: room for
+ * deliveries that can be begun at once.
+ */
+export function createIntake(parts: IntakeParts, reserve: Reserve = noRoom): Intake {
   const write = grouped(
-    (arrivals: readonly Arrival[]) => acceptAll(parts.store, arrivals),
+    withRoom(reserve, (arrivals: readonly Arrival[], room) => acceptAll(parts.store, arrivals, room)),
     ({ receipt }) => receipt.body.length,
   );
   return {
@@ -113,12 +125,27 @@ export function createIntake(parts: IntakeParts): Intake {
   };
 }
 
+/** Writes with as much room as can be kept, and begins what was claimed. */
+export const withRoom =
+  <Item>(reserve: Reserve, write: (items: readonly Item[], room: Room | null) => Promise<Taken[]>) =>
+  async (items: readonly Item[]): Promise<Taken[]> => {
+    const reserved = reserve(items.length);
+    let taken: Taken[] = [];
+    try {
+      taken = await write(items, reserved.room);
+    } finally {
+      await reserved.begin(taken.flatMap((one) => (one.kind === "taken" ? (one.accepted.claimed ?? []) : [])));
+    }
+    return taken;
+  };
+
 /** Takes webhooks in one transaction. Answers in the order given. */
-export async function takeAll(parts: IntakeParts, webhooks: readonly Genuine[]): Promise<Taken[]> {
+export async function takeAll(parts: IntakeParts, webhooks: readonly Genuine[], room: Room | null): Promise<Taken[]> {
   const read = webhooks.map((genuine) => readWebhook(parts, genuine));
   const written = await acceptAll(
     parts.store,
     read.filter((one) => "receipt" in one),
+    room,
   );
   return read.map((one) => ("receipt" in one ? (written.shift() ?? failed("no answer")) : one));
 }
@@ -176,11 +203,14 @@ export const showMore = ({ store, ...parts }: IntakeParts, runId: string, now: n
 // --- writing --------------------------------------------------------------------------------------------------------
 
 /** A fault that is one arrival's own costs none of the others. */
-async function acceptAll(store: Deciding, arrivals: readonly Arrival[]): Promise<Taken[]> {
+async function acceptAll(store: Deciding, arrivals: readonly Arrival[], room: Room | null): Promise<Taken[]> {
   if (arrivals.length === 0) return [];
   const watched = arrivals.map(watch);
   try {
-    const accepted = await store.accept(watched.map(({ arrival }) => arrival));
+    const accepted = await store.accept(
+      watched.map(({ arrival }) => arrival),
+      room ?? undefined,
+    );
     return watched.map((one, i) => takenOf(one, accepted[i] as Accepted));
   } catch (error) {
     // A storage that is gone refuses them all.
@@ -188,7 +218,8 @@ async function acceptAll(store: Deciding, arrivals: readonly Arrival[]): Promise
     const [only] = watched;
     if (only && watched.length === 1) return [await keepCrashed(store, only, error)];
     const taken: Taken[] = [];
-    for (const arrival of arrivals) taken.push(...(await acceptAll(store, [arrival])));
+    // The room is for all of them together.
+    for (const arrival of arrivals) taken.push(...(await acceptAll(store, [arrival], null)));
     return taken;
   }
 }

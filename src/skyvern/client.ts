@@ -196,7 +196,8 @@ interface Call {
   what: string;
   /** Segments after `/v1`, not yet encoded. */
   path: readonly string[];
-  query?: URLSearchParams;
+  /** Without its `?`. */
+  query?: string;
   signal?: AbortSignal | undefined;
   /** Statuses that are final here though they pass elsewhere. */
   final?: readonly number[];
@@ -247,7 +248,7 @@ function clientWith(context: Context, choice: Choice): SkyvernClient {
   };
 }
 
-const searchOf = (pairs: [string, string][]): URLSearchParams => new URLSearchParams(pairs);
+const searchOf = (pairs: [string, string][]): string => new URLSearchParams(pairs).toString();
 
 function rowsOf<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
   if (!Array.isArray(value)) return undefined;
@@ -357,10 +358,8 @@ const mayPass = ({ kind, status }: SkyvernFault, call: Call): boolean =>
 /** Null for segments that are no ids: a URL parser would swallow `..` also when it is percent-encoded. */
 function urlOf(base: URL, { path, query }: Call): URL | null {
   if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
-  const url = new URL(base);
-  url.pathname = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
-  url.search = query?.toString() ?? "";
-  return url;
+  const under = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
+  return new URL(`${base.origin}${under}${query ? `?${query}` : ""}`);
 }
 
 /** Of content: its body may still stream when the wait for its headers is over. */

@@ -4,19 +4,20 @@
  * and what came of it is written at once.
  */
 import type { Selectable } from "kysely";
-import type { Run, RunState } from "../run.ts";
+import type { ArtifactsStatus, Run, RunState } from "../run.ts";
+import { claimAtOnce, firstClaim } from "./at-once.ts";
 import { briefOf } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
 import { stateOf } from "./rows.ts";
 import type { Rows } from "./statements.ts";
-import type { Accepted, Arrival, Decision, Known, NewDelivery } from "./store.ts";
+import type { Accepted, Arrival, ClaimedRow, Decision, Known, NewDelivery, Room } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 type ReceiptRow = Selectable<Tables["receipts"]>;
 
-export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
+export async function acceptAll(change: Change, items: readonly Arrival[], room?: Room): Promise<Accepted[]> {
   const { rows } = change;
   const hashes = items.map(({ receipt }) => receipt.bodyHash);
   const [here, runs] = await Promise.all([
@@ -31,6 +32,8 @@ export async function acceptAll(change: Change, items: readonly Arrival[]): Prom
   const receipts = new Map<string, ReceiptRow>();
   const bodies: Tables["bodies"][] = [];
   const answers: Accepted[] = [];
+  /** Whose answer says that a delivery was made. */
+  const madeBy = new Map<string, Accepted>();
   for (const { receipt, run } of items) {
     const { bodyHash, receivedAt } = receipt;
     const fresh = receipts.get(bodyHash);
@@ -46,10 +49,15 @@ export async function acceptAll(change: Change, items: readonly Arrival[]): Prom
     const { verdict, note, routing } = decision ?? { verdict: "kept", note: receipt.note, routing: null };
     receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing }));
     bodies.push({ receipt_id: receipt.id, body: receipt.body });
-    answers.push({ verdict, runId: run?.id ?? null, note, deliveries: decision?.deliveries.length ?? 0 });
+    const answer: Accepted = { verdict, runId: run?.id ?? null, note, deliveries: decision?.deliveries.length ?? 0 };
+    for (const { id } of decision?.deliveries ?? []) madeBy.set(id, answer);
+    answers.push(answer);
   }
   await countCopies(rows, copies);
-  await runs.write(change);
+  for (const claimed of await runs.write(change, room)) {
+    const answer = madeBy.get(claimed.delivery.id);
+    if (answer) answer.claimed = [...(answer.claimed ?? []), claimed];
+  }
   await rows.insert("receipts", [...receipts.values()]);
   await rows.insert("bodies", bodies);
   return answers;
@@ -103,7 +111,8 @@ const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "n
 interface OpenRuns {
   known(runId: string): Known | null;
   decide(run: NonNullable<Arrival["run"]>, now: number): Decision;
-  write(change: Change): Promise<void>;
+  /** Answers with what was claimed because there is room for it. */
+  write(change: Change, room?: Room): Promise<ClaimedRow[]>;
 }
 
 /** What is known of one run, and what was decided since. */
@@ -111,18 +120,20 @@ interface OpenRun {
   /** As stored; null: not yet. */
   before: Run | null;
   doc: number | null;
+  artifactsStatus: ArtifactsStatus;
   known: Known | null;
   decided: boolean;
   followUpAt: number | null;
 }
 
 async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns> {
-  const open = new Map<string, OpenRun>(
-    runIds.map((id) => [id, { before: null, doc: null, known: null, decided: false, followUpAt: null }]),
-  );
-  for (const row of await rows.find("runs", ["run_id", "state", "doc"], "run_id", [...open.keys()], "run_id")) {
+  const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
+  const kept = ["run_id", "state", "doc", "artifacts_status"] as const;
+  for (const row of await rows.find("runs", kept, "run_id", [...open.keys()], "run_id")) {
+    const { doc, artifacts_status: artifactsStatus } = row;
     const state = stateOf(row.state);
-    Object.assign(opened(open, row.run_id), { before: state.run, doc: row.doc, known: { state, deliveries: [] } });
+    const known: Known = { state, deliveries: [] };
+    Object.assign(opened(open, row.run_id), { before: state.run, doc, artifactsStatus, known });
   }
   const stored = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
   const columns = ["id", "run_id", "sink", "state", "attempts"] as const;
@@ -149,18 +160,31 @@ async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns
       canceled.push(...decision.cancel);
       return decision;
     },
-    write: async (change) => {
-      await writeRuns(
+    write: async (change, room) => {
+      const stored = await writeRuns(
         change,
         [...open.values()].filter(({ decided }) => decided),
       );
+      const claimed = room ? claimAtOnce(deliveries, (runId) => opened(open, runId).known?.deliveries ?? [], room) : [];
       for (const id of changed) change.ledger.changed(id);
       await insertDeliveries(change, deliveries);
       await cancel(change, canceled);
       await queueArchiving(rows, archiving);
+      return claimed.map((row) =>
+        firstClaim(row, stored.get(row.run_id) ?? "", opened(open, row.run_id).artifactsStatus),
+      );
     },
   };
 }
+
+const newRun = (): OpenRun => ({
+  before: null,
+  doc: null,
+  artifactsStatus: "pending",
+  known: null,
+  decided: false,
+  followUpAt: null,
+});
 
 function opened(open: Map<string, OpenRun>, runId: string): OpenRun {
   const run = open.get(runId);
@@ -180,7 +204,9 @@ function afterDecision(known: Known | null, { deliveries, cancel }: Decision): K
   ];
 }
 
-async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<void> {
+/** Answers with the states as stored, by run. */
+async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<Map<string, string>> {
+  const stored = new Map<string, string>();
   const added: Selectable<Tables["runs"]>[] = [];
   const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
   const earlier: { run_id: string; run_received_at: number }[] = [];
@@ -188,6 +214,7 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
   for (const run of runs) {
     if (!run.known) continue;
     const columns = { ...columnsOf(run.known.state), follow_up_at: run.followUpAt };
+    stored.set(columns.run_id, columns.state);
     if (run.before === null) {
       run.doc = docs.shift() ?? 0;
       added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
@@ -204,6 +231,7 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
     set: "run_received_at = v.run_received_at",
     where: "deliveries.run_id = v.run_id",
   });
+  return stored;
 }
 
 const columnsOf = (state: RunState) => ({

@@ -12,8 +12,9 @@ import {
   buryOrphans,
   circuits,
   claimDue,
+  dueTimes,
   expire,
-  nextDueAt,
+  giveBack,
   pause,
   recordAll,
   redeliver,
@@ -24,7 +25,6 @@ import {
   slotAt,
   takeOver,
   unclaim,
-  type ClaimedRow,
 } from "./outbox.ts";
 import { pruneStore } from "./prune.ts";
 import { searchFault } from "./prefixes.ts";
@@ -32,7 +32,7 @@ import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
-import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+import type { ClaimedRow, Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
 
 /**
  * What the Store is made of: its operations, of which those that come often take many items at a time. What a run's state is given as is its
@@ -55,10 +55,11 @@ export function createOperations(database: Database): Operations {
       return result;
     });
   return {
-    accept: (items) => write((change) => acceptAll(change, items)),
+    accept: (items, room) => write((change) => acceptAll(change, items, room)),
     adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
     claimDue: (queue, claim) => database.transaction((_tx, rows) => claimDue(rows, queue, claim)),
-    nextDueAt: (queue, now) => database.read((rows) => nextDueAt(rows, queue, now)),
+    giveBack: (ids, now) => database.transaction((_tx, rows) => giveBack(rows, ids, now)),
+    dueTimes: (queue, now, limit) => database.read((rows) => dueTimes(rows, queue, now, limit)),
     record: (attempts) => write((change) => recordAll(change, attempts)),
     expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
     shiftDue: async (byMs) => {

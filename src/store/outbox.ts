@@ -9,7 +9,7 @@ import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
 import type { Rows } from "./statements.ts";
 import type {
   Claim,
-  Claimed,
+  ClaimedRow,
   DeliveryFilter,
   FinishedAttempt,
   FinishedTest,
@@ -21,9 +21,6 @@ import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
-
-/** The state as stored. */
-export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
 
 export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<ClaimedRow[]> {
   const { now, leaseMs, limit, except, shared } = claim;
@@ -155,14 +152,15 @@ function previousReceipt(
   return receiptOf(last?.receipt ?? null);
 }
 
-export async function nextDueAt(rows: Rows, queue: Queue, now: number): Promise<number | null> {
-  const first = async (due: string, bound: number): Promise<number | undefined> => {
-    const [row] = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
-    return row?.next_attempt_at;
+export async function dueTimes(rows: Rows, queue: Queue, now: number, limit: number): Promise<number[]> {
+  const first = async (due: string, bound: number): Promise<number[]> => {
+    const waiting = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
+    return waiting.map(({ next_attempt_at: at }) => at);
   };
-  const turn = queue.holdMs === null ? undefined : await first(HEAD, now + queue.holdMs);
+  if (queue.holdMs === null) return first(FIRST_DUE, limit);
+  const turn = await first(HEAD, now + queue.holdMs);
   // An ordered queue in which everything waits longer than it would hold: the first that comes due.
-  return turn ?? (await first(FIRST_DUE, 1)) ?? null;
+  return turn.length > 0 ? turn : first(FIRST_DUE, 1);
 }
 
 /** What attempts came to, in order; of each whether it still had its lease. */
@@ -262,6 +260,17 @@ export async function takeOver(
       where id = ${id} and state = 'sending' and attempts = ${begun}`.execute(tx);
   }
   return taken.length;
+}
+
+export async function giveBack(rows: Rows, ids: readonly string[], now: number): Promise<void> {
+  await rows.update(
+    "deliveries",
+    ids.map((id) => ({ id, next_attempt_at: now })),
+    {
+      set: "state = 'pending', attempts = deliveries.attempts - 1, next_attempt_at = v.next_attempt_at",
+      where: "deliveries.id = v.id and deliveries.state = 'sending'",
+    },
+  );
 }
 
 export async function unclaim(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {

@@ -28,8 +28,10 @@ export class StorageFault extends Error {
 export interface Store {
   /** Leases due deliveries of one sink, counting an attempt for each. */
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
-  /** When the next delivery of the queue is due, epoch ms, perhaps past; null when nothing waits that could be. */
-  nextDueAt(queue: Queue, now: number): Promise<number | null>;
+  /** Deliveries that were claimed by {@link Deciding.accept} and cannot be begun: they are due as if they had not been claimed. */
+  giveBack(deliveryIds: readonly string[], now: number): Promise<void>;
+  /** When the first deliveries of the queue that could be are due, at most `limit` of them, in order; epoch ms, perhaps past. Of an ordered queue one. */
+  dueTimes(queue: Queue, now: number, limit: number): Promise<number[]>;
   /**
    * Writes what an attempt came to, its sink's circuit, and the artifacts it found. A delivered one settles the waiting updates and corrections
    * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile:
@@ -171,9 +173,10 @@ export interface Store {
 export interface Deciding {
   /**
    * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
-   * is known at that moment, and its answer is written with the receipt. Answers in the order given.
+   * is known at that moment, and its answer is written with the receipt. Answers in the order given. First results for which
+   * there is room are claimed by the same transaction.
    */
-  accept(items: readonly Arrival[]): Promise<Accepted[]>;
+  accept(items: readonly Arrival[], room?: Room): Promise<Accepted[]>;
 
   /**
    * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
@@ -242,8 +245,30 @@ export interface Accepted {
   /** Null for what was kept. */
   runId: string | null;
   note: string | null;
+  /** Those that were made. */
   deliveries: number;
+  /** Those of them that were claimed, with the state as stored: if there are any. */
+  claimed?: ClaimedRow[];
 }
+
+/** What a relay is ready to begin: as many new deliveries to each of these sinks, by name, may be claimed as they are made. */
+export interface Room {
+  bySink: ReadonlyMap<string, number>;
+  leaseMs: number;
+}
+
+/** Room that is kept for what is about to be written. */
+export interface Reserved {
+  /** Null: there is none. */
+  room: Room | null;
+  /** Ends it, and begins what was claimed. What cannot be begun any more is given back. Never rejects. */
+  begin(claimed: readonly ClaimedRow[]): Promise<void>;
+}
+
+/** Keeps room for at most so many deliveries to each sink. */
+export type Reserve = (most: number) => Reserved;
+
+export const noRoom: Reserve = () => ({ room: null, begin: async () => {} });
 
 /** What waits for one sink. */
 export interface Queue {
@@ -291,6 +316,9 @@ export interface Claimed {
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
 }
+
+/** The state as stored: numbers would not survive the way to another thread. */
+export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
 
 export interface FinishedAttempt {
   deliveryId: string;

@@ -73,6 +73,7 @@ export function threadedStore(reader: Database, port: Port, ended: Promise<void>
 /** What the thread does: it writes. */
 const WRITING = [
   "claimDue",
+  "giveBack",
   "record",
   "expire",
   "shiftDue",

@@ -322,8 +322,8 @@ async function untilDone(worker: ReturnType<typeof aWorker>, sink: string, hours
   while (now <= end) {
     await worker.runOnce();
     const { until } = await worker.circuit(sink);
-    const due = await store.nextDueAt({ sink, holdMs: null }, now);
-    if (due === null) return;
+    const [due] = await store.dueTimes({ sink, holdMs: null }, now, 1);
+    if (due === undefined) return;
     now = Math.max(due, until ?? 0, now + 1);
   }
 }

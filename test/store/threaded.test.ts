@@ -3,7 +3,8 @@ import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStorage } from "../../src/storage.ts";
-import { StorageFault } from "../../src/store/store.ts";
+import { stateOf } from "../../src/store/rows.ts";
+import { noRoom, StorageFault, type ClaimedRow, type Reserve } from "../../src/store/store.ts";
 import { aFolder } from "../support/app.ts";
 import { anArrival, aDelivery, aRun } from "./a-run.ts";
 import { openBehindMessages } from "./stores.ts";
@@ -106,8 +107,8 @@ describe("in a thread", () => {
 
   it("webhooks are taken by the configuration that they came for, while another is in force as well", async () => {
     const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
-    const before = intake(settings, runtime);
-    const after = intake({ ...settings, redactKeys: [], sinks: [] }, runtime);
+    const before = intake(settings, runtime, noRoom);
+    const after = intake({ ...settings, redactKeys: [], sinks: [] }, runtime, noRoom);
     const parameters = { colour: "red" };
     const taken = await Promise.all([
       before.webhook(genuine(body("tsk_1", { parameters }))),
@@ -127,9 +128,34 @@ describe("in a thread", () => {
     await store.close();
   });
 
+  it("what there is room for is claimed as it is taken, and begun before the answer; kept room is given up when nothing is taken", async () => {
+    const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
+    const begun: ClaimedRow[][] = [];
+    const asked: number[] = [];
+    const reserve: Reserve = (most) => {
+      asked.push(most);
+      const begin = async (claimed: readonly ClaimedRow[]) => void begun.push([...claimed]);
+      return { room: { bySink: new Map([["ops", 2]]), leaseMs: 60_000 }, begin };
+    };
+    const { webhook, close } = intake(settings, runtime, reserve);
+    const taken = await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map((id) => webhook(genuine(body(id)))));
+    expect(asked).toEqual([3]);
+    expect(begun.flat().map(({ delivery }) => [delivery.run_id, delivery.state, delivery.attempts])).toEqual([
+      ["tsk_1", "sending", 1],
+      ["tsk_2", "sending", 1],
+    ]);
+    expect(stateOf(begun[0]?.[0]?.state ?? "").run.run_id).toBe("tsk_1");
+    expect(taken).toMatchObject([{ accepted: { claimed: [{}] } }, { accepted: { claimed: [{}] } }, { kind: "taken" }]);
+    expect(await store.dueTimes({ sink: "ops", holdMs: null }, 1_000, 9)).toEqual([1_000, 61_000, 61_000]);
+    await close();
+    await expect(webhook(genuine(body("tsk_4")))).rejects.toThrow("the intake is closed");
+    expect(begun.at(-1)).toEqual([]);
+    await store.close();
+  });
+
   it("large bodies are handed over, small ones stay as they are, and what is stored is what came", async () => {
     const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
-    const { webhook } = intake(settings, runtime);
+    const { webhook } = intake(settings, runtime, noRoom);
     const large = genuine(body("tsk_1", { output: "x".repeat(1_000_000) }));
     const sizes = ["tsk_2", "tsk_3"].map((id) => genuine(body(id)));
     const text = Buffer.from(large.bytes).toString();
@@ -149,7 +175,7 @@ describe("in a thread", () => {
 
   it("more to show reaches those who were told", async () => {
     const { store, intake } = await openStorage({ kind: "sqlite", path: join(aFolder(), "relay.db") });
-    const { webhook, showMore } = intake(settings, runtime);
+    const { webhook, showMore } = intake(settings, runtime, noRoom);
     await webhook(genuine(body("tsk_1")));
     expect(await showMore("tsk_1", 2_000)).toBe(false);
     await store.claimDue({ sink: "ops", holdMs: null }, { now: 9e9, leaseMs: 1, limit: 9, except: [] });
