@@ -66,3 +66,15 @@ CREATE TABLE duties (
   name              TEXT   COLLATE "C" PRIMARY KEY,
   taken_until       BIGINT NOT NULL
 ) WITH (fillfactor = 30);
+
+-- What is long is compressed in half the time, and no larger, where the server was built with lz4; else by PostgreSQL's own method.
+DO $$
+DECLARE long record;
+BEGIN
+  FOR long IN SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = current_schema() AND column_name IN ('state', 'body') AND data_type IN ('text', 'bytea')
+  LOOP
+    EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET COMPRESSION lz4', long.table_name, long.column_name);
+  END LOOP;
+EXCEPTION WHEN feature_not_supported THEN NULL;
+END $$;

@@ -400,6 +400,8 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       const port = await host.listen(http, config.port, rawListener(webhook, ops, log));
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
       const metricsPort = config.metricsPort === null ? null : await host.listen(metricsApp, config.metricsPort);
+      // A message that waits for code would spoil the pace of the next.
+      for (const { sink } of lanes) await sink.ready;
       worker.start();
       watch = setInterval(() => {
         if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");

@@ -1,6 +1,7 @@
 import { array, assert, constantFrom, property, string } from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fits, match, RoutesSchema } from "../src/routing.ts";
+import { RoutesSchema } from "../src/config/routes.ts";
+import { fits, match } from "../src/routing.ts";
 import type { Failure, Run } from "../src/run.ts";
 
 const NO_FAILURE: Failure = { reason: null, codes: [], categories: [], errors: [] };

@@ -1,6 +1,7 @@
 import { array, assert, constantFrom, integer, property, record } from "fast-check";
 import { expect, it } from "vitest";
-import { match, RoutesSchema } from "../src/routing.ts";
+import { RoutesSchema } from "../src/config/routes.ts";
+import { match } from "../src/routing.ts";
 import { TERMINAL_STATUSES, type Run } from "../src/run.ts";
 import { createSimulation } from "../src/simulation.ts";
 

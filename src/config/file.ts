@@ -1,7 +1,7 @@
 /** relay.yaml: its schema, and what its parts must agree on. */
 import { z } from "zod";
 import { durationBetween, durationSchema, formatDuration, parseDuration } from "../duration.ts";
-import { RoutesSchema } from "../routing.ts";
+import { RoutesSchema } from "./routes.ts";
 import { Secret } from "../secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
 import type { Finding } from "./fault.ts";

@@ -43,6 +43,8 @@ export interface Sink {
    * when the signal aborts (the attempt's deadline, or shutdown).
    */
   deliver(job: Job, signal: AbortSignal): Promise<Outcome>;
+  /** Until it resolves there is no use in delivering: its code is being loaded. None: it is there. */
+  readonly ready?: Promise<unknown>;
   close?(): Promise<void>;
 }
 
@@ -81,7 +83,7 @@ export function loadedSink<Own extends Omit<Sink, "deliver">>(
   load: () => Promise<Pick<Sink, "deliver">>,
 ): Own & Sink {
   const loading = load();
-  // Whoever delivers is told.
-  loading.catch(() => {});
-  return { ...own, deliver: async (job, signal) => (await loading).deliver(job, signal) };
+  // What went wrong, whoever delivers is told.
+  const ready = loading.catch(() => {});
+  return { ...own, ready, deliver: async (job, signal) => (await loading).deliver(job, signal) };
 }

@@ -3,7 +3,8 @@
  * after the other, and answers what is on the disk. As long as more waits it goes on before it commits, but not for long (`shared-commit.ts`).
  */
 import { receiveMessageOnPort, type MessagePort } from "node:worker_threads";
-import { connect } from "./connection.ts";
+import Sqlite from "better-sqlite3";
+import { BUSY_TIMEOUT_MS, connect } from "./connection.ts";
 import { faultOf, sqliteDatabase } from "./database.ts";
 import { createOperations, type Operations } from "./operations.ts";
 import { createSharedCommit } from "./shared-commit.ts";
@@ -52,7 +53,9 @@ export function serveOperations(
       });
     } catch (cause) {
       refuse(number, cause);
+      if (impatient === 0 && isLocked(cause)) whoWaited();
     }
+    if (impatient > 0 && --impatient === 0) waitForLocks(BUSY_TIMEOUT_MS);
   };
   const commit = (): void => {
     shared.commit();
@@ -62,11 +65,26 @@ export function serveOperations(
     if (!sqlite.open) port.close();
   };
   const queue: Asked[] = [];
-  /** What is to be done next; looks for it without a turn of the event loop. */
-  const next = (): Asked | undefined => {
-    const more = queue.length > 0 ? undefined : receiveMessageOnPort(port);
+  /** Without a turn of the event loop. False: nothing has come. */
+  const receive = (): boolean => {
+    const more = receiveMessageOnPort(port);
     if (more) queue.push(...(more.message as readonly Asked[]));
+    return more !== undefined;
+  };
+  const next = (): Asked | undefined => {
+    if (queue.length === 0) receive();
     return queue.shift();
+  };
+  /** So many, from the next one on, have waited for a lock behind one that did so in vain. */
+  let impatient = 0;
+  const waitForLocks = (ms: number): void => {
+    if (sqlite.open) sqlite.pragma(`busy_timeout = ${ms}`);
+  };
+  const whoWaited = (): void => {
+    while (receive());
+    // One more, as the one that is done counts as well.
+    impatient = queue.length + 1;
+    waitForLocks(0);
   };
   const afterCommit = (): Asked | undefined => {
     commit();
@@ -87,6 +105,12 @@ export function serveOperations(
       isWorking = false;
     });
   });
+}
+
+/** Another process writes, and did so for as long as is waited for it. */
+function isLocked(fault: unknown): boolean {
+  const cause = fault instanceof StorageFault ? fault.cause : fault;
+  return cause instanceof Sqlite.SqliteError && cause.code.startsWith("SQLITE_BUSY");
 }
 
 const sent = (cause: unknown): Fault => ({

@@ -393,6 +393,20 @@ describe("text and numbers", () => {
     expect([...NUMBERS].toSorted()).toEqual([...new Set(columns.map(({ column_name }) => column_name))].toSorted());
   });
 
+  it("compresses states and bodies with lz4 where the server has it", async () => {
+    const client = await admin();
+    const hasLz4 = await client.query("create temporary table tried (a text compression lz4)").then(
+      () => true,
+      () => false,
+    );
+    const { rows } = await client.query<{ method: string }>(
+      `select distinct attcompression as method from pg_attribute
+        where attrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r')
+          and attname in ('state', 'body') and not attisdropped`,
+    );
+    expect(rows.map(({ method }) => method)).toEqual([hasLz4 ? "l" : ""]);
+  });
+
   it("compares every id and name byte by byte", async () => {
     const client = await admin();
     const { rows } = await client.query<{ name: string }>(

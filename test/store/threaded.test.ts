@@ -63,8 +63,23 @@ describe("behind messages", () => {
     await expect(store.accept([anArrival(aRun())])).rejects.toBeInstanceOf(StorageFault);
     await expect(store.ping(1)).rejects.toBeInstanceOf(StorageFault);
     other.exec("ROLLBACK");
-    other.close();
     expect(await store.accept([anArrival(aRun())])).toMatchObject([{ verdict: "accepted" }]);
+    other.close();
+  });
+
+  it("those that wait for a lock behind one that gives up are refused with it, and the next one is patient again", async () => {
+    const other = new Sqlite(store.path);
+    other.exec("BEGIN IMMEDIATE");
+    const startedAt = performance.now();
+    const refused = await Promise.allSettled(["1", "2", "3", "4", "5", "6"].map((n) => store.saveSetting(n, n)));
+    expect(refused.map(({ status }) => status)).toEqual(Array(6).fill("rejected"));
+    // A second each, if each of them waited by itself.
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
+    const later = performance.now();
+    await expect(store.ping(1)).rejects.toBeInstanceOf(StorageFault);
+    expect(performance.now() - later).toBeGreaterThan(900);
+    other.close();
+    await store.ping(1);
   });
 
   it("what was asked for before the end is done, and nothing after it", async () => {

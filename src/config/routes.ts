@@ -1,0 +1,53 @@
+/** `routes` in relay.yaml: who is told about a run. */
+import { z } from "zod";
+import { TERMINAL_STATUSES } from "../run.ts";
+import { fits, type Field, type Route } from "../routing.ts";
+
+/** Bounds the work per run: matching takes the length of the value times this at the very worst. */
+const MAX_PATTERN = 256;
+
+const pattern = z
+  .string()
+  .min(1)
+  .max(MAX_PATTERN)
+  .refine((text) => text !== "!", "must have something after the !");
+
+const listOf = (item: typeof pattern) =>
+  z.union([item.transform((text) => [text]), z.array(item).min(1)]).meta({ description: PATTERN_HELP });
+const PATTERN_HELP = "One text or a list of which one must fit. * stands for any characters, a leading ! negates.";
+
+/** A misspelt status would be a route that never fires, so one that fits no final status is refused. */
+const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_STATUSES.some((s) => fits(text, s)), {
+  error: `fits no final status, so the route would never match; these exist: ${TERMINAL_STATUSES.join(", ")}`,
+});
+
+const conditions = z.strictObject({
+  status: listOf(statusPattern).optional(),
+  run_type: listOf(pattern).optional(),
+  workflow: listOf(pattern).optional().meta({ description: "Permanent id (`wpid_…`) or title." }),
+  organization: listOf(pattern).optional().meta({ description: "Skyvern's organization id (`o_…`)." }),
+  channel: listOf(pattern).optional().meta({ description: "The label in the webhook's URL." }),
+  url: listOf(pattern).optional(),
+  title: listOf(pattern).optional(),
+  error_code: listOf(pattern).optional(),
+  failure_category: listOf(pattern).optional(),
+} satisfies Record<Field, z.ZodType>);
+
+/**
+ * One rule. `when` is met if each of its keys is; without `when` every run meets it. `stop` ends the search once this
+ * route has matched. A route without sinks and with `stop` silences what it matches.
+ */
+export const RouteSchema = z.strictObject({
+  name: z.string().min(1).max(64).optional().meta({ description: "Default: `route N`, counted from 1." }),
+  when: conditions.default({}).meta({ description: "Keys are ANDed, the items of a list ORed. Case is ignored." }),
+  to: z
+    .union([z.string().transform((name) => [name]), z.array(z.string())])
+    .meta({ description: "Names of sinks. An empty list tells nobody." }),
+  stop: z.boolean().default(false).meta({ description: "Later routes are not looked at once this one has matched." }),
+});
+
+export const RoutesSchema = z
+  .array(RouteSchema)
+  .transform((routes): Route[] =>
+    routes.map((route, index) => ({ ...route, name: route.name ?? `route ${index + 1}` })),
+  );
