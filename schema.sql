@@ -1,7 +1,9 @@
 -- The end state of the relay's database. Runs as it is on SQLite (3.35 or newer) and PostgreSQL.
 -- Times are epoch milliseconds, handed in by the relay. JSON is TEXT. Ids are TEXT and sort by time.
+-- What stands behind `SQLite:` in a comment is for SQLite alone, as the relay runs it (src/store/schema.ts). WITHOUT ROWID: the table is its primary
+-- key's index, where it would be a table and an index beside it that holds the key again.
 
--- One row a run: what lists filter by, and the settled state as one document.
+-- One row a run: what lists filter by and show. Its settled state, one document, is in the table states of each database.
 CREATE TABLE runs (
   run_id            TEXT   PRIMARY KEY,
   run_type          TEXT   NOT NULL,
@@ -16,7 +18,7 @@ CREATE TABLE runs (
   follow_up_at      BIGINT,                              -- when Skyvern is to be asked what the webhook could not say
   follow_ups        BIGINT NOT NULL DEFAULT 0,           -- how often that failed
   brief             TEXT   NOT NULL,                     -- JSON, short: what lists show (src/store/brief.ts)
-  state             TEXT   NOT NULL                      -- RunState as JSON
+  state_bytes       BIGINT NOT NULL                      -- length of the state as JSON
 );
 CREATE INDEX runs_newest       ON runs (received_at, run_id);
 CREATE INDEX runs_status       ON runs (status, received_at, run_id);
@@ -29,7 +31,7 @@ CREATE INDEX runs_channel      ON runs (channel, received_at, run_id) WHERE chan
 CREATE TABLE receipts (
   id                TEXT   PRIMARY KEY,
   run_id            TEXT,                                -- null: genuine but not understood
-  body_hash         TEXT   NOT NULL UNIQUE,              -- sha256 of the bytes as received
+  body_hash         TEXT   NOT NULL,                     -- sha256 of the bytes as received; the same bytes are of the same run
   body_bytes        BIGINT NOT NULL,                     -- length as received
   verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | kept
   note              TEXT,                                -- why, when the verdict alone does not say it
@@ -45,8 +47,10 @@ CREATE TABLE receipts (
 );
 CREATE INDEX receipts_run  ON receipts (run_id, received_at);
 CREATE INDEX receipts_kept ON receipts (received_at) WHERE run_id IS NULL;
+-- Of all receipts it would have every webhook write into a page of its own, as hashes have no order.
+CREATE UNIQUE INDEX receipts_kept_hash ON receipts (body_hash) WHERE run_id IS NULL;
 
--- The bytes, masked. Apart from the receipts so that those stay small.
+-- The bytes, masked. Apart from the receipts so that those stay small. On SQLite those of a run at rest are packed elsewhere.
 CREATE TABLE bodies (
   receipt_id        TEXT   PRIMARY KEY,
   body              BYTEA  NOT NULL
@@ -70,7 +74,7 @@ CREATE TABLE deliveries (
   delivered_at      BIGINT,
   receipt           TEXT,                                -- JSON: what the sink answered with
   run_received_at   BIGINT NOT NULL                      -- of its run: the order of lists of runs
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_run    ON deliveries (run_id, sink, id);
@@ -88,7 +92,7 @@ CREATE TABLE attempts (
   outcome           TEXT   NOT NULL,                     -- delivered | retry | dead
   reason            TEXT,
   PRIMARY KEY (delivery_id, n)
-);
+) /* SQLite: WITHOUT ROWID */;
 
 -- One row a sink that was ever attempted: its circuit breaker.
 CREATE TABLE circuits (
@@ -110,7 +114,7 @@ CREATE TABLE artifacts (
   type              TEXT   NOT NULL,
   created_at        BIGINT,
   PRIMARY KEY (run_id, position)
-);
+) /* SQLite: WITHOUT ROWID */;
 
 -- Final runs seen in Skyvern's own list, to tell whether all of them were relayed.
 CREATE TABLE sightings (
@@ -136,7 +140,7 @@ CREATE TABLE run_counts (
   status            TEXT   NOT NULL,
   count             BIGINT NOT NULL,
   PRIMARY KEY (grain, start, status)
-);
+) /* SQLite: WITHOUT ROWID */;
 
 -- Deliveries by sink: all ever made, and those that have come to an end. What is left waits.
 CREATE TABLE delivery_counts (
@@ -144,7 +148,7 @@ CREATE TABLE delivery_counts (
   state             TEXT   NOT NULL,                     -- made | delivered | dead | canceled; test: made by a test, not counted else
   count             BIGINT NOT NULL,
   PRIMARY KEY (sink, state)
-);
+) /* SQLite: WITHOUT ROWID */;
 
 -- How long deliveries took from the outbox to their sink, by the time they arrived: a histogram (src/store/latency.ts).
 CREATE TABLE delivery_times (
@@ -154,7 +158,7 @@ CREATE TABLE delivery_times (
   bucket            BIGINT NOT NULL,
   count             BIGINT NOT NULL,
   PRIMARY KEY (grain, start, sink, bucket)
-);
+) /* SQLite: WITHOUT ROWID */;
 
 -- Sightings that are mine, by day (UTC) of creation at Skyvern.
 CREATE TABLE sighting_counts (
@@ -168,8 +172,9 @@ CREATE TABLE events (
   id                BIGINT PRIMARY KEY,
   kind              TEXT   NOT NULL,                     -- run | delivery
   run_id            TEXT   NOT NULL,
-  delivery          TEXT                                 -- JSON: the delivery as it was then
-);
+  delivery          TEXT,                                -- its id
+  told              TEXT                                 -- JSON: what of the delivery may have changed since (src/store/events.ts)
+) /* SQLite: WITHOUT ROWID */;
 
 -- Runs whose artifacts are still to be copied into the archive.
 CREATE TABLE archiving (
@@ -188,7 +193,7 @@ CREATE TABLE copies (
   bytes             BIGINT NOT NULL,
   copied_at         BIGINT NOT NULL,
   PRIMARY KEY (run_id, artifact)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX copies_sha256 ON copies (sha256, bytes);
 
 -- Bytes that no copy needs any more, until they are removed.

@@ -39,6 +39,7 @@ import { createMedia } from "./skyvern/media.ts";
 import type { Fleet } from "./store/fleet.ts";
 import type { ArtifactsStatus } from "./run.ts";
 import type { Reserve, Store } from "./store/store.ts";
+import { upkeep } from "./upkeep.ts";
 
 /** What the relay is given by the host it runs on. */
 export interface Host {
@@ -59,6 +60,8 @@ export interface Host {
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
   addressOf: AddressOf;
+  /** The share of time, 0 to 1, that the process had no rest since it was last asked; 0 where nobody knows. */
+  busyShare(): number;
   /** Told when something may be due now: for a host whose relay sleeps meanwhile. */
   nudged?(): void;
   /** Bodies being read at one time, bytes; default {@link IN_FLIGHT_BYTES}. */
@@ -85,6 +88,8 @@ export interface App {
   alert(): Promise<void>;
   /** One sign of life, if somebody waits for it. */
   beat(): Promise<void>;
+  /** What can wait until there is room, such as words for the search: all that is due. */
+  upkeep(): Promise<void>;
   /** Removes what is older than it is to be kept. For tests. */
   prune(): Promise<Removed>;
   /** Listens and delivers. Resolves with the ports when it accepts webhooks. */
@@ -130,6 +135,7 @@ const FIRST_ROUND_MS = 1_000;
 /** Follow-ups are seconds to minutes away and not urgent. */
 const FOLLOW_UP_LOOK_MS = 2_000;
 const LEASE_MARGIN_MS = 60_000;
+const UPKEEP_LOOK_MS = 1_000;
 const ARCHIVE_LOOK_MS = 2_000;
 const ALERT_LOOK_MS = 60_000;
 /** As OpenTelemetry's own batches. */
@@ -315,6 +321,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     if (Object.values(removed).some((count) => count > 0)) log.info("retention.pruned", { ...removed });
     return removed;
   };
+  const upkeepDue = () => upkeep({ ...runtime, store, busyShare: host.busyShare }, ending.signal);
   const archiveDue = async (): Promise<number> => {
     const runs = (await archive?.round(ending.signal)) ?? 0;
     await archive?.clear(ending.signal);
@@ -393,6 +400,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     archive: archiveDue,
     alert: alertDue,
     beat: async () => heartbeat?.(ending.signal),
+    upkeep: upkeepDue,
     prune: pruneDue,
     start: async () => {
       watchStored();
@@ -418,6 +426,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         if (((await store.nextFollowUpAt()) ?? Infinity) <= runtime.now())
           await once("follow_up", () => followUpDue(followUps, ending.signal));
       });
+      repeat("upkeep", async () => UPKEEP_LOOK_MS, upkeepDue);
       if (archive) {
         await archive.prepare();
         repeat(

@@ -55,8 +55,21 @@ export function outsideOf(config: Config, now: () => number) {
     namedFetch,
     archiving: archivingOf(config, fetch, now),
     addressOf: (c) => (c.env as HttpBindings).incoming.socket.remoteAddress,
+    busyShare: busyShareOf(),
   } satisfies Partial<Host>;
   return { parts, close };
+}
+
+/** The more of two: how busy this thread was, and how much of one core all threads had. */
+function busyShareOf(): Host["busyShare"] {
+  let before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), at: performance.now() };
+  return () => {
+    const last = before;
+    before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), at: performance.now() };
+    const { user, system } = process.cpuUsage(last.cpu);
+    const cores = (user + system) / 1000 / Math.max(before.at - last.at, 1);
+    return Math.min(1, Math.max(performance.eventLoopUtilization(before.loop, last.loop).utilization, cores));
+  };
 }
 
 /** Of relays on one database, with its clock. */

@@ -32,7 +32,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ],
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
-  ["http", "web", "receive", "deliver", "archive", "retention"],
+  ["http", "web", "receive", "deliver", "archive", "retention", "upkeep"],
   ["app", "config", "node", "pages", "reload", "storage", "storage-entry", "storage-thread"],
   ["main", "cli", "commands", "demo", "edge"],
 ];
@@ -107,7 +107,7 @@ it("a sink kind imports no other kind", () => {
 /** What the relay may import where there is no Node but what Cloudflare Workers has of it (nodejs_compat). */
 const NODE_ONLY = new Set(["pino", "undici", "better-sqlite3", "pg", "commander", "@hono/node-server", "smtp-server"]);
 const EVERYWHERE = new Set(
-  ["crypto", "net", "path", "stream", "timers/promises", "util"].map((name) => `node:${name}`),
+  ["crypto", "net", "path", "stream", "timers/promises", "util", "zlib"].map((name) => `node:${name}`),
 );
 
 it("what the edge entry reaches imports nothing that only Node has: hand it in through Host, from src/node.ts", () => {

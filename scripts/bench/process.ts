@@ -22,6 +22,8 @@ export interface Started {
   pid: number;
   /** CPU it has used with all its threads and ended children, ms. */
   cpuMs(): number;
+  /** Bytes it has had written to disks, WAL and checkpoints included. */
+  writtenBytes(): number;
   /** Resident memory now and at its highest, MB. */
   memory(): { rss: number; peak: number };
   /** Sends a signal to the working process. */
@@ -64,6 +66,7 @@ export async function start(command: Command, isReady: () => Promise<boolean>): 
   return {
     pid,
     cpuMs: () => cpuMsOf(pid),
+    writtenBytes: () => writtenBytesOf(pid),
     memory: () => memoryOf(pid),
     signal: (name) => void process.kill(pid, name),
     stop: () => stop(child, pid, ended),
@@ -161,6 +164,9 @@ function textOf(path: string): string {
     return "";
   }
 }
+
+const writtenBytesOf = (pid: number): number =>
+  Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1] ?? 0);
 
 function memoryOf(pid: number): { rss: number; peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

@@ -18,6 +18,8 @@ export interface Running extends Started {
   firstSeq?: number;
   /** Event-loop delay since the last call, ms; null for programs that are not Node. */
   loopDelay(): Promise<{ p50: number; p99: number; max: number } | null>;
+  /** Whether what it puts off until there is room is done. */
+  isSettled?(): boolean;
   /** After it was stopped: what it holds on disk. Throws when it is not what was accepted. */
   stored?(accepted: number): Stored;
 }
@@ -30,6 +32,8 @@ export interface Stored {
   unused: number;
   /** Of the bodies as they came, bytes. */
   bodyBytes: number;
+  /** Of each table and index, bytes, the largest first. */
+  parts: Record<string, number>;
 }
 
 export interface Subject {

@@ -8,9 +8,10 @@ import { createLinks } from "../http/links.ts";
 import { RUN_FILES } from "../http/run-files.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { pagesOf } from "../store/pages.ts";
+import { createSqlStore } from "../store/sql.ts";
 import type { RunFilter, Store } from "../store/store.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
-import { reading } from "./database.ts";
+import { using } from "./database.ts";
 import { spanOf } from "./moment.ts";
 import { count, progressLine } from "./progress.ts";
 
@@ -76,7 +77,10 @@ async function exportCommand(options: ExportOptions, parts: ExportParts): Promis
     shell.stderr(`skyvern-relay export: ${plan}\n`);
     return EXIT.usage;
   }
-  return reading({ name: "export", config, shell }, async (store) => {
+  // To find all by their words, those that are not in the index yet have to be put there.
+  const how = plan.filter.search === undefined ? "read" : "beside";
+  return using({ name: "export", config, shell }, how, async (database) => {
+    const store = createSqlStore(database);
     const line = progressLine(shell);
     const { to } = options;
     let out: Output = { write: shell.stdout, end: () => {}, undo: () => {} };

@@ -95,7 +95,13 @@ export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsPart
       const due = await countDue(lane, now, pace && paced ? 1 : free());
       // Some of the room may have been kept for others meanwhile.
       const most = Math.min(due, free());
-      if (due === 0) return nothing(lane.dueAt);
+      if (due === 0) {
+        const soon = now + STORAGE_RETRY_MS;
+        if (!fleet || !lane.sink.ordered || lane.dueAt === null || lane.dueAt <= soon) return nothing(lane.dueAt);
+        // Another relay may have the one whose turn it is, and nobody tells when it is done with it.
+        lane.isStale = true;
+        return nothing(soon);
+      }
       if (most <= 0) {
         lane.isStale = true;
         return nothing(null);

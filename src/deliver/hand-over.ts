@@ -4,7 +4,7 @@
  */
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime.ts";
-import { stateOf } from "../store/rows.ts";
+import { stateOf } from "../store/states.ts";
 import type { Claimed, ClaimedRow, Reserve, Store } from "../store/store.ts";
 import { admits } from "./breaker.ts";
 import type { Circuits } from "./circuits.ts";

@@ -12,6 +12,7 @@ import type { Database } from "../store/database.ts";
 import { durableDatabase } from "../store/durable.ts";
 import { dropLoosePieces } from "../store/durable-pieces.ts";
 import { migrate } from "../store/migrate.ts";
+import { withClauses } from "../store/schema-clauses.ts";
 import { createSqlStore } from "../store/sql.ts";
 import { VERSION } from "../version.ts";
 import { edgeFetch } from "./egress.ts";
@@ -26,7 +27,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 /** The schema of the store on this storage. */
-export const SCHEMA = `${schema}\n${sqliteSchema}`;
+export const SCHEMA = `${withClauses(schema)}\n${sqliteSchema}`;
 
 /** The relay while its object is in memory. */
 export interface Life {
@@ -95,6 +96,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     archiving: null,
     // One object: there are no others.
     fleet: null,
+    busyShare: () => 0,
     addressOf: (c) => c.req.header("cf-connecting-ip"),
     inFlightBytes: IN_FLIGHT_BYTES,
     nudged: () => void turns?.wake(),

@@ -9,7 +9,7 @@ import type { App } from "../app.ts";
 import type { Log } from "../log.ts";
 
 export interface TurnParts {
-  app: Pick<App, "parts" | "followUp" | "reconcile">;
+  app: Pick<App, "parts" | "followUp" | "reconcile" | "upkeep">;
   /** What is done from time to time besides, by name. */
   rounds: Readonly<Record<string, { everyMs: number; act(): Promise<unknown> }>>;
   /** Sets the alarm, outside of any transaction. `at` is asked for at that moment. */
@@ -94,7 +94,11 @@ export function createTurns(parts: TurnParts): Turns {
         if (!rounds.over && !woken) await Promise.race([asked, rung]);
       } while (!enough() && (woken || !rounds.over));
       await asked;
-      const nextAt = Math.min(...[next, ...rounds.times].filter((at) => at !== null));
+      const upkeep = await safely("upkeep", async () => {
+        await app.upkeep();
+        return null;
+      });
+      const nextAt = Math.min(...[next, upkeep, ...rounds.times].filter((at) => at !== null));
       await parts.setAlarm(() => {
         turning = false;
         return woken || enough() ? now() : nextAt;

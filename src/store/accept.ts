@@ -9,7 +9,7 @@ import { claimAtOnce, firstClaim } from "./at-once.ts";
 import { briefOf } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
-import { stateOf } from "./rows.ts";
+import { jsonOf, stateOf, statesOf, unpackRun, writeStates, type Stored } from "./states.ts";
 import type { Rows } from "./statements.ts";
 import type { Accepted, Arrival, ClaimedRow, Decision, Known, NewDelivery, Room } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -19,15 +19,19 @@ type ReceiptRow = Selectable<Tables["receipts"]>;
 
 export async function acceptAll(change: Change, items: readonly Arrival[], room?: Room): Promise<Accepted[]> {
   const { rows } = change;
-  const hashes = items.map(({ receipt }) => receipt.bodyHash);
-  const [here, runs] = await Promise.all([
-    rows.find("receipts", ["body_hash", "run_id"], "body_hash", [...new Set(hashes)]),
+  const [kept, runs] = await Promise.all([
+    keptBefore(
+      rows,
+      items.flatMap(({ receipt, run }) => (run ? [] : [receipt.bodyHash])),
+    ),
     openRuns(
       rows,
       items.flatMap(({ run }) => (run ? [run.id] : [])),
     ),
   ]);
-  const runOf = new Map(here.map(({ body_hash, run_id }) => [body_hash, run_id]));
+  // After the runs are locked: another relay may just have taken the same bytes.
+  const ofRuns = await rows.find("receipts", ["id", "body_hash", "run_id"], "run_id", runs.known);
+  const before = new Map([...kept, ...ofRuns].map((row) => [row.body_hash, row]));
   const copies: Copy[] = [];
   const receipts = new Map<string, ReceiptRow>();
   const bodies: Tables["bodies"][] = [];
@@ -37,10 +41,11 @@ export async function acceptAll(change: Change, items: readonly Arrival[], room?
   for (const { receipt, run } of items) {
     const { bodyHash, receivedAt } = receipt;
     const fresh = receipts.get(bodyHash);
-    const runId = fresh ? fresh.run_id : runOf.get(bodyHash);
-    if (runId !== undefined) {
+    const there = fresh ?? before.get(bodyHash);
+    if (there !== undefined) {
       if (fresh) Object.assign(fresh, { copies: fresh.copies + 1, last_received_at: receivedAt });
-      else copies.push({ body_hash: bodyHash, copies: 1, last_received_at: receivedAt });
+      else copies.push({ id: there.id, copies: 1, last_received_at: receivedAt });
+      const { run_id: runId } = there;
       const verdict = runId === null ? "kept" : "duplicate";
       answers.push({ verdict, runId, note: "the same bytes again", deliveries: 0 });
       continue;
@@ -63,6 +68,21 @@ export async function acceptAll(change: Change, items: readonly Arrival[], room?
   return answers;
 }
 
+type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "run_id">;
+
+/** Of these hashes, receipts that were not understood then either. */
+async function keptBefore(rows: Rows, hashes: readonly string[]): Promise<TakenBefore[]> {
+  const found: TakenBefore[] = [];
+  for (const hash of new Set(hashes))
+    found.push(
+      ...(await rows.query<TakenBefore>(
+        "select id, body_hash, run_id from receipts where run_id is null and body_hash = ?",
+        [hash],
+      )),
+    );
+  return found;
+}
+
 export async function revise(
   change: Change,
   runId: string,
@@ -70,7 +90,7 @@ export async function revise(
   now: number,
 ): Promise<boolean> {
   const runs = await openRuns(change.rows, [runId]);
-  const known = runs.known(runId);
+  const known = runs.of(runId);
   const decision = known === null ? null : decide(known);
   if (decision === null) return false;
   runs.decide({ id: runId, decide: () => decision }, now);
@@ -109,7 +129,9 @@ const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "n
 
 /** Runs that are being decided on, in memory until they are written. */
 interface OpenRuns {
-  known(runId: string): Known | null;
+  /** Ids of those that were there. */
+  known: readonly string[];
+  of(runId: string): Known | null;
   decide(run: NonNullable<Arrival["run"]>, now: number): Decision;
   /** Answers with what was claimed because there is room for it. */
   write(change: Change, room?: Room): Promise<ClaimedRow[]>;
@@ -119,6 +141,7 @@ interface OpenRuns {
 interface OpenRun {
   /** As stored; null: not yet. */
   before: Run | null;
+  stored: Stored | null;
   doc: number | null;
   artifactsStatus: ArtifactsStatus;
   known: Known | null;
@@ -128,16 +151,23 @@ interface OpenRun {
 
 async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns> {
   const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
-  const kept = ["run_id", "state", "doc", "artifacts_status"] as const;
-  for (const row of await rows.find("runs", kept, "run_id", [...open.keys()], "run_id")) {
-    const { doc, artifacts_status: artifactsStatus } = row;
-    const state = stateOf(row.state);
+  const kept = ["run_id", "doc", "artifacts_status"] as const;
+  const there = await rows.find("runs", kept, "run_id", [...open.keys()], "run_id");
+  // After the lock: another relay may just have written them.
+  const states = await statesOf(
+    rows,
+    there.flatMap(({ doc }) => (doc === null ? [] : [doc])),
+  );
+  for (const { run_id, doc, artifacts_status: artifactsStatus } of there) {
+    const stored = states.get(doc ?? 0);
+    if (stored === undefined) throw new Error(`the run ${run_id} has no state`);
+    const state = stateOf(stored);
     const known: Known = { state, deliveries: [] };
-    Object.assign(opened(open, row.run_id), { before: state.run, doc, artifactsStatus, known });
+    Object.assign(opened(open, run_id), { before: state.run, stored, doc, artifactsStatus, known });
   }
-  const stored = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
+  const known = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
   const columns = ["id", "run_id", "sink", "state", "attempts"] as const;
-  const told = await rows.find("deliveries", columns, "run_id", stored, "id");
+  const told = await rows.find("deliveries", columns, "run_id", known, "id");
   for (const { run_id, ...delivery } of told.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
     opened(open, run_id).known?.deliveries.push(delivery as Known["deliveries"][number]);
 
@@ -146,7 +176,8 @@ async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns
   const canceled: string[] = [];
   const archiving = new Map<string, number>();
   return {
-    known: (runId) => opened(open, runId).known,
+    known,
+    of: (runId) => opened(open, runId).known,
     decide: ({ id, decide }, now) => {
       const run = opened(open, id);
       const decision = decide(run.known);
@@ -179,6 +210,7 @@ async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns
 
 const newRun = (): OpenRun => ({
   before: null,
+  stored: null,
   doc: null,
   artifactsStatus: "pending",
   known: null,
@@ -210,11 +242,13 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
   const added: Selectable<Tables["runs"]>[] = [];
   const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
   const earlier: { run_id: string; run_received_at: number }[] = [];
+  const states: Tables["states"][] = [];
   const docs = await rows.newDocs(runs.filter(({ before }) => before === null).length);
   for (const run of runs) {
     if (!run.known) continue;
-    const columns = { ...columnsOf(run.known.state), follow_up_at: run.followUpAt };
-    stored.set(columns.run_id, columns.state);
+    const state = JSON.stringify(run.known.state);
+    const columns = { ...columnsOf(run.known.state, state), follow_up_at: run.followUpAt };
+    stored.set(columns.run_id, state);
     if (run.before === null) {
       run.doc = docs.shift() ?? 0;
       added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
@@ -223,9 +257,14 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
       const { run_id, received_at } = columns;
       if (received_at !== run.before.received_at) earlier.push({ run_id, run_received_at: received_at });
     }
-    ledger.run(run.before, run.known.state.run, run.doc ?? 0);
+    const doc = run.doc ?? 0;
+    if (run.stored !== null && typeof run.stored !== "string")
+      await unpackRun(rows, { id: columns.run_id, doc, state: jsonOf(run.stored) });
+    states.push({ doc, state });
+    ledger.run(run.before, run.known.state.run, doc);
   }
   await rows.insert("runs", added);
+  await writeStates(rows, states);
   await rows.update("runs", updated, { set: UPDATED, where: "runs.run_id = v.run_id" });
   await rows.update("deliveries", earlier, {
     set: "run_received_at = v.run_received_at",
@@ -234,7 +273,7 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
   return stored;
 }
 
-const columnsOf = (state: RunState) => ({
+const columnsOf = (state: RunState, json: string) => ({
   run_id: state.run.run_id,
   run_type: state.run.run_type,
   status: state.run.status,
@@ -245,12 +284,12 @@ const columnsOf = (state: RunState) => ({
   title: state.run.title,
   received_at: state.run.received_at,
   brief: briefOf(state.run),
-  state: JSON.stringify(state),
+  state_bytes: Buffer.byteLength(json),
 });
 
 /** When to ask again stays as it is unless that was decided anew. */
 const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, organization_id = v.organization_id,
-  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, brief = v.brief, state = v.state,
+  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, brief = v.brief, state_bytes = v.state_bytes,
   follow_up_at = coalesce(v.follow_up_at, runs.follow_up_at),
   follow_ups = case when v.follow_up_at is null then runs.follow_ups else 0 end`;
 
@@ -309,15 +348,14 @@ const receiptRow = (
   last_received_at: receipt.receivedAt,
 });
 
-type Copy = Pick<ReceiptRow, "body_hash" | "copies" | "last_received_at">;
+type Copy = Pick<ReceiptRow, "id" | "copies" | "last_received_at">;
 
 /** Bytes that came before, once more each. */
 async function countCopies(rows: Rows, copies: readonly Copy[]): Promise<void> {
-  const byHash = new Map<string, Copy>();
-  for (const copy of copies)
-    byHash.set(copy.body_hash, { ...copy, copies: copy.copies + (byHash.get(copy.body_hash)?.copies ?? 0) });
-  await rows.update("receipts", [...byHash.values()], {
+  const byId = new Map<string, Copy>();
+  for (const copy of copies) byId.set(copy.id, { ...copy, copies: copy.copies + (byId.get(copy.id)?.copies ?? 0) });
+  await rows.update("receipts", [...byId.values()], {
     set: "copies = receipts.copies + v.copies, last_received_at = v.last_received_at",
-    where: "receipts.body_hash = v.body_hash",
+    where: "receipts.id = v.id",
   });
 }

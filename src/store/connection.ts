@@ -30,6 +30,8 @@ function make(folder: string): void {
 export function connect(path: string): Sqlite.Database {
   makeFolder(path);
   const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
+  // Of a new file: what is no longer used can be given back without writing everything anew.
+  sqlite.pragma("auto_vacuum = INCREMENTAL");
   sqlite.pragma("journal_mode = WAL");
   sqlite.pragma("synchronous = FULL");
   sqlite.pragma("foreign_keys = ON");

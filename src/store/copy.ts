@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { sql, type Insertable, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
 import { storable } from "./postgres-arrays.ts";
-import { stateOf } from "./rows.ts";
 import { indexedText } from "./search.ts";
+import { jsonOf, stateOf, storedState, type Stored } from "./states.ts";
+import { unpackBody } from "./packing.ts";
 import type { Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
@@ -14,8 +15,9 @@ type Row = Record<string, unknown>;
 /** Every table of schema.sql; the full-text index is made anew. The largest rows come a few at a time. */
 const TABLES = {
   settings: 500,
-  runs: 200,
+  runs: 500,
   receipts: 500,
+  states: 200,
   bodies: 10,
   deliveries: 500,
   attempts: 500,
@@ -45,10 +47,42 @@ export interface Sum {
 
 export class CopyRefused extends Error {}
 
+/** How SQLite has a table's rows: without rowid, or some of them packed, which PostgreSQL does by itself. */
+const SOURCES: Partial<Record<CopiedTable, readonly Source[]>> = {
+  states: [
+    { table: "states" },
+    { table: "packed_states", unpack: async (_db, row) => ({ ...row, state: jsonOf(row["state"] as Stored) }) },
+  ],
+  bodies: [{ table: "bodies" }, { table: "packed_bodies", key: ["receipt_id"], unpack: bodyOf }],
+  deliveries: [{ table: "deliveries", key: ["id"] }],
+  attempts: [{ table: "attempts", key: ["delivery_id", "n"] }],
+  artifacts: [{ table: "artifacts", key: ["run_id", "position"] }],
+  events: [{ table: "events", key: ["id"] }],
+  copies: [{ table: "copies", key: ["run_id", "artifact"] }],
+  run_counts: [{ table: "run_counts", key: ["grain", "start", "status"] }],
+  delivery_counts: [{ table: "delivery_counts", key: ["sink", "state"] }],
+  delivery_times: [{ table: "delivery_times", key: ["grain", "start", "sink", "bucket"] }],
+};
+
+interface Source {
+  table: keyof Tables;
+  /** By what it is read on; `rowid` unless told. */
+  key?: readonly string[];
+  unpack?(db: Db, row: Row): Promise<Row>;
+}
+
+async function bodyOf(db: Db, { receipt_id, body }: Row): Promise<Row> {
+  const { rows } = await sql<{ state: Stored }>`select ${storedState("sqlite")} as state
+    from runs join receipts on receipts.run_id = runs.run_id where receipts.id = ${receipt_id}`.execute(db);
+  return { receipt_id, body: unpackBody(body as Uint8Array, jsonOf(rows[0]?.state ?? "")) };
+}
+
+const sourcesOf = (table: CopiedTable): readonly Source[] => SOURCES[table] ?? [{ table }];
+
 /** Rows in all of the source's tables. */
 export async function rowsOf({ db }: Database): Promise<number> {
   let rows = 0;
-  for (const table of COPIED_TABLES) rows += await countOf(db, table);
+  for (const table of COPIED_TABLES.flatMap(sourcesOf)) rows += await countOf(db, table.table);
   return rows;
 }
 
@@ -73,7 +107,7 @@ export const copyAll = (
       tx,
     );
     for (const table of COPIED_TABLES) {
-      const there = await sumOf(tx, table, Object.keys((await firstRow(from.db, table)) ?? {}), step);
+      const there = await sumOf(tx, table, await columnsOf(from.db, table), step);
       const { rows: n, checksum } = written[table];
       if (there.rows !== n || there.checksum !== checksum)
         throw new CopyRefused(
@@ -85,19 +119,34 @@ export const copyAll = (
 
 async function copyTable(from: Db, to: Rows, table: CopiedTable, step: (n: number) => void): Promise<Sum> {
   const sum = aSum();
-  for (let after = 0; ;) {
-    const { rows } = await sql<
-      Row & { copied_at_rowid: number }
-    >`select rowid as copied_at_rowid, * from ${sql.table(table)}
-      where rowid > ${after} order by rowid limit ${TABLES[table]}`.execute(from);
+  for (const source of sourcesOf(table)) await copyRows(from, to, { table, source, step, sum });
+  return sum.end();
+}
+
+interface Copying {
+  table: CopiedTable;
+  source: Source;
+  sum: ReturnType<typeof aSum>;
+  step(n: number): void;
+}
+
+async function copyRows(from: Db, to: Rows, { table, source, sum, step }: Copying): Promise<void> {
+  const { key = ["rowid"], unpack = async (_db: Db, row: Row) => row } = source;
+  const columns = key.map((name) => sql.ref(name));
+  for (let after: readonly unknown[] | null = null; ;) {
+    const beyond = after === null ? sql`true` : sql`(${sql.join(columns)}) > (${sql.join(after)})`;
+    const { rows }: { rows: Row[] } = await sql<Row>`select *, json_array(${sql.join(columns)}) as copied_after
+      from ${sql.table(source.table)} where ${beyond} order by ${sql.join(columns)} limit ${TABLES[table]}`.execute(
+      from,
+    );
     const last = rows.at(-1);
-    if (last === undefined) return sum.end();
-    after = last.copied_at_rowid;
-    const batch = rows.map(({ copied_at_rowid: _rowid, ...row }) => row);
+    if (last === undefined) return;
+    after = JSON.parse(String(last["copied_after"])) as unknown[];
+    const batch = await Promise.all(rows.map(({ copied_after: _key, ...row }) => unpack(from, row)));
     const conflict = table === "settings" ? "on conflict (name) do update set value = excluded.value" : "";
     await to.insert(table, batch as Insertable<Tables[CopiedTable]>[], conflict);
-    if (table === "runs")
-      await to.index(new Map(batch.map(({ doc, state }) => [Number(doc), indexedText(stateOf(String(state)).run)])));
+    if (table === "states")
+      await to.index(new Map(batch.map(({ doc, state }) => [Number(doc), indexedText(stateOf(state as Stored).run)])));
     for (const row of batch) sum.add(row);
     step(batch.length);
   }
@@ -137,10 +186,16 @@ function aSum() {
 
 const hexOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
-async function countOf(db: Db, table: CopiedTable): Promise<number> {
+async function countOf(db: Db, table: keyof Tables): Promise<number> {
   const { rows } = await sql<{ n: number }>`select count(*) as n from ${sql.table(table)}`.execute(db);
   return rows[0]?.n ?? 0;
 }
 
-const firstRow = async (db: Db, table: CopiedTable): Promise<Row | undefined> =>
-  (await sql<Row>`select * from ${sql.table(table)} limit 1`.execute(db)).rows[0];
+/** None when there is no row. */
+async function columnsOf(db: Db, table: CopiedTable): Promise<string[]> {
+  for (const source of sourcesOf(table)) {
+    const { rows } = await sql<Row>`select * from ${sql.table(source.table)} limit 1`.execute(db);
+    if (rows[0]) return Object.keys(rows[0]);
+  }
+  return [];
+}

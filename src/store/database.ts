@@ -11,6 +11,8 @@ import type { Tables } from "./tables.ts";
 export interface Database {
   readonly dialect: Dialect;
   readonly db: Kysely<Tables>;
+  /** The host of the database sees to its space. */
+  readonly isManaged?: true;
   /** The end state: schema.sql, and beside it what this dialect alone needs. */
   schema(): string;
   /** Runs statements separated by semicolons, in the transaction given. */

@@ -67,7 +67,9 @@ export function dropLoosePieces({ sql }: DurableStorage): number {
   if (sql.exec("select 1 from pieces limit 1").toArray().length === 0) return 0;
   const marks = [
     ["body", "bodies"],
-    ["state", "runs"],
+    ["body", "packed_bodies"],
+    ["state", "states"],
+    ["state", "packed_states"],
     ["title", "runs"],
   ].map(
     ([column, table]) => `select substr(${column}, -64) from ${table}, pieces_key

@@ -56,6 +56,7 @@ export function durableDatabase(storage: DurableStorage, schema: string): Databa
   return {
     dialect: "sqlite",
     db,
+    isManaged: true,
     schema: () => schema,
     script: async (_tx, sql) => {
       storage.sql.exec(sql);

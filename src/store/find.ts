@@ -14,12 +14,14 @@ import {
 import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";
 import { deliveryCounts, hourOf } from "./ledger.ts";
-import { STATE_COLUMNS } from "./run-page.ts";
+import { stateColumns } from "./run-page.ts";
 import { endingsOf, isRareText } from "./prefixes.ts";
 import { queryOf } from "./search-postgres.ts";
-import { matchOf } from "./search.ts";
+import { markGroups, matchOf } from "./search.ts";
+import type { Stored } from "./states.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
 import type { Tables } from "./tables.ts";
+import { isBehind } from "./words.ts";
 
 type Db = Kysely<Tables>;
 /** What a list is read from. */
@@ -28,15 +30,16 @@ type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
 /** `state` is null when it is large. */
 export interface RunRow extends Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "received_at"> {
-  state: string | null;
+  state: Stored | null;
   bytes: number | null;
 }
-const RUN_COLUMNS = ["runs.run_id", "runs.artifacts_status", "runs.received_at", ...STATE_COLUMNS] as const;
+const runColumns = ({ dialect }: Source) =>
+  ["runs.run_id", "runs.artifacts_status", "runs.received_at", ...stateColumns(dialect)] as const;
 export type BriefRow = Pick<Selectable<Tables["runs"]>, "run_id" | "received_at" | "brief">;
 const BRIEF_COLUMNS = ["runs.run_id", "runs.received_at", "runs.brief"] as const;
 
 export const findRuns = (source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> =>
-  find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
+  find(source, { filter, page, columns: runColumns(source) }) as Promise<RunRow[]>;
 /** The same runs, without their state. */
 export const findBriefs = (source: Source, filter: RunFilter, page: Page): Promise<BriefRow[]> =>
   find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<BriefRow[]>;
@@ -76,7 +79,10 @@ async function find(source: Source, question: Question): Promise<object[]> {
 }
 
 /** Whether a row of the full-text index fits; null when an ordinary index serves. */
-async function inWords({ db, dialect }: Source, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
+async function inWords(source: Source, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
+  const { db, dialect } = source;
+  // Without all runs in it, it may serve for text only: nothing else can.
+  if (filter.search === undefined && markGroups(filter) !== null && (await isBehind(source))) return null;
   const match = dialect === "sqlite" ? matchOf(filter, await endingsOf(db, filter.search ?? [])) : queryOf(filter);
   if (match === null) return null;
   return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;

@@ -6,18 +6,19 @@ import { mapInTurns } from "../turns.ts";
 import { artifactOf, artifactRows } from "./artifacts.ts";
 import type { Database } from "./database.ts";
 import { findRuns } from "./find.ts";
-import { stateOf } from "./rows.ts";
+import { stateOf, storedState, type Stored } from "./states.ts";
 import { pageLength, wholeRows } from "./run-page.ts";
 import type { Attempt, Page, Receipt, RunFilter, RunPage, StoredRun } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
-export const runRows = (db: Db) => db.selectFrom("runs").select(["run_id", "artifacts_status", "state"]);
+export const runRows = ({ db, dialect }: Pick<Database, "db" | "dialect">) =>
+  db.selectFrom("runs").select(["run_id", "artifacts_status", storedState(dialect).as("state")]);
 
 export async function storedRuns(
   db: Db,
-  rows: { run_id: string; artifacts_status: string; state: string }[],
+  rows: { run_id: string; artifacts_status: string; state: Stored }[],
 ): Promise<StoredRun[]> {
   if (rows.length === 0) return [];
   const listed = await artifactRows(
@@ -42,7 +43,7 @@ export async function runPage(
   const found = await findRuns(source, filter, { ...page, limit: page.limit + 1 });
   const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
   const last = rows.at(-1);
-  const whole = await wholeRows(db, rows);
+  const whole = await wholeRows(source, rows);
   return {
     runs: await storedRuns(
       db,

@@ -4,10 +4,11 @@
  * statements: a batch of receipts adds to a handful of rows, and holds them for the time of the commit only.
  */
 import type { Insertable, Kysely, Selectable } from "kysely";
-import type { Delivery, DeliveryState, Run } from "../run.ts";
-import { deliveryOf } from "./rows.ts";
+import type { DeliveryState, Run } from "../run.ts";
+import { toldOf } from "./events.ts";
 import { bucketOf } from "./latency.ts";
 import { indexedText } from "./search.ts";
+import { noteWords } from "./words.ts";
 import type { NewEvent, Rows } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
@@ -42,7 +43,7 @@ export function createLedger(): Ledger {
   const deliveries = new Map<string, Insertable<Tables["delivery_counts"]>>();
   const times = new Map<string, Insertable<Tables["delivery_times"]>>();
   const hours = new Map<number, Insertable<Tables["doc_hours"]>>();
-  const words = new Map<number, string>();
+  const reworded = new Map<number, Run>();
   const events: NewEvent[] = [];
   /** Runs that may have a dead delivery now, or have none any more. */
   const doubtful = new Set<string>();
@@ -52,13 +53,11 @@ export function createLedger(): Ledger {
     add(runs, { grain: "day", start: dayOf(received_at), status, count: by });
   };
   const tell = (row: DeliveryRow): void => {
-    const delivery = JSON.stringify(deliveryOf(row) satisfies Delivery);
-    events.push({ kind: "delivery", run_id: row.run_id, delivery });
+    events.push({ kind: "delivery", run_id: row.run_id, delivery: row.id, told: toldOf(row) });
   };
   return {
     run: (before, after, doc) => {
-      const text = indexedText(after);
-      if (before === null || indexedText(before) !== text) words.set(doc, text);
+      if (before === null || indexedText(before) !== indexedText(after)) reworded.set(doc, after);
       if (before?.status === after.status && before.received_at === after.received_at) return;
       if (before) countRun(before, -1);
       countRun(after, 1);
@@ -68,7 +67,7 @@ export function createLedger(): Ledger {
       hours.set(hour, { hour, first_doc: Math.min(known.first_doc, doc), last_doc: Math.max(known.last_doc, doc) });
     },
     changed: (runId) => {
-      events.push({ kind: "run", run_id: runId, delivery: null });
+      events.push({ kind: "run", run_id: runId, delivery: null, told: null });
     },
     made: (row) => {
       add(deliveries, { sink: row.sink, state: row.cause === "test" ? "test" : "made", count: 1 });
@@ -92,7 +91,7 @@ export function createLedger(): Ledger {
       if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
     },
     write: async (rows) => {
-      await rows.index(words);
+      await noteWords(rows, reworded);
       // Every transaction counts up the same few rows, and its events are in the order of commits.
       if (events.length + runs.size + deliveries.size + hours.size > 0) await rows.lock("ledger");
       await rows.insert("run_counts", inOrder(runs), added("run_counts", "grain, start, status"));

@@ -31,8 +31,11 @@ import { searchFault } from "./prefixes.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
 import { saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
+import { shrink } from "./space.ts";
+import { isPackingDue, packRuns, readBody } from "./states.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
 import type { ClaimedRow, Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+import { indexNext, isBehind } from "./words.ts";
 
 /**
  * What the Store is made of: its operations, of which those that come often take many items at a time. What a run's state is given as is its
@@ -85,8 +88,14 @@ export function createOperations(database: Database): Operations {
     artifacts: (runId) => database.read((rows) => artifacts(rows, runId)),
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (found) => write((change) => saveArtifacts(change, found)),
-    run: async (runId) => (await storedRuns(db, await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
+    run: async (runId) =>
+      (await storedRuns(db, await runRows(database).where("run_id", "=", runId).execute()))[0] ?? null,
     searchFault: async (search) => (database.dialect === "sqlite" ? searchFault(db, search) : null),
+    indexWords: async (limit) =>
+      (await isBehind(database)) ? database.transaction((_tx, rows) => indexNext(rows, limit)) : 0,
+    packRuns: async (before, limit) =>
+      (await isPackingDue(database, before)) ? database.transaction((_tx, rows) => packRuns(rows, before, limit)) : 0,
+    shrink: (pages) => shrink(database, pages),
     briefs: (filter, page) => briefs(database, filter, page),
     runs: (filter, page) => runPage(database, filter, page),
     receipts: async (runId) =>
@@ -97,12 +106,10 @@ export function createOperations(database: Database): Operations {
       (await receiptRows(db).where("run_id", "is", null).orderBy("received_at", "desc").limit(limit).execute()).map(
         receiptOfRow,
       ),
-    body: async (receiptId) =>
-      (await db.selectFrom("bodies").select("body").where("receipt_id", "=", receiptId).executeTakeFirst())?.body ??
-      null,
+    body: (receiptId) => readBody(database, receiptId),
     deliveries: async (filter, page) => (await findDeliveries(db, filter, page)).map(deliveryOf),
     attempts: (ids) => attempts(db, ids),
-    dueFollowUps: (now, limit) => dueFollowUps(db, now, limit),
+    dueFollowUps: (now, limit) => dueFollowUps(database, now, limit),
     nextFollowUpAt: async () =>
       (
         await db
@@ -116,7 +123,7 @@ export function createOperations(database: Database): Operations {
       const row = { follow_up_at: at, follow_ups: failures };
       await db.updateTable("runs").set(row).where("run_id", "=", runId).execute();
     },
-    outcomes: (runIds) => outcomes(db, runIds),
+    outcomes: (runIds) => outcomes(database, runIds),
     unfinished: (since, limit) => unfinished(db, since, limit),
     sight: (runs) => database.transaction((tx, rows) => sight(tx, rows, runs)),
     coverage: (since, until) => coverage(db, since, until),
@@ -127,12 +134,12 @@ export function createOperations(database: Database): Operations {
     runCounts: (grain, since, until) => runCounts(db, grain, since, until),
     statistics: (grain, since, until) => statistics(db, grain, since, until),
     deliveryTimes: (grain, since, until) => deliveryTimes(db, grain, since, until),
-    events: (page) => eventsAfter(db, page, (rows) => storedRuns(db, rows)),
+    events: (page) => eventsAfter(database, page, (rows) => storedRuns(db, rows)),
     changes: (page) => changesAfter(db, page),
     eventRange: () => eventRange(db),
     sighting: (runId) => sighting(db, runId),
     ...copiesStore(database),
-    ...pruneStore(db, write),
+    ...pruneStore(database, write),
     ping: async (now) => {
       await saveSetting(db, "last_ping", String(now));
     },

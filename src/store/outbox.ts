@@ -5,7 +5,8 @@ import { deliveryRow, insertDeliveries } from "./accept.ts";
 import { saveArtifacts } from "./artifacts.ts";
 import type { Change } from "./change.ts";
 import { deliveriesThat } from "./find.ts";
-import { deliveryOf, isWaiting, receiptOf, stateOf } from "./rows.ts";
+import { deliveryOf, isWaiting, receiptOf } from "./rows.ts";
+import { stateOf, statesOf } from "./states.ts";
 import type { Rows } from "./statements.ts";
 import type {
   Claim,
@@ -103,17 +104,21 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
   const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
   const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
   const [runs, begun, told] = await Promise.all([
-    rows.find("runs", ["run_id", "state", "artifacts_status"], "run_id", runIds),
+    rows.find("runs", ["run_id", "doc", "artifacts_status"], "run_id", runIds),
     rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried),
     rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds),
   ]);
-  const byId = new Map(runs.map((run) => [run.run_id, run]));
+  const states = await statesOf(
+    rows,
+    runs.map(({ doc }) => doc ?? 0),
+  );
+  const byId = new Map(runs.map(({ doc, ...run }) => [run.run_id, { ...run, state: states.get(doc ?? 0) }]));
   const past = pastOf(begun);
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
     .flatMap((row): ClaimedRow[] => {
       const run = byId.get(row.run_id);
-      if (run === undefined) return [];
+      if (run?.state === undefined) return [];
       const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
       return [
         {
@@ -384,10 +389,11 @@ export async function redeliver(
   fresh: readonly NewDelivery[],
   now: number,
 ): Promise<Delivery[] | null> {
-  const { tx } = change;
-  const row = await tx.selectFrom("runs").select("state").where("run_id", "=", runId).executeTakeFirst();
-  if (!row) return null;
-  const state = stateOf(row.state);
+  const { tx, rows: many } = change;
+  const row = await tx.selectFrom("runs").select("doc").where("run_id", "=", runId).executeTakeFirst();
+  const stored = row && (await statesOf(many, [row.doc ?? 0])).get(row.doc ?? 0);
+  if (stored === undefined) return null;
+  const state = stateOf(stored);
   await insertDeliveries(
     change,
     fresh.map((delivery) => deliveryRow(state, delivery, now)),

@@ -21,9 +21,9 @@ export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): R
       values.length === 0
         ? Promise.resolve([])
         : rowsOf(
-            `select ${columns.join(", ")} from ${table} where ${key} = any($1::text[])
+            `select ${columns.join(", ")} from ${table} where ${key} = any($1::${typeOf(table, key)}[])
               ${lockBy === undefined ? "" : `order by ${lockBy} for update`}`,
-            [binaryArray("text", values)],
+            [binaryArray(typeOf(table, key), values)],
           ),
     insert: async (table, rows, conflict = "") => {
       if (rows.length === 0) return;
@@ -58,7 +58,7 @@ export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): R
     },
     appendEvents: async (events) => {
       if (events.length === 0) return;
-      const columns = ["kind", "run_id", "delivery"];
+      const columns = ["kind", "run_id", "delivery", "told"];
       await write(
         `insert into events (id, ${columns.join(", ")})
           select (select coalesce(max(id), 0) from events) + n, ${columns.join(", ")}
@@ -158,6 +158,7 @@ export const NUMBERS: ReadonlySet<string> = new Set([
   "seen_at",
   "settled",
   "start",
+  "state_bytes",
   "started_at",
   "taken_until",
   "throttled",

@@ -9,8 +9,11 @@
 import { sql, type Kysely } from "kysely";
 import { discard } from "./copies.ts";
 import type { Change } from "./change.ts";
+import type { Database } from "./database.ts";
 import { dayOf } from "./ledger.ts";
 import { forgetWords } from "./search.ts";
+import type { Dialect } from "./statements.ts";
+import { removeBodies, removeStates } from "./states.ts";
 import type { PruneStep, Pruned, Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
@@ -22,9 +25,12 @@ export type PruneStore = Pick<
 >;
 
 /** `write` runs a change in a transaction; what only counts needs none. */
-export function pruneStore(db: Db, write: <T>(work: (change: Change) => Promise<T>) => Promise<T>): PruneStore {
+export function pruneStore(
+  { db, dialect }: Pick<Database, "db" | "dialect">,
+  write: <T>(work: (change: Change) => Promise<T>) => Promise<T>,
+): PruneStore {
   const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
-    given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));
+    given.dryRun ? act({ tx: db, dialect }, given) : write((change) => act({ ...change, dialect }, given));
   return {
     pruneRuns: step(pruneRuns),
     pruneBodies: step(pruneBodies),
@@ -36,7 +42,7 @@ export function pruneStore(db: Db, write: <T>(work: (change: Change) => Promise<
 }
 
 /** Without a ledger nothing is written. */
-type MayChange = Pick<Change, "tx"> & Partial<Change>;
+type MayChange = Pick<Change, "tx"> & Partial<Change> & { dialect: Dialect };
 
 /** Rows that belong to the runs of one step, at most, but for a single run that has more. */
 const MAX_ROWS = 2_000;
@@ -107,17 +113,18 @@ async function free(tx: Db, ids: readonly string[], before: number): Promise<str
 }
 
 async function removeRuns(change: Change, ids: readonly string[], now: number): Promise<void> {
-  const { tx } = change;
+  const { tx, rows } = change;
   const deliveries = await tx.selectFrom("deliveries").select("id").where("run_id", "in", ids).execute();
   await removeDeliveries(change, deliveries.map(idOf));
   const receipts = await tx.deleteFrom("receipts").where("run_id", "in", ids).returning("id").execute();
-  await removeBodies(tx, receipts.map(idOf));
+  await dropBodies(tx, rows.dialect, receipts.map(idOf));
   await tx.deleteFrom("artifacts").where("run_id", "in", ids).execute();
   await tx.deleteFrom("archiving").where("run_id", "in", ids).execute();
   const copies = await tx.deleteFrom("copies").where("run_id", "in", ids).returning("sha256").execute();
   const hashes = copies.map(({ sha256 }) => sha256);
   await discard(tx, hashes, now);
   await forgetWords(tx, ids);
+  await removeStates(tx, rows.dialect, ids);
   await tx.deleteFrom("runs").where("run_id", "in", ids).execute();
 }
 
@@ -133,8 +140,8 @@ async function removeDeliveries({ tx, ledger }: Pick<Change, "tx" | "ledger">, i
   }
 }
 
-async function removeBodies(tx: Db, receiptIds: readonly string[]): Promise<void> {
-  for (const some of chunksOf(receiptIds)) await tx.deleteFrom("bodies").where("receipt_id", "in", some).execute();
+async function dropBodies(tx: Db, dialect: Dialect, receiptIds: readonly string[]): Promise<void> {
+  for (const some of chunksOf(receiptIds)) await removeBodies(tx, dialect, some);
 }
 
 /** Where a step ended, and what lies beyond it. */
@@ -153,27 +160,33 @@ function* chunksOf(ids: readonly string[]): Generator<readonly string[]> {
 
 // --- what belongs to no run, or outlives one ------------------------------------------------------------------------
 
-/** Along the ids, which sort by time: the first body that is young ends it. Kept ones stay, nothing else has what they say. */
-async function pruneBodies({ tx, ledger }: MayChange, step: PruneStep): Promise<Pruned> {
+/**
+ * Along the ids, which sort by time: the first body that is young ends it. Kept ones stay, nothing else has what they say. On SQLite first
+ * the packed ones.
+ */
+async function pruneBodies({ tx, ledger, dialect }: MayChange, step: PruneStep): Promise<Pruned> {
+  const begin = [dialect === "sqlite" ? "packed_bodies" : "bodies", ""];
+  const [table, from] = (step.after === null ? begin : JSON.parse(step.after)) as ["packed_bodies" | "bodies", string];
   const looked = await tx
-    .selectFrom("bodies")
-    .innerJoin("receipts", "receipts.id", "bodies.receipt_id")
+    .selectFrom(`${table as "bodies"} as b`)
+    .innerJoin("receipts", "receipts.id", "b.receipt_id")
     .select(["receipts.id", "receipts.run_id", "receipts.received_at"])
-    .where("bodies.receipt_id", ">", step.after ?? "")
-    .orderBy("bodies.receipt_id")
+    .where("b.receipt_id", ">", from)
+    .orderBy("b.receipt_id")
     .limit(step.limit)
     .execute();
   const held = new Set(step.hold);
   const due = looked.filter(
     ({ run_id, received_at }) => run_id !== null && !held.has(run_id) && received_at < step.before,
   );
-  if (ledger) await removeBodies(tx, due.map(idOf));
+  if (ledger) await dropBodies(tx, dialect, due.map(idOf));
   const last = looked.at(-1);
   const isEnd = looked.length < step.limit || last === undefined || last.received_at >= step.before;
-  return { removed: due.length, next: isEnd ? null : last.id };
+  if (!isEnd) return { removed: due.length, next: JSON.stringify([table, last.id]) };
+  return { removed: due.length, next: table === "packed_bodies" ? JSON.stringify(["bodies", ""]) : null };
 }
 
-async function pruneKept({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
+async function pruneKept({ tx, ledger, dialect }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const rows = tx.selectFrom("receipts").select(["id", "received_at"]).where("run_id", "is", null);
   const due = await rows
     .where(beyond("received_at", "id", after))
@@ -188,7 +201,7 @@ async function pruneKept({ tx, ledger }: MayChange, { before, after, limit }: Pr
   if (ledger && ids.length > 0) {
     // Said again: it may have been understood meanwhile.
     const removed = tx.deleteFrom("receipts").where("id", "in", ids).where("run_id", "is", null).returning("id");
-    await removeBodies(tx, (await removed.execute()).map(idOf));
+    await dropBodies(tx, dialect, (await removed.execute()).map(idOf));
   }
   const isEnd = ids.length < limit || last === undefined;
   return { removed: ids.length, next: isEnd ? null : placeOf(last.received_at, last.id) };
@@ -256,36 +269,25 @@ async function pruneSightings({ tx, ledger }: MayChange, { before, after, limit,
 }
 
 /**
- * What the event stream still says of deliveries that are gone is blanked. The events themselves stay, as their ids have
- * no gaps: one without a delivery, of a run that is not there, is passed over by every reader.
+ * What the event stream still keeps of deliveries that are gone is blanked. The events themselves stay, as their ids have
+ * no gaps: one of a delivery or a run that is not there is passed over by every reader.
  */
 async function pruneEvents({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const looked = await tx
     .selectFrom("events")
-    .select(["id", "delivery"])
-    .where("delivery", "is not", null)
-    .where("id", ">", after === null ? 0 : Number(after))
-    .orderBy("id")
+    .leftJoin("deliveries", "deliveries.id", "events.delivery")
+    .select(["events.id", "deliveries.created_at"])
+    .where("events.delivery", "is not", null)
+    .where("events.id", ">", after === null ? 0 : Number(after))
+    .orderBy("events.id")
     .limit(limit)
     .execute();
-  const told = looked.map(({ id, delivery }) => {
-    const { id: deliveryId, created_at: at } = JSON.parse(delivery ?? "{}") as { id: string; created_at: number };
-    return { id, deliveryId, at };
-  });
-  const said = told.filter(({ at }) => at < before);
-  const there =
-    said.length === 0
-      ? []
-      : await tx
-          .selectFrom("deliveries")
-          .select("id")
-          .where("id", "in", [...new Set(said.map(({ deliveryId }) => deliveryId))])
-          .execute();
-  const known = new Set(there.map(({ id }) => id));
-  const due = said.filter(({ deliveryId }) => !known.has(deliveryId)).map(({ id }) => id);
-  if (ledger && due.length > 0) await tx.updateTable("events").set({ delivery: null }).where("id", "in", due).execute();
+  const due = looked.filter(({ created_at: at }) => at === null).map(({ id }) => id);
+  if (ledger && due.length > 0)
+    await tx.updateTable("events").set({ delivery: null, told: null }).where("id", "in", due).execute();
   const last = looked.at(-1);
   // They came in the order of time, nearly: behind the first young one there is nothing to look for.
-  const isEnd = looked.length < limit || said.length < told.length || last === undefined;
+  const isEnd =
+    looked.length < limit || looked.some(({ created_at: at }) => at !== null && at >= before) || last === undefined;
   return { removed: due.length, next: isEnd ? null : String(last.id) };
 }

@@ -1,10 +1,7 @@
 /** Rows as the domain knows them. */
 import { sql, type Selectable } from "kysely";
-import { parseJson } from "../json.ts";
-import type { Delivery, DeliveryReceipt, RunState } from "../run.ts";
+import type { Delivery, DeliveryReceipt } from "../run.ts";
 import type { Tables } from "./tables.ts";
-
-export const stateOf = (json: string): RunState => parseJson(json) as unknown as RunState;
 
 export const receiptOf = (json: string | null): DeliveryReceipt | null =>
   json === null ? null : (JSON.parse(json) as DeliveryReceipt);

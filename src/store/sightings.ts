@@ -3,18 +3,20 @@ import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../run.ts";
 import { storedRuns } from "./history.ts";
 import { dayOf, markDead } from "./ledger.ts";
-import { stateOf } from "./rows.ts";
+import type { Database } from "./database.ts";
+import { stateOf, storedState } from "./states.ts";
 import type { Rows } from "./statements.ts";
 import { countSightings } from "./statistics.ts";
 import type { KnownOutcome, Sighting } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
+type Source = Pick<Database, "db" | "dialect">;
 
-export async function dueFollowUps(db: Db, now: number, limit: number) {
+export async function dueFollowUps({ db, dialect }: Source, now: number, limit: number) {
   const rows = await db
     .selectFrom("runs")
-    .select(["run_id", "artifacts_status", "state", "follow_ups"])
+    .select(["run_id", "artifacts_status", storedState(dialect).as("state"), "follow_ups"])
     .where("follow_up_at", "<=", now)
     .orderBy("follow_up_at")
     .limit(limit)
@@ -23,11 +25,11 @@ export async function dueFollowUps(db: Db, now: number, limit: number) {
   return runs.map((run, i) => ({ run, failures: rows[i]?.follow_ups ?? 0 }));
 }
 
-export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
+export async function outcomes({ db, dialect }: Source, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
   if (runIds.length === 0) return new Map();
   const rows = await db
     .selectFrom("runs")
-    .select(["run_id", "status", "state"])
+    .select(["run_id", "status", storedState(dialect).as("state")])
     .where("run_id", "in", runIds)
     .execute();
   return new Map(

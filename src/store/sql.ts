@@ -1,8 +1,9 @@
 import type { Database } from "./database.ts";
 import { grouped } from "./grouped.ts";
 import { createOperations, type Operations } from "./operations.ts";
-import { stateOf } from "./rows.ts";
+import { stateOf } from "./states.ts";
 import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+import { catchUp } from "./words.ts";
 
 export type SqlStore = Store & Deciding;
 
@@ -20,13 +21,21 @@ export type Gather = <Item, Answer>(
 
 /** The Store that operations are for. */
 export function storeOf(operations: Omit<Operations, keyof Deciding>, gather: Gather): Store {
-  const { claimDue, record, saveArtifacts, ...others } = operations;
+  const { claimDue, record, saveArtifacts, runs, briefs, ...others } = operations;
   const save = gather(async (found: readonly FoundArtifacts[]) => {
     await saveArtifacts(found);
     return found.map(() => {});
   });
   return {
     ...others,
+    runs: async (filter, page) => {
+      await catchUp(filter, others.indexWords);
+      return runs(filter, page);
+    },
+    briefs: async (filter, page) => {
+      await catchUp(filter, others.indexWords);
+      return briefs(filter, page);
+    },
     claimDue: async (queue, claim) =>
       (await claimDue(queue, claim)).map((claimed) => ({ ...claimed, state: stateOf(claimed.state) })),
     record: gather((attempts: readonly FinishedAttempt[]) => record(attempts)),

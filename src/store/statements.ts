@@ -30,7 +30,7 @@ export interface Rows {
     table: T,
     columns: readonly C[],
     key: Column<T>,
-    values: readonly string[],
+    values: readonly (string | number)[],
     lockBy?: Column<T>,
   ): Promise<Found<T, C>[]>;
   /** Rows that all have the same columns. `conflict`: what to do about those that are there, `on conflict (…) do …`. */

@@ -81,6 +81,19 @@ export interface Store {
   run(runId: string): Promise<StoredRun | null>;
   /** What is wrong with a search that would take long: the list finds what there is, but everybody waits for it. Null: nothing. */
   searchFault(search: Search): Promise<string | null>;
+  /**
+   * Brings so many runs into the index of words that came, or have other words, since it was last called. Returns how many there were, up
+   * to the limit. Lists that need the index call it themselves for a moment; a search in text finds no run whose turn has not come then,
+   * every other list finds all.
+   */
+  indexWords(limit: number): Promise<number>;
+  /**
+   * Packs the states and bodies of so many runs that were received before a time, epoch ms. Nobody sees a difference but on the disk. Returns how many
+   * there were, up to the limit. Does nothing where the database compresses by itself.
+   */
+  packRuns(before: number, limit: number): Promise<number>;
+  /** Gives so many pages of the file back, if much of it is not used. Returns how many. Does nothing where the database sees to it by itself. */
+  shrink(pages: number): Promise<number>;
   /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
   /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */
@@ -318,7 +331,7 @@ export interface Claimed {
 }
 
 /** The state as stored: numbers would not survive the way to another thread. */
-export type ClaimedRow = Omit<Claimed, "state"> & { state: string };
+export type ClaimedRow = Omit<Claimed, "state"> & { state: string | Uint8Array };
 
 export interface FinishedAttempt {
   deliveryId: string;

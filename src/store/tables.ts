@@ -16,7 +16,7 @@ export interface Tables {
     follow_up_at: number | null;
     follow_ups: Generated<number>;
     brief: string;
-    state: string;
+    state_bytes: number;
     doc: Generated<number | null>;
   };
   receipts: {
@@ -97,7 +97,12 @@ export interface Tables {
   run_counts: { grain: string; start: number; status: string; count: number };
   delivery_counts: { sink: string; state: string; count: number };
   delivery_times: { grain: string; start: number; sink: string; bucket: number; count: number };
-  events: { id: number; kind: string; run_id: string; delivery: string | null };
+  events: { id: number; kind: string; run_id: string; delivery: string | null; told: string | null };
+  states: { doc: number; state: string };
+  /** SQLite's alone. */
+  packed_states: { doc: number; state: Uint8Array };
+  packed_bodies: { receipt_id: string; body: Uint8Array };
+  unindexed: { doc: number };
   run_words: { rowid: number | null; words: string };
   /** PostgreSQL's alone. */
   paces: { destination: string; next_at: number };

@@ -67,6 +67,18 @@ describe("kill -9", () => {
     await until("the sink has it", () => sink.requests.some(({ body }) => runIdOf(body) === "tsk_1"));
   });
 
+  it("between the answer and the index of words: a search finds the run after a restart", async () => {
+    const { env } = await surroundings();
+    const first = await serve(env, FAST);
+    await first.webhook(JSON.stringify({ run_id: "tsk_1", status: "completed", output: { note: "a pelican" } }));
+    await kill9(first);
+
+    const second = await serve(env, FAST);
+
+    const { data } = await second.read<{ data: JsonObject[] }>("/v1/runs?q=pelican");
+    expect(data.map(({ run_id: id }) => id)).toEqual(["tsk_1"]);
+  });
+
   it("while 50 webhooks come in: each that was answered 200 is there and delivered, none is there in half", async () => {
     const { env, sink } = await surroundings();
     const first = await serve(env, FAST);

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/breaker.ts";
 import { parseJson } from "../../src/json.ts";
-import { stateOf } from "../../src/store/rows.ts";
+import { stateOf } from "../../src/store/states.ts";
 import type { Claim, FinishedAttempt, NewDelivery, Queue, Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 import { storesAsOpened } from "./stores.ts";

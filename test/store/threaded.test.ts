@@ -3,7 +3,7 @@ import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStorage } from "../../src/storage.ts";
-import { stateOf } from "../../src/store/rows.ts";
+import { stateOf } from "../../src/store/states.ts";
 import { noRoom, StorageFault, type ClaimedRow, type Reserve } from "../../src/store/store.ts";
 import { aFolder } from "../support/app.ts";
 import { anArrival, aDelivery, aRun } from "./a-run.ts";

@@ -7,7 +7,7 @@ import { openSqlite } from "../../../src/store/database.ts";
 import { bucketOf } from "../../../src/store/latency.ts";
 import { EVENTS_KEPT } from "../../../src/store/statements.ts";
 import { migrate } from "../../../src/store/migrate.ts";
-import { stateOf } from "../../../src/store/rows.ts";
+import { stateOf } from "../../../src/store/states.ts";
 import { indexedText } from "../../../src/store/search.ts";
 import { FIRST_NUMBER, NUMBER_STEP } from "./payloads.ts";
 
@@ -53,7 +53,7 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     const rows = await sql<{
       doc: number;
       state: string;
-    }>`select doc, state from small.runs where doc between ${doc} and ${upTo}`.execute(db);
+    }>`select doc, state from small.states where doc between ${doc} and ${upTo}`.execute(db);
     const words = rows.rows.map((row) => [row.doc, indexedText(stateOf(row.state).run)]);
     await sql`insert into temp.words select value ->> 0, value ->> 1 from json_each(${JSON.stringify(words)})`.execute(
       db,
@@ -65,9 +65,12 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     await database.script(
       database.db,
       `begin;
-      insert into main.runs (run_id, run_type, status, source, organization_id, channel, workflow, title, received_at, artifacts_status, follow_up_at, follow_ups, brief, state, doc)
+      insert into main.runs (run_id, run_type, status, source, organization_id, channel, workflow, title, received_at, artifacts_status, follow_up_at, follow_ups, brief, state_bytes, doc)
         select ${own("r.run_id")}, run_type, status, source, organization_id, channel, workflow, title, received_at + ${shift}, artifacts_status, follow_up_at, follow_ups, ${own("brief")},
-          json_set(${own("state")}, '$.run.received_at', received_at + ${shift}), (doc - 1) * ${copies} + k.k + 1 ${some} ${inOrder};
+          state_bytes, (doc - 1) * ${copies} + k.k + 1 ${some} ${inOrder};
+      insert into main.states (doc, state)
+        select (doc - 1) * ${copies} + k.k + 1, json_set(${own("state")}, '$.run.received_at', received_at + ${shift})
+        ${some.replace("where", "join small.states using (doc) where")} ${inOrder};
       insert into main.run_words (rowid, words) select (w.doc - 1) * ${copies} + k.k + 1, ${own("w.words").replaceAll("doc", "w.doc")}
         from temp.words w cross join temp.k where w.doc between ${doc} and ${upTo} order by w.doc, k.k;
       insert into main.bodies (receipt_id, body) select ${id("x.id", "x.received_at")}, cast(${own("cast(b.body as text)")} as blob)

@@ -1,6 +1,8 @@
 /** A database of so many runs: how it is made, and what its runs are called. */
 import { rmSync } from "node:fs";
 import { fill, type FillOptions } from "./fill.ts";
+import { openSqlite } from "../../../src/store/database.ts";
+import { createSqlStore } from "../../../src/store/sql.ts";
 import { COPY_STEP, multiply } from "./multiply.ts";
 import { payloadOf } from "./payloads.ts";
 
@@ -40,7 +42,18 @@ export async function make(
   const first = copies === 1 ? path : `${path}.first`;
   const waiting = Math.ceil(WAITING / copies);
   await fill({ path: first, runs: made, at: (n) => atOf(size, n * copies), waiting, config, progress });
+  if (copies > 1) await multiply({ from: first, to: path, copies, stepMs: SPAN_MS / size.runs, progress });
+  await putInOrder(path);
   if (copies === 1) return;
-  await multiply({ from: first, to: path, copies, stepMs: SPAN_MS / size.runs, progress });
   for (const ending of ["", "-wal", "-shm", ".lock"]) rmSync(`${first}${ending}`, { force: true });
+}
+
+/** What a relay does when it has time. */
+async function putInOrder(path: string): Promise<void> {
+  const database = openSqlite(path, { exclusive: true });
+  const store = createSqlStore(database);
+  while ((await store.indexWords(1_000)) > 0);
+  while ((await store.packRuns(Date.now(), 1_000)) > 0);
+  await database.script(database.db, "pragma wal_checkpoint(TRUNCATE)");
+  await store.close();
 }

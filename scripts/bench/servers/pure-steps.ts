@@ -14,7 +14,7 @@ import type * as Normalize from "../../../src/skyvern/normalize.ts";
 import type * as PayloadReader from "../../../src/skyvern/payload.ts";
 import type * as Redact from "../../../src/skyvern/redact.ts";
 import type * as Brief from "../../../src/store/brief.ts";
-import type * as Rows from "../../../src/store/rows.ts";
+import type * as Rows from "../../../src/store/states.ts";
 import type * as Words from "../../../src/store/search.ts";
 import { median, type Figures } from "../bench.ts";
 import { readBodies, runId } from "../bodies.ts";
@@ -29,7 +29,7 @@ const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
 const { settle } = await of<typeof Settle>("receive/settle.ts");
 const { indexedText } = await of<typeof Words>("store/search.ts");
 const { briefOf } = await of<typeof Brief>("store/brief.ts");
-const { stateOf } = await of<typeof Rows>("store/rows.ts");
+const { stateOf } = await of<typeof Rows>("store/states.ts");
 const { Secret } = await of<typeof Secrets>("secret.ts");
 
 const SLICE = 16;

@@ -32,7 +32,7 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
   start: async (place) => {
     const port = await freePort();
     const database = given.database ?? join(place.folder, "relay.db");
-    const before = given.database === undefined ? NOTHING : countIn(database);
+    const before = given.database === undefined || !existsSync(database) ? NOTHING : countIn(database);
     const running = await startNode(place, {
       argv: argv ?? ["npm", "start"],
       cwd: root,
@@ -55,7 +55,12 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
     return {
       ...running,
       firstSeq: before.runs,
-      ...(given.postgres === undefined ? { stored: (accepted: number) => storedIn(database, before, accepted) } : {}),
+      ...(given.postgres === undefined
+        ? {
+            stored: (accepted: number) => storedIn(database, before, accepted),
+            isSettled: () => isSettled(database),
+          }
+        : {}),
     };
   },
 });
@@ -104,7 +109,24 @@ function storedIn(path: string, before: Counts, accepted: number): Stored {
     bodyBytes: one("SELECT coalesce(sum(body_bytes), 0) FROM receipts"),
     unused: one("PRAGMA freelist_count") * one("PRAGMA page_size"),
     bytes: [path, `${path}-wal`].reduce((sum, file) => sum + (existsSync(file) ? statSync(file).size : 0), 0),
+    parts: partsOf(database),
   };
   database.close();
   return stored;
+}
+
+/** Every run is in the index of words and packed. */
+function isSettled(path: string): boolean {
+  const database = new BetterSqlite(path, { readonly: true });
+  const left = database.prepare("SELECT doc FROM unindexed UNION ALL SELECT doc FROM states LIMIT 1").get();
+  database.close();
+  return left === undefined;
+}
+
+/** By SQLite's own count of pages (https://sqlite.org/dbstat.html). */
+function partsOf(database: BetterSqlite.Database): Record<string, number> {
+  const parts = database.prepare<[], { name: string; bytes: number }>(
+    "SELECT name, sum(pgsize) AS bytes FROM dbstat WHERE aggregate = TRUE GROUP BY name ORDER BY bytes DESC",
+  );
+  return Object.fromEntries(parts.all().map(({ name, bytes }) => [name, bytes]));
 }

@@ -84,7 +84,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     storage.sql.exec("delete from bodies");
     expect(dropLoosePieces(storage)).toBe(1);
     expect((await store.run("tsk_1"))?.state.run.output === output).toBe(true);
-    storage.sql.exec("delete from runs");
+    storage.sql.exec("delete from states");
     expect(dropLoosePieces(storage)).toBe(1);
     expect(storage.sql.exec("select count(*) as n from pieces").toArray()).toEqual([{ n: 0 }]);
   });

@@ -6,6 +6,7 @@ import { cases } from "./vitest.ts";
 await import("../../store/contract.test.ts");
 await import("../../store/copies.test.ts");
 await import("../../store/history.test.ts");
+await import("../../store/packed.test.ts");
 await import("../../store/prune.test.ts");
 await import("./rollback.test.ts");
 
