@@ -4,7 +4,7 @@
  * - *presence*: each relay keeps one connection with an advisory lock on its name, which ends with the process, however that
  *   ends. Deliveries leased by a name without a lock are taken over once it has been missing for {@link MISSING_MS}, far before
  *   their leases run out. A relay that lost its connection comes back sooner than that.
- * - *news*: whoever queues deliveries notifies the others, at most a few times a second. A notification that is lost costs time only: every relay
+ * - *news*: whoever queues deliveries notifies the others, at most a few times a second, and whoever leaves. A notification that is lost costs time only: every relay
  *   looks by itself as well.
  * - *duties*: what one does for all, by rows that are taken for a time.
  * - *the clock*: the database's. Leases and due times of one relay are read by another, and a machine's own clock may be wrong.
@@ -34,6 +34,7 @@ export interface Fleet {
   take(duty: string, forMs: number): Promise<boolean>;
   /** Does it if nobody else is at it; null when somebody is. Others take over within a minute from one that died. */
   alone<T>(duty: string, act: () => Promise<T>): Promise<T | null>;
+  /** Tells the others, so that they go on with what is left. */
   leave(): Promise<void>;
 }
 
@@ -63,11 +64,12 @@ export async function joinFleet(parts: FleetParts): Promise<Fleet> {
   const clock = await startClock(db);
   let news = (): void => {};
   const presence = await keepPresent(parts, ending.signal, () => news());
-  const announce = coalesced(sleep, async () => {
+  const notify = async () => {
     await sql`select pg_notify(${CHANNEL}, ${name})`.execute(db).catch((error: unknown) => {
       log.warn("fleet.not_announced", { error: String(error) });
     });
-  });
+  };
+  const announce = coalesced(sleep, notify);
   /** When each was first missed, by a clock that nobody sets. */
   let missed = new Map<string, number>();
 
@@ -102,6 +104,8 @@ export async function joinFleet(parts: FleetParts): Promise<Fleet> {
     },
     leave: async () => {
       ending.abort();
+      // What it did not begin is for the others, now and not when they next look by themselves.
+      if (presence.is()) await notify();
       await presence.end();
     },
   };
