@@ -48,6 +48,11 @@ CREATE TABLE run_words (
 ALTER TABLE run_words ALTER COLUMN words SET STORAGE EXTERNAL;
 CREATE INDEX run_words_words ON run_words USING GIN (words);
 
+-- Runs whose words are not in it yet, or not as they are now. They are put there soon after, many in one transaction.
+CREATE TABLE unindexed (
+  doc               BIGINT PRIMARY KEY                   -- runs.doc
+);
+
 -- The lowest and highest doc of the runs received in an hour (UTC): where in the index a time begins and ends.
 CREATE TABLE doc_hours (
   hour              BIGINT PRIMARY KEY,                  -- its first millisecond

@@ -43,7 +43,7 @@ export function createLedger(): Ledger {
   const deliveries = new Map<string, Insertable<Tables["delivery_counts"]>>();
   const times = new Map<string, Insertable<Tables["delivery_times"]>>();
   const hours = new Map<number, Insertable<Tables["doc_hours"]>>();
-  const reworded = new Map<number, Run>();
+  const reworded = new Set<number>();
   const events: NewEvent[] = [];
   /** Runs that may have a dead delivery now, or have none any more. */
   const doubtful = new Set<string>();
@@ -57,7 +57,7 @@ export function createLedger(): Ledger {
   };
   return {
     run: (before, after, doc) => {
-      if (before === null || indexedText(before) !== indexedText(after)) reworded.set(doc, after);
+      if (before === null || indexedText(before) !== indexedText(after)) reworded.add(doc);
       if (before?.status === after.status && before.received_at === after.received_at) return;
       if (before) countRun(before, -1);
       countRun(after, 1);
@@ -91,7 +91,7 @@ export function createLedger(): Ledger {
       if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
     },
     write: async (rows) => {
-      await noteWords(rows, reworded);
+      await noteWords(rows, [...reworded]);
       // Every transaction counts up the same few rows, and its events are in the order of commits.
       if (events.length + runs.size + deliveries.size + hours.size > 0) await rows.lock("ledger");
       await rows.insert("run_counts", inOrder(runs), added("run_counts", "grain, start, status"));

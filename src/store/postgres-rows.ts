@@ -96,7 +96,13 @@ function nameOf(sql: string): string | undefined {
  * Advisory locks end with the transaction (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). The numbers
  * are ours alone in a database.
  */
-const LOCKS: Record<Lock, number> = { schema: 7_390_001, lane: 7_390_002, ledger: 7_390_003, redelivery: 7_390_004 };
+const LOCKS: Record<Lock, number> = {
+  schema: 7_390_001,
+  lane: 7_390_002,
+  ledger: 7_390_003,
+  redelivery: 7_390_004,
+  words: 7_390_005,
+};
 
 type Row = Record<string, unknown>;
 

@@ -123,6 +123,8 @@ async function removeRuns(change: Change, ids: readonly string[], now: number): 
   const copies = await tx.deleteFrom("copies").where("run_id", "in", ids).returning("sha256").execute();
   const hashes = copies.map(({ sha256 }) => sha256);
   await discard(tx, hashes, now);
+  // Nobody writes words of a run that is on its way out.
+  await rows.lock("words");
   await forgetWords(tx, ids);
   await removeStates(tx, rows.dialect, ids);
   await tx.deleteFrom("runs").where("run_id", "in", ids).execute();

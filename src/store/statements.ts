@@ -60,9 +60,10 @@ export interface Rows {
  * - `schema`: one relay migrates.
  * - `lane`: one relay chooses what goes next to an ordered sink.
  * - `redelivery`: one sends again what a filter names, so that nobody does it twice.
+ * - `words`: one writes into the full-text index.
  * - `ledger`: one transaction writes roll-ups and events. Taken last, so that it is held for two statements and the commit.
  */
-export type Lock = "schema" | "lane" | "redelivery" | "ledger";
+export type Lock = "schema" | "lane" | "redelivery" | "words" | "ledger";
 
 /** A prepared statement of an SQLite that runs in this process. */
 export interface Prepared {
