@@ -229,8 +229,13 @@ async function keepCrashed(store: Deciding, watched: Watched, error: unknown): P
   const { receipt, run } = watched.arrival;
   if (!watched.hasCrashed || run === null) return failed(error);
   const kept = { ...receipt, note: "the relay met a bug; its log has the details" };
-  const [accepted] = await store.accept([{ receipt: kept, run: null }]);
-  return { ...takenOf(watched, accepted as Accepted), crashed: { runId: run.id, error: failed(error).error } };
+  try {
+    const [accepted] = await store.accept([{ receipt: kept, run: null }]);
+    return { ...takenOf(watched, accepted as Accepted), crashed: { runId: run.id, error: failed(error).error } };
+  } catch (another) {
+    if (another instanceof StorageFault) throw another;
+    return failed(error);
+  }
 }
 
 const failed = (error: unknown): Taken & { kind: "failed" } => ({

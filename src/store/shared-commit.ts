@@ -5,6 +5,7 @@
  */
 import type Sqlite from "better-sqlite3";
 import type { Ends } from "./database.ts";
+import { StorageFault } from "./store.ts";
 
 /** A commit is due once the work since the last one took so many times as long as commits do. */
 const WORK_PER_COMMIT = 4;
@@ -35,6 +36,8 @@ export function createSharedCommit(sqlite: Sqlite.Database, now = () => performa
     back: sqlite.prepare("ROLLBACK TO another"),
   };
   let held: Told[] = [];
+  /** Begun here, and not ended here. */
+  let isOpen = false;
   /** Whether the one under way is a savepoint in another's transaction. */
   let isInside = false;
   let begunAt = 0;
@@ -44,8 +47,16 @@ export function createSharedCommit(sqlite: Sqlite.Database, now = () => performa
     held = [];
     for (const told of all) told(fault);
   };
+  /** SQLite rolls back by itself when a disk is full or fails, also for a statement that no transaction of its own is around. */
+  const noticeLoss = (): void => {
+    if (!isOpen || sqlite.inTransaction) return;
+    isOpen = false;
+    tell(new StorageFault("what was written was rolled back, as the storage failed before the commit"));
+  };
   const commit = (): void => {
+    noticeLoss();
     if (!sqlite.inTransaction) return tell(null);
+    isOpen = false;
     const startedAt = now();
     try {
       sql.commit.run();
@@ -58,21 +69,27 @@ export function createSharedCommit(sqlite: Sqlite.Database, now = () => performa
   };
   return {
     begin: () => {
+      noticeLoss();
       isInside = sqlite.inTransaction;
       if (!isInside) begunAt = now();
       (isInside ? sql.save : sql.begin).run();
+      isOpen = true;
     },
     end: () => {
       if (isInside) sql.release.run();
     },
     rollback: (cause) => {
+      isOpen = isInside && sqlite.inTransaction;
       // With SQLite's own rollback, on a full disk, all that was held is gone.
       if (!sqlite.inTransaction) return tell(cause);
       if (!isInside) return void sql.rollback.run();
       sql.back.run();
       sql.release.run();
     },
-    hold: (told) => void held.push(told),
+    hold: (told) => {
+      noticeLoss();
+      held.push(told);
+    },
     commit,
     isDue: () => sqlite.inTransaction && now() - begunAt >= WORK_PER_COMMIT * commitMs,
   };

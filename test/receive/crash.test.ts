@@ -2,7 +2,7 @@
 import { expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
-import { createIntake, type IntakeParts } from "../../src/receive/intake.ts";
+import { createIntake, takeAll, type IntakeParts } from "../../src/receive/intake.ts";
 import { createReceiver } from "../../src/receive/receive.ts";
 import { rereadKept } from "../../src/receive/reread.ts";
 import { Secret } from "../../src/secret.ts";
@@ -84,4 +84,38 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   hasBug = false;
   expect(await rereadKept(kept)).toBe(1);
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
+});
+
+it("what is crashed on and cannot be kept either is refused, and nothing that came with it is taken again", async () => {
+  const database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  const store = createSqlStore(database);
+  onTestFinished(() => store.close());
+  const accept: typeof store.accept = async (items) => {
+    // What deciding crashes on, the store then cannot keep.
+    for (const { run } of items)
+      if (run?.id === "tsk_2")
+        run.decide({
+          get state(): never {
+            throw new TypeError("a bug");
+          },
+        } as never);
+    if (items.some(({ run }) => run === null)) throw new TypeError("another bug");
+    return store.accept(items);
+  };
+  const sink = { name: "http", kind: "http", updates: false };
+  const parts = { redact: createRedact(), routes: [], archives: false, sinks: [sink], runtime: aRuntime() };
+  const webhooks = ["tsk_1", "tsk_2", "tsk_3"].map((id) => ({
+    bytes: Buffer.from(JSON.stringify({ run_id: id, status: "completed" })),
+    keyName: "key",
+    organization: null,
+    channel: null,
+    sentAt: null,
+    receivedAt: 1_000,
+  }));
+  expect(await takeAll({ ...parts, store: { ...store, accept } }, webhooks, null)).toMatchObject([
+    { kind: "taken", accepted: { verdict: "accepted" } },
+    { kind: "failed", error: expect.stringContaining("a bug") },
+    { kind: "taken", accepted: { verdict: "accepted" } },
+  ]);
 });

@@ -105,6 +105,22 @@ it("SQLite's own rollback is told to those that were held, and the next one begi
   expect(stored()).toEqual(["b"]);
 });
 
+it.each([
+  ["the commit", () => shared.commit()],
+  ["another transaction", () => done("b")],
+  ["what wrote by itself", () => hold("b")],
+])("a full disk met outside of transactions takes back what was held, and that is told before %s", (_what, then) => {
+  done("a");
+  sqlite.pragma(`max_page_count = ${Number(sqlite.pragma("page_count", { simple: true }))}`);
+  expect(() => add("x".repeat(100_000))).toThrow(/full/);
+  sqlite.pragma("max_page_count = 1000");
+  then();
+  shared.commit();
+  expect(told[0]).toEqual(["a", expect.stringMatching(/rolled back/)]);
+  expect(told.slice(1).every(([, fault]) => fault === null)).toBe(true);
+  expect(stored()).not.toContain("a");
+});
+
 it("a commit is due once the work for it took several times as long as commits do", () => {
   expect(shared.isDue()).toBe(false);
   done("a");
