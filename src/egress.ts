@@ -61,12 +61,17 @@ export function createEgress(options: EgressOptions): Egress {
     const agent = new undici.Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout });
     return { undici, agent, ask: askThrough(agent) };
   };
-  // Loaded for the first request: it is nothing that taking webhooks has a use for.
-  let begun: ReturnType<typeof begin> | null = null;
+  // Loaded for the first request: it is nothing that taking webhooks has a use for. Again, should no file be free to open just then.
+  let beginning: ReturnType<typeof begin> | null = null;
+  const begun = () =>
+    (beginning ??= begin().catch((error: unknown) => {
+      beginning = null;
+      throw error;
+    }));
   return {
     fetch: async (url, init) => {
       refuseOthers(new URL(url));
-      const { undici, agent } = await (begun ??= begin());
+      const { undici, agent } = await begun();
       // undici's own types stand beside Node's; the objects are the same.
       const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
       try {
@@ -77,11 +82,11 @@ export function createEgress(options: EgressOptions): Egress {
     },
     ask: async (url, question) => {
       refuseOthers(url);
-      const { ask } = await (begun ??= begin());
+      const { ask } = await begun();
       return ask(url, question);
     },
     reach: (url, signal) => reach(policy, new URL(url), signal),
-    close: async () => (await begun)?.agent.destroy(),
+    close: async () => (await beginning?.catch(() => null))?.agent.destroy(),
   };
 }
 

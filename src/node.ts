@@ -140,7 +140,10 @@ export function createServer(app: Pick<Hono, "fetch">, first?: Listener): Server
     // HTTP/1.0 need not name a host, and probes of load balancers do not.
     if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
     if (first?.(incoming, outgoing) === true) return;
-    listener ??= hono();
+    listener ??= hono().catch((error: unknown) => {
+      listener = null;
+      throw error;
+    });
     listener.then((answer) => answer(incoming, outgoing)).catch(() => outgoing.destroy());
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {

@@ -77,13 +77,21 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
 
 export const defineSink = <Shape extends z.ZodRawShape>(kind: SinkKind<Shape>): SinkKind<Shape> => kind;
 
-/** A sink whose code is loaded from now on: a relay that has none of its kind does without. */
+/** A sink whose code is loaded from now on, and again for the next attempt if that fails: a relay that has none of its kind does without. */
 export function loadedSink<Own extends Omit<Sink, "deliver">>(
   own: Own,
   load: () => Promise<Pick<Sink, "deliver">>,
 ): Own & Sink {
-  const loading = load();
+  let loading: ReturnType<typeof load> | null = null;
+  const loaded = () =>
+    (loading ??= load().catch((error: unknown) => {
+      loading = null;
+      throw error;
+    }));
   // What went wrong, whoever delivers is told.
-  const ready = loading.catch(() => {});
-  return { ...own, ready, deliver: async (job, signal) => (await loading).deliver(job, signal) };
+  const ready = loaded().then(
+    () => {},
+    () => {},
+  );
+  return { ...own, ready, deliver: async (job, signal) => (await loaded()).deliver(job, signal) };
 }
