@@ -375,7 +375,8 @@ describe("however a text is spelt", () => {
         "pin",
       ),
     },
-    { weight: 1, arbitrary: hinted },
+    // Where it has read a key that begins with a backslash, V8 13.6 takes an escaped one in its place for the same.
+    { weight: 1, arbitrary: hinted.filter((text) => !text.startsWith("\\")) },
   );
   const json = fc.letrec((tie) => ({
     value: fc.oneof(
