@@ -228,6 +228,9 @@ const FIRST_TWO = new Set(
   ),
 );
 
+/** `name` in escapes, and its quotes. */
+const LONGEST_NAME = 26;
+
 /** Whether a value is followed by the name of a secret, as in `{"value":…,"name":"api_key"}`. Looks behind plain values only. */
 function isNamedSecretAfter(text: string, from: number, isSecretKey: Rules["isSecretKey"]): boolean {
   const start = skipSpace(text, from);
@@ -235,7 +238,7 @@ function isNamedSecretAfter(text: string, from: number, isSecretKey: Rules["isSe
   const keyStart = skipSpace(text, comma + 1);
   if (text.charCodeAt(comma) !== 0x2c || text.charCodeAt(keyStart) !== 0x22) return false;
   const keyEnd = stringEnd(text, keyStart);
-  if (!/^"(name|key)"$/.test(text.slice(keyStart, Math.min(keyEnd, keyStart + 7)))) return false;
+  if (!/^(name|key)$/.test(decode(text.slice(keyStart, Math.min(keyEnd, keyStart + LONGEST_NAME))))) return false;
   const nameStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
   return text.charCodeAt(nameStart) === 0x22 && isSecretKey(decode(text.slice(nameStart, stringEnd(text, nameStart))));
 }

@@ -503,6 +503,7 @@ describe("secrets in unusual places", () => {
     [
       '{"parameters":{"headers":[{"value":"S3cret!1","name":"api_key"},{ "value" : "S3cret!1" , "key" : "password" }]}}',
     ],
+    [String.raw`{"parameters":{"headers":[{"value":"S3cret!1","\u006e\u0061\u006d\u0065":"api_key"}]}}`],
     ['{"parameters":{"note":"Authorization: Bearer S3cret1"}}'],
     ['{"failure_reason":"the page answered 401 to Authorization: Bearer S3cret1.x/y="}'],
     ['{"failure_reason":"sent bearer S3cret1abc"}'],
