@@ -4,7 +4,7 @@
  */
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime.ts";
-import { stateOf } from "../store/states.ts";
+import { toldStateOf } from "../store/states.ts";
 import type { Claimed, ClaimedRow, Reserve, Store } from "../store/store.ts";
 import { admits } from "./breaker.ts";
 import type { Circuits } from "./circuits.ts";
@@ -62,7 +62,7 @@ export function createHandOver(parts: HandOverParts): Reserve {
         const late = claimed.filter((one) => {
           const lane = reserved.get(one.delivery.sink)?.lane;
           if (!lane || !parts.isRunning() || !isOpen(lane, runtime.now())) return true;
-          parts.begin(lane, { ...one, state: stateOf(one.state) });
+          parts.begin(lane, { ...one, state: toldStateOf(one.state) });
           return false;
         });
         // For the room that was not used others may have waited.

@@ -1,7 +1,7 @@
 import type { Database } from "./database.ts";
 import { grouped } from "./grouped.ts";
 import { createOperations, type Operations } from "./operations.ts";
-import { stateOf } from "./states.ts";
+import { toldStateOf } from "./states.ts";
 import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
 import { catchUp } from "./words.ts";
 
@@ -37,7 +37,7 @@ export function storeOf(operations: Omit<Operations, keyof Deciding>, gather: Ga
       return briefs(filter, page);
     },
     claimDue: async (queue, claim) =>
-      (await claimDue(queue, claim)).map((claimed) => ({ ...claimed, state: stateOf(claimed.state) })),
+      (await claimDue(queue, claim)).map((claimed) => ({ ...claimed, state: toldStateOf(claimed.state) })),
     record: gather((attempts: readonly FinishedAttempt[]) => record(attempts)),
     saveArtifacts: (runId, known, followUpAt) => save({ runId, known, followUpAt }),
   };

@@ -1,0 +1,78 @@
+/** What sinks that are told of one run share. */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { createAttempt } from "../../src/deliver/attempt.ts";
+import { silentLog } from "../../src/log.ts";
+import type { Report } from "../../src/report.ts";
+import type { Artifact } from "../../src/run.ts";
+import { bodyOf } from "../../src/sinks/http/message.ts";
+import type { Sink } from "../../src/sinks/sink.ts";
+import { openSqlite } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import type { Claimed } from "../../src/store/store.ts";
+import { aDelivery, anArrival, aRun } from "../store/a-run.ts";
+
+const SINKS = ["crm", "erp"];
+const FIRST: Artifact = { artifact_id: "a_1", type: "recording", created_at: 1 };
+const SECOND: Artifact = { artifact_id: "a_2", type: "screenshot_final", created_at: 2 };
+
+let store: ReturnType<typeof createSqlStore>;
+beforeEach(async () => {
+  const database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  store = createSqlStore(database);
+});
+afterEach(() => store.close());
+
+/** What each sink claims of a run that both are to be told of. */
+async function claims(runId: string): Promise<Claimed[]> {
+  const deliveries = SINKS.map((sink, i) => aDelivery(`${runId}_${i}`, sink));
+  await store.accept([anArrival(aRun({ run_id: runId, received_at: 1 }), { decision: { deliveries } })]);
+  const claim = { now: Date.now(), leaseMs: 60_000, limit: 9, except: [] };
+  return (await Promise.all(SINKS.map((sink) => store.claimDue({ sink, holdMs: null }, claim)))).flat();
+}
+
+/** Links are numbered as they are made, so that those of two reports differ. */
+function anAttempt(listed: () => Artifact[]) {
+  const reports: Report[] = [];
+  let links = 0;
+  const attempt = createAttempt({
+    enrich: async () => ({ artifacts: listed(), status: "complete" }),
+    links: { run: (id) => `https://r/runs/${id}`, artifact: (id, key) => `https://r/${id}/${key}?n=${(links += 1)}` },
+    timeoutMs: 5_000,
+    log: silentLog,
+  });
+  const deliver: Sink["deliver"] = async ({ report }) => {
+    reports.push(report);
+    return { kind: "delivered", receipt: { status: 200 } };
+  };
+  const tell = (claimed: Claimed) =>
+    attempt(claimed, { name: claimed.delivery.sink, kind: "http", deliver }, new AbortController().signal);
+  return { tell, reports };
+}
+
+it("the sinks of a run get one report, made and written once", async () => {
+  const { tell, reports } = anAttempt(() => [FIRST]);
+  for (const claimed of await claims("tsk_1")) await tell(claimed);
+  expect(reports).toHaveLength(2);
+  expect(reports[1]).toBe(reports[0]);
+  const [body, again] = reports.map(bodyOf);
+  expect(again).toBe(body);
+  expect(JSON.parse(body ?? "")).toMatchObject({ type: "run.completed", data: { run_id: "tsk_1" } });
+});
+
+it("a report is another one once Skyvern lists more, and of another run", async () => {
+  let listed = [FIRST];
+  const { tell, reports } = anAttempt(() => listed);
+  const [first, second] = await claims("tsk_1");
+  await tell(first as Claimed);
+  listed = [FIRST, SECOND];
+  await tell(second as Claimed);
+  for (const claimed of await claims("tsk_2")) await tell(claimed);
+  expect(reports.map(({ run_id, artifacts }) => [run_id, artifacts.length])).toEqual([
+    ["tsk_1", 1],
+    ["tsk_1", 2],
+    ["tsk_2", 2],
+    ["tsk_2", 2],
+  ]);
+});
