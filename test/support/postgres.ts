@@ -130,7 +130,8 @@ function programs(home: string): string {
     return join(native, "bin");
   } catch {
     const copy = join(home, "native");
-    cpSync(native, copy, { recursive: true });
+    // Its links lead to files beside them, which is where they must lead here too.
+    cpSync(native, copy, { recursive: true, verbatimSymlinks: true });
     return join(copy, "bin");
   }
 }
