@@ -15,6 +15,14 @@ export interface Options {
   seconds: number;
   /** Another checkout of the relay, measured beside this one. */
   other?: string;
+  /** Names of the subjects, when not all shall be measured; `durable` knows it, as the three below. */
+  only?: readonly string[];
+  /** Whether all processes of a subject share one core. */
+  oneCore?: boolean;
+  /** Webhooks a second at fixed times, instead of as many as there are answers. */
+  rate?: number;
+  /** How much longer each sync takes, ms. */
+  syncMs?: number;
   /** Says what happens, to standard error. */
   say(text: string): void;
   /** A folder for what all rounds share. */

@@ -13,8 +13,7 @@ export type Argv = [string, ...string[]];
  * its own, where it finds the files it looks for in `/usr/share`. Throws when it cannot be had.
  */
 export function debianProgram(packageName: string, program: string): Argv {
-  const own = (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, program));
-  const found = own.find(isProgram);
+  const found = findProgram(program);
   if (found !== undefined) return [found];
   const folder = kept(packageName, (into) => {
     run("apt-get", ["download", packageName], into);
@@ -24,14 +23,26 @@ export function debianProgram(packageName: string, program: string): Argv {
   return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", join(folder, "usr", "bin", program)];
 }
 
-/** Path of an npm package's program. Throws when it cannot be had. */
-export function npmProgram(packageName: string, version: string, program: string): string {
-  const folder = kept(`${packageName}-${version}`, (into) => {
+/** A folder with these npm packages, each as `name@version`. Throws when they cannot be had. */
+export const npmFolder = (...packages: [string, ...string[]]): string =>
+  kept(packages[0].replaceAll("@", "-"), (into) => {
     const flags = ["--prefix", into, "--no-audit", "--no-fund", "--loglevel=error"];
-    run("npm", ["install", ...flags, `${packageName}@${version}`], into);
+    run("npm", ["install", ...flags, ...packages], into);
   });
-  return join(folder, "node_modules", ".bin", program);
+
+/** Path of an npm package's program. Throws when it cannot be had. */
+export const npmProgram = (packageName: string, version: string, program: string): string =>
+  join(npmFolder(`${packageName}@${version}`), "node_modules", ".bin", program);
+
+/** A program that only the system's package manager brings, in `PATH` or in one of these folders. Throws when it is missing. */
+export function systemProgram(packageName: string, program: string, ...folders: string[]): string {
+  const found = findProgram(program, ...folders);
+  if (found === undefined) throw new Error(`Debian's package ${packageName} is not installed`);
+  return found;
 }
+
+const findProgram = (program: string, ...folders: string[]): string | undefined =>
+  [...folders, ...(process.env.PATH ?? "").split(delimiter)].map((folder) => join(folder, program)).find(isProgram);
 
 /** Why `find` throws, or null. For {@link Subject.unavailable}. */
 export function reason(find: () => unknown): string | null {
@@ -39,7 +50,7 @@ export function reason(find: () => unknown): string | null {
     find();
     return null;
   } catch (error) {
-    return `it cannot be installed here (${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)})`;
+    return `it cannot be had here (${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)})`;
   }
 }
 

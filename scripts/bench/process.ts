@@ -166,7 +166,26 @@ function textOf(path: string): string {
 }
 
 const writtenBytesOf = (pid: number): number =>
-  Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1] ?? 0);
+  Number(/^write_bytes: (\d+)/m.exec(textOf(`/proc/${pid}/io`))?.[1] ?? 0);
+
+/** Of all these processes. What ended ones used counts through the parent that has waited for them. */
+export const usageOf = (pids: readonly number[]): { cpuMs: number; writtenBytes: number } => ({
+  cpuMs: sumOf(pids, cpuMsOf),
+  writtenBytes: sumOf(pids, writtenBytesOf),
+});
+
+/** Memory of all these processes, MB; a page that several of them share counts once. */
+export const sharedMemoryOf = (pids: readonly number[]): number =>
+  sumOf(pids, (pid) => Number(/^Pss:\s+(\d+) kB/m.exec(textOf(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0)) / 1024;
+
+/** CPU that the whole machine has used, ms: user, nice, system and both kinds of interrupts. */
+export function machineCpuMs(): number {
+  const fields = (textOf("/proc/stat").split("\n")[0] ?? "").trim().split(/\s+/);
+  return sumOf([1, 2, 3, 6, 7], (at) => Number(fields[at] ?? 0)) * TICK_MS;
+}
+
+const sumOf = (numbers: readonly number[], value: (number: number) => number): number =>
+  numbers.reduce((sum, number) => sum + value(number), 0);
 
 function memoryOf(pid: number): { rss: number; peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

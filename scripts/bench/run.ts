@@ -10,6 +10,7 @@ import { coldStart } from "./cold-start.ts";
 import { calm, deliver } from "./deliver.ts";
 import { temporaryFolder, type Bench, type Options, type Result } from "./bench.ts";
 import { disk } from "./disk.ts";
+import { durable } from "./durable.ts";
 import { grown, lookingBack } from "./grown.ts";
 import { kill } from "./kill.ts";
 import { memory } from "./memory.ts";
@@ -47,7 +48,7 @@ const BENCHES: readonly Bench[] = [
   kill,
 ];
 /** No goals: run by name only. */
-const BESIDES: readonly Bench[] = [profile, pure, recording, smoke];
+const BESIDES: readonly Bench[] = [durable, profile, pure, recording, smoke];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -57,6 +58,10 @@ const { values, positionals } = parseArgs({
     rounds: { type: "string", default: "5" },
     seconds: { type: "string", default: "4" },
     other: { type: "string" },
+    only: { type: "string" },
+    "one-core": { type: "boolean", default: false },
+    rate: { type: "string" },
+    "sync-ms": { type: "string" },
     write: { type: "boolean", default: false },
   },
 });
@@ -74,8 +79,17 @@ const results: Results = {};
 for (const bench of chosen) {
   say(`${bench.name}: ${bench.what}`);
   const folder = temporaryFolder();
-  const { other } = values;
-  const options: Options = { ...about, say, folder, ...(other === undefined ? {} : { other: resolve(other) }) };
+  const { other, only, rate, "one-core": oneCore, "sync-ms": syncMs } = values;
+  const options: Options = {
+    ...about,
+    say,
+    folder,
+    oneCore,
+    ...(other === undefined ? {} : { other: resolve(other) }),
+    ...(only === undefined ? {} : { only: only.split(",") }),
+    ...(rate === undefined ? {} : { rate: Number(rate) }),
+    ...(syncMs === undefined ? {} : { syncMs: Number(syncMs) }),
+  };
   try {
     results[bench.name] = await bench.run(options);
   } catch (error) {

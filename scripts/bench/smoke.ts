@@ -2,6 +2,8 @@
 import { acceptOnce, GONE } from "./accept.ts";
 import { inRounds, type Bench } from "./bench.ts";
 import { deliverOnce } from "./deliver.ts";
+import { durableOnce } from "./durable.ts";
+import { outbox } from "./subjects/alternatives.ts";
 import { bareHono, bareNode, stateless } from "./subjects/node.ts";
 import { relay } from "./subjects/relay.ts";
 
@@ -17,10 +19,11 @@ export const smoke: Bench = {
     const storing = [bareNode, bareHono, stateless, relay({ name: "relay+1ms", fsyncUs: 1_000 })];
     const stored = await inRounds(storing, once, acceptOnce(SECONDS), GONE);
     const delivered = await inRounds([relay()], once, deliverOnce({ seconds: SECONDS, rate: RATE }));
+    const durable = await inRounds([outbox()], once, durableOnce({ seconds: SECONDS, rate: RATE }));
     return {
-      table: { ...stored.table, ...delivered.table },
+      table: { ...stored.table, ...delivered.table, ...durable.table },
       verdicts: [],
-      notes: [...stored.notes, ...delivered.notes],
+      notes: [...stored.notes, ...delivered.notes, ...durable.notes],
     };
   },
 };

@@ -18,10 +18,30 @@ export interface Running extends Started {
   firstSeq?: number;
   /** Event-loop delay since the last call, ms; null for programs that are not Node. */
   loopDelay(): Promise<{ p50: number; p99: number; max: number } | null>;
+  /** Processes of its own beside the one that listens, such as a database server. */
+  beside?: readonly number[];
+  /** What it has written so far in the store's own units, as far as that can be counted. */
+  written?(): Written;
+  /** After it was stopped: what its database holds. */
+  kept?(): Kept;
   /** Whether what it puts off until there is room is done. */
   isSettled?(): boolean;
   /** After it was stopped: what it holds on disk. Throws when it is not what was accepted. */
   stored?(accepted: number): Stored;
+}
+
+export interface Written {
+  /** Rows inserted, updated and deleted. */
+  rows?: number;
+  /** Transactions that wrote. */
+  commits?: number;
+}
+
+export interface Kept {
+  /** Of the database's files, bytes. */
+  bytes: number;
+  /** Rows of each table. */
+  rows: Record<string, number>;
 }
 
 export interface Stored {

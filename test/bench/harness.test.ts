@@ -5,6 +5,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import BetterSqlite from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { atLeast, atMost, median, ratio, verdict } from "../../scripts/bench/bench.ts";
 import { runId, writeBodies } from "../../scripts/bench/bodies.ts";
@@ -12,6 +13,7 @@ import { deliveriesOf, untilDelivered } from "../../scripts/bench/deliver.ts";
 import { assertAllRight, KEY, load } from "../../scripts/bench/load.ts";
 import { startReceiver } from "../../scripts/bench/receiver.ts";
 import { goalsTable } from "../../scripts/bench/report.ts";
+import { keptIn, writesOf } from "../../scripts/bench/sqlite.ts";
 import { verify } from "../../src/receive/verify.ts";
 import { Secret } from "../../src/secret.ts";
 
@@ -46,6 +48,26 @@ describe("the table of goals", () => {
     expect(second).toBe("| B2 | none | <= 1x | – | – | – | not measured |");
     expect(goalsTable(results(0.5), results(0.55))).toContain("| 0.5x | 0.55x | 9 % | met |");
     expect(goalsTable(results(0.5))).toContain("| goal | what | wanted | figure | verdict |");
+  });
+});
+
+describe("what is written to a SQLite file", () => {
+  it("is counted by commits from outside, and by rows once it is closed", () => {
+    const path = join(folder, "counted.db");
+    const database = new BetterSqlite(path);
+    database.pragma("journal_mode = WAL");
+    database.exec("CREATE TABLE things (id INTEGER PRIMARY KEY)");
+    const commits = () => writesOf(path, folder).commits ?? Number.NaN;
+    const before = commits();
+    const insert = database.prepare("INSERT INTO things DEFAULT VALUES");
+    insert.run();
+    database.transaction(() => [insert.run(), insert.run()])();
+    database.prepare("SELECT count(*) FROM things").get();
+    expect(commits() - before).toBe(2);
+    database.close();
+    const { rows, bytes } = keptIn(path);
+    expect(rows).toEqual({ things: 3 });
+    expect(bytes).toBeGreaterThan(0);
   });
 });
 
@@ -146,7 +168,7 @@ describe.runIf(process.platform === "linux")("the receiver", () => {
 describe.runIf(process.platform === "linux")("scripts/bench/run smoke", () => {
   it("measures a moment of everything, and every answer is right", { timeout: 120_000 }, () => {
     const said = execFileSync("scripts/bench/run", ["smoke"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-    for (const subject of ["bare-node", "bare-hono", "stateless", "relay+1ms", "relay"]) {
+    for (const subject of ["bare-node", "bare-hono", "stateless", "relay+1ms", "relay", "outbox"]) {
       expect(said).toContain(`| ${subject} |`);
     }
   });

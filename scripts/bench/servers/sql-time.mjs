@@ -1,12 +1,10 @@
 // Imported before the relay: how often each SQL statement was prepared and run, and how long that took. Written to BENCH_SQL_FILE at exit.
 import { writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { isMainThread, threadId } from "node:worker_threads";
+import { loadBetterSqlite } from "./better-sqlite.mjs";
 
 const file = process.env.BENCH_SQL_FILE;
-// Of the checkout that is measured; npm and its like have none.
-const Database = file ? loadFrom(process.cwd()) : null;
+const Database = file ? loadBetterSqlite() : null;
 if (Database) {
   const seen = new Map();
   const of = (sql) => {
@@ -49,12 +47,4 @@ if (Database) {
   process.on("exit", () =>
     writeFileSync(`${file}.${isMainThread ? "main" : threadId}`, JSON.stringify([...seen.values()])),
   );
-}
-
-function loadFrom(folder) {
-  try {
-    return createRequire(join(folder, "package.json"))("better-sqlite3");
-  } catch {
-    return null;
-  }
 }

@@ -4,22 +4,32 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { KEY, type Target } from "../load.ts";
 import { freePort, listens, logIn, start, type Command } from "../process.ts";
+import { ROW_COUNT, rowsFileIn, writesOf, keptIn } from "../sqlite.ts";
 import type { Place, Running, Subject } from "../subject.ts";
 
 const WATCH = join(import.meta.dirname, "..", "servers", "loop-delay.mjs");
 const LONGEST_ANSWER_MS = 10_000;
 
+export interface NodeProgram extends Omit<Command, "logFile" | "port"> {
+  target: Target;
+  isReady?: () => Promise<boolean>;
+  /** Its SQLite file, when what it writes there shall be counted. */
+  counted?: string | undefined;
+}
+
 /** Resolves when it listens on the target's port. */
 export async function startNode(
   { folder }: Place,
-  {
-    target,
-    isReady,
-    ...command
-  }: Omit<Command, "logFile" | "port"> & { target: Target; isReady?: () => Promise<boolean> },
+  { target, isReady, counted, ...command }: NodeProgram,
 ): Promise<Running> {
   const loopFile = join(folder, "loop");
-  const env = { ...command.env, NODE_OPTIONS: `--import ${WATCH}`, BENCH_LOOP_FILE: loopFile };
+  const imports = counted === undefined ? [WATCH] : [WATCH, ROW_COUNT];
+  const env = {
+    ...command.env,
+    NODE_OPTIONS: imports.map((path) => `--import ${path}`).join(" "),
+    BENCH_LOOP_FILE: loopFile,
+    ...(counted === undefined ? {} : { BENCH_ROWS_FILE: rowsFileIn(folder) }),
+  };
   const started = await start(
     { ...command, env, logFile: logIn(folder, "output"), port: () => target.port },
     isReady ?? (() => listens(target.port)),
@@ -33,7 +43,8 @@ export async function startNode(
     }
     return JSON.parse(readFileSync(path, "utf8")) as { p50: number; p99: number; max: number };
   };
-  return { ...started, target, loopDelay };
+  if (counted === undefined) return { ...started, target, loopDelay };
+  return { ...started, target, loopDelay, written: () => writesOf(counted, folder), kept: () => keptIn(counted) };
 }
 
 /** The small servers of `servers/`. */

@@ -1,9 +1,10 @@
 /** The relay, started with `npm start` and nothing but variables of the README. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import BetterSqlite from "better-sqlite3";
 import { KEY } from "../load.ts";
 import { answers, freePort } from "../process.ts";
+import { bytesOf } from "../sqlite.ts";
 import type { Stored, Subject } from "../subject.ts";
 import { tools } from "../tools.ts";
 import { startNode } from "./node.ts";
@@ -21,6 +22,8 @@ export interface RelayOptions {
   database?: string;
   /** URL of an empty PostgreSQL database to be used instead. */
   postgres?: string;
+  /** Whether what it writes to its SQLite file shall be counted. */
+  isCounted?: boolean;
   /** Instead of `npm start`. */
   argv?: [string, ...string[]];
   env?: Record<string, string>;
@@ -34,8 +37,9 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
     const database = given.database ?? join(place.folder, "relay.db");
     const before = given.database === undefined || !existsSync(database) ? NOTHING : countIn(database);
     const running = await startNode(place, {
-      argv: argv ?? ["npm", "start"],
+      argv: argv ?? startOf(root),
       cwd: root,
+      counted: given.isCounted === true ? database : undefined,
       env: {
         ...relayEnvironment({ port, database: given.postgres ?? `sqlite:${database}`, receiver: place.receiver.url }),
         ...(fsyncUs === undefined ? {} : { LD_PRELOAD: tools().slowFsync, BENCH_FSYNC_US: `${fsyncUs}` }),
@@ -64,6 +68,12 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
     };
   },
 });
+
+/** A checkout whose `package.json` names no way to start it runs from its sources. */
+function startOf(root: string): [string, ...string[]] {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts?: { start?: string } };
+  return scripts?.start === undefined ? [process.execPath, "src/main.ts", "serve"] : ["npm", "start"];
+}
 
 /** Of a relay with one HTTP sink. */
 export const relayEnvironment = (at: { port: number; database: string; receiver: string }): Record<string, string> => ({
@@ -108,7 +118,7 @@ function storedIn(path: string, before: Counts, accepted: number): Stored {
     runs: after.runs,
     bodyBytes: one("SELECT coalesce(sum(body_bytes), 0) FROM receipts"),
     unused: one("PRAGMA freelist_count") * one("PRAGMA page_size"),
-    bytes: [path, `${path}-wal`].reduce((sum, file) => sum + (existsSync(file) ? statSync(file).size : 0), 0),
+    bytes: bytesOf(path),
     parts: partsOf(database),
   };
   database.close();
