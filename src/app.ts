@@ -1,6 +1,6 @@
 /** The composition root: the one file that knows every part. */
 import { randomBytes } from "node:crypto";
-import type { Hono } from "hono";
+import { Hono } from "hono";
 import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
 import { askBy, type Ask } from "./ask.ts";
@@ -14,10 +14,9 @@ import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
 import { createFlood } from "./http/flood.ts";
 import { createLinks } from "./http/links.ts";
-import { lateApp } from "./http/late.ts";
 import { mountMetrics, unready } from "./http/ops.ts";
-import { rawListener, type Listener } from "./http/raw-webhook.ts";
-import { createWebhook, type AddressOf } from "./http/webhook.ts";
+import { createHttp } from "./http/server.ts";
+import type { AddressOf } from "./http/webhook.ts";
 import type { Log } from "./log.ts";
 import { announceSinks, isWatched, watchBacklog, watchCoverage, watchReady, type Metrics } from "./metrics.ts";
 import { createOtlp } from "./otlp.ts";
@@ -40,6 +39,8 @@ import type { Fleet } from "./store/fleet.ts";
 import type { ArtifactsStatus } from "./run.ts";
 import type { Reserve, Store } from "./store/store.ts";
 import { upkeep } from "./upkeep.ts";
+import { createSessionCheck } from "./web/session.ts";
+import { mountWeb } from "./web/web.ts";
 
 /** What the relay is given by the host it runs on. */
 export interface Host {
@@ -66,8 +67,8 @@ export interface Host {
   nudged?(): void;
   /** Bodies being read at one time, bytes; default {@link IN_FLIGHT_BYTES}. */
   inFlightBytes?: number;
-  /** Serves on a port (0: a free one) from then on; resolves with the port. `first`: who is asked before the app. */
-  listen(app: Pick<Hono, "fetch">, port: number, first?: Listener): Promise<number>;
+  /** Serves on a port (0: a free one) from then on; resolves with the port. */
+  listen(app: Pick<Hono, "fetch">, port: number): Promise<number>;
   /** Stops serving, then the way out; what is under way gets a moment to end. */
   close(): Promise<void>;
 }
@@ -287,26 +288,28 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     sendTest,
     stopping: ending.signal,
   };
-  const webhook = createWebhook({
+  const webhook = {
     receiver,
+    addressOf: host.addressOf,
     bodyLimit: config.bodyLimit,
     inFlightLimit: host.inFlightBytes ?? IN_FLIGHT_BYTES,
     flood: createFlood(runtime.now),
     isStopping,
     log,
-  });
+  };
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
   const ops = { store, now: runtime.now, isStopping, isStalled, log };
-  const http = lateApp(async () => {
-    const { createPages } = await import("./pages.ts");
-    return createPages({ ...web, webhook, addressOf: host.addressOf, ops, metrics });
-  }, log);
-  const metricsApp = lateApp(async () => {
-    const { Hono } = await import("hono");
-    const app = new Hono();
-    mountMetrics(app, metrics);
-    return app;
-  }, log);
+  const http = createHttp({
+    ...web,
+    webhook,
+    history: web,
+    artifacts: { ...web, isSession: createSessionCheck(web) },
+    ops,
+    metrics,
+    pages: (app) => mountWeb(app, web),
+  });
+  const metricsApp = new Hono();
+  mountMetrics(metricsApp, metrics);
   const sinkNames = sinks.map(({ name }) => name);
   const watchStored = () => {
     announceSinks(metrics, sinkNames);
@@ -405,11 +408,9 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     start: async () => {
       watchStored();
       const { taken, buried } = await takeOver();
-      const port = await host.listen(http, config.port, rawListener(webhook, ops, log));
+      const port = await host.listen(http, config.port);
       publicUrl = publicUrl.replace(/:0$/, `:${port}`);
       const metricsPort = config.metricsPort === null ? null : await host.listen(metricsApp, config.metricsPort);
-      // A message that waits for code would spoil the pace of the next.
-      for (const { sink } of lanes) await sink.ready;
       worker.start();
       watch = setInterval(() => {
         if (worker.silentMs() > SILENT_FATAL_MS) fail("the delivery loop has stalled");

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { EXIT, type AddCommand, type Cli, type Shell } from "./commands/command.ts";
+import { load, refuse } from "./commands/configuration.ts";
 import { VERSION } from "./version.ts";
 
 /** Every command, in the order of `--help`. Only the one that is called is loaded: each needs another part of the program. */
@@ -41,7 +42,6 @@ export async function runCli(args: readonly string[], shell: Shell): Promise<num
     ends,
     configured: (act) =>
       ends(async (...given) => {
-        const { load, refuse } = await import("./commands/configuration.ts");
         const loaded = load(shell);
         return loaded.ok ? act(loaded.config, ...given) : refuse(shell, loaded.faults);
       }),

@@ -1,7 +1,7 @@
 /** The relay as a process of Node: SQLite in a file, a listener, undici's connections. */
-import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
+import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { HttpBindings } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import { createApp, type App, type Host } from "./app.ts";
 import { copiesOf, createArchive } from "./archive/archive.ts";
@@ -9,7 +9,6 @@ import { folderPlace } from "./archive/folder.ts";
 import { s3Place } from "./archive/s3.ts";
 import type { Config } from "./config.ts";
 import { createEgress } from "./egress.ts";
-import type { Listener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
 import { idMaker, type Fetch, type Runtime } from "./runtime.ts";
@@ -33,8 +32,8 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     intake: (settings, reserve) => storage.intake(settings, runtime, reserve),
     fleet,
     ...outside.parts,
-    listen: (app, port, first) => {
-      const server = createServer(app, first);
+    listen: (app, port) => {
+      const server = createServer(app);
       servers.push(server);
       return listenOn(server, config.host, port);
     },
@@ -121,7 +120,7 @@ function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-export function createServer(app: Pick<Hono, "fetch">, first?: Listener): Server {
+export function createServer(app: Pick<Hono, "fetch">): Server {
   const timeouts = {
     headersTimeout: 15_000,
     requestTimeout: 30_000,
@@ -130,21 +129,11 @@ export function createServer(app: Pick<Hono, "fetch">, first?: Listener): Server
   };
   // The listener refuses what Node's own check would, a missing Host, but with a body of ours.
   const refused = { status: 400, headers: { connection: "close" } };
-  const hono = async (): Promise<RequestListener> => {
-    // With it comes the code of all that a browser knows as Request and Response.
-    const { getRequestListener } = await import("@hono/node-server");
-    return getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) }) as RequestListener;
-  };
-  let listener: Promise<RequestListener> | null = null;
+  const answer = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
   const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
     // HTTP/1.0 need not name a host, and probes of load balancers do not.
     if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
-    if (first?.(incoming, outgoing) === true) return;
-    listener ??= hono().catch((error: unknown) => {
-      listener = null;
-      throw error;
-    });
-    listener.then((answer) => answer(incoming, outgoing)).catch(() => outgoing.destroy());
+    void answer(incoming, outgoing);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();

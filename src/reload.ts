@@ -12,7 +12,6 @@ import type { Hono } from "hono";
 import { createApp, type App, type Host } from "./app.ts";
 import { changeOf } from "./config/change.ts";
 import type { Config } from "./config.ts";
-import type { Listener } from "./http/raw-webhook.ts";
 import type { Log } from "./log.ts";
 import { collectProcess, createMetrics } from "./metrics.ts";
 import { closeServer, createServer, fleetOf, listenOn, outsideOf, runtimeOf } from "./node.ts";
@@ -185,7 +184,6 @@ const lastingLog = (log: Log, started: string): Log => ({
 
 interface Socket {
   app: Pick<Hono, "fetch">;
-  first: Listener;
   port: number;
 }
 
@@ -199,16 +197,14 @@ function createSockets(host: string) {
     /** For one more app: how it listens, in the places of the app before. */
     next: (): Host["listen"] => {
       let place = 0;
-      return async (app, port, first = () => false) => {
+      return async (app, port) => {
         const there = open[place++];
         if (there) {
-          Object.assign(there, { app, first });
+          there.app = app;
           return there.port;
         }
-        const socket: Socket = { app, first, port };
-        const server = createServer({ fetch: (...request) => socket.app.fetch(...request) }, (...exchange) =>
-          socket.first(...exchange),
-        );
+        const socket: Socket = { app, port };
+        const server = createServer({ fetch: (...request) => socket.app.fetch(...request) });
         servers.push(server);
         socket.port = await listenOn(server, host, port);
         open.push(socket);

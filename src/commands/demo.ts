@@ -1,5 +1,6 @@
 /** `skyvern-relay demo`. */
 import { InvalidArgumentError } from "commander";
+import { runDemo } from "../demo/demo.ts";
 import type { AddCommand } from "./command.ts";
 
 export const addDemo: AddCommand = ({ command, ends, shell }) =>
@@ -8,11 +9,9 @@ export const addDemo: AddCommand = ({ command, ends, shell }) =>
     .option("--edge", "inside workerd, as on Cloudflare Workers")
     .option("--port <port>", "the relay's port", toPort, 8080)
     .action(
-      ends(async ({ once = false, edge = false, port }: { once?: boolean; edge?: boolean; port: number }) => {
-        // No other command needs the stand-ins.
-        const { runDemo } = await import("../demo/demo.ts");
-        return runDemo({ once, edge, port, shell });
-      }),
+      ends(({ once = false, edge = false, port }: { once?: boolean; edge?: boolean; port: number }) =>
+        runDemo({ once, edge, port, shell }),
+      ),
     );
 
 function toPort(text: string): number {

@@ -13,6 +13,7 @@ import { lookAtDatabase } from "./doctor/database.ts";
 import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./doctor/finding.ts";
 import { lookAtDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type Host } from "./doctor/host.ts";
 import { lookAtPostgres } from "./doctor/postgres.ts";
+import { noSinks, tryLive, trySample } from "./doctor/sample.ts";
 import { lookAtSkyvern } from "./doctor/skyvern.ts";
 import { progressLine } from "./progress.ts";
 
@@ -73,8 +74,6 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorParts, 
   const open = createEgress({ allow: ["0.0.0.0/0", "::/0"], lookup: host.lookup });
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
   const { database } = config;
-  // No other command but the demo needs the stand-ins.
-  const { noSinks, tryLive, trySample } = await import("./doctor/sample.ts");
   const looks: Promise<Finding[]>[] = [
     lookAtSkyvern({ config, fetch: guarded.fetch, runtime, signal }),
     lookAtAddress({ config, host, fetch: open.fetch, signal }),

@@ -5,7 +5,7 @@
 import type { Namespace } from "cloudflare:workers";
 import { Hono } from "hono";
 import { createFlood } from "../http/flood.ts";
-import { createWebhook, mountWebhook } from "../http/webhook.ts";
+import { mountWebhook } from "../http/webhook.ts";
 import type { Receiver } from "../receive/receive.ts";
 import { precheck, verify } from "../receive/verify.ts";
 import { createConsoleLog } from "./log.ts";
@@ -40,15 +40,15 @@ export function createFront(env: Env): Hono<{ Bindings: Env }> {
     },
   };
   const app = new Hono<{ Bindings: Env }>({ strict: false });
-  const webhook = createWebhook({
+  mountWebhook(app as unknown as Hono, {
     receiver,
+    addressOf: (c) => c.req.header("cf-connecting-ip"),
     bodyLimit: config.bodyLimit,
     inFlightLimit: IN_FLIGHT_BYTES,
     flood: createFlood(Date.now),
     isStopping: () => false,
     log,
   });
-  mountWebhook(app as unknown as Hono, webhook, (c) => c.req.header("cf-connecting-ip"));
   app.all("*", (c) => objectOf(env).fetch(c.req.raw));
   return app;
 }

@@ -11,11 +11,10 @@ import { refuseOtherMethods } from "./methods.ts";
 import { openapi } from "./openapi.ts";
 import { mountMetrics, mountOps, type OpsParts } from "./ops.ts";
 import { problem } from "./problem.ts";
-import { mountWebhook, type AddressOf, type AnswerWebhook } from "./webhook.ts";
+import { mountWebhook, type WebhookParts } from "./webhook.ts";
 
 export interface HttpParts {
-  webhook: AnswerWebhook;
-  addressOf: AddressOf;
+  webhook: WebhookParts;
   history: HistoryParts;
   artifacts: Omit<ArtifactsParts, "isToken">;
   ops: OpsParts;
@@ -23,7 +22,7 @@ export interface HttpParts {
   tokens: readonly Secret[];
   log: Log;
   /** Mounts the web page. */
-  pages?(app: OpenAPIHono<BlankEnv>): void;
+  pages(app: OpenAPIHono<BlankEnv>): void;
 }
 
 /** Beside the history API. */
@@ -38,10 +37,10 @@ export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
   });
   app.notFound((c) => problem(c, 404, "There is nothing at this address."));
   // The webhook first: it needs none of what follows.
-  mountWebhook(app, parts.webhook, parts.addressOf);
+  mountWebhook(app, parts.webhook);
   mountOps(app, parts.ops);
   // The pages next: their own headers are stricter than these.
-  parts.pages?.(app);
+  parts.pages(app);
   app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));
   const guard = requireToken(parts.tokens);
   app.use("/v1/*", guard);

@@ -43,8 +43,6 @@ export interface Sink {
    * when the signal aborts (the attempt's deadline, or shutdown).
    */
   deliver(job: Job, signal: AbortSignal): Promise<Outcome>;
-  /** Until it resolves there is no use in delivering: its code is being loaded. None: it is there. */
-  readonly ready?: Promise<unknown>;
   close?(): Promise<void>;
 }
 
@@ -76,22 +74,3 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
 }
 
 export const defineSink = <Shape extends z.ZodRawShape>(kind: SinkKind<Shape>): SinkKind<Shape> => kind;
-
-/** A sink whose code is loaded from now on, and again for the next attempt if that fails: a relay that has none of its kind does without. */
-export function loadedSink<Own extends Omit<Sink, "deliver">>(
-  own: Own,
-  load: () => Promise<Pick<Sink, "deliver">>,
-): Own & Sink {
-  let loading: ReturnType<typeof load> | null = null;
-  const loaded = () =>
-    (loading ??= load().catch((error: unknown) => {
-      loading = null;
-      throw error;
-    }));
-  // What went wrong, whoever delivers is told.
-  const ready = loaded().then(
-    () => {},
-    () => {},
-  );
-  return { ...own, ready, deliver: async (job, signal) => (await loaded()).deliver(job, signal) };
-}

@@ -5,13 +5,14 @@
  * (the connection broke after the text was handed over, or the process died in mid-send) sending it again shows once in
  * mail stores and clients that know the id. `on_unknown: assume_sent` prefers a lost mail over a second one.
  */
-import { defineSink, loadedSink } from "../sink.ts";
+import { defineSink } from "../sink.ts";
 import { EmailConfig } from "./config.ts";
+import { emailDelivery } from "./deliver.ts";
+import { diagnose } from "./diagnose.ts";
 
 export default defineSink({
   kind: "email",
   config: EmailConfig,
-  create: (name, config, deps) =>
-    loadedSink({ name, kind: "email" }, async () => (await import("./deliver.ts")).emailDelivery(name, config, deps)),
-  diagnose: async (config, _deps, signal) => (await import("./diagnose.ts")).diagnose(config, signal),
+  create: (name, config, deps) => ({ name, kind: "email", ...emailDelivery(name, config, deps) }),
+  diagnose: (config, _deps, signal) => diagnose(config, signal),
 });

@@ -1,7 +1,10 @@
 /** Slack, by a bot token or an incoming webhook. */
 import { z } from "zod";
 import { Secret } from "../../secret.ts";
-import { defineSink, loadedSink } from "../sink.ts";
+import { defineSink } from "../sink.ts";
+import { botDelivery } from "./bot.ts";
+import { diagnoseBot, diagnoseWebhook } from "./diagnose.ts";
+import { webhookDelivery } from "./webhook.ts";
 
 const isHttpUrl = (text: string): boolean => /^https?:$/.test(URL.parse(text)?.protocol ?? "");
 
@@ -60,16 +63,14 @@ export const slack = defineSink({
     // https://docs.slack.dev/apis/web-api/rate-limits: one message per second per channel, and per incoming webhook.
     const flow = { ordered: true, pace: { key: `slack ${channel ?? name}`, perSecond } } as const;
     const own = { name, kind: "slack", ...flow };
-    if (webhook_url)
-      return loadedSink(own, async () => (await import("./webhook.ts")).webhookDelivery(webhook_url, deps));
+    if (webhook_url) return { ...own, ...webhookDelivery(webhook_url, deps) };
     if (token && channel) {
       const bot = { name, token, channel, apiUrl: api_url };
-      return loadedSink({ ...own, updates: true }, async () => (await import("./bot.ts")).botDelivery(bot, deps));
+      return { ...own, updates: true, ...botDelivery(bot, deps) };
     }
     throw new Error(`Slack sink ${name}: its config was not checked with faults() before create()`);
   },
   async diagnose({ token, channel, webhook_url, api_url }, deps, signal) {
-    const { diagnoseBot, diagnoseWebhook } = await import("./diagnose.ts");
     if (token && channel) return diagnoseBot({ token, channel, apiUrl: api_url }, deps, signal);
     return webhook_url ? diagnoseWebhook(webhook_url, deps, signal) : [];
   },
