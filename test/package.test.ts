@@ -1,35 +1,63 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 
 const root = join(import.meta.dirname, "..");
 const folder = mkdtempSync(join(tmpdir(), "relay-package-"));
+const laidOut = join(folder, "package");
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const run = (program: string, ...args: string[]): string =>
   execFileSync(program, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+const read = <T>(file: string): T => JSON.parse(readFileSync(file, "utf8")) as T;
+const { version } = read<{ version: string }>(join(root, "package.json"));
 
-it("is a package that, installed in an empty folder, tells its version and checks a configuration", () => {
-  const laidOut = join(folder, "package");
-  run("scripts/package", laidOut);
-  const read = (file: string): unknown => JSON.parse(readFileSync(join(laidOut, file), "utf8"));
-  const { version, private: unpublished } = read("package.json") as { version: string; private: boolean };
+beforeAll(() => void run("scripts/package", laidOut));
+
+it("the package has every module of the sources, compiled, and no other", () => {
+  const modules = (of: string, ending: string): string[] =>
+    readdirSync(of, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(ending))
+      .map((file) => file.slice(0, -ending.length));
+  const sources = modules(join(root, "src"), ".ts").filter((name) => !/^edge(\/|$)/.test(name));
+  expect(modules(join(laidOut, "dist"), ".js").toSorted()).toEqual(sources.toSorted());
+  expect(modules(join(laidOut, "dist"), ".ts")).toEqual([]);
+});
+
+it("the same program runs in a checkout and from the package alone", () => {
+  const unpacked = join(folder, "unpacked");
+  cpSync(laidOut, unpacked, { recursive: true });
+  symlinkSync(join(root, "node_modules"), join(unpacked, "node_modules"));
+  for (const place of [root, unpacked]) {
+    expect(run(process.execPath, join(place, "bin/skyvern-relay"), "--version").trim()).toBe(version);
+  }
+  const program = join(unpacked, "bin/skyvern-relay");
+  expect(JSON.parse(run(process.execPath, program, "openapi"))).toHaveProperty("openapi");
+  // With a real store and every sink.
+  expect(run(process.execPath, program, "demo", "--once", "--port", "0")).toMatch(/every/i);
+}, 60_000);
+
+it("the package, installed in an empty folder, tells its version and checks a configuration", () => {
+  const manifest = read<{ private: boolean; dependencies: object; optionalDependencies: object }>(
+    join(laidOut, "package.json"),
+  );
   // Nobody has decided yet to publish it under this name.
-  expect(unpublished).toBe(true);
-  const { packages } = read("npm-shrinkwrap.json") as { packages: Record<string, { version: string }> };
-  const tested = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as { packages: typeof packages };
+  expect(manifest.private).toBe(true);
+  const wanted = Object.values({ ...manifest.dependencies, ...manifest.optionalDependencies }) as string[];
+  expect(wanted.filter((one) => !/^\d+\.\d+\.\d+$/.test(one))).toEqual([]);
+  const { packages } = read<{ packages: Record<string, { version: string }> }>(join(laidOut, "npm-shrinkwrap.json"));
+  const tested = read<{ packages: typeof packages }>(join(root, "package-lock.json"));
   const installed = Object.keys(packages).filter((path) => path !== "");
-  expect(installed).toContain("node_modules/better-sqlite3");
-  // Zod, say, is in the bundle.
-  expect(installed).not.toContain("node_modules/zod");
+  expect(installed).toEqual(expect.arrayContaining(["node_modules/better-sqlite3", "node_modules/zod"]));
+  expect(installed).not.toContain("node_modules/vitest");
   for (const path of installed) expect(packages[path]?.version).toBe(tested.packages[path]?.version);
 
   const tarball = run("npm", "pack", "--silent", "--pack-destination", folder, laidOut).trim();
   const parts = run("tar", "tf", join(folder, tarball)).split("\n");
   expect(parts).toContain("package/npm-shrinkwrap.json");
-  expect(parts).toContain("package/dist/relay/LICENSES.txt");
+  expect(parts).toContain("package/dist/web/assets/htmx.LICENSE");
   expect(parts.filter((part) => /^package\/(src|test|scripts)\//.test(part))).toEqual([]);
   expect(run("scripts/try-package", join(folder, tarball), "--quick")).toContain(`skyvern-relay ${version} on Node`);
-}, 120_000);
+}, 180_000);

@@ -29,8 +29,7 @@ export interface BundleOptions {
   minify?: boolean;
 }
 
-/** Also seen from dist/relay. */
-const ENTRY = fileURLToPath(new URL("../../src/edge.ts", import.meta.url));
+const ENTRY = fileURLToPath(new URL("../edge.ts", import.meta.url));
 
 /** The file's text. Rejects when something cannot be resolved. */
 export async function bundleEdge(options: BundleOptions = {}): Promise<string> {

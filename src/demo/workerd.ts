@@ -1,8 +1,7 @@
 /** workerd, the runtime of Cloudflare Workers, on this machine: one Worker with its object, its storage in a folder. */
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-// Not by its own name, which the bundle of the whole program has in use.
-import { createRequire as requireFrom } from "node:module";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
@@ -32,7 +31,7 @@ export async function startWorkerd({ folder, worker, env, port = 0 }: WorkerdOpt
   mkdirSync(join(folder, "storage"), { recursive: true });
   writeFileSync(join(folder, "worker.js"), worker);
   writeFileSync(join(folder, "config.capnp"), configOf(env, port));
-  const { default: binary } = requireFrom(import.meta.url)("workerd") as { default: string };
+  const { default: binary } = createRequire(import.meta.url)("workerd") as { default: string };
   const child = spawn(binary, ["serve", "config.capnp", "--control-fd=3"], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe", "pipe"],

@@ -1,2 +1,0 @@
-export function builtFrom(): string;
-export function program(): string;
