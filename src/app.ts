@@ -10,6 +10,7 @@ import { createAttempt } from "./deliver/attempt.ts";
 import { evidenceOf } from "./deliver/evidence.ts";
 import { WAITS_AFTER_CUT_MS } from "./deliver/backoff.ts";
 import { createHeartbeat } from "./deliver/heartbeat.ts";
+import { AHEAD_PER_SLOT } from "./deliver/lane.ts";
 import { createTestSend } from "./deliver/test-send.ts";
 import { createWorker, type Worker } from "./deliver/worker.ts";
 import { createFlood } from "./http/flood.ts";
@@ -25,7 +26,7 @@ import { createConfirm } from "./receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "./receive/follow-up.ts";
 import { createIngest } from "./receive/ingest.ts";
 import { coverageOf, createReconciler, gapOf, type ReconcileParts, type Round } from "./receive/reconcile.ts";
-import type { Intake, IntakeSettings } from "./receive/intake.ts";
+import { createIntake } from "./receive/intake.ts";
 import { createReceiver, type Receiver } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
 import { prune, type Removed } from "./retention.ts";
@@ -37,7 +38,7 @@ import { createEnricher } from "./skyvern/enrich.ts";
 import { createMedia } from "./skyvern/media.ts";
 import type { Fleet } from "./store/fleet.ts";
 import type { ArtifactsStatus } from "./run.ts";
-import type { Reserve, Store } from "./store/store.ts";
+import type { Deciding, Store } from "./store/store.ts";
 import { upkeep } from "./upkeep.ts";
 import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
@@ -47,9 +48,7 @@ export interface Host {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
-  store: Store;
-  /** What takes what comes into the store, by what a configuration says of it. */
-  intake(settings: IntakeSettings, reserve: Reserve): Intake;
+  store: Store & Deciding;
   /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
   fleet: Fleet | null;
   /** The guarded way out. */
@@ -217,7 +216,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     }),
     fleet,
     scheduleMs: config.delivery.scheduleMs,
-    leaseMs: config.delivery.artifactsWaitMs + config.delivery.timeoutMs + LEASE_MARGIN_MS,
+    leaseMs: (config.delivery.artifactsWaitMs + config.delivery.timeoutMs) * (AHEAD_PER_SLOT + 1) + LEASE_MARGIN_MS,
     runtime,
     log,
     metrics,
@@ -229,7 +228,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   };
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
   const { routes, redactKeys } = config;
-  const intake = host.intake({ routes, sinks, redactKeys, archives: archive !== null }, worker.reserve);
+  const intake = createIntake({ routes, sinks, redactKeys, archives: archive !== null, store, runtime });
   const receiving = { intake, keys: config.keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
   const addresses = createAddresses(() => publicUrl);
   const ingest = createIngest(receiving);
@@ -480,7 +479,6 @@ export async function createApp(config: Config, host: Host): Promise<App> {
       await quiesce();
       await host.close();
       await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
-      await intake.close();
       await store.close();
       log.info("relay.stopped");
     },

@@ -29,7 +29,6 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
     log,
     metrics,
     store: storage.store,
-    intake: (settings, reserve) => storage.intake(settings, runtime, reserve),
     fleet,
     ...outside.parts,
     listen: (app, port) => {

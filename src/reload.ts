@@ -71,7 +71,6 @@ export async function createRelay(first: Config, machine: Runtime, log: Log): Pr
       metrics,
       log: isFirst ? lastingLog(log, "relay.started") : lastingLog(log, "relay.continued"),
       store: { ...storage.store, close: async () => {} },
-      intake: (settings, reserve) => storage.intake(settings, runtime, reserve),
       fleet,
       ...outside.parts,
       listen: sockets.next(),

@@ -33,7 +33,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["skyvern", "store", "sinks", "routing"],
   ["story", "why", "simulation"],
   ["http", "web", "receive", "deliver", "archive", "retention", "upkeep"],
-  ["app", "config", "node", "reload", "storage", "storage-entry", "storage-thread"],
+  ["app", "config", "node", "reload", "storage"],
   ["main", "cli", "commands", "demo", "edge"],
 ];
 const levelOf = (part: string): number => LEVELS.findIndex((parts) => parts.includes(part));

@@ -9,7 +9,7 @@ import { createMetrics } from "../metrics.ts";
 import { createAddresses } from "../receive/addresses.ts";
 import { backfill, type BackfillQuery, type Progress, type Tally } from "../receive/backfill.ts";
 import { createIngest } from "../receive/ingest.ts";
-import { createIntake, intakeParts } from "../receive/intake.ts";
+import { createIntake } from "../receive/intake.ts";
 import { GRACE_MS } from "../receive/reconcile.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
@@ -94,7 +94,7 @@ async function run(plan: Plan, database: Database, { config, runtime, shell }: B
   };
   const ingest = createIngest(
     {
-      intake: createIntake(intakeParts(settings, store, runtime)),
+      intake: createIntake({ ...settings, store, runtime }),
       runtime,
       log: silentLog,
       metrics: createMetrics(),

@@ -1,7 +1,7 @@
 import { deadlineIn } from "../deadline.ts";
 import type { Log } from "../log.ts";
-import { toReport, type Links, type Report } from "../report.ts";
-import type { Artifact, ArtifactsStatus, Outcome, Run, RunState } from "../run.ts";
+import { toReport, type Links } from "../report.ts";
+import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
 import type { Evidence } from "../sinks/evidence.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FoundArtifacts } from "../store/store.ts";
@@ -32,7 +32,6 @@ export interface Attempted {
 export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
 
 export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptParts): Attempt {
-  const reportOf = sharedReports(links);
   return async (claimed, sink, signal) => {
     const { delivery, maybeSent, state, previous } = claimed;
     let more: Pick<Attempted, "found"> = {};
@@ -42,7 +41,8 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       if (signal.aborted) {
         return { outcome: { kind: "retry", reason: "the relay was stopped before the message was sent" }, ...more };
       }
-      const report = reportOf(state, artifacts, status);
+      const { run, revision } = state;
+      const report = toReport({ run, revision, artifacts, artifactsStatus: status }, links);
       const { id: deliveryId, attempts: attempt, cause } = delivery;
       const shown = evidence ? { evidence: evidence(state.run, artifacts) } : {};
       const context = traced ? { traceparent: traceparentOf(delivery.run_id, deliveryId, attempt) } : {};
@@ -63,24 +63,5 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       const reason = "the relay met a bug in this sink; its log has the details";
       return { outcome: { kind: "retry", unknown: true, reason }, ...more };
     }
-  };
-}
-
-/** Links in it live from when they were made. */
-const SHARED_MS = 60_000;
-
-/** The sinks of a run that are told of it at one time are told the same: a report that was made for one serves the others. */
-function sharedReports(links: Links) {
-  const made = new WeakMap<RunState, { report: Report; listed: string; at: number }>();
-  return (state: RunState, artifacts: readonly Artifact[], artifactsStatus: ArtifactsStatus): Report => {
-    const { run, revision } = state;
-    const listed = JSON.stringify([artifactsStatus, artifacts]);
-    const known = made.get(state);
-    // By a clock that nobody sets.
-    const at = performance.now();
-    if (known && known.listed === listed && at - known.at < SHARED_MS) return known.report;
-    const report = toReport({ run, revision, artifacts, artifactsStatus }, links);
-    made.set(state, { report, listed, at });
-    return report;
   };
 }

@@ -1,10 +1,10 @@
-/** What a lane may attempt now: as far as its circuit, its pace, its room and other relays allow. */
+/** What a lane may attempt now: as far as its circuit, its pace, its slots and other relays allow. */
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Claimed, SharedClaim, Store } from "../store/store.ts";
 import { admits } from "./breaker.ts";
 import type { Circuits } from "./circuits.ts";
-import { destinationOf, type LaneState } from "./lane.ts";
+import { destinationOf, freeSlots, heldIds, type LaneState } from "./lane.ts";
 import { intervalOf, nextSlot } from "./pace.ts";
 
 /** This relay among others on the same database. */
@@ -14,10 +14,10 @@ export interface Fleet {
 }
 
 export interface ClaimsParts {
-  store: Pick<Store, "claimDue" | "dueTimes" | "slotAt" | "unclaim">;
+  store: Pick<Store, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseLost">;
   /** Null where it is the only relay on the database. */
   fleet?: Fleet | null;
-  /** Longer than any attempt can take, ms. */
+  /** Longer than any delivery can be claimed ahead and attempted, ms. */
   leaseMs: number;
   runtime: Runtime;
   log: Log;
@@ -29,104 +29,117 @@ export interface Step {
   at: number | null;
 }
 
-export interface Claims {
-  /** Claims what a lane may attempt now. `paced`: at its pace. */
-  next(lane: LaneState, paced: boolean): Promise<Step>;
-  /** Gives back what was claimed without the answer coming: all of this relay's but what is under way. */
-  giveBackLost(running: () => string[]): Promise<void>;
-  /** Forgets when paced destinations got their last messages. */
-  forgetPaces(): void;
-}
-
 export const STORAGE_RETRY_MS = 1_000;
 
-export function createClaims({ store, fleet, leaseMs, runtime, log }: ClaimsParts, circuits: Circuits): Claims {
+export class Claims {
+  readonly #parts: ClaimsParts;
+  readonly #circuits: Circuits;
   /** When each paced destination got its last message. */
-  const lastSent = new Map<string, number>();
+  readonly #lastSent = new Map<string, number>();
   /** A claim is under way, or its answer never came: it may have been written all the same. */
-  let claiming = false;
-  const nothing = (at: number | null): Step => ({ claimed: [], at });
-  /** How many of the lane's deliveries are due; what is known of it is asked of the store if it may have changed. */
-  const countDue = async (lane: LaneState, now: number, most: number): Promise<number> => {
-    if (!lane.isStale) return lane.dueAt !== null && lane.dueAt <= now ? most : 0;
+  #isClaiming = false;
+
+  constructor(parts: ClaimsParts, circuits: Circuits) {
+    this.#parts = parts;
+    this.#circuits = circuits;
+  }
+
+  /** Claims what a lane may attempt now. `paced`: at its pace, and ahead of free slots where the lane may. */
+  async next(lane: LaneState, paced: boolean): Promise<Step> {
+    const { fleet, runtime } = this.#parts;
+    const now = runtime.now();
+    const gate = admits(await this.#circuits.of(lane.sink.name), now);
+    const slots = Math.min(gate.limit - lane.running.size, freeSlots(lane));
+    const isProbe = gate.limit !== Infinity;
+    const resumesAt = paced ? Math.max(lane.pausedUntil, this.#slotOf(lane)) : 0;
+    if (isProbe || resumesAt > now) await this.releaseAhead(lane);
+    if (slots <= 0) return nothing(gate.limit === 0 ? gate.at : null);
+    if (resumesAt > now) return nothing(resumesAt);
+    // The others would take over what it begins.
+    if (fleet && !fleet.isPresent()) return nothing(now + STORAGE_RETRY_MS);
+    const ready = lane.ahead.splice(0, slots);
+    const isEnough = ready.length === slots && lane.ahead.length >= lane.maxAhead / 2;
+    if (isEnough) return { claimed: ready, at: null };
+    const ahead = paced && !isProbe ? lane.maxAhead - lane.ahead.length : 0;
+    const limit = lane.sink.pace && paced ? 1 : slots - ready.length + ahead;
+    const { claimed, at } = await this.#claim(lane, limit, paced, isProbe, now);
+    lane.ahead.push(...claimed.slice(slots - ready.length));
+    return { claimed: [...ready, ...claimed.slice(0, slots - ready.length)], at };
+  }
+
+  async #claim(lane: LaneState, limit: number, paced: boolean, alone: boolean, now: number): Promise<Step> {
+    const { store, fleet, leaseMs } = this.#parts;
+    const dueAt = await this.#look(lane, now);
+    if (dueAt === null || dueAt > now) {
+      const soon = now + STORAGE_RETRY_MS;
+      if (!fleet || !lane.sink.ordered || dueAt === null || dueAt <= soon) return nothing(dueAt);
+      // Another relay may have the one whose turn it is, and nobody tells when it is done with it.
+      lane.isStale = true;
+      return nothing(soon);
+    }
+    const { pace } = lane.sink;
+    const everyMs = paced && pace ? intervalOf(pace) : 0;
+    const shared: SharedClaim | null = fleet
+      ? { holder: fleet.name, alone, destination: destinationOf(lane.sink), everyMs }
+      : null;
+    this.#isClaiming = true;
+    lane.isStale = true;
+    const claimed = await store.claimDue(lane.queue, {
+      now,
+      leaseMs,
+      limit,
+      except: heldIds(lane),
+      ...(shared ? { shared } : {}),
+    });
+    this.#isClaiming = false;
+    if (pace && claimed.length > 0) this.#lastSent.set(pace.key, now);
+    // Due but not to be had: another process has it. It is looked for again, but not in a circle.
+    return { claimed, at: claimed.length > 0 ? now : now + STORAGE_RETRY_MS / 4 };
+  }
+
+  /** When the lane's next delivery is due; asked of the store if that may have changed. */
+  async #look(lane: LaneState, now: number): Promise<number | null> {
+    const { store, fleet } = this.#parts;
+    if (!lane.isStale) return lane.dueAt;
     lane.isStale = false;
-    // As long as it is not known nobody goes before who may wait.
-    lane.dueAt = now;
     try {
-      const slot = fleet ? await store.slotAt(destinationOf(lane.sink)) : 0;
-      const times = await store.dueTimes(lane.queue, now, most + 1);
-      const due = slot > now ? 0 : Math.min(times.filter((at) => at <= now).length, most);
-      const next = times[due];
-      lane.dueAt = next === undefined ? null : Math.max(next, slot);
-      return due;
+      const dueAt = await store.nextDue(lane.queue, now);
+      const slot = fleet && dueAt !== null ? await store.slotAt(destinationOf(lane.sink)) : 0;
+      lane.dueAt = dueAt === null ? null : Math.max(dueAt, slot);
+      return lane.dueAt;
     } catch (error) {
       lane.isStale = true;
       throw error;
     }
-  };
-  /** Of `most` that are due. Room is kept for them meanwhile. */
-  const claim = async (lane: LaneState, most: number, now: number, shared: SharedClaim | null) => {
-    claiming = true;
-    lane.reserved += most;
-    try {
-      const more = { leaseMs, limit: most, except: [...lane.running], ...(shared ? { shared } : {}) };
-      const claimed = await store.claimDue(lane.queue, { now, ...more });
-      claiming = false;
-      if (claimed.length < most) lane.isStale = true;
-      return claimed;
-    } catch (error) {
-      lane.isStale = true;
-      throw error;
-    } finally {
-      lane.reserved -= most;
+  }
+
+  #slotOf({ sink: { pace } }: LaneState): number {
+    return nextSlot(pace, this.#lastSent.get(pace?.key ?? "") ?? null);
+  }
+
+  /** Releases what was claimed ahead and is not begun: it is due as if it had not been claimed. */
+  async releaseAhead(lane: LaneState): Promise<void> {
+    if (lane.ahead.length === 0) return;
+    const ids = lane.ahead.map(({ delivery }) => delivery.id);
+    await this.#parts.store.release(ids, this.#parts.runtime.now());
+    lane.ahead = lane.ahead.filter(({ delivery }) => !ids.includes(delivery.id));
+    lane.isStale = true;
+  }
+
+  /** Releases what was claimed without the answer coming: all of this relay's but what is held. */
+  async releaseLost(held: () => string[]): Promise<void> {
+    const { store, fleet, runtime, log } = this.#parts;
+    if (this.#isClaiming && fleet) {
+      const lost = await store.releaseLost(fleet.name, held(), runtime.now());
+      if (lost > 0) log.warn("delivery.released", { deliveries: lost });
     }
-  };
-  return {
-    next: async (lane, paced) => {
-      const now = runtime.now();
-      const gate = admits(await circuits.of(lane.sink.name), now);
-      const free = () => Math.min(gate.limit, lane.concurrency - lane.reserved) - lane.running.size;
-      if (free() <= 0) return nothing(gate.limit === 0 ? gate.at : null);
-      const { pace } = lane.sink;
-      const slot = paced ? Math.max(lane.pausedUntil, nextSlot(pace, lastSent.get(pace?.key ?? "") ?? null)) : 0;
-      if (slot > now) return nothing(slot);
-      // The others would take over what it begins.
-      if (fleet && !fleet.isPresent()) return nothing(now + STORAGE_RETRY_MS);
-      const due = await countDue(lane, now, pace && paced ? 1 : free());
-      // Some of the room may have been kept for others meanwhile.
-      const most = Math.min(due, free());
-      if (due === 0) {
-        const soon = now + STORAGE_RETRY_MS;
-        if (!fleet || !lane.sink.ordered || lane.dueAt === null || lane.dueAt <= soon) return nothing(lane.dueAt);
-        // Another relay may have the one whose turn it is, and nobody tells when it is done with it.
-        lane.isStale = true;
-        return nothing(soon);
-      }
-      if (most <= 0) {
-        lane.isStale = true;
-        return nothing(null);
-      }
-      const shared = fleet
-        ? {
-            holder: fleet.name,
-            alone: gate.limit !== Infinity,
-            destination: destinationOf(lane.sink),
-            everyMs: paced && pace ? intervalOf(pace) : 0,
-          }
-        : null;
-      const claimed = await claim(lane, most, now, shared);
-      if (most < due) lane.isStale = true;
-      if (pace && claimed.length > 0) lastSent.set(pace.key, now);
-      // Due but not to be had: another process has it. It is looked for again, but not in a circle.
-      return { claimed, at: claimed.length > 0 ? now : now + STORAGE_RETRY_MS / 4 };
-    },
-    giveBackLost: async (running) => {
-      if (claiming && fleet) {
-        const lost = await store.unclaim(fleet.name, running(), runtime.now());
-        if (lost > 0) log.warn("delivery.unclaimed", { deliveries: lost });
-      }
-      claiming = false;
-    },
-    forgetPaces: () => lastSent.clear(),
-  };
+    this.#isClaiming = false;
+  }
+
+  /** Forgets when paced destinations got their last messages. */
+  forgetPaces(): void {
+    this.#lastSent.clear();
+  }
 }
+
+const nothing = (at: number | null): Step => ({ claimed: [], at });

@@ -23,13 +23,37 @@ export interface DeliverParts extends TellParts {
 /** A sink that asks for a pause is believed for at most this long before it is asked again. */
 const LONGEST_PAUSE_MS = 300_000;
 
-export async function deliver(
+/**
+ * `attempted` resolves when the sink has answered: its slot is free then. `recorded` resolves when what it came to is on the disk, which
+ * happens in the next shared transaction; a crash between the two repeats the attempt.
+ */
+export interface Delivering {
+  attempted: Promise<void>;
+  recorded: Promise<void>;
+}
+
+export function deliver(
   parts: DeliverParts,
   claimed: Claimed,
   lane: LaneState,
   circuits: Circuits,
   signal: AbortSignal,
-): Promise<void> {
+): Delivering {
+  const finished = attemptOnce(parts, claimed, lane, circuits, signal);
+  const recorded = finished.then(async (attempt) => {
+    await recordSurely(parts, attempt, signal);
+    if (attempt.outcome.kind !== "delivered" && attempt.circuit.state === "open") await buryOld(parts, attempt);
+  });
+  return { attempted: finished.then(() => {}), recorded };
+}
+
+async function attemptOnce(
+  parts: DeliverParts,
+  claimed: Claimed,
+  lane: LaneState,
+  circuits: Circuits,
+  signal: AbortSignal,
+): Promise<FinishedAttempt> {
   const { runtime } = parts;
   const { delivery } = claimed;
   const startedAt = runtime.now();
@@ -58,8 +82,7 @@ export async function deliver(
   }
   tell(parts, claimed, attempt);
   traceAttempt(parts.trace ?? null, claimed, attempt);
-  await recordSurely(parts, attempt, signal);
-  if (outcome.kind === "retry" && attempt.circuit.state === "open") await buryOld(parts, attempt);
+  return attempt;
 }
 
 const givenUp = (cutShort: number): Outcome => ({

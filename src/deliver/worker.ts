@@ -1,16 +1,12 @@
 import type { Circuit } from "../run.ts";
-import type { Claimed, Reserve, Store } from "../store/store.ts";
+import type { Claimed, Store } from "../store/store.ts";
 import { createCircuits } from "./circuits.ts";
-import { createClaims, STORAGE_RETRY_MS, type ClaimsParts, type Fleet } from "./claim.ts";
+import { Claims, STORAGE_RETRY_MS, type ClaimsParts, type Fleet } from "./claim.ts";
 import { deliver, type DeliverParts } from "./deliver.ts";
-import { createHandOver, type HandOverParts } from "./hand-over.ts";
-import { laneOf, type Lane, type LaneState } from "./lane.ts";
+import { heldIds, laneOf, type Lane, type LaneState } from "./lane.ts";
 
 export interface WorkerParts extends ClaimsParts, DeliverParts {
-  store: ClaimsParts["store"] &
-    DeliverParts["store"] &
-    HandOverParts["store"] &
-    Pick<Store, "shiftDue" | "circuits" | "saveCircuit">;
+  store: ClaimsParts["store"] & DeliverParts["store"] & Pick<Store, "shiftDue" | "circuits" | "saveCircuit">;
   /** This relay among others on the same database; null where it is the only one. */
   fleet?: Fleet | null;
   lanes: readonly Lane[];
@@ -18,8 +14,6 @@ export interface WorkerParts extends ClaimsParts, DeliverParts {
 
 export interface Worker {
   start(): void;
-  /** Keeps room for deliveries that are about to be written, to be begun at once. Only of one relay on a database, and once started. */
-  reserve: Reserve;
   /** Something may be due now: look at once. */
   nudge(): void;
   /**
@@ -48,20 +42,23 @@ const CLOCK_TOLERANCE_MS = 5_000;
 
 /**
  * The delivery loop. One lane a sink, so that a slow or dead sink holds up nobody else. A lane claims what is due, as far
- * as its circuit, its pace and its room allow, attempts it, records what came of it, and looks again. Between, the worker
- * sleeps until some lane can act or a nudge comes.
+ * as its circuit, its pace and its slots allow, and attempts it. A slot is free again when the sink has answered; what came of it is
+ * recorded beside. Between, the worker sleeps until some lane can act or a nudge comes.
+ *
+ * States: idle → running (`start`) → stopping (`stop`: no more claims; what was claimed ahead is released) → stopped.
  */
 export function createWorker(parts: WorkerParts): Worker {
   const { store, runtime, log } = parts;
   const lanes = parts.lanes.map(laneOf);
   const abort = new AbortController();
-  const attempts = new Set<Promise<void>>();
+  /** Attempts whose end is not recorded yet. */
+  const pending = new Set<Promise<void>>();
   const circuits = createCircuits(parts);
-  const claims = createClaims(parts, circuits);
+  const claims = new Claims(parts, circuits);
   let stopping = false;
   let loop: Promise<void> | null = null;
   let lastTick = runtime.now();
-  /** By a clock that nobody sets. */
+  /** Of the monotonic clock. */
   let lastSign = performance.now();
   let nudged = false;
   let wake = () => {};
@@ -81,14 +78,21 @@ export function createWorker(parts: WorkerParts): Worker {
   };
 
   const begin = (lane: LaneState, claimed: Claimed): void => {
-    lane.running.add(claimed.delivery.id);
-    const work = deliver(parts, claimed, lane, circuits, abort.signal).finally(() => {
-      lane.running.delete(claimed.delivery.id);
-      attempts.delete(work);
+    const { id } = claimed.delivery;
+    lane.running.add(id);
+    const { attempted, recorded } = deliver(parts, claimed, lane, circuits, abort.signal);
+    void attempted.then(() => {
+      lane.running.delete(id);
+      lane.unrecorded.add(id);
+      look();
+    });
+    const work = recorded.finally(() => {
+      lane.unrecorded.delete(id);
+      pending.delete(work);
       lane.isStale = true;
       look();
     });
-    attempts.add(work);
+    pending.add(work);
   };
 
   /** Begins what a lane may attempt now. When to look again, epoch ms; null when its own attempts or a nudge will tell. */
@@ -98,7 +102,7 @@ export function createWorker(parts: WorkerParts): Worker {
     return at;
   };
 
-  const running = (): string[] => lanes.flatMap((lane) => [...lane.running]);
+  const held = (): string[] => lanes.flatMap(heldIds);
 
   const tick = async (): Promise<number> => {
     const now = runtime.now();
@@ -106,7 +110,7 @@ export function createWorker(parts: WorkerParts): Worker {
     if (now >= lookedAt + LONGEST_SLEEP_MS) lookEverywhere();
     lastTick = now;
     lastSign = performance.now();
-    await claims.giveBackLost(running);
+    await claims.releaseLost(held);
     let next = Number.POSITIVE_INFINITY;
     for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
     return next;
@@ -127,8 +131,7 @@ export function createWorker(parts: WorkerParts): Worker {
     if (ms <= 0) return;
     if (nudged || stopping) return;
     const sleeping = new AbortController();
-    // Without a reason it would make an error to be one.
-    wake = () => sleeping.abort("awake");
+    wake = () => sleeping.abort();
     await runtime.sleep(Math.min(ms, LONGEST_SLEEP_MS), sleeping.signal);
   };
 
@@ -145,19 +148,15 @@ export function createWorker(parts: WorkerParts): Worker {
     }
   };
 
-  const reserve = createHandOver({
-    ...parts,
-    lanes,
-    circuits,
-    // Of several relays each must heed what the others know of pauses and probes, which only a claim does.
-    isRunning: () => loop !== null && !stopping && !parts.fleet,
-    begin,
-    look,
-    nudge,
-  });
+  /** What cannot be released now is due when its lease ends, or taken up at the next start. */
+  const releaseAhead = async (): Promise<void> => {
+    for (const lane of lanes)
+      await claims
+        .releaseAhead(lane)
+        .catch((error: unknown) => log.error("delivery.loop_failed", { error: String(error) }));
+  };
 
   return {
-    reserve,
     start: () => {
       lastTick = runtime.now();
       lastSign = performance.now();
@@ -170,9 +169,11 @@ export function createWorker(parts: WorkerParts): Worker {
       for (;;) {
         nudged = false;
         const next = enough() ? runtime.now() : await tick();
-        if (attempts.size > 0) await (enough() ? Promise.all(attempts) : sleepUntil(next));
-        else if (enough()) return next;
-        else if (nudged || next - runtime.now() <= AWAKE_MS) await sleepUntil(next);
+        if (pending.size > 0) await (enough() ? Promise.all(pending) : sleepUntil(next));
+        else if (enough()) {
+          await releaseAhead();
+          return next;
+        } else if (nudged || next - runtime.now() <= AWAKE_MS) await sleepUntil(next);
         else return next === Number.POSITIVE_INFINITY ? null : next;
       }
     },
@@ -181,7 +182,7 @@ export function createWorker(parts: WorkerParts): Worker {
         lookEverywhere();
         const now = runtime.now();
         const next = await Promise.all(lanes.map((lane) => step(lane, false)));
-        if (attempts.size > 0) await Promise.all(attempts);
+        if (pending.size > 0) await Promise.all(pending);
         else if (!next.some((at) => at !== null && at <= now)) return;
       }
     },
@@ -191,7 +192,8 @@ export function createWorker(parts: WorkerParts): Worker {
       const timer = new AbortController();
       void runtime.sleep(graceMs, timer.signal).then(() => abort.abort());
       await loop;
-      while (attempts.size > 0) await Promise.all(attempts);
+      await releaseAhead();
+      while (pending.size > 0) await Promise.all(pending);
       timer.abort();
     },
     resume: async (sink) => {

@@ -5,7 +5,6 @@ import sqliteSchema from "../../schema.sqlite.sql";
 import { createApp, type App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { createMetrics } from "../metrics.ts";
-import { createIntake, intakeParts } from "../receive/intake.ts";
 import type { Incoming, Received } from "../receive/receive.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
 import type { Database } from "../store/database.ts";
@@ -90,7 +89,6 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     log,
     metrics: createMetrics(),
     store,
-    intake: (settings) => createIntake(intakeParts(settings, store, runtime)),
     fetch,
     namedFetch,
     archiving: null,

@@ -111,7 +111,7 @@ async function receiveVerified(
       return { kind: "totp" };
     }
     const { accepted, crashed } = taken;
-    if (accepted.deliveries > (accepted.claimed?.length ?? 0)) parts.nudge();
+    if (accepted.deliveries > 0) parts.nudge();
     metrics.webhooks.inc({ result: accepted.verdict });
     metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
     if (crashed) log.error("webhook.crashed", { run_id: crashed.runId, error: crashed.error });

@@ -5,7 +5,7 @@ import { receiptSpanOf, revisionSpanOf, traceIdOf, type Span, type Trace } from 
 /** The span of a receipt that is on disk. What was not understood is of no run, and has none. */
 export function traceReceipt(
   trace: Trace,
-  { accepted: { runId, verdict, deliveries }, receiptId, revision }: Taken & { kind: "taken" },
+  { accepted: { runId, verdict, revision, deliveries }, receiptId }: Taken & { kind: "taken" },
   { kind, source, startedAt, finishedAt }: Pick<Span, "kind" | "startedAt" | "finishedAt"> & { source: Source },
 ): void {
   if (trace === null || runId === null) return;

@@ -36,6 +36,8 @@ export interface Sink {
   readonly pace?: { key: string; perSecond: number };
   /** Deliver strictly in the order of arrival, one at a time: people read it as a sequence. */
   readonly ordered?: true;
+  /** A second message with the same `deliveryId` does no harm: whoever gets it drops it. Its deliveries may be claimed ahead of their attempt. */
+  readonly dropsRepeats?: true;
   /** Wants to hear of more data for the same outcome (cause `update`), not only of outcomes. */
   readonly updates?: true;
   /**

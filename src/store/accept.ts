@@ -4,20 +4,19 @@
  * and what came of it is written at once.
  */
 import type { Selectable } from "kysely";
-import type { ArtifactsStatus, Run, RunState } from "../run.ts";
-import { claimAtOnce, firstClaim } from "./at-once.ts";
+import type { Run, RunState } from "../run.ts";
 import { briefOf } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
 import { jsonOf, stateOf, statesOf, unpackRun, writeStates, type Stored } from "./states.ts";
 import type { Rows } from "./statements.ts";
-import type { Accepted, Arrival, ClaimedRow, Decision, Known, NewDelivery, Room } from "./store.ts";
+import { DecisionCrashed, type Accepted, type Arrival, type Decision, type Known, type NewDelivery } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 type ReceiptRow = Selectable<Tables["receipts"]>;
 
-export async function acceptAll(change: Change, items: readonly Arrival[], room?: Room): Promise<Accepted[]> {
+export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
   const { rows } = change;
   const [kept, runs] = await Promise.all([
     keptBefore(
@@ -36,8 +35,6 @@ export async function acceptAll(change: Change, items: readonly Arrival[], room?
   const receipts = new Map<string, ReceiptRow>();
   const bodies: Tables["bodies"][] = [];
   const answers: Accepted[] = [];
-  /** Whose answer says that a delivery was made. */
-  const madeBy = new Map<string, Accepted>();
   for (const { receipt, run } of items) {
     const { bodyHash, receivedAt } = receipt;
     const fresh = receipts.get(bodyHash);
@@ -47,22 +44,23 @@ export async function acceptAll(change: Change, items: readonly Arrival[], room?
       else copies.push({ id: there.id, copies: 1, last_received_at: receivedAt });
       const { run_id: runId } = there;
       const verdict = runId === null ? "kept" : "duplicate";
-      answers.push({ verdict, runId, note: "the same bytes again", deliveries: 0 });
+      answers.push({ verdict, runId, note: "the same bytes again", revision: null, deliveries: 0 });
       continue;
     }
     const decision = run && runs.decide(run, receivedAt);
     const { verdict, note, routing } = decision ?? { verdict: "kept", note: receipt.note, routing: null };
     receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing }));
     bodies.push({ receipt_id: receipt.id, body: receipt.body });
-    const answer: Accepted = { verdict, runId: run?.id ?? null, note, deliveries: decision?.deliveries.length ?? 0 };
-    for (const { id } of decision?.deliveries ?? []) madeBy.set(id, answer);
-    answers.push(answer);
+    answers.push({
+      verdict,
+      runId: run?.id ?? null,
+      note,
+      revision: decision?.state.revision ?? null,
+      deliveries: decision?.deliveries.length ?? 0,
+    });
   }
   await countCopies(rows, copies);
-  for (const claimed of await runs.write(change, room)) {
-    const answer = madeBy.get(claimed.delivery.id);
-    if (answer) answer.claimed = [...(answer.claimed ?? []), claimed];
-  }
+  await runs.write(change);
   await rows.insert("receipts", [...receipts.values()]);
   await rows.insert("bodies", bodies);
   return answers;
@@ -133,8 +131,7 @@ interface OpenRuns {
   known: readonly string[];
   of(runId: string): Known | null;
   decide(run: NonNullable<Arrival["run"]>, now: number): Decision;
-  /** Answers with what was claimed because there is room for it. */
-  write(change: Change, room?: Room): Promise<ClaimedRow[]>;
+  write(change: Change): Promise<void>;
 }
 
 /** What is known of one run, and what was decided since. */
@@ -143,7 +140,6 @@ interface OpenRun {
   before: Run | null;
   stored: Stored | null;
   doc: number | null;
-  artifactsStatus: ArtifactsStatus;
   known: Known | null;
   decided: boolean;
   followUpAt: number | null;
@@ -151,19 +147,19 @@ interface OpenRun {
 
 async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns> {
   const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
-  const kept = ["run_id", "doc", "artifacts_status"] as const;
+  const kept = ["run_id", "doc"] as const;
   const there = await rows.find("runs", kept, "run_id", [...open.keys()], "run_id");
   // After the lock: another relay may just have written them.
   const states = await statesOf(
     rows,
     there.flatMap(({ doc }) => (doc === null ? [] : [doc])),
   );
-  for (const { run_id, doc, artifacts_status: artifactsStatus } of there) {
+  for (const { run_id, doc } of there) {
     const stored = states.get(doc ?? 0);
     if (stored === undefined) throw new Error(`the run ${run_id} has no state`);
     const state = stateOf(stored);
     const known: Known = { state, deliveries: [] };
-    Object.assign(opened(open, run_id), { before: state.run, stored, doc, artifactsStatus, known });
+    Object.assign(opened(open, run_id), { before: state.run, stored, doc, known });
   }
   const known = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
   const columns = ["id", "run_id", "sink", "state", "attempts"] as const;
@@ -180,7 +176,7 @@ async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns
     of: (runId) => opened(open, runId).known,
     decide: ({ id, decide }, now) => {
       const run = opened(open, id);
-      const decision = decide(run.known);
+      const decision = decideSafely(decide, run.known);
       const fresh = decision.deliveries.map((delivery) => deliveryRow(decision.state, delivery, now));
       run.known = { state: decision.state, deliveries: afterDecision(run.known, decision) };
       run.decided = true;
@@ -191,28 +187,31 @@ async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns
       canceled.push(...decision.cancel);
       return decision;
     },
-    write: async (change, room) => {
-      const stored = await writeRuns(
+    write: async (change) => {
+      await writeRuns(
         change,
         [...open.values()].filter(({ decided }) => decided),
       );
-      const claimed = room ? claimAtOnce(deliveries, (runId) => opened(open, runId).known?.deliveries ?? [], room) : [];
       for (const id of changed) change.ledger.changed(id);
       await insertDeliveries(change, deliveries);
       await cancel(change, canceled);
       await queueArchiving(rows, archiving);
-      return claimed.map((row) =>
-        firstClaim(row, stored.get(row.run_id) ?? "", opened(open, row.run_id).artifactsStatus),
-      );
     },
   };
+}
+
+function decideSafely(decide: (known: Known | null) => Decision, known: Known | null): Decision {
+  try {
+    return decide(known);
+  } catch (cause) {
+    throw new DecisionCrashed("deciding what a receipt means failed", { cause });
+  }
 }
 
 const newRun = (): OpenRun => ({
   before: null,
   stored: null,
   doc: null,
-  artifactsStatus: "pending",
   known: null,
   decided: false,
   followUpAt: null,
@@ -236,9 +235,7 @@ function afterDecision(known: Known | null, { deliveries, cancel }: Decision): K
   ];
 }
 
-/** Answers with the states as stored, by run. */
-async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<Map<string, string>> {
-  const stored = new Map<string, string>();
+async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<void> {
   const added: Selectable<Tables["runs"]>[] = [];
   const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
   const earlier: { run_id: string; run_received_at: number }[] = [];
@@ -248,7 +245,6 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
     if (!run.known) continue;
     const state = JSON.stringify(run.known.state);
     const columns = { ...columnsOf(run.known.state, state), follow_up_at: run.followUpAt };
-    stored.set(columns.run_id, state);
     if (run.before === null) {
       run.doc = docs.shift() ?? 0;
       added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
@@ -270,7 +266,6 @@ async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Pr
     set: "run_received_at = v.run_received_at",
     where: "deliveries.run_id = v.run_id",
   });
-  return stored;
 }
 
 const columnsOf = (state: RunState, json: string) => ({

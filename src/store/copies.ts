@@ -42,14 +42,15 @@ export function copiesStore({ db, transaction }: Pick<Database, "db" | "transact
       const rows = await due.orderBy("due_at").limit(limit).execute();
       return rows.map(({ run_id, due_at, failures }) => ({ runId: run_id, dueAt: due_at, failures }));
     },
-    setArchiving: async ({ runId, dueAt }, next) => {
-      // One that was queued anew meanwhile stays queued.
-      const same = <T extends { where(column: "run_id" | "due_at", is: "=", value: string | number): T }>(
-        query: T,
-      ): T => query.where("run_id", "=", runId).where("due_at", "=", dueAt);
-      if (next === null) await same(db.deleteFrom("archiving")).execute();
-      else await same(db.updateTable("archiving").set({ due_at: next.at, failures: next.failures })).execute();
-    },
+    setArchiving: ({ runId, dueAt }, next) =>
+      transaction(async (tx) => {
+        // One that was queued anew meanwhile stays queued.
+        const same = <T extends { where(column: "run_id" | "due_at", is: "=", value: string | number): T }>(
+          query: T,
+        ): T => query.where("run_id", "=", runId).where("due_at", "=", dueAt);
+        if (next === null) await same(tx.deleteFrom("archiving")).execute();
+        else await same(tx.updateTable("archiving").set({ due_at: next.at, failures: next.failures })).execute();
+      }),
     saveCopy: ({ runId, key, ...copy }) =>
       transaction(async (tx, rows) => {
         // Pruned while it was being copied: nobody would ever look for the bytes again, or remove them.
@@ -80,10 +81,11 @@ export function copiesStore({ db, transaction }: Pick<Database, "db" | "transact
       const rows = db.selectFrom("discarded").select("sha256").where("due_at", "<=", now);
       return (await rows.orderBy("due_at").limit(limit).execute()).map(({ sha256 }) => sha256);
     },
-    setDiscarded: async (sha256, at) => {
-      if (at === null) await db.deleteFrom("discarded").where("sha256", "=", sha256).execute();
-      else await db.updateTable("discarded").set({ due_at: at }).where("sha256", "=", sha256).execute();
-    },
+    setDiscarded: (sha256, at) =>
+      transaction(async (tx) => {
+        if (at === null) await tx.deleteFrom("discarded").where("sha256", "=", sha256).execute();
+        else await tx.updateTable("discarded").set({ due_at: at }).where("sha256", "=", sha256).execute();
+      }),
   };
 }
 

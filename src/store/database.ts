@@ -38,9 +38,11 @@ export class DatabaseInUse extends Error {}
  * the process ends, however it ends. Throws DatabaseInUse when it is taken.
  */
 export function openSqlite(path: string, { exclusive }: { exclusive: boolean }): Database {
-  const lock = exclusive && path !== ":memory:" ? takeLock(`${path}.lock`) : null;
+  const isFile = path !== ":memory:";
+  const lock = exclusive && isFile ? takeLock(`${path}.lock`) : null;
   try {
-    return sqliteDatabase(connect(path), lock);
+    const writer = connect(path);
+    return sqliteDatabase(writer, { lock, ...(isFile ? { reader: openReader(path) } : {}) });
   } catch (error) {
     lock?.close();
     throw error;
@@ -49,8 +51,11 @@ export function openSqlite(path: string, { exclusive }: { exclusive: boolean }):
 
 /** Opens what a relay made, to look at it: nothing is created or written, and a relay may be running on it. */
 export function openSqliteReadOnly(path: string): Database {
-  return sqliteDatabase(new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS }), null);
+  return sqliteDatabase(openReader(path));
 }
+
+const openReader = (path: string): Sqlite.Database =>
+  new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
 
 /** The storage's own troubles, by SQLite's result codes (https://sqlite.org/rescode.html). */
 const STORAGE_CODES =
@@ -84,59 +89,106 @@ export function takeLock(path: string): Sqlite.Database {
   }
 }
 
-/** How a transaction begins and ends. */
-export interface Ends {
-  begin(): void;
-  end(): void;
-  /** Takes back what was done since the last begin. `cause`: what it failed for; SQLite may have rolled back for it already. */
-  rollback(cause: unknown): void;
+/** A transaction that waits for its turn. */
+interface Waiting {
+  work(db: Kysely<Tables>, rows: Rows): Promise<unknown>;
+  resolve(result: never): void;
+  reject(error: unknown): void;
 }
 
-const ownEnds = (sqlite: Sqlite.Database): Ends => ({
-  // IMMEDIATE: take the write lock at once, so that a writer elsewhere is met here and not at the first write.
-  begin: () => void sqlite.exec("BEGIN IMMEDIATE"),
-  end: () => void sqlite.exec("COMMIT"),
-  rollback: () => {
-    if (sqlite.inTransaction) sqlite.exec("ROLLBACK");
-  },
-});
+/**
+ * Group commit: the transactions that are asked for in one turn of the event loop share one BEGIN and one COMMIT, and so one wait for the
+ * disk. States: idle → gathering (until the turn ends) → writing, while the next group gathers → idle or writing. A transaction that throws
+ * costs only itself: its group is rolled back and done again, each alone. Only a storage that is gone refuses them all.
+ */
+class GroupCommit {
+  #waiting: Waiting[] = [];
+  #busy = false;
+  readonly #sqlite: Sqlite.Database;
+  readonly #db: Kysely<Tables>;
+  readonly #rows: Rows;
 
-/** On a connection of its own. */
+  constructor(sqlite: Sqlite.Database, db: Kysely<Tables>) {
+    this.#sqlite = sqlite;
+    this.#db = db;
+    this.#rows = sqliteRows(sqlite);
+  }
+
+  /** Resolves once the commit is on the disk. `work` may run more than once, and must await nothing but this database. */
+  run<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ work, resolve, reject });
+      if (this.#busy) return;
+      this.#busy = true;
+      setImmediate(() => void this.#writeAll());
+    });
+  }
+
+  /** Resolves when nothing that was asked for waits to be written. */
+  async idle(): Promise<void> {
+    while (this.#busy) await new Promise(setImmediate);
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const group = this.#waiting;
+      this.#waiting = [];
+      try {
+        await this.#db.connection().execute((db) => this.#write(db, group));
+      } catch (error) {
+        // The connection is closed.
+        for (const { reject } of group) reject(error);
+      }
+      // Requests and answers of others get their turn between two groups.
+      await new Promise(setImmediate);
+    }
+    this.#busy = false;
+  }
+
+  /** Settles each transaction of the group. */
+  async #write(db: Kysely<Tables>, group: readonly Waiting[]): Promise<void> {
+    try {
+      // IMMEDIATE takes the write lock at once, so that a writer of another process is met here and not at the first write.
+      this.#sqlite.exec("BEGIN IMMEDIATE");
+      const results: unknown[] = [];
+      for (const { work } of group) results.push(await work(db, this.#rows));
+      this.#sqlite.exec("COMMIT");
+      for (const [i, { resolve }] of group.entries()) resolve(results[i] as never);
+    } catch (error) {
+      if (this.#sqlite.inTransaction) this.#sqlite.exec("ROLLBACK");
+      const fault = faultOf(error);
+      if (fault instanceof StorageFault || group.length === 1) for (const { reject } of group) reject(fault);
+      else for (const one of group) await this.#write(db, [one]);
+    }
+  }
+}
+
+/** `reader` is a second connection to the same file, or the same connection where there is no file. */
 export function sqliteDatabase(
-  sqlite: Sqlite.Database,
-  lock: Sqlite.Database | null = null,
-  { begin, end, rollback } = ownEnds(sqlite),
+  writer: Sqlite.Database,
+  { reader = writer, lock = null }: { reader?: Sqlite.Database; lock?: Sqlite.Database | null } = {},
 ): Database {
-  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
-  const rows = sqliteRows(sqlite);
+  const db = kyselyOn(reader);
+  const writing = reader === writer ? db : kyselyOn(writer);
+  const commits = new GroupCommit(writer, writing);
+  const rows = sqliteRows(reader);
   return {
     dialect: "sqlite",
     db,
     schema: () => schemaSql("sqlite"),
     script: async (_tx, sql) => {
-      sqlite.exec(sql);
+      writer.exec(sql);
     },
-    transaction: (work) =>
-      db
-        .connection()
-        .execute(async (connection) => {
-          begin();
-          try {
-            const result = await work(connection, rows);
-            end();
-            return result;
-          } catch (error) {
-            rollback(error);
-            throw error;
-          }
-        })
-        .catch((error: unknown) => {
-          throw faultOf(error);
-        }),
+    transaction: (work) => commits.run(work),
     read: (work) => db.connection().execute(() => work(rows)),
     close: async () => {
+      await commits.idle();
       await db.destroy();
+      if (writing !== db) await writing.destroy();
       lock?.close();
     },
   };
 }
+
+const kyselyOn = (database: Sqlite.Database): Kysely<Tables> =>
+  new Kysely({ dialect: new SqliteDialect({ database }) });

@@ -41,29 +41,6 @@ export function grouped<Item, Answer>(
     });
 }
 
-/** Items that go together at once: the other thread is to begin while more come. */
-const MAX_SLICE = 16;
-
-/**
- * The same where another thread writes: what comes in one turn of the event loop goes there in slices, each without waiting for those
- * before it.
- */
-export function sliced<Item, Answer>(
-  write: (items: readonly Item[]) => Promise<readonly Answer[]>,
-): (item: Item) => Promise<Answer> {
-  let slice: Waiting<Item, Answer>[] = [];
-  const send = (): void => {
-    if (slice.length > 0) void settle(write, slice);
-    slice = [];
-  };
-  return (item) =>
-    new Promise((resolve, reject) => {
-      slice.push({ item, resolve, reject });
-      if (slice.length === 1) setImmediate(send);
-      if (slice.length === MAX_SLICE) send();
-    });
-}
-
 /** Never rejects: every entry is settled. */
 async function settle<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,

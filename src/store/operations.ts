@@ -12,9 +12,8 @@ import {
   buryOrphans,
   circuits,
   claimDue,
-  dueTimes,
+  nextDue,
   expire,
-  giveBack,
   pause,
   recordAll,
   redeliver,
@@ -24,25 +23,24 @@ import {
   saveTest,
   slotAt,
   takeOver,
-  unclaim,
+  release,
+  releaseLost,
 } from "./outbox.ts";
 import { pruneStore } from "./prune.ts";
 import { searchFault } from "./prefixes.ts";
 import { deliveryOf, isWaiting } from "./rows.ts";
-import { saveSetting, setting } from "./settings.ts";
+import { initializeSetting, saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
 import { shrink } from "./space.ts";
 import { isPackingDue, packRuns, readBody } from "./states.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
-import type { ClaimedRow, Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
 import { indexNext, isBehind } from "./words.ts";
 
 /**
- * What the Store is made of: its operations, of which those that come often take many items at a time. What a run's state is given as is its
- * JSON as stored, which can be handed to another thread, as its numbers cannot.
+ * What the Store is made of: its operations, of which those that come often take many items at a time.
  */
-export interface Operations extends Omit<Store, "claimDue" | "record" | "saveArtifacts">, Deciding {
-  claimDue(...claim: Parameters<Store["claimDue"]>): Promise<ClaimedRow[]>;
+export interface Operations extends Omit<Store, "record" | "saveArtifacts">, Deciding {
   record(attempts: readonly FinishedAttempt[]): Promise<boolean[]>;
   saveArtifacts(found: readonly FoundArtifacts[]): Promise<void>;
 }
@@ -58,24 +56,25 @@ export function createOperations(database: Database): Operations {
       return result;
     });
   return {
-    accept: (items, room) => write((change) => acceptAll(change, items, room)),
+    accept: (items) => write((change) => acceptAll(change, items)),
     adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
     claimDue: (queue, claim) => database.transaction((_tx, rows) => claimDue(rows, queue, claim)),
-    giveBack: (ids, now) => database.transaction((_tx, rows) => giveBack(rows, ids, now)),
-    dueTimes: (queue, now, limit) => database.read((rows) => dueTimes(rows, queue, now, limit)),
+    nextDue: (queue, now) => database.read((rows) => nextDue(rows, queue, now)),
+    release: (ids, now) => database.transaction((tx) => release(tx, ids, now)),
     record: (attempts) => write((change) => recordAll(change, attempts)),
     expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
-    shiftDue: async (byMs) => {
-      const shifted = db
-        .updateTable("deliveries")
-        .set((row) => ({ next_attempt_at: row("next_attempt_at", "-", byMs) }));
-      await shifted.where(isWaiting("deliveries")).execute();
-    },
+    shiftDue: (byMs) =>
+      database.transaction(async (tx) => {
+        const shifted = tx
+          .updateTable("deliveries")
+          .set((row) => ({ next_attempt_at: row("next_attempt_at", "-", byMs) }));
+        await shifted.where(isWaiting("deliveries")).execute();
+      }),
     circuits: () => circuits(db),
     saveCircuit: async (sink, circuit) => {
       await database.transaction((_tx, rows) => saveCircuits(rows, new Map([[sink, circuit]])));
     },
-    unclaim: (holder, except, now) => database.transaction((tx) => unclaim(tx, holder, except, now)),
+    releaseLost: (holder, except, now) => database.transaction((tx) => releaseLost(tx, holder, except, now)),
     slotAt: (destination) => database.read((rows) => slotAt(rows, destination)),
     pause: (destination, until) => database.transaction((_tx, rows) => pause(rows, destination, until)),
     takeOver: (now, waitsMs, holders) => database.transaction((tx) => takeOver(tx, now, waitsMs, holders)),
@@ -119,10 +118,11 @@ export function createOperations(database: Database): Operations {
           .where("follow_up_at", "is not", null)
           .executeTakeFirst()
       )?.at ?? null,
-    setFollowUp: async (runId, at, failures) => {
-      const row = { follow_up_at: at, follow_ups: failures };
-      await db.updateTable("runs").set(row).where("run_id", "=", runId).execute();
-    },
+    setFollowUp: (runId, at, failures) =>
+      database.transaction(async (tx) => {
+        const row = { follow_up_at: at, follow_ups: failures };
+        await tx.updateTable("runs").set(row).where("run_id", "=", runId).execute();
+      }),
     outcomes: (runIds) => outcomes(database, runIds),
     unfinished: (since, limit) => unfinished(db, since, limit),
     sight: (runs) => database.transaction((tx, rows) => sight(tx, rows, runs)),
@@ -140,13 +140,10 @@ export function createOperations(database: Database): Operations {
     sighting: (runId) => sighting(db, runId),
     ...copiesStore(database),
     ...pruneStore(database, write),
-    ping: async (now) => {
-      await saveSetting(db, "last_ping", String(now));
-    },
-    setting: (name, initial) => setting(db, name, initial),
-    saveSetting: async (name, value) => {
-      await saveSetting(db, name, value);
-    },
+    ping: (now) => database.transaction((tx) => saveSetting(tx, "last_ping", String(now))),
+    setting: async (name, initial) =>
+      (await setting(db, name)) ?? database.transaction((tx) => initializeSetting(tx, name, initial)),
+    saveSetting: (name, value) => database.transaction((tx) => saveSetting(tx, name, value)),
     close: () => database.close(),
   };
 }

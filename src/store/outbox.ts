@@ -10,7 +10,7 @@ import { stateOf, statesOf } from "./states.ts";
 import type { Rows } from "./statements.ts";
 import type {
   Claim,
-  ClaimedRow,
+  Claimed,
   DeliveryFilter,
   FinishedAttempt,
   FinishedTest,
@@ -23,7 +23,7 @@ import type { Tables } from "./tables.ts";
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 
-export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<ClaimedRow[]> {
+export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<Claimed[]> {
   const { now, leaseMs, limit, except, shared } = claim;
   // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
   if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
@@ -99,7 +99,7 @@ const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
 /** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
 const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
 
-async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<ClaimedRow[]> {
+async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
   if (claimed.length === 0) return [];
   const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
   const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
@@ -116,7 +116,7 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
   const past = pastOf(begun);
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-    .flatMap((row): ClaimedRow[] => {
+    .flatMap((row): Claimed[] => {
       const run = byId.get(row.run_id);
       if (run?.state === undefined) return [];
       const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
@@ -127,7 +127,7 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
           throttled: row.throttled,
           cutShort: row.attempts - 1 - ended,
           firstTriedAt: firstAt,
-          state: run.state,
+          state: stateOf(run.state),
           artifactsStatus: run.artifacts_status as ArtifactsStatus,
           previous: previousReceipt(row, told),
         },
@@ -157,15 +157,14 @@ function previousReceipt(
   return receiptOf(last?.receipt ?? null);
 }
 
-export async function dueTimes(rows: Rows, queue: Queue, now: number, limit: number): Promise<number[]> {
-  const first = async (due: string, bound: number): Promise<number[]> => {
-    const waiting = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
-    return waiting.map(({ next_attempt_at: at }) => at);
+export async function nextDue(rows: Rows, queue: Queue, now: number): Promise<number | null> {
+  const first = async (due: string, bound: number): Promise<number | null> => {
+    const [waiting] = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
+    return waiting?.next_attempt_at ?? null;
   };
-  if (queue.holdMs === null) return first(FIRST_DUE, limit);
-  const turn = await first(HEAD, now + queue.holdMs);
+  if (queue.holdMs === null) return first(FIRST_DUE, 1);
   // An ordered queue in which everything waits longer than it would hold: the first that comes due.
-  return turn.length > 0 ? turn : first(FIRST_DUE, 1);
+  return (await first(HEAD, now + queue.holdMs)) ?? first(FIRST_DUE, 1);
 }
 
 /** What attempts came to, in order; of each whether it still had its lease. */
@@ -267,24 +266,23 @@ export async function takeOver(
   return taken.length;
 }
 
-export async function giveBack(rows: Rows, ids: readonly string[], now: number): Promise<void> {
-  await rows.update(
-    "deliveries",
-    ids.map((id) => ({ id, next_attempt_at: now })),
-    {
-      set: "state = 'pending', attempts = deliveries.attempts - 1, next_attempt_at = v.next_attempt_at",
-      where: "deliveries.id = v.id and deliveries.state = 'sending'",
-    },
-  );
+export async function release(tx: Db, ids: readonly string[], now: number): Promise<void> {
+  if (ids.length === 0) return;
+  await released(tx, now).where("id", "in", ids).execute();
 }
 
-export async function unclaim(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {
-  const others = except.length === 0 ? sql`true` : sql`id not in (${sql.join(except)})`;
-  const { rows } = await sql`update deliveries set state = 'pending', attempts = attempts - 1, next_attempt_at = ${now},
-      leased_by = null
-    where leased_by = ${holder} and state = 'sending' and ${others} returning id`.execute(tx);
-  return rows.length;
+export async function releaseLost(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {
+  let lost = released(tx, now).where(sql<boolean>`leased_by = ${holder}`);
+  if (except.length > 0) lost = lost.where("id", "not in", except);
+  return (await lost.returning("id").execute()).length;
 }
+
+/** What was claimed and never begun is as it was before. Who leased it says only a column of PostgreSQL's. */
+const released = (tx: Db, now: number) =>
+  tx
+    .updateTable("deliveries")
+    .set((row) => ({ state: "pending", attempts: row("attempts", "-", 1), next_attempt_at: now }))
+    .where("state", "=", "sending");
 
 /** How many attempts of a delivery were seen to end, and when the first of them began. */
 async function pastAttempts(db: Db, deliveryId: string): Promise<{ ended: number; firstAt: number | null }> {

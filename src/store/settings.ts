@@ -4,22 +4,26 @@ import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
-/** Read first: what is there can be had from a database that must not be written. */
-export async function setting(db: Db, name: string, initial: string): Promise<string> {
+/** The value stored under a name; null when there is none. */
+export async function setting(db: Db, name: string): Promise<string | null> {
   const known = await db.selectFrom("settings").select("value").where("name", "=", name).executeTakeFirst();
-  if (known) return known.value;
-  await db
+  return known?.value ?? null;
+}
+
+/** In a transaction: stores the value unless there is one. Returns what is stored then. */
+export async function initializeSetting(tx: Db, name: string, initial: string): Promise<string> {
+  await tx
     .insertInto("settings")
     .values({ name, value: initial })
     .onConflict((conflict) => conflict.column("name").doNothing())
     .execute();
-  const row = await db.selectFrom("settings").select("value").where("name", "=", name).executeTakeFirstOrThrow();
-  return row.value;
+  return (await setting(tx, name)) ?? initial;
 }
 
-export const saveSetting = (db: Db, name: string, value: string) =>
-  db
+export async function saveSetting(tx: Db, name: string, value: string): Promise<void> {
+  await tx
     .insertInto("settings")
     .values({ name, value })
     .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
     .execute();
+}

@@ -15,29 +15,6 @@ export type Stored = string | Uint8Array;
 export const jsonOf = (stored: Stored): string => (typeof stored === "string" ? stored : unpackState(stored));
 export const stateOf = (stored: Stored): RunState => parseJson(jsonOf(stored)) as unknown as RunState;
 
-/** States that are remembered, and of what length of JSON at most, UTF-16 units. */
-const RECENT = 32;
-const MAX_RECENT = 65_536;
-const recent = new Map<string, RunState>();
-
-/**
- * Of a run that is being told of. Its sinks come one shortly after the other: one state, read once, serves them all, and so does what was made of
- * it. Nobody may change it.
- */
-export function toldStateOf(stored: Stored): RunState {
-  const json = jsonOf(stored);
-  const known = recent.get(json);
-  if (known) return known;
-  const state = stateOf(json);
-  if (json.length > MAX_RECENT) return state;
-  recent.set(json, state);
-  for (const oldest of recent.keys()) {
-    if (recent.size <= RECENT) break;
-    recent.delete(oldest);
-  }
-  return state;
-}
-
 /** For a select from `runs`. Both tables in one statement: a run may be packed meanwhile. */
 export const storedState = (dialect: Dialect): RawBuilder<Stored> =>
   dialect === "postgres"

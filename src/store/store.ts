@@ -25,13 +25,18 @@ export class StorageFault extends Error {
   override readonly name = "StorageFault";
 }
 
+/** Code that decides what to write met a bug; `cause` is what it threw. Nothing was written. */
+export class DecisionCrashed extends Error {
+  override readonly name = "DecisionCrashed";
+}
+
 export interface Store {
   /** Leases due deliveries of one sink, counting an attempt for each. */
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
-  /** Deliveries that were claimed by {@link Deciding.accept} and cannot be begun: they are due as if they had not been claimed. */
-  giveBack(deliveryIds: readonly string[], now: number): Promise<void>;
-  /** When the first deliveries of the queue that could be are due, at most `limit` of them, in order; epoch ms, perhaps past. Of an ordered queue one. */
-  dueTimes(queue: Queue, now: number, limit: number): Promise<number[]>;
+  /** When the queue's next delivery is due, epoch ms, perhaps past; null when none waits. */
+  nextDue(queue: Queue, now: number): Promise<number | null>;
+  /** Releases claims of deliveries that were not begun: they are due as if they had not been claimed. */
+  release(deliveryIds: readonly string[], now: number): Promise<void>;
   /**
    * Writes what an attempt came to, its sink's circuit, and the artifacts it found. A delivered one settles the waiting updates and corrections
    * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile:
@@ -45,10 +50,10 @@ export interface Store {
   circuits(): Promise<Map<string, Circuit>>;
   saveCircuit(sink: string, circuit: Circuit): Promise<void>;
   /**
-   * Deliveries leased by this name but those given: a claim was written whose answer never came. They were not attempted, and are due as if
-   * they had not been claimed. Returns how many. Likewise.
+   * Releases what this name has leased but those given: a claim was written whose answer never came, and nothing of it was attempted. Returns
+   * how many. Only of several relays on one database.
    */
-  unclaim(holder: string, except: readonly string[], now: number): Promise<number>;
+  releaseLost(holder: string, except: readonly string[], now: number): Promise<number>;
   /** When a destination may get its next message, epoch ms, perhaps past. Likewise. */
   slotAt(destination: string): Promise<number>;
   /** A destination asked for a pause: no relay sends to it until then. Likewise. */
@@ -182,14 +187,13 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** What is decided by code, within the transaction that writes it: of a store that is in the same thread. */
+/** What is decided by code, within the transaction that writes it. */
 export interface Deciding {
   /**
-   * Takes receipts, in order, each: the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
-   * is known at that moment, and its answer is written with the receipt. Answers in the order given. First results for which
-   * there is room are claimed by the same transaction.
+   * Takes receipts, in order, each (throws DecisionCrashed when `decide` throws): the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
+   * is known at that moment, and its answer is written with the receipt. Answers in the order given.
    */
-  accept(items: readonly Arrival[], room?: Room): Promise<Accepted[]>;
+  accept(items: readonly Arrival[]): Promise<Accepted[]>;
 
   /**
    * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
@@ -258,30 +262,11 @@ export interface Accepted {
   /** Null for what was kept. */
   runId: string | null;
   note: string | null;
+  /** What the run came to; null when nothing was decided: the same bytes again, or no run. */
+  revision: number | null;
   /** Those that were made. */
   deliveries: number;
-  /** Those of them that were claimed, with the state as stored: if there are any. */
-  claimed?: ClaimedRow[];
 }
-
-/** What a relay is ready to begin: as many new deliveries to each of these sinks, by name, may be claimed as they are made. */
-export interface Room {
-  bySink: ReadonlyMap<string, number>;
-  leaseMs: number;
-}
-
-/** Room that is kept for what is about to be written. */
-export interface Reserved {
-  /** Null: there is none. */
-  room: Room | null;
-  /** Ends it, and begins what was claimed. What cannot be begun any more is given back. Never rejects. */
-  begin(claimed: readonly ClaimedRow[]): Promise<void>;
-}
-
-/** Keeps room for at most so many deliveries to each sink. */
-export type Reserve = (most: number) => Reserved;
-
-export const noRoom: Reserve = () => ({ room: null, begin: async () => {} });
 
 /** What waits for one sink. */
 export interface Queue {
@@ -329,9 +314,6 @@ export interface Claimed {
   /** Receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
 }
-
-/** The state as stored: numbers would not survive the way to another thread. */
-export type ClaimedRow = Omit<Claimed, "state"> & { state: string | Uint8Array };
 
 export interface FinishedAttempt {
   deliveryId: string;

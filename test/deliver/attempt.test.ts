@@ -1,10 +1,9 @@
-/** What sinks that are told of one run share. */
+/** What an attempt hands to its sink. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
 import { silentLog } from "../../src/log.ts";
 import type { Report } from "../../src/report.ts";
 import type { Artifact } from "../../src/run.ts";
-import { bodyOf } from "../../src/sinks/http/message.ts";
 import type { Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
@@ -51,17 +50,7 @@ function anAttempt(listed: () => Artifact[]) {
   return { tell, reports };
 }
 
-it("the sinks of a run get one report, made and written once", async () => {
-  const { tell, reports } = anAttempt(() => [FIRST]);
-  for (const claimed of await claims("tsk_1")) await tell(claimed);
-  expect(reports).toHaveLength(2);
-  expect(reports[1]).toBe(reports[0]);
-  const [body, again] = reports.map(bodyOf);
-  expect(again).toBe(body);
-  expect(JSON.parse(body ?? "")).toMatchObject({ type: "run.completed", data: { run_id: "tsk_1" } });
-});
-
-it("a report is another one once Skyvern lists more, and of another run", async () => {
+it("shows each sink of a run what Skyvern lists at its attempt", async () => {
   let listed = [FIRST];
   const { tell, reports } = anAttempt(() => listed);
   const [first, second] = await claims("tsk_1");

@@ -322,8 +322,8 @@ async function untilDone(worker: ReturnType<typeof aWorker>, sink: string, hours
   while (now <= end) {
     await worker.runOnce();
     const { until } = await worker.circuit(sink);
-    const [due] = await store.dueTimes({ sink, holdMs: null }, now, 1);
-    if (due === undefined) return;
+    const due = await store.nextDue({ sink, holdMs: null }, now);
+    if (due === null) return;
     now = Math.max(due, until ?? 0, now + 1);
   }
 }

@@ -28,7 +28,7 @@ describe("GET /v1/events", () => {
     while (!events.some((event) => shown(event).endsWith("delivered"))) events.push(await stream.next());
 
     expect(events.map(shown)).toEqual(
-      expect.arrayContaining(["run tsk_1 completed", "delivery tsk_1 http sending", "delivery tsk_1 http delivered"]),
+      expect.arrayContaining(["run tsk_1 completed", "delivery tsk_1 http pending", "delivery tsk_1 http delivered"]),
     );
     const run = events.findLast(({ event }) => event === "run")?.data;
     expect((await relay.read<{ data: JsonObject[] }>("/v1/runs")).data).toEqual([run]);

@@ -2,11 +2,10 @@
 import { expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
-import { createIntake, takeAll, type IntakeParts } from "../../src/receive/intake.ts";
+import { createIntake, type IntakeParts } from "../../src/receive/intake.ts";
 import { createReceiver } from "../../src/receive/receive.ts";
 import { rereadKept } from "../../src/receive/reread.ts";
 import { Secret } from "../../src/secret.ts";
-import { createRedact } from "../../src/skyvern/redact.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { createSqlStore } from "../../src/store/sql.ts";
@@ -21,7 +20,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   const runtime = aRuntime();
   let hasBug = true;
   const intaking: IntakeParts = {
-    redact: createRedact(),
+    redactKeys: [],
     routes: [],
     archives: false,
     sinks: [
@@ -91,20 +90,25 @@ it("what is crashed on and cannot be kept either is refused, and nothing that ca
   await migrate(database);
   const store = createSqlStore(database);
   onTestFinished(() => store.close());
+  // What deciding crashes on, the store then cannot keep.
   const accept: typeof store.accept = async (items) => {
-    // What deciding crashes on, the store then cannot keep.
-    for (const { run } of items)
-      if (run?.id === "tsk_2")
-        run.decide({
-          get state(): never {
-            throw new TypeError("a bug");
-          },
-        } as never);
     if (items.some(({ run }) => run === null)) throw new TypeError("another bug");
-    return store.accept(items);
+    return store.accept(
+      items.map((item) => ({
+        ...item,
+        run: item.run && {
+          id: item.run.id,
+          decide: (known) => {
+            if (item.run?.id === "tsk_2") throw new TypeError("a bug");
+            return item.run?.decide(known) as never;
+          },
+        },
+      })),
+    );
   };
-  const sink = { name: "http", kind: "http", updates: false };
-  const parts = { redact: createRedact(), routes: [], archives: false, sinks: [sink], runtime: aRuntime() };
+  const sinks = [{ name: "http", kind: "http", updates: false }];
+  const parts = { redactKeys: [], routes: [], archives: false, sinks, runtime: aRuntime() };
+  const intake = createIntake({ ...parts, store: { ...store, accept } });
   const webhooks = ["tsk_1", "tsk_2", "tsk_3"].map((id) => ({
     bytes: Buffer.from(JSON.stringify({ run_id: id, status: "completed" })),
     keyName: "key",
@@ -113,9 +117,9 @@ it("what is crashed on and cannot be kept either is refused, and nothing that ca
     sentAt: null,
     receivedAt: 1_000,
   }));
-  expect(await takeAll({ ...parts, store: { ...store, accept } }, webhooks, null)).toMatchObject([
+  expect(await Promise.all(webhooks.map(intake.webhook))).toMatchObject([
     { kind: "taken", accepted: { verdict: "accepted" } },
-    { kind: "failed", error: expect.stringContaining("a bug") },
+    { kind: "failed", error: expect.stringContaining("a bug") as string },
     { kind: "taken", accepted: { verdict: "accepted" } },
   ]);
 });

@@ -122,7 +122,7 @@ describe("leases", () => {
   it("that were written but never answered are given back as if they had not been claimed", async () => {
     await queued(2);
     const [first = "", second = ""] = await claim(a, T, shared("a"), "ops", 2);
-    expect(await a.unclaim("a", [first], T + 5)).toBe(1);
+    expect(await a.releaseLost("a", [first], T + 5)).toBe(1);
     const again = await b.claimDue(
       { sink: "ops", holdMs: null },
       { now: T + 5, leaseMs: MINUTE, limit: 10, except: [], shared: shared("b") },

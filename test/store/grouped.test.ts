@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { grouped, sliced } from "../../src/store/grouped.ts";
+import { grouped } from "../../src/store/grouped.ts";
 import { StorageFault } from "../../src/store/store.ts";
 
 /** A disk that takes one batch after another, each when told to. */
@@ -47,13 +47,10 @@ it("puts no more into one batch than may be copied at a time, but one item alway
   expect(disk.batches).toEqual([["a"], ["huge"], ["b"], ["c"]]);
 });
 
-it.each([
-  ["grouped", grouped],
-  ["sliced", sliced],
-])("%s: answers nobody before the batch is written", async (_name, gather) => {
+it("answers nobody before the batch is written", async () => {
   const disk = slowDisk();
   let answered = false;
-  const written = gather(disk.write)("a").then(() => (answered = true));
+  const written = grouped(disk.write)("a").then(() => (answered = true));
   await turn();
   await turn();
   expect(disk.batches).toEqual([["a"]]);
@@ -62,44 +59,23 @@ it.each([
   expect(await written).toBe(true);
 });
 
-it.each([
-  ["grouped", grouped],
-  ["sliced", sliced],
-])("%s: lets one that cannot be written fail alone", async (_name, gather) => {
+it("lets one that cannot be written fail alone", async () => {
   const disk = slowDisk((batch) => (batch.includes("bad") ? new Error("a bug") : null));
-  const results = Promise.allSettled(["a", "bad", "c"].map(gather(disk.write)));
+  const results = Promise.allSettled(["a", "bad", "c"].map(grouped(disk.write)));
   for (let i = 0; i < 4; i += 1) await disk.next();
   expect((await results).map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
 });
 
-it.each([
-  ["grouped", grouped],
-  ["sliced", sliced],
-])(
-  "%s: refuses a whole batch at once when the storage is gone, and writes again when it is back",
-  async (_n, gather) => {
-    let gone = true;
-    const disk = slowDisk(() => (gone ? new StorageFault("SQLITE_FULL") : null));
-    const write = gather(disk.write);
-    const results = Promise.allSettled(["a", "b"].map(write));
-    await disk.next();
-    expect((await results).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
-    expect(disk.batches).toHaveLength(1);
-    gone = false;
-    const again = write("a");
-    await disk.next();
-    expect(await again).toBe("A");
-  },
-);
-
-it("slices go out when they are full, the rest at the end of the turn, and none waits for another", async () => {
-  const disk = slowDisk();
-  const write = sliced(disk.write);
-  const items = Array.from({ length: 35 }, (_none, i) => `i${i}`);
-  const written = items.map(write);
-  expect(disk.batches.map(({ length }) => length)).toEqual([16, 16]);
-  await turn();
-  expect(disk.batches.map(({ length }) => length)).toEqual([16, 16, 3]);
-  for (let i = 0; i < 3; i += 1) await disk.next();
-  expect(await Promise.all(written)).toEqual(items.map((item) => item.toUpperCase()));
+it("refuses a whole batch at once when the storage is gone, and writes again when it is back", async () => {
+  let gone = true;
+  const disk = slowDisk(() => (gone ? new StorageFault("SQLITE_FULL") : null));
+  const write = grouped(disk.write);
+  const results = Promise.allSettled(["a", "b"].map(write));
+  await disk.next();
+  expect((await results).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  expect(disk.batches).toHaveLength(1);
+  gone = false;
+  const again = write("a");
+  await disk.next();
+  expect(await again).toBe("A");
 });

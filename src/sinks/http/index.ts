@@ -24,6 +24,8 @@ export default defineSink({
     return {
       name,
       kind: "http",
+      // Receivers drop a second message with the same webhook-id.
+      dropsRepeats: true,
       ...(config.updates ? { updates: true as const } : {}),
       deliver: (job, signal) => deliver(target, job, signal, { ask, now }),
     };

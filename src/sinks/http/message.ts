@@ -2,20 +2,13 @@ import { createHmac, type KeyObject } from "node:crypto";
 import type { Alert } from "../../alert.ts";
 import type { Report } from "../../report.ts";
 
-/** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. Written once of each report. */
-export function bodyOf(report: Report): string {
-  const body =
-    bodies.get(report) ??
-    JSON.stringify({
-      type: `run.${report.status}`,
-      timestamp: report.finished_at ?? report.received_at,
-      data: report,
-    });
-  bodies.set(report, body);
-  return body;
-}
-
-const bodies = new WeakMap<Report, string>();
+/** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
+export const bodyOf = (report: Report): string =>
+  JSON.stringify({
+    type: `run.${report.status}`,
+    timestamp: report.finished_at ?? report.received_at,
+    data: report,
+  });
 
 /** The body of what the relay says of itself: `{"type":"relay.alert","timestamp":…,"data":<alert>}`. */
 export const alertBodyOf = (alert: Alert, timestamp: string): string =>
