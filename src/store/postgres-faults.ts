@@ -1,5 +1,5 @@
 /** PostgreSQL's errors, told apart by their SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
-import { StorageFault } from "./store.ts";
+import { DecisionCrashed, StorageFault } from "./store.ts";
 
 /**
  * The database's own troubles, by class: connection (08), authorization (28, a password that was changed), no such database
@@ -31,7 +31,13 @@ export const endsConnection = (error: unknown): boolean =>
 
 /** The error as the Store throws it. Its message never holds the address, which has a password in it. */
 export function faultOf(error: unknown): unknown {
-  if (error instanceof StorageFault || !(error instanceof Error) || error instanceof TypeError) return error;
+  if (
+    error instanceof StorageFault ||
+    error instanceof DecisionCrashed ||
+    !(error instanceof Error) ||
+    error instanceof TypeError
+  )
+    return error;
   if (!isAnswer(error)) return new StorageFault(`no connection to PostgreSQL: ${wordsOf(error)}`, { cause: error });
   if (!STORAGE_STATES.test(error.code) && !AGAIN_STATES.has(error.code)) return error;
   return error.code === "23505" ? error : new StorageFault(`${error.code}: ${error.message}`, { cause: error });
