@@ -9,8 +9,6 @@ const LEVELS: readonly (readonly string[])[] = [
   [
     "run",
     "json",
-    "json-text",
-    "remembered",
     "secret",
     "report",
     "alert",

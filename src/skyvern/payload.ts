@@ -138,7 +138,7 @@ export function parsePayload(masked: Masked): Parsed {
   if (masked.depth > MAX_DEPTH) return { kind: "unknown", reason: `nested deeper than ${MAX_DEPTH} levels` };
   let json: Json;
   try {
-    json = masked.unsafeNumbers ? parseJson(masked.text) : (JSON.parse(masked.text) as Json);
+    json = parseJson(masked.text);
   } catch {
     return { kind: "unknown", reason: "the body is not JSON" };
   }

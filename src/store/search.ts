@@ -10,7 +10,6 @@
 import { hash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
 import { isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
-import { remembered } from "../remembered.ts";
 import type { Run } from "../run.ts";
 import { withEnding, type Endings } from "./prefixes.ts";
 import type { RunFilter, Search } from "./store.ts";
@@ -116,13 +115,7 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
 
 /** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
 export type Mark = string;
-const markOf = (name: MarkName, value: string): Mark => MAKE[name](value);
-const made = (name: MarkName) =>
-  remembered((value): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`);
-const MAKE = Object.fromEntries(MARKED.map(([name]) => [name, made(name)])) as Record<
-  MarkName,
-  (value: string) => Mark
->;
+const markOf = (name: MarkName, value: string): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
 
 /**
  * The marks a filter asks for: of each group one at least. Null when an ordinary index serves: nothing is looked for, and at
