@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "./platform/time.ts";
 
-const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const UNITS = { ms: 1, s: 1_000, m: MINUTE_MS, h: HOUR_MS, d: DAY_MS } as const;
 const DURATION = /^(\d{1,15})(ms|s|m|h|d)$/;
 
 /** Milliseconds of `500ms`, `5s`, `2m`, `1h` or `90d`: one whole number and one unit. Null for anything else. */

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Json } from "./json.ts";
+import { isoTime } from "./platform/time.ts";
 import { SOURCES, type Artifact, type ArtifactKey, type ArtifactsStatus, type Run } from "./run.ts";
 
 const text = z.string().nullable();
@@ -105,26 +106,6 @@ export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): A
 
 /** The others are what the model was shown, with marks drawn on the page. */
 const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
-
-/** ISO 8601, UTC, milliseconds. Throws RangeError on what is no time. */
-export function isoTime(ms: number | null): string | null {
-  if (ms === null) return null;
-  if (!(ms >= day.start && ms < day.start + DAY_MS)) day = dayOf(ms);
-  const rest = Math.trunc(ms - day.start);
-  const seconds = Math.trunc(rest / 1000);
-  const [hour, minute] = [Math.trunc(seconds / 3600), Math.trunc(seconds / 60) % 60];
-  return `${day.text}${TWO[hour]}:${TWO[minute]}:${TWO[seconds % 60]}.${THREE[rest % 1000]}Z`;
-}
-
-const DAY_MS = 86_400_000;
-/** The one that was written last. What is read together is mostly of few days, and a `Date` takes three times as long. */
-let day = dayOf(0);
-function dayOf(ms: number): { start: number; text: string } {
-  const start = Math.floor(ms / DAY_MS) * DAY_MS;
-  return { start, text: new Date(ms).toISOString().slice(0, -"00:00:00.000Z".length) };
-}
-const digits = (n: number): string[] => Array.from({ length: 10 ** n }, (_none, i) => String(i).padStart(n, "0"));
-const [TWO, THREE] = [digits(2), digits(3)];
 
 export function toReport({ run, revision, artifacts, artifactsStatus }: ReportParts, links: Links): Report {
   const made = new Map<ArtifactKey, string>();

@@ -1,5 +1,5 @@
 /** Why somebody was, or was not, told of a run: the answer of the history API and of `skyvern-relay why`. Pure. */
-import { isoTime } from "./report.ts";
+import { isoTime } from "./platform/time.ts";
 import { isTerminal, type Delivery, type DeliveryReceipt } from "./run.ts";
 import type { Attempt, StoredRun } from "./store/store.ts";
 import { routingOf, storyOf, type Entry, type StoryParts } from "./story.ts";
@@ -69,7 +69,7 @@ export function whyOf({ stored, receipts, deliveries, attempts }: WhyParts): Why
     summary: summaryOf(run.status, routes, deliveries),
     receipts: receipts.map((receipt) => ({
       id: receipt.id,
-      received_at: at(receipt.received_at),
+      received_at: isoTime(receipt.received_at),
       key: receipt.key_name,
       source: receipt.source,
       channel: receipt.channel,
@@ -83,8 +83,6 @@ export function whyOf({ stored, receipts, deliveries, attempts }: WhyParts): Why
     timeline: storyOf({ run, receipts, deliveries, attempts }).map(entryOf),
   };
 }
-
-const at = (ms: number): string => new Date(ms).toISOString();
 
 function summaryOf(status: string, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
   if (!isTerminal(status)) return [`The run is not final (${status}): nobody is told before it is.`];
@@ -130,7 +128,7 @@ function deliveryOf(delivery: Delivery, attempts: readonly Attempt[]): WhyDelive
     cause,
     revision,
     state,
-    created_at: at(delivery.created_at),
+    created_at: isoTime(delivery.created_at),
     delivered_at: isoTime(delivery.delivered_at),
     next_attempt_at: isoTime(delivery.next_attempt_at),
     last_error,
@@ -139,8 +137,8 @@ function deliveryOf(delivery: Delivery, attempts: readonly Attempt[]): WhyDelive
     http_status: typeof receipt?.["status"] === "number" ? receipt["status"] : null,
     attempts: attempts.map(({ n, started_at, finished_at, outcome, reason }) => ({
       n,
-      started_at: at(started_at),
-      finished_at: at(finished_at),
+      started_at: isoTime(started_at),
+      finished_at: isoTime(finished_at),
       outcome,
       reason,
     })),
@@ -153,7 +151,7 @@ function textOf(receipt: DeliveryReceipt | null, name: string): string | null {
 }
 
 const entryOf = ({ at: ms, who, title, lines, routing }: Entry): Why["timeline"][number] => ({
-  at: at(ms),
+  at: isoTime(ms),
   who,
   what: title,
   details: [
@@ -175,7 +173,7 @@ export function unknownRun(runId: string, { sighting, kept, webhookUrl }: Unknow
   const lines = [`The relay does not know the run ${runId}.`];
   if (sighting?.mine === true) {
     lines.push(
-      `Skyvern lists it (created ${at(sighting.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
+      `Skyvern lists it (created ${isoTime(sighting.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
     );
   } else if (sighting !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
   else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);

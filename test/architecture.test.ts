@@ -25,6 +25,7 @@ const LEVELS: readonly (readonly string[])[] = [
     "networks",
     "stream",
     "turns",
+    "platform",
     "version",
     "stdout-log",
   ],

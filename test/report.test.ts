@@ -1,6 +1,5 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decisiveScreenshots, isoTime } from "../src/report.ts";
+import { decisiveScreenshots } from "../src/report.ts";
 import type { Artifact } from "../src/run.ts";
 import { aRun } from "./store/a-run.ts";
 
@@ -43,34 +42,5 @@ describe("the screenshots that tell most", () => {
     const artifacts = [shot("a_1", 1, "screenshot_llm"), shot("a_2", 2, "recording"), shot("a_3", 3)];
     expect(decisiveScreenshots(aRun(), artifacts)[0]).toBe("a_3");
     expect(decisiveScreenshots(aRun(), [])).toEqual([]);
-  });
-});
-
-describe("a time", () => {
-  const MAX = 8.64e15;
-
-  it("is written as a Date writes it, whatever was written before", () => {
-    const near = fc.tuple(
-      fc.integer({ min: -1e8, max: 1e8 }),
-      fc.constantFrom(0, 1_795_631_644_799, -62_135_596_800_000),
-    );
-    const times = fc.oneof(
-      near.map(([offset, at]) => at + offset),
-      fc.maxSafeInteger().filter((ms) => Math.abs(ms) <= MAX),
-    );
-    fc.assert(
-      fc.property(fc.array(times), (all) => {
-        for (const ms of all) expect(isoTime(ms)).toBe(new Date(ms).toISOString());
-      }),
-    );
-  });
-
-  it.each([0, -1, MAX, -MAX, 253_402_300_799_999, 253_402_300_800_000])("%d is one", (ms) => {
-    expect(isoTime(ms)).toBe(new Date(ms).toISOString());
-  });
-
-  it("that is none is refused, and null is none", () => {
-    for (const ms of [Number.NaN, Infinity, -Infinity, MAX + 1]) expect(() => isoTime(ms)).toThrow(RangeError);
-    expect(isoTime(null)).toBe(null);
   });
 });

@@ -6,6 +6,7 @@
  * a process that dies in between begins that one artifact anew and loses nothing.
  */
 import type { Log } from "../log.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../run.ts";
 import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/media.ts";
 import type { Archiving, Copy, Store } from "../store/store.ts";
@@ -54,7 +55,7 @@ export interface Archive {
 }
 
 /** After a failure; then what is missing stays missing. */
-const AGAIN_MS = [60_000, 600_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
+const AGAIN_MS = [MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS];
 const BATCH = 10;
 /** After bytes could not be removed. */
 const REMOVE_AGAIN_MS = 600_000;

@@ -4,7 +4,6 @@ import { AwsV4Signer } from "aws4fetch";
 import type { Fetch } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 import type { Spooled } from "./spool.ts";
-import { createSweeper } from "./young-garbage.ts";
 
 export interface S3Settings {
   /** Without trailing slash. The bucket follows in the path, which every S3 but a few of Amazon's oldest rules takes. */
@@ -63,13 +62,8 @@ export function s3Call({ settings, fetch, now }: S3Parts): S3Call {
  */
 function bodyOf({ path, bytes }: Spooled, headers: Headers): RequestInit {
   headers.set("content-length", String(bytes));
-  return { body: ReadableStream.from(piecesOf(path)) as ReadableStream<Uint8Array>, duplex: "half" } as RequestInit;
-}
-
-async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {
-  const sweepUp = createSweeper();
-  for await (const piece of createReadStream(path) as AsyncIterable<Buffer>) {
-    yield piece;
-    sweepUp(piece.byteLength);
-  }
+  return {
+    body: ReadableStream.from(createReadStream(path)) as ReadableStream<Uint8Array>,
+    duplex: "half",
+  } as RequestInit;
 }

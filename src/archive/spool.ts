@@ -2,7 +2,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createSweeper } from "./young-garbage.ts";
 
 export interface Spooled {
   /** Whoever takes the file moves or removes it. */
@@ -64,7 +63,6 @@ class TooLarge extends Error {}
 async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes, now, signal }: Limits) {
   const from = now();
   const hash = createHash("sha256");
-  const sweepUp = createSweeper();
   let bytes = 0;
   let unsynced = 0;
   await using file = await open(path, "wx", 0o600);
@@ -78,7 +76,6 @@ async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes,
     if (ms > PATIENCE_MS && bytes / ms < LEAST_BYTES_PER_SECOND / 1_000) throw new Error("it came too slowly");
     hash.update(chunk);
     await file.writeFile(chunk);
-    sweepUp(chunk.byteLength);
     if (unsynced < SYNC_BYTES) continue;
     await file.datasync();
     unsynced = 0;

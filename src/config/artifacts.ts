@@ -1,6 +1,7 @@
 /** The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, what is archived. */
 import { z } from "zod";
 import { durationBetween } from "../duration.ts";
+import { DAY_MS, HOUR_MS } from "../platform/time.ts";
 import { Secret } from "../secret.ts";
 import { baseAddress, sizeBetween } from "./values.ts";
 
@@ -44,11 +45,9 @@ const S3 = z.strictObject({
   secret_access_key: secret.meta({ description: 'Best as "${A_VARIABLE}".' }),
 });
 
-const DAY_MS = 86_400_000;
-
 export const ArtifactsSchema = z
   .strictObject({
-    expiry: durationBetween(3_600_000, 3650 * DAY_MS)
+    expiry: durationBetween(HOUR_MS, 3650 * DAY_MS)
       .prefault("90d")
       .meta({ description: "How long a link in a message opens its picture, film or file." }),
     archive: z.enum(["off", "screenshots", "all"]).default("off").meta({

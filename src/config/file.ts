@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { durationBetween, durationSchema, formatDuration, parseDuration } from "../duration.ts";
 import { RoutesSchema } from "./routes.ts";
+import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { Secret } from "../secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
 import type { Finding } from "./fault.ts";
@@ -29,10 +30,10 @@ const skyvern = z.strictObject({
   reconcile: z
     .union([
       z.strictObject({
-        every: durationBetween(10_000, 86_400_000)
+        every: durationBetween(10_000, DAY_MS)
           .prefault("5m")
           .meta({ description: "From the end of one look at Skyvern's list to the next." }),
-        lookback: durationBetween(60_000, 30 * 86_400_000)
+        lookback: durationBetween(MINUTE_MS, 30 * DAY_MS)
           .prefault("24h")
           .meta({ description: "How far back. Runs take up to 8 hours, and count from when they were created." }),
         scope: z
@@ -55,7 +56,7 @@ const SCHEDULE = ["5s", "30s", "2m", "10m", "30m", "1h", "2h", "4h", "8h", "12h"
 
 const delivery = z.strictObject({
   schedule: z
-    .array(durationBetween(0, 7 * 86_400_000))
+    .array(durationBetween(0, 7 * DAY_MS))
     .max(50)
     .prefault(SCHEDULE)
     .meta({ description: "Waits before the second, third, … try. After the last the delivery is dead." }),
@@ -77,7 +78,7 @@ const heartbeat = z.strictObject({
       description:
         "GET while deliveries are made and the database can be written; else POST, with /fail behind it and why in the body.",
     }),
-  every: durationBetween(10_000, 86_400_000).prefault("1m").meta({ description: "From one sign of life to the next." }),
+  every: durationBetween(10_000, DAY_MS).prefault("1m").meta({ description: "From one sign of life to the next." }),
 });
 
 const told = z
@@ -94,10 +95,10 @@ const alerts = z.strictObject({
   on_sink_down: told.prefault([]).meta({
     description: "The sink (or a list) that is told of another sink that fails for long, and when it is well again.",
   }),
-  down_after: durationBetween(60_000, 7 * 86_400_000)
+  down_after: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
     .meta({ description: "A sink that fails for so long is down." }),
-  every: durationBetween(60_000, 7 * 86_400_000)
+  every: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
     .meta({
       description: "Of dead deliveries and of gaps there is at most one message in this time, with their number.",
@@ -105,7 +106,6 @@ const alerts = z.strictObject({
 });
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
-const DAY_MS = 86_400_000;
 
 /** The whole file. Every part may be left out. */
 export const FileSchema = z.strictObject({

@@ -1,5 +1,6 @@
 /** When the relay speaks of itself, and of what. Pure: what is seen and what was told in, what is to be told out. */
 import type { AlertReason } from "../alert.ts";
+import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Circuit } from "../run.ts";
 
 export interface AlertSettings {
@@ -46,8 +47,8 @@ export interface Due {
 }
 
 /** After a try that failed: a minute, then twice as long each time, up to an hour. */
-const RETRY_MS = 60_000;
-const LONGEST_RETRY_MS = 3_600_000;
+const RETRY_MS = MINUTE_MS;
+const LONGEST_RETRY_MS = HOUR_MS;
 const NAMED = 10;
 
 /** What to note at once, and what to tell. */

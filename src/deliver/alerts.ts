@@ -9,7 +9,7 @@
 import { alertReport, type Alert } from "../alert.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { isoTime } from "../report.ts";
+import { isoTime } from "../platform/time.ts";
 import type { Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
@@ -94,7 +94,7 @@ async function send(
   alert: Alert,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const report = alertReport(alert, isoTime(runtime.now()) ?? "");
+  const report = alertReport(alert, isoTime(runtime.now()));
   const job = {
     deliveryId: alert.id,
     attempt: 1,

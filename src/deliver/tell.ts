@@ -1,6 +1,7 @@
 /** What an attempt leaves beside its record: a log line, figures and a span. */
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { isoTime } from "../platform/time.ts";
 import type { Claimed, FinishedAttempt } from "../store/store.ts";
 import { attemptSpanOf, revisionSpanOf, traceIdOf, type Trace } from "../trace.ts";
 
@@ -27,7 +28,7 @@ export function tell({ metrics, log }: TellParts, { delivery, state }: Claimed, 
     outcome: outcome.kind,
     reason: outcome.kind === "delivered" ? null : outcome.reason,
     ms: finishedAt - startedAt,
-    next_attempt_at: nextAttemptAt === null ? null : new Date(nextAttemptAt).toISOString(),
+    next_attempt_at: isoTime(nextAttemptAt),
   };
   if (outcome.kind === "delivered") {
     metrics.deliverySeconds.observe({ sink }, (finishedAt - delivery.created_at) / 1000);

@@ -1,5 +1,5 @@
 import type { Links, Report } from "../report.ts";
-import { isoTime } from "../report.ts";
+import { isoTime } from "../platform/time.ts";
 import type { Log } from "../log.ts";
 import type { Delivery, Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";

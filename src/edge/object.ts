@@ -5,6 +5,7 @@ import sqliteSchema from "../../schema.sqlite.sql";
 import { createApp, type App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { createMetrics } from "../metrics.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Incoming, Received } from "../receive/receive.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
 import type { Database } from "../store/database.ts";
@@ -21,9 +22,6 @@ import { createTurns, type Turns } from "./turns.ts";
 
 /** Bodies under way in one object, bytes. It has 128 MB in all, and reading a body takes up to seven times as much. */
 const IN_FLIGHT_BYTES = 12 * 1024 * 1024;
-const MINUTE_MS = 60_000;
-const HOUR_MS = 3_600_000;
-const DAY_MS = 86_400_000;
 
 /** The schema of the store on this storage. */
 export const SCHEMA = `${withClauses(schema)}\n${sqliteSchema}`;

@@ -1,7 +1,8 @@
 /** What the routes of the history API share: the shapes of what they answer, of what they are asked, and of their faults. */
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { isoTime, ReportSchema, toReport, type Links, type Report } from "../report.ts";
+import { isoTime } from "../platform/time.ts";
+import { ReportSchema, toReport, type Links, type Report } from "../report.ts";
 import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../run.ts";
 import { readSearch } from "../store/search.ts";
 import type { Attempt, Page, Receipt, RunFilter, Search, Store, StoredRun } from "../store/store.ts";
@@ -226,19 +227,17 @@ export const reportOf = (row: StoredRun, links: Links): Report =>
     links,
   );
 
-export const at = (ms: number): string => new Date(ms).toISOString();
-
 export const deliveryJson = (delivery: Delivery) => ({
   ...delivery,
   next_attempt_at: isoTime(delivery.next_attempt_at),
-  created_at: at(delivery.created_at),
+  created_at: isoTime(delivery.created_at),
   delivered_at: isoTime(delivery.delivered_at),
 });
 
 export const attemptJson = ({ n, started_at, finished_at, outcome, reason }: Attempt) => ({
   n,
-  started_at: at(started_at),
-  finished_at: at(finished_at),
+  started_at: isoTime(started_at),
+  finished_at: isoTime(finished_at),
   outcome,
   reason,
 });
@@ -254,8 +253,8 @@ export const receiptJson = ({
   ...receipt,
   key: key_name,
   routing: routing as z.output<typeof ReceiptSchema>["routing"],
-  received_at: at(received_at),
-  last_received_at: at(last_received_at),
+  received_at: isoTime(received_at),
+  last_received_at: isoTime(last_received_at),
 });
 
 export const noRun = (c: Context, runId: string) =>

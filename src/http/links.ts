@@ -1,8 +1,7 @@
-import { hash, timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { DAY_MS } from "../platform/time.ts";
 import type { Links } from "../report.ts";
 import type { ArtifactKey } from "../run.ts";
-
-const DAY_MS = 86_400_000;
 
 export interface SignedLinks extends Links {
   /** Whether `sig` was made by {@link Links.artifact} for exactly this artifact and `exp` (epoch seconds) is not over. */
@@ -21,9 +20,10 @@ export interface LinksParts {
 
 /** The relay's own links. A link to an artifact is a capability: it opens that one, for that run, until it expires. */
 export function createLinks({ publicUrl, key, lifeMs, now }: LinksParts): SignedLinks {
-  const hmac = hmacWith(key);
   const sign = (runId: string, artifact: ArtifactKey, exp: string): string =>
-    hmac(JSON.stringify(["artifact", runId, artifact, exp]));
+    createHmac("sha256", key)
+      .update(JSON.stringify(["artifact", runId, artifact, exp]))
+      .digest("base64url");
   return {
     run: (runId) => `${publicUrl()}/runs/${encodeURIComponent(runId)}`,
     artifact: (runId, artifact) => {
@@ -38,30 +38,5 @@ export function createLinks({ publicUrl, key, lifeMs, now }: LinksParts): Signed
       const wanted = Buffer.from(sign(runId, artifact, exp), "base64url");
       return given.length === wanted.length && timingSafeEqual(given, wanted) && Number(exp) * 1000 > now();
     },
-  };
-}
-
-/** Bytes that SHA-256 takes at one time. */
-const BLOCK = 64;
-
-/**
- * HMAC-SHA256 (RFC 2104), base64url, of short texts with one key of at most 64 bytes. `createHmac` sets the key up for each text, which
- * takes longer than the two hashes it is made of, and a page of the history has a thousand links and more.
- */
-export function hmacWith(key: Uint8Array): (text: string) => string {
-  if (key.length > BLOCK) throw new RangeError("the key is longer than a block");
-  const keyBlock = (pad: number): Buffer => {
-    const block = Buffer.alloc(BLOCK, pad);
-    for (const [i, byte] of key.entries()) block[i] = byte ^ pad;
-    return block;
-  };
-  const inside = keyBlock(0x36);
-  const outside = Buffer.concat([keyBlock(0x5c), Buffer.alloc(32)]);
-  return (text) => {
-    const message = Buffer.allocUnsafe(BLOCK + 3 * text.length);
-    inside.copy(message);
-    const end = BLOCK + message.write(text, BLOCK);
-    outside.write(hash("sha256", message.subarray(0, end), "binary"), BLOCK, "binary");
-    return hash("sha256", outside, "base64url");
   };
 }

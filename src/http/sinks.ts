@@ -1,6 +1,6 @@
 /** `/v1/sinks`: how each is, a test message, turning one on again. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
-import { isoTime } from "../report.ts";
+import { isoTime } from "../platform/time.ts";
 import type { Circuit, Delivery, Outcome } from "../run.ts";
 import type { Store } from "../store/store.ts";
 import { closed, deliveryJson, DeliverySchema, fault, json, security, time } from "./api.ts";

@@ -1,13 +1,12 @@
 /** `GET /v1/stats`: numbers for charts, all of them from roll-ups. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { isoTime } from "../report.ts";
+import { dayOf, isoTime } from "../platform/time.ts";
 import type { Runtime } from "../runtime.ts";
 import { percentile } from "../store/latency.ts";
-import { dayOf } from "../store/ledger.ts";
 import { GRAIN_MS } from "../store/statistics.ts";
 import type { Backlog, Grain, Statistics, Store } from "../store/store.ts";
-import { at, badParameter, closed, instant, json, oneOf, security, time } from "./api.ts";
+import { badParameter, closed, instant, json, oneOf, security, time } from "./api.ts";
 import { problem } from "./problem.ts";
 
 export interface StatisticsParts {
@@ -108,13 +107,13 @@ export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: Sta
     for (const { sink } of backlog) names.add(sink);
     return c.json(
       {
-        since: at(since),
-        until: at(until),
+        since: isoTime(since),
+        until: isoTime(until),
         bucket,
         totals: totalsOf(runs),
         buckets: bucketsOf(span, runs),
         sinks: [...names].map((name) => sinkOf(name, times, backlog, runtime.now())),
-        coverage: coverage.map(({ day, seen, relayed }) => ({ day: at(day), seen, relayed })),
+        coverage: coverage.map(({ day, seen, relayed }) => ({ day: isoTime(day), seen, relayed })),
       },
       200,
     );
@@ -166,7 +165,7 @@ function bucketsOf({ bucket, since, until }: Span, runs: Statistics["runs"]) {
   const length = (until - since) / GRAIN_MS[bucket];
   return Array.from({ length }, (_none, i) => {
     const start = since + i * GRAIN_MS[bucket];
-    return { start: at(start), counts: countsOf(byStart.get(start) ?? []) };
+    return { start: isoTime(start), counts: countsOf(byStart.get(start) ?? []) };
   });
 }
 

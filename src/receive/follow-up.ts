@@ -3,6 +3,7 @@
  * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then.
  */
 import type { Log } from "../log.ts";
+import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Artifact, Run } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
@@ -29,7 +30,7 @@ export interface FollowUpParts {
 export const ARTIFACTS_DELAY_MS = 60_000;
 export const DETAILS_DELAY_MS = 3_000;
 /** After a failure; then it is left. */
-const AGAIN_MS = [60_000, 300_000, 1_800_000, 7_200_000];
+const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS];
 const BATCH = 20;
 
 /** When a run that was just accepted is to be asked about again, or undefined. */

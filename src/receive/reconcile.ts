@@ -6,6 +6,7 @@
 import { isJsonObject, type JsonObject } from "../json.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { DAY_MS } from "../platform/time.ts";
 import { isTerminal } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { KeyClient, RunRow, SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
@@ -54,7 +55,6 @@ export const GRACE_MS = 30_000;
 export const GAP_AFTER_MS = 900_000;
 /** Of a gap's runs, so many are named in the log. */
 const NAMED = 10;
-const DAY_MS = 86_400_000;
 
 /**
  * Runs read before that need no reading again while their status is the same, by organization: they belong to others,

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, timingSafeEqual, type KeyObject } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Secret } from "../secret.ts";
 
 /** A key that verifies webhooks. `organization`: what its JWT's `sub` says, when it is one. */
@@ -28,15 +28,6 @@ export function precheck(signature: string | null | undefined): Refusal | null {
   return SIGNATURE.test(signature) ? null : "malformed_signature";
 }
 
-const known = new WeakMap<Secret, KeyObject>();
-
-/** Made once of each secret: making it takes several times as long as a signature. */
-function keyOf(secret: Secret): KeyObject {
-  let key = known.get(secret);
-  if (!key) known.set(secret, (key = createSecretKey(secret.reveal(), "utf8")));
-  return key;
-}
-
 /**
  * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key, in constant
  * time, without stopping at the first that fits. The timestamp header is not signed and not looked at.
@@ -52,7 +43,7 @@ export function verify(
   let match: VerifyKey | null = null;
   for (const candidate of keys) {
     if (candidate.key.reveal() === "") continue;
-    const wanted = createHmac("sha256", keyOf(candidate.key)).update(bytes).digest();
+    const wanted = createHmac("sha256", candidate.key.reveal()).update(bytes).digest();
     if (timingSafeEqual(wanted, given)) match ??= candidate;
   }
   if (match === null) return "wrong_signature";

@@ -13,7 +13,8 @@ import {
 } from "kysely";
 import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";
-import { deliveryCounts, hourOf } from "./ledger.ts";
+import { hourOf } from "../platform/time.ts";
+import { deliveryCounts } from "./ledger.ts";
 import { stateColumns } from "./run-page.ts";
 import { endingsOf, isRareText } from "./prefixes.ts";
 import { queryOf } from "./search-postgres.ts";

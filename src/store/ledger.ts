@@ -4,6 +4,7 @@
  * statements: a batch of receipts adds to a handful of rows, and holds them for the time of the commit only.
  */
 import type { Insertable, Kysely, Selectable } from "kysely";
+import { dayOf, hourOf } from "../platform/time.ts";
 import type { DeliveryState, Run } from "../run.ts";
 import { toldOf } from "./events.ts";
 import { bucketOf } from "./latency.ts";
@@ -14,12 +15,6 @@ import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
-
-export const HOUR_MS = 3_600_000;
-export const DAY_MS = 86_400_000;
-/** The first millisecond of the hour (UTC) a time is in. */
-export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS) * HOUR_MS;
-export const dayOf = (ms: number): number => Math.floor(ms / DAY_MS) * DAY_MS;
 
 /** States from which nothing changes any more. */
 const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);

@@ -10,7 +10,7 @@ import { sql, type Kysely } from "kysely";
 import { discard } from "./copies.ts";
 import type { Change } from "./change.ts";
 import type { Database } from "./database.ts";
-import { dayOf } from "./ledger.ts";
+import { dayOf } from "../platform/time.ts";
 import { forgetWords } from "./search.ts";
 import type { Dialect } from "./statements.ts";
 import { removeBodies, removeStates } from "./states.ts";

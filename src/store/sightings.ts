@@ -2,7 +2,8 @@
 import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../run.ts";
 import { storedRuns } from "./history.ts";
-import { dayOf, markDead } from "./ledger.ts";
+import { dayOf } from "../platform/time.ts";
+import { markDead } from "./ledger.ts";
 import type { Database } from "./database.ts";
 import { stateOf, storedState } from "./states.ts";
 import type { Rows } from "./statements.ts";

@@ -1,7 +1,8 @@
 /** What the roll-ups say. Nothing here reads a run or a delivery but those that are open. */
 import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../run.ts";
-import { DAY_MS, deliveryCounts, HOUR_MS } from "./ledger.ts";
+import { DAY_MS, HOUR_MS } from "../platform/time.ts";
+import { deliveryCounts } from "./ledger.ts";
 import type { Backlog, Counts, Coverage, DeliveryTimes, Grain, Statistics } from "./store.ts";
 import { isWaiting } from "./rows.ts";
 import type { Tables } from "./tables.ts";

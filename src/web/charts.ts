@@ -1,13 +1,11 @@
 /** Charts as SVG, made on the relay. Colours come from the stylesheet: the policy allows no style in the page. Pure. */
 import { html } from "hono/html";
+import { HOUR_MS, hourOf } from "../platform/time.ts";
 import { TERMINAL_STATUSES } from "../run.ts";
 import { percentile } from "../store/latency.ts";
 import type { DeliveryTimes, Statistics } from "../store/store.ts";
 import { statusLook, time, type Html, type Part } from "./markup.ts";
 import { many } from "./text.ts";
-
-export const HOUR_MS = 3_600_000;
-const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS) * HOUR_MS;
 
 export interface Window {
   /** The first bucket's first millisecond. */

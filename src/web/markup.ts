@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
-import { isoTime } from "../report.ts";
+import { isoTime } from "../platform/time.ts";
 import type { DeliveryState } from "../run.ts";
 import { line } from "./text.ts";
 

@@ -4,10 +4,11 @@
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { parse } from "hono/utils/cookie";
+import { HOUR_MS } from "../platform/time.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 
-export const SESSION_LIFE_MS = 12 * 3_600_000;
+export const SESSION_LIFE_MS = 12 * HOUR_MS;
 
 export interface Session {
   id: string;

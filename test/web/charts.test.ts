@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { HOUR_MS, latencyChart, latencyWindow, runsChart, took, windowOf } from "../../src/web/charts.ts";
+import { HOUR_MS } from "../../src/platform/time.ts";
+import { latencyChart, latencyWindow, runsChart, took, windowOf } from "../../src/web/charts.ts";
 import { bucketOf } from "../../src/store/latency.ts";
 
 const NOW = Date.parse("2026-01-20T12:34:00Z");

@@ -7,6 +7,7 @@
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
 import { isJsonObject, numberOf } from "../../json.ts";
+import { DAY_MS, MINUTE_MS } from "../../platform/time.ts";
 import type { DeliveryReceipt, Outcome } from "../../run.ts";
 import { contentOf, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
@@ -31,8 +32,8 @@ export const METADATA_EVENT = "skyvern_relay_delivery";
 /** Slack recommends at most 200 a page. {@link https://docs.slack.dev/apis/web-api/pagination} */
 const PAGE = 200;
 /** Attempts lie at most about 28 h apart (the default schedule); clocks may differ by minutes. */
-const LOOK_BACK_MS = 48 * 3_600_000;
-const CLOCK_SKEW_MS = 5 * 60_000;
+const LOOK_BACK_MS = 2 * DAY_MS;
+const CLOCK_SKEW_MS = 5 * MINUTE_MS;
 /** A permalink is a courtesy and may not hold up the receipt. */
 const PERMALINK_TIMEOUT_MS = 5_000;
 
