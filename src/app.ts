@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { Hono } from "hono";
 import type { copiesOf, createArchive } from "./archive/archive.ts";
 import type { Place } from "./archive/place.ts";
-import { askBy, type Ask } from "./ask.ts";
 import type { Config } from "./config.ts";
 import { alertRound, type AlertParts } from "./deliver/alerts.ts";
 import { createAttempt } from "./deliver/attempt.ts";
@@ -30,7 +29,8 @@ import { createIntake } from "./receive/intake.ts";
 import { createReceiver, type Receiver } from "./receive/receive.ts";
 import { rereadKept } from "./receive/reread.ts";
 import { prune, type Removed } from "./retention.ts";
-import type { Fetch, Runtime } from "./runtime.ts";
+import type { HttpClient, Outbound } from "./platform/http-client.ts";
+import type { Runtime } from "./runtime.ts";
 import * as kinds from "./sinks/kinds.ts";
 import type { SinkKind } from "./sinks/sink.ts";
 import { createSkyvernClient } from "./skyvern/client.ts";
@@ -44,19 +44,16 @@ import { createSessionCheck } from "./web/session.ts";
 import { mountWeb } from "./web/web.ts";
 
 /** What the relay is given by the host it runs on. */
-export interface Host {
+/** The ways out are guarded. */
+export interface Host extends Outbound {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
   store: Store & Deciding;
   /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
   fleet: Fleet | null;
-  /** The guarded way out. */
-  fetch: Fetch;
-  /** The same for answers wanted as a whole, where there is a shorter way than `fetch`. */
-  ask?: Ask;
-  /** The same, also to what the operator alone named, wherever it is: the heartbeat. Nothing of a payload may choose where it leads. */
-  namedFetch: Fetch;
+  /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */
+  operatorRequest: HttpClient;
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
   addressOf: AddressOf;
@@ -148,7 +145,7 @@ const FLEET_LOOK_MS = 10_000;
 
 /** The relay on a host, from its configuration. Nothing runs yet. */
 export async function createApp(config: Config, host: Host): Promise<App> {
-  const { runtime, log, metrics, store, fetch, ask = askBy(fetch), namedFetch, archiving, fleet } = host;
+  const { runtime, log, metrics, store, fetch, request, operatorRequest, archiving, fleet } = host;
   const linkKey = await store.setting("link_key", randomBytes(32).toString("base64url"));
   let publicUrl = config.publicUrl;
   const links = createLinks({
@@ -157,7 +154,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     lifeMs: config.linkLifeMs,
     now: runtime.now,
   });
-  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch, ask });
+  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch, request });
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
   const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
   const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
@@ -187,12 +184,12 @@ export async function createApp(config: Config, host: Host): Promise<App> {
         headers: Object.fromEntries(
           Object.entries(config.tracing.headers).map(([name, value]) => [name, value.reveal()]),
         ),
-        fetch: namedFetch,
+        request: operatorRequest,
         dropped: (count) => metrics.spansDropped.inc(count),
         log,
       })
     : null;
-  const sinkDeps = { fetch, ask, now: runtime.now, sleep: runtime.sleep, log };
+  const sinkDeps = { fetch, request, now: runtime.now, sleep: runtime.sleep, log };
   const lanes = config.sinks.map(({ kind, name, config: own, concurrency }) => ({
     sink: kindOf(kind).create(name, own, sinkDeps),
     concurrency,
@@ -346,7 +343,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   };
   const fault = () => unready(ops);
   const heartbeat = config.heartbeat
-    ? createHeartbeat({ url: config.heartbeat.url, fetch: namedFetch, fault, now: runtime.now, log, metrics })
+    ? createHeartbeat({ url: config.heartbeat.url, request: operatorRequest, fault, now: runtime.now, log, metrics })
     : null;
   const { alerts } = config;
   const isGapTold = config.reconcile !== null && alerts.onCoverageGap.length > 0;

@@ -1,5 +1,5 @@
 /**
- * The guarded fetch: the one way out for requests whose address somebody else may have chosen. It reaches the public
+ * The guarded way out, the only one for requests whose address somebody else may have chosen. It reaches the public
  * internet, the networks the operator allowed and the origins the operator named as infrastructure, and nothing else.
  *
  * A name is resolved once, every address it has is checked, and the connection goes to those checked addresses only, so
@@ -7,10 +7,18 @@
  */
 import { lookup as dnsLookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import type { buildConnector, fetch as undiciFetch } from "undici";
-import type { Ask } from "./ask.ts";
+import { brotliDecompressSync, inflateSync, unzipSync, zstdDecompressSync } from "node:zlib";
+import { Agent, buildConnector, fetch } from "undici";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
-import type { Fetch } from "./runtime.ts";
+import { abortable } from "./platform/abortable.ts";
+import {
+  BodyTooLong,
+  MAX_ANSWER_BYTES,
+  readBody,
+  type HttpClient,
+  type HttpResponse,
+  type Outbound,
+} from "./platform/http-client.ts";
 
 export interface ResolvedAddress {
   address: string;
@@ -28,14 +36,11 @@ export interface EgressOptions {
   lookup?: (hostname: string) => Promise<ResolvedAddress[]>;
 }
 
-export interface Egress {
-  /**
-   * `fetch` that never follows a redirect (a 3xx comes back as it is) and rejects with {@link EgressRefused} when the
-   * address is not one the relay may reach.
-   */
-  fetch: Fetch;
-  /** The shorter way, by the same rules, for an answer that is wanted as a whole. */
-  ask: Ask;
+/**
+ * `fetch` and `request` never follow a redirect (a 3xx comes back as it is), and reject with {@link EgressRefused} when
+ * the address is not one the relay may reach.
+ */
+export interface Egress extends Outbound {
   /** Connects as {@link Egress.fetch} would, with TLS for https, asks nothing and hangs up. Rejects as it does. */
   reach(url: string | URL, signal?: AbortSignal): Promise<void>;
   /** Ends every connection at once. */
@@ -56,39 +61,72 @@ export function createEgress(options: EgressOptions): Egress {
   const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const connecting = (target: buildConnector.Options, callback: buildConnector.Callback) =>
     void connect(policy, target, callback);
-  const begin = async () => {
-    const [undici, { askThrough }] = await Promise.all([import("undici"), import("./dispatch.ts")]);
-    const agent = new undici.Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout });
-    return { undici, agent, ask: askThrough(agent) };
-  };
-  // Loaded for the first request: it is nothing that taking webhooks has a use for. Again, should no file be free to open just then.
-  let beginning: ReturnType<typeof begin> | null = null;
-  const begun = () =>
-    (beginning ??= begin().catch((error: unknown) => {
-      beginning = null;
-      throw error;
-    }));
+  const agent = new Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout });
   return {
     fetch: async (url, init) => {
       refuseOthers(new URL(url));
-      const { undici, agent } = await begun();
       // undici's own types stand beside Node's; the objects are the same.
-      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof undiciFetch>[1];
+      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof fetch>[1];
       try {
-        return await undici.fetch(url, request);
+        return await fetch(url, request);
       } catch (error) {
         throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
       }
     },
-    ask: async (url, question) => {
-      refuseOthers(url);
-      const { ask } = await begun();
-      return ask(url, question);
-    },
+    request: requestThrough(agent),
     reach: (url, signal) => reach(policy, new URL(url), signal),
-    close: async () => (await beginning?.catch(() => null))?.agent.destroy(),
+    close: () => agent.destroy(),
   };
 }
+
+const requestThrough =
+  (agent: Agent): HttpClient =>
+  async (target, { method = "GET", headers = {}, body = null, signal, maxBytes = MAX_ANSWER_BYTES }) => {
+    const url = typeof target === "string" ? new URL(target) : target;
+    refuseOthers(url);
+    signal.throwIfAborted();
+    const { origin, pathname, search } = url;
+    // undici heeds the signal once it is connected, and a name may take long to resolve.
+    const answer = await abortable(
+      agent.request({ origin, path: pathname + search, method, headers, body, signal }),
+      signal,
+    );
+    const firstOf = (name: string): string | null => [answer.headers[name] ?? null].flat()[0] ?? null;
+    const read = await readBody(answer.body, {
+      announced: Number(firstOf("content-length") ?? 0),
+      maxBytes,
+      end: () => void answer.body.on("error", () => {}).destroy(),
+    });
+    return {
+      status: answer.statusCode,
+      headers: { get: firstOf },
+      ...unpack(read, firstOf("content-encoding"), maxBytes),
+    };
+  };
+
+/** A body that came packed though nobody asked for that is unpacked, if it is whole and does not grow beyond the bounds. */
+function unpack(
+  { body, missing }: Pick<HttpResponse, "body" | "missing">,
+  encoding: string | null,
+  maxBytes: number,
+): Pick<HttpResponse, "body" | "missing"> {
+  const unpacking = encoding === null ? undefined : UNPACK.get(encoding);
+  if (!unpacking || missing !== null) return { body, missing };
+  try {
+    return { body: unpacking(body, { maxOutputLength: maxBytes }), missing };
+  } catch (error) {
+    const isLong = (error as { code?: unknown }).code === "ERR_BUFFER_TOO_LARGE";
+    return { body: Buffer.alloc(0), missing: { why: isLong ? new BodyTooLong() : error } };
+  }
+}
+
+const UNPACK = new Map<string, (body: Buffer, limit: { maxOutputLength: number }) => Buffer>([
+  ["gzip", unzipSync],
+  ["x-gzip", unzipSync],
+  ["deflate", inflateSync],
+  ["br", brotliDecompressSync],
+  ["zstd", zstdDecompressSync],
+]);
 
 function refuseOthers({ protocol }: URL): void {
   if (protocol !== "http:" && protocol !== "https:") {
@@ -105,7 +143,6 @@ interface Policy {
 async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
   try {
     const addresses = await reachable(policy, target);
-    const { buildConnector } = await import("undici");
     buildConnector({
       timeout: CONNECT_TIMEOUT_MS,
       allowH2: false,
@@ -122,17 +159,13 @@ async function connect(policy: Policy, target: buildConnector.Options, callback:
 function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?: AbortSignal): Promise<void> {
   const bare = hostname.replace(/^\[|\]$/g, "");
   const target = { protocol, hostname: bare, host, port: port === "" ? (protocol === "https:" ? "443" : "80") : port };
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal?.reason as Error);
-    if (signal?.aborted) return stop();
-    signal?.addEventListener("abort", stop, { once: true });
-    void connect(policy, { ...target, ...(isIP(bare) === 0 ? { servername: bare } : {}) }, (error, socket) => {
-      signal?.removeEventListener("abort", stop);
-      socket?.destroy();
-      if (error) reject(error);
-      else resolve();
-    });
+  const connected = Promise.withResolvers<void>();
+  void connect(policy, { ...target, ...(isIP(bare) === 0 ? { servername: bare } : {}) }, (error, socket) => {
+    socket?.destroy();
+    if (error) connected.reject(error);
+    else connected.resolve();
   });
+  return abortable(connected.promise, signal);
 }
 
 /** The target's addresses when every one of them may be reached; one that may not refuses them all. */

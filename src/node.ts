@@ -46,11 +46,11 @@ export async function createNodeApp(config: Config, machine: Runtime, log: Log):
 
 /** What a configuration says of the world outside of the process; `close` ends its connections. */
 export function outsideOf(config: Config, now: () => number) {
-  const { fetch, ask, namedFetch, close } = egressOf(config);
+  const { fetch, request, operatorRequest, close } = egressOf(config);
   const parts = {
     fetch,
-    ask,
-    namedFetch,
+    request,
+    operatorRequest,
     archiving: archivingOf(config, fetch, now),
     addressOf: (c) => (c.env as HttpBindings).incoming.socket.remoteAddress,
     busyShare: busyShareOf(),
@@ -101,8 +101,8 @@ function egressOf({ allowPrivateNetworks: allow, trustedOrigins, heartbeat, trac
   });
   return {
     fetch: egress.fetch,
-    ask: egress.ask,
-    namedFetch: named.fetch,
+    request: egress.request,
+    operatorRequest: named.request,
     close: async () => {
       await Promise.all([egress.close(), named.close()]);
     },

@@ -4,7 +4,7 @@
  * What waits is bounded, and what the collector does not take is dropped and counted: traces never hold up a delivery.
  */
 import type { Log } from "./log.ts";
-import type { Fetch } from "./runtime.ts";
+import type { HttpClient } from "./platform/http-client.ts";
 import type { Attribute, Span } from "./trace.ts";
 import { VERSION } from "./version.ts";
 
@@ -13,7 +13,7 @@ export interface OtlpParts {
   url: string;
   headers: Record<string, string>;
   service: string;
-  fetch: Fetch;
+  request: HttpClient;
   /** Counts spans that were dropped. */
   dropped(count: number): void;
   log: Log;
@@ -24,20 +24,18 @@ const MAX_WAITING = 2_048;
 const MAX_BATCH = 512;
 const TIMEOUT_MS = 10_000;
 
-export function createOtlp({ url, headers, service, fetch, dropped, log }: OtlpParts) {
+export function createOtlp({ url, headers, service, request, dropped, log }: OtlpParts) {
   let waiting: Span[] = [];
   let wasTaken = true;
   const post = async (spans: Span[], timeoutMs: number): Promise<string | null> => {
     try {
-      const answer = await fetch(url, {
+      const { status } = await request(url, {
         method: "POST",
         headers: { ...headers, "content-type": "application/json" },
         body: JSON.stringify(bodyOf(service, spans)),
-        redirect: "manual",
         signal: AbortSignal.timeout(timeoutMs),
       });
-      await answer.body?.cancel();
-      return answer.ok ? null : `the collector answered ${answer.status}`;
+      return status >= 200 && status < 300 ? null : `the collector answered ${status}`;
     } catch (error) {
       return `the collector could not be reached (${error instanceof Error ? error.name : "unknown error"})`;
     }

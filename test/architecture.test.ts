@@ -19,8 +19,6 @@ const LEVELS: readonly (readonly string[])[] = [
     "metrics",
     "deadline",
     "duration",
-    "ask",
-    "dispatch",
     "egress",
     "networks",
     "stream",

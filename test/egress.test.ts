@@ -5,9 +5,9 @@ import { createServer as createTlsServer } from "node:tls";
 import { gzipSync } from "node:zlib";
 import { SMTPServer } from "smtp-server";
 import { afterEach, describe, expect, test } from "vitest";
-import { askBy, TooLong, type Ask, type Question } from "../src/ask.ts";
 import { createEgress, type Egress, type EgressOptions } from "../src/egress.ts";
 import { EgressRefused, parseCidr, refusedRange } from "../src/networks.ts";
+import { BodyTooLong, viaFetch, type HttpClient, type HttpRequest } from "../src/platform/http-client.ts";
 
 const open: { close(): Promise<unknown> }[] = [];
 afterEach(async () => {
@@ -324,17 +324,16 @@ test.each([
   expect(() => createEgress({ allow: [text] })).toThrow("is not a network");
 });
 
-describe("an answer that is wanted as a whole", () => {
-  const question = (more: Partial<Question> = {}): Question => ({
-    method: "GET",
+describe("an answer that is wanted whole", () => {
+  const question = (more: Partial<HttpRequest> = {}): HttpRequest => ({
     headers: { accept: "application/json" },
     signal: new AbortController().signal,
     maxBytes: 200_000,
     ...more,
   });
   const ways = [
-    ["asked the short way", ({ ask }: Egress): Ask => ask],
-    ["asked by fetch", ({ fetch }: Egress): Ask => askBy(fetch)],
+    ["by undici's request", ({ request }: Egress): HttpClient => request],
+    ["by fetch", ({ fetch }: Egress): HttpClient => viaFetch(fetch)],
   ] as const;
 
   async function serve(listener: RequestListener): Promise<URL> {
@@ -350,8 +349,8 @@ describe("an answer that is wanted as a whole", () => {
     return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a?b=c`);
   }
 
-  describe.each(ways)("%s", (_way, askOf) => {
-    const asking = () => askOf(egressWith({ allow: ["127.0.0.1"] }));
+  describe.each(ways)("%s", (_way, clientOf) => {
+    const client = () => clientOf(egressWith({ allow: ["127.0.0.1"] }));
 
     test.each([
       ["short", { "content-length": "6" }, "[1, 2]"],
@@ -362,7 +361,7 @@ describe("an answer that is wanted as a whole", () => {
       const url = await serve((_request, response) =>
         response.writeHead(418, { ...headers, "x-of": "theirs" }).end(body),
       );
-      const answer = await asking()(url, question());
+      const answer = await client()(url, question());
       expect([answer.status, answer.headers.get("x-of"), answer.headers.get("x-no")]).toEqual([418, "theirs", null]);
       expect([answer.body.toString(), answer.missing]).toEqual([body, null]);
     });
@@ -375,7 +374,7 @@ describe("an answer that is wanted as a whole", () => {
           response.end(JSON.stringify([request.method, request.url, request.headers["x-of"], body])),
         );
       });
-      const { body } = await asking()(url, question({ method: "POST", headers: { "x-of": "ours" }, body: "Grüße" }));
+      const { body } = await client()(url, question({ method: "POST", headers: { "x-of": "ours" }, body: "Grüße" }));
       expect(JSON.parse(body.toString())).toEqual(["POST", "/a?b=c", "ours", "Grüße"]);
     });
 
@@ -383,7 +382,7 @@ describe("an answer that is wanted as a whole", () => {
       const url = await serve((_request, response) =>
         response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("[1, 2]")),
       );
-      const { body, missing } = await asking()(url, question());
+      const { body, missing } = await client()(url, question());
       expect([body.toString(), missing]).toEqual(["[1, 2]", null]);
     });
 
@@ -394,8 +393,8 @@ describe("an answer that is wanted as a whole", () => {
         else response.writeHead(200).end("x".repeat(1_000_000));
       });
       for (const headers of [{ "x-of": "packed" }, {}] as Record<string, string>[]) {
-        const { status, body, missing } = await asking()(url, question({ headers }));
-        expect([status, missing?.why]).toEqual([200, expect.any(TooLong)]);
+        const { status, body, missing } = await client()(url, question({ headers }));
+        expect([status, missing?.why]).toEqual([200, expect.any(BodyTooLong)]);
         expect(body.length).toBeLessThanOrEqual(200_000);
       }
     });
@@ -404,8 +403,8 @@ describe("an answer that is wanted as a whole", () => {
       const url = await serve((_request, response) =>
         response.writeHead(200, { "content-length": "200001" }).write("x"),
       );
-      const { status, missing } = await asking()(url, question());
-      expect([status, missing?.why]).toEqual([200, expect.any(TooLong)]);
+      const { status, missing } = await client()(url, question());
+      expect([status, missing?.why]).toEqual([200, expect.any(BodyTooLong)]);
     });
 
     test("has its status though it breaks off", async () => {
@@ -413,53 +412,53 @@ describe("an answer that is wanted as a whole", () => {
         response.writeHead(200, { "content-length": "100" }).write("[1");
         setTimeout(() => response.destroy(), 20);
       });
-      const { status, body, missing } = await asking()(url, question());
+      const { status, body, missing } = await client()(url, question());
       expect([status, body.toString()]).toEqual([200, "[1"]);
       expect(missing).not.toBeNull();
     });
 
     test("has its status though its end was not waited for", async () => {
       const url = await serve((_request, response) => response.writeHead(200, { "content-length": "100" }).write("[1"));
-      const { status, missing } = await asking()(url, question({ signal: AbortSignal.timeout(100) }));
+      const { status, missing } = await client()(url, question({ signal: AbortSignal.timeout(100) }));
       expect([status, missing?.why]).toEqual([200, expect.objectContaining({ name: "TimeoutError" })]);
     });
 
     test("is none when nothing comes in time, nor when the time was over before", async () => {
       const url = await serve(() => {});
       for (const signal of [AbortSignal.timeout(50), AbortSignal.abort(new DOMException("late", "TimeoutError"))])
-        await expect(asking()(url, question({ signal }))).rejects.toMatchObject({ name: "TimeoutError" });
+        await expect(client()(url, question({ signal }))).rejects.toMatchObject({ name: "TimeoutError" });
     });
 
     test("is none when the connection breaks", async () => {
       const url = await serve((request) => request.socket.destroy());
-      const error: unknown = await asking()(url, question()).catch((error: unknown) => error);
+      const error: unknown = await client()(url, question()).catch((error: unknown) => error);
       expect(String((error as Error).cause ?? error)).toMatch(/other side closed|ECONNRESET/);
     });
 
     test("does not follow a redirect", async () => {
       const url = await serve((_request, response) => response.writeHead(302, { location: "/secret" }).end("moved"));
-      expect(await asking()(url, question())).toMatchObject({ status: 302, missing: null });
+      expect(await client()(url, question())).toMatchObject({ status: 302, missing: null });
     });
 
     test("is refused where fetch is", async () => {
       const { port } = await startServer();
-      await refusalOf(askOf(egressWith())(new URL(`http://127.0.0.1:${port}/`), question()));
-      await refusalOf(askOf(egressWith())(new URL("ftp://example.com/"), question()));
+      await refusalOf(clientOf(egressWith())(new URL(`http://127.0.0.1:${port}/`), question()));
+      await refusalOf(clientOf(egressWith())(new URL("ftp://example.com/"), question()));
     });
   });
 
   test("ends in time while the name is being resolved", async () => {
-    const { ask } = egressWith({ lookup: () => new Promise(() => {}) });
-    const asked = ask(new URL("http://slow.example/"), question({ signal: AbortSignal.timeout(50) }));
+    const { request } = egressWith({ lookup: () => new Promise(() => {}) });
+    const asked = request(new URL("http://slow.example/"), question({ signal: AbortSignal.timeout(50) }));
     await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
   });
 
   test("uses its connections again", async () => {
     const { port } = await startServer();
-    const { ask } = egressWith({ allow: ["127.0.0.1"] });
+    const { request } = egressWith({ allow: ["127.0.0.1"] });
     const count = await connectionsDuring(async () => {
       for (let n = 0; n < 20; n++)
-        await ask(new URL(`http://127.0.0.1:${port}/`), question({ method: "POST", body: "x" }));
+        await request(new URL(`http://127.0.0.1:${port}/`), question({ method: "POST", body: "x" }));
     });
     expect(count).toBeLessThanOrEqual(2);
   });

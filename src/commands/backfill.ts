@@ -105,7 +105,7 @@ async function run(plan: Plan, database: Database, { config, runtime, shell }: B
   try {
     return await backfill(
       {
-        client: createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch: egress.fetch }),
+        client: createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, ...egress }),
         store,
         ingest: plan.dryRun ? null : ingest,
         addresses: createAddresses(() => config.publicUrl),

@@ -75,8 +75,8 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorParts, 
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
   const { database } = config;
   const looks: Promise<Finding[]>[] = [
-    lookAtSkyvern({ config, fetch: guarded.fetch, runtime, signal }),
-    lookAtAddress({ config, host, fetch: open.fetch, signal }),
+    lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
+    lookAtAddress({ config, host, request: open.request, signal }),
     ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
     Promise.resolve(noSinks(config)),
     ...config.sinks.map((sink) => lookAtSink(sink, guarded, runtime, signal)),

@@ -3,7 +3,8 @@ import { createHmac } from "node:crypto";
 import type { Config } from "../config.ts";
 import { SAMPLE_STATUSES, SAMPLE_TYPES, sampleOf, type SampleStatus, type SampleType } from "../demo/samples.ts";
 import { createEgress } from "../egress.ts";
-import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
+import type { HttpClient, HttpResponse } from "../platform/http-client.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
 import { outcomeOfError, quote } from "../sinks/outcome.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
@@ -69,7 +70,7 @@ async function sendTestCommand(options: SendTestOptions, parts: SendTestParts): 
   const runId = String(payload["run_id"]);
   // The address is the caller's own, wherever it leads; redirects are not followed, as Skyvern follows none.
   const egress = createEgress({ allow: ["0.0.0.0/0", "::/0"], timeoutMs: TIMEOUT_MS });
-  const sent = await send(plan, JSON.stringify(payload), { ...parts, fetch: egress.fetch });
+  const sent = await send(plan, JSON.stringify(payload), { ...parts, request: egress.request });
   await egress.close();
   if (options.json === true) {
     const { url, type, status, key } = plan;
@@ -89,15 +90,15 @@ async function sendTestCommand(options: SendTestOptions, parts: SendTestParts): 
 async function send(
   { url, key }: Plan,
   body: string,
-  { fetch, runtime, shell }: SendTestParts & { fetch: Fetch },
+  { request, runtime, shell }: SendTestParts & { request: HttpClient },
 ): Promise<Sent> {
   const startedAt = performance.now();
   const ms = () => Math.round(performance.now() - startedAt);
   try {
-    const response = await fetch(url, {
+    const response = await request(url, {
       method: "POST",
-      redirect: "manual",
       body,
+      maxBytes: MAX_ANSWER_BYTES,
       signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), shell.stopped]),
       headers: {
         "content-type": "application/json",
@@ -106,9 +107,10 @@ async function send(
         "x-skyvern-signature": createHmac("sha256", key.key.reveal()).update(body).digest("hex"),
       },
     });
-    const answer = quote(await beginningOf(response), [key.key.reveal()], 500);
-    const hint = response.ok ? null : hintFor(response, key.name);
-    return { ok: response.ok, http_status: response.status, answer, ms: ms(), hint };
+    const answer = quote(response.body.toString("utf8"), [key.key.reveal()], 500);
+    const ok = response.status >= 200 && response.status < 300;
+    const hint = ok ? null : hintFor(response, key.name);
+    return { ok, http_status: response.status, answer, ms: ms(), hint };
   } catch (error) {
     const outcome = outcomeOfError(error, "the relay");
     const hint = outcome.kind === "delivered" ? null : outcome.reason;
@@ -116,19 +118,8 @@ async function send(
   }
 }
 
-async function beginningOf(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk);
-    size += chunk.byteLength;
-    if (size >= MAX_ANSWER_BYTES) break;
-  }
-  return Buffer.concat(chunks).subarray(0, MAX_ANSWER_BYTES).toString("utf8");
-}
-
 /** What the person at the terminal can do about an answer that is not 2xx. */
-function hintFor({ status, headers }: Response, key: string): string {
+function hintFor({ status, headers }: HttpResponse, key: string): string {
   if (status >= 300 && status < 400) {
     const to = headers.get("location");
     return `Skyvern follows no redirect: give it the final address${to === null ? "" : `, perhaps ${quote(to, [], 300)}`}.`;

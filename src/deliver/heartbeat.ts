@@ -4,14 +4,14 @@
  */
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Fetch } from "../runtime.ts";
+import type { HttpClient } from "../platform/http-client.ts";
 import type { Secret } from "../secret.ts";
 import { outcomeOfError, outcomeOfStatus } from "../sinks/outcome.ts";
 
 export interface HeartbeatParts {
   /** Whoever has it can give signs of life: it is told nobody. */
   url: Secret;
-  fetch: Fetch;
+  request: HttpClient;
   /** What keeps the relay from its work, or null. */
   fault(): Promise<string | null>;
   now(): number;
@@ -22,26 +22,24 @@ export interface HeartbeatParts {
 const TIMEOUT_MS = 10_000;
 
 /** One sign of life. Resolves whatever comes of it: a change is logged, the rest counted. */
-export function createHeartbeat({ url, fetch, fault, now, log, metrics }: HeartbeatParts) {
+export function createHeartbeat({ url, request, fault, now, log, metrics }: HeartbeatParts) {
   const who = `the heartbeat (${new URL(url.reveal()).origin})`;
   let wasTaken = true;
   return async (signal: AbortSignal): Promise<void> => {
     const wrong = await fault();
     if (signal.aborted) return;
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-    const request = { redirect: "manual", signal: deadline } as const;
     const reason = await (
       wrong === null
-        ? fetch(url.reveal(), request)
-        : fetch(failAddress(url), {
-            ...request,
+        ? request(url.reveal(), { signal: deadline })
+        : request(failAddress(url), {
+            signal: deadline,
             method: "POST",
             body: wrong,
             headers: { "content-type": "text/plain" },
           })
     ).then(
-      async (answer) => {
-        await answer.body?.cancel();
+      (answer) => {
         const outcome = outcomeOfStatus(answer.status, answer.headers, who, now());
         return outcome.kind === "delivered" ? null : outcome.reason;
       },

@@ -5,6 +5,7 @@ import sqliteSchema from "../../schema.sqlite.sql";
 import { createApp, type App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { createMetrics } from "../metrics.ts";
+import { viaFetch } from "../platform/http-client.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Incoming, Received } from "../receive/receive.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
@@ -79,7 +80,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     };
   const { allowPrivateNetworks: allow, trustedOrigins, heartbeat } = config;
   const fetch = counted(edgeFetch({ allow, trusted: trustedOrigins }));
-  const namedFetch = counted(edgeFetch({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] }));
+  const operatorFetch = counted(edgeFetch({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] }));
   let turns: Turns | null = null;
   const store = createSqlStore(database);
   const app = await createApp(config, {
@@ -88,7 +89,8 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     metrics: createMetrics(),
     store,
     fetch,
-    namedFetch,
+    request: viaFetch(fetch),
+    operatorRequest: viaFetch(operatorFetch),
     archiving: null,
     // One object: there are no others.
     fleet: null,

@@ -1,10 +1,9 @@
 import type { z } from "zod";
 import type { Alert } from "../alert.ts";
-import type { Ask } from "../ask.ts";
 import type { Log } from "../log.ts";
+import type { Outbound } from "../platform/http-client.ts";
 import type { Report } from "../report.ts";
 import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
-import type { Fetch } from "../runtime.ts";
 import type { DiagnoseDeps, Diagnosis } from "./diagnosis.ts";
 import type { Evidence } from "./evidence.ts";
 
@@ -48,12 +47,8 @@ export interface Sink {
   close?(): Promise<void>;
 }
 
-/** What a sink may use of the outside world. */
-export interface SinkDeps {
-  /** The guarded fetch: refuses private addresses unless allowed, follows no redirect. */
-  fetch: Fetch;
-  /** The shorter way for answers wanted as a whole, by the same rules. Default: by `fetch`. */
-  ask?: Ask;
+/** What a sink may use of the outside world. The ways out refuse private addresses unless allowed, and follow no redirect. */
+export interface SinkDeps extends Outbound {
   /** Epoch milliseconds. */
   now(): number;
   /** Ends early, without rejecting, when the signal aborts. Default: by the wall clock. */

@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
-import { askBy, TooLong, type Answer, type Ask } from "../ask.ts";
 import { deadlineIn } from "../deadline.ts";
-import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
+import { BodyTooLong, type HttpResponse, type Outbound } from "../platform/http-client.ts";
+import { systemRuntime, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 import { timeOf } from "./normalize.ts";
 
@@ -139,14 +139,11 @@ export interface KeyClient {
   client: SkyvernClient;
 }
 
-export interface SkyvernClientOptions {
+export interface SkyvernClientOptions extends Outbound {
   /** `https://api.skyvern.com`; a path is kept. */
   baseUrl: string;
   /** At least one; the first is used unless {@link SkyvernClient.with} chooses another. */
   keys: readonly SkyvernKey[];
-  fetch: Fetch;
-  /** The shorter way for answers wanted as a whole. Default: by `fetch`. */
-  ask?: Ask;
   sleep?: Runtime["sleep"];
   now?: Runtime["now"];
   random?: Runtime["random"];
@@ -170,16 +167,14 @@ export function createSkyvernClient(options: SkyvernClientOptions): SkyvernClien
   const empty = options.keys.find(({ key }) => key.reveal() === "");
   if (empty) throw new Error(`Skyvern's API key "${empty.name}" is empty.`);
   const base = new URL(options.baseUrl);
-  const defaults = { ...systemRuntime(), timeoutMs: DEFAULT_TIMEOUT_MS, ask: askBy(options.fetch) };
+  const defaults = { ...systemRuntime(), timeoutMs: DEFAULT_TIMEOUT_MS };
   const context: Context = { ...defaults, ...options, base };
   return clientWith(context, { key: first, tries: DEFAULT_TRIES });
 }
 
-interface Context {
+interface Context extends Outbound {
   base: URL;
   keys: readonly SkyvernKey[];
-  fetch: Fetch;
-  ask: Ask;
   sleep: Runtime["sleep"];
   now: Runtime["now"];
   random: Runtime["random"];
@@ -277,10 +272,9 @@ function callJson<T>(
     const deadline = deadlineIn(context.timeoutMs, call.signal);
     try {
       const headers = { "x-api-key": choice.key.key.reveal(), ...JSON_HEADERS };
-      const question = { method: "GET", headers, signal: deadline.signal, maxBytes: MAX_JSON_BYTES } as const;
-      const answer = await context.ask(url, question);
+      const answer = await context.request(url, { headers, signal: deadline.signal, maxBytes: MAX_JSON_BYTES });
       const { status, missing } = answer;
-      if (missing?.why instanceof TooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
+      if (missing?.why instanceof BodyTooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
       if (missing) throw missing.why;
       const body = UTF8.decode(answer.body);
       if (status !== 200) return { ok: false, fault: faultOf(context, choice, call, answer, body) };
@@ -420,7 +414,7 @@ function faultOf(context: Context, choice: Choice, call: Call, response: Answere
   };
 }
 
-type Answered = Pick<Answer, "status" | "headers">;
+type Answered = Pick<HttpResponse, "status" | "headers">;
 
 function kindOf(status: number): SkyvernFault["kind"] {
   if (status === 404 || status === 410) return "not_found";

@@ -59,7 +59,7 @@ it("a public name with a private address, or with none, is a fault at Skyvern's 
     lookAtAddress({
       config,
       host: { lookup },
-      fetch: () => Promise.reject(new Error("it was tried")),
+      request: () => Promise.reject(new Error("it was tried")),
       signal: new AbortController().signal,
     });
   expect(await look(() => Promise.resolve([{ address: "10.0.0.7", family: 4 }]))).toMatchObject([

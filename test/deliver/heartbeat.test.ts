@@ -38,7 +38,7 @@ async function aHeartbeat(path = "/ping/a-secret-id") {
   const state: { fault: string | null } = { fault: null };
   const beat = createHeartbeat({
     url: new Secret(monitor.url + path),
-    fetch: egress.fetch,
+    request: egress.request,
     fault: async () => state.fault,
     now: () => 0,
     log: createLog("info", { write: (line) => void lines.push(line) }),

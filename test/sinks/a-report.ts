@@ -1,6 +1,6 @@
+import type { Outbound } from "../../src/platform/http-client.ts";
 import type { Report } from "../../src/report.ts";
 import { silentLog } from "../../src/log.ts";
-import type { Fetch } from "../../src/runtime.ts";
 import type { Job, SinkDeps } from "../../src/sinks/sink.ts";
 
 export const NOW = Date.parse("2026-01-20T12:00:31.512Z");
@@ -64,7 +64,18 @@ export const aJob = ({ report, ...given }: Partial<Omit<Job, "report">> & { repo
   report: aReport(report),
 });
 
-export const depsWith = (fetch: Fetch): SinkDeps => ({ fetch, now: () => NOW, log: silentLog });
+export const depsWith = ({ fetch, request }: Outbound): SinkDeps => ({
+  fetch,
+  request,
+  now: () => NOW,
+  log: silentLog,
+});
+
+/** For a sink that asks nobody over HTTP. */
+export const noHttp: Outbound = {
+  fetch: () => Promise.reject(new Error("fetch was called")),
+  request: () => Promise.reject(new Error("request was called")),
+};
 
 /** A signal that never aborts. */
 export const noAbort = (): AbortSignal => new AbortController().signal;

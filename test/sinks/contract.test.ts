@@ -181,7 +181,7 @@ function rigFor(harness: Harness): { rig: () => Rig; lines: unknown[] } {
   let rig: Rig | undefined;
   beforeEach(async () => {
     lines.length = 0;
-    rig = await harness.start({ fetch: egress.fetch, now: () => NOW, log });
+    rig = await harness.start({ ...egress, now: () => NOW, log });
   });
   afterEach(async () => {
     await rig?.sink.close?.();

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { viaFetch } from "../../src/platform/http-client.ts";
 import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { isJsonObject, parseJson, type JsonObject } from "../../src/json.ts";
 import { Secret } from "../../src/secret.ts";
@@ -37,11 +38,12 @@ function fixture(name: string): JsonObject {
   return json;
 }
 
-const aClient = (options: Partial<SkyvernClientOptions> = {}) =>
+const aClient = ({ fetch = globalThis.fetch, ...options }: Partial<SkyvernClientOptions> = {}) =>
   createSkyvernClient({
     baseUrl: skyvern.url,
     keys: [{ name: "acme", key: new Secret(KEY), organization: null }],
     fetch,
+    request: viaFetch(fetch),
     now: () => NOW,
     random: () => 0.5,
     sleep: (ms) => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { viaFetch } from "../../src/platform/http-client.ts";
 import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from "../../src/demo/stand-ins/skyvern.ts";
 import { silentLog, type Log } from "../../src/log.ts";
 import type { Artifact, ArtifactsStatus, Run } from "../../src/run.ts";
@@ -80,7 +81,15 @@ const sleep = (ms: number) => {
 function anEnricher(options: Partial<EnricherOptions> & { keys?: SkyvernKey[] } = {}) {
   const { keys = [{ name: "acme", key: new Secret(KEY), organization: null }], ...rest } = options;
   return createEnricher({
-    client: createSkyvernClient({ baseUrl: skyvern.url, keys, fetch, sleep, now: () => clock, random: () => 0 }),
+    client: createSkyvernClient({
+      baseUrl: skyvern.url,
+      keys,
+      fetch,
+      request: viaFetch(fetch),
+      sleep,
+      now: () => clock,
+      random: () => 0,
+    }),
     load: (runId) => Promise.resolve(saved.get(runId) ?? null),
     save: (runId, artifacts, status) => {
       saved.set(runId, { artifacts, status });

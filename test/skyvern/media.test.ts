@@ -46,7 +46,7 @@ async function aRig(bytes: Partial<Record<string, Uint8Array>> = {}, allow = ["1
   const log = createLog("info", { write: (line) => void lines.push(line) });
   const runtime = aRuntime();
   const key = { name: "one", key: new Secret(KEY), organization: null };
-  const client = createSkyvernClient({ ...runtime, baseUrl: skyvern.url, keys: [key], fetch: egress.fetch });
+  const client = createSkyvernClient({ ...runtime, baseUrl: skyvern.url, keys: [key], ...egress });
   return {
     media: createMedia({ client, fetch: egress.fetch, now: runtime.now, log }),
     skyvern,

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { viaFetch } from "../../src/platform/http-client.ts";
 import {
   startSkyvern,
   type StandInArtifact,
@@ -53,6 +54,7 @@ const client = () =>
     baseUrl: skyvern.url,
     keys: [{ name: "acme", key: new Secret(KEY), organization: null }],
     fetch,
+    request: viaFetch(fetch),
     now: () => NOW,
     random: () => 0,
     sleep: () => Promise.resolve(),

@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import { isIP } from "node:net";
 import type { Config } from "../../config.ts";
 import { refusedRange } from "../../networks.ts";
-import type { Fetch } from "../../runtime.ts";
+import type { HttpClient } from "../../platform/http-client.ts";
 import { outcomeOfError, quote } from "../../sinks/outcome.ts";
 import { about, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
 import type { Host } from "./host.ts";
@@ -13,17 +13,17 @@ export interface AddressParts {
   config: Pick<Config, "publicUrl" | "baseUrl" | "host" | "port">;
   host: Pick<Host, "lookup">;
   /** Reaches any address: this one is the operator's own. */
-  fetch: Fetch;
+  request: HttpClient;
   signal: AbortSignal;
 }
 
-export async function lookAtAddress({ config, host, fetch, signal }: AddressParts): Promise<Finding[]> {
+export async function lookAtAddress({ config, host, request, signal }: AddressParts): Promise<Finding[]> {
   const isHosted = /(^|\.)skyvern\.com$/.test(new URL(config.baseUrl).hostname);
   const form = [...formOf(config.publicUrl, isHosted), ...(await addressesOf(config.publicUrl, isHosted, host))];
   const bad = form.find(({ state }) => state === "fault");
   const found = about("PUBLIC_URL", form.length > 0 ? form : [ok(`Skyvern accepts ${config.publicUrl}/webhook`)]);
   if (bad && isHosted) return found;
-  return [...found, ...about("PUBLIC_URL reached", [await reachOf(config, fetch, signal)])];
+  return [...found, ...about("PUBLIC_URL reached", [await reachOf(config, request, signal)])];
 }
 
 const MAX_LENGTH = 2_083;
@@ -101,20 +101,19 @@ const REACH_TIMEOUT_MS = 10_000;
  * Sends an unsigned POST to the webhook address, as Skyvern would but for the signature. A relay that runs refuses it with 401.
  * When none runs, doctor itself listens on the relay's port for that moment and knows its own answer by a number.
  */
-async function reachOf(config: AddressParts["config"], fetch: Fetch, signal: AbortSignal): Promise<Diagnosis> {
+async function reachOf(config: AddressParts["config"], request: HttpClient, signal: AbortSignal): Promise<Diagnosis> {
   const nonce = randomBytes(16).toString("hex");
   const listener = await listen(config, nonce);
   const address = `${config.publicUrl}/webhook`;
   try {
-    const response = await fetch(address, {
+    const response = await request(address, {
       method: "POST",
-      redirect: "manual",
       body: "{}",
       headers: { "content-type": "application/json", "user-agent": "skyvern-relay doctor" },
       signal: AbortSignal.any([signal, AbortSignal.timeout(REACH_TIMEOUT_MS)]),
     });
-    const body = (await response.text()).slice(0, 300);
     const { status, headers } = response;
+    const body = response.body.toString("utf8").slice(0, 300);
     if (status >= 300 && status < 400) return redirected(address, headers.get("location"));
     if (headers.get(NONCE) === nonce)
       return ok(`${address} leads here; no relay runs just now, doctor answered in its place`);

@@ -1,13 +1,14 @@
 /** Skyvern's API: whether each key works there, and whether its clock and this one agree. */
 import { claimsOf, type Config } from "../../config.ts";
-import type { Fetch, Runtime } from "../../runtime.ts";
+import type { HttpClient, Outbound } from "../../platform/http-client.ts";
+import type { Runtime } from "../../runtime.ts";
 import { createSkyvernClient, type SkyvernFault } from "../../skyvern/client.ts";
 import { about, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 
 export interface SkyvernParts {
   config: Pick<Config, "keys" | "baseUrl">;
-  /** The guarded fetch. */
-  fetch: Fetch;
+  /** The guarded ways out. */
+  outbound: Outbound;
   runtime: Runtime;
   signal: AbortSignal;
 }
@@ -18,7 +19,8 @@ export async function lookAtSkyvern(parts: SkyvernParts): Promise<Finding[]> {
   const { config, runtime, signal } = parts;
   const clock = clockOf(parts);
   const { baseUrl, keys } = config;
-  const client = createSkyvernClient({ ...runtime, baseUrl, keys, fetch: clock.fetch, timeoutMs: TIMEOUT_MS });
+  const { request } = clock;
+  const client = createSkyvernClient({ ...runtime, ...parts.outbound, request, baseUrl, keys, timeoutMs: TIMEOUT_MS });
   const looked: Finding[] = [];
   let broken: SkyvernFault | null = null;
   for (const { name, client: own } of client.with({ tries: 1 }).perKey()) {
@@ -109,18 +111,18 @@ const SKEW_FAULT_MS = 300_000;
 const SKEW_WARNING_MS = 30_000;
 
 /** Reads the Date of every answer (whole seconds) against the middle of its request. */
-function clockOf({ fetch, runtime }: SkyvernParts) {
+function clockOf({ outbound, runtime }: SkyvernParts) {
   let skewMs: number | null = null;
   let location: string | null = null;
   return {
-    fetch: (async (url, init) => {
+    request: (async (url, asked) => {
       const before = runtime.now();
-      const response = await fetch(url, init);
+      const response = await outbound.request(url, asked);
       const date = Date.parse(response.headers.get("date") ?? "");
       if (!Number.isNaN(date)) skewMs ??= (before + runtime.now()) / 2 - (date + 500);
       location ??= response.headers.get("location");
       return response;
-    }) satisfies Fetch,
+    }) satisfies HttpClient,
     redirectedTo: (): string | null => {
       const url = location === null ? null : URL.parse(location);
       return url?.origin ?? null;

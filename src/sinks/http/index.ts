@@ -2,7 +2,7 @@
  * HTTP sinks receive the report as a signed POST in the Standard Webhooks format
  * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
  */
-import { askBy, type Answer, type Ask } from "../../ask.ts";
+import type { HttpClient, HttpResponse } from "../../platform/http-client.ts";
 import type { Outcome } from "../../run.ts";
 import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
 import { defineSink, type Job } from "../sink.ts";
@@ -10,15 +10,13 @@ import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";
 import { alertBodyOf, bodyOf, signatureOf } from "./message.ts";
 
-/** Of an answer, this much is read: of a longer one the connection is given up. */
-const MAX_ANSWER_BYTES = 64 * 1024;
-/** This much of it may be shown. */
+/** This much of an answer may be shown. */
 const QUOTED_BYTES = 1024;
 
 export default defineSink({
   kind: "http",
   config: HttpConfig,
-  create: (name, config, { fetch, ask = askBy(fetch), now }) => {
+  create: (name, config, { request, now }) => {
     const target = targetOf(name, config);
     return {
       name,
@@ -26,7 +24,7 @@ export default defineSink({
       // Receivers drop a second message with the same webhook-id.
       dropsRepeats: true,
       ...(config.updates ? { updates: true as const } : {}),
-      deliver: (job, signal) => deliver(target, job, signal, { ask, now }),
+      deliver: (job, signal) => deliver(target, job, signal, { request, now }),
     };
   },
   diagnose,
@@ -45,20 +43,19 @@ async function deliver(
   target: Target,
   job: Job,
   signal: AbortSignal,
-  { ask, now }: { ask: Ask; now: () => number },
+  { request, now }: { request: HttpClient; now: () => number },
 ): Promise<Outcome> {
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
   const body = job.alert ? alertBodyOf(job.alert, job.report.received_at ?? "") : bodyOf(job.report);
   const timestamp = Math.floor(now() / 1000);
   const signature = signatureOf({ id: job.deliveryId, timestamp, body }, target.signingKeys);
-  let answer: Answer;
+  let answer: HttpResponse;
   try {
-    answer = await ask(url, {
+    answer = await request(url, {
       method: "POST",
       signal,
       body,
-      maxBytes: MAX_ANSWER_BYTES,
       headers: {
         ...target.headers,
         "content-type": "application/json",

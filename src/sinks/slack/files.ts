@@ -4,7 +4,7 @@
  * {@link https://docs.slack.dev/messaging/working-with-files#uploading_files}
  */
 import { isJsonObject, type Json } from "../../json.ts";
-import type { Fetch } from "../../runtime.ts";
+import type { HttpClient } from "../../platform/http-client.ts";
 import type { Attachment } from "../evidence.ts";
 import type { Call } from "./api.ts";
 import type { Failure } from "./outcomes.ts";
@@ -16,26 +16,24 @@ const CALL_MS = 10_000;
 
 export interface Uploader {
   call: Call;
-  fetch: Fetch;
+  request: HttpClient;
   signal: AbortSignal;
 }
 
 /** Brings the bytes to Slack. Nobody sees them, and Slack forgets them, until {@link complete}. */
-export async function upload({ call, fetch, signal }: Uploader, file: Attachment, alt: string): Promise<Uploaded> {
+export async function upload({ call, request, signal }: Uploader, file: Attachment, alt: string): Promise<Uploaded> {
   const about = { filename: file.name, length: file.bytes.byteLength, ...(alt === "" ? {} : { alt_txt: alt }) };
   const place = await call("files.getUploadURLExternal", about, CALL_MS);
   if (!place.ok) return place;
   const { upload_url: url, file_id: id } = place.data;
   if (typeof url !== "string" || typeof id !== "string") return { ok: false, failure: { kind: "garbled" } };
   try {
-    const answer = await fetch(url, {
+    const answer = await request(url, {
       method: "POST",
       headers: { "content-type": "application/octet-stream" },
-      body: Buffer.from(file.bytes),
-      redirect: "manual",
+      body: file.bytes,
       signal,
     });
-    await answer.body?.cancel();
     if (answer.status === 200) return { ok: true, id };
     return { ok: false, failure: { kind: "http", status: answer.status, headers: answer.headers } };
   } catch (error) {

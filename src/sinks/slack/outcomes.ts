@@ -88,7 +88,7 @@ export type Failure =
   /** Slack said no, in its own words. `picture`: it was about the file of an image block. */
   | { kind: "refused"; code: string; needed?: string; retryAfterMs?: number; picture?: true }
   | { kind: "limited"; retryAfterMs?: number }
-  | { kind: "http"; status: number; headers: Headers }
+  | { kind: "http"; status: number; headers: Pick<Headers, "get"> }
   /** An answer that is not Slack's. */
   | { kind: "garbled" }
   /** No whole answer. `sent`: the request certainly reached Slack. */

@@ -53,7 +53,7 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
   if (screenshot === null) return kept;
   // Within the same time: a Slack that takes no files must not keep the message from being sent.
   const signal = evidence.inTime(showing.signal);
-  const uploader = { call: showing.callWith(signal), fetch: showing.deps.fetch, signal };
+  const uploader = { call: showing.callWith(signal), request: showing.deps.request, signal };
   const uploaded = await upload(uploader, screenshot, PICTURE_ALT);
   const done = uploaded.ok ? await complete(uploader, [{ id: uploaded.id, title: screenshot.name }], null) : uploaded;
   if (uploaded.ok && done.ok) {
@@ -159,7 +159,7 @@ const sharedAt = ({ channel, ts }: Thread, receipt: DeliveryReceipt | null): str
 const strings = (value: Json | undefined): string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 
-const uploaderOf = ({ call, deps, signal }: Showing): Uploader => ({ call, fetch: deps.fetch, signal });
+const uploaderOf = ({ call, deps, signal }: Showing): Uploader => ({ call, request: deps.request, signal });
 
 const isScope = (failure: Failure): boolean => failure.kind === "refused" && failure.code === "missing_scope";
 

@@ -3,6 +3,7 @@
  * message, so a message whose answer was lost is posted again.
  * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
  */
+import type { HttpResponse } from "../../platform/http-client.ts";
 import type { Secret } from "../../secret.ts";
 import { contentOf } from "../content.ts";
 import type { Sink, SinkDeps } from "../sink.ts";
@@ -24,17 +25,17 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
         if (signal.aborted) return { ok: false, failure: { kind: "aborted" } };
         const body = JSON.stringify({ text, ...(blocks.length > 0 && { blocks }), ...PLAIN_READING });
         try {
-          const response = await deps.fetch(url.reveal(), {
+          const response = await deps.request(url.reveal(), {
             method: "POST",
             headers: { "content-type": "application/json; charset=utf-8" },
             body,
-            redirect: "manual",
             signal,
           });
-          const answer = await response.text();
-          return response.ok
-            ? { ok: true, status: response.status }
-            : { ok: false, failure: failureOf(response, answer) };
+          if (response.missing) throw response.missing.why;
+          const { status } = response;
+          return status >= 200 && status < 300
+            ? { ok: true, status }
+            : { ok: false, failure: failureOf(response, response.body.toString()) };
         } catch (error) {
           return { ok: false, failure: { kind: "unreachable", error, sent: false } };
         }
@@ -45,7 +46,7 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
 
 const PLAIN_READING = { mrkdwn: false, unfurl_links: false, unfurl_media: false };
 
-function failureOf({ status, headers }: Response, answer: string): Failure {
+function failureOf({ status, headers }: HttpResponse, answer: string): Failure {
   if (status === 429) {
     const seconds = Number.parseInt(headers.get("retry-after") ?? "", 10);
     return { kind: "limited", ...waitOf(Number.isNaN(seconds) ? undefined : seconds) };

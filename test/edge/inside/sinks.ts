@@ -1,5 +1,6 @@
 /** Sinks inside workerd, made as the relay makes them there: each delivery is a request. */
 import { DurableObject, type Namespace } from "cloudflare:workers";
+import { viaFetch } from "../../../src/platform/http-client.ts";
 import { edgeFetch } from "../../../src/edge/egress.ts";
 import type { Log } from "../../../src/log.ts";
 import type { Outcome } from "../../../src/run.ts";
@@ -56,7 +57,7 @@ export class Relay extends DurableObject<object> {
     const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
     const { create, config: schema } = KINDS[kind] as SinkKind;
     const fetch = edgeFetch({ allow: ["127.0.0.1"], trusted: [] });
-    const sink = create("it", schema.parse(config), { fetch, now: () => NOW, log });
+    const sink = create("it", schema.parse(config), { fetch, request: viaFetch(fetch), now: () => NOW, log });
     this.#sinks.set(id, sink);
     return sink;
   }

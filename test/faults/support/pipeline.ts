@@ -52,8 +52,7 @@ export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOp
   const runtime = aRuntime();
   const sinkKind = KINDS[kind] as typeof http;
   const settings = sinkKind.config.parse(config);
-  const { fetch, ask } = egress;
-  const sink = sinkKind.create("ops", settings, { fetch, ask, now: runtime.now, log: silentLog });
+  const sink = sinkKind.create("ops", settings, { ...egress, now: runtime.now, log: silentLog });
   const worker = createWorker({
     store,
     lanes: [{ sink, concurrency: 1 }],

@@ -7,7 +7,7 @@ import {
   type SmtpStandInOptions,
 } from "../../../src/demo/stand-ins/smtp.ts";
 import email from "../../../src/sinks/email/index.ts";
-import { aJob, depsWith, noAbort, NOW } from "../a-report.ts";
+import { aJob, depsWith, noAbort, noHttp, NOW } from "../a-report.ts";
 
 let server: SmtpStandIn | undefined;
 afterEach(async () => {
@@ -21,7 +21,7 @@ const sinkTo = (smtp: string, config: Record<string, unknown> = {}) =>
   email.create(
     "finance",
     email.config.parse({ smtp, from: "Relay <relay@example.com>", to: "ap@example.com", ...config }),
-    depsWith(() => Promise.reject(new Error("mail needs no fetch"))),
+    depsWith(noHttp),
   );
 
 const failing = async (...faults: SmtpFault[]) => sinkTo((await start({ faults })).url);

@@ -5,7 +5,7 @@ import { startSmtp, type SmtpStandIn, type SmtpStandInOptions } from "../../../s
 import { TINY_PNG } from "../../../src/demo/stand-ins/skyvern.ts";
 import type { Outcome } from "../../../src/run.ts";
 import email from "../../../src/sinks/email/index.ts";
-import { aJob, depsWith, noAbort } from "../a-report.ts";
+import { aJob, depsWith, noAbort, noHttp } from "../a-report.ts";
 import { anEvidence } from "../an-evidence.ts";
 
 interface Sent {
@@ -19,11 +19,7 @@ async function send(parts: Parameters<typeof anEvidence>[0], options: SmtpStandI
   const server = await startSmtp(options);
   onTestFinished(() => server.close());
   const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
-  const sink = email.create(
-    "finance",
-    config,
-    depsWith(() => Promise.reject(new Error("mail needs no fetch"))),
-  );
+  const sink = email.create("finance", config, depsWith(noHttp));
   const outcome = await sink.deliver({ ...aJob(), evidence: anEvidence(parts) }, noAbort());
   const raw = server.messages[0]?.raw ?? "";
   return { outcome, server, raw, mail: await PostalMime.parse(raw) };

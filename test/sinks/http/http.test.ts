@@ -24,8 +24,7 @@ afterEach(async () => {
 
 const sinkWith = (config: Record<string, unknown> = {}, now = NOW) =>
   http.create("crm", http.config.parse({ url: receiver.url, secret: SECRET, ...config }), {
-    ...depsWith(egress.fetch),
-    ask: egress.ask,
+    ...depsWith(egress),
     now: () => now,
   });
 
@@ -160,8 +159,7 @@ describe("an answer", () => {
 test("a private address is dead, with the variable that allows it", async () => {
   const guarded = createEgress({ allow: [] });
   const sink = http.create("crm", http.config.parse({ url: receiver.url }), {
-    ...depsWith(guarded.fetch),
-    ask: guarded.ask,
+    ...depsWith(guarded),
   });
   const outcome = await sink.deliver(aJob(), noAbort());
   await guarded.close();

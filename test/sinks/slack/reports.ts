@@ -1,3 +1,4 @@
+import { viaFetch } from "../../../src/platform/http-client.ts";
 import { silentLog, type Log } from "../../../src/log.ts";
 import type { Report } from "../../../src/report.ts";
 import { Secret } from "../../../src/secret.ts";
@@ -71,8 +72,9 @@ export function keepingLog(): { log: Log; lines: LogLine[] } {
   return { log: { debug: keep("debug"), info: keep("info"), warn: keep("warn"), error: keep("error") }, lines };
 }
 
-export const deps = (given: Partial<SinkDeps> = {}): SinkDeps => ({
-  fetch: globalThis.fetch,
+export const deps = ({ fetch = globalThis.fetch, ...given }: Partial<SinkDeps> = {}): SinkDeps => ({
+  fetch,
+  request: viaFetch(fetch),
   now: Date.now,
   log: silentLog,
   ...given,
