@@ -17,7 +17,6 @@ const LEVELS: readonly (readonly string[])[] = [
     "runtime",
     "log",
     "metrics",
-    "deadline",
     "duration",
     "egress",
     "networks",

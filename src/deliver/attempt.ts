@@ -1,4 +1,3 @@
-import { deadlineIn } from "../deadline.ts";
 import type { Log } from "../log.ts";
 import { toReport, type Links } from "../report.ts";
 import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
@@ -47,12 +46,8 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       const shown = evidence ? { evidence: evidence(state.run, artifacts) } : {};
       const context = traced ? { traceparent: traceparentOf(delivery.run_id, deliveryId, attempt) } : {};
       const job = { deliveryId, attempt, cause, maybeSent, report, previous, ...shown, ...context };
-      const deadline = deadlineIn(timeoutMs, signal);
-      try {
-        return { outcome: await sink.deliver(job, deadline.signal), ...more };
-      } finally {
-        deadline.end();
-      }
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      return { outcome: await sink.deliver(job, deadline), ...more };
     } catch (error) {
       log.error("delivery.crashed", {
         delivery_id: delivery.id,

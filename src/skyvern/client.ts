@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
-import { deadlineIn } from "../deadline.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../platform/http-client.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
@@ -269,10 +268,11 @@ function callJson<T>(
   read: (json: Json) => T | undefined,
 ): Promise<SkyvernResult<T>> {
   return withRetries(context, choice, call, async (url) => {
-    const deadline = deadlineIn(context.timeoutMs, call.signal);
+    const timeout = AbortSignal.timeout(context.timeoutMs);
+    const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
     try {
       const headers = { "x-api-key": choice.key.key.reveal(), ...JSON_HEADERS };
-      const answer = await context.request(url, { headers, signal: deadline.signal, maxBytes: MAX_JSON_BYTES });
+      const answer = await context.request(url, { headers, signal, maxBytes: MAX_JSON_BYTES });
       const { status, missing } = answer;
       if (missing?.why instanceof BodyTooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
       if (missing) throw missing.why;
@@ -283,9 +283,7 @@ function callJson<T>(
     } catch (error) {
       if (error instanceof SyntaxError) return unexpected(call, 200, "a body that is not JSON");
       if (error instanceof RangeError) return unexpected(call, 200, "JSON nested too deeply");
-      return { ok: false, fault: noAnswer(context, choice, call, error, deadline.isOver()) };
-    } finally {
-      deadline.end();
+      return { ok: false, fault: noAnswer(context, choice, call, error, timeout.aborted) };
     }
   });
 }

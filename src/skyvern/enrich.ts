@@ -1,5 +1,4 @@
 /** A run's artifacts: which there are. Their URLs die within an hour, so only ids are kept; `mint.ts` finds fresh ones. */
-import { deadlineIn } from "../deadline.ts";
 import type { Log } from "../log.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
@@ -192,14 +191,13 @@ async function listWithinBudget(context: Context, run: Run, abort: AbortSignal):
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
   for (let [n, backoffMs] = [1, FIRST_BACKOFF_MS]; ; n += 1, backoffMs *= 2) {
-    const inTime = deadlineIn(Math.max(0, deadline - context.now()), abort);
-    const listed = await usefulArtifacts(client, listIdOf(run), inTime.signal);
-    inTime.end();
+    const timeout = AbortSignal.timeout(Math.max(0, deadline - context.now()));
+    const listed = await usefulArtifacts(client, listIdOf(run), AbortSignal.any([abort, timeout]));
     if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
     const { fault } = listed;
     const waitMs = Math.max(backoffMs, fault.retryAfterMs ?? 0);
     const mayPass = fault.kind === "unavailable" || fault.kind === "rate_limited";
-    if (inTime.isOver() && !abort.aborted) return unread(`Skyvern did not answer within ${context.budgetMs} ms`);
+    if (timeout.aborted && !abort.aborted) return unread(`Skyvern did not answer within ${context.budgetMs} ms`);
     if (!mayPass || n >= MAX_TRIES || abort.aborted || context.now() + waitMs >= deadline) return unread(fault.reason);
     await context.sleep(waitMs, abort);
     if (abort.aborted) return unread(fault.reason);
