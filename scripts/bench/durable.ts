@@ -3,6 +3,7 @@
  * those of all processes of a subject, stores included; what a subject puts off until after the last delivery belongs to its work.
  */
 import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { inRounds, ratio, round3, type Bench, type Figures, type Options, type Table } from "./bench.ts";
@@ -194,8 +195,14 @@ function watchMemory(running: Running): { stop(): { idleMb: number; peakMb: numb
 /** All that it has started and will start, on the last core; the client and the receiver stay free. */
 function pinToLastCore(running: Running): void {
   const core = `${cpus().length - 1}`;
-  for (const pid of processesOf(running))
-    execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", core, `${pid}`], { stdio: "ignore" });
+  for (const pid of processesOf(running)) {
+    try {
+      execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", core, `${pid}`], { stdio: "pipe" });
+    } catch (error) {
+      // A database server's process may have ended since it was listed.
+      if (existsSync(`/proc/${pid}`)) throw error;
+    }
+  }
 }
 
 function describeRows(name: string, { rows }: Kept, runs: number): string {
