@@ -113,29 +113,9 @@ export function collectProcess({ registry }: Metrics): void {
   for (const what of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${what}_total`);
 }
 
-/** Of an app before on the same registry: another one watches from now on. */
-function unwatch({ registry }: Metrics): void {
-  for (const name of WATCHED) registry.removeSingleMetric(name);
-}
-
-const WATCHED = [
-  "skyvern_relay_backlog",
-  "skyvern_relay_oldest_undelivered_seconds",
-  "skyvern_relay_dead_deliveries",
-  "skyvern_relay_circuit_state",
-  "skyvern_relay_kept_receipts",
-  "skyvern_relay_ready",
-  "skyvern_relay_coverage_seen",
-  "skyvern_relay_coverage_relayed",
-];
-
-/** Whether an app shows its gauges. */
-export const isWatched = ({ registry }: Metrics): boolean =>
-  registry.getSingleMetric("skyvern_relay_ready") !== undefined;
-
-/** Every metric by sink is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
-export function announceSinks(metrics: Metrics, sinks: readonly string[]): void {
-  const { attempts, attemptSeconds, deliverySeconds, announced } = metrics;
+/** Every metric of an app is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
+export function announce(metrics: Metrics, { sinks, coverage }: Pick<Gauges, "sinks" | "coverage">): void {
+  const { attempts, attemptSeconds, deliverySeconds, announced, rounds, ingested } = metrics;
   for (const sink of sinks) {
     // Of an app before on the same registry: what it counted stands.
     if (announced.has(sink)) continue;
@@ -144,6 +124,9 @@ export function announceSinks(metrics: Metrics, sinks: readonly string[]): void 
     attemptSeconds.zero({ sink });
     deliverySeconds.zero({ sink });
   }
+  if (coverage === null) return;
+  for (const result of ["complete", "incomplete"]) rounds.inc({ result }, 0);
+  for (const verdict of ["accepted", "corrected"]) ingested.inc({ source: "reconciled", verdict }, 0);
 }
 
 /** What the gauges show that the database holds. */
@@ -154,19 +137,41 @@ export interface Stored {
   circuits: ReadonlyMap<string, Circuit>;
 }
 
+/** What gauges show of the app in force, asked for when they are scraped. */
+export interface Gauges {
+  sinks: readonly string[];
+  stored(): Promise<Stored>;
+  /** Whether it could accept a webhook now. */
+  isReady(): Promise<boolean>;
+  /** Seen at Skyvern against relayed, over the lookback; null: Skyvern's list is not read. */
+  coverage: (() => Promise<{ seen: number; relayed: number }>) | null;
+}
+
 /**
- * Gauges whose values live in the database: read when they are scraped, once for all of them. 0 for a sink without any. While the
+ * Gauges of the app that `app` names at each scrape: it may be another one by then. 0 for a sink without any. While the
  * database cannot be read they are not there: everything else still is.
  */
-export function watchBacklog(
-  metrics: Metrics,
-  sinks: readonly string[],
-  read: () => Promise<Stored>,
-  now: () => number,
-): void {
-  unwatch(metrics);
-  const { registry } = metrics;
-  const values = readOnce(read);
+export function watch({ registry }: Metrics, app: () => Gauges, now: () => number): void {
+  watchStored(registry, app, now);
+  const help = "1: it can accept a webhook now, shown by a real write, as /readyz does. 0: it cannot.";
+  single(registry, "skyvern_relay_ready", help, async () => ((await app().isReady()) ? 1 : 0));
+  const coverage = readOnce(async () => (await app().coverage?.()) ?? null);
+  single(
+    registry,
+    "skyvern_relay_coverage_seen",
+    "Final runs of ours in Skyvern's list, over the lookback.",
+    async () => (await coverage())?.seen,
+  );
+  single(
+    registry,
+    "skyvern_relay_coverage_relayed",
+    "Those of them that were settled and delivered to every sink they were for.",
+    async () => (await coverage())?.relayed,
+  );
+}
+
+function watchStored(registry: Registry, app: () => Gauges, now: () => number): void {
+  const values = readOnce(() => app().stored());
   const gauge = (name: string, help: string, rows: (values: Stored) => [sink: string, value: number][]) =>
     new Gauge({
       name,
@@ -178,7 +183,7 @@ export function watchBacklog(
         this.reset();
         if (stored === null) return;
         const all = rows(stored);
-        for (const sink of sinks) this.set({ sink }, 0);
+        for (const sink of app().sinks) this.set({ sink }, 0);
         for (const [sink, value] of all) this.set({ sink }, value);
       },
     });
@@ -204,7 +209,7 @@ export function watchBacklog(
       const stored = await values();
       this.reset();
       if (stored === null) return;
-      for (const sink of sinks) {
+      for (const sink of app().sinks) {
         const is = stored.circuits.get(sink)?.state ?? "closed";
         for (const state of ["closed", "open", "stopped"]) this.set({ sink, state }, state === is ? 1 : 0);
       }
@@ -215,34 +220,6 @@ export function watchBacklog(
     "skyvern_relay_kept_receipts",
     "Genuine bodies that were not understood.",
     async () => (await values())?.kept,
-  );
-}
-
-/** Whether it could accept a webhook now, asked for at each scrape. */
-export function watchReady({ registry }: Metrics, isReady: () => Promise<boolean>): void {
-  const help = "1: it can accept a webhook now, shown by a real write, as /readyz does. 0: it cannot.";
-  single(registry, "skyvern_relay_ready", help, async () => ((await isReady()) ? 1 : 0));
-}
-
-/** Seen at Skyvern against relayed, over the lookback: read when they are scraped. */
-export function watchCoverage(
-  { registry, rounds, ingested }: Metrics,
-  read: () => Promise<{ seen: number; relayed: number }>,
-): void {
-  for (const result of ["complete", "incomplete"]) rounds.inc({ result }, 0);
-  for (const verdict of ["accepted", "corrected"]) ingested.inc({ source: "reconciled", verdict }, 0);
-  const values = readOnce(read);
-  single(
-    registry,
-    "skyvern_relay_coverage_seen",
-    "Final runs of ours in Skyvern's list, over the lookback.",
-    async () => (await values())?.seen,
-  );
-  single(
-    registry,
-    "skyvern_relay_coverage_relayed",
-    "Those of them that were settled and delivered to every sink they were for.",
-    async () => (await values())?.relayed,
   );
 }
 

@@ -3,12 +3,12 @@ import { request as sendHttp } from "node:http";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { createRelay, type Relay } from "../src/app/relay.ts";
 import { formatFaults, loadConfig, type Config } from "../src/config.ts";
 import { startHttpSink, type HttpSinkStandIn } from "../src/demo/stand-ins/http-sink.ts";
 import { startSkyvern } from "../src/demo/stand-ins/skyvern.ts";
 import { silentLog } from "../src/log.ts";
 import { createLog } from "../src/stdout-log.ts";
-import { createRelay, type Relay } from "../src/reload.ts";
 import { systemRuntime } from "../src/runtime.ts";
 import { aFolder, aSignedRequest, TOKEN } from "./support/app.ts";
 import { FIXTURE_KEY } from "./support/fixtures.ts";
@@ -164,6 +164,29 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     expect(id(b)).toBe(id(a));
   });
 
+  it("requests are answered by the new configuration at once, while an attempt of the one before is under way", async () => {
+    const sinks = (a: string, b: string, more: string): string => both(a, b, `delivery: { timeout: 3s }\n${more}`);
+    const world = await aWorld(({ a, b }) => sinks(a, b, "routes: [{ to: a }]\n"), await database());
+    const { relay, a, b, configOf, url } = world;
+    a.answers.push({ hang: true });
+    await world.send("tsk_1");
+    await until("the attempt hangs", () => a.requests.length === 1);
+    const other = "another-token-of-the-tests";
+    const next = configOf(sinks(a.url, b.url, "routes: [{ to: b }]\n"), { RELAY_TOKEN: other });
+    let inForce = false;
+    const reloading = relay.reload(next).then(() => (inForce = true));
+    const read = async (): Promise<number> =>
+      (await fetch(`${url}/v1/runs`, { headers: { authorization: `Bearer ${other}` } })).status;
+    await until("the new token opens the history", async () => (await read()) === 200);
+    const from = performance.now();
+    expect(await world.send("tsk_2")).toBe(200);
+    expect(performance.now() - from).toBeLessThan(1_000);
+    expect({ inForce, toldMeanwhile: told(b) }).toEqual({ inForce: false, toldMeanwhile: [] });
+    await reloading;
+    await until("b was told", () => told(b).includes("tsk_2"));
+    expect(told(a)).not.toContain("tsk_2");
+  });
+
   it("a webhook whose body came in half before the change is answered, and told at once after it", async () => {
     const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"), await database());
     const { relay, a, b, configOf, url } = world;
@@ -233,7 +256,7 @@ it("while the database takes no write nothing is changed, and what worked goes o
   await expect(relay.reload(next)).rejects.toThrow("database is locked");
   other.exec("ROLLBACK");
   other.close();
-  expect(relay.config().routes).toEqual([]);
+  expect(relay.app.config.routes).toEqual([]);
   expect(await world.send("tsk_1")).toBe(200);
   await until("both were told", () => a.requests.length === 1 && b.requests.length === 1);
   // The metrics are those of the app in force, not of the one that was refused.

@@ -1,5 +1,5 @@
 /** `skyvern-relay openapi`. */
-import { createNodeApp } from "../node.ts";
+import { createRelay } from "../app/relay.ts";
 import { formatFaults, loadConfig } from "../config.ts";
 import { silentLog } from "../log.ts";
 import { systemRuntime } from "../runtime.ts";
@@ -18,10 +18,10 @@ async function openapiDocument(): Promise<string> {
   const env = { SKYVERN_API_KEY: "none", DATABASE_URL: "sqlite::memory:" };
   const loaded = loadConfig({ env, readFile: noFile });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
-  const app = await createNodeApp(loaded.config, systemRuntime(), silentLog);
-  const response = await app.fetch(new Request("http://localhost/openapi.json"));
+  const relay = await createRelay(loaded.config, systemRuntime(), silentLog);
+  const response = await relay.app.fetch(new Request("http://localhost/openapi.json"));
   const document = await response.json();
-  await app.stop();
+  await relay.stop();
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 

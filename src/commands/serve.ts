@@ -1,10 +1,10 @@
 /** `skyvern-relay serve`: the relay itself, from its configuration to its end. */
-import { createRelay } from "../reload.ts";
+import { createRelay } from "../app/relay.ts";
+import { keepReloading, readConfig } from "../app/watch-config.ts";
 import { systemRuntime } from "../runtime.ts";
 import { createLog } from "../stdout-log.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { refuse } from "./configuration.ts";
-import { keepReloading, readConfig } from "./reload.ts";
 
 export const addServe: AddCommand = ({ command, ends, shell }) =>
   command(

@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { createRelay } from "../app/relay.ts";
 import type { Shell } from "../commands/command.ts";
 import { formatFaults, loadConfig } from "../config.ts";
-import { createNodeApp } from "../node.ts";
 import { sleep, systemRuntime } from "../runtime.ts";
 import { createLog } from "../stdout-log.ts";
 import { sampleRuns, type Sample } from "./samples.ts";
@@ -103,7 +103,7 @@ function relay(standIns: StandIns, folder: string, port: number): Promise<DemoRe
   };
   const loaded = loadConfig({ env, readFile });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
-  return createNodeApp(loaded.config, systemRuntime(), createLog("error"));
+  return createRelay(loaded.config, systemRuntime(), createLog("error"));
 }
 
 /** The same inside workerd. Its two packages are for development. */

@@ -2,11 +2,11 @@
 import { DurableObject, type State, type Storage } from "cloudflare:workers";
 import schema from "../../schema.sql";
 import sqliteSchema from "../../schema.sqlite.sql";
-import { createApp, type App } from "../app.ts";
-import type { Config } from "../config.ts";
-import { createMetrics } from "../metrics.ts";
+import { createApp, type App } from "../app/app.ts";
+import type { Job } from "../app/jobs.ts";
+import { announce, createMetrics, watch } from "../metrics.ts";
 import { viaFetch } from "../platform/http-client.ts";
-import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
+import { DAY_MS } from "../platform/time.ts";
 import type { Incoming, Received } from "../receive/receive.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../runtime.ts";
 import type { Database } from "../store/database.ts";
@@ -82,12 +82,12 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   const fetch = counted(edgeFetch({ allow, trusted: trustedOrigins }));
   const operatorFetch = counted(edgeFetch({ allow, trusted: heartbeat ? [heartbeat.url.reveal()] : [] }));
   let turns: Turns | null = null;
-  const store = createSqlStore(database);
-  const app = await createApp(config, {
+  const metrics = createMetrics();
+  const app: App = await createApp(config, {
     runtime,
     log,
-    metrics: createMetrics(),
-    store,
+    metrics,
+    store: createSqlStore(database),
     fetch,
     request: viaFetch(fetch),
     operatorRequest: viaFetch(operatorFetch),
@@ -96,21 +96,25 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     fleet: null,
     busyShare: () => 0,
     addressOf: (c) => c.req.header("cf-connecting-ip"),
-    inFlightBytes: IN_FLIGHT_BYTES,
-    nudged: () => void turns?.wake(),
-    listen: async () => Promise.reject(new Error("nothing listens on an edge host")),
-    close: async () => {},
+    publicUrl: () => config.publicUrl,
+    isStopping: () => false,
+    nudge: () => {
+      app.worker.nudge();
+      void turns?.wake();
+    },
   });
+  announce(metrics, app.gauges);
+  watch(metrics, () => app.gauges, runtime.now);
   turns = createTurns({
     app,
-    rounds: roundsOf(app, config, storage),
+    jobs: [...app.jobs.filter(({ name }) => name !== "upkeep"), dropPieces(storage)],
     ...alarmOf(storage, database),
     requests: () => requests,
     now: runtime.now,
     log,
   });
   const { wake, turn } = turns;
-  const taken = await app.parts.takeOver();
+  const taken = await app.takeOver();
   if ((await storage.getAlarm()) === null) await storage.setAlarm(runtime.now());
   for (const warning of warnings) log.warn("config.warning", { warning });
   log.info("relay.started", {
@@ -131,7 +135,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
       if (inFlight > 0 && inFlight + bytes.length > IN_FLIGHT_BYTES) return { kind: "unavailable" };
       inFlight += bytes.length;
       try {
-        const received = await app.parts.receiver.receive({ ...incoming, bytes });
+        const received = await app.receiver.receive({ ...incoming, bytes });
         if (received.kind === "accepted" && received.verdict !== "duplicate") await wake();
         return received;
       } finally {
@@ -141,20 +145,20 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   };
 }
 
-/** What is done from time to time. */
-const roundsOf = (app: App, { reconcile, heartbeat }: Config, storage: Storage) => ({
-  ...(heartbeat ? { heartbeat: { everyMs: heartbeat.everyMs, act: () => app.beat() } } : {}),
-  ...(app.parts.isAlerting ? { alert: { everyMs: MINUTE_MS, act: () => app.alert() } } : {}),
-  ...(reconcile ? { reconcile: { everyMs: reconcile.everyMs, act: () => app.reconcile() } } : {}),
-  // At once after an upgrade, which may understand what was kept.
-  [`kept ${VERSION}`]: { everyMs: DAY_MS, act: () => app.parts.adopt() },
-  prune: { everyMs: HOUR_MS, act: () => app.prune() },
-  pieces: { everyMs: DAY_MS, act: async () => dropLoosePieces(storage) },
+/** What large values left behind. */
+const dropPieces = (storage: Storage): Job => ({
+  name: "pieces",
+  everyMs: DAY_MS,
+  exclusive: false,
+  run: async () => dropLoosePieces(storage),
 });
+
+/** By version: after an upgrade everything is due, as it may understand what the one before did not. */
+const roundKey = (job: string): string => `round:${VERSION} ${job}`;
 
 const alarmOf = (storage: Storage, database: Database) => ({
   // Between transactions, so that none that fails can take it back.
   setAlarm: (at: () => number) => database.read(() => storage.setAlarm(at())),
-  planned: async (round: string) => ((await storage.get(`round:${round}`)) as number | undefined) ?? 0,
-  plan: (round: string, at: number) => database.read(() => storage.put(`round:${round}`, at)),
+  planned: async (job: string) => ((await storage.get(roundKey(job))) as number | undefined) ?? 0,
+  plan: (job: string, at: number) => database.read(() => storage.put(roundKey(job), at)),
 });

@@ -5,13 +5,14 @@
  * States: asleep (an alarm is set) → a turn → asleep. What comes during a turn is done in it; what comes while asleep sets the
  * alarm to now. A turn that dies with its object is rung again by the platform, and whatever wakes the object sets a missing alarm.
  */
-import type { App } from "../app.ts";
+import type { App } from "../app/app.ts";
+import type { Job } from "../app/jobs.ts";
 import type { Log } from "../log.ts";
 
 export interface TurnParts {
-  app: Pick<App, "parts" | "followUp" | "reconcile" | "upkeep">;
-  /** What is done from time to time besides, by name. */
-  rounds: Readonly<Record<string, { everyMs: number; act(): Promise<unknown> }>>;
+  app: Pick<App, "worker" | "upkeep">;
+  /** Done in a turn when they are due. */
+  jobs: readonly Job[];
   /** Sets the alarm, outside of any transaction. `at` is asked for at that moment. */
   setAlarm(at: () => number): Promise<void>;
   /** When a round is due, epoch ms, over the lives of the object. */
@@ -50,25 +51,23 @@ export function createTurns(parts: TurnParts): Turns {
       return now() + RETRY_MS;
     }
   };
-  const followUps = async (): Promise<number | null> => {
-    const next = await app.parts.nextFollowUpAt();
-    if (next === null || next > now()) return next;
-    await app.followUp();
-    return app.parts.nextFollowUpAt();
-  };
-  const round = async (name: string, { everyMs, act }: TurnParts["rounds"][string]): Promise<number> => {
+  /** One round of a job, if it is due. When to come again. */
+  const round = async ({ name, everyMs, run, dueAt }: Job): Promise<number | null> => {
+    if (dueAt) {
+      const at = await dueAt();
+      if (at === null || at > now()) return at;
+      await run();
+      return dueAt();
+    }
     const at = await parts.planned(name);
     if (at > now()) return at;
     // Planned first: a round that costs the object its life is not begun again at once.
     await parts.plan(name, now() + everyMs);
-    await act();
+    await run();
     return now() + everyMs;
   };
   const allRounds = (): Promise<(number | null)[]> =>
-    Promise.all([
-      safely("follow_up", followUps),
-      ...Object.entries(parts.rounds).map(([name, what]) => safely(name, () => round(name, what))),
-    ]);
+    Promise.all(parts.jobs.map((job) => safely(job.name, () => round(job))));
 
   return {
     wake: async () => {
@@ -88,7 +87,7 @@ export function createTurns(parts: TurnParts): Turns {
       let next: number | null;
       do {
         woken = false;
-        next = await safely("delivery", () => app.parts.worker.work(enough));
+        next = await safely("delivery", () => app.worker.work(enough));
         const rung = new Promise<void>((resolve) => (ring = resolve));
         // Rounds may take longer than deliveries, and bring new ones.
         if (!rounds.over && !woken) await Promise.race([asked, rung]);

@@ -30,10 +30,11 @@ export interface Fleet {
   onNews(listener: () => void): void;
   /** Names that have leases and have been missing for a while. To be asked every ten seconds or so. */
   missing(): Promise<string[]>;
-  /** Whether this relay is to do it now, and nobody else for so long. */
-  take(duty: string, forMs: number): Promise<boolean>;
-  /** Does it if nobody else is at it; null when somebody is. Others take over within a minute from one that died. */
-  alone<T>(duty: string, act: () => Promise<T>): Promise<T | null>;
+  /**
+   * Does it, unless another relay is at it or began it less than `everyMs` ago and did not fail; null then. Others take over within a
+   * minute from one that died.
+   */
+  alone<T>(duty: string, everyMs: number, act: () => Promise<T>): Promise<T | null>;
   /** Tells the others, so that they go on with what is left. */
   leave(): Promise<void>;
 }
@@ -72,8 +73,6 @@ export async function joinFleet(parts: FleetParts): Promise<Fleet> {
   const announce = coalesced(sleep, notify);
   /** When each was first missed, by a clock that nobody sets. */
   let missed = new Map<string, number>();
-
-  const take = (duty: string, forMs: number): Promise<boolean> => takeDuty(db, duty, clock.now(), forMs);
   return {
     name,
     isPresent: presence.is,
@@ -89,17 +88,20 @@ export async function joinFleet(parts: FleetParts): Promise<Fleet> {
       missed = new Map(names.map((one) => [one, missed.get(one) ?? at]));
       return names.filter((one) => at - (missed.get(one) ?? at) >= MISSING_MS);
     },
-    take,
-    alone: async (duty, act) => {
-      if (!(await take(duty, HOLD_MS))) return null;
+    alone: async (duty, everyMs, act) => {
+      const from = clock.now();
+      if (!(await takeDuty(db, duty, from, HOLD_MS))) return null;
+      let until = 0;
       const holding = setInterval(() => {
         void holdDuty(db, duty, clock.now() + HOLD_MS).catch(() => {});
       }, HOLD_MS / 3);
       try {
-        return await act();
+        const done = await act();
+        until = from + everyMs;
+        return done;
       } finally {
         clearInterval(holding);
-        await holdDuty(db, duty, 0);
+        await holdDuty(db, duty, until);
       }
     },
     leave: async () => {

@@ -264,7 +264,7 @@ describe("a failure", () => {
       payload: JSON.parse(webhook()) as JsonObject,
       artifacts: [{ artifact_id: FILE, artifact_type: "download", bytes: PDF }],
     });
-    await second.app.start();
+    await second.start();
     await expect.poll(() => filesIn(dir).length, { timeout: 20_000 }).toBe(3);
     expect(existsSync(join(dir, "incoming-of-a-dead-process"))).toBe(false);
   }, 30_000);

@@ -1,6 +1,6 @@
 /** A relay that listens, with four sinks on loopback and something of everything in it, spread over two days. */
 import { createHmac } from "node:crypto";
-import { createNodeApp } from "../../src/node.ts";
+import { createRelay } from "../../src/app/relay.ts";
 import { formatFaults, loadConfig } from "../../src/config.ts";
 import { sampleRuns, type Sample } from "../../src/demo/samples.ts";
 import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
@@ -73,8 +73,9 @@ routes:
   });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   // Cookies for https only would never come back over the plain HTTP of this test.
-  const app = await createNodeApp({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
-  const { port } = await app.start();
+  const relay = await createRelay({ ...loaded.config, publicUrl: "http://relay.example.com" }, runtime, silentLog);
+  const { port } = await relay.start();
+  const { app } = relay;
   const url = `http://127.0.0.1:${port}`;
   const send = async (payload: object, path = "/webhook") => {
     const body = JSON.stringify(payload);
@@ -133,7 +134,7 @@ routes:
     retire,
     settled,
     close: async () => {
-      await app.stop();
+      await relay.stop();
       await Promise.all(standIns.map((standIn: { close(): Promise<void> }) => standIn.close()));
     },
   };

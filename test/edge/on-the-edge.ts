@@ -1,5 +1,5 @@
 import { afterAll } from "vitest";
-import type { App } from "../../src/app.ts";
+import type { App } from "../../src/app/app.ts";
 import { startWorkerd, type Workerd } from "../../src/demo/workerd.ts";
 import { useHost, type OpenApp } from "../support/app.ts";
 import { aFolderUntil, bundleInside, inside } from "./support.ts";
@@ -55,7 +55,6 @@ const openIn =
       deliverDue: async () => void (await act("deliverDue")),
       reconcile: async () => (await act("reconcile")) as never,
       followUp: async () => (await act("followUp")) as never,
-      stop: async () => {},
       // What of it can be said in JSON.
       store: new Proxy({} as App["store"], {
         get:
@@ -64,5 +63,10 @@ const openIn =
             act(`store.${String(method)}`, JSON.stringify(given)),
       }),
     };
-    return { app: app as App, log: () => workerd.output().slice(from) };
+    return {
+      app: app as App,
+      log: () => workerd.output().slice(from),
+      start: () => Promise.reject(new Error("nothing listens inside workerd but itself")),
+      stop: async () => {},
+    };
   };

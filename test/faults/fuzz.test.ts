@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it, onTestFinished } from "vitest";
-import type { App } from "../../src/app.ts";
+import type { App } from "../../src/app/app.ts";
+import { createRelay } from "../../src/app/relay.ts";
 import { loadConfig } from "../../src/config.ts";
 import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { silentLog } from "../../src/log.ts";
-import { createNodeApp } from "../../src/node.ts";
 import { systemRuntime } from "../../src/runtime.ts";
 import { aFolder, aSignedRequest, TOKEN } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes, mutated, WEBHOOKS } from "../support/fixtures.ts";
@@ -86,10 +86,10 @@ async function aRelay(): Promise<{ app: App; port: number }> {
     },
   });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.faults));
-  const app = await createNodeApp(loaded.config, systemRuntime(), silentLog);
-  const { port } = await app.start();
-  onTestFinished(() => app.stop());
-  return { app, port };
+  const relay = await createRelay(loaded.config, systemRuntime(), silentLog);
+  const { port } = await relay.start();
+  onTestFinished(() => relay.stop());
+  return { app: relay.app, port };
 }
 
 /** Runs with a secret in every text, a login, and ids to ask for. */

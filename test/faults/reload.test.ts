@@ -11,6 +11,7 @@ import { until } from "../support/until.ts";
 
 const told = (sink: HttpSinkStandIn): string[] =>
   sink.requests.map(({ body }) => (JSON.parse(body) as { data: { run_id: string } }).data.run_id);
+const PER_SECOND = 300;
 const aRun = (id: string): string => JSON.stringify({ run_id: id, status: "completed", output: null });
 
 /** A relay whose file `write` brings to its place, with two sinks to choose from. */
@@ -115,6 +116,38 @@ it.each([
   },
   60_000,
 );
+
+it("refuses no webhook, and keeps none waiting for a second, when it reloads in the middle of 300 webhooks a second", async () => {
+  const { path, relay, a, b, fileTo, logged } = await surroundings(plainly);
+  const answers: Promise<{ status: number; ms: number }>[] = [];
+  const send = async (): Promise<{ status: number; ms: number }> => {
+    const from = performance.now();
+    const { status } = await relay.webhook(aRun(`tsk_${answers.length}`));
+    return { status, ms: performance.now() - from };
+  };
+  // At fixed times, however long the answers take.
+  const begunAt = performance.now();
+  const sending = setInterval(() => {
+    const due = ((performance.now() - begunAt) / 1_000) * PER_SECOND;
+    while (answers.length < due) answers.push(send());
+  }, 5);
+  onTestFinished(() => clearInterval(sending));
+  for (const [n, sink] of (["b", "a", "b"] as const).entries()) {
+    const before = answers.length;
+    await until("webhooks come", () => answers.length > before + PER_SECOND);
+    writeFileSync(path, fileTo(sink));
+    relay.signal("SIGHUP");
+    await until("the file is taken up", () => logged("config.reloaded") === n + 1, 30_000);
+  }
+  const before = answers.length;
+  await until("webhooks come", () => answers.length > before + PER_SECOND);
+  clearInterval(sending);
+  const all = await Promise.all(answers);
+  expect(all.filter(({ status }) => status !== 200)).toEqual([]);
+  expect(Math.max(...all.map(({ ms }) => ms))).toBeLessThan(1_000);
+  await until("all are told", () => new Set([...told(a), ...told(b)]).size === all.length, 30_000);
+  expect([...told(a), ...told(b)]).toHaveLength(all.length);
+}, 90_000);
 
 it("a file that is gone changes nothing, and is said; back again, with other words, it is taken up", async () => {
   const { path, relay, a, b, fileTo, logged } = await surroundings(plainly);

@@ -107,7 +107,8 @@ it("the same bytes coming once more are a duplicate of what was adopted", async 
   });
 });
 
-/** A start reads again; it listens on a free port, which nobody uses here. */
-async function adopt({ app }: TestApp): Promise<void> {
-  await app.start();
+/** What follows a start; it listens on a free port, which nobody uses here. */
+async function adopt({ app, start }: TestApp): Promise<void> {
+  await start();
+  await app.runJob("reread");
 }

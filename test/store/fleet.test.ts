@@ -184,29 +184,34 @@ describe("presence", () => {
 });
 
 describe("a duty", () => {
-  it("is one relay's for a time", async () => {
+  it("is done by one relay, and again when its time is over", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
-    const taken = await Promise.all([first.take("d", 400), second.take("d", 400), second.take("other", 400)]);
-    expect(taken.slice(0, 2).filter(Boolean)).toHaveLength(1);
-    expect(taken[2]).toBe(true);
-    await until("the time to be over", () => second.take("d", 400));
-    expect(await first.take("d", 400)).toBe(false);
+    const act = async () => true;
+    const done = await Promise.all([
+      first.alone("d", 400, act),
+      second.alone("d", 400, act),
+      second.alone("other", 400, act),
+    ]);
+    expect(done.slice(0, 2).filter(Boolean)).toHaveLength(1);
+    expect(done[2]).toBe(true);
+    await until("the time to be over", () => second.alone("d", 400, act));
+    expect(await first.alone("d", 400, act)).toBeNull();
   });
 
-  it("that is done alone is free again when it is done, also when it failed", async () => {
+  it("is not begun while another relay is at it, and is free at once when that failed", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const [begun, doing] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
-    const done = first.alone("d", () => {
+    const done = first.alone("d", 0, () => {
       begun.resolve();
       return doing.promise;
     });
     await begun.promise;
-    expect(await second.alone("d", async () => "mine")).toBeNull();
+    expect(await second.alone("d", 0, async () => "mine")).toBeNull();
     doing.resolve("done");
     expect(await done).toBe("done");
-    const fails = second.alone("d", () => Promise.reject(new Error("it failed")));
+    const fails = second.alone("d", 60_000, () => Promise.reject(new Error("it failed")));
     await expect(fails).rejects.toThrow("it failed");
-    expect(await first.alone("d", async () => "again")).toBe("again");
+    expect(await first.alone("d", 0, async () => "again")).toBe("again");
   });
 });
 

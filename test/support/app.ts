@@ -3,14 +3,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import type { App } from "../../src/app.ts";
+import type { App } from "../../src/app/app.ts";
+import { createRelay, type Relay } from "../../src/app/relay.ts";
 import { formatFaults, loadConfig, type Config } from "../../src/config.ts";
 import { startHttpSink, type HttpSinkStandIn } from "../../src/demo/stand-ins/http-sink.ts";
 import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from "../../src/demo/stand-ins/skyvern.ts";
 import { startSlack, type SlackStandIn } from "../../src/demo/stand-ins/slack.ts";
 import { startSmtp, type SmtpStandIn } from "../../src/demo/stand-ins/smtp.ts";
 import type { Json } from "../../src/json.ts";
-import { createNodeApp } from "../../src/node.ts";
 import { systemRuntime, type Runtime } from "../../src/runtime.ts";
 import { createLog } from "../../src/stdout-log.ts";
 import { FIXTURE_KEY, signatureOf } from "./fixtures.ts";
@@ -61,6 +61,8 @@ export interface TestApp {
   post(path: string, body?: unknown): Promise<Answer>;
   /** Attempts everything due. */
   deliver(): Promise<void>;
+  /** Listens and delivers, as `serve` has it. */
+  start(): ReturnType<Relay["start"]>;
   /** Stops it before the test ends. */
   stop(): Promise<void>;
 }
@@ -70,12 +72,13 @@ export type OpenApp = (given: {
   config: Config;
   env: Record<string, string | undefined>;
   options: AppOptions;
-}) => Promise<Pick<TestApp, "app" | "log">>;
+}) => Promise<Pick<TestApp, "app" | "log" | "start" | "stop">>;
 
 const inThisProcess: OpenApp = async ({ config, options }) => {
   const lines: string[] = [];
   const log = createLog("trace", { write: (line) => void lines.push(line) });
-  return { app: await createNodeApp(config, options.runtime ?? aRuntime(), log), log: () => lines.join("") };
+  const relay = await createRelay(config, options.runtime ?? aRuntime(), log);
+  return { app: relay.app, log: () => lines.join(""), start: () => relay.start(), stop: () => relay.stop() };
 };
 let openApp = inThisProcess;
 
@@ -89,9 +92,7 @@ export async function anApp(env: Record<string, string | undefined> = {}, option
   const standIns = await startStandIns(options);
   const all = { ...environmentOf(standIns), ...env };
   const { config } = configOf(all, options.file);
-  const { app, log } = await openApp({ config, env: all, options });
-  let stopped: Promise<void> | null = null;
-  const stop = () => (stopped ??= app.stop());
+  const { app, log, start, stop } = await openApp({ config, env: all, options });
   onTestFinished(stop);
   const get = async (path: string, headers = {}) =>
     answerOf(await app.fetch(new Request(`http://relay.test${path}`, { headers: { ...bearer, ...headers } })));
@@ -118,6 +119,7 @@ export async function anApp(env: Record<string, string | undefined> = {}, option
         ),
       ),
     deliver: () => app.deliverDue(),
+    start,
     stop,
   };
 }
@@ -128,7 +130,7 @@ export async function aListeningApp(
   options: AppOptions = {},
 ): Promise<TestApp & { port: number; url: string }> {
   const relay = await anApp({ HOST: "127.0.0.1", PORT: "0", ...env }, { runtime: systemRuntime(), ...options });
-  const { port } = await relay.app.start();
+  const { port } = await relay.start();
   return { ...relay, port, url: `http://127.0.0.1:${port}` };
 }
 

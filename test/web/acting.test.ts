@@ -128,8 +128,8 @@ describe("the stream of changes", () => {
       ...(lastEventId ? { lastEventId } : {}),
     });
   };
-  let start: ReturnType<Relay["app"]["start"]> | null = null;
-  const started = () => (start ??= relay.app.start());
+  let start: ReturnType<Relay["start"]> | null = null;
+  const started = () => (start ??= relay.start());
   beforeEach(() => {
     start = null;
   });

@@ -35,7 +35,7 @@ describe("with nothing received", () => {
   });
 
   test("the sample is a command that the relay accepts", async () => {
-    const { port } = await relay.app.start();
+    const { port } = await relay.start();
     const env = { PATH: process.env["PATH"] ?? "", SKYVERN_API_KEY: KEY };
     const { stdout } = await promisify(execFile)("sh", ["-c", sampleCommand(`http://127.0.0.1:${port}`)], { env });
     expect(JSON.parse(stdout)).toMatchObject({ result: "accepted" });

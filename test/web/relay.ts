@@ -2,11 +2,11 @@
 import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { App } from "../../src/app.ts";
+import type { App } from "../../src/app/app.ts";
+import { createRelay, type Relay as Running } from "../../src/app/relay.ts";
 import { formatFaults, loadConfig } from "../../src/config.ts";
 import { startSkyvern, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
 import { silentLog } from "../../src/log.ts";
-import { createNodeApp } from "../../src/node.ts";
 import { systemRuntime } from "../../src/runtime.ts";
 
 export const KEY = "test-skyvern-key";
@@ -15,6 +15,8 @@ export const HOST = "http://relay.test";
 
 export interface Relay {
   app: App;
+  /** Listens and delivers, as `serve` has it. */
+  start(): ReturnType<Running["start"]>;
   skyvern: StandInSkyvern;
   /** Statuses the sink answers with, one a request; 200 when there is none left. */
   sinkAnswers: number[];
@@ -63,11 +65,12 @@ export async function aRelay({ env = {} }: RelayOptions = {}): Promise<Relay> {
     },
   });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
-  const app = await createNodeApp(loaded.config, { ...systemRuntime(), now: () => clock.ms++ }, silentLog);
+  const relay = await createRelay(loaded.config, { ...systemRuntime(), now: () => clock.ms++ }, silentLog);
   const request = async (path: string, init: RequestInit = {}) =>
-    app.fetch(new Request(`${HOST}${path}`, { redirect: "manual", ...init }));
+    relay.app.fetch(new Request(`${HOST}${path}`, { redirect: "manual", ...init }));
   return {
-    app,
+    app: relay.app,
+    start: () => relay.start(),
     skyvern,
     sinkAnswers,
     sinkBodies,
@@ -79,7 +82,7 @@ export async function aRelay({ env = {} }: RelayOptions = {}): Promise<Relay> {
       return request(path, { method: "POST", body, headers: { "x-skyvern-signature": signature } });
     },
     close: async () => {
-      await app.stop();
+      await relay.stop();
       await skyvern.close();
       await new Promise((resolve) => {
         sink.close(resolve);

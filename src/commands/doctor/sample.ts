@@ -4,8 +4,8 @@
  * Live, each sink sends one test message to where it really sends.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import type { App } from "../../app.ts";
-import { createNodeApp } from "../../node.ts";
+import type { App } from "../../app/app.ts";
+import { createRelay } from "../../app/relay.ts";
 import type { Config, SinkSettings } from "../../config.ts";
 import { sampleOf } from "../../demo/samples.ts";
 import { startHttpSink } from "../../demo/stand-ins/http-sink.ts";
@@ -36,11 +36,11 @@ const apart = (config: Config): Config => ({
 export async function trySample({ config, runtime }: SampleParts): Promise<Finding[]> {
   const stage = await setStage(config);
   try {
-    const app = await createNodeApp({ ...apart(config), ...stage.config }, runtime, silentLog);
+    const relay = await createRelay({ ...apart(config), ...stage.config }, runtime, silentLog);
     try {
-      return await through(app, config, runtime, stage.skipped);
+      return await through(relay.app, config, runtime, stage.skipped);
     } finally {
-      await app.stop();
+      await relay.stop();
     }
   } catch (error) {
     return about("sample", [
@@ -104,11 +104,11 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
 
 /** One marked message through each sink, to where it really goes. */
 export async function tryLive({ config, runtime }: SampleParts): Promise<Finding[]> {
-  const app = await createNodeApp(apart(config), runtime, silentLog);
+  const relay = await createRelay(apart(config), runtime, silentLog);
   try {
     const findings: Finding[] = [];
     for (const { name } of config.sinks) {
-      const response = await post(app, `/v1/sinks/${name}/test`);
+      const response = await post(relay.app, `/v1/sinks/${name}/test`);
       const { outcome, reason, ms } = (await response.json()) as { outcome: string; reason: string | null; ms: number };
       const check = `live ${name}`;
       if (outcome === "delivered")
@@ -121,7 +121,7 @@ export async function tryLive({ config, runtime }: SampleParts): Promise<Finding
     }
     return findings;
   } finally {
-    await app.stop();
+    await relay.stop();
   }
 }
 

@@ -4,9 +4,17 @@ import { readFileSync } from "node:fs";
 import { loadConfig, type Config, type Loaded } from "../config.ts";
 import { errorCode } from "../config/environment.ts";
 import type { Log } from "../log.ts";
-import type { Relay } from "../reload.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Shell } from "./command.ts";
+import type { Relay } from "./relay.ts";
+
+/** What it uses of the process. */
+export interface Surroundings {
+  env: Readonly<Record<string, string | undefined>>;
+  /** Aborts when the process was told to stop. */
+  stopped: AbortSignal;
+  /** Calls back whenever the process is told to read its configuration again (SIGHUP). */
+  onHangup?(listener: () => void): void;
+}
 
 /** A configuration, and the files it was read from: relay.yaml, or its absence, and those that hold secrets. */
 export interface Read {
@@ -16,7 +24,7 @@ export interface Read {
   print: string;
 }
 
-export function readConfig({ env }: Pick<Shell, "env">): Read {
+export function readConfig({ env }: Pick<Surroundings, "env">): Read {
   // What was read is what counts: the files may have changed again since.
   const texts = new Map<string, string>();
   const readFile = (path: string): string => {
@@ -56,8 +64,8 @@ function textOf(path: string): string {
 const absent = (error: unknown): string => `(${errorCode(error)})`;
 
 export interface ReloadingParts {
-  relay: Pick<Relay, "reload" | "config">;
-  shell: Pick<Shell, "env" | "onHangup" | "stopped">;
+  relay: Pick<Relay, "reload" | "app">;
+  shell: Surroundings;
   runtime: Pick<Runtime, "sleep">;
   log: Log;
   /** What the relay was started with. */
@@ -92,7 +100,7 @@ export async function keepReloading(parts: ReloadingParts): Promise<void> {
 
 async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: ReloadingParts): Promise<void> {
   if (shell.stopped.aborted) return;
-  const faults = loaded.ok ? goneFile(loaded.config, relay.config()) : loaded.faults;
+  const faults = loaded.ok ? goneFile(loaded.config, relay.app.config) : loaded.faults;
   if (!loaded.ok || faults.length > 0) {
     log.error("config.refused", { why, faults, hint: "the configuration before stays in force" });
     return;

@@ -1,0 +1,400 @@
+/** The composition: the one place that knows every part, and what meets what. */
+import { randomBytes } from "node:crypto";
+import type { copiesOf, createArchive } from "../archive/archive.ts";
+import type { Place } from "../archive/place.ts";
+import type { Config } from "../config.ts";
+import { alertRound, type AlertParts } from "../deliver/alerts.ts";
+import { createAttempt } from "../deliver/attempt.ts";
+import { WAITS_AFTER_CUT_MS } from "../deliver/backoff.ts";
+import { evidenceOf } from "../deliver/evidence.ts";
+import { createHeartbeat } from "../deliver/heartbeat.ts";
+import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
+import { createTestSend } from "../deliver/test-send.ts";
+import { createWorker, type Worker } from "../deliver/worker.ts";
+import { createFlood } from "../http/flood.ts";
+import { createLinks } from "../http/links.ts";
+import { unready, type OpsParts } from "../http/ops.ts";
+import { createHttp } from "../http/server.ts";
+import type { AddressOf } from "../http/webhook.ts";
+import type { Log } from "../log.ts";
+import type { Gauges, Metrics } from "../metrics.ts";
+import { createOtlp } from "../otlp.ts";
+import type { HttpClient, Outbound } from "../platform/http-client.ts";
+import { createAddresses } from "../receive/addresses.ts";
+import { createConfirm } from "../receive/confirm.ts";
+import { ARTIFACTS_DELAY_MS, followUpDue } from "../receive/follow-up.ts";
+import { createIngest } from "../receive/ingest.ts";
+import { createIntake } from "../receive/intake.ts";
+import { createReceiver, type Receiver } from "../receive/receive.ts";
+import { coverageOf, createReconciler, gapOf } from "../receive/reconcile.ts";
+import { rereadKept } from "../receive/reread.ts";
+import { prune } from "../retention.ts";
+import type { ArtifactsStatus } from "../run.ts";
+import type { Runtime } from "../runtime.ts";
+import * as kinds from "../sinks/kinds.ts";
+import type { SinkKind } from "../sinks/sink.ts";
+import { createSkyvernClient } from "../skyvern/client.ts";
+import { createEnricher } from "../skyvern/enrich.ts";
+import { createMedia } from "../skyvern/media.ts";
+import type { Fleet } from "../store/fleet.ts";
+import type { Deciding, Store } from "../store/store.ts";
+import { upkeep } from "../upkeep.ts";
+import { createSessionCheck } from "../web/session.ts";
+import { mountWeb } from "../web/web.ts";
+import { jobsOf, type DueTimes, type Job, type Rounds } from "./jobs.ts";
+import { Lifecycle } from "./lifecycle.ts";
+
+/** What an app is given by the host it runs on. The ways out are guarded. */
+export interface Host extends Outbound {
+  runtime: Runtime;
+  log: Log;
+  metrics: Metrics;
+  store: Store & Deciding;
+  /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
+  fleet: Fleet | null;
+  /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */
+  operatorRequest: HttpClient;
+  /** How and where copies of artifacts are kept; null when they are not. */
+  archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
+  addressOf: AddressOf;
+  /** The share of time, 0 to 1, that the process had no rest since it was last asked; 0 where nobody knows. */
+  busyShare(): number;
+  /** Base of the links in messages, without trailing slash. Asked when it is needed: a port may be found at the start only. */
+  publicUrl(): string;
+  /** True once the relay is shutting down: webhooks are answered 503. */
+  isStopping(): boolean;
+  /** Deliveries were queued: wakes whoever delivers. */
+  nudge(): void;
+}
+
+/** A relay by one configuration. What it opened itself, it closes; store and ways out are its host's. */
+export interface App extends Rounds {
+  readonly config: Config;
+  /** Every address of the relay. */
+  fetch(request: Request, env?: object): Response | Promise<Response>;
+  readonly store: Store;
+  readonly receiver: Receiver;
+  readonly worker: Pick<Worker, "work" | "nudge" | "silentMs">;
+  readonly jobs: readonly Job[];
+  readonly gauges: Gauges;
+  /** One round of a job by its name, as {@link App.start} has it done. */
+  runJob(name: string): Promise<void>;
+  /** Attempts all that is due now, and ends. For tests; not beside `start`. */
+  deliverDue(): Promise<void>;
+  /** Takes up what an earlier process or configuration left under way. Before `start`, and while nobody else delivers. */
+  takeOver(): Promise<{ taken: number; buried: number }>;
+  /** Gives up what waits for sinks that are configured no more. Returns how many deliveries. */
+  buryOrphans(): Promise<number>;
+  /** Delivers, and does the jobs' rounds. */
+  start(): void;
+  /** Lets attempts and rounds end, within some 20 s, and goes on to answer requests: nothing is delivered from then on. */
+  drain(): Promise<void>;
+  /** After `drain`, when no request is under way any more. */
+  close(): Promise<void>;
+}
+
+/**
+ * Bodies being read at one time. Skyvern's are a few kB. Reading them takes several times as much for a moment: filled
+ * with bodies of 5 MB, the process grew by less than 320 MB, and a small machine has 512.
+ */
+const IN_FLIGHT_BYTES = 24 * 1024 * 1024;
+/** A delivery loop without a sign of life for so long: not ready. */
+const SILENT_NOT_READY_MS = 90_000;
+const LEASE_MARGIN_MS = 60_000;
+/** At the end, when a collector that hangs must not. */
+const LAST_SPANS_MS = 2_000;
+
+/** The app of a configuration. Nothing runs yet. */
+export async function createApp(config: Config, host: Host): Promise<App> {
+  const { runtime, log, store, fleet } = host;
+  const ending = new AbortController();
+  const otlp = createTracing(config, host);
+  const skyvern = await connectSkyvern(config, host);
+  const delivering = createDelivering(config, host, skyvern, otlp);
+  const receiving = createReceiving(config, host, skyvern, { sinks: delivering.sinks, otlp });
+  const { worker, lanes } = delivering;
+  const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
+  const ops: OpsParts = { store, now: runtime.now, isStopping: host.isStopping, isStalled, log };
+  const rounds = createRounds(config, host, { skyvern, delivering, receiving, otlp, ops, signal: ending.signal });
+  const jobs = jobsOf(config, rounds, dueTimesOf(host), fleet !== null);
+  const last = async () => otlp?.flush(LAST_SPANS_MS);
+  const lifecycle = new Lifecycle({ worker, jobs, fleet, ending, last, runtime, log });
+  const http = createPages(config, host, { skyvern, delivering, receiving, ops, stopping: ending.signal });
+  return {
+    ...rounds,
+    config,
+    fetch: (request, env) => http.fetch(request, env),
+    store,
+    receiver: receiving.receiver,
+    worker,
+    jobs,
+    gauges: {
+      sinks: delivering.sinks.map(({ name }) => name),
+      stored: () => storedOf(store),
+      isReady: async () => (await unready(ops)) === null,
+      coverage: config.reconcile ? () => coverageOf(receiving.reconciling) : null,
+    },
+    runJob: (name) => lifecycle.run(name),
+    deliverDue: worker.runOnce,
+    takeOver: async () => {
+      await skyvern.archive?.prepare();
+      // Of several relays the others may be alive: who is not is found out while it runs.
+      const taken = fleet ? 0 : await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS);
+      return { taken, buried: await buryOrphans(config, host) };
+    },
+    buryOrphans: () => buryOrphans(config, host),
+    start: () => lifecycle.start(),
+    drain: () => lifecycle.drain(),
+    close: async () => {
+      await Promise.all(lanes.map(async ({ sink }) => sink.close?.()));
+    },
+  };
+}
+
+type Otlp = ReturnType<typeof createOtlp>;
+
+/** Null: nobody collects traces. */
+function createTracing({ tracing }: Config, { operatorRequest, metrics, log }: Host): Otlp | null {
+  if (tracing === null) return null;
+  const headers = Object.entries(tracing.headers).map(([name, value]) => [name, value.reveal()]);
+  return createOtlp({
+    ...tracing,
+    headers: Object.fromEntries(headers) as Record<string, string>,
+    request: operatorRequest,
+    dropped: (count) => metrics.spansDropped.inc(count),
+    log,
+  });
+}
+
+type SkyvernSide = Awaited<ReturnType<typeof connectSkyvern>>;
+
+/** What asks Skyvern, what shows what it has, and what keeps copies of it. */
+async function connectSkyvern(config: Config, host: Host) {
+  const { runtime, log, store, fetch, request, archiving } = host;
+  const linkKey = Buffer.from(await store.setting("link_key", randomBytes(32).toString("base64url")), "base64url");
+  const { publicUrl } = host;
+  const links = createLinks({ publicUrl, key: linkKey, lifeMs: config.linkLifeMs, now: runtime.now });
+  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch, request });
+  const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
+  const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
+  const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
+  const enricher = createEnricher({
+    ...runtime,
+    client,
+    log,
+    budgetMs: config.delivery.artifactsWaitMs,
+    load: (runId) => store.artifacts(runId),
+    save: (runId, artifacts, status) => store.saveArtifacts(runId, { artifacts, status }, askAgainAt(status)),
+  });
+  const { enrich } = enricher;
+  const archive =
+    archiving && config.archive
+      ? archiving.createArchive({ ...config.archive, ...archiving, store, media, enrich, now: runtime.now, log })
+      : null;
+  return { linkKey, links, client, media, enricher, askAgainAt, archive };
+}
+
+type Delivering = ReturnType<typeof createDelivering>;
+
+/** The sinks, and the worker that brings them what is due. */
+function createDelivering(
+  config: Config,
+  { runtime, log, metrics, store, fleet, fetch, request }: Host,
+  { links, media, enricher, askAgainAt }: SkyvernSide,
+  otlp: Otlp | null,
+) {
+  const { timeoutMs, artifactsWaitMs, scheduleMs } = config.delivery;
+  const sinkDeps = { fetch, request, now: runtime.now, sleep: runtime.sleep, log };
+  const lanes = config.sinks.map(({ kind, name, config: own, concurrency }) => ({
+    sink: kindOf(kind).create(name, own, sinkDeps),
+    concurrency,
+  }));
+  const showing = { media, settings: config.attachments, budgetMs: timeoutMs / 2 };
+  const attempt = createAttempt({
+    traced: otlp !== null,
+    enrich: async ({ state: { run }, artifactsStatus }, signal) => {
+      const { artifacts, status, isNew } = await enricher.list(run, artifactsStatus, signal);
+      const found = { runId: run.run_id, known: { artifacts, status }, followUpAt: askAgainAt(status) };
+      return { artifacts, status, ...(isNew ? { found } : {}) };
+    },
+    evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
+    links,
+    timeoutMs,
+    log,
+  });
+  const leaseMs = (artifactsWaitMs + timeoutMs) * (AHEAD_PER_SLOT + 1) + LEASE_MARGIN_MS;
+  const trace = otlp?.take ?? null;
+  const worker = createWorker({ trace, store, lanes, attempt, fleet, scheduleMs, leaseMs, runtime, log, metrics });
+  const sendTest = createTestSend({ sinks: lanes.map(({ sink }) => sink), store, links, timeoutMs, runtime, log });
+  const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
+  return { lanes, sinks, worker, sendTest };
+}
+
+type Receiving = ReturnType<typeof createReceiving>;
+
+/** What takes webhooks, and what asks Skyvern where none came. */
+function createReceiving(
+  config: Config,
+  { runtime, log, metrics, store, nudge, publicUrl }: Host,
+  { client, enricher, archive }: SkyvernSide,
+  { sinks, otlp }: { sinks: Delivering["sinks"]; otlp: Otlp | null },
+) {
+  const { routes, redactKeys, keys } = config;
+  const intake = createIntake({ routes, sinks, redactKeys, archives: archive !== null, store, runtime });
+  const parts = { intake, keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
+  const addresses = createAddresses(publicUrl);
+  const ingest = createIngest(parts);
+  const { scope = "mine", lookbackMs = 0 } = config.reconcile ?? {};
+  const confirm = config.confirm ? createConfirm({ client, ingest, addresses, scope, now: runtime.now }) : null;
+  const reconciling = { client, store, ingest, addresses, scope, lookbackMs, runtime, log, metrics };
+  const organizationOf = (name: string | null) => keys.find((key) => key.name === name)?.organization ?? null;
+  return {
+    receiver: createReceiver(parts, confirm),
+    reconciling,
+    reconciler: createReconciler(reconciling),
+    followUps: { store, intake, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge },
+    rereading: { ...parts, store, organizationOf },
+  };
+}
+
+interface RoundDeps {
+  skyvern: SkyvernSide;
+  delivering: Delivering;
+  receiving: Receiving;
+  otlp: Otlp | null;
+  ops: OpsParts;
+  signal: AbortSignal;
+}
+
+function createRounds(
+  config: Config,
+  host: Host,
+  { skyvern: { archive }, delivering, receiving, otlp, ops, signal }: RoundDeps,
+): Rounds {
+  const { runtime, log, metrics, store, fleet, nudge } = host;
+  const isGapTold = config.reconcile !== null && config.alerts.onCoverageGap.length > 0;
+  const alerting: AlertParts = {
+    settings: config.alerts,
+    sinks: delivering.lanes.map(({ sink }) => sink),
+    store,
+    gap: () => (isGapTold ? gapOf(receiving.reconciling) : Promise.resolve([])),
+    publicUrl: host.publicUrl,
+    timeoutMs: config.delivery.timeoutMs,
+    runtime,
+    log,
+    metrics,
+  };
+  const fault = () => unready(ops);
+  const { heartbeat, retention: settings } = config;
+  const beat = heartbeat
+    ? createHeartbeat({ url: heartbeat.url, request: host.operatorRequest, fault, now: runtime.now, log, metrics })
+    : null;
+  return {
+    reread: async () => {
+      const understood = await rereadKept(receiving.rereading);
+      if (understood > 0) nudge();
+      return understood;
+    },
+    followUp: () => followUpDue(receiving.followUps, signal),
+    reconcile: () => receiving.reconciler.round(signal),
+    archive: async () => {
+      const runs = (await archive?.round(signal)) ?? 0;
+      await archive?.clear(signal);
+      return runs;
+    },
+    upkeep: () => upkeep({ ...runtime, store, busyShare: host.busyShare }, signal),
+    prune: async () => {
+      const removed = await prune({ ...runtime, store, settings }, { signal });
+      if (Object.values(removed).some((count) => count > 0)) log.info("retention.pruned", { ...removed });
+      return removed;
+    },
+    alert: () => alertRound(alerting, signal),
+    beat: async () => beat?.(signal),
+    sendSpans: async () => otlp?.flush(),
+    takeOverMissing: async () => {
+      const names = (await fleet?.missing()) ?? [];
+      if (names.length === 0) return;
+      const taken = await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS, names);
+      log.warn("fleet.taken_over", { from: names, deliveries: taken });
+      nudge();
+    },
+  };
+}
+
+const dueTimesOf = ({ store, runtime: { now } }: Host): DueTimes => ({
+  followUp: () => store.nextFollowUpAt(),
+  archive: async () => {
+    const at = now();
+    const isDue = (await store.dueArchiving(at, 1)).length > 0 || (await store.discarded(at, 1)).length > 0;
+    return isDue ? at : null;
+  },
+});
+
+interface PageDeps {
+  skyvern: SkyvernSide;
+  delivering: Delivering;
+  receiving: Receiving;
+  ops: OpsParts;
+  /** Streams end when it aborts. */
+  stopping: AbortSignal;
+}
+
+/** Every address: webhook, probes, history API, pages. */
+function createPages(
+  config: Config,
+  host: Host,
+  { skyvern, delivering: { sinks, worker, sendTest }, receiving: { receiver }, ops, stopping }: PageDeps,
+) {
+  const { runtime, log, metrics, store, nudge, addressOf, isStopping } = host;
+  const { links, media, enricher, linkKey } = skyvern;
+  const web = {
+    store,
+    links,
+    sinks,
+    tokens: config.tokens,
+    key: linkKey,
+    publicUrl: config.publicUrl,
+    webhookUrl: () => `${host.publicUrl()}/webhook`,
+    media,
+    runtime,
+    log,
+    nudge,
+    circuit: worker.circuit,
+    resume: worker.resume,
+    refresh: enricher.refresh,
+    sendTest,
+    stopping,
+  };
+  const { bodyLimit } = config;
+  const flood = createFlood(runtime.now);
+  return createHttp({
+    ...web,
+    webhook: { receiver, addressOf, bodyLimit, inFlightLimit: IN_FLIGHT_BYTES, flood, isStopping, log },
+    history: web,
+    artifacts: { ...web, isSession: createSessionCheck(web) },
+    ops,
+    metrics,
+    pages: (app) => mountWeb(app, web),
+  });
+}
+
+const GONE = "its sink is not configured any more; name another to redeliver it";
+
+const buryOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }: Host): Promise<number> =>
+  store.buryOrphans(
+    sinks.map(({ name }) => name),
+    GONE,
+    ...(fleet ? [now()] : []),
+  );
+
+function kindOf(name: string): SinkKind {
+  const kind = Object.values(kinds).find((candidate) => candidate.kind === name);
+  if (!kind) throw new Error(`there is no sink kind ${name}`);
+  return kind;
+}
+
+async function storedOf(store: Store) {
+  const [backlog, counts, circuits] = await Promise.all([store.backlog(), store.counts(), store.circuits()]);
+  const dead = counts.deliveries.filter(({ state }) => state === "dead");
+  return { backlog, dead, kept: counts.kept, circuits };
+}

@@ -1,0 +1,93 @@
+import type { Worker } from "../deliver/worker.ts";
+import type { Log } from "../log.ts";
+import type { Runtime } from "../runtime.ts";
+import type { Fleet } from "../store/fleet.ts";
+import type { Job } from "./jobs.ts";
+
+export interface LifecycleDeps {
+  worker: Pick<Worker, "start" | "stop">;
+  jobs: readonly Job[];
+  /** The other relays on the same database; null where there can be none. */
+  fleet: Pick<Fleet, "alone"> | null;
+  /** Aborted by {@link Lifecycle.drain}: rounds end, and so do streams of events. */
+  ending: AbortController;
+  /** Done when all else has ended. */
+  last(): Promise<void>;
+  runtime: Pick<Runtime, "now" | "sleep">;
+  log: Log;
+}
+
+/** What attempts get to end in, ms; hosts give 30 s in all. */
+const DRAIN_MS = 20_000;
+/** Webhooks that came while nobody listened come before any round. */
+const FIRST_ROUND_MS = 1_000;
+const AFTER_FAILURE_MS = 10_000;
+
+/**
+ * What moves in an app: the worker, and a loop for each job.
+ *
+ * States: made → running (`start`) → draining (`drain`: nothing more is claimed, no round begins) → drained. What was never started
+ * drains at once.
+ */
+export class Lifecycle {
+  readonly #deps: LifecycleDeps;
+  readonly #loops: Promise<void>[] = [];
+  #drained: Promise<void> | null = null;
+
+  constructor(deps: LifecycleDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    const { worker, jobs } = this.#deps;
+    worker.start();
+    for (const job of jobs) this.#loops.push(this.#repeat(job));
+  }
+
+  /** Resolves, within some 20 s, when every attempt and round has ended and is recorded. However often it is called, once. */
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain();
+    return this.#drained;
+  }
+
+  /** One round of a job, by its name, unless another relay is at it or was less than `everyMs` ago. */
+  async run(name: string): Promise<void> {
+    const job = this.#deps.jobs.find((one) => one.name === name);
+    if (!job) throw new Error(`there is no job ${name}`);
+    await this.#round(job);
+  }
+
+  async #drain(): Promise<void> {
+    const { worker, ending, last } = this.#deps;
+    ending.abort();
+    await worker.stop(DRAIN_MS);
+    await Promise.all(this.#loops);
+    await last();
+  }
+
+  /** What goes wrong in a round is logged, and ends no loop. */
+  async #repeat(job: Job): Promise<void> {
+    const { ending, runtime, log } = this.#deps;
+    await runtime.sleep(FIRST_ROUND_MS, ending.signal);
+    while (!ending.signal.aborted) {
+      let waitMs = job.everyMs;
+      try {
+        if (await this.#isDue(job)) await this.#round(job);
+      } catch (error) {
+        log.error(`${job.name}.failed`, { error: String(error) });
+        waitMs = AFTER_FAILURE_MS;
+      }
+      await runtime.sleep(waitMs, ending.signal);
+    }
+  }
+
+  async #isDue({ dueAt }: Job): Promise<boolean> {
+    const at = dueAt ? await dueAt() : 0;
+    return at !== null && at <= this.#deps.runtime.now();
+  }
+
+  async #round({ name, everyMs, exclusive, run }: Job): Promise<void> {
+    const { fleet } = this.#deps;
+    await (exclusive && fleet ? fleet.alone(name, everyMs, run) : run());
+  }
+}

@@ -1,0 +1,54 @@
+/** What a configuration says of the world outside of the process: the ways out, and where copies of artifacts are kept. */
+import { copiesOf, createArchive } from "../archive/archive.ts";
+import { folderPlace } from "../archive/folder.ts";
+import { s3Place } from "../archive/s3.ts";
+import type { Config } from "../config.ts";
+import { createEgress } from "../egress.ts";
+import type { Fetch } from "../runtime.ts";
+import type { Host } from "./app.ts";
+
+export interface Outside extends Pick<Host, "fetch" | "request" | "operatorRequest" | "archiving"> {
+  /** Ends its connections. */
+  close(): Promise<void>;
+}
+
+/**
+ * What the operator alone chose to be told of the relay may stand anywhere; the other way out, on which payloads and redirects may
+ * say where it goes, does not reach it for that.
+ */
+export function outsideOf(config: Config, now: () => number): Outside {
+  const { allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing } = config;
+  const egress = createEgress({ allow, trusted: trustedOrigins });
+  const operator = createEgress({
+    allow,
+    trusted: [...(heartbeat ? [heartbeat.url.reveal()] : []), ...(tracing ? [tracing.url] : [])],
+  });
+  return {
+    fetch: egress.fetch,
+    request: egress.request,
+    operatorRequest: operator.request,
+    archiving: archivingOf(config, egress.fetch, now),
+    close: async () => {
+      await Promise.all([egress.close(), operator.close()]);
+    },
+  };
+}
+
+/** Null when no copies are kept. */
+function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
+  if (archive === null) return null;
+  const { s3, dir } = archive;
+  return { place: s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir), copiesOf, createArchive };
+}
+
+/** The more of two: how busy this thread was, and how much of one core all threads had. */
+export function busyShareOf(): Host["busyShare"] {
+  let before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), at: performance.now() };
+  return () => {
+    const last = before;
+    before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), at: performance.now() };
+    const { user, system } = process.cpuUsage(last.cpu);
+    const cores = (user + system) / 1000 / Math.max(before.at - last.at, 1);
+    return Math.min(1, Math.max(performance.eventLoopUtilization(before.loop, last.loop).utilization, cores));
+  };
+}

@@ -1,0 +1,258 @@
+import { Hono } from "hono";
+import { changeOf } from "../config/change.ts";
+import type { Config } from "../config.ts";
+import { addressOf, listen, type Listening } from "../http/listen.ts";
+import { mountMetrics } from "../http/ops.ts";
+import type { Log } from "../log.ts";
+import { announce, collectProcess, createMetrics, watch, type Metrics } from "../metrics.ts";
+import { idMaker, type Runtime } from "../runtime.ts";
+import { joinFleet, type Fleet } from "../store/fleet.ts";
+import { createApp, type App, type Host } from "./app.ts";
+import { busyShareOf, outsideOf } from "./outside.ts";
+import { openStorage, type Storage } from "./storage.ts";
+
+export interface Ports {
+  port: number;
+  metricsPort: number | null;
+}
+
+export interface Reloaded {
+  /** Names of what differs and is in force now. */
+  changed: string[];
+  /** Names of what differs and needs a restart. */
+  fixed: string[];
+}
+
+/** Attempts are aborted after 20 s. What has not ended by then, nothing can end. */
+const HANDOVER_MS = 60_000;
+/** Requests that an app had begun when another one took its place get so long to end. */
+const RETIRE_MS = 60_000;
+/** A delivery loop without a sign of life for so long is not worth keeping. */
+const SILENT_FATAL_MS = 300_000;
+const WATCH_MS = 10_000;
+
+/** Opens the database, and creates or migrates it; nothing runs yet. Rejects when it is in use or cannot be opened. */
+export async function createRelay(config: Config, machine: Runtime, log: Log): Promise<Relay> {
+  const storage = await openStorage(config.database);
+  let fleet: Fleet | null = null;
+  try {
+    fleet = await fleetOf(storage, machine, log);
+    const runtime = fleet ? { ...machine, now: fleet.now, newId: idMaker(fleet.now) } : machine;
+    return await Relay.open(config, { store: storage.store, fleet, runtime, log });
+  } catch (error) {
+    await fleet?.leave();
+    await storage.store.close();
+    throw error;
+  }
+}
+
+/** The relay among others, where its database can have several. */
+async function fleetOf({ shared: database }: Storage, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
+  if (!database?.session) return null;
+  return joinFleet({ database, connect: database.session, name: newId("relay"), sleep, log });
+}
+
+type RelayDeps = Pick<Host, "store" | "fleet" | "runtime" | "log">;
+
+/** The app of a configuration, and how to end it with its ways out. */
+interface Tenure {
+  app: App;
+  close(): Promise<void>;
+}
+
+/**
+ * The relay as a process: from start to end one database, one set of metrics and the same listening sockets; an app for each
+ * configuration. What `serve` starts is also what the demo, `doctor` and the tests start.
+ *
+ * States: opened → running (`start`) → stopping (`stop`: 503 for webhooks, attempts end) → stopped. While it runs a configuration is
+ * taken up (`reload`) so:
+ *
+ * 1. Its app is built, and the database must take a write. What fails here is refused, and nothing has changed.
+ * 2. The new app answers every request from then on; what it accepts waits in the outbox.
+ * 3. The app before claims no more and lets its attempts end.
+ * 4. The new app delivers: at no time do two. Requests that the app before had begun get a minute to end; then it is closed.
+ */
+export class Relay {
+  /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
+  readonly failed: Promise<string>;
+  readonly #deps: RelayDeps;
+  readonly #metrics: Metrics = createMetrics();
+  readonly #busyShare = busyShareOf();
+  readonly #ending = new AbortController();
+  readonly #fail: (reason: string) => void;
+  readonly #listening: Listening[] = [];
+  readonly #retiring = new Set<Promise<void>>();
+  #current!: Tenure;
+  /** Where it listens, once it does. */
+  #port: number | null = null;
+  #reloading: Promise<unknown> = Promise.resolve();
+  #watching: NodeJS.Timeout | undefined;
+  #stopped: Promise<void> | null = null;
+
+  private constructor(deps: RelayDeps) {
+    this.#deps = deps;
+    const { promise, resolve } = Promise.withResolvers<string>();
+    this.failed = promise;
+    this.#fail = resolve;
+  }
+
+  static async open(config: Config, deps: RelayDeps): Promise<Relay> {
+    const relay = new Relay(deps);
+    relay.#current = await relay.#build(config);
+    collectProcess(relay.#metrics);
+    announce(relay.#metrics, relay.app.gauges);
+    watch(relay.#metrics, () => relay.app.gauges, deps.runtime.now);
+    return relay;
+  }
+
+  /** The app in force. */
+  get app(): App {
+    return this.#current.app;
+  }
+
+  /** Listens and delivers. Resolves with the ports when it accepts webhooks; rejects when one is taken. */
+  async start(): Promise<Ports> {
+    const { log, fleet } = this.#deps;
+    const { host, port, metricsPort, sinks } = this.app.config;
+    const { taken, buried } = await this.app.takeOver();
+    this.#port = await this.#listen({ fetch: (request, env) => this.app.fetch(request, env as object) }, host, port);
+    const ports = {
+      port: this.#port,
+      metricsPort: metricsPort === null ? null : await this.#listen(this.#metricsApp(), host, metricsPort),
+    };
+    fleet?.onNews(() => this.app.worker.nudge());
+    this.app.start();
+    this.#watching = setInterval(() => {
+      if (this.app.worker.silentMs() > SILENT_FATAL_MS) this.#fail("the delivery loop has stalled");
+    }, WATCH_MS);
+    this.#watching.unref();
+    const names = sinks.map(({ name }) => name);
+    log.info("relay.started", {
+      port: ports.port,
+      metrics_port: ports.metricsPort,
+      sinks: names,
+      taken_over: taken,
+      buried,
+    });
+    return ports;
+  }
+
+  /**
+   * Takes up a configuration. Resolves when it is in force and delivers, at once when nothing differs; rejects when it cannot be
+   * taken up, and the one before stays. One at a time: others wait for their turn.
+   */
+  reload(next: Config): Promise<Reloaded> {
+    const result = this.#takeUp(next, this.#reloading);
+    this.#reloading = result.catch(() => {});
+    return result;
+  }
+
+  /** Answers webhooks with 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. However often it is called, once. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    const { log, fleet, store } = this.#deps;
+    log.info("relay.stopping");
+    this.#ending.abort();
+    clearInterval(this.#watching);
+    await Promise.all([this.#reloading, this.app.drain()]);
+    // The one that came into force meanwhile, if one did.
+    await this.app.drain();
+    await Promise.all(this.#listening.map((one) => one.close()));
+    await Promise.all([...this.#retiring, this.#current.close()]);
+    await fleet?.leave();
+    await store.close();
+    log.info("relay.stopped");
+  }
+
+  async #build(config: Config): Promise<Tenure> {
+    const { fleet, runtime } = this.#deps;
+    const { close: closeOutside, ...outside } = outsideOf(config, runtime.now);
+    const app = await createApp(config, {
+      ...this.#deps,
+      ...outside,
+      metrics: this.#metrics,
+      addressOf,
+      busyShare: this.#busyShare,
+      publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),
+      isStopping: () => this.#ending.signal.aborted,
+      nudge: () => {
+        this.app.worker.nudge();
+        fleet?.announce();
+      },
+    });
+    const close = async () => {
+      await app.close();
+      await closeOutside();
+    };
+    return { app, close };
+  }
+
+  async #takeUp(next: Config, turn: Promise<unknown>): Promise<Reloaded> {
+    await turn;
+    const { log, runtime, store } = this.#deps;
+    const { config, changed, fixed } = changeOf(this.app.config, next);
+    if (this.#ending.signal.aborted || changed.length === 0) return { changed: [], fixed };
+    const coming = await this.#build(config);
+    try {
+      await store.ping(runtime.now());
+    } catch (error) {
+      await coming.close();
+      throw error;
+    }
+    const going = this.#current;
+    this.#current = coming;
+    announce(this.#metrics, coming.app.gauges);
+    await this.#drain(going.app);
+    this.#retire(going);
+    if (this.#ending.signal.aborted) return { changed, fixed };
+    // What cannot be taken up now is due again when its lease is over.
+    await coming.app
+      .takeOver()
+      .catch((error: unknown) => log.error("config.take_over_failed", { error: String(error) }));
+    coming.app.start();
+    log.info("relay.continued", { sinks: coming.app.gauges.sinks });
+    return { changed, fixed };
+  }
+
+  /** Nothing may deliver before it resolves; if that is never, the process is not worth keeping. */
+  async #drain(app: App): Promise<void> {
+    const timer = setTimeout(() => this.#fail("attempts under the configuration before do not end"), HANDOVER_MS);
+    try {
+      await app.drain();
+    } catch (error) {
+      this.#fail(`attempts under the configuration before cannot be ended: ${String(error)}`);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #retire({ close }: Tenure): void {
+    const { runtime, log } = this.#deps;
+    const end = async () => {
+      await runtime.sleep(RETIRE_MS, this.#ending.signal);
+      // Webhooks that it had begun to read may have been routed to a sink that is no more.
+      if (!this.#ending.signal.aborted) await this.app.buryOrphans();
+      await close();
+    };
+    const gone = end().catch((error: unknown) => log.error("config.retire_failed", { error: String(error) }));
+    this.#retiring.add(gone);
+    void gone.then(() => this.#retiring.delete(gone));
+  }
+
+  async #listen(app: Pick<Hono, "fetch">, host: string, port: number): Promise<number> {
+    const listening = await listen(app, { host, port });
+    this.#listening.push(listening);
+    return listening.port;
+  }
+
+  #metricsApp(): Hono {
+    const app = new Hono();
+    mountMetrics(app, this.#metrics);
+    return app;
+  }
+}

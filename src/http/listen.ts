@@ -1,0 +1,70 @@
+/** HTTP on a socket of Node. */
+import { createServer as createHttpServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
+import type { Hono } from "hono";
+import type { AddressOf } from "./webhook.ts";
+
+export const addressOf: AddressOf = (c) => (c.env as HttpBindings).incoming.socket.remoteAddress;
+
+/** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
+const TIMEOUTS = {
+  headersTimeout: 15_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+};
+const NOT_HTTP = { error: "the request is not proper HTTP" };
+/** Requests under way get so long to end. */
+const CLOSING_MS = 2_000;
+
+/** A server that is listening. */
+export interface Listening {
+  port: number;
+  /** Takes no more requests; those under way get a moment to end. */
+  close(): Promise<void>;
+}
+
+/** Serves on a port (0: a free one) from then on. Rejects when it is taken. */
+export async function listen(
+  app: Pick<Hono, "fetch">,
+  { host, port }: { host: string; port: number },
+): Promise<Listening> {
+  const server = createServer(app);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, resolve);
+  });
+  return { port: (server.address() as AddressInfo).port, close: () => closeServer(server) };
+}
+
+function createServer(app: Pick<Hono, "fetch">): Server {
+  // Node's own check of a missing Host would refuse it without a body; the listener does with one.
+  const refused = { status: 400, headers: { connection: "close" } };
+  const answer = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
+  const server = createHttpServer({ ...TIMEOUTS, requireHostHeader: false }, (incoming, outgoing) => {
+    // HTTP/1.0 need not name a host, and probes of load balancers do not.
+    if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
+    void answer(incoming, outgoing);
+  });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
+    const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+    const body = JSON.stringify(timeout ? { error: "the request took too long" } : NOT_HTTP);
+    socket.end(
+      `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
+        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    );
+  });
+  return server;
+}
+
+const closeServer = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), CLOSING_MS);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
