@@ -113,7 +113,7 @@ it("what the edge entry reaches imports nothing that only Node has: hand it in t
     reached.add(file);
     for (const { target, typeOnly } of imports.filter((one) => one.file === file)) if (!typeOnly) reach(target);
   };
-  reach("edge.ts");
+  reach("edge/worker.ts");
   expect(reached.has("app/app.ts")).toBe(true);
   const foreign = [...reached].flatMap((file) => {
     const text = readFileSync(join(src, file), "utf8");

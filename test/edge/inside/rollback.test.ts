@@ -2,7 +2,7 @@
 import { sql } from "kysely";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Database } from "../../../src/store/database.ts";
-import { dropLoosePieces } from "../../../src/store/durable-pieces.ts";
+import { dropLoosePieces } from "../../../src/edge/large-values.ts";
 import { createSqlStore } from "../../../src/store/sql.ts";
 import { anArrival, aRun } from "../../store/a-run.ts";
 import { databases } from "../../store/stores.ts";

@@ -1,7 +1,7 @@
 /** In place of test/store/stores.ts inside workerd: the Store on the storage of the object that runs the case. */
 import { SCHEMA } from "../../../src/edge/object.ts";
 import type { Database } from "../../../src/store/database.ts";
-import { durableDatabase } from "../../../src/store/durable.ts";
+import { durableDatabase } from "../../../src/edge/durable-database.ts";
 import { migrate } from "../../../src/store/migrate.ts";
 import { createSqlStore } from "../../../src/store/sql.ts";
 import type { Store } from "../../../src/store/store.ts";

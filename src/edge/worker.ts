@@ -1,8 +1,8 @@
-/** The Worker that is deployed: its entry points, and the class of the object (see src/edge/). */
+/** The Worker that is deployed: its entry points, and the class of the object (object.ts). */
 import type { Hono } from "hono";
-import { createFront, objectOf, type Env } from "./edge/front.ts";
+import { createFront, objectOf, type Env } from "./front.ts";
 
-export { Relay } from "./edge/object.ts";
+export { Relay } from "./object.ts";
 
 let front: Hono<{ Bindings: Env }> | null = null;
 

@@ -1,10 +1,10 @@
 /** The SQLite storage of a Durable Object (Cloudflare Workers) as the store's database. */
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
-import type { Database } from "./database.ts";
-import { createPieces, PIECES_SCHEMA } from "./durable-pieces.ts";
-import { sqliteRows, type Prepared } from "./statements.ts";
-import { StorageFault } from "./store.ts";
-import type { Tables } from "./tables.ts";
+import type { Database } from "../store/database.ts";
+import { sqliteRows, type Prepared } from "../store/statements.ts";
+import { StorageFault } from "../store/store.ts";
+import type { Tables } from "../store/tables.ts";
+import { createPieces, PIECES_SCHEMA } from "./large-values.ts";
 
 export type Bound = string | number | null | Uint8Array;
 
