@@ -132,8 +132,9 @@ it("refuses no webhook, and keeps none waiting for a second more, when it reload
   // At fixed times, however long the answers take, as far as the machine keeps up.
   const begunAt = performance.now();
   const sending = setInterval(() => {
-    const due = ((performance.now() - begunAt) / 1_000) * PER_SECOND;
-    while (answers.length < due && open < MOST_OPEN) answers.push(send());
+    const due = Math.ceil(((performance.now() - begunAt) / 1_000) * PER_SECOND);
+    const now = Math.min(due - answers.length, MOST_OPEN - open);
+    for (let n = 0; n < now; n += 1) answers.push(send());
   }, 5);
   onTestFinished(() => clearInterval(sending));
   await until("webhooks come", () => answers.length > PER_SECOND);
