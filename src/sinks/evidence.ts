@@ -1,4 +1,5 @@
 /** What a message shows and carries besides words: the screenshot that tells what happened, and the files a run made. */
+import { DECEIVING } from "../platform/hostile-text.ts";
 import type { ArtifactKey, RunFile } from "../run.ts";
 
 /** What there is to show about a run, and the way to its bytes. */
@@ -70,8 +71,8 @@ export async function readFiles(
 }
 
 const MAX_NAME = 100;
-/** Separators, what file systems or shells read, control characters, and those that turn or hide text. */
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}/\\:*?"<>|%$`]+/gu;
+/** Separators, what file systems or shells read, and what deceives. */
+const UNSAFE = new RegExp(String.raw`[${DECEIVING}\n\t\/\\:*?"<>\|%$\u0060]+`, "gv");
 
 /** A name to save a file under, whatever a page called it: no path, no invisible characters, at most 100 UTF-16 units. */
 export function safeName(name: string): string {

@@ -1,10 +1,9 @@
 /** What an HTTP answer, or the lack of one, means for a delivery. The same for every sink that speaks HTTP. */
 import { EgressRefused } from "../networks.ts";
+import { onOneLine } from "../platform/hostile-text.ts";
+import { readRetryAfter } from "../platform/retry-after.ts";
 import type { Outcome } from "../run.ts";
 import { cut } from "./content.ts";
-
-/** The longest `Retry-After` that is believed: a wrong clock or a hostile answer must not park a delivery for days. */
-export const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /**
  * | status | outcome |
@@ -22,7 +21,7 @@ export const MAX_RETRY_AFTER_MS = 3_600_000;
 export function outcomeOfStatus(status: number, headers: Pick<Headers, "get">, who: string, now: number): Outcome {
   if (status >= 200 && status < 300) return { kind: "delivered", receipt: { status } };
   if (status === 429 || status === 503) {
-    const after = retryAfterMs(headers, now);
+    const after = readRetryAfter(headers, now);
     return {
       kind: "retry",
       reason: `${who} answered ${status}${after === null ? "" : ` and asked to wait ${Math.ceil(after / 1000)} s`}`,
@@ -67,17 +66,6 @@ export function outcomeOfError(error: unknown, who: string): Outcome {
   };
 }
 
-/** `Retry-After` in milliseconds from now (seconds or an HTTP date), at most an hour; null without a readable one. */
-export function retryAfterMs(headers: Pick<Headers, "get">, now: number): number | null {
-  const value = headers.get("retry-after")?.trim() ?? "";
-  const wait = /^\d+$/.test(value)
-    ? Number(value) * 1000
-    : /^[A-Z][a-z]+, .* GMT$/.test(value)
-      ? Date.parse(value) - now
-      : NaN;
-  return Number.isNaN(wait) ? null : Math.min(Math.max(wait, 0), MAX_RETRY_AFTER_MS);
-}
-
 /**
  * What the other side said, fit for a reason or a receipt: one line of printable text, at most `max` characters, with
  * every one of `secrets` masked (answers often quote the request).
@@ -87,7 +75,7 @@ export function quote(text: string, secrets: readonly string[], max = 200): stri
     .filter((secret) => secret.length >= MIN_SECRET)
     .sort((a, b) => b.length - a.length)
     .reduce((rest, secret) => maskEnd(rest.replaceAll(secret, "[secret]"), secret), text.toWellFormed());
-  return cut(masked.replace(/[\p{C}\p{Z}\uFFFD]+/gu, " ").trim(), max);
+  return cut(onOneLine(masked), max);
 }
 
 /** Shorter ones (an empty password) would mask ordinary letters. */

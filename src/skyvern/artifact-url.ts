@@ -1,10 +1,11 @@
 /** What can be read from an artifact's URL. Pure: nothing is fetched, and any text may come in. */
+import { DECEIVING } from "../platform/hostile-text.ts";
 
 /** Skyvern's ids are `<prefix>_<rest>`; the underscore keeps them apart from places such as `screenshot-1` (contract §6). */
 const ARTIFACT_ID = /^[A-Za-z]{1,16}_[A-Za-z0-9_-]{1,100}$/;
 const CONTENT_PATH = /\/v1\/artifacts\/([^/]+)\/content\/?$/;
-/** Control characters, and those that turn the reading direction: `gpj.exe` must not look like `exe.jpg`. */
-const UNSAFE_IN_NAMES = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}/\\]+/gu;
+/** Separators, and what deceives: `gpj.exe` must not look like `exe.jpg`. */
+const UNSAFE_IN_NAMES = new RegExp(String.raw`[${DECEIVING}\n\t\/\\]+`, "gv");
 const MAX_NAME_LENGTH = 200;
 
 /** True for `a_…` and what Skyvern may number like it one day; false for places: `recording`, `screenshot-1`, `file-1`. */

@@ -4,7 +4,9 @@
  */
 import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
+import { onOneLine } from "../platform/hostile-text.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../platform/http-client.ts";
+import { readRetryAfter } from "../platform/retry-after.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
 import { timeOf } from "./normalize.ts";
@@ -403,7 +405,7 @@ const unexpected = (call: Call, status: number | null, came: string): SkyvernRes
 function faultOf(context: Context, choice: Choice, call: Call, response: Answered, body: string): SkyvernFault {
   const { status } = response;
   const detail = scrub(detailOf(body), choice);
-  const retryAfterMs = retryAfterOf(response, context.now());
+  const retryAfterMs = readRetryAfter(response.headers, context.now());
   return {
     kind: kindOf(status),
     status,
@@ -450,18 +452,4 @@ function detailOf(body: string): string {
 
 /** One short line without the key, should the other side have echoed it. */
 const scrub = (words: string, { key }: Choice): string =>
-  words
-    .replaceAll(key.key.reveal(), "[secret]")
-    .replace(/[\p{Cc}\p{Cf}\s]+/gu, " ")
-    .trim()
-    .slice(0, 200)
-    .toWellFormed();
-
-/** `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3). */
-function retryAfterOf(response: Answered, now: number): number | null {
-  const value = response.headers.get("retry-after")?.trim();
-  if (!value) return null;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? null : Math.max(0, date - now);
-}
+  onOneLine(words.replaceAll(key.key.reveal(), "[secret]")).slice(0, 200).toWellFormed();

@@ -1,22 +1,11 @@
 /** Hostile text on its way into a page. Escaping is the template's; this is about what a reader's eye would be led astray by. */
+import { escapeDeceiving, spellDeceiving } from "../platform/hostile-text.ts";
 import { parseWebUrl } from "../skyvern/artifact-url.ts";
-
-/**
- * Control characters but tab and newline, the ones that turn or hide the reading direction, and invisible ones. The zero
- * width joiner stays: it holds emoji together.
- */
-const DECEIVING =
-  /[\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u00AD\u061C\u180E\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF]/g;
-
-const codeOf = (character: string): string => character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
 
 /** Text as it is, but deceiving characters spelled out (`[U+202E]`) and, beyond `max` UTF-16 units, a mark that says how much is missing. */
 export function block(text: string, max = 4_000): string {
   const kept = text.length > max ? text.slice(0, max) : text;
-  const clean = kept
-    .replace(/\r\n?/g, "\n")
-    .replace(DECEIVING, (character) => `[U+${codeOf(character)}]`)
-    .toWellFormed();
+  const clean = spellDeceiving(kept.replace(/\r\n?/g, "\n"));
   return text.length > max ? `${clean}… [${count(text.length - max)} more characters]` : clean;
 }
 
@@ -31,10 +20,7 @@ export function line(text: string, max = 200): string {
 }
 
 /** JSON for a person, numbers digit for digit: deceiving characters as JSON escapes, so that it stays the same JSON. */
-export function jsonText(value: unknown): string {
-  const text = JSON.stringify(value, null, 2) ?? "null";
-  return text.replace(DECEIVING, (character) => `\\u${codeOf(character).toLowerCase()}`);
-}
+export const jsonText = (value: unknown): string => escapeDeceiving(JSON.stringify(value, null, 2) ?? "null");
 
 /** An http or https address that may stand in a link, else null. */
 export function webUrl(text: string | null): string | null {

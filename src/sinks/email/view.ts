@@ -1,4 +1,5 @@
 /** What a mail shows of a report: every string cleaned of what could deceive, and cut. */
+import { withoutDeceiving } from "../../platform/hostile-text.ts";
 import { cut, type Content, type Fact, type Section } from "../content.ts";
 
 export interface Limits {
@@ -86,21 +87,11 @@ function sectionOf(section: Section, field: number, cell: number): Section {
   };
 }
 
-/** Invisible characters that reorder, hide or break text: controls, direction marks, zero-width ones but the joiners. */
-const INVISIBLE = /[[\p{Cc}\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]--[\n\t]]/gv;
-
 /** Of a value this much is looked at, before anything is cut out of it. */
 const MAX_READ = 20_000;
 
 /** Text of several lines. */
-const block = (text: string): string =>
-  text
-    .slice(0, MAX_READ)
-    .toWellFormed()
-    .replace(/\r\n?|[\u2028\u2029\x85\v\f]/g, "\n")
-    .replace(INVISIBLE, "")
-    .replace(/\n{3,}/g, "\n\n")
-    .trim();
+const block = (text: string): string => withoutDeceiving(text.slice(0, MAX_READ));
 
 /** Text of one line. */
 export const line = (text: string): string => block(text).replace(/\s+/g, " ");

@@ -1,7 +1,8 @@
 /** What Slack's answers mean for a delivery. */
 import { WebAPIHTTPError, WebAPIPlatformError, WebAPIRateLimitedError, WebAPIRequestError } from "@slack/web-api";
 import type { Outcome } from "../../run.ts";
-import { MAX_RETRY_AFTER_MS, outcomeOfError, outcomeOfStatus } from "../outcome.ts";
+import { MAX_RETRY_AFTER_MS } from "../../platform/retry-after.ts";
+import { outcomeOfError, outcomeOfStatus } from "../outcome.ts";
 
 /**
  * What an error code calls for. `retry`: Slack may take it later, `unknown` where it documents that part of the work may

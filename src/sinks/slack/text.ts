@@ -1,12 +1,8 @@
 /** What hostile text may look like in Slack: visible characters only, no control over the line around it, no markup. */
+import { withoutDeceiving } from "../../platform/hostile-text.ts";
 import { cut } from "../content.ts";
 
 const JOINER = "\u2060";
-
-// Control characters but newline, and the marks that reorder or hide text: LRM, RLM, ALM, the embeddings, overrides and
-// isolates, the byte order mark.
-// oxlint-disable-next-line no-control-regex -- control characters are what this is about
-const INVISIBLE = /[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\uFEFF]/g;
 
 /**
  * Text for a `plain_text`, `raw_text` or rich text element, which Slack shows as it is. Empty when nothing visible is
@@ -14,16 +10,10 @@ const INVISIBLE = /[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u061C\u200E\u200F\u2
  * throws on them. Openings of Slack's markup (`<!`, `<@`, `<#`, `<http`) get a word joiner inside, so that they stay
  * inert even where a client or an export reads the text as markup after all.
  */
-export function visible(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/\r\n?|[\u2028\u2029]/g, "\n")
+export const visible = (text: string): string =>
+  withoutDeceiving(text)
     .replaceAll("\t", " ")
-    .replace(INVISIBLE, "")
-    .replace(/<(?=[!@#]|https?:|mailto:)/gi, `<${JOINER}`)
-    .replace(/\n{3,}/g, "\n\n")
-    .trim();
-}
+    .replace(/<(?=[!@#]|https?:|mailto:)/gi, `<${JOINER}`);
 
 export const oneLine = (text: string): string => visible(text).replace(/\s+/g, " ");
 

@@ -4,11 +4,12 @@
  * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
  */
 import type { HttpResponse } from "../../platform/http-client.ts";
+import { readRetryAfter } from "../../platform/retry-after.ts";
 import type { Secret } from "../../secret.ts";
 import { contentOf } from "../content.ts";
 import type { Sink, SinkDeps } from "../sink.ts";
 import { messageOf, plainMessageOf, type SlackMessage } from "./blocks.ts";
-import { isClientError, meaningOf, outcomeOf, refusalOf, waitOf, type Failure } from "./outcomes.ts";
+import { isClientError, meaningOf, outcomeOf, refusalOf, type Failure } from "./outcomes.ts";
 
 type Result = { ok: true; status: number } | { ok: false; failure: Failure };
 
@@ -35,7 +36,7 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
           const { status } = response;
           return status >= 200 && status < 300
             ? { ok: true, status }
-            : { ok: false, failure: failureOf(response, response.body.toString()) };
+            : { ok: false, failure: failureOf(response, response.body.toString(), deps.now()) };
         } catch (error) {
           return { ok: false, failure: { kind: "unreachable", error, sent: false } };
         }
@@ -46,10 +47,10 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
 
 const PLAIN_READING = { mrkdwn: false, unfurl_links: false, unfurl_media: false };
 
-function failureOf({ status, headers }: HttpResponse, answer: string): Failure {
+function failureOf({ status, headers }: HttpResponse, answer: string, now: number): Failure {
   if (status === 429) {
-    const seconds = Number.parseInt(headers.get("retry-after") ?? "", 10);
-    return { kind: "limited", ...waitOf(Number.isNaN(seconds) ? undefined : seconds) };
+    const retryAfterMs = readRetryAfter(headers, now);
+    return { kind: "limited", ...(retryAfterMs === null ? {} : { retryAfterMs }) };
   }
   const refusal = refusalOf(answer.trim());
   return refusal && isClientError(status) ? refusal : { kind: "http", status, headers };

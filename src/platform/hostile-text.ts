@@ -1,0 +1,38 @@
+/**
+ * Characters by which a text that somebody else wrote deceives a reader's eye: control characters, those that turn or
+ * hide the reading direction, and invisible ones. Every place that shows such a text takes this one list.
+ *
+ * Line feed and tab stay, and so do the characters that choose or join the shapes of their neighbours, which emoji and
+ * many scripts need: the two zero-width joiners and the variation selectors.
+ *
+ * A class for regular expressions with the flag `v`.
+ */
+export const DECEIVING = String.raw`[[\p{Cc}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]--[\n\t\u200c\u200d\p{Variation_Selector}]]`;
+
+const EACH = new RegExp(DECEIVING, "gv");
+
+/** Lines of text without deceiving characters, each end of a line a line feed, and no more than one empty line in a row. */
+export const withoutDeceiving = (text: string): string =>
+  text
+    .toWellFormed()
+    .replace(/\r\n?|[\u2028\u2029\x85\v\f]/g, "\n")
+    .replace(EACH, "")
+    .replace(/\n{3,}/g, "\n\n")
+    .trim();
+
+/** All of a text on one line: spaces, ends of lines and deceiving characters become single spaces. */
+export const onOneLine = (text: string): string => text.toWellFormed().replace(GAP, " ").trim();
+
+const GAP = new RegExp(`[${DECEIVING}\\s\uFFFD]+`, "gv");
+
+/** The text with deceiving characters spelled out: `[U+202E]`. */
+export const spellDeceiving = (text: string): string =>
+  text.replace(EACH, (character) => `[U+${hex(character.codePointAt(0) ?? 0).toUpperCase()}]`).toWellFormed();
+
+/** JSON text with deceiving characters as JSON escapes, so that it stays the same JSON. */
+export const escapeDeceiving = (json: string): string =>
+  json.replace(EACH, (character) =>
+    Array.from({ length: character.length }, (_none, i) => `\\u${hex(character.charCodeAt(i))}`).join(""),
+  );
+
+const hex = (code: number): string => code.toString(16).padStart(4, "0");
