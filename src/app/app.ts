@@ -11,15 +11,15 @@ import { createHeartbeat } from "../deliver/heartbeat.ts";
 import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
 import { createTestSend } from "../deliver/test-send.ts";
 import { createWorker, type Worker } from "../deliver/worker.ts";
-import { createFlood } from "../http/flood.ts";
 import { createLinks } from "../http/links.ts";
 import { unready, type OpsParts } from "../http/ops.ts";
 import { createHttp } from "../http/server.ts";
-import type { AddressOf } from "../http/webhook.ts";
+import { REFUSALS_ALLOWED, type AddressOf } from "../http/webhook.ts";
 import type { Log } from "../log.ts";
 import type { Gauges, Metrics } from "../metrics.ts";
 import { createOtlp } from "../otlp.ts";
 import type { HttpClient, Outbound } from "../platform/http-client.ts";
+import { createRateLimit } from "../platform/rate-limit.ts";
 import { createAddresses } from "../receive/addresses.ts";
 import { createConfirm } from "../receive/confirm.ts";
 import { ARTIFACTS_DELAY_MS, followUpDue } from "../receive/follow-up.ts";
@@ -366,10 +366,10 @@ function createPages(
     stopping,
   };
   const { bodyLimit } = config;
-  const flood = createFlood(runtime.now);
+  const refusals = createRateLimit({ ...REFUSALS_ALLOWED, now: runtime.now });
   return createHttp({
     ...web,
-    webhook: { receiver, addressOf, bodyLimit, inFlightLimit: IN_FLIGHT_BYTES, flood, isStopping, log },
+    webhook: { receiver, addressOf, bodyLimit, inFlightLimit: IN_FLIGHT_BYTES, refusals, isStopping, log },
     history: web,
     artifacts: { ...web, isSession: createSessionCheck(web) },
     ops,

@@ -4,8 +4,8 @@
  */
 import type { Namespace } from "cloudflare:workers";
 import { Hono } from "hono";
-import { createFlood } from "../http/flood.ts";
-import { mountWebhook } from "../http/webhook.ts";
+import { mountWebhook, REFUSALS_ALLOWED } from "../http/webhook.ts";
+import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Receiver } from "../receive/receive.ts";
 import { precheck, verify } from "../receive/verify.ts";
 import { createConsoleLog } from "./log.ts";
@@ -45,7 +45,7 @@ export function createFront(env: Env): Hono<{ Bindings: Env }> {
     addressOf: (c) => c.req.header("cf-connecting-ip"),
     bodyLimit: config.bodyLimit,
     inFlightLimit: IN_FLIGHT_BYTES,
-    flood: createFlood(Date.now),
+    refusals: createRateLimit({ ...REFUSALS_ALLOWED, now: Date.now }),
     isStopping: () => false,
     log,
   });

@@ -1,8 +1,8 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import type { Log } from "../log.ts";
+import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
-import type { Flood } from "./flood.ts";
 
 export interface WebhookParts {
   receiver: Receiver;
@@ -12,11 +12,15 @@ export interface WebhookParts {
   bodyLimit: number;
   /** Of all bodies being read at one time, bytes. */
   inFlightLimit: number;
-  flood: Flood;
+  /** Of an address, by {@link REFUSALS_ALLOWED}. Genuine webhooks are never counted and never refused by it. */
+  refusals: RateLimit;
   /** True once the relay is shutting down. */
   isStopping(): boolean;
   log: Log;
 }
+
+/** A wrong key makes hundreds of these in an hour, an attack thousands in a minute. */
+export const REFUSALS_ALLOWED = { burst: 300, everyMs: 200 };
 
 export type AddressOf = (c: Context) => string | undefined;
 
@@ -130,9 +134,10 @@ const REFUSALS = {
 
 /** 401; an address that sends nothing else gets 429 and no more log lines. */
 function refuse(c: Context, channel: string | null, parts: WebhookParts, reason: Refusal): Response {
-  const { flood, log } = parts;
+  const { refusals, log } = parts;
   const address = addressIn(c, parts);
-  if (flood.refused(address)) {
+  refusals.count(address);
+  if (refusals.waitMs(address) > 0) {
     const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
     return c.json({ error: "too many webhooks without a right signature from this address" }, 429, headers);
   }

@@ -3,6 +3,7 @@
  * body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is what is ingested.
  */
 import { isJsonObject, parseJson } from "../json.ts";
+import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Runtime } from "../runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { Accepted } from "../store/store.ts";
@@ -27,9 +28,8 @@ export interface ConfirmParts {
   now: Runtime["now"];
 }
 
-/** Anyone may send ids: so many questions at once, then so many a second. */
-const BURST = 20;
-const PER_SECOND = 2;
+/** Anyone may send ids: so many questions at once, then two a second. */
+const QUESTIONS_ALLOWED = { burst: 20, everyMs: 500 };
 /** An id that Skyvern did not know, or that is not ours, is not asked for again for so long. */
 const UNKNOWN_MS = 600_000;
 const MAX_UNKNOWN = 10_000;
@@ -37,19 +37,11 @@ const TIMEOUT_MS = 15_000;
 
 export function createConfirm(parts: ConfirmParts): Confirm {
   const unknown = new Map<string, number>();
-  const bucket = { left: BURST, at: parts.now() };
-  const mayAsk = (): boolean => {
-    const now = parts.now();
-    bucket.left = Math.min(BURST, bucket.left + (Math.max(0, now - bucket.at) / 1_000) * PER_SECOND);
-    bucket.at = now;
-    if (bucket.left < 1) return false;
-    bucket.left -= 1;
-    return true;
-  };
+  const questions = createRateLimit({ ...QUESTIONS_ALLOWED, now: parts.now });
   return async (bytes) => {
     const id = runIdOf(bytes);
     if (id === null || (unknown.get(id) ?? 0) > parts.now()) return { kind: "refused" };
-    if (!mayAsk()) return { kind: "unavailable" };
+    if (!questions.take("anyone")) return { kind: "unavailable" };
     const confirmed = await ask(parts, id);
     if (confirmed.kind === "refused") {
       unknown.delete(id);

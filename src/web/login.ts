@@ -1,16 +1,16 @@
 /** Who is there. */
 import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
+import { createRateLimit } from "../platform/rate-limit.ts";
 import { field, go, type Kit } from "./kit.ts";
 import { page } from "./layout.ts";
 import { loginPage } from "./login-page.ts";
 import { ownPage } from "./origin.ts";
 import { SESSION_LIFE_MS } from "./session.ts";
-import { createThrottle } from "./throttle.ts";
 
 export function mountLogin({ web, parts, sessions, cookieName, open, ownForm, acting }: Kit): void {
   const { log, runtime } = parts;
-  const throttle = createThrottle({ now: runtime.now });
+  const failures = createRateLimit({ now: runtime.now, burst: 10, everyMs: 30_000 });
   const isSecure = parts.publicUrl.startsWith("https:");
   const cookieOptions = { path: "/", httpOnly: true, sameSite: "Lax", secure: isSecure } as const;
 
@@ -25,7 +25,7 @@ export function mountLogin({ web, parts, sessions, cookieName, open, ownForm, ac
     const again = (fault: string, status: 401 | 429) =>
       page(c, { title: "Log in", session: null }, loginPage({ to, fault }), status);
     const client = clientOf(c);
-    const waitMs = throttle.waitMs(client);
+    const waitMs = failures.waitMs(client);
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1_000);
       c.header("retry-after", String(seconds));
@@ -34,7 +34,7 @@ export function mountLogin({ web, parts, sessions, cookieName, open, ownForm, ac
     }
     const cookie = sessions.start(await field(c, "token"));
     if (cookie === null) {
-      throttle.failed(client);
+      failures.count(client);
       log.warn("login.failed", { client });
       return again("This is not a token of this relay.", 401);
     }

@@ -2,7 +2,6 @@ import { describe, expect, test } from "vitest";
 import { idMaker } from "../../src/runtime.ts";
 import { Secret } from "../../src/secret.ts";
 import { createSessions } from "../../src/web/session.ts";
-import { createThrottle } from "../../src/web/throttle.ts";
 
 const key = Buffer.alloc(32, 7);
 const runtime = { now: () => 1_000_000, newId: idMaker(() => 1_000_000) };
@@ -34,34 +33,5 @@ describe("sessions", () => {
   test("are not made for a wrong token, nor for any when there is none", () => {
     expect(sessionsOf("one").start("two")).toBeNull();
     expect(sessionsOf().start("")).toBeNull();
-  });
-});
-
-describe("the throttle", () => {
-  const at = { ms: 0 };
-  const throttle = () => createThrottle({ now: () => at.ms, burst: 2, everyMs: 1_000, clients: 2 });
-
-  test("lets a few failures pass, then one more each time the bucket has emptied a little", () => {
-    const one = throttle();
-    one.failed("1.2.3.4");
-    expect(one.waitMs("1.2.3.4")).toBe(0);
-    one.failed("1.2.3.4");
-    expect(one.waitMs("1.2.3.4")).toBe(1_000);
-    at.ms += 1_000;
-    expect(one.waitMs("1.2.3.4")).toBe(0);
-  });
-
-  test("holds one client's failures against that client alone, an IPv6 network being one", () => {
-    const one = throttle();
-    for (const client of ["2001:db8:0:1::1", "2001:db8:0:1::2"]) one.failed(client);
-    expect(one.waitMs("2001:db8:0:1::3")).toBe(1_000);
-    expect(one.waitMs("2001:db8:0:2::3")).toBe(0);
-    expect(one.waitMs("1.2.3.4")).toBe(0);
-  });
-
-  test("remembers no more clients than it was told", () => {
-    const one = throttle();
-    for (const client of ["a", "a", "b", "c"]) one.failed(client);
-    expect(one.waitMs("a")).toBe(0);
   });
 });

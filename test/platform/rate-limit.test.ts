@@ -1,0 +1,52 @@
+import { expect, it } from "vitest";
+import { createRateLimit } from "../../src/platform/rate-limit.ts";
+
+function aLimit() {
+  const at = { ms: 0 };
+  return { at, limit: createRateLimit({ now: () => at.ms, burst: 2, everyMs: 1_000, clients: 2 }) };
+}
+
+it("lets a burst pass, then one more each time the bucket has emptied a little", () => {
+  const { at, limit } = aLimit();
+  limit.count("1.2.3.4");
+  expect(limit.waitMs("1.2.3.4")).toBe(0);
+  limit.count("1.2.3.4");
+  expect(limit.waitMs("1.2.3.4")).toBe(1_000);
+  at.ms += 1_000;
+  expect(limit.waitMs("1.2.3.4")).toBe(0);
+});
+
+it("takes as many as may be, and counts none that may not", () => {
+  const { at, limit } = aLimit();
+  expect([limit.take("a"), limit.take("a"), limit.take("a"), limit.take("b")]).toEqual([true, true, false, true]);
+  at.ms += 1_000;
+  expect([limit.take("a"), limit.take("a")]).toEqual([true, false]);
+});
+
+it("makes nobody wait longer for having gone on, and lets nobody in who does not stop", () => {
+  const { at, limit } = aLimit();
+  for (let n = 0; n < 1_000; n += 1) {
+    limit.count("a");
+    at.ms += 10;
+    if (n > 1) expect(limit.waitMs("a")).toBeGreaterThan(0);
+  }
+  at.ms += 1_000;
+  expect(limit.waitMs("a")).toBe(0);
+});
+
+it.each([
+  ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"],
+  ["2001:db8::1", "2001:db8:0:0:ffff::2", "2001:db8:0:1::1"],
+  ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"],
+])("holds what %s and %s do against the same network, and not against %s", (one, same, another) => {
+  const { limit } = aLimit();
+  for (const client of [one, same]) limit.count(client);
+  expect(limit.waitMs(one)).toBe(1_000);
+  expect(limit.waitMs(another)).toBe(0);
+});
+
+it("keeps no more clients in memory than it was told, and forgets the one that did nothing for longest", () => {
+  const { limit } = aLimit();
+  for (const client of ["a", "a", "b", "b", "c"]) limit.count(client);
+  expect([limit.waitMs("a"), limit.waitMs("b")]).toEqual([0, 1_000]);
+});
