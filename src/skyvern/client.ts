@@ -6,6 +6,7 @@ import { z } from "zod";
 import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
 import { onOneLine } from "../platform/hostile-text.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../platform/http-client.ts";
+import { followRedirects, MAX_REDIRECTS } from "../platform/redirects.ts";
 import { readRetryAfter } from "../platform/retry-after.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
@@ -159,7 +160,6 @@ const MAX_JSON_BYTES = 20_000_000;
 const FIRST_BACKOFF_MS = 500;
 /** A `Retry-After` beyond this is handed back to the caller rather than waited for. */
 const MAX_WAIT_MS = 10_000;
-const MAX_REDIRECTS = 3;
 
 /** Throws when there is no key, an empty one, or the base URL is none: all are faults of the configuration. */
 export function createSkyvernClient(options: SkyvernClientOptions): SkyvernClient {
@@ -294,35 +294,25 @@ function callJson<T>(
 function openStream(context: Context, choice: Choice, call: Call, range?: string): Promise<SkyvernResult<Response>> {
   return withRetries(context, choice, call, async (start) => {
     const deadline = deadlineOf(context.timeoutMs, call.signal);
+    // Whoever it was led to must not lead it back with the key, to an address of their choice.
+    let isOurs = true;
     try {
-      let url = start;
-      // Whoever it was led to must not lead it back with the key, to an address of their choice.
-      let isOurs = true;
-      for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+      const response = await followRedirects(start, (url) => {
         isOurs &&= url.origin === context.base.origin;
         const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
         if (range !== undefined) headers.set("range", range);
         if (isOurs) headers.set("x-api-key", choice.key.key.reveal());
-        const response = await context.fetch(url, { redirect: "manual", signal: deadline.signal, headers });
-        if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
-        const next = redirectOf(response, url);
-        const body = await readText(response);
-        if (next === null) return { ok: false, fault: faultOf(context, choice, call, response, body ?? "") };
-        url = next;
-      }
-      return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
+        return context.fetch(url, { redirect: "manual", signal: deadline.signal, headers });
+      });
+      if (response === null) return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
+      if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
+      return { ok: false, fault: faultOf(context, choice, call, response, (await readText(response)) ?? "") };
     } catch (error) {
       return { ok: false, fault: noAnswer(context, choice, call, error, deadline.timedOut()) };
     } finally {
       deadline.clear();
     }
   });
-}
-
-function redirectOf(response: Response, from: URL): URL | null {
-  const location = [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : null;
-  const next = location === null || !URL.canParse(location, from.href) ? null : new URL(location, from);
-  return next?.protocol === "https:" || next?.protocol === "http:" ? next : null;
 }
 
 /** At most `choice.tries` tries of what may pass: no answer, 408, 429, 5xx. */

@@ -2,11 +2,12 @@
  * A run's pictures, film and files as bytes: from Skyvern at this moment, else from the relay's own copies; and the
  * headers under which they may be given to a browser without anything in them ever running on the relay's origin.
  */
-import { EgressRefused } from "../networks.ts";
 import type { Log } from "../log.ts";
+import { EgressRefused } from "../networks.ts";
+import { followRedirects } from "../platform/redirects.ts";
 import type { Artifact, ArtifactKey, Run } from "../run.ts";
 import type { Fetch, Runtime } from "../runtime.ts";
-import { artifactIdOf, parseWebUrl } from "./artifact-url.ts";
+import { artifactIdOf } from "./artifact-url.ts";
 import type { SkyvernClient } from "./client.ts";
 import { mintUrl, type Minted } from "./mint.ts";
 
@@ -67,7 +68,6 @@ const MARGIN_MS = 60_000;
 /** How long what says nothing of its end, or has no URL, is taken to stay as it is. */
 const UNKNOWN_LIFE_MS = 60_000;
 const MAX_KNOWN = 1_000;
-const MAX_REDIRECTS = 3;
 
 export function createMedia(parts: MediaParts): Media {
   const { client, now, copies } = parts;
@@ -171,18 +171,16 @@ interface UrlRequest {
 async function fetchUrl({ fetch, log }: MediaParts, request: UrlRequest): Promise<Opened> {
   const { run, key, range, signal } = request;
   try {
-    let url = request.url;
-    for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-      const headers = { "accept-encoding": "identity", ...(range === undefined ? {} : { range }) };
-      const answer = await fetch(url, { redirect: "manual", headers, ...(signal ? { signal } : {}) });
-      if (answer.status === 200 || answer.status === 206) return { kind: "content", content: answer };
-      await answer.body?.cancel();
-      if (answer.status === 416) return { kind: "unsatisfiable" };
-      const next = REDIRECTS.has(answer.status) ? parseWebUrl(absolute(answer.headers.get("location"), url)) : null;
-      if (next === null) return gone(`Its storage answered ${answer.status}.`, answer.status >= 500);
-      url = next.href;
-    }
-    return gone("Its storage redirects in a circle.", false);
+    const headers = { "accept-encoding": "identity", ...(range === undefined ? {} : { range }) };
+    const answer = await followRedirects(new URL(request.url), (url) =>
+      fetch(url, { redirect: "manual", headers, ...(signal ? { signal } : {}) }),
+    );
+    if (answer === null) return gone("Its storage redirects in a circle.", false);
+    if (answer.status === 200 || answer.status === 206) return { kind: "content", content: answer };
+    await answer.body?.cancel();
+    return answer.status === 416
+      ? { kind: "unsatisfiable" }
+      : gone(`Its storage answered ${answer.status}.`, answer.status >= 500);
   } catch (error) {
     if (!(error instanceof EgressRefused)) return gone("Its storage did not answer.", true);
     // Where it points is for the operator to know, not for whoever opens a link.
@@ -190,10 +188,6 @@ async function fetchUrl({ fetch, log }: MediaParts, request: UrlRequest): Promis
     return gone("It is at an address that the relay may not reach.", false);
   }
 }
-
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-const absolute = (location: string | null, from: string): string =>
-  location !== null && URL.canParse(location, from) ? new URL(location, from).href : "";
 
 const gone = (reason: string, temporary: boolean): Opened => ({ kind: "gone", reason, temporary });
 
