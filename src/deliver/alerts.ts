@@ -10,7 +10,6 @@ import { alertReport, type Alert } from "../alert.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { isoTime } from "../platform/time.ts";
-import type { Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Store } from "../store/store.ts";
@@ -24,6 +23,7 @@ import {
   type Seen,
   type Told,
 } from "./alert-rules.ts";
+import { sendOnce } from "./send-once.ts";
 
 export interface AlertParts {
   settings: AlertSettings;
@@ -88,33 +88,19 @@ async function tellAll(parts: AlertParts, due: Due, seen: Seen, signal: AbortSig
   return taken;
 }
 
-async function send(
-  { timeoutMs, runtime, log }: AlertParts,
-  sink: Sink,
-  alert: Alert,
-  signal: AbortSignal,
-): Promise<Outcome> {
-  const report = alertReport(alert, isoTime(runtime.now()));
-  const job = {
+const send = ({ timeoutMs, runtime, log }: AlertParts, sink: Sink, alert: Alert, signal: AbortSignal) =>
+  sendOnce({
+    sink,
     deliveryId: alert.id,
-    attempt: 1,
-    cause: "alert",
-    maybeSent: false,
-    report,
-    previous: null,
-    alert,
-  } as const;
-  try {
-    return await sink.deliver(job, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
-  } catch (error) {
-    log.error("delivery.crashed", {
-      delivery_id: alert.id,
-      sink: sink.name,
-      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    });
-    return { kind: "retry", reason: "the relay met a bug in this sink; its log has the details" };
-  }
-}
+    runId: null,
+    prepare: () => {
+      const report = alertReport(alert, isoTime(runtime.now()));
+      return { attempt: 1, cause: "alert", maybeSent: false, report, previous: null, alert };
+    },
+    timeoutMs,
+    signal,
+    log,
+  });
 
 async function alertOf(parts: AlertParts, due: Due, seen: Seen): Promise<Alert> {
   const { reason, count, sinks, runIds } = due;

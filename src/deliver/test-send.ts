@@ -1,10 +1,11 @@
-import type { Links, Report } from "../report.ts";
-import { isoTime } from "../platform/time.ts";
 import type { Log } from "../log.ts";
+import { isoTime } from "../platform/time.ts";
+import type { Links, Report } from "../report.ts";
 import type { Delivery, Outcome } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Store } from "../store/store.ts";
+import { sendOnce } from "./send-once.ts";
 
 export interface TestSendParts {
   sinks: readonly Sink[];
@@ -40,7 +41,9 @@ export function createTestSend(parts: TestSendParts): (sink: string) => Promise<
     const runId = runtime.newId("test");
     const deliveryId = runtime.newId("dlv");
     const startedAt = runtime.now();
-    const outcome = await attempt(parts, sink, deliveryId, testReport(runId, startedAt, parts.links));
+    const report = testReport(runId, startedAt, parts.links);
+    const prepare = () => ({ attempt: 1, cause: "test", maybeSent: false, report, previous: null }) as const;
+    const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs: parts.timeoutMs, log });
     const finishedAt = runtime.now();
     const { kind } = sink;
     const delivery = await store.saveTest({ deliveryId, runId, sink: name, kind, startedAt, finishedAt, outcome });
@@ -48,18 +51,6 @@ export function createTestSend(parts: TestSendParts): (sink: string) => Promise<
     log.info("sink.tested", { sink: name, kind, delivery_id: deliveryId, outcome: outcome.kind, reason });
     return { delivery, outcome, ms: Math.max(0, Math.round(finishedAt - startedAt)) };
   };
-}
-
-async function attempt({ timeoutMs, log }: TestSendParts, sink: Sink, deliveryId: string, report: Report) {
-  try {
-    const job = { deliveryId, attempt: 1, cause: "test", maybeSent: false, report, previous: null } as const;
-    return await sink.deliver(job, AbortSignal.timeout(timeoutMs));
-  } catch (error) {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    log.error("delivery.crashed", { delivery_id: deliveryId, sink: sink.name, error: text });
-    const reason = "the relay met a bug in this sink; its log has the details";
-    return { kind: "dead", reason } satisfies Outcome;
-  }
 }
 
 /** Its status is `test`: whoever acts on `run.completed` must not act on this. */

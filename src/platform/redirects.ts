@@ -11,7 +11,7 @@ export async function followRedirects(start: URL, get: (url: URL) => Promise<Res
   for (let followed = 0; followed <= MAX_REDIRECTS; followed += 1) {
     const response = await get(url);
     const location = STATUSES.has(response.status) ? response.headers.get("location") : null;
-    const next = location === null ? null : URL.parse(location, url);
+    const next = location === null ? null : URL.parse(location, url.href);
     if (next?.protocol !== "https:" && next?.protocol !== "http:") return response;
     await response.body?.cancel();
     url = next;
