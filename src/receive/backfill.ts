@@ -2,6 +2,7 @@
  * Fills in runs of the past from Skyvern's list, one request at a time. What is known already is skipped, so doing it again
  * goes on where it stopped.
  */
+import { retry } from "../platform/retry.ts";
 import { isTerminal, TERMINAL_STATUSES } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import type { KeyClient, RunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
@@ -175,30 +176,32 @@ async function fillIn(parts: BackfillParts, key: KeyClient, row: RunRow, tally: 
 }
 
 /** Waits and asks again for some minutes while Skyvern is down or says that it is too much. */
-async function patiently<T>(
+const patiently = <T>(
   { runtime, signal, progress }: BackfillParts,
   ask: () => Promise<SkyvernResult<T>>,
-): Promise<SkyvernResult<T>> {
-  for (const waitMs of WAITS_MS) {
-    const answer = await ask();
-    if (answer.ok || signal.aborted || (answer.fault.kind !== "unavailable" && answer.fault.kind !== "rate_limited")) {
-      return answer;
-    }
-    progress({ doing: "waiting", reason: answer.fault.reason });
-    await runtime.sleep(Math.max(waitMs, Math.min(answer.fault.retryAfterMs ?? 0, LONGEST_WAIT_MS)), signal);
-  }
-  return ask();
-}
+): Promise<SkyvernResult<T>> =>
+  retry({
+    act: ask,
+    waitMs: (answer, tried) => {
+      const planned = WAITS_MS[tried - 1];
+      if (answer.ok || planned === undefined) return null;
+      const { kind, reason, retryAfterMs = 0 } = answer.fault;
+      if (kind !== "unavailable" && kind !== "rate_limited") return null;
+      progress({ doing: "waiting", reason });
+      return Math.max(planned, Math.min(retryAfterMs, LONGEST_WAIT_MS));
+    },
+    sleep: runtime.sleep,
+    signal,
+  });
 
 /** The relay that runs on the same database may hold its lock for a moment. */
-async function storing<T>({ runtime, signal }: BackfillParts, write: () => Promise<T>): Promise<T | StorageFault> {
-  for (const waitMs of STORAGE_WAITS_MS) {
-    const result = await attempt(write);
-    if (!(result instanceof StorageFault) || signal.aborted) return result;
-    await runtime.sleep(waitMs, signal);
-  }
-  return attempt(write);
-}
+const storing = <T>({ runtime, signal }: BackfillParts, write: () => Promise<T>): Promise<T | StorageFault> =>
+  retry({
+    act: () => attempt(write),
+    waitMs: (result, tried) => (result instanceof StorageFault ? (STORAGE_WAITS_MS[tried - 1] ?? null) : null),
+    sleep: runtime.sleep,
+    signal,
+  });
 
 async function attempt<T>(write: () => Promise<T>): Promise<T | StorageFault> {
   try {

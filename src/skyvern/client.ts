@@ -7,6 +7,7 @@ import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from ".
 import { onOneLine } from "../platform/hostile-text.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../platform/http-client.ts";
 import { followRedirects, MAX_REDIRECTS } from "../platform/redirects.ts";
+import { retry } from "../platform/retry.ts";
 import { readRetryAfter } from "../platform/retry-after.ts";
 import { systemRuntime, type Runtime } from "../runtime.ts";
 import type { Secret } from "../secret.ts";
@@ -324,16 +325,18 @@ async function withRetries<T>(
 ): Promise<SkyvernResult<T>> {
   const url = urlOf(context.base, call);
   if (url === null) return failed("not_found", null, `Skyvern was not asked for the ${call.what}: that is not an id`);
-  for (let tried = 1; ; tried++) {
-    if (call.signal?.aborted) return failed("unavailable", null, `Skyvern was not asked for the ${call.what}: aborted`);
-    const result = await attempt(url);
-    if (result.ok || tried >= choice.tries || !mayPass(result.fault, call) || call.signal?.aborted) return result;
-    const backoffMs = FIRST_BACKOFF_MS * 2 ** (tried - 1) * (1 + context.random());
-    const waitMs = Math.max(backoffMs, result.fault.retryAfterMs ?? 0);
-    if (waitMs > MAX_WAIT_MS) return result;
-    await context.sleep(waitMs, call.signal);
-    if (call.signal?.aborted) return result;
-  }
+  if (call.signal?.aborted) return failed("unavailable", null, `Skyvern was not asked for the ${call.what}: aborted`);
+  return retry({
+    act: () => attempt(url),
+    waitMs: (result, tried) => {
+      if (result.ok || tried >= choice.tries || !mayPass(result.fault, call)) return null;
+      const backoffMs = FIRST_BACKOFF_MS * 2 ** (tried - 1) * (1 + context.random());
+      const waitMs = Math.max(backoffMs, result.fault.retryAfterMs ?? 0);
+      return waitMs > MAX_WAIT_MS ? null : waitMs;
+    },
+    sleep: context.sleep,
+    signal: call.signal,
+  });
 }
 
 const mayPass = ({ kind, status }: SkyvernFault, call: Call): boolean =>

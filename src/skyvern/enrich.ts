@@ -1,9 +1,10 @@
 /** A run's artifacts: which there are. Their URLs die within an hour, so only ids are kept; `mint.ts` finds fresh ones. */
 import type { Log } from "../log.ts";
+import { retry } from "../platform/retry.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../run.ts";
 import type { Runtime } from "../runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
-import type { ArtifactRow, SkyvernClient } from "./client.ts";
+import type { ArtifactRow, SkyvernClient, SkyvernFault } from "./client.ts";
 import { listIdOf, usefulArtifacts } from "./useful.ts";
 
 export interface Enrichment {
@@ -190,19 +191,24 @@ async function listWithinBudget(context: Context, run: Run, abort: AbortSignal):
   // One try per call: the waits between tries are this loop's.
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
-  for (let [n, backoffMs] = [1, FIRST_BACKOFF_MS]; ; n += 1, backoffMs *= 2) {
-    const timeout = AbortSignal.timeout(Math.max(0, deadline - context.now()));
-    const listed = await usefulArtifacts(client, listIdOf(run), AbortSignal.any([abort, timeout]));
-    if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
-    const { fault } = listed;
-    const waitMs = Math.max(backoffMs, fault.retryAfterMs ?? 0);
-    const mayPass = fault.kind === "unavailable" || fault.kind === "rate_limited";
-    if (timeout.aborted && !abort.aborted) return unread(`Skyvern did not answer within ${context.budgetMs} ms`);
-    if (!mayPass || n >= MAX_TRIES || abort.aborted || context.now() + waitMs >= deadline) return unread(fault.reason);
-    await context.sleep(waitMs, abort);
-    if (abort.aborted) return unread(fault.reason);
-  }
+  const timeout = AbortSignal.timeout(context.budgetMs);
+  const signal = AbortSignal.any([abort, timeout]);
+  const listed = await retry({
+    act: () => usefulArtifacts(client, listIdOf(run), signal),
+    waitMs: (result, tried) => {
+      if (result.ok || tried >= MAX_TRIES || !mayPass(result.fault)) return null;
+      const waitMs = Math.max(FIRST_BACKOFF_MS * 2 ** (tried - 1), result.fault.retryAfterMs ?? 0);
+      return context.now() + waitMs >= deadline ? null : waitMs;
+    },
+    sleep: context.sleep,
+    signal,
+  });
+  if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
+  const isLate = timeout.aborted && !abort.aborted;
+  return unread(isLate ? `Skyvern did not answer within ${context.budgetMs} ms` : listed.fault.reason);
 }
+
+const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
 const artifactOf = ({ artifact_id, artifact_type, created_at }: ArtifactRow): Artifact => ({
   artifact_id,

@@ -3,6 +3,7 @@
  * thread. All of it fails open: news must get out, and what is missing has its link.
  */
 import { isJsonObject, type Json, type JsonObject } from "../../json.ts";
+import { retry } from "../../platform/retry.ts";
 import type { DeliveryReceipt } from "../../run.ts";
 import { sleep } from "../../runtime.ts";
 import { readFiles, readScreenshot, type Attachment, type Evidence } from "../evidence.ts";
@@ -68,15 +69,20 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
 
 /** Sends with the picture as soon as Slack is ready to show it. Null when it will not have it: send without. */
 export async function sendWithPicture(showing: Showing, send: () => Promise<Answer>): Promise<Answer | null> {
-  for (const waitMs of [...PICTURE_WAITS_MS, null]) {
-    const answer = await send();
-    if (answer.ok || meaningOf(answer.failure)?.kind !== "plain") return answer;
-    const isAboutPicture = answer.failure.kind === "refused" && answer.failure.picture === true;
-    if (waitMs === null || showing.signal.aborted || !isAboutPicture) return null;
-    await (showing.deps.sleep ?? sleep)(waitMs, showing.signal);
-  }
-  return null;
+  const answer = await retry({
+    act: send,
+    waitMs: (given, tried) =>
+      !given.ok && given.failure.kind === "refused" && given.failure.picture === true && isPlain(given.failure)
+        ? (PICTURE_WAITS_MS[tried - 1] ?? null)
+        : null,
+    sleep: showing.deps.sleep ?? sleep,
+    signal: showing.signal,
+  });
+  return answer.ok || !isPlain(answer.failure) ? answer : null;
 }
+
+/** Whether a message without pictures may pass. */
+const isPlain = (failure: Failure): boolean => meaningOf(failure)?.kind === "plain";
 
 /**
  * Hangs the other screenshots and the downloads, as one message, into the thread of the message at `place`, which has been
