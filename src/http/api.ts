@@ -160,8 +160,10 @@ const search = z
 const runFilters = {
   q: search.openapi({
     description:
-      "Words of the ids, title, prompt, summary, failure and output; all must be there. A phrase stands in double quotes; " +
-      "`inv*` finds every word that begins so, from three characters; where too many do, it is refused and needs more. Ids and numbers are found digit for digit. " +
+      "Words of the ids, title, prompt, summary, failure and output; all must be there. Case and accents make no difference. " +
+      "A phrase stands in double quotes, and ids and numbers are found digit for digit. Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese " +
+      "are found inside of longer text too. `inv*` finds every word that begins so, from three letters; where more than 100 words do, " +
+      "the answer is 400 and asks for another letter (PostgreSQL answers all the same). " +
       "Under heavy load a run may be found up to half a minute after it came.",
     example: 'INV-2026-0042 "payment overdue"',
   }),
@@ -269,7 +271,7 @@ export function raw(c: Context, body: Uint8Array | null) {
   });
 }
 
-/** The answer to a search that would hold up everybody, if it is one. */
+/** The answer to a search that asks for too many words, if it is one. */
 export async function slowSearch(c: Context, store: Pick<Store, "searchFault">, search: Search | undefined) {
   const message = search ? await store.searchFault(search) : null;
   return message === null ? null : problem(c, 400, "A parameter is wrong.", [{ parameter: "q", message }]);

@@ -16,7 +16,7 @@ import type { Database } from "./database.ts";
 import { hourOf } from "../platform/time.ts";
 import { deliveryCounts } from "./ledger.ts";
 import { stateColumns } from "./run-page.ts";
-import { endingsOf, isRareText } from "./prefixes.ts";
+import { expandPrefixes, isRareText } from "./prefixes.ts";
 import { queryOf } from "./search-postgres.ts";
 import { markGroups, matchOf } from "./search.ts";
 import type { Stored } from "./states.ts";
@@ -84,7 +84,7 @@ async function inWords(source: Source, filter: RunFilter): Promise<RawBuilder<Sq
   const { db, dialect } = source;
   // Without all runs in it, it may serve for text only: nothing else can.
   if (filter.search === undefined && markGroups(filter) !== null && (await isBehind(source))) return null;
-  const match = dialect === "sqlite" ? matchOf(filter, await endingsOf(db, filter.search ?? [])) : queryOf(filter);
+  const match = dialect === "sqlite" ? matchOf(filter, await expandPrefixes(db, filter.search ?? [])) : queryOf(filter);
   if (match === null) return null;
   return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
 }

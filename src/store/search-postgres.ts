@@ -1,27 +1,22 @@
 /**
- * The full-text index on PostgreSQL: `tsvector` and `tsquery` in their text form
- * (https://www.postgresql.org/docs/current/datatype-textsearch.html), made here and not by PostgreSQL's own parser, which knows
- * hosts, numbers with signs and hyphenated words. So the words are those of SQLite's `unicode61 remove_diacritics 2`, and
- * a phrase finds an id digit for digit, without an extension.
+ * The full-text index on PostgreSQL: `tsvector` and `tsquery` (https://www.postgresql.org/docs/current/datatype-textsearch.html),
+ * made here and not by PostgreSQL's own parser, which knows hosts, numbers with signs and hyphenated words. So the words are
+ * those of SQLite (text-words.ts), and a phrase finds an id digit for digit, without an extension.
  */
-import { markGroups, type Mark } from "./search.ts";
-import type { RunFilter } from "./store.ts";
+import { markGroups, SEAM, type Mark } from "./search.ts";
+import type { RunFilter, Search } from "./store.ts";
+import { splitWords } from "./text-words.ts";
 
-/** Positions are kept up to here, and that many of one word; beyond, a word is found and a phrase may not be. */
+/** Positions are kept up to here. An indexed text has fewer words. */
 const MAX_POSITION = 16_383;
+/**
+ * That many positions of one word are kept. A word that stands in more places, as の does in a page of Japanese, has the
+ * next ones under another name, and so on: the word, {@link MORE} and a number. A phrase asks for all of them.
+ */
 const MAX_POSITIONS = 255;
-/** A lexeme may have 2046 bytes; nobody types one of that length. Longer ones are cut, in text and query alike. */
-const MAX_WORD = 500;
-
-function wordsOf(text: string): string[] {
-  if (PLAIN.test(text)) return (text.toLowerCase().match(PLAIN_WORD) ?? []).map(cut);
-  const folded = text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-  return (folded.match(/[\p{L}\p{N}\p{Co}]+/gu) ?? []).map(cut);
-}
-
-/** Nearly every text: nothing to fold but case. The one private character is that of marks. */
-const PLAIN = /^[\0-\x7F\uE000]*$/;
-const PLAIN_WORD = /[a-z0-9\uE000]+/g;
+const MORE = "\uE002";
+/** A lexeme may have 2046 bytes, and a search 500 characters. Longer words are cut, in text and query alike. */
+const MAX_WORD = 501;
 
 const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MAX_WORD).toWellFormed() : word);
 
@@ -31,18 +26,26 @@ const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MA
  */
 export function vectorOf(text: string): Buffer {
   const positions = new Map<string, number[]>();
-  for (const [i, word] of wordsOf(text).entries()) {
+  for (const [i, found] of splitWords(text).entries()) {
+    if (found === SEAM) continue;
+    const word = cut(found);
     const known = positions.get(word);
-    if (known === undefined) positions.set(word, [Math.min(i + 1, MAX_POSITION)]);
-    else if (known.length < MAX_POSITIONS && i < MAX_POSITION) known.push(i + 1);
+    const position = Math.min(i + 1, MAX_POSITION);
+    if (known === undefined) positions.set(word, [position]);
+    else known.push(position);
   }
   // Put together as text of one byte a character: quicker than writing each number into memory by itself.
-  let bytes = twoBytes(positions.size >>> 16) + twoBytes(positions.size & 0xffff);
-  for (const [word, at] of positions) {
-    bytes += `${bytesOf(word)}\0${twoBytes(at.length)}`;
-    for (const position of at) bytes += twoBytes(position);
+  let size = 0;
+  let bytes = "";
+  for (const [word, all] of positions) {
+    for (let n = 0; n * MAX_POSITIONS < all.length; n += 1) {
+      const at = all.slice(n * MAX_POSITIONS, (n + 1) * MAX_POSITIONS);
+      bytes += `${bytesOf(n === 0 ? word : `${word}${MORE}${n}`)}\0${twoBytes(at.length)}`;
+      for (const position of at) bytes += twoBytes(position);
+      size += 1;
+    }
   }
-  return Buffer.from(bytes, "latin1");
+  return Buffer.from(twoBytes(size >>> 16) + twoBytes(size & 0xffff) + bytes, "latin1");
 }
 
 const twoBytes = (n: number): string => String.fromCharCode(n >>> 8, n & 0xff);
@@ -56,9 +59,13 @@ export function queryOf(filter: RunFilter): string | null {
   return [...(filter.search ?? []).map(termOf), ...marks.map(any)].join(" & ");
 }
 
-/** Words in a row. One without any, which no reader of searches lets pass, finds nothing. */
-function termOf({ text, prefix }: { text: string; prefix: boolean }): string {
-  const words = wordsOf(text);
-  if (words.length === 0) return "'\uE000'";
-  return `(${words.map((word, i) => `'${word}'${prefix && i === words.length - 1 ? ":*" : ""}`).join(" <-> ")})`;
+/** Words in a row. PostgreSQL itself finds the words that the last one may mean. */
+function termOf(term: Search[number]): string {
+  const { prefix } = term;
+  const words = term.words.map(cut);
+  const [first = "", ...others] = words;
+  if (others.length === 0) return `'${first}'${prefix ? ":*" : ""}`;
+  return `(${words.map((word, i) => (prefix && i === words.length - 1 ? `'${word}':*` : anywhere(word))).join(" <-> ")})`;
 }
+
+const anywhere = (word: string): string => `('${word}' | '${word}${MORE}':*)`;

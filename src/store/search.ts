@@ -2,37 +2,43 @@
  * Full text over runs: what is looked for, and what can be found. The index is SQLite's FTS5 (https://sqlite.org/fts5.html),
  * declared in schema.sqlite.sql.
  *
- * Words are what the tokenizer makes of text: letters and digits, without case and accents. `INV-2026-0042` is three of
- * them and is found as a phrase, so an id or a number is found digit for digit. Beside its words each run has *marks*, one
- * a value that lists filter by; a filter so narrows the search inside the index, and two of them are intersected there,
- * where an index a column would walk through one and look up the rest.
+ * `INV-2026-0042` is three words (text-words.ts) and is found as a phrase, so an id or a number is found digit for digit.
+ * Beside its words each run has *marks*, one a value that lists filter by; a filter so narrows the search inside the index,
+ * and two of them are intersected there, where an index a column would walk through one and look up the rest.
  */
 import { hash } from "node:crypto";
 import { sql, type Kysely } from "kysely";
 import { isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
 import type { Run } from "../run.ts";
-import { withEnding, type Endings } from "./prefixes.ts";
+import type { Expansions } from "./prefixes.ts";
 import type { RunFilter, Search } from "./store.ts";
 import type { Tables } from "./tables.ts";
+import { cutText, foldText, isWholeCharacter, wordsOf } from "./text-words.ts";
 
 const MAX_TERMS = 10;
 /** The beginnings of words are not indexed: all words that begin so are looked for. The shorter, the more there are. */
 const MIN_PREFIX = 3;
 const MAX_PREFIXES = 2;
+/** All of them are looked for together with each word that the last one may mean. */
+const MAX_PREFIX_WORDS = 10;
 
 /**
  * Reads what was typed: terms between spaces, a phrase in double quotes, `*` at a term's end for any ending. Everything
- * else is text: there are no operators. A string says what is wrong with it.
+ * else is text: there are no operators. A string says what is wrong with it. After a character of a script without spaces
+ * `*` says nothing, as whatever follows is another word.
  */
 export function readSearch(typed: string): Search | string {
   const terms: Search[number][] = [];
-  for (const [, phrase, word = ""] of plain(typed).matchAll(/"([^"]*)"?|([^\s"]+)/g)) {
-    const text = phrase ?? word.replace(/\*+$/, "");
-    const letters = text.match(WORD_CHARACTER)?.length ?? 0;
-    if (letters === 0) continue;
-    const prefix = phrase === undefined && word.endsWith("*");
-    if (prefix && lengthOfLastWord(text) < MIN_PREFIX) return `needs at least ${MIN_PREFIX} letters or digits before *`;
-    terms.push({ text, prefix });
+  for (const [, phrase, term = ""] of typed.matchAll(/"([^"]*)"?|([^\s"]+)/g)) {
+    const words = wordsOf(phrase ?? term);
+    const last = words.at(-1);
+    if (last === undefined) continue;
+    const prefix = phrase === undefined && term.endsWith("*") && !isWholeCharacter(last);
+    if (prefix && (!/[\p{L}\p{N}\p{M}]\*+$/u.test(term) || lettersIn(last) < MIN_PREFIX))
+      return `needs at least ${MIN_PREFIX} letters or digits before *`;
+    if (prefix && words.length > MAX_PREFIX_WORDS)
+      return `has more than ${MAX_PREFIX_WORDS} words in a term that ends in *`;
+    terms.push({ words, prefix });
   }
   if (terms.length === 0) return "has no letter or digit to look for";
   if (terms.length > MAX_TERMS) return `has more than ${MAX_TERMS} terms; put a phrase in double quotes`;
@@ -41,42 +47,34 @@ export function readSearch(typed: string): Search | string {
   return terms;
 }
 
-/** As unicode61 sees it: letters, digits and private use; here without the latter, which is for marks. */
-const WORD_CHARACTER = /[\p{L}\p{N}]/gu;
-const lengthOfLastWord = (text: string): number =>
-  /[\p{L}\p{N}\p{M}]*$/u.exec(text)?.[0].match(WORD_CHARACTER)?.length ?? 0;
+const lettersIn = (word: string): number => word.match(/[\p{L}\p{N}]/gu)?.length ?? 0;
 
-/** Without what would be taken for a mark, or end the text in SQLite. */
-const plain = (text: string): string =>
-  !isAscii(text) && MAY_NOT_BE_PLAIN.test(text) ? text.replace(/[\0\p{Co}]/gu, " ").toWellFormed() : text;
-/** Without NUL. Sees it many times faster than a regular expression. */
-const isAscii = (text: string): boolean => Buffer.byteLength(text) === text.length && !text.includes("\0");
-/** Private use, in the one plane or as half of a pair. */
-const MAY_NOT_BE_PLAIN = /[\0\uD800-\uF8FF]/;
-
-/** Characters of a run that are indexed; what an output holds beyond them is not found. Bounds the time an accept takes. */
-const MAX_TEXT = 32_768;
-
-/** What a run is found by, one text: the words of its ids, title, prompt, summary, failure and output, and its marks. */
+/**
+ * What a run is found by, one text: the words of its ids, title, prompt, summary, failure and output, and its marks. The
+ * same run has the same text as long as WORDS_VERSION is the same: an index forgets a run's words by that.
+ */
 export function indexedText(run: Run): string {
   const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => markOf(name, value))));
-  return `${[...marks].join(" ")}\n${wordsOf(run)}`;
+  return `${[...marks].join(" ")}\n${textOf(run)}`;
 }
 
 /** Takes runs out of the index, before their rows go. */
 export const forgetWords = (tx: Kysely<Tables>, runIds: readonly string[]) =>
   sql`delete from run_words where rowid in (select doc from runs where run_id in (${sql.join(runIds)}))`.execute(tx);
 
-function wordsOf({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
-  const parts = [run_id];
-  let room = MAX_TEXT;
-  const add = (text: string): void => {
-    if (room <= 0) return;
-    parts.push(text.length > room ? text.slice(0, room) : text);
-    room -= text.length + 1;
+/** UTF-16 units of a run's words that are indexed. What lies beyond is not found; it bounds the time an accept takes. */
+const MAX_TEXT = 32_000;
+/** Stands between two texts, so that no phrase begins in one and ends in the other. A key and its value are one text. */
+export const SEAM = "\uE001";
+
+function textOf({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
+  // A NUL ends a text, also inside of one: SQLite knows none.
+  let found = "";
+  const add = (text: string, end = "\0"): void => {
+    if (found.length < MAX_TEXT) found += (text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text) + end;
   };
   const addJson = (value: Json): void => {
-    if (room <= 0 || value === null || typeof value === "boolean") return;
+    if (found.length >= MAX_TEXT || value === null || typeof value === "boolean") return;
     if (typeof value === "string") add(value);
     else if (typeof value === "number" || isRawNumber(value)) add(numberText(value));
     else if (Array.isArray(value)) for (const item of value) addJson(item);
@@ -84,17 +82,21 @@ function wordsOf({ run_id, workflow, title, prompt, summary, failure, output }: 
   };
   const addFields = (value: JsonObject): void => {
     for (const key of Object.keys(value)) {
-      if (room <= 0) return;
-      add(key);
-      addJson(value[key] ?? null);
+      if (found.length >= MAX_TEXT) return;
+      const inside = value[key] ?? null;
+      const isText = typeof inside === "string" || typeof inside === "number" || isRawNumber(inside);
+      add(key, isText ? "\n" : "\0");
+      addJson(inside);
     }
   };
-  for (const text of [workflow?.run_id, workflow?.permanent_id, title, prompt, summary, failure?.reason])
-    add(text ?? "");
+  for (const text of [run_id, workflow?.run_id, workflow?.permanent_id, title, prompt, summary, failure?.reason])
+    if (text) add(text);
   for (const text of [...(failure?.codes ?? []), ...(failure?.categories ?? [])]) add(text);
   addJson(failure?.errors ?? null);
   addJson(output);
-  return plain(parts.join("\n"));
+  const isLong = found.length > MAX_TEXT;
+  const text = foldText(isLong ? found.slice(0, MAX_TEXT) : found).replaceAll("\0", `\n${SEAM}\n`);
+  return isLong || text.length > MAX_TEXT ? cutText(text, MAX_TEXT) : text;
 }
 
 // --- marks ----------------------------------------------------------------------------------------------------------
@@ -130,25 +132,28 @@ export function markGroups(filter: RunFilter): Mark[][] | null {
   return groups.map(({ name, values }) => values.map((value) => markOf(name, value)));
 }
 
+/** A mark that no run has. */
 const NO_MARK: Mark = "\uE000";
 
-/** A filter as an FTS5 expression; null when an ordinary index serves. */
-export function matchOf(filter: RunFilter, endings: Endings = new Map()): string | null {
+/**
+ * A filter as an FTS5 expression; null when an ordinary index serves. A term that ends in * is asked for by the words that
+ * it may mean, never as a prefix: FTS5 would merge all rows of all these words before it gives out the first.
+ */
+export function matchOf(filter: RunFilter, expansions: Expansions = new Map()): string | null {
   const groups = markGroups(filter);
   if (groups === null) return null;
   const terms = (filter.search ?? []).map((term) => {
-    const words = endings.get(term);
-    if (!term.prefix || !words) return `${quoted(term.text)}${term.prefix ? " *" : ""}`;
-    // A mark that no run has, where no word begins so.
-    const any = words.length === 0 ? [NO_MARK] : words.map((word) => withEnding(term, word));
-    return `(${any.map(quoted).join(" OR ")})`;
+    if (!term.prefix) return quoted(term.words.join(" "));
+    const before = term.words.slice(0, -1);
+    const meant = (expansions.get(term) ?? []).map((word) => [...before, word].join(" "));
+    return anyOf(meant.length === 0 ? [NO_MARK] : meant);
   });
-  const marks = groups.map((group) => `(${group.map(quoted).join(" OR ")})`);
-  return [...terms, ...marks].join(" AND ");
+  return [...terms, ...groups.map(anyOf)].join(" AND ");
 }
 
 /** A workflow is asked for by id or title: two columns. */
 const HAS_INDEX = new Set<MarkName>(["status", "run_type", "organization", "channel"]);
 
-/** Inside quotes FTS5 knows no syntax but the quote itself. */
-const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+const anyOf = (texts: readonly string[]): string => `(${texts.map(quoted).join(" OR ")})`;
+/** Inside quotes FTS5 knows no syntax but the quote itself, which no word and no mark has. */
+const quoted = (words: string): string => `"${words}"`;

@@ -84,7 +84,7 @@ export interface Store {
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
 
   run(runId: string): Promise<StoredRun | null>;
-  /** What is wrong with a search that would take long: the list finds what there is, but everybody waits for it. Null: nothing. */
+  /** What is wrong with a search that asks for too many words, said of the search. Null: nothing. Lists are asked after this only. */
   searchFault(search: Search): Promise<string | null>;
   /**
    * Brings so many runs into the index of words that came, or have other words, since it was last called. Returns how many there were, up
@@ -458,8 +458,8 @@ export interface RunFilter {
   search?: Search;
 }
 
-/** What is looked for: every term, a term being words in a row; `prefix`: the last of them may go on. */
-export type Search = readonly { text: string; prefix: boolean }[];
+/** What is looked for: every term. A term is words in a row (text-words.ts), one at least; `prefix`: the last of them may go on. */
+export type Search = readonly { words: readonly string[]; prefix: boolean }[];
 
 export interface DeliveryFilter {
   state?: readonly string[];

@@ -86,9 +86,9 @@ async function aSource(): Promise<string> {
 /** All that a reader can see. */
 const view = async (store: Store) => ({
   runs: await store.runs({}, { limit: 200 }),
-  found: await store.runs({ search: [{ text: "große", prefix: false }], status: ["failed"] }, { limit: 50 }),
-  exact: await store.runs({ search: [{ text: "INV-69", prefix: false }] }, { limit: 50 }),
-  since: await store.runs({ search: [{ text: "rechnung", prefix: false }], since: 600 * 3_600_000 }, { limit: 50 }),
+  found: await store.runs({ search: [{ words: ["grosse"], prefix: false }], status: ["failed"] }, { limit: 50 }),
+  exact: await store.runs({ search: [{ words: ["inv", "69"], prefix: false }] }, { limit: 50 }),
+  since: await store.runs({ search: [{ words: ["rechnung"], prefix: false }], since: 600 * 3_600_000 }, { limit: 50 }),
   receipts: await store.receipts("tsk_600"),
   body: Buffer.from((await store.body("rcp_hash of tsk_600 at 2160001000")) ?? []).toString(),
   deliveries: await store.deliveries({}, { limit: 500 }),
@@ -122,7 +122,7 @@ describe("copy", () => {
     // It goes on where it was.
     const taken = await after.accept([anArrival(aRun({ run_id: "new", received_at: 9e12, title: "Rechnung neu" }))]);
     expect(taken).toMatchObject([{ verdict: "accepted" }]);
-    const found = await after.runs({ search: [{ text: "rechnung", prefix: false }] }, { limit: 1 });
+    const found = await after.runs({ search: [{ words: ["rechnung"], prefix: false }] }, { limit: 1 });
     expect(found.runs.map(({ state }) => state.run.run_id)).toEqual(["new"]);
     await Promise.all([before.close(), after.close()]);
   });

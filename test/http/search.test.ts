@@ -85,6 +85,19 @@ describe("GET /v1/runs?q=", () => {
     expect(idsOf(await relay.read<Page>(q("mombasa")))).toHaveLength(1);
   });
 
+  it("asks for another letter where more than 100 words begin so, of however few runs, and finds what begins with it", async () => {
+    const relay = await anApp();
+    const codes = Array.from({ length: 101 }, (_none, i) => `żab${String.fromCodePoint(0x61 + (i % 26))}${i}`);
+    await relay.webhook(aRun("tsk_many", { output: { codes } }));
+    expect(idsOf(await relay.read<Page>(q("tsk_many")))).toEqual(["tsk_many"]);
+    const answer = await relay.get(q("Żab*"));
+    expect(answer.status).toBe(400);
+    expect(answer.json<Problem>().errors).toEqual([
+      { parameter: "q", message: 'asks for more than 100 words that begin with "zab": add a letter' },
+    ]);
+    expect(idsOf(await relay.read<Page>(q("ŻABA*")))).toEqual(["tsk_many"]);
+  });
+
   it.each(["", "   ", "***", '"', "in*", "()", "x ".repeat(11), "a".repeat(501)])(
     "%j is answered 400 with a problem that names q",
     async (text) => {
@@ -119,22 +132,22 @@ describe("GET /v1/runs?q=", () => {
   });
 });
 
-it("a search that would hold up everybody is answered 400 with what is wrong with q", async () => {
+it("a search with a fault is answered 400 with what is wrong with q", async () => {
   const asked: unknown[] = [];
   const store = {
     searchFault: async (search: unknown) => {
       asked.push(search);
-      return "needs more letters before *";
+      return "asks for too many words: add a letter";
     },
   };
-  const search = [{ text: "inv", prefix: true }];
+  const search = [{ words: ["inv"], prefix: true }];
   const app = new Hono();
   app.get("/text", async (c) => (await slowSearch(c, store, search)) ?? c.text("fine"));
   app.get("/none", async (c) => (await slowSearch(c, store, undefined)) ?? c.text("fine"));
   const answer = await app.request("/text");
   expect([answer.status, ((await answer.json()) as Problem).errors]).toEqual([
     400,
-    [{ parameter: "q", message: "needs more letters before *" }],
+    [{ parameter: "q", message: "asks for too many words: add a letter" }],
   ]);
   expect(await (await app.request("/none")).text()).toBe("fine");
   expect(asked).toEqual([search]);

@@ -95,6 +95,14 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       ["MÜLLER", ["tsk_v2_565346328529285494"]],
       ["cafe", ["tsk_4"]],
       ["東京", ["tsk_4"]],
+      ["京", ["tsk_4"]],
+      ["京東", []],
+      ["東京*", ["tsk_4"]],
+      ["Überw*", ["tsk_v2_565346328529285494"]],
+      ["uberwei* müll*", ["tsk_v2_565346328529285494"]],
+      ['"order_no INV-2026-0042"', ["tsk_3"]],
+      ['"0042 big"', []],
+      ["0042-big*", []],
       ["order_no", ["tsk_3"]],
       ["billing", []],
       ["nothing of the kind", []],
@@ -162,6 +170,14 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
         expect(await ids({ search }, { limit: 1, after })).toEqual([third?.run_id]);
         expect(await ids({ search, until: 11 }, { limit: 9 })).toEqual(["tsk_10"]);
       }
+    });
+
+    it("finds a phrase anywhere in a long text, however often its words stand there", async () => {
+      const page = "それはページの中の文です。";
+      await accept(aRun({ run_id: "tsk_long", received_at: 9, summary: `${page.repeat(1_000)}これの印だ the end` }));
+      for (const typed of ["の印", "これの", '"の印だ the end"', "中の文", '"the end"'])
+        expect(await ids({ search: searchFor(typed) })).toEqual(["tsk_long"]);
+      for (const typed of ["のの", "印の", '"end the"']) expect(await ids({ search: searchFor(typed) })).toEqual([]);
     });
 
     it("goes on by the time when the run a page ended with is gone", async () => {

@@ -35,7 +35,7 @@ describe.each(Object.entries(databases))("%s", (name, open) => {
   const all = async (store: Store, ids: readonly string[]) => ({
     list: await store.runs({}, page),
     filtered: await store.runs({ status: ["completed"], source: ["webhook"] }, page),
-    found: await store.runs({ search: [{ text: "Grüße", prefix: false }] }, page),
+    found: await store.runs({ search: [{ words: ["grusse"], prefix: false }] }, page),
     briefs: await store.briefs({}, page),
     events: await store.events({ after: 0, limit: 50 }),
     due: await store.dueFollowUps(LATE, 10),

@@ -119,7 +119,7 @@ const isSlow = (step: string): boolean =>
 const page = { limit: 51 };
 const aClaim = { now: 9e9, leaseMs: MINUTE, limit: 9, except: ["dlv_1"] };
 const after = { at: 20_000 * MINUTE, id: "tsk_20000" };
-const search = [{ text: "invoice", prefix: false }];
+const search = [{ words: ["invoice"], prefix: false }];
 
 describe("runs", () => {
   it.each<[string, Parameters<SqlStore["runs"]>, RegExp]>([
@@ -207,7 +207,7 @@ describe("runs", () => {
   });
 
   it("whose words begin so: the words are looked up one after the other, none with all its places", async () => {
-    const term = { text: "Invo", prefix: true };
+    const term = { words: ["invo"], prefix: true };
     const steps = await plan(async () => {
       expect((await store.runs({ search: [term] }, { limit: 3 })).runs).toHaveLength(3);
     });
@@ -234,12 +234,14 @@ describe("runs", () => {
   });
 
   it("of which too many begin so, are refused before they are looked for", async () => {
-    expect(await store.searchFault([{ text: "123", prefix: true }])).toMatch(/more letters .* 100 words .* "123"/);
+    expect(await store.searchFault([{ words: ["123"], prefix: true }])).toMatch(
+      /100 words that begin with "123": add a letter/,
+    );
   });
 
   it("asked by text, finds what there is", async () => {
     const { runs: found } = await store.runs(
-      { search: [{ text: "invoice", prefix: false }], status: ["failed"] },
+      { search: [{ words: ["invoice"], prefix: false }], status: ["failed"] },
       { limit: 3 },
     );
     expect(found).toHaveLength(3);

@@ -121,21 +121,31 @@ describe("an array", () => {
     expect(await back("bytea", bytes)).toEqual(bytes.map((one) => one && Buffer.from(one)));
   });
 
-  it("of words: what PostgreSQL would make of their text", async () => {
+  it("of words: their lexemes, with every position they have", async () => {
+    const places = (word: string, from: number, to: number) =>
+      `'${word}':${Array.from({ length: to - from + 1 }, (_none, i) => from + i).join()}`;
     const { rows } = await pool.query<{ words: string }>(
       "select v::text as words from unnest($1::tsvector[]) as u (v)",
       [
         binaryArray(
           "tsvector",
-          ["Rechnung INV-0042\nrechnung", "Ärger naïve 漢字 😀x", "", "it's a \\ 'quote'"].map(vectorOf),
+          [
+            "\uE00012ab\nRechnung INV-0042\n\uE001\nrechnung",
+            "arger naive 漢 字 x \u{F0E31}",
+            "",
+            "it's a \\ 'quote'",
+            "の ".repeat(600),
+          ].map(vectorOf),
         ),
       ],
     );
     const expected = [
-      "'0042':3 'inv':2 'rechnung':1,4",
-      "'arger':1 'naive':2 'x':4 '漢字':3",
+      "'0042':4 'inv':3 'rechnung':2,6 '\uE00012ab':1",
+      "'arger':1 'naive':2 'x':5 '字':4 '漢':3 '\u{F0E31}':6",
       "",
       "'a':3 'it':1 'quote':4 's':2",
+      // Of one word 255 positions are kept.
+      `${places("の", 1, 255)} ${places("の\uE0021", 256, 510)} ${places("の\uE0022", 511, 600)}`,
     ];
     expect(rows.map(({ words }) => words)).toEqual(expected);
   });

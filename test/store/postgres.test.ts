@@ -7,6 +7,7 @@ import { NUMBERS } from "../../src/store/postgres-rows.ts";
 import { openPostgres } from "../../src/store/postgres.ts";
 import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import { StorageFault, type Claimed } from "../../src/store/store.ts";
+import { wordsOf } from "../../src/store/text-words.ts";
 import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 
@@ -171,7 +172,7 @@ describe("at once", () => {
     );
     for (const run_id of ["new_1_7", old[6] ?? ""])
       expect(
-        (await store(3).runs({ search: [{ text: `word${run_id}`, prefix: false }] }, { limit: 2 })).runs,
+        (await store(3).runs({ search: [{ words: wordsOf(`word${run_id}`), prefix: false }] }, { limit: 2 })).runs,
       ).toHaveLength(1);
     // Each taken once, whoever was removing.
     const { deliveries } = await store(3).counts();
@@ -360,7 +361,7 @@ describe("a search", () => {
     for (const limit of [2, 3, 4, 8, 20]) {
       const found: string[] = [];
       for (let after: { at: number; id: string } | null = null; ;) {
-        const search = [{ text: "needle", prefix: limit === 4 }];
+        const search = [{ words: ["needle"], prefix: limit === 4 }];
         const { runs } = await store(1).runs({ search }, { limit, ...(after === null ? {} : { after }) });
         found.push(...runs.map(({ state }) => state.run.run_id));
         const last = runs.at(-1)?.state.run;
@@ -369,7 +370,7 @@ describe("a search", () => {
       }
       expect(found).toEqual(expected);
     }
-    const before = { search: [{ text: "needle", prefix: false }], until: 1_004 };
+    const before = { search: [{ words: ["needle"], prefix: false }], until: 1_004 };
     expect((await store(2).runs(before, { limit: 2 })).runs.map(({ state }) => state.run.run_id)).toEqual([
       "tsk_3",
       "tsk_2",

@@ -6,6 +6,7 @@ import { chanceOf } from "../faults/support/chance.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 import { stores } from "./stores.ts";
 import type { SqlStore } from "../../src/store/sql.ts";
+import { wordsOf } from "../../src/store/text-words.ts";
 
 const DAY = 86_400_000;
 const BEFORE = 100 * DAY;
@@ -86,7 +87,8 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       artifacts: (await store.artifacts(id)).artifacts.length,
       copies: (await store.copies(id)).length,
       archiving: (await store.dueArchiving(9e15, 1_000)).filter(({ runId }) => runId === id).length,
-      found: (await store.runs({ search: [{ text: `word${id}`, prefix: false }] }, { limit: 10 })).runs.length,
+      found: (await store.runs({ search: [{ words: wordsOf(`word${id}`), prefix: false }] }, { limit: 10 })).runs
+        .length,
     };
   }
   const NOTHING = {

@@ -3,24 +3,29 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isJsonObject, isRawNumber, parseJson, type Json } from "../../src/json.ts";
 import { indexedText, matchOf, readSearch } from "../../src/store/search.ts";
+import { wordsOf } from "../../src/store/text-words.ts";
 import { aRun } from "./a-run.ts";
 
 describe("what was typed", () => {
-  const word = (text: string) => ({ text, prefix: false });
+  const term = (...words: string[]) => ({ words, prefix: false });
 
   it.each([
-    ["invoice", [word("invoice")]],
-    ["  two   words ", [word("two"), word("words")]],
-    ['"a phrase" and', [word("a phrase"), word("and")]],
-    ['"never closed', [word("never closed")]],
-    ["INV-2026-0042", [word("INV-2026-0042")]],
-    ["1e-07 -5.50", [word("1e-07"), word("-5.50")]],
-    ["inv*", [{ text: "inv", prefix: true }]],
-    ["tsk_v2_565*", [{ text: "tsk_v2_565", prefix: true }]],
-    ["Kaf*fee", [word("Kaf*fee")]],
-    ["żół*", [{ text: "żół", prefix: true }]],
-    ['a"b', [word("a"), word("b")]],
-    ["- & 🎉 x", [word("x")]],
+    ["invoice", [term("invoice")]],
+    ["  two   words ", [term("two"), term("words")]],
+    ['"a phrase" and', [term("a", "phrase"), term("and")]],
+    ['"never closed', [term("never", "closed")]],
+    ["INV-2026-0042", [term("inv", "2026", "0042")]],
+    ["1e-07 -5.50", [term("1e", "07"), term("5", "50")]],
+    ["inv*", [{ words: ["inv"], prefix: true }]],
+    ["tsk_v2_565*", [{ words: ["tsk", "v2", "565"], prefix: true }]],
+    ["Kaf*fee", [term("kaf", "fee")]],
+    ["Żół*", [{ words: ["zoł"], prefix: true }]],
+    ["счёт*", [{ words: ["счет"], prefix: true }]],
+    ["東京都", [term("東", "京", "都")]],
+    ["東京* 第2024*", [term("東", "京"), { words: ["第", "2024"], prefix: true }]],
+    ['a"b', [term("a"), term("b")]],
+    ["- & 🎉 x", [term("x")]],
+    ["a\0b \uE000c", [term("a", "b"), term("c")]],
   ])("%j is read as its terms, all else is text", (typed, terms) => {
     expect(readSearch(typed)).toEqual(terms);
   });
@@ -34,8 +39,11 @@ describe("what was typed", () => {
     ["\uE000 \u{F0000}", /no letter or digit/],
     ["in*", /at least 3/],
     ["INV-20*", /at least 3/],
+    ["invoice-*", /at least 3/],
+    ["e\u0301e\u0301*", /at least 3/],
     ["a b c d e f g h i j k", /more than 10 terms/],
     ["one* two* three*", /more than 2 terms/],
+    ["a-b-c-d-e-f-g-h-i-j-klm*", /more than 10 words/],
   ])("%j is refused, and the reason says why", (typed, reason) => {
     expect(readSearch(typed)).toMatch(reason);
   });
@@ -45,17 +53,22 @@ describe("what was typed", () => {
       fc.property(fc.string({ unit: "binary", maxLength: 60 }), (typed) => {
         const search = readSearch(typed);
         if (typeof search === "string") return;
-        const match = matchOf({ search }) ?? "";
+        const match = matchOf({ search }, new Map(search.map((term) => [term, [term.words.at(-1) ?? ""]]))) ?? "";
         // What stands outside of the quotes is ours.
-        expect(match.replaceAll(/"(?:[^"]|"")*"/g, "")).toMatch(/^( AND | \*)*$/);
-        expect(match).not.toMatch(/\0|\p{Co}/u);
+        expect(match.replaceAll(/"[^"]+"/g, "")).toMatch(/^( AND |[()])*$/);
+        expect(match).not.toMatch(/[\0\uE000-\uF8FF]/);
       }),
     );
   });
 });
 
 describe("what can be found", () => {
-  const wordsOf = (text: string) => text.slice(text.indexOf("\n") + 1);
+  /** Without the marks: each text by itself. */
+  const textsOf = (indexed: string) =>
+    indexed
+      .slice(indexed.indexOf("\n") + 1)
+      .split("\n\uE001\n")
+      .filter((text) => text !== "");
 
   it("is the ids, title, prompt, summary, failure and output of a run, numbers digit for digit", () => {
     const text = indexedText(
@@ -69,22 +82,30 @@ describe("what can be found", () => {
         output: parseJson('{"order":[{"number":12345678901234567890,"sum":1.50,"paid":true,"left":null}]}'),
       }),
     );
-    expect(wordsOf(text).split("\n")).toEqual(
+    expect(textsOf(text)).toEqual(
       [
-        "tsk_9 wr_9 wpid_9 Title Prompt Summary Reason CODE CATEGORY message Error",
-        "order number 12345678901234567890 sum 1.50 paid left",
+        "tsk_9 wr_9 wpid_9 Title Prompt Summary Reason CODE CATEGORY message\nError",
+        "order number\n12345678901234567890 sum\n1.50 paid left",
       ].flatMap((line) => line.split(" ")),
     );
   });
 
-  it("is every key, text and number of an output in its order, without NUL, halves of pairs and private use, whatever it holds", () => {
+  it("is the words of every key, text and number of an output in its order, a key beside its value, whatever it holds", () => {
+    const isText = (value: Json | undefined) =>
+      typeof value === "string" || typeof value === "number" || isRawNumber(value);
     const piecesOf = (value: Json): string[] => {
       if (typeof value === "string") return [value];
       if (typeof value === "number") return [String(value)];
       if (isRawNumber(value)) return [value.rawJSON];
       if (Array.isArray(value)) return value.flatMap(piecesOf);
-      return isJsonObject(value) ? Object.entries(value).flatMap(([key, inside]) => [key, ...piecesOf(inside)]) : [];
+      if (!isJsonObject(value)) return [];
+      return Object.entries(value).flatMap(([key, inside]) => {
+        const [first = "", ...others] = piecesOf(inside);
+        return isText(inside) ? [`${key} ${first}`, ...others] : [key, ...piecesOf(inside)];
+      });
     };
+    const split = (text: string) => text.match(/[a-z0-9\u0080-\u{10FFFF}]+/gu) ?? [];
+    const words = (texts: string[]) => texts.map(wordsOf).filter((found) => found.length > 0);
     const text = fc.oneof(
       fc.string({ unit: "binary", maxLength: 5 }),
       fc.constantFrom("\0", "\uE000", "\uD83D", "é", "1.0"),
@@ -102,13 +123,13 @@ describe("what can be found", () => {
     })).value as fc.Arbitrary<Json>;
     fc.assert(
       fc.property(json, (output) => {
-        const before = indexedText(aRun({ output: null }));
-        const pieces = piecesOf(output).map((piece) => `\n${piece}`);
-        const clean = pieces
-          .join("")
-          .replace(/[\0\p{Co}]/gu, " ")
-          .toWellFormed();
-        expect(indexedText(aRun({ output }))).toBe(before + clean);
+        const found = textsOf(indexedText(aRun({ output })).toLowerCase());
+        expect(
+          found
+            .slice(1)
+            .map(split)
+            .filter((text) => text.length > 0),
+        ).toEqual(words(piecesOf(output).flatMap((piece) => piece.split("\0"))));
       }),
       { numRuns: 1000 },
     );
@@ -133,13 +154,29 @@ describe("what can be found", () => {
 
   it("is cut, so that a huge output costs no more than a large one", () => {
     const output = Array.from({ length: 5_000 }, (_none, i) => ({ [`key ${i}`]: "x".repeat(1_000) }));
-    expect(indexedText(aRun({ output })).length).toBeLessThan(34_000);
+    expect(indexedText(aRun({ output })).length).toBeLessThan(33_000);
+  });
+
+  it.each(["word ", "東京", "é ", "longe\u0301 ", "a"])(
+    "is cut between words, so that a cut text of %j has no other word",
+    (piece) => {
+      const text = textsOf(indexedText(aRun({ prompt: `a${piece.repeat(40_000)}` })))[1] ?? "";
+      expect(new Set(wordsOf(text))).toEqual(new Set(piece === "a" ? [] : wordsOf(`a${piece.repeat(2)}`)));
+      expect(text.length).toBeGreaterThan(piece === "a" ? -1 : 25_000);
+    },
+  );
+
+  it("has no more words than PostgreSQL has positions, whatever the output is", () => {
+    for (const item of [1, "a", "東", "東京", "é"]) {
+      const text = indexedText(aRun({ output: Array.from({ length: 40_000 }, () => item) }));
+      expect(text.split(/[ \n]+/).length).toBeLessThan(16_383);
+    }
   });
 
   it("holds no mark that a text made up", () => {
     const mark = indexedText(aRun()).split(/[ \n]/)[0] ?? "";
     expect(mark).toMatch(/^\uE000[0-9a-f]{12}$/);
-    expect(wordsOf(indexedText(aRun({ prompt: `see ${mark}` })))).not.toContain("\uE000");
+    expect(textsOf(indexedText(aRun({ prompt: `see ${mark}` }))).join("")).not.toContain("\uE000");
   });
 });
 
@@ -158,7 +195,7 @@ describe("the plan of a filter", () => {
     { status: ["failed"], channel: ["a"] },
     { workflow: ["wpid_1"] },
     { source: ["webhook"] },
-    { search: [{ text: "x", prefix: false }] },
+    { search: [{ words: ["x"], prefix: false }] },
   ])("%j is asked of the full-text index", (filter) => {
     expect(matchOf(filter)).not.toBeNull();
   });

@@ -8,10 +8,11 @@ import { openSqlite, openSqliteReadOnly } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import type { RunFilter, Store } from "../../src/store/store.ts";
+import { wordsOf } from "../../src/store/text-words.ts";
 import { aRun, anArrival } from "./a-run.ts";
 import { storesAsOpened } from "./stores.ts";
 
-const searchFor = (text: string): RunFilter => ({ search: [{ text, prefix: false }] });
+const searchFor = (text: string): RunFilter => ({ search: [{ words: wordsOf(text), prefix: false }] });
 const idsIn = async (store: Store, filter: RunFilter): Promise<string[]> => {
   const { runs } = await store.runs(filter, { limit: 5_000 });
   expect((await store.briefs(filter, { limit: 5_000 })).map(({ run_id }) => run_id)).toEqual(runs.map(idOf));
