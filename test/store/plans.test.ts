@@ -223,6 +223,7 @@ describe("runs", () => {
 
   it.each([
     ["a number that few runs hold, forwards, as they are all read", "invoice 4321", 1, /run_words\.rowid$/],
+    ["the beginning of numbers that few runs hold, forwards", "invoice 4321*", 11, /run_words\.rowid$/],
     ["what many hold, backwards, as a page is", "invoice tsk", page.limit, /run_words\.rowid desc limit \?$/],
   ])("by %s", async (_what, typed, count, expected) => {
     const words = readSearch(typed) as Search;
