@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { createHmac } from "node:crypto";
+import { createHmac, createSecretKey } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -140,7 +140,7 @@ describe("the verifiers in docs/sinks.md", () => {
   const headersOf = (timestamp: number, signed = body) => ({
     "webhook-id": "dlv_1",
     "webhook-timestamp": `${timestamp}`,
-    "webhook-signature": `v1,${createHmac("sha256", "another").update("x").digest("base64")} ${signatureOf({ id: "dlv_1", timestamp, body: signed }, [Buffer.from(WHSEC.slice(6), "base64")])}`,
+    "webhook-signature": `v1,${createHmac("sha256", "another").update("x").digest("base64")} ${signatureOf({ id: "dlv_1", timestamp, body: signed }, [createSecretKey(WHSEC.slice(6), "base64")])}`,
   });
   const now = Math.floor(Date.now() / 1000);
   const CASES = [

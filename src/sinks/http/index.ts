@@ -2,6 +2,7 @@
  * HTTP sinks receive the report as a signed POST in the Standard Webhooks format
  * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
  */
+import { createSecretKey, type KeyObject } from "node:crypto";
 import type { HttpClient, HttpResponse } from "../../platform/http-client.ts";
 import type { Outcome } from "../../run.ts";
 import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
@@ -34,7 +35,7 @@ interface Target {
   who: string;
   url: URL;
   headers: Record<string, string>;
-  signingKeys: Buffer[];
+  signingKeys: KeyObject[];
   /** What must not be shown when an answer quotes it. */
   secrets: string[];
 }
@@ -87,7 +88,7 @@ function targetOf(name: string, config: HttpSettings): Target {
     who: `HTTP sink "${name}" (${url.origin})`,
     url,
     headers,
-    signingKeys: config.secret.map((secret) => Buffer.from(secret.reveal().slice("whsec_".length), "base64")),
+    signingKeys: config.secret.map((secret) => createSecretKey(secret.reveal().slice("whsec_".length), "base64")),
     secrets: [
       ...config.secret.flatMap((secret) => [secret.reveal(), secret.reveal().slice("whsec_".length)]),
       ...Object.values(config.headers).flatMap((value) => [

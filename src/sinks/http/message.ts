@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHmac, type KeyObject } from "node:crypto";
 import type { Alert } from "../../alert.ts";
 import type { Report } from "../../report.ts";
 
@@ -24,7 +24,7 @@ export interface Signed {
 }
 
 /** `webhook-signature`: one `v1,<base64>` per key, separated by spaces; null without a key. */
-export function signatureOf({ id, timestamp, body }: Signed, keys: readonly Buffer[]): string | null {
+export function signatureOf({ id, timestamp, body }: Signed, keys: readonly KeyObject[]): string | null {
   const signatures = keys.map((key) => createHmac("sha256", key).update(`${id}.${timestamp}.${body}`).digest("base64"));
   return signatures.length === 0 ? null : signatures.map((signature) => `v1,${signature}`).join(" ");
 }

@@ -1,3 +1,4 @@
+import { createSecretKey } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Webhook } from "standardwebhooks";
 import { startHttpSink, type HttpSinkStandIn } from "../../../src/demo/stand-ins/http-sink.ts";
@@ -84,7 +85,7 @@ describe("the signature", () => {
   test("matches a known answer", () => {
     // Computed by: printf '%s' 'msg_1.1674087231.{"a":1}' | openssl dgst -sha256 -hmac 'abcdefghijklmnopqrstuvwx' -binary | base64
     const signed = { id: "msg_1", timestamp: 1_674_087_231, body: '{"a":1}' };
-    expect(signatureOf(signed, [Buffer.from("abcdefghijklmnopqrstuvwx")])).toBe(
+    expect(signatureOf(signed, [createSecretKey("abcdefghijklmnopqrstuvwx", "utf8")])).toBe(
       "v1,g6ldUKQEdQyAkNhlUN0Yh7G4+mSZ/SSzY12iHV5g2UM=",
     );
   });
