@@ -1,11 +1,13 @@
--- The end state of the relay's database. Runs as it is on SQLite (3.35 or newer) and PostgreSQL.
+-- The end state of the relay's database. Runs as it is on SQLite (3.42 or newer) and PostgreSQL.
 -- Times are epoch milliseconds, handed in by the relay. JSON is TEXT. Ids are TEXT and sort by time.
 -- What stands behind `SQLite:` in a comment is for SQLite alone, as the relay runs it (src/store/schema.ts). WITHOUT ROWID: the table is its primary
 -- key's index, where it would be a table and an index beside it that holds the key again.
+-- A run that is accepted and delivered to one sink writes four rows: runs, receipts, deliveries, run_words. Beside an index stands the question it answers.
 
--- One row a run: what lists filter by and show. Its settled state, one document, is in the table states of each database.
+-- One row a run: what lists filter by and show. Its settled state is in the block of the receipt that it names.
 CREATE TABLE runs (
-  run_id            TEXT   PRIMARY KEY,
+  seq               INTEGER PRIMARY KEY,                 -- its number in the order of arrival; what the full-text index calls it
+  run_id            TEXT   NOT NULL UNIQUE,
   run_type          TEXT   NOT NULL,
   status            TEXT   NOT NULL,                     -- the settled outcome
   source            TEXT   NOT NULL,                     -- webhook | reconciled | backfill
@@ -14,25 +16,23 @@ CREATE TABLE runs (
   workflow          TEXT,                                -- permanent id, wpid_…
   title             TEXT,
   received_at       BIGINT NOT NULL,                     -- first receipt
+  list_item         TEXT   NOT NULL,                     -- JSON, short: what else lists show (src/store/brief.ts)
+  state_receipt     TEXT   NOT NULL,                     -- the receipt whose block holds the settled state
+  state_bytes       BIGINT NOT NULL,                     -- length of the state as JSON
   artifacts_status  TEXT   NOT NULL DEFAULT 'pending',   -- pending | complete | partial | unavailable
+  artifacts         TEXT,                                -- JSON: what Skyvern's API lists; ids only, as its URLs die within hours
   follow_up_at      BIGINT,                              -- when Skyvern is to be asked what the webhook could not say
-  follow_ups        BIGINT NOT NULL DEFAULT 0,           -- how often that failed
-  brief             TEXT   NOT NULL,                     -- JSON, short: what lists show (src/store/brief.ts)
-  state_bytes       BIGINT NOT NULL                      -- length of the state as JSON
+  follow_ups        BIGINT NOT NULL DEFAULT 0            -- how often that failed
 );
-CREATE INDEX runs_newest       ON runs (received_at, run_id);
-CREATE INDEX runs_status       ON runs (status, received_at, run_id);
-CREATE INDEX runs_type         ON runs (run_type, received_at, run_id);
-CREATE INDEX runs_organization ON runs (organization_id, received_at, run_id) WHERE organization_id IS NOT NULL;
-CREATE INDEX runs_follow_up    ON runs (follow_up_at) WHERE follow_up_at IS NOT NULL;
-CREATE INDEX runs_channel      ON runs (channel, received_at, run_id) WHERE channel IS NOT NULL;
+CREATE INDEX runs_newest       ON runs (received_at, run_id);                               -- the list of runs, and what retention removes
+CREATE INDEX runs_follow_up    ON runs (follow_up_at) WHERE follow_up_at IS NOT NULL;       -- what is to be asked again now
 
 -- One row a distinct authenticated body. The same bytes again only count up.
 CREATE TABLE receipts (
   id                TEXT   PRIMARY KEY,
   run_id            TEXT,                                -- null: genuine but not understood
-  body_hash         TEXT   NOT NULL,                     -- sha256 of the bytes as received; the same bytes are of the same run
-  body_bytes        BIGINT NOT NULL,                     -- length as received
+  body_hash         TEXT   NOT NULL,                     -- sha256 of the body as masked
+  body_bytes        BIGINT NOT NULL,                     -- its length
   verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | kept
   note              TEXT,                                -- why, when the verdict alone does not say it
   routing           TEXT,                                -- JSON: what each route said, when sinks were chosen
@@ -43,29 +43,25 @@ CREATE TABLE receipts (
   sent_at           TEXT,                                -- x-skyvern-timestamp as it came: not signed, not trusted
   received_at       BIGINT NOT NULL,
   copies            BIGINT NOT NULL,                     -- how often these bytes came
-  last_received_at  BIGINT NOT NULL
+  last_received_at  BIGINT NOT NULL,
+  block             BYTEA                                -- the state its run came to and the masked body, compressed together (src/store/blocks.ts)
 );
-CREATE INDEX receipts_run  ON receipts (run_id, received_at);
-CREATE INDEX receipts_kept ON receipts (received_at) WHERE run_id IS NULL;
--- Of all receipts it would have every webhook write into a page of its own, as hashes have no order.
-CREATE UNIQUE INDEX receipts_kept_hash ON receipts (body_hash) WHERE run_id IS NULL;
+CREATE INDEX receipts_run      ON receipts (run_id) WHERE run_id IS NOT NULL;               -- the receipts of a run
+CREATE INDEX receipts_kept     ON receipts (received_at) WHERE run_id IS NULL;              -- what was not understood, by age
+CREATE UNIQUE INDEX receipts_kept_hash ON receipts (body_hash) WHERE run_id IS NULL;        -- whether the same was not understood before
 
--- The bytes, masked. Apart from the receipts so that those stay small. On SQLite those of a run at rest are packed elsewhere.
-CREATE TABLE bodies (
-  receipt_id        TEXT   PRIMARY KEY,
-  body              BYTEA  NOT NULL
-);
-
--- The outbox: one row for the duty to bring one revision of one run to one sink.
+-- The outbox: one row for the duty to bring one revision of one subject (a run) to one sink.
 CREATE TABLE deliveries (
   id                TEXT   PRIMARY KEY,                  -- the idempotency key of every attempt
-  run_id            TEXT   NOT NULL,
+  subject_kind      TEXT   NOT NULL,                     -- run
+  subject_id        TEXT   NOT NULL,                     -- the run's id
   revision          BIGINT NOT NULL,
   sink              TEXT   NOT NULL,
   kind              TEXT   NOT NULL,                     -- the sink's kind
   cause             TEXT   NOT NULL,                     -- result | update | correction | redelivery | test
   state             TEXT   NOT NULL,                     -- pending | sending | delivered | dead | canceled
   attempts          BIGINT NOT NULL,                     -- begun, counted at the claim
+  ended             BIGINT NOT NULL,                     -- attempts whose end was seen; the others died with their process
   throttled         BIGINT NOT NULL,                     -- attempts that were only told to slow down
   next_attempt_at   BIGINT,                              -- when due; while sending: when the lease runs out
   maybe_sent        BIGINT NOT NULL,                     -- 1: an earlier attempt may have arrived
@@ -73,26 +69,16 @@ CREATE TABLE deliveries (
   created_at        BIGINT NOT NULL,
   delivered_at      BIGINT,
   receipt           TEXT,                                -- JSON: what the sink answered with
-  run_received_at   BIGINT NOT NULL                      -- of its run: the order of lists of runs
+  log               TEXT,                                -- JSON: the attempts whose end was seen (src/store/outbox.ts)
+  subject_at        BIGINT NOT NULL                      -- when its run was received: the order of lists of runs
 ) /* SQLite: WITHOUT ROWID */;
-CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');
-CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending', 'sending');
-CREATE INDEX deliveries_run    ON deliveries (run_id, sink, id);
-CREATE INDEX deliveries_newest ON deliveries (created_at, id);
-CREATE INDEX deliveries_sink   ON deliveries (sink, state, created_at, id);
+CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');   -- what is due for a sink
+CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending', 'sending');                -- the same of an ordered sink, and the oldest that waits
+CREATE INDEX deliveries_run    ON deliveries (subject_id, sink, id);                                          -- who was told of a run
+CREATE INDEX deliveries_newest ON deliveries (created_at, id);                                                -- the list of deliveries
+CREATE INDEX deliveries_ended  ON deliveries (sink, state, created_at, id) WHERE state IN ('delivered', 'dead', 'canceled');   -- the same by sink and state
 -- Runs that could not be told of, in the order of their list, however many there are. A delivery that arrives never enters it.
-CREATE INDEX deliveries_dead   ON deliveries (sink, run_received_at, run_id) WHERE state = 'dead';
-
--- Every attempt whose end was seen. One that is counted in deliveries.attempts but missing here died with its process.
-CREATE TABLE attempts (
-  delivery_id       TEXT   NOT NULL,
-  n                 BIGINT NOT NULL,
-  started_at        BIGINT NOT NULL,
-  finished_at       BIGINT NOT NULL,
-  outcome           TEXT   NOT NULL,                     -- delivered | retry | dead
-  reason            TEXT,
-  PRIMARY KEY (delivery_id, n)
-) /* SQLite: WITHOUT ROWID */;
+CREATE INDEX deliveries_dead   ON deliveries (sink, subject_at, subject_id) WHERE state = 'dead';
 
 -- One row a sink that was ever attempted: its circuit breaker.
 CREATE TABLE circuits (
@@ -106,16 +92,6 @@ CREATE TABLE circuits (
   last_failure_at   BIGINT
 );
 
--- What Skyvern's API lists for a run. Ids only: its URLs die within hours.
-CREATE TABLE artifacts (
-  run_id            TEXT   NOT NULL,
-  position          BIGINT NOT NULL,
-  artifact_id       TEXT   NOT NULL,
-  type              TEXT   NOT NULL,
-  created_at        BIGINT,
-  PRIMARY KEY (run_id, position)
-) /* SQLite: WITHOUT ROWID */;
-
 -- Final runs seen in Skyvern's own list, to tell whether all of them were relayed.
 CREATE TABLE sightings (
   run_id            TEXT   PRIMARY KEY,
@@ -125,11 +101,11 @@ CREATE TABLE sightings (
   settled           BIGINT NOT NULL DEFAULT 0,           -- 1: known here as final; noted when runs are next seen
   dead              BIGINT NOT NULL DEFAULT 0            -- 1: a delivery of it is dead, and no later one to that sink arrived
 );
-CREATE INDEX sightings_mine    ON sightings (created_at, dead) WHERE mine = 1;
-CREATE INDEX sightings_others  ON sightings (created_at) WHERE mine = 0;
-CREATE INDEX sightings_open    ON sightings (run_id) WHERE mine = 1 AND settled = 0;
+CREATE INDEX sightings_mine    ON sightings (created_at, dead) WHERE mine = 1;              -- coverage of a span, and retention
+CREATE INDEX sightings_others  ON sightings (created_at) WHERE mine = 0;                    -- retention
+CREATE INDEX sightings_open    ON sightings (run_id) WHERE mine = 1 AND settled = 0;        -- which may lack a result
 
--- Roll-ups, kept in the transactions that change what they count, so that no chart and no scrape of the metrics counts
+-- Roll-ups, added up once a commit in the transactions that change what they count, so that no chart and no scrape of the metrics counts
 -- rows. Retention leaves those that count by time (run_counts, delivery_times): they name no run, and the past stays to be
 -- seen in the statistics. It takes off what counts rows that are there, delivery_counts and sighting_counts.
 
@@ -167,14 +143,12 @@ CREATE TABLE sighting_counts (
   dead              BIGINT NOT NULL DEFAULT 0            -- of them
 );
 
--- What changed, for the event stream: the last some ten thousand. Ids count up in the order of commits.
-CREATE TABLE events (
-  id                BIGINT PRIMARY KEY,
-  kind              TEXT   NOT NULL,                     -- run | delivery
-  run_id            TEXT   NOT NULL,
-  delivery          TEXT,                                -- its id
-  told              TEXT                                 -- JSON: what of the delivery may have changed since (src/store/events.ts)
-) /* SQLite: WITHOUT ROWID */;
+-- The lowest and highest number of the runs received in an hour (UTC): where in the full-text index a time begins and ends.
+CREATE TABLE run_hours (
+  hour              BIGINT PRIMARY KEY,                  -- its first millisecond
+  first_seq         BIGINT NOT NULL,
+  last_seq          BIGINT NOT NULL
+);
 
 -- Runs whose artifacts are still to be copied into the archive.
 CREATE TABLE archiving (
@@ -182,7 +156,7 @@ CREATE TABLE archiving (
   due_at            BIGINT NOT NULL,
   failures          BIGINT NOT NULL                      -- how often that failed
 );
-CREATE INDEX archiving_due ON archiving (due_at);
+CREATE INDEX archiving_due ON archiving (due_at);                                           -- what is to be copied now
 
 -- What the archive holds, by artifact. Equal bytes are kept once, under their sha256.
 CREATE TABLE copies (
@@ -194,7 +168,7 @@ CREATE TABLE copies (
   copied_at         BIGINT NOT NULL,
   PRIMARY KEY (run_id, artifact)
 ) /* SQLite: WITHOUT ROWID */;
-CREATE INDEX copies_sha256 ON copies (sha256, bytes);
+CREATE INDEX copies_sha256 ON copies (sha256, bytes);                                       -- whether another copy needs these bytes
 
 -- Bytes that no copy needs any more, until they are removed.
 CREATE TABLE discarded (

@@ -24,7 +24,7 @@ export interface Removed {
 }
 
 export interface RetentionParts {
-  store: Pick<Store, "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings" | "pruneEvents">;
+  store: Pick<Store, "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings">;
   settings: RetentionSettings;
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -37,7 +37,6 @@ const LIMITS = {
   pruneKept: 100,
   pruneTests: 200,
   pruneSightings: 200,
-  pruneEvents: 500,
 };
 /** The pause after a step, in its own lengths, and at least: pruning so takes at most a fifth of the time. */
 const PAUSE_FACTOR = 4;
@@ -72,12 +71,11 @@ export async function prune(
     return removed;
   };
   const { runsMs, rawMs } = settings;
-  // Sightings before their runs, or a run would seem to be missing; events once their deliveries are gone.
+  // Sightings before their runs, or a run would seem to be missing.
   const raw = await sweep("pruneBodies", rawMs);
   const sightings = await sweep("pruneSightings", runsMs);
   const runs = await sweep("pruneRuns", runsMs);
   const kept = await sweep("pruneKept", runsMs);
   const tests = await sweep("pruneTests", runsMs);
-  await sweep("pruneEvents", runsMs);
   return { runs, raw, kept, tests, sightings };
 }

@@ -1,4 +1,4 @@
-/** Answers that are written piece by piece, as fast as the other side reads. */
+/** Answers that are written piece by piece, as fast as the other side reads: server-sent events, exports. */
 
 /**
  * The body of an answer: what `pieces` yields, asked for when the reader has room. When the reader goes away, or `signal`
@@ -26,4 +26,27 @@ export function streamOf(
     // Nothing is read ahead of its reader.
     { highWaterMark: 0 },
   );
+}
+
+/** Streams that may be open at one time. A stream counts once it is read: a HEAD, or a client that went at once, never gets so far. */
+export class StreamPlaces {
+  readonly #max: number;
+  #open = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get isFull(): boolean {
+    return this.#open >= this.#max;
+  }
+
+  async *take<T>(pieces: AsyncGenerator<T, void>): AsyncGenerator<T, void> {
+    this.#open += 1;
+    try {
+      yield* pieces;
+    } finally {
+      this.#open -= 1;
+    }
+  }
 }

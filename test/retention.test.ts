@@ -139,7 +139,6 @@ describe("pruning", () => {
       pruneKept: nothing,
       pruneTests: nothing,
       pruneSightings: nothing,
-      pruneEvents: nothing,
     };
   };
   const settings = { runsMs: DAY, rawMs: null, hold: [] };

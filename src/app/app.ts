@@ -57,8 +57,6 @@ export interface Host extends Outbound {
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
   addressOf: AddressOf;
-  /** The share of time, 0 to 1, that the process had no rest since it was last asked; 0 where nobody knows. */
-  busyShare(): number;
   /** Base of the links in messages, without trailing slash. Asked when it is needed: a port may be found at the start only. */
   publicUrl(): string;
   /** True once the relay is shutting down: webhooks are answered 503. */
@@ -302,7 +300,7 @@ function createRounds(
       await archive?.clear(signal);
       return runs;
     },
-    upkeep: () => upkeep({ ...runtime, store, busyShare: host.busyShare }, signal),
+    upkeep: () => upkeep({ ...runtime, store }, signal),
     prune: async () => {
       const removed = await prune({ ...runtime, store, settings }, { signal });
       if (Object.values(removed).some((count) => count > 0)) log.info("retention.pruned", { ...removed });

@@ -27,7 +27,7 @@ export interface Rounds {
   reconcile(): Promise<Round>;
   /** Copies what is due into the archive. Returns of how many runs. */
   archive(): Promise<number>;
-  /** Indexes, packs and gives back space: all that is due. */
+  /** Makes words anew where another release made them, and gives back space: all that is due. */
   upkeep(): Promise<void>;
   /** Removes what is older than it is to be kept. */
   prune(): Promise<Removed>;
@@ -58,7 +58,7 @@ export function jobsOf(config: JobSettings, rounds: Rounds, due: DueTimes, isFle
     isFleet && { name: "take_over", everyMs: 10_000, exclusive: false, run: rounds.takeOverMissing },
     { name: "reread", everyMs: DAY_MS, exclusive: false, run: rounds.reread },
     { name: "follow_up", everyMs: 2_000, exclusive: true, run: rounds.followUp, dueAt: due.followUp },
-    { name: "upkeep", everyMs: 1_000, exclusive: false, run: rounds.upkeep },
+    { name: "upkeep", everyMs: MINUTE_MS, exclusive: false, run: rounds.upkeep },
     config.archive !== null && {
       name: "archive",
       everyMs: 2_000,

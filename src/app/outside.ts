@@ -40,15 +40,3 @@ function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host
   const { s3, dir } = archive;
   return { place: s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir), copiesOf, createArchive };
 }
-
-/** The more of two: how busy this thread was, and how much of one core all threads had. */
-export function busyShareOf(): Host["busyShare"] {
-  let before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), at: performance.now() };
-  return () => {
-    const last = before;
-    before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), at: performance.now() };
-    const { user, system } = process.cpuUsage(last.cpu);
-    const cores = (user + system) / 1000 / Math.max(before.at - last.at, 1);
-    return Math.min(1, Math.max(performance.eventLoopUtilization(before.loop, last.loop).utilization, cores));
-  };
-}

@@ -8,7 +8,7 @@ import { announce, collectProcess, createMetrics, watch, type Metrics } from "..
 import { idMaker, type Runtime } from "../runtime.ts";
 import { joinFleet, type Fleet } from "../store/fleet.ts";
 import { createApp, type App, type Host } from "./app.ts";
-import { busyShareOf, outsideOf } from "./outside.ts";
+import { outsideOf } from "./outside.ts";
 import { openStorage, type Storage } from "./storage.ts";
 
 export interface Ports {
@@ -77,7 +77,6 @@ export class Relay {
   readonly failed: Promise<string>;
   readonly #deps: RelayDeps;
   readonly #metrics: Metrics = createMetrics();
-  readonly #busyShare = busyShareOf();
   readonly #ending = new AbortController();
   readonly #fail: (reason: string) => void;
   readonly #listening: Listening[] = [];
@@ -176,7 +175,6 @@ export class Relay {
       ...outside,
       metrics: this.#metrics,
       addressOf,
-      busyShare: this.#busyShare,
       publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),
       isStopping: () => this.#ending.signal.aborted,
       nudge: () => {

@@ -131,7 +131,8 @@ export function createWorker(parts: WorkerParts): Worker {
     if (ms <= 0) return;
     if (nudged || stopping) return;
     const sleeping = new AbortController();
-    wake = () => sleeping.abort();
+    // Passing a reason avoids an AbortError being made for each.
+    wake = () => sleeping.abort("awake");
     await runtime.sleep(Math.min(ms, LONGEST_SLEEP_MS), sleeping.signal);
   };
 

@@ -66,11 +66,9 @@ export function createPieces({ sql }: DurableStorage): Pieces {
 export function dropLoosePieces({ sql }: DurableStorage): number {
   if (sql.exec("select 1 from pieces limit 1").toArray().length === 0) return 0;
   const marks = [
-    ["body", "bodies"],
-    ["body", "packed_bodies"],
-    ["state", "states"],
-    ["state", "packed_states"],
+    ["block", "receipts"],
     ["title", "runs"],
+    ["artifacts", "runs"],
   ].map(
     ([column, table]) => `select substr(${column}, -64) from ${table}, pieces_key
     where ${column} >= key || ':' and ${column} < key || ';'`,

@@ -94,7 +94,6 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     archiving: null,
     // One object: there are no others.
     fleet: null,
-    busyShare: () => 0,
     addressOf: (c) => c.req.header("cf-connecting-ip"),
     publicUrl: () => config.publicUrl,
     isStopping: () => false,

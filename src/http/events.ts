@@ -2,20 +2,22 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Links } from "../report.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Store, StoredEvent } from "../store/store.ts";
+import type { ChangesPage } from "../store/changes.ts";
+import type { Store } from "../store/store.ts";
 import { badParameter, closed, deliveryJson, fault, reportOf, security } from "./api.ts";
 import { problem } from "./problem.ts";
-import { streamOf } from "../stream.ts";
+import { followChanges } from "../store/follow.ts";
+import { streamOf, StreamPlaces } from "../stream.ts";
 
 export interface EventsParts {
-  store: Pick<Store, "events" | "eventRange">;
+  store: Pick<Store, "changes" | "lastChange" | "run" | "delivery">;
   links: Links;
   runtime: Pick<Runtime, "sleep">;
   /** Aborts when the relay stops: streams end then. */
   stopping: AbortSignal;
 }
 
-/** Open at one time; each asks the database a few times a second. */
+/** Open at one time. */
 const MAX_STREAMS = 32;
 const LOOK_MS = 250;
 /** Proxies close what is silent for a minute. */
@@ -24,11 +26,11 @@ const PAGE_SIZE = 100;
 
 const EXAMPLE = `retry: 1000
 
-id: 4711
+id: 6b1f0c92d4e7a3-4711
 event: run
 data: {"run_id":"tsk_v2_565346328529285494","status":"completed"}
 
-id: 4712
+id: 6b1f0c92d4e7a3-4712
 event: delivery
 data: {"id":"dlv_019bd1a2b3c400000a1b2c3d","sink":"finance","state":"delivered"}
 
@@ -36,11 +38,10 @@ data: {"id":"dlv_019bd1a2b3c400000a1b2c3d","sink":"finance","state":"delivered"}
 
 `;
 
-/** Of an event, written by us: a whole number. */
+/** Of an event, written by us: the name of the process's memory, and a number. What else looks like an id is one of another relay. */
 const eventId = z
   .string()
-  .regex(/^\d{1,15}$/, "must be the id of an event, a whole number")
-  .transform(Number)
+  .regex(/^[\w-]{1,64}$/, "must be the id of an event, letters, digits and -")
   .optional();
 
 const getEvents = createRoute({
@@ -50,9 +51,9 @@ const getEvents = createRoute({
   summary: "Runs and deliveries as they change, as server-sent events",
   description:
     "`event: run` holds a run as `GET /v1/runs` lists it, as it is when the event is sent. `event: delivery` holds a delivery as " +
-    "it became: queued, after each attempt, dead or canceled. Ids count up; whoever comes back with `Last-Event-ID` gets " +
-    "everything since, each event once. Without it the stream begins now. When what came since is not kept any more, or the " +
-    "database is another, `event: reset` comes first: read the lists again; what is kept follows.",
+    "it became: queued, after each attempt, dead or canceled. Whoever comes back with `Last-Event-ID` gets everything since, each " +
+    "event once. Without it the stream begins now. Where that place is not known any more, because the relay was started anew, or another " +
+    "process wrote to its database, or too much came since, `event: reset` comes first: read the lists again; the stream goes on from now.",
   security,
   request: {
     headers: z.object({
@@ -74,22 +75,14 @@ const getEvents = createRoute({
 });
 
 export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
-  let open = 0;
+  const places = new StreamPlaces(MAX_STREAMS);
   app.openapi(getEvents, async (c) => {
-    if (open >= MAX_STREAMS) {
+    if (places.isFull) {
       c.header("retry-after", "30");
       return problem(c, 503, `${MAX_STREAMS} event streams are open already.`);
     }
     const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").last_event_id ?? null;
-    // Counted once it is read: a HEAD, or a client that went at once, never gets so far.
-    const pieces = async function* (signal: AbortSignal) {
-      open += 1;
-      try {
-        yield* eventTexts(parts, after, signal);
-      } finally {
-        open -= 1;
-      }
-    };
+    const pieces = (signal: AbortSignal) => places.take(eventTexts(parts, after, signal));
     return c.body(streamOf(pieces, AbortSignal.any([parts.stopping, c.req.raw.signal])), 200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
@@ -104,41 +97,35 @@ export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
 /** The stream's text, piece by piece, until the signal aborts. `last`: the id of the last event seen; null begins now. */
 export async function* eventTexts(
   { store, links, runtime }: Omit<EventsParts, "stopping">,
-  last: number | null,
+  last: string | null,
   signal: AbortSignal,
 ): AsyncGenerator<string, void> {
-  const range = await store.eventRange();
-  let after = last ?? range.last;
+  const after = last ?? store.lastChange();
   // An id alone is no event, but is remembered: who loses the stream before the first event misses nothing.
   yield `retry: 1000\n${last === null ? `id: ${after}\n` : ""}\n`;
-  if (after > range.last) {
-    yield reset("the relay never sent that event: its database is another");
-    after = Math.max(0, range.first - 1);
-  }
-  let silentMs = 0;
-  while (!signal.aborted) {
-    const page = await store.events({ after, limit: PAGE_SIZE });
-    // Ids have no gaps but what was forgotten.
-    if (page.first !== null && page.first > after + 1) yield reset("events since then are not kept any more");
-    after = page.last;
-    if (page.events.length > 0) {
-      silentMs = 0;
-      yield page.events.map((event) => eventText(event, links)).join("");
-      continue;
-    }
-    if (silentMs >= HEARTBEAT_MS) {
-      silentMs = 0;
-      yield ": heartbeat\n\n";
-    }
-    await runtime.sleep(LOOK_MS, signal);
-    silentMs += LOOK_MS;
+  const pages = followChanges(
+    { store, runtime },
+    { after, lookMs: LOOK_MS, heartbeatMs: HEARTBEAT_MS, limit: PAGE_SIZE },
+    signal,
+  );
+  for await (const page of pages) {
+    if (page === null) yield ": heartbeat\n\n";
+    else if (!page.isKnown) yield `id: ${page.last}\n${reset("what came since that event is not known any more")}`;
+    for (const change of page?.changes ?? []) yield await eventText(change, { store, links });
   }
 }
 
 const reset = (reason: string): string => `event: reset\ndata: ${JSON.stringify({ reason })}\n\n`;
 
-/** JSON has no line ends of its own, so it is one `data` line. */
-function eventText(event: StoredEvent, links: Links): string {
-  const data = event.kind === "run" ? reportOf(event.run, links) : deliveryJson(event.delivery);
-  return `id: ${event.id}\nevent: ${event.kind}\ndata: ${JSON.stringify(data)}\n\n`;
+/** JSON has no line ends of its own, so it is one `data` line. A run or delivery that was removed since is passed over. */
+async function eventText(
+  { at, change }: ChangesPage["changes"][number],
+  { store, links }: Pick<EventsParts, "store" | "links">,
+): Promise<string> {
+  if (change.kind === "delivery") {
+    const delivery = change.delivery ?? (await store.delivery(change.id));
+    return delivery ? `id: ${at}\nevent: delivery\ndata: ${JSON.stringify(deliveryJson(delivery))}\n\n` : "";
+  }
+  const run = await store.run(change.id);
+  return run ? `id: ${at}\nevent: run\ndata: ${JSON.stringify(reportOf(run, links))}\n\n` : "";
 }

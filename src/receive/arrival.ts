@@ -42,8 +42,7 @@ export function arrivalOf(parts: ArrivalParts, genuine: Genuine): Arrival | null
   const payload = parsed.kind === "run" ? parsed.payload : null;
   const receipt: NewReceipt = {
     id: parts.runtime.newId("rcp"),
-    bodyHash: hash("sha256", bytes),
-    bodyBytes: bytes.length,
+    bodyHash: hash("sha256", stored),
     body: stored,
     source: "webhook",
     channel,

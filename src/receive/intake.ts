@@ -137,7 +137,6 @@ async function takeAnswer(parts: ArrivalParts, accept: Accept, answered: Answere
   const receipt = {
     id: parts.runtime.newId("rcp"),
     bodyHash: hash("sha256", lasting(masked.text)),
-    bodyBytes: Buffer.byteLength(text),
     body: Buffer.from(masked.text, "utf8"),
     source,
     channel,

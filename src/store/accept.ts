@@ -5,12 +5,20 @@
  */
 import type { Selectable } from "kysely";
 import type { Run, RunState } from "../run.ts";
+import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
 import { briefOf } from "./brief.ts";
 import type { Change } from "./change.ts";
 import { queueArchiving } from "./copies.ts";
-import { jsonOf, stateOf, statesOf, unpackRun, writeStates, type Stored } from "./states.ts";
-import type { Rows } from "./statements.ts";
-import { DecisionCrashed, type Accepted, type Arrival, type Decision, type Known, type NewDelivery } from "./store.ts";
+import type { BulkSql } from "./statements.ts";
+import {
+  DecisionCrashed,
+  type Accepted,
+  type Arrival,
+  type Decide,
+  type Decision,
+  type Known,
+  type NewDelivery,
+} from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type DeliveryRow = Selectable<Tables["deliveries"]>;
@@ -18,22 +26,17 @@ type ReceiptRow = Selectable<Tables["receipts"]>;
 
 export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
   const { rows } = change;
-  const [kept, runs] = await Promise.all([
-    keptBefore(
-      rows,
-      items.flatMap(({ receipt, run }) => (run ? [] : [receipt.bodyHash])),
-    ),
-    openRuns(
-      rows,
-      items.flatMap(({ run }) => (run ? [run.id] : [])),
-    ),
-  ]);
+  const hashes = items.flatMap(({ receipt, run }) => (run ? [] : [receipt.bodyHash]));
+  const unrecognized = await unrecognizedBefore(rows, hashes);
+  const runs = await OpenRuns.read(
+    rows,
+    items.flatMap(({ run }) => (run ? [run.id] : [])),
+  );
   // After the runs are locked: another relay may just have taken the same bytes.
   const ofRuns = await rows.find("receipts", ["id", "body_hash", "run_id"], "run_id", runs.known);
-  const before = new Map([...kept, ...ofRuns].map((row) => [row.body_hash, row]));
-  const copies: Copy[] = [];
+  const before = new Map([...unrecognized, ...ofRuns].map((row) => [row.body_hash, row]));
+  const repeated: Repeated[] = [];
   const receipts = new Map<string, ReceiptRow>();
-  const bodies: Tables["bodies"][] = [];
   const answers: Accepted[] = [];
   for (const { receipt, run } of items) {
     const { bodyHash, receivedAt } = receipt;
@@ -41,16 +44,16 @@ export async function acceptAll(change: Change, items: readonly Arrival[]): Prom
     const there = fresh ?? before.get(bodyHash);
     if (there !== undefined) {
       if (fresh) Object.assign(fresh, { copies: fresh.copies + 1, last_received_at: receivedAt });
-      else copies.push({ id: there.id, copies: 1, last_received_at: receivedAt });
+      else repeated.push({ id: there.id, copies: 1, last_received_at: receivedAt });
       const { run_id: runId } = there;
       const verdict = runId === null ? "kept" : "duplicate";
       answers.push({ verdict, runId, note: "the same bytes again", revision: null, deliveries: 0 });
       continue;
     }
-    const decision = run && runs.decide(run, receivedAt);
+    const decision = run && runs.decide(run.id, run.decide, { receipt: receipt.id, now: receivedAt });
     const { verdict, note, routing } = decision ?? { verdict: "kept", note: receipt.note, routing: null };
-    receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing }));
-    bodies.push({ receipt_id: receipt.id, body: receipt.body });
+    const block = packBlock(run && runs.stateJson(run.id), receipt.body);
+    receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing, block }));
     answers.push({
       verdict,
       runId: run?.id ?? null,
@@ -59,17 +62,16 @@ export async function acceptAll(change: Change, items: readonly Arrival[]): Prom
       deliveries: decision?.deliveries.length ?? 0,
     });
   }
-  await countCopies(rows, copies);
+  await countRepeated(rows, repeated);
   await runs.write(change);
   await rows.insert("receipts", [...receipts.values()]);
-  await rows.insert("bodies", bodies);
   return answers;
 }
 
 type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "run_id">;
 
 /** Of these hashes, receipts that were not understood then either. */
-async function keptBefore(rows: Rows, hashes: readonly string[]): Promise<TakenBefore[]> {
+async function unrecognizedBefore(rows: BulkSql, hashes: readonly string[]): Promise<TakenBefore[]> {
   const found: TakenBefore[] = [];
   for (const hash of new Set(hashes))
     found.push(
@@ -87,12 +89,13 @@ export async function revise(
   decide: (known: Known) => Decision | null,
   now: number,
 ): Promise<boolean> {
-  const runs = await openRuns(change.rows, [runId]);
-  const known = runs.of(runId);
-  const decision = known === null ? null : decide(known);
+  const runs = await OpenRuns.read(change.rows, [runId]);
+  const open = runs.of(runId);
+  const decision = open.known === null ? null : decide(open.known);
   if (decision === null) return false;
-  runs.decide({ id: runId, decide: () => decision }, now);
+  runs.decide(runId, () => decision, { receipt: open.stateReceipt, now });
   await runs.write(change);
+  await rewriteState(change.rows, open.stateReceipt, runs.stateJson(runId));
   return true;
 }
 
@@ -106,15 +109,24 @@ export async function adopt(
   const { tx, rows } = change;
   const [receipt] = await rows.find("receipts", ["id", "run_id"], "id", [receiptId], "id");
   if (receipt === undefined || receipt.run_id !== null) return false;
-  const runs = await openRuns(rows, [run.id]);
-  const decision = runs.decide(run, now);
+  const runs = await OpenRuns.read(rows, [run.id]);
+  const decision = runs.decide(run.id, run.decide, { receipt: receiptId, now });
   await runs.write(change);
+  await rewriteState(rows, receiptId, runs.stateJson(run.id));
   await tx
     .updateTable("receipts")
     .set({ run_id: run.id, reported_status: reportedStatus, ...resultColumns(decision) })
     .where("id", "=", receiptId)
     .execute();
   return true;
+}
+
+/** Puts another state in front of a receipt's body. */
+async function rewriteState(rows: BulkSql, receiptId: string, state: string): Promise<void> {
+  const [row] = await rows.find("receipts", ["block"], "id", [receiptId]);
+  const body = row?.block ? unpackBlock(row.block).body : null;
+  const change = { set: "block = v.block", where: "receipts.id = v.id" };
+  await rows.update("receipts", [{ id: receiptId, block: packBlock(state, body) }], change);
 }
 
 const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "note" | "routing">) => ({
@@ -125,102 +137,135 @@ const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "n
 
 // --- runs -----------------------------------------------------------------------------------------------------------
 
-/** Runs that are being decided on, in memory until they are written. */
-interface OpenRuns {
-  /** Ids of those that were there. */
-  known: readonly string[];
-  of(runId: string): Known | null;
-  decide(run: NonNullable<Arrival["run"]>, now: number): Decision;
-  write(change: Change): Promise<void>;
-}
-
 /** What is known of one run, and what was decided since. */
 interface OpenRun {
   /** As stored; null: not yet. */
   before: Run | null;
-  stored: Stored | null;
-  doc: number | null;
+  seq: number;
+  /** The receipt whose block holds the state. */
+  stateReceipt: string;
   known: Known | null;
-  decided: boolean;
+  /** The state as JSON, once something was decided. */
+  stateJson: string | null;
   followUpAt: number | null;
 }
 
-async function openRuns(rows: Rows, runIds: readonly string[]): Promise<OpenRuns> {
-  const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
-  const kept = ["run_id", "doc"] as const;
-  const there = await rows.find("runs", kept, "run_id", [...open.keys()], "run_id");
-  // After the lock: another relay may just have written them.
-  const states = await statesOf(
-    rows,
-    there.flatMap(({ doc }) => (doc === null ? [] : [doc])),
-  );
-  for (const { run_id, doc } of there) {
-    const stored = states.get(doc ?? 0);
-    if (stored === undefined) throw new Error(`the run ${run_id} has no state`);
-    const state = stateOf(stored);
-    const known: Known = { state, deliveries: [] };
-    Object.assign(opened(open, run_id), { before: state.run, stored, doc, known });
+/** Runs that are being decided on, in memory until they are written. */
+class OpenRuns {
+  readonly #open: Map<string, OpenRun>;
+  readonly #changed = new Set<string>();
+  readonly #deliveries: DeliveryRow[] = [];
+  readonly #canceled: string[] = [];
+  readonly #archiving = new Map<string, number>();
+
+  private constructor(open: Map<string, OpenRun>) {
+    this.#open = open;
   }
-  const known = [...open].flatMap(([id, { known }]) => (known ? [id] : []));
-  const columns = ["id", "run_id", "sink", "state", "attempts"] as const;
-  const told = await rows.find("deliveries", columns, "run_id", known, "id");
-  for (const { run_id, ...delivery } of told.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
-    opened(open, run_id).known?.deliveries.push(delivery as Known["deliveries"][number]);
 
-  const changed: string[] = [];
-  const deliveries: DeliveryRow[] = [];
-  const canceled: string[] = [];
-  const archiving = new Map<string, number>();
-  return {
-    known,
-    of: (runId) => opened(open, runId).known,
-    decide: ({ id, decide }, now) => {
-      const run = opened(open, id);
-      const decision = decideSafely(decide, run.known);
-      const fresh = decision.deliveries.map((delivery) => deliveryRow(decision.state, delivery, now));
-      run.known = { state: decision.state, deliveries: afterDecision(run.known, decision) };
-      run.decided = true;
-      run.followUpAt = decision.followUpAt ?? run.followUpAt;
-      if (decision.verdict !== "duplicate") changed.push(id);
-      if (decision.archiveAt !== undefined) archiving.set(id, decision.archiveAt);
-      deliveries.push(...fresh);
-      canceled.push(...decision.cancel);
-      return decision;
-    },
-    write: async (change) => {
-      await writeRuns(
-        change,
-        [...open.values()].filter(({ decided }) => decided),
-      );
-      for (const id of changed) change.ledger.changed(id);
-      await insertDeliveries(change, deliveries);
-      await cancel(change, canceled);
-      await queueArchiving(rows, archiving);
-    },
-  };
-}
+  static async read(rows: BulkSql, runIds: readonly string[]): Promise<OpenRuns> {
+    const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
+    const there = await rows.find("runs", ["run_id", "seq", "state_receipt"], "run_id", [...open.keys()], "run_id");
+    if (there.length === 0) return new OpenRuns(open);
+    // After the lock: another relay may just have written them.
+    const receiptIds = there.map(({ state_receipt }) => state_receipt);
+    const blocks = new Map(
+      (await rows.find("receipts", ["id", "block"], "id", receiptIds)).map(({ id, block }) => [id, block]),
+    );
+    for (const { run_id, seq, state_receipt: stateReceipt } of there) {
+      const block = blocks.get(stateReceipt);
+      if (!block) throw new Error(`the run ${run_id} has no state`);
+      const state = stateIn(block);
+      open.set(run_id, { ...newRun(), before: state.run, seq, stateReceipt, known: { state, deliveries: [] } });
+    }
+    const columns = ["id", "subject_id", "sink", "state", "attempts"] as const;
+    const known = there.map(({ run_id }) => run_id);
+    const deliveries = await rows.find("deliveries", columns, "subject_id", known, "id");
+    for (const { subject_id, ...delivery } of deliveries.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
+      open.get(subject_id)?.known?.deliveries.push(delivery as Known["deliveries"][number]);
+    return new OpenRuns(open);
+  }
 
-function decideSafely(decide: (known: Known | null) => Decision, known: Known | null): Decision {
-  try {
-    return decide(known);
-  } catch (cause) {
-    throw new DecisionCrashed("deciding what a receipt means failed", { cause });
+  /** Ids of those that are stored. */
+  get known(): string[] {
+    return [...this.#open].flatMap(([id, { before }]) => (before === null ? [] : [id]));
+  }
+
+  of(runId: string): OpenRun {
+    const run = this.#open.get(runId);
+    if (!run) throw new Error(`the run ${runId} was not opened`);
+    return run;
+  }
+
+  /** As decided last. */
+  stateJson(runId: string): string {
+    const { stateJson } = this.of(runId);
+    if (stateJson === null) throw new Error(`nothing was decided of the run ${runId}`);
+    return stateJson;
+  }
+
+  /** `receipt`: the one whose block will hold the state. Throws DecisionCrashed when `decide` throws. */
+  decide(id: string, decide: Decide, { receipt, now }: { receipt: string; now: number }): Decision {
+    const run = this.of(id);
+    const decision = decideSafely(decide, run.known);
+    const { state, deliveries, cancel, archiveAt } = decision;
+    run.known = { state, deliveries: afterDecision(run.known, decision) };
+    run.stateJson = JSON.stringify(state);
+    run.stateReceipt = receipt;
+    run.followUpAt = decision.followUpAt ?? run.followUpAt;
+    if (decision.verdict !== "duplicate") this.#changed.add(id);
+    if (archiveAt !== undefined) this.#archiving.set(id, archiveAt);
+    this.#deliveries.push(...deliveries.map((delivery) => deliveryRow(state, delivery, now)));
+    this.#canceled.push(...cancel);
+    return decision;
+  }
+
+  async write(change: Change): Promise<void> {
+    await this.#writeRuns(change);
+    for (const id of this.#changed) change.ledger.changed(id);
+    await insertDeliveries(change, this.#deliveries);
+    await cancel(change, this.#canceled);
+    await queueArchiving(change.rows, this.#archiving);
+  }
+
+  async #writeRuns({ rows, ledger }: Change): Promise<void> {
+    const decided = [...this.#open.values()].filter(({ stateJson }) => stateJson !== null);
+    const fresh = decided.filter(({ before }) => before === null);
+    const seqs = await rows.newSeqs(fresh.length);
+    for (const [i, run] of fresh.entries()) run.seq = seqs[i] ?? 0;
+    await rows.insert(
+      "runs",
+      fresh.map((run) => ({ seq: run.seq, ...columnsOf(run) })),
+    );
+    const updated = decided.filter(({ before }) => before !== null);
+    await rows.update("runs", updated.map(columnsOf), { set: UPDATED, where: "runs.run_id = v.run_id" });
+    // What waits in lists by the time of its run goes there with it.
+    const earlier = updated
+      .map(columnsOf)
+      .filter(({ received_at }, i) => received_at !== updated[i]?.before?.received_at);
+    await rows.update(
+      "deliveries",
+      earlier.map(({ run_id, received_at }) => ({ subject_id: run_id, subject_at: received_at })),
+      { set: "subject_at = v.subject_at", where: "deliveries.subject_id = v.subject_id" },
+    );
+    for (const { before, known, seq } of decided) if (known) ledger.run(before, known.state.run, seq);
   }
 }
 
 const newRun = (): OpenRun => ({
   before: null,
-  stored: null,
-  doc: null,
+  seq: 0,
+  stateReceipt: "",
   known: null,
-  decided: false,
+  stateJson: null,
   followUpAt: null,
 });
 
-function opened(open: Map<string, OpenRun>, runId: string): OpenRun {
-  const run = open.get(runId);
-  if (!run) throw new Error(`the run ${runId} was not opened`);
-  return run;
+function decideSafely(decide: Decide, known: Known | null): Decision {
+  try {
+    return decide(known);
+  } catch (cause) {
+    throw new DecisionCrashed("deciding what a receipt means failed", { cause });
+  }
 }
 
 /** A run's deliveries as the next decision about it sees them. */
@@ -235,56 +280,30 @@ function afterDecision(known: Known | null, { deliveries, cancel }: Decision): K
   ];
 }
 
-async function writeRuns({ rows, ledger }: Change, runs: readonly OpenRun[]): Promise<void> {
-  const added: Selectable<Tables["runs"]>[] = [];
-  const updated: Omit<Selectable<Tables["runs"]>, "artifacts_status" | "follow_ups" | "doc">[] = [];
-  const earlier: { run_id: string; run_received_at: number }[] = [];
-  const states: Tables["states"][] = [];
-  const docs = await rows.newDocs(runs.filter(({ before }) => before === null).length);
-  for (const run of runs) {
-    if (!run.known) continue;
-    const state = JSON.stringify(run.known.state);
-    const columns = { ...columnsOf(run.known.state, state), follow_up_at: run.followUpAt };
-    if (run.before === null) {
-      run.doc = docs.shift() ?? 0;
-      added.push({ ...columns, artifacts_status: "pending", follow_ups: 0, doc: run.doc });
-    } else {
-      updated.push(columns);
-      const { run_id, received_at } = columns;
-      if (received_at !== run.before.received_at) earlier.push({ run_id, run_received_at: received_at });
-    }
-    const doc = run.doc ?? 0;
-    if (run.stored !== null && typeof run.stored !== "string")
-      await unpackRun(rows, { id: columns.run_id, doc, state: jsonOf(run.stored) });
-    states.push({ doc, state });
-    ledger.run(run.before, run.known.state.run, doc);
-  }
-  await rows.insert("runs", added);
-  await writeStates(rows, states);
-  await rows.update("runs", updated, { set: UPDATED, where: "runs.run_id = v.run_id" });
-  await rows.update("deliveries", earlier, {
-    set: "run_received_at = v.run_received_at",
-    where: "deliveries.run_id = v.run_id",
-  });
+function columnsOf({ known, stateJson, stateReceipt, followUpAt }: OpenRun) {
+  if (known === null || stateJson === null) throw new Error("nothing was decided of this run");
+  const { run } = known.state;
+  return {
+    run_id: run.run_id,
+    run_type: run.run_type,
+    status: run.status,
+    source: run.source,
+    organization_id: run.organization_id,
+    channel: run.channel,
+    workflow: run.workflow?.permanent_id ?? null,
+    title: run.title,
+    received_at: run.received_at,
+    list_item: briefOf(run),
+    state_receipt: stateReceipt,
+    state_bytes: Buffer.byteLength(stateJson),
+    follow_up_at: followUpAt,
+  };
 }
-
-const columnsOf = (state: RunState, json: string) => ({
-  run_id: state.run.run_id,
-  run_type: state.run.run_type,
-  status: state.run.status,
-  source: state.run.source,
-  organization_id: state.run.organization_id,
-  channel: state.run.channel,
-  workflow: state.run.workflow?.permanent_id ?? null,
-  title: state.run.title,
-  received_at: state.run.received_at,
-  brief: briefOf(state.run),
-  state_bytes: Buffer.byteLength(json),
-});
 
 /** When to ask again stays as it is unless that was decided anew. */
 const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, organization_id = v.organization_id,
-  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, brief = v.brief, state_bytes = v.state_bytes,
+  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, list_item = v.list_item,
+  state_receipt = v.state_receipt, state_bytes = v.state_bytes,
   follow_up_at = coalesce(v.follow_up_at, runs.follow_up_at),
   follow_ups = case when v.follow_up_at is null then runs.follow_ups else 0 end`;
 
@@ -305,10 +324,12 @@ async function cancel({ rows, ledger }: Change, ids: readonly string[]): Promise
 
 export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number): DeliveryRow => ({
   ...delivery,
-  run_id: state.run.run_id,
+  subject_kind: "run",
+  subject_id: state.run.run_id,
   revision: state.revision,
   state: "pending",
   attempts: 0,
+  ended: 0,
   throttled: 0,
   next_attempt_at: now,
   maybe_sent: 0,
@@ -316,7 +337,8 @@ export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number)
   created_at: now,
   delivered_at: null,
   receipt: null,
-  run_received_at: state.run.received_at,
+  log: null,
+  subject_at: state.run.received_at,
 });
 
 export async function insertDeliveries({ rows, ledger }: Change, deliveries: readonly DeliveryRow[]): Promise<void> {
@@ -326,12 +348,12 @@ export async function insertDeliveries({ rows, ledger }: Change, deliveries: rea
 
 const receiptRow = (
   receipt: Arrival["receipt"],
-  result: Pick<Decision, "verdict" | "note" | "routing"> & { runId: string | null },
+  { runId, block, ...result }: Pick<Decision, "verdict" | "note" | "routing"> & { runId: string | null; block: Buffer },
 ): ReceiptRow => ({
   id: receipt.id,
-  run_id: result.runId,
+  run_id: runId,
   body_hash: receipt.bodyHash,
-  body_bytes: receipt.bodyBytes,
+  body_bytes: receipt.body.length,
   ...resultColumns(result),
   reported_status: receipt.reportedStatus,
   source: receipt.source,
@@ -341,14 +363,15 @@ const receiptRow = (
   received_at: receipt.receivedAt,
   copies: 1,
   last_received_at: receipt.receivedAt,
+  block,
 });
 
-type Copy = Pick<ReceiptRow, "id" | "copies" | "last_received_at">;
+/** A receipt whose bytes came again. */
+type Repeated = Pick<ReceiptRow, "id" | "copies" | "last_received_at">;
 
-/** Bytes that came before, once more each. */
-async function countCopies(rows: Rows, copies: readonly Copy[]): Promise<void> {
-  const byId = new Map<string, Copy>();
-  for (const copy of copies) byId.set(copy.id, { ...copy, copies: copy.copies + (byId.get(copy.id)?.copies ?? 0) });
+async function countRepeated(rows: BulkSql, repeated: readonly Repeated[]): Promise<void> {
+  const byId = new Map<string, Repeated>();
+  for (const one of repeated) byId.set(one.id, { ...one, copies: one.copies + (byId.get(one.id)?.copies ?? 0) });
   await rows.update("receipts", [...byId.values()], {
     set: "copies = receipts.copies + v.copies, last_received_at = v.last_received_at",
     where: "receipts.id = v.id",

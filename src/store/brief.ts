@@ -1,6 +1,6 @@
 /**
- * What lists show of a run: short whatever the run holds. It is a column of its own, so that a page of runs of megabytes
- * each is read in kilobytes.
+ * What lists show of a run: short whatever the run holds, so that a page of runs of megabytes each is read in kilobytes. What is no column of its
+ * own is in `list_item`.
  */
 import { sql, type Kysely } from "kysely";
 import type { DeliveryState, Run } from "../run.ts";
@@ -10,27 +10,27 @@ import type { Page, RunBrief, RunFilter } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
-type Kept = Omit<RunBrief, "run_id" | "received_at" | "told">;
+/** `prompt` stands in for a title that is not there. */
+interface ListItem {
+  prompt?: string;
+  site?: string;
+  reason?: string;
+  duration_ms?: number;
+}
 
 /** UTF-16 units of any one text. */
 const MAX_TEXT = 240;
 
-/** The column's value. */
-export function briefOf(run: Run): string {
-  const { status, run_type, title, prompt, channel, workflow, url, failure, started_at, finished_at } = run;
+/** The column's value; what is null is left out. */
+export function briefOf({ title, prompt, url, failure, started_at, finished_at }: Run): string {
   const took = started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null;
-  const kept: Kept = {
-    status: short(status) ?? "",
-    run_type: short(run_type) ?? "",
-    title: short(title) ?? short(prompt),
-    channel: short(channel),
-    // Whole or not at all: it is what a list is filtered by.
-    workflow: (workflow?.permanent_id?.length ?? MAX_TEXT) < MAX_TEXT ? (workflow?.permanent_id ?? null) : null,
+  const item = {
+    prompt: short(title) === null ? short(prompt) : null,
     site: url === null || !URL.canParse(url) ? null : short(new URL(url).hostname),
     reason: short(failure?.reason ?? null),
     duration_ms: took,
   };
-  return JSON.stringify(kept);
+  return JSON.stringify(Object.fromEntries(Object.entries(item).filter(([, value]) => value !== null)));
 }
 
 /** Null for what is blank. */
@@ -47,30 +47,36 @@ export async function briefs(
 ): Promise<RunBrief[]> {
   const { db } = source;
   const rows = await findBriefs(source, filter, page);
-  const told = Map.groupBy(
-    await lastWords(
-      db,
-      rows.map(({ run_id }) => run_id),
-    ),
-    ({ run_id }) => run_id,
-  );
-  return rows.map(({ run_id, received_at, brief }) => ({
-    ...(JSON.parse(brief) as Kept),
-    run_id,
-    received_at,
-    told: (told.get(run_id) ?? []).map(({ sink, state }) => ({ sink, state: state as DeliveryState })),
-  }));
+  const ids = rows.map(({ run_id }) => run_id);
+  const told = Map.groupBy(await lastWords(db, ids), ({ subject_id }) => subject_id);
+  return rows.map((row) => {
+    const { prompt = null, site = null, reason = null, duration_ms = null } = JSON.parse(row.list_item) as ListItem;
+    return {
+      run_id: row.run_id,
+      received_at: row.received_at,
+      status: short(row.status) ?? "",
+      run_type: short(row.run_type) ?? "",
+      title: short(row.title) ?? prompt,
+      channel: short(row.channel),
+      // Whole or not at all: it is what a list is filtered by.
+      workflow: (row.workflow?.length ?? MAX_TEXT) < MAX_TEXT ? row.workflow : null,
+      site,
+      reason,
+      duration_ms,
+      told: (told.get(row.run_id) ?? []).map(({ sink, state }) => ({ sink, state: state as DeliveryState })),
+    };
+  });
 }
 
 async function lastWords(db: Db, runIds: readonly string[]) {
   if (runIds.length === 0) return [];
   return db
     .selectFrom("deliveries")
-    .select(["run_id", "sink", "state"])
-    .where("run_id", "in", runIds)
+    .select(["subject_id", "sink", "state"])
+    .where("subject_id", "in", runIds)
     .where(
       sql<boolean>`not exists (select 1 from deliveries l
-        where l.run_id = deliveries.run_id and l.sink = deliveries.sink and l.id > deliveries.id)`,
+        where l.subject_id = deliveries.subject_id and l.sink = deliveries.sink and l.id > deliveries.id)`,
     )
     .orderBy("sink")
     .execute();

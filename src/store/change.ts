@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
 import type { Ledger } from "./ledger.ts";
-import type { Rows } from "./statements.ts";
+import type { BulkSql } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -9,6 +9,6 @@ type Db = Kysely<Tables>;
 export interface Change {
   tx: Db;
   /** The same transaction, for many rows at a time. */
-  rows: Rows;
+  rows: BulkSql;
   ledger: Ledger;
 }

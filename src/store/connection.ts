@@ -35,5 +35,7 @@ export function connect(path: string): Sqlite.Database {
   sqlite.pragma("journal_mode = WAL");
   sqlite.pragma("synchronous = FULL");
   sqlite.pragma("foreign_keys = ON");
+  // What is removed is overwritten in its page. Pages that become free keep theirs until they are used again or given back (src/store/space.ts).
+  sqlite.pragma("secure_delete = FAST");
   return sqlite;
 }

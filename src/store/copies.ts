@@ -1,14 +1,14 @@
 /** The Store's part for the archive: which runs are to be copied, and what has been. */
 import type { Kysely } from "kysely";
-import type { Database } from "./database.ts";
-import type { Rows } from "./statements.ts";
+import type { Change } from "./change.ts";
+import type { BulkSql } from "./statements.ts";
 import type { Copy, Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
 /** Runs are to be copied from a time on; what was to be done about them before is forgotten. */
-export async function queueArchiving(rows: Rows, dueAt: ReadonlyMap<string, number>): Promise<void> {
+export async function queueArchiving(rows: BulkSql, dueAt: ReadonlyMap<string, number>): Promise<void> {
   await rows.insert(
     "archiving",
     [...dueAt].map(([run_id, due_at]) => ({ run_id, due_at, failures: 0 })),
@@ -35,7 +35,8 @@ export type CopiesStore = Pick<
   "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes" | "discarded" | "setDiscarded"
 >;
 
-export function copiesStore({ db, transaction }: Pick<Database, "db" | "transaction">): CopiesStore {
+/** `write` runs a change in a transaction. */
+export function copiesStore(db: Db, write: <T>(work: (change: Change) => Promise<T>) => Promise<T>): CopiesStore {
   return {
     dueArchiving: async (now, limit) => {
       const due = db.selectFrom("archiving").select(["run_id", "due_at", "failures"]).where("due_at", "<=", now);
@@ -43,7 +44,7 @@ export function copiesStore({ db, transaction }: Pick<Database, "db" | "transact
       return rows.map(({ run_id, due_at, failures }) => ({ runId: run_id, dueAt: due_at, failures }));
     },
     setArchiving: ({ runId, dueAt }, next) =>
-      transaction(async (tx) => {
+      write(async ({ tx }) => {
         // One that was queued anew meanwhile stays queued.
         const same = <T extends { where(column: "run_id" | "due_at", is: "=", value: string | number): T }>(
           query: T,
@@ -52,7 +53,7 @@ export function copiesStore({ db, transaction }: Pick<Database, "db" | "transact
         else await same(tx.updateTable("archiving").set({ due_at: next.at, failures: next.failures })).execute();
       }),
     saveCopy: ({ runId, key, ...copy }) =>
-      transaction(async (tx, rows) => {
+      write(async ({ tx, rows }) => {
         // Pruned while it was being copied: nobody would ever look for the bytes again, or remove them.
         const runs = await rows.find("runs", ["run_id"], "run_id", [runId], "run_id");
         if (runs.length === 0) return discard(tx, [copy.sha256], copy.copiedAt);
@@ -82,7 +83,7 @@ export function copiesStore({ db, transaction }: Pick<Database, "db" | "transact
       return (await rows.orderBy("due_at").limit(limit).execute()).map(({ sha256 }) => sha256);
     },
     setDiscarded: (sha256, at) =>
-      transaction(async (tx) => {
+      write(async ({ tx }) => {
         if (at === null) await tx.deleteFrom("discarded").where("sha256", "=", sha256).execute();
         else await tx.updateTable("discarded").set({ due_at: at }).where("sha256", "=", sha256).execute();
       }),

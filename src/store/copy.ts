@@ -4,9 +4,9 @@ import { sql, type Insertable, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
 import { storable } from "./postgres-arrays.ts";
 import { indexedText } from "./search.ts";
-import { jsonOf, stateOf, storedState, type Stored } from "./states.ts";
-import { unpackBody } from "./packing.ts";
-import type { Rows } from "./statements.ts";
+import { stateIn } from "./blocks.ts";
+import { stateBlock } from "./run-page.ts";
+import type { BulkSql } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -16,23 +16,18 @@ type Row = Record<string, unknown>;
 const TABLES = {
   settings: 500,
   runs: 500,
-  receipts: 500,
-  states: 200,
-  bodies: 10,
+  receipts: 50,
   deliveries: 500,
-  attempts: 500,
   circuits: 500,
-  artifacts: 500,
   sightings: 500,
   run_counts: 500,
   delivery_counts: 500,
   delivery_times: 500,
   sighting_counts: 500,
-  events: 500,
   archiving: 500,
   copies: 500,
   discarded: 500,
-  doc_hours: 500,
+  run_hours: 500,
 } as const satisfies Partial<Record<keyof Tables, number>>;
 
 export type CopiedTable = keyof typeof TABLES;
@@ -47,42 +42,19 @@ export interface Sum {
 
 export class CopyRefused extends Error {}
 
-/** How SQLite has a table's rows: without rowid, or some of them packed, which PostgreSQL does by itself. */
-const SOURCES: Partial<Record<CopiedTable, readonly Source[]>> = {
-  states: [
-    { table: "states" },
-    { table: "packed_states", unpack: async (_db, row) => ({ ...row, state: jsonOf(row["state"] as Stored) }) },
-  ],
-  bodies: [{ table: "bodies" }, { table: "packed_bodies", key: ["receipt_id"], unpack: bodyOf }],
-  deliveries: [{ table: "deliveries", key: ["id"] }],
-  attempts: [{ table: "attempts", key: ["delivery_id", "n"] }],
-  artifacts: [{ table: "artifacts", key: ["run_id", "position"] }],
-  events: [{ table: "events", key: ["id"] }],
-  copies: [{ table: "copies", key: ["run_id", "artifact"] }],
-  run_counts: [{ table: "run_counts", key: ["grain", "start", "status"] }],
-  delivery_counts: [{ table: "delivery_counts", key: ["sink", "state"] }],
-  delivery_times: [{ table: "delivery_times", key: ["grain", "start", "sink", "bucket"] }],
+/** What a table of SQLite's is read on; `rowid` unless it has none. */
+const KEYS: Partial<Record<CopiedTable, readonly string[]>> = {
+  deliveries: ["id"],
+  copies: ["run_id", "artifact"],
+  run_counts: ["grain", "start", "status"],
+  delivery_counts: ["sink", "state"],
+  delivery_times: ["grain", "start", "sink", "bucket"],
 };
 
-interface Source {
-  table: keyof Tables;
-  /** By what it is read on; `rowid` unless told. */
-  key?: readonly string[];
-  unpack?(db: Db, row: Row): Promise<Row>;
-}
-
-async function bodyOf(db: Db, { receipt_id, body }: Row): Promise<Row> {
-  const { rows } = await sql<{ state: Stored }>`select ${storedState("sqlite")} as state
-    from runs join receipts on receipts.run_id = runs.run_id where receipts.id = ${receipt_id}`.execute(db);
-  return { receipt_id, body: unpackBody(body as Uint8Array, jsonOf(rows[0]?.state ?? "")) };
-}
-
-const sourcesOf = (table: CopiedTable): readonly Source[] => SOURCES[table] ?? [{ table }];
-
-/** Rows in all of the source's tables. */
+/** Rows in all of them. */
 export async function rowsOf({ db }: Database): Promise<number> {
   let rows = 0;
-  for (const table of COPIED_TABLES.flatMap(sourcesOf)) rows += await countOf(db, table.table);
+  for (const table of COPIED_TABLES) rows += await countOf(db, table);
   return rows;
 }
 
@@ -103,9 +75,10 @@ export const copyAll = (
         throw new CopyRefused(`the target is not empty: ${table} has rows`);
     const written = {} as Record<CopiedTable, Sum>;
     for (const table of COPIED_TABLES) written[table] = await copyTable(from.db, rows, table, step);
-    await sql`select setval(pg_get_serial_sequence('runs', 'doc'), coalesce((select max(doc) from runs), 1))`.execute(
+    await sql`select setval(pg_get_serial_sequence('runs', 'seq'), coalesce((select max(seq) from runs), 1))`.execute(
       tx,
     );
+    await indexRuns(tx, rows);
     for (const table of COPIED_TABLES) {
       const there = await sumOf(tx, table, await columnsOf(from.db, table), step);
       const { rows: n, checksum } = written[table];
@@ -117,38 +90,38 @@ export const copyAll = (
     return written;
   });
 
-async function copyTable(from: Db, to: Rows, table: CopiedTable, step: (n: number) => void): Promise<Sum> {
+async function copyTable(from: Db, to: BulkSql, table: CopiedTable, step: (n: number) => void): Promise<Sum> {
   const sum = aSum();
-  for (const source of sourcesOf(table)) await copyRows(from, to, { table, source, step, sum });
-  return sum.end();
-}
-
-interface Copying {
-  table: CopiedTable;
-  source: Source;
-  sum: ReturnType<typeof aSum>;
-  step(n: number): void;
-}
-
-async function copyRows(from: Db, to: Rows, { table, source, sum, step }: Copying): Promise<void> {
-  const { key = ["rowid"], unpack = async (_db: Db, row: Row) => row } = source;
-  const columns = key.map((name) => sql.ref(name));
+  const columns = (KEYS[table] ?? ["rowid"]).map((name) => sql.ref(name));
   for (let after: readonly unknown[] | null = null; ;) {
     const beyond = after === null ? sql`true` : sql`(${sql.join(columns)}) > (${sql.join(after)})`;
     const { rows }: { rows: Row[] } = await sql<Row>`select *, json_array(${sql.join(columns)}) as copied_after
-      from ${sql.table(source.table)} where ${beyond} order by ${sql.join(columns)} limit ${TABLES[table]}`.execute(
-      from,
-    );
+      from ${sql.table(table)} where ${beyond} order by ${sql.join(columns)} limit ${TABLES[table]}`.execute(from);
     const last = rows.at(-1);
-    if (last === undefined) return;
+    if (last === undefined) return sum.end();
     after = JSON.parse(String(last["copied_after"])) as unknown[];
-    const batch = await Promise.all(rows.map(({ copied_after: _key, ...row }) => unpack(from, row)));
+    const batch = rows.map(({ copied_after: _key, ...row }) => row);
     const conflict = table === "settings" ? "on conflict (name) do update set value = excluded.value" : "";
     await to.insert(table, batch as Insertable<Tables[CopiedTable]>[], conflict);
-    if (table === "states")
-      await to.index(new Map(batch.map(({ doc, state }) => [Number(doc), indexedText(stateOf(state as Stored).run)])));
     for (const row of batch) sum.add(row);
     step(batch.length);
+  }
+}
+
+/** Makes the full-text index of what was copied. */
+async function indexRuns(tx: Db, to: BulkSql): Promise<void> {
+  for (let after = 0; ;) {
+    const runs = await tx
+      .selectFrom("runs")
+      .select(["seq", stateBlock.as("block")])
+      .where("seq", ">", after)
+      .orderBy("seq")
+      .limit(200)
+      .execute();
+    const last = runs.at(-1);
+    if (last === undefined) return;
+    after = last.seq;
+    await to.index(runs.map(({ seq, block }) => ({ seq, before: null, after: indexedText(stateIn(block).run) })));
   }
 }
 
@@ -193,9 +166,6 @@ async function countOf(db: Db, table: keyof Tables): Promise<number> {
 
 /** None when there is no row. */
 async function columnsOf(db: Db, table: CopiedTable): Promise<string[]> {
-  for (const source of sourcesOf(table)) {
-    const { rows } = await sql<Row>`select * from ${sql.table(source.table)} limit 1`.execute(db);
-    if (rows[0]) return Object.keys(rows[0]);
-  }
-  return [];
+  const { rows } = await sql<Row>`select * from ${sql.table(table)} limit 1`.execute(db);
+  return Object.keys(rows[0] ?? {});
 }

@@ -3,7 +3,7 @@ import { Kysely, SqliteDialect } from "kysely";
 import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./connection.ts";
 import { schemaSql } from "./schema.ts";
 import { StorageFault } from "./store.ts";
-import { sqliteRows, type Dialect, type Rows } from "./statements.ts";
+import { sqliteRows, type BulkSql, type Dialect } from "./statements.ts";
 import type { Session } from "./postgres.ts";
 import type { Tables } from "./tables.ts";
 
@@ -21,9 +21,11 @@ export interface Database {
    * Runs `work` on one connection in one transaction, perhaps more than once; rolls back when it throws. `rows`: many rows at a time, at
    * little cost.
    */
-  transaction<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T>;
+  transaction<T>(work: (db: Kysely<Tables>, rows: BulkSql) => Promise<T>): Promise<T>;
   /** Runs `work` on one connection, outside of any transaction. */
-  read<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
+  read<T>(work: (rows: BulkSql) => Promise<T>): Promise<T>;
+  /** Whether another process has committed since it was last asked; only where nobody else says what changed. */
+  hasForeignCommits?(): boolean;
   /** A connection of its own; only where several relays share the database. */
   session?(): Promise<Session>;
   close(): Promise<void>;
@@ -89,80 +91,6 @@ export function takeLock(path: string): Sqlite.Database {
   }
 }
 
-/** A transaction that waits for its turn. */
-interface Waiting {
-  work(db: Kysely<Tables>, rows: Rows): Promise<unknown>;
-  resolve(result: never): void;
-  reject(error: unknown): void;
-}
-
-/**
- * Group commit: the transactions that are asked for in one turn of the event loop share one BEGIN and one COMMIT, and so one wait for the
- * disk. States: idle → gathering (until the turn ends) → writing, while the next group gathers → idle or writing. A transaction that throws
- * costs only itself: its group is rolled back and done again, each alone. Only a storage that is gone refuses them all.
- */
-class GroupCommit {
-  #waiting: Waiting[] = [];
-  #busy = false;
-  readonly #sqlite: Sqlite.Database;
-  readonly #db: Kysely<Tables>;
-  readonly #rows: Rows;
-
-  constructor(sqlite: Sqlite.Database, db: Kysely<Tables>) {
-    this.#sqlite = sqlite;
-    this.#db = db;
-    this.#rows = sqliteRows(sqlite);
-  }
-
-  /** Resolves once the commit is on the disk. `work` may run more than once, and must await nothing but this database. */
-  run<T>(work: (db: Kysely<Tables>, rows: Rows) => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ work, resolve, reject });
-      if (this.#busy) return;
-      this.#busy = true;
-      setImmediate(() => void this.#writeAll());
-    });
-  }
-
-  /** Resolves when nothing that was asked for waits to be written. */
-  async idle(): Promise<void> {
-    while (this.#busy) await new Promise(setImmediate);
-  }
-
-  async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const group = this.#waiting;
-      this.#waiting = [];
-      try {
-        await this.#db.connection().execute((db) => this.#write(db, group));
-      } catch (error) {
-        // The connection is closed.
-        for (const { reject } of group) reject(error);
-      }
-      // Requests and answers of others get their turn between two groups.
-      await new Promise(setImmediate);
-    }
-    this.#busy = false;
-  }
-
-  /** Settles each transaction of the group. */
-  async #write(db: Kysely<Tables>, group: readonly Waiting[]): Promise<void> {
-    try {
-      // IMMEDIATE takes the write lock at once, so that a writer of another process is met here and not at the first write.
-      this.#sqlite.exec("BEGIN IMMEDIATE");
-      const results: unknown[] = [];
-      for (const { work } of group) results.push(await work(db, this.#rows));
-      this.#sqlite.exec("COMMIT");
-      for (const [i, { resolve }] of group.entries()) resolve(results[i] as never);
-    } catch (error) {
-      if (this.#sqlite.inTransaction) this.#sqlite.exec("ROLLBACK");
-      const fault = faultOf(error);
-      if (fault instanceof StorageFault || group.length === 1) for (const { reject } of group) reject(fault);
-      else for (const one of group) await this.#write(db, [one]);
-    }
-  }
-}
-
 /** `reader` is a second connection to the same file, or the same connection where there is no file. */
 export function sqliteDatabase(
   writer: Sqlite.Database,
@@ -170,8 +98,8 @@ export function sqliteDatabase(
 ): Database {
   const db = kyselyOn(reader);
   const writing = reader === writer ? db : kyselyOn(writer);
-  const commits = new GroupCommit(writer, writing);
-  const rows = sqliteRows(reader);
+  const rows = { reading: sqliteRows(reader), writing: sqliteRows(writer) };
+  let version = dataVersion(writer);
   return {
     dialect: "sqlite",
     db,
@@ -179,16 +107,40 @@ export function sqliteDatabase(
     script: async (_tx, sql) => {
       writer.exec(sql);
     },
-    transaction: (work) => commits.run(work),
-    read: (work) => db.connection().execute(() => work(rows)),
+    transaction: (work) =>
+      writing
+        .connection()
+        .execute(async (tx) => {
+          // IMMEDIATE takes the write lock at once, so that a writer of another process is met here and not at the first write.
+          writer.exec("BEGIN IMMEDIATE");
+          try {
+            const result = await work(tx, rows.writing);
+            writer.exec("COMMIT");
+            return result;
+          } catch (error) {
+            if (writer.inTransaction) writer.exec("ROLLBACK");
+            throw error;
+          }
+        })
+        .catch((error: unknown) => {
+          throw faultOf(error);
+        }),
+    read: (work) => db.connection().execute(() => work(rows.reading)),
+    hasForeignCommits: () => {
+      const before = version;
+      version = dataVersion(writer);
+      return version !== before;
+    },
     close: async () => {
-      await commits.idle();
       await db.destroy();
       if (writing !== db) await writing.destroy();
       lock?.close();
     },
   };
 }
+
+/** It changes when another connection commits (https://sqlite.org/pragma.html#pragma_data_version); the reader never does. */
+const dataVersion = (sqlite: Sqlite.Database): number => sqlite.pragma("data_version", { simple: true }) as number;
 
 const kyselyOn = (database: Sqlite.Database): Kysely<Tables> =>
   new Kysely({ dialect: new SqliteDialect({ database }) });

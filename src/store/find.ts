@@ -15,32 +15,53 @@ import { DELIVERY_STATES } from "../run.ts";
 import type { Database } from "./database.ts";
 import { hourOf } from "../platform/time.ts";
 import { deliveryCounts } from "./ledger.ts";
-import { stateColumns } from "./run-page.ts";
+import { STATE_COLUMNS } from "./run-page.ts";
 import { expandPrefixes, isRareText } from "./prefixes.ts";
+import { isWaiting } from "./rows.ts";
 import { queryOf } from "./search-postgres.ts";
-import { markGroups, matchOf } from "./search.ts";
-import type { Stored } from "./states.ts";
+import { matchOf } from "./search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "./store.ts";
 import type { Tables } from "./tables.ts";
-import { isBehind } from "./words.ts";
 
 type Db = Kysely<Tables>;
 /** What a list is read from. */
 type Source = Pick<Database, "db" | "dialect">;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
-/** `state` is null when it is large. */
-export interface RunRow extends Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "received_at"> {
-  state: Stored | null;
+/** `block` is null when the state is large. */
+export interface RunRow extends Pick<
+  Selectable<Tables["runs"]>,
+  "run_id" | "artifacts_status" | "artifacts" | "received_at"
+> {
+  block: Uint8Array | null;
   bytes: number | null;
 }
-const runColumns = ({ dialect }: Source) =>
-  ["runs.run_id", "runs.artifacts_status", "runs.received_at", ...stateColumns(dialect)] as const;
-export type BriefRow = Pick<Selectable<Tables["runs"]>, "run_id" | "received_at" | "brief">;
-const BRIEF_COLUMNS = ["runs.run_id", "runs.received_at", "runs.brief"] as const;
+const RUN_COLUMNS = [
+  "runs.run_id",
+  "runs.artifacts_status",
+  "runs.artifacts",
+  "runs.received_at",
+  ...STATE_COLUMNS,
+] as const;
+export type BriefRow = Pick<
+  Selectable<Tables["runs"]>,
+  "run_id" | "received_at" | "status" | "run_type" | "title" | "channel" | "workflow" | "list_item"
+>;
+/** More than is shown of a text is not read. */
+const MAX_TITLE = 1_000;
+const BRIEF_COLUMNS = [
+  "runs.run_id",
+  "runs.received_at",
+  "runs.status",
+  "runs.run_type",
+  sql<string | null>`substr(runs.title, 1, ${sql.lit(MAX_TITLE)})`.as("title"),
+  "runs.channel",
+  "runs.workflow",
+  "runs.list_item",
+] as const;
 
 export const findRuns = (source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> =>
-  find(source, { filter, page, columns: runColumns(source) }) as Promise<RunRow[]>;
+  find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
 /** The same runs, without their state. */
 export const findBriefs = (source: Source, filter: RunFilter, page: Page): Promise<BriefRow[]> =>
   find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<BriefRow[]>;
@@ -52,8 +73,8 @@ interface Question {
 }
 
 /**
- * - One value of one column: that column's index.
- * - Text, several columns or several values: the full-text index, which holds the values too; in the order of arrival.
+ * - Text and the values of columns: the full-text index, which holds the values too; in the order of arrival.
+ * - Times alone: the index of runs by time.
  * - Dead deliveries: their own index, in the order of their runs.
  * - A sink or another state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
  */
@@ -82,8 +103,6 @@ async function find(source: Source, question: Question): Promise<object[]> {
 /** Whether a row of the full-text index fits; null when an ordinary index serves. */
 async function inWords(source: Source, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
   const { db, dialect } = source;
-  // Without all runs in it, it may serve for text only: nothing else can.
-  if (filter.search === undefined && markGroups(filter) !== null && (await isBehind(source))) return null;
   const match = dialect === "sqlite" ? matchOf(filter, await expandPrefixes(db, filter.search ?? [])) : queryOf(filter);
   if (match === null) return null;
   return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
@@ -96,7 +115,7 @@ const unindexed = ({ dialect }: Source, column: string) =>
 const isImpossible = (filter: object): boolean =>
   Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
 
-/** The full-text index walks backwards by `doc`, the number of the run in the order of arrival. */
+/** The full-text index walks backwards by `seq`, the number of the run in the order of arrival. */
 async function inArrivalOrder(source: Source, question: Question, match: RawBuilder<SqlBool>): Promise<object[]> {
   const { db } = source;
   const { filter, columns } = question;
@@ -105,20 +124,20 @@ async function inArrivalOrder(source: Source, question: Question, match: RawBuil
   const joined = db
     .selectFrom("run_words")
     .crossJoin("runs")
-    .whereRef("runs.doc", "=", "run_words.rowid") as unknown as Runs;
+    .whereRef("runs.seq", "=", "run_words.rowid") as unknown as Runs;
   let rows = filtered(source, joined, filter);
   const { since, until } = filter;
-  if (since !== undefined) rows = rows.where(sql<boolean>`run_words.rowid >= ${firstDocSince(since)}`);
-  if (until !== undefined) rows = rows.where(sql<boolean>`run_words.rowid <= ${lastDocUntil(until)}`);
+  if (since !== undefined) rows = rows.where(sql<boolean>`run_words.rowid >= ${firstSeqSince(since)}`);
+  if (until !== undefined) rows = rows.where(sql<boolean>`run_words.rowid <= ${lastSeqUntil(until)}`);
   if (after) {
-    const { doc } = (await db.selectFrom("runs").select("doc").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
-    rows = doc
+    const { seq } = (await db.selectFrom("runs").select("seq").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
+    rows = seq
       ? // Cast: numbers reach SQLite as floats, and FTS5 begins at a bound only where it is an integer; else it reads its way there.
-        rows.where(sql<boolean>`run_words.rowid < cast(${doc} as bigint)`)
+        rows.where(sql<boolean>`run_words.rowid < cast(${seq} as bigint)`)
       : // The run the last page ended with was removed since: go on by its time.
         rows
           .where(olderThan("runs.received_at", "runs.run_id", after))
-          .where(sql<boolean>`run_words.rowid <= ${lastDocUntil(after.at + 1)}`);
+          .where(sql<boolean>`run_words.rowid <= ${lastSeqUntil(after.at + 1)}`);
   }
   if (source.dialect === "postgres") return nearThenFar(db, { rows, match, question });
   rows = rows.where(match);
@@ -146,10 +165,10 @@ async function nearThenFar(
   const { columns, page, filter } = question;
   const { after } = page;
   const until = after ? after.at + 1 : filter.until;
-  const newest = until === undefined ? sql<number>`(select max(rowid) from run_words)` : lastDocUntil(until);
-  const top = after ? sql<number>`coalesce((select doc from runs where run_id = ${after.id}), ${newest})` : newest;
-  const [bound] = (await sql<{ doc: number | null }>`select ${top} - ${sql.lit(NEAR)} as doc`.execute(db)).rows;
-  const far = sql<number>`${bound?.doc ?? 0}::bigint`;
+  const newest = until === undefined ? sql<number>`(select max(rowid) from run_words)` : lastSeqUntil(until);
+  const top = after ? sql<number>`coalesce((select seq from runs where run_id = ${after.id}), ${newest})` : newest;
+  const [bound] = (await sql<{ seq: number | null }>`select ${top} - ${sql.lit(NEAR)} as seq`.execute(db)).rows;
+  const far = sql<number>`${bound?.seq ?? 0}::bigint`;
   const take = (found: Runs, limit: number) =>
     found
       .select(columns)
@@ -168,12 +187,12 @@ async function nearThenFar(
 }
 
 /**
- * Bounds of `doc` for times. Docs grow with the time of arrival but for clocks that were set back, so the hours are asked
+ * Bounds of `seq` for times. Numbers grow with the time of arrival but for clocks that were set back, so the hours are asked
  * for theirs; the times themselves are compared as well.
  */
-const firstDocSince = (since: number) =>
-  sql<number>`(select min(first_doc) from doc_hours where hour >= ${hourOf(since)})`;
-const lastDocUntil = (until: number) => sql<number>`(select max(last_doc) from doc_hours where hour < ${until})`;
+const firstSeqSince = (since: number) =>
+  sql<number>`(select min(first_seq) from run_hours where hour >= ${hourOf(since)})`;
+const lastSeqUntil = (until: number) => sql<number>`(select max(last_seq) from run_hours where hour < ${until})`;
 
 function filtered(source: Source, rows: Runs, filter: RunFilter): Runs {
   let query = rows;
@@ -189,7 +208,7 @@ function filtered(source: Source, rows: Runs, filter: RunFilter): Runs {
     query = query.where((where) => where.or([where("workflow", "in", workflow), where("title", "in", workflow)]));
   if (sink || delivery) {
     query = query.where(({ exists, selectFrom }) => {
-      let told = selectFrom("deliveries").select("id").whereRef("deliveries.run_id", "=", "runs.run_id");
+      let told = selectFrom("deliveries").select("id").whereRef("deliveries.subject_id", "=", "runs.run_id");
       if (sink) told = told.where("deliveries.sink", "in", sink);
       // By the run, of which there are few, and not by the state, of which there may be a million.
       if (delivery)
@@ -225,11 +244,18 @@ async function amongDeliveries(
   const { sink, delivery, ...rest } = filter;
   const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
   if (sinks.length === 0) return [];
-  let told = db.selectFrom("deliveries").select("run_id").where("sink", "in", sinks);
-  if (delivery) told = told.where("state", "in", delivery);
-  let rows = filtered(source, db.selectFrom("runs"), rest).where("runs.run_id", "in", told);
+  const states = delivery ?? DELIVERY_STATES;
+  // Each half has an index.
+  const halves = [states.filter(isWaitingState), states.filter((state) => !isWaitingState(state))].filter(
+    ({ length }) => length > 0,
+  );
+  const told = halves.map(
+    (state) =>
+      sql`select * from (${deliveriesThat(db.selectFrom("deliveries").select("subject_id"), { sink: sinks, state })}) as half`,
+  );
+  let rows = filtered(source, db.selectFrom("runs"), rest).where("runs.run_id", "in", sql<string>`(${unionAll(told)})`);
   if (match !== null)
-    rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.doc)`);
+    rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.seq)`);
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
   // Not by walking all runs for the sake of their order. What is sorted are ids alone.
   const found = rows
@@ -256,31 +282,31 @@ async function amongDead(source: Source, question: Question, sinks: readonly str
   const pages = sinks.map((sink) => {
     let dead = db
       .selectFrom("deliveries")
-      .select(["run_received_at", "run_id"])
+      .select(["subject_at", "subject_id"])
       .distinct()
       .where("sink", "=", sink)
       .where(sql<boolean>`state = 'dead'`);
-    if (since !== undefined) dead = dead.where("run_received_at", ">=", since);
-    if (until !== undefined) dead = dead.where("run_received_at", "<", until);
-    if (page.after) dead = dead.where(olderThan("run_received_at", "run_id", page.after));
+    if (since !== undefined) dead = dead.where("subject_at", ">=", since);
+    if (until !== undefined) dead = dead.where("subject_at", "<", until);
+    if (page.after) dead = dead.where(olderThan("subject_at", "subject_id", page.after));
     if (Object.keys(rest).length > 0)
       dead = dead.where(({ exists, selectFrom }) => {
-        const own = selectFrom("runs").whereRef("runs.run_id", "=", "deliveries.run_id");
+        const own = selectFrom("runs").whereRef("runs.run_id", "=", "deliveries.subject_id");
         return exists(filtered(source, own as unknown as Runs, rest).select("runs.run_id"));
       });
-    const newest = dead.orderBy("run_received_at", "desc").orderBy("run_id", "desc").limit(page.limit);
+    const newest = dead.orderBy("subject_at", "desc").orderBy("subject_id", "desc").limit(page.limit);
     return sql`select * from (${newest}) as newest`;
   });
-  const found = sql`select distinct run_received_at, run_id from (${sql.join(pages, sql` union all `)}) as dead
-    order by run_received_at desc, run_id desc limit ${page.limit}`;
-  return inOrderOfTime(source, columns, found);
+  const found = sql`select distinct subject_at, subject_id from (${sql.join(pages, sql` union all `)}) as dead
+    order by subject_at desc, subject_id desc limit ${page.limit}`;
+  return inOrderOfTime(source, columns, sql`select subject_id from (${found}) as found`);
 }
 
 /** Of few runs, given as a select of their ids. They are not found by walking all runs for the sake of their order. */
 const inOrderOfTime = (source: Source, columns: Question["columns"], found: RawBuilder<unknown>): Promise<object[]> =>
   source.db
     .selectFrom("runs")
-    .where("runs.run_id", "in", sql<string>`(select run_id from (${found}) as found)`)
+    .where("runs.run_id", "in", sql<string>`(${found})`)
     .select(columns)
     .orderBy(unindexed(source, "runs.received_at"), "desc")
     .orderBy(unindexed(source, "runs.run_id"), "desc")
@@ -319,11 +345,7 @@ export async function findDeliveries(
       const newest = pairs.map(
         ([name, one]) =>
           sql`select * from (${inPage(
-            deliveriesThat(db.selectFrom("deliveries").select("id"), {
-              ...filter,
-              sink: [name],
-              state: [one],
-            }),
+            deliveriesThat(db.selectFrom("deliveries").select("id"), { ...filter, sink: [name], state: [one] }),
             page,
           )}) as newest`,
       );
@@ -334,6 +356,15 @@ export async function findDeliveries(
   return inPage(deliveriesThat(rows, filter), page).execute();
 }
 
+const isWaitingState = (state: string): boolean => state === "pending" || state === "sending";
+
+/** The condition of the partial index that holds these states, if one holds them all: SQLite uses one only where it sees its condition. */
+function indexOf(states: readonly string[]) {
+  if (states.every(isWaitingState)) return isWaiting("deliveries");
+  if (states.some(isWaitingState)) return sql<boolean>`true`;
+  return sql<boolean>`deliveries.state in ('delivered', 'dead', 'canceled')`;
+}
+
 const inPage = <O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, { after, limit }: Page) =>
   (after ? rows.where(olderThan("created_at", "id", after)) : rows)
     .orderBy("created_at", "desc")
@@ -342,9 +373,9 @@ const inPage = <O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, { after, l
 
 export function deliveriesThat<O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, filter: DeliveryFilter) {
   let query = rows;
-  if (filter.state) query = query.where("state", "in", filter.state);
+  if (filter.state) query = query.where("state", "in", filter.state).where(indexOf(filter.state));
   if (filter.sink) query = query.where("sink", "in", filter.sink);
-  if (filter.runId !== undefined) query = query.where("run_id", "=", filter.runId);
+  if (filter.runId !== undefined) query = query.where("subject_id", "=", filter.runId);
   if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);
   if (filter.until !== undefined) query = query.where("created_at", "<", filter.until);
   return query;

@@ -28,6 +28,8 @@ export function grouped<Item, Answer>(
       const batch = waiting.slice(0, fitting(waiting.slice(0, MAX_BATCH).map(({ item }) => bytesOf(item))));
       waiting = waiting.slice(batch.length);
       await settle(write, batch);
+      // Requests and answers get their turn between two batches.
+      await new Promise(setImmediate);
     }
     busy = false;
   };

@@ -1,54 +1,37 @@
 /** Runs, receipts and attempts as they are read. */
 import type { Kysely } from "kysely";
 import { parseJson } from "../json.ts";
-import type { ArtifactsStatus, Outcome, Source, Verdict } from "../run.ts";
+import type { Source, Verdict } from "../run.ts";
 import { mapInTurns } from "../turns.ts";
-import { artifactOf, artifactRows } from "./artifacts.ts";
+import { artifactsIn } from "./artifacts.ts";
+import { stateIn, unpackBlock } from "./blocks.ts";
 import type { Database } from "./database.ts";
 import { findRuns } from "./find.ts";
-import { stateOf, storedState, type Stored } from "./states.ts";
-import { pageLength, wholeRows } from "./run-page.ts";
+import { attemptsIn } from "./outbox.ts";
+import { pageLength, stateBlock, wholeRows, type WholeRow } from "./run-page.ts";
 import type { Attempt, Page, Receipt, RunFilter, RunPage, StoredRun } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
-export const runRows = ({ db, dialect }: Pick<Database, "db" | "dialect">) =>
-  db.selectFrom("runs").select(["run_id", "artifacts_status", storedState(dialect).as("state")]);
+export const runRows = (db: Db) =>
+  db.selectFrom("runs").select(["run_id", "artifacts_status", "artifacts", stateBlock.as("block")]);
 
-export async function storedRuns(
-  db: Db,
-  rows: { run_id: string; artifacts_status: string; state: Stored }[],
-): Promise<StoredRun[]> {
-  if (rows.length === 0) return [];
-  const listed = await artifactRows(
-    db,
-    rows.map(({ run_id }) => run_id),
-  );
-  const byRun = Map.groupBy(listed, ({ run_id }) => run_id);
-  return mapInTurns(rows, (row) => ({
-    state: stateOf(row.state),
-    artifacts: (byRun.get(row.run_id) ?? []).map(artifactOf),
-    status: row.artifacts_status as ArtifactsStatus,
-  }));
-}
+export const storedRuns = (rows: readonly WholeRow[]): Promise<StoredRun[]> =>
+  mapInTurns(rows, (row) => ({ state: stateIn(row.block), ...artifactsIn(row) }));
 
 export async function runPage(
   source: Pick<Database, "db" | "dialect">,
   filter: RunFilter,
   page: Page,
 ): Promise<RunPage> {
-  const { db } = source;
   // One more says whether there are more.
   const found = await findRuns(source, filter, { ...page, limit: page.limit + 1 });
   const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
   const last = rows.at(-1);
   const whole = await wholeRows(source, rows);
   return {
-    runs: await storedRuns(
-      db,
-      whole.filter((row) => row !== null),
-    ),
+    runs: await storedRuns(whole.filter((row) => row !== null)),
     next: last && rows.length < found.length ? { at: last.received_at, id: last.run_id } : null,
   };
 }
@@ -80,14 +63,15 @@ export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUM
   routing: row.routing === null ? null : parseJson(row.routing),
 });
 
+/** The body of one receipt, masked, as it was stored; null when it is gone. */
+export async function readBody(db: Db, receiptId: string): Promise<Uint8Array | null> {
+  const row = await db.selectFrom("receipts").select("block").where("id", "=", receiptId).executeTakeFirst();
+  return row?.block ? unpackBlock(row.block).body : null;
+}
+
+/** In the order in which they began. */
 export async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
   if (ids.length === 0) return [];
-  const rows = await db
-    .selectFrom("attempts")
-    .selectAll()
-    .where("delivery_id", "in", ids)
-    .orderBy("started_at")
-    .orderBy("n")
-    .execute();
-  return rows.map((row) => ({ ...row, outcome: row.outcome as Outcome["kind"] }));
+  const rows = await db.selectFrom("deliveries").select(["id", "log"]).where("id", "in", ids).orderBy("id").execute();
+  return rows.flatMap(attemptsIn).toSorted((a, b) => a.started_at - b.started_at || a.n - b.n);
 }

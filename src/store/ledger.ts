@@ -1,16 +1,17 @@
 /**
- * What one transaction changes in the roll-ups and the full-text index, and what it has to tell the event stream. The operations of the store
- * say it as they go; it is written at the end of the same transaction, so that it is true whatever happens, and in few
- * statements: a batch of receipts adds to a handful of rows, and holds them for the time of the commit only.
+ * What one transaction changes in the roll-ups and the full-text index, and what those who follow changes are told once it is committed. The
+ * operations of the store say it as they go; it is written once, at the end of the transaction that they share, so that it is true whatever
+ * happens, and in few statements: many receipts add to a handful of rows, and hold them for the time of the commit only.
  */
 import type { Insertable, Kysely, Selectable } from "kysely";
 import { dayOf, hourOf } from "../platform/time.ts";
 import type { DeliveryState, Run } from "../run.ts";
-import { toldOf } from "./events.ts";
 import { bucketOf } from "./latency.ts";
 import { indexedText } from "./search.ts";
-import { noteWords } from "./words.ts";
-import type { NewEvent, Rows } from "./statements.ts";
+import { deliveryOf } from "./rows.ts";
+import type { Change } from "./changes.ts";
+import type { BulkSql, IndexedWords } from "./statements.ts";
+import { indexWords } from "./words.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -20,8 +21,10 @@ type DeliveryRow = Selectable<Tables["deliveries"]>;
 const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);
 
 export interface Ledger {
-  /** A run is now as given; before, it was otherwise or (null) not known. `doc`: its number in the order of arrival. */
-  run(before: Run | null, after: Run, doc: number): void;
+  /** A run is now as given; before, it was otherwise or (null) not known. `seq`: its number in the order of arrival. */
+  run(before: Run | null, after: Run, seq: number): void;
+  /** A run is removed. How many there were by time stays counted. */
+  removed(run: Run, seq: number): void;
   /** Something that the API shows of a run has changed. */
   changed(runId: string): void;
   /** A new delivery. */
@@ -29,17 +32,19 @@ export interface Ledger {
   /** A delivery has come to another state. Its end must be said once. */
   moved(row: DeliveryRow): void;
   /** A delivery that had come to its end was removed. How long it took stays counted. */
-  dropped(row: Pick<DeliveryRow, "run_id" | "sink" | "state" | "cause">): void;
-  write(rows: Rows): Promise<void>;
+  dropped(row: Pick<DeliveryRow, "subject_id" | "sink" | "state" | "cause">): void;
+  write(rows: BulkSql): Promise<void>;
+  /** What to tell those who follow changes, once it is committed. */
+  readonly changes: readonly Change[];
 }
 
 export function createLedger(): Ledger {
   const runs = new Map<string, Insertable<Tables["run_counts"]>>();
   const deliveries = new Map<string, Insertable<Tables["delivery_counts"]>>();
   const times = new Map<string, Insertable<Tables["delivery_times"]>>();
-  const hours = new Map<number, Insertable<Tables["doc_hours"]>>();
-  const reworded = new Set<number>();
-  const events: NewEvent[] = [];
+  const hours = new Map<number, Insertable<Tables["run_hours"]>>();
+  const words: IndexedWords[] = [];
+  const changes: Change[] = [];
   /** Runs that may have a dead delivery now, or have none any more. */
   const doubtful = new Set<string>();
 
@@ -48,21 +53,26 @@ export function createLedger(): Ledger {
     add(runs, { grain: "day", start: dayOf(received_at), status, count: by });
   };
   const tell = (row: DeliveryRow): void => {
-    events.push({ kind: "delivery", run_id: row.run_id, delivery: row.id, told: toldOf(row) });
+    changes.push({ kind: "delivery", id: row.id, delivery: deliveryOf(row) });
   };
   return {
-    run: (before, after, doc) => {
-      if (before === null || indexedText(before) !== indexedText(after)) reworded.add(doc);
+    changes,
+    run: (before, after, seq) => {
+      const [old, now] = [before && indexedText(before), indexedText(after)];
+      if (old !== now) words.push({ seq, before: old, after: now });
       if (before?.status === after.status && before.received_at === after.received_at) return;
       if (before) countRun(before, -1);
       countRun(after, 1);
       if (before?.received_at === after.received_at) return;
       const hour = hourOf(after.received_at);
-      const known = hours.get(hour) ?? { hour, first_doc: doc, last_doc: doc };
-      hours.set(hour, { hour, first_doc: Math.min(known.first_doc, doc), last_doc: Math.max(known.last_doc, doc) });
+      const known = hours.get(hour) ?? { hour, first_seq: seq, last_seq: seq };
+      hours.set(hour, { hour, first_seq: Math.min(known.first_seq, seq), last_seq: Math.max(known.last_seq, seq) });
+    },
+    removed: (run, seq) => {
+      words.push({ seq, before: indexedText(run), after: null });
     },
     changed: (runId) => {
-      events.push({ kind: "run", run_id: runId, delivery: null, told: null });
+      changes.push({ kind: "run", id: runId });
     },
     made: (row) => {
       add(deliveries, { sink: row.sink, state: row.cause === "test" ? "test" : "made", count: 1 });
@@ -74,37 +84,36 @@ export function createLedger(): Ledger {
       if (cause === "test") return;
       if (ENDS.has(state)) add(deliveries, { sink, state, count: 1 });
       // A first result makes nothing good: that is spared on the way of nearly every delivery.
-      if (state === "dead" || (state === "delivered" && cause !== "result")) doubtful.add(row.run_id);
+      if (state === "dead" || (state === "delivered" && cause !== "result")) doubtful.add(row.subject_id);
       if (state !== "delivered" || delivered_at === null) return;
       const bucket = bucketOf(delivered_at - created_at);
       add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
       add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
     },
-    dropped: ({ run_id, sink, state, cause }) => {
-      if (state === "dead") doubtful.add(run_id);
+    dropped: ({ subject_id, sink, state, cause }) => {
+      if (state === "dead") doubtful.add(subject_id);
       add(deliveries, { sink, state: cause === "test" ? "test" : "made", count: -1 });
       if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
     },
     write: async (rows) => {
-      await noteWords(rows, [...reworded]);
-      // Every transaction counts up the same few rows, and its events are in the order of commits.
-      if (events.length + runs.size + deliveries.size + hours.size > 0) await rows.lock("ledger");
+      await indexWords(rows, words);
+      // Every transaction counts up the same few rows.
+      if (runs.size + deliveries.size + hours.size + doubtful.size > 0) await rows.lock("ledger");
       await rows.insert("run_counts", inOrder(runs), added("run_counts", "grain, start, status"));
       await rows.insert("delivery_counts", inOrder(deliveries), added("delivery_counts", "sink, state"));
       await rows.insert("delivery_times", inOrder(times), added("delivery_times", "grain, start, sink, bucket"));
-      await rows.insert("doc_hours", [...hours.values()], WIDENED);
+      await rows.insert("run_hours", [...hours.values()], WIDENED);
       await markDead(rows, [...doubtful].toSorted());
-      await rows.appendEvents(events);
     },
   };
 }
 
 const WIDENED = `on conflict (hour) do update set
-  first_doc = case when excluded.first_doc < doc_hours.first_doc then excluded.first_doc else doc_hours.first_doc end,
-  last_doc = case when excluded.last_doc > doc_hours.last_doc then excluded.last_doc else doc_hours.last_doc end`;
+  first_seq = case when excluded.first_seq < run_hours.first_seq then excluded.first_seq else run_hours.first_seq end,
+  last_seq = case when excluded.last_seq > run_hours.last_seq then excluded.last_seq else run_hours.last_seq end`;
 
 /** Notes of sightings whether a delivery is dead and was not made good, and counts them by day. The ledger must be locked. */
-export async function markDead(rows: Rows, runIds: readonly string[]): Promise<void> {
+export async function markDead(rows: BulkSql, runIds: readonly string[]): Promise<void> {
   const changed = await rows.update(
     "sightings",
     runIds.map((run_id) => ({ run_id })),
@@ -126,9 +135,9 @@ export async function markDead(rows: Rows, runIds: readonly string[]): Promise<v
   );
 }
 
-const HAS_DEAD = `case when exists (select 1 from deliveries d where d.run_id = v.run_id and d.state = 'dead'
+const HAS_DEAD = `case when exists (select 1 from deliveries d where d.subject_id = v.run_id and d.state = 'dead'
   and not exists (select 1 from deliveries l
-    where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')) then 1 else 0 end`;
+    where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')) then 1 else 0 end`;
 
 /** The same row again adds up. */
 function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {

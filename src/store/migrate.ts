@@ -1,12 +1,13 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
+import { WORDS_VERSION } from "./text-words.ts";
 import { saveSetting } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
 /** Raised with each change of schema.sql, together with a step in {@link STEPS}. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
-/** What brings a database of version N to N + 1, by N. */
+/** What brings a database of version N to N + 1, by N. Version 1 was never released, and has no step. */
 const STEPS: Record<number, string> = {};
 
 /**
@@ -28,8 +29,15 @@ const step = (database: Database): Promise<boolean> =>
         `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a newer release`,
       );
     }
-    await database.script(tx, version === 0 ? database.schema() : (STEPS[version] ?? ""));
+    const script = version === 0 ? database.schema() : STEPS[version];
+    if (script === undefined) {
+      throw new Error(
+        `the database has schema version ${version}, of a relay before its first release; start with a new database`,
+      );
+    }
+    await database.script(tx, script);
     await saveSetting(tx, "schema_version", String(version === 0 ? SCHEMA_VERSION : version + 1));
+    if (version === 0) await saveSetting(tx, "words_version", String(WORDS_VERSION));
     return true;
   });
 

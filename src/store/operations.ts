@@ -2,11 +2,12 @@ import { acceptAll, adopt, revise } from "./accept.ts";
 import { artifacts, saveArtifacts } from "./artifacts.ts";
 import { briefs } from "./brief.ts";
 import type { Change } from "./change.ts";
+import { ChangeRing } from "./changes.ts";
 import { copiesStore } from "./copies.ts";
 import type { Database } from "./database.ts";
-import { changesAfter, eventRange, eventsAfter } from "./events.ts";
 import { findDeliveries } from "./find.ts";
-import { attempts, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
+import { attempts, readBody, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
+import { grouped } from "./grouped.ts";
 import { createLedger } from "./ledger.ts";
 import {
   buryOrphans,
@@ -32,10 +33,9 @@ import { deliveryOf, isWaiting } from "./rows.ts";
 import { initializeSetting, saveSetting, setting } from "./settings.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
 import { shrink } from "./space.ts";
-import { isPackingDue, packRuns, readBody } from "./states.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
 import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
-import { indexNext, isBehind } from "./words.ts";
+import { rebuildWords } from "./words.ts";
 
 /**
  * What the Store is made of: its operations, of which those that come often take many items at a time.
@@ -45,39 +45,52 @@ export interface Operations extends Omit<Store, "record" | "saveArtifacts">, Dec
   saveArtifacts(found: readonly FoundArtifacts[]): Promise<void>;
 }
 
+/** A change that waits for its transaction. It may run more than once, and must await nothing but the database. */
+type Work = (change: Change) => Promise<unknown>;
+
 /** On one database. */
 export function createOperations(database: Database): Operations {
   const { db } = database;
-  const write = <T>(work: (change: Change) => Promise<T>): Promise<T> =>
-    database.transaction(async (tx, rows) => {
+  const ring = new ChangeRing();
+  const writeAll = async (works: readonly Work[]): Promise<unknown[]> => {
+    const { results, changes } = await database.transaction(async (tx, rows) => {
       const ledger = createLedger();
-      const result = await work({ tx, rows, ledger });
+      const results: unknown[] = [];
+      for (const work of works) results.push(await work({ tx, rows, ledger }));
       await ledger.write(rows);
-      return result;
+      return { results, changes: ledger.changes };
     });
+    ring.push(changes);
+    return results;
+  };
+  const upToDate = (): ChangeRing => {
+    if (database.hasForeignCommits?.()) ring.reset();
+    return ring;
+  };
+  const gathered = grouped(writeAll);
+  /** What is asked for in one turn of the event loop shares a transaction: one BEGIN, one COMMIT, one wait for the disk. */
+  const write = <T>(work: (change: Change) => Promise<T>): Promise<T> => gathered(work) as Promise<T>;
   return {
     accept: (items) => write((change) => acceptAll(change, items)),
     adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
-    claimDue: (queue, claim) => database.transaction((_tx, rows) => claimDue(rows, queue, claim)),
+    claimDue: (queue, claim) => write(({ rows }) => claimDue(rows, queue, claim)),
     nextDue: (queue, now) => database.read((rows) => nextDue(rows, queue, now)),
-    release: (ids, now) => database.transaction((tx) => release(tx, ids, now)),
+    release: (ids, now) => write(({ tx }) => release(tx, ids, now)),
     record: (attempts) => write((change) => recordAll(change, attempts)),
     expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
     shiftDue: (byMs) =>
-      database.transaction(async (tx) => {
+      write(async ({ tx }) => {
         const shifted = tx
           .updateTable("deliveries")
           .set((row) => ({ next_attempt_at: row("next_attempt_at", "-", byMs) }));
         await shifted.where(isWaiting("deliveries")).execute();
       }),
     circuits: () => circuits(db),
-    saveCircuit: async (sink, circuit) => {
-      await database.transaction((_tx, rows) => saveCircuits(rows, new Map([[sink, circuit]])));
-    },
-    releaseLost: (holder, except, now) => database.transaction((tx) => releaseLost(tx, holder, except, now)),
+    saveCircuit: (sink, circuit) => write(({ rows }) => saveCircuits(rows, new Map([[sink, circuit]]))),
+    releaseLost: (holder, except, now) => write(({ tx }) => releaseLost(tx, holder, except, now)),
     slotAt: (destination) => database.read((rows) => slotAt(rows, destination)),
-    pause: (destination, until) => database.transaction((_tx, rows) => pause(rows, destination, until)),
-    takeOver: (now, waitsMs, holders) => database.transaction((tx) => takeOver(tx, now, waitsMs, holders)),
+    pause: (destination, until) => write(({ rows }) => pause(rows, destination, until)),
+    takeOver: (now, waitsMs, holders) => write(({ tx }) => takeOver(tx, now, waitsMs, holders)),
     buryOrphans: (sinks, reason, now = Number.MAX_SAFE_INTEGER) =>
       write((change) => buryOrphans(change, sinks, reason, now)),
     redeliverAll: (filter, ids, now) => write((change) => redeliverAll(change, filter, ids, now)),
@@ -87,13 +100,9 @@ export function createOperations(database: Database): Operations {
     artifacts: (runId) => database.read((rows) => artifacts(rows, runId)),
     revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
     saveArtifacts: (found) => write((change) => saveArtifacts(change, found)),
-    run: async (runId) =>
-      (await storedRuns(db, await runRows(database).where("run_id", "=", runId).execute()))[0] ?? null,
+    run: async (runId) => (await storedRuns(await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
     searchFault: async (search) => (database.dialect === "sqlite" ? searchFault(db, search) : null),
-    indexWords: async (limit) =>
-      (await isBehind(database)) ? database.transaction((_tx, rows) => indexNext(rows, limit)) : 0,
-    packRuns: async (before, limit) =>
-      (await isPackingDue(database, before)) ? database.transaction((_tx, rows) => packRuns(rows, before, limit)) : 0,
+    rebuildWords: (limit) => write((change) => rebuildWords(change, limit)),
     shrink: (pages) => shrink(database, pages),
     briefs: (filter, page) => briefs(database, filter, page),
     runs: (filter, page) => runPage(database, filter, page),
@@ -105,10 +114,14 @@ export function createOperations(database: Database): Operations {
       (await receiptRows(db).where("run_id", "is", null).orderBy("received_at", "desc").limit(limit).execute()).map(
         receiptOfRow,
       ),
-    body: (receiptId) => readBody(database, receiptId),
+    body: (receiptId) => readBody(db, receiptId),
     deliveries: async (filter, page) => (await findDeliveries(db, filter, page)).map(deliveryOf),
+    delivery: async (id) => {
+      const row = await db.selectFrom("deliveries").selectAll().where("id", "=", id).executeTakeFirst();
+      return row ? deliveryOf(row) : null;
+    },
     attempts: (ids) => attempts(db, ids),
-    dueFollowUps: (now, limit) => dueFollowUps(database, now, limit),
+    dueFollowUps: (now, limit) => dueFollowUps(db, now, limit),
     nextFollowUpAt: async () =>
       (
         await db
@@ -119,13 +132,13 @@ export function createOperations(database: Database): Operations {
           .executeTakeFirst()
       )?.at ?? null,
     setFollowUp: (runId, at, failures) =>
-      database.transaction(async (tx) => {
+      write(async ({ tx }) => {
         const row = { follow_up_at: at, follow_ups: failures };
         await tx.updateTable("runs").set(row).where("run_id", "=", runId).execute();
       }),
-    outcomes: (runIds) => outcomes(database, runIds),
+    outcomes: (runIds) => outcomes(db, runIds),
     unfinished: (since, limit) => unfinished(db, since, limit),
-    sight: (runs) => database.transaction((tx, rows) => sight(tx, rows, runs)),
+    sight: (runs) => write(({ tx, rows }) => sight(tx, rows, runs)),
     coverage: (since, until) => coverage(db, since, until),
     dailyCoverage: (since, until) => dailyCoverage(db, since, until),
     unrelayed: (query) => unrelayed(db, query),
@@ -134,16 +147,15 @@ export function createOperations(database: Database): Operations {
     runCounts: (grain, since, until) => runCounts(db, grain, since, until),
     statistics: (grain, since, until) => statistics(db, grain, since, until),
     deliveryTimes: (grain, since, until) => deliveryTimes(db, grain, since, until),
-    events: (page) => eventsAfter(database, page, (rows) => storedRuns(db, rows)),
-    changes: (page) => changesAfter(db, page),
-    eventRange: () => eventRange(db),
+    lastChange: () => upToDate().last,
+    changes: ({ after, limit }) => upToDate().after(after, limit),
     sighting: (runId) => sighting(db, runId),
-    ...copiesStore(database),
+    ...copiesStore(db, write),
     ...pruneStore(database, write),
-    ping: (now) => database.transaction((tx) => saveSetting(tx, "last_ping", String(now))),
+    ping: (now) => write(({ tx }) => saveSetting(tx, "last_ping", String(now))),
     setting: async (name, initial) =>
-      (await setting(db, name)) ?? database.transaction((tx) => initializeSetting(tx, name, initial)),
-    saveSetting: (name, value) => database.transaction((tx) => saveSetting(tx, name, value)),
+      (await setting(db, name)) ?? write(({ tx }) => initializeSetting(tx, name, initial)),
+    saveSetting: (name, value) => write(({ tx }) => saveSetting(tx, name, value)),
     close: () => database.close(),
   };
 }

@@ -1,14 +1,16 @@
 /** The outbox: what is due, who has it, what came of it, and sending again. */
 import { sql, type Kysely, type Selectable } from "kysely";
-import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt } from "../run.ts";
+import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome } from "../run.ts";
 import { deliveryRow, insertDeliveries } from "./accept.ts";
 import { saveArtifacts } from "./artifacts.ts";
+import { stateIn } from "./blocks.ts";
 import type { Change } from "./change.ts";
 import { deliveriesThat } from "./find.ts";
 import { deliveryOf, isWaiting, receiptOf } from "./rows.ts";
-import { stateOf, statesOf } from "./states.ts";
-import type { Rows } from "./statements.ts";
+import { stateBlock } from "./run-page.ts";
+import type { BulkSql } from "./statements.ts";
 import type {
+  Attempt,
   Claim,
   Claimed,
   DeliveryFilter,
@@ -23,7 +25,7 @@ import type { Tables } from "./tables.ts";
 type Db = Kysely<Tables>;
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 
-export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<Claimed[]> {
+export async function claimDue(rows: BulkSql, queue: Queue, claim: Claim): Promise<Claimed[]> {
   const { now, leaseMs, limit, except, shared } = claim;
   // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
   if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
@@ -62,7 +64,7 @@ export async function claimDue(rows: Rows, queue: Queue, claim: Claim): Promise<
 const SKIPPING = " for update of d skip locked";
 
 /** Whether the sink's turn has come, as far as other relays go. A pace is held until the transaction ends. */
-async function mayGo(rows: Rows, { sink }: Queue, { alone, destination, everyMs }: SharedClaim, now: number) {
+async function mayGo(rows: BulkSql, { sink }: Queue, { alone, destination, everyMs }: SharedClaim, now: number) {
   const under = "select id from deliveries where sink = ? and state = 'sending' and next_attempt_at > ? limit 1";
   if (alone && (await rows.query(under, [sink, now])).length > 0) return false;
   const paced = everyMs > 0;
@@ -73,12 +75,12 @@ async function mayGo(rows: Rows, { sink }: Queue, { alone, destination, everyMs 
   return row === undefined || row.next_at <= now;
 }
 
-export async function slotAt(rows: Rows, destination: string): Promise<number> {
+export async function slotAt(rows: BulkSql, destination: string): Promise<number> {
   const [row] = await rows.query<{ next_at: number }>("select next_at from paces where destination = ?", [destination]);
   return row?.next_at ?? 0;
 }
 
-export const pause = (rows: Rows, destination: string, until: number): Promise<void> =>
+export const pause = (rows: BulkSql, destination: string, until: number): Promise<void> =>
   rows.insert(
     "paces",
     [{ destination, next_at: until }],
@@ -86,7 +88,7 @@ export const pause = (rows: Rows, destination: string, until: number): Promise<v
   );
 
 /** A correction waits until what it corrects has been delivered or is dead. */
-const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.run_id = d.run_id and e.sink = d.sink
+const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.subject_id = d.subject_id and e.sink = d.sink
   and e.id < d.id and e.state in ('pending', 'sending'))`;
 
 /** What waits for a sink. The states are written out, as SQLite uses a partial index only where it sees its condition. */
@@ -99,35 +101,33 @@ const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
 /** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
 const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
 
-async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
+async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
   if (claimed.length === 0) return [];
-  const runIds = [...new Set(claimed.map(({ run_id }) => run_id))];
-  const tried = claimed.flatMap(({ id, attempts }) => (attempts > 1 ? [id] : []));
-  const [runs, begun, told] = await Promise.all([
-    rows.find("runs", ["run_id", "doc", "artifacts_status"], "run_id", runIds),
-    rows.find("attempts", ["delivery_id", "started_at"], "delivery_id", tried),
-    rows.find("deliveries", ["id", "run_id", "sink", "state", "receipt"], "run_id", runIds),
-  ]);
-  const states = await statesOf(
-    rows,
-    runs.map(({ doc }) => doc ?? 0),
+  const runIds = [...new Set(claimed.map(({ subject_id }) => subject_id))];
+  const runs = await rows.find("runs", ["run_id", "artifacts_status", "state_receipt"], "run_id", runIds);
+  const receipts = runs.map(({ state_receipt }) => state_receipt);
+  const blocks = new Map(
+    (await rows.find("receipts", ["id", "block"], "id", receipts)).map((row) => [row.id, row.block]),
   );
-  const byId = new Map(runs.map(({ doc, ...run }) => [run.run_id, { ...run, state: states.get(doc ?? 0) }]));
-  const past = pastOf(begun);
+  // Only an update, a correction or a redelivery has something before it.
+  const later = claimed.flatMap(({ cause, subject_id }) => (cause === "result" ? [] : [subject_id]));
+  const columns = ["id", "subject_id", "sink", "state", "receipt"] as const;
+  const told = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
+  const byId = new Map(runs.map((run) => [run.run_id, run]));
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
     .flatMap((row): Claimed[] => {
-      const run = byId.get(row.run_id);
-      if (run?.state === undefined) return [];
-      const { ended, firstAt } = past.get(row.id) ?? { ended: 0, firstAt: null };
+      const run = byId.get(row.subject_id);
+      const block = blocks.get(run?.state_receipt ?? "");
+      if (!run || !block) return [];
       return [
         {
           delivery: deliveryOf(row),
           maybeSent: row.maybe_sent === 1,
           throttled: row.throttled,
-          cutShort: row.attempts - 1 - ended,
-          firstTriedAt: firstAt,
-          state: stateOf(run.state),
+          cutShort: row.attempts - 1 - row.ended,
+          firstTriedAt: attemptsIn(row)[0]?.started_at ?? null,
+          state: stateIn(block),
           artifactsStatus: run.artifacts_status as ArtifactsStatus,
           previous: previousReceipt(row, told),
         },
@@ -135,29 +135,19 @@ async function withRuns(rows: Rows, claimed: readonly DeliveryRow[]): Promise<Cl
     });
 }
 
-/** Of each delivery, how many attempts were seen to end, and when the first of them began. */
-function pastOf(attempts: readonly Pick<Tables["attempts"], "delivery_id" | "started_at">[]) {
-  const past = new Map<string, { ended: number; firstAt: number }>();
-  for (const { delivery_id, started_at } of attempts) {
-    const { ended, firstAt } = past.get(delivery_id) ?? { ended: 0, firstAt: started_at };
-    past.set(delivery_id, { ended: ended + 1, firstAt: Math.min(firstAt, started_at) });
-  }
-  return past;
-}
-
 function previousReceipt(
   row: DeliveryRow,
-  told: readonly Pick<DeliveryRow, "id" | "run_id" | "sink" | "state" | "receipt">[],
+  told: readonly Pick<DeliveryRow, "id" | "subject_id" | "sink" | "state" | "receipt">[],
 ): DeliveryReceipt | null {
   let last: (typeof told)[number] | null = null;
   for (const one of told) {
-    const isBefore = one.run_id === row.run_id && one.sink === row.sink && one.id < row.id;
+    const isBefore = one.subject_id === row.subject_id && one.sink === row.sink && one.id < row.id;
     if (isBefore && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
   }
   return receiptOf(last?.receipt ?? null);
 }
 
-export async function nextDue(rows: Rows, queue: Queue, now: number): Promise<number | null> {
+export async function nextDue(rows: BulkSql, queue: Queue, now: number): Promise<number | null> {
   const first = async (due: string, bound: number): Promise<number | null> => {
     const [waiting] = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
     return waiting?.next_attempt_at ?? null;
@@ -184,35 +174,44 @@ export async function recordAll(change: Change, attempts: readonly FinishedAttem
   const circuits = new Map(attempts.map(({ sink, circuit }) => [sink, circuit]));
   await saveCircuits(rows, circuits);
   const byAttempt = new Map(written.map((row) => [attemptKey(row.id, row.attempts), row]));
-  const recorded = attempts.filter(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
   for (const row of written) ledger.moved(row);
   await cancelTold(
     change,
-    written.filter(({ state }) => state === "delivered"),
+    written.filter(({ state, cause }) => state === "delivered" && cause !== "test"),
   );
-  await rows.insert("attempts", recorded.map(attemptRow));
   return attempts.map(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
 }
 
 const attemptKey = (deliveryId: string, n: number): string => `${deliveryId} ${n}`;
 
-const attemptRow = ({ deliveryId, n, startedAt, finishedAt, outcome }: FinishedAttempt): Tables["attempts"] => ({
-  delivery_id: deliveryId,
-  n,
-  started_at: startedAt,
-  finished_at: finishedAt,
-  outcome: outcome.kind,
-  reason: outcome.kind === "delivered" ? null : outcome.reason,
-});
+// --- the log of attempts --------------------------------------------------------------------------------------------
+
+/** The attempts of a delivery whose end was seen, as `log` keeps them: JSON lists, one a line, each with a line feed behind it. */
+type LoggedAttempt = [n: number, startedAt: number, finishedAt: number, outcome: Outcome["kind"], reason?: string];
+
+const logged = ({ n, startedAt, finishedAt, outcome }: Ended): string =>
+  `${JSON.stringify([n, startedAt, finishedAt, outcome.kind, ...(outcome.kind === "delivered" ? [] : [outcome.reason])])}\n`;
+
+type Ended = Pick<FinishedAttempt, "n" | "startedAt" | "finishedAt" | "outcome">;
+
+/** Oldest first. */
+export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attempt[] =>
+  (log ?? "")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => {
+      const [n, started_at, finished_at, outcome, reason = null] = JSON.parse(line) as LoggedAttempt;
+      return { delivery_id: id, n, started_at, finished_at, outcome, reason };
+    });
 
 /** What waits for the sinks of deliveries that arrived, and says no more than those did. */
 async function cancelTold({ rows, ledger }: Change, told: readonly DeliveryRow[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
-    told.map(({ id, run_id, sink, revision }) => ({ id, run_id, sink, revision })),
+    told.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
     {
       set: "state = 'canceled', next_attempt_at = null",
-      where: `deliveries.run_id = v.run_id and deliveries.sink = v.sink and deliveries.id > v.id
+      where: `deliveries.subject_id = v.subject_id and deliveries.sink = v.sink and deliveries.id > v.id
         and deliveries.state = 'pending' and deliveries.cause in ('update', 'correction')
         and deliveries.revision <= v.revision`,
       returning: true,
@@ -236,6 +235,7 @@ function afterAttempt(attempt: FinishedAttempt) {
     receipt: delivered ? JSON.stringify(outcome.receipt) : null,
     maybe_sent: outcome.kind === "retry" && outcome.unknown === true ? 1 : 0,
     throttled: outcome.kind === "retry" && outcome.throttled === true ? 1 : 0,
+    log: logged(attempt),
   };
 }
 
@@ -243,7 +243,8 @@ const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveri
   next_attempt_at = v.next_attempt_at, delivered_at = coalesce(v.delivered_at, deliveries.delivered_at),
   last_error = v.last_error, receipt = coalesce(v.receipt, deliveries.receipt),
   maybe_sent = case when v.maybe_sent = 1 then 1 else deliveries.maybe_sent end,
-  throttled = deliveries.throttled + v.throttled`;
+  throttled = deliveries.throttled + v.throttled, ended = deliveries.ended + 1,
+  log = coalesce(deliveries.log, '') || v.log`;
 
 export async function takeOver(
   tx: Db,
@@ -251,11 +252,11 @@ export async function takeOver(
   waitsMs: readonly number[] = [],
   holders?: readonly string[],
 ): Promise<number> {
-  let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending");
+  let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending").where(isWaiting("deliveries"));
   if (holders) leased = leased.where(sql<boolean>`leased_by in (${sql.join(holders)})`);
   const taken = await leased.execute();
-  for (const { id, attempts: begun, next_attempt_at: leasedUntil } of taken) {
-    const cutShort = begun - (await pastAttempts(tx, id)).ended;
+  for (const { id, attempts: begun, ended, next_attempt_at: leasedUntil } of taken) {
+    const cutShort = begun - ended;
     const due = now + (waitsMs[cutShort - 1] ?? waitsMs.at(-1) ?? 0);
     // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
     // Unless somebody has claimed it since.
@@ -283,14 +284,6 @@ const released = (tx: Db, now: number) =>
     .updateTable("deliveries")
     .set((row) => ({ state: "pending", attempts: row("attempts", "-", 1), next_attempt_at: now }))
     .where("state", "=", "sending");
-
-/** How many attempts of a delivery were seen to end, and when the first of them began. */
-async function pastAttempts(db: Db, deliveryId: string): Promise<{ ended: number; firstAt: number | null }> {
-  const past = db
-    .selectFrom("attempts")
-    .select(({ fn }) => [fn.countAll<number>().as("ended"), fn.min("started_at").as("firstAt")]);
-  return past.where("delivery_id", "=", deliveryId).executeTakeFirstOrThrow();
-}
 
 export async function buryOrphans(
   { tx, ledger }: Change,
@@ -320,6 +313,7 @@ export async function expire(
     .set({ state: "dead", next_attempt_at: null, last_error: reason })
     .where("sink", "=", sink)
     .where("state", "=", "pending")
+    .where(isWaiting("deliveries"))
     .where("created_at", "<", createdBefore)
     .returningAll()
     .execute();
@@ -332,7 +326,7 @@ export async function circuits(db: Db): Promise<Map<string, Circuit>> {
   return new Map(rows.map(({ sink, ...row }) => [sink, { ...row, state: row.state as Circuit["state"] }]));
 }
 
-export const saveCircuits = (rows: Rows, circuits: ReadonlyMap<string, Circuit>): Promise<void> =>
+export const saveCircuits = (rows: BulkSql, circuits: ReadonlyMap<string, Circuit>): Promise<void> =>
   rows.insert(
     "circuits",
     // In one order everywhere, so that two relays on one database never wait for each other crosswise.
@@ -361,7 +355,7 @@ export async function redeliverAll(
 ): Promise<number> {
   await change.rows.lock("redelivery");
   const rows = await redeliverable(change.tx, filter, ids.length);
-  for (const [i, { run_id: runId, ...target }] of rows.entries())
+  for (const [i, { subject_id: runId, ...target }] of rows.entries())
     await redeliver(change, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
   return rows.length;
 }
@@ -373,10 +367,10 @@ export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
     .where("cause", "!=", "test")
     // The last word on each run and sink, so that what was made good since is not sent once more.
     .where(
-      sql<boolean>`not exists (select 1 from deliveries e where e.run_id = deliveries.run_id
+      sql<boolean>`not exists (select 1 from deliveries e where e.subject_id = deliveries.subject_id
         and e.sink = deliveries.sink and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
     )
-    .select(["run_id", "sink", "kind"])
+    .select(["subject_id", "sink", "kind"])
     .orderBy("id")
     .limit(limit)
     .execute();
@@ -387,11 +381,10 @@ export async function redeliver(
   fresh: readonly NewDelivery[],
   now: number,
 ): Promise<Delivery[] | null> {
-  const { tx, rows: many } = change;
-  const row = await tx.selectFrom("runs").select("doc").where("run_id", "=", runId).executeTakeFirst();
-  const stored = row && (await statesOf(many, [row.doc ?? 0])).get(row.doc ?? 0);
-  if (stored === undefined) return null;
-  const state = stateOf(stored);
+  const { tx } = change;
+  const row = await tx.selectFrom("runs").select(stateBlock.as("block")).where("run_id", "=", runId).executeTakeFirst();
+  if (!row) return null;
+  const state = stateIn(row.block);
   await insertDeliveries(
     change,
     fresh.map((delivery) => deliveryRow(state, delivery, now)),
@@ -405,9 +398,10 @@ export async function redeliver(
 export async function saveTest({ tx, ledger }: Change, test: FinishedTest): Promise<Delivery> {
   const { startedAt, finishedAt, outcome } = test;
   const delivered = outcome.kind === "delivered";
-  const row = {
+  const row: DeliveryRow = {
     id: test.deliveryId,
-    run_id: test.runId,
+    subject_kind: "run",
+    subject_id: test.runId,
     revision: 1,
     sink: test.sink,
     kind: test.kind,
@@ -415,27 +409,18 @@ export async function saveTest({ tx, ledger }: Change, test: FinishedTest): Prom
     // Not dead: a test that failed is owed to nobody.
     state: delivered ? "delivered" : "canceled",
     attempts: 1,
+    ended: 1,
     throttled: 0,
     next_attempt_at: null,
     maybe_sent: 0,
     last_error: delivered ? null : outcome.reason,
     created_at: startedAt,
-    run_received_at: startedAt,
+    subject_at: startedAt,
     delivered_at: delivered ? finishedAt : null,
     receipt: delivered ? JSON.stringify(outcome.receipt) : null,
+    log: logged({ n: 1, startedAt, finishedAt, outcome }),
   };
   await tx.insertInto("deliveries").values(row).execute();
-  await tx
-    .insertInto("attempts")
-    .values({
-      delivery_id: row.id,
-      n: 1,
-      started_at: startedAt,
-      finished_at: finishedAt,
-      outcome: outcome.kind,
-      reason: row.last_error,
-    })
-    .execute();
   ledger.made(row);
   return deliveryOf(row);
 }

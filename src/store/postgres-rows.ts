@@ -2,9 +2,9 @@
 import { binaryArray, type ElementType } from "./postgres-arrays.ts";
 import type { Connection } from "./postgres-connection.ts";
 import { vectorOf } from "./search-postgres.ts";
-import { EVENTS_KEPT, FORGET_EVERY, type Lock, type Rows } from "./statements.ts";
+import type { BulkSql, Lock } from "./statements.ts";
 
-export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): Rows {
+export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): BulkSql {
   const rowsOf = async (sql: string, values: readonly unknown[]): Promise<never[]> =>
     (await ask(sql, values, nameOf(sql))).rows as never[];
   const write = (sql: string, values: readonly unknown[]): Promise<void> => tell(sql, values, nameOf(sql));
@@ -40,46 +40,44 @@ export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): R
       await write(update, values);
       return [];
     },
-    newDocs: async (n) => {
+    newSeqs: async (n) => {
       if (n === 0) return [];
-      const rows: { doc: number }[] = await rowsOf(
-        "select nextval(pg_get_serial_sequence('runs', 'doc')) as doc from generate_series(1, $1::int) order by 1",
+      const rows: { seq: number }[] = await rowsOf(
+        "select nextval(pg_get_serial_sequence('runs', 'seq')) as seq from generate_series(1, $1::int) order by 1",
         [n],
       );
-      return rows.map(({ doc }) => doc);
+      return rows.map(({ seq }) => seq);
     },
     index: async (words) => {
-      if (words.size === 0) return;
+      const gone = words.flatMap(({ seq, after }) => (after === null ? [seq] : []));
+      if (gone.length > 0)
+        await write("delete from run_words where rowid = any($1::bigint[])", [binaryArray("bigint", gone)]);
+      const now = words.flatMap(({ seq, after }) => (after === null ? [] : [{ seq, vector: vectorOf(after) }]));
+      if (now.length === 0) return;
       await write(
         `insert into run_words (rowid, words) select * from unnest($1::bigint[], $2::tsvector[])
           on conflict (rowid) do update set words = excluded.words`,
-        [binaryArray("bigint", [...words.keys()]), binaryArray("tsvector", [...words.values()].map(vectorOf))],
+        [
+          binaryArray(
+            "bigint",
+            now.map(({ seq }) => seq),
+          ),
+          binaryArray(
+            "tsvector",
+            now.map(({ vector }) => vector),
+          ),
+        ],
       );
-    },
-    appendEvents: async (events) => {
-      if (events.length === 0) return;
-      const columns = ["kind", "run_id", "delivery", "told"];
-      await write(
-        `insert into events (id, ${columns.join(", ")})
-          select (select coalesce(max(id), 0) from events) + n, ${columns.join(", ")}
-          from ${unnested("events", columns)} with ordinality as v (${columns.join(", ")}, n)`,
-        transposed("events", events, columns),
-      );
-      if (Math.floor(appended / FORGET_EVERY) !== Math.floor((appended += events.length) / FORGET_EVERY))
-        await write("delete from events where id <= (select max(id) from events) - $1::bigint", [EVENTS_KEPT]);
     },
     lock: (name, of = "") => write("select pg_advisory_xact_lock($1::int, hashtext($2))", [LOCKS[name], of]),
     lockDeliveries: (ids) =>
       write(
-        `select e.id from deliveries e where (e.run_id, e.sink) in
-          (select d.run_id, d.sink from deliveries d where d.id = any($1::text[])) order by e.id for update`,
+        `select e.id from deliveries e where (e.subject_id, e.sink) in
+          (select d.subject_id, d.sink from deliveries d where d.id = any($1::text[])) order by e.id for update`,
         [binaryArray("text", ids)],
       ),
   };
 }
-
-/** Events that this process appended, to forget the oldest now and then. */
-let appended = 0;
 
 /** Prepared once a connection, under a name of its own. Callers have few different statements; were there many, those would be prepared each time. */
 const names = new Map<string, string>();
@@ -101,7 +99,6 @@ const LOCKS: Record<Lock, number> = {
   lane: 7_390_002,
   ledger: 7_390_003,
   redelivery: 7_390_004,
-  words: 7_390_005,
 };
 
 type Row = Record<string, unknown>;
@@ -119,13 +116,12 @@ const transposed = (table: string, rows: readonly object[], columns: readonly st
 const unnested = (table: string, columns: readonly string[]): string =>
   `unnest(${columns.map((column, i) => `$${i + 1}::${typeOf(table, column)}[]`).join(", ")})`;
 
-function typeOf(table: string, column: string): ElementType {
+function typeOf(_table: string, column: string): ElementType {
   if (BYTES.has(column)) return "bytea";
-  // Ids are text, but for those that count up.
-  return NUMBERS.has(column) || (table === "events" && column === "id") ? "bigint" : "text";
+  return NUMBERS.has(column) ? "bigint" : "text";
 }
 
-const BYTES = new Set(["body"]);
+const BYTES = new Set(["block"]);
 /** The columns of schema.sql that are BIGINT, in whatever table. A test compares them with it. */
 export const NUMBERS: ReadonlySet<string> = new Set([
   "attempts",
@@ -139,33 +135,30 @@ export const NUMBERS: ReadonlySet<string> = new Set([
   "day",
   "dead",
   "delivered_at",
-  "doc",
+  "ended",
   "due_at",
   "failures",
-  "finished_at",
-  "first_doc",
+  "first_seq",
   "follow_up_at",
   "follow_ups",
   "hour",
-  "last_doc",
+  "last_seq",
   "last_failure_at",
   "last_received_at",
   "last_success_at",
   "maybe_sent",
   "mine",
-  "n",
   "next_at",
   "next_attempt_at",
   "openings",
-  "position",
   "received_at",
   "revision",
-  "run_received_at",
+  "seq",
   "seen_at",
   "settled",
   "start",
   "state_bytes",
-  "started_at",
+  "subject_at",
   "taken_until",
   "throttled",
   "until",

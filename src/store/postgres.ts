@@ -6,7 +6,7 @@ import { connectionsOf, type Connections } from "./postgres-connection.ts";
 import { postgresRows } from "./postgres-rows.ts";
 import { schemaSql } from "./schema.ts";
 import { faultOf, mayRunAgain } from "./postgres-faults.ts";
-import type { Rows } from "./statements.ts";
+import type { BulkSql } from "./statements.ts";
 import type { Tables } from "./tables.ts";
 
 /** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
@@ -143,7 +143,7 @@ async function again<T>(run: () => Promise<T>): Promise<T> {
 
 async function inTransaction<T>(
   { take }: Connections,
-  work: (tx: Kysely<Tables>, rows: Rows) => Promise<T>,
+  work: (tx: Kysely<Tables>, rows: BulkSql) => Promise<T>,
 ): Promise<T> {
   const connection = await take();
   try {
@@ -161,7 +161,7 @@ async function inTransaction<T>(
   }
 }
 
-async function reading<T>({ take }: Connections, work: (rows: Rows) => Promise<T>): Promise<T> {
+async function reading<T>({ take }: Connections, work: (rows: BulkSql) => Promise<T>): Promise<T> {
   const connection = await take();
   try {
     return await work(postgresRows(connection));

@@ -11,38 +11,34 @@ import { discard } from "./copies.ts";
 import type { Change } from "./change.ts";
 import type { Database } from "./database.ts";
 import { dayOf } from "../platform/time.ts";
-import { forgetWords } from "./search.ts";
-import type { Dialect } from "./statements.ts";
-import { removeBodies, removeStates } from "./states.ts";
+import { saveSetting, setting } from "./settings.ts";
+import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
+import { stateBlock } from "./run-page.ts";
 import type { PruneStep, Pruned, Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
-export type PruneStore = Pick<
-  Store,
-  "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings" | "pruneEvents"
->;
+export type PruneStore = Pick<Store, "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings">;
 
 /** `write` runs a change in a transaction; what only counts needs none. */
 export function pruneStore(
-  { db, dialect }: Pick<Database, "db" | "dialect">,
+  { db }: Pick<Database, "db">,
   write: <T>(work: (change: Change) => Promise<T>) => Promise<T>,
 ): PruneStore {
   const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
-    given.dryRun ? act({ tx: db, dialect }, given) : write((change) => act({ ...change, dialect }, given));
+    given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));
   return {
     pruneRuns: step(pruneRuns),
     pruneBodies: step(pruneBodies),
     pruneKept: step(pruneKept),
     pruneTests: step(pruneTests),
     pruneSightings: step(pruneSightings),
-    pruneEvents: step(pruneEvents),
   };
 }
 
 /** Without a ledger nothing is written. */
-type MayChange = Pick<Change, "tx"> & Partial<Change> & { dialect: Dialect };
+type MayChange = Pick<Change, "tx"> & Partial<Change>;
 
 /** Rows that belong to the runs of one step, at most, but for a single run that has more. */
 const MAX_ROWS = 2_000;
@@ -85,9 +81,7 @@ async function asManyAsFit(tx: Db, ids: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{ run_id: string; count: number }>`
     select run_id, count(*) as count from (
       select run_id from receipts where run_id in (${sql.join(ids)})
-      union all select run_id from artifacts where run_id in (${sql.join(ids)})
-      union all select run_id from deliveries where run_id in (${sql.join(ids)})
-      union all select d.run_id from deliveries d join attempts a on a.delivery_id = d.id where d.run_id in (${sql.join(ids)})
+      union all select subject_id as run_id from deliveries where subject_id in (${sql.join(ids)})
     ) as parts group by run_id`.execute(tx);
   const counts = new Map(rows.map(({ run_id, count }) => [run_id, Number(count)]));
   let total = 0;
@@ -105,7 +99,7 @@ async function free(tx: Db, ids: readonly string[], before: number): Promise<str
       sql<boolean>`not exists (select 1 from receipts r where r.run_id = runs.run_id and r.last_received_at >= ${before})`,
     )
     .where(
-      sql<boolean>`not exists (select 1 from deliveries d where d.run_id = runs.run_id
+      sql<boolean>`not exists (select 1 from deliveries d where d.subject_id = runs.run_id
         and (d.state in ('pending', 'sending') or d.created_at >= ${before}))`,
     )
     .execute();
@@ -113,20 +107,20 @@ async function free(tx: Db, ids: readonly string[], before: number): Promise<str
 }
 
 async function removeRuns(change: Change, ids: readonly string[], now: number): Promise<void> {
-  const { tx, rows } = change;
-  const deliveries = await tx.selectFrom("deliveries").select("id").where("run_id", "in", ids).execute();
+  const { tx, ledger } = change;
+  const runs = await tx
+    .selectFrom("runs")
+    .select(["seq", stateBlock.as("block")])
+    .where("run_id", "in", ids)
+    .execute();
+  for (const { seq, block } of runs) ledger.removed(stateIn(block).run, seq);
+  const deliveries = await tx.selectFrom("deliveries").select("id").where("subject_id", "in", ids).execute();
   await removeDeliveries(change, deliveries.map(idOf));
-  const receipts = await tx.deleteFrom("receipts").where("run_id", "in", ids).returning("id").execute();
-  await dropBodies(tx, rows.dialect, receipts.map(idOf));
-  await tx.deleteFrom("artifacts").where("run_id", "in", ids).execute();
+  await tx.deleteFrom("receipts").where("run_id", "in", ids).execute();
   await tx.deleteFrom("archiving").where("run_id", "in", ids).execute();
   const copies = await tx.deleteFrom("copies").where("run_id", "in", ids).returning("sha256").execute();
   const hashes = copies.map(({ sha256 }) => sha256);
   await discard(tx, hashes, now);
-  // Nobody writes words of a run that is on its way out.
-  await rows.lock("words");
-  await forgetWords(tx, ids);
-  await removeStates(tx, rows.dialect, ids);
   await tx.deleteFrom("runs").where("run_id", "in", ids).execute();
 }
 
@@ -135,15 +129,10 @@ async function removeDeliveries({ tx, ledger }: Pick<Change, "tx" | "ledger">, i
     const rows = await tx
       .deleteFrom("deliveries")
       .where("id", "in", some)
-      .returning(["run_id", "sink", "state", "cause"])
+      .returning(["subject_id", "sink", "state", "cause"])
       .execute();
     for (const row of rows) ledger.dropped(row);
-    await tx.deleteFrom("attempts").where("delivery_id", "in", some).execute();
   }
-}
-
-async function dropBodies(tx: Db, dialect: Dialect, receiptIds: readonly string[]): Promise<void> {
-  for (const some of chunksOf(receiptIds)) await removeBodies(tx, dialect, some);
 }
 
 /** Where a step ended, and what lies beyond it. */
@@ -163,32 +152,48 @@ function* chunksOf(ids: readonly string[]): Generator<readonly string[]> {
 // --- what belongs to no run, or outlives one ------------------------------------------------------------------------
 
 /**
- * Along the ids, which sort by time: the first body that is young ends it. Kept ones stay, nothing else has what they say. On SQLite first
- * the packed ones.
+ * Along the ids, which sort by time: the first young receipt ends it. What was not understood stays whole, as nothing else has what it says. The
+ * state of a run stays too: it is written without the body, in the same transaction.
  */
-async function pruneBodies({ tx, ledger, dialect }: MayChange, step: PruneStep): Promise<Pruned> {
-  const begin = [dialect === "sqlite" ? "packed_bodies" : "bodies", ""];
-  const [table, from] = (step.after === null ? begin : JSON.parse(step.after)) as ["packed_bodies" | "bodies", string];
+async function pruneBodies({ tx, rows }: MayChange, step: PruneStep): Promise<Pruned> {
+  const after = step.after ?? (await bodiesPrunedTo(tx, step.hold));
   const looked = await tx
-    .selectFrom(`${table as "bodies"} as b`)
-    .innerJoin("receipts", "receipts.id", "b.receipt_id")
-    .select(["receipts.id", "receipts.run_id", "receipts.received_at"])
-    .where("b.receipt_id", ">", from)
-    .orderBy("b.receipt_id")
+    .selectFrom("receipts")
+    .leftJoin("runs", (join) =>
+      join.onRef("runs.run_id", "=", "receipts.run_id").onRef("runs.state_receipt", "=", "receipts.id"),
+    )
+    .select(["receipts.id", "receipts.run_id", "receipts.received_at", "receipts.block", "runs.seq"])
+    .where("receipts.id", ">", after)
+    .orderBy("receipts.id")
     .limit(step.limit)
     .execute();
   const held = new Set(step.hold);
-  const due = looked.filter(
-    ({ run_id, received_at }) => run_id !== null && !held.has(run_id) && received_at < step.before,
-  );
-  if (ledger) await dropBodies(tx, dialect, due.map(idOf));
-  const last = looked.at(-1);
-  const isEnd = looked.length < step.limit || last === undefined || last.received_at >= step.before;
-  if (!isEnd) return { removed: due.length, next: JSON.stringify([table, last.id]) };
-  return { removed: due.length, next: table === "packed_bodies" ? JSON.stringify(["bodies", ""]) : null };
+  let removed = 0;
+  for (const { id, run_id, received_at, block, seq } of looked) {
+    if (run_id === null || held.has(run_id) || received_at >= step.before || block === null) continue;
+    const { state, body } = unpackBlock(block);
+    if (body === null) continue;
+    removed += 1;
+    const left = seq === null || state === null ? null : packBlock(state, null);
+    await rows?.update("receipts", [{ id, block: left }], { set: "block = v.block", where: "receipts.id = v.id" });
+  }
+  const young = looked.findIndex(({ received_at }) => received_at >= step.before);
+  const last = young < 0 ? looked.at(-1) : looked[young - 1];
+  if (rows && last) await saveSetting(tx, BODIES_PRUNED, JSON.stringify({ after: last.id, hold: step.hold }));
+  return { removed, next: young >= 0 || looked.length < step.limit || !last ? null : last.id };
 }
 
-async function pruneKept({ tx, ledger, dialect }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
+/** Settings: up to which receipt bodies were removed, and which runs were held back then; so that each is looked at once. */
+const BODIES_PRUNED = "bodies_pruned";
+
+async function bodiesPrunedTo(tx: Db, hold: readonly string[]): Promise<string> {
+  const saved = await setting(tx, BODIES_PRUNED);
+  if (saved === null) return "";
+  const { after, hold: held } = JSON.parse(saved) as { after: string; hold: string[] };
+  return held.every((id) => hold.includes(id)) ? after : "";
+}
+
+async function pruneKept({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const rows = tx.selectFrom("receipts").select(["id", "received_at"]).where("run_id", "is", null);
   const due = await rows
     .where(beyond("received_at", "id", after))
@@ -202,8 +207,7 @@ async function pruneKept({ tx, ledger, dialect }: MayChange, { before, after, li
   const last = due.at(-1);
   if (ledger && ids.length > 0) {
     // Said again: it may have been understood meanwhile.
-    const removed = tx.deleteFrom("receipts").where("id", "in", ids).where("run_id", "is", null).returning("id");
-    await dropBodies(tx, dialect, (await removed.execute()).map(idOf));
+    await tx.deleteFrom("receipts").where("id", "in", ids).where("run_id", "is", null).execute();
   }
   const isEnd = ids.length < limit || last === undefined;
   return { removed: ids.length, next: isEnd ? null : placeOf(last.received_at, last.id) };
@@ -268,28 +272,4 @@ async function pruneSightings({ tx, ledger }: MayChange, { before, after, limit,
   if (looked.length === limit && last)
     return { removed: due.length, next: JSON.stringify([mine, placeOf(last.created_at, last.run_id)]) };
   return { removed: due.length, next: mine === 1 ? JSON.stringify([0, null]) : null };
-}
-
-/**
- * What the event stream still keeps of deliveries that are gone is blanked. The events themselves stay, as their ids have
- * no gaps: one of a delivery or a run that is not there is passed over by every reader.
- */
-async function pruneEvents({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
-  const looked = await tx
-    .selectFrom("events")
-    .leftJoin("deliveries", "deliveries.id", "events.delivery")
-    .select(["events.id", "deliveries.created_at"])
-    .where("events.delivery", "is not", null)
-    .where("events.id", ">", after === null ? 0 : Number(after))
-    .orderBy("events.id")
-    .limit(limit)
-    .execute();
-  const due = looked.filter(({ created_at: at }) => at === null).map(({ id }) => id);
-  if (ledger && due.length > 0)
-    await tx.updateTable("events").set({ delivery: null, told: null }).where("id", "in", due).execute();
-  const last = looked.at(-1);
-  // They came in the order of time, nearly: behind the first young one there is nothing to look for.
-  const isEnd =
-    looked.length < limit || looked.some(({ created_at: at }) => at !== null && at >= before) || last === undefined;
-  return { removed: due.length, next: isEnd ? null : String(last.id) };
 }

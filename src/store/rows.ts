@@ -8,7 +8,7 @@ export const receiptOf = (json: string | null): DeliveryReceipt | null =>
 
 export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => ({
   id: row.id,
-  run_id: row.run_id,
+  run_id: row.subject_id,
   revision: row.revision,
   sink: row.sink,
   kind: row.kind,
@@ -22,6 +22,6 @@ export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => (
   receipt: receiptOf(row.receipt),
 });
 
-/** Of a delivery. Written out, as SQLite uses a partial index only where it sees that the index's own condition is asked for. */
+/** Whether a delivery waits. Written out, as SQLite uses a partial index only where it sees that the index's own condition is asked for. */
 export const isWaiting = (table: "deliveries" | "d") =>
   sql<boolean>`${sql.ref(`${table}.state`)} in ('pending', 'sending')`;

@@ -7,12 +7,10 @@
  * and two of them are intersected there, where an index a column would walk through one and look up the rest.
  */
 import { hash } from "node:crypto";
-import { sql, type Kysely } from "kysely";
 import { isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
 import type { Run } from "../run.ts";
 import type { Expansions } from "./prefixes.ts";
 import type { RunFilter, Search } from "./store.ts";
-import type { Tables } from "./tables.ts";
 import { cutText, foldText, isWholeCharacter, wordsOf } from "./text-words.ts";
 
 const MAX_TERMS = 10;
@@ -57,10 +55,6 @@ export function indexedText(run: Run): string {
   const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => markOf(name, value))));
   return `${[...marks].join(" ")}\n${textOf(run)}`;
 }
-
-/** Takes runs out of the index, before their rows go. */
-export const forgetWords = (tx: Kysely<Tables>, runIds: readonly string[]) =>
-  sql`delete from run_words where rowid in (select doc from runs where run_id in (${sql.join(runIds)}))`.execute(tx);
 
 /** UTF-16 units of a run's words that are indexed. What lies beyond is not found; it bounds the time an accept takes. */
 const MAX_TEXT = 32_000;
@@ -120,15 +114,11 @@ export type Mark = string;
 const markOf = (name: MarkName, value: string): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
 
 /**
- * The marks a filter asks for: of each group one at least. Null when an ordinary index serves: nothing is looked for, and at
- * most one column has at most one value.
+ * The marks a filter asks for: of each group one at least. Null when nothing is looked for and no column has to have a value.
  */
 export function markGroups(filter: RunFilter): Mark[][] | null {
   const groups = MARKED.flatMap(([name]) => (filter[name] ? [{ name, values: filter[name] }] : []));
-  const [first, ...more] = groups;
-  const isSimple =
-    more.length === 0 && (first === undefined || (HAS_INDEX.has(first.name) && first.values.length === 1));
-  if (filter.search === undefined && isSimple) return null;
+  if (filter.search === undefined && groups.length === 0) return null;
   return groups.map(({ name, values }) => values.map((value) => markOf(name, value)));
 }
 
@@ -150,9 +140,6 @@ export function matchOf(filter: RunFilter, expansions: Expansions = new Map()): 
   });
   return [...terms, ...groups.map(anyOf)].join(" AND ");
 }
-
-/** A workflow is asked for by id or title: two columns. */
-const HAS_INDEX = new Set<MarkName>(["status", "run_type", "organization", "channel"]);
 
 const anyOf = (texts: readonly string[]): string => `(${texts.map(quoted).join(" OR ")})`;
 /** Inside quotes FTS5 knows no syntax but the quote itself, which no word and no mark has. */

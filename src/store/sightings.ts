@@ -4,37 +4,36 @@ import { TERMINAL_STATUSES } from "../run.ts";
 import { storedRuns } from "./history.ts";
 import { dayOf } from "../platform/time.ts";
 import { markDead } from "./ledger.ts";
-import type { Database } from "./database.ts";
-import { stateOf, storedState } from "./states.ts";
-import type { Rows } from "./statements.ts";
+import { stateBlock } from "./run-page.ts";
+import { stateIn } from "./blocks.ts";
+import type { BulkSql } from "./statements.ts";
 import { countSightings } from "./statistics.ts";
 import type { KnownOutcome, Sighting } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
-type Source = Pick<Database, "db" | "dialect">;
 
-export async function dueFollowUps({ db, dialect }: Source, now: number, limit: number) {
+export async function dueFollowUps(db: Db, now: number, limit: number) {
   const rows = await db
     .selectFrom("runs")
-    .select(["run_id", "artifacts_status", storedState(dialect).as("state"), "follow_ups"])
+    .select(["run_id", "artifacts_status", "artifacts", stateBlock.as("block"), "follow_ups"])
     .where("follow_up_at", "<=", now)
     .orderBy("follow_up_at")
     .limit(limit)
     .execute();
-  const runs = await storedRuns(db, rows);
+  const runs = await storedRuns(rows);
   return runs.map((run, i) => ({ run, failures: rows[i]?.follow_ups ?? 0 }));
 }
 
-export async function outcomes({ db, dialect }: Source, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
+export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
   if (runIds.length === 0) return new Map();
   const rows = await db
     .selectFrom("runs")
-    .select(["run_id", "status", storedState(dialect).as("state")])
+    .select(["run_id", "status", stateBlock.as("block")])
     .where("run_id", "in", runIds)
     .execute();
   return new Map(
-    rows.map(({ run_id, status, state }) => [run_id, { status, reportedStatus: stateOf(state).run.reported_status }]),
+    rows.map(({ run_id, status, block }) => [run_id, { status, reportedStatus: stateIn(block).run.reported_status }]),
   );
 }
 
@@ -50,7 +49,7 @@ export async function unfinished(db: Db, since: number, limit: number) {
   return rows;
 }
 
-export async function sight(tx: Db, db: Rows, runs: readonly Sighting[]): Promise<void> {
+export async function sight(tx: Db, db: BulkSql, runs: readonly Sighting[]): Promise<void> {
   // First, as whoever writes of a delivery that it is dead holds it and looks for the run here.
   await db.lock("ledger");
   const rows = new Map(
@@ -89,9 +88,9 @@ export async function sight(tx: Db, db: Rows, runs: readonly Sighting[]): Promis
 /** Settled, and no delivery waits or is dead. */
 const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = sightings.run_id
     and r.status in (${sql.join(TERMINAL_STATUSES)}))
-  and not exists (select 1 from deliveries d where d.run_id = sightings.run_id
+  and not exists (select 1 from deliveries d where d.subject_id = sightings.run_id
     and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
-      where l.run_id = d.run_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))))`;
+      where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))))`;
 
 export async function sighting(db: Db, runId: string) {
   const row = await db.selectFrom("sightings").selectAll().where("run_id", "=", runId).executeTakeFirst();

@@ -14,11 +14,9 @@ type Found<T extends keyof Tables, C extends Column<T>> = { [K in C]: SelectType
 /** For a change: null may say "as it is". */
 type Given<T extends keyof Tables> = { [K in Column<T>]?: SelectType<Tables[T][K]> | null };
 
-export type NewEvent = Omit<Insertable<Tables["events"]>, "id">;
-
 export type Dialect = "sqlite" | "postgres";
 
-export interface Rows {
+export interface BulkSql {
   readonly dialect: Dialect;
   /** One statement; `?` stands for a parameter. */
   query<Row>(sql: string, parameters: readonly Value[]): Promise<Row[]>;
@@ -45,11 +43,9 @@ export interface Rows {
     change: { set: string; where: string; returning?: true },
   ): Promise<Selectable<Tables[T]>[]>;
   /** Numbers for so many new runs, in the order of arrival. */
-  newDocs(n: number): Promise<number[]>;
-  /** Writes what runs are found by, by their number, in place of what was written before. */
-  index(words: ReadonlyMap<number, string>): Promise<void>;
-  /** Adds events, numbered in the order of commits, and forgets the oldest of too many. */
-  appendEvents(events: readonly NewEvent[]): Promise<void>;
+  newSeqs(n: number): Promise<number[]>;
+  /** Changes what runs are found by: takes the old words of each out of the full-text index and puts the new ones in. */
+  index(words: readonly IndexedWords[]): Promise<void>;
   /** Until the transaction ends nobody else has the lock. SQLite has one writer, and no need. */
   lock(name: Lock, of?: string): Promise<void>;
   /** The same for deliveries, and all others of their runs to their sinks. */
@@ -60,10 +56,16 @@ export interface Rows {
  * - `schema`: one relay migrates.
  * - `lane`: one relay chooses what goes next to an ordered sink.
  * - `redelivery`: one sends again what a filter names, so that nobody does it twice.
- * - `words`: one writes into the full-text index.
- * - `ledger`: one transaction writes roll-ups and events. Taken last, so that it is held for two statements and the commit.
+ * - `ledger`: one transaction writes roll-ups. Taken last, so that it is held for two statements and the commit.
  */
-export type Lock = "schema" | "lane" | "redelivery" | "words" | "ledger";
+export type Lock = "schema" | "lane" | "redelivery" | "ledger";
+
+/** What a run, by its number, was found by, and what it is found by from now on; null: not at all. */
+export interface IndexedWords {
+  seq: number;
+  before: string | null;
+  after: string | null;
+}
 
 /** A prepared statement of an SQLite that runs in this process. */
 export interface Prepared {
@@ -73,14 +75,14 @@ export interface Prepared {
   run(...parameters: readonly unknown[]): unknown;
 }
 
-export function sqliteRows(sqlite: { prepare(sql: string): Prepared }): Rows {
+export function sqliteRows(sqlite: { prepare(sql: string): Prepared }): BulkSql {
   const prepared = new Map<string, Prepared>();
   const statement = (sql: string): Prepared => {
     let known = prepared.get(sql);
     if (!known) prepared.set(sql, (known = sqlite.prepare(sql)));
     return known;
   };
-  const rows: Rows = {
+  const rows: BulkSql = {
     dialect: "sqlite",
     query: async <Row>(sql: string, parameters: readonly Value[]) => {
       const prepared = statement(sql);
@@ -110,36 +112,26 @@ export function sqliteRows(sqlite: { prepare(sql: string): Prepared }): Rows {
       for (const row of rows) update.run(...valuesOf(row, columns));
       return [];
     },
-    newDocs: async (n) => {
-      const [row] = statement("select coalesce(max(doc), 0) as last from runs").all() as { last: number }[];
+    newSeqs: async (n) => {
+      if (n === 0) return [];
+      const [row] = statement("select coalesce(max(seq), 0) as last from runs").all() as { last: number }[];
       return Array.from({ length: n }, (_none, i) => (row?.last ?? 0) + 1 + i);
     },
     index: async (words) => {
-      const insert = statement("insert or replace into run_words (rowid, words) values (cast(? as integer), ?)");
-      for (const [doc, text] of words) insert.run(doc, text);
+      // Cast: numbers are bound as floats, and a rowid is none.
+      const remove = statement(
+        "insert into run_words (run_words, rowid, words) values ('delete', cast(? as integer), ?)",
+      );
+      const add = statement("insert into run_words (rowid, words) values (cast(? as integer), ?)");
+      for (const { seq, before, after } of words) {
+        if (before !== null) remove.run(seq, before);
+        if (after !== null) add.run(seq, after);
+      }
     },
-    appendEvents: (events) => appendEvents(rows, events),
     lock: async () => {},
     lockDeliveries: async () => {},
   };
   return rows;
-}
-
-/** Events beyond these are forgotten, the oldest first, some at a time. */
-export const EVENTS_KEPT = 50_000;
-export const FORGET_EVERY = 1_000;
-
-export async function appendEvents(rows: Rows, events: readonly NewEvent[]): Promise<void> {
-  if (events.length === 0) return;
-  const [row] = await rows.query<{ last: number | null }>("select max(id) as last from events", []);
-  const before = row?.last ?? 0;
-  await rows.insert(
-    "events",
-    events.map((event, i) => ({ id: before + 1 + i, ...event })),
-  );
-  const now = before + events.length;
-  if (Math.floor(before / FORGET_EVERY) === Math.floor(now / FORGET_EVERY)) return;
-  await rows.query("delete from events where id <= ?", [now - EVENTS_KEPT]);
 }
 
 const columnsOf = ([first]: readonly object[]): string[] => Object.keys(first ?? {});

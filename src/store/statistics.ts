@@ -76,6 +76,7 @@ export async function counts(db: Db): Promise<Counts> {
       .select(({ fn }) => fn.countAll<number>().as("sending"))
       .where("sink", "=", sink)
       .where("state", "=", "sending")
+      .where(isWaiting("deliveries"))
       .executeTakeFirstOrThrow();
     const states = { pending: waiting - sending, sending, delivered, dead, canceled };
     for (const [state, count] of Object.entries(states)) if (count > 0) deliveries.push({ sink, state, count });
@@ -148,7 +149,7 @@ async function openByDay(db: Db, since: number, until: number): Promise<Map<numb
     with open (run_id) as (
       select run_id from sightings where mine = 1 and settled = 0 and not ${isFinal}
       union all
-      select d.run_id from delivery_counts c cross join deliveries d
+      select d.subject_id from delivery_counts c cross join deliveries d
       where c.state = 'made' and d.sink = c.sink and ${isWaiting("d")}
     )
     select s.created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count

@@ -5,6 +5,7 @@
  * Every operation that writes rejects with a StorageFault when the storage cannot do it. Nothing is half-done then.
  */
 import type { Json } from "../json.ts";
+import type { ChangesPage } from "./changes.ts";
 import type {
   Artifact,
   ArtifactKey,
@@ -87,17 +88,11 @@ export interface Store {
   /** What is wrong with a search that asks for too many words, said of the search. Null: nothing. Lists are asked after this only. */
   searchFault(search: Search): Promise<string | null>;
   /**
-   * Brings so many runs into the index of words that came, or have other words, since it was last called. Returns how many there were, up
-   * to the limit. Lists that need the index call it themselves for a moment; a search in text finds no run whose turn has not come then,
-   * every other list finds all.
+   * Makes the words of the next `limit` runs anew, where another release made them by another rule. Returns how many runs there were, up to the
+   * limit; 0 when all words are this release's.
    */
-  indexWords(limit: number): Promise<number>;
-  /**
-   * Packs the states and bodies of so many runs that were received before a time, epoch ms. Nobody sees a difference but on the disk. Returns how many
-   * there were, up to the limit. Does nothing where the database compresses by itself.
-   */
-  packRuns(before: number, limit: number): Promise<number>;
-  /** Gives so many pages of the file back, if much of it is not used. Returns how many. Does nothing where the database sees to it by itself. */
+  rebuildWords(limit: number): Promise<number>;
+  /** Gives so many pages back that nothing uses any more. Returns how many. Does nothing where the database sees to it by itself. */
   shrink(pages: number): Promise<number>;
   /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
@@ -110,6 +105,7 @@ export interface Store {
   body(receiptId: string): Promise<Uint8Array | null>;
   /** Newest first; of one run: oldest first, with its attempts. */
   deliveries(filter: DeliveryFilter, page: Page): Promise<Delivery[]>;
+  delivery(deliveryId: string): Promise<Delivery | null>;
   attempts(deliveryIds: readonly string[]): Promise<Attempt[]>;
 
   /** Runs that are to be looked at again now, the longest due first. */
@@ -159,8 +155,6 @@ export interface Store {
   pruneTests(step: PruneStep): Promise<Pruned>;
   /** What Skyvern's list said of runs created before a time. */
   pruneSightings(step: PruneStep): Promise<Pruned>;
-  /** What the event stream says of deliveries that are no more, made before a time. */
-  pruneEvents(step: PruneStep): Promise<Pruned>;
 
   backlog(): Promise<Backlog[]>;
   /** Counts of deliveries by sink and state, and of kept receipts. */
@@ -171,12 +165,10 @@ export interface Store {
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
   /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
-  /** What changed after an event, oldest first. Fewer than asked for when runs are large. */
-  events(page: { after: number; limit: number }): Promise<EventPage>;
-  /** Which runs something changed about after an event, each once; `last`: the id to go on after. Reads no run. */
-  changes(page: { after: number; limit: number }): Promise<{ runIds: string[]; last: number }>;
-  /** Ids of the first and last event kept, both 0 when there is none. */
-  eventRange(): Promise<{ first: number; last: number }>;
+  /** The id of the last change; those that come are behind it. */
+  lastChange(): string;
+  /** What changed after an id, in the order of commits. */
+  changes(page: { after: string; limit: number }): ChangesPage;
   /** What Skyvern's own list said of a run. */
   sighting(runId: string): Promise<Omit<Sighting, "runId"> | null>;
   /** Resolves when a write was made durable. */
@@ -212,10 +204,9 @@ export interface Arrival {
 
 export interface NewReceipt {
   id: string;
-  /** sha256, hex, of the bytes as received. */
+  /** sha256, hex, of the body as masked: nothing that is stored can be computed back to what was masked. */
   bodyHash: string;
-  bodyBytes: number;
-  /** The bytes, masked. */
+  /** Masked. */
   body: Uint8Array;
   source: Source;
   channel: string | null;
@@ -535,17 +526,4 @@ export interface DeliveryTimes {
   sink: string;
   bucket: number;
   count: number;
-}
-
-/** Something changed: a run (as it is now), or a delivery (as it was then). */
-export type StoredEvent =
-  | { id: number; kind: "run"; run: StoredRun }
-  | { id: number; kind: "delivery"; delivery: Delivery };
-
-export interface EventPage {
-  events: StoredEvent[];
-  /** Id of the first event there is, shown or not; null when there is none. Ids have no gaps but what was forgotten. */
-  first: number | null;
-  /** The id to go on after. */
-  last: number;
 }

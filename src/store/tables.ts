@@ -3,6 +3,7 @@ import type { Generated } from "kysely";
 /** The columns of schema.sql and its parts for one database as Kysely sees them. */
 export interface Tables {
   runs: {
+    seq: number;
     run_id: string;
     run_type: string;
     status: string;
@@ -12,12 +13,13 @@ export interface Tables {
     workflow: string | null;
     title: string | null;
     received_at: number;
-    artifacts_status: string;
+    list_item: string;
+    state_receipt: string;
+    state_bytes: number;
+    artifacts_status: Generated<string>;
+    artifacts: string | null;
     follow_up_at: number | null;
     follow_ups: Generated<number>;
-    brief: string;
-    state_bytes: number;
-    doc: Generated<number | null>;
   };
   receipts: {
     id: string;
@@ -35,17 +37,19 @@ export interface Tables {
     received_at: number;
     copies: number;
     last_received_at: number;
+    block: Uint8Array | null;
   };
-  bodies: { receipt_id: string; body: Uint8Array };
   deliveries: {
     id: string;
-    run_id: string;
+    subject_kind: string;
+    subject_id: string;
     revision: number;
     sink: string;
     kind: string;
     cause: string;
     state: string;
     attempts: number;
+    ended: number;
     throttled: number;
     next_attempt_at: number | null;
     maybe_sent: number;
@@ -53,7 +57,8 @@ export interface Tables {
     created_at: number;
     delivered_at: number | null;
     receipt: string | null;
-    run_received_at: number;
+    log: string | null;
+    subject_at: number;
   };
   circuits: {
     sink: string;
@@ -65,15 +70,6 @@ export interface Tables {
     last_success_at: number | null;
     last_failure_at: number | null;
   };
-  attempts: {
-    delivery_id: string;
-    n: number;
-    started_at: number;
-    finished_at: number;
-    outcome: string;
-    reason: string | null;
-  };
-  artifacts: { run_id: string; position: number; artifact_id: string; type: string; created_at: number | null };
   sightings: {
     run_id: string;
     created_at: number;
@@ -97,15 +93,9 @@ export interface Tables {
   run_counts: { grain: string; start: number; status: string; count: number };
   delivery_counts: { sink: string; state: string; count: number };
   delivery_times: { grain: string; start: number; sink: string; bucket: number; count: number };
-  events: { id: number; kind: string; run_id: string; delivery: string | null; told: string | null };
-  states: { doc: number; state: string };
-  /** SQLite's alone. */
-  packed_states: { doc: number; state: Uint8Array };
-  packed_bodies: { receipt_id: string; body: Uint8Array };
-  unindexed: { doc: number };
+  run_hours: { hour: number; first_seq: number; last_seq: number };
   run_words: { rowid: number | null; words: string };
   /** PostgreSQL's alone. */
   paces: { destination: string; next_at: number };
   duties: { name: string; taken_until: number };
-  doc_hours: { hour: number; first_doc: number; last_doc: number };
 }

@@ -1,59 +1,70 @@
 /**
- * When runs get into the full-text index: after the transaction that brought them, many at a time, which on SQLite costs a
- * fraction of what each by itself does, and nowhere any of it while somebody waits for an answer. Which are still to come is
- * noted in that transaction, so none is lost.
+ * The version of the full-text index. It remembers by which function its words were made; where that is another than this release's, all words
+ * are made anew, some runs at a time, while the relay works. Until a run's turn has come it is found by nothing.
  */
-import type { Database } from "./database.ts";
-import { indexedText, markGroups } from "./search.ts";
-import type { Rows } from "./statements.ts";
-import { stateOf, statesOf } from "./states.ts";
-import { StorageFault, type RunFilter, type Store } from "./store.ts";
+import { indexedText } from "./search.ts";
+import { WORDS_VERSION } from "./text-words.ts";
+import type { Change } from "./change.ts";
+import type { BulkSql, IndexedWords } from "./statements.ts";
+import { stateIn } from "./blocks.ts";
 
-/** In the transaction that changes runs: what they are found by is new, by their number. */
-export const noteWords = (rows: Rows, docs: readonly number[]): Promise<void> =>
-  rows.insert(
-    "unindexed",
-    docs.map((doc) => ({ doc })),
-    // Not nothing: a note that another relay is just taking, with the words of before, is to be made again when that has ended.
-    "on conflict (doc) do update set doc = excluded.doc",
-  );
+/** Settings: which function made the words; and while they are made anew, the numbers of the runs that are still to come, `[first, last]`. */
+const VERSION = "words_version";
+const PENDING = "words_pending";
 
-/** In one transaction. Returns how many were due, up to the limit. */
-export async function indexNext(rows: Rows, limit: number): Promise<number> {
-  // One relay at a time: two would wait for each other in the index's pages.
-  await rows.lock("words");
-  const skipping = rows.dialect === "postgres" ? " for update skip locked" : "";
-  const due = await rows.query<{ doc: number }>(
-    `with due as materialized (select doc from unindexed order by doc limit ?${skipping})
-      delete from unindexed where doc in (select doc from due) returning doc`,
-    [limit],
+/** Changes what runs are found by. A run whose words are still to be made anew has none in the index, and gets its new ones then. */
+export async function indexWords(rows: BulkSql, words: readonly IndexedWords[]): Promise<void> {
+  if (words.length === 0) return;
+  const pending = await pendingSeqs(rows);
+  await rows.index(pending === null ? words : words.filter(({ seq }) => seq < pending.first || seq > pending.last));
+}
+
+/**
+ * Makes the words of the next `limit` runs anew, if a release with another function is to. Returns how many runs there were; 0 when all words
+ * are this release's.
+ */
+export async function rebuildWords({ rows }: Pick<Change, "rows">, limit: number): Promise<number> {
+  const pending = await pendingSeqs(rows);
+  if (pending === null) return 0;
+  const { first, last } = pending;
+  const due = await rows.query<{ seq: number; block: Uint8Array }>(
+    `select r.seq, p.block from runs r join receipts p on p.id = r.state_receipt
+      where r.seq >= ? and r.seq <= ? order by r.seq limit ?`,
+    [first, last, limit],
   );
-  if (due.length === 0) return 0;
-  // After the notes: whoever changes one of these runs from here on notes it again. One that was removed has no state, and no words.
-  const states = await statesOf(
-    rows,
-    due.map(({ doc }) => doc),
-  );
-  await rows.index(new Map([...states].map(([doc, state]) => [doc, indexedText(stateOf(state).run)])));
+  await rows.index(due.map(({ seq, block }) => ({ seq, before: null, after: indexedText(stateIn(block).run) })));
+  if (due.length < limit) await rows.query("delete from settings where name = ?", [PENDING]);
+  else await save(rows, PENDING, JSON.stringify([(due.at(-1)?.seq ?? last) + 1, last]));
   return due.length;
 }
 
-/** Whether there are runs whose words are not in the index. */
-export const isBehind = async ({ db }: Pick<Database, "db">): Promise<boolean> =>
-  // In order, as PostgreSQL would else look through what was taken away since it last cleaned up.
-  (await db.selectFrom("unindexed").select("doc").orderBy("doc").limit(1).executeTakeFirst()) !== undefined;
-
-const STEP = 100;
-/** A search waits for no more than these, some tenths of a second, and then finds what there is. */
-const MAX_STEPS = 20;
-
-/** Before runs are looked for in the index: brings it up to date, as far as that is soon done. */
-export async function catchUp(filter: RunFilter, index: Store["indexWords"]): Promise<void> {
-  if (markGroups(filter) === null) return;
-  try {
-    for (let steps = 0; steps < MAX_STEPS; steps += 1) if ((await index(STEP)) < STEP) return;
-  } catch (error) {
-    // What only reads, or has a full disk, finds what there is.
-    if (!(error instanceof StorageFault)) throw error;
-  }
+/**
+ * The numbers of the runs whose words are still to be made anew; null when all words are this release's. Where another release made them, they
+ * are taken out first: what such a run was found by is not known here, and the index takes out nothing that it does not hold.
+ */
+async function pendingSeqs(rows: BulkSql): Promise<{ first: number; last: number } | null> {
+  const [version, pending] = [await saved(rows, VERSION), await saved(rows, PENDING)];
+  if (version !== String(WORDS_VERSION)) return beginRebuild(rows);
+  if (pending === null) return null;
+  const [first = 0, last = 0] = JSON.parse(pending) as number[];
+  return { first, last };
 }
+
+async function beginRebuild(rows: BulkSql): Promise<{ first: number; last: number } | null> {
+  const [row] = await rows.query<{ last: number | null }>("select max(seq) as last from runs", []);
+  if (rows.dialect === "sqlite") await rows.query("insert into run_words (run_words) values ('delete-all')", []);
+  else await rows.query("delete from run_words", []);
+  await save(rows, VERSION, String(WORDS_VERSION));
+  await rows.query("delete from settings where name = ?", [PENDING]);
+  if (!row?.last) return null;
+  await save(rows, PENDING, JSON.stringify([1, row.last]));
+  return { first: 1, last: row.last };
+}
+
+async function saved(rows: BulkSql, name: string): Promise<string | null> {
+  const [row] = await rows.query<{ value: string }>("select value from settings where name = ?", [name]);
+  return row?.value ?? null;
+}
+
+const save = (rows: BulkSql, name: string, value: string): Promise<void> =>
+  rows.insert("settings", [{ name, value }], "on conflict (name) do update set value = excluded.value");

@@ -18,7 +18,7 @@ export interface DeliveriesView {
   session: Session;
   queued: number | null;
   /** The last event that the rows show. */
-  event: number;
+  event: string;
 }
 
 const PATH = "/deliveries";

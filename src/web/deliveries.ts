@@ -13,7 +13,7 @@ export function mountDeliveries({ web, parts, reading, acting, show }: Kit): voi
 
   web.get("/deliveries", ...reading, async (c) => {
     const { query, faults } = readQuery(new URL(c.req.url).searchParams, DELIVERY_FILTERS);
-    const { last: event } = await store.eventRange();
+    const event = store.lastChange();
     const found = faults.length > 0 ? [] : await store.deliveries(deliveryFilter(query), pageAfter(query.after));
     const rows = found.slice(0, PAGE_SIZE);
     const last = rows.at(-1);

@@ -34,7 +34,7 @@ export interface WebParts {
     | "runCounts"
     | "deliveryTimes"
     | "changes"
-    | "eventRange"
+    | "lastChange"
   >;
   links: Links;
   sinks: readonly { name: string; kind: string }[];

@@ -121,7 +121,7 @@ export const follow = ({ id, address, event, run, also = [] }: Follow): Html =>
 export interface Follow {
   id: string;
   address: string;
-  event: number;
+  event: string;
   /** Only what happens to this run. */
   run?: string;
   also?: readonly string[];

@@ -43,7 +43,7 @@ export interface RunView {
   queued: number | null;
   refreshed: number | null;
   /** The last event that the page shows. */
-  event: number;
+  event: string;
   link(key: ArtifactKey): string;
 }
 

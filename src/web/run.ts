@@ -31,7 +31,7 @@ export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): 
   web.get("/runs/:run_id", ...reading, async (c) => {
     const runId = c.req.param("run_id");
     // Before all else: what comes between is told of once too often rather than never.
-    const { last: event } = await store.eventRange();
+    const event = store.lastChange();
     const stored = await store.run(runId);
     if (stored === null) return noRun(c, runId);
     const [receipts, deliveries] = await Promise.all([

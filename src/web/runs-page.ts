@@ -19,7 +19,7 @@ export interface RunsView {
   /** Null where it would not tell of the runs below. */
   chart: Pick<RunsChart, "window" | "runs"> | null;
   /** The last event that the rows show. */
-  event: number;
+  event: string;
   /** For the very first page: where webhooks go. */
   webhookUrl: string;
 }
@@ -235,7 +235,7 @@ export const titleOf = (run: Pick<Run, "title" | "prompt" | "run_id">): string =
   line(run.title ?? "", 140) || line(run.prompt ?? "", 140) || line(run.run_id, 140);
 
 /** Nothing was ever received: the address to paste, and a command that shows that it works. */
-function welcome(webhookUrl: string, event: number): Html {
+function welcome(webhookUrl: string, event: string): Html {
   return html`<section class="card welcome" data-live="/live?after=${event}" data-live-reload>
     <h1>No run yet</h1>
     <p>

@@ -16,7 +16,7 @@ export function mountRuns({ web, parts, reading, show }: Kit): void {
     const slow = filter.search ? await store.searchFault(filter.search) : null;
     if (slow !== null) faults.push({ name: "q", message: slow });
     // Before the rows: what comes between is told of once too often rather than never.
-    const { last: event } = await store.eventRange();
+    const event = store.lastChange();
     const found = faults.length > 0 ? [] : await store.briefs(filter, pageAfter(query.after));
     const rows = found.slice(0, PAGE_SIZE);
     const last = rows.at(-1);

@@ -33,7 +33,7 @@ export interface SinksView {
   resumed: string | null;
   session: Session;
   /** The last event that the page shows. */
-  event: number;
+  event: string;
   now: number;
 }
 

@@ -16,7 +16,7 @@ export function mountSinks({ web, parts, reading, acting, show, notFound }: Kit)
   };
 
   web.get("/sinks", ...reading, async (c) => {
-    const { last: event } = await store.eventRange();
+    const event = store.lastChange();
     const window = latencyWindow(runtime.now());
     const { sink, tested, resumed } = c.req.query();
     const view = {

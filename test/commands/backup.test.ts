@@ -1,4 +1,5 @@
 /** `skyvern-relay backup`: a copy beside the running relay, in a folder or in S3. */
+import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
@@ -61,7 +62,7 @@ it("--verify reads all of it, --json says what it is", async () => {
     sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
     waiting: 1,
     verified: true,
-    rows: expect.objectContaining({ runs: 2, receipts: 2, deliveries: 2, attempts: 1 }) as object,
+    rows: expect.objectContaining({ runs: 2, receipts: 2, deliveries: 2 }) as object,
     ms: expect.any(Number) as number,
   });
 });
@@ -157,7 +158,8 @@ it("stopped before its end it leaves nothing; so does what cannot be made", asyn
 
 it("shows how far it has come where there is a terminal", async () => {
   const { env, to, relay } = await aRelay();
-  const output = "x".repeat(100_000);
+  // What does not compress.
+  const output = randomBytes(75_000).toString("base64");
   for (let i = 0; i < 60; i += 1) await relay.webhook(mutated("task_v1.completed", { run_id: `tsk_${i}`, output }));
   const { stderr } = await runCommand(["backup", "--to", to, "--verify"], env, { terminal: true });
   expect(stderr).toMatch(/\[#+-*\] \d+ % copied/);

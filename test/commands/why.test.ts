@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { runCli } from "../../src/cli.ts";
 import { openSqlite } from "../../src/store/database.ts";
+import { saveSetting } from "../../src/store/settings.ts";
 import type { Why } from "../../src/why.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes, mutated } from "../support/fixtures.ts";
@@ -117,7 +118,7 @@ describe("why refuses", () => {
   it("a database of another schema", async () => {
     await relay.stop();
     const database = openSqlite(path(), { exclusive: false });
-    await database.db.updateTable("settings").set({ value: "99" }).where("name", "=", "schema_version").execute();
+    await database.transaction((tx) => saveSetting(tx, "schema_version", "99"));
     await database.close();
     const { code, stderr } = await why(V2);
     expect(code).toBe(1);

@@ -148,7 +148,9 @@ async function drained(url: string): Promise<DeliveryRow[]> {
     let fewest = Infinity;
     let since = Date.now();
     for (;;) {
-      const { rows } = await client.query<DeliveryRow & { attempts: string }>("select * from deliveries order by id");
+      const { rows } = await client.query<DeliveryRow & { attempts: string }>(
+        "select *, subject_id as run_id from deliveries order by id",
+      );
       const open = rows.filter(({ state }) => state === "pending" || state === "sending");
       if (open.length === 0) return rows.map((row) => ({ ...row, attempts: Number(row.attempts) }));
       if (open.length < fewest) [fewest, since] = [open.length, Date.now()];

@@ -1,9 +1,13 @@
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { eventTexts, type EventsParts } from "../../src/http/events.ts";
 import type { JsonObject } from "../../src/json.ts";
-import { anApp, aListeningApp, TOKEN, type TestApp } from "../support/app.ts";
+import { openDatabase } from "../../src/store/open.ts";
+import { createSqlStore } from "../../src/store/sql.ts";
+import { aDelivery } from "../store/a-run.ts";
+import { aFolder, anApp, aListeningApp, TOKEN, type TestApp } from "../support/app.ts";
 import { anEventStream, type EventStream, type StreamEvent } from "../support/event-stream.ts";
 import { mutated } from "../support/fixtures.ts";
 import { until } from "../support/until.ts";
@@ -15,7 +19,15 @@ const shown = ({ event, data }: StreamEvent): string => {
   const { run_id, status, sink, state } = data as Record<string, string>;
   return event === "run" ? `run ${run_id} ${status}` : `delivery ${run_id} ${sink} ${state}`;
 };
-const idsOf = (events: StreamEvent[]): number[] => events.map(({ id }) => Number(id));
+const idsOf = (events: StreamEvent[]): string[] => events.map(({ id }) => id);
+/** The next event that is shown so. */
+const shownOf = async (stream: EventStream, beginning: string): Promise<string> => {
+  for (;;) {
+    const text = shown(await stream.next());
+    if (text.startsWith(beginning)) return text;
+  }
+};
+const RESET = { reason: expect.stringContaining("not known any more") as string };
 
 describe("GET /v1/events", () => {
   it("tells of runs and deliveries as they change, in the JSON of the API", async () => {
@@ -107,8 +119,10 @@ describe("GET /v1/events", () => {
 
   it("takes the id from the address, too", async () => {
     const relay = await aListeningApp();
-    for (const id of ["tsk_1", "tsk_2"]) await relay.webhook(aRun(id));
-    const stream = await anEventStream(`${relay.url}/v1/events?last_event_id=1`);
+    await relay.webhook(aRun("tsk_1"));
+    const last = relay.app.store.lastChange();
+    await relay.webhook(aRun("tsk_2"));
+    const stream = await anEventStream(`${relay.url}/v1/events?last_event_id=${last}`);
     expect(shown(await stream.next())).toBe("run tsk_2 completed");
   });
 
@@ -121,13 +135,53 @@ describe("GET /v1/events", () => {
     expect(shown(await stream.next())).toBe("run tsk_2 completed");
   });
 
-  it("sends a reset first when the id is of another database", async () => {
-    const relay = await aListeningApp();
+  it.each(["4711", "6b1f0c92d4e7a3-4711", "x"])(
+    "sends a reset first when it does not know the id %s, and goes on from there",
+    async (lastEventId) => {
+      const relay = await aListeningApp();
+      await relay.webhook(aRun("tsk_1"));
+      const stream = await anEventStream(`${relay.url}/v1/events`, { lastEventId });
+      const reset = await stream.next();
+      expect([reset.event, reset.data]).toEqual(["reset", RESET]);
+      await relay.webhook(aRun("tsk_2"));
+      expect(shown(await stream.next())).toBe("run tsk_2 completed");
+      stream.close();
+      // The reset has an id of its own: whoever loses the stream right after it misses nothing.
+      const again = await anEventStream(`${relay.url}/v1/events`, { lastEventId: reset.id });
+      expect(shown(await again.next())).toBe("run tsk_2 completed");
+    },
+  );
+
+  it("sends a reset first to whoever comes back after a restart", async () => {
+    const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
+    const before = await aListeningApp(env);
+    const first = await anEventStream(`${before.url}/v1/events`);
+    await until("the stream has begun", () => first.lastEventId !== "");
+    await before.webhook(aRun("tsk_1"));
+    const { id } = await first.next();
+    await before.stop();
+    const relay = await aListeningApp(env);
+    const stream = await anEventStream(`${relay.url}/v1/events`, { lastEventId: id });
+    expect(await stream.next()).toMatchObject({ event: "reset", data: RESET });
+    await relay.webhook(aRun("tsk_2"));
+    expect(shown(await stream.next())).toBe("run tsk_2 completed");
+  });
+
+  it("sends a reset to streams that are open when another process wrote to the database, and goes on", async () => {
+    const { kind, path } = { kind: "sqlite" as const, path: join(aFolder(), "relay.db") };
+    const relay = await aListeningApp({ DATABASE_URL: `sqlite:${path}` }, { standIns: ["http"] });
+    const streams = [await anEventStream(`${relay.url}/v1/events`), await anEventStream(`${relay.url}/v1/events`)];
+    await until("both streams have begun", () => streams.every(({ lastEventId }) => lastEventId !== ""));
     await relay.webhook(aRun("tsk_1"));
-    const stream = await anEventStream(`${relay.url}/v1/events`, { lastEventId: "4711" });
-    const [reset, first] = await stream.take(2);
-    expect([reset?.event, reset?.data]).toEqual(["reset", { reason: expect.stringContaining("another") as string }]);
-    expect(shown(first as StreamEvent)).toBe("run tsk_1 completed");
+    for (const stream of streams) while (!shown(await stream.next()).endsWith("delivered"));
+
+    const beside = createSqlStore(await openDatabase({ kind, path }, "beside"));
+    await beside.redeliver("tsk_1", [{ id: "dlv_z", sink: "http", kind: "http", cause: "redelivery" }], Date.now());
+    await beside.close();
+
+    for (const stream of streams) expect(await stream.next()).toMatchObject({ event: "reset", data: RESET });
+    await relay.webhook(aRun("tsk_2"));
+    for (const stream of streams) expect(await shownOf(stream, "run tsk_2")).toBe("run tsk_2 completed");
   });
 
   it("keeps output that would break the format in one line", async () => {
@@ -137,7 +191,7 @@ describe("GET /v1/events", () => {
     const summary = "one\n\nid: 99\nevent: run\rdata: x\u2028: y";
     await relay.webhook(mutated("task_v2.completed", { summary }));
     expect((await stream.next()).data).toMatchObject({ summary });
-    expect(stream.lastEventId).toBe("1");
+    expect(stream.lastEventId).toBe(relay.app.store.lastChange());
   });
 
   it("ends when the relay stops", async () => {
@@ -173,7 +227,7 @@ describe("GET /v1/events", () => {
     for (let n = 0; n < 40; n++) expect((await head()).status).toBe(200);
   });
 
-  it.each(["x", "-1", "1.5", "", "9".repeat(16)])("Last-Event-ID %j is answered 400 and named", async (id) => {
+  it.each(["1.5", "", "a b", "x".repeat(65)])("Last-Event-ID %j is answered 400 and named", async (id) => {
     const relay = await anApp();
     const answer = await relay.get("/v1/events", { "last-event-id": id });
     const { errors } = answer.json<{ errors: { parameter: string }[] }>();
@@ -190,7 +244,7 @@ describe("a stream's text", () => {
   const links = { run: (id: string) => id, artifact: (id: string) => id };
 
   /** The pieces of a stream over a real store, on a clock on which a sleep passes at once. */
-  async function pieces(relay: TestApp, last: number | null, sleep: EventsParts["runtime"]["sleep"] = async () => {}) {
+  async function pieces(relay: TestApp, last: string | null, sleep: EventsParts["runtime"]["sleep"] = async () => {}) {
     const gone = new AbortController();
     const parts = { store: relay.app.store, links, runtime: { sleep } };
     return { texts: eventTexts(parts, last, gone.signal), gone };
@@ -207,22 +261,27 @@ describe("a stream's text", () => {
     }
   });
 
-  it("sends a reset before what is kept when events since then were forgotten, and again when it is overtaken", async () => {
+  it("sends a reset when more came than is known, and again when it is overtaken once more", async () => {
     const relay = await anApp();
-    for (let i = 1; i <= 6; i++) await relay.webhook(aRun(`tsk_${i}`));
-    const { events, eventRange } = relay.app.store;
-    let first = 4;
-    /** As if all before `first` were forgotten. */
-    relay.app.store.eventRange = async () => ({ ...(await eventRange()), first });
-    relay.app.store.events = (page) => events({ after: Math.max(page.after, first - 1), limit: 1 });
-    const { texts } = await pieces(relay, 1);
+    const { store } = relay.app;
+    await relay.webhook(aRun("tsk_1"));
+    let made = 0;
+    /** More changes than are remembered. */
+    const overtake = async (): Promise<void> => {
+      for (let i = 0; i < 12; i++) {
+        const fresh = Array.from({ length: 1_000 }, () => aDelivery(`dlv_${(made += 1)}`, "nobody"));
+        await store.redeliver("tsk_1", fresh, 5);
+      }
+    };
+    const { texts } = await pieces(relay, store.lastChange());
     const next = async () => ((await texts.next()).value ?? "").split("\n").slice(0, 2);
     await texts.next();
-    expect(await next()).toEqual(["event: reset", expect.stringContaining("not kept") as string]);
-    expect(await next()).toEqual(["id: 4", "event: run"]);
-    first = 6;
-    expect((await next())[0]).toBe("event: reset");
-    expect((await next())[0]).toBe("id: 6");
+    await overtake();
+    expect(await next()).toEqual([`id: ${store.lastChange()}`, "event: reset"]);
+    await relay.webhook(aRun("tsk_2"));
+    expect(await next()).toEqual([`id: ${store.lastChange()}`, "event: run"]);
+    await overtake();
+    expect(await next()).toEqual([`id: ${store.lastChange()}`, "event: reset"]);
   });
 
   it("ends at once when its reader has gone", async () => {

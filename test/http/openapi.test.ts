@@ -128,7 +128,7 @@ describe("every answer", () => {
     "GET /v1/stats 200": () => ["/v1/stats?until=2026-08-23T11:00:00Z"],
     "GET /v1/stats 400": () => ["/v1/stats?bucket=week"],
     "GET /v1/events 200": () => ["/v1/events"],
-    "GET /v1/events 400": () => ["/v1/events?last_event_id=x"],
+    "GET /v1/events 400": () => ["/v1/events?last_event_id=1.5"],
   };
   it.each(Object.entries(cases))("%s is as the document says", async (name, make) => {
     const { relay, ...given } = await aRelay();

@@ -20,7 +20,6 @@ async function keep({ config: { database } }: TestApp, body: Buffer, id = "rcp_o
       receipt: {
         id,
         bodyHash: createHash("sha256").update(body).digest("hex"),
-        bodyBytes: body.length,
         body,
         source: "webhook",
         channel: "billing",

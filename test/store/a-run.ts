@@ -56,7 +56,6 @@ export function anArrival(
     receipt: {
       id: `rcp_${bodyHash}`,
       bodyHash,
-      bodyBytes: body.length,
       body: Buffer.from(body),
       source: run.source,
       channel: run.channel,

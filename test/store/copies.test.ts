@@ -13,7 +13,6 @@ async function accept(runId: string, archiveAt: number | null, n = 1): Promise<v
   const receipt = {
     id: `rcp_${runId}_${n}`,
     bodyHash: `${runId} ${n}`,
-    bodyBytes: 1,
     body: new Uint8Array([1]),
     source: "webhook" as const,
     channel: null,

@@ -1,12 +1,13 @@
-/** What every Store promises of looking back: search, numbers, events. One suite, every implementation. */
+/** What every Store promises of looking back: search, numbers, changes. One suite, every implementation. */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/breaker.ts";
 import { parseJson } from "../../src/json.ts";
 import type { Run } from "../../src/run.ts";
+import type { ChangesPage } from "../../src/store/changes.ts";
 import { bucketOf } from "../../src/store/latency.ts";
 import { readSearch } from "../../src/store/search.ts";
-import type { FinishedAttempt, Page, RunFilter, Search, StoredEvent } from "../../src/store/store.ts";
+import type { FinishedAttempt, Page, RunFilter, Search } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "./a-run.ts";
 import { stores } from "./stores.ts";
 import type { SqlStore } from "../../src/store/sql.ts";
@@ -418,14 +419,16 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     });
   });
 
-  describe("events", () => {
-    const all = async (after = 0) => (await store.events({ after, limit: 1_000 })).events;
-    const shown = (event: StoredEvent) =>
-      event.kind === "run"
-        ? `${event.kind} ${event.run.state.run.run_id} ${event.run.state.run.status}`
-        : `${event.kind} ${event.delivery.id} ${event.delivery.state}`;
+  describe("changes", () => {
+    let begin = "";
+    beforeEach(() => {
+      begin = store.lastChange();
+    });
+    const all = (after = begin) => store.changes({ after, limit: 1_000 }).changes;
+    const shown = ({ change }: ChangesPage["changes"][number]) =>
+      change.kind === "run" ? `run ${change.id}` : `delivery ${change.id} ${change.delivery?.state}`;
 
-    it("tell of each change once, in the order in which they were made", async () => {
+    it("are told once each, in the order in which they were made", async () => {
       await store.accept([
         anArrival(aRun({ received_at: 1_000 }), {
           decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "crm")] },
@@ -438,43 +441,43 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       await store.buryOrphans(["ops"], "gone");
       await store.saveArtifacts("tsk_1", { artifacts: [], status: "complete" }, null);
       await store.redeliver("tsk_1", [aDelivery("dlv_3")], 3_000);
-      const events = await all();
-      expect(events.map(shown)).toEqual([
-        "run tsk_1 completed",
+      const changes = all();
+      expect(changes.map(shown)).toEqual([
+        "run tsk_1",
         "delivery dlv_1 pending",
         "delivery dlv_2 pending",
         "delivery dlv_1 pending",
         "delivery dlv_1 delivered",
         "delivery dlv_2 dead",
-        "run tsk_1 completed",
+        "run tsk_1",
         "delivery dlv_3 pending",
       ]);
-      expect(events.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
-      expect(await store.eventRange()).toEqual({ first: 1, last: 8 });
+      expect(new Set(changes.map(({ at }) => at)).size).toBe(8);
+      expect(changes.at(-1)?.at).toBe(store.lastChange());
     });
 
-    it("hold a delivery as it was then, and a run as it is now", async () => {
+    it("hold a delivery as it was then", async () => {
       await store.accept([anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
       const [before] = await store.deliveries({}, { limit: 1 });
       await claim(1_000);
       await store.record(finished("dlv_1"));
-      await accept(aRun({ status: "failed", received_at: 5_000 }));
-      const [run, delivery] = await all();
-      expect(run).toMatchObject({ kind: "run", run: { state: { revision: 2, run: { status: "failed" } } } });
-      expect(delivery).toEqual({ id: 2, kind: "delivery", delivery: before });
+      const [, made, told] = all();
+      expect(made?.change).toEqual({ kind: "delivery", id: "dlv_1", delivery: before });
+      expect(told?.change).toEqual({ kind: "delivery", id: "dlv_1", delivery: await store.delivery("dlv_1") });
     });
 
     it("tell nothing of what changed nothing", async () => {
       await accept(aRun());
-      const { last } = await store.eventRange();
+      const last = store.lastChange();
       await store.accept([anArrival(aRun(), { hash: `body ${bodies}` })]);
       await store.accept([anArrival(aRun({ received_at: 2 }), { decision: { verdict: "duplicate" } })]);
       await store.saveArtifacts("tsk_1", { artifacts: [], status: "pending" }, null);
       await store.ping(9);
-      expect(await all(last)).toEqual([]);
+      expect(all(last)).toEqual([]);
+      expect(store.lastChange()).toBe(last);
     });
 
-    it("of a batch that failed there are none, and the next ones leave no gap", async () => {
+    it("of a batch that failed there are none, and nothing of it counts or is found", async () => {
       await accept(aRun({ run_id: "a" }));
       const bad = anArrival(aRun({ run_id: "b" }), {
         decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_1")] },
@@ -483,7 +486,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
         /UNIQUE|duplicate key/,
       );
       await accept(aRun({ run_id: "d", received_at: 3 }));
-      expect((await all()).map(({ id }) => id)).toEqual([1, 2]);
+      expect(all().map(shown)).toEqual(["run a", "run d"]);
       expect((await store.statistics("day", 0, DAY)).runs).toEqual([{ start: 0, status: "completed", count: 2 }]);
       expect(await ids({ search: searchFor("a") })).toEqual(["a"]);
       expect(await ids({ search: searchFor("c") })).toEqual([]);
@@ -491,38 +494,24 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
 
     it("come in pages, with the id to go on after", async () => {
       await accept(...["a", "b", "c"].map((run_id, i) => aRun({ run_id, received_at: i })));
-      const first = await store.events({ after: 0, limit: 2 });
-      expect([first.events.map(({ id }) => id), first.first, first.last]).toEqual([[1, 2], 1, 2]);
-      const rest = await store.events({ after: first.last, limit: 2 });
-      expect([rest.events.map(({ id }) => id), rest.last]).toEqual([[3], 3]);
-      expect(await store.events({ after: 3, limit: 2 })).toEqual({ events: [], first: null, last: 3 });
+      const first = store.changes({ after: begin, limit: 2 });
+      expect([first.changes.map(shown), first.isKnown]).toEqual([["run a", "run b"], true]);
+      const rest = store.changes({ after: first.last, limit: 2 });
+      expect([rest.changes.map(shown), rest.last]).toEqual([["run c"], store.lastChange()]);
+      expect(store.changes({ after: rest.last, limit: 2 })).toEqual({ changes: [], last: rest.last, isKnown: true });
     });
 
-    it("are forgotten beyond the last fifty thousand", async () => {
-      const arrival = (i: number) => anArrival(aRun({ run_id: `tsk_${i}`, received_at: i }));
-      for (let i = 0; i < 51_500; i += 500)
-        await store.accept([
-          {
-            ...arrival(i),
-            run: {
-              id: `tsk_${i}`,
-              decide: () => ({
-                verdict: "accepted",
-                note: null,
-                routing: null,
-                state: { ...STATE, run: aRun({ run_id: `tsk_${i}`, received_at: i }) },
-                deliveries: Array.from({ length: 499 }, (_none, n) => aDelivery(`dlv_${i + n}`)),
-                cancel: [],
-              }),
-            },
-          },
-        ]);
-      const { first, last } = await store.eventRange();
-      expect(last).toBe(51_500);
-      expect(first).toBeGreaterThan(1);
-      expect(last - first + 1).toBeGreaterThanOrEqual(50_000);
-      expect(last - first + 1).toBeLessThan(52_000);
-      expect((await store.events({ after: 0, limit: 1 })).first).toBe(first);
+    it("of another store are not known, and it says where to go on", async () => {
+      const other = await open();
+      await other.accept([anArrival(aRun())]);
+      const { last } = other.changes({ after: other.lastChange(), limit: 1 });
+      await other.close();
+      await accept(aRun());
+      expect(store.changes({ after: last, limit: 9 })).toEqual({
+        changes: [],
+        last: store.lastChange(),
+        isKnown: false,
+      });
     });
   });
 
@@ -548,11 +537,3 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     expect(await store.sighting("tsk_2")).toBeNull();
   });
 });
-
-const STATE = {
-  revision: 1,
-  clock: [1, 1, 0, 0, 1, 0],
-  clocks: {},
-  reported: [1, 1, 0, 0, 1, 0],
-  failures: {},
-} as const;

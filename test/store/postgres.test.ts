@@ -161,13 +161,12 @@ describe("at once", () => {
     // A run that came again is there, with what came of it; those that nothing came for are gone.
     const again = new Set(numbers(40).flatMap((n) => [old[n * 6], old[239 - n * 6]]));
     expect(await count("from runs where run_id like 'tsk%'")).toBe(again.size);
-    const without = (table: string, run = `${table}.run_id`) =>
+    const without = (table: string, run: string) =>
       count(`from ${table} where not exists (select 1 from runs where runs.run_id = ${run})`);
-    expect(await without("receipts")).toBe(0);
-    expect(await without("deliveries")).toBe(0);
-    expect(await count("from bodies where receipt_id not in (select id from receipts)")).toBe(0);
-    expect(await count("from run_words where rowid not in (select doc from runs)")).toBe(0);
-    expect(await count("from runs where not exists (select 1 from receipts where receipts.run_id = runs.run_id)")).toBe(
+    expect(await without("receipts", "receipts.run_id")).toBe(0);
+    expect(await without("deliveries", "deliveries.subject_id")).toBe(0);
+    expect(await count("from run_words where rowid not in (select seq from runs)")).toBe(0);
+    expect(await count("from runs where state_receipt not in (select id from receipts where block is not null)")).toBe(
       0,
     );
     for (const run_id of ["new_1_7", old[6] ?? ""])
@@ -212,7 +211,7 @@ describe("at once", () => {
     }
   });
 
-  it("accepting, claiming and recording leave roll-ups that are true, and events without a gap", async () => {
+  it("accepting, claiming and recording leave roll-ups that are true", async () => {
     const perStore = 40;
     const accept = async (i: number): Promise<void> => {
       for (const n of numbers(perStore))
@@ -234,24 +233,10 @@ describe("at once", () => {
           await Promise.all(claimed.map((one) => store(i).record(delivered(one.delivery.id, one))));
         }
     };
-    const seen: number[] = [];
-    const read = async (): Promise<void> => {
-      let after = 0;
-      for (let idle = 0; still.accepting || idle < 3; idle += 1) {
-        const page = await store(3).events({ after, limit: 50 });
-        seen.push(...page.events.map(({ id }) => id));
-        if (page.events.length > 0) idle = 0;
-        after = page.last;
-      }
-    };
     const writing = Promise.all(numbers(4).map(accept)).finally(() => (still.accepting = false));
-    await Promise.all([writing, deliver(1), deliver(2), read()]);
+    await Promise.all([writing, deliver(1), deliver(2)]);
     await deliver(0);
     const all = 4 * perStore;
-    const { last } = await store(0).eventRange();
-    // A reader that goes on after the last it saw: nothing is put before it later.
-    expect(seen.slice(0, last)).toEqual(numbers(seen.length).map((i) => i + 1));
-    expect(last).toBe(all + 2 * all + 2 * all);
     expect((await store(0).counts()).deliveries).toEqual([
       { sink: "mail", state: "delivered", count: all },
       { sink: "ops", state: "delivered", count: all },
@@ -356,7 +341,6 @@ describe("a search", () => {
         ...(from === 0 ? old : []),
         ...numbers(250).map((i) => run(10 + from * 250 + i, from === 8 && i > 246 ? "a needle" : "some hay")),
       ]);
-    while ((await store(0).indexWords(500)) > 0);
     const expected = [2259, 2258, 2257, 4, 3, 2, 1, 0].map((n) => `tsk_${n}`);
     for (const limit of [2, 3, 4, 8, 20]) {
       const found: string[] = [];

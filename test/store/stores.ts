@@ -7,8 +7,7 @@ import { openPostgres } from "../../src/store/postgres.ts";
 import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import { emptyDatabase, newDatabase } from "../support/postgres.ts";
 
-/** Every database there is, migrated and empty: a suite that promises something runs on each. */
-export const databases: Record<string, () => Promise<Database>> = {
+const all: Record<string, () => Promise<Database>> = {
   sqlite: async () => {
     const database = openSqlite(":memory:", { exclusive: true });
     await migrate(database);
@@ -29,11 +28,17 @@ export const databases: Record<string, () => Promise<Database>> = {
 /** Of this worker, empty: that is sooner made than a new one. */
 const free: string[] = [];
 
-/** Every Store there is, empty; of those that `RELAY_TEST_STORES` names, when it names some. */
+/**
+ * Every database there is, migrated and empty: a suite that promises something runs on each; of those that `RELAY_TEST_STORES` names, when it
+ * names some.
+ */
+export const databases: typeof all = Object.fromEntries(
+  Object.entries(all).filter(([name]) => process.env["RELAY_TEST_STORES"]?.includes(name) ?? true),
+);
+
+/** Every Store there is, empty. */
 export const stores: Record<string, () => Promise<SqlStore>> = Object.fromEntries(
-  Object.entries(databases)
-    .filter(([name]) => process.env["RELAY_TEST_STORES"]?.includes(name) ?? true)
-    .map(([name, open]) => [name, async () => createSqlStore(await open())]),
+  Object.entries(databases).map(([name, open]) => [name, async () => createSqlStore(await open())]),
 );
 
 /** SQLite as a relay has it: a file with a connection that writes and one that reads. */

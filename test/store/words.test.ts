@@ -1,16 +1,19 @@
-/** Words come into the full-text index after the run: nothing that was accepted is missed by a list meanwhile, and none is lost. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** What a run is found by stands in the full-text index when it is accepted, changes with the run, and is made anew by a release that makes other words. */
+import fc from "fast-check";
 import { sql } from "kysely";
-import { describe, expect, it, onTestFinished } from "vitest";
-import { openSqlite, openSqliteReadOnly } from "../../src/store/database.ts";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { join } from "node:path";
+import type { Json } from "../../src/json.ts";
+import { parseJson } from "../../src/json.ts";
+import { openSqlite, openSqliteReadOnly, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
 import type { RunFilter, Store } from "../../src/store/store.ts";
+import { chanceOf } from "../faults/support/chance.ts";
+import { aFolder } from "../support/app.ts";
 import { wordsOf } from "../../src/store/text-words.ts";
 import { aRun, anArrival } from "./a-run.ts";
-import { storesAsOpened } from "./stores.ts";
+import { databases, storesAsOpened } from "./stores.ts";
 
 const searchFor = (text: string): RunFilter => ({ search: [{ words: wordsOf(text), prefix: false }] });
 const idsIn = async (store: Store, filter: RunFilter): Promise<string[]> => {
@@ -22,6 +25,7 @@ const idOf = ({ state }: { state: { run: { run_id: string } } }): string => stat
 
 const aPrompt = (id: string, prompt: string, receivedAt = 1_000) =>
   anArrival(aRun({ run_id: id, prompt, received_at: receivedAt }));
+const aStep = { after: null, limit: 100, hold: [], dryRun: false };
 
 describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   const opened = async (): Promise<SqlStore> => {
@@ -34,79 +38,195 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     const store = await opened();
     await store.accept([aPrompt("tsk_1", "an invoice"), aPrompt("tsk_2", "a letter")]);
     expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
-    expect(await store.indexWords(10)).toBe(0);
   });
 
   it("a run whose words changed is found by the new ones alone, however often that was", async () => {
     const store = await opened();
     await store.accept([aPrompt("tsk_1", "an invoice")]);
-    await store.indexWords(10);
-    await store.accept([aPrompt("tsk_1", "a letter", 1_001)]);
-    await store.accept([aPrompt("tsk_1", "a parcel", 1_002)]);
+    // Twice in one transaction.
+    await store.accept([aPrompt("tsk_1", "a letter", 1_001), aPrompt("tsk_1", "a card", 1_002)]);
+    await store.accept([aPrompt("tsk_1", "a parcel", 1_003)]);
     expect(await idsIn(store, searchFor("parcel"))).toEqual(["tsk_1"]);
-    expect(await idsIn(store, searchFor("invoice"))).toEqual([]);
-    expect(await idsIn(store, searchFor("letter"))).toEqual([]);
+    for (const old of ["invoice", "letter", "card"]) expect(await idsIn(store, searchFor(old))).toEqual([]);
   });
 
-  it("one that was removed before its turn came is no hindrance", async () => {
+  it("a run whose words changed without a receipt is found by the new ones alone", async () => {
+    const store = await opened();
+    await store.accept([aPrompt("tsk_1", "an invoice")]);
+    const revised = await store.revise(
+      "tsk_1",
+      ({ state }) => ({
+        verdict: "updated",
+        note: null,
+        routing: null,
+        state: { ...state, run: { ...state.run, prompt: "a letter" }, revision: 2 },
+        deliveries: [],
+        cancel: [],
+      }),
+      2_000,
+    );
+    expect(revised).toBe(true);
+    expect(await idsIn(store, searchFor("letter"))).toEqual(["tsk_1"]);
+    expect(await idsIn(store, searchFor("invoice"))).toEqual([]);
+  });
+
+  it("a run that was not understood at first is found once it is", async () => {
+    const store = await opened();
+    const arrival = aPrompt("tsk_1", "an invoice");
+    await store.accept([{ ...arrival, run: null }]);
+    expect(await idsIn(store, searchFor("invoice"))).toEqual([]);
+    const { run, receipt } = arrival;
+    if (run === null) throw new Error("the arrival has no run");
+    expect(await store.adopt(receipt.id, "completed", run, 2_000)).toBe(true);
+    expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
+  });
+
+  it("one that was removed is found no more, and what comes in its place is", async () => {
     const store = await opened();
     await store.accept([aPrompt("tsk_1", "an invoice"), aPrompt("tsk_2", "an invoice", 9_000)]);
-    const step = { before: 5_000, after: null, limit: 10, hold: [], dryRun: false };
-    expect(await store.pruneRuns(step)).toMatchObject({ removed: 1 });
+    expect(await store.pruneRuns({ ...aStep, before: 5_000 })).toMatchObject({ removed: 1 });
     expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_2"]);
-    expect(await store.indexWords(10)).toBe(0);
-  });
-
-  it("in steps, until nothing is left", async () => {
-    const store = await opened();
-    await store.accept(Array.from({ length: 5 }, (_none, i) => aPrompt(`tsk_${i}`, "an invoice")));
-    let steps = 0;
-    while ((await store.indexWords(2)) > 0) steps += 1;
-    expect(steps).toBeLessThanOrEqual(3);
-    expect(await idsIn(store, searchFor("invoice"))).toHaveLength(5);
+    await store.accept([aPrompt("tsk_1", "a letter", 9_001)]);
+    expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_2"]);
+    expect(await idsIn(store, searchFor("letter"))).toEqual(["tsk_1"]);
   });
 });
 
-describe("where the index cannot be brought up to date", () => {
-  async function writerAndReader(): Promise<{ writer: SqlStore; reader: Store }> {
-    const folder = mkdtempSync(join(tmpdir(), "relay-"));
-    const path = join(folder, "relay.db");
-    const database = openSqlite(path, { exclusive: true });
-    await migrate(database);
-    const writer = createSqlStore(database);
-    const reader = createSqlStore(openSqliteReadOnly(path));
-    onTestFinished(async () => {
-      await reader.close();
-      await writer.close();
-      rmSync(folder, { recursive: true });
-    });
-    return { writer, reader };
-  }
+it("a process that only reads a file that a relay writes finds what was accepted", async () => {
+  const path = join(aFolder(), "relay.db");
+  const database = openSqlite(path, { exclusive: true });
+  await migrate(database);
+  const writer = createSqlStore(database);
+  const reader = createSqlStore(openSqliteReadOnly(path));
+  onTestFinished(async () => {
+    await reader.close();
+    await writer.close();
+  });
+  await writer.accept([aPrompt("tsk_1", "an invoice", 1), aPrompt("tsk_2", "a letter", 2)]);
+  expect(await idsIn(reader, { status: ["failed", "completed"], source: ["webhook"] })).toEqual(["tsk_2", "tsk_1"]);
+  expect(await idsIn(reader, searchFor("invoice"))).toEqual(["tsk_1"]);
+});
 
-  it("filters find all runs, and text those that are in it", async () => {
-    const { writer, reader } = await writerAndReader();
-    await writer.accept([aPrompt("tsk_1", "an invoice", 1)]);
-    await writer.indexWords(10);
-    await writer.accept([aPrompt("tsk_2", "an invoice", 2), aPrompt("tsk_3", "a letter", 3)]);
-    const filter = { status: ["failed", "completed"], source: ["webhook"] };
-    expect(await idsIn(reader, filter)).toEqual(["tsk_3", "tsk_2", "tsk_1"]);
-    expect(await idsIn(reader, searchFor("invoice"))).toEqual(["tsk_1"]);
-    await writer.indexWords(10);
-    expect(await idsIn(reader, searchFor("invoice"))).toEqual(["tsk_2", "tsk_1"]);
+describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
+  let database: Database;
+  let store: SqlStore;
+  beforeEach(async () => {
+    database = await open();
+    store = createSqlStore(database);
+  });
+  afterEach(() => store.close());
+
+  /** Every place of every word, by the id of its run; and `null` for a run that is not there. */
+  async function wordsIn({ dialect, db }: Database): Promise<unknown[]> {
+    const places =
+      dialect === "sqlite"
+        ? sql`select r.run_id, v.term, v."offset" from run_vocabulary v left join runs r on r.seq = v.doc order by 1, 2, 3`
+        : sql`select r.run_id, w.words::text from run_words w left join runs r on r.seq = w.rowid order by 1, 2`;
+    return (await places.execute(db)).rows;
+  }
+  /** The words that the same runs have in a new database. */
+  async function wordsOfNew(): Promise<unknown[]> {
+    const fresh = await open();
+    const other = createSqlStore(fresh);
+    try {
+      const { runs } = await store.runs({}, { limit: 5_000 });
+      await other.accept(runs.map(({ state }, i) => anArrival(state.run, { hash: `${i}` })));
+      return await wordsIn(fresh);
+    } finally {
+      await other.close();
+    }
+  }
+  /** As if another release had made the words. */
+  async function makeOtherWords(): Promise<void> {
+    if (database.dialect === "sqlite") {
+      await sql`insert into run_words (run_words) values ('delete-all')`.execute(database.db);
+      await sql`insert into run_words (rowid, words) select seq, 'otherwise' from runs`.execute(database.db);
+    } else await sql`update run_words set words = 'otherwise'::tsvector`.execute(database.db);
+    await store.saveSetting("words_version", "0");
+  }
+  const rebuild = async (limit: number): Promise<number> => {
+    let steps = 0;
+    while ((await store.rebuildWords(limit)) > 0) steps += 1;
+    return steps;
+  };
+
+  it("has no work to be done when this release made it", async () => {
+    expect(await store.rebuildWords(10)).toBe(0);
+    await store.accept([aPrompt("tsk_1", "an invoice")]);
+    expect(await store.rebuildWords(10)).toBe(0);
   });
 
-  it("more came than a search waits for: it finds what there is, and the next ones the rest", async () => {
-    const database = openSqlite(":memory:", { exclusive: true });
-    await migrate(database);
-    const store = createSqlStore(database);
-    onTestFinished(() => store.close());
-    const many = 2_500;
-    await store.accept(Array.from({ length: many }, (_none, i) => aPrompt(`tsk_${i}`, "an invoice", i)));
-    const first = (await store.briefs(searchFor("invoice"), { limit: many })).length;
-    expect(first).toBeGreaterThan(0);
-    expect(first).toBeLessThan(many);
-    expect(await idsIn(store, searchFor("invoice"))).toHaveLength(many);
-    const { rows } = await sql`select doc from unindexed`.execute(database.db);
-    expect(rows).toEqual([]);
+  it("is made anew in steps when another release made it, and once only", async () => {
+    await store.accept(Array.from({ length: 5 }, (_none, i) => aPrompt(`tsk_${i}`, "an invoice")));
+    await makeOtherWords();
+    expect(await rebuild(2)).toBe(3);
+    expect(await idsIn(store, searchFor("invoice"))).toHaveLength(5);
+    expect(await idsIn(store, searchFor("otherwise"))).toEqual([]);
+    expect(await wordsIn(database)).toEqual(await wordsOfNew());
+    expect(await store.rebuildWords(2)).toBe(0);
+  });
+
+  it("of no runs is made anew at once", async () => {
+    await store.saveSetting("words_version", "0");
+    expect(await store.rebuildWords(2)).toBe(0);
+    await store.accept([aPrompt("tsk_1", "an invoice")]);
+    expect(await store.rebuildWords(2)).toBe(0);
+    expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
+  });
+
+  it("takes runs that come, change and go before it is made anew", async () => {
+    await store.accept([aPrompt("tsk_1", "one"), aPrompt("tsk_2", "two"), aPrompt("tsk_3", "three", 500)]);
+    await makeOtherWords();
+    await store.accept([aPrompt("tsk_1", `a letter ${"of many words ".repeat(20)}`, 1_001), aPrompt("tsk_4", "four")]);
+    expect(await store.pruneRuns({ ...aStep, before: 501 })).toMatchObject({ removed: 1 });
+    await rebuild(2);
+    expect(await wordsIn(database)).toEqual(await wordsOfNew());
+    expect(await idsIn(store, searchFor("letter"))).toEqual(["tsk_1"]);
+  });
+
+  it("holds what a new one would, whatever comes, changes and goes while it is made anew", async () => {
+    for (const seed of [1, 2, 3, 4]) {
+      const chance = chanceOf(seed);
+      const words = ["invoice", "letter", "parcel", "card", "Größe", "1e21", "12345678901234567890"];
+      let now = seed * 1_000_000;
+      const aChange = async (): Promise<void> => {
+        const id = `tsk_${seed}_${chance.between(1, 30)}`;
+        const prompt = `${chance.oneOf(words)} ${chance.oneOf(words)}`;
+        if (chance.happens(0.85)) await store.accept([aPrompt(id, prompt, (now += 1))]);
+        else await store.pruneRuns({ ...aStep, before: now - chance.between(0, 20), limit: chance.between(1, 5) });
+      };
+      for (let i = 0; i < 40; i++) await aChange();
+      await makeOtherWords();
+      do for (let i = chance.between(0, 4); i > 0; i--) await aChange();
+      while ((await store.rebuildWords(chance.between(1, 6))) > 0);
+      for (let i = 0; i < 10; i++) await aChange();
+      expect([seed, await wordsIn(database)]).toEqual([seed, await wordsOfNew()]);
+    }
+  });
+
+  it("loses every word of a run that is removed, and keeps those of the others, whatever they hold", async () => {
+    await store.accept([aPrompt("tsk_stays", "an invoice", 9e12)]);
+    const before = await wordsIn(database);
+    const values = fc.oneof(
+      fc.jsonValue({ maxDepth: 3, stringUnit: "binary" }).map((value) => parseJson(JSON.stringify(value))),
+      fc.constantFrom(
+        ...["[1e400,-0,1E2]", '{"2":1,"1":12345678901234567890}', '"\\ud800x"', '"\\u0000"'].map(parseJson),
+      ),
+    );
+    const text = fc.string({ unit: "binary", maxLength: 40 });
+    let n = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(values, text), { minLength: 1, maxLength: 4 }), async (versions) => {
+        for (const [output, prompt] of versions)
+          await store.accept([
+            anArrival(aRun({ run_id: "tsk_1", received_at: 1_000, output: output as Json, prompt }), {
+              hash: `${++n}`,
+            }),
+          ]);
+        expect(await store.pruneRuns({ ...aStep, before: 1_001 })).toMatchObject({ removed: 1 });
+        expect(await wordsIn(database)).toEqual(before);
+      }),
+      { numRuns: 60 },
+    );
   });
 });

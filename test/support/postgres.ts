@@ -209,8 +209,8 @@ export const emptyDatabase = (url: string): Promise<void> =>
       for t in select tablename from pg_tables where schemaname = 'public' and tablename <> 'settings' loop
         execute 'delete from ' || t;
       end loop;
-      delete from settings where name <> 'schema_version';
-      alter sequence runs_doc_seq restart;
+      delete from settings where name not in ('schema_version', 'words_version');
+      alter sequence runs_seq_seq restart;
     end $$`,
   );
 

@@ -65,8 +65,7 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
     return {
       receipt: {
         id: runtime.newId("rcp"),
-        bodyHash: createHash("sha256").update(bytes).digest("hex"),
-        bodyBytes: bytes.length,
+        bodyHash: createHash("sha256").update(stored).digest("hex"),
         body: stored,
         source: "webhook",
         channel,
@@ -122,25 +121,18 @@ async function finish(database: Database, { since, until, chance, left }: Finish
     .orderBy("id")
     .execute();
   const waiting = queued.slice(queued.length - left).map(({ id }) => id);
-  const attempts: {
-    delivery_id: string;
-    n: number;
-    started_at: number;
-    finished_at: number;
-    outcome: string;
-    reason: string | null;
-  }[] = [];
   const ended = queued.slice(0, queued.length - left).map((row) => {
     const percent = chance() * 100;
     const tries = percent < DEAD ? 10 : percent < DEAD + SECOND_TRY ? 2 : 1;
     const isDead = percent < DEAD;
     let at = row.created_at + 20 + Math.floor(200 * chance() ** 2);
+    let log = "";
     for (let n = 1; n <= tries; n += 1) {
       const isLast = n === tries;
       const took = 15 + Math.floor(400 * chance() ** 2);
       const outcome = !isLast ? "retry" : isDead ? "dead" : "delivered";
-      const reason = outcome === "delivered" ? null : "the server answered 503";
-      attempts.push({ delivery_id: row.id, n, started_at: at, finished_at: at + took, outcome, reason });
+      // As src/store/outbox.ts writes it.
+      log += `${JSON.stringify([n, at, at + took, outcome, ...(outcome === "delivered" ? [] : ["the server answered 503"])])}\n`;
       at += took + (isLast ? 0 : 5_000 * 2 ** (n - 1));
     }
     const receipt =
@@ -153,6 +145,8 @@ async function finish(database: Database, { since, until, chance, left }: Finish
       ...row,
       state: isDead ? "dead" : "delivered",
       attempts: tries,
+      ended: tries,
+      log,
       next_attempt_at: null,
       last_error: isDead ? "the server answered 503" : null,
       delivered_at: isDead ? null : at,
@@ -161,27 +155,22 @@ async function finish(database: Database, { since, until, chance, left }: Finish
   });
   await database.transaction(async (tx, rows) => {
     const ledger = createLedger();
-    await sql`update deliveries set state = v ->> 'state', attempts = v ->> 'attempts', next_attempt_at = null,
-      last_error = v ->> 'last_error', delivered_at = v ->> 'delivered_at', receipt = v ->> 'receipt'
+    await sql`update deliveries set state = v ->> 'state', attempts = v ->> 'attempts', ended = v ->> 'ended', next_attempt_at = null,
+      log = v ->> 'log', last_error = v ->> 'last_error', delivered_at = v ->> 'delivered_at', receipt = v ->> 'receipt'
       from (select value as v, value ->> 'id' as vid from json_each(${JSON.stringify(ended)})) where id = vid`.execute(
       tx,
     );
     for (const row of ended) ledger.moved(row);
-    await sql`insert into attempts (delivery_id, n, started_at, finished_at, outcome, reason)
-      select value ->> 'delivery_id', value ->> 'n', value ->> 'started_at', value ->> 'finished_at', value ->> 'outcome',
-        value ->> 'reason' from json_each(${JSON.stringify(attempts)})`.execute(tx);
     if (waiting.length > 0)
       await tx
         .updateTable("deliveries")
         .set({ next_attempt_at: until + YEARS_MS })
         .where("id", "in", waiting)
         .execute();
-    await sql`insert into artifacts (run_id, position, artifact_id, type, created_at)
-      select run_id, p.value ->> 0, 'a_' || doc || '_' || p.key, p.value ->> 1, received_at - 1000 from runs
-      cross join json_each('[[0,"recording"],[1,"screenshot_final"],[2,"screenshot_action"],[3,"llm_prompt"]]') p
+    await sql`update runs set artifacts_status = 'complete', follow_up_at = null, artifacts = (
+        select json_group_array(json_object('artifact_id', 'a_' || seq || '_' || p.key, 'type', p.value, 'created_at', received_at - 1000))
+        from json_each('["recording","screenshot_final","screenshot_action","llm_prompt"]') p)
       where received_at >= ${since} and received_at <= ${until}`.execute(tx);
-    const settled = tx.updateTable("runs").set({ artifacts_status: "complete", follow_up_at: null });
-    await settled.where("received_at", ">=", since).where("received_at", "<=", until).execute();
     await ledger.write(rows);
   });
 }

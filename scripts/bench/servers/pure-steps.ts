@@ -14,7 +14,7 @@ import type * as Normalize from "../../../src/skyvern/normalize.ts";
 import type * as PayloadReader from "../../../src/skyvern/payload.ts";
 import type * as Redact from "../../../src/skyvern/redact.ts";
 import type * as Brief from "../../../src/store/brief.ts";
-import type * as Rows from "../../../src/store/states.ts";
+import type * as Blocks from "../../../src/store/blocks.ts";
 import type * as Words from "../../../src/store/search.ts";
 import { median, type Figures } from "../bench.ts";
 import { readBodies, runId } from "../bodies.ts";
@@ -29,7 +29,7 @@ const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
 const { settle } = await of<typeof Settle>("receive/settle.ts");
 const { indexedText } = await of<typeof Words>("store/search.ts");
 const { briefOf } = await of<typeof Brief>("store/brief.ts");
-const { stateOf } = await of<typeof Rows>("store/states.ts");
+const { packBlock, stateIn } = await of<typeof Blocks>("store/blocks.ts");
 const { Secret } = await of<typeof Secrets>("secret.ts");
 
 const SLICE = 16;
@@ -60,16 +60,18 @@ process.stdout.write(JSON.stringify(figures));
 function slice(first: number): void {
   const webhooks = Array.from({ length: SLICE }, (_none, i) => webhook(first + i));
   step("verify", webhooks, ({ bytes, signature }) => verify(bytes, signature, keys));
-  const masked = step("mask", webhooks, ({ bytes }) => mask(bytes, redact).masked);
-  const parsed = step("parse", masked, (one) => parsePayload(one));
+  const masked = step("mask", webhooks, ({ bytes }) => mask(bytes, redact));
+  const parsed = step("parse", masked, (one) => parsePayload(one.masked));
   const runs = step("normalize", parsed, (one) => (one.kind === "run" ? normalize(one.payload, ARRIVAL) : null)).filter(
     (run) => run !== null,
   );
   const states = step("settle", runs, (run) => settle(null, { run, deliveryFailure: false }).state);
   step("words", runs, indexedText);
   step("brief", runs, briefOf);
-  const rows = step("write state", states, (state) => JSON.stringify(state));
-  step("read state", rows, stateOf);
+  const written = step("write state", states, (state) => JSON.stringify(state));
+  const bodies = masked.map(({ stored }) => stored);
+  const blocks = step("pack block", written, (state) => packBlock(state, bodies.shift() ?? null));
+  step("read state", blocks, stateIn);
 }
 
 function step<From, To>(name: string, items: readonly From[], take: (item: From) => To): To[] {

@@ -125,12 +125,13 @@ function storedIn(path: string, before: Counts, accepted: number): Stored {
   return stored;
 }
 
-/** Every run is in the index of words and packed. */
+/** Nothing is left that is done later: an older release indexes and packs runs after they came. */
 function isSettled(path: string): boolean {
   const database = new BetterSqlite(path, { readonly: true });
-  const left = database.prepare("SELECT doc FROM unindexed UNION ALL SELECT doc FROM states LIMIT 1").get();
+  const isOlder = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'unindexed'").get() !== undefined;
+  const left = isOlder && database.prepare("SELECT doc FROM unindexed UNION ALL SELECT doc FROM states LIMIT 1").get();
   database.close();
-  return left === undefined;
+  return !left;
 }
 
 /** By SQLite's own count of pages (https://sqlite.org/dbstat.html). */

@@ -1,4 +1,5 @@
 /** What the Store takes for granted of a Durable Object's storage, shown on it. */
+import { createHash } from "node:crypto";
 import { sql } from "kysely";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Database } from "../../../src/store/database.ts";
@@ -70,21 +71,33 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     expect((await settings()).toSorted()).toEqual(names.toSorted());
   });
 
-  it("keeps bodies and runs that are larger than the platform's rows, and drops the pieces of those that are gone", async () => {
+  it("keeps what is larger than the platform's rows, and drops the pieces of what is gone", async () => {
     const store = createSqlStore(database);
-    const output = "ä€😀".repeat(400_000);
+    // What does not compress, and letters of one to four bytes.
+    const noise = Array.from({ length: 30_000 }, (_none, i) => createHash("sha256").update(`${i}`).digest("base64"));
+    const output = `ä€😀${noise.join("")}`;
+    const title = "ä€😀".repeat(200_000);
     const body = JSON.stringify({ output });
-    await store.accept([anArrival(aRun({ output }), { body })]);
-    const [receipt] = await store.receipts("tsk_1");
-    expect(Buffer.from((await store.body(receipt?.id ?? "")) ?? []).toString() === body).toBe(true);
-    expect((await store.run("tsk_1"))?.state.run.output === output).toBe(true);
+    const artifacts = noise.map((artifact_id) => ({ artifact_id, type: "har", created_at: null }));
+    await store.accept([anArrival(aRun({ output, title }), { body })]);
+    await store.saveArtifacts("tsk_1", { artifacts, status: "complete" }, null);
     const storage = currentStorage();
+    const all = async () => {
+      const [receipt] = await store.receipts("tsk_1");
+      const [run, [brief]] = [await store.run("tsk_1"), await store.briefs({}, { limit: 1 })];
+      expect(Buffer.from((await store.body(receipt?.id ?? "")) ?? []).toString() === body).toBe(true);
+      expect([run?.state.run.output === output, run?.state.run.title === title]).toEqual([true, true]);
+      expect(run?.artifacts.length).toBe(noise.length);
+      expect(brief?.title).toBe(title.slice(0, 240).toWellFormed());
+    };
+    await all();
     expect(dropLoosePieces(storage)).toBe(0);
-    expect((await store.run("tsk_1"))?.state.run.output === output).toBe(true);
-    storage.sql.exec("delete from bodies");
+    await all();
+    storage.sql.exec("update runs set artifacts = null");
     expect(dropLoosePieces(storage)).toBe(1);
-    expect((await store.run("tsk_1"))?.state.run.output === output).toBe(true);
-    storage.sql.exec("delete from states");
+    storage.sql.exec("update receipts set block = null");
+    expect(dropLoosePieces(storage)).toBe(1);
+    storage.sql.exec("delete from runs");
     expect(dropLoosePieces(storage)).toBe(1);
     expect(storage.sql.exec("select count(*) as n from pieces").toArray()).toEqual([{ n: 0 }]);
   });

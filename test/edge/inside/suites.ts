@@ -6,8 +6,8 @@ import { cases } from "./vitest.ts";
 await import("../../store/contract.test.ts");
 await import("../../store/copies.test.ts");
 await import("../../store/history.test.ts");
-await import("../../store/packed.test.ts");
 await import("../../store/prune.test.ts");
+await import("../../store/states.test.ts");
 await import("./rollback.test.ts");
 
 export class Relay extends DurableObject<object> {

@@ -193,7 +193,7 @@ export function outbox({ database }: { database: string }): DeliveryRow[] {
   const sqlite = new Sqlite(database, { readonly: true, timeout: 5_000 });
   try {
     return sqlite
-      .prepare("SELECT id, run_id, sink, state, attempts, last_error FROM deliveries ORDER BY id")
+      .prepare("SELECT id, subject_id AS run_id, sink, state, attempts, last_error FROM deliveries ORDER BY id")
       .all() as DeliveryRow[];
   } finally {
     sqlite.close();
