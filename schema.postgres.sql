@@ -31,7 +31,7 @@ ALTER TABLE runs            ALTER COLUMN seq TYPE BIGINT, ALTER COLUMN seq ADD G
 -- Blocks are compressed when they are written: to try again is only work.
 ALTER TABLE receipts        ALTER COLUMN block SET STORAGE EXTERNAL;
 
--- The words each run is found by and the values lists filter by, made by the relay itself (src/store/search-postgres.ts): no
+-- The words each run is found by and the values lists filter by, made by the relay itself (src/store/search/postgres.ts): no
 -- extension, and the same words as on SQLite.
 CREATE TABLE run_words (
   rowid             BIGINT   PRIMARY KEY,                -- runs.seq
@@ -45,7 +45,7 @@ ALTER TABLE run_hours       SET (fillfactor = 30);
 
 -- --- what the relays of a fleet agree on ---
 
--- Which relay has a delivery under lease: the name it is present by (src/store/fleet.ts).
+-- Which relay has a delivery under lease: the name it is present by (src/store/postgres/fleet.ts).
 ALTER TABLE deliveries ADD COLUMN leased_by TEXT COLLATE "C";
 CREATE INDEX deliveries_leased ON deliveries (leased_by) WHERE state = 'sending';
 

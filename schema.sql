@@ -1,6 +1,6 @@
 -- The end state of the relay's database. Runs as it is on SQLite (3.42 or newer) and PostgreSQL.
 -- Times are epoch milliseconds, handed in by the relay. JSON is TEXT. Ids are TEXT and sort by time.
--- What stands behind `SQLite:` in a comment is for SQLite alone, as the relay runs it (src/store/schema.ts). WITHOUT ROWID: the table is its primary
+-- What stands behind `SQLite:` in a comment is for SQLite alone, as the relay runs it (src/store/schema/schema.ts). WITHOUT ROWID: the table is its primary
 -- key's index, where it would be a table and an index beside it that holds the key again.
 -- A run that is accepted and delivered to one sink writes four rows: runs, receipts, deliveries, run_words. Beside an index stands the question it answers.
 
@@ -16,7 +16,7 @@ CREATE TABLE runs (
   workflow          TEXT,                                -- permanent id, wpid_…
   title             TEXT,
   received_at       BIGINT NOT NULL,                     -- first receipt
-  list_item         TEXT   NOT NULL,                     -- JSON, short: what else lists show (src/store/brief.ts)
+  list_item         TEXT   NOT NULL,                     -- JSON, short: what else lists show (src/store/history/list-items.ts)
   state_receipt     TEXT   NOT NULL,                     -- the receipt whose block holds the settled state
   state_bytes       BIGINT NOT NULL,                     -- length of the state as JSON
   artifacts_status  TEXT   NOT NULL DEFAULT 'pending',   -- pending | complete | partial | unavailable
@@ -44,7 +44,7 @@ CREATE TABLE receipts (
   received_at       BIGINT NOT NULL,
   copies            BIGINT NOT NULL,                     -- how often these bytes came
   last_received_at  BIGINT NOT NULL,
-  block             BYTEA                                -- the state its run came to and the masked body, compressed together (src/store/blocks.ts)
+  block             BYTEA                                -- the state its run came to and the masked body, compressed together (src/store/receipts/blocks.ts)
 );
 CREATE INDEX receipts_run      ON receipts (run_id) WHERE run_id IS NOT NULL;               -- the receipts of a run
 CREATE INDEX receipts_kept     ON receipts (received_at) WHERE run_id IS NULL;              -- what was not understood, by age
@@ -69,7 +69,7 @@ CREATE TABLE deliveries (
   created_at        BIGINT NOT NULL,
   delivered_at      BIGINT,
   receipt           TEXT,                                -- JSON: what the sink answered with
-  log               TEXT,                                -- JSON: the attempts whose end was seen (src/store/outbox.ts)
+  log               TEXT,                                -- JSON: the attempts whose end was seen (src/store/outbox/outbox.ts)
   subject_at        BIGINT NOT NULL                      -- when its run was received: the order of lists of runs
 ) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX deliveries_due    ON deliveries (sink, next_attempt_at) WHERE state IN ('pending', 'sending');   -- what is due for a sink
@@ -126,7 +126,7 @@ CREATE TABLE delivery_counts (
   PRIMARY KEY (sink, state)
 ) /* SQLite: WITHOUT ROWID */;
 
--- How long deliveries took from the outbox to their sink, by the time they arrived: a histogram (src/store/latency.ts).
+-- How long deliveries took from the outbox to their sink, by the time they arrived: a histogram (src/store/stats/latency-buckets.ts).
 CREATE TABLE delivery_times (
   grain             TEXT   NOT NULL,                     -- hour | day
   start             BIGINT NOT NULL,

@@ -1,7 +1,7 @@
 /** Writes dist/edge/worker.js: the relay for Cloudflare Workers, one file. `wrangler deploy` calls it. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
-import { bundleEdge } from "../src/demo/edge-bundle.ts";
+import { bundleEdge } from "../src/demo/edge/bundle.ts";
 
 const worker = await bundleEdge();
 const folder = new URL("../dist/edge/", import.meta.url);

@@ -1,5 +1,5 @@
 /** The process shell: arguments and environment in, signals to an abort, exit code out. */
-import { runCli } from "./cli.ts";
+import { runCli } from "./cli/cli.ts";
 
 // The database holds results and the key that signs links: nobody else on the machine needs to read its files.
 process.umask(0o077);

@@ -1,11 +1,11 @@
 /** Three relays on one PostgreSQL, as one address shows them: what only one may do at a time, or once. */
 import { expect, it, onTestFinished } from "vitest";
 import pg from "pg";
-import { startHttpSink } from "../src/demo/stand-ins/http-sink.ts";
-import { startSkyvern } from "../src/demo/stand-ins/skyvern.ts";
-import { startSlack } from "../src/demo/stand-ins/slack.ts";
-import type { JsonObject } from "../src/json.ts";
-import { systemRuntime } from "../src/runtime.ts";
+import { startHttpSink } from "../src/stand-ins/http-sink.ts";
+import { startSkyvern } from "../src/stand-ins/skyvern.ts";
+import { startSlack } from "../src/stand-ins/slack.ts";
+import type { JsonObject } from "../src/platform/json.ts";
+import { systemRuntime } from "../src/platform/runtime.ts";
 import { anApp } from "./support/app.ts";
 import { FIXTURE_KEY, mutated } from "./support/fixtures.ts";
 import { asAdmin, newDatabase } from "./support/postgres.ts";

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { startSkyvern, TINY_WEBM } from "../../src/demo/stand-ins/skyvern.ts";
+import { startSkyvern, TINY_WEBM } from "../../src/stand-ins/skyvern.ts";
 
 const MEGABYTES = Number(process.argv[2] ?? 500);
 const ROUNDS = Number(process.argv[3] ?? 5);

@@ -7,8 +7,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { bundleEdge } from "../../src/demo/edge-bundle.ts";
-import { startWorkerd, type Workerd } from "../../src/demo/workerd.ts";
+import { bundleEdge } from "../../src/demo/edge/bundle.ts";
+import { startWorkerd, type Workerd } from "../../src/demo/edge/workerd.ts";
 
 const KEY = "bench-key";
 const ROUNDS = Number(process.env["ROUNDS"] ?? 5);

@@ -10,8 +10,8 @@ import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { loadConfig } from "../../src/config.ts";
-import { schemaSql } from "../../src/store/schema.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { schemaSql } from "../../src/store/schema/schema.ts";
 import { GOALS, questionsOf, WORST_P99_MS, type Question } from "./history-data/questions.ts";
 import { make, type Size } from "./history-data/size.ts";
 

@@ -1,8 +1,8 @@
 /** What a relay does from time to time, as one table. {@link Lifecycle} works it off; an edge host rings for what is due next. */
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
-import type { Round } from "../receive/reconcile.ts";
-import type { Removed } from "../retention.ts";
+import type { Round } from "../reconcile/reconcile.ts";
+import type { Removed } from "./retention.ts";
 
 export interface Job {
   /** Of its own in the table. A round that fails is logged as `NAME.failed`. */

@@ -1,7 +1,7 @@
 import type { Worker } from "../deliver/worker.ts";
-import type { Log } from "../log.ts";
-import type { Runtime } from "../runtime.ts";
-import type { Fleet } from "../store/fleet.ts";
+import type { Log } from "../platform/log.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { Fleet } from "../store/postgres/fleet.ts";
 import type { Job } from "./jobs.ts";
 
 export interface LifecycleDeps {

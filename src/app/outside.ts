@@ -1,10 +1,10 @@
 /** What a configuration says of the world outside of the process: the ways out, and where copies of artifacts are kept. */
 import { copiesOf, createArchive } from "../archive/archive.ts";
-import { folderPlace } from "../archive/folder.ts";
-import { s3Place } from "../archive/s3.ts";
-import type { Config } from "../config.ts";
-import { createEgress } from "../egress.ts";
-import type { Fetch } from "../runtime.ts";
+import { folderPlace } from "../archive/folder-blobs.ts";
+import { s3Place } from "../archive/s3-blobs.ts";
+import type { Config } from "../config/config.ts";
+import { createEgress } from "../net/egress.ts";
+import type { Fetch } from "../platform/runtime.ts";
 import type { Host } from "./app.ts";
 
 export interface Outside extends Pick<Host, "fetch" | "request" | "operatorRequest" | "archiving"> {

@@ -1,10 +1,10 @@
 /** Opens what a relay keeps its runs in. */
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { nameOf } from "../store/address.ts";
 import type { Database } from "../store/database.ts";
-import { migrate } from "../store/migrate.ts";
+import { migrate } from "../store/schema/migrate.ts";
 import { openDatabase } from "../store/open.ts";
-import { createSqlStore, type SqlStore } from "../store/sql.ts";
+import { createSqlStore, type SqlStore } from "../store/sql-store.ts";
 
 export interface Storage {
   store: SqlStore;

@@ -1,10 +1,10 @@
 /** Reads the configuration of a running relay again when it is told to or when a file has changed. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { loadConfig, type Config, type Loaded } from "../config.ts";
+import { loadConfig, type Config, type Loaded } from "../config/config.ts";
 import { errorCode } from "../config/environment.ts";
-import type { Log } from "../log.ts";
-import type { Runtime } from "../runtime.ts";
+import type { Log } from "../platform/log.ts";
+import type { Runtime } from "../platform/runtime.ts";
 import type { Relay } from "./relay.ts";
 
 /** What it uses of the process. */

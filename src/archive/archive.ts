@@ -5,12 +5,12 @@
  * cannot be. A copy counts from the moment its row is written, after its bytes are whole on the disk or in the storage; so
  * a process that dies in between begins that one artifact anew and loses nothing.
  */
-import type { Log } from "../log.ts";
+import type { Log } from "../platform/log.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
-import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../run.ts";
+import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
 import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/media.ts";
 import type { Archiving, Copy, Store } from "../store/store.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "./blob-store.ts";
 import { spool, sweep, type Refused } from "./spool.ts";
 
 export interface ArchiveParts {

@@ -1,15 +1,8 @@
 /** A stream on its way into the archive: written to a file beside it, measured and hashed while it passes. */
+import type { UploadFile } from "../net/s3.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-
-export interface Spooled {
-  /** Whoever takes the file moves or removes it. */
-  path: string;
-  /** Hex. */
-  sha256: string;
-  bytes: number;
-}
 
 export interface Limits {
   maxBytes: number;
@@ -43,7 +36,7 @@ export async function spool(
   dir: string,
   body: ReadableStream<Uint8Array>,
   limits: Limits,
-): Promise<{ ok: true; file: Spooled } | { ok: false; refused: Refused }> {
+): Promise<{ ok: true; file: UploadFile } | { ok: false; refused: Refused }> {
   await mkdir(dir, { recursive: true });
   const path = join(dir, `${PREFIX}${randomUUID()}`);
   try {

@@ -1,8 +1,8 @@
 /** The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, what is archived. */
 import { z } from "zod";
-import { durationBetween } from "../duration.ts";
+import { durationBetween } from "../platform/duration.ts";
 import { DAY_MS, HOUR_MS } from "../platform/time.ts";
-import { Secret } from "../secret.ts";
+import { Secret } from "../platform/secret.ts";
 import { baseAddress, sizeBetween } from "./values.ts";
 
 export const AttachmentsSchema = z.strictObject({

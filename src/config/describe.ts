@@ -1,5 +1,5 @@
-import { formatDuration } from "../duration.ts";
-import type { Config } from "../config.ts";
+import { formatDuration } from "../platform/duration.ts";
+import type { Config } from "./config.ts";
 import { nameOf } from "../store/address.ts";
 
 const databaseName = (database: Config["database"]): string =>

@@ -1,10 +1,10 @@
 /** The environment: every variable the relay knows, and the files that hold its secrets. */
 import { z } from "zod";
-import { parseCidr } from "../networks.ts";
-import { LOG_LEVELS } from "../log.ts";
-import { Secret } from "../secret.ts";
+import { parseCidr } from "../net/networks.ts";
+import { LOG_LEVELS } from "../platform/log.ts";
+import { Secret } from "../platform/secret.ts";
 import type { DatabaseSettings } from "../store/address.ts";
-import { findingsOf, wording, type Fault } from "./fault.ts";
+import { findingsOf, wording, type Fault } from "./faults.ts";
 import { baseAddress, parsed, skyvernAddress } from "./values.ts";
 
 /** Environment variables as the process has them. An empty one counts as unset. */

@@ -1,11 +1,11 @@
 /** relay.yaml: its schema, and what its parts must agree on. */
 import { z } from "zod";
-import { durationBetween, durationSchema, formatDuration, parseDuration } from "../duration.ts";
+import { durationBetween, durationSchema, formatDuration, parseDuration } from "../platform/duration.ts";
 import { RoutesSchema } from "./routes.ts";
 import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
-import { Secret } from "../secret.ts";
+import { Secret } from "../platform/secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
-import type { Finding } from "./fault.ts";
+import type { Finding } from "./faults.ts";
 import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress } from "./values.ts";
 

@@ -1,4 +1,4 @@
-import type { Secret } from "../secret.ts";
+import type { Secret } from "../platform/secret.ts";
 
 /** A key of Skyvern's API. Each verifies webhooks, the first calls the API. */
 export interface ApiKey {

@@ -1,7 +1,7 @@
 /** `routes` in relay.yaml: who is told about a run. */
 import { z } from "zod";
-import { TERMINAL_STATUSES } from "../run.ts";
-import { fits, type Field, type Route } from "../routing.ts";
+import { TERMINAL_STATUSES } from "../domain/run.ts";
+import { fits, type Field, type Route } from "../domain/routing.ts";
 
 /** Bounds the work per run: matching takes the length of the value times this at the very worst. */
 const MAX_PATTERN = 256;

@@ -1,6 +1,6 @@
 /** The sinks that a few environment variables make: enough for one Slack channel, one mailbox and one URL. */
-import type { Fault } from "./fault.ts";
-import { findingsOf, wording } from "./fault.ts";
+import type { Fault } from "./faults.ts";
+import { findingsOf, wording } from "./faults.ts";
 import type { Environment } from "./environment.ts";
 import { SinkSchema, type SinkSettings } from "./sinks.ts";
 

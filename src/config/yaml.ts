@@ -12,7 +12,7 @@ import {
   type Node,
   type YAMLError,
 } from "yaml";
-import type { Fault, Path } from "./fault.ts";
+import type { Fault, Path } from "./faults.ts";
 
 export interface YamlFile {
   /** The plain value; `{}` for an empty file. Undefined when the text is no YAML. */

@@ -1,11 +1,11 @@
-import type { Log } from "../log.ts";
-import { toReport, type Links } from "../report.ts";
-import type { Artifact, ArtifactsStatus, Outcome, Run } from "../run.ts";
-import type { Evidence } from "../sinks/evidence.ts";
+import type { Log } from "../platform/log.ts";
+import { toReport, type Links } from "../domain/report.ts";
+import type { Artifact, ArtifactsStatus, Outcome, Run } from "../domain/run.ts";
+import type { Evidence } from "../sinks/attachments.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FoundArtifacts } from "../store/store.ts";
-import { traceparentOf } from "../trace.ts";
-import { sendOnce } from "./send-once.ts";
+import { traceparentOf } from "../telemetry/trace.ts";
+import { sendOnce } from "../sinks/send-once.ts";
 
 export interface AttemptParts {
   /** The run's artifacts, within its own budget; never fails. `found`: what is new of them, to be saved with the attempt. */

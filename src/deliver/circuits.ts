@@ -1,7 +1,7 @@
-import type { Log } from "../log.ts";
-import type { Circuit, Outcome } from "../run.ts";
+import type { Log } from "../platform/log.ts";
+import type { Circuit, Outcome } from "../domain/run.ts";
 import type { Store } from "../store/store.ts";
-import { afterOutcome, CLOSED } from "./breaker.ts";
+import { afterOutcome, CLOSED } from "./circuit-breaker.ts";
 
 export interface CircuitsParts {
   store: Pick<Store, "circuits" | "saveCircuit">;

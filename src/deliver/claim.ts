@@ -1,8 +1,8 @@
 /** What a lane may attempt now: as far as its circuit, its pace, its slots and other relays allow. */
-import type { Log } from "../log.ts";
-import type { Runtime } from "../runtime.ts";
+import type { Log } from "../platform/log.ts";
+import type { Runtime } from "../platform/runtime.ts";
 import type { Claimed, SharedClaim, Store } from "../store/store.ts";
-import { admits } from "./breaker.ts";
+import { admits } from "./circuit-breaker.ts";
 import type { Circuits } from "./circuits.ts";
 import { destinationOf, freeSlots, heldIds, type LaneState } from "./lane.ts";
 import { intervalOf, nextSlot } from "./pace.ts";

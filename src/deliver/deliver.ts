@@ -1,14 +1,14 @@
 /** One claimed delivery: attempted, what comes next decided, and recorded. */
-import type { Log } from "../log.ts";
-import type { Outcome } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
+import type { Log } from "../platform/log.ts";
+import type { Outcome } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
 import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
 import { STORAGE_RETRY_MS } from "./claim.ts";
 import { destinationOf, type LaneState } from "./lane.ts";
-import { tell, traceAttempt, type TellParts } from "./tell.ts";
+import { tell, traceAttempt, type TellParts } from "./report-attempt.ts";
 
 export interface DeliverParts extends TellParts {
   store: Pick<Store, "record" | "expire" | "pause">;

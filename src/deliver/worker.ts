@@ -1,4 +1,4 @@
-import type { Circuit } from "../run.ts";
+import type { Circuit } from "../domain/run.ts";
 import type { Claimed, Store } from "../store/store.ts";
 import { createCircuits } from "./circuits.ts";
 import { Claims, STORAGE_RETRY_MS, type ClaimsParts, type Fleet } from "./claim.ts";

@@ -2,15 +2,15 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createRelay } from "../app/relay.ts";
-import type { Shell } from "../commands/command.ts";
-import { formatFaults, loadConfig } from "../config.ts";
-import { sleep, systemRuntime } from "../runtime.ts";
-import { createLog } from "../stdout-log.ts";
+import type { Shell } from "../cli/command.ts";
+import { formatFaults, loadConfig } from "../config/config.ts";
+import { sleep, systemRuntime } from "../platform/runtime.ts";
+import { createLog } from "../platform/stdout-log.ts";
 import { sampleRuns, type Sample } from "./samples.ts";
-import { startHttpSink, type HttpSinkStandIn } from "./stand-ins/http-sink.ts";
-import { startSkyvern, type StandInSkyvern } from "./stand-ins/skyvern.ts";
-import { startSlack, type SlackStandIn } from "./stand-ins/slack.ts";
-import { startSmtp, type SmtpStandIn } from "./stand-ins/smtp.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../stand-ins/http-sink.ts";
+import { startSkyvern, type StandInSkyvern } from "../stand-ins/skyvern.ts";
+import { startSlack, type SlackStandIn } from "../stand-ins/slack.ts";
+import { startSmtp, type SmtpStandIn } from "../stand-ins/smtp.ts";
 
 export interface DemoOptions {
   once: boolean;
@@ -108,8 +108,8 @@ function relay(standIns: StandIns, folder: string, port: number): Promise<DemoRe
 
 /** The same inside workerd. Its two packages are for development. */
 async function edgeRelay(standIns: StandIns, folder: string, port: number): Promise<DemoRelay> {
-  const { bundleEdge } = await import("./edge-bundle.ts");
-  const { startWorkerd } = await import("./workerd.ts");
+  const { bundleEdge } = await import("./edge/bundle.ts");
+  const { startWorkerd } = await import("./edge/workerd.ts");
   const worker = await bundleEdge();
   const env = { ...environmentOf(standIns), PUBLIC_URL: `http://localhost:${port}`, LOG_LEVEL: "error" };
   let running: Awaited<ReturnType<typeof startWorkerd>> | null = null;

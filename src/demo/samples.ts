@@ -2,9 +2,9 @@
  * Sample runs of every type and final status, shaped as Skyvern sends them (contract: legacy keys first, every key always
  * present). All values are invented.
  */
-import type { JsonObject } from "../json.ts";
-import { isTerminal, TERMINAL_STATUSES } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
+import type { JsonObject } from "../platform/json.ts";
+import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
 
 export interface Sample {
   /** What it shows, in a few words. */

@@ -1,19 +1,11 @@
 /** The SQLite storage of a Durable Object (Cloudflare Workers) as the store's database. */
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
 import type { Database } from "../store/database.ts";
-import { sqliteRows, type Prepared } from "../store/statements.ts";
+import { sqliteRows, type Prepared } from "../store/bulk-sql.ts";
 import { StorageFault } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
+import type { Bound, DurableStorage } from "./durable-storage.ts";
 import { createPieces, PIECES_SCHEMA } from "./large-values.ts";
-
-export type Bound = string | number | null | Uint8Array;
-
-/** The part of `ctx.storage` that is used (https://developers.cloudflare.com/durable-objects/api/sqlite-storage-api/). */
-export interface DurableStorage {
-  sql: { exec(query: string, ...bindings: Bound[]): { toArray(): Record<string, unknown>[] } };
-  /** Rolls back when `work` rejects. */
-  transaction<T>(work: () => Promise<T>): Promise<T>;
-}
 
 /** The platform's own: parameters of one statement. */
 const MAX_PARAMETERS = 100;

@@ -4,8 +4,8 @@
  * name from leading inside is the platform's network, from which no private address can be reached.
  */
 import { isIP } from "node:net";
-import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "../networks.ts";
-import type { Fetch } from "../runtime.ts";
+import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "../net/networks.ts";
+import type { Fetch } from "../platform/runtime.ts";
 
 export interface EdgeEgressOptions {
   /** Networks reachable besides the public internet, as CIDRs. */

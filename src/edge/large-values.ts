@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Bound, DurableStorage } from "./durable-database.ts";
+import type { Bound, DurableStorage } from "./durable-storage.ts";
 
 /** A value and its row must stay under 2 MB there; a text of so many characters takes up to three times as many bytes. */
 const LONGEST_TEXT = 500_000;

@@ -1,4 +1,4 @@
-import { LOG_LEVELS, type Log } from "../log.ts";
+import { LOG_LEVELS, type Log } from "../platform/log.ts";
 
 /** One JSON line per act on the console, which the platform collects. */
 export function createConsoleLog(level: string): Log {

@@ -1,5 +1,5 @@
 /** The relay's configuration from a Worker's variables and secrets. */
-import { formatFaults, loadConfig, type Config } from "../config.ts";
+import { formatFaults, loadConfig, type Config } from "../config/config.ts";
 
 /** A Worker's bindings: texts among them are the environment. */
 export type Bindings = Readonly<Record<string, unknown>>;

@@ -1,7 +1,7 @@
 import type { Context, Hono } from "hono";
 import { html } from "hono/html";
-import type { ArtifactKey, Run } from "../run.ts";
-import { safeName } from "../sinks/evidence.ts";
+import type { ArtifactKey, Run } from "../domain/run.ts";
+import { safeName } from "../sinks/attachments.ts";
 import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/media.ts";
 import type { Store } from "../store/store.ts";
 import { bearerOf } from "./auth.ts";

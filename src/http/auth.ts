@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
-import type { Secret } from "../secret.ts";
+import type { Secret } from "../platform/secret.ts";
 import { problem } from "./problem.ts";
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();

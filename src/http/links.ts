@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, timingSafeEqual } from "node:crypto";
 import { DAY_MS } from "../platform/time.ts";
-import type { Links } from "../report.ts";
-import type { ArtifactKey } from "../run.ts";
+import type { Links } from "../domain/report.ts";
+import type { ArtifactKey } from "../domain/run.ts";
 
 export interface SignedLinks extends Links {
   /** Whether `sig` was made by {@link Links.artifact} for exactly this artifact and `exp` (epoch seconds) is not over. */

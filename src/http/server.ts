@@ -1,15 +1,15 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { secureHeaders } from "hono/secure-headers";
 import type { BlankEnv } from "hono/types";
-import type { Log } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
-import type { Secret } from "../secret.ts";
+import type { Log } from "../platform/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Secret } from "../platform/secret.ts";
 import { mountArtifacts, type ArtifactsParts } from "./artifacts.ts";
 import { createTokenCheck, requireToken } from "./auth.ts";
-import { createHistory, type HistoryParts } from "./history.ts";
-import { refuseOtherMethods } from "./methods.ts";
-import { openapi } from "./openapi.ts";
-import { mountMetrics, mountOps, type OpsParts } from "./ops.ts";
+import { createHistory, type HistoryParts } from "./api/runs.ts";
+import { refuseOtherMethods } from "./method-not-allowed.ts";
+import { openapi } from "./api/openapi.ts";
+import { mountMetrics, mountOps, type OpsParts } from "./probes.ts";
 import { problem } from "./problem.ts";
 import { mountWebhook, type WebhookParts } from "./webhook.ts";
 

@@ -1,6 +1,6 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
-import type { Log } from "../log.ts";
+import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
 

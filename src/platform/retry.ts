@@ -1,4 +1,4 @@
-import type { Runtime } from "../runtime.ts";
+import type { Runtime } from "./runtime.ts";
 
 export interface RetryInput<T> {
   act(): Promise<T>;

@@ -1,8 +1,8 @@
 /** Receiving without the network, the answers and the log: what came is masked, read, decided and written. */
 import { hash } from "node:crypto";
-import type { Route } from "../routing.ts";
-import type { Source } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
+import type { Route } from "../domain/routing.ts";
+import type { Source } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { grouped } from "../store/grouped.ts";
@@ -14,8 +14,8 @@ import {
   type Decide,
   type Deciding,
 } from "../store/store.ts";
-import { arrivalOf, mask, runArrival, type ArrivalParts, type Genuine } from "./arrival.ts";
-import { moreToShow, type Listener } from "./telling.ts";
+import { arrivalOf, mask, runArrival, type ArrivalParts, type Genuine } from "./decide.ts";
+import { moreToShow, type Listener } from "./plan-deliveries.ts";
 
 /** What a configuration says of taking. */
 export interface IntakeSettings {

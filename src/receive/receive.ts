@@ -1,12 +1,12 @@
-import type { Log } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
-import type { Verdict } from "../run.ts";
-import type { Runtime } from "../runtime.ts";
-import { traceIdOf, type Trace } from "../trace.ts";
-import type { Confirm } from "./confirm.ts";
+import type { Log } from "../platform/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Verdict } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import { traceIdOf, type Trace } from "../telemetry/trace.ts";
+import type { Confirm } from "../reconcile/confirm.ts";
 import type { Intake, Taken } from "./intake.ts";
-import { Overloaded, roomFor } from "./room.ts";
-import { traceReceipt } from "./tracing.ts";
+import { Overloaded, roomFor } from "./byte-budget.ts";
+import { traceReceipt } from "../telemetry/receipt-span.ts";
 import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
 
 export interface Incoming {

@@ -1,5 +1,5 @@
-import type { Log } from "../log.ts";
-import type { Runtime } from "../runtime.ts";
+import type { Log } from "../platform/log.ts";
+import type { Runtime } from "../platform/runtime.ts";
 import type { Store } from "../store/store.ts";
 import type { Intake } from "./intake.ts";
 

@@ -12,7 +12,7 @@ import {
   type RunState,
   type Verdict,
   type Workflow,
-} from "../run.ts";
+} from "../domain/run.ts";
 
 export interface Observation {
   run: Run;

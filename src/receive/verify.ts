@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { Secret } from "../secret.ts";
+import type { Secret } from "../platform/secret.ts";
 
 /** A key that verifies webhooks. `organization`: what its JWT's `sub` says, when it is one. */
 export interface VerifyKey {

@@ -2,9 +2,9 @@
  * What a person is told about a run, before any markup: Slack and email render the same content. Nothing here is
  * escaped; every string may be hostile.
  */
-import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../json.ts";
-import type { Report } from "../report.ts";
-import type { Failure } from "../run.ts";
+import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
+import type { Report } from "../domain/report.ts";
+import type { Failure } from "../domain/run.ts";
 import type { Job } from "./sink.ts";
 
 export interface Fact {

@@ -1,7 +1,7 @@
 /** What a look at a configured part of the relay found, for `skyvern-relay doctor`. */
-import type { Log } from "../log.ts";
-import type { Fetch } from "../runtime.ts";
-import type { Outcome } from "../run.ts";
+import type { Log } from "../platform/log.ts";
+import type { Fetch } from "../platform/runtime.ts";
+import type { Outcome } from "../domain/run.ts";
 
 /** `fault`: results do not get through, or not for long. `warning`: they do, but not as somebody would wish. */
 export type Diagnosis =

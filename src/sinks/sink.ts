@@ -1,11 +1,11 @@
 import type { z } from "zod";
-import type { Alert } from "../alert.ts";
-import type { Log } from "../log.ts";
-import type { Outbound } from "../platform/http-client.ts";
-import type { Report } from "../report.ts";
-import type { Cause, DeliveryReceipt, Outcome } from "../run.ts";
+import type { Alert } from "../domain/alert.ts";
+import type { Log } from "../platform/log.ts";
+import type { Outbound } from "../net/http-client.ts";
+import type { Report } from "../domain/report.ts";
+import type { Cause, DeliveryReceipt, Outcome } from "../domain/run.ts";
 import type { DiagnoseDeps, Diagnosis } from "./diagnosis.ts";
-import type { Evidence } from "./evidence.ts";
+import type { Evidence } from "./attachments.ts";
 
 /** One delivery as a sink sees it. The same `deliveryId` comes with every attempt: it is the idempotency key. */
 export interface Job {

@@ -3,14 +3,14 @@
  * base URL's origin only, and no reason holds it.
  */
 import { z } from "zod";
-import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
+import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../platform/json.ts";
 import { onOneLine } from "../platform/hostile-text.ts";
-import { BodyTooLong, type HttpResponse, type Outbound } from "../platform/http-client.ts";
-import { followRedirects, MAX_REDIRECTS } from "../platform/redirects.ts";
+import { BodyTooLong, type HttpResponse, type Outbound } from "../net/http-client.ts";
+import { followRedirects, MAX_REDIRECTS } from "../net/redirects.ts";
 import { retry } from "../platform/retry.ts";
-import { readRetryAfter } from "../platform/retry-after.ts";
-import { systemRuntime, type Runtime } from "../runtime.ts";
-import type { Secret } from "../secret.ts";
+import { readRetryAfter } from "../net/retry-after.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import type { Secret } from "../platform/secret.ts";
 import { timeOf } from "./normalize.ts";
 
 export interface SkyvernKey {

@@ -1,5 +1,5 @@
-import { isJsonObject, type Json } from "../json.ts";
-import type { ArtifactKey, Failure, Run, RunFile, Source, Workflow } from "../run.ts";
+import { isJsonObject, type Json } from "../platform/json.ts";
+import type { ArtifactKey, Failure, Run, RunFile, Source, Workflow } from "../domain/run.ts";
 import { artifactIdOf, fileNameOf } from "./artifact-url.ts";
 import type { Payload } from "./payload.ts";
 

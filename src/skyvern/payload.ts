@@ -3,7 +3,7 @@
  * unexpected type counts as absent, unknown keys, values, run types and id prefixes pass (P5); the raw body is kept, so
  * nothing is lost by it.
  */
-import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../json.ts";
+import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../platform/json.ts";
 import type { Masked } from "./redact.ts";
 
 type Text = string | null;

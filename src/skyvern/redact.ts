@@ -8,7 +8,7 @@
  * form; the query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls,
  * ids of stored credentials (`cred_…`) and the rest of a URL stay readable.
  */
-import { bareEnd, skipSpace, stringEnd } from "../json.ts";
+import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
 
 export const REDACTED = "[redacted]";
 

@@ -1,4 +1,4 @@
-import { isJsonObject, isRawNumber, type Json, type RawNumber } from "../json.ts";
+import { isJsonObject, isRawNumber, type Json, type RawNumber } from "../platform/json.ts";
 
 /**
  * An answer of the API with its numbers written as Skyvern's webhooks write them (contract §1): a float that is whole

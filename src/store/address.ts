@@ -1,4 +1,4 @@
-import type { Secret } from "../secret.ts";
+import type { Secret } from "../platform/secret.ts";
 
 /** Which database; `url` is a secret for the password in it. */
 export type DatabaseSettings = { kind: "sqlite"; path: string } | { kind: "postgres"; url: Secret };

@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
-import type { Ledger } from "./ledger.ts";
-import type { BulkSql } from "./statements.ts";
+import type { Ledger } from "./stats/rollups.ts";
+import type { BulkSql } from "./bulk-sql.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;

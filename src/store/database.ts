@@ -1,10 +1,9 @@
 import Sqlite from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
-import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./connection.ts";
-import { schemaSql } from "./schema.ts";
+import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./sqlite/connection.ts";
+import { schemaSql } from "./schema/schema.ts";
 import { StorageFault } from "./store.ts";
-import { sqliteRows, type BulkSql, type Dialect } from "./statements.ts";
-import type { Session } from "./postgres.ts";
+import { sqliteRows, type BulkSql, type Dialect } from "./bulk-sql.ts";
 import type { Tables } from "./tables.ts";
 
 /** What the store needs of a database beyond queries. */
@@ -29,6 +28,16 @@ export interface Database {
   /** A connection of its own; only where several relays share the database. */
   session?(): Promise<Session>;
   close(): Promise<void>;
+}
+
+/** A connection of its own, for what ends with it. */
+export interface Session {
+  query<Row extends object>(sql: string, values: readonly unknown[]): Promise<Row[]>;
+  /** What is notified on a channel, by whom it was told. */
+  onNotification(listener: (payload: string) => void): void;
+  /** Resolves when it has broken or was ended. */
+  ended: Promise<void>;
+  end(): Promise<void>;
 }
 
 /** The database belongs to another process that runs. */

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { openSqlite, openSqliteReadOnly, type Database } from "./database.ts";
 import { IN_MEMORY, isInMemory, type DatabaseSettings } from "./address.ts";
-import { openPostgres } from "./postgres.ts";
+import { openPostgres } from "./postgres/postgres.ts";
 
 /** Why another process than the relay cannot use it, or null. Whether a PostgreSQL is there, opening it shows. */
 export function unreachable(settings: DatabaseSettings): string | null {

@@ -1,14 +1,14 @@
-import { acceptAll, adopt, revise } from "./accept.ts";
-import { artifacts, saveArtifacts } from "./artifacts.ts";
-import { briefs } from "./brief.ts";
+import { acceptAll, adopt, revise } from "./receipts/accept.ts";
+import { artifacts, saveArtifacts } from "./receipts/artifacts.ts";
+import { briefs } from "./history/list-items.ts";
 import type { Change } from "./change.ts";
-import { ChangeRing } from "./changes.ts";
-import { copiesStore } from "./copies.ts";
+import { ChangeRing } from "./history/changes.ts";
+import { copiesStore } from "./archive.ts";
 import type { Database } from "./database.ts";
-import { findDeliveries } from "./find.ts";
-import { attempts, readBody, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history.ts";
+import { findDeliveries } from "./history/find-runs.ts";
+import { attempts, readBody, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history/read.ts";
 import { grouped } from "./grouped.ts";
-import { createLedger } from "./ledger.ts";
+import { createLedger } from "./stats/rollups.ts";
 import {
   buryOrphans,
   circuits,
@@ -26,16 +26,16 @@ import {
   takeOver,
   release,
   releaseLost,
-} from "./outbox.ts";
-import { pruneStore } from "./prune.ts";
-import { searchFault } from "./prefixes.ts";
-import { deliveryOf, isWaiting } from "./rows.ts";
-import { initializeSetting, saveSetting, setting } from "./settings.ts";
-import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./sightings.ts";
-import { shrink } from "./space.ts";
-import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./statistics.ts";
+} from "./outbox/outbox.ts";
+import { pruneStore } from "./retention.ts";
+import { searchFault } from "./search/prefixes.ts";
+import { deliveryOf, isWaiting } from "./outbox/rows.ts";
+import { initializeSetting, saveSetting, setting } from "./key-values.ts";
+import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./receipts/listed-runs.ts";
+import { shrink } from "./sqlite/vacuum.ts";
+import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./stats/read.ts";
 import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
-import { rebuildWords } from "./words.ts";
+import { rebuildWords } from "./search/rebuild.ts";
 
 /**
  * What the Store is made of: its operations, of which those that come often take many items at a time.
@@ -102,7 +102,7 @@ export function createOperations(database: Database): Operations {
     saveArtifacts: (found) => write((change) => saveArtifacts(change, found)),
     run: async (runId) => (await storedRuns(await runRows(db).where("run_id", "=", runId).execute()))[0] ?? null,
     searchFault: async (search) => (database.dialect === "sqlite" ? searchFault(db, search) : null),
-    rebuildWords: (limit) => write((change) => rebuildWords(change, limit)),
+    rebuildWords: (limit) => write(({ rows }) => rebuildWords(rows, limit)),
     shrink: (pages) => shrink(database, pages),
     briefs: (filter, page) => briefs(database, filter, page),
     runs: (filter, page) => runPage(database, filter, page),

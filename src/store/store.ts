@@ -4,8 +4,8 @@
  *
  * Every operation that writes rejects with a StorageFault when the storage cannot do it. Nothing is half-done then.
  */
-import type { Json } from "../json.ts";
-import type { ChangesPage } from "./changes.ts";
+import type { Json } from "../platform/json.ts";
+import type { ChangesPage } from "./history/changes.ts";
 import type {
   Artifact,
   ArtifactKey,
@@ -19,7 +19,7 @@ import type {
   RunState,
   Source,
   Verdict,
-} from "../run.ts";
+} from "../domain/run.ts";
 
 /** The storage cannot be written or read: full, read-only, locked, gone. The same call may be made again. */
 export class StorageFault extends Error {

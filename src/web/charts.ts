@@ -1,8 +1,8 @@
 /** Charts as SVG, made on the relay. Colours come from the stylesheet: the policy allows no style in the page. Pure. */
 import { html } from "hono/html";
 import { HOUR_MS, hourOf } from "../platform/time.ts";
-import { TERMINAL_STATUSES } from "../run.ts";
-import { percentile } from "../store/latency.ts";
+import { TERMINAL_STATUSES } from "../domain/run.ts";
+import { percentile } from "../store/stats/latency-buckets.ts";
 import type { DeliveryTimes, Statistics } from "../store/store.ts";
 import { statusLook, time, type Html, type Part } from "./markup.ts";
 import { many } from "./text.ts";

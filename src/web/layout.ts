@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ASSETS } from "./assets/assets.ts";
 import type { Html, Part } from "./markup.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "./login/session.ts";
 
 /** Everything from the relay itself, nothing inline, nothing framed. */
 const POLICY = [

@@ -1,8 +1,8 @@
 /** `GET /live`: tells an open page that something changed, as server-sent events. What, it reads from the page itself. */
-import { followChanges } from "../store/follow.ts";
-import { streamOf, StreamPlaces } from "../stream.ts";
+import { followChanges } from "../store/history/follow.ts";
+import { streamOf, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
-import type { Kit, WebParts } from "./kit.ts";
+import type { Kit, WebParts } from "./page-context.ts";
 
 /** Open at one time. */
 const MAX_STREAMS = 64;

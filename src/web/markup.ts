@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
 import { isoTime } from "../platform/time.ts";
-import type { DeliveryState } from "../run.ts";
+import type { DeliveryState } from "../domain/run.ts";
 import { line } from "./text.ts";
 
 export type Html = HtmlEscapedString | Promise<HtmlEscapedString>;

@@ -1,8 +1,8 @@
 /** What a run brought home: in readable parts first, then everything as a tree and as JSON. */
 import { html } from "hono/html";
-import type { DeliveryReceipt } from "../run.ts";
-import { proofLines } from "../story.ts";
-import { isJsonObject, isRawNumber, numberText, type Json } from "../json.ts";
+import type { DeliveryReceipt } from "../domain/run.ts";
+import { proofLines } from "../history/story.ts";
+import { isJsonObject, isRawNumber, numberText, type Json } from "../platform/json.ts";
 import type { Section } from "../sinks/content.ts";
 import type { Html, Part } from "./markup.ts";
 import { block, count, line, many } from "./text.ts";

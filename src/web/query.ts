@@ -1,6 +1,6 @@
 /** What stands in the address bar, read and written. Pure. */
-import { DELIVERY_STATES } from "../run.ts";
-import { readSearch } from "../store/search.ts";
+import { DELIVERY_STATES } from "../domain/run.ts";
+import { readSearch } from "../store/search/search.ts";
 import type { DeliveryFilter, Page, RunFilter } from "../store/store.ts";
 
 /** The values of each filter that was given, and the place in the list. */

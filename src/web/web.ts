@@ -5,15 +5,15 @@
 import { Hono } from "hono";
 import { StorageFault } from "../store/store.ts";
 import { mountAssets } from "./assets/assets.ts";
-import { mountDeliveries } from "./deliveries.ts";
-import { createKit, type Env, type WebParts } from "./kit.ts";
+import { mountDeliveries } from "./deliveries/routes.ts";
+import { createKit, type Env, type WebParts } from "./page-context.ts";
 import { notice, page } from "./layout.ts";
 import { mountLive } from "./live.ts";
-import { mountLogin } from "./login.ts";
-import { mountReceipts } from "./receipts.ts";
-import { mountRun } from "./run.ts";
-import { mountRuns } from "./runs.ts";
-import { mountSinks } from "./sinks.ts";
+import { mountLogin } from "./login/routes.ts";
+import { mountReceipts } from "./receipts/routes.ts";
+import { mountRun } from "./run/routes.ts";
+import { mountRuns } from "./runs/routes.ts";
+import { mountSinks } from "./sinks/routes.ts";
 
 /** Mounts the pages. Their own headers are stricter than the rest's, so this comes before any middleware that sets such. */
 export function mountWeb(app: Hono, parts: WebParts): void {

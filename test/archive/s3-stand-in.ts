@@ -7,7 +7,7 @@ import { createHash, createHmac } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
-import { rangeOf } from "../../src/archive/place.ts";
+import { rangeOf } from "../../src/archive/blob-store.ts";
 
 export interface S3StandIn {
   url: string;

@@ -15,7 +15,7 @@ import { startReceiver } from "../../scripts/bench/receiver.ts";
 import { goalsTable } from "../../scripts/bench/report.ts";
 import { keptIn, writesOf } from "../../scripts/bench/sqlite.ts";
 import { verify } from "../../src/receive/verify.ts";
-import { Secret } from "../../src/secret.ts";
+import { Secret } from "../../src/platform/secret.ts";
 
 let folder = "";
 beforeEach(() => {

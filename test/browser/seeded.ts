@@ -1,14 +1,14 @@
 /** A relay that listens, with four sinks on loopback and something of everything in it, spread over two days. */
 import { createHmac } from "node:crypto";
 import { createRelay } from "../../src/app/relay.ts";
-import { formatFaults, loadConfig } from "../../src/config.ts";
+import { formatFaults, loadConfig } from "../../src/config/config.ts";
 import { sampleRuns, type Sample } from "../../src/demo/samples.ts";
-import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
-import { startSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
-import { startSlack } from "../../src/demo/stand-ins/slack.ts";
-import { startSmtp } from "../../src/demo/stand-ins/smtp.ts";
-import { silentLog } from "../../src/log.ts";
-import { systemRuntime } from "../../src/runtime.ts";
+import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
+import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSlack } from "../../src/stand-ins/slack.ts";
+import { startSmtp } from "../../src/stand-ins/smtp.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { systemRuntime } from "../../src/platform/runtime.ts";
 import { hostileRun } from "./hostile-run.ts";
 
 export const TOKEN = "a-token-for-the-browser";

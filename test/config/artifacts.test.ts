@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 
 const load = (file: string, env: Record<string, string> = {}) =>
   loadConfig({ env: { SKYVERN_API_KEY: "key", ...env }, readFile: () => file });

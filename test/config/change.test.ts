@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { changeOf } from "../../src/config/change.ts";
-import { loadConfig, type Config } from "../../src/config.ts";
+import { changeOf } from "../../src/config/changes.ts";
+import { loadConfig, type Config } from "../../src/config/config.ts";
 
 function configOf(file: string, env: Record<string, string> = {}): Config {
   const loaded = loadConfig({

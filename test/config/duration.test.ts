@@ -1,6 +1,6 @@
 import { assert, constantFrom, integer, property } from "fast-check";
 import { describe, expect, it } from "vitest";
-import { durationBetween, durationSchema, formatDuration, parseDuration } from "../../src/duration.ts";
+import { durationBetween, durationSchema, formatDuration, parseDuration } from "../../src/platform/duration.ts";
 
 describe("a duration", () => {
   it.each([

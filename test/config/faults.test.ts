@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatFaults } from "../../src/config.ts";
+import { formatFaults } from "../../src/config/config.ts";
 import { faultsOf, load, WHSEC } from "./source.ts";
 
 /** Stands in every secret of these tables. No fault may show it. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { describeConfig, loadConfig, organizationOf } from "../../src/config.ts";
-import { Secret } from "../../src/secret.ts";
+import { loadConfig, organizationOf } from "../../src/config/config.ts";
+import { describeConfig } from "../../src/config/describe.ts";
+import { Secret } from "../../src/platform/secret.ts";
 import { configOf, faultsOf, load, WHSEC } from "./source.ts";
 
 const warningsOf = (...source: Parameters<typeof load>) => {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { loadConfig, relaySchema } from "../../src/config.ts";
+import { loadConfig, relaySchema } from "../../src/config/config.ts";
 import * as kinds from "../../src/sinks/kinds.ts";
 import { WHSEC } from "./source.ts";
 

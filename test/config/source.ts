@@ -1,4 +1,4 @@
-import { loadConfig, type Config, type Fault, type Loaded } from "../../src/config.ts";
+import { loadConfig, type Config, type Fault, type Loaded } from "../../src/config/config.ts";
 
 export const WHSEC = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 

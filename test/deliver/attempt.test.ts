@@ -1,15 +1,15 @@
 /** What an attempt hands to its sink. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
-import { silentLog } from "../../src/log.ts";
-import type { Report } from "../../src/report.ts";
-import type { Artifact } from "../../src/run.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import type { Report } from "../../src/domain/report.ts";
+import type { Artifact } from "../../src/domain/run.ts";
 import type { Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
 import type { Claimed } from "../../src/store/store.ts";
-import { aDelivery, anArrival, aRun } from "../store/a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const SINKS = ["crm", "erp"];
 const FIRST: Artifact = { artifact_id: "a_1", type: "recording", created_at: 1 };

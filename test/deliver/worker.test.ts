@@ -2,15 +2,15 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
 import type { Lane } from "../../src/deliver/lane.ts";
 import { createWorker, type WorkerParts } from "../../src/deliver/worker.ts";
-import { silentLog } from "../../src/log.ts";
-import { createMetrics } from "../../src/metrics.ts";
-import type { Outcome } from "../../src/run.ts";
-import { sleep, type Runtime } from "../../src/runtime.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
+import type { Outcome } from "../../src/domain/run.ts";
+import { sleep, type Runtime } from "../../src/platform/runtime.ts";
 import type { Job, Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
-import { aDelivery, anArrival, aRun } from "../store/a-run.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const links = {
   run: (id: string) => `https://r/runs/${id}`,

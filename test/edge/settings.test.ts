@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { parse } from "yaml";
-import { bundleEdge } from "../../src/demo/edge-bundle.ts";
-import { COMPATIBILITY_DATE } from "../../src/demo/workerd.ts";
+import { bundleEdge } from "../../src/demo/edge/bundle.ts";
+import { COMPATIBILITY_DATE } from "../../src/demo/edge/workerd.ts";
 import { settingsOf } from "../../src/edge/settings.ts";
 
 const RIGHT = { SKYVERN_API_KEY: "key", PUBLIC_URL: "https://relay.example.com" };

@@ -1,6 +1,6 @@
 /** What is asked of every kind of sink, of those inside workerd. */
 import { afterAll } from "vitest";
-import { startWorkerd } from "../../src/demo/workerd.ts";
+import { startWorkerd } from "../../src/demo/edge/workerd.ts";
 import { email, http, slack } from "../../src/sinks/kinds.ts";
 import type { SinkKind } from "../../src/sinks/sink.ts";
 import { useMaker, type MakeSink } from "../sinks/maker.ts";

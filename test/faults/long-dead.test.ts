@@ -1,6 +1,6 @@
 /** A sink that is dead for as long as the schedule lasts, and how its results are brought all the same, by the HTTP API. */
 import { expect, it } from "vitest";
-import type { Json } from "../../src/json.ts";
+import type { Json } from "../../src/platform/json.ts";
 import { anApp, type TestApp } from "../support/app.ts";
 import { mutated } from "../support/fixtures.ts";
 import { aRuntime, NOW, type TestRuntime } from "../support/runtime.ts";

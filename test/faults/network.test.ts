@@ -2,10 +2,10 @@
 import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { startHttpSink, type HttpSinkStandIn } from "../../src/demo/stand-ins/http-sink.ts";
-import { startSlack, type SlackFault } from "../../src/demo/stand-ins/slack.ts";
-import { startSmtp } from "../../src/demo/stand-ins/smtp.ts";
-import type { EgressOptions } from "../../src/egress.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
+import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
+import { startSmtp } from "../../src/stand-ins/smtp.ts";
+import type { EgressOptions } from "../../src/net/egress.ts";
 import { deliverOne, type Ended } from "./support/pipeline.ts";
 import { aFreePort, aScriptedSmtp, aTcpServer, type SmtpMove, type SmtpStep } from "./support/servers.ts";
 

@@ -4,8 +4,8 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
-import { startSlack, type SlackFault } from "../../src/demo/stand-ins/slack.ts";
-import type { JsonObject } from "../../src/json.ts";
+import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { aListeningApp } from "../support/app.ts";
 import { mutated } from "../support/fixtures.ts";
 import { until } from "../support/until.ts";

@@ -1,11 +1,11 @@
 /** What the links in messages open. */
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../../src/json.ts";
-import { systemRuntime } from "../../src/runtime.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { systemRuntime } from "../../src/platform/runtime.ts";
 import { anApp, PUBLIC_URL, TOKEN, type AppOptions, type TestApp } from "../support/app.ts";
 import { fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
-import { TINY_PNG, TINY_WEBM, type StandInRun } from "../../src/demo/stand-ins/skyvern.ts";
+import { TINY_PNG, TINY_WEBM, type StandInRun } from "../../src/stand-ins/skyvern.ts";
 
 const WORKFLOW = "wr_565255494265942522";
 const RECORDING = "a_565255520035746310";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../../src/json.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { anApp, TOKEN, type TestApp } from "../support/app.ts";
 import { fixtureBytes, FIXTURE_ORGANIZATION, mutated } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";

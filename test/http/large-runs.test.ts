@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { PAGE_BYTES } from "../../src/store/run-page.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
-import { anArrival, aRun } from "../store/a-run.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { PAGE_BYTES } from "../../src/store/history/page-size.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import { anArrival, aRun } from "../support/a-run.ts";
 import { aFolder, TOKEN } from "../support/app.ts";
 import { serve, type RelayProcess } from "../support/process.ts";
 

@@ -3,9 +3,9 @@ import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { runCli } from "../../src/cli.ts";
-import type { JsonObject } from "../../src/json.ts";
-import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
+import { runCli } from "../../src/cli/cli.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { aFolder, anApp, TOKEN, type TestApp } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
 import { faultsOf, undocumentedIn, type Schema } from "../support/json-schema.ts";
@@ -25,7 +25,7 @@ interface Document {
   components: { schemas: Record<string, Schema> };
 }
 
-/** As the relay serves it (test/cli.test.ts). */
+/** As the relay serves it (test/cli/cli.test.ts). */
 let text = "";
 let document: Document;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { describe, expect, it } from "vitest";
-import { slowSearch } from "../../src/http/api.ts";
+import { slowSearch } from "../../src/http/api/schemas.ts";
 import { anApp, type TestApp } from "../support/app.ts";
 import { fixtureBytes, mutated } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../../src/json.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { anApp, type TestApp } from "../support/app.ts";
 import { aRuntime } from "../support/runtime.ts";
 

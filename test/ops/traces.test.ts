@@ -3,9 +3,9 @@ import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
 import { z } from "zod";
-import { attemptSpanOf, traceIdOf } from "../../src/trace.ts";
+import { attemptSpanOf, traceIdOf } from "../../src/telemetry/trace.ts";
 import { aListeningApp, anApp, TOKEN } from "../support/app.ts";
-import { systemRuntime } from "../../src/runtime.ts";
+import { systemRuntime } from "../../src/platform/runtime.ts";
 import { until } from "../support/until.ts";
 
 const attribute = z.strictObject({

@@ -1,7 +1,7 @@
 /** What no Skyvern sends, or only once in a blue moon, over a real connection to a listening relay. */
 import { request } from "node:http";
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../../src/json.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { aListeningApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes, signatureOf } from "../support/fixtures.ts";
 import { rawConnection } from "../support/raw-http.ts";

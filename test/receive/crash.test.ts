@@ -1,14 +1,14 @@
 /** A bug in settling or routing costs nobody a result: the bytes are kept, and a release without the bug reads them. */
 import { expect, it, onTestFinished } from "vitest";
-import { silentLog } from "../../src/log.ts";
-import { createMetrics } from "../../src/metrics.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createIntake, type IntakeParts } from "../../src/receive/intake.ts";
 import { createReceiver } from "../../src/receive/receive.ts";
 import { rereadKept } from "../../src/receive/reread.ts";
-import { Secret } from "../../src/secret.ts";
+import { Secret } from "../../src/platform/secret.ts";
 import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
 import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
 

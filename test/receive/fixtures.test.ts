@@ -1,6 +1,6 @@
 /** Every payload Skyvern is known to have sent, through the whole relay and out of its API. */
 import { describe, expect, it } from "vitest";
-import type { Json, JsonObject } from "../../src/json.ts";
+import type { Json, JsonObject } from "../../src/platform/json.ts";
 import { anApp, PUBLIC_URL, type Answer, type TestApp } from "../support/app.ts";
 import { EXPECTED_RUNS } from "../support/expected-runs.ts";
 import {

@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import type { JsonObject } from "../../src/json.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { openDatabase } from "../../src/store/open.ts";
-import { createSqlStore } from "../../src/store/sql.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
 import { NOW } from "../support/runtime.ts";

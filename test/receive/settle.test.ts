@@ -3,10 +3,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { settle, type Observation } from "../../src/receive/settle.ts";
-import type { RunState } from "../../src/run.ts";
+import type { RunState } from "../../src/domain/run.ts";
 import { isDeliveryFailure, normalize } from "../../src/skyvern/normalize.ts";
 import { readPayload } from "../../src/skyvern/payload.ts";
-import { parseJson, type Json, type JsonObject } from "../../src/json.ts";
+import { parseJson, type Json, type JsonObject } from "../../src/platform/json.ts";
 
 const fixture = (name: string): JsonObject =>
   parseJson(readFileSync(join(import.meta.dirname, "../fixtures", `${name}.json`), "utf8")) as JsonObject;

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { verify, type VerifyKey } from "../../src/receive/verify.ts";
-import { Secret } from "../../src/secret.ts";
+import { Secret } from "../../src/platform/secret.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const signatures = JSON.parse(readFileSync(join(fixtures, "_signatures.json"), "utf8")) as {

@@ -1,6 +1,6 @@
-import type { Outbound } from "../../src/platform/http-client.ts";
-import type { Report } from "../../src/report.ts";
-import { silentLog } from "../../src/log.ts";
+import type { Outbound } from "../../src/net/http-client.ts";
+import type { Report } from "../../src/domain/report.ts";
+import { silentLog } from "../../src/platform/log.ts";
 import type { Job, SinkDeps } from "../../src/sinks/sink.ts";
 
 export const NOW = Date.parse("2026-01-20T12:00:31.512Z");

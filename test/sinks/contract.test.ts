@@ -1,12 +1,12 @@
 /** What is asked of every kind of sink. A new kind adds its harness here; the first test fails until it does. */
 import PostalMime from "postal-mime";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startHttpSink } from "../../src/demo/stand-ins/http-sink.ts";
-import { startSlack, type SlackFault } from "../../src/demo/stand-ins/slack.ts";
-import { startSmtp, type SmtpFault } from "../../src/demo/stand-ins/smtp.ts";
-import { createEgress } from "../../src/egress.ts";
-import type { Log } from "../../src/log.ts";
-import type { Outcome } from "../../src/run.ts";
+import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
+import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
+import { startSmtp, type SmtpFault } from "../../src/stand-ins/smtp.ts";
+import { createEgress } from "../../src/net/egress.ts";
+import type { Log } from "../../src/platform/log.ts";
+import type { Outcome } from "../../src/domain/run.ts";
 import * as kinds from "../../src/sinks/kinds.ts";
 import type { Sink, SinkDeps } from "../../src/sinks/sink.ts";
 import { aJob, noAbort, NOW } from "./a-report.ts";

@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { viaFetch } from "../../src/platform/http-client.ts";
-import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
-import { isJsonObject, parseJson, type JsonObject } from "../../src/json.ts";
-import { Secret } from "../../src/secret.ts";
+import { viaFetch } from "../../src/net/http-client.ts";
+import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/json.ts";
+import { Secret } from "../../src/platform/secret.ts";
 import {
   createSkyvernClient,
   type SkyvernClientOptions,

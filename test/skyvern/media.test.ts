@@ -2,13 +2,13 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
-import { createEgress } from "../../src/egress.ts";
-import { createLog } from "../../src/stdout-log.ts";
-import { Secret } from "../../src/secret.ts";
+import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { createEgress } from "../../src/net/egress.ts";
+import { createLog } from "../../src/platform/stdout-log.ts";
+import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
 import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/media.ts";
-import { aRun } from "../store/a-run.ts";
+import { aRun } from "../support/a-run.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.x";

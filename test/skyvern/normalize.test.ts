@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Json } from "../../src/json.ts";
-import type { Run } from "../../src/run.ts";
+import type { Json } from "../../src/platform/json.ts";
+import type { Run } from "../../src/domain/run.ts";
 import { isDeliveryFailure, normalize, timeOf } from "../../src/skyvern/normalize.ts";
 import { readPayload, type Payload } from "../../src/skyvern/payload.ts";
 import { fixtureJson } from "../support/fixtures.ts";

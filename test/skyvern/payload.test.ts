@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { isJsonObject, numberOf, parseJson, type JsonObject } from "../../src/json.ts";
+import { isJsonObject, numberOf, parseJson, type JsonObject } from "../../src/platform/json.ts";
 import { MAX_DEPTH, parsePayload, readPayload, type Parsed } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
 import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";

@@ -1,6 +1,6 @@
 /** One run says the same digits by webhook and by API. */
 import { expect, it } from "vitest";
-import { parseJson } from "../../src/json.ts";
+import { parseJson } from "../../src/platform/json.ts";
 import { asInWebhooks } from "../../src/skyvern/webhook-numbers.ts";
 
 const written = (text: string): string => JSON.stringify(asInWebhooks(parseJson(text)));

@@ -2,9 +2,9 @@
 import { brotliCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { packBlock, stateIn, unpackBlock } from "../../src/store/blocks.ts";
+import { packBlock, stateIn, unpackBlock } from "../../src/store/receipts/blocks.ts";
 import { fixtureBytes, WEBHOOKS } from "../support/fixtures.ts";
-import { aRun, aState } from "./a-run.ts";
+import { aRun, aState } from "../support/a-run.ts";
 
 describe("a block", () => {
   it.each(WEBHOOKS.map((file) => file.slice("webhook.".length, -".json".length)))(

@@ -2,12 +2,12 @@
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { ChangeRing, type Change } from "../../src/store/changes.ts";
+import { ChangeRing, type Change } from "../../src/store/history/changes.ts";
 import { openSqlite, openSqliteReadOnly } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import { aFolder } from "../support/app.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const change = (n: number): Change => ({ kind: "run", id: `tsk_${n}` });
 const changes = (count: number, from = 1): Change[] => Array.from({ length: count }, (_none, i) => change(from + i));

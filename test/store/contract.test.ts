@@ -1,11 +1,11 @@
 /** What every Store promises. One suite, every implementation. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { CLOSED } from "../../src/deliver/breaker.ts";
-import { parseJson } from "../../src/json.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+import { parseJson } from "../../src/platform/json.ts";
 import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { storesAsOpened } from "./stores.ts";
-import type { SqlStore } from "../../src/store/sql.ts";
+import type { SqlStore } from "../../src/store/sql-store.ts";
 
 const MINUTE = 60_000;
 

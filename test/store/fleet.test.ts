@@ -1,17 +1,17 @@
 /** What relays on one PostgreSQL agree on through it. */
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { CLOSED } from "../../src/deliver/breaker.ts";
-import { silentLog } from "../../src/log.ts";
-import { sleep } from "../../src/runtime.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { sleep } from "../../src/platform/runtime.ts";
 import type { Database } from "../../src/store/database.ts";
-import { joinFleet, type Fleet } from "../../src/store/fleet.ts";
-import { openPostgres } from "../../src/store/postgres.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { joinFleet, type Fleet } from "../../src/store/postgres/fleet.ts";
+import { openPostgres } from "../../src/store/postgres/postgres.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import type { SharedClaim } from "../../src/store/store.ts";
 import { asAdmin, dropDatabase, newDatabase } from "../support/postgres.ts";
 import { until } from "../support/until.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const MINUTE = 60_000;
 const T = 1_000_000;

@@ -1,16 +1,16 @@
 /** What every Store promises of looking back: search, numbers, changes. One suite, every implementation. */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { CLOSED } from "../../src/deliver/breaker.ts";
-import { parseJson } from "../../src/json.ts";
-import type { Run } from "../../src/run.ts";
-import type { ChangesPage } from "../../src/store/changes.ts";
-import { bucketOf } from "../../src/store/latency.ts";
-import { readSearch } from "../../src/store/search.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+import { parseJson } from "../../src/platform/json.ts";
+import type { Run } from "../../src/domain/run.ts";
+import type { ChangesPage } from "../../src/store/history/changes.ts";
+import { bucketOf } from "../../src/store/stats/latency-buckets.ts";
+import { readSearch } from "../../src/store/search/search.ts";
 import type { FinishedAttempt, Page, RunFilter, Search } from "../../src/store/store.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { stores } from "./stores.ts";
-import type { SqlStore } from "../../src/store/sql.ts";
+import type { SqlStore } from "../../src/store/sql-store.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

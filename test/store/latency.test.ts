@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { bucketOf, percentile, upperBound } from "../../src/store/latency.ts";
+import { bucketOf, percentile, upperBound } from "../../src/store/stats/latency-buckets.ts";
 
 const histogramOf = (times: number[]) =>
   [...Map.groupBy(times, bucketOf)].map(([bucket, all]) => ({ bucket, count: all.length }));

@@ -7,14 +7,14 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import BetterSqlite from "better-sqlite3";
 import { expect, it, onTestFinished } from "vitest";
-import { CLOSED } from "../../src/deliver/breaker.ts";
-import type { Outcome } from "../../src/run.ts";
-import { copyDatabase } from "../../src/store/backup.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+import type { Outcome } from "../../src/domain/run.ts";
+import { copyDatabase } from "../../src/store/sqlite/backup.ts";
 import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import { aFolder } from "../support/app.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const DAY = 86_400_000;
 

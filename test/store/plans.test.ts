@@ -4,17 +4,17 @@
  */
 import { CompiledQuery, sql, SqliteQueryCompiler, type KyselyPlugin } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect } from "../../src/store/connection.ts";
+import { connect } from "../../src/store/sqlite/connection.ts";
 import { sqliteDatabase, type Database } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { packBlock } from "../../src/store/blocks.ts";
-import { briefOf } from "../../src/store/brief.ts";
-import { indexedText, readSearch } from "../../src/store/search.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
-import { sqliteRows } from "../../src/store/statements.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { packBlock } from "../../src/store/receipts/blocks.ts";
+import { briefOf } from "../../src/store/history/list-items.ts";
+import { indexedText, readSearch } from "../../src/store/search/search.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { sqliteRows } from "../../src/store/bulk-sql.ts";
 import type { Search } from "../../src/store/store.ts";
-import { aDelivery, anArrival, aRun, aState } from "./a-run.ts";
-import { CLOSED } from "../../src/deliver/breaker.ts";
+import { aDelivery, anArrival, aRun, aState } from "../support/a-run.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 
 const RUNS = 50_000;
 const MINUTE = 60_000;

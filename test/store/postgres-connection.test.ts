@@ -1,9 +1,9 @@
 /** Statements that are not waited for, and arrays in PostgreSQL's own form, against a real server. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import pg from "pg";
-import { binaryArray } from "../../src/store/postgres-arrays.ts";
-import { connectionsOf, type Connection } from "../../src/store/postgres-connection.ts";
-import { vectorOf } from "../../src/store/search-postgres.ts";
+import { binaryArray } from "../../src/store/postgres/arrays.ts";
+import { connectionsOf, type Connection } from "../../src/store/postgres/connection.ts";
+import { vectorOf } from "../../src/store/search/postgres.ts";
 import { dropDatabase, newDatabase } from "../support/postgres.ts";
 
 let url: string;

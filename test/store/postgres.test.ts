@@ -1,15 +1,15 @@
 /** What only several processes on one PostgreSQL can show. Each store here has connections of its own, as a relay has. */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import pg from "pg";
-import { CLOSED } from "../../src/deliver/breaker.ts";
-import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/migrate.ts";
-import { NUMBERS } from "../../src/store/postgres-rows.ts";
-import { openPostgres } from "../../src/store/postgres.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/schema/migrate.ts";
+import { NUMBERS } from "../../src/store/postgres/bulk-sql.ts";
+import { openPostgres } from "../../src/store/postgres/postgres.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import { StorageFault, type Claimed } from "../../src/store/store.ts";
-import { wordsOf } from "../../src/store/text-words.ts";
+import { wordsOf } from "../../src/store/search/text-words.ts";
 import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const MINUTE = 60_000;
 

@@ -1,9 +1,9 @@
 /** Search is exact: of 300 questions about 2,000 runs in many scripts none finds too little or too much. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readSearch } from "../../src/store/search.ts";
-import type { SqlStore } from "../../src/store/sql.ts";
+import { readSearch } from "../../src/store/search/search.ts";
+import type { SqlStore } from "../../src/store/sql-store.ts";
 import type { Search } from "../../src/store/store.ts";
-import { anArrival } from "./a-run.ts";
+import { anArrival } from "../support/a-run.ts";
 import { corpus } from "./search-corpus.ts";
 import { scanner } from "./search-scan.ts";
 import { stores } from "./stores.ts";

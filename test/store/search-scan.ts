@@ -3,8 +3,8 @@
  * are compared by Intl.Collator, which knows letters and their accents from Unicode's collation, and characters of scripts
  * without spaces by their code points.
  */
-import { isJsonObject, isRawNumber, type Json } from "../../src/json.ts";
-import type { Run } from "../../src/run.ts";
+import { isJsonObject, isRawNumber, type Json } from "../../src/platform/json.ts";
+import type { Run } from "../../src/domain/run.ts";
 import type { Question } from "./search-corpus.ts";
 
 /** Thai to Tibetan, Myanmar, Khmer, Japanese, Chinese, Korean; by blocks, and rare Han by planes. */

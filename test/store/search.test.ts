@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isJsonObject, isRawNumber, parseJson, type Json } from "../../src/json.ts";
-import { indexedText, matchOf, readSearch } from "../../src/store/search.ts";
-import { wordsOf } from "../../src/store/text-words.ts";
-import { aRun } from "./a-run.ts";
+import { isJsonObject, isRawNumber, parseJson, type Json } from "../../src/platform/json.ts";
+import { indexedText, matchOf, readSearch } from "../../src/store/search/search.ts";
+import { wordsOf } from "../../src/store/search/text-words.ts";
+import { aRun } from "../support/a-run.ts";
 
 describe("what was typed", () => {
   const term = (...words: string[]) => ({ words, prefix: false });

@@ -1,13 +1,13 @@
 /** A run's state and what was received for it stay as they were told, whatever comes since, and go when they are to go. */
-import { wordsOf } from "../../src/store/text-words.ts";
+import { wordsOf } from "../../src/store/search/text-words.ts";
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Run } from "../../src/run.ts";
-import { unpackBlock } from "../../src/store/blocks.ts";
+import type { Run } from "../../src/domain/run.ts";
+import { unpackBlock } from "../../src/store/receipts/blocks.ts";
 import type { Database } from "../../src/store/database.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import type { Decision } from "../../src/store/store.ts";
-import { aDelivery, anArrival, aRun } from "./a-run.ts";
+import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { databases } from "./stores.ts";
 
 const NOW = 1_000_000;

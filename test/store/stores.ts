@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openSqlite, type Database } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/migrate.ts";
-import { openPostgres } from "../../src/store/postgres.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { openPostgres } from "../../src/store/postgres/postgres.ts";
+import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import { emptyDatabase, newDatabase } from "../support/postgres.ts";
 
 const all: Record<string, () => Promise<Database>> = {

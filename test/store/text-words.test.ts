@@ -1,6 +1,6 @@
 import Sqlite from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { isWholeCharacter, readable, wordsOf } from "../../src/store/text-words.ts";
+import { isWholeCharacter, readable, wordsOf } from "../../src/store/search/text-words.ts";
 
 const readableWords = (text: string): string[] => wordsOf(text).map(readable);
 

@@ -1,10 +1,10 @@
 /** Runs as the stand-in Skyvern holds them: ended at a time, started with a webhook URL. */
-import type { StandInRun } from "../../src/demo/stand-ins/skyvern.ts";
+import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
-import type { SlackMessageStored, SlackStandIn } from "../../src/demo/stand-ins/slack.ts";
-import type { JsonObject } from "../../src/json.ts";
+import type { SlackMessageStored, SlackStandIn } from "../../src/stand-ins/slack.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { PUBLIC_URL, type TestApp } from "./app.ts";
 import { fixtureJson } from "./fixtures.ts";
 

@@ -1,5 +1,5 @@
 /** Runs a command of the program in this process. */
-import { runCli } from "../../src/cli.ts";
+import { runCli } from "../../src/cli/cli.ts";
 
 export interface Result {
   code: number;

@@ -1,6 +1,6 @@
 /** Plays the several webhooks of one run in every order, with deliveries in between, and says what must come of it. */
 import { expect } from "vitest";
-import type { JsonObject } from "../../src/json.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 import { anApp, type TestApp } from "./app.ts";
 import { corrections, naive, topLevel } from "./at-skyvern.ts";
 import { fixtureJson, mutated } from "./fixtures.ts";

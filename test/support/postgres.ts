@@ -22,8 +22,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
-import { migrate } from "../../src/store/migrate.ts";
-import { openPostgres } from "../../src/store/postgres.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { openPostgres } from "../../src/store/postgres/postgres.ts";
 
 /** PostgreSQL does not run as root; every Linux has a user for nothing in particular. */
 const NOBODY = 65_534;

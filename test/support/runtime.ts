@@ -1,4 +1,4 @@
-import type { Runtime } from "../../src/runtime.ts";
+import type { Runtime } from "../../src/platform/runtime.ts";
 
 /** After the last time in any fixture. */
 export const NOW = Date.parse("2026-08-23T10:00:00.000Z");

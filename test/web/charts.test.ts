@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { HOUR_MS } from "../../src/platform/time.ts";
 import { latencyChart, latencyWindow, runsChart, took, windowOf } from "../../src/web/charts.ts";
-import { bucketOf } from "../../src/store/latency.ts";
+import { bucketOf } from "../../src/store/stats/latency-buckets.ts";
 
 const NOW = Date.parse("2026-01-20T12:34:00Z");
 const HOUR = Date.parse("2026-01-20T12:00:00Z");

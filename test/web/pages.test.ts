@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { sampleCommand } from "../../src/web/runs-page.ts";
+import { sampleCommand } from "../../src/web/runs/page.ts";
 import { aReader, aRelay, aTask, HOST, KEY, type Reader, type Relay } from "./relay.ts";
 
 let relay: Relay;

@@ -4,10 +4,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { App } from "../../src/app/app.ts";
 import { createRelay, type Relay as Running } from "../../src/app/relay.ts";
-import { formatFaults, loadConfig } from "../../src/config.ts";
-import { startSkyvern, type StandInSkyvern } from "../../src/demo/stand-ins/skyvern.ts";
-import { silentLog } from "../../src/log.ts";
-import { systemRuntime } from "../../src/runtime.ts";
+import { formatFaults, loadConfig } from "../../src/config/config.ts";
+import { startSkyvern, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { systemRuntime } from "../../src/platform/runtime.ts";
 
 export const KEY = "test-skyvern-key";
 export const TOKEN = "a-token-for-the-web-page";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { idMaker } from "../../src/runtime.ts";
-import { Secret } from "../../src/secret.ts";
-import { createSessions } from "../../src/web/session.ts";
+import { idMaker } from "../../src/platform/runtime.ts";
+import { Secret } from "../../src/platform/secret.ts";
+import { createSessions } from "../../src/web/login/session.ts";
 
 const key = Buffer.alloc(32, 7);
 const runtime = { now: () => 1_000_000, newId: idMaker(() => 1_000_000) };

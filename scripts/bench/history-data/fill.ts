@@ -5,16 +5,16 @@
  */
 import { createHash } from "node:crypto";
 import { sql } from "kysely";
-import type { Config } from "../../../src/config.ts";
-import { CLOSED } from "../../../src/deliver/breaker.ts";
-import { mask, runArrival } from "../../../src/receive/arrival.ts";
-import { idMaker } from "../../../src/runtime.ts";
+import type { Config } from "../../../src/config/config.ts";
+import { CLOSED } from "../../../src/deliver/circuit-breaker.ts";
+import { mask, runArrival } from "../../../src/receive/decide.ts";
+import { idMaker } from "../../../src/platform/runtime.ts";
 import { parsePayload } from "../../../src/skyvern/payload.ts";
 import { createRedact } from "../../../src/skyvern/redact.ts";
 import { openSqlite, type Database } from "../../../src/store/database.ts";
-import { createLedger } from "../../../src/store/ledger.ts";
-import { migrate } from "../../../src/store/migrate.ts";
-import { createSqlStore } from "../../../src/store/sql.ts";
+import { createLedger } from "../../../src/store/stats/rollups.ts";
+import { migrate } from "../../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../../src/store/sql-store.ts";
 import type { Arrival, Store } from "../../../src/store/store.ts";
 import { chanceOf, payloadOf } from "./payloads.ts";
 
@@ -131,7 +131,7 @@ async function finish(database: Database, { since, until, chance, left }: Finish
       const isLast = n === tries;
       const took = 15 + Math.floor(400 * chance() ** 2);
       const outcome = !isLast ? "retry" : isDead ? "dead" : "delivered";
-      // As src/store/outbox.ts writes it.
+      // As src/store/outbox/outbox.ts writes it.
       log += `${JSON.stringify([n, at, at + took, outcome, ...(outcome === "delivered" ? [] : ["the server answered 503"])])}\n`;
       at += took + (isLast ? 0 : 5_000 * 2 ** (n - 1));
     }

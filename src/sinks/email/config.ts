@@ -1,6 +1,6 @@
 import addressparser from "nodemailer/lib/addressparser";
 import { z } from "zod";
-import { Secret } from "../../secret.ts";
+import { Secret } from "../../platform/secret.ts";
 
 /** A mailbox: `{ name: "Relay", address: "relay@example.com" }`; the name may be empty. */
 export interface Mailbox {

@@ -2,9 +2,9 @@
  * The decisive screenshot stands in the mail itself and the downloads hang on it, so that it says what happened without a
  * network. Where that makes it too large for the server, it goes out without them.
  */
-import type { Outcome } from "../../run.ts";
+import type { Outcome } from "../../domain/run.ts";
 import { contentOf } from "../content.ts";
-import { readFiles, readScreenshot } from "../evidence.ts";
+import { readFiles, readScreenshot } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import type { EmailSettings } from "./config.ts";
 import { messageIdOf, NOTHING, rawMessage, type Enclosed } from "./message.ts";

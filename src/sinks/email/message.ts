@@ -1,5 +1,5 @@
 import MailComposer from "nodemailer/lib/mail-composer";
-import type { Attachment } from "../evidence.ts";
+import type { Attachment } from "../attachments.ts";
 import type { Mailbox } from "./config.ts";
 import type { Mail } from "./render.ts";
 

@@ -1,5 +1,5 @@
 /** The mail about one report: the same content as text and as HTML. Pure. */
-import type { Report } from "../../report.ts";
+import type { Report } from "../../domain/report.ts";
 import { cut, type Content } from "../content.ts";
 import type { Job } from "../sink.ts";
 import { htmlOf } from "./html.ts";

@@ -11,9 +11,9 @@ import SMTPConnection, {
   type SMTPConnectionOptions,
   type SMTPConnectionSendInfo,
 } from "nodemailer/lib/smtp-connection";
-import type { JsonObject } from "../../json.ts";
-import type { Outcome } from "../../run.ts";
-import { quote } from "../outcome.ts";
+import type { JsonObject } from "../../platform/json.ts";
+import type { Outcome } from "../../domain/run.ts";
+import { quote } from "../http-outcome.ts";
 import type { RawMessage } from "./message.ts";
 
 export interface SmtpServer {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Secret } from "../../secret.ts";
+import { Secret } from "../../platform/secret.ts";
 
 const url = z
   .string()

@@ -1,5 +1,5 @@
 import { fault, ok, reasonOf, warning, type DiagnoseDeps, type Diagnosis } from "../diagnosis.ts";
-import { outcomeOfError } from "../outcome.ts";
+import { outcomeOfError } from "../http-outcome.ts";
 import type { HttpSettings } from "./config.ts";
 
 /** Opens a connection to the receiver and asks it nothing. */

@@ -3,9 +3,9 @@
  * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
  */
 import { createSecretKey, type KeyObject } from "node:crypto";
-import type { HttpClient, HttpResponse } from "../../platform/http-client.ts";
-import type { Outcome } from "../../run.ts";
-import { outcomeOfError, outcomeOfStatus, quote } from "../outcome.ts";
+import type { HttpClient, HttpResponse } from "../../net/http-client.ts";
+import type { Outcome } from "../../domain/run.ts";
+import { outcomeOfError, outcomeOfStatus, quote } from "../http-outcome.ts";
 import { defineSink, type Job } from "../sink.ts";
 import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";

@@ -1,6 +1,6 @@
 import { createHmac, type KeyObject } from "node:crypto";
-import type { Alert } from "../../alert.ts";
-import type { Report } from "../../report.ts";
+import type { Alert } from "../../domain/alert.ts";
+import type { Report } from "../../domain/report.ts";
 
 /** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
 export const bodyOf = (report: Report): string =>

@@ -1,8 +1,8 @@
 /** Slack's Web API as values: one call, one answer or failure. No retries of its own: the outbox has the schedule. */
 import { LogLevel, WebClient, type Logger } from "@slack/web-api";
-import type { Fetch } from "../../runtime.ts";
-import type { Secret } from "../../secret.ts";
-import { failureOf, type Failure } from "./outcomes.ts";
+import type { Fetch } from "../../platform/runtime.ts";
+import type { Secret } from "../../platform/secret.ts";
+import { failureOf, type Failure } from "./error-codes.ts";
 
 export type Answer = { ok: true; data: Record<string, unknown> } | { ok: false; failure: Failure };
 /** Calls a method. Ends promptly when the attempt's signal aborts, or after `limitMs`. Never throws. */

@@ -6,15 +6,15 @@
  * repeat another first looks for it in the channel's history: a message found is adopted, not posted again.
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
-import { isJsonObject, numberOf } from "../../json.ts";
+import { isJsonObject, numberOf } from "../../platform/json.ts";
 import { DAY_MS, MINUTE_MS } from "../../platform/time.ts";
-import type { DeliveryReceipt, Outcome } from "../../run.ts";
+import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { contentOf, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { callerFor, type Answer, type ApiOptions, type Call } from "./api.ts";
 import { channelIdOf, cursorOf, isChannelId, MAX_PAGES, objects } from "./channel.ts";
 import { messageOf, plainMessageOf, replyOf, type SlackMessage } from "./blocks.ts";
-import { meaningOf, outcomeOf, type Failure } from "./outcomes.ts";
+import { meaningOf, outcomeOf, type Failure } from "./error-codes.ts";
 import {
   choosePicture,
   metadataOfPicture,
@@ -25,7 +25,7 @@ import {
   type Chosen,
   type Picture,
   type Showing,
-} from "./show.ts";
+} from "./pictures.ts";
 
 export const METADATA_EVENT = "skyvern_relay_delivery";
 

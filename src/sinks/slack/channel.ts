@@ -1,5 +1,5 @@
 /** Channels by id or name, and lists that come in pages. */
-import { isJsonObject, type Json } from "../../json.ts";
+import { isJsonObject, type Json } from "../../platform/json.ts";
 import type { Call } from "./api.ts";
 
 /** Pages of one list that are read at most. */

@@ -1,10 +1,10 @@
 /** Whether Slack would take messages, without posting one. */
-import type { Secret } from "../../secret.ts";
+import type { Secret } from "../../platform/secret.ts";
 import { fault, ok, reasonOf, warning, type DiagnoseDeps, type Diagnosis } from "../diagnosis.ts";
-import { outcomeOfError, quote } from "../outcome.ts";
+import { outcomeOfError, quote } from "../http-outcome.ts";
 import { callerFor, type ApiOptions, type Call } from "./api.ts";
 import { channelIdOf, isChannelId } from "./channel.ts";
-import { meaningOf, outcomeOf, type Failure } from "./outcomes.ts";
+import { meaningOf, outcomeOf, type Failure } from "./error-codes.ts";
 
 export interface BotToLookAt extends Omit<ApiOptions, "fetch"> {
   channel: string;

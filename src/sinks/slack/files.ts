@@ -3,11 +3,11 @@
  * the app, so that an image block can show it, or into a thread.
  * {@link https://docs.slack.dev/messaging/working-with-files#uploading_files}
  */
-import { isJsonObject, type Json } from "../../json.ts";
-import type { HttpClient } from "../../platform/http-client.ts";
-import type { Attachment } from "../evidence.ts";
+import { isJsonObject, type Json } from "../../platform/json.ts";
+import type { HttpClient } from "../../net/http-client.ts";
+import type { Attachment } from "../attachments.ts";
 import type { Call } from "./api.ts";
-import type { Failure } from "./outcomes.ts";
+import type { Failure } from "./error-codes.ts";
 
 export type Uploaded = { ok: true; id: string } | { ok: false; failure: Failure };
 

@@ -1,6 +1,6 @@
 /** Slack, by a bot token or an incoming webhook. */
 import { z } from "zod";
-import { Secret } from "../../secret.ts";
+import { Secret } from "../../platform/secret.ts";
 import { defineSink } from "../sink.ts";
 import { botDelivery } from "./bot.ts";
 import { diagnoseBot, diagnoseWebhook } from "./diagnose.ts";

@@ -3,13 +3,13 @@
  * message, so a message whose answer was lost is posted again.
  * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
  */
-import type { HttpResponse } from "../../platform/http-client.ts";
-import { readRetryAfter } from "../../platform/retry-after.ts";
-import type { Secret } from "../../secret.ts";
+import type { HttpResponse } from "../../net/http-client.ts";
+import { readRetryAfter } from "../../net/retry-after.ts";
+import type { Secret } from "../../platform/secret.ts";
 import { contentOf } from "../content.ts";
 import type { Sink, SinkDeps } from "../sink.ts";
 import { messageOf, plainMessageOf, type SlackMessage } from "./blocks.ts";
-import { isClientError, meaningOf, outcomeOf, refusalOf, type Failure } from "./outcomes.ts";
+import { isClientError, meaningOf, outcomeOf, refusalOf, type Failure } from "./error-codes.ts";
 
 type Result = { ok: true; status: number } | { ok: false; failure: Failure };
 

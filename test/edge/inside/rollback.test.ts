@@ -4,8 +4,8 @@ import { sql } from "kysely";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Database } from "../../../src/store/database.ts";
 import { dropLoosePieces } from "../../../src/edge/large-values.ts";
-import { createSqlStore } from "../../../src/store/sql.ts";
-import { anArrival, aRun } from "../../store/a-run.ts";
+import { createSqlStore } from "../../../src/store/sql-store.ts";
+import { anArrival, aRun } from "../../support/a-run.ts";
 import { databases } from "../../store/stores.ts";
 import { currentStorage } from "./storage.ts";
 

@@ -1,9 +1,9 @@
 /** Sinks inside workerd, made as the relay makes them there: each delivery is a request. */
 import { DurableObject, type Namespace } from "cloudflare:workers";
-import { viaFetch } from "../../../src/platform/http-client.ts";
+import { viaFetch } from "../../../src/net/http-client.ts";
 import { edgeFetch } from "../../../src/edge/egress.ts";
-import type { Log } from "../../../src/log.ts";
-import type { Outcome } from "../../../src/run.ts";
+import type { Log } from "../../../src/platform/log.ts";
+import type { Outcome } from "../../../src/domain/run.ts";
 import { email, http, slack } from "../../../src/sinks/kinds.ts";
 import type { Job, Sink, SinkKind } from "../../../src/sinks/sink.ts";
 import { NOW } from "../../sinks/a-report.ts";

@@ -2,8 +2,8 @@
 import { SCHEMA } from "../../../src/edge/object.ts";
 import type { Database } from "../../../src/store/database.ts";
 import { durableDatabase } from "../../../src/edge/durable-database.ts";
-import { migrate } from "../../../src/store/migrate.ts";
-import { createSqlStore } from "../../../src/store/sql.ts";
+import { migrate } from "../../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../../src/store/sql-store.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { currentStorage } from "./storage.ts";
 

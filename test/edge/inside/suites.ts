@@ -4,9 +4,9 @@ import { useStorage } from "./storage.ts";
 import { cases } from "./vitest.ts";
 
 await import("../../store/contract.test.ts");
-await import("../../store/copies.test.ts");
+await import("../../store/archive.test.ts");
 await import("../../store/history.test.ts");
-await import("../../store/prune.test.ts");
+await import("../../store/retention.test.ts");
 await import("../../store/states.test.ts");
 await import("./rollback.test.ts");
 

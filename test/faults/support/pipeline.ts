@@ -2,16 +2,16 @@
 import { onTestFinished } from "vitest";
 import { createAttempt } from "../../../src/deliver/attempt.ts";
 import { createWorker } from "../../../src/deliver/worker.ts";
-import { createEgress, type EgressOptions } from "../../../src/egress.ts";
-import { silentLog } from "../../../src/log.ts";
-import { createMetrics } from "../../../src/metrics.ts";
-import type { Delivery } from "../../../src/run.ts";
+import { createEgress, type EgressOptions } from "../../../src/net/egress.ts";
+import { silentLog } from "../../../src/platform/log.ts";
+import { createMetrics } from "../../../src/telemetry/metrics.ts";
+import type { Delivery } from "../../../src/domain/run.ts";
 import { email, http, slack } from "../../../src/sinks/kinds.ts";
 import { openSqlite } from "../../../src/store/database.ts";
-import { migrate } from "../../../src/store/migrate.ts";
-import { createSqlStore } from "../../../src/store/sql.ts";
+import { migrate } from "../../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../../src/store/sql-store.ts";
 import type { Attempt } from "../../../src/store/store.ts";
-import { aDelivery, anArrival, aRun } from "../../store/a-run.ts";
+import { aDelivery, anArrival, aRun } from "../../support/a-run.ts";
 import { NOW, aRuntime } from "../../support/runtime.ts";
 
 const links = {

@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { onTestFinished } from "vitest";
-import { startHttpSink, type HttpSinkStandIn } from "../../../src/demo/stand-ins/http-sink.ts";
-import { startSkyvern, type StandInSkyvern } from "../../../src/demo/stand-ins/skyvern.ts";
-import { startSlack, type SlackStandIn } from "../../../src/demo/stand-ins/slack.ts";
-import { startSmtp, type SmtpStandIn } from "../../../src/demo/stand-ins/smtp.ts";
-import type { JsonObject } from "../../../src/json.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../../../src/stand-ins/http-sink.ts";
+import { startSkyvern, type StandInSkyvern } from "../../../src/stand-ins/skyvern.ts";
+import { startSlack, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import { startSmtp, type SmtpStandIn } from "../../../src/stand-ins/smtp.ts";
+import type { JsonObject } from "../../../src/platform/json.ts";
 import { aFolder, TOKEN } from "../../support/app.ts";
 import { FIXTURE_KEY, mutated, signatureOf } from "../../support/fixtures.ts";
 import { kill9, runProgram } from "../../support/process.ts";

@@ -1,11 +1,6 @@
 import PostalMime from "postal-mime";
 import { afterEach, describe, expect, test } from "vitest";
-import {
-  startSmtp,
-  type SmtpFault,
-  type SmtpStandIn,
-  type SmtpStandInOptions,
-} from "../../../src/demo/stand-ins/smtp.ts";
+import { startSmtp, type SmtpFault, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/stand-ins/smtp.ts";
 import email from "../../../src/sinks/email/index.ts";
 import { aJob, depsWith, noAbort, noHttp, NOW } from "../a-report.ts";
 

@@ -1,12 +1,12 @@
 /** What a mail carries besides words. */
 import PostalMime, { type Email } from "postal-mime";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { startSmtp, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/demo/stand-ins/smtp.ts";
-import { TINY_PNG } from "../../../src/demo/stand-ins/skyvern.ts";
-import type { Outcome } from "../../../src/run.ts";
+import { startSmtp, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/stand-ins/smtp.ts";
+import { TINY_PNG } from "../../../src/stand-ins/skyvern.ts";
+import type { Outcome } from "../../../src/domain/run.ts";
 import email from "../../../src/sinks/email/index.ts";
 import { aJob, depsWith, noAbort, noHttp } from "../a-report.ts";
-import { anEvidence } from "../an-evidence.ts";
+import { anEvidence } from "../an-attachment.ts";
 
 interface Sent {
   outcome: Outcome;

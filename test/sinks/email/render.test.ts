@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { Json } from "../../../src/json.ts";
+import type { Json } from "../../../src/platform/json.ts";
 import { contentOf } from "../../../src/sinks/content.ts";
 import { mailOf, MAX_BODY_BYTES } from "../../../src/sinks/email/render.ts";
-import type { Report } from "../../../src/report.ts";
+import type { Report } from "../../../src/domain/report.ts";
 import type { Job } from "../../../src/sinks/sink.ts";
 import { aReport } from "../a-report.ts";
 

@@ -1,10 +1,10 @@
 import { createSecretKey } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Webhook } from "standardwebhooks";
-import { startHttpSink, type HttpSinkStandIn } from "../../../src/demo/stand-ins/http-sink.ts";
-import { createEgress, type Egress } from "../../../src/egress.ts";
-import { parseJson } from "../../../src/json.ts";
-import { ReportSchema } from "../../../src/report.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../../../src/stand-ins/http-sink.ts";
+import { createEgress, type Egress } from "../../../src/net/egress.ts";
+import { parseJson } from "../../../src/platform/json.ts";
+import { ReportSchema } from "../../../src/domain/report.ts";
 import http from "../../../src/sinks/http/index.ts";
 import { bodyOf, signatureOf } from "../../../src/sinks/http/message.ts";
 import { aJob, aReport, depsWith, noAbort, NOW } from "../a-report.ts";

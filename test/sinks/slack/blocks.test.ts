@@ -1,9 +1,9 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { pingsOf, refusalOf } from "../../../src/demo/stand-ins/slack.ts";
-import type { Json } from "../../../src/json.ts";
-import type { Report } from "../../../src/report.ts";
-import type { Cause } from "../../../src/run.ts";
+import { pingsOf, refusalOf } from "../../../src/stand-ins/slack.ts";
+import type { Json } from "../../../src/platform/json.ts";
+import type { Report } from "../../../src/domain/report.ts";
+import type { Cause } from "../../../src/domain/run.ts";
 import { contentOf } from "../../../src/sinks/content.ts";
 import {
   MAX_BLOCKS_BYTES,

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { startSlack, type SlackOptions, type SlackStandIn } from "../../../src/demo/stand-ins/slack.ts";
-import { EgressRefused } from "../../../src/networks.ts";
-import type { Outcome } from "../../../src/run.ts";
+import { startSlack, type SlackOptions, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import { EgressRefused } from "../../../src/net/networks.ts";
+import type { Outcome } from "../../../src/domain/run.ts";
 import { METADATA_EVENT } from "../../../src/sinks/slack/bot.ts";
-import { MEANINGS } from "../../../src/sinks/slack/outcomes.ts";
+import { MEANINGS } from "../../../src/sinks/slack/error-codes.ts";
 import { aFailure, aJob, aReport, botOn, keepingLog, never } from "./reports.ts";
 
 const started: SlackStandIn[] = [];

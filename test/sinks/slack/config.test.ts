@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import slackByDefault, { slack } from "../../../src/sinks/slack/index.ts";
-import { Secret } from "../../../src/secret.ts";
+import { Secret } from "../../../src/platform/secret.ts";
 import { deps } from "./reports.ts";
 
 const faultsOf = (given: Record<string, unknown>) => slack.faults?.(slack.config.parse(given)) ?? [];

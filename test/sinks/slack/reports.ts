@@ -1,7 +1,7 @@
-import { viaFetch } from "../../../src/platform/http-client.ts";
-import { silentLog, type Log } from "../../../src/log.ts";
-import type { Report } from "../../../src/report.ts";
-import { Secret } from "../../../src/secret.ts";
+import { viaFetch } from "../../../src/net/http-client.ts";
+import { silentLog, type Log } from "../../../src/platform/log.ts";
+import type { Report } from "../../../src/domain/report.ts";
+import { Secret } from "../../../src/platform/secret.ts";
 import type { Job, Sink, SinkDeps } from "../../../src/sinks/sink.ts";
 import { slack } from "../../../src/sinks/slack/index.ts";
 

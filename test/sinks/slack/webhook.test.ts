@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { startSlack, type SlackFault, type SlackStandIn } from "../../../src/demo/stand-ins/slack.ts";
-import type { Outcome } from "../../../src/run.ts";
+import { startSlack, type SlackFault, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import type { Outcome } from "../../../src/domain/run.ts";
 import { aJob, aReport, never, webhookOn } from "./reports.ts";
 
 const started: SlackStandIn[] = [];

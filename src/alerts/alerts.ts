@@ -1,0 +1,145 @@
+/**
+ * The relay's messages of itself. Each minute it looks what is the case, and tells what was not told yet: so many new ones in
+ * one message, and none while nothing is new.
+ *
+ * Not through the outbox: what is to be told is a state of the database, and is told as it is at that moment. What was told
+ * is kept there too, after a sink took it, so that a restart loses no message; one that dies between the two repeats it. No
+ * message is about a message: they are no deliveries, and open no circuit.
+ */
+import { alertReport, type Alert } from "../domain/alert.ts";
+import type { Log } from "../platform/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { isoTime } from "../platform/time.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { Sink } from "../sinks/sink.ts";
+import type { Store } from "../store/store.ts";
+import {
+  afterFailure,
+  afterTold,
+  alertsDue,
+  NOTHING_TOLD,
+  type AlertSettings,
+  type Due,
+  type Seen,
+  type Told,
+} from "./rules.ts";
+import { sendOnce } from "../sinks/send-once.ts";
+
+export interface AlertParts {
+  settings: AlertSettings;
+  sinks: readonly Sink[];
+  store: Pick<Store, "counts" | "circuits" | "deliveries" | "backlog" | "setting" | "saveSetting">;
+  /** Ids of runs that did not reach everyone. */
+  gap(): Promise<string[]>;
+  publicUrl(): string;
+  /** What a sink gets to answer, ms. */
+  timeoutMs: number;
+  runtime: Pick<Runtime, "now" | "newId">;
+  log: Log;
+  metrics: Metrics;
+}
+
+const TOLD = "alerts";
+const REASONS_NAMED = 3;
+
+/** One look; tells what is due. Rejects when the database cannot be read. */
+export async function alertRound(parts: AlertParts, signal: AbortSignal): Promise<void> {
+  const { store, runtime, settings } = parts;
+  const before = await store.setting(TOLD, JSON.stringify(NOTHING_TOLD));
+  const [{ deliveries }, circuits, gap] = await Promise.all([store.counts(), store.circuits(), parts.gap()]);
+  const dead = new Map(deliveries.filter(({ state }) => state === "dead").map(({ sink, count }) => [sink, count]));
+  const seen: Seen = { now: runtime.now(), dead, gap, circuits, sinks: parts.sinks.map(({ name }) => name) };
+  const { noted, due } = alertsDue(seen, { ...NOTHING_TOLD, ...(JSON.parse(before) as Partial<Told>) }, settings);
+  let told = noted;
+  let stored = before;
+  const save = async () => {
+    const value = JSON.stringify(told);
+    if (value !== stored) await store.saveSetting(TOLD, value);
+    stored = value;
+  };
+  await save();
+  for (const one of due) {
+    if (signal.aborted) return;
+    const taken = await tellAll(parts, one, seen, signal);
+    told = taken ? afterTold(told, one, seen) : afterFailure(told, one, runtime.now());
+    await save();
+  }
+}
+
+/** To each sink that is to be told. True when one took it: then it was told. */
+async function tellAll(parts: AlertParts, due: Due, seen: Seen, signal: AbortSignal): Promise<boolean> {
+  const { log, metrics, circuits } = { ...parts, circuits: seen.circuits };
+  let taken = false;
+  for (const name of due.to) {
+    const sink = parts.sinks.find((one) => one.name === name);
+    const about = due.sinks.filter((one) => due.reason === "deliveries_dead" || one !== name);
+    // One that asked to be left alone is left alone.
+    if (!sink || circuits.get(name)?.state === "stopped" || (due.sinks.length > 0 && about.length === 0)) continue;
+    const isOfSinks = due.reason === "sink_down" || due.reason === "sink_up";
+    const alert = await alertOf(parts, { ...due, sinks: about, count: isOfSinks ? about.length : due.count }, seen);
+    const outcome = await send(parts, sink, alert, signal);
+    const { id, reason, count } = alert;
+    metrics.alerts.inc({ reason, outcome: outcome.kind });
+    const fields = { alert_id: id, alert: reason, count, sink: name, outcome: outcome.kind };
+    if (outcome.kind === "delivered") log.info("alert.sent", { ...fields, reason: null });
+    else log.error("alert.not_sent", { ...fields, reason: outcome.reason });
+    taken ||= outcome.kind === "delivered";
+  }
+  return taken;
+}
+
+const send = ({ timeoutMs, runtime, log }: AlertParts, sink: Sink, alert: Alert, signal: AbortSignal) =>
+  sendOnce({
+    sink,
+    deliveryId: alert.id,
+    runId: null,
+    prepare: () => {
+      const report = alertReport(alert, isoTime(runtime.now()));
+      return { attempt: 1, cause: "alert", maybeSent: false, report, previous: null, alert };
+    },
+    timeoutMs,
+    signal,
+    log,
+  });
+
+async function alertOf(parts: AlertParts, due: Due, seen: Seen): Promise<Alert> {
+  const { reason, count, sinks, runIds } = due;
+  const base = { id: parts.runtime.newId("alr"), reason, count, sinks, run_ids: runIds };
+  const at = (path: string) => parts.publicUrl() + path;
+  const names = sinks.join(", ");
+  const are = count === 1 ? "is" : "are";
+  if (reason === "deliveries_dead") {
+    const { runIds: dead, lines } = await newestDead(parts, sinks);
+    const one = count === 1;
+    const title = `${count} ${one ? "delivery was" : "deliveries were"} given up (${names})`;
+    const text = [`Nobody will be told unless ${one ? "it is" : "they are"} sent again.`, ...lines].join("\n");
+    return { ...base, run_ids: dead, title, text, url: at("/deliveries?state=dead") };
+  }
+  if (reason === "coverage_gap") {
+    const title = `${count} ${count === 1 ? "run" : "runs"} of Skyvern's list did not reach everyone`;
+    const text = `New among them: ${runIds.join(", ")}. "skyvern-relay why" and the run's page say what happened.`;
+    return { ...base, title, text, url: at("/") };
+  }
+  if (reason === "sink_up")
+    return { ...base, title: `${names} ${are} well again`, text: "What waited goes out now.", url: at("/sinks") };
+  const backlog = await parts.store.backlog();
+  const lines = sinks.map((sink) => {
+    const waiting = backlog.find((one) => one.sink === sink)?.waiting ?? 0;
+    return `${sink}: ${seen.circuits.get(sink)?.reason ?? "it fails"}. ${waiting} ${waiting === 1 ? "delivery waits" : "deliveries wait"}.`;
+  });
+  return { ...base, title: `${names} ${are} failing`, text: lines.join("\n"), url: at("/sinks") };
+}
+
+/** The newest of each sink: some of their runs, and why. */
+async function newestDead({ store }: AlertParts, sinks: readonly string[]) {
+  const runIds: string[] = [];
+  const lines: string[] = [];
+  for (const sink of sinks) {
+    const newest = await store.deliveries({ state: ["dead"], sink: [sink] }, { limit: REASONS_NAMED });
+    for (const { run_id, last_error } of newest) {
+      runIds.push(run_id);
+      lines.push(`${run_id} to ${sink}: ${last_error ?? "given up"}`);
+    }
+  }
+  return { runIds: [...new Set(runIds)].slice(0, 10), lines: lines.slice(0, 10) };
+}

@@ -1,0 +1,153 @@
+/** When the relay speaks of itself, and of what. Pure: what is seen and what was told in, what is to be told out. */
+import type { AlertReason } from "../domain/alert.ts";
+import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
+import type { Circuit } from "../domain/run.ts";
+
+export interface AlertSettings {
+  /** Names of sinks. Empty: nobody is told. */
+  onDead: string[];
+  onCoverageGap: string[];
+  onSinkDown: string[];
+  /** A sink that fails for so long is down, ms. */
+  downAfterMs: number;
+  /** Of dead deliveries and of gaps there is at most one message in this time, ms. */
+  everyMs: number;
+}
+
+export interface Seen {
+  now: number;
+  /** Dead deliveries by sink. */
+  dead: ReadonlyMap<string, number>;
+  /** Ids of runs that did not reach everyone. */
+  gap: readonly string[];
+  circuits: ReadonlyMap<string, Circuit>;
+  /** The configured ones. */
+  sinks: readonly string[];
+}
+
+/** What was told, kept in the database: a restart neither repeats nor forgets. */
+export interface Told {
+  /** Dead deliveries by sink, those told of. Null: never looked, and what is old is no news. */
+  dead: Record<string, number> | null;
+  gap: string[];
+  /** Sinks that fail: since when, epoch ms, and whether that was told. */
+  down: Record<string, { since: number; told: boolean }>;
+  /** When there was last such a message, or a try that failed; `failures` in a row. */
+  last: Partial<Record<AlertReason, { at: number; failures: number }>>;
+}
+export const NOTHING_TOLD: Told = { dead: null, gap: [], down: {}, last: {} };
+
+/** One message that is due. `sinks`: what it is about; they are told nothing of themselves. */
+export interface Due {
+  reason: AlertReason;
+  to: readonly string[];
+  sinks: string[];
+  count: number;
+  runIds: string[];
+}
+
+/** After a try that failed: a minute, then twice as long each time, up to an hour. */
+const RETRY_MS = MINUTE_MS;
+const LONGEST_RETRY_MS = HOUR_MS;
+const NAMED = 10;
+
+/** What to note at once, and what to tell. */
+export function alertsDue(seen: Seen, told: Told, settings: AlertSettings): { noted: Told; due: Due[] } {
+  const noted = note(seen, told);
+  // Who is told later is told of what comes then.
+  if (settings.onDead.length === 0) noted.dead = Object.fromEntries(seen.dead);
+  const due = [deadDue, gapDue, downDue, upDue].flatMap((rule) => rule(seen, noted, settings) ?? []);
+  return { noted, due: due.filter(({ reason, to }) => to.length > 0 && isTime(seen, noted, settings, reason)) };
+}
+
+/** What is the case now: nothing told is forgotten, but what is over can be news again. */
+function note({ now, dead, gap, circuits, sinks }: Seen, told: Told): Told {
+  const open = new Set(gap);
+  const before = told.dead;
+  return {
+    ...told,
+    dead: Object.fromEntries(
+      [...dead].map(([sink, n]) => [sink, before === null ? n : Math.min(before[sink] ?? 0, n)]),
+    ),
+    gap: told.gap.filter((runId) => open.has(runId)),
+    down: Object.fromEntries(
+      [...new Set([...sinks, ...Object.keys(told.down)])].flatMap((sink) => {
+        const was = told.down[sink];
+        if (isFailing(circuits.get(sink)) && sinks.includes(sink)) return [[sink, was ?? { since: now, told: false }]];
+        // Told to be down: that it is up again is still to be told, unless it is no more.
+        return was?.told === true && sinks.includes(sink) ? [[sink, was]] : [];
+      }),
+    ),
+  };
+}
+
+const isFailing = (circuit: Circuit | undefined): boolean => circuit !== undefined && circuit.state !== "closed";
+
+function isTime({ now }: Seen, { last }: Told, { everyMs }: AlertSettings, reason: AlertReason): boolean {
+  const before = last[reason];
+  if (before === undefined) return true;
+  if (before.failures > 0) return now - before.at >= Math.min(RETRY_MS * 2 ** (before.failures - 1), LONGEST_RETRY_MS);
+  return reason === "sink_down" || reason === "sink_up" || now - before.at >= everyMs;
+}
+
+function deadDue({ dead }: Seen, told: Told, { onDead }: AlertSettings): Due | null {
+  const news = [...dead].map(([sink, n]) => [sink, n - (told.dead?.[sink] ?? 0)] as const).filter(([, n]) => n > 0);
+  const count = news.reduce((sum, [, n]) => sum + n, 0);
+  return count === 0
+    ? null
+    : { reason: "deliveries_dead", to: onDead, sinks: news.map(([sink]) => sink), count, runIds: [] };
+}
+
+function gapDue({ gap }: Seen, told: Told, { onCoverageGap }: AlertSettings): Due | null {
+  const known = new Set(told.gap);
+  const news = gap.filter((runId) => !known.has(runId));
+  return news.length === 0
+    ? null
+    : { reason: "coverage_gap", to: onCoverageGap, sinks: [], count: gap.length, runIds: news.slice(0, NAMED) };
+}
+
+/** Sinks that somebody else can be told of. */
+const tellable = (sinks: string[], to: readonly string[]): string[] =>
+  sinks.filter((sink) => to.some((other) => other !== sink));
+
+function sinksDue(reason: AlertReason, found: string[], to: readonly string[]): Due | null {
+  const sinks = tellable(found, to);
+  return sinks.length === 0 ? null : { reason, to, sinks, count: sinks.length, runIds: [] };
+}
+
+function downDue({ now, circuits }: Seen, { down }: Told, { onSinkDown, downAfterMs }: AlertSettings): Due | null {
+  const failing = Object.entries(down).filter(([sink, { since, told }]) => {
+    const circuit = circuits.get(sink);
+    // One that asked to be left alone does not come back by itself.
+    return !told && isFailing(circuit) && (circuit?.state === "stopped" || now - since >= downAfterMs);
+  });
+  return sinksDue(
+    "sink_down",
+    failing.map(([sink]) => sink),
+    onSinkDown,
+  );
+}
+
+function upDue({ circuits }: Seen, { down }: Told, { onSinkDown }: AlertSettings): Due | null {
+  const well = Object.keys(down).filter((sink) => down[sink]?.told === true && !isFailing(circuits.get(sink)));
+  return sinksDue("sink_up", well, onSinkDown);
+}
+
+/** After the message went out. */
+export function afterTold(told: Told, { reason, sinks }: Due, { now, dead, gap }: Seen): Told {
+  const next = { ...told, last: { ...told.last, [reason]: { at: now, failures: 0 } } };
+  if (reason === "deliveries_dead") return { ...next, dead: Object.fromEntries(dead) };
+  if (reason === "coverage_gap") return { ...next, gap: [...gap] };
+  const others = Object.entries(told.down).filter(([sink]) => !sinks.includes(sink));
+  const these =
+    reason === "sink_up"
+      ? []
+      : sinks.map((sink) => [sink, { since: told.down[sink]?.since ?? now, told: true }] as const);
+  return { ...next, down: Object.fromEntries([...others, ...these]) };
+}
+
+/** After no sink took it. */
+export const afterFailure = (told: Told, { reason }: Due, now: number): Told => ({
+  ...told,
+  last: { ...told.last, [reason]: { at: now, failures: (told.last[reason]?.failures ?? 0) + 1 } },
+});

@@ -1,0 +1,55 @@
+import { constants } from "node:fs";
+import { mkdir, open as openFile, rename, rm, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { rangeOf, type Place } from "./blob-store.ts";
+
+/** Copies in a folder, two characters of the sha256 a subfolder. A file is whole as soon as it has its name. */
+export function folderPlace(dir: string): Place {
+  const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256);
+  return {
+    keep: async ({ path, sha256 }) => {
+      const to = pathOf(sha256);
+      try {
+        await mkdir(dirname(to), { recursive: true });
+        await rename(path, to);
+        await nameToDisk(dirname(to));
+      } catch (error) {
+        await rm(path, { force: true });
+        throw error;
+      }
+    },
+    open: async (sha256, bytes, header) => {
+      const range = rangeOf(header, bytes);
+      const { start, end } = range === null || range === "none" ? { start: 0, end: bytes - 1 } : range;
+      const file = await whole(pathOf(sha256), bytes);
+      if (file === null) return null;
+      if (range === "none" || bytes === 0) {
+        await file.close();
+        return range === "none" ? new Response(null, { status: 416 }) : new Response(null, { headers: headersOf(0) });
+      }
+      const body = Readable.toWeb(file.createReadStream({ start, end })) as ReadableStream<Uint8Array>;
+      const part = range === null ? {} : { "content-range": `bytes ${start}-${end}/${bytes}` };
+      return new Response(body, { status: range ? 206 : 200, headers: { ...headersOf(end - start + 1), ...part } });
+    },
+    remove: (sha256) => rm(pathOf(sha256), { force: true }),
+  };
+}
+
+const headersOf = (bytes: number) => ({ "accept-ranges": "bytes", "content-length": String(bytes) });
+
+/** The file, opened, if it is one, has so many bytes, and is no link to somewhere else; null otherwise. */
+async function whole(path: string, bytes: number): Promise<FileHandle | null> {
+  const file = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => null);
+  const there = await file?.stat();
+  if (there?.isFile() === true && there.size === bytes) return file;
+  await file?.close();
+  return null;
+}
+
+/** A new name is durable once its folder is. Where folders cannot be opened, the system sees to that itself. */
+async function nameToDisk(dir: string): Promise<void> {
+  const folder = await openFile(dir, "r").catch(() => null);
+  await folder?.sync().catch(() => {});
+  await folder?.close();
+}

@@ -1,0 +1,176 @@
+/**
+ * `skyvern-relay backfill`: fills the configured database with runs of the past. It opens the database beside a running
+ * relay, which delivers what this queues.
+ */
+import type { Config } from "../config/config.ts";
+import { createEgress } from "../net/egress.ts";
+import { silentLog } from "../platform/log.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
+import { createAddresses } from "../receive/own-addresses.ts";
+import { backfill, type BackfillQuery, type Progress, type Tally } from "../reconcile/backfill.ts";
+import { createIngest } from "../reconcile/ingest.ts";
+import { createIntake } from "../receive/intake.ts";
+import { GRACE_MS } from "../reconcile/reconcile.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { createSkyvernClient } from "../skyvern/client.ts";
+import type { Database } from "../store/database.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
+import { createSqlStore } from "../store/sql-store.ts";
+import { using } from "./database.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { MOMENT, momentOf } from "./time-options.ts";
+import { bar, count, progressLine } from "./progress.ts";
+
+export const addBackfill: AddCommand = ({ command, configured, shell }) =>
+  command("backfill", "fill in runs of the past from Skyvern's list; what is known already is skipped")
+    .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--until <time>", "created before this time; default: now")
+    .option("--workflow <id...>", "only runs of these workflows (wpid_…)")
+    .option(
+      "--scope <scope>",
+      "mine: runs whose webhook leads here; all: every run; default: as skyvern.reconcile.scope",
+    )
+    .option("--deliver", "tell of them by the routes, as if they had just ended")
+    .option("--no-deliver", "tell nobody; this is the default, as old news would flood a channel")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, options: BackfillOptions) =>
+        backfillCommand(options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
+
+/** As commander reads them. */
+export interface BackfillOptions {
+  since?: string;
+  until?: string;
+  workflow?: string[];
+  scope?: string;
+  deliver?: boolean;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export interface BackfillCommandParts {
+  config: Config;
+  runtime: Runtime;
+  shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "terminal">;
+}
+
+/** What it is to do, checked. */
+interface Plan extends BackfillQuery {
+  scope: "mine" | "all";
+  deliver: boolean;
+  dryRun: boolean;
+}
+
+/** Resolves with the exit code: 1 also when it had to stop before the end. */
+export async function backfillCommand(options: BackfillOptions, parts: BackfillCommandParts): Promise<number> {
+  const { config, shell } = parts;
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay backfill: ${message}\n`);
+    return code;
+  };
+  const plan = planOf(options, config, parts.runtime.now());
+  if (typeof plan === "string") return wrong(EXIT.usage, plan);
+  return using({ name: "backfill", config, shell }, "beside", async (database) => {
+    const tally = await run(plan, database, parts);
+    shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
+    if (tally.faults.length === 0) return EXIT.done;
+    return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
+  });
+}
+
+async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandParts): Promise<Tally> {
+  const store = createSqlStore(database);
+  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+  const line = progressLine(shell);
+  const settings = {
+    redactKeys: config.redactKeys,
+    routes: config.routes,
+    // Whoever hears of it hears a result: there is nothing to update in what nobody was told.
+    sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
+    archives: config.archive !== null,
+  };
+  const ingest = createIngest(
+    {
+      intake: createIntake({ ...settings, store, runtime }),
+      runtime,
+      log: silentLog,
+      metrics: createMetrics(),
+      nudge: () => {},
+    },
+    { deliver: plan.deliver },
+  );
+  try {
+    return await backfill(
+      {
+        client: createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, ...egress }),
+        store,
+        ingest: plan.dryRun ? null : ingest,
+        addresses: createAddresses(() => config.publicUrl),
+        scope: plan.scope,
+        runtime,
+        signal: shell.stopped,
+        progress: (progress) => line.show(textOf(progress)),
+      },
+      plan,
+    );
+  } finally {
+    line.clear();
+    await egress.close();
+  }
+}
+
+/** Runs that ended so recently are the running relay's to tell; silently filled in, nobody would hear of them. */
+const RECENT_MS = 600_000;
+
+/** What to do, or what is wrong with how it was called. */
+function planOf(options: BackfillOptions, config: Config, now: number): Plan | string {
+  const since = options.since === undefined ? null : momentOf(options.since, now);
+  if (since === null) return `--since must be ${MOMENT}, not ${JSON.stringify(options.since ?? null)}`;
+  const until = options.until === undefined ? now : momentOf(options.until, now);
+  if (until === null) return `--until must be ${MOMENT}, not ${JSON.stringify(options.until)}`;
+  if (since >= until) return "--since must be before --until";
+  const workflow = options.workflow ?? [];
+  const odd = workflow.find((id) => !/^wpid_\w+$/.test(id));
+  if (odd !== undefined) return `--workflow must be a permanent id (wpid_…), not ${JSON.stringify(odd)}`;
+  const scope = options.scope ?? config.reconcile?.scope ?? "mine";
+  if (scope !== "mine" && scope !== "all") return `--scope must be mine or all, not ${JSON.stringify(scope)}`;
+  if (isInMemory(config.database)) return IN_MEMORY;
+  const deliver = options.deliver === true;
+  const recentMs = Math.max(RECENT_MS, 2 * (config.reconcile?.everyMs ?? 0));
+  const endedBefore = now - (deliver ? GRACE_MS : recentMs);
+  return { since, until, workflow, endedBefore, scope, deliver, dryRun: options.dryRun === true };
+}
+
+const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: Plan) => ({
+  ...tally,
+  since: new Date(since).toISOString(),
+  until: new Date(until).toISOString(),
+  deliver,
+  dry_run: dryRun,
+  reached: reached === null ? null : new Date(reached).toISOString(),
+});
+
+function summaryOf(tally: Tally, { deliver, dryRun }: Plan, config: Config): string {
+  const { added, known, elsewhere, recent, unreadable } = tally;
+  const told = deliver ? ", and the relay tells of them" : ", and nobody is told";
+  const lines: [number | true, string][] = [
+    [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : told}.`],
+    [known, `${count(known)} known already.`],
+    [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
+    [recent, `${count(recent)} ended just now and left to the running relay.`],
+    [unreadable, `${count(unreadable)} that Skyvern does not find, or that the relay does not understand.`],
+  ];
+  return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");
+}
+
+const reachedText = ({ reached }: Tally): string =>
+  `${reached === null ? "No run was reached" : `It came to runs that ended at ${new Date(reached).toISOString()}`}; run it again to go on.`;
+
+function textOf(progress: Progress): string {
+  if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;
+  if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
+  return `${bar(progress.done, progress.of)} ${progress.done} of ${count(progress.of)}`;
+}

@@ -1,0 +1,239 @@
+/** `skyvern-relay backup`: a copy of the database beside the running relay, in a folder or in S3-compatible storage. */
+import { createHash, randomBytes } from "node:crypto";
+import {
+  createReadStream,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  statSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { s3Call, type S3Call, type S3Settings } from "../net/s3.ts";
+import type { Config } from "../config/config.ts";
+import { createEgress } from "../net/egress.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { Secret } from "../platform/secret.ts";
+import { copyDatabase, faultOfCopy, removeDatabase, type Snapshot } from "../store/sqlite/backup.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { bar, progressLine } from "./progress.ts";
+
+/** As commander reads them. */
+interface BackupOptions {
+  to: string;
+  verify?: boolean;
+  json?: boolean;
+}
+
+export const addBackup: AddCommand = ({ command, configured, shell }) =>
+  command("backup", "copy the database beside the running relay; the copy is whole, and fit to be restored")
+    .requiredOption("--to <place>", "a folder, or s3://bucket/prefix with the keys of AWS_… or of artifacts.s3")
+    .option(
+      "--verify",
+      "read every page of the copy, count its rows and open it as a relay would; of S3, fetch it again",
+    )
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, options: BackupOptions) =>
+        backupCommand(options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
+
+interface BackupParts {
+  config: Config;
+  runtime: Pick<Runtime, "now">;
+  shell: Shell;
+}
+
+const POSTGRES = "DATABASE_URL is a PostgreSQL: back it up with pg_dump, or as its host does";
+
+/** Where the copy goes, once it is made. */
+interface Target {
+  /** The folder in which it is made. */
+  work: string;
+  /** Brings the file `made` there under a name; resolves with how it is called there. */
+  keep(made: string, name: string, sha256: string): Promise<string>;
+  /** Gets what is kept there again, as the file `to`. */
+  fetch(name: string, to: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Resolves with the exit code: 1 also when the copy was made and does not pass `--verify`. */
+async function backupCommand(options: BackupOptions, parts: BackupParts): Promise<number> {
+  const { config, runtime, shell } = parts;
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay backup: ${message}\n`);
+    return code;
+  };
+  if (config.database.kind !== "sqlite") return wrong(EXIT.usage, POSTGRES);
+  const { path } = config.database;
+  if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
+  const s3 = options.to.startsWith("s3://") ? s3SettingsOf(options.to, parts) : null;
+  if (typeof s3 === "string") return wrong(EXIT.usage, s3);
+  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: no relay has run on it yet`);
+  const line = progressLine(shell);
+  const startedAt = performance.now();
+  const takenAt = runtime.now();
+  let target: Target | null = null;
+  let made: string | null = null;
+  try {
+    target = s3 === null ? folder(options.to) : bucket(s3, parts);
+    const name = `relay-${new Date(takenAt).toISOString().replace(/[-:]|\.\d+/g, "")}-${randomBytes(2).toString("hex")}.db`;
+    made = join(target.work, `.${name}.part`);
+    const snapshot = await copyDatabase(path, made, {
+      counting: options.verify === true,
+      signal: shell.stopped,
+      progress: (done, of) => line.show(`${bar(done, of)} ${Math.round((100 * done) / Math.max(1, of))} % copied`),
+    });
+    line.show("Bringing it to its place");
+    const sha256 = await sha256Of(made);
+    const kept = await target.keep(made, name, sha256);
+    const fault =
+      options.verify === true
+        ? await verified(target, name, { sha256, snapshot }, () => line.show("Reading the copy"))
+        : null;
+    line.clear();
+    if (fault !== null) return wrong(EXIT.failed, `the copy ${kept} is of no use: ${fault}`);
+    const ms = Math.round(performance.now() - startedAt);
+    const { bytes, rows, waiting } = snapshot;
+    const taken_at = new Date(takenAt).toISOString();
+    if (options.json === true) {
+      shell.stdout(
+        `${JSON.stringify({ backup: kept, taken_at, bytes, sha256, waiting, verified: options.verify === true, rows, ms })}\n`,
+      );
+    } else shell.stdout(summaryOf(kept, snapshot, ms, options.verify === true));
+    return EXIT.done;
+  } catch (error) {
+    line.clear();
+    if (shell.stopped.aborted) return wrong(EXIT.failed, "it was stopped before the end; there is no new backup");
+    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
+  } finally {
+    if (made !== null) removeDatabase(made);
+    await target?.close();
+  }
+}
+
+const summaryOf = (kept: string, { bytes, rows, waiting }: Snapshot, ms: number, isVerified: boolean): string =>
+  [
+    `${kept}: ${(bytes / 1e6).toFixed(1)} MB after ${(ms / 1000).toFixed(1)} s.`,
+    ...(isVerified
+      ? [`It is whole, has the ${rows?.["runs"]} runs of its moment, and opens as a relay's database.`]
+      : []),
+    `${waiting} deliveries waited at that moment; restored, they go on without telling twice where that can be known.`,
+    "",
+  ].join("\n");
+
+async function sha256Of(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+/** Gets the copy back from where it is kept, as a restore would, and looks whether it could be one. */
+async function verified(
+  target: Target,
+  name: string,
+  { sha256, snapshot }: { sha256: string; snapshot: Snapshot },
+  begin: () => void,
+): Promise<string | null> {
+  begin();
+  const path = join(target.work, `.${name}.verify`);
+  try {
+    await target.fetch(name, path);
+    if ((await sha256Of(path)) !== sha256) return "its bytes are others than those that were written";
+    return await faultOfCopy(path, snapshot.rows);
+  } finally {
+    removeDatabase(path);
+  }
+}
+
+function folder(given: string): Target {
+  const work = resolve(given);
+  mkdirSync(work, { recursive: true, mode: 0o700 });
+  return {
+    work,
+    keep: async (made, name) => {
+      const kept = join(work, name);
+      renameSync(made, kept);
+      // A new name is durable once its folder is.
+      const handle = await open(work, "r").catch(() => null);
+      await handle?.sync().catch(() => {});
+      await handle?.close();
+      return kept;
+    },
+    fetch: async (name, to) => copyFileSync(join(work, name), to),
+    close: async () => {},
+  };
+}
+
+/** A single PUT takes at most this much: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html */
+const MAX_OBJECT = 5_000_000_000;
+
+function bucket(settings: S3Settings, { config, runtime, shell }: BackupParts): Target {
+  const work = mkdtempSync(join(tmpdir(), "skyvern-relay-backup-"));
+  const { fetch, close } = createEgress({
+    allow: config.allowPrivateNetworks,
+    trusted: [settings.endpoint],
+    timeoutMs: 600_000,
+  });
+  const call: S3Call = s3Call({ settings, fetch, now: runtime.now });
+  const url = (name: string): string => `s3://${settings.bucket}/${settings.prefix}${name}`;
+  return {
+    work,
+    keep: async (made, name, sha256) => {
+      const { size } = statSync(made);
+      if (size > MAX_OBJECT) throw new Error(`it is larger than the 5 GB that one upload takes: back up to a folder`);
+      const answer = await call("PUT", name, { file: { path: made, bytes: size, sha256 }, signal: shell.stopped });
+      const said = (await answer.text()).slice(0, 300);
+      if (!answer.ok)
+        throw new Error(`${settings.endpoint} answered ${answer.status} to ${url(name)}: ${codeIn(said)}`);
+      return url(name);
+    },
+    fetch: async (name, to) => {
+      const answer = await call("GET", name, { signal: shell.stopped });
+      if (!answer.ok || answer.body === null) {
+        await answer.body?.cancel();
+        throw new Error(`${url(name)} cannot be fetched again: ${settings.endpoint} answered ${answer.status}`);
+      }
+      const file = await open(to, "wx", 0o600);
+      try {
+        for await (const chunk of answer.body) await file.write(chunk);
+      } finally {
+        await file.close();
+      }
+    },
+    close: async () => {
+      rmSync(work, { recursive: true, force: true });
+      await close();
+    },
+  };
+}
+
+/** S3's own word for what is wrong; nothing else of an answer that may quote the request. */
+const codeIn = (said: string): string => /<Code>(\w{1,60})<\/Code>/.exec(said)?.[1] ?? "it said nothing that helps";
+
+/** By the address, with endpoint and keys from the environment as Fly and Amazon name them, else from artifacts.s3. */
+function s3SettingsOf(to: string, { config, shell }: BackupParts): S3Settings | string {
+  const [, bucket = "", path = ""] =
+    /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]{0,200}))?$/.exec(to) ?? [];
+  if (bucket === "")
+    return "--to must be a folder or s3://bucket/prefix, with a prefix of letters, digits, dots, _, - and /";
+  const prefix = path === "" || path.endsWith("/") ? path : `${path}/`;
+  const { AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = shell.env;
+  if (AWS_ACCESS_KEY_ID && AWS_SECRET_ACCESS_KEY) {
+    const region = AWS_REGION ?? "auto";
+    const endpoint = AWS_ENDPOINT_URL_S3 ?? (region === "auto" ? null : `https://s3.${region}.amazonaws.com`);
+    if (endpoint === null || !URL.canParse(endpoint))
+      return "AWS_ENDPOINT_URL_S3 must be the storage's https:// address, or AWS_REGION Amazon's region";
+    const keys = { accessKeyId: new Secret(AWS_ACCESS_KEY_ID), secretAccessKey: new Secret(AWS_SECRET_ACCESS_KEY) };
+    return { endpoint: endpoint.replace(/\/+$/, ""), bucket, region, prefix, ...keys };
+  }
+  const known = config.archive?.s3;
+  if (known) return { ...known, bucket, prefix };
+  return "s3:// needs AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or artifacts.s3 in relay.yaml";
+}

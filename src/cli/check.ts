@@ -1,0 +1,125 @@
+/**
+ * `skyvern-relay check`: the configuration, read and described. It opens and asks nothing, but for `--routes`, which reads
+ * the runs of the past.
+ */
+import type { Config } from "../config/config.ts";
+import { describeConfig } from "../config/describe.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { createSimulation, type Simulated } from "../history/simulation.ts";
+import { pagesOf } from "../store/history/all-pages.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { load, refuse } from "./configuration.ts";
+import { reading } from "./database.ts";
+import { spanOf } from "./time-options.ts";
+import { count, progressLine } from "./progress.ts";
+
+/** As commander reads them. */
+interface CheckOptions {
+  routes?: boolean;
+  since?: string;
+  until?: string;
+  json?: boolean;
+}
+
+export const addCheck: AddCommand = ({ command, ends, shell }) =>
+  command("check", "check the environment and relay.yaml, and say what is set up")
+    .option("--routes", "say whom this configuration would have told of the runs that are stored")
+    .option("--since <time>", "with --routes: runs received at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--until <time>", "with --routes: runs received before this time; default: now")
+    .option("--json", "machine-readable")
+    .action(ends((options: CheckOptions) => check(options, { shell, runtime: systemRuntime() })));
+
+interface CheckParts {
+  shell: Shell;
+  runtime: Pick<Runtime, "now">;
+}
+
+function check(options: CheckOptions, parts: CheckParts): number | Promise<number> {
+  const { shell } = parts;
+  const json = options.json === true;
+  const span = spanOf(options, parts.runtime.now());
+  const misuse = typeof span === "string" ? span : options.routes === true ? null : misplaced(options);
+  if (misuse !== null) {
+    shell.stderr(`skyvern-relay check: ${misuse}\n`);
+    return EXIT.usage;
+  }
+  const loaded = load(shell);
+  if (!loaded.ok) {
+    if (!json) return refuse(shell, loaded.faults);
+    shell.stdout(`${JSON.stringify({ ok: false, faults: loaded.faults }, null, 2)}\n`);
+    return EXIT.usage;
+  }
+  const { config, warnings } = loaded;
+  if (options.routes === true && typeof span !== "string") return simulate(config, span, json, parts);
+  const description = describeConfig(config);
+  if (json) shell.stdout(`${JSON.stringify({ ok: true, warnings, config: description }, null, 2)}\n`);
+  else shell.stdout(summaryOf(config, warnings));
+  return EXIT.done;
+}
+
+const misplaced = ({ since, until }: CheckOptions): string | null =>
+  since === undefined && until === undefined ? null : `--${since === undefined ? "until" : "since"} goes with --routes`;
+
+function summaryOf(config: Config, warnings: readonly string[]): string {
+  const lines = [
+    `The configuration is right${config.file === null ? "" : ` (${config.file})`}.`,
+    `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
+    `Webhook: ${config.publicUrl}/webhook`,
+    `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,
+    `Routes:  ${config.routes.map(({ name, to }) => `${name} → ${to.join(", ")}`).join("; ") || "every final run to every sink"}`,
+    `History: ${config.tokens.length > 0 ? `${config.publicUrl}/v1/runs` : "closed until RELAY_TOKEN is set"}`,
+    ...warnings.map((warning) => `Note:    ${warning}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Runs the stored runs through the routes. The relay may be running on the database; nothing is written or sent. */
+function simulate(
+  config: Config,
+  span: { since?: number; until?: number },
+  json: boolean,
+  { shell, runtime }: CheckParts,
+): Promise<number> {
+  return reading({ name: "check", config, shell }, async (store) => {
+    const until = span.until ?? runtime.now();
+    const simulation = createSimulation(config);
+    const line = progressLine(shell);
+    let read = 0;
+    for await (const page of pagesOf(store, { ...span, until }, shell.stopped)) {
+      for (const { state } of page) simulation.add(state.run);
+      read += page.length;
+      line.show(`Reading the history: ${count(read)}`);
+    }
+    line.clear();
+    if (shell.stopped.aborted) {
+      shell.stderr("skyvern-relay check: it was stopped before the end\n");
+      return EXIT.failed;
+    }
+    const result = simulation.result();
+    const since = span.since === undefined ? null : new Date(span.since).toISOString();
+    if (json) shell.stdout(`${JSON.stringify({ since, until: new Date(until).toISOString(), ...result }, null, 2)}\n`);
+    else shell.stdout(simulationText(result, since));
+    return EXIT.done;
+  });
+}
+
+/** Names from the configuration are its author's own; run ids were sent. */
+function simulationText({ runs, routes, sinks, nobody }: Simulated, since: string | null): string {
+  const when = since === null ? "" : ` since ${since}`;
+  if (runs === 0) return `There is no final run${when}: nothing to try the routes on.\n`;
+  const lines = [
+    `Of ${count(runs)}${when}, with the outcome each has now, this configuration would have sent`,
+    ...sinks.map(({ sink, kind, runs: told }) => `  ${told} of ${runs} to ${sink} (${kind})`),
+    `  ${nobody.runs} of ${runs} to nobody${examplesOf(nobody.examples)}`,
+    "by these routes:",
+    ...routes.map(({ route, to, stop, matched, not_looked_at, examples }) => {
+      const passed = not_looked_at > 0 ? `; ${not_looked_at} stopped at a route before it` : "";
+      const never = matched === 0 ? " — it never matched" : "";
+      return `  ${route} → ${to.join(", ") || "nobody"}${stop ? " (stop)" : ""}: ${matched}${passed}${never}${examplesOf(examples)}`;
+    }),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+const examplesOf = (ids: readonly string[]): string =>
+  ids.length === 0 ? "" : `, such as ${ids.map((id) => JSON.stringify(id.slice(0, 60)).slice(1, -1)).join(", ")}`;

@@ -1,0 +1,59 @@
+import { Command, CommanderError } from "commander";
+import { EXIT, type AddCommand, type Cli, type Shell } from "./command.ts";
+import { load, refuse } from "./configuration.ts";
+import { VERSION } from "../platform/version.ts";
+
+/** Every command, in the order of `--help`. Only the one that is called is loaded: each needs another part of the program. */
+const COMMANDS: Record<string, () => Promise<AddCommand>> = {
+  serve: async () => (await import("./serve.ts")).addServe,
+  check: async () => (await import("./check.ts")).addCheck,
+  doctor: async () => (await import("./doctor/doctor.ts")).addDoctor,
+  demo: async () => (await import("./demo.ts")).addDemo,
+  redeliver: async () => (await import("./redeliver.ts")).addRedeliver,
+  backfill: async () => (await import("./backfill.ts")).addBackfill,
+  why: async () => (await import("./why.ts")).addWhy,
+  "send-test": async () => (await import("./send-test.ts")).addSendTest,
+  export: async () => (await import("./export.ts")).addExport,
+  prune: async () => (await import("./prune.ts")).addPrune,
+  backup: async () => (await import("./backup.ts")).addBackup,
+  migrate: async () => (await import("./migrate.ts")).addMigrate,
+  copy: async () => (await import("./copy.ts")).addCopy,
+  openapi: async () => (await import("./openapi.ts")).addOpenapi,
+};
+
+/** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */
+export async function runCli(args: readonly string[], shell: Shell): Promise<number> {
+  let code: number = EXIT.done;
+  const output = { writeOut: shell.stdout, writeErr: shell.stderr };
+  const program = new Command("skyvern-relay")
+    .description("Receives Skyvern's webhooks and relays each run's outcome, once.")
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput(output);
+  const ends: Cli["ends"] =
+    (act) =>
+    async (...given) => {
+      code = await act(...given);
+    };
+  const cli: Cli = {
+    shell,
+    command: (name, description) =>
+      program.command(name).description(description).exitOverride().configureOutput(output),
+    ends,
+    configured: (act) =>
+      ends(async (...given) => {
+        const loaded = load(shell);
+        return loaded.ok ? act(loaded.config, ...given) : refuse(shell, loaded.faults);
+      }),
+  };
+  const called = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
+  const needed = called.length > 0 ? called : Object.entries(COMMANDS);
+  for (const add of await Promise.all(needed.map(([, load]) => load()))) add(cli);
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  }
+  return code;
+}

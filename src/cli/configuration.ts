@@ -1,0 +1,14 @@
+/** How a command gets the configuration. */
+import { readFileSync } from "node:fs";
+import { formatFaults, loadConfig, type Fault } from "../config/config.ts";
+import { EXIT, type Shell } from "./command.ts";
+
+/** The configuration by the process's environment and working folder. */
+export const load = (shell: Pick<Shell, "env">) =>
+  loadConfig({ env: shell.env, readFile: (path) => readFileSync(path, "utf8"), cwd: process.cwd() });
+
+/** Says every fault on standard error; the exit code. */
+export function refuse(shell: Pick<Shell, "stderr">, faults: readonly Fault[]): number {
+  shell.stderr(`skyvern-relay: the configuration is wrong\n${formatFaults(faults)}\n`);
+  return EXIT.usage;
+}

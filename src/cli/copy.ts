@@ -1,0 +1,81 @@
+/** `skyvern-relay copy`: moves an installation from SQLite to PostgreSQL. */
+import { readFileSync } from "node:fs";
+import { readDatabase, readEnvironment } from "../config/config.ts";
+import { COPIED_TABLES, copyAll, CopyRefused, rowsOf } from "../store/sqlite-to-postgres.ts";
+import type { Database } from "../store/database.ts";
+import { migrate, SCHEMA_VERSION, versionOf } from "../store/schema/migrate.ts";
+import { nameOf, type DatabaseSettings } from "../store/address.ts";
+import { openDatabase, unreachable } from "../store/open.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { bar, progressLine } from "./progress.ts";
+
+/** As commander reads them. */
+export interface CopyOptions {
+  from: string;
+  to?: string;
+  json?: boolean;
+}
+
+export const addCopy: AddCommand = ({ command, ends, shell }) =>
+  command("copy", "move all that is stored from SQLite to an empty PostgreSQL; the relay must be stopped meanwhile")
+    .requiredOption("--from <sqlite:PATH>", "the database of the relay until now; it is left as it is")
+    .option("--to <postgres://…>", "where to; default: DATABASE_URL, which other processes cannot read")
+    .option("--json", "machine-readable")
+    .action(ends((options: CopyOptions) => copyCommand(options, shell)));
+
+/** Resolves with the exit code. 0: all of it is there, counted and compared; else nothing is. */
+export async function copyCommand(options: CopyOptions, shell: Shell): Promise<number> {
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay copy: ${message}\n`);
+    return code;
+  };
+  const from = readDatabase(options.from);
+  if (from?.kind !== "sqlite") return wrong(EXIT.usage, "--from must be sqlite:PATH");
+  const to = readDatabase(options.to ?? databaseUrlOf(shell));
+  if (to?.kind !== "postgres")
+    return wrong(EXIT.usage, "--to (or DATABASE_URL) must be postgres://user:password@host/database");
+  const missing = unreachable(from);
+  if (missing !== null) return wrong(EXIT.failed, missing);
+  const opened: Database[] = [];
+  const open = async (settings: DatabaseSettings): Promise<Database> => {
+    const database = await openDatabase(settings, "patient");
+    opened.push(database);
+    return database;
+  };
+  const line = progressLine(shell);
+  try {
+    // A relay that runs on it keeps the lock.
+    const source = await open(from);
+    const version = await versionOf(source);
+    if (version !== SCHEMA_VERSION)
+      return wrong(
+        EXIT.failed,
+        `${from.path} has schema version ${version}, this release ${SCHEMA_VERSION}: start this release on it once`,
+      );
+    const target = await open(to);
+    await migrate(target);
+    const all = 2 * (await rowsOf(source));
+    const sums = await copyAll(source, target, (done) => line.show(`Copying ${bar(done, all)} ${done} of ${all}`));
+    line.clear();
+    if (options.json === true) shell.stdout(`${JSON.stringify({ to: nameOf(to), tables: sums }, null, 2)}\n`);
+    else {
+      const tables = COPIED_TABLES.map(
+        (table) => `${table.padEnd(16)} ${String(sums[table].rows).padStart(9)}  ${sums[table].checksum.slice(0, 16)}`,
+      );
+      shell.stdout(
+        `${tables.join("\n")}\nAll of it is in ${nameOf(to)}, counted and compared. Start the relays with that DATABASE_URL.\n`,
+      );
+    }
+    return EXIT.done;
+  } catch (error) {
+    line.clear();
+    const why = error instanceof Error ? error.message : String(error);
+    return wrong(EXIT.failed, error instanceof CopyRefused ? `${why}. Nothing was copied` : why);
+  } finally {
+    for (const database of opened) await database.close();
+  }
+}
+
+/** Also from its file; the rest of the configuration does not matter here. */
+const databaseUrlOf = ({ env }: Shell): string =>
+  readEnvironment(env, (path) => readFileSync(path, "utf8")).get("DATABASE_URL") ?? "";

@@ -1,0 +1,51 @@
+/** The configured database beside a running relay, for commands that look at it. */
+import type { Config } from "../config/config.ts";
+import type { Database } from "../store/database.ts";
+import { SCHEMA_VERSION, versionOf } from "../store/schema/migrate.ts";
+import { nameOf } from "../store/address.ts";
+import { openDatabase, unreachable } from "../store/open.ts";
+import { createSqlStore } from "../store/sql-store.ts";
+import type { Store } from "../store/store.ts";
+import { EXIT, type Shell } from "./command.ts";
+
+export interface ReadingParts {
+  /** The command's, to open what it says on standard error. */
+  name: string;
+  config: Pick<Config, "database">;
+  shell: Pick<Shell, "stderr">;
+}
+
+/** Opens, does `work` and closes, writing nothing. Resolves with its exit code, or with 1 after saying why it could not. */
+export const reading = (parts: ReadingParts, work: (store: Store) => Promise<number>): Promise<number> =>
+  using(parts, "read", (database) => work(createSqlStore(database)));
+
+/** The same for what writes beside a running relay. */
+export async function using(
+  { name, config, shell }: ReadingParts,
+  how: "beside" | "read",
+  work: (database: Database) => Promise<number>,
+): Promise<number> {
+  const wrong = (message: string): number => {
+    shell.stderr(`skyvern-relay ${name}: ${message}\n`);
+    return EXIT.failed;
+  };
+  const missing = unreachable(config.database);
+  if (missing !== null) return wrong(missing);
+  try {
+    const database = await openDatabase(config.database, how);
+    try {
+      const version = await versionOf(database);
+      if (version !== SCHEMA_VERSION) {
+        const other = `the database has schema version ${version}, this release ${SCHEMA_VERSION}`;
+        return wrong(`${other}: use the release that the relay runs`);
+      }
+      return await work(database);
+    } finally {
+      await database.close();
+    }
+  } catch (error) {
+    // A disk, a lock, a connection: what was written until then is whole.
+    const why = error instanceof Error ? error.message : String(error);
+    return wrong(how === "read" ? `the database ${nameOf(config.database)} cannot be read: ${why}` : why);
+  }
+}

@@ -1,0 +1,82 @@
+/** The database: whether it can be opened, written and trusted. A relay may be running on it. */
+import { existsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import Sqlite from "better-sqlite3";
+import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
+import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { nearest, type Host } from "./host.ts";
+
+/** How long another process may hold the write lock; the relay's own writes take milliseconds. */
+const BUSY_TIMEOUT_MS = 3_000;
+/** Reading all of a larger one takes minutes. */
+const QUICK_CHECK_BYTES = 2_000_000_000;
+
+export function lookAtDatabase(path: string, { canWrite }: Pick<Host, "canWrite">): Finding[] {
+  if (path === ":memory:") {
+    const fix = "set DATABASE_URL to sqlite:PATH, on a disk that stays";
+    return about("database", [warning("the database is in memory: everything is lost when the process ends", fix)]);
+  }
+  return about("database", existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)]);
+}
+
+function lookAtFolder(path: string, canWrite: Host["canWrite"]): Diagnosis {
+  const folder = nearest(dirname(resolve(path)));
+  if (canWrite(folder)) return ok(`there is no database at ${path} yet; the relay makes it at its first start`);
+  return fault(`no database can be made at ${path}: ${folder} cannot be written`, OWNER);
+}
+
+const OWNER = "give the folder and its files to the user that the relay runs as (in the image: node, uid 1000)";
+
+function lookInside(path: string, canWrite: Host["canWrite"]): Diagnosis[] {
+  for (const file of [path, dirname(resolve(path)), `${path}-wal`, `${path}-shm`]) {
+    if (existsSync(file) && !canWrite(file)) return [fault(`${file} cannot be written`, OWNER)];
+  }
+  let sqlite: Sqlite.Database | null = null;
+  try {
+    sqlite = new Sqlite(path, { fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    const version = versionIn(sqlite);
+    if (version > SCHEMA_VERSION) {
+      const found = `the database has schema version ${version}, this release knows ${SCHEMA_VERSION}`;
+      return [fault(found, "use the release that wrote it, or a newer one")];
+    }
+    sqlite.exec("BEGIN IMMEDIATE; ROLLBACK");
+    return [integrityOf(sqlite, path)];
+  } catch (error) {
+    return [faultOf(error, path)];
+  } finally {
+    sqlite?.close();
+  }
+}
+
+function versionIn(sqlite: Sqlite.Database): number {
+  const table = sqlite.prepare("select 1 from sqlite_master where type = 'table' and name = 'settings'").get();
+  if (table === undefined) return 0;
+  const row = sqlite.prepare<[], { value: string }>("select value from settings where name = 'schema_version'").get();
+  return Number(row?.value ?? 0);
+}
+
+function integrityOf(sqlite: Sqlite.Database, path: string): Diagnosis {
+  const pages = Number(sqlite.pragma("page_count", { simple: true }));
+  const bytes = pages * Number(sqlite.pragma("page_size", { simple: true }));
+  if (bytes > QUICK_CHECK_BYTES) {
+    return ok(`${path} opens and can be written; too large to read in passing: backup --verify reads all of it`);
+  }
+  const found = (sqlite.pragma("quick_check(3)") as { quick_check: string }[]).map((row) => row.quick_check);
+  if (found.length === 1 && found[0] === "ok") return ok(`${path} opens, can be written and is whole`);
+  return fault(`${path} is damaged: ${found.join("; ").slice(0, 300)}`, RESTORE);
+}
+
+const RESTORE = "stop the relay, keep the damaged files, and restore the last backup; look at the disk's health";
+
+function faultOf(error: unknown, path: string): Diagnosis {
+  const code = error instanceof Sqlite.SqliteError ? error.code : "";
+  if (/^SQLITE_(BUSY|LOCKED)/.test(code)) {
+    const found = `${path} is locked by another process for longer than ${BUSY_TIMEOUT_MS / 1000} s`;
+    return fault(found, "end the program that holds it (fuser or lsof name it); the relay answers 503 meanwhile");
+  }
+  if (/^SQLITE_(CORRUPT|NOTADB)/.test(code))
+    return fault(`${path} is damaged or no database: ${textOf(error)}`, RESTORE);
+  if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code))
+    return fault(`${path} cannot be opened: ${textOf(error)}`, OWNER);
+  return fault(`${path} cannot be used: ${textOf(error)}`, "look at the disk and at who may write there");
+}

@@ -1,0 +1,156 @@
+/** `skyvern-relay doctor`: looks at everything a relay needs, and says of each fault what to do about it. */
+import type { Config } from "../../config/config.ts";
+import { createEgress, type Egress } from "../../net/egress.ts";
+import { silentLog } from "../../platform/log.ts";
+import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
+import * as kinds from "../../sinks/kinds.ts";
+import type { SinkKind } from "../../sinks/sink.ts";
+import { block, line } from "../../web/text.ts";
+import { EXIT, type AddCommand, type Shell } from "../command.ts";
+import { load } from "../configuration.ts";
+import { lookAtAddress } from "./address.ts";
+import { lookAtDatabase } from "./database.ts";
+import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { lookAtDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type Host } from "./host.ts";
+import { lookAtPostgres } from "./postgres.ts";
+import { noSinks, tryLive, trySample } from "./sample.ts";
+import { lookAtSkyvern } from "./skyvern.ts";
+import { progressLine } from "../progress.ts";
+
+/** As commander reads them. */
+export interface DoctorOptions {
+  live?: boolean;
+  json?: boolean;
+}
+
+export interface DoctorParts {
+  shell: Shell;
+  runtime: Runtime;
+  host: Host;
+}
+
+export const addDoctor: AddCommand = ({ command, ends, shell }) =>
+  command("doctor", "look at everything a relay needs, and say of each fault what to do; the relay need not run")
+    .option("--live", "also send one marked test message through each sink")
+    .option("--json", "machine-readable")
+    .action(
+      ends((options: DoctorOptions) => doctorCommand(options, { shell, runtime: systemRuntime(), host: systemHost })),
+    );
+
+/** All looks together take no longer; one that hangs is said to. */
+const TIME_MS = 45_000;
+
+/** Resolves with the exit code: 0 without a fault, 1 with one, 2 when the configuration is wrong. */
+export async function doctorCommand({ live, json }: DoctorOptions, parts: DoctorParts): Promise<number> {
+  const { shell, host } = parts;
+  const loaded = load(shell);
+  const machine = [...lookAtNode(host), ...lookAtTimeZone(host, shell.env["TZ"])];
+  if (!loaded.ok) {
+    const wrong = loaded.faults.map(({ where, message }) =>
+      fault(
+        `${where}: ${message}`,
+        `correct it${/:\d+:\d+$/.test(where) ? " in the file" : " in the environment"}; until then nothing else is looked at`,
+      ),
+    );
+    tell(shell, [...machine, ...about("configuration", wrong)], json === true);
+    return EXIT.usage;
+  }
+  const { config, warnings } = loaded;
+  const line = progressLine(shell);
+  line.show("Looking…");
+  const looked = await lookAtAll(config, parts, live === true);
+  line.clear();
+  const findings = [...machine, ...configurationOf(config, warnings), ...tokensOf(config), ...looked];
+  tell(shell, findings, json === true);
+  return findings.some(({ state }) => state === "fault") ? EXIT.failed : EXIT.done;
+}
+
+async function lookAtAll(config: Config, { shell, runtime, host }: DoctorParts, live: boolean): Promise<Finding[]> {
+  const guarded = createEgress({
+    allow: config.allowPrivateNetworks,
+    trusted: config.trustedOrigins,
+    lookup: host.lookup,
+  });
+  const open = createEgress({ allow: ["0.0.0.0/0", "::/0"], lookup: host.lookup });
+  const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
+  const { database } = config;
+  const looks: Promise<Finding[]>[] = [
+    lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
+    lookAtAddress({ config, host, request: open.request, signal }),
+    ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
+    Promise.resolve(noSinks(config)),
+    ...config.sinks.map((sink) => lookAtSink(sink, guarded, runtime, signal)),
+    trySample({ config, runtime }),
+  ];
+  try {
+    const findings = await Promise.all(looks.map((look) => look.catch(crashed)));
+    // Last of all, and only then: it is the one thing that others see.
+    const sent = live && !signal.aborted ? await tryLive({ config, runtime }).catch(crashed) : [];
+    const stored = database.kind === "postgres" ? await lookAtPostgres(database) : lookAtDatabase(database.path, host);
+    return [...stored, ...findings.flat(), ...sent];
+  } finally {
+    await Promise.all([guarded.close(), open.close()]);
+  }
+}
+
+const lookAtDisks = (path: string, env: Shell["env"], host: Host): Promise<Finding[]>[] =>
+  path === ":memory:" ? [] : [lookAtDisk(path, host), lookAtVolume(path, env, host)];
+
+const crashed = (error: unknown): Finding[] =>
+  about("doctor", [fault(`a look failed: ${textOf(error)}`, "report it: this is a fault of the relay's own")]);
+
+async function lookAtSink(
+  { name, kind, config }: Config["sinks"][number],
+  { fetch, reach }: Egress,
+  { now }: Runtime,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const one: SinkKind | undefined = Object.values(kinds).find((candidate) => candidate.kind === kind);
+  const found = await one?.diagnose?.(config, { fetch, reach, now, log: silentLog }, signal);
+  return about(`sink ${name}`, found ?? [ok(`nothing can be seen of ${kind} before something is sent`)]);
+}
+
+/** The warnings of the start, but for those that a look of its own is about. */
+function configurationOf({ file }: Config, warnings: readonly string[]): Finding[] {
+  const own = /^(RELAY_TOKEN|PUBLIC_URL|SINK_SECRET|DATABASE_URL|no sink|the key )/;
+  const rest = warnings.filter((text) => !own.test(text));
+  const found = ok(
+    file === null ? "the environment is right; there is no relay.yaml" : `the environment and ${file} are right`,
+  );
+  return about("configuration", [found, ...rest.map((text) => warning(text, "see that this is meant"))]);
+}
+
+const SHORTEST_TOKEN = 16;
+
+function tokensOf({ tokens }: Pick<Config, "tokens">): Finding[] {
+  const fix = "set RELAY_TOKEN to the output of: openssl rand -hex 32";
+  const look = (): Diagnosis => {
+    if (tokens.length === 0)
+      return warning("RELAY_TOKEN is not set: history API, metrics and web page answer 403", fix);
+    const short = tokens.some((token) => token.reveal().length < SHORTEST_TOKEN);
+    if (short)
+      return fault(`RELAY_TOKEN holds a token of fewer than ${SHORTEST_TOKEN} characters, which can be guessed`, fix);
+    return ok(`RELAY_TOKEN is set${tokens.length > 1 ? ` (${tokens.length} tokens)` : ""}`);
+  };
+  return about("token", [look()]);
+}
+
+function tell({ stdout }: Shell, findings: readonly Finding[], json: boolean): void {
+  const count = (state: Finding["state"]) => findings.filter((finding) => finding.state === state).length;
+  const [faults, warnings] = [count("fault"), count("warning")];
+  if (json) {
+    const checks = findings.map((finding) => ({ fix: null, ...finding }));
+    stdout(`${JSON.stringify({ ok: faults === 0, faults, warnings, checks }, null, 2)}\n`);
+    return;
+  }
+  const width = Math.max(...findings.map(({ check }) => check.length));
+  const lines = findings.flatMap((finding) => [
+    `${finding.state.padEnd(7)}  ${line(finding.check, 100).padEnd(width)}  ${block(finding.found, 600)}`,
+    ...(finding.state === "ok" ? [] : [`${" ".repeat(9 + width)}  → ${block(finding.fix, 600)}`]),
+  ]);
+  const sum =
+    faults === 0 && warnings === 0 ? "All is well." : `${plural(faults, "fault")}, ${plural(warnings, "warning")}.`;
+  stdout(`${lines.join("\n")}\n\n${sum}\n`);
+}
+
+const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

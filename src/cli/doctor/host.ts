@@ -1,0 +1,122 @@
+/** The machine: Node, time zone, room on the disk, the volume under the database. */
+import { accessSync, constants, existsSync } from "node:fs";
+import { lookup } from "node:dns/promises";
+import { stat, statfs } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import type { ResolvedAddress } from "../../net/egress.ts";
+import { about, fault, ok, textOf, warning, type Finding } from "./finding.ts";
+
+/** What doctor asks the machine. Tests hand in another one. */
+export interface Host {
+  /** `v24.1.0` */
+  nodeVersion: string;
+  timeZone(): string;
+  /** Bytes, of the file system that holds a path. */
+  space(path: string): Promise<{ free: number; total: number }>;
+  /** Number of the device that holds a path. */
+  device(path: string): Promise<number>;
+  /** Runs in a container, whose own disk is gone with it. */
+  isContainer(): boolean;
+  lookup(hostname: string): Promise<ResolvedAddress[]>;
+  /** Whether this process may write a file, or make files in a folder. */
+  canWrite(path: string): boolean;
+}
+
+export const systemHost: Host = {
+  nodeVersion: process.version,
+  timeZone: () => Intl.DateTimeFormat().resolvedOptions().timeZone,
+  space: async (path) => {
+    const { bavail, blocks, bsize } = await statfs(path);
+    return { free: bavail * bsize, total: blocks * bsize };
+  },
+  device: async (path) => (await stat(path)).dev,
+  isContainer: () => existsSync("/.dockerenv") || existsSync("/run/.containerenv"),
+  lookup: (hostname) => lookup(hostname, { all: true }),
+  canWrite: (path) => {
+    try {
+      accessSync(path, constants.W_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
+/** `engines` in package.json. */
+const OLDEST_NODE = 24;
+
+export function lookAtNode({ nodeVersion }: Pick<Host, "nodeVersion">): Finding[] {
+  const major = Number(/^v?(\d+)/.exec(nodeVersion)?.[1]);
+  if (major >= OLDEST_NODE) return about("node", [ok(`Node ${nodeVersion}`)]);
+  return about("node", [
+    fault(`Node ${nodeVersion} is too old`, `install Node ${OLDEST_NODE} or newer, or use the image of the Dockerfile`),
+  ]);
+}
+
+/** The relay reckons in UTC wherever it is; this is about who else lives on the machine. */
+export function lookAtTimeZone({ timeZone }: Pick<Host, "timeZone">, tz: string | undefined): Finding[] {
+  const zone = timeZone();
+  const isUtc = /^(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)$/.test(zone);
+  if (tz !== undefined && tz !== "" && isUtc && !/^:?(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)(0|\+0|-0)?$/i.test(tz)) {
+    const fix = "set TZ to a name of the time zone database, such as Europe/Berlin, or unset it";
+    return about("time zone", [warning(`TZ is ${JSON.stringify(tz)}, which no time zone is called`, fix)]);
+  }
+  return about("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC all the same`)]);
+}
+
+const MB = 1_000_000;
+const TOO_LITTLE = 100 * MB;
+const LITTLE_SHARE = 0.1;
+const PLENTY = 10_000 * MB;
+
+/** Of the folder that holds the database, or the nearest above it that exists. */
+export async function lookAtDisk(path: string, { space }: Pick<Host, "space">): Promise<Finding[]> {
+  const folder = nearest(dirname(resolve(path)));
+  try {
+    const { free, total } = await space(folder);
+    const found = `${sizeText(free)} of ${sizeText(total)} free where the database is (${folder})`;
+    const fix = "make room, or move the database to a larger volume; webhooks are answered 503 when it is full";
+    if (free < TOO_LITTLE) return about("disk", [fault(found, fix)]);
+    if (free < PLENTY && free < total * LITTLE_SHARE) return about("disk", [warning(found, fix)]);
+    return about("disk", [ok(found)]);
+  } catch (error) {
+    return about("disk", [
+      warning(`the room at ${folder} cannot be seen: ${textOf(error)}`, "look at it by hand: df -h"),
+    ]);
+  }
+}
+
+/** In a container or a Fly machine, what is on the root file system is gone with the next deploy. */
+export async function lookAtVolume(
+  path: string,
+  env: Readonly<Record<string, string | undefined>>,
+  host: Pick<Host, "device" | "isContainer">,
+): Promise<Finding[]> {
+  const onFly = Boolean(env["FLY_MACHINE_ID"] ?? env["FLY_APP_NAME"]);
+  if (!onFly && !host.isContainer())
+    return about("volume", [ok("not in a container: the database lies on this machine's disk")]);
+  const folder = nearest(dirname(resolve(path)));
+  try {
+    const [own, root] = await Promise.all([host.device(folder), host.device("/")]);
+    if (own !== root) return about("volume", [ok(`the database is on a volume (${folder})`)]);
+  } catch (error) {
+    return about("volume", [
+      warning(`the device of ${folder} cannot be seen: ${textOf(error)}`, "look by hand whether it is a volume"),
+    ]);
+  }
+  const found = `the database is in ${folder}, which no volume is mounted at: it is gone with the next deploy`;
+  const fix = onFly
+    ? 'add [mounts] source = "data", destination = "/data" to fly.toml and set DATABASE_URL=sqlite:/data/relay.db'
+    : "run the container with -v relay-data:/data and DATABASE_URL=sqlite:/data/relay.db";
+  return about("volume", [onFly ? fault(found, fix) : warning(found, fix)]);
+}
+
+/** The folder itself, or what of its path exists. */
+export function nearest(folder: string): string {
+  let path = folder;
+  while (!existsSync(path) && dirname(path) !== path) path = dirname(path);
+  return path;
+}
+
+const sizeText = (bytes: number): string =>
+  bytes < 1_000 * MB ? `${Math.round(bytes / MB)} MB` : `${(bytes / MB / 1_000).toFixed(1)} GB`;

@@ -1,0 +1,200 @@
+/**
+ * A signed sample through the real relay in this process: verify → store → route → each sink. Dry, its database is in memory and
+ * stand-ins on loopback take the place of what the sinks talk to, so that messages are made and judged but reach nobody.
+ * Live, each sink sends one test message to where it really sends.
+ */
+import { createHmac, randomBytes } from "node:crypto";
+import type { App } from "../../app/app.ts";
+import { createRelay } from "../../app/relay.ts";
+import type { Config, SinkSettings } from "../../config/config.ts";
+import { sampleOf } from "../../demo/samples.ts";
+import { startHttpSink } from "../../stand-ins/http-sink.ts";
+import { startSkyvern } from "../../stand-ins/skyvern.ts";
+import { startSlack } from "../../stand-ins/slack.ts";
+import { startSmtp } from "../../stand-ins/smtp.ts";
+import { silentLog } from "../../platform/log.ts";
+import type { Runtime } from "../../platform/runtime.ts";
+import { Secret } from "../../platform/secret.ts";
+import { about, fault, ok, textOf, warning, type Finding } from "./finding.ts";
+
+export interface SampleParts {
+  config: Config;
+  runtime: Runtime;
+}
+
+/** What both use of the configuration: all but the disk, the network and the tokens. */
+const TOKEN = randomBytes(24).toString("hex");
+const apart = (config: Config): Config => ({
+  ...config,
+  database: { kind: "sqlite", path: ":memory:" },
+  archive: null,
+  reconcile: null,
+  confirm: false,
+  tokens: [new Secret(TOKEN)],
+});
+
+export async function trySample({ config, runtime }: SampleParts): Promise<Finding[]> {
+  const stage = await setStage(config);
+  try {
+    const relay = await createRelay({ ...apart(config), ...stage.config }, runtime, silentLog);
+    try {
+      return await through(relay.app, config, runtime, stage.skipped);
+    } finally {
+      await relay.stop();
+    }
+  } catch (error) {
+    return about("sample", [
+      fault(`the sample did not get through: ${textOf(error)}`, "report it: this is a fault of the relay's own"),
+    ]);
+  } finally {
+    await stage.close();
+  }
+}
+
+const SHOWN_AS = "x-skyvern-signature";
+
+async function through(app: App, config: Config, runtime: Runtime, skipped: readonly string[]): Promise<Finding[]> {
+  const [key] = config.keys;
+  const payload = sampleOf(runtime, "workflow_run", "completed");
+  const body = JSON.stringify(payload);
+  const signature = createHmac("sha256", key?.key.reveal() ?? "")
+    .update(body)
+    .digest("hex");
+  const headers = { "content-type": "application/json", [SHOWN_AS]: signature };
+  const answer = await app.fetch(new Request("http://relay/webhook", { method: "POST", body, headers }));
+  const said = await answer.text();
+  if (answer.status !== 200) {
+    return about("sample", [
+      fault(
+        `the sample was answered ${answer.status}: ${said.slice(0, 200)}`,
+        "report it: this is a fault of the relay's own",
+      ),
+    ]);
+  }
+  const runId = String(payload["run_id"]);
+  const routed = (await app.store.deliveries({ runId }, { limit: 1_000 })).map(({ sink }) => sink);
+  const rest = config.sinks.map(({ name }) => name).filter((name) => !routed.includes(name));
+  if (rest.length > 0) await post(app, `/v1/runs/${runId}/redeliver`, { sinks: rest });
+  await app.deliverDue();
+  const deliveries = await app.store.deliveries({ runId }, { limit: 1_000 });
+  const findings: Finding[] = [
+    {
+      check: "sample",
+      ...ok(`signed with ${key?.name}, verified, stored, and routed to ${routed.join(", ") || "nobody"}`),
+    },
+  ];
+  for (const { name, kind } of config.sinks) {
+    const made = deliveries.filter(({ sink }) => sink === name);
+    const last = made.find(({ state }) => state === "delivered") ?? made.at(-1);
+    const check = `sample to ${name}`;
+    if (skipped.includes(name)) findings.push({ check, ...ok(`there is no stand-in for ${kind}: try it with --live`) });
+    else if (last?.state === "delivered")
+      findings.push({ check, ...ok("its message was made and passes; nothing was sent") });
+    else
+      findings.push({
+        check,
+        ...fault(
+          `its message does not pass: ${last?.last_error ?? "nothing was made"}`,
+          "mend what it says in the sink's settings",
+        ),
+      });
+  }
+  return findings;
+}
+
+/** One marked message through each sink, to where it really goes. */
+export async function tryLive({ config, runtime }: SampleParts): Promise<Finding[]> {
+  const relay = await createRelay(apart(config), runtime, silentLog);
+  try {
+    const findings: Finding[] = [];
+    for (const { name } of config.sinks) {
+      const response = await post(relay.app, `/v1/sinks/${name}/test`);
+      const { outcome, reason, ms } = (await response.json()) as { outcome: string; reason: string | null; ms: number };
+      const check = `live ${name}`;
+      if (outcome === "delivered")
+        findings.push({ check, ...ok(`the test message arrived after ${ms} ms: look at it there`) });
+      else
+        findings.push({
+          check,
+          ...fault(reason ?? outcome, "mend what it says; the look at this sink above may say more"),
+        });
+    }
+    return findings;
+  } finally {
+    await relay.stop();
+  }
+}
+
+const post = async (app: App, path: string, body?: unknown): Promise<Response> =>
+  app.fetch(
+    new Request(`http://relay${path}`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${TOKEN}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+    }),
+  );
+
+export const noSinks = (config: Pick<Config, "sinks">): Finding[] =>
+  config.sinks.length > 0
+    ? []
+    : about("sinks", [
+        warning(
+          "no sink is configured: results are stored, and nobody is told",
+          "set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SMTP_URL, or SINK_URL, or sinks in relay.yaml",
+        ),
+      ]);
+
+/** Stand-ins for Skyvern and for every kind of sink that is configured, and the configuration that leads to them. */
+async function setStage(config: Config) {
+  const skyvern = await startSkyvern({ keys: config.keys.map(({ key }) => key.reveal()) });
+  const open: { close(): Promise<void> }[] = [skyvern];
+  const skipped: string[] = [];
+  const sinks: SinkSettings[] = [];
+  for (const sink of config.sinks) {
+    const stand = STAND_INS[sink.kind];
+    if (!stand) {
+      skipped.push(sink.name);
+      continue;
+    }
+    const { standIn, changes } = await stand(sink.config);
+    open.push(standIn);
+    sinks.push({ ...sink, config: { ...sink.config, ...changes } });
+  }
+  const kept = new Set(sinks.map(({ name }) => name));
+  return {
+    config: {
+      baseUrl: skyvern.url,
+      sinks,
+      routes: config.routes.map((route) => ({ ...route, to: route.to.filter((name) => kept.has(name)) })),
+      allowPrivateNetworks: [...config.allowPrivateNetworks, "127.0.0.1/32"],
+      trustedOrigins: [new URL(skyvern.url).origin],
+    } satisfies Partial<Config>,
+    skipped,
+    close: async () => void (await Promise.all(open.map((standIn) => standIn.close()))),
+  };
+}
+
+type Stand = (config: Record<string, unknown>) => Promise<{ standIn: { close(): Promise<void> }; changes: object }>;
+
+/** By kind: what stands in for its other side, and the keys that lead there. All else stays as it is configured. */
+const STAND_INS: Record<string, Stand> = {
+  slack: async ({ channel, webhook_url }) => {
+    const text = typeof channel === "string" ? channel : "C0123ABCD";
+    const isId = /^[CDG][A-Z0-9]{7,}$/.test(text);
+    const standIn = await startSlack({ channels: [{ id: isId ? text : "C0123ABCD", name: text.replace(/^#/, "") }] });
+    if (webhook_url !== undefined) return { standIn, changes: { webhook_url: new Secret(standIn.webhookUrl) } };
+    return { standIn, changes: { api_url: standIn.url, token: new Secret(standIn.token) } };
+  },
+  email: async () => {
+    const standIn = await startSmtp();
+    return { standIn, changes: { smtp: new Secret(standIn.url) } };
+  },
+  http: async ({ secret }) => {
+    const [first] = Array.isArray(secret) ? secret : [];
+    const standIn = await startHttpSink(first instanceof Secret ? { secret: first.reveal() } : {});
+    return { standIn, changes: { url: new Secret(standIn.url) } };
+  },
+};

@@ -1,0 +1,179 @@
+/** `skyvern-relay export`: the stored runs as a file, by the filters of the history API. Writes nothing to the database. */
+import { randomBytes } from "node:crypto";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import type { z } from "zod";
+import type { Config } from "../config/config.ts";
+import { errorsOf, ExportQuery, reportOf, runFilterOf } from "../http/api/schemas.ts";
+import { createLinks } from "../http/links.ts";
+import { RUN_FILES } from "../http/api/run-columns.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { pagesOf } from "../store/history/all-pages.ts";
+import { createSqlStore } from "../store/sql-store.ts";
+import type { RunFilter, Store } from "../store/store.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { using } from "./database.ts";
+import { spanOf } from "./time-options.ts";
+import { count, progressLine } from "./progress.ts";
+
+/** As commander reads them. */
+interface ExportOptions {
+  format?: string;
+  to?: string;
+  since?: string;
+  until?: string;
+  q?: string;
+  status?: string[];
+  runType?: string[];
+  workflow?: string[];
+  organization?: string[];
+  channel?: string[];
+  source?: string[];
+  sink?: string[];
+  delivery?: string[];
+  json?: boolean;
+}
+
+export const addExport: AddCommand = ({ command, configured, shell }) =>
+  command("export", "write the stored runs to a file or standard output, newest first")
+    .option(
+      "--format <format>",
+      "ndjson: one JSON object a line, as GET /v1/runs lists it; csv; default: by --to, else ndjson",
+    )
+    .option("--to <file>", "write this file, whole or not at all, and say how many; default: standard output")
+    .option("--since <time>", "received at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--until <time>", "received before this time")
+    .option("--q <words>", "with these words, as in GET /v1/runs")
+    .option("--status <status...>", "with one of these outcomes")
+    .option("--run-type <type...>", "of these types")
+    .option("--workflow <id...>", "of these workflows: permanent id or title")
+    .option("--organization <id...>", "of these organizations")
+    .option("--channel <channel...>", "received under these labels")
+    .option("--source <source...>", "webhook, reconciled or backfill")
+    .option("--sink <name...>", "with a delivery to one of these sinks")
+    .option("--delivery <state...>", "with a delivery in one of these states")
+    .option("--json", "with --to: say in JSON what was written")
+    .action(
+      configured((config, options: ExportOptions) =>
+        exportCommand(options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
+
+interface ExportParts {
+  config: Config;
+  runtime: Pick<Runtime, "now">;
+  shell: Shell;
+}
+
+interface Plan {
+  format: keyof typeof RUN_FILES;
+  filter: RunFilter;
+}
+
+/** Resolves with the exit code. */
+async function exportCommand(options: ExportOptions, parts: ExportParts): Promise<number> {
+  const { config, shell } = parts;
+  const plan = planOf(options, parts.runtime.now());
+  if (typeof plan === "string") {
+    shell.stderr(`skyvern-relay export: ${plan}\n`);
+    return EXIT.usage;
+  }
+  // To find all by their words, those that are not in the index yet have to be put there.
+  const how = plan.filter.search === undefined ? "read" : "beside";
+  return using({ name: "export", config, shell }, how, async (database) => {
+    const store = createSqlStore(database);
+    const line = progressLine(shell);
+    const { to } = options;
+    let out: Output = { write: shell.stdout, end: () => {}, undo: () => {} };
+    try {
+      if (to !== undefined) out = wholeFile(to);
+      const runs = await write(plan, store, parts, out.write, (done) => line.show(`Writing: ${count(done)}`));
+      line.clear();
+      if (shell.stopped.aborted) throw new Error("it was stopped before the end");
+      out.end();
+      if (to === undefined) return EXIT.done;
+      if (options.json === true) shell.stdout(`${JSON.stringify({ file: to, format: plan.format, runs })}\n`);
+      else shell.stdout(`${count(runs)} in ${to}.\n`);
+      return EXIT.done;
+    } catch (error) {
+      line.clear();
+      out.undo();
+      shell.stderr(`skyvern-relay export: ${error instanceof Error ? error.message : String(error)}\n`);
+      return EXIT.failed;
+    }
+  });
+}
+
+async function write(
+  { format, filter }: Plan,
+  store: Store,
+  { config, runtime, shell }: ExportParts,
+  out: (text: string) => void,
+  progress: (runs: number) => void,
+): Promise<number> {
+  const { header, lineOf } = RUN_FILES[format];
+  // The relay made it at its first start; nothing is stored here.
+  const key = Buffer.from(await store.setting("link_key", ""), "base64url");
+  const links = createLinks({ publicUrl: () => config.publicUrl, key, lifeMs: config.linkLifeMs, now: runtime.now });
+  if (header !== "") out(header);
+  let runs = 0;
+  for await (const page of pagesOf(store, filter, shell.stopped)) {
+    out(page.map((row) => lineOf(reportOf(row, links))).join(""));
+    runs += page.length;
+    progress(runs);
+  }
+  return runs;
+}
+
+interface Output {
+  write(text: string): void;
+  end(): void;
+  undo(): void;
+}
+
+/** A file that is there under its name only once it is whole and on the disk. */
+function wholeFile(path: string): Output {
+  const part = `${path}.${randomBytes(4).toString("hex")}.part`;
+  const file = openSync(part, "wx", 0o600);
+  return {
+    write: (text: string) => void writeSync(file, text),
+    end: () => {
+      fsyncSync(file);
+      closeSync(file);
+      renameSync(part, path);
+    },
+    undo: () => rmSync(part, { force: true }),
+  };
+}
+
+/** What to write, or what is wrong with how it was called. */
+function planOf(options: ExportOptions, now: number): Plan | string {
+  const format = options.format ?? (options.to?.toLowerCase().endsWith(".csv") === true ? "csv" : "ndjson");
+  if (format !== "csv" && format !== "ndjson") return `--format must be ndjson or csv, not ${JSON.stringify(format)}`;
+  if (options.json === true && options.to === undefined)
+    return "--json goes with --to: standard output is the file itself";
+  const span = spanOf(options, now);
+  if (typeof span === "string") return span;
+  const {
+    q,
+    status,
+    runType: run_type,
+    workflow,
+    organization: organization_id,
+    channel,
+    source,
+    sink,
+    delivery,
+  } = options;
+  const query = { q, status, run_type, workflow, organization_id, channel, source, sink, delivery };
+  const given = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
+  const read = ExportQuery.safeParse(given);
+  if (!read.success)
+    return errorsOf(read.error.issues as z.core.$ZodIssue[])
+      .map(faultText)
+      .join("; ");
+  return { format, filter: { ...runFilterOf(read.data), ...span } };
+}
+
+const OPTIONS: Record<string, string> = { run_type: "run-type", organization_id: "organization" };
+const faultText = ({ parameter, message }: { parameter: string; message: string }): string =>
+  `--${OPTIONS[parameter] ?? parameter}: ${message}`;

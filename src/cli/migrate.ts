@@ -1,0 +1,36 @@
+/** `skyvern-relay migrate`: brings the database to this release's schema, as the relay does at its start. */
+import { migrate, SCHEMA_VERSION, versionOf } from "../store/schema/migrate.ts";
+import { nameOf } from "../store/address.ts";
+import { openDatabase } from "../store/open.ts";
+import type { Config } from "../config/config.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addMigrate: AddCommand = ({ command, configured, shell }) =>
+  command("migrate", "create or migrate the database; `serve` does so by itself at its start").action(
+    configured((config) => migrateCommand(config, shell)),
+  );
+
+/** Resolves with the exit code. */
+export async function migrateCommand(
+  { database: settings }: Pick<Config, "database">,
+  shell: Pick<Shell, "stdout" | "stderr">,
+): Promise<number> {
+  try {
+    const database = await openDatabase(settings, "patient");
+    try {
+      const before = await versionOf(database);
+      await migrate(database);
+      const done =
+        before === SCHEMA_VERSION ? "has" : before === 0 ? "was created with" : `was brought from ${before} to`;
+      shell.stdout(`${nameOf(settings)} ${done} schema version ${SCHEMA_VERSION}\n`);
+      return EXIT.done;
+    } finally {
+      await database.close();
+    }
+  } catch (error) {
+    shell.stderr(
+      `skyvern-relay migrate: ${nameOf(settings)}: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    return EXIT.failed;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * `skyvern-relay prune`: removes now what retention in relay.yaml says, beside a running relay, in the same small steps. The
+ * bytes of archived copies are left to the relay, which removes them within seconds, or at its next start.
+ */
+import type { Config } from "../config/config.ts";
+import { formatDuration } from "../platform/duration.ts";
+import { prune, type Removed } from "../app/retention.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
+import { createSqlStore } from "../store/sql-store.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { using } from "./database.ts";
+
+export const addPrune: AddCommand = ({ command, configured, shell }) =>
+  command("prune", "remove now what retention in relay.yaml says; a running relay does so by itself, hourly")
+    .option("--dry-run", "only say how much it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, options: PruneOptions) => pruneCommand(options, { config, runtime: systemRuntime(), shell })),
+    );
+
+/** As commander reads them. */
+export interface PruneOptions {
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export interface PruneParts {
+  config: Pick<Config, "database" | "retention">;
+  runtime: Pick<Runtime, "now" | "sleep">;
+  shell: Pick<Shell, "stdout" | "stderr" | "stopped">;
+}
+
+/** Resolves with the exit code. Without retention there is nothing to do, which is no failure. */
+export async function pruneCommand(
+  { dryRun = false, json = false }: PruneOptions,
+  { config, runtime, shell }: PruneParts,
+): Promise<number> {
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay prune: ${message}\n`);
+    return code;
+  };
+  if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
+  return using({ name: "prune", config, shell }, "beside", async (database) => {
+    const parts = { ...runtime, store: createSqlStore(database), settings: config.retention };
+    const removed = await prune(parts, { dryRun, signal: shell.stopped });
+    if (json) shell.stdout(`${JSON.stringify({ ...removed, dry_run: dryRun })}\n`);
+    else shell.stdout(sentences(removed, dryRun, config.retention));
+    return shell.stopped.aborted ? wrong(EXIT.failed, "stopped before the end; the same command goes on") : EXIT.done;
+  });
+}
+
+const WORDS: [keyof Removed, string][] = [
+  ["runs", "runs, with all that belongs to them"],
+  ["raw", "bodies of receipts that stay"],
+  ["kept", "receipts that were never understood"],
+  ["tests", "test deliveries"],
+  ["sightings", "entries of Skyvern's list"],
+];
+
+function sentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hold }: Config["retention"]): string {
+  if (runsMs === null && rawMs === null) return "retention is not set in relay.yaml: everything is kept.\n";
+  const kept = (ms: number | null) => (ms === null ? "for ever" : `for ${formatDuration(ms)}`);
+  const lines = WORDS.map(([name, what]) => `${String(removed[name]).padStart(8)} ${what}`);
+  const held = hold.length === 0 ? "" : `, ${hold.length} runs whatever their age`;
+  return [
+    `${dryRun ? "Would be removed" : "Removed"}, as runs are kept ${kept(runsMs)} and raw bodies ${kept(rawMs)}${held}:`,
+    ...lines,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,141 @@
+/**
+ * `skyvern-relay redeliver`: puts new deliveries into the outbox of the configured database. It opens the database beside
+ * a running relay, which finds them when it next looks, and leaves the sending to it.
+ */
+import type { Config } from "../config/config.ts";
+import { instant } from "../http/api/schemas.ts";
+import { DELIVERY_STATES } from "../domain/run.ts";
+import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { IN_MEMORY, isInMemory } from "../store/address.ts";
+import { newDeliveryIds, redeliver } from "../store/outbox/redeliver.ts";
+import { createSqlStore } from "../store/sql-store.ts";
+import type { DeliveryFilter, Store } from "../store/store.ts";
+import { using } from "./database.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
+  command(
+    "redeliver",
+    "send a run's result again, or all that a filter names; a running relay sends within half a minute",
+  )
+    .argument("[run_id]", "the run; without it, what --state and the other filters name")
+    .option("--sink <name...>", "only to these sinks; default: of a run those it was meant for, else all")
+    .option("--state <state...>", "deliveries in this state, most often dead")
+    .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
+    .option("--until <time>", "made before this time")
+    .option("--dry-run", "only say how many it would be")
+    .option("--json", "machine-readable")
+    .action(
+      configured((config, runId: string | undefined, options: RedeliverOptions) =>
+        redeliverCommand(runId, options, { config, runtime: systemRuntime(), shell }),
+      ),
+    );
+
+/** As commander reads them. */
+export interface RedeliverOptions {
+  sink?: string[];
+  state?: string[];
+  since?: string;
+  until?: string;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export interface RedeliverParts {
+  config: Pick<Config, "database" | "sinks">;
+  runtime: Pick<Runtime, "now" | "newId">;
+  shell: Pick<Shell, "stdout" | "stderr">;
+}
+
+/** Deliveries made in one transaction: it keeps the running relay from writing, so it must be over within a moment. */
+const BATCH = 500;
+const WHEN = "A running relay sends them within half a minute; one that is stopped, when it next starts.";
+
+/** One run's, or with `state` all that the filter names. Resolves with the exit code. */
+export async function redeliverCommand(
+  runId: string | undefined,
+  options: RedeliverOptions,
+  parts: RedeliverParts,
+): Promise<number> {
+  const { config, shell } = parts;
+  const wrong = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay redeliver: ${message}\n`);
+    return code;
+  };
+  const misuse = misuseOf(runId, options, config);
+  if (misuse !== null) return wrong(EXIT.usage, misuse);
+  return using({ name: "redeliver", config, shell }, "beside", (database) => {
+    const store = createSqlStore(database);
+    return runId === undefined ? many(store, options, parts) : one(store, runId, options, parts, wrong);
+  });
+}
+
+async function one(
+  store: Store,
+  runId: string,
+  options: RedeliverOptions,
+  { config, runtime, shell }: RedeliverParts,
+  wrong: (code: number, message: string) => number,
+): Promise<number> {
+  const result = await redeliver({ store, sinks: config.sinks, runtime }, runId, options.sink ?? null);
+  if (!result.ok) return wrong(EXIT.failed, result.reason);
+  if (options.json === true) shell.stdout(`${JSON.stringify({ data: result.deliveries }, null, 2)}\n`);
+  else {
+    const made = result.deliveries.map(({ sink: name, id }) => `${runId} → ${name} (${id})\n`);
+    shell.stdout(`${made.join("")}${WHEN}\n`);
+  }
+  return EXIT.done;
+}
+
+async function many(
+  store: Store,
+  options: RedeliverOptions,
+  { config, runtime, shell }: RedeliverParts,
+): Promise<number> {
+  const dryRun = options.dryRun === true;
+  const now = runtime.now();
+  const filter: DeliveryFilter = {
+    state: options.state ?? [],
+    sink: options.sink ?? config.sinks.map(({ name }) => name),
+    ...(options.since === undefined ? {} : { since: timeOf(options.since) ?? 0 }),
+    // What fails again while this goes on is for another time.
+    until: Math.min(now + 1, (options.until === undefined ? null : timeOf(options.until)) ?? Infinity),
+  };
+  let count = dryRun ? await store.redeliverable(filter, Number.MAX_SAFE_INTEGER) : 0;
+  for (let made = dryRun ? 0 : BATCH; made === BATCH; count += made)
+    made = await store.redeliverAll(filter, newDeliveryIds(runtime, BATCH), now);
+  if (options.json === true) shell.stdout(`${JSON.stringify({ count, dry_run: dryRun })}\n`);
+  else if (dryRun) shell.stdout(`${count} deliveries would be made.\n`);
+  else shell.stdout(`${count} deliveries were made.${count > 0 ? ` ${WHEN}` : ""}\n`);
+  return EXIT.done;
+}
+
+/** What is wrong with how it was called, or null. */
+function misuseOf(
+  runId: string | undefined,
+  options: RedeliverOptions,
+  { sinks, database }: RedeliverParts["config"],
+): string | null {
+  const unknown = options.sink?.find((name) => !sinks.some((sink) => sink.name === name));
+  if (unknown !== undefined) {
+    return `there is no sink ${JSON.stringify(unknown)}; there are ${sinks.map(({ name }) => name).join(", ") || "none"}`;
+  }
+  if (isInMemory(database)) return IN_MEMORY;
+  if (runId !== undefined) {
+    const filters = Object.entries({ "--state": options.state, "--since": options.since, "--until": options.until });
+    const given = filters.find(([, value]) => value !== undefined)?.[0] ?? (options.dryRun ? "--dry-run" : undefined);
+    return given === undefined ? null : `${given} goes with no run id`;
+  }
+  if (options.state === undefined) return "name a run, or what to send again, such as --state dead";
+  const state = options.state.find((name) => !(DELIVERY_STATES as readonly string[]).includes(name));
+  if (state !== undefined) return `--state must be one of ${DELIVERY_STATES.join(", ")}, not ${JSON.stringify(state)}`;
+  for (const name of ["since", "until"] as const) {
+    const value = options[name];
+    if (value !== undefined && timeOf(value) === null) {
+      return `--${name} must be an ISO 8601 time, like 2026-01-20T12:00:00Z, not ${JSON.stringify(value)}`;
+    }
+  }
+  return null;
+}
+
+const timeOf = (text: string): number | null => instant.safeParse(text).data ?? null;

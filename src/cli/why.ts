@@ -1,0 +1,75 @@
+/** `skyvern-relay why`: reads the configured database, also while a relay runs on it, and writes nothing. */
+import type { Config } from "../config/config.ts";
+import type { Store } from "../store/store.ts";
+import { block, line } from "../web/text.ts";
+import { unknownRun, whyOf, type Why } from "../history/why.ts";
+import { reading } from "./database.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+export const addWhy: AddCommand = ({ command, configured, shell }) =>
+  command("why", "say why somebody was, or was not, told of a run: receipts, routes, every attempt")
+    .argument("<run_id>", "the run")
+    .option("--json", "machine-readable")
+    .action(configured((config, runId: string, options: WhyOptions) => whyCommand(runId, options, { config, shell })));
+
+/** As commander reads them. */
+export interface WhyOptions {
+  json?: boolean;
+}
+
+export interface WhyParts {
+  config: Pick<Config, "database" | "publicUrl">;
+  shell: Pick<Shell, "stdout" | "stderr">;
+}
+
+const MAX_DELIVERIES = 1_000;
+
+/** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
+export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyParts): Promise<number> =>
+  reading({ name: "why", config, shell }, (store) => tell(store, runId, options, { config, shell }));
+
+async function tell(store: Store, runId: string, { json }: WhyOptions, { config, shell }: WhyParts): Promise<number> {
+  const stored = await store.run(runId);
+  if (stored === null) {
+    const [sighting, { kept }] = await Promise.all([store.sighting(runId), store.counts()]);
+    const lines = unknownRun(line(runId), { sighting, kept, webhookUrl: `${config.publicUrl}/webhook` });
+    if (json === true) shell.stdout(`${JSON.stringify({ run_id: runId, known: false, hints: lines }, null, 2)}\n`);
+    else shell.stderr(`${lines.join("\n")}\n`);
+    return EXIT.failed;
+  }
+  const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
+  const attempts = await store.attempts(deliveries.map(({ id }) => id));
+  const why = whyOf({ stored, receipts: await store.receipts(runId), deliveries, attempts });
+  shell.stdout(json === true ? `${JSON.stringify(why, null, 2)}\n` : textOf(why));
+  return EXIT.done;
+}
+
+/** For a terminal. What comes from outside is spelled out where it would move the cursor or turn the text. */
+export function textOf({ run_id, title, status, revision, summary, routes, deliveries, timeline }: Why): string {
+  const lines = [
+    `${line(run_id)}${title === null ? "" : ` “${line(title, 100)}”`}: ${line(status)}${revision > 1 ? ` (revision ${revision})` : ""}`,
+    ...summary.map((sentence) => `  ${block(sentence, 1_000)}`),
+  ];
+  if (routes.length > 0) {
+    lines.push("", "Routes");
+    for (const { route, matched, because } of routes)
+      lines.push(
+        `  ${matched ? "+" : "-"} ${line(route, 64)} ${matched ? "matched" : "did not match"}: ${line(because, 400)}`,
+      );
+  }
+  if (deliveries.length > 0) lines.push("", "Deliveries");
+  for (const { id, sink, kind, cause, state, permalink, message_id, http_status } of deliveries) {
+    const proof = [permalink, message_id, http_status === null ? null : `HTTP ${http_status}`].filter(
+      (text) => text !== null,
+    );
+    const proven = proof.length === 0 ? "" : `  ${proof.map((text) => line(text, 500)).join("  ")}`;
+    lines.push(`  ${line(sink, 64)} (${kind}), ${cause}: ${state}${proven}  [${id}]`);
+  }
+  lines.push("", "Timeline");
+  for (const { at, who, what, details } of timeline) {
+    lines.push(`  ${at}  ${who.padEnd(7)}  ${line(what)}`);
+    for (const detail of details)
+      for (const part of block(detail, 1_000).split("\n")) lines.push(`${" ".repeat(37)}${part}`);
+  }
+  return `${lines.map((text) => text.trimEnd()).join("\n")}\n`;
+}

@@ -1,0 +1,51 @@
+/**
+ * One circuit a sink. States:
+ *
+ * - *closed*: deliveries flow. {@link FAILURES_TO_OPEN} failures in a row open it.
+ * - *open*: nothing is attempted until `until`, and nobody's schedule is used up meanwhile.
+ * - *half open*: an open circuit past its `until`: one delivery is attempted as a probe. Success closes the circuit, failure
+ *   opens it again for twice as long, at most {@link LONGEST_OPEN_MS}.
+ * - *stopped*: the sink asked to be left alone (HTTP 410). Nothing is attempted until a person turns it on again.
+ *
+ * Being told to slow down is no failure. Nor is a message that the sink refuses for good: it answered.
+ */
+import type { Circuit, Outcome } from "../domain/run.ts";
+
+export const FAILURES_TO_OPEN = 5;
+export const FIRST_OPEN_MS = 30_000;
+export const LONGEST_OPEN_MS = 300_000;
+
+export const CLOSED: Circuit = {
+  state: "closed",
+  failures: 0,
+  openings: 0,
+  until: null,
+  reason: null,
+  last_success_at: null,
+  last_failure_at: null,
+};
+
+/** The circuit after an attempt that ended at `now`, epoch ms. */
+export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number): Circuit {
+  if (outcome.kind === "delivered")
+    return { ...CLOSED, last_success_at: now, last_failure_at: circuit.last_failure_at };
+  if (outcome.kind === "dead") {
+    if (outcome.gone !== true) return circuit;
+    return { ...circuit, state: "stopped", until: null, reason: outcome.reason, last_failure_at: now };
+  }
+  if (outcome.throttled === true || circuit.state === "stopped") return circuit;
+  const failures = circuit.failures + 1;
+  const failed = { ...circuit, failures, reason: outcome.reason, last_failure_at: now };
+  // Attempts that were under way when it opened must not open it further.
+  const isOpen = circuit.state === "open" && circuit.until !== null && now < circuit.until;
+  if (failures < FAILURES_TO_OPEN || isOpen) return failed;
+  const openMs = Math.min(FIRST_OPEN_MS * 2 ** circuit.openings, LONGEST_OPEN_MS);
+  return { ...failed, state: "open", openings: circuit.openings + 1, until: now + openMs };
+}
+
+/** How many attempts may run at one time, and when to ask again if that is none (null: when somebody says so). */
+export function admits(circuit: Circuit, now: number): { limit: number; at: number | null } {
+  if (circuit.state === "closed") return { limit: Infinity, at: null };
+  if (circuit.state === "stopped" || circuit.until === null) return { limit: 0, at: null };
+  return now < circuit.until ? { limit: 0, at: circuit.until } : { limit: 1, at: null };
+}

@@ -1,0 +1,88 @@
+import type { Log } from "../platform/log.ts";
+import { isoTime } from "../platform/time.ts";
+import type { Links, Report } from "../domain/report.ts";
+import type { Delivery, Outcome } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { Sink } from "../sinks/sink.ts";
+import type { Store } from "../store/store.ts";
+import { sendOnce } from "../sinks/send-once.ts";
+
+export interface TestSendParts {
+  sinks: readonly Sink[];
+  store: Pick<Store, "saveTest">;
+  links: Links;
+  /** What a sink gets to answer, ms. */
+  timeoutMs: number;
+  runtime: Pick<Runtime, "now" | "newId">;
+  log: Log;
+}
+
+export interface SentTest {
+  delivery: Delivery;
+  outcome: Outcome;
+  ms: number;
+}
+
+/**
+ * Sends a marked test result through one sink: one attempt, at once, whose outcome is the answer.
+ *
+ * Not through the outbox, because a test asks what the sink says now. There it would wait behind the backlog, or for a
+ * circuit that a broken sink has opened, and would be tried for a day; and it would need a run in the lists that never
+ * happened. So it is written down afterwards, as a delivery that is over. The circuit stays as it is: that is for the real
+ * messages, and `resume`, to decide.
+ *
+ * Rejects when there is no such sink.
+ */
+export function createTestSend(parts: TestSendParts): (sink: string) => Promise<SentTest> {
+  const { store, runtime, log } = parts;
+  return async (name) => {
+    const sink = parts.sinks.find((one) => one.name === name);
+    if (!sink) throw new Error(`there is no sink ${name}`);
+    const runId = runtime.newId("test");
+    const deliveryId = runtime.newId("dlv");
+    const startedAt = runtime.now();
+    const report = testReport(runId, startedAt, parts.links);
+    const prepare = () => ({ attempt: 1, cause: "test", maybeSent: false, report, previous: null }) as const;
+    const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs: parts.timeoutMs, log });
+    const finishedAt = runtime.now();
+    const { kind } = sink;
+    const delivery = await store.saveTest({ deliveryId, runId, sink: name, kind, startedAt, finishedAt, outcome });
+    const reason = outcome.kind === "delivered" ? null : outcome.reason;
+    log.info("sink.tested", { sink: name, kind, delivery_id: deliveryId, outcome: outcome.kind, reason });
+    return { delivery, outcome, ms: Math.max(0, Math.round(finishedAt - startedAt)) };
+  };
+}
+
+/** Its status is `test`: whoever acts on `run.completed` must not act on this. */
+function testReport(runId: string, now: number, links: Links): Report {
+  const nothing = { organization_id: null, channel: null, url: null, app_url: null, workflow: null, failure: null };
+  return {
+    run_id: runId,
+    run_type: "test",
+    kind: "task",
+    status: "test",
+    reported_status: "test",
+    revision: 1,
+    source: "webhook",
+    ...nothing,
+    title: "Test message of skyvern-relay",
+    prompt: null,
+    summary: "This sink works: a run's result would look like this.",
+    output: { test: true },
+    parameters: null,
+    files: [],
+    artifacts: [],
+    artifacts_status: "complete",
+    recording_url: null,
+    screenshot_urls: [],
+    step_count: null,
+    created_at: isoTime(now),
+    queued_at: null,
+    started_at: isoTime(now),
+    finished_at: isoTime(now),
+    received_at: isoTime(now),
+    duration_ms: 0,
+    // There is no page of a run that never was: the sinks' page tells how the sink is.
+    run_url: links.run(runId).replace(/\/runs\/[^/]*$/, "/sinks"),
+  };
+}

@@ -1,0 +1,18 @@
+/** When a run is to be asked about again after its webhook. Pure. */
+import type { Run } from "./run.ts";
+
+/** Skyvern finishes a v2 recording some seconds after its webhook. */
+export const ARTIFACTS_DELAY_MS = 60_000;
+export const DETAILS_DELAY_MS = 3_000;
+
+/** When a run that was just accepted is to be asked about again, or undefined. */
+export function followUpAt(run: Run, now: number): number | undefined {
+  const byWebhook = run.source === "webhook";
+  // The API has said what it knows of the run, and its artifacts are final soon after its end.
+  if (!byWebhook && now - (run.finished_at ?? now) >= ARTIFACTS_DELAY_MS) return undefined;
+  if (byWebhook && lacksDetails(run)) return now + DETAILS_DELAY_MS;
+  return run.run_type === "task_v2" ? now + ARTIFACTS_DELAY_MS : undefined;
+}
+
+/** Whether only the API knows what the run was to do. */
+export const lacksDetails = (run: Run): boolean => run.kind === "task" && run.prompt === null && run.url === null;

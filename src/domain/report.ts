@@ -1,0 +1,162 @@
+/**
+ * The report: a run with its artifacts, in the one shape that HTTP sinks receive, the history API answers and the other
+ * sinks render. Every link in it is the relay's own.
+ */
+import { z } from "zod";
+import type { Json } from "../platform/json.ts";
+import { isoTime } from "../platform/time.ts";
+import { SOURCES, type Artifact, type ArtifactKey, type ArtifactsStatus, type Run } from "./run.ts";
+
+const text = z.string().nullable();
+const time = z.iso.datetime({ precision: 3 }).nullable().meta({ description: "UTC, milliseconds" });
+const json = z.unknown().meta({ description: "Any JSON, numbers kept digit for digit." }) as unknown as z.ZodType<Json>;
+
+export const ReportSchema = z.object({
+  run_id: z.string(),
+  run_type: z.string().meta({ description: "`task_v1`, `task_v2`, `workflow_run`, … New ones pass as they are." }),
+  kind: z.enum(["task", "workflow"]),
+  status: z.string().meta({ description: "The settled outcome." }),
+  reported_status: z.string().meta({ description: "What the last webhook said." }),
+  revision: z.int().meta({ description: "1, then one more with each correction or update." }),
+  source: z.enum(SOURCES),
+  organization_id: text,
+  channel: text.meta({ description: "The label in the webhook's URL." }),
+  title: text,
+  prompt: text,
+  url: text,
+  summary: text,
+  app_url: text.meta({ description: "The run in Skyvern's own web page." }),
+  workflow: z.object({ run_id: text, permanent_id: text, id: text, title: text }).nullable(),
+  output: json,
+  failure: z
+    .object({
+      reason: text,
+      codes: z.array(z.string()),
+      categories: z.array(z.string()).meta({ description: "Best first." }),
+      errors: z.array(json),
+    })
+    .nullable(),
+  parameters: z.record(z.string(), json).nullable().meta({ description: "Masked by the redaction rules." }),
+  files: z.array(
+    z.object({
+      name: z.string(),
+      size: z.number().nullable().meta({ description: "Bytes." }),
+      checksum: text.meta({ description: "sha256, hex." }),
+      artifact_id: text,
+      url: z.string(),
+    }),
+  ),
+  artifacts: z.array(z.object({ artifact_id: z.string(), type: z.string(), url: z.string(), created_at: time })),
+  artifacts_status: z.enum(["pending", "complete", "partial", "unavailable"]),
+  recording_url: text,
+  screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
+  step_count: z.int().nullable(),
+  created_at: time,
+  queued_at: time,
+  started_at: time,
+  finished_at: time,
+  received_at: time,
+  duration_ms: z.int().nullable().meta({ description: "From started_at to finished_at." }),
+  run_url: z.string().meta({ description: "The run's page on the relay." }),
+});
+export type Report = z.output<typeof ReportSchema>;
+
+/** Makes the relay's own links. */
+export interface Links {
+  run(runId: string): string;
+  /** A signed link: whoever holds it may open this one artifact. */
+  artifact(runId: string, key: ArtifactKey): string;
+}
+
+export interface ReportParts {
+  run: Run;
+  revision: number;
+  artifacts: readonly Artifact[];
+  artifactsStatus: ArtifactsStatus;
+}
+
+const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
+  key === null ? null : link(key);
+
+/** What the payload did not name, Skyvern's list may: oldest first there. */
+const lastOf = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
+  artifacts.findLast((artifact) => artifact.type === type)?.artifact_id ?? null;
+
+const MAX_SCREENSHOTS = 3;
+const screenshotsOf = (artifacts: readonly Artifact[]): ArtifactKey[] =>
+  artifacts
+    .filter(({ type }) => type.startsWith("screenshot_"))
+    .map(({ artifact_id }) => artifact_id)
+    .toReversed()
+    .slice(0, MAX_SCREENSHOTS);
+
+/**
+ * The keys of the screenshots that tell most about a run, at most three: of a completed run the newest final one first, of
+ * any other the newest of all, which is the step that failed; then the newest. Skyvern's list goes before the payload.
+ */
+export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): ArtifactKey[] {
+  const listed = artifacts
+    .filter(({ type, created_at }) => SHOWN_SCREENSHOTS.has(type) && created_at !== null)
+    .toReversed()
+    .sort((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0));
+  const final = run.status === "completed" ? listed.find(({ type }) => type === "screenshot_final") : undefined;
+  const keys = [...(final ? [final] : []), ...listed].map(({ artifact_id }) => artifact_id);
+  return [...new Set([...keys, ...run.screenshots, ...screenshotsOf(artifacts)])].slice(0, MAX_SCREENSHOTS);
+}
+
+/** The others are what the model was shown, with marks drawn on the page. */
+const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
+
+export function toReport({ run, revision, artifacts, artifactsStatus }: ReportParts, links: Links): Report {
+  const made = new Map<ArtifactKey, string>();
+  const link = (key: ArtifactKey): string => {
+    const known = made.get(key) ?? links.artifact(run.run_id, key);
+    made.set(key, known);
+    return known;
+  };
+  const { received_at, created_at, queued_at, started_at, finished_at } = run;
+  return {
+    run_id: run.run_id,
+    run_type: run.run_type,
+    kind: run.kind,
+    status: run.status,
+    reported_status: run.reported_status,
+    revision,
+    source: run.source,
+    organization_id: run.organization_id,
+    channel: run.channel,
+    title: run.title,
+    prompt: run.prompt,
+    url: run.url,
+    summary: run.summary,
+    app_url: run.app_url,
+    workflow: run.workflow,
+    output: run.output,
+    failure: run.failure,
+    parameters: run.parameters,
+    files: run.files.map(({ key, name, size, checksum, artifact_id }) => ({
+      name,
+      size,
+      checksum,
+      artifact_id,
+      url: link(key),
+    })),
+    artifacts: artifacts.map((artifact) => ({
+      artifact_id: artifact.artifact_id,
+      type: artifact.type,
+      url: link(artifact.artifact_id),
+      created_at: isoTime(artifact.created_at),
+    })),
+    artifacts_status: artifactsStatus,
+    recording_url: linkOr(run.recording ?? lastOf(artifacts, "recording"), link),
+    screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : screenshotsOf(artifacts)).map(link),
+    step_count: run.step_count,
+    created_at: isoTime(created_at),
+    queued_at: isoTime(queued_at),
+    started_at: isoTime(started_at),
+    finished_at: isoTime(finished_at),
+    received_at: isoTime(received_at),
+    duration_ms: started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null,
+    run_url: links.run(run.run_id),
+  };
+}

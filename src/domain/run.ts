@@ -1,0 +1,203 @@
+/**
+ * The domain. These words mean the same in code, tables, JSON, logs and docs:
+ *
+ * - *run*: one Skyvern run, known by its `run_id`.
+ * - *receipt*: one authenticated body that arrived for it.
+ * - *payload*: what Skyvern sent.
+ * - *settle*: decide what a receipt means for the run.
+ * - *revision*: a numbered state of a run's outcome.
+ * - *report*: a run with its artifacts: what a sink renders and the history API answers (`report.ts`).
+ * - *route*: a rule that chooses sinks.
+ * - *sink*: a configured destination with a name; *sink kind*: the code for one type of it.
+ * - *delivery*: the duty to bring one revision of one run to one sink, an outbox row.
+ * - *attempt*: one try of a delivery.
+ * - *outcome*: what an attempt came to.
+ */
+import type { Json, JsonObject } from "../platform/json.ts";
+
+/** Statuses after which Skyvern does no more work on a run. Everything else, also what is unknown, is not final. */
+export const TERMINAL_STATUSES = ["completed", "failed", "terminated", "timed_out", "canceled"] as const;
+export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
+export const isTerminal = (status: string): status is TerminalStatus =>
+  (TERMINAL_STATUSES as readonly string[]).includes(status);
+
+export const SOURCES = ["webhook", "reconciled", "backfill"] as const;
+/** How the relay came to know of a run. */
+export type Source = (typeof SOURCES)[number];
+
+/**
+ * Names one artifact of a run in relay links: Skyvern's artifact id (`a_…`), or, where a payload gave only a URL, its
+ * place: `recording`, `screenshot-1`, `file-1` (counted from 1).
+ */
+export type ArtifactKey = string;
+
+export interface RunFile {
+  key: ArtifactKey;
+  name: string;
+  /** Bytes. */
+  size: number | null;
+  /** sha256, hex. */
+  checksum: string | null;
+  artifact_id: string | null;
+}
+
+export interface Failure {
+  reason: string | null;
+  /** `error_code`s, each once, in the order given. */
+  codes: string[];
+  /** Failure categories, best first. */
+  categories: string[];
+  /** Skyvern's own error objects. */
+  errors: Json[];
+}
+
+export interface Workflow {
+  /** `wr_…` */
+  run_id: string | null;
+  /** `wpid_…` */
+  permanent_id: string | null;
+  /** `w_…`, one version. */
+  id: string | null;
+  title: string | null;
+}
+
+/** One run as the relay knows it. Times are epoch milliseconds. Secrets were masked before this was made. */
+export interface Run {
+  run_id: string;
+  run_type: string;
+  kind: "task" | "workflow";
+  /** The settled outcome. */
+  status: string;
+  /** What the last webhook said. */
+  reported_status: string;
+  source: Source;
+  organization_id: string | null;
+  channel: string | null;
+  title: string | null;
+  prompt: string | null;
+  url: string | null;
+  summary: string | null;
+  app_url: string | null;
+  workflow: Workflow | null;
+  output: Json;
+  failure: Failure | null;
+  parameters: JsonObject | null;
+  files: RunFile[];
+  recording: ArtifactKey | null;
+  /** Newest first. */
+  screenshots: ArtifactKey[];
+  step_count: number | null;
+  created_at: number | null;
+  queued_at: number | null;
+  started_at: number | null;
+  finished_at: number | null;
+  modified_at: number | null;
+  received_at: number;
+}
+
+/**
+ * How much an observation of a run weighs, compared element by element: final before not final; a real outcome before
+ * "failed because the webhook could not be delivered"; then the later `finished_at`, `modified_at`; then the webhook
+ * before the API, which writes the same numbers otherwise (`120` and `120.0`); then arrival.
+ */
+export type Clock = readonly [
+  final: number,
+  real: number,
+  finished: number,
+  modified: number,
+  webhook: number,
+  received: number,
+];
+
+/** A run with what is needed to settle the next receipt. This is what the store keeps. */
+export interface RunState {
+  run: Run;
+  /** 1, then one more with each correction or update of a final outcome. */
+  revision: number;
+  /** Of the observation that weighs most; every field not in `clocks` has it. */
+  clock: Clock;
+  clocks: Record<string, Clock>;
+  /** Clock of `reported_status`, which a failed webhook may well have the last word on. */
+  reported: Clock;
+  /** What each status said of its failure, and when, so that an outcome which wins later has its own reason. */
+  failures: Record<string, FailureState>;
+}
+
+/** Each part not in `clocks` is of `clock`. */
+export interface FailureState {
+  failure: Failure;
+  clock: Clock;
+  clocks: Record<string, Clock>;
+}
+
+/** An artifact row of Skyvern's API, without its URL: URLs die within hours, ids do not. */
+export interface Artifact {
+  artifact_id: string;
+  type: string;
+  created_at: number | null;
+}
+
+/** `pending`: not asked yet. `partial`: the payload's own, but Skyvern's list could not be read. `unavailable`: nothing. */
+export type ArtifactsStatus = "pending" | "complete" | "partial" | "unavailable";
+
+export const VERDICTS = ["accepted", "duplicate", "updated", "corrected", "stored", "kept"] as const;
+/** What settling a receipt came to. `kept`: genuine but not understood. */
+export type Verdict = (typeof VERDICTS)[number];
+
+/** Why a delivery exists. */
+export const CAUSES = ["result", "update", "correction", "redelivery", "test"] as const;
+/** `update`: same outcome, more to show; edits what was sent. `correction`: the outcome changed. */
+export type Cause = (typeof CAUSES)[number];
+
+export const DELIVERY_STATES = ["pending", "sending", "delivered", "dead", "canceled"] as const;
+export type DeliveryState = (typeof DELIVERY_STATES)[number];
+
+/** What a sink answered with, kept as proof and for later edits: `{status}`, `{channel, ts, permalink}`, `{message_id}`. */
+export type DeliveryReceipt = JsonObject;
+
+/** The duty to bring one revision of one run to one sink. */
+export interface Delivery {
+  id: string;
+  run_id: string;
+  revision: number;
+  sink: string;
+  /** The sink's kind. */
+  kind: string;
+  cause: Cause;
+  state: DeliveryState;
+  /** Attempts begun. */
+  attempts: number;
+  next_attempt_at: number | null;
+  last_error: string | null;
+  created_at: number;
+  delivered_at: number | null;
+  receipt: DeliveryReceipt | null;
+}
+
+/**
+ * What one attempt came to. `delivered` names the revision that the message shows where the sink knows it better than the
+ * worker: it found an earlier attempt's message, or made sure that there is none. `retry` says the sink may take it later
+ * (`retryAfterMs` when it said when); `unknown` marks a try whose message may have arrived all the same, `throttled` one
+ * that was only told to slow down, which uses up no schedule. `dead` says no further try can help; `gone` that the sink
+ * asked to be left alone for good (HTTP 410). `reason` is for people: it says who spoke and what came, and never holds a
+ * secret.
+ */
+export type Outcome =
+  | { kind: "delivered"; receipt: DeliveryReceipt; revision?: number }
+  | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean; throttled?: true }
+  | { kind: "dead"; reason: string; gone?: true };
+
+/** The state of a sink's circuit breaker (`deliver/breaker.ts`). Times are epoch milliseconds. */
+export interface Circuit {
+  state: "closed" | "open" | "stopped";
+  /** In a row. */
+  failures: number;
+  /** How often it opened since the last success. */
+  openings: number;
+  /** Of an open circuit: when a probe is due. */
+  until: number | null;
+  /** The failure that counted last, or why it was stopped. */
+  reason: string | null;
+  last_success_at: number | null;
+  last_failure_at: number | null;
+}

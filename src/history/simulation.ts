@@ -1,0 +1,79 @@
+/** What routes would have done with runs of the past: the answer of `skyvern-relay check --routes`. Pure. */
+import { match, type Route } from "../domain/routing.ts";
+import { isTerminal, type Run } from "../domain/run.ts";
+
+/** Counts of final runs, each counted once, with the outcome it has now. */
+export interface Simulated {
+  runs: number;
+  /** In the order of the configuration. */
+  routes: {
+    route: string;
+    to: string[];
+    stop: boolean;
+    matched: number;
+    /** An earlier route with `stop` matched, so this one was not looked at. */
+    not_looked_at: number;
+    /** Run ids of the first few that matched, in the order they were given. */
+    examples: string[];
+  }[];
+  /** Every sink there is, in the order of the configuration. */
+  sinks: { sink: string; kind: string; runs: number }[];
+  /** Runs that nobody would have been told of. */
+  nobody: { runs: number; examples: string[] };
+}
+
+export interface SimulationParts {
+  routes: readonly Route[];
+  sinks: readonly { name: string; kind: string }[];
+}
+
+export interface Simulation {
+  /** Runs that are not final are told to nobody, and not counted. */
+  add(run: Run): void;
+  result(): Simulated;
+}
+
+const EXAMPLES = 3;
+
+/** Without routes, one called `default` stands for them: every run to every sink. */
+export function createSimulation({ routes, sinks }: SimulationParts): Simulation {
+  const names = sinks.map(({ name }) => name);
+  const rules = routes.length > 0 ? routes : [{ name: "default", to: names, stop: false }];
+  const counts = rules.map(() => ({ matched: 0, notLookedAt: 0, examples: new Array<string>() }));
+  const told = new Map<string, number>();
+  const nobody = { runs: 0, examples: new Array<string>() };
+  let runs = 0;
+  const note = (examples: string[], run: Run): void => {
+    if (examples.length < EXAMPLES) examples.push(run.run_id);
+  };
+  return {
+    add: (run) => {
+      if (!isTerminal(run.status)) return;
+      runs += 1;
+      const routed = match(run, routes, names);
+      let isOver = false;
+      for (const [index, { matched }] of routed.trace.entries()) {
+        const count = counts[index];
+        if (!count) continue;
+        if (isOver) count.notLookedAt += 1;
+        if (!matched) continue;
+        count.matched += 1;
+        note(count.examples, run);
+        isOver = rules[index]?.stop === true;
+      }
+      for (const sink of routed.sinks) told.set(sink, (told.get(sink) ?? 0) + 1);
+      if (routed.sinks.length > 0) return;
+      nobody.runs += 1;
+      note(nobody.examples, run);
+    },
+    result: () => ({
+      runs,
+      routes: rules.map(({ name, to, stop }, index) => {
+        const { matched = 0, notLookedAt = 0, examples = [] } = counts[index] ?? {};
+        return { route: name, to: [...to], stop, matched, not_looked_at: notLookedAt, examples: [...examples] };
+      }),
+      sinks: sinks.map(({ name, kind }) => ({ sink: name, kind, runs: told.get(name) ?? 0 })),
+      nobody: { ...nobody, examples: [...nobody.examples] },
+    }),
+  };
+}

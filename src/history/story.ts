@@ -1,0 +1,161 @@
+/** What happened to a run, from Skyvern's first stamp to each sink's last word, as entries in the order of time. Pure. */
+import { isJsonObject, type Json } from "../platform/json.ts";
+import type { Delivery, DeliveryReceipt, Run } from "../domain/run.ts";
+import { duration } from "../sinks/content.ts";
+import type { Attempt, Receipt } from "../store/store.ts";
+
+export interface Entry {
+  at: number;
+  who: "Skyvern" | "Relay" | "Sink";
+  /** `news`: a receipt that settled the outcome. `buried`: a delivery given up without a last attempt. */
+  sort: "stamp" | "news" | "receipt" | "kept" | "queued" | "requeued" | "buried" | "delivered" | "retry" | "dead";
+  /** A sentence of ours; what stands in it from outside is still hostile. */
+  title: string;
+  /** Reasons and notes, one a line. */
+  lines: string[];
+  /** What each route said. */
+  routing: { route: string; matched: boolean; because: string }[];
+  /** The receipt whose bytes can be looked at. */
+  receiptId: string | null;
+}
+
+export interface StoryParts {
+  run: Run;
+  receipts: readonly Receipt[];
+  /** Oldest first. */
+  deliveries: readonly Delivery[];
+  attempts: readonly Attempt[];
+}
+
+export function storyOf({ run, receipts, deliveries, attempts }: StoryParts): Entry[] {
+  const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
+  const entries = [
+    ...stamps(run),
+    ...receipts.map(receiptEntry),
+    ...deliveries.flatMap((delivery) => deliveryEntries(delivery, byDelivery.get(delivery.id) ?? [])),
+  ];
+  // Stable: what happened in the same millisecond stays in the order of cause and effect.
+  return entries.toSorted((a, b) => a.at - b.at);
+}
+
+const entry = (given: Pick<Entry, "at" | "who" | "sort" | "title"> & Partial<Entry>): Entry => ({
+  lines: [],
+  routing: [],
+  receiptId: null,
+  ...given,
+});
+
+function stamps(run: Run): Entry[] {
+  const said: [number | null, string][] = [
+    [run.created_at, "Run created"],
+    [run.queued_at, "Queued"],
+    [run.started_at, "Started"],
+    [run.finished_at, "Finished"],
+  ];
+  return said.flatMap(([at, title]) => (at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title })]));
+}
+
+const VERDICTS: Record<Receipt["verdict"], string> = {
+  accepted: "Result accepted",
+  duplicate: "Nothing new: duplicate",
+  updated: "More data for the same outcome: updated",
+  corrected: "The outcome changed: corrected",
+  stored: "Not final yet: stored",
+  kept: "Not understood: kept",
+};
+
+const SOURCES: Record<Receipt["source"], string> = {
+  webhook: "Webhook",
+  reconciled: "Asked of Skyvern",
+  backfill: "Backfill",
+};
+
+function receiptEntry(receipt: Receipt): Entry {
+  const told = [
+    `${SOURCES[receipt.source]}${receipt.channel === null ? "" : `, channel “${receipt.channel}”`}`,
+    receipt.reported_status === null ? null : `says “${receipt.reported_status}”`,
+    receipt.key_name === null ? null : `signed with key “${receipt.key_name}”`,
+    `${receipt.body_bytes.toLocaleString("en-US")} bytes`,
+  ];
+  const lines = [told.filter((text) => text !== null).join(" · ")];
+  if (receipt.note !== null) lines.push(receipt.note);
+  if (receipt.copies > 1) {
+    const last = new Date(receipt.last_received_at).toISOString().slice(0, 19).replace("T", " ");
+    lines.push(`The same bytes came ${receipt.copies} times, last at ${last} UTC.`);
+  }
+  const isNews = receipt.verdict === "accepted" || receipt.verdict === "corrected";
+  return entry({
+    at: receipt.received_at,
+    who: "Relay",
+    sort: receipt.verdict === "kept" ? "kept" : isNews ? "news" : "receipt",
+    title: VERDICTS[receipt.verdict],
+    lines,
+    routing: routingOf(receipt.routing),
+    receiptId: receipt.id,
+  });
+}
+
+/** What was stored of the routing; anything else than a list of verdicts is passed over. */
+export function routingOf(routing: Json): Entry["routing"] {
+  if (!Array.isArray(routing)) return [];
+  return routing.flatMap((item) => {
+    if (!isJsonObject(item)) return [];
+    const { route, matched, because } = item;
+    return typeof route === "string" && typeof because === "string"
+      ? [{ route, matched: matched === true, because }]
+      : [];
+  });
+}
+
+const CAUSES: Record<Delivery["cause"], string> = {
+  result: "Queued",
+  update: "Update queued",
+  correction: "Correction queued",
+  redelivery: "Queued again on request",
+  test: "Test queued",
+};
+
+function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entry[] {
+  const sink = `${delivery.sink} (${delivery.kind})`;
+  const lines = [`Delivery ${delivery.id}, revision ${delivery.revision}`];
+  // Counted when it began, but its end was never written: the process died in it.
+  const lost = delivery.attempts - attempts.length - (delivery.state === "sending" ? 1 : 0);
+  if (lost > 0)
+    lines.push(`${lost === 1 ? "One attempt was" : `${lost} attempts were`} cut short when the relay stopped.`);
+  if (delivery.state === "canceled") lines.push("Canceled: a newer outcome took its place before it was sent.");
+  const buried = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
+  if (buried) lines.push(`Dead: ${delivery.last_error}`);
+  return [
+    entry({
+      at: delivery.created_at,
+      who: "Relay",
+      sort: buried ? "buried" : delivery.cause === "redelivery" ? "requeued" : "queued",
+      title: `${CAUSES[delivery.cause]} for ${sink}`,
+      lines,
+    }),
+    ...attempts.map((attempt) => attemptEntry(delivery, attempt, attempt === attempts.at(-1))),
+  ];
+}
+
+function attemptEntry(delivery: Delivery, attempt: Attempt, isLast: boolean): Entry {
+  const { n, outcome, started_at, finished_at } = attempt;
+  const lines = attempt.reason === null ? [] : [attempt.reason];
+  if (outcome === "delivered") lines.push(...proofLines(delivery.receipt));
+  if (outcome === "retry" && isLast && delivery.next_attempt_at !== null) {
+    lines.push(`Next try at ${new Date(delivery.next_attempt_at).toISOString().slice(0, 19).replace("T", " ")} UTC.`);
+  }
+  const ms = Math.max(0, finished_at - started_at);
+  const took = `attempt ${n}, ${ms < 1_000 ? `${ms} ms` : duration(ms)}`;
+  const said = {
+    delivered: `Delivered to ${delivery.sink} (${took})`,
+    retry: `Not delivered to ${delivery.sink} yet (${took})`,
+    dead: `Given up on ${delivery.sink} (${took})`,
+  };
+  return entry({ at: finished_at, who: "Sink", sort: outcome, title: said[outcome], lines });
+}
+
+/** What the sink answered with: `status 200`, `message_id <…>`. Links stand elsewhere. */
+export const proofLines = (receipt: DeliveryReceipt | null): string[] =>
+  Object.entries(receipt ?? {}).flatMap(([name, value]) =>
+    typeof value === "string" || typeof value === "number" ? [`${name.replaceAll("_", " ")}: ${value}`] : [],
+  );

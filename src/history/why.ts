@@ -1,0 +1,191 @@
+/** Why somebody was, or was not, told of a run: the answer of the history API and of `skyvern-relay why`. Pure. */
+import { isoTime } from "../platform/time.ts";
+import { isTerminal, type Delivery, type DeliveryReceipt } from "../domain/run.ts";
+import type { Attempt, StoredRun } from "../store/store.ts";
+import { routingOf, storyOf, type Entry, type StoryParts } from "./story.ts";
+
+export interface WhyParts extends Omit<StoryParts, "run"> {
+  stored: StoredRun;
+}
+
+/** Times are ISO 8601. Every string from outside is hostile. */
+export interface Why {
+  run_id: string;
+  title: string | null;
+  status: string;
+  revision: number;
+  /** The answer in sentences, the most important first. */
+  summary: string[];
+  /** Oldest first. */
+  receipts: {
+    id: string;
+    received_at: string;
+    /** Name of the key that signed it; null: asked of Skyvern. */
+    key: string | null;
+    source: string;
+    channel: string | null;
+    reported_status: string | null;
+    verdict: string;
+    note: string | null;
+    copies: number;
+  }[];
+  /** What each route said when sinks were last chosen; empty when none were. */
+  routes: { route: string; matched: boolean; because: string }[];
+  /** Oldest first. */
+  deliveries: WhyDelivery[];
+  /** All of it in the order of time, from Skyvern's first stamp to each sink's last word. */
+  timeline: { at: string; who: string; what: string; details: string[] }[];
+}
+
+interface WhyDelivery {
+  id: string;
+  sink: string;
+  kind: string;
+  cause: string;
+  revision: number;
+  state: string;
+  created_at: string;
+  delivered_at: string | null;
+  next_attempt_at: string | null;
+  last_error: string | null;
+  /** Of a Slack message. */
+  permalink: string | null;
+  /** Of a mail. */
+  message_id: string | null;
+  /** HTTP status of an HTTP sink's answer. */
+  http_status: number | null;
+  attempts: { n: number; started_at: string; finished_at: string; outcome: string; reason: string | null }[];
+}
+
+export function whyOf({ stored, receipts, deliveries, attempts }: WhyParts): Why {
+  const { run, revision } = stored.state;
+  const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
+  const routes = routingOf(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
+  return {
+    run_id: run.run_id,
+    title: run.title,
+    status: run.status,
+    revision,
+    summary: summaryOf(run.status, routes, deliveries),
+    receipts: receipts.map((receipt) => ({
+      id: receipt.id,
+      received_at: isoTime(receipt.received_at),
+      key: receipt.key_name,
+      source: receipt.source,
+      channel: receipt.channel,
+      reported_status: receipt.reported_status,
+      verdict: receipt.verdict,
+      note: receipt.note,
+      copies: receipt.copies,
+    })),
+    routes,
+    deliveries: deliveries.map((delivery) => deliveryOf(delivery, byDelivery.get(delivery.id) ?? [])),
+    timeline: storyOf({ run, receipts, deliveries, attempts }).map(entryOf),
+  };
+}
+
+function summaryOf(status: string, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
+  if (!isTerminal(status)) return [`The run is not final (${status}): nobody is told before it is.`];
+  if (deliveries.length === 0) {
+    if (routes.length === 0) return ["Nobody was to be told: no sink is configured, or this receipt chose none."];
+    const matched = routes.filter((route) => route.matched);
+    return [
+      matched.length === 0
+        ? "Nobody was told: no route matched."
+        : "Nobody was told: the routes that matched name no sink.",
+    ];
+  }
+  // The last word to each sink counts.
+  const last = new Map(deliveries.map((delivery) => [delivery.sink, delivery]));
+  return [...last.values()].map(sentenceOf);
+}
+
+function sentenceOf({ sink, state, delivered_at, next_attempt_at, last_error, attempts }: Delivery): string {
+  const tries = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
+  const because = last_error === null ? "" : `: ${last_error}`;
+  switch (state) {
+    case "delivered":
+      return `${sink} was told at ${isoTime(delivered_at)}.`;
+    case "dead":
+      return `${sink} was not told and will not be${because} (${tries}). Redeliver it once that is mended.`;
+    case "canceled":
+      return `${sink}: the last message was canceled, as another said it already or takes its place.`;
+    case "sending":
+      return `${sink} is being told right now (attempt ${attempts}).`;
+    case "pending":
+      return attempts === 0
+        ? `${sink} was not told yet: its turn has not come.`
+        : `${sink} was not told yet${because} (${tries}). Next try at ${isoTime(next_attempt_at)}.`;
+  }
+}
+
+function deliveryOf(delivery: Delivery, attempts: readonly Attempt[]): WhyDelivery {
+  const { id, sink, kind, cause, revision, state, last_error, receipt } = delivery;
+  return {
+    id,
+    sink,
+    kind,
+    cause,
+    revision,
+    state,
+    created_at: isoTime(delivery.created_at),
+    delivered_at: isoTime(delivery.delivered_at),
+    next_attempt_at: isoTime(delivery.next_attempt_at),
+    last_error,
+    permalink: textOf(receipt, "permalink"),
+    message_id: textOf(receipt, "message_id"),
+    http_status: typeof receipt?.["status"] === "number" ? receipt["status"] : null,
+    attempts: attempts.map(({ n, started_at, finished_at, outcome, reason }) => ({
+      n,
+      started_at: isoTime(started_at),
+      finished_at: isoTime(finished_at),
+      outcome,
+      reason,
+    })),
+  };
+}
+
+function textOf(receipt: DeliveryReceipt | null, name: string): string | null {
+  const value = receipt?.[name];
+  return typeof value === "string" ? value : null;
+}
+
+const entryOf = ({ at: ms, who, title, lines, routing }: Entry): Why["timeline"][number] => ({
+  at: isoTime(ms),
+  who,
+  what: title,
+  details: [
+    ...lines,
+    ...routing.map(
+      ({ route, matched, because }) => `Route ${route} ${matched ? "matched" : "did not match"}: ${because}`,
+    ),
+  ],
+});
+
+/** Where to look when a run is not known. `sighting`: what Skyvern's own list said of it. `kept`: bodies not understood. */
+export interface Unknown {
+  sighting: { createdAt: number; mine: boolean } | null;
+  kept: number;
+  webhookUrl: string;
+}
+
+export function unknownRun(runId: string, { sighting, kept, webhookUrl }: Unknown): string[] {
+  const lines = [`The relay does not know the run ${runId}.`];
+  if (sighting?.mine === true) {
+    lines.push(
+      `Skyvern lists it (created ${isoTime(sighting.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
+    );
+  } else if (sighting !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
+  else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);
+  if (kept > 0) {
+    lines.push(
+      kept === 1
+        ? "1 genuine body was not understood and is kept: it may be this one (GET /v1/receipts/kept)."
+        : `${kept} genuine bodies were not understood and are kept: it may be one of them (GET /v1/receipts/kept).`,
+    );
+  }
+  lines.push(
+    "Runs that Skyvern has and the relay has not are counted under coverage (GET /v1/stats); `skyvern-relay backfill` fetches them.",
+  );
+  return lines;
+}

@@ -1,0 +1,131 @@
+/** `GET /v1/events`: runs and deliveries as they change, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Links } from "../../domain/report.ts";
+import type { Runtime } from "../../platform/runtime.ts";
+import type { ChangesPage } from "../../store/history/changes.ts";
+import type { Store } from "../../store/store.ts";
+import { badParameter, closed, deliveryJson, fault, reportOf, security } from "./schemas.ts";
+import { problem } from "../problem.ts";
+import { followChanges } from "../../store/history/follow.ts";
+import { streamOf, StreamPlaces } from "../stream.ts";
+
+export interface EventsParts {
+  store: Pick<Store, "changes" | "lastChange" | "run" | "delivery">;
+  links: Links;
+  runtime: Pick<Runtime, "sleep">;
+  /** Aborts when the relay stops: streams end then. */
+  stopping: AbortSignal;
+}
+
+/** Open at one time. */
+const MAX_STREAMS = 32;
+const LOOK_MS = 250;
+/** Proxies close what is silent for a minute. */
+const HEARTBEAT_MS = 15_000;
+const PAGE_SIZE = 100;
+
+const EXAMPLE = `retry: 1000
+
+id: 6b1f0c92d4e7a3-4711
+event: run
+data: {"run_id":"tsk_v2_565346328529285494","status":"completed"}
+
+id: 6b1f0c92d4e7a3-4712
+event: delivery
+data: {"id":"dlv_019bd1a2b3c400000a1b2c3d","sink":"finance","state":"delivered"}
+
+: heartbeat
+
+`;
+
+/** Of an event, written by us: the name of the process's memory, and a number. What else looks like an id is one of another relay. */
+const eventId = z
+  .string()
+  .regex(/^[\w-]{1,64}$/, "must be the id of an event, letters, digits and -")
+  .optional();
+
+const getEvents = createRoute({
+  operationId: "streamEvents",
+  method: "get",
+  path: "/events",
+  summary: "Runs and deliveries as they change, as server-sent events",
+  description:
+    "`event: run` holds a run as `GET /v1/runs` lists it, as it is when the event is sent. `event: delivery` holds a delivery as " +
+    "it became: queued, after each attempt, dead or canceled. Whoever comes back with `Last-Event-ID` gets everything since, each " +
+    "event once. Without it the stream begins now. Where that place is not known any more, because the relay was started anew, or another " +
+    "process wrote to its database, or too much came since, `event: reset` comes first: read the lists again; the stream goes on from now.",
+  security,
+  request: {
+    headers: z.object({
+      "last-event-id": eventId.openapi({ type: "string", description: "The id of the last event that was seen." }),
+    }),
+    query: z.strictObject({
+      last_event_id: eventId.openapi({ type: "string", description: "The same, for whom a header is out of reach." }),
+    }),
+  },
+  responses: {
+    200: {
+      description: "It does not end. A comment comes at least every 15 s.",
+      content: { "text/event-stream": { schema: z.string(), example: EXAMPLE } },
+    },
+    ...badParameter,
+    503: fault(`${MAX_STREAMS} streams are open already.`),
+    ...closed,
+  },
+});
+
+export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
+  const places = new StreamPlaces(MAX_STREAMS);
+  app.openapi(getEvents, async (c) => {
+    if (places.isFull) {
+      c.header("retry-after", "30");
+      return problem(c, 503, `${MAX_STREAMS} event streams are open already.`);
+    }
+    const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").last_event_id ?? null;
+    const pieces = (signal: AbortSignal) => places.take(eventTexts(parts, after, signal));
+    return c.body(streamOf(pieces, AbortSignal.any([parts.stopping, c.req.raw.signal])), 200, {
+      "content-type": "text/event-stream",
+      "cache-control": "no-store",
+      // The connection ends with the stream: a relay that stops need not wait for it.
+      connection: "close",
+      // nginx would keep them back.
+      "x-accel-buffering": "no",
+    });
+  });
+}
+
+/** The stream's text, piece by piece, until the signal aborts. `last`: the id of the last event seen; null begins now. */
+export async function* eventTexts(
+  { store, links, runtime }: Omit<EventsParts, "stopping">,
+  last: string | null,
+  signal: AbortSignal,
+): AsyncGenerator<string, void> {
+  const after = last ?? store.lastChange();
+  // An id alone is no event, but is remembered: who loses the stream before the first event misses nothing.
+  yield `retry: 1000\n${last === null ? `id: ${after}\n` : ""}\n`;
+  const pages = followChanges(
+    { store, runtime },
+    { after, lookMs: LOOK_MS, heartbeatMs: HEARTBEAT_MS, limit: PAGE_SIZE },
+    signal,
+  );
+  for await (const page of pages) {
+    if (page === null) yield ": heartbeat\n\n";
+    else if (!page.isKnown) yield `id: ${page.last}\n${reset("what came since that event is not known any more")}`;
+    for (const change of page?.changes ?? []) yield await eventText(change, { store, links });
+  }
+}
+
+const reset = (reason: string): string => `event: reset\ndata: ${JSON.stringify({ reason })}\n\n`;
+
+/** JSON has no line ends of its own, so it is one `data` line. A run or delivery that was removed since is passed over. */
+async function eventText(
+  { at, change }: ChangesPage["changes"][number],
+  { store, links }: Pick<EventsParts, "store" | "links">,
+): Promise<string> {
+  if (change.kind === "delivery") {
+    const delivery = change.delivery ?? (await store.delivery(change.id));
+    return delivery ? `id: ${at}\nevent: delivery\ndata: ${JSON.stringify(deliveryJson(delivery))}\n\n` : "";
+  }
+  const run = await store.run(change.id);
+  return run ? `id: ${at}\nevent: run\ndata: ${JSON.stringify(reportOf(run, links))}\n\n` : "";
+}

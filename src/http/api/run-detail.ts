@@ -1,0 +1,202 @@
+/** What hangs on one run: its artifacts, and why somebody was or was not told. */
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { ReportSchema, type Links } from "../../domain/report.ts";
+import { SOURCES, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../../domain/run.ts";
+import type { Store, StoredRun } from "../../store/store.ts";
+import { unknownRun, whyOf } from "../../history/why.ts";
+import { AttemptSchema, closed, fault, json, noRun, reportOf, RunParams, security, time } from "./schemas.ts";
+import { RUN_ARTIFACTS } from "./examples.ts";
+import { problem } from "../problem.ts";
+
+export interface RunPartsParts {
+  store: Pick<Store, "run" | "receipts" | "deliveries" | "attempts" | "sighting" | "counts">;
+  links: Links;
+  /** Asks Skyvern for the run's artifacts anew and stores them. Never fails; `reason` says what did. */
+  refresh(run: Run, signal: AbortSignal): Promise<{ reason: string | null }>;
+  /** Where webhooks go. */
+  webhookUrl(): string;
+}
+
+const unknown = { 404: fault("No such run.") };
+
+const ArtifactsSchema = z
+  .object({
+    data: ReportSchema.shape.artifacts.meta({
+      description: "As Skyvern lists them, oldest first. The links are the relay's.",
+    }),
+    artifacts_status: ReportSchema.shape.artifacts_status,
+    recording_url: ReportSchema.shape.recording_url,
+    screenshot_urls: ReportSchema.shape.screenshot_urls,
+    files: ReportSchema.shape.files,
+  })
+  .openapi("RunArtifacts", { example: RUN_ARTIFACTS });
+
+const getArtifacts = createRoute({
+  operationId: "getRunArtifacts",
+  method: "get",
+  path: "/runs/{run_id}/artifacts",
+  summary: "A run's artifacts, as they are known",
+  security,
+  request: { params: RunParams },
+  responses: {
+    200: json(ArtifactsSchema, "They are asked of Skyvern when the run is first told."),
+    ...unknown,
+    ...closed,
+  },
+});
+
+const refreshArtifacts = createRoute({
+  operationId: "refreshRunArtifacts",
+  method: "post",
+  path: "/runs/{run_id}/artifacts/refresh",
+  summary: "Ask Skyvern for a run's artifacts again",
+  security,
+  request: { params: RunParams },
+  responses: {
+    200: json(
+      ArtifactsSchema.extend({
+        reason: z
+          .string()
+          .nullable()
+          .meta({ description: "Why Skyvern's list could not be read; what was known stands then." }),
+      }).openapi("RefreshedArtifacts", { example: { ...RUN_ARTIFACTS, reason: null } }),
+      "As they are known now. It may take as long as `delivery.artifacts_wait`.",
+    ),
+    ...unknown,
+    ...closed,
+  },
+});
+
+const text = z.string().nullable();
+
+const WhySchema = z
+  .object({
+    run_id: z.string(),
+    title: text,
+    status: z.string(),
+    revision: z.int(),
+    summary: z.array(z.string()).meta({ description: "The answer in sentences." }),
+    receipts: z.array(
+      z.object({
+        id: z.string(),
+        received_at: time,
+        key: text.meta({ description: "Name of the key that signed it; null when Skyvern's API was asked." }),
+        source: z.enum(SOURCES),
+        channel: text,
+        reported_status: text,
+        verdict: z.enum(VERDICTS),
+        note: text,
+        copies: z.int(),
+      }),
+    ),
+    routes: z
+      .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
+      .meta({ description: "What each route said when sinks were last chosen." }),
+    deliveries: z.array(
+      z.object({
+        id: z.string(),
+        sink: z.string(),
+        kind: z.string(),
+        cause: z.enum(CAUSES),
+        revision: z.int(),
+        state: z.enum(DELIVERY_STATES),
+        created_at: time,
+        delivered_at: time.nullable(),
+        next_attempt_at: time.nullable(),
+        last_error: text,
+        permalink: text.meta({ description: "Of a Slack message." }),
+        message_id: text.meta({ description: "Of a mail." }),
+        http_status: z.int().nullable(),
+        attempts: z.array(AttemptSchema),
+      }),
+    ),
+    timeline: z
+      .array(z.object({ at: time, who: z.string(), what: z.string(), details: z.array(z.string()) }))
+      .meta({ description: "All of it in the order of time." }),
+  })
+  .openapi("Why", {
+    example: {
+      run_id: "tsk_v2_565346328529285494",
+      title: "Invoices",
+      status: "completed",
+      revision: 1,
+      summary: ["finance was told at 2026-01-20T12:00:33.020Z."],
+      receipts: [
+        {
+          id: "rcp_019bd1a2b3c400000a1b2c3d",
+          received_at: "2026-01-20T12:00:31.512Z",
+          key: "acme",
+          source: "webhook",
+          channel: null,
+          reported_status: "completed",
+          verdict: "accepted",
+          note: null,
+          copies: 1,
+        },
+      ],
+      routes: [
+        { route: "failures", matched: false, because: 'status is "completed", asked for is "failed"' },
+        { route: "invoices", matched: true, because: 'workflow is "Invoices"' },
+      ],
+      deliveries: [],
+      timeline: [{ at: "2026-01-20T12:00:31.512Z", who: "Relay", what: "Result accepted", details: [] }],
+    },
+  });
+
+const getWhy = createRoute({
+  operationId: "getRunWhy",
+  method: "get",
+  path: "/runs/{run_id}/why",
+  summary: "Why somebody was, or was not, told of a run",
+  security,
+  request: { params: RunParams },
+  responses: {
+    200: json(
+      WhySchema,
+      "Received when and signed by which key, what was decided and why, what each route said, every attempt.",
+    ),
+    404: fault("No such run. `detail` says where to look."),
+    ...closed,
+  },
+});
+
+/** More than a run ever has. */
+const MAX_DELIVERIES = 1_000;
+
+export function mountRunParts(app: OpenAPIHono, parts: RunPartsParts): void {
+  const { store, links } = parts;
+
+  app.openapi(getArtifacts, async (c) => {
+    const { run_id: runId } = c.req.valid("param");
+    const row = await store.run(runId);
+    return row === null ? noRun(c, runId) : c.json(artifactsOf(row, links), 200);
+  });
+
+  app.openapi(refreshArtifacts, async (c) => {
+    const { run_id: runId } = c.req.valid("param");
+    const before = await store.run(runId);
+    if (before === null) return noRun(c, runId);
+    const { reason } = await parts.refresh(before.state.run, c.req.raw.signal);
+    const after = await store.run(runId);
+    return after === null ? noRun(c, runId) : c.json({ ...artifactsOf(after, links), reason }, 200);
+  });
+
+  app.openapi(getWhy, async (c) => {
+    const { run_id: runId } = c.req.valid("param");
+    const stored = await store.run(runId);
+    if (stored === null) {
+      const [sighting, { kept }] = await Promise.all([store.sighting(runId), store.counts()]);
+      const lines = unknownRun(JSON.stringify(runId.slice(0, 100)), { sighting, kept, webhookUrl: parts.webhookUrl() });
+      return problem(c, 404, lines.join(" "));
+    }
+    const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
+    const attempts = await store.attempts(deliveries.map(({ id }) => id));
+    const why = whyOf({ stored, receipts: await store.receipts(runId), deliveries, attempts });
+    return c.json(why as z.output<typeof WhySchema>, 200);
+  });
+}
+
+const artifactsOf = (row: StoredRun, links: Links): z.output<typeof ArtifactsSchema> => {
+  const { artifacts: data, artifacts_status, recording_url, screenshot_urls, files } = reportOf(row, links);
+  return { data, artifacts_status, recording_url, screenshot_urls, files };
+};

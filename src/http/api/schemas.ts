@@ -1,0 +1,292 @@
+/** What the routes of the history API share: the shapes of what they answer, of what they are asked, and of their faults. */
+import { z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { isoTime } from "../../platform/time.ts";
+import { ReportSchema, toReport, type Links, type Report } from "../../domain/report.ts";
+import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../../domain/run.ts";
+import { readSearch } from "../../store/search/search.ts";
+import type { Attempt, Page, Receipt, RunFilter, Search, Store, StoredRun } from "../../store/store.ts";
+import { DELIVERY, PROBLEM, RECEIPT, RUN, RUN_DETAIL } from "./examples.ts";
+import { problem, ProblemSchema } from "../problem.ts";
+
+export const time = z.iso.datetime({ precision: 3 });
+
+export const DeliverySchema = z
+  .object({
+    id: z.string().meta({ description: "The idempotency key of every attempt; an HTTP sink's `webhook-id`." }),
+    run_id: z.string(),
+    revision: z.int(),
+    sink: z.string(),
+    kind: z.string().meta({ description: "The sink's kind: `http`, `slack`, `email`." }),
+    cause: z.enum(CAUSES),
+    state: z.enum(DELIVERY_STATES),
+    attempts: z.int().meta({ description: "Attempts begun." }),
+    next_attempt_at: time.nullable(),
+    last_error: z.string().nullable(),
+    created_at: time,
+    delivered_at: time.nullable(),
+    receipt: z
+      .record(z.string(), z.unknown())
+      .nullable()
+      .meta({ description: "What the sink answered with: HTTP status; Slack channel, ts, permalink; Message-ID." }),
+  })
+  .openapi("Delivery", { example: DELIVERY });
+
+export const AttemptSchema = z.object({
+  n: z.int(),
+  started_at: time,
+  finished_at: time,
+  outcome: z.enum(["delivered", "retry", "dead"]),
+  reason: z.string().nullable(),
+});
+
+export const ReceiptSchema = z
+  .object({
+    id: z.string(),
+    run_id: z.string().nullable(),
+    verdict: z.enum(VERDICTS),
+    note: z.string().nullable().meta({ description: "Why, when the verdict alone does not say it." }),
+    routing: z
+      .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
+      .nullable()
+      .meta({ description: "What each route said, when this receipt chose the sinks." }),
+    reported_status: z.string().nullable(),
+    source: z.enum(SOURCES),
+    channel: z.string().nullable(),
+    key: z.string().nullable().meta({ description: "Name of the key that signed it." }),
+    body_hash: z.string().meta({ description: "sha256, hex, of the body as it is stored: masked." }),
+    body_bytes: z.int().meta({ description: "Its length." }),
+    received_at: time,
+    copies: z.int().meta({ description: "How often these bytes came." }),
+    last_received_at: time,
+  })
+  .openapi("Receipt", { example: RECEIPT });
+
+export const RunSchema = z.object(ReportSchema.shape).openapi("Run", { example: RUN });
+export const RunDetailSchema = z
+  .object({
+    ...ReportSchema.shape,
+    deliveries: z.array(
+      DeliverySchema.extend({ log: z.array(AttemptSchema) }).openapi({ example: RUN_DETAIL.deliveries[0] }),
+    ),
+    receipts: z.array(ReceiptSchema),
+  })
+  .openapi("RunDetail", { example: RUN_DETAIL });
+
+// --- queries --------------------------------------------------------------------------------------------------------
+
+/** So many values one parameter takes. */
+const MAX_VALUES = 50;
+
+/** A parameter that may be given several times; `what` says which values it takes. */
+const list = <T extends z.ZodType<string>>(item: T, what: string) =>
+  z
+    .union([item, z.array(item).max(MAX_VALUES)], {
+      error: ({ input }) =>
+        Array.isArray(input) && input.length > MAX_VALUES ? `was given more than ${MAX_VALUES} times` : what,
+    })
+    .transform((value): string[] => (Array.isArray(value) ? value : [value]))
+    .optional();
+
+const TEXT = "must be a text of 1 to 500 characters";
+/** Without NUL, which PostgreSQL cannot hold: nothing is called so. */
+export const text = z
+  .string({ error: TEXT })
+  .min(1, TEXT)
+  .max(500, TEXT)
+  .refine((value) => !value.includes("\0"), "must not hold the character NUL");
+export const texts = list(text, TEXT);
+export const oneOf = <const T extends readonly string[]>(values: T) =>
+  z.enum(values, { error: `must be ${either(values)}` });
+export const someOf = <const T extends readonly string[]>(values: T) =>
+  list(z.enum(values), `must be ${either(values)}`);
+
+const either = (values: readonly string[]): string => `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+
+const INSTANT = "must be an ISO 8601 time of the years 1970 to 9999, like 2026-01-20T12:00:00Z";
+const YEAR_10000 = Date.parse("+010000-01-01");
+/** ISO 8601; without an offset it is UTC. Epoch milliseconds inside. */
+export const instant = z
+  .union([z.iso.datetime({ offset: true, local: true }), z.iso.date()], { error: INSTANT })
+  .transform((value, context) => {
+    const ms = Date.parse(/Z$|[+-]\d\d:\d\d$/.test(value) || value.length === 10 ? value : `${value}Z`);
+    // An offset of 25 hours, say, has the right form.
+    if (ms >= 0 && ms < YEAR_10000) return ms;
+    context.addIssue({ code: "custom", message: INSTANT });
+    return z.NEVER;
+  })
+  .optional();
+
+const CURSOR = "is not a cursor of this API";
+const cursor = z
+  .string({ error: CURSOR })
+  .max(1000, CURSOR)
+  .transform((value, context): Page["after"] => {
+    const page = readCursor(value);
+    if (page !== null) return page;
+    context.addIssue({ code: "custom", message: CURSOR });
+    return z.NEVER;
+  })
+  .optional();
+
+const LIMIT = "must be a whole number from 1 to 200";
+const limit = z
+  .preprocess(
+    // Digits and nothing else: JavaScript also takes 1e2 and 0x10 for numbers.
+    (value) => (typeof value === "string" ? (/^\d{1,9}$/.test(value) ? Number(value) : null) : value),
+    z.int({ error: LIMIT }).min(1, LIMIT).max(200, LIMIT).default(50),
+  )
+  .openapi({ description: "Fewer may come when they are large; `next_cursor` tells whether there are more." });
+
+export const paging = {
+  since: instant,
+  until: instant,
+  limit,
+  cursor,
+};
+
+const search = z
+  .string({ error: "must be given once" })
+  .max(500, "must have at most 500 characters")
+  .transform((value, context) => {
+    const found = readSearch(value);
+    if (typeof found !== "string") return found;
+    context.addIssue({ code: "custom", message: found });
+    return z.NEVER;
+  })
+  .optional();
+
+/** What narrows a list of runs. */
+const runFilters = {
+  q: search.openapi({
+    description:
+      "Words of the ids, title, prompt, summary, failure and output; all must be there. Case and accents make no difference. " +
+      "A phrase stands in double quotes, and ids and numbers are found digit for digit. Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese " +
+      "are found inside of longer text too. `inv*` finds every word that begins so, from three letters; where more than 100 words do, " +
+      "the answer is 400 and asks for another letter (PostgreSQL answers all the same). " +
+      "Under heavy load a run may be found up to half a minute after it came.",
+    example: 'INV-2026-0042 "payment overdue"',
+  }),
+  status: texts.openapi({ example: ["failed", "terminated"] }),
+  run_type: texts,
+  workflow: texts.openapi({ description: "Permanent id or title." }),
+  organization_id: texts,
+  channel: texts,
+  source: someOf(SOURCES),
+  sink: texts.openapi({ description: "Runs with a delivery to this sink." }),
+  delivery: someOf(DELIVERY_STATES).openapi({ description: "Runs with a delivery in this state." }),
+};
+
+export const RunsQuery = z.strictObject({ ...runFilters, ...paging });
+/** All of it at once. */
+export const ExportQuery = z.strictObject({ ...runFilters, since: instant, until: instant });
+
+export function runFilterOf({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
+  return defined({ ...filter, organization, search: q });
+}
+
+export const DeliveriesQuery = z.strictObject({
+  state: someOf(DELIVERY_STATES),
+  sink: texts,
+  run_id: text.optional(),
+  ...paging,
+});
+
+export const writeCursor = ({ at, id }: { at: number; id: string }): string =>
+  Buffer.from(JSON.stringify([at, id])).toString("base64url");
+
+function readCursor(value: string): Page["after"] | null {
+  try {
+    const parsed = z.tuple([z.int(), z.string()]).safeParse(JSON.parse(Buffer.from(value, "base64url").toString()));
+    return parsed.success ? { at: parsed.data[0], id: parsed.data[1] } : null;
+  } catch {
+    return null;
+  }
+}
+
+// --- answers --------------------------------------------------------------------------------------------------------
+
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+export const fault = (description: string) => ({
+  description,
+  content: { "application/problem+json": { schema: ProblemSchema.openapi("Problem", { example: PROBLEM }) } },
+});
+export const badParameter = { 400: fault("A parameter is wrong; `errors` names it.") };
+export const closed = { 401: fault("The token is missing or wrong."), 403: fault("No RELAY_TOKEN is configured.") };
+export const security = [{ bearer: [] }];
+/** A body; `what` it must be when it is no object at all. */
+export const bodyOf = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape, { error: BODY });
+const BODY = "must be a JSON object";
+
+export const RunParams = z.object({ run_id: z.string() });
+
+export const reportOf = (row: StoredRun, links: Links): Report =>
+  toReport(
+    { run: row.state.run, revision: row.state.revision, artifacts: row.artifacts, artifactsStatus: row.status },
+    links,
+  );
+
+export const deliveryJson = (delivery: Delivery) => ({
+  ...delivery,
+  next_attempt_at: isoTime(delivery.next_attempt_at),
+  created_at: isoTime(delivery.created_at),
+  delivered_at: isoTime(delivery.delivered_at),
+});
+
+export const attemptJson = ({ n, started_at, finished_at, outcome, reason }: Attempt) => ({
+  n,
+  started_at: isoTime(started_at),
+  finished_at: isoTime(finished_at),
+  outcome,
+  reason,
+});
+
+export const receiptJson = ({
+  key_name,
+  sent_at: _unsigned,
+  received_at,
+  last_received_at,
+  routing,
+  ...receipt
+}: Receipt) => ({
+  ...receipt,
+  key: key_name,
+  routing: routing as z.output<typeof ReceiptSchema>["routing"],
+  received_at: isoTime(received_at),
+  last_received_at: isoTime(last_received_at),
+});
+
+export const noRun = (c: Context, runId: string) =>
+  problem(c, 404, `There is no run ${JSON.stringify(runId.slice(0, 100))}.`);
+
+export function raw(c: Context, body: Uint8Array | null) {
+  if (body === null) return problem(c, 404, "There is no such receipt, or its bytes were pruned.");
+  return c.body(new Uint8Array(body), 200, {
+    "content-type": "application/octet-stream",
+    "content-disposition": "attachment",
+    "x-content-type-options": "nosniff",
+  });
+}
+
+/** The answer to a search that asks for too many words, if it is one. */
+export async function slowSearch(c: Context, store: Pick<Store, "searchFault">, search: Search | undefined) {
+  const message = search ? await store.searchFault(search) : null;
+  return message === null ? null : problem(c, 400, "A parameter is wrong.", [{ parameter: "q", message }]);
+}
+
+export const errorsOf = (issues: z.core.$ZodIssue[]) =>
+  issues.flatMap((issue) => {
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((parameter) => ({ parameter, message: "there is no such parameter" }));
+    }
+    return [{ parameter: String(issue.path[0] ?? "body"), message: issue.message }];
+  });
+
+/** The same without the keys that are undefined. */
+export const defined = <T extends object>(value: T) =>
+  Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };

@@ -1,0 +1,133 @@
+/** `/v1/sinks`: how each is, a test message, turning one on again. */
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { isoTime } from "../../platform/time.ts";
+import type { Circuit, Delivery, Outcome } from "../../domain/run.ts";
+import type { Store } from "../../store/store.ts";
+import { closed, deliveryJson, DeliverySchema, fault, json, security, time } from "./schemas.ts";
+import { SINK, TEST } from "./examples.ts";
+import { problem } from "../problem.ts";
+
+export interface SinksParts {
+  store: Pick<Store, "backlog" | "counts">;
+  sinks: readonly { name: string; kind: string }[];
+  circuit(sink: string): Promise<Circuit>;
+  /** Turns a sink on again. */
+  resume(sink: string): Promise<void>;
+  /** One attempt of a marked test result, at once and beside the outbox. */
+  sendTest(sink: string): Promise<{ delivery: Delivery; outcome: Outcome; ms: number }>;
+}
+
+const SinkStateSchema = z
+  .object({
+    name: z.string(),
+    kind: z.string(),
+    state: z
+      .enum(["closed", "open", "stopped"])
+      .openapi({ description: "The circuit: `open` after failures in a row, `stopped` by HTTP 410." }),
+    failures: z.int().openapi({ description: "In a row." }),
+    retry_at: time.nullable().openapi({ description: "When an open circuit is probed." }),
+    reason: z.string().nullable(),
+    backlog: z.int(),
+    oldest_waiting_at: time.nullable(),
+    dead: z.int(),
+    last_success_at: time.nullable(),
+    last_failure_at: time.nullable(),
+  })
+  .openapi("SinkState", { example: SINK });
+type SinkState = z.output<typeof SinkStateSchema>;
+
+const SinkParams = z.object({ name: z.string() });
+const noSink = { 404: fault("No such sink.") };
+
+const listSinks = createRoute({
+  operationId: "listSinks",
+  method: "get",
+  path: "/sinks",
+  summary: "The sinks and how they are",
+  security,
+  responses: {
+    200: json(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
+    ...closed,
+  },
+});
+
+const resumeSink = createRoute({
+  operationId: "resumeSink",
+  method: "post",
+  path: "/sinks/{name}/resume",
+  summary: "Turn a sink on again that was stopped or whose circuit is open",
+  security,
+  request: { params: SinkParams },
+  responses: { 200: json(SinkStateSchema, "The sink."), ...noSink, ...closed },
+});
+
+const TestSchema = z
+  .object({
+    outcome: z
+      .enum(["delivered", "retry", "dead"])
+      .openapi({ description: "`retry`: a real message would be tried again; this one is not." }),
+    reason: z.string().nullable().openapi({ description: "Why it was not delivered." }),
+    ms: z.int().openapi({ description: "How long the attempt took." }),
+    delivery: DeliverySchema,
+  })
+  .openapi("TestResult", { example: TEST });
+
+const testSink = createRoute({
+  operationId: "testSink",
+  method: "post",
+  path: "/sinks/{name}/test",
+  summary: "Send a marked test result through one sink, now",
+  description:
+    "One attempt, made at once: it waits behind nothing, is not tried again, and leaves the circuit as it is. It belongs to no " +
+    "run: its `run_id` is `test_…`, its status `test`, an HTTP sink gets `run.test`. It is listed under `/v1/deliveries` with " +
+    "cause `test`, as `delivered` or, when it failed, as `canceled`, since nobody is owed it.",
+  security,
+  request: { params: SinkParams },
+  responses: { 200: json(TestSchema, "What it came to, also when that is a failure."), ...noSink, ...closed },
+});
+
+export function mountSinks(app: OpenAPIHono, parts: SinksParts): void {
+  const isSink = (name: string): boolean => parts.sinks.some((sink) => sink.name === name);
+
+  app.openapi(listSinks, async (c) => c.json({ data: await sinkStates(parts) }, 200));
+
+  app.openapi(resumeSink, async (c) => {
+    const { name } = c.req.valid("param");
+    if (!isSink(name)) return problem(c, 404, "There is no such sink.");
+    await parts.resume(name);
+    const states = await sinkStates(parts);
+    return c.json(states.find((state) => state.name === name) as SinkState, 200);
+  });
+
+  app.openapi(testSink, async (c) => {
+    const { name } = c.req.valid("param");
+    if (!isSink(name)) return problem(c, 404, "There is no such sink.");
+    const { delivery, outcome, ms } = await parts.sendTest(name);
+    const reason = outcome.kind === "delivered" ? null : outcome.reason;
+    return c.json({ outcome: outcome.kind, reason, ms, delivery: deliveryJson(delivery) }, 200);
+  });
+}
+
+async function sinkStates({ store, sinks, circuit }: SinksParts): Promise<SinkState[]> {
+  const [backlog, counts] = await Promise.all([store.backlog(), store.counts()]);
+  return Promise.all(
+    sinks.map(async ({ name, kind }) => {
+      const { state, failures, until, reason, last_success_at, last_failure_at } = await circuit(name);
+      const waiting = backlog.find(({ sink }) => sink === name);
+      const dead = counts.deliveries.find((row) => row.sink === name && row.state === "dead");
+      return {
+        name,
+        kind,
+        state,
+        failures,
+        retry_at: isoTime(until),
+        reason,
+        backlog: waiting?.waiting ?? 0,
+        oldest_waiting_at: isoTime(waiting?.oldest ?? null),
+        dead: dead?.count ?? 0,
+        last_success_at: isoTime(last_success_at),
+        last_failure_at: isoTime(last_failure_at),
+      };
+    }),
+  );
+}

@@ -1,0 +1,185 @@
+/** `GET /v1/stats`: numbers for charts, all of them from roll-ups. */
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { dayOf, isoTime } from "../../platform/time.ts";
+import type { Runtime } from "../../platform/runtime.ts";
+import { percentile } from "../../store/stats/latency-buckets.ts";
+import { GRAIN_MS } from "../../store/stats/read.ts";
+import type { Backlog, Grain, Statistics, Store } from "../../store/store.ts";
+import { badParameter, closed, instant, json, oneOf, security, time } from "./schemas.ts";
+import { problem } from "../problem.ts";
+
+export interface StatisticsParts {
+  store: Pick<Store, "statistics" | "backlog" | "dailyCoverage">;
+  sinks: readonly { name: string; kind: string }[];
+  runtime: Pick<Runtime, "now">;
+}
+
+/** How many hours or days one answer spans at most, and unless told. */
+const SPANS = { hour: { most: 744, usual: 24 }, day: { most: 400, usual: 30 } } satisfies Record<Grain, object>;
+
+const StatsQuery = z.strictObject({
+  since: instant.openapi({ description: "Default: 24 hours, or 30 days, before `until`." }),
+  until: instant.openapi({ description: "Default: now." }),
+  bucket: oneOf(["hour", "day"]).default("hour").openapi({ description: "UTC. At most 744 hours or 400 days." }),
+});
+
+const milliseconds = z.int().nullable();
+const StatsSchema = z
+  .object({
+    since: time.openapi({ description: "The first bucket begins." }),
+    until: time.openapi({ description: "The last bucket ends." }),
+    bucket: z.enum(["hour", "day"]),
+    totals: z.record(z.string(), z.int()).openapi({ description: "Runs by settled status." }),
+    buckets: z.array(z.object({ start: time, counts: z.record(z.string(), z.int()) })).openapi({
+      description: "Runs by the time of their first receipt; every bucket of the span, also the empty ones.",
+    }),
+    sinks: z
+      .array(
+        z.object({
+          name: z.string(),
+          delivered: z.int().openapi({ description: "Deliveries that arrived in the span." }),
+          p50_ms: milliseconds.openapi({
+            description: "From the outbox to the sink: half of them took at most this (19 % too high at most).",
+          }),
+          p90_ms: milliseconds,
+          p99_ms: milliseconds,
+          backlog: z.int().openapi({ description: "Deliveries that wait now." }),
+          oldest_waiting_at: time.nullable(),
+          oldest_waiting_ms: milliseconds.openapi({ description: "Age of the oldest that waits." }),
+        }),
+      )
+      .openapi({ description: "Each sink that is configured, had a delivery in the span, or has a backlog." }),
+    coverage: z.array(z.object({ day: time, seen: z.int(), relayed: z.int() })).openapi({
+      description:
+        "By day of creation at Skyvern: final runs of ours in Skyvern's own list, and those of them that were settled and " +
+        "delivered to everyone they were for. Days without any are left out.",
+    }),
+  })
+  .openapi("Stats", {
+    example: {
+      since: "2026-01-20T12:00:00.000Z",
+      until: "2026-01-20T13:00:00.000Z",
+      bucket: "hour",
+      totals: { completed: 41, failed: 2 },
+      buckets: [{ start: "2026-01-20T12:00:00.000Z", counts: { completed: 41, failed: 2 } }],
+      sinks: [
+        {
+          name: "finance",
+          delivered: 43,
+          p50_ms: 724,
+          p90_ms: 1722,
+          p99_ms: 9742,
+          backlog: 0,
+          oldest_waiting_at: null,
+          oldest_waiting_ms: null,
+        },
+      ],
+      coverage: [{ day: "2026-01-20T00:00:00.000Z", seen: 43, relayed: 43 }],
+    },
+  });
+
+const getStats = createRoute({
+  operationId: "getStats",
+  method: "get",
+  path: "/stats",
+  summary: "Runs by status and time, how long deliveries took, what waits, and how much of Skyvern's list was relayed",
+  security,
+  request: { query: StatsQuery },
+  responses: {
+    200: json(StatsSchema, "Whole buckets: a time inside one takes all of it in."),
+    ...badParameter,
+    ...closed,
+  },
+});
+
+export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: StatisticsParts): void {
+  app.openapi(getStats, async (c) => {
+    const span = spanOf(c.req.valid("query"), runtime.now());
+    if (span.fault !== null) return wrong(c, span.fault);
+    const { bucket, since, until } = span;
+    const [{ runs, times }, backlog, coverage] = await Promise.all([
+      store.statistics(bucket, since, until),
+      store.backlog(),
+      store.dailyCoverage(dayOf(since), until),
+    ]);
+    const names = new Set([...sinks.map(({ name }) => name), ...times.map(({ sink }) => sink)]);
+    for (const { sink } of backlog) names.add(sink);
+    return c.json(
+      {
+        since: isoTime(since),
+        until: isoTime(until),
+        bucket,
+        totals: totalsOf(runs),
+        buckets: bucketsOf(span, runs),
+        sinks: [...names].map((name) => sinkOf(name, times, backlog, runtime.now())),
+        coverage: coverage.map(({ day, seen, relayed }) => ({ day: isoTime(day), seen, relayed })),
+      },
+      200,
+    );
+  });
+}
+
+const wrong = (c: Context, message: string) =>
+  problem(c, 400, "A parameter is wrong.", [{ parameter: "since", message }]);
+
+/** The last bucket ends in the year 9999, as no other has a time that everybody reads. */
+const LAST_DAY = Date.parse("9999-12-31");
+
+interface Span {
+  bucket: Grain;
+  since: number;
+  until: number;
+}
+
+/** Widened to whole buckets. */
+function spanOf(query: z.output<typeof StatsQuery>, now: number): Span & { fault: string | null } {
+  const { bucket } = query;
+  const ms = GRAIN_MS[bucket];
+  // Unless told, the bucket of this moment is the last.
+  const until = Math.min(Math.ceil((query.until ?? now + 1) / ms) * ms, LAST_DAY);
+  const since = Math.floor((query.since ?? until - SPANS[bucket].usual * ms) / ms) * ms;
+  const count = (until - since) / ms;
+  const most = SPANS[bucket].most;
+  const fault =
+    count < 1
+      ? "must be before `until`"
+      : count > most
+        ? `spans ${count} ${bucket}s, and an answer at most ${most}${bucket === "hour" ? "; ask for days" : ""}`
+        : null;
+  return { bucket, since, until, fault };
+}
+
+/** As own properties, whatever a status is called. */
+const countsOf = (rows: readonly { status: string; count: number }[]): Record<string, number> =>
+  Object.fromEntries(rows.map(({ status, count }) => [status, count]));
+
+function totalsOf(runs: Statistics["runs"]): Record<string, number> {
+  const totals = new Map<string, number>();
+  for (const { status, count } of runs) totals.set(status, (totals.get(status) ?? 0) + count);
+  return Object.fromEntries(totals);
+}
+
+function bucketsOf({ bucket, since, until }: Span, runs: Statistics["runs"]) {
+  const byStart = Map.groupBy(runs, ({ start }) => start);
+  const length = (until - since) / GRAIN_MS[bucket];
+  return Array.from({ length }, (_none, i) => {
+    const start = since + i * GRAIN_MS[bucket];
+    return { start: isoTime(start), counts: countsOf(byStart.get(start) ?? []) };
+  });
+}
+
+function sinkOf(name: string, times: Statistics["times"], backlog: readonly Backlog[], now: number) {
+  const own = times.filter(({ sink }) => sink === name);
+  const waiting = backlog.find(({ sink }) => sink === name);
+  return {
+    name,
+    delivered: own.reduce((sum, { count }) => sum + count, 0),
+    p50_ms: percentile(own, 0.5),
+    p90_ms: percentile(own, 0.9),
+    p99_ms: percentile(own, 0.99),
+    backlog: waiting?.waiting ?? 0,
+    oldest_waiting_at: isoTime(waiting?.oldest ?? null),
+    oldest_waiting_ms: waiting ? Math.max(0, now - waiting.oldest) : null,
+  };
+}

@@ -1,0 +1,208 @@
+/**
+ * The guarded way out, the only one for requests whose address somebody else may have chosen. It reaches the public
+ * internet, the networks the operator allowed and the origins the operator named as infrastructure, and nothing else.
+ *
+ * A name is resolved once, every address it has is checked, and the connection goes to those checked addresses only, so
+ * a name that answers differently a moment later (DNS rebinding) gains nothing. TLS and the Host header keep the name.
+ */
+import { lookup as dnsLookup } from "node:dns/promises";
+import { isIP, type LookupFunction } from "node:net";
+import type { Readable } from "node:stream";
+import { brotliDecompressSync, inflateSync, unzipSync, zstdDecompressSync } from "node:zlib";
+import { Agent, buildConnector, fetch } from "undici";
+import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
+import { abortable } from "../platform/abortable.ts";
+import { BodyTooLong, MAX_ANSWER_BYTES, type HttpClient, type HttpResponse, type Outbound } from "./http-client.ts";
+
+export interface ResolvedAddress {
+  address: string;
+  family: number;
+}
+
+export interface EgressOptions {
+  /** Networks reachable besides the public internet, as CIDRs: `10.0.0.0/8`, `fd00::/8`, `127.0.0.1`. */
+  allow: readonly string[];
+  /** URLs whose origins the operator named as infrastructure: reachable wherever they resolve to. */
+  trusted?: readonly string[];
+  /** Longest wait for an answer's headers, and between two pieces of its body, in milliseconds. Default 30,000. */
+  timeoutMs?: number;
+  /** All addresses of a name. Default: the system's resolver. */
+  lookup?: (hostname: string) => Promise<ResolvedAddress[]>;
+}
+
+/**
+ * `fetch` and `request` never follow a redirect (a 3xx comes back as it is), and reject with {@link EgressRefused} when
+ * the address is not one the relay may reach.
+ */
+export interface Egress extends Outbound {
+  /** Connects as {@link Egress.fetch} would, with TLS for https, asks nothing and hangs up. Rejects as it does. */
+  reach(url: string | URL, signal?: AbortSignal): Promise<void>;
+  /** Ends every connection at once. */
+  close(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** What one address gets before the next one of the same name is tried beside it. */
+const ADDRESS_ATTEMPT_MS = 1_000;
+
+export function createEgress(options: EgressOptions): Egress {
+  const policy: Policy = {
+    allow: options.allow.map(cidrOrThrow),
+    trusted: new Set((options.trusted ?? []).map((url) => new URL(url).origin)),
+    lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
+  };
+  const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const connecting = (target: buildConnector.Options, callback: buildConnector.Callback) =>
+    void connect(policy, target, callback);
+  const agent = new Agent({ connect: connecting, headersTimeout: timeout, bodyTimeout: timeout });
+  return {
+    fetch: async (url, init) => {
+      refuseOthers(new URL(url));
+      // undici's own types stand beside Node's; the objects are the same.
+      const request = { ...init, redirect: "manual", dispatcher: agent } as Parameters<typeof fetch>[1];
+      try {
+        return await fetch(url, request);
+      } catch (error) {
+        throw error instanceof Error && error.cause instanceof EgressRefused ? error.cause : error;
+      }
+    },
+    request: requestThrough(agent),
+    reach: (url, signal) => reach(policy, new URL(url), signal),
+    close: () => agent.destroy(),
+  };
+}
+
+const requestThrough =
+  (agent: Agent): HttpClient =>
+  async (target, { method = "GET", headers = {}, body = null, signal, maxBytes = MAX_ANSWER_BYTES }) => {
+    const url = typeof target === "string" ? new URL(target) : target;
+    refuseOthers(url);
+    signal.throwIfAborted();
+    const { origin, pathname, search } = url;
+    // undici heeds the signal once it is connected, and a name may take long to resolve.
+    const answer = await abortable(
+      agent.request({ origin, path: pathname + search, method, headers, body, signal }),
+      signal,
+    );
+    const firstOf = (name: string): string | null => [answer.headers[name] ?? null].flat()[0] ?? null;
+    const read = await readStream(answer.body, Number(firstOf("content-length") ?? 0), maxBytes);
+    return {
+      status: answer.statusCode,
+      headers: { get: firstOf },
+      ...unpack(read, firstOf("content-encoding"), maxBytes),
+    };
+  };
+
+/** Like `readBody`, by the stream's events: a loop over a stream costs as much as the rest of a request. */
+function readStream(
+  stream: Readable,
+  announced: number,
+  maxBytes: number,
+): Promise<Pick<HttpResponse, "body" | "missing">> {
+  const { promise, resolve } = Promise.withResolvers<Pick<HttpResponse, "body" | "missing">>();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const end = (missing: HttpResponse["missing"]): void =>
+    resolve({ body: Buffer.concat(chunks).subarray(0, maxBytes), missing });
+  const giveUp = (): void => {
+    end({ why: new BodyTooLong() });
+    stream.destroy();
+  };
+  stream.on("error", (why) => end({ why }));
+  stream.on("end", () => end(null));
+  if (announced > maxBytes) giveUp();
+  else
+    stream.on("data", (chunk: Buffer) => {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > maxBytes) giveUp();
+    });
+  return promise;
+}
+
+/** A body that came packed though nobody asked for that is unpacked, if it is whole and does not grow beyond the bounds. */
+function unpack(
+  { body, missing }: Pick<HttpResponse, "body" | "missing">,
+  encoding: string | null,
+  maxBytes: number,
+): Pick<HttpResponse, "body" | "missing"> {
+  const unpacking = encoding === null ? undefined : UNPACK.get(encoding);
+  if (!unpacking || missing !== null) return { body, missing };
+  try {
+    return { body: unpacking(body, { maxOutputLength: maxBytes }), missing };
+  } catch (error) {
+    const isLong = (error as { code?: unknown }).code === "ERR_BUFFER_TOO_LARGE";
+    return { body: Buffer.alloc(0), missing: { why: isLong ? new BodyTooLong() : error } };
+  }
+}
+
+const UNPACK = new Map<string, (body: Buffer, limit: { maxOutputLength: number }) => Buffer>([
+  ["gzip", unzipSync],
+  ["x-gzip", unzipSync],
+  ["deflate", inflateSync],
+  ["br", brotliDecompressSync],
+  ["zstd", zstdDecompressSync],
+]);
+
+function refuseOthers({ protocol }: URL): void {
+  if (protocol !== "http:" && protocol !== "https:") {
+    throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
+  }
+}
+
+interface Policy {
+  allow: readonly Cidr[];
+  trusted: ReadonlySet<string>;
+  lookup: (hostname: string) => Promise<ResolvedAddress[]>;
+}
+
+async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
+  try {
+    const addresses = await reachable(policy, target);
+    buildConnector({
+      timeout: CONNECT_TIMEOUT_MS,
+      allowH2: false,
+      rejectUnauthorized: true,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS,
+      lookup: pinnedTo(addresses),
+    })(target, callback);
+  } catch (error) {
+    callback(error instanceof Error ? error : new Error("connecting failed", { cause: error }), null);
+  }
+}
+
+function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?: AbortSignal): Promise<void> {
+  const bare = hostname.replace(/^\[|\]$/g, "");
+  const target = { protocol, hostname: bare, host, port: port === "" ? (protocol === "https:" ? "443" : "80") : port };
+  const connected = Promise.withResolvers<void>();
+  void connect(policy, { ...target, ...(isIP(bare) === 0 ? { servername: bare } : {}) }, (error, socket) => {
+    socket?.destroy();
+    if (error) connected.reject(error);
+    else connected.resolve();
+  });
+  return abortable(connected.promise, signal);
+}
+
+/** The target's addresses when every one of them may be reached; one that may not refuses them all. */
+async function reachable(policy: Policy, { hostname, protocol, host }: buildConnector.Options) {
+  const family = isIP(hostname);
+  const addresses = family === 0 ? await policy.lookup(hostname) : [{ address: hostname, family }];
+  if (addresses.length === 0) throw Object.assign(new Error(`${hostname} has no address`), { code: "ENOTFOUND" });
+  if (policy.trusted.has(new URL(`${protocol}//${host ?? hostname}`).origin)) return addresses;
+  for (const { address } of addresses) {
+    const range = refusedRange(address, policy.allow);
+    if (range !== null) throw new EgressRefused(refusal(hostname, address, range));
+  }
+  return addresses;
+}
+
+/** Answers the socket's own lookup with addresses already checked, whatever name it asks for. */
+const pinnedTo =
+  (addresses: readonly ResolvedAddress[]): LookupFunction =>
+  (_hostname, options, callback) => {
+    const [first] = addresses;
+    if (options.all) callback(null, [...addresses]);
+    else callback(null, first?.address ?? "", first?.family);
+  };

@@ -1,0 +1,103 @@
+/** What came, as the store takes it: masked, read, and with what to decide once it is known what is stored. Pure but for new ids. */
+import { hash } from "node:crypto";
+import { match, type Route } from "../domain/routing.ts";
+import { isTerminal, type Run } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
+import { parsePayload, type Payload } from "../skyvern/payload.ts";
+import type { Masked, Redact } from "../skyvern/redact.ts";
+import type { Arrival, Decide, Decision, NewReceipt } from "../store/store.ts";
+import { followUpAt } from "../domain/follow-up-plan.ts";
+import { settle, type Observation } from "./settle.ts";
+import { outcomes, updates, type Listener } from "./plan-deliveries.ts";
+
+export interface ArrivalParts {
+  redact: Redact;
+  routes: readonly Route[];
+  sinks: readonly Listener[];
+  /** Whether final runs are to be copied into the archive. */
+  archives: boolean;
+  runtime: Pick<Runtime, "newId">;
+}
+
+/** A webhook whose signature was right. Plain data. */
+export interface Genuine {
+  bytes: Uint8Array;
+  /** Name of the key that signed it, and whose that is. */
+  keyName: string;
+  organization: string | null;
+  channel: string | null;
+  /** `x-skyvern-timestamp`: stored, never trusted. */
+  sentAt: string | null;
+  receivedAt: number;
+}
+
+/** Null: Skyvern asks for a one-time code. */
+export function arrivalOf(parts: ArrivalParts, genuine: Genuine): Arrival | null {
+  const { keyName, organization, channel, sentAt, receivedAt } = genuine;
+  const bytes = Buffer.from(genuine.bytes.buffer, genuine.bytes.byteOffset, genuine.bytes.byteLength);
+  const { masked, stored } = mask(bytes, parts.redact);
+  const parsed = parsePayload(masked);
+  if (parsed.kind === "totp") return null;
+  const payload = parsed.kind === "run" ? parsed.payload : null;
+  const receipt: NewReceipt = {
+    id: parts.runtime.newId("rcp"),
+    bodyHash: hash("sha256", stored),
+    body: stored,
+    source: "webhook",
+    channel,
+    keyName,
+    sentAt: sentAt?.slice(0, 32) ?? null,
+    reportedStatus: payload?.status ?? null,
+    receivedAt,
+    note: parsed.kind === "unknown" ? parsed.reason : null,
+  };
+  const origin = { receivedAt, source: "webhook", channel, organization } as const;
+  return { receipt, run: payload === null ? null : runArrival(parts, payload, origin, receivedAt) };
+}
+
+/** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
+export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
+  const text = bytes.toString("utf8");
+  if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
+    const masked = redact(text);
+    return { masked, stored: Buffer.from(masked.text, "utf8") };
+  }
+  const masked = redact(bytes.toString("latin1"));
+  // Not JSON (RFC 8259 asks for UTF-8), and must not be taken for it.
+  return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
+}
+
+/** A payload as the store takes it: its run id, and what to decide at `now` once it is known what is stored. */
+export function runArrival(
+  parts: Omit<ArrivalParts, "redact">,
+  payload: Payload,
+  origin: Parameters<typeof normalize>[1],
+  now: number,
+): NonNullable<Arrival["run"]> {
+  const run = normalize(payload, origin);
+  const observation: Observation = { run, deliveryFailure: isDeliveryFailure(payload) };
+  return { id: run.run_id, decide: decider(parts, observation, now) };
+}
+
+/** Settling and routing in one, asked inside the transaction. */
+function decider(parts: Omit<ArrivalParts, "redact">, observation: Observation, now: number): Decide {
+  return (known): Decision => {
+    const settled = settle(known?.state ?? null, observation);
+    const { run } = settled.state;
+    const isNews = isTerminal(run.status) && settled.verdict !== "duplicate";
+    const copying = parts.archives && isNews ? { archiveAt: archiveAt(run, now) } : {};
+    const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [], ...copying };
+    if (!isTerminal(run.status)) return decision;
+    if (settled.verdict === "updated") return { ...decision, deliveries: updates(parts, known) };
+    if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
+    const names = parts.sinks.map(({ name }) => name);
+    const routed = match(settled.state.run, parts.routes, names);
+    const ask = settled.verdict === "accepted" ? followUpAt(settled.state.run, now) : undefined;
+    const told = outcomes(parts, known, routed.sinks);
+    return { ...decision, routing: routed.trace, ...told, ...(ask === undefined ? {} : { followUpAt: ask }) };
+  };
+}
+
+/** Task v2 is reported before its recording is final (contract §2). */
+const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type === "task_v2" ? 120_000 : 5_000);

@@ -1,0 +1,213 @@
+/**
+ * Fills in runs of the past from Skyvern's list, one request at a time. What is known already is skipped, so doing it again
+ * goes on where it stopped.
+ */
+import { retry } from "../platform/retry.ts";
+import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { KeyClient, RunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
+import { StorageFault, type Store } from "../store/store.ts";
+import type { Addresses } from "../receive/own-addresses.ts";
+import type { Ingest } from "./ingest.ts";
+import { listRuns } from "./list-runs.ts";
+import { byOrganization, webhookUrlOf } from "./reconcile.ts";
+
+export interface BackfillParts {
+  client: SkyvernClient;
+  store: Pick<Store, "outcomes" | "sight">;
+  /** Null: nothing is written, it is only counted. */
+  ingest: Ingest | null;
+  addresses: Addresses;
+  scope: "mine" | "all";
+  runtime: Pick<Runtime, "now" | "sleep">;
+  signal: AbortSignal;
+  progress(progress: Progress): void;
+}
+
+export type Progress =
+  | { doing: "listing"; rows: number }
+  | { doing: "reading"; done: number; of: number }
+  | { doing: "waiting"; reason: string };
+
+export interface BackfillQuery {
+  /** Created then or later, epoch ms. */
+  since: number;
+  /** Created before, epoch ms. */
+  until: number;
+  /** Permanent ids of workflows; empty: every run. */
+  workflow: readonly string[];
+  /** Runs that ended after this are left to the relay, as their webhook may still be on its way. */
+  endedBefore: number;
+}
+
+export interface Tally {
+  /** Final runs in the range. */
+  listed: number;
+  known: number;
+  /** Filled in; when it is only counted, those that would be. */
+  added: number;
+  /** Their webhook leads elsewhere. */
+  elsewhere: number;
+  /** They ended too recently. */
+  recent: number;
+  /** Gone at Skyvern, or not understood. */
+  unreadable: number;
+  /** When the last run that was looked at had ended, epoch ms. */
+  reached: number | null;
+  /** Why it is not complete. */
+  faults: string[];
+}
+
+/** Between tries of one request; together about three minutes. */
+const WAITS_MS = [1_000, 5_000, 15_000, 30_000, 60_000, 90_000];
+const LONGEST_WAIT_MS = 120_000;
+const STORAGE_WAITS_MS = [500, 1_000, 2_000, 4_000];
+
+export async function backfill(parts: BackfillParts, query: BackfillQuery): Promise<Tally> {
+  const tally: Tally = {
+    listed: 0,
+    known: 0,
+    added: 0,
+    elsewhere: 0,
+    recent: 0,
+    unreadable: 0,
+    reached: null,
+    faults: [],
+  };
+  for (const keys of byOrganization(parts.client.perKey()).values()) {
+    const fault = await backfillOrganization(parts, query, keys, tally);
+    if (fault !== null) tally.faults.push(fault.reason);
+    if (parts.signal.aborted || fault?.kind === "unavailable" || fault?.kind === "rate_limited") break;
+  }
+  return tally;
+}
+
+/** With its first key that is let in. */
+async function backfillOrganization(
+  parts: BackfillParts,
+  query: BackfillQuery,
+  keys: readonly KeyClient[],
+  tally: Tally,
+): Promise<SkyvernFault | null> {
+  let refused: SkyvernFault | null = null;
+  for (const key of keys) {
+    const fault = await backfillKey(parts, query, { ...key, client: key.client.with({ tries: 1 }) }, tally);
+    if (fault?.kind !== "forbidden") return fault;
+    refused ??= { ...fault, reason: `${key.name}: ${fault.reason}` };
+  }
+  return refused;
+}
+
+async function backfillKey(parts: BackfillParts, query: BackfillQuery, key: KeyClient, tally: Tally) {
+  const { rows, fault } = await list(parts, query, key.client);
+  const inRange = rows.filter(({ status, created_at }) => isTerminal(status) && (created_at ?? 0) < query.until);
+  const recent = inRange.filter((row) => endOf(row) > query.endedBefore);
+  const due = inRange.filter((row) => endOf(row) <= query.endedBefore).toSorted((a, b) => endOf(a) - endOf(b));
+  const outcomes = await parts.store.outcomes(due.map(({ run_id }) => run_id));
+  const unknown = due.filter(({ run_id }) => !isTerminal(outcomes.get(run_id)?.status ?? ""));
+  tally.listed += inRange.length;
+  tally.recent += recent.length;
+  tally.known += due.length - unknown.length;
+  for (const [done, row] of unknown.entries()) {
+    parts.progress({ doing: "reading", done, of: unknown.length });
+    const trouble = parts.signal.aborted ? INTERRUPTED : await fillIn(parts, key, row, tally);
+    if (trouble !== null) return trouble;
+    tally.reached = endOf(row);
+  }
+  if (unknown.length > 0) parts.progress({ doing: "reading", done: unknown.length, of: unknown.length });
+  return fault;
+}
+
+const INTERRUPTED: SkyvernFault = { kind: "unavailable", status: null, reason: "it was told to stop" };
+
+const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
+
+function list(parts: BackfillParts, { since, workflow }: BackfillQuery, client: SkyvernClient) {
+  let seen = 0;
+  return listRuns(
+    async (query) => {
+      parts.progress({ doing: "listing", rows: seen });
+      const answer = await patiently(parts, () => client.listRuns(query, parts.signal));
+      if (answer.ok) seen += answer.value.rows.length;
+      return answer;
+    },
+    { since, status: TERMINAL_STATUSES, workflow },
+  );
+}
+
+/** Null when the run was dealt with, also when it could not be read. */
+async function fillIn(parts: BackfillParts, key: KeyClient, row: RunRow, tally: Tally): Promise<SkyvernFault | null> {
+  const { scope, addresses, ingest, store, runtime, signal } = parts;
+  if (ingest === null && scope === "all") {
+    tally.added += 1;
+    return null;
+  }
+  const answer = await patiently(parts, () => key.client.getRun(row.run_id, signal));
+  if (!answer.ok) {
+    if (answer.fault.kind !== "not_found" && answer.fault.kind !== "unexpected") return answer.fault;
+    tally.unreadable += 1;
+    return null;
+  }
+  const webhookUrl = webhookUrlOf(answer.value);
+  if (scope !== "all" && !addresses.isMine(webhookUrl)) {
+    tally.elsewhere += 1;
+    return null;
+  }
+  if (ingest === null) {
+    tally.added += 1;
+    return null;
+  }
+  const runId = typeof answer.value["run_id"] === "string" ? answer.value["run_id"] : row.run_id;
+  const sighting = { runId, createdAt: row.created_at ?? runtime.now(), seenAt: runtime.now(), mine: true };
+  const origin = {
+    source: "backfill",
+    organization: key.organization,
+    channel: addresses.channelOf(webhookUrl),
+  } as const;
+  const stored = await storing(parts, async () => {
+    await store.sight([sighting]);
+    return ingest(answer.value, origin);
+  });
+  if (stored instanceof StorageFault) return { kind: "unavailable", status: null, reason: stored.message };
+  if (stored === null) tally.unreadable += 1;
+  else if (stored.verdict === "accepted" || stored.verdict === "corrected") tally.added += 1;
+  else tally.known += 1;
+  return null;
+}
+
+/** Waits and asks again for some minutes while Skyvern is down or says that it is too much. */
+const patiently = <T>(
+  { runtime, signal, progress }: BackfillParts,
+  ask: () => Promise<SkyvernResult<T>>,
+): Promise<SkyvernResult<T>> =>
+  retry({
+    act: ask,
+    waitMs: (answer, tried) => {
+      const planned = WAITS_MS[tried - 1];
+      if (answer.ok || planned === undefined) return null;
+      const { kind, reason, retryAfterMs = 0 } = answer.fault;
+      if (kind !== "unavailable" && kind !== "rate_limited") return null;
+      progress({ doing: "waiting", reason });
+      return Math.max(planned, Math.min(retryAfterMs, LONGEST_WAIT_MS));
+    },
+    sleep: runtime.sleep,
+    signal,
+  });
+
+/** The relay that runs on the same database may hold its lock for a moment. */
+const storing = <T>({ runtime, signal }: BackfillParts, write: () => Promise<T>): Promise<T | StorageFault> =>
+  retry({
+    act: () => attempt(write),
+    waitMs: (result, tried) => (result instanceof StorageFault ? (STORAGE_WAITS_MS[tried - 1] ?? null) : null),
+    sleep: runtime.sleep,
+    signal,
+  });
+
+async function attempt<T>(write: () => Promise<T>): Promise<T | StorageFault> {
+  try {
+    return await write();
+  } catch (error) {
+    if (error instanceof StorageFault) return error;
+    throw error;
+  }
+}

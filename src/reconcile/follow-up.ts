@@ -1,0 +1,93 @@
+/**
+ * What a webhook could not say yet is asked for a little later: prompt and URL of tasks, which only the API knows, and the
+ * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then.
+ */
+import type { Log } from "../platform/log.ts";
+import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
+import type { Artifact, Run } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { SkyvernClient } from "../skyvern/client.ts";
+import type { Store, StoredRun } from "../store/store.ts";
+import { webhookUrlOf } from "./reconcile.ts";
+import type { Addresses } from "../receive/own-addresses.ts";
+import { ARTIFACTS_DELAY_MS, lacksDetails } from "../domain/follow-up-plan.ts";
+import type { Ingest } from "./ingest.ts";
+import type { Intake } from "../receive/intake.ts";
+
+export interface FollowUpParts {
+  store: Pick<Store, "dueFollowUps" | "setFollowUp">;
+  intake: Pick<Intake, "showMore">;
+  client: SkyvernClient;
+  ingest: Ingest;
+  addresses: Addresses;
+  /** Asks Skyvern's list anew; `reason` says why it could not be read. */
+  refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; reason: string | null }>;
+  runtime: Runtime;
+  log: Log;
+  nudge(): void;
+}
+
+/** After a failure; then it is left. */
+const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS];
+const BATCH = 20;
+
+/** Looks after every run that is due. Returns how many there were. */
+export async function followUpDue(parts: FollowUpParts, signal: AbortSignal): Promise<number> {
+  const due = await parts.store.dueFollowUps(parts.runtime.now(), BATCH);
+  for (const { run, failures } of due) {
+    const done = await lookAfter(parts, run, signal);
+    // Cut short by the end of the process: the next one looks.
+    if (signal.aborted) break;
+    const now = parts.runtime.now();
+    const wait = AGAIN_MS[failures];
+    const again = wait === undefined ? null : now + wait;
+    const at = done ? artifactsDueAt(run.state.run, now) : again;
+    await parts.store.setFollowUp(run.state.run.run_id, at, done ? 0 : failures + 1);
+  }
+  return due.length;
+}
+
+/** A v2 task whose details were asked for first has its artifacts still to come. */
+function artifactsDueAt(run: Run, now: number): number | null {
+  const at = run.received_at + ARTIFACTS_DELAY_MS;
+  return run.run_type === "task_v2" && lacksDetails(run) && at > now ? at : null;
+}
+
+/** False when Skyvern could not be asked. What goes wrong with one run must not keep the others from being looked after. */
+async function lookAfter(parts: FollowUpParts, run: StoredRun, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await complete(parts, run, signal)) && (await rereadArtifacts(parts, run, signal));
+  } catch (error) {
+    parts.log.error("follow_up.failed", { run_id: run.state.run.run_id, error: String(error) });
+    return false;
+  }
+}
+
+/** Fills in what only the API knows. False when Skyvern could not be asked. */
+async function complete(parts: FollowUpParts, { state }: StoredRun, signal: AbortSignal): Promise<boolean> {
+  const { run } = state;
+  if (!lacksDetails(run)) return true;
+  const answer = await parts.client.with({ organization: run.organization_id }).getRun(run.run_id, signal);
+  if (!answer.ok) return answer.fault.kind === "not_found";
+  const channel = parts.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
+  await parts.ingest(answer.value, { source: "reconciled", organization: run.organization_id, channel });
+  return true;
+}
+
+/** Reads the artifacts again; what is new edits the messages. False when Skyvern could not be asked. */
+async function rereadArtifacts(parts: FollowUpParts, known: StoredRun, signal: AbortSignal): Promise<boolean> {
+  const { run } = known.state;
+  if (run.run_type !== "task_v2" && known.status === "complete") return true;
+  // Nothing was sent yet: what is sent will have them.
+  if (known.status === "pending") return true;
+  const now = await parts.refresh(run, signal);
+  if (now.reason !== null) return false;
+  if (known.status === "complete" && sameIds(known.artifacts, now.artifacts)) return true;
+  const revised = await parts.intake.showMore(run.run_id, parts.runtime.now());
+  parts.log.info("artifacts.completed", { run_id: run.run_id, artifacts: now.artifacts.length, revised });
+  if (revised) parts.nudge();
+  return true;
+}
+
+const sameIds = (a: readonly Artifact[], b: readonly Artifact[]): boolean =>
+  a.length === b.length && a.every(({ artifact_id }) => b.some((other) => other.artifact_id === artifact_id));

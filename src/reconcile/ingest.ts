@@ -1,0 +1,57 @@
+import type { JsonObject } from "../platform/json.ts";
+import type { Log } from "../platform/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Source } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
+import type { Accepted } from "../store/store.ts";
+import { traceIdOf, type Trace } from "../telemetry/trace.ts";
+import type { Intake } from "../receive/intake.ts";
+import { traceReceipt } from "../telemetry/receipt-span.ts";
+
+export interface Origin {
+  source: Source;
+  /** Of the key that asked. */
+  organization: string | null;
+  channel: string | null;
+}
+
+export interface IngestParts {
+  intake: Pick<Intake, "answer">;
+  runtime: Pick<Runtime, "now">;
+  log: Log;
+  metrics: Metrics;
+  /** Null or left out: nobody collects traces. */
+  trace?: Trace;
+  /** Called when deliveries were queued. */
+  nudge(): void;
+}
+
+/**
+ * Feeds an answer of Skyvern's API (GET run) to the same intake as a webhook. Null when it is not understood. Rejects
+ * with what the store could not do.
+ */
+export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | null>;
+
+/** `deliver: false` stores and settles, and tells nobody; what waits to be told is left as it is. */
+export function createIngest(parts: IngestParts, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
+  const { intake, runtime, log, metrics, nudge, trace = null } = parts;
+  return async (answer, origin) => {
+    const { source } = origin;
+    const receivedAt = runtime.now();
+    const text = JSON.stringify(asInWebhooks(answer));
+    const taken = await intake.answer({ text, ...origin, receivedAt, deliver });
+    if (taken.kind === "not_understood") {
+      log.warn("answer.not_understood", { source, reason: taken.reason });
+      return null;
+    }
+    const { accepted, receiptId, reportedStatus: status } = taken;
+    const { runId, verdict, note } = accepted;
+    if (accepted.deliveries > 0) nudge();
+    metrics.ingested.inc({ source, verdict });
+    traceReceipt(trace, taken, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
+    const trace_id = runId === null ? null : traceIdOf(runId);
+    log.info("run.ingested", { run_id: runId, trace_id, receipt_id: receiptId, source, verdict, note, status });
+    return accepted;
+  };
+}

@@ -1,0 +1,114 @@
+/** What a message shows and carries besides words: the screenshot that tells what happened, and the files a run made. */
+import { DECEIVING } from "../platform/hostile-text.ts";
+import type { ArtifactKey, RunFile } from "../domain/run.ts";
+
+/** What there is to show about a run, and the way to its bytes. */
+export interface Evidence {
+  /** Up to three, the decisive one first, then the newest. */
+  screenshots: readonly ArtifactKey[];
+  /** Downloads. */
+  files: readonly Pick<RunFile, "key" | "name" | "size">[];
+  /** Bytes of one, and of all that one message carries. */
+  limits: { each: number; total: number };
+  /** Ends with the attempt's signal, or before it in time for the message itself still to be sent. */
+  inTime(signal: AbortSignal): AbortSignal;
+  /** Ends in time as well. `type`: by its bytes, null when it is neither picture nor film. */
+  read(key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<Found>;
+}
+
+export type Found =
+  | { kind: "bytes"; type: string | null; bytes: Uint8Array }
+  | { kind: "too_large" }
+  | { kind: "unavailable" };
+
+/** A file to send along. */
+export interface Attachment {
+  key: ArtifactKey;
+  /** Safe to save under: see {@link safeName}. */
+  name: string;
+  type: string;
+  bytes: Uint8Array;
+}
+
+/** What no sink can show inside a message is left to its link. */
+const EXTENSIONS: Record<string, string> = { "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif" };
+const MAX_FILES = 20;
+
+/** The screenshot at this place, counted from 1, named by it; null when it cannot be had, or is no picture that mail and chat show. */
+export async function readScreenshot(
+  evidence: Evidence,
+  place: number,
+  signal: AbortSignal,
+): Promise<Attachment | null> {
+  const key = evidence.screenshots[place - 1];
+  if (key === undefined) return null;
+  const found = await evidence.read(key, evidence.limits.each, signal);
+  const extension = found.kind === "bytes" ? EXTENSIONS[found.type ?? ""] : undefined;
+  if (found.kind !== "bytes" || found.type === null || extension === undefined) return null;
+  const name = place === 1 ? `screenshot.${extension}` : `screenshot-${place}.${extension}`;
+  return { key, name, type: found.type, bytes: found.bytes };
+}
+
+/** The downloads that fit into so many bytes together, in the run's order, and how many were left out. */
+export async function readFiles(
+  evidence: Evidence,
+  totalBytes: number,
+  signal: AbortSignal,
+): Promise<{ files: Attachment[]; omitted: number }> {
+  const files: Attachment[] = [];
+  let room = totalBytes;
+  for (const { key, name, size } of evidence.files.slice(0, MAX_FILES)) {
+    const most = Math.min(evidence.limits.each, room);
+    if (signal.aborted || most <= 0 || (size ?? 0) > most) continue;
+    const found = await evidence.read(key, most, signal);
+    if (found.kind !== "bytes" || found.bytes.byteLength === 0) continue;
+    room -= found.bytes.byteLength;
+    const taken = files.map(({ name }) => name);
+    const safe = unique(safeName(name), taken);
+    files.push({ key, name: safe, type: typeOfName(safe), bytes: found.bytes });
+  }
+  return { files, omitted: evidence.files.length - files.length };
+}
+
+const MAX_NAME = 100;
+/** Separators, what file systems or shells read, and what deceives. */
+const UNSAFE = new RegExp(String.raw`[${DECEIVING}\n\t\/\\:*?"<>\|%$\u0060]+`, "gv");
+
+/** A name to save a file under, whatever a page called it: no path, no invisible characters, at most 100 UTF-16 units. */
+export function safeName(name: string): string {
+  const clean = name
+    .slice(0, 1_000)
+    .toWellFormed()
+    .replace(UNSAFE, "_")
+    .replace(/^[.\s_-]+|[.\s]+$/g, "")
+    .trim();
+  if (clean === "") return "file";
+  if (clean.length <= MAX_NAME) return clean;
+  const extension = /\.[^.]{1,16}$/.exec(clean)?.[0] ?? "";
+  return clean.slice(0, MAX_NAME - extension.length).replace(/[\uD800-\uDBFF]$/, "") + extension;
+}
+
+function unique(name: string, taken: readonly string[]): string {
+  if (!taken.includes(name)) return name;
+  const extension = /\.[^.]{1,16}$/.exec(name)?.[0] ?? "";
+  const stem = name.slice(0, name.length - extension.length);
+  for (let n = 2; ; n++) if (!taken.includes(`${stem} (${n})${extension}`)) return `${stem} (${n})${extension}`;
+}
+
+/** What readers may open by its name without it running anything; the rest is bytes to save. */
+const TYPES: Record<string, string> = {
+  pdf: "application/pdf",
+  csv: "text/csv",
+  txt: "text/plain",
+  json: "application/json",
+  png: "image/png",
+  jpg: "image/jpeg",
+  jpeg: "image/jpeg",
+  gif: "image/gif",
+  xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+  docx: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+  zip: "application/zip",
+};
+
+const typeOfName = (name: string): string =>
+  TYPES[/\.([^.]+)$/.exec(name)?.[1]?.toLowerCase() ?? ""] ?? "application/octet-stream";

@@ -1,0 +1,36 @@
+import type { Log } from "../platform/log.ts";
+import type { Outcome } from "../domain/run.ts";
+import type { Job, Sink } from "./sink.ts";
+
+export interface SendOnceInput {
+  sink: Sink;
+  deliveryId: string;
+  /** For the log; null where the message is about no run. */
+  runId: string | null;
+  /** Makes what is sent. What it takes does not count against the deadline. */
+  prepare(): Omit<Job, "deliveryId"> | Promise<Omit<Job, "deliveryId">>;
+  /** What the sink gets to answer, ms. */
+  timeoutMs: number;
+  /** Ends the attempt early: the relay stops. */
+  signal?: AbortSignal;
+  log: Log;
+}
+
+/** One attempt under a deadline. Never throws: a bug in the sink, or in making what it is given, is logged and retried. */
+export async function sendOnce(input: SendOnceInput): Promise<Outcome> {
+  const { sink, deliveryId, runId, timeoutMs, signal, log } = input;
+  try {
+    const job = await input.prepare();
+    if (signal?.aborted) return { kind: "retry", reason: "the relay was stopped before the message was sent" };
+    const timeout = AbortSignal.timeout(timeoutMs);
+    return await sink.deliver({ deliveryId, ...job }, signal ? AbortSignal.any([signal, timeout]) : timeout);
+  } catch (error) {
+    log.error("delivery.crashed", {
+      delivery_id: deliveryId,
+      ...(runId === null ? {} : { run_id: runId }),
+      sink: sink.name,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    return { kind: "retry", unknown: true, reason: "internal error in this sink; see the relay's log" };
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * What a message shows besides words: the decisive screenshot inside it, the other pictures and the downloads in its
+ * thread. All of it fails open: news must get out, and what is missing has its link.
+ */
+import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
+import { retry } from "../../platform/retry.ts";
+import type { DeliveryReceipt } from "../../domain/run.ts";
+import { sleep } from "../../platform/runtime.ts";
+import { readFiles, readScreenshot, type Attachment, type Evidence } from "../attachments.ts";
+import type { Job, SinkDeps } from "../sink.ts";
+import type { Answer, Call } from "./api.ts";
+import { PICTURE_ALT } from "./blocks.ts";
+import { complete, namesOfFiles, upload, type Thread, type Uploader } from "./files.ts";
+import { meaningOf, type Failure } from "./error-codes.ts";
+
+/** What the functions of one attempt share. */
+export interface Showing {
+  job: Job;
+  call: Call;
+  /** The same, ending with another signal. */
+  callWith(signal: AbortSignal): Call;
+  signal: AbortSignal;
+  sink: string;
+  deps: SinkDeps;
+  /** Of the sink, between attempts: why files were last refused, once it was said; null while they are taken. */
+  files: { refused: string | null };
+}
+
+/** A screenshot that is at Slack: which, and the file's id there. */
+export interface Picture {
+  key: string;
+  file: string;
+}
+
+/** `missing`: there is one that should stand in the message, and the reader should know that it does not. */
+export interface Chosen {
+  picture: Picture | null;
+  missing: boolean;
+}
+
+/**
+ * Slack looks at a file after its upload is complete, and refuses to show it until it has: some say after a second.
+ * {@link https://github.com/slackapi/python-slack-sdk/issues/1521}
+ */
+const PICTURE_WAITS_MS = [500, 1_000, 2_000];
+
+/** The decisive screenshot, brought to Slack unless it is there already: `known` is what the message shows now. */
+export async function choosePicture(showing: Showing, known: Picture | null): Promise<Chosen> {
+  const { evidence } = showing.job;
+  const key = evidence?.screenshots[0];
+  if (!evidence || key === undefined || key === known?.key) return { picture: known, missing: false };
+  const kept = { picture: known, missing: known === null };
+  const screenshot = await readScreenshot(evidence, 1, showing.signal);
+  if (screenshot === null) return kept;
+  // Within the same time: a Slack that takes no files must not keep the message from being sent.
+  const signal = evidence.inTime(showing.signal);
+  const uploader = { call: showing.callWith(signal), request: showing.deps.request, signal };
+  const uploaded = await upload(uploader, screenshot, PICTURE_ALT);
+  const done = uploaded.ok ? await complete(uploader, [{ id: uploaded.id, title: screenshot.name }], null) : uploaded;
+  if (uploaded.ok && done.ok) {
+    showing.files.refused = null;
+    return { picture: { key, file: uploaded.id }, missing: false };
+  }
+  if (done.ok) return kept;
+  warnOfFiles(showing, done.failure);
+  // The operator was told what to grant; the readers of every message need not be.
+  return isScope(done.failure) ? { picture: known, missing: false } : kept;
+}
+
+/** Sends with the picture as soon as Slack is ready to show it. Null when it will not have it: send without. */
+export async function sendWithPicture(showing: Showing, send: () => Promise<Answer>): Promise<Answer | null> {
+  const answer = await retry({
+    act: send,
+    waitMs: (given, tried) =>
+      !given.ok && given.failure.kind === "refused" && given.failure.picture === true && isPlain(given.failure)
+        ? (PICTURE_WAITS_MS[tried - 1] ?? null)
+        : null,
+    sleep: showing.deps.sleep ?? sleep,
+    signal: showing.signal,
+  });
+  return answer.ok || !isPlain(answer.failure) ? answer : null;
+}
+
+/** Whether a message without pictures may pass. */
+const isPlain = (failure: Failure): boolean => meaningOf(failure)?.kind === "plain";
+
+/**
+ * Hangs the other screenshots and the downloads, as one message, into the thread of the message at `place`, which has been
+ * sent. Answers the keys of all that hangs there.
+ */
+export async function shareRest(showing: Showing, place: Thread): Promise<string[]> {
+  const { job, signal, files } = showing;
+  const shared = sharedAt(place, job.previous);
+  const { evidence } = job;
+  if (!evidence || signal.aborted || files.refused === "missing_scope") return shared;
+  const wanted = [...evidence.screenshots.slice(1), ...evidence.files.map(({ key }) => key)];
+  if (wanted.every((key) => shared.includes(key))) return shared;
+  // An earlier attempt may have come this far. Whoever cannot look must not do it again.
+  const names = job.maybeSent ? await namesInThread(showing, place) : [];
+  if (names === null) return shared;
+  const rest = (await readRest(showing, evidence)).filter(({ key }) => !shared.includes(key));
+  const standing = rest.filter(({ name }) => names.includes(name));
+  const added = await share(
+    showing,
+    place,
+    rest.filter((file) => !standing.includes(file)),
+  );
+  return [...shared, ...standing.map(({ key }) => key), ...added];
+}
+
+async function readRest({ signal }: Showing, evidence: Evidence): Promise<Attachment[]> {
+  const screenshots: Attachment[] = [];
+  for (let n = 2; n <= evidence.screenshots.length; n++) {
+    const screenshot = await readScreenshot(evidence, n, signal);
+    if (screenshot) screenshots.push(screenshot);
+  }
+  const used = screenshots.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  const { files } = await readFiles(evidence, evidence.limits.total - used, signal);
+  return [...screenshots, ...files];
+}
+
+/** Answers the keys of what was taken. */
+async function share(showing: Showing, place: Thread, files: readonly Attachment[]): Promise<string[]> {
+  const uploader = uploaderOf(showing);
+  const uploads: { id: string; title: string; key: string }[] = [];
+  for (const file of files) {
+    const uploaded = await upload(uploader, file, "");
+    if (uploaded.ok) uploads.push({ id: uploaded.id, title: file.name, key: file.key });
+    else warnOfFiles(showing, uploaded.failure);
+    if (!uploaded.ok && isScope(uploaded.failure)) break;
+  }
+  if (uploads.length === 0) return [];
+  const titles = uploads.map(({ id, title }) => ({ id, title }));
+  const done = await complete(uploader, titles, place);
+  if (done.ok) return uploads.map(({ key }) => key);
+  warnOfFiles(showing, done.failure);
+  return [];
+}
+
+/** Names of the files that hang in the thread already; null when it cannot be read. */
+async function namesInThread({ call }: Showing, { channel, ts }: Thread): Promise<string[] | null> {
+  const answer = await call("conversations.replies", { channel, ts, limit: 200 });
+  const messages = answer.ok ? answer.data["messages"] : null;
+  return Array.isArray(messages) ? namesOfFiles(messages.filter(isJsonObject)) : null;
+}
+
+/** What a receipt, or a message's metadata, keeps of the picture; see {@link pictureIn} and {@link pictureInMetadata}. */
+export const metadataOfPicture = (picture: Picture | null): JsonObject =>
+  picture ? { picture_key: picture.key, picture_file: picture.file } : {};
+
+export const pictureInMetadata = ({ picture_key: key, picture_file: file }: JsonObject): Picture | null =>
+  typeof key === "string" && typeof file === "string" ? { key, file } : null;
+
+export function pictureIn(receipt: DeliveryReceipt | null): Picture | null {
+  const picture = receipt?.["picture"];
+  if (!isJsonObject(picture)) return null;
+  const { key, file } = picture;
+  return typeof key === "string" && typeof file === "string" ? { key, file } : null;
+}
+
+/** What hangs in the thread of a message by the receipt of that very message; another one's says nothing of it. */
+const sharedAt = ({ channel, ts }: Thread, receipt: DeliveryReceipt | null): string[] =>
+  receipt?.["ts"] === ts && receipt["channel"] === channel ? strings(receipt["shared"]) : [];
+
+const strings = (value: Json | undefined): string[] =>
+  Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
+
+const uploaderOf = ({ call, deps, signal }: Showing): Uploader => ({ call, request: deps.request, signal });
+
+const isScope = (failure: Failure): boolean => failure.kind === "refused" && failure.code === "missing_scope";
+
+/** Said once, until files are taken again or are refused for another reason. */
+function warnOfFiles({ files, sink, deps }: Showing, failure: Failure): void {
+  const error = failure.kind === "refused" ? failure.code : failure.kind;
+  if (files.refused === error) return;
+  files.refused = error;
+  const grant = isScope(failure) ? { grant: "files:write, then install the app again" } : {};
+  deps.log.warn("slack.files_unavailable", { sink, error, ...grant });
+}

@@ -1,0 +1,150 @@
+/** A URL for an artifact that works at this moment. URLs die within an hour, so a link in a message is minted when somebody clicks it. */
+import { isJsonObject, type Json, type JsonObject } from "../platform/json.ts";
+import type { ArtifactKey, Run } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import { artifactIdOf, expiryOf, isArtifactId, parseWebUrl } from "./artifact-url.ts";
+import type { SkyvernClient, SkyvernFault } from "./client.ts";
+import { listIdOf, usefulArtifacts } from "./useful.ts";
+
+/**
+ * Where an artifact can be had right now. `redirect`: an http(s) URL that needs no key, dead at `expiresAt` (epoch
+ * milliseconds, null when unknown). `stream`: only the relay can read it, by {@link SkyvernClient.openContent}. `gone`:
+ * it cannot be had; `temporary` when a later try may find it.
+ */
+export type Minted =
+  | { kind: "redirect"; url: string; expiresAt: number | null }
+  | { kind: "stream"; artifactId: string }
+  | { kind: "gone"; reason: string; temporary: boolean };
+
+export interface MintRequest {
+  run: Run;
+  key: ArtifactKey;
+  client: SkyvernClient;
+  now: Runtime["now"];
+  signal?: AbortSignal;
+}
+
+/** Finds a fresh URL for one artifact of a run. Never throws for what Skyvern answers, never hands out another scheme. */
+export function mintUrl(request: MintRequest): Promise<Minted> {
+  const mint = { ...request, client: request.client.with({ organization: request.run.organization_id }) };
+  if (isArtifactId(mint.key)) return mintById(mint, mint.key);
+  const place = PLACE.exec(mint.key);
+  if (!place) return Promise.resolve(gone("The link names no artifact."));
+  return mintByPlace(mint, place[1] ?? "recording", Number(place[2] ?? 1));
+}
+
+const PLACE = /^(?:recording|(screenshot|file)-([1-9]\d{0,3}))$/;
+
+const gone = (reason: string): Minted => ({ kind: "gone", reason, temporary: false });
+const goneBy = ({ kind, reason }: SkyvernFault): Minted => ({
+  kind: "gone",
+  reason,
+  temporary: kind === "unavailable" || kind === "rate_limited",
+});
+
+/** `fresh` is a URL of it that Skyvern gave just now, for a Skyvern without the signed-url call. */
+async function mintById(mint: MintRequest, id: string, fresh: string | null = null): Promise<Minted> {
+  const signed = await mint.client.signedUrl(id, mint.signal);
+  if (signed.ok) return handOut(mint, id, signed.value.url, signed.value.expiresAt);
+  const { fault } = signed;
+  // 404: a Skyvern before v1.0.47, or no such artifact; 503: no signing keys.
+  if (fault.status !== 404 && fault.status !== 503) return goneBy(fault);
+  if (fresh !== null) return handOut(mint, id, fresh);
+  return mintFromLists(mint, id);
+}
+
+/** Looks the artifact up in the run's list, then in the run itself; at last asks for its first byte. */
+async function mintFromLists(mint: MintRequest, id: string): Promise<Minted> {
+  const listed = await usefulArtifacts(mint.client, listIdOf(mint.run), mint.signal);
+  const row = listed.ok ? listed.rows.find(({ artifact_id }) => artifact_id === id) : undefined;
+  if (row?.archived === true) return gone(ARCHIVED);
+  if (row) return handOut(mint, id, row.signed_url ?? "");
+  const run = await mint.client.getRun(mint.run.run_id, mint.signal);
+  const url = run.ok ? urlOfArtifact(run.value, id) : null;
+  if (url !== null) return handOut(mint, id, url);
+  const probe = await mint.client.openContent(id, {
+    range: "bytes=0-0",
+    ...(mint.signal ? { signal: mint.signal } : {}),
+  });
+  // 416: it is there, and empty.
+  if (!probe.ok) return probe.fault.status === 416 ? { kind: "stream", artifactId: id } : goneBy(probe.fault);
+  await probe.value.body?.cancel();
+  return { kind: "stream", artifactId: id };
+}
+
+const ARCHIVED = "Skyvern archived it: its bytes cannot be had through the API.";
+
+async function mintByPlace(mint: MintRequest, place: string, n: number): Promise<Minted> {
+  const run = await mint.client.getRun(mint.run.run_id, mint.signal);
+  if (!run.ok) return goneBy(run.fault);
+  if (place === "recording" && run.value["recording_archived"] === true) return gone(ARCHIVED);
+  const { url, id } = atPlace(run.value, place, n);
+  if (id !== null) return mintById(mint, id, url);
+  if (url === null) return gone(`Skyvern's run names no ${place === "recording" ? place : `${place} ${n}`} any more.`);
+  const web = parseWebUrl(url);
+  if (web) return { kind: "redirect", url: web.href, expiresAt: expiryOf(url) };
+  return mintLocal(mint, place, url);
+}
+
+/** A `file:` URL on Skyvern's own disk: the list may know the same file under an id. */
+async function mintLocal(mint: MintRequest, place: string, uri: string): Promise<Minted> {
+  const listed = await usefulArtifacts(mint.client, listIdOf(mint.run), mint.signal);
+  if (!listed.ok) return goneBy(listed.fault);
+  const rows = listed.rows.filter(({ artifact_type }) => (TYPES_AT[place] ?? []).includes(artifact_type));
+  const row =
+    rows.find((row) => row.uri === uri) ??
+    rows.find((row) => lastSegment(row.uri ?? "") === lastSegment(uri)) ??
+    (place === "recording" ? rows.at(-1) : undefined);
+  if (!row) return gone("Skyvern keeps it on its own disk and lists no artifact for it.");
+  return row.archived === true ? gone(ARCHIVED) : { kind: "stream", artifactId: row.artifact_id };
+}
+
+const TYPES_AT: Record<string, readonly string[]> = {
+  recording: ["recording"],
+  screenshot: ["screenshot_action", "screenshot_final"],
+  file: ["download", "pdf"],
+};
+
+const lastSegment = (uri: string): string => uri.slice(uri.lastIndexOf("/") + 1);
+
+/** Redirects to a URL a browser can open; what has none is streamed. */
+function handOut(mint: MintRequest, id: string, url: string, said: number | null = null): Minted {
+  const web = parseWebUrl(url);
+  const expiresAt = said ?? expiryOf(url);
+  const dead = expiresAt !== null && expiresAt <= mint.now();
+  if (!web || dead || isForeign(web, mint.client.origin)) return { kind: "stream", artifactId: id };
+  return { kind: "redirect", url: web.href, expiresAt };
+}
+
+/** A self-hosted Skyvern that was not told its own address signs URLs of the cloud's host, which knows nothing of them (contract §5). */
+const isForeign = (url: URL, origin: string): boolean =>
+  isCloud(url.hostname) && !isCloud(new URL(origin).hostname) && artifactIdOf(url.href) !== null;
+
+const isCloud = (hostname: string): boolean => hostname === "skyvern.com" || hostname.endsWith(".skyvern.com");
+
+/** What GET run gives for a place: its URL and, where there is one, the artifact's id. */
+function atPlace(run: JsonObject, place: string, n: number): { url: string | null; id: string | null } {
+  if (place === "recording") return urlAndId(run["recording_url"], null);
+  const list = run[place === "screenshot" ? "screenshot_urls" : "downloaded_files"];
+  const item = Array.isArray(list) ? list[n - 1] : null;
+  return isJsonObject(item) ? urlAndId(item["url"], item["artifact_id"]) : urlAndId(item, null);
+}
+
+function urlAndId(url: Json | undefined, id: Json | undefined): { url: string | null; id: string | null } {
+  const text = typeof url === "string" && url !== "" ? url : null;
+  const given = typeof id === "string" && isArtifactId(id) ? id : null;
+  return { url: text, id: given ?? (text === null ? null : artifactIdOf(text)) };
+}
+
+function urlOfArtifact(run: JsonObject, id: string): string | null {
+  const lists = [run["screenshot_urls"], run["downloaded_files"]].map((list) =>
+    Array.isArray(list) ? list.length : 0,
+  );
+  const places: [string, number][] = [
+    ["recording", 1],
+    ...Array.from({ length: lists[0] ?? 0 }, (_, index): [string, number] => ["screenshot", index + 1]),
+    ...Array.from({ length: lists[1] ?? 0 }, (_, index): [string, number] => ["file", index + 1]),
+  ];
+  const found = places.map(([place, n]) => atPlace(run, place, n)).find((item) => item.id === id);
+  return found?.url ?? null;
+}

@@ -1,0 +1,259 @@
+/** A run's artifacts: which there are. Their URLs die within an hour, so only ids are kept; `mint.ts` finds fresh ones. */
+import type { Log } from "../platform/log.ts";
+import { retry } from "../platform/retry.ts";
+import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import { isArtifactId } from "./artifact-url.ts";
+import type { ArtifactRow, SkyvernClient, SkyvernFault } from "./client.ts";
+import { listIdOf, usefulArtifacts } from "./useful.ts";
+
+export interface Enrichment {
+  /** As Skyvern lists them, oldest first, then those that only the payload named. Each id once. */
+  artifacts: Artifact[];
+  /** `complete`, `partial` or `unavailable`; never `pending`. */
+  status: ArtifactsStatus;
+  /** Why Skyvern's list could not be read, null when it was. */
+  reason: string | null;
+}
+
+/** `isNew`: Skyvern said it just now, and nobody has saved it. */
+export interface Listing extends Enrichment {
+  isNew: boolean;
+}
+
+export interface Enricher {
+  /**
+   * The run's artifacts: what is known already if that is complete, else asked of Skyvern, again and again while that can
+   * help and the budget lasts. Never fails: without Skyvern's list it answers what the payload named. Calls for one run
+   * at one time share the asking; each ends at once when its own signal aborts. Resolves when what is new is saved.
+   */
+  enrich(run: Run, signal?: AbortSignal): Promise<Enrichment>;
+  /** The same, for who knows the status that was saved last, and saves what is new. */
+  list(run: Run, known: ArtifactsStatus, signal?: AbortSignal): Promise<Listing>;
+  /** As `enrich`, asking Skyvern also when the answer is known. A known complete answer outlives a failure. */
+  refresh(run: Run, signal?: AbortSignal): Promise<Enrichment>;
+}
+
+export interface EnricherOptions {
+  client: SkyvernClient;
+  /** What was saved for the run, null when nothing was. */
+  load(runId: string): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus } | null>;
+  save(runId: string, artifacts: Artifact[], status: ArtifactsStatus): Promise<void>;
+  now: Runtime["now"];
+  sleep: Runtime["sleep"];
+  log: Log;
+  /** For all tries and waits together; 20 000 unless told. */
+  budgetMs?: number;
+}
+
+const DEFAULT_BUDGET_MS = 20_000;
+const FIRST_BACKOFF_MS = 500;
+/** Tries for one run: what takes longer than these is asked for again when the messages are out. */
+const MAX_TRIES = 4;
+/** So many runs in a row in vain, and Skyvern is left in peace for a while: the news must not queue behind a broken API. */
+const OUTAGE_AFTER = 2;
+const OUTAGE_MS = 30_000;
+
+/** Complete answers that are remembered: a run's sinks come one shortly after the other, and what the first was told may not be saved yet. */
+const REMEMBERED = 64;
+
+export function createEnricher(options: EnricherOptions): Enricher {
+  const outage = { failures: 0, until: 0 };
+  const context = { ...options, budgetMs: options.budgetMs ?? DEFAULT_BUDGET_MS, outage };
+  const flights = new Map<string, Flight>();
+  const remembered = new Map<string, Enrichment>();
+  const shared = (run: Run, fresh: boolean): Flight => {
+    // A refresh must not be answered with what was known before it was asked for.
+    const name = `${fresh ? "refresh" : "enrich"} ${run.run_id}`;
+    const under = flights.get(name);
+    if (under) return under;
+    const flight = takeOff((abort) => ask(context, run, fresh, abort));
+    flights.set(name, flight);
+    const forget = () => {
+      if (flights.get(name) === flight) flights.delete(name);
+    };
+    flight.abandoned.addEventListener("abort", forget);
+    flight.answer.then(forget, forget);
+    return flight;
+  };
+  const remember = (runId: string, answer: Enrichment): void => {
+    remembered.set(runId, answer);
+    for (const oldest of remembered.keys()) {
+      if (remembered.size <= REMEMBERED) break;
+      remembered.delete(oldest);
+    }
+  };
+  const saved = async (flight: Flight, run: Run, answer: Enrichment | null): Promise<Enrichment> => {
+    const named = withNamed(run, answer ?? ABORTED);
+    if (answer !== null) await (flight.saved ??= saveAnswer(context, run.run_id, named));
+    return named;
+  };
+  return {
+    enrich: async (run, signal) => {
+      const known = await loadComplete(context, run.run_id);
+      if (known) return withNamed(run, known);
+      const flight = shared(run, false);
+      return saved(flight, run, await board(flight, signal));
+    },
+    list: async (run, known, signal) => {
+      const stored = known === "complete" ? await loadComplete(context, run.run_id) : null;
+      if (stored) return { ...withNamed(run, stored), isNew: false };
+      const answer = remembered.get(run.run_id) ?? (await board(shared(run, false), signal));
+      if (answer?.status === "complete") remember(run.run_id, answer);
+      return { ...withNamed(run, answer ?? ABORTED), isNew: answer !== null };
+    },
+    refresh: async (run, signal) => {
+      const flight = shared(run, true);
+      const answer = await board(flight, signal);
+      const known = answer?.status === "complete" ? null : await loadComplete(context, run.run_id);
+      return known ? withNamed(run, { ...known, reason: (answer ?? ABORTED).reason }) : saved(flight, run, answer);
+    },
+  };
+}
+
+/** One asking, shared by its passengers, and abandoned when the last of them has left. */
+interface Flight {
+  answer: Promise<Enrichment>;
+  /** Null: nobody saves it yet. */
+  saved: Promise<void> | null;
+  passengers: number;
+  abandoned: AbortSignal;
+  abandon(): void;
+}
+
+function takeOff(ask: (abort: AbortSignal) => Promise<Enrichment>): Flight {
+  const controller = new AbortController();
+  return {
+    // Not before somebody is on board, who may be about to leave.
+    answer: Promise.resolve().then(() => ask(controller.signal)),
+    saved: null,
+    passengers: 0,
+    abandoned: controller.signal,
+    abandon: () => controller.abort(),
+  };
+}
+
+/** The flight's answer, or null as soon as the signal aborts. */
+async function board(flight: Flight, signal: AbortSignal | undefined): Promise<Enrichment | null> {
+  if (!signal) {
+    flight.passengers++;
+    return flight.answer;
+  }
+  const left = Promise.withResolvers<null>();
+  const leave = () => {
+    if (--flight.passengers === 0) flight.abandon();
+    left.resolve(null);
+  };
+  flight.passengers++;
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave);
+  try {
+    return await Promise.race([flight.answer, left.promise]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
+type Context = EnricherOptions & {
+  budgetMs: number;
+  /** Runs in a row whose list could not be read; no more asking until then, epoch ms. */
+  outage: { failures: number; until: number };
+};
+
+async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
+  const listed = await listUnlessOut(context, run, fresh, abort);
+  const { status, reason, artifacts } = withNamed(run, listed);
+  const fields = { run_id: run.run_id, status, count: artifacts.length, ...(reason === null ? {} : { reason }) };
+  if (status === "complete") context.log.info("run.enriched", fields);
+  else context.log.warn("run.enriched", fields);
+  return listed;
+}
+
+/** During an outage one run in a while asks, and the others are answered at once. */
+async function listUnlessOut(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
+  const { outage } = context;
+  const isOut = outage.failures >= OUTAGE_AFTER;
+  if (isOut && !fresh && context.now() < outage.until) return unread("Skyvern could not be reached a moment ago");
+  if (isOut) outage.until = context.now() + OUTAGE_MS;
+  const listed = await listWithinBudget(context, run, abort);
+  if (listed.status === "complete") outage.failures = 0;
+  else if (!abort.aborted) {
+    outage.failures += 1;
+    outage.until = context.now() + OUTAGE_MS;
+  }
+  return listed;
+}
+
+const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavailable", reason });
+const ABORTED = unread("the attempt was aborted");
+
+async function listWithinBudget(context: Context, run: Run, abort: AbortSignal): Promise<Enrichment> {
+  // One try per call: the waits between tries are this loop's.
+  const client = context.client.with({ organization: run.organization_id, tries: 1 });
+  const deadline = context.now() + context.budgetMs;
+  const timeout = AbortSignal.timeout(context.budgetMs);
+  const signal = AbortSignal.any([abort, timeout]);
+  const listed = await retry({
+    act: () => usefulArtifacts(client, listIdOf(run), signal),
+    waitMs: (result, tried) => {
+      if (result.ok || tried >= MAX_TRIES || !mayPass(result.fault)) return null;
+      const waitMs = Math.max(FIRST_BACKOFF_MS * 2 ** (tried - 1), result.fault.retryAfterMs ?? 0);
+      return context.now() + waitMs >= deadline ? null : waitMs;
+    },
+    sleep: context.sleep,
+    signal,
+  });
+  if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
+  const isLate = timeout.aborted && !abort.aborted;
+  return unread(isLate ? `Skyvern did not answer within ${context.budgetMs} ms` : listed.fault.reason);
+}
+
+const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
+
+const artifactOf = ({ artifact_id, artifact_type, created_at }: ArtifactRow): Artifact => ({
+  artifact_id,
+  type: artifact_type,
+  created_at,
+});
+
+/** Adds what only the payload named. Downloads of `tsk_` runs are never in Skyvern's list (contract §4). */
+function withNamed(run: Run, { artifacts, status, reason }: Enrichment): Enrichment {
+  const byId = new Map<string, Artifact>();
+  for (const artifact of [...artifacts, ...namedBy(run)]) {
+    if (!byId.has(artifact.artifact_id)) byId.set(artifact.artifact_id, artifact);
+  }
+  const named = run.recording !== null || run.screenshots.length > 0 || run.files.length > 0;
+  return { artifacts: [...byId.values()], status: status === "unavailable" && named ? "partial" : status, reason };
+}
+
+function namedBy(run: Run): Artifact[] {
+  const named: [ArtifactKey | null, string][] = [
+    [run.recording, "recording"],
+    ...run.screenshots.map((key): [ArtifactKey, string] => [key, "screenshot_action"]),
+    ...run.files.map((file): [ArtifactKey | null, string] => [file.artifact_id, "download"]),
+  ];
+  return named.flatMap(([key, type]) =>
+    key !== null && isArtifactId(key) ? [{ artifact_id: key, type, created_at: null }] : [],
+  );
+}
+
+/** What is known, if it is complete. The store's trouble is not the message's: without what was saved Skyvern is asked again. */
+async function loadComplete(context: Context, runId: string): Promise<Enrichment | null> {
+  try {
+    const known = await context.load(runId);
+    return known?.status === "complete" ? { ...known, reason: null } : null;
+  } catch (error) {
+    context.log.warn("artifacts.load_failed", { run_id: runId, error: nameOf(error) });
+    return null;
+  }
+}
+
+async function saveAnswer(context: Context, runId: string, { artifacts, status }: Enrichment): Promise<void> {
+  try {
+    await context.save(runId, artifacts, status);
+  } catch (error) {
+    context.log.warn("artifacts.save_failed", { run_id: runId, error: nameOf(error) });
+  }
+}
+
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : typeof error);

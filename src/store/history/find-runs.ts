@@ -1,0 +1,385 @@
+/**
+ * Lists, newest first, in pages by key. Every list is read along an index in the order asked for and stops when its page is
+ * full, so that its time does not grow with the number of rows; the comments say which index serves what.
+ */
+import {
+  sql,
+  type Kysely,
+  type RawBuilder,
+  type SelectExpression,
+  type SelectQueryBuilder,
+  type Selectable,
+  type SqlBool,
+} from "kysely";
+import { DELIVERY_STATES } from "../../domain/run.ts";
+import type { Database } from "../database.ts";
+import { hourOf } from "../../platform/time.ts";
+import { deliveryCounts } from "../stats/rollups.ts";
+import { STATE_COLUMNS } from "./page-size.ts";
+import { expandPrefixes, isRareText } from "../search/prefixes.ts";
+import { isWaiting } from "../outbox/rows.ts";
+import { queryOf } from "../search/postgres.ts";
+import { matchOf } from "../search/search.ts";
+import type { DeliveryFilter, Page, RunFilter } from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+type Db = Kysely<Tables>;
+/** What a list is read from. */
+type Source = Pick<Database, "db" | "dialect">;
+type Runs = SelectQueryBuilder<Tables, "runs", object>;
+
+/** `block` is null when the state is large. */
+export interface RunRow extends Pick<
+  Selectable<Tables["runs"]>,
+  "run_id" | "artifacts_status" | "artifacts" | "received_at"
+> {
+  block: Uint8Array | null;
+  bytes: number | null;
+}
+const RUN_COLUMNS = [
+  "runs.run_id",
+  "runs.artifacts_status",
+  "runs.artifacts",
+  "runs.received_at",
+  ...STATE_COLUMNS,
+] as const;
+export type BriefRow = Pick<
+  Selectable<Tables["runs"]>,
+  "run_id" | "received_at" | "status" | "run_type" | "title" | "channel" | "workflow" | "list_item"
+>;
+/** More than is shown of a text is not read. */
+const MAX_TITLE = 1_000;
+const BRIEF_COLUMNS = [
+  "runs.run_id",
+  "runs.received_at",
+  "runs.status",
+  "runs.run_type",
+  sql<string | null>`substr(runs.title, 1, ${sql.lit(MAX_TITLE)})`.as("title"),
+  "runs.channel",
+  "runs.workflow",
+  "runs.list_item",
+] as const;
+
+export const findRuns = (source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> =>
+  find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
+/** The same runs, without their state. */
+export const findBriefs = (source: Source, filter: RunFilter, page: Page): Promise<BriefRow[]> =>
+  find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<BriefRow[]>;
+
+interface Question {
+  filter: RunFilter;
+  page: Page;
+  columns: readonly SelectExpression<Tables, "runs">[];
+}
+
+/**
+ * - Text and the values of columns: the full-text index, which holds the values too; in the order of arrival.
+ * - Times alone: the index of runs by time.
+ * - Dead deliveries: their own index, in the order of their runs.
+ * - A sink or another state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
+ */
+async function find(source: Source, question: Question): Promise<object[]> {
+  const { filter, page, columns } = question;
+  if (isImpossible(filter)) return [];
+  const { db } = source;
+  if (isDead(filter)) {
+    const sinks = filter.sink ?? [...(await deliveryCounts(db)).keys()];
+    if (sinks.length <= MAX_SINKS) return amongDead(source, question, sinks);
+  }
+  const match = await inWords(source, filter);
+  if ((filter.sink || filter.delivery) && (await isRare(db, filter))) return amongDeliveries(source, question, match);
+  if (match === null) {
+    const rows = filtered(source, db.selectFrom("runs"), filter);
+    return (page.after ? rows.where(olderThan("received_at", "run_id", page.after)) : rows)
+      .select(columns)
+      .orderBy("runs.received_at", "desc")
+      .orderBy("runs.run_id", "desc")
+      .limit(page.limit)
+      .execute();
+  }
+  return inArrivalOrder(source, question, match);
+}
+
+/** Whether a row of the full-text index fits; null when an ordinary index serves. */
+async function inWords(source: Source, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
+  const { db, dialect } = source;
+  const match = dialect === "sqlite" ? matchOf(filter, await expandPrefixes(db, filter.search ?? [])) : queryOf(filter);
+  if (match === null) return null;
+  return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
+}
+
+/** Keeps SQLite from an index; PostgreSQL knows how many rows each would find. */
+const unindexed = ({ dialect }: Source, column: string) =>
+  dialect === "sqlite" ? sql`+${sql.ref(column)}` : sql.ref(column);
+
+const isImpossible = (filter: object): boolean =>
+  Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
+
+/** The full-text index walks backwards by `seq`, the number of the run in the order of arrival. */
+async function inArrivalOrder(source: Source, question: Question, match: RawBuilder<SqlBool>): Promise<object[]> {
+  const { db } = source;
+  const { filter, columns } = question;
+  const { limit, after } = question.page;
+  // CROSS JOIN: SQLite keeps the order, the index outside.
+  const joined = db
+    .selectFrom("run_words")
+    .crossJoin("runs")
+    .whereRef("runs.seq", "=", "run_words.rowid") as unknown as Runs;
+  let rows = filtered(source, joined, filter);
+  const { since, until } = filter;
+  if (since !== undefined) rows = rows.where(sql<boolean>`run_words.rowid >= ${firstSeqSince(since)}`);
+  if (until !== undefined) rows = rows.where(sql<boolean>`run_words.rowid <= ${lastSeqUntil(until)}`);
+  if (after) {
+    const { seq } = (await db.selectFrom("runs").select("seq").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
+    rows = seq
+      ? // Cast: numbers reach SQLite as floats, and FTS5 begins at a bound only where it is an integer; else it reads its way there.
+        rows.where(sql<boolean>`run_words.rowid < cast(${seq} as bigint)`)
+      : // The run the last page ended with was removed since: go on by its time.
+        rows
+          .where(olderThan("runs.received_at", "runs.run_id", after))
+          .where(sql<boolean>`run_words.rowid <= ${lastSeqUntil(after.at + 1)}`);
+  }
+  if (source.dialect === "postgres") return nearThenFar(db, { rows, match, question });
+  rows = rows.where(match);
+  const found = rows.select(columns);
+  // Where some words are in nearly every run, FTS5 comes to a place much faster forwards: of few runs, all are read.
+  if (source.dialect === "sqlite" && filter.search && (await isRareText(db, filter.search)))
+    return (await found.orderBy(sql`run_words.rowid`).execute()).toReversed().slice(0, limit);
+  return found
+    .orderBy(sql`run_words.rowid`, "desc")
+    .limit(limit)
+    .execute();
+}
+
+/** Runs that PostgreSQL looks through one by one. */
+const NEAR = 2_000;
+
+/**
+ * PostgreSQL does not know how rare a word is that few runs have, and would look through all runs to fill a page with it. So the newest
+ * are looked through, where a page of what many have is soon full; and then what the index finds among all others, which is not much.
+ */
+async function nearThenFar(
+  db: Db,
+  { rows, match, question }: { rows: Runs; match: RawBuilder<SqlBool>; question: Question },
+): Promise<object[]> {
+  const { columns, page, filter } = question;
+  const { after } = page;
+  const until = after ? after.at + 1 : filter.until;
+  const newest = until === undefined ? sql<number>`(select max(rowid) from run_words)` : lastSeqUntil(until);
+  const top = after ? sql<number>`coalesce((select seq from runs where run_id = ${after.id}), ${newest})` : newest;
+  const [bound] = (await sql<{ seq: number | null }>`select ${top} - ${sql.lit(NEAR)} as seq`.execute(db)).rows;
+  const far = sql<number>`${bound?.seq ?? 0}::bigint`;
+  const take = (found: Runs, limit: number) =>
+    found
+      .select(columns)
+      .orderBy(sql`run_words.rowid`, "desc")
+      .limit(limit)
+      .execute();
+  // IS TRUE: not by the index, in which a beginning may be that of all ids there are.
+  const near = await take(rows.where(sql<boolean>`run_words.rowid > ${far} and (${match}) is true`), page.limit);
+  if (near.length === page.limit) return near;
+  // All that the index finds, by itself: asked for in order, PostgreSQL would go the other way.
+  const found = sql`array(select rowid from run_words where ${match} and rowid <= ${far} offset 0)`;
+  return [
+    ...near,
+    ...(await take(rows.where(sql<boolean>`run_words.rowid = any(${found})`), page.limit - near.length)),
+  ];
+}
+
+/**
+ * Bounds of `seq` for times. Numbers grow with the time of arrival but for clocks that were set back, so the hours are asked
+ * for theirs; the times themselves are compared as well.
+ */
+const firstSeqSince = (since: number) =>
+  sql<number>`(select min(first_seq) from run_hours where hour >= ${hourOf(since)})`;
+const lastSeqUntil = (until: number) => sql<number>`(select max(last_seq) from run_hours where hour < ${until})`;
+
+function filtered(source: Source, rows: Runs, filter: RunFilter): Runs {
+  let query = rows;
+  if (filter.status) query = query.where("status", "in", filter.status);
+  if (filter.run_type) query = query.where("run_type", "in", filter.run_type);
+  if (filter.organization) query = query.where("organization_id", "in", filter.organization);
+  if (filter.channel) query = query.where("channel", "in", filter.channel);
+  if (filter.source) query = query.where("source", "in", filter.source);
+  if (filter.since !== undefined) query = query.where("received_at", ">=", filter.since);
+  if (filter.until !== undefined) query = query.where("received_at", "<", filter.until);
+  const { workflow, sink, delivery } = filter;
+  if (workflow)
+    query = query.where((where) => where.or([where("workflow", "in", workflow), where("title", "in", workflow)]));
+  if (sink || delivery) {
+    query = query.where(({ exists, selectFrom }) => {
+      let told = selectFrom("deliveries").select("id").whereRef("deliveries.subject_id", "=", "runs.run_id");
+      if (sink) told = told.where("deliveries.sink", "in", sink);
+      // By the run, of which there are few, and not by the state, of which there may be a million.
+      if (delivery)
+        told = told.where(sql<boolean>`${unindexed(source, "deliveries.state")} in (${sql.join(delivery)})`);
+      return exists(told);
+    });
+  }
+  return query;
+}
+
+/** So many deliveries are looked at and their runs sorted; beyond, runs are walked, and one in some hundred fits. */
+const RARE = 5_000;
+
+async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
+  const known = await deliveryCounts(db);
+  let count = 0;
+  for (const [name, { made, waiting, delivered, dead, canceled }] of known) {
+    if (sink && !sink.includes(name)) continue;
+    // What waits is not counted by state.
+    const counts = { pending: waiting, sending: waiting, delivered, dead, canceled };
+    count += delivery ? delivery.reduce((sum, state) => sum + (counts[state as keyof typeof counts] ?? 0), 0) : made;
+  }
+  return count <= RARE;
+}
+
+async function amongDeliveries(
+  source: Source,
+  question: Question,
+  match: RawBuilder<SqlBool> | null,
+): Promise<object[]> {
+  const { db } = source;
+  const { filter, page, columns } = question;
+  const { sink, delivery, ...rest } = filter;
+  const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
+  if (sinks.length === 0) return [];
+  const states = delivery ?? DELIVERY_STATES;
+  // Each half has an index.
+  const halves = [states.filter(isWaitingState), states.filter((state) => !isWaitingState(state))].filter(
+    ({ length }) => length > 0,
+  );
+  const told = halves.map(
+    (state) =>
+      sql`select * from (${deliveriesThat(db.selectFrom("deliveries").select("subject_id"), { sink: sinks, state })}) as half`,
+  );
+  let rows = filtered(source, db.selectFrom("runs"), rest).where("runs.run_id", "in", sql<string>`(${unionAll(told)})`);
+  if (match !== null)
+    rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.seq)`);
+  if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
+  // Not by walking all runs for the sake of their order. What is sorted are ids alone.
+  const found = rows
+    .select("runs.run_id")
+    .orderBy(unindexed(source, "runs.received_at"), "desc")
+    .orderBy(unindexed(source, "runs.run_id"), "desc")
+    .limit(page.limit);
+  return inOrderOfTime(source, columns, sql`${found}`);
+}
+
+/** Text is looked for in the index of words instead: it may be the rarer of the two. */
+const isDead = ({ delivery, search }: RunFilter): boolean =>
+  delivery?.length === 1 && delivery[0] === "dead" && search === undefined;
+
+/** SQLite joins at most 500 selects. */
+const MAX_SINKS = 400;
+
+/** The newest page of each sink, and of those the newest. */
+async function amongDead(source: Source, question: Question, sinks: readonly string[]): Promise<object[]> {
+  if (sinks.length === 0) return [];
+  const { db } = source;
+  const { columns, page } = question;
+  const { sink: _sink, delivery: _dead, since, until, ...rest } = question.filter;
+  const pages = sinks.map((sink) => {
+    let dead = db
+      .selectFrom("deliveries")
+      .select(["subject_at", "subject_id"])
+      .distinct()
+      .where("sink", "=", sink)
+      .where(sql<boolean>`state = 'dead'`);
+    if (since !== undefined) dead = dead.where("subject_at", ">=", since);
+    if (until !== undefined) dead = dead.where("subject_at", "<", until);
+    if (page.after) dead = dead.where(olderThan("subject_at", "subject_id", page.after));
+    if (Object.keys(rest).length > 0)
+      dead = dead.where(({ exists, selectFrom }) => {
+        const own = selectFrom("runs").whereRef("runs.run_id", "=", "deliveries.subject_id");
+        return exists(filtered(source, own as unknown as Runs, rest).select("runs.run_id"));
+      });
+    const newest = dead.orderBy("subject_at", "desc").orderBy("subject_id", "desc").limit(page.limit);
+    return sql`select * from (${newest}) as newest`;
+  });
+  const found = sql`select distinct subject_at, subject_id from (${sql.join(pages, sql` union all `)}) as dead
+    order by subject_at desc, subject_id desc limit ${page.limit}`;
+  return inOrderOfTime(source, columns, sql`select subject_id from (${found}) as found`);
+}
+
+/** Of few runs, given as a select of their ids. They are not found by walking all runs for the sake of their order. */
+const inOrderOfTime = (source: Source, columns: Question["columns"], found: RawBuilder<unknown>): Promise<object[]> =>
+  source.db
+    .selectFrom("runs")
+    .where("runs.run_id", "in", sql<string>`(${found})`)
+    .select(columns)
+    .orderBy(unindexed(source, "runs.received_at"), "desc")
+    .orderBy(unindexed(source, "runs.run_id"), "desc")
+    .execute();
+
+// --- deliveries -----------------------------------------------------------------------------------------------------
+
+/** So many pairs of sink and state are nobody's. */
+const MAX_PAIRS = 400;
+/** A Durable Object's SQLite joins at most so many selects in one place. */
+const MAX_UNION = 5;
+
+function unionAll(selects: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
+  if (selects.length <= MAX_UNION) return sql.join([...selects], sql` union all `);
+  const parts = Array.from({ length: Math.ceil(selects.length / MAX_UNION) }, (_none, i) => {
+    const part = selects.slice(i * MAX_UNION, (i + 1) * MAX_UNION);
+    return sql`select * from (${unionAll(part)}) as part`;
+  });
+  return unionAll(parts);
+}
+
+/** Of sinks or states: the newest of each pair, by the index on both, and of those the newest. */
+export async function findDeliveries(
+  db: Db,
+  filter: DeliveryFilter,
+  page: Page,
+): Promise<Selectable<Tables["deliveries"]>[]> {
+  if (isImpossible(filter)) return [];
+  const { sink, state, runId } = filter;
+  let rows = db.selectFrom("deliveries").selectAll();
+  if ((sink || state) && runId === undefined) {
+    const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
+    const pairs = sinks.flatMap((name) => (state ?? DELIVERY_STATES).map((one) => [name, one] as const));
+    if (pairs.length === 0) return [];
+    if (pairs.length <= MAX_PAIRS) {
+      const newest = pairs.map(
+        ([name, one]) =>
+          sql`select * from (${inPage(
+            deliveriesThat(db.selectFrom("deliveries").select("id"), { ...filter, sink: [name], state: [one] }),
+            page,
+          )}) as newest`,
+      );
+      rows = rows.where("id", "in", sql<string>`(${unionAll(newest)})`);
+      return inPage(rows, page).execute();
+    }
+  }
+  return inPage(deliveriesThat(rows, filter), page).execute();
+}
+
+const isWaitingState = (state: string): boolean => state === "pending" || state === "sending";
+
+/** The condition of the partial index that holds these states, if one holds them all: SQLite uses one only where it sees its condition. */
+function indexOf(states: readonly string[]) {
+  if (states.every(isWaitingState)) return isWaiting("deliveries");
+  if (states.some(isWaitingState)) return sql<boolean>`true`;
+  return sql<boolean>`deliveries.state in ('delivered', 'dead', 'canceled')`;
+}
+
+const inPage = <O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, { after, limit }: Page) =>
+  (after ? rows.where(olderThan("created_at", "id", after)) : rows)
+    .orderBy("created_at", "desc")
+    .orderBy("id", "desc")
+    .limit(limit);
+
+export function deliveriesThat<O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, filter: DeliveryFilter) {
+  let query = rows;
+  if (filter.state) query = query.where("state", "in", filter.state).where(indexOf(filter.state));
+  if (filter.sink) query = query.where("sink", "in", filter.sink);
+  if (filter.runId !== undefined) query = query.where("subject_id", "=", filter.runId);
+  if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);
+  if (filter.until !== undefined) query = query.where("created_at", "<", filter.until);
+  return query;
+}
+
+const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
+  sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) < (${after.at}, ${after.id})`;

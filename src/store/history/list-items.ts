@@ -1,0 +1,83 @@
+/**
+ * What lists show of a run: short whatever the run holds, so that a page of runs of megabytes each is read in kilobytes. What is no column of its
+ * own is in `list_item`.
+ */
+import { sql, type Kysely } from "kysely";
+import type { DeliveryState, Run } from "../../domain/run.ts";
+import type { Database } from "../database.ts";
+import { findBriefs } from "./find-runs.ts";
+import type { Page, RunBrief, RunFilter } from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+type Db = Kysely<Tables>;
+/** `prompt` stands in for a title that is not there. */
+interface ListItem {
+  prompt?: string;
+  site?: string;
+  reason?: string;
+  duration_ms?: number;
+}
+
+/** UTF-16 units of any one text. */
+const MAX_TEXT = 240;
+
+/** The column's value; what is null is left out. */
+export function briefOf({ title, prompt, url, failure, started_at, finished_at }: Run): string {
+  const took = started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null;
+  const item = {
+    prompt: short(title) === null ? short(prompt) : null,
+    site: url === null || !URL.canParse(url) ? null : short(new URL(url).hostname),
+    reason: short(failure?.reason ?? null),
+    duration_ms: took,
+  };
+  return JSON.stringify(Object.fromEntries(Object.entries(item).filter(([, value]) => value !== null)));
+}
+
+/** Null for what is blank. */
+function short(text: string | null): string | null {
+  const start = (text ?? "").trimStart();
+  return start === "" ? null : start.slice(0, MAX_TEXT).toWellFormed();
+}
+
+/** A page of the list, with what the newest delivery to each sink came to, by the sink's name. */
+export async function briefs(
+  source: Pick<Database, "db" | "dialect">,
+  filter: RunFilter,
+  page: Page,
+): Promise<RunBrief[]> {
+  const { db } = source;
+  const rows = await findBriefs(source, filter, page);
+  const ids = rows.map(({ run_id }) => run_id);
+  const told = Map.groupBy(await lastWords(db, ids), ({ subject_id }) => subject_id);
+  return rows.map((row) => {
+    const { prompt = null, site = null, reason = null, duration_ms = null } = JSON.parse(row.list_item) as ListItem;
+    return {
+      run_id: row.run_id,
+      received_at: row.received_at,
+      status: short(row.status) ?? "",
+      run_type: short(row.run_type) ?? "",
+      title: short(row.title) ?? prompt,
+      channel: short(row.channel),
+      // Whole or not at all: it is what a list is filtered by.
+      workflow: (row.workflow?.length ?? MAX_TEXT) < MAX_TEXT ? row.workflow : null,
+      site,
+      reason,
+      duration_ms,
+      told: (told.get(row.run_id) ?? []).map(({ sink, state }) => ({ sink, state: state as DeliveryState })),
+    };
+  });
+}
+
+async function lastWords(db: Db, runIds: readonly string[]) {
+  if (runIds.length === 0) return [];
+  return db
+    .selectFrom("deliveries")
+    .select(["subject_id", "sink", "state"])
+    .where("subject_id", "in", runIds)
+    .where(
+      sql<boolean>`not exists (select 1 from deliveries l
+        where l.subject_id = deliveries.subject_id and l.sink = deliveries.sink and l.id > deliveries.id)`,
+    )
+    .orderBy("sink")
+    .execute();
+}

@@ -1,0 +1,77 @@
+/** Runs, receipts and attempts as they are read. */
+import type { Kysely } from "kysely";
+import { parseJson } from "../../platform/json.ts";
+import type { Source, Verdict } from "../../domain/run.ts";
+import { mapInTurns } from "../../platform/yielding.ts";
+import { artifactsIn } from "../receipts/artifacts.ts";
+import { stateIn, unpackBlock } from "../receipts/blocks.ts";
+import type { Database } from "../database.ts";
+import { findRuns } from "./find-runs.ts";
+import { attemptsIn } from "../outbox/outbox.ts";
+import { pageLength, stateBlock, wholeRows, type WholeRow } from "./page-size.ts";
+import type { Attempt, Page, Receipt, RunFilter, RunPage, StoredRun } from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+type Db = Kysely<Tables>;
+
+export const runRows = (db: Db) =>
+  db.selectFrom("runs").select(["run_id", "artifacts_status", "artifacts", stateBlock.as("block")]);
+
+export const storedRuns = (rows: readonly WholeRow[]): Promise<StoredRun[]> =>
+  mapInTurns(rows, (row) => ({ state: stateIn(row.block), ...artifactsIn(row) }));
+
+export async function runPage(
+  source: Pick<Database, "db" | "dialect">,
+  filter: RunFilter,
+  page: Page,
+): Promise<RunPage> {
+  // One more says whether there are more.
+  const found = await findRuns(source, filter, { ...page, limit: page.limit + 1 });
+  const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
+  const last = rows.at(-1);
+  const whole = await wholeRows(source, rows);
+  return {
+    runs: await storedRuns(whole.filter((row) => row !== null)),
+    next: last && rows.length < found.length ? { at: last.received_at, id: last.run_id } : null,
+  };
+}
+
+const RECEIPT_COLUMNS = [
+  "id",
+  "run_id",
+  "verdict",
+  "note",
+  "routing",
+  "reported_status",
+  "source",
+  "channel",
+  "key_name",
+  "body_hash",
+  "body_bytes",
+  "sent_at",
+  "received_at",
+  "copies",
+  "last_received_at",
+] as const;
+
+export const receiptRows = (db: Db) => db.selectFrom("receipts").select(RECEIPT_COLUMNS);
+
+export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUMNS)[number]>): Receipt => ({
+  ...row,
+  verdict: row.verdict as Verdict,
+  source: row.source as Source,
+  routing: row.routing === null ? null : parseJson(row.routing),
+});
+
+/** The body of one receipt, masked, as it was stored; null when it is gone. */
+export async function readBody(db: Db, receiptId: string): Promise<Uint8Array | null> {
+  const row = await db.selectFrom("receipts").select("block").where("id", "=", receiptId).executeTakeFirst();
+  return row?.block ? unpackBlock(row.block).body : null;
+}
+
+/** In the order in which they began. */
+export async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
+  if (ids.length === 0) return [];
+  const rows = await db.selectFrom("deliveries").select(["id", "log"]).where("id", "in", ids).orderBy("id").execute();
+  return rows.flatMap(attemptsIn).toSorted((a, b) => a.started_at - b.started_at || a.n - b.n);
+}

@@ -1,0 +1,426 @@
+/** The outbox: what is due, who has it, what came of it, and sending again. */
+import { sql, type Kysely, type Selectable } from "kysely";
+import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome } from "../../domain/run.ts";
+import { deliveryRow, insertDeliveries } from "../receipts/accept.ts";
+import { saveArtifacts } from "../receipts/artifacts.ts";
+import { stateIn } from "../receipts/blocks.ts";
+import type { Change } from "../change.ts";
+import { deliveriesThat } from "../history/find-runs.ts";
+import { deliveryOf, isWaiting, receiptOf } from "./rows.ts";
+import { stateBlock } from "../history/page-size.ts";
+import type { BulkSql } from "../bulk-sql.ts";
+import type {
+  Attempt,
+  Claim,
+  Claimed,
+  DeliveryFilter,
+  FinishedAttempt,
+  FinishedTest,
+  NewDelivery,
+  Queue,
+  SharedClaim,
+} from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+type Db = Kysely<Tables>;
+type DeliveryRow = Selectable<Tables["deliveries"]>;
+
+export async function claimDue(rows: BulkSql, queue: Queue, claim: Claim): Promise<Claimed[]> {
+  const { now, leaseMs, limit, except, shared } = claim;
+  // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
+  if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
+  if (shared && !(await mayGo(rows, queue, shared, now))) return [];
+  const due = queue.holdMs === null ? `${FIRST_DUE}${rows.dialect === "postgres" ? SKIPPING : ""}` : HEAD;
+  const bounds = queue.holdMs === null ? [limit] : [now + queue.holdMs];
+  // In powers of two, so that there are few different statements.
+  const places = except.length === 0 ? 0 : 2 ** Math.ceil(Math.log2(except.length));
+  const claimed = await rows.query<DeliveryRow>(
+    // Materialized: PostgreSQL might look for what is due more than once, and lock other rows each time.
+    // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
+    `with due as materialized (${due})
+    update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
+      maybe_sent = case when state = 'sending' then 1 else maybe_sent end${shared ? ", leased_by = ?" : ""}
+    where id in (select id from due where next_attempt_at <= ?)
+      -- Said again: without it two workers on one database may both get a row.
+      and state in ('pending', 'sending') and next_attempt_at <= ?
+      ${places === 0 ? "" : `and id not in (${Array.from({ length: places }, () => "?").join(", ")})`}
+    returning *`,
+    [
+      queue.sink,
+      ...bounds,
+      now + leaseMs,
+      ...(shared ? [shared.holder] : []),
+      now,
+      now,
+      ...except,
+      ...Array<string>(places - except.length).fill(""),
+    ],
+  );
+  if (shared && shared.everyMs > 0 && claimed.length > 0)
+    await rows.query("update paces set next_at = ? where destination = ?", [now + shared.everyMs, shared.destination]);
+  return withRuns(rows, claimed);
+}
+
+const SKIPPING = " for update of d skip locked";
+
+/** Whether the sink's turn has come, as far as other relays go. A pace is held until the transaction ends. */
+async function mayGo(rows: BulkSql, { sink }: Queue, { alone, destination, everyMs }: SharedClaim, now: number) {
+  const under = "select id from deliveries where sink = ? and state = 'sending' and next_attempt_at > ? limit 1";
+  if (alone && (await rows.query(under, [sink, now])).length > 0) return false;
+  const paced = everyMs > 0;
+  if (paced)
+    await rows.query("insert into paces (destination, next_at) values (?, 0) on conflict do nothing", [destination]);
+  const slot = `select next_at from paces where destination = ?${paced ? " for update" : ""}`;
+  const [row] = await rows.query<{ next_at: number }>(slot, [destination]);
+  return row === undefined || row.next_at <= now;
+}
+
+export async function slotAt(rows: BulkSql, destination: string): Promise<number> {
+  const [row] = await rows.query<{ next_at: number }>("select next_at from paces where destination = ?", [destination]);
+  return row?.next_at ?? 0;
+}
+
+export const pause = (rows: BulkSql, destination: string, until: number): Promise<void> =>
+  rows.insert(
+    "paces",
+    [{ destination, next_at: until }],
+    `on conflict (destination) do update set next_at = excluded.next_at where paces.next_at < excluded.next_at`,
+  );
+
+/** A correction waits until what it corrects has been delivered or is dead. */
+const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.subject_id = d.subject_id and e.sink = d.sink
+  and e.id < d.id and e.state in ('pending', 'sending'))`;
+
+/** What waits for a sink. The states are written out, as SQLite uses a partial index only where it sees its condition. */
+const WAITING = `select d.id, d.next_attempt_at from deliveries d
+  where d.sink = ? and d.state in ('pending', 'sending') and ${NOTHING_BEFORE}`;
+
+/** …what is due first in front. */
+const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
+
+/** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
+const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
+
+async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
+  if (claimed.length === 0) return [];
+  const runIds = [...new Set(claimed.map(({ subject_id }) => subject_id))];
+  const runs = await rows.find("runs", ["run_id", "artifacts_status", "state_receipt"], "run_id", runIds);
+  const receipts = runs.map(({ state_receipt }) => state_receipt);
+  const blocks = new Map(
+    (await rows.find("receipts", ["id", "block"], "id", receipts)).map((row) => [row.id, row.block]),
+  );
+  // Only an update, a correction or a redelivery has something before it.
+  const later = claimed.flatMap(({ cause, subject_id }) => (cause === "result" ? [] : [subject_id]));
+  const columns = ["id", "subject_id", "sink", "state", "receipt"] as const;
+  const told = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
+  const byId = new Map(runs.map((run) => [run.run_id, run]));
+  return claimed
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    .flatMap((row): Claimed[] => {
+      const run = byId.get(row.subject_id);
+      const block = blocks.get(run?.state_receipt ?? "");
+      if (!run || !block) return [];
+      return [
+        {
+          delivery: deliveryOf(row),
+          maybeSent: row.maybe_sent === 1,
+          throttled: row.throttled,
+          cutShort: row.attempts - 1 - row.ended,
+          firstTriedAt: attemptsIn(row)[0]?.started_at ?? null,
+          state: stateIn(block),
+          artifactsStatus: run.artifacts_status as ArtifactsStatus,
+          previous: previousReceipt(row, told),
+        },
+      ];
+    });
+}
+
+function previousReceipt(
+  row: DeliveryRow,
+  told: readonly Pick<DeliveryRow, "id" | "subject_id" | "sink" | "state" | "receipt">[],
+): DeliveryReceipt | null {
+  let last: (typeof told)[number] | null = null;
+  for (const one of told) {
+    const isBefore = one.subject_id === row.subject_id && one.sink === row.sink && one.id < row.id;
+    if (isBefore && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
+  }
+  return receiptOf(last?.receipt ?? null);
+}
+
+export async function nextDue(rows: BulkSql, queue: Queue, now: number): Promise<number | null> {
+  const first = async (due: string, bound: number): Promise<number | null> => {
+    const [waiting] = await rows.query<{ next_attempt_at: number }>(due, [queue.sink, bound]);
+    return waiting?.next_attempt_at ?? null;
+  };
+  if (queue.holdMs === null) return first(FIRST_DUE, 1);
+  // An ordered queue in which everything waits longer than it would hold: the first that comes due.
+  return (await first(HEAD, now + queue.holdMs)) ?? first(FIRST_DUE, 1);
+}
+
+/** What attempts came to, in order; of each whether it still had its lease. */
+export async function recordAll(change: Change, attempts: readonly FinishedAttempt[]): Promise<boolean[]> {
+  const { rows, ledger } = change;
+  // First, as whoever takes a run and its deliveries takes the run first.
+  await saveArtifacts(
+    change,
+    attempts.flatMap(({ found }) => found ?? []),
+  );
+  await rows.lockDeliveries(attempts.map(({ deliveryId }) => deliveryId));
+  const written = await rows.update("deliveries", attempts.map(afterAttempt), {
+    set: AFTER_ATTEMPT,
+    where: "deliveries.id = v.id and deliveries.state = 'sending' and deliveries.attempts = v.attempts",
+    returning: true,
+  });
+  const circuits = new Map(attempts.map(({ sink, circuit }) => [sink, circuit]));
+  await saveCircuits(rows, circuits);
+  const byAttempt = new Map(written.map((row) => [attemptKey(row.id, row.attempts), row]));
+  for (const row of written) ledger.moved(row);
+  await cancelTold(
+    change,
+    written.filter(({ state, cause }) => state === "delivered" && cause !== "test"),
+  );
+  return attempts.map(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
+}
+
+const attemptKey = (deliveryId: string, n: number): string => `${deliveryId} ${n}`;
+
+// --- the log of attempts --------------------------------------------------------------------------------------------
+
+/** The attempts of a delivery whose end was seen, as `log` keeps them: JSON lists, one a line, each with a line feed behind it. */
+type LoggedAttempt = [n: number, startedAt: number, finishedAt: number, outcome: Outcome["kind"], reason?: string];
+
+const logged = ({ n, startedAt, finishedAt, outcome }: Ended): string =>
+  `${JSON.stringify([n, startedAt, finishedAt, outcome.kind, ...(outcome.kind === "delivered" ? [] : [outcome.reason])])}\n`;
+
+type Ended = Pick<FinishedAttempt, "n" | "startedAt" | "finishedAt" | "outcome">;
+
+/** Oldest first. */
+export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attempt[] =>
+  (log ?? "")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => {
+      const [n, started_at, finished_at, outcome, reason = null] = JSON.parse(line) as LoggedAttempt;
+      return { delivery_id: id, n, started_at, finished_at, outcome, reason };
+    });
+
+/** What waits for the sinks of deliveries that arrived, and says no more than those did. */
+async function cancelTold({ rows, ledger }: Change, told: readonly DeliveryRow[]): Promise<void> {
+  const canceled = await rows.update(
+    "deliveries",
+    told.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
+    {
+      set: "state = 'canceled', next_attempt_at = null",
+      where: `deliveries.subject_id = v.subject_id and deliveries.sink = v.sink and deliveries.id > v.id
+        and deliveries.state = 'pending' and deliveries.cause in ('update', 'correction')
+        and deliveries.revision <= v.revision`,
+      returning: true,
+    },
+  );
+  for (const row of canceled) ledger.moved(row);
+}
+
+/** What an attempt changes; null leaves it as it is, but for when it is due and the last error. */
+function afterAttempt(attempt: FinishedAttempt) {
+  const { outcome } = attempt;
+  const delivered = outcome.kind === "delivered";
+  return {
+    id: attempt.deliveryId,
+    attempts: attempt.n,
+    state: outcome.kind === "retry" ? "pending" : outcome.kind,
+    revision: delivered ? attempt.revision : null,
+    next_attempt_at: outcome.kind === "retry" ? attempt.nextAttemptAt : null,
+    delivered_at: delivered ? attempt.finishedAt : null,
+    last_error: delivered ? null : outcome.reason,
+    receipt: delivered ? JSON.stringify(outcome.receipt) : null,
+    maybe_sent: outcome.kind === "retry" && outcome.unknown === true ? 1 : 0,
+    throttled: outcome.kind === "retry" && outcome.throttled === true ? 1 : 0,
+    log: logged(attempt),
+  };
+}
+
+const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveries.revision),
+  next_attempt_at = v.next_attempt_at, delivered_at = coalesce(v.delivered_at, deliveries.delivered_at),
+  last_error = v.last_error, receipt = coalesce(v.receipt, deliveries.receipt),
+  maybe_sent = case when v.maybe_sent = 1 then 1 else deliveries.maybe_sent end,
+  throttled = deliveries.throttled + v.throttled, ended = deliveries.ended + 1,
+  log = coalesce(deliveries.log, '') || v.log`;
+
+export async function takeOver(
+  tx: Db,
+  now: number,
+  waitsMs: readonly number[] = [],
+  holders?: readonly string[],
+): Promise<number> {
+  let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending").where(isWaiting("deliveries"));
+  if (holders) leased = leased.where(sql<boolean>`leased_by in (${sql.join(holders)})`);
+  const taken = await leased.execute();
+  for (const { id, attempts: begun, ended, next_attempt_at: leasedUntil } of taken) {
+    const cutShort = begun - ended;
+    const due = now + (waitsMs[cutShort - 1] ?? waitsMs.at(-1) ?? 0);
+    // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
+    // Unless somebody has claimed it since.
+    await sql`update deliveries set next_attempt_at = ${Math.min(due, leasedUntil ?? due)}
+      ${holders ? sql`, leased_by = null` : sql``}
+      where id = ${id} and state = 'sending' and attempts = ${begun}`.execute(tx);
+  }
+  return taken.length;
+}
+
+export async function release(tx: Db, ids: readonly string[], now: number): Promise<void> {
+  if (ids.length === 0) return;
+  await released(tx, now).where("id", "in", ids).execute();
+}
+
+export async function releaseLost(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {
+  let lost = released(tx, now).where(sql<boolean>`leased_by = ${holder}`);
+  if (except.length > 0) lost = lost.where("id", "not in", except);
+  return (await lost.returning("id").execute()).length;
+}
+
+/** What was claimed and never begun is as it was before. Who leased it says only a column of PostgreSQL's. */
+const released = (tx: Db, now: number) =>
+  tx
+    .updateTable("deliveries")
+    .set((row) => ({ state: "pending", attempts: row("attempts", "-", 1), next_attempt_at: now }))
+    .where("state", "=", "sending");
+
+export async function buryOrphans(
+  { tx, ledger }: Change,
+  sinks: readonly string[],
+  reason: string,
+  now: number,
+): Promise<number> {
+  const orphans = tx.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
+  const buried = await orphans
+    .where(isWaiting("deliveries"))
+    .where((where) => where.or([where("state", "=", "pending"), where("next_attempt_at", "<=", now)]))
+    .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
+    .returningAll()
+    .execute();
+  for (const row of buried) ledger.moved(row);
+  return buried.length;
+}
+
+export async function expire(
+  { tx, ledger }: Change,
+  sink: string,
+  createdBefore: number,
+  reason: string,
+): Promise<string[]> {
+  const expired = await tx
+    .updateTable("deliveries")
+    .set({ state: "dead", next_attempt_at: null, last_error: reason })
+    .where("sink", "=", sink)
+    .where("state", "=", "pending")
+    .where(isWaiting("deliveries"))
+    .where("created_at", "<", createdBefore)
+    .returningAll()
+    .execute();
+  for (const row of expired) ledger.moved(row);
+  return expired.map(({ id }) => id);
+}
+
+export async function circuits(db: Db): Promise<Map<string, Circuit>> {
+  const rows = await db.selectFrom("circuits").selectAll().execute();
+  return new Map(rows.map(({ sink, ...row }) => [sink, { ...row, state: row.state as Circuit["state"] }]));
+}
+
+export const saveCircuits = (rows: BulkSql, circuits: ReadonlyMap<string, Circuit>): Promise<void> =>
+  rows.insert(
+    "circuits",
+    // In one order everywhere, so that two relays on one database never wait for each other crosswise.
+    [...circuits]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([sink, circuit]) => ({
+        sink,
+        state: circuit.state,
+        failures: circuit.failures,
+        openings: circuit.openings,
+        until: circuit.until,
+        reason: circuit.reason,
+        last_success_at: circuit.last_success_at,
+        last_failure_at: circuit.last_failure_at,
+      })),
+    `on conflict (sink) do update set state = excluded.state, failures = excluded.failures, openings = excluded.openings,
+      until = excluded.until, reason = excluded.reason, last_success_at = excluded.last_success_at,
+      last_failure_at = excluded.last_failure_at`,
+  );
+
+export async function redeliverAll(
+  change: Change,
+  filter: DeliveryFilter,
+  ids: readonly string[],
+  now: number,
+): Promise<number> {
+  await change.rows.lock("redelivery");
+  const rows = await redeliverable(change.tx, filter, ids.length);
+  for (const [i, { subject_id: runId, ...target }] of rows.entries())
+    await redeliver(change, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
+  return rows.length;
+}
+
+/** What is to be sent again, oldest first. */
+export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
+  deliveriesThat(db.selectFrom("deliveries"), filter)
+    // Nothing was owed to anybody by a test.
+    .where("cause", "!=", "test")
+    // The last word on each run and sink, so that what was made good since is not sent once more.
+    .where(
+      sql<boolean>`not exists (select 1 from deliveries e where e.subject_id = deliveries.subject_id
+        and e.sink = deliveries.sink and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
+    )
+    .select(["subject_id", "sink", "kind"])
+    .orderBy("id")
+    .limit(limit)
+    .execute();
+
+export async function redeliver(
+  change: Change,
+  runId: string,
+  fresh: readonly NewDelivery[],
+  now: number,
+): Promise<Delivery[] | null> {
+  const { tx } = change;
+  const row = await tx.selectFrom("runs").select(stateBlock.as("block")).where("run_id", "=", runId).executeTakeFirst();
+  if (!row) return null;
+  const state = stateIn(row.block);
+  await insertDeliveries(
+    change,
+    fresh.map((delivery) => deliveryRow(state, delivery, now)),
+  );
+  const ids = fresh.map(({ id }) => id);
+  if (ids.length === 0) return [];
+  const rows = await tx.selectFrom("deliveries").selectAll().where("id", "in", ids).orderBy("id").execute();
+  return rows.map(deliveryOf);
+}
+
+export async function saveTest({ tx, ledger }: Change, test: FinishedTest): Promise<Delivery> {
+  const { startedAt, finishedAt, outcome } = test;
+  const delivered = outcome.kind === "delivered";
+  const row: DeliveryRow = {
+    id: test.deliveryId,
+    subject_kind: "run",
+    subject_id: test.runId,
+    revision: 1,
+    sink: test.sink,
+    kind: test.kind,
+    cause: "test",
+    // Not dead: a test that failed is owed to nobody.
+    state: delivered ? "delivered" : "canceled",
+    attempts: 1,
+    ended: 1,
+    throttled: 0,
+    next_attempt_at: null,
+    maybe_sent: 0,
+    last_error: delivered ? null : outcome.reason,
+    created_at: startedAt,
+    subject_at: startedAt,
+    delivered_at: delivered ? finishedAt : null,
+    receipt: delivered ? JSON.stringify(outcome.receipt) : null,
+    log: logged({ n: 1, startedAt, finishedAt, outcome }),
+  };
+  await tx.insertInto("deliveries").values(row).execute();
+  ledger.made(row);
+  return deliveryOf(row);
+}

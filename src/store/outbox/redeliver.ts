@@ -1,0 +1,50 @@
+/** What "send it again" means, whoever asks: the history API, the web page, a command. */
+import { isTerminal, type Delivery } from "../../domain/run.ts";
+import type { Runtime } from "../../platform/runtime.ts";
+import type { Store } from "../store.ts";
+
+export interface RedeliverParts {
+  store: Pick<Store, "run" | "deliveries" | "redeliver">;
+  sinks: readonly { name: string; kind: string }[];
+  runtime: Pick<Runtime, "now" | "newId">;
+}
+
+export type Redelivered =
+  | { ok: true; deliveries: Delivery[] }
+  /** 400: a sink that is not there. 404: no such run. 409: a run that cannot be sent as it is. */
+  | { ok: false; status: 400 | 404 | 409; reason: string };
+
+const MAX_DELIVERIES = 1_000;
+
+/** For as many new deliveries as there may be to make. */
+export const newDeliveryIds = ({ newId }: Pick<Runtime, "newId">, count: number): string[] =>
+  Array.from({ length: count }, () => newId("dlv"));
+
+/** New deliveries of a run's current revision to the sinks named, or (null) to those the run was meant for. */
+export async function redeliver(
+  { store, sinks, runtime }: RedeliverParts,
+  runId: string,
+  wanted: readonly string[] | null,
+): Promise<Redelivered> {
+  const unknown = wanted?.find((name) => !sinks.some((sink) => sink.name === name));
+  if (unknown !== undefined) return no(400, `there is no sink ${JSON.stringify(unknown.slice(0, 100))}`);
+  const stored = await store.run(runId);
+  if (stored === null) return no(404, `There is no run ${JSON.stringify(runId.slice(0, 100))}.`);
+  if (!isTerminal(stored.state.run.status)) return no(409, "This run is not final yet: there is no result to send.");
+  const told = await store.deliveries({ runId }, { limit: MAX_DELIVERIES });
+  const names = new Set(wanted ?? told.map(({ sink }) => sink));
+  const last = told.reduce((id, one) => (one.id > id ? one.id : id), "");
+  const chosen = sinks.filter(({ name }) => names.has(name));
+  if (chosen.length === 0)
+    return no(409, "This run was meant for no sink that is configured: name the sinks to send it to.");
+  const fresh = chosen.map(({ name, kind }) => ({
+    id: runtime.newId("dlv", last),
+    sink: name,
+    kind,
+    cause: "redelivery" as const,
+  }));
+  const deliveries = await store.redeliver(runId, fresh, runtime.now());
+  return deliveries === null ? no(404, "The run was removed meanwhile.") : { ok: true, deliveries };
+}
+
+const no = (status: 400 | 404 | 409, reason: string): Redelivered => ({ ok: false, status, reason });

@@ -1,0 +1,27 @@
+/** Rows as the domain knows them. */
+import { sql, type Selectable } from "kysely";
+import type { Delivery, DeliveryReceipt } from "../../domain/run.ts";
+import type { Tables } from "../tables.ts";
+
+export const receiptOf = (json: string | null): DeliveryReceipt | null =>
+  json === null ? null : (JSON.parse(json) as DeliveryReceipt);
+
+export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => ({
+  id: row.id,
+  run_id: row.subject_id,
+  revision: row.revision,
+  sink: row.sink,
+  kind: row.kind,
+  cause: row.cause as Delivery["cause"],
+  state: row.state as Delivery["state"],
+  attempts: row.attempts,
+  next_attempt_at: row.state === "pending" ? row.next_attempt_at : null,
+  last_error: row.last_error,
+  created_at: row.created_at,
+  delivered_at: row.delivered_at,
+  receipt: receiptOf(row.receipt),
+});
+
+/** Whether a delivery waits. Written out, as SQLite uses a partial index only where it sees that the index's own condition is asked for. */
+export const isWaiting = (table: "deliveries" | "d") =>
+  sql<boolean>`${sql.ref(`${table}.state`)} in ('pending', 'sending')`;

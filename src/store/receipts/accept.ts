@@ -1,0 +1,379 @@
+/**
+ * Taking receipts: what was decided of a run, the run itself, its deliveries and the bytes, written together. However
+ * many come at a time: what is known is read at once, all is decided in memory, each seeing what those before it came to,
+ * and what came of it is written at once.
+ */
+import type { Selectable } from "kysely";
+import type { Run, RunState } from "../../domain/run.ts";
+import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
+import { briefOf } from "../history/list-items.ts";
+import type { Change } from "../change.ts";
+import { queueArchiving } from "../archive.ts";
+import type { BulkSql } from "../bulk-sql.ts";
+import {
+  DecisionCrashed,
+  type Accepted,
+  type Arrival,
+  type Decide,
+  type Decision,
+  type Known,
+  type NewDelivery,
+} from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+type DeliveryRow = Selectable<Tables["deliveries"]>;
+type ReceiptRow = Selectable<Tables["receipts"]>;
+
+export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
+  const { rows } = change;
+  const hashes = items.flatMap(({ receipt, run }) => (run ? [] : [receipt.bodyHash]));
+  const unrecognized = await unrecognizedBefore(rows, hashes);
+  const runs = await OpenRuns.read(
+    rows,
+    items.flatMap(({ run }) => (run ? [run.id] : [])),
+  );
+  // After the runs are locked: another relay may just have taken the same bytes.
+  const ofRuns = await rows.find("receipts", ["id", "body_hash", "run_id"], "run_id", runs.known);
+  const before = new Map([...unrecognized, ...ofRuns].map((row) => [row.body_hash, row]));
+  const repeated: Repeated[] = [];
+  const receipts = new Map<string, ReceiptRow>();
+  const answers: Accepted[] = [];
+  for (const { receipt, run } of items) {
+    const { bodyHash, receivedAt } = receipt;
+    const fresh = receipts.get(bodyHash);
+    const there = fresh ?? before.get(bodyHash);
+    if (there !== undefined) {
+      if (fresh) Object.assign(fresh, { copies: fresh.copies + 1, last_received_at: receivedAt });
+      else repeated.push({ id: there.id, copies: 1, last_received_at: receivedAt });
+      const { run_id: runId } = there;
+      const verdict = runId === null ? "kept" : "duplicate";
+      answers.push({ verdict, runId, note: "the same bytes again", revision: null, deliveries: 0 });
+      continue;
+    }
+    const decision = run && runs.decide(run.id, run.decide, { receipt: receipt.id, now: receivedAt });
+    const { verdict, note, routing } = decision ?? { verdict: "kept", note: receipt.note, routing: null };
+    const block = packBlock(run && runs.stateJson(run.id), receipt.body);
+    receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing, block }));
+    answers.push({
+      verdict,
+      runId: run?.id ?? null,
+      note,
+      revision: decision?.state.revision ?? null,
+      deliveries: decision?.deliveries.length ?? 0,
+    });
+  }
+  await countRepeated(rows, repeated);
+  await runs.write(change);
+  await rows.insert("receipts", [...receipts.values()]);
+  return answers;
+}
+
+type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "run_id">;
+
+/** Of these hashes, receipts that were not understood then either. */
+async function unrecognizedBefore(rows: BulkSql, hashes: readonly string[]): Promise<TakenBefore[]> {
+  const found: TakenBefore[] = [];
+  for (const hash of new Set(hashes))
+    found.push(
+      ...(await rows.query<TakenBefore>(
+        "select id, body_hash, run_id from receipts where run_id is null and body_hash = ?",
+        [hash],
+      )),
+    );
+  return found;
+}
+
+export async function revise(
+  change: Change,
+  runId: string,
+  decide: (known: Known) => Decision | null,
+  now: number,
+): Promise<boolean> {
+  const runs = await OpenRuns.read(change.rows, [runId]);
+  const open = runs.of(runId);
+  const decision = open.known === null ? null : decide(open.known);
+  if (decision === null) return false;
+  runs.decide(runId, () => decision, { receipt: open.stateReceipt, now });
+  await runs.write(change);
+  await rewriteState(change.rows, open.stateReceipt, runs.stateJson(runId));
+  return true;
+}
+
+export async function adopt(
+  change: Change,
+  receiptId: string,
+  reportedStatus: string,
+  run: NonNullable<Arrival["run"]>,
+  now: number,
+): Promise<boolean> {
+  const { tx, rows } = change;
+  const [receipt] = await rows.find("receipts", ["id", "run_id"], "id", [receiptId], "id");
+  if (receipt === undefined || receipt.run_id !== null) return false;
+  const runs = await OpenRuns.read(rows, [run.id]);
+  const decision = runs.decide(run.id, run.decide, { receipt: receiptId, now });
+  await runs.write(change);
+  await rewriteState(rows, receiptId, runs.stateJson(run.id));
+  await tx
+    .updateTable("receipts")
+    .set({ run_id: run.id, reported_status: reportedStatus, ...resultColumns(decision) })
+    .where("id", "=", receiptId)
+    .execute();
+  return true;
+}
+
+/** Puts another state in front of a receipt's body. */
+async function rewriteState(rows: BulkSql, receiptId: string, state: string): Promise<void> {
+  const [row] = await rows.find("receipts", ["block"], "id", [receiptId]);
+  const body = row?.block ? unpackBlock(row.block).body : null;
+  const change = { set: "block = v.block", where: "receipts.id = v.id" };
+  await rows.update("receipts", [{ id: receiptId, block: packBlock(state, body) }], change);
+}
+
+const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "note" | "routing">) => ({
+  verdict,
+  note,
+  routing: routing === null ? null : JSON.stringify(routing),
+});
+
+// --- runs -----------------------------------------------------------------------------------------------------------
+
+/** What is known of one run, and what was decided since. */
+interface OpenRun {
+  /** As stored; null: not yet. */
+  before: Run | null;
+  seq: number;
+  /** The receipt whose block holds the state. */
+  stateReceipt: string;
+  known: Known | null;
+  /** The state as JSON, once something was decided. */
+  stateJson: string | null;
+  followUpAt: number | null;
+}
+
+/** Runs that are being decided on, in memory until they are written. */
+class OpenRuns {
+  readonly #open: Map<string, OpenRun>;
+  readonly #changed = new Set<string>();
+  readonly #deliveries: DeliveryRow[] = [];
+  readonly #canceled: string[] = [];
+  readonly #archiving = new Map<string, number>();
+
+  private constructor(open: Map<string, OpenRun>) {
+    this.#open = open;
+  }
+
+  static async read(rows: BulkSql, runIds: readonly string[]): Promise<OpenRuns> {
+    const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
+    const there = await rows.find("runs", ["run_id", "seq", "state_receipt"], "run_id", [...open.keys()], "run_id");
+    if (there.length === 0) return new OpenRuns(open);
+    // After the lock: another relay may just have written them.
+    const receiptIds = there.map(({ state_receipt }) => state_receipt);
+    const blocks = new Map(
+      (await rows.find("receipts", ["id", "block"], "id", receiptIds)).map(({ id, block }) => [id, block]),
+    );
+    for (const { run_id, seq, state_receipt: stateReceipt } of there) {
+      const block = blocks.get(stateReceipt);
+      if (!block) throw new Error(`the run ${run_id} has no state`);
+      const state = stateIn(block);
+      open.set(run_id, { ...newRun(), before: state.run, seq, stateReceipt, known: { state, deliveries: [] } });
+    }
+    const columns = ["id", "subject_id", "sink", "state", "attempts"] as const;
+    const known = there.map(({ run_id }) => run_id);
+    const deliveries = await rows.find("deliveries", columns, "subject_id", known, "id");
+    for (const { subject_id, ...delivery } of deliveries.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
+      open.get(subject_id)?.known?.deliveries.push(delivery as Known["deliveries"][number]);
+    return new OpenRuns(open);
+  }
+
+  /** Ids of those that are stored. */
+  get known(): string[] {
+    return [...this.#open].flatMap(([id, { before }]) => (before === null ? [] : [id]));
+  }
+
+  of(runId: string): OpenRun {
+    const run = this.#open.get(runId);
+    if (!run) throw new Error(`the run ${runId} was not opened`);
+    return run;
+  }
+
+  /** As decided last. */
+  stateJson(runId: string): string {
+    const { stateJson } = this.of(runId);
+    if (stateJson === null) throw new Error(`nothing was decided of the run ${runId}`);
+    return stateJson;
+  }
+
+  /** `receipt`: the one whose block will hold the state. Throws DecisionCrashed when `decide` throws. */
+  decide(id: string, decide: Decide, { receipt, now }: { receipt: string; now: number }): Decision {
+    const run = this.of(id);
+    const decision = decideSafely(decide, run.known);
+    const { state, deliveries, cancel, archiveAt } = decision;
+    run.known = { state, deliveries: afterDecision(run.known, decision) };
+    run.stateJson = JSON.stringify(state);
+    run.stateReceipt = receipt;
+    run.followUpAt = decision.followUpAt ?? run.followUpAt;
+    if (decision.verdict !== "duplicate") this.#changed.add(id);
+    if (archiveAt !== undefined) this.#archiving.set(id, archiveAt);
+    this.#deliveries.push(...deliveries.map((delivery) => deliveryRow(state, delivery, now)));
+    this.#canceled.push(...cancel);
+    return decision;
+  }
+
+  async write(change: Change): Promise<void> {
+    await this.#writeRuns(change);
+    for (const id of this.#changed) change.ledger.changed(id);
+    await insertDeliveries(change, this.#deliveries);
+    await cancel(change, this.#canceled);
+    await queueArchiving(change.rows, this.#archiving);
+  }
+
+  async #writeRuns({ rows, ledger }: Change): Promise<void> {
+    const decided = [...this.#open.values()].filter(({ stateJson }) => stateJson !== null);
+    const fresh = decided.filter(({ before }) => before === null);
+    const seqs = await rows.newSeqs(fresh.length);
+    for (const [i, run] of fresh.entries()) run.seq = seqs[i] ?? 0;
+    await rows.insert(
+      "runs",
+      fresh.map((run) => ({ seq: run.seq, ...columnsOf(run) })),
+    );
+    const updated = decided.filter(({ before }) => before !== null);
+    await rows.update("runs", updated.map(columnsOf), { set: UPDATED, where: "runs.run_id = v.run_id" });
+    // What waits in lists by the time of its run goes there with it.
+    const earlier = updated
+      .map(columnsOf)
+      .filter(({ received_at }, i) => received_at !== updated[i]?.before?.received_at);
+    await rows.update(
+      "deliveries",
+      earlier.map(({ run_id, received_at }) => ({ subject_id: run_id, subject_at: received_at })),
+      { set: "subject_at = v.subject_at", where: "deliveries.subject_id = v.subject_id" },
+    );
+    for (const { before, known, seq } of decided) if (known) ledger.run(before, known.state.run, seq);
+  }
+}
+
+const newRun = (): OpenRun => ({
+  before: null,
+  seq: 0,
+  stateReceipt: "",
+  known: null,
+  stateJson: null,
+  followUpAt: null,
+});
+
+function decideSafely(decide: Decide, known: Known | null): Decision {
+  try {
+    return decide(known);
+  } catch (cause) {
+    throw new DecisionCrashed("deciding what a receipt means failed", { cause });
+  }
+}
+
+/** A run's deliveries as the next decision about it sees them. */
+function afterDecision(known: Known | null, { deliveries, cancel }: Decision): Known["deliveries"] {
+  const before = known?.deliveries ?? [];
+  const gone = new Set(cancel);
+  return [
+    ...before.map((one) =>
+      gone.has(one.id) && one.state === "pending" ? { ...one, state: "canceled" as const } : one,
+    ),
+    ...deliveries.map(({ id, sink }) => ({ id, sink, state: "pending" as const, attempts: 0 })),
+  ];
+}
+
+function columnsOf({ known, stateJson, stateReceipt, followUpAt }: OpenRun) {
+  if (known === null || stateJson === null) throw new Error("nothing was decided of this run");
+  const { run } = known.state;
+  return {
+    run_id: run.run_id,
+    run_type: run.run_type,
+    status: run.status,
+    source: run.source,
+    organization_id: run.organization_id,
+    channel: run.channel,
+    workflow: run.workflow?.permanent_id ?? null,
+    title: run.title,
+    received_at: run.received_at,
+    list_item: briefOf(run),
+    state_receipt: stateReceipt,
+    state_bytes: Buffer.byteLength(stateJson),
+    follow_up_at: followUpAt,
+  };
+}
+
+/** When to ask again stays as it is unless that was decided anew. */
+const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, organization_id = v.organization_id,
+  channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, list_item = v.list_item,
+  state_receipt = v.state_receipt, state_bytes = v.state_bytes,
+  follow_up_at = coalesce(v.follow_up_at, runs.follow_up_at),
+  follow_ups = case when v.follow_up_at is null then runs.follow_ups else 0 end`;
+
+async function cancel({ rows, ledger }: Change, ids: readonly string[]): Promise<void> {
+  const canceled = await rows.update(
+    "deliveries",
+    ids.map((id) => ({ id })),
+    {
+      set: "state = 'canceled', next_attempt_at = null",
+      where: "deliveries.id = v.id and deliveries.state = 'pending'",
+      returning: true,
+    },
+  );
+  for (const row of canceled) ledger.moved(row);
+}
+
+// --- deliveries and receipts ----------------------------------------------------------------------------------------
+
+export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number): DeliveryRow => ({
+  ...delivery,
+  subject_kind: "run",
+  subject_id: state.run.run_id,
+  revision: state.revision,
+  state: "pending",
+  attempts: 0,
+  ended: 0,
+  throttled: 0,
+  next_attempt_at: now,
+  maybe_sent: 0,
+  last_error: null,
+  created_at: now,
+  delivered_at: null,
+  receipt: null,
+  log: null,
+  subject_at: state.run.received_at,
+});
+
+export async function insertDeliveries({ rows, ledger }: Change, deliveries: readonly DeliveryRow[]): Promise<void> {
+  await rows.insert("deliveries", deliveries);
+  for (const row of deliveries) ledger.made(row);
+}
+
+const receiptRow = (
+  receipt: Arrival["receipt"],
+  { runId, block, ...result }: Pick<Decision, "verdict" | "note" | "routing"> & { runId: string | null; block: Buffer },
+): ReceiptRow => ({
+  id: receipt.id,
+  run_id: runId,
+  body_hash: receipt.bodyHash,
+  body_bytes: receipt.body.length,
+  ...resultColumns(result),
+  reported_status: receipt.reportedStatus,
+  source: receipt.source,
+  channel: receipt.channel,
+  key_name: receipt.keyName,
+  sent_at: receipt.sentAt,
+  received_at: receipt.receivedAt,
+  copies: 1,
+  last_received_at: receipt.receivedAt,
+  block,
+});
+
+/** A receipt whose bytes came again. */
+type Repeated = Pick<ReceiptRow, "id" | "copies" | "last_received_at">;
+
+async function countRepeated(rows: BulkSql, repeated: readonly Repeated[]): Promise<void> {
+  const byId = new Map<string, Repeated>();
+  for (const one of repeated) byId.set(one.id, { ...one, copies: one.copies + (byId.get(one.id)?.copies ?? 0) });
+  await rows.update("receipts", [...byId.values()], {
+    set: "copies = receipts.copies + v.copies, last_received_at = v.last_received_at",
+    where: "receipts.id = v.id",
+  });
+}

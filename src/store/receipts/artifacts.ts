@@ -1,0 +1,45 @@
+/** What Skyvern's API listed for a run. */
+import { isDeepStrictEqual } from "node:util";
+import type { Artifact, ArtifactsStatus } from "../../domain/run.ts";
+import type { Change } from "../change.ts";
+import type { BulkSql } from "../bulk-sql.ts";
+import type { FoundArtifacts, KnownArtifacts } from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+export const artifactsIn = (row: Pick<Tables["runs"], "artifacts"> & { artifacts_status: string }): KnownArtifacts => ({
+  artifacts: row.artifacts === null ? [] : (JSON.parse(row.artifacts) as Artifact[]),
+  status: row.artifacts_status as ArtifactsStatus,
+});
+
+export async function artifacts(rows: BulkSql, runId: string): Promise<KnownArtifacts> {
+  const [run] = await rows.find("runs", ["artifacts", "artifacts_status"], "run_id", [runId]);
+  return artifactsIn(run ?? { artifacts: null, artifacts_status: "pending" });
+}
+
+/** The last word on each run counts; when to ask again is the first. Of a run that was pruned meanwhile nothing is kept. */
+export async function saveArtifacts({ rows, ledger }: Change, found: readonly FoundArtifacts[]): Promise<void> {
+  if (found.length === 0) return;
+  const byRun = new Map<string, FoundArtifacts>();
+  for (const one of found)
+    byRun.set(one.runId, { ...one, followUpAt: byRun.get(one.runId)?.followUpAt ?? one.followUpAt });
+  const columns = ["run_id", "artifacts", "artifacts_status"] as const;
+  const runs = await rows.find("runs", columns, "run_id", [...byRun.keys()], "run_id");
+  const noted: { run_id: string; artifacts: string; artifacts_status: string; follow_up_at: number | null }[] = [];
+  for (const run of runs) {
+    const { known, followUpAt } = byRun.get(run.run_id) as FoundArtifacts;
+    const isNew = !isDeepStrictEqual(artifactsIn(run), known);
+    if (!isNew && followUpAt === null) continue;
+    if (isNew) ledger.changed(run.run_id);
+    noted.push({
+      run_id: run.run_id,
+      artifacts: JSON.stringify(known.artifacts),
+      artifacts_status: known.status,
+      follow_up_at: followUpAt,
+    });
+  }
+  await rows.update("runs", noted, { set: FOUND, where: "runs.run_id = v.run_id" });
+}
+
+/** When to ask again stays as it is once it was planned or given up. */
+const FOUND = `artifacts = v.artifacts, artifacts_status = v.artifacts_status,
+  follow_up_at = case when runs.follow_up_at is null and runs.follow_ups = 0 then v.follow_up_at else runs.follow_up_at end`;

@@ -1,0 +1,37 @@
+/**
+ * A receipt's block: the state that its run came to with it, as JSON, and the body as masked. They are compressed together, once, when they
+ * are written: a state says most of what its body says, so it costs a few hundred bytes beside it. The state so stands with what was received,
+ * as it was told, and no newer release reads it otherwise.
+ *
+ * The format is Brotli (RFC 7932) of the state, a line feed, and the body. Without a line feed the body was removed; an empty state
+ * belongs to a body that was not understood. At the lowest quality Brotli takes two thirds of deflate's time here, both ways, for the same size.
+ */
+import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
+import { parseJson } from "../../platform/json.ts";
+import type { RunState } from "../../domain/run.ts";
+
+const LINE_FEED = 10;
+
+/** `state`: JSON, which holds no line feed; null when the body was not understood. `body`: null when it was removed. */
+export function packBlock(state: string | null, body: Uint8Array | null): Buffer {
+  const text = Buffer.from(`${state ?? ""}${body === null ? "" : "\n"}`);
+  const whole = body === null ? text : Buffer.concat([text, body]);
+  return brotliCompressSync(whole, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 1, [constants.BROTLI_PARAM_SIZE_HINT]: whole.length },
+  });
+}
+
+/** Both are null where the block does not have them. Throws when the block is damaged. */
+export function unpackBlock(block: Uint8Array): { state: string | null; body: Buffer | null } {
+  const whole = brotliDecompressSync(block);
+  const end = whole.indexOf(LINE_FEED);
+  const state = whole.toString("utf8", 0, end < 0 ? whole.length : end);
+  return { state: state === "" ? null : state, body: end < 0 ? null : whole.subarray(end + 1) };
+}
+
+/** The state in the block that a run names. Throws when there is none. */
+export function stateIn(block: Uint8Array): RunState {
+  const { state } = unpackBlock(block);
+  if (state === null) throw new Error("the block that a run names holds no state");
+  return parseJson(state) as unknown as RunState;
+}

@@ -1,0 +1,115 @@
+/** What Skyvern's own list says, held against what is known here. */
+import { sql, type Kysely } from "kysely";
+import { TERMINAL_STATUSES } from "../../domain/run.ts";
+import { storedRuns } from "../history/read.ts";
+import { dayOf } from "../../platform/time.ts";
+import { markDead } from "../stats/rollups.ts";
+import { stateBlock } from "../history/page-size.ts";
+import { stateIn } from "./blocks.ts";
+import type { BulkSql } from "../bulk-sql.ts";
+import { countSightings } from "../stats/read.ts";
+import type { KnownOutcome, Sighting } from "../store.ts";
+import type { Tables } from "../tables.ts";
+
+type Db = Kysely<Tables>;
+
+export async function dueFollowUps(db: Db, now: number, limit: number) {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "artifacts_status", "artifacts", stateBlock.as("block"), "follow_ups"])
+    .where("follow_up_at", "<=", now)
+    .orderBy("follow_up_at")
+    .limit(limit)
+    .execute();
+  const runs = await storedRuns(rows);
+  return runs.map((run, i) => ({ run, failures: rows[i]?.follow_ups ?? 0 }));
+}
+
+export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
+  if (runIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "status", stateBlock.as("block")])
+    .where("run_id", "in", runIds)
+    .execute();
+  return new Map(
+    rows.map(({ run_id, status, block }) => [run_id, { status, reportedStatus: stateIn(block).run.reported_status }]),
+  );
+}
+
+export async function unfinished(db: Db, since: number, limit: number) {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id as runId", "organization_id as organization"])
+    .where("received_at", ">=", since)
+    .where("status", "not in", TERMINAL_STATUSES)
+    .orderBy("received_at")
+    .limit(limit)
+    .execute();
+  return rows;
+}
+
+export async function sight(tx: Db, db: BulkSql, runs: readonly Sighting[]): Promise<void> {
+  // First, as whoever writes of a delivery that it is dead holds it and looks for the run here.
+  await db.lock("ledger");
+  const rows = new Map(
+    runs.map(({ runId, createdAt, seenAt, mine }) => [
+      runId,
+      { run_id: runId, created_at: createdAt, seen_at: seenAt, mine: mine ? 1 : 0 },
+    ]),
+  );
+  const all = [...rows.values()];
+  const days = new Map<number, number>();
+  const fresh: string[] = [];
+  for (let i = 0; i < all.length; i += 500) {
+    const news = await tx
+      .insertInto("sightings")
+      .values(all.slice(i, i + 500))
+      .onConflict((conflict) =>
+        conflict
+          .column("run_id")
+          .doUpdateSet({ mine: 1 })
+          .where("sightings.mine", "=", 0)
+          .where(sql<boolean>`excluded.mine = 1`),
+      )
+      .returning(["run_id", "created_at", "mine"])
+      .execute();
+    for (const { run_id, created_at, mine } of news) {
+      if (mine !== 1) continue;
+      const day = dayOf(created_at);
+      days.set(day, (days.get(day) ?? 0) + 1);
+      fresh.push(run_id);
+    }
+  }
+  await countSightings(tx, days);
+  await markDead(db, fresh);
+}
+
+/** Settled, and no delivery waits or is dead. */
+const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = sightings.run_id
+    and r.status in (${sql.join(TERMINAL_STATUSES)}))
+  and not exists (select 1 from deliveries d where d.subject_id = sightings.run_id
+    and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
+      where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))))`;
+
+export async function sighting(db: Db, runId: string) {
+  const row = await db.selectFrom("sightings").selectAll().where("run_id", "=", runId).executeTakeFirst();
+  return row ? { createdAt: row.created_at, seenAt: row.seen_at, mine: row.mine === 1 } : null;
+}
+
+export async function unrelayed(
+  db: Db,
+  query: { since: number; seenBefore: number; limit: number },
+): Promise<string[]> {
+  const rows = await db
+    .selectFrom("sightings")
+    .select("run_id")
+    .where(sql<boolean>`mine = 1`)
+    .where("created_at", ">=", query.since)
+    .where("seen_at", "<", query.seenBefore)
+    .where(sql<boolean>`not ${isRelayed}`)
+    .orderBy("created_at")
+    .limit(query.limit)
+    .execute();
+  return rows.map(({ run_id }) => run_id);
+}

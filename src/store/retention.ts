@@ -1,0 +1,275 @@
+/**
+ * Removing what retention says is due. Each step looks at so many rows in the order of age and removes those that may go,
+ * in one transaction, and says where the next one begins: whatever has to stay is passed over once, not met again and again.
+ *
+ * What stays for ever are counts by time (`run_counts`, `delivery_times`): how many runs failed in March names none of
+ * them, and is asked for long after. What counts rows that are there (`delivery_counts`: backlog, dead) or is compared
+ * with such rows (`sighting_counts`: coverage) is taken off with them.
+ */
+import { sql, type Kysely } from "kysely";
+import { discard } from "./archive.ts";
+import type { Change } from "./change.ts";
+import type { Database } from "./database.ts";
+import { dayOf } from "../platform/time.ts";
+import { saveSetting, setting } from "./key-values.ts";
+import { packBlock, stateIn, unpackBlock } from "./receipts/blocks.ts";
+import { stateBlock } from "./history/page-size.ts";
+import type { PruneStep, Pruned, Store } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Db = Kysely<Tables>;
+
+export type PruneStore = Pick<Store, "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings">;
+
+/** `write` runs a change in a transaction; what only counts needs none. */
+export function pruneStore(
+  { db }: Pick<Database, "db">,
+  write: <T>(work: (change: Change) => Promise<T>) => Promise<T>,
+): PruneStore {
+  const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
+    given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));
+  return {
+    pruneRuns: step(pruneRuns),
+    pruneBodies: step(pruneBodies),
+    pruneKept: step(pruneKept),
+    pruneTests: step(pruneTests),
+    pruneSightings: step(pruneSightings),
+  };
+}
+
+/** Without a ledger nothing is written. */
+type MayChange = Pick<Change, "tx"> & Partial<Change>;
+
+/** Rows that belong to the runs of one step, at most, but for a single run that has more. */
+const MAX_ROWS = 2_000;
+/** Values in one statement. */
+const MAX_VALUES = 5_000;
+
+// --- runs -----------------------------------------------------------------------------------------------------------
+
+async function pruneRuns({ tx, rows, ledger }: MayChange, step: PruneStep): Promise<Pruned> {
+  const looked = await oldestRuns(tx, step);
+  const all = looked.map(({ run_id }) => run_id);
+  const ids = await asManyAsFit(tx, all);
+  const last = looked[ids.length - 1];
+  const isEnd = ids.length === all.length && all.length < step.limit;
+  const next = last === undefined || isEnd ? null : placeOf(last.received_at, last.run_id);
+  const held = new Set(step.hold);
+  const loose = ids.filter((id) => !held.has(id));
+  if (loose.length === 0) return { removed: 0, next };
+  if (!rows || !ledger) return { removed: (await free(tx, loose, step.before)).length, next };
+  // A receipt that is being taken for one of them is seen below, or waits until they are gone.
+  await rows.find("runs", ["run_id"], "run_id", loose, "run_id");
+  const due = await free(tx, loose, step.before);
+  if (due.length > 0) await removeRuns({ tx, rows, ledger }, due, step.before);
+  return { removed: due.length, next };
+}
+
+function oldestRuns(tx: Db, { before, after, limit }: PruneStep) {
+  const rows = tx.selectFrom("runs").select(["run_id", "received_at"]).where("received_at", "<", before);
+  return rows
+    .where(beyond("received_at", "run_id", after))
+    .orderBy("received_at")
+    .orderBy("run_id")
+    .limit(limit)
+    .execute();
+}
+
+/** The first of these runs whose rows together are no more than a transaction should remove; at least one. */
+async function asManyAsFit(tx: Db, ids: readonly string[]): Promise<string[]> {
+  if (ids.length < 2) return [...ids];
+  const { rows } = await sql<{ run_id: string; count: number }>`
+    select run_id, count(*) as count from (
+      select run_id from receipts where run_id in (${sql.join(ids)})
+      union all select subject_id as run_id from deliveries where subject_id in (${sql.join(ids)})
+    ) as parts group by run_id`.execute(tx);
+  const counts = new Map(rows.map(({ run_id, count }) => [run_id, Number(count)]));
+  let total = 0;
+  const end = ids.findIndex((id, i) => (total += counts.get(id) ?? 0) > MAX_ROWS && i > 0);
+  return end < 0 ? [...ids] : ids.slice(0, end);
+}
+
+/** Those for which nothing waits, and nothing came or was sent again since. */
+async function free(tx: Db, ids: readonly string[], before: number): Promise<string[]> {
+  const rows = await tx
+    .selectFrom("runs")
+    .select("run_id")
+    .where("run_id", "in", ids)
+    .where(
+      sql<boolean>`not exists (select 1 from receipts r where r.run_id = runs.run_id and r.last_received_at >= ${before})`,
+    )
+    .where(
+      sql<boolean>`not exists (select 1 from deliveries d where d.subject_id = runs.run_id
+        and (d.state in ('pending', 'sending') or d.created_at >= ${before}))`,
+    )
+    .execute();
+  return rows.map(({ run_id }) => run_id);
+}
+
+async function removeRuns(change: Change, ids: readonly string[], now: number): Promise<void> {
+  const { tx, ledger } = change;
+  const runs = await tx
+    .selectFrom("runs")
+    .select(["seq", stateBlock.as("block")])
+    .where("run_id", "in", ids)
+    .execute();
+  for (const { seq, block } of runs) ledger.removed(stateIn(block).run, seq);
+  const deliveries = await tx.selectFrom("deliveries").select("id").where("subject_id", "in", ids).execute();
+  await removeDeliveries(change, deliveries.map(idOf));
+  await tx.deleteFrom("receipts").where("run_id", "in", ids).execute();
+  await tx.deleteFrom("archiving").where("run_id", "in", ids).execute();
+  const copies = await tx.deleteFrom("copies").where("run_id", "in", ids).returning("sha256").execute();
+  const hashes = copies.map(({ sha256 }) => sha256);
+  await discard(tx, hashes, now);
+  await tx.deleteFrom("runs").where("run_id", "in", ids).execute();
+}
+
+async function removeDeliveries({ tx, ledger }: Pick<Change, "tx" | "ledger">, ids: readonly string[]): Promise<void> {
+  for (const some of chunksOf(ids)) {
+    const rows = await tx
+      .deleteFrom("deliveries")
+      .where("id", "in", some)
+      .returning(["subject_id", "sink", "state", "cause"])
+      .execute();
+    for (const row of rows) ledger.dropped(row);
+  }
+}
+
+/** Where a step ended, and what lies beyond it. */
+const placeOf = (at: number, id: string): string => JSON.stringify([at, id]);
+function beyond(at: string, id: string, place: string | null) {
+  if (place === null) return sql<boolean>`1 = 1`;
+  const [time, last] = JSON.parse(place) as [number, string];
+  return sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) > (${time}, ${last})`;
+}
+
+const idOf = <Id>({ id }: { id: Id }): Id => id;
+
+function* chunksOf(ids: readonly string[]): Generator<readonly string[]> {
+  for (let i = 0; i < ids.length; i += MAX_VALUES) yield ids.slice(i, i + MAX_VALUES);
+}
+
+// --- what belongs to no run, or outlives one ------------------------------------------------------------------------
+
+/**
+ * Along the ids, which sort by time: the first young receipt ends it. What was not understood stays whole, as nothing else has what it says. The
+ * state of a run stays too: it is written without the body, in the same transaction.
+ */
+async function pruneBodies({ tx, rows }: MayChange, step: PruneStep): Promise<Pruned> {
+  const after = step.after ?? (await bodiesPrunedTo(tx, step.hold));
+  const looked = await tx
+    .selectFrom("receipts")
+    .leftJoin("runs", (join) =>
+      join.onRef("runs.run_id", "=", "receipts.run_id").onRef("runs.state_receipt", "=", "receipts.id"),
+    )
+    .select(["receipts.id", "receipts.run_id", "receipts.received_at", "receipts.block", "runs.seq"])
+    .where("receipts.id", ">", after)
+    .orderBy("receipts.id")
+    .limit(step.limit)
+    .execute();
+  const held = new Set(step.hold);
+  let removed = 0;
+  for (const { id, run_id, received_at, block, seq } of looked) {
+    if (run_id === null || held.has(run_id) || received_at >= step.before || block === null) continue;
+    const { state, body } = unpackBlock(block);
+    if (body === null) continue;
+    removed += 1;
+    const left = seq === null || state === null ? null : packBlock(state, null);
+    await rows?.update("receipts", [{ id, block: left }], { set: "block = v.block", where: "receipts.id = v.id" });
+  }
+  const young = looked.findIndex(({ received_at }) => received_at >= step.before);
+  const last = young < 0 ? looked.at(-1) : looked[young - 1];
+  if (rows && last) await saveSetting(tx, BODIES_PRUNED, JSON.stringify({ after: last.id, hold: step.hold }));
+  return { removed, next: young >= 0 || looked.length < step.limit || !last ? null : last.id };
+}
+
+/** Settings: up to which receipt bodies were removed, and which runs were held back then; so that each is looked at once. */
+const BODIES_PRUNED = "bodies_pruned";
+
+async function bodiesPrunedTo(tx: Db, hold: readonly string[]): Promise<string> {
+  const saved = await setting(tx, BODIES_PRUNED);
+  if (saved === null) return "";
+  const { after, hold: held } = JSON.parse(saved) as { after: string; hold: string[] };
+  return held.every((id) => hold.includes(id)) ? after : "";
+}
+
+async function pruneKept({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
+  const rows = tx.selectFrom("receipts").select(["id", "received_at"]).where("run_id", "is", null);
+  const due = await rows
+    .where(beyond("received_at", "id", after))
+    .where("received_at", "<", before)
+    .where("last_received_at", "<", before)
+    .orderBy("received_at")
+    .orderBy("id")
+    .limit(limit)
+    .execute();
+  const ids = due.map(idOf);
+  const last = due.at(-1);
+  if (ledger && ids.length > 0) {
+    // Said again: it may have been understood meanwhile.
+    await tx.deleteFrom("receipts").where("id", "in", ids).where("run_id", "is", null).execute();
+  }
+  const isEnd = ids.length < limit || last === undefined;
+  return { removed: ids.length, next: isEnd ? null : placeOf(last.received_at, last.id) };
+}
+
+/** Deliveries that a test of a sink made. Those of runs go with their runs. */
+async function pruneTests({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
+  const rows = tx.selectFrom("deliveries").select(["id", "cause", "created_at"]).where("created_at", "<", before);
+  const looked = await rows
+    .where(beyond("created_at", "id", after))
+    .orderBy("created_at")
+    .orderBy("id")
+    .limit(limit)
+    .execute();
+  const due = looked.filter(({ cause }) => cause === "test").map(idOf);
+  if (ledger) await removeDeliveries({ tx, ledger }, due);
+  const last = looked.at(-1);
+  const isEnd = looked.length < limit || last === undefined;
+  return { removed: due.length, next: isEnd ? null : placeOf(last.created_at, last.id) };
+}
+
+/** By the time of creation at Skyvern, which is before the run was received. */
+async function pruneSightings({ tx, ledger }: MayChange, { before, after, limit, hold }: PruneStep): Promise<Pruned> {
+  const held = new Set(hold);
+  // The two halves have an index each.
+  const [mine, from] = after === null ? [1, null] : (JSON.parse(after) as [0 | 1, string | null]);
+  const rows = tx
+    .selectFrom("sightings")
+    .select(["run_id", "created_at"])
+    .where(sql<boolean>`mine = ${sql.lit(mine)}`)
+    .where("created_at", "<", before);
+  const looked = await rows
+    .where(beyond("created_at", "run_id", from))
+    .orderBy("created_at")
+    .orderBy("run_id")
+    .limit(limit)
+    .execute();
+  const due = looked.filter(({ run_id }) => !held.has(run_id));
+  if (ledger && due.length > 0) {
+    const ids = due.map(({ run_id }) => run_id);
+    const gone = await tx
+      .deleteFrom("sightings")
+      .where("run_id", "in", ids)
+      .returning(["created_at", "mine", "dead"])
+      .execute();
+    const days = Map.groupBy(
+      gone.filter((row) => row.mine === 1),
+      ({ created_at }) => dayOf(created_at),
+    );
+    for (const [day, those] of [...days].toSorted(([a], [b]) => a - b))
+      await tx
+        .updateTable("sighting_counts")
+        .set((row) => ({
+          count: row("count", "-", those.length),
+          dead: row("dead", "-", those.filter(({ dead }) => dead === 1).length),
+        }))
+        .where("day", "=", day)
+        .execute();
+    await tx.deleteFrom("sighting_counts").where("count", "<=", 0).where("day", "<=", before).execute();
+  }
+  const last = looked.at(-1);
+  if (looked.length === limit && last)
+    return { removed: due.length, next: JSON.stringify([mine, placeOf(last.created_at, last.run_id)]) };
+  return { removed: due.length, next: mine === 1 ? JSON.stringify([0, null]) : null };
+}

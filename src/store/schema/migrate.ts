@@ -1,0 +1,55 @@
+import { sql, type Kysely } from "kysely";
+import type { Database } from "../database.ts";
+import { WORDS_VERSION } from "../search/text-words.ts";
+import { saveSetting } from "../key-values.ts";
+import type { Tables } from "../tables.ts";
+
+/** Raised with each change of schema.sql, together with a step in {@link STEPS}. */
+export const SCHEMA_VERSION = 2;
+
+/** What brings a database of version N to N + 1, by N. Version 1 was never released, and has no step. */
+const STEPS: Record<number, string> = {};
+
+/**
+ * Brings the database to this version's schema, each step in one transaction; several relays that start at once do it one after
+ * the other. Throws when it is from a newer version.
+ */
+export async function migrate(database: Database): Promise<void> {
+  while (await step(database));
+}
+
+/** Whether there may be another. */
+const step = (database: Database): Promise<boolean> =>
+  database.transaction(async (tx, rows) => {
+    await rows.lock("schema");
+    const version = await versionIn(database, tx);
+    if (version === SCHEMA_VERSION) return false;
+    if (version > SCHEMA_VERSION) {
+      throw new Error(
+        `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a newer release`,
+      );
+    }
+    const script = version === 0 ? database.schema() : STEPS[version];
+    if (script === undefined) {
+      throw new Error(
+        `the database has schema version ${version}, of a relay before its first release; start with a new database`,
+      );
+    }
+    await database.script(tx, script);
+    await saveSetting(tx, "schema_version", String(version === 0 ? SCHEMA_VERSION : version + 1));
+    if (version === 0) await saveSetting(tx, "words_version", String(WORDS_VERSION));
+    return true;
+  });
+
+/** The schema's version in a database; 0 when it has none. */
+export const versionOf = (database: Database): Promise<number> => versionIn(database, database.db);
+
+async function versionIn({ dialect }: Database, db: Kysely<Tables>): Promise<number> {
+  const tables =
+    dialect === "sqlite"
+      ? sql`select 1 from sqlite_master where type = 'table' and name = 'settings'`
+      : sql`select 1 from pg_tables where schemaname = current_schema() and tablename = 'settings'`;
+  if ((await tables.execute(db)).rows.length === 0) return 0;
+  const row = await db.selectFrom("settings").select("value").where("name", "=", "schema_version").executeTakeFirst();
+  return Number(row?.value ?? 0);
+}

@@ -1,0 +1,71 @@
+/**
+ * The full-text index on PostgreSQL: `tsvector` and `tsquery` (https://www.postgresql.org/docs/current/datatype-textsearch.html),
+ * made here and not by PostgreSQL's own parser, which knows hosts, numbers with signs and hyphenated words. So the words are
+ * those of SQLite (text-words.ts), and a phrase finds an id digit for digit, without an extension.
+ */
+import { markGroups, SEAM, type Mark } from "./search.ts";
+import type { RunFilter, Search } from "../store.ts";
+import { splitWords } from "./text-words.ts";
+
+/** Positions are kept up to here. An indexed text has fewer words. */
+const MAX_POSITION = 16_383;
+/**
+ * That many positions of one word are kept. A word that stands in more places, as の does in a page of Japanese, has the
+ * next ones under another name, and so on: the word, {@link MORE} and a number. A phrase asks for all of them.
+ */
+const MAX_POSITIONS = 255;
+const MORE = "\uE002";
+/** A lexeme may have 2046 bytes, and a search 500 characters. Longer words are cut, in text and query alike. */
+const MAX_WORD = 501;
+
+const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MAX_WORD).toWellFormed() : word);
+
+/**
+ * What a run is found by ({@link indexedText}), as a `tsvector` in PostgreSQL's binary form (`tsvectorrecv`): how many words, and of each its
+ * bytes, a zero, how many positions, and these, numbers of two bytes but for the first.
+ */
+export function vectorOf(text: string): Buffer {
+  const positions = new Map<string, number[]>();
+  for (const [i, found] of splitWords(text).entries()) {
+    if (found === SEAM) continue;
+    const word = cut(found);
+    const known = positions.get(word);
+    const position = Math.min(i + 1, MAX_POSITION);
+    if (known === undefined) positions.set(word, [position]);
+    else known.push(position);
+  }
+  // Put together as text of one byte a character: quicker than writing each number into memory by itself.
+  let size = 0;
+  let bytes = "";
+  for (const [word, all] of positions) {
+    for (let n = 0; n * MAX_POSITIONS < all.length; n += 1) {
+      const at = all.slice(n * MAX_POSITIONS, (n + 1) * MAX_POSITIONS);
+      bytes += `${bytesOf(n === 0 ? word : `${word}${MORE}${n}`)}\0${twoBytes(at.length)}`;
+      for (const position of at) bytes += twoBytes(position);
+      size += 1;
+    }
+  }
+  return Buffer.from(twoBytes(size >>> 16) + twoBytes(size & 0xffff) + bytes, "latin1");
+}
+
+const twoBytes = (n: number): string => String.fromCharCode(n >>> 8, n & 0xff);
+const bytesOf = (word: string): string => (/^[a-z0-9]*$/.test(word) ? word : Buffer.from(word).toString("latin1"));
+
+/** A filter as a `tsquery`; null when an ordinary index serves. */
+export function queryOf(filter: RunFilter): string | null {
+  const marks = markGroups(filter);
+  if (marks === null) return null;
+  const any = (group: readonly Mark[]) => `(${group.map((mark) => `'${mark}'`).join(" | ")})`;
+  return [...(filter.search ?? []).map(termOf), ...marks.map(any)].join(" & ");
+}
+
+/** Words in a row. PostgreSQL itself finds the words that the last one may mean. */
+function termOf(term: Search[number]): string {
+  const { prefix } = term;
+  const words = term.words.map(cut);
+  const [first = "", ...others] = words;
+  if (others.length === 0) return `'${first}'${prefix ? ":*" : ""}`;
+  return `(${words.map((word, i) => (prefix && i === words.length - 1 ? `'${word}':*` : anywhere(word))).join(" <-> ")})`;
+}
+
+const anywhere = (word: string): string => `('${word}' | '${word}${MORE}':*)`;

@@ -1,0 +1,146 @@
+/**
+ * Full text over runs: what is looked for, and what can be found. The index is SQLite's FTS5 (https://sqlite.org/fts5.html),
+ * declared in schema.sqlite.sql.
+ *
+ * `INV-2026-0042` is three words (text-words.ts) and is found as a phrase, so an id or a number is found digit for digit.
+ * Beside its words each run has *marks*, one a value that lists filter by; a filter so narrows the search inside the index,
+ * and two of them are intersected there, where an index a column would walk through one and look up the rest.
+ */
+import { hash } from "node:crypto";
+import { isRawNumber, numberText, type Json, type JsonObject } from "../../platform/json.ts";
+import type { Run } from "../../domain/run.ts";
+import type { Expansions } from "./prefixes.ts";
+import type { RunFilter, Search } from "../store.ts";
+import { cutText, foldText, isWholeCharacter, wordsOf } from "./text-words.ts";
+
+const MAX_TERMS = 10;
+/** The beginnings of words are not indexed: all words that begin so are looked for. The shorter, the more there are. */
+const MIN_PREFIX = 3;
+const MAX_PREFIXES = 2;
+/** All of them are looked for together with each word that the last one may mean. */
+const MAX_PREFIX_WORDS = 10;
+
+/**
+ * Reads what was typed: terms between spaces, a phrase in double quotes, `*` at a term's end for any ending. Everything
+ * else is text: there are no operators. A string says what is wrong with it. After a character of a script without spaces
+ * `*` says nothing, as whatever follows is another word.
+ */
+export function readSearch(typed: string): Search | string {
+  const terms: Search[number][] = [];
+  for (const [, phrase, term = ""] of typed.matchAll(/"([^"]*)"?|([^\s"]+)/g)) {
+    const words = wordsOf(phrase ?? term);
+    const last = words.at(-1);
+    if (last === undefined) continue;
+    const prefix = phrase === undefined && term.endsWith("*") && !isWholeCharacter(last);
+    if (prefix && (!/[\p{L}\p{N}\p{M}]\*+$/u.test(term) || lettersIn(last) < MIN_PREFIX))
+      return `needs at least ${MIN_PREFIX} letters or digits before *`;
+    if (prefix && words.length > MAX_PREFIX_WORDS)
+      return `has more than ${MAX_PREFIX_WORDS} words in a term that ends in *`;
+    terms.push({ words, prefix });
+  }
+  if (terms.length === 0) return "has no letter or digit to look for";
+  if (terms.length > MAX_TERMS) return `has more than ${MAX_TERMS} terms; put a phrase in double quotes`;
+  if (terms.filter(({ prefix }) => prefix).length > MAX_PREFIXES)
+    return `has more than ${MAX_PREFIXES} terms that end in *`;
+  return terms;
+}
+
+const lettersIn = (word: string): number => word.match(/[\p{L}\p{N}]/gu)?.length ?? 0;
+
+/**
+ * What a run is found by, one text: the words of its ids, title, prompt, summary, failure and output, and its marks. The
+ * same run has the same text as long as WORDS_VERSION is the same: an index forgets a run's words by that.
+ */
+export function indexedText(run: Run): string {
+  const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => markOf(name, value))));
+  return `${[...marks].join(" ")}\n${textOf(run)}`;
+}
+
+/** UTF-16 units of a run's words that are indexed. What lies beyond is not found; it bounds the time an accept takes. */
+const MAX_TEXT = 32_000;
+/** Stands between two texts, so that no phrase begins in one and ends in the other. A key and its value are one text. */
+export const SEAM = "\uE001";
+
+function textOf({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
+  // A NUL ends a text, also inside of one: SQLite knows none.
+  let found = "";
+  const add = (text: string, end = "\0"): void => {
+    if (found.length < MAX_TEXT) found += (text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text) + end;
+  };
+  const addJson = (value: Json): void => {
+    if (found.length >= MAX_TEXT || value === null || typeof value === "boolean") return;
+    if (typeof value === "string") add(value);
+    else if (typeof value === "number" || isRawNumber(value)) add(numberText(value));
+    else if (Array.isArray(value)) for (const item of value) addJson(item);
+    else addFields(value);
+  };
+  const addFields = (value: JsonObject): void => {
+    for (const key of Object.keys(value)) {
+      if (found.length >= MAX_TEXT) return;
+      const inside = value[key] ?? null;
+      const isText = typeof inside === "string" || typeof inside === "number" || isRawNumber(inside);
+      add(key, isText ? "\n" : "\0");
+      addJson(inside);
+    }
+  };
+  for (const text of [run_id, workflow?.run_id, workflow?.permanent_id, title, prompt, summary, failure?.reason])
+    if (text) add(text);
+  for (const text of [...(failure?.codes ?? []), ...(failure?.categories ?? [])]) add(text);
+  addJson(failure?.errors ?? null);
+  addJson(output);
+  const isLong = found.length > MAX_TEXT;
+  const text = foldText(isLong ? found.slice(0, MAX_TEXT) : found).replaceAll("\0", `\n${SEAM}\n`);
+  return isLong || text.length > MAX_TEXT ? cutText(text, MAX_TEXT) : text;
+}
+
+// --- marks ----------------------------------------------------------------------------------------------------------
+
+type MarkName = "status" | "run_type" | "workflow" | "organization" | "channel" | "source";
+
+const present = (...values: (string | null | undefined)[]): string[] =>
+  values.filter((value) => value !== null && value !== undefined);
+
+const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
+  ["status", ({ status }) => [status]],
+  ["run_type", ({ run_type }) => [run_type]],
+  ["workflow", ({ workflow, title }) => present(workflow?.permanent_id, title)],
+  ["organization", ({ organization_id }) => present(organization_id)],
+  ["channel", ({ channel }) => present(channel)],
+  ["source", ({ source }) => [source]],
+];
+
+/** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
+export type Mark = string;
+const markOf = (name: MarkName, value: string): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
+
+/**
+ * The marks a filter asks for: of each group one at least. Null when nothing is looked for and no column has to have a value.
+ */
+export function markGroups(filter: RunFilter): Mark[][] | null {
+  const groups = MARKED.flatMap(([name]) => (filter[name] ? [{ name, values: filter[name] }] : []));
+  if (filter.search === undefined && groups.length === 0) return null;
+  return groups.map(({ name, values }) => values.map((value) => markOf(name, value)));
+}
+
+/** A mark that no run has. */
+const NO_MARK: Mark = "\uE000";
+
+/**
+ * A filter as an FTS5 expression; null when an ordinary index serves. A term that ends in * is asked for by the words that
+ * it may mean, never as a prefix: FTS5 would merge all rows of all these words before it gives out the first.
+ */
+export function matchOf(filter: RunFilter, expansions: Expansions = new Map()): string | null {
+  const groups = markGroups(filter);
+  if (groups === null) return null;
+  const terms = (filter.search ?? []).map((term) => {
+    if (!term.prefix) return quoted(term.words.join(" "));
+    const before = term.words.slice(0, -1);
+    const meant = (expansions.get(term) ?? []).map((word) => [...before, word].join(" "));
+    return anyOf(meant.length === 0 ? [NO_MARK] : meant);
+  });
+  return [...terms, ...groups.map(anyOf)].join(" AND ");
+}
+
+const anyOf = (texts: readonly string[]): string => `(${texts.map(quoted).join(" OR ")})`;
+/** Inside quotes FTS5 knows no syntax but the quote itself, which no word and no mark has. */
+const quoted = (words: string): string => `"${words}"`;

@@ -1,0 +1,175 @@
+/**
+ * What one transaction changes in the roll-ups and the full-text index, and what those who follow changes are told once it is committed. The
+ * operations of the store say it as they go; it is written once, at the end of the transaction that they share, so that it is true whatever
+ * happens, and in few statements: many receipts add to a handful of rows, and hold them for the time of the commit only.
+ */
+import type { Insertable, Kysely, Selectable } from "kysely";
+import { dayOf, hourOf } from "../../platform/time.ts";
+import type { DeliveryState, Run } from "../../domain/run.ts";
+import { bucketOf } from "./latency-buckets.ts";
+import { indexedText } from "../search/search.ts";
+import { deliveryOf } from "../outbox/rows.ts";
+import type { Change } from "../history/changes.ts";
+import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
+import { indexWords } from "../search/rebuild.ts";
+import type { Tables } from "../tables.ts";
+
+type Db = Kysely<Tables>;
+type DeliveryRow = Selectable<Tables["deliveries"]>;
+
+/** States from which nothing changes any more. */
+const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);
+
+export interface Ledger {
+  /** A run is now as given; before, it was otherwise or (null) not known. `seq`: its number in the order of arrival. */
+  run(before: Run | null, after: Run, seq: number): void;
+  /** A run is removed. How many there were by time stays counted. */
+  removed(run: Run, seq: number): void;
+  /** Something that the API shows of a run has changed. */
+  changed(runId: string): void;
+  /** A new delivery. */
+  made(row: DeliveryRow): void;
+  /** A delivery has come to another state. Its end must be said once. */
+  moved(row: DeliveryRow): void;
+  /** A delivery that had come to its end was removed. How long it took stays counted. */
+  dropped(row: Pick<DeliveryRow, "subject_id" | "sink" | "state" | "cause">): void;
+  write(rows: BulkSql): Promise<void>;
+  /** What to tell those who follow changes, once it is committed. */
+  readonly changes: readonly Change[];
+}
+
+export function createLedger(): Ledger {
+  const runs = new Map<string, Insertable<Tables["run_counts"]>>();
+  const deliveries = new Map<string, Insertable<Tables["delivery_counts"]>>();
+  const times = new Map<string, Insertable<Tables["delivery_times"]>>();
+  const hours = new Map<number, Insertable<Tables["run_hours"]>>();
+  const words: IndexedWords[] = [];
+  const changes: Change[] = [];
+  /** Runs that may have a dead delivery now, or have none any more. */
+  const doubtful = new Set<string>();
+
+  const countRun = ({ received_at, status }: Run, by: number): void => {
+    add(runs, { grain: "hour", start: hourOf(received_at), status, count: by });
+    add(runs, { grain: "day", start: dayOf(received_at), status, count: by });
+  };
+  const tell = (row: DeliveryRow): void => {
+    changes.push({ kind: "delivery", id: row.id, delivery: deliveryOf(row) });
+  };
+  return {
+    changes,
+    run: (before, after, seq) => {
+      const [old, now] = [before && indexedText(before), indexedText(after)];
+      if (old !== now) words.push({ seq, before: old, after: now });
+      if (before?.status === after.status && before.received_at === after.received_at) return;
+      if (before) countRun(before, -1);
+      countRun(after, 1);
+      if (before?.received_at === after.received_at) return;
+      const hour = hourOf(after.received_at);
+      const known = hours.get(hour) ?? { hour, first_seq: seq, last_seq: seq };
+      hours.set(hour, { hour, first_seq: Math.min(known.first_seq, seq), last_seq: Math.max(known.last_seq, seq) });
+    },
+    removed: (run, seq) => {
+      words.push({ seq, before: indexedText(run), after: null });
+    },
+    changed: (runId) => {
+      changes.push({ kind: "run", id: runId });
+    },
+    made: (row) => {
+      add(deliveries, { sink: row.sink, state: row.cause === "test" ? "test" : "made", count: 1 });
+      tell(row);
+    },
+    moved: (row) => {
+      const { sink, state, cause, created_at, delivered_at } = row;
+      tell(row);
+      if (cause === "test") return;
+      if (ENDS.has(state)) add(deliveries, { sink, state, count: 1 });
+      // A first result makes nothing good: that is spared on the way of nearly every delivery.
+      if (state === "dead" || (state === "delivered" && cause !== "result")) doubtful.add(row.subject_id);
+      if (state !== "delivered" || delivered_at === null) return;
+      const bucket = bucketOf(delivered_at - created_at);
+      add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
+      add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
+    },
+    dropped: ({ subject_id, sink, state, cause }) => {
+      if (state === "dead") doubtful.add(subject_id);
+      add(deliveries, { sink, state: cause === "test" ? "test" : "made", count: -1 });
+      if (cause !== "test" && ENDS.has(state)) add(deliveries, { sink, state, count: -1 });
+    },
+    write: async (rows) => {
+      await indexWords(rows, words);
+      // Every transaction counts up the same few rows.
+      if (runs.size + deliveries.size + hours.size + doubtful.size > 0) await rows.lock("ledger");
+      await rows.insert("run_counts", inOrder(runs), added("run_counts", "grain, start, status"));
+      await rows.insert("delivery_counts", inOrder(deliveries), added("delivery_counts", "sink, state"));
+      await rows.insert("delivery_times", inOrder(times), added("delivery_times", "grain, start, sink, bucket"));
+      await rows.insert("run_hours", [...hours.values()], WIDENED);
+      await markDead(rows, [...doubtful].toSorted());
+    },
+  };
+}
+
+const WIDENED = `on conflict (hour) do update set
+  first_seq = case when excluded.first_seq < run_hours.first_seq then excluded.first_seq else run_hours.first_seq end,
+  last_seq = case when excluded.last_seq > run_hours.last_seq then excluded.last_seq else run_hours.last_seq end`;
+
+/** Notes of sightings whether a delivery is dead and was not made good, and counts them by day. The ledger must be locked. */
+export async function markDead(rows: BulkSql, runIds: readonly string[]): Promise<void> {
+  const changed = await rows.update(
+    "sightings",
+    runIds.map((run_id) => ({ run_id })),
+    {
+      set: "dead = 1 - sightings.dead",
+      where: `sightings.run_id = v.run_id and sightings.mine = 1 and sightings.dead <> ${HAS_DEAD}`,
+      returning: true,
+    },
+  );
+  const days = new Map<number, number>();
+  for (const { created_at, dead } of changed) {
+    const day = dayOf(created_at);
+    days.set(day, (days.get(day) ?? 0) + (dead === 1 ? 1 : -1));
+  }
+  await rows.insert(
+    "sighting_counts",
+    [...days].toSorted(([a], [b]) => a - b).map(([day, dead]) => ({ day, count: 0, dead })),
+    "on conflict (day) do update set dead = sighting_counts.dead + excluded.dead",
+  );
+}
+
+const HAS_DEAD = `case when exists (select 1 from deliveries d where d.subject_id = v.run_id and d.state = 'dead'
+  and not exists (select 1 from deliveries l
+    where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')) then 1 else 0 end`;
+
+/** The same row again adds up. */
+function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {
+  const { count, ...key } = row;
+  const name = JSON.stringify(Object.values(key));
+  const known = rows.get(name);
+  if (known) known.count += count;
+  else rows.set(name, row);
+}
+
+const inOrder = <Row>(rows: Map<string, Row>): Row[] =>
+  [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+
+const added = (table: "run_counts" | "delivery_counts" | "delivery_times", key: string): string =>
+  `on conflict (${key}) do update set count = ${table}.count + excluded.count`;
+
+export interface DeliveryCounts {
+  made: number;
+  waiting: number;
+  delivered: number;
+  dead: number;
+  canceled: number;
+}
+
+/** By sink: each that ever had a delivery. Tests do not count. */
+export async function deliveryCounts(db: Db): Promise<Map<string, DeliveryCounts>> {
+  const counts = new Map<string, DeliveryCounts>();
+  for (const { sink, state, count } of await db.selectFrom("delivery_counts").selectAll().orderBy("sink").execute()) {
+    const known = counts.get(sink) ?? { made: 0, waiting: 0, delivered: 0, dead: 0, canceled: 0 };
+    if (state === "made" || state === "delivered" || state === "dead" || state === "canceled") known[state] = count;
+    known.waiting = known.made - known.delivered - known.dead - known.canceled;
+    counts.set(sink, known);
+  }
+  return counts;
+}

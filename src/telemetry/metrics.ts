@@ -1,0 +1,254 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { ALERT_REASONS } from "../domain/alert.ts";
+import { VERDICTS, type Circuit } from "../domain/run.ts";
+import { VERSION } from "../platform/version.ts";
+
+/** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
+export interface Waiting {
+  sink: string;
+  waiting: number;
+  oldest: number;
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+const OUTCOMES = ["delivered", "retry", "dead"];
+/** Results of webhooks that are there as 0 from the first scrape on, besides the verdicts. */
+const REFUSALS = [
+  "missing_signature",
+  "malformed_signature",
+  "wrong_signature",
+  "totp",
+  "overloaded",
+  "storage_failed",
+];
+
+/** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  const webhooks = new Counter({
+    name: "skyvern_relay_webhooks_total",
+    help: "Webhooks answered, by result: a verdict, or why it was refused.",
+    labelNames: ["result"] as const,
+    registers,
+  });
+  for (const result of [...VERDICTS, ...REFUSALS]) webhooks.inc({ result }, 0);
+  const build = new Gauge({
+    name: "skyvern_relay_build_info",
+    help: "1, with the version that runs.",
+    labelNames: ["version"] as const,
+    registers,
+  });
+  build.set({ version: VERSION }, 1);
+  const alerts = new Counter({
+    name: "skyvern_relay_alerts_total",
+    help: "Messages of the relay itself, by reason and outcome.",
+    labelNames: ["reason", "outcome"] as const,
+    registers,
+  });
+  for (const reason of ALERT_REASONS) for (const outcome of OUTCOMES) alerts.inc({ reason, outcome }, 0);
+  return {
+    registry,
+    /** Sinks whose metrics there are. */
+    announced: new Set<string>(),
+    webhooks,
+    receiveSeconds: new Histogram({
+      name: "skyvern_relay_receive_seconds",
+      help: "From the whole body read to the answer, for genuine webhooks.",
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
+    alerts,
+    spansDropped: new Counter({
+      name: "skyvern_relay_spans_dropped_total",
+      help: "Spans that the collector of traces did not take.",
+      registers,
+    }),
+    heartbeats: new Counter({
+      name: "skyvern_relay_heartbeats_total",
+      help: "Signs of life given: alive, fail (something is wrong), not_taken.",
+      labelNames: ["result"] as const,
+      registers,
+    }),
+    ingested: new Counter({
+      name: "skyvern_relay_ingested_total",
+      help: "Runs read from Skyvern's API, by source and verdict.",
+      labelNames: ["source", "verdict"] as const,
+      registers,
+    }),
+    rounds: new Counter({
+      name: "skyvern_relay_reconcile_rounds_total",
+      help: "Rounds over Skyvern's list of runs: complete, or incomplete because the API failed.",
+      labelNames: ["result"] as const,
+      registers,
+    }),
+    attempts: new Counter({
+      name: "skyvern_relay_attempts_total",
+      help: "Attempts to deliver, by sink and outcome (delivered, retry, dead).",
+      labelNames: ["sink", "outcome"] as const,
+      registers,
+    }),
+    attemptSeconds: new Histogram({
+      name: "skyvern_relay_attempt_seconds",
+      help: "How long one attempt took, artifacts included.",
+      labelNames: ["sink"] as const,
+      buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      registers,
+    }),
+    deliverySeconds: new Histogram({
+      name: "skyvern_relay_delivery_seconds",
+      help: "From the receipt to the delivery.",
+      labelNames: ["sink"] as const,
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 28800, 86400],
+      registers,
+    }),
+  };
+}
+
+/** Memory, event loop, garbage collection of the process. */
+export function collectProcess({ registry }: Metrics): void {
+  collectDefaultMetrics({ register: registry });
+  // Gauges whose names end as only counters' may. The same by type stays.
+  for (const what of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${what}_total`);
+}
+
+/** Every metric of an app is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
+export function announce(metrics: Metrics, { sinks, coverage }: Pick<Gauges, "sinks" | "coverage">): void {
+  const { attempts, attemptSeconds, deliverySeconds, announced, rounds, ingested } = metrics;
+  for (const sink of sinks) {
+    // Of an app before on the same registry: what it counted stands.
+    if (announced.has(sink)) continue;
+    announced.add(sink);
+    for (const outcome of OUTCOMES) attempts.inc({ sink, outcome }, 0);
+    attemptSeconds.zero({ sink });
+    deliverySeconds.zero({ sink });
+  }
+  if (coverage === null) return;
+  for (const result of ["complete", "incomplete"]) rounds.inc({ result }, 0);
+  for (const verdict of ["accepted", "corrected"]) ingested.inc({ source: "reconciled", verdict }, 0);
+}
+
+/** What the gauges show that the database holds. */
+export interface Stored {
+  backlog: Waiting[];
+  dead: { sink: string; count: number }[];
+  kept: number;
+  circuits: ReadonlyMap<string, Circuit>;
+}
+
+/** What gauges show of the app in force, asked for when they are scraped. */
+export interface Gauges {
+  sinks: readonly string[];
+  stored(): Promise<Stored>;
+  /** Whether it could accept a webhook now. */
+  isReady(): Promise<boolean>;
+  /** Seen at Skyvern against relayed, over the lookback; null: Skyvern's list is not read. */
+  coverage: (() => Promise<{ seen: number; relayed: number }>) | null;
+}
+
+/**
+ * Gauges of the app that `app` names at each scrape: it may be another one by then. 0 for a sink without any. While the
+ * database cannot be read they are not there: everything else still is.
+ */
+export function watch({ registry }: Metrics, app: () => Gauges, now: () => number): void {
+  watchStored(registry, app, now);
+  const help = "1: it can accept a webhook now, shown by a real write, as /readyz does. 0: it cannot.";
+  single(registry, "skyvern_relay_ready", help, async () => ((await app().isReady()) ? 1 : 0));
+  const coverage = readOnce(async () => (await app().coverage?.()) ?? null);
+  single(
+    registry,
+    "skyvern_relay_coverage_seen",
+    "Final runs of ours in Skyvern's list, over the lookback.",
+    async () => (await coverage())?.seen,
+  );
+  single(
+    registry,
+    "skyvern_relay_coverage_relayed",
+    "Those of them that were settled and delivered to every sink they were for.",
+    async () => (await coverage())?.relayed,
+  );
+}
+
+function watchStored(registry: Registry, app: () => Gauges, now: () => number): void {
+  const values = readOnce(() => app().stored());
+  const gauge = (name: string, help: string, rows: (values: Stored) => [sink: string, value: number][]) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ["sink"] as const,
+      registers: [registry],
+      async collect() {
+        const stored = await values();
+        this.reset();
+        if (stored === null) return;
+        const all = rows(stored);
+        for (const sink of app().sinks) this.set({ sink }, 0);
+        for (const [sink, value] of all) this.set({ sink }, value);
+      },
+    });
+  gauge("skyvern_relay_backlog", "Deliveries waiting, by sink.", ({ backlog }) =>
+    backlog.map(({ sink, waiting }) => [sink, waiting]),
+  );
+  gauge(
+    "skyvern_relay_oldest_undelivered_seconds",
+    "Age of the oldest delivery that waits, by sink; 0 when none does.",
+    ({ backlog }) => backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000]),
+  );
+  gauge(
+    "skyvern_relay_dead_deliveries",
+    "Deliveries given up, by sink, until they are delivered again or pruned.",
+    ({ dead }) => dead.map(({ sink, count }) => [sink, count]),
+  );
+  new Gauge({
+    name: "skyvern_relay_circuit_state",
+    help: "1 for the state a sink's circuit is in: closed, open (it fails), stopped (it asked to be left alone).",
+    labelNames: ["sink", "state"] as const,
+    registers: [registry],
+    async collect() {
+      const stored = await values();
+      this.reset();
+      if (stored === null) return;
+      for (const sink of app().sinks) {
+        const is = stored.circuits.get(sink)?.state ?? "closed";
+        for (const state of ["closed", "open", "stopped"]) this.set({ sink, state }, state === is ? 1 : 0);
+      }
+    },
+  });
+  single(
+    registry,
+    "skyvern_relay_kept_receipts",
+    "Genuine bodies that were not understood.",
+    async () => (await values())?.kept,
+  );
+}
+
+/** A gauge without labels; undefined: it has no value now. */
+function single(registry: Registry, name: string, help: string, read: () => Promise<number | undefined>): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    async collect() {
+      const value = await read();
+      if (value === undefined) this.remove();
+      else this.set(value);
+    },
+  });
+}
+
+/**
+ * Each gauge has to wait for its own values, and a scrape asks all of them at one time: they share one reading. Null when it
+ * failed: a scrape that failed as a whole would say nothing just when there is something to say.
+ */
+function readOnce<T>(read: () => Promise<T>): () => Promise<T | null> {
+  let reading: Promise<T | null> | null = null;
+  return () => {
+    reading ??= read()
+      .catch(() => null)
+      .finally(() => {
+        reading = null;
+      });
+    return reading;
+  };
+}

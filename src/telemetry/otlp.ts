@@ -1,0 +1,100 @@
+/**
+ * Spans to a collector, by OTLP over HTTP as JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp
+ *
+ * What waits is bounded, and what the collector does not take is dropped and counted: traces never hold up a delivery.
+ */
+import type { Log } from "../platform/log.ts";
+import type { HttpClient } from "../net/http-client.ts";
+import type { Attribute, Span } from "./trace.ts";
+import { VERSION } from "../platform/version.ts";
+
+export interface OtlpParts {
+  /** Where to POST to: ends with /v1/traces. */
+  url: string;
+  headers: Record<string, string>;
+  service: string;
+  request: HttpClient;
+  /** Counts spans that were dropped. */
+  dropped(count: number): void;
+  log: Log;
+}
+
+/** As OpenTelemetry's own batches. */
+const MAX_WAITING = 2_048;
+const MAX_BATCH = 512;
+const TIMEOUT_MS = 10_000;
+
+export function createOtlp({ url, headers, service, request, dropped, log }: OtlpParts) {
+  let waiting: Span[] = [];
+  let wasTaken = true;
+  const post = async (spans: Span[], timeoutMs: number): Promise<string | null> => {
+    try {
+      const { status } = await request(url, {
+        method: "POST",
+        headers: { ...headers, "content-type": "application/json" },
+        body: JSON.stringify(bodyOf(service, spans)),
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      return status >= 200 && status < 300 ? null : `the collector answered ${status}`;
+    } catch (error) {
+      return `the collector could not be reached (${error instanceof Error ? error.name : "unknown error"})`;
+    }
+  };
+  return {
+    take: (span: Span): void => {
+      if (waiting.length < MAX_WAITING) waiting.push(span);
+      else dropped(1);
+    },
+    /** Sends what waits. To be called every few seconds, and at the end. What follows a batch that was not taken is not tried. */
+    flush: async (timeoutMs = TIMEOUT_MS): Promise<void> => {
+      const all = waiting;
+      waiting = [];
+      for (let i = 0; i < all.length; i += MAX_BATCH) {
+        const spans = all.slice(i, i + MAX_BATCH);
+        const reason = await post(spans, timeoutMs);
+        if (reason !== null) dropped(all.length - i);
+        if (reason !== null && wasTaken) log.warn("traces.not_taken", { reason, spans: all.length - i });
+        if (reason === null && !wasTaken) log.info("traces.taken");
+        wasTaken = reason === null;
+        if (reason !== null) return;
+      }
+    },
+  };
+}
+
+const KINDS = { internal: 1, server: 2, client: 3 };
+const STATUS_ERROR = 2;
+
+const bodyOf = (service: string, spans: readonly Span[]) => ({
+  resourceSpans: [
+    {
+      resource: { attributes: attributesOf({ "service.name": service, "service.version": VERSION }) },
+      scopeSpans: [{ scope: { name: "skyvern-relay", version: VERSION }, spans: spans.map(spanOf) }],
+    },
+  ],
+});
+
+const spanOf = (span: Span) => ({
+  traceId: span.traceId,
+  spanId: span.spanId,
+  ...(span.parentSpanId === null ? {} : { parentSpanId: span.parentSpanId }),
+  name: span.name,
+  kind: KINDS[span.kind],
+  startTimeUnixNano: nanoseconds(span.startedAt),
+  endTimeUnixNano: nanoseconds(span.finishedAt),
+  attributes: attributesOf(span.attributes),
+  ...(span.link === null ? {} : { links: [{ traceId: span.traceId, spanId: span.link, attributes: [] }] }),
+  status: span.error === null ? {} : { code: STATUS_ERROR, message: span.error },
+});
+
+/** 64-bit integers are text in OTLP's JSON. */
+const nanoseconds = (ms: number): string => String(BigInt(Math.round(ms * 1_000)) * 1_000n);
+
+const attributesOf = (attributes: Record<string, Attribute>) =>
+  Object.entries(attributes).flatMap(([key, value]) => (value === null ? [] : [{ key, value: valueOf(value) }]));
+
+function valueOf(value: NonNullable<Attribute>): Record<string, string | number | boolean> {
+  if (typeof value === "boolean") return { boolValue: value };
+  if (typeof value === "string") return { stringValue: value };
+  return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };
+}

@@ -1,0 +1,37 @@
+import type { Source, Verdict } from "../domain/run.ts";
+import { receiptSpanOf, revisionSpanOf, traceIdOf, type Span, type Trace } from "./trace.ts";
+
+/** What a receipt came to, as far as its span says it. */
+interface StoredReceipt {
+  accepted: { runId: string | null; verdict: Verdict; revision: number | null; deliveries: number };
+  receiptId: string;
+}
+
+/** The span of a receipt that is on disk. What was not understood is of no run, and has none. */
+export function traceReceipt(
+  trace: Trace,
+  { accepted: { runId, verdict, revision, deliveries }, receiptId }: StoredReceipt,
+  { kind, source, startedAt, finishedAt }: Pick<Span, "kind" | "startedAt" | "finishedAt"> & { source: Source },
+): void {
+  if (trace === null || runId === null) return;
+  const isNews = revision !== null && ["accepted", "updated", "corrected"].includes(verdict);
+  trace({
+    traceId: traceIdOf(runId),
+    spanId: isNews ? revisionSpanOf(runId, revision) : receiptSpanOf(receiptId),
+    parentSpanId: null,
+    link: null,
+    name: kind === "server" ? "webhook.received" : "run.ingested",
+    kind,
+    startedAt,
+    finishedAt,
+    attributes: {
+      "skyvern.run_id": runId,
+      "skyvern_relay.receipt_id": receiptId,
+      "skyvern_relay.verdict": verdict,
+      "skyvern_relay.source": source,
+      "skyvern_relay.revision": revision,
+      "skyvern_relay.deliveries": deliveries,
+    },
+    error: null,
+  });
+}

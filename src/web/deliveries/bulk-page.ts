@@ -1,0 +1,55 @@
+/** Before many deliveries are sent again: how many, which, and a button. */
+import { html } from "hono/html";
+import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.ts";
+import { hrefOf, instantOf, type DeliveryFilterName, type Fault, type Query } from "../query.ts";
+import { faultList } from "../runs/page.ts";
+import type { Session } from "../login/session.ts";
+import { line, many } from "../text.ts";
+import type { DeliveryState } from "../../domain/run.ts";
+import { fact } from "../output.ts";
+
+export interface BulkView {
+  query: Query<DeliveryFilterName>;
+  faults: readonly Fault[];
+  /** Of what would be sent. */
+  count: number;
+  /** At once. */
+  most: number;
+  session: Session;
+}
+
+export function bulkPage({ query, faults, count, most, session }: BulkView): Part {
+  const back = hrefOf("/deliveries", query);
+  if (faults.length > 0) return faultList(faults);
+  const filter = hrefOf("", query).replace(/^\?/, "");
+  const form = { action: "/deliveries/redeliver", csrf: session.csrf, fields: { filter } };
+  const n = many(count, "delivery", "deliveries");
+  return html`<section class="card notice-left">
+    <p class="crumb"><a href="${back}">Deliveries</a></p>
+    <h1>${count === 0 ? "Nothing to send again" : `Send ${n} again?`}</h1>
+    ${which(query)}
+    <p class="soft">
+      ${
+        count === 0
+          ? "What fits was delivered since, waits already, or its sink is not configured any more."
+          : "One for each run and sink, with the run as it is now. What was delivered since, or waits already, is left out; the old ones stay as a record."
+      }
+      ${count >= most ? html` At most ${most} at once: come back for the rest.` : ""}
+    </p>
+    <div class="row">
+      ${count === 0 ? "" : buttonForm(form, [icon("again"), `Redeliver ${n}`], "primary")}
+      <a class="button" href="${back}">${count === 0 ? "Back" : "Cancel"}</a>
+    </div>
+  </section>`;
+}
+
+function which({ values }: Query<DeliveryFilterName>): Html {
+  const instant = (text: string | undefined) => time(text === undefined ? null : instantOf(text));
+  const labels = (values.state ?? []).map((state) => STATES[state as DeliveryState].label).join(" or ");
+  return html`<dl class="facts narrow">
+    ${fact("State", labels)}
+    ${fact("Sink", values.sink?.length ? values.sink.map((name) => line(name, 64)).join(" or ") : "every one that is configured")}
+    ${values.since?.length ? fact("Queued since", instant(values.since[0])) : ""}
+    ${values.until?.length ? fact("Queued before", instant(values.until[0])) : ""}
+  </dl>`;
+}

@@ -1,0 +1,158 @@
+/** The list of deliveries; dead letters above all. */
+import { html } from "hono/html";
+import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
+import type { Page } from "../../store/store.ts";
+import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "../markup.ts";
+import { hrefOf, toggled, type DeliveryFilterName, type Fault, type Query } from "../query.ts";
+import { faultList } from "../runs/page.ts";
+import type { Session } from "../login/session.ts";
+import { block, line, many } from "../text.ts";
+import { stateTime } from "../delivery-badges.ts";
+
+export interface DeliveriesView {
+  rows: readonly Delivery[];
+  query: Query<DeliveryFilterName>;
+  faults: readonly Fault[];
+  older: NonNullable<Page["after"]> | null;
+  sinks: readonly { name: string }[];
+  session: Session;
+  queued: number | null;
+  /** The last event that the rows show. */
+  event: string;
+}
+
+const PATH = "/deliveries";
+
+export function deliveriesPage(view: DeliveriesView): Part {
+  const { rows, query, faults, older, queued, event } = view;
+  const isDead = query.values.state?.join() === "dead";
+  const isLive = query.after === null && faults.length === 0;
+  return [
+    queued === null
+      ? ""
+      : html`<p class="flash" role="status">
+          ${icon("again")}Queued again: ${many(queued, "delivery", "deliveries")}.
+        </p>`,
+    html`<div class="head with-live">
+      <h1>${isDead ? "Dead letters" : "Deliveries"}</h1>
+      ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
+    </div>`,
+    isDead
+      ? html`<p class="soft lead">
+          Deliveries that were given up. Redelivering makes new ones; these stay as a record.
+        </p>`
+      : "",
+    timeForm(query),
+    html`<p class="news" role="status">
+      <button class="button primary" type="button" data-news="delivery" hidden></button>
+    </p>`,
+    html`<div ${isLive ? follow({ id: "results", address: hrefOf(PATH, query), event }) : html`id="results"`}>
+      ${chips(view)}
+      ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothing(isDead) : [bulk(query), table(view)]}
+      <nav class="pager" aria-label="Pages">
+        ${query.after === null ? "" : html`<a class="button" href="${hrefOf(PATH, { ...query, after: null })}">Newest</a>`}
+        ${older === null ? "" : html`<a class="button" rel="next" href="${hrefOf(PATH, { ...query, after: older })}">Older</a>`}
+      </nav>
+    </div>`,
+  ];
+}
+
+/** Of what is over; first it says how many it would be. */
+function bulk(query: Query<DeliveryFilterName>): Part {
+  const states = query.values.state ?? [];
+  if (states.length === 0 || states.some((state) => state === "pending" || state === "sending")) return "";
+  return html`<p class="row bulk">
+    <a class="button" href="${hrefOf(`${PATH}/redeliver`, { ...query, after: null })}"
+      >${icon("again")}Redeliver all of these…</a
+    >
+  </p>`;
+}
+
+function timeForm({ values }: Query<DeliveryFilterName>): Html {
+  const isOpen = [values.since, values.until].some((list) => (list ?? []).length > 0);
+  const kept = (["state", "sink"] as const).flatMap((name) =>
+    (values[name] ?? []).map((one) => html`<input type="hidden" name="${name}" value="${one}" />`),
+  );
+  const instant = (name: "since" | "until", label: string) =>
+    html`<label
+      >${label} (UTC)<input
+        name="${name}"
+        value="${values[name]?.[0] ?? ""}"
+        placeholder="2026-01-20T12:00"
+        maxlength="40"
+    /></label>`;
+  return html`<form method="get" action="${PATH}" data-sparse>
+    ${kept}
+    <details class="filters" ${isOpen ? html`open` : ""}>
+      <summary>Time</summary>
+      <div class="fields">${instant("since", "Queued since")} ${instant("until", "Queued before")}</div>
+      <p class="row"><button class="button primary">Filter</button></p>
+    </details>
+  </form>`;
+}
+
+const nothing = (isDead: boolean): Html =>
+  html`<section class="card empty">
+    <h2>${isDead ? "No dead letters" : "No delivery fits"}</h2>
+    <p>
+      ${isDead ? "Everything that was queued was delivered, or is still being tried." : "No delivery fits these filters."}
+    </p>
+  </section>`;
+
+function chips({ query, sinks }: DeliveriesView): Html {
+  const chip = (name: DeliveryFilterName, value: string, label: Part, tone = "") =>
+    html`<a
+      class="chip ${tone}"
+      href="${hrefOf(PATH, toggled(query, name, value))}"
+      ${query.values[name]?.includes(value) ? html`aria-current="true"` : ""}
+      >${label}</a
+    >`;
+  const names = new Set([...sinks.map(({ name }) => name), ...(query.values.sink ?? [])]);
+  return html`<nav class="chips" aria-label="By state">
+      ${DELIVERY_STATES.map((state) => chip("state", state, [icon(STATES[state].icon), STATES[state].label], STATES[state].tone))}
+    </nav>
+    <nav class="chips" aria-label="By sink">${[...names].map((name) => chip("sink", name, line(name, 64)))}</nav>`;
+}
+
+const table = (view: DeliveriesView): Html =>
+  html`<table class="list deliveries" role="table">
+    <caption class="said">
+      Deliveries, newest first
+    </caption>
+    <thead>
+      <tr role="row">
+        <th scope="col">State</th>
+        <th scope="col">Run</th>
+        <th scope="col">Sink</th>
+        <th scope="col">Attempts</th>
+        <th scope="col">Queued</th>
+        <th scope="col"><span class="said">Act</span></th>
+      </tr>
+    </thead>
+    <tbody role="rowgroup">
+      ${view.rows.map((delivery) => row(delivery, view))}
+    </tbody>
+  </table>`;
+
+function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Html {
+  const { run_id: runId, sink } = delivery;
+  const fields = { sink, to: hrefOf(PATH, query) };
+  const isConfigured = sinks.some(({ name }) => name === sink);
+  const isWaiting = delivery.state === "pending" || delivery.state === "sending";
+  const said = html`<span class="said"> ${line(runId, 60)} to ${line(sink, 64)}</span>`;
+  const form = { action: `${runPath(runId)}/redeliver`, csrf: session.csrf, fields };
+  const isTest = delivery.cause === "test";
+  return html`<tr role="row" id="${rowId(delivery.id)}">
+    <td role="cell" class="a-status">${badge(STATES[delivery.state])}</td>
+    <td role="cell" class="a-title">
+      ${isTest ? html`<span class="title">Test message</span>` : html`<a class="title" href="${runPath(runId)}">${line(runId, 80)}</a>`}
+      ${delivery.last_error === null ? html`<span class="sub">${stateTime(delivery)}</span>` : html`<span class="error-text">${block(delivery.last_error, 400)}</span>`}
+    </td>
+    <td role="cell" class="a-type">${line(sink, 64)} <span class="soft">${line(delivery.kind, 30)}</span></td>
+    <td role="cell" class="a-took">${many(delivery.attempts, "attempt")}</td>
+    <td role="cell" class="a-time">${time(delivery.created_at, "short")}</td>
+    <td role="cell" class="a-act">
+      ${isWaiting || !isConfigured || isTest ? "" : buttonForm(form, ["Redeliver", said], "small")}
+    </td>
+  </tr>`;
+}

@@ -1,0 +1,61 @@
+/** `/deliveries`: the list, dead letters above all, and sending what fits a filter again. */
+import { newDeliveryIds } from "../../store/outbox/redeliver.ts";
+import { field, go, PAGE_SIZE, pageAfter, saidOf, withSaid, type Kit } from "../page-context.ts";
+import { deliveriesPage } from "./page.ts";
+import { bulkPage } from "./bulk-page.ts";
+import { DELIVERY_FILTERS, deliveryFilter, hrefOf, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
+
+/** One press redelivers at most so many; the next goes on, as what waits is left out. */
+const MAX_REDELIVERIES = 10_000;
+
+export function mountDeliveries({ web, parts, reading, acting, show }: Kit): void {
+  const { store, sinks, runtime, log } = parts;
+
+  web.get("/deliveries", ...reading, async (c) => {
+    const { query, faults } = readQuery(new URL(c.req.url).searchParams, DELIVERY_FILTERS);
+    const event = store.lastChange();
+    const found = faults.length > 0 ? [] : await store.deliveries(deliveryFilter(query), pageAfter(query.after));
+    const rows = found.slice(0, PAGE_SIZE);
+    const last = rows.at(-1);
+    const older = found.length > PAGE_SIZE && last ? { at: last.created_at, id: last.id } : null;
+    const view = { rows, query, faults, older, sinks, session: c.get("session"), queued: saidOf(c, "queued"), event };
+    return show(c, { title: "Deliveries", part: "deliveries" }, deliveriesPage(view), faults.length > 0 ? 400 : 200);
+  });
+
+  const redeliverAll = (query: Query<DeliveryFilterName>, dryRun: boolean) => {
+    const { sink = sinks.map(({ name }) => name), ...filter } = deliveryFilter(query);
+    const known = { ...filter, sink: sink.filter((name) => sinks.some((one) => one.name === name)) };
+    if (dryRun) return store.redeliverable(known, MAX_REDELIVERIES);
+    return store.redeliverAll(known, newDeliveryIds(runtime, MAX_REDELIVERIES), runtime.now());
+  };
+
+  /** Nothing is sent yet: how many it would be, and a button. */
+  web.get("/deliveries/redeliver", ...reading, async (c) => {
+    const { query, faults } = readBulk(new URL(c.req.url).searchParams);
+    const count = faults.length > 0 ? 0 : await redeliverAll(query, true);
+    const body = bulkPage({ query, faults, count, most: MAX_REDELIVERIES, session: c.get("session") });
+    return show(c, { title: "Redeliver", part: "deliveries" }, body, faults.length > 0 ? 400 : 200);
+  });
+
+  web.post("/deliveries/redeliver", ...acting, async (c) => {
+    const { query, faults } = readBulk(new URLSearchParams(await field(c, "filter")));
+    if (faults.length > 0) {
+      const body = bulkPage({ query, faults, count: 0, most: MAX_REDELIVERIES, session: c.get("session") });
+      return show(c, { title: "Redeliver", part: "deliveries" }, body, 400);
+    }
+    const count = await redeliverAll(query, false);
+    parts.nudge();
+    log.info("deliveries.redelivered", { filter: query.values, count, session: c.get("session").id });
+    return go(c, withSaid(hrefOf("/deliveries", query), { queued: String(count) }));
+  });
+}
+
+/** Which deliveries must be said: an address cut short must not mean all there are. */
+function readBulk(search: URLSearchParams): ReturnType<typeof readQuery<DeliveryFilterName>> {
+  const { query, faults } = readQuery(search, DELIVERY_FILTERS);
+  const states = query.values.state ?? [];
+  if (states.length === 0) faults.push({ name: "state", message: "must be given" });
+  if (states.some((state) => state === "pending" || state === "sending"))
+    faults.push({ name: "state", message: "must be one that is over: what waits is sent anyway" });
+  return { query: { ...query, after: null }, faults };
+}

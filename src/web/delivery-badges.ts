@@ -1,0 +1,33 @@
+/** Who was told of a run, and how that went. */
+import type { Delivery } from "../domain/run.ts";
+import { html } from "hono/html";
+import { icon, STATES, time, type Html } from "./markup.ts";
+import { line } from "./text.ts";
+
+/** The newest delivery of each sink. `deliveries`: newest first, as the store lists them. */
+export function newestOfEach(deliveries: readonly Delivery[]): Delivery[] {
+  const newest = new Map<string, Delivery>();
+  for (const delivery of deliveries) if (!newest.has(delivery.sink)) newest.set(delivery.sink, delivery);
+  return [...newest.values()].toSorted((a, b) => (a.sink < b.sink ? -1 : 1));
+}
+
+/** `✓ slack`: one word a sink. */
+export function ticks(told: readonly Pick<Delivery, "sink" | "state">[]): Html {
+  if (told.length === 0) return html`<span class="soft">nobody told</span>`;
+  return html`<ul class="ticks">
+    ${told.map(({ sink, state }) => {
+      const look = STATES[state];
+      return html`<li class="tick ${look.tone}">
+        ${icon(look.icon)}${line(sink, 30)}<span class="said"> ${look.label.toLowerCase()}</span>
+      </li>`;
+    })}
+  </ul>`;
+}
+
+/** When it arrived, or when it is tried next. */
+export const stateTime = ({ state, created_at, delivered_at, next_attempt_at }: Delivery): Html =>
+  state === "delivered"
+    ? html`${time(delivered_at)}`
+    : next_attempt_at === null
+      ? html`queued ${time(created_at)}`
+      : html`next try ${time(next_attempt_at)}`;

@@ -1,0 +1,83 @@
+/**
+ * Who is logged in. A session is a signed cookie and nothing is kept on the relay: it holds for every relay on the same
+ * database and ends by itself, or at once when the token it was made with is no longer one of `RELAY_TOKEN`.
+ */
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { parse } from "hono/utils/cookie";
+import { HOUR_MS } from "../../platform/time.ts";
+import type { Runtime } from "../../platform/runtime.ts";
+import type { Secret } from "../../platform/secret.ts";
+
+export const SESSION_LIFE_MS = 12 * HOUR_MS;
+
+export interface Session {
+  id: string;
+  /** What a form must bring along: nobody without the session can know it. */
+  csrf: string;
+}
+
+export interface Sessions {
+  /** The cookie's value for whoever knows a token, or null. */
+  start(token: string): string | null;
+  /** The session of a cookie's value, or null: never made here, changed, over, or of a token that is gone. */
+  read(cookie: string | undefined): Session | null;
+  /** Whether a form's field is the session's. */
+  isOurForm(session: Session, field: string): boolean;
+}
+
+export interface SessionParts {
+  tokens: readonly Secret[];
+  /** 32 bytes kept in the database. */
+  key: Buffer;
+  runtime: Pick<Runtime, "now" | "newId">;
+}
+
+export function createSessions({ tokens, key, runtime }: SessionParts): Sessions {
+  // One signing key for each token, so that a session ends with the token it came from and with no other.
+  const keyOf = (token: string): Buffer =>
+    mac(key, ["web session key", createHash("sha256").update(token).digest("hex")]);
+  const keys = tokens.map((token) => keyOf(token.reveal()));
+  return {
+    start: (token) => {
+      const given = keyOf(token);
+      const signer = firstOf(keys, (one) => timingSafeEqual(one, given));
+      if (signer === null) return null;
+      const id = runtime.newId("ses");
+      const expires = String(runtime.now() + SESSION_LIFE_MS);
+      return `${id}.${expires}.${mac(signer, ["session", id, expires]).toString("base64url")}`;
+    },
+    read: (cookie) => {
+      const [, id, expires, given] = COOKIE.exec(cookie ?? "") ?? [];
+      if (id === undefined || expires === undefined || given === undefined) return null;
+      const signature = Buffer.from(given, "base64url");
+      const signer = firstOf(keys, (one) => isEqual(mac(one, ["session", id, expires]), signature));
+      if (signer === null || Number(expires) <= runtime.now()) return null;
+      return { id, csrf: mac(signer, ["csrf", id, expires]).toString("base64url") };
+    },
+    isOurForm: ({ csrf }, field) => isEqual(Buffer.from(csrf), Buffer.from(field)),
+  };
+}
+
+/** The session's cookie. The prefix makes browsers refuse such a one from anywhere but this very host over TLS. */
+export const cookieNameOf = (publicUrl: string): string =>
+  publicUrl.startsWith("https:") ? "__Host-skyvern-relay" : "skyvern-relay";
+
+/** Whether a `Cookie` header holds a session, for addresses beside the pages. */
+export function createSessionCheck(parts: SessionParts & { publicUrl: string }): (cookies?: string) => boolean {
+  const sessions = createSessions(parts);
+  const name = cookieNameOf(parts.publicUrl);
+  return (cookies) => cookies !== undefined && sessions.read(parse(cookies, name)[name]) !== null;
+}
+
+const COOKIE = /^(ses_[0-9a-f]{1,40})\.(\d{1,15})\.([A-Za-z0-9_-]{43})$/;
+
+const mac = (key: Buffer, parts: string[]): Buffer => createHmac("sha256", key).update(JSON.stringify(parts)).digest();
+
+const isEqual = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b);
+
+/** Looks at every key, so that the time tells nothing of which one fits. */
+function firstOf(keys: readonly Buffer[], fits: (key: Buffer) => boolean): Buffer | null {
+  let found: Buffer | null = null;
+  for (const key of keys) if (fits(key)) found ??= key;
+  return found;
+}

@@ -1,0 +1,195 @@
+/** What the routes of the pages share: who may come in, whose forms are taken, and how a page goes out. */
+import type { Context, Hono, MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { getCookie } from "hono/cookie";
+import type { Log } from "../platform/log.ts";
+import type { Links } from "../domain/report.ts";
+import type { Circuit, Delivery, Outcome, Run } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { Secret } from "../platform/secret.ts";
+import type { Media } from "../skyvern/media.ts";
+import type { Store } from "../store/store.ts";
+import { HEADERS, notice, page, type Frame, type Signals } from "./layout.ts";
+import type { Part } from "./markup.ts";
+import { isOwnOrigin, ownPage } from "./login/origin.ts";
+import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
+
+export interface WebParts {
+  store: Pick<
+    Store,
+    | "run"
+    | "briefs"
+    | "receipts"
+    | "keptReceipts"
+    | "body"
+    | "deliveries"
+    | "attempts"
+    | "redeliver"
+    | "searchFault"
+    | "redeliverAll"
+    | "redeliverable"
+    | "backlog"
+    | "counts"
+    | "sighting"
+    | "runCounts"
+    | "deliveryTimes"
+    | "changes"
+    | "lastChange"
+  >;
+  links: Links;
+  sinks: readonly { name: string; kind: string }[];
+  /** Empty: every page says which variable to set. */
+  tokens: readonly Secret[];
+  /** What sessions are signed with: 32 bytes kept in the database. */
+  key: Buffer;
+  /** Without trailing slash. */
+  publicUrl: string;
+  /** Where webhooks go. */
+  webhookUrl(): string;
+  media: Pick<Media, "open">;
+  runtime: Pick<Runtime, "now" | "newId" | "sleep">;
+  log: Log;
+  /** Called when deliveries were queued. */
+  nudge(): void;
+  circuit(sink: string): Promise<Circuit>;
+  /** Turns a sink on again. */
+  resume(sink: string): Promise<void>;
+  /** One attempt of a marked test result, at once and beside the outbox. */
+  sendTest(sink: string): Promise<{ delivery: Delivery; outcome: Outcome }>;
+  /** Asks Skyvern for a run's artifacts anew and stores them. Never fails; `reason` says what did. */
+  refresh(run: Run, signal: AbortSignal): Promise<{ reason: string | null }>;
+  /** Aborts when the relay stops: streams end then. */
+  stopping: AbortSignal;
+}
+
+export interface Env {
+  Variables: { session: Session };
+}
+
+type Guards = readonly [MiddlewareHandler<Env>, ...MiddlewareHandler<Env>[]];
+
+export interface Kit {
+  web: Hono<Env>;
+  parts: WebParts;
+  sessions: Sessions;
+  cookieName: string;
+  /** Asks that there is a token at all. */
+  open: MiddlewareHandler<Env>;
+  /** Refuses forms that are large or come from a page of somebody else's. */
+  ownForm: Guards;
+  /** Asks for a session. */
+  reading: Guards;
+  /** Asks for a session, and that the form is that session's. */
+  acting: Guards;
+  show(c: Context<Env>, frame: Omit<Frame, "session" | "signals">, body: Part, status?: Status): Promise<Response>;
+  notFound(c: Context<Env>, text: Part): Promise<Response>;
+}
+type Status = 200 | 400 | 404 | 409 | 502;
+
+export const PAGE_SIZE = 50;
+/** Bytes; the forms are tiny. */
+const FORM_LIMIT = 16_384;
+const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page and the history API.";
+
+export function createKit(web: Hono<Env>, parts: WebParts): Kit {
+  const { store, tokens, runtime } = parts;
+  const sessions = createSessions({ tokens, key: parts.key, runtime });
+  const cookieName = cookieNameOf(parts.publicUrl);
+
+  const open: MiddlewareHandler<Env> = async (c, next) => {
+    if (tokens.length === 0)
+      return page(c, { title: "Closed", session: null }, notice("The web page is closed", CLOSED), 403);
+    return next();
+  };
+  const guard: MiddlewareHandler<Env> = async (c, next) => {
+    const session = sessions.read(getCookie(c, cookieName));
+    if (session === null) return toLogin(c);
+    c.set("session", session);
+    return next();
+  };
+  const isOurs: MiddlewareHandler<Env> = async (c, next) => {
+    const { "sec-fetch-site": fetchSite, origin, host } = c.req.header();
+    if (isOwnOrigin({ fetchSite, origin, host }, parts.publicUrl)) return next();
+    return refuse(c, "It did not come from a page of the relay.");
+  };
+  const isOfSession: MiddlewareHandler<Env> = async (c, next) => {
+    if (sessions.isOurForm(c.get("session"), await field(c, "csrf"))) return next();
+    return refuse(c, "It belongs to a session that is over.");
+  };
+  const small = bodyLimit({ maxSize: FORM_LIMIT, onError: (c) => refuse(c, "It is too large.") });
+
+  const signals = async (): Promise<Signals> => {
+    const [dead, kept] = await Promise.all([
+      store.deliveries({ state: ["dead"] }, { limit: 1 }),
+      store.keptReceipts(1),
+    ]);
+    return { dead: dead.length > 0, kept: kept.length > 0 };
+  };
+  const show: Kit["show"] = async (c, frame, body, status = 200) =>
+    page(c, { ...frame, session: c.get("session"), signals: await signals() }, body, status);
+  return {
+    web,
+    parts,
+    sessions,
+    cookieName,
+    open,
+    ownForm: [open, small, isOurs],
+    reading: [open, guard],
+    acting: [open, small, isOurs, guard, isOfSession],
+    show,
+    notFound: (c, text) => show(c, { title: "Not found" }, notice("Not found", text), 404),
+  };
+}
+
+const refuse = (c: Context, reason: string) =>
+  page(
+    c,
+    { title: "Refused", session: null },
+    notice("That form was refused", `${reason} Go back, reload the page and try again.`),
+    403,
+  );
+
+/** A script that asks in the background is told so in its own way: a login page is nothing it could show. */
+function toLogin(c: Context): Response {
+  const login = `/login?to=${encodeURIComponent(addressOf(c))}`;
+  const headers = c.req.header();
+  if (headers["hx-request"] === undefined && headers["accept"] !== "text/event-stream") return go(c, login);
+  return c.body(null, 401, { ...HEADERS, ...(headers["hx-request"] === undefined ? {} : { "hx-redirect": login }) });
+}
+
+/** Where to come back to after the login; of a form, the page it stands on. */
+function addressOf(c: Context): string {
+  const { pathname, search } = new URL(c.req.url);
+  const path = c.req.method === "GET" ? pathname : pathname.replace(/^(\/runs\/[^/]+|\/sinks|\/deliveries)\/.*$/, "$1");
+  return ownPage(`${path}${search}`);
+}
+
+/** Always with GET, whatever was asked with. `to` is one of our own pages. */
+export const go = (c: Context, to: string): Response => c.body(null, 303, { ...HEADERS, location: to });
+
+/** The same page with something for it to say. */
+export function withSaid(path: string, said: Record<string, string>): string {
+  const to = new URL(path, "http://relay.invalid");
+  for (const [name, value] of Object.entries(said)) to.searchParams.set(name, value);
+  return `${to.pathname}${to.search}`;
+}
+
+/** A form's field; whatever else was sent under its name is as nothing. */
+export async function field(c: Context, name: string): Promise<string> {
+  // A body that is no form, whatever it is called, holds no field.
+  const form: Record<string, unknown> = await c.req.parseBody().catch(() => ({}));
+  const value = form[name];
+  return typeof value === "string" ? value : "";
+}
+
+/** A small number that a page was asked to say, or null. */
+export const saidOf = (c: Context, name: string): number | null => {
+  const text = c.req.query(name) ?? "";
+  return /^\d{1,6}$/.test(text) ? Number(text) : null;
+};
+
+/** One more than shown, to know whether there is more. */
+export const pageAfter = (after: { at: number; id: string } | null | undefined) => ({
+  limit: PAGE_SIZE + 1,
+  ...(after ? { after } : {}),
+});

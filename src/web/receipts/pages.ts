@@ -1,0 +1,104 @@
+/** What was received: the list of bodies that were not understood, and the bytes of any one receipt. */
+import { html } from "hono/html";
+import type { Receipt } from "../../store/store.ts";
+import { badge, runPath, time, type Html, type Part } from "../markup.ts";
+import { fact, pre } from "../output.ts";
+import { block, count, line } from "../text.ts";
+
+const MAX_BODY = 200_000;
+
+export function keptPage(receipts: readonly Receipt[]): Part {
+  return [
+    html`<div class="head">
+      <h1>Not understood</h1>
+      <p class="soft">
+        Genuinely signed, but no run could be read from it. Kept, and read again when the relay is upgraded.
+      </p>
+    </div>`,
+    receipts.length === 0
+      ? html`<section class="card empty">
+          <h2>Nothing here</h2>
+          <p>Everything that was received was understood.</p>
+        </section>`
+      : html`<table class="list kept" role="table">
+          <caption class="said">
+            Receipts that were not understood, newest first
+          </caption>
+          <thead>
+            <tr role="row">
+              <th scope="col">Receipt</th>
+              <th scope="col">Key</th>
+              <th scope="col">Size</th>
+              <th scope="col" class="right">Received</th>
+            </tr>
+          </thead>
+          <tbody role="rowgroup">
+            ${receipts.map(row)}
+          </tbody>
+        </table>`,
+  ];
+}
+
+const row = (receipt: Receipt): Html =>
+  html`<tr role="row">
+    <td role="cell" class="a-title">
+      <a class="title" href="/kept/${encodeURIComponent(receipt.id)}">${line(receipt.note ?? receipt.id, 160)}</a>
+      <span class="sub"
+        >${receipt.id}${receipt.channel === null ? "" : html` · ${line(receipt.channel, 64)}`}${receipt.copies > 1 ? ` · came ${receipt.copies} times` : ""}</span
+      >
+    </td>
+    <td role="cell" class="a-type">${line(receipt.key_name ?? "–", 64)}</td>
+    <td role="cell" class="a-took">${count(receipt.body_bytes)} bytes</td>
+    <td role="cell" class="a-time right">${time(receipt.received_at, "short")}</td>
+  </tr>`;
+
+export interface ReceiptView {
+  receipt: Receipt;
+  /** As stored; null when it was pruned. */
+  body: Uint8Array | null;
+  /** Where the bytes can be downloaded. */
+  raw: string;
+}
+
+export function receiptPage({ receipt, body, raw }: ReceiptView): Part {
+  const runId = receipt.run_id;
+  const facts: [string, Part | null][] = [
+    ["Receipt", html`<code>${receipt.id}</code>`],
+    ["Received", time(receipt.received_at)],
+    ["Says", receipt.reported_status === null ? null : line(receipt.reported_status, 60)],
+    ["Note", receipt.note === null ? null : block(receipt.note, 600)],
+    ["Signed with", receipt.key_name === null ? null : line(receipt.key_name, 64)],
+    ["Channel", receipt.channel === null ? null : line(receipt.channel, 64)],
+    ["Came", receipt.copies === 1 ? "once" : `${count(receipt.copies)} times`],
+    ["Size", `${count(receipt.body_bytes)} bytes`],
+    ["SHA-256", html`<code>${receipt.body_hash}</code>`],
+  ];
+  const back =
+    runId === null
+      ? html`<a href="/kept">Not understood</a>`
+      : html`<a href="/">Runs</a> / <a href="${runPath(runId)}">${line(runId, 80)}</a>`;
+  return [
+    html`<div class="head">
+      <p class="crumb">${back} / ${receipt.id}</p>
+      <p>${badge({ label: receipt.verdict, tone: "plain", icon: "in" })}</p>
+      <h1>What was received</h1>
+    </div>`,
+    html`<section class="card" aria-label="Facts">
+      <dl class="facts">${facts.flatMap(([label, value]) => (value === null ? [] : [fact(label, value)]))}</dl>
+    </section>`,
+    html`<section class="card" aria-labelledby="body">
+      <h2 id="body">Body</h2>
+      ${bodyHtml(body, raw)}
+    </section>`,
+  ];
+}
+
+function bodyHtml(body: Uint8Array | null, raw: string): Part {
+  if (body === null) return html`<p class="soft">The bytes were pruned.</p>`;
+  const text = new TextDecoder().decode(body);
+  return [
+    html`<p class="soft">Secrets were masked before it was stored.</p>`,
+    html`<p class="row"><a class="button small" href="${raw}">Download the bytes</a></p>`,
+    pre(block(text, MAX_BODY), "receipt-body"),
+  ];
+}

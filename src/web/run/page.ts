@@ -1,0 +1,443 @@
+/** The page of one run: outcome first, then what it brought, who was told, and everything that happened. */
+import { html } from "hono/html";
+import { isJsonObject } from "../../platform/json.ts";
+import type { Report } from "../../domain/report.ts";
+import {
+  isTerminal,
+  TERMINAL_STATUSES,
+  type ArtifactKey,
+  type Delivery,
+  type TerminalStatus,
+} from "../../domain/run.ts";
+import { contentOf, duration, type Content } from "../../sinks/content.ts";
+import type { Attempt, Receipt, StoredRun } from "../../store/store.ts";
+import {
+  away,
+  badge,
+  buttonForm,
+  follow,
+  icon,
+  runPath,
+  STATES,
+  statusBadge,
+  time,
+  withTimes,
+  type Html,
+  type Part,
+  type IconName,
+  type Tone,
+} from "../markup.ts";
+import { fact, jsonActions, jsonHtml, longText, proofHtml, sectionHtml, treeHtml } from "../output.ts";
+import { titleOf } from "../runs/page.ts";
+import type { Session } from "../login/session.ts";
+import { whyOf } from "../../history/why.ts";
+import { routingOf, storyOf, type Entry } from "../../history/story.ts";
+import { block, count, jsonText, line, many, webUrl } from "../text.ts";
+import { newestOfEach, stateTime } from "../delivery-badges.ts";
+
+export interface RunView {
+  stored: StoredRun;
+  /** Its links lead to the relay under the address it is being read at. */
+  report: Report;
+  receipts: readonly Receipt[];
+  /** Newest first. */
+  deliveries: readonly Delivery[];
+  attempts: readonly Attempt[];
+  sinks: readonly { name: string; kind: string }[];
+  session: Session;
+  /** How many deliveries were just queued, or artifacts found, when a button was pressed. */
+  queued: number | null;
+  refreshed: number | null;
+  /** The last event that the page shows. */
+  event: string;
+  link(key: ArtifactKey): string;
+}
+
+const MAX_SHOTS = 48;
+const MAX_FILES = 200;
+const MAX_ENTRIES = 500;
+
+export function runPage(view: RunView): Part {
+  const content = contentOf(view.report, "result");
+  return [
+    view.queued === null
+      ? ""
+      : html`<p class="flash" role="status">
+          ${icon("again")}Queued again for ${many(view.queued, "sink")}.
+          <span data-live-hide>Reload to see how it goes.</span>
+        </p>`,
+    view.refreshed === null
+      ? ""
+      : html`<p class="flash" role="status">
+          ${icon("done")}Asked Skyvern again: it lists ${many(view.refreshed, "artifact")}.
+        </p>`,
+    html`<p class="news" role="status">
+      <button class="button primary" type="button" data-news="run" hidden></button>
+    </p>`,
+    head(view, content),
+    html`<div class="columns">
+      <div class="first">${outcome(view, content)} ${output(view, content)}</div>
+      <div class="side">${told(view)} ${facts(view)}</div>
+      <div class="rest">${media(view)} ${files(view, content)} ${timeline(view)} ${parameters(view.report)}</div>
+    </div>`,
+  ];
+}
+
+function head({ report, stored, session, sinks, deliveries }: RunView, content: Content): Html {
+  const app = webUrl(report.app_url);
+  const action = `${runPath(report.run_id)}/redeliver`;
+  const canSend = isTerminal(report.status) && sinks.length > 0;
+  return html`<div class="head run-head" id="run-head" data-version="${versionOf(stored)}">
+    <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
+    <p>${statusBadge(report.status)}</p>
+    <h1 dir="auto">${titleOf(stored.state.run)}</h1>
+    ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
+    <div class="row actions">
+      ${app === null ? "" : html`<a class="button" href="${app}" target="_blank" rel="noreferrer noopener nofollow">Open in Skyvern${icon("open")}</a>`}
+      ${canSend ? buttonForm({ action, csrf: session.csrf }, [icon("again"), deliveries.length === 0 ? "Send to all sinks" : "Redeliver to all"]) : ""}
+      ${buttonForm({ action: `${runPath(report.run_id)}/artifacts/refresh`, csrf: session.csrf }, [icon("file"), "Refresh artifacts"])}
+    </div>
+  </div>`;
+}
+
+/** Of what a page shows beside the story: when it is another, the page must be read anew. */
+const versionOf = ({ state: { revision, run }, artifacts, status }: StoredRun): string =>
+  `${revision}.${TERMINAL_STATUSES.indexOf(run.status as TerminalStatus)}.${status}.${artifacts.length}`;
+
+function outcome({ report }: RunView, content: Content): Part {
+  const { failure } = content;
+  const summary =
+    report.summary === null || report.summary === "" ? "" : card("summary", "Summary", longText(report.summary));
+  const failed =
+    failure === null
+      ? ""
+      : html`<section class="card bad-card" aria-labelledby="failure">
+          <h2 id="failure">Why it did not complete</h2>
+          ${failure.reason === null || failure.reason === "" ? "" : longText(failure.reason)}
+          ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
+          ${
+            failure.errors.length === 0
+              ? ""
+              : html`<details>
+                  <summary>
+                    ${many(failure.errors.length, "error")} as Skyvern reports
+                    ${failure.errors.length === 1 ? "it" : "them"}
+                  </summary>
+                  ${failure.errors.slice(0, 20).map(errorHtml)}
+                </details>`
+          }
+        </section>`;
+  return [failed, summary];
+}
+
+const labels = (title: string, values: readonly string[]): Part =>
+  values.length === 0
+    ? ""
+    : html`<p class="labels">
+        <span class="soft">${title}</span>
+        ${values.slice(0, 30).map((value) => html`<code>${line(value, 128)}</code> `)}
+      </p>`;
+
+function errorHtml(error: RunView["report"]["output"]): Html {
+  if (!isJsonObject(error)) return treeHtml(error);
+  return html`<dl class="facts">
+    ${Object.entries(error).map(([name, value]) => fact(line(name, 60), typeof value === "string" ? block(value, 2_000) : treeHtml(value)))}
+  </dl>`;
+}
+
+function output({ report }: RunView, content: Content): Part {
+  if (report.output === null) {
+    return card("output", "Output", html`<p class="soft">The run has no output.</p>`);
+  }
+  const json = jsonText(report.output);
+  const download = `${runPath(report.run_id)}/output.json`;
+  const parts = [
+    content.output.map(sectionHtml),
+    content.output.length === 0 ? html`<p class="soft">The output is empty.</p>` : "",
+    html`<details>
+        <summary>Everything, as a tree</summary>
+        ${treeHtml(report.output)}
+      </details>
+      <details>
+        <summary>JSON</summary>
+        ${jsonHtml(json, "output-json")}
+      </details>`,
+  ];
+  return card("output", "Output", parts, { aside: jsonActions(json, "output-json", download) });
+}
+
+/** Pictures and film come through the relay, so that nothing of the page is a third party's. */
+function media({ stored, report, link }: RunView): Part {
+  const { run } = stored.state;
+  const listed = stored.artifacts
+    .filter(({ type }) => type.startsWith("screenshot_"))
+    .map((artifact) => artifact.artifact_id);
+  const shots = [...new Set([...run.screenshots, ...listed])];
+  const path = (key: ArtifactKey) => `${runPath(run.run_id)}/media/${encodeURIComponent(key)}`;
+  const pictures = shots.slice(0, MAX_SHOTS).map(
+    (key, index) =>
+      html`<li>
+        <a href="${link(key)}" target="_blank" rel="noreferrer noopener"
+          ><img
+            src="${path(key)}"
+            alt="Screenshot ${index + 1} of ${shots.length}"
+            loading="lazy"
+            width="320"
+            height="180"
+        /></a>
+      </li>`,
+  );
+  const [first] = shots;
+  const poster = first === undefined ? "" : html`poster="${path(first)}"`;
+  const more = shots.length > MAX_SHOTS ? html`<p class="soft">${count(shots.length - MAX_SHOTS)} more below.</p>` : "";
+  return [
+    shots.length === 0
+      ? ""
+      : card("screenshots", "Screenshots", [
+          html`<ul class="gallery">
+            ${pictures}
+          </ul>`,
+          more,
+        ]),
+    run.recording === null
+      ? ""
+      : card("recording", "Recording", [
+          html`<video src="${path(run.recording)}" controls preload="none" width="640" height="360" ${poster}></video>`,
+          html`<p class="row">
+            <a class="button small" href="${report.recording_url ?? ""}" target="_blank" rel="noreferrer noopener"
+              >Open the recording</a
+            >
+          </p>`,
+        ]),
+  ];
+}
+
+function files({ report, link }: RunView, content: Content): Part {
+  const named = new Set(report.files.map(({ artifact_id }) => artifact_id));
+  const rest = report.artifacts.filter(({ artifact_id }) => !named.has(artifact_id));
+  const own = content.files.slice(0, MAX_FILES).map(
+    ({ name, size, url }, index) =>
+      html`<li>
+        ${icon("file")}<a href="${url}" target="_blank" rel="noreferrer noopener" dir="auto"
+          >${line(name) || `File ${index + 1}`}</a
+        >
+        ${size === null ? "" : html`<span class="soft">${size}</span>`}
+      </li>`,
+  );
+  const others = rest.slice(0, MAX_FILES).map(
+    ({ artifact_id, type, created_at }) =>
+      html`<li>
+        ${icon("file")}<a href="${link(artifact_id)}" target="_blank" rel="noreferrer noopener"
+          >${line(type.replaceAll("_", " "), 60)}</a
+        >
+        <span class="soft">${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}</span>
+      </li>`,
+  );
+  if (own.length === 0 && others.length === 0) return "";
+  return card("files", "Files", [
+    own.length === 0
+      ? html`<p class="soft">The run downloaded no file.</p>`
+      : html`<ul class="files">
+          ${own}
+        </ul>`,
+    others.length === 0
+      ? ""
+      : html`<details>
+          <summary>${many(rest.length, "other artifact")}</summary>
+          <ul class="files">
+            ${others}
+          </ul>
+          ${rest.length > MAX_FILES ? html`<p class="soft">${count(rest.length - MAX_FILES)} more in the API.</p>` : ""}
+        </details>`,
+  ]);
+}
+
+function told(view: RunView): Html {
+  const { deliveries, sinks, session, report, event, receipts } = view;
+  const newest = newestOfEach(deliveries);
+  const names = new Set([...sinks.map(({ name }) => name), ...newest.map(({ sink }) => sink)]);
+  const rows = [...names].map((name) => {
+    const delivery = newest.find(({ sink }) => sink === name);
+    return sinkRow(name, { delivery, isConfigured: sinks.some((sink) => sink.name === name), session, report });
+  });
+  const routes = routingOf(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
+  const parts = [
+    // Of who was told each sink's own line says how it went.
+    deliveries.length > 0 ? "" : whyNobody(view).map((text) => html`<p class="why-line">${withTimes(text)}</p>`),
+    rows.length === 0
+      ? html`<p class="soft">No sink is configured: the run is only kept here.</p>`
+      : html`<ul class="told">
+          ${rows}
+        </ul>`,
+    routes.length === 0
+      ? ""
+      : html`<details>
+          <summary>Why these sinks</summary>
+          <ul class="routing">
+            ${routes.slice(0, 50).map(routeHtml)}
+          </ul>
+        </details>`,
+  ];
+  const address = runPath(report.run_id);
+  const also = ["run-head", "timeline-card"];
+  return card("told", "Who was told", parts, {
+    attributes: follow({ id: "told-card", address, event, run: report.run_id, also }),
+    aside: html`<span class="live" data-live-mark hidden>Live</span>`,
+  });
+}
+
+const whyNobody = ({ stored, receipts, deliveries, attempts }: RunView): string[] =>
+  whyOf({ stored, receipts, deliveries, attempts }).summary.map((text) => block(text, 600));
+
+interface SinkRow {
+  delivery: Delivery | undefined;
+  isConfigured: boolean;
+  session: Session;
+  report: Report;
+}
+
+function sinkRow(name: string, { delivery, isConfigured, session, report }: SinkRow): Html {
+  const form = { action: `${runPath(report.run_id)}/redeliver`, csrf: session.csrf, fields: { sink: name } };
+  const said = html`<span class="said"> to ${line(name, 64)}</span>`;
+  const button =
+    isConfigured && isTerminal(report.status)
+      ? buttonForm(form, delivery === undefined ? ["Send", said] : ["Redeliver", said], "small")
+      : "";
+  if (delivery === undefined) {
+    return html`<li>
+      <div class="told-head"><strong>${line(name, 64)}</strong><span class="soft">not told</span></div>
+      ${button}
+    </li>`;
+  }
+  const permalink = webUrl(typeof delivery.receipt?.["permalink"] === "string" ? delivery.receipt["permalink"] : null);
+  return html`<li>
+    <div class="told-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
+    <p class="soft">
+      ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · not configured any more"}
+    </p>
+    ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
+    ${proofHtml(delivery.receipt)}
+    <div class="row">${permalink === null ? "" : away(permalink, "Open message")}${button}</div>
+  </li>`;
+}
+
+function facts({ report, stored }: RunView): Html {
+  const { run } = stored.state;
+  const url = webUrl(report.url);
+  const workflow = report.workflow?.permanent_id ?? null;
+  const list: [string, Part | null][] = [
+    ["Run", code(report.run_id)],
+    ["Type", line(report.run_type, 60)],
+    [
+      "Workflow",
+      workflow === null
+        ? null
+        : html`<a href="/?workflow=${encodeURIComponent(workflow.toWellFormed())}"
+            >${line(report.workflow?.title ?? workflow, 100)}</a
+          >`,
+    ],
+    [
+      "Workflow run",
+      report.workflow?.run_id === undefined ||
+      report.workflow.run_id === null ||
+      report.workflow.run_id === report.run_id
+        ? null
+        : code(report.workflow.run_id),
+    ],
+    ["Site", url === null ? (report.url === null ? null : line(report.url)) : away(url, line(report.url ?? "", 120))],
+    ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 600)],
+    [
+      "Channel",
+      report.channel === null
+        ? null
+        : html`<a href="/?channel=${encodeURIComponent(report.channel)}">${line(report.channel, 64)}</a>`,
+    ],
+    ["Organization", report.organization_id === null ? null : code(report.organization_id)],
+    ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
+    ["Steps", report.step_count === null ? null : count(report.step_count)],
+    ["Started", run.started_at === null ? null : time(run.started_at)],
+    ["Finished", run.finished_at === null ? null : time(run.finished_at)],
+    ["Received", time(run.received_at)],
+    ["Revision", report.revision === 1 ? null : String(report.revision)],
+    ["Known from", report.source === "webhook" ? null : report.source],
+  ];
+  const shown = list.flatMap(([label, value]) => (value === null || value === "" ? [] : [fact(label, value)]));
+  return card("facts", "Facts", html`<dl class="facts narrow">${shown}</dl>`);
+}
+
+const code = (text: string): Html => html`<code>${line(text, 100)}</code>`;
+
+function timeline(view: RunView): Html {
+  const { stored, receipts, deliveries, attempts, report } = view;
+  const entries = storyOf({ run: stored.state.run, receipts, deliveries: deliveries.toReversed(), attempts });
+  const left = entries.length - MAX_ENTRIES;
+  const parts = [
+    html`<ol class="timeline">
+      ${entries.slice(0, MAX_ENTRIES).map((one) => entryHtml(one, report.run_id))}
+    </ol>`,
+    left > 0 ? html`<p class="soft">${many(left, "later entry", "later entries")} not shown.</p>` : "",
+  ];
+  return card("timeline", "Timeline", parts, { attributes: html`id="timeline-card"` });
+}
+
+const ENTRIES = {
+  stamp: { tone: "plain", icon: "clock" },
+  news: { tone: "good", icon: "in" },
+  receipt: { tone: "plain", icon: "in" },
+  kept: { tone: "warn", icon: "in" },
+  queued: { tone: "plain", icon: "out" },
+  requeued: { tone: "plain", icon: "again" },
+  buried: { tone: "bad", icon: "out" },
+  delivered: { tone: "good", icon: "done" },
+  retry: { tone: "warn", icon: "dots" },
+  dead: { tone: "bad", icon: "failed" },
+} as const satisfies Record<Entry["sort"], { tone: Tone; icon: IconName }>;
+
+const entryHtml = ({ at, who, sort, title, lines, routing, receiptId }: Entry, runId: string): Html =>
+  html`<li class="${ENTRIES[sort].tone}">
+    <span class="mark">${icon(ENTRIES[sort].icon)}</span>
+    <div>
+      <p class="entry-title">
+        <strong dir="auto">${line(title)}</strong> <span class="soft">${who} · ${time(at)}</span>
+      </p>
+      ${lines.map((text) => html`<p class="entry-line" dir="auto">${withTimes(block(text, 1_000))}</p>`)}
+      ${
+        routing.length === 0
+          ? ""
+          : html`<ul class="routing">
+              ${routing.slice(0, 50).map(routeHtml)}
+            </ul>`
+      }
+      ${receiptId === null ? "" : html`<p><a href="${runPath(runId)}/receipts/${encodeURIComponent(receiptId)}">Look at what was received</a></p>`}
+    </div>
+  </li>`;
+
+const routeHtml = ({ route, matched, because }: Entry["routing"][number]): Html =>
+  html`<li class="${matched ? "good" : "plain"}">
+    ${icon(matched ? "done" : "ban")}<span
+      >Route <strong>${line(route, 64)}</strong> ${matched ? "matched" : "did not match"}: ${line(because, 400)}</span
+    >
+  </li>`;
+
+function parameters(report: Report): Part {
+  if (report.parameters === null || Object.keys(report.parameters).length === 0) return "";
+  return card("parameters", "Parameters", [
+    html`<p class="soft">Secrets were masked before anything was stored.</p>`,
+    treeHtml(report.parameters),
+  ]);
+}
+
+interface CardParts {
+  attributes?: Part;
+  /** Beside the title. */
+  aside?: Part;
+}
+
+const card = (id: string, title: string, body: Part, { attributes = "", aside = "" }: CardParts = {}): Html =>
+  html`<section class="card" aria-labelledby="${id}" ${attributes}>
+    <div class="card-head">
+      <h2 id="${id}">${title}</h2>
+      ${aside}
+    </div>
+    ${body}
+  </section>`;

@@ -1,0 +1,126 @@
+/** `/runs/{run_id}`: one run, its media, and what can be done with it. */
+import type { Context } from "hono";
+import { html } from "hono/html";
+import type { Links } from "../../domain/report.ts";
+import { toReport } from "../../domain/report.ts";
+import { redeliver } from "../../store/outbox/redeliver.ts";
+import type { StoredRun } from "../../store/store.ts";
+import { unknownRun } from "../../history/why.ts";
+import { field, go, saidOf, withSaid, type Env, type Kit } from "../page-context.ts";
+import { HEADERS, notice } from "../layout.ts";
+import { runPath, withTimes } from "../markup.ts";
+import { mediaOf } from "./media.ts";
+import { ownPage } from "../login/origin.ts";
+import { runPage } from "./page.ts";
+import { block, line } from "../text.ts";
+
+/** More than a run ever has. */
+const MAX_DELIVERIES = 1_000;
+
+export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): void {
+  const { store, sinks, links, runtime, log } = parts;
+
+  const noRun = async (c: Context<Env>, runId: string) => {
+    const [sighting, { kept }] = await Promise.all([store.sighting(runId), store.counts()]);
+    const known = { sighting, kept, webhookUrl: parts.webhookUrl() };
+    const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
+    const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
+    return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
+  };
+
+  web.get("/runs/:run_id", ...reading, async (c) => {
+    const runId = c.req.param("run_id");
+    // Before all else: what comes between is told of once too often rather than never.
+    const event = store.lastChange();
+    const stored = await store.run(runId);
+    if (stored === null) return noRun(c, runId);
+    const [receipts, deliveries] = await Promise.all([
+      store.receipts(runId),
+      store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
+    ]);
+    const attempts = await store.attempts(deliveries.map(({ id }) => id));
+    const here = linksHere(links, parts.publicUrl);
+    const { state, artifacts, status: artifactsStatus } = stored;
+    const body = runPage({
+      stored,
+      report: toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus }, here),
+      receipts,
+      deliveries,
+      attempts,
+      sinks,
+      session: c.get("session"),
+      queued: saidOf(c, "queued"),
+      refreshed: saidOf(c, "refreshed"),
+      event,
+      link: (key) => here.artifact(runId, key),
+    });
+    return show(c, { title: line(state.run.title ?? runId, 80), part: "runs" }, body);
+  });
+
+  web.get("/runs/:run_id/output.json", ...reading, async (c) => {
+    const runId = c.req.param("run_id");
+    const stored = await store.run(runId);
+    if (stored === null) return noRun(c, runId);
+    return c.body(JSON.stringify(stored.state.run.output), 200, {
+      ...HEADERS,
+      "content-type": "application/json",
+      "content-disposition": "attachment",
+    });
+  });
+
+  web.get("/runs/:run_id/media/:key", ...reading, async (c) => {
+    const { run_id: runId, key } = c.req.param();
+    const stored = await store.run(runId);
+    if (stored === null || !isOf(stored, key)) return notFound(c, "This run has no such picture or film.");
+    const range = c.req.header("range") ?? null;
+    const owner = { run: stored.state.run, artifacts: stored.artifacts };
+    return mediaOf(parts.media, { owner, key, range, signal: c.req.raw.signal });
+  });
+
+  web.post("/runs/:run_id/redeliver", ...acting, async (c) => {
+    const runId = c.req.param("run_id");
+    const sink = await field(c, "sink");
+    // "Send to all" of a run that was meant for nobody means every sink there is.
+    const told = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
+    const all = told.length > 0 ? null : sinks.map(({ name }) => name);
+    const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? all : [sink]);
+    if (!done.ok) {
+      const frame = { title: "Not sent", part: "runs" } as const;
+      return show(c, frame, notice("Nothing was sent", line(done.reason, 300)), done.status);
+    }
+    parts.nudge();
+    log.info("run.redelivered", {
+      run_id: runId,
+      deliveries: done.deliveries.map(({ id }) => id),
+      session: c.get("session").id,
+    });
+    const to = await field(c, "to");
+    return go(c, withSaid(to === "" ? runPath(runId) : ownPage(to), { queued: String(done.deliveries.length) }));
+  });
+
+  web.post("/runs/:run_id/artifacts/refresh", ...acting, async (c) => {
+    const runId = c.req.param("run_id");
+    const before = await store.run(runId);
+    if (before === null) return noRun(c, runId);
+    const { reason } = await parts.refresh(before.state.run, c.req.raw.signal);
+    log.info("run.artifacts_refreshed", { run_id: runId, reason, session: c.get("session").id });
+    if (reason === null) {
+      const known = (await store.run(runId))?.artifacts.length ?? 0;
+      return go(c, withSaid(runPath(runId), { refreshed: String(known) }));
+    }
+    const back = [`${block(reason, 600)} What was known stands.`];
+    const frame = { title: "Not refreshed", part: "runs" } as const;
+    return show(c, frame, notice("Skyvern's list could not be read", back, backTo(runPath(runId))), 502);
+  });
+}
+
+const backTo = (path: string) => html`<p><a class="button" href="${path}">Back to the run</a></p>`;
+
+/** Links that lead to the relay under whatever address it is read at: the session is there, and so is the policy's `self`. */
+const linksHere = (links: Links, publicUrl: string): Links => {
+  const local = (url: string) => (url.startsWith(`${publicUrl}/`) ? url.slice(publicUrl.length) : url);
+  return { run: (runId) => local(links.run(runId)), artifact: (runId, key) => local(links.artifact(runId, key)) };
+};
+
+const isOf = ({ state: { run }, artifacts }: StoredRun, key: string): boolean =>
+  key === run.recording || run.screenshots.includes(key) || artifacts.some(({ artifact_id }) => artifact_id === key);

@@ -1,0 +1,39 @@
+/** `/`: the list of runs. */
+import { windowOf } from "../charts.ts";
+import { go, PAGE_SIZE, pageAfter, type Kit } from "../page-context.ts";
+import { readQuery, RUN_FILTERS, runFilter } from "../query.ts";
+import { runsPage } from "./page.ts";
+
+/** The chart counts runs by status and time; beside any other filter it would tell of other runs than the list. */
+const CHARTED = new Set(["status", "since", "until"]);
+
+export function mountRuns({ web, parts, reading, show }: Kit): void {
+  const { store, sinks, runtime } = parts;
+
+  web.get("/", ...reading, async (c) => {
+    const { query, faults } = readQuery(new URL(c.req.url).searchParams, RUN_FILTERS);
+    const filter = runFilter(query);
+    const slow = filter.search ? await store.searchFault(filter.search) : null;
+    if (slow !== null) faults.push({ name: "q", message: slow });
+    // Before the rows: what comes between is told of once too often rather than never.
+    const event = store.lastChange();
+    const found = faults.length > 0 ? [] : await store.briefs(filter, pageAfter(query.after));
+    const rows = found.slice(0, PAGE_SIZE);
+    const last = rows.at(-1);
+    const older = found.length > PAGE_SIZE && last ? { at: last.received_at, id: last.run_id } : null;
+    const isCharted =
+      faults.length === 0 &&
+      query.after === null &&
+      Object.entries(query.values).every(([name, list]) => CHARTED.has(name) || list.length === 0);
+    const window = windowOf(filter, runtime.now());
+    const runs = isCharted ? await store.runCounts("hour", window.since, window.until) : [];
+    const chosen = query.values.status ?? [];
+    const chart = isCharted
+      ? { window, runs: chosen.length === 0 ? runs : runs.filter(({ status }) => chosen.includes(status)) }
+      : null;
+    const view = { rows, query, faults, older, sinks, chart, event, webhookUrl: parts.webhookUrl() };
+    return show(c, { title: "Runs", part: "runs" }, runsPage(view), faults.length > 0 ? 400 : 200);
+  });
+
+  web.get("/runs", ...reading, (c) => go(c, "/"));
+}

@@ -1,0 +1,166 @@
+/** How each sink does, and what can be done about it. */
+import { html } from "hono/html";
+import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
+import { duration } from "../../sinks/content.ts";
+import type { Backlog, DeliveryTimes } from "../../store/store.ts";
+import { latencyChart, type Window } from "../charts.ts";
+import { badge, buttonForm, follow, icon, runPath, STATES, time, type Html, type Look, type Part } from "../markup.ts";
+import { fact, proofHtml } from "../output.ts";
+import type { Session } from "../login/session.ts";
+import { block, count, line, many } from "../text.ts";
+
+export interface SinkView {
+  name: string;
+  /** Null: not configured any more, but some deliveries bear its name. */
+  kind: string | null;
+  circuit: Circuit;
+  backlog: Backlog | null;
+  counts: Partial<Record<string, number>>;
+  /** The newest delivery that carries an error. */
+  lastError: Delivery | null;
+  lastSuccess: Delivery | null;
+  /** Of those that arrived within the chart's window. */
+  times: readonly DeliveryTimes[];
+}
+
+export interface SinksView {
+  sinks: readonly SinkView[];
+  /** Of the charts. */
+  window: Window;
+  /** A test that was just sent. */
+  tested: Delivery | null;
+  /** A sink that was just turned on again. */
+  resumed: string | null;
+  session: Session;
+  /** The last event that the page shows. */
+  event: string;
+  now: number;
+}
+
+export function sinksPage(view: SinksView): Part {
+  const { sinks, tested, resumed, event } = view;
+  return [
+    resumed === null
+      ? ""
+      : html`<p class="flash" role="status">
+          ${icon("again")}${line(resumed, 64)} is on again: what waits is tried now.
+        </p>`,
+    tested === null ? "" : testSaid(tested),
+    html`<div class="head with-live">
+      <h1>Sinks</h1>
+      <p class="live" data-live-mark hidden>Live</p>
+    </div>`,
+    sinks.length === 0
+      ? html`<section class="card empty">
+          <h2>No sink is configured</h2>
+          <p>
+            Runs are only kept here. Set <code>SLACK_BOT_TOKEN</code> and <code>SLACK_CHANNEL</code>,
+            <code>SMTP_URL</code>, <code>EMAIL_FROM</code> and <code>EMAIL_TO</code>, or <code>SINK_URL</code>, or name
+            sinks in <code>relay.yaml</code>; then restart the relay.
+          </p>
+        </section>`
+      : html`<div class="sinks" ${follow({ id: "sinks", address: "/sinks", event })}>
+          ${sinks.map((sink) => sinkCard(sink, view))}
+        </div>`,
+  ];
+}
+
+function testSaid({ sink, state, last_error, receipt }: Delivery): Html {
+  if (state === "delivered") {
+    return html`<div class="flash" role="status">
+      ${icon("done")}
+      <div>The test message to ${line(sink, 64)} was delivered. ${proofHtml(receipt)}</div>
+    </div>`;
+  }
+  return html`<div class="flash bad-flash" role="alert">
+    ${icon("failed")}
+    <div>
+      The test message to ${line(sink, 64)} was not delivered, and is not tried again.
+      ${last_error === null ? "" : html`<p class="error-text">${block(last_error, 600)}</p>`}
+    </div>
+  </div>`;
+}
+
+function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
+  const { name, kind, circuit, backlog, counts, lastError, lastSuccess, times } = sink;
+  const address = encodeURIComponent(name.toWellFormed());
+  const path = (state: string) => `/deliveries?state=${state}&sink=${address}`;
+  const shown = DELIVERY_STATES.flatMap((state) => {
+    const n = counts[state] ?? 0;
+    return n === 0
+      ? []
+      : [
+          html`<li class="tick ${STATES[state].tone}">
+            <a href="${path(state)}">${count(n)} ${STATES[state].label.toLowerCase()}</a>
+          </li>`,
+        ];
+  });
+  const form = (act: string) => ({ action: `/sinks/${address}/${act}`, csrf: session.csrf });
+  const said = html`<span class="said"> ${line(name, 64)}</span>`;
+  return html`<section class="card sink" aria-label="Sink ${line(name, 64)}">
+    <div class="told-head">
+      <h2>${line(name, 64)} <span class="soft">${kind ?? "not configured any more"}</span></h2>
+      ${badge(lookOf(sink))}
+    </div>
+    ${circuitSaid(sink)}
+    ${
+      shown.length === 0
+        ? html`<p class="soft">Nothing was sent here yet.</p>`
+        : html`<ul class="ticks">
+            ${shown}
+          </ul>`
+    }
+    ${latencyChart(times, window)}
+    <dl class="facts narrow">
+      ${fact("Waiting", backlog === null ? "nothing" : html`<a href="${path("pending")}&state=sending">${many(backlog.waiting, "delivery", "deliveries")}</a>, the oldest for ${duration(Math.max(0, now - backlog.oldest))}`)}
+      ${fact("Last success", lastSuccess === null ? timeOr(circuit.last_success_at) : whenAndWhich(lastSuccess, lastSuccess.delivered_at))}
+      ${fact("Last error", lastError === null ? timeOr(circuit.last_failure_at) : whenAndWhich(lastError, lastError.created_at))}
+    </dl>
+    ${lastError?.last_error == null ? "" : html`<p class="error-text">${block(lastError.last_error, 300)}</p>`}
+    ${
+      kind === null
+        ? ""
+        : html`<div class="row">
+            ${buttonForm(form("test"), ["Send test", html`<span class="said"> to</span>`, said], "small")}
+            ${circuit.state === "closed" ? "" : buttonForm(form("resume"), ["Turn on again", said], "small primary")}
+            ${(counts["dead"] ?? 0) === 0 ? "" : html`<a class="button small" href="/deliveries/redeliver?state=dead&sink=${address}">Redeliver dead letters${said}</a>`}
+          </div>`
+    }
+  </section>`;
+}
+
+const timeOr = (ms: number | null): Part => (ms === null ? "–" : time(ms));
+
+const whenAndWhich = ({ run_id }: Delivery, at: number | null): Html =>
+  html`${time(at)}, <a href="${runPath(run_id)}">${line(run_id, 60)}</a>`;
+
+function circuitSaid({ kind, lastError, circuit: { state, failures, until, reason } }: SinkView): Part {
+  if (state === "closed" || kind === null) return "";
+  // What is said below already.
+  const why =
+    reason === null || reason === lastError?.last_error ? "" : html` <span class="breaks">${block(reason, 400)}</span>`;
+  return state === "stopped"
+    ? html`<p class="note">
+        ${icon("ban")}<span>Stopped: it asked for no more. Nothing is sent until it is turned on again.${why}</span>
+      </p>`
+    : html`<p class="note">
+        ${icon("clock")}<span
+          >Paused after ${many(failures, "failure")} in a
+          row${until === null ? "" : html`; tried again at ${time(until)}`}.${why}</span
+        >
+      </p>`;
+}
+
+/** In one word. An error that a later success has overtaken is history. */
+function lookOf({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): Look {
+  if (kind === null) return { label: "Gone", tone: "plain", icon: "ban" };
+  if (circuit.state === "stopped") return { label: "Stopped", tone: "bad", icon: "ban" };
+  if (circuit.state === "open") return { label: "Paused", tone: "bad", icon: "clock" };
+  const isFailing = lastError !== null && lastError.created_at > (lastSuccess?.delivered_at ?? 0);
+  if (isFailing) return { label: "Failing", tone: "bad", icon: "failed" };
+  if (backlog !== null) return { label: "Sending", tone: "warn", icon: "dots" };
+  if (lastSuccess === null) return { label: "Not used yet", tone: "plain", icon: "info" };
+  return (counts["dead"] ?? 0) > 0
+    ? { label: "Working, with dead letters", tone: "warn", icon: "info" }
+    : { label: "Working", tone: "good", icon: "done" };
+}

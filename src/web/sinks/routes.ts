@@ -1,0 +1,78 @@
+/** `/sinks`: each sink, a test message, turning one on again. */
+import { latencyWindow, type Window } from "../charts.ts";
+import { go, withSaid, type Kit, type WebParts } from "../page-context.ts";
+import { sinksPage, type SinkView } from "./page.ts";
+
+export function mountSinks({ web, parts, reading, acting, show, notFound }: Kit): void {
+  const { store, sinks, runtime, log } = parts;
+  const isSink = (name: string): boolean => sinks.some((sink) => sink.name === name);
+  const noSink = "There is no such sink in the configuration.";
+
+  /** The test that the address names; what came of it is read from the store, whatever the address says. */
+  const testOf = async (name: string | undefined, id: string | undefined) => {
+    if (name === undefined || id === undefined || !isSink(name)) return null;
+    const newest = await store.deliveries({ sink: [name], state: ["delivered", "canceled"] }, { limit: 100 });
+    return newest.find((delivery) => delivery.id === id && delivery.cause === "test") ?? null;
+  };
+
+  web.get("/sinks", ...reading, async (c) => {
+    const event = store.lastChange();
+    const window = latencyWindow(runtime.now());
+    const { sink, tested, resumed } = c.req.query();
+    const view = {
+      sinks: await sinkViews(parts, window),
+      window,
+      tested: await testOf(sink, tested),
+      resumed: resumed !== undefined && isSink(resumed) ? resumed : null,
+      session: c.get("session"),
+      event,
+      now: runtime.now(),
+    };
+    return show(c, { title: "Sinks", part: "sinks" }, sinksPage(view));
+  });
+
+  web.post("/sinks/:name/test", ...acting, async (c) => {
+    const name = c.req.param("name");
+    if (!isSink(name)) return notFound(c, noSink);
+    const { delivery } = await parts.sendTest(name);
+    return go(c, withSaid("/sinks", { sink: name, tested: delivery.id }));
+  });
+
+  web.post("/sinks/:name/resume", ...acting, async (c) => {
+    const name = c.req.param("name");
+    if (!isSink(name)) return notFound(c, noSink);
+    await parts.resume(name);
+    log.info("sink.resumed", { sink: name, session: c.get("session").id });
+    return go(c, withSaid("/sinks", { resumed: name }));
+  });
+}
+
+async function sinkViews({ store, sinks, circuit }: WebParts, window: Window): Promise<SinkView[]> {
+  const [backlog, { deliveries }, times] = await Promise.all([
+    store.backlog(),
+    store.counts(),
+    store.deliveryTimes("hour", window.since, window.until),
+  ]);
+  const names = new Set([...sinks.map(({ name }) => name), ...deliveries.map(({ sink }) => sink)]);
+  return Promise.all(
+    [...names].map(async (name): Promise<SinkView> => {
+      const newest = (state: string[], limit: number) => store.deliveries({ sink: [name], state }, { limit });
+      const [delivered, open] = await Promise.all([
+        newest(["delivered"], 5),
+        newest(["pending", "sending", "dead"], 50),
+      ]);
+      const own = deliveries.filter(({ sink }) => sink === name).map(({ state, count }) => [state, count] as const);
+      return {
+        name,
+        kind: sinks.find((sink) => sink.name === name)?.kind ?? null,
+        circuit: await circuit(name),
+        backlog: backlog.find(({ sink }) => sink === name) ?? null,
+        counts: Object.fromEntries(own),
+        lastError: open.find(({ last_error }) => last_error !== null) ?? null,
+        // A test belongs to no run, and says less than a real message.
+        lastSuccess: delivered.find(({ cause }) => cause !== "test") ?? null,
+        times: times.filter(({ sink }) => sink === name),
+      };
+    }),
+  );
+}

@@ -1,0 +1,128 @@
+import { describe, expect, it } from "vitest";
+import {
+  afterFailure,
+  afterTold,
+  alertsDue,
+  NOTHING_TOLD,
+  type AlertSettings,
+  type Seen,
+  type Told,
+} from "../../src/alerts/rules.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+
+const MINUTE = 60_000;
+const SETTINGS: AlertSettings = {
+  onDead: ["ops"],
+  onCoverageGap: ["ops"],
+  onSinkDown: ["ops", "mail"],
+  downAfterMs: 15 * MINUTE,
+  everyMs: 15 * MINUTE,
+};
+const OPEN = { ...CLOSED, state: "open" as const, until: 1 };
+const aSight = (seen: Partial<Seen>): Seen => ({
+  now: 0,
+  dead: new Map(),
+  gap: [],
+  circuits: new Map(),
+  sinks: ["ops", "mail", "crm"],
+  ...seen,
+});
+
+/** Looks every minute; what is due is taken. What was told, by minute. */
+function watch(sights: Partial<Seen>[], settings: Partial<AlertSettings> = {}, told: Told = NOTHING_TOLD) {
+  const messages: string[] = [];
+  for (const [minute, given] of sights.entries()) {
+    const seen = aSight({ now: minute * MINUTE, ...given });
+    const { noted, due } = alertsDue(seen, told, { ...SETTINGS, ...settings });
+    told = noted;
+    for (const one of due) {
+      messages.push(`${minute} ${one.reason} ${one.count} ${one.sinks.join("+")}`.trim());
+      told = afterTold(told, one, seen);
+    }
+    // As it is kept.
+    told = JSON.parse(JSON.stringify(told)) as Told;
+  }
+  return messages;
+}
+const times = <T>(n: number, value: T): T[] => Array.from({ length: n }, () => value);
+const dead = (crm: number, ops = 0) => ({ dead: new Map(Object.entries({ crm, ops })) });
+
+describe("dead deliveries", () => {
+  it("of before the first look are no news", () => {
+    expect(watch(times(30, dead(7)))).toEqual([]);
+  });
+
+  it("are told within a minute, and then in one message in a quarter of an hour, with their number", () => {
+    const flood = Array.from({ length: 40 }, (_, minute) => dead(minute * 10));
+    expect(watch([dead(0), ...flood.slice(1)])).toEqual([
+      "1 deliveries_dead 10 crm",
+      "16 deliveries_dead 150 crm",
+      "31 deliveries_dead 150 crm",
+    ]);
+  });
+
+  it("that were sent again or pruned are forgotten, and new ones are counted from there", () => {
+    expect(watch([dead(5), dead(0), dead(2, 1)])).toEqual(["2 deliveries_dead 3 crm+ops"]);
+  });
+
+  it("that died before somebody was named to be told are no news to him", () => {
+    let told = NOTHING_TOLD;
+    for (const n of [0, 4]) told = alertsDue(aSight(dead(n)), told, { ...SETTINGS, onDead: [] }).noted;
+    expect(alertsDue(aSight(dead(4)), told, SETTINGS).due).toEqual([]);
+    expect(alertsDue(aSight(dead(5)), told, SETTINGS).due).toMatchObject([{ count: 1 }]);
+  });
+});
+
+it("a gap is told once for its runs, again when there are new ones, and anew when it had closed", () => {
+  const gap = (...ids: string[]) => ({ gap: ids });
+  expect(
+    watch([gap("a"), gap("a"), ...times(14, gap("a", "b")), gap("b"), gap(), ...times(14, gap()), gap("a")]),
+  ).toEqual(["0 coverage_gap 1", "15 coverage_gap 2", "32 coverage_gap 1"]);
+});
+
+describe("a sink that fails", () => {
+  const failing = (...names: string[]) => ({ circuits: new Map(names.map((name) => [name, OPEN] as const)) });
+
+  it("is told of once after a quarter of an hour, and when it is well again", () => {
+    expect(watch([...times(40, failing("crm")), {}, {}])).toEqual(["15 sink_down 1 crm", "40 sink_up 1 crm"]);
+  });
+
+  it("for a while only is not told of", () => {
+    expect(watch([...times(14, failing("crm")), {}, ...times(14, failing("crm")), {}])).toEqual([]);
+  });
+
+  it("is told of at once when it asked to be left alone: it does not come back by itself", () => {
+    const stopped = { circuits: new Map([["crm", { ...CLOSED, state: "stopped" as const }]]) };
+    expect(watch(times(3, stopped))).toEqual(["0 sink_down 1 crm"]);
+  });
+
+  it("is never told to itself, and not told at all when there is nobody else", () => {
+    expect(watch(times(20, failing("ops")), { onSinkDown: ["ops"] })).toEqual([]);
+    expect(watch(times(20, failing("ops")))).toEqual(["15 sink_down 1 ops"]);
+  });
+
+  it("and is no more in the configuration is forgotten", () => {
+    expect(watch([...times(16, failing("crm")), { sinks: ["ops"] }, {}])).toEqual(["15 sink_down 1 crm"]);
+  });
+
+  it("is one message with others that fail", () => {
+    expect(watch(times(16, failing("crm", "mail")))).toEqual(["15 sink_down 2 mail+crm"]);
+  });
+});
+
+it("a message that no sink took is tried again after 1, 2, 4 … minutes, an hour at most, and holds up no other", () => {
+  let told = alertsDue(aSight(dead(0)), NOTHING_TOLD, SETTINGS).noted;
+  const tries: number[] = [];
+  for (let minute = 1; minute <= 300; minute++) {
+    const seen = aSight({ now: minute * MINUTE, ...dead(1) });
+    const { noted, due } = alertsDue(seen, told, SETTINGS);
+    told = noted;
+    for (const one of due) {
+      tries.push(minute);
+      told = afterFailure(told, one, seen.now);
+    }
+  }
+  expect(tries).toEqual([1, 2, 4, 8, 16, 32, 64, 124, 184, 244]);
+  const both = alertsDue(aSight({ now: 301 * MINUTE, gap: ["a"], ...dead(1) }), told, SETTINGS);
+  expect(both.due.map(({ reason }) => reason)).toEqual(["coverage_gap"]);
+});

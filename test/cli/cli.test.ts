@@ -1,0 +1,158 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { runCli } from "../../src/cli/cli.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { aFolder, anApp } from "../support/app.ts";
+import { runProgram } from "../support/process.ts";
+
+interface Result {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command in this process; it is told to stop at once. */
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Result> {
+  let stdout = "";
+  let stderr = "";
+  const code = await runCli(args, {
+    env: { RELAY_CONFIG: "", ...env },
+    stdout: (text) => void (stdout += text),
+    stderr: (text) => void (stderr += text),
+    stopped: AbortSignal.abort(),
+  });
+  return { code, stdout, stderr };
+}
+
+function aFile(text: string): string {
+  const path = join(aFolder(), "relay.yaml");
+  writeFileSync(path, text);
+  return path;
+}
+
+const KEY = "a-key-of-the-tests";
+const COMMANDS = [
+  "serve",
+  "check",
+  "doctor",
+  "demo",
+  "redeliver",
+  "backfill",
+  "why",
+  "send-test",
+  "export",
+  "prune",
+  "backup",
+  "openapi",
+];
+
+/** Options without which a command says nothing else. */
+const NEEDED: Record<string, string[]> = { backfill: ["--since", "7d"], backup: ["--to", "x"] };
+
+describe("usage", () => {
+  it("--help lists every command, --version prints one line", async () => {
+    const help = await run(["--help"]);
+    expect(help).toMatchObject({ code: 0, stderr: "" });
+    for (const command of COMMANDS) expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+    expect(await run(["--version"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^\d+\.\d+\.\d+\S*\n$/) as string,
+    });
+  });
+
+  it.each(COMMANDS)("%s --help says what it does, without a configuration", async (command) => {
+    const { code, stdout, stderr } = await run([command, "--help"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain(`Usage: skyvern-relay ${command}`);
+  });
+
+  it.each(COMMANDS)("%s refuses an option that it does not have, whatever else is given", async (command) => {
+    const { code, stdout, stderr } = await run([command, ...(NEEDED[command] ?? []), "--no-such-option"], {
+      SKYVERN_API_KEY: KEY,
+    });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("unknown option '--no-such-option'");
+  });
+
+  it.each([
+    [[]],
+    [["sevre"]],
+    [["serve", "--prot", "1"]],
+    [["check", "extra"]],
+    [["--nothing"]],
+    [["demo", "--port"]],
+    [["demo", "--port", "eighty"]],
+    [["demo", "--port", "70000"]],
+    [["demo", "--port", "-1"]],
+  ])("%j is wrong usage: exit code 2, the reason on stderr", async (args) => {
+    const { code, stdout, stderr } = await run(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).not.toBe("");
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+});
+
+describe("check", () => {
+  const env = { SKYVERN_API_KEY: KEY, PUBLIC_URL: "https://relay.example.com", RELAY_TOKEN: "a-token-long-enough" };
+
+  it("says what is set up, and no secret", async () => {
+    const { code, stdout, stderr } = await run(["check"], {
+      ...env,
+      SINK_URL: "https://crm.example.com/?token=hunter2",
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("https://relay.example.com/webhook");
+    expect(stdout).toContain("http (http)");
+    for (const secret of [KEY, "a-token-long-enough", "hunter2"]) expect(stdout).not.toContain(secret);
+  });
+
+  it("names the routes of a file and notes what is odd", async () => {
+    const path = aFile(
+      "sinks: { ops: { kind: http, url: https://x.example/ } }\nroutes: [{ name: bad, when: { status: failed }, to: [ops] }]\n",
+    );
+    const { code, stdout } = await run(["check"], { SKYVERN_API_KEY: KEY, RELAY_CONFIG: path });
+    expect(code).toBe(0);
+    expect(stdout).toContain("bad → ops");
+    expect(stdout).toMatch(/Note: .*RELAY_TOKEN/);
+  });
+
+  it("--json is JSON, when all is right", async () => {
+    const { code, stdout } = await run(["check", "--json"], env);
+    const json = JSON.parse(stdout) as JsonObject;
+    expect([code, json["ok"]]).toEqual([0, true]);
+    expect(stdout).not.toContain(KEY);
+  });
+
+  it("lists every fault at once on stderr, exit code 2", async () => {
+    const path = aFile("sinks: { ops: { kind: pigeon } }\nroutes: [{ to: [nobody] }]\n");
+    const { code, stdout, stderr } = await run(["check"], { PORT: "x", RELAY_CONFIG: path });
+    expect([code, stdout]).toEqual([2, ""]);
+    for (const place of ["SKYVERN_API_KEY", "PORT", `${path}:1:`, `${path}:2:`]) expect(stderr).toContain(place);
+  });
+
+  it("--json lists them as JSON on stdout", async () => {
+    const { code, stdout, stderr } = await run(["check", "--json"], { PORT: "x" });
+    const { ok, faults } = JSON.parse(stdout) as { ok: boolean; faults: { where: string }[] };
+    expect([code, ok, stderr]).toEqual([2, false, ""]);
+    expect(faults.map(({ where }) => where)).toEqual(expect.arrayContaining(["SKYVERN_API_KEY", "PORT"]));
+  });
+});
+
+it("openapi prints the document that the relay serves, without any configuration", async () => {
+  const relay = await anApp();
+  const { code, stdout, stderr } = await run(["openapi"]);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout)).toEqual((await relay.get("/openapi.json")).json());
+});
+
+it("serve with a wrong configuration lists the faults and starts nothing", async () => {
+  const { code, stdout, stderr } = await run(["serve"], { PORT: "x" });
+  expect([code, stdout]).toEqual([2, ""]);
+  expect(stderr).toContain("SKYVERN_API_KEY");
+});
+
+it("as a program it takes its arguments, writes to its own streams and ends with the code", async () => {
+  expect(await runProgram(["--version"], {}).ended).toMatchObject({ code: 0, stderr: "" });
+  expect(await runProgram(["sevre"], {}).ended).toMatchObject({ code: 2, stdout: "" });
+});

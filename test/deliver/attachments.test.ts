@@ -1,0 +1,98 @@
+/** From a webhook to pictures in Slack and mail, through the whole relay. */
+import PostalMime from "postal-mime";
+import { describe, expect, it } from "vitest";
+import { TINY_PNG } from "../../src/stand-ins/skyvern.ts";
+import { evidenceOf } from "../../src/deliver/attachments.ts";
+import type { Read } from "../../src/skyvern/media.ts";
+import { aRun } from "../support/a-run.ts";
+import { anApp, type AppOptions } from "../support/app.ts";
+import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";
+import { NOW } from "../support/runtime.ts";
+
+async function delivered(name: string, options: AppOptions = {}) {
+  const relay = await anApp({}, { standIns: ["slack", "smtp"], ...options, skyvern: { now: () => NOW } });
+  const finalShot = { artifact_id: "a_final", artifact_type: "screenshot_final", bytes: FINAL };
+  relay.standIns.skyvern.addRun({ payload: fixtureJson(name), artifacts: [finalShot] });
+  await relay.webhook(fixtureBytes(name));
+  await relay.deliver();
+  return relay;
+}
+
+/** Another picture than all others. */
+const FINAL = Buffer.concat([TINY_PNG, Buffer.from("final")]);
+
+describe("a webhook with screenshots and downloads", () => {
+  it("comes to Slack with the final screenshot in the message, the rest in its thread", async () => {
+    const { standIns } = await delivered("workflow_run.completed");
+    const [message, thread, ...more] = standIns.slack.messages();
+    expect(more).toEqual([]);
+    expect(Buffer.from((message && standIns.slack.pictureOf(message)?.bytes) ?? [])).toEqual(FINAL);
+    expect(thread?.thread_ts).toBe(message?.ts);
+    expect(thread?.files.map(({ name }) => name)).toEqual([
+      "screenshot-2.png",
+      "screenshot-3.png",
+      "INV-2026-0801.pdf",
+      "INV-2026-0815.pdf",
+    ]);
+  });
+
+  it("comes by mail with the final screenshot in it, and the downloads on it", async () => {
+    const { standIns } = await delivered("workflow_run.completed");
+    const { attachments } = await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "");
+    expect(attachments.map(({ filename }) => filename)).toEqual([
+      "screenshot.png",
+      "INV-2026-0801.pdf",
+      "INV-2026-0815.pdf",
+    ]);
+    expect(Buffer.from(attachments[0]?.content as ArrayBuffer)).toEqual(FINAL);
+  });
+
+  it("comes without any of it where the configuration says so", async () => {
+    const file = "attachments: { screenshots: false, files: false }";
+    const { standIns } = await delivered("workflow_run.completed", { file });
+    expect(standIns.slack.messages()).toHaveLength(1);
+    expect(standIns.slack.files()).toEqual([]);
+    expect((await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "")).attachments).toEqual([]);
+  });
+
+  it("comes with what is small enough by the configuration", async () => {
+    const file = "attachments: { max_bytes: 1kB, max_total: 1kB }";
+    const { standIns } = await delivered("workflow_run.completed", { file });
+    // The fixture's downloads are of 91 kB and 88 kB; a picture of 77 bytes fits.
+    expect(standIns.slack.messages()[1]?.files.map(({ name }) => name)).toEqual([
+      "screenshot-2.png",
+      "screenshot-3.png",
+    ]);
+  });
+
+  it("comes in time though Skyvern's storage hangs", async () => {
+    const relay = await anApp({}, { standIns: ["slack"], file: "delivery: { timeout: 400ms }" });
+    relay.standIns.skyvern.addRun({ payload: fixtureJson("workflow_run.failed") });
+    relay.standIns.skyvern.faults.push({ on: /signed-url|content/, times: 100, instead: "hang" });
+    await relay.webhook(fixtureBytes("workflow_run.failed"));
+    await relay.deliver();
+    expect(relay.standIns.slack.messages()).toHaveLength(1);
+    expect(JSON.stringify(relay.standIns.slack.messages()[0]?.blocks)).toContain("could not be shown here");
+  });
+});
+
+describe("what an attempt may read", () => {
+  const settings = { screenshots: true, files: true, maxBytes: 10, maxTotal: 20 };
+  const never = new AbortController().signal;
+
+  it("has one budget of time for all of it, which begins with the first", async () => {
+    const signals: AbortSignal[] = [];
+    const media = {
+      read: async (_owner: unknown, _key: string, _max: number, signal: AbortSignal): Promise<Read> => {
+        signals.push(signal);
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        return { kind: "unavailable" };
+      },
+    };
+    const evidence = evidenceOf({ media, settings, budgetMs: 30 }, aRun({ screenshots: ["a_1"] }), []);
+    expect(evidence).toMatchObject({ screenshots: ["a_1"], files: [], limits: { each: 10, total: 20 } });
+    await evidence.read("a_1", 10, never);
+    expect(signals[0]?.aborted).toBe(true);
+    expect(evidence.inTime(never).aborted).toBe(true);
+  });
+});

@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import {
+  admits,
+  afterOutcome,
+  CLOSED,
+  FAILURES_TO_OPEN,
+  FIRST_OPEN_MS,
+  LONGEST_OPEN_MS,
+} from "../../src/deliver/circuit-breaker.ts";
+import { nextSlot } from "../../src/deliver/pace.ts";
+import type { Circuit, Outcome } from "../../src/domain/run.ts";
+
+const FAILED: Outcome = { kind: "retry", reason: "no answer" };
+const DELIVERED: Outcome = { kind: "delivered", receipt: {} };
+
+const after = (outcomes: readonly Outcome[], now = 1_000, from: Circuit = CLOSED): Circuit =>
+  outcomes.reduce((circuit, outcome) => afterOutcome(circuit, outcome, now), from);
+const failures = (n: number) => Array.from({ length: n }, () => FAILED);
+
+describe("a circuit", () => {
+  it("stays closed through fewer failures in a row than it takes, and forgets them with a success", () => {
+    const circuit = after([...failures(FAILURES_TO_OPEN - 1), DELIVERED, ...failures(FAILURES_TO_OPEN - 1)]);
+    expect(circuit.state).toBe("closed");
+    expect(admits(circuit, 1_000).limit).toBe(Infinity);
+  });
+
+  it("opens after that many, lets nothing through, and says when to ask again", () => {
+    const circuit = after(failures(FAILURES_TO_OPEN));
+    expect(circuit).toMatchObject({ state: "open", until: 1_000 + FIRST_OPEN_MS, reason: "no answer" });
+    expect(admits(circuit, 1_000)).toEqual({ limit: 0, at: 1_000 + FIRST_OPEN_MS });
+  });
+
+  it("lets one probe through when its time has come", () => {
+    const circuit = after(failures(FAILURES_TO_OPEN));
+    expect(admits(circuit, 1_000 + FIRST_OPEN_MS).limit).toBe(1);
+  });
+
+  it("closes with a probe that succeeds", () => {
+    const circuit = after([DELIVERED], 99_000, after(failures(FAILURES_TO_OPEN)));
+    expect(circuit).toMatchObject({ state: "closed", failures: 0, openings: 0, last_success_at: 99_000 });
+  });
+
+  it("opens for twice as long with each probe that fails, up to a limit", () => {
+    let circuit = after(failures(FAILURES_TO_OPEN));
+    const open: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const now = circuit.until ?? 0;
+      circuit = afterOutcome(circuit, FAILED, now);
+      open.push((circuit.until ?? 0) - now);
+    }
+    expect(open).toEqual([60_000, 120_000, 240_000, LONGEST_OPEN_MS, LONGEST_OPEN_MS, LONGEST_OPEN_MS]);
+  });
+
+  it("is not opened further by attempts that were under way when it opened", () => {
+    const open = after(failures(FAILURES_TO_OPEN));
+    expect(after(failures(3), 2_000, open)).toMatchObject({ until: open.until, openings: 1 });
+  });
+
+  it("takes being told to slow down for no failure, nor a message refused for good", () => {
+    const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
+    const refused: Outcome = { kind: "dead", reason: "400" };
+    expect(after([...Array.from({ length: 20 }, () => slow), ...Array.from({ length: 20 }, () => refused)])).toEqual(
+      CLOSED,
+    );
+  });
+
+  it("stops at a 410 until somebody turns it on", () => {
+    const stopped = after([{ kind: "dead", reason: "answered 410", gone: true }]);
+    expect(stopped).toMatchObject({ state: "stopped", reason: "answered 410" });
+    expect(admits(stopped, 9e15)).toEqual({ limit: 0, at: null });
+    expect(after(failures(9), 2_000, stopped).state).toBe("stopped");
+  });
+});
+
+it("spaces messages evenly, and nothing without a pace", () => {
+  const pace = { key: "slack C1", perSecond: 1 };
+  expect(nextSlot(pace, null)).toBe(0);
+  expect(nextSlot(pace, 5_000)).toBe(6_000);
+  expect(nextSlot({ ...pace, perSecond: 4 }, 5_000)).toBe(5_250);
+  expect(nextSlot(undefined, 5_000)).toBe(0);
+});

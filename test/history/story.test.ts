@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import type { Delivery, Run } from "../../src/domain/run.ts";
+import type { Attempt } from "../../src/store/store.ts";
+import { storyOf } from "../../src/history/story.ts";
+
+const run = { created_at: 10, queued_at: null, started_at: 20, finished_at: 30 } as Run;
+
+const aDelivery = (given: Partial<Delivery> = {}): Delivery => ({
+  id: "dlv_1",
+  run_id: "tsk_1",
+  revision: 1,
+  sink: "ops",
+  kind: "slack",
+  cause: "result",
+  state: "delivered",
+  attempts: 1,
+  next_attempt_at: null,
+  last_error: null,
+  created_at: 40,
+  delivered_at: 60,
+  receipt: null,
+  ...given,
+});
+
+const anAttempt = (given: Partial<Attempt> = {}): Attempt => ({
+  delivery_id: "dlv_1",
+  n: 1,
+  started_at: 50,
+  finished_at: 60,
+  outcome: "delivered",
+  reason: null,
+  ...given,
+});
+
+const told = (delivery: Delivery, attempts: Attempt[]) =>
+  storyOf({ run, receipts: [], deliveries: [delivery], attempts }).map(({ title, lines }) =>
+    [title, ...lines].join(" | "),
+  );
+
+test("leaves out the stamps Skyvern did not send", () => {
+  expect(told(aDelivery(), []).slice(0, 3)).toEqual(["Run created", "Started", "Finished"]);
+});
+
+test("every attempt has its entry, with its reason, and the last failed one says when the next is due", () => {
+  const delivery = aDelivery({ state: "pending", attempts: 2, next_attempt_at: 3_600_000 });
+  const attempts = [
+    anAttempt({ outcome: "retry", reason: "Slack answered 429" }),
+    anAttempt({ n: 2, started_at: 70, finished_at: 80, outcome: "retry", reason: "Slack answered 503" }),
+  ];
+  expect(told(delivery, attempts).slice(-2)).toEqual([
+    "Not delivered to ops yet (attempt 1, 10 ms) | Slack answered 429",
+    "Not delivered to ops yet (attempt 2, 10 ms) | Slack answered 503 | Next try at 1970-01-01 01:00:00 UTC.",
+  ]);
+});
+
+test("an attempt that died with the process is not passed over, and one under way is not taken for it", () => {
+  const cut = /One attempt was cut short/;
+  expect(told(aDelivery({ attempts: 2 }), [anAttempt({ n: 2 })])[3]).toMatch(cut);
+  expect(told(aDelivery({ attempts: 1 }), [anAttempt()])[3]).not.toMatch(cut);
+  expect(told(aDelivery({ state: "sending", attempts: 1 }), [])[3]).not.toMatch(cut);
+});
+
+test("a delivery that was given up without an attempt says why", () => {
+  const buried = aDelivery({ state: "dead", attempts: 0, last_error: "its sink is not configured any more" });
+  expect(told(buried, [])[3]).toContain("Dead: its sink is not configured any more");
+});

@@ -1,0 +1,23 @@
+import { expect, it } from "vitest";
+import { readRetryAfter } from "../../src/net/retry-after.ts";
+
+const NOW = Date.parse("2026-01-20T12:00:00Z");
+const read = (value: string) => readRetryAfter(new Headers({ "retry-after": value }), NOW);
+
+it.each([
+  ["120", 120_000],
+  [" 7 ", 7_000],
+  ["Tue, 20 Jan 2026 12:00:45 GMT", 45_000],
+  ["Tue, 20 Jan 2026 11:00:00 GMT", 0],
+  ["86400", 3_600_000],
+])("reads %j as a wait of %i ms, an hour at most", (value, wait) => {
+  expect(read(value)).toBe(wait);
+});
+
+it.each(["", "soon", "-5", "1.5", "2026-01-20", "30 s"])("reads nothing from %j", (value) => {
+  expect(read(value)).toBeNull();
+});
+
+it("reads nothing where there is no such header", () => {
+  expect(readRetryAfter(new Headers(), NOW)).toBeNull();
+});

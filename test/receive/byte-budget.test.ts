@@ -1,0 +1,31 @@
+import { expect, it } from "vitest";
+import { Overloaded, roomFor } from "../../src/receive/byte-budget.ts";
+
+it("refuses more bodies than may wait in memory, and takes them once there is room", async () => {
+  const gates: (() => void)[] = [];
+  const take = roomFor(async ({ id }: { id: string; bytes: Uint8Array }) => {
+    await new Promise<void>((resolve) => gates.push(resolve));
+    return id;
+  });
+  const bytes = new Uint8Array(40 * 1024 * 1024);
+  const first = take({ id: "a", bytes });
+  await expect(take({ id: "b", bytes })).rejects.toThrow(Overloaded);
+  gates.shift()?.();
+  expect(await first).toBe("a");
+  const second = take({ id: "b", bytes });
+  gates.shift()?.();
+  expect(await second).toBe("b");
+});
+
+it("has room again for what could not be written, and for what was handed over to another thread", async () => {
+  const take = roomFor(async ({ bytes }: { bytes: Uint8Array }) => {
+    structuredClone(null, { transfer: [bytes.buffer as ArrayBuffer] });
+    throw new Error("no");
+  });
+  for (let i = 0; i < 3; i += 1) await expect(take({ bytes: new Uint8Array(40 * 1024 * 1024) })).rejects.toThrow("no");
+});
+
+it("takes one that is larger than all the room there is", async () => {
+  const take = roomFor(async (_item: { bytes: Uint8Array }) => "taken");
+  expect(await take({ bytes: new Uint8Array(65 * 1024 * 1024) })).toBe("taken");
+});

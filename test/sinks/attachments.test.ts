@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import { readFiles, readScreenshot, safeName } from "../../src/sinks/attachments.ts";
+import { noAbort } from "./a-report.ts";
+import { anEvidence, bytesOf } from "./an-attachment.ts";
+
+describe("the name a file is sent under", () => {
+  it.each([
+    ["invoice.pdf", "invoice.pdf"],
+    ["Rechnung März €.pdf", "Rechnung März €.pdf"],
+    ["../../etc/passwd", "etc_passwd"],
+    ["C:\\Windows\\evil.exe", "C_Windows_evil.exe"],
+    [".bashrc", "bashrc"],
+    ["a\r\nBcc: x@example.com", "a_Bcc_ x@example.com"],
+    ["invoice\u202Efdp.exe", "invoice_fdp.exe"],
+    ["zero\u200Bwidth.txt", "zero_width.txt"],
+    ["$(rm -rf).sh", "(rm -rf).sh"],
+    ["   ", "file"],
+    ["...", "file"],
+    ["", "file"],
+    ["x".repeat(300) + ".pdf", "x".repeat(96) + ".pdf"],
+    ["half \uD800 of a pair.txt", "half \uFFFD of a pair.txt"],
+  ])("%j is %j", (name, safe) => {
+    expect(safeName(name)).toBe(safe);
+  });
+});
+
+describe("files to send along", () => {
+  it("are those that fit one by one and together, in the run's order", async () => {
+    const evidence = anEvidence({
+      files: { "a.pdf": 40, "large.zip": 120, "b.pdf": 50, "c.pdf": 30 },
+      limits: { each: 100, total: 100 },
+    });
+    const { files, omitted } = await readFiles(evidence, 100, noAbort());
+    expect(files.map(({ name, bytes }) => [name, bytes.byteLength])).toEqual([
+      ["a.pdf", 40],
+      ["b.pdf", 50],
+    ]);
+    expect(omitted).toBe(2);
+    // What is known to be too large is not even asked for.
+    expect(evidence.asked).toEqual(["a.pdf", "b.pdf"]);
+  });
+
+  it("of one name are told apart, and are nothing a reader would run", async () => {
+    const evidence = anEvidence({ files: { "a/x.pdf": 1, "a\\x.pdf": 1, "page.html": 1, "run.exe": 1 } });
+    const { files } = await readFiles(evidence, 100, noAbort());
+    expect(files.map(({ name, type }) => [name, type])).toEqual([
+      ["a_x.pdf", "application/pdf"],
+      ["a_x (2).pdf", "application/pdf"],
+      ["page.html", "application/octet-stream"],
+      ["run.exe", "application/octet-stream"],
+    ]);
+  });
+
+  it("that cannot be had, or are empty, are left out", async () => {
+    const evidence = anEvidence({ files: { "gone.pdf": null, "empty.txt": 0, "a.pdf": 3 } });
+    expect(await readFiles(evidence, 100, noAbort())).toMatchObject({ files: [{ name: "a.pdf" }], omitted: 2 });
+  });
+});
+
+describe("a screenshot to show", () => {
+  it("is named by its place", async () => {
+    const evidence = anEvidence({ screenshots: ["a_1", "a_2"] });
+    expect(await readScreenshot(evidence, 1, noAbort())).toMatchObject({ key: "a_1", name: "screenshot.png" });
+    expect(await readScreenshot(evidence, 2, noAbort())).toMatchObject({ key: "a_2", name: "screenshot-2.png" });
+    expect(await readScreenshot(evidence, 3, noAbort())).toBeNull();
+  });
+
+  it("is none when its bytes are no picture that mail and chat show", async () => {
+    const html = anEvidence({ screenshots: ["a_1"], found: { a_1: { kind: "bytes", type: null, bytes: bytesOf(9) } } });
+    const webp = { kind: "bytes", type: "image/webp", bytes: bytesOf(9) } as const;
+    expect(await readScreenshot(html, 1, noAbort())).toBeNull();
+    expect(await readScreenshot(anEvidence({ screenshots: ["a_1"], found: { a_1: webp } }), 1, noAbort())).toBeNull();
+  });
+});
