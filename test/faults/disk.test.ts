@@ -1,4 +1,5 @@
 /** The disk fails; the relay says so, loses nothing, and goes on when the disk does. */
+import { randomBytes } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +10,13 @@ import { FIXTURE_KEY } from "../support/fixtures.ts";
 import { runProgram, serve, type RelayProcess } from "../support/process.ts";
 import { until } from "../support/until.ts";
 
+/** Of bytes that cannot be compressed. */
 const aRun = (n: number, bytes = 0): string =>
-  JSON.stringify({ run_id: `tsk_${n}`, status: "completed", output: "x".repeat(bytes) });
+  JSON.stringify({
+    run_id: `tsk_${n}`,
+    status: "completed",
+    output: randomBytes(bytes).toString("base64").slice(0, bytes),
+  });
 
 /** A file system of `size`, or null where the test may not mount one. */
 function aSmallDisk(size: string): string | null {

@@ -2,8 +2,8 @@
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Database } from "../../src/store/database.ts";
-import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/migrate.ts";
-import { saveSetting } from "../../src/store/settings.ts";
+import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/schema/migrate.ts";
+import { saveSetting } from "../../src/store/key-values.ts";
 import { databases } from "./stores.ts";
 
 describe.each(Object.entries(databases))("a database on %s", (_name, open) => {

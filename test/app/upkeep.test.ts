@@ -1,6 +1,6 @@
 /** What is due is done in small steps with pauses, to the end, and no further than the relay runs. */
 import { expect, it } from "vitest";
-import { upkeep } from "../src/upkeep.ts";
+import { upkeep } from "../../src/app/upkeep.ts";
 
 /** So many runs whose words are to be made anew, and so many pages to be given back. */
 function aRelay({ runs = 0, pages = 0 }: { runs?: number; pages?: number }) {
