@@ -87,9 +87,12 @@ export const pause = (rows: BulkSql, destination: string, until: number): Promis
     `on conflict (destination) do update set next_at = excluded.next_at where paces.next_at < excluded.next_at`,
   );
 
-/** A correction waits until what it corrects has been delivered or is dead. */
+/**
+ * A correction waits until what it corrects has been delivered or is dead. The states are those that end, so that no partial index fits: PostgreSQL
+ * would take one that it believes empty, and read all that waits for each row.
+ */
 const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.subject_id = d.subject_id and e.sink = d.sink
-  and e.id < d.id and e.state in ('pending', 'sending'))`;
+  and e.id < d.id and e.state not in ('delivered', 'dead', 'canceled'))`;
 
 /** What waits for a sink. The states are written out, as SQLite uses a partial index only where it sees its condition. */
 const WAITING = `select d.id, d.next_attempt_at from deliveries d
