@@ -42,9 +42,10 @@ export async function rebuildWords(rows: BulkSql, limit: number): Promise<number
  * are taken out first: what such a run was found by is not known here, and the index takes out nothing that it does not hold.
  */
 async function pendingSeqs(rows: BulkSql): Promise<{ first: number; last: number } | null> {
-  const [version, pending] = [await saved(rows, VERSION), await saved(rows, PENDING)];
+  const saved = await rows.find("settings", ["name", "value"], "name", [VERSION, PENDING]);
+  const [version, pending] = [VERSION, PENDING].map((name) => saved.find((row) => row.name === name)?.value);
   if (version !== String(WORDS_VERSION)) return beginRebuild(rows);
-  if (pending === null) return null;
+  if (pending === undefined) return null;
   const [first = 0, last = 0] = JSON.parse(pending) as number[];
   return { first, last };
 }
@@ -58,11 +59,6 @@ async function beginRebuild(rows: BulkSql): Promise<{ first: number; last: numbe
   if (!row?.last) return null;
   await save(rows, PENDING, JSON.stringify([1, row.last]));
   return { first: 1, last: row.last };
-}
-
-async function saved(rows: BulkSql, name: string): Promise<string | null> {
-  const [row] = await rows.query<{ value: string }>("select value from settings where name = ?", [name]);
-  return row?.value ?? null;
 }
 
 const save = (rows: BulkSql, name: string, value: string): Promise<void> =>
