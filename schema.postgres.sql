@@ -45,7 +45,7 @@ ALTER TABLE run_hours       SET (fillfactor = 30);
 
 -- --- what the relays of a fleet agree on ---
 
--- Which relay has a delivery under lease: the name it is present by (src/store/postgres/fleet.ts).
+-- Which relay holds the lease of a delivery.
 ALTER TABLE deliveries ADD COLUMN leased_by TEXT COLLATE "C";
 CREATE INDEX deliveries_leased ON deliveries (leased_by) WHERE state = 'sending';
 
@@ -55,8 +55,10 @@ CREATE TABLE paces (
   next_at           BIGINT NOT NULL
 ) WITH (fillfactor = 30);
 
--- What one relay does for all, and until when it is taken or done.
+-- What one relay does for all, and each relay that runs, under its own name. A row whose time has passed counts as gone
+-- (src/store/postgres/fleet.ts).
 CREATE TABLE duties (
   name              TEXT   COLLATE "C" PRIMARY KEY,
-  taken_until       BIGINT NOT NULL
+  holder            TEXT   COLLATE "C",                  -- the relay that renews the row; null: nobody does
+  until             BIGINT NOT NULL                      -- by the database's clock
 ) WITH (fillfactor = 30);

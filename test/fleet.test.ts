@@ -9,7 +9,7 @@ import { systemRuntime } from "../src/platform/runtime.ts";
 import { anApp } from "./support/app.ts";
 import { FIXTURE_KEY, mutated } from "./support/fixtures.ts";
 import { asAdmin, newDatabase } from "./support/postgres.ts";
-import { serve, type RelayProcess } from "./support/process.ts";
+import { kill9, serve, type RelayProcess } from "./support/process.ts";
 import { until } from "./support/until.ts";
 
 const RUNS = 18;
@@ -77,6 +77,24 @@ it(
   },
 );
 
+it("a relay that is killed in an attempt: another one sends it again within 20 s", { timeout: 90_000 }, async () => {
+  const http = await startHttpSink({ answers: [{ hang: true }] });
+  const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
+  for (const standIn of [http, skyvern]) onTestFinished(() => standIn.close());
+  const file = JSON.stringify({ sinks: { crm: { kind: "http", url: http.url } } });
+  const environment = { DATABASE_URL: await newDatabase({ empty: true }), SKYVERN_BASE_URL: skyvern.url };
+  const first = await serve(environment, file);
+  const body = mutated("task_v1.completed", NO_FILES);
+  skyvern.addRun({ payload: JSON.parse(body) as JsonObject });
+  expect((await first.webhook(body)).status).toBe(200);
+  await until("it to be under way", () => http.requests.length === 1);
+  await serve(environment, file);
+  await kill9(first);
+  await until("it to be sent again", () => http.requests.length === 2, 20_000);
+  const [begun, again] = http.requests.map(({ headers }) => headers["webhook-id"]);
+  expect(again).toBe(begun);
+});
+
 it("an alert is said once, whichever of three relays looks, and however many at the same moment", async () => {
   const http = await startHttpSink();
   onTestFinished(() => http.close());
@@ -93,7 +111,7 @@ it("an alert is said once, whichever of three relays looks, and however many at 
   const look = async () => {
     await Promise.all([...relays, ...relays].map(({ app }) => app.runJob("alert")));
     // As a minute later.
-    await asAdmin(url, "update duties set taken_until = 0");
+    await asAdmin(url, "update duties set until = 0");
   };
   await look();
   expect(alerts()).toHaveLength(0);

@@ -49,7 +49,7 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
 /** The relay among others, where its database can have several. */
 async function fleetOf({ shared: database }: Storage, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
   if (!database?.session) return null;
-  return joinFleet({ database, connect: database.session, name: newId("relay"), sleep, log });
+  return joinFleet({ database, openSession: database.session, name: newId("relay"), sleep, log });
 }
 
 type RelayDeps = Pick<Host, "store" | "fleet" | "runtime" | "log">;

@@ -3,7 +3,7 @@
  * SQL that every dialect knows, prepared once; Kysely compiles a query anew each time, which costs more than running it.
  *
  * SQLite runs in this process: one prepared statement in a loop, some microseconds a row. A database beyond a socket does the
- * same in one statement, with a column of values a parameter.
+ * same in one statement.
  */
 import type { Insertable, Selectable, SelectType } from "kysely";
 import type { Tables } from "./tables.ts";

@@ -25,19 +25,18 @@ export interface Database {
   read<T>(work: (rows: BulkSql) => Promise<T>): Promise<T>;
   /** Whether another process has committed since it was last asked; only where nobody else says what changed. */
   hasForeignCommits?(): boolean;
-  /** A connection of its own; only where several relays share the database. */
-  session?(): Promise<Session>;
+  /**
+   * Only where several relays share the database. `heard` is told what is notified on the channel, and null when the connection was made
+   * (again): what was notified before was not heard.
+   */
+  session?(channel: string, heard: (payload: string | null) => void): Session;
   close(): Promise<void>;
 }
 
-/** A connection of its own, for what ends with it. */
+/** One connection of its own, that hears what is notified on a channel. After it broke, the next statement makes a new one. */
 export interface Session {
-  query<Row extends object>(sql: string, values: readonly unknown[]): Promise<Row[]>;
-  /** What is notified on a channel, by whom it was told. */
-  onNotification(listener: (payload: string) => void): void;
-  /** Resolves when it has broken or was ended. */
-  ended: Promise<void>;
-  end(): Promise<void>;
+  readonly db: Kysely<Tables>;
+  close(): Promise<void>;
 }
 
 /** The database belongs to another process that runs. */

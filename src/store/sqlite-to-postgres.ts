@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { sql, type Insertable, type Kysely } from "kysely";
 import type { Database } from "./database.ts";
-import { storable } from "./postgres/arrays.ts";
+import { storable } from "./postgres/bulk-sql.ts";
 import { indexedText } from "./search/search.ts";
 import { stateIn } from "./receipts/blocks.ts";
 import { stateBlock } from "./history/page-size.ts";

@@ -97,5 +97,5 @@ export interface Tables {
   run_words: { rowid: number | null; words: string };
   /** PostgreSQL's alone. */
   paces: { destination: string; next_at: number };
-  duties: { name: string; taken_until: number };
+  duties: { name: string; holder: string | null; until: number };
 }

@@ -1,11 +1,11 @@
 /** What relays on one PostgreSQL agree on through it. */
 import { setTimeout as pause } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import { silentLog } from "../../src/platform/log.ts";
 import { sleep } from "../../src/platform/runtime.ts";
 import type { Database } from "../../src/store/database.ts";
-import { joinFleet, type Fleet } from "../../src/store/postgres/fleet.ts";
+import { joinFleet, type Fleet, type FleetDeps } from "../../src/store/postgres/fleet.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
 import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
 import type { SharedClaim } from "../../src/store/store.ts";
@@ -33,13 +33,40 @@ afterEach(async () => {
   await dropDatabase(url);
 });
 
-async function join(i: number, name: string): Promise<Fleet> {
+async function join(i: number, name: string, given: Pick<FleetDeps, "sleep"> = { sleep }): Promise<Fleet> {
   const database = databases[i] ?? expect.unreachable();
-  const connect = database.session ?? expect.unreachable();
-  const fleet = await joinFleet({ database, connect, name, sleep, log: silentLog });
+  const openSession = database.session ?? expect.unreachable();
+  const fleet = await joinFleet({ database, openSession, name, log: silentLog, ...given });
   fleets.push(fleet);
   return fleet;
 }
+
+/** A relay whose heart beats when told to: some seconds by its own clock after the last time. */
+async function joinByHand(i: number, name: string) {
+  let wake = (): void => {};
+  const sleep = (_ms: number, signal?: AbortSignal) =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+      signal?.addEventListener("abort", () => resolve());
+    });
+  const fleet = await join(i, name, { sleep });
+  const beat = async (): Promise<void> => {
+    const before = await runsOutAt(name);
+    wake();
+    await until("its row to be renewed", async () => (await runsOutAt(name)) > before);
+    // The answer has been read by then.
+    await databases[i]?.db.selectFrom("duties").select("name").execute();
+  };
+  return { fleet, beat };
+}
+
+const runsOutAt = async (name: string): Promise<number> => {
+  const row = databases[0]?.db.selectFrom("duties").select("until").where("name", "=", name);
+  return (await row?.executeTakeFirst())?.until ?? 0;
+};
+
+/** Whatever has the name, a relay or a duty, was renewed for the last time long ago. */
+const runOut = (name: string) => asAdmin(url, `update duties set until = 1 where name = '${name}'`);
 
 const queued = (n: number, sink = "ops") =>
   a.accept(
@@ -139,22 +166,75 @@ describe("leases", () => {
   });
 });
 
-describe("presence", () => {
-  it("ends with the connection, and only who stays away for a while is missing", async () => {
-    const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
+describe("a relay", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  /** So far that a heart that beats once meanwhile beats on. */
+  const FEW_SECONDS = 4_000;
+  const beats = async (...relays: Awaited<ReturnType<typeof joinByHand>>[]) => {
+    for (let i = 0; i < 3; i += 1) {
+      vi.advanceTimersByTime(FEW_SECONDS);
+      for (const { beat } of relays) await beat();
+    }
+  };
+
+  it("is missing once its row has run out, and not while it renews it", async () => {
+    const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     await queued(3);
     await claim(a, T, shared("relay_a"));
     await claim(b, T, shared("relay_b"));
     await claim(b, T, shared("relay_dead"));
-    expect(await first.missing()).toEqual([]);
-    await pause(9_100);
-    expect(await first.missing()).toEqual(["relay_dead"]);
-    expect(await second.missing()).toEqual([]);
-    await second.leave();
-    expect(await first.missing()).toEqual(["relay_dead"]);
+    await beats(first, second);
+    expect(await first.fleet.missing()).toEqual(["relay_dead"]);
+    expect(await second.fleet.missing()).toEqual(["relay_dead"]);
+    await runOut("relay_b");
+    expect((await first.fleet.missing()).toSorted()).toEqual(["relay_b", "relay_dead"]);
+    await second.beat();
+    expect(await first.fleet.missing()).toEqual(["relay_dead"]);
   });
 
-  it("comes back by itself, and hears of news then", async () => {
+  it("is not present when it could not renew its row in time, and is again after the next heartbeat", async () => {
+    const { fleet, beat } = await joinByHand(0, "relay_a");
+    vi.advanceTimersByTime(9_000);
+    expect(fleet.isPresent()).toBe(true);
+    vi.advanceTimersByTime(1_000);
+    expect(fleet.isPresent()).toBe(false);
+    await beat();
+    expect(fleet.isPresent()).toBe(true);
+  });
+
+  it("misses nobody until all have had the time to renew their rows: after it joined, was away, or the clock was set", async () => {
+    const relay = await joinByHand(0, "relay_a");
+    await queued(1);
+    await claim(a, T, shared("relay_dead"));
+    expect(await relay.fleet.missing()).toEqual([]);
+    await beats(relay);
+    expect(await relay.fleet.missing()).toEqual(["relay_dead"]);
+    vi.advanceTimersByTime(11_000);
+    expect(await relay.fleet.missing()).toEqual([]);
+    await relay.beat();
+    expect(await relay.fleet.missing()).toEqual([]);
+    await beats(relay);
+    expect(await relay.fleet.missing()).toEqual(["relay_dead"]);
+    // Beside a clock that went on for longer, the database's went back.
+    vi.advanceTimersByTime(6_000);
+    await relay.beat();
+    expect(await relay.fleet.missing()).toEqual([]);
+  });
+
+  it("that leaves is missing at once", async () => {
+    const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
+    await queued(1);
+    await claim(b, T, shared("relay_b"));
+    await beats(first, second);
+    await second.fleet.leave();
+    expect(await first.fleet.missing()).toEqual(["relay_b"]);
+  });
+});
+
+describe("news", () => {
+  it("may have been missed when the connection was lost, which is made again by itself", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onNews(() => (news += 1));
@@ -163,14 +243,13 @@ describe("presence", () => {
       "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
     );
     await until("it to be connected again", () => news > 0);
-    await queued(1);
-    await claim(a, T, shared("relay_a"));
-    await join(1, "relay_b");
-    expect(await first.missing()).toEqual([]);
-    expect(news).toBe(1);
+    expect(first.isPresent()).toBe(true);
+    const second = await join(1, "relay_b");
+    second.announce();
+    await until("it to be heard", () => news > 1);
   });
 
-  it("news reach the others, few of them however many there are", async () => {
+  it("reaches the others and not the one that tells it, few times however often it is told", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let [mine, theirs] = [0, 0];
     first.onNews(() => (mine += 1));
@@ -180,6 +259,14 @@ describe("presence", () => {
     await pause(300);
     expect(theirs).toBeLessThanOrEqual(3);
     expect(mine).toBe(0);
+  });
+
+  it("is that another relay leaves", async () => {
+    const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
+    let news = 0;
+    first.onNews(() => (news += 1));
+    await second.leave();
+    await until("it to be heard", () => news > 0);
   });
 });
 
@@ -212,6 +299,22 @@ describe("a duty", () => {
     const fails = second.alone("d", 60_000, () => Promise.reject(new Error("it failed")));
     await expect(fails).rejects.toThrow("it failed");
     expect(await first.alone("d", 0, async () => "again")).toBe("again");
+  });
+
+  it("that is done alone is renewed by the heartbeat, and another's once that has stopped", async () => {
+    const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
+    const doing = Promise.withResolvers<void>();
+    const done = first.fleet.alone("d", 0, () => doing.promise);
+    await until("it to be begun", async () => (await runsOutAt("d")) > 0);
+    const before = await runsOutAt("d");
+    await first.beat();
+    expect(await runsOutAt("d")).toBeGreaterThan(before);
+    await runOut("d");
+    expect(await second.fleet.alone("d", 60_000, async () => "mine")).toBe("mine");
+    doing.resolve();
+    await done;
+    // It ends what is another's by then for nobody.
+    expect(await runsOutAt("d")).toBeGreaterThan(1);
   });
 });
 

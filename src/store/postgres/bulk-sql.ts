@@ -1,93 +1,56 @@
-/** Many rows at a time on PostgreSQL: one statement each, with a column of values a parameter. */
-import { binaryArray, type ElementType } from "./arrays.ts";
-import type { Connection } from "./connection.ts";
+/** Many rows at a time on PostgreSQL: one statement each. PostgreSQL takes the types of values from the table they are for. */
+import { sql, type Kysely, type RawBuilder } from "kysely";
 import { vectorOf } from "../search/postgres.ts";
 import type { BulkSql, Lock } from "../bulk-sql.ts";
+import type { Tables } from "../tables.ts";
 
-export function postgresRows({ ask, tell }: Pick<Connection, "ask" | "tell">): BulkSql {
-  const rowsOf = async (sql: string, values: readonly unknown[]): Promise<never[]> =>
-    (await ask(sql, values, nameOf(sql))).rows as never[];
-  const write = (sql: string, values: readonly unknown[]): Promise<void> => tell(sql, values, nameOf(sql));
-  return {
+export function postgresRows(db: Kysely<Tables>): BulkSql {
+  const ask = async (statement: RawBuilder<unknown>): Promise<never[]> => (await statement.execute(db)).rows as never[];
+  const tell = async (statement: RawBuilder<unknown>): Promise<void> => void (await statement.execute(db));
+  const rows: BulkSql = {
     dialect: "postgres",
-    query: (sql, parameters) => {
-      let n = 0;
-      return rowsOf(
-        sql.replace(/\?/g, () => `$${(n += 1)}`),
-        parameters,
+    query: (text, parameters) => ask(sql(text.split("?") as unknown as TemplateStringsArray, ...parameters)),
+    find: async (table, columns, key, values, lockBy) => {
+      if (values.length === 0) return [];
+      const locked = lockBy === undefined ? sql`` : sql`order by ${sql.ref(lockBy)} for update`;
+      return ask(
+        sql`select ${listed(columns)} from ${sql.table(table)} where ${sql.ref(key)} = any(${values}) ${locked}`,
       );
     },
-    find: (table, columns, key, values, lockBy) =>
-      values.length === 0
-        ? Promise.resolve([])
-        : rowsOf(
-            `select ${columns.join(", ")} from ${table} where ${key} = any($1::${typeOf(table, key)}[])
-              ${lockBy === undefined ? "" : `order by ${lockBy} for update`}`,
-            [binaryArray(typeOf(table, key), values)],
-          ),
-    insert: async (table, rows, conflict = "") => {
-      if (rows.length === 0) return;
-      const columns = columnsOf(rows);
-      const into = `insert into ${table} (${columns.join(", ")}) select * from ${unnested(table, columns)} ${conflict}`;
-      await write(into, transposed(table, rows, columns));
+    insert: async (table, given, conflict = "") => {
+      if (given.length === 0) return;
+      const step = Math.floor(MAX_VALUES / Object.keys(given[0] ?? {}).length);
+      for (let at = 0; at < given.length; at += step)
+        await db
+          .insertInto(table)
+          .values(given.slice(at, at + step))
+          .modifyEnd(sql.raw(conflict))
+          .execute();
     },
-    update: async (table, rows, { set, where, returning }) => {
-      if (rows.length === 0) return [];
-      const columns = columnsOf(rows);
-      const update = `update ${table} set ${set} from ${unnested(table, columns)} as v (${columns.join(", ")}) where ${where}`;
-      const values = transposed(table, rows, columns);
-      if (returning) return rowsOf(`${update} returning ${table}.*`, values);
-      await write(update, values);
-      return [];
+    update: async (table, given, { set, where, returning }) => {
+      if (given.length === 0) return [];
+      return ask(sql`update ${sql.table(table)} set ${sql.raw(set)} from ${recordsOf(table, given)} as v
+        where ${sql.raw(where)} ${returning ? sql`returning ${sql.table(table)}.*` : sql``}`);
     },
     newSeqs: async (n) => {
       if (n === 0) return [];
-      const rows: { seq: number }[] = await rowsOf(
-        "select nextval(pg_get_serial_sequence('runs', 'seq')) as seq from generate_series(1, $1::int) order by 1",
-        [n],
+      const numbers: { seq: number }[] = await ask(
+        sql`select nextval(pg_get_serial_sequence('runs', 'seq')) as seq from generate_series(1, ${n}::int) order by 1`,
       );
-      return rows.map(({ seq }) => seq);
+      return numbers.map(({ seq }) => seq);
     },
     index: async (words) => {
       const gone = words.flatMap(({ seq, after }) => (after === null ? [seq] : []));
-      if (gone.length > 0)
-        await write("delete from run_words where rowid = any($1::bigint[])", [binaryArray("bigint", gone)]);
-      const now = words.flatMap(({ seq, after }) => (after === null ? [] : [{ seq, vector: vectorOf(after) }]));
-      if (now.length === 0) return;
-      await write(
-        `insert into run_words (rowid, words) select * from unnest($1::bigint[], $2::tsvector[])
-          on conflict (rowid) do update set words = excluded.words`,
-        [
-          binaryArray(
-            "bigint",
-            now.map(({ seq }) => seq),
-          ),
-          binaryArray(
-            "tsvector",
-            now.map(({ vector }) => vector),
-          ),
-        ],
-      );
+      if (gone.length > 0) await tell(sql`delete from run_words where rowid = any(${gone})`);
+      const now = words.flatMap(({ seq, after }) => (after === null ? [] : [{ rowid: seq, words: vectorOf(after) }]));
+      await rows.insert("run_words", now, "on conflict (rowid) do update set words = excluded.words");
     },
-    lock: (name, of = "") => write("select pg_advisory_xact_lock($1::int, hashtext($2))", [LOCKS[name], of]),
+    lock: (name, of = "") => tell(sql`select pg_advisory_xact_lock(${LOCKS[name]}::int, hashtext(${of}))`),
     lockDeliveries: (ids) =>
-      write(
-        `select e.id from deliveries e where (e.subject_id, e.sink) in
-          (select d.subject_id, d.sink from deliveries d where d.id = any($1::text[])) order by e.id for update`,
-        [binaryArray("text", ids)],
-      ),
+      tell(sql`select e.id from deliveries e where (e.subject_id, e.sink) in
+        (select d.subject_id, d.sink from deliveries d where d.id = any(${ids})) order by e.id for update`),
   };
-}
-
-/** Prepared once a connection, under a name of its own. Callers have few different statements; were there many, those would be prepared each time. */
-const names = new Map<string, string>();
-const MAX_NAMES = 200;
-function nameOf(sql: string): string | undefined {
-  const known = names.get(sql);
-  if (known !== undefined || names.size === MAX_NAMES) return known;
-  const name = `relay_${names.size}`;
-  names.set(sql, name);
-  return name;
+  return rows;
 }
 
 /**
@@ -101,65 +64,26 @@ const LOCKS: Record<Lock, number> = {
   redelivery: 7_390_004,
 };
 
-type Row = Record<string, unknown>;
+/** The protocol counts the values of a statement in 16 bits. */
+const MAX_VALUES = 65_535;
 
-const columnsOf = ([first]: readonly object[]): string[] => Object.keys(first ?? {});
+const listed = (columns: readonly string[]) => sql.join(columns.map((column) => sql.ref(column)));
 
-const transposed = (table: string, rows: readonly object[], columns: readonly string[]): Buffer[] =>
-  columns.map((column) =>
-    binaryArray(
-      typeOf(table, column),
-      rows.map((row) => (row as Row)[column] ?? null),
-    ),
+/** The rows given, as rows of the table; columns that they do not have are null. */
+const recordsOf = (table: keyof Tables, given: readonly object[]): RawBuilder<unknown> =>
+  sql`json_populate_recordset(null::${sql.table(table)}, ${jsonOf(given)})`;
+
+const jsonOf = (given: readonly object[]): string =>
+  JSON.stringify(
+    given.map((row) => Object.fromEntries(Object.entries(row).map(([column, value]) => [column, jsonValue(value)]))),
   );
 
-const unnested = (table: string, columns: readonly string[]): string =>
-  `unnest(${columns.map((column, i) => `$${i + 1}::${typeOf(table, column)}[]`).join(", ")})`;
+/** Bytes in hex, as PostgreSQL reads them. */
+const jsonValue = (value: unknown): unknown =>
+  value instanceof Uint8Array ? `\\x${Buffer.from(value).toString("hex")}` : storable(value);
 
-function typeOf(_table: string, column: string): ElementType {
-  if (BYTES.has(column)) return "bytea";
-  return NUMBERS.has(column) ? "bigint" : "text";
-}
-
-const BYTES = new Set(["block"]);
-/** The columns of schema.sql that are BIGINT, in whatever table. A test compares them with it. */
-export const NUMBERS: ReadonlySet<string> = new Set([
-  "attempts",
-  "body_bytes",
-  "bucket",
-  "bytes",
-  "copied_at",
-  "copies",
-  "count",
-  "created_at",
-  "day",
-  "dead",
-  "delivered_at",
-  "ended",
-  "due_at",
-  "failures",
-  "first_seq",
-  "follow_up_at",
-  "follow_ups",
-  "hour",
-  "last_seq",
-  "last_failure_at",
-  "last_received_at",
-  "last_success_at",
-  "maybe_sent",
-  "mine",
-  "next_at",
-  "next_attempt_at",
-  "openings",
-  "received_at",
-  "revision",
-  "seq",
-  "seen_at",
-  "settled",
-  "start",
-  "state_bytes",
-  "subject_at",
-  "taken_until",
-  "throttled",
-  "until",
-]);
+/** PostgreSQL's TEXT holds every character but NUL, and no half of a surrogate pair. */
+export const storable = (value: unknown): unknown => {
+  if (typeof value === "string") return value.replaceAll("\0", "\uFFFD").toWellFormed();
+  return Array.isArray(value) ? value.map(storable) : value;
+};

@@ -1,13 +1,12 @@
 /**
  * Several relays on one PostgreSQL. None leads; what they have to agree on is in the database:
  *
- * - *presence*: each relay keeps one connection with an advisory lock on its name, which ends with the process, however that
- *   ends. Deliveries leased by a name without a lock are taken over once it has been missing for {@link MISSING_MS}, far before
- *   their leases run out. A relay that lost its connection comes back sooner than that.
- * - *news*: whoever queues deliveries notifies the others, at most a few times a second, and whoever leaves. A notification that is lost costs time only: every relay
- *   looks by itself as well.
- * - *duties*: what one does for all, by rows that are taken for a time.
- * - *the clock*: the database's. Leases and due times of one relay are read by another, and a machine's own clock may be wrong.
+ * - *presence*: each relay has a row in `duties` under its own name and renews it every {@link BEAT_MS}. `deliveries.leased_by` names the relay
+ *   that holds a lease. Once that relay's row has run out, any other may take its deliveries over.
+ * - *duties*: what one relay does for all is a row in the same table, for as long as no other may do it.
+ * - *news*: a relay that queues deliveries, or leaves, notifies the others. A notification that is lost costs time only: every relay looks by
+ *   itself as well.
+ * - *the clock*: the database's. One relay reads the leases and due times of another, and a machine's own clock may be wrong.
  */
 import { sql, type Kysely } from "kysely";
 import type { Log } from "../../platform/log.ts";
@@ -19,7 +18,7 @@ type Db = Kysely<Tables>;
 export interface Fleet {
   /** This relay's, in leases. */
   readonly name: string;
-  /** Whether the others can see that it is there. While they cannot it must not begin what they would take over. */
+  /** Whether its row is in force. While it may not be, the relay must not begin what the others would take over. */
   isPresent(): boolean;
   /** Epoch ms, of the database's clock. */
   now(): number;
@@ -27,205 +26,180 @@ export interface Fleet {
   announce(): void;
   /** Calls back when another relay announced something, or may have. */
   onNews(listener: () => void): void;
-  /** Names that have leases and have been missing for a while. To be asked every ten seconds or so. */
+  /** Relays that are gone and have leases still. To be asked every five seconds or so. */
   missing(): Promise<string[]>;
   /**
-   * Does it, unless another relay is at it or began it less than `everyMs` ago and did not fail; null then. Others take over within a
-   * minute from one that died.
+   * Does it, unless another relay is at it or began it less than `everyMs` ago and did not fail; null then. Others may begin it within
+   * {@link LEASE_MS} of the end of one that died.
    */
   alone<T>(duty: string, everyMs: number, act: () => Promise<T>): Promise<T | null>;
   /** Tells the others, so that they go on with what is left. */
   leave(): Promise<void>;
 }
 
-const MISSING_MS = 9_000;
-/** A connection that broke is made again after so long. */
-const RECONNECT_MS = 1_000;
+const BEAT_MS = 2_000;
+/** After its last heartbeat a relay is present for so long. */
+const LEASE_MS = 10_000;
 const ANNOUNCE_EVERY_MS = 100;
-const HOLD_MS = 60_000;
 const CHANNEL = "skyvern_relay";
-/** The class of our advisory locks on names. */
-const PRESENCE = 7_390_010;
 
-export interface FleetParts {
-  database: Database;
-  /** A session of the database. */
-  connect(): Promise<Session>;
+/** The database's clock, epoch ms. */
+const NOW = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+const inMs = (ms: number) => sql<number>`${NOW} + ${sql.lit(ms)}`;
+
+export interface FleetDeps {
+  database: Pick<Database, "db">;
+  openSession: NonNullable<Database["session"]>;
   name: string;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   log: Log;
 }
 
 /** Resolves when this relay is present. Rejects with a StorageFault when the database cannot be reached. */
-export async function joinFleet(parts: FleetParts): Promise<Fleet> {
-  const { database, name, sleep, log } = parts;
-  const { db } = database;
+export async function joinFleet({ database: { db }, openSession, name, sleep, log }: FleetDeps): Promise<Fleet> {
   const ending = new AbortController();
-  const clock = await startClock(db);
   let news = (): void => {};
-  const presence = await keepPresent(parts, ending.signal, () => news());
-  const notify = async () => {
+  const session = openSession(CHANNEL, (from) => {
+    if (from !== name) news();
+  });
+  const presence = new Presence(session, name);
+  try {
+    await presence.renew();
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  const beat = async (): Promise<void> => {
+    for (;;) {
+      await sleep(BEAT_MS, ending.signal);
+      if (ending.signal.aborted) return;
+      await presence.renew().catch((error: unknown) => {
+        if (presence.isInForce()) log.warn("fleet.heartbeat_missed", { name, error: String(error) });
+      });
+    }
+  };
+  const beating = beat();
+  const notify = async (): Promise<void> => {
     await sql`select pg_notify(${CHANNEL}, ${name})`.execute(db).catch((error: unknown) => {
       log.warn("fleet.not_announced", { error: String(error) });
     });
   };
-  const announce = coalesced(sleep, notify);
-  /** When each was first missed, by a clock that nobody sets. */
-  let missed = new Map<string, number>();
+  let announcing: Promise<void> | null = null;
   return {
     name,
-    isPresent: presence.is,
-    now: clock.now,
-    announce,
+    isPresent: () => presence.isInForce(),
+    now: () => presence.now(),
+    announce: () => {
+      announcing ??= sleep(ANNOUNCE_EVERY_MS, ending.signal).then(() => {
+        announcing = null;
+        return notify();
+      });
+    },
     onNews: (listener) => {
       news = listener;
     },
-    missing: async () => {
-      await clock.read();
-      const names = await missingNames(db);
-      const at = performance.now();
-      missed = new Map(names.map((one) => [one, missed.get(one) ?? at]));
-      return names.filter((one) => at - (missed.get(one) ?? at) >= MISSING_MS);
-    },
+    missing: async () => (presence.isSettled() ? missingNames(db) : []),
     alone: async (duty, everyMs, act) => {
-      const from = clock.now();
-      if (!(await takeDuty(db, duty, from, HOLD_MS))) return null;
+      // The heartbeat renews it.
+      const begun = await takeDuty(db, duty, name);
+      if (begun === null) return null;
       let until = 0;
-      const holding = setInterval(() => {
-        void holdDuty(db, duty, clock.now() + HOLD_MS).catch(() => {});
-      }, HOLD_MS / 3);
       try {
         const done = await act();
-        until = from + everyMs;
+        until = begun + everyMs;
         return done;
       } finally {
-        clearInterval(holding);
-        await holdDuty(db, duty, until);
+        const mine = db.updateTable("duties").where("name", "=", duty).where("holder", "=", name);
+        await mine.set({ holder: null, until }).execute();
       }
     },
     leave: async () => {
       ending.abort();
-      // What it did not begin is for the others, now and not when they next look by themselves.
-      if (presence.is()) await notify();
-      await presence.end();
-    },
-  };
-}
-
-/** Keeps a session with a lock on the name, and makes a new one when it breaks. Resolves with what ends it. */
-async function keepPresent(
-  { connect, name, sleep, log }: FleetParts,
-  ending: AbortSignal,
-  onNews: () => void,
-): Promise<{ is: () => boolean; end: () => Promise<void> }> {
-  const begin = async (): Promise<Session> => {
-    const session = await connect();
-    try {
-      // A machine that lost its power closes nothing: the server is to find out within half a minute.
-      await session.query(
-        "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
-        [],
-      );
-      await session.query("select pg_advisory_lock($1::int, hashtext($2))", [PRESENCE, name]);
-      session.onNotification((from) => {
-        if (from !== name) onNews();
-      });
-      await session.query(`listen ${CHANNEL}`, []);
-      return session;
-    } catch (error) {
-      await session.end().catch(() => {});
-      throw error;
-    }
-  };
-  let session: Session | null = await begin();
-  const keep = async (): Promise<void> => {
-    for (;;) {
-      await session?.ended;
-      if (session !== null && !ending.aborted) log.warn("fleet.connection_lost", { name });
-      session = null;
-      if (ending.aborted) return;
-      session = await begin().catch(() => null);
-      if (session === null) await sleep(RECONNECT_MS, ending);
-      else if (ending.aborted) await session.end().catch(() => {});
-      else {
-        log.info("fleet.connected", { name });
-        // Whatever was announced meanwhile was not heard.
-        onNews();
+      await Promise.all([beating, announcing]);
+      if (presence.isInForce()) {
+        await db
+          .deleteFrom("duties")
+          .where("holder", "=", name)
+          .execute()
+          .catch(() => {});
+        // What it did not begin is for the others, now and not when they next look by themselves.
+        await notify();
       }
-    }
-  };
-  const kept = keep();
-  return {
-    is: () => session !== null,
-    end: async () => {
-      await session?.end().catch(() => {});
-      await kept;
+      await session.close();
     },
   };
 }
 
-/** The database's clock, carried on by one that nobody sets. `read` sets it right. */
-async function startClock(db: Db) {
-  let base = 0;
-  const now = (): number => Math.floor(base + performance.now());
-  const read = async (): Promise<void> => {
-    const before = performance.now();
-    const { rows } = await sql<{ ms: number }>`select extract(epoch from clock_timestamp()) * 1000 as ms`.execute(db);
-    base = (rows[0]?.ms ?? 0) - (before + performance.now()) / 2;
-  };
-  await read();
-  return { now, read };
+/** This relay's row, and the database's clock, which each renewal reads. */
+class Presence {
+  readonly #db: Db;
+  readonly #name: string;
+  /** Of the monotonic clock, as all times here: when the last renewal that succeeded was sent, and since when none came too late. */
+  #renewedAt = -Infinity;
+  #unbrokenSince = 0;
+  /** What the database's clock is ahead of the monotonic one. */
+  #ahead = -Infinity;
+
+  constructor(session: Session, name: string) {
+    this.#db = session.db;
+    this.#name = name;
+  }
+
+  now(): number {
+    return Math.floor(this.#ahead + performance.now());
+  }
+
+  isInForce(): boolean {
+    return performance.now() - this.#renewedAt < LEASE_MS;
+  }
+
+  /** In force for so long that every other relay has had the time to renew its row, too. */
+  isSettled(): boolean {
+    return this.isInForce() && performance.now() - this.#unbrokenSince > LEASE_MS;
+  }
+
+  /** The heartbeat. Rejects with a StorageFault; the row stays in force until its time is over. */
+  async renew(): Promise<void> {
+    const sentAt = performance.now();
+    const now = (await this.#write()) - LEASE_MS;
+    const answeredAt = performance.now();
+    // The database read its clock at some time between.
+    const ahead = Math.min(Math.max(this.#ahead, now - answeredAt), now - sentAt);
+    const isClockSet = Math.abs(ahead - this.#ahead) > LEASE_MS / 2;
+    if (isClockSet || !this.isInForce()) this.#unbrokenSince = answeredAt;
+    this.#ahead = ahead;
+    this.#renewedAt = sentAt;
+  }
+
+  /** Renews what this relay holds; until when. */
+  async #write(): Promise<number> {
+    const [name, until] = [this.#name, inMs(LEASE_MS)];
+    const held = this.#db.updateTable("duties").set({ until }).where("holder", "=", name).returning(["name", "until"]);
+    const own = (await held.execute()).find((row) => row.name === name);
+    if (own !== undefined) return own.until;
+    // Not yet there, or it had run out and was removed.
+    const joined = this.#db.insertInto("duties").values({ name, holder: name, until }).returning("until");
+    return (await joined.executeTakeFirstOrThrow()).until;
+  }
 }
 
-/** Who leases something and holds no lock on its name. Nobody, unless our own kind of lock is to be seen: behind a pooler it is not. */
+/** Who has a lease and no row. A row that has run out is removed, and is as good as none. */
 async function missingNames(db: Db): Promise<string[]> {
-  const { rows } = await sql<{ name: string }>`
-    with present as (
-      select objid from pg_locks where locktype = 'advisory' and classid = ${sql.lit(PRESENCE)} and objsubid = 2 and granted
-        and database = (select oid from pg_database where datname = current_database())
-    )
-    select distinct leased_by as name from deliveries
-    where state = 'sending' and leased_by is not null and exists (select 1 from present)
-      and (hashtext(leased_by)::bigint & 4294967295)::oid not in (select objid from present)`.execute(db);
+  await db.deleteFrom("duties").where("until", "<=", NOW).execute();
+  const { rows } = await sql<{ name: string }>`select distinct leased_by as name from deliveries
+    where state = 'sending' and leased_by is not null
+      and not exists (select 1 from duties where duties.name = leased_by)`.execute(db);
   return rows.map(({ name }) => name);
 }
 
-async function takeDuty(db: Db, name: string, now: number, forMs: number): Promise<boolean> {
-  const seen = await db.selectFrom("duties").select("taken_until").where("name", "=", name).executeTakeFirst();
-  if (seen !== undefined && seen.taken_until > now) return false;
+/** When it was taken, epoch ms; null: it is not to be had. */
+async function takeDuty(db: Db, name: string, holder: string): Promise<number | null> {
+  const row = { holder, until: inMs(LEASE_MS) };
   const taken = await db
     .insertInto("duties")
-    .values({ name, taken_until: now + forMs })
-    .onConflict((conflict) =>
-      conflict
-        .column("name")
-        .doUpdateSet({ taken_until: now + forMs })
-        .where("duties.taken_until", "<=", now),
-    )
-    .returning("name")
-    .execute();
-  return taken.length > 0;
-}
-
-const holdDuty = (db: Db, name: string, until: number) =>
-  db.updateTable("duties").set({ taken_until: until }).where("name", "=", name).execute();
-
-/** Runs `act` now, and again once what came meanwhile has waited for a moment. */
-function coalesced(sleep: FleetParts["sleep"], act: () => Promise<void>): () => void {
-  let busy = false;
-  let wanted = false;
-  const run = async (): Promise<void> => {
-    while (wanted) {
-      wanted = false;
-      await act();
-      await sleep(ANNOUNCE_EVERY_MS);
-    }
-    busy = false;
-  };
-  return () => {
-    wanted = true;
-    if (busy) return;
-    busy = true;
-    void run();
-  };
+    .values({ name, ...row })
+    .onConflict((conflict) => conflict.column("name").doUpdateSet(row).where("duties.until", "<=", NOW))
+    .returning("until")
+    .executeTakeFirst();
+  return taken === undefined ? null : taken.until - LEASE_MS;
 }

@@ -1,12 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
-import type { PoolConfig } from "pg";
-import type { Database, Session } from "../database.ts";
-import { connectionsOf, type Connections } from "./connection.ts";
-import { postgresRows } from "./bulk-sql.ts";
+import { CompiledQuery, Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
+import type { Pool, PoolConfig } from "pg";
+import type { Database } from "../database.ts";
+import { connectionFault, faultOf, lastFaultOf, mayRunAgain } from "./errors.ts";
+import { postgresRows, storable } from "./bulk-sql.ts";
 import { schemaSql } from "../schema/schema.ts";
-import { faultOf, mayRunAgain } from "./errors.ts";
-import type { BulkSql } from "../bulk-sql.ts";
+import { StorageFault } from "../store.ts";
 import type { Tables } from "../tables.ts";
 
 /** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
@@ -21,6 +20,8 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
 /** A relay that went silent in the middle of a transaction must not hold its locks for long. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
+/** A session is for short statements that come often: one that hangs is not to keep the next ones from a new connection. */
+const SESSION_TIMEOUT_MS = 3_000;
 /** A transaction that met another is run so often in all, after a moment each. */
 const TRIES = 6;
 const FIRST_WAIT_MS = 5;
@@ -61,14 +62,10 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
         }),
     keepAlive: true,
     types,
-    // A server may be set to answer before a commit is on its disk. A plan that was made while a table was small must not be kept.
-    options: `-c synchronous_commit=on -c plan_cache_mode=force_custom_plan${readOnly ? " -c default_transaction_read_only=on" : ""}`,
+    // A server may be set to answer before a commit is on its disk.
+    options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
-  const pool = new pg.Pool({ ...settings, max: MAX_CONNECTIONS, pipeline: true });
-  // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
-  pool.on("error", () => {});
-  const connections = connectionsOf(pool);
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: connections.pool }) });
+  const db = kyselyOn(new pg.Pool({ ...settings, max: MAX_CONNECTIONS }));
   return {
     dialect: "postgres",
     db,
@@ -76,38 +73,23 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
     script: async (tx, sql) => {
       await tx.executeQuery(CompiledQuery.raw(sql));
     },
-    read: (work) => reading(connections, work),
-    transaction: (work) => again(() => inTransaction(connections, work)),
-    session: () => openSession(pg, settings),
-    close: async () => {
-      await db.destroy();
-      await pool.end();
+    read: (work) => work(postgresRows(db)),
+    transaction: (work) => again(() => db.transaction().execute((tx) => work(tx, postgresRows(tx)))),
+    session: (channel, heard) => {
+      const timeouts = { connectionTimeoutMillis: SESSION_TIMEOUT_MS, query_timeout: SESSION_TIMEOUT_MS };
+      const pool = new pg.Pool({ ...settings, ...timeouts, max: 1, idleTimeoutMillis: 0 });
+      pool.on("connect", (client) => {
+        client.on("notification", ({ payload = "" }) => heard(payload));
+        // Where this fails, so does the statement that the connection was made for.
+        client.query(`listen ${channel}`).then(
+          () => heard(null),
+          () => {},
+        );
+      });
+      const own = kyselyOn(pool);
+      return { db: own, close: () => own.destroy() };
     },
-  };
-}
-
-async function openSession(pg: Awaited<ReturnType<typeof load>>, settings: PoolConfig): Promise<Session> {
-  const client = new pg.Client(settings);
-  const ended = new Promise<void>((resolve) => {
-    client.on("end", resolve);
-    client.on("error", () => resolve());
-  });
-  try {
-    await client.connect();
-  } catch (error) {
-    throw faultOf(error);
-  }
-  return {
-    query: async <Row extends object>(sql: string, values: readonly unknown[]) => {
-      try {
-        return (await client.query<Row>(sql, [...values])).rows;
-      } catch (error) {
-        throw faultOf(error);
-      }
-    },
-    onNotification: (listener) => void client.on("notification", ({ payload = "" }) => listener(payload)),
-    ended,
-    end: () => client.end(),
+    close: () => db.destroy(),
   };
 }
 
@@ -120,42 +102,47 @@ async function load() {
   }
 }
 
+function kyselyOn(pool: Pool): Kysely<Tables> {
+  // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
+  pool.on("error", () => {});
+  // On one that breaks while it is used, a statement fails.
+  pool.on("connect", (client) => void client.on("error", () => {}));
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: storePool(pool) }) });
+}
+
+/**
+ * The pool as Kysely is given it: takes any text, and fails as the Store does. A connection on which the storage failed is not used again:
+ * nothing more is sent on it, not even ROLLBACK, and its end takes back what was not committed.
+ */
+const storePool = (pool: Pool): PostgresPool => ({
+  options: pool.options,
+  connect: async () => {
+    const client = await pool.connect().catch((error: unknown) => {
+      throw connectionFault(error);
+    });
+    let fault: StorageFault | null = null;
+    const query = async (sql: string, parameters: readonly unknown[]) => {
+      if (fault !== null) throw fault;
+      try {
+        return await client.query(sql, parameters.map(storable));
+      } catch (error) {
+        const reason = faultOf(error);
+        if (reason instanceof StorageFault) fault = reason;
+        throw reason;
+      }
+    };
+    return { query: query as unknown as PostgresPoolClient["query"], release: () => client.release(fault !== null) };
+  },
+  end: () => pool.end(),
+});
+
 async function again<T>(run: () => Promise<T>): Promise<T> {
   for (let n = 1; ; n += 1) {
     try {
       return await run();
     } catch (error) {
-      if (n === TRIES || !mayRunAgain(error)) throw faultOf(error);
+      if (n === TRIES || !mayRunAgain(error)) throw lastFaultOf(error);
       await delay(FIRST_WAIT_MS * 2 ** (n - 1));
     }
-  }
-}
-
-async function inTransaction<T>(
-  { take }: Connections,
-  work: (tx: Kysely<Tables>, rows: BulkSql) => Promise<T>,
-): Promise<T> {
-  const connection = await take();
-  try {
-    connection.begin();
-    const result = await work(connection.db, postgresRows(connection));
-    const { command } = await connection.ask("COMMIT");
-    // What PostgreSQL answers when a statement had failed before.
-    if (command === "ROLLBACK") throw new Error("a transaction in which a statement had failed was to be committed");
-    return result;
-  } catch (error) {
-    await connection.rollback();
-    throw error;
-  } finally {
-    connection.release();
-  }
-}
-
-async function reading<T>({ take }: Connections, work: (rows: BulkSql) => Promise<T>): Promise<T> {
-  const connection = await take();
-  try {
-    return await work(postgresRows(connection));
-  } finally {
-    connection.release();
   }
 }

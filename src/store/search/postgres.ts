@@ -20,11 +20,8 @@ const MAX_WORD = 501;
 
 const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MAX_WORD).toWellFormed() : word);
 
-/**
- * What a run is found by ({@link indexedText}), as a `tsvector` in PostgreSQL's binary form (`tsvectorrecv`): how many words, and of each its
- * bytes, a zero, how many positions, and these, numbers of two bytes but for the first.
- */
-export function vectorOf(text: string): Buffer {
+/** What a run is found by ({@link indexedText}), as a `tsvector`: each word and its positions. */
+export function vectorOf(text: string): string {
   const positions = new Map<string, number[]>();
   for (const [i, found] of splitWords(text).entries()) {
     if (found === SEAM) continue;
@@ -34,22 +31,15 @@ export function vectorOf(text: string): Buffer {
     if (known === undefined) positions.set(word, [position]);
     else known.push(position);
   }
-  // Put together as text of one byte a character: quicker than writing each number into memory by itself.
-  let size = 0;
-  let bytes = "";
+  const lexemes: string[] = [];
   for (const [word, all] of positions) {
     for (let n = 0; n * MAX_POSITIONS < all.length; n += 1) {
       const at = all.slice(n * MAX_POSITIONS, (n + 1) * MAX_POSITIONS);
-      bytes += `${bytesOf(n === 0 ? word : `${word}${MORE}${n}`)}\0${twoBytes(at.length)}`;
-      for (const position of at) bytes += twoBytes(position);
-      size += 1;
+      lexemes.push(`'${n === 0 ? word : `${word}${MORE}${n}`}':${at.join(",")}`);
     }
   }
-  return Buffer.from(twoBytes(size >>> 16) + twoBytes(size & 0xffff) + bytes, "latin1");
+  return lexemes.join(" ");
 }
-
-const twoBytes = (n: number): string => String.fromCharCode(n >>> 8, n & 0xff);
-const bytesOf = (word: string): string => (/^[a-z0-9]*$/.test(word) ? word : Buffer.from(word).toString("latin1"));
 
 /** A filter as a `tsquery`; null when an ordinary index serves. */
 export function queryOf(filter: RunFilter): string | null {

@@ -35,8 +35,6 @@ export function connect(path: string): Sqlite.Database {
   sqlite.pragma("journal_mode = WAL");
   sqlite.pragma("synchronous = FULL");
   sqlite.pragma("foreign_keys = ON");
-  // Pages, twice SQLite's default: the same pages change in every commit, and go from the log to the file half as often.
-  sqlite.pragma("wal_autocheckpoint = 2000");
   // What is removed is overwritten in its page. Pages that become free keep theirs until they are used again or given back (src/store/sqlite/vacuum.ts).
   sqlite.pragma("secure_delete = FAST");
   return sqlite;
