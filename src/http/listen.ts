@@ -1,6 +1,8 @@
 /** HTTP on a socket of Node. */
+import type { EventEmitter } from "node:events";
 import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import type { AddressOf } from "./webhook.ts";
@@ -8,7 +10,7 @@ import type { AddressOf } from "./webhook.ts";
 export const addressOf: AddressOf = (c) => (c.env as HttpBindings).incoming.socket.remoteAddress;
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
-const TIMEOUTS = {
+export const TIMEOUTS = {
   headersTimeout: 15_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
@@ -17,6 +19,8 @@ const TIMEOUTS = {
 const NOT_HTTP = { error: "the request is not proper HTTP" };
 /** Requests under way get so long to end. */
 const CLOSING_MS = 2_000;
+/** A sender that was answered before its request was whole gets so long to take the answer. Then its connection is destroyed. */
+const LINGER_MS = 1_000;
 
 /** A server that is listening. */
 export interface Listening {
@@ -29,8 +33,9 @@ export interface Listening {
 export async function listen(
   app: Pick<Hono, "fetch">,
   { host, port }: { host: string; port: number },
+  timeouts = TIMEOUTS,
 ): Promise<Listening> {
-  const server = createServer(app);
+  const server = createServer(app, timeouts);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, resolve);
@@ -38,13 +43,16 @@ export async function listen(
   return { port: (server.address() as AddressInfo).port, close: () => closeServer(server) };
 }
 
-function createServer(app: Pick<Hono, "fetch">): Server {
+function createServer(app: Pick<Hono, "fetch">, timeouts: typeof TIMEOUTS): Server {
   // Node's own check of a missing Host would refuse it without a body; the listener does with one.
   const refused = { status: 400, headers: { connection: "close" } };
   const answer = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
-  const server = createHttpServer({ ...TIMEOUTS, requireHostHeader: false }, (incoming, outgoing) => {
+  const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
     // HTTP/1.0 need not name a host, and probes of load balancers do not.
     if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
+    outgoing.once("close", () => {
+      if (!incoming.complete) destroyLater(incoming.socket, incoming);
+    });
     void answer(incoming, outgoing);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
@@ -55,8 +63,16 @@ function createServer(app: Pick<Hono, "fetch">): Server {
       `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
         `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     );
+    // Its own end is not enough: the other side may never end.
+    destroyLater(socket, socket);
   });
   return server;
+}
+
+/** Destroys a connection unless what it still waits for, a request or itself, is over before. */
+function destroyLater(socket: Duplex, waitsFor: EventEmitter): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  waitsFor.once("close", () => clearTimeout(timer));
 }
 
 const closeServer = (server: Server): Promise<void> =>

@@ -1,8 +1,8 @@
-import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
+import { Bodies } from "./bodies.ts";
 
 export interface WebhookParts {
   receiver: Receiver;
@@ -34,58 +34,13 @@ const CHANNEL = /^[A-Za-z0-9_-]{1,64}$/;
  */
 export function mountWebhook(app: Hono, parts: WebhookParts): void {
   const path = "/webhook/:channel?";
-  const memory = createMemory(parts.inFlightLimit);
-  app.post(path, (c) => answer(c, c.req.param("channel") ?? null, parts, memory));
-  app.post("/", (c) => answer(c, null, parts, memory));
+  const bodies = new Bodies(parts.inFlightLimit);
+  app.post(path, (c) => answer(c, c.req.param("channel") ?? null, parts, bodies));
+  app.post("/", (c) => answer(c, null, parts, bodies));
   app.all(path, (c) => c.json({ error: "send the webhook by POST" }, 405, { allow: "POST" }));
 }
 
-/** Bytes that may be held by requests under way. Counted as they arrive: what a request declares, it may never send. */
-interface Memory {
-  begin(): Held;
-}
-
-/** What one request holds. */
-interface Held {
-  /** Whether a body of so many bytes in all would fit now. */
-  fits(size: number): boolean;
-  /** Takes more; false, and nothing is taken, when there is no room. */
-  take(bytes: number): boolean;
-  giveBack(): void;
-}
-
-/** Bodies up to so many bytes, as most are, may use all of the room; larger ones leave an eighth of it to them. */
-const SMALL_BODY = 256 * 1024;
-const FOR_LARGE = 7 / 8;
-
-function createMemory(limit: number): Memory {
-  let taken = 0;
-  return {
-    begin: () => {
-      let own = 0;
-      const fits = (size: number) => {
-        const others = taken - own;
-        // A single body always fits, however the limits are set.
-        return others === 0 || others + size <= (size > SMALL_BODY ? limit * FOR_LARGE : limit);
-      };
-      return {
-        fits,
-        take: (bytes) => {
-          if (!fits(own + bytes)) return false;
-          own += bytes;
-          taken += bytes;
-          return true;
-        },
-        giveBack: () => {
-          taken -= own;
-          own = 0;
-        },
-      };
-    },
-  };
-}
-
-async function answer(c: Context, channel: string | null, parts: WebhookParts, memory: Memory): Promise<Response> {
+async function answer(c: Context, channel: string | null, parts: WebhookParts, bodies: Bodies): Promise<Response> {
   if (parts.isStopping()) return unavailable(c, "the relay is restarting");
   if (channel !== null && !CHANNEL.test(channel)) {
     return c.json({ error: "the channel in the URL must be 1 to 64 letters, digits, _ or -" }, 400);
@@ -96,17 +51,16 @@ async function answer(c: Context, channel: string | null, parts: WebhookParts, m
   if (early !== null) return refuse(c, channel, parts, early);
   const declared = Number(c.req.header("content-length") ?? 0);
   if (declared > parts.bodyLimit) return tooLarge(c, parts);
-  const held = memory.begin();
-  if (!held.fits(declared)) return overloaded(c, parts);
+  const { body, giveBack } = await bodies.read(c, parts.bodyLimit);
   try {
-    const body = await readBody(c, parts.bodyLimit, held);
     if (body === "no_room") return overloaded(c, parts);
     if (body === "too_large") return tooLarge(c, parts);
-    if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400);
+    if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
+    if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
     return respond(c, channel, parts, await parts.receiver.receive({ bytes: body, signature, sentAt, channel }));
   } finally {
-    held.giveBack();
+    giveBack();
   }
 }
 
@@ -162,40 +116,8 @@ const tooLarge = (c: Context, { bodyLimit }: WebhookParts): Response =>
 
 function overloaded(c: Context, { log }: WebhookParts): Response {
   log.warn("webhook.overloaded");
-  return unavailable(c, "too many webhooks at one time");
+  return c.json({ error: "too many webhooks at one time" }, 503, { ...UNREAD, "retry-after": RETRY_AFTER_SECONDS });
 }
 
 const unavailable = (c: Context, error: string): Response =>
   c.json({ error }, 503, { "retry-after": RETRY_AFTER_SECONDS });
-
-/** A piece of a few bytes takes more room than these. */
-const PIECE_BYTES = 256;
-
-/** The whole body, chunked or not; reading stops as soon as it is known to be too large, or there is no room for it. */
-async function readBody(c: Context, limit: number, held: Held): Promise<Buffer | "too_large" | "no_room" | "broken"> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const piece of piecesOf(c)) {
-      size += piece.length;
-      if (size > limit) return "too_large";
-      if (!held.take(piece.length + PIECE_BYTES)) return "no_room";
-      pieces.push(piece);
-    }
-  } catch {
-    return "broken";
-  }
-  const [first] = pieces;
-  return first && pieces.length === 1 ? bufferOf(first) : Buffer.concat(pieces, size);
-}
-
-const bufferOf = (piece: Uint8Array): Buffer =>
-  Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
-
-/** A body as it arrives. Behind a socket of Node it is read from there: as a web stream it takes several times as much CPU. */
-function piecesOf(c: Context): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
-  const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
-  // What is not read must leave the connection open: the answer goes out on it.
-  if (incoming) return incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
-  return (c.req.raw.body as ReadableStream<Uint8Array> | null) ?? [];
-}

@@ -1,0 +1,192 @@
+/**
+ * The bodies of webhooks while they are read: how many bytes all of them may hold, and how slowly one may come. A sender that
+ * stops in the middle, or brings a byte now and then, must not keep the room from those who do send.
+ */
+import type { IncomingMessage } from "node:http";
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+
+/** Why a body was not read: `no_room` also where it had to make room, because it progressed least. */
+export type Unread = "too_large" | "no_room" | "too_slow" | "broken";
+
+/** A body, or why there is none. Its bytes count until they are given back. */
+export interface ReadBody {
+  body: Buffer | Unread;
+  giveBack(): void;
+}
+
+/** Skyvern gives up after 30 s; and within each of these windows a sender must bring at least this much. */
+const DEADLINE_MS = 30_000;
+const WINDOW_MS = 5_000;
+const LEAST_BYTES = 5 * 1024;
+const CHECK_EVERY_MS = 1_000;
+
+/** Bodies up to this size, as most are, may use all of the room; larger ones leave an eighth of it to them. */
+const SMALL_BODY = 256 * 1024;
+const FOR_LARGE = 7 / 8;
+/** A piece of a few bytes takes more room than these. */
+const PIECE_BYTES = 256;
+/** A body younger than this never makes room for others: a genuine one is whole by then. */
+const SETTLED_MS = 250;
+
+interface Reading {
+  startedAt: number;
+  /** Bytes it counts for. */
+  held: number;
+  size: number;
+  /** Where the window that is being looked at began. */
+  window: { at: number; size: number };
+  turnedOut: Promise<Unread>;
+  turnOut(why: Unread): void;
+}
+
+export class Bodies {
+  readonly #limit: number;
+  #taken = 0;
+  readonly #reading = new Set<Reading>();
+  #checks: ReturnType<typeof setInterval> | undefined;
+
+  /** `limit`: bytes that all bodies may hold. They count as they arrive: what a request declares, it may never send. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** The whole body, chunked or not. Reading stops as soon as the body is known to be over `limit` bytes, or has no room. */
+  async read(c: Context, limit: number): Promise<ReadBody> {
+    const reading = begin();
+    this.#reading.add(reading);
+    this.#checks ??= setInterval(() => this.#check(), CHECK_EVERY_MS);
+    const body = await this.#pieces(c, limit, reading).catch((): Unread => "broken");
+    this.#end(reading);
+    const isRead = typeof body !== "string";
+    if (!isRead) this.#release(reading);
+    return { body, giveBack: () => this.#release(reading) };
+  }
+
+  async #pieces(c: Context, limit: number, reading: Reading): Promise<Buffer | Unread> {
+    const pieces: Uint8Array[] = [];
+    const take = (piece: Uint8Array): Unread | null => {
+      reading.size += piece.length;
+      if (reading.size > limit) return "too_large";
+      if (!this.#take(reading, piece.length + PIECE_BYTES)) return "no_room";
+      pieces.push(piece);
+      return null;
+    };
+    const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
+    // Behind a socket of Node the body is read from there: as a web stream it takes several times as much CPU.
+    const read = incoming ? readSocket(incoming, take, reading) : readStream(c.req.raw.body, take, reading);
+    const unread = await read;
+    if (unread !== null) return unread;
+    const [first] = pieces;
+    return first && pieces.length === 1 ? bufferOf(first) : Buffer.concat(pieces, reading.size);
+  }
+
+  /** Counts more bytes of a body, if need be in place of those that progressed least for their age. False: there is no room. */
+  #take(reading: Reading, bytes: number): boolean {
+    while (!this.#fits(reading, bytes)) {
+      const slowest = this.#slowest();
+      if (slowest === null) return false;
+      this.#turnOut(slowest, "no_room");
+      if (slowest === reading) return false;
+    }
+    reading.held += bytes;
+    this.#taken += bytes;
+    return true;
+  }
+
+  #fits(reading: Reading, bytes: number): boolean {
+    const others = this.#taken - reading.held;
+    const size = reading.held + bytes;
+    // A single body always fits, however the limits are set.
+    return others === 0 || others + size <= (size > SMALL_BODY ? this.#limit * FOR_LARGE : this.#limit);
+  }
+
+  #slowest(): Reading | null {
+    const now = performance.now();
+    let slowest: Reading | null = null;
+    for (const one of this.#reading) {
+      if (one.held === 0 || now - one.startedAt < SETTLED_MS) continue;
+      if (slowest === null || rateOf(one, now) < rateOf(slowest, now)) slowest = one;
+    }
+    return slowest;
+  }
+
+  #check(): void {
+    const now = performance.now();
+    for (const one of this.#reading) {
+      if (now - one.startedAt >= DEADLINE_MS) this.#turnOut(one, "too_slow");
+      else if (now - one.window.at >= WINDOW_MS) {
+        if (one.size - one.window.size < LEAST_BYTES) this.#turnOut(one, "too_slow");
+        one.window = { at: now, size: one.size };
+      }
+    }
+  }
+
+  #turnOut(reading: Reading, why: Unread): void {
+    this.#end(reading);
+    this.#release(reading);
+    reading.turnOut(why);
+  }
+
+  #end(reading: Reading): void {
+    this.#reading.delete(reading);
+    if (this.#reading.size > 0) return;
+    clearInterval(this.#checks);
+    this.#checks = undefined;
+  }
+
+  #release(reading: Reading): void {
+    this.#taken -= reading.held;
+    reading.held = 0;
+  }
+}
+
+function begin(): Reading {
+  const { promise, resolve } = Promise.withResolvers<Unread>();
+  const startedAt = performance.now();
+  const window = { at: startedAt, size: 0 };
+  return { startedAt, held: 0, size: 0, window, turnedOut: promise, turnOut: resolve };
+}
+
+const rateOf = ({ size, startedAt }: Reading, now: number): number => size / (now - startedAt);
+
+const bufferOf = (piece: Uint8Array): Buffer =>
+  Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+
+type Take = (piece: Uint8Array) => Unread | null;
+
+/** What is not read leaves the connection open: the answer goes out on it. */
+const readSocket = (incoming: IncomingMessage, take: Take, { turnedOut }: Reading): Promise<Unread | null> =>
+  new Promise((resolve) => {
+    const end = (unread: Unread | null) => {
+      incoming.off("data", onData).off("end", onEnd).off("close", onBroken);
+      incoming.pause();
+      resolve(unread);
+    };
+    const onData = (piece: Buffer) => {
+      const unread = take(piece);
+      if (unread !== null) end(unread);
+    };
+    const onEnd = () => end(null);
+    const onBroken = () => end("broken");
+    // The listener of errors stays: one may come when nobody reads any more.
+    incoming.on("data", onData).on("end", onEnd).on("error", onBroken).on("close", onBroken);
+    void turnedOut.then(end);
+  });
+
+async function readStream(
+  body: ReadableStream<Uint8Array> | null,
+  take: Take,
+  { turnedOut }: Reading,
+): Promise<Unread | null> {
+  const reader = body?.getReader();
+  if (!reader) return null;
+  for (;;) {
+    const next = await Promise.race([reader.read(), turnedOut]);
+    if (typeof next !== "string" && next.done) return null;
+    const unread = typeof next === "string" ? next : take(next.value);
+    if (unread === null) continue;
+    void reader.cancel().catch(() => {});
+    return unread;
+  }
+}

@@ -1,0 +1,187 @@
+/** Requests that are never whole: they are cut off, and keep nobody out. */
+import { Hono } from "hono";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { Bodies } from "../../src/http/bodies.ts";
+import { listen, TIMEOUTS } from "../../src/http/listen.ts";
+import { aListeningApp } from "../support/app.ts";
+import { mutated, signatureOf } from "../support/fixtures.ts";
+import { rawConnection, type RawConnection } from "../support/raw-http.ts";
+import { until } from "../support/until.ts";
+
+const MB = 1024 * 1024;
+const headers = (length: number): string =>
+  `POST /webhook HTTP/1.1\r\nhost: relay\r\ncontent-length: ${length}\r\nx-skyvern-signature: ${"0".repeat(64)}\r\n\r\n`;
+
+/** Of a connection that this side never ends: only a destroyed one refuses what is sent. */
+const untilDestroyed = async ({ socket }: RawConnection): Promise<void> => {
+  await until("the relay destroys the connection", () => socket.destroyed || (socket.write("x"), false), 4_000);
+};
+
+afterEach(() => vi.useRealTimers());
+
+const post = async (url: string, runId: string): Promise<number> => {
+  const body = mutated("task_v1.completed", { run_id: runId, task_id: runId });
+  const init = { method: "POST", headers: { "x-skyvern-signature": signatureOf(body) }, body };
+  return (await fetch(`${url}/webhook`, init)).status;
+};
+
+describe("bodies that are not finished", () => {
+  it("make room for a genuine webhook when they hold all of it", async () => {
+    const relay = await aListeningApp();
+    const held = await Promise.all(Array.from({ length: 30 }, () => rawConnection(relay.port)));
+    for (const one of held) one.write(headers(5 * MB));
+    for (const one of held) one.write(Buffer.alloc(MB, "x"));
+    await until("the room to be used up", () => held.some(({ socket }) => socket.bytesRead > 0));
+    const startedAt = performance.now();
+    let status = 0;
+    for (let n = 0; status !== 200 && n < 20; n += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      status = await post(relay.url, "tsk_genuine");
+    }
+    expect(status).toBe(200);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
+  it("are cut off with 408 when nothing more comes, and their connections are destroyed", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+    const relay = await aListeningApp();
+    const connection = await rawConnection(relay.port);
+    connection.socket.allowHalfOpen = true;
+    connection.write(headers(5 * MB).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n"));
+    await until("the relay reads the body", () => connection.socket.bytesRead > 0);
+    const cut = connection.answer();
+    vi.advanceTimersByTime(7_000);
+    expect((await cut).status).toBe(408);
+    await untilDestroyed(connection);
+  });
+});
+
+describe("the room for bodies", () => {
+  const contextOf = (body: ReadableStream<Uint8Array>) =>
+    ({ env: {}, req: { raw: { body } } }) as unknown as Parameters<Bodies["read"]>[0];
+  const aSender = () => {
+    let controller!: ReadableStreamDefaultController<Uint8Array>;
+    const stream = new ReadableStream<Uint8Array>({ start: (given) => void (controller = given) });
+    return {
+      context: contextOf(stream),
+      send: (bytes: number) => controller.enqueue(new Uint8Array(bytes)),
+      end: () => controller.close(),
+    };
+  };
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+  it("is taken from the body that progressed least for its age", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+    const bodies = new Bodies(100_000);
+    const [slow, fast, next] = [aSender(), aSender(), aSender()];
+    const slowBody = bodies.read(slow.context, MB);
+    slow.send(40_000);
+    await settle();
+    vi.advanceTimersByTime(900);
+    const fastBody = bodies.read(fast.context, MB);
+    fast.send(40_000);
+    await settle();
+    vi.advanceTimersByTime(300);
+    const nextBody = bodies.read(next.context, MB);
+    next.send(40_000);
+    next.end();
+    expect((await nextBody).body).toHaveLength(40_000);
+    expect((await slowBody).body).toBe("no_room");
+    fast.end();
+    expect((await fastBody).body).toHaveLength(40_000);
+  });
+
+  it("is not taken from a body that has only begun", async () => {
+    const bodies = new Bodies(50_000);
+    const [first, second] = [aSender(), aSender()];
+    const firstBody = bodies.read(first.context, MB);
+    first.send(40_000);
+    await settle();
+    const secondBody = bodies.read(second.context, MB);
+    second.send(40_000);
+    expect((await secondBody).body).toBe("no_room");
+    first.end();
+    expect((await firstBody).body).toHaveLength(40_000);
+  });
+
+  it("is given back with each body that was not read to its end", async () => {
+    const bodies = new Bodies(50_000);
+    for (let n = 0; n < 5; n += 1) {
+      const sender = aSender();
+      const body = bodies.read(sender.context, 30_000);
+      sender.send(40_000);
+      expect((await body).body).toBe("too_large");
+    }
+    const [held, sender] = [aSender(), aSender()];
+    void bodies.read(held.context, MB);
+    const body = bodies.read(sender.context, MB);
+    sender.send(49_000);
+    sender.end();
+    expect((await body).body).toHaveLength(49_000);
+    held.end();
+  });
+
+  it.each([
+    ["a body that brings less than 1 kB/s", 4_000, 12],
+    ["a body that takes longer than half a minute", 400_000, 32],
+  ])("is not kept by %s", async (_what, bytesEvery4s, endedBy) => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+    const bodies = new Bodies(10 * MB);
+    const sender = aSender();
+    const ended: unknown[] = [];
+    void bodies.read(sender.context, 10 * MB).then(({ body }) => ended.push(body));
+    let seconds = 0;
+    for (; ended.length === 0 && seconds < 60; seconds += 1) {
+      if (seconds % 4 === 0) sender.send(bytesEvery4s);
+      await settle();
+      vi.advanceTimersByTime(1_000);
+      await settle();
+    }
+    expect(ended).toEqual(["too_slow"]);
+    expect(seconds).toBeLessThanOrEqual(endedBy);
+    expect(seconds).toBeGreaterThan(endedBy === 32 ? 25 : 4);
+  });
+});
+
+describe("on a socket", () => {
+  /** The relay's own time-outs, twenty times as fast. */
+  const fast = Object.fromEntries(Object.entries(TIMEOUTS).map(([name, ms]) => [name, ms / 20])) as typeof TIMEOUTS;
+  const aServer = async () => {
+    const app = new Hono();
+    app.post("/read", async (c) => c.text(`${(await c.req.arrayBuffer()).byteLength}`));
+    app.post("/unread", (c) => c.text("answered"));
+    const server = await listen(app, { host: "127.0.0.1", port: 0 }, fast);
+    onTestFinished(() => server.close());
+    return server.port;
+  };
+  const open = async (port: number, text: string) => {
+    const connection = await rawConnection(port);
+    // Whatever the relay does, this side neither ends nor destroys.
+    connection.socket.allowHalfOpen = true;
+    connection.write(text);
+    return { ...connection, startedAt: performance.now() };
+  };
+
+  it.each([
+    ["headers are not whole", "POST /read HTTP/1.1\r\nhost: relay\r\nx: ", fast.headersTimeout],
+    ["body is not whole", "POST /read HTTP/1.1\r\nhost: relay\r\ncontent-length: 9\r\n\r\nab", fast.requestTimeout],
+  ])("a request whose %s is answered 408 in time and its connection destroyed", async (_what, text, afterMs) => {
+    const connection = await open(await aServer(), text);
+    expect((await connection.answer()).status).toBe(408);
+    const answeredAfter = performance.now() - connection.startedAt;
+    expect(answeredAfter).toBeGreaterThanOrEqual(afterMs - 50);
+    expect(answeredAfter).toBeLessThan(afterMs + 1_000);
+    await untilDestroyed(connection);
+    expect(performance.now() - connection.startedAt).toBeLessThan(afterMs + 2_500);
+  });
+
+  it("a request that was answered before it was whole has its connection destroyed", async () => {
+    const connection = await open(
+      await aServer(),
+      "POST /unread HTTP/1.1\r\nhost: relay\r\ncontent-length: 9999\r\n\r\nab",
+    );
+    expect((await connection.answer()).body).toBe("answered");
+    await untilDestroyed(connection);
+    expect(performance.now() - connection.startedAt).toBeLessThan(2_500);
+  });
+});
