@@ -12,7 +12,7 @@ import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
 import { createTestSend } from "../deliver/test-message.ts";
 import { createWorker, type Worker } from "../deliver/worker.ts";
 import { createLinks } from "../http/links.ts";
-import { unready, type OpsParts } from "../http/probes.ts";
+import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
 import { REFUSALS_ALLOWED, type AddressOf } from "../http/webhook.ts";
 import type { Log } from "../platform/log.ts";
@@ -113,12 +113,12 @@ export async function createApp(config: Config, host: Host): Promise<App> {
   const receiving = createReceiving(config, host, skyvern, { sinks: delivering.sinks, otlp });
   const { worker, lanes } = delivering;
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
-  const ops: OpsParts = { store, now: runtime.now, isStopping: host.isStopping, isStalled, log };
-  const rounds = createRounds(config, host, { skyvern, delivering, receiving, otlp, ops, signal: ending.signal });
+  const unready = createReadiness({ store, now: runtime.now, isStopping: host.isStopping, isStalled, log });
+  const rounds = createRounds(config, host, { skyvern, delivering, receiving, otlp, unready, signal: ending.signal });
   const jobs = jobsOf(config, rounds, dueTimesOf(host), fleet !== null);
   const last = async () => otlp?.flush(LAST_SPANS_MS);
   const lifecycle = new Lifecycle({ worker, jobs, fleet, ending, last, runtime, log });
-  const http = createPages(config, host, { skyvern, delivering, receiving, ops, stopping: ending.signal });
+  const http = createPages(config, host, { skyvern, delivering, receiving, unready, stopping: ending.signal });
   return {
     ...rounds,
     config,
@@ -130,7 +130,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     gauges: {
       sinks: delivering.sinks.map(({ name }) => name),
       stored: () => storedOf(store),
-      isReady: async () => (await unready(ops)) === null,
+      isReady: async () => (await unready()) === null,
       coverage: config.reconcile ? () => coverageOf(receiving.reconciling) : null,
     },
     runJob: (name) => lifecycle.run(name),
@@ -261,14 +261,14 @@ interface RoundDeps {
   delivering: Delivering;
   receiving: Receiving;
   otlp: Otlp | null;
-  ops: OpsParts;
+  unready(): Promise<string | null>;
   signal: AbortSignal;
 }
 
 function createRounds(
   config: Config,
   host: Host,
-  { skyvern: { archive }, delivering, receiving, otlp, ops, signal }: RoundDeps,
+  { skyvern: { archive }, delivering, receiving, otlp, unready, signal }: RoundDeps,
 ): Rounds {
   const { runtime, log, metrics, store, fleet, nudge } = host;
   const isGapTold = config.reconcile !== null && config.alerts.onCoverageGap.length > 0;
@@ -283,10 +283,16 @@ function createRounds(
     log,
     metrics,
   };
-  const fault = () => unready(ops);
   const { heartbeat, retention: settings } = config;
   const beat = heartbeat
-    ? createHeartbeat({ url: heartbeat.url, request: host.operatorRequest, fault, now: runtime.now, log, metrics })
+    ? createHeartbeat({
+        url: heartbeat.url,
+        request: host.operatorRequest,
+        fault: unready,
+        now: runtime.now,
+        log,
+        metrics,
+      })
     : null;
   return {
     reread: async () => {
@@ -333,7 +339,7 @@ interface PageDeps {
   skyvern: SkyvernSide;
   delivering: Delivering;
   receiving: Receiving;
-  ops: OpsParts;
+  unready(): Promise<string | null>;
   /** Streams end when it aborts. */
   stopping: AbortSignal;
 }
@@ -342,7 +348,7 @@ interface PageDeps {
 function createPages(
   config: Config,
   host: Host,
-  { skyvern, delivering: { sinks, worker, sendTest }, receiving: { receiver }, ops, stopping }: PageDeps,
+  { skyvern, delivering: { sinks, worker, sendTest }, receiving: { receiver }, unready, stopping }: PageDeps,
 ) {
   const { runtime, log, metrics, store, nudge, addressOf, isStopping } = host;
   const { links, media, enricher, linkKey } = skyvern;
@@ -371,7 +377,7 @@ function createPages(
     webhook: { receiver, addressOf, bodyLimit, inFlightLimit: IN_FLIGHT_BYTES, refusals, isStopping, log },
     history: web,
     artifacts: { ...web, isSession: createSessionCheck(web) },
-    ops,
+    unready,
     metrics,
     pages: (app) => mountWeb(app, web),
   });

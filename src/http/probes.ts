@@ -12,24 +12,41 @@ export interface OpsParts {
   log: Log;
 }
 
-/** Why no webhook can be accepted now, or null; shown by a real write. */
-export async function unready({ store, now, isStopping, isStalled, log }: OpsParts): Promise<string | null> {
-  if (isStopping()) return "stopping";
-  if (isStalled()) return "the delivery loop has stalled";
-  try {
-    await store.ping(now());
-    return null;
-  } catch (error) {
-    log.error("ready.failed", { error: String(error) });
-    return "the database cannot be written";
-  }
+/** A write that succeeded within this time still says that the database takes one. */
+const PING_FRESH_MS = 1_000;
+
+/**
+ * Says why no webhook can be accepted now, or null; shown by a real write. Anybody may ask, so
+ * those who ask at one time share a write, and one that succeeded answers for a second.
+ */
+export function createReadiness({ store, now, isStopping, isStalled, log }: OpsParts): () => Promise<string | null> {
+  const ping = async (): Promise<string | null> => {
+    try {
+      await store.ping(now());
+      return null;
+    } catch (error) {
+      log.error("ready.failed", { error: String(error) });
+      return "the database cannot be written";
+    }
+  };
+  let last: { answer: Promise<string | null>; endedAt: number } | null = null;
+  return async () => {
+    if (isStopping()) return "stopping";
+    if (isStalled()) return "the delivery loop has stalled";
+    if (last === null || performance.now() - last.endedAt >= PING_FRESH_MS) {
+      const asked = { answer: ping(), endedAt: Infinity };
+      last = asked;
+      void asked.answer.then((reason) => (asked.endedAt = reason === null ? performance.now() : -Infinity));
+    }
+    return last.answer;
+  };
 }
 
 /** `/healthz`: the process works. `/readyz`: it can accept a webhook now, shown by a real write. Both without a token. */
-export function mountOps(app: Hono, parts: OpsParts): void {
+export function mountOps(app: Hono, unready: () => Promise<string | null>): void {
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
-    const reason = await unready(parts);
+    const reason = await unready();
     return c.json({ status: reason ?? "ok" }, reason === null ? 200 : 503);
   });
 }

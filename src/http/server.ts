@@ -9,7 +9,7 @@ import { createTokenCheck, requireToken } from "./auth.ts";
 import { createHistory, type HistoryParts } from "./api/runs.ts";
 import { refuseOtherMethods } from "./method-not-allowed.ts";
 import { openapi } from "./api/openapi.ts";
-import { mountMetrics, mountOps, type OpsParts } from "./probes.ts";
+import { mountMetrics, mountOps } from "./probes.ts";
 import { problem } from "./problem.ts";
 import { mountWebhook, type WebhookParts } from "./webhook.ts";
 
@@ -17,7 +17,8 @@ export interface HttpParts {
   webhook: WebhookParts;
   history: HistoryParts;
   artifacts: Omit<ArtifactsParts, "isToken">;
-  ops: OpsParts;
+  /** Why no webhook can be accepted now, or null. */
+  unready(): Promise<string | null>;
   metrics: Metrics;
   tokens: readonly Secret[];
   log: Log;
@@ -38,7 +39,7 @@ export function createHttp(parts: HttpParts): OpenAPIHono<BlankEnv> {
   app.notFound((c) => problem(c, 404, "There is nothing at this address."));
   // The webhook first: it needs none of what follows.
   mountWebhook(app, parts.webhook);
-  mountOps(app, parts.ops);
+  mountOps(app, parts.unready);
   // The pages next: their own headers are stricter than these.
   parts.pages(app);
   app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));

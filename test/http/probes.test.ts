@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { aListeningApp, anApp, TOKEN } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -24,6 +24,30 @@ describe("health", () => {
     expect((await relay.get("/healthz")).status).toBe(200);
     await stopping;
   });
+});
+
+it("/readyz tries one write for all who ask at one time or within a second", async () => {
+  const relay = await anApp();
+  const ping = vi.spyOn(relay.app.store, "ping");
+  const answers = await Promise.all(Array.from({ length: 50 }, () => relay.get("/readyz")));
+  answers.push(await relay.get("/readyz"));
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+  expect(ping).toHaveBeenCalledTimes(1);
+});
+
+it("/readyz tries again after a second, and at once after a failure", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const relay = await anApp();
+  const full = new Error("the disk is full");
+  const ping = vi.spyOn(relay.app.store, "ping").mockRejectedValueOnce(full);
+  expect((await relay.get("/readyz")).status).toBe(503);
+  expect((await relay.get("/readyz")).status).toBe(200);
+  ping.mockRejectedValueOnce(full);
+  vi.advanceTimersByTime(999);
+  expect((await relay.get("/readyz")).status).toBe(200);
+  vi.advanceTimersByTime(1);
+  expect((await relay.get("/readyz")).status).toBe(503);
 });
 
 describe("metrics", () => {
