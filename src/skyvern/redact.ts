@@ -3,14 +3,15 @@
  * the stored bytes are the received ones but for the masked values, numbers and duplicate keys included, a body that is
  * not JSON is masked as well, and nothing further down ever sees a secret.
  *
- * Masked: every value under `…_http_headers` and `…_connect_headers`; `totp…`; secret-looking keys at any depth of
- * `parameters` (and `run_metadata`), also inside JSON kept in a string; credentials in URLs, and of proxies in every
- * form; the query of webhook URLs; in any URL the query values that give access (signatures, tokens, keys). Keys, nulls,
- * ids of stored credentials (`cred_…`) and the rest of a URL stay readable.
+ * This file walks JSON, and JSON kept in its strings, and knows from the keys what may stand in a value. What stands in
+ * a text is found by {@link maskText}, in keys, in values, and in what is no JSON. docs/security.md says what is masked.
  */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
+import { maskText, REDACTED } from "./mask-text.ts";
+import { looksSecret } from "./secret-looks.ts";
+import { createReadName, memoize, Named, type ReadName } from "./secret-names.ts";
 
-export const REDACTED = "[redacted]";
+export { REDACTED };
 
 export interface Masked {
   text: string;
@@ -20,80 +21,84 @@ export interface Masked {
 
 export type Redact = (body: string) => Masked;
 
-/** What applies to a value: set by its key, inherited by what is inside it. */
-type Mode = "plain" | "parameters" | "secret" | "webhook" | "proxy";
-
-/** Unmistakable anywhere inside a key, once its separators are gone. */
-const SECRET_STEMS =
-  /passw|passphrase|passcode|secret|token|apikey|accesskey|privatekey|sshkey|signingkey|encryptionkey|masterkey|licensekey|authorization|cookie|bearer|credential|securitycode|verificationcode|accesscode|onetime|cardnumber|creditcard|securityanswer|sessionid|sessionkey|2fa|(user|client|account|app|auth|login|service|customer)key/;
-/** Secret only as a word of their own: `pin`, but not `shipping`. */
-const SECRET_WORDS =
-  /_(?:pw|pwd|session|sid|pass|pin|otp|totp|mfa|2fa|jwt|auth|cvv2?|cvc2?|csc|ssn|sig|signature|passkey)_/;
-/** Query parameters that give access, besides secret-looking ones. */
-const SECRET_QUERY =
-  /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
+/**
+ * What applies to a value: a set of the following, said by its key. All that is inside a value inherits its set and only
+ * adds to it.
+ */
+type Mode = number;
+const PARAMETERS = 1;
+const PROXY = 2;
+const WEBHOOK = 4;
+/** A set of HTTP headers: what stands under a name in it is secret. */
+const HEADERS = 8;
+/** Under a secret's name, outside of parameters: secret if it looks like it. */
+const SUSPECT = 16;
+/** The same under the name of a password. */
+const SUSPECT_PASSWORD = 32;
+const SECRET = 64;
 
 /** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
-  const isSecretKey = secretKeyTest(extraKeys);
-  return (body) => scan(body, "plain", isSecretKey);
-}
-
-type IsSecretKey = (key: string) => boolean;
-
-function secretKeyTest(extraKeys: readonly string[]): IsSecretKey {
-  const extra = extraKeys.map(wordsOf).map((words) => ({ words, joined: words.replaceAll("_", "") }));
-  return (key) => {
-    const words = wordsOf(key);
-    const joined = words.replaceAll("_", "");
-    return (
-      SECRET_STEMS.test(joined) ||
-      SECRET_WORDS.test(words) ||
-      extra.some((name) => words.includes(name.words) || joined === name.joined)
-    );
+  const readName = createReadName(extraKeys);
+  return (body) => {
+    const { text, depth, isJson } = scan(body, 0, readName);
+    return { text: isJson ? text : maskText(text, { readName, byName: false }), depth };
   };
 }
 
-/** `portalAPIKey2` → `_portal_api_key2_` */
-const wordsOf = (key: string): string =>
-  `_${(
-    key
-      .slice(0, 200)
-      .replace(WORD_BEGINS, "_")
-      .toLowerCase()
-      .match(/[\p{L}\p{N}]+/gu) ?? []
-  ).join("_")}_`;
-
-const WORD_BEGINS = /(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g;
-
-function modeUnder(mode: Mode, key: string, isSecretKey: IsSecretKey): Mode {
-  if (mode === "secret") return "secret";
+/** What Skyvern's own keys say of their values. */
+const readKey = memoize((key: string): Mode => {
   const lower = key.toLowerCase();
-  if (/(http|connect)_?headers$/.test(lower) || lower.startsWith("totp")) return "secret";
-  if (mode === "proxy" && /^user(_?name)?$/.test(lower)) return "secret";
-  if (lower.startsWith("proxy")) return "proxy";
-  if (/^webhook.*url$/.test(lower)) return "webhook";
-  if (lower === "parameters" || lower === "run_metadata" || lower === "navigation_payload") return "parameters";
-  if (mode === "plain" || mode === "webhook") return "plain";
-  return isSecretKey(key) ? "secret" : mode;
+  if (/(http|connect)_?headers$/.test(lower) || lower.startsWith("totp")) return SECRET;
+  if (/^headers$|_headers$|(request|response)headers$/.test(lower)) return HEADERS;
+  if (lower.startsWith("proxy") || /(?:[_-]prox(?:y|ies)|[a-z]Prox(?:y|ies))$/.test(key)) return PROXY;
+  if (/^webhook.*url$/.test(lower)) return WEBHOOK;
+  return /^(?:parameters|run_metadata|navigation_payload|request_?body)$/.test(lower) ? PARAMETERS : 0;
+});
+
+/** What a secret's name says of a value among what surrounds it. */
+function modeOfName(name: string, around: Mode, readName: ReadName): Mode {
+  const flags = readName(name);
+  if ((flags & Named.secret) === 0) return 0;
+  if ((around & (PARAMETERS | PROXY | HEADERS)) !== 0) return SECRET;
+  return (flags & Named.password) === 0 ? SUSPECT : SUSPECT_PASSWORD;
 }
 
-/** One pass over JSON text (or what pretends to be), copying everything but the values the mask replaces. */
-function scan(text: string, outer: Mode, isSecretKey: IsSecretKey): Masked {
-  const parts: string[] = [];
-  const stack: { mode: Mode; secretPair: boolean }[] = [];
-  let copied = 0;
+/** A value that is replaced. */
+interface Edit {
+  start: number;
+  end: number;
+  by: string;
+}
+
+/** An object or array that is being walked. */
+interface Frame {
+  mode: Mode;
+  isArray: boolean;
+  /** Whether it stands in an array itself, as in `"headers":[{"name":"…","value":"…"}]`. */
+  isItem: boolean;
+  /** In `{"name":"api_key","value":…}`: what the name says of the value, once it was met. */
+  named: Mode;
+  /** Where the value stands and what it is, while its name was not met yet. */
+  pending: { start: number; end: number; value: string } | null;
+  /** Of an array: its last text, as in `["--password","…"]` and `[["api_key","…"]]`, and how many items came before. */
+  last: string;
+  count: number;
+}
+
+const NAME_KEY = /^(?:name|key|field|header|label)$/i;
+const VALUE_KEY = /^(?:value|val|default_value)$/i;
+
+/** One pass over JSON text (or what pretends to be), copying everything but what the mask replaces. */
+function scan(text: string, outer: Mode, readName: ReadName): Masked & { isJson: boolean } {
+  const edits: Edit[] = [];
+  const stack: Frame[] = [];
+  let frame = enter(outer, true, false);
   let depth = 0;
-  let mode = outer;
+  let isJson = true;
   /** What the key before a value says of it; null before there is one. */
   let under: Mode | null = null;
   let key = "";
-  /** In `{"name":"api_key","value":…}`, once the name was met. */
-  let secretPair = false;
-  const replace = (start: number, end: number, by: string) => {
-    parts.push(text.slice(copied, start), by);
-    copied = end;
-  };
   for (let i = 0; i < text.length;) {
     const c = text.charCodeAt(i);
     const start = i;
@@ -101,28 +106,34 @@ function scan(text: string, outer: Mode, isSecretKey: IsSecretKey): Masked {
       i = stringEnd(text, start);
       const literal = text.slice(start, i);
       const value = decode(literal);
-      const colon = skipSpace(text, i);
-      if (text.charCodeAt(colon) === 0x3a) {
-        i = colon + 1;
+      const after = skipSpace(text, i);
+      if (text.charCodeAt(after) === 0x3a) {
+        i = after + 1;
         key = value;
-        const isSecretValue =
-          key === "value" && mode === "parameters" && (secretPair || isNamedSecretAfter(text, i, isSecretKey));
-        under = isSecretValue ? "secret" : modeUnder(mode, key, isSecretKey);
+        under = modeUnder(frame, key, readName);
+        const masked = mayHoldSecret(key) ? maskText(key, { readName, byName: false }) : key;
+        if (masked !== key) edits.push({ start, end: start + literal.length, by: JSON.stringify(masked) });
         continue;
       }
-      if (mode === "parameters" && (key === "name" || key === "key")) secretPair = isSecretKey(value);
-      const masked = literal.length < 3 ? value : maskValue(value, under ?? mode, isSecretKey);
-      if (masked !== value) replace(start, i, JSON.stringify(masked));
+      const mode = under ?? modeOfItem(frame, text.charCodeAt(after), readName);
+      const masked = literal.length < 3 ? value : maskValue(value, mode, readName);
+      if (masked !== value) edits.push({ start, end: i, by: JSON.stringify(masked) });
+      if (under === null) {
+        frame.last = value;
+        frame.count += 1;
+      } else if (VALUE_KEY.test(key)) frame.pending = { start, end: i, value };
+      else if (NAME_KEY.test(key)) noteName(frame, value, readName, edits);
       under = null;
     } else if (c === 0x7b || c === 0x5b) {
-      stack.push({ mode, secretPair });
+      const mode = under ?? modeOfItem(frame, 0, readName);
+      stack.push(frame);
       depth = Math.max(depth, stack.length);
-      mode = under ?? mode;
+      frame.count += 1;
+      frame = enter(mode, c === 0x5b, frame.isArray);
       under = null;
-      secretPair = false;
       i += 1;
     } else if (c === 0x7d || c === 0x5d) {
-      ({ mode, secretPair } = stack.pop() ?? { mode: outer, secretPair: false });
+      frame = stack.pop() ?? enter(outer, true, false);
       under = null;
       i += 1;
     } else if (c === 0x2c) {
@@ -132,58 +143,115 @@ function scan(text: string, outer: Mode, isSecretKey: IsSecretKey): Masked {
       i += 1;
     } else {
       i = bareEnd(text, start);
-      if ((under ?? mode) === "secret" && text.slice(start, i) !== "null") replace(start, i, JSON.stringify(REDACTED));
+      const word = text.slice(start, i);
+      const mode = under ?? modeOfItem(frame, text.charCodeAt(skipSpace(text, i)), readName);
+      if (word !== "null") {
+        isJson &&= word === "true" || word === "false" || /^-?[\d.eE+-]+$/.test(word);
+        if ((mode & SECRET) !== 0) edits.push({ start, end: i, by: JSON.stringify(REDACTED) });
+        else if (under !== null && VALUE_KEY.test(key)) frame.pending = { start, end: i, value: word };
+      }
+      frame.count += 1;
       under = null;
     }
   }
-  parts.push(text.slice(copied));
-  return { text: parts.join(""), depth };
+  return { text: applyEdits(text, edits), depth, isJson };
 }
 
-/** `name` in escapes, and its quotes. */
-const LONGEST_NAME = 26;
+const enter = (mode: Mode, isArray: boolean, isItem: boolean): Frame => ({
+  mode,
+  isArray,
+  isItem,
+  named: 0,
+  pending: null,
+  last: "",
+  count: 0,
+});
 
-/** Whether a value is followed by the name of a secret, as in `{"value":…,"name":"api_key"}`. Looks behind plain values only. */
-function isNamedSecretAfter(text: string, from: number, isSecretKey: IsSecretKey): boolean {
-  const start = skipSpace(text, from);
-  const comma = skipSpace(text, text.charCodeAt(start) === 0x22 ? stringEnd(text, start) : bareEnd(text, start));
-  const keyStart = skipSpace(text, comma + 1);
-  if (text.charCodeAt(comma) !== 0x2c || text.charCodeAt(keyStart) !== 0x22) return false;
-  const keyEnd = stringEnd(text, keyStart);
-  if (!/^(name|key)$/.test(decode(text.slice(keyStart, Math.min(keyEnd, keyStart + LONGEST_NAME))))) return false;
-  const nameStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
-  return text.charCodeAt(nameStart) === 0x22 && isSecretKey(decode(text.slice(nameStart, stringEnd(text, nameStart))));
+/** The mode of what stands under a key: that of its object, and more. */
+function modeUnder(frame: Frame, key: string, readName: ReadName): Mode {
+  const { mode } = frame;
+  if ((mode & SECRET) !== 0) return mode;
+  let under = mode | readKey(key) | modeOfName(key, mode, readName);
+  if ((mode & HEADERS) !== 0 && (!frame.isItem || VALUE_KEY.test(key))) under |= SECRET;
+  if ((mode & PROXY) !== 0 && /^user(_?name)?$/i.test(key)) under |= SECRET;
+  return VALUE_KEY.test(key) ? under | frame.named : under;
+}
+
+/** The mode of an item of an array. `next`: the character after it. */
+function modeOfItem(frame: Frame, next: number, readName: ReadName): Mode {
+  const { mode, last, count } = frame;
+  if ((mode & SECRET) !== 0 || last === "") return mode;
+  if (/^--?[a-z]/i.test(last) && (readName(last) & Named.secret) !== 0) return mode | SECRET;
+  if (count !== 1 || next !== 0x5d || !frame.isItem) return mode;
+  return (mode & HEADERS) !== 0 ? mode | SECRET : mode | modeOfName(last, mode, readName);
+}
+
+/** A name in `{"name":"api_key","value":…}`: for the value to come, and for one that came before. */
+function noteName(frame: Frame, name: string, readName: ReadName, edits: Edit[]) {
+  frame.named = modeOfName(name, frame.mode, readName);
+  const { pending } = frame;
+  if (pending === null || frame.named === 0) return;
+  const { start, end, value } = pending;
+  if (maskValue(value, frame.mode | frame.named, readName) !== REDACTED) return;
+  const same = edits.findLastIndex((edit) => edit.start <= start);
+  if (edits[same]?.start === start) edits.splice(same, 1);
+  edits.splice(edits.findLastIndex((edit) => edit.start < start) + 1, 0, { start, end, by: JSON.stringify(REDACTED) });
+}
+
+function applyEdits(text: string, edits: readonly Edit[]): string {
+  const parts: string[] = [];
+  let copied = 0;
+  for (const { start, end, by } of edits) {
+    parts.push(text.slice(copied, start), by);
+    copied = end;
+  }
+  return parts.join("") + text.slice(copied);
 }
 
 /** The value of a string literal; its raw inside when it is no valid literal. */
 function decode(literal: string): string {
-  if (!literal.includes("\\")) return literal.slice(1, literal.endsWith('"') ? -1 : undefined);
+  const inside = literal.slice(1, literal.length > 1 && literal.endsWith('"') ? -1 : undefined);
+  if (!literal.includes("\\")) return inside;
   try {
     return JSON.parse(literal) as string;
   } catch {
-    return literal.slice(1, -1);
+    return inside;
   }
 }
 
-function maskValue(value: string, mode: Mode, isSecretKey: IsSecretKey): string {
-  if (mode === "secret") return /^cred_\w+$/.test(value) ? value : REDACTED;
-  if ((mode === "parameters" || mode === "proxy") && /^\s*[{[]/.test(value)) return scan(value, mode, isSecretKey).text;
-  if (mode === "proxy") value = value.replace(PROXY_CREDENTIALS, `$1${REDACTED}@`);
-  if (mode === "webhook") value = maskQuery(value);
-  if (MAY_HOLD_CREDENTIALS.test(value)) value = value.replace(CREDENTIALS, `$1${REDACTED}`);
-  if (value.includes("://")) return maskUrls(value, isSecretKey);
-  // Half an address, without its host, may be a parameter too.
-  return mode === "parameters" ? maskPairs(value, isSecretKey) : value;
+function maskValue(given: string, mode: Mode, readName: ReadName): string {
+  let value = given;
+  if ((mode & SECRET) !== 0) return /^cred_\w+$/.test(value) ? value : REDACTED;
+  if ((mode & (SUSPECT | SUSPECT_PASSWORD)) !== 0 && looksSecret(value, (mode & SUSPECT_PASSWORD) !== 0))
+    return REDACTED;
+  if (/^\s*["{[]/.test(value) || (value.includes('"') && /[{[]/.test(value))) {
+    const inner = scan(value, mode, readName);
+    if (inner.isJson && /^\s*[{[]/.test(value)) return inner.text;
+    value = inner.text;
+  }
+  if ((mode & PROXY) !== 0) value = maskProxy(value);
+  if ((mode & WEBHOOK) !== 0) value = maskQuery(value);
+  if ((mode & HEADERS) !== 0) value = value.replace(HEADER_LINE, `$1${REDACTED}`);
+  return mayHoldSecret(value) ? maskText(value, { readName, byName: (mode & (PARAMETERS | HEADERS)) !== 0 }) : value;
 }
 
-/** An `Authorization` header in a text, or the token of one; a word after "bearer" is none unless it holds a digit. */
-const CREDENTIALS =
-  /\b(authorization["']?\s{0,3}[:=]\s{0,3}["']?(?:(?:bearer|basic|token)\s{1,3})?|(?:bearer|basic)\s{1,3}(?=[\w.~+/-]*\d))[\w.~+/-]{3,}=*/gi;
+/** One cheap look: what holds none of these characters is no pair, no URL and nothing wrapped. */
+const mayHoldSecret = (text: string): boolean => text.length > 5 && MAY_HOLD_SECRET.test(text);
+const MAY_HOLD_SECRET = /[=:@%&\\ ]|[_.-]\w{8}|^A[KS]IA|^AIza/;
 
-const MAY_HOLD_CREDENTIALS = /bearer|basic|authorization/i;
+const HEADER_LINE = /^([\w-]{1,80}[ \t]{0,3}:[ \t]{0,3})(?!\[redacted\])\S.*$/gm;
 
 /** A password may hold anything, so all before the last `@` counts. */
 const PROXY_CREDENTIALS = /^([a-z][a-z0-9+.-]{0,30}:\/\/)?[^]*@/i;
+/** `host:port:user:password`, and the same the other way round. */
+const PROXY_PARTS = /^((?:[a-z][a-z0-9+.-]{0,30}:\/\/)?[^\s:/@]{1,253}:\d{1,5}:)[^]+$/i;
+const PROXY_PARTS_BEHIND = /^((?:[a-z][a-z0-9+.-]{0,30}:\/\/)?)[^\s:/@]+:[^\s/@]+(:[^\s:/@]{1,253}:\d{1,5})$/i;
+
+function maskProxy(value: string): string {
+  if (value.includes("@")) return value.replace(PROXY_CREDENTIALS, `$1${REDACTED}@`);
+  if (PROXY_PARTS.test(value)) return value.replace(PROXY_PARTS, `$1${REDACTED}`);
+  return value.replace(PROXY_PARTS_BEHIND, `$1${REDACTED}$2`);
+}
 
 /** Every value of an address's query and fragment, and what has no name. */
 function maskQuery(url: string): string {
@@ -194,36 +262,4 @@ function maskQuery(url: string): string {
     return pair === name ? mark + pair : mark + name + REDACTED;
   });
   return url.slice(0, query) + pairs;
-}
-
-/** The credentials of each URL in a text, and what gives access in its query. */
-const maskUrls = (text: string, isSecretKey: IsSecretKey): string =>
-  text.replace(
-    AFTER_SCHEME,
-    (_url, authority: string, path: string, query: string) =>
-      `://${authority.replace(/^.*(?=@)/s, REDACTED)}${path}${maskPairs(query, isSecretKey)}`,
-  );
-
-/** All of a URL that comes behind its scheme, to a space or quote: the authority, the path, and the query with the fragment. */
-const AFTER_SCHEME = /:(?<=[a-z][a-z0-9+.-]{0,30}:)\/\/([^\s/?#"'<>]*)([^\s"'<>?#]*)([^\s"'<>]*)/gi;
-
-/**
- * The values of `name=value` pairs whose name gives access and stands behind `?`, `&`, `#` or `;`. A secret value goes to the next `&`, `#`
- * or `;`. A harmless one may have a query of its own (`?next=/a?token=x`), so the search goes on inside it.
- */
-function maskPairs(text: string, isSecretKey: IsSecretKey): string {
-  const parts: string[] = [];
-  let copied = 0;
-  const names = /[?&#;]([^=?&#;]*)=/g;
-  for (let found = names.exec(text); found !== null; found = names.exec(text)) {
-    const name = found[1] ?? "";
-    if (!SECRET_QUERY.test(name) && !isSecretKey(name)) continue;
-    const start = names.lastIndex;
-    const length = text.slice(start).search(/[&#;]|$/);
-    if (length === 0) continue;
-    parts.push(text.slice(copied, start), REDACTED);
-    copied = start + length;
-    names.lastIndex = copied;
-  }
-  return parts.join("") + text.slice(copied);
 }

@@ -1,0 +1,394 @@
+/**
+ * The mask of a text that is no JSON, or that JSON holds as a string: one grammar for whatever stands in it. It finds
+ *
+ * - pairs: `name=value`, `name: value`, `"name": "value"`, `--name value`, with the name judged by the list of names;
+ * - the credentials of URLs, and in their query and fragment what gives access;
+ * - what follows `Authorization`, `Cookie`, `Bearer` and the like;
+ * - tokens that show by their form what they are, such as `ghp_…` or a JWT.
+ *
+ * The text is looked through as it stands, and once more without its wrappings ({@link unwrap}). Each search moves
+ * forward only, and looks back a bounded way, so that the time is in proportion to the length.
+ */
+import { Named, type ReadName } from "./secret-names.ts";
+import { looksSecret, SECRET_FORMS, SECRET_FORMS_BEGINNING } from "./secret-looks.ts";
+import { unwrap, type View } from "./unwrap.ts";
+
+export const REDACTED = "[redacted]";
+
+export interface MaskTextOptions {
+  readName: ReadName;
+  /** Among parameters a name alone makes a value secret; elsewhere the value must look like one, too. */
+  byName: boolean;
+}
+
+export function maskText(text: string, options: MaskTextOptions): string {
+  let masked = text;
+  // What a mask cut off may show a further secret; each round but the last one makes the text shorter or stops.
+  for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    let next = replaceSecrets(masked, { text: masked, starts: null, depths: null }, options);
+    const view = unwrap(next);
+    if (view !== null) next = replaceSecrets(next, view, options);
+    if (next === masked) break;
+    masked = next;
+  }
+  return masked;
+}
+
+const MOST_ROUNDS = 4;
+
+type Span = readonly [start: number, end: number];
+
+function replaceSecrets(source: string, view: View, options: MaskTextOptions): string {
+  const spans: Span[] = [];
+  const { text } = view;
+  if (text.includes("://")) findCredentialsInUrls(text, spans);
+  findPairs(view, options, spans);
+  if (AFTER_WORD_BEGINNING.test(text)) findAfterWords(text, options, spans);
+  if (PROXY_BEGINNING.test(text)) findProxies(text, spans);
+  if (SECRET_FORMS_BEGINNING.test(text)) findForms(text, spans);
+  return spans.length === 0 ? source : replaceSpans(source, view, spans);
+}
+
+function findForms(text: string, spans: Span[]) {
+  for (const found of text.matchAll(SECRET_FORMS)) spans.push([found.index, found.index + found[0].length]);
+}
+
+function replaceSpans(source: string, view: View, spans: Span[]): string {
+  spans.sort(([a], [b]) => a - b);
+  const parts: string[] = [];
+  let copied = 0;
+  let [start, end] = spans[0] ?? [0, 0];
+  const sourceIndex = (at: number): number => view.starts?.[at] ?? at;
+  const replace = () => {
+    if (view.text.slice(start, end) === REDACTED) return;
+    parts.push(source.slice(copied, sourceIndex(start)), REDACTED);
+    copied = sourceIndex(end);
+  };
+  for (const span of spans) {
+    if (span[0] < end) end = Math.max(end, span[1]);
+    else {
+      replace();
+      [start, end] = span;
+    }
+  }
+  replace();
+  return parts.join("") + source.slice(copied);
+}
+
+// --- URLs -----------------------------------------------------------------------------------------------------------
+
+/** A URL's authority. A quote or apostrophe may be part of a password, and then an `@` follows. */
+const AUTHORITY = /:\/\/([^\s/?#<>]*)/g;
+
+function findCredentialsInUrls(text: string, spans: Span[]) {
+  AUTHORITY.lastIndex = 0;
+  for (let found = AUTHORITY.exec(text); found !== null; found = AUTHORITY.exec(text)) {
+    const start = found.index + 3;
+    const authority = found[1] ?? "";
+    const at = authority.lastIndexOf("@");
+    const colon = authority.indexOf(":");
+    const isEndOfQuote = /^[^'":@]*(?::\d{1,5})?['"]/.test(authority);
+    if (at >= 0 && !isEndOfQuote) spans.push([start, start + at]);
+    else if (at < 0 && colon >= 0 && !/^:\d*(?:$|["'\\),.;\]}])/.test(authority.slice(colon, colon + 8))) {
+      // A password may hold a slash, a question mark or a number sign, although it should not.
+      const rest = /^[^\s"<>@]{0,100}@(?=[\w-])/.exec(
+        text.slice(start + authority.length, start + authority.length + 102),
+      );
+      if (rest !== null) spans.push([start, start + authority.length + rest[0].length - 1]);
+    }
+  }
+}
+
+/** A port between two colons, and no time of the day. */
+const PROXY_BEGINNING = /:\d{2,5}:[^\s\d/]/;
+/** `host:port:user:password` */
+const PROXY_PARTS =
+  /(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,9}[a-z0-9-]{1,63}:\d{2,5}:(?=[^\s:/"'<>]{0,64}[a-z])[^\s:/"'<>]{2,64}:[^\s:/"'<>]{2,}/gi;
+
+function findProxies(text: string, spans: Span[]) {
+  for (const found of text.matchAll(PROXY_PARTS)) {
+    const port = /:\d{2,5}:/.exec(found[0]);
+    if (port !== null) spans.push([found.index + port.index + port[0].length, found.index + found[0].length]);
+  }
+}
+
+// --- pairs ----------------------------------------------------------------------------------------------------------
+
+const SEPARATOR = /[=:]/g;
+const LONGEST_NAME = 80;
+
+interface Pair {
+  flags: number;
+  /** Where the name begins. */
+  nameStart: number;
+  /** The separator's last character. */
+  separator: number;
+}
+
+function findPairs(view: View, options: MaskTextOptions, spans: Span[]) {
+  const { text } = view;
+  SEPARATOR.lastIndex = 0;
+  for (let found = SEPARATOR.exec(text); found !== null; found = SEPARATOR.exec(text)) {
+    const at = found.index;
+    const next = text.charCodeAt(at + 1);
+    let separator = at;
+    if (text.charCodeAt(at) === EQUALS) {
+      if (next === EQUALS) {
+        SEPARATOR.lastIndex = afterAll(text, at, EQUALS);
+        continue;
+      }
+      if (next === GREATER) separator = at + 1;
+    } else if (next === EQUALS || next === COLON || (next === SLASH && text.charCodeAt(at + 2) === SLASH)) continue;
+    if (isTimeOfDay(text, at)) continue;
+    const pair = readPair(text, at, separator, options.readName);
+    if (pair === null) continue;
+    const span = findValue(view, pair, options);
+    if (span === null) continue;
+    spans.push(span);
+    SEPARATOR.lastIndex = Math.max(span[1], SEPARATOR.lastIndex);
+  }
+}
+
+/** The first colon of `T11:52:29`, or the second: most colons in a payload are these. */
+function isTimeOfDay(text: string, at: number): boolean {
+  if (!isDigit(text.charCodeAt(at + 1)) || !isDigit(text.charCodeAt(at - 1)) || !isDigit(text.charCodeAt(at - 2)))
+    return false;
+  const before = text.charCodeAt(at - 3);
+  return before === 0x54 || before === COLON;
+}
+
+const isDigit = (c: number): boolean => c >= 0x30 && c <= 0x39;
+
+const EQUALS = 0x3d;
+const COLON = 0x3a;
+const SLASH = 0x2f;
+const GREATER = 0x3e;
+
+function afterAll(text: string, from: number, code: number): number {
+  let at = from;
+  while (text.charCodeAt(at) === code) at += 1;
+  return at;
+}
+
+/** The name before a separator, and what it says; null when it says nothing. */
+function readPair(text: string, at: number, separator: number, readName: ReadName): Pair | null {
+  let end = at;
+  const floor = Math.max(0, at - LONGEST_NAME);
+  while (end > floor && isBetween(text.charCodeAt(end - 1))) end -= 1;
+  let start = end;
+  while (start > floor && isOfName(text.charCodeAt(start - 1))) start -= 1;
+  if (start === end) return null;
+  let flags = readName(text.slice(start, end));
+  if ((flags & ~Named.query) === 0 && start > floor && text.charCodeAt(start - 1) === 0x20) {
+    // A name of two words, such as `API key`.
+    let first = start - 1;
+    while (first > floor && isOfName(text.charCodeAt(first - 1))) first -= 1;
+    if (first < start - 1) flags |= readName(text.slice(first, end)) & ~Named.query;
+  }
+  return flags === 0 ? null : { flags, nameStart: start, separator };
+}
+
+/** What may stand between a name and its separator: spaces, closing quotes and their escapes, the colon of `:=`. */
+const isBetween = (c: number): boolean =>
+  c === 0x20 || c === 0x22 || c === 0x27 || c === 0x5c || c === 0x60 || c === COLON;
+
+/** Letters, digits, `_ . $ - [ ]`. */
+const isOfName = (c: number): boolean =>
+  (c >= 0x61 && c <= 0x7a) ||
+  (c >= 0x41 && c <= 0x5a) ||
+  (c >= 0x30 && c <= 0x39) ||
+  c === 0x5f ||
+  c === 0x2e ||
+  c === 0x24 ||
+  c === 0x2d ||
+  c === 0x5b ||
+  c === 0x5d ||
+  (c > 0xa0 && c !== 0x3000 && c !== 0xfeff && (c < 0x2000 || c > 0x206f));
+
+function findValue(view: View, pair: Pair, options: MaskTextOptions): Span | null {
+  const { text } = view;
+  const { flags, separator } = pair;
+  const isEqual = text.charCodeAt(separator) === EQUALS;
+  let start = separator + 1;
+  while (start < separator + 5 && isBlank(text.charCodeAt(start))) start += 1;
+  const isTight = start === separator + 1;
+  const before = pair.nameStart === 0 ? 0 : text.charCodeAt(pair.nameStart - 1);
+  const isInQuery = isEqual && isTight && isQueryMark(before);
+  if ((flags & ~Named.query) === 0 && !isInQuery) return null;
+  if (text.startsWith(REDACTED, start)) return null;
+  const depth = view.depths?.[separator] ?? 0;
+  const first = text.charCodeAt(start);
+  if (Number.isNaN(first)) return null;
+
+  if (first === 0x7b || first === 0x5b) {
+    const isSet = (flags & Named.headers) !== 0 ? isJsonBeginning(text, start) : options.byName || isInQuery;
+    return isSet ? [start, groupEnd(text, start)] : null;
+  }
+  if ((flags & ~(Named.query | Named.headers)) === 0 && !isInQuery) return null;
+  const isQuoted = first === 0x22 || first === 0x27 || first === 0x60;
+  if (isQuoted) {
+    const end = closingQuote(view, start);
+    if (end === start + 1) return null;
+    const value = text.slice(start + 1, end);
+    return options.byName || isInQuery || judge(value, flags) ? [start + 1, end] : null;
+  }
+  if ((flags & (Named.authorization | Named.cookie)) !== 0) return findHeaderValue(text, start, flags, options);
+  const isSettled = options.byName || isInQuery;
+  const end = bareValueEnd(view, start, depth, isTight, isSettled ? text.length : start + MOST_JUDGED);
+  if (end <= start) return null;
+  if (isSettled) return [start, end];
+  const isForm =
+    isEqual && isTight && (text.charCodeAt(end) === AMPERSAND || (pair.nameStart === 0 && end === text.length));
+  if (!isForm && !judge(text.slice(start, end), flags)) return null;
+  return [start, bareValueEnd(view, start, depth, isTight, text.length)];
+}
+
+const AMPERSAND = 0x26;
+/** As much of a value as has to be seen to judge it. */
+const MOST_JUDGED = 500;
+
+const judge = (value: string, flags: number): boolean => looksSecret(value, (flags & Named.password) !== 0);
+
+const isBlank = (c: number): boolean => c === 0x20 || c === 0x09;
+/** `?`, `&`, `#`, `;` */
+const isQueryMark = (c: number): boolean => c === 0x3f || c === 0x26 || c === 0x23 || c === 0x3b;
+const isJsonBeginning = (text: string, start: number): boolean =>
+  /^[{[]\s{0,9}[\\"'{[]/.test(text.slice(start, start + 12));
+
+/** The index of the quote that closes the one at `start`, or the end of the line or text. */
+function closingQuote(view: View, start: number): number {
+  const { text, depths } = view;
+  const quote = text.charCodeAt(start);
+  const depth = depths?.[start] ?? 0;
+  for (let at = start + 1; at < text.length; at += 1) {
+    const c = text.charCodeAt(at);
+    if (c === quote && (depths?.[at] ?? 0) <= depth) {
+      // In a text that is not decoded, an escaped quote belongs to the value.
+      if (depths !== null || text.charCodeAt(at - 1) !== 0x5c) return at;
+    }
+    if (c === 0x0a && (depths?.[at] ?? 0) <= depth) return at;
+  }
+  return text.length;
+}
+
+/**
+ * Where a value without quotes ends: at a space, a quote, `<`, `>`, and at `&`, `#`, `;` of a tight pair, unless these
+ * are wrapped deeper than the pair's separator. An apostrophe, comma or bracket ends it only before such an end.
+ */
+function bareValueEnd(view: View, start: number, depth: number, isTight: boolean, limit: number): number {
+  const { text, depths } = view;
+  let at = start;
+  const most = Math.min(limit, text.length);
+  for (; at < most; at += 1) {
+    if ((depths?.[at] ?? 0) > depth) continue;
+    const c = text.charCodeAt(at);
+    if (isHardEnd(c)) break;
+    if (c === 0x3b) break;
+    if (isTight && (c === 0x26 || c === 0x23)) break;
+    if (c === 0x5c && depths === null && text.charCodeAt(at + 1) === 0x22) break;
+  }
+  while (at > start && isSoftEnd(text.charCodeAt(at - 1)) && (depths?.[at - 1] ?? 0) <= depth && !isTightEnd(text, at))
+    at -= 1;
+  return at;
+}
+
+const isTightEnd = (text: string, at: number): boolean => isQueryMark(text.charCodeAt(at));
+
+/** Spaces of every kind, `"`, `<`, `>`, backtick. */
+const isHardEnd = (c: number): boolean =>
+  c <= 0x20 ||
+  c === 0x22 ||
+  c === 0x3c ||
+  c === 0x3e ||
+  c === 0x60 ||
+  c === 0xa0 ||
+  c === 0x2028 ||
+  c === 0x2029 ||
+  c === 0xfeff;
+
+/** `' , ) } ] .` */
+const isSoftEnd = (c: number): boolean =>
+  c === 0x27 || c === 0x2c || c === 0x29 || c === 0x7d || c === 0x5d || c === 0x2e;
+
+/** The end of a bracketed value, or of the text. */
+function groupEnd(text: string, start: number): number {
+  let open = 0;
+  for (let at = start; at < text.length; at += 1) {
+    const c = text.charCodeAt(at);
+    if (c === 0x7b || c === 0x5b) open += 1;
+    else if (c === 0x7d || c === 0x5d) {
+      open -= 1;
+      if (open === 0) return at + 1;
+    }
+  }
+  return text.length;
+}
+
+// --- headers --------------------------------------------------------------------------------------------------------
+
+/** What follows `Authorization:` or `Cookie:`, to the end of its line among parameters, else as far as it looks like one. */
+function findHeaderValue(text: string, start: number, flags: number, { byName }: MaskTextOptions): Span | null {
+  if (byName) return [start, endOf(LINE, text, start)];
+  const isCookie = (flags & Named.cookie) !== 0;
+  let word = nextWord(text, start);
+  if (isCookie ? !/^[^=]+=./.test(word.text) : !looksSecret(word.text, false)) {
+    // `ApiKey …`: a scheme, and then the secret.
+    if (isCookie || !/^[a-z][\w-]*$/i.test(word.text)) return null;
+    word = nextWord(text, word.end);
+    if (!looksSecret(word.text, true)) return null;
+  }
+  const first = word.start;
+  for (;;) {
+    const end = endOf(WORD, text, word.start);
+    const next = nextWord(text, end);
+    if (!/[;,]/.test(text[end - 1] ?? "") || !/^[^=]+=/.test(next.text)) {
+      const trimmed = text.slice(first, end).replace(/['),.;\]}]{1,9}$/, "");
+      return trimmed === "" || trimmed === REDACTED ? null : [first, first + trimmed.length];
+    }
+    word = next;
+  }
+}
+
+const LINE = /[^\r\n"`<>]*/y;
+const WORD = /[^\s"`<>]*/y;
+/** As much of a word as has to be seen to judge it. */
+const WORDS_BEGINNING = /[^\s"`<>]{0,300}/y;
+const BLANKS = /[ \t]{0,3}/y;
+
+function endOf(pattern: RegExp, text: string, from: number): number {
+  pattern.lastIndex = from;
+  pattern.test(text);
+  return Math.max(from, pattern.lastIndex);
+}
+
+function nextWord(text: string, from: number): { text: string; start: number; end: number } {
+  const start = endOf(BLANKS, text, from);
+  const end = endOf(WORDS_BEGINNING, text, start);
+  return { text: text.slice(start, end), start, end };
+}
+
+/** A word that a secret follows without a separator: a scheme of Authorization, or an option of a command. */
+const SECRET_AFTER =
+  /(?<![\w-])(?:(bearer|basic|apikey|api-key|token)[ \t]{1,3}|(--?[a-z][\w-]{0,60})[ \t]{1,3}["']?)(?!\[redacted\])([^\s"'<>`]{3,})/gi;
+
+const AFTER_WORD_BEGINNING = /(?:bearer|basic|key|token|(?<![\w-])--?[a-z][\w-]{0,60})[ \t]/i;
+
+function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: Span[]) {
+  SECRET_AFTER.lastIndex = 0;
+  for (let found = SECRET_AFTER.exec(text); found !== null; found = SECRET_AFTER.exec(text)) {
+    const [all, scheme, option = "", word = ""] = found;
+    const value = word.replace(/[),.;\]}]+$/, "");
+    const start = found.index + all.length - word.length;
+    const span: Span = [start, start + value.length];
+    if (scheme !== undefined) {
+      const isScheme = /^b/i.test(scheme);
+      if (isScheme ? looksSecret(value, true) : looksSecret(value, false)) spans.push(span);
+    } else if (/^(?:-u|--user|--proxy-user)$/.test(option)) {
+      const colon = value.indexOf(":");
+      if (colon > 0 && colon < value.length - 1) spans.push(span);
+    } else if ((readName(option) & Named.secret) !== 0 && !value.startsWith("-")) {
+      if (byName || option.startsWith("--") || looksSecret(value, true)) spans.push(span);
+    }
+    SECRET_AFTER.lastIndex = start;
+  }
+}

@@ -1,0 +1,138 @@
+/** Names whose values are secrets: the list of the mask, as data. `redact.keys` of relay.yaml adds to it. */
+
+/** What a name says of its value. Several may hold. */
+export const Named = {
+  /** A secret: among parameters for sure, elsewhere where the value looks like one. */
+  secret: 1,
+  /** A password: no word that anything else has, so that a weaker look of the value does. */
+  password: 2,
+  /** It gives access when it stands in the query of a URL. */
+  query: 4,
+  /** A set of HTTP headers. */
+  headers: 8,
+  /** `Authorization`: a scheme and then a secret. */
+  authorization: 16,
+  /** `Cookie`: pairs, each of them a secret. */
+  cookie: 32,
+} as const;
+
+/** Unmistakable anywhere inside a name, once its separators are gone. */
+const STEMS = [
+  "passw",
+  "passphrase",
+  "passcode",
+  "secret",
+  "token",
+  "apikey",
+  "accesskey",
+  "privatekey",
+  "sshkey",
+  "signingkey",
+  "encryptionkey",
+  "masterkey",
+  "licensekey",
+  "authorization",
+  "cookie",
+  "bearer",
+  "credential",
+  "securitycode",
+  "verificationcode",
+  "accesscode",
+  "onetime",
+  "cardnumber",
+  "creditcard",
+  "securityanswer",
+  "sessionid",
+  "sessionkey",
+  "2fa",
+  "userkey",
+  "clientkey",
+  "accountkey",
+  "appkey",
+  "authkey",
+  "loginkey",
+  "servicekey",
+  "customerkey",
+];
+
+/** Secret only as a word of their own: `pin`, but not `shipping`. */
+const WORDS = [
+  "pw",
+  "pwd",
+  "session",
+  "sid",
+  "pass",
+  "pin",
+  "otp",
+  "totp",
+  "mfa",
+  "2fa",
+  "jwt",
+  "auth",
+  "cvv",
+  "cvv2",
+  "cvc",
+  "cvc2",
+  "csc",
+  "ssn",
+  "sig",
+  "signature",
+  "passkey",
+];
+
+/** Names of query parameters that give access, besides secret ones. */
+const QUERY_NAMES =
+  /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
+
+const PASSWORDS = /passw|passphrase|passcode|pwd|secret/;
+
+/** The flags of {@link Named} for a name, however it is spelt. */
+export type ReadName = (name: string) => number;
+
+/** @param extraKeys further names, matched as whole words of a name. */
+export function createReadName(extraKeys: readonly string[]): ReadName {
+  const extra = extraKeys.map(wordsOf).map((words) => ({ words, joined: words.replaceAll("_", "") }));
+  const stems = new RegExp(STEMS.join("|"));
+  const singles = new RegExp(`_(?:${WORDS.join("|")})_`);
+  return memoize((name) => {
+    const words = wordsOf(name);
+    const joined = words.replaceAll("_", "");
+    let flags = QUERY_NAMES.test(name) ? Named.query : 0;
+    const isExtra = extra.some((item) => words.includes(item.words) || joined === item.joined);
+    if (isExtra || stems.test(joined) || singles.test(words)) flags |= Named.secret;
+    if (isExtra || PASSWORDS.test(joined)) flags |= Named.password;
+    if (words.endsWith("_headers_") || /(http|connect|request|response)headers$/.test(joined)) flags |= Named.headers;
+    if (joined.endsWith("authorization")) flags |= Named.authorization;
+    if (joined === "cookie" || joined === "setcookie" || joined === "cookies") flags |= Named.cookie;
+    return flags;
+  });
+}
+
+/** Keeps what a function said of short names. Names are few and come again and again; hostile ones fill a bounded room. */
+export function memoize(read: (name: string) => number): (name: string) => number {
+  const remembered = new Map<string, number>();
+  return (name) => {
+    if (name.length > LONGEST_REMEMBERED) return read(name);
+    let flags = remembered.get(name);
+    if (flags === undefined) {
+      flags = read(name);
+      if (remembered.size < MOST_REMEMBERED) remembered.set(name, flags);
+    }
+    return flags;
+  };
+}
+
+const MOST_REMEMBERED = 2_000;
+const LONGEST_REMEMBERED = 64;
+
+/** `portalAPIKey2` → `_portal_api_key2_` */
+const wordsOf = (name: string): string =>
+  `_${(
+    name
+      .slice(0, 200)
+      .replace(WORD_BEGINS, "_")
+      .toLowerCase()
+      .match(/[\p{L}\p{N}]+/gu) ?? []
+  ).join("_")}_`;
+
+const WORD_BEGINS = /(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g;

@@ -1,0 +1,129 @@
+/**
+ * The same text without its wrappings: JSON escapes, percent escapes and HTML entities, in any order and any depth, until
+ * nothing is left to decode. Each escape is decoded as soon as its last character is there, and what it stands for may
+ * be the end of a further one; as every step makes the text shorter, the whole takes time in proportion to its length.
+ */
+
+/** A text to be looked through, and where each of its characters stands in the text that it was made of. */
+export interface View {
+  text: string;
+  /** Where character `i` begins in the source; one more entry for the end. Null: the view is the source. */
+  starts: Int32Array | null;
+  /** How often character `i` was wrapped. A delimiter that is wrapped deeper than a value's beginning belongs to the value. */
+  depths: Uint8Array | null;
+}
+
+/** One cheap look: most texts hold no wrapping. */
+const WRAPPED = /%[0-9a-f]{2}|&(?:#|[a-z]{2,6};)|\\/i;
+
+/** Null when nothing is wrapped. */
+export function unwrap(source: string): View | null {
+  if (!WRAPPED.test(source)) return null;
+  const codes = new Uint16Array(source.length);
+  const starts = new Int32Array(source.length + 1);
+  const depths = new Uint8Array(source.length);
+  let length = 0;
+  for (let i = 0; i < source.length; i += 1) {
+    codes[length] = source.charCodeAt(i);
+    starts[length] = i;
+    depths[length] = 0;
+    length += 1;
+    for (let escape = escapeAtEnd(codes, length); escape !== 0; escape = escapeAtEnd(codes, length)) {
+      const first = length - (escape >>> 16);
+      let depth = 0;
+      for (let at = first; at < length; at += 1) depth = Math.max(depth, depths[at] ?? 0);
+      codes[first] = escape & 0xffff;
+      depths[first] = Math.min(depth + 1, 255);
+      length = first + 1;
+    }
+  }
+  if (length === source.length) return null;
+  starts[length] = source.length;
+  const parts: string[] = [];
+  for (let at = 0; at < length; at += 4096)
+    parts.push(String.fromCharCode(...codes.subarray(at, Math.min(at + 4096, length))));
+  return { text: parts.join(""), starts, depths };
+}
+
+/** The escape that ends a text: its length in the upper half, the character it stands for in the lower one; or 0. */
+function escapeAtEnd(codes: Uint16Array, length: number): number {
+  const last = codes[length - 1] ?? 0;
+  if (last === SEMICOLON) return entityAtEnd(codes, length);
+  const value = hexValue(last);
+  if (value >= 0 && length >= 3) {
+    const before = hexValue(codes[length - 2] ?? 0);
+    if (before >= 0) {
+      const byte = before * 16 + value;
+      if (codes[length - 3] === PERCENT) return (3 << 16) | byte;
+      if (codes[length - 3] === SMALL_X && codes[length - 4] === BACKSLASH) return (4 << 16) | byte;
+      const third = hexValue(codes[length - 3] ?? 0);
+      const fourth = hexValue(codes[length - 4] ?? 0);
+      if (third >= 0 && fourth >= 0 && codes[length - 5] === SMALL_U && codes[length - 6] === BACKSLASH)
+        return (6 << 16) | (fourth * 4096 + third * 256 + byte);
+    }
+  }
+  if (codes[length - 2] !== BACKSLASH) return 0;
+  const stands = SHORT_ESCAPES[last];
+  return stands === undefined ? 0 : (2 << 16) | stands;
+}
+
+function entityAtEnd(codes: Uint16Array, length: number): number {
+  for (let at = length - 2; at >= 0 && at >= length - LONGEST_ENTITY; at -= 1) {
+    if (codes[at] !== AMPERSAND) continue;
+    const name = String.fromCharCode(...codes.subarray(at + 1, length - 1)).toLowerCase();
+    const code = name.startsWith("#x")
+      ? Number.parseInt(name.slice(2), 16)
+      : name.startsWith("#")
+        ? Number.parseInt(name.slice(1), 10)
+        : ENTITIES[name];
+    return code !== undefined && code > 0 && code <= 0xffff ? ((length - at) << 16) | code : 0;
+  }
+  return 0;
+}
+
+const PERCENT = 0x25;
+const AMPERSAND = 0x26;
+const SEMICOLON = 0x3b;
+const BACKSLASH = 0x5c;
+const SMALL_U = 0x75;
+const SMALL_X = 0x78;
+const LONGEST_ENTITY = 11;
+
+/** By the character behind the backslash. */
+const SHORT_ESCAPES: Readonly<Record<number, number>> = {
+  0x22: 0x22,
+  0x27: 0x27,
+  0x2f: 0x2f,
+  0x5c: 0x5c,
+  0x6e: 0x0a,
+  0x72: 0x0d,
+  0x74: 0x09,
+};
+
+const ENTITIES: Readonly<Record<string, number>> = {
+  amp: 0x26,
+  lt: 0x3c,
+  gt: 0x3e,
+  quot: 0x22,
+  apos: 0x27,
+  nbsp: 0x20,
+  equals: 0x3d,
+  colon: 0x3a,
+  sol: 0x2f,
+  quest: 0x3f,
+  num: 0x23,
+  commat: 0x40,
+  percnt: 0x25,
+  semi: 0x3b,
+  bsol: 0x5c,
+  lowbar: 0x5f,
+  period: 0x2e,
+  tab: 0x09,
+  newline: 0x0a,
+};
+
+function hexValue(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
