@@ -136,20 +136,11 @@ describe("what can be found", () => {
   });
 
   it("begins with marks of six columns, which are the same for ever: they are on disk", () => {
-    const run = aRun({ status: "failed", channel: "a", title: "T", organization_id: "o_1" });
-    const values = {
-      status: run.status,
-      run_type: run.run_type,
-      title: "T",
-      organization: "o_1",
-      channel: "a",
-      source: run.source,
-    };
-    const marks = Object.entries(values).map(([name, value]) => {
-      const named = `${name === "title" ? "workflow" : name}\0${value}`;
-      return `\uE000${createHash("sha256").update(named).digest("hex").slice(0, 12)}`;
-    });
-    expect(indexedText({ ...run, workflow: null }).split("\n")[0]).toBe(marks.join(" "));
+    const run = aRun({ status: "failed", channel: "a", title: "A title", organization_id: "o_1", workflow: null });
+    const title = createHash("sha256").update("workflow\0A title").digest("hex").slice(0, 12);
+    const marks = ["sfailed", "ttask\uE002v1", title, "oo\uE0021", "ca", "rwebhook"];
+    const begun = marks.map((mark) => `${mark === title ? "\uE000" : "\uE003"}${mark}`);
+    expect(indexedText(run).split("\n")[0]).toBe(begun.join(" "));
   });
 
   it("is cut, so that a huge output costs no more than a large one", () => {
@@ -175,8 +166,10 @@ describe("what can be found", () => {
 
   it("holds no mark that a text made up", () => {
     const mark = indexedText(aRun()).split(/[ \n]/)[0] ?? "";
-    expect(mark).toMatch(/^\uE000[0-9a-f]{12}$/);
-    expect(textsOf(indexedText(aRun({ prompt: `see ${mark}` }))).join("")).not.toContain("\uE000");
+    expect(mark).toBe("\uE003scompleted");
+    const digest = indexedText(aRun({ title: "A title" })).match(/\uE000[0-9a-f]{12}/)?.[0] ?? "";
+    const texts = textsOf(indexedText(aRun({ prompt: `see ${mark} and ${digest}` }))).join("");
+    expect(texts).not.toMatch(/[\uE000\uE002\uE003]/);
   });
 });
 

@@ -109,9 +109,21 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
   ["source", ({ source }) => [source]],
 ];
 
-/** A word that no text can hold: a private use character, and a digest, as a value may be anything. */
+/** A word that no text can hold, as it begins with a private use character: the value itself where it is short and plain, else a digest of it. */
 export type Mark = string;
-const markOf = (name: MarkName, value: string): Mark => `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
+const markOf = (name: MarkName, value: string): Mark =>
+  PLAIN.test(value)
+    ? `\uE003${LETTERS[name]}${value.replaceAll("_", "\uE002")}`
+    : `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
+const PLAIN = /^\w{1,40}$/;
+const LETTERS: Record<MarkName, string> = {
+  status: "s",
+  run_type: "t",
+  workflow: "w",
+  organization: "o",
+  channel: "c",
+  source: "r",
+};
 
 /**
  * The marks a filter asks for: of each group one at least. Null when nothing is looked for and no column has to have a value.
