@@ -3,8 +3,8 @@
  *
  * - *closed*: deliveries flow. {@link FAILURES_TO_OPEN} failures in a row open it.
  * - *open*: nothing is attempted until `until`, and nobody's schedule is used up meanwhile.
- * - *half open*: an open circuit past its `until`: one delivery is attempted as a probe. Success closes the circuit, failure
- *   opens it again for twice as long, at most {@link LONGEST_OPEN_MS}.
+ * - *half open*: an open circuit past its `until`: one delivery is attempted as a probe. Success closes the circuit, and so does
+ *   being told to slow down: the sink is alive. Failure opens it again for twice as long, at most {@link LONGEST_OPEN_MS}.
  * - *stopped*: the sink asked to be left alone (HTTP 410). Nothing is attempted until a person turns it on again.
  *
  * Being told to slow down is no failure. Nor is a message that the sink refuses for good: it answered.
@@ -33,11 +33,15 @@ export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number): C
     if (outcome.gone !== true) return circuit;
     return { ...circuit, state: "stopped", until: null, reason: outcome.reason, last_failure_at: now };
   }
-  if (outcome.throttled === true || circuit.state === "stopped") return circuit;
+  if (circuit.state === "stopped") return circuit;
+  const isOpen = circuit.state === "open" && circuit.until !== null && now < circuit.until;
+  if (outcome.throttled === true) {
+    const { last_success_at, last_failure_at } = circuit;
+    return circuit.state === "open" && !isOpen ? { ...CLOSED, last_success_at, last_failure_at } : circuit;
+  }
   const failures = circuit.failures + 1;
   const failed = { ...circuit, failures, reason: outcome.reason, last_failure_at: now };
   // Attempts that were under way when it opened must not open it further.
-  const isOpen = circuit.state === "open" && circuit.until !== null && now < circuit.until;
   if (failures < FAILURES_TO_OPEN || isOpen) return failed;
   const openMs = Math.min(FIRST_OPEN_MS * 2 ** circuit.openings, LONGEST_OPEN_MS);
   return { ...failed, state: "open", openings: circuit.openings + 1, until: now + openMs };

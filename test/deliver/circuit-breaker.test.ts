@@ -64,6 +64,18 @@ describe("a circuit", () => {
     );
   });
 
+  it("closes with a probe that is told to slow down, as that is a sign of life", () => {
+    const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
+    const open = after(failures(FAILURES_TO_OPEN));
+    expect(after([slow], 2_000, open)).toEqual(open);
+    expect(after([slow], open.until ?? 0, open)).toMatchObject({
+      state: "closed",
+      failures: 0,
+      openings: 0,
+      until: null,
+    });
+  });
+
   it("stops at a 410 until somebody turns it on", () => {
     const stopped = after([{ kind: "dead", reason: "answered 410", gone: true }]);
     expect(stopped).toMatchObject({ state: "stopped", reason: "answered 410" });
