@@ -30,10 +30,10 @@ CREATE INDEX runs_follow_up    ON runs (follow_up_at) WHERE follow_up_at IS NOT 
 -- One row a distinct authenticated body. The same bytes again only count up.
 CREATE TABLE receipts (
   id                TEXT   PRIMARY KEY,
-  run_id            TEXT,                                -- null: genuine but not understood
+  run_id            TEXT,                                -- null: unrecognized
   body_hash         TEXT   NOT NULL,                     -- sha256 of the body as masked
   body_bytes        BIGINT NOT NULL,                     -- its length
-  verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | kept
+  verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | unrecognized
   note              TEXT,                                -- why, when the verdict alone does not say it
   routing           TEXT,                                -- JSON: what each route said, when sinks were chosen
   reported_status   TEXT,
@@ -47,8 +47,8 @@ CREATE TABLE receipts (
   block             BYTEA                                -- the state its run came to and the masked body, compressed together (src/store/receipts/blocks.ts)
 );
 CREATE INDEX receipts_run      ON receipts (run_id) WHERE run_id IS NOT NULL;               -- the receipts of a run
-CREATE INDEX receipts_kept     ON receipts (received_at) WHERE run_id IS NULL;              -- what was not understood, by age
-CREATE UNIQUE INDEX receipts_kept_hash ON receipts (body_hash) WHERE run_id IS NULL;        -- whether the same was not understood before
+CREATE INDEX receipts_unrecognized     ON receipts (received_at) WHERE run_id IS NULL;              -- unrecognized receipts, by age
+CREATE UNIQUE INDEX receipts_unrecognized_hash ON receipts (body_hash) WHERE run_id IS NULL;        -- whether the same bytes were unrecognized before
 
 -- The outbox: one row for the duty to bring one revision of one subject (a run) to one sink.
 CREATE TABLE deliveries (

@@ -28,7 +28,7 @@ import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
 import { createReceiver, type Receiver } from "../receive/receive.ts";
 import { coverageOf, createReconciler, gapOf } from "../reconcile/reconcile.ts";
-import { rereadKept } from "../receive/reread.ts";
+import { rereadUnrecognized } from "../receive/reread.ts";
 import { prune } from "./retention.ts";
 import type { ArtifactsStatus } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
@@ -296,7 +296,7 @@ function createRounds(
     : null;
   return {
     reread: async () => {
-      const understood = await rereadKept(receiving.rereading);
+      const understood = await rereadUnrecognized(receiving.rereading);
       if (understood > 0) nudge();
       return understood;
     },
@@ -401,5 +401,5 @@ function kindOf(name: string): SinkKind {
 async function storedOf(store: Store) {
   const [backlog, counts, circuits] = await Promise.all([store.backlog(), store.counts(), store.circuits()]);
   const dead = counts.deliveries.filter(({ state }) => state === "dead");
-  return { backlog, dead, kept: counts.kept, circuits };
+  return { backlog, dead, unrecognized: counts.unrecognized, circuits };
 }

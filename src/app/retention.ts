@@ -17,14 +17,14 @@ export interface Removed {
   /** Bytes received whose receipts stay. */
   raw: number;
   /** Receipts that were never understood. */
-  kept: number;
+  unrecognized: number;
   /** Test deliveries. */
   tests: number;
   sightings: number;
 }
 
 export interface RetentionParts {
-  store: Pick<Store, "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings">;
+  store: Pick<Store, "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings">;
   settings: RetentionSettings;
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -34,7 +34,7 @@ export interface RetentionParts {
 const LIMITS = {
   pruneRuns: 20,
   pruneBodies: 200,
-  pruneKept: 100,
+  pruneUnrecognized: 100,
   pruneTests: 200,
   pruneSightings: 200,
 };
@@ -75,7 +75,7 @@ export async function prune(
   const raw = await sweep("pruneBodies", rawMs);
   const sightings = await sweep("pruneSightings", runsMs);
   const runs = await sweep("pruneRuns", runsMs);
-  const kept = await sweep("pruneKept", runsMs);
+  const unrecognized = await sweep("pruneUnrecognized", runsMs);
   const tests = await sweep("pruneTests", runsMs);
-  return { runs, raw, kept, tests, sightings };
+  return { runs, raw, unrecognized, tests, sightings };
 }

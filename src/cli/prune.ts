@@ -53,7 +53,7 @@ export async function pruneCommand(
 const WORDS: [keyof Removed, string][] = [
   ["runs", "runs, with all that belongs to them"],
   ["raw", "bodies of receipts that stay"],
-  ["kept", "receipts that were never understood"],
+  ["unrecognized", "receipts that were never recognized as a run"],
   ["tests", "test deliveries"],
   ["sightings", "entries of Skyvern's list"],
 ];

@@ -31,8 +31,8 @@ export const whyCommand = (runId: string, options: WhyOptions, { config, shell }
 async function tell(store: Store, runId: string, { json }: WhyOptions, { config, shell }: WhyParts): Promise<number> {
   const stored = await store.run(runId);
   if (stored === null) {
-    const [sighting, { kept }] = await Promise.all([store.sighting(runId), store.counts()]);
-    const lines = unknownRun(line(runId), { sighting, kept, webhookUrl: `${config.publicUrl}/webhook` });
+    const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
+    const lines = unknownRun(line(runId), { sighting, unrecognized, webhookUrl: `${config.publicUrl}/webhook` });
     if (json === true) shell.stdout(`${JSON.stringify({ run_id: runId, known: false, hints: lines }, null, 2)}\n`);
     else shell.stderr(`${lines.join("\n")}\n`);
     return EXIT.failed;

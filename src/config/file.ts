@@ -144,7 +144,7 @@ export const FileSchema = z.strictObject({
             "How long runs are kept, with their receipts, deliveries and archived copies, after the last receipt or delivery.",
         }),
       raw: durationSchema.optional().meta({
-        description: "How long the bytes received are kept. What was not understood stays as long as runs do.",
+        description: "How long the bytes received are kept. Unrecognized webhooks stay as long as runs do.",
       }),
       hold: z
         .array(z.string().min(1).max(200))

@@ -140,8 +140,8 @@ export interface Artifact {
 /** `pending`: not asked yet. `partial`: the payload's own, but Skyvern's list could not be read. `unavailable`: nothing. */
 export type ArtifactsStatus = "pending" | "complete" | "partial" | "unavailable";
 
-export const VERDICTS = ["accepted", "duplicate", "updated", "corrected", "stored", "kept"] as const;
-/** What settling a receipt came to. `kept`: genuine but not understood. */
+export const VERDICTS = ["accepted", "duplicate", "updated", "corrected", "stored", "unrecognized"] as const;
+/** What settling a receipt came to. `unrecognized`: it is signed by a known key, but no run could be read from it. */
 export type Verdict = (typeof VERDICTS)[number];
 
 /** Why a delivery exists. */

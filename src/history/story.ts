@@ -8,7 +8,17 @@ export interface Entry {
   at: number;
   who: "Skyvern" | "Relay" | "Sink";
   /** `news`: a receipt that settled the outcome. `buried`: a delivery given up without a last attempt. */
-  sort: "stamp" | "news" | "receipt" | "kept" | "queued" | "requeued" | "buried" | "delivered" | "retry" | "dead";
+  sort:
+    | "stamp"
+    | "news"
+    | "receipt"
+    | "unrecognized"
+    | "queued"
+    | "requeued"
+    | "buried"
+    | "delivered"
+    | "retry"
+    | "dead";
   /** A sentence of ours; what stands in it from outside is still hostile. */
   title: string;
   /** Reasons and notes, one a line. */
@@ -61,7 +71,7 @@ const VERDICTS: Record<Receipt["verdict"], string> = {
   updated: "More data for the same outcome: updated",
   corrected: "The outcome changed: corrected",
   stored: "Not final yet: stored",
-  kept: "Not understood: kept",
+  unrecognized: "Stored, but not recognized as a run",
 };
 
 const SOURCES: Record<Receipt["source"], string> = {
@@ -87,7 +97,7 @@ function receiptEntry(receipt: Receipt): Entry {
   return entry({
     at: receipt.received_at,
     who: "Relay",
-    sort: receipt.verdict === "kept" ? "kept" : isNews ? "news" : "receipt",
+    sort: receipt.verdict === "unrecognized" ? "unrecognized" : isNews ? "news" : "receipt",
     title: VERDICTS[receipt.verdict],
     lines,
     routing: routingOf(receipt.routing),

@@ -162,14 +162,14 @@ const entryOf = ({ at: ms, who, title, lines, routing }: Entry): Why["timeline"]
   ],
 });
 
-/** Where to look when a run is not known. `sighting`: what Skyvern's own list said of it. `kept`: bodies not understood. */
+/** Where to look when a run is not known. `sighting`: what Skyvern's own list said of it. `unrecognized`: how many bodies were not recognized as a run. */
 export interface Unknown {
   sighting: { createdAt: number; mine: boolean } | null;
-  kept: number;
+  unrecognized: number;
   webhookUrl: string;
 }
 
-export function unknownRun(runId: string, { sighting, kept, webhookUrl }: Unknown): string[] {
+export function unknownRun(runId: string, { sighting, unrecognized, webhookUrl }: Unknown): string[] {
   const lines = [`The relay does not know the run ${runId}.`];
   if (sighting?.mine === true) {
     lines.push(
@@ -177,11 +177,11 @@ export function unknownRun(runId: string, { sighting, kept, webhookUrl }: Unknow
     );
   } else if (sighting !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
   else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);
-  if (kept > 0) {
+  if (unrecognized > 0) {
     lines.push(
-      kept === 1
-        ? "1 genuine body was not understood and is kept: it may be this one (GET /v1/receipts/kept)."
-        : `${kept} genuine bodies were not understood and are kept: it may be one of them (GET /v1/receipts/kept).`,
+      unrecognized === 1
+        ? "1 verified webhook was not recognized as a run and is stored: it may be this one (GET /v1/receipts/unrecognized)."
+        : `${unrecognized} verified webhooks were not recognized as runs and are stored: it may be one of them (GET /v1/receipts/unrecognized).`,
     );
   }
   lines.push(

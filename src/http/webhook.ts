@@ -73,7 +73,7 @@ function respond(c: Context, channel: string | null, parts: WebhookParts, receiv
     case "unavailable":
       return unavailable(c, "the result could not be stored");
     case "accepted":
-      if (received.runId === null) return c.json({ result: "kept" }, 202);
+      if (received.runId === null) return c.json({ result: "unrecognized" }, 202);
       return c.json({ run_id: received.runId, result: received.verdict });
   }
 }

@@ -22,7 +22,7 @@ export type Received =
   | { kind: "refused"; reason: Refusal }
   /** Genuine, but Skyvern asks for a one-time code. */
   | { kind: "totp" }
-  /** On disk. `runId` is null for what was kept. */
+  /** On disk. `runId` is null when the webhook is unrecognized. */
   | { kind: "accepted"; verdict: Verdict; runId: string | null }
   /** Not on disk, nothing half-done: come again. */
   | { kind: "unavailable" };
@@ -146,6 +146,6 @@ function logTaken(
     ...about,
     deliveries: accepted.deliveries,
   };
-  if (accepted.verdict === "kept") log.warn("webhook.kept", fields);
+  if (accepted.verdict === "unrecognized") log.warn("webhook.unrecognized", fields);
   else log.info("webhook.received", fields);
 }

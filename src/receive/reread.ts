@@ -4,7 +4,7 @@ import type { Store } from "../store/store.ts";
 import type { Intake } from "./intake.ts";
 
 export interface RereadParts {
-  store: Pick<Store, "keptReceipts" | "body">;
+  store: Pick<Store, "unrecognizedReceipts" | "body">;
   intake: Pick<Intake, "reread">;
   /** The organization of a key, by its name. */
   organizationOf(keyName: string | null): string | null;
@@ -15,11 +15,17 @@ export interface RereadParts {
 /** Newest first; what is older than this many was not understood by many releases. */
 const LIMIT = 1_000;
 
-/** Reads what was kept again: a newer release may understand it. Returns how many it did. */
-export async function rereadKept({ store, intake, organizationOf, runtime, log }: RereadParts): Promise<number> {
+/** Reads unrecognized receipts again, as a newer release may recognize them. Returns how many it recognized. */
+export async function rereadUnrecognized({
+  store,
+  intake,
+  organizationOf,
+  runtime,
+  log,
+}: RereadParts): Promise<number> {
   let adopted = 0;
   // Oldest first, as they came.
-  for (const receipt of (await store.keptReceipts(LIMIT)).toReversed()) {
+  for (const receipt of (await store.unrecognizedReceipts(LIMIT)).toReversed()) {
     const body = await store.body(receipt.id);
     if (body === null) continue;
     const reread = await intake.reread({

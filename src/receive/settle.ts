@@ -21,7 +21,7 @@ export interface Observation {
 }
 
 export interface Settled {
-  verdict: Exclude<Verdict, "kept">;
+  verdict: Exclude<Verdict, "unrecognized">;
   state: RunState;
   /** Why, when the verdict alone does not say it. */
   note: string | null;

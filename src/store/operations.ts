@@ -110,7 +110,7 @@ export function createOperations(database: Database): Operations {
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
         receiptOfRow,
       ),
-    keptReceipts: async (limit) =>
+    unrecognizedReceipts: async (limit) =>
       (await receiptRows(db).where("run_id", "is", null).orderBy("received_at", "desc").limit(limit).execute()).map(
         receiptOfRow,
       ),

@@ -19,7 +19,10 @@ import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
 
-export type PruneStore = Pick<Store, "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings">;
+export type PruneStore = Pick<
+  Store,
+  "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings"
+>;
 
 /** `write` runs a change in a transaction; what only counts needs none. */
 export function pruneStore(
@@ -31,7 +34,7 @@ export function pruneStore(
   return {
     pruneRuns: step(pruneRuns),
     pruneBodies: step(pruneBodies),
-    pruneKept: step(pruneKept),
+    pruneUnrecognized: step(pruneUnrecognized),
     pruneTests: step(pruneTests),
     pruneSightings: step(pruneSightings),
   };
@@ -193,7 +196,7 @@ async function bodiesPrunedTo(tx: Db, hold: readonly string[]): Promise<string> 
   return held.every((id) => hold.includes(id)) ? after : "";
 }
 
-async function pruneKept({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
+async function pruneUnrecognized({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const rows = tx.selectFrom("receipts").select(["id", "received_at"]).where("run_id", "is", null);
   const due = await rows
     .where(beyond("received_at", "id", after))

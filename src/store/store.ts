@@ -101,7 +101,7 @@ export interface Store {
   /** Oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
   /** Genuine bodies that were not understood, newest first. */
-  keptReceipts(limit: number): Promise<Receipt[]>;
+  unrecognizedReceipts(limit: number): Promise<Receipt[]>;
   body(receiptId: string): Promise<Uint8Array | null>;
   /** Newest first; of one run: oldest first, with its attempts. */
   deliveries(filter: DeliveryFilter, page: Page): Promise<Delivery[]>;
@@ -150,14 +150,14 @@ export interface Store {
   /** Bytes received before a time; their receipts stay. Those that were not understood stay too. */
   pruneBodies(step: PruneStep): Promise<Pruned>;
   /** What was not understood, received before a time. */
-  pruneKept(step: PruneStep): Promise<Pruned>;
+  pruneUnrecognized(step: PruneStep): Promise<Pruned>;
   /** Test deliveries made before a time. */
   pruneTests(step: PruneStep): Promise<Pruned>;
   /** What Skyvern's list said of runs created before a time. */
   pruneSightings(step: PruneStep): Promise<Pruned>;
 
   backlog(): Promise<Backlog[]>;
-  /** Counts of deliveries by sink and state, and of kept receipts. */
+  /** Counts of deliveries by sink and state, and of unrecognized receipts. */
   counts(): Promise<Counts>;
   /** Runs received in the hours or days (UTC) that begin in a span. */
   runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
@@ -182,13 +182,13 @@ export interface Store {
 /** What is decided by code, within the transaction that writes it. */
 export interface Deciding {
   /**
-   * Takes receipts, in order, each (throws DecisionCrashed when `decide` throws): the same bytes again → `duplicate`; no run → kept; else `decide` is asked, with what
+   * Takes receipts, in order, each (throws DecisionCrashed when `decide` throws): the same bytes again → `duplicate`; no run → `unrecognized`; else `decide` is asked, with what
    * is known at that moment, and its answer is written with the receipt. Answers in the order given.
    */
   accept(items: readonly Arrival[]): Promise<Accepted[]>;
 
   /**
-   * Takes a kept receipt that is understood now, as if it had just been settled. False when it is no longer a kept one.
+   * Takes an unrecognized receipt that is understood now, as if it had just been settled. False when it is no longer an unrecognized one.
    */
   adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
   /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
@@ -214,7 +214,7 @@ export interface NewReceipt {
   sentAt: string | null;
   reportedStatus: string | null;
   receivedAt: number;
-  /** Why it was kept. */
+  /** Why it was not recognized. */
   note: string | null;
 }
 
@@ -250,7 +250,7 @@ export interface NewDelivery {
 
 export interface Accepted {
   verdict: Verdict;
-  /** Null for what was kept. */
+  /** Null for an unrecognized receipt. */
   runId: string | null;
   note: string | null;
   /** What the run came to; null when nothing was decided: the same bytes again, or no run. */
@@ -508,7 +508,7 @@ export interface Backlog {
 
 export interface Counts {
   deliveries: { sink: string; state: string; count: number }[];
-  kept: number;
+  unrecognized: number;
 }
 
 export type Grain = "hour" | "day";

@@ -133,7 +133,7 @@ export function announce(metrics: Metrics, { sinks, coverage }: Pick<Gauges, "si
 export interface Stored {
   backlog: Waiting[];
   dead: { sink: string; count: number }[];
-  kept: number;
+  unrecognized: number;
   circuits: ReadonlyMap<string, Circuit>;
 }
 
@@ -218,8 +218,8 @@ function watchStored(registry: Registry, app: () => Gauges, now: () => number): 
   single(
     registry,
     "skyvern_relay_kept_receipts",
-    "Genuine bodies that were not understood.",
-    async () => (await values())?.kept,
+    "Verified webhooks that were not recognized as a run.",
+    async () => (await values())?.unrecognized,
   );
 }
 

@@ -52,7 +52,7 @@ export const HEADERS: Record<string, string> = {
 export interface Frame {
   title: string;
   /** Which part of the navigation the page belongs to. */
-  part?: "runs" | "sinks" | "deliveries" | "kept";
+  part?: "runs" | "sinks" | "deliveries" | "unrecognized";
   /** Null: nobody is logged in, and there is no navigation. */
   session: Session | null;
   /** What asks for a look: marks in the navigation. */
@@ -63,10 +63,10 @@ export interface Signals {
   /** Some delivery is dead. */
   dead: boolean;
   /** Some receipt was not understood. */
-  kept: boolean;
+  unrecognized: boolean;
 }
 
-export const NO_SIGNALS: Signals = { dead: false, kept: false };
+export const NO_SIGNALS: Signals = { dead: false, unrecognized: false };
 
 export async function page(
   c: Context,
@@ -111,7 +111,7 @@ function document({ title, part, session, signals = NO_SIGNALS }: Frame, body: P
     </html>`;
 }
 
-function navigation(part: Frame["part"], session: Session, { dead, kept }: Signals): Html {
+function navigation(part: Frame["part"], session: Session, { dead, unrecognized }: Signals): Html {
   const links = [
     { name: "runs", href: "/", label: "Runs", signal: null },
     { name: "sinks", href: "/sinks", label: "Sinks", signal: null },
@@ -121,8 +121,8 @@ function navigation(part: Frame["part"], session: Session, { dead, kept }: Signa
       label: "Dead letters",
       signal: dead ? "there are some" : null,
     },
-    ...(kept || part === "kept"
-      ? [{ name: "kept", href: "/kept", label: "Not understood", signal: "there are some" }]
+    ...(unrecognized || part === "unrecognized"
+      ? [{ name: "unrecognized", href: "/unrecognized", label: "Unrecognized", signal: "there are some" }]
       : []),
   ];
   return html`<nav aria-label="Main">

@@ -20,7 +20,7 @@ export interface WebParts {
     | "run"
     | "briefs"
     | "receipts"
-    | "keptReceipts"
+    | "unrecognizedReceipts"
     | "body"
     | "deliveries"
     | "attempts"
@@ -119,11 +119,11 @@ export function createKit(web: Hono<Env>, parts: WebParts): Kit {
   const small = bodyLimit({ maxSize: FORM_LIMIT, onError: (c) => refuse(c, "It is too large.") });
 
   const signals = async (): Promise<Signals> => {
-    const [dead, kept] = await Promise.all([
+    const [dead, unrecognized] = await Promise.all([
       store.deliveries({ state: ["dead"] }, { limit: 1 }),
-      store.keptReceipts(1),
+      store.unrecognizedReceipts(1),
     ]);
-    return { dead: dead.length > 0, kept: kept.length > 0 };
+    return { dead: dead.length > 0, unrecognized: unrecognized.length > 0 };
   };
   const show: Kit["show"] = async (c, frame, body, status = 200) =>
     page(c, { ...frame, session: c.get("session"), signals: await signals() }, body, status);

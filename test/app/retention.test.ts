@@ -40,7 +40,7 @@ const filesIn = (dir: string): string[] =>
     .filter((entry) => entry.isFile())
     .map(({ name }) => name);
 
-const NOTHING = { runs: 0, raw: 0, kept: 0, tests: 0, sightings: 0 };
+const NOTHING = { runs: 0, raw: 0, unrecognized: 0, tests: 0, sightings: 0 };
 
 describe("without retention", () => {
   it("nothing is ever removed", async () => {
@@ -136,7 +136,7 @@ describe("pruning", () => {
         return { removed: 1, next: left > 0 ? "on" : null };
       },
       pruneBodies: nothing,
-      pruneKept: nothing,
+      pruneUnrecognized: nothing,
       pruneTests: nothing,
       pruneSightings: nothing,
     };

@@ -138,9 +138,9 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
   test("what was not understood can be read", async () => {
     const { page } = reader;
     await logInAt("/");
-    await page.getByRole("link", { name: "Not understood" }).click();
-    await page.getByRole("heading", { name: "Not understood" }).waitFor();
-    expect(await inspect("kept")).toEqual([]);
+    await page.getByRole("link", { name: "Unrecognized" }).click();
+    await page.getByRole("heading", { name: "Unrecognized" }).waitFor();
+    expect(await inspect("unrecognized")).toEqual([]);
     await page.locator("table a.title").first().click();
     await page.getByRole("heading", { name: "What was received" }).waitFor();
   });

@@ -77,7 +77,7 @@ describe("a full disk", () => {
     expect((await relay.webhook(aRun(2))).json["result"]).toBe("accepted");
     expect(await ready(relay)).toBe(200);
     expect(await runs(relay)).toEqual(["tsk_0", "tsk_1", "tsk_2"]);
-    expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
+    expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
   });
 
   it("in the middle of many webhooks leaves each either answered 200 and there, or 503 and not", async (context) => {

@@ -22,7 +22,14 @@ const aRun = (id: string, values: Record<string, unknown> = {}): string =>
   JSON.stringify({ run_id: id, status: "completed", output: { n: 1 }, ...values });
 
 describe("the token", () => {
-  const ADDRESSES = ["/v1/runs", "/v1/runs/tsk_1", "/v1/deliveries", "/v1/receipts/kept", "/v1/nothing", "/metrics"];
+  const ADDRESSES = [
+    "/v1/runs",
+    "/v1/runs/tsk_1",
+    "/v1/deliveries",
+    "/v1/receipts/unrecognized",
+    "/v1/nothing",
+    "/metrics",
+  ];
 
   it.each(ADDRESSES)("without RELAY_TOKEN %s answers 403 and names it", async (path) => {
     const relay = await anApp({ RELAY_TOKEN: undefined });

@@ -87,7 +87,7 @@ async function aRelay(): Promise<{ relay: TestApp; receipt: string; kept: string
   await relay.webhook('{"run_id":"tsk_running","status":"running"}');
   await relay.webhook('{"odd":true}');
   const { receipts } = await relay.read<{ receipts: { id: string }[] }>(`/v1/runs/${V2}`);
-  const { data } = await relay.read<{ data: { id: string }[] }>("/v1/receipts/kept");
+  const { data } = await relay.read<{ data: { id: string }[] }>("/v1/receipts/unrecognized");
   return { relay, receipt: receipts[0]?.id ?? "", kept: data[0]?.id ?? "" };
 }
 
@@ -99,7 +99,7 @@ describe("every answer", () => {
     "GET /v1/runs/{run_id} 404": () => ["/v1/runs/tsk_0"],
     "GET /v1/runs/{run_id}/receipts/{id}/raw 200": ({ receipt }) => [`/v1/runs/${V2}/receipts/${receipt}/raw`],
     "GET /v1/runs/{run_id}/receipts/{id}/raw 404": () => [`/v1/runs/${V2}/receipts/rcp_0/raw`],
-    "GET /v1/receipts/kept 200": () => ["/v1/receipts/kept"],
+    "GET /v1/receipts/unrecognized 200": () => ["/v1/receipts/unrecognized"],
     "GET /v1/receipts/{id}/raw 200": ({ kept }) => [`/v1/receipts/${kept}/raw`],
     "GET /v1/receipts/{id}/raw 404": () => ["/v1/receipts/rcp_0/raw"],
     "GET /v1/deliveries 200": () => ["/v1/deliveries"],

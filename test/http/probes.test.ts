@@ -137,7 +137,7 @@ describe("/openapi.json", () => {
       ["get", "/v1/runs"],
       ["get", "/v1/runs/{run_id}"],
       ["get", "/v1/runs/{run_id}/receipts/{id}/raw"],
-      ["get", "/v1/receipts/kept"],
+      ["get", "/v1/receipts/unrecognized"],
       ["get", "/v1/deliveries"],
       ["post", "/v1/runs/{run_id}/redeliver"],
     ] as const) {

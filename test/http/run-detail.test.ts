@@ -176,7 +176,7 @@ routes:
     const { detail } = answer.json<{ detail: string }>();
     expect(detail).toContain("tsk_0");
     expect(detail).toContain(`${PUBLIC_URL}/webhook`);
-    expect(detail).toContain("/v1/receipts/kept");
+    expect(detail).toContain("/v1/receipts/unrecognized");
     expect(detail).toContain("coverage");
   });
 

@@ -53,7 +53,7 @@ describe("the address of the webhook", () => {
 describe("answers", () => {
   it.each([
     ["accepted", BODY, FIXTURE_KEY],
-    ["kept", "{}", FIXTURE_KEY],
+    ["unrecognized", "{}", FIXTURE_KEY],
     ["refused", BODY, "another key"],
     ["a one-time-code request", '{"task_id":"tsk_1"}', FIXTURE_KEY],
     ["too large", `"${"x".repeat(2000)}"`, FIXTURE_KEY],
@@ -82,7 +82,7 @@ describe("answers", () => {
     for (const [result, count] of Object.entries({
       accepted: 1,
       duplicate: 1,
-      kept: 1,
+      unrecognized: 1,
       missing_signature: 1,
       wrong_signature: 1,
       totp: 1,

@@ -13,7 +13,7 @@ const MB = 1_000_000;
 /** Everything in the database that a webhook could have left. */
 async function stored({ read }: TestApp): Promise<{ runs: number; kept: number; deliveries: number }> {
   const [runs, kept, deliveries] = await Promise.all(
-    ["/v1/runs", "/v1/receipts/kept", "/v1/deliveries"].map((path) => read<{ data: JsonObject[] }>(path)),
+    ["/v1/runs", "/v1/receipts/unrecognized", "/v1/deliveries"].map((path) => read<{ data: JsonObject[] }>(path)),
   );
   return { runs: runs?.data.length ?? -1, kept: kept?.data.length ?? -1, deliveries: deliveries?.data.length ?? -1 };
 }
@@ -115,7 +115,7 @@ describe("a genuine body", () => {
   ])("%s is kept and answered 202", async (_what, body) => {
     const relay = await aListeningApp();
 
-    expect(await post(relay.url, body)).toEqual({ status: 202, body: { result: "kept" } });
+    expect(await post(relay.url, body)).toEqual({ status: 202, body: { result: "unrecognized" } });
 
     expect(await stored(relay)).toEqual({ ...NOTHING, kept: 1 });
     expect((await post(relay.url, BODY)).status).toBe(200);

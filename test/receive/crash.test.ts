@@ -4,7 +4,7 @@ import { silentLog } from "../../src/platform/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createIntake, type IntakeParts } from "../../src/receive/intake.ts";
 import { createReceiver } from "../../src/receive/receive.ts";
-import { rereadKept } from "../../src/receive/reread.ts";
+import { rereadUnrecognized } from "../../src/receive/reread.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
@@ -71,17 +71,19 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
 
   expect(await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map(receive))).toEqual([
     { kind: "accepted", verdict: "accepted", runId: "tsk_1" },
-    { kind: "accepted", verdict: "kept", runId: null },
+    { kind: "accepted", verdict: "unrecognized", runId: null },
     { kind: "accepted", verdict: "accepted", runId: "tsk_3" },
   ]);
-  expect(await store.keptReceipts(10)).toMatchObject([{ note: "the relay met a bug; its log has the details" }]);
+  expect(await store.unrecognizedReceipts(10)).toMatchObject([
+    { note: "the relay met a bug; its log has the details" },
+  ]);
 
   const kept = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
   crashing = true;
-  expect(await rereadKept(kept)).toBe(0);
+  expect(await rereadUnrecognized(kept)).toBe(0);
   expect(await store.run("tsk_2")).toBeNull();
   hasBug = false;
-  expect(await rereadKept(kept)).toBe(1);
+  expect(await rereadUnrecognized(kept)).toBe(1);
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
 });
 

@@ -395,16 +395,18 @@ describe("genuine payloads of no known era", () => {
 
     const answer = await relay.webhook(body);
 
-    expect([answer.status, answer.json()]).toEqual([202, { result: "kept" }]);
+    expect([answer.status, answer.json()]).toEqual([202, { result: "unrecognized" }]);
     expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
-    const { data } = await relay.read<{ data: JsonObject[] }>("/v1/receipts/kept");
-    expect(data).toMatchObject([{ run_id: null, verdict: "kept", note: expect.any(String) as string, copies: 1 }]);
+    const { data } = await relay.read<{ data: JsonObject[] }>("/v1/receipts/unrecognized");
+    expect(data).toMatchObject([
+      { run_id: null, verdict: "unrecognized", note: expect.any(String) as string, copies: 1 },
+    ]);
     expect((await relay.get("/metrics")).text).toContain("skyvern_relay_kept_receipts 1");
     const raw = await relay.get(`/v1/receipts/${String(data[0]?.["id"])}/raw`);
     expect(raw.status).toBe(200);
     const again = await relay.webhook(body);
-    expect([again.status, again.json()]).toEqual([202, { result: "kept" }]);
-    expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ copies: 2 }] });
+    expect([again.status, again.json()]).toEqual([202, { result: "unrecognized" }]);
+    expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [{ copies: 2 }] });
   });
 
   it.each([
@@ -422,6 +424,6 @@ describe("genuine payloads of no known era", () => {
     expect(answer.json()["error"]).toMatch(/totp_url/);
     expect(answer.text.length).toBeLessThan(200);
     expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
-    expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
+    expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
   });
 });

@@ -60,8 +60,8 @@ const unfolded = (raw: string): string =>
     .replace(/(?:^[A-Za-z0-9+/]{60,}={0,2}\r\n)+/gm, (part) => Buffer.from(part, "base64").toString("utf8"));
 
 async function everyAnswer(relay: TestApp, runIds: string[]): Promise<string> {
-  const kept = await relay.read<{ data: { id: string }[] }>("/v1/receipts/kept");
-  const paths = ["/v1/runs", "/v1/deliveries", "/v1/receipts/kept", "/v1/sinks"];
+  const kept = await relay.read<{ data: { id: string }[] }>("/v1/receipts/unrecognized");
+  const paths = ["/v1/runs", "/v1/deliveries", "/v1/receipts/unrecognized", "/v1/sinks"];
   paths.push(...kept.data.map(({ id }) => `/v1/receipts/${id}/raw`));
   for (const id of runIds) {
     const run = await relay.read<{ receipts: { id: string }[] }>(`/v1/runs/${id}`);

@@ -47,7 +47,7 @@ async function afterRestart(prepare: (relay: TestApp) => Promise<void>, standIns
 
 it("a body that is understood now becomes a run of the time it came, and is delivered", async () => {
   const relay = await afterRestart((before) => keep(before, fixtureBytes("task_v1.completed")));
-  expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ id: "rcp_old" }] });
+  expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [{ id: "rcp_old" }] });
 
   await adopt(relay);
   await until("it is delivered", async () => {
@@ -55,7 +55,7 @@ it("a body that is understood now becomes a run of the time it came, and is deli
     return data.length === 1;
   });
 
-  expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
+  expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
   expect(await relay.read("/v1/runs/tsk_565008666790408272")).toMatchObject({
     status: "completed",
     channel: "billing",
@@ -94,7 +94,9 @@ it.each([
   await adopt(relay);
 
   expect(await relay.read("/v1/runs")).toMatchObject({ data: [] as JsonObject[] });
-  expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [{ id: "rcp_old", verdict: "kept" }] });
+  expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({
+    data: [{ id: "rcp_old", verdict: "unrecognized" }],
+  });
 });
 
 it("the same bytes coming once more are a duplicate of what was adopted", async () => {

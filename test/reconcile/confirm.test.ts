@@ -42,7 +42,7 @@ describe("switched off", () => {
       expect(answer.status).toBe(401);
       expect(relay.standIns.skyvern.calls).toEqual([]);
       expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
-      expect(await relay.read("/v1/receipts/kept")).toMatchObject({ data: [] });
+      expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
     },
   );
 });

@@ -524,7 +524,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       { id: "dlv_1", cause: "test", state: "delivered", receipt: { ts: "1" }, delivered_at: 9 },
     ]);
     expect(await store.attempts(["dlv_2"])).toMatchObject([{ n: 1, outcome: "retry", reason: "no answer" }]);
-    expect(await store.counts()).toEqual({ deliveries: [], kept: 0 });
+    expect(await store.counts()).toEqual({ deliveries: [], unrecognized: 0 });
     expect(await store.backlog()).toEqual([]);
     expect((await store.runs({}, { limit: 9 })).runs).toEqual([]);
     expect((await store.runs({ sink: ["ops"] }, { limit: 9 })).runs).toEqual([]);

@@ -328,7 +328,7 @@ it.each<[string, () => Promise<unknown>]>([
   ["coverage by the day", () => store.dailyCoverage(0, 9e9)],
   ["coverage of the last hours", () => store.coverage(5, 9e9)],
   ["one run", () => store.run("tsk_9")],
-  ["kept receipts", () => store.keptReceipts(200)],
+  ["kept receipts", () => store.unrecognizedReceipts(200)],
   ["a waiting delivery of a sink that has none", () => store.nextDue({ sink: "none", holdMs: null }, 9e9)],
   ["the next follow-up", () => store.nextFollowUpAt()],
   ["due follow-ups", () => store.dueFollowUps(9e9, 10)],
@@ -400,7 +400,7 @@ it("what expired at a sink is looked for among what waits there", async () => {
 });
 
 describe("pruning", () => {
-  const names = ["pruneRuns", "pruneBodies", "pruneKept", "pruneTests", "pruneSightings"] as const;
+  const names = ["pruneRuns", "pruneBodies", "pruneUnrecognized", "pruneTests", "pruneSightings"] as const;
   it.each(names)("%s walks along an index, whatever it removes", async (name) => {
     // The first hundred minutes: runs 1 and 2 have a dead delivery, which does not keep them.
     const step = { before: 100 * MINUTE, after: null, limit: 20, hold: [], dryRun: false };

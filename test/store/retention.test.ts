@@ -18,7 +18,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
   afterEach(() => store.close());
 
-  type Operation = "pruneRuns" | "pruneBodies" | "pruneKept" | "pruneTests" | "pruneSightings";
+  type Operation = "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings";
   /** Step by step to the end; how much each removed. */
   async function prune(name: Operation, given: Partial<PruneStep> = {}): Promise<number[]> {
     const removed: number[] = [];
@@ -265,9 +265,9 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
         ]);
       // The same bytes came again lately.
       await store.accept([{ ...anArrival(aRun({ run_id: "r1", received_at: BEFORE + 1 }), { hash: "1" }), run: null }]);
-      expect(sum(await prune("pruneKept", { dryRun: true }))).toBe(2);
-      expect(sum(await prune("pruneKept"))).toBe(2);
-      expect((await store.keptReceipts(10)).map(({ id }) => id).toSorted()).toEqual(["rcp_1", "rcp_3"]);
+      expect(sum(await prune("pruneUnrecognized", { dryRun: true }))).toBe(2);
+      expect(sum(await prune("pruneUnrecognized"))).toBe(2);
+      expect((await store.unrecognizedReceipts(10)).map(({ id }) => id).toSorted()).toEqual(["rcp_1", "rcp_3"]);
       expect([await store.body("rcp_0"), await store.body("rcp_3")]).toEqual([null, expect.anything()]);
     });
   });

@@ -17,9 +17,9 @@ const PAGES = [
   "/sinks",
   "/deliveries",
   "/deliveries/redeliver?state=dead",
-  "/kept",
-  "/kept/x",
-  "/kept/x/raw",
+  "/unrecognized",
+  "/unrecognized/x",
+  "/unrecognized/x/raw",
 ];
 
 /** Everything that changes something, and the page its form stands on. */
@@ -263,7 +263,7 @@ describe("headers", () => {
       "/sinks",
       "/deliveries",
       "/deliveries/redeliver?state=dead",
-      "/kept",
+      "/unrecognized",
       "/runs/none",
       "/login",
       "/live",
@@ -292,7 +292,7 @@ describe("headers", () => {
   test("pages hold no inline script, style or handler", async () => {
     await relay.webhook(aTask());
     const reader = await aReader(relay);
-    for (const path of ["/", "/runs/tsk_v2_1", "/sinks", "/deliveries", "/kept"]) {
+    for (const path of ["/", "/runs/tsk_v2_1", "/sinks", "/deliveries", "/unrecognized"]) {
       const text = await reader.page(path);
       expect(text).not.toMatch(/<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc="\/assets\/)/i);
       expect(text).not.toMatch(/(?:src|href)="(?:https?:)?\/\/(?!app\.skyvern\.com|portal\.example)/);

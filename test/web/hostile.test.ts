@@ -72,12 +72,12 @@ const runPath = `/runs/${encodeURIComponent(String(payload["run_id"]))}`;
 const pages = async (): Promise<[string, string][]> => {
   const run = await reader.page(runPath);
   const receipt = /href="([^"]*\/receipts\/[^"]+)"/.exec(run)?.[1]?.replaceAll("&amp;", "&") ?? "none";
-  const kept = /href="(\/kept\/rcp_[^"]+)"/.exec(await reader.page("/kept"))?.[1] ?? "none";
+  const kept = /href="(\/unrecognized\/rcp_[^"]+)"/.exec(await reader.page("/unrecognized"))?.[1] ?? "none";
   const others = [
     "/",
     "/sinks",
     "/deliveries",
-    "/kept",
+    "/unrecognized",
     ...Object.keys(OTHER_OUTPUTS).map((runId) => `/runs/${runId}`),
     kept,
     receipt,

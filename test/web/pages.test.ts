@@ -44,7 +44,9 @@ describe("with nothing received", () => {
 
   test("the other pages say that there is nothing, and why", async () => {
     expect(textOf(await reader.page("/deliveries?state=dead"))).toContain("No dead letters");
-    expect(textOf(await reader.page("/kept"))).toContain("Everything that was received was understood.");
+    expect(textOf(await reader.page("/unrecognized"))).toContain(
+      "The relay recognized every webhook that it received.",
+    );
     expect(textOf(await reader.page("/sinks"))).toContain("Nothing was sent here yet.");
     const sinkless = await aRelay({ env: { SINK_URL: undefined } });
     expect(textOf(await (await aReader(sinkless)).page("/sinks"))).toContain("No sink is configured");
@@ -302,10 +304,10 @@ describe("sinks and what was not understood", () => {
   });
 
   test("the navigation leads to what was not understood as soon as there is something", async () => {
-    expect(await reader.page("/")).not.toContain('href="/kept"');
+    expect(await reader.page("/")).not.toContain('href="/unrecognized"');
     await relay.webhook({ hello: "<script>alert(1)</script>" });
-    expect(await reader.page("/")).toContain('href="/kept"');
-    const [path = ""] = linksTo(await reader.page("/kept"), /^\/kept\/rcp_/);
+    expect(await reader.page("/")).toContain('href="/unrecognized"');
+    const [path = ""] = linksTo(await reader.page("/unrecognized"), /^\/unrecognized\/rcp_/);
     const html = await reader.page(path);
     expect(textOf(html)).toContain('{"hello":"<script>alert(1)</script>"}');
     expect(html).not.toContain("<script>alert");

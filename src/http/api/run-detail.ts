@@ -185,8 +185,12 @@ export function mountRunParts(app: OpenAPIHono, parts: RunPartsParts): void {
     const { run_id: runId } = c.req.valid("param");
     const stored = await store.run(runId);
     if (stored === null) {
-      const [sighting, { kept }] = await Promise.all([store.sighting(runId), store.counts()]);
-      const lines = unknownRun(JSON.stringify(runId.slice(0, 100)), { sighting, kept, webhookUrl: parts.webhookUrl() });
+      const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
+      const lines = unknownRun(JSON.stringify(runId.slice(0, 100)), {
+        sighting,
+        unrecognized,
+        webhookUrl: parts.webhookUrl(),
+      });
       return problem(c, 404, lines.join(" "));
     }
     const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();

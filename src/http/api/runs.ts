@@ -49,7 +49,7 @@ export interface HistoryParts
     SinksParts["store"] &
     StatisticsParts["store"] &
     EventsParts["store"] &
-    Pick<Store, "keptReceipts" | "body" | "redeliverAll" | "redeliverable">;
+    Pick<Store, "unrecognizedReceipts" | "body" | "redeliverAll" | "redeliverable">;
   sinks: readonly { name: string; kind: string }[];
   runtime: RedeliverParts["runtime"] & EventsParts["runtime"];
   /** Called when deliveries were queued. */
@@ -122,11 +122,11 @@ const getRaw = createRoute({
   },
 });
 
-const listKept = createRoute({
-  operationId: "listKeptReceipts",
+const listUnrecognized = createRoute({
+  operationId: "listUnrecognizedReceipts",
   method: "get",
-  path: "/receipts/kept",
-  summary: "Genuine bodies that were not understood, newest first (at most 200)",
+  path: "/receipts/unrecognized",
+  summary: "List verified webhooks that were not recognized as a run, newest first (at most 200)",
   security,
   responses: {
     200: json(z.object({ data: z.array(ReceiptSchema) }), "They are read again after an upgrade."),
@@ -134,7 +134,7 @@ const listKept = createRoute({
   },
 });
 
-const getKeptRaw = createRoute({
+const getUnrecognizedRaw = createRoute({
   operationId: "getReceiptBytes",
   method: "get",
   path: "/receipts/{id}/raw",
@@ -276,9 +276,11 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     return raw(c, known ? await store.body(id) : null);
   });
 
-  app.openapi(listKept, async (c) => c.json({ data: (await store.keptReceipts(200)).map(receiptJson) }, 200));
+  app.openapi(listUnrecognized, async (c) =>
+    c.json({ data: (await store.unrecognizedReceipts(200)).map(receiptJson) }, 200),
+  );
 
-  app.openapi(getKeptRaw, async (c) => raw(c, await store.body(c.req.valid("param").id)));
+  app.openapi(getUnrecognizedRaw, async (c) => raw(c, await store.body(c.req.valid("param").id)));
 
   app.openapi(listDeliveries, async (c) => {
     const { limit, cursor: after, run_id: runId, ...filter } = c.req.valid("query");

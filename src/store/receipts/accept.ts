@@ -46,12 +46,12 @@ export async function acceptAll(change: Change, items: readonly Arrival[]): Prom
       if (fresh) Object.assign(fresh, { copies: fresh.copies + 1, last_received_at: receivedAt });
       else repeated.push({ id: there.id, copies: 1, last_received_at: receivedAt });
       const { run_id: runId } = there;
-      const verdict = runId === null ? "kept" : "duplicate";
+      const verdict = runId === null ? "unrecognized" : "duplicate";
       answers.push({ verdict, runId, note: "the same bytes again", revision: null, deliveries: 0 });
       continue;
     }
     const decision = run && runs.decide(run.id, run.decide, { receipt: receipt.id, now: receivedAt });
-    const { verdict, note, routing } = decision ?? { verdict: "kept", note: receipt.note, routing: null };
+    const { verdict, note, routing } = decision ?? { verdict: "unrecognized", note: receipt.note, routing: null };
     const block = packBlock(run && runs.stateJson(run.id), receipt.body);
     receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing, block }));
     answers.push({

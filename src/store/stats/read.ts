@@ -81,12 +81,12 @@ export async function counts(db: Db): Promise<Counts> {
     const states = { pending: waiting - sending, sending, delivered, dead, canceled };
     for (const [state, count] of Object.entries(states)) if (count > 0) deliveries.push({ sink, state, count });
   }
-  const { kept } = await db
+  const { unrecognized } = await db
     .selectFrom("receipts")
-    .select(({ fn }) => fn.countAll<number>().as("kept"))
+    .select(({ fn }) => fn.countAll<number>().as("unrecognized"))
     .where("run_id", "is", null)
     .executeTakeFirstOrThrow();
-  return { deliveries, kept };
+  return { deliveries, unrecognized };
 }
 
 // --- coverage -------------------------------------------------------------------------------------------------------

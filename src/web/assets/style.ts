@@ -281,7 +281,7 @@ video { display: block; width: 100%; max-width: 640px; height: auto; aspect-rati
   .runs .a-type { display: none; }
   .search-row .button { padding: 6px 12px; }
   .axis span:nth-child(even) { display: none; }
-  .kept .a-time { grid-area: 1 / 1 / 2 / 3; text-align: left; }
+  .unrecognized .a-time { grid-area: 1 / 1 / 2 / 3; text-align: left; }
   .list .a-act { grid-column: 1 / -1; grid-row: 4; }
   .list .a-act:empty { display: none; }
   .facts { grid-template-columns: minmax(80px, 34%) minmax(0, 1fr); gap: 6px 12px; }

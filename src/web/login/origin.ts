@@ -18,7 +18,7 @@ export function isOwnOrigin({ fetchSite, origin, host }: FormHeaders, publicUrl:
   return from.origin === new URL(publicUrl).origin || (host !== undefined && from.host === host.toLowerCase());
 }
 
-const PAGES = /^\/(?:$|[?]|(?:runs|sinks|deliveries|kept)(?:[/?]|$))/;
+const PAGES = /^\/(?:$|[?]|(?:runs|sinks|deliveries|unrecognized)(?:[/?]|$))/;
 const NOWHERE = "http://relay.invalid";
 
 /** The address a login or a form may lead to: one of the relay's own pages, else `/`. Never another host, whatever was asked for. */

@@ -7,22 +7,23 @@ import { block, count, line } from "../text.ts";
 
 const MAX_BODY = 200_000;
 
-export function keptPage(receipts: readonly Receipt[]): Part {
+export function unrecognizedPage(receipts: readonly Receipt[]): Part {
   return [
     html`<div class="head">
-      <h1>Not understood</h1>
+      <h1>Unrecognized</h1>
       <p class="soft">
-        Genuinely signed, but no run could be read from it. Kept, and read again when the relay is upgraded.
+        These webhooks have a valid signature, but the relay could not read a run from them. They are stored, and the
+        relay reads them again when it is upgraded.
       </p>
     </div>`,
     receipts.length === 0
       ? html`<section class="card empty">
           <h2>Nothing here</h2>
-          <p>Everything that was received was understood.</p>
+          <p>The relay recognized every webhook that it received.</p>
         </section>`
-      : html`<table class="list kept" role="table">
+      : html`<table class="list unrecognized" role="table">
           <caption class="said">
-            Receipts that were not understood, newest first
+            Unrecognized webhooks, newest first
           </caption>
           <thead>
             <tr role="row">
@@ -42,7 +43,9 @@ export function keptPage(receipts: readonly Receipt[]): Part {
 const row = (receipt: Receipt): Html =>
   html`<tr role="row">
     <td role="cell" class="a-title">
-      <a class="title" href="/kept/${encodeURIComponent(receipt.id)}">${line(receipt.note ?? receipt.id, 160)}</a>
+      <a class="title" href="/unrecognized/${encodeURIComponent(receipt.id)}"
+        >${line(receipt.note ?? receipt.id, 160)}</a
+      >
       <span class="sub"
         >${receipt.id}${receipt.channel === null ? "" : html` · ${line(receipt.channel, 64)}`}${receipt.copies > 1 ? ` · came ${receipt.copies} times` : ""}</span
       >
@@ -75,7 +78,7 @@ export function receiptPage({ receipt, body, raw }: ReceiptView): Part {
   ];
   const back =
     runId === null
-      ? html`<a href="/kept">Not understood</a>`
+      ? html`<a href="/unrecognized">Unrecognized</a>`
       : html`<a href="/">Runs</a> / <a href="${runPath(runId)}">${line(runId, 80)}</a>`;
   return [
     html`<div class="head">

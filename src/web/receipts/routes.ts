@@ -3,20 +3,20 @@ import type { Context } from "hono";
 import { HEADERS } from "../layout.ts";
 import type { Env, Kit } from "../page-context.ts";
 import { runPath } from "../markup.ts";
-import { keptPage, receiptPage } from "./pages.ts";
+import { unrecognizedPage, receiptPage } from "./pages.ts";
 
 export function mountReceipts({ web, parts: { store }, reading, show, notFound }: Kit): void {
   const receiptOf = async (runId: string | undefined, id: string) => {
-    const known = runId === undefined ? await store.keptReceipts(1_000) : await store.receipts(runId);
+    const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;
   };
   const shown = async (c: Context<Env>, runId: string | undefined, id: string) => {
     const receipt = await receiptOf(runId, id);
     if (receipt === null) return notFound(c, "There is no such receipt, or it is understood by now.");
-    const base = runId === undefined ? "/kept" : `${runPath(runId)}/receipts`;
+    const base = runId === undefined ? "/unrecognized" : `${runPath(runId)}/receipts`;
     const raw = `${base}/${encodeURIComponent(id)}/raw`;
     const body = receiptPage({ receipt, body: await store.body(id), raw });
-    return show(c, { title: "What was received", part: runId === undefined ? "kept" : "runs" }, body);
+    return show(c, { title: "What was received", part: runId === undefined ? "unrecognized" : "runs" }, body);
   };
   const bytes = async (c: Context<Env>, runId: string | undefined, id: string) => {
     const receipt = await receiptOf(runId, id);
@@ -29,11 +29,11 @@ export function mountReceipts({ web, parts: { store }, reading, show, notFound }
     });
   };
 
-  web.get("/kept", ...reading, async (c) =>
-    show(c, { title: "Not understood", part: "kept" }, keptPage(await store.keptReceipts(200))),
+  web.get("/unrecognized", ...reading, async (c) =>
+    show(c, { title: "Unrecognized", part: "unrecognized" }, unrecognizedPage(await store.unrecognizedReceipts(200))),
   );
-  web.get("/kept/:id", ...reading, (c) => shown(c, undefined, c.req.param("id")));
-  web.get("/kept/:id/raw", ...reading, (c) => bytes(c, undefined, c.req.param("id")));
+  web.get("/unrecognized/:id", ...reading, (c) => shown(c, undefined, c.req.param("id")));
+  web.get("/unrecognized/:id/raw", ...reading, (c) => bytes(c, undefined, c.req.param("id")));
   web.get("/runs/:run_id/receipts/:id", ...reading, (c) => shown(c, c.req.param("run_id"), c.req.param("id")));
   web.get("/runs/:run_id/receipts/:id/raw", ...reading, (c) => bytes(c, c.req.param("run_id"), c.req.param("id")));
 }

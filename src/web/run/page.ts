@@ -384,7 +384,7 @@ const ENTRIES = {
   stamp: { tone: "plain", icon: "clock" },
   news: { tone: "good", icon: "in" },
   receipt: { tone: "plain", icon: "in" },
-  kept: { tone: "warn", icon: "in" },
+  unrecognized: { tone: "warn", icon: "in" },
   queued: { tone: "plain", icon: "out" },
   requeued: { tone: "plain", icon: "again" },
   buried: { tone: "bad", icon: "out" },

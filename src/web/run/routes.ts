@@ -21,8 +21,8 @@ export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): 
   const { store, sinks, links, runtime, log } = parts;
 
   const noRun = async (c: Context<Env>, runId: string) => {
-    const [sighting, { kept }] = await Promise.all([store.sighting(runId), store.counts()]);
-    const known = { sighting, kept, webhookUrl: parts.webhookUrl() };
+    const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
+    const known = { sighting, unrecognized, webhookUrl: parts.webhookUrl() };
     const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
     const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
     return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
