@@ -68,14 +68,43 @@ export function outcomeOfError(error: unknown, who: string): Outcome {
 
 /**
  * What the other side said, fit for a reason or a receipt: one line of printable text, at most `max` characters, with
- * every one of `secrets` masked (answers often quote the request).
+ * every one of `secrets` masked (answers often quote the request). Where a secret stands in another spelling, nothing is quoted.
  */
 export function quote(text: string, secrets: readonly string[], max = 200): string {
   const masked = secrets
     .filter((secret) => secret.length >= MIN_SECRET)
     .sort((a, b) => b.length - a.length)
     .reduce((rest, secret) => maskEnd(rest.replaceAll(secret, "[secret]"), secret), text.toWellFormed());
-  return cut(onOneLine(masked), max);
+  const plain = spellPlainly(masked);
+  const isHidden = secrets.some(
+    (secret) => secret.length >= MIN_HIDDEN && spellings(secret).some((one) => plain.includes(one)),
+  );
+  return isHidden ? "[secret]" : cut(onOneLine(masked), max);
+}
+
+/** Shorter ones may stand in other words by chance, once spaces and case are gone. */
+const MIN_HIDDEN = 8;
+
+/** A secret as it may come back: as it is, and in base64, whose last characters depend on what follows. */
+const spellings = (secret: string): string[] =>
+  [secret, Buffer.from(secret).toString("base64").replace(/.?=*$/, "")].map(spellPlainly);
+
+/** A text without percent escapes, JSON escapes, HTML entities, line breaks and case. */
+function spellPlainly(text: string): string {
+  let plain = text;
+  for (let round = 0; round < 4; round += 1) {
+    plain = plain
+      .replace(/%([0-9a-f]{2})|\\u00([0-9a-f]{2})|&#x([0-9a-f]{2});/gi, (_all, a?: string, b?: string, c?: string) =>
+        String.fromCharCode(Number.parseInt(a ?? b ?? c ?? "", 16)),
+      )
+      .replace(/&#(\d{2,3});/g, (_all, code: string) => String.fromCharCode(Number(code)))
+      .replace(/&amp;/gi, "&");
+  }
+  plain = plain
+    .replace(/&lt;/gi, "<")
+    .replace(/&gt;/gi, ">")
+    .replace(/&quot;/gi, '"');
+  return plain.replace(/[\s\\]/g, "").toLowerCase();
 }
 
 /** Shorter ones (an empty password) would mask ordinary letters. */

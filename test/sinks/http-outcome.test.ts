@@ -1,6 +1,6 @@
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, it, test } from "vitest";
 import { createEgress } from "../../src/net/egress.ts";
 import { EgressRefused } from "../../src/net/networks.ts";
 import { outcomeOfError, outcomeOfStatus, quote } from "../../src/sinks/http-outcome.ts";
@@ -185,5 +185,19 @@ describe("what the other side said is quoted", () => {
   test("without secrets, also one that was cut off at the end", () => {
     expect(quote("bad token s3cr3t-value!", ["s3cr3t-value"])).toBe("bad token [secret]!");
     expect(quote("bad token s3cr3t-v", ["s3cr3t-value"])).toBe("bad token [secret]");
+  });
+});
+
+describe("a secret that an answer spells in another way", () => {
+  const SECRET = "p@ss/W0rd+secret";
+  it.each([
+    ["percent escapes", encodeURIComponent(SECRET)],
+    ["JSON escapes", String.raw`p\u0040ss\/W0rd+secret`],
+    ["HTML", "p&#64;ss&#x2f;W0rd+secret"],
+    ["another case", SECRET.toUpperCase()],
+    ["two lines", "p@ss/W0\r\n rd+secret"],
+    ["base64", Buffer.from(SECRET).toString("base64")],
+  ])("is not quoted: %s", (_how, spelt) => {
+    expect(quote(`you sent ${spelt}, no`, [SECRET])).toBe("[secret]");
   });
 });
