@@ -41,6 +41,7 @@ import type { Fleet } from "../store/postgres/fleet.ts";
 import type { Deciding, Store } from "../store/store.ts";
 import { upkeep } from "./upkeep.ts";
 import { createSessionCheck } from "../web/login/session.ts";
+import type { AssetTexts } from "../web/assets/assets.ts";
 import { mountWeb } from "../web/web.ts";
 import { jobsOf, type DueTimes, type Job, type Rounds } from "./jobs.ts";
 import { Lifecycle } from "./lifecycle.ts";
@@ -57,6 +58,8 @@ export interface Host extends Outbound {
   operatorRequest: HttpClient;
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
+  /** What pages load. */
+  assets: AssetTexts;
   addressOf: AddressOf;
   /** Base of the links in messages, without trailing slash. Asked when it is needed: a port may be found at the start only. */
   publicUrl(): string;
@@ -350,9 +353,10 @@ function createPages(
   host: Host,
   { skyvern, delivering: { sinks, worker, sendTest }, receiving: { receiver }, unready, stopping }: PageDeps,
 ) {
-  const { runtime, log, metrics, store, nudge, addressOf, isStopping } = host;
+  const { runtime, log, metrics, store, nudge, addressOf, isStopping, assets } = host;
   const { links, media, enricher, linkKey } = skyvern;
   const web = {
+    assets,
     store,
     links,
     sinks,

@@ -9,6 +9,7 @@ import { idMaker, type Runtime } from "../platform/runtime.ts";
 import { joinFleet, type Fleet } from "../store/postgres/fleet.ts";
 import { createApp, type App, type Host } from "./app.ts";
 import { outsideOf } from "./outside.ts";
+import { readPageAssets } from "./page-assets.ts";
 import { openStorage, type Storage } from "./storage.ts";
 
 export interface Ports {
@@ -174,6 +175,7 @@ export class Relay {
       ...this.#deps,
       ...outside,
       metrics: this.#metrics,
+      assets: readPageAssets(),
       addressOf,
       publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),
       isStopping: () => this.#ending.signal.aborted,

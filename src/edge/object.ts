@@ -2,6 +2,10 @@
 import { DurableObject, type State, type Storage } from "cloudflare:workers";
 import schema from "../../schema.sql";
 import sqliteSchema from "../../schema.sqlite.sql";
+import htmx from "../web/assets/htmx.js";
+import icon from "../web/assets/icon.svg";
+import script from "../web/assets/script.js";
+import style from "../web/assets/style.css";
 import { createApp, type App } from "../app/app.ts";
 import type { Job } from "../app/jobs.ts";
 import { announce, createMetrics, watch } from "../telemetry/metrics.ts";
@@ -92,6 +96,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     request: viaFetch(fetch),
     operatorRequest: viaFetch(operatorFetch),
     archiving: null,
+    assets: { htmx, script, style, icon },
     // One object: there are no others.
     fleet: null,
     addressOf: (c) => c.req.header("cf-connecting-ip"),

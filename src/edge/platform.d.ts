@@ -41,3 +41,21 @@ declare module "*.sql" {
   const text: string;
   export default text;
 }
+
+/** What pages load is text in the bundle. */
+declare module "*/web/assets/htmx.js" {
+  const text: string;
+  export default text;
+}
+declare module "*/web/assets/script.js" {
+  const text: string;
+  export default text;
+}
+declare module "*.css" {
+  const text: string;
+  export default text;
+}
+declare module "*.svg" {
+  const text: string;
+  export default text;
+}

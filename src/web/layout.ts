@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { ASSETS } from "./assets/assets.ts";
+import type { Assets } from "./assets/assets.ts";
 import type { Html, Part } from "./markup.ts";
 import type { Session } from "./login/session.ts";
 
@@ -68,17 +68,17 @@ export interface Signals {
 
 export const NO_SIGNALS: Signals = { dead: false, unrecognized: false };
 
-export async function page(
-  c: Context,
-  frame: Frame,
-  body: Part,
-  status: ContentfulStatusCode = 200,
-): Promise<Response> {
-  // A string: the object that a template gives would go out through a stream, which takes as long as to make a small page.
-  return c.html((await document(frame, body)).toString(), status, HEADERS);
-}
+/** Answers with a page. */
+export type SendPage = (c: Context, frame: Frame, body: Part, status?: ContentfulStatusCode) => Promise<Response>;
 
-function document({ title, part, session, signals = NO_SIGNALS }: Frame, body: Part): Html {
+/** `assets`: what every page loads. */
+export const createSendPage =
+  (assets: Assets): SendPage =>
+  async (c, frame, body, status = 200) =>
+    // A string: the object that a template gives would go out through a stream, which takes as long as to make a small page.
+    c.html((await document(frame, assets, body)).toString(), status, HEADERS);
+
+function document({ title, part, session, signals = NO_SIGNALS }: Frame, assets: Assets, body: Part): Html {
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -87,21 +87,21 @@ function document({ title, part, session, signals = NO_SIGNALS }: Frame, body: P
         <meta name="color-scheme" content="light dark" />
         <meta name="robots" content="noindex, nofollow" />
         <title>${title} · Skyvern relay</title>
-        <link rel="icon" href="${ASSETS.icon.path}" type="image/svg+xml" />
-        <link rel="stylesheet" href="${ASSETS.style.path}" />
+        <link rel="icon" href="${assets.icon.path}" type="image/svg+xml" />
+        <link rel="stylesheet" href="${assets.style.path}" />
         ${
           session === null
             ? ""
             : html`<meta name="htmx-config" content="${HTMX}" />
-                <script src="${ASSETS.htmx.path}" defer></script>`
+                <script src="${assets.htmx.path}" defer></script>`
         }
-        <script src="${ASSETS.script.path}" defer></script>
+        <script src="${assets.script.path}" defer></script>
       </head>
       <body>
         <a class="skip" href="#main">Skip to the content</a>
         <header class="top">
           <div class="wide">
-            <a class="brand" href="/"><img src="${ASSETS.icon.path}" alt="" width="22" height="22" />Skyvern relay</a>
+            <a class="brand" href="/"><img src="${assets.icon.path}" alt="" width="22" height="22" />Skyvern relay</a>
             ${session === null ? "" : navigation(part, session, signals)}
           </div>
         </header>

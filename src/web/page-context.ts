@@ -9,12 +9,14 @@ import type { Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
 import type { Media } from "../skyvern/media.ts";
 import type { Store } from "../store/store.ts";
-import { HEADERS, notice, page, type Frame, type Signals } from "./layout.ts";
+import type { AssetTexts } from "./assets/assets.ts";
+import { HEADERS, notice, type Frame, type SendPage, type Signals } from "./layout.ts";
 import type { Part } from "./markup.ts";
 import { isOwnOrigin, ownPage } from "./login/origin.ts";
 import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
 
 export interface WebParts {
+  assets: AssetTexts;
   store: Pick<
     Store,
     | "run"
@@ -71,6 +73,7 @@ type Guards = readonly [MiddlewareHandler<Env>, ...MiddlewareHandler<Env>[]];
 export interface Kit {
   web: Hono<Env>;
   parts: WebParts;
+  page: SendPage;
   sessions: Sessions;
   cookieName: string;
   /** Asks that there is a token at all. */
@@ -91,7 +94,7 @@ export const PAGE_SIZE = 50;
 const FORM_LIMIT = 16_384;
 const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page and the history API.";
 
-export function createKit(web: Hono<Env>, parts: WebParts): Kit {
+export function createKit(web: Hono<Env>, parts: WebParts, page: SendPage): Kit {
   const { store, tokens, runtime } = parts;
   const sessions = createSessions({ tokens, key: parts.key, runtime });
   const cookieName = cookieNameOf(parts.publicUrl);
@@ -101,6 +104,13 @@ export function createKit(web: Hono<Env>, parts: WebParts): Kit {
       return page(c, { title: "Closed", session: null }, notice("The web page is closed", CLOSED), 403);
     return next();
   };
+  const refuse = (c: Context, reason: string) =>
+    page(
+      c,
+      { title: "Refused", session: null },
+      notice("That form was refused", `${reason} Go back, reload the page and try again.`),
+      403,
+    );
   const guard: MiddlewareHandler<Env> = async (c, next) => {
     const session = sessions.read(getCookie(c, cookieName));
     if (session === null) return toLogin(c);
@@ -130,6 +140,7 @@ export function createKit(web: Hono<Env>, parts: WebParts): Kit {
   return {
     web,
     parts,
+    page,
     sessions,
     cookieName,
     open,
@@ -140,14 +151,6 @@ export function createKit(web: Hono<Env>, parts: WebParts): Kit {
     notFound: (c, text) => show(c, { title: "Not found" }, notice("Not found", text), 404),
   };
 }
-
-const refuse = (c: Context, reason: string) =>
-  page(
-    c,
-    { title: "Refused", session: null },
-    notice("That form was refused", `${reason} Go back, reload the page and try again.`),
-    403,
-  );
 
 /** A script that asks in the background is told so in its own way: a login page is nothing it could show. */
 function toLogin(c: Context): Response {

@@ -4,10 +4,10 @@
  */
 import { Hono } from "hono";
 import { StorageFault } from "../store/store.ts";
-import { mountAssets } from "./assets/assets.ts";
+import { createAssets, mountAssets, type Assets } from "./assets/assets.ts";
 import { mountDeliveries } from "./deliveries/routes.ts";
 import { createKit, type Env, type WebParts } from "./page-context.ts";
-import { notice, page } from "./layout.ts";
+import { createSendPage, notice } from "./layout.ts";
 import { mountLive } from "./live.ts";
 import { mountLogin } from "./login/routes.ts";
 import { mountReceipts } from "./receipts/routes.ts";
@@ -17,11 +17,13 @@ import { mountSinks } from "./sinks/routes.ts";
 
 /** Mounts the pages. Their own headers are stricter than the rest's, so this comes before any middleware that sets such. */
 export function mountWeb(app: Hono, parts: WebParts): void {
-  mountAssets(app);
-  app.route("/", createWeb(parts));
+  const assets = createAssets(parts.assets);
+  mountAssets(app, assets);
+  app.route("/", createWeb(parts, assets));
 }
 
-function createWeb(parts: WebParts): Hono<Env> {
+function createWeb(parts: WebParts, assets: Assets): Hono<Env> {
+  const page = createSendPage(assets);
   const web = new Hono<Env>({ strict: false });
   web.onError((error, c) => {
     const isStorage = error instanceof StorageFault;
@@ -32,7 +34,7 @@ function createWeb(parts: WebParts): Hono<Env> {
       : "The relay met a bug; its log has the details.";
     return page(c, { title: "Error", session: null }, notice("That did not work", text), isStorage ? 503 : 500);
   });
-  const kit = createKit(web, parts);
+  const kit = createKit(web, parts, page);
   mountLogin(kit);
   mountRuns(kit);
   mountRun(kit);

@@ -1,4 +1,5 @@
 /** The edge entry as one file, as it is deployed. */
+import { readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
@@ -10,6 +11,16 @@ const nodePrefix: Plugin = {
     const bare = new RegExp(`^(${builtinModules.filter((name) => !name.includes(":")).join("|")})$`);
     onResolve({ filter: bare }, ({ path }) => ({ path: `node:${path}`, external: true }));
   },
+};
+
+/** What pages load is text in the bundle, scripts too. */
+const pageAssets: Plugin = {
+  name: "page-assets",
+  setup: ({ onLoad }) =>
+    onLoad({ filter: /\/web\/assets\/[^/]+\.(?:js|css|svg)$/ }, ({ path }) => ({
+      contents: readFileSync(path),
+      loader: "text",
+    })),
 };
 
 const replacing = (replace: NonNullable<BundleOptions["replace"]>): Plugin => ({
@@ -51,7 +62,7 @@ export async function bundleEdge(options: BundleOptions = {}): Promise<string> {
     keepNames: true,
     // Packages in CommonJS call for Node's modules as they run.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire("/");' },
-    plugins: [nodePrefix, replacing(replace)],
+    plugins: [nodePrefix, pageAssets, replacing(replace)],
     logLevel: "error",
   });
   return outputFiles[0]?.text ?? "";

@@ -1,16 +1,25 @@
 /** What the pages load: from the relay itself, named by content so that browsers may keep it for ever. */
 import { createHash } from "node:crypto";
 import type { Hono } from "hono";
-import { HTMX } from "./htmx.ts";
-import { ICON } from "./icon.ts";
-import { SCRIPT } from "./script.ts";
-import { STYLE } from "./style.ts";
+
+/** The texts of the files in this folder. The host hands them in: Node reads them from disk, the edge's bundle has them inside. */
+export interface AssetTexts {
+  /** htmx.js: dist/htmx.min.js of the package htmx.org, whose licence lies beside it. */
+  htmx: string;
+  /** script.js */
+  script: string;
+  /** style.css */
+  style: string;
+  /** icon.svg */
+  icon: string;
+}
 
 interface Asset {
   path: string;
   type: string;
   text: string;
 }
+export type Assets = Record<keyof AssetTexts, Asset>;
 
 function asset(name: string, type: string, text: string): Asset {
   const [stem, ending] = name.split(".");
@@ -18,16 +27,16 @@ function asset(name: string, type: string, text: string): Asset {
   return { path: `/assets/${stem}.${hash}.${ending}`, type: `${type}; charset=utf-8`, text };
 }
 
-export const ASSETS = {
-  htmx: asset("htmx.js", "text/javascript", `/*! htmx 2.0.11, https://htmx.org, Zero-Clause BSD */\n${HTMX}`),
-  style: asset("relay.css", "text/css", STYLE),
-  script: asset("relay.js", "text/javascript", SCRIPT),
-  icon: asset("relay.svg", "image/svg+xml", ICON),
-};
+export const createAssets = (texts: AssetTexts): Assets => ({
+  htmx: asset("htmx.js", "text/javascript", texts.htmx),
+  style: asset("relay.css", "text/css", texts.style),
+  script: asset("relay.js", "text/javascript", texts.script),
+  icon: asset("relay.svg", "image/svg+xml", texts.icon),
+});
 
 /** Open to everyone: the login page needs them, and they say nothing. */
-export function mountAssets(app: Hono): void {
-  for (const { path, type, text } of Object.values(ASSETS)) {
+export function mountAssets(app: Hono, assets: Assets): void {
+  for (const { path, type, text } of Object.values(assets)) {
     app.get(path, (c) =>
       c.body(text, 200, {
         "content-type": type,

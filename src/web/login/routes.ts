@@ -3,12 +3,11 @@ import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { createRateLimit } from "../../platform/rate-limit.ts";
 import { field, go, type Kit } from "../page-context.ts";
-import { page } from "../layout.ts";
 import { loginPage } from "./page.ts";
 import { ownPage } from "./origin.ts";
 import { SESSION_LIFE_MS } from "./session.ts";
 
-export function mountLogin({ web, parts, sessions, cookieName, open, ownForm, acting }: Kit): void {
+export function mountLogin({ web, parts, page, sessions, cookieName, open, ownForm, acting }: Kit): void {
   const { log, runtime } = parts;
   const failures = createRateLimit({ now: runtime.now, burst: 10, everyMs: 30_000 });
   const isSecure = parts.publicUrl.startsWith("https:");

@@ -1,5 +1,5 @@
-/** Comfort only: every page works without it. What follows along is declared in the page, for htmx; this says when. */
-export const SCRIPT = `"use strict";
+/** Comfort only: every page works without it. Pages declare for htmx what follows along; this script says when. */
+"use strict";
 (() => {
   const all = (selector, root = document) => root.querySelectorAll(selector);
 
@@ -9,7 +9,8 @@ export const SCRIPT = `"use strict";
     const now = new Date();
     const parts = { hour: "2-digit", minute: "2-digit" };
     if (style === "full") parts.second = "2-digit";
-    if (style === "full" || date.toDateString() !== now.toDateString()) Object.assign(parts, { day: "numeric", month: "short" });
+    if (style === "full" || date.toDateString() !== now.toDateString())
+      Object.assign(parts, { day: "numeric", month: "short" });
     if (date.getFullYear() !== now.getFullYear()) parts.year = "numeric";
     return new Intl.DateTimeFormat(undefined, parts).format(date);
   };
@@ -33,10 +34,8 @@ export const SCRIPT = `"use strict";
   };
 
   // --- buttons and forms ---
-  document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-copy], [data-copy-file]");
-    if (!button) return;
-    const label = button.dataset.label ??= button.textContent;
+  const copyFor = async (button) => {
+    const label = (button.dataset.label ??= button.textContent);
     const { copy, copyFile } = button.dataset;
     try {
       const text = copy ? document.getElementById(copy).textContent : await (await fetch(copyFile)).text();
@@ -45,21 +44,34 @@ export const SCRIPT = `"use strict";
     } catch {
       button.textContent = "Not allowed";
     }
-    setTimeout(() => { button.textContent = label; }, 1500);
+    setTimeout(() => {
+      button.textContent = label;
+    }, 1500);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy], [data-copy-file]");
+    if (button) void copyFor(button);
   });
   document.addEventListener("submit", ({ target: form }) => {
     // Filters left empty stay out of the address.
-    if (form.matches("[data-sparse]")) for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
+    if (form.matches("[data-sparse]"))
+      for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
     // One click, one act.
-    if (form.method === "post") for (const button of all("button", form)) setTimeout(() => { button.disabled = true; });
-    setTimeout(() => { if (form.matches("[data-sparse]")) enable(); }, 500);
+    if (form.method === "post")
+      for (const button of all("button", form))
+        setTimeout(() => {
+          button.disabled = true;
+        });
+    setTimeout(() => {
+      if (form.matches("[data-sparse]")) enable();
+    }, 500);
   });
   const enable = () => {
     for (const field of all("form[data-sparse] :disabled, form[method=post] button:disabled")) field.disabled = false;
   };
   document.addEventListener("htmx:configRequest", ({ detail }) => {
     const { formData } = detail;
-    for (const name of new Set([...formData.keys()])) {
+    for (const name of new Set(formData.keys())) {
       const values = formData.getAll(name).filter((value) => value !== "");
       formData.delete(name);
       for (const value of values) formData.append(name, value);
@@ -80,6 +92,7 @@ export const SCRIPT = `"use strict";
     if (!news) return;
     if (news.textContent !== text) news.textContent = text;
     news.hidden = false;
+    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it takes the place of the act before
     news.onclick = act;
   };
   /** Asked for by the reader: then nothing is held back. */
@@ -90,13 +103,14 @@ export const SCRIPT = `"use strict";
     changed();
   };
   const isBusy = (part) =>
-    part.contains(document.activeElement) || part.querySelector("details[open]") !== null ||
+    part.contains(document.activeElement) ||
+    part.querySelector("details[open]") !== null ||
     (!getSelection().isCollapsed && part.contains(getSelection().anchorNode));
 
   /** Rows that are shown already are changed where they stand; how many others there are is offered. */
   const hold = (part, fresh) => {
     let unseen = 0;
-    for (const row of [...all("tr[id]", fresh)]) {
+    for (const row of all("tr[id]", fresh)) {
       const known = document.getElementById(row.id);
       if (!known) unseen += 1;
       else if (!known.contains(document.activeElement)) {
@@ -106,7 +120,8 @@ export const SCRIPT = `"use strict";
     }
     const what = news.dataset.news === "delivery" ? ["delivery", "deliveries"] : ["run", "runs"];
     const most = all("tr[id]", fresh).length;
-    if (unseen > 0) offer(unseen + (unseen >= 50 && unseen >= most ? "+" : "") + " new " + what[unseen === 1 ? 0 : 1], show);
+    if (unseen > 0)
+      offer(unseen + (unseen >= 50 && unseen >= most ? "+" : "") + " new " + what[unseen === 1 ? 0 : 1], show);
   };
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.requestConfig?.triggeringEvent?.type !== "relay:changed" || !detail.shouldSwap) return;
@@ -166,8 +181,8 @@ export const SCRIPT = `"use strict";
       if (document.hidden) return leave();
       if (stream) return;
       stream = new EventSource(address);
-      stream.onopen = () => mark(true);
-      stream.onerror = () => mark(false);
+      stream.addEventListener("open", () => mark(true));
+      stream.addEventListener("error", () => mark(false));
       stream.addEventListener("changed", ({ lastEventId }) => {
         address.searchParams.set("after", lastEventId);
         // At most once in two seconds, however much happens.
@@ -184,4 +199,3 @@ export const SCRIPT = `"use strict";
   for (const place of all("[data-zone]")) if (zone) place.textContent = "Times are in your zone, " + zone + ".";
   dress(document);
 })();
-`;
