@@ -169,7 +169,7 @@ export class Relay {
   }
 
   async #build(config: Config): Promise<Tenure> {
-    const { fleet, runtime } = this.#deps;
+    const { runtime } = this.#deps;
     const { close: closeOutside, ...outside } = outsideOf(config, runtime.now);
     const app = await createApp(config, {
       ...this.#deps,
@@ -179,10 +179,7 @@ export class Relay {
       addressOf,
       publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),
       isStopping: () => this.#ending.signal.aborted,
-      nudge: () => {
-        this.app.worker.nudge();
-        fleet?.announce();
-      },
+      nudge: () => this.app.worker.nudge(),
     });
     const close = async () => {
       await app.close();

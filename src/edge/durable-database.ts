@@ -49,6 +49,7 @@ export function durableDatabase(storage: DurableStorage, schema: string): Databa
     dialect: "sqlite",
     db,
     isManaged: true,
+    foreignChanges: () => [],
     schema: () => schema,
     script: async (_tx, sql) => {
       storage.sql.exec(sql);

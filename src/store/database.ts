@@ -4,6 +4,7 @@ import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./sqlite/connection.ts";
 import { schemaSql } from "./schema/schema.ts";
 import { StorageFault } from "./store.ts";
 import { sqliteRows, type BulkSql, type Dialect } from "./bulk-sql.ts";
+import type { ChangedId } from "./history/changes.ts";
 import type { Tables } from "./tables.ts";
 
 /** What the store needs of a database beyond queries. */
@@ -23,17 +24,19 @@ export interface Database {
   transaction<T>(work: (db: Kysely<Tables>, rows: BulkSql) => Promise<T>): Promise<T>;
   /** Runs `work` on one connection, outside of any transaction. */
   read<T>(work: (rows: BulkSql) => Promise<T>): Promise<T>;
-  /** Whether another process has committed since it was last asked; only where nobody else says what changed. */
-  hasForeignCommits?(): boolean;
+  /** What other processes have changed since it was last asked; null: something, and nobody knows what. */
+  foreignChanges(): readonly ChangedId[] | null;
+  /** Only where several relays share the database: tells the others what was committed, and wakes them. It may be lost. */
+  tellOthers?(changes: readonly ChangedId[] | null): void;
   /**
-   * Only where several relays share the database. `heard` is told what is notified on the channel, and null when the connection was made
-   * (again): what was notified before was not heard.
+   * Only where several relays share the database. Calls back when another process told something, or may have: also when the connection was
+   * made, which happens again after it broke.
    */
-  session?(channel: string, heard: (payload: string | null) => void): Session;
+  session?(heard: () => void): Session;
   close(): Promise<void>;
 }
 
-/** One connection of its own, that hears what is notified on a channel. After it broke, the next statement makes a new one. */
+/** One connection of its own, that hears what other processes tell. After it broke, the next statement makes a new one. */
 export interface Session {
   readonly db: Kysely<Tables>;
   close(): Promise<void>;
@@ -134,10 +137,10 @@ export function sqliteDatabase(
           throw faultOf(error);
         }),
     read: (work) => db.connection().execute(() => work(rows.reading)),
-    hasForeignCommits: () => {
+    foreignChanges: () => {
       const before = version;
       version = dataVersion(writer);
-      return version !== before;
+      return version === before ? [] : null;
     },
     close: async () => {
       await db.destroy();

@@ -2,7 +2,7 @@ import { acceptAll, adopt, revise } from "./receipts/accept.ts";
 import { artifacts, saveArtifacts } from "./receipts/artifacts.ts";
 import { briefs } from "./history/list-items.ts";
 import type { Change } from "./change.ts";
-import { ChangeRing } from "./history/changes.ts";
+import { ChangeRing, unreadChange } from "./history/changes.ts";
 import { copiesStore } from "./archive.ts";
 import type { Database } from "./database.ts";
 import { findDeliveries } from "./history/find-runs.ts";
@@ -61,10 +61,13 @@ export function createOperations(database: Database): Operations {
       return { results, changes: ledger.changes };
     });
     ring.push(changes);
+    if (changes.length > 0) database.tellOthers?.(changes.map(({ kind, id }) => ({ kind, id })));
     return results;
   };
   const upToDate = (): ChangeRing => {
-    if (database.hasForeignCommits?.()) ring.reset();
+    const foreign = database.foreignChanges();
+    if (foreign === null) ring.reset();
+    else ring.push(foreign.map(unreadChange));
     return ring;
   };
   const gathered = grouped(writeAll);

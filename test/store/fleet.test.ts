@@ -223,6 +223,15 @@ describe("a relay", () => {
     expect(await relay.fleet.missing()).toEqual([]);
   });
 
+  it("that died may have changed what nobody was told", async () => {
+    const first = await joinByHand(0, "relay_a");
+    await beats(first);
+    await databases[1]?.db.insertInto("duties").values({ name: "relay_b", holder: "relay_b", until: 1 }).execute();
+    const begin = a.lastChange();
+    await first.fleet.missing();
+    expect(a.changes({ after: begin, limit: 9 }).isKnown).toBe(false);
+  });
+
   it("that leaves is missing at once", async () => {
     const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     await queued(1);
@@ -244,21 +253,55 @@ describe("news", () => {
     );
     await until("it to be connected again", () => news > 0);
     expect(first.isPresent()).toBe(true);
-    const second = await join(1, "relay_b");
-    second.announce();
+    await b.accept([anArrival(aRun())]);
     await until("it to be heard", () => news > 1);
   });
 
-  it("reaches the others and not the one that tells it, few times however often it is told", async () => {
+  it("reaches the others and not the one that tells it, few times however much there is", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let [mine, theirs] = [0, 0];
     first.onNews(() => (mine += 1));
     second.onNews(() => (theirs += 1));
-    for (let i = 0; i < 500; i += 1) first.announce();
+    for (let i = 0; i < 30; i += 1) await a.accept([anArrival(aRun({ run_id: `tsk_${i}` }))]);
     await until("it to be heard", () => theirs > 0);
     await pause(300);
-    expect(theirs).toBeLessThanOrEqual(3);
+    expect(theirs).toBeLessThanOrEqual(10);
     expect(mine).toBe(0);
+  });
+
+  it("is what another process changed, whether it is a relay or not", async () => {
+    const heard = await join(0, "relay_a");
+    let news = 0;
+    heard.onNews(() => (news += 1));
+    const begin = a.lastChange();
+    await b.accept([anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
+    await until("it to be heard", () => news > 0);
+    expect(a.changes({ after: begin, limit: 9 })).toMatchObject({
+      isKnown: true,
+      changes: [
+        { change: { kind: "run", id: "tsk_1" } },
+        { change: { kind: "delivery", id: "dlv_1", delivery: null } },
+      ],
+    });
+  });
+
+  it("is not known from before the connection was lost, or another relay died", async () => {
+    const first = await join(0, "relay_a");
+    let news = 0;
+    first.onNews(() => (news += 1));
+    const isKnown = (after: string) => a.changes({ after, limit: 9 }).isKnown;
+    const begin = a.lastChange();
+    expect(isKnown(begin)).toBe(true);
+    await asAdmin(
+      url,
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    );
+    await until("it to be connected again", () => news > 0);
+    expect(isKnown(begin)).toBe(false);
+    const then = a.lastChange();
+    databases[1]?.tellOthers?.(null);
+    await until("it to be heard", () => news > 1);
+    expect(isKnown(then)).toBe(false);
   });
 
   it("is that another relay leaves", async () => {

@@ -8,6 +8,16 @@ import type { Delivery } from "../../domain/run.ts";
 /** A delivery is as it became; null where only its id is known: it is to be read. */
 export type Change = { kind: "run"; id: string } | { kind: "delivery"; id: string; delivery: Delivery | null };
 
+/** A change as other processes tell it. */
+export interface ChangedId {
+  kind: Change["kind"];
+  id: string;
+}
+
+/** The delivery is to be read. */
+export const unreadChange = ({ kind, id }: ChangedId): Change =>
+  kind === "run" ? { kind, id } : { kind, id, delivery: null };
+
 export interface ChangesPage {
   /** Oldest first, each with the id to go on after. */
   changes: { at: string; change: Change }[];

@@ -4,8 +4,7 @@
  * - *presence*: each relay has a row in `duties` under its own name and renews it every {@link BEAT_MS}. `deliveries.leased_by` names the relay
  *   that holds a lease. Once that relay's row has run out, any other may take its deliveries over.
  * - *duties*: what one relay does for all is a row in the same table, for as long as no other may do it.
- * - *news*: a relay that queues deliveries, or leaves, notifies the others. A notification that is lost costs time only: every relay looks by
- *   itself as well.
+ * - *news*: what a relay changes it tells the others, and that it leaves (news.ts).
  * - *the clock*: the database's. One relay reads the leases and due times of another, and a machine's own clock may be wrong.
  */
 import { sql, type Kysely } from "kysely";
@@ -22,9 +21,7 @@ export interface Fleet {
   isPresent(): boolean;
   /** Epoch ms, of the database's clock. */
   now(): number;
-  /** There may be something to deliver: wakes the others. */
-  announce(): void;
-  /** Calls back when another relay announced something, or may have. */
+  /** Calls back when another process told something, or may have: there may be something to deliver. */
   onNews(listener: () => void): void;
   /** Relays that are gone and have leases still. To be asked every five seconds or so. */
   missing(): Promise<string[]>;
@@ -40,15 +37,13 @@ export interface Fleet {
 const BEAT_MS = 2_000;
 /** After its last heartbeat a relay is present for so long. */
 const LEASE_MS = 10_000;
-const ANNOUNCE_EVERY_MS = 100;
-const CHANNEL = "skyvern_relay";
 
 /** The database's clock, epoch ms. */
 const NOW = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 const inMs = (ms: number) => sql<number>`${NOW} + ${sql.lit(ms)}`;
 
 export interface FleetDeps {
-  database: Pick<Database, "db">;
+  database: Pick<Database, "db" | "tellOthers">;
   openSession: NonNullable<Database["session"]>;
   name: string;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -56,12 +51,11 @@ export interface FleetDeps {
 }
 
 /** Resolves when this relay is present. Rejects with a StorageFault when the database cannot be reached. */
-export async function joinFleet({ database: { db }, openSession, name, sleep, log }: FleetDeps): Promise<Fleet> {
+export async function joinFleet({ database, openSession, name, sleep, log }: FleetDeps): Promise<Fleet> {
+  const { db } = database;
   const ending = new AbortController();
   let news = (): void => {};
-  const session = openSession(CHANNEL, (from) => {
-    if (from !== name) news();
-  });
+  const session = openSession(() => news());
   const presence = new Presence(session, name);
   try {
     await presence.renew();
@@ -79,26 +73,19 @@ export async function joinFleet({ database: { db }, openSession, name, sleep, lo
     }
   };
   const beating = beat();
-  const notify = async (): Promise<void> => {
-    await sql`select pg_notify(${CHANNEL}, ${name})`.execute(db).catch((error: unknown) => {
-      log.warn("fleet.not_announced", { error: String(error) });
-    });
-  };
-  let announcing: Promise<void> | null = null;
   return {
     name,
     isPresent: () => presence.isInForce(),
     now: () => presence.now(),
-    announce: () => {
-      announcing ??= sleep(ANNOUNCE_EVERY_MS, ending.signal).then(() => {
-        announcing = null;
-        return notify();
-      });
-    },
     onNews: (listener) => {
       news = listener;
     },
-    missing: async () => (presence.isSettled() ? missingNames(db) : []),
+    missing: async () => {
+      if (!presence.isSettled()) return [];
+      // A relay that died may not have told all that it changed.
+      if (await removeRunOut(db)) database.tellOthers?.(null);
+      return missingNames(db);
+    },
     alone: async (duty, everyMs, act) => {
       // The heartbeat renews it.
       const begun = await takeDuty(db, duty, name);
@@ -115,7 +102,7 @@ export async function joinFleet({ database: { db }, openSession, name, sleep, lo
     },
     leave: async () => {
       ending.abort();
-      await Promise.all([beating, announcing]);
+      await beating;
       if (presence.isInForce()) {
         await db
           .deleteFrom("duties")
@@ -123,7 +110,7 @@ export async function joinFleet({ database: { db }, openSession, name, sleep, lo
           .execute()
           .catch(() => {});
         // What it did not begin is for the others, now and not when they next look by themselves.
-        await notify();
+        database.tellOthers?.([]);
       }
       await session.close();
     },
@@ -183,9 +170,14 @@ class Presence {
   }
 }
 
-/** Who has a lease and no row. A row that has run out is removed, and is as good as none. */
+/** Removes rows that have run out, which count as none; whether one was a relay's. */
+async function removeRunOut(db: Db): Promise<boolean> {
+  const removed = await db.deleteFrom("duties").where("until", "<=", NOW).returning(["name", "holder"]).execute();
+  return removed.some(({ name, holder }) => name === holder);
+}
+
+/** Who has a lease and no row. */
 async function missingNames(db: Db): Promise<string[]> {
-  await db.deleteFrom("duties").where("until", "<=", NOW).execute();
   const { rows } = await sql<{ name: string }>`select distinct leased_by as name from deliveries
     where state = 'sending' and leased_by is not null
       and not exists (select 1 from duties where duties.name = leased_by)`.execute(db);

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CompiledQuery, Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
+import { CompiledQuery, Kysely, PostgresDialect, sql, type PostgresPool, type PostgresPoolClient } from "kysely";
 import type { Pool, PoolConfig } from "pg";
 import type { Database } from "../database.ts";
 import { connectionFault, faultOf, lastFaultOf, mayRunAgain } from "./errors.ts";
 import { postgresRows, storable } from "./bulk-sql.ts";
+import { CHANNEL, News } from "./news.ts";
 import { schemaSql } from "../schema/schema.ts";
 import { StorageFault } from "../store.ts";
 import type { Tables } from "../tables.ts";
@@ -66,30 +67,41 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
     options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
   const db = kyselyOn(new pg.Pool({ ...settings, max: MAX_CONNECTIONS }));
+  const news = new News((payloads) =>
+    sql`select pg_notify(${CHANNEL}, payload) from unnest(${payloads}::text[]) as payload`.execute(db),
+  );
   return {
     dialect: "postgres",
     db,
     schema: () => schemaSql("postgres"),
-    script: async (tx, sql) => {
-      await tx.executeQuery(CompiledQuery.raw(sql));
+    script: async (tx, text) => {
+      await tx.executeQuery(CompiledQuery.raw(text));
     },
+    foreignChanges: () => news.take(),
+    tellOthers: (changes) => news.tell(changes),
     read: (work) => work(postgresRows(db)),
     transaction: (work) => again(() => db.transaction().execute((tx) => work(tx, postgresRows(tx)))),
-    session: (channel, heard) => {
+    session: (heard) => {
+      const hear = (payload: string | null): void => {
+        if (news.hear(payload)) heard();
+      };
       const timeouts = { connectionTimeoutMillis: SESSION_TIMEOUT_MS, query_timeout: SESSION_TIMEOUT_MS };
       const pool = new pg.Pool({ ...settings, ...timeouts, max: 1, idleTimeoutMillis: 0 });
       pool.on("connect", (client) => {
-        client.on("notification", ({ payload = "" }) => heard(payload));
+        client.on("notification", ({ payload = "" }) => hear(payload));
         // Where this fails, so does the statement that the connection was made for.
-        client.query(`listen ${channel}`).then(
-          () => heard(null),
+        client.query(`listen ${CHANNEL}`).then(
+          () => hear(null),
           () => {},
         );
       });
       const own = kyselyOn(pool);
       return { db: own, close: () => own.destroy() };
     },
-    close: () => db.destroy(),
+    close: async () => {
+      await news.idle();
+      await db.destroy();
+    },
   };
 }
 
