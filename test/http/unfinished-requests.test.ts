@@ -28,9 +28,15 @@ const post = async (url: string, runId: string): Promise<number> => {
 describe("bodies that are not finished", () => {
   it("make room for a genuine webhook when they hold all of it", async () => {
     const relay = await aListeningApp();
-    const held = await Promise.all(Array.from({ length: 30 }, () => rawConnection(relay.port)));
-    for (const one of held) one.write(headers(5 * MB));
-    for (const one of held) one.write(Buffer.alloc(MB, "x"));
+    // Each lacks its last byte: large enough to use up the room, then small enough to fill what is left of it.
+    const sizes = [...Array<number>(150).fill(200 * 1024), ...Array<number>(220).fill(1_000)];
+    const held: RawConnection[] = [];
+    for (const size of sizes) {
+      const one = await rawConnection(relay.port);
+      one.write(headers(size + 1));
+      one.write(Buffer.alloc(size, "x"));
+      held.push(one);
+    }
     await until("the room to be used up", () => held.some(({ socket }) => socket.bytesRead > 0));
     const startedAt = performance.now();
     let status = 0;
