@@ -115,7 +115,7 @@ const markOf = (name: MarkName, value: string): Mark =>
   PLAIN.test(value)
     ? `\uE003${LETTERS[name]}${value.replaceAll("_", "\uE002")}`
     : `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
-const PLAIN = /^\w{1,40}$/;
+const PLAIN = /^[a-z0-9_]{1,40}$/;
 const LETTERS: Record<MarkName, string> = {
   status: "s",
   run_type: "t",
