@@ -25,9 +25,14 @@ export function maskText(text: string, options: MaskTextOptions): string {
   let masked = text;
   // What a mask cut off may show a further secret; each round but the last one makes the text shorter or stops.
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    let next = replaceSecrets(masked, { text: masked, starts: null, depths: null }, options);
-    const view = unwrap(next);
-    if (view !== null) next = replaceSecrets(next, view, options);
+    const spans = findSecrets({ text: masked, starts: null, depths: null }, options);
+    // Both looks are at the same text: what one replaced could hide a name from the other.
+    const view = unwrap(masked);
+    if (view !== null) {
+      for (const [start, end] of findSecrets(view, options))
+        spans.push([view.starts?.[start] ?? start, view.starts?.[end] ?? end]);
+    }
+    const next = spans.length === 0 ? masked : replaceSpans(masked, spans);
     if (next === masked) break;
     masked = next;
   }
@@ -38,7 +43,7 @@ const MOST_ROUNDS = 4;
 
 type Span = readonly [start: number, end: number];
 
-function replaceSecrets(source: string, view: View, options: MaskTextOptions): string {
+function findSecrets(view: View, options: MaskTextOptions): Span[] {
   const spans: Span[] = [];
   const { text } = view;
   if (text.includes("://")) findCredentialsInUrls(text, spans);
@@ -46,23 +51,22 @@ function replaceSecrets(source: string, view: View, options: MaskTextOptions): s
   if (AFTER_WORD_BEGINNING.test(text)) findAfterWords(text, options, spans);
   if (PROXY_BEGINNING.test(text)) findProxies(text, spans);
   if (SECRET_FORMS_BEGINNING.test(text)) findForms(text, spans);
-  return spans.length === 0 ? source : replaceSpans(source, view, spans);
+  return spans;
 }
 
 function findForms(text: string, spans: Span[]) {
   for (const found of text.matchAll(SECRET_FORMS)) spans.push([found.index, found.index + found[0].length]);
 }
 
-function replaceSpans(source: string, view: View, spans: Span[]): string {
+function replaceSpans(text: string, spans: Span[]): string {
   spans.sort(([a], [b]) => a - b);
   const parts: string[] = [];
   let copied = 0;
   let [start, end] = spans[0] ?? [0, 0];
-  const sourceIndex = (at: number): number => view.starts?.[at] ?? at;
   const replace = () => {
-    if (view.text.slice(start, end) === REDACTED) return;
-    parts.push(source.slice(copied, sourceIndex(start)), REDACTED);
-    copied = sourceIndex(end);
+    if (text.slice(start, end) === REDACTED) return;
+    parts.push(text.slice(copied, start), REDACTED);
+    copied = end;
   };
   for (const span of spans) {
     if (span[0] < end) end = Math.max(end, span[1]);
@@ -72,7 +76,7 @@ function replaceSpans(source: string, view: View, spans: Span[]): string {
     }
   }
   replace();
-  return parts.join("") + source.slice(copied);
+  return parts.join("") + text.slice(copied);
 }
 
 // --- URLs -----------------------------------------------------------------------------------------------------------
@@ -216,6 +220,8 @@ function findValue(view: View, pair: Pair, options: MaskTextOptions): Span | nul
   const isInQuery = isEqual && isTight && isQueryMark(before);
   if ((flags & ~Named.query) === 0 && !isInQuery) return null;
   if (text.startsWith(REDACTED, start)) return null;
+  // Where a value begins with an escape, what it is shows in the decoded text.
+  if (view.depths === null && WRAPPED_BEGINNING.test(text.slice(start, start + 10))) return null;
   const depth = view.depths?.[separator] ?? 0;
   const first = text.charCodeAt(start);
   if (Number.isNaN(first)) return null;
@@ -244,6 +250,7 @@ function findValue(view: View, pair: Pair, options: MaskTextOptions): Span | nul
 }
 
 const AMPERSAND = 0x26;
+const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,6};)|%[0-9a-f]{2}|\\)/i;
 /** As much of a value as has to be seen to judge it. */
 const MOST_JUDGED = 500;
 
@@ -328,12 +335,17 @@ function groupEnd(text: string, start: number): number {
 
 /** What follows `Authorization:` or `Cookie:`, to the end of its line among parameters, else as far as it looks like one. */
 function findHeaderValue(text: string, start: number, flags: number, { byName }: MaskTextOptions): Span | null {
-  if (byName) return [start, endOf(LINE, text, start)];
+  if (byName) {
+    const pairs = endOf(HEADER_PAIRS, text, nextWord(text, start).end);
+    return [start, endOf(LINE, text, pairs)];
+  }
   const isCookie = (flags & Named.cookie) !== 0;
   let word = nextWord(text, start);
   if (isCookie ? !/^[^=]+=./.test(word.text) : !looksSecret(word.text, false)) {
     // `ApiKey …`: a scheme, and then the secret.
     if (isCookie || !/^[a-z][\w-]*$/i.test(word.text)) return null;
+    const pairs = endOf(HEADER_PAIRS, text, word.end);
+    if (pairs > word.end) return [word.end + 1, pairs];
     word = nextWord(text, word.end);
     if (!looksSecret(word.text, true)) return null;
   }
@@ -349,6 +361,8 @@ function findHeaderValue(text: string, start: number, flags: number, { byName }:
   }
 }
 
+/** ` username="…", response="…"`, as of `Digest`. */
+const HEADER_PAIRS = /[ \t](?:[ \t,]{0,3}[\w-]{1,60}="[^"\r\n]*")+/y;
 const LINE = /[^\r\n"`<>]*/y;
 const WORD = /[^\s"`<>]*/y;
 /** As much of a word as has to be seen to judge it. */

@@ -28,7 +28,7 @@ export function unwrap(source: string): View | null {
     starts[length] = i;
     depths[length] = 0;
     length += 1;
-    for (let escape = escapeAtEnd(codes, length); escape !== 0; escape = escapeAtEnd(codes, length)) {
+    for (let escape = escapeAtEnd(codes, depths, length); escape !== 0; escape = escapeAtEnd(codes, depths, length)) {
       const first = length - (escape >>> 16);
       let depth = 0;
       for (let at = first; at < length; at += 1) depth = Math.max(depth, depths[at] ?? 0);
@@ -46,7 +46,7 @@ export function unwrap(source: string): View | null {
 }
 
 /** The escape that ends a text: its length in the upper half, the character it stands for in the lower one; or 0. */
-function escapeAtEnd(codes: Uint16Array, length: number): number {
+function escapeAtEnd(codes: Uint16Array, depths: Uint8Array, length: number): number {
   const last = codes[length - 1] ?? 0;
   if (last === SEMICOLON) return entityAtEnd(codes, length);
   const value = hexValue(last);
@@ -63,6 +63,8 @@ function escapeAtEnd(codes: Uint16Array, length: number): number {
     }
   }
   if (codes[length - 2] !== BACKSLASH) return 0;
+  // A backslash that was wrapped itself escapes nothing that begins outside of its wrapping.
+  if (last === BACKSLASH && depths[length - 1] !== depths[length - 2]) return 0;
   const stands = SHORT_ESCAPES[last];
   return stands === undefined ? 0 : (2 << 16) | stands;
 }
