@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { aFolder, anApp } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
+import { until } from "../support/until.ts";
 
 const ops = join(import.meta.dirname, "../../ops");
 const read = (name: string) => readFileSync(join(ops, name), "utf8");
@@ -96,9 +97,11 @@ describe("the metrics", () => {
     await relay.webhook('{"run_id":"tsk_1","status":"completed"}');
     expect((await relay.get("/metrics")).text).toContain("skyvern_relay_ready 1\n");
     await relay.app.store.close();
+    // What was true a moment ago answers for a second.
+    const isNoticed = async () => (await relay.get("/metrics")).text.includes("skyvern_relay_ready 0\n");
+    await until("the relay notices that it is not ready", isNoticed);
     const { status, text } = await relay.get("/metrics");
     expect(status).toBe(200);
-    expect(text).toContain("skyvern_relay_ready 0\n");
     expect(text).toContain('skyvern_relay_webhooks_total{result="accepted"} 1\n');
     expect(text).not.toMatch(/^skyvern_relay_(backlog|kept_receipts|circuit_state)[{ ]/m);
   });
