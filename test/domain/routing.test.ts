@@ -3,39 +3,11 @@ import { describe, expect, it } from "vitest";
 import { RoutesSchema } from "../../src/config/routes.ts";
 import { fits, match } from "../../src/domain/routing.ts";
 import type { Failure, Run } from "../../src/domain/run.ts";
+import { aRun as aTask } from "../support/a-run.ts";
 
 const NO_FAILURE: Failure = { reason: null, codes: [], categories: [], errors: [] };
 
-const aRun = (over: Partial<Run> = {}): Run => ({
-  run_id: "tsk_1",
-  run_type: "task_v2",
-  kind: "task",
-  status: "completed",
-  reported_status: "completed",
-  source: "webhook",
-  organization_id: null,
-  channel: null,
-  title: null,
-  prompt: null,
-  url: null,
-  summary: null,
-  app_url: null,
-  workflow: null,
-  output: null,
-  failure: null,
-  parameters: null,
-  files: [],
-  recording: null,
-  screenshots: [],
-  step_count: null,
-  created_at: null,
-  queued_at: null,
-  started_at: null,
-  finished_at: null,
-  modified_at: null,
-  received_at: 0,
-  ...over,
-});
+const aRun = (over: Partial<Run> = {}): Run => aTask({ run_type: "task_v2", received_at: 0, ...over });
 
 const routesOf = (...routes: unknown[]) => RoutesSchema.parse(routes);
 const meets = (run: Partial<Run>, when: unknown): boolean =>

@@ -4,37 +4,9 @@ import { RoutesSchema } from "../../src/config/routes.ts";
 import { match } from "../../src/domain/routing.ts";
 import { TERMINAL_STATUSES, type Run } from "../../src/domain/run.ts";
 import { createSimulation } from "../../src/history/simulation.ts";
+import { aRun as aTask } from "../support/a-run.ts";
 
-const aRun = (over: Partial<Run>): Run => ({
-  run_id: "tsk_1",
-  run_type: "task_v2",
-  kind: "task",
-  status: "completed",
-  reported_status: "completed",
-  source: "webhook",
-  organization_id: null,
-  channel: null,
-  title: null,
-  prompt: null,
-  url: null,
-  summary: null,
-  app_url: null,
-  workflow: null,
-  output: null,
-  failure: null,
-  parameters: null,
-  files: [],
-  recording: null,
-  screenshots: [],
-  step_count: null,
-  created_at: null,
-  queued_at: null,
-  started_at: null,
-  finished_at: null,
-  modified_at: null,
-  received_at: 0,
-  ...over,
-});
+const aRun = (over: Partial<Run>): Run => aTask({ run_type: "task_v2", received_at: 0, ...over });
 const SINKS = [
   { name: "ops", kind: "slack" },
   { name: "finance", kind: "email" },

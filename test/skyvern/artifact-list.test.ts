@@ -1,3 +1,4 @@
+import { aRun as aTask } from "../support/a-run.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { viaFetch } from "../../src/net/http-client.ts";
 import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
@@ -32,36 +33,8 @@ async function restart(options: Partial<StandInSkyvernOptions>) {
   await start(options);
 }
 
-const aRun = (run: Partial<Run> = {}): Run => ({
-  run_id: "wr_1",
-  run_type: "workflow_run",
-  kind: "workflow",
-  status: "completed",
-  reported_status: "completed",
-  source: "webhook",
-  organization_id: null,
-  channel: null,
-  title: null,
-  prompt: null,
-  url: null,
-  summary: null,
-  app_url: null,
-  workflow: null,
-  output: null,
-  failure: null,
-  parameters: null,
-  files: [],
-  recording: null,
-  screenshots: [],
-  step_count: null,
-  created_at: null,
-  queued_at: null,
-  started_at: null,
-  finished_at: null,
-  modified_at: null,
-  received_at: 0,
-  ...run,
-});
+const aRun = (run: Partial<Run> = {}): Run =>
+  aTask({ run_id: "wr_1", run_type: "workflow_run", kind: "workflow", received_at: 0, ...run });
 
 const aFile = (artifact_id: string | null) => ({
   key: artifact_id ?? "file-1",
