@@ -10,7 +10,7 @@ FROM node:26-slim
 # The relay never runs as root. Hosts that hand out volumes owned by root (Fly) build with RUN_AS=root: then the
 # entrypoint gives the folder to `node` first and drops its rights after that.
 ARG RUN_AS=node
-# Two arenas: with one a thread, the C library keeps tens of megabytes after a large artifact passed (scripts/bench/archive).
+# Two arenas: with one a thread, the C library keeps tens of megabytes after a large artifact passed (bench/archive).
 ENV NODE_ENV=production DATABASE_URL=sqlite:/data/relay.db MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY --from=package /app ./

@@ -7,13 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import BetterSqlite from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { atLeast, atMost, median, ratio, verdict } from "../../scripts/bench/bench.ts";
-import { runId, writeBodies } from "../../scripts/bench/bodies.ts";
-import { deliveriesOf, untilDelivered } from "../../scripts/bench/deliver.ts";
-import { assertAllRight, KEY, load } from "../../scripts/bench/load.ts";
-import { startReceiver } from "../../scripts/bench/receiver.ts";
-import { goalsTable } from "../../scripts/bench/report.ts";
-import { keptIn, writesOf } from "../../scripts/bench/sqlite.ts";
+import { atLeast, atMost, median, ratio, verdict } from "../../bench/bench.ts";
+import { runId, writeBodies } from "../../bench/bodies.ts";
+import { deliveriesOf, untilDelivered } from "../../bench/deliver.ts";
+import { assertAllRight, KEY, load } from "../../bench/load.ts";
+import { startReceiver } from "../../bench/receiver.ts";
+import { goalsTable } from "../../bench/report.ts";
+import { keptIn, writesOf } from "../../bench/sqlite.ts";
 import { verify } from "../../src/receive/verify.ts";
 import { Secret } from "../../src/platform/secret.ts";
 
@@ -165,9 +165,9 @@ describe.runIf(process.platform === "linux")("the receiver", () => {
   });
 });
 
-describe.runIf(process.platform === "linux")("scripts/bench/run smoke", () => {
+describe.runIf(process.platform === "linux")("bench/run smoke", () => {
   it("measures a moment of everything, and every answer is right", { timeout: 120_000 }, () => {
-    const said = execFileSync("scripts/bench/run", ["smoke"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    const said = execFileSync("bench/run", ["smoke"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     for (const subject of ["bare-node", "bare-hono", "stateless", "relay+1ms", "relay", "outbox"]) {
       expect(said).toContain(`| ${subject} |`);
     }

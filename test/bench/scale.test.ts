@@ -1,7 +1,7 @@
 /** What the bench of a fleet says beyond what it measures: the limit it names, and what it reckons. */
 import { describe, expect, it } from "vitest";
-import { limitOf, type Loaded } from "../../scripts/bench/scale/limit.ts";
-import { paper, type Cost } from "../../scripts/bench/scale/paper.ts";
+import { limitOf, type Loaded } from "../../bench/scale/limit.ts";
+import { paper, type Cost } from "../../bench/scale/paper.ts";
 
 const aLoad = (over: Partial<Loaded> = {}): Loaded => ({
   offered: 2_000,

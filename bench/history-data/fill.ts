@@ -5,17 +5,17 @@
  */
 import { createHash } from "node:crypto";
 import { sql } from "kysely";
-import type { Config } from "../../../src/config/config.ts";
-import { CLOSED } from "../../../src/deliver/circuit-breaker.ts";
-import { mask, runArrival } from "../../../src/receive/decide.ts";
-import { idMaker } from "../../../src/platform/runtime.ts";
-import { parsePayload } from "../../../src/skyvern/payload.ts";
-import { createRedact } from "../../../src/skyvern/redact.ts";
-import { openSqlite, type Database } from "../../../src/store/database.ts";
-import { createLedger } from "../../../src/store/stats/rollups.ts";
-import { migrate } from "../../../src/store/schema/migrate.ts";
-import { createSqlStore } from "../../../src/store/sql-store.ts";
-import type { Arrival, Store } from "../../../src/store/store.ts";
+import type { Config } from "../../src/config/config.ts";
+import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
+import { mask, runArrival } from "../../src/receive/decide.ts";
+import { idMaker } from "../../src/platform/runtime.ts";
+import { parsePayload } from "../../src/skyvern/payload.ts";
+import { createRedact } from "../../src/skyvern/redact.ts";
+import { openSqlite, type Database } from "../../src/store/database.ts";
+import { createLedger } from "../../src/store/stats/rollups.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Arrival, Store } from "../../src/store/store.ts";
 import { chanceOf, payloadOf } from "./payloads.ts";
 
 const BATCH = 500;

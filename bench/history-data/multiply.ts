@@ -4,12 +4,12 @@
  */
 import type BetterSqlite from "better-sqlite3";
 import { sql } from "kysely";
-import { packBlock, stateIn, unpackBlock } from "../../../src/store/receipts/blocks.ts";
-import { connect } from "../../../src/store/sqlite/connection.ts";
-import { sqliteDatabase } from "../../../src/store/database.ts";
-import { bucketOf } from "../../../src/store/stats/latency-buckets.ts";
-import { migrate } from "../../../src/store/schema/migrate.ts";
-import { indexedText } from "../../../src/store/search/search.ts";
+import { packBlock, stateIn, unpackBlock } from "../../src/store/receipts/blocks.ts";
+import { connect } from "../../src/store/sqlite/connection.ts";
+import { sqliteDatabase } from "../../src/store/database.ts";
+import { bucketOf } from "../../src/store/stats/latency-buckets.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { indexedText } from "../../src/store/search/search.ts";
 import { FIRST_NUMBER, NUMBER_STEP } from "./payloads.ts";
 
 export interface MultiplyOptions {

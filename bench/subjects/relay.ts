@@ -9,7 +9,7 @@ import type { Stored, Subject } from "../subject.ts";
 import { tools } from "../tools.ts";
 import { startNode } from "./node.ts";
 
-export const ROOT = join(import.meta.dirname, "..", "..", "..");
+export const ROOT = join(import.meta.dirname, "..", "..");
 export const TOKEN = "bench-token-of-32-characters-or-so";
 
 export interface RelayOptions {

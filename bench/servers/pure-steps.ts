@@ -6,16 +6,16 @@
 import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type * as Arrivals from "../../../src/receive/decide.ts";
-import type * as Settle from "../../../src/receive/settle.ts";
-import type * as Verify from "../../../src/receive/verify.ts";
-import type * as Secrets from "../../../src/platform/secret.ts";
-import type * as Normalize from "../../../src/skyvern/normalize.ts";
-import type * as PayloadReader from "../../../src/skyvern/payload.ts";
-import type * as Redact from "../../../src/skyvern/redact.ts";
-import type * as Brief from "../../../src/store/history/list-items.ts";
-import type * as Blocks from "../../../src/store/receipts/blocks.ts";
-import type * as Words from "../../../src/store/search/search.ts";
+import type * as Arrivals from "../../src/receive/decide.ts";
+import type * as Settle from "../../src/receive/settle.ts";
+import type * as Verify from "../../src/receive/verify.ts";
+import type * as Secrets from "../../src/platform/secret.ts";
+import type * as Normalize from "../../src/skyvern/normalize.ts";
+import type * as PayloadReader from "../../src/skyvern/payload.ts";
+import type * as Redact from "../../src/skyvern/redact.ts";
+import type * as Brief from "../../src/store/history/list-items.ts";
+import type * as Blocks from "../../src/store/receipts/blocks.ts";
+import type * as Words from "../../src/store/search/search.ts";
 import { median, type Figures } from "../bench.ts";
 import { readBodies, runId } from "../bodies.ts";
 

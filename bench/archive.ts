@@ -1,6 +1,6 @@
 /**
  * What archiving a large recording costs while webhooks come in: memory and how fast the relay answers, against the same
- * load without it. Run it with `scripts/bench/archive [MB] [rounds]`; it uses loopback and a temporary folder only. Linux.
+ * load without it. Run it with `bench/archive [MB] [rounds]`; it uses loopback and a temporary folder only. Linux.
  *
  * Each round starts a relay anew, once with a recording and once without, in turn first; both get the same webhooks for
  * the same time. The peak is the kernel's own (VmHWM), set back when the recording's webhook is sent, so that nothing
@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { startSkyvern, TINY_WEBM } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, TINY_WEBM } from "../src/stand-ins/skyvern.ts";
 
 const MEGABYTES = Number(process.argv[2] ?? 500);
 const ROUNDS = Number(process.argv[3] ?? 5);
@@ -79,7 +79,7 @@ interface Measured {
 async function measure(withRecording: boolean): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-bench-"));
   writeFileSync(join(folder, "relay.yaml"), `artifacts: { archive: all, dir: ${join(folder, "copies")} }\n`);
-  const relay = spawn(process.execPath, [fileURLToPath(new URL("../../src/main.ts", import.meta.url)), "serve"], {
+  const relay = spawn(process.execPath, [fileURLToPath(new URL("../src/main.ts", import.meta.url)), "serve"], {
     cwd: folder,
     env: {
       SKYVERN_API_KEY: KEY,

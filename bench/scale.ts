@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import { asAdmin, startPostgres, type PostgresServer } from "../../test/support/postgres.ts";
+import { asAdmin, startPostgres, type PostgresServer } from "../test/support/postgres.ts";
 import { GONE } from "./accept.ts";
 import { fsyncRate, type Bench, type Options } from "./bench.ts";
 import { writeBodies } from "./bodies.ts";

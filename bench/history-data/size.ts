@@ -1,7 +1,7 @@
 /** A database of so many runs: how it is made, and what its runs are called. */
 import { rmSync } from "node:fs";
 import { fill, type FillOptions } from "./fill.ts";
-import { openSqlite } from "../../../src/store/database.ts";
+import { openSqlite } from "../../src/store/database.ts";
 import { COPY_STEP, multiply } from "./multiply.ts";
 import { payloadOf } from "./payloads.ts";
 

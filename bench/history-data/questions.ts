@@ -1,5 +1,5 @@
 /** What is asked of the history, and by which goal it is judged. */
-import { writeCursor } from "../../../src/http/api/schemas.ts";
+import { writeCursor } from "../../src/http/api/schemas.ts";
 import { COMMON_WORD, PHRASE, RARE_WORD, workflowOf, chanceOf } from "./payloads.ts";
 import { atOf, idOf as runIdOf, type Size } from "./size.ts";
 

@@ -1,11 +1,9 @@
 /** Payloads as Skyvern sends them, made of the fixtures: about 4 KB each, no two alike, the same for the same number. */
 import { readFileSync } from "node:fs";
-import type { JsonObject } from "../../../src/platform/json.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
 
 const fixture = (name: string): JsonObject =>
-  JSON.parse(
-    readFileSync(new URL(`../../../test/fixtures/webhook.${name}.json`, import.meta.url), "utf8"),
-  ) as JsonObject;
+  JSON.parse(readFileSync(new URL(`../../test/fixtures/webhook.${name}.json`, import.meta.url), "utf8")) as JsonObject;
 
 /** How many in a thousand are made of which fixture. */
 const MIX = [

@@ -1,4 +1,4 @@
-/** `scripts/bench/archive` under the roof of the others: what archiving a large recording costs while webhooks come in. */
+/** `bench/archive` under the roof of the others: what archiving a large recording costs while webhooks come in. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import type { Bench } from "./bench.ts";
@@ -11,7 +11,7 @@ export const recording: Bench = {
   goals: [],
   what: "what archiving a large recording costs while webhooks come in",
   run: async () => {
-    const program = join(ROOT, "scripts", "bench", "archive.ts");
+    const program = join(ROOT, "bench", "archive.ts");
     const said = execFileSync(process.execPath, [program, `${MEGABYTES}`], {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "inherit"],

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import pg from "pg";
-import { asAdmin, startPostgres } from "../../test/support/postgres.ts";
+import { asAdmin, startPostgres } from "../test/support/postgres.ts";
 import { acceptOnce, GONE } from "./accept.ts";
 import { atLeast, inRounds, ratio, verdict, type Bench, type Figures, type Options } from "./bench.ts";
 import { assertAllRight, CONNECTIONS, KEY, load, type LoadResult } from "./load.ts";

@@ -1,14 +1,14 @@
 /**
  * The relay inside workerd against a bare Worker that only reads the body: webhooks accepted a second, in interleaved rounds, CPU time of
- * each, start-up, and the memory a large body takes. `node scripts/bench/edge.ts`; prints one JSON object. Everything is on loopback.
+ * each, start-up, and the memory a large body takes. `node bench/edge.ts`; prints one JSON object. Everything is on loopback.
  */
 import { createHmac } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { bundleEdge } from "../../src/demo/edge/bundle.ts";
-import { startWorkerd, type Workerd } from "../../src/demo/edge/workerd.ts";
+import { bundleEdge } from "../src/demo/edge/bundle.ts";
+import { startWorkerd, type Workerd } from "../src/demo/edge/workerd.ts";
 
 const KEY = "bench-key";
 const ROUNDS = Number(process.env["ROUNDS"] ?? 5);

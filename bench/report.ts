@@ -117,7 +117,7 @@ export function figuresTable(table: Table): string {
 export const markdown = ([head = [], ...rows]: string[][]): string =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
-const BEGIN = "<!-- figures: written by `scripts/bench/run … --write` -->";
+const BEGIN = "<!-- figures: written by `bench/run … --write` -->";
 const END = "<!-- end of figures -->";
 
 /** Puts figures into a document in `docs/`, in place of those that stand there. */

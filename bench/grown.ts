@@ -9,10 +9,10 @@ import { CACHE } from "./tools.ts";
 
 const SMALL = 10_000;
 const LARGE = 1_000_000;
-const BUILDER = join(ROOT, "scripts", "bench", "history.ts");
+const BUILDER = join(ROOT, "bench", "history.ts");
 const FOLDER = join(CACHE, "history");
 const databaseOf = (runs: number): string => join(FOLDER, `history-${runs}.db`);
-const MISSING = "scripts/bench/history, which makes the databases, is not there yet";
+const MISSING = "bench/history, which makes the databases, is not there yet";
 
 /** Makes or finds both databases; the first time takes many minutes and about 10 GB. */
 function history(...args: string[]): void {

@@ -1,5 +1,5 @@
 /**
- * The benches' command: `scripts/bench/run <name> [--rounds N] [--seconds S] [--other DIR] [--write]`. Prints a table of every goal with figure and
+ * The benches' command: `bench/run <name> [--rounds N] [--seconds S] [--other DIR] [--write]`. Prints a table of every goal with figure and
  * verdict, and keeps everything as JSON in `bench-output/`. Loopback only, and it stops by itself.
  */
 import { rmSync } from "node:fs";
@@ -69,7 +69,7 @@ const [name = ""] = positionals;
 const chosen = name === "all" ? BENCHES : [...BENCHES, ...BESIDES].filter((bench) => bench.name === name);
 if (chosen.length === 0) {
   say(
-    `scripts/bench/run <name> [--rounds N] [--seconds S] [--other DIR] [--write]\n\n${[...BENCHES, ...BESIDES].map(line).join("\n")}`,
+    `bench/run <name> [--rounds N] [--seconds S] [--other DIR] [--write]\n\n${[...BENCHES, ...BESIDES].map(line).join("\n")}`,
   );
   say("  all        every one that has goals, and a table of them at the end");
   process.exit(2);

@@ -22,7 +22,7 @@ export const coldStart: Bench = {
     const relays = [relay(), ...(options.other === undefined ? [] : [relay({ name: "other", root: options.other })])];
     const commands: Record<string, (place: Place, port: number) => Omit<Command, "logFile" | "port">> = {
       "bare-node": ({ folder }, port) => ({
-        argv: [process.execPath, join(ROOT, "scripts/bench/servers/bare-node.ts")],
+        argv: [process.execPath, join(ROOT, "bench/servers/bare-node.ts")],
         cwd: folder,
         env: { PORT: `${port}` },
       }),

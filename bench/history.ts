@@ -10,12 +10,12 @@ import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { loadConfig } from "../../src/config/config.ts";
-import { schemaSql } from "../../src/store/schema/schema.ts";
+import { loadConfig } from "../src/config/config.ts";
+import { schemaSql } from "../src/store/schema/schema.ts";
 import { GOALS, questionsOf, WORST_P99_MS, type Question } from "./history-data/questions.ts";
 import { make, type Size } from "./history-data/size.ts";
 
-const HELP = `Usage: scripts/bench/history [options]
+const HELP = `Usage: bench/history [options]
 
   --small N      runs in the smaller database (10000)
   --large N      runs in the larger database (1000000; about 10 GB)
@@ -110,7 +110,7 @@ async function startRelay(folder: string, runs: number): Promise<Relay> {
   const { path, until } = await database(folder, runs);
   const home = mkdtempSync(join(folder, "home-"));
   writeFileSync(join(home, "relay.yaml"), RELAY_YAML);
-  const relay = spawn(process.execPath, [fileURLToPath(new URL("../../src/main.ts", import.meta.url)), "serve"], {
+  const relay = spawn(process.execPath, [fileURLToPath(new URL("../src/main.ts", import.meta.url)), "serve"], {
     cwd: home,
     env: { PATH: process.env["PATH"], ...ENVIRONMENT, DATABASE_URL: `sqlite:${path}` },
     stdio: ["ignore", "pipe", "inherit"],
