@@ -25,7 +25,7 @@ import {
 } from "./rules.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
-export interface AlertParts {
+export interface AlertDeps {
   settings: AlertSettings;
   sinks: readonly Sink[];
   store: Pick<Store, "counts" | "circuits" | "deliveries" | "backlog" | "setting" | "saveSetting">;
@@ -43,12 +43,12 @@ const TOLD = "alerts";
 const REASONS_NAMED = 3;
 
 /** One look; tells what is due. Rejects when the database cannot be read. */
-export async function alertRound(parts: AlertParts, signal: AbortSignal): Promise<void> {
-  const { store, runtime, settings } = parts;
+export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<void> {
+  const { store, runtime, settings } = deps;
   const before = await store.setting(TOLD, JSON.stringify(NOTHING_TOLD));
-  const [{ deliveries }, circuits, gap] = await Promise.all([store.counts(), store.circuits(), parts.gap()]);
+  const [{ deliveries }, circuits, gap] = await Promise.all([store.counts(), store.circuits(), deps.gap()]);
   const dead = new Map(deliveries.filter(({ state }) => state === "dead").map(({ sink, count }) => [sink, count]));
-  const seen: Seen = { now: runtime.now(), dead, gap, circuits, sinks: parts.sinks.map(({ name }) => name) };
+  const seen: Seen = { now: runtime.now(), dead, gap, circuits, sinks: deps.sinks.map(({ name }) => name) };
   const { noted, due } = alertsDue(seen, { ...NOTHING_TOLD, ...(JSON.parse(before) as Partial<Told>) }, settings);
   let told = noted;
   let stored = before;
@@ -60,24 +60,24 @@ export async function alertRound(parts: AlertParts, signal: AbortSignal): Promis
   await save();
   for (const one of due) {
     if (signal.aborted) return;
-    const taken = await tellAll(parts, one, seen, signal);
+    const taken = await tellAll(deps, one, seen, signal);
     told = taken ? afterTold(told, one, seen) : afterFailure(told, one, runtime.now());
     await save();
   }
 }
 
 /** To each sink that is to be told. True when one took it: then it was told. */
-async function tellAll(parts: AlertParts, due: Due, seen: Seen, signal: AbortSignal): Promise<boolean> {
-  const { log, metrics, circuits } = { ...parts, circuits: seen.circuits };
+async function tellAll(deps: AlertDeps, due: Due, seen: Seen, signal: AbortSignal): Promise<boolean> {
+  const { log, metrics, circuits } = { ...deps, circuits: seen.circuits };
   let taken = false;
   for (const name of due.to) {
-    const sink = parts.sinks.find((one) => one.name === name);
+    const sink = deps.sinks.find((one) => one.name === name);
     const about = due.sinks.filter((one) => due.reason === "deliveries_dead" || one !== name);
     // One that asked to be left alone is left alone.
     if (!sink || circuits.get(name)?.state === "stopped" || (due.sinks.length > 0 && about.length === 0)) continue;
     const isOfSinks = due.reason === "sink_down" || due.reason === "sink_up";
-    const alert = await alertOf(parts, { ...due, sinks: about, count: isOfSinks ? about.length : due.count }, seen);
-    const outcome = await send(parts, sink, alert, signal);
+    const alert = await alertOf(deps, { ...due, sinks: about, count: isOfSinks ? about.length : due.count }, seen);
+    const outcome = await send(deps, sink, alert, signal);
     const { id, reason, count } = alert;
     metrics.alerts.inc({ reason, outcome: outcome.kind });
     const fields = { alert_id: id, alert: reason, count, sink: name, outcome: outcome.kind };
@@ -88,7 +88,7 @@ async function tellAll(parts: AlertParts, due: Due, seen: Seen, signal: AbortSig
   return taken;
 }
 
-const send = ({ timeoutMs, runtime, log }: AlertParts, sink: Sink, alert: Alert, signal: AbortSignal) =>
+const send = ({ timeoutMs, runtime, log }: AlertDeps, sink: Sink, alert: Alert, signal: AbortSignal) =>
   sendOnce({
     sink,
     deliveryId: alert.id,
@@ -102,14 +102,14 @@ const send = ({ timeoutMs, runtime, log }: AlertParts, sink: Sink, alert: Alert,
     log,
   });
 
-async function alertOf(parts: AlertParts, due: Due, seen: Seen): Promise<Alert> {
+async function alertOf(deps: AlertDeps, due: Due, seen: Seen): Promise<Alert> {
   const { reason, count, sinks, runIds } = due;
-  const base = { id: parts.runtime.newId("alr"), reason, count, sinks, run_ids: runIds };
-  const at = (path: string) => parts.publicUrl() + path;
+  const base = { id: deps.runtime.newId("alr"), reason, count, sinks, run_ids: runIds };
+  const at = (path: string) => deps.publicUrl() + path;
   const names = sinks.join(", ");
   const are = count === 1 ? "is" : "are";
   if (reason === "deliveries_dead") {
-    const { runIds: dead, lines } = await newestDead(parts, sinks);
+    const { runIds: dead, lines } = await newestDead(deps, sinks);
     const one = count === 1;
     const title = `${count} ${one ? "delivery was" : "deliveries were"} given up (${names})`;
     const text = [`Nobody will be told unless ${one ? "it is" : "they are"} sent again.`, ...lines].join("\n");
@@ -122,7 +122,7 @@ async function alertOf(parts: AlertParts, due: Due, seen: Seen): Promise<Alert> 
   }
   if (reason === "sink_up")
     return { ...base, title: `${names} ${are} well again`, text: "What waited goes out now.", url: at("/sinks") };
-  const backlog = await parts.store.backlog();
+  const backlog = await deps.store.backlog();
   const lines = sinks.map((sink) => {
     const waiting = backlog.find((one) => one.sink === sink)?.waiting ?? 0;
     return `${sink}: ${seen.circuits.get(sink)?.reason ?? "it fails"}. ${waiting} ${waiting === 1 ? "delivery waits" : "deliveries wait"}.`;
@@ -131,7 +131,7 @@ async function alertOf(parts: AlertParts, due: Due, seen: Seen): Promise<Alert> 
 }
 
 /** The newest of each sink: some of their runs, and why. */
-async function newestDead({ store }: AlertParts, sinks: readonly string[]) {
+async function newestDead({ store }: AlertDeps, sinks: readonly string[]) {
   const runIds: string[] = [];
   const lines: string[] = [];
   for (const sink of sinks) {

@@ -8,7 +8,7 @@ import type { HttpClient } from "../net/http-client.ts";
 import type { Secret } from "../platform/secret.ts";
 import { outcomeOfError, outcomeOfStatus } from "../sinks/http-outcome.ts";
 
-export interface HeartbeatParts {
+export interface HeartbeatDeps {
   /** Whoever has it can give signs of life: it is told nobody. */
   url: Secret;
   request: HttpClient;
@@ -22,7 +22,7 @@ export interface HeartbeatParts {
 const TIMEOUT_MS = 10_000;
 
 /** One sign of life. Resolves whatever comes of it: a change is logged, the rest counted. */
-export function createHeartbeat({ url, request, fault, now, log, metrics }: HeartbeatParts) {
+export function createHeartbeat({ url, request, fault, now, log, metrics }: HeartbeatDeps) {
   const who = `the heartbeat (${new URL(url.reveal()).origin})`;
   let wasTaken = true;
   return async (signal: AbortSignal): Promise<void> => {

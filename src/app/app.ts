@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { copiesOf, createArchive } from "../archive/archive.ts";
 import type { Place } from "../archive/blob-store.ts";
 import type { Config } from "../config/config.ts";
-import { alertRound, type AlertParts } from "../alerts/alerts.ts";
+import { alertRound, type AlertDeps } from "../alerts/alerts.ts";
 import { createAttempt } from "../deliver/attempt.ts";
 import { WAITS_AFTER_CUT_MS } from "../deliver/backoff.ts";
 import { evidenceOf } from "../deliver/attachments.ts";
@@ -243,19 +243,19 @@ function createReceiving(
 ) {
   const { routes, redactKeys, keys } = config;
   const intake = createIntake({ routes, sinks, redactKeys, archives: archive !== null, store, runtime });
-  const parts = { intake, keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
+  const deps = { intake, keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
   const addresses = createAddresses(publicUrl);
-  const ingest = createIngest(parts);
+  const ingest = createIngest(deps);
   const { scope = "mine", lookbackMs = 0 } = config.reconcile ?? {};
   const confirm = config.confirm ? createConfirm({ client, ingest, addresses, scope, now: runtime.now }) : null;
   const reconciling = { client, store, ingest, addresses, scope, lookbackMs, runtime, log, metrics };
   const organizationOf = (name: string | null) => keys.find((key) => key.name === name)?.organization ?? null;
   return {
-    receiver: createReceiver(parts, confirm),
+    receiver: createReceiver(deps, confirm),
     reconciling,
     reconciler: createReconciler(reconciling),
     followUps: { store, intake, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge },
-    rereading: { ...parts, store, organizationOf },
+    rereading: { ...deps, store, organizationOf },
   };
 }
 
@@ -275,7 +275,7 @@ function createRounds(
 ): Rounds {
   const { runtime, log, metrics, store, fleet, nudge } = host;
   const isGapTold = config.reconcile !== null && config.alerts.onCoverageGap.length > 0;
-  const alerting: AlertParts = {
+  const alerting: AlertDeps = {
     settings: config.alerts,
     sinks: delivering.lanes.map(({ sink }) => sink),
     store,

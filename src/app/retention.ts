@@ -23,7 +23,7 @@ export interface Removed {
   sightings: number;
 }
 
-export interface RetentionParts {
+export interface RetentionDeps {
   store: Pick<Store, "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings">;
   settings: RetentionSettings;
   now(): number;
@@ -45,10 +45,10 @@ const MAX_PAUSE_MS = 2_000;
 
 /** All that is due now. What is removed when the signal aborts is counted; the rest is for the next time. */
 export async function prune(
-  parts: RetentionParts,
+  deps: RetentionDeps,
   { dryRun = false, signal }: { dryRun?: boolean; signal?: AbortSignal } = {},
 ): Promise<Removed> {
-  const { settings, now, sleep } = parts;
+  const { settings, now, sleep } = deps;
   const sweep = async (name: keyof typeof LIMITS, keepMs: number | null): Promise<number> => {
     if (keepMs === null) return 0;
     const given: Omit<PruneStep, "after"> = {
@@ -61,7 +61,7 @@ export async function prune(
     for (let after: string | null = null; ;) {
       if (signal?.aborted === true) break;
       const from = now();
-      const done: Pruned = await parts.store[name]({ ...given, after });
+      const done: Pruned = await deps.store[name]({ ...given, after });
       removed += done.removed;
       if (done.next === null) break;
       after = done.next;

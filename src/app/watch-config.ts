@@ -63,7 +63,7 @@ function textOf(path: string): string {
 
 const absent = (error: unknown): string => `(${errorCode(error)})`;
 
-export interface ReloadingParts {
+export interface WatchConfigDeps {
   relay: Pick<Relay, "reload" | "app">;
   shell: Surroundings;
   runtime: Pick<Runtime, "sleep">;
@@ -77,16 +77,16 @@ export interface ReloadingParts {
 const LOOK_MS = 3_000;
 
 /** Until the process is told to stop. A change counts once it is seen twice: somebody may be in the middle of writing. */
-export async function keepReloading(parts: ReloadingParts): Promise<void> {
-  const { shell, runtime, everyMs = LOOK_MS } = parts;
-  let { read } = parts;
+export async function keepReloading(deps: WatchConfigDeps): Promise<void> {
+  const { shell, runtime, everyMs = LOOK_MS } = deps;
+  let { read } = deps;
   let seen = read.print;
   let reloading: Promise<void> = Promise.resolve();
   const again = (why: "signal" | "file"): void => {
     read = readConfig(shell);
     seen = read.print;
     const { loaded } = read;
-    reloading = reloading.then(() => takeUp(loaded, why, parts));
+    reloading = reloading.then(() => takeUp(loaded, why, deps));
   };
   shell.onHangup?.(() => again("signal"));
   while (!shell.stopped.aborted) {
@@ -98,7 +98,7 @@ export async function keepReloading(parts: ReloadingParts): Promise<void> {
   await reloading;
 }
 
-async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: ReloadingParts): Promise<void> {
+async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: WatchConfigDeps): Promise<void> {
   if (shell.stopped.aborted) return;
   const faults = loaded.ok ? goneFile(loaded.config, relay.app.config) : loaded.faults;
   if (!loaded.ok || faults.length > 0) {

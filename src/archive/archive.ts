@@ -13,7 +13,7 @@ import type { Archiving, Copy, Store } from "../store/store.ts";
 import type { Place } from "./blob-store.ts";
 import { spool, sweep, type Refused } from "./spool.ts";
 
-export interface ArchiveParts {
+export interface ArchiveDeps {
   store: Pick<
     Store,
     | "run"
@@ -62,11 +62,11 @@ const REMOVE_AGAIN_MS = 600_000;
 /** A run with more artifacts than this has gone wrong in a way that nobody looks at picture by picture. */
 const MAX_OF_RUN = 500;
 
-export function createArchive(parts: ArchiveParts): Archive {
-  const { store, log, now } = parts;
+export function createArchive(deps: ArchiveDeps): Archive {
+  const { store, log, now } = deps;
   return {
     prepare: async () => {
-      const left = await sweep(parts.dir);
+      const left = await sweep(deps.dir);
       if (left > 0) log.info("archive.swept", { files: left });
     },
     round: async (signal) => {
@@ -74,7 +74,7 @@ export function createArchive(parts: ArchiveParts): Archive {
         const due = await store.dueArchiving(now(), BATCH);
         for (const archiving of due) {
           if (signal.aborted) return done;
-          await archiveRun(parts, archiving, signal);
+          await archiveRun(deps, archiving, signal);
           done += 1;
         }
         if (due.length === 0) return done;
@@ -86,7 +86,7 @@ export function createArchive(parts: ArchiveParts): Archive {
         const hashes = await store.discarded(now(), BATCH);
         for (const sha256 of hashes) {
           if (signal.aborted) return removed;
-          if (await removeOne(parts, sha256, signal)) removed += 1;
+          if (await removeOne(deps, sha256, signal)) removed += 1;
         }
         if (hashes.length > 0) continue;
         if (removed > 0) log.info("archive.cleared", { files: removed });
@@ -96,7 +96,7 @@ export function createArchive(parts: ArchiveParts): Archive {
   };
 }
 
-async function removeOne({ store, place, now, log }: ArchiveParts, sha256: string, signal: AbortSignal) {
+async function removeOne({ store, place, now, log }: ArchiveDeps, sha256: string, signal: AbortSignal) {
   try {
     await place.remove(sha256, signal);
     await store.setDiscarded(sha256, null);
@@ -113,7 +113,7 @@ export const copiesOf = ({
   store,
   place,
   log,
-}: Pick<ArchiveParts, "place" | "log"> & { store: Pick<Store, "copy"> }): Copies => ({
+}: Pick<ArchiveDeps, "place" | "log"> & { store: Pick<Store, "copy"> }): Copies => ({
   has: async (runId, key) => (await store.copy(runId, key)) !== null,
   open: async (runId, key, range) => {
     const copy = await store.copy(runId, key);
@@ -135,19 +135,19 @@ export const copiesOf = ({
 /** What became of one artifact. `later`: another try may do it. */
 type Done = "copied" | "left" | "later";
 
-async function archiveRun(parts: ArchiveParts, archiving: Archiving, signal: AbortSignal): Promise<void> {
-  const { store, log, now } = parts;
+async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: AbortSignal): Promise<void> {
+  const { store, log, now } = deps;
   const { runId, failures } = archiving;
   const stored = await store.run(runId);
   if (stored === null) return store.setArchiving(archiving, null);
   const { run } = stored.state;
-  const { artifacts, status } = await parts.enrich(run, signal);
+  const { artifacts, status } = await deps.enrich(run, signal);
   const owner = { run, artifacts };
   const have = new Set((await store.copies(runId)).map(({ key }) => key));
   const counts: Record<Done, number> = { copied: 0, left: 0, later: 0 };
-  for (const key of wanted(parts.what, owner)) {
+  for (const key of wanted(deps.what, owner)) {
     if (have.has(key) || signal.aborted) continue;
-    counts[await copyOne(parts, owner, key, signal)]++;
+    counts[await copyOne(deps, owner, key, signal)]++;
   }
   // What was cut short by a stop is begun anew at the next start.
   if (signal.aborted) return;
@@ -158,7 +158,7 @@ async function archiveRun(parts: ArchiveParts, archiving: Archiving, signal: Abo
 }
 
 /** Each once: what Skyvern lists, and what only the payload named. */
-function wanted(what: ArchiveParts["what"], owner: Owner): ArtifactKey[] {
+function wanted(what: ArchiveDeps["what"], owner: Owner): ArtifactKey[] {
   const { run, artifacts } = owner;
   const all = [
     ...run.screenshots,
@@ -170,8 +170,8 @@ function wanted(what: ArchiveParts["what"], owner: Owner): ArtifactKey[] {
   return [...new Set(keys)].slice(0, MAX_OF_RUN);
 }
 
-async function copyOne(parts: ArchiveParts, owner: Owner, key: ArtifactKey, signal: AbortSignal): Promise<Done> {
-  const { store, media, log, maxFile } = parts;
+async function copyOne(deps: ArchiveDeps, owner: Owner, key: ArtifactKey, signal: AbortSignal): Promise<Done> {
+  const { store, media, log, maxFile } = deps;
   const runId = owner.run.run_id;
   const fields = { run_id: runId, artifact: key };
   const left = (reason: string): Done => {
@@ -182,7 +182,7 @@ async function copyOne(parts: ArchiveParts, owner: Owner, key: ArtifactKey, sign
     log.warn("artifact.archiving_failed", { ...fields, reason });
     return "later";
   };
-  const room = parts.maxTotal - (await store.copiedBytes());
+  const room = deps.maxTotal - (await store.copiedBytes());
   if (room <= 0) return left("the archive is full (artifacts.max_total)");
   try {
     const opened = await media.fetch(owner, key, { signal });
@@ -196,16 +196,16 @@ async function copyOne(parts: ArchiveParts, owner: Owner, key: ArtifactKey, sign
     }
     const { type, body } = await sniff("", content.body);
     const sha256 = owner.run.files.find((file) => file.key === key)?.checksum ?? null;
-    const spooled = await spool(parts.dir, body, {
+    const spooled = await spool(deps.dir, body, {
       maxBytes: most,
       sha256: isSha256(sha256) ? sha256 : null,
-      now: parts.now,
+      now: deps.now,
       signal,
     });
     if (!spooled.ok) return refusal(spooled.refused, { left, later });
     const { file } = spooled;
-    await parts.place.keep(file, signal);
-    const copy: Copy = { runId, key, sha256: file.sha256, type, bytes: file.bytes, copiedAt: parts.now() };
+    await deps.place.keep(file, signal);
+    const copy: Copy = { runId, key, sha256: file.sha256, type, bytes: file.bytes, copiedAt: deps.now() };
     await store.saveCopy(copy);
     return "copied";
   } catch (error) {

@@ -51,7 +51,7 @@ export interface BackfillOptions {
   json?: boolean;
 }
 
-export interface BackfillCommandParts {
+export interface BackfillCommandDeps {
   config: Config;
   runtime: Runtime;
   shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "terminal">;
@@ -65,23 +65,23 @@ interface Plan extends BackfillQuery {
 }
 
 /** Resolves with the exit code: 1 also when it had to stop before the end. */
-export async function backfillCommand(options: BackfillOptions, parts: BackfillCommandParts): Promise<number> {
-  const { config, shell } = parts;
+export async function backfillCommand(options: BackfillOptions, deps: BackfillCommandDeps): Promise<number> {
+  const { config, shell } = deps;
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay backfill: ${message}\n`);
     return code;
   };
-  const plan = planOf(options, config, parts.runtime.now());
+  const plan = planOf(options, config, deps.runtime.now());
   if (typeof plan === "string") return wrong(EXIT.usage, plan);
   return using({ name: "backfill", config, shell }, "beside", async (database) => {
-    const tally = await run(plan, database, parts);
+    const tally = await run(plan, database, deps);
     shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
     if (tally.faults.length === 0) return EXIT.done;
     return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
   });
 }
 
-async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandParts): Promise<Tally> {
+async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandDeps): Promise<Tally> {
   const store = createSqlStore(database);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const line = progressLine(shell);

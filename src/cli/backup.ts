@@ -44,7 +44,7 @@ export const addBackup: AddCommand = ({ command, configured, shell }) =>
       ),
     );
 
-interface BackupParts {
+interface BackupDeps {
   config: Config;
   runtime: Pick<Runtime, "now">;
   shell: Shell;
@@ -64,8 +64,8 @@ interface Target {
 }
 
 /** Resolves with the exit code: 1 also when the copy was made and does not pass `--verify`. */
-async function backupCommand(options: BackupOptions, parts: BackupParts): Promise<number> {
-  const { config, runtime, shell } = parts;
+async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<number> {
+  const { config, runtime, shell } = deps;
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay backup: ${message}\n`);
     return code;
@@ -73,7 +73,7 @@ async function backupCommand(options: BackupOptions, parts: BackupParts): Promis
   if (config.database.kind !== "sqlite") return wrong(EXIT.usage, POSTGRES);
   const { path } = config.database;
   if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
-  const s3 = options.to.startsWith("s3://") ? s3SettingsOf(options.to, parts) : null;
+  const s3 = options.to.startsWith("s3://") ? s3SettingsOf(options.to, deps) : null;
   if (typeof s3 === "string") return wrong(EXIT.usage, s3);
   if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: no relay has run on it yet`);
   const line = progressLine(shell);
@@ -82,7 +82,7 @@ async function backupCommand(options: BackupOptions, parts: BackupParts): Promis
   let target: Target | null = null;
   let made: string | null = null;
   try {
-    target = s3 === null ? folder(options.to) : bucket(s3, parts);
+    target = s3 === null ? folder(options.to) : bucket(s3, deps);
     const name = `relay-${new Date(takenAt).toISOString().replace(/[-:]|\.\d+/g, "")}-${randomBytes(2).toString("hex")}.db`;
     made = join(target.work, `.${name}.part`);
     const snapshot = await copyDatabase(path, made, {
@@ -174,7 +174,7 @@ function folder(given: string): Target {
 /** A single PUT takes at most this much: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html */
 const MAX_OBJECT = 5_000_000_000;
 
-function bucket(settings: S3Settings, { config, runtime, shell }: BackupParts): Target {
+function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): Target {
   const work = mkdtempSync(join(tmpdir(), "skyvern-relay-backup-"));
   const { fetch, close } = createEgress({
     allow: config.allowPrivateNetworks,
@@ -218,7 +218,7 @@ function bucket(settings: S3Settings, { config, runtime, shell }: BackupParts): 
 const codeIn = (said: string): string => /<Code>(\w{1,60})<\/Code>/.exec(said)?.[1] ?? "it said nothing that helps";
 
 /** By the address, with endpoint and keys from the environment as Fly and Amazon name them, else from artifacts.s3. */
-function s3SettingsOf(to: string, { config, shell }: BackupParts): S3Settings | string {
+function s3SettingsOf(to: string, { config, shell }: BackupDeps): S3Settings | string {
   const [, bucket = "", path = ""] =
     /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]{0,200}))?$/.exec(to) ?? [];
   if (bucket === "")

@@ -29,15 +29,15 @@ export const addCheck: AddCommand = ({ command, ends, shell }) =>
     .option("--json", "machine-readable")
     .action(ends((options: CheckOptions) => check(options, { shell, runtime: systemRuntime() })));
 
-interface CheckParts {
+interface CheckDeps {
   shell: Shell;
   runtime: Pick<Runtime, "now">;
 }
 
-function check(options: CheckOptions, parts: CheckParts): number | Promise<number> {
-  const { shell } = parts;
+function check(options: CheckOptions, deps: CheckDeps): number | Promise<number> {
+  const { shell } = deps;
   const json = options.json === true;
-  const span = spanOf(options, parts.runtime.now());
+  const span = spanOf(options, deps.runtime.now());
   const misuse = typeof span === "string" ? span : options.routes === true ? null : misplaced(options);
   if (misuse !== null) {
     shell.stderr(`skyvern-relay check: ${misuse}\n`);
@@ -50,7 +50,7 @@ function check(options: CheckOptions, parts: CheckParts): number | Promise<numbe
     return EXIT.usage;
   }
   const { config, warnings } = loaded;
-  if (options.routes === true && typeof span !== "string") return simulate(config, span, json, parts);
+  if (options.routes === true && typeof span !== "string") return simulate(config, span, json, deps);
   const description = describeConfig(config);
   if (json) shell.stdout(`${JSON.stringify({ ok: true, warnings, config: description }, null, 2)}\n`);
   else shell.stdout(summaryOf(config, warnings));
@@ -78,7 +78,7 @@ function simulate(
   config: Config,
   span: { since?: number; until?: number },
   json: boolean,
-  { shell, runtime }: CheckParts,
+  { shell, runtime }: CheckDeps,
 ): Promise<number> {
   return reading({ name: "check", config, shell }, async (store) => {
     const until = span.until ?? runtime.now();

@@ -8,7 +8,7 @@ import { createSqlStore } from "../store/sql-store.ts";
 import type { Store } from "../store/store.ts";
 import { EXIT, type Shell } from "./command.ts";
 
-export interface ReadingParts {
+export interface ReadDatabaseInput {
   /** The command's, to open what it says on standard error. */
   name: string;
   config: Pick<Config, "database">;
@@ -16,12 +16,12 @@ export interface ReadingParts {
 }
 
 /** Opens, does `work` and closes, writing nothing. Resolves with its exit code, or with 1 after saying why it could not. */
-export const reading = (parts: ReadingParts, work: (store: Store) => Promise<number>): Promise<number> =>
-  using(parts, "read", (database) => work(createSqlStore(database)));
+export const reading = (input: ReadDatabaseInput, work: (store: Store) => Promise<number>): Promise<number> =>
+  using(input, "read", (database) => work(createSqlStore(database)));
 
 /** The same for what writes beside a running relay. */
 export async function using(
-  { name, config, shell }: ReadingParts,
+  { name, config, shell }: ReadDatabaseInput,
   how: "beside" | "read",
   work: (database: Database) => Promise<number>,
 ): Promise<number> {

@@ -58,7 +58,7 @@ export const addExport: AddCommand = ({ command, configured, shell }) =>
       ),
     );
 
-interface ExportParts {
+interface ExportDeps {
   config: Config;
   runtime: Pick<Runtime, "now">;
   shell: Shell;
@@ -70,9 +70,9 @@ interface Plan {
 }
 
 /** Resolves with the exit code. */
-async function exportCommand(options: ExportOptions, parts: ExportParts): Promise<number> {
-  const { config, shell } = parts;
-  const plan = planOf(options, parts.runtime.now());
+async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<number> {
+  const { config, shell } = deps;
+  const plan = planOf(options, deps.runtime.now());
   if (typeof plan === "string") {
     shell.stderr(`skyvern-relay export: ${plan}\n`);
     return EXIT.usage;
@@ -86,7 +86,7 @@ async function exportCommand(options: ExportOptions, parts: ExportParts): Promis
     let out: Output = { write: shell.stdout, end: () => {}, undo: () => {} };
     try {
       if (to !== undefined) out = wholeFile(to);
-      const runs = await write(plan, store, parts, out.write, (done) => line.show(`Writing: ${count(done)}`));
+      const runs = await write(plan, store, deps, out.write, (done) => line.show(`Writing: ${count(done)}`));
       line.clear();
       if (shell.stopped.aborted) throw new Error("it was stopped before the end");
       out.end();
@@ -106,7 +106,7 @@ async function exportCommand(options: ExportOptions, parts: ExportParts): Promis
 async function write(
   { format, filter }: Plan,
   store: Store,
-  { config, runtime, shell }: ExportParts,
+  { config, runtime, shell }: ExportDeps,
   out: (text: string) => void,
   progress: (runs: number) => void,
 ): Promise<number> {

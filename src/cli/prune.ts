@@ -25,7 +25,7 @@ export interface PruneOptions {
   json?: boolean;
 }
 
-export interface PruneParts {
+export interface PruneDeps {
   config: Pick<Config, "database" | "retention">;
   runtime: Pick<Runtime, "now" | "sleep">;
   shell: Pick<Shell, "stdout" | "stderr" | "stopped">;
@@ -34,7 +34,7 @@ export interface PruneParts {
 /** Resolves with the exit code. Without retention there is nothing to do, which is no failure. */
 export async function pruneCommand(
   { dryRun = false, json = false }: PruneOptions,
-  { config, runtime, shell }: PruneParts,
+  { config, runtime, shell }: PruneDeps,
 ): Promise<number> {
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay prune: ${message}\n`);
@@ -42,8 +42,8 @@ export async function pruneCommand(
   };
   if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
   return using({ name: "prune", config, shell }, "beside", async (database) => {
-    const parts = { ...runtime, store: createSqlStore(database), settings: config.retention };
-    const removed = await prune(parts, { dryRun, signal: shell.stopped });
+    const deps = { ...runtime, store: createSqlStore(database), settings: config.retention };
+    const removed = await prune(deps, { dryRun, signal: shell.stopped });
     if (json) shell.stdout(`${JSON.stringify({ ...removed, dry_run: dryRun })}\n`);
     else shell.stdout(sentences(removed, dryRun, config.retention));
     return shell.stopped.aborted ? wrong(EXIT.failed, "stopped before the end; the same command goes on") : EXIT.done;

@@ -41,7 +41,7 @@ export interface RedeliverOptions {
   json?: boolean;
 }
 
-export interface RedeliverParts {
+export interface RedeliverCommandDeps {
   config: Pick<Config, "database" | "sinks">;
   runtime: Pick<Runtime, "now" | "newId">;
   shell: Pick<Shell, "stdout" | "stderr">;
@@ -55,9 +55,9 @@ const WHEN = "A running relay sends them within half a minute; one that is stopp
 export async function redeliverCommand(
   runId: string | undefined,
   options: RedeliverOptions,
-  parts: RedeliverParts,
+  deps: RedeliverCommandDeps,
 ): Promise<number> {
-  const { config, shell } = parts;
+  const { config, shell } = deps;
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay redeliver: ${message}\n`);
     return code;
@@ -66,7 +66,7 @@ export async function redeliverCommand(
   if (misuse !== null) return wrong(EXIT.usage, misuse);
   return using({ name: "redeliver", config, shell }, "beside", (database) => {
     const store = createSqlStore(database);
-    return runId === undefined ? many(store, options, parts) : one(store, runId, options, parts, wrong);
+    return runId === undefined ? many(store, options, deps) : one(store, runId, options, deps, wrong);
   });
 }
 
@@ -74,7 +74,7 @@ async function one(
   store: Store,
   runId: string,
   options: RedeliverOptions,
-  { config, runtime, shell }: RedeliverParts,
+  { config, runtime, shell }: RedeliverCommandDeps,
   wrong: (code: number, message: string) => number,
 ): Promise<number> {
   const result = await redeliver({ store, sinks: config.sinks, runtime }, runId, options.sink ?? null);
@@ -90,7 +90,7 @@ async function one(
 async function many(
   store: Store,
   options: RedeliverOptions,
-  { config, runtime, shell }: RedeliverParts,
+  { config, runtime, shell }: RedeliverCommandDeps,
 ): Promise<number> {
   const dryRun = options.dryRun === true;
   const now = runtime.now();
@@ -114,7 +114,7 @@ async function many(
 function misuseOf(
   runId: string | undefined,
   options: RedeliverOptions,
-  { sinks, database }: RedeliverParts["config"],
+  { sinks, database }: RedeliverCommandDeps["config"],
 ): string | null {
   const unknown = options.sink?.find((name) => !sinks.some((sink) => sink.name === name));
   if (unknown !== undefined) {

@@ -30,7 +30,7 @@ export const addSendTest: AddCommand = ({ command, configured, shell }) =>
       ),
     );
 
-interface SendTestParts {
+interface SendTestDeps {
   config: Pick<Config, "keys" | "host" | "port">;
   runtime: Pick<Runtime, "now" | "random">;
   shell: Pick<Shell, "stdout" | "stderr" | "stopped">;
@@ -59,9 +59,9 @@ const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 2_048;
 
 /** Resolves with the exit code: 1 when the relay did not answer with 2xx. */
-async function sendTestCommand(options: SendTestOptions, parts: SendTestParts): Promise<number> {
-  const { shell, runtime } = parts;
-  const plan = planOf(options, parts.config);
+async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Promise<number> {
+  const { shell, runtime } = deps;
+  const plan = planOf(options, deps.config);
   if (typeof plan === "string") {
     shell.stderr(`skyvern-relay send-test: ${plan}\n`);
     return EXIT.usage;
@@ -70,7 +70,7 @@ async function sendTestCommand(options: SendTestOptions, parts: SendTestParts): 
   const runId = String(payload["run_id"]);
   // The address is the caller's own, wherever it leads; redirects are not followed, as Skyvern follows none.
   const egress = createEgress({ allow: ["0.0.0.0/0", "::/0"], timeoutMs: TIMEOUT_MS });
-  const sent = await send(plan, JSON.stringify(payload), { ...parts, request: egress.request });
+  const sent = await send(plan, JSON.stringify(payload), { ...deps, request: egress.request });
   await egress.close();
   if (options.json === true) {
     const { url, type, status, key } = plan;
@@ -90,7 +90,7 @@ async function sendTestCommand(options: SendTestOptions, parts: SendTestParts): 
 async function send(
   { url, key }: Plan,
   body: string,
-  { request, runtime, shell }: SendTestParts & { request: HttpClient },
+  { request, runtime, shell }: SendTestDeps & { request: HttpClient },
 ): Promise<Sent> {
   const startedAt = performance.now();
   const ms = () => Math.round(performance.now() - startedAt);
@@ -136,7 +136,7 @@ function hintFor({ status, headers }: HttpResponse, key: string): string {
 }
 
 /** What to send where, or what is wrong with how it was called. */
-function planOf({ url, type, status, key }: SendTestOptions, config: SendTestParts["config"]): Plan | string {
+function planOf({ url, type, status, key }: SendTestOptions, config: SendTestDeps["config"]): Plan | string {
   const known = SAMPLE_TYPES.find((one) => one === type);
   if (!known) return `--type must be one of ${SAMPLE_TYPES.join(", ")}, not ${JSON.stringify(type)}`;
   const state = SAMPLE_STATUSES.find((one) => one === status);

@@ -17,7 +17,7 @@ export interface WhyOptions {
   json?: boolean;
 }
 
-export interface WhyParts {
+export interface WhyCommandDeps {
   config: Pick<Config, "database" | "publicUrl">;
   shell: Pick<Shell, "stdout" | "stderr">;
 }
@@ -25,10 +25,15 @@ export interface WhyParts {
 const MAX_DELIVERIES = 1_000;
 
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
-export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyParts): Promise<number> =>
+export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyCommandDeps): Promise<number> =>
   reading({ name: "why", config, shell }, (store) => tell(store, runId, options, { config, shell }));
 
-async function tell(store: Store, runId: string, { json }: WhyOptions, { config, shell }: WhyParts): Promise<number> {
+async function tell(
+  store: Store,
+  runId: string,
+  { json }: WhyOptions,
+  { config, shell }: WhyCommandDeps,
+): Promise<number> {
   const stored = await store.run(runId);
   if (stored === null) {
     const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);

@@ -13,7 +13,7 @@ export interface AttachmentSettings {
   maxTotal: number;
 }
 
-export interface EvidenceParts {
+export interface EvidenceDeps {
   media: Pick<Media, "read">;
   settings: AttachmentSettings;
   /** For everything read in one attempt, ms: the message itself has to be sent in what is left. */
@@ -22,7 +22,7 @@ export interface EvidenceParts {
 
 /** Pictures and files of one run for one attempt. The budget begins when they are first asked for. */
 export function evidenceOf(
-  { media, settings, budgetMs }: EvidenceParts,
+  { media, settings, budgetMs }: EvidenceDeps,
   run: Run,
   artifacts: readonly Artifact[],
 ): Evidence {

@@ -7,7 +7,7 @@ import type { Claimed, FoundArtifacts } from "../store/store.ts";
 import { traceparentOf } from "../telemetry/trace.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
-export interface AttemptParts {
+export interface AttemptDeps {
   /** The run's artifacts, within its own budget; never fails. `found`: what is new of them, to be saved with the attempt. */
   enrich(
     claimed: Claimed,
@@ -31,7 +31,7 @@ export interface Attempted {
 /** One attempt: enrich → sink.deliver under a deadline → Outcome. Never throws. */
 export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
 
-export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptParts): Attempt {
+export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptDeps): Attempt {
   return async (claimed, sink, signal) => {
     const { delivery, maybeSent, state, previous } = claimed;
     const { id: deliveryId, run_id: runId, attempts: attempt, cause } = delivery;

@@ -3,7 +3,7 @@ import type { Circuit, Outcome } from "../domain/run.ts";
 import type { Store } from "../store/store.ts";
 import { afterOutcome, CLOSED } from "./circuit-breaker.ts";
 
-export interface CircuitsParts {
+export interface CircuitsDeps {
   store: Pick<Store, "circuits" | "saveCircuit">;
   /** Not null: other relays on the same database change circuits as well. */
   fleet?: object | null;
@@ -16,7 +16,7 @@ export type Circuits = ReturnType<typeof createCircuits>;
 const CIRCUITS_FRESH_MS = 500;
 
 /** The sinks' circuits: in memory for deciding, in the store with each attempt; read again where other relays write them too. */
-export function createCircuits({ store, log, fleet }: CircuitsParts) {
+export function createCircuits({ store, log, fleet }: CircuitsDeps) {
   let loaded: Promise<Map<string, Circuit>> | null = null;
   /** By a clock that nobody sets. */
   let loadedAt = 0;

@@ -13,7 +13,7 @@ export interface Fleet {
   isPresent(): boolean;
 }
 
-export interface ClaimsParts {
+export interface ClaimsDeps {
   store: Pick<Store, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseLost">;
   /** Null where it is the only relay on the database. */
   fleet?: Fleet | null;
@@ -32,21 +32,21 @@ export interface Step {
 export const STORAGE_RETRY_MS = 1_000;
 
 export class Claims {
-  readonly #parts: ClaimsParts;
+  readonly #deps: ClaimsDeps;
   readonly #circuits: Circuits;
   /** When each paced destination got its last message. */
   readonly #lastSent = new Map<string, number>();
   /** A claim is under way, or its answer never came: it may have been written all the same. */
   #isClaiming = false;
 
-  constructor(parts: ClaimsParts, circuits: Circuits) {
-    this.#parts = parts;
+  constructor(deps: ClaimsDeps, circuits: Circuits) {
+    this.#deps = deps;
     this.#circuits = circuits;
   }
 
   /** Claims what a lane may attempt now. `paced`: at its pace, and ahead of free slots where the lane may. */
   async next(lane: LaneState, paced: boolean): Promise<Step> {
-    const { fleet, runtime } = this.#parts;
+    const { fleet, runtime } = this.#deps;
     const now = runtime.now();
     const gate = admits(await this.#circuits.of(lane.sink.name), now);
     const slots = Math.min(gate.limit - lane.running.size, freeSlots(lane));
@@ -68,7 +68,7 @@ export class Claims {
   }
 
   async #claim(lane: LaneState, limit: number, paced: boolean, alone: boolean, now: number): Promise<Step> {
-    const { store, fleet, leaseMs } = this.#parts;
+    const { store, fleet, leaseMs } = this.#deps;
     const dueAt = await this.#look(lane, now);
     if (dueAt === null || dueAt > now) {
       const soon = now + STORAGE_RETRY_MS;
@@ -99,7 +99,7 @@ export class Claims {
 
   /** When the lane's next delivery is due; asked of the store if that may have changed. */
   async #look(lane: LaneState, now: number): Promise<number | null> {
-    const { store, fleet } = this.#parts;
+    const { store, fleet } = this.#deps;
     if (!lane.isStale) return lane.dueAt;
     lane.isStale = false;
     try {
@@ -121,14 +121,14 @@ export class Claims {
   async releaseAhead(lane: LaneState): Promise<void> {
     if (lane.ahead.length === 0) return;
     const ids = lane.ahead.map(({ delivery }) => delivery.id);
-    await this.#parts.store.release(ids, this.#parts.runtime.now());
+    await this.#deps.store.release(ids, this.#deps.runtime.now());
     lane.ahead = lane.ahead.filter(({ delivery }) => !ids.includes(delivery.id));
     lane.isStale = true;
   }
 
   /** Releases what was claimed without the answer coming: all of this relay's but what is held. */
   async releaseLost(held: () => string[]): Promise<void> {
-    const { store, fleet, runtime, log } = this.#parts;
+    const { store, fleet, runtime, log } = this.#deps;
     if (this.#isClaiming && fleet) {
       const lost = await store.releaseLost(fleet.name, held(), runtime.now());
       if (lost > 0) log.warn("delivery.released", { deliveries: lost });

@@ -8,9 +8,9 @@ import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
 import { STORAGE_RETRY_MS } from "./claim.ts";
 import { destinationOf, type LaneState } from "./lane.ts";
-import { tell, traceAttempt, type TellParts } from "./report-attempt.ts";
+import { tell, traceAttempt, type ReportAttemptDeps } from "./report-attempt.ts";
 
-export interface DeliverParts extends TellParts {
+export interface DeliverDeps extends ReportAttemptDeps {
   store: Pick<Store, "record" | "expire" | "pause">;
   fleet?: object | null;
   attempt: Attempt;
@@ -33,37 +33,37 @@ export interface Delivering {
 }
 
 export function deliver(
-  parts: DeliverParts,
+  deps: DeliverDeps,
   claimed: Claimed,
   lane: LaneState,
   circuits: Circuits,
   signal: AbortSignal,
 ): Delivering {
-  const finished = attemptOnce(parts, claimed, lane, circuits, signal);
+  const finished = attemptOnce(deps, claimed, lane, circuits, signal);
   const recorded = finished.then(async (attempt) => {
-    await recordSurely(parts, attempt, signal);
-    if (attempt.outcome.kind !== "delivered" && attempt.circuit.state === "open") await buryOld(parts, attempt);
+    await recordSurely(deps, attempt, signal);
+    if (attempt.outcome.kind !== "delivered" && attempt.circuit.state === "open") await buryOld(deps, attempt);
   });
   return { attempted: finished.then(() => {}), recorded };
 }
 
 async function attemptOnce(
-  parts: DeliverParts,
+  deps: DeliverDeps,
   claimed: Claimed,
   lane: LaneState,
   circuits: Circuits,
   signal: AbortSignal,
 ): Promise<FinishedAttempt> {
-  const { runtime } = parts;
+  const { runtime } = deps;
   const { delivery } = claimed;
   const startedAt = runtime.now();
   const { outcome, ...more }: Attempted =
     claimed.cutShort > MAX_CUT_SHORT
       ? { outcome: givenUp(claimed.cutShort) }
-      : await parts.attempt(claimed, lane.sink, signal);
+      : await deps.attempt(claimed, lane.sink, signal);
   const finishedAt = runtime.now();
   await circuits.refresh();
-  const delay = delayAfter(parts, claimed, outcome, finishedAt);
+  const delay = delayAfter(deps, claimed, outcome, finishedAt);
   const attempt: FinishedAttempt = {
     deliveryId: delivery.id,
     sink: lane.sink.name,
@@ -78,10 +78,10 @@ async function attemptOnce(
   };
   if (outcome.kind === "retry" && outcome.retryAfterMs !== undefined) {
     lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
-    if (parts.fleet) await tellPause(parts, lane);
+    if (deps.fleet) await tellPause(deps, lane);
   }
-  tell(parts, claimed, attempt);
-  traceAttempt(parts.trace ?? null, claimed, attempt);
+  tell(deps, claimed, attempt);
+  traceAttempt(deps.trace ?? null, claimed, attempt);
   return attempt;
 }
 
@@ -99,7 +99,7 @@ const toldBy = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): numb
 
 /** Until the next attempt, ms; null when there is none. */
 function delayAfter(
-  { scheduleMs, runtime }: DeliverParts,
+  { scheduleMs, runtime }: DeliverDeps,
   { delivery, throttled, cutShort, firstTriedAt }: Claimed,
   outcome: Outcome,
   now: number,
@@ -125,7 +125,7 @@ const longestLife = (scheduleMs: readonly number[]): number =>
  * An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly, once the
  * sink has taken nothing for as long as a schedule lasts.
  */
-async function buryOld({ store, scheduleMs, log }: DeliverParts, attempt: FinishedAttempt): Promise<void> {
+async function buryOld({ store, scheduleMs, log }: DeliverDeps, attempt: FinishedAttempt): Promise<void> {
   const { sink, circuit, finishedAt } = attempt;
   const diesBefore = finishedAt - longestLife(scheduleMs);
   if ((circuit.last_success_at ?? 0) >= diesBefore) return;
@@ -145,7 +145,7 @@ const lastOf = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome
 
 /** A result must not be lost to a moment's trouble with the disk: it is written as soon as that is over. */
 async function recordSurely(
-  { store, runtime, log }: DeliverParts,
+  { store, runtime, log }: DeliverDeps,
   attempt: FinishedAttempt,
   signal: AbortSignal,
 ): Promise<void> {
@@ -163,7 +163,7 @@ async function recordSurely(
 }
 
 /** The other relays are to keep the pause as well. If they cannot be told, each will be by the sink. */
-async function tellPause({ store, log }: DeliverParts, { sink, pausedUntil }: LaneState): Promise<void> {
+async function tellPause({ store, log }: DeliverDeps, { sink, pausedUntil }: LaneState): Promise<void> {
   await store.pause(destinationOf(sink), pausedUntil).catch((error: unknown) => {
     log.warn("delivery.pause_not_told", { sink: sink.name, error: String(error) });
   });

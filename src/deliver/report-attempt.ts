@@ -5,14 +5,18 @@ import { isoTime } from "../platform/time.ts";
 import type { Claimed, FinishedAttempt } from "../store/store.ts";
 import { attemptSpanOf, revisionSpanOf, traceIdOf, type Trace } from "../telemetry/trace.ts";
 
-export interface TellParts {
+export interface ReportAttemptDeps {
   log: Log;
   metrics: Metrics;
   /** Null or left out: nobody collects traces. */
   trace?: Trace;
 }
 
-export function tell({ metrics, log }: TellParts, { delivery, state }: Claimed, attempt: FinishedAttempt): void {
+export function tell(
+  { metrics, log }: ReportAttemptDeps,
+  { delivery, state }: Claimed,
+  attempt: FinishedAttempt,
+): void {
   const { outcome, sink, n, startedAt, finishedAt, nextAttemptAt } = attempt;
   metrics.attempts.inc({ sink, outcome: outcome.kind });
   metrics.attemptSeconds.observe({ sink }, (finishedAt - startedAt) / 1000);

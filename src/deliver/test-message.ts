@@ -7,7 +7,7 @@ import type { Sink } from "../sinks/sink.ts";
 import type { Store } from "../store/store.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
-export interface TestSendParts {
+export interface TestSendDeps {
   sinks: readonly Sink[];
   store: Pick<Store, "saveTest">;
   links: Links;
@@ -33,17 +33,17 @@ export interface SentTest {
  *
  * Rejects when there is no such sink.
  */
-export function createTestSend(parts: TestSendParts): (sink: string) => Promise<SentTest> {
-  const { store, runtime, log } = parts;
+export function createTestSend(deps: TestSendDeps): (sink: string) => Promise<SentTest> {
+  const { store, runtime, log } = deps;
   return async (name) => {
-    const sink = parts.sinks.find((one) => one.name === name);
+    const sink = deps.sinks.find((one) => one.name === name);
     if (!sink) throw new Error(`there is no sink ${name}`);
     const runId = runtime.newId("test");
     const deliveryId = runtime.newId("dlv");
     const startedAt = runtime.now();
-    const report = testReport(runId, startedAt, parts.links);
+    const report = testReport(runId, startedAt, deps.links);
     const prepare = () => ({ attempt: 1, cause: "test", maybeSent: false, report, previous: null }) as const;
-    const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs: parts.timeoutMs, log });
+    const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs: deps.timeoutMs, log });
     const finishedAt = runtime.now();
     const { kind } = sink;
     const delivery = await store.saveTest({ deliveryId, runId, sink: name, kind, startedAt, finishedAt, outcome });

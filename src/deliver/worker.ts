@@ -1,12 +1,12 @@
 import type { Circuit } from "../domain/run.ts";
 import type { Claimed, Store } from "../store/store.ts";
 import { createCircuits } from "./circuits.ts";
-import { Claims, STORAGE_RETRY_MS, type ClaimsParts, type Fleet } from "./claim.ts";
-import { deliver, type DeliverParts } from "./deliver.ts";
+import { Claims, STORAGE_RETRY_MS, type ClaimsDeps, type Fleet } from "./claim.ts";
+import { deliver, type DeliverDeps } from "./deliver.ts";
 import { heldIds, laneOf, type Lane, type LaneState } from "./lane.ts";
 
-export interface WorkerParts extends ClaimsParts, DeliverParts {
-  store: ClaimsParts["store"] & DeliverParts["store"] & Pick<Store, "shiftDue" | "circuits" | "saveCircuit">;
+export interface WorkerDeps extends ClaimsDeps, DeliverDeps {
+  store: ClaimsDeps["store"] & DeliverDeps["store"] & Pick<Store, "shiftDue" | "circuits" | "saveCircuit">;
   /** This relay among others on the same database; null where it is the only one. */
   fleet?: Fleet | null;
   lanes: readonly Lane[];
@@ -47,14 +47,14 @@ const CLOCK_TOLERANCE_MS = 5_000;
  *
  * States: idle → running (`start`) → stopping (`stop`: no more claims; what was claimed ahead is released) → stopped.
  */
-export function createWorker(parts: WorkerParts): Worker {
-  const { store, runtime, log } = parts;
-  const lanes = parts.lanes.map(laneOf);
+export function createWorker(deps: WorkerDeps): Worker {
+  const { store, runtime, log } = deps;
+  const lanes = deps.lanes.map(laneOf);
   const abort = new AbortController();
   /** Attempts whose end is not recorded yet. */
   const pending = new Set<Promise<void>>();
-  const circuits = createCircuits(parts);
-  const claims = new Claims(parts, circuits);
+  const circuits = createCircuits(deps);
+  const claims = new Claims(deps, circuits);
   let stopping = false;
   let loop: Promise<void> | null = null;
   let lastTick = runtime.now();
@@ -80,7 +80,7 @@ export function createWorker(parts: WorkerParts): Worker {
   const begin = (lane: LaneState, claimed: Claimed): void => {
     const { id } = claimed.delivery;
     lane.running.add(id);
-    const { attempted, recorded } = deliver(parts, claimed, lane, circuits, abort.signal);
+    const { attempted, recorded } = deliver(deps, claimed, lane, circuits, abort.signal);
     void attempted.then(() => {
       lane.running.delete(id);
       lane.unrecorded.add(id);
@@ -119,7 +119,7 @@ export function createWorker(parts: WorkerParts): Worker {
   const onClockSetBack = async (byMs: number): Promise<void> => {
     log.warn("clock.set_back", { ms: byMs });
     // Of several relays each would do it.
-    if (!parts.fleet) await store.shiftDue(byMs);
+    if (!deps.fleet) await store.shiftDue(byMs);
     circuits.shift(byMs);
     claims.forgetPaces();
     lookEverywhere();

@@ -68,7 +68,7 @@ export interface Links {
   artifact(runId: string, key: ArtifactKey): string;
 }
 
-export interface ReportParts {
+export interface ReportInput {
   run: Run;
   revision: number;
   artifacts: readonly Artifact[];
@@ -107,7 +107,7 @@ export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): A
 /** The others are what the model was shown, with marks drawn on the page. */
 const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
 
-export function toReport({ run, revision, artifacts, artifactsStatus }: ReportParts, links: Links): Report {
+export function toReport({ run, revision, artifacts, artifactsStatus }: ReportInput, links: Links): Report {
   const made = new Map<ArtifactKey, string>();
   const link = (key: ArtifactKey): string => {
     const known = made.get(key) ?? links.artifact(run.run_id, key);

@@ -9,7 +9,7 @@ import type { App } from "../app/app.ts";
 import type { Job } from "../app/jobs.ts";
 import type { Log } from "../platform/log.ts";
 
-export interface TurnParts {
+export interface AlarmDeps {
   app: Pick<App, "worker" | "upkeep">;
   /** Done in a turn when they are due. */
   jobs: readonly Job[];
@@ -36,8 +36,8 @@ const LONGEST_TURN_MS = 120_000;
 const MOST_REQUESTS = 500;
 const RETRY_MS = 10_000;
 
-export function createTurns(parts: TurnParts): Turns {
-  const { app, now, log } = parts;
+export function createTurns(deps: AlarmDeps): Turns {
+  const { app, now, log } = deps;
   let turning = false;
   let woken = false;
   let ring = () => {};
@@ -59,26 +59,26 @@ export function createTurns(parts: TurnParts): Turns {
       await run();
       return dueAt();
     }
-    const at = await parts.planned(name);
+    const at = await deps.planned(name);
     if (at > now()) return at;
     // Planned first: a round that costs the object its life is not begun again at once.
-    await parts.plan(name, now() + everyMs);
+    await deps.plan(name, now() + everyMs);
     await run();
     return now() + everyMs;
   };
   const allRounds = (): Promise<(number | null)[]> =>
-    Promise.all(parts.jobs.map((job) => safely(job.name, () => round(job))));
+    Promise.all(deps.jobs.map((job) => safely(job.name, () => round(job))));
 
   return {
     wake: async () => {
       woken = true;
       ring();
-      if (!turning) await parts.setAlarm(now);
+      if (!turning) await deps.setAlarm(now);
     },
     turn: async () => {
       turning = true;
       const endAt = now() + LONGEST_TURN_MS;
-      const enough = () => now() > endAt || parts.requests() > MOST_REQUESTS;
+      const enough = () => now() > endAt || deps.requests() > MOST_REQUESTS;
       const rounds = { times: [] as (number | null)[], over: false };
       const asked = allRounds().then((times) => {
         rounds.times = times;
@@ -98,7 +98,7 @@ export function createTurns(parts: TurnParts): Turns {
         return null;
       });
       const nextAt = Math.min(...[next, upkeep, ...rounds.times].filter((at) => at !== null));
-      await parts.setAlarm(() => {
+      await deps.setAlarm(() => {
         turning = false;
         return woken || enough() ? now() : nextAt;
       });

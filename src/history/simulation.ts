@@ -22,7 +22,7 @@ export interface Simulated {
   nobody: { runs: number; examples: string[] };
 }
 
-export interface SimulationParts {
+export interface SimulationDeps {
   routes: readonly Route[];
   sinks: readonly { name: string; kind: string }[];
 }
@@ -36,7 +36,7 @@ export interface Simulation {
 const EXAMPLES = 3;
 
 /** Without routes, one called `default` stands for them: every run to every sink. */
-export function createSimulation({ routes, sinks }: SimulationParts): Simulation {
+export function createSimulation({ routes, sinks }: SimulationDeps): Simulation {
   const names = sinks.map(({ name }) => name);
   const rules = routes.length > 0 ? routes : [{ name: "default", to: names, stop: false }];
   const counts = rules.map(() => ({ matched: 0, notLookedAt: 0, examples: new Array<string>() }));

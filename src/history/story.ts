@@ -29,7 +29,7 @@ export interface Entry {
   receiptId: string | null;
 }
 
-export interface StoryParts {
+export interface StoryInput {
   run: Run;
   receipts: readonly Receipt[];
   /** Oldest first. */
@@ -37,7 +37,7 @@ export interface StoryParts {
   attempts: readonly Attempt[];
 }
 
-export function storyOf({ run, receipts, deliveries, attempts }: StoryParts): Entry[] {
+export function storyOf({ run, receipts, deliveries, attempts }: StoryInput): Entry[] {
   const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
   const entries = [
     ...stamps(run),

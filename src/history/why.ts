@@ -2,9 +2,9 @@
 import { isoTime } from "../platform/time.ts";
 import { isTerminal, type Delivery, type DeliveryReceipt } from "../domain/run.ts";
 import type { Attempt, StoredRun } from "../store/store.ts";
-import { routingOf, storyOf, type Entry, type StoryParts } from "./story.ts";
+import { routingOf, storyOf, type Entry, type StoryInput } from "./story.ts";
 
-export interface WhyParts extends Omit<StoryParts, "run"> {
+export interface WhyInput extends Omit<StoryInput, "run"> {
   stored: StoredRun;
 }
 
@@ -57,7 +57,7 @@ interface WhyDelivery {
   attempts: { n: number; started_at: string; finished_at: string; outcome: string; reason: string | null }[];
 }
 
-export function whyOf({ stored, receipts, deliveries, attempts }: WhyParts): Why {
+export function whyOf({ stored, receipts, deliveries, attempts }: WhyInput): Why {
   const { run, revision } = stored.state;
   const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
   const routes = routingOf(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);

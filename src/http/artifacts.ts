@@ -8,7 +8,7 @@ import { bearerOf } from "./auth.ts";
 import type { SignedLinks } from "./links.ts";
 import { problem } from "./problem.ts";
 
-export interface ArtifactsParts {
+export interface ArtifactsDeps {
   store: Pick<Store, "run">;
   media: Pick<Media, "link" | "open">;
   links: SignedLinks;
@@ -23,25 +23,25 @@ export interface ArtifactsParts {
  * moment, or streams what has none or would be shown wrongly, or the relay's own copy, or shows a plain placeholder. Asks
  * for a signed link, a bearer token or a session of the web page.
  */
-export function mountArtifacts(app: Hono, parts: ArtifactsParts): void {
+export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
   app.get("/artifacts/:run_id/:artifact_id", async (c) => {
     const { run_id: runId, artifact_id: key } = c.req.param();
-    if (!mayOpen(c, parts, runId, key)) {
+    if (!mayOpen(c, deps, runId, key)) {
       return problem(c, 403, "This link is not complete, was changed, or has expired.");
     }
-    const stored = await parts.store.run(runId);
+    const stored = await deps.store.run(runId);
     if (stored === null) return placeholder(c, key, "The relay does not know this run any more.", 404);
-    return open(c, parts, { run: stored.state.run, artifacts: stored.artifacts }, key);
+    return open(c, deps, { run: stored.state.run, artifacts: stored.artifacts }, key);
   });
 }
 
-function mayOpen(c: Context, { links, isToken, isSession }: ArtifactsParts, runId: string, key: ArtifactKey): boolean {
+function mayOpen(c: Context, { links, isToken, isSession }: ArtifactsDeps, runId: string, key: ArtifactKey): boolean {
   if (links.check(runId, key, { exp: c.req.query("exp"), sig: c.req.query("sig") })) return true;
   const token = bearerOf(c.req.header("authorization"));
   return token === null ? isSession(c.req.header("cookie")) : isToken(token);
 }
 
-async function open(c: Context, { media }: ArtifactsParts, owner: Owner, key: ArtifactKey): Promise<Response> {
+async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
   const { signal } = c.req.raw;
   const url = await media.link(owner, key, signal);
   // The redirect must be asked for again on the next click: its target dies.

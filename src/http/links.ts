@@ -8,7 +8,7 @@ export interface SignedLinks extends Links {
   check(runId: string, key: ArtifactKey, query: { exp?: string | undefined; sig?: string | undefined }): boolean;
 }
 
-export interface LinksParts {
+export interface LinksDeps {
   /** Without trailing slash. Asked each time: with `PORT=0` it is known only once the relay listens. */
   publicUrl(): string;
   /** 32 random bytes kept in the database, so that links outlive restarts and hold for every relay on it. */
@@ -19,7 +19,7 @@ export interface LinksParts {
 }
 
 /** The relay's own links. A link to an artifact is a capability: it opens that one, for that run, until it expires. */
-export function createLinks({ publicUrl, key, lifeMs, now }: LinksParts): SignedLinks {
+export function createLinks({ publicUrl, key, lifeMs, now }: LinksDeps): SignedLinks {
   // Of bytes a key would be made anew for each signature, which costs several times what signing does.
   const secret = createSecretKey(key);
   const sign = (runId: string, artifact: ArtifactKey, exp: string): string =>

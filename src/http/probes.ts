@@ -3,7 +3,7 @@ import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Store } from "../store/store.ts";
 
-export interface OpsParts {
+export interface ProbeDeps {
   store: Pick<Store, "ping">;
   now(): number;
   isStopping(): boolean;
@@ -19,7 +19,7 @@ const PING_FRESH_MS = 1_000;
  * Says why no webhook can be accepted now, or null; shown by a real write. Anybody may ask, so
  * those who ask at one time share a write, and one that succeeded answers for a second.
  */
-export function createReadiness({ store, now, isStopping, isStalled, log }: OpsParts): () => Promise<string | null> {
+export function createReadiness({ store, now, isStopping, isStalled, log }: ProbeDeps): () => Promise<string | null> {
   const ping = async (): Promise<string | null> => {
     try {
       await store.ping(now());

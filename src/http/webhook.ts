@@ -4,7 +4,7 @@ import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
 import { Bodies } from "./bodies.ts";
 
-export interface WebhookParts {
+export interface WebhookDeps {
   receiver: Receiver;
   /** The other end of a request's connection; throws when there is none. */
   addressOf: AddressOf;
@@ -32,42 +32,42 @@ const CHANNEL = /^[A-Za-z0-9_-]{1,64}$/;
  * `POST /webhook`, `/webhook/{channel}` and `/`. Answers are short JSON, because Skyvern stores and shows them, and never
  * 403, which Skyvern would try again.
  */
-export function mountWebhook(app: Hono, parts: WebhookParts): void {
+export function mountWebhook(app: Hono, deps: WebhookDeps): void {
   const path = "/webhook/:channel?";
-  const bodies = new Bodies(parts.inFlightLimit);
-  app.post(path, (c) => answer(c, c.req.param("channel") ?? null, parts, bodies));
-  app.post("/", (c) => answer(c, null, parts, bodies));
+  const bodies = new Bodies(deps.inFlightLimit);
+  app.post(path, (c) => answer(c, c.req.param("channel") ?? null, deps, bodies));
+  app.post("/", (c) => answer(c, null, deps, bodies));
   app.all(path, (c) => c.json({ error: "send the webhook by POST" }, 405, { allow: "POST" }));
 }
 
-async function answer(c: Context, channel: string | null, parts: WebhookParts, bodies: Bodies): Promise<Response> {
-  if (parts.isStopping()) return unavailable(c, "the relay is restarting");
+async function answer(c: Context, channel: string | null, deps: WebhookDeps, bodies: Bodies): Promise<Response> {
+  if (deps.isStopping()) return unavailable(c, "the relay is restarting");
   if (channel !== null && !CHANNEL.test(channel)) {
     return c.json({ error: "the channel in the URL must be 1 to 64 letters, digits, _ or -" }, 400);
   }
   const signature = c.req.header("x-skyvern-signature") ?? null;
   // What cannot be genuine is refused before its body is read.
-  const early = parts.receiver.precheck(signature);
-  if (early !== null) return refuse(c, channel, parts, early);
+  const early = deps.receiver.precheck(signature);
+  if (early !== null) return refuse(c, channel, deps, early);
   const declared = Number(c.req.header("content-length") ?? 0);
-  if (declared > parts.bodyLimit) return tooLarge(c, parts);
-  const { body, giveBack } = await bodies.read(c, parts.bodyLimit);
+  if (declared > deps.bodyLimit) return tooLarge(c, deps);
+  const { body, giveBack } = await bodies.read(c, deps.bodyLimit);
   try {
-    if (body === "no_room") return overloaded(c, parts);
-    if (body === "too_large") return tooLarge(c, parts);
+    if (body === "no_room") return overloaded(c, deps);
+    if (body === "too_large") return tooLarge(c, deps);
     if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
-    return respond(c, channel, parts, await parts.receiver.receive({ bytes: body, signature, sentAt, channel }));
+    return respond(c, channel, deps, await deps.receiver.receive({ bytes: body, signature, sentAt, channel }));
   } finally {
     giveBack();
   }
 }
 
-function respond(c: Context, channel: string | null, parts: WebhookParts, received: Received): Response {
+function respond(c: Context, channel: string | null, deps: WebhookDeps, received: Received): Response {
   switch (received.kind) {
     case "refused":
-      return refuse(c, channel, parts, received.reason);
+      return refuse(c, channel, deps, received.reason);
     case "totp":
       return c.json({ error: "this is a one-time-code request; totp_url must not point at the relay" }, 422);
     case "unavailable":
@@ -87,9 +87,9 @@ const REFUSALS = {
 } as const;
 
 /** 401; an address that sends nothing else gets 429 and no more log lines. */
-function refuse(c: Context, channel: string | null, parts: WebhookParts, reason: Refusal): Response {
-  const { refusals, log } = parts;
-  const address = addressIn(c, parts);
+function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: Refusal): Response {
+  const { refusals, log } = deps;
+  const address = addressIn(c, deps);
   refusals.count(address);
   if (refusals.waitMs(address) > 0) {
     const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
@@ -99,7 +99,7 @@ function refuse(c: Context, channel: string | null, parts: WebhookParts, reason:
   return c.json({ error: REFUSALS[reason] }, 401);
 }
 
-function addressIn(c: Context, { addressOf }: WebhookParts): string {
+function addressIn(c: Context, { addressOf }: WebhookDeps): string {
   try {
     return addressOf(c) ?? "unknown";
   } catch {
@@ -111,10 +111,10 @@ function addressIn(c: Context, { addressOf }: WebhookParts): string {
 /** The rest of the body is not read, so nothing more can come on this connection. */
 const UNREAD = { connection: "close" };
 
-const tooLarge = (c: Context, { bodyLimit }: WebhookParts): Response =>
+const tooLarge = (c: Context, { bodyLimit }: WebhookDeps): Response =>
   c.json({ error: `the body is over ${bodyLimit} bytes` }, 413, UNREAD);
 
-function overloaded(c: Context, { log }: WebhookParts): Response {
+function overloaded(c: Context, { log }: WebhookDeps): Response {
   log.warn("webhook.overloaded");
   return c.json({ error: "too many webhooks at one time" }, 503, { ...UNREAD, "retry-after": RETRY_AFTER_SECONDS });
 }

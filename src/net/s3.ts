@@ -24,7 +24,7 @@ export interface S3Settings {
   secretAccessKey: Secret;
 }
 
-export interface S3Parts {
+export interface S3Deps {
   settings: S3Settings;
   fetch: Fetch;
   now(): number;
@@ -46,7 +46,7 @@ export type S3Call = (
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-export function s3Call({ settings, fetch, now }: S3Parts): S3Call {
+export function s3Call({ settings, fetch, now }: S3Deps): S3Call {
   return async (method, name, { headers: more = {}, file, signal } = {}) => {
     const signer = new AwsV4Signer({
       method,

@@ -11,7 +11,7 @@ import { followUpAt } from "../domain/follow-up-plan.ts";
 import { settle, type Observation } from "./settle.ts";
 import { outcomes, updates, type Listener } from "./plan-deliveries.ts";
 
-export interface ArrivalParts {
+export interface DecideDeps {
   redact: Redact;
   routes: readonly Route[];
   sinks: readonly Listener[];
@@ -33,15 +33,15 @@ export interface Genuine {
 }
 
 /** Null: Skyvern asks for a one-time code. */
-export function arrivalOf(parts: ArrivalParts, genuine: Genuine): Arrival | null {
+export function arrivalOf(deps: DecideDeps, genuine: Genuine): Arrival | null {
   const { keyName, organization, channel, sentAt, receivedAt } = genuine;
   const bytes = Buffer.from(genuine.bytes.buffer, genuine.bytes.byteOffset, genuine.bytes.byteLength);
-  const { masked, stored } = mask(bytes, parts.redact);
+  const { masked, stored } = mask(bytes, deps.redact);
   const parsed = parsePayload(masked);
   if (parsed.kind === "totp") return null;
   const payload = parsed.kind === "run" ? parsed.payload : null;
   const receipt: NewReceipt = {
-    id: parts.runtime.newId("rcp"),
+    id: deps.runtime.newId("rcp"),
     bodyHash: hash("sha256", stored),
     body: stored,
     source: "webhook",
@@ -53,7 +53,7 @@ export function arrivalOf(parts: ArrivalParts, genuine: Genuine): Arrival | null
     note: parsed.kind === "unknown" ? parsed.reason : null,
   };
   const origin = { receivedAt, source: "webhook", channel, organization } as const;
-  return { receipt, run: payload === null ? null : runArrival(parts, payload, origin, receivedAt) };
+  return { receipt, run: payload === null ? null : runArrival(deps, payload, origin, receivedAt) };
 }
 
 /** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
@@ -70,31 +70,31 @@ export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: B
 
 /** A payload as the store takes it: its run id, and what to decide at `now` once it is known what is stored. */
 export function runArrival(
-  parts: Omit<ArrivalParts, "redact">,
+  deps: Omit<DecideDeps, "redact">,
   payload: Payload,
   origin: Parameters<typeof normalize>[1],
   now: number,
 ): NonNullable<Arrival["run"]> {
   const run = normalize(payload, origin);
   const observation: Observation = { run, deliveryFailure: isDeliveryFailure(payload) };
-  return { id: run.run_id, decide: decider(parts, observation, now) };
+  return { id: run.run_id, decide: decider(deps, observation, now) };
 }
 
 /** Settling and routing in one, asked inside the transaction. */
-function decider(parts: Omit<ArrivalParts, "redact">, observation: Observation, now: number): Decide {
+function decider(deps: Omit<DecideDeps, "redact">, observation: Observation, now: number): Decide {
   return (known): Decision => {
     const settled = settle(known?.state ?? null, observation);
     const { run } = settled.state;
     const isNews = isTerminal(run.status) && settled.verdict !== "duplicate";
-    const copying = parts.archives && isNews ? { archiveAt: archiveAt(run, now) } : {};
+    const copying = deps.archives && isNews ? { archiveAt: archiveAt(run, now) } : {};
     const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [], ...copying };
     if (!isTerminal(run.status)) return decision;
-    if (settled.verdict === "updated") return { ...decision, deliveries: updates(parts, known) };
+    if (settled.verdict === "updated") return { ...decision, deliveries: updates(deps, known) };
     if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
-    const names = parts.sinks.map(({ name }) => name);
-    const routed = match(settled.state.run, parts.routes, names);
+    const names = deps.sinks.map(({ name }) => name);
+    const routed = match(settled.state.run, deps.routes, names);
     const ask = settled.verdict === "accepted" ? followUpAt(settled.state.run, now) : undefined;
-    const told = outcomes(parts, known, routed.sinks);
+    const told = outcomes(deps, known, routed.sinks);
     return { ...decision, routing: routed.trace, ...told, ...(ask === undefined ? {} : { followUpAt: ask }) };
   };
 }

@@ -14,7 +14,7 @@ import {
   type Decide,
   type Deciding,
 } from "../store/store.ts";
-import { arrivalOf, mask, runArrival, type ArrivalParts, type Genuine } from "./decide.ts";
+import { arrivalOf, mask, runArrival, type DecideDeps, type Genuine } from "./decide.ts";
 import { moreToShow, type Listener } from "./plan-deliveries.ts";
 
 /** What a configuration says of taking. */
@@ -82,13 +82,13 @@ export interface Kept {
 /** `unchanged`: it is still not understood, or no longer kept. */
 export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runId: string; error: string | null };
 
-export interface IntakeParts extends IntakeSettings {
+export interface IntakeDeps extends IntakeSettings {
   store: Deciding;
   runtime: Pick<Runtime, "newId">;
 }
 
-export function createIntake({ store, redactKeys, ...settings }: IntakeParts): Intake {
-  const parts: ArrivalParts = { ...settings, redact: createRedact(redactKeys) };
+export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): Intake {
+  const deps: DecideDeps = { ...settings, redact: createRedact(redactKeys) };
   // What comes in one turn of the event loop is written together.
   const accept = grouped(
     (arrivals: readonly Arrival[]) => store.accept(arrivals),
@@ -97,7 +97,7 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeParts): I
   return {
     webhook: async (genuine) => {
       try {
-        const arrival = arrivalOf(parts, genuine);
+        const arrival = arrivalOf(deps, genuine);
         if (arrival === null) return { kind: "totp" };
         return await acceptOrKeep(accept, arrival);
       } catch (error) {
@@ -105,9 +105,9 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeParts): I
         return { kind: "failed", error: wordsOf(error) };
       }
     },
-    answer: (answered) => takeAnswer(parts, accept, answered),
-    reread: (kept) => reread(parts, store, kept),
-    showMore: (runId, now) => store.revise(runId, (known) => moreToShow(parts, known), now),
+    answer: (answered) => takeAnswer(deps, accept, answered),
+    reread: (kept) => reread(deps, store, kept),
+    showMore: (runId, now) => store.revise(runId, (known) => moreToShow(deps, known), now),
   };
 }
 
@@ -128,14 +128,14 @@ async function acceptOrKeep(accept: Accept, arrival: Arrival): Promise<Taken> {
   }
 }
 
-async function takeAnswer(parts: ArrivalParts, accept: Accept, answered: Answered): Promise<TakenAnswer> {
+async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered): Promise<TakenAnswer> {
   const { text, source, organization, channel, receivedAt, deliver } = answered;
-  const masked = parts.redact(text);
+  const masked = deps.redact(text);
   const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
     return { kind: "not_understood", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
   const receipt = {
-    id: parts.runtime.newId("rcp"),
+    id: deps.runtime.newId("rcp"),
     bodyHash: hash("sha256", lasting(masked.text)),
     body: Buffer.from(masked.text, "utf8"),
     source,
@@ -146,16 +146,16 @@ async function takeAnswer(parts: ArrivalParts, accept: Accept, answered: Answere
     receivedAt,
     note: null,
   };
-  const run = runArrival(parts, parsed.payload, { receivedAt, source, channel, organization }, receivedAt);
+  const run = runArrival(deps, parsed.payload, { receivedAt, source, channel, organization }, receivedAt);
   const arrival = { receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } };
   return takenOf(arrival, await accept(arrival));
 }
 
-async function reread(parts: ArrivalParts, store: Deciding, kept: Kept): Promise<Reread> {
+async function reread(deps: DecideDeps, store: Deciding, kept: Kept): Promise<Reread> {
   const { receiptId, body, receivedAt, source, organization, channel, now } = kept;
-  const parsed = parsePayload(mask(Buffer.from(body), parts.redact).masked);
+  const parsed = parsePayload(mask(Buffer.from(body), deps.redact).masked);
   if (parsed.kind !== "run") return { kind: "unchanged" };
-  const run = runArrival(parts, parsed.payload, { receivedAt, source, channel, organization }, now);
+  const run = runArrival(deps, parsed.payload, { receivedAt, source, channel, organization }, now);
   try {
     const isAdopted = await store.adopt(receiptId, parsed.payload.status, run, now);
     return isAdopted ? { kind: "adopted", runId: run.id, error: null } : { kind: "unchanged" };

@@ -47,8 +47,8 @@ export function updates({ sinks, runtime }: Telling, known: Known | null): NewDe
 }
 
 /** What it comes to that there is more to show of a run, such as artifacts; null when nobody is to see it. */
-export function moreToShow(parts: Telling, known: Known): Decision | null {
-  const deliveries = updates(parts, known);
+export function moreToShow(deps: Telling, known: Known): Decision | null {
+  const deliveries = updates(deps, known);
   if (deliveries.length === 0) return null;
   const state = { ...known.state, revision: known.state.revision + 1 };
   return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };

@@ -27,7 +27,7 @@ export type Received =
   /** Not on disk, nothing half-done: come again. */
   | { kind: "unavailable" };
 
-export interface ReceiveParts {
+export interface ReceiveDeps {
   keys: readonly VerifyKey[];
   intake: Intake;
   runtime: Pick<Runtime, "now">;
@@ -50,9 +50,9 @@ export interface Receiver {
  *
  * The use case: verify → (the intake) mask → parse → normalize → settle → route → commit. Answers only after the commit.
  */
-export function createReceiver(parts: ReceiveParts, confirm: Confirm | null): Receiver {
-  const { metrics } = parts;
-  const take = roomFor(parts.intake.webhook);
+export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Receiver {
+  const { metrics } = deps;
+  const take = roomFor(deps.intake.webhook);
   const refusal = (reason: Refusal): Refusal => {
     metrics.webhooks.inc({ result: reason });
     return reason;
@@ -63,17 +63,17 @@ export function createReceiver(parts: ReceiveParts, confirm: Confirm | null): Re
       return reason === null ? null : refusal(reason);
     },
     receive: async (incoming) => {
-      const body = verify(incoming.bytes, incoming.signature, parts.keys);
+      const body = verify(incoming.bytes, incoming.signature, deps.keys);
       if (typeof body === "string")
-        return (await confirmed(parts, confirm, incoming)) ?? { kind: "refused", reason: refusal(body) };
-      return receiveVerified(parts, take, body, incoming);
+        return (await confirmed(deps, confirm, incoming)) ?? { kind: "refused", reason: refusal(body) };
+      return receiveVerified(deps, take, body, incoming);
     },
   };
 }
 
 /** What Skyvern's own answer about the run came to; null when there is none that counts. */
 async function confirmed(
-  { metrics, log }: ReceiveParts,
+  { metrics, log }: ReceiveDeps,
   confirm: Confirm | null,
   { bytes }: Incoming,
 ): Promise<Received | null> {
@@ -93,39 +93,39 @@ async function confirmed(
 }
 
 async function receiveVerified(
-  parts: ReceiveParts,
+  deps: ReceiveDeps,
   take: Intake["webhook"],
   body: VerifiedBody,
   { sentAt, channel }: Incoming,
 ): Promise<Received> {
-  const { log, metrics, trace = null } = parts;
+  const { log, metrics, trace = null } = deps;
   const startedAt = performance.now();
   const { bytes, key: keyName, organization } = body;
   const about = { key: keyName, channel, bytes: bytes.length };
   try {
-    const taken = await take({ bytes, keyName, organization, channel, sentAt, receivedAt: parts.runtime.now() });
-    if (taken.kind === "failed") return unstored(parts, "storage_failed", taken.error);
+    const taken = await take({ bytes, keyName, organization, channel, sentAt, receivedAt: deps.runtime.now() });
+    if (taken.kind === "failed") return unstored(deps, "storage_failed", taken.error);
     if (taken.kind === "totp") {
       metrics.webhooks.inc({ result: "totp" });
       log.warn("webhook.totp_request", { key: keyName, hint: "a totp_url points at the relay; it has no codes" });
       return { kind: "totp" };
     }
     const { accepted, crashed } = taken;
-    if (accepted.deliveries > 0) parts.nudge();
+    if (accepted.deliveries > 0) deps.nudge();
     metrics.webhooks.inc({ result: accepted.verdict });
     metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
     if (crashed) log.error("webhook.crashed", { run_id: crashed.runId, error: crashed.error });
     logTaken(log, taken, about);
-    const finishedAt = parts.runtime.now();
+    const finishedAt = deps.runtime.now();
     const times = { startedAt: finishedAt - (performance.now() - startedAt), finishedAt };
     traceReceipt(trace, taken, { kind: "server", source: "webhook", ...times });
     return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
   } catch (error) {
-    return unstored(parts, error instanceof Overloaded ? "overloaded" : "storage_failed", String(error));
+    return unstored(deps, error instanceof Overloaded ? "overloaded" : "storage_failed", String(error));
   }
 }
 
-function unstored({ metrics, log }: ReceiveParts, result: "overloaded" | "storage_failed", error: string): Received {
+function unstored({ metrics, log }: ReceiveDeps, result: "overloaded" | "storage_failed", error: string): Received {
   metrics.webhooks.inc({ result });
   log.error("webhook.not_stored", { result, error });
   return { kind: "unavailable" };

@@ -3,7 +3,7 @@ import type { Runtime } from "../platform/runtime.ts";
 import type { Store } from "../store/store.ts";
 import type { Intake } from "./intake.ts";
 
-export interface RereadParts {
+export interface RereadDeps {
   store: Pick<Store, "unrecognizedReceipts" | "body">;
   intake: Pick<Intake, "reread">;
   /** The organization of a key, by its name. */
@@ -16,13 +16,7 @@ export interface RereadParts {
 const LIMIT = 1_000;
 
 /** Reads unrecognized receipts again, as a newer release may recognize them. Returns how many it recognized. */
-export async function rereadUnrecognized({
-  store,
-  intake,
-  organizationOf,
-  runtime,
-  log,
-}: RereadParts): Promise<number> {
+export async function rereadUnrecognized({ store, intake, organizationOf, runtime, log }: RereadDeps): Promise<number> {
   let adopted = 0;
   // Oldest first, as they came.
   for (const receipt of (await store.unrecognizedReceipts(LIMIT)).toReversed()) {

@@ -12,7 +12,7 @@ import type { Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
 import { byOrganization, webhookUrlOf } from "./reconcile.ts";
 
-export interface BackfillParts {
+export interface BackfillDeps {
   client: SkyvernClient;
   store: Pick<Store, "outcomes" | "sight">;
   /** Null: nothing is written, it is only counted. */
@@ -63,7 +63,7 @@ const WAITS_MS = [1_000, 5_000, 15_000, 30_000, 60_000, 90_000];
 const LONGEST_WAIT_MS = 120_000;
 const STORAGE_WAITS_MS = [500, 1_000, 2_000, 4_000];
 
-export async function backfill(parts: BackfillParts, query: BackfillQuery): Promise<Tally> {
+export async function backfill(deps: BackfillDeps, query: BackfillQuery): Promise<Tally> {
   const tally: Tally = {
     listed: 0,
     known: 0,
@@ -74,47 +74,47 @@ export async function backfill(parts: BackfillParts, query: BackfillQuery): Prom
     reached: null,
     faults: [],
   };
-  for (const keys of byOrganization(parts.client.perKey()).values()) {
-    const fault = await backfillOrganization(parts, query, keys, tally);
+  for (const keys of byOrganization(deps.client.perKey()).values()) {
+    const fault = await backfillOrganization(deps, query, keys, tally);
     if (fault !== null) tally.faults.push(fault.reason);
-    if (parts.signal.aborted || fault?.kind === "unavailable" || fault?.kind === "rate_limited") break;
+    if (deps.signal.aborted || fault?.kind === "unavailable" || fault?.kind === "rate_limited") break;
   }
   return tally;
 }
 
 /** With its first key that is let in. */
 async function backfillOrganization(
-  parts: BackfillParts,
+  deps: BackfillDeps,
   query: BackfillQuery,
   keys: readonly KeyClient[],
   tally: Tally,
 ): Promise<SkyvernFault | null> {
   let refused: SkyvernFault | null = null;
   for (const key of keys) {
-    const fault = await backfillKey(parts, query, { ...key, client: key.client.with({ tries: 1 }) }, tally);
+    const fault = await backfillKey(deps, query, { ...key, client: key.client.with({ tries: 1 }) }, tally);
     if (fault?.kind !== "forbidden") return fault;
     refused ??= { ...fault, reason: `${key.name}: ${fault.reason}` };
   }
   return refused;
 }
 
-async function backfillKey(parts: BackfillParts, query: BackfillQuery, key: KeyClient, tally: Tally) {
-  const { rows, fault } = await list(parts, query, key.client);
+async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyClient, tally: Tally) {
+  const { rows, fault } = await list(deps, query, key.client);
   const inRange = rows.filter(({ status, created_at }) => isTerminal(status) && (created_at ?? 0) < query.until);
   const recent = inRange.filter((row) => endOf(row) > query.endedBefore);
   const due = inRange.filter((row) => endOf(row) <= query.endedBefore).toSorted((a, b) => endOf(a) - endOf(b));
-  const outcomes = await parts.store.outcomes(due.map(({ run_id }) => run_id));
+  const outcomes = await deps.store.outcomes(due.map(({ run_id }) => run_id));
   const unknown = due.filter(({ run_id }) => !isTerminal(outcomes.get(run_id)?.status ?? ""));
   tally.listed += inRange.length;
   tally.recent += recent.length;
   tally.known += due.length - unknown.length;
   for (const [done, row] of unknown.entries()) {
-    parts.progress({ doing: "reading", done, of: unknown.length });
-    const trouble = parts.signal.aborted ? INTERRUPTED : await fillIn(parts, key, row, tally);
+    deps.progress({ doing: "reading", done, of: unknown.length });
+    const trouble = deps.signal.aborted ? INTERRUPTED : await fillIn(deps, key, row, tally);
     if (trouble !== null) return trouble;
     tally.reached = endOf(row);
   }
-  if (unknown.length > 0) parts.progress({ doing: "reading", done: unknown.length, of: unknown.length });
+  if (unknown.length > 0) deps.progress({ doing: "reading", done: unknown.length, of: unknown.length });
   return fault;
 }
 
@@ -122,12 +122,12 @@ const INTERRUPTED: SkyvernFault = { kind: "unavailable", status: null, reason: "
 
 const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
 
-function list(parts: BackfillParts, { since, workflow }: BackfillQuery, client: SkyvernClient) {
+function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: SkyvernClient) {
   let seen = 0;
   return listRuns(
     async (query) => {
-      parts.progress({ doing: "listing", rows: seen });
-      const answer = await patiently(parts, () => client.listRuns(query, parts.signal));
+      deps.progress({ doing: "listing", rows: seen });
+      const answer = await patiently(deps, () => client.listRuns(query, deps.signal));
       if (answer.ok) seen += answer.value.rows.length;
       return answer;
     },
@@ -136,13 +136,13 @@ function list(parts: BackfillParts, { since, workflow }: BackfillQuery, client: 
 }
 
 /** Null when the run was dealt with, also when it could not be read. */
-async function fillIn(parts: BackfillParts, key: KeyClient, row: RunRow, tally: Tally): Promise<SkyvernFault | null> {
-  const { scope, addresses, ingest, store, runtime, signal } = parts;
+async function fillIn(deps: BackfillDeps, key: KeyClient, row: RunRow, tally: Tally): Promise<SkyvernFault | null> {
+  const { scope, addresses, ingest, store, runtime, signal } = deps;
   if (ingest === null && scope === "all") {
     tally.added += 1;
     return null;
   }
-  const answer = await patiently(parts, () => key.client.getRun(row.run_id, signal));
+  const answer = await patiently(deps, () => key.client.getRun(row.run_id, signal));
   if (!answer.ok) {
     if (answer.fault.kind !== "not_found" && answer.fault.kind !== "unexpected") return answer.fault;
     tally.unreadable += 1;
@@ -164,7 +164,7 @@ async function fillIn(parts: BackfillParts, key: KeyClient, row: RunRow, tally: 
     organization: key.organization,
     channel: addresses.channelOf(webhookUrl),
   } as const;
-  const stored = await storing(parts, async () => {
+  const stored = await storing(deps, async () => {
     await store.sight([sighting]);
     return ingest(answer.value, origin);
   });
@@ -177,7 +177,7 @@ async function fillIn(parts: BackfillParts, key: KeyClient, row: RunRow, tally: 
 
 /** Waits and asks again for some minutes while Skyvern is down or says that it is too much. */
 const patiently = <T>(
-  { runtime, signal, progress }: BackfillParts,
+  { runtime, signal, progress }: BackfillDeps,
   ask: () => Promise<SkyvernResult<T>>,
 ): Promise<SkyvernResult<T>> =>
   retry({
@@ -195,7 +195,7 @@ const patiently = <T>(
   });
 
 /** The relay that runs on the same database may hold its lock for a moment. */
-const storing = <T>({ runtime, signal }: BackfillParts, write: () => Promise<T>): Promise<T | StorageFault> =>
+const storing = <T>({ runtime, signal }: BackfillDeps, write: () => Promise<T>): Promise<T | StorageFault> =>
   retry({
     act: () => attempt(write),
     waitMs: (result, tried) => (result instanceof StorageFault ? (STORAGE_WAITS_MS[tried - 1] ?? null) : null),

@@ -20,7 +20,7 @@ export type Confirmed =
 
 export type Confirm = (bytes: Buffer) => Promise<Confirmed>;
 
-export interface ConfirmParts {
+export interface ConfirmDeps {
   client: SkyvernClient;
   ingest: Ingest;
   addresses: Addresses;
@@ -35,17 +35,17 @@ const UNKNOWN_MS = 600_000;
 const MAX_UNKNOWN = 10_000;
 const TIMEOUT_MS = 15_000;
 
-export function createConfirm(parts: ConfirmParts): Confirm {
+export function createConfirm(deps: ConfirmDeps): Confirm {
   const unknown = new Map<string, number>();
-  const questions = createRateLimit({ ...QUESTIONS_ALLOWED, now: parts.now });
+  const questions = createRateLimit({ ...QUESTIONS_ALLOWED, now: deps.now });
   return async (bytes) => {
     const id = runIdOf(bytes);
-    if (id === null || (unknown.get(id) ?? 0) > parts.now()) return { kind: "refused" };
+    if (id === null || (unknown.get(id) ?? 0) > deps.now()) return { kind: "refused" };
     if (!questions.take("anyone")) return { kind: "unavailable" };
-    const confirmed = await ask(parts, id);
+    const confirmed = await ask(deps, id);
     if (confirmed.kind === "refused") {
       unknown.delete(id);
-      unknown.set(id, parts.now() + UNKNOWN_MS);
+      unknown.set(id, deps.now() + UNKNOWN_MS);
       const oldest = unknown.size > MAX_UNKNOWN ? unknown.keys().next().value : undefined;
       if (oldest !== undefined) unknown.delete(oldest);
     }
@@ -54,7 +54,7 @@ export function createConfirm(parts: ConfirmParts): Confirm {
 }
 
 /** Every organization, until one knows the run. */
-async function ask({ client, ingest, addresses, scope }: ConfirmParts, id: string): Promise<Confirmed> {
+async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): Promise<Confirmed> {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   let unavailable = false;
   for (const keys of byOrganization(client.perKey()).values()) {

@@ -14,7 +14,7 @@ import { ARTIFACTS_DELAY_MS, lacksDetails } from "../domain/follow-up-plan.ts";
 import type { Ingest } from "./ingest.ts";
 import type { Intake } from "../receive/intake.ts";
 
-export interface FollowUpParts {
+export interface FollowUpDeps {
   store: Pick<Store, "dueFollowUps" | "setFollowUp">;
   intake: Pick<Intake, "showMore">;
   client: SkyvernClient;
@@ -32,17 +32,17 @@ const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS];
 const BATCH = 20;
 
 /** Looks after every run that is due. Returns how many there were. */
-export async function followUpDue(parts: FollowUpParts, signal: AbortSignal): Promise<number> {
-  const due = await parts.store.dueFollowUps(parts.runtime.now(), BATCH);
+export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Promise<number> {
+  const due = await deps.store.dueFollowUps(deps.runtime.now(), BATCH);
   for (const { run, failures } of due) {
-    const done = await lookAfter(parts, run, signal);
+    const done = await lookAfter(deps, run, signal);
     // Cut short by the end of the process: the next one looks.
     if (signal.aborted) break;
-    const now = parts.runtime.now();
+    const now = deps.runtime.now();
     const wait = AGAIN_MS[failures];
     const again = wait === undefined ? null : now + wait;
     const at = done ? artifactsDueAt(run.state.run, now) : again;
-    await parts.store.setFollowUp(run.state.run.run_id, at, done ? 0 : failures + 1);
+    await deps.store.setFollowUp(run.state.run.run_id, at, done ? 0 : failures + 1);
   }
   return due.length;
 }
@@ -54,38 +54,38 @@ function artifactsDueAt(run: Run, now: number): number | null {
 }
 
 /** False when Skyvern could not be asked. What goes wrong with one run must not keep the others from being looked after. */
-async function lookAfter(parts: FollowUpParts, run: StoredRun, signal: AbortSignal): Promise<boolean> {
+async function lookAfter(deps: FollowUpDeps, run: StoredRun, signal: AbortSignal): Promise<boolean> {
   try {
-    return (await complete(parts, run, signal)) && (await rereadArtifacts(parts, run, signal));
+    return (await complete(deps, run, signal)) && (await rereadArtifacts(deps, run, signal));
   } catch (error) {
-    parts.log.error("follow_up.failed", { run_id: run.state.run.run_id, error: String(error) });
+    deps.log.error("follow_up.failed", { run_id: run.state.run.run_id, error: String(error) });
     return false;
   }
 }
 
 /** Fills in what only the API knows. False when Skyvern could not be asked. */
-async function complete(parts: FollowUpParts, { state }: StoredRun, signal: AbortSignal): Promise<boolean> {
+async function complete(deps: FollowUpDeps, { state }: StoredRun, signal: AbortSignal): Promise<boolean> {
   const { run } = state;
   if (!lacksDetails(run)) return true;
-  const answer = await parts.client.with({ organization: run.organization_id }).getRun(run.run_id, signal);
+  const answer = await deps.client.with({ organization: run.organization_id }).getRun(run.run_id, signal);
   if (!answer.ok) return answer.fault.kind === "not_found";
-  const channel = parts.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
-  await parts.ingest(answer.value, { source: "reconciled", organization: run.organization_id, channel });
+  const channel = deps.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
+  await deps.ingest(answer.value, { source: "reconciled", organization: run.organization_id, channel });
   return true;
 }
 
 /** Reads the artifacts again; what is new edits the messages. False when Skyvern could not be asked. */
-async function rereadArtifacts(parts: FollowUpParts, known: StoredRun, signal: AbortSignal): Promise<boolean> {
+async function rereadArtifacts(deps: FollowUpDeps, known: StoredRun, signal: AbortSignal): Promise<boolean> {
   const { run } = known.state;
   if (run.run_type !== "task_v2" && known.status === "complete") return true;
   // Nothing was sent yet: what is sent will have them.
   if (known.status === "pending") return true;
-  const now = await parts.refresh(run, signal);
+  const now = await deps.refresh(run, signal);
   if (now.reason !== null) return false;
   if (known.status === "complete" && sameIds(known.artifacts, now.artifacts)) return true;
-  const revised = await parts.intake.showMore(run.run_id, parts.runtime.now());
-  parts.log.info("artifacts.completed", { run_id: run.run_id, artifacts: now.artifacts.length, revised });
-  if (revised) parts.nudge();
+  const revised = await deps.intake.showMore(run.run_id, deps.runtime.now());
+  deps.log.info("artifacts.completed", { run_id: run.run_id, artifacts: now.artifacts.length, revised });
+  if (revised) deps.nudge();
   return true;
 }
 

@@ -16,7 +16,7 @@ export interface Origin {
   channel: string | null;
 }
 
-export interface IngestParts {
+export interface IngestDeps {
   intake: Pick<Intake, "answer">;
   runtime: Pick<Runtime, "now">;
   log: Log;
@@ -34,8 +34,8 @@ export interface IngestParts {
 export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | null>;
 
 /** `deliver: false` stores and settles, and tells nobody; what waits to be told is left as it is. */
-export function createIngest(parts: IngestParts, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
-  const { intake, runtime, log, metrics, nudge, trace = null } = parts;
+export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
+  const { intake, runtime, log, metrics, nudge, trace = null } = deps;
   return async (answer, origin) => {
     const { source } = origin;
     const receivedAt = runtime.now();

@@ -15,7 +15,7 @@ import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
 
-export interface ReconcileParts {
+export interface ReconcileDeps {
   client: SkyvernClient;
   store: Pick<Store, "outcomes" | "unfinished" | "sight" | "coverage" | "unrelayed">;
   ingest: Ingest;
@@ -62,8 +62,8 @@ const NAMED = 10;
  */
 type Aside = Map<string, string>;
 
-export function createReconciler(parts: ReconcileParts): Reconciler {
-  const { client, log, metrics } = parts;
+export function createReconciler(deps: ReconcileDeps): Reconciler {
+  const { client, log, metrics } = deps;
   const asides = new Map<string, Aside>();
   return {
     round: async (signal) => {
@@ -71,13 +71,13 @@ export function createReconciler(parts: ReconcileParts): Reconciler {
       for (const [organization, keys] of byOrganization(client.perKey())) {
         const aside = asides.get(organization) ?? new Map<string, string>();
         asides.set(organization, aside);
-        const fault = await reconcileOrganization(parts, keys, { aside, round, signal });
+        const fault = await reconcileOrganization(deps, keys, { aside, round, signal });
         if (fault !== null) round.faults.push(`${fault.key}: ${fault.reason}`);
       }
       const complete = round.faults.length === 0 && round.left === 0;
       metrics.rounds.inc({ result: complete ? "complete" : "incomplete" });
       log[complete ? "info" : "warn"]("reconcile.round", { ...round });
-      if (!signal.aborted) await watchGap(parts);
+      if (!signal.aborted) await watchGap(deps);
       return round;
     },
   };
@@ -97,32 +97,32 @@ interface KeyRound {
 type Asking = KeyRound & Pick<KeyClient, "client" | "organization">;
 
 /** With its first key that is let in. */
-async function reconcileOrganization(parts: ReconcileParts, keys: readonly KeyClient[], round: KeyRound) {
+async function reconcileOrganization(deps: ReconcileDeps, keys: readonly KeyClient[], round: KeyRound) {
   let refused: { key: string; reason: string } | null = null;
   for (const { name, client, organization } of keys) {
-    const fault = await reconcileKey(parts, { client, organization, ...round });
+    const fault = await reconcileKey(deps, { client, organization, ...round });
     if (fault?.kind !== "forbidden") return fault && { key: name, reason: fault.reason };
     refused ??= { key: name, reason: fault.reason };
   }
   return refused;
 }
 
-async function reconcileKey(parts: ReconcileParts, asking: Asking): Promise<SkyvernFault | null> {
+async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<SkyvernFault | null> {
   const { client, round, signal, aside } = asking;
-  const now = parts.runtime.now();
-  const { rows, fault } = await listRuns((query) => client.listRuns(query, signal), { since: now - parts.lookbackMs });
+  const now = deps.runtime.now();
+  const { rows, fault } = await listRuns((query) => client.listRuns(query, signal), { since: now - deps.lookbackMs });
   round.listed += rows.length;
   if (fault?.kind === "forbidden") return fault;
   const final = rows.filter(({ status }) => isTerminal(status)).toSorted((a, b) => endOf(a) - endOf(b));
   const isFresh = (row: RunRow): boolean => now - endOf(row) < GRACE_MS;
   const trouble =
     (await readNews(
-      parts,
+      deps,
       asking,
       final.filter((row) => !isFresh(row)),
     )) ??
-    (await readUnfinished(parts, asking, rows)) ??
-    (await readFresh(parts, asking, final.filter(isFresh)));
+    (await readUnfinished(deps, asking, rows)) ??
+    (await readFresh(deps, asking, final.filter(isFresh)));
   if (fault === null) {
     const listed = new Set(rows.map(({ run_id }) => run_id));
     for (const id of aside.keys()) if (!listed.has(id)) aside.delete(id);
@@ -133,49 +133,49 @@ async function reconcileKey(parts: ReconcileParts, asking: Asking): Promise<Skyv
 const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
 
 /** Oldest first: the order in which they ended is the order in which people hear of them. */
-async function readNews(parts: ReconcileParts, asking: Asking, final: readonly RunRow[]): Promise<SkyvernFault | null> {
-  const { news, known } = await sort(parts, asking, final);
+async function readNews(deps: ReconcileDeps, asking: Asking, final: readonly RunRow[]): Promise<SkyvernFault | null> {
+  const { news, known } = await sort(deps, asking, final);
   for (const [i, row] of news.entries()) {
     if (asking.signal.aborted) return null;
     if (asking.round.read >= MAX_READS) {
       asking.round.left += news.length - i;
       return null;
     }
-    const fault = await read(parts, asking, row, known.has(row.run_id));
+    const fault = await read(deps, asking, row, known.has(row.run_id));
     if (fault !== null) return fault;
   }
   return null;
 }
 
 /** What is known only as not final, and what the list does not show: child runs, and those of long ago. */
-async function readUnfinished(parts: ReconcileParts, asking: Asking, rows: readonly RunRow[]) {
+async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonly RunRow[]) {
   const listed = new Set(rows.map(({ run_id }) => run_id));
-  const unfinished = await parts.store.unfinished(parts.runtime.now() - 2 * parts.lookbackMs, MAX_READS);
+  const unfinished = await deps.store.unfinished(deps.runtime.now() - 2 * deps.lookbackMs, MAX_READS);
   for (const { runId, organization } of unfinished) {
     const isTheirs = organization === null || asking.organization === null || organization === asking.organization;
     if (listed.has(runId) || !isTheirs) continue;
     if (asking.signal.aborted || asking.round.read >= MAX_READS) return null;
-    const fault = await confirmFinal(parts, asking, runId);
+    const fault = await confirmFinal(deps, asking, runId);
     if (fault !== null) return fault;
   }
   return null;
 }
 
 /** Those that ended just now get their time, and are looked at again. */
-async function readFresh(parts: ReconcileParts, asking: Asking, fresh: readonly RunRow[]) {
-  const { news } = await sort(parts, asking, fresh);
+async function readFresh(deps: ReconcileDeps, asking: Asking, fresh: readonly RunRow[]) {
+  const { news } = await sort(deps, asking, fresh);
   const last = news.at(-1);
   if (last === undefined || asking.round.read >= MAX_READS) {
     asking.round.left += news.length;
     return null;
   }
-  const waitMs = endOf(last) + GRACE_MS - parts.runtime.now();
-  await parts.runtime.sleep(Math.min(Math.max(waitMs, 0), GRACE_MS), asking.signal);
-  return readNews(parts, asking, news);
+  const waitMs = endOf(last) + GRACE_MS - deps.runtime.now();
+  await deps.runtime.sleep(Math.min(Math.max(waitMs, 0), GRACE_MS), asking.signal);
+  return readNews(deps, asking, news);
 }
 
 /** Final rows by whether they are news. Those known already are noted as seen. */
-async function sort({ store, runtime, scope }: ReconcileParts, { aside }: Asking, final: readonly RunRow[]) {
+async function sort({ store, runtime, scope }: ReconcileDeps, { aside }: Asking, final: readonly RunRow[]) {
   const known = await store.outcomes(final.map(({ run_id }) => run_id));
   const isKnown = ({ run_id, status }: RunRow): boolean => {
     const outcome = known.get(run_id);
@@ -194,9 +194,9 @@ async function sort({ store, runtime, scope }: ReconcileParts, { aside }: Asking
 }
 
 /** Reads a final run and feeds it to the use case, if it is ours. Null also when this one run cannot be had. */
-async function read(parts: ReconcileParts, asking: Asking, row: RunRow, isKnown: boolean) {
-  const { addresses, scope, store, runtime } = parts;
-  const answer = await get(parts, asking, row.run_id);
+async function read(deps: ReconcileDeps, asking: Asking, row: RunRow, isKnown: boolean) {
+  const { addresses, scope, store, runtime } = deps;
+  const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
     if (isFinalFault(answer.fault)) asking.aside.set(row.run_id, row.status);
     return isFinalFault(answer.fault) ? null : answer.fault;
@@ -207,22 +207,22 @@ async function read(parts: ReconcileParts, asking: Asking, row: RunRow, isKnown:
     const runId = typeof answer.run["run_id"] === "string" ? answer.run["run_id"] : row.run_id;
     const createdAt = row.created_at ?? runtime.now();
     await store.sight([{ runId, createdAt, seenAt: runtime.now(), mine: true }]);
-    await take(parts, asking, answer.run);
+    await take(deps, asking, answer.run);
   }
   asking.aside.set(row.run_id, row.status);
   return null;
 }
 
 /** Reads a run that was not final when it was last heard of; says nothing when it still is not. */
-async function confirmFinal(parts: ReconcileParts, asking: Asking, runId: string): Promise<SkyvernFault | null> {
-  const answer = await get(parts, asking, runId);
+async function confirmFinal(deps: ReconcileDeps, asking: Asking, runId: string): Promise<SkyvernFault | null> {
+  const answer = await get(deps, asking, runId);
   if (answer.fault !== null) return isFinalFault(answer.fault) ? null : answer.fault;
   const { status } = answer.run;
-  if (typeof status === "string" && isTerminal(status)) await take(parts, asking, answer.run);
+  if (typeof status === "string" && isTerminal(status)) await take(deps, asking, answer.run);
   return null;
 }
 
-async function get({ log }: ReconcileParts, { client, round, signal }: Asking, runId: string) {
+async function get({ log }: ReconcileDeps, { client, round, signal }: Asking, runId: string) {
   round.read += 1;
   const answer = await client.getRun(runId, signal);
   if (answer.ok) return { fault: null, run: answer.value };
@@ -233,7 +233,7 @@ async function get({ log }: ReconcileParts, { client, round, signal }: Asking, r
 /** It concerns this one run, and will not pass. */
 const isFinalFault = ({ kind }: SkyvernFault): boolean => kind === "not_found" || kind === "unexpected";
 
-async function take({ ingest, addresses }: ReconcileParts, { organization, round }: Asking, run: JsonObject) {
+async function take({ ingest, addresses }: ReconcileDeps, { organization, round }: Asking, run: JsonObject) {
   const channel = addresses.channelOf(webhookUrlOf(run));
   const accepted = await ingest(run, { source: "reconciled", organization, channel });
   if (accepted?.verdict === "accepted" || accepted?.verdict === "corrected") round.found += 1;
@@ -250,7 +250,7 @@ export async function coverageOf({
   store,
   runtime,
   lookbackMs,
-}: Pick<ReconcileParts, "store" | "runtime" | "lookbackMs">) {
+}: Pick<ReconcileDeps, "store" | "runtime" | "lookbackMs">) {
   const days = await store.coverage(runtime.now() - lookbackMs, runtime.now() + DAY_MS);
   const seen = days.reduce((sum, day) => sum + day.seen, 0);
   const relayed = days.reduce((sum, day) => sum + day.relayed, 0);
@@ -258,13 +258,13 @@ export async function coverageOf({
 }
 
 /** Ids of runs that did not reach everyone they were for a quarter of an hour after they were seen, a thousand at most. */
-export function gapOf({ store, lookbackMs, runtime }: Pick<ReconcileParts, "store" | "lookbackMs" | "runtime">) {
+export function gapOf({ store, lookbackMs, runtime }: Pick<ReconcileDeps, "store" | "lookbackMs" | "runtime">) {
   const now = runtime.now();
   return store.unrelayed({ since: now - lookbackMs, seenBefore: now - GAP_AFTER_MS, limit: 1_000 });
 }
 
 /** A gap that does not close is said with every round. */
-async function watchGap(parts: ReconcileParts): Promise<void> {
-  const missing = await gapOf(parts);
-  if (missing.length > 0) parts.log.warn("coverage.gap", { missing: missing.length, run_ids: missing.slice(0, NAMED) });
+async function watchGap(deps: ReconcileDeps): Promise<void> {
+  const missing = await gapOf(deps);
+  if (missing.length > 0) deps.log.warn("coverage.gap", { missing: missing.length, run_ids: missing.slice(0, NAMED) });
 }

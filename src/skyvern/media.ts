@@ -18,7 +18,7 @@ export interface Copies {
   has(runId: string, key: ArtifactKey): Promise<boolean>;
 }
 
-export interface MediaParts {
+export interface MediaDeps {
   client: SkyvernClient;
   /** The guarded one: a minted URL is on whatever host Skyvern named. */
   fetch: Fetch;
@@ -69,8 +69,8 @@ const MARGIN_MS = 60_000;
 const UNKNOWN_LIFE_MS = 60_000;
 const MAX_KNOWN = 1_000;
 
-export function createMedia(parts: MediaParts): Media {
-  const { client, now, copies } = parts;
+export function createMedia(deps: MediaDeps): Media {
+  const { client, now, copies } = deps;
   const known = new Map<string, { minted: Minted; until: number }>();
 
   const find = async (run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<Minted> => {
@@ -93,7 +93,7 @@ export function createMedia(parts: MediaParts): Media {
     const range = rangeFor(owner, key, options.range);
     const request = { ...(options.signal ? { signal: options.signal } : {}), range };
     return minted.kind === "redirect"
-      ? fetchUrl(parts, { run, key, url: minted.url, ...request })
+      ? fetchUrl(deps, { run, key, url: minted.url, ...request })
       : stream(client, run, minted.artifactId, request);
   };
 
@@ -168,7 +168,7 @@ interface UrlRequest {
 }
 
 /** Follows redirects, each hop by the guarded fetch and without Skyvern's key. */
-async function fetchUrl({ fetch, log }: MediaParts, request: UrlRequest): Promise<Opened> {
+async function fetchUrl({ fetch, log }: MediaDeps, request: UrlRequest): Promise<Opened> {
   const { run, key, range, signal } = request;
   try {
     const headers = { "accept-encoding": "identity", ...(range === undefined ? {} : { range }) };

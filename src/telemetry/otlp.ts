@@ -8,7 +8,7 @@ import type { HttpClient } from "../net/http-client.ts";
 import type { Attribute, Span } from "./trace.ts";
 import { VERSION } from "../platform/version.ts";
 
-export interface OtlpParts {
+export interface OtlpDeps {
   /** Where to POST to: ends with /v1/traces. */
   url: string;
   headers: Record<string, string>;
@@ -24,7 +24,7 @@ const MAX_WAITING = 2_048;
 const MAX_BATCH = 512;
 const TIMEOUT_MS = 10_000;
 
-export function createOtlp({ url, headers, service, request, dropped, log }: OtlpParts) {
+export function createOtlp({ url, headers, service, request, dropped, log }: OtlpDeps) {
   let waiting: Span[] = [];
   let wasTaken = true;
   const post = async (spans: Span[], timeoutMs: number): Promise<string | null> => {

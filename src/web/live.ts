@@ -2,7 +2,7 @@
 import { followChanges } from "../store/history/follow.ts";
 import { streamOf, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
-import type { Kit, WebParts } from "./page-context.ts";
+import type { Kit, WebDeps } from "./page-context.ts";
 
 /** Open at one time. */
 const MAX_STREAMS = 64;
@@ -13,15 +13,15 @@ const HEARTBEAT_MS = 20_000;
 const LIFE_MS = 600_000;
 const PAGE_SIZE = 1_000;
 
-export function mountLive({ web, parts, reading }: Kit): void {
+export function mountLive({ web, deps, reading }: Kit): void {
   const places = new StreamPlaces(MAX_STREAMS);
   web.get("/live", ...reading, (c) => {
     const after = c.req.header("last-event-id") ?? c.req.query("after") ?? null;
     // "No Content" tells a browser not to come again.
     if (after === null || places.isFull) return c.body(null, 204, HEADERS);
     const run = c.req.query("run") ?? null;
-    const pieces = (signal: AbortSignal) => places.take(changeTexts(parts, { after, run, signal }));
-    const ends = AbortSignal.any([parts.stopping, c.req.raw.signal, AbortSignal.timeout(LIFE_MS)]);
+    const pieces = (signal: AbortSignal) => places.take(changeTexts(deps, { after, run, signal }));
+    const ends = AbortSignal.any([deps.stopping, c.req.raw.signal, AbortSignal.timeout(LIFE_MS)]);
     return c.body(streamOf(pieces, ends), 200, {
       ...HEADERS,
       "content-type": "text/event-stream",
@@ -42,7 +42,7 @@ interface Follow {
 }
 
 async function* changeTexts(
-  { store, runtime }: Pick<WebParts, "store" | "runtime">,
+  { store, runtime }: Pick<WebDeps, "store" | "runtime">,
   { after, run, signal }: Follow,
 ): AsyncGenerator<string, void> {
   yield `retry: 3000\n\n`;

@@ -91,14 +91,14 @@ export function withTimes(text: string): Part[] {
 export const away = (url: string, label: Part): Html =>
   html`<a href="${url}" target="_blank" rel="noreferrer noopener nofollow">${label}${icon("open")}</a>`;
 
-export interface FormParts {
+export interface FormInput {
   action: string;
   csrf: string;
   fields?: Record<string, string>;
 }
 
 /** A button that changes something: a form of its own, so that it works without JavaScript. */
-export const buttonForm = ({ action, csrf, fields = {} }: FormParts, label: Part, look = ""): Html =>
+export const buttonForm = ({ action, csrf, fields = {} }: FormInput, label: Part, look = ""): Html =>
   html`<form method="post" action="${action}" class="inline">
     <input type="hidden" name="csrf" value="${csrf}" />
     ${Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}

@@ -15,7 +15,7 @@ import type { Part } from "./markup.ts";
 import { isOwnOrigin, ownPage } from "./login/origin.ts";
 import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
 
-export interface WebParts {
+export interface WebDeps {
   assets: AssetTexts;
   store: Pick<
     Store,
@@ -72,7 +72,7 @@ type Guards = readonly [MiddlewareHandler<Env>, ...MiddlewareHandler<Env>[]];
 
 export interface Kit {
   web: Hono<Env>;
-  parts: WebParts;
+  deps: WebDeps;
   page: SendPage;
   sessions: Sessions;
   cookieName: string;
@@ -94,10 +94,10 @@ export const PAGE_SIZE = 50;
 const FORM_LIMIT = 16_384;
 const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page and the history API.";
 
-export function createKit(web: Hono<Env>, parts: WebParts, page: SendPage): Kit {
-  const { store, tokens, runtime } = parts;
-  const sessions = createSessions({ tokens, key: parts.key, runtime });
-  const cookieName = cookieNameOf(parts.publicUrl);
+export function createKit(web: Hono<Env>, deps: WebDeps, page: SendPage): Kit {
+  const { store, tokens, runtime } = deps;
+  const sessions = createSessions({ tokens, key: deps.key, runtime });
+  const cookieName = cookieNameOf(deps.publicUrl);
 
   const open: MiddlewareHandler<Env> = async (c, next) => {
     if (tokens.length === 0)
@@ -119,7 +119,7 @@ export function createKit(web: Hono<Env>, parts: WebParts, page: SendPage): Kit 
   };
   const isOurs: MiddlewareHandler<Env> = async (c, next) => {
     const { "sec-fetch-site": fetchSite, origin, host } = c.req.header();
-    if (isOwnOrigin({ fetchSite, origin, host }, parts.publicUrl)) return next();
+    if (isOwnOrigin({ fetchSite, origin, host }, deps.publicUrl)) return next();
     return refuse(c, "It did not come from a page of the relay.");
   };
   const isOfSession: MiddlewareHandler<Env> = async (c, next) => {
@@ -139,7 +139,7 @@ export function createKit(web: Hono<Env>, parts: WebParts, page: SendPage): Kit 
     page(c, { ...frame, session: c.get("session"), signals: await signals() }, body, status);
   return {
     web,
-    parts,
+    deps,
     page,
     sessions,
     cookieName,

@@ -6,7 +6,7 @@ import { Hono } from "hono";
 import { StorageFault } from "../store/store.ts";
 import { createAssets, mountAssets, type Assets } from "./assets/assets.ts";
 import { mountDeliveries } from "./deliveries/routes.ts";
-import { createKit, type Env, type WebParts } from "./page-context.ts";
+import { createKit, type Env, type WebDeps } from "./page-context.ts";
 import { createSendPage, notice } from "./layout.ts";
 import { mountLive } from "./live.ts";
 import { mountLogin } from "./login/routes.ts";
@@ -16,25 +16,25 @@ import { mountRuns } from "./runs/routes.ts";
 import { mountSinks } from "./sinks/routes.ts";
 
 /** Mounts the pages. Their own headers are stricter than the rest's, so this comes before any middleware that sets such. */
-export function mountWeb(app: Hono, parts: WebParts): void {
-  const assets = createAssets(parts.assets);
+export function mountWeb(app: Hono, deps: WebDeps): void {
+  const assets = createAssets(deps.assets);
   mountAssets(app, assets);
-  app.route("/", createWeb(parts, assets));
+  app.route("/", createWeb(deps, assets));
 }
 
-function createWeb(parts: WebParts, assets: Assets): Hono<Env> {
+function createWeb(deps: WebDeps, assets: Assets): Hono<Env> {
   const page = createSendPage(assets);
   const web = new Hono<Env>({ strict: false });
   web.onError((error, c) => {
     const isStorage = error instanceof StorageFault;
     const { method, path } = c.req;
-    parts.log.error("page.crashed", { method, path, error: error.stack ?? error.message });
+    deps.log.error("page.crashed", { method, path, error: error.stack ?? error.message });
     const text = isStorage
       ? "The database cannot be read or written right now. Try again in a moment."
       : "The relay met a bug; its log has the details.";
     return page(c, { title: "Error", session: null }, notice("That did not work", text), isStorage ? 503 : 500);
   });
-  const kit = createKit(web, parts, page);
+  const kit = createKit(web, deps, page);
   mountLogin(kit);
   mountRuns(kit);
   mountRun(kit);

@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/platform/json.ts";
-import { prune, type RetentionParts } from "../../src/app/retention.ts";
+import { prune, type RetentionDeps } from "../../src/app/retention.ts";
 import { ACCESS_KEY_ID, SECRET_ACCESS_KEY, startS3 } from "../archive/s3-stand-in.ts";
 import { aFolder, anApp, PUBLIC_URL, type TestApp } from "../support/app.ts";
 import { fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
@@ -126,7 +126,7 @@ describe("runs: 90d, raw: 30d", () => {
 
 describe("pruning", () => {
   /** A store in which each step takes so long, and there are so many. */
-  const aSlowStore = (runtime: TestRuntime, steps: number, tookMs: number): RetentionParts["store"] => {
+  const aSlowStore = (runtime: TestRuntime, steps: number, tookMs: number): RetentionDeps["store"] => {
     let left = steps;
     const nothing = async () => ({ removed: 0, next: null });
     return {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
 import type { Lane } from "../../src/deliver/lane.ts";
-import { createWorker, type WorkerParts } from "../../src/deliver/worker.ts";
+import { createWorker, type WorkerDeps } from "../../src/deliver/worker.ts";
 import { silentLog } from "../../src/platform/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import type { Outcome } from "../../src/domain/run.ts";
@@ -48,7 +48,7 @@ beforeEach(async () => {
 });
 afterEach(() => store.close());
 
-function aWorker(sinks: (Sink | Lane)[], values: Partial<WorkerParts> = {}) {
+function aWorker(sinks: (Sink | Lane)[], values: Partial<WorkerDeps> = {}) {
   const attempt = createAttempt({
     enrich: async () => ({ artifacts: [], status: "complete" }),
     links,

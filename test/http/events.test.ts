@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { eventTexts, type EventsParts } from "../../src/http/api/events.ts";
+import { eventTexts, type EventsDeps } from "../../src/http/api/events.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { openDatabase } from "../../src/store/open.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
@@ -244,7 +244,7 @@ describe("a stream's text", () => {
   const links = { run: (id: string) => id, artifact: (id: string) => id };
 
   /** The pieces of a stream over a real store, on a clock on which a sleep passes at once. */
-  async function pieces(relay: TestApp, last: string | null, sleep: EventsParts["runtime"]["sleep"] = async () => {}) {
+  async function pieces(relay: TestApp, last: string | null, sleep: EventsDeps["runtime"]["sleep"] = async () => {}) {
     const gone = new AbortController();
     const parts = { store: relay.app.store, links, runtime: { sleep } };
     return { texts: eventTexts(parts, last, gone.signal), gone };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseJson, type JsonObject } from "../../src/platform/json.ts";
-import { createHistory, type HistoryParts } from "../../src/http/api/runs.ts";
+import { createHistory, type HistoryDeps } from "../../src/http/api/runs.ts";
 import { anApp, aListeningApp, type TestApp } from "../support/app.ts";
 import { fixtureBytes, mutated } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -212,7 +212,7 @@ describe.each(["csv", "ndjson"])("the file as .%s", (ending) => {
       return relay.app.store.runs(filter, page);
     };
     const links = { run: (id: string) => id, artifact: (id: string) => id };
-    const parts = { store: { runs }, links, runtime: aRuntime() } as unknown as HistoryParts;
+    const parts = { store: { runs }, links, runtime: aRuntime() } as unknown as HistoryDeps;
     const response = await createHistory(parts).request(`/runs.${ending}`);
     const reader = response.body?.getReader();
     expect(pages).toBe(0);

@@ -2,7 +2,7 @@
 import { expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../src/platform/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
-import { createIntake, type IntakeParts } from "../../src/receive/intake.ts";
+import { createIntake, type IntakeDeps } from "../../src/receive/intake.ts";
 import { createReceiver } from "../../src/receive/receive.ts";
 import { rereadUnrecognized } from "../../src/receive/reread.ts";
 import { Secret } from "../../src/platform/secret.ts";
@@ -19,7 +19,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   onTestFinished(() => store.close());
   const runtime = aRuntime();
   let hasBug = true;
-  const intaking: IntakeParts = {
+  const intaking: IntakeDeps = {
     redactKeys: [],
     routes: [],
     archives: false,

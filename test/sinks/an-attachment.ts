@@ -3,7 +3,7 @@ import type { Evidence, Found } from "../../src/sinks/attachments.ts";
 
 export const bytesOf = (size: number): Uint8Array => new Uint8Array(size).fill(7);
 
-export interface EvidenceParts {
+export interface EvidenceDeps {
   screenshots?: string[];
   /** Sizes by name, which is the key too; null: it cannot be had. */
   files?: Record<string, number | null>;
@@ -15,8 +15,8 @@ export interface EvidenceParts {
 }
 
 /** What there is to show: pictures are one tiny PNG. `asked`: the keys that were read. */
-export function anEvidence(parts: EvidenceParts = {}): Evidence & { asked: string[] } {
-  const { screenshots = [], files = {}, limits = { each: 1_000_000, total: 2_000_000 }, found = {}, withinMs } = parts;
+export function anEvidence(deps: EvidenceDeps = {}): Evidence & { asked: string[] } {
+  const { screenshots = [], files = {}, limits = { each: 1_000_000, total: 2_000_000 }, found = {}, withinMs } = deps;
   const asked: string[] = [];
   const read = (key: string, maxBytes: number): Found => {
     const special = found[key];

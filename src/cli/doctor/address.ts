@@ -9,7 +9,7 @@ import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
 import { about, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
 import type { Host } from "./host.ts";
 
-export interface AddressParts {
+export interface AddressCheckDeps {
   config: Pick<Config, "publicUrl" | "baseUrl" | "host" | "port">;
   host: Pick<Host, "lookup">;
   /** Reaches any address: this one is the operator's own. */
@@ -17,7 +17,7 @@ export interface AddressParts {
   signal: AbortSignal;
 }
 
-export async function lookAtAddress({ config, host, request, signal }: AddressParts): Promise<Finding[]> {
+export async function lookAtAddress({ config, host, request, signal }: AddressCheckDeps): Promise<Finding[]> {
   const isHosted = /(^|\.)skyvern\.com$/.test(new URL(config.baseUrl).hostname);
   const form = [...formOf(config.publicUrl, isHosted), ...(await addressesOf(config.publicUrl, isHosted, host))];
   const bad = form.find(({ state }) => state === "fault");
@@ -101,7 +101,11 @@ const REACH_TIMEOUT_MS = 10_000;
  * Sends an unsigned POST to the webhook address, as Skyvern would but for the signature. A relay that runs refuses it with 401.
  * When none runs, doctor itself listens on the relay's port for that moment and knows its own answer by a number.
  */
-async function reachOf(config: AddressParts["config"], request: HttpClient, signal: AbortSignal): Promise<Diagnosis> {
+async function reachOf(
+  config: AddressCheckDeps["config"],
+  request: HttpClient,
+  signal: AbortSignal,
+): Promise<Diagnosis> {
   const nonce = randomBytes(16).toString("hex");
   const listener = await listen(config, nonce);
   const address = `${config.publicUrl}/webhook`;
@@ -148,7 +152,7 @@ function redirected(address: string, location: string | null): Diagnosis {
 
 /** Null when the port is taken, as by a relay that runs, or may not be had. A real webhook is told to come again. */
 async function listen(
-  { host, port }: AddressParts["config"],
+  { host, port }: AddressCheckDeps["config"],
   nonce: string,
 ): Promise<{ close(): Promise<void> } | null> {
   if (port === 0) return null;

@@ -23,7 +23,7 @@ export interface DoctorOptions {
   json?: boolean;
 }
 
-export interface DoctorParts {
+export interface DoctorDeps {
   shell: Shell;
   runtime: Runtime;
   host: Host;
@@ -41,8 +41,8 @@ export const addDoctor: AddCommand = ({ command, ends, shell }) =>
 const TIME_MS = 45_000;
 
 /** Resolves with the exit code: 0 without a fault, 1 with one, 2 when the configuration is wrong. */
-export async function doctorCommand({ live, json }: DoctorOptions, parts: DoctorParts): Promise<number> {
-  const { shell, host } = parts;
+export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorDeps): Promise<number> {
+  const { shell, host } = deps;
   const loaded = load(shell);
   const machine = [...lookAtNode(host), ...lookAtTimeZone(host, shell.env["TZ"])];
   if (!loaded.ok) {
@@ -58,14 +58,14 @@ export async function doctorCommand({ live, json }: DoctorOptions, parts: Doctor
   const { config, warnings } = loaded;
   const line = progressLine(shell);
   line.show("Looking…");
-  const looked = await lookAtAll(config, parts, live === true);
+  const looked = await lookAtAll(config, deps, live === true);
   line.clear();
   const findings = [...machine, ...configurationOf(config, warnings), ...tokensOf(config), ...looked];
   tell(shell, findings, json === true);
   return findings.some(({ state }) => state === "fault") ? EXIT.failed : EXIT.done;
 }
 
-async function lookAtAll(config: Config, { shell, runtime, host }: DoctorParts, live: boolean): Promise<Finding[]> {
+async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, live: boolean): Promise<Finding[]> {
   const guarded = createEgress({
     allow: config.allowPrivateNetworks,
     trusted: config.trustedOrigins,

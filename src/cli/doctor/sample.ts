@@ -17,7 +17,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import { Secret } from "../../platform/secret.ts";
 import { about, fault, ok, textOf, warning, type Finding } from "./finding.ts";
 
-export interface SampleParts {
+export interface SampleCheckDeps {
   config: Config;
   runtime: Runtime;
 }
@@ -33,7 +33,7 @@ const apart = (config: Config): Config => ({
   tokens: [new Secret(TOKEN)],
 });
 
-export async function trySample({ config, runtime }: SampleParts): Promise<Finding[]> {
+export async function trySample({ config, runtime }: SampleCheckDeps): Promise<Finding[]> {
   const stage = await setStage(config);
   try {
     const relay = await createRelay({ ...apart(config), ...stage.config }, runtime, silentLog);
@@ -103,7 +103,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
 }
 
 /** One marked message through each sink, to where it really goes. */
-export async function tryLive({ config, runtime }: SampleParts): Promise<Finding[]> {
+export async function tryLive({ config, runtime }: SampleCheckDeps): Promise<Finding[]> {
   const relay = await createRelay(apart(config), runtime, silentLog);
   try {
     const findings: Finding[] = [];

@@ -5,7 +5,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import { createSkyvernClient, type SkyvernFault } from "../../skyvern/client.ts";
 import { about, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 
-export interface SkyvernParts {
+export interface SkyvernCheckDeps {
   config: Pick<Config, "keys" | "baseUrl">;
   /** The guarded ways out. */
   outbound: Outbound;
@@ -15,12 +15,12 @@ export interface SkyvernParts {
 
 const TIMEOUT_MS = 10_000;
 
-export async function lookAtSkyvern(parts: SkyvernParts): Promise<Finding[]> {
-  const { config, runtime, signal } = parts;
-  const clock = clockOf(parts);
+export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> {
+  const { config, runtime, signal } = deps;
+  const clock = clockOf(deps);
   const { baseUrl, keys } = config;
   const { request } = clock;
-  const client = createSkyvernClient({ ...runtime, ...parts.outbound, request, baseUrl, keys, timeoutMs: TIMEOUT_MS });
+  const client = createSkyvernClient({ ...runtime, ...deps.outbound, request, baseUrl, keys, timeoutMs: TIMEOUT_MS });
   const looked: Finding[] = [];
   let broken: SkyvernFault | null = null;
   for (const { name, client: own } of client.with({ tries: 1 }).perKey()) {
@@ -111,7 +111,7 @@ const SKEW_FAULT_MS = 300_000;
 const SKEW_WARNING_MS = 30_000;
 
 /** Reads the Date of every answer (whole seconds) against the middle of its request. */
-function clockOf({ outbound, runtime }: SkyvernParts) {
+function clockOf({ outbound, runtime }: SkyvernCheckDeps) {
   let skewMs: number | null = null;
   let location: string | null = null;
   return {

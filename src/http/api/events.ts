@@ -9,7 +9,7 @@ import { problem } from "../problem.ts";
 import { followChanges } from "../../store/history/follow.ts";
 import { streamOf, StreamPlaces } from "../stream.ts";
 
-export interface EventsParts {
+export interface EventsDeps {
   store: Pick<Store, "changes" | "lastChange" | "run" | "delivery">;
   links: Links;
   runtime: Pick<Runtime, "sleep">;
@@ -74,7 +74,7 @@ const getEvents = createRoute({
   },
 });
 
-export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
+export function mountEvents(app: OpenAPIHono, deps: EventsDeps): void {
   const places = new StreamPlaces(MAX_STREAMS);
   app.openapi(getEvents, async (c) => {
     if (places.isFull) {
@@ -82,8 +82,8 @@ export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
       return problem(c, 503, `${MAX_STREAMS} event streams are open already.`);
     }
     const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").last_event_id ?? null;
-    const pieces = (signal: AbortSignal) => places.take(eventTexts(parts, after, signal));
-    return c.body(streamOf(pieces, AbortSignal.any([parts.stopping, c.req.raw.signal])), 200, {
+    const pieces = (signal: AbortSignal) => places.take(eventTexts(deps, after, signal));
+    return c.body(streamOf(pieces, AbortSignal.any([deps.stopping, c.req.raw.signal])), 200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
       // The connection ends with the stream: a relay that stops need not wait for it.
@@ -96,7 +96,7 @@ export function mountEvents(app: OpenAPIHono, parts: EventsParts): void {
 
 /** The stream's text, piece by piece, until the signal aborts. `last`: the id of the last event seen; null begins now. */
 export async function* eventTexts(
-  { store, links, runtime }: Omit<EventsParts, "stopping">,
+  { store, links, runtime }: Omit<EventsDeps, "stopping">,
   last: string | null,
   signal: AbortSignal,
 ): AsyncGenerator<string, void> {
@@ -120,7 +120,7 @@ const reset = (reason: string): string => `event: reset\ndata: ${JSON.stringify(
 /** JSON has no line ends of its own, so it is one `data` line. A run or delivery that was removed since is passed over. */
 async function eventText(
   { at, change }: ChangesPage["changes"][number],
-  { store, links }: Pick<EventsParts, "store" | "links">,
+  { store, links }: Pick<EventsDeps, "store" | "links">,
 ): Promise<string> {
   if (change.kind === "delivery") {
     const delivery = change.delivery ?? (await store.delivery(change.id));

@@ -10,7 +10,7 @@ import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security, slo
 import { RUN_FILES } from "./run-columns.ts";
 import { streamOf } from "../stream.ts";
 
-export interface ExportsParts {
+export interface ExportsDeps {
   store: Pick<Store, "runs" | "searchFault">;
   links: Links;
   runtime: Pick<Runtime, "now">;
@@ -51,18 +51,18 @@ const ndjsonRoute = createRoute({
   responses: file("The file.", "application/x-ndjson", '{"run_id":"tsk_1","status":"completed"}\n'),
 });
 
-export function mountExports(app: OpenAPIHono, parts: ExportsParts): void {
+export function mountExports(app: OpenAPIHono, deps: ExportsDeps): void {
   const answer = async (c: Context, filter: RunFilter, ending: keyof typeof RUN_FILES) => {
-    const slow = await slowSearch(c, parts.store, filter.search);
+    const slow = await slowSearch(c, deps.store, filter.search);
     if (slow) return slow;
     const { header, lineOf } = RUN_FILES[ending];
     const pieces = async function* (signal: AbortSignal) {
       if (header !== "") yield header;
       try {
-        for await (const page of pagesOf(parts.store, filter, signal)) {
+        for await (const page of pagesOf(deps.store, filter, signal)) {
           let text = "";
           for (const row of page) {
-            text += lineOf(reportOf(row, parts.links));
+            text += lineOf(reportOf(row, deps.links));
             if (text.length < PIECE_LENGTH) continue;
             yield text;
             text = "";
@@ -71,11 +71,11 @@ export function mountExports(app: OpenAPIHono, parts: ExportsParts): void {
         }
       } catch (error) {
         // The status has gone: the file breaks off, which its reader sees.
-        parts.log.error("export.failed", { error: String(error) });
+        deps.log.error("export.failed", { error: String(error) });
         throw error;
       }
     };
-    const stamp = new Date(parts.runtime.now()).toISOString().replace(/\D/g, "").slice(0, 14);
+    const stamp = new Date(deps.runtime.now()).toISOString().replace(/\D/g, "").slice(0, 14);
     return c.body(streamOf(pieces, c.req.raw.signal), 200, {
       "content-type": ending === "csv" ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson",
       "content-disposition": `attachment; filename="skyvern-runs-${stamp}.${ending}"`,

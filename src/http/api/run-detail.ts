@@ -8,7 +8,7 @@ import { AttemptSchema, closed, fault, json, noRun, reportOf, RunParams, securit
 import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
-export interface RunPartsParts {
+export interface RunDetailDeps {
   store: Pick<Store, "run" | "receipts" | "deliveries" | "attempts" | "sighting" | "counts">;
   links: Links;
   /** Asks Skyvern for the run's artifacts anew and stores them. Never fails; `reason` says what did. */
@@ -163,8 +163,8 @@ const getWhy = createRoute({
 /** More than a run ever has. */
 const MAX_DELIVERIES = 1_000;
 
-export function mountRunParts(app: OpenAPIHono, parts: RunPartsParts): void {
-  const { store, links } = parts;
+export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
+  const { store, links } = deps;
 
   app.openapi(getArtifacts, async (c) => {
     const { run_id: runId } = c.req.valid("param");
@@ -176,7 +176,7 @@ export function mountRunParts(app: OpenAPIHono, parts: RunPartsParts): void {
     const { run_id: runId } = c.req.valid("param");
     const before = await store.run(runId);
     if (before === null) return noRun(c, runId);
-    const { reason } = await parts.refresh(before.state.run, c.req.raw.signal);
+    const { reason } = await deps.refresh(before.state.run, c.req.raw.signal);
     const after = await store.run(runId);
     return after === null ? noRun(c, runId) : c.json({ ...artifactsOf(after, links), reason }, 200);
   });
@@ -189,7 +189,7 @@ export function mountRunParts(app: OpenAPIHono, parts: RunPartsParts): void {
       const lines = unknownRun(JSON.stringify(runId.slice(0, 100)), {
         sighting,
         unrecognized,
-        webhookUrl: parts.webhookUrl(),
+        webhookUrl: deps.webhookUrl(),
       });
       return problem(c, 404, lines.join(" "));
     }

@@ -2,7 +2,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler, TypedResponse } from "hono";
 import { DELIVERY_STATES } from "../../domain/run.ts";
 import type { Store } from "../../store/store.ts";
-import { newDeliveryIds, redeliver, type RedeliverParts } from "../../store/outbox/redeliver.ts";
+import { newDeliveryIds, redeliver, type RedeliverDeps } from "../../store/outbox/redeliver.ts";
 import { mapInTurns } from "../../platform/yielding.ts";
 import {
   attemptJson,
@@ -33,25 +33,24 @@ import {
   texts,
   writeCursor,
 } from "./schemas.ts";
-import { mountEvents, type EventsParts } from "./events.ts";
-import { mountExports, type ExportsParts } from "./exports.ts";
+import { mountEvents, type EventsDeps } from "./events.ts";
+import { mountExports, type ExportsDeps } from "./exports.ts";
 import { refuseOtherMethods } from "../method-not-allowed.ts";
 import { problem } from "../problem.ts";
-import { mountRunParts, type RunPartsParts } from "./run-detail.ts";
-import { mountSinks, type SinksParts } from "./sinks.ts";
-import { mountStatistics, type StatisticsParts } from "./statistics.ts";
+import { mountRunDetail, type RunDetailDeps } from "./run-detail.ts";
+import { mountSinks, type SinksDeps } from "./sinks.ts";
+import { mountStatistics, type StatisticsDeps } from "./statistics.ts";
 
-export interface HistoryParts
-  extends RedeliverParts, RunPartsParts, ExportsParts, SinksParts, StatisticsParts, EventsParts {
-  store: RedeliverParts["store"] &
-    RunPartsParts["store"] &
-    ExportsParts["store"] &
-    SinksParts["store"] &
-    StatisticsParts["store"] &
-    EventsParts["store"] &
+export interface HistoryDeps extends RedeliverDeps, RunDetailDeps, ExportsDeps, SinksDeps, StatisticsDeps, EventsDeps {
+  store: RedeliverDeps["store"] &
+    RunDetailDeps["store"] &
+    ExportsDeps["store"] &
+    SinksDeps["store"] &
+    StatisticsDeps["store"] &
+    EventsDeps["store"] &
     Pick<Store, "unrecognizedReceipts" | "body" | "redeliverAll" | "redeliverable">;
   sinks: readonly { name: string; kind: string }[];
-  runtime: RedeliverParts["runtime"] & EventsParts["runtime"];
+  runtime: RedeliverDeps["runtime"] & EventsDeps["runtime"];
   /** Called when deliveries were queued. */
   nudge(): void;
 }
@@ -228,8 +227,8 @@ const redeliverAll = createRoute({
 });
 
 /** The history API below `/v1`. Whoever mounts it asks for the token first. */
-export function createHistory(parts: HistoryParts): OpenAPIHono {
-  const { store, links, runtime } = parts;
+export function createHistory(deps: HistoryDeps): OpenAPIHono {
+  const { store, links, runtime } = deps;
   const app = new OpenAPIHono({
     strict: false,
     defaultHook: (result, c) => {
@@ -296,12 +295,12 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
 
   app.openapi(redeliverRun, async (c) => {
     const { run_id: runId } = c.req.valid("param");
-    const result = await redeliver(parts, runId, c.req.valid("json")?.sinks ?? null);
+    const result = await redeliver(deps, runId, c.req.valid("json")?.sinks ?? null);
     if (!result.ok) {
       if (result.status !== 400) return problem(c, result.status, result.reason);
       return problem(c, 400, "A parameter is wrong.", [{ parameter: "sinks", message: result.reason }]);
     }
-    parts.nudge();
+    deps.nudge();
     return c.json({ data: result.deliveries.map(deliveryJson) }, 202);
   });
 
@@ -309,26 +308,26 @@ export function createHistory(parts: HistoryParts): OpenAPIHono {
     // An empty filter is fine when somebody wrote it down.
     if ((await c.req.text()) === "") return badBody(c);
     const { dry_run: dryRun, state = ["dead"], ...filter } = c.req.valid("json");
-    const unknown = filter.sink?.find((name) => !parts.sinks.some((sink) => sink.name === name));
+    const unknown = filter.sink?.find((name) => !deps.sinks.some((sink) => sink.name === name));
     if (unknown !== undefined) {
       return problem(c, 400, "A parameter is wrong.", [
         { parameter: "sink", message: `there is no sink "${unknown}"` },
       ]);
     }
-    const sinks = parts.sinks.map(({ name }) => name);
+    const sinks = deps.sinks.map(({ name }) => name);
     const found = { sink: sinks, ...defined({ ...filter, state }) };
     const count = dryRun
       ? await store.redeliverable(found, MAX_REDELIVERIES)
       : await store.redeliverAll(found, newDeliveryIds(runtime, MAX_REDELIVERIES), runtime.now());
-    if (!dryRun) parts.nudge();
+    if (!dryRun) deps.nudge();
     return c.json({ count, dry_run: dryRun }, 202);
   });
 
-  mountRunParts(app, parts);
-  mountExports(app, parts);
-  mountSinks(app, parts);
-  mountStatistics(app, parts);
-  mountEvents(app, parts);
+  mountRunDetail(app, deps);
+  mountExports(app, deps);
+  mountSinks(app, deps);
+  mountStatistics(app, deps);
+  mountEvents(app, deps);
   refuseOtherMethods(app);
 
   return app;

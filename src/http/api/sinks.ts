@@ -7,7 +7,7 @@ import { closed, deliveryJson, DeliverySchema, fault, json, security, time } fro
 import { SINK, TEST } from "./examples.ts";
 import { problem } from "../problem.ts";
 
-export interface SinksParts {
+export interface SinksDeps {
   store: Pick<Store, "backlog" | "counts">;
   sinks: readonly { name: string; kind: string }[];
   circuit(sink: string): Promise<Circuit>;
@@ -86,29 +86,29 @@ const testSink = createRoute({
   responses: { 200: json(TestSchema, "What it came to, also when that is a failure."), ...noSink, ...closed },
 });
 
-export function mountSinks(app: OpenAPIHono, parts: SinksParts): void {
-  const isSink = (name: string): boolean => parts.sinks.some((sink) => sink.name === name);
+export function mountSinks(app: OpenAPIHono, deps: SinksDeps): void {
+  const isSink = (name: string): boolean => deps.sinks.some((sink) => sink.name === name);
 
-  app.openapi(listSinks, async (c) => c.json({ data: await sinkStates(parts) }, 200));
+  app.openapi(listSinks, async (c) => c.json({ data: await sinkStates(deps) }, 200));
 
   app.openapi(resumeSink, async (c) => {
     const { name } = c.req.valid("param");
     if (!isSink(name)) return problem(c, 404, "There is no such sink.");
-    await parts.resume(name);
-    const states = await sinkStates(parts);
+    await deps.resume(name);
+    const states = await sinkStates(deps);
     return c.json(states.find((state) => state.name === name) as SinkState, 200);
   });
 
   app.openapi(testSink, async (c) => {
     const { name } = c.req.valid("param");
     if (!isSink(name)) return problem(c, 404, "There is no such sink.");
-    const { delivery, outcome, ms } = await parts.sendTest(name);
+    const { delivery, outcome, ms } = await deps.sendTest(name);
     const reason = outcome.kind === "delivered" ? null : outcome.reason;
     return c.json({ outcome: outcome.kind, reason, ms, delivery: deliveryJson(delivery) }, 200);
   });
 }
 
-async function sinkStates({ store, sinks, circuit }: SinksParts): Promise<SinkState[]> {
+async function sinkStates({ store, sinks, circuit }: SinksDeps): Promise<SinkState[]> {
   const [backlog, counts] = await Promise.all([store.backlog(), store.counts()]);
   return Promise.all(
     sinks.map(async ({ name, kind }) => {

@@ -9,7 +9,7 @@ import type { Backlog, Grain, Statistics, Store } from "../../store/store.ts";
 import { badParameter, closed, instant, json, oneOf, security, time } from "./schemas.ts";
 import { problem } from "../problem.ts";
 
-export interface StatisticsParts {
+export interface StatisticsDeps {
   store: Pick<Store, "statistics" | "backlog" | "dailyCoverage">;
   sinks: readonly { name: string; kind: string }[];
   runtime: Pick<Runtime, "now">;
@@ -93,7 +93,7 @@ const getStats = createRoute({
   },
 });
 
-export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: StatisticsParts): void {
+export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: StatisticsDeps): void {
   app.openapi(getStats, async (c) => {
     const span = spanOf(c.req.valid("query"), runtime.now());
     if (span.fault !== null) return wrong(c, span.fault);

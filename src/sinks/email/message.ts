@@ -11,7 +11,7 @@ export interface Enclosed {
 }
 export const NOTHING: Enclosed = { picture: null, files: [] };
 
-export interface MessageParts {
+export interface MessageInput {
   mail: Mail;
   enclosed: Enclosed;
   /** With angle brackets. */
@@ -33,8 +33,8 @@ export const messageIdOf = (deliveryId: string, from: Mailbox): string =>
   `<${deliveryId.replace(/[^\w.-]/g, "_")}@${from.address.slice(from.address.lastIndexOf("@") + 1)}>`;
 
 /** The mail in MIME form: text and HTML beside each other. Nothing in it can make the composer read a file or a URL. */
-export async function rawMessage(parts: MessageParts): Promise<RawMessage> {
-  const { mail, enclosed, messageId, from, to, replyTo, date } = parts;
+export async function rawMessage(input: MessageInput): Promise<RawMessage> {
+  const { mail, enclosed, messageId, from, to, replyTo, date } = input;
   const node = new MailComposer({
     from,
     to,

@@ -3,7 +3,7 @@ import { isTerminal, type Delivery } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import type { Store } from "../store.ts";
 
-export interface RedeliverParts {
+export interface RedeliverDeps {
   store: Pick<Store, "run" | "deliveries" | "redeliver">;
   sinks: readonly { name: string; kind: string }[];
   runtime: Pick<Runtime, "now" | "newId">;
@@ -22,7 +22,7 @@ export const newDeliveryIds = ({ newId }: Pick<Runtime, "newId">, count: number)
 
 /** New deliveries of a run's current revision to the sinks named, or (null) to those the run was meant for. */
 export async function redeliver(
-  { store, sinks, runtime }: RedeliverParts,
+  { store, sinks, runtime }: RedeliverDeps,
   runId: string,
   wanted: readonly string[] | null,
 ): Promise<Redelivered> {

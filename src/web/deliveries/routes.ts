@@ -8,8 +8,8 @@ import { DELIVERY_FILTERS, deliveryFilter, hrefOf, readQuery, type DeliveryFilte
 /** One press redelivers at most so many; the next goes on, as what waits is left out. */
 const MAX_REDELIVERIES = 10_000;
 
-export function mountDeliveries({ web, parts, reading, acting, show }: Kit): void {
-  const { store, sinks, runtime, log } = parts;
+export function mountDeliveries({ web, deps, reading, acting, show }: Kit): void {
+  const { store, sinks, runtime, log } = deps;
 
   web.get("/deliveries", ...reading, async (c) => {
     const { query, faults } = readQuery(new URL(c.req.url).searchParams, DELIVERY_FILTERS);
@@ -44,7 +44,7 @@ export function mountDeliveries({ web, parts, reading, acting, show }: Kit): voi
       return show(c, { title: "Redeliver", part: "deliveries" }, body, 400);
     }
     const count = await redeliverAll(query, false);
-    parts.nudge();
+    deps.nudge();
     log.info("deliveries.redelivered", { filter: query.values, count, session: c.get("session").id });
     return go(c, withSaid(hrefOf("/deliveries", query), { queued: String(count) }));
   });

@@ -7,10 +7,10 @@ import { loginPage } from "./page.ts";
 import { ownPage } from "./origin.ts";
 import { SESSION_LIFE_MS } from "./session.ts";
 
-export function mountLogin({ web, parts, page, sessions, cookieName, open, ownForm, acting }: Kit): void {
-  const { log, runtime } = parts;
+export function mountLogin({ web, deps, page, sessions, cookieName, open, ownForm, acting }: Kit): void {
+  const { log, runtime } = deps;
   const failures = createRateLimit({ now: runtime.now, burst: 10, everyMs: 30_000 });
-  const isSecure = parts.publicUrl.startsWith("https:");
+  const isSecure = deps.publicUrl.startsWith("https:");
   const cookieOptions = { path: "/", httpOnly: true, sameSite: "Lax", secure: isSecure } as const;
 
   web.get("/login", open, (c) => {

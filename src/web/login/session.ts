@@ -25,14 +25,14 @@ export interface Sessions {
   isOurForm(session: Session, field: string): boolean;
 }
 
-export interface SessionParts {
+export interface SessionDeps {
   tokens: readonly Secret[];
   /** 32 bytes kept in the database. */
   key: Buffer;
   runtime: Pick<Runtime, "now" | "newId">;
 }
 
-export function createSessions({ tokens, key, runtime }: SessionParts): Sessions {
+export function createSessions({ tokens, key, runtime }: SessionDeps): Sessions {
   // One signing key for each token, so that a session ends with the token it came from and with no other.
   const keyOf = (token: string): Buffer =>
     mac(key, ["web session key", createHash("sha256").update(token).digest("hex")]);
@@ -63,9 +63,9 @@ export const cookieNameOf = (publicUrl: string): string =>
   publicUrl.startsWith("https:") ? "__Host-skyvern-relay" : "skyvern-relay";
 
 /** Whether a `Cookie` header holds a session, for addresses beside the pages. */
-export function createSessionCheck(parts: SessionParts & { publicUrl: string }): (cookies?: string) => boolean {
-  const sessions = createSessions(parts);
-  const name = cookieNameOf(parts.publicUrl);
+export function createSessionCheck(deps: SessionDeps & { publicUrl: string }): (cookies?: string) => boolean {
+  const sessions = createSessions(deps);
+  const name = cookieNameOf(deps.publicUrl);
   return (cookies) => cookies !== undefined && sessions.read(parse(cookies, name)[name]) !== null;
 }
 

@@ -5,7 +5,7 @@ import type { Env, Kit } from "../page-context.ts";
 import { runPath } from "../markup.ts";
 import { unrecognizedPage, receiptPage } from "./pages.ts";
 
-export function mountReceipts({ web, parts: { store }, reading, show, notFound }: Kit): void {
+export function mountReceipts({ web, deps: { store }, reading, show, notFound }: Kit): void {
   const receiptOf = async (runId: string | undefined, id: string) => {
     const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;

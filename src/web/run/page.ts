@@ -427,13 +427,13 @@ function parameters(report: Report): Part {
   ]);
 }
 
-interface CardParts {
+interface CardOptions {
   attributes?: Part;
   /** Beside the title. */
   aside?: Part;
 }
 
-const card = (id: string, title: string, body: Part, { attributes = "", aside = "" }: CardParts = {}): Html =>
+const card = (id: string, title: string, body: Part, { attributes = "", aside = "" }: CardOptions = {}): Html =>
   html`<section class="card" aria-labelledby="${id}" ${attributes}>
     <div class="card-head">
       <h2 id="${id}">${title}</h2>

@@ -17,12 +17,12 @@ import { block, line } from "../text.ts";
 /** More than a run ever has. */
 const MAX_DELIVERIES = 1_000;
 
-export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): void {
-  const { store, sinks, links, runtime, log } = parts;
+export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): void {
+  const { store, sinks, links, runtime, log } = deps;
 
   const noRun = async (c: Context<Env>, runId: string) => {
     const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
-    const known = { sighting, unrecognized, webhookUrl: parts.webhookUrl() };
+    const known = { sighting, unrecognized, webhookUrl: deps.webhookUrl() };
     const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
     const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
     return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
@@ -39,7 +39,7 @@ export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): 
       store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
     ]);
     const attempts = await store.attempts(deliveries.map(({ id }) => id));
-    const here = linksHere(links, parts.publicUrl);
+    const here = linksHere(links, deps.publicUrl);
     const { state, artifacts, status: artifactsStatus } = stored;
     const body = runPage({
       stored,
@@ -74,7 +74,7 @@ export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): 
     if (stored === null || !isOf(stored, key)) return notFound(c, "This run has no such picture or film.");
     const range = c.req.header("range") ?? null;
     const owner = { run: stored.state.run, artifacts: stored.artifacts };
-    return mediaOf(parts.media, { owner, key, range, signal: c.req.raw.signal });
+    return mediaOf(deps.media, { owner, key, range, signal: c.req.raw.signal });
   });
 
   web.post("/runs/:run_id/redeliver", ...acting, async (c) => {
@@ -88,7 +88,7 @@ export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): 
       const frame = { title: "Not sent", part: "runs" } as const;
       return show(c, frame, notice("Nothing was sent", line(done.reason, 300)), done.status);
     }
-    parts.nudge();
+    deps.nudge();
     log.info("run.redelivered", {
       run_id: runId,
       deliveries: done.deliveries.map(({ id }) => id),
@@ -102,7 +102,7 @@ export function mountRun({ web, parts, reading, acting, show, notFound }: Kit): 
     const runId = c.req.param("run_id");
     const before = await store.run(runId);
     if (before === null) return noRun(c, runId);
-    const { reason } = await parts.refresh(before.state.run, c.req.raw.signal);
+    const { reason } = await deps.refresh(before.state.run, c.req.raw.signal);
     log.info("run.artifacts_refreshed", { run_id: runId, reason, session: c.get("session").id });
     if (reason === null) {
       const known = (await store.run(runId))?.artifacts.length ?? 0;

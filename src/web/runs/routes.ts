@@ -7,8 +7,8 @@ import { runsPage } from "./page.ts";
 /** The chart counts runs by status and time; beside any other filter it would tell of other runs than the list. */
 const CHARTED = new Set(["status", "since", "until"]);
 
-export function mountRuns({ web, parts, reading, show }: Kit): void {
-  const { store, sinks, runtime } = parts;
+export function mountRuns({ web, deps, reading, show }: Kit): void {
+  const { store, sinks, runtime } = deps;
 
   web.get("/", ...reading, async (c) => {
     const { query, faults } = readQuery(new URL(c.req.url).searchParams, RUN_FILTERS);
@@ -31,7 +31,7 @@ export function mountRuns({ web, parts, reading, show }: Kit): void {
     const chart = isCharted
       ? { window, runs: chosen.length === 0 ? runs : runs.filter(({ status }) => chosen.includes(status)) }
       : null;
-    const view = { rows, query, faults, older, sinks, chart, event, webhookUrl: parts.webhookUrl() };
+    const view = { rows, query, faults, older, sinks, chart, event, webhookUrl: deps.webhookUrl() };
     return show(c, { title: "Runs", part: "runs" }, runsPage(view), faults.length > 0 ? 400 : 200);
   });
 

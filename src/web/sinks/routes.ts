@@ -1,10 +1,10 @@
 /** `/sinks`: each sink, a test message, turning one on again. */
 import { latencyWindow, type Window } from "../charts.ts";
-import { go, withSaid, type Kit, type WebParts } from "../page-context.ts";
+import { go, withSaid, type Kit, type WebDeps } from "../page-context.ts";
 import { sinksPage, type SinkView } from "./page.ts";
 
-export function mountSinks({ web, parts, reading, acting, show, notFound }: Kit): void {
-  const { store, sinks, runtime, log } = parts;
+export function mountSinks({ web, deps, reading, acting, show, notFound }: Kit): void {
+  const { store, sinks, runtime, log } = deps;
   const isSink = (name: string): boolean => sinks.some((sink) => sink.name === name);
   const noSink = "There is no such sink in the configuration.";
 
@@ -20,7 +20,7 @@ export function mountSinks({ web, parts, reading, acting, show, notFound }: Kit)
     const window = latencyWindow(runtime.now());
     const { sink, tested, resumed } = c.req.query();
     const view = {
-      sinks: await sinkViews(parts, window),
+      sinks: await sinkViews(deps, window),
       window,
       tested: await testOf(sink, tested),
       resumed: resumed !== undefined && isSink(resumed) ? resumed : null,
@@ -34,20 +34,20 @@ export function mountSinks({ web, parts, reading, acting, show, notFound }: Kit)
   web.post("/sinks/:name/test", ...acting, async (c) => {
     const name = c.req.param("name");
     if (!isSink(name)) return notFound(c, noSink);
-    const { delivery } = await parts.sendTest(name);
+    const { delivery } = await deps.sendTest(name);
     return go(c, withSaid("/sinks", { sink: name, tested: delivery.id }));
   });
 
   web.post("/sinks/:name/resume", ...acting, async (c) => {
     const name = c.req.param("name");
     if (!isSink(name)) return notFound(c, noSink);
-    await parts.resume(name);
+    await deps.resume(name);
     log.info("sink.resumed", { sink: name, session: c.get("session").id });
     return go(c, withSaid("/sinks", { resumed: name }));
   });
 }
 
-async function sinkViews({ store, sinks, circuit }: WebParts, window: Window): Promise<SinkView[]> {
+async function sinkViews({ store, sinks, circuit }: WebDeps, window: Window): Promise<SinkView[]> {
   const [backlog, { deliveries }, times] = await Promise.all([
     store.backlog(),
     store.counts(),
