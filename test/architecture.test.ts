@@ -117,6 +117,31 @@ it("a sink kind imports no other kind", () => {
   expect(kinds.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
 });
 
+const slices = new Set(files.filter((file) => file.startsWith("store/contract/")));
+/** Operations in one slice of the store's contract. */
+const MOST_OPERATIONS = 15;
+it(`no slice of the store has more than ${MOST_OPERATIONS} operations: give those that one consumer needs a slice of their own`, () => {
+  const operations = [...slices].map((file) => {
+    const [, body] = /^export interface \w+Store \{\n([^]*?)^\}/m.exec(readFileSync(join(src, file), "utf8")) ?? [];
+    return { file, count: body?.match(/^  \w+\(/gm)?.length ?? 0 };
+  });
+  expect(operations.filter(({ count }) => count > 0).length).toBeGreaterThan(8);
+  expect(operations.filter(({ count }) => count > MOST_OPERATIONS)).toEqual([]);
+});
+
+it("the store's contract names nothing of what fulfils it: move the type into src/store/contract", () => {
+  const inside = imports.filter(
+    ({ file, target }) => slices.has(file) && !/^(domain|platform|store\/contract)\//.test(target),
+  );
+  expect(inside.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+it("only those who open the store hold the whole of it: take the slice that is needed from src/store/contract", () => {
+  const mayHoldAll = new Set(["app", "cli", "edge", "store"]);
+  const holders = imports.filter(({ from, target }) => target === "store/store.ts" && !mayHoldAll.has(from));
+  expect(holders.map(({ file }) => file)).toEqual([]);
+});
+
 /** What the relay may import where there is no Node but what Cloudflare Workers has of it (nodejs_compat). */
 const NODE_ONLY = new Set(["pino", "undici", "better-sqlite3", "pg", "commander", "@hono/node-server", "smtp-server"]);
 const EVERYWHERE = new Set(

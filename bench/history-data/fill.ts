@@ -15,7 +15,8 @@ import { openSqlite, type Database } from "../../src/store/database.ts";
 import { createLedger } from "../../src/store/stats/rollups.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
-import type { Arrival, Store } from "../../src/store/store.ts";
+import type { Arrival } from "../../src/store/contract/receipts.ts";
+import type { Store } from "../../src/store/store.ts";
 import { chanceOf, payloadOf } from "./payloads.ts";
 
 const BATCH = 500;

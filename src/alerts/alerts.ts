@@ -12,7 +12,10 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { isoTime } from "../platform/time.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
-import type { Store } from "../store/store.ts";
+import type { DeliveryStore } from "../store/contract/deliveries.ts";
+import type { OutboxStore } from "../store/contract/outbox.ts";
+import type { StatsStore } from "../store/contract/stats.ts";
+import type { UpkeepStore } from "../store/contract/upkeep.ts";
 import {
   afterFailure,
   afterTold,
@@ -28,7 +31,10 @@ import { sendOnce } from "../sinks/send-once.ts";
 export interface AlertDeps {
   settings: AlertSettings;
   sinks: readonly Sink[];
-  store: Pick<Store, "counts" | "circuits" | "deliveries" | "backlog" | "setting" | "saveSetting">;
+  store: Pick<StatsStore, "counts" | "backlog"> &
+    Pick<OutboxStore, "circuits"> &
+    Pick<DeliveryStore, "deliveries"> &
+    Pick<UpkeepStore, "setting" | "saveSetting">;
   /** Ids of runs that did not reach everyone. */
   gap(): Promise<string[]>;
   publicUrl(): string;

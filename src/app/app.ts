@@ -38,7 +38,7 @@ import { createSkyvernClient } from "../skyvern/client.ts";
 import { createEnricher } from "../skyvern/artifact-list.ts";
 import { createMedia } from "../skyvern/media.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
-import type { Deciding, Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import { upkeep } from "./upkeep.ts";
 import { createSessionCheck } from "../web/login/session.ts";
 import type { AssetTexts } from "../web/assets/assets.ts";
@@ -51,7 +51,7 @@ export interface Host extends Outbound {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
-  store: Store & Deciding;
+  store: Store;
   /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
   fleet: Fleet | null;
   /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */

@@ -1,5 +1,5 @@
 /** Removes what is older than it is to be kept: in small steps, with pauses, so that receiving never waits for it. */
-import type { Pruned, PruneStep, Store } from "../store/store.ts";
+import type { PruneStep, Pruned, RetentionStore } from "../store/contract/retention.ts";
 
 /** Null: for ever. */
 export interface RetentionSettings {
@@ -24,7 +24,7 @@ export interface Removed {
 }
 
 export interface RetentionDeps {
-  store: Pick<Store, "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings">;
+  store: RetentionStore;
   settings: RetentionSettings;
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;

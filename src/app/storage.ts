@@ -4,10 +4,11 @@ import { nameOf } from "../store/address.ts";
 import type { Database } from "../store/database.ts";
 import { migrate } from "../store/schema/migrate.ts";
 import { openDatabase } from "../store/open.ts";
-import { createSqlStore, type SqlStore } from "../store/sql-store.ts";
+import { createSqlStore } from "../store/sql-store.ts";
+import type { Store } from "../store/store.ts";
 
 export interface Storage {
-  store: SqlStore;
+  store: Store;
   /** Where other relays may be, too; null: this is the only one. */
   shared: Database | null;
 }

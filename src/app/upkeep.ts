@@ -1,8 +1,8 @@
 /** What is done to the database from time to time, in small steps with pauses, so that receiving never waits for it. */
-import type { Store } from "../store/store.ts";
+import type { UpkeepStore } from "../store/contract/upkeep.ts";
 
 export interface UpkeepDeps {
-  store: Pick<Store, "rebuildWords" | "shrink">;
+  store: Pick<UpkeepStore, "rebuildWords" | "shrink">;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

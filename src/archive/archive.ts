@@ -9,23 +9,13 @@ import type { Log } from "../platform/log.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
 import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/media.ts";
-import type { Archiving, Copy, Store } from "../store/store.ts";
+import type { ArchiveStore, Archiving, Copy } from "../store/contract/archive.ts";
+import type { RunStore } from "../store/contract/runs.ts";
 import type { Place } from "./blob-store.ts";
 import { spool, sweep, type Refused } from "./spool.ts";
 
 export interface ArchiveDeps {
-  store: Pick<
-    Store,
-    | "run"
-    | "dueArchiving"
-    | "setArchiving"
-    | "saveCopy"
-    | "copies"
-    | "copy"
-    | "copiedBytes"
-    | "discarded"
-    | "setDiscarded"
-  >;
+  store: Pick<RunStore, "run"> & ArchiveStore;
   /** From Skyvern alone: a copy of a copy is none. */
   media: Pick<Media, "fetch">;
   /** The run's artifacts, asked of Skyvern if need be; never fails. */
@@ -113,7 +103,7 @@ export const copiesOf = ({
   store,
   place,
   log,
-}: Pick<ArchiveDeps, "place" | "log"> & { store: Pick<Store, "copy"> }): Copies => ({
+}: Pick<ArchiveDeps, "place" | "log"> & { store: Pick<ArchiveStore, "copy"> }): Copies => ({
   has: async (runId, key) => (await store.copy(runId, key)) !== null,
   open: async (runId, key, range) => {
     const copy = await store.copy(runId, key);

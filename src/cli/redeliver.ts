@@ -9,7 +9,8 @@ import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { newDeliveryIds, redeliver } from "../store/outbox/redeliver.ts";
 import { createSqlStore } from "../store/sql-store.ts";
-import type { DeliveryFilter, Store } from "../store/store.ts";
+import type { DeliveryFilter } from "../store/contract/deliveries.ts";
+import type { Store } from "../store/store.ts";
 import { using } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 

@@ -3,7 +3,7 @@ import { toReport, type Links } from "../domain/report.ts";
 import type { Artifact, ArtifactsStatus, Outcome, Run } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Sink } from "../sinks/sink.ts";
-import type { Claimed, FoundArtifacts } from "../store/store.ts";
+import type { Claimed, FoundArtifacts } from "../store/contract/outbox.ts";
 import { traceparentOf } from "../telemetry/trace.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 

@@ -1,10 +1,10 @@
 import type { Log } from "../platform/log.ts";
 import type { Circuit, Outcome } from "../domain/run.ts";
-import type { Store } from "../store/store.ts";
+import type { OutboxStore } from "../store/contract/outbox.ts";
 import { afterOutcome, CLOSED } from "./circuit-breaker.ts";
 
 export interface CircuitsDeps {
-  store: Pick<Store, "circuits" | "saveCircuit">;
+  store: Pick<OutboxStore, "circuits" | "saveCircuit">;
   /** Not null: other relays on the same database change circuits as well. */
   fleet?: object | null;
   log: Log;

@@ -1,7 +1,7 @@
 /** What a lane may attempt now: as far as its circuit, its pace, its slots and other relays allow. */
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { Claimed, SharedClaim, Store } from "../store/store.ts";
+import type { Claimed, OutboxStore, SharedClaim } from "../store/contract/outbox.ts";
 import { admits } from "./circuit-breaker.ts";
 import type { Circuits } from "./circuits.ts";
 import { destinationOf, freeSlots, heldIds, type LaneState } from "./lane.ts";
@@ -14,7 +14,7 @@ export interface Fleet {
 }
 
 export interface ClaimsDeps {
-  store: Pick<Store, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseLost">;
+  store: Pick<OutboxStore, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseLost">;
   /** Null where it is the only relay on the database. */
   fleet?: Fleet | null;
   /** Longer than any delivery can be claimed ahead and attempted, ms. */

@@ -2,7 +2,7 @@
 import type { Log } from "../platform/log.ts";
 import type { Outcome } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { Claimed, FinishedAttempt, Store } from "../store/store.ts";
+import type { Claimed, FinishedAttempt, OutboxStore } from "../store/contract/outbox.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
@@ -11,7 +11,7 @@ import { destinationOf, type LaneState } from "./lane.ts";
 import { tell, traceAttempt, type ReportAttemptDeps } from "./report-attempt.ts";
 
 export interface DeliverDeps extends ReportAttemptDeps {
-  store: Pick<Store, "record" | "expire" | "pause">;
+  store: Pick<OutboxStore, "record" | "expire" | "pause">;
   fleet?: object | null;
   attempt: Attempt;
   /** Waits after the first try, ms. One try more than it has entries, then dead. */

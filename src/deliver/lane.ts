@@ -1,4 +1,4 @@
-import type { Claimed } from "../store/store.ts";
+import type { Claimed } from "../store/contract/outbox.ts";
 import type { Sink } from "../sinks/sink.ts";
 
 export interface Lane {

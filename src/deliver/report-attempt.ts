@@ -2,7 +2,7 @@
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { isoTime } from "../platform/time.ts";
-import type { Claimed, FinishedAttempt } from "../store/store.ts";
+import type { Claimed, FinishedAttempt } from "../store/contract/outbox.ts";
 import { attemptSpanOf, revisionSpanOf, traceIdOf, type Trace } from "../telemetry/trace.ts";
 
 export interface ReportAttemptDeps {

@@ -4,12 +4,12 @@ import type { Links, Report } from "../domain/report.ts";
 import type { Delivery, Outcome } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
-import type { Store } from "../store/store.ts";
+import type { DeliveryStore } from "../store/contract/deliveries.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
 export interface TestSendDeps {
   sinks: readonly Sink[];
-  store: Pick<Store, "saveTest">;
+  store: Pick<DeliveryStore, "saveTest">;
   links: Links;
   /** What a sink gets to answer, ms. */
   timeoutMs: number;

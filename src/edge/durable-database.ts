@@ -2,7 +2,7 @@
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
 import type { Database } from "../store/database.ts";
 import { sqliteRows, type Prepared } from "../store/bulk-sql.ts";
-import { StorageFault } from "../store/store.ts";
+import { StorageFault } from "../store/contract/faults.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Bound, DurableStorage } from "./durable-storage.ts";
 import { createPieces, PIECES_SCHEMA } from "./large-values.ts";

@@ -2,7 +2,8 @@
 import { isJsonObject, type Json } from "../platform/json.ts";
 import type { Delivery, DeliveryReceipt, Run } from "../domain/run.ts";
 import { duration } from "../sinks/content.ts";
-import type { Attempt, Receipt } from "../store/store.ts";
+import type { Attempt } from "../store/contract/deliveries.ts";
+import type { Receipt } from "../store/contract/receipts.ts";
 
 export interface Entry {
   at: number;

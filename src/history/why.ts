@@ -1,7 +1,8 @@
 /** Why somebody was, or was not, told of a run: the answer of the history API and of `skyvern-relay why`. Pure. */
 import { isoTime } from "../platform/time.ts";
 import { isTerminal, type Delivery, type DeliveryReceipt } from "../domain/run.ts";
-import type { Attempt, StoredRun } from "../store/store.ts";
+import type { Attempt } from "../store/contract/deliveries.ts";
+import type { StoredRun } from "../store/contract/runs.ts";
 import { routingOf, storyOf, type Entry, type StoryInput } from "./story.ts";
 
 export interface WhyInput extends Omit<StoryInput, "run"> {

@@ -3,13 +3,13 @@ import { html } from "hono/html";
 import type { ArtifactKey, Run } from "../domain/run.ts";
 import { safeName } from "../sinks/attachments.ts";
 import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/media.ts";
-import type { Store } from "../store/store.ts";
+import type { RunStore } from "../store/contract/runs.ts";
 import { bearerOf } from "./auth.ts";
 import type { SignedLinks } from "./links.ts";
 import { problem } from "./problem.ts";
 
 export interface ArtifactsDeps {
-  store: Pick<Store, "run">;
+  store: Pick<RunStore, "run">;
   media: Pick<Media, "link" | "open">;
   links: SignedLinks;
   /** Whether a bearer token is one of the relay's. */

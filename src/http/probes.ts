@@ -1,10 +1,10 @@
 import type { Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { Store } from "../store/store.ts";
+import type { UpkeepStore } from "../store/contract/upkeep.ts";
 
 export interface ProbeDeps {
-  store: Pick<Store, "ping">;
+  store: Pick<UpkeepStore, "ping">;
   now(): number;
   isStopping(): boolean;
   /** The delivery loop shows no sign of life. */

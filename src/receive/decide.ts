@@ -6,7 +6,7 @@ import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
-import type { Arrival, Decide, Decision, NewReceipt } from "../store/store.ts";
+import type { Arrival, Decide, Decision, NewReceipt } from "../store/contract/receipts.ts";
 import { followUpAt } from "../domain/follow-up-plan.ts";
 import { settle, type Observation } from "./settle.ts";
 import { outcomes, updates, type Listener } from "./plan-deliveries.ts";

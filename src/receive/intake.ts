@@ -6,14 +6,8 @@ import type { Runtime } from "../platform/runtime.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { grouped } from "../store/grouped.ts";
-import {
-  DecisionCrashed,
-  StorageFault,
-  type Accepted,
-  type Arrival,
-  type Decide,
-  type Deciding,
-} from "../store/store.ts";
+import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
+import type { Accepted, Arrival, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import { arrivalOf, mask, runArrival, type DecideDeps, type Genuine } from "./decide.ts";
 import { moreToShow, type Listener } from "./plan-deliveries.ts";
 
@@ -83,7 +77,7 @@ export interface Kept {
 export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runId: string; error: string | null };
 
 export interface IntakeDeps extends IntakeSettings {
-  store: Deciding;
+  store: ReceiptStore;
   runtime: Pick<Runtime, "newId">;
 }
 
@@ -151,7 +145,7 @@ async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered):
   return takenOf(arrival, await accept(arrival));
 }
 
-async function reread(deps: DecideDeps, store: Deciding, kept: Kept): Promise<Reread> {
+async function reread(deps: DecideDeps, store: ReceiptStore, kept: Kept): Promise<Reread> {
   const { receiptId, body, receivedAt, source, organization, channel, now } = kept;
   const parsed = parsePayload(mask(Buffer.from(body), deps.redact).masked);
   if (parsed.kind !== "run") return { kind: "unchanged" };

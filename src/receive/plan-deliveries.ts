@@ -1,6 +1,6 @@
 /** Who is told what: the deliveries that a verdict makes. Pure but for new ids. */
 import type { Runtime } from "../platform/runtime.ts";
-import type { Decision, Known, NewDelivery } from "../store/store.ts";
+import type { Decision, Known, NewDelivery } from "../store/contract/receipts.ts";
 
 /** A sink, as far as it matters for who is told. `updates`: it wants to hear of more data for the same outcome. */
 export interface Listener {

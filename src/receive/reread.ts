@@ -1,10 +1,10 @@
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { Store } from "../store/store.ts";
+import type { ReceiptStore } from "../store/contract/receipts.ts";
 import type { Intake } from "./intake.ts";
 
 export interface RereadDeps {
-  store: Pick<Store, "unrecognizedReceipts" | "body">;
+  store: Pick<ReceiptStore, "unrecognizedReceipts" | "body">;
   intake: Pick<Intake, "reread">;
   /** The organization of a key, by its name. */
   organizationOf(keyName: string | null): string | null;

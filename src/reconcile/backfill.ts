@@ -6,7 +6,8 @@ import { retry } from "../platform/retry.ts";
 import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, RunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
-import { StorageFault, type Store } from "../store/store.ts";
+import { StorageFault } from "../store/contract/faults.ts";
+import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
@@ -14,7 +15,7 @@ import { byOrganization, webhookUrlOf } from "./reconcile.ts";
 
 export interface BackfillDeps {
   client: SkyvernClient;
-  store: Pick<Store, "outcomes" | "sight">;
+  store: Pick<ReconcileStore, "outcomes" | "sight">;
   /** Null: nothing is written, it is only counted. */
   ingest: Ingest | null;
   addresses: Addresses;

@@ -6,7 +6,7 @@ import { isJsonObject, parseJson } from "../platform/json.ts";
 import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
-import type { Accepted } from "../store/store.ts";
+import type { Accepted } from "../store/contract/receipts.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
 import { byOrganization, webhookUrlOf } from "./reconcile.ts";

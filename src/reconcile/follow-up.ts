@@ -7,7 +7,8 @@ import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Artifact, Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
-import type { Store, StoredRun } from "../store/store.ts";
+import type { ReconcileStore } from "../store/contract/reconcile.ts";
+import type { StoredRun } from "../store/contract/runs.ts";
 import { webhookUrlOf } from "./reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import { ARTIFACTS_DELAY_MS, lacksDetails } from "../domain/follow-up-plan.ts";
@@ -15,7 +16,7 @@ import type { Ingest } from "./ingest.ts";
 import type { Intake } from "../receive/intake.ts";
 
 export interface FollowUpDeps {
-  store: Pick<Store, "dueFollowUps" | "setFollowUp">;
+  store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp">;
   intake: Pick<Intake, "showMore">;
   client: SkyvernClient;
   ingest: Ingest;

@@ -4,7 +4,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Source } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
-import type { Accepted } from "../store/store.ts";
+import type { Accepted } from "../store/contract/receipts.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
 import type { Intake } from "../receive/intake.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";

@@ -10,14 +10,14 @@ import { DAY_MS } from "../platform/time.ts";
 import { isTerminal } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, RunRow, SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
-import type { Store } from "../store/store.ts";
+import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
 
 export interface ReconcileDeps {
   client: SkyvernClient;
-  store: Pick<Store, "outcomes" | "unfinished" | "sight" | "coverage" | "unrelayed">;
+  store: Pick<ReconcileStore, "outcomes" | "unfinished" | "sight" | "coverage" | "unrelayed">;
   ingest: Ingest;
   addresses: Addresses;
   /** `mine`: only runs whose `webhook_url` leads here. */

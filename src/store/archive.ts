@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import type { Change } from "./change.ts";
 import type { BulkSql } from "./bulk-sql.ts";
-import type { Copy, Store } from "./store.ts";
+import type { ArchiveStore, Copy } from "./contract/archive.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
@@ -30,13 +30,8 @@ export async function discard(tx: Db, hashes: readonly string[], now: number): P
     .execute();
 }
 
-export type CopiesStore = Pick<
-  Store,
-  "dueArchiving" | "setArchiving" | "saveCopy" | "copies" | "copy" | "copiedBytes" | "discarded" | "setDiscarded"
->;
-
 /** `write` runs a change in a transaction. */
-export function copiesStore(db: Db, write: <T>(work: (change: Change) => Promise<T>) => Promise<T>): CopiesStore {
+export function copiesStore(db: Db, write: <T>(work: (change: Change) => Promise<T>) => Promise<T>): ArchiveStore {
   return {
     dueArchiving: async (now, limit) => {
       const due = db.selectFrom("archiving").select(["run_id", "due_at", "failures"]).where("due_at", "<=", now);

@@ -2,9 +2,9 @@ import Sqlite from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
 import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./sqlite/connection.ts";
 import { schemaSql } from "./schema/schema.ts";
-import { StorageFault } from "./store.ts";
+import { StorageFault } from "./contract/faults.ts";
 import { sqliteRows, type BulkSql, type Dialect } from "./bulk-sql.ts";
-import type { ChangedId } from "./history/changes.ts";
+import type { ChangedId } from "./contract/changes.ts";
 import type { Tables } from "./tables.ts";
 
 /** What the store needs of a database beyond queries. */

@@ -1,4 +1,4 @@
-import { StorageFault } from "./store.ts";
+import { StorageFault } from "./contract/faults.ts";
 
 /** Items in one transaction; more would hold the others up. */
 const MAX_BATCH = 256;

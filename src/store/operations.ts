@@ -34,13 +34,14 @@ import { initializeSetting, saveSetting, setting } from "./key-values.ts";
 import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./receipts/listed-runs.ts";
 import { shrink } from "./sqlite/vacuum.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./stats/read.ts";
-import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
+import type { FinishedAttempt, FoundArtifacts } from "./contract/outbox.ts";
+import type { Store } from "./store.ts";
 import { rebuildWords } from "./search/rebuild.ts";
 
 /**
  * What the Store is made of: its operations, of which those that come often take many items at a time.
  */
-export interface Operations extends Omit<Store, "record" | "saveArtifacts">, Deciding {
+export interface Operations extends Omit<Store, "record" | "saveArtifacts"> {
   record(attempts: readonly FinishedAttempt[]): Promise<boolean[]>;
   saveArtifacts(found: readonly FoundArtifacts[]): Promise<void>;
 }

@@ -14,21 +14,16 @@ import { dayOf } from "../platform/time.ts";
 import { saveSetting, setting } from "./key-values.ts";
 import { packBlock, stateIn, unpackBlock } from "./receipts/blocks.ts";
 import { stateBlock } from "./history/page-size.ts";
-import type { PruneStep, Pruned, Store } from "./store.ts";
+import type { PruneStep, Pruned, RetentionStore } from "./contract/retention.ts";
 import type { Tables } from "./tables.ts";
 
 type Db = Kysely<Tables>;
-
-export type PruneStore = Pick<
-  Store,
-  "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings"
->;
 
 /** `write` runs a change in a transaction; what only counts needs none. */
 export function pruneStore(
   { db }: Pick<Database, "db">,
   write: <T>(work: (change: Change) => Promise<T>) => Promise<T>,
-): PruneStore {
+): RetentionStore {
   const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
     given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));
   return {

@@ -1,12 +1,11 @@
 import type { Database } from "./database.ts";
 import { grouped } from "./grouped.ts";
 import { createOperations } from "./operations.ts";
-import type { Deciding, FinishedAttempt, FoundArtifacts, Store } from "./store.ts";
-
-export type SqlStore = Store & Deciding;
+import type { FinishedAttempt, FoundArtifacts } from "./contract/outbox.ts";
+import type { Store } from "./store.ts";
 
 /** The Store over SQL. The database must be migrated. */
-export function createSqlStore(database: Database): SqlStore {
+export function createSqlStore(database: Database): Store {
   const { record, saveArtifacts, ...others } = createOperations(database);
   const save = grouped(async (found: readonly FoundArtifacts[]) => {
     await saveArtifacts(found);

@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { HOUR_MS, hourOf } from "../platform/time.ts";
 import { TERMINAL_STATUSES } from "../domain/run.ts";
 import { percentile } from "../store/stats/latency-buckets.ts";
-import type { DeliveryTimes, Statistics } from "../store/store.ts";
+import type { DeliveryTimes, Statistics } from "../store/contract/stats.ts";
 import { statusLook, time, type Html, type Part } from "./markup.ts";
 import { many } from "./text.ts";
 

@@ -8,7 +8,11 @@ import type { Circuit, Delivery, Outcome, Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
 import type { Media } from "../skyvern/media.ts";
-import type { Store } from "../store/store.ts";
+import type { DeliveryStore } from "../store/contract/deliveries.ts";
+import type { ReceiptStore } from "../store/contract/receipts.ts";
+import type { ReconcileStore } from "../store/contract/reconcile.ts";
+import type { RunStore } from "../store/contract/runs.ts";
+import type { StatsStore } from "../store/contract/stats.ts";
 import type { AssetTexts } from "./assets/assets.ts";
 import { HEADERS, notice, type Frame, type SendPage, type Signals } from "./layout.ts";
 import type { Part } from "./markup.ts";
@@ -17,27 +21,11 @@ import { cookieNameOf, createSessions, type Session, type Sessions } from "./log
 
 export interface WebDeps {
   assets: AssetTexts;
-  store: Pick<
-    Store,
-    | "run"
-    | "briefs"
-    | "receipts"
-    | "unrecognizedReceipts"
-    | "body"
-    | "deliveries"
-    | "attempts"
-    | "redeliver"
-    | "searchFault"
-    | "redeliverAll"
-    | "redeliverable"
-    | "backlog"
-    | "counts"
-    | "sighting"
-    | "runCounts"
-    | "deliveryTimes"
-    | "changes"
-    | "lastChange"
-  >;
+  store: Pick<RunStore, "run" | "briefs" | "searchFault" | "changes" | "lastChange"> &
+    Pick<ReceiptStore, "receipts" | "unrecognizedReceipts" | "body"> &
+    Pick<DeliveryStore, "deliveries" | "attempts" | "redeliver" | "redeliverAll" | "redeliverable"> &
+    Pick<StatsStore, "backlog" | "counts" | "runCounts" | "deliveryTimes"> &
+    Pick<ReconcileStore, "sighting">;
   links: Links;
   sinks: readonly { name: string; kind: string }[];
   /** Empty: every page says which variable to set. */

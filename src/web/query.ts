@@ -1,7 +1,8 @@
 /** What stands in the address bar, read and written. Pure. */
 import { DELIVERY_STATES } from "../domain/run.ts";
 import { readSearch } from "../store/search/search.ts";
-import type { DeliveryFilter, Page, RunFilter } from "../store/store.ts";
+import type { DeliveryFilter } from "../store/contract/deliveries.ts";
+import type { Page, RunFilter } from "../store/contract/runs.ts";
 
 /** The values of each filter that was given, and the place in the list. */
 export interface Query<Name extends string> {

@@ -3,7 +3,7 @@
  * logs in with it; everything but the login and the assets asks for the session.
  */
 import { Hono } from "hono";
-import { StorageFault } from "../store/store.ts";
+import { StorageFault } from "../store/contract/faults.ts";
 import { createAssets, mountAssets, type Assets } from "./assets/assets.ts";
 import { mountDeliveries } from "./deliveries/routes.ts";
 import { createKit, type Env, type WebDeps } from "./page-context.ts";

@@ -8,7 +8,7 @@ import type { Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
-import type { Claimed } from "../../src/store/store.ts";
+import type { Claimed } from "../../src/store/contract/outbox.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const SINKS = ["crm", "erp"];

@@ -9,7 +9,8 @@ import { sleep, type Runtime } from "../../src/platform/runtime.ts";
 import type { Job, Sink } from "../../src/sinks/sink.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const links = {
@@ -36,7 +37,7 @@ function aSink(
   };
 }
 
-let store: SqlStore;
+let store: Store;
 let now: number;
 let runtime: Runtime;
 beforeEach(async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Delivery, Run } from "../../src/domain/run.ts";
-import type { Attempt } from "../../src/store/store.ts";
+import type { Attempt } from "../../src/store/contract/deliveries.ts";
 import { storyOf } from "../../src/history/story.ts";
 
 const run = { created_at: 10, queued_at: null, started_at: 20, finished_at: 30 } as Run;

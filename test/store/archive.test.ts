@@ -1,11 +1,11 @@
 /** What the archive's queue and its list of copies promise. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Copy } from "../../src/store/store.ts";
+import type { Copy } from "../../src/store/contract/archive.ts";
 import { aRun } from "../support/a-run.ts";
 import { stores } from "./stores.ts";
-import type { SqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 
-let store: SqlStore;
+let store: Store;
 
 /** Takes a receipt of a run that is to be archived then; null: not at all. */
 async function accept(runId: string, archiveAt: number | null, n = 1): Promise<void> {

@@ -2,10 +2,12 @@
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { ChangeRing, type Change } from "../../src/store/history/changes.ts";
+import type { Change } from "../../src/store/contract/changes.ts";
+import { ChangeRing } from "../../src/store/history/changes.ts";
 import { openSqlite, openSqliteReadOnly } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { aFolder } from "../support/app.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
@@ -79,7 +81,7 @@ describe("the ring", () => {
 });
 
 describe("a store on a file that other processes open too", () => {
-  async function aStoreOnFile(): Promise<{ store: SqlStore; path: string }> {
+  async function aStoreOnFile(): Promise<{ store: Store; path: string }> {
     const path = join(aFolder(), "relay.db");
     const database = openSqlite(path, { exclusive: true });
     await migrate(database);
@@ -88,7 +90,7 @@ describe("a store on a file that other processes open too", () => {
     await store.accept([anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
     return { store, path };
   }
-  const isKnown = (store: SqlStore, after: string): boolean => store.changes({ after, limit: 9 }).isKnown;
+  const isKnown = (store: Store, after: string): boolean => store.changes({ after, limit: 9 }).isKnown;
 
   it("knows its own changes", async () => {
     const { store } = await aStoreOnFile();

@@ -2,15 +2,15 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import { parseJson } from "../../src/platform/json.ts";
-import type { Claim, FinishedAttempt, Queue, Store } from "../../src/store/store.ts";
+import type { Claim, FinishedAttempt, Queue } from "../../src/store/contract/outbox.ts";
+import type { Store } from "../../src/store/store.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { storesAsOpened } from "./stores.ts";
-import type { SqlStore } from "../../src/store/sql-store.ts";
 
 const MINUTE = 60_000;
 
 describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
-  let store: SqlStore;
+  let store: Store;
   beforeEach(async () => {
     store = await open();
   });

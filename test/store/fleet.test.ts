@@ -7,8 +7,9 @@ import { sleep } from "../../src/platform/runtime.ts";
 import type { Database } from "../../src/store/database.ts";
 import { joinFleet, type Fleet, type FleetDeps } from "../../src/store/postgres/fleet.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
-import type { SharedClaim } from "../../src/store/store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { SharedClaim } from "../../src/store/contract/outbox.ts";
 import { asAdmin, dropDatabase, newDatabase } from "../support/postgres.ts";
 import { until } from "../support/until.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
@@ -19,13 +20,13 @@ const T = 1_000_000;
 let url: string;
 let databases: Database[];
 let fleets: Fleet[];
-let a: SqlStore;
-let b: SqlStore;
+let a: Store;
+let b: Store;
 beforeEach(async () => {
   url = await newDatabase();
   databases = await Promise.all([1, 2].map(() => openPostgres(url)));
   fleets = [];
-  [a, b] = databases.map(createSqlStore) as [SqlStore, SqlStore];
+  [a, b] = databases.map(createSqlStore) as [Store, Store];
 });
 afterEach(async () => {
   await Promise.all(fleets.map((fleet) => fleet.leave()));
@@ -83,7 +84,7 @@ const shared = (holder: string, values: Partial<SharedClaim> = {}): SharedClaim 
   everyMs: 0,
   ...values,
 });
-const claim = async (store: SqlStore, now: number, of: SharedClaim, sink = "ops", limit = 1) =>
+const claim = async (store: Store, now: number, of: SharedClaim, sink = "ops", limit = 1) =>
   (await store.claimDue({ sink, holdMs: null }, { now, leaseMs: MINUTE, limit, except: [], shared: of })).map(
     ({ delivery }) => delivery.id,
   );

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { grouped } from "../../src/store/grouped.ts";
-import { StorageFault } from "../../src/store/store.ts";
+import { StorageFault } from "../../src/store/contract/faults.ts";
 
 /** A disk that takes one batch after another, each when told to. */
 function slowDisk(refuse: (batch: readonly string[]) => unknown = () => null) {

@@ -4,13 +4,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import { parseJson } from "../../src/platform/json.ts";
 import type { Run } from "../../src/domain/run.ts";
-import type { ChangesPage } from "../../src/store/history/changes.ts";
+import type { ChangesPage } from "../../src/store/contract/changes.ts";
 import { bucketOf } from "../../src/store/stats/latency-buckets.ts";
 import { readSearch } from "../../src/store/search/search.ts";
-import type { FinishedAttempt, Page, RunFilter, Search } from "../../src/store/store.ts";
+import type { FinishedAttempt } from "../../src/store/contract/outbox.ts";
+import type { Page, RunFilter, Search } from "../../src/store/contract/runs.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { stores } from "./stores.ts";
-import type { SqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -22,7 +23,7 @@ const searchFor = (typed: string): Search => {
 };
 
 describe.each(Object.entries(stores))("%s", (name, open) => {
-  let store: SqlStore;
+  let store: Store;
   beforeEach(async () => {
     store = await open();
   });

@@ -1,7 +1,7 @@
 /** What one process tells others, without a database between them. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { ChangedId } from "../../src/store/history/changes.ts";
+import type { ChangedId } from "../../src/store/contract/changes.ts";
 import { News } from "../../src/store/postgres/news.ts";
 
 /** Two processes: what the first tells, the second hears. */

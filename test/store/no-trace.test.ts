@@ -12,7 +12,8 @@ import type { Outcome } from "../../src/domain/run.ts";
 import { copyDatabase } from "../../src/store/sqlite/backup.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { aFolder } from "../support/app.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
@@ -75,11 +76,11 @@ const receivedAt = (n: number): number => (isOld(n) ? DAY : 9 * DAY) + n;
 const receiptOf = (n: number): string => `rcp_hash of ${idOf(n)} at ${receivedAt(n)}`;
 
 /** Runs with all that comes of them: their artifacts, an attempt that failed, one that arrived. */
-async function acceptAll(store: SqlStore): Promise<void> {
+async function acceptAll(store: Store): Promise<void> {
   for (let i = 0; i < RUNS; i += 10) await acceptSome(store, all.slice(i, i + 10));
 }
 
-async function acceptSome(store: SqlStore, ns: readonly number[]): Promise<void> {
+async function acceptSome(store: Store, ns: readonly number[]): Promise<void> {
   const deliveryOf = (n: number): string => `dlv_${String(n).padStart(6, "0")}`;
   await store.accept(
     ns.map((n) => {
@@ -109,7 +110,7 @@ async function acceptSome(store: SqlStore, ns: readonly number[]): Promise<void>
 }
 
 /** As retention does, to the end, and upkeep then. */
-async function pruneRuns(store: SqlStore, before: number): Promise<void> {
+async function pruneRuns(store: Store, before: number): Promise<void> {
   for (let after: string | null = null; ;) {
     const { next } = await store.pruneRuns({ before, after, limit: 20, hold: [], dryRun: false });
     if (next === null) break;
@@ -118,7 +119,7 @@ async function pruneRuns(store: SqlStore, before: number): Promise<void> {
   await shrink(store);
 }
 
-async function shrink(store: SqlStore): Promise<void> {
+async function shrink(store: Store): Promise<void> {
   while ((await store.shrink(64)) > 0);
 }
 

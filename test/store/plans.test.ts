@@ -10,9 +10,10 @@ import { migrate } from "../../src/store/schema/migrate.ts";
 import { packBlock } from "../../src/store/receipts/blocks.ts";
 import { briefOf } from "../../src/store/history/list-items.ts";
 import { indexedText, readSearch } from "../../src/store/search/search.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { sqliteRows } from "../../src/store/bulk-sql.ts";
-import type { Search } from "../../src/store/store.ts";
+import type { Search } from "../../src/store/contract/runs.ts";
 import { aDelivery, anArrival, aRun, aState } from "../support/a-run.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 
@@ -20,7 +21,7 @@ const RUNS = 50_000;
 const MINUTE = 60_000;
 
 let database: Database;
-let store: SqlStore;
+let store: Store;
 const asked: CompiledQuery[] = [];
 
 beforeAll(async () => {
@@ -138,7 +139,7 @@ const after = { at: 20_000 * MINUTE, id: "tsk_20000" };
 const search = [{ words: ["invoice"], prefix: false }];
 
 describe("runs", () => {
-  it.each<[string, Parameters<SqlStore["runs"]>, RegExp]>([
+  it.each<[string, Parameters<Store["runs"]>, RegExp]>([
     ["the newest", [{}, page], /^SCAN runs USING INDEX runs_newest$/],
     ["a later page", [{}, { ...page, after }], /^SEARCH runs USING INDEX runs_newest/],
     ["since and until", [{ since: 5, until: 9e9 }, page], /^SEARCH runs USING INDEX runs_newest/],
@@ -194,7 +195,7 @@ describe("runs", () => {
     ]);
   });
 
-  it.each<[string, Parameters<SqlStore["runs"]>[0], number, RegExp]>([
+  it.each<[string, Parameters<Store["runs"]>[0], number, RegExp]>([
     ["what waits", { delivery: ["pending", "sending"] }, 1, WAITING],
     ["what waits at a sink", { delivery: ["pending"], sink: ["crm"] }, 1, WAITING],
     ["dead deliveries and text", { delivery: ["dead"], search }, 2, ENDED],
@@ -209,7 +210,7 @@ describe("runs", () => {
     expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
   });
 
-  it.each<[string, Parameters<SqlStore["runs"]>, string[]]>([
+  it.each<[string, Parameters<Store["runs"]>, string[]]>([
     ["", [{ delivery: ["dead"] }, page], ["tsk_2", "tsk_1"]],
     [", a later page", [{ delivery: ["dead"] }, { ...page, after: { at: 2 * MINUTE, id: "tsk_2" } }], ["tsk_1"]],
     [" of a sink within a time", [{ delivery: ["dead"], sink: ["crm"], until: 2 * MINUTE }, page], ["tsk_1"]],
@@ -269,7 +270,7 @@ describe("runs", () => {
 });
 
 describe("deliveries", () => {
-  it.each<[string, Parameters<SqlStore["deliveries"]>, RegExp]>([
+  it.each<[string, Parameters<Store["deliveries"]>, RegExp]>([
     ["the newest", [{}, page], /^SCAN deliveries USING INDEX deliveries_newest$/],
     ["a later page", [{}, { ...page, after }], /^SEARCH deliveries USING INDEX deliveries_newest/],
     ["a run", [{ runId: "tsk_9" }, page], /^SEARCH deliveries USING INDEX deliveries_run/],

@@ -8,7 +8,7 @@ import { faultOf } from "../../src/store/postgres/errors.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
 import { vectorOf } from "../../src/store/search/postgres.ts";
 import type { BulkSql } from "../../src/store/bulk-sql.ts";
-import { StorageFault } from "../../src/store/store.ts";
+import { StorageFault } from "../../src/store/contract/faults.ts";
 import { asAdmin, dropDatabase, newDatabase } from "../support/postgres.ts";
 
 let url: string;

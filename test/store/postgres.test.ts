@@ -4,8 +4,10 @@ import pg from "pg";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/schema/migrate.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
-import { StorageFault, type Claimed } from "../../src/store/store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { StorageFault } from "../../src/store/contract/faults.ts";
+import type { Claimed } from "../../src/store/contract/outbox.ts";
 import { wordsOf } from "../../src/store/search/text-words.ts";
 import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
@@ -13,7 +15,7 @@ import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 const MINUTE = 60_000;
 
 let url: string;
-let stores: SqlStore[];
+let stores: Store[];
 beforeEach(async () => {
   url = await newDatabase();
   stores = await Promise.all([1, 2, 3, 4].map(async () => createSqlStore(await openPostgres(url))));
@@ -23,7 +25,7 @@ afterEach(async () => {
   await dropDatabase(url);
 });
 
-const store = (i: number): SqlStore => stores[i % stores.length] ?? expect.unreachable();
+const store = (i: number): Store => stores[i % stores.length] ?? expect.unreachable();
 const numbers = (n: number) => Array.from({ length: n }, (_none, i) => i);
 
 async function admin(address = url): Promise<pg.Client> {
@@ -53,7 +55,7 @@ describe("at once", () => {
         anArrival(aRun({ run_id: `tsk_${i}` }), { decision: { deliveries: [aDelivery(`dlv_${i}`)] } }),
       ),
     );
-    const claimAll = async (one: SqlStore): Promise<string[]> => {
+    const claimAll = async (one: Store): Promise<string[]> => {
       const ids: string[] = [];
       for (;;) {
         const claimed = await one.claimDue(
@@ -82,7 +84,7 @@ describe("at once", () => {
     );
     const told: string[] = [];
     let under = 0;
-    const work = async (one: SqlStore): Promise<void> => {
+    const work = async (one: Store): Promise<void> => {
       while (told.length < ids.length) {
         const queue = { sink: "ops", holdMs: MINUTE };
         const claimed = await one.claimDue(queue, { now: 2_000, leaseMs: MINUTE, limit: 5, except: [] });

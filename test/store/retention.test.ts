@@ -1,18 +1,18 @@
 /** What pruning promises of every Store: what is due goes whole, what is not stays whole, in short steps. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
-import type { Pruned, PruneStep } from "../../src/store/store.ts";
+import type { PruneStep, Pruned } from "../../src/store/contract/retention.ts";
 import { chanceOf } from "../faults/support/chance.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { stores } from "./stores.ts";
-import type { SqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { wordsOf } from "../../src/store/search/text-words.ts";
 
 const DAY = 86_400_000;
 const BEFORE = 100 * DAY;
 
 describe.each(Object.entries(stores))("%s", (_name, open) => {
-  let store: SqlStore;
+  let store: Store;
   beforeEach(async () => {
     store = await open();
   });

@@ -1,8 +1,8 @@
 /** Search is exact: of 300 questions about 2,000 runs in many scripts none finds too little or too much. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readSearch } from "../../src/store/search/search.ts";
-import type { SqlStore } from "../../src/store/sql-store.ts";
-import type { Search } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Search } from "../../src/store/contract/runs.ts";
 import { anArrival } from "../support/a-run.ts";
 import { corpus } from "./search-corpus.ts";
 import { scanner } from "./search-scan.ts";
@@ -31,7 +31,7 @@ it("the questions are good ones: most find something, few of them much, and some
 });
 
 describe.each(Object.entries(stores))("%s", (name, open) => {
-  let store: SqlStore;
+  let store: Store;
   beforeAll(async () => {
     store = await open();
     for (let i = 0; i < runs.length; i += 250) await store.accept(runs.slice(i, i + 250).map((run) => anArrival(run)));

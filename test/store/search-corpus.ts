@@ -1,7 +1,7 @@
 /** Runs in nine scripts, and what is asked of them. The same each time: a seed decides. */
 import { parseJson, type Json } from "../../src/platform/json.ts";
 import type { Run } from "../../src/domain/run.ts";
-import type { RunFilter } from "../../src/store/store.ts";
+import type { RunFilter } from "../../src/store/contract/runs.ts";
 import { aRun } from "../support/a-run.ts";
 
 type Filter = Omit<RunFilter, "search">;

@@ -5,8 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run } from "../../src/domain/run.ts";
 import { unpackBlock } from "../../src/store/receipts/blocks.ts";
 import type { Database } from "../../src/store/database.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
-import type { Decision } from "../../src/store/store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Decision } from "../../src/store/contract/receipts.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { databases } from "./stores.ts";
 
@@ -15,7 +16,7 @@ const LATE = 2_000_000;
 
 describe.each(Object.entries(databases))("%s", (_name, open) => {
   let database: Database;
-  let store: SqlStore;
+  let store: Store;
   beforeEach(async () => {
     database = await open();
     store = createSqlStore(database);

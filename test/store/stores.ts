@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { openSqlite, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { emptyDatabase, newDatabase } from "../support/postgres.ts";
 
 const all: Record<string, () => Promise<Database>> = {
@@ -37,12 +38,12 @@ export const databases: typeof all = Object.fromEntries(
 );
 
 /** Every Store there is, empty. */
-export const stores: Record<string, () => Promise<SqlStore>> = Object.fromEntries(
+export const stores: Record<string, () => Promise<Store>> = Object.fromEntries(
   Object.entries(databases).map(([name, open]) => [name, async () => createSqlStore(await open())]),
 );
 
 /** SQLite as a relay has it: a file with a connection that writes and one that reads. */
-const openOnFile = async (): Promise<SqlStore> => {
+const openOnFile = async (): Promise<Store> => {
   const folder = mkdtempSync(join(tmpdir(), "relay-"));
   const database = openSqlite(join(folder, "relay.db"), { exclusive: true });
   await migrate(database);

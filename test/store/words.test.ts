@@ -7,8 +7,9 @@ import type { Json } from "../../src/platform/json.ts";
 import { parseJson } from "../../src/platform/json.ts";
 import { openSqlite, openSqliteReadOnly, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
-import { createSqlStore, type SqlStore } from "../../src/store/sql-store.ts";
-import type { RunFilter, Store } from "../../src/store/store.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { RunFilter } from "../../src/store/contract/runs.ts";
+import type { Store } from "../../src/store/store.ts";
 import { chanceOf } from "../faults/support/chance.ts";
 import { aFolder } from "../support/app.ts";
 import { wordsOf } from "../../src/store/search/text-words.ts";
@@ -28,7 +29,7 @@ const aPrompt = (id: string, prompt: string, receivedAt = 1_000) =>
 const aStep = { after: null, limit: 100, hold: [], dryRun: false };
 
 describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
-  const opened = async (): Promise<SqlStore> => {
+  const opened = async (): Promise<Store> => {
     const store = await open();
     onTestFinished(() => store.close());
     return store;
@@ -109,7 +110,7 @@ it("a process that only reads a file that a relay writes finds what was accepted
 
 describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
   let database: Database;
-  let store: SqlStore;
+  let store: Store;
   beforeEach(async () => {
     database = await open();
     store = createSqlStore(database);

@@ -1,5 +1,5 @@
 import type { Run, RunState } from "../../src/domain/run.ts";
-import type { Arrival, Decision, NewDelivery } from "../../src/store/store.ts";
+import type { Arrival, Decision, NewDelivery } from "../../src/store/contract/receipts.ts";
 
 /** A completed task; name what matters. */
 export const aRun = (values: Partial<Run> = {}): Run => ({

@@ -2,15 +2,16 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
-import type { ChangesPage } from "../../store/history/changes.ts";
-import type { Store } from "../../store/store.ts";
+import type { ChangesPage } from "../../store/contract/changes.ts";
+import type { DeliveryStore } from "../../store/contract/deliveries.ts";
+import type { RunStore } from "../../store/contract/runs.ts";
 import { badParameter, closed, deliveryJson, fault, reportOf, security } from "./schemas.ts";
 import { problem } from "../problem.ts";
 import { followChanges } from "../../store/history/follow.ts";
 import { streamOf, StreamPlaces } from "../stream.ts";
 
 export interface EventsDeps {
-  store: Pick<Store, "changes" | "lastChange" | "run" | "delivery">;
+  store: Pick<RunStore, "changes" | "lastChange" | "run"> & Pick<DeliveryStore, "delivery">;
   links: Links;
   runtime: Pick<Runtime, "sleep">;
   /** Aborts when the relay stops: streams end then. */

@@ -5,13 +5,13 @@ import type { Log } from "../../platform/log.ts";
 import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { pagesOf } from "../../store/history/all-pages.ts";
-import type { RunFilter, Store } from "../../store/store.ts";
+import type { RunFilter, RunStore } from "../../store/contract/runs.ts";
 import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security, slowSearch } from "./schemas.ts";
 import { RUN_FILES } from "./run-columns.ts";
 import { streamOf } from "../stream.ts";
 
 export interface ExportsDeps {
-  store: Pick<Store, "runs" | "searchFault">;
+  store: Pick<RunStore, "runs" | "searchFault">;
   links: Links;
   runtime: Pick<Runtime, "now">;
   log: Log;

@@ -2,14 +2,22 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { ReportSchema, type Links } from "../../domain/report.ts";
 import { SOURCES, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../../domain/run.ts";
-import type { Store, StoredRun } from "../../store/store.ts";
+import type { DeliveryStore } from "../../store/contract/deliveries.ts";
+import type { ReceiptStore } from "../../store/contract/receipts.ts";
+import type { ReconcileStore } from "../../store/contract/reconcile.ts";
+import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
+import type { StatsStore } from "../../store/contract/stats.ts";
 import { unknownRun, whyOf } from "../../history/why.ts";
 import { AttemptSchema, closed, fault, json, noRun, reportOf, RunParams, security, time } from "./schemas.ts";
 import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
 export interface RunDetailDeps {
-  store: Pick<Store, "run" | "receipts" | "deliveries" | "attempts" | "sighting" | "counts">;
+  store: Pick<RunStore, "run"> &
+    Pick<ReceiptStore, "receipts"> &
+    Pick<DeliveryStore, "deliveries" | "attempts"> &
+    Pick<ReconcileStore, "sighting"> &
+    Pick<StatsStore, "counts">;
   links: Links;
   /** Asks Skyvern for the run's artifacts anew and stores them. Never fails; `reason` says what did. */
   refresh(run: Run, signal: AbortSignal): Promise<{ reason: string | null }>;

@@ -1,7 +1,8 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler, TypedResponse } from "hono";
 import { DELIVERY_STATES } from "../../domain/run.ts";
-import type { Store } from "../../store/store.ts";
+import type { DeliveryStore } from "../../store/contract/deliveries.ts";
+import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import { newDeliveryIds, redeliver, type RedeliverDeps } from "../../store/outbox/redeliver.ts";
 import { mapInTurns } from "../../platform/yielding.ts";
 import {
@@ -48,7 +49,8 @@ export interface HistoryDeps extends RedeliverDeps, RunDetailDeps, ExportsDeps, 
     SinksDeps["store"] &
     StatisticsDeps["store"] &
     EventsDeps["store"] &
-    Pick<Store, "unrecognizedReceipts" | "body" | "redeliverAll" | "redeliverable">;
+    Pick<ReceiptStore, "unrecognizedReceipts" | "body"> &
+    Pick<DeliveryStore, "redeliverAll" | "redeliverable">;
   sinks: readonly { name: string; kind: string }[];
   runtime: RedeliverDeps["runtime"] & EventsDeps["runtime"];
   /** Called when deliveries were queued. */

@@ -5,7 +5,9 @@ import { isoTime } from "../../platform/time.ts";
 import { ReportSchema, toReport, type Links, type Report } from "../../domain/report.ts";
 import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../../domain/run.ts";
 import { readSearch } from "../../store/search/search.ts";
-import type { Attempt, Page, Receipt, RunFilter, Search, Store, StoredRun } from "../../store/store.ts";
+import type { Attempt } from "../../store/contract/deliveries.ts";
+import type { Receipt } from "../../store/contract/receipts.ts";
+import type { Page, RunFilter, RunStore, Search, StoredRun } from "../../store/contract/runs.ts";
 import { DELIVERY, PROBLEM, RECEIPT, RUN, RUN_DETAIL } from "./examples.ts";
 import { problem, ProblemSchema } from "../problem.ts";
 
@@ -272,7 +274,7 @@ export function raw(c: Context, body: Uint8Array | null) {
 }
 
 /** The answer to a search that asks for too many words, if it is one. */
-export async function slowSearch(c: Context, store: Pick<Store, "searchFault">, search: Search | undefined) {
+export async function slowSearch(c: Context, store: Pick<RunStore, "searchFault">, search: Search | undefined) {
   const message = search ? await store.searchFault(search) : null;
   return message === null ? null : problem(c, 400, "A parameter is wrong.", [{ parameter: "q", message }]);
 }

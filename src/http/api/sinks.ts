@@ -2,13 +2,13 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { isoTime } from "../../platform/time.ts";
 import type { Circuit, Delivery, Outcome } from "../../domain/run.ts";
-import type { Store } from "../../store/store.ts";
+import type { StatsStore } from "../../store/contract/stats.ts";
 import { closed, deliveryJson, DeliverySchema, fault, json, security, time } from "./schemas.ts";
 import { SINK, TEST } from "./examples.ts";
 import { problem } from "../problem.ts";
 
 export interface SinksDeps {
-  store: Pick<Store, "backlog" | "counts">;
+  store: Pick<StatsStore, "backlog" | "counts">;
   sinks: readonly { name: string; kind: string }[];
   circuit(sink: string): Promise<Circuit>;
   /** Turns a sink on again. */

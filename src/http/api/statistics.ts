@@ -5,12 +5,13 @@ import { dayOf, isoTime } from "../../platform/time.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { percentile } from "../../store/stats/latency-buckets.ts";
 import { GRAIN_MS } from "../../store/stats/read.ts";
-import type { Backlog, Grain, Statistics, Store } from "../../store/store.ts";
+import type { ReconcileStore } from "../../store/contract/reconcile.ts";
+import type { Backlog, Grain, Statistics, StatsStore } from "../../store/contract/stats.ts";
 import { badParameter, closed, instant, json, oneOf, security, time } from "./schemas.ts";
 import { problem } from "../problem.ts";
 
 export interface StatisticsDeps {
-  store: Pick<Store, "statistics" | "backlog" | "dailyCoverage">;
+  store: Pick<StatsStore, "statistics" | "backlog"> & Pick<ReconcileStore, "dailyCoverage">;
   sinks: readonly { name: string; kind: string }[];
   runtime: Pick<Runtime, "now">;
 }

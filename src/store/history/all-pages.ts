@@ -1,12 +1,12 @@
 import { setImmediate } from "node:timers/promises";
-import type { Page, RunFilter, RunPage, Store, StoredRun } from "../store.ts";
+import type { Page, RunFilter, RunPage, RunStore, StoredRun } from "../contract/runs.ts";
 
 /** So many runs are in memory at one time, or fewer that are large. */
 const PAGE_SIZE = 50;
 
 /** All runs that fit, newest first, page by page, until the signal aborts. Between pages everybody else gets their turn. */
 export async function* pagesOf(
-  store: Pick<Store, "runs">,
+  store: Pick<RunStore, "runs">,
   filter: RunFilter,
   signal: AbortSignal,
 ): AsyncGenerator<StoredRun[], void> {

@@ -3,29 +3,11 @@
  * process, or of one that was started anew, is told apart; what came after it is not known then, and the follower has to read the lists again.
  */
 import { randomBytes } from "node:crypto";
-import type { Delivery } from "../../domain/run.ts";
-
-/** A delivery is as it became; null where only its id is known: it is to be read. */
-export type Change = { kind: "run"; id: string } | { kind: "delivery"; id: string; delivery: Delivery | null };
-
-/** A change as other processes tell it. */
-export interface ChangedId {
-  kind: Change["kind"];
-  id: string;
-}
+import type { Change, ChangedId, ChangesPage } from "../contract/changes.ts";
 
 /** The delivery is to be read. */
 export const unreadChange = ({ kind, id }: ChangedId): Change =>
   kind === "run" ? { kind, id } : { kind, id, delivery: null };
-
-export interface ChangesPage {
-  /** Oldest first, each with the id to go on after. */
-  changes: { at: string; change: Change }[];
-  /** The id to go on after. */
-  last: string;
-  /** False: what came after the id that was named is not known any more. */
-  isKnown: boolean;
-}
 
 /** Changes beyond these are forgotten, the oldest first. */
 const KEPT = 10_000;

@@ -20,7 +20,8 @@ import { expandPrefixes, isRareText } from "../search/prefixes.ts";
 import { isWaiting } from "../outbox/rows.ts";
 import { queryOf } from "../search/postgres.ts";
 import { matchOf } from "../search/search.ts";
-import type { DeliveryFilter, Page, RunFilter } from "../store.ts";
+import type { DeliveryFilter } from "../contract/deliveries.ts";
+import type { Page, RunFilter } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;

@@ -1,9 +1,9 @@
 /** Following what changes. */
-import type { ChangesPage } from "./changes.ts";
-import type { Store } from "../store.ts";
+import type { ChangesPage } from "../contract/changes.ts";
+import type { RunStore } from "../contract/runs.ts";
 
 export interface FollowDeps {
-  store: Pick<Store, "changes">;
+  store: Pick<RunStore, "changes">;
   runtime: { sleep(ms: number, signal?: AbortSignal): Promise<void> };
 }
 

@@ -6,7 +6,7 @@ import { sql, type Kysely } from "kysely";
 import type { DeliveryState, Run } from "../../domain/run.ts";
 import type { Database } from "../database.ts";
 import { findBriefs } from "./find-runs.ts";
-import type { Page, RunBrief, RunFilter } from "../store.ts";
+import type { Page, RunBrief, RunFilter } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;

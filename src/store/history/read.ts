@@ -9,7 +9,9 @@ import type { Database } from "../database.ts";
 import { findRuns } from "./find-runs.ts";
 import { attemptsIn } from "../outbox/outbox.ts";
 import { pageLength, stateBlock, wholeRows, type WholeRow } from "./page-size.ts";
-import type { Attempt, Page, Receipt, RunFilter, RunPage, StoredRun } from "../store.ts";
+import type { Attempt } from "../contract/deliveries.ts";
+import type { Receipt } from "../contract/receipts.ts";
+import type { Page, RunFilter, RunPage, StoredRun } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;

@@ -9,17 +9,9 @@ import { deliveriesThat } from "../history/find-runs.ts";
 import { deliveryOf, isWaiting, receiptOf } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";
 import type { BulkSql } from "../bulk-sql.ts";
-import type {
-  Attempt,
-  Claim,
-  Claimed,
-  DeliveryFilter,
-  FinishedAttempt,
-  FinishedTest,
-  NewDelivery,
-  Queue,
-  SharedClaim,
-} from "../store.ts";
+import type { Attempt, DeliveryFilter, FinishedTest } from "../contract/deliveries.ts";
+import type { Claim, Claimed, FinishedAttempt, Queue, SharedClaim } from "../contract/outbox.ts";
+import type { NewDelivery } from "../contract/receipts.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;

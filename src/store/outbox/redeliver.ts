@@ -1,10 +1,11 @@
 /** What "send it again" means, whoever asks: the history API, the web page, a command. */
 import { isTerminal, type Delivery } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
-import type { Store } from "../store.ts";
+import type { DeliveryStore } from "../contract/deliveries.ts";
+import type { RunStore } from "../contract/runs.ts";
 
 export interface RedeliverDeps {
-  store: Pick<Store, "run" | "deliveries" | "redeliver">;
+  store: Pick<RunStore, "run"> & Pick<DeliveryStore, "deliveries" | "redeliver">;
   sinks: readonly { name: string; kind: string }[];
   runtime: Pick<Runtime, "now" | "newId">;
 }

@@ -1,5 +1,5 @@
 /** PostgreSQL's errors as the Store throws them: answers told apart by SQLSTATE, lost connections by Node's code or pg's words. */
-import { StorageFault } from "../store.ts";
+import { StorageFault } from "../contract/faults.ts";
 
 /**
  * The database's own troubles (https://www.postgresql.org/docs/current/errcodes-appendix.html), by class: connection (08), authorization

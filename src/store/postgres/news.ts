@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { ChangedId } from "../history/changes.ts";
+import type { ChangedId } from "../contract/changes.ts";
 
 export const CHANNEL = "skyvern_relay";
 

@@ -6,7 +6,7 @@ import { connectionFault, faultOf, lastFaultOf, mayRunAgain } from "./errors.ts"
 import { postgresRows, storable } from "./bulk-sql.ts";
 import { CHANNEL, News } from "./news.ts";
 import { schemaSql } from "../schema/schema.ts";
-import { StorageFault } from "../store.ts";
+import { StorageFault } from "../contract/faults.ts";
 import type { Tables } from "../tables.ts";
 
 /** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */

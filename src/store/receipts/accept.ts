@@ -10,15 +10,8 @@ import { briefOf } from "../history/list-items.ts";
 import type { Change } from "../change.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
-import {
-  DecisionCrashed,
-  type Accepted,
-  type Arrival,
-  type Decide,
-  type Decision,
-  type Known,
-  type NewDelivery,
-} from "../store.ts";
+import { DecisionCrashed } from "../contract/faults.ts";
+import type { Accepted, Arrival, Decide, Decision, Known, NewDelivery } from "../contract/receipts.ts";
 import type { Tables } from "../tables.ts";
 
 type DeliveryRow = Selectable<Tables["deliveries"]>;

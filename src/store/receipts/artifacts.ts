@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { Artifact, ArtifactsStatus } from "../../domain/run.ts";
 import type { Change } from "../change.ts";
 import type { BulkSql } from "../bulk-sql.ts";
-import type { FoundArtifacts, KnownArtifacts } from "../store.ts";
+import type { FoundArtifacts } from "../contract/outbox.ts";
+import type { KnownArtifacts } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 
 export const artifactsIn = (row: Pick<Tables["runs"], "artifacts"> & { artifacts_status: string }): KnownArtifacts => ({

@@ -8,7 +8,7 @@ import { stateBlock } from "../history/page-size.ts";
 import { stateIn } from "./blocks.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { countSightings } from "../stats/read.ts";
-import type { KnownOutcome, Sighting } from "../store.ts";
+import type { KnownOutcome, Sighting } from "../contract/reconcile.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;

@@ -4,7 +4,7 @@
  * those of SQLite (text-words.ts), and a phrase finds an id digit for digit, without an extension.
  */
 import { markGroups, SEAM, type Mark } from "./search.ts";
-import type { RunFilter, Search } from "../store.ts";
+import type { RunFilter, Search } from "../contract/runs.ts";
 import { splitWords } from "./text-words.ts";
 
 /** Positions are kept up to here. An indexed text has fewer words. */

@@ -3,7 +3,7 @@
  * is rare. An index of beginnings (FTS5's `prefix` option) would cost every accept and the disk.
  */
 import { sql, type Kysely } from "kysely";
-import type { Search } from "../store.ts";
+import type { Search } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 import { readable } from "./text-words.ts";
 

@@ -10,7 +10,7 @@ import { hash } from "node:crypto";
 import { isRawNumber, numberText, type Json, type JsonObject } from "../../platform/json.ts";
 import type { Run } from "../../domain/run.ts";
 import type { Expansions } from "./prefixes.ts";
-import type { RunFilter, Search } from "../store.ts";
+import type { RunFilter, Search } from "../contract/runs.ts";
 import { cutText, foldText, isWholeCharacter, wordsOf } from "./text-words.ts";
 
 const MAX_TERMS = 10;

@@ -3,7 +3,8 @@ import { sql, type Kysely } from "kysely";
 import { TERMINAL_STATUSES } from "../../domain/run.ts";
 import { DAY_MS, HOUR_MS } from "../../platform/time.ts";
 import { deliveryCounts } from "./rollups.ts";
-import type { Backlog, Counts, Coverage, DeliveryTimes, Grain, Statistics } from "../store.ts";
+import type { Coverage } from "../contract/reconcile.ts";
+import type { Backlog, Counts, DeliveryTimes, Grain, Statistics } from "../contract/stats.ts";
 import { isWaiting } from "../outbox/rows.ts";
 import type { Tables } from "../tables.ts";
 

@@ -9,7 +9,7 @@ import type { DeliveryState, Run } from "../../domain/run.ts";
 import { bucketOf } from "./latency-buckets.ts";
 import { indexedText } from "../search/search.ts";
 import { deliveryOf } from "../outbox/rows.ts";
-import type { Change } from "../history/changes.ts";
+import type { Change } from "../contract/changes.ts";
 import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
 import { indexWords } from "../search/rebuild.ts";
 import type { Tables } from "../tables.ts";

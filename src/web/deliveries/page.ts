@@ -1,7 +1,7 @@
 /** The list of deliveries; dead letters above all. */
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
-import type { Page } from "../../store/store.ts";
+import type { Page } from "../../store/contract/runs.ts";
 import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "../markup.ts";
 import { hrefOf, toggled, type DeliveryFilterName, type Fault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";

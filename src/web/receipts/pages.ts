@@ -1,6 +1,6 @@
 /** What was received: the list of bodies that were not understood, and the bytes of any one receipt. */
 import { html } from "hono/html";
-import type { Receipt } from "../../store/store.ts";
+import type { Receipt } from "../../store/contract/receipts.ts";
 import { badge, runPath, time, type Html, type Part } from "../markup.ts";
 import { fact, pre } from "../output.ts";
 import { block, count, line } from "../text.ts";

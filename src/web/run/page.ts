@@ -10,7 +10,9 @@ import {
   type TerminalStatus,
 } from "../../domain/run.ts";
 import { contentOf, duration, type Content } from "../../sinks/content.ts";
-import type { Attempt, Receipt, StoredRun } from "../../store/store.ts";
+import type { Attempt } from "../../store/contract/deliveries.ts";
+import type { Receipt } from "../../store/contract/receipts.ts";
+import type { StoredRun } from "../../store/contract/runs.ts";
 import {
   away,
   badge,

@@ -4,7 +4,7 @@ import { html } from "hono/html";
 import type { Links } from "../../domain/report.ts";
 import { toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
-import type { StoredRun } from "../../store/store.ts";
+import type { StoredRun } from "../../store/contract/runs.ts";
 import { unknownRun } from "../../history/why.ts";
 import { field, go, saidOf, withSaid, type Env, type Kit } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { DELIVERY_STATES, TERMINAL_STATUSES, type Run } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
-import type { Page, RunBrief } from "../../store/store.ts";
+import type { Page, RunBrief } from "../../store/contract/runs.ts";
 import { runsChart, type RunsChart } from "../charts.ts";
 import {
   follow,

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
-import type { Backlog, DeliveryTimes } from "../../store/store.ts";
+import type { Backlog, DeliveryTimes } from "../../store/contract/stats.ts";
 import { latencyChart, type Window } from "../charts.ts";
 import { badge, buttonForm, follow, icon, runPath, STATES, time, type Html, type Look, type Part } from "../markup.ts";
 import { fact, proofHtml } from "../output.ts";

@@ -10,7 +10,7 @@ import { email, http, slack } from "../../../src/sinks/kinds.ts";
 import { openSqlite } from "../../../src/store/database.ts";
 import { migrate } from "../../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../../src/store/sql-store.ts";
-import type { Attempt } from "../../../src/store/store.ts";
+import type { Attempt } from "../../../src/store/contract/deliveries.ts";
 import { aDelivery, anArrival, aRun } from "../../support/a-run.ts";
 import { NOW, aRuntime } from "../../support/runtime.ts";
 

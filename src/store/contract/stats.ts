@@ -1,0 +1,41 @@
+/** Counts: what waits, what was delivered and how fast, by sink and by time. */
+export interface StatsStore {
+  backlog(): Promise<Backlog[]>;
+  /** Counts of deliveries by sink and state, and of unrecognized receipts. */
+  counts(): Promise<Counts>;
+  /** Runs received in the hours or days (UTC) that begin in a span. */
+  runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
+  /** The same, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
+  statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
+  /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
+  deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
+}
+
+export interface Backlog {
+  sink: string;
+  waiting: number;
+  /** `created_at` of the oldest delivery not yet delivered, epoch ms. */
+  oldest: number;
+}
+
+export interface Counts {
+  deliveries: { sink: string; state: string; count: number }[];
+  unrecognized: number;
+}
+
+export type Grain = "hour" | "day";
+
+export interface Statistics {
+  /** By the time of their first receipt, oldest first; what is 0 is left out. */
+  runs: { start: number; status: string; count: number }[];
+  /** Times from outbox to sink, in the buckets of `latency.ts`. */
+  times: { sink: string; bucket: number; count: number }[];
+}
+
+/** Of the deliveries to a sink that arrived in one hour or day: how many took as long as one bucket of `latency.ts` holds. */
+export interface DeliveryTimes {
+  start: number;
+  sink: string;
+  bucket: number;
+  count: number;
+}
