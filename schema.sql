@@ -93,21 +93,21 @@ CREATE TABLE circuits (
 );
 
 -- Final runs seen in Skyvern's own list, to tell whether all of them were relayed.
-CREATE TABLE sightings (
+CREATE TABLE listed_runs (
   run_id            TEXT   PRIMARY KEY,
   created_at        BIGINT NOT NULL,                     -- at Skyvern
   seen_at           BIGINT NOT NULL,                     -- first
-  mine              BIGINT NOT NULL,                     -- 1: its webhook_url is this relay's
+  targets_this_relay BIGINT NOT NULL,                     -- 1: its webhook_url is this relay's
   settled           BIGINT NOT NULL DEFAULT 0,           -- 1: known here as final; noted when runs are next seen
   dead              BIGINT NOT NULL DEFAULT 0            -- 1: a delivery of it is dead, and no later one to that sink arrived
 );
-CREATE INDEX sightings_mine    ON sightings (created_at, dead) WHERE mine = 1;              -- coverage of a span, and retention
-CREATE INDEX sightings_others  ON sightings (created_at) WHERE mine = 0;                    -- retention
-CREATE INDEX sightings_open    ON sightings (run_id) WHERE mine = 1 AND settled = 0;        -- which may lack a result
+CREATE INDEX listed_runs_ours   ON listed_runs (created_at, dead) WHERE targets_this_relay = 1;              -- coverage of a span, and retention
+CREATE INDEX listed_runs_others ON listed_runs (created_at) WHERE targets_this_relay = 0;                    -- retention
+CREATE INDEX listed_runs_open   ON listed_runs (run_id) WHERE targets_this_relay = 1 AND settled = 0;        -- which may lack a result
 
 -- Roll-ups, added up once a commit in the transactions that change what they count, so that no chart and no scrape of the metrics counts
 -- rows. Retention leaves those that count by time (run_counts, delivery_times): they name no run, and the past stays to be
--- seen in the statistics. It takes off what counts rows that are there, delivery_counts and sighting_counts.
+-- seen in the statistics. It takes off what counts rows that are there, delivery_counts and listed_run_counts.
 
 -- Runs by the hour and by the day (UTC) of their first receipt, and by settled status.
 CREATE TABLE run_counts (
@@ -136,8 +136,8 @@ CREATE TABLE delivery_times (
   PRIMARY KEY (grain, start, sink, bucket)
 ) /* SQLite: WITHOUT ROWID */;
 
--- Sightings that are mine, by day (UTC) of creation at Skyvern.
-CREATE TABLE sighting_counts (
+-- Listed runs that are this relay's, by day (UTC) of creation at Skyvern.
+CREATE TABLE listed_run_counts (
   day               BIGINT PRIMARY KEY,                  -- its first millisecond
   count             BIGINT NOT NULL,
   dead              BIGINT NOT NULL DEFAULT 0            -- of them

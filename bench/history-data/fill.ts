@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { sql } from "kysely";
 import type { Config } from "../../src/config/config.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
-import { mask, runArrival } from "../../src/receive/decide.ts";
+import { mask, toIncomingRun } from "../../src/receive/decide.ts";
 import { idMaker } from "../../src/platform/runtime.ts";
 import { parsePayload } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
@@ -53,10 +53,10 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
     redact,
     sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
     runtime,
-  } as unknown as Parameters<typeof runArrival>[0];
+  } as unknown as Parameters<typeof toIncomingRun>[0];
   const organization = config.keys[0]?.organization ?? null;
 
-  const arrivalOf = (n: number, receivedAt: number): Arrival => {
+  const toIncomingReceipt = (n: number, receivedAt: number): Arrival => {
     now = receivedAt;
     const { channel, body } = payloadOf(n, receivedAt);
     const bytes = Buffer.from(body);
@@ -76,12 +76,12 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
         receivedAt,
         note: null,
       },
-      run: runArrival(parts, parsed.payload, { receivedAt, source: "webhook", channel, organization }, receivedAt),
+      run: toIncomingRun(parts, parsed.payload, { receivedAt, source: "webhook", channel, organization }, receivedAt),
     };
   };
   for (let from = 0; from < runs; from += BATCH) {
     const numbers = Array.from({ length: Math.min(BATCH, runs - from) }, (_none, i) => from + i);
-    const arrivals = numbers.map((n) => arrivalOf(n, at(n)));
+    const arrivals = numbers.map((n) => toIncomingReceipt(n, at(n)));
     await store.accept(arrivals);
     await finish(database, {
       since: at(from),
@@ -177,4 +177,6 @@ async function finish(database: Database, { since, until, chance, left }: Finish
 }
 
 const sightAll = (store: Store, runs: readonly { id: string; at: number }[]): Promise<void> =>
-  store.sight(runs.map(({ id, at }) => ({ runId: id, createdAt: at - 90_000, seenAt: at + 60_000, mine: true })));
+  store.recordListedRuns(
+    runs.map(({ id, at }) => ({ runId: id, createdAt: at - 90_000, seenAt: at + 60_000, targetsThisRelay: true })),
+  );

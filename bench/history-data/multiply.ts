@@ -76,8 +76,8 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
           created_at, delivered_at, receipt, log, subject_at)
         select ${id("x.id", "x.created_at")}, subject_kind, ${own("r.run_id")}, revision, sink, kind, cause, x.state, attempts, ended, throttled, next_attempt_at + ${shift},
           maybe_sent, last_error, created_at + ${shift}, delivered_at + ${shift}, receipt, own_log(log, ${shift}), subject_at + ${shift} ${of("deliveries", "subject_id")};
-      insert into main.sightings (run_id, created_at, seen_at, mine, settled, dead)
-        select ${own("r.run_id")}, created_at + ${shift}, seen_at + ${shift}, mine, settled, dead ${of("sightings")};
+      insert into main.listed_runs (run_id, created_at, seen_at, targets_this_relay, settled, dead)
+        select ${own("r.run_id")}, created_at + ${shift}, seen_at + ${shift}, targets_this_relay, settled, dead ${of("listed_runs")};
       delete from temp.words;
       commit;`,
     );
@@ -98,7 +98,7 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
     insert into main.delivery_counts select sink, state, count * ${copies} from small.delivery_counts;
     insert into main.delivery_times select g.grain, d.delivered_at / g.ms * g.ms, d.sink, s.bucket, count(*)
       from main.deliveries d cross join temp.spans s on s.ms = d.delivered_at - d.created_at cross join ${grains} where d.state = 'delivered' group by 1, 2, 3, 4;
-    insert into main.sighting_counts select created_at / 86400000 * 86400000, count(*), sum(dead) from main.sightings group by 1;
+    insert into main.listed_run_counts select created_at / 86400000 * 86400000, count(*), sum(dead) from main.listed_runs group by 1;
     insert into main.run_hours select received_at / 3600000 * 3600000, min(seq), max(seq) from main.runs group by 1;
     commit;
     detach small;

@@ -13,7 +13,7 @@ import type * as Secrets from "../../src/platform/secret.ts";
 import type * as Normalize from "../../src/skyvern/normalize.ts";
 import type * as PayloadReader from "../../src/skyvern/payload.ts";
 import type * as Redact from "../../src/skyvern/redact.ts";
-import type * as Brief from "../../src/store/history/list-items.ts";
+import type * as ListItems from "../../src/store/history/list-items.ts";
 import type * as Blocks from "../../src/store/receipts/blocks.ts";
 import type * as Words from "../../src/store/search/search.ts";
 import { median, type Figures } from "../bench.ts";
@@ -28,7 +28,7 @@ const { parsePayload } = await of<typeof PayloadReader>("skyvern/payload.ts");
 const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
 const { settle } = await of<typeof Settle>("receive/settle.ts");
 const { indexedText } = await of<typeof Words>("store/search.ts");
-const { briefOf } = await of<typeof Brief>("store/brief.ts");
+const { toListItem } = await of<typeof ListItems>("store/history/list-items.ts");
 const { packBlock, stateIn } = await of<typeof Blocks>("store/blocks.ts");
 const { Secret } = await of<typeof Secrets>("secret.ts");
 
@@ -67,7 +67,7 @@ function slice(first: number): void {
   );
   const states = step("settle", runs, (run) => settle(null, { run, deliveryFailure: false }).state);
   step("words", runs, indexedText);
-  step("brief", runs, briefOf);
+  step("list item", runs, toListItem);
   const written = step("write state", states, (state) => JSON.stringify(state));
   const bodies = masked.map(({ stored }) => stored);
   const blocks = step("pack block", written, (state) => packBlock(state, bodies.shift() ?? null));

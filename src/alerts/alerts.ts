@@ -18,9 +18,9 @@ import type { StatsStore } from "../store/contract/stats.ts";
 import type { UpkeepStore } from "../store/contract/upkeep.ts";
 import {
   afterFailure,
-  afterTold,
+  afterSent,
   alertsDue,
-  NOTHING_TOLD,
+  EMPTY_HISTORY,
   type AlertSettings,
   type Due,
   type Seen,
@@ -51,11 +51,11 @@ const REASONS_NAMED = 3;
 /** One look; tells what is due. Rejects when the database cannot be read. */
 export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<void> {
   const { store, runtime, settings } = deps;
-  const before = await store.setting(TOLD, JSON.stringify(NOTHING_TOLD));
+  const before = await store.setting(TOLD, JSON.stringify(EMPTY_HISTORY));
   const [{ deliveries }, circuits, gap] = await Promise.all([store.counts(), store.circuits(), deps.gap()]);
   const dead = new Map(deliveries.filter(({ state }) => state === "dead").map(({ sink, count }) => [sink, count]));
   const seen: Seen = { now: runtime.now(), dead, gap, circuits, sinks: deps.sinks.map(({ name }) => name) };
-  const { noted, due } = alertsDue(seen, { ...NOTHING_TOLD, ...(JSON.parse(before) as Partial<Told>) }, settings);
+  const { noted, due } = alertsDue(seen, { ...EMPTY_HISTORY, ...(JSON.parse(before) as Partial<Told>) }, settings);
   let told = noted;
   let stored = before;
   const save = async () => {
@@ -66,14 +66,14 @@ export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<
   await save();
   for (const one of due) {
     if (signal.aborted) return;
-    const taken = await tellAll(deps, one, seen, signal);
-    told = taken ? afterTold(told, one, seen) : afterFailure(told, one, runtime.now());
+    const taken = await sendToAll(deps, one, seen, signal);
+    told = taken ? afterSent(told, one, seen) : afterFailure(told, one, runtime.now());
     await save();
   }
 }
 
 /** To each sink that is to be told. True when one took it: then it was told. */
-async function tellAll(deps: AlertDeps, due: Due, seen: Seen, signal: AbortSignal): Promise<boolean> {
+async function sendToAll(deps: AlertDeps, due: Due, seen: Seen, signal: AbortSignal): Promise<boolean> {
   const { log, metrics, circuits } = { ...deps, circuits: seen.circuits };
   let taken = false;
   for (const name of due.to) {
@@ -82,7 +82,7 @@ async function tellAll(deps: AlertDeps, due: Due, seen: Seen, signal: AbortSigna
     // One that asked to be left alone is left alone.
     if (!sink || circuits.get(name)?.state === "stopped" || (due.sinks.length > 0 && about.length === 0)) continue;
     const isOfSinks = due.reason === "sink_down" || due.reason === "sink_up";
-    const alert = await alertOf(deps, { ...due, sinks: about, count: isOfSinks ? about.length : due.count }, seen);
+    const alert = await composeAlert(deps, { ...due, sinks: about, count: isOfSinks ? about.length : due.count }, seen);
     const outcome = await send(deps, sink, alert, signal);
     const { id, reason, count } = alert;
     metrics.alerts.inc({ reason, outcome: outcome.kind });
@@ -108,7 +108,7 @@ const send = ({ timeoutMs, runtime, log }: AlertDeps, sink: Sink, alert: Alert, 
     log,
   });
 
-async function alertOf(deps: AlertDeps, due: Due, seen: Seen): Promise<Alert> {
+async function composeAlert(deps: AlertDeps, due: Due, seen: Seen): Promise<Alert> {
   const { reason, count, sinks, runIds } = due;
   const base = { id: deps.runtime.newId("alr"), reason, count, sinks, run_ids: runIds };
   const at = (path: string) => deps.publicUrl() + path;

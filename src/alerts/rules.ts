@@ -35,7 +35,7 @@ export interface Told {
   /** When there was last such a message, or a try that failed; `failures` in a row. */
   last: Partial<Record<AlertReason, { at: number; failures: number }>>;
 }
-export const NOTHING_TOLD: Told = { dead: null, gap: [], down: {}, last: {} };
+export const EMPTY_HISTORY: Told = { dead: null, gap: [], down: {}, last: {} };
 
 /** One message that is due. `sinks`: what it is about; they are told nothing of themselves. */
 export interface Due {
@@ -107,11 +107,11 @@ function gapDue({ gap }: Seen, told: Told, { onCoverageGap }: AlertSettings): Du
 }
 
 /** Sinks that somebody else can be told of. */
-const tellable = (sinks: string[], to: readonly string[]): string[] =>
+const alertable = (sinks: string[], to: readonly string[]): string[] =>
   sinks.filter((sink) => to.some((other) => other !== sink));
 
 function sinksDue(reason: AlertReason, found: string[], to: readonly string[]): Due | null {
-  const sinks = tellable(found, to);
+  const sinks = alertable(found, to);
   return sinks.length === 0 ? null : { reason, to, sinks, count: sinks.length, runIds: [] };
 }
 
@@ -134,7 +134,7 @@ function upDue({ circuits }: Seen, { down }: Told, { onSinkDown }: AlertSettings
 }
 
 /** After the message went out. */
-export function afterTold(told: Told, { reason, sinks }: Due, { now, dead, gap }: Seen): Told {
+export function afterSent(told: Told, { reason, sinks }: Due, { now, dead, gap }: Seen): Told {
   const next = { ...told, last: { ...told.last, [reason]: { at: now, failures: 0 } } };
   if (reason === "deliveries_dead") return { ...next, dead: Object.fromEntries(dead) };
   if (reason === "coverage_gap") return { ...next, gap: [...gap] };

@@ -84,9 +84,9 @@ export interface App extends Rounds {
   /** Attempts all that is due now, and ends. For tests; not beside `start`. */
   deliverDue(): Promise<void>;
   /** Takes up what an earlier process or configuration left under way. Before `start`, and while nobody else delivers. */
-  takeOver(): Promise<{ taken: number; buried: number }>;
+  reclaimLeases(): Promise<{ taken: number; orphaned: number }>;
   /** Gives up what waits for sinks that are configured no more. Returns how many deliveries. */
-  buryOrphans(): Promise<number>;
+  deadLetterOrphans(): Promise<number>;
   /** Delivers, and does the jobs' rounds. */
   start(): void;
   /** Lets attempts and rounds end, within some 20 s, and goes on to answer requests: nothing is delivered from then on. */
@@ -138,13 +138,13 @@ export async function createApp(config: Config, host: Host): Promise<App> {
     },
     runJob: (name) => lifecycle.run(name),
     deliverDue: worker.runOnce,
-    takeOver: async () => {
+    reclaimLeases: async () => {
       await skyvern.archive?.prepare();
       // Of several relays the others may be alive: who is not is found out while it runs.
-      const taken = fleet ? 0 : await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS);
-      return { taken, buried: await buryOrphans(config, host) };
+      const taken = fleet ? 0 : await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS);
+      return { taken, orphaned: await deadLetterOrphans(config, host) };
     },
-    buryOrphans: () => buryOrphans(config, host),
+    deadLetterOrphans: () => deadLetterOrphans(config, host),
     start: () => lifecycle.start(),
     drain: () => lifecycle.drain(),
     close: async () => {
@@ -319,11 +319,11 @@ function createRounds(
     alert: () => alertRound(alerting, signal),
     beat: async () => beat?.(signal),
     sendSpans: async () => otlp?.flush(),
-    takeOverMissing: async () => {
+    reclaimFromDeadPeers: async () => {
       const names = (await fleet?.missing()) ?? [];
       if (names.length === 0) return;
-      const taken = await store.takeOver(runtime.now(), WAITS_AFTER_CUT_MS, names);
-      log.warn("fleet.taken_over", { from: names, deliveries: taken });
+      const taken = await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS, names);
+      log.warn("fleet.leases_reclaimed", { from: names, deliveries: taken });
       nudge();
     },
   };
@@ -389,8 +389,8 @@ function createPages(
 
 const GONE = "its sink is not configured any more; name another to redeliver it";
 
-const buryOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }: Host): Promise<number> =>
-  store.buryOrphans(
+const deadLetterOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }: Host): Promise<number> =>
+  store.deadLetterOrphans(
     sinks.map(({ name }) => name),
     GONE,
     ...(fleet ? [now()] : []),

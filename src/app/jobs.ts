@@ -38,7 +38,7 @@ export interface Rounds {
   /** Sends the spans that were collected. */
   sendSpans(): Promise<void>;
   /** Takes over what relays that are gone had under way. */
-  takeOverMissing(): Promise<void>;
+  reclaimFromDeadPeers(): Promise<void>;
 }
 
 /** When rounds have something to do, epoch ms; null: nothing is known of. */
@@ -55,7 +55,7 @@ export function jobsOf(config: JobSettings, rounds: Rounds, due: DueTimes, isFle
   const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onSinkDown].some((names) => names.length > 0);
   const isPruning = retention.runsMs !== null || retention.rawMs !== null;
   const table: (Job | false)[] = [
-    isFleet && { name: "take_over", everyMs: 5_000, exclusive: false, run: rounds.takeOverMissing },
+    isFleet && { name: "reclaim", everyMs: 5_000, exclusive: false, run: rounds.reclaimFromDeadPeers },
     { name: "reread", everyMs: DAY_MS, exclusive: false, run: rounds.reread },
     { name: "follow_up", everyMs: 2_000, exclusive: true, run: rounds.followUp, dueAt: due.followUp },
     { name: "upkeep", everyMs: MINUTE_MS, exclusive: false, run: rounds.upkeep },

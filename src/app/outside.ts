@@ -1,7 +1,7 @@
 /** What a configuration says of the world outside of the process: the ways out, and where copies of artifacts are kept. */
 import { copiesOf, createArchive } from "../archive/archive.ts";
-import { folderPlace } from "../archive/folder-blobs.ts";
-import { s3Place } from "../archive/s3-blobs.ts";
+import { folderBlobStore } from "../archive/folder-blobs.ts";
+import { s3BlobStore } from "../archive/s3-blobs.ts";
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import type { Fetch } from "../platform/runtime.ts";
@@ -16,7 +16,7 @@ export interface Outside extends Pick<Host, "fetch" | "request" | "operatorReque
  * What the operator alone chose to be told of the relay may stand anywhere; the other way out, on which payloads and redirects may
  * say where it goes, does not reach it for that.
  */
-export function outsideOf(config: Config, now: () => number): Outside {
+export function createOutboundClients(config: Config, now: () => number): Outside {
   const { allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing } = config;
   const egress = createEgress({ allow, trusted: trustedOrigins });
   const operator = createEgress({
@@ -38,5 +38,5 @@ export function outsideOf(config: Config, now: () => number): Outside {
 function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;
-  return { place: s3 ? s3Place({ settings: s3, fetch, now }) : folderPlace(dir), copiesOf, createArchive };
+  return { place: s3 ? s3BlobStore({ settings: s3, fetch, now }) : folderBlobStore(dir), copiesOf, createArchive };
 }

@@ -8,7 +8,7 @@ import { announce, collectProcess, createMetrics, watch, type Metrics } from "..
 import { idMaker, type Runtime } from "../platform/runtime.ts";
 import { joinFleet, type Fleet } from "../store/postgres/fleet.ts";
 import { createApp, type App, type Host } from "./app.ts";
-import { outsideOf } from "./outside.ts";
+import { createOutboundClients } from "./outside.ts";
 import { readPageAssets } from "./page-assets.ts";
 import { openStorage, type Storage } from "./storage.ts";
 
@@ -56,7 +56,7 @@ async function fleetOf({ shared: database }: Storage, { newId, sleep }: Runtime,
 type RelayDeps = Pick<Host, "store" | "fleet" | "runtime" | "log">;
 
 /** The app of a configuration, and how to end it with its ways out. */
-interface Tenure {
+interface RunningApp {
   app: App;
   close(): Promise<void>;
 }
@@ -82,7 +82,7 @@ export class Relay {
   readonly #fail: (reason: string) => void;
   readonly #listening: Listening[] = [];
   readonly #retiring = new Set<Promise<void>>();
-  #current!: Tenure;
+  #current!: RunningApp;
   /** Where it listens, once it does. */
   #port: number | null = null;
   #reloading: Promise<unknown> = Promise.resolve();
@@ -114,13 +114,13 @@ export class Relay {
   async start(): Promise<Ports> {
     const { log, fleet } = this.#deps;
     const { host, port, metricsPort, sinks } = this.app.config;
-    const { taken, buried } = await this.app.takeOver();
+    const { taken, orphaned } = await this.app.reclaimLeases();
     this.#port = await this.#listen({ fetch: (request, env) => this.app.fetch(request, env as object) }, host, port);
     const ports = {
       port: this.#port,
       metricsPort: metricsPort === null ? null : await this.#listen(this.#metricsApp(), host, metricsPort),
     };
-    fleet?.onNews(() => this.app.worker.nudge());
+    fleet?.onPeerChange(() => this.app.worker.nudge());
     this.app.start();
     this.#watching = setInterval(() => {
       if (this.app.worker.silentMs() > SILENT_FATAL_MS) this.#fail("the delivery loop has stalled");
@@ -131,8 +131,8 @@ export class Relay {
       port: ports.port,
       metrics_port: ports.metricsPort,
       sinks: names,
-      taken_over: taken,
-      buried,
+      reclaimed: taken,
+      orphaned,
     });
     return ports;
   }
@@ -168,9 +168,9 @@ export class Relay {
     log.info("relay.stopped");
   }
 
-  async #build(config: Config): Promise<Tenure> {
+  async #build(config: Config): Promise<RunningApp> {
     const { runtime } = this.#deps;
-    const { close: closeOutside, ...outside } = outsideOf(config, runtime.now);
+    const { close: closeOutside, ...outside } = createOutboundClients(config, runtime.now);
     const app = await createApp(config, {
       ...this.#deps,
       ...outside,
@@ -208,7 +208,7 @@ export class Relay {
     if (this.#ending.signal.aborted) return { changed, fixed };
     // What cannot be taken up now is due again when its lease is over.
     await coming.app
-      .takeOver()
+      .reclaimLeases()
       .catch((error: unknown) => log.error("config.take_over_failed", { error: String(error) }));
     coming.app.start();
     log.info("relay.continued", { sinks: coming.app.gauges.sinks });
@@ -228,12 +228,12 @@ export class Relay {
     }
   }
 
-  #retire({ close }: Tenure): void {
+  #retire({ close }: RunningApp): void {
     const { runtime, log } = this.#deps;
     const end = async () => {
       await runtime.sleep(RETIRE_MS, this.#ending.signal);
       // Webhooks that it had begun to read may have been routed to a sink that is no more.
-      if (!this.#ending.signal.aborted) await this.app.buryOrphans();
+      if (!this.#ending.signal.aborted) await this.app.deadLetterOrphans();
       await close();
     };
     const gone = end().catch((error: unknown) => log.error("config.retire_failed", { error: String(error) }));

@@ -20,7 +20,7 @@ export interface Removed {
   unrecognized: number;
   /** Test deliveries. */
   tests: number;
-  sightings: number;
+  listed_runs: number;
 }
 
 export interface RetentionDeps {
@@ -36,7 +36,7 @@ const LIMITS = {
   pruneBodies: 200,
   pruneUnrecognized: 100,
   pruneTests: 200,
-  pruneSightings: 200,
+  pruneListedRuns: 200,
 };
 /** The pause after a step, in its own lengths, and at least: pruning so takes at most a fifth of the time. */
 const PAUSE_FACTOR = 4;
@@ -71,11 +71,11 @@ export async function prune(
     return removed;
   };
   const { runsMs, rawMs } = settings;
-  // Sightings before their runs, or a run would seem to be missing.
+  // Listed runs go before the runs themselves, or a run would seem to be missing.
   const raw = await sweep("pruneBodies", rawMs);
-  const sightings = await sweep("pruneSightings", runsMs);
+  const listed_runs = await sweep("pruneListedRuns", runsMs);
   const runs = await sweep("pruneRuns", runsMs);
   const unrecognized = await sweep("pruneUnrecognized", runsMs);
   const tests = await sweep("pruneTests", runsMs);
-  return { runs, raw, unrecognized, tests, sightings };
+  return { runs, raw, unrecognized, tests, listed_runs };
 }

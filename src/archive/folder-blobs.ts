@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { rangeOf, type Place } from "./blob-store.ts";
 
 /** Copies in a folder, two characters of the sha256 a subfolder. A file is whole as soon as it has its name. */
-export function folderPlace(dir: string): Place {
+export function folderBlobStore(dir: string): Place {
   const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256);
   return {
     keep: async ({ path, sha256 }) => {

@@ -55,7 +55,7 @@ const WORDS: [keyof Removed, string][] = [
   ["raw", "bodies of receipts that stay"],
   ["unrecognized", "receipts that were never recognized as a run"],
   ["tests", "test deliveries"],
-  ["sightings", "entries of Skyvern's list"],
+  ["listed_runs", "entries of Skyvern's list"],
 ];
 
 function sentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hold }: Config["retention"]): string {

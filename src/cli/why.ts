@@ -36,8 +36,8 @@ async function tell(
 ): Promise<number> {
   const stored = await store.run(runId);
   if (stored === null) {
-    const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
-    const lines = unknownRun(line(runId), { sighting, unrecognized, webhookUrl: `${config.publicUrl}/webhook` });
+    const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
+    const lines = unknownRun(line(runId), { listedRun, unrecognized, webhookUrl: `${config.publicUrl}/webhook` });
     if (json === true) shell.stdout(`${JSON.stringify({ run_id: runId, known: false, hints: lines }, null, 2)}\n`);
     else shell.stderr(`${lines.join("\n")}\n`);
     return EXIT.failed;

@@ -14,7 +14,7 @@ export interface Fleet {
 }
 
 export interface ClaimsDeps {
-  store: Pick<OutboxStore, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseLost">;
+  store: Pick<OutboxStore, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseUnconfirmed">;
   /** Null where it is the only relay on the database. */
   fleet?: Fleet | null;
   /** Longer than any delivery can be claimed ahead and attempted, ms. */
@@ -127,10 +127,10 @@ export class Claims {
   }
 
   /** Releases what was claimed without the answer coming: all of this relay's but what is held. */
-  async releaseLost(held: () => string[]): Promise<void> {
+  async releaseUnconfirmed(held: () => string[]): Promise<void> {
     const { store, fleet, runtime, log } = this.#deps;
     if (this.#isClaiming && fleet) {
-      const lost = await store.releaseLost(fleet.name, held(), runtime.now());
+      const lost = await store.releaseUnconfirmed(fleet.name, held(), runtime.now());
       if (lost > 0) log.warn("delivery.released", { deliveries: lost });
     }
     this.#isClaiming = false;

@@ -41,8 +41,8 @@ export function deliver(
 ): Delivering {
   const finished = attemptOnce(deps, claimed, lane, circuits, signal);
   const recorded = finished.then(async (attempt) => {
-    await recordSurely(deps, attempt, signal);
-    if (attempt.outcome.kind !== "delivered" && attempt.circuit.state === "open") await buryOld(deps, attempt);
+    await recordWithRetries(deps, attempt, signal);
+    if (attempt.outcome.kind !== "delivered" && attempt.circuit.state === "open") await expireStale(deps, attempt);
   });
   return { attempted: finished.then(() => {}), recorded };
 }
@@ -68,7 +68,7 @@ async function attemptOnce(
     deliveryId: delivery.id,
     sink: lane.sink.name,
     n: delivery.attempts,
-    revision: toldBy(outcome, claimed),
+    revision: shownRevision(outcome, claimed),
     startedAt,
     finishedAt,
     outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,
@@ -94,7 +94,7 @@ const givenUp = (cutShort: number): Outcome => ({
  * What an earlier attempt may have shown is all that surely arrived: receivers drop a second message with the same id, so
  * what became news since must not count as told by it.
  */
-const toldBy = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): number =>
+const shownRevision = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): number =>
   (outcome.kind === "delivered" ? outcome.revision : undefined) ?? (maybeSent ? delivery.revision : state.revision);
 
 /** Until the next attempt, ms; null when there is none. */
@@ -125,7 +125,7 @@ const longestLife = (scheduleMs: readonly number[]): number =>
  * An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly, once the
  * sink has taken nothing for as long as a schedule lasts.
  */
-async function buryOld({ store, scheduleMs, log }: DeliverDeps, attempt: FinishedAttempt): Promise<void> {
+async function expireStale({ store, scheduleMs, log }: DeliverDeps, attempt: FinishedAttempt): Promise<void> {
   const { sink, circuit, finishedAt } = attempt;
   const diesBefore = finishedAt - longestLife(scheduleMs);
   if ((circuit.last_success_at ?? 0) >= diesBefore) return;
@@ -144,7 +144,7 @@ const lastOf = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome
 });
 
 /** A result must not be lost to a moment's trouble with the disk: it is written as soon as that is over. */
-async function recordSurely(
+async function recordWithRetries(
   { store, runtime, log }: DeliverDeps,
   attempt: FinishedAttempt,
   signal: AbortSignal,

@@ -110,7 +110,7 @@ export function createWorker(deps: WorkerDeps): Worker {
     if (now >= lookedAt + LONGEST_SLEEP_MS) lookEverywhere();
     lastTick = now;
     lastSign = performance.now();
-    await claims.releaseLost(held);
+    await claims.releaseUnconfirmed(held);
     let next = Number.POSITIVE_INFINITY;
     for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
     return next;

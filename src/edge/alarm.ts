@@ -36,7 +36,7 @@ const LONGEST_TURN_MS = 120_000;
 const MOST_REQUESTS = 500;
 const RETRY_MS = 10_000;
 
-export function createTurns(deps: AlarmDeps): Turns {
+export function createAlarmTurns(deps: AlarmDeps): Turns {
   const { app, now, log } = deps;
   let turning = false;
   let woken = false;

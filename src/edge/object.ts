@@ -23,7 +23,7 @@ import { dropLoosePieces } from "./large-values.ts";
 import { edgeFetch } from "./egress.ts";
 import { createConsoleLog } from "./log.ts";
 import { settingsOf, type Bindings } from "./settings.ts";
-import { createTurns, type Turns } from "./alarm.ts";
+import { createAlarmTurns, type Turns } from "./alarm.ts";
 
 /** Bodies under way in one object, bytes. It has 128 MB in all, and reading a body takes up to seven times as much. */
 const IN_FLIGHT_BYTES = 12 * 1024 * 1024;
@@ -109,7 +109,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   });
   announce(metrics, app.gauges);
   watch(metrics, () => app.gauges, runtime.now);
-  turns = createTurns({
+  turns = createAlarmTurns({
     app,
     jobs: [...app.jobs.filter(({ name }) => name !== "upkeep"), dropPieces(storage)],
     ...alarmOf(storage, database),
@@ -118,13 +118,13 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     log,
   });
   const { wake, turn } = turns;
-  const taken = await app.takeOver();
+  const taken = await app.reclaimLeases();
   if ((await storage.getAlarm()) === null) await storage.setAlarm(runtime.now());
   for (const warning of warnings) log.warn("config.warning", { warning });
   log.info("relay.started", {
     sinks: config.sinks.map(({ name }) => name),
-    taken_over: taken.taken,
-    buried: taken.buried,
+    reclaimed: taken.taken,
+    orphaned: taken.orphaned,
   });
   let inFlight = 0;
   return {

@@ -8,7 +8,7 @@ import type { Receipt } from "../store/contract/receipts.ts";
 export interface Entry {
   at: number;
   who: "Skyvern" | "Relay" | "Sink";
-  /** `news`: a receipt that settled the outcome. `buried`: a delivery given up without a last attempt. */
+  /** `news`: a receipt that settled the outcome. `given_up`: a delivery given up without a last attempt. */
   sort:
     | "stamp"
     | "news"
@@ -16,7 +16,7 @@ export interface Entry {
     | "unrecognized"
     | "queued"
     | "requeued"
-    | "buried"
+    | "given_up"
     | "delivered"
     | "retry"
     | "dead";
@@ -134,13 +134,13 @@ function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entr
   if (lost > 0)
     lines.push(`${lost === 1 ? "One attempt was" : `${lost} attempts were`} cut short when the relay stopped.`);
   if (delivery.state === "canceled") lines.push("Canceled: a newer outcome took its place before it was sent.");
-  const buried = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
-  if (buried) lines.push(`Dead: ${delivery.last_error}`);
+  const isGivenUp = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
+  if (isGivenUp) lines.push(`Dead: ${delivery.last_error}`);
   return [
     entry({
       at: delivery.created_at,
       who: "Relay",
-      sort: buried ? "buried" : delivery.cause === "redelivery" ? "requeued" : "queued",
+      sort: isGivenUp ? "given_up" : delivery.cause === "redelivery" ? "requeued" : "queued",
       title: `${CAUSES[delivery.cause]} for ${sink}`,
       lines,
     }),

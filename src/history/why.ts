@@ -163,20 +163,20 @@ const entryOf = ({ at: ms, who, title, lines, routing }: Entry): Why["timeline"]
   ],
 });
 
-/** Where to look when a run is not known. `sighting`: what Skyvern's own list said of it. `unrecognized`: how many bodies were not recognized as a run. */
+/** Where to look when a run is not known. `listedRun`: what Skyvern's own list said of it. `unrecognized`: how many bodies were not recognized as a run. */
 export interface Unknown {
-  sighting: { createdAt: number; mine: boolean } | null;
+  listedRun: { createdAt: number; targetsThisRelay: boolean } | null;
   unrecognized: number;
   webhookUrl: string;
 }
 
-export function unknownRun(runId: string, { sighting, unrecognized, webhookUrl }: Unknown): string[] {
+export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl }: Unknown): string[] {
   const lines = [`The relay does not know the run ${runId}.`];
-  if (sighting?.mine === true) {
+  if (listedRun?.targetsThisRelay === true) {
     lines.push(
-      `Skyvern lists it (created ${isoTime(sighting.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
+      `Skyvern lists it (created ${isoTime(listedRun.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
     );
-  } else if (sighting !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
+  } else if (listedRun !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
   else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);
   if (unrecognized > 0) {
     lines.push(

@@ -5,7 +5,7 @@ export class Overloaded extends Error {}
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** Takes what there is room for, and rejects the rest with Overloaded. */
-export function roomFor<Item extends { bytes: Uint8Array }, Answer>(
+export function withinByteBudget<Item extends { bytes: Uint8Array }, Answer>(
   take: (item: Item) => Promise<Answer>,
 ): (item: Item) => Promise<Answer> {
   let waitingBytes = 0;

@@ -9,19 +9,19 @@ import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { Arrival, Decide, Decision, NewReceipt } from "../store/contract/receipts.ts";
 import { followUpAt } from "../domain/follow-up-plan.ts";
 import { settle, type Observation } from "./settle.ts";
-import { outcomes, updates, type Listener } from "./plan-deliveries.ts";
+import { outcomes, updates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
   redact: Redact;
   routes: readonly Route[];
-  sinks: readonly Listener[];
+  sinks: readonly SinkRef[];
   /** Whether final runs are to be copied into the archive. */
   archives: boolean;
   runtime: Pick<Runtime, "newId">;
 }
 
 /** A webhook whose signature was right. Plain data. */
-export interface Genuine {
+export interface VerifiedWebhook {
   bytes: Uint8Array;
   /** Name of the key that signed it, and whose that is. */
   keyName: string;
@@ -33,7 +33,7 @@ export interface Genuine {
 }
 
 /** Null: Skyvern asks for a one-time code. */
-export function arrivalOf(deps: DecideDeps, genuine: Genuine): Arrival | null {
+export function toIncomingReceipt(deps: DecideDeps, genuine: VerifiedWebhook): Arrival | null {
   const { keyName, organization, channel, sentAt, receivedAt } = genuine;
   const bytes = Buffer.from(genuine.bytes.buffer, genuine.bytes.byteOffset, genuine.bytes.byteLength);
   const { masked, stored } = mask(bytes, deps.redact);
@@ -53,7 +53,7 @@ export function arrivalOf(deps: DecideDeps, genuine: Genuine): Arrival | null {
     note: parsed.kind === "unknown" ? parsed.reason : null,
   };
   const origin = { receivedAt, source: "webhook", channel, organization } as const;
-  return { receipt, run: payload === null ? null : runArrival(deps, payload, origin, receivedAt) };
+  return { receipt, run: payload === null ? null : toIncomingRun(deps, payload, origin, receivedAt) };
 }
 
 /** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
@@ -69,7 +69,7 @@ export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: B
 }
 
 /** A payload as the store takes it: its run id, and what to decide at `now` once it is known what is stored. */
-export function runArrival(
+export function toIncomingRun(
   deps: Omit<DecideDeps, "redact">,
   payload: Payload,
   origin: Parameters<typeof normalize>[1],

@@ -8,15 +8,15 @@ import { createRedact } from "../skyvern/redact.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, Arrival, Decide, ReceiptStore } from "../store/contract/receipts.ts";
-import { arrivalOf, mask, runArrival, type DecideDeps, type Genuine } from "./decide.ts";
-import { moreToShow, type Listener } from "./plan-deliveries.ts";
+import { toIncomingReceipt, mask, toIncomingRun, type DecideDeps, type VerifiedWebhook } from "./decide.ts";
+import { moreToShow, type SinkRef } from "./plan-deliveries.ts";
 
 /** What a configuration says of taking. */
 export interface IntakeSettings {
   /** Further keys whose values are masked. */
   redactKeys: readonly string[];
   routes: readonly Route[];
-  sinks: readonly Listener[];
+  sinks: readonly SinkRef[];
   /** Whether final runs are to be copied into the archive. */
   archives: boolean;
 }
@@ -24,7 +24,7 @@ export interface IntakeSettings {
 /** Every call rejects with a StorageFault when the storage cannot take it: nothing is half-done then. */
 export interface Intake {
   /** Takes a webhook. */
-  webhook(genuine: Genuine): Promise<Taken>;
+  webhook(genuine: VerifiedWebhook): Promise<Taken>;
   /** Takes an answer of Skyvern's API. Rejects with the bug that it met, if it met one. */
   answer(answered: Answered): Promise<TakenAnswer>;
   /** Reads a kept receipt again. */
@@ -91,7 +91,7 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
   return {
     webhook: async (genuine) => {
       try {
-        const arrival = arrivalOf(deps, genuine);
+        const arrival = toIncomingReceipt(deps, genuine);
         if (arrival === null) return { kind: "totp" };
         return await acceptOrKeep(accept, arrival);
       } catch (error) {
@@ -140,7 +140,7 @@ async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered):
     receivedAt,
     note: null,
   };
-  const run = runArrival(deps, parsed.payload, { receivedAt, source, channel, organization }, receivedAt);
+  const run = toIncomingRun(deps, parsed.payload, { receivedAt, source, channel, organization }, receivedAt);
   const arrival = { receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } };
   return takenOf(arrival, await accept(arrival));
 }
@@ -149,7 +149,7 @@ async function reread(deps: DecideDeps, store: ReceiptStore, kept: Kept): Promis
   const { receiptId, body, receivedAt, source, organization, channel, now } = kept;
   const parsed = parsePayload(mask(Buffer.from(body), deps.redact).masked);
   if (parsed.kind !== "run") return { kind: "unchanged" };
-  const run = runArrival(deps, parsed.payload, { receivedAt, source, channel, organization }, now);
+  const run = toIncomingRun(deps, parsed.payload, { receivedAt, source, channel, organization }, now);
   try {
     const isAdopted = await store.adopt(receiptId, parsed.payload.status, run, now);
     return isAdopted ? { kind: "adopted", runId: run.id, error: null } : { kind: "unchanged" };

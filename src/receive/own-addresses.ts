@@ -1,21 +1,21 @@
 /** The relay's own addresses, as they stand in a run's `webhook_url`. */
 export interface Addresses {
   /** Whether a `webhook_url` leads here. */
-  isMine(webhookUrl: unknown): boolean;
+  pointsHere(webhookUrl: unknown): boolean;
   /** The channel in a `webhook_url` of ours. */
   channelOf(webhookUrl: unknown): string | null;
 }
 
 /** By host and port: Skyvern rewrites the rest (`https://host` → `https://host/`), and proxies may add a path. */
 export function createAddresses(publicUrl: () => string): Addresses {
-  const isMine = (webhookUrl: unknown): boolean => {
+  const pointsHere = (webhookUrl: unknown): boolean => {
     const url = urlOf(webhookUrl);
     return url !== null && url.host === new URL(publicUrl()).host;
   };
   return {
-    isMine,
+    pointsHere,
     channelOf: (webhookUrl) =>
-      isMine(webhookUrl)
+      pointsHere(webhookUrl)
         ? (/\/webhook\/([A-Za-z0-9_-]{1,64})\/?$/.exec(urlOf(webhookUrl)?.pathname ?? "")?.[1] ?? null)
         : null,
   };

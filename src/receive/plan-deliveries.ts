@@ -3,15 +3,15 @@ import type { Runtime } from "../platform/runtime.ts";
 import type { Decision, Known, NewDelivery } from "../store/contract/receipts.ts";
 
 /** A sink, as far as it matters for who is told. `updates`: it wants to hear of more data for the same outcome. */
-export interface Listener {
+export interface SinkRef {
   name: string;
   kind: string;
   updates: boolean;
 }
 
-export interface Telling {
+export interface PlanDeps {
   /** Every sink. */
-  sinks: readonly Listener[];
+  sinks: readonly SinkRef[];
   runtime: Pick<Runtime, "newId">;
 }
 
@@ -19,7 +19,7 @@ export interface Telling {
  * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
  * yet hears only the new one: its waiting delivery is canceled for the new.
  */
-export function outcomes({ sinks, runtime }: Telling, known: Known | null, routed: readonly string[]) {
+export function outcomes({ sinks, runtime }: PlanDeps, known: Known | null, routed: readonly string[]) {
   const before = known?.deliveries ?? [];
   const canceled = new Set(before.filter(isUntried).map(({ id }) => id));
   const told = new Set(
@@ -38,7 +38,7 @@ export function outcomes({ sinks, runtime }: Telling, known: Known | null, route
  * Who is to hear that there is more to show: who wants to, was told, and has nothing waiting. What waits is rendered when
  * it is sent, so it will show the news by itself.
  */
-export function updates({ sinks, runtime }: Telling, known: Known | null): NewDelivery[] {
+export function updates({ sinks, runtime }: PlanDeps, known: Known | null): NewDelivery[] {
   const before = known?.deliveries ?? [];
   const of = (name: string) => before.filter(({ sink, state }) => sink === name && state !== "canceled");
   return sinks
@@ -47,7 +47,7 @@ export function updates({ sinks, runtime }: Telling, known: Known | null): NewDe
 }
 
 /** What it comes to that there is more to show of a run, such as artifacts; null when nobody is to see it. */
-export function moreToShow(deps: Telling, known: Known): Decision | null {
+export function moreToShow(deps: PlanDeps, known: Known): Decision | null {
   const deliveries = updates(deps, known);
   if (deliveries.length === 0) return null;
   const state = { ...known.state, revision: known.state.revision + 1 };

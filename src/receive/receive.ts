@@ -5,7 +5,7 @@ import type { Runtime } from "../platform/runtime.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
 import type { Confirm } from "../reconcile/confirm.ts";
 import type { Intake, Taken } from "./intake.ts";
-import { Overloaded, roomFor } from "./byte-budget.ts";
+import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
 import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
 
@@ -52,7 +52,7 @@ export interface Receiver {
  */
 export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Receiver {
   const { metrics } = deps;
-  const take = roomFor(deps.intake.webhook);
+  const take = withinByteBudget(deps.intake.webhook);
   const refusal = (reason: Refusal): Refusal => {
     metrics.webhooks.inc({ result: reason });
     return reason;

@@ -15,7 +15,7 @@ import { byOrganization, webhookUrlOf } from "./reconcile.ts";
 
 export interface BackfillDeps {
   client: SkyvernClient;
-  store: Pick<ReconcileStore, "outcomes" | "sight">;
+  store: Pick<ReconcileStore, "outcomes" | "recordListedRuns">;
   /** Null: nothing is written, it is only counted. */
   ingest: Ingest | null;
   addresses: Addresses;
@@ -150,7 +150,7 @@ async function fillIn(deps: BackfillDeps, key: KeyClient, row: RunRow, tally: Ta
     return null;
   }
   const webhookUrl = webhookUrlOf(answer.value);
-  if (scope !== "all" && !addresses.isMine(webhookUrl)) {
+  if (scope !== "all" && !addresses.pointsHere(webhookUrl)) {
     tally.elsewhere += 1;
     return null;
   }
@@ -159,14 +159,19 @@ async function fillIn(deps: BackfillDeps, key: KeyClient, row: RunRow, tally: Ta
     return null;
   }
   const runId = typeof answer.value["run_id"] === "string" ? answer.value["run_id"] : row.run_id;
-  const sighting = { runId, createdAt: row.created_at ?? runtime.now(), seenAt: runtime.now(), mine: true };
+  const listedRun = {
+    runId,
+    createdAt: row.created_at ?? runtime.now(),
+    seenAt: runtime.now(),
+    targetsThisRelay: true,
+  };
   const origin = {
     source: "backfill",
     organization: key.organization,
     channel: addresses.channelOf(webhookUrl),
   } as const;
   const stored = await storing(deps, async () => {
-    await store.sight([sighting]);
+    await store.recordListedRuns([listedRun]);
     return ingest(answer.value, origin);
   });
   if (stored instanceof StorageFault) return { kind: "unavailable", status: null, reason: stored.message };

@@ -66,7 +66,7 @@ async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string
         break;
       }
       const webhookUrl = webhookUrlOf(answer.value);
-      if (scope !== "all" && !addresses.isMine(webhookUrl)) return { kind: "refused" };
+      if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return { kind: "refused" };
       const channel = addresses.channelOf(webhookUrl);
       const accepted = await ingest(answer.value, { source: "reconciled", organization, channel });
       return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };

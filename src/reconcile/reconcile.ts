@@ -17,7 +17,7 @@ import { listRuns } from "./list-runs.ts";
 
 export interface ReconcileDeps {
   client: SkyvernClient;
-  store: Pick<ReconcileStore, "outcomes" | "unfinished" | "sight" | "coverage" | "unrelayed">;
+  store: Pick<ReconcileStore, "outcomes" | "unfinished" | "recordListedRuns" | "coverage" | "unrelayed">;
   ingest: Ingest;
   addresses: Addresses;
   /** `mine`: only runs whose `webhook_url` leads here. */
@@ -182,12 +182,12 @@ async function sort({ store, runtime, scope }: ReconcileDeps, { aside }: Asking,
     return outcome !== undefined && (outcome.status === status || outcome.reportedStatus === status);
   };
   const ours = final.filter(({ run_id }) => known.has(run_id) || scope === "all");
-  await store.sight(
+  await store.recordListedRuns(
     ours.map(({ run_id, created_at }) => ({
       runId: run_id,
       createdAt: created_at ?? runtime.now(),
       seenAt: runtime.now(),
-      mine: true,
+      targetsThisRelay: true,
     })),
   );
   return { known, news: final.filter((row) => !isKnown(row) && aside.get(row.run_id) !== row.status) };
@@ -202,11 +202,11 @@ async function read(deps: ReconcileDeps, asking: Asking, row: RunRow, isKnown: b
     return isFinalFault(answer.fault) ? null : answer.fault;
   }
   const webhookUrl = webhookUrlOf(answer.run);
-  if (scope === "all" || isKnown || addresses.isMine(webhookUrl)) {
+  if (scope === "all" || isKnown || addresses.pointsHere(webhookUrl)) {
     // A v2 task may be listed by the id of the workflow run it runs in (contract §4).
     const runId = typeof answer.run["run_id"] === "string" ? answer.run["run_id"] : row.run_id;
     const createdAt = row.created_at ?? runtime.now();
-    await store.sight([{ runId, createdAt, seenAt: runtime.now(), mine: true }]);
+    await store.recordListedRuns([{ runId, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
     await take(deps, asking, answer.run);
   }
   asking.aside.set(row.run_id, row.status);

@@ -1,22 +1,22 @@
-/** A URL for an artifact that works at this moment. URLs die within an hour, so a link in a message is minted when somebody clicks it. */
+/** A URL for an artifact that works at this moment. URLs die within an hour, so a link in a message is resolved when somebody clicks it. */
 import { isJsonObject, type Json, type JsonObject } from "../platform/json.ts";
 import type { ArtifactKey, Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { artifactIdOf, expiryOf, isArtifactId, parseWebUrl } from "./artifact-url.ts";
 import type { SkyvernClient, SkyvernFault } from "./client.ts";
-import { listIdOf, usefulArtifacts } from "./useful.ts";
+import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /**
  * Where an artifact can be had right now. `redirect`: an http(s) URL that needs no key, dead at `expiresAt` (epoch
  * milliseconds, null when unknown). `stream`: only the relay can read it, by {@link SkyvernClient.openContent}. `gone`:
  * it cannot be had; `temporary` when a later try may find it.
  */
-export type Minted =
+export type ArtifactLocation =
   | { kind: "redirect"; url: string; expiresAt: number | null }
   | { kind: "stream"; artifactId: string }
   | { kind: "gone"; reason: string; temporary: boolean };
 
-export interface MintRequest {
+export interface ResolveRequest {
   run: Run;
   key: ArtifactKey;
   client: SkyvernClient;
@@ -25,46 +25,50 @@ export interface MintRequest {
 }
 
 /** Finds a fresh URL for one artifact of a run. Never throws for what Skyvern answers, never hands out another scheme. */
-export function mintUrl(request: MintRequest): Promise<Minted> {
-  const mint = { ...request, client: request.client.with({ organization: request.run.organization_id }) };
-  if (isArtifactId(mint.key)) return mintById(mint, mint.key);
-  const place = PLACE.exec(mint.key);
+export function resolveArtifactUrl(request: ResolveRequest): Promise<ArtifactLocation> {
+  const resolving = { ...request, client: request.client.with({ organization: request.run.organization_id }) };
+  if (isArtifactId(resolving.key)) return resolveById(resolving, resolving.key);
+  const place = PLACE.exec(resolving.key);
   if (!place) return Promise.resolve(gone("The link names no artifact."));
-  return mintByPlace(mint, place[1] ?? "recording", Number(place[2] ?? 1));
+  return resolveByPlace(resolving, place[1] ?? "recording", Number(place[2] ?? 1));
 }
 
 const PLACE = /^(?:recording|(screenshot|file)-([1-9]\d{0,3}))$/;
 
-const gone = (reason: string): Minted => ({ kind: "gone", reason, temporary: false });
-const goneBy = ({ kind, reason }: SkyvernFault): Minted => ({
+const gone = (reason: string): ArtifactLocation => ({ kind: "gone", reason, temporary: false });
+const goneBy = ({ kind, reason }: SkyvernFault): ArtifactLocation => ({
   kind: "gone",
   reason,
   temporary: kind === "unavailable" || kind === "rate_limited",
 });
 
 /** `fresh` is a URL of it that Skyvern gave just now, for a Skyvern without the signed-url call. */
-async function mintById(mint: MintRequest, id: string, fresh: string | null = null): Promise<Minted> {
-  const signed = await mint.client.signedUrl(id, mint.signal);
-  if (signed.ok) return handOut(mint, id, signed.value.url, signed.value.expiresAt);
+async function resolveById(
+  resolving: ResolveRequest,
+  id: string,
+  fresh: string | null = null,
+): Promise<ArtifactLocation> {
+  const signed = await resolving.client.signedUrl(id, resolving.signal);
+  if (signed.ok) return handOut(resolving, id, signed.value.url, signed.value.expiresAt);
   const { fault } = signed;
   // 404: a Skyvern before v1.0.47, or no such artifact; 503: no signing keys.
   if (fault.status !== 404 && fault.status !== 503) return goneBy(fault);
-  if (fresh !== null) return handOut(mint, id, fresh);
-  return mintFromLists(mint, id);
+  if (fresh !== null) return handOut(resolving, id, fresh);
+  return resolveFromLists(resolving, id);
 }
 
 /** Looks the artifact up in the run's list, then in the run itself; at last asks for its first byte. */
-async function mintFromLists(mint: MintRequest, id: string): Promise<Minted> {
-  const listed = await usefulArtifacts(mint.client, listIdOf(mint.run), mint.signal);
+async function resolveFromLists(resolving: ResolveRequest, id: string): Promise<ArtifactLocation> {
+  const listed = await listRelevantArtifacts(resolving.client, listIdOf(resolving.run), resolving.signal);
   const row = listed.ok ? listed.rows.find(({ artifact_id }) => artifact_id === id) : undefined;
   if (row?.archived === true) return gone(ARCHIVED);
-  if (row) return handOut(mint, id, row.signed_url ?? "");
-  const run = await mint.client.getRun(mint.run.run_id, mint.signal);
+  if (row) return handOut(resolving, id, row.signed_url ?? "");
+  const run = await resolving.client.getRun(resolving.run.run_id, resolving.signal);
   const url = run.ok ? urlOfArtifact(run.value, id) : null;
-  if (url !== null) return handOut(mint, id, url);
-  const probe = await mint.client.openContent(id, {
+  if (url !== null) return handOut(resolving, id, url);
+  const probe = await resolving.client.openContent(id, {
     range: "bytes=0-0",
-    ...(mint.signal ? { signal: mint.signal } : {}),
+    ...(resolving.signal ? { signal: resolving.signal } : {}),
   });
   // 416: it is there, and empty.
   if (!probe.ok) return probe.fault.status === 416 ? { kind: "stream", artifactId: id } : goneBy(probe.fault);
@@ -74,21 +78,21 @@ async function mintFromLists(mint: MintRequest, id: string): Promise<Minted> {
 
 const ARCHIVED = "Skyvern archived it: its bytes cannot be had through the API.";
 
-async function mintByPlace(mint: MintRequest, place: string, n: number): Promise<Minted> {
-  const run = await mint.client.getRun(mint.run.run_id, mint.signal);
+async function resolveByPlace(resolving: ResolveRequest, place: string, n: number): Promise<ArtifactLocation> {
+  const run = await resolving.client.getRun(resolving.run.run_id, resolving.signal);
   if (!run.ok) return goneBy(run.fault);
   if (place === "recording" && run.value["recording_archived"] === true) return gone(ARCHIVED);
   const { url, id } = atPlace(run.value, place, n);
-  if (id !== null) return mintById(mint, id, url);
+  if (id !== null) return resolveById(resolving, id, url);
   if (url === null) return gone(`Skyvern's run names no ${place === "recording" ? place : `${place} ${n}`} any more.`);
   const web = parseWebUrl(url);
   if (web) return { kind: "redirect", url: web.href, expiresAt: expiryOf(url) };
-  return mintLocal(mint, place, url);
+  return resolveLocal(resolving, place, url);
 }
 
 /** A `file:` URL on Skyvern's own disk: the list may know the same file under an id. */
-async function mintLocal(mint: MintRequest, place: string, uri: string): Promise<Minted> {
-  const listed = await usefulArtifacts(mint.client, listIdOf(mint.run), mint.signal);
+async function resolveLocal(resolving: ResolveRequest, place: string, uri: string): Promise<ArtifactLocation> {
+  const listed = await listRelevantArtifacts(resolving.client, listIdOf(resolving.run), resolving.signal);
   if (!listed.ok) return goneBy(listed.fault);
   const rows = listed.rows.filter(({ artifact_type }) => (TYPES_AT[place] ?? []).includes(artifact_type));
   const row =
@@ -108,11 +112,11 @@ const TYPES_AT: Record<string, readonly string[]> = {
 const lastSegment = (uri: string): string => uri.slice(uri.lastIndexOf("/") + 1);
 
 /** Redirects to a URL a browser can open; what has none is streamed. */
-function handOut(mint: MintRequest, id: string, url: string, said: number | null = null): Minted {
+function handOut(resolving: ResolveRequest, id: string, url: string, said: number | null = null): ArtifactLocation {
   const web = parseWebUrl(url);
   const expiresAt = said ?? expiryOf(url);
-  const dead = expiresAt !== null && expiresAt <= mint.now();
-  if (!web || dead || isForeign(web, mint.client.origin)) return { kind: "stream", artifactId: id };
+  const dead = expiresAt !== null && expiresAt <= resolving.now();
+  if (!web || dead || isForeign(web, resolving.client.origin)) return { kind: "stream", artifactId: id };
   return { kind: "redirect", url: web.href, expiresAt };
 }
 

@@ -1,11 +1,11 @@
-/** A run's artifacts: which there are. Their URLs die within an hour, so only ids are kept; `mint.ts` finds fresh ones. */
+/** A run's artifacts: which there are. Their URLs die within an hour, so only ids are stored; `artifact-link.ts` finds fresh ones. */
 import type { Log } from "../platform/log.ts";
 import { retry } from "../platform/retry.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
 import type { ArtifactRow, SkyvernClient, SkyvernFault } from "./client.ts";
-import { listIdOf, usefulArtifacts } from "./useful.ts";
+import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 export interface Enrichment {
   /** As Skyvern lists them, oldest first, then those that only the payload named. Each id once. */
@@ -25,12 +25,12 @@ export interface Enricher {
   /**
    * The run's artifacts: what is known already if that is complete, else asked of Skyvern, again and again while that can
    * help and the budget lasts. Never fails: without Skyvern's list it answers what the payload named. Calls for one run
-   * at one time share the asking; each ends at once when its own signal aborts. Resolves when what is new is saved.
+   * at one time share one request; each ends at once when its own signal aborts. Resolves when what is new is saved.
    */
   enrich(run: Run, signal?: AbortSignal): Promise<Enrichment>;
   /** The same, for who knows the status that was saved last, and saves what is new. */
   list(run: Run, known: ArtifactsStatus, signal?: AbortSignal): Promise<Listing>;
-  /** As `enrich`, asking Skyvern also when the answer is known. A known complete answer outlives a failure. */
+  /** As `enrich`, but asks Skyvern also when the answer is known. A known complete answer outlives a failure. */
   refresh(run: Run, signal?: AbortSignal): Promise<Enrichment>;
 }
 
@@ -60,21 +60,21 @@ const REMEMBERED = 64;
 export function createEnricher(options: EnricherOptions): Enricher {
   const outage = { failures: 0, until: 0 };
   const context = { ...options, budgetMs: options.budgetMs ?? DEFAULT_BUDGET_MS, outage };
-  const flights = new Map<string, Flight>();
+  const inFlight = new Map<string, InFlight>();
   const remembered = new Map<string, Enrichment>();
-  const shared = (run: Run, fresh: boolean): Flight => {
+  const shared = (run: Run, fresh: boolean): InFlight => {
     // A refresh must not be answered with what was known before it was asked for.
     const name = `${fresh ? "refresh" : "enrich"} ${run.run_id}`;
-    const under = flights.get(name);
-    if (under) return under;
-    const flight = takeOff((abort) => ask(context, run, fresh, abort));
-    flights.set(name, flight);
+    const running = inFlight.get(name);
+    if (running) return running;
+    const request = startRequest((abort) => ask(context, run, fresh, abort));
+    inFlight.set(name, request);
     const forget = () => {
-      if (flights.get(name) === flight) flights.delete(name);
+      if (inFlight.get(name) === request) inFlight.delete(name);
     };
-    flight.abandoned.addEventListener("abort", forget);
-    flight.answer.then(forget, forget);
-    return flight;
+    request.canceled.addEventListener("abort", forget);
+    request.answer.then(forget, forget);
+    return request;
   };
   const remember = (runId: string, answer: Enrichment): void => {
     remembered.set(runId, answer);
@@ -83,72 +83,72 @@ export function createEnricher(options: EnricherOptions): Enricher {
       remembered.delete(oldest);
     }
   };
-  const saved = async (flight: Flight, run: Run, answer: Enrichment | null): Promise<Enrichment> => {
+  const saved = async (request: InFlight, run: Run, answer: Enrichment | null): Promise<Enrichment> => {
     const named = withNamed(run, answer ?? ABORTED);
-    if (answer !== null) await (flight.saved ??= saveAnswer(context, run.run_id, named));
+    if (answer !== null) await (request.saved ??= saveAnswer(context, run.run_id, named));
     return named;
   };
   return {
     enrich: async (run, signal) => {
       const known = await loadComplete(context, run.run_id);
       if (known) return withNamed(run, known);
-      const flight = shared(run, false);
-      return saved(flight, run, await board(flight, signal));
+      const request = shared(run, false);
+      return saved(request, run, await join(request, signal));
     },
     list: async (run, known, signal) => {
       const stored = known === "complete" ? await loadComplete(context, run.run_id) : null;
       if (stored) return { ...withNamed(run, stored), isNew: false };
-      const answer = remembered.get(run.run_id) ?? (await board(shared(run, false), signal));
+      const answer = remembered.get(run.run_id) ?? (await join(shared(run, false), signal));
       if (answer?.status === "complete") remember(run.run_id, answer);
       return { ...withNamed(run, answer ?? ABORTED), isNew: answer !== null };
     },
     refresh: async (run, signal) => {
-      const flight = shared(run, true);
-      const answer = await board(flight, signal);
+      const request = shared(run, true);
+      const answer = await join(request, signal);
       const known = answer?.status === "complete" ? null : await loadComplete(context, run.run_id);
-      return known ? withNamed(run, { ...known, reason: (answer ?? ABORTED).reason }) : saved(flight, run, answer);
+      return known ? withNamed(run, { ...known, reason: (answer ?? ABORTED).reason }) : saved(request, run, answer);
     },
   };
 }
 
-/** One asking, shared by its passengers, and abandoned when the last of them has left. */
-interface Flight {
+/** One request to Skyvern, shared by its waiters, and canceled when the last of them has left. */
+interface InFlight {
   answer: Promise<Enrichment>;
   /** Null: nobody saves it yet. */
   saved: Promise<void> | null;
-  passengers: number;
-  abandoned: AbortSignal;
-  abandon(): void;
+  waiters: number;
+  canceled: AbortSignal;
+  cancel(): void;
 }
 
-function takeOff(ask: (abort: AbortSignal) => Promise<Enrichment>): Flight {
+function startRequest(ask: (abort: AbortSignal) => Promise<Enrichment>): InFlight {
   const controller = new AbortController();
   return {
-    // Not before somebody is on board, who may be about to leave.
+    // Starts only after the caller has joined: that caller may be about to leave.
     answer: Promise.resolve().then(() => ask(controller.signal)),
     saved: null,
-    passengers: 0,
-    abandoned: controller.signal,
-    abandon: () => controller.abort(),
+    waiters: 0,
+    canceled: controller.signal,
+    cancel: () => controller.abort(),
   };
 }
 
-/** The flight's answer, or null as soon as the signal aborts. */
-async function board(flight: Flight, signal: AbortSignal | undefined): Promise<Enrichment | null> {
+/** The answer, or null as soon as the signal aborts. */
+async function join(request: InFlight, signal: AbortSignal | undefined): Promise<Enrichment | null> {
   if (!signal) {
-    flight.passengers++;
-    return flight.answer;
+    request.waiters++;
+    return request.answer;
   }
   const left = Promise.withResolvers<null>();
   const leave = () => {
-    if (--flight.passengers === 0) flight.abandon();
+    if (--request.waiters === 0) request.cancel();
     left.resolve(null);
   };
-  flight.passengers++;
+  request.waiters++;
   if (signal.aborted) leave();
   else signal.addEventListener("abort", leave);
   try {
-    return await Promise.race([flight.answer, left.promise]);
+    return await Promise.race([request.answer, left.promise]);
   } finally {
     signal.removeEventListener("abort", leave);
   }
@@ -156,7 +156,7 @@ async function board(flight: Flight, signal: AbortSignal | undefined): Promise<E
 
 type Context = EnricherOptions & {
   budgetMs: number;
-  /** Runs in a row whose list could not be read; no more asking until then, epoch ms. */
+  /** Runs in a row whose list could not be read; none are asked for until then, epoch ms. */
   outage: { failures: number; until: number };
 };
 
@@ -194,7 +194,7 @@ async function listWithinBudget(context: Context, run: Run, abort: AbortSignal):
   const timeout = AbortSignal.timeout(context.budgetMs);
   const signal = AbortSignal.any([abort, timeout]);
   const listed = await retry({
-    act: () => usefulArtifacts(client, listIdOf(run), signal),
+    act: () => listRelevantArtifacts(client, listIdOf(run), signal),
     waitMs: (result, tried) => {
       if (result.ok || tried >= MAX_TRIES || !mayPass(result.fault)) return null;
       const waitMs = Math.max(FIRST_BACKOFF_MS * 2 ** (tried - 1), result.fault.retryAfterMs ?? 0);

@@ -113,7 +113,7 @@ export interface ContentOptions {
 export interface SkyvernClient {
   /** Scheme, host and port of the configured base URL. */
   readonly origin: string;
-  /** The run with URLs minted at this moment. A v2 task's `wr_…` id answers the `tsk_v2_…` run. */
+  /** The run with fresh URLs. A v2 task's `wr_…` id answers the `tsk_v2_…` run. */
   getRun(id: string, signal?: AbortSignal): Promise<SkyvernResult<JsonObject>>;
   /** The artifacts of these types (all when empty), oldest first. Empty, not `not_found`, for an unknown run. */
   listArtifacts(

@@ -9,7 +9,7 @@ import type { Artifact, ArtifactKey, Run } from "../domain/run.ts";
 import type { Fetch, Runtime } from "../platform/runtime.ts";
 import { artifactIdOf } from "./artifact-url.ts";
 import type { SkyvernClient } from "./client.ts";
-import { mintUrl, type Minted } from "./artifact-link.ts";
+import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 
 /** The relay's own copies of artifacts. */
 export interface Copies {
@@ -20,7 +20,7 @@ export interface Copies {
 
 export interface MediaDeps {
   client: SkyvernClient;
-  /** The guarded one: a minted URL is on whatever host Skyvern named. */
+  /** The guarded one: the URL is on whatever host Skyvern named. */
   fetch: Fetch;
   now: Runtime["now"];
   log: Log;
@@ -71,30 +71,30 @@ const MAX_KNOWN = 1_000;
 
 export function createMedia(deps: MediaDeps): Media {
   const { client, now, copies } = deps;
-  const known = new Map<string, { minted: Minted; until: number }>();
+  const known = new Map<string, { location: ArtifactLocation; until: number }>();
 
-  const find = async (run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<Minted> => {
+  const find = async (run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<ArtifactLocation> => {
     const name = nameOf(run, key);
     const kept = known.get(name);
-    if (kept && kept.until > now()) return kept.minted;
+    if (kept && kept.until > now()) return kept.location;
     known.delete(name);
-    const minted = await mintUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
-    const until = knownUntil(minted, now());
-    if (until > now()) known.set(name, { minted, until });
+    const location = await resolveArtifactUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
+    const until = knownUntil(location, now());
+    if (until > now()) known.set(name, { location, until });
     const oldest = known.keys().next();
     if (known.size > MAX_KNOWN && oldest.done !== true) known.delete(oldest.value);
-    return minted;
+    return location;
   };
 
   const fetchOnce = async (owner: Owner, key: ArtifactKey, options: OpenOptions): Promise<Opened> => {
     const { run } = owner;
-    const minted = await find(run, key, options.signal);
-    if (minted.kind === "gone") return minted;
+    const location = await find(run, key, options.signal);
+    if (location.kind === "gone") return location;
     const range = rangeFor(owner, key, options.range);
     const request = { ...(options.signal ? { signal: options.signal } : {}), range };
-    return minted.kind === "redirect"
-      ? fetchUrl(deps, { run, key, url: minted.url, ...request })
-      : stream(client, run, minted.artifactId, request);
+    return location.kind === "redirect"
+      ? fetchUrl(deps, { run, key, url: location.url, ...request })
+      : stream(client, run, location.artifactId, request);
   };
 
   /** What was known may be dead: then it is asked for anew, once. */
@@ -119,15 +119,15 @@ export function createMedia(deps: MediaDeps): Media {
     fetch,
     open,
     link: async (owner, key, signal) => {
-      const minted = await find(owner.run, key, signal);
-      if (minted.kind !== "redirect") return null;
+      const location = await find(owner.run, key, signal);
+      if (location.kind !== "redirect") return null;
       // Skyvern calls a screenshot `application/json` (contract §4): a browser sent there would show its bytes as text.
-      if (isPicture(owner, key) && artifactIdOf(minted.url) !== null) return null;
-      // A URL can be minted for what is there no more. With a copy at hand a look is worth its time.
-      if (!(await copies?.has(owner.run.run_id, key))) return minted.url;
+      if (isPicture(owner, key) && artifactIdOf(location.url) !== null) return null;
+      // Skyvern signs URLs also for what is gone. With a copy at hand a look is worth its time.
+      if (!(await copies?.has(owner.run.run_id, key))) return location.url;
       const seen = await fetch(owner, key, { range: "bytes=0-0", ...(signal ? { signal } : {}) });
       if (seen.kind === "content") await seen.content.body?.cancel();
-      return seen.kind === "gone" ? null : minted.url;
+      return seen.kind === "gone" ? null : location.url;
     },
     read: async (owner, key, maxBytes, signal) => {
       try {
@@ -143,10 +143,10 @@ export function createMedia(deps: MediaDeps): Media {
 
 const nameOf = (run: Run, key: ArtifactKey): string => JSON.stringify([run.run_id, key]);
 
-function knownUntil(minted: Minted, now: number): number {
-  if (minted.kind === "gone") return now;
-  if (minted.kind === "stream" || minted.expiresAt === null) return now + UNKNOWN_LIFE_MS;
-  return minted.expiresAt - MARGIN_MS;
+function knownUntil(location: ArtifactLocation, now: number): number {
+  if (location.kind === "gone") return now;
+  if (location.kind === "stream" || location.expiresAt === null) return now + UNKNOWN_LIFE_MS;
+  return location.expiresAt - MARGIN_MS;
 }
 
 /** A part of a picture cannot be told to be one, and pictures are small: they are always fetched whole. */

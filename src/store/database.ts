@@ -27,7 +27,7 @@ export interface Database {
   /** What other processes have changed since it was last asked; null: something, and nobody knows what. */
   foreignChanges(): readonly ChangedId[] | null;
   /** Only where several relays share the database: tells the others what was committed, and wakes them. It may be lost. */
-  tellOthers?(changes: readonly ChangedId[] | null): void;
+  notifyPeers?(changes: readonly ChangedId[] | null): void;
   /**
    * Only where several relays share the database. Calls back when another process told something, or may have: also when the connection was
    * made, which happens again after it broke.

@@ -1,6 +1,6 @@
 import { acceptAll, adopt, revise } from "./receipts/accept.ts";
 import { artifacts, saveArtifacts } from "./receipts/artifacts.ts";
-import { briefs } from "./history/list-items.ts";
+import { listItems } from "./history/list-items.ts";
 import type { Change } from "./change.ts";
 import { ChangeRing, unreadChange } from "./history/changes.ts";
 import { copiesStore } from "./archive.ts";
@@ -10,7 +10,7 @@ import { attempts, readBody, receiptOfRow, receiptRows, runPage, runRows, stored
 import { grouped } from "./grouped.ts";
 import { createLedger } from "./stats/rollups.ts";
 import {
-  buryOrphans,
+  deadLetterOrphans,
   circuits,
   claimDue,
   nextDue,
@@ -23,15 +23,15 @@ import {
   saveCircuits,
   saveTest,
   slotAt,
-  takeOver,
+  reclaimLeases,
   release,
-  releaseLost,
+  releaseUnconfirmed,
 } from "./outbox/outbox.ts";
 import { pruneStore } from "./retention.ts";
 import { searchFault } from "./search/prefixes.ts";
 import { deliveryOf, isWaiting } from "./outbox/rows.ts";
 import { initializeSetting, saveSetting, setting } from "./key-values.ts";
-import { dueFollowUps, outcomes, sight, sighting, unfinished, unrelayed } from "./receipts/listed-runs.ts";
+import { dueFollowUps, outcomes, recordListedRuns, listedRun, unfinished, unrelayed } from "./receipts/listed-runs.ts";
 import { shrink } from "./sqlite/vacuum.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./stats/read.ts";
 import type { FinishedAttempt, FoundArtifacts } from "./contract/outbox.ts";
@@ -62,7 +62,7 @@ export function createOperations(database: Database): Operations {
       return { results, changes: ledger.changes };
     });
     ring.push(changes);
-    if (changes.length > 0) database.tellOthers?.(changes.map(({ kind, id }) => ({ kind, id })));
+    if (changes.length > 0) database.notifyPeers?.(changes.map(({ kind, id }) => ({ kind, id })));
     return results;
   };
   const upToDate = (): ChangeRing => {
@@ -91,12 +91,12 @@ export function createOperations(database: Database): Operations {
       }),
     circuits: () => circuits(db),
     saveCircuit: (sink, circuit) => write(({ rows }) => saveCircuits(rows, new Map([[sink, circuit]]))),
-    releaseLost: (holder, except, now) => write(({ tx }) => releaseLost(tx, holder, except, now)),
+    releaseUnconfirmed: (holder, except, now) => write(({ tx }) => releaseUnconfirmed(tx, holder, except, now)),
     slotAt: (destination) => database.read((rows) => slotAt(rows, destination)),
     pause: (destination, until) => write(({ rows }) => pause(rows, destination, until)),
-    takeOver: (now, waitsMs, holders) => write(({ tx }) => takeOver(tx, now, waitsMs, holders)),
-    buryOrphans: (sinks, reason, now = Number.MAX_SAFE_INTEGER) =>
-      write((change) => buryOrphans(change, sinks, reason, now)),
+    reclaimLeases: (now, waitsMs, holders) => write(({ tx }) => reclaimLeases(tx, now, waitsMs, holders)),
+    deadLetterOrphans: (sinks, reason, now = Number.MAX_SAFE_INTEGER) =>
+      write((change) => deadLetterOrphans(change, sinks, reason, now)),
     redeliverAll: (filter, ids, now) => write((change) => redeliverAll(change, filter, ids, now)),
     redeliverable: async (filter, limit) => (await redeliverable(db, filter, limit)).length,
     redeliver: (runId, deliveries, now) => write((change) => redeliver(change, runId, deliveries, now)),
@@ -108,7 +108,7 @@ export function createOperations(database: Database): Operations {
     searchFault: async (search) => (database.dialect === "sqlite" ? searchFault(db, search) : null),
     rebuildWords: (limit) => write(({ rows }) => rebuildWords(rows, limit)),
     shrink: (pages) => shrink(database, pages),
-    briefs: (filter, page) => briefs(database, filter, page),
+    listItems: (filter, page) => listItems(database, filter, page),
     runs: (filter, page) => runPage(database, filter, page),
     receipts: async (runId) =>
       (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
@@ -142,7 +142,7 @@ export function createOperations(database: Database): Operations {
       }),
     outcomes: (runIds) => outcomes(db, runIds),
     unfinished: (since, limit) => unfinished(db, since, limit),
-    sight: (runs) => write(({ tx, rows }) => sight(tx, rows, runs)),
+    recordListedRuns: (runs) => write(({ tx, rows }) => recordListedRuns(tx, rows, runs)),
     coverage: (since, until) => coverage(db, since, until),
     dailyCoverage: (since, until) => dailyCoverage(db, since, until),
     unrelayed: (query) => unrelayed(db, query),
@@ -153,7 +153,7 @@ export function createOperations(database: Database): Operations {
     deliveryTimes: (grain, since, until) => deliveryTimes(db, grain, since, until),
     lastChange: () => upToDate().last,
     changes: ({ after, limit }) => upToDate().after(after, limit),
-    sighting: (runId) => sighting(db, runId),
+    listedRun: (runId) => listedRun(db, runId),
     ...copiesStore(db, write),
     ...pruneStore(database, write),
     ping: (now) => write(({ tx }) => saveSetting(tx, "last_ping", String(now))),

@@ -4,7 +4,7 @@
  *
  * What stays for ever are counts by time (`run_counts`, `delivery_times`): how many runs failed in March names none of
  * them, and is asked for long after. What counts rows that are there (`delivery_counts`: backlog, dead) or is compared
- * with such rows (`sighting_counts`: coverage) is taken off with them.
+ * with such rows (`listed_run_counts`: coverage) is taken off with them.
  */
 import { sql, type Kysely } from "kysely";
 import { discard } from "./archive.ts";
@@ -31,7 +31,7 @@ export function pruneStore(
     pruneBodies: step(pruneBodies),
     pruneUnrecognized: step(pruneUnrecognized),
     pruneTests: step(pruneTests),
-    pruneSightings: step(pruneSightings),
+    pruneListedRuns: step(pruneListedRuns),
   };
 }
 
@@ -228,14 +228,14 @@ async function pruneTests({ tx, ledger }: MayChange, { before, after, limit }: P
 }
 
 /** By the time of creation at Skyvern, which is before the run was received. */
-async function pruneSightings({ tx, ledger }: MayChange, { before, after, limit, hold }: PruneStep): Promise<Pruned> {
+async function pruneListedRuns({ tx, ledger }: MayChange, { before, after, limit, hold }: PruneStep): Promise<Pruned> {
   const held = new Set(hold);
   // The two halves have an index each.
   const [mine, from] = after === null ? [1, null] : (JSON.parse(after) as [0 | 1, string | null]);
   const rows = tx
-    .selectFrom("sightings")
+    .selectFrom("listed_runs")
     .select(["run_id", "created_at"])
-    .where(sql<boolean>`mine = ${sql.lit(mine)}`)
+    .where(sql<boolean>`targets_this_relay = ${sql.lit(mine)}`)
     .where("created_at", "<", before);
   const looked = await rows
     .where(beyond("created_at", "run_id", from))
@@ -247,24 +247,24 @@ async function pruneSightings({ tx, ledger }: MayChange, { before, after, limit,
   if (ledger && due.length > 0) {
     const ids = due.map(({ run_id }) => run_id);
     const gone = await tx
-      .deleteFrom("sightings")
+      .deleteFrom("listed_runs")
       .where("run_id", "in", ids)
-      .returning(["created_at", "mine", "dead"])
+      .returning(["created_at", "targets_this_relay", "dead"])
       .execute();
     const days = Map.groupBy(
-      gone.filter((row) => row.mine === 1),
+      gone.filter((row) => row.targets_this_relay === 1),
       ({ created_at }) => dayOf(created_at),
     );
     for (const [day, those] of [...days].toSorted(([a], [b]) => a - b))
       await tx
-        .updateTable("sighting_counts")
+        .updateTable("listed_run_counts")
         .set((row) => ({
           count: row("count", "-", those.length),
           dead: row("dead", "-", those.filter(({ dead }) => dead === 1).length),
         }))
         .where("day", "=", day)
         .execute();
-    await tx.deleteFrom("sighting_counts").where("count", "<=", 0).where("day", "<=", before).execute();
+    await tx.deleteFrom("listed_run_counts").where("count", "<=", 0).where("day", "<=", before).execute();
   }
   const last = looked.at(-1);
   if (looked.length === limit && last)

@@ -70,15 +70,15 @@ export interface Tables {
     last_success_at: number | null;
     last_failure_at: number | null;
   };
-  sightings: {
+  listed_runs: {
     run_id: string;
     created_at: number;
     seen_at: number;
-    mine: number;
+    targets_this_relay: number;
     settled: Generated<number>;
     dead: Generated<number>;
   };
-  sighting_counts: { day: number; count: number; dead: Generated<number> };
+  listed_run_counts: { day: number; count: number; dead: Generated<number> };
   archiving: { run_id: string; due_at: number; failures: number };
   copies: {
     run_id: string;

@@ -21,11 +21,11 @@ import { cookieNameOf, createSessions, type Session, type Sessions } from "./log
 
 export interface WebDeps {
   assets: AssetTexts;
-  store: Pick<RunStore, "run" | "briefs" | "searchFault" | "changes" | "lastChange"> &
+  store: Pick<RunStore, "run" | "listItems" | "searchFault" | "changes" | "lastChange"> &
     Pick<ReceiptStore, "receipts" | "unrecognizedReceipts" | "body"> &
     Pick<DeliveryStore, "deliveries" | "attempts" | "redeliver" | "redeliverAll" | "redeliverable"> &
     Pick<StatsStore, "backlog" | "counts" | "runCounts" | "deliveryTimes"> &
-    Pick<ReconcileStore, "sighting">;
+    Pick<ReconcileStore, "listedRun">;
   links: Links;
   sinks: readonly { name: string; kind: string }[];
   /** Empty: every page says which variable to set. */
@@ -159,7 +159,7 @@ function addressOf(c: Context): string {
 export const go = (c: Context, to: string): Response => c.body(null, 303, { ...HEADERS, location: to });
 
 /** The same page with something for it to say. */
-export function withSaid(path: string, said: Record<string, string>): string {
+export function withFlash(path: string, said: Record<string, string>): string {
   const to = new URL(path, "http://relay.invalid");
   for (const [name, value] of Object.entries(said)) to.searchParams.set(name, value);
   return `${to.pathname}${to.search}`;
@@ -174,7 +174,7 @@ export async function field(c: Context, name: string): Promise<string> {
 }
 
 /** A small number that a page was asked to say, or null. */
-export const saidOf = (c: Context, name: string): number | null => {
+export const readFlash = (c: Context, name: string): number | null => {
   const text = c.req.query(name) ?? "";
   return /^\d{1,6}$/.test(text) ? Number(text) : null;
 };

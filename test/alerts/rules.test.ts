@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
   afterFailure,
-  afterTold,
+  afterSent,
   alertsDue,
-  NOTHING_TOLD,
+  EMPTY_HISTORY,
   type AlertSettings,
   type Seen,
   type Told,
@@ -29,7 +29,7 @@ const aSight = (seen: Partial<Seen>): Seen => ({
 });
 
 /** Looks every minute; what is due is taken. What was told, by minute. */
-function watch(sights: Partial<Seen>[], settings: Partial<AlertSettings> = {}, told: Told = NOTHING_TOLD) {
+function watch(sights: Partial<Seen>[], settings: Partial<AlertSettings> = {}, told: Told = EMPTY_HISTORY) {
   const messages: string[] = [];
   for (const [minute, given] of sights.entries()) {
     const seen = aSight({ now: minute * MINUTE, ...given });
@@ -37,7 +37,7 @@ function watch(sights: Partial<Seen>[], settings: Partial<AlertSettings> = {}, t
     told = noted;
     for (const one of due) {
       messages.push(`${minute} ${one.reason} ${one.count} ${one.sinks.join("+")}`.trim());
-      told = afterTold(told, one, seen);
+      told = afterSent(told, one, seen);
     }
     // As it is kept.
     told = JSON.parse(JSON.stringify(told)) as Told;
@@ -66,7 +66,7 @@ describe("dead deliveries", () => {
   });
 
   it("that died before somebody was named to be told are no news to him", () => {
-    let told = NOTHING_TOLD;
+    let told = EMPTY_HISTORY;
     for (const n of [0, 4]) told = alertsDue(aSight(dead(n)), told, { ...SETTINGS, onDead: [] }).noted;
     expect(alertsDue(aSight(dead(4)), told, SETTINGS).due).toEqual([]);
     expect(alertsDue(aSight(dead(5)), told, SETTINGS).due).toMatchObject([{ count: 1 }]);
@@ -111,7 +111,7 @@ describe("a sink that fails", () => {
 });
 
 it("a message that no sink took is tried again after 1, 2, 4 … minutes, an hour at most, and holds up no other", () => {
-  let told = alertsDue(aSight(dead(0)), NOTHING_TOLD, SETTINGS).noted;
+  let told = alertsDue(aSight(dead(0)), EMPTY_HISTORY, SETTINGS).noted;
   const tries: number[] = [];
   for (let minute = 1; minute <= 300; minute++) {
     const seen = aSight({ now: minute * MINUTE, ...dead(1) });

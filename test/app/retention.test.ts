@@ -40,7 +40,7 @@ const filesIn = (dir: string): string[] =>
     .filter((entry) => entry.isFile())
     .map(({ name }) => name);
 
-const NOTHING = { runs: 0, raw: 0, unrecognized: 0, tests: 0, sightings: 0 };
+const NOTHING = { runs: 0, raw: 0, unrecognized: 0, tests: 0, listed_runs: 0 };
 
 describe("without retention", () => {
   it("nothing is ever removed", async () => {
@@ -138,7 +138,7 @@ describe("pruning", () => {
       pruneBodies: nothing,
       pruneUnrecognized: nothing,
       pruneTests: nothing,
-      pruneSightings: nothing,
+      pruneListedRuns: nothing,
     };
   };
   const settings = { runsMs: DAY, rawMs: null, hold: [] };

@@ -16,9 +16,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { folderPlace } from "../../src/archive/folder-blobs.ts";
+import { folderBlobStore } from "../../src/archive/folder-blobs.ts";
 import { rangeOf, type Place } from "../../src/archive/blob-store.ts";
-import { s3Place } from "../../src/archive/s3-blobs.ts";
+import { s3BlobStore } from "../../src/archive/s3-blobs.ts";
 import { spool, sweep } from "../../src/archive/spool.ts";
 import type { UploadFile } from "../../src/net/s3.ts";
 import { createEgress } from "../../src/net/egress.ts";
@@ -60,11 +60,11 @@ function s3On(storage: Pick<S3StandIn, "url">, secret = SECRET_ACCESS_KEY): Plac
     accessKeyId: new Secret(ACCESS_KEY_ID),
     secretAccessKey: new Secret(secret),
   };
-  return s3Place({ settings, fetch: egress.fetch, now: () => NOW });
+  return s3BlobStore({ settings, fetch: egress.fetch, now: () => NOW });
 }
 
 const PLACES: [string, () => Promise<Place>][] = [
-  ["a folder", async () => folderPlace(aFolder())],
+  ["a folder", async () => folderBlobStore(aFolder())],
   ["S3-compatible storage", async () => s3On(await startS3())],
 ];
 
@@ -116,7 +116,7 @@ describe.each(PLACES)("%s", (_name, start) => {
 describe("a folder", () => {
   it("has each file under its sha256, and nothing else", async () => {
     const dir = aFolder();
-    await folderPlace(dir).keep(await aFile(dir, "bytes"), never());
+    await folderBlobStore(dir).keep(await aFile(dir, "bytes"), never());
     const sha256 = sha256Of("bytes");
     expect(readdirSync(dir, { recursive: true }).toSorted()).toEqual(
       [sha256.slice(0, 2), join(sha256.slice(0, 2), sha256)].toSorted(),
@@ -126,7 +126,7 @@ describe("a folder", () => {
 
   it("follows no link that somebody put in a copy's place, and takes nothing else for a copy", async () => {
     const dir = aFolder();
-    const place = folderPlace(dir);
+    const place = folderBlobStore(dir);
     const sha256 = sha256Of("bytes");
     const path = join(dir, sha256.slice(0, 2), sha256);
     mkdirSync(join(dir, sha256.slice(0, 2)));
@@ -146,7 +146,7 @@ describe("a folder", () => {
 
   it("has no copy of a file that was cut short by something else", async () => {
     const dir = aFolder();
-    const place = folderPlace(dir);
+    const place = folderBlobStore(dir);
     await place.keep(await aFile(dir, "bytes"), never());
     const sha256 = sha256Of("bytes");
     writeFileSync(join(dir, sha256.slice(0, 2), sha256), "byt");
@@ -242,7 +242,7 @@ describe("a stream on its way into the archive", () => {
 
   it("that died with its process is swept away, copies are not", async () => {
     const dir = aFolder();
-    await folderPlace(dir).keep(await aFile(dir, "bytes"), never());
+    await folderBlobStore(dir).keep(await aFile(dir, "bytes"), never());
     await aFile(dir, "half-done");
     expect(await sweep(dir)).toBe(1);
     expect(readdirSync(dir)).toEqual([sha256Of("bytes").slice(0, 2)]);

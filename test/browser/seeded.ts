@@ -123,7 +123,7 @@ routes:
     await send({ kind: "something new", data: { number: 1 } }, "/webhook/portal");
   };
   if (!empty) await seed();
-  const runs = await app.store.briefs({ workflow: ["Invoice Downloader"], status: ["completed"] }, { limit: 1 });
+  const runs = await app.store.listItems({ workflow: ["Invoice Downloader"], status: ["completed"] }, { limit: 1 });
   return {
     url,
     invoices: runs[0]?.run_id ?? "",

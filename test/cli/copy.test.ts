@@ -76,7 +76,7 @@ async function aSource(): Promise<string> {
     { artifacts: [{ artifact_id: "a_1", type: "recording", created_at: 5 }], status: "complete" },
     null,
   );
-  await store.sight([{ runId: "tsk_1", createdAt: 1_000, seenAt: 2_000, mine: true }]);
+  await store.recordListedRuns([{ runId: "tsk_1", createdAt: 1_000, seenAt: 2_000, targetsThisRelay: true }]);
   await store.saveCopy({ runId: "tsk_1", key: "a_1", sha256: "aa", type: null, bytes: 10, copiedAt: 5 });
   await store.setting("link_key", "the key");
   await store.close();

@@ -47,7 +47,7 @@ describe("prune", () => {
 
   it("--dry-run removes nothing and says how much it would be, --json for scripts", async () => {
     const { stdout } = await prune("retention: { runs: 90d, raw: 30d }", ["--dry-run", "--json"]);
-    expect(JSON.parse(stdout)).toEqual({ runs: 1, raw: 1, unrecognized: 0, tests: 0, sightings: 0, dry_run: true });
+    expect(JSON.parse(stdout)).toEqual({ runs: 1, raw: 1, unrecognized: 0, tests: 0, listed_runs: 0, dry_run: true });
     expect(await status("tsk_old")).toBe(200);
     expect((await prune("retention: { raw: 30d }", ["--dry-run"])).stdout).toMatch(/^Would be removed, .*\n +0 runs/);
   });

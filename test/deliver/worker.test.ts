@@ -178,7 +178,7 @@ describe("one round", () => {
   async function cutShort(times: number) {
     for (let i = 0; i < times; i += 1) {
       await store.claimDue({ sink: "ops", holdMs: null }, { now, leaseMs: 60_000, limit: 1, except: [] });
-      await store.takeOver(now);
+      await store.reclaimLeases(now);
     }
   }
 

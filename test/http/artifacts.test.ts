@@ -74,18 +74,18 @@ describe("a link in a message", () => {
       runtime,
       skyvern: { now: () => runtime.now() },
     });
-    const minted = () => relay.standIns.skyvern.calls.filter(({ path }) => path.endsWith("/signed-url")).length;
-    const location = async () => (await open(relay, shown.recording_url)).headers.get("location");
-    const first = await location();
+    const signed = () => relay.standIns.skyvern.calls.filter(({ path }) => path.endsWith("/signed-url")).length;
+    const locate = async () => (await open(relay, shown.recording_url)).headers.get("location");
+    const first = await locate();
 
     runtime.advance(3 * 60_000);
-    expect([await location(), minted()]).toEqual([first, 1]);
+    expect([await locate(), signed()]).toEqual([first, 1]);
     runtime.advance(61_000);
-    expect(await location()).not.toBe(first);
-    expect(minted()).toBe(2);
+    expect(await locate()).not.toBe(first);
+    expect(signed()).toBe(2);
   });
 
-  it("minted at day 0 opens at day 60, with a URL of that day", async () => {
+  it("signed at day 0 opens at day 60, with a URL of that day", async () => {
     const runtime = aRuntime();
     const { relay, shown } = await aRelayWith("workflow_run.completed", {
       runtime,

@@ -183,9 +183,9 @@ routes:
   it.each([
     [true, /no webhook came/],
     [false, /another webhook_url/],
-  ])("of an unknown run that Skyvern lists (mine: %s) says so", async (mine, sentence) => {
+  ])("of an unknown run that Skyvern lists (targets this relay: %s) says so", async (targetsThisRelay, sentence) => {
     const relay = await anApp();
-    await relay.app.store.sight([{ runId: "tsk_0", createdAt: NOW, seenAt: NOW, mine }]);
+    await relay.app.store.recordListedRuns([{ runId: "tsk_0", createdAt: NOW, seenAt: NOW, targetsThisRelay }]);
     expect((await relay.get("/v1/runs/tsk_0/why")).json<{ detail: string }>().detail).toMatch(sentence);
   });
 

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { Overloaded, roomFor } from "../../src/receive/byte-budget.ts";
+import { Overloaded, withinByteBudget } from "../../src/receive/byte-budget.ts";
 
 it("refuses more bodies than may wait in memory, and takes them once there is room", async () => {
   const gates: (() => void)[] = [];
-  const take = roomFor(async ({ id }: { id: string; bytes: Uint8Array }) => {
+  const take = withinByteBudget(async ({ id }: { id: string; bytes: Uint8Array }) => {
     await new Promise<void>((resolve) => gates.push(resolve));
     return id;
   });
@@ -18,7 +18,7 @@ it("refuses more bodies than may wait in memory, and takes them once there is ro
 });
 
 it("has room again for what could not be written, and for what was handed over to another thread", async () => {
-  const take = roomFor(async ({ bytes }: { bytes: Uint8Array }) => {
+  const take = withinByteBudget(async ({ bytes }: { bytes: Uint8Array }) => {
     structuredClone(null, { transfer: [bytes.buffer as ArrayBuffer] });
     throw new Error("no");
   });
@@ -26,6 +26,6 @@ it("has room again for what could not be written, and for what was handed over t
 });
 
 it("takes one that is larger than all the room there is", async () => {
-  const take = roomFor(async (_item: { bytes: Uint8Array }) => "taken");
+  const take = withinByteBudget(async (_item: { bytes: Uint8Array }) => "taken");
   expect(await take({ bytes: new Uint8Array(65 * 1024 * 1024) })).toBe("taken");
 });

@@ -31,7 +31,7 @@ const confirming = () => anApp({}, { standIns: ["slack", "http"], file: "skyvern
 /** `modified_at` of the API is the later one: Skyvern writes the row when its webhook was answered. */
 const modified_at = naive(ENDED + 5_000);
 
-const toldBy = ({ standIns }: TestApp): JsonObject[] =>
+const shownRevision = ({ standIns }: TestApp): JsonObject[] =>
   standIns.http.requests.map(({ body }) => (JSON.parse(body) as { data: JsonObject }).data);
 
 describe.each(ORDERS)("%s", (order) => {
@@ -54,7 +54,7 @@ describe.each(ORDERS)("%s", (order) => {
     expect(topLevel(relay.standIns.slack)).toHaveLength(1);
     // Told once by the API, which lacks nothing; told again by edit where the webhook came first, which has no prompt.
     expect(topLevel(relay.standIns.slack)[0]?.edits).toHaveLength(order === "API then webhook" ? 0 : 1);
-    expect(toldBy(relay)).toHaveLength(1);
+    expect(shownRevision(relay)).toHaveLength(1);
   });
 
   it("task v2: summary and organization from the webhook", async () => {

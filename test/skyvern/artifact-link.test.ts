@@ -11,7 +11,7 @@ import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/jso
 import type { Run } from "../../src/domain/run.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { mintUrl } from "../../src/skyvern/artifact-link.ts";
+import { resolveArtifactUrl } from "../../src/skyvern/artifact-link.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const NOW = Date.parse("2026-08-21T12:00:00Z");
@@ -60,10 +60,10 @@ const client = () =>
     sleep: () => Promise.resolve(),
   });
 
-/** Mints for the only run the stand-in has, unless told another. */
-function mint(key: string, runId = [...skyvern.runs.keys()][0] ?? RUN_ID) {
+/** Resolves for the only run the stand-in has, unless told another. */
+function resolve(key: string, runId = [...skyvern.runs.keys()][0] ?? RUN_ID) {
   const run = { run_id: runId, run_type: "task_v1", organization_id: null, workflow: null, app_url: null };
-  return mintUrl({ run: run as Run, key, client: client(), now: () => NOW });
+  return resolveArtifactUrl({ run: run as Run, key, client: client(), now: () => NOW });
 }
 
 const addRun = (payload: JsonObject, artifacts: StandInArtifact[] = []) => skyvern.addRun({ payload, artifacts });
@@ -78,10 +78,10 @@ const signs = (signed_url: string) =>
 describe("an artifact by its id", () => {
   test("is a redirect to a URL that Skyvern signs now, good for five minutes", async () => {
     addRun(DOWNLOADS);
-    const minted = await mint(RECORDING);
-    expect(minted).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
-    if (minted.kind !== "redirect") return;
-    expect((await fetch(minted.url)).headers.get("content-type")).toBe("video/webm");
+    const location = await resolve(RECORDING);
+    expect(location).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
+    if (location.kind !== "redirect") return;
+    expect((await fetch(location.url)).headers.get("content-type")).toBe("video/webm");
     expect(paths()).toEqual([`/v1/artifacts/${RECORDING}/signed-url`, `/v1/artifacts/${RECORDING}/content`]);
   });
 
@@ -90,7 +90,7 @@ describe("an artifact by its id", () => {
     async (signedUrls) => {
       await restart({ signedUrls });
       addRun(DOWNLOADS);
-      expect(await mint(RECORDING)).toEqual({
+      expect(await resolve(RECORDING)).toEqual({
         kind: "redirect",
         url: expect.stringContaining(`${skyvern.url}/v1/artifacts/${RECORDING}/content?expiry=`),
         expiresAt: NOW + HOUR,
@@ -101,22 +101,22 @@ describe("an artifact by its id", () => {
   test("comes from the run itself where the list lacks it, as with a task's downloads", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS);
-    expect(await mint(SECOND_FILE)).toMatchObject({ kind: "redirect", expiresAt: NOW + 12 * HOUR });
+    expect(await resolve(SECOND_FILE)).toMatchObject({ kind: "redirect", expiresAt: NOW + 12 * HOUR });
     expect(paths()).toContain(`/v1/runs/${RUN_ID}`);
   });
 
   test("is streamed where Skyvern has only a file: URL for it", async () => {
     await restart({ storage: "local" });
     addRun(DOWNLOADS);
-    expect(await mint(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
+    expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
     signs("file:///etc/passwd");
-    expect(await mint(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
+    expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 
   test("is streamed when only its content can be read: neither the list nor the run names it", async () => {
     await restart({ storage: "local" });
     addRun(DOWNLOADS);
-    expect(await mint(SECOND_FILE)).toEqual({ kind: "stream", artifactId: SECOND_FILE });
+    expect(await resolve(SECOND_FILE)).toEqual({ kind: "stream", artifactId: SECOND_FILE });
     expect(skyvern.calls.at(-1)?.headers.range).toBe("bytes=0-0");
   });
 
@@ -124,12 +124,12 @@ describe("an artifact by its id", () => {
     await restart({ storage: "local" });
     aTask({}, [{ artifact_id: "a_1", artifact_type: "download", bytes: new Uint8Array() }]);
     skyvern.faults.push({ on: /content$/, status: 416 });
-    expect(await mint("a_1")).toEqual({ kind: "stream", artifactId: "a_1" });
+    expect(await resolve("a_1")).toEqual({ kind: "stream", artifactId: "a_1" });
   });
 
   test("is gone for good when Skyvern has it nowhere", async () => {
     addRun(DOWNLOADS);
-    expect(await mint("a_404")).toEqual({
+    expect(await resolve("a_404")).toEqual({
       kind: "gone",
       reason: "Skyvern answered the artifact content with 404: Artifact not found a_404",
       temporary: false,
@@ -139,15 +139,15 @@ describe("an artifact by its id", () => {
   test("is gone when Skyvern archived it", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS, [{ artifact_id: RECORDING, artifact_type: "recording", archived: true }]);
-    expect(await mint(RECORDING)).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
+    expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
   });
 
   test("is gone for now when Skyvern does not answer, for good when it refuses the key", async () => {
     addRun(DOWNLOADS);
     skyvern.faults.push({ status: 500, times: 3 });
-    expect(await mint(RECORDING)).toMatchObject({ kind: "gone", temporary: true });
+    expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", temporary: true });
     skyvern.faults.push({ status: 403 });
-    expect(await mint(RECORDING)).toMatchObject({ kind: "gone", temporary: false });
+    expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", temporary: false });
   });
 
   test.each(["javascript:alert(1)", "data:text/html,x", "ftp://host/x", "//host/x", ""])(
@@ -155,20 +155,20 @@ describe("an artifact by its id", () => {
     async (url) => {
       addRun(DOWNLOADS);
       signs(url);
-      expect(await mint(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
+      expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
     },
   );
 
   test("is streamed when its URL is dead already", async () => {
     addRun(DOWNLOADS);
     signs(`https://host/v1/artifacts/${RECORDING}/content?expiry=${NOW / 1000 - 1}&sig=s`);
-    expect(await mint(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
+    expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 
   test("is streamed when a self-hosted Skyvern signs a URL of the cloud's host", async () => {
     addRun(DOWNLOADS);
     signs(`https://api.skyvern.com/v1/artifacts/${RECORDING}/content?expiry=${NOW / 1000 + 300}&sig=s`);
-    expect(await mint(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
+    expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 });
 
@@ -179,21 +179,21 @@ describe("an artifact by its place", () => {
     ["file-2", SECOND_FILE],
   ])("%s is found in the run and signed by its id", async (key, id) => {
     addRun(DOWNLOADS);
-    expect(await mint(key)).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
+    expect(await resolve(key)).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
     expect(paths()).toEqual([`/v1/runs/${RUN_ID}`, `/v1/artifacts/${id}/signed-url`]);
   });
 
   test("the run's own fresh URL serves where signing is missing", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS);
-    expect(await mint("screenshot-1")).toMatchObject({ kind: "redirect", expiresAt: NOW + HOUR });
+    expect(await resolve("screenshot-1")).toMatchObject({ kind: "redirect", expiresAt: NOW + HOUR });
     expect(paths()).toHaveLength(2);
   });
 
   test("a plain https URL is redirected to as it is", async () => {
     const url = "https://bucket.s3.amazonaws.com/recording.webm?X-Amz-Signature=s";
     aTask({ recording_url: url });
-    expect(await mint("recording")).toEqual({ kind: "redirect", url, expiresAt: null });
+    expect(await resolve("recording")).toEqual({ kind: "redirect", url, expiresAt: null });
   });
 
   test.each([
@@ -206,7 +206,7 @@ describe("an artifact by its place", () => {
       LOCAL,
       uris.map((uri, i) => ({ artifact_id: `a_${i}`, artifact_type: "recording", uri })),
     );
-    expect(await mint("recording")).toEqual({ kind: "stream", artifactId: `a_${index}` });
+    expect(await resolve("recording")).toEqual({ kind: "stream", artifactId: `a_${index}` });
   });
 
   test("a screenshot on Skyvern's disk is streamed by its uri, never by another one's", async () => {
@@ -216,14 +216,14 @@ describe("an artifact by its place", () => {
       { artifact_id: "a_1", artifact_type: "screenshot_action", uri: "file:///elsewhere/other.png" },
       { artifact_id: "a_2", artifact_type: "screenshot_action", uri },
     ]);
-    expect(await mint("screenshot-2")).toEqual({ kind: "stream", artifactId: "a_2" });
-    expect(await mint("screenshot-3")).toMatchObject({ kind: "gone", temporary: false });
+    expect(await resolve("screenshot-2")).toEqual({ kind: "stream", artifactId: "a_2" });
+    expect(await resolve("screenshot-3")).toMatchObject({ kind: "gone", temporary: false });
   });
 
   test("a download on Skyvern's disk that no list names is gone", async () => {
     await restart({ storage: "local" });
     addRun(LOCAL);
-    expect(await mint("file-1")).toEqual({
+    expect(await resolve("file-1")).toEqual({
       kind: "gone",
       reason: "Skyvern keeps it on its own disk and lists no artifact for it.",
       temporary: false,
@@ -232,38 +232,38 @@ describe("an artifact by its place", () => {
 
   test("what the run no longer names is gone, also an archived recording", async () => {
     aTask({ recording_url: null, screenshot_urls: [] });
-    expect(await mint("recording")).toMatchObject({
+    expect(await resolve("recording")).toMatchObject({
       kind: "gone",
       reason: "Skyvern's run names no recording any more.",
     });
-    expect(await mint("screenshot-3")).toMatchObject({ reason: "Skyvern's run names no screenshot 3 any more." });
+    expect(await resolve("screenshot-3")).toMatchObject({ reason: "Skyvern's run names no screenshot 3 any more." });
     aTask({ recording_archived: true });
-    expect(await mint("recording")).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
+    expect(await resolve("recording")).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
   });
 
   test("a run that Skyvern does not know (404) is gone for good", async () => {
-    expect(await mint("recording", "wr_404")).toMatchObject({ kind: "gone", temporary: false });
-    expect(await mint("file-1", "tsk_404")).toMatchObject({ kind: "gone", temporary: false });
+    expect(await resolve("recording", "wr_404")).toMatchObject({ kind: "gone", temporary: false });
+    expect(await resolve("file-1", "tsk_404")).toMatchObject({ kind: "gone", temporary: false });
   });
 
   test("is gone for now when the run or its list cannot be read", async () => {
     await restart({ storage: "local" });
     addRun(LOCAL);
     skyvern.faults.push({ status: 429, times: 3 });
-    expect(await mint("recording")).toMatchObject({ kind: "gone", temporary: true });
+    expect(await resolve("recording")).toMatchObject({ kind: "gone", temporary: true });
     skyvern.faults.push({ on: /artifacts$/, status: 500, times: 3 });
-    expect(await mint("recording")).toMatchObject({ kind: "gone", temporary: true });
+    expect(await resolve("recording")).toMatchObject({ kind: "gone", temporary: true });
   });
 
   test.each(["javascript:alert(1)", "ftp://host/x"])("never redirects to %s", async (url) => {
     aTask({ recording_url: url });
-    expect((await mint("recording")).kind).toBe("gone");
+    expect((await resolve("recording")).kind).toBe("gone");
   });
 
   test.each(["", "recording-1", "screenshot-0", "screenshot-99999", "file", "../x", "constructor"])(
     "%j names nothing, and Skyvern is not asked",
     async (key) => {
-      expect(await mint(key, "wr_1")).toMatchObject({ kind: "gone", reason: "The link names no artifact." });
+      expect(await resolve(key, "wr_1")).toMatchObject({ kind: "gone", reason: "The link names no artifact." });
       expect(skyvern.calls).toEqual([]);
     },
   );

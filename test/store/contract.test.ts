@@ -184,18 +184,18 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     it("frees the leases of a process that died, remembering that its attempts were cut short", async () => {
       await withDelivery();
       await claim(1_000);
-      expect(await store.takeOver(2_000)).toBe(1);
+      expect(await store.reclaimLeases(2_000)).toBe(1);
       expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
     });
 
     it("counts the attempts that were cut short, and makes what was cut short wait as told, never longer than before", async () => {
       await withDelivery();
       await claim(1_000);
-      await store.takeOver(2_000, [500, 1_000]);
+      await store.reclaimLeases(2_000, [500, 1_000]);
       expect(await claim(2_499)).toEqual([]);
       expect(await claim(2_500)).toMatchObject([{ delivery: { attempts: 2 }, cutShort: 1, firstTriedAt: null }]);
-      await store.takeOver(3_000, [500, 1_000]);
-      await store.takeOver(3_900, [500, 1_000]);
+      await store.reclaimLeases(3_000, [500, 1_000]);
+      await store.reclaimLeases(3_900, [500, 1_000]);
       expect(await claim(4_000)).toMatchObject([{ delivery: { attempts: 3 }, cutShort: 2 }]);
       const retry = { kind: "retry", reason: "later" } as const;
       await store.record(finished("dlv_1", { n: 3, startedAt: 4_000, outcome: retry, nextAttemptAt: 5_000 }));
@@ -261,8 +261,8 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
 
     it("buries what waits for a sink that is gone, visibly", async () => {
       await withDelivery();
-      expect(await store.buryOrphans(["ops"], "gone")).toBe(0);
-      expect(await store.buryOrphans(["other"], "gone")).toBe(1);
+      expect(await store.deadLetterOrphans(["ops"], "gone")).toBe(0);
+      expect(await store.deadLetterOrphans(["other"], "gone")).toBe(1);
       expect(await store.deliveries({ state: ["dead"] }, { limit: 1 })).toMatchObject([{ last_error: "gone" }]);
     });
 
@@ -542,7 +542,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
           }),
         ),
       ]);
-      const [e, d, c, , a] = await store.briefs({}, { limit: 10 });
+      const [e, d, c, , a] = await store.listItems({}, { limit: 10 });
       expect(e).toEqual({
         run_id: "e",
         status: "failed",
@@ -562,14 +562,14 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         { sink: "mail", state: "pending" },
         { sink: "ops", state: "pending" },
       ]);
-      const only = await store.briefs({ status: ["failed"] }, { limit: 1, after: { at: 9, id: "e" } });
+      const only = await store.listItems({ status: ["failed"] }, { limit: 1, after: { at: 9, id: "e" } });
       expect(only.map(({ run_id }) => run_id)).toEqual(["c"]);
-      expect(await store.briefs({ delivery: ["dead"] }, { limit: 1 })).toEqual([]);
+      expect(await store.listItems({ delivery: ["dead"] }, { limit: 1 })).toEqual([]);
     });
 
     it("briefs follow the run as its outcome changes", async () => {
       await store.accept([anArrival(aRun({ run_id: "a", received_at: 1, status: "failed" }), { hash: "again" })]);
-      expect((await store.briefs({}, { limit: 10 })).at(-1)).toMatchObject({ run_id: "a", status: "failed" });
+      expect((await store.listItems({}, { limit: 10 })).at(-1)).toMatchObject({ run_id: "a", status: "failed" });
     });
 
     const pageAfterC = { limit: 2, after: { at: 2, id: "c" } };

@@ -136,8 +136,8 @@ describe("leases", () => {
     await queued(4);
     const [gone] = await claim(a, T, shared("gone"));
     const [alive] = await claim(b, T, shared("alive"));
-    expect(await b.takeOver(T + 10, [100], ["gone"])).toBe(1);
-    expect(await b.takeOver(T + 10, [100], ["gone"])).toBe(0);
+    expect(await b.reclaimLeases(T + 10, [100], ["gone"])).toBe(1);
+    expect(await b.reclaimLeases(T + 10, [100], ["gone"])).toBe(0);
     const again = await b.claimDue(
       { sink: "ops", holdMs: null },
       { now: T + 110, leaseMs: MINUTE, limit: 10, except: [], shared: shared("alive") },
@@ -150,7 +150,7 @@ describe("leases", () => {
   it("that were written but never answered are given back as if they had not been claimed", async () => {
     await queued(2);
     const [first = "", second = ""] = await claim(a, T, shared("a"), "ops", 2);
-    expect(await a.releaseLost("a", [first], T + 5)).toBe(1);
+    expect(await a.releaseUnconfirmed("a", [first], T + 5)).toBe(1);
     const again = await b.claimDue(
       { sink: "ops", holdMs: null },
       { now: T + 5, leaseMs: MINUTE, limit: 10, except: [], shared: shared("b") },
@@ -161,9 +161,9 @@ describe("leases", () => {
   it("of sinks that one relay does not know any more are left to the one that works on them", async () => {
     await queued(2);
     const [taken] = await claim(a, T, shared("a"));
-    expect(await b.buryOrphans([], "gone", T + 5)).toBe(1);
+    expect(await b.deadLetterOrphans([], "gone", T + 5)).toBe(1);
     expect(await a.deliveries({ state: ["sending"] }, { limit: 5 })).toMatchObject([{ id: taken }]);
-    expect(await b.buryOrphans([], "gone", T + MINUTE)).toBe(1);
+    expect(await b.deadLetterOrphans([], "gone", T + MINUTE)).toBe(1);
   });
 });
 
@@ -247,7 +247,7 @@ describe("news", () => {
   it("may have been missed when the connection was lost, which is made again by itself", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
-    first.onNews(() => (news += 1));
+    first.onPeerChange(() => (news += 1));
     await asAdmin(
       url,
       "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
@@ -261,8 +261,8 @@ describe("news", () => {
   it("reaches the others and not the one that tells it, few times however much there is", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let [mine, theirs] = [0, 0];
-    first.onNews(() => (mine += 1));
-    second.onNews(() => (theirs += 1));
+    first.onPeerChange(() => (mine += 1));
+    second.onPeerChange(() => (theirs += 1));
     for (let i = 0; i < 30; i += 1) await a.accept([anArrival(aRun({ run_id: `tsk_${i}` }))]);
     await until("it to be heard", () => theirs > 0);
     await pause(300);
@@ -273,7 +273,7 @@ describe("news", () => {
   it("is what another process changed, whether it is a relay or not", async () => {
     const heard = await join(0, "relay_a");
     let news = 0;
-    heard.onNews(() => (news += 1));
+    heard.onPeerChange(() => (news += 1));
     const begin = a.lastChange();
     await b.accept([anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
     await until("it to be heard", () => news > 0);
@@ -289,7 +289,7 @@ describe("news", () => {
   it("is not known from before the connection was lost, or another relay died", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
-    first.onNews(() => (news += 1));
+    first.onPeerChange(() => (news += 1));
     const isKnown = (after: string) => a.changes({ after, limit: 9 }).isKnown;
     const begin = a.lastChange();
     expect(isKnown(begin)).toBe(true);
@@ -300,7 +300,7 @@ describe("news", () => {
     await until("it to be connected again", () => news > 0);
     expect(isKnown(begin)).toBe(false);
     const then = a.lastChange();
-    databases[1]?.tellOthers?.(null);
+    databases[1]?.notifyPeers?.(null);
     await until("it to be heard", () => news > 1);
     expect(isKnown(then)).toBe(false);
   });
@@ -308,7 +308,7 @@ describe("news", () => {
   it("is that another relay leaves", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let news = 0;
-    first.onNews(() => (news += 1));
+    first.onPeerChange(() => (news += 1));
     await second.leave();
     await until("it to be heard", () => news > 0);
   });

@@ -308,7 +308,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
               });
               await fresh.accept([{ receipt, run: { id: run.id, decide } }]);
             } else if (one.kind === "expire") await fresh.expire("ops", now - 5_000, "old");
-            else if (one.kind === "orphans") await fresh.buryOrphans(["ops"], "gone");
+            else if (one.kind === "orphans") await fresh.deadLetterOrphans(["ops"], "gone");
             else if (one.kind === "redeliver") await fresh.redeliver("tsk_0", [make("crm")], now);
             else if (one.kind === "again")
               await fresh.redeliverAll(
@@ -362,21 +362,23 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     });
 
     it("tell the coverage, of whole days and of a span, as looking at each run does", async () => {
-      const sightings = Array.from({ length: 8 }, (_none, i) => ({
+      const listed_runs = Array.from({ length: 8 }, (_none, i) => ({
         runId: `tsk_${i}`,
         createdAt: (i % 3) * DAY + i,
         seenAt: DAY,
-        mine: i !== 7,
+        targetsThisRelay: i !== 7,
       }));
-      const seen = new Map<string, (typeof sightings)[number]>();
-      const sight = async (rows: typeof sightings) => {
-        await store.sight(rows);
-        for (const row of rows) if (row.mine || !seen.has(row.runId)) seen.set(row.runId, row);
+      const seen = new Map<string, (typeof listed_runs)[number]>();
+      const recordListedRuns = async (rows: typeof listed_runs) => {
+        await store.recordListedRuns(rows);
+        for (const row of rows) if (row.targetsThisRelay || !seen.has(row.runId)) seen.set(row.runId, row);
       };
       const agree = async () => {
         const open = await store.unrelayed({ since: 0, seenBefore: 9 * DAY, limit: 99 });
         const byDay = (since: number, until: number) => {
-          const mine = [...seen.values()].filter((row) => row.mine && row.createdAt >= since && row.createdAt < until);
+          const mine = [...seen.values()].filter(
+            (row) => row.targetsThisRelay && row.createdAt >= since && row.createdAt < until,
+          );
           const days = Map.groupBy(mine, ({ createdAt }) => Math.floor(createdAt / DAY) * DAY);
           return [...days]
             .map(([day, rows]) => ({
@@ -393,21 +395,21 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
         return whole;
       };
       await accept(aRun({ run_id: "tsk_0" }), aRun({ run_id: "tsk_1", status: "running" }));
-      await sight(sightings.slice(0, 5));
+      await recordListedRuns(listed_runs.slice(0, 5));
       expect(await agree()).toEqual([
         { day: 0, seen: 2, relayed: 1 },
         { day: DAY, seen: 2, relayed: 0 },
         { day: 2 * DAY, seen: 1, relayed: 0 },
       ]);
-      await sight(sightings);
-      await sight([{ ...(sightings[7] as (typeof sightings)[number]), mine: true }]);
+      await recordListedRuns(listed_runs);
+      await recordListedRuns([{ ...(listed_runs[7] as (typeof listed_runs)[number]), targetsThisRelay: true }]);
       await store.accept([
         anArrival(aRun({ run_id: "tsk_2", received_at: DAY }), { decision: { deliveries: [aDelivery("dlv_1")] } }),
         anArrival(aRun({ run_id: "tsk_3", received_at: DAY }), { decision: { deliveries: [aDelivery("dlv_2")] } }),
         anArrival(aRun({ run_id: "tsk_1", received_at: DAY })),
       ]);
       await agree();
-      await sight(sightings);
+      await recordListedRuns(listed_runs);
       await claim(DAY);
       await store.record(finished("dlv_1", { outcome: { kind: "dead", reason: "gone" } }));
       await store.record(finished("dlv_2"));
@@ -439,7 +441,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 2_000 }));
       await claim(2_000);
       await store.record(finished("dlv_1", { n: 2 }));
-      await store.buryOrphans(["ops"], "gone");
+      await store.deadLetterOrphans(["ops"], "gone");
       await store.saveArtifacts("tsk_1", { artifacts: [], status: "complete" }, null);
       await store.redeliver("tsk_1", [aDelivery("dlv_3")], 3_000);
       const changes = all();
@@ -533,8 +535,8 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
   });
 
   it("says what Skyvern's list said of a run", async () => {
-    await store.sight([{ runId: "tsk_1", createdAt: 1, seenAt: 2, mine: true }]);
-    expect(await store.sighting("tsk_1")).toEqual({ createdAt: 1, seenAt: 2, mine: true });
-    expect(await store.sighting("tsk_2")).toBeNull();
+    await store.recordListedRuns([{ runId: "tsk_1", createdAt: 1, seenAt: 2, targetsThisRelay: true }]);
+    expect(await store.listedRun("tsk_1")).toEqual({ createdAt: 1, seenAt: 2, targetsThisRelay: true });
+    expect(await store.listedRun("tsk_2")).toBeNull();
   });
 });

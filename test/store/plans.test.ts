@@ -8,7 +8,7 @@ import { connect } from "../../src/store/sqlite/connection.ts";
 import { sqliteDatabase, type Database } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { packBlock } from "../../src/store/receipts/blocks.ts";
-import { briefOf } from "../../src/store/history/list-items.ts";
+import { toListItem } from "../../src/store/history/list-items.ts";
 import { indexedText, readSearch } from "../../src/store/search/search.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -70,7 +70,7 @@ async function fill({ db }: Database): Promise<void> {
       });
       const state = JSON.stringify(aState(run));
       const block = packBlock(state, Buffer.from("{}")).toString("hex");
-      return { failed, billing, words: indexedText(run), item: briefOf(run), bytes: state.length, block };
+      return { failed, billing, words: indexedText(run), item: toListItem(run), bytes: state.length, block };
     }),
   );
   await sql`create temp table kinds as select value ->> 'failed' as failed, value ->> 'billing' as billing,
@@ -101,7 +101,7 @@ async function fill({ db }: Database): Promise<void> {
     from n join deliveries on id = 'dlv_ops' || printf('%08d', i) where i <= 3`.execute(db);
   await sql`insert into delivery_counts select sink, state, count(*) from deliveries where state <> 'pending' group by 1, 2
     union all select sink, 'made', count(*) from deliveries group by 1`.execute(db);
-  await sql`insert into sightings (run_id, created_at, seen_at, mine, settled) select 'tsk_' || i, at, at, 1, 1 from n`.execute(
+  await sql`insert into listed_runs (run_id, created_at, seen_at, targets_this_relay, settled) select 'tsk_' || i, at, at, 1, 1 from n`.execute(
     db,
   );
 }
@@ -120,7 +120,7 @@ async function plan(act: () => Promise<unknown>): Promise<string[]> {
   return steps;
 }
 
-const LARGE = "runs|r|deliveries|d|e|l|receipts|p|sightings|s|archiving|copies";
+const LARGE = "runs|r|deliveries|d|e|l|receipts|p|listed_runs|s|archiving|copies";
 /** Reads a whole table, or sorts what it read. */
 const isSlow = (step: string): boolean =>
   new RegExp(String.raw`^SCAN (${LARGE})( |$)(?!.*VIRTUAL)(?!USING (COVERING )?INDEX)`).test(step) ||
@@ -175,10 +175,10 @@ describe("runs", () => {
     ],
     ["a state that many have", [{ delivery: ["delivered"] }, page], /^SCAN runs USING INDEX runs_newest$/],
   ])("by %s", async (_what, question, expected) => {
-    for (const list of [store.runs, store.briefs]) {
+    for (const list of [store.runs, store.listItems]) {
       const steps = await plan(() => list(...question));
-      // Of a page's briefs, the few deliveries are sorted by sink.
-      const sorts = list === store.briefs ? steps.filter((step) => step.startsWith("USE TEMP")) : [];
+      // Of a page's list items, the few deliveries are sorted by sink.
+      const sorts = list === store.listItems ? steps.filter((step) => step.startsWith("USE TEMP")) : [];
       expect(sorts.length).toBeLessThanOrEqual(1);
       expect(steps.filter((step) => isSlow(step) && !sorts.includes(step))).toEqual([]);
       expect(
@@ -188,8 +188,8 @@ describe("runs", () => {
     }
   });
 
-  it("briefs read no run's state", async () => {
-    await plan(() => store.briefs({}, page));
+  it("reads no run's state for a list", async () => {
+    await plan(() => store.listItems({}, page));
     expect(asked.filter(({ sql: text }) => text.includes('"runs"')).map(({ sql: text }) => text)).toEqual([
       expect.not.stringContaining('"state"'),
     ]);
@@ -308,10 +308,10 @@ it("how many dead letters there are to send again is asked of those alone", asyn
 it.each([
   ["coverage by the day", () => store.dailyCoverage(0, 9e9)],
   ["coverage of the last hours", () => store.coverage(5, 9e9)],
-])("%s looks only at the sightings that are open", async (_what, act) => {
+])("%s looks only at the listed_runs that are open", async (_what, act) => {
   const steps = await plan(act);
-  expect(steps.filter((step) => step.includes("sightings") && !step.includes("autoindex")).join("\n")).toMatch(
-    /^SCAN sightings USING (COVERING )?INDEX sightings_open$/m,
+  expect(steps.filter((step) => step.includes("listed_runs") && !step.includes("autoindex")).join("\n")).toMatch(
+    /^SCAN listed_runs USING (COVERING )?INDEX listed_runs_open$/m,
   );
 });
 
@@ -337,7 +337,7 @@ it.each<[string, () => Promise<unknown>]>([
   ["what is due for an ordered sink", () => store.nextDue({ sink: "ops", holdMs: 60_000 }, 9e9)],
   ["claiming for a sink", () => store.claimDue({ sink: "ops", holdMs: null }, aClaim)],
   ["claiming for an ordered sink", () => store.claimDue({ sink: "ops", holdMs: 60_000 }, aClaim)],
-  ["what Skyvern's list said of a run", () => store.sighting("tsk_9")],
+  ["what Skyvern's list said of a run", () => store.listedRun("tsk_9")],
   ["what is known of runs", () => store.outcomes(["tsk_9", "tsk_10"])],
   ["runs that are not final", () => store.unfinished(RUNS * MINUTE, 10)],
   ["what was not relayed", () => store.unrelayed({ since: 0, seenBefore: 9e9, limit: 10 })],
@@ -382,12 +382,15 @@ describe("writing", () => {
     ["artifacts", () => store.saveArtifacts("tsk_9", { artifacts: [], status: "complete" }, null)],
     ["a redelivery", () => store.redeliver("tsk_9", [aDelivery("dlv_again")], 5)],
     ["due times", () => store.shiftDue(5)],
-    ["what a dead process had leased", () => store.takeOver(9e9)],
+    ["what a dead process had leased", () => store.reclaimLeases(9e9)],
     ["a release", () => store.release(["dlv_again"], 9e9)],
-    ["deliveries to sinks that are gone", () => store.buryOrphans(["ops", "crm", "rare"], "gone")],
+    ["deliveries to sinks that are gone", () => store.deadLetterOrphans(["ops", "crm", "rare"], "gone")],
     ["when to ask again", () => store.setFollowUp("tsk_9", 5, 0)],
     ["a copy", () => store.saveCopy({ runId: "tsk_9", key: "a", sha256: "s", type: null, bytes: 1, copiedAt: 1 })],
-    ["sightings", () => store.sight([{ runId: "tsk_9", createdAt: 1, seenAt: 2, mine: true }])],
+    [
+      "listed_runs",
+      () => store.recordListedRuns([{ runId: "tsk_9", createdAt: 1, seenAt: 2, targetsThisRelay: true }]),
+    ],
     ["words made anew", () => store.rebuildWords(10)],
   ])("%s walks no table", async (_what, act) => {
     const steps = await plan(act);
@@ -401,7 +404,7 @@ it("what expired at a sink is looked for among what waits there", async () => {
 });
 
 describe("pruning", () => {
-  const names = ["pruneRuns", "pruneBodies", "pruneUnrecognized", "pruneTests", "pruneSightings"] as const;
+  const names = ["pruneRuns", "pruneBodies", "pruneUnrecognized", "pruneTests", "pruneListedRuns"] as const;
   it.each(names)("%s walks along an index, whatever it removes", async (name) => {
     // The first hundred minutes: runs 1 and 2 have a dead delivery, which does not keep them.
     const step = { before: 100 * MINUTE, after: null, limit: 20, hold: [], dryRun: false };

@@ -18,7 +18,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
   afterEach(() => store.close());
 
-  type Operation = "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneSightings";
+  type Operation = "pruneRuns" | "pruneBodies" | "pruneUnrecognized" | "pruneTests" | "pruneListedRuns";
   /** Step by step to the end; how much each removed. */
   async function prune(name: Operation, given: Partial<PruneStep> = {}): Promise<number[]> {
     const removed: number[] = [];
@@ -146,10 +146,10 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await aToldRun("held", 1_000);
       await aToldRun("other", 2_000);
       const hold = ["held"];
-      await store.sight([{ runId: "held", createdAt: 500, seenAt: 1_000, mine: true }]);
-      for (const name of ["pruneBodies", "pruneSightings", "pruneRuns"] as const) await prune(name, { hold });
+      await store.recordListedRuns([{ runId: "held", createdAt: 500, seenAt: 1_000, targetsThisRelay: true }]);
+      for (const name of ["pruneBodies", "pruneListedRuns", "pruneRuns"] as const) await prune(name, { hold });
       expect(await traces("held")).toEqual(ALL);
-      expect(await store.sighting("held")).not.toBeNull();
+      expect(await store.listedRun("held")).not.toBeNull();
       expect(await traces("other")).toEqual(NOTHING);
     });
 
@@ -168,7 +168,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
           anArrival(aRun({ run_id: `big${i}`, received_at: 1_000 + i }), { decision: { deliveries } }),
         ]);
       }
-      await store.buryOrphans([], "gone");
+      await store.deadLetterOrphans([], "gone");
       expect(await prune("pruneRuns", { limit: 10 })).toEqual([1, 1, 1]);
     });
 
@@ -287,19 +287,19 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
     expect(await store.attempts(["dlv_t0"])).toEqual([]);
   });
 
-  it("sightings go by the time of creation, of both sorts, with what coverage counts of them", async () => {
+  it("listed_runs go by the time of creation, of both sorts, with what coverage counts of them", async () => {
     const at = [DAY, DAY + 1, 2 * DAY, BEFORE];
-    await store.sight(
+    await store.recordListedRuns(
       at.flatMap((createdAt, i) => [
-        { runId: `mine${i}`, createdAt, seenAt: createdAt, mine: true },
-        { runId: `other${i}`, createdAt, seenAt: createdAt, mine: false },
+        { runId: `mine${i}`, createdAt, seenAt: createdAt, targetsThisRelay: true },
+        { runId: `other${i}`, createdAt, seenAt: createdAt, targetsThisRelay: false },
       ]),
     );
     expect((await store.dailyCoverage(0, 200 * DAY)).map(({ seen }) => seen)).toEqual([2, 1, 1]);
-    expect(sum(await prune("pruneSightings"))).toBe(6);
+    expect(sum(await prune("pruneListedRuns"))).toBe(6);
     expect(await store.dailyCoverage(0, 200 * DAY)).toEqual([{ day: BEFORE, seen: 1, relayed: 0 }]);
     for (const [i, left] of [false, false, false, true].entries())
-      for (const sort of ["mine", "other"]) expect((await store.sighting(`${sort}${i}`)) !== null).toBe(left);
+      for (const sort of ["mine", "other"]) expect((await store.listedRun(`${sort}${i}`)) !== null).toBe(left);
   });
 
   it("removes what is due and nothing else, whatever there is", async () => {

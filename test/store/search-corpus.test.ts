@@ -48,7 +48,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       const isTooWide = name === "sqlite" && question.breadth > 100;
       expect([q, fault?.slice(-12)]).toEqual([q, isTooWide ? "add a letter" : undefined]);
       if (isTooWide) continue;
-      const found = (await store.briefs({ ...filter, search }, { limit: runs.length })).map(({ run_id }) => run_id);
+      const found = (await store.listItems({ ...filter, search }, { limit: runs.length })).map(({ run_id }) => run_id);
       const [known, due] = [new Set(found), new Set(ids)];
       if (ids.some((id) => !known.has(id)))
         missed.push({ kind, q, ids: ids.filter((id) => !known.has(id)).slice(0, 3) });

@@ -19,7 +19,7 @@ import { databases, storesAsOpened } from "./stores.ts";
 const searchFor = (text: string): RunFilter => ({ search: [{ words: wordsOf(text), prefix: false }] });
 const idsIn = async (store: Store, filter: RunFilter): Promise<string[]> => {
   const { runs } = await store.runs(filter, { limit: 5_000 });
-  expect((await store.briefs(filter, { limit: 5_000 })).map(({ run_id }) => run_id)).toEqual(runs.map(idOf));
+  expect((await store.listItems(filter, { limit: 5_000 })).map(({ run_id }) => run_id)).toEqual(runs.map(idOf));
   return runs.map(idOf);
 };
 const idOf = ({ state }: { state: { run: { run_id: string } } }): string => state.run.run_id;

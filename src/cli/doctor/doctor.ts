@@ -11,7 +11,7 @@ import { load } from "../configuration.ts";
 import { lookAtAddress } from "./address.ts";
 import { lookAtDatabase } from "./database.ts";
 import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
-import { lookAtDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type Host } from "./host.ts";
+import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type Host } from "./host.ts";
 import { lookAtPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
 import { lookAtSkyvern } from "./skyvern.ts";
@@ -94,7 +94,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
 }
 
 const lookAtDisks = (path: string, env: Shell["env"], host: Host): Promise<Finding[]>[] =>
-  path === ":memory:" ? [] : [lookAtDisk(path, host), lookAtVolume(path, env, host)];
+  path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];
 
 const crashed = (error: unknown): Finding[] =>
   about("doctor", [fault(`a look failed: ${textOf(error)}`, "report it: this is a fault of the relay's own")]);

@@ -70,7 +70,7 @@ const LITTLE_SHARE = 0.1;
 const PLENTY = 10_000 * MB;
 
 /** Of the folder that holds the database, or the nearest above it that exists. */
-export async function lookAtDisk(path: string, { space }: Pick<Host, "space">): Promise<Finding[]> {
+export async function checkDisk(path: string, { space }: Pick<Host, "space">): Promise<Finding[]> {
   const folder = nearest(dirname(resolve(path)));
   try {
     const { free, total } = await space(folder);

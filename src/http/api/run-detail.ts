@@ -16,7 +16,7 @@ export interface RunDetailDeps {
   store: Pick<RunStore, "run"> &
     Pick<ReceiptStore, "receipts"> &
     Pick<DeliveryStore, "deliveries" | "attempts"> &
-    Pick<ReconcileStore, "sighting"> &
+    Pick<ReconcileStore, "listedRun"> &
     Pick<StatsStore, "counts">;
   links: Links;
   /** Asks Skyvern for the run's artifacts anew and stores them. Never fails; `reason` says what did. */
@@ -193,9 +193,9 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
     const { run_id: runId } = c.req.valid("param");
     const stored = await store.run(runId);
     if (stored === null) {
-      const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
+      const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
       const lines = unknownRun(JSON.stringify(runId.slice(0, 100)), {
-        sighting,
+        listedRun,
         unrecognized,
         webhookUrl: deps.webhookUrl(),
       });

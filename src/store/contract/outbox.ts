@@ -26,7 +26,7 @@ export interface OutboxStore {
    * Releases what this name has leased but those given: a claim was written whose answer never came, and nothing of it was attempted. Returns
    * how many. For several relays on one database only.
    */
-  releaseLost(holder: string, except: readonly string[], now: number): Promise<number>;
+  releaseUnconfirmed(holder: string, except: readonly string[], now: number): Promise<number>;
   /** When a destination may get its next message, epoch ms, perhaps past. For several relays on one database only. */
   slotAt(destination: string): Promise<number>;
   /** A destination asked for a pause: no relay sends to it until then. For several relays on one database only. */
@@ -36,9 +36,9 @@ export interface OutboxStore {
    * when two were, and so on, the last for more; without, at once. Theirs whose names are given; without names everybody's, as at the
    * start of the only process on this database. Returns how many.
    */
-  takeOver(now: number, waitsMs?: readonly number[], holders?: readonly string[]): Promise<number>;
+  reclaimLeases(now: number, waitsMs?: readonly number[], holders?: readonly string[]): Promise<number>;
   /** Deliveries that wait at `now`, under nobody's lease, to sinks that are not configured any more become dead. Returns how many. */
-  buryOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
+  deadLetterOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
 }
 
 /** What waits for one sink. */

@@ -12,11 +12,11 @@ export interface ReconcileStore {
   outcomes(runIds: readonly string[]): Promise<Map<string, KnownOutcome>>;
   /** Runs received since a time that are not final, oldest first. */
   unfinished(since: number, limit: number): Promise<{ runId: string; organization: string | null }[]>;
-  /** Notes final runs of Skyvern's own list. One that is mine stays mine. */
-  sight(runs: readonly Sighting[]): Promise<void>;
+  /** Records final runs of Skyvern's own list. A run that targets this relay once does so for good. */
+  recordListedRuns(runs: readonly ListedRun[]): Promise<void>;
   /** What Skyvern's own list said of a run. */
-  sighting(runId: string): Promise<Omit<Sighting, "runId"> | null>;
-  /** By day (UTC) of creation at Skyvern: final runs seen there that are mine, and those of them that were relayed. */
+  listedRun(runId: string): Promise<Omit<ListedRun, "runId"> | null>;
+  /** By day (UTC) of creation at Skyvern: final runs listed there that target this relay, and those of them that were relayed. */
   coverage(since: number, until: number): Promise<Coverage[]>;
   /** The same of whole days, those that begin in a span, at a cost that grows with what is not relayed only. */
   dailyCoverage(since: number, until: number): Promise<Coverage[]>;
@@ -29,11 +29,12 @@ export interface KnownOutcome {
   reportedStatus: string;
 }
 
-export interface Sighting {
+export interface ListedRun {
   runId: string;
   createdAt: number;
   seenAt: number;
-  mine: boolean;
+  /** Its `webhook_url` is this relay's. */
+  targetsThisRelay: boolean;
 }
 
 /** `day`: its first millisecond. Relayed: settled, and no delivery waits or is dead. */

@@ -12,7 +12,7 @@ export interface RetentionStore {
   /** Test deliveries made before a time. */
   pruneTests(step: PruneStep): Promise<Pruned>;
   /** What Skyvern's list said of runs created before a time. */
-  pruneSightings(step: PruneStep): Promise<Pruned>;
+  pruneListedRuns(step: PruneStep): Promise<Pruned>;
 }
 
 /** One step of pruning: a short transaction. */

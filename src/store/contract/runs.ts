@@ -7,7 +7,7 @@ export interface RunStore {
   /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
   /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */
-  briefs(filter: RunFilter, page: Page): Promise<RunBrief[]>;
+  listItems(filter: RunFilter, page: Page): Promise<RunListItem[]>;
   /** What is wrong with a search that asks for too many words, said of the search. Null: nothing. Lists are asked after this only. */
   searchFault(search: Search): Promise<string | null>;
   artifacts(runId: string): Promise<KnownArtifacts>;
@@ -29,7 +29,7 @@ export interface KnownArtifacts {
 }
 
 /** A run in a list. No text is longer than some 240 characters but the id. */
-export interface RunBrief {
+export interface RunListItem {
   run_id: string;
   status: string;
   run_type: string;

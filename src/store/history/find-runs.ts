@@ -44,7 +44,7 @@ const RUN_COLUMNS = [
   "runs.received_at",
   ...STATE_COLUMNS,
 ] as const;
-export type BriefRow = Pick<
+export type ListItemRow = Pick<
   Selectable<Tables["runs"]>,
   "run_id" | "received_at" | "status" | "run_type" | "title" | "channel" | "workflow" | "list_item"
 >;
@@ -64,8 +64,8 @@ const BRIEF_COLUMNS = [
 export const findRuns = (source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> =>
   find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
 /** The same runs, without their state. */
-export const findBriefs = (source: Source, filter: RunFilter, page: Page): Promise<BriefRow[]> =>
-  find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<BriefRow[]>;
+export const findListItems = (source: Source, filter: RunFilter, page: Page): Promise<ListItemRow[]> =>
+  find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<ListItemRow[]>;
 
 interface Question {
   filter: RunFilter;

@@ -5,8 +5,8 @@
 import { sql, type Kysely } from "kysely";
 import type { DeliveryState, Run } from "../../domain/run.ts";
 import type { Database } from "../database.ts";
-import { findBriefs } from "./find-runs.ts";
-import type { Page, RunBrief, RunFilter } from "../contract/runs.ts";
+import { findListItems } from "./find-runs.ts";
+import type { Page, RunListItem, RunFilter } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;
@@ -22,7 +22,7 @@ interface ListItem {
 const MAX_TEXT = 240;
 
 /** The column's value; what is null is left out. */
-export function briefOf({ title, prompt, url, failure, started_at, finished_at }: Run): string {
+export function toListItem({ title, prompt, url, failure, started_at, finished_at }: Run): string {
   const took = started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null;
   const item = {
     prompt: short(title) === null ? short(prompt) : null,
@@ -40,13 +40,13 @@ function short(text: string | null): string | null {
 }
 
 /** A page of the list, with what the newest delivery to each sink came to, by the sink's name. */
-export async function briefs(
+export async function listItems(
   source: Pick<Database, "db" | "dialect">,
   filter: RunFilter,
   page: Page,
-): Promise<RunBrief[]> {
+): Promise<RunListItem[]> {
   const { db } = source;
-  const rows = await findBriefs(source, filter, page);
+  const rows = await findListItems(source, filter, page);
   const ids = rows.map(({ run_id }) => run_id);
   const told = Map.groupBy(await lastWords(db, ids), ({ subject_id }) => subject_id);
   return rows.map((row) => {

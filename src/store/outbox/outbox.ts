@@ -170,7 +170,7 @@ export async function recordAll(change: Change, attempts: readonly FinishedAttem
   await saveCircuits(rows, circuits);
   const byAttempt = new Map(written.map((row) => [attemptKey(row.id, row.attempts), row]));
   for (const row of written) ledger.moved(row);
-  await cancelTold(
+  await cancelObsolete(
     change,
     written.filter(({ state, cause }) => state === "delivered" && cause !== "test"),
   );
@@ -200,7 +200,7 @@ export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attemp
     });
 
 /** What waits for the sinks of deliveries that arrived, and says no more than those did. */
-async function cancelTold({ rows, ledger }: Change, told: readonly DeliveryRow[]): Promise<void> {
+async function cancelObsolete({ rows, ledger }: Change, told: readonly DeliveryRow[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
     told.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
@@ -241,7 +241,7 @@ const AFTER_ATTEMPT = `state = v.state, revision = coalesce(v.revision, deliveri
   throttled = deliveries.throttled + v.throttled, ended = deliveries.ended + 1,
   log = coalesce(deliveries.log, '') || v.log`;
 
-export async function takeOver(
+export async function reclaimLeases(
   tx: Db,
   now: number,
   waitsMs: readonly number[] = [],
@@ -267,7 +267,12 @@ export async function release(tx: Db, ids: readonly string[], now: number): Prom
   await released(tx, now).where("id", "in", ids).execute();
 }
 
-export async function releaseLost(tx: Db, holder: string, except: readonly string[], now: number): Promise<number> {
+export async function releaseUnconfirmed(
+  tx: Db,
+  holder: string,
+  except: readonly string[],
+  now: number,
+): Promise<number> {
   let lost = released(tx, now).where(sql<boolean>`leased_by = ${holder}`);
   if (except.length > 0) lost = lost.where("id", "not in", except);
   return (await lost.returning("id").execute()).length;
@@ -280,21 +285,21 @@ const released = (tx: Db, now: number) =>
     .set((row) => ({ state: "pending", attempts: row("attempts", "-", 1), next_attempt_at: now }))
     .where("state", "=", "sending");
 
-export async function buryOrphans(
+export async function deadLetterOrphans(
   { tx, ledger }: Change,
   sinks: readonly string[],
   reason: string,
   now: number,
 ): Promise<number> {
   const orphans = tx.updateTable("deliveries").set({ state: "dead", next_attempt_at: null, last_error: reason });
-  const buried = await orphans
+  const dead = await orphans
     .where(isWaiting("deliveries"))
     .where((where) => where.or([where("state", "=", "pending"), where("next_attempt_at", "<=", now)]))
     .where((where) => (sinks.length === 0 ? where.lit(true) : where("sink", "not in", sinks)))
     .returningAll()
     .execute();
-  for (const row of buried) ledger.moved(row);
-  return buried.length;
+  for (const row of dead) ledger.moved(row);
+  return dead.length;
 }
 
 export async function expire(

@@ -22,7 +22,7 @@ export interface Fleet {
   /** Epoch ms, of the database's clock. */
   now(): number;
   /** Calls back when another process told something, or may have: there may be something to deliver. */
-  onNews(listener: () => void): void;
+  onPeerChange(listener: () => void): void;
   /** Relays that are gone and have leases still. To be asked every five seconds or so. */
   missing(): Promise<string[]>;
   /**
@@ -43,7 +43,7 @@ const NOW = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::big
 const inMs = (ms: number) => sql<number>`${NOW} + ${sql.lit(ms)}`;
 
 export interface FleetDeps {
-  database: Pick<Database, "db" | "tellOthers">;
+  database: Pick<Database, "db" | "notifyPeers">;
   openSession: NonNullable<Database["session"]>;
   name: string;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -77,13 +77,13 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
     name,
     isPresent: () => presence.isInForce(),
     now: () => presence.now(),
-    onNews: (listener) => {
+    onPeerChange: (listener) => {
       news = listener;
     },
     missing: async () => {
       if (!presence.isSettled()) return [];
       // A relay that died may not have told all that it changed.
-      if (await removeRunOut(db)) database.tellOthers?.(null);
+      if (await removeRunOut(db)) database.notifyPeers?.(null);
       return missingNames(db);
     },
     alone: async (duty, everyMs, act) => {
@@ -110,7 +110,7 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
           .execute()
           .catch(() => {});
         // What it did not begin is for the others, now and not when they next look by themselves.
-        database.tellOthers?.([]);
+        database.notifyPeers?.([]);
       }
       await session.close();
     },

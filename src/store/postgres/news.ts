@@ -35,7 +35,7 @@ export class News {
     if (changes === null) this.#heard = null;
     this.#untold = joined(this.#untold, changes);
     this.#isDue = true;
-    this.#telling ??= this.#tellAll();
+    this.#telling ??= this.#sendToAll();
   }
 
   /** Resolves when all is told. */
@@ -58,7 +58,7 @@ export class News {
     return heard;
   }
 
-  async #tellAll(): Promise<void> {
+  async #sendToAll(): Promise<void> {
     while (this.#isDue) {
       await delay(TELL_EVERY_MS);
       const changes = this.#untold;

@@ -78,7 +78,7 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
       await tx.executeQuery(CompiledQuery.raw(text));
     },
     foreignChanges: () => news.take(),
-    tellOthers: (changes) => news.tell(changes),
+    notifyPeers: (changes) => news.tell(changes),
     read: (work) => work(postgresRows(db)),
     transaction: (work) => again(() => db.transaction().execute((tx) => work(tx, postgresRows(tx)))),
     session: (heard) => {

@@ -6,7 +6,7 @@
 import type { Selectable } from "kysely";
 import type { Run, RunState } from "../../domain/run.ts";
 import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
-import { briefOf } from "../history/list-items.ts";
+import { toListItem } from "../history/list-items.ts";
 import type { Change } from "../change.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
@@ -286,7 +286,7 @@ function columnsOf({ known, stateJson, stateReceipt, followUpAt }: OpenRun) {
     workflow: run.workflow?.permanent_id ?? null,
     title: run.title,
     received_at: run.received_at,
-    list_item: briefOf(run),
+    list_item: toListItem(run),
     state_receipt: stateReceipt,
     state_bytes: Buffer.byteLength(stateJson),
     follow_up_at: followUpAt,

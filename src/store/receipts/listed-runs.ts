@@ -7,8 +7,8 @@ import { markDead } from "../stats/rollups.ts";
 import { stateBlock } from "../history/page-size.ts";
 import { stateIn } from "./blocks.ts";
 import type { BulkSql } from "../bulk-sql.ts";
-import { countSightings } from "../stats/read.ts";
-import type { KnownOutcome, Sighting } from "../contract/reconcile.ts";
+import { countListedRuns } from "../stats/read.ts";
+import type { KnownOutcome, ListedRun } from "../contract/reconcile.ts";
 import type { Tables } from "../tables.ts";
 
 type Db = Kysely<Tables>;
@@ -49,13 +49,13 @@ export async function unfinished(db: Db, since: number, limit: number) {
   return rows;
 }
 
-export async function sight(tx: Db, db: BulkSql, runs: readonly Sighting[]): Promise<void> {
+export async function recordListedRuns(tx: Db, db: BulkSql, runs: readonly ListedRun[]): Promise<void> {
   // First, as whoever writes of a delivery that it is dead holds it and looks for the run here.
   await db.lock("ledger");
   const rows = new Map(
-    runs.map(({ runId, createdAt, seenAt, mine }) => [
+    runs.map(({ runId, createdAt, seenAt, targetsThisRelay }) => [
       runId,
-      { run_id: runId, created_at: createdAt, seen_at: seenAt, mine: mine ? 1 : 0 },
+      { run_id: runId, created_at: createdAt, seen_at: seenAt, targets_this_relay: targetsThisRelay ? 1 : 0 },
     ]),
   );
   const all = [...rows.values()];
@@ -63,38 +63,40 @@ export async function sight(tx: Db, db: BulkSql, runs: readonly Sighting[]): Pro
   const fresh: string[] = [];
   for (let i = 0; i < all.length; i += 500) {
     const news = await tx
-      .insertInto("sightings")
+      .insertInto("listed_runs")
       .values(all.slice(i, i + 500))
       .onConflict((conflict) =>
         conflict
           .column("run_id")
-          .doUpdateSet({ mine: 1 })
-          .where("sightings.mine", "=", 0)
-          .where(sql<boolean>`excluded.mine = 1`),
+          .doUpdateSet({ targets_this_relay: 1 })
+          .where("listed_runs.targets_this_relay", "=", 0)
+          .where(sql<boolean>`excluded.targets_this_relay = 1`),
       )
-      .returning(["run_id", "created_at", "mine"])
+      .returning(["run_id", "created_at", "targets_this_relay"])
       .execute();
-    for (const { run_id, created_at, mine } of news) {
-      if (mine !== 1) continue;
+    for (const { run_id, created_at, targets_this_relay } of news) {
+      if (targets_this_relay !== 1) continue;
       const day = dayOf(created_at);
       days.set(day, (days.get(day) ?? 0) + 1);
       fresh.push(run_id);
     }
   }
-  await countSightings(tx, days);
+  await countListedRuns(tx, days);
   await markDead(db, fresh);
 }
 
 /** Settled, and no delivery waits or is dead. */
-const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = sightings.run_id
+const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = listed_runs.run_id
     and r.status in (${sql.join(TERMINAL_STATUSES)}))
-  and not exists (select 1 from deliveries d where d.subject_id = sightings.run_id
+  and not exists (select 1 from deliveries d where d.subject_id = listed_runs.run_id
     and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
       where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))))`;
 
-export async function sighting(db: Db, runId: string) {
-  const row = await db.selectFrom("sightings").selectAll().where("run_id", "=", runId).executeTakeFirst();
-  return row ? { createdAt: row.created_at, seenAt: row.seen_at, mine: row.mine === 1 } : null;
+export async function listedRun(db: Db, runId: string) {
+  const row = await db.selectFrom("listed_runs").selectAll().where("run_id", "=", runId).executeTakeFirst();
+  return row
+    ? { createdAt: row.created_at, seenAt: row.seen_at, targetsThisRelay: row.targets_this_relay === 1 }
+    : null;
 }
 
 export async function unrelayed(
@@ -102,9 +104,9 @@ export async function unrelayed(
   query: { since: number; seenBefore: number; limit: number },
 ): Promise<string[]> {
   const rows = await db
-    .selectFrom("sightings")
+    .selectFrom("listed_runs")
     .select("run_id")
-    .where(sql<boolean>`mine = 1`)
+    .where(sql<boolean>`targets_this_relay = 1`)
     .where("created_at", ">=", query.since)
     .where("seen_at", "<", query.seenBefore)
     .where(sql<boolean>`not ${isRelayed}`)

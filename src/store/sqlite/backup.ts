@@ -21,7 +21,7 @@ export interface Snapshot {
 }
 
 /** What is counted: what a relay was told and owes. */
-const TABLES = ["runs", "receipts", "deliveries", "sightings", "settings"] as const;
+const TABLES = ["runs", "receipts", "deliveries", "listed_runs", "settings"] as const;
 
 /** Pages (of 4 KB) between two looks at the signal. */
 const STEP = 1_000;

@@ -92,20 +92,20 @@ export async function counts(db: Db): Promise<Counts> {
 
 // --- coverage -------------------------------------------------------------------------------------------------------
 
-const isFinal = sql<boolean>`exists (select 1 from runs where runs.run_id = sightings.run_id
+const isFinal = sql<boolean>`exists (select 1 from runs where runs.run_id = listed_runs.run_id
   and runs.status in (${sql.join(TERMINAL_STATUSES.map((status) => sql.lit(status)))}))`;
 
-/** Adds new sightings by day, and notes which of the open ones are known as final by now: they are counted as such from then on. */
-export async function countSightings(tx: Db, days: ReadonlyMap<number, number>): Promise<void> {
+/** Adds new listed runs by day, and notes which of the open ones are known as final by now: they are counted as such from then on. */
+export async function countListedRuns(tx: Db, days: ReadonlyMap<number, number>): Promise<void> {
   for (const [day, count] of days)
     await tx
-      .insertInto("sighting_counts")
+      .insertInto("listed_run_counts")
       .values({ day, count })
       .onConflict((conflict) =>
-        conflict.column("day").doUpdateSet({ count: sql`sighting_counts.count + excluded.count` }),
+        conflict.column("day").doUpdateSet({ count: sql`listed_run_counts.count + excluded.count` }),
       )
       .execute();
-  await sql`update sightings set settled = 1 where mine = 1 and settled = 0 and ${isFinal}`.execute(tx);
+  await sql`update listed_runs set settled = 1 where targets_this_relay = 1 and settled = 0 and ${isFinal}`.execute(tx);
 }
 
 /**
@@ -115,15 +115,17 @@ export async function countSightings(tx: Db, days: ReadonlyMap<number, number>):
 export async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
   const seen = await sql<Seen>`
     select created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(*) as count,
-      sum(dead) as dead from sightings
-    where mine = 1 and created_at >= ${since} and created_at < ${until} group by 1 order by 1`.execute(db);
+      sum(dead) as dead from listed_runs
+    where targets_this_relay = 1 and created_at >= ${since} and created_at < ${until} group by 1 order by 1`.execute(
+    db,
+  );
   return without(await openByDay(db, since, until), seen.rows);
 }
 
-/** The same of whole days, whose sightings are counted already. */
+/** The same of whole days, whose listed runs are counted already. */
 export async function dailyCoverage(db: Db, since: number, until: number): Promise<Coverage[]> {
   const seen = await db
-    .selectFrom("sighting_counts")
+    .selectFrom("listed_run_counts")
     .selectAll()
     .where("day", ">=", since)
     .where("day", "<", until)
@@ -148,14 +150,14 @@ const without = (open: ReadonlyMap<number, number>, seen: readonly Seen[]): Cove
 async function openByDay(db: Db, since: number, until: number): Promise<Map<number, number>> {
   const { rows } = await sql<{ day: number; count: number }>`
     with open (run_id) as (
-      select run_id from sightings where mine = 1 and settled = 0 and not ${isFinal}
+      select run_id from listed_runs where targets_this_relay = 1 and settled = 0 and not ${isFinal}
       union all
       select d.subject_id from delivery_counts c cross join deliveries d
       where c.state = 'made' and d.sink = c.sink and ${isWaiting("d")}
     )
     select s.created_at / ${sql.lit(DAY_MS)} * ${sql.lit(DAY_MS)} as day, count(distinct s.run_id) as count
-    from open cross join sightings s
-    where s.run_id = open.run_id and s.mine = 1 and s.dead = 0 and s.created_at >= ${since} and s.created_at < ${until}
+    from open cross join listed_runs s
+    where s.run_id = open.run_id and s.targets_this_relay = 1 and s.dead = 0 and s.created_at >= ${since} and s.created_at < ${until}
     group by 1`.execute(db);
   return new Map(rows.map(({ day, count }) => [day, count]));
 }

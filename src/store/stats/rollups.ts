@@ -112,14 +112,14 @@ const WIDENED = `on conflict (hour) do update set
   first_seq = case when excluded.first_seq < run_hours.first_seq then excluded.first_seq else run_hours.first_seq end,
   last_seq = case when excluded.last_seq > run_hours.last_seq then excluded.last_seq else run_hours.last_seq end`;
 
-/** Notes of sightings whether a delivery is dead and was not made good, and counts them by day. The ledger must be locked. */
+/** Notes for listed runs whether a delivery is dead and was not made good, and counts them by day. The ledger must be locked. */
 export async function markDead(rows: BulkSql, runIds: readonly string[]): Promise<void> {
   const changed = await rows.update(
-    "sightings",
+    "listed_runs",
     runIds.map((run_id) => ({ run_id })),
     {
-      set: "dead = 1 - sightings.dead",
-      where: `sightings.run_id = v.run_id and sightings.mine = 1 and sightings.dead <> ${HAS_DEAD}`,
+      set: "dead = 1 - listed_runs.dead",
+      where: `listed_runs.run_id = v.run_id and listed_runs.targets_this_relay = 1 and listed_runs.dead <> ${HAS_DEAD}`,
       returning: true,
     },
   );
@@ -129,9 +129,9 @@ export async function markDead(rows: BulkSql, runIds: readonly string[]): Promis
     days.set(day, (days.get(day) ?? 0) + (dead === 1 ? 1 : -1));
   }
   await rows.insert(
-    "sighting_counts",
+    "listed_run_counts",
     [...days].toSorted(([a], [b]) => a - b).map(([day, dead]) => ({ day, count: 0, dead })),
-    "on conflict (day) do update set dead = sighting_counts.dead + excluded.dead",
+    "on conflict (day) do update set dead = listed_run_counts.dead + excluded.dead",
   );
 }
 

@@ -1,6 +1,6 @@
 /** `/deliveries`: the list, dead letters above all, and sending what fits a filter again. */
 import { newDeliveryIds } from "../../store/outbox/redeliver.ts";
-import { field, go, PAGE_SIZE, pageAfter, saidOf, withSaid, type Kit } from "../page-context.ts";
+import { field, go, PAGE_SIZE, pageAfter, readFlash, withFlash, type Kit } from "../page-context.ts";
 import { deliveriesPage } from "./page.ts";
 import { bulkPage } from "./bulk-page.ts";
 import { DELIVERY_FILTERS, deliveryFilter, hrefOf, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
@@ -18,7 +18,16 @@ export function mountDeliveries({ web, deps, reading, acting, show }: Kit): void
     const rows = found.slice(0, PAGE_SIZE);
     const last = rows.at(-1);
     const older = found.length > PAGE_SIZE && last ? { at: last.created_at, id: last.id } : null;
-    const view = { rows, query, faults, older, sinks, session: c.get("session"), queued: saidOf(c, "queued"), event };
+    const view = {
+      rows,
+      query,
+      faults,
+      older,
+      sinks,
+      session: c.get("session"),
+      queued: readFlash(c, "queued"),
+      event,
+    };
     return show(c, { title: "Deliveries", part: "deliveries" }, deliveriesPage(view), faults.length > 0 ? 400 : 200);
   });
 
@@ -46,7 +55,7 @@ export function mountDeliveries({ web, deps, reading, acting, show }: Kit): void
     const count = await redeliverAll(query, false);
     deps.nudge();
     log.info("deliveries.redelivered", { filter: query.values, count, session: c.get("session").id });
-    return go(c, withSaid(hrefOf("/deliveries", query), { queued: String(count) }));
+    return go(c, withFlash(hrefOf("/deliveries", query), { queued: String(count) }));
   });
 }
 

@@ -389,7 +389,7 @@ const ENTRIES = {
   unrecognized: { tone: "warn", icon: "in" },
   queued: { tone: "plain", icon: "out" },
   requeued: { tone: "plain", icon: "again" },
-  buried: { tone: "bad", icon: "out" },
+  given_up: { tone: "bad", icon: "out" },
   delivered: { tone: "good", icon: "done" },
   retry: { tone: "warn", icon: "dots" },
   dead: { tone: "bad", icon: "failed" },

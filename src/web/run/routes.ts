@@ -6,7 +6,7 @@ import { toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { unknownRun } from "../../history/why.ts";
-import { field, go, saidOf, withSaid, type Env, type Kit } from "../page-context.ts";
+import { field, go, readFlash, withFlash, type Env, type Kit } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
 import { runPath, withTimes } from "../markup.ts";
 import { mediaOf } from "./media.ts";
@@ -21,8 +21,8 @@ export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): v
   const { store, sinks, links, runtime, log } = deps;
 
   const noRun = async (c: Context<Env>, runId: string) => {
-    const [sighting, { unrecognized }] = await Promise.all([store.sighting(runId), store.counts()]);
-    const known = { sighting, unrecognized, webhookUrl: deps.webhookUrl() };
+    const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
+    const known = { listedRun, unrecognized, webhookUrl: deps.webhookUrl() };
     const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
     const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
     return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
@@ -49,8 +49,8 @@ export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): v
       attempts,
       sinks,
       session: c.get("session"),
-      queued: saidOf(c, "queued"),
-      refreshed: saidOf(c, "refreshed"),
+      queued: readFlash(c, "queued"),
+      refreshed: readFlash(c, "refreshed"),
       event,
       link: (key) => here.artifact(runId, key),
     });
@@ -95,7 +95,7 @@ export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): v
       session: c.get("session").id,
     });
     const to = await field(c, "to");
-    return go(c, withSaid(to === "" ? runPath(runId) : ownPage(to), { queued: String(done.deliveries.length) }));
+    return go(c, withFlash(to === "" ? runPath(runId) : ownPage(to), { queued: String(done.deliveries.length) }));
   });
 
   web.post("/runs/:run_id/artifacts/refresh", ...acting, async (c) => {
@@ -106,7 +106,7 @@ export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): v
     log.info("run.artifacts_refreshed", { run_id: runId, reason, session: c.get("session").id });
     if (reason === null) {
       const known = (await store.run(runId))?.artifacts.length ?? 0;
-      return go(c, withSaid(runPath(runId), { refreshed: String(known) }));
+      return go(c, withFlash(runPath(runId), { refreshed: String(known) }));
     }
     const back = [`${block(reason, 600)} What was known stands.`];
     const frame = { title: "Not refreshed", part: "runs" } as const;

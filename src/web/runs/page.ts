@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { DELIVERY_STATES, TERMINAL_STATUSES, type Run } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
-import type { Page, RunBrief } from "../../store/contract/runs.ts";
+import type { Page, RunListItem } from "../../store/contract/runs.ts";
 import { runsChart, type RunsChart } from "../charts.ts";
 import {
   follow,
@@ -21,7 +21,7 @@ import { line } from "../text.ts";
 import { ticks } from "../delivery-badges.ts";
 
 export interface RunsView {
-  rows: readonly RunBrief[];
+  rows: readonly RunListItem[];
   query: Query<RunFilterName>;
   faults: readonly Fault[];
   /** Where the next page begins, null on the last one. */
@@ -192,7 +192,7 @@ export const select = (name: string, options: [value: string, label: string][], 
     ${options.map(([value, label]) => html`<option value="${value}" ${value === chosen ? html`selected` : ""}>${line(label, 60)}</option>`)}
   </select>`;
 
-const table = (rows: readonly RunBrief[]): Html =>
+const table = (rows: readonly RunListItem[]): Html =>
   html`<table class="list runs" role="table">
     <caption class="said">
       Runs, newest first
@@ -212,7 +212,7 @@ const table = (rows: readonly RunBrief[]): Html =>
     </tbody>
   </table>`;
 
-function row(run: RunBrief): Html {
+function row(run: RunListItem): Html {
   const { run_id: runId, status, reason, duration_ms: took, received_at } = run;
   const why = line(reason ?? "", 140);
   return html`<tr role="row" id="${rowId(runId)}">
@@ -230,7 +230,7 @@ function row(run: RunBrief): Html {
 }
 
 /** Under the title: what it does not say itself. */
-function aside({ run_id, title, site, workflow, channel }: RunBrief): Part[] {
+function aside({ run_id, title, site, workflow, channel }: RunListItem): Part[] {
   const only = (name: RunFilterName, value: string, text: string) =>
     html`<a href="${hrefOf("/", { values: { [name]: [value.toWellFormed()] }, after: null })}">${text}</a>`;
   const said: (Part | null)[] = [

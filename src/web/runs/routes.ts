@@ -17,7 +17,7 @@ export function mountRuns({ web, deps, reading, show }: Kit): void {
     if (slow !== null) faults.push({ name: "q", message: slow });
     // Before the rows: what comes between is told of once too often rather than never.
     const event = store.lastChange();
-    const found = faults.length > 0 ? [] : await store.briefs(filter, pageAfter(query.after));
+    const found = faults.length > 0 ? [] : await store.listItems(filter, pageAfter(query.after));
     const rows = found.slice(0, PAGE_SIZE);
     const last = rows.at(-1);
     const older = found.length > PAGE_SIZE && last ? { at: last.received_at, id: last.run_id } : null;

@@ -1,6 +1,6 @@
 /** `/sinks`: each sink, a test message, turning one on again. */
 import { latencyWindow, type Window } from "../charts.ts";
-import { go, withSaid, type Kit, type WebDeps } from "../page-context.ts";
+import { go, withFlash, type Kit, type WebDeps } from "../page-context.ts";
 import { sinksPage, type SinkView } from "./page.ts";
 
 export function mountSinks({ web, deps, reading, acting, show, notFound }: Kit): void {
@@ -35,7 +35,7 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: Kit):
     const name = c.req.param("name");
     if (!isSink(name)) return notFound(c, noSink);
     const { delivery } = await deps.sendTest(name);
-    return go(c, withSaid("/sinks", { sink: name, tested: delivery.id }));
+    return go(c, withFlash("/sinks", { sink: name, tested: delivery.id }));
   });
 
   web.post("/sinks/:name/resume", ...acting, async (c) => {
@@ -43,7 +43,7 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: Kit):
     if (!isSink(name)) return notFound(c, noSink);
     await deps.resume(name);
     log.info("sink.resumed", { sink: name, session: c.get("session").id });
-    return go(c, withSaid("/sinks", { resumed: name }));
+    return go(c, withFlash("/sinks", { resumed: name }));
   });
 }
 

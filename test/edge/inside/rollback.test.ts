@@ -84,11 +84,11 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     const storage = currentStorage();
     const all = async () => {
       const [receipt] = await store.receipts("tsk_1");
-      const [run, [brief]] = [await store.run("tsk_1"), await store.briefs({}, { limit: 1 })];
+      const [run, [item]] = [await store.run("tsk_1"), await store.listItems({}, { limit: 1 })];
       expect(Buffer.from((await store.body(receipt?.id ?? "")) ?? []).toString() === body).toBe(true);
       expect([run?.state.run.output === output, run?.state.run.title === title]).toEqual([true, true]);
       expect(run?.artifacts.length).toBe(noise.length);
-      expect(brief?.title).toBe(title.slice(0, 240).toWellFormed());
+      expect(item?.title).toBe(title.slice(0, 240).toWellFormed());
     };
     await all();
     expect(dropLoosePieces(storage)).toBe(0);

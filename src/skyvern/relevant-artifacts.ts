@@ -17,7 +17,7 @@ export const USEFUL_TYPES: readonly string[] = [
 export type Listed = { ok: true; rows: ArtifactRow[] } | { ok: false; fault: SkyvernFault };
 
 /** An older Skyvern refuses types it does not know with 422: then all are asked for and the useful ones kept. */
-export async function usefulArtifacts(
+export async function listRelevantArtifacts(
   client: SkyvernClient,
   id: string,
   signal: AbortSignal | undefined,
