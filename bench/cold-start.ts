@@ -1,6 +1,6 @@
 /** B10: from the start of the process to the first answer; the relay's is a durable 200 to a signed webhook. */
 import { createHmac } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { readBodies, runId } from "./bodies.ts";
@@ -9,7 +9,7 @@ import { KEY } from "./load.ts";
 import { freePort, logIn, start, type Command } from "./process.ts";
 import type { Place, Subject } from "./subject.ts";
 import { bareNode } from "./subjects/node.ts";
-import { relay, relayEnvironment, ROOT } from "./subjects/relay.ts";
+import { relay, relayEnvironment, ROOT, startOf } from "./subjects/relay.ts";
 
 /** Starts are short: so many of them in each round. */
 const EACH_ROUND = 3;
@@ -53,12 +53,9 @@ export const coldStart: Bench = {
   },
 };
 
-/** What `npm start` runs, without npm. */
 function relayCommand(root: string, { folder, receiver }: Place, port: number): Omit<Command, "logFile" | "port"> {
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: { start: string } };
-  const [program = "node", ...args] = scripts.start.split(" ");
   const env = relayEnvironment({ port, database: `sqlite:${join(folder, "relay.db")}`, receiver: receiver.url });
-  return { argv: [program === "node" ? process.execPath : program, ...args], cwd: root, env };
+  return { argv: startOf(root), cwd: root, env };
 }
 
 /** Each time on an empty folder. */

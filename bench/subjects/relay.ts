@@ -1,4 +1,4 @@
-/** The relay, started with `npm start` and nothing but variables of the README. */
+/** The relay as the package ships it, compiled, with nothing but variables of the README. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import BetterSqlite from "better-sqlite3";
@@ -24,7 +24,7 @@ export interface RelayOptions {
   postgres?: string;
   /** Whether what it writes to its SQLite file shall be counted. */
   isCounted?: boolean;
-  /** Instead of `npm start`. */
+  /** Instead of what the package runs. */
   argv?: [string, ...string[]];
   env?: Record<string, string>;
 }
@@ -69,10 +69,13 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
   },
 });
 
-/** A checkout whose `package.json` names no way to start it runs from its sources. */
-function startOf(root: string): [string, ...string[]] {
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts?: { start?: string } };
-  return scripts?.start === undefined ? [process.execPath, "src/main.ts", "serve"] : ["npm", "start"];
+/** What `npm run build` made of a checkout; one that builds something else is started as its `npm start` does, without npm. */
+export function startOf(root: string): [string, ...string[]] {
+  const compiled = join(root, "dist", "main.js");
+  if (existsSync(compiled)) return [process.execPath, compiled, "serve"];
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: { start: string } };
+  const [program = "node", ...args] = scripts.start.split(" ");
+  return [program === "node" ? process.execPath : program, ...args];
 }
 
 /** Of a relay with one HTTP sink. */
