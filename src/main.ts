@@ -5,19 +5,39 @@ import { runCli } from "./cli/cli.ts";
 process.umask(0o077);
 
 const stopping = new AbortController();
-// Whoever reads the output has seen enough (`export | head`): no reason to say more, nor to fail.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-
 process.once("SIGTERM", () => stopping.abort());
 process.once("SIGINT", () => stopping.abort());
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // Whoever reads the output has seen enough (`export | head`): no reason to say more, nor to fail.
+  if (error.code === "EPIPE") process.exit(0);
+  process.stderr.write(`skyvern-relay: the output could not be written: ${error.message}\n`, () => process.exit(1));
+});
+// Nobody is left to hear of it.
+process.stderr.on("error", () => {});
+
+/** How long a reader that takes nothing holds up a process that was told to stop. */
+const STOP_GRACE_MS = 1_000;
+const stopGrace = new Promise<void>((resolve) => {
+  stopping.signal.addEventListener("abort", () => void setTimeout(resolve, STOP_GRACE_MS), { once: true });
+});
+/** Resolves when everything written so far was taken. A pipe holds 64 kB: the rest waits in this process. */
+const taken = async (): Promise<void> => {
+  const flushed = [process.stdout, process.stderr].map(
+    (stream) => new Promise<void>((resolve) => void stream.write("", () => resolve())),
+  );
+  await Promise.race([Promise.all(flushed), stopGrace]);
+};
 
 const code = await runCli(process.argv.slice(2), {
   env: process.env,
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
+  taken,
   stopped: stopping.signal,
   onHangup: (listener) => void process.on("SIGHUP", listener),
   terminal: process.stderr.isTTY,
 });
+await taken();
 // At once: something that hangs must not keep a process alive that has said how it ended.
 process.exit(code);

@@ -7,6 +7,8 @@ export interface Shell {
   env: Readonly<Record<string, string | undefined>>;
   stdout(text: string): void;
   stderr(text: string): void;
+  /** Resolves when everything written so far was taken: what writes much waits for it now and then. Default: at once. */
+  taken?(): Promise<void>;
   /** Aborts when the process was told to stop. */
   stopped: AbortSignal;
   /** Calls back whenever the process is told to read its configuration again (SIGHUP). */

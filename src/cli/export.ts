@@ -119,6 +119,8 @@ async function write(
   let runs = 0;
   for await (const page of pagesOf(store, filter, shell.stopped)) {
     out(page.map((row) => lineOf(reportOf(row, links))).join(""));
+    // A slow reader holds up the reading, not the memory.
+    await shell.taken?.();
     runs += page.length;
     progress(runs);
   }
