@@ -24,10 +24,11 @@ import { createAddresses } from "../receive/own-addresses.ts";
 import { createConfirm } from "../reconcile/confirm.ts";
 import { ARTIFACTS_DELAY_MS } from "../domain/follow-up-plan.ts";
 import { followUpDue } from "../reconcile/follow-up.ts";
+import { fillHistory, type HistoryDeps } from "../reconcile/history.ts";
 import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
 import { createReceiver, type Receiver } from "../receive/receive.ts";
-import { coverageOf, createReconciler, gapOf } from "../reconcile/reconcile.ts";
+import { coverageOf, createReconciler, gapOf, GRACE_MS, WHOLE_EVERY_MS } from "../reconcile/reconcile.ts";
 import { rereadUnrecognized } from "../receive/reread.ts";
 import { prune } from "./retention.ts";
 import type { ArtifactsStatus } from "../domain/run.ts";
@@ -37,6 +38,8 @@ import type { SinkKind } from "../sinks/sink.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import { createEnricher } from "../skyvern/artifact-list.ts";
 import { createMedia } from "../skyvern/media.ts";
+import { createRequestBudget, withinBudget } from "../skyvern/request-budget.ts";
+import { MINUTE_MS } from "../platform/time.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
 import type { Store } from "../store/store.ts";
 import { upkeep } from "./upkeep.ts";
@@ -176,7 +179,18 @@ async function connectSkyvern(config: Config, host: Host) {
   const linkKey = Buffer.from(await store.setting("link_key", randomBytes(32).toString("base64url")), "base64url");
   const { publicUrl } = host;
   const links = createLinks({ publicUrl, key: linkKey, lifeMs: config.linkLifeMs, now: runtime.now });
-  const client = createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, fetch, request });
+  const perHour = config.reconcile?.requestsPerHour ?? null;
+  const budget = perHour === null ? null : createRequestBudget({ perHour, now: runtime.now });
+  const client = createSkyvernClient({
+    ...runtime,
+    baseUrl: config.baseUrl,
+    keys: config.keys,
+    fetch,
+    request: budget?.counted(request) ?? request,
+  });
+  // A relay that follows every run knows since when: what ended before is history.
+  const isFollowing = config.reconcile?.scope === "all";
+  const newsSince = isFollowing ? Number(await store.setting("news_since", String(runtime.now()))) : null;
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
   const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
   const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
@@ -193,7 +207,7 @@ async function connectSkyvern(config: Config, host: Host) {
     archiving && config.archive
       ? archiving.createArchive({ ...config.archive, ...archiving, store, media, enrich, now: runtime.now, log })
       : null;
-  return { linkKey, links, client, media, enricher, askAgainAt, archive };
+  return { linkKey, links, client, budget, newsSince, media, enricher, askAgainAt, archive };
 }
 
 type Delivering = ReturnType<typeof createDelivering>;
@@ -238,7 +252,7 @@ type Receiving = ReturnType<typeof createReceiving>;
 function createReceiving(
   config: Config,
   { runtime, log, metrics, store, nudge, publicUrl }: Host,
-  { client, enricher, archive }: SkyvernSide,
+  { client, budget, newsSince, enricher, archive }: SkyvernSide,
   { sinks, otlp }: { sinks: Delivering["sinks"]; otlp: Otlp | null },
 ) {
   const { routes, redactKeys, keys } = config;
@@ -248,12 +262,33 @@ function createReceiving(
   const ingest = createIngest(deps);
   const { scope = "mine", lookbackMs = 0 } = config.reconcile ?? {};
   const confirm = config.confirm ? createConfirm({ client, ingest, addresses, scope, now: runtime.now }) : null;
-  const reconciling = { client, store, ingest, addresses, scope, lookbackMs, runtime, log, metrics };
+  const { everyMs = 0, hasWebhooks = true, historyMs = null } = config.reconcile ?? {};
+  const unhurried = withinBudget(client, budget);
+  const reconciling = {
+    client: unhurried,
+    store,
+    ingest,
+    addresses,
+    scope,
+    lookbackMs,
+    graceMs: hasWebhooks ? GRACE_MS : 0,
+    wholeEveryMs: everyMs < MINUTE_MS ? WHOLE_EVERY_MS : 0,
+    newsSince,
+    runtime,
+    log,
+    metrics,
+  };
+  const quiet = createIngest(deps, { deliver: false });
+  const history: HistoryDeps | null =
+    historyMs === null || newsSince === null
+      ? null
+      : { client: unhurried, store, ingest: quiet, addresses, runtime, log, historyMs, newsSince };
   const organizationOf = (name: string | null) => keys.find((key) => key.name === name)?.organization ?? null;
   return {
     receiver: createReceiver(deps, confirm),
     reconciling,
     reconciler: createReconciler(reconciling),
+    history,
     followUps: { store, intake, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge },
     rereading: { ...deps, store, organizationOf },
   };
@@ -305,6 +340,7 @@ function createRounds(
     },
     followUp: () => followUpDue(receiving.followUps, signal),
     reconcile: () => receiving.reconciler.round(signal),
+    fillHistory: async () => (receiving.history ? fillHistory(receiving.history, signal) : null),
     archive: async () => {
       const runs = (await archive?.round(signal)) ?? 0;
       await archive?.clear(signal);

@@ -1,6 +1,7 @@
 /** What a relay does from time to time, as one table. {@link Lifecycle} works it off; an edge host rings for what is due next. */
 import type { Config } from "../config/config.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
+import type { Tally } from "../reconcile/backfill.ts";
 import type { Round } from "../reconcile/reconcile.ts";
 import type { Removed } from "./retention.ts";
 
@@ -25,6 +26,8 @@ export interface Rounds {
   followUp(): Promise<number>;
   /** Goes over Skyvern's list for runs whose webhook was lost. */
   reconcile(): Promise<Round>;
+  /** Fills in the runs that ended before the first start, where every run is followed. Null: there was nothing to do. */
+  fillHistory(): Promise<Tally | null>;
   /** Copies what is due into the archive. Returns of how many runs. */
   archive(): Promise<number>;
   /** Makes words anew where another release made them, and gives back space: all that is due. */
@@ -76,6 +79,12 @@ export function jobsOf(config: JobSettings, rounds: Rounds, due: DueTimes, isFle
       everyMs: reconcile.everyMs,
       exclusive: true,
       run: rounds.reconcile,
+    },
+    (reconcile?.historyMs ?? null) !== null && {
+      name: "history",
+      everyMs: DAY_MS,
+      exclusive: true,
+      run: rounds.fillHistory,
     },
   ];
   return table.filter((job) => job !== false);

@@ -2,7 +2,8 @@
  * `skyvern-relay check`: the configuration, read and described. It opens and asks nothing, but for `--routes`, which reads
  * the runs of the past.
  */
-import type { Config } from "../config/config.ts";
+import type { Config, Off } from "../config/config.ts";
+import { formatDuration } from "../platform/duration.ts";
 import { describeConfig } from "../config/describe.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSimulation, type Simulated } from "../history/simulation.ts";
@@ -49,28 +50,40 @@ function check(options: CheckOptions, deps: CheckDeps): number | Promise<number>
     shell.stdout(`${JSON.stringify({ ok: false, faults: loaded.faults }, null, 2)}\n`);
     return EXIT.usage;
   }
-  const { config, warnings } = loaded;
+  const { config, warnings, off } = loaded;
   if (options.routes === true && typeof span !== "string") return simulate(config, span, json, deps);
   const description = describeConfig(config);
-  if (json) shell.stdout(`${JSON.stringify({ ok: true, warnings, config: description }, null, 2)}\n`);
-  else shell.stdout(summaryOf(config, warnings));
+  if (json) shell.stdout(`${JSON.stringify({ ok: true, warnings, off, config: description }, null, 2)}\n`);
+  else shell.stdout(summaryOf(config, warnings, off));
   return EXIT.done;
 }
 
 const misplaced = ({ since, until }: CheckOptions): string | null =>
   since === undefined && until === undefined ? null : `--${since === undefined ? "until" : "since"} goes with --routes`;
 
-function summaryOf(config: Config, warnings: readonly string[]): string {
+function summaryOf(config: Config, warnings: readonly string[], off: readonly Off[]): string {
   const lines = [
     `The configuration is right${config.file === null ? "" : ` (${config.file})`}.`,
     `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
     `Webhook: ${config.publicUrl}/webhook`,
+    `Runs:    ${followed(config)}`,
     `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,
     `Routes:  ${config.routes.map(({ name, to }) => `${name} → ${to.join(", ")}`).join("; ") || "every final run to every sink"}`,
     `History: ${config.tokens.length > 0 ? `${config.publicUrl}/v1/runs` : "closed until RELAY_TOKEN is set"}`,
     ...warnings.map((warning) => `Note:    ${warning}`),
+    ...off.map(({ what, turn_on }) => `Off:     ${what}\n         turn it on: ${turn_on}`),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** How runs are found. */
+function followed({ reconcile }: Config): string {
+  if (reconcile === null) return "by webhook alone";
+  const every = formatDuration(reconcile.everyMs);
+  if (reconcile.scope === "mine") return `by webhook; Skyvern's list is asked every ${every} for lost ones`;
+  const { requestsPerHour } = reconcile;
+  const budget = requestsPerHour === null ? "" : `, with at most ${requestsPerHour} requests an hour`;
+  return `every run: Skyvern's list is asked every ${every}${budget}`;
 }
 
 /** Runs the stored runs through the routes. The relay may be running on the database; nothing is written or sent. */

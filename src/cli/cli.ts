@@ -21,8 +21,12 @@ const COMMANDS: Record<string, () => Promise<AddCommand>> = {
   openapi: async () => (await import("./openapi.ts")).addOpenapi,
 };
 
+/** What is done where no command is named. */
+const DEFAULT_COMMAND = "serve";
+
 /** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */
-export async function runCli(args: readonly string[], shell: Shell): Promise<number> {
+export async function runCli(given: readonly string[], shell: Shell): Promise<number> {
+  const args = given.length === 0 ? [DEFAULT_COMMAND] : given;
   let code: number = EXIT.done;
   const output = { writeOut: shell.stdout, writeErr: shell.stderr };
   const program = new Command("skyvern-relay")

@@ -9,7 +9,7 @@ import { refuse } from "./configuration.ts";
 export const addServe: AddCommand = ({ command, ends, shell }) =>
   command(
     "serve",
-    "run the relay until SIGTERM or SIGINT; SIGHUP, or a changed file, has it read its configuration again",
+    "run the relay until SIGTERM or SIGINT (what is done without a command); SIGHUP, or a changed file, has it read its configuration again",
   ).action(ends(() => serve(shell)));
 
 async function serve(shell: Shell): Promise<number> {
@@ -18,9 +18,10 @@ async function serve(shell: Shell): Promise<number> {
   const read = readConfig(shell);
   const { loaded } = read;
   if (!loaded.ok) return refuse(shell, loaded.faults);
-  const { config, warnings } = loaded;
+  const { config, warnings, off } = loaded;
   const log = createLog(config.logLevel);
   for (const warning of warnings) log.warn("config.warning", { warning });
+  for (const one of off) log.info("config.off", { ...one });
   const runtime = systemRuntime();
   try {
     const relay = await createRelay(config, runtime, log);

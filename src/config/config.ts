@@ -6,14 +6,17 @@ import { findingsOf, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
 import { organizationOf, type ApiKey } from "./keys.ts";
 import { readShortcuts, withSlackApi } from "./shortcuts.ts";
+import { offOf, warningsOf, type Off } from "./notes.ts";
 import type { SinkSettings } from "./sinks.ts";
 import { readYaml, type YamlFile } from "./yaml.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import type { Route } from "../domain/routing.ts";
-import type { Secret } from "../platform/secret.ts";
+import { Secret } from "../platform/secret.ts";
+import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { isInMemory, type DatabaseSettings } from "../store/address.ts";
 
 export { formatFaults, type Fault } from "./faults.ts";
+export type { Off } from "./notes.ts";
 export { claimsOf, organizationOf, type ApiKey } from "./keys.ts";
 export { readDatabase, readEnvironment } from "./environment.ts";
 export { relaySchema } from "./json-schema.ts";
@@ -33,6 +36,8 @@ export interface Config {
   publicUrl: string;
   /** Bearer tokens. Empty: the history API, metrics and the web page are closed. */
   tokens: Secret[];
+  /** Where the token stands that a relay makes for itself at its first start; null: RELAY_TOKEN is set, or the host keeps no files. */
+  tokenFile: string | null;
   sinks: SinkSettings[];
   routes: Route[];
   delivery: { scheduleMs: number[]; timeoutMs: number; artifactsWaitMs: number };
@@ -50,8 +55,8 @@ export interface Config {
   alerts: AlertSettings;
   /** Where traces go, by OTLP; null: nowhere. */
   tracing: { url: string; headers: Record<string, Secret>; service: string } | null;
-  /** Null: Skyvern is not asked for runs whose webhook never came. */
-  reconcile: { everyMs: number; lookbackMs: number; scope: "mine" | "all" } | null;
+  /** How Skyvern's list is asked for runs whose webhook never came; null: it is not. */
+  reconcile: ReconcileSettings | null;
   /** Ask Skyvern about runs whose webhook no key signed. */
   confirm: boolean;
   /** Bytes. */
@@ -67,25 +72,43 @@ export interface Config {
   file: string | null;
 }
 
+export interface ReconcileSettings {
+  everyMs: number;
+  lookbackMs: number;
+  /** `mine`: only runs whose `webhook_url` leads here. */
+  scope: "mine" | "all";
+  /** How far back the first start fills the history; null: it fills none. */
+  historyMs: number | null;
+  /** Requests to Skyvern's API in any hour; null: as many as needed. */
+  requestsPerHour: number | null;
+  /** Whether webhooks can arrive: then a run that ended just now is left to its webhook for a moment. */
+  hasWebhooks: boolean;
+}
+
 export interface ConfigSource {
   env: Env;
   /** A file's text. Throws like `readFileSync` when it cannot be read. */
   readFile: (path: string) => string;
   /** What relative paths start from. Default: as `readFile` sees it. */
   cwd?: string;
+  /** Whether the host keeps files beside the database, such as a token of the relay's own. */
+  keepsFiles?: boolean;
 }
 
-export type Loaded = { ok: true; config: Config; warnings: string[] } | { ok: false; faults: Fault[] };
+/** `warnings` and what is `off` are for the log at start. No text holds a secret's value. */
+export type Loaded = { ok: true; config: Config; warnings: string[]; off: Off[] } | { ok: false; faults: Fault[] };
 
-/** Reads the whole configuration. No fault holds a secret's value; warnings are for the log at start. */
-export function loadConfig({ env, readFile, cwd }: ConfigSource): Loaded {
+/** Reads the whole configuration. */
+export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSource): Loaded {
   const read = (path: string) => readFile(cwd === undefined || isAbsolute(path) ? path : join(cwd, path));
   const environment = readEnvironment(env, read);
   const file = openFile(environment, read);
   const shortcuts = readShortcuts(environment, file.yaml?.variables ?? new Set());
   const content = readContent(file.yaml, environment, shortcuts.names);
+  const token = keepsFiles ? readTokenFile(environment.settings, read) : { file: null, tokens: [], faults: [] };
   const faults = [
     ...environment.faults,
+    ...token.faults,
     ...shortcuts.faults,
     ...file.faults,
     ...content.faults,
@@ -94,8 +117,27 @@ export function loadConfig({ env, readFile, cwd }: ConfigSource): Loaded {
   ];
   if (faults.length > 0 || environment.settings === null || content.settings === null) return { ok: false, faults };
   const sinks = [...shortcuts.sinks, ...sinksOf(content.settings)];
-  const config = combine(environment.settings, content.settings, sinks, file.name);
-  return { ok: true, config, warnings: warningsOf(config, environment) };
+  const combined = combine(environment.settings, content.settings, sinks, file.name);
+  const config = token.file === null ? combined : { ...combined, tokens: token.tokens, tokenFile: token.file };
+  return { ok: true, config, warnings: warningsOf(config), off: offOf(config, environment) };
+}
+
+/** The token that a relay on SQLite made for itself; none before its first start. */
+function readTokenFile(settings: Settings | null, read: (path: string) => string) {
+  const none = { file: null, tokens: [], faults: [] as Fault[] };
+  if (settings === null || settings.RELAY_TOKEN.length > 0) return none;
+  const { DATABASE_URL: database } = settings;
+  if (database.kind !== "sqlite" || isInMemory(database)) return none;
+  const file = `${database.path.replace(/\.db$/, "")}.token`;
+  try {
+    const text = read(file).trim();
+    if (/^[!-~]{16,}$/.test(text)) return { file, tokens: [new Secret(text)], faults: [] };
+    return { ...none, faults: [{ where: file, message: "holds no token: delete it, and the next start makes one" }] };
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return { ...none, file };
+    return { ...none, faults: [{ where: file, message: `cannot be read (${code}): it holds the relay's own token` }] };
+  }
 }
 
 const DEFAULT_FILE = "relay.yaml";
@@ -190,6 +232,7 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
     publicUrl:
       env.PUBLIC_URL ?? (env.FLY_APP_NAME ? `https://${env.FLY_APP_NAME}.fly.dev` : `http://localhost:${env.PORT}`),
     tokens: env.RELAY_TOKEN,
+    tokenFile: null,
     sinks,
     routes: file.routes,
     delivery: {
@@ -210,13 +253,7 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
       rawMs: file.retention.raw ?? null,
       hold: file.retention.hold,
     },
-    reconcile: file.skyvern.reconcile
-      ? {
-          everyMs: file.skyvern.reconcile.every,
-          lookbackMs: file.skyvern.reconcile.lookback,
-          scope: file.skyvern.reconcile.scope,
-        }
-      : null,
+    reconcile: reconcileOf(env, file),
     heartbeat: file.heartbeat ? { url: file.heartbeat.url, everyMs: file.heartbeat.every } : null,
     alerts: {
       onDead: file.alerts.on_dead,
@@ -247,6 +284,25 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
   };
 }
 
+/** Where no webhook can arrive, every run is asked for, often and within a budget. */
+function reconcileOf(env: Settings, { skyvern: { reconcile } }: FileSettings): ReconcileSettings | null {
+  if (reconcile === false) return null;
+  const hasWebhooks = isReachable(env);
+  const { every, lookback, history = 7 * DAY_MS, requests_per_hour } = reconcile;
+  const { scope = hasWebhooks ? "mine" : "all" } = reconcile;
+  return {
+    everyMs: every ?? (hasWebhooks ? 5 * MINUTE_MS : 10_000),
+    lookbackMs: lookback,
+    scope,
+    historyMs: scope === "all" && history !== false ? history : null,
+    requestsPerHour: requests_per_hour ?? (hasWebhooks ? null : 3_600),
+    hasWebhooks,
+  };
+}
+
+/** Whether the operator named an address that others reach. */
+const isReachable = ({ PUBLIC_URL, FLY_APP_NAME }: Settings): boolean => Boolean(PUBLIC_URL ?? FLY_APP_NAME);
+
 const sinksOf = (file: FileSettings): SinkSettings[] =>
   Object.entries(file.sinks).map(([name, settings]) => ({ name, ...settings }));
 
@@ -260,37 +316,4 @@ function keysOf(env: Settings, file: FileSettings): ApiKey[] {
   return named
     .filter((_, index) => texts.indexOf(texts[index] ?? "") === index)
     .map(({ name, key }) => ({ name, key, organization: organizationOf(key.reveal()) }));
-}
-
-function warningsOf(config: Config, { get }: Environment): string[] {
-  const isUnsigned = get("SINK_SECRET") === undefined && config.sinks.some(({ name }) => name === "http");
-  const warnings: [boolean, string][] = [
-    [config.sinks.length === 0, "no sink is configured: results are stored, and nobody is told"],
-    [config.tokens.length === 0, "RELAY_TOKEN is not set: the history API, /metrics and the web page answer 403"],
-    [
-      config.tokens.some((token) => token.reveal().length < 16),
-      "RELAY_TOKEN holds a token of fewer than 16 characters",
-    ],
-    [
-      get("PUBLIC_URL") === undefined && get("FLY_APP_NAME") === undefined,
-      `PUBLIC_URL is not set: links in messages begin with ${config.publicUrl}, and runs whose webhook was lost are not found`,
-    ],
-    [get("SINK_URL") !== undefined && isUnsigned, "SINK_SECRET is not set: what SINK_URL is sent is not signed"],
-    [
-      config.sinks.length > 0 &&
-        config.alerts.onSinkDown.length > 0 &&
-        config.sinks.every(({ name }) => config.alerts.onSinkDown.every((told) => told === name)),
-      "alerts.on_sink_down names the only sink, which is not told of itself",
-    ],
-    [isInMemory(config.database), "DATABASE_URL is in memory: everything is lost when the process ends"],
-    [
-      config.database.kind === "postgres" && config.archive !== null && config.archive.s3 === null,
-      "artifacts.archive is a folder: of several relays each would show its own copies only; set artifacts.s3",
-    ],
-  ];
-  const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));
-  return [
-    ...warnings.flatMap(([applies, text]) => (applies ? [text] : [])),
-    ...oddKeys.map(({ name }) => `the key ${name} holds a space or a quote, which Skyvern's keys never do`),
-  ];
 }

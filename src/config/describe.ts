@@ -39,6 +39,8 @@ export function describeConfig(config: Config) {
       every: formatDuration(config.reconcile.everyMs),
       lookback: formatDuration(config.reconcile.lookbackMs),
       scope: config.reconcile.scope,
+      history: config.reconcile.historyMs === null ? null : formatDuration(config.reconcile.historyMs),
+      requests_per_hour: config.reconcile.requestsPerHour,
     },
     heartbeat: config.heartbeat && {
       origin: new URL(config.heartbeat.url.reveal()).origin,

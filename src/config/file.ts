@@ -7,7 +7,7 @@ import { Secret } from "../platform/secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
 import type { Finding } from "./faults.ts";
 import { SinkSchema } from "./sinks.ts";
-import { size, skyvernAddress } from "./values.ts";
+import { size, skyvernAddress, wholeNumber } from "./values.ts";
 
 const key = z.strictObject({
   name: z.string().min(1).max(64).meta({ description: "How the relay calls this key; no two alike." }),
@@ -30,16 +30,28 @@ const skyvern = z.strictObject({
   reconcile: z
     .union([
       z.strictObject({
-        every: durationBetween(10_000, DAY_MS)
-          .prefault("5m")
-          .meta({ description: "From the end of one look at Skyvern's list to the next." }),
+        every: durationBetween(10_000, DAY_MS).optional().meta({
+          description:
+            "From the end of one look at Skyvern's list to the next. Default: `5m`; `10s` where no webhook can arrive (neither PUBLIC_URL nor FLY_APP_NAME is set).",
+        }),
         lookback: durationBetween(MINUTE_MS, 30 * DAY_MS)
           .prefault("24h")
           .meta({ description: "How far back. Runs take up to 8 hours, and count from when they were created." }),
-        scope: z
-          .enum(["mine", "all"])
-          .default("mine")
-          .meta({ description: "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run." }),
+        scope: z.enum(["mine", "all"]).optional().meta({
+          description:
+            "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that ended before the first start are told to nobody. Default: `mine`; `all` where no webhook can arrive.",
+        }),
+        history: z
+          .union([durationBetween(DAY_MS, 90 * DAY_MS), z.literal(false)])
+          .optional()
+          .meta({
+            description:
+              "With scope `all`: how far back the first start fills the history, at most the newest 1,500 runs. Default: `7d`.",
+          }),
+        requests_per_hour: wholeNumber(600, 1_000_000).optional().meta({
+          description:
+            "The most requests to Skyvern's API in any hour. Default: `3600` where no webhook can arrive, else no limit.",
+        }),
       }),
       z.literal(false),
     ])

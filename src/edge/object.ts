@@ -71,7 +71,7 @@ export class Relay extends DurableObject<Bindings> {
 
 /** Opens the store, takes up what an earlier life left, and sees to it that an alarm is set. Rejects on a wrong configuration. */
 export async function begin(storage: Storage, env: Bindings, runtime: Runtime): Promise<Life> {
-  const { config, warnings } = settingsOf(env);
+  const { config, warnings, off } = settingsOf(env);
   const log = createConsoleLog(config.logLevel);
   const database = durableDatabase(storage, SCHEMA);
   await migrate(database);
@@ -121,6 +121,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   const taken = await app.reclaimLeases();
   if ((await storage.getAlarm()) === null) await storage.setAlarm(runtime.now());
   for (const warning of warnings) log.warn("config.warning", { warning });
+  for (const one of off) log.info("config.off", { ...one });
   log.info("relay.started", {
     sinks: config.sinks.map(({ name }) => name),
     reclaimed: taken.taken,

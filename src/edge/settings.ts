@@ -1,5 +1,5 @@
 /** The relay's configuration from a Worker's variables and secrets. */
-import { formatFaults, loadConfig, type Config } from "../config/config.ts";
+import { formatFaults, loadConfig, type Config, type Off } from "../config/config.ts";
 
 /** A Worker's bindings: texts among them are the environment. */
 export type Bindings = Readonly<Record<string, unknown>>;
@@ -11,7 +11,7 @@ const FILE_VARIABLE = "RELAY_YAML";
 const NOT_HERE = ["DATABASE_URL", "HOST", "PORT", "METRICS_PORT", "RELAY_CONFIG", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /** Throws with every fault at once. */
-export function settingsOf(bindings: Bindings): { config: Config; warnings: string[] } {
+export function settingsOf(bindings: Bindings): { config: Config; warnings: string[]; off: Off[] } {
   const env = Object.fromEntries(Object.entries(bindings).flatMap(([name, value]) => textOf(name, value)));
   const loaded = loadConfig({
     env,

@@ -56,6 +56,8 @@ export interface Answered {
   organization: string | null;
   channel: string | null;
   receivedAt: number;
+  /** The time at which lists have the run. */
+  listedAt: number;
   /** False: it is stored and settled, and nobody told; what waits to be told is left as it is. */
   deliver: boolean;
 }
@@ -123,7 +125,7 @@ async function acceptOrKeep(accept: Accept, arrival: Arrival): Promise<Taken> {
 }
 
 async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered): Promise<TakenAnswer> {
-  const { text, source, organization, channel, receivedAt, deliver } = answered;
+  const { text, source, organization, channel, receivedAt, listedAt, deliver } = answered;
   const masked = deps.redact(text);
   const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
@@ -140,7 +142,8 @@ async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered):
     receivedAt,
     note: null,
   };
-  const run = toIncomingRun(deps, parsed.payload, { receivedAt, source, channel, organization }, receivedAt);
+  const origin = { receivedAt: listedAt, source, channel, organization };
+  const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
   const arrival = { receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } };
   return takenOf(arrival, await accept(arrival));
 }

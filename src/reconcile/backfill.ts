@@ -39,6 +39,8 @@ export interface BackfillQuery {
   workflow: readonly string[];
   /** Runs that ended after this are left to the relay, as their webhook may still be on its way. */
   endedBefore: number;
+  /** Of these, at most so many of each organization, the newest. */
+  limit?: number;
 }
 
 export interface Tally {
@@ -103,7 +105,10 @@ async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyCli
   const { rows, fault } = await list(deps, query, key.client);
   const inRange = rows.filter(({ status, created_at }) => isTerminal(status) && (created_at ?? 0) < query.until);
   const recent = inRange.filter((row) => endOf(row) > query.endedBefore);
-  const due = inRange.filter((row) => endOf(row) <= query.endedBefore).toSorted((a, b) => endOf(a) - endOf(b));
+  const due = inRange
+    .filter((row) => endOf(row) <= query.endedBefore)
+    .toSorted((a, b) => endOf(a) - endOf(b))
+    .slice(-(query.limit ?? Infinity));
   const outcomes = await deps.store.outcomes(due.map(({ run_id }) => run_id));
   const unknown = due.filter(({ run_id }) => !isTerminal(outcomes.get(run_id)?.status ?? ""));
   tally.listed += inRange.length;
@@ -169,6 +174,7 @@ async function fillIn(deps: BackfillDeps, key: KeyClient, row: RunRow, tally: Ta
     source: "backfill",
     organization: key.organization,
     channel: addresses.channelOf(webhookUrl),
+    endedAt: row.finished_at,
   } as const;
   const stored = await storing(deps, async () => {
     await store.recordListedRuns([listedRun]);

@@ -14,6 +14,8 @@ export interface Origin {
   /** Of the key that asked. */
   organization: string | null;
   channel: string | null;
+  /** When the run ended, epoch ms: what nobody is told of stands in the history at that time. */
+  endedAt?: number | null;
 }
 
 export interface IngestDeps {
@@ -36,11 +38,12 @@ export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | 
 /** `deliver: false` stores and settles, and tells nobody; what waits to be told is left as it is. */
 export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
   const { intake, runtime, log, metrics, nudge, trace = null } = deps;
-  return async (answer, origin) => {
+  return async (answer, { endedAt = null, ...origin }) => {
     const { source } = origin;
     const receivedAt = runtime.now();
+    const listedAt = deliver ? receivedAt : Math.min(endedAt ?? receivedAt, receivedAt);
     const text = JSON.stringify(asInWebhooks(answer));
-    const taken = await intake.answer({ text, ...origin, receivedAt, deliver });
+    const taken = await intake.answer({ text, ...origin, receivedAt, listedAt, deliver });
     if (taken.kind === "not_understood") {
       log.warn("answer.not_understood", { source, reason: taken.reason });
       return null;

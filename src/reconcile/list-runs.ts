@@ -15,12 +15,14 @@ export interface Listing {
 export interface ListingQuery extends Omit<RunsQuery, "page" | "pageSize"> {
   /** Created then or later, epoch ms. */
   since: number;
+  /** No page is read after the first one that has one of these runs. */
+  knownFrom?: ReadonlyMap<string, unknown>;
 }
 
 /** Pages shift while runs are added, so rows may come twice: they count once, as they were seen last. */
 export async function listRuns(
   ask: (query: RunsQuery) => Promise<SkyvernResult<Rows<RunRow>>>,
-  { since, ...query }: ListingQuery,
+  { since, knownFrom, ...query }: ListingQuery,
 ): Promise<Listing> {
   const rows = new Map<string, RunRow>();
   let last: number | null = null;
@@ -30,7 +32,8 @@ export async function listRuns(
     for (const row of answer.value.rows) if ((row.created_at ?? Infinity) >= since) rows.set(row.run_id, row);
     last = answer.value.rows.at(-1)?.created_at ?? last;
     const isFull = answer.value.rows.length + answer.value.skipped >= PAGE_SIZE;
-    if (!isFull || (last ?? Infinity) < since) return { rows: [...rows.values()], fault: null };
+    const isMet = knownFrom !== undefined && answer.value.rows.some(({ run_id }) => knownFrom.has(run_id));
+    if (!isFull || isMet || (last ?? Infinity) < since) return { rows: [...rows.values()], fault: null };
   }
   const down = last === null ? "" : `; runs created before ${new Date(last).toISOString()} cannot be seen in it`;
   const reason = `Skyvern's list has more than ${MAX_PAGES} pages${down}`;

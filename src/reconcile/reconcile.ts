@@ -2,6 +2,9 @@
  * Finds the runs whose webhook never came. Skyvern tries a webhook for some seconds and then forgets it, and sends none on
  * several paths; its list of runs knows them all. A round pages through the list, newest first, takes every final run that
  * is not known as such, reads it, and feeds it to the same use case as a webhook.
+ *
+ * Rounds that follow each other within minutes are quick looks: the newest page, and one request for the runs that were under way at the last
+ * look and are older than that page. A whole round comes every ten minutes.
  */
 import { isJsonObject, type JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";
@@ -24,6 +27,12 @@ export interface ReconcileDeps {
   scope: "mine" | "all";
   /** How far back, ms. */
   lookbackMs: number;
+  /** A run that ended so recently may have its webhook on the way, which says more than the API: that one goes first. 0: none can come. */
+  graceMs: number;
+  /** Runs that ended before this, epoch ms, are history: `history.ts` fills them in. Null: there is no history. */
+  newsSince: number | null;
+  /** From one whole round to the next, ms; rounds between them are quick looks. 0: every round is whole. */
+  wholeEveryMs: number;
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
@@ -49,10 +58,12 @@ export interface Reconciler {
 
 /** Runs read in one round: the rest waits for the next one. */
 export const MAX_READS = 500;
-/** A run that ended so recently may have its webhook on the way, which says more than the API: that one goes first. */
+/** {@link ReconcileDeps.graceMs} where webhooks can come. */
 export const GRACE_MS = 30_000;
 /** A run seen so long ago and still not relayed is a gap. Deliveries take a moment; outages longer. */
 export const GAP_AFTER_MS = 900_000;
+/** {@link ReconcileDeps.wholeEveryMs} where rounds follow each other within seconds. */
+export const WHOLE_EVERY_MS = 600_000;
 /** Of a gap's runs, so many are named in the log. */
 const NAMED = 10;
 
@@ -62,25 +73,60 @@ const NAMED = 10;
  */
 type Aside = Map<string, string>;
 
+/** What is remembered of one organization's list from look to look. */
+interface Look {
+  aside: Aside;
+  /** When its list was last read down to the lookback, epoch ms. */
+  wholeAt: number;
+  /** Status of each run that the last look listed. Nothing of it was left to do. */
+  listed: ReadonlyMap<string, string>;
+  /** Runs that were under way at the last look. */
+  open: ReadonlyMap<string, RunRow>;
+}
+
+const aLook = (): Look => ({ aside: new Map(), wholeAt: -Infinity, listed: new Map(), open: new Map() });
+
 export function createReconciler(deps: ReconcileDeps): Reconciler {
-  const { client, log, metrics } = deps;
-  const asides = new Map<string, Aside>();
+  const { client, log, metrics, runtime } = deps;
+  const looks = new Map<string, Look>();
+  let wholeAt = -Infinity;
+  let saidFaults = "";
   return {
     round: async (signal) => {
       const round: Round = { listed: 0, read: 0, found: 0, left: 0, faults: [] };
+      const hints = new Set<string>();
+      const startedAt = runtime.now();
+      const isWhole = startedAt - wholeAt >= deps.wholeEveryMs;
+      if (isWhole) wholeAt = startedAt;
       for (const [organization, keys] of byOrganization(client.perKey())) {
-        const aside = asides.get(organization) ?? new Map<string, string>();
-        asides.set(organization, aside);
-        const fault = await reconcileOrganization(deps, keys, { aside, round, signal });
-        if (fault !== null) round.faults.push(`${fault.key}: ${fault.reason}`);
+        const look = looks.get(organization) ?? aLook();
+        looks.set(organization, look);
+        const fault = await reconcileOrganization(deps, keys, { look, round, signal });
+        if (fault === null) continue;
+        round.faults.push(`${fault.key}: ${fault.reason}`);
+        hints.add(hintOf(fault.kind));
       }
       const complete = round.faults.length === 0 && round.left === 0;
       metrics.rounds.inc({ result: complete ? "complete" : "incomplete" });
-      log[complete ? "info" : "warn"]("reconcile.round", { ...round });
-      if (!signal.aborted) await watchGap(deps);
+      // What is the same as ten seconds ago is not said again before the next whole round.
+      const isSaid = isWhole || round.read > 0 || round.faults.join() !== saidFaults;
+      saidFaults = round.faults.join();
+      const level = !isSaid ? "debug" : complete ? "info" : "warn";
+      log[level]("reconcile.round", { ...round, ...(hints.size > 0 ? { hint: [...hints].join("; ") } : {}) });
+      if (!signal.aborted && isWhole) await watchGap(deps);
       return round;
     },
   };
+}
+
+/** What an operator does about it. */
+function hintOf(kind: SkyvernFault["kind"]): string {
+  if (kind === "forbidden") return "copy the API key again from Skyvern's settings page";
+  if (kind === "rate_limited")
+    return "the next round goes on; with PUBLIC_URL set, webhooks bring runs without being asked for";
+  if (kind === "unavailable")
+    return "the next round goes on; if it lasts, check SKYVERN_BASE_URL and this machine's network";
+  return "run skyvern-relay doctor";
 }
 
 /** Keys of one organization list the same runs. A key whose organization is not known stands for itself. */
@@ -89,7 +135,7 @@ export function byOrganization(keys: readonly KeyClient[]): Map<string, KeyClien
 }
 
 interface KeyRound {
-  aside: Aside;
+  look: Look;
   round: Round;
   signal: AbortSignal;
 }
@@ -98,36 +144,82 @@ type Asking = KeyRound & Pick<KeyClient, "client" | "organization">;
 
 /** With its first key that is let in. */
 async function reconcileOrganization(deps: ReconcileDeps, keys: readonly KeyClient[], round: KeyRound) {
-  let refused: { key: string; reason: string } | null = null;
+  let refused: (SkyvernFault & { key: string }) | null = null;
   for (const { name, client, organization } of keys) {
     const fault = await reconcileKey(deps, { client, organization, ...round });
-    if (fault?.kind !== "forbidden") return fault && { key: name, reason: fault.reason };
-    refused ??= { key: name, reason: fault.reason };
+    if (fault?.kind !== "forbidden") return fault && { ...fault, key: name };
+    refused ??= { ...fault, key: name };
   }
   return refused;
 }
 
 async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<SkyvernFault | null> {
-  const { client, round, signal, aside } = asking;
+  const { client, round, signal, look } = asking;
   const now = deps.runtime.now();
-  const { rows, fault } = await listRuns((query) => client.listRuns(query, signal), { since: now - deps.lookbackMs });
+  const isWhole = now - look.wholeAt >= deps.wholeEveryMs;
+  const since = now - deps.lookbackMs;
+  const { rows, fault } = await listRuns(
+    (query) => client.listRuns(query, signal),
+    isWhole ? { since } : { since, knownFrom: look.listed },
+  );
   round.listed += rows.length;
   if (fault?.kind === "forbidden") return fault;
-  const final = rows.filter(({ status }) => isTerminal(status)).toSorted((a, b) => endOf(a) - endOf(b));
-  const isFresh = (row: RunRow): boolean => now - endOf(row) < GRACE_MS;
+  // Begun anew every ten seconds, a list that outgrows the budget would use it up by itself.
+  if (isWhole && (fault === null || fault.kind === "rate_limited")) look.wholeAt = now;
+  const ended = await readEnded(deps, asking, { rows, isWhole });
+  const leftBefore = round.left;
+  const final = rows
+    .filter(({ status }) => isTerminal(status))
+    .filter(({ run_id, status }) => isWhole || look.listed.get(run_id) !== status)
+    .toSorted((a, b) => endOf(a) - endOf(b));
+  const isFresh = (row: RunRow): boolean => now - endOf(row) < deps.graceMs;
   const trouble =
+    ended ??
     (await readNews(
       deps,
       asking,
       final.filter((row) => !isFresh(row)),
     )) ??
-    (await readUnfinished(deps, asking, rows)) ??
+    (isWhole ? await readUnfinished(deps, asking, rows) : null) ??
     (await readFresh(deps, asking, final.filter(isFresh)));
-  if (fault === null) {
+  if (fault === null && isWhole) {
     const listed = new Set(rows.map(({ run_id }) => run_id));
-    for (const id of aside.keys()) if (!listed.has(id)) aside.delete(id);
+    for (const id of look.aside.keys()) if (!listed.has(id)) look.aside.delete(id);
   }
+  const isDone = fault === null && trouble === null && round.left === leftBefore && !signal.aborted;
+  if (isDone) look.listed = new Map(rows.map(({ run_id, status }) => [run_id, status]));
   return fault ?? trouble;
+}
+
+/** Statuses of a run that is under way, as Skyvern's list takes them. */
+const OPEN_STATUSES = ["created", "queued", "running", "paused"];
+
+/** Reads what was under way at the last look, is older than what a quick look lists, and has ended since. */
+async function readEnded(deps: ReconcileDeps, asking: Asking, { rows, isWhole }: { rows: RunRow[]; isWhole: boolean }) {
+  const { client, look, signal } = asking;
+  const open = new Map(rows.filter(({ status }) => !isTerminal(status)).map((row) => [row.run_id, row]));
+  const listed = new Set(rows.map(({ run_id }) => run_id));
+  const beyond = isWhole ? [] : [...look.open.values()].filter(({ run_id }) => !listed.has(run_id));
+  look.open = open;
+  if (beyond.length === 0) return null;
+  for (const row of beyond) open.set(row.run_id, row);
+  const since = deps.runtime.now() - deps.lookbackMs;
+  const ask = { since, status: OPEN_STATUSES };
+  const { rows: under, fault } = await listRuns((query) => client.listRuns(query, signal), ask);
+  if (fault !== null) return fault;
+  const underWay = new Set(under.map(({ run_id }) => run_id));
+  for (const row of beyond.filter(({ run_id }) => !underWay.has(run_id))) {
+    if (signal.aborted || asking.round.read >= MAX_READS) return null;
+    const answer = await get(deps, asking, row.run_id);
+    if (answer.fault !== null && !isFinalFault(answer.fault)) return answer.fault;
+    // What is in a status that nobody knew is left to the next whole round.
+    open.delete(row.run_id);
+    if (answer.fault === null && isTerminal(String(answer.run["status"]))) {
+      const known = await deps.store.outcomes([row.run_id]);
+      await takeIfOurs(deps, asking, { row, run: answer.run, isKnown: known.has(row.run_id) });
+    }
+  }
+  return null;
 }
 
 const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
@@ -169,14 +261,17 @@ async function readFresh(deps: ReconcileDeps, asking: Asking, fresh: readonly Ru
     asking.round.left += news.length;
     return null;
   }
-  const waitMs = endOf(last) + GRACE_MS - deps.runtime.now();
-  await deps.runtime.sleep(Math.min(Math.max(waitMs, 0), GRACE_MS), asking.signal);
+  const waitMs = endOf(last) + deps.graceMs - deps.runtime.now();
+  await deps.runtime.sleep(Math.min(Math.max(waitMs, 0), deps.graceMs), asking.signal);
   return readNews(deps, asking, news);
 }
 
 /** Final rows by whether they are news. Those known already are noted as seen. */
-async function sort({ store, runtime, scope }: ReconcileDeps, { aside }: Asking, final: readonly RunRow[]) {
-  const known = await store.outcomes(final.map(({ run_id }) => run_id));
+async function sort(deps: ReconcileDeps, { look: { aside } }: Asking, all: readonly RunRow[]) {
+  const { store, runtime, scope, newsSince } = deps;
+  const known = await store.outcomes(all.map(({ run_id }) => run_id));
+  const isHistory = (row: RunRow): boolean => newsSince !== null && !known.has(row.run_id) && endOf(row) < newsSince;
+  const final = all.filter((row) => !isHistory(row));
   const isKnown = ({ run_id, status }: RunRow): boolean => {
     const outcome = known.get(run_id);
     return outcome !== undefined && (outcome.status === status || outcome.reportedStatus === status);
@@ -195,22 +290,28 @@ async function sort({ store, runtime, scope }: ReconcileDeps, { aside }: Asking,
 
 /** Reads a final run and feeds it to the use case, if it is ours. Null also when this one run cannot be had. */
 async function read(deps: ReconcileDeps, asking: Asking, row: RunRow, isKnown: boolean) {
-  const { addresses, scope, store, runtime } = deps;
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
-    if (isFinalFault(answer.fault)) asking.aside.set(row.run_id, row.status);
+    if (isFinalFault(answer.fault)) asking.look.aside.set(row.run_id, row.status);
     return isFinalFault(answer.fault) ? null : answer.fault;
   }
-  const webhookUrl = webhookUrlOf(answer.run);
-  if (scope === "all" || isKnown || addresses.pointsHere(webhookUrl)) {
-    // A v2 task may be listed by the id of the workflow run it runs in (contract §4).
-    const runId = typeof answer.run["run_id"] === "string" ? answer.run["run_id"] : row.run_id;
-    const createdAt = row.created_at ?? runtime.now();
-    await store.recordListedRuns([{ runId, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
-    await take(deps, asking, answer.run);
-  }
-  asking.aside.set(row.run_id, row.status);
+  await takeIfOurs(deps, asking, { row, run: answer.run, isKnown });
+  asking.look.aside.set(row.run_id, row.status);
   return null;
+}
+
+async function takeIfOurs(
+  deps: ReconcileDeps,
+  asking: Asking,
+  { row, run, isKnown }: { row: RunRow; run: JsonObject; isKnown: boolean },
+): Promise<void> {
+  const { addresses, scope, store, runtime } = deps;
+  if (scope !== "all" && !isKnown && !addresses.pointsHere(webhookUrlOf(run))) return;
+  // A v2 task may be listed by the id of the workflow run it runs in (contract §4).
+  const runId = typeof run["run_id"] === "string" ? run["run_id"] : row.run_id;
+  const createdAt = row.created_at ?? runtime.now();
+  await store.recordListedRuns([{ runId, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
+  await take(deps, asking, run);
 }
 
 /** Reads a run that was not final when it was last heard of; says nothing when it still is not. */

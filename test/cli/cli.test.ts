@@ -76,7 +76,6 @@ describe("usage", () => {
   });
 
   it.each([
-    [[]],
     [["sevre"]],
     [["serve", "--prot", "1"]],
     [["check", "extra"]],
@@ -91,6 +90,11 @@ describe("usage", () => {
     expect(stderr).not.toBe("");
     expect(stderr).not.toMatch(/^\s+at /m);
   });
+});
+
+it("does what serve does where no command is named", async () => {
+  const faulty = { PORT: "x" };
+  expect(await run([], faulty)).toEqual(await run(["serve"], faulty));
 });
 
 describe("check", () => {
@@ -114,7 +118,8 @@ describe("check", () => {
     const { code, stdout } = await run(["check"], { SKYVERN_API_KEY: KEY, RELAY_CONFIG: path });
     expect(code).toBe(0);
     expect(stdout).toContain("bad → ops");
-    expect(stdout).toMatch(/Note: .*RELAY_TOKEN/);
+    expect(stdout).toMatch(/Off: .*RELAY_TOKEN is not set\n +turn it on: RELAY_TOKEN=/);
+    expect(stdout).toContain("every run: Skyvern's list is asked every 10s, with at most 3600 requests an hour");
   });
 
   it("--json is JSON, when all is right", async () => {

@@ -34,7 +34,7 @@ it.each([
 });
 
 it("what a process holds for its life stays, and is named", () => {
-  const running = configOf(FILE, { PORT: "8080", DATABASE_URL: "sqlite:./a.db" });
+  const running = configOf(FILE, { PORT: "8080", DATABASE_URL: "sqlite:./a.db", PUBLIC_URL: "https://a.example" });
   const next = configOf(`${FILE}routes: [{ to: crm }]\n`, {
     PORT: "9090",
     DATABASE_URL: "sqlite:./b.db",
@@ -43,6 +43,6 @@ it("what a process holds for its life stays, and is named", () => {
   const { config, changed, fixed } = changeOf(running, next);
   expect(changed).toEqual(["routes"]);
   expect(fixed.toSorted()).toEqual(["database", "port", "publicUrl"]);
-  expect(config).toMatchObject({ port: 8080, publicUrl: "http://localhost:8080", routes: [{ to: ["crm"] }] });
+  expect(config).toMatchObject({ port: 8080, publicUrl: "https://a.example", routes: [{ to: ["crm"] }] });
   expect(config.database).toEqual(running.database);
 });

@@ -4,6 +4,10 @@ import { describeConfig } from "../../src/config/describe.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { configOf, faultsOf, load, WHSEC } from "./source.ts";
 
+const offOf = (...source: Parameters<typeof load>) => {
+  const loaded = load(...source);
+  return loaded.ok ? loaded.off.map(({ what, turn_on }) => `${what} → ${turn_on}`) : [];
+};
 const warningsOf = (...source: Parameters<typeof load>) => {
   const loaded = load(...source);
   return loaded.ok ? loaded.warnings : [];
@@ -28,6 +32,7 @@ describe("without anything but a key", () => {
       metricsPort: null,
       publicUrl: "http://localhost:8080",
       tokens: [],
+      tokenFile: null,
       sinks: [],
       routes: [],
       delivery: {
@@ -39,7 +44,14 @@ describe("without anything but a key", () => {
       linkLifeMs: 90 * 86_400_000,
       archive: null,
       retention: { runsMs: null, rawMs: null, hold: [] },
-      reconcile: { everyMs: 300_000, lookbackMs: 86_400_000, scope: "mine" },
+      reconcile: {
+        everyMs: 10_000,
+        lookbackMs: 86_400_000,
+        scope: "all",
+        historyMs: 7 * 86_400_000,
+        requestsPerHour: 3_600,
+        hasWebhooks: false,
+      },
       confirm: false,
       bodyLimit: 10_000_000,
       redactKeys: [],
@@ -135,7 +147,7 @@ describe("the environment", () => {
   it("makes the Slack sink from a webhook alone, and an unsigned HTTP sink with a warning", () => {
     const env = { SLACK_WEBHOOK_URL: "https://hooks.slack.com/services/x", SINK_URL: "https://x.example" };
     expect(configOf(env).sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
-    expect(warningsOf(env)).toContainEqual(expect.stringContaining("SINK_SECRET is not set"));
+    expect(offOf(env).join()).toContain("SINK_SECRET=whsec_");
   });
 
   it("takes every secret from a file, without its last newline", () => {
@@ -311,18 +323,24 @@ describe("warnings", () => {
   };
 
   it("are none for a complete configuration", () => {
-    expect(warningsOf(QUIET)).toEqual([]);
+    expect([...warningsOf(QUIET), ...offOf(QUIET)]).toEqual([]);
   });
 
   it.each([
-    [{ SLACK_WEBHOOK_URL: "" }, "", /no sink/],
-    [{ RELAY_TOKEN: "" }, "", /RELAY_TOKEN is not set/],
     [{ RELAY_TOKEN: "short" }, "", /fewer than 16/],
-    [{ PUBLIC_URL: "" }, "", /PUBLIC_URL is not set: .*http:\/\/localhost:8080/],
     [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
     [{ SKYVERN_API_KEY: '"quoted"' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
   ])("%j %s", (env, yaml, message) => {
     expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
+  });
+
+  it.each([
+    [{ SLACK_WEBHOOK_URL: "" }, /^messages: no sink .* → SLACK_WEBHOOK_URL=/],
+    [{ RELAY_TOKEN: "" }, /^web page, .* → RELAY_TOKEN=/],
+    [{ PUBLIC_URL: "" }, /^webhooks: .* every 10s instead; .*http:\/\/localhost:8080 → PUBLIC_URL=/],
+    [{ SINK_URL: "https://x.example" }, /^the signature .* → SINK_SECRET=/],
+  ])("%j turns something off, and says in one line what turns it on", (env, line) => {
+    expect(offOf({ ...QUIET, ...env })).toEqual([expect.stringMatching(line)]);
   });
 
   it("do not come for what is set", () => {

@@ -113,7 +113,7 @@ describe("configuration in documents", () => {
   it("has every key of relay.yaml, as the schema has it: run scripts/schema", () => {
     const document = read("docs/configuration.md");
     expect(document).toBe(withKeyTable(document, JSON.parse(JSON.stringify(relaySchema())) as object));
-    expect(document).toContain("| `skyvern.reconcile.every` | `5m` |");
+    expect(document).toContain("| `delivery.timeout` | `15s` |");
   });
 
   it("has every variable, and none that the relay does not know", () => {

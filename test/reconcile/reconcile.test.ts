@@ -101,9 +101,11 @@ describe("scope", () => {
   });
 
   it("all: every run is taken", async () => {
-    const relay = await anApp({}, { standIns: ["http"], file: "skyvern: { reconcile: { scope: all } }" });
+    const runtime = aRuntime();
+    const relay = await anApp({}, { runtime, standIns: ["http"], file: "skyvern: { reconcile: { scope: all } }" });
+    runtime.advance(2 * HOUR);
     for (const [i, webhookUrl] of others.entries())
-      add(relay.standIns.skyvern, { id: idOf(i), endedAt: NOW - HOUR, webhookUrl });
+      add(relay.standIns.skyvern, { id: idOf(i), endedAt: NOW + HOUR, webhookUrl });
     expect(await relay.app.reconcile()).toMatchObject({ found: 3 });
     await relay.deliver();
     expect(await coverageOf(relay)).toBe("3/3");

@@ -76,7 +76,9 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   const { database } = config;
   const looks: Promise<Finding[]>[] = [
     lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
-    lookAtAddress({ config, host, request: open.request, signal }),
+    config.reconcile?.hasWebhooks === false
+      ? Promise.resolve(about("PUBLIC_URL", [ok("it is not set, and not needed: Skyvern is asked for every run")]))
+      : lookAtAddress({ config, host, request: open.request, signal }),
     ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
     Promise.resolve(noSinks(config)),
     ...config.sinks.map((sink) => lookAtSink(sink, guarded, runtime, signal)),
@@ -112,7 +114,7 @@ async function lookAtSink(
 
 /** The warnings of the start, but for those that a look of its own is about. */
 function configurationOf({ file }: Config, warnings: readonly string[]): Finding[] {
-  const own = /^(RELAY_TOKEN|PUBLIC_URL|SINK_SECRET|DATABASE_URL|no sink|the key )/;
+  const own = /^(RELAY_TOKEN|DATABASE_URL|the key )/;
   const rest = warnings.filter((text) => !own.test(text));
   const found = ok(
     file === null ? "the environment is right; there is no relay.yaml" : `the environment and ${file} are right`,

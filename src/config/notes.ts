@@ -1,0 +1,79 @@
+/** What is to be said of a configuration that is right: what is odd in it, and what it leaves off. */
+import type { Environment } from "./environment.ts";
+import type { ApiKey } from "./keys.ts";
+import type { AlertSettings } from "../alerts/rules.ts";
+import { formatDuration } from "../platform/duration.ts";
+import type { Secret } from "../platform/secret.ts";
+import { isInMemory, type DatabaseSettings } from "../store/address.ts";
+
+/** What the notes are about. */
+interface NotedConfig {
+  keys: readonly ApiKey[];
+  database: DatabaseSettings;
+  publicUrl: string;
+  tokens: readonly Secret[];
+  tokenFile: string | null;
+  sinks: readonly { name: string }[];
+  alerts: AlertSettings;
+  archive: { s3: unknown } | null;
+  reconcile: { everyMs: number } | null;
+}
+
+/** Something that a relay can do and does not, as nobody has configured it. */
+export interface Off {
+  /** `messages: no sink is configured, …` */
+  what: string;
+  /** The line that turns it on: a variable with a value, or a key of relay.yaml. */
+  turn_on: string;
+}
+
+export function offOf(config: NotedConfig, { get }: Environment): Off[] {
+  const { reconcile } = config;
+  const hasAddress = get("PUBLIC_URL") !== undefined || get("FLY_APP_NAME") !== undefined;
+  const isUnsigned = get("SINK_URL") !== undefined && get("SINK_SECRET") === undefined;
+  const instead = reconcile === null ? "" : `: Skyvern is asked every ${formatDuration(reconcile.everyMs)} instead`;
+  const off: [boolean, string, string][] = [
+    [
+      config.sinks.length === 0,
+      "messages: no sink is configured, runs are stored and nobody is told",
+      "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/… (or SMTP_URL, SINK_URL; docs/sinks.md)",
+    ],
+    [
+      !hasAddress,
+      `webhooks${instead}; links in messages lead to ${config.publicUrl}`,
+      "PUBLIC_URL=https://relay.example.com, and https://relay.example.com/webhook as webhook_url of your runs",
+    ],
+    [
+      config.tokens.length === 0 && config.tokenFile === null,
+      "web page, history API and metrics: RELAY_TOKEN is not set",
+      "RELAY_TOKEN=… (the output of: openssl rand -hex 32)",
+    ],
+    [isUnsigned, "the signature of what SINK_URL is sent", "SINK_SECRET=whsec_… (openssl rand -base64 32)"],
+  ];
+  return off.flatMap(([isOff, what, turn_on]) => (isOff ? [{ what, turn_on }] : []));
+}
+
+export function warningsOf(config: NotedConfig): string[] {
+  const warnings: [boolean, string][] = [
+    [
+      config.tokens.some((token) => token.reveal().length < 16),
+      "RELAY_TOKEN holds a token of fewer than 16 characters",
+    ],
+    [
+      config.sinks.length > 0 &&
+        config.alerts.onSinkDown.length > 0 &&
+        config.sinks.every(({ name }) => config.alerts.onSinkDown.every((told) => told === name)),
+      "alerts.on_sink_down names the only sink, which is not told of itself",
+    ],
+    [isInMemory(config.database), "DATABASE_URL is in memory: everything is lost when the process ends"],
+    [
+      config.database.kind === "postgres" && config.archive !== null && config.archive.s3 === null,
+      "artifacts.archive is a folder: of several relays each would show its own copies only; set artifacts.s3",
+    ],
+  ];
+  const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));
+  return [
+    ...warnings.flatMap(([applies, text]) => (applies ? [text] : [])),
+    ...oddKeys.map(({ name }) => `the key ${name} holds a space or a quote, which Skyvern's keys never do`),
+  ];
+}

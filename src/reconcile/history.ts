@@ -1,0 +1,42 @@
+/**
+ * What a relay that follows every run has to show at its first start: runs of the last days, filled in from Skyvern's list. Nobody is told of
+ * them. Runs that end later are news, and `reconcile.ts` finds those.
+ */
+import type { Log } from "../platform/log.ts";
+import { DAY_MS } from "../platform/time.ts";
+import { backfill, type BackfillDeps, type Tally } from "./backfill.ts";
+import { byOrganization } from "./reconcile.ts";
+
+export interface HistoryDeps extends Omit<BackfillDeps, "progress" | "scope" | "signal"> {
+  /** How far back, ms. */
+  historyMs: number;
+  /** When the first start was, epoch ms. */
+  newsSince: number;
+  log: Log;
+}
+
+/** Runs read, of all organizations together: they fit into the half of the default budget that may be used at once. */
+export const MAX_HISTORY = 1_500;
+
+/**
+ * Fills in what is not known yet. What was interrupted goes on at the next start; a day after the first one nothing is filled in any more. Null:
+ * there was nothing to do.
+ */
+export async function fillHistory(deps: HistoryDeps, signal: AbortSignal): Promise<Tally | null> {
+  const { client, runtime, log, historyMs, newsSince } = deps;
+  if (runtime.now() - newsSince > DAY_MS) return null;
+  const organizations = byOrganization(client.perKey()).size;
+  const tally = await backfill(
+    { ...deps, scope: "all", signal, progress: () => {} },
+    {
+      since: newsSince - historyMs,
+      until: newsSince,
+      endedBefore: newsSince,
+      workflow: [],
+      limit: Math.floor(MAX_HISTORY / organizations),
+    },
+  );
+  const { added, known, unreadable, faults } = tally;
+  log[faults.length === 0 ? "info" : "warn"]("history.filled", { added, known, unreadable, faults });
+  return tally;
+}
