@@ -15,7 +15,7 @@ import { openSqlite, type Database } from "../../src/store/database.ts";
 import { createLedger } from "../../src/store/stats/rollups.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
-import type { Arrival } from "../../src/store/contract/receipts.ts";
+import type { IncomingReceipt } from "../../src/store/contract/receipts.ts";
 import type { Store } from "../../src/store/store.ts";
 import { chanceOf, payloadOf } from "./payloads.ts";
 
@@ -56,7 +56,7 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
   } as unknown as Parameters<typeof toIncomingRun>[0];
   const organization = config.keys[0]?.organization ?? null;
 
-  const toIncomingReceipt = (n: number, receivedAt: number): Arrival => {
+  const toIncomingReceipt = (n: number, receivedAt: number): IncomingReceipt => {
     now = receivedAt;
     const { channel, body } = payloadOf(n, receivedAt);
     const bytes = Buffer.from(body);

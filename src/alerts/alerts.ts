@@ -22,9 +22,9 @@ import {
   alertsDue,
   EMPTY_HISTORY,
   type AlertSettings,
-  type Due,
-  type Seen,
-  type Told,
+  type DueAlert,
+  type Observed,
+  type AlertHistory,
 } from "./rules.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
@@ -45,35 +45,39 @@ export interface AlertDeps {
   metrics: Metrics;
 }
 
-const TOLD = "alerts";
+const HISTORY_SETTING = "alerts";
 const REASONS_NAMED = 3;
 
 /** One look; tells what is due. Rejects when the database cannot be read. */
 export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<void> {
   const { store, runtime, settings } = deps;
-  const before = await store.setting(TOLD, JSON.stringify(EMPTY_HISTORY));
+  const before = await store.setting(HISTORY_SETTING, JSON.stringify(EMPTY_HISTORY));
   const [{ deliveries }, circuits, gap] = await Promise.all([store.counts(), store.circuits(), deps.gap()]);
   const dead = new Map(deliveries.filter(({ state }) => state === "dead").map(({ sink, count }) => [sink, count]));
-  const seen: Seen = { now: runtime.now(), dead, gap, circuits, sinks: deps.sinks.map(({ name }) => name) };
-  const { noted, due } = alertsDue(seen, { ...EMPTY_HISTORY, ...(JSON.parse(before) as Partial<Told>) }, settings);
-  let told = noted;
+  const seen: Observed = { now: runtime.now(), dead, gap, circuits, sinks: deps.sinks.map(({ name }) => name) };
+  const { noted, due } = alertsDue(
+    seen,
+    { ...EMPTY_HISTORY, ...(JSON.parse(before) as Partial<AlertHistory>) },
+    settings,
+  );
+  let history = noted;
   let stored = before;
   const save = async () => {
-    const value = JSON.stringify(told);
-    if (value !== stored) await store.saveSetting(TOLD, value);
+    const value = JSON.stringify(history);
+    if (value !== stored) await store.saveSetting(HISTORY_SETTING, value);
     stored = value;
   };
   await save();
   for (const one of due) {
     if (signal.aborted) return;
     const taken = await sendToAll(deps, one, seen, signal);
-    told = taken ? afterSent(told, one, seen) : afterFailure(told, one, runtime.now());
+    history = taken ? afterSent(history, one, seen) : afterFailure(history, one, runtime.now());
     await save();
   }
 }
 
 /** To each sink that is to be told. True when one took it: then it was told. */
-async function sendToAll(deps: AlertDeps, due: Due, seen: Seen, signal: AbortSignal): Promise<boolean> {
+async function sendToAll(deps: AlertDeps, due: DueAlert, seen: Observed, signal: AbortSignal): Promise<boolean> {
   const { log, metrics, circuits } = { ...deps, circuits: seen.circuits };
   let taken = false;
   for (const name of due.to) {
@@ -108,7 +112,7 @@ const send = ({ timeoutMs, runtime, log }: AlertDeps, sink: Sink, alert: Alert, 
     log,
   });
 
-async function composeAlert(deps: AlertDeps, due: Due, seen: Seen): Promise<Alert> {
+async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Promise<Alert> {
   const { reason, count, sinks, runIds } = due;
   const base = { id: deps.runtime.newId("alr"), reason, count, sinks, run_ids: runIds };
   const at = (path: string) => deps.publicUrl() + path;

@@ -14,7 +14,7 @@ export interface AlertSettings {
   everyMs: number;
 }
 
-export interface Seen {
+export interface Observed {
   now: number;
   /** Dead deliveries by sink. */
   dead: ReadonlyMap<string, number>;
@@ -26,19 +26,19 @@ export interface Seen {
 }
 
 /** What was told, kept in the database: a restart neither repeats nor forgets. */
-export interface Told {
+export interface AlertHistory {
   /** Dead deliveries by sink, those told of. Null: never looked, and what is old is no news. */
   dead: Record<string, number> | null;
   gap: string[];
   /** Sinks that fail: since when, epoch ms, and whether that was told. */
-  down: Record<string, { since: number; told: boolean }>;
+  down: Record<string, { since: number; alerted: boolean }>;
   /** When there was last such a message, or a try that failed; `failures` in a row. */
   last: Partial<Record<AlertReason, { at: number; failures: number }>>;
 }
-export const EMPTY_HISTORY: Told = { dead: null, gap: [], down: {}, last: {} };
+export const EMPTY_HISTORY: AlertHistory = { dead: null, gap: [], down: {}, last: {} };
 
 /** One message that is due. `sinks`: what it is about; they are told nothing of themselves. */
-export interface Due {
+export interface DueAlert {
   reason: AlertReason;
   to: readonly string[];
   sinks: string[];
@@ -52,8 +52,12 @@ const LONGEST_RETRY_MS = HOUR_MS;
 const NAMED = 10;
 
 /** What to note at once, and what to tell. */
-export function alertsDue(seen: Seen, told: Told, settings: AlertSettings): { noted: Told; due: Due[] } {
-  const noted = note(seen, told);
+export function alertsDue(
+  seen: Observed,
+  history: AlertHistory,
+  settings: AlertSettings,
+): { noted: AlertHistory; due: DueAlert[] } {
+  const noted = observe(seen, history);
   // Who is told later is told of what comes then.
   if (settings.onDead.length === 0) noted.dead = Object.fromEntries(seen.dead);
   const due = [deadDue, gapDue, downDue, upDue].flatMap((rule) => rule(seen, noted, settings) ?? []);
@@ -61,21 +65,22 @@ export function alertsDue(seen: Seen, told: Told, settings: AlertSettings): { no
 }
 
 /** What is the case now: nothing told is forgotten, but what is over can be news again. */
-function note({ now, dead, gap, circuits, sinks }: Seen, told: Told): Told {
+function observe({ now, dead, gap, circuits, sinks }: Observed, history: AlertHistory): AlertHistory {
   const open = new Set(gap);
-  const before = told.dead;
+  const before = history.dead;
   return {
-    ...told,
+    ...history,
     dead: Object.fromEntries(
       [...dead].map(([sink, n]) => [sink, before === null ? n : Math.min(before[sink] ?? 0, n)]),
     ),
-    gap: told.gap.filter((runId) => open.has(runId)),
+    gap: history.gap.filter((runId) => open.has(runId)),
     down: Object.fromEntries(
-      [...new Set([...sinks, ...Object.keys(told.down)])].flatMap((sink) => {
-        const was = told.down[sink];
-        if (isFailing(circuits.get(sink)) && sinks.includes(sink)) return [[sink, was ?? { since: now, told: false }]];
+      [...new Set([...sinks, ...Object.keys(history.down)])].flatMap((sink) => {
+        const was = history.down[sink];
+        if (isFailing(circuits.get(sink)) && sinks.includes(sink))
+          return [[sink, was ?? { since: now, alerted: false }]];
         // Told to be down: that it is up again is still to be told, unless it is no more.
-        return was?.told === true && sinks.includes(sink) ? [[sink, was]] : [];
+        return was?.alerted === true && sinks.includes(sink) ? [[sink, was]] : [];
       }),
     ),
   };
@@ -83,23 +88,23 @@ function note({ now, dead, gap, circuits, sinks }: Seen, told: Told): Told {
 
 const isFailing = (circuit: Circuit | undefined): boolean => circuit !== undefined && circuit.state !== "closed";
 
-function isTime({ now }: Seen, { last }: Told, { everyMs }: AlertSettings, reason: AlertReason): boolean {
+function isTime({ now }: Observed, { last }: AlertHistory, { everyMs }: AlertSettings, reason: AlertReason): boolean {
   const before = last[reason];
   if (before === undefined) return true;
   if (before.failures > 0) return now - before.at >= Math.min(RETRY_MS * 2 ** (before.failures - 1), LONGEST_RETRY_MS);
   return reason === "sink_down" || reason === "sink_up" || now - before.at >= everyMs;
 }
 
-function deadDue({ dead }: Seen, told: Told, { onDead }: AlertSettings): Due | null {
-  const news = [...dead].map(([sink, n]) => [sink, n - (told.dead?.[sink] ?? 0)] as const).filter(([, n]) => n > 0);
+function deadDue({ dead }: Observed, history: AlertHistory, { onDead }: AlertSettings): DueAlert | null {
+  const news = [...dead].map(([sink, n]) => [sink, n - (history.dead?.[sink] ?? 0)] as const).filter(([, n]) => n > 0);
   const count = news.reduce((sum, [, n]) => sum + n, 0);
   return count === 0
     ? null
     : { reason: "deliveries_dead", to: onDead, sinks: news.map(([sink]) => sink), count, runIds: [] };
 }
 
-function gapDue({ gap }: Seen, told: Told, { onCoverageGap }: AlertSettings): Due | null {
-  const known = new Set(told.gap);
+function gapDue({ gap }: Observed, history: AlertHistory, { onCoverageGap }: AlertSettings): DueAlert | null {
+  const known = new Set(history.gap);
   const news = gap.filter((runId) => !known.has(runId));
   return news.length === 0
     ? null
@@ -110,16 +115,20 @@ function gapDue({ gap }: Seen, told: Told, { onCoverageGap }: AlertSettings): Du
 const alertable = (sinks: string[], to: readonly string[]): string[] =>
   sinks.filter((sink) => to.some((other) => other !== sink));
 
-function sinksDue(reason: AlertReason, found: string[], to: readonly string[]): Due | null {
+function sinksDue(reason: AlertReason, found: string[], to: readonly string[]): DueAlert | null {
   const sinks = alertable(found, to);
   return sinks.length === 0 ? null : { reason, to, sinks, count: sinks.length, runIds: [] };
 }
 
-function downDue({ now, circuits }: Seen, { down }: Told, { onSinkDown, downAfterMs }: AlertSettings): Due | null {
-  const failing = Object.entries(down).filter(([sink, { since, told }]) => {
+function downDue(
+  { now, circuits }: Observed,
+  { down }: AlertHistory,
+  { onSinkDown, downAfterMs }: AlertSettings,
+): DueAlert | null {
+  const failing = Object.entries(down).filter(([sink, { since, alerted }]) => {
     const circuit = circuits.get(sink);
     // One that asked to be left alone does not come back by itself.
-    return !told && isFailing(circuit) && (circuit?.state === "stopped" || now - since >= downAfterMs);
+    return !alerted && isFailing(circuit) && (circuit?.state === "stopped" || now - since >= downAfterMs);
   });
   return sinksDue(
     "sink_down",
@@ -128,26 +137,30 @@ function downDue({ now, circuits }: Seen, { down }: Told, { onSinkDown, downAfte
   );
 }
 
-function upDue({ circuits }: Seen, { down }: Told, { onSinkDown }: AlertSettings): Due | null {
-  const well = Object.keys(down).filter((sink) => down[sink]?.told === true && !isFailing(circuits.get(sink)));
+function upDue({ circuits }: Observed, { down }: AlertHistory, { onSinkDown }: AlertSettings): DueAlert | null {
+  const well = Object.keys(down).filter((sink) => down[sink]?.alerted === true && !isFailing(circuits.get(sink)));
   return sinksDue("sink_up", well, onSinkDown);
 }
 
 /** After the message went out. */
-export function afterSent(told: Told, { reason, sinks }: Due, { now, dead, gap }: Seen): Told {
-  const next = { ...told, last: { ...told.last, [reason]: { at: now, failures: 0 } } };
+export function afterSent(
+  history: AlertHistory,
+  { reason, sinks }: DueAlert,
+  { now, dead, gap }: Observed,
+): AlertHistory {
+  const next = { ...history, last: { ...history.last, [reason]: { at: now, failures: 0 } } };
   if (reason === "deliveries_dead") return { ...next, dead: Object.fromEntries(dead) };
   if (reason === "coverage_gap") return { ...next, gap: [...gap] };
-  const others = Object.entries(told.down).filter(([sink]) => !sinks.includes(sink));
+  const others = Object.entries(history.down).filter(([sink]) => !sinks.includes(sink));
   const these =
     reason === "sink_up"
       ? []
-      : sinks.map((sink) => [sink, { since: told.down[sink]?.since ?? now, told: true }] as const);
+      : sinks.map((sink) => [sink, { since: history.down[sink]?.since ?? now, alerted: true }] as const);
   return { ...next, down: Object.fromEntries([...others, ...these]) };
 }
 
 /** After no sink took it. */
-export const afterFailure = (told: Told, { reason }: Due, now: number): Told => ({
-  ...told,
-  last: { ...told.last, [reason]: { at: now, failures: (told.last[reason]?.failures ?? 0) + 1 } },
+export const afterFailure = (history: AlertHistory, { reason }: DueAlert, now: number): AlertHistory => ({
+  ...history,
+  last: { ...history.last, [reason]: { at: now, failures: (history.last[reason]?.failures ?? 0) + 1 } },
 });

@@ -1,7 +1,7 @@
 /** The composition: the one place that knows every part, and what meets what. */
 import { randomBytes } from "node:crypto";
 import type { copiesOf, createArchive } from "../archive/archive.ts";
-import type { Place } from "../archive/blob-store.ts";
+import type { BlobStore } from "../archive/blob-store.ts";
 import type { Config } from "../config/config.ts";
 import { alertRound, type AlertDeps } from "../alerts/alerts.ts";
 import { createAttempt } from "../deliver/attempt.ts";
@@ -60,7 +60,7 @@ export interface Host extends Outbound {
   /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */
   operatorRequest: HttpClient;
   /** How and where copies of artifacts are kept; null when they are not. */
-  archiving: { place: Place; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
+  archiving: { blobs: BlobStore; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
   /** What pages load. */
   assets: AssetTexts;
   addressOf: AddressOf;
@@ -356,7 +356,7 @@ function createRounds(
     beat: async () => beat?.(signal),
     sendSpans: async () => otlp?.flush(),
     reclaimFromDeadPeers: async () => {
-      const names = (await fleet?.missing()) ?? [];
+      const names = (await fleet?.deadPeers()) ?? [];
       if (names.length === 0) return;
       const taken = await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS, names);
       log.warn("fleet.leases_reclaimed", { from: names, deliveries: taken });

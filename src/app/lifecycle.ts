@@ -8,7 +8,7 @@ export interface LifecycleDeps {
   worker: Pick<Worker, "start" | "stop">;
   jobs: readonly Job[];
   /** The other relays on the same database; null where there can be none. */
-  fleet: Pick<Fleet, "alone"> | null;
+  fleet: Pick<Fleet, "runExclusively"> | null;
   /** Aborted by {@link Lifecycle.drain}: rounds end, and so do streams of events. */
   ending: AbortController;
   /** Done when all else has ended. */
@@ -88,6 +88,6 @@ export class Lifecycle {
 
   async #round({ name, everyMs, exclusive, run }: Job): Promise<void> {
     const { fleet } = this.#deps;
-    await (exclusive && fleet ? fleet.alone(name, everyMs, run) : run());
+    await (exclusive && fleet ? fleet.runExclusively(name, everyMs, run) : run());
   }
 }

@@ -38,5 +38,5 @@ export function createOutboundClients(config: Config, now: () => number): Outsid
 function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;
-  return { place: s3 ? s3BlobStore({ settings: s3, fetch, now }) : folderBlobStore(dir), copiesOf, createArchive };
+  return { blobs: s3 ? s3BlobStore({ settings: s3, fetch, now }) : folderBlobStore(dir), copiesOf, createArchive };
 }

@@ -11,7 +11,7 @@ import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.
 import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/media.ts";
 import type { ArchiveStore, Archiving, Copy } from "../store/contract/archive.ts";
 import type { RunStore } from "../store/contract/runs.ts";
-import type { Place } from "./blob-store.ts";
+import type { BlobStore } from "./blob-store.ts";
 import { spool, sweep, type Refused } from "./spool.ts";
 
 export interface ArchiveDeps {
@@ -20,7 +20,7 @@ export interface ArchiveDeps {
   media: Pick<Media, "fetch">;
   /** The run's artifacts, asked of Skyvern if need be; never fails. */
   enrich(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
-  place: Place;
+  blobs: BlobStore;
   /** Where files under way wait: on the same disk as a folder of copies. */
   dir: string;
   what: "screenshots" | "all";
@@ -86,9 +86,9 @@ export function createArchive(deps: ArchiveDeps): Archive {
   };
 }
 
-async function removeOne({ store, place, now, log }: ArchiveDeps, sha256: string, signal: AbortSignal) {
+async function removeOne({ store, blobs, now, log }: ArchiveDeps, sha256: string, signal: AbortSignal) {
   try {
-    await place.remove(sha256, signal);
+    await blobs.remove(sha256, signal);
     await store.setDiscarded(sha256, null);
     return true;
   } catch (error) {
@@ -101,15 +101,15 @@ async function removeOne({ store, place, now, log }: ArchiveDeps, sha256: string
 /** What a browser or a reader is given of the copies. */
 export const copiesOf = ({
   store,
-  place,
+  blobs,
   log,
-}: Pick<ArchiveDeps, "place" | "log"> & { store: Pick<ArchiveStore, "copy"> }): Copies => ({
+}: Pick<ArchiveDeps, "blobs" | "log"> & { store: Pick<ArchiveStore, "copy"> }): Copies => ({
   has: async (runId, key) => (await store.copy(runId, key)) !== null,
   open: async (runId, key, range) => {
     const copy = await store.copy(runId, key);
     if (copy === null) return null;
     try {
-      const answer = await place.open(copy.sha256, copy.bytes, range);
+      const answer = await blobs.open(copy.sha256, copy.bytes, range);
       if (answer === null) log.error("archive.copy_missing", { run_id: runId, artifact: key, sha256: copy.sha256 });
       if (answer === null || copy.type === null) return answer;
       const headers = new Headers(answer.headers);
@@ -194,7 +194,7 @@ async function copyOne(deps: ArchiveDeps, owner: Owner, key: ArtifactKey, signal
     });
     if (!spooled.ok) return refusal(spooled.refused, { left, later });
     const { file } = spooled;
-    await deps.place.keep(file, signal);
+    await deps.blobs.keep(file, signal);
     const copy: Copy = { runId, key, sha256: file.sha256, type, bytes: file.bytes, copiedAt: deps.now() };
     await store.saveCopy(copy);
     return "copied";

@@ -1,7 +1,7 @@
 import type { UploadFile } from "../net/s3.ts";
 
 /** Where copies are kept, by the sha256 of their bytes: what is there already is not kept twice. */
-export interface Place {
+export interface BlobStore {
   /** Keeps the file's bytes and uses the file up. Rejects when it cannot; the file is gone then too. */
   keep(file: UploadFile, signal: AbortSignal): Promise<void>;
   /** Status 200 or 206 with the bytes, 416, or null when they are not there. */

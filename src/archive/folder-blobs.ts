@@ -2,10 +2,10 @@ import { constants } from "node:fs";
 import { mkdir, open as openFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { rangeOf, type Place } from "./blob-store.ts";
+import { rangeOf, type BlobStore } from "./blob-store.ts";
 
 /** Copies in a folder, two characters of the sha256 a subfolder. A file is whole as soon as it has its name. */
-export function folderBlobStore(dir: string): Place {
+export function folderBlobStore(dir: string): BlobStore {
   const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256);
   return {
     keep: async ({ path, sha256 }) => {

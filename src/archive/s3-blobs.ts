@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises";
-import type { Place } from "./blob-store.ts";
+import type { BlobStore } from "./blob-store.ts";
 import { s3Call, type S3Deps } from "../net/s3.ts";
 
 /** Copies as objects of an S3-compatible storage, signed over the sha256 of their bytes. */
-export function s3BlobStore(deps: S3Deps): Place {
+export function s3BlobStore(deps: S3Deps): BlobStore {
   const call = s3Call(deps);
   const nameOf = (sha256: string): string => `${sha256.slice(0, 2)}/${sha256}`;
   return {

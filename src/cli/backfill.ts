@@ -155,9 +155,9 @@ const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }:
 
 function summaryOf(tally: Tally, { deliver, dryRun }: Plan, config: Config): string {
   const { added, known, elsewhere, recent, unreadable } = tally;
-  const told = deliver ? ", and the relay tells of them" : ", and nobody is told";
+  const relayed = deliver ? ", and the relay tells of them" : ", and nobody is told";
   const lines: [number | true, string][] = [
-    [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : told}.`],
+    [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`],
     [known, `${count(known)} known already.`],
     [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
     [recent, `${count(recent)} ended just now and left to the running relay.`],

@@ -122,7 +122,7 @@ function simulationText({ runs, routes, sinks, nobody }: Simulated, since: strin
   if (runs === 0) return `There is no final run${when}: nothing to try the routes on.\n`;
   const lines = [
     `Of ${count(runs)}${when}, with the outcome each has now, this configuration would have sent`,
-    ...sinks.map(({ sink, kind, runs: told }) => `  ${told} of ${runs} to ${sink} (${kind})`),
+    ...sinks.map(({ sink, kind, runs: matched }) => `  ${matched} of ${runs} to ${sink} (${kind})`),
     `  ${nobody.runs} of ${runs} to nobody${examplesOf(nobody.examples)}`,
     "by these routes:",
     ...routes.map(({ route, to, stop, matched, not_looked_at, examples }) => {

@@ -26,9 +26,9 @@ const MAX_DELIVERIES = 1_000;
 
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
 export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyCommandDeps): Promise<number> =>
-  reading({ name: "why", config, shell }, (store) => tell(store, runId, options, { config, shell }));
+  reading({ name: "why", config, shell }, (store) => printWhy(store, runId, options, { config, shell }));
 
-async function tell(
+async function printWhy(
   store: Store,
   runId: string,
   { json }: WhyOptions,

@@ -93,18 +93,18 @@ const heartbeat = z.strictObject({
   every: durationBetween(10_000, DAY_MS).prefault("1m").meta({ description: "From one sign of life to the next." }),
 });
 
-const told = z
+const sinkNames = z
   .union([z.string(), z.array(z.string()).max(20)])
   .transform((names) => (Array.isArray(names) ? names : [names]));
 
 const alerts = z.strictObject({
-  on_dead: told
+  on_dead: sinkNames
     .prefault([])
     .meta({ description: "The sink (or a list) that is told of deliveries that were given up." }),
-  on_coverage_gap: told
+  on_coverage_gap: sinkNames
     .prefault([])
     .meta({ description: "The sink (or a list) that is told of runs that did not reach everyone they were for." }),
-  on_sink_down: told.prefault([]).meta({
+  on_sink_down: sinkNames.prefault([]).meta({
     description: "The sink (or a list) that is told of another sink that fails for long, and when it is well again.",
   }),
   down_after: durationBetween(MINUTE_MS, 7 * DAY_MS)

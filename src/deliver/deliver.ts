@@ -8,7 +8,7 @@ import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
 import { STORAGE_RETRY_MS } from "./claim.ts";
 import { destinationOf, type LaneState } from "./lane.ts";
-import { tell, traceAttempt, type ReportAttemptDeps } from "./report-attempt.ts";
+import { logAttempt, traceAttempt, type ReportAttemptDeps } from "./report-attempt.ts";
 
 export interface DeliverDeps extends ReportAttemptDeps {
   store: Pick<OutboxStore, "record" | "expire" | "pause">;
@@ -80,7 +80,7 @@ async function attemptOnce(
     lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
     if (deps.fleet) await tellPause(deps, lane);
   }
-  tell(deps, claimed, attempt);
+  logAttempt(deps, claimed, attempt);
   traceAttempt(deps.trace ?? null, claimed, attempt);
   return attempt;
 }

@@ -12,7 +12,7 @@ export interface ReportAttemptDeps {
   trace?: Trace;
 }
 
-export function tell(
+export function logAttempt(
   { metrics, log }: ReportAttemptDeps,
   { delivery, state }: Claimed,
   attempt: FinishedAttempt,

@@ -40,7 +40,7 @@ export function createSimulation({ routes, sinks }: SimulationDeps): Simulation 
   const names = sinks.map(({ name }) => name);
   const rules = routes.length > 0 ? routes : [{ name: "default", to: names, stop: false }];
   const counts = rules.map(() => ({ matched: 0, notLookedAt: 0, examples: new Array<string>() }));
-  const told = new Map<string, number>();
+  const runsBySink = new Map<string, number>();
   const nobody = { runs: 0, examples: new Array<string>() };
   let runs = 0;
   const note = (examples: string[], run: Run): void => {
@@ -61,7 +61,7 @@ export function createSimulation({ routes, sinks }: SimulationDeps): Simulation 
         note(count.examples, run);
         isOver = rules[index]?.stop === true;
       }
-      for (const sink of routed.sinks) told.set(sink, (told.get(sink) ?? 0) + 1);
+      for (const sink of routed.sinks) runsBySink.set(sink, (runsBySink.get(sink) ?? 0) + 1);
       if (routed.sinks.length > 0) return;
       nobody.runs += 1;
       note(nobody.examples, run);
@@ -72,7 +72,7 @@ export function createSimulation({ routes, sinks }: SimulationDeps): Simulation 
         const { matched = 0, notLookedAt = 0, examples = [] } = counts[index] ?? {};
         return { route: name, to: [...to], stop, matched, not_looked_at: notLookedAt, examples: [...examples] };
       }),
-      sinks: sinks.map(({ name, kind }) => ({ sink: name, kind, runs: told.get(name) ?? 0 })),
+      sinks: sinks.map(({ name, kind }) => ({ sink: name, kind, runs: runsBySink.get(name) ?? 0 })),
       nobody: { ...nobody, examples: [...nobody.examples] },
     }),
   };

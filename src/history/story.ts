@@ -82,13 +82,13 @@ const SOURCES: Record<Receipt["source"], string> = {
 };
 
 function receiptEntry(receipt: Receipt): Entry {
-  const told = [
+  const facts = [
     `${SOURCES[receipt.source]}${receipt.channel === null ? "" : `, channel “${receipt.channel}”`}`,
     receipt.reported_status === null ? null : `says “${receipt.reported_status}”`,
     receipt.key_name === null ? null : `signed with key “${receipt.key_name}”`,
     `${receipt.body_bytes.toLocaleString("en-US")} bytes`,
   ];
-  const lines = [told.filter((text) => text !== null).join(" · ")];
+  const lines = [facts.filter((text) => text !== null).join(" · ")];
   if (receipt.note !== null) lines.push(receipt.note);
   if (receipt.copies > 1) {
     const last = new Date(receipt.last_received_at).toISOString().slice(0, 19).replace("T", " ");

@@ -6,10 +6,10 @@ import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
-import type { Arrival, Decide, Decision, NewReceipt } from "../store/contract/receipts.ts";
+import type { IncomingReceipt, Decide, Decision, NewReceipt } from "../store/contract/receipts.ts";
 import { followUpAt } from "../domain/follow-up-plan.ts";
 import { settle, type Observation } from "./settle.ts";
-import { outcomes, updates, type SinkRef } from "./plan-deliveries.ts";
+import { planOutcome, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
   redact: Redact;
@@ -33,9 +33,9 @@ export interface VerifiedWebhook {
 }
 
 /** Null: Skyvern asks for a one-time code. */
-export function toIncomingReceipt(deps: DecideDeps, genuine: VerifiedWebhook): Arrival | null {
-  const { keyName, organization, channel, sentAt, receivedAt } = genuine;
-  const bytes = Buffer.from(genuine.bytes.buffer, genuine.bytes.byteOffset, genuine.bytes.byteLength);
+export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): IncomingReceipt | null {
+  const { keyName, organization, channel, sentAt, receivedAt } = webhook;
+  const bytes = Buffer.from(webhook.bytes.buffer, webhook.bytes.byteOffset, webhook.bytes.byteLength);
   const { masked, stored } = mask(bytes, deps.redact);
   const parsed = parsePayload(masked);
   if (parsed.kind === "totp") return null;
@@ -74,7 +74,7 @@ export function toIncomingRun(
   payload: Payload,
   origin: Parameters<typeof normalize>[1],
   now: number,
-): NonNullable<Arrival["run"]> {
+): NonNullable<IncomingReceipt["run"]> {
   const run = normalize(payload, origin);
   const observation: Observation = { run, deliveryFailure: isDeliveryFailure(payload) };
   return { id: run.run_id, decide: decider(deps, observation, now) };
@@ -89,13 +89,13 @@ function decider(deps: Omit<DecideDeps, "redact">, observation: Observation, now
     const copying = deps.archives && isNews ? { archiveAt: archiveAt(run, now) } : {};
     const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [], ...copying };
     if (!isTerminal(run.status)) return decision;
-    if (settled.verdict === "updated") return { ...decision, deliveries: updates(deps, known) };
+    if (settled.verdict === "updated") return { ...decision, deliveries: planUpdates(deps, known) };
     if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
     const names = deps.sinks.map(({ name }) => name);
     const routed = match(settled.state.run, deps.routes, names);
     const ask = settled.verdict === "accepted" ? followUpAt(settled.state.run, now) : undefined;
-    const told = outcomes(deps, known, routed.sinks);
-    return { ...decision, routing: routed.trace, ...told, ...(ask === undefined ? {} : { followUpAt: ask }) };
+    const planned = planOutcome(deps, known, routed.sinks);
+    return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
   };
 }
 

@@ -7,9 +7,9 @@ import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
-import type { Accepted, Arrival, Decide, ReceiptStore } from "../store/contract/receipts.ts";
+import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import { toIncomingReceipt, mask, toIncomingRun, type DecideDeps, type VerifiedWebhook } from "./decide.ts";
-import { moreToShow, type SinkRef } from "./plan-deliveries.ts";
+import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
 /** What a configuration says of taking. */
 export interface IntakeSettings {
@@ -24,17 +24,17 @@ export interface IntakeSettings {
 /** Every call rejects with a StorageFault when the storage cannot take it: nothing is half-done then. */
 export interface Intake {
   /** Takes a webhook. */
-  webhook(genuine: VerifiedWebhook): Promise<Taken>;
+  webhook(webhook: VerifiedWebhook): Promise<IntakeResult>;
   /** Takes an answer of Skyvern's API. Rejects with the bug that it met, if it met one. */
-  answer(answered: Answered): Promise<TakenAnswer>;
+  answer(apiRun: ApiRun): Promise<ApiRunResult>;
   /** Reads a kept receipt again. */
-  reread(kept: Kept): Promise<Reread>;
+  reread(unrecognized: UnrecognizedReceipt): Promise<Reread>;
   /** There is more to show of a run: who is to see it will. False: nobody is. */
   showMore(runId: string, now: number): Promise<boolean>;
 }
 
 /** What became of something that came. */
-export type Taken =
+export type IntakeResult =
   /** Skyvern asks for a one-time code: nothing is stored. */
   | { kind: "totp" }
   /** On disk. `crashed`: the bug that was met, for which it was kept. */
@@ -49,7 +49,7 @@ export type Taken =
   | { kind: "failed"; error: string };
 
 /** Skyvern's API says otherwise what a webhook says, see `webhook-numbers.ts`. */
-export interface Answered {
+export interface ApiRun {
   /** JSON. */
   text: string;
   source: Source;
@@ -62,10 +62,10 @@ export interface Answered {
   deliver: boolean;
 }
 
-export type TakenAnswer = (Taken & { kind: "taken" }) | { kind: "not_understood"; reason: string };
+export type ApiRunResult = (IntakeResult & { kind: "taken" }) | { kind: "not_understood"; reason: string };
 
 /** A receipt that was kept, and its bytes. */
-export interface Kept {
+export interface UnrecognizedReceipt {
   receiptId: string;
   body: Uint8Array;
   receivedAt: number;
@@ -87,52 +87,52 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
   const deps: DecideDeps = { ...settings, redact: createRedact(redactKeys) };
   // What comes in one turn of the event loop is written together.
   const accept = grouped(
-    (arrivals: readonly Arrival[]) => store.accept(arrivals),
+    (arrivals: readonly IncomingReceipt[]) => store.accept(arrivals),
     ({ receipt }) => receipt.body.length,
   );
   return {
-    webhook: async (genuine) => {
+    webhook: async (webhook) => {
       try {
-        const arrival = toIncomingReceipt(deps, genuine);
+        const arrival = toIncomingReceipt(deps, webhook);
         if (arrival === null) return { kind: "totp" };
-        return await acceptOrKeep(accept, arrival);
+        return await acceptOrStoreUnrecognized(accept, arrival);
       } catch (error) {
         if (error instanceof StorageFault) throw error;
-        return { kind: "failed", error: wordsOf(error) };
+        return { kind: "failed", error: errorText(error) };
       }
     },
-    answer: (answered) => takeAnswer(deps, accept, answered),
-    reread: (kept) => reread(deps, store, kept),
-    showMore: (runId, now) => store.revise(runId, (known) => moreToShow(deps, known), now),
+    answer: (apiRun) => takeApiRun(deps, accept, apiRun),
+    reread: (unrecognized) => reread(deps, store, unrecognized),
+    showMore: (runId, now) => store.revise(runId, (known) => decideUpdate(deps, known), now),
   };
 }
 
-type Accept = (arrival: Arrival) => Promise<Accepted>;
+type Accept = (arrival: IncomingReceipt) => Promise<Accepted>;
 
 /** What settling or routing crashes on is a bug of the relay's: its bytes are kept, and read again by a release without it. */
-async function acceptOrKeep(accept: Accept, arrival: Arrival): Promise<Taken> {
+async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceipt): Promise<IntakeResult> {
   const { receipt, run } = arrival;
   try {
-    return takenOf(arrival, await accept(arrival));
+    return toIntakeResult(arrival, await accept(arrival));
   } catch (error) {
     if (!(error instanceof DecisionCrashed) || run === null) throw error;
-    const kept = { ...receipt, note: "the relay met a bug; its log has the details" };
-    const accepted = await accept({ receipt: kept, run: null }).catch((another: unknown) => {
+    const unrecognized = { ...receipt, note: "the relay met a bug; its log has the details" };
+    const accepted = await accept({ receipt: unrecognized, run: null }).catch((another: unknown) => {
       throw another instanceof StorageFault ? another : error.cause;
     });
-    return { ...takenOf(arrival, accepted), crashed: { runId: run.id, error: wordsOf(error.cause) } };
+    return { ...toIntakeResult(arrival, accepted), crashed: { runId: run.id, error: errorText(error.cause) } };
   }
 }
 
-async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered): Promise<TakenAnswer> {
-  const { text, source, organization, channel, receivedAt, listedAt, deliver } = answered;
+async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Promise<ApiRunResult> {
+  const { text, source, organization, channel, receivedAt, listedAt, deliver } = apiRun;
   const masked = deps.redact(text);
   const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
     return { kind: "not_understood", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
   const receipt = {
     id: deps.runtime.newId("rcp"),
-    bodyHash: hash("sha256", lasting(masked.text)),
+    bodyHash: hash("sha256", withoutSignedQueries(masked.text)),
     body: Buffer.from(masked.text, "utf8"),
     source,
     channel,
@@ -144,12 +144,12 @@ async function takeAnswer(deps: DecideDeps, accept: Accept, answered: Answered):
   };
   const origin = { receivedAt: listedAt, source, channel, organization };
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
-  const arrival = { receipt, run: deliver ? run : { ...run, decide: quietly(run.decide) } };
-  return takenOf(arrival, await accept(arrival));
+  const arrival = { receipt, run: deliver ? run : { ...run, decide: withoutDeliveries(run.decide) } };
+  return toIntakeResult(arrival, await accept(arrival));
 }
 
-async function reread(deps: DecideDeps, store: ReceiptStore, kept: Kept): Promise<Reread> {
-  const { receiptId, body, receivedAt, source, organization, channel, now } = kept;
+async function reread(deps: DecideDeps, store: ReceiptStore, unrecognized: UnrecognizedReceipt): Promise<Reread> {
+  const { receiptId, body, receivedAt, source, organization, channel, now } = unrecognized;
   const parsed = parsePayload(mask(Buffer.from(body), deps.redact).masked);
   if (parsed.kind !== "run") return { kind: "unchanged" };
   const run = toIncomingRun(deps, parsed.payload, { receivedAt, source, channel, organization }, now);
@@ -162,7 +162,7 @@ async function reread(deps: DecideDeps, store: ReceiptStore, kept: Kept): Promis
   }
 }
 
-const takenOf = ({ receipt }: Arrival, accepted: Accepted): Taken & { kind: "taken" } => ({
+const toIntakeResult = ({ receipt }: IncomingReceipt, accepted: Accepted): IntakeResult & { kind: "taken" } => ({
   kind: "taken",
   accepted,
   receiptId: receipt.id,
@@ -170,20 +170,20 @@ const takenOf = ({ receipt }: Arrival, accepted: Accepted): Taken & { kind: "tak
   crashed: null,
 });
 
-const wordsOf = (error: unknown): string => String((error as Error).stack ?? error);
+const errorText = (error: unknown): string => String((error as Error).stack ?? error);
 
-const quietly =
+const withoutDeliveries =
   (decide: Decide): Decide =>
   (known) => {
     const decision = decide(known);
     const silenced = decision.deliveries.length > 0;
-    return { ...decision, deliveries: [], cancel: [], routing: null, note: silenced ? UNTOLD : decision.note };
+    return { ...decision, deliveries: [], cancel: [], routing: null, note: silenced ? NOT_RELAYED : decision.note };
   };
 
-const UNTOLD = "filled in without telling anybody";
+const NOT_RELAYED = "backfilled: not relayed to any sink";
 
 /**
  * Every answer mints its URLs anew, for an hour or so. Without what gives them access and its time, the same run is the
  * same text, however often it is asked for.
  */
-const lasting = (masked: string): string => masked.replace(/\?[^"\s?]*\[redacted\][^"\s]*/g, "");
+const withoutSignedQueries = (masked: string): string => masked.replace(/\?[^"\s?]*\[redacted\][^"\s]*/g, "");

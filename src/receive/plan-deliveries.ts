@@ -19,16 +19,16 @@ export interface PlanDeps {
  * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
  * yet hears only the new one: its waiting delivery is canceled for the new.
  */
-export function outcomes({ sinks, runtime }: PlanDeps, known: Known | null, routed: readonly string[]) {
+export function planOutcome({ sinks, runtime }: PlanDeps, known: Known | null, routed: readonly string[]) {
   const before = known?.deliveries ?? [];
   const canceled = new Set(before.filter(isUntried).map(({ id }) => id));
-  const told = new Set(
+  const reached = new Set(
     before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
   );
   const deliveries = sinks
-    .filter(({ name }) => told.has(name) || routed.includes(name))
+    .filter(({ name }) => reached.has(name) || routed.includes(name))
     .map(({ name, kind }): NewDelivery => {
-      const cause = told.has(name) ? "correction" : "result";
+      const cause = reached.has(name) ? "correction" : "result";
       return { id: runtime.newId("dlv", last(before)), sink: name, kind, cause };
     });
   return { deliveries, cancel: [...canceled] };
@@ -38,7 +38,7 @@ export function outcomes({ sinks, runtime }: PlanDeps, known: Known | null, rout
  * Who is to hear that there is more to show: who wants to, was told, and has nothing waiting. What waits is rendered when
  * it is sent, so it will show the news by itself.
  */
-export function updates({ sinks, runtime }: PlanDeps, known: Known | null): NewDelivery[] {
+export function planUpdates({ sinks, runtime }: PlanDeps, known: Known | null): NewDelivery[] {
   const before = known?.deliveries ?? [];
   const of = (name: string) => before.filter(({ sink, state }) => sink === name && state !== "canceled");
   return sinks
@@ -47,8 +47,8 @@ export function updates({ sinks, runtime }: PlanDeps, known: Known | null): NewD
 }
 
 /** What it comes to that there is more to show of a run, such as artifacts; null when nobody is to see it. */
-export function moreToShow(deps: PlanDeps, known: Known): Decision | null {
-  const deliveries = updates(deps, known);
+export function decideUpdate(deps: PlanDeps, known: Known): Decision | null {
+  const deliveries = planUpdates(deps, known);
   if (deliveries.length === 0) return null;
   const state = { ...known.state, revision: known.state.revision + 1 };
   return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };

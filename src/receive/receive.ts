@@ -4,7 +4,7 @@ import type { Verdict } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
 import type { Confirm } from "../reconcile/confirm.ts";
-import type { Intake, Taken } from "./intake.ts";
+import type { Intake, IntakeResult } from "./intake.ts";
 import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
 import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
@@ -133,7 +133,7 @@ function unstored({ metrics, log }: ReceiveDeps, result: "overloaded" | "storage
 
 function logTaken(
   log: Log,
-  { accepted, receiptId, reportedStatus }: Taken & { kind: "taken" },
+  { accepted, receiptId, reportedStatus }: IntakeResult & { kind: "taken" },
   about: { key: string; channel: string | null; bytes: number },
 ): void {
   const fields = {

@@ -71,11 +71,11 @@ const NAMED = 10;
  * Runs read before that need no reading again while their status is the same, by organization: they belong to others,
  * cannot be read, or had nothing new to say. Forgotten with the process, so that a mended PUBLIC_URL is believed.
  */
-type Aside = Map<string, string>;
+type AlreadyChecked = Map<string, string>;
 
 /** What is remembered of one organization's list from look to look. */
 interface Look {
-  aside: Aside;
+  alreadyChecked: AlreadyChecked;
   /** When its list was last read down to the lookback, epoch ms. */
   wholeAt: number;
   /** Status of each run that the last look listed. Nothing of it was left to do. */
@@ -84,7 +84,7 @@ interface Look {
   open: ReadonlyMap<string, RunRow>;
 }
 
-const aLook = (): Look => ({ aside: new Map(), wholeAt: -Infinity, listed: new Map(), open: new Map() });
+const aLook = (): Look => ({ alreadyChecked: new Map(), wholeAt: -Infinity, listed: new Map(), open: new Map() });
 
 export function createReconciler(deps: ReconcileDeps): Reconciler {
   const { client, log, metrics, runtime } = deps;
@@ -175,16 +175,16 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
   const isFresh = (row: RunRow): boolean => now - endOf(row) < deps.graceMs;
   const trouble =
     ended ??
-    (await readNews(
+    (await readUnseen(
       deps,
       asking,
       final.filter((row) => !isFresh(row)),
     )) ??
     (isWhole ? await readUnfinished(deps, asking, rows) : null) ??
-    (await readFresh(deps, asking, final.filter(isFresh)));
+    (await readJustEnded(deps, asking, final.filter(isFresh)));
   if (fault === null && isWhole) {
     const listed = new Set(rows.map(({ run_id }) => run_id));
-    for (const id of look.aside.keys()) if (!listed.has(id)) look.aside.delete(id);
+    for (const id of look.alreadyChecked.keys()) if (!listed.has(id)) look.alreadyChecked.delete(id);
   }
   const isDone = fault === null && trouble === null && round.left === leftBefore && !signal.aborted;
   if (isDone) look.listed = new Map(rows.map(({ run_id, status }) => [run_id, status]));
@@ -225,12 +225,12 @@ async function readEnded(deps: ReconcileDeps, asking: Asking, { rows, isWhole }:
 const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
 
 /** Oldest first: the order in which they ended is the order in which people hear of them. */
-async function readNews(deps: ReconcileDeps, asking: Asking, final: readonly RunRow[]): Promise<SkyvernFault | null> {
-  const { news, known } = await sort(deps, asking, final);
-  for (const [i, row] of news.entries()) {
+async function readUnseen(deps: ReconcileDeps, asking: Asking, final: readonly RunRow[]): Promise<SkyvernFault | null> {
+  const { unseen, known } = await recordAndPartition(deps, asking, final);
+  for (const [i, row] of unseen.entries()) {
     if (asking.signal.aborted) return null;
     if (asking.round.read >= MAX_READS) {
-      asking.round.left += news.length - i;
+      asking.round.left += unseen.length - i;
       return null;
     }
     const fault = await read(deps, asking, row, known.has(row.run_id));
@@ -254,20 +254,20 @@ async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonl
 }
 
 /** Those that ended just now get their time, and are looked at again. */
-async function readFresh(deps: ReconcileDeps, asking: Asking, fresh: readonly RunRow[]) {
-  const { news } = await sort(deps, asking, fresh);
-  const last = news.at(-1);
+async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonly RunRow[]) {
+  const { unseen } = await recordAndPartition(deps, asking, fresh);
+  const last = unseen.at(-1);
   if (last === undefined || asking.round.read >= MAX_READS) {
-    asking.round.left += news.length;
+    asking.round.left += unseen.length;
     return null;
   }
   const waitMs = endOf(last) + deps.graceMs - deps.runtime.now();
   await deps.runtime.sleep(Math.min(Math.max(waitMs, 0), deps.graceMs), asking.signal);
-  return readNews(deps, asking, news);
+  return readUnseen(deps, asking, unseen);
 }
 
 /** Final rows by whether they are news. Those known already are noted as seen. */
-async function sort(deps: ReconcileDeps, { look: { aside } }: Asking, all: readonly RunRow[]) {
+async function recordAndPartition(deps: ReconcileDeps, { look: { alreadyChecked } }: Asking, all: readonly RunRow[]) {
   const { store, runtime, scope, newsSince } = deps;
   const known = await store.outcomes(all.map(({ run_id }) => run_id));
   const isHistory = (row: RunRow): boolean => newsSince !== null && !known.has(row.run_id) && endOf(row) < newsSince;
@@ -285,18 +285,18 @@ async function sort(deps: ReconcileDeps, { look: { aside } }: Asking, all: reado
       targetsThisRelay: true,
     })),
   );
-  return { known, news: final.filter((row) => !isKnown(row) && aside.get(row.run_id) !== row.status) };
+  return { known, unseen: final.filter((row) => !isKnown(row) && alreadyChecked.get(row.run_id) !== row.status) };
 }
 
 /** Reads a final run and feeds it to the use case, if it is ours. Null also when this one run cannot be had. */
 async function read(deps: ReconcileDeps, asking: Asking, row: RunRow, isKnown: boolean) {
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
-    if (isFinalFault(answer.fault)) asking.look.aside.set(row.run_id, row.status);
+    if (isFinalFault(answer.fault)) asking.look.alreadyChecked.set(row.run_id, row.status);
     return isFinalFault(answer.fault) ? null : answer.fault;
   }
   await takeIfOurs(deps, asking, { row, run: answer.run, isKnown });
-  asking.look.aside.set(row.run_id, row.status);
+  asking.look.alreadyChecked.set(row.run_id, row.status);
   return null;
 }
 

@@ -4,7 +4,7 @@ import { artifactIdOf, fileNameOf } from "./artifact-url.ts";
 import type { Payload } from "./payload.ts";
 
 /** What the payload itself does not say. */
-export interface Arrival {
+export interface ReceiptOrigin {
   /** Epoch milliseconds. */
   receivedAt: number;
   source: Source;
@@ -25,7 +25,7 @@ export const isDeliveryFailure = (payload: Payload): boolean =>
   DELIVERY_FAILURE.test(payload.failure_reason ?? "");
 
 /** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported: settling decides. */
-export function normalize(payload: Payload, arrival: Arrival): Run {
+export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
   const runType = text(payload.run_type) ?? runTypeOf(payload.id);
   const kind = runType.includes("workflow") || payload.id === payload.workflow_run_id ? "workflow" : "task";
   const request = payload.run_request;
@@ -35,9 +35,9 @@ export function normalize(payload: Payload, arrival: Arrival): Run {
     kind,
     status: clean(payload.status),
     reported_status: clean(payload.status),
-    source: arrival.source,
-    organization_id: text(payload.organization_id) ?? arrival.organization,
-    channel: arrival.channel,
+    source: origin.source,
+    organization_id: text(payload.organization_id) ?? origin.organization,
+    channel: origin.channel,
     title: text(payload.workflow_title) ?? text(payload.title) ?? text(request?.title),
     prompt: text(payload.prompt) ?? text(request?.prompt),
     url: text(payload.url) ?? text(request?.url),
@@ -56,7 +56,7 @@ export function normalize(payload: Payload, arrival: Arrival): Run {
     started_at: timeOf(payload.started_at),
     finished_at: timeOf(payload.finished_at),
     modified_at: timeOf(payload.modified_at),
-    received_at: arrival.receivedAt,
+    received_at: origin.receivedAt,
   };
 }
 

@@ -12,10 +12,10 @@ export function newestOfEach(deliveries: readonly Delivery[]): Delivery[] {
 }
 
 /** `✓ slack`: one word a sink. */
-export function ticks(told: readonly Pick<Delivery, "sink" | "state">[]): Html {
-  if (told.length === 0) return html`<span class="soft">nobody told</span>`;
+export function ticks(deliveries: readonly Pick<Delivery, "sink" | "state">[]): Html {
+  if (deliveries.length === 0) return html`<span class="soft">no delivery</span>`;
   return html`<ul class="ticks">
-    ${told.map(({ sink, state }) => {
+    ${deliveries.map(({ sink, state }) => {
       const look = STATES[state];
       return html`<li class="tick ${look.tone}">
         ${icon(look.icon)}${line(sink, 30)}<span class="said"> ${look.label.toLowerCase()}</span>

@@ -56,17 +56,17 @@ export interface Frame {
   /** Null: nobody is logged in, and there is no navigation. */
   session: Session | null;
   /** What asks for a look: marks in the navigation. */
-  signals?: Signals;
+  navBadges?: NavBadges;
 }
 
-export interface Signals {
+export interface NavBadges {
   /** Some delivery is dead. */
   dead: boolean;
   /** Some receipt was not understood. */
   unrecognized: boolean;
 }
 
-export const NO_SIGNALS: Signals = { dead: false, unrecognized: false };
+export const NO_BADGES: NavBadges = { dead: false, unrecognized: false };
 
 /** Answers with a page. */
 export type SendPage = (c: Context, frame: Frame, body: Part, status?: ContentfulStatusCode) => Promise<Response>;
@@ -78,7 +78,7 @@ export const createSendPage =
     // A string: the object that a template gives would go out through a stream, which takes as long as to make a small page.
     c.html((await document(frame, assets, body)).toString(), status, HEADERS);
 
-function document({ title, part, session, signals = NO_SIGNALS }: Frame, assets: Assets, body: Part): Html {
+function document({ title, part, session, navBadges = NO_BADGES }: Frame, assets: Assets, body: Part): Html {
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -102,7 +102,7 @@ function document({ title, part, session, signals = NO_SIGNALS }: Frame, assets:
         <header class="top">
           <div class="wide">
             <a class="brand" href="/"><img src="${assets.icon.path}" alt="" width="22" height="22" />Skyvern relay</a>
-            ${session === null ? "" : navigation(part, session, signals)}
+            ${session === null ? "" : navigation(part, session, navBadges)}
           </div>
         </header>
         <main id="main" class="wide">${body}</main>
@@ -111,7 +111,7 @@ function document({ title, part, session, signals = NO_SIGNALS }: Frame, assets:
     </html>`;
 }
 
-function navigation(part: Frame["part"], session: Session, { dead, unrecognized }: Signals): Html {
+function navigation(part: Frame["part"], session: Session, { dead, unrecognized }: NavBadges): Html {
   const links = [
     { name: "runs", href: "/", label: "Runs", signal: null },
     { name: "sinks", href: "/sinks", label: "Sinks", signal: null },

@@ -2,7 +2,7 @@
 import { followChanges } from "../store/history/follow.ts";
 import { streamOf, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
-import type { Kit, WebDeps } from "./page-context.ts";
+import type { PageContext, WebDeps } from "./page-context.ts";
 
 /** Open at one time. */
 const MAX_STREAMS = 64;
@@ -13,7 +13,7 @@ const HEARTBEAT_MS = 20_000;
 const LIFE_MS = 600_000;
 const PAGE_SIZE = 1_000;
 
-export function mountLive({ web, deps, reading }: Kit): void {
+export function mountLive({ web, deps, reading }: PageContext): void {
   const places = new StreamPlaces(MAX_STREAMS);
   web.get("/live", ...reading, (c) => {
     const after = c.req.header("last-event-id") ?? c.req.query("after") ?? null;

@@ -14,7 +14,7 @@ import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { StatsStore } from "../store/contract/stats.ts";
 import type { AssetTexts } from "./assets/assets.ts";
-import { HEADERS, notice, type Frame, type SendPage, type Signals } from "./layout.ts";
+import { HEADERS, notice, type Frame, type SendPage, type NavBadges } from "./layout.ts";
 import type { Part } from "./markup.ts";
 import { isOwnOrigin, ownPage } from "./login/origin.ts";
 import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
@@ -58,7 +58,7 @@ export interface Env {
 
 type Guards = readonly [MiddlewareHandler<Env>, ...MiddlewareHandler<Env>[]];
 
-export interface Kit {
+export interface PageContext {
   web: Hono<Env>;
   deps: WebDeps;
   page: SendPage;
@@ -72,7 +72,7 @@ export interface Kit {
   reading: Guards;
   /** Asks for a session, and that the form is that session's. */
   acting: Guards;
-  show(c: Context<Env>, frame: Omit<Frame, "session" | "signals">, body: Part, status?: Status): Promise<Response>;
+  show(c: Context<Env>, frame: Omit<Frame, "session" | "navBadges">, body: Part, status?: Status): Promise<Response>;
   notFound(c: Context<Env>, text: Part): Promise<Response>;
 }
 type Status = 200 | 400 | 404 | 409 | 502;
@@ -82,7 +82,7 @@ export const PAGE_SIZE = 50;
 const FORM_LIMIT = 16_384;
 const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page and the history API.";
 
-export function createKit(web: Hono<Env>, deps: WebDeps, page: SendPage): Kit {
+export function createPageContext(web: Hono<Env>, deps: WebDeps, page: SendPage): PageContext {
   const { store, tokens, runtime } = deps;
   const sessions = createSessions({ tokens, key: deps.key, runtime });
   const cookieName = cookieNameOf(deps.publicUrl);
@@ -116,15 +116,15 @@ export function createKit(web: Hono<Env>, deps: WebDeps, page: SendPage): Kit {
   };
   const small = bodyLimit({ maxSize: FORM_LIMIT, onError: (c) => refuse(c, "It is too large.") });
 
-  const signals = async (): Promise<Signals> => {
+  const navBadges = async (): Promise<NavBadges> => {
     const [dead, unrecognized] = await Promise.all([
       store.deliveries({ state: ["dead"] }, { limit: 1 }),
       store.unrecognizedReceipts(1),
     ]);
     return { dead: dead.length > 0, unrecognized: unrecognized.length > 0 };
   };
-  const show: Kit["show"] = async (c, frame, body, status = 200) =>
-    page(c, { ...frame, session: c.get("session"), signals: await signals() }, body, status);
+  const show: PageContext["show"] = async (c, frame, body, status = 200) =>
+    page(c, { ...frame, session: c.get("session"), navBadges: await navBadges() }, body, status);
   return {
     web,
     deps,

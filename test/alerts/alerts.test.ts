@@ -32,16 +32,16 @@ it("deliveries that were given up are told in Slack, by mail and by HTTP, each m
   expect(mail?.raw).toMatch(/^X-Skyvern-Relay-Alert: alr_/m);
   expect(mail?.raw).not.toMatch(/^X-Skyvern-Run-Id/m);
 
-  const told = bodies(relay).filter(({ type }) => type === "relay.alert");
-  expect(told).toHaveLength(1);
-  expect(told[0]?.data).toMatchObject({
+  const history = bodies(relay).filter(({ type }) => type === "relay.alert");
+  expect(history).toHaveLength(1);
+  expect(history[0]?.data).toMatchObject({
     reason: "deliveries_dead",
     count: 1,
     sinks: ["http"],
     run_ids: ["tsk_<1>&co"],
     url: "https://relay.example.com/deliveries?state=dead",
   });
-  expect(relay.standIns.http.requests.at(-1)?.headers["webhook-id"]).toBe(told[0]?.data["id"]);
+  expect(relay.standIns.http.requests.at(-1)?.headers["webhook-id"]).toBe(history[0]?.data["id"]);
   // What is documented is what is sent.
   const { components, webhooks } = await relay.read<{
     components: { schemas: Record<string, { properties: { data: { properties: object } } }> };
@@ -49,7 +49,7 @@ it("deliveries that were given up are told in Slack, by mail and by HTTP, each m
   }>("/openapi.json");
   expect(Object.keys(webhooks)).toEqual(["run", "alert"]);
   expect(Object.keys(components.schemas["RelayAlert"]?.properties.data.properties ?? {}).toSorted()).toEqual(
-    Object.keys(told[0]?.data ?? {}).toSorted(),
+    Object.keys(history[0]?.data ?? {}).toSorted(),
   );
   expect((await relay.get("/metrics")).text).toContain(
     'skyvern_relay_alerts_total{reason="deliveries_dead",outcome="delivered"} 3',

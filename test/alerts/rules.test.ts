@@ -5,8 +5,8 @@ import {
   alertsDue,
   EMPTY_HISTORY,
   type AlertSettings,
-  type Seen,
-  type Told,
+  type Observed,
+  type AlertHistory,
 } from "../../src/alerts/rules.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 
@@ -19,7 +19,7 @@ const SETTINGS: AlertSettings = {
   everyMs: 15 * MINUTE,
 };
 const OPEN = { ...CLOSED, state: "open" as const, until: 1 };
-const aSight = (seen: Partial<Seen>): Seen => ({
+const observed = (seen: Partial<Observed>): Observed => ({
   now: 0,
   dead: new Map(),
   gap: [],
@@ -29,18 +29,22 @@ const aSight = (seen: Partial<Seen>): Seen => ({
 });
 
 /** Looks every minute; what is due is taken. What was told, by minute. */
-function watch(sights: Partial<Seen>[], settings: Partial<AlertSettings> = {}, told: Told = EMPTY_HISTORY) {
+function watch(
+  observations: Partial<Observed>[],
+  settings: Partial<AlertSettings> = {},
+  history: AlertHistory = EMPTY_HISTORY,
+) {
   const messages: string[] = [];
-  for (const [minute, given] of sights.entries()) {
-    const seen = aSight({ now: minute * MINUTE, ...given });
-    const { noted, due } = alertsDue(seen, told, { ...SETTINGS, ...settings });
-    told = noted;
+  for (const [minute, given] of observations.entries()) {
+    const seen = observed({ now: minute * MINUTE, ...given });
+    const { noted, due } = alertsDue(seen, history, { ...SETTINGS, ...settings });
+    history = noted;
     for (const one of due) {
       messages.push(`${minute} ${one.reason} ${one.count} ${one.sinks.join("+")}`.trim());
-      told = afterSent(told, one, seen);
+      history = afterSent(history, one, seen);
     }
     // As it is kept.
-    told = JSON.parse(JSON.stringify(told)) as Told;
+    history = JSON.parse(JSON.stringify(history)) as AlertHistory;
   }
   return messages;
 }
@@ -66,10 +70,10 @@ describe("dead deliveries", () => {
   });
 
   it("that died before somebody was named to be told are no news to him", () => {
-    let told = EMPTY_HISTORY;
-    for (const n of [0, 4]) told = alertsDue(aSight(dead(n)), told, { ...SETTINGS, onDead: [] }).noted;
-    expect(alertsDue(aSight(dead(4)), told, SETTINGS).due).toEqual([]);
-    expect(alertsDue(aSight(dead(5)), told, SETTINGS).due).toMatchObject([{ count: 1 }]);
+    let history = EMPTY_HISTORY;
+    for (const n of [0, 4]) history = alertsDue(observed(dead(n)), history, { ...SETTINGS, onDead: [] }).noted;
+    expect(alertsDue(observed(dead(4)), history, SETTINGS).due).toEqual([]);
+    expect(alertsDue(observed(dead(5)), history, SETTINGS).due).toMatchObject([{ count: 1 }]);
   });
 });
 
@@ -111,18 +115,18 @@ describe("a sink that fails", () => {
 });
 
 it("a message that no sink took is tried again after 1, 2, 4 … minutes, an hour at most, and holds up no other", () => {
-  let told = alertsDue(aSight(dead(0)), EMPTY_HISTORY, SETTINGS).noted;
+  let history = alertsDue(observed(dead(0)), EMPTY_HISTORY, SETTINGS).noted;
   const tries: number[] = [];
   for (let minute = 1; minute <= 300; minute++) {
-    const seen = aSight({ now: minute * MINUTE, ...dead(1) });
-    const { noted, due } = alertsDue(seen, told, SETTINGS);
-    told = noted;
+    const seen = observed({ now: minute * MINUTE, ...dead(1) });
+    const { noted, due } = alertsDue(seen, history, SETTINGS);
+    history = noted;
     for (const one of due) {
       tries.push(minute);
-      told = afterFailure(told, one, seen.now);
+      history = afterFailure(history, one, seen.now);
     }
   }
   expect(tries).toEqual([1, 2, 4, 8, 16, 32, 64, 124, 184, 244]);
-  const both = alertsDue(aSight({ now: 301 * MINUTE, gap: ["a"], ...dead(1) }), told, SETTINGS);
+  const both = alertsDue(observed({ now: 301 * MINUTE, gap: ["a"], ...dead(1) }), history, SETTINGS);
   expect(both.due.map(({ reason }) => reason)).toEqual(["coverage_gap"]);
 });

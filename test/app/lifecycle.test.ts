@@ -78,7 +78,7 @@ it("a job that knows when it has something to do is left alone until then", asyn
 it("what one relay does for all is asked of the fleet, everything else is not", async () => {
   const asked: string[] = [];
   const fleet = {
-    alone: async <T>(duty: string, everyMs: number, act: () => Promise<T>) => {
+    runExclusively: async <T>(duty: string, everyMs: number, act: () => Promise<T>) => {
       asked.push(`${duty} ${everyMs}`);
       return act();
     },

@@ -273,8 +273,8 @@ describe("a failure", () => {
 describe("S3-compatible storage", () => {
   it("takes the copies and gives them back, and the folder beside it stays empty", async () => {
     const s3 = await startS3();
-    const place = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
-    const rig = await aRig(`archive: all, s3: ${place}`);
+    const s3Yaml = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
+    const rig = await aRig(`archive: all, s3: ${s3Yaml}`);
     await archive(rig);
     expect([...s3.objects.keys()].toSorted()).toEqual(
       [TINY_PNG, TINY_WEBM, PDF]
@@ -293,8 +293,8 @@ describe("S3-compatible storage", () => {
 
   it("that is away is tried again", async () => {
     const s3 = await startS3();
-    const place = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
-    const rig = await aRig(`archive: screenshots, s3: ${place}`);
+    const s3Yaml = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
+    const rig = await aRig(`archive: screenshots, s3: ${s3Yaml}`);
     s3.faults.push(...Array.from({ length: 6 }, () => 503));
     await archive(rig);
     expect(s3.objects.size).toBe(0);

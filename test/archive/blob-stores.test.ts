@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { folderBlobStore } from "../../src/archive/folder-blobs.ts";
-import { rangeOf, type Place } from "../../src/archive/blob-store.ts";
+import { rangeOf, type BlobStore } from "../../src/archive/blob-store.ts";
 import { s3BlobStore } from "../../src/archive/s3-blobs.ts";
 import { spool, sweep } from "../../src/archive/spool.ts";
 import type { UploadFile } from "../../src/net/s3.ts";
@@ -49,7 +49,7 @@ async function aFile(dir: string, text: string): Promise<UploadFile> {
   return spooled.file;
 }
 
-function s3On(storage: Pick<S3StandIn, "url">, secret = SECRET_ACCESS_KEY): Place {
+function s3On(storage: Pick<S3StandIn, "url">, secret = SECRET_ACCESS_KEY): BlobStore {
   const egress = createEgress({ allow: [], trusted: [storage.url] });
   onTestFinished(() => egress.close());
   const settings = {
@@ -63,53 +63,53 @@ function s3On(storage: Pick<S3StandIn, "url">, secret = SECRET_ACCESS_KEY): Plac
   return s3BlobStore({ settings, fetch: egress.fetch, now: () => NOW });
 }
 
-const PLACES: [string, () => Promise<Place>][] = [
+const PLACES: [string, () => Promise<BlobStore>][] = [
   ["a folder", async () => folderBlobStore(aFolder())],
   ["S3-compatible storage", async () => s3On(await startS3())],
 ];
 
 describe.each(PLACES)("%s", (_name, start) => {
   it("gives back what it was given, whole or in part, and the file it came in is used up", async () => {
-    const place = await start();
+    const blobs = await start();
     const file = await aFile(aFolder(), "0123456789");
-    await place.keep(file, never());
+    await blobs.keep(file, never());
     expect(existsSync(file.path)).toBe(false);
 
-    const whole = await place.open(file.sha256, 10, null);
+    const whole = await blobs.open(file.sha256, 10, null);
     expect([whole?.status, whole?.headers.get("content-length"), await whole?.text()]).toEqual([
       200,
       "10",
       "0123456789",
     ]);
-    const part = await place.open(file.sha256, 10, "bytes=2-4");
+    const part = await blobs.open(file.sha256, 10, "bytes=2-4");
     expect([part?.status, part?.headers.get("content-range"), await part?.text()]).toEqual([
       206,
       "bytes 2-4/10",
       "234",
     ]);
-    const end = await place.open(file.sha256, 10, "bytes=-3");
+    const end = await blobs.open(file.sha256, 10, "bytes=-3");
     expect(await end?.text()).toBe("789");
-    expect((await place.open(file.sha256, 10, "bytes=10-"))?.status).toBe(416);
+    expect((await blobs.open(file.sha256, 10, "bytes=10-"))?.status).toBe(416);
   });
 
   it("takes the same bytes twice", async () => {
-    const place = await start();
-    for (let n = 0; n < 2; n++) await place.keep(await aFile(aFolder(), "same"), never());
-    expect(await (await place.open(sha256Of("same"), 4, null))?.text()).toBe("same");
+    const blobs = await start();
+    for (let n = 0; n < 2; n++) await blobs.keep(await aFile(aFolder(), "same"), never());
+    expect(await (await blobs.open(sha256Of("same"), 4, null))?.text()).toBe("same");
   });
 
   it("removes what it was given, and what it never had", async () => {
-    const place = await start();
-    for (const text of ["one", "two"]) await place.keep(await aFile(aFolder(), text), never());
-    await place.remove(sha256Of("one"), never());
-    await place.remove(sha256Of("three"), never());
-    expect(await place.open(sha256Of("one"), 3, null)).toBeNull();
-    expect(await (await place.open(sha256Of("two"), 3, null))?.text()).toBe("two");
+    const blobs = await start();
+    for (const text of ["one", "two"]) await blobs.keep(await aFile(aFolder(), text), never());
+    await blobs.remove(sha256Of("one"), never());
+    await blobs.remove(sha256Of("three"), never());
+    expect(await blobs.open(sha256Of("one"), 3, null)).toBeNull();
+    expect(await (await blobs.open(sha256Of("two"), 3, null))?.text()).toBe("two");
   });
 
   it("says when it has nothing of that name", async () => {
-    const place = await start();
-    expect(await place.open(sha256Of("other"), 5, null)).toBeNull();
+    const blobs = await start();
+    expect(await blobs.open(sha256Of("other"), 5, null)).toBeNull();
   });
 });
 
@@ -126,39 +126,39 @@ describe("a folder", () => {
 
   it("follows no link that somebody put in a copy's place, and takes nothing else for a copy", async () => {
     const dir = aFolder();
-    const place = folderBlobStore(dir);
+    const blobs = folderBlobStore(dir);
     const sha256 = sha256Of("bytes");
     const path = join(dir, sha256.slice(0, 2), sha256);
     mkdirSync(join(dir, sha256.slice(0, 2)));
     writeFileSync(join(dir, "secret"), "s3cr3");
     symlinkSync(join(dir, "secret"), path);
-    expect(await place.open(sha256, 5, null)).toBeNull();
+    expect(await blobs.open(sha256, 5, null)).toBeNull();
     // A new copy takes the link's place; what it led to is untouched.
-    await place.keep(await aFile(dir, "bytes"), never());
-    expect(await (await place.open(sha256, 5, null))?.text()).toBe("bytes");
-    await place.remove(sha256, never());
+    await blobs.keep(await aFile(dir, "bytes"), never());
+    expect(await (await blobs.open(sha256, 5, null))?.text()).toBe("bytes");
+    await blobs.remove(sha256, never());
     symlinkSync(join(dir, "secret"), path);
-    await place.remove(sha256, never());
+    await blobs.remove(sha256, never());
     expect(readFileSync(join(dir, "secret"), "utf8")).toBe("s3cr3");
     mkdirSync(path);
-    expect(await place.open(sha256, statSync(path).size, null)).toBeNull();
+    expect(await blobs.open(sha256, statSync(path).size, null)).toBeNull();
   });
 
   it("has no copy of a file that was cut short by something else", async () => {
     const dir = aFolder();
-    const place = folderBlobStore(dir);
-    await place.keep(await aFile(dir, "bytes"), never());
+    const blobs = folderBlobStore(dir);
+    await blobs.keep(await aFile(dir, "bytes"), never());
     const sha256 = sha256Of("bytes");
     writeFileSync(join(dir, sha256.slice(0, 2), sha256), "byt");
-    expect(await place.open(sha256, 5, null)).toBeNull();
+    expect(await blobs.open(sha256, 5, null)).toBeNull();
   });
 });
 
 describe("S3-compatible storage", () => {
   it("is given the bytes once, signed, with their length, under the prefix", async () => {
     const storage = await startS3();
-    const place = s3On(storage);
-    for (let n = 0; n < 2; n++) await place.keep(await aFile(aFolder(), "same"), never());
+    const blobs = s3On(storage);
+    for (let n = 0; n < 2; n++) await blobs.keep(await aFile(aFolder(), "same"), never());
     const path = `/runs/skyvern-relay/${sha256Of("same").slice(0, 2)}/${sha256Of("same")}`;
     expect(storage.calls).toEqual([`HEAD ${path}`, `PUT ${path}`, `HEAD ${path}`]);
     expect(storage.objects.get(path)?.toString()).toBe("same");
@@ -182,21 +182,21 @@ describe("S3-compatible storage", () => {
     onTestFinished(() => void storage.close());
     const path = join(aFolder(), "large");
     writeFileSync(path, Buffer.alloc(bytes));
-    const place = s3On({ url: `http://127.0.0.1:${(storage.address() as AddressInfo).port}` });
-    await place.keep({ path, sha256: sha256Of("large"), bytes }, never());
+    const blobs = s3On({ url: `http://127.0.0.1:${(storage.address() as AddressInfo).port}` });
+    await blobs.keep({ path, sha256: sha256Of("large"), bytes }, never());
     expect(came).toBe(bytes);
     expect(most).toBeLessThan(bytes / 2);
   });
 
   it("that refuses, for a wrong key or a fault of its own, keeps nothing and leaves no file", async () => {
     const storage = await startS3();
-    for (const [place, faults] of [
+    for (const [blobs, faults] of [
       [s3On(storage, "another secret"), []],
       [s3On(storage), [404, 500]],
     ] as const) {
       storage.faults.push(...faults);
       const file = await aFile(aFolder(), "bytes");
-      await expect(place.keep(file, never())).rejects.toThrow(/^the archive's storage answered (403|500)$/);
+      await expect(blobs.keep(file, never())).rejects.toThrow(/^the archive's storage answered (403|500)$/);
       expect(existsSync(file.path)).toBe(false);
     }
     expect(storage.objects.size).toBe(0);

@@ -76,7 +76,7 @@ it("fills in what is not known, oldest first, and tells nobody", async () => {
     source: "backfill",
     prompt: `Do ${idOf(0)}`,
     deliveries: [],
-    receipts: [{ verdict: "accepted", note: "filled in without telling anybody", routing: null }],
+    receipts: [{ verdict: "accepted", note: "backfilled: not relayed to any sink", routing: null }],
   });
   // The relay's own rounds find nothing left to tell.
   expect(await relay.app.reconcile()).toMatchObject({ read: 0, found: 0 });

@@ -11,13 +11,17 @@ const BODY = '{"run_id":"tsk_1","status":"completed"}';
 const MB = 1_000_000;
 
 /** Everything in the database that a webhook could have left. */
-async function stored({ read }: TestApp): Promise<{ runs: number; kept: number; deliveries: number }> {
-  const [runs, kept, deliveries] = await Promise.all(
+async function stored({ read }: TestApp): Promise<{ runs: number; unrecognized: number; deliveries: number }> {
+  const [runs, unrecognized, deliveries] = await Promise.all(
     ["/v1/runs", "/v1/receipts/unrecognized", "/v1/deliveries"].map((path) => read<{ data: JsonObject[] }>(path)),
   );
-  return { runs: runs?.data.length ?? -1, kept: kept?.data.length ?? -1, deliveries: deliveries?.data.length ?? -1 };
+  return {
+    runs: runs?.data.length ?? -1,
+    unrecognized: unrecognized?.data.length ?? -1,
+    deliveries: deliveries?.data.length ?? -1,
+  };
 }
-const NOTHING = { runs: 0, kept: 0, deliveries: 0 };
+const NOTHING = { runs: 0, unrecognized: 0, deliveries: 0 };
 
 async function post(url: string, body: string | Uint8Array, headers: Record<string, string> = {}) {
   const response = await fetch(`${url}/webhook`, {
@@ -117,7 +121,7 @@ describe("a genuine body", () => {
 
     expect(await post(relay.url, body)).toEqual({ status: 202, body: { result: "unrecognized" } });
 
-    expect(await stored(relay)).toEqual({ ...NOTHING, kept: 1 });
+    expect(await stored(relay)).toEqual({ ...NOTHING, unrecognized: 1 });
     expect((await post(relay.url, BODY)).status).toBe(200);
   });
 
@@ -174,7 +178,7 @@ describe("a body over the limit", () => {
 
     expect(answer).toEqual({ status: 413, body: { error: "the body is over 10000000 bytes" } });
     expect((await post(relay.url, BODY)).status).toBe(200);
-    expect(await stored(relay)).toMatchObject({ runs: 1, kept: 0 });
+    expect(await stored(relay)).toMatchObject({ runs: 1, unrecognized: 0 });
   });
 
   it("that is not announced, in chunks, is answered 413 as well", async () => {
@@ -196,7 +200,7 @@ describe("a body over the limit", () => {
 
     expect(status).toBe(413);
     expect((await post(relay.url, BODY)).status).toBe(200);
-    expect(await stored(relay)).toMatchObject({ runs: 1, kept: 0 });
+    expect(await stored(relay)).toMatchObject({ runs: 1, unrecognized: 0 });
   });
 
   it("that never ends is answered 413 while it comes, and not taken any further", async () => {

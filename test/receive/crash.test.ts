@@ -78,12 +78,12 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
     { note: "the relay met a bug; its log has the details" },
   ]);
 
-  const kept = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
+  const unrecognized = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
   crashing = true;
-  expect(await rereadUnrecognized(kept)).toBe(0);
+  expect(await rereadUnrecognized(unrecognized)).toBe(0);
   expect(await store.run("tsk_2")).toBeNull();
   hasBug = false;
-  expect(await rereadUnrecognized(kept)).toBe(1);
+  expect(await rereadUnrecognized(unrecognized)).toBe(1);
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
 });
 

@@ -60,9 +60,9 @@ const unfolded = (raw: string): string =>
     .replace(/(?:^[A-Za-z0-9+/]{60,}={0,2}\r\n)+/gm, (part) => Buffer.from(part, "base64").toString("utf8"));
 
 async function everyAnswer(relay: TestApp, runIds: string[]): Promise<string> {
-  const kept = await relay.read<{ data: { id: string }[] }>("/v1/receipts/unrecognized");
+  const unrecognized = await relay.read<{ data: { id: string }[] }>("/v1/receipts/unrecognized");
   const paths = ["/v1/runs", "/v1/deliveries", "/v1/receipts/unrecognized", "/v1/sinks"];
-  paths.push(...kept.data.map(({ id }) => `/v1/receipts/${id}/raw`));
+  paths.push(...unrecognized.data.map(({ id }) => `/v1/receipts/${id}/raw`));
   for (const id of runIds) {
     const run = await relay.read<{ receipts: { id: string }[] }>(`/v1/runs/${id}`);
     paths.push(`/v1/runs/${id}`, ...run.receipts.map((receipt) => `/v1/runs/${id}/receipts/${receipt.id}/raw`));
@@ -220,7 +220,7 @@ describe("a secret", () => {
 
 describe("the relay's own secrets", () => {
   const bodies = {
-    genuine: fixtureBytes("workflow_run.completed"),
+    webhook: fixtureBytes("workflow_run.completed"),
     "not understood": "{}",
   };
   it.each(Object.entries(bodies))("show nowhere after a webhook that is %s", async (_what, body) => {

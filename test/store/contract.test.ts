@@ -554,11 +554,11 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         reason: long.slice(0, 240),
         duration_ms: 3_500,
         received_at: 9,
-        told: [],
+        deliveries: [],
       });
-      expect(d?.told).toEqual([{ sink: "ops", state: "pending" }]);
+      expect(d?.deliveries).toEqual([{ sink: "ops", state: "pending" }]);
       expect(c).toMatchObject({ title: "Invoices", workflow: "wpid_1" });
-      expect(a?.told).toEqual([
+      expect(a?.deliveries).toEqual([
         { sink: "mail", state: "pending" },
         { sink: "ops", state: "pending" },
       ]);

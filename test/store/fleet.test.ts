@@ -187,12 +187,12 @@ describe("a relay", () => {
     await claim(b, T, shared("relay_b"));
     await claim(b, T, shared("relay_dead"));
     await beats(first, second);
-    expect(await first.fleet.missing()).toEqual(["relay_dead"]);
-    expect(await second.fleet.missing()).toEqual(["relay_dead"]);
+    expect(await first.fleet.deadPeers()).toEqual(["relay_dead"]);
+    expect(await second.fleet.deadPeers()).toEqual(["relay_dead"]);
     await runOut("relay_b");
-    expect((await first.fleet.missing()).toSorted()).toEqual(["relay_b", "relay_dead"]);
+    expect((await first.fleet.deadPeers()).toSorted()).toEqual(["relay_b", "relay_dead"]);
     await second.beat();
-    expect(await first.fleet.missing()).toEqual(["relay_dead"]);
+    expect(await first.fleet.deadPeers()).toEqual(["relay_dead"]);
   });
 
   it("is not present when it could not renew its row in time, and is again after the next heartbeat", async () => {
@@ -209,19 +209,19 @@ describe("a relay", () => {
     const relay = await joinByHand(0, "relay_a");
     await queued(1);
     await claim(a, T, shared("relay_dead"));
-    expect(await relay.fleet.missing()).toEqual([]);
+    expect(await relay.fleet.deadPeers()).toEqual([]);
     await beats(relay);
-    expect(await relay.fleet.missing()).toEqual(["relay_dead"]);
+    expect(await relay.fleet.deadPeers()).toEqual(["relay_dead"]);
     vi.advanceTimersByTime(11_000);
-    expect(await relay.fleet.missing()).toEqual([]);
+    expect(await relay.fleet.deadPeers()).toEqual([]);
     await relay.beat();
-    expect(await relay.fleet.missing()).toEqual([]);
+    expect(await relay.fleet.deadPeers()).toEqual([]);
     await beats(relay);
-    expect(await relay.fleet.missing()).toEqual(["relay_dead"]);
+    expect(await relay.fleet.deadPeers()).toEqual(["relay_dead"]);
     // Beside a clock that went on for longer, the database's went back.
     vi.advanceTimersByTime(6_000);
     await relay.beat();
-    expect(await relay.fleet.missing()).toEqual([]);
+    expect(await relay.fleet.deadPeers()).toEqual([]);
   });
 
   it("that died may have changed what nobody was told", async () => {
@@ -229,7 +229,7 @@ describe("a relay", () => {
     await beats(first);
     await databases[1]?.db.insertInto("duties").values({ name: "relay_b", holder: "relay_b", until: 1 }).execute();
     const begin = a.lastChange();
-    await first.fleet.missing();
+    await first.fleet.deadPeers();
     expect(a.changes({ after: begin, limit: 9 }).isKnown).toBe(false);
   });
 
@@ -239,7 +239,7 @@ describe("a relay", () => {
     await claim(b, T, shared("relay_b"));
     await beats(first, second);
     await second.fleet.leave();
-    expect(await first.fleet.missing()).toEqual(["relay_b"]);
+    expect(await first.fleet.deadPeers()).toEqual(["relay_b"]);
   });
 });
 
@@ -319,42 +319,42 @@ describe("a duty", () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const act = async () => true;
     const done = await Promise.all([
-      first.alone("d", 400, act),
-      second.alone("d", 400, act),
-      second.alone("other", 400, act),
+      first.runExclusively("d", 400, act),
+      second.runExclusively("d", 400, act),
+      second.runExclusively("other", 400, act),
     ]);
     expect(done.slice(0, 2).filter(Boolean)).toHaveLength(1);
     expect(done[2]).toBe(true);
-    await until("the time to be over", () => second.alone("d", 400, act));
-    expect(await first.alone("d", 400, act)).toBeNull();
+    await until("the time to be over", () => second.runExclusively("d", 400, act));
+    expect(await first.runExclusively("d", 400, act)).toBeNull();
   });
 
   it("is not begun while another relay is at it, and is free at once when that failed", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const [begun, doing] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
-    const done = first.alone("d", 0, () => {
+    const done = first.runExclusively("d", 0, () => {
       begun.resolve();
       return doing.promise;
     });
     await begun.promise;
-    expect(await second.alone("d", 0, async () => "mine")).toBeNull();
+    expect(await second.runExclusively("d", 0, async () => "mine")).toBeNull();
     doing.resolve("done");
     expect(await done).toBe("done");
-    const fails = second.alone("d", 60_000, () => Promise.reject(new Error("it failed")));
+    const fails = second.runExclusively("d", 60_000, () => Promise.reject(new Error("it failed")));
     await expect(fails).rejects.toThrow("it failed");
-    expect(await first.alone("d", 0, async () => "again")).toBe("again");
+    expect(await first.runExclusively("d", 0, async () => "again")).toBe("again");
   });
 
   it("that is done alone is renewed by the heartbeat, and another's once that has stopped", async () => {
     const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     const doing = Promise.withResolvers<void>();
-    const done = first.fleet.alone("d", 0, () => doing.promise);
+    const done = first.fleet.runExclusively("d", 0, () => doing.promise);
     await until("it to be begun", async () => (await runsOutAt("d")) > 0);
     const before = await runsOutAt("d");
     await first.beat();
     expect(await runsOutAt("d")).toBeGreaterThan(before);
     await runOut("d");
-    expect(await second.fleet.alone("d", 60_000, async () => "mine")).toBe("mine");
+    expect(await second.fleet.runExclusively("d", 60_000, async () => "mine")).toBe("mine");
     doing.resolve();
     await done;
     // It ends what is another's by then for nobody.

@@ -1,5 +1,5 @@
 import type { Run, RunState } from "../../src/domain/run.ts";
-import type { Arrival, Decision, NewDelivery } from "../../src/store/contract/receipts.ts";
+import type { IncomingReceipt, Decision, NewDelivery } from "../../src/store/contract/receipts.ts";
 
 /** A completed task; name what matters. */
 export const aRun = (values: Partial<Run> = {}): Run => ({
@@ -50,7 +50,7 @@ export const aDelivery = (id: string, sink = "ops", values: Partial<NewDelivery>
 export function anArrival(
   run: Run,
   { hash, decision = {}, body = "{}" }: { hash?: string; decision?: Partial<Decision>; body?: string } = {},
-): Arrival {
+): IncomingReceipt {
   const bodyHash = hash ?? `hash of ${run.run_id} at ${run.received_at}`;
   return {
     receipt: {

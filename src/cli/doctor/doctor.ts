@@ -52,7 +52,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
         `correct it${/:\d+:\d+$/.test(where) ? " in the file" : " in the environment"}; until then nothing else is looked at`,
       ),
     );
-    tell(shell, [...machine, ...about("configuration", wrong)], json === true);
+    printFindings(shell, [...machine, ...about("configuration", wrong)], json === true);
     return EXIT.usage;
   }
   const { config, warnings } = loaded;
@@ -61,7 +61,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
   const looked = await lookAtAll(config, deps, live === true);
   line.clear();
   const findings = [...machine, ...configurationOf(config, warnings), ...tokensOf(config), ...looked];
-  tell(shell, findings, json === true);
+  printFindings(shell, findings, json === true);
   return findings.some(({ state }) => state === "fault") ? EXIT.failed : EXIT.done;
 }
 
@@ -137,7 +137,7 @@ function tokensOf({ tokens }: Pick<Config, "tokens">): Finding[] {
   return about("token", [look()]);
 }
 
-function tell({ stdout }: Shell, findings: readonly Finding[], json: boolean): void {
+function printFindings({ stdout }: Shell, findings: readonly Finding[], json: boolean): void {
   const count = (state: Finding["state"]) => findings.filter((finding) => finding.state === state).length;
   const [faults, warnings] = [count("fault"), count("warning")];
   if (json) {

@@ -7,11 +7,16 @@ export interface ReceiptStore {
    * Takes receipts, in order: the same bytes again → `duplicate`; no run → `unrecognized`; else `decide` is asked, with what is known at that
    * moment, and its answer is written with the receipt. Answers in the order given. Throws DecisionCrashed when `decide` throws.
    */
-  accept(items: readonly Arrival[]): Promise<Accepted[]>;
+  accept(items: readonly IncomingReceipt[]): Promise<Accepted[]>;
   /**
    * Takes an unrecognized receipt that is understood now, as if it had just been settled. False when it is no longer an unrecognized one.
    */
-  adopt(receiptId: string, reportedStatus: string, run: NonNullable<Arrival["run"]>, now: number): Promise<boolean>;
+  adopt(
+    receiptId: string,
+    reportedStatus: string,
+    run: NonNullable<IncomingReceipt["run"]>,
+    now: number,
+  ): Promise<boolean>;
   /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
   revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
   /** Oldest first. */
@@ -23,7 +28,7 @@ export interface ReceiptStore {
 }
 
 /** One authenticated body on its way in. */
-export interface Arrival {
+export interface IncomingReceipt {
   receipt: NewReceipt;
   /** Null: genuine but not understood. */
   run: { id: string; decide: Decide } | null;

@@ -45,7 +45,7 @@ export interface RunListItem {
   duration_ms: number | null;
   received_at: number;
   /** The newest delivery to each sink, by the sink's name. */
-  told: { sink: string; state: DeliveryState }[];
+  deliveries: { sink: string; state: DeliveryState }[];
 }
 
 export interface RunFilter {

@@ -209,12 +209,14 @@ function filtered(source: Source, rows: Runs, filter: RunFilter): Runs {
     query = query.where((where) => where.or([where("workflow", "in", workflow), where("title", "in", workflow)]));
   if (sink || delivery) {
     query = query.where(({ exists, selectFrom }) => {
-      let told = selectFrom("deliveries").select("id").whereRef("deliveries.subject_id", "=", "runs.run_id");
-      if (sink) told = told.where("deliveries.sink", "in", sink);
+      let withDelivery = selectFrom("deliveries").select("id").whereRef("deliveries.subject_id", "=", "runs.run_id");
+      if (sink) withDelivery = withDelivery.where("deliveries.sink", "in", sink);
       // By the run, of which there are few, and not by the state, of which there may be a million.
       if (delivery)
-        told = told.where(sql<boolean>`${unindexed(source, "deliveries.state")} in (${sql.join(delivery)})`);
-      return exists(told);
+        withDelivery = withDelivery.where(
+          sql<boolean>`${unindexed(source, "deliveries.state")} in (${sql.join(delivery)})`,
+        );
+      return exists(withDelivery);
     });
   }
   return query;
@@ -250,11 +252,15 @@ async function amongDeliveries(
   const halves = [states.filter(isWaitingState), states.filter((state) => !isWaitingState(state))].filter(
     ({ length }) => length > 0,
   );
-  const told = halves.map(
+  const withDelivery = halves.map(
     (state) =>
       sql`select * from (${deliveriesThat(db.selectFrom("deliveries").select("subject_id"), { sink: sinks, state })}) as half`,
   );
-  let rows = filtered(source, db.selectFrom("runs"), rest).where("runs.run_id", "in", sql<string>`(${unionAll(told)})`);
+  let rows = filtered(source, db.selectFrom("runs"), rest).where(
+    "runs.run_id",
+    "in",
+    sql<string>`(${unionAll(withDelivery)})`,
+  );
   if (match !== null)
     rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.seq)`);
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));

@@ -48,7 +48,7 @@ export async function listItems(
   const { db } = source;
   const rows = await findListItems(source, filter, page);
   const ids = rows.map(({ run_id }) => run_id);
-  const told = Map.groupBy(await lastWords(db, ids), ({ subject_id }) => subject_id);
+  const newest = Map.groupBy(await lastWords(db, ids), ({ subject_id }) => subject_id);
   return rows.map((row) => {
     const { prompt = null, site = null, reason = null, duration_ms = null } = JSON.parse(row.list_item) as ListItem;
     return {
@@ -63,7 +63,7 @@ export async function listItems(
       site,
       reason,
       duration_ms,
-      told: (told.get(row.run_id) ?? []).map(({ sink, state }) => ({ sink, state: state as DeliveryState })),
+      deliveries: (newest.get(row.run_id) ?? []).map(({ sink, state }) => ({ sink, state: state as DeliveryState })),
     };
   });
 }

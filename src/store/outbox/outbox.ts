@@ -107,7 +107,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
   // Only an update, a correction or a redelivery has something before it.
   const later = claimed.flatMap(({ cause, subject_id }) => (cause === "result" ? [] : [subject_id]));
   const columns = ["id", "subject_id", "sink", "state", "receipt"] as const;
-  const told = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
+  const delivered = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
   const byId = new Map(runs.map((run) => [run.run_id, run]));
   return claimed
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
@@ -124,7 +124,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
           firstTriedAt: attemptsIn(row)[0]?.started_at ?? null,
           state: stateIn(block),
           artifactsStatus: run.artifacts_status as ArtifactsStatus,
-          previous: previousReceipt(row, told),
+          previous: previousReceipt(row, delivered),
         },
       ];
     });
@@ -132,10 +132,10 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
 
 function previousReceipt(
   row: DeliveryRow,
-  told: readonly Pick<DeliveryRow, "id" | "subject_id" | "sink" | "state" | "receipt">[],
+  delivered: readonly Pick<DeliveryRow, "id" | "subject_id" | "sink" | "state" | "receipt">[],
 ): DeliveryReceipt | null {
-  let last: (typeof told)[number] | null = null;
-  for (const one of told) {
+  let last: (typeof delivered)[number] | null = null;
+  for (const one of delivered) {
     const isBefore = one.subject_id === row.subject_id && one.sink === row.sink && one.id < row.id;
     if (isBefore && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
   }
@@ -200,10 +200,10 @@ export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attemp
     });
 
 /** What waits for the sinks of deliveries that arrived, and says no more than those did. */
-async function cancelObsolete({ rows, ledger }: Change, told: readonly DeliveryRow[]): Promise<void> {
+async function cancelObsolete({ rows, ledger }: Change, delivered: readonly DeliveryRow[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
-    told.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
+    delivered.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
     {
       set: "state = 'canceled', next_attempt_at = null",
       where: `deliveries.subject_id = v.subject_id and deliveries.sink = v.sink and deliveries.id > v.id

@@ -32,9 +32,9 @@ export async function redeliver(
   const stored = await store.run(runId);
   if (stored === null) return no(404, `There is no run ${JSON.stringify(runId.slice(0, 100))}.`);
   if (!isTerminal(stored.state.run.status)) return no(409, "This run is not final yet: there is no result to send.");
-  const told = await store.deliveries({ runId }, { limit: MAX_DELIVERIES });
-  const names = new Set(wanted ?? told.map(({ sink }) => sink));
-  const last = told.reduce((id, one) => (one.id > id ? one.id : id), "");
+  const known = await store.deliveries({ runId }, { limit: MAX_DELIVERIES });
+  const names = new Set(wanted ?? known.map(({ sink }) => sink));
+  const last = known.reduce((id, one) => (one.id > id ? one.id : id), "");
   const chosen = sinks.filter(({ name }) => names.has(name));
   if (chosen.length === 0)
     return no(409, "This run was meant for no sink that is configured: name the sinks to send it to.");

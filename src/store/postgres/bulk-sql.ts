@@ -6,7 +6,7 @@ import type { Tables } from "../tables.ts";
 
 export function postgresRows(db: Kysely<Tables>): BulkSql {
   const ask = async (statement: RawBuilder<unknown>): Promise<never[]> => (await statement.execute(db)).rows as never[];
-  const tell = async (statement: RawBuilder<unknown>): Promise<void> => void (await statement.execute(db));
+  const execute = async (statement: RawBuilder<unknown>): Promise<void> => void (await statement.execute(db));
   const rows: BulkSql = {
     dialect: "postgres",
     query: (text, parameters) => ask(sql(text.split("?") as unknown as TemplateStringsArray, ...parameters)),
@@ -41,13 +41,13 @@ export function postgresRows(db: Kysely<Tables>): BulkSql {
     },
     index: async (words) => {
       const gone = words.flatMap(({ seq, after }) => (after === null ? [seq] : []));
-      if (gone.length > 0) await tell(sql`delete from run_words where rowid = any(${gone})`);
+      if (gone.length > 0) await execute(sql`delete from run_words where rowid = any(${gone})`);
       const now = words.flatMap(({ seq, after }) => (after === null ? [] : [{ rowid: seq, words: vectorOf(after) }]));
       await rows.insert("run_words", now, "on conflict (rowid) do update set words = excluded.words");
     },
-    lock: (name, of = "") => tell(sql`select pg_advisory_xact_lock(${LOCKS[name]}::int, hashtext(${of}))`),
+    lock: (name, of = "") => execute(sql`select pg_advisory_xact_lock(${LOCKS[name]}::int, hashtext(${of}))`),
     lockDeliveries: (ids) =>
-      tell(sql`select e.id from deliveries e where (e.subject_id, e.sink) in
+      execute(sql`select e.id from deliveries e where (e.subject_id, e.sink) in
         (select d.subject_id, d.sink from deliveries d where d.id = any(${ids})) order by e.id for update`),
   };
   return rows;

@@ -4,7 +4,7 @@
  * - *presence*: each relay has a row in `duties` under its own name and renews it every {@link BEAT_MS}. `deliveries.leased_by` names the relay
  *   that holds a lease. Once that relay's row has run out, any other may take its deliveries over.
  * - *duties*: what one relay does for all is a row in the same table, for as long as no other may do it.
- * - *news*: what a relay changes it tells the others, and that it leaves (news.ts).
+ * - *news*: what a relay changes it tells the others, and that it leaves (peer-notifications.ts).
  * - *the clock*: the database's. One relay reads the leases and due times of another, and a machine's own clock may be wrong.
  */
 import { sql, type Kysely } from "kysely";
@@ -24,12 +24,12 @@ export interface Fleet {
   /** Calls back when another process told something, or may have: there may be something to deliver. */
   onPeerChange(listener: () => void): void;
   /** Relays that are gone and have leases still. To be asked every five seconds or so. */
-  missing(): Promise<string[]>;
+  deadPeers(): Promise<string[]>;
   /**
    * Does it, unless another relay is at it or began it less than `everyMs` ago and did not fail; null then. Others may begin it within
    * {@link LEASE_MS} of the end of one that died.
    */
-  alone<T>(duty: string, everyMs: number, act: () => Promise<T>): Promise<T | null>;
+  runExclusively<T>(duty: string, everyMs: number, act: () => Promise<T>): Promise<T | null>;
   /** Tells the others, so that they go on with what is left. */
   leave(): Promise<void>;
 }
@@ -80,13 +80,13 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
     onPeerChange: (listener) => {
       news = listener;
     },
-    missing: async () => {
+    deadPeers: async () => {
       if (!presence.isSettled()) return [];
       // A relay that died may not have told all that it changed.
       if (await removeRunOut(db)) database.notifyPeers?.(null);
       return missingNames(db);
     },
-    alone: async (duty, everyMs, act) => {
+    runExclusively: async (duty, everyMs, act) => {
       // The heartbeat renews it.
       const begun = await takeDuty(db, duty, name);
       if (begun === null) return null;

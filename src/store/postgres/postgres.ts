@@ -4,7 +4,7 @@ import type { Pool, PoolConfig } from "pg";
 import type { Database } from "../database.ts";
 import { connectionFault, faultOf, lastFaultOf, mayRunAgain } from "./errors.ts";
 import { postgresRows, storable } from "./bulk-sql.ts";
-import { CHANNEL, News } from "./news.ts";
+import { CHANNEL, PeerNotifications } from "./peer-notifications.ts";
 import { schemaSql } from "../schema/schema.ts";
 import { StorageFault } from "../contract/faults.ts";
 import type { Tables } from "../tables.ts";
@@ -67,7 +67,7 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
     options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
   const db = kyselyOn(new pg.Pool({ ...settings, max: MAX_CONNECTIONS }));
-  const news = new News((payloads) =>
+  const notifications = new PeerNotifications((payloads) =>
     sql`select pg_notify(${CHANNEL}, payload) from unnest(${payloads}::text[]) as payload`.execute(db),
   );
   return {
@@ -77,13 +77,13 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
     script: async (tx, text) => {
       await tx.executeQuery(CompiledQuery.raw(text));
     },
-    foreignChanges: () => news.take(),
-    notifyPeers: (changes) => news.tell(changes),
+    foreignChanges: () => notifications.take(),
+    notifyPeers: (changes) => notifications.announce(changes),
     read: (work) => work(postgresRows(db)),
     transaction: (work) => again(() => db.transaction().execute((tx) => work(tx, postgresRows(tx)))),
     session: (heard) => {
       const hear = (payload: string | null): void => {
-        if (news.hear(payload)) heard();
+        if (notifications.receive(payload)) heard();
       };
       const timeouts = { connectionTimeoutMillis: SESSION_TIMEOUT_MS, query_timeout: SESSION_TIMEOUT_MS };
       const pool = new pg.Pool({ ...settings, ...timeouts, max: 1, idleTimeoutMillis: 0 });
@@ -99,7 +99,7 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
       return { db: own, close: () => own.destroy() };
     },
     close: async () => {
-      await news.idle();
+      await notifications.idle();
       await db.destroy();
     },
   };

@@ -11,13 +11,13 @@ import type { Change } from "../change.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { DecisionCrashed } from "../contract/faults.ts";
-import type { Accepted, Arrival, Decide, Decision, Known, NewDelivery } from "../contract/receipts.ts";
+import type { Accepted, IncomingReceipt, Decide, Decision, Known, NewDelivery } from "../contract/receipts.ts";
 import type { Tables } from "../tables.ts";
 
 type DeliveryRow = Selectable<Tables["deliveries"]>;
 type ReceiptRow = Selectable<Tables["receipts"]>;
 
-export async function acceptAll(change: Change, items: readonly Arrival[]): Promise<Accepted[]> {
+export async function acceptAll(change: Change, items: readonly IncomingReceipt[]): Promise<Accepted[]> {
   const { rows } = change;
   const hashes = items.flatMap(({ receipt, run }) => (run ? [] : [receipt.bodyHash]));
   const unrecognized = await unrecognizedBefore(rows, hashes);
@@ -96,7 +96,7 @@ export async function adopt(
   change: Change,
   receiptId: string,
   reportedStatus: string,
-  run: NonNullable<Arrival["run"]>,
+  run: NonNullable<IncomingReceipt["run"]>,
   now: number,
 ): Promise<boolean> {
   const { tx, rows } = change;
@@ -340,7 +340,7 @@ export async function insertDeliveries({ rows, ledger }: Change, deliveries: rea
 }
 
 const receiptRow = (
-  receipt: Arrival["receipt"],
+  receipt: IncomingReceipt["receipt"],
   { runId, block, ...result }: Pick<Decision, "verdict" | "note" | "routing"> & { runId: string | null; block: Buffer },
 ): ReceiptRow => ({
   id: receipt.id,

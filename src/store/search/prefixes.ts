@@ -50,9 +50,9 @@ export async function isRareText(db: Db, search: Search): Promise<boolean> {
   const prefixes = search.filter(({ prefix }) => prefix).map(beginningOf);
   if (whole.length + prefixes.length === 1) return false;
   const weight = (word: string): number => word.length + (/\d/.test(word) ? 1_000 : 0);
-  const [telling] = whole.toReversed().toSorted((a, b) => weight(b) - weight(a));
+  const [selective] = whole.toReversed().toSorted((a, b) => weight(b) - weight(a));
   const rows = [
-    ...(telling === undefined ? [] : [sql`term = ${telling}`]),
+    ...(selective === undefined ? [] : [sql`term = ${selective}`]),
     ...prefixes.map((beginning) => sql`term >= ${beginning} and term < ${endOf(beginning)}`),
   ];
   for (const those of rows) {

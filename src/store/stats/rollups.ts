@@ -52,7 +52,7 @@ export function createLedger(): Ledger {
     add(runs, { grain: "hour", start: hourOf(received_at), status, count: by });
     add(runs, { grain: "day", start: dayOf(received_at), status, count: by });
   };
-  const tell = (row: DeliveryRow): void => {
+  const push = (row: DeliveryRow): void => {
     changes.push({ kind: "delivery", id: row.id, delivery: deliveryOf(row) });
   };
   return {
@@ -76,11 +76,11 @@ export function createLedger(): Ledger {
     },
     made: (row) => {
       add(deliveries, { sink: row.sink, state: row.cause === "test" ? "test" : "made", count: 1 });
-      tell(row);
+      push(row);
     },
     moved: (row) => {
       const { sink, state, cause, created_at, delivered_at } = row;
-      tell(row);
+      push(row);
       if (cause === "test") return;
       if (ENDS.has(state)) add(deliveries, { sink, state, count: 1 });
       // A first result makes nothing good: that is spared on the way of nearly every delivery.

@@ -165,10 +165,10 @@
     const isFirst = source.hasAttribute("data-live-reload");
     let stream = null;
     let timer = 0;
-    let told = 0;
-    const tell = () => {
+    let toldAt = 0;
+    const report = () => {
       timer = 0;
-      told = Date.now();
+      toldAt = Date.now();
       if (isFirst) location.reload();
       else changed();
     };
@@ -186,7 +186,7 @@
       stream.addEventListener("changed", ({ lastEventId }) => {
         address.searchParams.set("after", lastEventId);
         // At most once in two seconds, however much happens.
-        timer ||= setTimeout(tell, Math.max(100, told + 2000 - Date.now()));
+        timer ||= setTimeout(report, Math.max(100, toldAt + 2000 - Date.now()));
       });
     };
     // A browser has six connections to one relay: a tab that nobody sees needs none.

@@ -1,6 +1,6 @@
 /** `/deliveries`: the list, dead letters above all, and sending what fits a filter again. */
 import { newDeliveryIds } from "../../store/outbox/redeliver.ts";
-import { field, go, PAGE_SIZE, pageAfter, readFlash, withFlash, type Kit } from "../page-context.ts";
+import { field, go, PAGE_SIZE, pageAfter, readFlash, withFlash, type PageContext } from "../page-context.ts";
 import { deliveriesPage } from "./page.ts";
 import { bulkPage } from "./bulk-page.ts";
 import { DELIVERY_FILTERS, deliveryFilter, hrefOf, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
@@ -8,7 +8,7 @@ import { DELIVERY_FILTERS, deliveryFilter, hrefOf, readQuery, type DeliveryFilte
 /** One press redelivers at most so many; the next goes on, as what waits is left out. */
 const MAX_REDELIVERIES = 10_000;
 
-export function mountDeliveries({ web, deps, reading, acting, show }: Kit): void {
+export function mountDeliveries({ web, deps, reading, acting, show }: PageContext): void {
   const { store, sinks, runtime, log } = deps;
 
   web.get("/deliveries", ...reading, async (c) => {

@@ -2,12 +2,12 @@
 import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { createRateLimit } from "../../platform/rate-limit.ts";
-import { field, go, type Kit } from "../page-context.ts";
+import { field, go, type PageContext } from "../page-context.ts";
 import { loginPage } from "./page.ts";
 import { ownPage } from "./origin.ts";
 import { SESSION_LIFE_MS } from "./session.ts";
 
-export function mountLogin({ web, deps, page, sessions, cookieName, open, ownForm, acting }: Kit): void {
+export function mountLogin({ web, deps, page, sessions, cookieName, open, ownForm, acting }: PageContext): void {
   const { log, runtime } = deps;
   const failures = createRateLimit({ now: runtime.now, burst: 10, everyMs: 30_000 });
   const isSecure = deps.publicUrl.startsWith("https:");

@@ -1,11 +1,11 @@
 /** What was received: of a run, and what was not understood. */
 import type { Context } from "hono";
 import { HEADERS } from "../layout.ts";
-import type { Env, Kit } from "../page-context.ts";
+import type { Env, PageContext } from "../page-context.ts";
 import { runPath } from "../markup.ts";
 import { unrecognizedPage, receiptPage } from "./pages.ts";
 
-export function mountReceipts({ web, deps: { store }, reading, show, notFound }: Kit): void {
+export function mountReceipts({ web, deps: { store }, reading, show, notFound }: PageContext): void {
   const receiptOf = async (runId: string | undefined, id: string) => {
     const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;

@@ -79,7 +79,7 @@ export function runPage(view: RunView): Part {
     head(view, content),
     html`<div class="columns">
       <div class="first">${outcome(view, content)} ${output(view, content)}</div>
-      <div class="side">${told(view)} ${facts(view)}</div>
+      <div class="side">${deliveriesCard(view)} ${facts(view)}</div>
       <div class="rest">${media(view)} ${files(view, content)} ${timeline(view)} ${parameters(view.report)}</div>
     </div>`,
   ];
@@ -254,7 +254,7 @@ function files({ report, link }: RunView, content: Content): Part {
   ]);
 }
 
-function told(view: RunView): Html {
+function deliveriesCard(view: RunView): Html {
   const { deliveries, sinks, session, report, event, receipts } = view;
   const newest = newestOfEach(deliveries);
   const names = new Set([...sinks.map(({ name }) => name), ...newest.map(({ sink }) => sink)]);
@@ -268,7 +268,7 @@ function told(view: RunView): Html {
     deliveries.length > 0 ? "" : whyNobody(view).map((text) => html`<p class="why-line">${withTimes(text)}</p>`),
     rows.length === 0
       ? html`<p class="soft">No sink is configured: the run is only kept here.</p>`
-      : html`<ul class="told">
+      : html`<ul class="deliveries">
           ${rows}
         </ul>`,
     routes.length === 0
@@ -282,8 +282,8 @@ function told(view: RunView): Html {
   ];
   const address = runPath(report.run_id);
   const also = ["run-head", "timeline-card"];
-  return card("told", "Who was told", parts, {
-    attributes: follow({ id: "told-card", address, event, run: report.run_id, also }),
+  return card("deliveries", "Deliveries", parts, {
+    attributes: follow({ id: "deliveries-card", address, event, run: report.run_id, also }),
     aside: html`<span class="live" data-live-mark hidden>Live</span>`,
   });
 }
@@ -307,13 +307,13 @@ function sinkRow(name: string, { delivery, isConfigured, session, report }: Sink
       : "";
   if (delivery === undefined) {
     return html`<li>
-      <div class="told-head"><strong>${line(name, 64)}</strong><span class="soft">not told</span></div>
+      <div class="delivery-head"><strong>${line(name, 64)}</strong><span class="soft">no delivery</span></div>
       ${button}
     </li>`;
   }
   const permalink = webUrl(typeof delivery.receipt?.["permalink"] === "string" ? delivery.receipt["permalink"] : null);
   return html`<li>
-    <div class="told-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
+    <div class="delivery-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
     <p class="soft">
       ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · not configured any more"}
     </p>

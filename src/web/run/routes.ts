@@ -6,7 +6,7 @@ import { toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { unknownRun } from "../../history/why.ts";
-import { field, go, readFlash, withFlash, type Env, type Kit } from "../page-context.ts";
+import { field, go, readFlash, withFlash, type Env, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
 import { runPath, withTimes } from "../markup.ts";
 import { mediaOf } from "./media.ts";
@@ -17,7 +17,7 @@ import { block, line } from "../text.ts";
 /** More than a run ever has. */
 const MAX_DELIVERIES = 1_000;
 
-export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): void {
+export function mountRun({ web, deps, reading, acting, show, notFound }: PageContext): void {
   const { store, sinks, links, runtime, log } = deps;
 
   const noRun = async (c: Context<Env>, runId: string) => {
@@ -81,8 +81,8 @@ export function mountRun({ web, deps, reading, acting, show, notFound }: Kit): v
     const runId = c.req.param("run_id");
     const sink = await field(c, "sink");
     // "Send to all" of a run that was meant for nobody means every sink there is.
-    const told = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
-    const all = told.length > 0 ? null : sinks.map(({ name }) => name);
+    const deliveries = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
+    const all = deliveries.length > 0 ? null : sinks.map(({ name }) => name);
     const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? all : [sink]);
     if (!done.ok) {
       const frame = { title: "Not sent", part: "runs" } as const;

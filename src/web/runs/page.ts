@@ -203,7 +203,7 @@ const table = (rows: readonly RunListItem[]): Html =>
         <th scope="col">Run</th>
         <th scope="col">Type</th>
         <th scope="col" class="right">Duration</th>
-        <th scope="col">Told</th>
+        <th scope="col">Delivered to</th>
         <th scope="col" class="right">Received</th>
       </tr>
     </thead>
@@ -224,7 +224,7 @@ function row(run: RunListItem): Html {
     </td>
     <td role="cell" class="a-type">${line(run.run_type, 40)}</td>
     <td role="cell" class="a-took right">${took === null ? "–" : duration(took)}</td>
-    <td role="cell" class="a-told">${ticks(run.told)}</td>
+    <td role="cell" class="a-deliveries">${ticks(run.deliveries)}</td>
     <td role="cell" class="a-time right">${time(received_at, "short")}</td>
   </tr>`;
 }

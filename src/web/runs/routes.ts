@@ -1,13 +1,13 @@
 /** `/`: the list of runs. */
 import { windowOf } from "../charts.ts";
-import { go, PAGE_SIZE, pageAfter, type Kit } from "../page-context.ts";
+import { go, PAGE_SIZE, pageAfter, type PageContext } from "../page-context.ts";
 import { readQuery, RUN_FILTERS, runFilter } from "../query.ts";
 import { runsPage } from "./page.ts";
 
 /** The chart counts runs by status and time; beside any other filter it would tell of other runs than the list. */
 const CHARTED = new Set(["status", "since", "until"]);
 
-export function mountRuns({ web, deps, reading, show }: Kit): void {
+export function mountRuns({ web, deps, reading, show }: PageContext): void {
   const { store, sinks, runtime } = deps;
 
   web.get("/", ...reading, async (c) => {

@@ -98,7 +98,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
   const form = (act: string) => ({ action: `/sinks/${address}/${act}`, csrf: session.csrf });
   const said = html`<span class="said"> ${line(name, 64)}</span>`;
   return html`<section class="card sink" aria-label="Sink ${line(name, 64)}">
-    <div class="told-head">
+    <div class="delivery-head">
       <h2>${line(name, 64)} <span class="soft">${kind ?? "not configured any more"}</span></h2>
       ${badge(lookOf(sink))}
     </div>

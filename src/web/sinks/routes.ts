@@ -1,9 +1,9 @@
 /** `/sinks`: each sink, a test message, turning one on again. */
 import { latencyWindow, type Window } from "../charts.ts";
-import { go, withFlash, type Kit, type WebDeps } from "../page-context.ts";
+import { go, withFlash, type PageContext, type WebDeps } from "../page-context.ts";
 import { sinksPage, type SinkView } from "./page.ts";
 
-export function mountSinks({ web, deps, reading, acting, show, notFound }: Kit): void {
+export function mountSinks({ web, deps, reading, acting, show, notFound }: PageContext): void {
   const { store, sinks, runtime, log } = deps;
   const isSink = (name: string): boolean => sinks.some((sink) => sink.name === name);
   const noSink = "There is no such sink in the configuration.";

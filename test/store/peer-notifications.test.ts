@@ -2,18 +2,18 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { ChangedId } from "../../src/store/contract/changes.ts";
-import { News } from "../../src/store/postgres/news.ts";
+import { PeerNotifications } from "../../src/store/postgres/peer-notifications.ts";
 
 /** Two processes: what the first tells, the second hears. */
 function aPair() {
   const payloads: string[] = [];
   const state = { isAway: false };
-  const first = new News(async (sent) => {
+  const first = new PeerNotifications(async (sent) => {
     if (state.isAway) throw new Error("the database is away");
     payloads.push(...sent);
-    for (const payload of sent) second.hear(payload);
+    for (const payload of sent) second.receive(payload);
   });
-  const second = new News(async () => {});
+  const second = new PeerNotifications(async () => {});
   return { first, second, payloads, state };
 }
 
@@ -25,7 +25,7 @@ it("tells all in order and in notifications that PostgreSQL takes, however much 
   await fc.assert(
     fc.asyncProperty(fc.array(change, { maxLength: 400 }), async (changes) => {
       const { first, second, payloads } = aPair();
-      first.tell(changes as ChangedId[]);
+      first.announce(changes as ChangedId[]);
       await first.idle();
       expect(second.take()).toEqual(changes);
       expect(second.take()).toEqual([]);
@@ -37,33 +37,33 @@ it("tells all in order and in notifications that PostgreSQL takes, however much 
 
 it("gathers what is told for a moment, and does not hear itself", async () => {
   const { first, second, payloads } = aPair();
-  for (let i = 0; i < 50; i += 1) first.tell([{ kind: "run", id: `tsk_${i}` }]);
+  for (let i = 0; i < 50; i += 1) first.announce([{ kind: "run", id: `tsk_${i}` }]);
   await first.idle();
   expect(payloads).toHaveLength(1);
   expect(second.take()).toHaveLength(50);
-  expect(first.hear(payloads[0] ?? "")).toBe(false);
+  expect(first.receive(payloads[0] ?? "")).toBe(false);
   expect(first.take()).toEqual([]);
 });
 
 it("says that something changed where nobody knows what: it could not be told, it is too much, or it is not understood", async () => {
   const { first, second, state } = aPair();
   state.isAway = true;
-  first.tell([{ kind: "run", id: "tsk_1" }]);
+  first.announce([{ kind: "run", id: "tsk_1" }]);
   await first.idle();
   state.isAway = false;
-  first.tell([{ kind: "run", id: "tsk_2" }]);
+  first.announce([{ kind: "run", id: "tsk_2" }]);
   await first.idle();
   expect(second.take()).toBeNull();
   for (const much of [
     [{ kind: "run", id: "x".repeat(9_000) }],
     Array.from({ length: 10_001 }, (_none, i) => ({ kind: "run", id: `tsk_${i}` })),
   ]) {
-    first.tell(much as ChangedId[]);
+    first.announce(much as ChangedId[]);
     await first.idle();
     expect(second.take()).toBeNull();
   }
   for (const payload of [null, "relay_a", "7", "{}", "[1,2]"]) {
-    expect(second.hear(payload)).toBe(true);
+    expect(second.receive(payload)).toBe(true);
     expect([payload, second.take()]).toEqual([payload, null]);
   }
 });

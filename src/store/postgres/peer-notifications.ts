@@ -8,7 +8,7 @@ import type { ChangedId } from "../contract/changes.ts";
 
 export const CHANNEL = "skyvern_relay";
 
-const TELL_EVERY_MS = 100;
+const NOTIFY_EVERY_MS = 100;
 /** A notification has less than 8000 bytes. */
 const MAX_BYTES = 7_900;
 /** Who has more to tell or to hear than this is told that something changed. */
@@ -17,58 +17,58 @@ const MAX_CHANGES = 10_000;
 /** Null: something changed, and nobody knows what. */
 type Changes = readonly ChangedId[] | null;
 
-export class News {
+export class PeerNotifications {
   /** Told with each notification, as a process hears its own too. */
   readonly #self = randomBytes(8).toString("hex");
   readonly #notify: (payloads: readonly string[]) => Promise<unknown>;
-  #untold: Changes = [];
-  #heard: Changes = [];
+  #pending: Changes = [];
+  #received: Changes = [];
   #isDue = false;
-  #telling: Promise<void> | null = null;
+  #sending: Promise<void> | null = null;
 
   constructor(notify: (payloads: readonly string[]) => Promise<unknown>) {
     this.#notify = notify;
   }
 
   /** Tells the others soon, with what else there is to tell by then. Without changes it only wakes them. Null is news to this process as well. */
-  tell(changes: Changes): void {
-    if (changes === null) this.#heard = null;
-    this.#untold = joined(this.#untold, changes);
+  announce(changes: Changes): void {
+    if (changes === null) this.#received = null;
+    this.#pending = joined(this.#pending, changes);
     this.#isDue = true;
-    this.#telling ??= this.#sendToAll();
+    this.#sending ??= this.#sendAll();
   }
 
   /** Resolves when all is told. */
   async idle(): Promise<void> {
-    await this.#telling;
+    await this.#sending;
   }
 
   /** Whether it comes from another process. `payload`: null when something may have been missed. */
-  hear(payload: string | null): boolean {
+  receive(payload: string | null): boolean {
     const [from, changes] = payload === null ? [null, null] : parse(payload);
     if (from === this.#self) return false;
-    this.#heard = joined(this.#heard, changes);
+    this.#received = joined(this.#received, changes);
     return true;
   }
 
   /** What was heard since the last call. */
   take(): Changes {
-    const heard = this.#heard;
-    this.#heard = [];
-    return heard;
+    const received = this.#received;
+    this.#received = [];
+    return received;
   }
 
-  async #sendToAll(): Promise<void> {
+  async #sendAll(): Promise<void> {
     while (this.#isDue) {
-      await delay(TELL_EVERY_MS);
-      const changes = this.#untold;
-      [this.#untold, this.#isDue] = [[], false];
+      await delay(NOTIFY_EVERY_MS);
+      const changes = this.#pending;
+      [this.#pending, this.#isDue] = [[], false];
       await this.#notify(payloadsOf(this.#self, changes)).catch(() => {
         // The others learn with the next notification that there was something.
-        this.#untold = null;
+        this.#pending = null;
       });
     }
-    this.#telling = null;
+    this.#sending = null;
   }
 }
 
