@@ -24,7 +24,7 @@ import { createAddresses } from "../receive/own-addresses.ts";
 import { createConfirm } from "../reconcile/confirm.ts";
 import { ARTIFACTS_DELAY_MS } from "../domain/follow-up-plan.ts";
 import { followUpDue } from "../reconcile/follow-up.ts";
-import { fillHistory, type HistoryDeps } from "../reconcile/history.ts";
+import { fillHistory, type CompleteHistoryDeps } from "../reconcile/history.ts";
 import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
 import { createReceiver, type Receiver } from "../receive/receive.ts";
@@ -46,11 +46,11 @@ import { upkeep } from "./upkeep.ts";
 import { createSessionCheck } from "../web/login/session.ts";
 import type { AssetTexts } from "../web/assets/assets.ts";
 import { mountWeb } from "../web/web.ts";
-import { jobsOf, type DueTimes, type Job, type Rounds } from "./jobs.ts";
+import { jobsOf, type DueTimes, type PeriodicJob, type Rounds } from "./jobs.ts";
 import { Lifecycle } from "./lifecycle.ts";
 
 /** What an app is given by the host it runs on. The ways out are guarded. */
-export interface Host extends Outbound {
+export interface AppHost extends Outbound {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
@@ -80,7 +80,7 @@ export interface App extends Rounds {
   readonly store: Store;
   readonly receiver: Receiver;
   readonly worker: Pick<Worker, "work" | "nudge" | "silentMs">;
-  readonly jobs: readonly Job[];
+  readonly jobs: readonly PeriodicJob[];
   readonly gauges: Gauges;
   /** One round of a job by its name, as {@link App.start} has it done. */
   runJob(name: string): Promise<void>;
@@ -110,12 +110,12 @@ const LEASE_MARGIN_MS = 60_000;
 const LAST_SPANS_MS = 2_000;
 
 /** The app of a configuration. Nothing runs yet. */
-export async function createApp(config: Config, host: Host): Promise<App> {
+export async function createApp(config: Config, host: AppHost): Promise<App> {
   const { runtime, log, store, fleet } = host;
   const ending = new AbortController();
   const otlp = createTracing(config, host);
   const skyvern = await connectSkyvern(config, host);
-  const delivering = createDelivering(config, host, skyvern, otlp);
+  const delivering = createDeliverySide(config, host, skyvern, otlp);
   const receiving = createReceiving(config, host, skyvern, { sinks: delivering.sinks, otlp });
   const { worker, lanes } = delivering;
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
@@ -159,7 +159,7 @@ export async function createApp(config: Config, host: Host): Promise<App> {
 type Otlp = ReturnType<typeof createOtlp>;
 
 /** Null: nobody collects traces. */
-function createTracing({ tracing }: Config, { operatorRequest, metrics, log }: Host): Otlp | null {
+function createTracing({ tracing }: Config, { operatorRequest, metrics, log }: AppHost): Otlp | null {
   if (tracing === null) return null;
   const headers = Object.entries(tracing.headers).map(([name, value]) => [name, value.reveal()]);
   return createOtlp({
@@ -174,7 +174,7 @@ function createTracing({ tracing }: Config, { operatorRequest, metrics, log }: H
 type SkyvernSide = Awaited<ReturnType<typeof connectSkyvern>>;
 
 /** What asks Skyvern, what shows what it has, and what keeps copies of it. */
-async function connectSkyvern(config: Config, host: Host) {
+async function connectSkyvern(config: Config, host: AppHost) {
   const { runtime, log, store, fetch, request, archiving } = host;
   const linkKey = Buffer.from(await store.setting("link_key", randomBytes(32).toString("base64url")), "base64url");
   const { publicUrl } = host;
@@ -210,12 +210,12 @@ async function connectSkyvern(config: Config, host: Host) {
   return { linkKey, links, client, budget, newsSince, media, enricher, askAgainAt, archive };
 }
 
-type Delivering = ReturnType<typeof createDelivering>;
+type DeliverySide = ReturnType<typeof createDeliverySide>;
 
 /** The sinks, and the worker that brings them what is due. */
-function createDelivering(
+function createDeliverySide(
   config: Config,
-  { runtime, log, metrics, store, fleet, fetch, request }: Host,
+  { runtime, log, metrics, store, fleet, fetch, request }: AppHost,
   { links, media, enricher, askAgainAt }: SkyvernSide,
   otlp: Otlp | null,
 ) {
@@ -251,9 +251,9 @@ type Receiving = ReturnType<typeof createReceiving>;
 /** What takes webhooks, and what asks Skyvern where none came. */
 function createReceiving(
   config: Config,
-  { runtime, log, metrics, store, nudge, publicUrl }: Host,
+  { runtime, log, metrics, store, nudge, publicUrl }: AppHost,
   { client, budget, newsSince, enricher, archive }: SkyvernSide,
-  { sinks, otlp }: { sinks: Delivering["sinks"]; otlp: Otlp | null },
+  { sinks, otlp }: { sinks: DeliverySide["sinks"]; otlp: Otlp | null },
 ) {
   const { routes, redactKeys, keys } = config;
   const intake = createIntake({ routes, sinks, redactKeys, archives: archive !== null, store, runtime });
@@ -279,7 +279,7 @@ function createReceiving(
     metrics,
   };
   const quiet = createIngest(deps, { deliver: false });
-  const history: HistoryDeps | null =
+  const history: CompleteHistoryDeps | null =
     historyMs === null || newsSince === null
       ? null
       : { client: unhurried, store, ingest: quiet, addresses, runtime, log, historyMs, newsSince };
@@ -296,7 +296,7 @@ function createReceiving(
 
 interface RoundDeps {
   skyvern: SkyvernSide;
-  delivering: Delivering;
+  delivering: DeliverySide;
   receiving: Receiving;
   otlp: Otlp | null;
   unready(): Promise<string | null>;
@@ -305,7 +305,7 @@ interface RoundDeps {
 
 function createRounds(
   config: Config,
-  host: Host,
+  host: AppHost,
   { skyvern: { archive }, delivering, receiving, otlp, unready, signal }: RoundDeps,
 ): Rounds {
   const { runtime, log, metrics, store, fleet, nudge } = host;
@@ -365,7 +365,7 @@ function createRounds(
   };
 }
 
-const dueTimesOf = ({ store, runtime: { now } }: Host): DueTimes => ({
+const dueTimesOf = ({ store, runtime: { now } }: AppHost): DueTimes => ({
   followUp: () => store.nextFollowUpAt(),
   archive: async () => {
     const at = now();
@@ -376,7 +376,7 @@ const dueTimesOf = ({ store, runtime: { now } }: Host): DueTimes => ({
 
 interface PageDeps {
   skyvern: SkyvernSide;
-  delivering: Delivering;
+  delivering: DeliverySide;
   receiving: Receiving;
   unready(): Promise<string | null>;
   /** Streams end when it aborts. */
@@ -386,7 +386,7 @@ interface PageDeps {
 /** Every address: webhook, probes, history API, pages. */
 function createPages(
   config: Config,
-  host: Host,
+  host: AppHost,
   { skyvern, delivering: { sinks, worker, sendTest }, receiving: { receiver }, unready, stopping }: PageDeps,
 ) {
   const { runtime, log, metrics, store, nudge, addressOf, isStopping, assets } = host;
@@ -425,7 +425,7 @@ function createPages(
 
 const GONE = "its sink is not configured any more; name another to redeliver it";
 
-const deadLetterOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }: Host): Promise<number> =>
+const deadLetterOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }: AppHost): Promise<number> =>
   store.deadLetterOrphans(
     sinks.map(({ name }) => name),
     GONE,

@@ -5,7 +5,7 @@ import type { Tally } from "../reconcile/backfill.ts";
 import type { Round } from "../reconcile/reconcile.ts";
 import type { Removed } from "./retention.ts";
 
-export interface Job {
+export interface PeriodicJob {
   /** Of its own in the table. A round that fails is logged as `NAME.failed`. */
   readonly name: string;
   /** From the end of one round to the next, ms. */
@@ -53,11 +53,11 @@ export interface DueTimes {
 type JobSettings = Pick<Config, "archive" | "tracing" | "heartbeat" | "alerts" | "retention" | "reconcile">;
 
 /** The jobs that a configuration asks for. `isFleet`: there may be other relays on the database. */
-export function jobsOf(config: JobSettings, rounds: Rounds, due: DueTimes, isFleet: boolean): Job[] {
+export function jobsOf(config: JobSettings, rounds: Rounds, due: DueTimes, isFleet: boolean): PeriodicJob[] {
   const { heartbeat, retention, reconcile, alerts } = config;
   const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onSinkDown].some((names) => names.length > 0);
   const isPruning = retention.runsMs !== null || retention.rawMs !== null;
-  const table: (Job | false)[] = [
+  const table: (PeriodicJob | false)[] = [
     isFleet && { name: "reclaim", everyMs: 5_000, exclusive: false, run: rounds.reclaimFromDeadPeers },
     { name: "reread", everyMs: DAY_MS, exclusive: false, run: rounds.reread },
     { name: "follow_up", everyMs: 2_000, exclusive: true, run: rounds.followUp, dueAt: due.followUp },

@@ -2,11 +2,11 @@ import type { Worker } from "../deliver/worker.ts";
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
-import type { Job } from "./jobs.ts";
+import type { PeriodicJob } from "./jobs.ts";
 
 export interface LifecycleDeps {
   worker: Pick<Worker, "start" | "stop">;
-  jobs: readonly Job[];
+  jobs: readonly PeriodicJob[];
   /** The other relays on the same database; null where there can be none. */
   fleet: Pick<Fleet, "runExclusively"> | null;
   /** Aborted by {@link Lifecycle.drain}: rounds end, and so do streams of events. */
@@ -66,7 +66,7 @@ export class Lifecycle {
   }
 
   /** What goes wrong in a round is logged, and ends no loop. */
-  async #repeat(job: Job): Promise<void> {
+  async #repeat(job: PeriodicJob): Promise<void> {
     const { ending, runtime, log } = this.#deps;
     await runtime.sleep(FIRST_ROUND_MS, ending.signal);
     while (!ending.signal.aborted) {
@@ -81,12 +81,12 @@ export class Lifecycle {
     }
   }
 
-  async #isDue({ dueAt }: Job): Promise<boolean> {
+  async #isDue({ dueAt }: PeriodicJob): Promise<boolean> {
     const at = dueAt ? await dueAt() : 0;
     return at !== null && at <= this.#deps.runtime.now();
   }
 
-  async #round({ name, everyMs, exclusive, run }: Job): Promise<void> {
+  async #round({ name, everyMs, exclusive, run }: PeriodicJob): Promise<void> {
     const { fleet } = this.#deps;
     await (exclusive && fleet ? fleet.runExclusively(name, everyMs, run) : run());
   }

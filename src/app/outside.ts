@@ -5,9 +5,9 @@ import { s3BlobStore } from "../archive/s3-blobs.ts";
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import type { Fetch } from "../platform/runtime.ts";
-import type { Host } from "./app.ts";
+import type { AppHost } from "./app.ts";
 
-export interface Outside extends Pick<Host, "fetch" | "request" | "operatorRequest" | "archiving"> {
+export interface Outside extends Pick<AppHost, "fetch" | "request" | "operatorRequest" | "archiving"> {
   /** Ends its connections. */
   close(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export function createOutboundClients(config: Config, now: () => number): Outsid
 }
 
 /** Null when no copies are kept. */
-function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): Host["archiving"] {
+function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): AppHost["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;
   return { blobs: s3 ? s3BlobStore({ settings: s3, fetch, now }) : folderBlobStore(dir), copiesOf, createArchive };

@@ -7,10 +7,10 @@ import type { Log } from "../platform/log.ts";
 import { announce, collectProcess, createMetrics, watch, type Metrics } from "../telemetry/metrics.ts";
 import { idMaker, type Runtime } from "../platform/runtime.ts";
 import { joinFleet, type Fleet } from "../store/postgres/fleet.ts";
-import { createApp, type App, type Host } from "./app.ts";
+import { createApp, type App, type AppHost } from "./app.ts";
 import { createOutboundClients } from "./outside.ts";
 import { readPageAssets } from "./page-assets.ts";
-import { openStorage, type Storage } from "./storage.ts";
+import { openStorage, type RelayStorage } from "./storage.ts";
 
 export interface Ports {
   port: number;
@@ -48,12 +48,12 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
 }
 
 /** The relay among others, where its database can have several. */
-async function fleetOf({ shared: database }: Storage, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
+async function fleetOf({ shared: database }: RelayStorage, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
   if (!database?.session) return null;
   return joinFleet({ database, openSession: database.session, name: newId("relay"), sleep, log });
 }
 
-type RelayDeps = Pick<Host, "store" | "fleet" | "runtime" | "log">;
+type RelayDeps = Pick<AppHost, "store" | "fleet" | "runtime" | "log">;
 
 /** The app of a configuration, and how to end it with its ways out. */
 interface RunningApp {

@@ -7,14 +7,14 @@ import { openDatabase } from "../store/open.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { Store } from "../store/store.ts";
 
-export interface Storage {
+export interface RelayStorage {
   store: Store;
   /** Where other relays may be, too; null: this is the only one. */
   shared: Database | null;
 }
 
 /** Opens the database, and creates or migrates it. Rejects, with its name, when it is in use or cannot be opened. */
-export async function openStorage(settings: Config["database"]): Promise<Storage> {
+export async function openStorage(settings: Config["database"]): Promise<RelayStorage> {
   try {
     const database = await openMigrated(settings);
     return { store: createSqlStore(database), shared: database.session ? database : null };

@@ -17,14 +17,14 @@ export interface Surroundings {
 }
 
 /** A configuration, and the files it was read from: relay.yaml, or its absence, and those that hold secrets. */
-export interface Read {
+export interface ReadConfig {
   loaded: Loaded;
   files: string[];
   /** What was in the files. */
   print: string;
 }
 
-export function readConfig({ env }: Pick<Surroundings, "env">): Read {
+export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
   // What was read is what counts: the files may have changed again since.
   const texts = new Map<string, string>();
   const readFile = (path: string): string => {
@@ -69,7 +69,7 @@ export interface WatchConfigDeps {
   runtime: Pick<Runtime, "sleep">;
   log: Log;
   /** What the relay was started with. */
-  read: Read;
+  read: ReadConfig;
   /** Between two looks at the files. */
   everyMs?: number;
 }

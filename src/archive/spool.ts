@@ -4,7 +4,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
-export interface Limits {
+export interface SpoolLimits {
   maxBytes: number;
   /** Milliseconds, to see that it comes fast enough. */
   now(): number;
@@ -35,7 +35,7 @@ const LEAST_BYTES_PER_SECOND = 20_000;
 export async function spool(
   dir: string,
   body: ReadableStream<Uint8Array>,
-  limits: Limits,
+  limits: SpoolLimits,
 ): Promise<{ ok: true; file: UploadFile } | { ok: false; refused: Refused }> {
   await mkdir(dir, { recursive: true });
   const path = join(dir, `${PREFIX}${randomUUID()}`);
@@ -53,7 +53,7 @@ export async function spool(
 
 class TooLarge extends Error {}
 
-async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes, now, signal }: Limits) {
+async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes, now, signal }: SpoolLimits) {
   const from = now();
   const hash = createHash("sha256");
   let bytes = 0;

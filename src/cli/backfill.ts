@@ -58,7 +58,7 @@ export interface BackfillCommandDeps {
 }
 
 /** What it is to do, checked. */
-interface Plan extends BackfillQuery {
+interface BackfillPlan extends BackfillQuery {
   scope: "mine" | "all";
   deliver: boolean;
   dryRun: boolean;
@@ -81,7 +81,11 @@ export async function backfillCommand(options: BackfillOptions, deps: BackfillCo
   });
 }
 
-async function run(plan: Plan, database: Database, { config, runtime, shell }: BackfillCommandDeps): Promise<Tally> {
+async function run(
+  plan: BackfillPlan,
+  database: Database,
+  { config, runtime, shell }: BackfillCommandDeps,
+): Promise<Tally> {
   const store = createSqlStore(database);
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   const line = progressLine(shell);
@@ -126,7 +130,7 @@ async function run(plan: Plan, database: Database, { config, runtime, shell }: B
 const RECENT_MS = 600_000;
 
 /** What to do, or what is wrong with how it was called. */
-function planOf(options: BackfillOptions, config: Config, now: number): Plan | string {
+function planOf(options: BackfillOptions, config: Config, now: number): BackfillPlan | string {
   const since = options.since === undefined ? null : momentOf(options.since, now);
   if (since === null) return `--since must be ${MOMENT}, not ${JSON.stringify(options.since ?? null)}`;
   const until = options.until === undefined ? now : momentOf(options.until, now);
@@ -144,7 +148,7 @@ function planOf(options: BackfillOptions, config: Config, now: number): Plan | s
   return { since, until, workflow, endedBefore, scope, deliver, dryRun: options.dryRun === true };
 }
 
-const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: Plan) => ({
+const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: BackfillPlan) => ({
   ...tally,
   since: new Date(since).toISOString(),
   until: new Date(until).toISOString(),
@@ -153,7 +157,7 @@ const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }:
   reached: reached === null ? null : new Date(reached).toISOString(),
 });
 
-function summaryOf(tally: Tally, { deliver, dryRun }: Plan, config: Config): string {
+function summaryOf(tally: Tally, { deliver, dryRun }: BackfillPlan, config: Config): string {
   const { added, known, elsewhere, recent, unreadable } = tally;
   const relayed = deliver ? ", and the relay tells of them" : ", and nobody is told";
   const lines: [number | true, string][] = [

@@ -53,7 +53,7 @@ interface BackupDeps {
 const POSTGRES = "DATABASE_URL is a PostgreSQL: back it up with pg_dump, or as its host does";
 
 /** Where the copy goes, once it is made. */
-interface Target {
+interface BackupTarget {
   /** The folder in which it is made. */
   work: string;
   /** Brings the file `made` there under a name; resolves with how it is called there. */
@@ -79,7 +79,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
   const line = progressLine(shell);
   const startedAt = performance.now();
   const takenAt = runtime.now();
-  let target: Target | null = null;
+  let target: BackupTarget | null = null;
   let made: string | null = null;
   try {
     target = s3 === null ? folder(options.to) : bucket(s3, deps);
@@ -136,7 +136,7 @@ async function sha256Of(path: string): Promise<string> {
 
 /** Gets the copy back from where it is kept, as a restore would, and looks whether it could be one. */
 async function verified(
-  target: Target,
+  target: BackupTarget,
   name: string,
   { sha256, snapshot }: { sha256: string; snapshot: Snapshot },
   begin: () => void,
@@ -152,7 +152,7 @@ async function verified(
   }
 }
 
-function folder(given: string): Target {
+function folder(given: string): BackupTarget {
   const work = resolve(given);
   mkdirSync(work, { recursive: true, mode: 0o700 });
   return {
@@ -174,7 +174,7 @@ function folder(given: string): Target {
 /** A single PUT takes at most this much: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html */
 const MAX_OBJECT = 5_000_000_000;
 
-function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): Target {
+function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): BackupTarget {
   const work = mkdtempSync(join(tmpdir(), "skyvern-relay-backup-"));
   const { fetch, close } = createEgress({
     allow: config.allowPrivateNetworks,

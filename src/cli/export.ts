@@ -65,7 +65,7 @@ interface ExportDeps {
   shell: Shell;
 }
 
-interface Plan {
+interface ExportPlan {
   format: keyof typeof RUN_FILES;
   filter: RunFilter;
 }
@@ -105,7 +105,7 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
 }
 
 async function write(
-  { format, filter }: Plan,
+  { format, filter }: ExportPlan,
   store: Store,
   { config, runtime, shell }: ExportDeps,
   out: (text: string) => void,
@@ -149,7 +149,7 @@ function wholeFile(path: string): Output {
 }
 
 /** What to write, or what is wrong with how it was called. */
-function planOf(options: ExportOptions, now: number): Plan | string {
+function planOf(options: ExportOptions, now: number): ExportPlan | string {
   const format = options.format ?? (options.to?.toLowerCase().endsWith(".csv") === true ? "csv" : "ndjson");
   if (format !== "csv" && format !== "ndjson") return `--format must be ndjson or csv, not ${JSON.stringify(format)}`;
   if (options.json === true && options.to === undefined)

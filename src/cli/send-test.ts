@@ -36,7 +36,7 @@ interface SendTestDeps {
   shell: Pick<Shell, "stdout" | "stderr" | "stopped">;
 }
 
-interface Plan {
+interface SendTestPlan {
   url: string;
   type: SampleType;
   status: SampleStatus;
@@ -88,7 +88,7 @@ async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Pr
 }
 
 async function send(
-  { url, key }: Plan,
+  { url, key }: SendTestPlan,
   body: string,
   { request, runtime, shell }: SendTestDeps & { request: HttpClient },
 ): Promise<Sent> {
@@ -136,7 +136,7 @@ function hintFor({ status, headers }: HttpResponse, key: string): string {
 }
 
 /** What to send where, or what is wrong with how it was called. */
-function planOf({ url, type, status, key }: SendTestOptions, config: SendTestDeps["config"]): Plan | string {
+function planOf({ url, type, status, key }: SendTestOptions, config: SendTestDeps["config"]): SendTestPlan | string {
   const known = SAMPLE_TYPES.find((one) => one === type);
   if (!known) return `--type must be one of ${SAMPLE_TYPES.join(", ")}, not ${JSON.stringify(type)}`;
   const state = SAMPLE_STATUSES.find((one) => one === status);

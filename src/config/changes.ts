@@ -5,7 +5,7 @@ import { Secret } from "../platform/secret.ts";
 /** What a process holds from its start to its end. */
 const FIXED = ["database", "host", "port", "metricsPort", "publicUrl", "logLevel"] as const satisfies (keyof Config)[];
 
-export interface Change {
+export interface ConfigChange {
   /** What a running relay takes up; the rest is as it was. */
   config: Config;
   /** Names of what differs and is taken up. */
@@ -14,7 +14,7 @@ export interface Change {
   fixed: string[];
 }
 
-export function changeOf(running: Config, next: Config): Change {
+export function changeOf(running: Config, next: Config): ConfigChange {
   const names = Object.keys({ ...running, ...next }) as (keyof Config)[];
   const different = names.filter((name) => plain(running[name]) !== plain(next[name]));
   const isFixed = (name: keyof Config): boolean => (FIXED as readonly string[]).includes(name);

@@ -1,7 +1,7 @@
 /** The configuration: environment and relay.yaml in, one checked value or every fault at once out. */
 import { dirname, isAbsolute, join } from "node:path";
 import { archiveOf, type ArchiveSettings } from "./artifacts.ts";
-import { errorCode, readEnvironment, type Env, type Environment, type Settings } from "./environment.ts";
+import { errorCode, readEnvironment, type EnvVars, type Environment, type Settings } from "./environment.ts";
 import { findingsOf, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
 import { organizationOf, type ApiKey } from "./keys.ts";
@@ -86,7 +86,7 @@ export interface ReconcileSettings {
 }
 
 export interface ConfigSource {
-  env: Env;
+  env: EnvVars;
   /** A file's text. Throws like `readFileSync` when it cannot be read. */
   readFile: (path: string) => string;
   /** What relative paths start from. Default: as `readFile` sees it. */
@@ -159,7 +159,7 @@ function openFile(environment: Environment, read: (path: string) => string) {
   }
 }
 
-interface Content {
+interface FileContent {
   /** Null when the file has a fault. Without a file, the defaults. */
   settings: FileSettings | null;
   /** The value as written, to look further into a file with faults. */
@@ -167,7 +167,11 @@ interface Content {
   faults: Fault[];
 }
 
-function readContent(yaml: YamlFile | null, environment: Environment, environmentSinks: readonly string[]): Content {
+function readContent(
+  yaml: YamlFile | null,
+  environment: Environment,
+  environmentSinks: readonly string[],
+): FileContent {
   if (yaml === null) return { settings: FileSchema.parse({}), raw: {}, faults: [] };
   if (yaml.value === undefined) return { settings: null, raw: {}, faults: yaml.faults };
   const raw = withSlackApis(yaml.value, environment);
@@ -202,7 +206,7 @@ function byPlace(a: Fault, b: Fault): number {
 }
 const placeOf = ({ where }: Fault): number[] => where.split(":").slice(-2).map(Number);
 
-function absentKey(environment: Environment, { raw }: Content): Fault[] {
+function absentKey(environment: Environment, { raw }: FileContent): Fault[] {
   const inFile = isMapping(raw["skyvern"]) && raw["skyvern"]["keys"] !== undefined;
   if (inFile || environment.get("SKYVERN_API_KEY") !== undefined) return [];
   if (environment.faults.some(({ where }) => where === "SKYVERN_API_KEY_FILE")) return [];
@@ -210,7 +214,7 @@ function absentKey(environment: Environment, { raw }: Content): Fault[] {
   return [{ where: "SKYVERN_API_KEY", message }];
 }
 
-function twoAddresses(environment: Environment, { settings }: Content, yaml: YamlFile | null): Fault[] {
+function twoAddresses(environment: Environment, { settings }: FileContent, yaml: YamlFile | null): Fault[] {
   const [inFile, inEnvironment] = [settings?.skyvern.base_url, environment.settings?.SKYVERN_BASE_URL];
   if (yaml === null || inFile === undefined || inEnvironment === undefined || inFile === inEnvironment) return [];
   const message = "skyvern.base_url: differs from SKYVERN_BASE_URL; set one of them";

@@ -8,7 +8,7 @@ import { findingsOf, wording, type Fault } from "./faults.ts";
 import { baseAddress, parsed, skyvernAddress } from "./values.ts";
 
 /** Environment variables as the process has them. An empty one counts as unset. */
-export type Env = Readonly<Record<string, string | undefined>>;
+export type EnvVars = Readonly<Record<string, string | undefined>>;
 
 /** These may come from a file, named by the variable with `_FILE` behind it. */
 export const SECRET_VARIABLES = [
@@ -107,7 +107,7 @@ export interface Environment {
 }
 
 /** Reads the environment. `readFile` gives a file's text and throws, like `readFileSync`, when it cannot. */
-export function readEnvironment(env: Env, readFile: (path: string) => string): Environment {
+export function readEnvironment(env: EnvVars, readFile: (path: string) => string): Environment {
   const { fromFiles, faults } = readSecretFiles(env, readFile);
   const get = (name: string): string | undefined => fromFiles.get(name) ?? (env[name] || undefined);
   const whereOf = (name: string): string => (fromFiles.has(name) ? `${name}_FILE` : name);
@@ -123,7 +123,7 @@ export function readEnvironment(env: Env, readFile: (path: string) => string): E
   return { settings: result.data ?? null, faults, get, whereOf };
 }
 
-function readSecretFiles(env: Env, readFile: (path: string) => string) {
+function readSecretFiles(env: EnvVars, readFile: (path: string) => string) {
   const fromFiles = new Map<string, string>();
   const faults: Fault[] = [];
   for (const name of SECRET_VARIABLES) {

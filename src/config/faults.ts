@@ -16,7 +16,7 @@ export function formatFaults(faults: readonly Fault[]): string {
 export type Path = (string | number)[];
 
 /** A finding of zod, brought to the one place it is about. */
-export interface Finding {
+export interface ConfigFinding {
   path: Path;
   message: string;
   /** It is about the key at `path`, not about its value. */
@@ -31,7 +31,7 @@ export const pathText = (path: Path): string =>
   );
 
 /** Flattens zod's issues: one finding per unknown key, and of a union the branch that came closest. */
-export function findingsOf(issues: readonly z.core.$ZodIssue[], base: Path = []): Finding[] {
+export function findingsOf(issues: readonly z.core.$ZodIssue[], base: Path = []): ConfigFinding[] {
   return issues.flatMap((issue) => {
     const path = [...base, ...(issue.path as Path)];
     if (issue.code === "unrecognized_keys") {

@@ -5,7 +5,7 @@ import { RoutesSchema } from "./routes.ts";
 import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { Secret } from "../platform/secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
-import type { Finding } from "./faults.ts";
+import type { ConfigFinding } from "./faults.ts";
 import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress, wholeNumber } from "./values.ts";
 
@@ -173,11 +173,11 @@ export type FileSettings = z.output<typeof FileSchema>;
  * What the schema cannot say: names that must differ, and routes to sinks that must exist. Works on the raw value, so
  * that these are found also beside other faults.
  */
-export function disagreements(raw: unknown, environmentSinks: readonly string[]): Finding[] {
+export function disagreements(raw: unknown, environmentSinks: readonly string[]): ConfigFinding[] {
   const sinks = Object.keys(recordOf(at(raw, "sinks")));
   const known = new Set([...environmentSinks, ...sinks]);
   const routes = listOf(at(raw, "routes"));
-  const findings: Finding[] = sinks
+  const findings: ConfigFinding[] = sinks
     .filter((name) => environmentSinks.includes(name))
     .map((name) => ({
       path: ["sinks", name],
@@ -217,7 +217,7 @@ const namesNone = (known: ReadonlySet<string>): string =>
   `names no sink; there ${known.size === 0 ? "are none" : `are ${[...known].join(", ")}`}`;
 
 /** A run that is removed while Skyvern's list still shows it would be taken up again, and told again. */
-function tooShort(raw: unknown): Finding[] {
+function tooShort(raw: unknown): ConfigFinding[] {
   const reconcile = at(at(raw, "skyvern"), "reconcile");
   const [runs, lookback] = [at(at(raw, "retention"), "runs"), at(reconcile, "lookback") ?? "24h"].map((value) =>
     typeof value === "string" ? parseDuration(value) : null,
@@ -228,7 +228,7 @@ function tooShort(raw: unknown): Finding[] {
   return [{ path: ["retention", "runs"], message, aboutKey: false }];
 }
 
-function repeated(items: unknown[], base: Finding["path"]): Finding[] {
+function repeated(items: unknown[], base: ConfigFinding["path"]): ConfigFinding[] {
   const names = items.map((item) => at(item, "name"));
   return names.flatMap((name, index) =>
     typeof name === "string" && names.indexOf(name) < index

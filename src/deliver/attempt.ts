@@ -29,9 +29,9 @@ export interface Attempted {
 }
 
 /** One attempt: enrich → sink.deliver under a deadline → Outcome. Never throws. */
-export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
+export type AttemptOnce = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
 
-export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptDeps): Attempt {
+export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptDeps): AttemptOnce {
   return async (claimed, sink, signal) => {
     const { delivery, maybeSent, state, previous } = claimed;
     const { id: deliveryId, run_id: runId, attempts: attempt, cause } = delivery;

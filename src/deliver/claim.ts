@@ -8,7 +8,7 @@ import { destinationOf, freeSlots, heldIds, type LaneState } from "./lane.ts";
 import { intervalOf, nextSlot } from "./pace.ts";
 
 /** This relay among others on the same database. */
-export interface Fleet {
+export interface FleetMember {
   name: string;
   isPresent(): boolean;
 }
@@ -16,7 +16,7 @@ export interface Fleet {
 export interface ClaimsDeps {
   store: Pick<OutboxStore, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseUnconfirmed">;
   /** Null where it is the only relay on the database. */
-  fleet?: Fleet | null;
+  fleet?: FleetMember | null;
   /** Longer than any delivery can be claimed ahead and attempted, ms. */
   leaseMs: number;
   runtime: Runtime;

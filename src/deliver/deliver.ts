@@ -3,7 +3,7 @@ import type { Log } from "../platform/log.ts";
 import type { Outcome } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Claimed, FinishedAttempt, OutboxStore } from "../store/contract/outbox.ts";
-import type { Attempt, Attempted } from "./attempt.ts";
+import type { AttemptOnce, Attempted } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
 import { STORAGE_RETRY_MS } from "./claim.ts";
@@ -13,7 +13,7 @@ import { logAttempt, traceAttempt, type ReportAttemptDeps } from "./report-attem
 export interface DeliverDeps extends ReportAttemptDeps {
   store: Pick<OutboxStore, "record" | "expire" | "pause">;
   fleet?: object | null;
-  attempt: Attempt;
+  attempt: AttemptOnce;
   /** Waits after the first try, ms. One try more than it has entries, then dead. */
   scheduleMs: readonly number[];
   runtime: Runtime;
@@ -27,7 +27,7 @@ const LONGEST_PAUSE_MS = 300_000;
  * `attempted` resolves when the sink has answered: its slot is free then. `recorded` resolves when what it came to is on the disk, which
  * happens in the next shared transaction; a crash between the two repeats the attempt.
  */
-export interface Delivering {
+export interface DeliveryInProgress {
   attempted: Promise<void>;
   recorded: Promise<void>;
 }
@@ -38,7 +38,7 @@ export function deliver(
   lane: LaneState,
   circuits: Circuits,
   signal: AbortSignal,
-): Delivering {
+): DeliveryInProgress {
   const finished = attemptOnce(deps, claimed, lane, circuits, signal);
   const recorded = finished.then(async (attempt) => {
     await recordWithRetries(deps, attempt, signal);

@@ -1,14 +1,14 @@
 import type { Circuit } from "../domain/run.ts";
 import type { Claimed, OutboxStore } from "../store/contract/outbox.ts";
 import { createCircuits } from "./circuits.ts";
-import { Claims, STORAGE_RETRY_MS, type ClaimsDeps, type Fleet } from "./claim.ts";
+import { Claims, STORAGE_RETRY_MS, type ClaimsDeps, type FleetMember } from "./claim.ts";
 import { deliver, type DeliverDeps } from "./deliver.ts";
 import { heldIds, laneOf, type Lane, type LaneState } from "./lane.ts";
 
 export interface WorkerDeps extends ClaimsDeps, DeliverDeps {
   store: ClaimsDeps["store"] & DeliverDeps["store"] & Pick<OutboxStore, "shiftDue" | "circuits" | "saveCircuit">;
   /** This relay among others on the same database; null where it is the only one. */
-  fleet?: Fleet | null;
+  fleet?: FleetMember | null;
   lanes: readonly Lane[];
 }
 

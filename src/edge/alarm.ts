@@ -6,13 +6,13 @@
  * alarm to now. A turn that dies with its object is rung again by the platform, and whatever wakes the object sets a missing alarm.
  */
 import type { App } from "../app/app.ts";
-import type { Job } from "../app/jobs.ts";
+import type { PeriodicJob } from "../app/jobs.ts";
 import type { Log } from "../platform/log.ts";
 
 export interface AlarmDeps {
   app: Pick<App, "worker" | "upkeep">;
   /** Done in a turn when they are due. */
-  jobs: readonly Job[];
+  jobs: readonly PeriodicJob[];
   /** Sets the alarm, outside of any transaction. `at` is asked for at that moment. */
   setAlarm(at: () => number): Promise<void>;
   /** When a round is due, epoch ms, over the lives of the object. */
@@ -52,7 +52,7 @@ export function createAlarmTurns(deps: AlarmDeps): Turns {
     }
   };
   /** One round of a job, if it is due. When to come again. */
-  const round = async ({ name, everyMs, run, dueAt }: Job): Promise<number | null> => {
+  const round = async ({ name, everyMs, run, dueAt }: PeriodicJob): Promise<number | null> => {
     if (dueAt) {
       const at = await dueAt();
       if (at === null || at > now()) return at;

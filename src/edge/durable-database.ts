@@ -4,7 +4,7 @@ import type { Database } from "../store/database.ts";
 import { sqliteRows, type Prepared } from "../store/bulk-sql.ts";
 import { StorageFault } from "../store/contract/faults.ts";
 import type { Tables } from "../store/tables.ts";
-import type { Bound, DurableStorage } from "./durable-storage.ts";
+import type { SqlParameter, DurableStorage } from "./durable-storage.ts";
 import { createPieces, PIECES_SCHEMA } from "./large-values.ts";
 
 /** The platform's own: parameters of one statement. */
@@ -24,7 +24,7 @@ export function durableDatabase(storage: DurableStorage, schema: string): Databa
     const reader = /^\s*(select|with|pragma)\b|\breturning\b/i.test(text);
     const all = (...parameters: unknown[]): Record<string, unknown>[] => {
       // Kysely hands them over as one list.
-      const given = (Array.isArray(parameters[0]) ? parameters[0] : parameters) as Bound[];
+      const given = (Array.isArray(parameters[0]) ? parameters[0] : parameters) as SqlParameter[];
       const [query, bindings] = packed(text, given.map(pieces.split));
       try {
         return storage.sql
@@ -69,7 +69,7 @@ const faultOf = (error: unknown): unknown =>
     : error;
 
 /** A statement with more parameters than the platform takes gets them as one, a list in JSON. Bytes cannot be among them. */
-function packed(text: string, parameters: readonly Bound[]): [query: string, bindings: readonly Bound[]] {
+function packed(text: string, parameters: readonly SqlParameter[]): [query: string, bindings: readonly SqlParameter[]] {
   if (parameters.length <= MAX_PARAMETERS) return [text, parameters];
   const pieces = text.split("?");
   if (pieces.length !== parameters.length + 1 || parameters.some((value) => value instanceof Uint8Array)) {

@@ -1,9 +1,9 @@
 /** The storage of a Durable Object, as far as it is used. */
-export type Bound = string | number | null | Uint8Array;
+export type SqlParameter = string | number | null | Uint8Array;
 
 /** The part of `ctx.storage` that is used (https://developers.cloudflare.com/durable-objects/api/sqlite-storage-api/). */
 export interface DurableStorage {
-  sql: { exec(query: string, ...bindings: Bound[]): { toArray(): Record<string, unknown>[] } };
+  sql: { exec(query: string, ...bindings: SqlParameter[]): { toArray(): Record<string, unknown>[] } };
   /** Rolls back when `work` rejects. */
   transaction<T>(work: () => Promise<T>): Promise<T>;
 }

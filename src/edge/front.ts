@@ -9,21 +9,21 @@ import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Receiver } from "../receive/receive.ts";
 import { precheck, verify } from "../receive/verify.ts";
 import { createConsoleLog } from "./log.ts";
-import type { Relay } from "./object.ts";
+import type { RelayObject } from "./object.ts";
 import { settingsOf, type Bindings } from "./settings.ts";
 
-export interface Env extends Bindings {
-  RELAY: Namespace<Relay>;
+export interface EdgeEnv extends Bindings {
+  RELAY: Namespace<RelayObject>;
 }
 
 /** One installation, one object. */
-export const objectOf = ({ RELAY }: Env) => RELAY.getByName("relay");
+export const objectOf = ({ RELAY }: EdgeEnv) => RELAY.getByName("relay");
 
 /** Bodies being read at one time by one of the Worker's processes, which has 128 MB. */
 const IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 
 /** Throws with every fault of the configuration. */
-export function createFront(env: Env): Hono<{ Bindings: Env }> {
+export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
   const { config } = settingsOf(env);
   const log = createConsoleLog(config.logLevel);
   const receiver: Receiver = {
@@ -39,7 +39,7 @@ export function createFront(env: Env): Hono<{ Bindings: Env }> {
       }
     },
   };
-  const app = new Hono<{ Bindings: Env }>({ strict: false });
+  const app = new Hono<{ Bindings: EdgeEnv }>({ strict: false });
   mountWebhook(app as unknown as Hono, {
     receiver,
     addressOf: (c) => c.req.header("cf-connecting-ip"),

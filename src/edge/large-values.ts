@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Bound, DurableStorage } from "./durable-storage.ts";
+import type { SqlParameter, DurableStorage } from "./durable-storage.ts";
 
 /** A value and its row must stay under 2 MB there; a text of so many characters takes up to three times as many bytes. */
 const LONGEST_TEXT = 500_000;
@@ -20,7 +20,7 @@ export const PIECES_SCHEMA = `
 
 export interface Pieces {
   /** Writes a large value in pieces, and returns what stands for it; others as they are. */
-  split(value: Bound): Bound;
+  split(value: SqlParameter): SqlParameter;
   /** The row with its large values whole, and bytes as a Buffer. */
   join(row: Record<string, unknown>): Record<string, unknown>;
 }

@@ -7,7 +7,7 @@ import icon from "../web/assets/icon.svg";
 import script from "../web/assets/script.js";
 import style from "../web/assets/style.css";
 import { createApp, type App } from "../app/app.ts";
-import type { Job } from "../app/jobs.ts";
+import type { PeriodicJob } from "../app/jobs.ts";
 import { announce, createMetrics, watch } from "../telemetry/metrics.ts";
 import { viaFetch } from "../net/http-client.ts";
 import { DAY_MS } from "../platform/time.ts";
@@ -42,7 +42,7 @@ export interface Life {
   wake(): Promise<void>;
 }
 
-export class Relay extends DurableObject<Bindings> {
+export class RelayObject extends DurableObject<Bindings> {
   readonly #life: Promise<Life>;
 
   constructor(ctx: State, env: Bindings) {
@@ -151,7 +151,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
 }
 
 /** What large values left behind. */
-const dropPieces = (storage: Storage): Job => ({
+const dropPieces = (storage: Storage): PeriodicJob => ({
   name: "pieces",
   everyMs: DAY_MS,
   exclusive: false,

@@ -1,13 +1,13 @@
 /** The Worker that is deployed: its entry points, and the class of the object (object.ts). */
 import type { Hono } from "hono";
-import { createFront, objectOf, type Env } from "./front.ts";
+import { createFront, objectOf, type EdgeEnv } from "./front.ts";
 
-export { Relay } from "./object.ts";
+export { RelayObject as Relay } from "./object.ts";
 
-let front: Hono<{ Bindings: Env }> | null = null;
+let front: Hono<{ Bindings: EdgeEnv }> | null = null;
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
+  async fetch(request: Request, env: EdgeEnv): Promise<Response> {
     try {
       front ??= createFront(env);
     } catch (error) {
@@ -17,7 +17,7 @@ export default {
     return front.fetch(request, env);
   },
   /** A cron trigger: see wrangler.jsonc. */
-  async scheduled(_event: unknown, env: Env): Promise<void> {
+  async scheduled(_event: unknown, env: EdgeEnv): Promise<void> {
     await objectOf(env).wake();
   },
 };

@@ -78,7 +78,7 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
   }
 }
 
-type Refusal = (Received & { kind: "refused" })["reason"];
+type RefusalReason = (Received & { kind: "refused" })["reason"];
 
 const REFUSALS = {
   missing_signature: "x-skyvern-signature is missing",
@@ -87,7 +87,7 @@ const REFUSALS = {
 } as const;
 
 /** 401; an address that sends nothing else gets 429 and no more log lines. */
-function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: Refusal): Response {
+function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: RefusalReason): Response {
   const { refusals, log } = deps;
   const address = addressIn(c, deps);
   refusals.count(address);

@@ -7,7 +7,7 @@ import type { Confirm } from "../reconcile/confirm.ts";
 import type { Intake, IntakeResult } from "./intake.ts";
 import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
-import { precheck, verify, type Refusal, type VerifiedBody, type VerifyKey } from "./verify.ts";
+import { precheck, verify, type SignatureFault, type VerifiedBody, type VerifyKey } from "./verify.ts";
 
 export interface Incoming {
   bytes: Buffer;
@@ -19,7 +19,7 @@ export interface Incoming {
 }
 
 export type Received =
-  | { kind: "refused"; reason: Refusal }
+  | { kind: "refused"; reason: SignatureFault }
   /** Genuine, but Skyvern asks for a one-time code. */
   | { kind: "totp" }
   /** On disk. `runId` is null when the webhook is unrecognized. */
@@ -41,7 +41,7 @@ export interface ReceiveDeps {
 
 export interface Receiver {
   /** Why a webhook with this signature can be refused before its body is read, or null. */
-  precheck(signature: string | null): Refusal | null;
+  precheck(signature: string | null): SignatureFault | null;
   receive(incoming: Incoming): Promise<Received>;
 }
 
@@ -53,7 +53,7 @@ export interface Receiver {
 export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Receiver {
   const { metrics } = deps;
   const take = withinByteBudget(deps.intake.webhook);
-  const refusal = (reason: Refusal): Refusal => {
+  const refusal = (reason: SignatureFault): SignatureFault => {
     metrics.webhooks.inc({ result: reason });
     return reason;
   };

@@ -54,7 +54,7 @@ const FIELDS = [
   "finished_at",
   "modified_at",
 ] as const satisfies (keyof Run | `workflow.${keyof Workflow}`)[];
-type Field = (typeof FIELDS)[number];
+type RunField = (typeof FIELDS)[number];
 
 export function settle(known: RunState | null, observation: Observation): Settled {
   const arrived = stateOf(observation);
@@ -111,7 +111,7 @@ function stateOf({ run, deliveryFailure }: Observation): RunState {
 function merge(known: RunState, arrived: RunState): RunState {
   const clock = later(arrived.clock, known.clock) ? arrived.clock : known.clock;
   const clocks: RunState["clocks"] = {};
-  const values: Partial<Record<Field, unknown>> = {};
+  const values: Partial<Record<RunField, unknown>> = {};
   for (const field of FIELDS) {
     const picked = pick(field, known, arrived);
     values[field] = picked.value;
@@ -138,7 +138,7 @@ function merge(known: RunState, arrived: RunState): RunState {
 }
 
 /** The value of one field: what is there beats what is missing, the later beats the earlier. */
-function pick(field: Field, known: RunState, arrived: RunState): Dated {
+function pick(field: RunField, known: RunState, arrived: RunState): Dated {
   const a = { value: read(known.run, field), clock: known.clocks[field] ?? known.clock };
   const b = { value: read(arrived.run, field), clock: arrived.clocks[field] ?? arrived.clock };
   return better(a, b);
@@ -157,14 +157,14 @@ function better(a: Dated, b: Dated): Dated {
 const isMissing = (value: unknown): boolean =>
   value === null || value === undefined || (Array.isArray(value) && value.length === 0);
 
-const read = (run: Run, field: Field): unknown => {
+const read = (run: Run, field: RunField): unknown => {
   const [key, part] = field.split(".") as [keyof Run, keyof Workflow | undefined];
   return part === undefined ? run[key] : (run.workflow?.[part] ?? null);
 };
 
 /** The merged fields as a run again. Every field was read from a run, so each has its type. */
 function runOf(
-  values: Partial<Record<Field, unknown>>,
+  values: Partial<Record<RunField, unknown>>,
 ): Omit<Run, "run_id" | "source" | "received_at" | "reported_status" | "failure"> {
   const {
     "workflow.run_id": run_id,

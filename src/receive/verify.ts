@@ -18,12 +18,12 @@ export interface VerifiedBody {
 }
 declare const verified: unique symbol;
 
-export type Refusal = "missing_signature" | "malformed_signature" | "wrong_signature";
+export type SignatureFault = "missing_signature" | "malformed_signature" | "wrong_signature";
 
 const SIGNATURE = /^[0-9a-f]{64}$/;
 
 /** Why a signature cannot be right for any body, or null when it might be. */
-export function precheck(signature: string | null | undefined): Refusal | null {
+export function precheck(signature: string | null | undefined): SignatureFault | null {
   if (signature === null || signature === undefined || signature === "") return "missing_signature";
   return SIGNATURE.test(signature) ? null : "malformed_signature";
 }
@@ -36,7 +36,7 @@ export function verify(
   bytes: Buffer,
   signature: string | null | undefined,
   keys: readonly VerifyKey[],
-): VerifiedBody | Refusal {
+): VerifiedBody | SignatureFault {
   const impossible = precheck(signature);
   if (impossible !== null) return impossible;
   const given = Buffer.from(signature ?? "", "hex");

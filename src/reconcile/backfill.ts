@@ -5,7 +5,7 @@
 import { retry } from "../platform/retry.ts";
 import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { KeyClient, RunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
+import type { KeyClient, SkyvernRunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
 import { StorageFault } from "../store/contract/faults.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
@@ -126,7 +126,7 @@ async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyCli
 
 const INTERRUPTED: SkyvernFault = { kind: "unavailable", status: null, reason: "it was told to stop" };
 
-const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
+const endOf = ({ finished_at, created_at }: SkyvernRunRow): number => finished_at ?? created_at ?? 0;
 
 function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: SkyvernClient) {
   let seen = 0;
@@ -142,7 +142,12 @@ function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: Sk
 }
 
 /** Null when the run was dealt with, also when it could not be read. */
-async function fillIn(deps: BackfillDeps, key: KeyClient, row: RunRow, tally: Tally): Promise<SkyvernFault | null> {
+async function fillIn(
+  deps: BackfillDeps,
+  key: KeyClient,
+  row: SkyvernRunRow,
+  tally: Tally,
+): Promise<SkyvernFault | null> {
   const { scope, addresses, ingest, store, runtime, signal } = deps;
   if (ingest === null && scope === "all") {
     tally.added += 1;

@@ -7,7 +7,7 @@ import { DAY_MS } from "../platform/time.ts";
 import { backfill, type BackfillDeps, type Tally } from "./backfill.ts";
 import { byOrganization } from "./reconcile.ts";
 
-export interface HistoryDeps extends Omit<BackfillDeps, "progress" | "scope" | "signal"> {
+export interface CompleteHistoryDeps extends Omit<BackfillDeps, "progress" | "scope" | "signal"> {
   /** How far back, ms. */
   historyMs: number;
   /** When the first start was, epoch ms. */
@@ -22,7 +22,7 @@ export const MAX_HISTORY = 1_500;
  * Fills in what is not known yet. What was interrupted goes on at the next start; a day after the first one nothing is filled in any more. Null:
  * there was nothing to do.
  */
-export async function fillHistory(deps: HistoryDeps, signal: AbortSignal): Promise<Tally | null> {
+export async function fillHistory(deps: CompleteHistoryDeps, signal: AbortSignal): Promise<Tally | null> {
   const { client, runtime, log, historyMs, newsSince } = deps;
   if (runtime.now() - newsSince > DAY_MS) return null;
   const organizations = byOrganization(client.perKey()).size;

@@ -1,13 +1,13 @@
 /** Skyvern's own list of runs, read down to a point in time. */
-import type { Rows, RunRow, RunsQuery, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
+import type { Rows, SkyvernRunRow, RunsQuery, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
 
 /** Skyvern's limits (contract §4). */
 export const PAGE_SIZE = 100;
 export const MAX_PAGES = 100;
 
-export interface Listing {
+export interface RunListing {
   /** Newest first, each run once. */
-  rows: RunRow[];
+  rows: SkyvernRunRow[];
   /** Why it is not the whole list, null when it is. */
   fault: SkyvernFault | null;
 }
@@ -21,10 +21,10 @@ export interface ListingQuery extends Omit<RunsQuery, "page" | "pageSize"> {
 
 /** Pages shift while runs are added, so rows may come twice: they count once, as they were seen last. */
 export async function listRuns(
-  ask: (query: RunsQuery) => Promise<SkyvernResult<Rows<RunRow>>>,
+  ask: (query: RunsQuery) => Promise<SkyvernResult<Rows<SkyvernRunRow>>>,
   { since, knownFrom, ...query }: ListingQuery,
-): Promise<Listing> {
-  const rows = new Map<string, RunRow>();
+): Promise<RunListing> {
+  const rows = new Map<string, SkyvernRunRow>();
   let last: number | null = null;
   for (let page = 1; page <= MAX_PAGES; page += 1) {
     const answer = await ask({ ...query, page, pageSize: PAGE_SIZE });

@@ -12,7 +12,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { DAY_MS } from "../platform/time.ts";
 import { isTerminal } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { KeyClient, RunRow, SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
+import type { KeyClient, SkyvernRunRow, SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
@@ -74,21 +74,21 @@ const NAMED = 10;
 type AlreadyChecked = Map<string, string>;
 
 /** What is remembered of one organization's list from look to look. */
-interface Look {
+interface ListLook {
   alreadyChecked: AlreadyChecked;
   /** When its list was last read down to the lookback, epoch ms. */
   wholeAt: number;
   /** Status of each run that the last look listed. Nothing of it was left to do. */
   listed: ReadonlyMap<string, string>;
   /** Runs that were under way at the last look. */
-  open: ReadonlyMap<string, RunRow>;
+  open: ReadonlyMap<string, SkyvernRunRow>;
 }
 
-const aLook = (): Look => ({ alreadyChecked: new Map(), wholeAt: -Infinity, listed: new Map(), open: new Map() });
+const aLook = (): ListLook => ({ alreadyChecked: new Map(), wholeAt: -Infinity, listed: new Map(), open: new Map() });
 
 export function createReconciler(deps: ReconcileDeps): Reconciler {
   const { client, log, metrics, runtime } = deps;
-  const looks = new Map<string, Look>();
+  const looks = new Map<string, ListLook>();
   let wholeAt = -Infinity;
   let saidFaults = "";
   return {
@@ -135,7 +135,7 @@ export function byOrganization(keys: readonly KeyClient[]): Map<string, KeyClien
 }
 
 interface KeyRound {
-  look: Look;
+  look: ListLook;
   round: Round;
   signal: AbortSignal;
 }
@@ -172,7 +172,7 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
     .filter(({ status }) => isTerminal(status))
     .filter(({ run_id, status }) => isWhole || look.listed.get(run_id) !== status)
     .toSorted((a, b) => endOf(a) - endOf(b));
-  const isFresh = (row: RunRow): boolean => now - endOf(row) < deps.graceMs;
+  const isFresh = (row: SkyvernRunRow): boolean => now - endOf(row) < deps.graceMs;
   const trouble =
     ended ??
     (await readUnseen(
@@ -195,7 +195,11 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
 const OPEN_STATUSES = ["created", "queued", "running", "paused"];
 
 /** Reads what was under way at the last look, is older than what a quick look lists, and has ended since. */
-async function readEnded(deps: ReconcileDeps, asking: Asking, { rows, isWhole }: { rows: RunRow[]; isWhole: boolean }) {
+async function readEnded(
+  deps: ReconcileDeps,
+  asking: Asking,
+  { rows, isWhole }: { rows: SkyvernRunRow[]; isWhole: boolean },
+) {
   const { client, look, signal } = asking;
   const open = new Map(rows.filter(({ status }) => !isTerminal(status)).map((row) => [row.run_id, row]));
   const listed = new Set(rows.map(({ run_id }) => run_id));
@@ -222,10 +226,14 @@ async function readEnded(deps: ReconcileDeps, asking: Asking, { rows, isWhole }:
   return null;
 }
 
-const endOf = ({ finished_at, created_at }: RunRow): number => finished_at ?? created_at ?? 0;
+const endOf = ({ finished_at, created_at }: SkyvernRunRow): number => finished_at ?? created_at ?? 0;
 
 /** Oldest first: the order in which they ended is the order in which people hear of them. */
-async function readUnseen(deps: ReconcileDeps, asking: Asking, final: readonly RunRow[]): Promise<SkyvernFault | null> {
+async function readUnseen(
+  deps: ReconcileDeps,
+  asking: Asking,
+  final: readonly SkyvernRunRow[],
+): Promise<SkyvernFault | null> {
   const { unseen, known } = await recordAndPartition(deps, asking, final);
   for (const [i, row] of unseen.entries()) {
     if (asking.signal.aborted) return null;
@@ -240,7 +248,7 @@ async function readUnseen(deps: ReconcileDeps, asking: Asking, final: readonly R
 }
 
 /** What is known only as not final, and what the list does not show: child runs, and those of long ago. */
-async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonly RunRow[]) {
+async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonly SkyvernRunRow[]) {
   const listed = new Set(rows.map(({ run_id }) => run_id));
   const unfinished = await deps.store.unfinished(deps.runtime.now() - 2 * deps.lookbackMs, MAX_READS);
   for (const { runId, organization } of unfinished) {
@@ -254,7 +262,7 @@ async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonl
 }
 
 /** Those that ended just now get their time, and are looked at again. */
-async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonly RunRow[]) {
+async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonly SkyvernRunRow[]) {
   const { unseen } = await recordAndPartition(deps, asking, fresh);
   const last = unseen.at(-1);
   if (last === undefined || asking.round.read >= MAX_READS) {
@@ -267,12 +275,17 @@ async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonl
 }
 
 /** Final rows by whether they are news. Those known already are noted as seen. */
-async function recordAndPartition(deps: ReconcileDeps, { look: { alreadyChecked } }: Asking, all: readonly RunRow[]) {
+async function recordAndPartition(
+  deps: ReconcileDeps,
+  { look: { alreadyChecked } }: Asking,
+  all: readonly SkyvernRunRow[],
+) {
   const { store, runtime, scope, newsSince } = deps;
   const known = await store.outcomes(all.map(({ run_id }) => run_id));
-  const isHistory = (row: RunRow): boolean => newsSince !== null && !known.has(row.run_id) && endOf(row) < newsSince;
+  const isHistory = (row: SkyvernRunRow): boolean =>
+    newsSince !== null && !known.has(row.run_id) && endOf(row) < newsSince;
   const final = all.filter((row) => !isHistory(row));
-  const isKnown = ({ run_id, status }: RunRow): boolean => {
+  const isKnown = ({ run_id, status }: SkyvernRunRow): boolean => {
     const outcome = known.get(run_id);
     return outcome !== undefined && (outcome.status === status || outcome.reportedStatus === status);
   };
@@ -289,7 +302,7 @@ async function recordAndPartition(deps: ReconcileDeps, { look: { alreadyChecked 
 }
 
 /** Reads a final run and feeds it to the use case, if it is ours. Null also when this one run cannot be had. */
-async function read(deps: ReconcileDeps, asking: Asking, row: RunRow, isKnown: boolean) {
+async function read(deps: ReconcileDeps, asking: Asking, row: SkyvernRunRow, isKnown: boolean) {
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
     if (isFinalFault(answer.fault)) asking.look.alreadyChecked.set(row.run_id, row.status);
@@ -303,7 +316,7 @@ async function read(deps: ReconcileDeps, asking: Asking, row: RunRow, isKnown: b
 async function takeIfOurs(
   deps: ReconcileDeps,
   asking: Asking,
-  { row, run, isKnown }: { row: RunRow; run: JsonObject; isKnown: boolean },
+  { row, run, isKnown }: { row: SkyvernRunRow; run: JsonObject; isKnown: boolean },
 ): Promise<void> {
   const { addresses, scope, store, runtime } = deps;
   if (scope !== "all" && !isKnown && !addresses.pointsHere(webhookUrlOf(run))) return;

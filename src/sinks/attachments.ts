@@ -13,10 +13,10 @@ export interface Evidence {
   /** Ends with the attempt's signal, or before it in time for the message itself still to be sent. */
   inTime(signal: AbortSignal): AbortSignal;
   /** Ends in time as well. `type`: by its bytes, null when it is neither picture nor film. */
-  read(key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<Found>;
+  read(key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<EvidenceBytes>;
 }
 
-export type Found =
+export type EvidenceBytes =
   | { kind: "bytes"; type: string | null; bytes: Uint8Array }
   | { kind: "too_large" }
   | { kind: "unavailable" };

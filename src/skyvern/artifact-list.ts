@@ -17,7 +17,7 @@ export interface Enrichment {
 }
 
 /** `isNew`: Skyvern said it just now, and nobody has saved it. */
-export interface Listing extends Enrichment {
+export interface ArtifactListing extends Enrichment {
   isNew: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface Enricher {
    */
   enrich(run: Run, signal?: AbortSignal): Promise<Enrichment>;
   /** The same, for who knows the status that was saved last, and saves what is new. */
-  list(run: Run, known: ArtifactsStatus, signal?: AbortSignal): Promise<Listing>;
+  list(run: Run, known: ArtifactsStatus, signal?: AbortSignal): Promise<ArtifactListing>;
   /** As `enrich`, but asks Skyvern also when the answer is known. A known complete answer outlives a failure. */
   refresh(run: Run, signal?: AbortSignal): Promise<Enrichment>;
 }
@@ -154,13 +154,13 @@ async function join(request: InFlight, signal: AbortSignal | undefined): Promise
   }
 }
 
-type Context = EnricherOptions & {
+type EnricherContext = EnricherOptions & {
   budgetMs: number;
   /** Runs in a row whose list could not be read; none are asked for until then, epoch ms. */
   outage: { failures: number; until: number };
 };
 
-async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
+async function ask(context: EnricherContext, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
   const listed = await listUnlessOut(context, run, fresh, abort);
   const { status, reason, artifacts } = withNamed(run, listed);
   const fields = { run_id: run.run_id, status, count: artifacts.length, ...(reason === null ? {} : { reason }) };
@@ -170,7 +170,12 @@ async function ask(context: Context, run: Run, fresh: boolean, abort: AbortSigna
 }
 
 /** During an outage one run in a while asks, and the others are answered at once. */
-async function listUnlessOut(context: Context, run: Run, fresh: boolean, abort: AbortSignal): Promise<Enrichment> {
+async function listUnlessOut(
+  context: EnricherContext,
+  run: Run,
+  fresh: boolean,
+  abort: AbortSignal,
+): Promise<Enrichment> {
   const { outage } = context;
   const isOut = outage.failures >= OUTAGE_AFTER;
   if (isOut && !fresh && context.now() < outage.until) return unread("Skyvern could not be reached a moment ago");
@@ -187,7 +192,7 @@ async function listUnlessOut(context: Context, run: Run, fresh: boolean, abort: 
 const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavailable", reason });
 const ABORTED = unread("the attempt was aborted");
 
-async function listWithinBudget(context: Context, run: Run, abort: AbortSignal): Promise<Enrichment> {
+async function listWithinBudget(context: EnricherContext, run: Run, abort: AbortSignal): Promise<Enrichment> {
   // One try per call: the waits between tries are this loop's.
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
@@ -238,7 +243,7 @@ function namedBy(run: Run): Artifact[] {
 }
 
 /** What is known, if it is complete. The store's trouble is not the message's: without what was saved Skyvern is asked again. */
-async function loadComplete(context: Context, runId: string): Promise<Enrichment | null> {
+async function loadComplete(context: EnricherContext, runId: string): Promise<Enrichment | null> {
   try {
     const known = await context.load(runId);
     return known?.status === "complete" ? { ...known, reason: null } : null;
@@ -248,7 +253,7 @@ async function loadComplete(context: Context, runId: string): Promise<Enrichment
   }
 }
 
-async function saveAnswer(context: Context, runId: string, { artifacts, status }: Enrichment): Promise<void> {
+async function saveAnswer(context: EnricherContext, runId: string, { artifacts, status }: Enrichment): Promise<void> {
   try {
     await context.save(runId, artifacts, status);
   } catch (error) {

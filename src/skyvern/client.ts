@@ -75,7 +75,7 @@ const RunRowSchema = z.looseObject({
   workflow_permanent_id: text,
 });
 /** One run in Skyvern's list of runs. */
-export type RunRow = z.output<typeof RunRowSchema>;
+export type SkyvernRunRow = z.output<typeof RunRowSchema>;
 
 const SignedUrlSchema = z.looseObject({
   signed_url: z.string(),
@@ -129,7 +129,7 @@ export interface SkyvernClient {
    */
   signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
   /** Newest created first. Pages shift while runs are added: drop repeated ids. */
-  listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<RunRow>>>;
+  listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
   /** The same client with the key of this organization (unchanged when none is) and this many tries per call. */
   with(choice: { organization?: string | null; tries?: number }): SkyvernClient;
   /** One client per key, to ask for every organization's runs. */
@@ -170,11 +170,11 @@ export function createSkyvernClient(options: SkyvernClientOptions): SkyvernClien
   if (empty) throw new Error(`Skyvern's API key "${empty.name}" is empty.`);
   const base = new URL(options.baseUrl);
   const defaults = { ...systemRuntime(), timeoutMs: DEFAULT_TIMEOUT_MS };
-  const context: Context = { ...defaults, ...options, base };
+  const context: ClientContext = { ...defaults, ...options, base };
   return clientWith(context, { key: first, tries: DEFAULT_TRIES });
 }
 
-interface Context extends Outbound {
+interface ClientContext extends Outbound {
   base: URL;
   keys: readonly SkyvernKey[];
   sleep: Runtime["sleep"];
@@ -188,7 +188,7 @@ interface Choice {
   tries: number;
 }
 
-interface Call {
+interface ApiCall {
   /** Names the call in reasons. */
   what: string;
   /** Segments after `/v1`, not yet encoded. */
@@ -200,8 +200,8 @@ interface Call {
   final?: readonly number[];
 }
 
-function clientWith(context: Context, choice: Choice): SkyvernClient {
-  const json = <T>(call: Call, read: (json: Json) => T | undefined) => callJson(context, choice, call, read);
+function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
+  const json = <T>(call: ApiCall, read: (json: Json) => T | undefined) => callJson(context, choice, call, read);
   return {
     origin: context.base.origin,
     getRun: (id, signal) =>
@@ -265,9 +265,9 @@ const JSON_HEADERS = {
 
 /** `read` answers undefined for a body that is not what the call answers. */
 function callJson<T>(
-  context: Context,
+  context: ClientContext,
   choice: Choice,
-  call: Call,
+  call: ApiCall,
   read: (json: Json) => T | undefined,
 ): Promise<SkyvernResult<T>> {
   return withRetries(context, choice, call, async (url) => {
@@ -292,7 +292,12 @@ function callJson<T>(
 }
 
 /** Content may be redirected to a storage host: followed without the key, to http(s) only, each hop by the guarded fetch. */
-function openStream(context: Context, choice: Choice, call: Call, range?: string): Promise<SkyvernResult<Response>> {
+function openStream(
+  context: ClientContext,
+  choice: Choice,
+  call: ApiCall,
+  range?: string,
+): Promise<SkyvernResult<Response>> {
   return withRetries(context, choice, call, async (start) => {
     const deadline = deadlineOf(context.timeoutMs, call.signal);
     // Whoever it was led to must not lead it back with the key, to an address of their choice.
@@ -318,9 +323,9 @@ function openStream(context: Context, choice: Choice, call: Call, range?: string
 
 /** At most `choice.tries` tries of what may pass: no answer, 408, 429, 5xx. */
 async function withRetries<T>(
-  context: Context,
+  context: ClientContext,
   choice: Choice,
-  call: Call,
+  call: ApiCall,
   attempt: (url: URL) => Promise<SkyvernResult<T>>,
 ): Promise<SkyvernResult<T>> {
   const url = urlOf(context.base, call);
@@ -339,11 +344,11 @@ async function withRetries<T>(
   });
 }
 
-const mayPass = ({ kind, status }: SkyvernFault, call: Call): boolean =>
+const mayPass = ({ kind, status }: SkyvernFault, call: ApiCall): boolean =>
   (kind === "unavailable" || kind === "rate_limited") && !(status !== null && call.final?.includes(status));
 
 /** Null for segments that are no ids: a URL parser would swallow `..` also when it is percent-encoded. */
-function urlOf(base: URL, { path, query }: Call): URL | null {
+function urlOf(base: URL, { path, query }: ApiCall): URL | null {
   if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
   const under = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
   return new URL(`${base.origin}${under}${query ? `?${query}` : ""}`);
@@ -392,10 +397,16 @@ const failed = (kind: SkyvernFault["kind"], status: number | null, reason: strin
   fault: { kind, status, reason },
 });
 
-const unexpected = (call: Call, status: number | null, came: string): SkyvernResult<never> =>
+const unexpected = (call: ApiCall, status: number | null, came: string): SkyvernResult<never> =>
   failed("unexpected", status, `Skyvern answered the ${call.what} with ${came}`);
 
-function faultOf(context: Context, choice: Choice, call: Call, response: Answered, body: string): SkyvernFault {
+function faultOf(
+  context: ClientContext,
+  choice: Choice,
+  call: ApiCall,
+  response: Answered,
+  body: string,
+): SkyvernFault {
   const { status } = response;
   const detail = scrub(detailOf(body), choice);
   const retryAfterMs = readRetryAfter(response.headers, context.now());
@@ -416,7 +427,13 @@ function kindOf(status: number): SkyvernFault["kind"] {
   return status === 408 || status >= 500 ? "unavailable" : "unexpected";
 }
 
-function noAnswer(context: Context, choice: Choice, call: Call, error: unknown, timedOut: boolean): SkyvernFault {
+function noAnswer(
+  context: ClientContext,
+  choice: Choice,
+  call: ApiCall,
+  error: unknown,
+  timedOut: boolean,
+): SkyvernFault {
   const why = call.signal?.aborted
     ? "aborted"
     : timedOut

@@ -11,7 +11,7 @@
  */
 import { Named, type ReadName } from "./secret-names.ts";
 import { looksSecret, SECRET_FORMS, SECRET_FORMS_BEGINNING } from "./secret-looks.ts";
-import { unwrap, type View } from "./unwrap.ts";
+import { unwrap, type UnwrappedView } from "./unwrap.ts";
 
 export const REDACTED = "[redacted]";
 
@@ -41,10 +41,10 @@ export function maskText(text: string, options: MaskTextOptions): string {
 
 const MOST_ROUNDS = 4;
 
-type Span = readonly [start: number, end: number];
+type TextSpan = readonly [start: number, end: number];
 
-function findSecrets(view: View, options: MaskTextOptions): Span[] {
-  const spans: Span[] = [];
+function findSecrets(view: UnwrappedView, options: MaskTextOptions): TextSpan[] {
+  const spans: TextSpan[] = [];
   const { text } = view;
   if (text.includes("://")) findCredentialsInUrls(text, spans);
   findPairs(view, options, spans);
@@ -54,11 +54,11 @@ function findSecrets(view: View, options: MaskTextOptions): Span[] {
   return spans;
 }
 
-function findForms(text: string, spans: Span[]) {
+function findForms(text: string, spans: TextSpan[]) {
   for (const found of text.matchAll(SECRET_FORMS)) spans.push([found.index, found.index + found[0].length]);
 }
 
-function replaceSpans(text: string, spans: Span[]): string {
+function replaceSpans(text: string, spans: TextSpan[]): string {
   spans.sort(([a], [b]) => a - b);
   const parts: string[] = [];
   let copied = 0;
@@ -84,7 +84,7 @@ function replaceSpans(text: string, spans: Span[]): string {
 /** A URL's authority. A quote or apostrophe may be part of a password, and then an `@` follows. */
 const AUTHORITY = /:\/\/([^\s/?#<>]*)/g;
 
-function findCredentialsInUrls(text: string, spans: Span[]) {
+function findCredentialsInUrls(text: string, spans: TextSpan[]) {
   AUTHORITY.lastIndex = 0;
   for (let found = AUTHORITY.exec(text); found !== null; found = AUTHORITY.exec(text)) {
     const start = found.index + 3;
@@ -109,7 +109,7 @@ const PROXY_BEGINNING = /:\d{2,5}:[^\s\d/]/;
 const PROXY_PARTS =
   /(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,9}[a-z0-9-]{1,63}:\d{2,5}:(?=[^\s:/"'<>]{0,64}[a-z])[^\s:/"'<>]{2,64}:[^\s:/"'<>]{2,}/gi;
 
-function findProxies(text: string, spans: Span[]) {
+function findProxies(text: string, spans: TextSpan[]) {
   for (const found of text.matchAll(PROXY_PARTS)) {
     const port = /:\d{2,5}:/.exec(found[0]);
     if (port !== null) spans.push([found.index + port.index + port[0].length, found.index + found[0].length]);
@@ -129,7 +129,7 @@ interface Pair {
   separator: number;
 }
 
-function findPairs(view: View, options: MaskTextOptions, spans: Span[]) {
+function findPairs(view: UnwrappedView, options: MaskTextOptions, spans: TextSpan[]) {
   const { text } = view;
   SEPARATOR.lastIndex = 0;
   for (let found = SEPARATOR.exec(text); found !== null; found = SEPARATOR.exec(text)) {
@@ -209,7 +209,7 @@ const isOfName = (c: number): boolean =>
   c === 0x5d ||
   (c > 0xa0 && c !== 0x3000 && c !== 0xfeff && (c < 0x2000 || c > 0x206f));
 
-function findValue(view: View, pair: Pair, options: MaskTextOptions): Span | null {
+function findValue(view: UnwrappedView, pair: Pair, options: MaskTextOptions): TextSpan | null {
   const { text } = view;
   const { flags, separator } = pair;
   const isEqual = text.charCodeAt(separator) === EQUALS;
@@ -263,7 +263,7 @@ const isJsonBeginning = (text: string, start: number): boolean =>
   /^[{[]\s{0,9}[\\"'{[]/.test(text.slice(start, start + 12));
 
 /** The index of the quote that closes the one at `start`, or the end of the line or text. */
-function closingQuote(view: View, start: number): number {
+function closingQuote(view: UnwrappedView, start: number): number {
   const { text, depths } = view;
   const quote = text.charCodeAt(start);
   const depth = depths?.[start] ?? 0;
@@ -282,7 +282,7 @@ function closingQuote(view: View, start: number): number {
  * Where a value without quotes ends: at a space, a quote, `<`, `>`, and at `&`, `#`, `;` of a tight pair, unless these
  * are wrapped deeper than the pair's separator. An apostrophe, comma or bracket ends it only before such an end.
  */
-function bareValueEnd(view: View, start: number, depth: number, isTight: boolean, limit: number): number {
+function bareValueEnd(view: UnwrappedView, start: number, depth: number, isTight: boolean, limit: number): number {
   const { text, depths } = view;
   let at = start;
   const most = Math.min(limit, text.length);
@@ -334,7 +334,7 @@ function groupEnd(text: string, start: number): number {
 // --- headers --------------------------------------------------------------------------------------------------------
 
 /** What follows `Authorization:` or `Cookie:`, to the end of its line among parameters, else as far as it looks like one. */
-function findHeaderValue(text: string, start: number, flags: number, { byName }: MaskTextOptions): Span | null {
+function findHeaderValue(text: string, start: number, flags: number, { byName }: MaskTextOptions): TextSpan | null {
   if (byName) {
     const pairs = endOf(HEADER_PAIRS, text, nextWord(text, start).end);
     return [start, endOf(LINE, text, pairs)];
@@ -387,13 +387,13 @@ const SECRET_AFTER =
 
 const AFTER_WORD_BEGINNING = /(?:bearer|basic|key|token|(?<![\w-])--?[a-z][\w-]{0,60})[ \t]/i;
 
-function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: Span[]) {
+function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: TextSpan[]) {
   SECRET_AFTER.lastIndex = 0;
   for (let found = SECRET_AFTER.exec(text); found !== null; found = SECRET_AFTER.exec(text)) {
     const [all, scheme, option = "", word = ""] = found;
     const value = word.replace(/[),.;\]}]+$/, "");
     const start = found.index + all.length - word.length;
-    const span: Span = [start, start + value.length];
+    const span: TextSpan = [start, start + value.length];
     if (scheme !== undefined) {
       const isScheme = /^b/i.test(scheme);
       if (isScheme ? looksSecret(value, true) : looksSecret(value, false)) spans.push(span);

@@ -42,7 +42,7 @@ export type Opened =
   | { kind: "unsatisfiable" }
   | { kind: "gone"; reason: string; temporary: boolean };
 
-export type Read =
+export type ReadResult =
   /** `type`: what its bytes say it is, null when that is no picture or film. */
   { kind: "bytes"; type: string | null; bytes: Buffer } | { kind: "too_large" } | { kind: "unavailable" };
 
@@ -60,7 +60,7 @@ export interface Media {
   /** The same from Skyvern alone. */
   fetch(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
   /** All of it, if that is at most so many bytes. */
-  read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<Read>;
+  read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<ReadResult>;
 }
 
 /** A URL that dies within this time is not handed out any more. */
@@ -205,7 +205,7 @@ async function stream(
   return gone(reason, kind === "unavailable" || kind === "rate_limited");
 }
 
-async function readAll(content: Response, maxBytes: number): Promise<Read> {
+async function readAll(content: Response, maxBytes: number): Promise<ReadResult> {
   if (Number(content.headers.get("content-length") ?? 0) > maxBytes) {
     await content.body?.cancel();
     return { kind: "too_large" };

@@ -69,23 +69,23 @@ interface RunRequest {
 
 // --- types: what a value of another one is read as ------------------------------------------------------------------
 
-type Read = (value: Json) => Json;
-type Fields<Known> = readonly (readonly [Read, readonly (keyof Known)[]])[];
+type ReadField = (value: Json) => Json;
+type Fields<Known> = readonly (readonly [ReadField, readonly (keyof Known)[]])[];
 
-const asText: Read = (value) => (typeof value === "string" ? value : null);
-const asObject: Read = (value) => (isJsonObject(value) ? value : null);
-const asCount: Read = (value) => {
+const asText: ReadField = (value) => (typeof value === "string" ? value : null);
+const asObject: ReadField = (value) => (isJsonObject(value) ? value : null);
+const asCount: ReadField = (value) => {
   const number = numberOf(value);
   return number !== null && number >= 0 && Number.isSafeInteger(number) ? number : null;
 };
 const listOf =
-  (asItem: Read): Read =>
+  (asItem: ReadField): ReadField =>
   (value) =>
     Array.isArray(value) ? value.map(asItem) : null;
-const asCategory: Read = (value) => (isJsonObject(value) && typeof value["category"] === "string" ? value : null);
+const asCategory: ReadField = (value) => (isJsonObject(value) && typeof value["category"] === "string" ? value : null);
 
 const objectOf =
-  <Known>(fields: Fields<Known>): Read =>
+  <Known>(fields: Fields<Known>): ReadField =>
   (value) => {
     if (!isJsonObject(value)) return null;
     const object = { ...value };

@@ -72,7 +72,7 @@ interface Edit {
 }
 
 /** An object or array that is being walked. */
-interface Frame {
+interface WalkFrame {
   mode: Mode;
   isArray: boolean;
   /** Whether it stands in an array itself, as in `"headers":[{"name":"…","value":"…"}]`. */
@@ -92,7 +92,7 @@ const VALUE_KEY = /^(?:value|val|default_value)$/i;
 /** One pass over JSON text (or what pretends to be), copying everything but what the mask replaces. */
 function scan(text: string, outer: Mode, readName: ReadName): Masked & { isJson: boolean } {
   const edits: Edit[] = [];
-  const stack: Frame[] = [];
+  const stack: WalkFrame[] = [];
   let frame = enter(outer, true, false);
   let depth = 0;
   let isJson = true;
@@ -157,7 +157,7 @@ function scan(text: string, outer: Mode, readName: ReadName): Masked & { isJson:
   return { text: applyEdits(text, edits), depth, isJson };
 }
 
-const enter = (mode: Mode, isArray: boolean, isItem: boolean): Frame => ({
+const enter = (mode: Mode, isArray: boolean, isItem: boolean): WalkFrame => ({
   mode,
   isArray,
   isItem,
@@ -168,7 +168,7 @@ const enter = (mode: Mode, isArray: boolean, isItem: boolean): Frame => ({
 });
 
 /** The mode of what stands under a key: that of its object, and more. */
-function modeUnder(frame: Frame, key: string, readName: ReadName): Mode {
+function modeUnder(frame: WalkFrame, key: string, readName: ReadName): Mode {
   const { mode } = frame;
   if ((mode & SECRET) !== 0) return mode;
   let under = mode | readKey(key) | modeOfName(key, mode, readName);
@@ -178,7 +178,7 @@ function modeUnder(frame: Frame, key: string, readName: ReadName): Mode {
 }
 
 /** The mode of an item of an array. `next`: the character after it. */
-function modeOfItem(frame: Frame, next: number, readName: ReadName): Mode {
+function modeOfItem(frame: WalkFrame, next: number, readName: ReadName): Mode {
   const { mode, last, count } = frame;
   if ((mode & SECRET) !== 0 || last === "") return mode;
   if (/^--?[a-z]/i.test(last) && (readName(last) & Named.secret) !== 0) return mode | SECRET;
@@ -187,7 +187,7 @@ function modeOfItem(frame: Frame, next: number, readName: ReadName): Mode {
 }
 
 /** A name in `{"name":"api_key","value":…}`: for the value to come, and for one that came before. */
-function noteName(frame: Frame, name: string, readName: ReadName, edits: Edit[]) {
+function noteName(frame: WalkFrame, name: string, readName: ReadName, edits: Edit[]) {
   frame.named = modeOfName(name, frame.mode, readName);
   const { pending } = frame;
   if (pending === null || frame.named === 0) return;

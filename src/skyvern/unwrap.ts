@@ -5,7 +5,7 @@
  */
 
 /** A text to be looked through, and where each of its characters stands in the text that it was made of. */
-export interface View {
+export interface UnwrappedView {
   text: string;
   /** Where character `i` begins in the source; one more entry for the end. Null: the view is the source. */
   starts: Int32Array | null;
@@ -17,7 +17,7 @@ export interface View {
 const WRAPPED = /%[0-9a-f]{2}|&(?:#|[a-z]{2,6};)|\\/i;
 
 /** Null when nothing is wrapped. */
-export function unwrap(source: string): View | null {
+export function unwrap(source: string): UnwrappedView | null {
   if (!WRAPPED.test(source)) return null;
   const codes = new Uint16Array(source.length);
   const starts = new Int32Array(source.length + 1);

@@ -207,7 +207,7 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
   };
 }
 
-interface State {
+interface SkyvernState {
   url: string;
   keys: { key: string; organization: string }[];
   storage: "cloud" | "local";
@@ -222,7 +222,7 @@ interface State {
   faults: StandInFault[];
 }
 
-function stateOf(options: StandInSkyvernOptions): State {
+function stateOf(options: StandInSkyvernOptions): SkyvernState {
   const storage = options.storage ?? "cloud";
   return {
     url: "",
@@ -240,21 +240,21 @@ function stateOf(options: StandInSkyvernOptions): State {
   };
 }
 
-interface Answer {
+interface StandInAnswer {
   status: number;
   headers?: Record<string, string>;
   body: string | Uint8Array;
 }
 
-const json = (status: number, value: unknown): Answer => ({
+const json = (status: number, value: unknown): StandInAnswer => ({
   status,
   headers: { "content-type": "application/json" },
   body: JSON.stringify(value),
 });
-const detail = (status: number, text: string): Answer => json(status, { detail: text });
-const EMPTY_404: Answer = { status: 404, body: "" };
+const detail = (status: number, text: string): StandInAnswer => json(status, { detail: text });
+const EMPTY_404: StandInAnswer = { status: 404, body: "" };
 
-function serve(state: State, request: IncomingMessage, response: ServerResponse): void {
+function serve(state: SkyvernState, request: IncomingMessage, response: ServerResponse): void {
   const { pathname, searchParams } = new URL(request.url ?? "/", state.url);
   const call = { method: request.method ?? "GET", path: pathname, query: searchParams, headers: request.headers };
   state.calls.push(call);
@@ -276,8 +276,8 @@ function takeFault(faults: StandInFault[], path: string): StandInFault | undefin
   return fault;
 }
 
-function answerOfFault({ status = 500, headers, body }: StandInFault): Answer {
-  const own: Record<number, Answer> = {
+function answerOfFault({ status = 500, headers, body }: StandInFault): StandInAnswer {
+  const own: Record<number, StandInAnswer> = {
     403: detail(403, "Invalid credentials"),
     404: EMPTY_404,
     429: detail(429, "Rate limit exceeded: 100 per 1 minute"),
@@ -288,7 +288,7 @@ function answerOfFault({ status = 500, headers, body }: StandInFault): Answer {
   return { status, headers: { ...answer.headers, ...headers }, body: body ?? answer.body };
 }
 
-function answer(state: State, call: StandInCall): Answer {
+function answer(state: SkyvernState, call: StandInCall): StandInAnswer {
   const [version, kind, id, part, ...rest] = call.path.split("/").slice(1).map(decode);
   if (version !== "v1" || call.method !== "GET" || rest.length > 0) return detail(404, "Not Found");
   if (kind === "artifacts" && id !== undefined && part === "content") return content(state, call, id);
@@ -313,10 +313,10 @@ function decode(segment: string): string {
   }
 }
 
-const firstOrganization = (state: State): string => state.keys[0]?.organization ?? DEFAULT_ORGANIZATION;
+const firstOrganization = (state: SkyvernState): string => state.keys[0]?.organization ?? DEFAULT_ORGANIZATION;
 
 /** The exact key or 403, never 401; what cannot be decoded as a token has its own words. */
-function organizationOf(state: State, { headers }: StandInCall): string | Answer {
+function organizationOf(state: SkyvernState, { headers }: StandInCall): string | StandInAnswer {
   const given = headers["x-api-key"];
   const known = state.keys.find(({ key }) => key === given);
   if (known) return known.organization;
@@ -341,7 +341,7 @@ const workflowRunIdOf = (run: StandInRun): string | null => {
 const findRun = (runs: StandInRun[], id: string): StandInRun | undefined =>
   runs.find((run) => idOf(run) === id || workflowRunIdOf(run) === id);
 
-function getRun(state: State, runs: StandInRun[], id: string): Answer {
+function getRun(state: SkyvernState, runs: StandInRun[], id: string): StandInAnswer {
   const run = findRun(runs, id);
   if (!run) return id.startsWith("wr_") ? EMPTY_404 : detail(404, `Task run not found ${id}`);
   const shown = shownPayload(state, run);
@@ -356,7 +356,7 @@ function requestOf({ payload, run_request }: StandInRun): JsonObject {
   return { prompt, url, title, webhook_url: webhook_callback_url, ...run_request };
 }
 
-function listRuns(runs: StandInRun[], query: URLSearchParams): Answer {
+function listRuns(runs: StandInRun[], query: URLSearchParams): StandInAnswer {
   const page = Number(query.get("page") ?? 1);
   const pageSize = Number(query.get("page_size") ?? 10);
   for (const [name, value] of [["page", page] as const, ["page_size", pageSize] as const]) {
@@ -404,14 +404,14 @@ function runRow(run: StandInRun) {
   };
 }
 
-const invalid = (name: string, type: string, msg: string, input: unknown, index?: number): Answer =>
+const invalid = (name: string, type: string, msg: string, input: unknown, index?: number): StandInAnswer =>
   json(422, { detail: [{ type, loc: ["query", name, ...(index === undefined ? [] : [index])], msg, input }] });
 
 /**
  * Rows are matched on the task's id for `tsk_…`, which no v2 task and no download has, and on the workflow run's id for
  * `wr_…`. An unknown id is an empty list.
  */
-function listArtifacts(state: State, runs: StandInRun[], id: string, query: URLSearchParams): Answer {
+function listArtifacts(state: SkyvernState, runs: StandInRun[], id: string, query: URLSearchParams): StandInAnswer {
   const types = query.getAll("artifact_type");
   const bad = types.findIndex((type) => !state.artifactTypes.includes(type));
   if (bad !== -1) {
@@ -449,7 +449,7 @@ function artifactsOf(run: StandInRun): StandInArtifact[] {
 const ARTIFACT_URL = /^https?:\/\/[^/]+\/v1\/artifacts\/([^/?]+)\/content/;
 const itemsOf = (value: Json | undefined): Json[] => (Array.isArray(value) ? value : []);
 
-function artifactRow(state: State, run: StandInRun, artifact: StandInArtifact) {
+function artifactRow(state: SkyvernState, run: StandInRun, artifact: StandInArtifact) {
   const runId = idOf(run);
   const created = artifact.created_at ?? textOf(run.payload["finished_at"]) ?? "2026-08-21T06:00:00";
   const isTask = runId.startsWith("tsk_") && !runId.startsWith("tsk_v2_");
@@ -487,12 +487,12 @@ function findArtifact(runs: Iterable<StandInRun>, id: string) {
   return null;
 }
 
-function getArtifact(state: State, runs: StandInRun[], id: string): Answer {
+function getArtifact(state: SkyvernState, runs: StandInRun[], id: string): StandInAnswer {
   const found = findArtifact(runs, id);
   return found ? json(200, artifactRow(state, found.run, found.artifact)) : detail(404, `Artifact not found ${id}`);
 }
 
-function signedUrl(state: State, runs: StandInRun[], id: string): Answer {
+function signedUrl(state: SkyvernState, runs: StandInRun[], id: string): StandInAnswer {
   if (state.signedUrls === "missing") return detail(404, "Not Found");
   if (state.signedUrls === "unconfigured") return detail(503, "Artifact URL signing is not configured");
   if (!findArtifact(runs, id)) return detail(404, `Artifact not found ${id}`);
@@ -501,7 +501,7 @@ function signedUrl(state: State, runs: StandInRun[], id: string): Answer {
 }
 
 /** Bytes for a key, or for a signature that is not past its time. */
-function content(state: State, call: StandInCall, id: string): Answer {
+function content(state: SkyvernState, call: StandInCall, id: string): StandInAnswer {
   const { query, headers } = call;
   if (headers["x-api-key"] === undefined && query.has("sig")) {
     if (state.storage === "local") return detail(503, "Artifact URL signing is not configured");
@@ -515,7 +515,7 @@ function content(state: State, call: StandInCall, id: string): Answer {
   return ranged(bytesOf(artifact), contentHeaders(artifact), headers.range);
 }
 
-function isSigned(state: State, id: string, query: URLSearchParams): boolean {
+function isSigned(state: SkyvernState, id: string, query: URLSearchParams): boolean {
   const expiry = Number(query.get("expiry"));
   const given = Buffer.from(query.get("sig") ?? "");
   const right = Buffer.from(signatureOf(id, expiry));
@@ -536,7 +536,7 @@ function contentHeaders(artifact: StandInArtifact): Record<string, string> {
   return { "content-type": isWebm ? "video/webm" : "video/mp4" };
 }
 
-function ranged(bytes: Uint8Array, headers: Record<string, string>, range: string | undefined): Answer {
+function ranged(bytes: Uint8Array, headers: Record<string, string>, range: string | undefined): StandInAnswer {
   const all = { ...headers, "accept-ranges": "bytes" };
   const match = /^bytes=(\d*)-(\d*)$/.exec(range ?? "");
   if (!match || (match[1] === "" && match[2] === "")) return { status: 200, headers: all, body: bytes };
@@ -558,11 +558,11 @@ const SIGNING_KEY = "stand-in signing key";
 const signatureOf = (id: string, expiry: number): string =>
   createHmac("sha256", SIGNING_KEY).update(`${id}:${expiry}`).digest("base64url");
 
-const contentUrl = ({ url }: State, id: string, expiry: number): string =>
+const contentUrl = ({ url }: SkyvernState, id: string, expiry: number): string =>
   `${url}/v1/artifacts/${id}/content?expiry=${expiry}&kid=k2026-06&sig=${signatureOf(id, expiry)}`;
 
 /** Screenshots and recordings live one hour, the rest twelve (contract §5). */
-function urlOf(state: State, run: StandInRun, artifact: StandInArtifact): string {
+function urlOf(state: SkyvernState, run: StandInRun, artifact: StandInArtifact): string {
   if (state.storage === "local") return artifact.uri ?? fileUrl(run, artifact);
   const life = /^(screenshot|recording|session_replay)/.test(artifact.artifact_type) ? HOUR : 12 * HOUR;
   return contentUrl(state, artifact.artifact_id, Math.floor((state.runtime.now() + life) / 1000));
@@ -575,7 +575,7 @@ function fileUrl(run: StandInRun, { artifact_id, artifact_type, filename }: Stan
 }
 
 /** The payload with every artifact URL in it minted now, at any depth. On local storage files have no artifact id. */
-function shownPayload(state: State, run: StandInRun): JsonObject {
+function shownPayload(state: SkyvernState, run: StandInRun): JsonObject {
   const artifacts = new Map(artifactsOf(run).map((artifact) => [artifact.artifact_id, artifact]));
   const show = (value: Json): Json => {
     if (typeof value === "string") {
@@ -592,7 +592,7 @@ function shownPayload(state: State, run: StandInRun): JsonObject {
   return showObject(run.payload);
 }
 
-function bodyOf(state: State, what: string | JsonObject | Uint8Array): Uint8Array {
+function bodyOf(state: SkyvernState, what: string | JsonObject | Uint8Array): Uint8Array {
   if (what instanceof Uint8Array) return what;
   if (typeof what !== "string") return Buffer.from(JSON.stringify(what));
   const run = state.runs.get(what);
@@ -600,7 +600,7 @@ function bodyOf(state: State, what: string | JsonObject | Uint8Array): Uint8Arra
   return Buffer.from(JSON.stringify(shownPayload(state, run)));
 }
 
-async function sendWebhook(state: State, body: Uint8Array, url: string, key: string): Promise<WebhookResult> {
+async function sendWebhook(state: SkyvernState, body: Uint8Array, url: string, key: string): Promise<WebhookResult> {
   const { now, random, sleep } = runtimeOf(state);
   const headers = {
     Accept: "*/*",
@@ -629,7 +629,7 @@ async function sendWebhook(state: State, body: Uint8Array, url: string, key: str
   }
 }
 
-const runtimeOf = ({ runtime }: State) => ({
+const runtimeOf = ({ runtime }: SkyvernState) => ({
   now: () => runtime.now(),
   random: () => runtime.random(),
   sleep: (ms: number) => runtime.sleep(ms),

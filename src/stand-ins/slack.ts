@@ -113,7 +113,7 @@ export interface SlackStandIn {
 }
 
 type Block = Record<string, unknown>;
-type Answer = { ok: boolean; error?: string } & Record<string, unknown>;
+type SlackStandInAnswer = { ok: boolean; error?: string } & Record<string, unknown>;
 
 const ALL_SCOPES = ["chat:write", "files:write", "channels:read", "groups:read", "channels:history", "groups:history"];
 const UPLOAD_PATH = "/upload/v1/";
@@ -276,7 +276,7 @@ class Workspace {
     return this.#scopes.includes(wanted);
   }
 
-  readonly #methods: Record<string, { scope?: string; run: (args: Record<string, unknown>) => Answer }> = {
+  readonly #methods: Record<string, { scope?: string; run: (args: Record<string, unknown>) => SlackStandInAnswer }> = {
     "auth.test": {
       run: () => ({
         ok: true,
@@ -299,7 +299,7 @@ class Workspace {
     "conversations.list": { scope: "channels:read", run: (args) => this.#list(args) },
   };
 
-  #post(args: Record<string, unknown>): Answer {
+  #post(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"]);
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.archived) return { ok: false, error: "is_archived" };
@@ -314,7 +314,7 @@ class Workspace {
     return { ok: true, channel: channel.id, ts: message.ts, message: shown(message, true) };
   }
 
-  #update(args: Record<string, unknown>): Answer {
+  #update(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.archived) return { ok: false, error: "is_archived" };
@@ -329,7 +329,7 @@ class Workspace {
     return { ok: true, channel: channel.id, ts: message.ts, text: message.text };
   }
 
-  #awaitUpload(args: Record<string, unknown>): Answer {
+  #awaitUpload(args: Record<string, unknown>): SlackStandInAnswer {
     const name = textOf(args["filename"]);
     const length = Number(args["length"]);
     if (!name || !(Number.isInteger(length) && length > 0)) return { ok: false, error: "invalid_arguments" };
@@ -343,7 +343,7 @@ class Workspace {
   }
 
   /** Each upload once. Without a channel, nobody but the app has the file. */
-  #completeUpload(args: Record<string, unknown>): Answer {
+  #completeUpload(args: Record<string, unknown>): SlackStandInAnswer {
     const given = blocksOf(args["files"]);
     if (!given || given.length === 0) return { ok: false, error: "invalid_arguments" };
     const uploads = given.map(({ id }) => this.#uploads.get(String(id)));
@@ -372,7 +372,7 @@ class Workspace {
     return upload.looks >= (this.#options.filesLookedAtAfter ?? 0);
   }
 
-  #permalink(args: Record<string, unknown>): Answer {
+  #permalink(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     const ts = textOf(args["message_ts"]);
@@ -384,7 +384,7 @@ class Workspace {
     };
   }
 
-  #history(args: Record<string, unknown>): Answer {
+  #history(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.member === false) return { ok: false, error: "not_in_channel" };
@@ -396,7 +396,7 @@ class Workspace {
     return page(found, args, 100);
   }
 
-  #replies(args: Record<string, unknown>): Answer {
+  #replies(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.member === false) return { ok: false, error: "not_in_channel" };
@@ -406,12 +406,12 @@ class Workspace {
     return page(thread, args, 1000);
   }
 
-  #info(args: Record<string, unknown>): Answer {
+  #info(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"], "id");
     return channel ? { ok: true, channel: channelInfo(channel) } : { ok: false, error: "channel_not_found" };
   }
 
-  #list(args: Record<string, unknown>): Answer {
+  #list(args: Record<string, unknown>): SlackStandInAnswer {
     const limit = Number(args["limit"] ?? 100);
     const start = Number(args["cursor"] ?? 0) || 0;
     const visible = this.#channels.filter(
@@ -509,7 +509,7 @@ const channelInfo = ({ id, name, member = true, archived = false, private: isPri
   is_private: isPrivate,
 });
 
-function page(messages: SlackMessageStored[], args: Record<string, unknown>, defaultLimit: number): Answer {
+function page(messages: SlackMessageStored[], args: Record<string, unknown>, defaultLimit: number): SlackStandInAnswer {
   const limit = Number(args["limit"] ?? defaultLimit);
   if (!(limit >= 1 && limit <= 1000)) return { ok: false, error: "invalid_limit" };
   const start = Number(textOf(args["cursor"])?.replace(/^next:/, "") ?? 0);
@@ -547,7 +547,7 @@ export function refusalOf(
   args: { text?: unknown; blocks?: unknown },
   maxText: number,
   canShow: (fileId: string) => boolean = () => false,
-): Answer | null {
+): SlackStandInAnswer | null {
   const text = args.text ?? "";
   if (typeof text !== "string") return { ok: false, error: "invalid_arguments" };
   const blocks = args.blocks === undefined ? [] : blocksOf(args.blocks);
@@ -573,7 +573,7 @@ const pictureErrors = (blocks: Block[], canShow: (fileId: string) => boolean): s
       : [],
   );
 
-function metadataRefusal(value: unknown): Answer | null {
+function metadataRefusal(value: unknown): SlackStandInAnswer | null {
   if (value === undefined) return null;
   const metadata = objectOf(value);
   const isRight = typeof metadata?.["event_type"] === "string" && objectOf(metadata["event_payload"]) !== null;
@@ -815,7 +815,7 @@ function fail(response: ServerResponse, fault: SlackFault, isWebhook: boolean): 
   response.writeHead(status, headers).end(body);
 }
 
-const json = (answer: Answer): Reply => ({
+const json = (answer: SlackStandInAnswer): Reply => ({
   status: 200,
   headers: { "content-type": "application/json; charset=utf-8" },
   body: JSON.stringify(answer),

@@ -1,11 +1,8 @@
 /** The Store's part for the archive: which runs are to be copied, and what has been. */
-import type { Kysely } from "kysely";
-import type { Change } from "./change.ts";
+import type { WriteTransaction } from "./change.ts";
 import type { BulkSql } from "./bulk-sql.ts";
 import type { ArchiveStore, Copy } from "./contract/archive.ts";
-import type { Tables } from "./tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db, Tables } from "./tables.ts";
 
 /** Runs are to be copied from a time on; what was to be done about them before is forgotten. */
 export async function queueArchiving(rows: BulkSql, dueAt: ReadonlyMap<string, number>): Promise<void> {
@@ -31,7 +28,10 @@ export async function discard(tx: Db, hashes: readonly string[], now: number): P
 }
 
 /** `write` runs a change in a transaction. */
-export function copiesStore(db: Db, write: <T>(work: (change: Change) => Promise<T>) => Promise<T>): ArchiveStore {
+export function copiesStore(
+  db: Db,
+  write: <T>(work: (transaction: WriteTransaction) => Promise<T>) => Promise<T>,
+): ArchiveStore {
   return {
     dueArchiving: async (now, limit) => {
       const due = db.selectFrom("archiving").select(["run_id", "due_at", "failures"]).where("due_at", "<=", now);

@@ -10,9 +10,9 @@ import type { Tables } from "./tables.ts";
 
 type Value = string | number | null | Uint8Array;
 type Column<T extends keyof Tables> = keyof Tables[T] & string;
-type Found<T extends keyof Tables, C extends Column<T>> = { [K in C]: SelectType<Tables[T][K]> };
+type FoundRow<T extends keyof Tables, C extends Column<T>> = { [K in C]: SelectType<Tables[T][K]> };
 /** For a change: null may say "as it is". */
-type Given<T extends keyof Tables> = { [K in Column<T>]?: SelectType<Tables[T][K]> | null };
+type ChangeRow<T extends keyof Tables> = { [K in Column<T>]?: SelectType<Tables[T][K]> | null };
 
 export type Dialect = "sqlite" | "postgres";
 
@@ -30,7 +30,7 @@ export interface BulkSql {
     key: Column<T>,
     values: readonly (string | number)[],
     lockBy?: Column<T>,
-  ): Promise<Found<T, C>[]>;
+  ): Promise<FoundRow<T, C>[]>;
   /** Rows that all have the same columns. `conflict`: what to do about those that are there, `on conflict (…) do …`. */
   insert<T extends keyof Tables>(table: T, rows: readonly Insertable<Tables[T]>[], conflict?: string): Promise<void>;
   /**
@@ -39,7 +39,7 @@ export interface BulkSql {
    */
   update<T extends keyof Tables>(
     table: T,
-    rows: readonly Given<T>[],
+    rows: readonly ChangeRow<T>[],
     change: { set: string; where: string; returning?: true },
   ): Promise<Selectable<Tables[T]>[]>;
   /** Numbers for so many new runs, in the order of arrival. */

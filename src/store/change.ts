@@ -1,12 +1,9 @@
-import type { Kysely } from "kysely";
 import type { Ledger } from "./stats/rollups.ts";
 import type { BulkSql } from "./bulk-sql.ts";
-import type { Tables } from "./tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db } from "./tables.ts";
 
 /** A transaction, and what it changes beside its own rows. */
-export interface Change {
+export interface WriteTransaction {
   tx: Db;
   /** The same transaction, for many rows at a time. */
   rows: BulkSql;

@@ -32,12 +32,12 @@ export interface Database {
    * Only where several relays share the database. Calls back when another process told something, or may have: also when the connection was
    * made, which happens again after it broke.
    */
-  session?(heard: () => void): Session;
+  session?(heard: () => void): DatabaseSession;
   close(): Promise<void>;
 }
 
 /** One connection of its own, that hears what other processes tell. After it broke, the next statement makes a new one. */
-export interface Session {
+export interface DatabaseSession {
   readonly db: Kysely<Tables>;
   close(): Promise<void>;
 }

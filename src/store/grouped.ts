@@ -5,7 +5,7 @@ const MAX_BATCH = 256;
 /** Of those that say how large they are, bytes: a batch is copied on its way to the disk. One item always fits. */
 const MAX_BATCH_BYTES = 1024 * 1024;
 
-interface Waiting<Item, Answer> {
+interface Waiter<Item, Answer> {
   item: Item;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
@@ -20,7 +20,7 @@ export function grouped<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
   bytesOf: (item: Item) => number = () => 0,
 ): (item: Item) => Promise<Answer> {
-  let waiting: Waiting<Item, Answer>[] = [];
+  let waiting: Waiter<Item, Answer>[] = [];
   let busy = false;
 
   const writeAll = async (): Promise<void> => {
@@ -46,7 +46,7 @@ export function grouped<Item, Answer>(
 /** Never rejects: every entry is settled. */
 async function settle<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
-  batch: readonly Waiting<Item, Answer>[],
+  batch: readonly Waiter<Item, Answer>[],
 ): Promise<void> {
   try {
     const answers = await write(batch.map(({ item }) => item));

@@ -1,8 +1,5 @@
 /** Few and small values by name. */
-import type { Kysely } from "kysely";
-import type { Tables } from "./tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db } from "./tables.ts";
 
 /** The value stored under a name; null when there is none. */
 export async function setting(db: Db, name: string): Promise<string | null> {

@@ -1,7 +1,7 @@
 import { acceptAll, adopt, revise } from "./receipts/accept.ts";
 import { artifacts, saveArtifacts } from "./receipts/artifacts.ts";
 import { listItems } from "./history/list-items.ts";
-import type { Change } from "./change.ts";
+import type { WriteTransaction } from "./change.ts";
 import { ChangeRing, unreadChange } from "./history/changes.ts";
 import { copiesStore } from "./archive.ts";
 import type { Database } from "./database.ts";
@@ -47,7 +47,7 @@ export interface Operations extends Omit<Store, "record" | "saveArtifacts"> {
 }
 
 /** A change that waits for its transaction. It may run more than once, and must await nothing but the database. */
-type Work = (change: Change) => Promise<unknown>;
+type Work = (transaction: WriteTransaction) => Promise<unknown>;
 
 /** On one database. */
 export function createOperations(database: Database): Operations {
@@ -73,7 +73,7 @@ export function createOperations(database: Database): Operations {
   };
   const gathered = grouped(writeAll);
   /** What is asked for in one turn of the event loop shares a transaction: one BEGIN, one COMMIT, one wait for the disk. */
-  const write = <T>(work: (change: Change) => Promise<T>): Promise<T> => gathered(work) as Promise<T>;
+  const write = <T>(work: (transaction: WriteTransaction) => Promise<T>): Promise<T> => gathered(work) as Promise<T>;
   return {
     accept: (items) => write((change) => acceptAll(change, items)),
     adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),

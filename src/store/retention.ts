@@ -6,23 +6,21 @@
  * them, and is asked for long after. What counts rows that are there (`delivery_counts`: backlog, dead) or is compared
  * with such rows (`listed_run_counts`: coverage) is taken off with them.
  */
-import { sql, type Kysely } from "kysely";
+import { sql } from "kysely";
 import { discard } from "./archive.ts";
-import type { Change } from "./change.ts";
+import type { WriteTransaction } from "./change.ts";
 import type { Database } from "./database.ts";
 import { dayOf } from "../platform/time.ts";
 import { saveSetting, setting } from "./key-values.ts";
 import { packBlock, stateIn, unpackBlock } from "./receipts/blocks.ts";
 import { stateBlock } from "./history/page-size.ts";
 import type { PruneStep, Pruned, RetentionStore } from "./contract/retention.ts";
-import type { Tables } from "./tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db } from "./tables.ts";
 
 /** `write` runs a change in a transaction; what only counts needs none. */
 export function pruneStore(
   { db }: Pick<Database, "db">,
-  write: <T>(work: (change: Change) => Promise<T>) => Promise<T>,
+  write: <T>(work: (transaction: WriteTransaction) => Promise<T>) => Promise<T>,
 ): RetentionStore {
   const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
     given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));
@@ -36,7 +34,7 @@ export function pruneStore(
 }
 
 /** Without a ledger nothing is written. */
-type MayChange = Pick<Change, "tx"> & Partial<Change>;
+type MayChange = Pick<WriteTransaction, "tx"> & Partial<WriteTransaction>;
 
 /** Rows that belong to the runs of one step, at most, but for a single run that has more. */
 const MAX_ROWS = 2_000;
@@ -104,8 +102,8 @@ async function free(tx: Db, ids: readonly string[], before: number): Promise<str
   return rows.map(({ run_id }) => run_id);
 }
 
-async function removeRuns(change: Change, ids: readonly string[], now: number): Promise<void> {
-  const { tx, ledger } = change;
+async function removeRuns(transaction: WriteTransaction, ids: readonly string[], now: number): Promise<void> {
+  const { tx, ledger } = transaction;
   const runs = await tx
     .selectFrom("runs")
     .select(["seq", stateBlock.as("block")])
@@ -113,7 +111,7 @@ async function removeRuns(change: Change, ids: readonly string[], now: number): 
     .execute();
   for (const { seq, block } of runs) ledger.removed(stateIn(block).run, seq);
   const deliveries = await tx.selectFrom("deliveries").select("id").where("subject_id", "in", ids).execute();
-  await removeDeliveries(change, deliveries.map(idOf));
+  await removeDeliveries(transaction, deliveries.map(idOf));
   await tx.deleteFrom("receipts").where("run_id", "in", ids).execute();
   await tx.deleteFrom("archiving").where("run_id", "in", ids).execute();
   const copies = await tx.deleteFrom("copies").where("run_id", "in", ids).returning("sha256").execute();
@@ -122,7 +120,10 @@ async function removeRuns(change: Change, ids: readonly string[], now: number): 
   await tx.deleteFrom("runs").where("run_id", "in", ids).execute();
 }
 
-async function removeDeliveries({ tx, ledger }: Pick<Change, "tx" | "ledger">, ids: readonly string[]): Promise<void> {
+async function removeDeliveries(
+  { tx, ledger }: Pick<WriteTransaction, "tx" | "ledger">,
+  ids: readonly string[],
+): Promise<void> {
   for (const some of chunksOf(ids)) {
     const rows = await tx
       .deleteFrom("deliveries")

@@ -1,15 +1,14 @@
 /** All of an SQLite database into an empty PostgreSQL, in one transaction: whole and compared, or not at all. */
 import { createHash } from "node:crypto";
-import { sql, type Insertable, type Kysely } from "kysely";
+import { sql, type Insertable } from "kysely";
 import type { Database } from "./database.ts";
 import { storable } from "./postgres/bulk-sql.ts";
 import { indexedText } from "./search/search.ts";
 import { stateIn } from "./receipts/blocks.ts";
 import { stateBlock } from "./history/page-size.ts";
 import type { BulkSql } from "./bulk-sql.ts";
-import type { Tables } from "./tables.ts";
+import type { Db, Tables } from "./tables.ts";
 
-type Db = Kysely<Tables>;
 type Row = Record<string, unknown>;
 
 /** Every table of schema.sql; the full-text index is made anew. The largest rows come a few at a time. */

@@ -1,4 +1,4 @@
-import type { Generated } from "kysely";
+import type { Generated, Kysely, Selectable } from "kysely";
 
 /** The columns of schema.sql and its parts for one database as Kysely sees them. */
 export interface Tables {
@@ -99,3 +99,7 @@ export interface Tables {
   paces: { destination: string; next_at: number };
   duties: { name: string; holder: string | null; until: number };
 }
+
+/** A connection or a transaction. */
+export type Db = Kysely<Tables>;
+export type DeliveryRow = Selectable<Tables["deliveries"]>;

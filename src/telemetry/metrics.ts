@@ -4,7 +4,7 @@ import { VERDICTS, type Circuit } from "../domain/run.ts";
 import { VERSION } from "../platform/version.ts";
 
 /** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
-export interface Waiting {
+export interface WaitingDeliveries {
   sink: string;
   waiting: number;
   oldest: number;
@@ -131,7 +131,7 @@ export function announce(metrics: Metrics, { sinks, coverage }: Pick<Gauges, "si
 
 /** What the gauges show that the database holds. */
 export interface Stored {
-  backlog: Waiting[];
+  backlog: WaitingDeliveries[];
   dead: { sink: string; count: number }[];
   unrecognized: number;
   circuits: ReadonlyMap<string, Circuit>;

@@ -49,7 +49,7 @@ export const HEADERS: Record<string, string> = {
   "permissions-policy": "camera=(), microphone=(), geolocation=()",
 };
 
-export interface Frame {
+export interface PageFrame {
   title: string;
   /** Which part of the navigation the page belongs to. */
   part?: "runs" | "sinks" | "deliveries" | "unrecognized";
@@ -69,7 +69,7 @@ export interface NavBadges {
 export const NO_BADGES: NavBadges = { dead: false, unrecognized: false };
 
 /** Answers with a page. */
-export type SendPage = (c: Context, frame: Frame, body: Part, status?: ContentfulStatusCode) => Promise<Response>;
+export type SendPage = (c: Context, frame: PageFrame, body: Part, status?: ContentfulStatusCode) => Promise<Response>;
 
 /** `assets`: what every page loads. */
 export const createSendPage =
@@ -78,7 +78,7 @@ export const createSendPage =
     // A string: the object that a template gives would go out through a stream, which takes as long as to make a small page.
     c.html((await document(frame, assets, body)).toString(), status, HEADERS);
 
-function document({ title, part, session, navBadges = NO_BADGES }: Frame, assets: Assets, body: Part): Html {
+function document({ title, part, session, navBadges = NO_BADGES }: PageFrame, assets: Assets, body: Part): Html {
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -111,7 +111,7 @@ function document({ title, part, session, navBadges = NO_BADGES }: Frame, assets
     </html>`;
 }
 
-function navigation(part: Frame["part"], session: Session, { dead, unrecognized }: NavBadges): Html {
+function navigation(part: PageFrame["part"], session: Session, { dead, unrecognized }: NavBadges): Html {
   const links = [
     { name: "runs", href: "/", label: "Runs", signal: null },
     { name: "sinks", href: "/sinks", label: "Sinks", signal: null },

@@ -33,7 +33,7 @@ export function mountLive({ web, deps, reading }: PageContext): void {
   });
 }
 
-interface Follow {
+interface FollowInput {
   /** Id of the last change that the page already shows. */
   after: string;
   /** Only what happens to this run. */
@@ -43,7 +43,7 @@ interface Follow {
 
 async function* changeTexts(
   { store, runtime }: Pick<WebDeps, "store" | "runtime">,
-  { after, run, signal }: Follow,
+  { after, run, signal }: FollowInput,
 ): AsyncGenerator<string, void> {
   yield `retry: 3000\n\n`;
   const pages = followChanges(

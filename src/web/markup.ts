@@ -34,14 +34,14 @@ export const icon = (name: IconName): Html =>
 
 export type Tone = "good" | "bad" | "warn" | "plain";
 
-export interface Look {
+export interface BadgeLook {
   label: string;
   tone: Tone;
   icon: IconName;
 }
 
 /** Maps, as a hostile status may be the name of something every object inherits. */
-const STATUSES = new Map<string, Look>([
+const STATUSES = new Map<string, BadgeLook>([
   ["completed", { label: "Completed", tone: "good", icon: "done" }],
   ["failed", { label: "Failed", tone: "bad", icon: "failed" }],
   ["terminated", { label: "Terminated", tone: "bad", icon: "stopped" }],
@@ -49,12 +49,12 @@ const STATUSES = new Map<string, Look>([
   ["canceled", { label: "Canceled", tone: "plain", icon: "ban" }],
 ]);
 
-export const statusLook = (status: string): Look =>
+export const statusLook = (status: string): BadgeLook =>
   STATUSES.get(status) ?? { label: line(status.replaceAll("_", " "), 40), tone: "plain", icon: "info" };
 
 export const statusBadge = (status: string): Html => badge(statusLook(status));
 
-export const STATES: Record<DeliveryState, Look> = {
+export const STATES: Record<DeliveryState, BadgeLook> = {
   pending: { label: "Waiting", tone: "warn", icon: "dots" },
   sending: { label: "Sending", tone: "warn", icon: "dots" },
   delivered: { label: "Delivered", tone: "good", icon: "done" },
@@ -62,7 +62,7 @@ export const STATES: Record<DeliveryState, Look> = {
   canceled: { label: "Canceled", tone: "plain", icon: "ban" },
 };
 
-export const badge = ({ label, tone, icon: name }: Look): Html =>
+export const badge = ({ label, tone, icon: name }: BadgeLook): Html =>
   html`<span class="badge ${tone}">${icon(name)}${label}</span>`;
 
 /** UTC without JavaScript, the reader's own zone with it. `short` leaves out what is clear today. */
@@ -112,13 +112,13 @@ export const rowId = (id: string): string => `r-${createHash("sha256").update(id
  * Attributes of a part that follows along: the script hears of changes after `event` at `/live`, and htmx reads the part
  * anew from the page's own address. `also`: parts beside it that come with the same answer.
  */
-export const follow = ({ id, address, event, run, also = [] }: Follow): Html =>
+export const follow = ({ id, address, event, run, also = [] }: LiveRegion): Html =>
   html`id="${id}"
   data-live="/live?after=${event}${run === undefined ? "" : `&run=${encodeURIComponent(run.toWellFormed())}`}"
   hx-get="${address}" hx-trigger="relay:changed from:body" hx-select="#${id}" hx-swap="outerHTML"
   ${also.length === 0 ? "" : html`hx-select-oob="${also.map((id) => `#${id}`).join(",")}"`}`;
 
-export interface Follow {
+export interface LiveRegion {
   id: string;
   address: string;
   event: string;

@@ -14,7 +14,7 @@ import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { StatsStore } from "../store/contract/stats.ts";
 import type { AssetTexts } from "./assets/assets.ts";
-import { HEADERS, notice, type Frame, type SendPage, type NavBadges } from "./layout.ts";
+import { HEADERS, notice, type PageFrame, type SendPage, type NavBadges } from "./layout.ts";
 import type { Part } from "./markup.ts";
 import { isOwnOrigin, ownPage } from "./login/origin.ts";
 import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
@@ -52,28 +52,33 @@ export interface WebDeps {
   stopping: AbortSignal;
 }
 
-export interface Env {
+export interface WebEnv {
   Variables: { session: Session };
 }
 
-type Guards = readonly [MiddlewareHandler<Env>, ...MiddlewareHandler<Env>[]];
+type Guards = readonly [MiddlewareHandler<WebEnv>, ...MiddlewareHandler<WebEnv>[]];
 
 export interface PageContext {
-  web: Hono<Env>;
+  web: Hono<WebEnv>;
   deps: WebDeps;
   page: SendPage;
   sessions: Sessions;
   cookieName: string;
   /** Asks that there is a token at all. */
-  open: MiddlewareHandler<Env>;
+  open: MiddlewareHandler<WebEnv>;
   /** Refuses forms that are large or come from a page of somebody else's. */
   ownForm: Guards;
   /** Asks for a session. */
   reading: Guards;
   /** Asks for a session, and that the form is that session's. */
   acting: Guards;
-  show(c: Context<Env>, frame: Omit<Frame, "session" | "navBadges">, body: Part, status?: Status): Promise<Response>;
-  notFound(c: Context<Env>, text: Part): Promise<Response>;
+  show(
+    c: Context<WebEnv>,
+    frame: Omit<PageFrame, "session" | "navBadges">,
+    body: Part,
+    status?: Status,
+  ): Promise<Response>;
+  notFound(c: Context<WebEnv>, text: Part): Promise<Response>;
 }
 type Status = 200 | 400 | 404 | 409 | 502;
 
@@ -82,12 +87,12 @@ export const PAGE_SIZE = 50;
 const FORM_LIMIT = 16_384;
 const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page and the history API.";
 
-export function createPageContext(web: Hono<Env>, deps: WebDeps, page: SendPage): PageContext {
+export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPage): PageContext {
   const { store, tokens, runtime } = deps;
   const sessions = createSessions({ tokens, key: deps.key, runtime });
   const cookieName = cookieNameOf(deps.publicUrl);
 
-  const open: MiddlewareHandler<Env> = async (c, next) => {
+  const open: MiddlewareHandler<WebEnv> = async (c, next) => {
     if (tokens.length === 0)
       return page(c, { title: "Closed", session: null }, notice("The web page is closed", CLOSED), 403);
     return next();
@@ -99,18 +104,18 @@ export function createPageContext(web: Hono<Env>, deps: WebDeps, page: SendPage)
       notice("That form was refused", `${reason} Go back, reload the page and try again.`),
       403,
     );
-  const guard: MiddlewareHandler<Env> = async (c, next) => {
+  const guard: MiddlewareHandler<WebEnv> = async (c, next) => {
     const session = sessions.read(getCookie(c, cookieName));
     if (session === null) return toLogin(c);
     c.set("session", session);
     return next();
   };
-  const isOurs: MiddlewareHandler<Env> = async (c, next) => {
+  const isOurs: MiddlewareHandler<WebEnv> = async (c, next) => {
     const { "sec-fetch-site": fetchSite, origin, host } = c.req.header();
     if (isOwnOrigin({ fetchSite, origin, host }, deps.publicUrl)) return next();
     return refuse(c, "It did not come from a page of the relay.");
   };
-  const isOfSession: MiddlewareHandler<Env> = async (c, next) => {
+  const isOfSession: MiddlewareHandler<WebEnv> = async (c, next) => {
     if (sessions.isOurForm(c.get("session"), await field(c, "csrf"))) return next();
     return refuse(c, "It belongs to a session that is over.");
   };

@@ -10,7 +10,7 @@ export interface Query<Name extends string> {
   after: Page["after"] | null;
 }
 
-export interface Fault {
+export interface QueryFault {
   name: string;
   message: string;
 }
@@ -39,8 +39,8 @@ const SAID = new Set(["queued", "refreshed", "tested", "resumed"]);
 export function readQuery<Name extends string>(
   search: URLSearchParams,
   names: readonly Name[],
-): { query: Query<Name>; faults: Fault[] } {
-  const faults: Fault[] = [];
+): { query: Query<Name>; faults: QueryFault[] } {
+  const faults: QueryFault[] = [];
   const values: Query<Name>["values"] = {};
   let after: Page["after"] | null = null;
   for (const [name, value] of search) {

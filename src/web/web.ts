@@ -6,7 +6,7 @@ import { Hono } from "hono";
 import { StorageFault } from "../store/contract/faults.ts";
 import { createAssets, mountAssets, type Assets } from "./assets/assets.ts";
 import { mountDeliveries } from "./deliveries/routes.ts";
-import { createPageContext, type Env, type WebDeps } from "./page-context.ts";
+import { createPageContext, type WebEnv, type WebDeps } from "./page-context.ts";
 import { createSendPage, notice } from "./layout.ts";
 import { mountLive } from "./live.ts";
 import { mountLogin } from "./login/routes.ts";
@@ -22,9 +22,9 @@ export function mountWeb(app: Hono, deps: WebDeps): void {
   app.route("/", createWeb(deps, assets));
 }
 
-function createWeb(deps: WebDeps, assets: Assets): Hono<Env> {
+function createWeb(deps: WebDeps, assets: Assets): Hono<WebEnv> {
   const page = createSendPage(assets);
-  const web = new Hono<Env>({ strict: false });
+  const web = new Hono<WebEnv>({ strict: false });
   web.onError((error, c) => {
     const isStorage = error instanceof StorageFault;
     const { method, path } = c.req;

@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
-import { jobsOf, type Job, type Rounds } from "../../src/app/jobs.ts";
+import { jobsOf, type PeriodicJob, type Rounds } from "../../src/app/jobs.ts";
 import { Lifecycle } from "../../src/app/lifecycle.ts";
 import { createLog } from "../../src/platform/stdout-log.ts";
 import { aRuntime } from "../support/runtime.ts";
 import { until } from "../support/until.ts";
 
 const idle = { start: () => {}, stop: async () => {} };
-const aJob = (run: Job["run"], more: Partial<Job> = {}): Job => ({
+const aJob = (run: PeriodicJob["run"], more: Partial<PeriodicJob> = {}): PeriodicJob => ({
   name: "sweep",
   everyMs: 60_000,
   exclusive: false,
@@ -14,7 +14,7 @@ const aJob = (run: Job["run"], more: Partial<Job> = {}): Job => ({
   ...more,
 });
 
-function aLifecycle(job: Job, more: Partial<ConstructorParameters<typeof Lifecycle>[0]> = {}) {
+function aLifecycle(job: PeriodicJob, more: Partial<ConstructorParameters<typeof Lifecycle>[0]> = {}) {
   const lines: string[] = [];
   const lifecycle = new Lifecycle({
     worker: idle,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { doctorCommand, type DoctorOptions } from "../../src/cli/doctor/doctor.ts";
-import { systemHost, type Host } from "../../src/cli/doctor/host.ts";
+import { systemHost, type DoctorHost } from "../../src/cli/doctor/host.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { startSlack, type SlackChannel } from "../../src/stand-ins/slack.ts";
@@ -31,7 +31,7 @@ interface World {
   folder: string;
   env: Record<string, string | undefined>;
   file: string | null;
-  host: Host;
+  host: DoctorHost;
   skyvernOptions: { keys: string[] };
   slack: { scopes?: string[]; channels?: SlackChannel[] };
   smtp: SmtpStandInOptions;

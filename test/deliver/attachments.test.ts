@@ -3,7 +3,7 @@ import PostalMime from "postal-mime";
 import { describe, expect, it } from "vitest";
 import { TINY_PNG } from "../../src/stand-ins/skyvern.ts";
 import { evidenceOf } from "../../src/deliver/attachments.ts";
-import type { Read } from "../../src/skyvern/media.ts";
+import type { ReadResult } from "../../src/skyvern/media.ts";
 import { aRun } from "../support/a-run.ts";
 import { anApp, type AppOptions } from "../support/app.ts";
 import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";
@@ -83,7 +83,7 @@ describe("what an attempt may read", () => {
   it("has one budget of time for all of it, which begins with the first", async () => {
     const signals: AbortSignal[] = [];
     const media = {
-      read: async (_owner: unknown, _key: string, _max: number, signal: AbortSignal): Promise<Read> => {
+      read: async (_owner: unknown, _key: string, _max: number, signal: AbortSignal): Promise<ReadResult> => {
         signals.push(signal);
         await new Promise((resolve) => signal.addEventListener("abort", resolve));
         return { kind: "unavailable" };

@@ -1,5 +1,5 @@
 import { TINY_PNG } from "../../src/stand-ins/skyvern.ts";
-import type { Evidence, Found } from "../../src/sinks/attachments.ts";
+import type { Evidence, EvidenceBytes } from "../../src/sinks/attachments.ts";
 
 export const bytesOf = (size: number): Uint8Array => new Uint8Array(size).fill(7);
 
@@ -9,7 +9,7 @@ export interface EvidenceDeps {
   files?: Record<string, number | null>;
   limits?: { each: number; total: number };
   /** What is found for a key, when it is something else. */
-  found?: Record<string, Found>;
+  found?: Record<string, EvidenceBytes>;
   /** What may be taken for pictures before the message has to go; any time unless told. */
   withinMs?: number;
 }
@@ -18,7 +18,7 @@ export interface EvidenceDeps {
 export function anEvidence(deps: EvidenceDeps = {}): Evidence & { asked: string[] } {
   const { screenshots = [], files = {}, limits = { each: 1_000_000, total: 2_000_000 }, found = {}, withinMs } = deps;
   const asked: string[] = [];
-  const read = (key: string, maxBytes: number): Found => {
+  const read = (key: string, maxBytes: number): EvidenceBytes => {
     const special = found[key];
     if (special) return special;
     if (screenshots.includes(key)) return { kind: "bytes", type: "image/png", bytes: TINY_PNG };

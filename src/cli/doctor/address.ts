@@ -7,11 +7,11 @@ import { refusedRange } from "../../net/networks.ts";
 import type { HttpClient } from "../../net/http-client.ts";
 import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
 import { about, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
-import type { Host } from "./host.ts";
+import type { DoctorHost } from "./host.ts";
 
 export interface AddressCheckDeps {
   config: Pick<Config, "publicUrl" | "baseUrl" | "host" | "port">;
-  host: Pick<Host, "lookup">;
+  host: Pick<DoctorHost, "lookup">;
   /** Reaches any address: this one is the operator's own. */
   request: HttpClient;
   signal: AbortSignal;
@@ -75,7 +75,7 @@ const LOAD_BALANCER = /\.elb\.([a-z0-9-]+\.)?amazonaws\.com(\.cn)?$/;
 async function addressesOf(
   publicUrl: string,
   isHosted: boolean,
-  { lookup }: Pick<Host, "lookup">,
+  { lookup }: Pick<DoctorHost, "lookup">,
 ): Promise<Diagnosis[]> {
   const { hostname } = new URL(publicUrl);
   if (isIP(hostname.replace(/^\[|\]$/g, "")) !== 0 || hostname === "localhost" || !isHosted) return [];

@@ -4,14 +4,14 @@ import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
 import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
-import { nearest, type Host } from "./host.ts";
+import { nearest, type DoctorHost } from "./host.ts";
 
 /** How long another process may hold the write lock; the relay's own writes take milliseconds. */
 const BUSY_TIMEOUT_MS = 3_000;
 /** Reading all of a larger one takes minutes. */
 const QUICK_CHECK_BYTES = 2_000_000_000;
 
-export function lookAtDatabase(path: string, { canWrite }: Pick<Host, "canWrite">): Finding[] {
+export function lookAtDatabase(path: string, { canWrite }: Pick<DoctorHost, "canWrite">): Finding[] {
   if (path === ":memory:") {
     const fix = "set DATABASE_URL to sqlite:PATH, on a disk that stays";
     return about("database", [warning("the database is in memory: everything is lost when the process ends", fix)]);
@@ -19,7 +19,7 @@ export function lookAtDatabase(path: string, { canWrite }: Pick<Host, "canWrite"
   return about("database", existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)]);
 }
 
-function lookAtFolder(path: string, canWrite: Host["canWrite"]): Diagnosis {
+function lookAtFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis {
   const folder = nearest(dirname(resolve(path)));
   if (canWrite(folder)) return ok(`there is no database at ${path} yet; the relay makes it at its first start`);
   return fault(`no database can be made at ${path}: ${folder} cannot be written`, OWNER);
@@ -27,7 +27,7 @@ function lookAtFolder(path: string, canWrite: Host["canWrite"]): Diagnosis {
 
 const OWNER = "give the folder and its files to the user that the relay runs as (in the image: node, uid 1000)";
 
-function lookInside(path: string, canWrite: Host["canWrite"]): Diagnosis[] {
+function lookInside(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis[] {
   for (const file of [path, dirname(resolve(path)), `${path}-wal`, `${path}-shm`]) {
     if (existsSync(file) && !canWrite(file)) return [fault(`${file} cannot be written`, OWNER)];
   }

@@ -11,7 +11,7 @@ import { load } from "../configuration.ts";
 import { lookAtAddress } from "./address.ts";
 import { lookAtDatabase } from "./database.ts";
 import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
-import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type Host } from "./host.ts";
+import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type DoctorHost } from "./host.ts";
 import { lookAtPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
 import { lookAtSkyvern } from "./skyvern.ts";
@@ -26,7 +26,7 @@ export interface DoctorOptions {
 export interface DoctorDeps {
   shell: Shell;
   runtime: Runtime;
-  host: Host;
+  host: DoctorHost;
 }
 
 export const addDoctor: AddCommand = ({ command, ends, shell }) =>
@@ -95,7 +95,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   }
 }
 
-const lookAtDisks = (path: string, env: Shell["env"], host: Host): Promise<Finding[]>[] =>
+const lookAtDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise<Finding[]>[] =>
   path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];
 
 const crashed = (error: unknown): Finding[] =>

@@ -7,7 +7,7 @@ import type { ResolvedAddress } from "../../net/egress.ts";
 import { about, fault, ok, textOf, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests hand in another one. */
-export interface Host {
+export interface DoctorHost {
   /** `v24.1.0` */
   nodeVersion: string;
   timeZone(): string;
@@ -22,7 +22,7 @@ export interface Host {
   canWrite(path: string): boolean;
 }
 
-export const systemHost: Host = {
+export const systemHost: DoctorHost = {
   nodeVersion: process.version,
   timeZone: () => Intl.DateTimeFormat().resolvedOptions().timeZone,
   space: async (path) => {
@@ -45,7 +45,7 @@ export const systemHost: Host = {
 /** `engines` in package.json. */
 const OLDEST_NODE = 24;
 
-export function lookAtNode({ nodeVersion }: Pick<Host, "nodeVersion">): Finding[] {
+export function lookAtNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Finding[] {
   const major = Number(/^v?(\d+)/.exec(nodeVersion)?.[1]);
   if (major >= OLDEST_NODE) return about("node", [ok(`Node ${nodeVersion}`)]);
   return about("node", [
@@ -54,7 +54,7 @@ export function lookAtNode({ nodeVersion }: Pick<Host, "nodeVersion">): Finding[
 }
 
 /** The relay reckons in UTC wherever it is; this is about who else lives on the machine. */
-export function lookAtTimeZone({ timeZone }: Pick<Host, "timeZone">, tz: string | undefined): Finding[] {
+export function lookAtTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: string | undefined): Finding[] {
   const zone = timeZone();
   const isUtc = /^(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)$/.test(zone);
   if (tz !== undefined && tz !== "" && isUtc && !/^:?(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)(0|\+0|-0)?$/i.test(tz)) {
@@ -70,7 +70,7 @@ const LITTLE_SHARE = 0.1;
 const PLENTY = 10_000 * MB;
 
 /** Of the folder that holds the database, or the nearest above it that exists. */
-export async function checkDisk(path: string, { space }: Pick<Host, "space">): Promise<Finding[]> {
+export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space">): Promise<Finding[]> {
   const folder = nearest(dirname(resolve(path)));
   try {
     const { free, total } = await space(folder);
@@ -90,7 +90,7 @@ export async function checkDisk(path: string, { space }: Pick<Host, "space">): P
 export async function lookAtVolume(
   path: string,
   env: Readonly<Record<string, string | undefined>>,
-  host: Pick<Host, "device" | "isContainer">,
+  host: Pick<DoctorHost, "device" | "isContainer">,
 ): Promise<Finding[]> {
   const onFly = Boolean(env["FLY_MACHINE_ID"] ?? env["FLY_APP_NAME"]);
   if (!onFly && !host.isContainer())

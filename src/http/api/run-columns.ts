@@ -2,7 +2,7 @@
 import type { Report } from "../../domain/report.ts";
 import { csvLine } from "./csv.ts";
 
-export interface RunFile {
+export interface ExportFormat {
   header: string;
   lineOf(run: Report): string;
 }
@@ -48,4 +48,4 @@ export const RUN_FILES = {
     lineOf: (run) => csvLine(COLUMNS.map(([, cell]) => cell(run))),
   },
   ndjson: { header: "", lineOf: (run) => `${JSON.stringify(run)}\n` },
-} satisfies Record<string, RunFile>;
+} satisfies Record<string, ExportFormat>;

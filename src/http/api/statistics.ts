@@ -127,14 +127,14 @@ const wrong = (c: Context, message: string) =>
 /** The last bucket ends in the year 9999, as no other has a time that everybody reads. */
 const LAST_DAY = Date.parse("9999-12-31");
 
-interface Span {
+interface TimeSpan {
   bucket: Grain;
   since: number;
   until: number;
 }
 
 /** Widened to whole buckets. */
-function spanOf(query: z.output<typeof StatsQuery>, now: number): Span & { fault: string | null } {
+function spanOf(query: z.output<typeof StatsQuery>, now: number): TimeSpan & { fault: string | null } {
   const { bucket } = query;
   const ms = GRAIN_MS[bucket];
   // Unless told, the bucket of this moment is the last.
@@ -161,7 +161,7 @@ function totalsOf(runs: Statistics["runs"]): Record<string, number> {
   return Object.fromEntries(totals);
 }
 
-function bucketsOf({ bucket, since, until }: Span, runs: Statistics["runs"]) {
+function bucketsOf({ bucket, since, until }: TimeSpan, runs: Statistics["runs"]) {
   const byStart = Map.groupBy(runs, ({ start }) => start);
   const length = (until - since) / GRAIN_MS[bucket];
   return Array.from({ length }, (_none, i) => {

@@ -16,14 +16,14 @@ export function emailDelivery(name: string, config: EmailSettings, deps: SinkDep
   return { deliver: (job, signal) => deliver({ name, config, server, deps }, job, signal) };
 }
 
-interface Target {
+interface MailTarget {
   name: string;
   config: EmailSettings;
   server: SmtpServer;
   deps: SinkDeps;
 }
 
-async function deliver({ name, config, server, deps }: Target, job: Job, signal: AbortSignal): Promise<Outcome> {
+async function deliver({ name, config, server, deps }: MailTarget, job: Job, signal: AbortSignal): Promise<Outcome> {
   const messageId = messageIdOf(job.deliveryId, config.from);
   const assumed: Outcome = { kind: "delivered", receipt: { message_id: messageId, assumed: true } };
   const assume = config.on_unknown === "assume_sent";

@@ -1,8 +1,8 @@
 import { html } from "hono/html";
 import type { Fact, Section } from "../content.ts";
-import { omittedNote, type View } from "./view.ts";
+import { omittedNote, type MailView } from "./view.ts";
 
-type Html = ReturnType<typeof html>;
+type MailHtml = ReturnType<typeof html>;
 
 const FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 const TONE = { good: "#1a7f37", bad: "#b42318", plain: "#57606a" };
@@ -11,7 +11,7 @@ const GRID =
   "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid #8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
 /** One column; no image but the one the mail brings along, nothing fetched. Colours of its own for light and dark. */
-export function htmlOf(view: View): string {
+export function htmlOf(view: MailView): string {
   const page = html`<!doctype html>
     <html lang="en">
       <head>
@@ -86,7 +86,7 @@ export function htmlOf(view: View): string {
 }
 
 /** The width stands twice: Outlook knows the attribute alone. The frame tells a white page from a white mail. */
-const picture = (cid: string): Html =>
+const picture = (cid: string): MailHtml =>
   html`<img
     src="cid:${cid}"
     alt="Screenshot of the page at the end of the run"
@@ -94,13 +94,13 @@ const picture = (cid: string): Html =>
     style="display:block;width:100%;max-width:592px;height:auto;margin:20px 0 8px;border:1px solid #8885;border-radius:6px"
   />`;
 
-const heading = (text: string): Html =>
+const heading = (text: string): MailHtml =>
   html`<h2 style="margin:20px 0 6px;font-size:15px;overflow-wrap:anywhere">${text}</h2>`;
 
-const paragraph = (text: string): Html =>
+const paragraph = (text: string): MailHtml =>
   html`<p style="margin:0 0 8px;white-space:pre-wrap;overflow-wrap:anywhere">${text}</p>`;
 
-const factTable = (facts: Fact[]): Html | string =>
+const factTable = (facts: Fact[]): MailHtml | string =>
   facts.length === 0
     ? ""
     : html`<table role="presentation" style="border-collapse:collapse">
@@ -113,12 +113,12 @@ const factTable = (facts: Fact[]): Html | string =>
         )}
       </table>`;
 
-const fileHtml = ({ name, size, url }: View["files"][number]): Html =>
+const fileHtml = ({ name, size, url }: MailView["files"][number]): MailHtml =>
   html`<li style="overflow-wrap:anywhere">
     ${url === null ? name : html`<a href="${url}" style="color:#0969da">${name}</a>`}${size === null ? "" : ` (${size})`}
   </li>`;
 
-function sectionHtml(section: Section): (Html | string)[] {
+function sectionHtml(section: Section): (MailHtml | string)[] {
   if (section.kind === "text") return [paragraph(section.text)];
   const more = section.omitted > 0 ? paragraph(omittedNote(section.omitted)) : "";
   if (section.kind === "fields") return [factTable(section.fields), more];

@@ -4,7 +4,7 @@ import { cut, type Content } from "../content.ts";
 import type { Job } from "../sink.ts";
 import { htmlOf } from "./html.ts";
 import { textOf } from "./text.ts";
-import { line, viewOf, type Limits } from "./view.ts";
+import { line, viewOf, type MailLimits } from "./view.ts";
 
 export interface Mail {
   /** One line, at most 150 characters. */
@@ -19,7 +19,7 @@ export const MAX_BODY_BYTES = 100_000;
 const MAX_SUBJECT = 150;
 
 /** Tried in turn until the mail is small enough; the last one always is. */
-const LIMITS: Limits[] = [
+const LIMITS: MailLimits[] = [
   { field: 2_000, cell: 500, output: true },
   { field: 1_000, cell: 100, output: true },
   { field: 500, cell: 30, output: true },

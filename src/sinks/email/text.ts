@@ -1,8 +1,8 @@
 import type { Fact, Section } from "../content.ts";
-import { omittedNote, type View } from "./view.ts";
+import { omittedNote, type MailView } from "./view.ts";
 
 /** The mail as plain text. */
-export function textOf(view: View): string {
+export function textOf(view: MailView): string {
   const parts = [
     `${view.status}: ${view.title}`,
     view.notes.map((note) => `* ${note}`).join("\n"),
@@ -25,7 +25,7 @@ const titled = (title: string, body: string): string => `${title}\n${indented(bo
 
 const factText = ({ label, value }: Fact): string => `${label}: ${value.replaceAll("\n", "\n  ")}`;
 
-const fileText = ({ name, size, url }: View["files"][number]): string =>
+const fileText = ({ name, size, url }: MailView["files"][number]): string =>
   `${name}${size === null ? "" : ` (${size})`}${url === null ? "" : `\n  ${url}`}`;
 
 function sectionText(section: Section): string {

@@ -2,7 +2,7 @@
 import { withoutDeceiving } from "../../platform/hostile-text.ts";
 import { cut, type Content, type Fact, type Section } from "../content.ts";
 
-export interface Limits {
+export interface MailLimits {
   /** Most characters of a value of several lines. */
   field: number;
   /** Most characters of a table's cell. */
@@ -14,7 +14,7 @@ const MAX_FILES = 20;
 const MAX_URL = 2_000;
 const ONE_LINE = 200;
 
-export interface View {
+export interface MailView {
   status: string;
   /** Which colour the status has. */
   tone: "good" | "bad" | "plain";
@@ -32,7 +32,7 @@ export interface View {
 
 const OMITTED_OUTPUT = "The output is too long for a mail …";
 
-export function viewOf(content: Content, { field, cell, output }: Limits, picture: string | null = null): View {
+export function viewOf(content: Content, { field, cell, output }: MailLimits, picture: string | null = null): MailView {
   const { status, failure } = content;
   const moreFiles = content.files.length - MAX_FILES;
   return {

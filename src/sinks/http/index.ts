@@ -31,7 +31,7 @@ export default defineSink({
   diagnose,
 });
 
-interface Target {
+interface HttpTarget {
   who: string;
   url: URL;
   headers: Record<string, string>;
@@ -41,7 +41,7 @@ interface Target {
 }
 
 async function deliver(
-  target: Target,
+  target: HttpTarget,
   job: Job,
   signal: AbortSignal,
   { request, now }: { request: HttpClient; now: () => number },
@@ -76,7 +76,7 @@ async function deliver(
   return said === "" ? outcome : { ...outcome, reason: `${outcome.reason}. It said: ${said}` };
 }
 
-function targetOf(name: string, config: HttpSettings): Target {
+function targetOf(name: string, config: HttpSettings): HttpTarget {
   const url = new URL(config.url.reveal());
   const { username, password } = url;
   url.username = "";

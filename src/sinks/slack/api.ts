@@ -2,11 +2,11 @@
 import { LogLevel, WebClient, type Logger } from "@slack/web-api";
 import type { Fetch } from "../../platform/runtime.ts";
 import type { Secret } from "../../platform/secret.ts";
-import { failureOf, type Failure } from "./error-codes.ts";
+import { failureOf, type SlackFailure } from "./error-codes.ts";
 
-export type Answer = { ok: true; data: Record<string, unknown> } | { ok: false; failure: Failure };
+export type SlackAnswer = { ok: true; data: Record<string, unknown> } | { ok: false; failure: SlackFailure };
 /** Calls a method. Ends promptly when the attempt's signal aborts, or after `limitMs`. Never throws. */
-export type Call = (method: string, args: Record<string, unknown>, limitMs?: number) => Promise<Answer>;
+export type SlackCall = (method: string, args: Record<string, unknown>, limitMs?: number) => Promise<SlackAnswer>;
 
 /** A single call may take this long at most, whatever the attempt's deadline. */
 const CALL_TIMEOUT_MS = 30_000;
@@ -18,7 +18,7 @@ export interface ApiOptions {
 }
 
 /** For one attempt, whose calls come one after another. The client takes no signal per call, and is cheap to make (0.05 ms). */
-export function callerFor({ token, apiUrl, fetch }: ApiOptions, signal: AbortSignal): Call {
+export function callerFor({ token, apiUrl, fetch }: ApiOptions, signal: AbortSignal): SlackCall {
   let status: number | null = null;
   let limit: AbortSignal | null = null;
   const client = new WebClient(token.reveal(), {

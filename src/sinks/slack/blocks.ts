@@ -40,7 +40,7 @@ const MAX_HEADER = 150;
 const MAX_CONTEXT = 10;
 
 /** How much of each part is shown; characters, or a count of items. */
-interface Limits {
+interface BlockLimits {
   fact: number;
   summary: number;
   reason: number;
@@ -58,7 +58,7 @@ interface Limits {
   url: number;
 }
 
-const GENEROUS: Limits = {
+const GENEROUS: BlockLimits = {
   fact: 300,
   summary: 2_500,
   reason: 2_500,
@@ -75,7 +75,7 @@ const GENEROUS: Limits = {
 };
 
 /** From all to little: the first that fits is sent. The output gives way first, then files, what failed last. */
-const LADDER: Limits[] = [
+const LADDER: BlockLimits[] = [
   GENEROUS,
   { ...GENEROUS, text: 1_500, cell: 150 },
   { ...GENEROUS, text: 1_000, cell: 80, rows: 10, fields: 12, files: 6 },
@@ -142,7 +142,7 @@ export function replyOf(content: Content): SlackMessage {
   };
 }
 
-function render(content: Content, picture: string | null, limits: Limits, shortened: boolean): SlackBlock[] {
+function render(content: Content, picture: string | null, limits: BlockLimits, shortened: boolean): SlackBlock[] {
   const blocks: SlackBlock[] = [
     header(content),
     ...factsBlock(content, limits),
@@ -163,7 +163,7 @@ function header({ status, title }: Content): HeaderBlock {
   return { type: "header", text: { type: "plain_text", text, emoji: false } };
 }
 
-function factsBlock({ facts }: Content, limits: Limits): SlackBlock[] {
+function factsBlock({ facts }: Content, limits: BlockLimits): SlackBlock[] {
   const lines = facts.flatMap(({ label, value }) => {
     const text = oneLine(cut(value, limits.fact * 4));
     return text === "" ? [] : [line(label, cut(text, limits.fact))];
@@ -171,7 +171,7 @@ function factsBlock({ facts }: Content, limits: Limits): SlackBlock[] {
   return paragraph(lines);
 }
 
-function failureBlock({ failure }: Content, limits: Limits): SlackBlock[] {
+function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   if (!failure) return [];
   const reason = shown(failure.reason ?? "", limits.reason);
   const codes = [...failure.codes, ...failure.categories].flatMap((code) => oneLine(cut(code, 100)) || []);
@@ -187,12 +187,12 @@ const pictureBlock = (id: string | null): ImageBlock[] =>
   id === null ? [] : [{ type: "image", slack_file: { id }, alt_text: PICTURE_ALT }];
 
 /** Slack takes one table a message. {@link https://docs.slack.dev/reference/block-kit/blocks/table-block} */
-function outputBlocks(output: Section[], limits: Limits): SlackBlock[] {
+function outputBlocks(output: Section[], limits: BlockLimits): SlackBlock[] {
   const table = output.find(({ kind }) => kind === "table");
   return output.slice(0, limits.sections).flatMap((part) => sectionBlocks(part, part === table, limits));
 }
 
-function sectionBlocks(part: Section, asTable: boolean, limits: Limits): SlackBlock[] {
+function sectionBlocks(part: Section, asTable: boolean, limits: BlockLimits): SlackBlock[] {
   const title = oneLine(cut(part.title ?? "Output", 100)) || "Output";
   if (part.kind === "text") return labelled(title, part.text, limits.text);
   if (part.kind === "fields") {
@@ -222,7 +222,7 @@ const preformatted = (rows: string[][]): RichTextBlock => {
   return rich({ type: "rich_text_preformatted", elements: [textOf(text)] });
 };
 
-function filesBlock({ files }: Content, limits: Limits): SlackBlock[] {
+function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
   if (files.length === 0 || limits.files === 0) return [];
   const lines = files.slice(0, limits.files).map(({ name, size, url }) => {
     const href = linkable(url, limits.url);
@@ -233,13 +233,13 @@ function filesBlock({ files }: Content, limits: Limits): SlackBlock[] {
   return paragraph([[textOf("Files", { bold: true })], ...lines, ...moreOf(files.length - lines.length, "files")]);
 }
 
-function notesBlock(notes: string[], limits: Limits): ContextBlock[] {
+function notesBlock(notes: string[], limits: BlockLimits): ContextBlock[] {
   const texts = notes.flatMap((note) => shown(note, limits.note) || []).slice(0, MAX_CONTEXT);
   if (texts.length === 0) return [];
   return [{ type: "context", elements: texts.map((text) => ({ type: "plain_text", text, emoji: false })) }];
 }
 
-function actionsBlock({ links }: Content, limits: Limits): ActionsBlock[] {
+function actionsBlock({ links }: Content, limits: BlockLimits): ActionsBlock[] {
   const buttons = links.flatMap(({ label, url }) => {
     const href = linkable(url, limits.url);
     return href ? [{ type: "button" as const, text: { type: "plain_text" as const, text: label }, url: href }] : [];

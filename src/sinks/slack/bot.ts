@@ -11,10 +11,10 @@ import { DAY_MS, MINUTE_MS } from "../../platform/time.ts";
 import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { contentOf, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
-import { callerFor, type Answer, type ApiOptions, type Call } from "./api.ts";
+import { callerFor, type SlackAnswer, type ApiOptions, type SlackCall } from "./api.ts";
 import { channelIdOf, cursorOf, isChannelId, MAX_PAGES, objects } from "./channel.ts";
 import { messageOf, plainMessageOf, replyOf, type SlackMessage } from "./blocks.ts";
-import { meaningOf, outcomeOf, type Failure } from "./error-codes.ts";
+import { meaningOf, outcomeOf, type SlackFailure } from "./error-codes.ts";
 import {
   choosePicture,
   metadataOfPicture,
@@ -44,18 +44,18 @@ export interface BotOptions extends Omit<ApiOptions, "fetch"> {
 }
 
 /** Where a message is. */
-interface Place {
+interface PostPlace {
   channel: string;
   ts: string;
 }
 
 /** What the functions of one attempt share. */
-interface Attempt {
+interface BotAttempt {
   job: Job;
-  call: Call;
+  call: SlackCall;
   bot: Bot;
   showing: Showing;
-  failed: (failure: Failure, method: string) => Outcome;
+  failed: (failure: SlackFailure, method: string) => Outcome;
 }
 
 /** What a sink keeps between attempts. */
@@ -75,11 +75,11 @@ export function botDelivery({ name, channel, token, apiUrl }: BotOptions, deps: 
   const bot: Bot = { name, channel, channelId, warned: false, files: { refused: null }, deps };
   return {
     async deliver(job, signal) {
-      const callWith = (signal: AbortSignal): Call => callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
+      const callWith = (signal: AbortSignal): SlackCall => callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
       const call = callWith(signal);
-      const failed = (failure: Failure, method: string) => outcomeOf(failure, method, deps.now());
+      const failed = (failure: SlackFailure, method: string) => outcomeOf(failure, method, deps.now());
       const showing: Showing = { job, call, callWith, signal, sink: name, deps, files: bot.files };
-      const attempt: Attempt = { job, call, bot, showing, failed };
+      const attempt: BotAttempt = { job, call, bot, showing, failed };
       const edits = job.cause === "correction" || job.cause === "update";
       const previous = edits ? placeOf(job.previous) : null;
       const outcome = previous ? await edit(attempt, previous) : await postOnce(attempt);
@@ -89,7 +89,7 @@ export function botDelivery({ name, channel, token, apiUrl }: BotOptions, deps: 
   };
 }
 
-async function postOnce(attempt: Attempt): Promise<Outcome> {
+async function postOnce(attempt: BotAttempt): Promise<Outcome> {
   const { job, call, bot, failed } = attempt;
   if (job.maybeSent) {
     const found = await findPosted(attempt);
@@ -111,7 +111,7 @@ async function postOnce(attempt: Attempt): Promise<Outcome> {
  * Edits the message sent before, and says in its thread when the outcome changed. Editing twice changes nothing, answering
  * twice would.
  */
-async function edit(attempt: Attempt, original: Place): Promise<Outcome> {
+async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> {
   const { job, call, failed } = attempt;
   const chosen = await choosePicture(attempt.showing, pictureIn(job.previous));
   const { answer: edited, picture: shown } = await sendShown(attempt, chosen, (message) =>
@@ -165,10 +165,10 @@ const metadataOf = ({ deliveryId, report }: Job, picture: Picture | null) => ({
 
 /** Sends the message with its picture; where Slack will not have it, without. Answers what is shown now. */
 async function sendShown(
-  { job, showing }: Attempt,
+  { job, showing }: BotAttempt,
   { picture, missing }: Chosen,
-  send: (message: SlackMessage, picture: Picture | null) => Promise<Answer>,
-): Promise<{ answer: Answer; picture: Picture | null }> {
+  send: (message: SlackMessage, picture: Picture | null) => Promise<SlackAnswer>,
+): Promise<{ answer: SlackAnswer; picture: Picture | null }> {
   const content = contentOf(job.report, job.cause);
   if (picture) {
     const message = messageOf(content, picture.file);
@@ -185,8 +185,8 @@ const NO_PICTURE = "The screenshot could not be shown here: its link does.";
 /** Sends the message; when Slack refuses its form, the plain one at once: news must get out. */
 async function sendOrPlain(
   [message, plain]: [SlackMessage, SlackMessage],
-  send: (message: SlackMessage) => Promise<Answer>,
-): Promise<Answer> {
+  send: (message: SlackMessage) => Promise<SlackAnswer>,
+): Promise<SlackAnswer> {
   const answer = await send(message);
   return !answer.ok && meaningOf(answer.failure)?.kind === "plain" ? send(plain) : answer;
 }
@@ -200,8 +200,8 @@ interface Shown {
 
 /** The message stands at `place`: what is left is the rest in its thread, and the receipt. */
 async function delivered(
-  { job, call, showing }: Attempt,
-  { channel, ts }: Place,
+  { job, call, showing }: BotAttempt,
+  { channel, ts }: PostPlace,
   { picture, reply, revision }: Shown,
 ): Promise<Outcome> {
   const place = { channel, ts };
@@ -218,18 +218,18 @@ async function delivered(
   return { kind: "delivered", receipt, revision: revision ?? job.report.revision };
 }
 
-async function permalinkOf(call: Call, { channel, ts }: Place): Promise<string | null> {
+async function permalinkOf(call: SlackCall, { channel, ts }: PostPlace): Promise<string | null> {
   const answer = await call("chat.getPermalink", { channel, message_ts: ts }, PERMALINK_TIMEOUT_MS);
   const link = answer.ok ? answer.data["permalink"] : null;
   return typeof link === "string" ? link : null;
 }
 
-type Found =
-  | { kind: "found"; place: Place; revision: number; picture: Picture | null }
+type FoundPost =
+  | { kind: "found"; place: PostPlace; revision: number; picture: Picture | null }
   | { kind: "nothing" }
-  | { kind: "failure"; failure: Failure; method: string };
+  | { kind: "failure"; failure: SlackFailure; method: string };
 
-async function findPosted(attempt: Attempt): Promise<Found> {
+async function findPosted(attempt: BotAttempt): Promise<FoundPost> {
   const { job, bot } = attempt;
   bot.channelId ??= await channelIdOf(attempt.call, bot.channel);
   if (bot.channelId === null) {
@@ -244,10 +244,10 @@ async function findPosted(attempt: Attempt): Promise<Found> {
 
 /** Looks for this delivery's id through the pages of a history. What may not be read counts as nothing, and is logged once. */
 async function find(
-  attempt: Attempt,
+  attempt: BotAttempt,
   method: "conversations.history" | "conversations.replies",
   where: { channel: string } & Record<string, string>,
-): Promise<Found> {
+): Promise<FoundPost> {
   let cursor = "";
   for (let page = 0; page < MAX_PAGES; page++) {
     const answer = await attempt.call(method, {
@@ -287,7 +287,7 @@ const UNREADABLE = [
 ];
 
 /** Said once a sink: without history, a message whose answer was lost is posted again. */
-function warnOnce({ bot }: Attempt, error: string, grant: string): void {
+function warnOnce({ bot }: BotAttempt, error: string, grant: string): void {
   if (bot.warned) return;
   bot.warned = true;
   bot.deps.log.warn("slack.history_unreadable", { sink: bot.name, error, grant });
@@ -304,10 +304,10 @@ function messageOfDelivery(messages: unknown, deliveryId: string) {
   return null;
 }
 
-function placeOf(value: Record<string, unknown> | null): Place | null {
+function placeOf(value: Record<string, unknown> | null): PostPlace | null {
   const { channel, ts } = value ?? {};
   return typeof channel === "string" && typeof ts === "string" ? { channel, ts } : null;
 }
 
-const isRefusal = (failure: Failure, codes: string[]): boolean => codes.includes(codeOf(failure));
-const codeOf = (failure: Failure): string => (failure.kind === "refused" ? failure.code : failure.kind);
+const isRefusal = (failure: SlackFailure, codes: string[]): boolean => codes.includes(codeOf(failure));
+const codeOf = (failure: SlackFailure): string => (failure.kind === "refused" ? failure.code : failure.kind);

@@ -1,6 +1,6 @@
 /** Channels by id or name, and lists that come in pages. */
 import { isJsonObject, type Json } from "../../platform/json.ts";
-import type { Call } from "./api.ts";
+import type { SlackCall } from "./api.ts";
 
 /** Pages of one list that are read at most. */
 export const MAX_PAGES = 10;
@@ -9,7 +9,7 @@ export const MAX_PAGES = 10;
 export const isChannelId = (channel: string): boolean => /^[CDG][A-Z0-9]{7,}$/.test(channel);
 
 /** Finds the id of a channel given by its name; null when the list cannot be read or lacks it. */
-export async function channelIdOf(call: Call, channelName: string): Promise<string | null> {
+export async function channelIdOf(call: SlackCall, channelName: string): Promise<string | null> {
   const name = channelName.replace(/^#/, "");
   let cursor = "";
   for (let page = 0; page < MAX_PAGES; page++) {

@@ -2,9 +2,9 @@
 import type { Secret } from "../../platform/secret.ts";
 import { fault, ok, reasonOf, warning, type DiagnoseDeps, type Diagnosis } from "../diagnosis.ts";
 import { outcomeOfError, quote } from "../http-outcome.ts";
-import { callerFor, type ApiOptions, type Call } from "./api.ts";
+import { callerFor, type ApiOptions, type SlackCall } from "./api.ts";
 import { channelIdOf, isChannelId } from "./channel.ts";
-import { meaningOf, outcomeOf, type Failure } from "./error-codes.ts";
+import { meaningOf, outcomeOf, type SlackFailure } from "./error-codes.ts";
 
 export interface BotToLookAt extends Omit<ApiOptions, "fetch"> {
   channel: string;
@@ -54,7 +54,7 @@ const lacking = (scopes: readonly string[]): Diagnosis[] =>
   );
 
 async function lookAtChannel(
-  call: Call,
+  call: SlackCall,
   channel: string,
   name: string,
   scopes: readonly string[] | null,
@@ -89,7 +89,7 @@ async function lookAtChannel(
   return [fault(`${name} is not in ${shown}`, `write /invite @${name} in that channel`)];
 }
 
-function refusal(failure: Failure, method: string, deps: DiagnoseDeps): Diagnosis {
+function refusal(failure: SlackFailure, method: string, deps: DiagnoseDeps): Diagnosis {
   const meaning = meaningOf(failure);
   const reason = reasonOf(outcomeOf(failure, method, deps.now()));
   if (failure.kind === "refused") {

@@ -85,7 +85,7 @@ export const MEANINGS = {
 } satisfies Record<string, Meaning>;
 
 /** What came instead of the answer wanted. */
-export type Failure =
+export type SlackFailure =
   /** Slack said no, in its own words. `picture`: it was about the file of an image block. */
   | { kind: "refused"; code: string; needed?: string; retryAfterMs?: number; picture?: true }
   | { kind: "limited"; retryAfterMs?: number }
@@ -97,13 +97,13 @@ export type Failure =
   /** The attempt had ended before the call. */
   | { kind: "aborted" };
 
-export const meaningOf = (failure: Failure): Meaning | null =>
+export const meaningOf = (failure: SlackFailure): Meaning | null =>
   failure.kind === "refused" && Object.hasOwn(MEANINGS, failure.code)
     ? MEANINGS[failure.code as keyof typeof MEANINGS]
     : null;
 
 /** The outcome of an attempt that came to `failure` at `what` (a method's name, "the webhook"). `now`: epoch milliseconds. */
-export function outcomeOf(failure: Failure, what: string, now: number): Outcome {
+export function outcomeOf(failure: SlackFailure, what: string, now: number): Outcome {
   const who = `Slack (${what})`;
   if (failure.kind === "refused") return refusalOutcome(failure, who);
   if (failure.kind === "limited") return slowDown(`${who} limits the rate of messages`, failure.retryAfterMs);
@@ -116,7 +116,7 @@ export function outcomeOf(failure: Failure, what: string, now: number): Outcome 
 }
 
 /** The failure behind what the Web API client threw. `status`: the HTTP status of the answer, null when none came. */
-export function failureOf(error: unknown, status: number | null): Failure {
+export function failureOf(error: unknown, status: number | null): SlackFailure {
   if (error instanceof WebAPIRateLimitedError) return { kind: "limited", ...waitOf(error.retryAfter) };
   if (error instanceof WebAPIPlatformError) {
     const { needed, response_metadata } = error.data as typeof error.data & { needed?: unknown };
@@ -148,7 +148,7 @@ export function refusalOf(
   code: unknown,
   needed?: unknown,
   retryAfter?: number,
-): (Failure & { kind: "refused" }) | null {
+): (SlackFailure & { kind: "refused" }) | null {
   if (typeof code !== "string" || !/^[a-z][a-z0-9_]{0,79}$/i.test(code)) return null;
   return {
     kind: "refused",
@@ -162,7 +162,7 @@ export function refusalOf(
 export const waitOf = (seconds: number | undefined): { retryAfterMs?: number } =>
   seconds === undefined ? {} : { retryAfterMs: Math.min(Math.max(seconds, 0) * 1000, MAX_RETRY_AFTER_MS) };
 
-function refusalOutcome(failure: Failure & { kind: "refused" }, who: string): Outcome {
+function refusalOutcome(failure: SlackFailure & { kind: "refused" }, who: string): Outcome {
   const meaning = meaningOf(failure);
   const said = `${who} answered ${failure.code}`;
   if (meaning?.kind === "retry" && meaning.throttled) return slowDown(said, failure.retryAfterMs);
@@ -175,7 +175,7 @@ function refusalOutcome(failure: Failure & { kind: "refused" }, who: string): Ou
 }
 
 /** As for any HTTP sink, but a message may stand in the channel although the server failed. */
-function statusOutcome({ status, headers }: Failure & { kind: "http" }, who: string, now: number): Outcome {
+function statusOutcome({ status, headers }: SlackFailure & { kind: "http" }, who: string, now: number): Outcome {
   const outcome = outcomeOfStatus(status, headers, who, now);
   if (outcome.kind === "delivered") return outcomeOf({ kind: "garbled" }, who, now);
   if (outcome.kind === "dead") return { kind: "dead", reason: outcome.reason };

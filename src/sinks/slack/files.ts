@@ -6,16 +6,16 @@
 import { isJsonObject, type Json } from "../../platform/json.ts";
 import type { HttpClient } from "../../net/http-client.ts";
 import type { Attachment } from "../attachments.ts";
-import type { Call } from "./api.ts";
-import type { Failure } from "./error-codes.ts";
+import type { SlackCall } from "./api.ts";
+import type { SlackFailure } from "./error-codes.ts";
 
-export type Uploaded = { ok: true; id: string } | { ok: false; failure: Failure };
+export type Uploaded = { ok: true; id: string } | { ok: false; failure: SlackFailure };
 
 /** One file may take so long at most; what is too slow is left to its link. */
 const CALL_MS = 10_000;
 
 export interface Uploader {
-  call: Call;
+  call: SlackCall;
   request: HttpClient;
   signal: AbortSignal;
 }
@@ -53,7 +53,7 @@ export async function complete(
   { call }: Uploader,
   files: readonly { id: string; title: string }[],
   thread: Thread | null,
-): Promise<{ ok: true } | { ok: false; failure: Failure }> {
+): Promise<{ ok: true } | { ok: false; failure: SlackFailure }> {
   const into = thread === null ? {} : { channel_id: thread.channel, thread_ts: thread.ts };
   const answer = await call("files.completeUploadExternal", { files, ...into }, CALL_MS);
   return answer.ok ? { ok: true } : answer;

@@ -8,17 +8,17 @@ import type { DeliveryReceipt } from "../../domain/run.ts";
 import { sleep } from "../../platform/runtime.ts";
 import { readFiles, readScreenshot, type Attachment, type Evidence } from "../attachments.ts";
 import type { Job, SinkDeps } from "../sink.ts";
-import type { Answer, Call } from "./api.ts";
+import type { SlackAnswer, SlackCall } from "./api.ts";
 import { PICTURE_ALT } from "./blocks.ts";
 import { complete, namesOfFiles, upload, type Thread, type Uploader } from "./files.ts";
-import { meaningOf, type Failure } from "./error-codes.ts";
+import { meaningOf, type SlackFailure } from "./error-codes.ts";
 
 /** What the functions of one attempt share. */
 export interface Showing {
   job: Job;
-  call: Call;
+  call: SlackCall;
   /** The same, ending with another signal. */
-  callWith(signal: AbortSignal): Call;
+  callWith(signal: AbortSignal): SlackCall;
   signal: AbortSignal;
   sink: string;
   deps: SinkDeps;
@@ -68,7 +68,7 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
 }
 
 /** Sends with the picture as soon as Slack is ready to show it. Null when it will not have it: send without. */
-export async function sendWithPicture(showing: Showing, send: () => Promise<Answer>): Promise<Answer | null> {
+export async function sendWithPicture(showing: Showing, send: () => Promise<SlackAnswer>): Promise<SlackAnswer | null> {
   const answer = await retry({
     act: send,
     waitMs: (given, tried) =>
@@ -82,7 +82,7 @@ export async function sendWithPicture(showing: Showing, send: () => Promise<Answ
 }
 
 /** Whether a message without pictures may pass. */
-const isPlain = (failure: Failure): boolean => meaningOf(failure)?.kind === "plain";
+const isPlain = (failure: SlackFailure): boolean => meaningOf(failure)?.kind === "plain";
 
 /**
  * Hangs the other screenshots and the downloads, as one message, into the thread of the message at `place`, which has been
@@ -167,10 +167,10 @@ const strings = (value: Json | undefined): string[] =>
 
 const uploaderOf = ({ call, deps, signal }: Showing): Uploader => ({ call, request: deps.request, signal });
 
-const isScope = (failure: Failure): boolean => failure.kind === "refused" && failure.code === "missing_scope";
+const isScope = (failure: SlackFailure): boolean => failure.kind === "refused" && failure.code === "missing_scope";
 
 /** Said once, until files are taken again or are refused for another reason. */
-function warnOfFiles({ files, sink, deps }: Showing, failure: Failure): void {
+function warnOfFiles({ files, sink, deps }: Showing, failure: SlackFailure): void {
   const error = failure.kind === "refused" ? failure.code : failure.kind;
   if (files.refused === error) return;
   files.refused = error;

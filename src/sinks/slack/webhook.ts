@@ -9,9 +9,9 @@ import type { Secret } from "../../platform/secret.ts";
 import { contentOf } from "../content.ts";
 import type { Sink, SinkDeps } from "../sink.ts";
 import { messageOf, plainMessageOf, type SlackMessage } from "./blocks.ts";
-import { isClientError, meaningOf, outcomeOf, refusalOf, type Failure } from "./error-codes.ts";
+import { isClientError, meaningOf, outcomeOf, refusalOf, type SlackFailure } from "./error-codes.ts";
 
-type Result = { ok: true; status: number } | { ok: false; failure: Failure };
+type Result = { ok: true; status: number } | { ok: false; failure: SlackFailure };
 
 export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "deliver"> {
   return {
@@ -47,7 +47,7 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
 
 const PLAIN_READING = { mrkdwn: false, unfurl_links: false, unfurl_media: false };
 
-function failureOf({ status, headers }: HttpResponse, answer: string, now: number): Failure {
+function failureOf({ status, headers }: HttpResponse, answer: string, now: number): SlackFailure {
   if (status === 429) {
     const retryAfterMs = readRetryAfter(headers, now);
     return { kind: "limited", ...(retryAfterMs === null ? {} : { retryAfterMs }) };

@@ -4,7 +4,6 @@
  */
 import {
   sql,
-  type Kysely,
   type RawBuilder,
   type SelectExpression,
   type SelectQueryBuilder,
@@ -22,15 +21,14 @@ import { queryOf } from "../search/postgres.ts";
 import { matchOf } from "../search/search.ts";
 import type { DeliveryFilter } from "../contract/deliveries.ts";
 import type { Page, RunFilter } from "../contract/runs.ts";
-import type { Tables } from "../tables.ts";
+import type { Db, Tables } from "../tables.ts";
 
-type Db = Kysely<Tables>;
 /** What a list is read from. */
-type Source = Pick<Database, "db" | "dialect">;
+type QuerySource = Pick<Database, "db" | "dialect">;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
 /** `block` is null when the state is large. */
-export interface RunRow extends Pick<
+export interface StoredRunRow extends Pick<
   Selectable<Tables["runs"]>,
   "run_id" | "artifacts_status" | "artifacts" | "received_at"
 > {
@@ -61,10 +59,10 @@ const BRIEF_COLUMNS = [
   "runs.list_item",
 ] as const;
 
-export const findRuns = (source: Source, filter: RunFilter, page: Page): Promise<RunRow[]> =>
-  find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<RunRow[]>;
+export const findRuns = (source: QuerySource, filter: RunFilter, page: Page): Promise<StoredRunRow[]> =>
+  find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<StoredRunRow[]>;
 /** The same runs, without their state. */
-export const findListItems = (source: Source, filter: RunFilter, page: Page): Promise<ListItemRow[]> =>
+export const findListItems = (source: QuerySource, filter: RunFilter, page: Page): Promise<ListItemRow[]> =>
   find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<ListItemRow[]>;
 
 interface Question {
@@ -79,7 +77,7 @@ interface Question {
  * - Dead deliveries: their own index, in the order of their runs.
  * - A sink or another state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
  */
-async function find(source: Source, question: Question): Promise<object[]> {
+async function find(source: QuerySource, question: Question): Promise<object[]> {
   const { filter, page, columns } = question;
   if (isImpossible(filter)) return [];
   const { db } = source;
@@ -102,7 +100,7 @@ async function find(source: Source, question: Question): Promise<object[]> {
 }
 
 /** Whether a row of the full-text index fits; null when an ordinary index serves. */
-async function inWords(source: Source, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
+async function inWords(source: QuerySource, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
   const { db, dialect } = source;
   const match = dialect === "sqlite" ? matchOf(filter, await expandPrefixes(db, filter.search ?? [])) : queryOf(filter);
   if (match === null) return null;
@@ -110,14 +108,14 @@ async function inWords(source: Source, filter: RunFilter): Promise<RawBuilder<Sq
 }
 
 /** Keeps SQLite from an index; PostgreSQL knows how many rows each would find. */
-const unindexed = ({ dialect }: Source, column: string) =>
+const unindexed = ({ dialect }: QuerySource, column: string) =>
   dialect === "sqlite" ? sql`+${sql.ref(column)}` : sql.ref(column);
 
 const isImpossible = (filter: object): boolean =>
   Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
 
 /** The full-text index walks backwards by `seq`, the number of the run in the order of arrival. */
-async function inArrivalOrder(source: Source, question: Question, match: RawBuilder<SqlBool>): Promise<object[]> {
+async function inArrivalOrder(source: QuerySource, question: Question, match: RawBuilder<SqlBool>): Promise<object[]> {
   const { db } = source;
   const { filter, columns } = question;
   const { limit, after } = question.page;
@@ -195,7 +193,7 @@ const firstSeqSince = (since: number) =>
   sql<number>`(select min(first_seq) from run_hours where hour >= ${hourOf(since)})`;
 const lastSeqUntil = (until: number) => sql<number>`(select max(last_seq) from run_hours where hour < ${until})`;
 
-function filtered(source: Source, rows: Runs, filter: RunFilter): Runs {
+function filtered(source: QuerySource, rows: Runs, filter: RunFilter): Runs {
   let query = rows;
   if (filter.status) query = query.where("status", "in", filter.status);
   if (filter.run_type) query = query.where("run_type", "in", filter.run_type);
@@ -238,7 +236,7 @@ async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
 }
 
 async function amongDeliveries(
-  source: Source,
+  source: QuerySource,
   question: Question,
   match: RawBuilder<SqlBool> | null,
 ): Promise<object[]> {
@@ -281,7 +279,7 @@ const isDead = ({ delivery, search }: RunFilter): boolean =>
 const MAX_SINKS = 400;
 
 /** The newest page of each sink, and of those the newest. */
-async function amongDead(source: Source, question: Question, sinks: readonly string[]): Promise<object[]> {
+async function amongDead(source: QuerySource, question: Question, sinks: readonly string[]): Promise<object[]> {
   if (sinks.length === 0) return [];
   const { db } = source;
   const { columns, page } = question;
@@ -310,7 +308,11 @@ async function amongDead(source: Source, question: Question, sinks: readonly str
 }
 
 /** Of few runs, given as a select of their ids. They are not found by walking all runs for the sake of their order. */
-const inOrderOfTime = (source: Source, columns: Question["columns"], found: RawBuilder<unknown>): Promise<object[]> =>
+const inOrderOfTime = (
+  source: QuerySource,
+  columns: Question["columns"],
+  found: RawBuilder<unknown>,
+): Promise<object[]> =>
   source.db
     .selectFrom("runs")
     .where("runs.run_id", "in", sql<string>`(${found})`)

@@ -2,14 +2,13 @@
  * What lists show of a run: short whatever the run holds, so that a page of runs of megabytes each is read in kilobytes. What is no column of its
  * own is in `list_item`.
  */
-import { sql, type Kysely } from "kysely";
+import { sql } from "kysely";
 import type { DeliveryState, Run } from "../../domain/run.ts";
 import type { Database } from "../database.ts";
 import { findListItems } from "./find-runs.ts";
 import type { Page, RunListItem, RunFilter } from "../contract/runs.ts";
-import type { Tables } from "../tables.ts";
+import type { Db } from "../tables.ts";
 
-type Db = Kysely<Tables>;
 /** `prompt` stands in for a title that is not there. */
 interface ListItem {
   prompt?: string;

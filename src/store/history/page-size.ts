@@ -6,7 +6,7 @@ import { sql, type RawBuilder, type Selectable } from "kysely";
 import type { Database } from "../database.ts";
 import type { Tables } from "../tables.ts";
 
-type Source = Pick<Database, "db">;
+type RowSource = Pick<Database, "db">;
 
 /** Of the states of one page, as JSON. One run alone may be larger. */
 export const PAGE_BYTES = 8 * 1024 * 1024;
@@ -38,7 +38,7 @@ export function pageLength(rows: readonly { bytes: number | null }[]): number {
 
 /** The same rows with their states. A run that was removed meanwhile is null. */
 export async function wholeRows(
-  source: Source,
+  source: RowSource,
   rows: readonly (Omit<WholeRow, "block"> & { block: Uint8Array | null })[],
 ): Promise<(WholeRow | null)[]> {
   const whole: (WholeRow | null)[] = [];
@@ -49,7 +49,7 @@ export async function wholeRows(
   return whole;
 }
 
-async function blockOf({ db }: Source, runId: string): Promise<Uint8Array | null> {
+async function blockOf({ db }: RowSource, runId: string): Promise<Uint8Array | null> {
   const own = db.selectFrom("runs").select(stateBlock.as("block")).where("run_id", "=", runId);
   return (await own.executeTakeFirst())?.block ?? null;
 }

@@ -1,5 +1,4 @@
 /** Runs, receipts and attempts as they are read. */
-import type { Kysely } from "kysely";
 import { parseJson } from "../../platform/json.ts";
 import type { Source, Verdict } from "../../domain/run.ts";
 import { mapInTurns } from "../../platform/yielding.ts";
@@ -12,9 +11,7 @@ import { pageLength, stateBlock, wholeRows, type WholeRow } from "./page-size.ts
 import type { Attempt } from "../contract/deliveries.ts";
 import type { Receipt } from "../contract/receipts.ts";
 import type { Page, RunFilter, RunPage, StoredRun } from "../contract/runs.ts";
-import type { Tables } from "../tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db, Tables } from "../tables.ts";
 
 export const runRows = (db: Db) =>
   db.selectFrom("runs").select(["run_id", "artifacts_status", "artifacts", stateBlock.as("block")]);

@@ -1,10 +1,10 @@
 /** The outbox: what is due, who has it, what came of it, and sending again. */
-import { sql, type Kysely, type Selectable } from "kysely";
+import { sql } from "kysely";
 import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { deliveryRow, insertDeliveries } from "../receipts/accept.ts";
 import { saveArtifacts } from "../receipts/artifacts.ts";
 import { stateIn } from "../receipts/blocks.ts";
-import type { Change } from "../change.ts";
+import type { WriteTransaction } from "../change.ts";
 import { deliveriesThat } from "../history/find-runs.ts";
 import { deliveryOf, isWaiting, receiptOf } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";
@@ -12,10 +12,7 @@ import type { BulkSql } from "../bulk-sql.ts";
 import type { Attempt, DeliveryFilter, FinishedTest } from "../contract/deliveries.ts";
 import type { Claim, Claimed, FinishedAttempt, Queue, SharedClaim } from "../contract/outbox.ts";
 import type { NewDelivery } from "../contract/receipts.ts";
-import type { Tables } from "../tables.ts";
-
-type Db = Kysely<Tables>;
-type DeliveryRow = Selectable<Tables["deliveries"]>;
+import type { DeliveryRow, Db } from "../tables.ts";
 
 export async function claimDue(rows: BulkSql, queue: Queue, claim: Claim): Promise<Claimed[]> {
   const { now, leaseMs, limit, except, shared } = claim;
@@ -153,11 +150,14 @@ export async function nextDue(rows: BulkSql, queue: Queue, now: number): Promise
 }
 
 /** What attempts came to, in order; of each whether it still had its lease. */
-export async function recordAll(change: Change, attempts: readonly FinishedAttempt[]): Promise<boolean[]> {
-  const { rows, ledger } = change;
+export async function recordAll(
+  transaction: WriteTransaction,
+  attempts: readonly FinishedAttempt[],
+): Promise<boolean[]> {
+  const { rows, ledger } = transaction;
   // First, as whoever takes a run and its deliveries takes the run first.
   await saveArtifacts(
-    change,
+    transaction,
     attempts.flatMap(({ found }) => found ?? []),
   );
   await rows.lockDeliveries(attempts.map(({ deliveryId }) => deliveryId));
@@ -171,7 +171,7 @@ export async function recordAll(change: Change, attempts: readonly FinishedAttem
   const byAttempt = new Map(written.map((row) => [attemptKey(row.id, row.attempts), row]));
   for (const row of written) ledger.moved(row);
   await cancelObsolete(
-    change,
+    transaction,
     written.filter(({ state, cause }) => state === "delivered" && cause !== "test"),
   );
   return attempts.map(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
@@ -200,7 +200,7 @@ export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attemp
     });
 
 /** What waits for the sinks of deliveries that arrived, and says no more than those did. */
-async function cancelObsolete({ rows, ledger }: Change, delivered: readonly DeliveryRow[]): Promise<void> {
+async function cancelObsolete({ rows, ledger }: WriteTransaction, delivered: readonly DeliveryRow[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
     delivered.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
@@ -286,7 +286,7 @@ const released = (tx: Db, now: number) =>
     .where("state", "=", "sending");
 
 export async function deadLetterOrphans(
-  { tx, ledger }: Change,
+  { tx, ledger }: WriteTransaction,
   sinks: readonly string[],
   reason: string,
   now: number,
@@ -303,7 +303,7 @@ export async function deadLetterOrphans(
 }
 
 export async function expire(
-  { tx, ledger }: Change,
+  { tx, ledger }: WriteTransaction,
   sink: string,
   createdBefore: number,
   reason: string,
@@ -348,15 +348,15 @@ export const saveCircuits = (rows: BulkSql, circuits: ReadonlyMap<string, Circui
   );
 
 export async function redeliverAll(
-  change: Change,
+  transaction: WriteTransaction,
   filter: DeliveryFilter,
   ids: readonly string[],
   now: number,
 ): Promise<number> {
-  await change.rows.lock("redelivery");
-  const rows = await redeliverable(change.tx, filter, ids.length);
+  await transaction.rows.lock("redelivery");
+  const rows = await redeliverable(transaction.tx, filter, ids.length);
   for (const [i, { subject_id: runId, ...target }] of rows.entries())
-    await redeliver(change, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
+    await redeliver(transaction, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
   return rows.length;
 }
 
@@ -376,17 +376,17 @@ export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
     .execute();
 
 export async function redeliver(
-  change: Change,
+  transaction: WriteTransaction,
   runId: string,
   fresh: readonly NewDelivery[],
   now: number,
 ): Promise<Delivery[] | null> {
-  const { tx } = change;
+  const { tx } = transaction;
   const row = await tx.selectFrom("runs").select(stateBlock.as("block")).where("run_id", "=", runId).executeTakeFirst();
   if (!row) return null;
   const state = stateIn(row.block);
   await insertDeliveries(
-    change,
+    transaction,
     fresh.map((delivery) => deliveryRow(state, delivery, now)),
   );
   const ids = fresh.map(({ id }) => id);
@@ -395,7 +395,7 @@ export async function redeliver(
   return rows.map(deliveryOf);
 }
 
-export async function saveTest({ tx, ledger }: Change, test: FinishedTest): Promise<Delivery> {
+export async function saveTest({ tx, ledger }: WriteTransaction, test: FinishedTest): Promise<Delivery> {
   const { startedAt, finishedAt, outcome } = test;
   const delivered = outcome.kind === "delivered";
   const row: DeliveryRow = {

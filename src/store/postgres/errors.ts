@@ -17,22 +17,22 @@ const UNIQUE_VIOLATION = "23505";
 /** What pg says of a connection that ended or does not answer. It has neither a class nor a code for these; a test asks pg for each. */
 const LOST = /^(Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed)/;
 
-interface Answer extends Error {
+interface ServerError extends Error {
   code: string;
 }
 
 /** What the server answered, pg's DatabaseError: pg itself is only loaded by who uses it. */
-const isAnswer = (error: unknown): error is Answer =>
+const isServerError = (error: unknown): error is ServerError =>
   error instanceof Error && "severity" in error && "code" in error && typeof error.code === "string";
 
 /** Whether the same transaction may succeed when it is run again from the start. */
 export const mayRunAgain = (error: unknown): boolean =>
-  isAnswer(error) && (CONFLICT_STATES.has(error.code) || error.code === UNIQUE_VIOLATION);
+  isServerError(error) && (CONFLICT_STATES.has(error.code) || error.code === UNIQUE_VIOLATION);
 
 /** What a statement failed for. A bug stays as it is, and so does what {@link mayRunAgain}. */
 export function faultOf(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  if (isAnswer(error)) return STORAGE_STATES.test(error.code) ? answerFault(error) : error;
+  if (isServerError(error)) return STORAGE_STATES.test(error.code) ? answerFault(error) : error;
   // Node's errors of the system name the call that failed.
   return "syscall" in error || LOST.test(error.message) ? connectionFault(error) : error;
 }
@@ -40,7 +40,7 @@ export function faultOf(error: unknown): unknown {
 /** Why no connection could be had, whatever the reason. Its message never holds the address, which has a password in it. */
 export function connectionFault(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof TypeError) return error;
-  if (isAnswer(error)) return answerFault(error);
+  if (isServerError(error)) return answerFault(error);
   // Of several addresses that were tried, Node gives no message but the code.
   const reason = error.message || ("code" in error && typeof error.code === "string" ? error.code : error.name);
   return new StorageFault(`no connection to PostgreSQL: ${reason}`, { cause: error });
@@ -48,7 +48,7 @@ export function connectionFault(error: unknown): unknown {
 
 /** What a transaction failed for that is not run again any more. */
 export const lastFaultOf = (error: unknown): unknown =>
-  isAnswer(error) && CONFLICT_STATES.has(error.code) ? answerFault(error) : error;
+  isServerError(error) && CONFLICT_STATES.has(error.code) ? answerFault(error) : error;
 
-const answerFault = (error: Answer): StorageFault =>
+const answerFault = (error: ServerError): StorageFault =>
   new StorageFault(`${error.code}: ${error.message}`, { cause: error });

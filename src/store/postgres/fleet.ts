@@ -7,12 +7,10 @@
  * - *news*: what a relay changes it tells the others, and that it leaves (peer-notifications.ts).
  * - *the clock*: the database's. One relay reads the leases and due times of another, and a machine's own clock may be wrong.
  */
-import { sql, type Kysely } from "kysely";
+import { sql } from "kysely";
 import type { Log } from "../../platform/log.ts";
-import type { Database, Session } from "../database.ts";
-import type { Tables } from "../tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Database, DatabaseSession } from "../database.ts";
+import type { Db } from "../tables.ts";
 
 export interface Fleet {
   /** This relay's, in leases. */
@@ -127,7 +125,7 @@ class Presence {
   /** What the database's clock is ahead of the monotonic one. */
   #ahead = -Infinity;
 
-  constructor(session: Session, name: string) {
+  constructor(session: DatabaseSession, name: string) {
     this.#db = session.db;
     this.#name = name;
   }

@@ -7,18 +7,17 @@ import type { Selectable } from "kysely";
 import type { Run, RunState } from "../../domain/run.ts";
 import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
 import { toListItem } from "../history/list-items.ts";
-import type { Change } from "../change.ts";
+import type { WriteTransaction } from "../change.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { DecisionCrashed } from "../contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, Decision, Known, NewDelivery } from "../contract/receipts.ts";
-import type { Tables } from "../tables.ts";
+import type { DeliveryRow, Tables } from "../tables.ts";
 
-type DeliveryRow = Selectable<Tables["deliveries"]>;
 type ReceiptRow = Selectable<Tables["receipts"]>;
 
-export async function acceptAll(change: Change, items: readonly IncomingReceipt[]): Promise<Accepted[]> {
-  const { rows } = change;
+export async function acceptAll(transaction: WriteTransaction, items: readonly IncomingReceipt[]): Promise<Accepted[]> {
+  const { rows } = transaction;
   const hashes = items.flatMap(({ receipt, run }) => (run ? [] : [receipt.bodyHash]));
   const unrecognized = await unrecognizedBefore(rows, hashes);
   const runs = await OpenRuns.read(
@@ -56,7 +55,7 @@ export async function acceptAll(change: Change, items: readonly IncomingReceipt[
     });
   }
   await countRepeated(rows, repeated);
-  await runs.write(change);
+  await runs.write(transaction);
   await rows.insert("receipts", [...receipts.values()]);
   return answers;
 }
@@ -77,34 +76,34 @@ async function unrecognizedBefore(rows: BulkSql, hashes: readonly string[]): Pro
 }
 
 export async function revise(
-  change: Change,
+  transaction: WriteTransaction,
   runId: string,
   decide: (known: Known) => Decision | null,
   now: number,
 ): Promise<boolean> {
-  const runs = await OpenRuns.read(change.rows, [runId]);
+  const runs = await OpenRuns.read(transaction.rows, [runId]);
   const open = runs.of(runId);
   const decision = open.known === null ? null : decide(open.known);
   if (decision === null) return false;
   runs.decide(runId, () => decision, { receipt: open.stateReceipt, now });
-  await runs.write(change);
-  await rewriteState(change.rows, open.stateReceipt, runs.stateJson(runId));
+  await runs.write(transaction);
+  await rewriteState(transaction.rows, open.stateReceipt, runs.stateJson(runId));
   return true;
 }
 
 export async function adopt(
-  change: Change,
+  transaction: WriteTransaction,
   receiptId: string,
   reportedStatus: string,
   run: NonNullable<IncomingReceipt["run"]>,
   now: number,
 ): Promise<boolean> {
-  const { tx, rows } = change;
+  const { tx, rows } = transaction;
   const [receipt] = await rows.find("receipts", ["id", "run_id"], "id", [receiptId], "id");
   if (receipt === undefined || receipt.run_id !== null) return false;
   const runs = await OpenRuns.read(rows, [run.id]);
   const decision = runs.decide(run.id, run.decide, { receipt: receiptId, now });
-  await runs.write(change);
+  await runs.write(transaction);
   await rewriteState(rows, receiptId, runs.stateJson(run.id));
   await tx
     .updateTable("receipts")
@@ -212,15 +211,15 @@ class OpenRuns {
     return decision;
   }
 
-  async write(change: Change): Promise<void> {
-    await this.#writeRuns(change);
-    for (const id of this.#changed) change.ledger.changed(id);
-    await insertDeliveries(change, this.#deliveries);
-    await cancel(change, this.#canceled);
-    await queueArchiving(change.rows, this.#archiving);
+  async write(transaction: WriteTransaction): Promise<void> {
+    await this.#writeRuns(transaction);
+    for (const id of this.#changed) transaction.ledger.changed(id);
+    await insertDeliveries(transaction, this.#deliveries);
+    await cancel(transaction, this.#canceled);
+    await queueArchiving(transaction.rows, this.#archiving);
   }
 
-  async #writeRuns({ rows, ledger }: Change): Promise<void> {
+  async #writeRuns({ rows, ledger }: WriteTransaction): Promise<void> {
     const decided = [...this.#open.values()].filter(({ stateJson }) => stateJson !== null);
     const fresh = decided.filter(({ before }) => before === null);
     const seqs = await rows.newSeqs(fresh.length);
@@ -300,7 +299,7 @@ const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, or
   follow_up_at = coalesce(v.follow_up_at, runs.follow_up_at),
   follow_ups = case when v.follow_up_at is null then runs.follow_ups else 0 end`;
 
-async function cancel({ rows, ledger }: Change, ids: readonly string[]): Promise<void> {
+async function cancel({ rows, ledger }: WriteTransaction, ids: readonly string[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
     ids.map((id) => ({ id })),
@@ -334,7 +333,10 @@ export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number)
   subject_at: state.run.received_at,
 });
 
-export async function insertDeliveries({ rows, ledger }: Change, deliveries: readonly DeliveryRow[]): Promise<void> {
+export async function insertDeliveries(
+  { rows, ledger }: WriteTransaction,
+  deliveries: readonly DeliveryRow[],
+): Promise<void> {
   await rows.insert("deliveries", deliveries);
   for (const row of deliveries) ledger.made(row);
 }

@@ -1,7 +1,7 @@
 /** What Skyvern's API listed for a run. */
 import { isDeepStrictEqual } from "node:util";
 import type { Artifact, ArtifactsStatus } from "../../domain/run.ts";
-import type { Change } from "../change.ts";
+import type { WriteTransaction } from "../change.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { FoundArtifacts } from "../contract/outbox.ts";
 import type { KnownArtifacts } from "../contract/runs.ts";
@@ -18,7 +18,10 @@ export async function artifacts(rows: BulkSql, runId: string): Promise<KnownArti
 }
 
 /** The last word on each run counts; when to ask again is the first. Of a run that was pruned meanwhile nothing is kept. */
-export async function saveArtifacts({ rows, ledger }: Change, found: readonly FoundArtifacts[]): Promise<void> {
+export async function saveArtifacts(
+  { rows, ledger }: WriteTransaction,
+  found: readonly FoundArtifacts[],
+): Promise<void> {
   if (found.length === 0) return;
   const byRun = new Map<string, FoundArtifacts>();
   for (const one of found)

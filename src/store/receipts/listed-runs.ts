@@ -1,5 +1,5 @@
 /** What Skyvern's own list says, held against what is known here. */
-import { sql, type Kysely } from "kysely";
+import { sql } from "kysely";
 import { TERMINAL_STATUSES } from "../../domain/run.ts";
 import { storedRuns } from "../history/read.ts";
 import { dayOf } from "../../platform/time.ts";
@@ -9,9 +9,7 @@ import { stateIn } from "./blocks.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { countListedRuns } from "../stats/read.ts";
 import type { KnownOutcome, ListedRun } from "../contract/reconcile.ts";
-import type { Tables } from "../tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db } from "../tables.ts";
 
 export async function dueFollowUps(db: Db, now: number, limit: number) {
   const rows = await db

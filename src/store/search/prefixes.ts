@@ -2,12 +2,11 @@
  * What the list of words is asked before a search, on SQLite: which words a term that ends in `*` means, and whether a word
  * is rare. An index of beginnings (FTS5's `prefix` option) would cost every accept and the disk.
  */
-import { sql, type Kysely } from "kysely";
+import { sql } from "kysely";
 import type { Search } from "../contract/runs.ts";
-import type { Tables } from "../tables.ts";
+import type { Db } from "../tables.ts";
 import { readable } from "./text-words.ts";
 
-type Db = Kysely<Tables>;
 type Term = Search[number];
 
 /** Words that one term may mean. Each is walked no further than the page. */

@@ -1,14 +1,12 @@
 /** What the roll-ups say. Nothing here reads a run or a delivery but those that are open. */
-import { sql, type Kysely } from "kysely";
+import { sql } from "kysely";
 import { TERMINAL_STATUSES } from "../../domain/run.ts";
 import { DAY_MS, HOUR_MS } from "../../platform/time.ts";
 import { deliveryCounts } from "./rollups.ts";
 import type { Coverage } from "../contract/reconcile.ts";
 import type { Backlog, Counts, DeliveryTimes, Grain, Statistics } from "../contract/stats.ts";
 import { isWaiting } from "../outbox/rows.ts";
-import type { Tables } from "../tables.ts";
-
-type Db = Kysely<Tables>;
+import type { Db } from "../tables.ts";
 
 export const GRAIN_MS: Record<Grain, number> = { hour: HOUR_MS, day: DAY_MS };
 

@@ -3,7 +3,7 @@
  * operations of the store say it as they go; it is written once, at the end of the transaction that they share, so that it is true whatever
  * happens, and in few statements: many receipts add to a handful of rows, and hold them for the time of the commit only.
  */
-import type { Insertable, Kysely, Selectable } from "kysely";
+import type { Insertable } from "kysely";
 import { dayOf, hourOf } from "../../platform/time.ts";
 import type { DeliveryState, Run } from "../../domain/run.ts";
 import { bucketOf } from "./latency-buckets.ts";
@@ -12,10 +12,7 @@ import { deliveryOf } from "../outbox/rows.ts";
 import type { Change } from "../contract/changes.ts";
 import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
 import { indexWords } from "../search/rebuild.ts";
-import type { Tables } from "../tables.ts";
-
-type Db = Kysely<Tables>;
-type DeliveryRow = Selectable<Tables["deliveries"]>;
+import type { DeliveryRow, Db, Tables } from "../tables.ts";
 
 /** States from which nothing changes any more. */
 const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);

@@ -1,7 +1,7 @@
 /** Before many deliveries are sent again: how many, which, and a button. */
 import { html } from "hono/html";
 import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.ts";
-import { hrefOf, instantOf, type DeliveryFilterName, type Fault, type Query } from "../query.ts";
+import { hrefOf, instantOf, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
 import { line, many } from "../text.ts";
@@ -10,7 +10,7 @@ import { fact } from "../output.ts";
 
 export interface BulkView {
   query: Query<DeliveryFilterName>;
-  faults: readonly Fault[];
+  faults: readonly QueryFault[];
   /** Of what would be sent. */
   count: number;
   /** At once. */

@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
 import type { Page } from "../../store/contract/runs.ts";
 import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "../markup.ts";
-import { hrefOf, toggled, type DeliveryFilterName, type Fault, type Query } from "../query.ts";
+import { hrefOf, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
 import { block, line, many } from "../text.ts";
@@ -12,7 +12,7 @@ import { stateTime } from "../delivery-badges.ts";
 export interface DeliveriesView {
   rows: readonly Delivery[];
   query: Query<DeliveryFilterName>;
-  faults: readonly Fault[];
+  faults: readonly QueryFault[];
   older: NonNullable<Page["after"]> | null;
   sinks: readonly { name: string }[];
   session: Session;

@@ -1,7 +1,7 @@
 /** What was received: of a run, and what was not understood. */
 import type { Context } from "hono";
 import { HEADERS } from "../layout.ts";
-import type { Env, PageContext } from "../page-context.ts";
+import type { WebEnv, PageContext } from "../page-context.ts";
 import { runPath } from "../markup.ts";
 import { unrecognizedPage, receiptPage } from "./pages.ts";
 
@@ -10,7 +10,7 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
     const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;
   };
-  const shown = async (c: Context<Env>, runId: string | undefined, id: string) => {
+  const shown = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
     const receipt = await receiptOf(runId, id);
     if (receipt === null) return notFound(c, "There is no such receipt, or it is understood by now.");
     const base = runId === undefined ? "/unrecognized" : `${runPath(runId)}/receipts`;
@@ -18,7 +18,7 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
     const body = receiptPage({ receipt, body: await store.body(id), raw });
     return show(c, { title: "What was received", part: runId === undefined ? "unrecognized" : "runs" }, body);
   };
-  const bytes = async (c: Context<Env>, runId: string | undefined, id: string) => {
+  const bytes = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
     const receipt = await receiptOf(runId, id);
     const body = receipt === null ? null : await store.body(receipt.id);
     if (receipt === null || body === null) return notFound(c, "There is no such receipt, or its bytes were pruned.");

@@ -6,7 +6,7 @@ import { toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { unknownRun } from "../../history/why.ts";
-import { field, go, readFlash, withFlash, type Env, type PageContext } from "../page-context.ts";
+import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
 import { runPath, withTimes } from "../markup.ts";
 import { mediaOf } from "./media.ts";
@@ -20,7 +20,7 @@ const MAX_DELIVERIES = 1_000;
 export function mountRun({ web, deps, reading, acting, show, notFound }: PageContext): void {
   const { store, sinks, links, runtime, log } = deps;
 
-  const noRun = async (c: Context<Env>, runId: string) => {
+  const noRun = async (c: Context<WebEnv>, runId: string) => {
     const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
     const known = { listedRun, unrecognized, webhookUrl: deps.webhookUrl() };
     const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));

@@ -16,14 +16,14 @@ import {
   type Html,
   type Part,
 } from "../markup.ts";
-import { hrefOf, instantOf, toggled, type Fault, type Query, type RunFilterName } from "../query.ts";
+import { hrefOf, instantOf, toggled, type QueryFault, type Query, type RunFilterName } from "../query.ts";
 import { line } from "../text.ts";
 import { ticks } from "../delivery-badges.ts";
 
 export interface RunsView {
   rows: readonly RunListItem[];
   query: Query<RunFilterName>;
-  faults: readonly Fault[];
+  faults: readonly QueryFault[];
   /** Where the next page begins, null on the last one. */
   older: NonNullable<Page["after"]> | null;
   sinks: readonly { name: string }[];
@@ -76,7 +76,7 @@ function chart({ chart: given, query }: RunsView): Part {
   });
 }
 
-export const faultList = (faults: readonly Fault[]): Html =>
+export const faultList = (faults: readonly QueryFault[]): Html =>
   html`<section class="card bad-card" role="alert">
     <h2>The address is wrong</h2>
     <ul>

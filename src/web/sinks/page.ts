@@ -4,7 +4,18 @@ import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.t
 import { duration } from "../../sinks/content.ts";
 import type { Backlog, DeliveryTimes } from "../../store/contract/stats.ts";
 import { latencyChart, type Window } from "../charts.ts";
-import { badge, buttonForm, follow, icon, runPath, STATES, time, type Html, type Look, type Part } from "../markup.ts";
+import {
+  badge,
+  buttonForm,
+  follow,
+  icon,
+  runPath,
+  STATES,
+  time,
+  type Html,
+  type BadgeLook,
+  type Part,
+} from "../markup.ts";
 import { fact, proofHtml } from "../output.ts";
 import type { Session } from "../login/session.ts";
 import { block, count, line, many } from "../text.ts";
@@ -152,7 +163,7 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
 }
 
 /** In one word. An error that a later success has overtaken is history. */
-function lookOf({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): Look {
+function lookOf({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): BadgeLook {
   if (kind === null) return { label: "Gone", tone: "plain", icon: "ban" };
   if (circuit.state === "stopped") return { label: "Stopped", tone: "bad", icon: "ban" };
   if (circuit.state === "open") return { label: "Paused", tone: "bad", icon: "clock" };
