@@ -33,7 +33,7 @@ CREATE TABLE receipts (
   run_id            TEXT,                                -- null: unrecognized
   body_hash         TEXT   NOT NULL,                     -- sha256 of the body as masked
   body_bytes        BIGINT NOT NULL,                     -- its length
-  verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | unrecognized
+  verdict           TEXT   NOT NULL,                     -- accepted | duplicate | updated | corrected | stored | disputed | unrecognized
   note              TEXT,                                -- why, when the verdict alone does not say it
   routing           TEXT,                                -- JSON: what each route said, when sinks were chosen
   reported_status   TEXT,
@@ -48,7 +48,7 @@ CREATE TABLE receipts (
 );
 CREATE INDEX receipts_run      ON receipts (run_id) WHERE run_id IS NOT NULL;               -- the receipts of a run
 CREATE INDEX receipts_unrecognized     ON receipts (received_at) WHERE run_id IS NULL;              -- unrecognized receipts, by age
-CREATE UNIQUE INDEX receipts_unrecognized_hash ON receipts (body_hash) WHERE run_id IS NULL;        -- whether the same bytes were unrecognized before
+CREATE UNIQUE INDEX receipts_unrecognized_hash ON receipts (body_hash, key_name) WHERE run_id IS NULL;   -- whether the same bytes of the same key were unrecognized before
 
 -- The outbox: one row for the duty to bring one revision of one subject (a run) to one sink.
 CREATE TABLE deliveries (

@@ -52,6 +52,7 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
     ...config,
     redact,
     sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
+    organizations: config.keys.map((key) => key.organization),
     runtime,
   } as unknown as Parameters<typeof toIncomingRun>[0];
   const organization = config.keys[0]?.organization ?? null;

@@ -65,7 +65,7 @@ function slice(first: number): void {
   const runs = step("normalize", parsed, (one) => (one.kind === "run" ? normalize(one.payload, ARRIVAL) : null)).filter(
     (run) => run !== null,
   );
-  const states = step("settle", runs, (run) => settle(null, { run, deliveryFailure: false }).state);
+  const states = step("settle", runs, (run) => settle(null, { run, owner: null, deliveryFailure: false }).state);
   step("words", runs, indexedText);
   step("list item", runs, toListItem);
   const written = step("write state", states, (state) => JSON.stringify(state));

@@ -256,7 +256,8 @@ function createReceiving(
   { sinks, otlp }: { sinks: DeliverySide["sinks"]; otlp: Otlp | null },
 ) {
   const { routes, redactKeys, keys } = config;
-  const intake = createIntake({ routes, sinks, redactKeys, archives: archive !== null, store, runtime });
+  const organizations = keys.map(({ organization }) => organization);
+  const intake = createIntake({ routes, sinks, organizations, redactKeys, archives: archive !== null, store, runtime });
   const deps = { intake, keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
   const addresses = createAddresses(publicUrl);
   const ingest = createIngest(deps);
@@ -289,7 +290,7 @@ function createReceiving(
     reconciling,
     reconciler: createReconciler(reconciling),
     history,
-    followUps: { store, intake, client, ingest, addresses, refresh: enricher.refresh, runtime, log, nudge },
+    followUps: { ...deps, store, client, ingest, addresses, organizationOf, refresh: enricher.refresh },
     rereading: { ...deps, store, organizationOf },
   };
 }

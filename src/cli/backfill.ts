@@ -94,6 +94,7 @@ async function run(
     routes: config.routes,
     // Whoever hears of it hears a result: there is nothing to update in what nobody was told.
     sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
+    organizations: config.keys.map(({ organization }) => organization),
     archives: config.archive !== null,
   };
   const ingest = createIngest(

@@ -314,10 +314,18 @@ const sinksOf = (file: FileSettings): SinkSettings[] =>
 function keysOf(env: Settings, file: FileSettings): ApiKey[] {
   const named = [
     ...(file.skyvern.keys ?? []),
-    ...env.SKYVERN_API_KEY.map((key, index) => ({ name: `SKYVERN_API_KEY[${index + 1}]`, key })),
+    ...env.SKYVERN_API_KEY.map((key, index) => ({
+      name: `SKYVERN_API_KEY[${index + 1}]`,
+      key,
+      organization: undefined,
+    })),
   ];
   const texts = named.map(({ key }) => key.reveal());
   return named
     .filter((_, index) => texts.indexOf(texts[index] ?? "") === index)
-    .map(({ name, key }) => ({ name, key, organization: organizationOf(key.reveal()) }));
+    .map(({ name, key, organization = null }) => ({
+      name,
+      key,
+      organization: organizationOf(key.reveal()) ?? organization,
+    }));
 }

@@ -6,10 +6,11 @@ import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { Secret } from "../platform/secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
 import type { ConfigFinding } from "./faults.ts";
+import { organizationOf } from "./keys.ts";
 import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress, wholeNumber } from "./values.ts";
 
-const key = z.strictObject({
+const keyFields = z.strictObject({
   name: z.string().min(1).max(64).meta({ description: "How the relay calls this key; no two alike." }),
   key: z
     .string()
@@ -17,6 +18,16 @@ const key = z.strictObject({
     .min(1)
     .transform((text) => new Secret(text))
     .meta({ description: 'The API key, best as "${A_VARIABLE}".' }),
+  organization: z.string().trim().min(1).max(100).optional().meta({
+    description:
+      "Whose key it is (`o_…`), where the key itself does not say so. Keys of nobody knows whom count as one organization.",
+  }),
+});
+const key = keyFields.superRefine(({ key, organization }, context) => {
+  const own = organizationOf(key.reveal());
+  if (organization === undefined || own === null || own === organization) return;
+  const message = `must be ${own}, as the key itself says, or be left out`;
+  context.addIssue({ code: "custom", path: ["organization"], message });
 });
 
 const skyvern = z.strictObject({

@@ -109,9 +109,14 @@ export type Clock = readonly [
   received: number,
 ];
 
+/** The organization of a key of Skyvern's. All keys whose organization nobody knows count as one: null. */
+export type Organization = string | null;
+
 /** A run with what is needed to settle the next receipt. This is what the store keeps. */
 export interface RunState {
   run: Run;
+  /** Whose keys may speak for the run: the first signer's, until Skyvern was asked with each key whom it shows the run. */
+  owners: readonly Organization[];
   /** 1, then one more with each correction or update of a final outcome. */
   revision: number;
   /** Of the observation that weighs most; every field not in `clocks` has it. */
@@ -140,8 +145,19 @@ export interface Artifact {
 /** `pending`: not asked yet. `partial`: the payload's own, but Skyvern's list could not be read. `unavailable`: nothing. */
 export type ArtifactsStatus = "pending" | "complete" | "partial" | "unavailable";
 
-export const VERDICTS = ["accepted", "duplicate", "updated", "corrected", "stored", "unrecognized"] as const;
-/** What settling a receipt came to. `unrecognized`: it is signed by a known key, but no run could be read from it. */
+export const VERDICTS = [
+  "accepted",
+  "duplicate",
+  "updated",
+  "corrected",
+  "stored",
+  "disputed",
+  "unrecognized",
+] as const;
+/**
+ * What settling a receipt came to. `disputed`: another organization's key spoke for the run before, and Skyvern is still to
+ * be asked whose it is. `unrecognized`: it is signed by a known key, but no run could be read from it.
+ */
 export type Verdict = (typeof VERDICTS)[number];
 
 /** Why a delivery exists. */

@@ -74,7 +74,8 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
       return unavailable(c, "the result could not be stored");
     case "accepted":
       if (received.runId === null) return c.json({ result: "unrecognized" }, 202);
-      return c.json({ run_id: received.runId, result: received.verdict });
+      // Whose the run is does not concern the sender: its webhook is on disk.
+      return c.json({ run_id: received.runId, result: received.verdict === "disputed" ? "stored" : received.verdict });
   }
 }
 

@@ -1,20 +1,23 @@
 /** What came, as the store takes it: masked, read, and with what to decide once it is known what is stored. Pure but for new ids. */
 import { hash } from "node:crypto";
 import { match, type Route } from "../domain/routing.ts";
-import { isTerminal, type Run } from "../domain/run.ts";
+import { maySpeakFor } from "../domain/ownership.ts";
+import { isTerminal, type Organization, type Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
-import type { IncomingReceipt, Decide, Decision, NewReceipt } from "../store/contract/receipts.ts";
+import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
 import { followUpAt } from "../domain/follow-up-plan.ts";
-import { settle, type Observation } from "./settle.ts";
-import { planOutcome, planUpdates, type SinkRef } from "./plan-deliveries.ts";
+import { settle, settleAnew, type Observation } from "./settle.ts";
+import { planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
   redact: Redact;
   routes: readonly Route[];
   sinks: readonly SinkRef[];
+  /** Those that have a key. */
+  organizations: readonly Organization[];
   /** Whether final runs are to be copied into the archive. */
   archives: boolean;
   runtime: Pick<Runtime, "newId">;
@@ -25,7 +28,7 @@ export interface VerifiedWebhook {
   bytes: Uint8Array;
   /** Name of the key that signed it, and whose that is. */
   keyName: string;
-  organization: string | null;
+  organization: Organization;
   channel: string | null;
   /** `x-skyvern-timestamp`: stored, never trusted. */
   sentAt: string | null;
@@ -68,33 +71,78 @@ export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: B
   return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
 }
 
-/** A payload as the store takes it: its run id, and what to decide at `now` once it is known what is stored. */
-export function toIncomingRun(
-  deps: Omit<DecideDeps, "redact">,
-  payload: Payload,
-  origin: Parameters<typeof normalize>[1],
-  now: number,
-): NonNullable<IncomingReceipt["run"]> {
-  const run = normalize(payload, origin);
-  const observation: Observation = { run, deliveryFailure: isDeliveryFailure(payload) };
-  return { id: run.run_id, decide: decider(deps, observation, now) };
+type RunDeps = Omit<DecideDeps, "redact">;
+
+/** Whose key signed a webhook, or asked Skyvern. `shownTo`: Skyvern was asked with each key, and showed the run to these. */
+export interface Speaker {
+  organization: Organization;
+  shownTo: readonly Organization[] | null;
 }
 
-/** Settling and routing in one, asked inside the transaction. */
-function decider(deps: Omit<DecideDeps, "redact">, observation: Observation, now: number): Decide {
-  return (known): Decision => {
-    const settled = settle(known?.state ?? null, observation);
+/** A payload as the store takes it: its run id, and what to decide at `now` once it is known what is stored. */
+export function toIncomingRun(
+  deps: RunDeps,
+  payload: Payload,
+  origin: Parameters<typeof normalize>[1] & { shownTo?: readonly Organization[] },
+  now: number,
+): NonNullable<IncomingReceipt["run"]> {
+  const { organization, shownTo = null } = origin;
+  const run = normalize(payload, origin);
+  // A key of nobody knows whom does not make a run another's.
+  if (organization === null && deps.organizations.includes(run.organization_id)) run.organization_id = null;
+  const observation: Observation = { run, owner: organization, deliveryFailure: isDeliveryFailure(payload) };
+  const decide = decider(deps, observation, now);
+  return { id: run.run_id, decide: owned(deps, { organization, shownTo }, decide, now) };
+}
+
+const DISPUTED_NOTE = "another organization's key spoke for this run before: Skyvern is asked whose it is";
+const NOT_THEIRS_NOTE = "signed by a key to which Skyvern does not show this run";
+
+/** Lets only those decide who may speak for the run. */
+function owned(
+  { organizations }: RunDeps,
+  { organization, shownTo }: Speaker,
+  decide: (known: Known | null, isUsurped: boolean) => Decision,
+  now: number,
+): Decide {
+  return (known) => {
+    if (known === null) return decide(null, false);
+    const { state } = known;
+    const unsettled = { state, routing: null, deliveries: [], cancel: [] };
+    if (shownTo === null) {
+      const isTheirs = maySpeakFor(state, organization, organizations);
+      if (!isTheirs) return { ...unsettled, verdict: "disputed", note: DISPUTED_NOTE, followUpAt: now };
+      return claim(decide(known, false), state.owners.includes(organization) ? state.owners : [organization]);
+    }
+    if (!shownTo.includes(organization)) return { ...unsettled, verdict: "stored", note: NOT_THEIRS_NOTE };
+    const isUsurped = !state.owners.some((owner) => shownTo.includes(owner) || !organizations.includes(owner));
+    return claim(decide(known, isUsurped), shownTo);
+  };
+}
+
+const claim = (decision: Decision, owners: readonly Organization[]): Decision => ({
+  ...decision,
+  state: { ...decision.state, owners },
+});
+
+/** Settling and routing in one, asked inside the transaction. `isUsurped`: what is known was said by a key that had no right to. */
+function decider(deps: RunDeps, observation: Observation, now: number) {
+  return (known: Known | null, isUsurped: boolean): Decision => {
+    const settled =
+      known && isUsurped ? settleAnew(known.state, observation) : settle(known?.state ?? null, observation);
     const { run } = settled.state;
     const isNews = isTerminal(run.status) && settled.verdict !== "duplicate";
     const copying = deps.archives && isNews ? { archiveAt: archiveAt(run, now) } : {};
     const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [], ...copying };
-    if (!isTerminal(run.status)) return decision;
+    if (!isTerminal(run.status)) return isUsurped ? { ...decision, cancel: untried(known) } : decision;
     if (settled.verdict === "updated") return { ...decision, deliveries: planUpdates(deps, known) };
     if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
     const names = deps.sinks.map(({ name }) => name);
     const routed = match(settled.state.run, deps.routes, names);
     const ask = settled.verdict === "accepted" ? followUpAt(settled.state.run, now) : undefined;
     const planned = planOutcome(deps, known, routed.sinks);
+    // Sinks that the usurper's version was routed to have no right to the owner's.
+    if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
     return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
   };
 }

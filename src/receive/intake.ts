@@ -1,7 +1,7 @@
 /** Receiving without the network, the answers and the log: what came is masked, read, decided and written. */
 import { hash } from "node:crypto";
 import type { Route } from "../domain/routing.ts";
-import type { Source } from "../domain/run.ts";
+import type { Organization, Source } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
@@ -17,6 +17,8 @@ export interface IntakeSettings {
   redactKeys: readonly string[];
   routes: readonly Route[];
   sinks: readonly SinkRef[];
+  /** Those that have a key. */
+  organizations: readonly Organization[];
   /** Whether final runs are to be copied into the archive. */
   archives: boolean;
 }
@@ -27,8 +29,8 @@ export interface Intake {
   webhook(webhook: VerifiedWebhook): Promise<IntakeResult>;
   /** Takes an answer of Skyvern's API. Rejects with the bug that it met, if it met one. */
   answer(apiRun: ApiRun): Promise<ApiRunResult>;
-  /** Reads a kept receipt again. */
-  reread(unrecognized: UnrecognizedReceipt): Promise<Reread>;
+  /** Reads an unrecognized or disputed receipt again. */
+  reread(unsettled: UnsettledReceipt): Promise<Reread>;
   /** There is more to show of a run: who is to see it will. False: nobody is. */
   showMore(runId: string, now: number): Promise<boolean>;
 }
@@ -53,7 +55,8 @@ export interface ApiRun {
   /** JSON. */
   text: string;
   source: Source;
-  organization: string | null;
+  /** Of the key that asked. */
+  organization: Organization;
   channel: string | null;
   receivedAt: number;
   /** The time at which lists have the run. */
@@ -64,18 +67,19 @@ export interface ApiRun {
 
 export type ApiRunResult = (IntakeResult & { kind: "taken" }) | { kind: "not_understood"; reason: string };
 
-/** A receipt that was kept, and its bytes. */
-export interface UnrecognizedReceipt {
+/** A receipt that was not settled, and its bytes. `shownTo`: Skyvern was asked whose its run is, and named these. */
+export interface UnsettledReceipt {
   receiptId: string;
   body: Uint8Array;
   receivedAt: number;
   source: Source;
-  organization: string | null;
+  organization: Organization;
+  shownTo?: readonly Organization[];
   channel: string | null;
   now: number;
 }
 
-/** `unchanged`: it is still not understood, or no longer kept. */
+/** `unchanged`: it is still not understood, or it was settled meanwhile. */
 export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runId: string; error: string | null };
 
 export interface IntakeDeps extends IntakeSettings {
@@ -148,11 +152,11 @@ async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Pro
   return toIntakeResult(arrival, await accept(arrival));
 }
 
-async function reread(deps: DecideDeps, store: ReceiptStore, unrecognized: UnrecognizedReceipt): Promise<Reread> {
-  const { receiptId, body, receivedAt, source, organization, channel, now } = unrecognized;
+async function reread(deps: DecideDeps, store: ReceiptStore, unsettled: UnsettledReceipt): Promise<Reread> {
+  const { receiptId, body, now } = unsettled;
   const parsed = parsePayload(mask(Buffer.from(body), deps.redact).masked);
   if (parsed.kind !== "run") return { kind: "unchanged" };
-  const run = toIncomingRun(deps, parsed.payload, { receivedAt, source, channel, organization }, now);
+  const run = toIncomingRun(deps, parsed.payload, unsettled, now);
   try {
     const isAdopted = await store.adopt(receiptId, parsed.payload.status, run, now);
     return isAdopted ? { kind: "adopted", runId: run.id, error: null } : { kind: "unchanged" };

@@ -21,7 +21,7 @@ export interface PlanDeps {
  */
 export function planOutcome({ sinks, runtime }: PlanDeps, known: Known | null, routed: readonly string[]) {
   const before = known?.deliveries ?? [];
-  const canceled = new Set(before.filter(isUntried).map(({ id }) => id));
+  const canceled = new Set(untried(known));
   const reached = new Set(
     before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
   );
@@ -56,5 +56,9 @@ export function decideUpdate(deps: PlanDeps, known: Known): Decision | null {
 
 /** Deliveries of a run are told in the order of their ids, and another relay's clock may be ahead. */
 const last = (before: Known["deliveries"]): string | undefined => before.at(-1)?.id;
+
+/** Ids of the deliveries that wait and were never attempted. */
+export const untried = (known: Known | null): string[] =>
+  (known?.deliveries ?? []).filter(isUntried).map(({ id }) => id);
 
 const isUntried = ({ state, attempts }: Known["deliveries"][number]): boolean => state === "pending" && attempts === 0;

@@ -147,5 +147,6 @@ function logTaken(
     deliveries: accepted.deliveries,
   };
   if (accepted.verdict === "unrecognized") log.warn("webhook.unrecognized", fields);
+  else if (accepted.verdict === "disputed") log.warn("webhook.disputed", fields);
   else log.info("webhook.received", fields);
 }

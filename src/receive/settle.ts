@@ -8,6 +8,7 @@ import {
   type Clock,
   type Failure,
   type FailureState,
+  type Organization,
   type Run,
   type RunState,
   type Verdict,
@@ -16,6 +17,8 @@ import {
 
 export interface Observation {
   run: Run;
+  /** Whose key said so. */
+  owner: Organization;
   /** `failed`, only because Skyvern could not deliver its webhook. */
   deliveryFailure: boolean;
 }
@@ -74,6 +77,23 @@ export function settle(known: RunState | null, observation: Observation): Settle
   return { verdict, state, note: note ?? noteOf(verdict, was, is, observation.run.status) };
 }
 
+/**
+ * Settles the first word of a run's owner, where somebody else's key had spoken for the run: nothing of that is kept but the
+ * time at which the run was first heard of.
+ */
+export function settleAnew(usurped: RunState, observation: Observation): Settled {
+  const settled = settle(null, observation);
+  const { run } = settled.state;
+  const received_at = Math.min(run.received_at, usurped.run.received_at);
+  const state = { ...settled.state, run: { ...run, received_at }, revision: usurped.revision };
+  if (settled.verdict === "stored" || !isTerminal(usurped.run.status)) return { ...settled, state };
+  const isSame = run.status === usurped.run.status && shown(run) === shown(usurped.run);
+  if (isSame) return { verdict: "duplicate", state, note: USURPED_NOTE };
+  return { verdict: "corrected", state: { ...state, revision: state.revision + 1 }, note: USURPED_NOTE };
+}
+
+const USURPED_NOTE = "Skyvern shows the run to this key's organization, and not to the one that had spoken for it";
+
 const sameOutcome = (known: RunState, state: RunState, note: string | null): "updated" | "duplicate" =>
   note === null && shown(known.run) !== shown(state.run) ? "updated" : "duplicate";
 
@@ -85,7 +105,7 @@ function noteOf(verdict: Verdict, was: string, is: string, reported: string): st
 }
 
 /** One observation as a state of its own. */
-function stateOf({ run, deliveryFailure }: Observation): RunState {
+function stateOf({ run, owner, deliveryFailure }: Observation): RunState {
   const final = isTerminal(run.status) ? 1 : 0;
   const times = [
     run.finished_at ?? 0,
@@ -100,6 +120,7 @@ function stateOf({ run, deliveryFailure }: Observation): RunState {
   const clock: Clock = [final, deliveryFailure ? 0 : 1, ...times];
   return {
     run: { ...run, status, failure },
+    owners: [owner],
     revision: 1,
     clock,
     clocks: {},
@@ -129,6 +150,7 @@ function merge(known: RunState, arrived: RunState): RunState {
       reported_status: last.run.reported_status,
       failure: new Map(Object.entries(failures)).get(String(values.status))?.failure ?? null,
     },
+    owners: known.owners,
     revision: known.revision,
     clock,
     clocks,

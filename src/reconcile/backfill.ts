@@ -3,6 +3,7 @@
  * goes on where it stopped.
  */
 import { retry } from "../platform/retry.ts";
+import { maySpeakFor } from "../domain/ownership.ts";
 import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, SkyvernRunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
@@ -110,7 +111,11 @@ async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyCli
     .toSorted((a, b) => endOf(a) - endOf(b))
     .slice(-(query.limit ?? Infinity));
   const outcomes = await deps.store.outcomes(due.map(({ run_id }) => run_id));
-  const unknown = due.filter(({ run_id }) => !isTerminal(outcomes.get(run_id)?.status ?? ""));
+  const configured = deps.client.perKey().map(({ organization }) => organization);
+  const unknown = due.filter(({ run_id }) => {
+    const outcome = outcomes.get(run_id);
+    return !outcome || !isTerminal(outcome.status) || !maySpeakFor(outcome, key.organization, configured);
+  });
   tally.listed += inRange.length;
   tally.recent += recent.length;
   tally.known += due.length - unknown.length;

@@ -11,13 +11,14 @@ import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
 import { webhookUrlOf } from "./reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
-import { ARTIFACTS_DELAY_MS, lacksDetails } from "../domain/follow-up-plan.ts";
+import { ARTIFACTS_DELAY_MS, DETAILS_DELAY_MS, followUpAt, lacksDetails } from "../domain/follow-up-plan.ts";
 import type { Ingest } from "./ingest.ts";
 import type { Intake } from "../receive/intake.ts";
+import { settleDispute, type OwnersDeps } from "./owners.ts";
 
-export interface FollowUpDeps {
-  store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp">;
-  intake: Pick<Intake, "showMore">;
+export interface FollowUpDeps extends OwnersDeps {
+  store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & OwnersDeps["store"];
+  intake: Pick<Intake, "showMore" | "reread">;
   client: SkyvernClient;
   ingest: Ingest;
   addresses: Addresses;
@@ -35,17 +36,38 @@ const BATCH = 20;
 /** Looks after every run that is due. Returns how many there were. */
 export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Promise<number> {
   const due = await deps.store.dueFollowUps(deps.runtime.now(), BATCH);
+  // One organization cannot dispute with itself.
+  const hasOthers = new Set(deps.client.perKey().map(({ organization }) => organization)).size > 1;
   for (const { run, failures } of due) {
-    const done = await lookAfter(deps, run, signal);
+    const { run_id: runId } = run.state.run;
+    const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
+    const done = dispute.asked && (dispute.settled > 0 || (await lookAfter(deps, run, signal)));
     // Cut short by the end of the process: the next one looks.
     if (signal.aborted) break;
     const now = deps.runtime.now();
-    const wait = AGAIN_MS[failures];
+    // A dispute is asked about until it is settled.
+    const wait = AGAIN_MS[failures] ?? (dispute.asked ? undefined : AGAIN_MS.at(-1));
     const again = wait === undefined ? null : now + wait;
-    const at = done ? artifactsDueAt(run.state.run, now) : again;
-    await deps.store.setFollowUp(run.state.run.run_id, at, done ? 0 : failures + 1);
+    const at = dispute.settled > 0 ? plannedAt(run.state.run, now) : artifactsDueAt(run.state.run, now);
+    await deps.store.setFollowUp(runId, done ? at : again, done ? 0 : failures + 1);
   }
   return due.length;
+}
+
+/** A bug in one run must not keep the others from being looked after. */
+async function lookAtDispute(deps: FollowUpDeps, runId: string, signal: AbortSignal) {
+  try {
+    return await settleDispute(deps, runId, signal);
+  } catch (error) {
+    deps.log.error("follow_up.failed", { run_id: runId, error: String(error) });
+    return { settled: 0, asked: false };
+  }
+}
+
+/** The dispute took the place of what was planned for the run. */
+function plannedAt(run: Run, now: number): number | null {
+  const at = followUpAt(run, run.received_at);
+  return at === undefined ? null : Math.max(at, now + DETAILS_DELAY_MS);
 }
 
 /** A v2 task whose details were asked for first has its artifacts still to come. */
@@ -68,10 +90,11 @@ async function lookAfter(deps: FollowUpDeps, run: StoredRun, signal: AbortSignal
 async function complete(deps: FollowUpDeps, { state }: StoredRun, signal: AbortSignal): Promise<boolean> {
   const { run } = state;
   if (!lacksDetails(run)) return true;
-  const answer = await deps.client.with({ organization: run.organization_id }).getRun(run.run_id, signal);
+  const [organization = null] = state.owners;
+  const answer = await deps.client.with({ organization }).getRun(run.run_id, signal);
   if (!answer.ok) return answer.fault.kind === "not_found";
   const channel = deps.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
-  await deps.ingest(answer.value, { source: "reconciled", organization: run.organization_id, channel });
+  await deps.ingest(answer.value, { source: "reconciled", organization, channel });
   return true;
 }
 

@@ -10,6 +10,7 @@ import { isJsonObject, type JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { DAY_MS } from "../platform/time.ts";
+import { maySpeakFor } from "../domain/ownership.ts";
 import { isTerminal } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, SkyvernRunRow, SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
@@ -129,7 +130,7 @@ function hintOf(kind: SkyvernFault["kind"]): string {
   return "run skyvern-relay doctor";
 }
 
-/** Keys of one organization list the same runs. A key whose organization is not known stands for itself. */
+/** Keys of one organization list the same runs. Of keys whose organization is not known each is asked for its own. */
 export function byOrganization(keys: readonly KeyClient[]): Map<string, KeyClient[]> {
   return Map.groupBy(keys, ({ organization, name }) => organization ?? `of the key ${name}`);
 }
@@ -277,17 +278,20 @@ async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonl
 /** Final rows by whether they are news. Those known already are noted as seen. */
 async function recordAndPartition(
   deps: ReconcileDeps,
-  { look: { alreadyChecked } }: Asking,
+  { look: { alreadyChecked }, organization }: Asking,
   all: readonly SkyvernRunRow[],
 ) {
-  const { store, runtime, scope, newsSince } = deps;
+  const { store, runtime, scope, newsSince, client } = deps;
   const known = await store.outcomes(all.map(({ run_id }) => run_id));
   const isHistory = (row: SkyvernRunRow): boolean =>
     newsSince !== null && !known.has(row.run_id) && endOf(row) < newsSince;
   const final = all.filter((row) => !isHistory(row));
+  const configured = client.perKey().map((key) => key.organization);
   const isKnown = ({ run_id, status }: SkyvernRunRow): boolean => {
     const outcome = known.get(run_id);
-    return outcome !== undefined && (outcome.status === status || outcome.reportedStatus === status);
+    // What another organization's key said of the run is not known of this one.
+    if (outcome === undefined || !maySpeakFor(outcome, organization, configured)) return false;
+    return outcome.status === status || outcome.reportedStatus === status;
   };
   const ours = final.filter(({ run_id }) => known.has(run_id) || scope === "all");
   await store.recordListedRuns(

@@ -21,7 +21,8 @@ export interface SkyvernKey {
 }
 
 /**
- * Why a call failed. `not_found`: 404 or 410. `forbidden`: 403, Skyvern's answer to a bad key (or 401). `rate_limited`:
+ * Why a call failed. `not_found`: 404 or 410; of a run only a 404 in which Skyvern says that there is no such run, as a
+ * proxy may answer 404 too. `forbidden`: 403, Skyvern's answer to a bad key (or 401). `rate_limited`:
  * 429. `unavailable`: no answer in time, or 408 or 5xx. `unexpected`: an answer that no retry would change: another
  * status, a redirect, a body that is not what the call answers.
  */
@@ -130,7 +131,10 @@ export interface SkyvernClient {
   signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
   /** Newest created first. Pages shift while runs are added: drop repeated ids. */
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
-  /** The same client with the key of this organization (unchanged when none is) and this many tries per call. */
+  /**
+   * The same client with a key of this organization and this many tries per call. Where the organization has no key, with
+   * one whose organization nobody knows, else with the first.
+   */
   with(choice: { organization?: string | null; tries?: number }): SkyvernClient;
   /** One client per key, to ask for every organization's runs. */
   perKey(): KeyClient[];
@@ -198,14 +202,18 @@ interface ApiCall {
   signal?: AbortSignal | undefined;
   /** Statuses that are final here though they pass elsewhere. */
   final?: readonly number[];
+  /** Whether the body of a 404 says that there is no such thing; left out: any does. */
+  notFound?(body: string): boolean;
 }
 
 function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
   const json = <T>(call: ApiCall, read: (json: Json) => T | undefined) => callJson(context, choice, call, read);
   return {
     origin: context.base.origin,
-    getRun: (id, signal) =>
-      json({ what: "run", path: ["runs", id], signal }, (value) => (isJsonObject(value) ? value : undefined)),
+    getRun: async (id, signal) => {
+      const call = { what: "run", path: ["runs", id], signal, notFound: (body: string) => saysNoRun(id, body) };
+      return json(call, (value) => (isJsonObject(value) ? value : undefined));
+    },
     listArtifacts: (runId, types, signal) => {
       const query = searchOf(types.map((type) => ["artifact_type", type]));
       return json({ what: "artifact list", path: ["runs", runId, "artifacts"], query, signal }, (value) =>
@@ -232,9 +240,10 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
       ]);
       return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => rowsOf(value, RunRowSchema));
     },
-    with: ({ organization = null, tries = choice.tries }) => {
-      const key = organization === null ? undefined : context.keys.find((key) => key.organization === organization);
-      return clientWith(context, { key: key ?? choice.key, tries });
+    with: ({ organization, tries = choice.tries }) => {
+      if (organization === undefined) return clientWith(context, { ...choice, tries });
+      const keyOf = (wanted: string | null) => context.keys.find((key) => key.organization === wanted);
+      return clientWith(context, { key: keyOf(organization) ?? keyOf(null) ?? choice.key, tries });
     },
     perKey: () =>
       context.keys.map((key) => ({
@@ -410,8 +419,9 @@ function faultOf(
   const { status } = response;
   const detail = scrub(detailOf(body), choice);
   const retryAfterMs = readRetryAfter(response.headers, context.now());
+  const isOther = status === 404 && call.notFound?.(body) === false;
   return {
-    kind: kindOf(status),
+    kind: isOther ? "unexpected" : kindOf(status),
     status,
     reason: `Skyvern answered the ${call.what} with ${status}${detail === "" ? "" : `: ${detail}`}`,
     ...(retryAfterMs === null ? {} : { retryAfterMs }),
@@ -458,6 +468,13 @@ function detailOf(body: string): string {
   } catch {
     return "";
   }
+}
+
+/** Skyvern says `Task run not found ID`; for a workflow run's id it sends no body at all (contract §4). */
+function saysNoRun(id: string, body: string): boolean {
+  if (body === "") return id.startsWith("wr_");
+  const detail = detailOf(body);
+  return detail.includes(id) || /\brun not found\b/i.test(detail);
 }
 
 /** One short line without the key, should the other side have echoed it. */

@@ -9,7 +9,7 @@ export interface ReceiptOrigin {
   receivedAt: number;
   source: Source;
   channel: string | null;
-  /** Of the key that signed it; the payload's own wins. */
+  /** Of the key that signed it. What a payload says of itself counts only where nobody knows whose the key is. */
   organization: string | null;
 }
 
@@ -36,7 +36,7 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     status: clean(payload.status),
     reported_status: clean(payload.status),
     source: origin.source,
-    organization_id: text(payload.organization_id) ?? origin.organization,
+    organization_id: origin.organization ?? text(payload.organization_id),
     channel: origin.channel,
     title: text(payload.workflow_title) ?? text(payload.title) ?? text(request?.title),
     prompt: text(payload.prompt) ?? text(request?.prompt),

@@ -23,6 +23,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
     redactKeys: [],
     routes: [],
     archives: false,
+    organizations: [null],
     sinks: [
       {
         get name(): string {
@@ -109,7 +110,7 @@ it("what is crashed on and cannot be kept either is refused, and nothing that ca
     );
   };
   const sinks = [{ name: "http", kind: "http", updates: false }];
-  const parts = { redactKeys: [], routes: [], archives: false, sinks, runtime: aRuntime() };
+  const parts = { redactKeys: [], routes: [], archives: false, organizations: [null], sinks, runtime: aRuntime() };
   const intake = createIntake({ ...parts, store: { ...store, accept } });
   const webhooks = ["tsk_1", "tsk_2", "tsk_3"].map((id) => ({
     bytes: Buffer.from(JSON.stringify({ run_id: id, status: "completed" })),

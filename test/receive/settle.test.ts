@@ -18,6 +18,7 @@ function observe(payload: JsonObject, receivedAt: number): Observation {
   if (parsed.kind !== "run") throw new Error(`not a run: ${parsed.kind}`);
   return {
     run: normalize(parsed.payload, { ...ARRIVAL, receivedAt }),
+    owner: null,
     deliveryFailure: isDeliveryFailure(parsed.payload),
   };
 }

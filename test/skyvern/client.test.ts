@@ -197,7 +197,16 @@ describe("faults", () => {
     expect(faultOf(await aClient().getRun(V1))).toEqual({ kind, status, reason });
   });
 
-  test("a 404 with an empty body is not_found", async () => {
+  test.each([
+    ["a proxy's page", "<h1>Not Found</h1>"],
+    ["an address that is not the API's", '{"detail":"Not Found"}'],
+    ["nothing", ""],
+  ])("a 404 that says %s does not say that there is no such run", async (_what, body) => {
+    skyvern.faults.push({ status: 404, body });
+    expect(faultOf(await aClient().getRun(V1))).toMatchObject({ kind: "unexpected", status: 404 });
+  });
+
+  test("a 404 with an empty body is not_found for a workflow run", async () => {
     expect(faultOf(await aClient().getRun("wr_1"))).toEqual({
       kind: "not_found",
       status: 404,

@@ -69,10 +69,11 @@ describe("a run", () => {
     expect(runOf(values)).toMatchObject({ run_type, kind });
   });
 
-  it("belongs to the organization it names, else to that of the key that signed it", () => {
-    expect(runOf({ organization_id: "o_own" }).organization_id).toBe("o_own");
-    expect(runOf({ organization_id: "" }).organization_id).toBe("o_key");
-    expect(normalize(aPayload({}), { ...ARRIVAL, organization: null }).organization_id).toBeNull();
+  it("belongs to the organization of the key that signed it, else to the one it names", () => {
+    expect(runOf({ organization_id: "o_own" }).organization_id).toBe("o_key");
+    const unknown = { ...ARRIVAL, organization: null };
+    expect(normalize(aPayload({ organization_id: "o_own" }), unknown).organization_id).toBe("o_own");
+    expect(normalize(aPayload({}), unknown).organization_id).toBeNull();
   });
 
   it("takes what it was started with where the payload itself does not say", () => {

@@ -35,7 +35,7 @@ export const aRun = (values: Partial<Run> = {}): Run => ({
 
 export const aState = (run: Run, revision = 1): RunState => {
   const clock = [1, 1, run.finished_at ?? 0, run.modified_at ?? 0, 1, run.received_at] as const;
-  return { run, revision, clock, clocks: {}, reported: clock, failures: {} };
+  return { run, owners: [run.organization_id], revision, clock, clocks: {}, reported: clock, failures: {} };
 };
 
 export const aDelivery = (id: string, sink = "ops", values: Partial<NewDelivery> = {}): NewDelivery => ({

@@ -41,7 +41,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
 const ofWhom = ({ organization }: Config["keys"][number]): string => (organization === null ? "" : `: ${organization}`);
 
 /** Skyvern's keys are JWTs (contract §1); nothing of one is shown but whose it is. */
-function lookAtClaims({ key }: Config["keys"][number], now: number): Diagnosis[] {
+function lookAtClaims({ key, organization }: Config["keys"][number], now: number): Diagnosis[] {
   const text = key.reveal();
   if (/[\s"']/.test(text)) {
     return [
@@ -52,6 +52,7 @@ function lookAtClaims({ key }: Config["keys"][number], now: number): Diagnosis[]
     ];
   }
   const claims = claimsOf(text);
+  if (claims === null && organization !== null) return [];
   if (claims === null) {
     const fix = "copy the whole key from https://app.skyvern.com/settings: it begins with eyJ and has two dots";
     return [warning("it does not look like a key of Skyvern's, so its organization is not known", fix)];

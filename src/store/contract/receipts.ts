@@ -9,7 +9,8 @@ export interface ReceiptStore {
    */
   accept(items: readonly IncomingReceipt[]): Promise<Accepted[]>;
   /**
-   * Takes an unrecognized receipt that is understood now, as if it had just been settled. False when it is no longer an unrecognized one.
+   * Takes an unrecognized receipt that is understood now, or a disputed one whose owner is known now, as if it had just been
+   * settled. False when it is neither any more.
    */
   adopt(
     receiptId: string,

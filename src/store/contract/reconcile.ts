@@ -1,3 +1,4 @@
+import type { Organization } from "../../domain/run.ts";
 import type { StoredRun } from "./runs.ts";
 
 /** What is asked of Skyvern: runs that are due for another look, and what Skyvern's own list said of runs. */
@@ -27,6 +28,8 @@ export interface ReconcileStore {
 export interface KnownOutcome {
   status: string;
   reportedStatus: string;
+  /** As of `RunState`. */
+  owners: readonly Organization[];
 }
 
 export interface ListedRun {

@@ -25,15 +25,16 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
     items.flatMap(({ run }) => (run ? [run.id] : [])),
   );
   // After the runs are locked: another relay may just have taken the same bytes.
-  const ofRuns = await rows.find("receipts", ["id", "body_hash", "run_id"], "run_id", runs.known);
-  const before = new Map([...unrecognized, ...ofRuns].map((row) => [row.body_hash, row]));
+  const ofRuns = await rows.find("receipts", ["id", "body_hash", "key_name", "run_id"], "run_id", runs.known);
+  const before = new Map([...unrecognized, ...ofRuns].map((row) => [sameness(row.body_hash, row.key_name), row]));
   const repeated: Repeated[] = [];
   const receipts = new Map<string, ReceiptRow>();
   const answers: Accepted[] = [];
   for (const { receipt, run } of items) {
-    const { bodyHash, receivedAt } = receipt;
-    const fresh = receipts.get(bodyHash);
-    const there = fresh ?? before.get(bodyHash);
+    const { receivedAt } = receipt;
+    const same = sameness(receipt.bodyHash, receipt.keyName);
+    const fresh = receipts.get(same);
+    const there = fresh ?? before.get(same);
     if (there !== undefined) {
       if (fresh) Object.assign(fresh, { copies: fresh.copies + 1, last_received_at: receivedAt });
       else repeated.push({ id: there.id, copies: 1, last_received_at: receivedAt });
@@ -45,7 +46,7 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
     const decision = run && runs.decide(run.id, run.decide, { receipt: receipt.id, now: receivedAt });
     const { verdict, note, routing } = decision ?? { verdict: "unrecognized", note: receipt.note, routing: null };
     const block = packBlock(run && runs.stateJson(run.id), receipt.body);
-    receipts.set(bodyHash, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing, block }));
+    receipts.set(same, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing, block }));
     answers.push({
       verdict,
       runId: run?.id ?? null,
@@ -60,7 +61,10 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
   return answers;
 }
 
-type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "run_id">;
+/** The same bytes are the same receipt by the same key only: another's key may sign what an owner will have to say. */
+const sameness = (bodyHash: string, keyName: string | null): string => `${bodyHash} ${keyName ?? ""}`;
+
+type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "key_name" | "run_id">;
 
 /** Of these hashes, receipts that were not understood then either. */
 async function unrecognizedBefore(rows: BulkSql, hashes: readonly string[]): Promise<TakenBefore[]> {
@@ -68,7 +72,7 @@ async function unrecognizedBefore(rows: BulkSql, hashes: readonly string[]): Pro
   for (const hash of new Set(hashes))
     found.push(
       ...(await rows.query<TakenBefore>(
-        "select id, body_hash, run_id from receipts where run_id is null and body_hash = ?",
+        "select id, body_hash, key_name, run_id from receipts where run_id is null and body_hash = ?",
         [hash],
       )),
     );
@@ -99,8 +103,8 @@ export async function adopt(
   now: number,
 ): Promise<boolean> {
   const { tx, rows } = transaction;
-  const [receipt] = await rows.find("receipts", ["id", "run_id"], "id", [receiptId], "id");
-  if (receipt === undefined || receipt.run_id !== null) return false;
+  const [receipt] = await rows.find("receipts", ["id", "run_id", "verdict"], "id", [receiptId], "id");
+  if (receipt === undefined || (receipt.run_id !== null && receipt.verdict !== "disputed")) return false;
   const runs = await OpenRuns.read(rows, [run.id]);
   const decision = runs.decide(run.id, run.decide, { receipt: receiptId, now });
   await runs.write(transaction);

@@ -31,7 +31,10 @@ export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<s
     .where("run_id", "in", runIds)
     .execute();
   return new Map(
-    rows.map(({ run_id, status, block }) => [run_id, { status, reportedStatus: stateIn(block).run.reported_status }]),
+    rows.map(({ run_id, status, block }) => {
+      const { run, owners } = stateIn(block);
+      return [run_id, { status, reportedStatus: run.reported_status, owners }];
+    }),
   );
 }
 

@@ -1,0 +1,92 @@
+/**
+ * Whose a run is, asked of Skyvern: it shows a run to the keys of its organization alone. Receipts of an organization that
+ * did not speak for the run so far wait for that.
+ */
+import type { JsonObject } from "../platform/json.ts";
+import type { Log } from "../platform/log.ts";
+import type { Organization } from "../domain/run.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import type { Intake } from "../receive/intake.ts";
+import type { SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
+import type { ReceiptStore } from "../store/contract/receipts.ts";
+
+/** What Skyvern said to each organization of a run. */
+export interface Shown {
+  /** GET run, as each organization was answered to whose keys the run was shown. */
+  answers: Map<Organization, JsonObject>;
+  /** Why it is not known of every organization; null when it is. */
+  fault: SkyvernFault | null;
+}
+
+/** Asks about a run with each key, one request at a time; of an organization whose key was answered no further one. */
+export async function askEachKey(client: SkyvernClient, runId: string, signal: AbortSignal): Promise<Shown> {
+  const answers: Shown["answers"] = new Map();
+  let fault: SkyvernFault | null = null;
+  for (const [organization, keys] of Map.groupBy(client.perKey(), (key) => key.organization)) {
+    let unknown: SkyvernFault | null = null;
+    for (const { client: one } of keys) {
+      const answer = await one.with({ tries: 1 }).getRun(runId, signal);
+      if (answer.ok) {
+        answers.set(organization, answer.value);
+        unknown = null;
+        break;
+      }
+      // Keys of nobody knows whom may be of several organizations: each of them is asked.
+      if (answer.fault.kind === "not_found" && organization !== null) {
+        unknown = null;
+        break;
+      }
+      if (answer.fault.kind !== "not_found") unknown = answer.fault;
+    }
+    fault ??= unknown;
+  }
+  return { answers, fault };
+}
+
+export interface OwnersDeps {
+  store: Pick<ReceiptStore, "receipts" | "body">;
+  intake: Pick<Intake, "reread">;
+  client: SkyvernClient;
+  /** The organization of a key, by its name. */
+  organizationOf(keyName: string | null): Organization;
+  runtime: Pick<Runtime, "now">;
+  log: Log;
+  /** Called when deliveries may have been queued. */
+  nudge(): void;
+}
+
+/** `settled`: how many receipts were. `asked`: false when Skyvern could not say. */
+export interface DisputeResult {
+  settled: number;
+  asked: boolean;
+}
+
+/** Settles the disputed receipts of a run, as soon as Skyvern said with each key whether it shows the run. */
+export async function settleDispute(deps: OwnersDeps, runId: string, signal: AbortSignal): Promise<DisputeResult> {
+  const { store, intake, client, organizationOf, runtime, log, nudge } = deps;
+  const disputed = (await store.receipts(runId)).filter(({ verdict }) => verdict === "disputed");
+  if (disputed.length === 0) return { settled: 0, asked: true };
+  const { answers, fault } = await askEachKey(client, runId, signal);
+  if (fault !== null) {
+    log.warn("dispute.not_settled", { run_id: runId, receipts: disputed.length, reason: fault.reason });
+    return { settled: 0, asked: false };
+  }
+  const shownTo = [...answers.keys()];
+  let settled = 0;
+  for (const receipt of disputed) {
+    const body = await store.body(receipt.id);
+    if (body === null) continue;
+    // What Skyvern's API answered was shown to a key of ours, and is told of those it is shown to now.
+    const organization = receipt.source === "webhook" ? organizationOf(receipt.key_name) : (shownTo[0] ?? null);
+    const { received_at: receivedAt, source, channel } = receipt;
+    const now = runtime.now();
+    const unsettled = { receiptId: receipt.id, body, receivedAt, source, organization, shownTo, channel, now };
+    const reread = await intake.reread(unsettled);
+    if (reread.kind === "crashed")
+      log.error("receipt.crashed", { receipt_id: receipt.id, run_id: runId, error: reread.error });
+    if (reread.kind === "adopted") settled += 1;
+  }
+  log.warn("dispute.settled", { run_id: runId, shown_to: shownTo, receipts: settled });
+  if (settled > 0) nudge();
+  return { settled, asked: true };
+}

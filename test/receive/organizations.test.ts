@@ -1,0 +1,192 @@
+/** Keys of several organizations: none of them speaks for another's run, and none locks its owner out. */
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { aFolder, anApp, type TestApp } from "../support/app.ts";
+import { atSkyvern, events, topLevel } from "../support/at-skyvern.ts";
+import { aRuntime, NOW } from "../support/runtime.ts";
+
+const ENDED = NOW - 3_600_000;
+const jwt = (organization: string): string =>
+  `eyJhbGciOiJIUzI1NiJ9.${Buffer.from(JSON.stringify({ sub: organization })).toString("base64url")}.c2lnbmF0dXJl`;
+const ACME = { key: jwt("o_acme"), organization: "o_acme" };
+const UMBRELLA = { key: jwt("o_umbrella"), organization: "o_umbrella" };
+/** Acme is told by HTTP, Umbrella by Slack. */
+const ROUTES = `routes:
+  - { name: acme, when: { organization: o_acme }, to: [http] }
+  - { name: umbrella, when: { organization: o_umbrella }, to: [slack] }`;
+
+async function aRelay(env: Record<string, string> = {}, keys = [ACME, UMBRELLA], runtime = aRuntime()) {
+  const relay = await anApp(
+    { SKYVERN_API_KEY: keys.map(({ key }) => key).join(","), ...env },
+    { standIns: ["http", "slack"], skyvern: { keys }, file: ROUTES, runtime },
+  );
+  const settle = async (): Promise<void> => {
+    runtime.advance(5_000);
+    await relay.app.followUp();
+    await relay.deliver();
+  };
+  return { relay, settle, runtime };
+}
+
+const RUN = { id: "tsk_1", endedAt: ENDED };
+const body = (values: JsonObject = {}, endedAt = ENDED): string =>
+  JSON.stringify({ ...atSkyvern({ ...RUN, endedAt }).payload, organization_id: undefined, ...values });
+const theTruth = body({ output: { total: "THE TRUTH" } });
+/** It would win by its time. */
+const aLie = body({ output: { iban: "DE00 UMBRELLA" } }, ENDED + 60_000);
+
+const atSkyvernOf = (relay: TestApp, organization: string): void =>
+  relay.standIns.skyvern.addRun({ ...atSkyvern(RUN), organization });
+const run = (relay: TestApp) =>
+  relay.read<{ organization_id: string; output: unknown; receipts: JsonObject[]; revision: number }>("/v1/runs/tsk_1");
+const verdicts = async (relay: TestApp) => (await run(relay)).receipts.map(({ verdict }) => verdict);
+const told = ({ standIns }: TestApp): string[] => standIns.http.requests.map(({ body: sent }) => sent);
+
+describe("another organization's key", () => {
+  it("does not overwrite a run, redirect it or hear of it: its receipt is stored, counted and logged", async () => {
+    const { relay, settle } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(theTruth, { key: ACME.key });
+    await relay.deliver();
+    const answer = await relay.webhook(aLie, { key: UMBRELLA.key });
+    expect({ status: answer.status, ...answer.json() }).toEqual({ status: 200, run_id: "tsk_1", result: "stored" });
+    expect(await verdicts(relay)).toEqual(["accepted", "disputed"]);
+    expect(events(relay, "webhook.disputed")).toMatchObject([{ run_id: "tsk_1", key: "SKYVERN_API_KEY[2]" }]);
+    expect((await relay.get("/metrics")).text).toContain('skyvern_relay_webhooks_total{result="disputed"} 1');
+
+    await settle();
+    expect(await verdicts(relay)).toEqual(["accepted", "stored"]);
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme", output: { total: "THE TRUTH" }, revision: 1 });
+    expect(topLevel(relay.standIns.slack)).toEqual([]);
+    expect(told(relay).join()).not.toContain("UMBRELLA");
+  });
+
+  it("that signed first does not lock the owner out: the owner's word takes the place of the lie", async () => {
+    const { relay, settle } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    expect((await relay.webhook(aLie, { key: UMBRELLA.key })).json()).toMatchObject({ result: "accepted" });
+    await relay.deliver();
+    expect(topLevel(relay.standIns.slack)).toHaveLength(1);
+    expect((await relay.webhook(theTruth, { key: ACME.key })).json()).toMatchObject({ result: "stored" });
+    expect(await run(relay)).toMatchObject({ organization_id: "o_umbrella" });
+
+    await settle();
+    expect(await verdicts(relay)).toEqual(["accepted", "corrected"]);
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme", output: { total: "THE TRUTH" }, revision: 2 });
+    expect(told(relay)).toHaveLength(1);
+    expect(told(relay)[0]).not.toContain("UMBRELLA");
+    // Umbrella heard its own lie, and nothing of what the owner says.
+    expect(JSON.stringify(relay.standIns.slack.messages())).not.toContain("TRUTH");
+    expect(topLevel(relay.standIns.slack)).toMatchObject([{ edits: [] }]);
+  });
+
+  it("that signed the very bytes which the owner will send does not make the owner's a duplicate", async () => {
+    const { relay, settle } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(theTruth, { key: UMBRELLA.key });
+    await relay.webhook(theTruth, { key: ACME.key });
+    await settle();
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme" });
+    expect((await relay.webhook(theTruth, { key: ACME.key })).json()).toMatchObject({ result: "duplicate" });
+  });
+
+  it("whose lie waits to be sent does not send it once the owner is known", async () => {
+    const { relay, settle } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(aLie, { key: UMBRELLA.key });
+    await relay.webhook(theTruth, { key: ACME.key });
+    await settle();
+    expect(topLevel(relay.standIns.slack)).toEqual([]);
+    expect(told(relay)).toHaveLength(1);
+  });
+
+  it("does not name itself another by what its body says", async () => {
+    const { relay } = await aRelay();
+    await relay.webhook(body({ organization_id: "o_acme" }), { key: UMBRELLA.key });
+    await relay.deliver();
+    expect(await run(relay)).toMatchObject({ organization_id: "o_umbrella" });
+    expect(told(relay)).toEqual([]);
+  });
+});
+
+describe("Skyvern is asked with each key, and", () => {
+  it("a receipt waits as long as one of them gets no answer", async () => {
+    const { relay, settle, runtime } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(aLie, { key: UMBRELLA.key });
+    await relay.webhook(theTruth, { key: ACME.key });
+    relay.standIns.skyvern.faults.push({ on: /runs/, times: 1, status: 503 });
+    await settle();
+    expect(await verdicts(relay)).toEqual(["accepted", "disputed"]);
+    expect(events(relay, "dispute.not_settled")).toHaveLength(1);
+    runtime.advance(60_000);
+    await settle();
+    expect(await verdicts(relay)).toEqual(["accepted", "corrected"]);
+  });
+
+  it("two keys that are both shown a run both speak for it, without another question", async () => {
+    // Both are of one organization at Skyvern, which one of them does not say.
+    const opaque = { key: "an-opaque-key", organization: "o_acme" };
+    const { relay, settle } = await aRelay({}, [ACME, opaque]);
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(theTruth, { key: ACME.key });
+    await relay.webhook(body({ output: { total: 43 } }, ENDED + 1_000), { key: opaque.key });
+    await settle();
+    expect(await run(relay)).toMatchObject({ output: { total: 43 } });
+    const more = await relay.webhook(body({ output: { total: 44 } }, ENDED + 2_000), { key: ACME.key });
+    expect(more.json()).toMatchObject({ result: "updated" });
+  });
+
+  it("the round over its list takes a run whose owner's webhook was lost, though another spoke for it", async () => {
+    const { relay, settle } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(aLie, { key: UMBRELLA.key });
+    await relay.app.reconcile();
+    await settle();
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme" });
+    expect(told(relay)).toHaveLength(1);
+  });
+});
+
+describe("keys that do not say whose they are", () => {
+  it("count as one organization", async () => {
+    const keys = ["first-opaque-key", "second-opaque-key"].map((key) => ({ key, organization: "o_1" }));
+    const { relay } = await aRelay({}, keys);
+    await relay.webhook(theTruth, { key: "first-opaque-key" });
+    const answer = await relay.webhook(body({ output: 2 }, ENDED + 1_000), { key: "second-opaque-key" });
+    expect(answer.json()).toMatchObject({ result: "updated" });
+  });
+
+  it("are of the organization that relay.yaml names", async () => {
+    const relay = await anApp(
+      {},
+      {
+        file: `skyvern: { keys: [{ name: acme, key: key-of-acme, organization: o_acme },
+          { name: umbrella, key: key-of-umbrella, organization: o_umbrella }] }`,
+      },
+    );
+    await relay.webhook(theTruth, { key: "key-of-acme" });
+    expect((await relay.webhook(aLie, { key: "key-of-umbrella" })).json()).toMatchObject({ result: "stored" });
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme", output: { total: "THE TRUTH" } });
+  });
+
+  it("do not make a run that of an organization which has a key", async () => {
+    const opaque = { key: "an-opaque-key", organization: "o_other" };
+    const { relay } = await aRelay({}, [ACME, opaque]);
+    await relay.webhook(body({ organization_id: "o_acme" }), { key: opaque.key });
+    await relay.deliver();
+    expect(await run(relay)).toMatchObject({ organization_id: null });
+    expect(told(relay)).toEqual([]);
+  });
+});
+
+it("a key that takes the place of one which is gone goes on where that one was", async () => {
+  const database = `sqlite:${join(aFolder(), "relay.db")}`;
+  const before = await aRelay({ DATABASE_URL: database }, [{ key: "an-opaque-key", organization: "o_acme" }]);
+  await before.relay.webhook(theTruth, { key: "an-opaque-key" });
+  await before.relay.stop();
+  const { relay } = await aRelay({ DATABASE_URL: database }, [ACME], before.runtime);
+  const answer = await relay.webhook(body({ output: { total: 43 } }, ENDED + 1_000), { key: ACME.key });
+  expect(answer.json()).toMatchObject({ result: "updated" });
+});
