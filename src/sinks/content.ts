@@ -2,22 +2,10 @@
  * What a person is told about a run, before any markup: Slack and email render the same content. Nothing here is
  * escaped; every string may be hostile.
  */
-import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
 import type { Report } from "../domain/report.ts";
 import type { Failure } from "../domain/run.ts";
+import { bytes, MESSAGE_AMOUNT, readableOutput, type Amount, type Fact, type Section } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
-
-export interface Fact {
-  label: string;
-  value: string;
-}
-
-/** One readable part of the output. `omitted`: rows or fields left out beyond the limits. */
-export type Section = { title: string | null } & (
-  | { kind: "text"; text: string }
-  | { kind: "fields"; fields: Fact[]; omitted: number }
-  | { kind: "table"; columns: string[]; rows: string[][]; omitted: number }
-);
 
 export interface Content {
   /** `✅ Completed` */
@@ -29,6 +17,8 @@ export interface Content {
   summary: string | null;
   failure: Failure | null;
   output: Section[];
+  /** Blocks whose output is not shown. */
+  omittedBlocks: number;
   files: { name: string; size: string | null; url: string }[];
   links: { label: string; url: string }[];
   /** What the reader should know about the message itself. */
@@ -45,15 +35,10 @@ const STATUS = new Map<string, Content["status"]>([
   ["test", { symbol: "🧪", label: "Test" }],
 ]);
 
-/** Rows and fields beyond these are counted, not shown: a message is not a spreadsheet. The run page has all. */
-const MAX_ROWS = 20;
-const MAX_COLUMNS = 10;
-const MAX_FIELDS = 20;
-const MAX_SECTIONS = 5;
-
 const ALERT = { symbol: "🔔", label: "Relay alert" };
 
-export function contentOf(report: Report, cause: Job["cause"]): Content {
+export function contentOf(report: Report, cause: Job["cause"], amount: Amount = MESSAGE_AMOUNT): Content {
+  const { sections, omittedBlocks } = readableOutput(report, amount);
   const isAlert = cause === "alert";
   return {
     status: isAlert ? ALERT : (STATUS.get(report.status) ?? { symbol: "ℹ️", label: report.status }),
@@ -61,7 +46,8 @@ export function contentOf(report: Report, cause: Job["cause"]): Content {
     facts: isAlert ? [] : factsOf(report),
     summary: report.summary,
     failure: report.failure,
-    output: sectionsOf(report),
+    output: sections,
+    omittedBlocks,
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
     links: isAlert ? [{ label: "Open the relay", url: report.run_url }] : linksOf(report),
     notes: notesOf(report, cause),
@@ -114,83 +100,6 @@ function notesOf(report: Report, cause: Job["cause"]): string[] {
   return notes;
 }
 
-/** The output in readable parts: a workflow's blocks one by one, lists of objects as tables, objects as fields. */
-function sectionsOf(report: Report): Section[] {
-  const { output } = report;
-  if (report.kind === "workflow" && isJsonObject(output)) {
-    // Where no block has anything to say, what is left is their bookkeeping.
-    return blockValues(output)
-      .slice(0, MAX_SECTIONS)
-      .map(([title, value]) => section(title, value));
-  }
-  return output === null || isEmpty(output) ? [] : [section(null, output)];
-}
-
-/** Block outputs worth reading, by block label; what task-like blocks extracted instead of their bookkeeping. */
-function blockValues(output: JsonObject): [string, Json][] {
-  const found: [string, Json][] = [];
-  for (const [key, value] of Object.entries(output)) {
-    if (key === "extracted_information") continue;
-    const readable = blockValue(value);
-    if (!isEmpty(readable)) found.push([key.replace(/_output$/, ""), readable]);
-  }
-  const all = output["extracted_information"];
-  if (found.length === 0 && all !== undefined && !isEmpty(all)) {
-    found.push(["extracted information", Array.isArray(all) && all.length === 1 ? (all[0] ?? null) : all]);
-  }
-  return found;
-}
-
-function blockValue(value: Json): Json {
-  if (isJsonObject(value)) return "extracted_information" in value ? (value["extracted_information"] ?? null) : value;
-  if (!Array.isArray(value)) return value;
-  return value
-    .flat()
-    .map((item) => (isJsonObject(item) && "output_value" in item ? blockValue(item["output_value"] ?? null) : item))
-    .filter((item) => !isEmpty(item));
-}
-
-const isEmpty = (value: Json): boolean =>
-  value === null ||
-  value === "" ||
-  (Array.isArray(value) && value.every(isEmpty)) ||
-  (isJsonObject(value) && Object.keys(value).length === 0);
-
-function section(title: string | null, value: Json): Section {
-  if (isJsonObject(value)) {
-    const entries = Object.entries(value);
-    const [only] = entries;
-    if (only && entries.length === 1 && isTable(only[1])) return table(title ?? only[0], only[1]);
-    const fields = entries.slice(0, MAX_FIELDS).map(([label, field]) => ({ label, value: show(field) }));
-    return { kind: "fields", title, fields, omitted: entries.length - fields.length };
-  }
-  if (isTable(value)) return table(title, value);
-  if (Array.isArray(value)) {
-    const shown = value.slice(0, MAX_ROWS).map((item) => `• ${show(item)}`);
-    const more = value.length > shown.length ? [`… and ${value.length - shown.length} more`] : [];
-    return { kind: "text", title, text: [...shown, ...more].join("\n") };
-  }
-  return { kind: "text", title, text: show(value) };
-}
-
-const isTable = (value: Json): value is JsonObject[] =>
-  Array.isArray(value) && value.length > 0 && value.every((row) => isJsonObject(row) && Object.keys(row).length > 0);
-
-function table(title: string | null, items: JsonObject[]): Section {
-  const columns = [...new Set(items.slice(0, MAX_ROWS).flatMap((item) => Object.keys(item)))].slice(0, MAX_COLUMNS);
-  const rows = items.slice(0, MAX_ROWS).map((item) => columns.map((column) => show(item[column] ?? null)));
-  return { kind: "table", title, columns, rows, omitted: items.length - rows.length };
-}
-
-/** A value as a person would write it; numbers digit for digit. */
-function show(value: Json): string {
-  if (value === null) return "–";
-  if (typeof value === "string") return value;
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "number" || isRawNumber(value)) return numberText(value);
-  return JSON.stringify(value);
-}
-
 const oneLine = (text: string): string => text.replace(/\s+/g, " ").trim();
 
 /** `1 h 2 min`, `2 min 5 s`, `3.2 s` */
@@ -200,14 +109,6 @@ export function duration(ms: number): string {
   return minutes < 60
     ? `${minutes} min ${Math.floor((ms % 60_000) / 1000)} s`
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-/** `91 kB`: decimal units, as mail clients and browsers count. */
-export function bytes(n: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const unit = n < 1 ? 0 : Math.min(Math.floor(Math.log10(n) / 3), units.length - 1);
-  const value = n / 1000 ** unit;
-  return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** Cuts text to `max` UTF-16 units without splitting a character, the last one a `…` that says so. */

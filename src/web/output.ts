@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import type { DeliveryReceipt } from "../domain/run.ts";
 import { proofLines } from "../history/story.ts";
 import { isJsonObject, isRawNumber, numberText, type Json } from "../platform/json.ts";
-import type { Section } from "../sinks/content.ts";
+import { omittedIn, type Section } from "../sinks/readable-output.ts";
 import type { Html, Part } from "./markup.ts";
 import { block, count, line, many } from "./text.ts";
 
@@ -20,12 +20,8 @@ export function sectionHtml(section: Section): Html {
 
 function sectionBody(section: Section): Part {
   if (section.kind === "text") return longText(section.text);
-  const more =
-    section.omitted > 0
-      ? html`<p class="soft">
-          ${many(section.omitted, section.kind === "table" ? "more row" : "more field")} in the tree below.
-        </p>`
-      : "";
+  const omitted = omittedIn(section);
+  const more = omitted === null ? "" : html`<p class="soft">${omitted} in the tree below.</p>`;
   if (section.kind === "fields") {
     return [
       html`<dl class="facts">

@@ -1,6 +1,6 @@
 import { html } from "hono/html";
-import type { Fact, Section } from "../content.ts";
-import { omittedNote, type MailView } from "./view.ts";
+import { omittedIn, type Fact, type Section } from "../readable-output.ts";
+import type { MailView } from "./view.ts";
 
 type MailHtml = ReturnType<typeof html>;
 
@@ -65,6 +65,7 @@ export function htmlOf(view: MailView): string {
           ${view.failure === null ? "" : [heading("Failure"), view.failure.reason === null ? "" : paragraph(view.failure.reason), factTable(view.failure.facts)]}
           ${view.picture === null ? "" : picture(view.picture)}
           ${view.output.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
+          ${view.omitted === null ? "" : paragraph(view.omitted)}
           ${
             view.files.length === 0
               ? ""
@@ -120,7 +121,8 @@ const fileHtml = ({ name, size, url }: MailView["files"][number]): MailHtml =>
 
 function sectionHtml(section: Section): (MailHtml | string)[] {
   if (section.kind === "text") return [paragraph(section.text)];
-  const more = section.omitted > 0 ? paragraph(omittedNote(section.omitted)) : "";
+  const omitted = omittedIn(section);
+  const more = omitted === null ? "" : paragraph(omitted);
   if (section.kind === "fields") return [factTable(section.fields), more];
   const head = section.columns.map((column) => html`<th style="${GRID}">${column}</th>`);
   const rows = section.rows.map(

@@ -1,5 +1,5 @@
-import type { Fact, Section } from "../content.ts";
-import { omittedNote, type MailView } from "./view.ts";
+import { omittedIn, type Fact, type Section } from "../readable-output.ts";
+import type { MailView } from "./view.ts";
 
 /** The mail as plain text. */
 export function textOf(view: MailView): string {
@@ -12,6 +12,7 @@ export function textOf(view: MailView): string {
       ? ""
       : titled("Failure", [view.failure.reason ?? "", ...view.failure.facts.map(factText)].filter(Boolean).join("\n")),
     ...view.output.map((section) => titled(section.title ?? "Output", sectionText(section))),
+    view.omitted ?? "",
     view.files.length === 0 ? "" : titled("Files", view.files.map(fileText).join("\n")),
     view.links.map(({ label, url }) => `${label}: ${url}`).join("\n"),
   ];
@@ -34,5 +35,5 @@ function sectionText(section: Section): string {
     section.kind === "fields"
       ? section.fields.map(factText)
       : section.rows.map((row) => row.map((value, i) => `${section.columns[i] ?? ""}: ${value}`).join(" | "));
-  return [...lines, ...(section.omitted > 0 ? [omittedNote(section.omitted)] : [])].join("\n");
+  return [...lines, omittedIn(section) ?? []].flat().join("\n");
 }

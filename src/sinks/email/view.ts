@@ -1,6 +1,7 @@
 /** What a mail shows of a report: every string cleaned of what could deceive, and cut. */
 import { withoutDeceiving } from "../../platform/hostile-text.ts";
-import { cut, type Content, type Fact, type Section } from "../content.ts";
+import { cut, type Content } from "../content.ts";
+import { omittedWords, type Fact, type Section } from "../readable-output.ts";
 
 export interface MailLimits {
   /** Most characters of a value of several lines. */
@@ -26,6 +27,8 @@ export interface MailView {
   /** The content id of the screenshot that the mail brings along. */
   picture: string | null;
   output: Section[];
+  /** How many blocks are not shown. */
+  omitted: string | null;
   files: { name: string; size: string | null; url: string | null }[];
   links: { label: string; url: string }[];
 }
@@ -51,6 +54,7 @@ export function viewOf(content: Content, { field, cell, output }: MailLimits, pi
     },
     picture,
     output: output ? content.output.map((section) => sectionOf(section, field, cell)) : [],
+    omitted: output ? omittedWords([content.omittedBlocks, "block"]) : null,
     files: [
       ...content.files.slice(0, MAX_FILES).map(({ name, size, url }) => ({
         name: cut(line(name), ONE_LINE),
@@ -101,6 +105,3 @@ function safeUrl(text: string): string | null {
   const url = new URL(text);
   return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
 }
-
-/** Says how much was left out. */
-export const omittedNote = (count: number): string => `… and ${count} more`;

@@ -16,7 +16,8 @@ import type {
   RichTextText,
   TableBlock,
 } from "@slack/web-api";
-import { cut, type Content, type Section } from "../content.ts";
+import { cut, type Content } from "../content.ts";
+import { omittedIn, omittedWords, type Section } from "../readable-output.ts";
 import { inert, oneLine, visible } from "./text.ts";
 
 export type SlackBlock = HeaderBlock | ImageBlock | RichTextBlock | TableBlock | ContextBlock | ActionsBlock;
@@ -149,7 +150,7 @@ function render(content: Content, picture: string | null, limits: BlockLimits, s
     ...labelled("Summary", content.summary, limits.summary),
     ...failureBlock(content, limits),
     ...pictureBlock(picture),
-    ...outputBlocks(content.output, limits),
+    ...outputBlocks(content, limits),
     ...filesBlock(content, limits),
   ];
   const notes = shortened ? [...content.notes, "Shortened to fit Slack: the run page has everything."] : content.notes;
@@ -187,27 +188,31 @@ const pictureBlock = (id: string | null): ImageBlock[] =>
   id === null ? [] : [{ type: "image", slack_file: { id }, alt_text: PICTURE_ALT }];
 
 /** Slack takes one table a message. {@link https://docs.slack.dev/reference/block-kit/blocks/table-block} */
-function outputBlocks(output: Section[], limits: BlockLimits): SlackBlock[] {
+function outputBlocks({ output, omittedBlocks }: Content, limits: BlockLimits): SlackBlock[] {
   const table = output.find(({ kind }) => kind === "table");
-  return output.slice(0, limits.sections).flatMap((part) => sectionBlocks(part, part === table, limits));
+  const shown = output.slice(0, limits.sections);
+  const rest = omittedWords([omittedBlocks, "block"], [output.length - shown.length, "part"]);
+  return [...shown.flatMap((part) => sectionBlocks(part, part === table, limits)), ...paragraph(restLine(rest))];
 }
 
 function sectionBlocks(part: Section, asTable: boolean, limits: BlockLimits): SlackBlock[] {
   const title = oneLine(cut(part.title ?? "Output", 100)) || "Output";
   if (part.kind === "text") return labelled(title, part.text, limits.text);
   if (part.kind === "fields") {
-    const lines = part.fields.slice(0, limits.fields).map(({ label, value }) => line(label, cell(value, limits.cell)));
-    const rest = moreOf(part.omitted + part.fields.length - lines.length, "fields");
-    return paragraph([[textOf(title, { bold: true })], ...lines, ...rest]);
+    const fields = part.fields.slice(0, limits.fields);
+    const lines = fields.map(({ label, value }) => line(label, cell(value, limits.cell)));
+    const rest = omittedIn({ ...part, omitted: part.omitted + part.fields.length - fields.length });
+    return paragraph([[textOf(title, { bold: true })], ...lines, ...restLine(rest)]);
   }
   const columns = part.columns.slice(0, limits.columns).map((column) => cell(column, 60));
   const rows = part.rows.slice(0, limits.rows).map((row) => columns.map((_, i) => cell(row[i] ?? "", limits.cell)));
-  const rest = [
-    ...moreOf(part.omitted + part.rows.length - rows.length, "rows"),
-    ...moreOf(part.columns.length - columns.length, "columns"),
-  ];
+  const rest = omittedIn({
+    ...part,
+    omitted: part.omitted + part.rows.length - rows.length,
+    omittedColumns: part.omittedColumns + part.columns.length - columns.length,
+  });
   if (columns.length === 0) return [];
-  const head = paragraph([[textOf(title, { bold: true })], ...rest]);
+  const head = paragraph([[textOf(title, { bold: true })], ...restLine(rest)]);
   return asTable ? [...head, tableOf([columns, ...rows])] : [...head, preformatted([columns, ...rows])];
 }
 
@@ -230,7 +235,11 @@ function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
     const words = [textOf(oneLine(cut(name, 120)) || "file"), textOf(size === null ? " " : ` (${size}) `)];
     return href ? [...words, { type: "link" as const, url: href, text: "Open" }] : words;
   });
-  return paragraph([[textOf("Files", { bold: true })], ...lines, ...moreOf(files.length - lines.length, "files")]);
+  return paragraph([
+    [textOf("Files", { bold: true })],
+    ...lines,
+    ...restLine(omittedWords([files.length - lines.length, "file"])),
+  ]);
 }
 
 function notesBlock(notes: string[], limits: BlockLimits): ContextBlock[] {
@@ -264,8 +273,7 @@ const line = (label: string, value: string): RichTextText[] => [
   textOf(`  ${value}`),
 ];
 
-const moreOf = (n: number, what: string): RichTextText[][] =>
-  n > 0 ? [[textOf(`… and ${n} more ${what}`, { italic: true })]] : [];
+const restLine = (rest: string | null): RichTextText[][] => (rest === null ? [] : [[textOf(rest, { italic: true })]]);
 
 /** Slack refuses empty cells. */
 const cell = (text: string, max: number): string => shown(text, max) || "–";

@@ -10,6 +10,7 @@ import {
   type TerminalStatus,
 } from "../../domain/run.ts";
 import { contentOf, duration, type Content } from "../../sinks/content.ts";
+import { omittedWords, PAGE_AMOUNT } from "../../sinks/readable-output.ts";
 import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
@@ -60,7 +61,7 @@ const MAX_FILES = 200;
 const MAX_ENTRIES = 500;
 
 export function runPage(view: RunView): Part {
-  const content = contentOf(view.report, "result");
+  const content = contentOf(view.report, "result", PAGE_AMOUNT);
   return [
     view.queued === null
       ? ""
@@ -151,10 +152,12 @@ function output({ report }: RunView, content: Content): Part {
   if (report.output === null) {
     return card("output", "Output", html`<p class="soft">The run has no output.</p>`);
   }
+  const more = omittedWords([content.omittedBlocks, "block"]);
   const json = jsonText(report.output);
   const download = `${runPath(report.run_id)}/output.json`;
   const parts = [
     content.output.map(sectionHtml),
+    more === null ? "" : html`<p class="soft">${more} in the tree below.</p>`,
     content.output.length === 0 ? html`<p class="soft">The output is empty.</p>` : "",
     html`<details>
         <summary>Everything, as a tree</summary>

@@ -48,7 +48,14 @@ describe("a mail", () => {
   });
 
   test("shows a list of objects as a table", () => {
-    const { html, text } = mailFor({ output: { wr: [{ no: "R-1", amount: 12 }] } });
+    const { html, text } = mailFor({
+      output: {
+        wr: [
+          { no: "R-1", amount: 12 },
+          { no: "R-2", amount: 14 },
+        ],
+      },
+    });
     expect(html).toMatch(/<th[^>]*>no<\/th>/);
     expect(html).toMatch(/<td[^>]*>R-1<\/td>/);
     expect(text).toContain("no: R-1 | amount: 12");
@@ -169,7 +176,7 @@ describe("over-long text", () => {
       failure: { reason: big, codes: [big, big], categories: [big], errors: [] },
       app_url: `https://app.skyvern.com/?${"&".repeat(50_000)}`,
       output: Object.fromEntries(
-        Array.from({ length: 10 }, (_, i) => [`b${i}_output`, Array.from({ length: 40 }, () => row)]),
+        Array.from({ length: 10 }, (_, i) => [`b${i}_output`, { ...row, a: [row, row], b: [row, row], c: [row, row] }]),
       ),
       files: Array.from({ length: 500 }, () => ({
         name: big,

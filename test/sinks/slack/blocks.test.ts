@@ -88,7 +88,7 @@ describe("what a message shows", () => {
   });
 
   it("shows a workflow's second table as text, since Slack takes one", () => {
-    const output = { first_output: [{ a: "one" }], second_output: [{ b: "two" }] };
+    const output = { first_output: [{ a: "one" }, { a: "1" }], second_output: [{ b: "two" }, { b: "2" }] };
     const message = render({ kind: "workflow", output });
     expect(typesOf(message).filter((type) => type === "table")).toHaveLength(1);
     expect(JSON.stringify(message.blocks)).toContain('"rich_text_preformatted"');
@@ -123,7 +123,11 @@ describe("limits", () => {
   });
 
   it("gives up output before the reason of a failure, and says that it was shortened", () => {
-    const rows = Array.from({ length: 20 }, (_, i) => ({ a: `row${i} ${"y".repeat(400)}`, b: "z".repeat(400) }));
+    const columns = ["b", "c", "d", "e"].map((name) => [name, "z".repeat(400)] as const);
+    const rows = Array.from({ length: 20 }, (_, i) => ({
+      a: `row${i} ${"y".repeat(400)}`,
+      ...Object.fromEntries(columns),
+    }));
     const failure = aFailure({ reason: `${"r".repeat(2_000)}END` });
     const message = render({ status: "failed", output: rows, failure });
     expect(Buffer.byteLength(JSON.stringify(message.blocks))).toBeLessThanOrEqual(MAX_BLOCKS_BYTES);
@@ -138,7 +142,7 @@ describe("limits", () => {
 
   it("counts the rows it leaves out", () => {
     const rows = Array.from({ length: 33 }, (_, i) => ({ n: i }));
-    expect(words(render({ output: rows }))).toContain("… and 13 more rows");
+    expect(words(render({ output: rows }))).toContain("… and 25 more rows");
   });
 });
 

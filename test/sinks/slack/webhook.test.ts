@@ -21,7 +21,7 @@ describe("an incoming webhook", () => {
   it("gets text and blocks, and its receipt is the status", async () => {
     const slack = await slackWith();
     const outcome = await webhookOn(slack.webhookUrl).deliver(
-      aJob({ report: aReport({ output: [{ a: "b" }] }) }),
+      aJob({ report: aReport({ output: [{ a: "b" }, { a: "c" }] }) }),
       never(),
     );
     expect(outcome).toEqual({ kind: "delivered", receipt: { status: 200 } });

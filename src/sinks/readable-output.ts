@@ -1,0 +1,298 @@
+/**
+ * A run's output as a person reads it: each value by what it is. Messages and pages follow the same rules and differ in how much they show.
+ * Pure. Nothing here is escaped, and every string may be hostile.
+ */
+import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
+import type { Report } from "../domain/report.ts";
+
+export interface Fact {
+  label: string;
+  value: string;
+}
+
+/** One readable part of the output. `omitted`, `omittedColumns`: rows or fields, and columns, beyond the amount. */
+export type Section = { title: string | null } & (
+  | { kind: "text"; text: string }
+  | { kind: "fields"; fields: Fact[]; omitted: number }
+  | { kind: "table"; columns: string[]; rows: string[][]; omitted: number; omittedColumns: number }
+);
+
+export interface ReadableOutput {
+  sections: Section[];
+  /** Blocks that have something to say and are not shown. */
+  omittedBlocks: number;
+}
+
+/** What is not shown of a part, `… and 3 more rows, 1 more column`; null when all is. */
+export function omittedIn(section: Section): string | null {
+  if (section.kind === "text") return null;
+  if (section.kind === "fields") return omittedWords([section.omitted, "field"]);
+  return omittedWords([section.omitted, "row"], [section.omittedColumns, "column"]);
+}
+
+/** Null when nothing is omitted. */
+export function omittedWords(...omitted: readonly (readonly [count: number, what: string])[]): string | null {
+  const parts = omitted
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${count} more ${what}${count === 1 ? "" : "s"}`);
+  return parts.length === 0 ? null : `… and ${parts.join(", ")}`;
+}
+
+/** How much is shown; the rest is counted. */
+export interface Amount {
+  blocks: number;
+  rows: number;
+  columns: number;
+  fields: number;
+}
+/** About a screen of a phone: a message is not a spreadsheet, and the run's page has all. */
+export const MESSAGE_AMOUNT: Amount = { blocks: 3, rows: 8, columns: 5, fields: 12 };
+export const PAGE_AMOUNT: Amount = { blocks: 40, rows: 100, columns: 8, fields: 60 };
+
+/** The last block comes first: it is what the run was for. */
+export function readableOutput({ kind, output }: Pick<Report, "kind" | "output">, amount: Amount): ReadableOutput {
+  if (kind !== "workflow" || !isJsonObject(output))
+    return { sections: sectionsOf(null, output, amount), omittedBlocks: 0 };
+  const blocks = blockSections(output, amount);
+  const shown = blocks.slice(0, amount.blocks);
+  return { sections: shown.flat(), omittedBlocks: blocks.length - shown.length };
+}
+
+/** The sections of each block that has any, the last block first. */
+function blockSections(output: JsonObject, amount: Amount): Section[][] {
+  const ofLoops = new Set(Object.values(output).flatMap(keysInLoop));
+  const blocks = Object.entries(output)
+    .filter(([key]) => key !== EXTRACTED && !ofLoops.has(key))
+    .map(([key, value]) => sectionsOf(labelOf(key), value, amount))
+    .filter((sections) => sections.length > 0)
+    .toReversed();
+  if (blocks.length > 0) return blocks;
+  // Only where no block says anything by itself: it repeats what they extracted.
+  const all = output[EXTRACTED] ?? null;
+  const extracted = sectionsOf("extracted information", Array.isArray(all) && all.length === 1 ? all[0]! : all, amount);
+  return extracted.length === 0 ? [] : [extracted];
+}
+
+const EXTRACTED = "extracted_information";
+const labelOf = (key: string): string => key.replace(/_output$/, "");
+
+// --- what a value is ------------------------------------------------------------------------------------------------
+
+/** Without the bookkeeping around it. `note`: what there is to say of it in a word or two. */
+interface Essence {
+  note: string | null;
+  value: Json;
+}
+
+/** The shapes of a block's value: contract §9 "Other". */
+function essenceOf(value: Json): Essence {
+  if (!isJsonObject(value)) return { note: null, value };
+  if ("status_code" in value && "response_body" in value)
+    return { note: `HTTP ${show(value["status_code"] ?? null)}`, value: value["response_body"] ?? null };
+  if ("workflow_run_id" in value && "outputs" in value) {
+    const { status = null, failure_reason: reason = null, outputs = null } = value;
+    return { note: show(status), value: isEmpty(outputs) ? reason : withoutEnding(outputs) };
+  }
+  if (EXTRACTED in value && ("task_id" in value || "status" in value)) {
+    const { [EXTRACTED]: extracted = null, downloaded_files: files = null } = value;
+    return { note: null, value: isEmpty(extracted) ? files : extracted };
+  }
+  return { note: null, value };
+}
+
+/** A child run's blocks by their labels. */
+const withoutEnding = (outputs: Json): Json =>
+  isJsonObject(outputs)
+    ? Object.fromEntries(
+        Object.entries(outputs).flatMap(([key, value]) => {
+          const inner = essenceOf(value).value;
+          return key === EXTRACTED || isEmpty(inner) ? [] : [[labelOf(key), inner] as const];
+        }),
+      )
+    : outputs;
+
+/** What one inner block of a loop came to in one round. */
+interface LoopEntry {
+  key: string;
+  item: Json;
+  value: Json;
+}
+
+/** The rounds of a loop, each with its inner blocks in turn; null when the value is no loop's. */
+function roundsOf(value: Json): LoopEntry[][] | null {
+  if (!Array.isArray(value) || value.length === 0) return null;
+  const rounds: LoopEntry[][] = [];
+  for (const item of value) {
+    const entries = (Array.isArray(item) ? item : [item]).map(entryOf);
+    const complete = entries.filter((entry) => entry !== null);
+    if (complete.length < entries.length) return null;
+    rounds.push(complete);
+  }
+  return rounds.some((round) => round.length > 0) ? rounds : null;
+}
+
+function entryOf(item: Json): LoopEntry | null {
+  if (!isJsonObject(item) || !("output_value" in item)) return null;
+  const { output_parameter: parameter = null, loop_value: looped = null, output_value: value = null } = item;
+  const key = isJsonObject(parameter) && typeof parameter["key"] === "string" ? parameter["key"] : "";
+  return { key, item: looped, value };
+}
+
+/** What stands at top level as well, as its last round left it. */
+const keysInLoop = (value: Json): string[] =>
+  (roundsOf(value) ?? []).flatMap((round) => round.flatMap((entry) => [entry.key, ...keysInLoop(entry.value)]));
+
+const isFileList = (value: Json): value is JsonObject[] =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((one) => isJsonObject(one) && "url" in one && ("filename" in one || "checksum" in one));
+
+const isTable = (value: Json): value is JsonObject[] =>
+  Array.isArray(value) && value.length > 0 && value.every((row) => isJsonObject(row) && Object.keys(row).length > 0);
+
+const isEmpty = (value: Json): boolean =>
+  value === null ||
+  value === "" ||
+  (Array.isArray(value) && value.every(isEmpty)) ||
+  (isJsonObject(value) && Object.keys(value).length === 0);
+
+// --- sections -------------------------------------------------------------------------------------------------------
+
+/** Objects of one field within each other are followed so far. */
+const MAX_DEPTH = 6;
+/** Tables inside of one value that have a section of their own. */
+const MAX_INNER_TABLES = 3;
+
+function sectionsOf(title: string | null, given: Json, amount: Amount, depth = 0): Section[] {
+  const { note, value } = essenceOf(given);
+  const named = note === null ? title : `${title ?? "output"} – ${note}`;
+  if (isEmpty(value)) return note === null ? [] : [{ kind: "text", title, text: note }];
+  const rounds = roundsOf(value);
+  if (rounds !== null) return loopSections(named, rounds, amount);
+  if (isFileList(value)) return [{ kind: "text", title: named, text: listed(value.map(fileLine), amount) }];
+  if (isTable(value)) return [tableSection(named, value, amount)];
+  if (Array.isArray(value)) return [{ kind: "text", title: named, text: listed(value.map(compact), amount) }];
+  if (isJsonObject(value)) return objectSections(named, value, amount, depth);
+  return [{ kind: "text", title: named, text: show(value) }];
+}
+
+function objectSections(title: string | null, value: JsonObject, amount: Amount, depth: number): Section[] {
+  const entries = Object.entries(value);
+  const [only] = entries;
+  if (only && entries.length === 1 && typeof only[1] === "object" && depth < MAX_DEPTH) {
+    const inner = sectionsOf(title ?? only[0], only[1], amount, depth + 1);
+    if (inner.length > 0) return inner;
+  }
+  const tables = entries.filter(([, field]) => isTable(field) && field.length > 1).slice(0, MAX_INNER_TABLES);
+  const apart = new Set(tables.map(([key]) => key));
+  const rest = entries.filter(([key]) => !apart.has(key));
+  const fields = rest.slice(0, amount.fields).map(([label, field]) => ({ label, value: compact(field) }));
+  return [
+    ...(fields.length === 0
+      ? []
+      : [{ kind: "fields", title, fields, omitted: rest.length - fields.length } satisfies Section]),
+    ...tables.map(([key, rows]) =>
+      tableSection(title === null ? key : `${title} › ${key}`, rows as JsonObject[], amount),
+    ),
+  ];
+}
+
+/** One row reads better downwards. Where not all columns fit, the first that differ are shown. */
+function tableSection(title: string | null, items: JsonObject[], amount: Amount): Section {
+  const [only] = items;
+  if (only && items.length === 1) {
+    const entries = Object.entries(only);
+    const fields = entries.slice(0, amount.fields).map(([label, field]) => ({ label, value: compact(field) }));
+    return { kind: "fields", title, fields, omitted: entries.length - fields.length };
+  }
+  const shown = items.slice(0, amount.rows);
+  const all = [...new Set(shown.flatMap((item) => Object.keys(item)))];
+  const cells = (column: string) => shown.map((item) => compact(item[column] ?? null));
+  const differing = all.length <= amount.columns ? all : all.filter((column) => new Set(cells(column)).size > 1);
+  const columns = (differing.length === 0 ? all : differing).slice(0, amount.columns);
+  return {
+    kind: "table",
+    title,
+    columns,
+    rows: shown.map((item) => columns.map((column) => compact(item[column] ?? null))),
+    omitted: items.length - shown.length,
+    omittedColumns: all.length - columns.length,
+  };
+}
+
+/** A row a round: what it was about, then its inner blocks by name. */
+function loopSections(title: string | null, rounds: LoopEntry[][], amount: Amount): Section[] {
+  const keys = [...new Set(rounds.flatMap((round) => round.map(({ key }) => key)))];
+  const values = rounds.flat().map(({ value }) => essenceOf(value));
+  if (values.every(({ note, value }) => note === null && isEmpty(value))) return [];
+  const isSpread = keys.length === 1 && values.every(({ value }) => isJsonObject(value));
+  const filled = rounds.filter((round) => round.length > 0);
+  const rows = filled.map((round): JsonObject => {
+    const [first] = round;
+    const about = first === undefined || first.item === null ? {} : { item: first.item };
+    if (isSpread && first) return { ...about, ...(essenceOf(first.value).value as JsonObject) };
+    return { ...about, ...Object.fromEntries(round.map(({ key, value }) => [labelOf(key) || "value", value])) };
+  });
+  return [tableSection(title, rows, amount)];
+}
+
+function listed(lines: readonly string[], { rows }: Amount): string {
+  const shown = lines.slice(0, rows).map((line) => `• ${line}`);
+  return [...shown, ...(lines.length > shown.length ? [`… and ${lines.length - shown.length} more`] : [])].join("\n");
+}
+
+function fileLine({ filename = null, file_size: size = null }: JsonObject): string {
+  const name = typeof filename === "string" && filename !== "" ? filename : "file";
+  return typeof size === "number" ? `${name} (${bytes(size)})` : name;
+}
+
+// --- one value in a line --------------------------------------------------------------------------------------------
+
+const MAX_PARTS = 4;
+
+/** A value where there is room for a line; what is nested deeper is counted. */
+function compact(given: Json): string {
+  const { note, value } = essenceOf(given);
+  const text = isEmpty(value) ? null : inLine(value);
+  return [note, text].filter((part) => part !== null).join(": ") || "–";
+}
+
+function inLine(value: Json): string {
+  const rounds = roundsOf(value);
+  if (rounds !== null) return plural(rounds.length, "round");
+  if (Array.isArray(value)) {
+    if (value.some(isNested)) return plural(value.length, "item");
+    const shown = value.slice(0, MAX_PARTS).map(show).join(", ");
+    return value.length > MAX_PARTS ? `${shown} … and ${value.length - MAX_PARTS} more` : shown;
+  }
+  if (!isJsonObject(value)) return show(value);
+  const entries = Object.entries(value);
+  const shown = entries
+    .slice(0, MAX_PARTS)
+    .map(([key, field]) => `${key}: ${isNested(field) ? size(field) : show(field)}`);
+  return `${shown.join(", ")}${entries.length > MAX_PARTS ? ` … and ${entries.length - MAX_PARTS} more` : ""}`;
+}
+
+const isNested = (value: Json): boolean => Array.isArray(value) || isJsonObject(value);
+
+const size = (value: Json): string =>
+  Array.isArray(value) ? plural(value.length, "item") : plural(Object.keys(value as JsonObject).length, "field");
+
+const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+/** A value as a person would write it; numbers digit for digit. */
+function show(value: Json): string {
+  if (value === null) return "–";
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "number" || isRawNumber(value)) return numberText(value);
+  return size(value);
+}
+
+/** `91 kB`: decimal units, as mail clients and browsers count. */
+export function bytes(n: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const unit = n < 1 ? 0 : Math.min(Math.floor(Math.log10(n) / 3), units.length - 1);
+  const value = n / 1000 ** unit;
+  return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}

@@ -1,0 +1,186 @@
+import { describe, expect, it } from "vitest";
+import type { Json, JsonObject } from "../../src/platform/json.ts";
+import {
+  MESSAGE_AMOUNT,
+  omittedIn,
+  PAGE_AMOUNT,
+  readableOutput,
+  type Section,
+} from "../../src/sinks/readable-output.ts";
+import { CORPUS, httpValue, loopValue, taskValue } from "./output-corpus.ts";
+
+const read = (output: Json, kind: "task" | "workflow" = "workflow") => readableOutput({ kind, output }, MESSAGE_AMOUNT);
+
+const wordsIn = (section: Section): string[] => {
+  if (section.kind === "text") return [section.text];
+  if (section.kind === "fields") return section.fields.flatMap(({ label, value }) => [label, value]);
+  return [...section.columns, ...section.rows.flat()];
+};
+
+describe("blocks", () => {
+  it("stand in the order from the last to the first, by their labels", () => {
+    const { sections } = read({ login_output: { a: 1 }, download_output: { b: 2 }, extracted_information: [] });
+    expect(sections.map(({ title }) => title)).toEqual(["download", "login"]);
+  });
+
+  it("are counted where there are too many", () => {
+    const { sections, omittedBlocks } = read(
+      Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`block_${i}_output`, { n: i }])),
+    );
+    expect(sections.map(({ title }) => title)).toEqual(["block_7", "block_6", "block_5"]);
+    expect(omittedBlocks).toBe(5);
+  });
+
+  it("are left out where there is nothing but bookkeeping, and then what was extracted is shown", () => {
+    const { sections } = read({ a_output: taskValue(null), extracted_information: [{ count: 3 }] });
+    expect(sections).toEqual([
+      { kind: "fields", title: "extracted information", fields: [{ label: "count", value: "3" }], omitted: 0 },
+    ]);
+  });
+});
+
+describe("an HTTP answer", () => {
+  it("shows its status and its body, and no header", () => {
+    const [section] = read({ rates_output: httpValue({ ok: true, n: 2 }) }).sections;
+    expect(section).toMatchObject({
+      title: "rates – HTTP 200",
+      fields: [
+        { label: "ok", value: "yes" },
+        { label: "n", value: "2" },
+      ],
+    });
+    expect(read({ rates_output: httpValue("no", 404) }).sections).toEqual([
+      { kind: "text", title: "rates – HTTP 404", text: "no" },
+    ]);
+  });
+
+  it("shows its status where it has no body", () => {
+    expect(read({ ping_output: httpValue(null, 204) }).sections).toEqual([
+      { kind: "text", title: "ping", text: "HTTP 204" },
+    ]);
+  });
+});
+
+describe("a loop", () => {
+  const rounds = [
+    ["a", { look_up: httpValue({ n: 1 }), note: { said: "ok" } }],
+    ["b", { look_up: httpValue({ n: 2 }), note: { said: "no" } }],
+  ] as const;
+
+  it("is a row a round, with its inner blocks by name", () => {
+    expect(read({ each_output: loopValue(rounds) }).sections).toEqual([
+      {
+        kind: "table",
+        title: "each",
+        columns: ["item", "look_up", "note"],
+        rows: [
+          ["a", "HTTP 200: n: 1", "said: ok"],
+          ["b", "HTTP 200: n: 2", "said: no"],
+        ],
+        omitted: 0,
+        omittedColumns: 0,
+      },
+    ]);
+  });
+
+  it("with one inner block has that block's fields as columns", () => {
+    const value = loopValue([
+      ["a", { look_up: taskValue({ price: 1, stock: 2 }) }],
+      ["b", { look_up: taskValue({ price: 3, stock: 4 }) }],
+    ]);
+    expect(read({ each_output: value }).sections[0]).toMatchObject({
+      columns: ["item", "price", "stock"],
+      rows: [
+        ["a", "1", "2"],
+        ["b", "3", "4"],
+      ],
+    });
+  });
+
+  it("shows its inner blocks alone: they do not stand beside it again", () => {
+    const { sections } = read({
+      each_output: loopValue(rounds),
+      look_up_output: httpValue({ n: 2 }),
+      note_output: { said: "no" },
+    });
+    expect(sections.map(({ title }) => title)).toEqual(["each"]);
+  });
+});
+
+describe("a table", () => {
+  const rows = Array.from({ length: 3 }, (_, i) =>
+    Object.fromEntries(["a", "b", "c", "d", "e", "f", "g"].map((name) => [name, name < "d" ? "same" : `${name}${i}`])),
+  );
+
+  it("shows the first columns that differ where not all fit, and counts the rest", () => {
+    const [section] = read(rows, "task").sections;
+    expect(section).toMatchObject({ columns: ["d", "e", "f", "g"], omittedColumns: 3 });
+    expect(section && omittedIn(section)).toBe("… and 3 more columns");
+  });
+
+  it("of one row reads downwards", () => {
+    expect(read([{ id: "INV-1", amount: 12 }], "task").sections[0]).toMatchObject({
+      kind: "fields",
+      fields: [
+        { label: "id", value: "INV-1" },
+        { label: "amount", value: "12" },
+      ],
+    });
+  });
+
+  it("within an object stands apart from its fields", () => {
+    const { sections } = read({ number: "INV-1", lines: [{ a: 1 }, { a: 2 }] }, "task");
+    expect(sections.map(({ kind, title }) => [kind, title])).toEqual([
+      ["fields", null],
+      ["table", "lines"],
+    ]);
+  });
+});
+
+describe("files, texts and child runs", () => {
+  it("shows files by name and size", () => {
+    const files = [{ url: "file:///data/a.pdf", filename: "a.pdf", checksum: "ab", file_size: 193 }];
+    expect(read({ get_output: taskValue(null, { downloaded_files: files }) }).sections).toEqual([
+      { kind: "text", title: "get", text: "• a.pdf (193 B)" },
+    ]);
+  });
+
+  it("shows what a child run came to, by its blocks", () => {
+    const child: JsonObject = {
+      workflow_run_id: "wr_2",
+      status: "completed",
+      outputs: { list_output: taskValue({ n: 1 }), empty_output: taskValue(null) },
+    };
+    expect(read({ start_output: child }).sections).toMatchObject([{ title: "start – completed" }]);
+    expect(read({ start_output: child }).sections.flatMap(wordsIn)).toContain("n");
+  });
+
+  it("keeps numbers digit for digit", () => {
+    const output = { order: JSON.rawJSON("12345678901234567890"), tiny: JSON.rawJSON("1e-07") };
+    expect(read(output, "task").sections.flatMap(wordsIn)).toEqual(["order", "12345678901234567890", "tiny", "1e-07"]);
+  });
+});
+
+describe("the corpus", () => {
+  it("has at least 100 outputs", () => {
+    expect(CORPUS.size).toBeGreaterThanOrEqual(100);
+  });
+
+  it.each([...CORPUS])("reads %s", (_name, sample) => {
+    for (const amount of [MESSAGE_AMOUNT, PAGE_AMOUNT]) {
+      const { sections } = readableOutput(sample, amount);
+      for (const section of sections) {
+        expect(section.title ?? "").not.toMatch(/_output$/);
+        // Nothing is an empty part, and no line is an object of JavaScript or a piece of JSON.
+        const words = wordsIn(section);
+        expect(words.length).toBeGreaterThan(0);
+        for (const word of words) expect(word).not.toMatch(/\[object |^\{"|request_headers|response_headers/);
+        if (section.kind !== "table") continue;
+        expect(section.columns.length).toBeLessThanOrEqual(amount.columns);
+        expect(section.rows.length).toBeLessThanOrEqual(amount.rows);
+        expect(section.rows.every((row) => row.length === section.columns.length)).toBe(true);
+        expect(section.rows.every((row) => row.some((cell) => cell !== "–"))).toBe(true);
+      }
+    }
+  });
+});
