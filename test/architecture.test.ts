@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { expect, it } from "vitest";
+import { KINDS } from "../src/sinks/kinds.ts";
 
 const src = join(import.meta.dirname, "../src");
 
@@ -45,6 +46,22 @@ it("finds imports to look at", () => {
 
 it("no file lies loose in src but main.ts: put it into the room whose word it is", () => {
   expect(files.filter((file) => !file.includes("/"))).toEqual(["main.ts"]);
+});
+
+it("what a script or a document names of this repository is there: name the file's new place", () => {
+  const root = join(src, "..");
+  const names = /\b(?:src|test|bench|scripts)\/[\w./-]+\.(?:ts|css|js|sql)\b/g;
+  const texts = [
+    ...readdirSync(join(root, "scripts")).map((file) => join("scripts", file)),
+    ...readdirSync(join(root, "docs")).map((file) => join("docs", file)),
+    ...readdirSync(root).filter((file) => /\.(md|json|ts)$|^Dockerfile$/.test(file)),
+  ].filter((file) => statSync(join(root, file)).isFile());
+  const gone = texts.flatMap((file) =>
+    [...readFileSync(join(root, file), "utf8").matchAll(names)]
+      .filter(([path]) => !existsSync(join(root, path)))
+      .map(([path]) => `${file} names ${path}`),
+  );
+  expect(gone).toEqual([]);
 });
 
 /** Files that lie beside each other in one folder; `cli` has a file a command. */
@@ -106,6 +123,29 @@ it("nothing below the composition root reads the environment, the clock or chanc
     .filter((file) => !allowed.has(partOf(file)) && !allowed.has(file))
     .filter((file) => OUTSIDE.test(readFileSync(join(src, file), "utf8").replace(/^\s*(\*|\/\/|\/\*).*$/gm, "")));
   expect(readers).toEqual([]);
+});
+
+/** The words are others' there: an example is of some kind, OpenAPI has a scheme of that name, and workerd a socket. */
+const mayNameKinds = new Set(["http/api/examples.ts", "http/api/openapi.ts", "demo/edge/workerd.ts"]);
+it("nothing outside src/sinks names a sink kind: move what is known of the kind into its folder, behind SinkKind of src/sinks/sink.ts", () => {
+  const kinds = KINDS.map(({ kind }) => kind);
+  const variables = KINDS.flatMap(({ shortcut, api }) => [
+    ...Object.keys(shortcut?.variables ?? {}),
+    ...(api ? [api.variable] : []),
+  ]);
+  const name = kinds.join("|");
+  const NAMED = new RegExp(`["'\`](?:${name})["'\`]|\\b(?:${variables.join("|")})\\b`, "g");
+  const IDENTIFIER = new RegExp(`(?<![\\w$./:|(-])(?:${name})(?![\\w$/:|-])|\\.(?:${name})\\b`, "g");
+  const named = files
+    .filter((file) => !["sinks", "stand-ins"].includes(partOf(file)) && !mayNameKinds.has(file))
+    .flatMap((file) => {
+      const code = readFileSync(join(src, file), "utf8").replace(/^\s*(\*|\/\/|\/\*).*$/gm, "");
+      const bare = code.replace(/"(?:[^"\\\n]|\\.)*"|`[^`]*`/g, "");
+      return [...(code.match(NAMED) ?? []), ...(bare.match(IDENTIFIER) ?? [])].map((what) => `${file} names ${what}`);
+    });
+  expect(named).toEqual([]);
+  const folders = readdirSync(join(src, "sinks"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  expect(folders.map((folder) => folder.name).sort()).toEqual(kinds.sort());
 });
 
 it("a sink kind imports no other kind", () => {

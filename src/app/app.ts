@@ -33,8 +33,7 @@ import { rereadUnrecognized } from "../receive/reread.ts";
 import { prune } from "./retention.ts";
 import type { ArtifactsStatus } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import * as kinds from "../sinks/kinds.ts";
-import type { SinkKind } from "../sinks/sink.ts";
+import { findKind } from "../sinks/kinds.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import { createEnricher } from "../skyvern/artifact-list.ts";
 import { createMedia } from "../skyvern/media.ts";
@@ -124,11 +123,11 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   const jobs = jobsOf(config, rounds, dueTimesOf(host), fleet !== null);
   const last = async () => otlp?.flush(LAST_SPANS_MS);
   const lifecycle = new Lifecycle({ worker, jobs, fleet, ending, last, runtime, log });
-  const http = createPages(config, host, { skyvern, delivering, receiving, unready, stopping: ending.signal });
+  const pages = createPages(config, host, { skyvern, delivering, receiving, unready, stopping: ending.signal });
   return {
     ...rounds,
     config,
-    fetch: (request, env) => http.fetch(request, env),
+    fetch: (request, env) => pages.fetch(request, env),
     store,
     receiver: receiving.receiver,
     worker,
@@ -222,7 +221,7 @@ function createDeliverySide(
   const { timeoutMs, artifactsWaitMs, scheduleMs } = config.delivery;
   const sinkDeps = { fetch, request, now: runtime.now, sleep: runtime.sleep, log };
   const lanes = config.sinks.map(({ kind, name, config: own, concurrency }) => ({
-    sink: kindOf(kind).create(name, own, sinkDeps),
+    sink: findKind(kind).create(name, own, sinkDeps),
     concurrency,
   }));
   const showing = { media, settings: config.attachments, budgetMs: timeoutMs / 2 };
@@ -432,12 +431,6 @@ const deadLetterOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }
     GONE,
     ...(fleet ? [now()] : []),
   );
-
-function kindOf(name: string): SinkKind {
-  const kind = Object.values(kinds).find((candidate) => candidate.kind === name);
-  if (!kind) throw new Error(`there is no sink kind ${name}`);
-  return kind;
-}
 
 async function storedOf(store: Store) {
   const [backlog, counts, circuits] = await Promise.all([store.backlog(), store.counts(), store.circuits()]);

@@ -15,7 +15,7 @@ export const AttachmentsSchema = z.strictObject({
     .prefault("8MB")
     .meta({ description: "A larger picture or file is left to its link." }),
   max_total: sizeBetween("1kB", "100MB").prefault("20MB").meta({
-    description: "Of all pictures and files of one message. A mail is kept below 10 MB whatever this says.",
+    description: "Of all pictures and files of one message. A kind of sink may keep below it: see artifacts.md.",
   }),
 });
 

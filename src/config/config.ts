@@ -5,10 +5,11 @@ import { errorCode, readEnvironment, type EnvVars, type Environment, type Settin
 import { findingsOf, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
 import { organizationOf, type ApiKey } from "./keys.ts";
-import { readShortcuts, withSlackApi } from "./shortcuts.ts";
+import { readShortcuts, withApi } from "./shortcuts.ts";
 import { offOf, warningsOf, type Off } from "./notes.ts";
 import type { SinkSettings } from "./sinks.ts";
 import { readYaml, type YamlFile } from "./yaml.ts";
+import { KINDS } from "../sinks/kinds.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import type { Route } from "../domain/routing.ts";
 import { Secret } from "../platform/secret.ts";
@@ -65,7 +66,7 @@ export interface Config {
   redactKeys: string[];
   /** CIDRs that the guarded fetch may reach besides the public internet. */
   allowPrivateNetworks: string[];
-  /** Origins the operator named as infrastructure: Skyvern's and Slack's API, the archive's storage. */
+  /** Origins the operator named as infrastructure: Skyvern's API, those of the sinks' vendors, the archive's storage. */
   trustedOrigins: string[];
   logLevel: Settings["LOG_LEVEL"];
   /** The file that was read, as it was named. */
@@ -117,9 +118,9 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
   ];
   if (faults.length > 0 || environment.settings === null || content.settings === null) return { ok: false, faults };
   const sinks = [...shortcuts.sinks, ...sinksOf(content.settings)];
-  const combined = combine(environment.settings, content.settings, sinks, file.name);
+  const combined = combine({ ...environment, settings: environment.settings }, content.settings, sinks, file.name);
   const config = token.file === null ? combined : { ...combined, tokens: token.tokens, tokenFile: token.file };
-  return { ok: true, config, warnings: warningsOf(config), off: offOf(config, environment) };
+  return { ok: true, config, warnings: warningsOf(config), off: offOf(config, environment, shortcuts.off) };
 }
 
 /** The token that a relay on SQLite made for itself; none before its first start. */
@@ -174,7 +175,7 @@ function readContent(
 ): FileContent {
   if (yaml === null) return { settings: FileSchema.parse({}), raw: {}, faults: [] };
   if (yaml.value === undefined) return { settings: null, raw: {}, faults: yaml.faults };
-  const raw = withSlackApis(yaml.value, environment);
+  const raw = withApis(yaml.value, environment);
   const result = FileSchema.safeParse(raw, { error: wording });
   const findings = [
     ...(result.success ? [] : findingsOf(result.error.issues)),
@@ -189,9 +190,9 @@ function readContent(
   return { settings: result.data ?? null, raw: isMapping(raw) ? raw : {}, faults };
 }
 
-function withSlackApis(value: unknown, environment: Environment): unknown {
+function withApis(value: unknown, environment: Environment): unknown {
   if (!isMapping(value) || !isMapping(value["sinks"])) return value;
-  const sinks = Object.entries(value["sinks"]).map(([name, sink]) => [name, withSlackApi(sink, environment)] as const);
+  const sinks = Object.entries(value["sinks"]).map(([name, sink]) => [name, withApi(sink, environment)] as const);
   return { ...value, sinks: Object.fromEntries(sinks) };
 }
 
@@ -221,7 +222,12 @@ function twoAddresses(environment: Environment, { settings }: FileContent, yaml:
   return [{ where: yaml.locate(["skyvern", "base_url"]), message }];
 }
 
-function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name: string | null): Config {
+function combine(
+  { settings: env, apis }: Pick<Environment, "apis"> & { settings: Settings },
+  file: FileSettings,
+  sinks: SinkSettings[],
+  name: string | null,
+): Config {
   const baseUrl = env.SKYVERN_BASE_URL ?? file.skyvern.base_url ?? "https://api.skyvern.com";
   const { DATABASE_URL: database } = env;
   const hasFolder = database.kind === "sqlite" && !isInMemory(database);
@@ -280,7 +286,7 @@ function combine(env: Settings, file: FileSettings, sinks: SinkSettings[], name:
     allowPrivateNetworks: env.ALLOW_PRIVATE_NETWORKS,
     trustedOrigins: [
       baseUrl,
-      env.SLACK_API_URL ?? "https://slack.com/",
+      ...KINDS.flatMap(({ kind, api }) => (api ? [apis.get(kind) ?? api.base] : [])),
       ...(archive?.s3 ? [archive.s3.endpoint] : []),
     ].map((url) => new URL(url).origin),
     logLevel: env.LOG_LEVEL,

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { parseCidr } from "../net/networks.ts";
 import { LOG_LEVELS } from "../platform/log.ts";
 import { Secret } from "../platform/secret.ts";
+import { KINDS } from "../sinks/kinds.ts";
 import type { DatabaseSettings } from "../store/address.ts";
 import { findingsOf, wording, type Fault } from "./faults.ts";
 import { baseAddress, parsed, skyvernAddress } from "./values.ts";
@@ -11,17 +12,15 @@ import { baseAddress, parsed, skyvernAddress } from "./values.ts";
 export type EnvVars = Readonly<Record<string, string | undefined>>;
 
 /** These may come from a file, named by the variable with `_FILE` behind it. */
-export const SECRET_VARIABLES = [
+export const SECRET_VARIABLES: readonly string[] = [
   "SKYVERN_API_KEY",
   "RELAY_TOKEN",
-  "SLACK_BOT_TOKEN",
-  "SLACK_WEBHOOK_URL",
-  "SMTP_URL",
-  "SINK_SECRET",
-  "SINK_URL",
+  ...KINDS.flatMap(({ shortcut }) =>
+    Object.entries(shortcut?.variables ?? {}).flatMap(([name, { isSecret }]) => (isSecret ? [name] : [])),
+  ),
   "DATABASE_URL",
   "OTEL_EXPORTER_OTLP_HEADERS",
-] as const;
+];
 
 const items = (text: string): string[] =>
   text
@@ -70,7 +69,7 @@ function readHeaders(text: string): Record<string, Secret> | null {
 
 const network = "must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8";
 
-/** Every variable with a meaning of its own. Those that make a sink are in `shortcuts.ts`. */
+/** Every variable with a meaning of its own. What makes a sink, and the bases of vendors' APIs, each kind of sink has itself. */
 export const EnvironmentSchema = z.object({
   SKYVERN_API_KEY: list.transform(toSecrets).default([]),
   SKYVERN_BASE_URL: skyvernAddress.optional(),
@@ -87,7 +86,6 @@ export const EnvironmentSchema = z.object({
     .refine((tokens) => tokens.every((token) => /^[!-~]+$/.test(token)), "must be printable ASCII without spaces")
     .transform(toSecrets)
     .default([]),
-  SLACK_API_URL: baseAddress.transform((url) => `${url}/`).optional(),
   ALLOW_PRIVATE_NETWORKS: list.refine((texts) => texts.every((text) => parseCidr(text) !== null), network).default([]),
   OTEL_EXPORTER_OTLP_ENDPOINT: baseAddress.optional(),
   OTEL_EXPORTER_OTLP_HEADERS: parsed(readHeaders, "must be NAME=VALUE, several separated by commas").optional(),
@@ -99,6 +97,8 @@ export type Settings = z.output<typeof EnvironmentSchema>;
 export interface Environment {
   /** The parsed variables; null when one of them is at fault. */
   settings: Settings | null;
+  /** Bases of vendors' APIs that were set, with a slash at the end, by the kind of sink. */
+  apis: ReadonlyMap<string, string>;
   faults: Fault[];
   /** The text of any variable, a secret's also from its file. Undefined when it is unset or empty. */
   get: (name: string) => string | undefined;
@@ -116,11 +116,25 @@ export function readEnvironment(env: EnvVars, readFile: (path: string) => string
   for (const { path, message } of result.success ? [] : findingsOf(result.error.issues)) {
     faults.push({ where: whereOf(String(path[0])), message });
   }
+  const apis = readApis(get, faults);
   const { PORT = null, METRICS_PORT = null } = result.data ?? {};
   if (PORT !== null && PORT !== 0 && PORT === METRICS_PORT) {
     faults.push({ where: "METRICS_PORT", message: "must be another port than PORT" });
   }
-  return { settings: result.data ?? null, faults, get, whereOf };
+  return { settings: result.data ?? null, apis, faults, get, whereOf };
+}
+
+function readApis(get: Environment["get"], faults: Fault[]): Environment["apis"] {
+  const apis = new Map<string, string>();
+  for (const { kind, api } of KINDS) {
+    const text = api && get(api.variable);
+    if (text === undefined) continue;
+    const result = baseAddress.safeParse(text, { error: wording });
+    if (result.success) apis.set(kind, `${result.data}/`);
+    else
+      faults.push(...findingsOf(result.error.issues).map(({ message }) => ({ where: api?.variable ?? kind, message })));
+  }
+  return apis;
 }
 
 function readSecretFiles(env: EnvVars, readFile: (path: string) => string) {

@@ -4,6 +4,7 @@ import type { ApiKey } from "./keys.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import { formatDuration } from "../platform/duration.ts";
 import type { Secret } from "../platform/secret.ts";
+import { KINDS } from "../sinks/kinds.ts";
 import { isInMemory, type DatabaseSettings } from "../store/address.ts";
 
 /** What the notes are about. */
@@ -27,16 +28,18 @@ export interface Off {
   turn_on: string;
 }
 
-export function offOf(config: NotedConfig, { get }: Environment): Off[] {
+/** A line a kind of sink that makes one, or begins to. */
+const EXAMPLES = KINDS.flatMap(({ shortcut }) => shortcut?.example ?? []);
+
+export function offOf(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {
   const { reconcile } = config;
   const hasAddress = get("PUBLIC_URL") !== undefined || get("FLY_APP_NAME") !== undefined;
-  const isUnsigned = get("SINK_URL") !== undefined && get("SINK_SECRET") === undefined;
   const instead = reconcile === null ? "" : `: Skyvern is asked every ${formatDuration(reconcile.everyMs)} instead`;
   const off: [boolean, string, string][] = [
     [
       config.sinks.length === 0,
       "messages: no sink is configured, runs are stored and nobody is told",
-      "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/… (or SMTP_URL, SINK_URL; docs/sinks.md)",
+      `${EXAMPLES.join(" or ")} (docs/sinks.md)`,
     ],
     [
       !hasAddress,
@@ -48,9 +51,8 @@ export function offOf(config: NotedConfig, { get }: Environment): Off[] {
       "web page, history API and metrics: RELAY_TOKEN is not set",
       "RELAY_TOKEN=… (the output of: openssl rand -hex 32)",
     ],
-    [isUnsigned, "the signature of what SINK_URL is sent", "SINK_SECRET=whsec_… (openssl rand -base64 32)"],
   ];
-  return off.flatMap(([isOff, what, turn_on]) => (isOff ? [{ what, turn_on }] : []));
+  return [...off.flatMap(([isOff, what, turn_on]) => (isOff ? [{ what, turn_on }] : [])), ...ofSinks];
 }
 
 export function warningsOf(config: NotedConfig): string[] {

@@ -1,75 +1,55 @@
-/** The sinks that a few environment variables make: enough for one Slack channel, one mailbox and one URL. */
+/** The sinks that a few environment variables make: one of each kind, named after it. */
+import { findKind, KINDS } from "../sinks/kinds.ts";
+import type { Shortcut } from "../sinks/sink.ts";
 import type { Fault } from "./faults.ts";
 import { findingsOf, wording } from "./faults.ts";
 import type { Environment } from "./environment.ts";
+import type { Off } from "./notes.ts";
 import { SinkSchema, type SinkSettings } from "./sinks.ts";
-
-/** A sink named after its kind. Each way to it takes all of its `variables`, beside which `optional` ones may stand. */
-interface Shortcut {
-  kind: string;
-  ways: { variables: string[]; optional?: string[] }[];
-}
-
-const SHORTCUTS: Shortcut[] = [
-  { kind: "slack", ways: [{ variables: ["SLACK_BOT_TOKEN", "SLACK_CHANNEL"] }, { variables: ["SLACK_WEBHOOK_URL"] }] },
-  { kind: "email", ways: [{ variables: ["SMTP_URL", "EMAIL_FROM", "EMAIL_TO"] }] },
-  { kind: "http", ways: [{ variables: ["SINK_URL"], optional: ["SINK_SECRET"] }] },
-];
-
-/** Where in the sink's configuration a variable goes. */
-const KEYS: Record<string, string> = {
-  SLACK_BOT_TOKEN: "token",
-  SLACK_CHANNEL: "channel",
-  SLACK_WEBHOOK_URL: "webhook_url",
-  SMTP_URL: "smtp",
-  EMAIL_FROM: "from",
-  EMAIL_TO: "to",
-  SINK_URL: "url",
-  SINK_SECRET: "secret",
-};
 
 export interface Shortcuts {
   sinks: SinkSettings[];
   /** Their names, also of those at fault. */
   names: string[];
   faults: Fault[];
+  /** What the sinks could do and do not, as a variable is not set. */
+  off: Off[];
 }
+
+type OfKind = Shortcut & { kind: string };
 
 /**
  * Makes the environment's sinks. Variables that the file fills in (`usedByFile`) are meant for the file: they complete a
  * shortcut but never begin one. Half of a shortcut is a fault.
  */
 export function readShortcuts(environment: Environment, usedByFile: ReadonlySet<string>): Shortcuts {
-  const found: Shortcuts = { sinks: [], names: [], faults: [] };
-  for (const shortcut of SHORTCUTS) {
-    const present = variablesOf(shortcut).filter((name) => environment.get(name) !== undefined);
-    const own = present.filter((name) => !usedByFile.has(name));
-    if (own.length === 0) continue;
-    const choice = [choose(shortcut, present), choose(shortcut, own)].find(({ faults }) => faults.length === 0);
+  const found: Shortcuts = { sinks: [], names: [], faults: [], off: [] };
+  for (const { kind, shortcut: own } of KINDS) {
+    if (own === undefined) continue;
+    const shortcut = { ...own, kind };
+    const present = Object.keys(own.variables).filter((name) => environment.get(name) !== undefined);
+    const begun = present.filter((name) => !usedByFile.has(name));
+    if (begun.length === 0) continue;
+    const choice = [choose(shortcut, present), choose(shortcut, begun)].find(({ faults }) => faults.length === 0);
     const { variables, faults } = choice ?? choose(shortcut, present);
-    found.names.push(shortcut.kind);
+    found.names.push(kind);
     found.faults.push(...faults);
-    if (faults.length === 0) readSink(shortcut.kind, variables, environment, found);
+    if (faults.length === 0) readSink(shortcut, variables, environment, found);
   }
   return found;
 }
 
-const variablesOf = ({ ways }: Shortcut): string[] =>
-  ways.flatMap(({ variables, optional = [] }) => [...variables, ...optional]);
-
 /** The variables of the one way that is taken, or what keeps it from being taken. */
-function choose({ kind, ways }: Shortcut, present: string[]): { variables: string[]; faults: Fault[] } {
-  const taken = ways.filter(({ variables, optional = [] }) =>
-    [...variables, ...optional].some((name) => present.includes(name)),
-  );
+function choose({ kind, ways }: OfKind, present: string[]): { variables: string[]; faults: Fault[] } {
+  const taken = ways.filter(({ needs, takes = [] }) => [...needs, ...takes].some((name) => present.includes(name)));
   const [way, other] = taken;
   if (!way) return { variables: [], faults: [] };
   if (other) {
-    const where = other.variables.find((name) => present.includes(name)) ?? kind;
-    const rivals = present.filter((name) => way.variables.includes(name)).join(" and ");
+    const where = other.needs.find((name) => present.includes(name)) ?? kind;
+    const rivals = present.filter((name) => way.needs.includes(name)).join(" and ");
     return { variables: [], faults: [{ where, message: `is set together with ${rivals}; set one or the other` }] };
   }
-  const missing = way.variables.filter((name) => !present.includes(name));
+  const missing = way.needs.filter((name) => !present.includes(name));
   const faults = missing.map((where) => ({
     where,
     message: `is missing: ${present.join(" and ")} alone ${present.length === 1 ? "does" : "do"} not make the ${kind} sink`,
@@ -77,24 +57,27 @@ function choose({ kind, ways }: Shortcut, present: string[]): { variables: strin
   return { variables: present, faults };
 }
 
-function readSink(kind: string, variables: string[], environment: Environment, found: Shortcuts): void {
+function readSink({ kind, variables }: OfKind, taken: string[], environment: Environment, found: Shortcuts): void {
   const raw: Record<string, unknown> = { kind };
-  for (const name of variables) raw[KEYS[name] ?? name] = environment.get(name);
-  const sink = withSlackApi(raw, environment);
-  const result = SinkSchema.safeParse(sink, { error: wording });
+  for (const name of taken) raw[variables[name]?.key ?? name] = environment.get(name);
+  const result = SinkSchema.safeParse(withApi(raw, environment), { error: wording });
+  for (const [name, { without }] of Object.entries(variables)) {
+    if (without !== undefined && !taken.includes(name)) found.off.push(without);
+  }
   if (result.success) {
     found.sinks.push({ name: kind, ...result.data });
     return;
   }
   for (const { path, message } of findingsOf(result.error.issues)) {
-    const variable = Object.keys(KEYS).find((name) => KEYS[name] === path[0] && variables.includes(name));
-    found.faults.push({ where: environment.whereOf(variable ?? variables[0] ?? kind), message });
+    const variable = taken.find((name) => variables[name]?.key === path[0]);
+    found.faults.push({ where: environment.whereOf(variable ?? taken[0] ?? kind), message });
   }
 }
 
-/** A Slack sink that names no API of its own uses `SLACK_API_URL`. */
-export function withSlackApi(sink: unknown, environment: Environment): unknown {
-  const api = environment.settings?.SLACK_API_URL;
-  const isSlack = typeof sink === "object" && sink !== null && "kind" in sink && sink.kind === "slack";
-  return isSlack && api !== undefined ? { api_url: api, ...sink } : sink;
+/** A sink that names no API of its own uses the one that its kind's variable names. */
+export function withApi(sink: unknown, { apis }: Pick<Environment, "apis">): unknown {
+  if (typeof sink !== "object" || sink === null || !("kind" in sink) || typeof sink.kind !== "string") return sink;
+  const base = apis.get(sink.kind);
+  const key = base === undefined ? undefined : findKind(sink.kind).api?.key;
+  return key === undefined ? sink : { [key]: base, ...sink };
 }

@@ -1,6 +1,6 @@
 /** The sinks part of the configuration, built from what each kind says of itself. */
 import { z } from "zod";
-import * as kinds from "../sinks/kinds.ts";
+import { KINDS } from "../sinks/kinds.ts";
 import type { SinkKind } from "../sinks/sink.ts";
 import { wholeNumber } from "./values.ts";
 
@@ -13,24 +13,13 @@ export interface SinkSettings {
   config: Record<string, unknown>;
 }
 
-/** What a kind may say of itself besides {@link SinkKind}. */
-interface Configurable extends SinkKind {
-  /** Attempts at the same time unless the file says otherwise. Default 4. */
-  readonly concurrency?: number;
-}
-
-/** Slack takes about one message per second and channel: https://docs.slack.dev/apis/web-api/rate-limits/ */
-/** Of HTTP, attempts that end together are written together, so more of them at one time cost less each. */
-const DEFAULT_CONCURRENCY: Record<string, number> = { slack: 1, http: 16 };
-
-const KINDS = Object.values(kinds) as unknown as [Configurable, ...Configurable[]];
 const [firstKind, ...otherKinds] = KINDS;
 
 /** Any sink of relay.yaml: `kind` chooses whose keys it has. */
 export const SinkSchema = z.discriminatedUnion("kind", [sinkOf(firstKind), ...otherKinds.map(sinkOf)]);
 
-function sinkOf(sinkKind: Configurable) {
-  const concurrency = sinkKind.concurrency ?? DEFAULT_CONCURRENCY[sinkKind.kind] ?? 4;
+function sinkOf(sinkKind: SinkKind) {
+  const { concurrency = 4 } = sinkKind;
   const shape = {
     kind: z.literal(sinkKind.kind),
     concurrency: wholeNumber(1, 64)

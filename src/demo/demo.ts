@@ -1,16 +1,14 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { createRelay } from "../app/relay.ts";
 import type { Shell } from "../cli/command.ts";
 import { formatFaults, loadConfig } from "../config/config.ts";
 import { sleep, systemRuntime } from "../platform/runtime.ts";
 import { createLog } from "../platform/stdout-log.ts";
 import { sampleRuns, type Sample } from "./samples.ts";
-import { startHttpSink, type HttpSinkStandIn } from "../stand-ins/http-sink.ts";
+import { SINK_STAND_INS, type SinkStandIn } from "../stand-ins/sinks.ts";
 import { startSkyvern, type StandInSkyvern } from "../stand-ins/skyvern.ts";
-import { startSlack, type SlackStandIn } from "../stand-ins/slack.ts";
-import { startSmtp, type SmtpStandIn } from "../stand-ins/smtp.ts";
 
 export interface DemoOptions {
   once: boolean;
@@ -21,20 +19,18 @@ export interface DemoOptions {
 }
 
 const SKYVERN_KEY = "demo-skyvern-key";
-const SINK_SECRET = `whsec_${Buffer.from("skyvern-relay demo secret 000000").toString("base64")}`;
 const TOKEN = "demo-token-of-this-machine";
 const GIVE_UP_MS = 60_000;
 const LOOK_AGAIN_MS = 100;
 
 interface StandIns {
   skyvern: StandInSkyvern;
-  slack: SlackStandIn;
-  smtp: SmtpStandIn;
-  http: HttpSinkStandIn;
+  /** By the kind of sink. */
+  sinks: ReadonlyMap<string, SinkStandIn>;
 }
 
 /**
- * The real relay on SQLite, with a stand-in Skyvern, Slack, SMTP server and HTTP sink beside it on loopback. Sends signed
+ * The real relay on SQLite, with a stand-in Skyvern and one of each kind of sink beside it on loopback. Sends signed
  * samples through it and says what arrived where. Resolves with 0 when every sample was delivered to every sink, else 1;
  * without `once` only after Ctrl-C.
  */
@@ -42,9 +38,9 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-demo-"));
   const standIns: StandIns = {
     skyvern: await startSkyvern({ keys: [SKYVERN_KEY] }),
-    slack: await startSlack(),
-    smtp: await startSmtp(),
-    http: await startHttpSink({ secret: SINK_SECRET }),
+    sinks: new Map(
+      await Promise.all(Object.entries(SINK_STAND_INS).map(async ([kind, start]) => [kind, await start()] as const)),
+    ),
   };
   const app = await (edge ? edgeRelay : relay)(standIns, folder, once ? 0 : port);
   try {
@@ -53,19 +49,19 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
     shell.stdout(`The relay listens at ${url}${edge ? ", inside workerd" : ""}, its database is in ${folder}.\n\n`);
     const samples = sampleRuns(systemRuntime());
     const answers = await send(samples, standIns.skyvern, `http://127.0.0.1:${relayPort}/webhook/demo`);
-    shell.stdout(`${samples.length} runs were sent. Slack takes one message a second, so this takes a moment.\n\n`);
+    shell.stdout(`${samples.length} runs were sent. One sink takes one message a second, so this takes a moment.\n\n`);
     const arrived = await awaitArrivals(samples, standIns, shell.stopped);
     shell.stdout(table(samples, answers, arrived));
     saveMessages(standIns, folder);
     shell.stdout(`\n${verdict(samples, arrived)}\n`);
     if (!once) {
-      shell.stdout(closing(url, folder));
+      shell.stdout(closing(url, folder, [...standIns.sinks.keys()]));
       await untilStopped(shell.stopped);
     }
     return isComplete(samples, arrived) ? 0 : 1;
   } finally {
     await app.stop();
-    await Promise.all(Object.values(standIns).map((standIn: { close(): Promise<void> }) => standIn.close()));
+    await Promise.all([standIns.skyvern, ...standIns.sinks.values()].map((standIn) => standIn.close()));
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -80,14 +76,7 @@ const environmentOf = (standIns: StandIns): Record<string, string> => ({
   SKYVERN_API_KEY: SKYVERN_KEY,
   SKYVERN_BASE_URL: standIns.skyvern.url,
   RELAY_TOKEN: TOKEN,
-  SLACK_BOT_TOKEN: standIns.slack.token,
-  SLACK_CHANNEL: "C0123ABCD",
-  SLACK_API_URL: standIns.slack.url,
-  SMTP_URL: standIns.smtp.url,
-  EMAIL_FROM: "Skyvern relay <relay@example.com>",
-  EMAIL_TO: "ops@example.com",
-  SINK_URL: standIns.http.url,
-  SINK_SECRET,
+  ...Object.assign({}, ...[...standIns.sinks.values()].map(({ environment }) => environment)),
   ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
 });
 
@@ -138,18 +127,10 @@ async function send(samples: readonly Sample[], skyvern: StandInSkyvern, url: st
 }
 
 /** Run ids seen by each stand-in, once for each message. */
-type Arrivals = Record<"slack" | "email" | "http", string[]>;
+type Arrivals = Record<string, string[]>;
 
-function arrivals({ slack, smtp, http }: StandIns): Arrivals {
-  const parents = slack.messages().filter(({ thread_ts }) => thread_ts === null);
-  return {
-    slack: parents.map(({ metadata }) => String(metadata?.event_payload["run_id"])),
-    email: smtp.messages.map(({ raw }) => /^X-Skyvern-Run-Id: (\S+)/im.exec(raw)?.[1] ?? "?"),
-    http: http.requests
-      .filter(({ verified }) => verified)
-      .map(({ body }) => (JSON.parse(body) as { data: { run_id: string } }).data.run_id),
-  };
-}
+const arrivals = ({ sinks }: StandIns): Arrivals =>
+  Object.fromEntries([...sinks].map(([kind, standIn]) => [kind, standIn.arrivals()]));
 
 async function awaitArrivals(samples: readonly Sample[], standIns: StandIns, stopped: AbortSignal): Promise<Arrivals> {
   const giveUpAt = Date.now() + GIVE_UP_MS;
@@ -192,36 +173,17 @@ function verdict(samples: readonly Sample[], arrived: Arrivals): string {
 }
 
 /** What the stand-ins got, as files to look at. */
-function saveMessages({ slack, smtp, http }: StandIns, folder: string): void {
-  const save = (kind: string, ending: string, texts: string[]) => {
+function saveMessages({ sinks }: StandIns, folder: string): void {
+  for (const [kind, standIn] of sinks) {
     mkdirSync(join(folder, kind));
-    for (const [i, text] of texts.entries()) writeFileSync(join(folder, kind, `${i + 1}.${ending}`), text);
-  };
-  save(
-    "slack",
-    "json",
-    slack.messages().map((message) => JSON.stringify(message, null, 2)),
-  );
-  for (const [i, message] of slack.messages().entries()) {
-    const picture = slack.pictureOf(message);
-    if (picture) writeFileSync(join(folder, "slack", `${i + 1}-${basename(picture.name)}`), picture.bytes);
+    for (const { name, content } of standIn.files()) writeFileSync(join(folder, kind, name), content);
   }
-  save(
-    "email",
-    "eml",
-    smtp.messages.map(({ raw }) => raw),
-  );
-  save(
-    "http",
-    "json",
-    http.requests.map(({ body }) => body),
-  );
 }
 
-const closing = (url: string, folder: string): string => `
+const closing = (url: string, folder: string, kinds: readonly string[]): string => `
 Dashboard  ${url}/   (token: ${TOKEN})
 History    curl -H 'authorization: Bearer ${TOKEN}' '${url}/v1/runs?limit=5'
-Messages   ${folder}/slack  ${folder}/email  ${folder}/http
+Messages   ${kinds.map((kind) => `${folder}/${kind}`).join("  ")}
 
 Ctrl-C ends it and removes its files.
 `;

@@ -56,10 +56,45 @@ export interface SinkDeps extends Outbound {
   log: Log;
 }
 
-/** The code for one type of sink. `config` is the zod object of its keys in relay.yaml, `kind` left out. */
+/** The environment variables that make one sink of a kind, named after the kind. */
+export interface Shortcut {
+  readonly variables: Readonly<Record<string, ShortcutVariable>>;
+  /** `VARIABLE=value`, for somebody who has no sink yet. */
+  readonly example: string;
+  /** Each way to the sink takes all of its `needs`, beside which `takes` may stand. */
+  readonly ways: readonly { readonly needs: readonly string[]; readonly takes?: readonly string[] }[];
+}
+
+export interface ShortcutVariable {
+  /** The key of the sink's configuration that it fills. */
+  readonly key: string;
+  /** It may come from a file, named by the variable with `_FILE` behind it. */
+  readonly isSecret?: true;
+  /** What is off when the sink is made without it, and the line that turns it on. */
+  readonly without?: { readonly what: string; readonly turn_on: string };
+}
+
+/** A vendor's API: its origin may be asked wherever it is, as the operator named it or left it at its default. */
+export interface VendorApi {
+  /** The environment variable that names another base for all sinks of the kind… */
+  readonly variable: string;
+  /** …which fills this key of their configuration, unless the file does. */
+  readonly key: string;
+  readonly base: string;
+}
+
+/** The code for one type of sink, and all that is known of it: nothing outside its folder names it but `kinds.ts`. */
 export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   readonly kind: string;
+  /** The zod object of its keys in relay.yaml, `kind` left out. */
   readonly config: z.ZodObject<Shape>;
+  /** Attempts at the same time, unless the file says otherwise. Default 4. */
+  readonly concurrency?: number;
+  /** None: only the file makes such sinks. */
+  readonly shortcut?: Shortcut;
+  readonly api?: VendorApi;
+  /** What the receipt of a delivered message holds, in words for the description of the API. */
+  readonly receipt: string;
   /** What is wrong with keys that are each right by themselves; `path` leads to the key at fault. None: an empty list. */
   faults?(config: z.output<z.ZodObject<Shape>>): { path: string[]; message: string }[];
   create(name: string, config: z.output<z.ZodObject<Shape>>, deps: SinkDeps): Sink;

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { withKeyTable } from "../../scripts/key-table.ts";
 import { loadConfig, relaySchema } from "../../src/config/config.ts";
+import { KINDS } from "../../src/sinks/kinds.ts";
 import { SECRET_VARIABLES, EnvironmentSchema } from "../../src/config/environment.ts";
 import { signatureOf } from "../../src/sinks/http/message.ts";
 import { aFolder, TOKEN } from "../support/app.ts";
@@ -122,9 +123,10 @@ describe("configuration in documents", () => {
       ...new Set([
         ...Object.keys(EnvironmentSchema.shape),
         ...SECRET_VARIABLES,
-        "SLACK_CHANNEL",
-        "EMAIL_FROM",
-        "EMAIL_TO",
+        ...KINDS.flatMap(({ shortcut, api }) => [
+          ...Object.keys(shortcut?.variables ?? {}),
+          ...(api ? [api.variable] : []),
+        ]),
         "RELAY_CONFIG",
       ]),
     ];

@@ -1,13 +1,10 @@
 /** What is asked of every kind of sink, of those inside workerd. */
 import { afterAll } from "vitest";
 import { startWorkerd } from "../../src/demo/edge/workerd.ts";
-import { email, http, slack } from "../../src/sinks/kinds.ts";
-import type { SinkKind } from "../../src/sinks/sink.ts";
+import { findKind } from "../../src/sinks/kinds.ts";
 import { useMaker, type MakeSink } from "../sinks/maker.ts";
 import type { Done, Order } from "./inside/sinks.ts";
 import { aFolderUntil, bundleInside, inside } from "./support.ts";
-
-const KINDS: Record<string, SinkKind> = { email, http, slack } as unknown as Record<string, SinkKind>;
 
 const workerd = await startWorkerd({
   folder: aFolderUntil(afterAll),
@@ -25,7 +22,7 @@ const nameOf = ({ reason }: AbortSignal): string => (reason as Error).name;
 const makeInside: MakeSink = (kind, config, deps) => {
   const id = ++count;
   // What it is like, the one here says; what it does, the one there does.
-  const { create, config: schema } = KINDS[kind] as SinkKind;
+  const { create, config: schema } = findKind(kind);
   return {
     ...create("it", schema.parse(config), deps),
     deliver: async (job, signal) => {

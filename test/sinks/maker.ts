@@ -1,14 +1,13 @@
-import { email, http, slack } from "../../src/sinks/kinds.ts";
-import type { Sink, SinkDeps, SinkKind } from "../../src/sinks/sink.ts";
+import { findKind } from "../../src/sinks/kinds.ts";
+import type { Sink, SinkDeps } from "../../src/sinks/sink.ts";
 
-const KINDS: Record<string, SinkKind> = { email, http, slack } as unknown as Record<string, SinkKind>;
 export type Kind = "email" | "http" | "slack";
 
 /** Makes the sink `it` of a kind, from what relay.yaml says of it. */
 export type MakeSink = (kind: Kind, config: Record<string, unknown>, deps: SinkDeps) => Sink;
 
 let make: MakeSink = (kind, config, deps) => {
-  const { create, config: schema } = KINDS[kind] as SinkKind;
+  const { create, config: schema } = findKind(kind);
   return create("it", schema.parse(config), deps);
 };
 

@@ -3,8 +3,7 @@ import type { Config } from "../../config/config.ts";
 import { createEgress, type Egress } from "../../net/egress.ts";
 import { silentLog } from "../../platform/log.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
-import * as kinds from "../../sinks/kinds.ts";
-import type { SinkKind } from "../../sinks/sink.ts";
+import { findKind } from "../../sinks/kinds.ts";
 import { block, line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { load } from "../configuration.ts";
@@ -107,8 +106,7 @@ async function lookAtSink(
   { now }: Runtime,
   signal: AbortSignal,
 ): Promise<Finding[]> {
-  const one: SinkKind | undefined = Object.values(kinds).find((candidate) => candidate.kind === kind);
-  const found = await one?.diagnose?.(config, { fetch, reach, now, log: silentLog }, signal);
+  const found = await findKind(kind).diagnose?.(config, { fetch, reach, now, log: silentLog }, signal);
   return about(`sink ${name}`, found ?? [ok(`nothing can be seen of ${kind} before something is sent`)]);
 }
 

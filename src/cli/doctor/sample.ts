@@ -8,10 +8,9 @@ import type { App } from "../../app/app.ts";
 import { createRelay } from "../../app/relay.ts";
 import type { Config, SinkSettings } from "../../config/config.ts";
 import { sampleOf } from "../../demo/samples.ts";
-import { startHttpSink } from "../../stand-ins/http-sink.ts";
+import { firstWays } from "../../sinks/kinds.ts";
+import { SINK_STAND_INS } from "../../stand-ins/sinks.ts";
 import { startSkyvern } from "../../stand-ins/skyvern.ts";
-import { startSlack } from "../../stand-ins/slack.ts";
-import { startSmtp } from "../../stand-ins/smtp.ts";
 import { silentLog } from "../../platform/log.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { Secret } from "../../platform/secret.ts";
@@ -143,7 +142,9 @@ export const noSinks = (config: Pick<Config, "sinks">): Finding[] =>
     : about("sinks", [
         warning(
           "no sink is configured: results are stored, and nobody is told",
-          "set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SMTP_URL, or SINK_URL, or sinks in relay.yaml",
+          `set ${firstWays()
+            .map((names) => names.join(" and "))
+            .join(", or ")}, or sinks in relay.yaml`,
         ),
       ]);
 
@@ -154,14 +155,13 @@ async function setStage(config: Config) {
   const skipped: string[] = [];
   const sinks: SinkSettings[] = [];
   for (const sink of config.sinks) {
-    const stand = STAND_INS[sink.kind];
-    if (!stand) {
+    const standIn = await SINK_STAND_INS[sink.kind]?.(sink.config);
+    if (!standIn) {
       skipped.push(sink.name);
       continue;
     }
-    const { standIn, changes } = await stand(sink.config);
     open.push(standIn);
-    sinks.push({ ...sink, config: { ...sink.config, ...changes } });
+    sinks.push({ ...sink, config: { ...sink.config, ...standIn.config } });
   }
   const kept = new Set(sinks.map(({ name }) => name));
   return {
@@ -176,25 +176,3 @@ async function setStage(config: Config) {
     close: async () => void (await Promise.all(open.map((standIn) => standIn.close()))),
   };
 }
-
-type Stand = (config: Record<string, unknown>) => Promise<{ standIn: { close(): Promise<void> }; changes: object }>;
-
-/** By kind: what stands in for its other side, and the keys that lead there. All else stays as it is configured. */
-const STAND_INS: Record<string, Stand> = {
-  slack: async ({ channel, webhook_url }) => {
-    const text = typeof channel === "string" ? channel : "C0123ABCD";
-    const isId = /^[CDG][A-Z0-9]{7,}$/.test(text);
-    const standIn = await startSlack({ channels: [{ id: isId ? text : "C0123ABCD", name: text.replace(/^#/, "") }] });
-    if (webhook_url !== undefined) return { standIn, changes: { webhook_url: new Secret(standIn.webhookUrl) } };
-    return { standIn, changes: { api_url: standIn.url, token: new Secret(standIn.token) } };
-  },
-  email: async () => {
-    const standIn = await startSmtp();
-    return { standIn, changes: { smtp: new Secret(standIn.url) } };
-  },
-  http: async ({ secret }) => {
-    const [first] = Array.isArray(secret) ? secret : [];
-    const standIn = await startHttpSink(first instanceof Secret ? { secret: first.reveal() } : {});
-    return { standIn, changes: { url: new Secret(standIn.url) } };
-  },
-};

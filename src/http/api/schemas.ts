@@ -5,6 +5,7 @@ import { isoTime } from "../../platform/time.ts";
 import { ReportSchema, toReport, type Links, type Report } from "../../domain/report.ts";
 import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../../domain/run.ts";
 import { readSearch } from "../../store/search/search.ts";
+import { KINDS } from "../../sinks/kinds.ts";
 import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import type { Page, RunFilter, RunStore, Search, StoredRun } from "../../store/contract/runs.ts";
@@ -19,7 +20,7 @@ export const DeliverySchema = z
     run_id: z.string(),
     revision: z.int(),
     sink: z.string(),
-    kind: z.string().meta({ description: "The sink's kind: `http`, `slack`, `email`." }),
+    kind: z.string().meta({ description: `The sink's kind: ${KINDS.map(({ kind }) => `\`${kind}\``).join(", ")}.` }),
     cause: z.enum(CAUSES),
     state: z.enum(DELIVERY_STATES),
     attempts: z.int().meta({ description: "Attempts begun." }),
@@ -30,7 +31,7 @@ export const DeliverySchema = z
     receipt: z
       .record(z.string(), z.unknown())
       .nullable()
-      .meta({ description: "What the sink answered with: HTTP status; Slack channel, ts, permalink; Message-ID." }),
+      .meta({ description: `What the sink answered with: ${KINDS.map(({ receipt }) => receipt).join("; ")}.` }),
   })
   .openapi("Delivery", { example: DELIVERY });
 

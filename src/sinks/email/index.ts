@@ -13,6 +13,12 @@ import { diagnose } from "./diagnose.ts";
 export default defineSink({
   kind: "email",
   config: EmailConfig,
+  receipt: "Message-ID",
+  shortcut: {
+    variables: { SMTP_URL: { key: "smtp", isSecret: true }, EMAIL_FROM: { key: "from" }, EMAIL_TO: { key: "to" } },
+    example: "SMTP_URL=smtp://… with EMAIL_FROM and EMAIL_TO",
+    ways: [{ needs: ["SMTP_URL", "EMAIL_FROM", "EMAIL_TO"] }],
+  },
   create: (name, config, deps) => ({ name, kind: "email", ...emailDelivery(name, config, deps) }),
   diagnose: (config, _deps, signal) => diagnose(config, signal),
 });

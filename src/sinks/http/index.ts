@@ -17,6 +17,24 @@ const QUOTED_BYTES = 1024;
 export default defineSink({
   kind: "http",
   config: HttpConfig,
+  receipt: "HTTP status",
+  // Attempts that end together are written together, so more of them at one time cost less each.
+  concurrency: 16,
+  shortcut: {
+    variables: {
+      SINK_URL: { key: "url", isSecret: true },
+      SINK_SECRET: {
+        key: "secret",
+        isSecret: true,
+        without: {
+          what: "the signature of what SINK_URL is sent",
+          turn_on: "SINK_SECRET=whsec_… (openssl rand -base64 32)",
+        },
+      },
+    },
+    example: "SINK_URL=https://…",
+    ways: [{ needs: ["SINK_URL"], takes: ["SINK_SECRET"] }],
+  },
   create: (name, config, { request, now }) => {
     const target = targetOf(name, config);
     return {

@@ -18,6 +18,8 @@ const secretThat = (test: (text: string) => boolean, message: string) =>
     z.instanceof(Secret),
   ]);
 
+const API_URL = "https://slack.com/api/";
+
 const config = z.strictObject({
   token: secretThat((text) => /^[\x21-\x7e]+$/.test(text), "expected a bot token (xoxb-…): one word")
     .optional()
@@ -37,7 +39,7 @@ const config = z.strictObject({
   api_url: z
     .string()
     .refine(isHttpUrl, "expected an http(s) address")
-    .default("https://slack.com/api/")
+    .default(API_URL)
     .meta({ description: "Base of Slack's Web API; another for stand-ins and GovSlack." }),
   messages_per_second: z
     .number()
@@ -47,9 +49,22 @@ const config = z.strictObject({
     .meta({ description: "Pace of messages into the channel. Slack allows about 1 a second; more is met with waits." }),
 });
 
-export const slack = defineSink({
+export default defineSink({
   kind: "slack",
   config,
+  receipt: "Slack channel, ts, permalink",
+  // Slack takes about one message per second and channel: https://docs.slack.dev/apis/web-api/rate-limits/
+  concurrency: 1,
+  shortcut: {
+    variables: {
+      SLACK_BOT_TOKEN: { key: "token", isSecret: true },
+      SLACK_CHANNEL: { key: "channel" },
+      SLACK_WEBHOOK_URL: { key: "webhook_url", isSecret: true },
+    },
+    example: "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/…",
+    ways: [{ needs: ["SLACK_BOT_TOKEN", "SLACK_CHANNEL"] }, { needs: ["SLACK_WEBHOOK_URL"] }],
+  },
+  api: { variable: "SLACK_API_URL", key: "api_url", base: API_URL },
   faults({ token, channel, webhook_url }) {
     if (webhook_url) {
       const other = token ? "token" : channel ? "channel" : null;
@@ -75,5 +90,3 @@ export const slack = defineSink({
     return webhook_url ? diagnoseWebhook(webhook_url, deps, signal) : [];
   },
 });
-
-export default slack;

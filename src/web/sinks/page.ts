@@ -2,6 +2,7 @@
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
+import { firstWays } from "../../sinks/kinds.ts";
 import type { Backlog, DeliveryTimes } from "../../store/contract/stats.ts";
 import { latencyChart, type Window } from "../charts.ts";
 import {
@@ -65,9 +66,8 @@ export function sinksPage(view: SinksView): Part {
       ? html`<section class="card empty">
           <h2>No sink is configured</h2>
           <p>
-            Runs are only kept here. Set <code>SLACK_BOT_TOKEN</code> and <code>SLACK_CHANNEL</code>,
-            <code>SMTP_URL</code>, <code>EMAIL_FROM</code> and <code>EMAIL_TO</code>, or <code>SINK_URL</code>, or name
-            sinks in <code>relay.yaml</code>; then restart the relay.
+            Runs are only kept here. Set ${firstWays().map((names) => [variables(names), ", or "])}name sinks in
+            <code>relay.yaml</code>; then restart the relay.
           </p>
         </section>`
       : html`<div class="sinks" ${follow({ id: "sinks", address: "/sinks", event })}>
@@ -75,6 +75,10 @@ export function sinksPage(view: SinksView): Part {
         </div>`,
   ];
 }
+
+/** `A`, `A and B`, `A, B and C` */
+const variables = (names: readonly string[]): Part =>
+  names.map((name, i) => [i === 0 ? "" : i === names.length - 1 ? " and " : ", ", html`<code>${name}</code>`]);
 
 function testSaid({ sink, state, last_error, receipt }: Delivery): Html {
   if (state === "delivered") {

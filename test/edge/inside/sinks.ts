@@ -4,12 +4,10 @@ import { viaFetch } from "../../../src/net/http-client.ts";
 import { edgeFetch } from "../../../src/edge/egress.ts";
 import type { Log } from "../../../src/platform/log.ts";
 import type { Outcome } from "../../../src/domain/run.ts";
-import { email, http, slack } from "../../../src/sinks/kinds.ts";
-import type { Job, Sink, SinkKind } from "../../../src/sinks/sink.ts";
+import { findKind } from "../../../src/sinks/kinds.ts";
+import type { Job, Sink } from "../../../src/sinks/sink.ts";
 import { NOW } from "../../sinks/a-report.ts";
 import type { Kind } from "../../sinks/maker.ts";
-
-const KINDS: Record<string, SinkKind> = { email, http, slack } as unknown as Record<string, SinkKind>;
 
 export interface Order {
   sink: number;
@@ -55,7 +53,7 @@ export class Relay extends DurableObject<object> {
     if (known) return known;
     const keep = (...line: unknown[]) => void this.#lines.push(line);
     const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
-    const { create, config: schema } = KINDS[kind] as SinkKind;
+    const { create, config: schema } = findKind(kind);
     const fetch = edgeFetch({ allow: ["127.0.0.1"], trusted: [] });
     const sink = create("it", schema.parse(config), { fetch, request: viaFetch(fetch), now: () => NOW, log });
     this.#sinks.set(id, sink);

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import slackByDefault, { slack } from "../../../src/sinks/slack/index.ts";
+import slack from "../../../src/sinks/slack/index.ts";
 import { Secret } from "../../../src/platform/secret.ts";
 import { deps } from "./reports.ts";
 
@@ -50,7 +50,6 @@ describe("the configuration of a Slack sink", () => {
   });
 
   it("makes a sink under the name it is given", () => {
-    expect(slackByDefault).toBe(slack);
     const config = slack.config.parse({ token: "xoxb-1", channel: "ops" });
     expect(slack.create("alerts", config, deps())).toMatchObject({ name: "alerts", kind: "slack" });
   });

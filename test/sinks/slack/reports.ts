@@ -3,7 +3,7 @@ import { silentLog, type Log } from "../../../src/platform/log.ts";
 import type { Report } from "../../../src/domain/report.ts";
 import { Secret } from "../../../src/platform/secret.ts";
 import type { Job, Sink, SinkDeps } from "../../../src/sinks/sink.ts";
-import { slack } from "../../../src/sinks/slack/index.ts";
+import slack from "../../../src/sinks/slack/index.ts";
 
 /** A completed task run; name only what matters. */
 export const aReport = (given: Partial<Report> = {}): Report => ({
