@@ -200,3 +200,11 @@ it("every document is found from the README", () => {
   const linked = new Set([...read("README.md").matchAll(/\]\((docs\/[^)#]+)/g)].map(([, path]) => path));
   expect(DOCUMENTS.filter((document) => document !== "README.md" && !linked.has(document))).toEqual([]);
 });
+
+it.each(["docs/performance.md", "docs/scale.md"])("%s has a place for what `bench/run --write` writes", (document) => {
+  const [from, to] = ["<!-- figures: written by", "<!-- end of figures -->"].map((mark) =>
+    read(document).indexOf(mark),
+  );
+  expect(from).toBeGreaterThan(0);
+  expect(to).toBeGreaterThan(from ?? 0);
+});
