@@ -1,10 +1,21 @@
 /** `skyvern-relay export`: the stored runs as a file, by the filters of the history API. Writes nothing to the database. */
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import type { z } from "zod";
 import type { Config } from "../config/config.ts";
 import { errorsOf, ExportQuery, reportOf, runFilterOf } from "../http/api/schemas.ts";
 import { createLinks } from "../http/links.ts";
+import { BYTE_ORDER_MARK } from "../http/api/csv.ts";
 import { RUN_FILES } from "../http/api/run-columns.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { pagesOf } from "../store/history/all-pages.ts";
@@ -20,6 +31,7 @@ import { count, progressLine } from "./progress.ts";
 interface ExportOptions {
   format?: string;
   to?: string;
+  bom?: boolean;
   since?: string;
   until?: string;
   q?: string;
@@ -40,7 +52,11 @@ export const addExport: AddCommand = ({ command, configured, shell }) =>
       "--format <format>",
       "ndjson: one JSON object a line, as GET /v1/runs lists it; csv; default: by --to, else ndjson",
     )
-    .option("--to <file>", "write this file, whole or not at all, and say how many; default: standard output")
+    .option(
+      "--to <file>",
+      "write this file, whole or not at all, and say how many; a device, a pipe or a file with several names is written to as it is; default: standard output",
+    )
+    .option("--no-bom", "with --to and csv: without the byte order mark by which Excel knows UTF-8")
     .option("--since <time>", "received at or after this time (ISO 8601, UTC), or so long ago (7d)")
     .option("--until <time>", "received before this time")
     .option("--q <words>", "with these words, as in GET /v1/runs")
@@ -84,9 +100,10 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
     const store = createSqlStore(database);
     const line = progressLine(shell);
     const { to } = options;
-    let out: Output = { write: shell.stdout, end: () => {}, undo: () => {} };
+    let out: Output = { write: shell.stdout, end: () => {}, undo: () => {}, isFile: false };
     try {
-      if (to !== undefined) out = wholeFile(to);
+      if (to !== undefined) out = outputTo(to);
+      if (plan.format === "csv" && out.isFile && options.bom !== false) out.write(BYTE_ORDER_MARK);
       const runs = await write(plan, store, deps, out.write, (done) => line.show(`Writing: ${count(done)}`));
       line.clear();
       if (shell.stopped.aborted) throw new Error("it was stopped before the end");
@@ -98,6 +115,8 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
     } catch (error) {
       line.clear();
       out.undo();
+      // The reader of a named pipe has seen enough.
+      if (error instanceof Error && "code" in error && error.code === "EPIPE") return EXIT.done;
       shell.stderr(`skyvern-relay export: ${error instanceof Error ? error.message : String(error)}\n`);
       return EXIT.failed;
     }
@@ -131,6 +150,31 @@ interface Output {
   write(text: string): void;
   end(): void;
   undo(): void;
+  /** A file to be opened later, and not a device or a pipe. */
+  isFile: boolean;
+}
+
+/** Only a regular file that has one name may be replaced by another. A link stays, and what it leads to is replaced. */
+function outputTo(path: string): Output {
+  const there = statSync(path, { throwIfNoEntry: false });
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  if (there === undefined) return isLink ? asItIs(path, true) : wholeFile(path);
+  if (!there.isFile() || there.nlink !== 1) return asItIs(path, there.isFile());
+  return isLink ? wholeFile(realpathSync(path)) : wholeFile(path);
+}
+
+/** Something that is written to where it is: what was written stays, also when the rest fails. */
+function asItIs(path: string, isFile: boolean): Output {
+  const file = openSync(path, "w", 0o600);
+  return {
+    write: (text: string) => writeFileSync(file, text),
+    end: () => {
+      if (isFile) fsyncSync(file);
+      closeSync(file);
+    },
+    undo: () => {},
+    isFile,
+  };
 }
 
 /** A file that is there under its name only once it is whole and on the disk. */
@@ -138,13 +182,15 @@ function wholeFile(path: string): Output {
   const part = `${path}.${randomBytes(4).toString("hex")}.part`;
   const file = openSync(part, "wx", 0o600);
   return {
-    write: (text: string) => void writeSync(file, text),
+    // Unlike `writeSync` it writes again what the system did not take at once.
+    write: (text: string) => writeFileSync(file, text),
     end: () => {
       fsyncSync(file);
       closeSync(file);
       renameSync(part, path);
     },
     undo: () => rmSync(part, { force: true }),
+    isFile: true,
   };
 }
 
@@ -152,6 +198,7 @@ function wholeFile(path: string): Output {
 function planOf(options: ExportOptions, now: number): ExportPlan | string {
   const format = options.format ?? (options.to?.toLowerCase().endsWith(".csv") === true ? "csv" : "ndjson");
   if (format !== "csv" && format !== "ndjson") return `--format must be ndjson or csv, not ${JSON.stringify(format)}`;
+  if (options.to === "-" || options.to === "/dev/stdout") delete options.to;
   if (options.json === true && options.to === undefined)
     return "--json goes with --to: standard output is the file itself";
   const span = spanOf(options, now);

@@ -1,9 +1,22 @@
 /** `skyvern-relay export`: what the history API exports, without the API. */
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { aFolder, anApp, PUBLIC_URL } from "../support/app.ts";
 import { runCommand } from "../support/command.ts";
+import { runProgram } from "../support/process.ts";
 import { FIXTURE_KEY, fixtureBytes, mutated } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
 
@@ -56,12 +69,87 @@ it("--to writes the file whole, readable by its owner alone, by the format of it
     stdout: `${JSON.stringify({ file, format: "csv", runs: 57 })}\n`,
     stderr: "",
   });
-  expect(readFileSync(file, "utf8")).toBe((await relay.get("/v1/runs.csv")).text);
+  expect(readFileSync(file).subarray(0, 3)).toEqual(Buffer.from([0xef, 0xbb, 0xbf]));
+  expect(readFileSync(file, "utf8")).toBe(`\uFEFF${(await relay.get("/v1/runs.csv")).text}`);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   expect(await run("--to", file, "--format", "ndjson", "--status", "failed")).toMatchObject({
     code: 0,
     stdout: `1 run in ${file}.\n`,
   });
+});
+
+it("--to leaves out the byte order mark with --no-bom, and in NDJSON, which knows none", async () => {
+  const { folder, run } = await aHistory();
+  const [csv, ndjson] = [join(folder, "runs.csv"), join(folder, "runs.ndjson")];
+  expect([await run("--to", csv, "--no-bom"), await run("--to", ndjson)]).toMatchObject([{ code: 0 }, { code: 0 }]);
+  expect(readFileSync(csv, "utf8").slice(0, 7)).toBe("run_id,");
+  expect(readFileSync(ndjson, "utf8").slice(0, 1)).toBe("{");
+});
+
+it("--to a device writes to it and leaves it there", async () => {
+  const { folder, run } = await aHistory();
+  // One of its own where the test may make it, as a mistake replaces it.
+  const mayMake = process.getuid?.() === 0;
+  const device = mayMake ? join(folder, "full.csv") : "/dev/full";
+  if (mayMake) execFileSync("mknod", [device, "c", "1", "7"]);
+  const { code, stderr } = await run("--to", device);
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: "skyvern-relay export: ENOSPC: no space left on device, write\n",
+  });
+  expect(lstatSync(device).isCharacterDevice()).toBe(true);
+});
+
+it("--to a pipe writes to its reader, without a byte order mark", async () => {
+  const { relay, folder, env } = await aHistory();
+  const pipe = join(folder, "pipe.csv");
+  execFileSync("mkfifo", [pipe]);
+  const reader = promisify(execFile)("cat", [pipe], { maxBuffer: 1 << 26 });
+  const { code } = await runProgram(["export", "--to", pipe], env).ended;
+  expect(code).toBe(0);
+  expect((await reader).stdout).toBe((await relay.get("/v1/runs.csv")).text);
+  expect(lstatSync(pipe).isFIFO()).toBe(true);
+});
+
+it("--to a pipe whose reader has seen enough ends in silence", async () => {
+  const { folder, env } = await aHistory();
+  const pipe = join(folder, "pipe.ndjson");
+  execFileSync("mkfifo", [pipe]);
+  const reader = promisify(execFile)("head", ["-c", "1", pipe]);
+  expect(await runProgram(["export", "--to", pipe], env).ended).toMatchObject({ code: 0, stderr: "" });
+  expect((await reader).stdout).toBe("{");
+});
+
+it("--to a link replaces what it leads to, and the link stays", async () => {
+  const { folder, run } = await aHistory();
+  const [target, link, missing, dangling] = ["target", "link", "missing", "dangling"].map((name) => join(folder, name));
+  writeFileSync(target ?? "", "old");
+  symlinkSync("target", link ?? "");
+  symlinkSync("missing", dangling ?? "");
+  for (const [to, written] of [
+    [link, target],
+    [dangling, missing],
+  ] as [string, string][]) {
+    expect((await run("--to", to, "--status", "failed")).code).toBe(0);
+    expect(lstatSync(to).isSymbolicLink()).toBe(true);
+    expect(readFileSync(written, "utf8")).toMatch(/^\{"run_id".*\n$/);
+  }
+});
+
+it("--to a file with two names writes what both show", async () => {
+  const { folder, run } = await aHistory();
+  const [one, two] = [join(folder, "one"), join(folder, "two")];
+  writeFileSync(one, "old and longer than nothing");
+  linkSync(one, two);
+  expect((await run("--to", one, "--q", "nothinglikethis")).code).toBe(0);
+  expect([readFileSync(one, "utf8"), readFileSync(two, "utf8")]).toEqual(["", ""]);
+});
+
+it.each(["-", "/dev/stdout"])("--to %s is standard output", async (to) => {
+  const { run } = await aHistory();
+  const [named, plain] = [await run("--to", to, "--format", "csv"), await run("--format", "csv")];
+  expect(named).toEqual(plain);
+  expect(named.stdout.slice(0, 7)).toBe("run_id,");
 });
 
 it("leaves no half file behind when it was stopped, and the old one as it was", async () => {

@@ -167,6 +167,42 @@ describe("GET /v1/runs.csv", () => {
     for (const cell of readCsv(text).flat()) expect(cell).not.toMatch(/^[=+\-@\t\r\n＝＋－＠]/);
   });
 
+  it.each(["x".repeat(40_000), "=1".repeat(20_000), "🎉".repeat(20_000), `x${"🎉".repeat(20_000)}`])(
+    "cuts what Excel cannot hold, and says so, between two characters",
+    async (long) => {
+      const relay = await anApp();
+      const exact = "y".repeat(32_767);
+      await relay.webhook(mutated("task_v2.completed", { summary: long, prompt: exact, output: { long } }));
+      const [row] = table((await relay.get("/v1/runs.csv")).text);
+      const { summary = "", output = "", prompt } = row ?? {};
+      for (const cell of [summary, output]) {
+        expect(cell.length).toBeLessThanOrEqual(32_767);
+        expect(cell).toMatch(/… \[cut: 400\d\d characters\]$/);
+        expect(cell.isWellFormed()).toBe(true);
+      }
+      expect(long.replace(/^=/, "'=").startsWith(summary.slice(0, 32_700))).toBe(true);
+      expect(prompt).toBe(exact);
+      expect((await relay.get("/v1/runs.ndjson")).text).toContain(long);
+    },
+  );
+
+  it("has a byte order mark when it is asked for, and not otherwise", async () => {
+    const relay = await someRuns();
+    const bytes = async (query: string) =>
+      Buffer.from(
+        await (
+          await relay.app.fetch(new Request(`http://relay.test/v1/runs.csv${query}`, { headers: bearer }))
+        ).arrayBuffer(),
+      );
+    const [plain, no, marked] = [await bytes(""), await bytes("?bom=0"), await bytes("?bom=1&status=failed")];
+    expect([plain.toString("utf8", 0, 7), no.equals(plain)]).toEqual(["run_id,", true]);
+    expect([marked.toString("hex", 0, 3), marked.toString("utf8", 3, 10)]).toEqual(["efbbbf", "run_id,"]);
+    expect((await relay.get("/v1/runs.csv?bom=yes")).json()["errors"]).toEqual([
+      { parameter: "bom", message: "must be 0 or 1" },
+    ]);
+    expect((await relay.get("/v1/runs.ndjson?bom=1")).status).toBe(400);
+  });
+
   it("leaves ordinary text as it is, in any script", async () => {
     const relay = await anApp();
     const summary = 'Über "1.234,50 €" 東京 🎉, a=b';

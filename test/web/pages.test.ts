@@ -27,6 +27,24 @@ const linksTo = (html: string, path: RegExp): string[] =>
     .map(([, href]) => (href ?? "").replaceAll("&amp;", "&"))
     .filter((href) => path.test(href));
 
+describe("a download of runs", () => {
+  test("has the runs of the filter, and the byte order mark that Excel needs", async () => {
+    for (const id of ["tsk_1", "tsk_2"]) await relay.webhook(aTask({ run_id: id, task_id: id }), `/webhook/${id}`);
+    const [href = ""] = linksTo(await reader.page("/?channel=tsk_2"), /csv/);
+    expect(href).toBe("/runs.csv?channel=tsk_2");
+    const answer = await reader.get(href);
+    expect(answer.headers.get("content-disposition")).toMatch(/^attachment; filename="skyvern-runs-\d{14}\.csv"$/);
+    const text = Buffer.from(await answer.arrayBuffer()).toString();
+    expect(text).toMatch(/^\uFEFFrun_id,.*\r\ntsk_2,.*\r\n$/);
+  });
+
+  test("asks for a session, and says what is wrong with its address", async () => {
+    expect((await relay.request("/runs.csv")).status).toBe(303);
+    const wrong = await reader.get("/runs.csv?since=soon&stauts=failed");
+    expect([wrong.status, textOf(await wrong.text())]).toEqual([400, expect.stringContaining("stauts")]);
+  });
+});
+
 describe("with nothing received", () => {
   test("the list says which address to give to Skyvern and how to send a sample", async () => {
     const text = textOf(await reader.page("/"));

@@ -6,7 +6,8 @@ import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { pagesOf } from "../../store/history/all-pages.ts";
 import type { RunFilter, RunStore } from "../../store/contract/runs.ts";
-import { badParameter, closed, ExportQuery, reportOf, runFilterOf, security, slowSearch } from "./schemas.ts";
+import { badParameter, closed, ExportQuery, oneOf, reportOf, runFilterOf, security, slowSearch } from "./schemas.ts";
+import { BYTE_ORDER_MARK } from "./csv.ts";
 import { RUN_FILES } from "./run-columns.ts";
 import { streamOf } from "../stream.ts";
 
@@ -27,6 +28,13 @@ const file = (description: string, type: string, example: string) => ({
   ...closed,
 });
 
+const CsvQuery = ExportQuery.extend({
+  bom: oneOf(["0", "1"]).optional().openapi({
+    description:
+      "`1`: a byte order mark leads the file, so that Excel reads it as UTF-8. Default: none, as it would be part of the first column's name.",
+  }),
+});
+
 const csvRoute = createRoute({
   operationId: "exportRunsCsv",
   method: "get",
@@ -34,9 +42,10 @@ const csvRoute = createRoute({
   summary: "All runs that fit, newest first, as CSV",
   description:
     "RFC 4180, UTF-8, with a header. A cell that a spreadsheet would take for a formula is led by an apostrophe. " +
-    "`output` is JSON. Runs that arrive meanwhile are not in it.",
+    "`output` is JSON. A cell longer than the 32,767 characters that Excel holds is cut, with a mark that says how long it was: " +
+    "`/v1/runs.ndjson` has all of it. Runs that arrive meanwhile are not in it.",
   security,
-  request: { query: ExportQuery },
+  request: { query: CsvQuery },
   responses: file("The file.", "text/csv", "run_id,run_type,kind,status\r\ntsk_1,task_v2,task,completed\r\n"),
 });
 
@@ -51,40 +60,64 @@ const ndjsonRoute = createRoute({
   responses: file("The file.", "application/x-ndjson", '{"run_id":"tsk_1","status":"completed"}\n'),
 });
 
-export function mountExports(app: OpenAPIHono, deps: ExportsDeps): void {
-  const answer = async (c: Context, filter: RunFilter, ending: keyof typeof RUN_FILES) => {
-    const slow = await slowSearch(c, deps.store, filter.search);
+export function mountExports(app: OpenAPIHono, parts: ExportsDeps): void {
+  const answer = async (c: Context, file: Omit<RunFileRequest, "signal">) => {
+    const slow = await slowSearch(c, parts.store, file.filter.search);
     if (slow) return slow;
-    const { header, lineOf } = RUN_FILES[ending];
-    const pieces = async function* (signal: AbortSignal) {
-      if (header !== "") yield header;
-      try {
-        for await (const page of pagesOf(deps.store, filter, signal)) {
-          let text = "";
-          for (const row of page) {
-            text += lineOf(reportOf(row, deps.links));
-            if (text.length < PIECE_LENGTH) continue;
-            yield text;
-            text = "";
-          }
-          if (text !== "") yield text;
+    const { body, headers } = runFile(parts, { ...file, signal: c.req.raw.signal });
+    return c.body(body, 200, headers);
+  };
+  app.openapi(csvRoute, (c) => {
+    const { bom, ...query } = c.req.valid("query");
+    return answer(c, { filter: runFilterOf(query), format: "csv", bom: bom === "1" });
+  });
+  app.openapi(ndjsonRoute, (c) => answer(c, { filter: runFilterOf(c.req.valid("query")), format: "ndjson" }));
+}
+
+export interface RunFileRequest {
+  filter: RunFilter;
+  format: keyof typeof RUN_FILES;
+  /** Whether a CSV file is led by a byte order mark. Default: it is not. */
+  bom?: boolean;
+  /** Ends the file when it aborts. */
+  signal: AbortSignal;
+}
+
+/** A download of all runs that fit: read from the database as far as its reader reads. */
+export function runFile(
+  parts: ExportsDeps,
+  { filter, format, bom = false, signal }: RunFileRequest,
+): { body: ReadableStream<Uint8Array>; headers: Record<string, string> } {
+  const { header, lineOf } = RUN_FILES[format];
+  const pieces = async function* (gone: AbortSignal) {
+    if (header !== "") yield `${bom ? BYTE_ORDER_MARK : ""}${header}`;
+    try {
+      for await (const page of pagesOf(parts.store, filter, gone)) {
+        let text = "";
+        for (const row of page) {
+          text += lineOf(reportOf(row, parts.links));
+          if (text.length < PIECE_LENGTH) continue;
+          yield text;
+          text = "";
         }
-      } catch (error) {
-        // The status has gone: the file breaks off, which its reader sees.
-        deps.log.error("export.failed", { error: String(error) });
-        throw error;
+        if (text !== "") yield text;
       }
-    };
-    const stamp = new Date(deps.runtime.now()).toISOString().replace(/\D/g, "").slice(0, 14);
-    return c.body(streamOf(pieces, c.req.raw.signal), 200, {
-      "content-type": ending === "csv" ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson",
-      "content-disposition": `attachment; filename="skyvern-runs-${stamp}.${ending}"`,
+    } catch (error) {
+      // The status has gone: the file breaks off, which its reader sees.
+      parts.log.error("export.failed", { error: String(error) });
+      throw error;
+    }
+  };
+  const stamp = new Date(parts.runtime.now()).toISOString().replace(/\D/g, "").slice(0, 14);
+  return {
+    body: streamOf(pieces, signal),
+    headers: {
+      "content-type": format === "csv" ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson",
+      "content-disposition": `attachment; filename="skyvern-runs-${stamp}.${format}"`,
       "x-content-type-options": "nosniff",
       "cache-control": "no-store",
-    });
+    },
   };
-  app.openapi(csvRoute, (c) => answer(c, runFilterOf(c.req.valid("query")), "csv"));
-  app.openapi(ndjsonRoute, (c) => answer(c, runFilterOf(c.req.valid("query")), "ndjson"));
 }
 
 /** Characters; small rows are sent together. */

@@ -57,6 +57,7 @@ export function runsPage(view: RunsView): Part {
       <nav class="pager" aria-label="Pages">
         ${query.after === null ? "" : html`<a class="button" href="${hrefOf("/", { ...query, after: null })}">Newest</a>`}
         ${older === null ? "" : html`<a class="button" rel="next" href="${hrefOf("/", { ...query, after: older })}">Older</a>`}
+        ${rows.length === 0 ? "" : html`<a class="button" href="${hrefOf("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`}
       </nav>
     </div>`,
   ];

@@ -1,8 +1,10 @@
-/** `/`: the list of runs. */
+/** `/`: the list of runs; `/runs.csv`: all of them for a spreadsheet. */
+import { runFile } from "../../http/api/exports.ts";
 import { windowOf } from "../charts.ts";
+import { HEADERS } from "../layout.ts";
 import { go, PAGE_SIZE, pageAfter, type PageContext } from "../page-context.ts";
 import { readQuery, RUN_FILTERS, runFilter } from "../query.ts";
-import { runsPage } from "./page.ts";
+import { faultList, runsPage } from "./page.ts";
 
 /** The chart counts runs by status and time; beside any other filter it would tell of other runs than the list. */
 const CHARTED = new Set(["status", "since", "until"]);
@@ -33,6 +35,16 @@ export function mountRuns({ web, deps, reading, show }: PageContext): void {
       : null;
     const view = { rows, query, faults, older, sinks, chart, event, webhookUrl: deps.webhookUrl() };
     return show(c, { title: "Runs", part: "runs" }, runsPage(view), faults.length > 0 ? 400 : 200);
+  });
+
+  web.get("/runs.csv", ...reading, async (c) => {
+    const { query, faults } = readQuery(new URL(c.req.url).searchParams, RUN_FILTERS);
+    const filter = runFilter(query);
+    const slow = filter.search ? await store.searchFault(filter.search) : null;
+    if (slow !== null) faults.push({ name: "q", message: slow });
+    if (faults.length > 0) return show(c, { title: "Runs", part: "runs" }, faultList(faults), 400);
+    const { body, headers } = runFile(deps, { filter, format: "csv", bom: true, signal: c.req.raw.signal });
+    return c.body(body, 200, { ...HEADERS, ...headers });
   });
 
   web.get("/runs", ...reading, (c) => go(c, "/"));
