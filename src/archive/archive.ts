@@ -8,7 +8,7 @@
 import type { Log } from "../platform/log.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
-import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/media.ts";
+import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/artifacts/media.ts";
 import type { ArchiveStore, Archiving, Copy } from "../store/contract/archive.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { BlobStore } from "./blob-store.ts";

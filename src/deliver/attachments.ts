@@ -1,7 +1,7 @@
 import { decisiveScreenshots } from "../domain/report.ts";
 import type { Artifact, Run } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
-import type { Media } from "../skyvern/media.ts";
+import type { Media } from "../skyvern/artifacts/media.ts";
 
 /** What messages carry. */
 export interface AttachmentSettings {

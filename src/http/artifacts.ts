@@ -2,7 +2,7 @@ import type { Context, Hono } from "hono";
 import { html } from "hono/html";
 import type { ArtifactKey, Run } from "../domain/run.ts";
 import { safeName } from "../sinks/attachments.ts";
-import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/media.ts";
+import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/artifacts/media.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import { bearerOf } from "./auth.ts";
 import type { SignedLinks } from "./links.ts";

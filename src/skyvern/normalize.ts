@@ -1,6 +1,6 @@
 import { isJsonObject, type Json } from "../platform/json.ts";
 import type { ArtifactKey, Failure, Run, RunFile, Source, Workflow } from "../domain/run.ts";
-import { artifactIdOf, fileNameOf } from "./artifact-url.ts";
+import { artifactIdOf, fileNameOf } from "./artifacts/artifact-url.ts";
 import type { Payload } from "./payload.ts";
 
 /** What the payload itself does not say. */

@@ -7,7 +7,7 @@ import type { Links } from "../domain/report.ts";
 import type { Circuit, Delivery, Outcome, Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
-import type { Media } from "../skyvern/media.ts";
+import type { Media } from "../skyvern/artifacts/media.ts";
 import type { DeliveryStore } from "../store/contract/deliveries.ts";
 import type { ReceiptStore } from "../store/contract/receipts.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";

@@ -1,6 +1,6 @@
 /** Hostile text on its way into a page. Escaping is the template's; this is about what a reader's eye would be led astray by. */
 import { escapeDeceiving, spellDeceiving } from "../platform/hostile-text.ts";
-import { parseWebUrl } from "../skyvern/artifact-url.ts";
+import { parseWebUrl } from "../skyvern/artifacts/artifact-url.ts";
 
 /** Text as it is, but deceiving characters spelled out (`[U+202E]`) and, beyond `max` UTF-16 units, a mark that says how much is missing. */
 export function block(text: string, max = 4_000): string {

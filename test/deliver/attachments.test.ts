@@ -3,7 +3,7 @@ import PostalMime from "postal-mime";
 import { describe, expect, it } from "vitest";
 import { TINY_PNG } from "../../src/stand-ins/skyvern.ts";
 import { evidenceOf } from "../../src/deliver/attachments.ts";
-import type { ReadResult } from "../../src/skyvern/media.ts";
+import type { ReadResult } from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
 import { anApp, type AppOptions } from "../support/app.ts";
 import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";

@@ -5,7 +5,7 @@ import { contentOf } from "../../src/sinks/content.ts";
 import { safeName } from "../../src/sinks/attachments.ts";
 import { quote } from "../../src/sinks/http-outcome.ts";
 import { inert, visible } from "../../src/sinks/slack/text.ts";
-import { fileNameOf } from "../../src/skyvern/artifact-url.ts";
+import { fileNameOf } from "../../src/skyvern/artifacts/artifact-url.ts";
 import { block, jsonText, line } from "../../src/web/text.ts";
 import { aReport } from "../sinks/a-report.ts";
 

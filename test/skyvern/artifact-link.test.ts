@@ -11,7 +11,7 @@ import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/jso
 import type { Run } from "../../src/domain/run.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { resolveArtifactUrl } from "../../src/skyvern/artifact-link.ts";
+import { resolveArtifactUrl } from "../../src/skyvern/artifacts/artifact-link.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const NOW = Date.parse("2026-08-21T12:00:00Z");

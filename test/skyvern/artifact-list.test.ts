@@ -6,8 +6,8 @@ import { silentLog, type Log } from "../../src/platform/log.ts";
 import type { Artifact, ArtifactsStatus, Run } from "../../src/domain/run.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient, type SkyvernKey } from "../../src/skyvern/client.ts";
-import { createEnricher, type EnricherOptions } from "../../src/skyvern/artifact-list.ts";
-import { USEFUL_TYPES } from "../../src/skyvern/relevant-artifacts.ts";
+import { createEnricher, type EnricherOptions } from "../../src/skyvern/artifacts/artifact-list.ts";
+import { USEFUL_TYPES } from "../../src/skyvern/artifacts/relevant-artifacts.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const CREATED = "2026-08-21T06:00:06.102114";

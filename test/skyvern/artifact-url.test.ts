@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { artifactIdOf, expiryOf, fileNameOf, isArtifactId, parseWebUrl } from "../../src/skyvern/artifact-url.ts";
+import {
+  artifactIdOf,
+  expiryOf,
+  fileNameOf,
+  isArtifactId,
+  parseWebUrl,
+} from "../../src/skyvern/artifacts/artifact-url.ts";
 
 describe("artifactIdOf", () => {
   test.each([

@@ -7,7 +7,7 @@ import { createEgress } from "../../src/net/egress.ts";
 import { createLog } from "../../src/platform/stdout-log.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/media.ts";
+import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 

@@ -1,6 +1,6 @@
 /** Pictures and film of a run, through the relay: the page loads nothing from elsewhere, and a reader's address stays here. */
 import type { ArtifactKey } from "../../domain/run.ts";
-import { noPicture, safeAnswer, type Media, type Owner } from "../../skyvern/media.ts";
+import { noPicture, safeAnswer, type Media, type Owner } from "../../skyvern/artifacts/media.ts";
 
 export interface MediaRequest {
   owner: Owner;

@@ -2,13 +2,13 @@
  * A run's pictures, film and files as bytes: from Skyvern at this moment, else from the relay's own copies; and the
  * headers under which they may be given to a browser without anything in them ever running on the relay's origin.
  */
-import type { Log } from "../platform/log.ts";
-import { EgressRefused } from "../net/networks.ts";
-import { followRedirects } from "../net/redirects.ts";
-import type { Artifact, ArtifactKey, Run } from "../domain/run.ts";
-import type { Fetch, Runtime } from "../platform/runtime.ts";
+import type { Log } from "../../platform/log.ts";
+import { EgressRefused } from "../../net/networks.ts";
+import { followRedirects } from "../../net/redirects.ts";
+import type { Artifact, ArtifactKey, Run } from "../../domain/run.ts";
+import type { Fetch, Runtime } from "../../platform/runtime.ts";
 import { artifactIdOf } from "./artifact-url.ts";
-import type { SkyvernClient } from "./client.ts";
+import type { SkyvernClient } from "../client.ts";
 import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 
 /** The relay's own copies of artifacts. */

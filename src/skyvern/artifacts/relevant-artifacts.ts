@@ -1,6 +1,6 @@
 /** Skyvern's list of a run's artifacts, as far as a person would look at them. */
-import type { Run } from "../domain/run.ts";
-import type { ArtifactRow, SkyvernClient, SkyvernFault } from "./client.ts";
+import type { Run } from "../../domain/run.ts";
+import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
 
 /** The types worth a person's look. A run has hundreds of others, so the list is always asked for by type (contract §4). */
 export const USEFUL_TYPES: readonly string[] = [

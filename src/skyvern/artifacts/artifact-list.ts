@@ -1,10 +1,10 @@
 /** A run's artifacts: which there are. Their URLs die within an hour, so only ids are stored; `artifact-link.ts` finds fresh ones. */
-import type { Log } from "../platform/log.ts";
-import { retry } from "../platform/retry.ts";
-import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
-import type { Runtime } from "../platform/runtime.ts";
+import type { Log } from "../../platform/log.ts";
+import { retry } from "../../platform/retry.ts";
+import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../../domain/run.ts";
+import type { Runtime } from "../../platform/runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
-import type { ArtifactRow, SkyvernClient, SkyvernFault } from "./client.ts";
+import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 export interface Enrichment {

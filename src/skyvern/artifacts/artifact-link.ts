@@ -1,9 +1,9 @@
 /** A URL for an artifact that works at this moment. URLs die within an hour, so a link in a message is resolved when somebody clicks it. */
-import { isJsonObject, type Json, type JsonObject } from "../platform/json.ts";
-import type { ArtifactKey, Run } from "../domain/run.ts";
-import type { Runtime } from "../platform/runtime.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
+import type { ArtifactKey, Run } from "../../domain/run.ts";
+import type { Runtime } from "../../platform/runtime.ts";
 import { artifactIdOf, expiryOf, isArtifactId, parseWebUrl } from "./artifact-url.ts";
-import type { SkyvernClient, SkyvernFault } from "./client.ts";
+import type { SkyvernClient, SkyvernFault } from "../client.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /**

@@ -1,5 +1,5 @@
 /** What can be read from an artifact's URL. Pure: nothing is fetched, and any text may come in. */
-import { DECEIVING } from "../platform/hostile-text.ts";
+import { DECEIVING } from "../../platform/hostile-text.ts";
 
 /** Skyvern's ids are `<prefix>_<rest>`; the underscore keeps them apart from places such as `screenshot-1` (contract §6). */
 const ARTIFACT_ID = /^[A-Za-z]{1,16}_[A-Za-z0-9_-]{1,100}$/;
