@@ -1,12 +1,12 @@
 /** The composition: the one place that knows every part, and what meets what. */
 import { randomBytes } from "node:crypto";
-import type { copiesOf, createArchive } from "../archive/archive.ts";
+import type { createCopies, createArchive } from "../archive/archive.ts";
 import type { BlobStore } from "../archive/blob-store.ts";
 import type { Config } from "../config/config.ts";
 import { alertRound, type AlertDeps } from "../alerts/alerts.ts";
 import { createAttempt } from "../deliver/attempt.ts";
 import { WAITS_AFTER_CUT_MS } from "../deliver/backoff.ts";
-import { evidenceOf } from "../deliver/attachments.ts";
+import { createEvidence } from "../deliver/attachments.ts";
 import { createHeartbeat } from "../alerts/heartbeat.ts";
 import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
 import { createTestSend } from "../deliver/test-message.ts";
@@ -28,7 +28,7 @@ import { fillHistory, type CompleteHistoryDeps } from "../reconcile/history.ts";
 import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
 import { createReceiver, type Receiver } from "../receive/receive.ts";
-import { coverageOf, createReconciler, gapOf, GRACE_MS, WHOLE_EVERY_MS } from "../reconcile/reconcile.ts";
+import { measureCoverage, createReconciler, findGap, GRACE_MS, WHOLE_EVERY_MS } from "../reconcile/reconcile.ts";
 import { rereadUnrecognized } from "../receive/reread.ts";
 import { prune } from "./retention.ts";
 import type { ArtifactsStatus } from "../domain/run.ts";
@@ -45,7 +45,7 @@ import { upkeep } from "./upkeep.ts";
 import { createSessionCheck } from "../web/login/session.ts";
 import type { AssetTexts } from "../web/assets/assets.ts";
 import { mountWeb } from "../web/web.ts";
-import { jobsOf, type DueTimes, type PeriodicJob, type Rounds } from "./jobs.ts";
+import { planJobs, type DueTimes, type PeriodicJob, type Rounds } from "./jobs.ts";
 import { Lifecycle } from "./lifecycle.ts";
 
 /** What an app is given by the host it runs on. The ways out are guarded. */
@@ -59,7 +59,7 @@ export interface AppHost extends Outbound {
   /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */
   operatorRequest: HttpClient;
   /** How and where copies of artifacts are kept; null when they are not. */
-  archiving: { blobs: BlobStore; copiesOf: typeof copiesOf; createArchive: typeof createArchive } | null;
+  archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
   /** What pages load. */
   assets: AssetTexts;
   addressOf: AddressOf;
@@ -120,7 +120,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
   const unready = createReadiness({ store, now: runtime.now, isStopping: host.isStopping, isStalled, log });
   const rounds = createRounds(config, host, { skyvern, delivering, receiving, otlp, unready, signal: ending.signal });
-  const jobs = jobsOf(config, rounds, dueTimesOf(host), fleet !== null);
+  const jobs = planJobs(config, rounds, createDueTimes(host), fleet !== null);
   const last = async () => otlp?.flush(LAST_SPANS_MS);
   const lifecycle = new Lifecycle({ worker, jobs, fleet, ending, last, runtime, log });
   const pages = createPages(config, host, { skyvern, delivering, receiving, unready, stopping: ending.signal });
@@ -134,9 +134,9 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
     jobs,
     gauges: {
       sinks: delivering.sinks.map(({ name }) => name),
-      stored: () => storedOf(store),
+      stored: () => loadStored(store),
       isReady: async () => (await unready()) === null,
-      coverage: config.reconcile ? () => coverageOf(receiving.reconciling) : null,
+      coverage: config.reconcile ? () => measureCoverage(receiving.reconciling) : null,
     },
     runJob: (name) => lifecycle.run(name),
     deliverDue: worker.runOnce,
@@ -232,7 +232,7 @@ function createDeliverySide(
       const found = { runId: run.run_id, known: { artifacts, status }, followUpAt: askAgainAt(status) };
       return { artifacts, status, ...(isNew ? { found } : {}) };
     },
-    evidence: (run, artifacts) => evidenceOf(showing, run, artifacts),
+    evidence: (run, artifacts) => createEvidence(showing, run, artifacts),
     links,
     timeoutMs,
     log,
@@ -314,7 +314,7 @@ function createRounds(
     settings: config.alerts,
     sinks: delivering.lanes.map(({ sink }) => sink),
     store,
-    gap: () => (isGapTold ? gapOf(receiving.reconciling) : Promise.resolve([])),
+    gap: () => (isGapTold ? findGap(receiving.reconciling) : Promise.resolve([])),
     publicUrl: host.publicUrl,
     timeoutMs: config.delivery.timeoutMs,
     runtime,
@@ -365,7 +365,7 @@ function createRounds(
   };
 }
 
-const dueTimesOf = ({ store, runtime: { now } }: AppHost): DueTimes => ({
+const createDueTimes = ({ store, runtime: { now } }: AppHost): DueTimes => ({
   followUp: () => store.nextFollowUpAt(),
   archive: async () => {
     const at = now();
@@ -432,7 +432,7 @@ const deadLetterOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }
     ...(fleet ? [now()] : []),
   );
 
-async function storedOf(store: Store) {
+async function loadStored(store: Store) {
   const [backlog, counts, circuits] = await Promise.all([store.backlog(), store.counts(), store.circuits()]);
   const dead = counts.deliveries.filter(({ state }) => state === "dead");
   return { backlog, dead, unrecognized: counts.unrecognized, circuits };

@@ -53,7 +53,7 @@ export interface DueTimes {
 type JobSettings = Pick<Config, "archive" | "tracing" | "heartbeat" | "alerts" | "retention" | "reconcile">;
 
 /** The jobs that a configuration asks for. `isFleet`: there may be other relays on the database. */
-export function jobsOf(config: JobSettings, rounds: Rounds, due: DueTimes, isFleet: boolean): PeriodicJob[] {
+export function planJobs(config: JobSettings, rounds: Rounds, due: DueTimes, isFleet: boolean): PeriodicJob[] {
   const { heartbeat, retention, reconcile, alerts } = config;
   const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onSinkDown].some((names) => names.length > 0);
   const isPruning = retention.runsMs !== null || retention.rawMs !== null;

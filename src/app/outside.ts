@@ -1,5 +1,5 @@
 /** What a configuration says of the world outside of the process: the ways out, and where copies of artifacts are kept. */
-import { copiesOf, createArchive } from "../archive/archive.ts";
+import { createCopies, createArchive } from "../archive/archive.ts";
 import { folderBlobStore } from "../archive/folder-blobs.ts";
 import { s3BlobStore } from "../archive/s3-blobs.ts";
 import type { Config } from "../config/config.ts";
@@ -27,7 +27,7 @@ export function createOutboundClients(config: Config, now: () => number): Outsid
     fetch: egress.fetch,
     request: egress.request,
     operatorRequest: operator.request,
-    archiving: archivingOf(config, egress.fetch, now),
+    archiving: createArchiving(config, egress.fetch, now),
     close: async () => {
       await Promise.all([egress.close(), operator.close()]);
     },
@@ -35,8 +35,12 @@ export function createOutboundClients(config: Config, now: () => number): Outsid
 }
 
 /** Null when no copies are kept. */
-function archivingOf({ archive }: Config, fetch: Fetch, now: () => number): AppHost["archiving"] {
+function createArchiving({ archive }: Config, fetch: Fetch, now: () => number): AppHost["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;
-  return { blobs: s3 ? s3BlobStore({ settings: s3, fetch, now }) : folderBlobStore(dir), copiesOf, createArchive };
+  return {
+    blobs: s3 ? s3BlobStore({ settings: s3, fetch, now }) : folderBlobStore(dir),
+    copiesOf: createCopies,
+    createArchive,
+  };
 }

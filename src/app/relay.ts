@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import { changeOf } from "../config/changes.ts";
+import { compareConfigs } from "../config/changes.ts";
 import type { Config } from "../config/config.ts";
 import { addressOf, listen, type Listening } from "../http/listen.ts";
 import { mountMetrics } from "../http/probes.ts";
@@ -37,7 +37,7 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
   const storage = await openStorage(config.database);
   let fleet: Fleet | null = null;
   try {
-    fleet = await fleetOf(storage, machine, log);
+    fleet = await openFleet(storage, machine, log);
     const runtime = fleet ? { ...machine, now: fleet.now, newId: idMaker(fleet.now) } : machine;
     return await Relay.open(config, { store: storage.store, fleet, runtime, log });
   } catch (error) {
@@ -48,7 +48,11 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
 }
 
 /** The relay among others, where its database can have several. */
-async function fleetOf({ shared: database }: RelayStorage, { newId, sleep }: Runtime, log: Log): Promise<Fleet | null> {
+async function openFleet(
+  { shared: database }: RelayStorage,
+  { newId, sleep }: Runtime,
+  log: Log,
+): Promise<Fleet | null> {
   if (!database?.session) return null;
   return joinFleet({ database, openSession: database.session, name: newId("relay"), sleep, log });
 }
@@ -191,7 +195,7 @@ export class Relay {
   async #takeUp(next: Config, turn: Promise<unknown>): Promise<Reloaded> {
     await turn;
     const { log, runtime, store } = this.#deps;
-    const { config, changed, fixed } = changeOf(this.app.config, next);
+    const { config, changed, fixed } = compareConfigs(this.app.config, next);
     if (this.#ending.signal.aborted || changed.length === 0) return { changed: [], fixed };
     const coming = await this.#build(config);
     try {

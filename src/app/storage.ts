@@ -1,6 +1,6 @@
 /** Opens what a relay keeps its runs in. */
 import type { Config } from "../config/config.ts";
-import { nameOf } from "../store/address.ts";
+import { describeDatabase } from "../store/address.ts";
 import type { Database } from "../store/database.ts";
 import { migrate } from "../store/schema/migrate.ts";
 import { openDatabase } from "../store/open.ts";
@@ -20,7 +20,7 @@ export async function openStorage(settings: Config["database"]): Promise<RelaySt
     return { store: createSqlStore(database), shared: database.session ? database : null };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the database ${nameOf(settings)} cannot be opened: ${why}`, { cause: error });
+    throw new Error(`the database ${describeDatabase(settings)} cannot be opened: ${why}`, { cause: error });
   }
 }
 

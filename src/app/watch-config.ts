@@ -38,22 +38,23 @@ export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
     }
   };
   const loaded = loadConfig({ env, readFile, cwd: process.cwd() });
-  return { loaded, files: [...texts.keys()], print: printOf(texts) };
+  return { loaded, files: [...texts.keys()], print: fingerprint(texts) };
 }
 
 /**
  * By content, so that it does not matter how a file is changed: written over, replaced, or, as Kubernetes does, a link to a folder
  * turned to another one.
  */
-function printOf(texts: ReadonlyMap<string, string>): string {
+function fingerprint(texts: ReadonlyMap<string, string>): string {
   const hash = createHash("sha256");
   for (const [path, text] of texts) hash.update(`${path}\0${text}\0`);
   return hash.digest("hex");
 }
 
-const printNow = (files: readonly string[]): string => printOf(new Map(files.map((path) => [path, textOf(path)])));
+const printNow = (files: readonly string[]): string =>
+  fingerprint(new Map(files.map((path) => [path, readText(path)])));
 
-function textOf(path: string): string {
+function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {

@@ -92,14 +92,14 @@ async function removeOne({ store, blobs, now, log }: ArchiveDeps, sha256: string
     await store.setDiscarded(sha256, null);
     return true;
   } catch (error) {
-    log.warn("archive.removing_failed", { sha256, error: wordsOf(error) });
+    log.warn("archive.removing_failed", { sha256, error: errorText(error) });
     await store.setDiscarded(sha256, now() + REMOVE_AGAIN_MS);
     return false;
   }
 }
 
 /** What a browser or a reader is given of the copies. */
-export const copiesOf = ({
+export const createCopies = ({
   store,
   blobs,
   log,
@@ -116,7 +116,7 @@ export const copiesOf = ({
       headers.set("content-type", copy.type);
       return new Response(answer.body, { status: answer.status, headers });
     } catch (error) {
-      log.error("archive.unreadable", { run_id: runId, artifact: key, error: wordsOf(error) });
+      log.error("archive.unreadable", { run_id: runId, artifact: key, error: errorText(error) });
       return null;
     }
   },
@@ -199,7 +199,7 @@ async function copyOne(deps: ArchiveDeps, owner: Owner, key: ArtifactKey, signal
     await store.saveCopy(copy);
     return "copied";
   } catch (error) {
-    return later(wordsOf(error));
+    return later(errorText(error));
   }
 }
 
@@ -212,4 +212,4 @@ function refusal(refused: Refused, { left, later }: Record<"left" | "later", (re
 
 const isSha256 = (text: string | null): boolean => text !== null && /^[0-9a-f]{64}$/.test(text);
 
-const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

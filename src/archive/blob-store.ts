@@ -14,7 +14,7 @@ export interface BlobStore {
  * The bytes a `Range` header asks for, both ends included; null: all of them, also when the header says nothing that is
  * understood; `none`: none of it is there. Only one range is taken (RFC 9110, section 14.2, leaves that to the server).
  */
-export function rangeOf(header: string | null, bytes: number): { start: number; end: number } | "none" | null {
+export function parseRange(header: string | null, bytes: number): { start: number; end: number } | "none" | null {
   const [, from = "", to = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? "") ?? [];
   if (from === "" && to === "") return null;
   const start = from === "" ? Math.max(0, bytes - Number(to)) : Number(from);

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { mkdir, open as openFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { rangeOf, type BlobStore } from "./blob-store.ts";
+import { parseRange, type BlobStore } from "./blob-store.ts";
 
 /** Copies in a folder, two characters of the sha256 a subfolder. A file is whole as soon as it has its name. */
 export function folderBlobStore(dir: string): BlobStore {
@@ -20,7 +20,7 @@ export function folderBlobStore(dir: string): BlobStore {
       }
     },
     open: async (sha256, bytes, header) => {
-      const range = rangeOf(header, bytes);
+      const range = parseRange(header, bytes);
       const { start, end } = range === null || range === "none" ? { start: 0, end: bytes - 1 } : range;
       const file = await whole(pathOf(sha256), bytes);
       if (file === null) return null;

@@ -18,7 +18,7 @@ import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import { using } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
-import { MOMENT, momentOf } from "./time-options.ts";
+import { MOMENT, parseMoment } from "./time-options.ts";
 import { bar, count, progressLine } from "./progress.ts";
 
 export const addBackfill: AddCommand = ({ command, configured, shell }) =>
@@ -71,11 +71,13 @@ export async function backfillCommand(options: BackfillOptions, deps: BackfillCo
     shell.stderr(`skyvern-relay backfill: ${message}\n`);
     return code;
   };
-  const plan = planOf(options, config, deps.runtime.now());
+  const plan = parsePlan(options, config, deps.runtime.now());
   if (typeof plan === "string") return wrong(EXIT.usage, plan);
   return using({ name: "backfill", config, shell }, "beside", async (database) => {
     const tally = await run(plan, database, deps);
-    shell.stdout(options.json === true ? `${JSON.stringify(jsonOf(tally, plan))}\n` : summaryOf(tally, plan, config));
+    shell.stdout(
+      options.json === true ? `${JSON.stringify(toJson(tally, plan))}\n` : renderSummary(tally, plan, config),
+    );
     if (tally.faults.length === 0) return EXIT.done;
     return wrong(EXIT.failed, `it stopped before the end: ${tally.faults.join("; ")}. ${reachedText(tally)}`);
   });
@@ -117,7 +119,7 @@ async function run(
         scope: plan.scope,
         runtime,
         signal: shell.stopped,
-        progress: (progress) => line.show(textOf(progress)),
+        progress: (progress) => line.show(renderProgress(progress)),
       },
       plan,
     );
@@ -131,10 +133,10 @@ async function run(
 const RECENT_MS = 600_000;
 
 /** What to do, or what is wrong with how it was called. */
-function planOf(options: BackfillOptions, config: Config, now: number): BackfillPlan | string {
-  const since = options.since === undefined ? null : momentOf(options.since, now);
+function parsePlan(options: BackfillOptions, config: Config, now: number): BackfillPlan | string {
+  const since = options.since === undefined ? null : parseMoment(options.since, now);
   if (since === null) return `--since must be ${MOMENT}, not ${JSON.stringify(options.since ?? null)}`;
-  const until = options.until === undefined ? now : momentOf(options.until, now);
+  const until = options.until === undefined ? now : parseMoment(options.until, now);
   if (until === null) return `--until must be ${MOMENT}, not ${JSON.stringify(options.until)}`;
   if (since >= until) return "--since must be before --until";
   const workflow = options.workflow ?? [];
@@ -149,7 +151,7 @@ function planOf(options: BackfillOptions, config: Config, now: number): Backfill
   return { since, until, workflow, endedBefore, scope, deliver, dryRun: options.dryRun === true };
 }
 
-const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: BackfillPlan) => ({
+const toJson = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }: BackfillPlan) => ({
   ...tally,
   since: new Date(since).toISOString(),
   until: new Date(until).toISOString(),
@@ -158,7 +160,7 @@ const jsonOf = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }:
   reached: reached === null ? null : new Date(reached).toISOString(),
 });
 
-function summaryOf(tally: Tally, { deliver, dryRun }: BackfillPlan, config: Config): string {
+function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: Config): string {
   const { added, known, elsewhere, recent, unreadable } = tally;
   const relayed = deliver ? ", and the relay tells of them" : ", and nobody is told";
   const lines: [number | true, string][] = [
@@ -174,7 +176,7 @@ function summaryOf(tally: Tally, { deliver, dryRun }: BackfillPlan, config: Conf
 const reachedText = ({ reached }: Tally): string =>
   `${reached === null ? "No run was reached" : `It came to runs that ended at ${new Date(reached).toISOString()}`}; run it again to go on.`;
 
-function textOf(progress: Progress): string {
+function renderProgress(progress: Progress): string {
   if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;
   if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
   return `${bar(progress.done, progress.of)} ${progress.done} of ${count(progress.of)}`;

@@ -106,7 +106,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
       shell.stdout(
         `${JSON.stringify({ backup: kept, taken_at, bytes, sha256, waiting, verified: options.verify === true, rows, ms })}\n`,
       );
-    } else shell.stdout(summaryOf(kept, snapshot, ms, options.verify === true));
+    } else shell.stdout(renderSummary(kept, snapshot, ms, options.verify === true));
     return EXIT.done;
   } catch (error) {
     line.clear();
@@ -118,7 +118,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
   }
 }
 
-const summaryOf = (kept: string, { bytes, rows, waiting }: Snapshot, ms: number, isVerified: boolean): string =>
+const renderSummary = (kept: string, { bytes, rows, waiting }: Snapshot, ms: number, isVerified: boolean): string =>
   [
     `${kept}: ${(bytes / 1e6).toFixed(1)} MB after ${(ms / 1000).toFixed(1)} s.`,
     ...(isVerified

@@ -7,11 +7,11 @@ import { formatDuration } from "../platform/duration.ts";
 import { describeConfig } from "../config/describe.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSimulation, type Simulated } from "../history/simulation.ts";
-import { pagesOf } from "../store/history/all-pages.ts";
+import { readPages } from "../store/history/all-pages.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { load, refuse } from "./configuration.ts";
 import { reading } from "./database.ts";
-import { spanOf } from "./time-options.ts";
+import { parseSpan } from "./time-options.ts";
 import { count, progressLine } from "./progress.ts";
 
 /** As commander reads them. */
@@ -38,7 +38,7 @@ interface CheckDeps {
 function check(options: CheckOptions, deps: CheckDeps): number | Promise<number> {
   const { shell } = deps;
   const json = options.json === true;
-  const span = spanOf(options, deps.runtime.now());
+  const span = parseSpan(options, deps.runtime.now());
   const misuse = typeof span === "string" ? span : options.routes === true ? null : misplaced(options);
   if (misuse !== null) {
     shell.stderr(`skyvern-relay check: ${misuse}\n`);
@@ -54,14 +54,14 @@ function check(options: CheckOptions, deps: CheckDeps): number | Promise<number>
   if (options.routes === true && typeof span !== "string") return simulate(config, span, json, deps);
   const description = describeConfig(config);
   if (json) shell.stdout(`${JSON.stringify({ ok: true, warnings, off, config: description }, null, 2)}\n`);
-  else shell.stdout(summaryOf(config, warnings, off));
+  else shell.stdout(renderSummary(config, warnings, off));
   return EXIT.done;
 }
 
 const misplaced = ({ since, until }: CheckOptions): string | null =>
   since === undefined && until === undefined ? null : `--${since === undefined ? "until" : "since"} goes with --routes`;
 
-function summaryOf(config: Config, warnings: readonly string[], off: readonly Off[]): string {
+function renderSummary(config: Config, warnings: readonly string[], off: readonly Off[]): string {
   const lines = [
     `The configuration is right${config.file === null ? "" : ` (${config.file})`}.`,
     `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
@@ -98,7 +98,7 @@ function simulate(
     const simulation = createSimulation(config);
     const line = progressLine(shell);
     let read = 0;
-    for await (const page of pagesOf(store, { ...span, until }, shell.stopped)) {
+    for await (const page of readPages(store, { ...span, until }, shell.stopped)) {
       for (const { state } of page) simulation.add(state.run);
       read += page.length;
       line.show(`Reading the history: ${count(read)}`);
@@ -123,16 +123,16 @@ function simulationText({ runs, routes, sinks, nobody }: Simulated, since: strin
   const lines = [
     `Of ${count(runs)}${when}, with the outcome each has now, this configuration would have sent`,
     ...sinks.map(({ sink, kind, runs: matched }) => `  ${matched} of ${runs} to ${sink} (${kind})`),
-    `  ${nobody.runs} of ${runs} to nobody${examplesOf(nobody.examples)}`,
+    `  ${nobody.runs} of ${runs} to nobody${renderExamples(nobody.examples)}`,
     "by these routes:",
     ...routes.map(({ route, to, stop, matched, not_looked_at, examples }) => {
       const passed = not_looked_at > 0 ? `; ${not_looked_at} stopped at a route before it` : "";
       const never = matched === 0 ? " — it never matched" : "";
-      return `  ${route} → ${to.join(", ") || "nobody"}${stop ? " (stop)" : ""}: ${matched}${passed}${never}${examplesOf(examples)}`;
+      return `  ${route} → ${to.join(", ") || "nobody"}${stop ? " (stop)" : ""}: ${matched}${passed}${never}${renderExamples(examples)}`;
     }),
   ];
   return `${lines.join("\n")}\n`;
 }
 
-const examplesOf = (ids: readonly string[]): string =>
+const renderExamples = (ids: readonly string[]): string =>
   ids.length === 0 ? "" : `, such as ${ids.map((id) => JSON.stringify(id.slice(0, 60)).slice(1, -1)).join(", ")}`;

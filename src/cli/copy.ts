@@ -1,10 +1,10 @@
 /** `skyvern-relay copy`: moves an installation from SQLite to PostgreSQL. */
 import { readFileSync } from "node:fs";
 import { readDatabase, readEnvironment } from "../config/config.ts";
-import { COPIED_TABLES, copyAll, CopyRefused, rowsOf } from "../store/sqlite-to-postgres.ts";
+import { COPIED_TABLES, copyAll, CopyRefused, countRows } from "../store/sqlite-to-postgres.ts";
 import type { Database } from "../store/database.ts";
-import { migrate, SCHEMA_VERSION, versionOf } from "../store/schema/migrate.ts";
-import { nameOf, type DatabaseSettings } from "../store/address.ts";
+import { migrate, SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
+import { describeDatabase, type DatabaseSettings } from "../store/address.ts";
 import { openDatabase, unreachable } from "../store/open.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
@@ -31,7 +31,7 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
   };
   const from = readDatabase(options.from);
   if (from?.kind !== "sqlite") return wrong(EXIT.usage, "--from must be sqlite:PATH");
-  const to = readDatabase(options.to ?? databaseUrlOf(shell));
+  const to = readDatabase(options.to ?? readDatabaseUrl(shell));
   if (to?.kind !== "postgres")
     return wrong(EXIT.usage, "--to (or DATABASE_URL) must be postgres://user:password@host/database");
   const missing = unreachable(from);
@@ -46,7 +46,7 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
   try {
     // A relay that runs on it keeps the lock.
     const source = await open(from);
-    const version = await versionOf(source);
+    const version = await readVersion(source);
     if (version !== SCHEMA_VERSION)
       return wrong(
         EXIT.failed,
@@ -54,16 +54,16 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
       );
     const target = await open(to);
     await migrate(target);
-    const all = 2 * (await rowsOf(source));
+    const all = 2 * (await countRows(source));
     const sums = await copyAll(source, target, (done) => line.show(`Copying ${bar(done, all)} ${done} of ${all}`));
     line.clear();
-    if (options.json === true) shell.stdout(`${JSON.stringify({ to: nameOf(to), tables: sums }, null, 2)}\n`);
+    if (options.json === true) shell.stdout(`${JSON.stringify({ to: describeDatabase(to), tables: sums }, null, 2)}\n`);
     else {
       const tables = COPIED_TABLES.map(
         (table) => `${table.padEnd(16)} ${String(sums[table].rows).padStart(9)}  ${sums[table].checksum.slice(0, 16)}`,
       );
       shell.stdout(
-        `${tables.join("\n")}\nAll of it is in ${nameOf(to)}, counted and compared. Start the relays with that DATABASE_URL.\n`,
+        `${tables.join("\n")}\nAll of it is in ${describeDatabase(to)}, counted and compared. Start the relays with that DATABASE_URL.\n`,
       );
     }
     return EXIT.done;
@@ -77,5 +77,5 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
 }
 
 /** Also from its file; the rest of the configuration does not matter here. */
-const databaseUrlOf = ({ env }: Shell): string =>
+const readDatabaseUrl = ({ env }: Shell): string =>
   readEnvironment(env, (path) => readFileSync(path, "utf8")).get("DATABASE_URL") ?? "";

@@ -1,8 +1,8 @@
 /** The configured database beside a running relay, for commands that look at it. */
 import type { Config } from "../config/config.ts";
 import type { Database } from "../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../store/schema/migrate.ts";
-import { nameOf } from "../store/address.ts";
+import { SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
+import { describeDatabase } from "../store/address.ts";
 import { openDatabase, unreachable } from "../store/open.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { Store } from "../store/store.ts";
@@ -34,7 +34,7 @@ export async function using(
   try {
     const database = await openDatabase(config.database, how);
     try {
-      const version = await versionOf(database);
+      const version = await readVersion(database);
       if (version !== SCHEMA_VERSION) {
         const other = `the database has schema version ${version}, this release ${SCHEMA_VERSION}`;
         return wrong(`${other}: use the release that the relay runs`);
@@ -46,6 +46,6 @@ export async function using(
   } catch (error) {
     // A disk, a lock, a connection: what was written until then is whole.
     const why = error instanceof Error ? error.message : String(error);
-    return wrong(how === "read" ? `the database ${nameOf(config.database)} cannot be read: ${why}` : why);
+    return wrong(how === "read" ? `the database ${describeDatabase(config.database)} cannot be read: ${why}` : why);
   }
 }

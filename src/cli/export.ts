@@ -13,18 +13,18 @@ import {
 } from "node:fs";
 import type { z } from "zod";
 import type { Config } from "../config/config.ts";
-import { errorsOf, ExportQuery, reportOf, runFilterOf } from "../http/api/schemas.ts";
+import { toFieldErrors, ExportQuery, rowToReport, toRunFilter } from "../http/api/schemas.ts";
 import { createLinks } from "../http/links.ts";
 import { BYTE_ORDER_MARK } from "../http/api/csv.ts";
 import { RUN_FILES } from "../http/api/run-columns.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
-import { pagesOf } from "../store/history/all-pages.ts";
+import { readPages } from "../store/history/all-pages.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { RunFilter } from "../store/contract/runs.ts";
 import type { Store } from "../store/store.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { using } from "./database.ts";
-import { spanOf } from "./time-options.ts";
+import { parseSpan } from "./time-options.ts";
 import { count, progressLine } from "./progress.ts";
 
 /** As commander reads them. */
@@ -89,7 +89,7 @@ interface ExportPlan {
 /** Resolves with the exit code. */
 async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<number> {
   const { config, shell } = deps;
-  const plan = planOf(options, deps.runtime.now());
+  const plan = parsePlan(options, deps.runtime.now());
   if (typeof plan === "string") {
     shell.stderr(`skyvern-relay export: ${plan}\n`);
     return EXIT.usage;
@@ -136,8 +136,8 @@ async function write(
   const links = createLinks({ publicUrl: () => config.publicUrl, key, lifeMs: config.linkLifeMs, now: runtime.now });
   if (header !== "") out(header);
   let runs = 0;
-  for await (const page of pagesOf(store, filter, shell.stopped)) {
-    out(page.map((row) => lineOf(reportOf(row, links))).join(""));
+  for await (const page of readPages(store, filter, shell.stopped)) {
+    out(page.map((row) => lineOf(rowToReport(row, links))).join(""));
     // A slow reader holds up the reading, not the memory.
     await shell.taken?.();
     runs += page.length;
@@ -195,13 +195,13 @@ function wholeFile(path: string): Output {
 }
 
 /** What to write, or what is wrong with how it was called. */
-function planOf(options: ExportOptions, now: number): ExportPlan | string {
+function parsePlan(options: ExportOptions, now: number): ExportPlan | string {
   const format = options.format ?? (options.to?.toLowerCase().endsWith(".csv") === true ? "csv" : "ndjson");
   if (format !== "csv" && format !== "ndjson") return `--format must be ndjson or csv, not ${JSON.stringify(format)}`;
   if (options.to === "-" || options.to === "/dev/stdout") delete options.to;
   if (options.json === true && options.to === undefined)
     return "--json goes with --to: standard output is the file itself";
-  const span = spanOf(options, now);
+  const span = parseSpan(options, now);
   if (typeof span === "string") return span;
   const {
     q,
@@ -218,10 +218,10 @@ function planOf(options: ExportOptions, now: number): ExportPlan | string {
   const given = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
   const read = ExportQuery.safeParse(given);
   if (!read.success)
-    return errorsOf(read.error.issues as z.core.$ZodIssue[])
+    return toFieldErrors(read.error.issues as z.core.$ZodIssue[])
       .map(faultText)
       .join("; ");
-  return { format, filter: { ...runFilterOf(read.data), ...span } };
+  return { format, filter: { ...toRunFilter(read.data), ...span } };
 }
 
 const OPTIONS: Record<string, string> = { run_type: "run-type", organization_id: "organization" };

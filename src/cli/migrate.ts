@@ -1,6 +1,6 @@
 /** `skyvern-relay migrate`: brings the database to this release's schema, as the relay does at its start. */
-import { migrate, SCHEMA_VERSION, versionOf } from "../store/schema/migrate.ts";
-import { nameOf } from "../store/address.ts";
+import { migrate, SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
+import { describeDatabase } from "../store/address.ts";
 import { openDatabase } from "../store/open.ts";
 import type { Config } from "../config/config.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
@@ -18,18 +18,18 @@ export async function migrateCommand(
   try {
     const database = await openDatabase(settings, "patient");
     try {
-      const before = await versionOf(database);
+      const before = await readVersion(database);
       await migrate(database);
       const done =
         before === SCHEMA_VERSION ? "has" : before === 0 ? "was created with" : `was brought from ${before} to`;
-      shell.stdout(`${nameOf(settings)} ${done} schema version ${SCHEMA_VERSION}\n`);
+      shell.stdout(`${describeDatabase(settings)} ${done} schema version ${SCHEMA_VERSION}\n`);
       return EXIT.done;
     } finally {
       await database.close();
     }
   } catch (error) {
     shell.stderr(
-      `skyvern-relay migrate: ${nameOf(settings)}: ${error instanceof Error ? error.message : String(error)}\n`,
+      `skyvern-relay migrate: ${describeDatabase(settings)}: ${error instanceof Error ? error.message : String(error)}\n`,
     );
     return EXIT.failed;
   }

@@ -63,7 +63,7 @@ export async function redeliverCommand(
     shell.stderr(`skyvern-relay redeliver: ${message}\n`);
     return code;
   };
-  const misuse = misuseOf(runId, options, config);
+  const misuse = findMisuse(runId, options, config);
   if (misuse !== null) return wrong(EXIT.usage, misuse);
   return using({ name: "redeliver", config, shell }, "beside", (database) => {
     const store = createSqlStore(database);
@@ -98,9 +98,9 @@ async function many(
   const filter: DeliveryFilter = {
     state: options.state ?? [],
     sink: options.sink ?? config.sinks.map(({ name }) => name),
-    ...(options.since === undefined ? {} : { since: timeOf(options.since) ?? 0 }),
+    ...(options.since === undefined ? {} : { since: parseTime(options.since) ?? 0 }),
     // What fails again while this goes on is for another time.
-    until: Math.min(now + 1, (options.until === undefined ? null : timeOf(options.until)) ?? Infinity),
+    until: Math.min(now + 1, (options.until === undefined ? null : parseTime(options.until)) ?? Infinity),
   };
   let count = dryRun ? await store.redeliverable(filter, Number.MAX_SAFE_INTEGER) : 0;
   for (let made = dryRun ? 0 : BATCH; made === BATCH; count += made)
@@ -112,7 +112,7 @@ async function many(
 }
 
 /** What is wrong with how it was called, or null. */
-function misuseOf(
+function findMisuse(
   runId: string | undefined,
   options: RedeliverOptions,
   { sinks, database }: RedeliverCommandDeps["config"],
@@ -132,11 +132,11 @@ function misuseOf(
   if (state !== undefined) return `--state must be one of ${DELIVERY_STATES.join(", ")}, not ${JSON.stringify(state)}`;
   for (const name of ["since", "until"] as const) {
     const value = options[name];
-    if (value !== undefined && timeOf(value) === null) {
+    if (value !== undefined && parseTime(value) === null) {
       return `--${name} must be an ISO 8601 time, like 2026-01-20T12:00:00Z, not ${JSON.stringify(value)}`;
     }
   }
   return null;
 }
 
-const timeOf = (text: string): number | null => instant.safeParse(text).data ?? null;
+const parseTime = (text: string): number | null => instant.safeParse(text).data ?? null;

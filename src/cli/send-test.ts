@@ -1,7 +1,7 @@
 /** `skyvern-relay send-test`: one signed sample to a relay, here or elsewhere, as Skyvern would send it. */
 import { createHmac } from "node:crypto";
 import type { Config } from "../config/config.ts";
-import { SAMPLE_STATUSES, SAMPLE_TYPES, sampleOf, type SampleStatus, type SampleType } from "../demo/samples.ts";
+import { SAMPLE_STATUSES, SAMPLE_TYPES, makeSample, type SampleStatus, type SampleType } from "../demo/samples.ts";
 import { createEgress } from "../net/egress.ts";
 import type { HttpClient, HttpResponse } from "../net/http-client.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
@@ -61,12 +61,12 @@ const MAX_ANSWER_BYTES = 2_048;
 /** Resolves with the exit code: 1 when the relay did not answer with 2xx. */
 async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Promise<number> {
   const { shell, runtime } = deps;
-  const plan = planOf(options, deps.config);
+  const plan = parsePlan(options, deps.config);
   if (typeof plan === "string") {
     shell.stderr(`skyvern-relay send-test: ${plan}\n`);
     return EXIT.usage;
   }
-  const payload = sampleOf(runtime, plan.type, plan.status);
+  const payload = makeSample(runtime, plan.type, plan.status);
   const runId = String(payload["run_id"]);
   // The address is the caller's own, wherever it leads; redirects are not followed, as Skyvern follows none.
   const egress = createEgress({ allow: ["0.0.0.0/0", "::/0"], timeoutMs: TIMEOUT_MS });
@@ -136,7 +136,7 @@ function hintFor({ status, headers }: HttpResponse, key: string): string {
 }
 
 /** What to send where, or what is wrong with how it was called. */
-function planOf({ url, type, status, key }: SendTestOptions, config: SendTestDeps["config"]): SendTestPlan | string {
+function parsePlan({ url, type, status, key }: SendTestOptions, config: SendTestDeps["config"]): SendTestPlan | string {
   const known = SAMPLE_TYPES.find((one) => one === type);
   if (!known) return `--type must be one of ${SAMPLE_TYPES.join(", ")}, not ${JSON.stringify(type)}`;
   const state = SAMPLE_STATUSES.find((one) => one === status);
@@ -144,14 +144,14 @@ function planOf({ url, type, status, key }: SendTestOptions, config: SendTestDep
   const named = key === undefined ? config.keys[0] : config.keys.find(({ name }) => name === key);
   const names = config.keys.map(({ name }) => name).join(", ");
   if (!named) return `--key must be the name of a configured key (${names}), not ${JSON.stringify(key ?? null)}`;
-  const address = url ?? `http://${hostOf(config.host)}:${config.port}/webhook`;
+  const address = url ?? `http://${formatHost(config.host)}:${config.port}/webhook`;
   const parsed = URL.parse(address);
   if (!parsed || !/^https?:$/.test(parsed.protocol)) return "--url must be an http:// or https:// address";
   return { url: address, type: known, status: state, key: named };
 }
 
 /** Where a relay that listens on `host` is met from the same machine. */
-function hostOf(host: string): string {
+function formatHost(host: string): string {
   if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
   return host.includes(":") ? `[${host}]` : host;
 }

@@ -2,7 +2,7 @@
 import type { Config } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
-import { unknownRun, whyOf, type Why } from "../history/why.ts";
+import { unknownRun, explain, type Why } from "../history/why.ts";
 import { reading } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
@@ -44,13 +44,13 @@ async function printWhy(
   }
   const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
   const attempts = await store.attempts(deliveries.map(({ id }) => id));
-  const why = whyOf({ stored, receipts: await store.receipts(runId), deliveries, attempts });
-  shell.stdout(json === true ? `${JSON.stringify(why, null, 2)}\n` : textOf(why));
+  const why = explain({ stored, receipts: await store.receipts(runId), deliveries, attempts });
+  shell.stdout(json === true ? `${JSON.stringify(why, null, 2)}\n` : renderText(why));
   return EXIT.done;
 }
 
 /** For a terminal. What comes from outside is spelled out where it would move the cursor or turn the text. */
-export function textOf({ run_id, title, status, revision, summary, routes, deliveries, timeline }: Why): string {
+export function renderText({ run_id, title, status, revision, summary, routes, deliveries, timeline }: Why): string {
   const lines = [
     `${line(run_id)}${title === null ? "" : ` “${line(title, 100)}”`}: ${line(status)}${revision > 1 ? ` (revision ${revision})` : ""}`,
     ...summary.map((sentence) => `  ${block(sentence, 1_000)}`),

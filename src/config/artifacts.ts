@@ -83,7 +83,7 @@ export interface ArchiveSettings {
 }
 
 /** What the archive needs to know; null when it is off. `beside`: the folder of the database. */
-export function archiveOf(
+export function resolveArchive(
   { archive, dir, s3, max_file, max_total }: ArtifactsFile,
   beside: string,
 ): ArchiveSettings | null {

@@ -14,7 +14,7 @@ export interface ConfigChange {
   fixed: string[];
 }
 
-export function changeOf(running: Config, next: Config): ConfigChange {
+export function compareConfigs(running: Config, next: Config): ConfigChange {
   const names = Object.keys({ ...running, ...next }) as (keyof Config)[];
   const different = names.filter((name) => plain(running[name]) !== plain(next[name]));
   const isFixed = (name: keyof Config): boolean => (FIXED as readonly string[]).includes(name);

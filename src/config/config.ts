@@ -1,12 +1,12 @@
 /** The configuration: environment and relay.yaml in, one checked value or every fault at once out. */
 import { dirname, isAbsolute, join } from "node:path";
-import { archiveOf, type ArchiveSettings } from "./artifacts.ts";
+import { resolveArchive, type ArchiveSettings } from "./artifacts.ts";
 import { errorCode, readEnvironment, type EnvVars, type Environment, type Settings } from "./environment.ts";
-import { findingsOf, pathText, wording, type Fault } from "./faults.ts";
+import { toFindings, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
-import { organizationOf, type ApiKey } from "./keys.ts";
+import { parseOrganization, type ApiKey } from "./keys.ts";
 import { readShortcuts, withApi } from "./shortcuts.ts";
-import { offOf, warningsOf, type Off } from "./notes.ts";
+import { listOff, findWarnings, type Off } from "./notes.ts";
 import type { SinkSettings } from "./sinks.ts";
 import { readYaml, type YamlFile } from "./yaml.ts";
 import { KINDS } from "../sinks/kinds.ts";
@@ -18,7 +18,7 @@ import { isInMemory, type DatabaseSettings } from "../store/address.ts";
 
 export { formatFaults, type Fault } from "./faults.ts";
 export type { Off } from "./notes.ts";
-export { claimsOf, organizationOf, type ApiKey } from "./keys.ts";
+export { parseClaims, parseOrganization, type ApiKey } from "./keys.ts";
 export { readDatabase, readEnvironment } from "./environment.ts";
 export { relaySchema } from "./json-schema.ts";
 export type { SinkSettings } from "./sinks.ts";
@@ -117,10 +117,10 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
     ...twoAddresses(environment, content, file.yaml),
   ];
   if (faults.length > 0 || environment.settings === null || content.settings === null) return { ok: false, faults };
-  const sinks = [...shortcuts.sinks, ...sinksOf(content.settings)];
+  const sinks = [...shortcuts.sinks, ...listSinks(content.settings)];
   const combined = combine({ ...environment, settings: environment.settings }, content.settings, sinks, file.name);
   const config = token.file === null ? combined : { ...combined, tokens: token.tokens, tokenFile: token.file };
-  return { ok: true, config, warnings: warningsOf(config), off: offOf(config, environment, shortcuts.off) };
+  return { ok: true, config, warnings: findWarnings(config), off: listOff(config, environment, shortcuts.off) };
 }
 
 /** The token that a relay on SQLite made for itself; none before its first start. */
@@ -178,7 +178,7 @@ function readContent(
   const raw = withApis(yaml.value, environment);
   const result = FileSchema.safeParse(raw, { error: wording });
   const findings = [
-    ...(result.success ? [] : findingsOf(result.error.issues)),
+    ...(result.success ? [] : toFindings(result.error.issues)),
     ...disagreements(raw, environmentSinks),
   ].map(({ path, message, aboutKey }) => ({
     where: yaml.locate(path, aboutKey),
@@ -201,11 +201,11 @@ const isMapping = (value: unknown): value is Record<string, unknown> =>
 
 /** In the file's order, line before column. */
 function byPlace(a: Fault, b: Fault): number {
-  const [lineA = 0, colA = 0] = placeOf(a);
-  const [lineB = 0, colB = 0] = placeOf(b);
+  const [lineA = 0, colA = 0] = parsePlace(a);
+  const [lineB = 0, colB = 0] = parsePlace(b);
   return lineA - lineB || colA - colB;
 }
-const placeOf = ({ where }: Fault): number[] => where.split(":").slice(-2).map(Number);
+const parsePlace = ({ where }: Fault): number[] => where.split(":").slice(-2).map(Number);
 
 function absentKey(environment: Environment, { raw }: FileContent): Fault[] {
   const inFile = isMapping(raw["skyvern"]) && raw["skyvern"]["keys"] !== undefined;
@@ -231,9 +231,9 @@ function combine(
   const baseUrl = env.SKYVERN_BASE_URL ?? file.skyvern.base_url ?? "https://api.skyvern.com";
   const { DATABASE_URL: database } = env;
   const hasFolder = database.kind === "sqlite" && !isInMemory(database);
-  const archive = archiveOf(file.artifacts, hasFolder ? dirname(database.path) : "./data");
+  const archive = resolveArchive(file.artifacts, hasFolder ? dirname(database.path) : "./data");
   return {
-    keys: keysOf(env, file),
+    keys: resolveKeys(env, file),
     baseUrl,
     database,
     host: env.HOST,
@@ -313,11 +313,11 @@ function reconcileOf(env: Settings, { skyvern: { reconcile } }: FileSettings): R
 /** Whether the operator named an address that others reach. */
 const isReachable = ({ PUBLIC_URL, FLY_APP_NAME }: Settings): boolean => Boolean(PUBLIC_URL ?? FLY_APP_NAME);
 
-const sinksOf = (file: FileSettings): SinkSettings[] =>
+const listSinks = (file: FileSettings): SinkSettings[] =>
   Object.entries(file.sinks).map(([name, settings]) => ({ name, ...settings }));
 
 /** The file's keys, then the environment's; a key that is in both counts once. */
-function keysOf(env: Settings, file: FileSettings): ApiKey[] {
+function resolveKeys(env: Settings, file: FileSettings): ApiKey[] {
   const named = [
     ...(file.skyvern.keys ?? []),
     ...env.SKYVERN_API_KEY.map((key, index) => ({
@@ -332,6 +332,6 @@ function keysOf(env: Settings, file: FileSettings): ApiKey[] {
     .map(({ name, key, organization = null }) => ({
       name,
       key,
-      organization: organizationOf(key.reveal()) ?? organization,
+      organization: parseOrganization(key.reveal()) ?? organization,
     }));
 }

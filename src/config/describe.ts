@@ -1,9 +1,9 @@
 import { formatDuration } from "../platform/duration.ts";
 import type { Config } from "./config.ts";
-import { nameOf } from "../store/address.ts";
+import { describeDatabase } from "../store/address.ts";
 
 const databaseName = (database: Config["database"]): string =>
-  database.kind === "sqlite" ? `sqlite:${database.path}` : nameOf(database);
+  database.kind === "sqlite" ? `sqlite:${database.path}` : describeDatabase(database);
 
 /** The configuration as `skyvern-relay check --json` shows it: what is set up and how it hangs together, no secrets. */
 export function describeConfig(config: Config) {

@@ -5,7 +5,7 @@ import { LOG_LEVELS } from "../platform/log.ts";
 import { Secret } from "../platform/secret.ts";
 import { KINDS } from "../sinks/kinds.ts";
 import type { DatabaseSettings } from "../store/address.ts";
-import { findingsOf, wording, type Fault } from "./faults.ts";
+import { toFindings, wording, type Fault } from "./faults.ts";
 import { baseAddress, parsed, skyvernAddress } from "./values.ts";
 
 /** Environment variables as the process has them. An empty one counts as unset. */
@@ -103,25 +103,25 @@ export interface Environment {
   /** The text of any variable, a secret's also from its file. Undefined when it is unset or empty. */
   get: (name: string) => string | undefined;
   /** The name under which the user set it: `SMTP_URL` or `SMTP_URL_FILE`. */
-  whereOf: (name: string) => string;
+  locate: (name: string) => string;
 }
 
 /** Reads the environment. `readFile` gives a file's text and throws, like `readFileSync`, when it cannot. */
 export function readEnvironment(env: EnvVars, readFile: (path: string) => string): Environment {
   const { fromFiles, faults } = readSecretFiles(env, readFile);
   const get = (name: string): string | undefined => fromFiles.get(name) ?? (env[name] || undefined);
-  const whereOf = (name: string): string => (fromFiles.has(name) ? `${name}_FILE` : name);
+  const locate = (name: string): string => (fromFiles.has(name) ? `${name}_FILE` : name);
   const texts = Object.fromEntries(Object.keys(EnvironmentSchema.shape).map((name) => [name, get(name)]));
   const result = EnvironmentSchema.safeParse(texts, { error: wording });
-  for (const { path, message } of result.success ? [] : findingsOf(result.error.issues)) {
-    faults.push({ where: whereOf(String(path[0])), message });
+  for (const { path, message } of result.success ? [] : toFindings(result.error.issues)) {
+    faults.push({ where: locate(String(path[0])), message });
   }
   const apis = readApis(get, faults);
   const { PORT = null, METRICS_PORT = null } = result.data ?? {};
   if (PORT !== null && PORT !== 0 && PORT === METRICS_PORT) {
     faults.push({ where: "METRICS_PORT", message: "must be another port than PORT" });
   }
-  return { settings: result.data ?? null, apis, faults, get, whereOf };
+  return { settings: result.data ?? null, apis, faults, get, locate };
 }
 
 function readApis(get: Environment["get"], faults: Fault[]): Environment["apis"] {
@@ -132,7 +132,7 @@ function readApis(get: Environment["get"], faults: Fault[]): Environment["apis"]
     const result = baseAddress.safeParse(text, { error: wording });
     if (result.success) apis.set(kind, `${result.data}/`);
     else
-      faults.push(...findingsOf(result.error.issues).map(({ message }) => ({ where: api?.variable ?? kind, message })));
+      faults.push(...toFindings(result.error.issues).map(({ message }) => ({ where: api?.variable ?? kind, message })));
   }
   return apis;
 }

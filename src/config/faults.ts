@@ -31,7 +31,7 @@ export const pathText = (path: Path): string =>
   );
 
 /** Flattens zod's issues: one finding per unknown key, and of a union the branch that came closest. */
-export function findingsOf(issues: readonly z.core.$ZodIssue[], base: Path = []): ConfigFinding[] {
+export function toFindings(issues: readonly z.core.$ZodIssue[], base: Path = []): ConfigFinding[] {
   return issues.flatMap((issue) => {
     const path = [...base, ...(issue.path as Path)];
     if (issue.code === "unrecognized_keys") {
@@ -41,7 +41,7 @@ export function findingsOf(issues: readonly z.core.$ZodIssue[], base: Path = [])
       return [{ path, message: issue.issues[0]?.message ?? issue.message, aboutKey: true }];
     }
     const closest = issue.code === "invalid_union" ? issue.errors.find(isInside) : undefined;
-    return closest ? findingsOf(closest, path) : [{ path, message: issue.message, aboutKey: false }];
+    return closest ? toFindings(closest, path) : [{ path, message: issue.message, aboutKey: false }];
   });
 }
 
@@ -57,10 +57,11 @@ export const wording: z.core.$ZodErrorMap = (issue) => {
     case "invalid_type":
       return missing ?? mustBe([withArticle(issue.expected)], issue.input);
     case "invalid_value":
-      return missing ?? oneOf(issue.values);
+      return missing ?? mustBeOneOf(issue.values);
     case "invalid_union":
       return (
-        missing ?? (Array.isArray(issue["options"]) ? oneOf(issue["options"]) : mustBe(branches(issue), issue.input))
+        missing ??
+        (Array.isArray(issue["options"]) ? mustBeOneOf(issue["options"]) : mustBe(branches(issue), issue.input))
       );
     case "unrecognized_keys":
       return `is not a key here; there are ${knownKeys(issue).join(", ")}`;
@@ -83,7 +84,7 @@ function discriminated(issue: z.core.$ZodRawIssue): unknown {
   return typeof key === "string" ? (issue.input as Record<string, unknown>)[key] : issue.input;
 }
 
-const oneOf = (options: readonly unknown[]): string => `must be ${listed(options.map(String))}`;
+const mustBeOneOf = (options: readonly unknown[]): string => `must be ${listed(options.map(String))}`;
 
 /** Text that YAML reads as something else, such as `404` or `yes`, needs quotes. */
 function mustBe(expected: string[], input: unknown): string {

@@ -6,7 +6,7 @@ import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { Secret } from "../platform/secret.ts";
 import { ArtifactsSchema, AttachmentsSchema } from "./artifacts.ts";
 import type { ConfigFinding } from "./faults.ts";
-import { organizationOf } from "./keys.ts";
+import { parseOrganization } from "./keys.ts";
 import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress, wholeNumber } from "./values.ts";
 
@@ -24,7 +24,7 @@ const keyFields = z.strictObject({
   }),
 });
 const key = keyFields.superRefine(({ key, organization }, context) => {
-  const own = organizationOf(key.reveal());
+  const own = parseOrganization(key.reveal());
   if (organization === undefined || own === null || own === organization) return;
   const message = `must be ${own}, as the key itself says, or be left out`;
   context.addIssue({ code: "custom", path: ["organization"], message });
@@ -185,9 +185,9 @@ export type FileSettings = z.output<typeof FileSchema>;
  * that these are found also beside other faults.
  */
 export function disagreements(raw: unknown, environmentSinks: readonly string[]): ConfigFinding[] {
-  const sinks = Object.keys(recordOf(at(raw, "sinks")));
+  const sinks = Object.keys(asRecord(at(raw, "sinks")));
   const known = new Set([...environmentSinks, ...sinks]);
-  const routes = listOf(at(raw, "routes"));
+  const routes = asList(at(raw, "routes"));
   const findings: ConfigFinding[] = sinks
     .filter((name) => environmentSinks.includes(name))
     .map((name) => ({
@@ -212,14 +212,14 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
     }
   }
   const sees = at(at(raw, "skyvern"), "reconcile") !== false;
-  if (!sees && listOf([at(at(raw, "alerts"), "on_coverage_gap")].flat()).some((name) => name !== undefined)) {
+  if (!sees && asList([at(at(raw, "alerts"), "on_coverage_gap")].flat()).some((name) => name !== undefined)) {
     const message = "needs skyvern.reconcile: without it Skyvern's list is not read, and no gap is found";
     findings.push({ path: ["alerts", "on_coverage_gap"], message, aboutKey: true });
   }
   return [
     ...findings,
     ...tooShort(raw),
-    ...repeated(listOf(at(at(raw, "skyvern"), "keys")), ["skyvern", "keys"]),
+    ...repeated(asList(at(at(raw, "skyvern"), "keys")), ["skyvern", "keys"]),
     ...repeated(routes, ["routes"]),
   ];
 }
@@ -248,7 +248,7 @@ function repeated(items: unknown[], base: ConfigFinding["path"]): ConfigFinding[
   );
 }
 
-const at = (value: unknown, key: string): unknown => recordOf(value)[key];
-const recordOf = (value: unknown): Record<string, unknown> =>
+const at = (value: unknown, key: string): unknown => asRecord(value)[key];
+const asRecord = (value: unknown): Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
-const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+const asList = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);

@@ -13,13 +13,13 @@ export interface ApiKey {
  * The organization id in a Skyvern API key, or null. Skyvern's keys are JWTs whose `sub` is the organization
  * (skyvern/forge/sdk/core/security.py); the signature is not checked: this is a label, not a proof.
  */
-export function organizationOf(key: string): string | null {
-  const sub = claimsOf(key)?.["sub"];
+export function parseOrganization(key: string): string | null {
+  const sub = parseClaims(key)?.["sub"];
   return typeof sub === "string" && sub !== "" ? sub : null;
 }
 
 /** What a JWT says, unchecked; null when the text is none. */
-export function claimsOf(key: string): Record<string, unknown> | null {
+export function parseClaims(key: string): Record<string, unknown> | null {
   const parts = key.split(".");
   if (parts.length !== 3) return null;
   try {

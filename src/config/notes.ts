@@ -31,7 +31,7 @@ export interface Off {
 /** A line a kind of sink that makes one, or begins to. */
 const EXAMPLES = KINDS.flatMap(({ shortcut }) => shortcut?.example ?? []);
 
-export function offOf(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {
+export function listOff(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {
   const { reconcile } = config;
   const hasAddress = get("PUBLIC_URL") !== undefined || get("FLY_APP_NAME") !== undefined;
   const instead = reconcile === null ? "" : `: Skyvern is asked every ${formatDuration(reconcile.everyMs)} instead`;
@@ -55,7 +55,7 @@ export function offOf(config: NotedConfig, { get }: Environment, ofSinks: readon
   return [...off.flatMap(([isOff, what, turn_on]) => (isOff ? [{ what, turn_on }] : [])), ...ofSinks];
 }
 
-export function warningsOf(config: NotedConfig): string[] {
+export function findWarnings(config: NotedConfig): string[] {
   const warnings: [boolean, string][] = [
     [
       config.tokens.some((token) => token.reveal().length < 16),

@@ -12,7 +12,7 @@ const pattern = z
   .max(MAX_PATTERN)
   .refine((text) => text !== "!", "must have something after the !");
 
-const listOf = (item: typeof pattern) =>
+const oneOrMany = (item: typeof pattern) =>
   z.union([item.transform((text) => [text]), z.array(item).min(1)]).meta({ description: PATTERN_HELP });
 const PATTERN_HELP = "One text or a list of which one must fit. * stands for any characters, a leading ! negates.";
 
@@ -22,15 +22,15 @@ const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_
 });
 
 const conditions = z.strictObject({
-  status: listOf(statusPattern).optional(),
-  run_type: listOf(pattern).optional(),
-  workflow: listOf(pattern).optional().meta({ description: "Permanent id (`wpid_…`) or title." }),
-  organization: listOf(pattern).optional().meta({ description: "Skyvern's organization id (`o_…`)." }),
-  channel: listOf(pattern).optional().meta({ description: "The label in the webhook's URL." }),
-  url: listOf(pattern).optional(),
-  title: listOf(pattern).optional(),
-  error_code: listOf(pattern).optional(),
-  failure_category: listOf(pattern).optional(),
+  status: oneOrMany(statusPattern).optional(),
+  run_type: oneOrMany(pattern).optional(),
+  workflow: oneOrMany(pattern).optional().meta({ description: "Permanent id (`wpid_…`) or title." }),
+  organization: oneOrMany(pattern).optional().meta({ description: "Skyvern's organization id (`o_…`)." }),
+  channel: oneOrMany(pattern).optional().meta({ description: "The label in the webhook's URL." }),
+  url: oneOrMany(pattern).optional(),
+  title: oneOrMany(pattern).optional(),
+  error_code: oneOrMany(pattern).optional(),
+  failure_category: oneOrMany(pattern).optional(),
 } satisfies Record<Field, z.ZodType>);
 
 /**

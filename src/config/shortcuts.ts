@@ -2,7 +2,7 @@
 import { findKind, KINDS } from "../sinks/kinds.ts";
 import type { Shortcut } from "../sinks/sink.ts";
 import type { Fault } from "./faults.ts";
-import { findingsOf, wording } from "./faults.ts";
+import { toFindings, wording } from "./faults.ts";
 import type { Environment } from "./environment.ts";
 import type { Off } from "./notes.ts";
 import { SinkSchema, type SinkSettings } from "./sinks.ts";
@@ -68,9 +68,9 @@ function readSink({ kind, variables }: OfKind, taken: string[], environment: Env
     found.sinks.push({ name: kind, ...result.data });
     return;
   }
-  for (const { path, message } of findingsOf(result.error.issues)) {
+  for (const { path, message } of toFindings(result.error.issues)) {
     const variable = taken.find((name) => variables[name]?.key === path[0]);
-    found.faults.push({ where: environment.whereOf(variable ?? taken[0] ?? kind), message });
+    found.faults.push({ where: environment.locate(variable ?? taken[0] ?? kind), message });
   }
 }
 

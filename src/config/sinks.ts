@@ -16,9 +16,9 @@ export interface SinkSettings {
 const [firstKind, ...otherKinds] = KINDS;
 
 /** Any sink of relay.yaml: `kind` chooses whose keys it has. */
-export const SinkSchema = z.discriminatedUnion("kind", [sinkOf(firstKind), ...otherKinds.map(sinkOf)]);
+export const SinkSchema = z.discriminatedUnion("kind", [sinkSchema(firstKind), ...otherKinds.map(sinkSchema)]);
 
-function sinkOf(sinkKind: SinkKind) {
+function sinkSchema(sinkKind: SinkKind) {
   const { concurrency = 4 } = sinkKind;
   const shape = {
     kind: z.literal(sinkKind.kind),

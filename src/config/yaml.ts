@@ -36,7 +36,7 @@ export function readYaml(name: string, text: string, lookup: (variable: string) 
     const { line, col } = lines.linePos(offset);
     return `${name}:${line}:${col}`;
   };
-  const locate = (path: Path, aboutKey = false) => place(offsetOf(document, path, aboutKey));
+  const locate = (path: Path, aboutKey = false) => place(findOffset(document, path, aboutKey));
   const syntax: Fault[] = [...document.errors, ...document.warnings].map((error) => ({
     where: place(error.pos[0]),
     message: syntaxMessage(error),
@@ -105,7 +105,7 @@ function fillIn(text: string, lookup: (variable: string) => string | undefined):
 }
 
 /** The offset of what `path` names, else of the deepest part of it that exists. */
-function offsetOf(document: Document, path: Path, aboutKey: boolean): number {
+function findOffset(document: Document, path: Path, aboutKey: boolean): number {
   let node = resolved(document, document.contents);
   let offset = node?.range?.[0] ?? 0;
   for (const [index, step] of path.entries()) {

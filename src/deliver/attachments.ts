@@ -21,7 +21,7 @@ export interface EvidenceDeps {
 }
 
 /** Pictures and files of one run for one attempt. The budget begins when they are first asked for. */
-export function evidenceOf(
+export function createEvidence(
   { media, settings, budgetMs }: EvidenceDeps,
   run: Run,
   artifacts: readonly Artifact[],

@@ -71,7 +71,7 @@ async function attemptOnce(
     revision: shownRevision(outcome, claimed),
     startedAt,
     finishedAt,
-    outcome: outcome.kind === "retry" && delay === null ? lastOf(outcome, delivery.attempts) : outcome,
+    outcome: outcome.kind === "retry" && delay === null ? asLastAttempt(outcome, delivery.attempts) : outcome,
     nextAttemptAt: delay === null ? null : finishedAt + delay,
     circuit: circuits.after(lane.sink.name, outcome, finishedAt),
     ...more,
@@ -138,7 +138,7 @@ async function expireStale({ store, scheduleMs, log }: DeliverDeps, attempt: Fin
   }
 }
 
-const lastOf = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome => ({
+const asLastAttempt = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome => ({
   kind: "dead",
   reason: `given up after ${attempts} attempts; the last one: ${outcome.reason}`,
 });

@@ -33,7 +33,7 @@ export interface LaneState extends Lane {
   isStale: boolean;
 }
 
-export function laneOf({ sink, concurrency }: Lane): LaneState {
+export function createLane({ sink, concurrency }: Lane): LaneState {
   const slots = sink.ordered ? 1 : concurrency;
   const isFree = !sink.ordered && !sink.pace && sink.dropsRepeats === true;
   return {

@@ -3,7 +3,7 @@ import type { Claimed, OutboxStore } from "../store/contract/outbox.ts";
 import { createCircuits } from "./circuits.ts";
 import { Claims, STORAGE_RETRY_MS, type ClaimsDeps, type FleetMember } from "./claim.ts";
 import { deliver, type DeliverDeps } from "./deliver.ts";
-import { heldIds, laneOf, type Lane, type LaneState } from "./lane.ts";
+import { heldIds, createLane, type Lane, type LaneState } from "./lane.ts";
 
 export interface WorkerDeps extends ClaimsDeps, DeliverDeps {
   store: ClaimsDeps["store"] & DeliverDeps["store"] & Pick<OutboxStore, "shiftDue" | "circuits" | "saveCircuit">;
@@ -49,7 +49,7 @@ const CLOCK_TOLERANCE_MS = 5_000;
  */
 export function createWorker(deps: WorkerDeps): Worker {
   const { store, runtime, log } = deps;
-  const lanes = deps.lanes.map(laneOf);
+  const lanes = deps.lanes.map(createLane);
   const abort = new AbortController();
   /** Attempts whose end is not recorded yet. */
   const pending = new Set<Promise<void>>();

@@ -92,7 +92,7 @@ export type SampleStatus = (typeof SAMPLE_STATUSES)[number];
  * One webhook of a type and status that everybody can see to be a sample: it says so where its type has words to say it,
  * its ids hold `_sample_`, and it has no pictures or files to look for.
  */
-export function sampleOf(make: Make, type: SampleType, status: SampleStatus): JsonObject {
+export function makeSample(make: Make, type: SampleType, status: SampleStatus): JsonObject {
   const failed = status !== "completed" && isTerminal(status);
   const words = `A sample sent by skyvern-relay: no run of yours ${failed ? "failed" : "took place"}.`;
   const values: JsonObject = {
@@ -154,7 +154,7 @@ function canceledTwice(make: Make): Sample {
 // --- payload families -----------------------------------------------------------------------------------------------
 
 function v1(make: Make, run_type: string, status: string, values: JsonObject): JsonObject {
-  const id = idOf(make, "tsk");
+  const id = makeId(make, "tsk");
   const output = values["output"] ?? null;
   const shots = media(make);
   return {
@@ -188,15 +188,15 @@ function v1(make: Make, run_type: string, status: string, values: JsonObject): J
 }
 
 function v2(make: Make, status: string, values: JsonObject): JsonObject {
-  const id = idOf(make, "tsk_v2");
-  const workflowRunId = idOf(make, "wr");
+  const id = makeId(make, "tsk_v2");
+  const workflowRunId = makeId(make, "wr");
   return {
     task_id: id,
     status,
     organization_id: "o_512846093377601280",
     workflow_run_id: workflowRunId,
-    workflow_id: idOf(make, "w"),
-    workflow_permanent_id: idOf(make, "wpid"),
+    workflow_id: makeId(make, "w"),
+    workflow_permanent_id: makeId(make, "wpid"),
     prompt: "Get the top posts",
     url: "https://news.example/",
     summary: null,
@@ -222,8 +222,8 @@ function v2(make: Make, status: string, values: JsonObject): JsonObject {
 }
 
 function workflow(make: Make, status: string, values: JsonObject): JsonObject {
-  const id = idOf(make, "wr");
-  const permanentId = idOf(make, "wpid");
+  const id = makeId(make, "wr");
+  const permanentId = makeId(make, "wpid");
   const parameters = { portal_url: "https://portal.example", since: "2026-08-01", password: "sample-secret" };
   return {
     workflow_id: permanentId,
@@ -262,11 +262,11 @@ function workflowResult(make: Make): JsonObject {
     { id: "INV-2026-0815", amount: 88.35, currency: "EUR" },
   ];
   const file = (filename: string, file_size: number): JsonObject => {
-    const artifact_id = idOf(make, "a");
+    const artifact_id = makeId(make, "a");
     return { url: contentUrl(artifact_id), checksum: null, filename, file_size, modified_at: null, artifact_id };
   };
   const block = (extracted_information: JsonObject | null): JsonObject => ({
-    task_id: idOf(make, "tsk"),
+    task_id: makeId(make, "tsk"),
     status: "completed",
     extracted_information,
     failure_reason: null,
@@ -285,7 +285,7 @@ function workflowResult(make: Make): JsonObject {
 // --- parts ----------------------------------------------------------------------------------------------------------
 
 /** `<prefix>_` and 18 digits, as Skyvern's. */
-const idOf = ({ random }: Make, prefix: string): string =>
+const makeId = ({ random }: Make, prefix: string): string =>
   `${prefix}_565${Math.floor(random() * 1e15)
     .toString()
     .padStart(15, "0")}`;
@@ -305,7 +305,7 @@ const contentUrl = (artifactId: string): string =>
   `https://api.skyvern.com/v1/artifacts/${artifactId}/content?expiry=1&kid=demo&sig=sample-secret`;
 
 const media = (make: Make): JsonObject => ({
-  recording_url: contentUrl(idOf(make, "a")),
+  recording_url: contentUrl(makeId(make, "a")),
   recording_archived: false,
-  screenshot_urls: [contentUrl(idOf(make, "a")), contentUrl(idOf(make, "a"))],
+  screenshot_urls: [contentUrl(makeId(make, "a")), contentUrl(makeId(make, "a"))],
 });

@@ -79,11 +79,11 @@ const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): st
   key === null ? null : link(key);
 
 /** What the payload did not name, Skyvern's list may: oldest first there. */
-const lastOf = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
+const findLast = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
   artifacts.findLast((artifact) => artifact.type === type)?.artifact_id ?? null;
 
 const MAX_SCREENSHOTS = 3;
-const screenshotsOf = (artifacts: readonly Artifact[]): ArtifactKey[] =>
+const listScreenshots = (artifacts: readonly Artifact[]): ArtifactKey[] =>
   artifacts
     .filter(({ type }) => type.startsWith("screenshot_"))
     .map(({ artifact_id }) => artifact_id)
@@ -101,7 +101,7 @@ export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): A
     .sort((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0));
   const final = run.status === "completed" ? listed.find(({ type }) => type === "screenshot_final") : undefined;
   const keys = [...(final ? [final] : []), ...listed].map(({ artifact_id }) => artifact_id);
-  return [...new Set([...keys, ...run.screenshots, ...screenshotsOf(artifacts)])].slice(0, MAX_SCREENSHOTS);
+  return [...new Set([...keys, ...run.screenshots, ...listScreenshots(artifacts)])].slice(0, MAX_SCREENSHOTS);
 }
 
 /** The others are what the model was shown, with marks drawn on the page. */
@@ -148,8 +148,8 @@ export function toReport({ run, revision, artifacts, artifactsStatus }: ReportIn
       created_at: isoTime(artifact.created_at),
     })),
     artifacts_status: artifactsStatus,
-    recording_url: linkOr(run.recording ?? lastOf(artifacts, "recording"), link),
-    screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : screenshotsOf(artifacts)).map(link),
+    recording_url: linkOr(run.recording ?? findLast(artifacts, "recording"), link),
+    screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
     created_at: isoTime(created_at),
     queued_at: isoTime(queued_at),

@@ -32,7 +32,7 @@ export function durableDatabase(storage: DurableStorage, schema: string): Databa
           .toArray()
           .map(pieces.join);
       } catch (error) {
-        throw faultOf(error);
+        throw toStorageFault(error);
       }
     };
     const run = (...parameters: unknown[]) => {
@@ -63,7 +63,7 @@ export function durableDatabase(storage: DurableStorage, schema: string): Databa
 /** The storage's own troubles. The platform names SQLite's code at the end of its message, and nowhere else. */
 const STORAGE_TROUBLE = /: SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOMEM|INTERRUPT)\b/;
 
-const faultOf = (error: unknown): unknown =>
+const toStorageFault = (error: unknown): unknown =>
   error instanceof Error && STORAGE_TROUBLE.test(error.message)
     ? new StorageFault(error.message, { cause: error })
     : error;

@@ -10,21 +10,21 @@ import type { Receiver } from "../receive/receive.ts";
 import { precheck, verify } from "../receive/verify.ts";
 import { createConsoleLog } from "./log.ts";
 import type { RelayObject } from "./object.ts";
-import { settingsOf, type Bindings } from "./settings.ts";
+import { readSettings, type Bindings } from "./settings.ts";
 
 export interface EdgeEnv extends Bindings {
   RELAY: Namespace<RelayObject>;
 }
 
 /** One installation, one object. */
-export const objectOf = ({ RELAY }: EdgeEnv) => RELAY.getByName("relay");
+export const relayObject = ({ RELAY }: EdgeEnv) => RELAY.getByName("relay");
 
 /** Bodies being read at one time by one of the Worker's processes, which has 128 MB. */
 const IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 
 /** Throws with every fault of the configuration. */
 export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
-  const { config } = settingsOf(env);
+  const { config } = readSettings(env);
   const log = createConsoleLog(config.logLevel);
   const receiver: Receiver = {
     precheck: (signature) => (config.confirm ? null : precheck(signature)),
@@ -32,7 +32,7 @@ export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
       const body = verify(incoming.bytes, incoming.signature, config.keys);
       if (typeof body === "string" && !config.confirm) return { kind: "refused", reason: body };
       try {
-        return await objectOf(env).receive({ ...incoming, bytes: new Uint8Array(incoming.bytes) });
+        return await relayObject(env).receive({ ...incoming, bytes: new Uint8Array(incoming.bytes) });
       } catch (error) {
         log.error("webhook.not_stored", { result: "object_failed", error: String(error) });
         return { kind: "unavailable" };
@@ -49,6 +49,6 @@ export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
     isStopping: () => false,
     log,
   });
-  app.all("*", (c) => objectOf(env).fetch(c.req.raw));
+  app.all("*", (c) => relayObject(env).fetch(c.req.raw));
   return app;
 }

@@ -22,7 +22,7 @@ import { durableDatabase } from "./durable-database.ts";
 import { dropLoosePieces } from "./large-values.ts";
 import { edgeFetch } from "./egress.ts";
 import { createConsoleLog } from "./log.ts";
-import { settingsOf, type Bindings } from "./settings.ts";
+import { readSettings, type Bindings } from "./settings.ts";
 import { createAlarmTurns, type Turns } from "./alarm.ts";
 
 /** Bodies under way in one object, bytes. It has 128 MB in all, and reading a body takes up to seven times as much. */
@@ -71,7 +71,7 @@ export class RelayObject extends DurableObject<Bindings> {
 
 /** Opens the store, takes up what an earlier life left, and sees to it that an alarm is set. Rejects on a wrong configuration. */
 export async function begin(storage: Storage, env: Bindings, runtime: Runtime): Promise<Life> {
-  const { config, warnings, off } = settingsOf(env);
+  const { config, warnings, off } = readSettings(env);
   const log = createConsoleLog(config.logLevel);
   const database = durableDatabase(storage, SCHEMA);
   await migrate(database);
@@ -112,7 +112,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   turns = createAlarmTurns({
     app,
     jobs: [...app.jobs.filter(({ name }) => name !== "upkeep"), dropPieces(storage)],
-    ...alarmOf(storage, database),
+    ...createAlarm(storage, database),
     requests: () => requests,
     now: runtime.now,
     log,
@@ -161,7 +161,7 @@ const dropPieces = (storage: Storage): PeriodicJob => ({
 /** By version: after an upgrade everything is due, as it may understand what the one before did not. */
 const roundKey = (job: string): string => `round:${VERSION} ${job}`;
 
-const alarmOf = (storage: Storage, database: Database) => ({
+const createAlarm = (storage: Storage, database: Database) => ({
   // Between transactions, so that none that fails can take it back.
   setAlarm: (at: () => number) => database.read(() => storage.setAlarm(at())),
   planned: async (job: string) => ((await storage.get(roundKey(job))) as number | undefined) ?? 0,

@@ -11,8 +11,8 @@ const FILE_VARIABLE = "RELAY_YAML";
 const NOT_HERE = ["DATABASE_URL", "HOST", "PORT", "METRICS_PORT", "RELAY_CONFIG", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /** Throws with every fault at once. */
-export function settingsOf(bindings: Bindings): { config: Config; warnings: string[]; off: Off[] } {
-  const env = Object.fromEntries(Object.entries(bindings).flatMap(([name, value]) => textOf(name, value)));
+export function readSettings(bindings: Bindings): { config: Config; warnings: string[]; off: Off[] } {
+  const env = Object.fromEntries(Object.entries(bindings).flatMap(([name, value]) => textEntry(name, value)));
   const loaded = loadConfig({
     env,
     readFile: (path) => {
@@ -21,14 +21,15 @@ export function settingsOf(bindings: Bindings): { config: Config; warnings: stri
       throw Object.assign(new Error(`there are no files here: ${path}`), { code: "ENOENT" });
     },
   });
-  const faults = [...(loaded.ok ? [] : loaded.faults), ...faultsOf(env, loaded.ok ? loaded.config : null)];
+  const faults = [...(loaded.ok ? [] : loaded.faults), ...findFaults(env, loaded.ok ? loaded.config : null)];
   if (!loaded.ok || faults.length > 0) throw new Error(`the configuration is wrong\n${formatFaults(faults)}`);
   return loaded;
 }
 
-const textOf = (name: string, value: unknown): [string, string][] => (typeof value === "string" ? [[name, value]] : []);
+const textEntry = (name: string, value: unknown): [string, string][] =>
+  typeof value === "string" ? [[name, value]] : [];
 
-function faultsOf(env: Record<string, string>, config: Config | null) {
+function findFaults(env: Record<string, string>, config: Config | null) {
   return [
     ...NOT_HERE.filter((name) => env[name]).map((where) => ({
       where,

@@ -1,6 +1,6 @@
 /** The Worker that is deployed: its entry points, and the class of the object (object.ts). */
 import type { Hono } from "hono";
-import { createFront, objectOf, type EdgeEnv } from "./front.ts";
+import { createFront, relayObject, type EdgeEnv } from "./front.ts";
 
 export { RelayObject as Relay } from "./object.ts";
 
@@ -18,6 +18,6 @@ export default {
   },
   /** A cron trigger: see wrangler.jsonc. */
   async scheduled(_event: unknown, env: EdgeEnv): Promise<void> {
-    await objectOf(env).wake();
+    await relayObject(env).wake();
   },
 };

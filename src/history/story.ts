@@ -38,7 +38,7 @@ export interface StoryInput {
   attempts: readonly Attempt[];
 }
 
-export function storyOf({ run, receipts, deliveries, attempts }: StoryInput): Entry[] {
+export function buildTimeline({ run, receipts, deliveries, attempts }: StoryInput): Entry[] {
   const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
   const entries = [
     ...stamps(run),
@@ -102,13 +102,13 @@ function receiptEntry(receipt: Receipt): Entry {
     sort: receipt.verdict === "unrecognized" ? "unrecognized" : isNews ? "news" : "receipt",
     title: VERDICTS[receipt.verdict],
     lines,
-    routing: routingOf(receipt.routing),
+    routing: parseRouting(receipt.routing),
     receiptId: receipt.id,
   });
 }
 
 /** What was stored of the routing; anything else than a list of verdicts is passed over. */
-export function routingOf(routing: Json): Entry["routing"] {
+export function parseRouting(routing: Json): Entry["routing"] {
   if (!Array.isArray(routing)) return [];
   return routing.flatMap((item) => {
     if (!isJsonObject(item)) return [];

@@ -3,7 +3,7 @@ import { isoTime } from "../platform/time.ts";
 import { isTerminal, type Delivery, type DeliveryReceipt } from "../domain/run.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
-import { routingOf, storyOf, type Entry, type StoryInput } from "./story.ts";
+import { parseRouting, buildTimeline, type Entry, type StoryInput } from "./story.ts";
 
 export interface WhyInput extends Omit<StoryInput, "run"> {
   stored: StoredRun;
@@ -58,16 +58,16 @@ interface WhyDelivery {
   attempts: { n: number; started_at: string; finished_at: string; outcome: string; reason: string | null }[];
 }
 
-export function whyOf({ stored, receipts, deliveries, attempts }: WhyInput): Why {
+export function explain({ stored, receipts, deliveries, attempts }: WhyInput): Why {
   const { run, revision } = stored.state;
   const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
-  const routes = routingOf(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
+  const routes = parseRouting(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
   return {
     run_id: run.run_id,
     title: run.title,
     status: run.status,
     revision,
-    summary: summaryOf(run.status, routes, deliveries),
+    summary: summarize(run.status, routes, deliveries),
     receipts: receipts.map((receipt) => ({
       id: receipt.id,
       received_at: isoTime(receipt.received_at),
@@ -80,12 +80,12 @@ export function whyOf({ stored, receipts, deliveries, attempts }: WhyInput): Why
       copies: receipt.copies,
     })),
     routes,
-    deliveries: deliveries.map((delivery) => deliveryOf(delivery, byDelivery.get(delivery.id) ?? [])),
-    timeline: storyOf({ run, receipts, deliveries, attempts }).map(entryOf),
+    deliveries: deliveries.map((delivery) => toWhyDelivery(delivery, byDelivery.get(delivery.id) ?? [])),
+    timeline: buildTimeline({ run, receipts, deliveries, attempts }).map(toTimelineEntry),
   };
 }
 
-function summaryOf(status: string, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
+function summarize(status: string, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
   if (!isTerminal(status)) return [`The run is not final (${status}): nobody is told before it is.`];
   if (deliveries.length === 0) {
     if (routes.length === 0) return ["Nobody was to be told: no sink is configured, or this receipt chose none."];
@@ -98,10 +98,10 @@ function summaryOf(status: string, routes: Why["routes"], deliveries: readonly D
   }
   // The last word to each sink counts.
   const last = new Map(deliveries.map((delivery) => [delivery.sink, delivery]));
-  return [...last.values()].map(sentenceOf);
+  return [...last.values()].map(describeDelivery);
 }
 
-function sentenceOf({ sink, state, delivered_at, next_attempt_at, last_error, attempts }: Delivery): string {
+function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_error, attempts }: Delivery): string {
   const tries = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
   const because = last_error === null ? "" : `: ${last_error}`;
   switch (state) {
@@ -120,7 +120,7 @@ function sentenceOf({ sink, state, delivered_at, next_attempt_at, last_error, at
   }
 }
 
-function deliveryOf(delivery: Delivery, attempts: readonly Attempt[]): WhyDelivery {
+function toWhyDelivery(delivery: Delivery, attempts: readonly Attempt[]): WhyDelivery {
   const { id, sink, kind, cause, revision, state, last_error, receipt } = delivery;
   return {
     id,
@@ -133,8 +133,8 @@ function deliveryOf(delivery: Delivery, attempts: readonly Attempt[]): WhyDelive
     delivered_at: isoTime(delivery.delivered_at),
     next_attempt_at: isoTime(delivery.next_attempt_at),
     last_error,
-    permalink: textOf(receipt, "permalink"),
-    message_id: textOf(receipt, "message_id"),
+    permalink: textField(receipt, "permalink"),
+    message_id: textField(receipt, "message_id"),
     http_status: typeof receipt?.["status"] === "number" ? receipt["status"] : null,
     attempts: attempts.map(({ n, started_at, finished_at, outcome, reason }) => ({
       n,
@@ -146,12 +146,12 @@ function deliveryOf(delivery: Delivery, attempts: readonly Attempt[]): WhyDelive
   };
 }
 
-function textOf(receipt: DeliveryReceipt | null, name: string): string | null {
+function textField(receipt: DeliveryReceipt | null, name: string): string | null {
   const value = receipt?.[name];
   return typeof value === "string" ? value : null;
 }
 
-const entryOf = ({ at: ms, who, title, lines, routing }: Entry): Why["timeline"][number] => ({
+const toTimelineEntry = ({ at: ms, who, title, lines, routing }: Entry): Why["timeline"][number] => ({
   at: isoTime(ms),
   who,
   what: title,

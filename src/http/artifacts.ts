@@ -4,7 +4,7 @@ import type { ArtifactKey, Run } from "../domain/run.ts";
 import { safeName } from "../sinks/attachments.ts";
 import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/artifacts/media.ts";
 import type { RunStore } from "../store/contract/runs.ts";
-import { bearerOf } from "./auth.ts";
+import { parseBearer } from "./auth.ts";
 import type { SignedLinks } from "./links.ts";
 import { problem } from "./problem.ts";
 
@@ -37,7 +37,7 @@ export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
 
 function mayOpen(c: Context, { links, isToken, isSession }: ArtifactsDeps, runId: string, key: ArtifactKey): boolean {
   if (links.check(runId, key, { exp: c.req.query("exp"), sig: c.req.query("sig") })) return true;
-  const token = bearerOf(c.req.header("authorization"));
+  const token = parseBearer(c.req.header("authorization"));
   return token === null ? isSession(c.req.header("cookie")) : isToken(token);
 }
 
@@ -49,7 +49,8 @@ async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: Art
   if (url !== null) return c.redirect(url, 302);
   const opened = await media.open(owner, key, { range: c.req.header("range") ?? null, signal });
   if (opened.kind === "unsatisfiable") return c.body(null, 416);
-  if (opened.kind === "content") return withoutBodyOfHead(c, await safeAnswer(opened.content, nameOf(owner.run, key)));
+  if (opened.kind === "content")
+    return withoutBodyOfHead(c, await safeAnswer(opened.content, fileName(owner.run, key)));
   if (isPicture(owner, key)) return noPicture();
   return placeholder(c, key, opened.reason, opened.temporary ? 503 : 404);
 }
@@ -62,7 +63,7 @@ async function withoutBodyOfHead(c: Context, answer: Response): Promise<Response
 }
 
 /** A page may have chosen it: nothing in it turns text around, leads elsewhere or outgrows a header. */
-const nameOf = (run: Run, key: ArtifactKey): string =>
+const fileName = (run: Run, key: ArtifactKey): string =>
   safeName(run.files.find((file) => file.key === key)?.name ?? key);
 
 /** Something to look at instead: a picture where one was asked for, else a page. */

@@ -17,7 +17,7 @@ export function createTokenCheck(tokens: readonly Secret[]): (text: string) => b
 }
 
 /** The token of an `Authorization: Bearer …` header, or null. */
-export const bearerOf = (header: string | undefined): string | null =>
+export const parseBearer = (header: string | undefined): string | null =>
   /^bearer +(\S+) *$/i.exec(header ?? "")?.[1] ?? null;
 
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";
@@ -27,7 +27,7 @@ export function requireToken(tokens: readonly Secret[]): MiddlewareHandler {
   const isToken = createTokenCheck(tokens);
   return async (c, next) => {
     if (tokens.length === 0) return problem(c, 403, CLOSED);
-    const token = bearerOf(c.req.header("authorization"));
+    const token = parseBearer(c.req.header("authorization"));
     if (token !== null && isToken(token)) return next();
     c.header("www-authenticate", 'Bearer realm="skyvern-relay"');
     return problem(c, 401, "Send `Authorization: Bearer <RELAY_TOKEN>`.");

@@ -78,7 +78,7 @@ export class Bodies {
     const unread = await read;
     if (unread !== null) return unread;
     const [first] = pieces;
-    return first && pieces.length === 1 ? bufferOf(first) : Buffer.concat(pieces, reading.size);
+    return first && pieces.length === 1 ? toBuffer(first) : Buffer.concat(pieces, reading.size);
   }
 
   /** Counts more bytes of a body, if need be in place of those that progressed least for their age. False: there is no room. */
@@ -150,7 +150,7 @@ function begin(): Reading {
 
 const rateOf = ({ size, startedAt }: Reading, now: number): number => size / (now - startedAt);
 
-const bufferOf = (piece: Uint8Array): Buffer =>
+const toBuffer = (piece: Uint8Array): Buffer =>
   Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
 
 type Take = (piece: Uint8Array) => Unread | null;

@@ -4,7 +4,7 @@
  * The body of an answer: what `pieces` yields, asked for when the reader has room. When the reader goes away, or `signal`
  * aborts, the signal that `pieces` got does too and nothing more is asked of it.
  */
-export function streamOf(
+export function toStream(
   pieces: (signal: AbortSignal) => AsyncGenerator<string, void>,
   signal: AbortSignal,
 ): ReadableStream<Uint8Array> {

@@ -59,7 +59,7 @@ export function s3Call({ settings, fetch, now }: S3Deps): S3Call {
       datetime: new Date(now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
     });
     const { url, headers } = await signer.sign();
-    const body = file ? bodyOf(file, headers) : {};
+    const body = file ? uploadBody(file, headers) : {};
     return fetch(url, { method, headers, redirect: "manual", ...(signal ? { signal } : {}), ...body });
   };
 }
@@ -68,7 +68,7 @@ export function s3Call({ settings, fetch, now }: S3Deps): S3Call {
  * The file, read as fast as it is sent: a blob of it would be read at once, all of it into memory. Its length is said, as S3
  * takes no body without. One request holds up to 5 GB there, which is the most that `max_file` allows.
  */
-function bodyOf({ path, bytes }: UploadFile, headers: Headers): RequestInit {
+function uploadBody({ path, bytes }: UploadFile, headers: Headers): RequestInit {
   headers.set("content-length", String(bytes));
   return {
     body: ReadableStream.from(createReadStream(path)) as ReadableStream<Uint8Array>,

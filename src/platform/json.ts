@@ -3,7 +3,7 @@
  *
  * Skyvern's outputs hold integers beyond 2^53 and floats in Python's spelling (`1e-07`), which `JSON.parse` would
  * change. A number that JavaScript would write differently is kept as a `JSON.rawJSON` object, which `JSON.stringify`
- * writes back as it came. So a {@link Json} number may be an object: read one with {@link numberOf}, show one with
+ * writes back as it came. So a {@link Json} number may be an object: read one with {@link toNumber}, show one with
  * {@link numberText}.
  */
 
@@ -100,7 +100,7 @@ export const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value);
 
 /** The nearest JavaScript number, or null when the value is not a number. */
-export function numberOf(value: unknown): number | null {
+export function toNumber(value: unknown): number | null {
   if (typeof value === "number") return value;
   return isRawNumber(value) ? Number(value.rawJSON) : null;
 }

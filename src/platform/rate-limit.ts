@@ -26,9 +26,9 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
   /** When the bucket of a client will be empty. */
   const emptyAt = new Map<string, number>();
   const waitMs = (client: string): number =>
-    Math.max(0, (emptyAt.get(networkOf(client)) ?? 0) - now() - (burst - 1) * everyMs);
+    Math.max(0, (emptyAt.get(toNetwork(client)) ?? 0) - now() - (burst - 1) * everyMs);
   const count = (client: string): void => {
-    const network = networkOf(client);
+    const network = toNetwork(client);
     const until = Math.min(Math.max(emptyAt.get(network) ?? 0, now()) + everyMs, now() + burst * everyMs);
     // Set anew at the end: the map's order is that of the last acts.
     emptyAt.delete(network);
@@ -48,7 +48,7 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
 }
 
 /** One customer has a whole /64 of IPv6. */
-function networkOf(client: string): string {
+function toNetwork(client: string): string {
   if (!ipaddr.isValid(client)) return client;
   const address = ipaddr.process(client);
   return address instanceof ipaddr.IPv6 ? `${address.parts.slice(0, 4).join(":")}::/64` : address.toString();

@@ -9,16 +9,16 @@ export interface Addresses {
 /** By host and port: Skyvern rewrites the rest (`https://host` → `https://host/`), and proxies may add a path. */
 export function createAddresses(publicUrl: () => string): Addresses {
   const pointsHere = (webhookUrl: unknown): boolean => {
-    const url = urlOf(webhookUrl);
+    const url = parseUrl(webhookUrl);
     return url !== null && url.host === new URL(publicUrl()).host;
   };
   return {
     pointsHere,
     channelOf: (webhookUrl) =>
       pointsHere(webhookUrl)
-        ? (/\/webhook\/([A-Za-z0-9_-]{1,64})\/?$/.exec(urlOf(webhookUrl)?.pathname ?? "")?.[1] ?? null)
+        ? (/\/webhook\/([A-Za-z0-9_-]{1,64})\/?$/.exec(parseUrl(webhookUrl)?.pathname ?? "")?.[1] ?? null)
         : null,
   };
 }
 
-const urlOf = (value: unknown): URL | null => (typeof value === "string" ? URL.parse(value) : null);
+const parseUrl = (value: unknown): URL | null => (typeof value === "string" ? URL.parse(value) : null);

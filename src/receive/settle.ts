@@ -60,7 +60,7 @@ const FIELDS = [
 type RunField = (typeof FIELDS)[number];
 
 export function settle(known: RunState | null, observation: Observation): Settled {
-  const arrived = stateOf(observation);
+  const arrived = toState(observation);
   const note = observation.deliveryFailure ? DELIVERY_FAILURE_NOTE : null;
   if (known === null) {
     return { verdict: isTerminal(arrived.run.status) ? "accepted" : "stored", state: arrived, note };
@@ -74,7 +74,7 @@ export function settle(known: RunState | null, observation: Observation): Settle
   const is = state.run.status;
   const verdict = was !== is ? "corrected" : arrived.run.status === is ? sameOutcome(known, state, note) : "duplicate";
   if (verdict === "corrected" || verdict === "updated") state.revision = known.revision + 1;
-  return { verdict, state, note: note ?? noteOf(verdict, was, is, observation.run.status) };
+  return { verdict, state, note: note ?? explainVerdict(verdict, was, is, observation.run.status) };
 }
 
 /**
@@ -99,13 +99,13 @@ const sameOutcome = (known: RunState, state: RunState, note: string | null): "up
 
 const DELIVERY_FAILURE_NOTE = "Skyvern reports that its webhook could not be delivered, which is not the run failing";
 
-function noteOf(verdict: Verdict, was: string, is: string, reported: string): string | null {
+function explainVerdict(verdict: Verdict, was: string, is: string, reported: string): string | null {
   if (verdict === "corrected") return `the outcome changed from ${was} to ${is}`;
   return verdict === "duplicate" && reported !== is ? `says ${reported}, but ${is} is the later outcome` : null;
 }
 
 /** One observation as a state of its own. */
-function stateOf({ run, owner, deliveryFailure }: Observation): RunState {
+function toState({ run, owner, deliveryFailure }: Observation): RunState {
   const final = isTerminal(run.status) ? 1 : 0;
   const times = [
     run.finished_at ?? 0,
@@ -143,7 +143,7 @@ function merge(known: RunState, arrived: RunState): RunState {
   const failures = mergeFailures(known, arrived);
   return {
     run: {
-      ...runOf(values),
+      ...toRun(values),
       run_id: known.run.run_id,
       source: first.source,
       received_at: first.received_at,
@@ -185,7 +185,7 @@ const read = (run: Run, field: RunField): unknown => {
 };
 
 /** The merged fields as a run again. Every field was read from a run, so each has its type. */
-function runOf(
+function toRun(
   values: Partial<Record<RunField, unknown>>,
 ): Omit<Run, "run_id" | "source" | "received_at" | "reported_status" | "failure"> {
   const {

@@ -39,7 +39,7 @@ export function createConfirm(deps: ConfirmDeps): Confirm {
   const unknown = new Map<string, number>();
   const questions = createRateLimit({ ...QUESTIONS_ALLOWED, now: deps.now });
   return async (bytes) => {
-    const id = runIdOf(bytes);
+    const id = readRunId(bytes);
     if (id === null || (unknown.get(id) ?? 0) > deps.now()) return { kind: "refused" };
     if (!questions.take("anyone")) return { kind: "unavailable" };
     const confirmed = await ask(deps, id);
@@ -76,7 +76,7 @@ async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string
 }
 
 /** The run id in a body that nobody vouches for: an id's characters, nothing else. */
-function runIdOf(bytes: Buffer): string | null {
+function readRunId(bytes: Buffer): string | null {
   try {
     const json = parseJson(bytes.toString("utf8"));
     if (!isJsonObject(json) || typeof json["status"] !== "string") return null;

@@ -364,7 +364,7 @@ export function webhookUrlOf(answer: JsonObject): unknown {
 }
 
 /** Seen at Skyvern against relayed, over the lookback, for the metrics. */
-export async function coverageOf({
+export async function measureCoverage({
   store,
   runtime,
   lookbackMs,
@@ -376,13 +376,13 @@ export async function coverageOf({
 }
 
 /** Ids of runs that did not reach everyone they were for a quarter of an hour after they were seen, a thousand at most. */
-export function gapOf({ store, lookbackMs, runtime }: Pick<ReconcileDeps, "store" | "lookbackMs" | "runtime">) {
+export function findGap({ store, lookbackMs, runtime }: Pick<ReconcileDeps, "store" | "lookbackMs" | "runtime">) {
   const now = runtime.now();
   return store.unrelayed({ since: now - lookbackMs, seenBefore: now - GAP_AFTER_MS, limit: 1_000 });
 }
 
 /** A gap that does not close is said with every round. */
 async function watchGap(deps: ReconcileDeps): Promise<void> {
-  const missing = await gapOf(deps);
+  const missing = await findGap(deps);
   if (missing.length > 0) deps.log.warn("coverage.gap", { missing: missing.length, run_ids: missing.slice(0, NAMED) });
 }

@@ -37,24 +37,24 @@ const STATUS = new Map<string, Content["status"]>([
 
 const ALERT = { symbol: "🔔", label: "Relay alert" };
 
-export function contentOf(report: Report, cause: Job["cause"], amount: Amount = MESSAGE_AMOUNT): Content {
+export function buildContent(report: Report, cause: Job["cause"], amount: Amount = MESSAGE_AMOUNT): Content {
   const { sections, omittedBlocks } = readableOutput(report, amount);
   const isAlert = cause === "alert";
   return {
     status: isAlert ? ALERT : (STATUS.get(report.status) ?? { symbol: "ℹ️", label: report.status }),
     title: oneLine(report.title ?? report.prompt ?? report.run_id),
-    facts: isAlert ? [] : factsOf(report),
+    facts: isAlert ? [] : listFacts(report),
     summary: report.summary,
     failure: report.failure,
     output: sections,
     omittedBlocks,
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
-    links: isAlert ? [{ label: "Open the relay", url: report.run_url }] : linksOf(report),
-    notes: notesOf(report, cause),
+    links: isAlert ? [{ label: "Open the relay", url: report.run_url }] : listLinks(report),
+    notes: listNotes(report, cause),
   };
 }
 
-function factsOf(report: Report): Fact[] {
+function listFacts(report: Report): Fact[] {
   const facts: [string, string | null][] = [
     ["Run", report.run_id],
     ["Type", report.run_type],
@@ -69,7 +69,7 @@ function factsOf(report: Report): Fact[] {
   return facts.flatMap(([label, value]) => (value === null || value === "" ? [] : [{ label, value }]));
 }
 
-function linksOf(report: Report): Content["links"] {
+function listLinks(report: Report): Content["links"] {
   const links: [string, string | null][] = [
     ["Run page", report.run_url],
     ["Open in Skyvern", report.app_url],
@@ -79,7 +79,7 @@ function linksOf(report: Report): Content["links"] {
   return links.flatMap(([label, url]) => (url !== null && /^https?:\/\//i.test(url) ? [{ label, url }] : []));
 }
 
-function notesOf(report: Report, cause: Job["cause"]): string[] {
+function listNotes(report: Report, cause: Job["cause"]): string[] {
   const notes: string[] = [];
   if (cause === "alert") notes.push("This message is of the relay itself, not of a run.");
   if (cause === "test") notes.push("This is a test message. No run happened.");

@@ -46,11 +46,11 @@ export function outcomeOfStatus(status: number, headers: Pick<Headers, "get">, w
  * class or code, looked for along its causes.
  */
 export function outcomeOfError(error: unknown, who: string): Outcome {
-  const chain = causesOf(error);
+  const chain = listCauses(error);
   const refused = chain.find((item) => item instanceof EgressRefused);
   if (refused) return { kind: "dead", reason: `${who} was not contacted: ${refused.reason}` };
-  const failure = chain.find((item) => codeOf(item) !== null);
-  const code = codeOf(failure);
+  const failure = chain.find((item) => findCode(item) !== null);
+  const code = findCode(failure);
   if (code !== null && wasNotSent(code, failure)) {
     return {
       kind: "retry",
@@ -126,7 +126,7 @@ function destination(headers: Pick<Headers, "get">): string {
 }
 
 /** The error, its causes and the parts of aggregates, outermost first. */
-function causesOf(error: unknown): Error[] {
+function listCauses(error: unknown): Error[] {
   const found: Error[] = [];
   const todo: unknown[] = [error];
   while (todo.length > 0 && found.length < 20) {
@@ -138,7 +138,7 @@ function causesOf(error: unknown): Error[] {
   return found;
 }
 
-function codeOf(error: Error | undefined): string | null {
+function findCode(error: Error | undefined): string | null {
   const code: unknown = error && "code" in error ? error.code : null;
   return typeof code === "string" && /^[A-Z0-9_]{1,60}$/.test(code) ? code : null;
 }
@@ -167,6 +167,6 @@ function wasNotSent(code: string, error: Error | undefined): boolean {
 
 const isTimeout = (error: Error): boolean =>
   error.name === "TimeoutError" ||
-  ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"].includes(codeOf(error) ?? "");
+  ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"].includes(findCode(error) ?? "");
 
 const isAbort = (error: Error): boolean => error.name === "AbortError";

@@ -3,7 +3,7 @@
  * base URL's origin only, and no reason holds it.
  */
 import { z } from "zod";
-import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../platform/json.ts";
+import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
 import { onOneLine } from "../platform/hostile-text.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../net/http-client.ts";
 import { followRedirects, MAX_REDIRECTS } from "../net/redirects.ts";
@@ -11,7 +11,7 @@ import { retry } from "../platform/retry.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
-import { timeOf } from "./normalize.ts";
+import { parseTime } from "./normalize.ts";
 
 export interface SkyvernKey {
   name: string;
@@ -49,7 +49,7 @@ const time = z
   .string()
   .nullish()
   .catch(null)
-  .transform((value) => timeOf(value));
+  .transform((value) => parseTime(value));
 const yes = z.boolean().nullish().catch(null);
 
 const ArtifactRowSchema = z.looseObject({
@@ -82,7 +82,7 @@ const SignedUrlSchema = z.looseObject({
   signed_url: z.string(),
   // Unix seconds.
   expires_at: z.unknown().transform((value) => {
-    const seconds = numberOf(value);
+    const seconds = toNumber(value);
     return seconds === null ? null : seconds * 1000;
   }),
 });
@@ -215,9 +215,9 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
       return json(call, (value) => (isJsonObject(value) ? value : undefined));
     },
     listArtifacts: (runId, types, signal) => {
-      const query = searchOf(types.map((type) => ["artifact_type", type]));
+      const query = formatSearch(types.map((type) => ["artifact_type", type]));
       return json({ what: "artifact list", path: ["runs", runId, "artifacts"], query, signal }, (value) =>
-        rowsOf(value, ArtifactRowSchema),
+        parseRows(value, ArtifactRowSchema),
       );
     },
     openContent: (artifactId, { range, signal } = {}) => {
@@ -232,13 +232,13 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
       });
     },
     listRuns: ({ page, pageSize, status = [], workflow = [] }, signal) => {
-      const query = searchOf([
+      const query = formatSearch([
         ["page", String(page)],
         ["page_size", String(pageSize)],
         ...status.map((value): [string, string] => ["status", value]),
         ...workflow.map((value): [string, string] => ["workflow_permanent_id", value]),
       ]);
-      return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => rowsOf(value, RunRowSchema));
+      return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => parseRows(value, RunRowSchema));
     },
     with: ({ organization, tries = choice.tries }) => {
       if (organization === undefined) return clientWith(context, { ...choice, tries });
@@ -254,9 +254,9 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
   };
 }
 
-const searchOf = (pairs: [string, string][]): string => new URLSearchParams(pairs).toString();
+const formatSearch = (pairs: [string, string][]): string => new URLSearchParams(pairs).toString();
 
-function rowsOf<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
+function parseRows<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
   if (!Array.isArray(value)) return undefined;
   const rows = value.flatMap((item) => {
     const parsed = schema.safeParse(item);
@@ -289,7 +289,7 @@ function callJson<T>(
       if (missing?.why instanceof BodyTooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
       if (missing) throw missing.why;
       const body = UTF8.decode(answer.body);
-      if (status !== 200) return { ok: false, fault: faultOf(context, choice, call, answer, body) };
+      if (status !== 200) return { ok: false, fault: toFault(context, choice, call, answer, body) };
       const value = read(parseJson(body));
       return value === undefined ? unexpected(call, status, "JSON of another shape") : { ok: true as const, value };
     } catch (error) {
@@ -308,7 +308,7 @@ function openStream(
   range?: string,
 ): Promise<SkyvernResult<Response>> {
   return withRetries(context, choice, call, async (start) => {
-    const deadline = deadlineOf(context.timeoutMs, call.signal);
+    const deadline = createDeadline(context.timeoutMs, call.signal);
     // Whoever it was led to must not lead it back with the key, to an address of their choice.
     let isOurs = true;
     try {
@@ -321,7 +321,7 @@ function openStream(
       });
       if (response === null) return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
       if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
-      return { ok: false, fault: faultOf(context, choice, call, response, (await readText(response)) ?? "") };
+      return { ok: false, fault: toFault(context, choice, call, response, (await readText(response)) ?? "") };
     } catch (error) {
       return { ok: false, fault: noAnswer(context, choice, call, error, deadline.timedOut()) };
     } finally {
@@ -337,7 +337,7 @@ async function withRetries<T>(
   call: ApiCall,
   attempt: (url: URL) => Promise<SkyvernResult<T>>,
 ): Promise<SkyvernResult<T>> {
-  const url = urlOf(context.base, call);
+  const url = buildUrl(context.base, call);
   if (url === null) return failed("not_found", null, `Skyvern was not asked for the ${call.what}: that is not an id`);
   if (call.signal?.aborted) return failed("unavailable", null, `Skyvern was not asked for the ${call.what}: aborted`);
   return retry({
@@ -357,7 +357,7 @@ const mayPass = ({ kind, status }: SkyvernFault, call: ApiCall): boolean =>
   (kind === "unavailable" || kind === "rate_limited") && !(status !== null && call.final?.includes(status));
 
 /** Null for segments that are no ids: a URL parser would swallow `..` also when it is percent-encoded. */
-function urlOf(base: URL, { path, query }: ApiCall): URL | null {
+function buildUrl(base: URL, { path, query }: ApiCall): URL | null {
   if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
   const under = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
   return new URL(`${base.origin}${under}${query ? `?${query}` : ""}`);
@@ -371,7 +371,7 @@ interface HeadersDeadline {
   clear(): void;
 }
 
-function deadlineOf(timeoutMs: number, signal: AbortSignal | undefined): HeadersDeadline {
+function createDeadline(timeoutMs: number, signal: AbortSignal | undefined): HeadersDeadline {
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), timeoutMs);
   return {
@@ -409,7 +409,7 @@ const failed = (kind: SkyvernFault["kind"], status: number | null, reason: strin
 const unexpected = (call: ApiCall, status: number | null, came: string): SkyvernResult<never> =>
   failed("unexpected", status, `Skyvern answered the ${call.what} with ${came}`);
 
-function faultOf(
+function toFault(
   context: ClientContext,
   choice: Choice,
   call: ApiCall,
@@ -417,11 +417,11 @@ function faultOf(
   body: string,
 ): SkyvernFault {
   const { status } = response;
-  const detail = scrub(detailOf(body), choice);
+  const detail = scrub(readDetail(body), choice);
   const retryAfterMs = readRetryAfter(response.headers, context.now());
   const isOther = status === 404 && call.notFound?.(body) === false;
   return {
-    kind: isOther ? "unexpected" : kindOf(status),
+    kind: isOther ? "unexpected" : faultKind(status),
     status,
     reason: `Skyvern answered the ${call.what} with ${status}${detail === "" ? "" : `: ${detail}`}`,
     ...(retryAfterMs === null ? {} : { retryAfterMs }),
@@ -430,7 +430,7 @@ function faultOf(
 
 type Answered = Pick<HttpResponse, "status" | "headers">;
 
-function kindOf(status: number): SkyvernFault["kind"] {
+function faultKind(status: number): SkyvernFault["kind"] {
   if (status === 404 || status === 410) return "not_found";
   if (status === 403 || status === 401) return "forbidden";
   if (status === 429) return "rate_limited";
@@ -448,19 +448,19 @@ function noAnswer(
     ? "aborted"
     : timedOut
       ? `nothing within ${context.timeoutMs} ms`
-      : scrub(causeOf(error), choice);
+      : scrub(describeCause(error), choice);
   return { kind: "unavailable", status: null, reason: `Skyvern did not answer the ${call.what}: ${why}` };
 }
 
 /** The innermost error: fetch wraps what happened. Its code where it has one. */
-function causeOf(error: unknown): string {
+function describeCause(error: unknown): string {
   if (!(error instanceof Error)) return "network error";
-  if (error.cause instanceof Error) return causeOf(error.cause);
+  if (error.cause instanceof Error) return describeCause(error.cause);
   return "code" in error && typeof error.code === "string" ? error.code : error.message;
 }
 
 /** Skyvern's own words: `{"detail": text}` or `{"error": text}`; nothing of any other body, which may be a proxy's page. */
-function detailOf(body: string): string {
+function readDetail(body: string): string {
   try {
     const json = parseJson(body);
     const words = isJsonObject(json) ? (json["detail"] ?? json["error"]) : null;
@@ -473,7 +473,7 @@ function detailOf(body: string): string {
 /** Skyvern says `Task run not found ID`; for a workflow run's id it sends no body at all (contract §4). */
 function saysNoRun(id: string, body: string): boolean {
   if (body === "") return id.startsWith("wr_");
-  const detail = detailOf(body);
+  const detail = readDetail(body);
   return detail.includes(id) || /\brun not found\b/i.test(detail);
 }
 

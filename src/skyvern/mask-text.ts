@@ -336,22 +336,22 @@ function groupEnd(text: string, start: number): number {
 /** What follows `Authorization:` or `Cookie:`, to the end of its line among parameters, else as far as it looks like one. */
 function findHeaderValue(text: string, start: number, flags: number, { byName }: MaskTextOptions): TextSpan | null {
   if (byName) {
-    const pairs = endOf(HEADER_PAIRS, text, nextWord(text, start).end);
-    return [start, endOf(LINE, text, pairs)];
+    const pairs = findEnd(HEADER_PAIRS, text, nextWord(text, start).end);
+    return [start, findEnd(LINE, text, pairs)];
   }
   const isCookie = (flags & Named.cookie) !== 0;
   let word = nextWord(text, start);
   if (isCookie ? !/^[^=]+=./.test(word.text) : !looksSecret(word.text, false)) {
     // `ApiKey …`: a scheme, and then the secret.
     if (isCookie || !/^[a-z][\w-]*$/i.test(word.text)) return null;
-    const pairs = endOf(HEADER_PAIRS, text, word.end);
+    const pairs = findEnd(HEADER_PAIRS, text, word.end);
     if (pairs > word.end) return [word.end + 1, pairs];
     word = nextWord(text, word.end);
     if (!looksSecret(word.text, true)) return null;
   }
   const first = word.start;
   for (;;) {
-    const end = endOf(WORD, text, word.start);
+    const end = findEnd(WORD, text, word.start);
     const next = nextWord(text, end);
     if (!/[;,]/.test(text[end - 1] ?? "") || !/^[^=]+=/.test(next.text)) {
       const trimmed = text.slice(first, end).replace(/['),.;\]}]{1,9}$/, "");
@@ -369,15 +369,15 @@ const WORD = /[^\s"`<>]*/y;
 const WORDS_BEGINNING = /[^\s"`<>]{0,300}/y;
 const BLANKS = /[ \t]{0,3}/y;
 
-function endOf(pattern: RegExp, text: string, from: number): number {
+function findEnd(pattern: RegExp, text: string, from: number): number {
   pattern.lastIndex = from;
   pattern.test(text);
   return Math.max(from, pattern.lastIndex);
 }
 
 function nextWord(text: string, from: number): { text: string; start: number; end: number } {
-  const start = endOf(BLANKS, text, from);
-  const end = endOf(WORDS_BEGINNING, text, start);
+  const start = findEnd(BLANKS, text, from);
+  const end = findEnd(WORDS_BEGINNING, text, start);
   return { text: text.slice(start, end), start, end };
 }
 

@@ -21,12 +21,12 @@ const DELIVERY_FAILURE = /^(Failed to run task 2\.0: )?Failed to send webhook\b/
 
 export const isDeliveryFailure = (payload: Payload): boolean =>
   payload.status === "failed" &&
-  (payload.run_type ?? runTypeOf(payload.id)) === "task_v2" &&
+  (payload.run_type ?? inferRunType(payload.id)) === "task_v2" &&
   DELIVERY_FAILURE.test(payload.failure_reason ?? "");
 
 /** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported: settling decides. */
 export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
-  const runType = text(payload.run_type) ?? runTypeOf(payload.id);
+  const runType = text(payload.run_type) ?? inferRunType(payload.id);
   const kind = runType.includes("workflow") || payload.id === payload.workflow_run_id ? "workflow" : "task";
   const request = payload.run_request;
   return {
@@ -43,30 +43,30 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     url: text(payload.url) ?? text(request?.url),
     summary: text(payload.summary),
     app_url: text(payload.app_url),
-    workflow: workflowOf(payload, kind),
-    output: outputOf(payload),
-    failure: failureOf(payload),
+    workflow: toWorkflow(payload, kind),
+    output: pickOutput(payload),
+    failure: toFailure(payload),
     parameters: payload.parameters ?? request?.parameters ?? null,
-    files: filesOf(payload),
-    recording: text(payload.recording_url) === null ? null : keyOf(payload.recording_url ?? "", "recording"),
-    screenshots: screenshotsOf(payload),
+    files: toFiles(payload),
+    recording: text(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
+    screenshots: toScreenshotKeys(payload),
     step_count: payload.step_count ?? payload.total_steps ?? null,
-    created_at: timeOf(payload.created_at),
-    queued_at: timeOf(payload.queued_at),
-    started_at: timeOf(payload.started_at),
-    finished_at: timeOf(payload.finished_at),
-    modified_at: timeOf(payload.modified_at),
+    created_at: parseTime(payload.created_at),
+    queued_at: parseTime(payload.queued_at),
+    started_at: parseTime(payload.started_at),
+    finished_at: parseTime(payload.finished_at),
+    modified_at: parseTime(payload.modified_at),
     received_at: origin.receivedAt,
   };
 }
 
 /** Before v0.2.1 payloads had no `run_type`; the id's prefix says it (contract §6). */
-function runTypeOf(id: string): string {
+function inferRunType(id: string): string {
   if (id.startsWith("wr_")) return "workflow_run";
   return id.startsWith("tsk_v2_") || id.startsWith("oc_") ? "task_v2" : "task_v1";
 }
 
-function workflowOf(payload: Payload, kind: Run["kind"]): Workflow | null {
+function toWorkflow(payload: Payload, kind: Run["kind"]): Workflow | null {
   const ids = [payload.workflow_permanent_id, payload.workflow_id, payload.run_request?.workflow_id].map(text);
   const workflow: Workflow = {
     run_id: text(payload.workflow_run_id) ?? (kind === "workflow" ? clean(payload.id) : null),
@@ -78,9 +78,10 @@ function workflowOf(payload: Payload, kind: Run["kind"]): Workflow | null {
   return Object.values(workflow).every((value) => value === null) ? null : workflow;
 }
 
-const outputOf = (payload: Payload): Json => payload.output ?? payload.extracted_information ?? payload.outputs ?? null;
+const pickOutput = (payload: Payload): Json =>
+  payload.output ?? payload.extracted_information ?? payload.outputs ?? null;
 
-function failureOf(payload: Payload): Failure | null {
+function toFailure(payload: Payload): Failure | null {
   const errors = (payload.errors ?? []).filter((error) => error !== undefined && error !== null);
   const codes = errors.flatMap((error) => {
     const code = isJsonObject(error) ? error["error_code"] : null;
@@ -96,7 +97,7 @@ function failureOf(payload: Payload): Failure | null {
   return silent ? null : failure;
 }
 
-function filesOf(payload: Payload): RunFile[] {
+function toFiles(payload: Payload): RunFile[] {
   const listed = (payload.downloaded_files ?? []).filter((file) => file !== null);
   const bare = (payload.downloaded_file_urls ?? []).flatMap((url): typeof listed => (url === null ? [] : [{ url }]));
   return (listed.length > 0 ? listed : bare).map((file, index) => {
@@ -112,17 +113,17 @@ function filesOf(payload: Payload): RunFile[] {
   });
 }
 
-function screenshotsOf(payload: Payload): ArtifactKey[] {
+function toScreenshotKeys(payload: Payload): ArtifactKey[] {
   const listed = payload.screenshot_urls ?? payload.action_screenshot_urls ?? [];
   const keys = listed.flatMap((url, index) =>
-    text(url) === null ? [] : [keyOf(url ?? "", `screenshot-${index + 1}`)],
+    text(url) === null ? [] : [toKey(url ?? "", `screenshot-${index + 1}`)],
   );
   // v1 and CUA name the final screenshot apart: Skyvern's own list of artifacts has it as `screenshot_final`.
   const final = keys.length === 0 ? text(payload.screenshot_url) : null;
-  return final === null ? [...new Set(keys)] : [keyOf(final, "screenshot-1")];
+  return final === null ? [...new Set(keys)] : [toKey(final, "screenshot-1")];
 }
 
-const keyOf = (url: string, place: string): ArtifactKey => artifactIdOf(url) ?? place;
+const toKey = (url: string, place: string): ArtifactKey => artifactIdOf(url) ?? place;
 
 const text = (value: string | null | undefined): string | null =>
   value === null || value === undefined || value.trim() === "" ? null : clean(value);
@@ -134,7 +135,7 @@ const clean = (value: string): string =>
 const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/;
 
 /** Epoch milliseconds of Skyvern's timestamps: naive ones are UTC, the fraction may be missing or microseconds. */
-export function timeOf(value: string | null | undefined): number | null {
+export function parseTime(value: string | null | undefined): number | null {
   const match = TIME.exec(value ?? "");
   if (!match || !value) return null;
   const ms = Date.parse(match[3] === undefined ? `${value.replace(" ", "T")}Z` : value.replace(" ", "T"));

@@ -3,7 +3,7 @@
  * unexpected type counts as absent, unknown keys, values, run types and id prefixes pass (P5); the raw body is kept, so
  * nothing is lost by it.
  */
-import { isJsonObject, numberOf, parseJson, type Json, type JsonObject } from "../platform/json.ts";
+import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
 import type { Masked } from "./redact.ts";
 
 type Text = string | null;
@@ -75,16 +75,16 @@ type Fields<Known> = readonly (readonly [ReadField, readonly (keyof Known)[]])[]
 const asText: ReadField = (value) => (typeof value === "string" ? value : null);
 const asObject: ReadField = (value) => (isJsonObject(value) ? value : null);
 const asCount: ReadField = (value) => {
-  const number = numberOf(value);
+  const number = toNumber(value);
   return number !== null && number >= 0 && Number.isSafeInteger(number) ? number : null;
 };
-const listOf =
+const listField =
   (asItem: ReadField): ReadField =>
   (value) =>
     Array.isArray(value) ? value.map(asItem) : null;
 const asCategory: ReadField = (value) => (isJsonObject(value) && typeof value["category"] === "string" ? value : null);
 
-const objectOf =
+const objectField =
   <Known>(fields: Fields<Known>): ReadField =>
   (value) => {
     if (!isJsonObject(value)) return null;
@@ -98,15 +98,15 @@ const objectOf =
     return object;
   };
 
-const asFile = objectOf<File>([
+const asFile = objectField<File>([
   [asText, ["url", "checksum", "filename", "artifact_id"]],
   [asCount, ["file_size"]],
 ]);
-const asRunRequest = objectOf<RunRequest>([
+const asRunRequest = objectField<RunRequest>([
   [asText, ["prompt", "url", "title", "webhook_url", "workflow_id"]],
   [asObject, ["parameters"]],
 ]);
-const asPayload = objectOf<Payload>([
+const asPayload = objectField<Payload>([
   [asText, ["run_id", "task_id", "workflow_run_id", "run_type", "failure_reason"]],
   [asText, ["recording_url", "screenshot_url", "app_url", "organization_id", "summary", "prompt", "url", "title"]],
   [asText, ["workflow_id", "workflow_permanent_id", "workflow_title"]],
@@ -114,10 +114,10 @@ const asPayload = objectOf<Payload>([
   [asCount, ["step_count", "total_steps"]],
   [asObject, ["parameters"]],
   [asRunRequest, ["run_request"]],
-  [listOf((value) => value), ["errors"]],
-  [listOf(asCategory), ["failure_category"]],
-  [listOf(asFile), ["downloaded_files"]],
-  [listOf(asText), ["downloaded_file_urls", "screenshot_urls", "action_screenshot_urls"]],
+  [listField((value) => value), ["errors"]],
+  [listField(asCategory), ["failure_category"]],
+  [listField(asFile), ["downloaded_files"]],
+  [listField(asText), ["downloaded_file_urls", "screenshot_urls", "action_screenshot_urls"]],
 ]);
 
 // --- reading --------------------------------------------------------------------------------------------------------

@@ -91,11 +91,11 @@ export type ReadName = (name: string) => number;
 
 /** @param extraKeys further names, matched as whole words of a name. */
 export function createReadName(extraKeys: readonly string[]): ReadName {
-  const extra = extraKeys.map(wordsOf).map((words) => ({ words, joined: words.replaceAll("_", "") }));
+  const extra = extraKeys.map(splitName).map((words) => ({ words, joined: words.replaceAll("_", "") }));
   const stems = new RegExp(STEMS.join("|"));
   const singles = new RegExp(`_(?:${WORDS.join("|")})_`);
   return memoize((name) => {
-    const words = wordsOf(name);
+    const words = splitName(name);
     const joined = words.replaceAll("_", "");
     let flags = QUERY_NAMES.test(name) ? Named.query : 0;
     const isExtra = extra.some((item) => words.includes(item.words) || joined === item.joined);
@@ -126,7 +126,7 @@ const MOST_REMEMBERED = 2_000;
 const LONGEST_REMEMBERED = 64;
 
 /** `portalAPIKey2` → `_portal_api_key2_` */
-const wordsOf = (name: string): string =>
+const splitName = (name: string): string =>
   `_${(
     name
       .slice(0, 200)

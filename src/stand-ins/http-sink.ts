@@ -46,7 +46,7 @@ export async function startHttpSink(
   const server = createServer((request, response) => {
     readBody(request).then(
       (body) => {
-        const seen = seenOf(request, body, options.secret);
+        const seen = toSinkRequest(request, body, options.secret);
         requests.push(seen);
         answer(response, seen.verified ? (answers.shift() ?? {}) : { status: 401, body: "wrong signature" });
       },
@@ -83,7 +83,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function seenOf(request: IncomingMessage, body: Buffer, secret: string | undefined): SinkRequest {
+function toSinkRequest(request: IncomingMessage, body: Buffer, secret: string | undefined): SinkRequest {
   const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
   return {
     method: request.method ?? "",

@@ -185,7 +185,7 @@ const RUN_KEYS = [
 
 /** Listens on a free port of 127.0.0.1. */
 export async function startSkyvern(options: StandInSkyvernOptions): Promise<StandInSkyvern> {
-  const state = stateOf(options);
+  const state = createState(options);
   const server = http.createServer((request, response) => {
     request.resume();
     serve(state, request, response);
@@ -198,7 +198,7 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
     calls: state.calls,
     faults: state.faults,
     addRun: (run) => void state.runs.set(idOf(run), run),
-    sendWebhook: async (what, url, key) => sendWebhook(state, bodyOf(state, what), url, key),
+    sendWebhook: async (what, url, key) => sendWebhook(state, toBody(state, what), url, key),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -222,7 +222,7 @@ interface SkyvernState {
   faults: StandInFault[];
 }
 
-function stateOf(options: StandInSkyvernOptions): SkyvernState {
+function createState(options: StandInSkyvernOptions): SkyvernState {
   const storage = options.storage ?? "cloud";
   return {
     url: "",
@@ -292,7 +292,7 @@ function answer(state: SkyvernState, call: StandInCall): StandInAnswer {
   const [version, kind, id, part, ...rest] = call.path.split("/").slice(1).map(decode);
   if (version !== "v1" || call.method !== "GET" || rest.length > 0) return detail(404, "Not Found");
   if (kind === "artifacts" && id !== undefined && part === "content") return content(state, call, id);
-  const organization = organizationOf(state, call);
+  const organization = authorize(state, call);
   if (typeof organization !== "string") return organization;
   const runs = [...state.runs.values()].filter(
     (run) => (run.organization ?? firstOrganization(state)) === organization,
@@ -316,7 +316,7 @@ function decode(segment: string): string {
 const firstOrganization = (state: SkyvernState): string => state.keys[0]?.organization ?? DEFAULT_ORGANIZATION;
 
 /** The exact key or 403, never 401; what cannot be decoded as a token has its own words. */
-function organizationOf(state: SkyvernState, { headers }: StandInCall): string | StandInAnswer {
+function authorize(state: SkyvernState, { headers }: StandInCall): string | StandInAnswer {
   const given = headers["x-api-key"];
   const known = state.keys.find(({ key }) => key === given);
   if (known) return known.organization;
@@ -325,16 +325,16 @@ function organizationOf(state: SkyvernState, { headers }: StandInCall): string |
 }
 
 const idOf = ({ payload }: StandInRun): string =>
-  textOf(payload["run_id"]) ?? textOf(payload["task_id"]) ?? textOf(payload["workflow_run_id"]) ?? "";
+  asText(payload["run_id"]) ?? asText(payload["task_id"]) ?? asText(payload["workflow_run_id"]) ?? "";
 
-const textOf = (value: Json | undefined): string | null => (typeof value === "string" && value !== "" ? value : null);
+const asText = (value: Json | undefined): string | null => (typeof value === "string" && value !== "" ? value : null);
 
 /** A workflow run's own id, or the `wr_…` that a v2 task runs in. */
 const workflowRunIdOf = (run: StandInRun): string | null => {
   const own = idOf(run);
   if (own.startsWith("wr_")) return own;
   return (
-    textOf(run.payload["workflow_run_id"]) ?? /\/runs\/(wr_\w+)/.exec(textOf(run.payload["app_url"]) ?? "")?.[1] ?? null
+    asText(run.payload["workflow_run_id"]) ?? /\/runs\/(wr_\w+)/.exec(asText(run.payload["app_url"]) ?? "")?.[1] ?? null
   );
 };
 
@@ -391,13 +391,13 @@ function runRow(run: StandInRun) {
   return {
     task_run_id: `tr_${/\w+?_(\w+)$/.exec(runId)?.[1] ?? runId}`,
     run_id: runId,
-    task_run_type: textOf(payload["run_type"]),
-    status: textOf(payload["status"]),
-    title: textOf(payload["workflow_title"]) ?? textOf(requestOf(run)["title"]),
-    started_at: textOf(payload["started_at"]),
-    finished_at: textOf(payload["finished_at"]),
-    created_at: textOf(payload["created_at"]),
-    workflow_permanent_id: textOf(payload["workflow_permanent_id"]),
+    task_run_type: asText(payload["run_type"]),
+    status: asText(payload["status"]),
+    title: asText(payload["workflow_title"]) ?? asText(requestOf(run)["title"]),
+    started_at: asText(payload["started_at"]),
+    finished_at: asText(payload["finished_at"]),
+    created_at: asText(payload["created_at"]),
+    workflow_permanent_id: asText(payload["workflow_permanent_id"]),
     workflow_deleted: false,
     script_run: isJsonObject(payload["script_run"]),
     trigger_type: run.trigger_type ?? null,
@@ -419,7 +419,7 @@ function listArtifacts(state: SkyvernState, runs: StandInRun[], id: string, quer
   }
   const run = runs.find((run) => (id.startsWith("wr_") ? workflowRunIdOf(run) === id : idOf(run) === id));
   if (!run || /^(tsk_v2_|oc_)/.test(id)) return json(200, []);
-  const rows = artifactsOf(run)
+  const rows = collectArtifacts(run)
     .filter(({ artifact_type }) => id.startsWith("wr_") || artifact_type !== "download")
     .filter(({ artifact_type }) => types.length === 0 || types.includes(artifact_type))
     .map((artifact) => artifactRow(state, run, artifact))
@@ -428,30 +428,30 @@ function listArtifacts(state: SkyvernState, runs: StandInRun[], id: string, quer
 }
 
 /** Those that the payload's URLs name, screenshots oldest first, then those given apart, which win. */
-function artifactsOf(run: StandInRun): StandInArtifact[] {
+function collectArtifacts(run: StandInRun): StandInArtifact[] {
   const { payload, artifacts = [] } = run;
   const found = new Map<string, StandInArtifact>();
   const add = (url: Json | undefined, artifact_type: string, filename?: string) => {
-    const artifact_id = ARTIFACT_URL.exec(textOf(url) ?? "")?.[1];
+    const artifact_id = ARTIFACT_URL.exec(asText(url) ?? "")?.[1];
     if (artifact_id !== undefined)
       found.set(artifact_id, { artifact_id, artifact_type, ...(filename ? { filename } : {}) });
   };
   add(payload["recording_url"], "recording");
-  for (const url of itemsOf(payload["screenshot_urls"]).toReversed()) add(url, "screenshot_action");
+  for (const url of asList(payload["screenshot_urls"]).toReversed()) add(url, "screenshot_action");
   add(payload["screenshot_url"], "screenshot_final");
-  for (const file of itemsOf(payload["downloaded_files"])) {
-    if (isJsonObject(file)) add(file["url"], "download", textOf(file["filename"]) ?? "download");
+  for (const file of asList(payload["downloaded_files"])) {
+    if (isJsonObject(file)) add(file["url"], "download", asText(file["filename"]) ?? "download");
   }
   for (const artifact of artifacts) found.set(artifact.artifact_id, artifact);
   return [...found.values()];
 }
 
 const ARTIFACT_URL = /^https?:\/\/[^/]+\/v1\/artifacts\/([^/?]+)\/content/;
-const itemsOf = (value: Json | undefined): Json[] => (Array.isArray(value) ? value : []);
+const asList = (value: Json | undefined): Json[] => (Array.isArray(value) ? value : []);
 
 function artifactRow(state: SkyvernState, run: StandInRun, artifact: StandInArtifact) {
   const runId = idOf(run);
-  const created = artifact.created_at ?? textOf(run.payload["finished_at"]) ?? "2026-08-21T06:00:00";
+  const created = artifact.created_at ?? asText(run.payload["finished_at"]) ?? "2026-08-21T06:00:00";
   const isTask = runId.startsWith("tsk_") && !runId.startsWith("tsk_v2_");
   return {
     created_at: created,
@@ -481,7 +481,7 @@ function artifactRow(state: SkyvernState, run: StandInRun, artifact: StandInArti
 
 function findArtifact(runs: Iterable<StandInRun>, id: string) {
   for (const run of runs) {
-    const artifact = artifactsOf(run).find(({ artifact_id }) => artifact_id === id);
+    const artifact = collectArtifacts(run).find(({ artifact_id }) => artifact_id === id);
     if (artifact) return { run, artifact };
   }
   return null;
@@ -507,7 +507,7 @@ function content(state: SkyvernState, call: StandInCall, id: string): StandInAns
     if (state.storage === "local") return detail(503, "Artifact URL signing is not configured");
     if (!isSigned(state, id, query)) return detail(403, "Invalid or expired artifact URL");
   } else {
-    const organization = organizationOf(state, call);
+    const organization = authorize(state, call);
     if (typeof organization !== "string") return organization;
   }
   const artifact = findArtifact(state.runs.values(), id)?.artifact;
@@ -518,7 +518,7 @@ function content(state: SkyvernState, call: StandInCall, id: string): StandInAns
 function isSigned(state: SkyvernState, id: string, query: URLSearchParams): boolean {
   const expiry = Number(query.get("expiry"));
   const given = Buffer.from(query.get("sig") ?? "");
-  const right = Buffer.from(signatureOf(id, expiry));
+  const right = Buffer.from(sign(id, expiry));
   return given.length === right.length && timingSafeEqual(given, right) && expiry * 1000 > state.runtime.now();
 }
 
@@ -555,11 +555,11 @@ function bytesOf({ artifact_type, bytes }: StandInArtifact): Uint8Array {
 }
 
 const SIGNING_KEY = "stand-in signing key";
-const signatureOf = (id: string, expiry: number): string =>
+const sign = (id: string, expiry: number): string =>
   createHmac("sha256", SIGNING_KEY).update(`${id}:${expiry}`).digest("base64url");
 
 const contentUrl = ({ url }: SkyvernState, id: string, expiry: number): string =>
-  `${url}/v1/artifacts/${id}/content?expiry=${expiry}&kid=k2026-06&sig=${signatureOf(id, expiry)}`;
+  `${url}/v1/artifacts/${id}/content?expiry=${expiry}&kid=k2026-06&sig=${sign(id, expiry)}`;
 
 /** Screenshots and recordings live one hour, the rest twelve (contract §5). */
 function urlOf(state: SkyvernState, run: StandInRun, artifact: StandInArtifact): string {
@@ -576,7 +576,7 @@ function fileUrl(run: StandInRun, { artifact_id, artifact_type, filename }: Stan
 
 /** The payload with every artifact URL in it minted now, at any depth. On local storage files have no artifact id. */
 function shownPayload(state: SkyvernState, run: StandInRun): JsonObject {
-  const artifacts = new Map(artifactsOf(run).map((artifact) => [artifact.artifact_id, artifact]));
+  const artifacts = new Map(collectArtifacts(run).map((artifact) => [artifact.artifact_id, artifact]));
   const show = (value: Json): Json => {
     if (typeof value === "string") {
       const artifact = artifacts.get(ARTIFACT_URL.exec(value)?.[1] ?? "");
@@ -592,7 +592,7 @@ function shownPayload(state: SkyvernState, run: StandInRun): JsonObject {
   return showObject(run.payload);
 }
 
-function bodyOf(state: SkyvernState, what: string | JsonObject | Uint8Array): Uint8Array {
+function toBody(state: SkyvernState, what: string | JsonObject | Uint8Array): Uint8Array {
   if (what instanceof Uint8Array) return what;
   if (typeof what !== "string") return Buffer.from(JSON.stringify(what));
   const run = state.runs.get(what);
@@ -657,7 +657,7 @@ function post(url: string, headers: Record<string, string>, body: Uint8Array, ti
           status: response.statusCode ?? 0,
           body: Buffer.concat(chunks).toString("utf8"),
           error: null,
-          retryAfterMs: retryAfterOf(response.headers["retry-after"], response.headers.date),
+          retryAfterMs: parseRetryAfter(response.headers["retry-after"], response.headers.date),
         }),
       );
     });
@@ -667,7 +667,7 @@ function post(url: string, headers: Record<string, string>, body: Uint8Array, ti
 }
 
 /** Seconds, or an HTTP date against the receiver's own `Date`. */
-function retryAfterOf(value: string | undefined, date: string | undefined): number | null {
+function parseRetryAfter(value: string | undefined, date: string | undefined): number | null {
   if (value === undefined) return null;
   if (/^\d+$/.test(value)) return Number(value) * 1000;
   const ms = Date.parse(value) - Date.parse(date ?? "");

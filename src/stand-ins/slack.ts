@@ -134,10 +134,10 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     const { pathname, searchParams } = new URL(request.url ?? "/", origin);
     const isWebhook = pathname.startsWith("/services/");
     const isUpload = pathname.startsWith(UPLOAD_PATH);
-    const body = await bodyOf(request);
+    const body = await readBody(request);
     const { args, readable } = isUpload
       ? { args: { length: body.length }, readable: true }
-      : argsOf(body.toString("utf8"), request.headers["content-type"] ?? "", searchParams);
+      : parseArgs(body.toString("utf8"), request.headers["content-type"] ?? "", searchParams);
     const method = isWebhook ? "webhook" : isUpload ? "upload" : pathname.replace(/^\/api\//, "");
     const call = { method, args, at: workspace.now() };
     calls.push(call);
@@ -150,7 +150,7 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
       ? workspace.webhook(pathname, request.method ?? "", readable ? args : null)
       : isUpload
         ? workspace.upload(pathname.slice(UPLOAD_PATH.length), request.method ?? "", body)
-        : workspace.api(call.method, readable ? args : null, bearer ?? textOf(args["token"]));
+        : workspace.api(call.method, readable ? args : null, bearer ?? asText(args["token"]));
     if (fault?.hangAfterSuccess) return;
     if (fault?.resetAfterSuccess) return void request.socket.resetAndDestroy();
     response.writeHead(reply.status, reply.headers).end(reply.body);
@@ -218,11 +218,11 @@ class Workspace {
   }
 
   files(): SlackFileStored[] {
-    return [...this.#uploads.values()].filter(({ state }) => state === "complete").map(fileOf);
+    return [...this.#uploads.values()].filter(({ state }) => state === "complete").map(storeFile);
   }
 
   pictureOf(blocks: Block[]): SlackFileStored | null {
-    const file = objectOf(blocks.find(({ type }) => type === "image")?.["slack_file"]);
+    const file = asObject(blocks.find(({ type }) => type === "image")?.["slack_file"]);
     return this.files().find(({ id }) => id === file?.["id"]) ?? null;
   }
 
@@ -264,7 +264,7 @@ class Workspace {
     if (channel.archived) return plain(410, "channel_is_archived");
     const wait = this.#waitFor(channel.id);
     if (wait > 0) return { ...plain(429, "rate_limited"), headers: { "retry-after": String(wait) } };
-    const refusal = refusalOf(args, 40_000, () => false);
+    const refusal = checkMessage(args, 40_000, () => false);
     if (refusal) return plain(400, refusal.error ?? "invalid_payload");
     this.#store(channel.id, args, null);
     return plain(200, "ok");
@@ -304,9 +304,9 @@ class Workspace {
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.archived) return { ok: false, error: "is_archived" };
     if (channel.member === false) return { ok: false, error: "not_in_channel" };
-    const refusal = refusalOf(args, 40_000, (id) => this.#canShow(id)) ?? metadataRefusal(args["metadata"]);
+    const refusal = checkMessage(args, 40_000, (id) => this.#canShow(id)) ?? metadataRefusal(args["metadata"]);
     if (refusal) return refusal;
-    const thread = textOf(args["thread_ts"]);
+    const thread = asText(args["thread_ts"]);
     if (thread && !this.#find(channel.id, thread)) return { ok: false, error: "thread_not_found" };
     const wait = this.#waitFor(channel.id);
     if (wait > 0) return { ok: false, error: "ratelimited", retry_after: wait };
@@ -318,22 +318,22 @@ class Workspace {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.archived) return { ok: false, error: "is_archived" };
-    const message = this.#find(channel.id, textOf(args["ts"]));
+    const message = this.#find(channel.id, asText(args["ts"]));
     if (!message) return { ok: false, error: "message_not_found" };
-    const refusal = refusalOf(args, 4_000, (id) => this.#canShow(id));
+    const refusal = checkMessage(args, 4_000, (id) => this.#canShow(id));
     if (refusal) return refusal;
     message.edits.push({ text: message.text, blocks: message.blocks });
-    message.text = textOf(args["text"]) ?? message.text;
-    message.blocks = blocksOf(args["blocks"]) ?? [];
-    message.pings.push(...pingsOf(message));
+    message.text = asText(args["text"]) ?? message.text;
+    message.blocks = parseBlocks(args["blocks"]) ?? [];
+    message.pings.push(...findPings(message));
     return { ok: true, channel: channel.id, ts: message.ts, text: message.text };
   }
 
   #awaitUpload(args: Record<string, unknown>): SlackStandInAnswer {
-    const name = textOf(args["filename"]);
+    const name = asText(args["filename"]);
     const length = Number(args["length"]);
     if (!name || !(Number.isInteger(length) && length > 0)) return { ok: false, error: "invalid_arguments" };
-    const alt = textOf(args["alt_txt"]);
+    const alt = asText(args["alt_txt"]);
     if (alt && alt.length > 1_000) return { ok: false, error: "alt_txt_too_large" };
     const n = this.#uploads.size + 1;
     const id = `F${String(n).padStart(8, "0")}`;
@@ -344,11 +344,11 @@ class Workspace {
 
   /** Each upload once. Without a channel, nobody but the app has the file. */
   #completeUpload(args: Record<string, unknown>): SlackStandInAnswer {
-    const given = blocksOf(args["files"]);
+    const given = parseBlocks(args["files"]);
     if (!given || given.length === 0) return { ok: false, error: "invalid_arguments" };
     const uploads = given.map(({ id }) => this.#uploads.get(String(id)));
     if (uploads.some((upload) => upload?.state !== "uploaded")) return { ok: false, error: "file_not_found" };
-    const thread = textOf(args["thread_ts"]);
+    const thread = asText(args["thread_ts"]);
     const channel = this.#channel(args["channel_id"], "id");
     if (args["channel_id"] !== undefined) {
       if (!channel) return { ok: false, error: "channel_not_found" };
@@ -357,17 +357,17 @@ class Workspace {
     }
     for (const [i, { title }] of given.entries()) {
       const upload = uploads[i];
-      if (upload) this.#uploads.set(upload.id, { ...upload, title: textOf(title) ?? upload.name, state: "complete" });
+      if (upload) this.#uploads.set(upload.id, { ...upload, title: asText(title) ?? upload.name, state: "complete" });
     }
     const files = this.files().filter(({ id }) => given.some((each) => each["id"] === id));
-    if (channel) this.#store(channel.id, { text: textOf(args["initial_comment"]) ?? "" }, thread).files.push(...files);
+    if (channel) this.#store(channel.id, { text: asText(args["initial_comment"]) ?? "" }, thread).files.push(...files);
     return { ok: true, files: files.map(({ id, title }) => ({ id, title })) };
   }
 
   /** Whether an image block may show a file: complete, a picture of a kind that Slack shows, and looked at by now. */
   #canShow(id: string): boolean {
     const upload = this.#uploads.get(id);
-    if (upload?.state !== "complete" || !/^image\/(png|jpeg|gif)$/.test(fileOf(upload).mimetype)) return false;
+    if (upload?.state !== "complete" || !/^image\/(png|jpeg|gif)$/.test(storeFile(upload).mimetype)) return false;
     this.#uploads.set(id, { ...upload, looks: upload.looks + 1 });
     return upload.looks >= (this.#options.filesLookedAtAfter ?? 0);
   }
@@ -375,7 +375,7 @@ class Workspace {
   #permalink(args: Record<string, unknown>): SlackStandInAnswer {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
-    const ts = textOf(args["message_ts"]);
+    const ts = asText(args["message_ts"]);
     if (!this.#find(channel.id, ts)) return { ok: false, error: "message_not_found" };
     return {
       ok: true,
@@ -388,8 +388,8 @@ class Workspace {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.member === false) return { ok: false, error: "not_in_channel" };
-    const oldest = Number(textOf(args["oldest"]) ?? 0);
-    const latest = Number(textOf(args["latest"]) ?? Infinity);
+    const oldest = Number(asText(args["oldest"]) ?? 0);
+    const latest = Number(asText(args["latest"]) ?? Infinity);
     const found = this.messages(channel.id)
       .filter(({ thread_ts, ts }) => thread_ts === null && Number(ts) > oldest && Number(ts) < latest)
       .toReversed();
@@ -400,7 +400,7 @@ class Workspace {
     const channel = this.#channel(args["channel"], "id");
     if (!channel) return { ok: false, error: "channel_not_found" };
     if (channel.member === false) return { ok: false, error: "not_in_channel" };
-    const parent = textOf(args["ts"]);
+    const parent = asText(args["ts"]);
     if (!this.#find(channel.id, parent)) return { ok: false, error: "thread_not_found" };
     const thread = this.messages(channel.id).filter(({ ts, thread_ts }) => ts === parent || thread_ts === parent);
     return page(thread, args, 1000);
@@ -424,7 +424,7 @@ class Workspace {
 
   /** Posting takes an id or a name, everything else the id alone. */
   #channel(value: unknown, by: "any" | "id" = "any"): SlackChannel | undefined {
-    const text = textOf(value);
+    const text = asText(value);
     return this.#channels.find(
       ({ id, name }) => text === id || (by === "any" && (text === name || text === `#${name}`)),
     );
@@ -439,14 +439,14 @@ class Workspace {
       channel,
       ts: this.#nextTs(channel),
       thread_ts,
-      text: textOf(args["text"]) ?? "",
-      blocks: blocksOf(args["blocks"]) ?? [],
-      metadata: objectOf(args["metadata"]) as SlackMessageStored["metadata"],
+      text: asText(args["text"]) ?? "",
+      blocks: parseBlocks(args["blocks"]) ?? [],
+      metadata: asObject(args["metadata"]) as SlackMessageStored["metadata"],
       edits: [],
       files: [],
       pings: [],
     };
-    message.pings = pingsOf(message);
+    message.pings = findPings(message);
     const stored = this.#stored.get(channel);
     if (stored) stored.push(message);
     else this.#stored.set(channel, [message]);
@@ -488,7 +488,7 @@ interface Upload {
   looks: number;
 }
 
-const fileOf = ({ id, name, title, alt, bytes }: Upload): SlackFileStored => {
+const storeFile = ({ id, name, title, alt, bytes }: Upload): SlackFileStored => {
   const head = bytes?.subarray(0, 8).toString("latin1") ?? "";
   const mimetype = head.startsWith("\x89PNG")
     ? "image/png"
@@ -512,7 +512,7 @@ const channelInfo = ({ id, name, member = true, archived = false, private: isPri
 function page(messages: SlackMessageStored[], args: Record<string, unknown>, defaultLimit: number): SlackStandInAnswer {
   const limit = Number(args["limit"] ?? defaultLimit);
   if (!(limit >= 1 && limit <= 1000)) return { ok: false, error: "invalid_limit" };
-  const start = Number(textOf(args["cursor"])?.replace(/^next:/, "") ?? 0);
+  const start = Number(asText(args["cursor"])?.replace(/^next:/, "") ?? 0);
   if (!(start >= 0)) return { ok: false, error: "invalid_cursor" };
   const more = start + limit < messages.length;
   const withMetadata = String(args["include_all_metadata"]) === "true";
@@ -543,21 +543,21 @@ const shown = ({ ts, thread_ts, text, blocks, metadata, files }: SlackMessageSto
  * lengths are in UTF-16 units. `canShow`: whether an image block may show a file, by its id.
  * {@link https://docs.slack.dev/reference/methods/chat.postMessage}
  */
-export function refusalOf(
+export function checkMessage(
   args: { text?: unknown; blocks?: unknown },
   maxText: number,
   canShow: (fileId: string) => boolean = () => false,
 ): SlackStandInAnswer | null {
   const text = args.text ?? "";
   if (typeof text !== "string") return { ok: false, error: "invalid_arguments" };
-  const blocks = args.blocks === undefined ? [] : blocksOf(args.blocks);
+  const blocks = args.blocks === undefined ? [] : parseBlocks(args.blocks);
   if (blocks === null) return { ok: false, error: "invalid_blocks_format" };
   if (text.trim() === "" && blocks.length === 0) return { ok: false, error: "no_text" };
   if (text.length > maxText) return { ok: false, error: "msg_too_long" };
   if (blocks.filter(({ type }) => type === "table").length > 1) {
     return { ok: false, error: "invalid_attachments", errors: ["only_one_table_allowed"] };
   }
-  const errors = [...errorsOf(blocks), ...pictureErrors(blocks, canShow)];
+  const errors = [...findErrors(blocks), ...pictureErrors(blocks, canShow)];
   if (errors.length > 0) {
     const messages = errors.map((error) => `[ERROR] ${error}`);
     return { ok: false, error: "invalid_blocks", errors, response_metadata: { messages } };
@@ -568,22 +568,22 @@ export function refusalOf(
 
 const pictureErrors = (blocks: Block[], canShow: (fileId: string) => boolean): string[] =>
   blocks.flatMap(({ type, slack_file }, i) =>
-    type === "image" && slack_file !== undefined && !canShow(String(objectOf(slack_file)?.["id"]))
+    type === "image" && slack_file !== undefined && !canShow(String(asObject(slack_file)?.["id"]))
       ? [`invalid slack file [json-pointer:/blocks/${i}/slack_file]`]
       : [],
   );
 
 function metadataRefusal(value: unknown): SlackStandInAnswer | null {
   if (value === undefined) return null;
-  const metadata = objectOf(value);
-  const isRight = typeof metadata?.["event_type"] === "string" && objectOf(metadata["event_payload"]) !== null;
+  const metadata = asObject(value);
+  const isRight = typeof metadata?.["event_type"] === "string" && asObject(metadata["event_payload"]) !== null;
   return isRight ? null : { ok: false, error: "invalid_metadata_format" };
 }
 
 /** Takes note of one fault in the blocks, at a JSON pointer. */
 type Note = (message: string, pointer: string) => void;
 
-function errorsOf(blocks: Block[]): string[] {
+function findErrors(blocks: Block[]): string[] {
   const errors: string[] = [];
   const note: Note = (message, pointer) => errors.push(`${message} [json-pointer:/blocks${pointer}]`);
   if (blocks.length > 50) note("no more than 50 items allowed", "");
@@ -686,7 +686,7 @@ function checkRichElement(element: Block, parent: string, note: Note, at: string
 const RICH_ELEMENTS = ["text", "link", "emoji", "broadcast", "user", "usergroup", "channel", "team", "date", "color"];
 
 function checkText(value: unknown, max: number, note: Note, at: string, types = ["plain_text", "mrkdwn"]): void {
-  const text = objectOf(value);
+  const text = asObject(value);
   if (!text) return note("must be a text object", at);
   if (!types.includes(String(text["type"]))) note(`unsupported type: ${String(text["type"])}`, `${at}/type`);
   if (text["verbatim"] !== undefined && text["type"] !== "mrkdwn") note("`verbatim` is for mrkdwn", `${at}/verbatim`);
@@ -714,7 +714,7 @@ function items(
   max: number,
   note: Note,
   at: string,
-  isRight = (item: unknown) => objectOf(item) !== null,
+  isRight = (item: unknown) => asObject(item) !== null,
 ) {
   if (!Array.isArray(value) || value.length === 0) {
     note("no fewer than 1 items allowed", at);
@@ -728,18 +728,18 @@ function items(
 
 function lengthOfTexts(value: unknown): number {
   if (Array.isArray(value)) return value.reduce((sum: number, item) => sum + lengthOfTexts(item), 0);
-  const object = objectOf(value);
+  const object = asObject(value);
   if (!object) return 0;
   const own = typeof object["text"] === "string" ? object["text"].length : 0;
   return own + lengthOfTexts(object["elements"]);
 }
 
 /** Whom a message notifies: mentions in its markup, and mention elements in its rich text. */
-export function pingsOf(message: { text: string; blocks: readonly object[] }): string[] {
+export function findPings(message: { text: string; blocks: readonly object[] }): string[] {
   const found = mentionsIn(message.text);
   const visit = (value: unknown): void => {
     if (Array.isArray(value)) return value.forEach(visit);
-    const object = objectOf(value);
+    const object = asObject(value);
     if (!object) return;
     if (object["type"] === "mrkdwn") found.push(...mentionsIn(String(object["text"])));
     if (["broadcast", "user", "usergroup"].includes(String(object["type"]))) found.push(String(object["type"]));
@@ -753,36 +753,36 @@ const mentionsIn = (markup: string): string[] => markup.match(/<(?:![^>]*|@[^>]*
 
 // ---- The wire ----
 
-async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
 }
 
 /** Arguments as Slack reads them: a form, JSON, or the query. `readable` is false for JSON that is none. */
-function argsOf(body: string, contentType: string, query: URLSearchParams) {
+function parseArgs(body: string, contentType: string, query: URLSearchParams) {
   const fromQuery: Record<string, unknown> = Object.fromEntries(query);
   if (!contentType.startsWith("application/json")) {
     const form = Object.fromEntries(new URLSearchParams(body));
     const payload = form["payload"];
     if (payload === undefined) return { args: { ...fromQuery, ...form } as Record<string, unknown>, readable: true };
-    return { args: objectOf(payload) ?? {}, readable: objectOf(payload) !== null };
+    return { args: asObject(payload) ?? {}, readable: asObject(payload) !== null };
   }
-  const args = objectOf(body);
+  const args = asObject(body);
   return { args: { ...fromQuery, ...args }, readable: args !== null };
 }
 
 /** An object, also as JSON text: forms carry objects so. */
-function objectOf(value: unknown): Record<string, unknown> | null {
+function asObject(value: unknown): Record<string, unknown> | null {
   const object = typeof value === "string" ? parsed(value) : value;
   return typeof object === "object" && object !== null && !Array.isArray(object)
     ? (object as Record<string, unknown>)
     : null;
 }
 
-function blocksOf(value: unknown): Block[] | null {
+function parseBlocks(value: unknown): Block[] | null {
   const list = typeof value === "string" ? parsed(value) : value;
-  return Array.isArray(list) && list.every((item) => objectOf(item) !== null) ? (list as Block[]) : null;
+  return Array.isArray(list) && list.every((item) => asObject(item) !== null) ? (list as Block[]) : null;
 }
 
 function parsed(text: string): unknown {
@@ -793,7 +793,7 @@ function parsed(text: string): unknown {
   }
 }
 
-const textOf = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null);
+const asText = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null);
 
 function faultFor(call: SlackCall, faults: SlackFault[]): SlackFault | undefined {
   const i = faults.findIndex(({ method }) => method === undefined || method === call.method);

@@ -57,7 +57,7 @@ export async function startSmtp({
   };
   const act = (fault: SmtpFault | undefined, session: SMTPServerSession, next: (error?: Error | null) => void) => {
     if (fault === undefined) return next();
-    if ("code" in fault) return next(replyOf(fault.code, fault.text));
+    if ("code" in fault) return next(smtpError(fault.code, fault.text));
     if (fault.do === "drop") sockets.get(session.remotePort)?.destroy();
   };
 
@@ -72,7 +72,7 @@ export async function startSmtp({
     onAuth: (given, _session, done) =>
       given.username === auth?.user && given.password === auth?.pass
         ? done(null, { user: given.username })
-        : done(replyOf(535, "Authentication failed")),
+        : done(smtpError(535, "Authentication failed")),
     onConnect: (session, done) => act(take("connect"), session, done),
     onMailFrom: (_address, session, done) => act(take("mail"), session, done),
     onRcptTo: ({ address }, session, done) => act(take("rcpt", address), session, done),
@@ -84,7 +84,7 @@ export async function startSmtp({
       stream.on("end", () => {
         if (fault) return act(fault, session, done);
         if (maxBytes !== undefined && Buffer.concat(chunks).length > maxBytes) {
-          return done(replyOf(552, "5.3.4 Message too big"));
+          return done(smtpError(552, "5.3.4 Message too big"));
         }
         messages.push({ raw: Buffer.concat(chunks).toString("utf8"), envelope: envelopeOf(session) });
         act(take("reply"), session, done);
@@ -112,7 +112,7 @@ export async function startSmtp({
   };
 }
 
-const replyOf = (responseCode: number, text = "Refused on order"): Error =>
+const smtpError = (responseCode: number, text = "Refused on order"): Error =>
   Object.assign(new Error(text), { responseCode });
 
 const envelopeOf = ({ envelope }: SMTPServerSession): SmtpMessage["envelope"] => ({

@@ -4,7 +4,7 @@ import type { Secret } from "../platform/secret.ts";
 export type DatabaseSettings = { kind: "sqlite"; path: string } | { kind: "postgres"; url: Secret };
 
 /** As messages call it: without user and password. */
-export function nameOf(settings: DatabaseSettings): string {
+export function describeDatabase(settings: DatabaseSettings): string {
   if (settings.kind === "sqlite") return settings.path;
   const { host, pathname } = new URL(settings.url.reveal());
   return `postgres://${host}${pathname}`;

@@ -63,10 +63,10 @@ export function copiesStore(
         if (older) await discard(tx, [older.sha256], copy.copiedAt);
       }),
     copies: async (runId) =>
-      (await db.selectFrom("copies").selectAll().where("run_id", "=", runId).execute()).map(copyOf),
+      (await db.selectFrom("copies").selectAll().where("run_id", "=", runId).execute()).map(toCopy),
     copy: async (runId, key) => {
       const row = await ofArtifact(db, runId, key).executeTakeFirst();
-      return row ? copyOf(row) : null;
+      return row ? toCopy(row) : null;
     },
     copiedBytes: async () => {
       const distinct = db.selectFrom("copies").select(["sha256", "bytes"]).distinct().as("files");
@@ -88,7 +88,7 @@ export function copiesStore(
 const ofArtifact = (db: Db, runId: string, key: string) =>
   db.selectFrom("copies").selectAll().where("run_id", "=", runId).where("artifact", "=", key);
 
-const copyOf = ({ run_id, artifact, sha256, type, bytes, copied_at }: Tables["copies"]): Copy => ({
+const toCopy = ({ run_id, artifact, sha256, type, bytes, copied_at }: Tables["copies"]): Copy => ({
   runId: run_id,
   key: artifact,
   sha256,

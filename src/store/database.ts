@@ -79,7 +79,7 @@ export const storageFault = (code: string | null, message: string, cause?: unkno
   code !== null && STORAGE_CODES.test(code) ? new StorageFault(`${code}: ${message}`, { cause }) : null;
 
 /** What a statement failed for, as the Store says it. */
-export const faultOf = (error: unknown): unknown =>
+export const toStorageFault = (error: unknown): unknown =>
   (error instanceof Sqlite.SqliteError && storageFault(error.code, error.message, error)) || error;
 
 /** Throws DatabaseInUse when another process has it. */
@@ -134,7 +134,7 @@ export function sqliteDatabase(
           }
         })
         .catch((error: unknown) => {
-          throw faultOf(error);
+          throw toStorageFault(error);
         }),
     read: (work) => db.connection().execute(() => work(rows.reading)),
     foreignChanges: () => {

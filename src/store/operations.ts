@@ -29,7 +29,7 @@ import {
 } from "./outbox/outbox.ts";
 import { pruneStore } from "./retention.ts";
 import { searchFault } from "./search/prefixes.ts";
-import { deliveryOf, isWaiting } from "./outbox/rows.ts";
+import { toDelivery, isWaiting } from "./outbox/rows.ts";
 import { initializeSetting, saveSetting, setting } from "./key-values.ts";
 import { dueFollowUps, outcomes, recordListedRuns, listedRun, unfinished, unrelayed } from "./receipts/listed-runs.ts";
 import { shrink } from "./sqlite/vacuum.ts";
@@ -119,10 +119,10 @@ export function createOperations(database: Database): Operations {
         receiptOfRow,
       ),
     body: (receiptId) => readBody(db, receiptId),
-    deliveries: async (filter, page) => (await findDeliveries(db, filter, page)).map(deliveryOf),
+    deliveries: async (filter, page) => (await findDeliveries(db, filter, page)).map(toDelivery),
     delivery: async (id) => {
       const row = await db.selectFrom("deliveries").selectAll().where("id", "=", id).executeTakeFirst();
-      return row ? deliveryOf(row) : null;
+      return row ? toDelivery(row) : null;
     },
     attempts: (ids) => attempts(db, ids),
     dueFollowUps: (now, limit) => dueFollowUps(db, now, limit),

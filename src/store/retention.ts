@@ -49,7 +49,7 @@ async function pruneRuns({ tx, rows, ledger }: MayChange, step: PruneStep): Prom
   const ids = await asManyAsFit(tx, all);
   const last = looked[ids.length - 1];
   const isEnd = ids.length === all.length && all.length < step.limit;
-  const next = last === undefined || isEnd ? null : placeOf(last.received_at, last.run_id);
+  const next = last === undefined || isEnd ? null : formatPlace(last.received_at, last.run_id);
   const held = new Set(step.hold);
   const loose = ids.filter((id) => !held.has(id));
   if (loose.length === 0) return { removed: 0, next };
@@ -124,7 +124,7 @@ async function removeDeliveries(
   { tx, ledger }: Pick<WriteTransaction, "tx" | "ledger">,
   ids: readonly string[],
 ): Promise<void> {
-  for (const some of chunksOf(ids)) {
+  for (const some of chunk(ids)) {
     const rows = await tx
       .deleteFrom("deliveries")
       .where("id", "in", some)
@@ -135,7 +135,7 @@ async function removeDeliveries(
 }
 
 /** Where a step ended, and what lies beyond it. */
-const placeOf = (at: number, id: string): string => JSON.stringify([at, id]);
+const formatPlace = (at: number, id: string): string => JSON.stringify([at, id]);
 function beyond(at: string, id: string, place: string | null) {
   if (place === null) return sql<boolean>`1 = 1`;
   const [time, last] = JSON.parse(place) as [number, string];
@@ -144,7 +144,7 @@ function beyond(at: string, id: string, place: string | null) {
 
 const idOf = <Id>({ id }: { id: Id }): Id => id;
 
-function* chunksOf(ids: readonly string[]): Generator<readonly string[]> {
+function* chunk(ids: readonly string[]): Generator<readonly string[]> {
   for (let i = 0; i < ids.length; i += MAX_VALUES) yield ids.slice(i, i + MAX_VALUES);
 }
 
@@ -209,7 +209,7 @@ async function pruneUnrecognized({ tx, ledger }: MayChange, { before, after, lim
     await tx.deleteFrom("receipts").where("id", "in", ids).where("run_id", "is", null).execute();
   }
   const isEnd = ids.length < limit || last === undefined;
-  return { removed: ids.length, next: isEnd ? null : placeOf(last.received_at, last.id) };
+  return { removed: ids.length, next: isEnd ? null : formatPlace(last.received_at, last.id) };
 }
 
 /** Deliveries that a test of a sink made. Those of runs go with their runs. */
@@ -225,7 +225,7 @@ async function pruneTests({ tx, ledger }: MayChange, { before, after, limit }: P
   if (ledger) await removeDeliveries({ tx, ledger }, due);
   const last = looked.at(-1);
   const isEnd = looked.length < limit || last === undefined;
-  return { removed: due.length, next: isEnd ? null : placeOf(last.created_at, last.id) };
+  return { removed: due.length, next: isEnd ? null : formatPlace(last.created_at, last.id) };
 }
 
 /** By the time of creation at Skyvern, which is before the run was received. */
@@ -269,6 +269,6 @@ async function pruneListedRuns({ tx, ledger }: MayChange, { before, after, limit
   }
   const last = looked.at(-1);
   if (looked.length === limit && last)
-    return { removed: due.length, next: JSON.stringify([mine, placeOf(last.created_at, last.run_id)]) };
+    return { removed: due.length, next: JSON.stringify([mine, formatPlace(last.created_at, last.run_id)]) };
   return { removed: due.length, next: mine === 1 ? JSON.stringify([0, null]) : null };
 }

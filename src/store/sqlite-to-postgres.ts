@@ -51,9 +51,9 @@ const KEYS: Partial<Record<CopiedTable, readonly string[]>> = {
 };
 
 /** Rows in all of them. */
-export async function rowsOf({ db }: Database): Promise<number> {
+export async function countRows({ db }: Database): Promise<number> {
   let rows = 0;
-  for (const table of COPIED_TABLES) rows += await countOf(db, table);
+  for (const table of COPIED_TABLES) rows += await countTable(db, table);
   return rows;
 }
 
@@ -70,7 +70,7 @@ export const copyAll = (
     let done = 0;
     const step = (n: number): void => progress((done += n));
     for (const table of COPIED_TABLES)
-      if (table !== "settings" && (await countOf(tx, table)) > 0)
+      if (table !== "settings" && (await countTable(tx, table)) > 0)
         throw new CopyRefused(`the target is not empty: ${table} has rows`);
     const written = {} as Record<CopiedTable, Sum>;
     for (const table of COPIED_TABLES) written[table] = await copyTable(from.db, rows, table, step);
@@ -79,7 +79,7 @@ export const copyAll = (
     );
     await indexRuns(tx, rows);
     for (const table of COPIED_TABLES) {
-      const there = await sumOf(tx, table, await columnsOf(from.db, table), step);
+      const there = await checksumTable(tx, table, await listColumns(from.db, table), step);
       const { rows: n, checksum } = written[table];
       if (there.rows !== n || there.checksum !== checksum)
         throw new CopyRefused(
@@ -125,9 +125,9 @@ async function indexRuns(tx: Db, to: BulkSql): Promise<void> {
 }
 
 /** The same columns of what is there, by a cursor: a table may be larger than the memory. */
-async function sumOf(tx: Db, table: CopiedTable, columns: string[], step: (n: number) => void): Promise<Sum> {
+async function checksumTable(tx: Db, table: CopiedTable, columns: string[], step: (n: number) => void): Promise<Sum> {
   const sum = aSum();
-  if (columns.length === 0) return { ...sum.end(), rows: await countOf(tx, table) };
+  if (columns.length === 0) return { ...sum.end(), rows: await countTable(tx, table) };
   await sql`declare copied no scroll cursor for select ${sql.join(columns.map((name) => sql.ref(name)))}
     from ${sql.table(table)}`.execute(tx);
   for (;;) {
@@ -148,7 +148,7 @@ function aSum() {
     add: (row: Row): void => {
       const values = Object.keys(row)
         .toSorted()
-        .map((name) => [name, row[name] instanceof Uint8Array ? hexOf(row[name]) : storable(row[name])]);
+        .map((name) => [name, row[name] instanceof Uint8Array ? sha256Hex(row[name]) : storable(row[name])]);
       rows += 1;
       total = (total + BigInt(`0x${createHash("sha256").update(JSON.stringify(values)).digest("hex")}`)) % 2n ** 256n;
     },
@@ -156,15 +156,15 @@ function aSum() {
   };
 }
 
-const hexOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+const sha256Hex = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
-async function countOf(db: Db, table: keyof Tables): Promise<number> {
+async function countTable(db: Db, table: keyof Tables): Promise<number> {
   const { rows } = await sql<{ n: number }>`select count(*) as n from ${sql.table(table)}`.execute(db);
   return rows[0]?.n ?? 0;
 }
 
 /** None when there is no row. */
-async function columnsOf(db: Db, table: CopiedTable): Promise<string[]> {
+async function listColumns(db: Db, table: CopiedTable): Promise<string[]> {
   const { rows } = await sql<Row>`select * from ${sql.table(table)} limit 1`.execute(db);
   return Object.keys(rows[0] ?? {});
 }

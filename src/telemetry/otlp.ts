@@ -32,7 +32,7 @@ export function createOtlp({ url, headers, service, request, dropped, log }: Otl
       const { status } = await request(url, {
         method: "POST",
         headers: { ...headers, "content-type": "application/json" },
-        body: JSON.stringify(bodyOf(service, spans)),
+        body: JSON.stringify(toOtlpRequest(service, spans)),
         signal: AbortSignal.timeout(timeoutMs),
       });
       return status >= 200 && status < 300 ? null : `the collector answered ${status}`;
@@ -65,16 +65,16 @@ export function createOtlp({ url, headers, service, request, dropped, log }: Otl
 const KINDS = { internal: 1, server: 2, client: 3 };
 const STATUS_ERROR = 2;
 
-const bodyOf = (service: string, spans: readonly Span[]) => ({
+const toOtlpRequest = (service: string, spans: readonly Span[]) => ({
   resourceSpans: [
     {
-      resource: { attributes: attributesOf({ "service.name": service, "service.version": VERSION }) },
-      scopeSpans: [{ scope: { name: "skyvern-relay", version: VERSION }, spans: spans.map(spanOf) }],
+      resource: { attributes: toOtlpAttributes({ "service.name": service, "service.version": VERSION }) },
+      scopeSpans: [{ scope: { name: "skyvern-relay", version: VERSION }, spans: spans.map(toOtlpSpan) }],
     },
   ],
 });
 
-const spanOf = (span: Span) => ({
+const toOtlpSpan = (span: Span) => ({
   traceId: span.traceId,
   spanId: span.spanId,
   ...(span.parentSpanId === null ? {} : { parentSpanId: span.parentSpanId }),
@@ -82,7 +82,7 @@ const spanOf = (span: Span) => ({
   kind: KINDS[span.kind],
   startTimeUnixNano: nanoseconds(span.startedAt),
   endTimeUnixNano: nanoseconds(span.finishedAt),
-  attributes: attributesOf(span.attributes),
+  attributes: toOtlpAttributes(span.attributes),
   ...(span.link === null ? {} : { links: [{ traceId: span.traceId, spanId: span.link, attributes: [] }] }),
   status: span.error === null ? {} : { code: STATUS_ERROR, message: span.error },
 });
@@ -90,10 +90,10 @@ const spanOf = (span: Span) => ({
 /** 64-bit integers are text in OTLP's JSON. */
 const nanoseconds = (ms: number): string => String(BigInt(Math.round(ms * 1_000)) * 1_000n);
 
-const attributesOf = (attributes: Record<string, Attribute>) =>
-  Object.entries(attributes).flatMap(([key, value]) => (value === null ? [] : [{ key, value: valueOf(value) }]));
+const toOtlpAttributes = (attributes: Record<string, Attribute>) =>
+  Object.entries(attributes).flatMap(([key, value]) => (value === null ? [] : [{ key, value: toOtlpValue(value) }]));
 
-function valueOf(value: NonNullable<Attribute>): Record<string, string | number | boolean> {
+function toOtlpValue(value: NonNullable<Attribute>): Record<string, string | number | boolean> {
   if (typeof value === "boolean") return { boolValue: value };
   if (typeof value === "string") return { stringValue: value };
   return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };

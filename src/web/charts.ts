@@ -18,7 +18,7 @@ const FEWEST_HOURS = 48;
 const MOST_HOURS = 168;
 
 /** The hours to draw for a list narrowed to a time: at least two days, at most the last seven of it. */
-export function windowOf({ since, until }: { since?: number; until?: number }, now: number): Window {
+export function resolveWindow({ since, until }: { since?: number; until?: number }, now: number): Window {
   const end = Math.min(now, Math.max(until ?? now, since === undefined ? 0 : since + FEWEST_HOURS * HOUR_MS));
   const asked = since === undefined ? FEWEST_HOURS : Math.ceil((end - since) / HOUR_MS);
   const hours = Math.min(Math.max(asked, FEWEST_HOURS), MOST_HOURS);
@@ -52,8 +52,8 @@ interface Bar {
 }
 
 export function runsChart({ window, runs, shown, href }: RunsChart): Html {
-  const bars = barsOf(window, runs);
-  const totals = sumOf(runs);
+  const bars = buildBars(window, runs);
+  const totals = sumByStatus(runs);
   const all = [...totals.values()].reduce((sum, n) => sum + n, 0);
   const most = Math.max(1, ...bars.map(({ total }) => total));
   const isNarrowed = shown.since !== undefined || shown.until !== undefined;
@@ -82,21 +82,23 @@ export function runsChart({ window, runs, shown, href }: RunsChart): Html {
     >
       ${bars.map((bar, i) => barHtml(bar, { x: i * 10, most, look: isNarrowed ? isShown(bar.start) : "", href }))}
     </svg>
-    <div class="axis" aria-hidden="true">${ticksOf(window).map((at) => html`<span>${time(at, "short")}</span>`)}</div>
+    <div class="axis" aria-hidden="true">
+      ${placeTicks(window).map((at) => html`<span>${time(at, "short")}</span>`)}
+    </div>
     ${all === 0 ? "" : numbers(bars, [...totals.keys()], href)}
   </figure>`;
 }
 
-function barsOf({ since, until }: Window, runs: Statistics["runs"]): Bar[] {
+function buildBars({ since, until }: Window, runs: Statistics["runs"]): Bar[] {
   const byStart = Map.groupBy(runs, ({ start }) => start);
   return Array.from({ length: (until - since) / HOUR_MS }, (_none, i) => {
     const start = since + i * HOUR_MS;
-    const counts = [...sumOf(byStart.get(start) ?? [])];
+    const counts = [...sumByStatus(byStart.get(start) ?? [])];
     return { start, total: counts.reduce((sum, [, n]) => sum + n, 0), counts };
   });
 }
 
-function sumOf(runs: Statistics["runs"]): Map<string, number> {
+function sumByStatus(runs: Statistics["runs"]): Map<string, number> {
   const sums = new Map<string, number>();
   for (const { status, count } of runs) sums.set(seriesOf(status), (sums.get(seriesOf(status)) ?? 0) + count);
   return new Map(
@@ -138,7 +140,7 @@ function barHtml({ start, total, counts }: Bar, { x, most, look, href }: BarPlac
 const minute = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace("T", " ");
 
 /** Both ends and the quarters between. */
-const ticksOf = ({ since, until }: Window): number[] =>
+const placeTicks = ({ since, until }: Window): number[] =>
   [0, 1, 2, 3, 4].map((i) => hourOf(since + ((until - since - HOUR_MS) * i) / 4));
 
 /** The same for whoever cannot see it, or wants to be exact; each hour a link to its runs. */

@@ -1,6 +1,6 @@
 /** `GET /live`: tells an open page that something changed, as server-sent events. What, it reads from the page itself. */
 import { followChanges } from "../store/history/follow.ts";
-import { streamOf, StreamPlaces } from "../http/stream.ts";
+import { toStream, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
 import type { PageContext, WebDeps } from "./page-context.ts";
 
@@ -22,7 +22,7 @@ export function mountLive({ web, deps, reading }: PageContext): void {
     const run = c.req.query("run") ?? null;
     const pieces = (signal: AbortSignal) => places.take(changeTexts(deps, { after, run, signal }));
     const ends = AbortSignal.any([deps.stopping, c.req.raw.signal, AbortSignal.timeout(LIFE_MS)]);
-    return c.body(streamOf(pieces, ends), 200, {
+    return c.body(toStream(pieces, ends), 200, {
       ...HEADERS,
       "content-type": "text/event-stream",
       // The connection ends with the stream: a relay that stops need not wait for it.

@@ -82,7 +82,7 @@ interface Budget {
 function node(key: string | null, value: Json, depth: number, budget: Budget): Html {
   budget.left--;
   const name = key === null ? "" : html`<span class="key" dir="auto">${line(key, 100)}</span> `;
-  const children = childrenOf(value);
+  const children = listChildren(value);
   if (children === null || children.length === 0) return html`<div class="leaf">${name}${leaf(value)}</div>`;
   const size = many(children.length, Array.isArray(value) ? "item" : "field");
   if (depth >= MAX_DEPTH)
@@ -101,7 +101,7 @@ function node(key: string | null, value: Json, depth: number, budget: Budget): H
   </details>`;
 }
 
-function childrenOf(value: Json): [string, Json][] | null {
+function listChildren(value: Json): [string, Json][] | null {
   if (Array.isArray(value)) return value.map((item, index) => [String(index), item]);
   return isJsonObject(value) ? Object.entries(value) : null;
 }

@@ -147,14 +147,14 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
 
 /** A script that asks in the background is told so in its own way: a login page is nothing it could show. */
 function toLogin(c: Context): Response {
-  const login = `/login?to=${encodeURIComponent(addressOf(c))}`;
+  const login = `/login?to=${encodeURIComponent(returnAddress(c))}`;
   const headers = c.req.header();
   if (headers["hx-request"] === undefined && headers["accept"] !== "text/event-stream") return go(c, login);
   return c.body(null, 401, { ...HEADERS, ...(headers["hx-request"] === undefined ? {} : { "hx-redirect": login }) });
 }
 
 /** Where to come back to after the login; of a form, the page it stands on. */
-function addressOf(c: Context): string {
+function returnAddress(c: Context): string {
   const { pathname, search } = new URL(c.req.url);
   const path = c.req.method === "GET" ? pathname : pathname.replace(/^(\/runs\/[^/]+|\/sinks|\/deliveries)\/.*$/, "$1");
   return ownPage(`${path}${search}`);

@@ -57,16 +57,16 @@ export function readQuery<Name extends string>(
           name,
           message: value.length > 500 ? "is too long" : `was given more than ${most === 1 ? "once" : `${most} times`}`,
         });
-      const message = faultOf(name, value);
+      const message = checkField(name, value);
       if (message !== null) faults.push({ name, message });
     } else faults.push({ name: name.slice(0, 100), message: "there is no such filter" });
   }
   return { query: { values, after }, faults };
 }
 
-function faultOf(name: string, value: string): string | null {
+function checkField(name: string, value: string): string | null {
   if (name === "since" || name === "until") {
-    return instantOf(value) === null ? "must be a time like 2026-01-20 or 2026-01-20T12:00 (UTC)" : null;
+    return parseInstant(value) === null ? "must be a time like 2026-01-20 or 2026-01-20T12:00 (UTC)" : null;
   }
   if (name === "q") {
     const found = readSearch(value);
@@ -81,7 +81,7 @@ function faultOf(name: string, value: string): string | null {
 }
 
 /** The address of a page with this query. Without a place: the head of the list. */
-export function hrefOf<Name extends string>(path: string, { values, after }: Query<Name>): string {
+export function toHref<Name extends string>(path: string, { values, after }: Query<Name>): string {
   const search = new URLSearchParams();
   for (const [name, list] of Object.entries<string[] | undefined>(values)) {
     for (const value of list ?? []) search.append(name, value);
@@ -115,15 +115,15 @@ const given = <T extends Record<string, string[] | undefined>>(lists: T): { [K i
   };
 
 function instants(since: string | undefined, until: string | undefined): { since?: number; until?: number } {
-  const from = since === undefined ? null : instantOf(since);
-  const to = until === undefined ? null : instantOf(until);
+  const from = since === undefined ? null : parseInstant(since);
+  const to = until === undefined ? null : parseInstant(until);
   return { ...(from === null ? {} : { since: from }), ...(to === null ? {} : { until: to }) };
 }
 
 const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** Epoch milliseconds of an ISO 8601 time; without an offset it is UTC. Null when it is none. */
-export function instantOf(text: string): number | null {
+export function parseInstant(text: string): number | null {
   const found = INSTANT.exec(text);
   if (found === null) return null;
   const [, time, offset] = found;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { jobsOf, type PeriodicJob, type Rounds } from "../../src/app/jobs.ts";
+import { planJobs, type PeriodicJob, type Rounds } from "../../src/app/jobs.ts";
 import { Lifecycle } from "../../src/app/lifecycle.ts";
 import { createLog } from "../../src/platform/stdout-log.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -102,7 +102,7 @@ it("the table has no two jobs of one name, and none that the configuration does 
     reconcile: null,
   };
   const namesOf = (config: object, isFleet: boolean) =>
-    jobsOf({ ...nothing, ...config } as unknown as Parameters<typeof jobsOf>[0], rounds, due, isFleet).map(
+    planJobs({ ...nothing, ...config } as unknown as Parameters<typeof planJobs>[0], rounds, due, isFleet).map(
       ({ name }) => name,
     );
   expect(namesOf({}, false)).toEqual(["reread", "follow_up", "upkeep"]);

@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { folderBlobStore } from "../../src/archive/folder-blobs.ts";
-import { rangeOf, type BlobStore } from "../../src/archive/blob-store.ts";
+import { parseRange, type BlobStore } from "../../src/archive/blob-store.ts";
 import { s3BlobStore } from "../../src/archive/s3-blobs.ts";
 import { spool, sweep } from "../../src/archive/spool.ts";
 import type { UploadFile } from "../../src/net/s3.ts";
@@ -265,6 +265,6 @@ describe("a Range header", () => {
     ["items=0-1", null],
     [null, null],
   ])("%s of ten bytes", (header, range) => {
-    expect(rangeOf(header, 10)).toEqual(range);
+    expect(parseRange(header, 10)).toEqual(range);
   });
 });

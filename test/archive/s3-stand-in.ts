@@ -7,7 +7,7 @@ import { createHash, createHmac } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
-import { rangeOf } from "../../src/archive/blob-store.ts";
+import { parseRange } from "../../src/archive/blob-store.ts";
 
 export interface S3StandIn {
   url: string;
@@ -62,7 +62,7 @@ function answer(objects: S3StandIn["objects"], request: IncomingMessage, body: B
   }
   const object = objects.get(path);
   if (!object) return void response.writeHead(404).end("<Error><Code>NoSuchKey</Code></Error>");
-  const range = rangeOf(request.headers.range ?? null, object.length);
+  const range = parseRange(request.headers.range ?? null, object.length);
   if (range === "none") return void response.writeHead(416).end();
   const part = range ? object.subarray(range.start, range.end + 1) : object;
   const more = range ? { "content-range": `bytes ${range.start}-${range.end}/${object.length}` } : {};

@@ -1,8 +1,8 @@
 /** Which addresses Skyvern takes as a webhook address, by its own rules (contract §2). */
 import { expect, it } from "vitest";
-import { formOf, lookAtAddress } from "../../src/cli/doctor/address.ts";
+import { checkForm, lookAtAddress } from "../../src/cli/doctor/address.ts";
 
-const hosted = (url: string) => formOf(url, true);
+const hosted = (url: string) => checkForm(url, true);
 
 it.each([
   ["http://localhost:8080", "the machine of whoever asks"],
@@ -27,7 +27,7 @@ it.each([
   expect(rest).toEqual([]);
   expect(finding).toMatchObject({ state: "fault", found: expect.stringContaining(why) as string });
   expect(finding?.state === "fault" && finding.fix).toContain("set PUBLIC_URL");
-  const [own] = formOf(url, false);
+  const [own] = checkForm(url, false);
   // A name without a domain is what a network of containers has.
   if (url === "https://relay") expect(own).toBeUndefined();
   else expect(own).toMatchObject({ state: "warning", fix: expect.stringContaining("ALLOWED_HOSTS") as string });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { changeOf } from "../../src/config/changes.ts";
+import { compareConfigs } from "../../src/config/changes.ts";
 import { loadConfig, type Config } from "../../src/config/config.ts";
 
 function configOf(file: string, env: Record<string, string> = {}): Config {
@@ -17,7 +17,7 @@ function configOf(file: string, env: Record<string, string> = {}): Config {
 const FILE = "sinks: { crm: { kind: http, url: https://a.example/, headers: { authorization: one } } }\n";
 
 it("the same text, and the same in other words, is no change", () => {
-  expect(changeOf(configOf(FILE), configOf(`# a comment\n${FILE}`))).toMatchObject({ changed: [], fixed: [] });
+  expect(compareConfigs(configOf(FILE), configOf(`# a comment\n${FILE}`))).toMatchObject({ changed: [], fixed: [] });
 });
 
 it.each([
@@ -28,7 +28,7 @@ it.each([
   [`${FILE}delivery: { schedule: [1s] }\nredact: { keys: [iban] }\n`, ["delivery", "redactKeys"]],
   [`${FILE}skyvern: { reconcile: false, confirm: true }\n`, ["confirm", "reconcile"]],
 ])("%j names what it changes", (file, names) => {
-  const { changed, fixed, config } = changeOf(configOf(FILE), configOf(file));
+  const { changed, fixed, config } = compareConfigs(configOf(FILE), configOf(file));
   expect({ changed: changed.toSorted(), fixed }).toEqual({ changed: names, fixed: [] });
   expect(config).toEqual(configOf(file));
 });
@@ -40,7 +40,7 @@ it("what a process holds for its life stays, and is named", () => {
     DATABASE_URL: "sqlite:./b.db",
     PUBLIC_URL: "https://relay.example.com",
   });
-  const { config, changed, fixed } = changeOf(running, next);
+  const { config, changed, fixed } = compareConfigs(running, next);
   expect(changed).toEqual(["routes"]);
   expect(fixed.toSorted()).toEqual(["database", "port", "publicUrl"]);
   expect(config).toMatchObject({ port: 8080, publicUrl: "https://a.example", routes: [{ to: ["crm"] }] });

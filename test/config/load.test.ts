@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loadConfig, organizationOf } from "../../src/config/config.ts";
+import { loadConfig, parseOrganization } from "../../src/config/config.ts";
 import { describeConfig } from "../../src/config/describe.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { configOf, faultsOf, load, WHSEC } from "./source.ts";
@@ -380,6 +380,6 @@ describe("the organization of a key", () => {
     ["sk_plain", null],
     ["", null],
   ])("of %s is %s", (key, organization) => {
-    expect(organizationOf(key)).toBe(organization);
+    expect(parseOrganization(key)).toBe(organization);
   });
 });

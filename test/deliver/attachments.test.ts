@@ -2,7 +2,7 @@
 import PostalMime from "postal-mime";
 import { describe, expect, it } from "vitest";
 import { TINY_PNG } from "../../src/stand-ins/skyvern.ts";
-import { evidenceOf } from "../../src/deliver/attachments.ts";
+import { createEvidence } from "../../src/deliver/attachments.ts";
 import type { ReadResult } from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
 import { anApp, type AppOptions } from "../support/app.ts";
@@ -89,7 +89,7 @@ describe("what an attempt may read", () => {
         return { kind: "unavailable" };
       },
     };
-    const evidence = evidenceOf({ media, settings, budgetMs: 30 }, aRun({ screenshots: ["a_1"] }), []);
+    const evidence = createEvidence({ media, settings, budgetMs: 30 }, aRun({ screenshots: ["a_1"] }), []);
     expect(evidence).toMatchObject({ screenshots: ["a_1"], files: [], limits: { each: 10, total: 20 } });
     await evidence.read("a_1", 10, never);
     expect(signals[0]?.aborted).toBe(true);

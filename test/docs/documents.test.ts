@@ -8,7 +8,7 @@ import { withKeyTable } from "../../scripts/key-table.ts";
 import { loadConfig, relaySchema } from "../../src/config/config.ts";
 import { KINDS } from "../../src/sinks/kinds.ts";
 import { SECRET_VARIABLES, EnvironmentSchema } from "../../src/config/environment.ts";
-import { signatureOf } from "../../src/sinks/http/message.ts";
+import { sign } from "../../src/sinks/http/message.ts";
 import { aFolder, TOKEN } from "../support/app.ts";
 import { atSkyvern } from "../support/at-skyvern.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
@@ -142,7 +142,7 @@ describe("the verifiers in docs/sinks.md", () => {
   const headersOf = (timestamp: number, signed = body) => ({
     "webhook-id": "dlv_1",
     "webhook-timestamp": `${timestamp}`,
-    "webhook-signature": `v1,${createHmac("sha256", "another").update("x").digest("base64")} ${signatureOf({ id: "dlv_1", timestamp, body: signed }, [createSecretKey(WHSEC.slice(6), "base64")])}`,
+    "webhook-signature": `v1,${createHmac("sha256", "another").update("x").digest("base64")} ${sign({ id: "dlv_1", timestamp, body: signed }, [createSecretKey(WHSEC.slice(6), "base64")])}`,
   });
   const now = Math.floor(Date.now() / 1000);
   const CASES = [

@@ -5,13 +5,13 @@ import { expect, it } from "vitest";
 import { parse } from "yaml";
 import { bundleEdge } from "../../src/demo/edge/bundle.ts";
 import { COMPATIBILITY_DATE } from "../../src/demo/edge/workerd.ts";
-import { settingsOf } from "../../src/edge/settings.ts";
+import { readSettings } from "../../src/edge/settings.ts";
 
 const RIGHT = { SKYVERN_API_KEY: "key", PUBLIC_URL: "https://relay.example.com" };
 
 it("is the environment, with relay.yaml in a variable; what is no text is no variable", () => {
   const file = "sinks: { crm: { kind: http, url: 'https://crm.example.com/${HOOK}' } }";
-  const { config } = settingsOf({ ...RIGHT, RELAY: {}, HOOK: "hook", RELAY_YAML: file });
+  const { config } = readSettings({ ...RIGHT, RELAY: {}, HOOK: "hook", RELAY_YAML: file });
   expect(config.sinks.map(({ name }) => name)).toEqual(["crm"]);
   expect(config.publicUrl).toBe("https://relay.example.com");
 });
@@ -23,10 +23,10 @@ it("says every fault at once, with those of variables that mean nothing there", 
     RELAY_YAML: "artifacts: { archive: all }\n",
     LOG_LEVEL: "loud",
   };
-  expect(() => settingsOf(wrong)).toThrow(
+  expect(() => readSettings(wrong)).toThrow(
     /LOG_LEVEL[^]*SKYVERN_API_KEY[^]*DATABASE_URL.*unset it[^]*PORT.*unset it[^]*PUBLIC_URL.*the address of this Worker/,
   );
-  expect(() => settingsOf({ ...RIGHT, RELAY_YAML: "artifacts: { archive: all }\n" })).toThrow(/no copies are kept/);
+  expect(() => readSettings({ ...RIGHT, RELAY_YAML: "artifacts: { archive: all }\n" })).toThrow(/no copies are kept/);
 });
 
 it("wrangler.jsonc deploys what the tests run, and that is below the smallest limit there is", async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Delivery, Run } from "../../src/domain/run.ts";
 import type { Attempt } from "../../src/store/contract/deliveries.ts";
-import { storyOf } from "../../src/history/story.ts";
+import { buildTimeline } from "../../src/history/story.ts";
 
 const run = { created_at: 10, queued_at: null, started_at: 20, finished_at: 30 } as Run;
 
@@ -33,7 +33,7 @@ const anAttempt = (given: Partial<Attempt> = {}): Attempt => ({
 });
 
 const told = (delivery: Delivery, attempts: Attempt[]) =>
-  storyOf({ run, receipts: [], deliveries: [delivery], attempts }).map(({ title, lines }) =>
+  buildTimeline({ run, receipts: [], deliveries: [delivery], attempts }).map(({ title, lines }) =>
     [title, ...lines].join(" | "),
   );
 

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { escapeDeceiving, onOneLine, spellDeceiving, withoutDeceiving } from "../../src/platform/hostile-text.ts";
-import { viewOf } from "../../src/sinks/email/view.ts";
-import { contentOf } from "../../src/sinks/content.ts";
+import { buildView } from "../../src/sinks/email/view.ts";
+import { buildContent } from "../../src/sinks/content.ts";
 import { safeName } from "../../src/sinks/attachments.ts";
 import { quote } from "../../src/sinks/http-outcome.ts";
 import { inert, visible } from "../../src/sinks/slack/text.ts";
@@ -47,8 +47,8 @@ const SURFACES: Record<string, (text: string) => string> = {
   "JSON on a page": (text) => jsonText({ text }),
   "a Slack block": visible,
   "a Slack notification": (text) => inert(text, 200).replaceAll("\u2060", ""),
-  "a mail's subject": (text) => viewOf(contentOf(aReport({ title: text }), "result"), LIMITS).title,
-  "a mail's text": (text) => viewOf(contentOf(aReport({ summary: text }), "result"), LIMITS).summary ?? "",
+  "a mail's subject": (text) => buildView(buildContent(aReport({ title: text }), "result"), LIMITS).title,
+  "a mail's text": (text) => buildView(buildContent(aReport({ summary: text }), "result"), LIMITS).summary ?? "",
   "a reason": (text) => quote(text, []),
   "an attachment's name": safeName,
   "a file's name": (text) => fileNameOf(`https://host/${encodeURIComponent(text)}`) ?? "",

@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import { isRawNumber, numberOf, numberText, parseJson } from "../../src/platform/json.ts";
+import { isRawNumber, toNumber, numberText, parseJson } from "../../src/platform/json.ts";
 
 /** Whether a number is kept as text: JavaScript would write it differently, or it is as large as placeholders are. */
 const isKept = (text: string): boolean => String(Number(text)) !== text || Number(text) >= 1e300;
@@ -45,7 +45,7 @@ test("the digits of a number are those it came with, else those JavaScript write
       expect(numberText(number)).toBe(text);
       const parsed = parseJson(text);
       expect(typeof parsed === "number" || isRawNumber(parsed) ? numberText(parsed) : null).toBe(text);
-      expect(numberOf(parsed)).toBe(number === 0 ? 0 : number);
+      expect(toNumber(parsed)).toBe(number === 0 ? 0 : number);
     }),
     { numRuns: 5_000 },
   );

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json } from "../../src/platform/json.ts";
 import type { Run } from "../../src/domain/run.ts";
-import { isDeliveryFailure, normalize, timeOf } from "../../src/skyvern/normalize.ts";
+import { isDeliveryFailure, normalize, parseTime } from "../../src/skyvern/normalize.ts";
 import { readPayload, type Payload } from "../../src/skyvern/payload.ts";
 import { fixtureJson } from "../support/fixtures.ts";
 
@@ -31,7 +31,7 @@ describe("a time of Skyvern", () => {
     try {
       for (const tz of ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin"]) {
         process.env["TZ"] = tz;
-        expect(new Date(timeOf(text) ?? 0).toISOString()).toBe(iso);
+        expect(new Date(parseTime(text) ?? 0).toISOString()).toBe(iso);
       }
     } finally {
       if (zone === undefined) delete process.env["TZ"];
@@ -50,7 +50,7 @@ describe("a time of Skyvern", () => {
     "+012026-01-01T00:00:00",
     "2026-08-21T11:52:29.276851Z and more",
   ])("is none in %s", (text) => {
-    expect(timeOf(text)).toBeNull();
+    expect(parseTime(text)).toBeNull();
   });
 });
 

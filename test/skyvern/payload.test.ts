@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { isJsonObject, numberOf, parseJson, type JsonObject } from "../../src/platform/json.ts";
+import { isJsonObject, toNumber, parseJson, type JsonObject } from "../../src/platform/json.ts";
 import { MAX_DEPTH, parsePayload, readPayload, type Parsed } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
 import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";
@@ -164,7 +164,7 @@ describe("a value of another type than its field has", () => {
   const text = z.string().nullish().catch(null);
   const count = z
     .unknown()
-    .transform((value) => numberOf(value))
+    .transform((value) => toNumber(value))
     .pipe(z.int().nonnegative().nullable().catch(null))
     .optional();
   const object = z.custom<object>(isJsonObject).nullish().catch(null);

@@ -2,7 +2,7 @@
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Database } from "../../src/store/database.ts";
-import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/schema/migrate.ts";
+import { migrate, SCHEMA_VERSION, readVersion } from "../../src/store/schema/migrate.ts";
 import { saveSetting } from "../../src/store/key-values.ts";
 import { databases } from "./stores.ts";
 
@@ -18,7 +18,7 @@ describe.each(Object.entries(databases))("a database on %s", (_name, open) => {
   it("that is this release's is taken as it is", async () => {
     const before = await settings();
     await migrate(database);
-    expect(await versionOf(database)).toBe(SCHEMA_VERSION);
+    expect(await readVersion(database)).toBe(SCHEMA_VERSION);
     expect(await settings()).toEqual(before);
   });
 

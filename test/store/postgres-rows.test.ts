@@ -4,9 +4,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { sql } from "kysely";
 import pg from "pg";
 import type { Database } from "../../src/store/database.ts";
-import { faultOf } from "../../src/store/postgres/errors.ts";
+import { toStorageFault } from "../../src/store/postgres/errors.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
-import { vectorOf } from "../../src/store/search/postgres.ts";
+import { buildVector } from "../../src/store/search/postgres.ts";
 import type { BulkSql } from "../../src/store/bulk-sql.ts";
 import { StorageFault } from "../../src/store/contract/faults.ts";
 import { asAdmin, dropDatabase, newDatabase } from "../support/postgres.ts";
@@ -110,7 +110,7 @@ describe("rows", () => {
     await write((rows) =>
       insert(
         rows,
-        texts.map((id) => ({ id, words: vectorOf(id) })),
+        texts.map((id) => ({ id, words: buildVector(id) })),
       ),
     );
     const found = await write((rows) => find(rows, ["id", "words"], texts));
@@ -197,7 +197,7 @@ describe("a fault", () => {
       await tearing,
       Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET", syscall: "read" }),
     ];
-    expect(lost.map(faultOf).filter((error) => !(error instanceof StorageFault))).toEqual([]);
+    expect(lost.map(toStorageFault).filter((error) => !(error instanceof StorageFault))).toEqual([]);
   });
 
   it("is not what no connection and no storage is to blame for", async () => {
@@ -210,6 +210,6 @@ describe("a fault", () => {
       await rejection(one.query("selct 1")),
       await rejection(one.query("insert into kept values ($1)", ["a\0b"])),
     ];
-    expect(bugs.map(faultOf)).toEqual(bugs);
+    expect(bugs.map(toStorageFault)).toEqual(bugs);
   });
 });

@@ -2,13 +2,13 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import pg from "pg";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
-import { migrate, SCHEMA_VERSION, versionOf } from "../../src/store/schema/migrate.ts";
+import { migrate, SCHEMA_VERSION, readVersion } from "../../src/store/schema/migrate.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { StorageFault } from "../../src/store/contract/faults.ts";
 import type { Claimed } from "../../src/store/contract/outbox.ts";
-import { wordsOf } from "../../src/store/search/text-words.ts";
+import { toWords } from "../../src/store/search/text-words.ts";
 import { dropDatabase, newDatabase, startPostgres } from "../support/postgres.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
@@ -172,7 +172,7 @@ describe("at once", () => {
     );
     for (const run_id of ["new_1_7", old[6] ?? ""])
       expect(
-        (await store(3).runs({ search: [{ words: wordsOf(`word${run_id}`), prefix: false }] }, { limit: 2 })).runs,
+        (await store(3).runs({ search: [{ words: toWords(`word${run_id}`), prefix: false }] }, { limit: 2 })).runs,
       ).toHaveLength(1);
     // Each taken once, whoever was removing.
     const { deliveries } = await store(3).counts();
@@ -253,7 +253,7 @@ describe("at once", () => {
     const databases = await Promise.all(numbers(5).map(() => openPostgres(empty)));
     await Promise.all(databases.map(migrate));
     for (const database of databases) {
-      expect(await versionOf(database)).toBe(SCHEMA_VERSION);
+      expect(await readVersion(database)).toBe(SCHEMA_VERSION);
       await database.close();
     }
     await dropDatabase(empty);

@@ -6,7 +6,7 @@ import { chanceOf } from "../faults/support/chance.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 import { stores } from "./stores.ts";
 import type { Store } from "../../src/store/store.ts";
-import { wordsOf } from "../../src/store/search/text-words.ts";
+import { toWords } from "../../src/store/search/text-words.ts";
 
 const DAY = 86_400_000;
 const BEFORE = 100 * DAY;
@@ -87,7 +87,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       artifacts: (await store.artifacts(id)).artifacts.length,
       copies: (await store.copies(id)).length,
       archiving: (await store.dueArchiving(9e15, 1_000)).filter(({ runId }) => runId === id).length,
-      found: (await store.runs({ search: [{ words: wordsOf(`word${id}`), prefix: false }] }, { limit: 10 })).runs
+      found: (await store.runs({ search: [{ words: toWords(`word${id}`), prefix: false }] }, { limit: 10 })).runs
         .length,
     };
   }

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isJsonObject, isRawNumber, parseJson, type Json } from "../../src/platform/json.ts";
-import { indexedText, matchOf, readSearch } from "../../src/store/search/search.ts";
-import { wordsOf } from "../../src/store/search/text-words.ts";
+import { indexedText, buildMatch, readSearch } from "../../src/store/search/search.ts";
+import { toWords } from "../../src/store/search/text-words.ts";
 import { aRun } from "../support/a-run.ts";
 
 describe("what was typed", () => {
@@ -53,7 +53,7 @@ describe("what was typed", () => {
       fc.property(fc.string({ unit: "binary", maxLength: 60 }), (typed) => {
         const search = readSearch(typed);
         if (typeof search === "string") return;
-        const match = matchOf({ search }, new Map(search.map((term) => [term, [term.words.at(-1) ?? ""]]))) ?? "";
+        const match = buildMatch({ search }, new Map(search.map((term) => [term, [term.words.at(-1) ?? ""]]))) ?? "";
         // What stands outside of the quotes is ours.
         expect(match.replaceAll(/"[^"]+"/g, "")).toMatch(/^( AND |[()])*$/);
         expect(match).not.toMatch(/[\0\uE000-\uF8FF]/);
@@ -105,7 +105,7 @@ describe("what can be found", () => {
       });
     };
     const split = (text: string) => text.match(/[a-z0-9\u0080-\u{10FFFF}]+/gu) ?? [];
-    const words = (texts: string[]) => texts.map(wordsOf).filter((found) => found.length > 0);
+    const words = (texts: string[]) => texts.map(toWords).filter((found) => found.length > 0);
     const text = fc.oneof(
       fc.string({ unit: "binary", maxLength: 5 }),
       fc.constantFrom("\0", "\uE000", "\uD83D", "é", "1.0"),
@@ -152,7 +152,7 @@ describe("what can be found", () => {
     "is cut between words, so that a cut text of %j has no other word",
     (piece) => {
       const text = textsOf(indexedText(aRun({ prompt: `a${piece.repeat(40_000)}` })))[1] ?? "";
-      expect(new Set(wordsOf(text))).toEqual(new Set(piece === "a" ? [] : wordsOf(`a${piece.repeat(2)}`)));
+      expect(new Set(toWords(text))).toEqual(new Set(piece === "a" ? [] : toWords(`a${piece.repeat(2)}`)));
       expect(text.length).toBeGreaterThan(piece === "a" ? -1 : 25_000);
     },
   );
@@ -178,7 +178,7 @@ describe("the plan of a filter", () => {
     [{}, null],
     [{ since: 1, until: 2 }, null],
   ])("%j needs no more than the index of runs by time", (filter, match) => {
-    expect(matchOf(filter)).toBe(match);
+    expect(buildMatch(filter)).toBe(match);
   });
 
   it.each([
@@ -190,6 +190,6 @@ describe("the plan of a filter", () => {
     { source: ["webhook"] },
     { search: [{ words: ["x"], prefix: false }] },
   ])("%j is asked of the full-text index", (filter) => {
-    expect(matchOf(filter)).not.toBeNull();
+    expect(buildMatch(filter)).not.toBeNull();
   });
 });

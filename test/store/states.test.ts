@@ -1,5 +1,5 @@
 /** A run's state and what was received for it stay as they were told, whatever comes since, and go when they are to go. */
-import { wordsOf } from "../../src/store/search/text-words.ts";
+import { toWords } from "../../src/store/search/text-words.ts";
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run } from "../../src/domain/run.ts";
@@ -123,13 +123,13 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
       const [before, receipts, found] = [
         await store.run("tsk_1"),
         await store.receipts("tsk_1"),
-        await store.runs({ search: [{ words: wordsOf("Grüße"), prefix: false }] }, { limit: 9 }),
+        await store.runs({ search: [{ words: toWords("Grüße"), prefix: false }] }, { limit: 9 }),
       ];
       expect(await removeBodies(NOW + 2)).toMatchObject({ removed: 1 });
       expect([await textOf("tsk_1"), await textOf("tsk_2", 5)]).toEqual([null, body("tsk_2")]);
       expect(await store.run("tsk_1")).toEqual(before);
       expect(await store.receipts("tsk_1")).toEqual(receipts);
-      expect(await store.runs({ search: [{ words: wordsOf("Grüße"), prefix: false }] }, { limit: 9 })).toEqual(found);
+      expect(await store.runs({ search: [{ words: toWords("Grüße"), prefix: false }] }, { limit: 9 })).toEqual(found);
       const [claimed] = await store.claimDue(
         { sink: "ops", holdMs: null },
         { now: LATE, leaseMs: 60_000, limit: 1, except: [] },

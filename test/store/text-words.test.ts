@@ -1,8 +1,8 @@
 import Sqlite from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { isWholeCharacter, readable, wordsOf } from "../../src/store/search/text-words.ts";
+import { isWholeCharacter, readable, toWords } from "../../src/store/search/text-words.ts";
 
-const readableWords = (text: string): string[] => wordsOf(text).map(readable);
+const readableWords = (text: string): string[] => toWords(text).map(readable);
 
 describe("the words of a text", () => {
   it.each<[what: string, text: string, words: string]>([
@@ -29,7 +29,7 @@ describe("the words of a text", () => {
   });
 
   it("are whole characters in scripts without spaces alone", () => {
-    const whole = wordsOf("東 の ー 한 ไ ี a 1 é जी ö ἀ").map((word) => [readable(word), isWholeCharacter(word)]);
+    const whole = toWords("東 の ー 한 ไ ี a 1 é जी ö ἀ").map((word) => [readable(word), isWholeCharacter(word)]);
     expect(whole.filter(([, is]) => is).map(([word]) => word)).toEqual(Array.from("東のー한ไี"));
   });
 });
@@ -61,7 +61,7 @@ describe("FTS5's unicode61", () => {
   };
 
   it("leaves each word as it is, whatever its characters are", () => {
-    const words = CHUNKS.map((some) => some.flatMap((c) => wordsOf(`a${c}b`)));
+    const words = CHUNKS.map((some) => some.flatMap((c) => toWords(`a${c}b`)));
     expect(words.flat().length).toBeGreaterThan(200_000);
     const tokens = tokensOf(words.map((some) => some.join(" ")));
     for (const [i, some] of words.entries()) expect(tokens[i]?.join(" ")).toBe(some.join(" "));
@@ -69,12 +69,12 @@ describe("FTS5's unicode61", () => {
 
   it("splits ASCII text, which it is given as it was received, into the same words", () => {
     const texts = Array.from({ length: 127 }, (_none, i) => `A${String.fromCodePoint(i + 1)}b9`);
-    expect(tokensOf(texts)).toEqual(texts.map(wordsOf));
+    expect(tokensOf(texts)).toEqual(texts.map(toWords));
   });
 
   it("has the same letters in its words, and holds nothing for equal that is not equal here, in scripts that have spaces", () => {
     const letters = CHUNKS.flat().filter(
-      (c) => /[\p{L}\p{N}]/u.test(c) && wordsOf(c).every((word) => !isWholeCharacter(word)),
+      (c) => /[\p{L}\p{N}]/u.test(c) && toWords(c).every((word) => !isWholeCharacter(word)),
     );
     const tokens = tokensOf(letters.map((c) => `a${c}b`));
     const [known, unknown] = [0, 1].map((other) =>
@@ -84,6 +84,6 @@ describe("FTS5's unicode61", () => {
     // Vowel signs that are letters since Unicode 8.
     expect(unknown?.join("")).toMatch(/^[\u19B0-\u19C9\u1CF2\u1CF3]*$/);
     for (const [i, c] of letters.entries())
-      if (tokens[i]?.length === 1) expect(wordsOf(tokens[i].join(""))).toEqual(wordsOf(`a${c}b`));
+      if (tokens[i]?.length === 1) expect(toWords(tokens[i].join(""))).toEqual(toWords(`a${c}b`));
   });
 });

@@ -12,11 +12,11 @@ import type { RunFilter } from "../../src/store/contract/runs.ts";
 import type { Store } from "../../src/store/store.ts";
 import { chanceOf } from "../faults/support/chance.ts";
 import { aFolder } from "../support/app.ts";
-import { wordsOf } from "../../src/store/search/text-words.ts";
+import { toWords } from "../../src/store/search/text-words.ts";
 import { aRun, anArrival } from "../support/a-run.ts";
 import { databases, storesAsOpened } from "./stores.ts";
 
-const searchFor = (text: string): RunFilter => ({ search: [{ words: wordsOf(text), prefix: false }] });
+const searchFor = (text: string): RunFilter => ({ search: [{ words: toWords(text), prefix: false }] });
 const idsIn = async (store: Store, filter: RunFilter): Promise<string[]> => {
   const { runs } = await store.runs(filter, { limit: 5_000 });
   expect((await store.listItems(filter, { limit: 5_000 })).map(({ run_id }) => run_id)).toEqual(runs.map(idOf));

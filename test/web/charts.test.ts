@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { HOUR_MS } from "../../src/platform/time.ts";
-import { latencyChart, latencyWindow, runsChart, took, windowOf } from "../../src/web/charts.ts";
+import { latencyChart, latencyWindow, runsChart, took, resolveWindow } from "../../src/web/charts.ts";
 import { bucketOf } from "../../src/store/stats/latency-buckets.ts";
 
 const NOW = Date.parse("2026-01-20T12:34:00Z");
@@ -27,7 +27,7 @@ describe("the hours that are drawn", () => {
     ["a time to come", { since: NOW + 1e12 }, 48, HOUR + HOUR_MS],
     ["the beginning of time", { until: 0 }, 48, HOUR_MS],
   ])("%s", (_what, shown, length, until) => {
-    const window = windowOf(shown, NOW);
+    const window = resolveWindow(shown, NOW);
     expect([hours(window), window.until]).toEqual([length, until]);
   });
 });
@@ -36,7 +36,7 @@ describe("runs per hour", () => {
   const draw = async (shown = {}) =>
     String(
       await runsChart({
-        window: windowOf(shown, NOW),
+        window: resolveWindow(shown, NOW),
         runs: [
           { start: HOUR, status: "completed", count: 30 },
           { start: HOUR, status: "failed", count: 10 },

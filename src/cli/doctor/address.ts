@@ -19,11 +19,14 @@ export interface AddressCheckDeps {
 
 export async function lookAtAddress({ config, host, request, signal }: AddressCheckDeps): Promise<Finding[]> {
   const isHosted = /(^|\.)skyvern\.com$/.test(new URL(config.baseUrl).hostname);
-  const form = [...formOf(config.publicUrl, isHosted), ...(await addressesOf(config.publicUrl, isHosted, host))];
+  const form = [
+    ...checkForm(config.publicUrl, isHosted),
+    ...(await resolveAddresses(config.publicUrl, isHosted, host)),
+  ];
   const bad = form.find(({ state }) => state === "fault");
   const found = about("PUBLIC_URL", form.length > 0 ? form : [ok(`Skyvern accepts ${config.publicUrl}/webhook`)]);
   if (bad && isHosted) return found;
-  return [...found, ...about("PUBLIC_URL reached", [await reachOf(config, request, signal)])];
+  return [...found, ...about("PUBLIC_URL reached", [await checkReach(config, request, signal)])];
 }
 
 const MAX_LENGTH = 2_083;
@@ -33,7 +36,7 @@ const SET = "set PUBLIC_URL to the relay's address on the internet, such as http
  * What Skyvern says of a webhook address when a run is started. `isHosted`: Skyvern's own cloud; a Skyvern of one's own can be
  * told to allow more (ALLOWED_HOSTS), and resolves names of its own network.
  */
-export function formOf(publicUrl: string, isHosted: boolean): Diagnosis[] {
+export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
   const url = new URL(`${publicUrl}/webhook`);
   const host = url.hostname
     .replace(/^\[|\]$/g, "")
@@ -72,7 +75,7 @@ const PRIVATE_NAME = /\.(local|internal|svc|cluster\.local)$|^(metadata|instance
 const LOAD_BALANCER = /\.elb\.([a-z0-9-]+\.)?amazonaws\.com(\.cn)?$/;
 
 /** A public name may have a private address; Skyvern looks when a webhook is tested or sent again, and cannot reach it anyway. */
-async function addressesOf(
+async function resolveAddresses(
   publicUrl: string,
   isHosted: boolean,
   { lookup }: Pick<DoctorHost, "lookup">,
@@ -101,7 +104,7 @@ const REACH_TIMEOUT_MS = 10_000;
  * Sends an unsigned POST to the webhook address, as Skyvern would but for the signature. A relay that runs refuses it with 401.
  * When none runs, doctor itself listens on the relay's port for that moment and knows its own answer by a number.
  */
-async function reachOf(
+async function checkReach(
   config: AddressCheckDeps["config"],
   request: HttpClient,
   signal: AbortSignal,

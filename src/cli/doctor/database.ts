@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
-import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { nearest, type DoctorHost } from "./host.ts";
 
 /** How long another process may hold the write lock; the relay's own writes take milliseconds. */
@@ -40,9 +40,9 @@ function lookInside(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis[]
       return [fault(found, "use the release that wrote it, or a newer one")];
     }
     sqlite.exec("BEGIN IMMEDIATE; ROLLBACK");
-    return [integrityOf(sqlite, path)];
+    return [checkIntegrity(sqlite, path)];
   } catch (error) {
-    return [faultOf(error, path)];
+    return [describeFault(error, path)];
   } finally {
     sqlite?.close();
   }
@@ -55,7 +55,7 @@ function versionIn(sqlite: Sqlite.Database): number {
   return Number(row?.value ?? 0);
 }
 
-function integrityOf(sqlite: Sqlite.Database, path: string): Diagnosis {
+function checkIntegrity(sqlite: Sqlite.Database, path: string): Diagnosis {
   const pages = Number(sqlite.pragma("page_count", { simple: true }));
   const bytes = pages * Number(sqlite.pragma("page_size", { simple: true }));
   if (bytes > QUICK_CHECK_BYTES) {
@@ -68,15 +68,15 @@ function integrityOf(sqlite: Sqlite.Database, path: string): Diagnosis {
 
 const RESTORE = "stop the relay, keep the damaged files, and restore the last backup; look at the disk's health";
 
-function faultOf(error: unknown, path: string): Diagnosis {
+function describeFault(error: unknown, path: string): Diagnosis {
   const code = error instanceof Sqlite.SqliteError ? error.code : "";
   if (/^SQLITE_(BUSY|LOCKED)/.test(code)) {
     const found = `${path} is locked by another process for longer than ${BUSY_TIMEOUT_MS / 1000} s`;
     return fault(found, "end the program that holds it (fuser or lsof name it); the relay answers 503 meanwhile");
   }
   if (/^SQLITE_(CORRUPT|NOTADB)/.test(code))
-    return fault(`${path} is damaged or no database: ${textOf(error)}`, RESTORE);
+    return fault(`${path} is damaged or no database: ${errorText(error)}`, RESTORE);
   if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code))
-    return fault(`${path} cannot be opened: ${textOf(error)}`, OWNER);
-  return fault(`${path} cannot be used: ${textOf(error)}`, "look at the disk and at who may write there");
+    return fault(`${path} cannot be opened: ${errorText(error)}`, OWNER);
+  return fault(`${path} cannot be used: ${errorText(error)}`, "look at the disk and at who may write there");
 }

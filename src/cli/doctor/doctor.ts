@@ -9,7 +9,7 @@ import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { load } from "../configuration.ts";
 import { lookAtAddress } from "./address.ts";
 import { lookAtDatabase } from "./database.ts";
-import { about, fault, ok, textOf, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type DoctorHost } from "./host.ts";
 import { lookAtPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
@@ -59,7 +59,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
   line.show("Looking…");
   const looked = await lookAtAll(config, deps, live === true);
   line.clear();
-  const findings = [...machine, ...configurationOf(config, warnings), ...tokensOf(config), ...looked];
+  const findings = [...machine, ...checkConfiguration(config, warnings), ...checkTokens(config), ...looked];
   printFindings(shell, findings, json === true);
   return findings.some(({ state }) => state === "fault") ? EXIT.failed : EXIT.done;
 }
@@ -98,7 +98,7 @@ const lookAtDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise
   path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];
 
 const crashed = (error: unknown): Finding[] =>
-  about("doctor", [fault(`a look failed: ${textOf(error)}`, "report it: this is a fault of the relay's own")]);
+  about("doctor", [fault(`a look failed: ${errorText(error)}`, "report it: this is a fault of the relay's own")]);
 
 async function lookAtSink(
   { name, kind, config }: Config["sinks"][number],
@@ -111,7 +111,7 @@ async function lookAtSink(
 }
 
 /** The warnings of the start, but for those that a look of its own is about. */
-function configurationOf({ file }: Config, warnings: readonly string[]): Finding[] {
+function checkConfiguration({ file }: Config, warnings: readonly string[]): Finding[] {
   const own = /^(RELAY_TOKEN|DATABASE_URL|the key )/;
   const rest = warnings.filter((text) => !own.test(text));
   const found = ok(
@@ -122,7 +122,7 @@ function configurationOf({ file }: Config, warnings: readonly string[]): Finding
 
 const SHORTEST_TOKEN = 16;
 
-function tokensOf({ tokens }: Pick<Config, "tokens">): Finding[] {
+function checkTokens({ tokens }: Pick<Config, "tokens">): Finding[] {
   const fix = "set RELAY_TOKEN to the output of: openssl rand -hex 32";
   const look = (): Diagnosis => {
     if (tokens.length === 0)

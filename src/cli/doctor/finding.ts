@@ -10,4 +10,4 @@ export const about = (check: string, diagnoses: readonly Diagnosis[]): Finding[]
   diagnoses.map((diagnosis) => ({ check, ...diagnosis }));
 
 /** What an error says of itself, for what is no one's business to know better. */
-export const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -4,7 +4,7 @@ import { lookup } from "node:dns/promises";
 import { stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { ResolvedAddress } from "../../net/egress.ts";
-import { about, fault, ok, textOf, warning, type Finding } from "./finding.ts";
+import { about, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests hand in another one. */
 export interface DoctorHost {
@@ -81,7 +81,7 @@ export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space
     return about("disk", [ok(found)]);
   } catch (error) {
     return about("disk", [
-      warning(`the room at ${folder} cannot be seen: ${textOf(error)}`, "look at it by hand: df -h"),
+      warning(`the room at ${folder} cannot be seen: ${errorText(error)}`, "look at it by hand: df -h"),
     ]);
   }
 }
@@ -101,7 +101,7 @@ export async function lookAtVolume(
     if (own !== root) return about("volume", [ok(`the database is on a volume (${folder})`)]);
   } catch (error) {
     return about("volume", [
-      warning(`the device of ${folder} cannot be seen: ${textOf(error)}`, "look by hand whether it is a volume"),
+      warning(`the device of ${folder} cannot be seen: ${errorText(error)}`, "look by hand whether it is a volume"),
     ]);
   }
   const found = `the database is in ${folder}, which no volume is mounted at: it is gone with the next deploy`;

@@ -1,16 +1,16 @@
 /** A PostgreSQL database: whether it answers, can be written and has this release's tables. Relays may be running on it. */
 import { sql } from "kysely";
 import type { Database } from "../../store/database.ts";
-import { SCHEMA_VERSION, versionOf } from "../../store/schema/migrate.ts";
-import { nameOf, type DatabaseSettings } from "../../store/address.ts";
+import { SCHEMA_VERSION, readVersion } from "../../store/schema/migrate.ts";
+import { describeDatabase, type DatabaseSettings } from "../../store/address.ts";
 import { openDatabase } from "../../store/open.ts";
-import { about, fault, ok, textOf, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, errorText, type Diagnosis, type Finding } from "./finding.ts";
 
 /** The oldest that schema.sql runs on. */
 const OLDEST = 150_000;
 
 export async function lookAtPostgres(settings: DatabaseSettings & { kind: "postgres" }): Promise<Finding[]> {
-  const name = nameOf(settings);
+  const name = describeDatabase(settings);
   try {
     const database = await openDatabase(settings, "read");
     try {
@@ -21,7 +21,7 @@ export async function lookAtPostgres(settings: DatabaseSettings & { kind: "postg
   } catch (error) {
     const fix =
       "check host, user, password and database of DATABASE_URL, and that the server takes connections from here";
-    return about("database", [fault(`${name} cannot be opened: ${textOf(error)}`, fix)]);
+    return about("database", [fault(`${name} cannot be opened: ${errorText(error)}`, fix)]);
   }
 }
 
@@ -31,7 +31,7 @@ async function lookInside(database: Database, name: string): Promise<Diagnosis> 
   const { version, standby } = rows[0] ?? { version: 0, standby: false };
   if (version < OLDEST) return fault(`${name} is PostgreSQL ${Math.floor(version / 10_000)}`, "use 15 or newer");
   if (standby) return fault(`${name} is a standby and takes no writes`, "name the primary in DATABASE_URL");
-  const schema = await versionOf(database);
+  const schema = await readVersion(database);
   if (schema === 0) return ok(`${name} answers; the relay makes its tables at its first start`);
   if (schema === SCHEMA_VERSION) return ok(`${name} answers and has the tables of this release`);
   const other = `${name} has schema version ${schema}, this release ${SCHEMA_VERSION}`;

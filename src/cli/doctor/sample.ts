@@ -7,14 +7,14 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { App } from "../../app/app.ts";
 import { createRelay } from "../../app/relay.ts";
 import type { Config, SinkSettings } from "../../config/config.ts";
-import { sampleOf } from "../../demo/samples.ts";
+import { makeSample } from "../../demo/samples.ts";
 import { firstWays } from "../../sinks/kinds.ts";
 import { SINK_STAND_INS } from "../../stand-ins/sinks.ts";
 import { startSkyvern } from "../../stand-ins/skyvern.ts";
 import { silentLog } from "../../platform/log.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { Secret } from "../../platform/secret.ts";
-import { about, fault, ok, textOf, warning, type Finding } from "./finding.ts";
+import { about, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
 export interface SampleCheckDeps {
   config: Config;
@@ -43,7 +43,7 @@ export async function trySample({ config, runtime }: SampleCheckDeps): Promise<F
     }
   } catch (error) {
     return about("sample", [
-      fault(`the sample did not get through: ${textOf(error)}`, "report it: this is a fault of the relay's own"),
+      fault(`the sample did not get through: ${errorText(error)}`, "report it: this is a fault of the relay's own"),
     ]);
   } finally {
     await stage.close();
@@ -54,7 +54,7 @@ const SHOWN_AS = "x-skyvern-signature";
 
 async function through(app: App, config: Config, runtime: Runtime, skipped: readonly string[]): Promise<Finding[]> {
   const [key] = config.keys;
-  const payload = sampleOf(runtime, "workflow_run", "completed");
+  const payload = makeSample(runtime, "workflow_run", "completed");
   const body = JSON.stringify(payload);
   const signature = createHmac("sha256", key?.key.reveal() ?? "")
     .update(body)

@@ -1,5 +1,5 @@
 /** Skyvern's API: whether each key works there, and whether its clock and this one agree. */
-import { claimsOf, type Config } from "../../config/config.ts";
+import { parseClaims, type Config } from "../../config/config.ts";
 import type { HttpClient, Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { createSkyvernClient, type SkyvernFault } from "../../skyvern/client.ts";
@@ -17,7 +17,7 @@ const TIMEOUT_MS = 10_000;
 
 export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> {
   const { config, runtime, signal } = deps;
-  const clock = clockOf(deps);
+  const clock = checkClock(deps);
   const { baseUrl, keys } = config;
   const { request } = clock;
   const client = createSkyvernClient({ ...runtime, ...deps.outbound, request, baseUrl, keys, timeoutMs: TIMEOUT_MS });
@@ -51,7 +51,7 @@ function lookAtClaims({ key, organization }: Config["keys"][number], now: number
       ),
     ];
   }
-  const claims = claimsOf(text);
+  const claims = parseClaims(text);
   if (claims === null && organization !== null) return [];
   if (claims === null) {
     const fix = "copy the whole key from https://app.skyvern.com/settings: it begins with eyJ and has two dots";
@@ -112,7 +112,7 @@ const SKEW_FAULT_MS = 300_000;
 const SKEW_WARNING_MS = 30_000;
 
 /** Reads the Date of every answer (whole seconds) against the middle of its request. */
-function clockOf({ outbound, runtime }: SkyvernCheckDeps) {
+function checkClock({ outbound, runtime }: SkyvernCheckDeps) {
   let skewMs: number | null = null;
   let location: string | null = null;
   return {

@@ -30,7 +30,7 @@ export interface Workerd {
 export async function startWorkerd({ folder, worker, env, port = 0 }: WorkerdOptions): Promise<Workerd> {
   mkdirSync(join(folder, "storage"), { recursive: true });
   writeFileSync(join(folder, "worker.js"), worker);
-  writeFileSync(join(folder, "config.capnp"), configOf(env, port));
+  writeFileSync(join(folder, "config.capnp"), renderConfig(env, port));
   const { default: binary } = createRequire(import.meta.url)("workerd") as { default: string };
   const child = spawn(binary, ["serve", "config.capnp", "--control-fd=3"], {
     cwd: folder,
@@ -63,7 +63,7 @@ export async function startWorkerd({ folder, worker, env, port = 0 }: WorkerdOpt
 }
 
 /** Its network reaches this machine too, where the stand-ins are; what the relay may reach is the relay's to say. */
-const configOf = (env: Readonly<Record<string, string>>, port: number): string => `
+const renderConfig = (env: Readonly<Record<string, string>>, port: number): string => `
 using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [

@@ -5,10 +5,10 @@ import type { Runtime } from "../../platform/runtime.ts";
 import type { ChangesPage } from "../../store/contract/changes.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { RunStore } from "../../store/contract/runs.ts";
-import { badParameter, closed, deliveryJson, fault, reportOf, security } from "./schemas.ts";
+import { badParameter, closed, deliveryJson, fault, rowToReport, security } from "./schemas.ts";
 import { problem } from "../problem.ts";
 import { followChanges } from "../../store/history/follow.ts";
-import { streamOf, StreamPlaces } from "../stream.ts";
+import { toStream, StreamPlaces } from "../stream.ts";
 
 export interface EventsDeps {
   store: Pick<RunStore, "changes" | "lastChange" | "run"> & Pick<DeliveryStore, "delivery">;
@@ -84,7 +84,7 @@ export function mountEvents(app: OpenAPIHono, deps: EventsDeps): void {
     }
     const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").last_event_id ?? null;
     const pieces = (signal: AbortSignal) => places.take(eventTexts(deps, after, signal));
-    return c.body(streamOf(pieces, AbortSignal.any([deps.stopping, c.req.raw.signal])), 200, {
+    return c.body(toStream(pieces, AbortSignal.any([deps.stopping, c.req.raw.signal])), 200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
       // The connection ends with the stream: a relay that stops need not wait for it.
@@ -128,5 +128,5 @@ async function eventText(
     return delivery ? `id: ${at}\nevent: delivery\ndata: ${JSON.stringify(deliveryJson(delivery))}\n\n` : "";
   }
   const run = await store.run(change.id);
-  return run ? `id: ${at}\nevent: run\ndata: ${JSON.stringify(reportOf(run, links))}\n\n` : "";
+  return run ? `id: ${at}\nevent: run\ndata: ${JSON.stringify(rowToReport(run, links))}\n\n` : "";
 }

@@ -4,12 +4,12 @@ import type { Context } from "hono";
 import type { Log } from "../../platform/log.ts";
 import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
-import { pagesOf } from "../../store/history/all-pages.ts";
+import { readPages } from "../../store/history/all-pages.ts";
 import type { RunFilter, RunStore } from "../../store/contract/runs.ts";
-import { badParameter, closed, ExportQuery, oneOf, reportOf, runFilterOf, security, slowSearch } from "./schemas.ts";
+import { badParameter, closed, ExportQuery, oneOf, rowToReport, toRunFilter, security, slowSearch } from "./schemas.ts";
 import { BYTE_ORDER_MARK } from "./csv.ts";
 import { RUN_FILES } from "./run-columns.ts";
-import { streamOf } from "../stream.ts";
+import { toStream } from "../stream.ts";
 
 export interface ExportsDeps {
   store: Pick<RunStore, "runs" | "searchFault">;
@@ -69,9 +69,9 @@ export function mountExports(app: OpenAPIHono, parts: ExportsDeps): void {
   };
   app.openapi(csvRoute, (c) => {
     const { bom, ...query } = c.req.valid("query");
-    return answer(c, { filter: runFilterOf(query), format: "csv", bom: bom === "1" });
+    return answer(c, { filter: toRunFilter(query), format: "csv", bom: bom === "1" });
   });
-  app.openapi(ndjsonRoute, (c) => answer(c, { filter: runFilterOf(c.req.valid("query")), format: "ndjson" }));
+  app.openapi(ndjsonRoute, (c) => answer(c, { filter: toRunFilter(c.req.valid("query")), format: "ndjson" }));
 }
 
 export interface RunFileRequest {
@@ -92,10 +92,10 @@ export function runFile(
   const pieces = async function* (gone: AbortSignal) {
     if (header !== "") yield `${bom ? BYTE_ORDER_MARK : ""}${header}`;
     try {
-      for await (const page of pagesOf(parts.store, filter, gone)) {
+      for await (const page of readPages(parts.store, filter, gone)) {
         let text = "";
         for (const row of page) {
-          text += lineOf(reportOf(row, parts.links));
+          text += lineOf(rowToReport(row, parts.links));
           if (text.length < PIECE_LENGTH) continue;
           yield text;
           text = "";
@@ -110,7 +110,7 @@ export function runFile(
   };
   const stamp = new Date(parts.runtime.now()).toISOString().replace(/\D/g, "").slice(0, 14);
   return {
-    body: streamOf(pieces, signal),
+    body: toStream(pieces, signal),
     headers: {
       "content-type": format === "csv" ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson",
       "content-disposition": `attachment; filename="skyvern-runs-${stamp}.${format}"`,

@@ -7,8 +7,8 @@ import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { ReconcileStore } from "../../store/contract/reconcile.ts";
 import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
 import type { StatsStore } from "../../store/contract/stats.ts";
-import { unknownRun, whyOf } from "../../history/why.ts";
-import { AttemptSchema, closed, fault, json, noRun, reportOf, RunParams, security, time } from "./schemas.ts";
+import { unknownRun, explain } from "../../history/why.ts";
+import { AttemptSchema, closed, fault, json, noRun, rowToReport, RunParams, security, time } from "./schemas.ts";
 import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
@@ -177,7 +177,7 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
   app.openapi(getArtifacts, async (c) => {
     const { run_id: runId } = c.req.valid("param");
     const row = await store.run(runId);
-    return row === null ? noRun(c, runId) : c.json(artifactsOf(row, links), 200);
+    return row === null ? noRun(c, runId) : c.json(toArtifacts(row, links), 200);
   });
 
   app.openapi(refreshArtifacts, async (c) => {
@@ -186,7 +186,7 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
     if (before === null) return noRun(c, runId);
     const { reason } = await deps.refresh(before.state.run, c.req.raw.signal);
     const after = await store.run(runId);
-    return after === null ? noRun(c, runId) : c.json({ ...artifactsOf(after, links), reason }, 200);
+    return after === null ? noRun(c, runId) : c.json({ ...toArtifacts(after, links), reason }, 200);
   });
 
   app.openapi(getWhy, async (c) => {
@@ -203,12 +203,12 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
     }
     const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
     const attempts = await store.attempts(deliveries.map(({ id }) => id));
-    const why = whyOf({ stored, receipts: await store.receipts(runId), deliveries, attempts });
+    const why = explain({ stored, receipts: await store.receipts(runId), deliveries, attempts });
     return c.json(why as z.output<typeof WhySchema>, 200);
   });
 }
 
-const artifactsOf = (row: StoredRun, links: Links): z.output<typeof ArtifactsSchema> => {
-  const { artifacts: data, artifacts_status, recording_url, screenshot_urls, files } = reportOf(row, links);
+const toArtifacts = (row: StoredRun, links: Links): z.output<typeof ArtifactsSchema> => {
+  const { artifacts: data, artifacts_status, recording_url, screenshot_urls, files } = rowToReport(row, links);
   return { data, artifacts_status, recording_url, screenshot_urls, files };
 };

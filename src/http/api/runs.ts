@@ -8,13 +8,13 @@ import { mapInTurns } from "../../platform/yielding.ts";
 import {
   attemptJson,
   badParameter,
-  bodyOf,
+  bodySchema,
   closed,
   defined,
   DeliveriesQuery,
   deliveryJson,
   DeliverySchema,
-  errorsOf,
+  toFieldErrors,
   slowSearch,
   fault,
   instant,
@@ -23,9 +23,9 @@ import {
   raw,
   receiptJson,
   ReceiptSchema,
-  reportOf,
+  rowToReport,
   RunDetailSchema,
-  runFilterOf,
+  toRunFilter,
   RunParams,
   RunSchema,
   RunsQuery,
@@ -178,7 +178,7 @@ const redeliverRun = createRoute({
       required: false,
       content: {
         "application/json": {
-          schema: bodyOf({
+          schema: bodySchema({
             sinks: z
               .array(z.string(), { error: SINKS })
               .min(1, SINKS)
@@ -210,7 +210,7 @@ const redeliverAll = createRoute({
       required: true,
       content: {
         "application/json": {
-          schema: bodyOf({
+          schema: bodySchema({
             state: someOf(DELIVERY_STATES).openapi({ description: "Default: `dead`." }),
             sink: texts,
             since: instant,
@@ -234,7 +234,7 @@ export function createHistory(deps: HistoryDeps): OpenAPIHono {
   const app = new OpenAPIHono({
     strict: false,
     defaultHook: (result, c) => {
-      if (!result.success) return problem(c, 400, "A parameter is wrong.", errorsOf(result.error.issues));
+      if (!result.success) return problem(c, 400, "A parameter is wrong.", toFieldErrors(result.error.issues));
     },
   });
 
@@ -242,8 +242,8 @@ export function createHistory(deps: HistoryDeps): OpenAPIHono {
     const { limit, cursor: after, ...filter } = c.req.valid("query");
     const slow = await slowSearch(c, store, filter.q);
     if (slow) return slow;
-    const { runs, next } = await store.runs(runFilterOf(filter), { limit, ...(after ? { after } : {}) });
-    const data = await mapInTurns(runs, (row) => JSON.stringify(reportOf(row, links)));
+    const { runs, next } = await store.runs(toRunFilter(filter), { limit, ...(after ? { after } : {}) });
+    const data = await mapInTurns(runs, (row) => JSON.stringify(rowToReport(row, links)));
     const text = `{"data":[${data.join(",")}],"next_cursor":${JSON.stringify(next && writeCursor(next))}}`;
     return written(c, text);
   });
@@ -260,7 +260,7 @@ export function createHistory(deps: HistoryDeps): OpenAPIHono {
     const receipts = await store.receipts(runId);
     return c.json(
       {
-        ...reportOf(row, links),
+        ...rowToReport(row, links),
         deliveries: deliveries.map((delivery) => ({
           ...deliveryJson(delivery),
           log: (attempts.get(delivery.id) ?? []).map(attemptJson),

@@ -184,7 +184,7 @@ export const RunsQuery = z.strictObject({ ...runFilters, ...paging });
 /** All of it at once. */
 export const ExportQuery = z.strictObject({ ...runFilters, since: instant, until: instant });
 
-export function runFilterOf({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
+export function toRunFilter({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
   return defined({ ...filter, organization, search: q });
 }
 
@@ -221,12 +221,12 @@ export const badParameter = { 400: fault("A parameter is wrong; `errors` names i
 export const closed = { 401: fault("The token is missing or wrong."), 403: fault("No RELAY_TOKEN is configured.") };
 export const security = [{ bearer: [] }];
 /** A body; `what` it must be when it is no object at all. */
-export const bodyOf = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape, { error: BODY });
+export const bodySchema = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape, { error: BODY });
 const BODY = "must be a JSON object";
 
 export const RunParams = z.object({ run_id: z.string() });
 
-export const reportOf = (row: StoredRun, links: Links): Report =>
+export const rowToReport = (row: StoredRun, links: Links): Report =>
   toReport(
     { run: row.state.run, revision: row.state.revision, artifacts: row.artifacts, artifactsStatus: row.status },
     links,
@@ -280,7 +280,7 @@ export async function slowSearch(c: Context, store: Pick<RunStore, "searchFault"
   return message === null ? null : problem(c, 400, "A parameter is wrong.", [{ parameter: "q", message }]);
 }
 
-export const errorsOf = (issues: z.core.$ZodIssue[]) =>
+export const toFieldErrors = (issues: z.core.$ZodIssue[]) =>
   issues.flatMap((issue) => {
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((parameter) => ({ parameter, message: "there is no such parameter" }));

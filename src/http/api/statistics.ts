@@ -96,7 +96,7 @@ const getStats = createRoute({
 
 export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: StatisticsDeps): void {
   app.openapi(getStats, async (c) => {
-    const span = spanOf(c.req.valid("query"), runtime.now());
+    const span = resolveSpan(c.req.valid("query"), runtime.now());
     if (span.fault !== null) return wrong(c, span.fault);
     const { bucket, since, until } = span;
     const [{ runs, times }, backlog, coverage] = await Promise.all([
@@ -111,9 +111,9 @@ export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: Sta
         since: isoTime(since),
         until: isoTime(until),
         bucket,
-        totals: totalsOf(runs),
-        buckets: bucketsOf(span, runs),
-        sinks: [...names].map((name) => sinkOf(name, times, backlog, runtime.now())),
+        totals: sumRuns(runs),
+        buckets: buildBuckets(span, runs),
+        sinks: [...names].map((name) => summarizeSink(name, times, backlog, runtime.now())),
         coverage: coverage.map(({ day, seen, relayed }) => ({ day: isoTime(day), seen, relayed })),
       },
       200,
@@ -134,7 +134,7 @@ interface TimeSpan {
 }
 
 /** Widened to whole buckets. */
-function spanOf(query: z.output<typeof StatsQuery>, now: number): TimeSpan & { fault: string | null } {
+function resolveSpan(query: z.output<typeof StatsQuery>, now: number): TimeSpan & { fault: string | null } {
   const { bucket } = query;
   const ms = GRAIN_MS[bucket];
   // Unless told, the bucket of this moment is the last.
@@ -152,25 +152,25 @@ function spanOf(query: z.output<typeof StatsQuery>, now: number): TimeSpan & { f
 }
 
 /** As own properties, whatever a status is called. */
-const countsOf = (rows: readonly { status: string; count: number }[]): Record<string, number> =>
+const toCounts = (rows: readonly { status: string; count: number }[]): Record<string, number> =>
   Object.fromEntries(rows.map(({ status, count }) => [status, count]));
 
-function totalsOf(runs: Statistics["runs"]): Record<string, number> {
+function sumRuns(runs: Statistics["runs"]): Record<string, number> {
   const totals = new Map<string, number>();
   for (const { status, count } of runs) totals.set(status, (totals.get(status) ?? 0) + count);
   return Object.fromEntries(totals);
 }
 
-function bucketsOf({ bucket, since, until }: TimeSpan, runs: Statistics["runs"]) {
+function buildBuckets({ bucket, since, until }: TimeSpan, runs: Statistics["runs"]) {
   const byStart = Map.groupBy(runs, ({ start }) => start);
   const length = (until - since) / GRAIN_MS[bucket];
   return Array.from({ length }, (_none, i) => {
     const start = since + i * GRAIN_MS[bucket];
-    return { start: isoTime(start), counts: countsOf(byStart.get(start) ?? []) };
+    return { start: isoTime(start), counts: toCounts(byStart.get(start) ?? []) };
   });
 }
 
-function sinkOf(name: string, times: Statistics["times"], backlog: readonly Backlog[], now: number) {
+function summarizeSink(name: string, times: Statistics["times"], backlog: readonly Backlog[], now: number) {
   const own = times.filter(({ sink }) => sink === name);
   const waiting = backlog.find(({ sink }) => sink === name);
   return {

@@ -42,7 +42,7 @@ const smtp = z
 const ADDRESS = /^[^\s\p{C}<>()[\],;:\\"@]{1,64}@[\p{L}\p{N}.-]{1,253}$/u;
 
 /** The addresses in a text; null when anything in it is not one. A name needs angle brackets around the address. */
-function mailboxesOf(text: string): Mailbox[] | null {
+function parseMailboxes(text: string): Mailbox[] | null {
   if (/\p{Cc}/u.test(text)) return null;
   const found = addressparser(text, { flatten: true }).map(({ name, address }) => ({ name, address }));
   const good = found.every(({ name, address }) => ADDRESS.test(address) && (name === "" || text.includes("<")));
@@ -50,7 +50,7 @@ function mailboxesOf(text: string): Mailbox[] | null {
 }
 
 const mailbox = z.string().transform((text, context): Mailbox => {
-  const [only, ...more] = mailboxesOf(text) ?? [];
+  const [only, ...more] = parseMailboxes(text) ?? [];
   if (only && more.length === 0) return only;
   context.addIssue({ code: "custom", message: 'expected one address: a@example.com or "Name <a@example.com>"' });
   return z.NEVER;
@@ -59,7 +59,7 @@ const mailbox = z.string().transform((text, context): Mailbox => {
 const MAX_RECIPIENTS = 100;
 
 const mailboxes = z.union([z.string(), z.array(z.string())]).transform((given, context): Mailbox[] => {
-  const found = [given].flat().map(mailboxesOf);
+  const found = [given].flat().map(parseMailboxes);
   const all = found.flatMap((some) => some ?? []);
   if (all.length > 0 && all.length <= MAX_RECIPIENTS && !found.includes(null)) return all;
   context.addIssue({

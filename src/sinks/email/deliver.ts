@@ -3,12 +3,12 @@
  * network. Where that makes it too large for the server, it goes out without them.
  */
 import type { Outcome } from "../../domain/run.ts";
-import { contentOf } from "../content.ts";
+import { buildContent } from "../content.ts";
 import { readFiles, readScreenshot } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import type { EmailSettings } from "./config.ts";
-import { messageIdOf, NOTHING, rawMessage, type Enclosed } from "./message.ts";
-import { mailOf } from "./render.ts";
+import { makeMessageId, NOTHING, rawMessage, type Enclosed } from "./message.ts";
+import { renderMail } from "./render.ts";
 import { isTooLarge, outcomeOfSmtp, sendOnce, smtpServer, type SmtpServer } from "./smtp.ts";
 
 export function emailDelivery(name: string, config: EmailSettings, deps: SinkDeps): Pick<Sink, "deliver"> {
@@ -24,15 +24,20 @@ interface MailTarget {
 }
 
 async function deliver({ name, config, server, deps }: MailTarget, job: Job, signal: AbortSignal): Promise<Outcome> {
-  const messageId = messageIdOf(job.deliveryId, config.from);
+  const messageId = makeMessageId(job.deliveryId, config.from);
   const assumed: Outcome = { kind: "delivered", receipt: { message_id: messageId, assumed: true } };
   const assume = config.on_unknown === "assume_sent";
   if (assume && job.maybeSent) return assumed;
 
   const { from, to, reply_to: replyTo } = config;
   const send = async (enclosed: Enclosed, notes: string[]) => {
-    const content = contentOf(job.report, job.cause);
-    const mail = mailOf({ ...content, notes: [...content.notes, ...notes] }, job.report, job, enclosed.picture?.cid);
+    const content = buildContent(job.report, job.cause);
+    const mail = renderMail(
+      { ...content, notes: [...content.notes, ...notes] },
+      job.report,
+      job,
+      enclosed.picture?.cid,
+    );
     const date = new Date(deps.now());
     const message = await rawMessage({ mail, enclosed, messageId, from, to, replyTo, date });
     return sendOnce(server, message, signal);

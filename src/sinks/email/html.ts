@@ -11,7 +11,7 @@ const GRID =
   "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid #8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
 /** One column; no image but the one the mail brings along, nothing fetched. Colours of its own for light and dark. */
-export function htmlOf(view: MailView): string {
+export function renderHtml(view: MailView): string {
   const page = html`<!doctype html>
     <html lang="en">
       <head>

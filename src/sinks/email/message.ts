@@ -29,7 +29,7 @@ export interface RawMessage {
 }
 
 /** `<delivery id@domain of the sender>`: the same for every attempt of a delivery. */
-export const messageIdOf = (deliveryId: string, from: Mailbox): string =>
+export const makeMessageId = (deliveryId: string, from: Mailbox): string =>
   `<${deliveryId.replace(/[^\w.-]/g, "_")}@${from.address.slice(from.address.lastIndexOf("@") + 1)}>`;
 
 /** The mail in MIME form: text and HTML beside each other. Nothing in it can make the composer read a file or a URL. */
@@ -43,7 +43,7 @@ export async function rawMessage(input: MessageInput): Promise<RawMessage> {
     text: mail.text,
     html: mail.html,
     headers: mail.headers,
-    attachments: attachmentsOf(enclosed),
+    attachments: toAttachments(enclosed),
     messageId,
     date,
     disableFileAccess: true,
@@ -54,12 +54,12 @@ export async function rawMessage(input: MessageInput): Promise<RawMessage> {
   return { envelope: { from: from.address, to: recipients, size: bytes.length }, bytes };
 }
 
-const attachmentsOf = ({ picture, files }: Enclosed) => [
-  ...(picture ? [{ ...attachmentOf(picture), cid: picture.cid, contentDisposition: "inline" as const }] : []),
-  ...files.map((file) => ({ ...attachmentOf(file), contentDisposition: "attachment" as const })),
+const toAttachments = ({ picture, files }: Enclosed) => [
+  ...(picture ? [{ ...toAttachment(picture), cid: picture.cid, contentDisposition: "inline" as const }] : []),
+  ...files.map((file) => ({ ...toAttachment(file), contentDisposition: "attachment" as const })),
 ];
 
-const attachmentOf = ({ name, type, bytes }: Attachment) => ({
+const toAttachment = ({ name, type, bytes }: Attachment) => ({
   filename: name,
   contentType: type,
   content: Buffer.from(bytes),

@@ -2,9 +2,9 @@
 import type { Report } from "../../domain/report.ts";
 import { cut, type Content } from "../content.ts";
 import type { Job } from "../sink.ts";
-import { htmlOf } from "./html.ts";
-import { textOf } from "./text.ts";
-import { line, viewOf, type MailLimits } from "./view.ts";
+import { renderHtml } from "./html.ts";
+import { renderText } from "./text.ts";
+import { line, buildView, type MailLimits } from "./view.ts";
 
 export interface Mail {
   /** One line, at most 150 characters. */
@@ -27,21 +27,21 @@ const LIMITS: MailLimits[] = [
 ];
 
 /** `picture`: the content id under which the mail brings a screenshot along. */
-export function mailOf(
+export function renderMail(
   content: Content,
   report: Report,
   job: Pick<Job, "cause" | "previous">,
   picture: string | null = null,
 ): Mail {
-  const bodies = bodiesOf(content, picture);
-  return { subject: subjectOf(content, job), ...bodies, headers: headersOf(report, job) };
+  const bodies = renderBodies(content, picture);
+  return { subject: renderSubject(content, job), ...bodies, headers: renderHeaders(report, job) };
 }
 
-function bodiesOf(content: Content, picture: string | null): Pick<Mail, "text" | "html"> {
+function renderBodies(content: Content, picture: string | null): Pick<Mail, "text" | "html"> {
   let bodies = { text: "", html: "" };
   for (const limits of LIMITS) {
-    const view = viewOf(content, limits, picture);
-    bodies = { text: textOf(view), html: htmlOf(view) };
+    const view = buildView(content, limits, picture);
+    bodies = { text: renderText(view), html: renderHtml(view) };
     if (isSmall(bodies.text) && isSmall(bodies.html)) break;
   }
   return bodies;
@@ -58,10 +58,10 @@ const PREFIX = {
   alert: "",
 };
 
-const subjectOf = ({ status, title }: Content, { cause }: Pick<Job, "cause">): string =>
+const renderSubject = ({ status, title }: Content, { cause }: Pick<Job, "cause">): string =>
   cut(`${PREFIX[cause]}${status.symbol} ${line(status.label)}: ${line(title)}`, MAX_SUBJECT);
 
-function headersOf(report: Report, { cause, previous }: Pick<Job, "cause" | "previous">): Record<string, string> {
+function renderHeaders(report: Report, { cause, previous }: Pick<Job, "cause" | "previous">): Record<string, string> {
   const earlier = previous?.["server_message_id"] ?? previous?.["message_id"];
   const known = typeof earlier === "string" && /^<[^<>\s@]{1,200}@[^<>\s@]{1,253}>$/.test(earlier);
   return {

@@ -155,22 +155,22 @@ export interface SmtpContext {
  */
 export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
   const { who, secrets } = context;
-  if (result.kind === "accepted") return { kind: "delivered", receipt: receiptOf(result.info, context) };
+  if (result.kind === "accepted") return { kind: "delivered", receipt: toReceipt(result.info, context) };
   const { error, handedOver, aborted } = result;
   const unknown = handedOver && error.responseCode === undefined ? { unknown: true } : {};
   if (aborted) return { kind: "retry", reason: `sending to the ${who} was cut short`, ...unknown };
   if (error.responseCode !== undefined) {
-    const said = `${who} answered ${quote(error.response ?? String(error.responseCode), secrets)}${stepOf(error)}`;
+    const said = `${who} answered ${quote(error.response ?? String(error.responseCode), secrets)}${nameStep(error)}`;
     return isRefusal(error) ? { kind: "dead", reason: said + adviceFor(error) } : { kind: "retry", reason: said };
   }
   const fault = UNSENDABLE[error.code ?? ""];
   if (fault !== undefined && (error.command === "API" || error.command === "MAIL FROM")) {
     return { kind: "dead", reason: `${who} was not given the mail: ${fault}` };
   }
-  return { kind: "retry", reason: `${who} ${breakOf(error)}`, ...unknown };
+  return { kind: "retry", reason: `${who} ${describeBreak(error)}`, ...unknown };
 }
 
-function receiptOf(info: SMTPConnectionSendInfo, { messageId, secrets }: SmtpContext): JsonObject {
+function toReceipt(info: SMTPConnectionSendInfo, { messageId, secrets }: SmtpContext): JsonObject {
   const rejected = (info.rejectedErrors ?? []).map((error) => ({
     address: error.recipient ?? null,
     response: quote(error.response ?? "", secrets),
@@ -195,7 +195,7 @@ const adviceFor = ({ code, responseCode }: NodemailerError): string =>
       ? ": it wants a login or TLS first, set user and password in the SMTP URL, or smtps://"
       : "";
 
-const stepOf = ({ command }: NodemailerError): string =>
+const nameStep = ({ command }: NodemailerError): string =>
   command === undefined || command === "CONN" || command === "API" ? "" : ` to ${command.split(" ", 2).join(" ")}`;
 
 const UNSENDABLE: Record<string, string> = {
@@ -204,7 +204,7 @@ const UNSENDABLE: Record<string, string> = {
   EAUTH: "the server offers no way to log in that the relay knows",
 };
 
-function breakOf({ code, originalCode, timeoutType }: NodemailerError): string {
+function describeBreak({ code, originalCode, timeoutType }: NodemailerError): string {
   const detail = originalCode ?? timeoutType;
   const shown = detail === undefined ? "" : ` (${quote(detail, [])})`;
   switch (code) {

@@ -2,7 +2,7 @@ import { omittedIn, type Fact, type Section } from "../readable-output.ts";
 import type { MailView } from "./view.ts";
 
 /** The mail as plain text. */
-export function textOf(view: MailView): string {
+export function renderText(view: MailView): string {
   const parts = [
     `${view.status}: ${view.title}`,
     view.notes.map((note) => `* ${note}`).join("\n"),

@@ -35,7 +35,11 @@ export interface MailView {
 
 const OMITTED_OUTPUT = "The output is too long for a mail …";
 
-export function viewOf(content: Content, { field, cell, output }: MailLimits, picture: string | null = null): MailView {
+export function buildView(
+  content: Content,
+  { field, cell, output }: MailLimits,
+  picture: string | null = null,
+): MailView {
   const { status, failure } = content;
   const moreFiles = content.files.length - MAX_FILES;
   return {
@@ -53,7 +57,7 @@ export function viewOf(content: Content, { field, cell, output }: MailLimits, pi
       ].filter(({ value }) => value !== ""),
     },
     picture,
-    output: output ? content.output.map((section) => sectionOf(section, field, cell)) : [],
+    output: output ? content.output.map((section) => buildSection(section, field, cell)) : [],
     omitted: output ? omittedWords([content.omittedBlocks, "block"]) : null,
     files: [
       ...content.files.slice(0, MAX_FILES).map(({ name, size, url }) => ({
@@ -70,7 +74,7 @@ export function viewOf(content: Content, { field, cell, output }: MailLimits, pi
   };
 }
 
-function sectionOf(section: Section, field: number, cell: number): Section {
+function buildSection(section: Section, field: number, cell: number): Section {
   const title = section.title === null ? null : cut(line(section.title), ONE_LINE);
   if (section.kind === "text") return { ...section, title, text: cut(block(section.text), field) };
   if (section.kind === "fields") {

@@ -9,7 +9,7 @@ import { outcomeOfError, outcomeOfStatus, quote } from "../http-outcome.ts";
 import { defineSink, type Job } from "../sink.ts";
 import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";
-import { alertBodyOf, bodyOf, signatureOf } from "./message.ts";
+import { renderAlertBody, renderBody, sign } from "./message.ts";
 
 /** This much of an answer may be shown. */
 const QUOTED_BYTES = 1024;
@@ -36,7 +36,7 @@ export default defineSink({
     ways: [{ needs: ["SINK_URL"], takes: ["SINK_SECRET"] }],
   },
   create: (name, config, { request, now }) => {
-    const target = targetOf(name, config);
+    const target = createTarget(name, config);
     return {
       name,
       kind: "http",
@@ -66,9 +66,9 @@ async function deliver(
 ): Promise<Outcome> {
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
-  const body = job.alert ? alertBodyOf(job.alert, job.report.received_at ?? "") : bodyOf(job.report);
+  const body = job.alert ? renderAlertBody(job.alert, job.report.received_at ?? "") : renderBody(job.report);
   const timestamp = Math.floor(now() / 1000);
-  const signature = signatureOf({ id: job.deliveryId, timestamp, body }, target.signingKeys);
+  const signature = sign({ id: job.deliveryId, timestamp, body }, target.signingKeys);
   let answer: HttpResponse;
   try {
     answer = await request(url, {
@@ -94,7 +94,7 @@ async function deliver(
   return said === "" ? outcome : { ...outcome, reason: `${outcome.reason}. It said: ${said}` };
 }
 
-function targetOf(name: string, config: HttpSettings): HttpTarget {
+function createTarget(name: string, config: HttpSettings): HttpTarget {
   const url = new URL(config.url.reveal());
   const { username, password } = url;
   url.username = "";

@@ -3,7 +3,7 @@ import type { Alert } from "../../domain/alert.ts";
 import type { Report } from "../../domain/report.ts";
 
 /** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
-export const bodyOf = (report: Report): string =>
+export const renderBody = (report: Report): string =>
   JSON.stringify({
     type: `run.${report.status}`,
     timestamp: report.finished_at ?? report.received_at,
@@ -11,7 +11,7 @@ export const bodyOf = (report: Report): string =>
   });
 
 /** The body of what the relay says of itself: `{"type":"relay.alert","timestamp":…,"data":<alert>}`. */
-export const alertBodyOf = (alert: Alert, timestamp: string): string =>
+export const renderAlertBody = (alert: Alert, timestamp: string): string =>
   JSON.stringify({ type: "relay.alert", timestamp, data: alert });
 
 export interface Signed {
@@ -24,7 +24,7 @@ export interface Signed {
 }
 
 /** `webhook-signature`: one `v1,<base64>` per key, separated by spaces; null without a key. */
-export function signatureOf({ id, timestamp, body }: Signed, keys: readonly KeyObject[]): string | null {
+export function sign({ id, timestamp, body }: Signed, keys: readonly KeyObject[]): string | null {
   const signatures = keys.map((key) => createHmac("sha256", key).update(`${id}.${timestamp}.${body}`).digest("base64"));
   return signatures.length === 0 ? null : signatures.map((signature) => `v1,${signature}`).join(" ");
 }

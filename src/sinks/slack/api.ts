@@ -2,7 +2,7 @@
 import { LogLevel, WebClient, type Logger } from "@slack/web-api";
 import type { Fetch } from "../../platform/runtime.ts";
 import type { Secret } from "../../platform/secret.ts";
-import { failureOf, type SlackFailure } from "./error-codes.ts";
+import { toFailure, type SlackFailure } from "./error-codes.ts";
 
 export type SlackAnswer = { ok: true; data: Record<string, unknown> } | { ok: false; failure: SlackFailure };
 /** Calls a method. Ends promptly when the attempt's signal aborts, or after `limitMs`. Never throws. */
@@ -45,7 +45,7 @@ export function callerFor({ token, apiUrl, fetch }: ApiOptions, signal: AbortSig
     try {
       return { ok: true, data: { ...(await client.apiCall(method, args)) } };
     } catch (error) {
-      return { ok: false, failure: failureOf(error, status) };
+      return { ok: false, failure: toFailure(error, status) };
     }
   };
 }

@@ -105,17 +105,17 @@ export const PICTURE_ALT = "Screenshot of the page at the end of the run";
  * The message about a run, within every limit of Slack, whatever the run holds. `picture`: the id of a file that is at
  * Slack, to be shown in it.
  */
-export function messageOf(content: Content, picture: string | null = null): SlackMessage {
+export function renderMessage(content: Content, picture: string | null = null): SlackMessage {
   const text = headline(content, 600);
   for (const limits of LADDER) {
     const blocks = render(content, picture, limits, limits !== GENEROUS);
     if (Buffer.byteLength(JSON.stringify(blocks)) <= MAX_BLOCKS_BYTES) return { text, blocks };
   }
-  return plainMessageOf(content);
+  return renderPlainMessage(content);
 }
 
 /** The same news without blocks, for when Slack refuses them. Its one link is the relay's own run page. */
-export function plainMessageOf(content: Content): SlackMessage {
+export function renderPlainMessage(content: Content): SlackMessage {
   const page = content.links.find(({ label }) => label === "Run page");
   const href = page && linkable(page.url, 1_000);
   const lines = [
@@ -128,14 +128,14 @@ export function plainMessageOf(content: Content): SlackMessage {
 }
 
 /** The answer in the thread of a message whose outcome turned out otherwise. */
-export function replyOf(content: Content): SlackMessage {
-  const why = whyOf(content);
+export function renderReply(content: Content): SlackMessage {
+  const why = reasonText(content);
   const label = shown(content.status.label, 50) || "unknown";
   const elements: RichTextElement[] = [
-    textOf(`${content.status.symbol} Correction: this run is now `),
-    textOf(label, { bold: true }),
-    textOf(". The message above was updated."),
-    ...(why === "" ? [] : [textOf(`\n${cut(why, 500)}`)]),
+    textElement(`${content.status.symbol} Correction: this run is now `),
+    textElement(label, { bold: true }),
+    textElement(". The message above was updated."),
+    ...(why === "" ? [] : [textElement(`\n${cut(why, 500)}`)]),
   ];
   return {
     text: `${content.status.symbol} Correction: this run is now ${inert(content.status.label, 100) || "unknown"}.`,
@@ -176,11 +176,11 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   if (!failure) return [];
   const reason = shown(failure.reason ?? "", limits.reason);
   const codes = [...failure.codes, ...failure.categories].flatMap((code) => oneLine(cut(code, 100)) || []);
-  const tags = codes.slice(0, limits.codes).flatMap((code) => [textOf(" "), textOf(code, { code: true })]);
+  const tags = codes.slice(0, limits.codes).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
   if (reason === "" && tags.length === 0) return [];
-  const more = codes.length > limits.codes ? [textOf(` … and ${codes.length - limits.codes} more`)] : [];
-  const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textOf(reason)] }];
-  return [rich(section(textOf("What went wrong", { bold: true }), ...tags, ...more), ...quote)];
+  const more = codes.length > limits.codes ? [textElement(` … and ${codes.length - limits.codes} more`)] : [];
+  const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
+  return [rich(section(textElement("What went wrong", { bold: true }), ...tags, ...more), ...quote)];
 }
 
 /** {@link https://docs.slack.dev/reference/block-kit/blocks/image-block} */
@@ -202,7 +202,7 @@ function sectionBlocks(part: Section, asTable: boolean, limits: BlockLimits): Sl
     const fields = part.fields.slice(0, limits.fields);
     const lines = fields.map(({ label, value }) => line(label, cell(value, limits.cell)));
     const rest = omittedIn({ ...part, omitted: part.omitted + part.fields.length - fields.length });
-    return paragraph([[textOf(title, { bold: true })], ...lines, ...restLine(rest)]);
+    return paragraph([[textElement(title, { bold: true })], ...lines, ...restLine(rest)]);
   }
   const columns = part.columns.slice(0, limits.columns).map((column) => cell(column, 60));
   const rows = part.rows.slice(0, limits.rows).map((row) => columns.map((_, i) => cell(row[i] ?? "", limits.cell)));
@@ -212,11 +212,11 @@ function sectionBlocks(part: Section, asTable: boolean, limits: BlockLimits): Sl
     omittedColumns: part.omittedColumns + part.columns.length - columns.length,
   });
   if (columns.length === 0) return [];
-  const head = paragraph([[textOf(title, { bold: true })], ...restLine(rest)]);
-  return asTable ? [...head, tableOf([columns, ...rows])] : [...head, preformatted([columns, ...rows])];
+  const head = paragraph([[textElement(title, { bold: true })], ...restLine(rest)]);
+  return asTable ? [...head, renderTable([columns, ...rows])] : [...head, preformatted([columns, ...rows])];
 }
 
-const tableOf = (rows: string[][]): TableBlock => ({
+const renderTable = (rows: string[][]): TableBlock => ({
   type: "table",
   rows: rows.map((row) => row.map((text) => ({ type: "raw_text", text }))),
   column_settings: (rows[0] ?? []).map(() => ({ is_wrapped: true })),
@@ -224,7 +224,7 @@ const tableOf = (rows: string[][]): TableBlock => ({
 
 const preformatted = (rows: string[][]): RichTextBlock => {
   const text = cut(rows.map((row) => row.map(oneLine).join(" | ")).join("\n"), 3_000);
-  return rich({ type: "rich_text_preformatted", elements: [textOf(text)] });
+  return rich({ type: "rich_text_preformatted", elements: [textElement(text)] });
 };
 
 function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
@@ -232,11 +232,11 @@ function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
   const lines = files.slice(0, limits.files).map(({ name, size, url }) => {
     const href = linkable(url, limits.url);
     // The name is the page's words: were it the link's text, it could pose as another address.
-    const words = [textOf(oneLine(cut(name, 120)) || "file"), textOf(size === null ? " " : ` (${size}) `)];
+    const words = [textElement(oneLine(cut(name, 120)) || "file"), textElement(size === null ? " " : ` (${size}) `)];
     return href ? [...words, { type: "link" as const, url: href, text: "Open" }] : words;
   });
   return paragraph([
-    [textOf("Files", { bold: true })],
+    [textElement("Files", { bold: true })],
     ...lines,
     ...restLine(omittedWords([files.length - lines.length, "file"])),
   ]);
@@ -259,21 +259,22 @@ function actionsBlock({ links }: Content, limits: BlockLimits): ActionsBlock[] {
 /** A title and a text under it; nothing when there is no text. */
 function labelled(title: string, text: string | null, max: number): SlackBlock[] {
   const body = shown(text ?? "", max);
-  return body === "" ? [] : [rich(section(textOf(title, { bold: true }), textOf(`\n${body}`)))];
+  return body === "" ? [] : [rich(section(textElement(title, { bold: true }), textElement(`\n${body}`)))];
 }
 
 /** Lines as one rich text block; nothing when there are none. */
 function paragraph(lines: RichTextElement[][]): SlackBlock[] {
-  const elements = lines.flatMap((line, i) => (i === 0 ? line : [textOf("\n"), ...line]));
+  const elements = lines.flatMap((line, i) => (i === 0 ? line : [textElement("\n"), ...line]));
   return elements.length === 0 ? [] : [rich(section(...elements))];
 }
 
 const line = (label: string, value: string): RichTextText[] => [
-  textOf(cell(label, 60), { bold: true }),
-  textOf(`  ${value}`),
+  textElement(cell(label, 60), { bold: true }),
+  textElement(`  ${value}`),
 ];
 
-const restLine = (rest: string | null): RichTextText[][] => (rest === null ? [] : [[textOf(rest, { italic: true })]]);
+const restLine = (rest: string | null): RichTextText[][] =>
+  rest === null ? [] : [[textElement(rest, { italic: true })]];
 
 /** Slack refuses empty cells. */
 const cell = (text: string, max: number): string => shown(text, max) || "–";
@@ -281,7 +282,7 @@ const cell = (text: string, max: number): string => shown(text, max) || "–";
 // Cut before cleaning as well, so that megabytes are not cleaned to show a line of them.
 const shown = (text: string, max: number): string => cut(visible(cut(text, max * 4)), max);
 
-const textOf = (text: string, style?: RichTextText["style"]): RichTextText =>
+const textElement = (text: string, style?: RichTextText["style"]): RichTextText =>
   style ? { type: "text", text, style } : { type: "text", text };
 
 const section = (...elements: RichTextElement[]): RichTextSection => ({ type: "rich_text_section", elements });
@@ -300,11 +301,11 @@ function linkable(url: string, max: number): string | null {
 function headline(content: Content, max: number): string {
   const label = inert(content.status.label, 50) || "Unknown status";
   const title = inert(content.title, 200);
-  const why = inert(whyOf(content), max - 300);
+  const why = inert(reasonText(content), max - 300);
   return [`${content.status.symbol} ${label}`, title, why].filter((part) => part !== "").join(" – ");
 }
 
-const whyOf = ({ failure, summary }: Content): string =>
+const reasonText = ({ failure, summary }: Content): string =>
   shown(failure?.reason ?? "", 1_000) || shown(summary ?? "", 1_000);
 
 /** As many whole lines as fit: cutting through an escape or a link would break it. */

@@ -6,15 +6,15 @@
  * repeat another first looks for it in the channel's history: a message found is adopted, not posted again.
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
-import { isJsonObject, numberOf } from "../../platform/json.ts";
+import { isJsonObject, toNumber } from "../../platform/json.ts";
 import { DAY_MS, MINUTE_MS } from "../../platform/time.ts";
 import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
-import { contentOf, type Content } from "../content.ts";
+import { buildContent, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { callerFor, type SlackAnswer, type ApiOptions, type SlackCall } from "./api.ts";
-import { channelIdOf, cursorOf, isChannelId, MAX_PAGES, objects } from "./channel.ts";
-import { messageOf, plainMessageOf, replyOf, type SlackMessage } from "./blocks.ts";
-import { meaningOf, outcomeOf, type SlackFailure } from "./error-codes.ts";
+import { findChannelId, readCursor, isChannelId, MAX_PAGES, objects } from "./channel.ts";
+import { renderMessage, renderPlainMessage, renderReply, type SlackMessage } from "./blocks.ts";
+import { findMeaning, toOutcome, type SlackFailure } from "./error-codes.ts";
 import {
   choosePicture,
   metadataOfPicture,
@@ -77,11 +77,11 @@ export function botDelivery({ name, channel, token, apiUrl }: BotOptions, deps: 
     async deliver(job, signal) {
       const callWith = (signal: AbortSignal): SlackCall => callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
       const call = callWith(signal);
-      const failed = (failure: SlackFailure, method: string) => outcomeOf(failure, method, deps.now());
+      const failed = (failure: SlackFailure, method: string) => toOutcome(failure, method, deps.now());
       const showing: Showing = { job, call, callWith, signal, sink: name, deps, files: bot.files };
       const attempt: BotAttempt = { job, call, bot, showing, failed };
       const edits = job.cause === "correction" || job.cause === "update";
-      const previous = edits ? placeOf(job.previous) : null;
+      const previous = edits ? parsePlace(job.previous) : null;
       const outcome = previous ? await edit(attempt, previous) : await postOnce(attempt);
       // Until something is known of the earlier attempt, a retry must look again.
       return outcome.kind === "retry" && job.maybeSent ? { ...outcome, unknown: true } : outcome;
@@ -98,10 +98,10 @@ async function postOnce(attempt: BotAttempt): Promise<Outcome> {
   }
   const chosen = await choosePicture(attempt.showing, null);
   const { answer: sent, picture } = await sendShown(attempt, chosen, (message, picture) =>
-    call("chat.postMessage", { channel: bot.channel, ...POST, ...message, metadata: metadataOf(job, picture) }),
+    call("chat.postMessage", { channel: bot.channel, ...POST, ...message, metadata: buildMetadata(job, picture) }),
   );
   if (!sent.ok) return failed(sent.failure, "chat.postMessage");
-  const place = placeOf(sent.data);
+  const place = parsePlace(sent.data);
   if (!place) return failed({ kind: "garbled" }, "chat.postMessage");
   bot.channelId ??= place.channel;
   return delivered(attempt, place, { picture });
@@ -131,18 +131,18 @@ async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> 
       return delivered(attempt, original, { picture, reply: found.place.ts, revision: found.revision });
     }
   }
-  const content = contentOf(job.report, job.cause);
-  const replied = await sendOrPlain([replyOf(content), plainMessageOf(content)], (message) =>
+  const content = buildContent(job.report, job.cause);
+  const replied = await sendOrPlain([renderReply(content), renderPlainMessage(content)], (message) =>
     call("chat.postMessage", {
       channel: original.channel,
       thread_ts: original.ts,
       ...POST,
       ...message,
-      metadata: metadataOf(job, null),
+      metadata: buildMetadata(job, null),
     }),
   );
   if (!replied.ok) return failed(replied.failure, "chat.postMessage");
-  const reply = placeOf(replied.data);
+  const reply = parsePlace(replied.data);
   if (!reply) return failed({ kind: "garbled" }, "chat.postMessage");
   return delivered(attempt, original, { picture, reply: reply.ts });
 }
@@ -153,7 +153,7 @@ const UNEDITABLE = ["edit_window_closed", "cant_update_message"];
 const POST = { parse: "none", link_names: false, mrkdwn: false, unfurl_links: false, unfurl_media: false };
 const EDIT = { parse: "none", link_names: false };
 
-const metadataOf = ({ deliveryId, report }: Job, picture: Picture | null) => ({
+const buildMetadata = ({ deliveryId, report }: Job, picture: Picture | null) => ({
   event_type: METADATA_EVENT,
   event_payload: {
     delivery_id: deliveryId,
@@ -169,14 +169,14 @@ async function sendShown(
   { picture, missing }: Chosen,
   send: (message: SlackMessage, picture: Picture | null) => Promise<SlackAnswer>,
 ): Promise<{ answer: SlackAnswer; picture: Picture | null }> {
-  const content = contentOf(job.report, job.cause);
+  const content = buildContent(job.report, job.cause);
   if (picture) {
-    const message = messageOf(content, picture.file);
+    const message = renderMessage(content, picture.file);
     const answer = await sendWithPicture(showing, () => send(message, picture));
     if (answer) return { answer, picture };
   }
   const noted: Content = picture || missing ? { ...content, notes: [...content.notes, NO_PICTURE] } : content;
-  const answer = await sendOrPlain([messageOf(noted), plainMessageOf(noted)], (message) => send(message, null));
+  const answer = await sendOrPlain([renderMessage(noted), renderPlainMessage(noted)], (message) => send(message, null));
   return { answer, picture: null };
 }
 
@@ -188,7 +188,7 @@ async function sendOrPlain(
   send: (message: SlackMessage) => Promise<SlackAnswer>,
 ): Promise<SlackAnswer> {
   const answer = await send(message);
-  return !answer.ok && meaningOf(answer.failure)?.kind === "plain" ? send(plain) : answer;
+  return !answer.ok && findMeaning(answer.failure)?.kind === "plain" ? send(plain) : answer;
 }
 
 /** `revision`: what a message of an earlier attempt shows; what was sent just now shows the report's. */
@@ -205,8 +205,8 @@ async function delivered(
   { picture, reply, revision }: Shown,
 ): Promise<Outcome> {
   const place = { channel, ts };
-  const known = placeOf(job.previous)?.ts === place.ts ? job.previous?.["permalink"] : null;
-  const permalink = typeof known === "string" ? known : await permalinkOf(call, place);
+  const known = parsePlace(job.previous)?.ts === place.ts ? job.previous?.["permalink"] : null;
+  const permalink = typeof known === "string" ? known : await fetchPermalink(call, place);
   const shared = await shareRest(showing, place);
   const receipt: DeliveryReceipt = {
     ...place,
@@ -218,7 +218,7 @@ async function delivered(
   return { kind: "delivered", receipt, revision: revision ?? job.report.revision };
 }
 
-async function permalinkOf(call: SlackCall, { channel, ts }: PostPlace): Promise<string | null> {
+async function fetchPermalink(call: SlackCall, { channel, ts }: PostPlace): Promise<string | null> {
   const answer = await call("chat.getPermalink", { channel, message_ts: ts }, PERMALINK_TIMEOUT_MS);
   const link = answer.ok ? answer.data["permalink"] : null;
   return typeof link === "string" ? link : null;
@@ -231,7 +231,7 @@ type FoundPost =
 
 async function findPosted(attempt: BotAttempt): Promise<FoundPost> {
   const { job, bot } = attempt;
-  bot.channelId ??= await channelIdOf(attempt.call, bot.channel);
+  bot.channelId ??= await findChannelId(attempt.call, bot.channel);
   if (bot.channelId === null) {
     warnOnce(attempt, "channel_not_found", "give the channel's id, or grant channels:read and groups:read");
     return { kind: "nothing" };
@@ -260,14 +260,14 @@ async function find(
       if (!isRefusal(answer.failure, UNREADABLE)) return { kind: "failure", failure: answer.failure, method };
       warnOnce(
         attempt,
-        codeOf(answer.failure),
+        failureCode(answer.failure),
         "grant channels:history, for private channels groups:history, and invite the app",
       );
       return { kind: "nothing" };
     }
     const found = messageOfDelivery(answer.data["messages"], attempt.job.deliveryId);
     if (found) return { ...found, kind: "found", place: { channel: where.channel, ts: found.ts } };
-    cursor = cursorOf(answer.data);
+    cursor = readCursor(answer.data);
     if (cursor === "") break;
   }
   return { kind: "nothing" };
@@ -299,15 +299,15 @@ function messageOfDelivery(messages: unknown, deliveryId: string) {
     if (!isJsonObject(metadata) || metadata["event_type"] !== METADATA_EVENT) continue;
     const payload = metadata["event_payload"];
     if (!isJsonObject(payload) || payload["delivery_id"] !== deliveryId || typeof ts !== "string") continue;
-    return { ts, revision: numberOf(payload["revision"]) ?? 1, picture: pictureInMetadata(payload) };
+    return { ts, revision: toNumber(payload["revision"]) ?? 1, picture: pictureInMetadata(payload) };
   }
   return null;
 }
 
-function placeOf(value: Record<string, unknown> | null): PostPlace | null {
+function parsePlace(value: Record<string, unknown> | null): PostPlace | null {
   const { channel, ts } = value ?? {};
   return typeof channel === "string" && typeof ts === "string" ? { channel, ts } : null;
 }
 
-const isRefusal = (failure: SlackFailure, codes: string[]): boolean => codes.includes(codeOf(failure));
-const codeOf = (failure: SlackFailure): string => (failure.kind === "refused" ? failure.code : failure.kind);
+const isRefusal = (failure: SlackFailure, codes: string[]): boolean => codes.includes(failureCode(failure));
+const failureCode = (failure: SlackFailure): string => (failure.kind === "refused" ? failure.code : failure.kind);

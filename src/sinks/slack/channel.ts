@@ -9,7 +9,7 @@ export const MAX_PAGES = 10;
 export const isChannelId = (channel: string): boolean => /^[CDG][A-Z0-9]{7,}$/.test(channel);
 
 /** Finds the id of a channel given by its name; null when the list cannot be read or lacks it. */
-export async function channelIdOf(call: SlackCall, channelName: string): Promise<string | null> {
+export async function findChannelId(call: SlackCall, channelName: string): Promise<string | null> {
   const name = channelName.replace(/^#/, "");
   let cursor = "";
   for (let page = 0; page < MAX_PAGES; page++) {
@@ -22,13 +22,13 @@ export async function channelIdOf(call: SlackCall, channelName: string): Promise
     if (!answer.ok) return null;
     const channel = objects(answer.data["channels"]).find((each) => each["name"] === name);
     if (typeof channel?.["id"] === "string") return channel["id"];
-    cursor = cursorOf(answer.data);
+    cursor = readCursor(answer.data);
     if (cursor === "") break;
   }
   return null;
 }
 
-export function cursorOf({ response_metadata }: Record<string, unknown>): string {
+export function readCursor({ response_metadata }: Record<string, unknown>): string {
   const cursor = isJsonObject(response_metadata) ? response_metadata["next_cursor"] : null;
   return typeof cursor === "string" ? cursor : "";
 }

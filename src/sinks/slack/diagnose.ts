@@ -3,8 +3,8 @@ import type { Secret } from "../../platform/secret.ts";
 import { fault, ok, reasonOf, warning, type DiagnoseDeps, type Diagnosis } from "../diagnosis.ts";
 import { outcomeOfError, quote } from "../http-outcome.ts";
 import { callerFor, type ApiOptions, type SlackCall } from "./api.ts";
-import { channelIdOf, isChannelId } from "./channel.ts";
-import { meaningOf, outcomeOf, type SlackFailure } from "./error-codes.ts";
+import { findChannelId, isChannelId } from "./channel.ts";
+import { findMeaning, toOutcome, type SlackFailure } from "./error-codes.ts";
 
 export interface BotToLookAt extends Omit<ApiOptions, "fetch"> {
   channel: string;
@@ -64,7 +64,7 @@ async function lookAtChannel(
     `whether ${name} is in the channel ${quote(channel, [], 80)} cannot be seen without the scope channels:read`,
     "grant channels:read (of a private channel groups:read) and install the app again, or use doctor --live",
   );
-  const id = isChannelId(channel) ? channel : await channelIdOf(call, channel);
+  const id = isChannelId(channel) ? channel : await findChannelId(call, channel);
   if (id === null) {
     if (scopes !== null && !scopes.includes("channels:read")) return [unseen];
     return [
@@ -90,8 +90,8 @@ async function lookAtChannel(
 }
 
 function refusal(failure: SlackFailure, method: string, deps: DiagnoseDeps): Diagnosis {
-  const meaning = meaningOf(failure);
-  const reason = reasonOf(outcomeOf(failure, method, deps.now()));
+  const meaning = findMeaning(failure);
+  const reason = reasonOf(toOutcome(failure, method, deps.now()));
   if (failure.kind === "refused") {
     return fault(reason, meaning?.kind === "dead" ? meaning.advice : "look the error up at https://docs.slack.dev");
   }

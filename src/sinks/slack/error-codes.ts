@@ -97,13 +97,13 @@ export type SlackFailure =
   /** The attempt had ended before the call. */
   | { kind: "aborted" };
 
-export const meaningOf = (failure: SlackFailure): Meaning | null =>
+export const findMeaning = (failure: SlackFailure): Meaning | null =>
   failure.kind === "refused" && Object.hasOwn(MEANINGS, failure.code)
     ? MEANINGS[failure.code as keyof typeof MEANINGS]
     : null;
 
 /** The outcome of an attempt that came to `failure` at `what` (a method's name, "the webhook"). `now`: epoch milliseconds. */
-export function outcomeOf(failure: SlackFailure, what: string, now: number): Outcome {
+export function toOutcome(failure: SlackFailure, what: string, now: number): Outcome {
   const who = `Slack (${what})`;
   if (failure.kind === "refused") return refusalOutcome(failure, who);
   if (failure.kind === "limited") return slowDown(`${who} limits the rate of messages`, failure.retryAfterMs);
@@ -116,18 +116,18 @@ export function outcomeOf(failure: SlackFailure, what: string, now: number): Out
 }
 
 /** The failure behind what the Web API client threw. `status`: the HTTP status of the answer, null when none came. */
-export function failureOf(error: unknown, status: number | null): SlackFailure {
-  if (error instanceof WebAPIRateLimitedError) return { kind: "limited", ...waitOf(error.retryAfter) };
+export function toFailure(error: unknown, status: number | null): SlackFailure {
+  if (error instanceof WebAPIRateLimitedError) return { kind: "limited", ...retryAfterField(error.retryAfter) };
   if (error instanceof WebAPIPlatformError) {
     const { needed, response_metadata } = error.data as typeof error.data & { needed?: unknown };
-    const refusal = refusalOf(error.data.error, needed, response_metadata?.retryAfter);
+    const refusal = toRefusal(error.data.error, needed, response_metadata?.retryAfter);
     if (refusal === null) return { kind: "garbled" };
     // `invalid slack file [json-pointer:/blocks/1/slack_file]`: https://github.com/slackapi/python-slack-sdk/issues/1658
     const isAboutPicture = (response_metadata?.messages ?? []).some((message) => message.includes("/slack_file"));
     return isAboutPicture ? { ...refusal, picture: true } : refusal;
   }
   if (error instanceof WebAPIHTTPError) {
-    const refusal = refusalOf((error.body as { error?: unknown } | null)?.error);
+    const refusal = toRefusal((error.body as { error?: unknown } | null)?.error);
     if (refusal && isClientError(error.statusCode)) return refusal;
     return { kind: "http", status: error.statusCode, headers: new Headers(error.headers) };
   }
@@ -144,7 +144,7 @@ export function failureOf(error: unknown, status: number | null): SlackFailure {
 export const isClientError = (status: number): boolean => status >= 400 && status < 500;
 
 /** Slack's error code from an answer, or null when it is not one. `retryAfter`: seconds. */
-export function refusalOf(
+export function toRefusal(
   code: unknown,
   needed?: unknown,
   retryAfter?: number,
@@ -153,17 +153,17 @@ export function refusalOf(
   return {
     kind: "refused",
     code,
-    ...waitOf(retryAfter),
+    ...retryAfterField(retryAfter),
     ...(typeof needed === "string" && /^[\w:.,-]{1,200}$/.test(needed) && { needed }),
   };
 }
 
 /** Slack gives `Retry-After` in seconds. {@link https://docs.slack.dev/apis/web-api/rate-limits} */
-export const waitOf = (seconds: number | undefined): { retryAfterMs?: number } =>
+export const retryAfterField = (seconds: number | undefined): { retryAfterMs?: number } =>
   seconds === undefined ? {} : { retryAfterMs: Math.min(Math.max(seconds, 0) * 1000, MAX_RETRY_AFTER_MS) };
 
 function refusalOutcome(failure: SlackFailure & { kind: "refused" }, who: string): Outcome {
-  const meaning = meaningOf(failure);
+  const meaning = findMeaning(failure);
   const said = `${who} answered ${failure.code}`;
   if (meaning?.kind === "retry" && meaning.throttled) return slowDown(said, failure.retryAfterMs);
   if (meaning?.kind === "retry") return retry(said, failure.retryAfterMs, meaning.unknown ?? false);
@@ -177,7 +177,7 @@ function refusalOutcome(failure: SlackFailure & { kind: "refused" }, who: string
 /** As for any HTTP sink, but a message may stand in the channel although the server failed. */
 function statusOutcome({ status, headers }: SlackFailure & { kind: "http" }, who: string, now: number): Outcome {
   const outcome = outcomeOfStatus(status, headers, who, now);
-  if (outcome.kind === "delivered") return outcomeOf({ kind: "garbled" }, who, now);
+  if (outcome.kind === "delivered") return toOutcome({ kind: "garbled" }, who, now);
   if (outcome.kind === "dead") return { kind: "dead", reason: outcome.reason };
   return status >= 500 ? { ...outcome, unknown: true } : outcome;
 }

@@ -11,7 +11,7 @@ import type { Job, SinkDeps } from "../sink.ts";
 import type { SlackAnswer, SlackCall } from "./api.ts";
 import { PICTURE_ALT } from "./blocks.ts";
 import { complete, namesOfFiles, upload, type Thread, type Uploader } from "./files.ts";
-import { meaningOf, type SlackFailure } from "./error-codes.ts";
+import { findMeaning, type SlackFailure } from "./error-codes.ts";
 
 /** What the functions of one attempt share. */
 export interface Showing {
@@ -82,7 +82,7 @@ export async function sendWithPicture(showing: Showing, send: () => Promise<Slac
 }
 
 /** Whether a message without pictures may pass. */
-const isPlain = (failure: SlackFailure): boolean => meaningOf(failure)?.kind === "plain";
+const isPlain = (failure: SlackFailure): boolean => findMeaning(failure)?.kind === "plain";
 
 /**
  * Hangs the other screenshots and the downloads, as one message, into the thread of the message at `place`, which has been
@@ -121,7 +121,7 @@ async function readRest({ signal }: Showing, evidence: Evidence): Promise<Attach
 
 /** Answers the keys of what was taken. */
 async function share(showing: Showing, place: Thread, files: readonly Attachment[]): Promise<string[]> {
-  const uploader = uploaderOf(showing);
+  const uploader = createUploader(showing);
   const uploads: { id: string; title: string; key: string }[] = [];
   for (const file of files) {
     const uploaded = await upload(uploader, file, "");
@@ -165,7 +165,7 @@ const sharedAt = ({ channel, ts }: Thread, receipt: DeliveryReceipt | null): str
 const strings = (value: Json | undefined): string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 
-const uploaderOf = ({ call, deps, signal }: Showing): Uploader => ({ call, request: deps.request, signal });
+const createUploader = ({ call, deps, signal }: Showing): Uploader => ({ call, request: deps.request, signal });
 
 const isScope = (failure: SlackFailure): boolean => failure.kind === "refused" && failure.code === "missing_scope";
 

@@ -6,20 +6,20 @@
 import type { HttpResponse } from "../../net/http-client.ts";
 import { readRetryAfter } from "../../net/retry-after.ts";
 import type { Secret } from "../../platform/secret.ts";
-import { contentOf } from "../content.ts";
+import { buildContent } from "../content.ts";
 import type { Sink, SinkDeps } from "../sink.ts";
-import { messageOf, plainMessageOf, type SlackMessage } from "./blocks.ts";
-import { isClientError, meaningOf, outcomeOf, refusalOf, type SlackFailure } from "./error-codes.ts";
+import { renderMessage, renderPlainMessage, type SlackMessage } from "./blocks.ts";
+import { isClientError, findMeaning, toOutcome, toRefusal, type SlackFailure } from "./error-codes.ts";
 
 type Result = { ok: true; status: number } | { ok: false; failure: SlackFailure };
 
 export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "deliver"> {
   return {
     async deliver(job, signal) {
-      const content = contentOf(job.report, job.cause);
-      let result = await post(messageOf(content));
-      if (!result.ok && meaningOf(result.failure)?.kind === "plain") result = await post(plainMessageOf(content));
-      if (!result.ok) return outcomeOf(result.failure, "incoming webhook", deps.now());
+      const content = buildContent(job.report, job.cause);
+      let result = await post(renderMessage(content));
+      if (!result.ok && findMeaning(result.failure)?.kind === "plain") result = await post(renderPlainMessage(content));
+      if (!result.ok) return toOutcome(result.failure, "incoming webhook", deps.now());
       return { kind: "delivered", receipt: { status: result.status } };
 
       async function post({ text, blocks }: SlackMessage): Promise<Result> {
@@ -36,7 +36,7 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
           const { status } = response;
           return status >= 200 && status < 300
             ? { ok: true, status }
-            : { ok: false, failure: failureOf(response, response.body.toString(), deps.now()) };
+            : { ok: false, failure: toFailure(response, response.body.toString(), deps.now()) };
         } catch (error) {
           return { ok: false, failure: { kind: "unreachable", error, sent: false } };
         }
@@ -47,11 +47,11 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
 
 const PLAIN_READING = { mrkdwn: false, unfurl_links: false, unfurl_media: false };
 
-function failureOf({ status, headers }: HttpResponse, answer: string, now: number): SlackFailure {
+function toFailure({ status, headers }: HttpResponse, answer: string, now: number): SlackFailure {
   if (status === 429) {
     const retryAfterMs = readRetryAfter(headers, now);
     return { kind: "limited", ...(retryAfterMs === null ? {} : { retryAfterMs }) };
   }
-  const refusal = refusalOf(answer.trim());
+  const refusal = toRefusal(answer.trim());
   return refusal && isClientError(status) ? refusal : { kind: "http", status, headers };
 }

@@ -5,7 +5,7 @@ import type { Page, RunFilter, RunPage, RunStore, StoredRun } from "../contract/
 const PAGE_SIZE = 50;
 
 /** All runs that fit, newest first, page by page, until the signal aborts. Between pages everybody else gets their turn. */
-export async function* pagesOf(
+export async function* readPages(
   store: Pick<RunStore, "runs">,
   filter: RunFilter,
   signal: AbortSignal,

@@ -17,8 +17,8 @@ import { deliveryCounts } from "../stats/rollups.ts";
 import { STATE_COLUMNS } from "./page-size.ts";
 import { expandPrefixes, isRareText } from "../search/prefixes.ts";
 import { isWaiting } from "../outbox/rows.ts";
-import { queryOf } from "../search/postgres.ts";
-import { matchOf } from "../search/search.ts";
+import { buildQuery } from "../search/postgres.ts";
+import { buildMatch } from "../search/search.ts";
 import type { DeliveryFilter } from "../contract/deliveries.ts";
 import type { Page, RunFilter } from "../contract/runs.ts";
 import type { Db, Tables } from "../tables.ts";
@@ -102,7 +102,8 @@ async function find(source: QuerySource, question: Question): Promise<object[]> 
 /** Whether a row of the full-text index fits; null when an ordinary index serves. */
 async function inWords(source: QuerySource, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
   const { db, dialect } = source;
-  const match = dialect === "sqlite" ? matchOf(filter, await expandPrefixes(db, filter.search ?? [])) : queryOf(filter);
+  const match =
+    dialect === "sqlite" ? buildMatch(filter, await expandPrefixes(db, filter.search ?? [])) : buildQuery(filter);
   if (match === null) return null;
   return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
 }
@@ -368,7 +369,7 @@ export async function findDeliveries(
 const isWaitingState = (state: string): boolean => state === "pending" || state === "sending";
 
 /** The condition of the partial index that holds these states, if one holds them all: SQLite uses one only where it sees its condition. */
-function indexOf(states: readonly string[]) {
+function chooseIndex(states: readonly string[]) {
   if (states.every(isWaitingState)) return isWaiting("deliveries");
   if (states.some(isWaitingState)) return sql<boolean>`true`;
   return sql<boolean>`deliveries.state in ('delivered', 'dead', 'canceled')`;
@@ -382,7 +383,7 @@ const inPage = <O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, { after, l
 
 export function deliveriesThat<O>(rows: SelectQueryBuilder<Tables, "deliveries", O>, filter: DeliveryFilter) {
   let query = rows;
-  if (filter.state) query = query.where("state", "in", filter.state).where(indexOf(filter.state));
+  if (filter.state) query = query.where("state", "in", filter.state).where(chooseIndex(filter.state));
   if (filter.sink) query = query.where("sink", "in", filter.sink);
   if (filter.runId !== undefined) query = query.where("subject_id", "=", filter.runId);
   if (filter.since !== undefined) query = query.where("created_at", ">=", filter.since);

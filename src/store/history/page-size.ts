@@ -43,13 +43,13 @@ export async function wholeRows(
 ): Promise<(WholeRow | null)[]> {
   const whole: (WholeRow | null)[] = [];
   for (const row of rows) {
-    const block = row.block ?? (await blockOf(source, row.run_id));
+    const block = row.block ?? (await readBlock(source, row.run_id));
     whole.push(block === null ? null : { ...row, block });
   }
   return whole;
 }
 
-async function blockOf({ db }: RowSource, runId: string): Promise<Uint8Array | null> {
+async function readBlock({ db }: RowSource, runId: string): Promise<Uint8Array | null> {
   const own = db.selectFrom("runs").select(stateBlock.as("block")).where("run_id", "=", runId);
   return (await own.executeTakeFirst())?.block ?? null;
 }

@@ -6,7 +6,7 @@ import { saveArtifacts } from "../receipts/artifacts.ts";
 import { stateIn } from "../receipts/blocks.ts";
 import type { WriteTransaction } from "../change.ts";
 import { deliveriesThat } from "../history/find-runs.ts";
-import { deliveryOf, isWaiting, receiptOf } from "./rows.ts";
+import { toDelivery, isWaiting, parseReceipt } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { Attempt, DeliveryFilter, FinishedTest } from "../contract/deliveries.ts";
@@ -114,7 +114,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
       if (!run || !block) return [];
       return [
         {
-          delivery: deliveryOf(row),
+          delivery: toDelivery(row),
           maybeSent: row.maybe_sent === 1,
           throttled: row.throttled,
           cutShort: row.attempts - 1 - row.ended,
@@ -136,7 +136,7 @@ function previousReceipt(
     const isBefore = one.subject_id === row.subject_id && one.sink === row.sink && one.id < row.id;
     if (isBefore && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
   }
-  return receiptOf(last?.receipt ?? null);
+  return parseReceipt(last?.receipt ?? null);
 }
 
 export async function nextDue(rows: BulkSql, queue: Queue, now: number): Promise<number | null> {
@@ -392,7 +392,7 @@ export async function redeliver(
   const ids = fresh.map(({ id }) => id);
   if (ids.length === 0) return [];
   const rows = await tx.selectFrom("deliveries").selectAll().where("id", "in", ids).orderBy("id").execute();
-  return rows.map(deliveryOf);
+  return rows.map(toDelivery);
 }
 
 export async function saveTest({ tx, ledger }: WriteTransaction, test: FinishedTest): Promise<Delivery> {
@@ -422,5 +422,5 @@ export async function saveTest({ tx, ledger }: WriteTransaction, test: FinishedT
   };
   await tx.insertInto("deliveries").values(row).execute();
   ledger.made(row);
-  return deliveryOf(row);
+  return toDelivery(row);
 }

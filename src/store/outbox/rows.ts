@@ -3,10 +3,10 @@ import { sql, type Selectable } from "kysely";
 import type { Delivery, DeliveryReceipt } from "../../domain/run.ts";
 import type { Tables } from "../tables.ts";
 
-export const receiptOf = (json: string | null): DeliveryReceipt | null =>
+export const parseReceipt = (json: string | null): DeliveryReceipt | null =>
   json === null ? null : (JSON.parse(json) as DeliveryReceipt);
 
-export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => ({
+export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => ({
   id: row.id,
   run_id: row.subject_id,
   revision: row.revision,
@@ -19,7 +19,7 @@ export const deliveryOf = (row: Selectable<Tables["deliveries"]>): Delivery => (
   last_error: row.last_error,
   created_at: row.created_at,
   delivered_at: row.delivered_at,
-  receipt: receiptOf(row.receipt),
+  receipt: parseReceipt(row.receipt),
 });
 
 /** Whether a delivery waits. Written out, as SQLite uses a partial index only where it sees that the index's own condition is asked for. */

@@ -1,6 +1,6 @@
 /** Many rows at a time on PostgreSQL: one statement each. PostgreSQL takes the types of values from the table they are for. */
 import { sql, type Kysely, type RawBuilder } from "kysely";
-import { vectorOf } from "../search/postgres.ts";
+import { buildVector } from "../search/postgres.ts";
 import type { BulkSql, Lock } from "../bulk-sql.ts";
 import type { Tables } from "../tables.ts";
 
@@ -29,7 +29,7 @@ export function postgresRows(db: Kysely<Tables>): BulkSql {
     },
     update: async (table, given, { set, where, returning }) => {
       if (given.length === 0) return [];
-      return ask(sql`update ${sql.table(table)} set ${sql.raw(set)} from ${recordsOf(table, given)} as v
+      return ask(sql`update ${sql.table(table)} set ${sql.raw(set)} from ${toRecords(table, given)} as v
         where ${sql.raw(where)} ${returning ? sql`returning ${sql.table(table)}.*` : sql``}`);
     },
     newSeqs: async (n) => {
@@ -42,7 +42,9 @@ export function postgresRows(db: Kysely<Tables>): BulkSql {
     index: async (words) => {
       const gone = words.flatMap(({ seq, after }) => (after === null ? [seq] : []));
       if (gone.length > 0) await execute(sql`delete from run_words where rowid = any(${gone})`);
-      const now = words.flatMap(({ seq, after }) => (after === null ? [] : [{ rowid: seq, words: vectorOf(after) }]));
+      const now = words.flatMap(({ seq, after }) =>
+        after === null ? [] : [{ rowid: seq, words: buildVector(after) }],
+      );
       await rows.insert("run_words", now, "on conflict (rowid) do update set words = excluded.words");
     },
     lock: (name, of = "") => execute(sql`select pg_advisory_xact_lock(${LOCKS[name]}::int, hashtext(${of}))`),
@@ -70,10 +72,10 @@ const MAX_VALUES = 65_535;
 const listed = (columns: readonly string[]) => sql.join(columns.map((column) => sql.ref(column)));
 
 /** The rows given, as rows of the table; columns that they do not have are null. */
-const recordsOf = (table: keyof Tables, given: readonly object[]): RawBuilder<unknown> =>
-  sql`json_populate_recordset(null::${sql.table(table)}, ${jsonOf(given)})`;
+const toRecords = (table: keyof Tables, given: readonly object[]): RawBuilder<unknown> =>
+  sql`json_populate_recordset(null::${sql.table(table)}, ${toJson(given)})`;
 
-const jsonOf = (given: readonly object[]): string =>
+const toJson = (given: readonly object[]): string =>
   JSON.stringify(
     given.map((row) => Object.fromEntries(Object.entries(row).map(([column, value]) => [column, jsonValue(value)]))),
   );

@@ -30,7 +30,7 @@ export const mayRunAgain = (error: unknown): boolean =>
   isServerError(error) && (CONFLICT_STATES.has(error.code) || error.code === UNIQUE_VIOLATION);
 
 /** What a statement failed for. A bug stays as it is, and so does what {@link mayRunAgain}. */
-export function faultOf(error: unknown): unknown {
+export function toStorageFault(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (isServerError(error)) return STORAGE_STATES.test(error.code) ? answerFault(error) : error;
   // Node's errors of the system name the call that failed.
@@ -47,7 +47,7 @@ export function connectionFault(error: unknown): unknown {
 }
 
 /** What a transaction failed for that is not run again any more. */
-export const lastFaultOf = (error: unknown): unknown =>
+export const toFinalFault = (error: unknown): unknown =>
   isServerError(error) && CONFLICT_STATES.has(error.code) ? answerFault(error) : error;
 
 const answerFault = (error: ServerError): StorageFault =>

@@ -63,7 +63,7 @@ export class PeerNotifications {
       await delay(NOTIFY_EVERY_MS);
       const changes = this.#pending;
       [this.#pending, this.#isDue] = [[], false];
-      await this.#notify(payloadsOf(this.#self, changes)).catch(() => {
+      await this.#notify(splitPayloads(this.#self, changes)).catch(() => {
         // The others learn with the next notification that there was something.
         this.#pending = null;
       });
@@ -76,12 +76,12 @@ const joined = (before: Changes, more: Changes): Changes =>
   before === null || more === null || before.length + more.length > MAX_CHANGES ? null : [...before, ...more];
 
 /** As many notifications as it takes. */
-function payloadsOf(self: string, changes: Changes): string[] {
+function splitPayloads(self: string, changes: Changes): string[] {
   const payload = JSON.stringify([self, changes]);
   if (changes === null || Buffer.byteLength(payload) <= MAX_BYTES) return [payload];
-  if (changes.length === 1) return payloadsOf(self, null);
+  if (changes.length === 1) return splitPayloads(self, null);
   const middle = changes.length >> 1;
-  return [...payloadsOf(self, changes.slice(0, middle)), ...payloadsOf(self, changes.slice(middle))];
+  return [...splitPayloads(self, changes.slice(0, middle)), ...splitPayloads(self, changes.slice(middle))];
 }
 
 /** Whatever else comes on the channel says only that there is something. */

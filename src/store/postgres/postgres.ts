@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CompiledQuery, Kysely, PostgresDialect, sql, type PostgresPool, type PostgresPoolClient } from "kysely";
 import type { Pool, PoolConfig } from "pg";
 import type { Database } from "../database.ts";
-import { connectionFault, faultOf, lastFaultOf, mayRunAgain } from "./errors.ts";
+import { connectionFault, toStorageFault, toFinalFault, mayRunAgain } from "./errors.ts";
 import { postgresRows, storable } from "./bulk-sql.ts";
 import { CHANNEL, PeerNotifications } from "./peer-notifications.ts";
 import { schemaSql } from "../schema/schema.ts";
@@ -138,7 +138,7 @@ const storePool = (pool: Pool): PostgresPool => ({
       try {
         return await client.query(sql, parameters.map(storable));
       } catch (error) {
-        const reason = faultOf(error);
+        const reason = toStorageFault(error);
         if (reason instanceof StorageFault) fault = reason;
         throw reason;
       }
@@ -153,7 +153,7 @@ async function again<T>(run: () => Promise<T>): Promise<T> {
     try {
       return await run();
     } catch (error) {
-      if (n === TRIES || !mayRunAgain(error)) throw lastFaultOf(error);
+      if (n === TRIES || !mayRunAgain(error)) throw toFinalFault(error);
       await delay(FIRST_WAIT_MS * 2 ** (n - 1));
     }
   }

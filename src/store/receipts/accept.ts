@@ -230,13 +230,13 @@ class OpenRuns {
     for (const [i, run] of fresh.entries()) run.seq = seqs[i] ?? 0;
     await rows.insert(
       "runs",
-      fresh.map((run) => ({ seq: run.seq, ...columnsOf(run) })),
+      fresh.map((run) => ({ seq: run.seq, ...toColumns(run) })),
     );
     const updated = decided.filter(({ before }) => before !== null);
-    await rows.update("runs", updated.map(columnsOf), { set: UPDATED, where: "runs.run_id = v.run_id" });
+    await rows.update("runs", updated.map(toColumns), { set: UPDATED, where: "runs.run_id = v.run_id" });
     // What waits in lists by the time of its run goes there with it.
     const earlier = updated
-      .map(columnsOf)
+      .map(toColumns)
       .filter(({ received_at }, i) => received_at !== updated[i]?.before?.received_at);
     await rows.update(
       "deliveries",
@@ -276,7 +276,7 @@ function afterDecision(known: Known | null, { deliveries, cancel }: Decision): K
   ];
 }
 
-function columnsOf({ known, stateJson, stateReceipt, followUpAt }: OpenRun) {
+function toColumns({ known, stateJson, stateReceipt, followUpAt }: OpenRun) {
   if (known === null || stateJson === null) throw new Error("nothing was decided of this run");
   const { run } = known.state;
   return {

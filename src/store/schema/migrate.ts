@@ -42,7 +42,7 @@ const step = (database: Database): Promise<boolean> =>
   });
 
 /** The schema's version in a database; 0 when it has none. */
-export const versionOf = (database: Database): Promise<number> => versionIn(database, database.db);
+export const readVersion = (database: Database): Promise<number> => versionIn(database, database.db);
 
 async function versionIn({ dialect }: Database, db: Kysely<Tables>): Promise<number> {
   const tables =

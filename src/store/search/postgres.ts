@@ -21,7 +21,7 @@ const MAX_WORD = 501;
 const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MAX_WORD).toWellFormed() : word);
 
 /** What a run is found by ({@link indexedText}), as a `tsvector`: each word and its positions. */
-export function vectorOf(text: string): string {
+export function buildVector(text: string): string {
   const positions = new Map<string, number[]>();
   for (const [i, found] of splitWords(text).entries()) {
     if (found === SEAM) continue;
@@ -42,15 +42,15 @@ export function vectorOf(text: string): string {
 }
 
 /** A filter as a `tsquery`; null when an ordinary index serves. */
-export function queryOf(filter: RunFilter): string | null {
+export function buildQuery(filter: RunFilter): string | null {
   const marks = markGroups(filter);
   if (marks === null) return null;
   const any = (group: readonly Mark[]) => `(${group.map((mark) => `'${mark}'`).join(" | ")})`;
-  return [...(filter.search ?? []).map(termOf), ...marks.map(any)].join(" & ");
+  return [...(filter.search ?? []).map(buildTerm), ...marks.map(any)].join(" & ");
 }
 
 /** Words in a row. PostgreSQL itself finds the words that the last one may mean. */
-function termOf(term: Search[number]): string {
+function buildTerm(term: Search[number]): string {
   const { prefix } = term;
   const words = term.words.map(cut);
   const [first = "", ...others] = words;

@@ -11,7 +11,7 @@ import { isRawNumber, numberText, type Json, type JsonObject } from "../../platf
 import type { Run } from "../../domain/run.ts";
 import type { Expansions } from "./prefixes.ts";
 import type { RunFilter, Search } from "../contract/runs.ts";
-import { cutText, foldText, isWholeCharacter, wordsOf } from "./text-words.ts";
+import { cutText, foldText, isWholeCharacter, toWords } from "./text-words.ts";
 
 const MAX_TERMS = 10;
 /** The beginnings of words are not indexed: all words that begin so are looked for. The shorter, the more there are. */
@@ -28,7 +28,7 @@ const MAX_PREFIX_WORDS = 10;
 export function readSearch(typed: string): Search | string {
   const terms: Search[number][] = [];
   for (const [, phrase, term = ""] of typed.matchAll(/"([^"]*)"?|([^\s"]+)/g)) {
-    const words = wordsOf(phrase ?? term);
+    const words = toWords(phrase ?? term);
     const last = words.at(-1);
     if (last === undefined) continue;
     const prefix = phrase === undefined && term.endsWith("*") && !isWholeCharacter(last);
@@ -52,8 +52,8 @@ const lettersIn = (word: string): number => word.match(/[\p{L}\p{N}]/gu)?.length
  * same run has the same text as long as WORDS_VERSION is the same: an index forgets a run's words by that.
  */
 export function indexedText(run: Run): string {
-  const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => markOf(name, value))));
-  return `${[...marks].join(" ")}\n${textOf(run)}`;
+  const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => formatMark(name, value))));
+  return `${[...marks].join(" ")}\n${indexableText(run)}`;
 }
 
 /** UTF-16 units of a run's words that are indexed. What lies beyond is not found; it bounds the time an accept takes. */
@@ -61,7 +61,7 @@ const MAX_TEXT = 32_000;
 /** Stands between two texts, so that no phrase begins in one and ends in the other. A key and its value are one text. */
 export const SEAM = "\uE001";
 
-function textOf({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
+function indexableText({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
   // A NUL ends a text, also inside of one: SQLite knows none.
   let found = "";
   const add = (text: string, end = "\0"): void => {
@@ -111,7 +111,7 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
 
 /** A word that no text can hold, as it begins with a private use character: the value itself where it is short and plain, else a digest of it. */
 export type Mark = string;
-const markOf = (name: MarkName, value: string): Mark =>
+const formatMark = (name: MarkName, value: string): Mark =>
   PLAIN.test(value)
     ? `\uE003${LETTERS[name]}${value.replaceAll("_", "\uE002")}`
     : `\uE000${hash("sha256", `${name}\0${value}`).slice(0, 12)}`;
@@ -131,7 +131,7 @@ const LETTERS: Record<MarkName, string> = {
 export function markGroups(filter: RunFilter): Mark[][] | null {
   const groups = MARKED.flatMap(([name]) => (filter[name] ? [{ name, values: filter[name] }] : []));
   if (filter.search === undefined && groups.length === 0) return null;
-  return groups.map(({ name, values }) => values.map((value) => markOf(name, value)));
+  return groups.map(({ name, values }) => values.map((value) => formatMark(name, value)));
 }
 
 /** A mark that no run has. */
@@ -141,18 +141,18 @@ const NO_MARK: Mark = "\uE000";
  * A filter as an FTS5 expression; null when an ordinary index serves. A term that ends in * is asked for by the words that
  * it may mean, never as a prefix: FTS5 would merge all rows of all these words before it gives out the first.
  */
-export function matchOf(filter: RunFilter, expansions: Expansions = new Map()): string | null {
+export function buildMatch(filter: RunFilter, expansions: Expansions = new Map()): string | null {
   const groups = markGroups(filter);
   if (groups === null) return null;
   const terms = (filter.search ?? []).map((term) => {
     if (!term.prefix) return quoted(term.words.join(" "));
     const before = term.words.slice(0, -1);
     const meant = (expansions.get(term) ?? []).map((word) => [...before, word].join(" "));
-    return anyOf(meant.length === 0 ? [NO_MARK] : meant);
+    return matchAny(meant.length === 0 ? [NO_MARK] : meant);
   });
-  return [...terms, ...groups.map(anyOf)].join(" AND ");
+  return [...terms, ...groups.map(matchAny)].join(" AND ");
 }
 
-const anyOf = (texts: readonly string[]): string => `(${texts.map(quoted).join(" OR ")})`;
+const matchAny = (texts: readonly string[]): string => `(${texts.map(quoted).join(" OR ")})`;
 /** Inside quotes FTS5 knows no syntax but the quote itself, which no word and no mark has. */
 const quoted = (words: string): string => `"${words}"`;

@@ -11,7 +11,7 @@
 export const WORDS_VERSION = 1;
 
 /** The words of a text, in its order. */
-export const wordsOf = (text: string): string[] => splitWords(foldText(text));
+export const toWords = (text: string): string[] => splitWords(foldText(text));
 
 /**
  * A text in which whatever is not ASCII is a part of a word, folded, or a space. What is ASCII stays as it is, as every

@@ -8,7 +8,7 @@
 import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import { openSqlite } from "../database.ts";
-import { SCHEMA_VERSION, versionOf } from "../schema/migrate.ts";
+import { SCHEMA_VERSION, readVersion } from "../schema/migrate.ts";
 import { createSqlStore } from "../sql-store.ts";
 
 export interface Snapshot {
@@ -123,7 +123,7 @@ export async function faultOfCopy(path: string, rows: Snapshot["rows"]): Promise
 async function faultWhenOpened(path: string): Promise<string | null> {
   const database = openSqlite(path, { exclusive: true });
   try {
-    const version = await versionOf(database);
+    const version = await readVersion(database);
     if (version !== SCHEMA_VERSION) return `it has schema version ${version}`;
     const store = createSqlStore(database);
     await store.ping(0);

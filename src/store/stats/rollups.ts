@@ -8,7 +8,7 @@ import { dayOf, hourOf } from "../../platform/time.ts";
 import type { DeliveryState, Run } from "../../domain/run.ts";
 import { bucketOf } from "./latency-buckets.ts";
 import { indexedText } from "../search/search.ts";
-import { deliveryOf } from "../outbox/rows.ts";
+import { toDelivery } from "../outbox/rows.ts";
 import type { Change } from "../contract/changes.ts";
 import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
 import { indexWords } from "../search/rebuild.ts";
@@ -50,7 +50,7 @@ export function createLedger(): Ledger {
     add(runs, { grain: "day", start: dayOf(received_at), status, count: by });
   };
   const push = (row: DeliveryRow): void => {
-    changes.push({ kind: "delivery", id: row.id, delivery: deliveryOf(row) });
+    changes.push({ kind: "delivery", id: row.id, delivery: toDelivery(row) });
   };
   return {
     changes,

@@ -1,7 +1,7 @@
 /** Before many deliveries are sent again: how many, which, and a button. */
 import { html } from "hono/html";
 import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.ts";
-import { hrefOf, instantOf, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
+import { toHref, parseInstant, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
 import { line, many } from "../text.ts";
@@ -19,9 +19,9 @@ export interface BulkView {
 }
 
 export function bulkPage({ query, faults, count, most, session }: BulkView): Part {
-  const back = hrefOf("/deliveries", query);
+  const back = toHref("/deliveries", query);
   if (faults.length > 0) return faultList(faults);
-  const filter = hrefOf("", query).replace(/^\?/, "");
+  const filter = toHref("", query).replace(/^\?/, "");
   const form = { action: "/deliveries/redeliver", csrf: session.csrf, fields: { filter } };
   const n = many(count, "delivery", "deliveries");
   return html`<section class="card notice-left">
@@ -44,7 +44,7 @@ export function bulkPage({ query, faults, count, most, session }: BulkView): Par
 }
 
 function which({ values }: Query<DeliveryFilterName>): Html {
-  const instant = (text: string | undefined) => time(text === undefined ? null : instantOf(text));
+  const instant = (text: string | undefined) => time(text === undefined ? null : parseInstant(text));
   const labels = (values.state ?? []).map((state) => STATES[state as DeliveryState].label).join(" or ");
   return html`<dl class="facts narrow">
     ${fact("State", labels)}

@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
 import type { Page } from "../../store/contract/runs.ts";
 import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "../markup.ts";
-import { hrefOf, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
+import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
 import { block, line, many } from "../text.ts";
@@ -46,12 +46,12 @@ export function deliveriesPage(view: DeliveriesView): Part {
     html`<p class="news" role="status">
       <button class="button primary" type="button" data-news="delivery" hidden></button>
     </p>`,
-    html`<div ${isLive ? follow({ id: "results", address: hrefOf(PATH, query), event }) : html`id="results"`}>
+    html`<div ${isLive ? follow({ id: "results", address: toHref(PATH, query), event }) : html`id="results"`}>
       ${chips(view)}
       ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothing(isDead) : [bulk(query), table(view)]}
       <nav class="pager" aria-label="Pages">
-        ${query.after === null ? "" : html`<a class="button" href="${hrefOf(PATH, { ...query, after: null })}">Newest</a>`}
-        ${older === null ? "" : html`<a class="button" rel="next" href="${hrefOf(PATH, { ...query, after: older })}">Older</a>`}
+        ${query.after === null ? "" : html`<a class="button" href="${toHref(PATH, { ...query, after: null })}">Newest</a>`}
+        ${older === null ? "" : html`<a class="button" rel="next" href="${toHref(PATH, { ...query, after: older })}">Older</a>`}
       </nav>
     </div>`,
   ];
@@ -62,7 +62,7 @@ function bulk(query: Query<DeliveryFilterName>): Part {
   const states = query.values.state ?? [];
   if (states.length === 0 || states.some((state) => state === "pending" || state === "sending")) return "";
   return html`<p class="row bulk">
-    <a class="button" href="${hrefOf(`${PATH}/redeliver`, { ...query, after: null })}"
+    <a class="button" href="${toHref(`${PATH}/redeliver`, { ...query, after: null })}"
       >${icon("again")}Redeliver all of these…</a
     >
   </p>`;
@@ -103,7 +103,7 @@ function chips({ query, sinks }: DeliveriesView): Html {
   const chip = (name: DeliveryFilterName, value: string, label: Part, tone = "") =>
     html`<a
       class="chip ${tone}"
-      href="${hrefOf(PATH, toggled(query, name, value))}"
+      href="${toHref(PATH, toggled(query, name, value))}"
       ${query.values[name]?.includes(value) ? html`aria-current="true"` : ""}
       >${label}</a
     >`;
@@ -136,7 +136,7 @@ const table = (view: DeliveriesView): Html =>
 
 function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Html {
   const { run_id: runId, sink } = delivery;
-  const fields = { sink, to: hrefOf(PATH, query) };
+  const fields = { sink, to: toHref(PATH, query) };
   const isConfigured = sinks.some(({ name }) => name === sink);
   const isWaiting = delivery.state === "pending" || delivery.state === "sending";
   const said = html`<span class="said"> ${line(runId, 60)} to ${line(sink, 64)}</span>`;

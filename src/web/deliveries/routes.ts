@@ -3,7 +3,7 @@ import { newDeliveryIds } from "../../store/outbox/redeliver.ts";
 import { field, go, PAGE_SIZE, pageAfter, readFlash, withFlash, type PageContext } from "../page-context.ts";
 import { deliveriesPage } from "./page.ts";
 import { bulkPage } from "./bulk-page.ts";
-import { DELIVERY_FILTERS, deliveryFilter, hrefOf, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
+import { DELIVERY_FILTERS, deliveryFilter, toHref, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
 
 /** One press redelivers at most so many; the next goes on, as what waits is left out. */
 const MAX_REDELIVERIES = 10_000;
@@ -55,7 +55,7 @@ export function mountDeliveries({ web, deps, reading, acting, show }: PageContex
     const count = await redeliverAll(query, false);
     deps.nudge();
     log.info("deliveries.redelivered", { filter: query.values, count, session: c.get("session").id });
-    return go(c, withFlash(hrefOf("/deliveries", query), { queued: String(count) }));
+    return go(c, withFlash(toHref("/deliveries", query), { queued: String(count) }));
   });
 }
 

@@ -23,7 +23,7 @@ export function mountLogin({ web, deps, page, sessions, cookieName, open, ownFor
     const to = ownPage(await field(c, "to"));
     const again = (fault: string, status: 401 | 429) =>
       page(c, { title: "Log in", session: null }, loginPage({ to, fault }), status);
-    const client = clientOf(c);
+    const client = clientAddress(c);
     const waitMs = failures.waitMs(client);
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1_000);
@@ -49,7 +49,7 @@ export function mountLogin({ web, deps, page, sessions, cookieName, open, ownFor
 }
 
 /** The other end of the connection: behind a proxy, the proxy. */
-const clientOf = (c: Context): string => {
+const clientAddress = (c: Context): string => {
   const env = c.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined;
   return env?.incoming?.socket?.remoteAddress ?? "unknown";
 };

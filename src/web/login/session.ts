@@ -34,13 +34,13 @@ export interface SessionDeps {
 
 export function createSessions({ tokens, key, runtime }: SessionDeps): Sessions {
   // One signing key for each token, so that a session ends with the token it came from and with no other.
-  const keyOf = (token: string): Buffer =>
+  const deriveKey = (token: string): Buffer =>
     mac(key, ["web session key", createHash("sha256").update(token).digest("hex")]);
-  const keys = tokens.map((token) => keyOf(token.reveal()));
+  const keys = tokens.map((token) => deriveKey(token.reveal()));
   return {
     start: (token) => {
-      const given = keyOf(token);
-      const signer = firstOf(keys, (one) => timingSafeEqual(one, given));
+      const given = deriveKey(token);
+      const signer = findFirst(keys, (one) => timingSafeEqual(one, given));
       if (signer === null) return null;
       const id = runtime.newId("ses");
       const expires = String(runtime.now() + SESSION_LIFE_MS);
@@ -50,7 +50,7 @@ export function createSessions({ tokens, key, runtime }: SessionDeps): Sessions 
       const [, id, expires, given] = COOKIE.exec(cookie ?? "") ?? [];
       if (id === undefined || expires === undefined || given === undefined) return null;
       const signature = Buffer.from(given, "base64url");
-      const signer = firstOf(keys, (one) => isEqual(mac(one, ["session", id, expires]), signature));
+      const signer = findFirst(keys, (one) => isEqual(mac(one, ["session", id, expires]), signature));
       if (signer === null || Number(expires) <= runtime.now()) return null;
       return { id, csrf: mac(signer, ["csrf", id, expires]).toString("base64url") };
     },
@@ -76,7 +76,7 @@ const mac = (key: Buffer, parts: string[]): Buffer => createHmac("sha256", key).
 const isEqual = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b);
 
 /** Looks at every key, so that the time tells nothing of which one fits. */
-function firstOf(keys: readonly Buffer[], fits: (key: Buffer) => boolean): Buffer | null {
+function findFirst(keys: readonly Buffer[], fits: (key: Buffer) => boolean): Buffer | null {
   let found: Buffer | null = null;
   for (const key of keys) if (fits(key)) found ??= key;
   return found;

@@ -6,12 +6,12 @@ import { runPath } from "../markup.ts";
 import { unrecognizedPage, receiptPage } from "./pages.ts";
 
 export function mountReceipts({ web, deps: { store }, reading, show, notFound }: PageContext): void {
-  const receiptOf = async (runId: string | undefined, id: string) => {
+  const loadReceipt = async (runId: string | undefined, id: string) => {
     const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;
   };
   const shown = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
-    const receipt = await receiptOf(runId, id);
+    const receipt = await loadReceipt(runId, id);
     if (receipt === null) return notFound(c, "There is no such receipt, or it is understood by now.");
     const base = runId === undefined ? "/unrecognized" : `${runPath(runId)}/receipts`;
     const raw = `${base}/${encodeURIComponent(id)}/raw`;
@@ -19,7 +19,7 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
     return show(c, { title: "What was received", part: runId === undefined ? "unrecognized" : "runs" }, body);
   };
   const bytes = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
-    const receipt = await receiptOf(runId, id);
+    const receipt = await loadReceipt(runId, id);
     const body = receipt === null ? null : await store.body(receipt.id);
     if (receipt === null || body === null) return notFound(c, "There is no such receipt, or its bytes were pruned.");
     return c.body(new Uint8Array(body), 200, {

@@ -10,7 +10,7 @@ export interface MediaRequest {
 }
 
 /** The bytes as an answer that runs nothing; a picture that says so when they cannot be had, or are neither picture nor film. */
-export async function mediaOf(media: Pick<Media, "open">, request: MediaRequest): Promise<Response> {
+export async function answerMedia(media: Pick<Media, "open">, request: MediaRequest): Promise<Response> {
   const { owner, key, range, signal } = request;
   const opened = await media.open(owner, key, { range, signal });
   if (opened.kind === "unsatisfiable") return new Response(null, { status: 416 });

@@ -9,7 +9,7 @@ import {
   type Delivery,
   type TerminalStatus,
 } from "../../domain/run.ts";
-import { contentOf, duration, type Content } from "../../sinks/content.ts";
+import { buildContent, duration, type Content } from "../../sinks/content.ts";
 import { omittedWords, PAGE_AMOUNT } from "../../sinks/readable-output.ts";
 import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
@@ -33,8 +33,8 @@ import {
 import { fact, jsonActions, jsonHtml, longText, proofHtml, sectionHtml, treeHtml } from "../output.ts";
 import { titleOf } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
-import { whyOf } from "../../history/why.ts";
-import { routingOf, storyOf, type Entry } from "../../history/story.ts";
+import { explain } from "../../history/why.ts";
+import { parseRouting, buildTimeline, type Entry } from "../../history/story.ts";
 import { block, count, jsonText, line, many, webUrl } from "../text.ts";
 import { newestOfEach, stateTime } from "../delivery-badges.ts";
 
@@ -61,7 +61,7 @@ const MAX_FILES = 200;
 const MAX_ENTRIES = 500;
 
 export function runPage(view: RunView): Part {
-  const content = contentOf(view.report, "result", PAGE_AMOUNT);
+  const content = buildContent(view.report, "result", PAGE_AMOUNT);
   return [
     view.queued === null
       ? ""
@@ -265,7 +265,7 @@ function deliveriesCard(view: RunView): Html {
     const delivery = newest.find(({ sink }) => sink === name);
     return sinkRow(name, { delivery, isConfigured: sinks.some((sink) => sink.name === name), session, report });
   });
-  const routes = routingOf(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
+  const routes = parseRouting(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
   const parts = [
     // Of who was told each sink's own line says how it went.
     deliveries.length > 0 ? "" : whyNobody(view).map((text) => html`<p class="why-line">${withTimes(text)}</p>`),
@@ -292,7 +292,7 @@ function deliveriesCard(view: RunView): Html {
 }
 
 const whyNobody = ({ stored, receipts, deliveries, attempts }: RunView): string[] =>
-  whyOf({ stored, receipts, deliveries, attempts }).summary.map((text) => block(text, 600));
+  explain({ stored, receipts, deliveries, attempts }).summary.map((text) => block(text, 600));
 
 interface SinkRow {
   delivery: Delivery | undefined;
@@ -374,7 +374,7 @@ const code = (text: string): Html => html`<code>${line(text, 100)}</code>`;
 
 function timeline(view: RunView): Html {
   const { stored, receipts, deliveries, attempts, report } = view;
-  const entries = storyOf({ run: stored.state.run, receipts, deliveries: deliveries.toReversed(), attempts });
+  const entries = buildTimeline({ run: stored.state.run, receipts, deliveries: deliveries.toReversed(), attempts });
   const left = entries.length - MAX_ENTRIES;
   const parts = [
     html`<ol class="timeline">

@@ -9,7 +9,7 @@ import { unknownRun } from "../../history/why.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
 import { runPath, withTimes } from "../markup.ts";
-import { mediaOf } from "./media.ts";
+import { answerMedia } from "./media.ts";
 import { ownPage } from "../login/origin.ts";
 import { runPage } from "./page.ts";
 import { block, line } from "../text.ts";
@@ -71,10 +71,10 @@ export function mountRun({ web, deps, reading, acting, show, notFound }: PageCon
   web.get("/runs/:run_id/media/:key", ...reading, async (c) => {
     const { run_id: runId, key } = c.req.param();
     const stored = await store.run(runId);
-    if (stored === null || !isOf(stored, key)) return notFound(c, "This run has no such picture or film.");
+    if (stored === null || !belongsTo(stored, key)) return notFound(c, "This run has no such picture or film.");
     const range = c.req.header("range") ?? null;
     const owner = { run: stored.state.run, artifacts: stored.artifacts };
-    return mediaOf(deps.media, { owner, key, range, signal: c.req.raw.signal });
+    return answerMedia(deps.media, { owner, key, range, signal: c.req.raw.signal });
   });
 
   web.post("/runs/:run_id/redeliver", ...acting, async (c) => {
@@ -122,5 +122,5 @@ const linksHere = (links: Links, publicUrl: string): Links => {
   return { run: (runId) => local(links.run(runId)), artifact: (runId, key) => local(links.artifact(runId, key)) };
 };
 
-const isOf = ({ state: { run }, artifacts }: StoredRun, key: string): boolean =>
+const belongsTo = ({ state: { run }, artifacts }: StoredRun, key: string): boolean =>
   key === run.recording || run.screenshots.includes(key) || artifacts.some(({ artifact_id }) => artifact_id === key);

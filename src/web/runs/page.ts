@@ -16,7 +16,7 @@ import {
   type Html,
   type Part,
 } from "../markup.ts";
-import { hrefOf, instantOf, toggled, type QueryFault, type Query, type RunFilterName } from "../query.ts";
+import { toHref, parseInstant, toggled, type QueryFault, type Query, type RunFilterName } from "../query.ts";
 import { line } from "../text.ts";
 import { ticks } from "../delivery-badges.ts";
 
@@ -51,13 +51,13 @@ export function runsPage(view: RunsView): Part {
     html`<p class="news" role="status">
       <button class="button primary" type="button" data-news="run" hidden></button>
     </p>`,
-    html`<div ${isLive ? follow({ id: "results", address: hrefOf("/", query), event }) : html`id="results"`}>
+    html`<div ${isLive ? follow({ id: "results", address: toHref("/", query), event }) : html`id="results"`}>
       ${statusBar(query)} ${chart(view)}
       ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothingFits(query) : table(rows)}
       <nav class="pager" aria-label="Pages">
-        ${query.after === null ? "" : html`<a class="button" href="${hrefOf("/", { ...query, after: null })}">Newest</a>`}
-        ${older === null ? "" : html`<a class="button" rel="next" href="${hrefOf("/", { ...query, after: older })}">Older</a>`}
-        ${rows.length === 0 ? "" : html`<a class="button" href="${hrefOf("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`}
+        ${query.after === null ? "" : html`<a class="button" href="${toHref("/", { ...query, after: null })}">Newest</a>`}
+        ${older === null ? "" : html`<a class="button" rel="next" href="${toHref("/", { ...query, after: older })}">Older</a>`}
+        ${rows.length === 0 ? "" : html`<a class="button" href="${toHref("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`}
       </nav>
     </div>`,
   ];
@@ -70,10 +70,10 @@ function chart({ chart: given, query }: RunsView): Part {
   return runsChart({
     ...given,
     shown: {
-      ...(since === undefined ? {} : { since: instantOf(since) ?? 0 }),
-      ...(until === undefined ? {} : { until: instantOf(until) ?? 0 }),
+      ...(since === undefined ? {} : { since: parseInstant(since) ?? 0 }),
+      ...(until === undefined ? {} : { until: parseInstant(until) ?? 0 }),
     },
-    href: (from, to) => hrefOf("/", { values: { ...query.values, since: [iso(from)], until: [iso(to)] }, after: null }),
+    href: (from, to) => toHref("/", { values: { ...query.values, since: [iso(from)], until: [iso(to)] }, after: null }),
   });
 }
 
@@ -96,14 +96,14 @@ const nothingFits = (query: Query<RunFilterName>): Html =>
 
 function statusBar(query: Query<RunFilterName>): Html {
   const chosen = query.values.status ?? [];
-  const all = hrefOf("/", { values: { ...query.values, status: [] }, after: null });
+  const all = toHref("/", { values: { ...query.values, status: [] }, after: null });
   return html`<nav class="chips" aria-label="By status">
     <a class="chip" href="${all}" ${chosen.length === 0 ? html`aria-current="true"` : ""}>All</a>
     ${[...new Set<string>([...TERMINAL_STATUSES, ...chosen])].map((status) => {
       const look = statusLook(status);
       return html`<a
         class="chip ${look.tone}"
-        href="${hrefOf("/", toggled(query, "status", status))}"
+        href="${toHref("/", toggled(query, "status", status))}"
         ${chosen.includes(status) ? html`aria-current="true"` : ""}
         >${icon(look.icon)}${look.label}</a
       >`;
@@ -233,7 +233,7 @@ function row(run: RunListItem): Html {
 /** Under the title: what it does not say itself. */
 function aside({ run_id, title, site, workflow, channel }: RunListItem): Part[] {
   const only = (name: RunFilterName, value: string, text: string) =>
-    html`<a href="${hrefOf("/", { values: { [name]: [value.toWellFormed()] }, after: null })}">${text}</a>`;
+    html`<a href="${toHref("/", { values: { [name]: [value.toWellFormed()] }, after: null })}">${text}</a>`;
   const said: (Part | null)[] = [
     line(title ?? "", 140) === "" ? null : line(run_id, 60),
     site === null ? null : line(site, 60),

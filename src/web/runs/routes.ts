@@ -1,6 +1,6 @@
 /** `/`: the list of runs; `/runs.csv`: all of them for a spreadsheet. */
 import { runFile } from "../../http/api/exports.ts";
-import { windowOf } from "../charts.ts";
+import { resolveWindow } from "../charts.ts";
 import { HEADERS } from "../layout.ts";
 import { go, PAGE_SIZE, pageAfter, type PageContext } from "../page-context.ts";
 import { readQuery, RUN_FILTERS, runFilter } from "../query.ts";
@@ -27,7 +27,7 @@ export function mountRuns({ web, deps, reading, show }: PageContext): void {
       faults.length === 0 &&
       query.after === null &&
       Object.entries(query.values).every(([name, list]) => CHARTED.has(name) || list.length === 0);
-    const window = windowOf(filter, runtime.now());
+    const window = resolveWindow(filter, runtime.now());
     const runs = isCharted ? await store.runCounts("hour", window.since, window.until) : [];
     const chosen = query.values.status ?? [];
     const chart = isCharted

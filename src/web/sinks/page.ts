@@ -115,7 +115,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
   return html`<section class="card sink" aria-label="Sink ${line(name, 64)}">
     <div class="delivery-head">
       <h2>${line(name, 64)} <span class="soft">${kind ?? "not configured any more"}</span></h2>
-      ${badge(lookOf(sink))}
+      ${badge(chooseLook(sink))}
     </div>
     ${circuitSaid(sink)}
     ${
@@ -167,7 +167,7 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
 }
 
 /** In one word. An error that a later success has overtaken is history. */
-function lookOf({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): BadgeLook {
+function chooseLook({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): BadgeLook {
   if (kind === null) return { label: "Gone", tone: "plain", icon: "ban" };
   if (circuit.state === "stopped") return { label: "Stopped", tone: "bad", icon: "ban" };
   if (circuit.state === "open") return { label: "Paused", tone: "bad", icon: "clock" };

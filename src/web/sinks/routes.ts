@@ -9,7 +9,7 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: PageC
   const noSink = "There is no such sink in the configuration.";
 
   /** The test that the address names; what came of it is read from the store, whatever the address says. */
-  const testOf = async (name: string | undefined, id: string | undefined) => {
+  const loadTest = async (name: string | undefined, id: string | undefined) => {
     if (name === undefined || id === undefined || !isSink(name)) return null;
     const newest = await store.deliveries({ sink: [name], state: ["delivered", "canceled"] }, { limit: 100 });
     return newest.find((delivery) => delivery.id === id && delivery.cause === "test") ?? null;
@@ -22,7 +22,7 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: PageC
     const view = {
       sinks: await sinkViews(deps, window),
       window,
-      tested: await testOf(sink, tested),
+      tested: await loadTest(sink, tested),
       resumed: resumed !== undefined && isSink(resumed) ? resumed : null,
       session: c.get("session"),
       event,

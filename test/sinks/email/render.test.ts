@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../../src/platform/json.ts";
-import { contentOf } from "../../../src/sinks/content.ts";
-import { mailOf, MAX_BODY_BYTES } from "../../../src/sinks/email/render.ts";
+import { buildContent } from "../../../src/sinks/content.ts";
+import { renderMail, MAX_BODY_BYTES } from "../../../src/sinks/email/render.ts";
 import type { Report } from "../../../src/domain/report.ts";
 import type { Job } from "../../../src/sinks/sink.ts";
 import { aReport } from "../a-report.ts";
@@ -9,7 +9,7 @@ import { aReport } from "../a-report.ts";
 const mailFor = (given: Partial<Report> = {}, job: Partial<Pick<Job, "cause" | "previous">> = {}) => {
   const report = aReport(given);
   const { cause = "result", previous = null } = job;
-  return mailOf(contentOf(report, cause), report, { cause, previous });
+  return renderMail(buildContent(report, cause), report, { cause, previous });
 };
 
 describe("a mail", () => {

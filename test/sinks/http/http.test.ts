@@ -6,7 +6,7 @@ import { createEgress, type Egress } from "../../../src/net/egress.ts";
 import { parseJson } from "../../../src/platform/json.ts";
 import { ReportSchema } from "../../../src/domain/report.ts";
 import http from "../../../src/sinks/http/index.ts";
-import { bodyOf, signatureOf } from "../../../src/sinks/http/message.ts";
+import { renderBody, sign } from "../../../src/sinks/http/message.ts";
 import { aJob, aReport, depsWith, noAbort, NOW } from "../a-report.ts";
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
@@ -49,7 +49,7 @@ describe("what is sent", () => {
   });
 
   test("has the time of receipt when the run has no end", () => {
-    expect(bodyOf(aReport({ finished_at: null }))).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
+    expect(renderBody(aReport({ finished_at: null }))).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
   });
 
   test("keeps every digit of a number", async () => {
@@ -85,7 +85,7 @@ describe("the signature", () => {
   test("matches a known answer", () => {
     // Computed by: printf '%s' 'msg_1.1674087231.{"a":1}' | openssl dgst -sha256 -hmac 'abcdefghijklmnopqrstuvwx' -binary | base64
     const signed = { id: "msg_1", timestamp: 1_674_087_231, body: '{"a":1}' };
-    expect(signatureOf(signed, [createSecretKey("abcdefghijklmnopqrstuvwx", "utf8")])).toBe(
+    expect(sign(signed, [createSecretKey("abcdefghijklmnopqrstuvwx", "utf8")])).toBe(
       "v1,g6ldUKQEdQyAkNhlUN0Yh7G4+mSZ/SSzY12iHV5g2UM=",
     );
   });

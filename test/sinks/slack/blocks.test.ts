@@ -1,22 +1,22 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { pingsOf, refusalOf } from "../../../src/stand-ins/slack.ts";
+import { findPings, checkMessage } from "../../../src/stand-ins/slack.ts";
 import type { Json } from "../../../src/platform/json.ts";
 import type { Report } from "../../../src/domain/report.ts";
 import type { Cause } from "../../../src/domain/run.ts";
-import { contentOf } from "../../../src/sinks/content.ts";
+import { buildContent } from "../../../src/sinks/content.ts";
 import {
   MAX_BLOCKS_BYTES,
   MAX_TEXT,
-  messageOf,
-  plainMessageOf,
-  replyOf,
+  renderMessage,
+  renderPlainMessage,
+  renderReply,
   type SlackMessage,
 } from "../../../src/sinks/slack/blocks.ts";
 import { aFailure, aReport } from "./reports.ts";
 
 const render = (given: Partial<Report> = {}, cause: Cause = "result"): SlackMessage =>
-  messageOf(contentOf(aReport(given), cause));
+  renderMessage(buildContent(aReport(given), cause));
 
 const typesOf = ({ blocks }: SlackMessage): string[] => blocks.map(({ type }) => type);
 
@@ -164,8 +164,8 @@ describe("hostile text", () => {
   it.each(HOSTILE.map((text) => [JSON.stringify(text).slice(0, 40), text]))(
     "cannot ping, link or be refused: %s",
     (_name, text) => {
-      for (const make of [messageOf, plainMessageOf, replyOf])
-        expect(harmOf(make(contentOf(aReport(everywhere(text)), "result")))).toEqual([]);
+      for (const make of [renderMessage, renderPlainMessage, renderReply])
+        expect(harmOf(make(buildContent(aReport(everywhere(text)), "result")))).toEqual([]);
     },
   );
 
@@ -264,7 +264,7 @@ describe("any run at all", () => {
   it("becomes a message that Slack takes and that pings nobody", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
-        expect(harmOf(messageOf(contentOf(run, why)))).toEqual([]);
+        expect(harmOf(renderMessage(buildContent(run, why)))).toEqual([]);
       }),
       { numRuns: 300 },
     );
@@ -273,8 +273,8 @@ describe("any run at all", () => {
   it("becomes a plain message and an answer in a thread of which the same holds", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
-        expect(harmOf(plainMessageOf(contentOf(run, why)))).toEqual([]);
-        expect(harmOf(replyOf(contentOf(run, why)))).toEqual([]);
+        expect(harmOf(renderPlainMessage(buildContent(run, why)))).toEqual([]);
+        expect(harmOf(renderReply(buildContent(run, why)))).toEqual([]);
       }),
       { numRuns: 200 },
     );
@@ -284,12 +284,12 @@ describe("any run at all", () => {
 /** What is wrong with a message, in words; empty when it can be sent and does nothing but be read. */
 function harmOf(message: SlackMessage): string[] {
   const { text, blocks } = message;
-  const refusal = refusalOf({ text, blocks }, MAX_TEXT);
+  const refusal = checkMessage({ text, blocks }, MAX_TEXT);
   const json = JSON.stringify(message);
   const shown = [text, ...stringsAt(blocks, "text")].join("");
   const harm: [boolean, string][] = [
     [refusal !== null, `Slack refuses it: ${JSON.stringify(refusal)}`],
-    [pingsOf(message).length > 0, `it notifies ${pingsOf(message).join()}`],
+    [findPings(message).length > 0, `it notifies ${findPings(message).join()}`],
     [Buffer.byteLength(JSON.stringify(blocks)) > MAX_BLOCKS_BYTES, "its blocks are too many bytes"],
     // Nothing Slack reads as markup, wherever it stands.
     [/<[!@#]/.test(json), "an opening of markup is left"],
