@@ -7,7 +7,7 @@ import { Hono } from "hono";
 import { mountWebhook, REFUSALS_ALLOWED } from "../http/webhook.ts";
 import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Receiver } from "../receive/receive.ts";
-import { precheck, verify } from "../receive/verify.ts";
+import { MAX_UNSIGNED_BYTES, precheckBody, verify } from "../receive/verify.ts";
 import { createConsoleLog } from "./log.ts";
 import type { RelayObject } from "./object.ts";
 import { readSettings, type Bindings } from "./settings.ts";
@@ -27,10 +27,12 @@ export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
   const { config } = readSettings(env);
   const log = createConsoleLog(config.logLevel);
   const receiver: Receiver = {
-    precheck: (signature) => (config.confirm ? null : precheck(signature)),
+    precheck: (signature) => precheckBody(signature, config.confirm),
     receive: async (incoming) => {
       const body = verify(incoming.bytes, incoming.signature, config.keys);
       if (typeof body === "string" && !config.confirm) return { kind: "refused", reason: body };
+      if (typeof body === "string" && incoming.bytes.length > MAX_UNSIGNED_BYTES)
+        return { kind: "too_large", limit: MAX_UNSIGNED_BYTES };
       try {
         return await relayObject(env).receive({ ...incoming, bytes: new Uint8Array(incoming.bytes) });
       } catch (error) {

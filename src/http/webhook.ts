@@ -47,18 +47,20 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
   }
   const signature = c.req.header("x-skyvern-signature") ?? null;
   // What cannot be genuine is refused before its body is read.
-  const early = deps.receiver.precheck(signature);
-  if (early !== null) return refuse(c, channel, deps, early);
+  const checked = deps.receiver.precheck(signature);
+  if (checked.refused !== null) return refuse(c, channel, deps, checked.refused);
+  const limit = Math.min(checked.limit, deps.bodyLimit);
   const declared = Number(c.req.header("content-length") ?? 0);
-  if (declared > deps.bodyLimit) return tooLarge(c, deps);
-  const { body, giveBack } = await bodies.read(c, deps.bodyLimit);
+  if (declared > limit) return tooLarge(c, limit);
+  const { body, giveBack } = await bodies.read(c, limit);
   try {
     if (body === "no_room") return overloaded(c, deps);
-    if (body === "too_large") return tooLarge(c, deps);
+    if (body === "too_large") return tooLarge(c, limit);
     if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
-    return respond(c, channel, deps, await deps.receiver.receive({ bytes: body, signature, sentAt, channel }));
+    const incoming = { bytes: body, signature, sentAt, channel, from: addressIn(c, deps) };
+    return respond(c, channel, deps, await deps.receiver.receive(incoming));
   } finally {
     giveBack();
   }
@@ -68,6 +70,8 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
   switch (received.kind) {
     case "refused":
       return refuse(c, channel, deps, received.reason);
+    case "too_large":
+      return tooLarge(c, received.limit);
     case "totp":
       return c.json({ error: "this is a one-time-code request; totp_url must not point at the relay" }, 422);
     case "unavailable":
@@ -112,8 +116,8 @@ function addressIn(c: Context, { addressOf }: WebhookDeps): string {
 /** The rest of the body is not read, so nothing more can come on this connection. */
 const UNREAD = { connection: "close" };
 
-const tooLarge = (c: Context, { bodyLimit }: WebhookDeps): Response =>
-  c.json({ error: `the body is over ${bodyLimit} bytes` }, 413, UNREAD);
+const tooLarge = (c: Context, limit: number): Response =>
+  c.json({ error: `the body is over ${limit} bytes` }, 413, UNREAD);
 
 function overloaded(c: Context, { log }: WebhookDeps): Response {
   log.warn("webhook.overloaded");

@@ -47,8 +47,8 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
   };
 }
 
-/** One customer has a whole /64 of IPv6. */
-function toNetwork(client: string): string {
+/** Whom an address counts as: one customer has a whole /64 of IPv6. */
+export function toNetwork(client: string): string {
   if (!ipaddr.isValid(client)) return client;
   const address = ipaddr.process(client);
   return address instanceof ipaddr.IPv6 ? `${address.parts.slice(0, 4).join(":")}::/64` : address.toString();

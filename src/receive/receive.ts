@@ -7,7 +7,15 @@ import type { Confirm } from "../reconcile/confirm.ts";
 import type { Intake, IntakeResult } from "./intake.ts";
 import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
-import { precheck, verify, type SignatureFault, type VerifiedBody, type VerifyKey } from "./verify.ts";
+import {
+  MAX_UNSIGNED_BYTES,
+  precheckBody,
+  verify,
+  type Precheck,
+  type SignatureFault,
+  type VerifiedBody,
+  type VerifyKey,
+} from "./verify.ts";
 
 export interface Incoming {
   bytes: Buffer;
@@ -16,10 +24,14 @@ export interface Incoming {
   /** `x-skyvern-timestamp`: stored, never trusted. */
   sentAt: string | null;
   channel: string | null;
+  /** The address that sent it. */
+  from: string;
 }
 
 export type Received =
   | { kind: "refused"; reason: SignatureFault }
+  /** No key signed it, and of a body that large Skyvern is not asked. */
+  | { kind: "too_large"; limit: number }
   /** Genuine, but Skyvern asks for a one-time code. */
   | { kind: "totp" }
   /** On disk. `runId` is null when the webhook is unrecognized. */
@@ -40,8 +52,7 @@ export interface ReceiveDeps {
 }
 
 export interface Receiver {
-  /** Why a webhook with this signature can be refused before its body is read, or null. */
-  precheck(signature: string | null): SignatureFault | null;
+  precheck(signature: string | null): Precheck;
   receive(incoming: Incoming): Promise<Received>;
 }
 
@@ -59,8 +70,9 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
   };
   return {
     precheck: (signature) => {
-      const reason = confirm ? null : precheck(signature);
-      return reason === null ? null : refusal(reason);
+      const checked = precheckBody(signature, confirm !== null);
+      if (checked.refused !== null) refusal(checked.refused);
+      return checked;
     },
     receive: async (incoming) => {
       const body = verify(incoming.bytes, incoming.signature, deps.keys);
@@ -75,11 +87,12 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
 async function confirmed(
   { metrics, log }: ReceiveDeps,
   confirm: Confirm | null,
-  { bytes }: Incoming,
+  { bytes, from }: Incoming,
 ): Promise<Received | null> {
   if (!confirm) return null;
+  if (bytes.length > MAX_UNSIGNED_BYTES) return { kind: "too_large", limit: MAX_UNSIGNED_BYTES };
   try {
-    const answer = await confirm(bytes);
+    const answer = await confirm(bytes, from);
     if (answer.kind === "refused") return null;
     metrics.webhooks.inc({
       result: answer.kind === "accepted" ? `confirmed_${answer.accepted.verdict}` : "unconfirmed",

@@ -28,6 +28,18 @@ export function precheck(signature: string | null | undefined): SignatureFault |
   return SIGNATURE.test(signature) ? null : "malformed_signature";
 }
 
+/** What no key signed may be confirmed by Skyvern (`skyvern.confirm`): a larger body is not looked at, as nobody vouches for it. */
+export const MAX_UNSIGNED_BYTES = 1024 * 1024;
+
+export type Precheck = { refused: SignatureFault } | { refused: null; limit: number };
+
+/** What the signature alone says before the body is read: why it is refused, or how many bytes it may have. */
+export function precheckBody(signature: string | null, confirms: boolean): Precheck {
+  const refused = precheck(signature);
+  if (refused === null) return { refused, limit: Infinity };
+  return confirms ? { refused: null, limit: MAX_UNSIGNED_BYTES } : { refused };
+}
+
 /**
  * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key, in constant
  * time, without stopping at the first that fits. The timestamp header is not signed and not looked at.

@@ -2,23 +2,25 @@
  * Confirm by API: for runs started in Skyvern's web page, whose webhooks are signed with a key nobody else can know. Of a
  * body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is what is ingested.
  */
-import { isJsonObject, parseJson } from "../platform/json.ts";
-import { createRateLimit } from "../platform/rate-limit.ts";
+import { createRateLimit, toNetwork } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
+import { readClaimedRunId } from "./claimed-run.ts";
 import type { Ingest } from "./ingest.ts";
-import { byOrganization, webhookUrlOf } from "./reconcile.ts";
+import { askEachKey } from "./owners.ts";
+import { webhookUrlOf } from "./reconcile.ts";
 
 export type Confirmed =
   | { kind: "accepted"; accepted: Accepted }
-  /** Skyvern knows no such run of ours. */
+  /** Skyvern said that it knows no such run of ours. */
   | { kind: "refused" }
   /** Skyvern could not be asked, or too much was asked for: come again. */
   | { kind: "unavailable" };
 
-export type Confirm = (bytes: Buffer) => Promise<Confirmed>;
+/** `from`: the address that sent the body. */
+export type Confirm = (bytes: Buffer, from: string) => Promise<Confirmed>;
 
 export interface ConfirmDeps {
   client: SkyvernClient;
@@ -28,61 +30,53 @@ export interface ConfirmDeps {
   now: Runtime["now"];
 }
 
-/** Anyone may send ids: so many questions at once, then two a second. */
-const QUESTIONS_ALLOWED = { burst: 20, everyMs: 500 };
+/** Bodies of one address that are looked at. */
+const CLAIMS_ALLOWED = { burst: 20, everyMs: 500 };
+/** Anyone may send ids: half of the questions is for anyone, the other half for addresses that had a run confirmed. */
+const QUESTIONS_ALLOWED = { burst: 10, everyMs: 1_000 };
 /** An id that Skyvern did not know, or that is not ours, is not asked for again for so long. */
-const UNKNOWN_MS = 600_000;
-const MAX_UNKNOWN = 10_000;
+const UNKNOWN_MS = 60_000;
+const MAX_REMEMBERED = 10_000;
 const TIMEOUT_MS = 15_000;
 
 export function createConfirm(deps: ConfirmDeps): Confirm {
-  const unknown = new Map<string, number>();
-  const questions = createRateLimit({ ...QUESTIONS_ALLOWED, now: deps.now });
-  return async (bytes) => {
-    const id = readRunId(bytes);
-    if (id === null || (unknown.get(id) ?? 0) > deps.now()) return { kind: "refused" };
-    if (!questions.take("anyone")) return { kind: "unavailable" };
+  const { now } = deps;
+  const unknownUntil = new Map<string, number>();
+  const proven = new Map<string, true>();
+  const claims = createRateLimit({ ...CLAIMS_ALLOWED, now });
+  const questions = createRateLimit({ ...QUESTIONS_ALLOWED, now });
+  return async (bytes, from) => {
+    if (!claims.take(from)) return { kind: "unavailable" };
+    const id = readClaimedRunId(bytes);
+    if (id === null || (unknownUntil.get(id) ?? 0) > now()) return { kind: "refused" };
+    const network = toNetwork(from);
+    const mayAsk = (proven.has(network) && questions.take("proven")) || questions.take("anyone");
+    if (!mayAsk) return { kind: "unavailable" };
     const confirmed = await ask(deps, id);
-    if (confirmed.kind === "refused") {
-      unknown.delete(id);
-      unknown.set(id, deps.now() + UNKNOWN_MS);
-      const oldest = unknown.size > MAX_UNKNOWN ? unknown.keys().next().value : undefined;
-      if (oldest !== undefined) unknown.delete(oldest);
-    }
+    if (confirmed.kind === "accepted") remember(proven, network, true);
+    if (confirmed.kind === "refused") remember(unknownUntil, id, now() + UNKNOWN_MS);
     return confirmed;
   };
 }
 
-/** Every organization, until one knows the run. */
-async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): Promise<Confirmed> {
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
-  let unavailable = false;
-  for (const keys of byOrganization(client.perKey()).values()) {
-    for (const { client: one, organization } of keys) {
-      const answer = await one.with({ tries: 1 }).getRun(id, signal);
-      if (!answer.ok) {
-        unavailable ||= answer.fault.kind === "unavailable" || answer.fault.kind === "rate_limited";
-        if (answer.fault.kind === "forbidden") continue;
-        break;
-      }
-      const webhookUrl = webhookUrlOf(answer.value);
-      if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return { kind: "refused" };
-      const channel = addresses.channelOf(webhookUrl);
-      const accepted = await ingest(answer.value, { source: "reconciled", organization, channel });
-      return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };
-    }
-  }
-  return { kind: unavailable ? "unavailable" : "refused" };
+/** In place of what was remembered longest ago, where there is too much. */
+function remember<Value>(memory: Map<string, Value>, key: string, value: Value): void {
+  memory.delete(key);
+  memory.set(key, value);
+  const oldest = memory.size > MAX_REMEMBERED ? memory.keys().next().value : undefined;
+  if (oldest !== undefined) memory.delete(oldest);
 }
 
-/** The run id in a body that nobody vouches for: an id's characters, nothing else. */
-function readRunId(bytes: Buffer): string | null {
-  try {
-    const json = parseJson(bytes.toString("utf8"));
-    if (!isJsonObject(json) || typeof json["status"] !== "string") return null;
-    const id = json["run_id"] ?? json["task_id"] ?? json["workflow_run_id"];
-    return typeof id === "string" && /^[A-Za-z0-9_-]{1,100}$/.test(id) ? id : null;
-  } catch {
-    return null;
-  }
+/** Every organization, until one is shown the run. */
+async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): Promise<Confirmed> {
+  const { answers, fault } = await askEachKey(client, id, AbortSignal.timeout(TIMEOUT_MS), { first: true });
+  const [shown] = answers;
+  // Whatever else Skyvern answered (a proxy's page, a key that is refused) says nothing of the run.
+  if (shown === undefined) return { kind: fault === null ? "refused" : "unavailable" };
+  const [organization, run] = shown;
+  const webhookUrl = webhookUrlOf(run);
+  if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return { kind: "refused" };
+  const channel = addresses.channelOf(webhookUrl);
+  const accepted = await ingest(run, { source: "reconciled", organization, channel });
+  return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };
 }

@@ -18,8 +18,16 @@ export interface Shown {
   fault: SkyvernFault | null;
 }
 
-/** Asks about a run with each key, one request at a time; of an organization whose key was answered no further one. */
-export async function askEachKey(client: SkyvernClient, runId: string, signal: AbortSignal): Promise<Shown> {
+/**
+ * Asks about a run with each key, one request at a time; of an organization whose key was answered no further one. `first`:
+ * until one is shown the run.
+ */
+export async function askEachKey(
+  client: SkyvernClient,
+  runId: string,
+  signal: AbortSignal,
+  { first = false } = {},
+): Promise<Shown> {
   const answers: Shown["answers"] = new Map();
   let fault: SkyvernFault | null = null;
   for (const [organization, keys] of Map.groupBy(client.perKey(), (key) => key.organization)) {
@@ -28,6 +36,7 @@ export async function askEachKey(client: SkyvernClient, runId: string, signal: A
       const answer = await one.with({ tries: 1 }).getRun(runId, signal);
       if (answer.ok) {
         answers.set(organization, answer.value);
+        if (first) return { answers, fault: null };
         unknown = null;
         break;
       }

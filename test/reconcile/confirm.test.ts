@@ -1,7 +1,8 @@
 /** Confirm by API: of a body that no key signed only the run id counts, and only where the operator asked for it. */
+import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import type { StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
-import { aListeningApp, anApp, type Answer, type AppOptions, type TestApp } from "../support/app.ts";
+import { aListeningApp, anApp, aSignedRequest, type Answer, type AppOptions, type TestApp } from "../support/app.ts";
 import { atSkyvern, type AtSkyvern } from "../support/at-skyvern.ts";
 import { fixtureText, signatureOf } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
@@ -104,12 +105,12 @@ describe("switched on", () => {
     expect((await unsigned(relay, aLie("tsk_1"))).json()).toMatchObject({ result: "accepted" });
   });
 
-  it("an id that Skyvern does not know is refused, and asked for once in ten minutes", async () => {
+  it("an id that Skyvern does not know is refused, and asked for once in a minute", async () => {
     const runtime = aRuntime();
     const relay = await confirming({ runtime });
     for (let i = 0; i < 5; i += 1) expect((await unsigned(relay, aLie("tsk_none"))).status).toBe(401);
     expect(paths(relay.standIns.skyvern)).toEqual(["/v1/runs/tsk_none"]);
-    runtime.advance(600_001);
+    runtime.advance(60_001);
     expect((await unsigned(relay, aLie("tsk_none"))).status).toBe(401);
     expect(relay.standIns.skyvern.calls).toHaveLength(2);
     expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
@@ -149,7 +150,7 @@ describe("switched on", () => {
     ["is encoded", "%2e%2e%2f"],
     ["holds a query", "tsk_1?x=1"],
     ["holds a line break", "tsk_1\r\nx: y"],
-    ["is a megabyte long", "t".repeat(1_000_000)],
+    ["is nearly a megabyte long", "t".repeat(1_000_000)],
     ["is empty", ""],
     ["is a number", 7],
     ["is an object", { run_id: "tsk_1" }],
@@ -180,6 +181,12 @@ describe("switched on", () => {
     ["is down", { status: 500 }],
     ["says that it is too much", { status: 429 }],
     ["hangs up", { instead: "reset" as const }],
+    ["refuses the key", { status: 403 }],
+    ["does not take the stored address", { status: 400, body: '{"detail":"Invalid webhook_url: blocked host."}' }],
+    ["does not take the request", { status: 422 }],
+    ["leads elsewhere", { status: 302, headers: { location: "https://elsewhere.example.com/" } }],
+    ["is behind a proxy that knows no such page", { status: 404, body: "<h1>Not Found</h1>" }],
+    ["is not at this address", { status: 404, body: '{"detail":"Not Found"}' }],
   ])(
     "when Skyvern %s, the sender is asked to come again, and the id is not taken for unknown",
     async (_what, fault) => {
@@ -197,11 +204,46 @@ describe("switched on", () => {
     },
   );
 
-  it("a key that Skyvern refuses confirms nothing: the body is refused", async () => {
+  it.each([
+    ["without a signature", null, 1024 * 1024 + 1],
+    ["with a wrong one", signatureOf("something else"), 9_000_000],
+  ])("a body %s of more than a megabyte is not looked at", async (_what, signature, bytes) => {
     const relay = await confirming();
     add(relay, { id: "tsk_1" });
-    relay.standIns.skyvern.faults.push({ status: 403 });
-    expect((await unsigned(relay, aLie("tsk_1"))).status).toBe(401);
+    const body = `{"run_id":"tsk_1","status":"completed","output":[${"1e-7,".repeat(bytes / 5)}1]}`;
+    expect((await relay.webhook(body, { signature })).status).toBe(413);
+    expect(relay.standIns.skyvern.calls).toEqual([]);
+  });
+
+  it("nothing of a body is parsed but its ids: what stands beside them need not be JSON", async () => {
+    const relay = await confirming();
+    add(relay, { id: "tsk_1" });
+    const body = `{"output":[0x1,{"run_id":"tsk_2"}],"status":"completed","run_id":null,"task_id":"tsk_1"}`;
+    expect((await unsigned(relay, body)).json()).toMatchObject({ run_id: "tsk_1" });
+  });
+
+  it("an address that had a run confirmed has half of the questions to itself", async () => {
+    const runtime = aRuntime();
+    const relay = await confirming({ runtime });
+    for (let i = 0; i < 40; i += 1) add(relay, { id: `tsk_${i}` });
+    const send = async (from: string, id: string): Promise<number> => {
+      const incoming = Object.assign(Readable.from([Buffer.from(aLie(id))]), { socket: { remoteAddress: from } });
+      return (await relay.app.fetch(aSignedRequest(aLie(id), { signature: null }), { incoming })).status;
+    };
+    expect(await send("192.0.2.1", "tsk_0")).toBe(200);
+    // A stranger at every question, each from another address.
+    const strangers = [];
+    for (let i = 0; i < 30; i += 1) strangers.push(await send(`198.51.100.${i}`, `tsk_none_${i}`));
+    expect(strangers.filter((status) => status === 401)).toHaveLength(9);
+    expect(strangers.at(-1)).toBe(503);
+    expect(await send("192.0.2.1", "tsk_1")).toBe(200);
+  });
+
+  it("an address that sends too many is not read any more, whatever it names", async () => {
+    const relay = await confirming();
+    const statuses = [];
+    for (let i = 0; i < 25; i += 1) statuses.push((await unsigned(relay, "{}")).status);
+    expect(statuses).toEqual([...Array<number>(20).fill(401), ...Array<number>(5).fill(503)]);
   });
 
   it("an answer that is no run confirms nothing", async () => {

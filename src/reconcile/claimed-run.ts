@@ -1,0 +1,59 @@
+/** The run that a body names which nobody vouches for: its ids are read, and every other value is skipped unread. */
+import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
+import { MAX_DEPTH } from "../skyvern/payload.ts";
+
+/** The first that is not null names the run. */
+const ID_KEYS = ["run_id", "task_id", "workflow_run_id"] as const;
+const READ_KEYS = new Set<string>(["status", ...ID_KEYS]);
+/** Quotes included; a longer value is no id. */
+const MAX_VALUE = 102;
+const ID = /^"([A-Za-z0-9_-]{1,100})"$/;
+
+/** An id of letters, digits, `_` and `-`; null when the body names none or is no payload. Takes time in proportion to its length. */
+export function readClaimedRunId(bytes: Buffer): string | null {
+  const values = readTopLevel(bytes.toString("latin1"));
+  if (values?.get("status")?.startsWith('"') !== true) return null;
+  const id = ID_KEYS.map((key) => values.get(key) ?? "null").find((value) => value !== "null");
+  return ID.exec(id ?? "")?.[1] ?? null;
+}
+
+/** The values of the keys to read, as they are written; null when the text is no JSON object. */
+function readTopLevel(text: string): Map<string, string> | null {
+  const values = new Map<string, string>();
+  let at = skipSpace(text, 0);
+  if (text[at] !== "{") return null;
+  at = skipSpace(text, at + 1);
+  while (text[at] === '"') {
+    const keyEnd = stringEnd(text, at);
+    const key = text.slice(at + 1, keyEnd - 1);
+    const colon = skipSpace(text, keyEnd);
+    if (text[colon] !== ":") return null;
+    const start = skipSpace(text, colon + 1);
+    const end = valueEnd(text, start);
+    if (end === null) return null;
+    if (READ_KEYS.has(key)) values.set(key, text.slice(start, Math.min(end, start + MAX_VALUE + 1)));
+    at = skipSpace(text, end);
+    if (text[at] === ",") at = skipSpace(text, at + 1);
+  }
+  return text[at] === "}" ? values : null;
+}
+
+/** The index after a value; null when it is nested deeper than payloads are read. */
+function valueEnd(text: string, start: number): number | null {
+  if (text[start] === '"') return stringEnd(text, start);
+  if (text[start] !== "{" && text[start] !== "[") return bareEnd(text, start);
+  let depth = 0;
+  for (let i = start; i < text.length;) {
+    const c = text.charCodeAt(i);
+    if (c === 0x22) {
+      i = stringEnd(text, i);
+      continue;
+    }
+    i += 1;
+    if (c === 0x7b || c === 0x5b) depth += 1;
+    else if (c === 0x7d || c === 0x5d) depth -= 1;
+    if (depth > MAX_DEPTH) return null;
+    if (depth === 0) return i;
+  }
+  return text.length;
+}
