@@ -22,22 +22,22 @@ const stopGrace = new Promise<void>((resolve) => {
   stopping.signal.addEventListener("abort", () => void setTimeout(resolve, STOP_GRACE_MS), { once: true });
 });
 /** Resolves when everything written so far was taken. A pipe holds 64 kB: the rest waits in this process. */
-const taken = async (): Promise<void> => {
-  const flushed = [process.stdout, process.stderr].map(
+const flushed = async (): Promise<void> => {
+  const writes = [process.stdout, process.stderr].map(
     (stream) => new Promise<void>((resolve) => void stream.write("", () => resolve())),
   );
-  await Promise.race([Promise.all(flushed), stopGrace]);
+  await Promise.race([Promise.all(writes), stopGrace]);
 };
 
 const code = await runCli(process.argv.slice(2), {
   env: process.env,
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
-  taken,
+  flushed,
   stopped: stopping.signal,
   onHangup: (listener) => void process.on("SIGHUP", listener),
   terminal: process.stderr.isTTY,
 });
-await taken();
+await flushed();
 // At once: something that hangs must not keep a process alive that has said how it ended.
 process.exit(code);

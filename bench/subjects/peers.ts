@@ -57,7 +57,7 @@ export const webhook: Subject = {
     const hook = {
       id: "bench",
       "execute-command": "/bin/true",
-      "response-message": "taken",
+      "response-message": "stored",
       "trigger-rule": { match: { type: "payload-hmac-sha256", secret: KEY, parameter: signature } },
     };
     writeFileSync(join(folder, "hooks.json"), JSON.stringify([hook]));
@@ -71,7 +71,7 @@ export const webhook: Subject = {
       path: "/hooks/bench",
       bodies: bodies("skyvern"),
       signed: true,
-      expect: "taken",
+      expect: "stored",
       echo: false,
     };
     return { ...started, target, loopDelay: async () => null };
@@ -103,7 +103,7 @@ export const nodeRed: Subject = {
         id: "say",
         z: "tab",
         type: "change",
-        rules: [{ t: "set", p: "payload", pt: "msg", to: "taken", tot: "str" }],
+        rules: [{ t: "set", p: "payload", pt: "msg", to: "stored", tot: "str" }],
         wires: [["answer"]],
       },
       { id: "answer", z: "tab", type: "http response", statusCode: "200", wires: [] },
@@ -111,7 +111,7 @@ export const nodeRed: Subject = {
     writeFileSync(join(folder, "flows.json"), JSON.stringify(flow));
     writeFileSync(join(folder, "settings.js"), `module.exports = { uiHost: "127.0.0.1", flowFile: "flows.json" };\n`);
     const argv: [string, ...string[]] = [nodeRedProgram(), "--userDir", folder, "--port", `${port}`];
-    const target = { port, path: "/webhook", bodies: bodies("skyvern"), signed: true, expect: "taken", echo: false };
+    const target = { port, path: "/webhook", bodies: bodies("skyvern"), signed: true, expect: "stored", echo: false };
     // The route is there a moment after the port.
     const isReady = () => acceptsPost(`http://127.0.0.1:${port}/webhook`);
     const started = await start({ argv, cwd: folder, logFile: logIn(folder, "output"), port: () => port }, isReady);

@@ -70,8 +70,8 @@ export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<
   await save();
   for (const one of due) {
     if (signal.aborted) return;
-    const taken = await sendToAll(deps, one, seen, signal);
-    history = taken ? afterSent(history, one, seen) : afterFailure(history, one, runtime.now());
+    const isSent = await sendToAll(deps, one, seen, signal);
+    history = isSent ? afterSent(history, one, seen) : afterFailure(history, one, runtime.now());
     await save();
   }
 }
@@ -79,7 +79,7 @@ export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<
 /** To each sink that is to be told. True when one took it: then it was told. */
 async function sendToAll(deps: AlertDeps, due: DueAlert, seen: Observed, signal: AbortSignal): Promise<boolean> {
   const { log, metrics, circuits } = { ...deps, circuits: seen.circuits };
-  let taken = false;
+  let isSent = false;
   for (const name of due.to) {
     const sink = deps.sinks.find((one) => one.name === name);
     const about = due.sinks.filter((one) => due.reason === "deliveries_dead" || one !== name);
@@ -93,9 +93,9 @@ async function sendToAll(deps: AlertDeps, due: DueAlert, seen: Observed, signal:
     const fields = { alert_id: id, alert: reason, count, sink: name, outcome: outcome.kind };
     if (outcome.kind === "delivered") log.info("alert.sent", { ...fields, reason: null });
     else log.error("alert.not_sent", { ...fields, reason: outcome.reason });
-    taken ||= outcome.kind === "delivered";
+    isSent ||= outcome.kind === "delivered";
   }
-  return taken;
+  return isSent;
 }
 
 const send = ({ timeoutMs, runtime, log }: AlertDeps, sink: Sink, alert: Alert, signal: AbortSignal) =>

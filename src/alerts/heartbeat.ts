@@ -24,7 +24,7 @@ const TIMEOUT_MS = 10_000;
 /** One sign of life. Resolves whatever comes of it: a change is logged, the rest counted. */
 export function createHeartbeat({ url, request, fault, now, log, metrics }: HeartbeatDeps) {
   const who = `the heartbeat (${new URL(url.reveal()).origin})`;
-  let wasTaken = true;
+  let wasAccepted = true;
   return async (signal: AbortSignal): Promise<void> => {
     const wrong = await fault();
     if (signal.aborted) return;
@@ -50,11 +50,11 @@ export function createHeartbeat({ url, request, fault, now, log, metrics }: Hear
     );
     // Cut off by the end of the relay, which is no failure.
     if (signal.aborted) return;
-    metrics.heartbeats.inc({ result: reason !== null ? "not_taken" : wrong === null ? "alive" : "fail" });
-    if (reason !== null && wasTaken) log.warn("heartbeat.not_taken", { reason });
-    if (reason === null && !wasTaken) log.info("heartbeat.taken");
-    if (wrong !== null) log.warn("heartbeat.fail", { reason: wrong });
-    wasTaken = reason === null;
+    metrics.heartbeats.inc({ result: reason !== null ? "rejected" : wrong === null ? "alive" : "fail" });
+    if (reason !== null && wasAccepted) log.warn("heartbeat.rejected", { reason });
+    if (reason === null && !wasAccepted) log.info("heartbeat.accepted");
+    if (wrong !== null) log.warn("heartbeat.failure_sent", { reason: wrong });
+    wasAccepted = reason === null;
   };
 }
 

@@ -96,19 +96,19 @@ function isTime({ now }: Observed, { last }: AlertHistory, { everyMs }: AlertSet
 }
 
 function deadDue({ dead }: Observed, history: AlertHistory, { onDead }: AlertSettings): DueAlert | null {
-  const news = [...dead].map(([sink, n]) => [sink, n - (history.dead?.[sink] ?? 0)] as const).filter(([, n]) => n > 0);
-  const count = news.reduce((sum, [, n]) => sum + n, 0);
+  const fresh = [...dead].map(([sink, n]) => [sink, n - (history.dead?.[sink] ?? 0)] as const).filter(([, n]) => n > 0);
+  const count = fresh.reduce((sum, [, n]) => sum + n, 0);
   return count === 0
     ? null
-    : { reason: "deliveries_dead", to: onDead, sinks: news.map(([sink]) => sink), count, runIds: [] };
+    : { reason: "deliveries_dead", to: onDead, sinks: fresh.map(([sink]) => sink), count, runIds: [] };
 }
 
 function gapDue({ gap }: Observed, history: AlertHistory, { onCoverageGap }: AlertSettings): DueAlert | null {
   const known = new Set(history.gap);
-  const news = gap.filter((runId) => !known.has(runId));
-  return news.length === 0
+  const fresh = gap.filter((runId) => !known.has(runId));
+  return fresh.length === 0
     ? null
-    : { reason: "coverage_gap", to: onCoverageGap, sinks: [], count: gap.length, runIds: news.slice(0, NAMED) };
+    : { reason: "coverage_gap", to: onCoverageGap, sinks: [], count: gap.length, runIds: fresh.slice(0, NAMED) };
 }
 
 /** Sinks that somebody else can be told of. */

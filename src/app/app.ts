@@ -86,7 +86,7 @@ export interface App extends Rounds {
   /** Attempts all that is due now, and ends. For tests; not beside `start`. */
   deliverDue(): Promise<void>;
   /** Takes up what an earlier process or configuration left under way. Before `start`, and while nobody else delivers. */
-  reclaimLeases(): Promise<{ taken: number; orphaned: number }>;
+  reclaimLeases(): Promise<{ reclaimed: number; orphaned: number }>;
   /** Gives up what waits for sinks that are configured no more. Returns how many deliveries. */
   deadLetterOrphans(): Promise<number>;
   /** Delivers, and does the jobs' rounds. */
@@ -143,8 +143,8 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
     reclaimLeases: async () => {
       await skyvern.archive?.prepare();
       // Of several relays the others may be alive: who is not is found out while it runs.
-      const taken = fleet ? 0 : await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS);
-      return { taken, orphaned: await deadLetterOrphans(config, host) };
+      const reclaimed = fleet ? 0 : await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS);
+      return { reclaimed, orphaned: await deadLetterOrphans(config, host) };
     },
     deadLetterOrphans: () => deadLetterOrphans(config, host),
     start: () => lifecycle.start(),
@@ -358,8 +358,8 @@ function createRounds(
     reclaimFromDeadPeers: async () => {
       const names = (await fleet?.deadPeers()) ?? [];
       if (names.length === 0) return;
-      const taken = await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS, names);
-      log.warn("fleet.leases_reclaimed", { from: names, deliveries: taken });
+      const reclaimed = await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS, names);
+      log.warn("fleet.leases_reclaimed", { from: names, deliveries: reclaimed });
       nudge();
     },
   };

@@ -118,7 +118,7 @@ export class Relay {
   async start(): Promise<Ports> {
     const { log, fleet } = this.#deps;
     const { host, port, metricsPort, sinks } = this.app.config;
-    const { taken, orphaned } = await this.app.reclaimLeases();
+    const { reclaimed, orphaned } = await this.app.reclaimLeases();
     this.#port = await this.#listen({ fetch: (request, env) => this.app.fetch(request, env as object) }, host, port);
     const ports = {
       port: this.#port,
@@ -135,7 +135,7 @@ export class Relay {
       port: ports.port,
       metrics_port: ports.metricsPort,
       sinks: names,
-      reclaimed: taken,
+      reclaimed,
       orphaned,
     });
     return ports;
@@ -213,9 +213,9 @@ export class Relay {
     // What cannot be taken up now is due again when its lease is over.
     await coming.app
       .reclaimLeases()
-      .catch((error: unknown) => log.error("config.take_over_failed", { error: String(error) }));
+      .catch((error: unknown) => log.error("config.reclaim_failed", { error: String(error) }));
     coming.app.start();
-    log.info("relay.continued", { sinks: coming.app.gauges.sinks });
+    log.info("config.applied", { sinks: coming.app.gauges.sinks });
     return { changed, fixed };
   }
 
@@ -240,7 +240,7 @@ export class Relay {
       if (!this.#ending.signal.aborted) await this.app.deadLetterOrphans();
       await close();
     };
-    const gone = end().catch((error: unknown) => log.error("config.retire_failed", { error: String(error) }));
+    const gone = end().catch((error: unknown) => log.error("config.close_failed", { error: String(error) }));
     this.#retiring.add(gone);
     void gone.then(() => this.#retiring.delete(gone));
   }

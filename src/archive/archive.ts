@@ -57,7 +57,7 @@ export function createArchive(deps: ArchiveDeps): Archive {
   return {
     prepare: async () => {
       const left = await sweep(deps.dir);
-      if (left > 0) log.info("archive.swept", { files: left });
+      if (left > 0) log.info("archive.leftovers_removed", { files: left });
     },
     round: async (signal) => {
       for (let done = 0; ;) {
@@ -79,7 +79,7 @@ export function createArchive(deps: ArchiveDeps): Archive {
           if (await removeOne(deps, sha256, signal)) removed += 1;
         }
         if (hashes.length > 0) continue;
-        if (removed > 0) log.info("archive.cleared", { files: removed });
+        if (removed > 0) log.info("archive.copies_removed", { files: removed });
         return removed;
       }
     },
@@ -92,7 +92,7 @@ async function removeOne({ store, blobs, now, log }: ArchiveDeps, sha256: string
     await store.setDiscarded(sha256, null);
     return true;
   } catch (error) {
-    log.warn("archive.removing_failed", { sha256, error: errorText(error) });
+    log.warn("archive.removal_failed", { sha256, error: errorText(error) });
     await store.setDiscarded(sha256, now() + REMOVE_AGAIN_MS);
     return false;
   }
@@ -122,8 +122,8 @@ export const createCopies = ({
   },
 });
 
-/** What became of one artifact. `later`: another try may do it. */
-type Done = "copied" | "left" | "later";
+/** What became of one artifact. `retry`: another try may do it. */
+type ArchiveResult = "copied" | "skipped" | "retry";
 
 async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: AbortSignal): Promise<void> {
   const { store, log, now } = deps;
@@ -134,14 +134,14 @@ async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: Abort
   const { artifacts, status } = await deps.enrich(run, signal);
   const owner = { run, artifacts };
   const have = new Set((await store.copies(runId)).map(({ key }) => key));
-  const counts: Record<Done, number> = { copied: 0, left: 0, later: 0 };
+  const counts: Record<ArchiveResult, number> = { copied: 0, skipped: 0, retry: 0 };
   for (const key of wanted(deps.what, owner)) {
     if (have.has(key) || signal.aborted) continue;
     counts[await copyOne(deps, owner, key, signal)]++;
   }
   // What was cut short by a stop is begun anew at the next start.
   if (signal.aborted) return;
-  const incomplete = counts.later > 0 || status !== "complete";
+  const incomplete = counts.retry > 0 || status !== "complete";
   const waitMs = incomplete ? AGAIN_MS[failures] : undefined;
   await store.setArchiving(archiving, waitMs === undefined ? null : { at: now() + waitMs, failures: failures + 1 });
   log.info("run.archived", { run_id: runId, ...counts, again: waitMs !== undefined });
@@ -160,29 +160,29 @@ function wanted(what: ArchiveDeps["what"], owner: Owner): ArtifactKey[] {
   return [...new Set(keys)].slice(0, MAX_OF_RUN);
 }
 
-async function copyOne(deps: ArchiveDeps, owner: Owner, key: ArtifactKey, signal: AbortSignal): Promise<Done> {
+async function copyOne(deps: ArchiveDeps, owner: Owner, key: ArtifactKey, signal: AbortSignal): Promise<ArchiveResult> {
   const { store, media, log, maxFile } = deps;
   const runId = owner.run.run_id;
   const fields = { run_id: runId, artifact: key };
-  const left = (reason: string): Done => {
+  const skip = (reason: string): ArchiveResult => {
     log.warn("artifact.not_archived", { ...fields, reason });
-    return "left";
+    return "skipped";
   };
-  const later = (reason: string): Done => {
+  const retryLater = (reason: string): ArchiveResult => {
     log.warn("artifact.archiving_failed", { ...fields, reason });
-    return "later";
+    return "retry";
   };
-  const room = deps.maxTotal - (await store.copiedBytes());
-  if (room <= 0) return left("the archive is full (artifacts.max_total)");
+  const remaining = deps.maxTotal - (await store.copiedBytes());
+  if (remaining <= 0) return skip("the archive is full (artifacts.max_total)");
   try {
     const opened = await media.fetch(owner, key, { signal });
     if (opened.kind !== "content")
-      return opened.kind === "gone" && opened.temporary ? later(opened.reason) : left("gone");
+      return opened.kind === "gone" && opened.temporary ? retryLater(opened.reason) : skip("gone");
     const { content } = opened;
-    const most = Math.min(maxFile, room);
+    const most = Math.min(maxFile, remaining);
     if (content.status !== 200 || !content.body || Number(content.headers.get("content-length") ?? 0) > most) {
       await content.body?.cancel();
-      return left(most < maxFile ? "no room for it (artifacts.max_total)" : "too large (artifacts.max_file)");
+      return skip(most < maxFile ? "no space left for it (artifacts.max_total)" : "too large (artifacts.max_file)");
     }
     const { type, body } = await sniff("", content.body);
     const sha256 = owner.run.files.find((file) => file.key === key)?.checksum ?? null;
@@ -192,22 +192,26 @@ async function copyOne(deps: ArchiveDeps, owner: Owner, key: ArtifactKey, signal
       now: deps.now,
       signal,
     });
-    if (!spooled.ok) return refusal(spooled.refused, { left, later });
+    if (!spooled.ok) return refusal(spooled.refused, { skip, retryLater });
     const { file } = spooled;
     await deps.blobs.keep(file, signal);
     const copy: Copy = { runId, key, sha256: file.sha256, type, bytes: file.bytes, copiedAt: deps.now() };
     await store.saveCopy(copy);
     return "copied";
   } catch (error) {
-    return later(errorText(error));
+    return retryLater(errorText(error));
   }
 }
 
-function refusal(refused: Refused, { left, later }: Record<"left" | "later", (reason: string) => Done>): Done {
-  if (refused.kind === "too_large") return left("too large (artifacts.max_file, artifacts.max_total)");
+function refusal(
+  refused: Refused,
+  { skip, retryLater }: Record<"skip" | "retryLater", (reason: string) => ArchiveResult>,
+): ArchiveResult {
+  if (refused.kind === "too_large") return skip("too large (artifacts.max_file, artifacts.max_total)");
   // It may have been read in the middle of a change.
-  if (refused.kind === "checksum") return later(`its bytes have the sha256 ${refused.came}, not Skyvern's checksum`);
-  return later(`the transfer broke off: ${refused.reason}`);
+  if (refused.kind === "checksum")
+    return retryLater(`its bytes have the sha256 ${refused.came}, not Skyvern's checksum`);
+  return retryLater(`the transfer broke off: ${refused.reason}`);
 }
 
 const isSha256 = (text: string | null): boolean => text !== null && /^[0-9a-f]{64}$/.test(text);

@@ -8,7 +8,7 @@ export interface Shell {
   stdout(text: string): void;
   stderr(text: string): void;
   /** Resolves when everything written so far was taken: what writes much waits for it now and then. Default: at once. */
-  taken?(): Promise<void>;
+  flushed?(): Promise<void>;
   /** Aborts when the process was told to stop. */
   stopped: AbortSignal;
   /** Calls back whenever the process is told to read its configuration again (SIGHUP). */

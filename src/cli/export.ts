@@ -139,7 +139,7 @@ async function write(
   for await (const page of readPages(store, filter, shell.stopped)) {
     out(page.map((row) => lineOf(rowToReport(row, links))).join(""));
     // A slow reader holds up the reading, not the memory.
-    await shell.taken?.();
+    await shell.flushed?.();
     runs += page.length;
     progress(runs);
   }

@@ -263,7 +263,7 @@ function combine(
       rawMs: file.retention.raw ?? null,
       hold: file.retention.hold,
     },
-    reconcile: reconcileOf(env, file),
+    reconcile: resolveReconcile(env, file),
     heartbeat: file.heartbeat ? { url: file.heartbeat.url, everyMs: file.heartbeat.every } : null,
     alerts: {
       onDead: file.alerts.on_dead,
@@ -295,7 +295,7 @@ function combine(
 }
 
 /** Where no webhook can arrive, every run is asked for, often and within a budget. */
-function reconcileOf(env: Settings, { skyvern: { reconcile } }: FileSettings): ReconcileSettings | null {
+function resolveReconcile(env: Settings, { skyvern: { reconcile } }: FileSettings): ReconcileSettings | null {
   if (reconcile === false) return null;
   const hasWebhooks = isReachable(env);
   const { every, lookback, history = 7 * DAY_MS, requests_per_hour } = reconcile;

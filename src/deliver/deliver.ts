@@ -165,6 +165,6 @@ async function recordWithRetries(
 /** The other relays are to keep the pause as well. If they cannot be told, each will be by the sink. */
 async function tellPause({ store, log }: DeliverDeps, { sink, pausedUntil }: LaneState): Promise<void> {
   await store.pause(destinationOf(sink), pausedUntil).catch((error: unknown) => {
-    log.warn("delivery.pause_not_told", { sink: sink.name, error: String(error) });
+    log.warn("delivery.pause_not_shared", { sink: sink.name, error: String(error) });
   });
 }

@@ -118,14 +118,14 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     log,
   });
   const { wake, turn } = turns;
-  const taken = await app.reclaimLeases();
+  const leases = await app.reclaimLeases();
   if ((await storage.getAlarm()) === null) await storage.setAlarm(runtime.now());
   for (const warning of warnings) log.warn("config.warning", { warning });
   for (const one of off) log.info("config.off", { ...one });
   log.info("relay.started", {
     sinks: config.sinks.map(({ name }) => name),
-    reclaimed: taken.taken,
-    orphaned: taken.orphaned,
+    reclaimed: leases.reclaimed,
+    orphaned: leases.orphaned,
   });
   let inFlight = 0;
   return {

@@ -8,10 +8,10 @@ import type { Receipt } from "../store/contract/receipts.ts";
 export interface Entry {
   at: number;
   who: "Skyvern" | "Relay" | "Sink";
-  /** `news`: a receipt that settled the outcome. `given_up`: a delivery given up without a last attempt. */
+  /** `settled`: a receipt that settled the outcome. `given_up`: a delivery given up without a last attempt. */
   sort:
     | "stamp"
-    | "news"
+    | "settled"
     | "receipt"
     | "unrecognized"
     | "queued"
@@ -95,11 +95,11 @@ function receiptEntry(receipt: Receipt): Entry {
     const last = new Date(receipt.last_received_at).toISOString().slice(0, 19).replace("T", " ");
     lines.push(`The same bytes came ${receipt.copies} times, last at ${last} UTC.`);
   }
-  const isNews = receipt.verdict === "accepted" || receipt.verdict === "corrected";
+  const isSettling = receipt.verdict === "accepted" || receipt.verdict === "corrected";
   return entry({
     at: receipt.received_at,
     who: "Relay",
-    sort: receipt.verdict === "unrecognized" ? "unrecognized" : isNews ? "news" : "receipt",
+    sort: receipt.verdict === "unrecognized" ? "unrecognized" : isSettling ? "settled" : "receipt",
     title: VERDICTS[receipt.verdict],
     lines,
     routing: parseRouting(receipt.routing),

@@ -1,18 +1,18 @@
 /**
  * The bodies of webhooks while they are read: how many bytes all of them may hold, and how slowly one may come. A sender that
- * stops in the middle, or brings a byte now and then, must not keep the room from those who do send.
+ * stops in the middle, or brings a byte now and then, must not use up the budget of those who do send.
  */
 import type { IncomingMessage } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 
-/** Why a body was not read: `no_room` also where it had to make room, because it progressed least. */
-export type Unread = "too_large" | "no_room" | "too_slow" | "broken";
+/** Why a body was not read: `over_budget` also where it was evicted for others because it had progressed least. */
+export type Unread = "too_large" | "over_budget" | "too_slow" | "broken";
 
 /** A body, or why there is none. Its bytes count until they are given back. */
 export interface ReadBody {
   body: Buffer | Unread;
-  giveBack(): void;
+  release(): void;
 }
 
 /** Skyvern gives up after 30 s; and within each of these windows a sender must bring at least this much. */
@@ -21,12 +21,12 @@ const WINDOW_MS = 5_000;
 const LEAST_BYTES = 5 * 1024;
 const CHECK_EVERY_MS = 1_000;
 
-/** Bodies up to this size, as most are, may use all of the room; larger ones leave an eighth of it to them. */
+/** Bodies up to this size, as most are, may use the whole budget; larger ones leave an eighth of it to them. */
 const SMALL_BODY = 256 * 1024;
 const FOR_LARGE = 7 / 8;
-/** A piece of a few bytes takes more room than these. */
+/** A piece of a few bytes takes more memory than these. */
 const PIECE_BYTES = 256;
-/** A body younger than this never makes room for others: a genuine one is whole by then. */
+/** A body younger than this is never evicted for others: a genuine one is whole by then. */
 const SETTLED_MS = 250;
 
 interface Reading {
@@ -36,13 +36,13 @@ interface Reading {
   size: number;
   /** Where the window that is being looked at began. */
   window: { at: number; size: number };
-  turnedOut: Promise<Unread>;
-  turnOut(why: Unread): void;
+  evicted: Promise<Unread>;
+  evict(why: Unread): void;
 }
 
 export class Bodies {
   readonly #limit: number;
-  #taken = 0;
+  #used = 0;
   readonly #reading = new Set<Reading>();
   #checks: ReturnType<typeof setInterval> | undefined;
 
@@ -51,7 +51,7 @@ export class Bodies {
     this.#limit = limit;
   }
 
-  /** The whole body, chunked or not. Reading stops as soon as the body is known to be over `limit` bytes, or has no room. */
+  /** The whole body, chunked or not. Reading stops as soon as the body is known to be over `limit` bytes, or does not fit into the budget. */
   async read(c: Context, limit: number): Promise<ReadBody> {
     const reading = begin();
     this.#reading.add(reading);
@@ -60,7 +60,7 @@ export class Bodies {
     this.#end(reading);
     const isRead = typeof body !== "string";
     if (!isRead) this.#release(reading);
-    return { body, giveBack: () => this.#release(reading) };
+    return { body, release: () => this.#release(reading) };
   }
 
   async #pieces(c: Context, limit: number, reading: Reading): Promise<Buffer | Unread> {
@@ -68,7 +68,7 @@ export class Bodies {
     const take = (piece: Uint8Array): Unread | null => {
       reading.size += piece.length;
       if (reading.size > limit) return "too_large";
-      if (!this.#take(reading, piece.length + PIECE_BYTES)) return "no_room";
+      if (!this.#take(reading, piece.length + PIECE_BYTES)) return "over_budget";
       pieces.push(piece);
       return null;
     };
@@ -81,21 +81,21 @@ export class Bodies {
     return first && pieces.length === 1 ? toBuffer(first) : Buffer.concat(pieces, reading.size);
   }
 
-  /** Counts more bytes of a body, if need be in place of those that progressed least for their age. False: there is no room. */
+  /** Counts more bytes of a body, if need be in place of those that progressed least for their age. False: the budget is used up. */
   #take(reading: Reading, bytes: number): boolean {
     while (!this.#fits(reading, bytes)) {
       const slowest = this.#slowest();
       if (slowest === null) return false;
-      this.#turnOut(slowest, "no_room");
+      this.#evict(slowest, "over_budget");
       if (slowest === reading) return false;
     }
     reading.held += bytes;
-    this.#taken += bytes;
+    this.#used += bytes;
     return true;
   }
 
   #fits(reading: Reading, bytes: number): boolean {
-    const others = this.#taken - reading.held;
+    const others = this.#used - reading.held;
     const size = reading.held + bytes;
     // A single body always fits, however the limits are set.
     return others === 0 || others + size <= (size > SMALL_BODY ? this.#limit * FOR_LARGE : this.#limit);
@@ -114,18 +114,18 @@ export class Bodies {
   #check(): void {
     const now = performance.now();
     for (const one of this.#reading) {
-      if (now - one.startedAt >= DEADLINE_MS) this.#turnOut(one, "too_slow");
+      if (now - one.startedAt >= DEADLINE_MS) this.#evict(one, "too_slow");
       else if (now - one.window.at >= WINDOW_MS) {
-        if (one.size - one.window.size < LEAST_BYTES) this.#turnOut(one, "too_slow");
+        if (one.size - one.window.size < LEAST_BYTES) this.#evict(one, "too_slow");
         one.window = { at: now, size: one.size };
       }
     }
   }
 
-  #turnOut(reading: Reading, why: Unread): void {
+  #evict(reading: Reading, why: Unread): void {
     this.#end(reading);
     this.#release(reading);
-    reading.turnOut(why);
+    reading.evict(why);
   }
 
   #end(reading: Reading): void {
@@ -136,7 +136,7 @@ export class Bodies {
   }
 
   #release(reading: Reading): void {
-    this.#taken -= reading.held;
+    this.#used -= reading.held;
     reading.held = 0;
   }
 }
@@ -145,7 +145,7 @@ function begin(): Reading {
   const { promise, resolve } = Promise.withResolvers<Unread>();
   const startedAt = performance.now();
   const window = { at: startedAt, size: 0 };
-  return { startedAt, held: 0, size: 0, window, turnedOut: promise, turnOut: resolve };
+  return { startedAt, held: 0, size: 0, window, evicted: promise, evict: resolve };
 }
 
 const rateOf = ({ size, startedAt }: Reading, now: number): number => size / (now - startedAt);
@@ -156,7 +156,7 @@ const toBuffer = (piece: Uint8Array): Buffer =>
 type Take = (piece: Uint8Array) => Unread | null;
 
 /** What is not read leaves the connection open: the answer goes out on it. */
-const readSocket = (incoming: IncomingMessage, take: Take, { turnedOut }: Reading): Promise<Unread | null> =>
+const readSocket = (incoming: IncomingMessage, take: Take, { evicted }: Reading): Promise<Unread | null> =>
   new Promise((resolve) => {
     const end = (unread: Unread | null) => {
       incoming.off("data", onData).off("end", onEnd).off("close", onBroken);
@@ -171,18 +171,18 @@ const readSocket = (incoming: IncomingMessage, take: Take, { turnedOut }: Readin
     const onBroken = () => end("broken");
     // The listener of errors stays: one may come when nobody reads any more.
     incoming.on("data", onData).on("end", onEnd).on("error", onBroken).on("close", onBroken);
-    void turnedOut.then(end);
+    void evicted.then(end);
   });
 
 async function readStream(
   body: ReadableStream<Uint8Array> | null,
   take: Take,
-  { turnedOut }: Reading,
+  { evicted }: Reading,
 ): Promise<Unread | null> {
   const reader = body?.getReader();
   if (!reader) return null;
   for (;;) {
-    const next = await Promise.race([reader.read(), turnedOut]);
+    const next = await Promise.race([reader.read(), evicted]);
     if (typeof next !== "string" && next.done) return null;
     const unread = typeof next === "string" ? next : take(next.value);
     if (unread === null) continue;

@@ -52,9 +52,9 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
   const limit = Math.min(checked.limit, deps.bodyLimit);
   const declared = Number(c.req.header("content-length") ?? 0);
   if (declared > limit) return tooLarge(c, limit);
-  const { body, giveBack } = await bodies.read(c, limit);
+  const { body, release } = await bodies.read(c, limit);
   try {
-    if (body === "no_room") return overloaded(c, deps);
+    if (body === "over_budget") return overloaded(c, deps);
     if (body === "too_large") return tooLarge(c, limit);
     if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
@@ -62,7 +62,7 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
     const incoming = { bytes: body, signature, sentAt, channel, from: addressIn(c, deps) };
     return respond(c, channel, deps, await deps.receiver.receive(incoming));
   } finally {
-    giveBack();
+    release();
   }
 }
 

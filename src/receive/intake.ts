@@ -41,7 +41,7 @@ export type IntakeResult =
   | { kind: "totp" }
   /** On disk. `crashed`: the bug that was met, for which it was kept. */
   | {
-      kind: "taken";
+      kind: "stored";
       accepted: Accepted;
       receiptId: string;
       reportedStatus: string | null;
@@ -65,7 +65,7 @@ export interface ApiRun {
   deliver: boolean;
 }
 
-export type ApiRunResult = (IntakeResult & { kind: "taken" }) | { kind: "not_understood"; reason: string };
+export type ApiRunResult = (IntakeResult & { kind: "stored" }) | { kind: "unrecognized"; reason: string };
 
 /** A receipt that was not settled, and its bytes. `shownTo`: Skyvern was asked whose its run is, and named these. */
 export interface UnsettledReceipt {
@@ -133,7 +133,7 @@ async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Pro
   const masked = deps.redact(text);
   const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
-    return { kind: "not_understood", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
+    return { kind: "unrecognized", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
   const receipt = {
     id: deps.runtime.newId("rcp"),
     bodyHash: hash("sha256", withoutSignedQueries(masked.text)),
@@ -166,8 +166,8 @@ async function reread(deps: DecideDeps, store: ReceiptStore, unsettled: Unsettle
   }
 }
 
-const toIntakeResult = ({ receipt }: IncomingReceipt, accepted: Accepted): IntakeResult & { kind: "taken" } => ({
-  kind: "taken",
+const toIntakeResult = ({ receipt }: IncomingReceipt, accepted: Accepted): IntakeResult & { kind: "stored" } => ({
+  kind: "stored",
   accepted,
   receiptId: receipt.id,
   reportedStatus: receipt.reportedStatus,

@@ -116,22 +116,22 @@ async function receiveVerified(
   const { bytes, key: keyName, organization } = body;
   const about = { key: keyName, channel, bytes: bytes.length };
   try {
-    const taken = await take({ bytes, keyName, organization, channel, sentAt, receivedAt: deps.runtime.now() });
-    if (taken.kind === "failed") return unstored(deps, "storage_failed", taken.error);
-    if (taken.kind === "totp") {
+    const result = await take({ bytes, keyName, organization, channel, sentAt, receivedAt: deps.runtime.now() });
+    if (result.kind === "failed") return unstored(deps, "storage_failed", result.error);
+    if (result.kind === "totp") {
       metrics.webhooks.inc({ result: "totp" });
       log.warn("webhook.totp_request", { key: keyName, hint: "a totp_url points at the relay; it has no codes" });
       return { kind: "totp" };
     }
-    const { accepted, crashed } = taken;
+    const { accepted, crashed } = result;
     if (accepted.deliveries > 0) deps.nudge();
     metrics.webhooks.inc({ result: accepted.verdict });
     metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
     if (crashed) log.error("webhook.crashed", { run_id: crashed.runId, error: crashed.error });
-    logTaken(log, taken, about);
+    logReceived(log, result, about);
     const finishedAt = deps.runtime.now();
     const times = { startedAt: finishedAt - (performance.now() - startedAt), finishedAt };
-    traceReceipt(trace, taken, { kind: "server", source: "webhook", ...times });
+    traceReceipt(trace, result, { kind: "server", source: "webhook", ...times });
     return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
   } catch (error) {
     return unstored(deps, error instanceof Overloaded ? "overloaded" : "storage_failed", String(error));
@@ -144,9 +144,9 @@ function unstored({ metrics, log }: ReceiveDeps, result: "overloaded" | "storage
   return { kind: "unavailable" };
 }
 
-function logTaken(
+function logReceived(
   log: Log,
-  { accepted, receiptId, reportedStatus }: IntakeResult & { kind: "taken" },
+  { accepted, receiptId, reportedStatus }: IntakeResult & { kind: "stored" },
   about: { key: string; channel: string | null; bytes: number },
 ): void {
   const fields = {

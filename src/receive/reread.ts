@@ -37,7 +37,7 @@ export async function rereadUnrecognized({ store, intake, organizationOf, runtim
     if (reread.kind === "crashed") log.error("receipt.crashed", { receipt_id: receipt.id, run_id: runId, error });
     else {
       adopted += 1;
-      log.info("receipt.adopted", { receipt_id: receipt.id, run_id: runId });
+      log.info("receipt.recognized", { receipt_id: receipt.id, run_id: runId });
     }
   }
   return adopted;

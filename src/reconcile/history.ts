@@ -37,6 +37,6 @@ export async function fillHistory(deps: CompleteHistoryDeps, signal: AbortSignal
     },
   );
   const { added, known, unreadable, faults } = tally;
-  log[faults.length === 0 ? "info" : "warn"]("history.filled", { added, known, unreadable, faults });
+  log[faults.length === 0 ? "info" : "warn"]("history.backfilled", { added, known, unreadable, faults });
   return tally;
 }

@@ -43,16 +43,16 @@ export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean }
     const receivedAt = runtime.now();
     const listedAt = deliver ? receivedAt : Math.min(endedAt ?? receivedAt, receivedAt);
     const text = JSON.stringify(asInWebhooks(answer));
-    const taken = await intake.answer({ text, ...origin, receivedAt, listedAt, deliver });
-    if (taken.kind === "not_understood") {
-      log.warn("answer.not_understood", { source, reason: taken.reason });
+    const result = await intake.answer({ text, ...origin, receivedAt, listedAt, deliver });
+    if (result.kind === "unrecognized") {
+      log.warn("answer.unrecognized", { source, reason: result.reason });
       return null;
     }
-    const { accepted, receiptId, reportedStatus: status } = taken;
+    const { accepted, receiptId, reportedStatus: status } = result;
     const { runId, verdict, note } = accepted;
     if (accepted.deliveries > 0) nudge();
     metrics.ingested.inc({ source, verdict });
-    traceReceipt(trace, taken, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
+    traceReceipt(trace, result, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
     const trace_id = runId === null ? null : traceIdOf(runId);
     log.info("run.ingested", { run_id: runId, trace_id, receipt_id: receiptId, source, verdict, note, status });
     return accepted;

@@ -56,13 +56,13 @@ export async function readFiles(
   signal: AbortSignal,
 ): Promise<{ files: Attachment[]; omitted: number }> {
   const files: Attachment[] = [];
-  let room = totalBytes;
+  let remaining = totalBytes;
   for (const { key, name, size } of evidence.files.slice(0, MAX_FILES)) {
-    const most = Math.min(evidence.limits.each, room);
+    const most = Math.min(evidence.limits.each, remaining);
     if (signal.aborted || most <= 0 || (size ?? 0) > most) continue;
     const found = await evidence.read(key, most, signal);
     if (found.kind !== "bytes" || found.bytes.byteLength === 0) continue;
-    room -= found.bytes.byteLength;
+    remaining -= found.bytes.byteLength;
     const taken = files.map(({ name }) => name);
     const safe = unique(safeName(name), taken);
     files.push({ key, name: safe, type: typeOfName(safe), bytes: found.bytes });

@@ -52,7 +52,7 @@ export const PAGE_AMOUNT: Amount = { blocks: 40, rows: 100, columns: 8, fields: 
 /** The last block comes first: it is what the run was for. */
 export function readableOutput({ kind, output }: Pick<Report, "kind" | "output">, amount: Amount): ReadableOutput {
   if (kind !== "workflow" || !isJsonObject(output))
-    return { sections: sectionsOf(null, output, amount), omittedBlocks: 0 };
+    return { sections: listSections(null, output, amount), omittedBlocks: 0 };
   const blocks = blockSections(output, amount);
   const shown = blocks.slice(0, amount.blocks);
   return { sections: shown.flat(), omittedBlocks: blocks.length - shown.length };
@@ -63,13 +63,17 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
   const ofLoops = new Set(Object.values(output).flatMap(keysInLoop));
   const blocks = Object.entries(output)
     .filter(([key]) => key !== EXTRACTED && !ofLoops.has(key))
-    .map(([key, value]) => sectionsOf(labelOf(key), value, amount))
+    .map(([key, value]) => listSections(labelOf(key), value, amount))
     .filter((sections) => sections.length > 0)
     .toReversed();
   if (blocks.length > 0) return blocks;
   // Only where no block says anything by itself: it repeats what they extracted.
   const all = output[EXTRACTED] ?? null;
-  const extracted = sectionsOf("extracted information", Array.isArray(all) && all.length === 1 ? all[0]! : all, amount);
+  const extracted = listSections(
+    "extracted information",
+    Array.isArray(all) && all.length === 1 ? all[0]! : all,
+    amount,
+  );
   return extracted.length === 0 ? [] : [extracted];
 }
 
@@ -85,7 +89,7 @@ interface Essence {
 }
 
 /** The shapes of a block's value: contract §9 "Other". */
-function essenceOf(value: Json): Essence {
+function extractEssence(value: Json): Essence {
   if (!isJsonObject(value)) return { note: null, value };
   if ("status_code" in value && "response_body" in value)
     return { note: `HTTP ${show(value["status_code"] ?? null)}`, value: value["response_body"] ?? null };
@@ -105,7 +109,7 @@ const withoutEnding = (outputs: Json): Json =>
   isJsonObject(outputs)
     ? Object.fromEntries(
         Object.entries(outputs).flatMap(([key, value]) => {
-          const inner = essenceOf(value).value;
+          const inner = extractEssence(value).value;
           return key === EXTRACTED || isEmpty(inner) ? [] : [[labelOf(key), inner] as const];
         }),
       )
@@ -119,11 +123,11 @@ interface LoopEntry {
 }
 
 /** The rounds of a loop, each with its inner blocks in turn; null when the value is no loop's. */
-function roundsOf(value: Json): LoopEntry[][] | null {
+function parseRounds(value: Json): LoopEntry[][] | null {
   if (!Array.isArray(value) || value.length === 0) return null;
   const rounds: LoopEntry[][] = [];
   for (const item of value) {
-    const entries = (Array.isArray(item) ? item : [item]).map(entryOf);
+    const entries = (Array.isArray(item) ? item : [item]).map(parseEntry);
     const complete = entries.filter((entry) => entry !== null);
     if (complete.length < entries.length) return null;
     rounds.push(complete);
@@ -131,7 +135,7 @@ function roundsOf(value: Json): LoopEntry[][] | null {
   return rounds.some((round) => round.length > 0) ? rounds : null;
 }
 
-function entryOf(item: Json): LoopEntry | null {
+function parseEntry(item: Json): LoopEntry | null {
   if (!isJsonObject(item) || !("output_value" in item)) return null;
   const { output_parameter: parameter = null, loop_value: looped = null, output_value: value = null } = item;
   const key = isJsonObject(parameter) && typeof parameter["key"] === "string" ? parameter["key"] : "";
@@ -140,7 +144,7 @@ function entryOf(item: Json): LoopEntry | null {
 
 /** What stands at top level as well, as its last round left it. */
 const keysInLoop = (value: Json): string[] =>
-  (roundsOf(value) ?? []).flatMap((round) => round.flatMap((entry) => [entry.key, ...keysInLoop(entry.value)]));
+  (parseRounds(value) ?? []).flatMap((round) => round.flatMap((entry) => [entry.key, ...keysInLoop(entry.value)]));
 
 const isFileList = (value: Json): value is JsonObject[] =>
   Array.isArray(value) &&
@@ -163,11 +167,11 @@ const MAX_DEPTH = 6;
 /** Tables inside of one value that have a section of their own. */
 const MAX_INNER_TABLES = 3;
 
-function sectionsOf(title: string | null, given: Json, amount: Amount, depth = 0): Section[] {
-  const { note, value } = essenceOf(given);
+function listSections(title: string | null, given: Json, amount: Amount, depth = 0): Section[] {
+  const { note, value } = extractEssence(given);
   const named = note === null ? title : `${title ?? "output"} – ${note}`;
   if (isEmpty(value)) return note === null ? [] : [{ kind: "text", title, text: note }];
-  const rounds = roundsOf(value);
+  const rounds = parseRounds(value);
   if (rounds !== null) return loopSections(named, rounds, amount);
   if (isFileList(value)) return [{ kind: "text", title: named, text: listed(value.map(fileLine), amount) }];
   if (isTable(value)) return [tableSection(named, value, amount)];
@@ -180,7 +184,7 @@ function objectSections(title: string | null, value: JsonObject, amount: Amount,
   const entries = Object.entries(value);
   const [only] = entries;
   if (only && entries.length === 1 && typeof only[1] === "object" && depth < MAX_DEPTH) {
-    const inner = sectionsOf(title ?? only[0], only[1], amount, depth + 1);
+    const inner = listSections(title ?? only[0], only[1], amount, depth + 1);
     if (inner.length > 0) return inner;
   }
   const tables = entries.filter(([, field]) => isTable(field) && field.length > 1).slice(0, MAX_INNER_TABLES);
@@ -223,14 +227,14 @@ function tableSection(title: string | null, items: JsonObject[], amount: Amount)
 /** A row a round: what it was about, then its inner blocks by name. */
 function loopSections(title: string | null, rounds: LoopEntry[][], amount: Amount): Section[] {
   const keys = [...new Set(rounds.flatMap((round) => round.map(({ key }) => key)))];
-  const values = rounds.flat().map(({ value }) => essenceOf(value));
+  const values = rounds.flat().map(({ value }) => extractEssence(value));
   if (values.every(({ note, value }) => note === null && isEmpty(value))) return [];
   const isSpread = keys.length === 1 && values.every(({ value }) => isJsonObject(value));
   const filled = rounds.filter((round) => round.length > 0);
   const rows = filled.map((round): JsonObject => {
     const [first] = round;
     const about = first === undefined || first.item === null ? {} : { item: first.item };
-    if (isSpread && first) return { ...about, ...(essenceOf(first.value).value as JsonObject) };
+    if (isSpread && first) return { ...about, ...(extractEssence(first.value).value as JsonObject) };
     return { ...about, ...Object.fromEntries(round.map(({ key, value }) => [labelOf(key) || "value", value])) };
   });
   return [tableSection(title, rows, amount)];
@@ -252,13 +256,13 @@ const MAX_PARTS = 4;
 
 /** A value where there is room for a line; what is nested deeper is counted. */
 function compact(given: Json): string {
-  const { note, value } = essenceOf(given);
+  const { note, value } = extractEssence(given);
   const text = isEmpty(value) ? null : inLine(value);
   return [note, text].filter((part) => part !== null).join(": ") || "–";
 }
 
 function inLine(value: Json): string {
-  const rounds = roundsOf(value);
+  const rounds = parseRounds(value);
   if (rounds !== null) return plural(rounds.length, "round");
   if (Array.isArray(value)) {
     if (value.some(isNested)) return plural(value.length, "item");

@@ -1,6 +1,6 @@
 import { isJsonObject, type Json } from "../platform/json.ts";
 import type { ArtifactKey, Failure, Run, RunFile, Source, Workflow } from "../domain/run.ts";
-import { artifactIdOf, fileNameOf } from "./artifacts/artifact-url.ts";
+import { parseArtifactId, parseFileName } from "./artifacts/artifact-url.ts";
 import type { Payload } from "./payload.ts";
 
 /** What the payload itself does not say. */
@@ -102,10 +102,10 @@ function toFiles(payload: Payload): RunFile[] {
   const bare = (payload.downloaded_file_urls ?? []).flatMap((url): typeof listed => (url === null ? [] : [{ url }]));
   return (listed.length > 0 ? listed : bare).map((file, index) => {
     const url = text(file.url);
-    const artifactId = text(file.artifact_id) ?? (url === null ? null : artifactIdOf(url));
+    const artifactId = text(file.artifact_id) ?? (url === null ? null : parseArtifactId(url));
     return {
       key: artifactId ?? `file-${index + 1}`,
-      name: text(file.filename) ?? (url === null ? null : fileNameOf(url)) ?? `file-${index + 1}`,
+      name: text(file.filename) ?? (url === null ? null : parseFileName(url)) ?? `file-${index + 1}`,
       size: file.file_size ?? null,
       checksum: text(file.checksum),
       artifact_id: artifactId,
@@ -123,7 +123,7 @@ function toScreenshotKeys(payload: Payload): ArtifactKey[] {
   return final === null ? [...new Set(keys)] : [toKey(final, "screenshot-1")];
 }
 
-const toKey = (url: string, place: string): ArtifactKey => artifactIdOf(url) ?? place;
+const toKey = (url: string, place: string): ArtifactKey => parseArtifactId(url) ?? place;
 
 const text = (value: string | null | undefined): string | null =>
   value === null || value === undefined || value.trim() === "" ? null : clean(value);

@@ -473,7 +473,7 @@ function artifactRow(state: SkyvernState, run: StandInRun, artifact: StandInArti
     observer_cruise_id: null,
     observer_thought_id: null,
     ai_suggestion_id: null,
-    signed_url: urlOf(state, run, artifact),
+    signed_url: artifactUrl(state, run, artifact),
     archived: artifact.archived ?? false,
     organization_id: run.organization ?? firstOrganization(state),
   };
@@ -562,7 +562,7 @@ const contentUrl = ({ url }: SkyvernState, id: string, expiry: number): string =
   `${url}/v1/artifacts/${id}/content?expiry=${expiry}&kid=k2026-06&sig=${sign(id, expiry)}`;
 
 /** Screenshots and recordings live one hour, the rest twelve (contract §5). */
-function urlOf(state: SkyvernState, run: StandInRun, artifact: StandInArtifact): string {
+function artifactUrl(state: SkyvernState, run: StandInRun, artifact: StandInArtifact): string {
   if (state.storage === "local") return artifact.uri ?? fileUrl(run, artifact);
   const life = /^(screenshot|recording|session_replay)/.test(artifact.artifact_type) ? HOUR : 12 * HOUR;
   return contentUrl(state, artifact.artifact_id, Math.floor((state.runtime.now() + life) / 1000));
@@ -580,7 +580,7 @@ function shownPayload(state: SkyvernState, run: StandInRun): JsonObject {
   const show = (value: Json): Json => {
     if (typeof value === "string") {
       const artifact = artifacts.get(ARTIFACT_URL.exec(value)?.[1] ?? "");
-      return artifact ? urlOf(state, run, artifact) : value;
+      return artifact ? artifactUrl(state, run, artifact) : value;
     }
     if (Array.isArray(value)) return value.map(show);
     return isJsonObject(value) ? showObject(value) : value;

@@ -67,7 +67,7 @@ export function createMetrics() {
     }),
     heartbeats: new Counter({
       name: "skyvern_relay_heartbeats_total",
-      help: "Signs of life given: alive, fail (something is wrong), not_taken.",
+      help: "Signs of life given: alive, fail (something is wrong), rejected.",
       labelNames: ["result"] as const,
       registers,
     }),
@@ -217,7 +217,7 @@ function watchStored(registry: Registry, app: () => Gauges, now: () => number): 
   });
   single(
     registry,
-    "skyvern_relay_kept_receipts",
+    "skyvern_relay_unrecognized_receipts",
     "Verified webhooks that were not recognized as a run.",
     async () => (await values())?.unrecognized,
   );

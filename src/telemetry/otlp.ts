@@ -26,7 +26,7 @@ const TIMEOUT_MS = 10_000;
 
 export function createOtlp({ url, headers, service, request, dropped, log }: OtlpDeps) {
   let waiting: Span[] = [];
-  let wasTaken = true;
+  let wasAccepted = true;
   const post = async (spans: Span[], timeoutMs: number): Promise<string | null> => {
     try {
       const { status } = await request(url, {
@@ -53,9 +53,9 @@ export function createOtlp({ url, headers, service, request, dropped, log }: Otl
         const spans = all.slice(i, i + MAX_BATCH);
         const reason = await post(spans, timeoutMs);
         if (reason !== null) dropped(all.length - i);
-        if (reason !== null && wasTaken) log.warn("traces.not_taken", { reason, spans: all.length - i });
-        if (reason === null && !wasTaken) log.info("traces.taken");
-        wasTaken = reason === null;
+        if (reason !== null && wasAccepted) log.warn("traces.rejected", { reason, spans: all.length - i });
+        if (reason === null && !wasAccepted) log.info("traces.accepted");
+        wasAccepted = reason === null;
         if (reason !== null) return;
       }
     },

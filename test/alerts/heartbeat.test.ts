@@ -70,7 +70,7 @@ it("that is not taken is said once, and when it is taken again; its address, a s
   monitor.status = 200;
   await beat();
   const events = lines.map((line) => (JSON.parse(line) as { event: string }).event);
-  expect(events).toEqual(["heartbeat.not_taken", "heartbeat.taken"]);
+  expect(events).toEqual(["heartbeat.rejected", "heartbeat.accepted"]);
   expect(lines.join("")).not.toContain("a-secret-id");
 });
 

@@ -114,7 +114,7 @@ describe("runs: 90d, raw: 30d", () => {
     s3.faults.push(503);
     await rig.relay.app.archive();
     expect(s3.objects.size).toBe(1);
-    expect(rig.relay.log()).toContain('"archive.removing_failed"');
+    expect(rig.relay.log()).toContain('"archive.removal_failed"');
     rig.runtime.advance(599_000);
     await rig.relay.app.archive();
     expect(s3.objects.size).toBe(1);

@@ -209,7 +209,7 @@ describe("what is copied", () => {
     expect(logged(rig, "artifact.archiving_failed")).toMatchObject([
       { artifact: FILE, reason: expect.stringContaining("checksum") },
     ]);
-    expect(logged(rig, "run.archived")).toMatchObject([{ later: 1, again: true }]);
+    expect(logged(rig, "run.archived")).toMatchObject([{ retry: 1, again: true }]);
   });
 });
 

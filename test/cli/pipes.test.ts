@@ -68,7 +68,7 @@ it("export reads no further than its reader takes", async () => {
     env: { RELAY_CONFIG: "", ...env },
     stdout: (text) => void (written[0] = (written[0] ?? 0) + text.length),
     stderr: () => {},
-    taken: async () => void written.unshift(0),
+    flushed: async () => void written.unshift(0),
     stopped: new AbortController().signal,
   });
   expect({ code, most: Math.max(...written) < 600_000, pages: written.filter((length) => length > 0).length }).toEqual({

@@ -92,7 +92,7 @@ describe("the room for bodies", () => {
     next.send(40_000);
     next.end();
     expect((await nextBody).body).toHaveLength(40_000);
-    expect((await slowBody).body).toBe("no_room");
+    expect((await slowBody).body).toBe("over_budget");
     fast.end();
     expect((await fastBody).body).toHaveLength(40_000);
   });
@@ -105,7 +105,7 @@ describe("the room for bodies", () => {
     await settle();
     const secondBody = bodies.read(second.context, MB);
     second.send(40_000);
-    expect((await secondBody).body).toBe("no_room");
+    expect((await secondBody).body).toBe("over_budget");
     first.end();
     expect((await firstBody).body).toHaveLength(40_000);
   });

@@ -103,7 +103,7 @@ describe("the metrics", () => {
     const { status, text } = await relay.get("/metrics");
     expect(status).toBe(200);
     expect(text).toContain('skyvern_relay_webhooks_total{result="accepted"} 1\n');
-    expect(text).not.toMatch(/^skyvern_relay_(backlog|kept_receipts|circuit_state)[{ ]/m);
+    expect(text).not.toMatch(/^skyvern_relay_(backlog|unrecognized_receipts|circuit_state)[{ ]/m);
   });
 
   it("show the state of each circuit", async () => {

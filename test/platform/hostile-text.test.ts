@@ -5,7 +5,7 @@ import { buildContent } from "../../src/sinks/content.ts";
 import { safeName } from "../../src/sinks/attachments.ts";
 import { quote } from "../../src/sinks/http-outcome.ts";
 import { inert, visible } from "../../src/sinks/slack/text.ts";
-import { fileNameOf } from "../../src/skyvern/artifacts/artifact-url.ts";
+import { parseFileName } from "../../src/skyvern/artifacts/artifact-url.ts";
 import { block, jsonText, line } from "../../src/web/text.ts";
 import { aReport } from "../sinks/a-report.ts";
 
@@ -51,7 +51,7 @@ const SURFACES: Record<string, (text: string) => string> = {
   "a mail's text": (text) => buildView(buildContent(aReport({ summary: text }), "result"), LIMITS).summary ?? "",
   "a reason": (text) => quote(text, []),
   "an attachment's name": safeName,
-  "a file's name": (text) => fileNameOf(`https://host/${encodeURIComponent(text)}`) ?? "",
+  "a file's name": (text) => parseFileName(`https://host/${encodeURIComponent(text)}`) ?? "",
 };
 const LIMITS = { field: 1_000, cell: 100, output: true };
 

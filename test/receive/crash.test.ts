@@ -121,8 +121,8 @@ it("what is crashed on and cannot be kept either is refused, and nothing that ca
     receivedAt: 1_000,
   }));
   expect(await Promise.all(webhooks.map(intake.webhook))).toMatchObject([
-    { kind: "taken", accepted: { verdict: "accepted" } },
+    { kind: "stored", accepted: { verdict: "accepted" } },
     { kind: "failed", error: expect.stringContaining("a bug") as string },
-    { kind: "taken", accepted: { verdict: "accepted" } },
+    { kind: "stored", accepted: { verdict: "accepted" } },
   ]);
 });

@@ -401,7 +401,7 @@ describe("genuine payloads of no known era", () => {
     expect(data).toMatchObject([
       { run_id: null, verdict: "unrecognized", note: expect.any(String) as string, copies: 1 },
     ]);
-    expect((await relay.get("/metrics")).text).toContain("skyvern_relay_kept_receipts 1");
+    expect((await relay.get("/metrics")).text).toContain("skyvern_relay_unrecognized_receipts 1");
     const raw = await relay.get(`/v1/receipts/${String(data[0]?.["id"])}/raw`);
     expect(raw.status).toBe(200);
     const again = await relay.webhook(body);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import {
-  artifactIdOf,
-  expiryOf,
-  fileNameOf,
+  parseArtifactId,
+  parseExpiry,
+  parseFileName,
   isArtifactId,
   parseWebUrl,
 } from "../../src/skyvern/artifacts/artifact-url.ts";
@@ -13,7 +13,7 @@ describe("artifactIdOf", () => {
     ["https://api.skyvern.com/v1/artifacts/a_565/content", "a_565"],
     ["http://skyvern:8000/v1/artifacts/a_565/content?[redacted]", "a_565"],
     ["https://proxy.example/skyvern/v1/artifacts/a_565/content/", "a_565"],
-  ])("reads the id in %s", (url, id) => expect(artifactIdOf(url)).toBe(id));
+  ])("reads the id in %s", (url, id) => expect(parseArtifactId(url)).toBe(id));
 
   test.each([
     ["a storage URL", "https://bucket.s3.amazonaws.com/v1/x_a_565_recording.webm?X-Amz-Signature=s"],
@@ -24,7 +24,7 @@ describe("artifactIdOf", () => {
     ["an id with broken escapes", "https://api.skyvern.com/v1/artifacts/%E0%A4%A/content"],
     ["an address in the query", "https://evil.example/?u=/v1/artifacts/a_565/content"],
     ["no URL", "a_565"],
-  ])("reads none in %s", (_what, url) => expect(artifactIdOf(url)).toBeNull());
+  ])("reads none in %s", (_what, url) => expect(parseArtifactId(url)).toBeNull());
 });
 
 describe("fileNameOf", () => {
@@ -35,7 +35,7 @@ describe("fileNameOf", () => {
     ["https://host/..%2F..%2Fetc%2Fpasswd", ".._.._etc_passwd"],
     ["https://host/a%0D%0Ab%00.txt", "a_b_.txt"],
     ["https://host/invoice%E2%80%AEfdp.exe", "invoice_fdp.exe"],
-  ])("%s names %s", (url, name) => expect(fileNameOf(url)).toBe(name));
+  ])("%s names %s", (url, name) => expect(parseFileName(url)).toBe(name));
 
   test.each([
     "https://host/",
@@ -43,10 +43,10 @@ describe("fileNameOf", () => {
     "https://host/%2E%2E%20",
     "https://host/v1/artifacts/a_1/content",
     "x",
-  ])("%s names no file", (url) => expect(fileNameOf(url)).toBeNull());
+  ])("%s names no file", (url) => expect(parseFileName(url)).toBeNull());
 
   test("a long name is cut before its extension", () => {
-    const name = fileNameOf(`https://host/${"é".repeat(300)}.pdf`);
+    const name = parseFileName(`https://host/${"é".repeat(300)}.pdf`);
     expect(name).toHaveLength(200);
     expect(name).toMatch(/é\.pdf$/);
   });
@@ -58,9 +58,9 @@ test("a key is an artifact id when it has a prefix, and a place otherwise", () =
 });
 
 test("a URL that Skyvern signed says when it dies, others do not", () => {
-  expect(expiryOf("https://host/v1/artifacts/a_1/content?expiry=1787295854&sig=s")).toBe(1_787_295_854_000);
-  expect(expiryOf("https://host/x?expiry=soon")).toBeNull();
-  expect(expiryOf("file:///x?expiry=1787295854")).toBeNull();
+  expect(parseExpiry("https://host/v1/artifacts/a_1/content?expiry=1787295854&sig=s")).toBe(1_787_295_854_000);
+  expect(parseExpiry("https://host/x?expiry=soon")).toBeNull();
+  expect(parseExpiry("file:///x?expiry=1787295854")).toBeNull();
 });
 
 test("only http and https are web URLs", () => {

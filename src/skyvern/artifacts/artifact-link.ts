@@ -2,7 +2,7 @@
 import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
 import type { ArtifactKey, Run } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
-import { artifactIdOf, expiryOf, isArtifactId, parseWebUrl } from "./artifact-url.ts";
+import { parseArtifactId, parseExpiry, isArtifactId, parseWebUrl } from "./artifact-url.ts";
 import type { SkyvernClient, SkyvernFault } from "../client.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
@@ -86,7 +86,7 @@ async function resolveByPlace(resolving: ResolveRequest, place: string, n: numbe
   if (id !== null) return resolveById(resolving, id, url);
   if (url === null) return gone(`Skyvern's run names no ${place === "recording" ? place : `${place} ${n}`} any more.`);
   const web = parseWebUrl(url);
-  if (web) return { kind: "redirect", url: web.href, expiresAt: expiryOf(url) };
+  if (web) return { kind: "redirect", url: web.href, expiresAt: parseExpiry(url) };
   return resolveLocal(resolving, place, url);
 }
 
@@ -114,7 +114,7 @@ const lastSegment = (uri: string): string => uri.slice(uri.lastIndexOf("/") + 1)
 /** Redirects to a URL a browser can open; what has none is streamed. */
 function handOut(resolving: ResolveRequest, id: string, url: string, said: number | null = null): ArtifactLocation {
   const web = parseWebUrl(url);
-  const expiresAt = said ?? expiryOf(url);
+  const expiresAt = said ?? parseExpiry(url);
   const dead = expiresAt !== null && expiresAt <= resolving.now();
   if (!web || dead || isForeign(web, resolving.client.origin)) return { kind: "stream", artifactId: id };
   return { kind: "redirect", url: web.href, expiresAt };
@@ -122,7 +122,7 @@ function handOut(resolving: ResolveRequest, id: string, url: string, said: numbe
 
 /** A self-hosted Skyvern that was not told its own address signs URLs of the cloud's host, which knows nothing of them (contract §5). */
 const isForeign = (url: URL, origin: string): boolean =>
-  isCloud(url.hostname) && !isCloud(new URL(origin).hostname) && artifactIdOf(url.href) !== null;
+  isCloud(url.hostname) && !isCloud(new URL(origin).hostname) && parseArtifactId(url.href) !== null;
 
 const isCloud = (hostname: string): boolean => hostname === "skyvern.com" || hostname.endsWith(".skyvern.com");
 
@@ -137,7 +137,7 @@ function atPlace(run: JsonObject, place: string, n: number): { url: string | nul
 function urlAndId(url: Json | undefined, id: Json | undefined): { url: string | null; id: string | null } {
   const text = typeof url === "string" && url !== "" ? url : null;
   const given = typeof id === "string" && isArtifactId(id) ? id : null;
-  return { url: text, id: given ?? (text === null ? null : artifactIdOf(text)) };
+  return { url: text, id: given ?? (text === null ? null : parseArtifactId(text)) };
 }
 
 function urlOfArtifact(run: JsonObject, id: string): string | null {

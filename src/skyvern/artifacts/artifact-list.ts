@@ -208,14 +208,14 @@ async function listWithinBudget(context: EnricherContext, run: Run, abort: Abort
     sleep: context.sleep,
     signal,
   });
-  if (listed.ok) return { artifacts: listed.rows.map(artifactOf), status: "complete", reason: null };
+  if (listed.ok) return { artifacts: listed.rows.map(toArtifact), status: "complete", reason: null };
   const isLate = timeout.aborted && !abort.aborted;
   return unread(isLate ? `Skyvern did not answer within ${context.budgetMs} ms` : listed.fault.reason);
 }
 
 const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
-const artifactOf = ({ artifact_id, artifact_type, created_at }: ArtifactRow): Artifact => ({
+const toArtifact = ({ artifact_id, artifact_type, created_at }: ArtifactRow): Artifact => ({
   artifact_id,
   type: artifact_type,
   created_at,
@@ -248,7 +248,7 @@ async function loadComplete(context: EnricherContext, runId: string): Promise<En
     const known = await context.load(runId);
     return known?.status === "complete" ? { ...known, reason: null } : null;
   } catch (error) {
-    context.log.warn("artifacts.load_failed", { run_id: runId, error: nameOf(error) });
+    context.log.warn("artifacts.load_failed", { run_id: runId, error: errorName(error) });
     return null;
   }
 }
@@ -257,8 +257,8 @@ async function saveAnswer(context: EnricherContext, runId: string, { artifacts, 
   try {
     await context.save(runId, artifacts, status);
   } catch (error) {
-    context.log.warn("artifacts.save_failed", { run_id: runId, error: nameOf(error) });
+    context.log.warn("artifacts.save_failed", { run_id: runId, error: errorName(error) });
   }
 }
 
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : typeof error);
+const errorName = (error: unknown): string => (error instanceof Error ? error.name : typeof error);

@@ -12,7 +12,7 @@ const MAX_NAME_LENGTH = 200;
 export const isArtifactId = (key: string): boolean => ARTIFACT_ID.test(key);
 
 /** The artifact's id in `…/v1/artifacts/{id}/content`, on any http(s) host, with or without its signature; else null. */
-export function artifactIdOf(url: string): string | null {
+export function parseArtifactId(url: string): string | null {
   const parsed = parseWebUrl(url);
   const id = decode(CONTENT_PATH.exec(parsed?.pathname ?? "")?.[1] ?? "");
   return isArtifactId(id) ? id : null;
@@ -22,15 +22,15 @@ export function artifactIdOf(url: string): string | null {
  * The file name a URL ends with, percent-decoded: no slashes, control or direction characters, at most 200 UTF-16 units
  * with the extension kept. Null when it names no file: no last segment, dots only, or Skyvern's `…/{id}/content`.
  */
-export function fileNameOf(url: string): string | null {
-  if (!URL.canParse(url) || artifactIdOf(url) !== null) return null;
+export function parseFileName(url: string): string | null {
+  if (!URL.canParse(url) || parseArtifactId(url) !== null) return null;
   const segment = new URL(url).pathname.split("/").at(-1) ?? "";
   const name = decode(segment).toWellFormed().replace(UNSAFE_IN_NAMES, "_").trim();
   return /^[._\s]*$/.test(name) ? null : shorten(name);
 }
 
 /** When a URL that Skyvern signed dies (`expiry`, unix seconds, contract §5), in epoch milliseconds; null when it does not say. */
-export function expiryOf(url: string): number | null {
+export function parseExpiry(url: string): number | null {
   const seconds = parseWebUrl(url)?.searchParams.get("expiry") ?? "";
   return /^\d{1,11}$/.test(seconds) ? Number(seconds) * 1000 : null;
 }

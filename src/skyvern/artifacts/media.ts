@@ -7,7 +7,7 @@ import { EgressRefused } from "../../net/networks.ts";
 import { followRedirects } from "../../net/redirects.ts";
 import type { Artifact, ArtifactKey, Run } from "../../domain/run.ts";
 import type { Fetch, Runtime } from "../../platform/runtime.ts";
-import { artifactIdOf } from "./artifact-url.ts";
+import { parseArtifactId } from "./artifact-url.ts";
 import type { SkyvernClient } from "../client.ts";
 import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 
@@ -74,7 +74,7 @@ export function createMedia(deps: MediaDeps): Media {
   const known = new Map<string, { location: ArtifactLocation; until: number }>();
 
   const find = async (run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<ArtifactLocation> => {
-    const name = nameOf(run, key);
+    const name = cacheKey(run, key);
     const kept = known.get(name);
     if (kept && kept.until > now()) return kept.location;
     known.delete(name);
@@ -99,7 +99,7 @@ export function createMedia(deps: MediaDeps): Media {
 
   /** What was known may be dead: then it is asked for anew, once. */
   const fetch = async (owner: Owner, key: ArtifactKey, options: OpenOptions = {}): Promise<Opened> => {
-    const name = nameOf(owner.run, key);
+    const name = cacheKey(owner.run, key);
     const wasKnown = known.has(name);
     const opened = await fetchOnce(owner, key, options);
     if (opened.kind !== "gone") return opened;
@@ -122,7 +122,7 @@ export function createMedia(deps: MediaDeps): Media {
       const location = await find(owner.run, key, signal);
       if (location.kind !== "redirect") return null;
       // Skyvern calls a screenshot `application/json` (contract §4): a browser sent there would show its bytes as text.
-      if (isPicture(owner, key) && artifactIdOf(location.url) !== null) return null;
+      if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
       // Skyvern signs URLs also for what is gone. With a copy at hand a look is worth its time.
       if (!(await copies?.has(owner.run.run_id, key))) return location.url;
       const seen = await fetch(owner, key, { range: "bytes=0-0", ...(signal ? { signal } : {}) });
@@ -141,7 +141,7 @@ export function createMedia(deps: MediaDeps): Media {
   };
 }
 
-const nameOf = (run: Run, key: ArtifactKey): string => JSON.stringify([run.run_id, key]);
+const cacheKey = (run: Run, key: ArtifactKey): string => JSON.stringify([run.run_id, key]);
 
 function knownUntil(location: ArtifactLocation, now: number): number {
   if (location.kind === "gone") return now;

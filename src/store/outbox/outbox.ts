@@ -249,8 +249,8 @@ export async function reclaimLeases(
 ): Promise<number> {
   let leased = tx.selectFrom("deliveries").selectAll().where("state", "=", "sending").where(isWaiting("deliveries"));
   if (holders) leased = leased.where(sql<boolean>`leased_by in (${sql.join(holders)})`);
-  const taken = await leased.execute();
-  for (const { id, attempts: begun, ended, next_attempt_at: leasedUntil } of taken) {
+  const reclaimed = await leased.execute();
+  for (const { id, attempts: begun, ended, next_attempt_at: leasedUntil } of reclaimed) {
     const cutShort = begun - ended;
     const due = now + (waitsMs[cutShort - 1] ?? waitsMs.at(-1) ?? 0);
     // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
@@ -259,7 +259,7 @@ export async function reclaimLeases(
       ${holders ? sql`, leased_by = null` : sql``}
       where id = ${id} and state = 'sending' and attempts = ${begun}`.execute(tx);
   }
-  return taken.length;
+  return reclaimed.length;
 }
 
 export async function release(tx: Db, ids: readonly string[], now: number): Promise<void> {

@@ -52,8 +52,8 @@ export interface FleetDeps {
 export async function joinFleet({ database, openSession, name, sleep, log }: FleetDeps): Promise<Fleet> {
   const { db } = database;
   const ending = new AbortController();
-  let news = (): void => {};
-  const session = openSession(() => news());
+  let onChange = (): void => {};
+  const session = openSession(() => onChange());
   const presence = new Presence(session, name);
   try {
     await presence.renew();
@@ -76,7 +76,7 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
     isPresent: () => presence.isInForce(),
     now: () => presence.now(),
     onPeerChange: (listener) => {
-      news = listener;
+      onChange = listener;
     },
     deadPeers: async () => {
       if (!presence.isSettled()) return [];
@@ -185,11 +185,11 @@ async function missingNames(db: Db): Promise<string[]> {
 /** When it was taken, epoch ms; null: it is not to be had. */
 async function takeDuty(db: Db, name: string, holder: string): Promise<number | null> {
   const row = { holder, until: inMs(LEASE_MS) };
-  const taken = await db
+  const duty = await db
     .insertInto("duties")
     .values({ name, ...row })
     .onConflict((conflict) => conflict.column("name").doUpdateSet(row).where("duties.until", "<=", NOW))
     .returning("until")
     .executeTakeFirst();
-  return taken === undefined ? null : taken.until - LEASE_MS;
+  return duty === undefined ? null : duty.until - LEASE_MS;
 }

@@ -63,7 +63,7 @@ export async function recordListedRuns(tx: Db, db: BulkSql, runs: readonly Liste
   const days = new Map<number, number>();
   const fresh: string[] = [];
   for (let i = 0; i < all.length; i += 500) {
-    const news = await tx
+    const changed = await tx
       .insertInto("listed_runs")
       .values(all.slice(i, i + 500))
       .onConflict((conflict) =>
@@ -75,7 +75,7 @@ export async function recordListedRuns(tx: Db, db: BulkSql, runs: readonly Liste
       )
       .returning(["run_id", "created_at", "targets_this_relay"])
       .execute();
-    for (const { run_id, created_at, targets_this_relay } of news) {
+    for (const { run_id, created_at, targets_this_relay } of changed) {
       if (targets_this_relay !== 1) continue;
       const day = dayOf(created_at);
       days.set(day, (days.get(day) ?? 0) + 1);

@@ -86,14 +86,14 @@
     for (const one of all("[data-live-hide]")) one.hidden = is;
   };
   const source = document.querySelector("[data-live]");
-  const news = document.querySelector("[data-news]");
+  const newItems = document.querySelector("[data-new-items]");
   const changed = () => document.body.dispatchEvent(new Event("relay:changed"));
   const offer = (text, act) => {
-    if (!news) return;
-    if (news.textContent !== text) news.textContent = text;
-    news.hidden = false;
+    if (!newItems) return;
+    if (newItems.textContent !== text) newItems.textContent = text;
+    newItems.hidden = false;
     // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it takes the place of the act before
-    news.onclick = act;
+    newItems.onclick = act;
   };
   /** Asked for by the reader: then nothing is held back. */
   let isWanted = false;
@@ -118,7 +118,7 @@
         if (known.innerHTML !== row.innerHTML) known.replaceWith(document.adoptNode(row));
       }
     }
-    const what = news.dataset.news === "delivery" ? ["delivery", "deliveries"] : ["run", "runs"];
+    const what = newItems.dataset.newItems === "delivery" ? ["delivery", "deliveries"] : ["run", "runs"];
     const most = all("tr[id]", fresh).length;
     if (unseen > 0)
       offer(unseen + (unseen >= 50 && unseen >= most ? "+" : "") + " new " + what[unseen === 1 ? 0 : 1], show);
@@ -146,7 +146,7 @@
     }
     if (detail.shouldSwap) {
       isWanted = false;
-      if (news) news.hidden = true;
+      if (newItems) newItems.hidden = true;
       const known = new Set([...all("tr[id]")].map(({ id }) => id));
       unknown = (row) => known.size > 0 && !known.has(row.id);
     }

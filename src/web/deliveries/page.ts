@@ -43,8 +43,8 @@ export function deliveriesPage(view: DeliveriesView): Part {
         </p>`
       : "",
     timeForm(query),
-    html`<p class="news" role="status">
-      <button class="button primary" type="button" data-news="delivery" hidden></button>
+    html`<p class="new-items" role="status">
+      <button class="button primary" type="button" data-new-items="delivery" hidden></button>
     </p>`,
     html`<div ${isLive ? follow({ id: "results", address: toHref(PATH, query), event }) : html`id="results"`}>
       ${chips(view)}

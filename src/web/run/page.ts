@@ -74,8 +74,8 @@ export function runPage(view: RunView): Part {
       : html`<p class="flash" role="status">
           ${icon("done")}Asked Skyvern again: it lists ${many(view.refreshed, "artifact")}.
         </p>`,
-    html`<p class="news" role="status">
-      <button class="button primary" type="button" data-news="run" hidden></button>
+    html`<p class="new-items" role="status">
+      <button class="button primary" type="button" data-new-items="run" hidden></button>
     </p>`,
     head(view, content),
     html`<div class="columns">
@@ -387,7 +387,7 @@ function timeline(view: RunView): Html {
 
 const ENTRIES = {
   stamp: { tone: "plain", icon: "clock" },
-  news: { tone: "good", icon: "in" },
+  settled: { tone: "good", icon: "in" },
   receipt: { tone: "plain", icon: "in" },
   unrecognized: { tone: "warn", icon: "in" },
   queued: { tone: "plain", icon: "out" },

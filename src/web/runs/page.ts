@@ -48,8 +48,8 @@ export function runsPage(view: RunsView): Part {
       ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
     </div>`,
     findForm(view),
-    html`<p class="news" role="status">
-      <button class="button primary" type="button" data-news="run" hidden></button>
+    html`<p class="new-items" role="status">
+      <button class="button primary" type="button" data-new-items="run" hidden></button>
     </p>`,
     html`<div ${isLive ? follow({ id: "results", address: toHref("/", query), event }) : html`id="results"`}>
       ${statusBar(query)} ${chart(view)}
