@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { findPings, checkMessage } from "../../../src/stand-ins/slack.ts";
+import { findPings, checkMessage } from "../../../src/stand-ins/slack/message-rules.ts";
 import type { Json } from "../../../src/platform/json.ts";
 import type { Report } from "../../../src/domain/report.ts";
 import type { Cause } from "../../../src/domain/run.ts";

@@ -1,0 +1,111 @@
+/** What a stand-in Slack is asked for, what it keeps, and what is ordered of it. */
+
+export interface SlackChannel {
+  id: string;
+  name: string;
+  /** Whether the app is in it. Default true. */
+  member?: boolean;
+  archived?: boolean;
+  private?: boolean;
+}
+
+/** What happens to one call. Without `…AfterSuccess`, the call has no effect. */
+export interface SlackFault {
+  /** Only to this method; `webhook` is the incoming webhook. Default: any. */
+  method?: string;
+  /** HTTP status; 200 when only `error` is given. */
+  status?: number;
+  /** `{"ok":false,"error":…}` (the webhook: the bare word). */
+  error?: string;
+  /** The `Retry-After` header, in seconds. Alone it means 429. */
+  retryAfter?: number;
+  /** The body as it is, with status 200 unless given. */
+  body?: string;
+  /** A redirect to this address. */
+  location?: string;
+  /** Does the work, then never answers. */
+  hangAfterSuccess?: boolean;
+  /** Does the work, then resets the connection. */
+  resetAfterSuccess?: boolean;
+  /** Neither does the work nor answers. */
+  hang?: boolean;
+  /** Closes the connection without doing the work. */
+  drop?: boolean;
+}
+
+export interface SlackCall {
+  method: string;
+  args: Record<string, unknown>;
+  /** Epoch milliseconds. */
+  at: number;
+}
+
+export interface SlackMessageStored {
+  channel: string;
+  ts: string;
+  thread_ts: string | null;
+  text: string;
+  blocks: Block[];
+  metadata: { event_type: string; event_payload: Record<string, unknown> } | null;
+  /** What it said before each edit, oldest first. */
+  edits: { text: string; blocks: Block[] }[];
+  /** Files shared with it, as a channel shows them under its text. */
+  files: SlackFileStored[];
+  /** Whom it would have notified: `<!channel>`, `<@U123>`, …; of a message that is markup or mentions in its blocks. */
+  pings: string[];
+}
+
+/** A file that was uploaded and completed. */
+export interface SlackFileStored {
+  id: string;
+  name: string;
+  title: string;
+  bytes: Uint8Array;
+  alt: string | null;
+  /** By its bytes; empty when unknown. */
+  mimetype: string;
+}
+
+export interface SlackOptions {
+  /** Default `xoxb-stand-in`. */
+  token?: string;
+  /** Default one, `C0123ABCD` called `ops`. */
+  channels?: SlackChannel[];
+  /** What the token may do. Default: post, upload files, read channels and their history. */
+  scopes?: string[];
+  /** Messages a channel takes per second before 429; none: no limit. {@link https://docs.slack.dev/apis/web-api/rate-limits} */
+  messagesPerSecond?: number;
+  /** How many more may come at once. Default 1. */
+  burst?: number;
+  /** So many messages that show a file are refused until Slack has looked at it. Default 0. */
+  filesLookedAtAfter?: number;
+  /** A fault for this call, asked when none was ordered; for faults by chance. */
+  faultOf?: (call: SlackCall) => SlackFault | undefined;
+  /** Epoch milliseconds. Default the system's clock. */
+  now?: () => number;
+}
+
+export interface SlackStandIn {
+  /** Base of the API, with `/api/` at its end. */
+  url: string;
+  webhookUrl: string;
+  token: string;
+  /** What the channel shows, in order; all channels without one. By id or name. */
+  messages(channel?: string): SlackMessageStored[];
+  /** What a message's image block shows, if it has one and its file is there. */
+  pictureOf(message: Pick<SlackMessageStored, "blocks">): SlackFileStored | null;
+  /** Every file that was uploaded and completed, also where nobody sees it. */
+  files(): SlackFileStored[];
+  /** Every call that arrived, faulty ones too; the bytes of an upload come as `upload`. */
+  calls: SlackCall[];
+  /** Faults on order: each call takes the first that fits it. */
+  faults: SlackFault[];
+  /** As a person would: the message is gone. */
+  delete(channel: string, ts: string): void;
+  close(): Promise<void>;
+}
+
+/** Of a message. */
+export type Block = Record<string, unknown>;
+/** Of a method. */
+export type SlackStandInAnswer = { ok: boolean; error?: string } & Record<string, unknown>;

@@ -1,0 +1,63 @@
+/** How calls are read and answered, as Slack has it. */
+import type { IncomingMessage } from "node:http";
+import type { Block, SlackStandInAnswer } from "./model.ts";
+
+export interface Reply {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** Arguments as Slack reads them: a form, JSON, or the query. `readable` is false for JSON that is none. */
+export function parseArgs(body: string, contentType: string, query: URLSearchParams) {
+  const fromQuery: Record<string, unknown> = Object.fromEntries(query);
+  if (!contentType.startsWith("application/json")) {
+    const form = Object.fromEntries(new URLSearchParams(body));
+    const payload = form["payload"];
+    if (payload === undefined) return { args: { ...fromQuery, ...form } as Record<string, unknown>, readable: true };
+    return { args: asObject(payload) ?? {}, readable: asObject(payload) !== null };
+  }
+  const args = asObject(body);
+  return { args: { ...fromQuery, ...args }, readable: args !== null };
+}
+
+/** An object, also as JSON text: forms carry objects so. */
+export function asObject(value: unknown): Record<string, unknown> | null {
+  const object = typeof value === "string" ? parsed(value) : value;
+  return typeof object === "object" && object !== null && !Array.isArray(object)
+    ? (object as Record<string, unknown>)
+    : null;
+}
+
+export function parseBlocks(value: unknown): Block[] | null {
+  const list = typeof value === "string" ? parsed(value) : value;
+  return Array.isArray(list) && list.every((item) => asObject(item) !== null) ? (list as Block[]) : null;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+export const asText = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null);
+
+export const json = (answer: SlackStandInAnswer): Reply => ({
+  status: 200,
+  headers: { "content-type": "application/json; charset=utf-8" },
+  body: JSON.stringify(answer),
+});
+
+export const plain = (status: number, body: string): Reply => ({
+  status,
+  headers: { "content-type": "text/plain; charset=utf-8" },
+  body,
+});
