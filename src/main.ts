@@ -29,6 +29,14 @@ const flushed = async (): Promise<void> => {
   await Promise.race([Promise.all(writes), stopGrace]);
 };
 
+// Settings beside where the program starts; what the environment says already stays.
+try {
+  process.loadEnvFile();
+} catch (error) {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code !== "ENOENT") process.stderr.write(`skyvern-relay: .env was not read: ${message}\n`);
+}
+
 const code = await runCli(process.argv.slice(2), {
   env: process.env,
   stdout: (text) => void process.stdout.write(text),
@@ -37,6 +45,9 @@ const code = await runCli(process.argv.slice(2), {
   stopped: stopping.signal,
   onHangup: (listener) => void process.on("SIGHUP", listener),
   terminal: process.stderr.isTTY,
+  ...(process.stdout.isTTY
+    ? { screen: { colour: process.stdout.hasColors(), columns: () => process.stdout.columns } }
+    : {}),
 });
 await flushed();
 // At once: something that hangs must not keep a process alive that has said how it ended.

@@ -15,7 +15,7 @@ import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
 import { REFUSALS_ALLOWED, type AddressOf } from "../http/webhook.ts";
-import type { Log } from "../platform/log.ts";
+import { silentLog, type Log } from "../platform/log.ts";
 import type { Gauges, Metrics } from "../telemetry/metrics.ts";
 import { createOtlp } from "../telemetry/otlp.ts";
 import type { HttpClient, Outbound } from "../net/http-client.ts";
@@ -42,6 +42,7 @@ import { MINUTE_MS } from "../platform/time.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
 import type { Store } from "../store/store.ts";
 import { upkeep } from "./upkeep.ts";
+import { LoginLinks } from "../web/login/links.ts";
 import { createSessionCheck } from "../web/login/session.ts";
 import type { AssetTexts } from "../web/assets/assets.ts";
 import { mountWeb } from "../web/web.ts";
@@ -83,6 +84,8 @@ export interface App extends Rounds {
   readonly gauges: Gauges;
   /** One round of a job by its name, as {@link App.start} has it done. */
   runJob(name: string): Promise<void>;
+  /** An address that logs a person in, once, within a quarter of an hour; null while there is no token. */
+  loginLink(): string | null;
   /** Attempts all that is due now, and ends. For tests; not beside `start`. */
   deliverDue(): Promise<void>;
   /** Takes up what an earlier process or configuration left under way. Before `start`, and while nobody else delivers. */
@@ -123,7 +126,9 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   const jobs = planJobs(config, rounds, createDueTimes(host), fleet !== null);
   const last = async () => otlp?.flush(LAST_SPANS_MS);
   const lifecycle = new Lifecycle({ worker, jobs, fleet, ending, last, runtime, log });
-  const pages = createPages(config, host, { skyvern, delivering, receiving, unready, stopping: ending.signal });
+  const loginLinks = new LoginLinks(runtime.now);
+  const stopping = ending.signal;
+  const pages = createPages(config, host, { skyvern, delivering, receiving, loginLinks, unready, stopping });
   return {
     ...rounds,
     config,
@@ -139,6 +144,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
       coverage: config.reconcile ? () => measureCoverage(receiving.reconciling) : null,
     },
     runJob: (name) => lifecycle.run(name),
+    loginLink: () => (config.tokens.length === 0 ? null : `${host.publicUrl()}/login/${loginLinks.issue()}`),
     deliverDue: worker.runOnce,
     reclaimLeases: async () => {
       await skyvern.archive?.prepare();
@@ -278,7 +284,8 @@ function createReceiving(
     log,
     metrics,
   };
-  const quiet = createIngest(deps, { deliver: false });
+  // A line for each run of the past would bury the start.
+  const quiet = createIngest({ ...deps, log: silentLog }, { deliver: false });
   const history: CompleteHistoryDeps | null =
     historyMs === null || newsSince === null
       ? null
@@ -378,6 +385,7 @@ interface PageDeps {
   skyvern: SkyvernSide;
   delivering: DeliverySide;
   receiving: Receiving;
+  loginLinks: LoginLinks;
   unready(): Promise<string | null>;
   /** Streams end when it aborts. */
   stopping: AbortSignal;
@@ -387,7 +395,14 @@ interface PageDeps {
 function createPages(
   config: Config,
   host: AppHost,
-  { skyvern, delivering: { sinks, worker, sendTest }, receiving: { receiver }, unready, stopping }: PageDeps,
+  {
+    skyvern,
+    delivering: { sinks, worker, sendTest },
+    receiving: { receiver },
+    loginLinks,
+    unready,
+    stopping,
+  }: PageDeps,
 ) {
   const { runtime, log, metrics, store, nudge, addressOf, isStopping, assets } = host;
   const { links, media, enricher, linkKey } = skyvern;
@@ -397,6 +412,7 @@ function createPages(
     links,
     sinks,
     tokens: config.tokens,
+    loginLinks,
     key: linkKey,
     publicUrl: config.publicUrl,
     webhookUrl: () => `${host.publicUrl()}/webhook`,

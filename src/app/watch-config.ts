@@ -37,7 +37,7 @@ export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
       throw error;
     }
   };
-  const loaded = loadConfig({ env, readFile, cwd: process.cwd() });
+  const loaded = loadConfig({ env, readFile, cwd: process.cwd(), keepsFiles: true });
   return { loaded, files: [...texts.keys()], print: fingerprint(texts) };
 }
 
@@ -128,6 +128,7 @@ const VARIABLES: Record<string, string> = {
   metricsPort: "METRICS_PORT",
   publicUrl: "PUBLIC_URL",
   logLevel: "LOG_LEVEL",
+  logFormat: "LOG_FORMAT",
   tokens: "RELAY_TOKEN",
 };
 const nameOf = (part: string): string =>

@@ -3,13 +3,13 @@
  * the runs of the past.
  */
 import type { Config, Off } from "../config/config.ts";
-import { formatDuration } from "../platform/duration.ts";
 import { describeConfig } from "../config/describe.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSimulation, type Simulated } from "../history/simulation.ts";
 import { readPages } from "../store/history/all-pages.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { load, refuse } from "./configuration.ts";
+import { describeFollowing, describeRetention } from "./greeting.ts";
 import { reading } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 import { count, progressLine } from "./progress.ts";
@@ -66,24 +66,22 @@ function renderSummary(config: Config, warnings: readonly string[], off: readonl
     `The configuration is right${config.file === null ? "" : ` (${config.file})`}.`,
     `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
     `Webhook: ${config.publicUrl}/webhook`,
-    `Runs:    ${followed(config)}`,
+    `Runs:    ${describeFollowing(config)}`,
     `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,
     `Routes:  ${config.routes.map(({ name, to }) => `${name} → ${to.join(", ")}`).join("; ") || "every final run to every sink"}`,
-    `History: ${config.tokens.length > 0 ? `${config.publicUrl}/v1/runs` : "closed until RELAY_TOKEN is set"}`,
+    `History: ${historyOf(config)}`,
+    `Kept:    ${describeRetention(config)}`,
     ...warnings.map((warning) => `Note:    ${warning}`),
     ...off.map(({ what, turn_on }) => `Off:     ${what}\n         turn it on: ${turn_on}`),
   ];
   return `${lines.join("\n")}\n`;
 }
 
-/** How runs are found. */
-function followed({ reconcile }: Config): string {
-  if (reconcile === null) return "by webhook alone";
-  const every = formatDuration(reconcile.everyMs);
-  if (reconcile.scope === "mine") return `by webhook; Skyvern's list is asked every ${every} for lost ones`;
-  const { requestsPerHour } = reconcile;
-  const budget = requestsPerHour === null ? "" : `, with at most ${requestsPerHour} requests an hour`;
-  return `every run: Skyvern's list is asked every ${every}${budget}`;
+function historyOf({ tokens, tokenFile, publicUrl }: Config): string {
+  if (tokens.length > 0) return `${publicUrl}/v1/runs${tokenFile === null ? "" : `, with the token in ${tokenFile}`}`;
+  return tokenFile === null
+    ? "closed until RELAY_TOKEN is set"
+    : `open from the first start on, with a token in ${tokenFile}`;
 }
 
 /** Runs the stored runs through the routes. The relay may be running on the database; nothing is written or sent. */

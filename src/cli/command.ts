@@ -15,6 +15,15 @@ export interface Shell {
   onHangup?(listener: () => void): void;
   /** Whether standard error is a terminal, where a progress bar has its place. */
   terminal?: boolean;
+  /** The terminal that standard output is; left out where it is none. */
+  screen?: Screen;
+}
+
+export interface Screen {
+  /** Whether it is to be written in colours. */
+  colour: boolean;
+  /** Characters on a line, when that was asked. */
+  columns(): number;
 }
 
 /** 0 done, 1 it failed, 2 wrong usage or configuration. */

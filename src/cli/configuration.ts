@@ -5,7 +5,12 @@ import { EXIT, type Shell } from "./command.ts";
 
 /** The configuration by the process's environment and working folder. */
 export const load = (shell: Pick<Shell, "env">) =>
-  loadConfig({ env: shell.env, readFile: (path) => readFileSync(path, "utf8"), cwd: process.cwd() });
+  loadConfig({
+    env: shell.env,
+    readFile: (path) => readFileSync(path, "utf8"),
+    cwd: process.cwd(),
+    keepsFiles: true,
+  });
 
 /** Says every fault on standard error; the exit code. */
 export function refuse(shell: Pick<Shell, "stderr">, faults: readonly Fault[]): number {

@@ -1,10 +1,12 @@
 /** `skyvern-relay serve`: the relay itself, from its configuration to its end. */
 import { createRelay } from "../app/relay.ts";
-import { keepReloading, readConfig } from "../app/watch-config.ts";
+import { keepReloading, readConfig, type ReadConfig } from "../app/watch-config.ts";
 import { systemRuntime } from "../platform/runtime.ts";
-import { createLog } from "../platform/stdout-log.ts";
+import { createLog, createTextLog } from "../platform/stdout-log.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { refuse } from "./configuration.ts";
+import { greeting } from "./greeting.ts";
+import { makeTokenFile } from "./token-file.ts";
 
 export const addServe: AddCommand = ({ command, ends, shell }) =>
   command(
@@ -15,33 +17,63 @@ export const addServe: AddCommand = ({ command, ends, shell }) =>
 async function serve(shell: Shell): Promise<number> {
   // Until it runs, there is nothing to read again, and no reason to end.
   shell.onHangup?.(() => {});
-  const read = readConfig(shell);
+  let read = readConfig(shell);
+  if (!read.loaded.ok) return refuse(shell, read.loaded.faults);
+  try {
+    const { tokens, tokenFile } = read.loaded.config;
+    if (tokens.length === 0 && tokenFile !== null) {
+      makeTokenFile(tokenFile);
+      read = readConfig(shell);
+    }
+    return await run(shell, read);
+  } catch (error) {
+    shell.stderr(`skyvern-relay: ${explain(error)}\n`);
+    return EXIT.failed;
+  }
+}
+
+/** Rejects with what keeps it from starting. */
+async function run(shell: Shell, read: ReadConfig): Promise<number> {
   const { loaded } = read;
   if (!loaded.ok) return refuse(shell, loaded.faults);
   const { config, warnings, off } = loaded;
-  const log = createLog(config.logLevel);
-  for (const warning of warnings) log.warn("config.warning", { warning });
-  for (const one of off) log.info("config.off", { ...one });
+  const isText = (config.logFormat ?? (shell.screen ? "text" : "json")) === "text";
+  const log = isText
+    ? createTextLog(config.logLevel, { colour: shell.screen?.colour ?? false })
+    : createLog(config.logLevel);
+  const screen = isText ? shell.screen : undefined;
+  if (!screen) {
+    for (const warning of warnings) log.warn("config.warning", { warning });
+    for (const one of off) log.info("config.off", { ...one });
+  }
   const runtime = systemRuntime();
-  try {
-    const relay = await createRelay(config, runtime, log);
-    await relay.start();
-    const reloading = keepReloading({ relay, shell, runtime, log, read });
-    const failure = await Promise.race([untilAborted(shell.stopped).then(() => null), relay.failed]);
-    if (failure !== null) {
-      // What has stalled may never stop: the process ends as it is, and nothing that was answered is lost by that.
-      log.error("relay.failed", { reason: failure });
-      shell.stderr(`skyvern-relay: ${failure}\n`);
-      return EXIT.failed;
-    }
-    await relay.stop();
-    await reloading;
-    return EXIT.done;
-  } catch (error) {
-    // What keeps a relay from starting is for its operator: the database in use, a port taken.
-    shell.stderr(`skyvern-relay: ${error instanceof Error ? error.message : String(error)}\n`);
+  const relay = await createRelay(config, runtime, log);
+  const { port } = await relay.start();
+  if (screen) {
+    const url = config.publicUrl.replace(/:0$/, `:${port}`);
+    shell.stdout(greeting({ config, off, warnings, url, loginLink: relay.app.loginLink() }));
+  }
+  const reloading = keepReloading({ relay, shell, runtime, log, read });
+  const failure = await Promise.race([untilAborted(shell.stopped).then(() => null), relay.failed]);
+  if (failure !== null) {
+    // What has stalled may never stop: the process ends as it is, and nothing that was answered is lost by that.
+    log.error("relay.failed", { reason: failure });
+    shell.stderr(`skyvern-relay: ${failure}\n`);
     return EXIT.failed;
   }
+  await relay.stop();
+  await reloading;
+  return EXIT.done;
+}
+
+/** What keeps a relay from starting is for its operator. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code, port } = error as NodeJS.ErrnoException & { port?: number };
+  if (code === "EADDRINUSE") return `port ${port} is taken: stop what listens there, or set PORT to another one`;
+  if (code === "EACCES" && port !== undefined)
+    return `port ${port} may not be used by this user: set PORT to another one`;
+  return error.message;
 }
 
 const untilAborted = (signal: AbortSignal): Promise<void> =>

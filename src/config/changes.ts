@@ -3,7 +3,15 @@ import type { Config } from "./config.ts";
 import { Secret } from "../platform/secret.ts";
 
 /** What a process holds from its start to its end. */
-const FIXED = ["database", "host", "port", "metricsPort", "publicUrl", "logLevel"] as const satisfies (keyof Config)[];
+const FIXED = [
+  "database",
+  "host",
+  "port",
+  "metricsPort",
+  "publicUrl",
+  "logLevel",
+  "logFormat",
+] as const satisfies (keyof Config)[];
 
 export interface ConfigChange {
   /** What a running relay takes up; the rest is as it was. */

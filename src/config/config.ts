@@ -69,6 +69,8 @@ export interface Config {
   /** Origins the operator named as infrastructure: Skyvern's API, those of the sinks' vendors, the archive's storage. */
   trustedOrigins: string[];
   logLevel: Settings["LOG_LEVEL"];
+  /** Null: text where standard output is a terminal, else JSON. */
+  logFormat: "json" | "text" | null;
   /** The file that was read, as it was named. */
   file: string | null;
 }
@@ -290,6 +292,7 @@ function combine(
       ...(archive?.s3 ? [archive.s3.endpoint] : []),
     ].map((url) => new URL(url).origin),
     logLevel: env.LOG_LEVEL,
+    logFormat: env.LOG_FORMAT ?? null,
     file: name,
   };
 }

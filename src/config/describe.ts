@@ -59,5 +59,6 @@ export function describeConfig(config: Config) {
     redact_keys: config.redactKeys,
     allow_private_networks: config.allowPrivateNetworks,
     log_level: config.logLevel,
+    log_format: config.logFormat,
   };
 }

@@ -91,6 +91,7 @@ export const EnvironmentSchema = z.object({
   OTEL_EXPORTER_OTLP_HEADERS: parsed(readHeaders, "must be NAME=VALUE, several separated by commas").optional(),
   OTEL_SERVICE_NAME: z.string().max(200).default("skyvern-relay"),
   LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
+  LOG_FORMAT: z.enum(["json", "text"]).optional(),
 });
 export type Settings = z.output<typeof EnvironmentSchema>;
 

@@ -1,7 +1,8 @@
 import { pino, type DestinationStream } from "pino";
 import type { Log } from "./log.ts";
+import { formatLogLine } from "./text-log.ts";
 
-/** Lines on standard output, or wherever it is told. */
+/** JSON lines on standard output, or wherever it is told. */
 export function createLog(level: string, destination: DestinationStream = gathered()): Log {
   const options = {
     level,
@@ -17,6 +18,12 @@ export function createLog(level: string, destination: DestinationStream = gather
     warn: (event, fields) => logger.warn(fields ?? {}, event),
     error: (event, fields) => logger.error(fields ?? {}, event),
   };
+}
+
+/** Lines for people on standard output. */
+export function createTextLog(level: string, look: { colour: boolean }): Log {
+  const out = gathered();
+  return createLog(level, { write: (line) => out.write(formatLogLine(line, look)) });
 }
 
 /** The lines of one turn of the event loop are written together: a write costs several times as much as a line. */

@@ -16,6 +16,7 @@ import type { StatsStore } from "../store/contract/stats.ts";
 import type { AssetTexts } from "./assets/assets.ts";
 import { HEADERS, notice, type PageFrame, type SendPage, type NavBadges } from "./layout.ts";
 import type { Part } from "./markup.ts";
+import type { LoginLinks } from "./login/links.ts";
 import { isOwnOrigin, ownPage } from "./login/origin.ts";
 import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
 
@@ -30,6 +31,7 @@ export interface WebDeps {
   sinks: readonly { name: string; kind: string }[];
   /** Empty: every page says which variable to set. */
   tokens: readonly Secret[];
+  loginLinks: LoginLinks;
   /** What sessions are signed with: 32 bytes kept in the database. */
   key: Buffer;
   /** Without trailing slash. */

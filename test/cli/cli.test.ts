@@ -118,7 +118,8 @@ describe("check", () => {
     const { code, stdout } = await run(["check"], { SKYVERN_API_KEY: KEY, RELAY_CONFIG: path });
     expect(code).toBe(0);
     expect(stdout).toContain("bad → ops");
-    expect(stdout).toMatch(/Off: .*RELAY_TOKEN is not set\n +turn it on: RELAY_TOKEN=/);
+    expect(stdout).toContain("open from the first start on, with a token in ./data/relay.token");
+    expect(stdout).toMatch(/Off: .*webhooks: .*\n +turn it on: PUBLIC_URL=/);
     expect(stdout).toContain("every run: Skyvern's list is asked every 10s, with at most 3600 requests an hour");
   });
 

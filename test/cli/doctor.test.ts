@@ -358,8 +358,8 @@ const faults: Case[] = [
     fix: /set it by the network/,
   },
   {
-    name: "no RELAY_TOKEN",
-    wrong: (world) => (world.env["RELAY_TOKEN"] = undefined),
+    name: "no RELAY_TOKEN where the relay keeps none of its own",
+    wrong: (world) => Object.assign(world.env, { RELAY_TOKEN: undefined, DATABASE_URL: "sqlite::memory:" }),
     check: "token",
     state: "warning",
     found: /answer 403/,

@@ -61,6 +61,7 @@ describe("without anything but a key", () => {
       alerts: { onDead: [], onCoverageGap: [], onSinkDown: [], downAfterMs: 900_000, everyMs: 900_000 },
       trustedOrigins: ["https://api.skyvern.com", "https://slack.com"],
       logLevel: "info",
+      logFormat: null,
       file: null,
     });
   });
@@ -381,5 +382,37 @@ describe("the organization of a key", () => {
     ["", null],
   ])("of %s is %s", (key, organization) => {
     expect(parseOrganization(key)).toBe(organization);
+  });
+});
+
+describe("a token of the relay's own", () => {
+  const loadKept = (env: Record<string, string>, files: Record<string, string> = {}) => {
+    const loaded = loadConfig({
+      env: { SKYVERN_API_KEY: "k", ...env },
+      keepsFiles: true,
+      readFile: (path) => {
+        const text = files[path];
+        if (text === undefined) throw Object.assign(new Error(path), { code: "ENOENT" });
+        return text;
+      },
+    });
+    if (!loaded.ok) throw new Error(JSON.stringify(loaded.faults));
+    const { config, off } = loaded;
+    return { file: config.tokenFile, tokens: config.tokens.map((token) => token.reveal()), off: off.join() };
+  };
+  const TOKEN = "0123456789abcdef";
+
+  it("stands beside a database of SQLite, and is read from there", () => {
+    expect(loadKept({})).toMatchObject({ file: "./data/relay.token", tokens: [] });
+    const files = { "/data/x.token": `${TOKEN}\n` };
+    expect(loadKept({ DATABASE_URL: "sqlite:/data/x.db" }, files)).toMatchObject({ tokens: [TOKEN] });
+  });
+
+  it("is not made where RELAY_TOKEN is set, on PostgreSQL, in memory, and where a host keeps no files", () => {
+    expect(loadKept({ RELAY_TOKEN: TOKEN })).toMatchObject({ file: null, tokens: [TOKEN] });
+    expect(loadKept({ DATABASE_URL: "postgres://u:p@h/d" })).toMatchObject({ file: null, tokens: [] });
+    expect(loadKept({ DATABASE_URL: "sqlite::memory:" })).toMatchObject({ file: null, tokens: [] });
+    expect(configOf({}).tokenFile).toBeNull();
+    expect(offOf({ DATABASE_URL: "postgres://u:p@h/d" }).join()).toContain("RELAY_TOKEN is not set");
   });
 });

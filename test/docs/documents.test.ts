@@ -132,7 +132,7 @@ describe("configuration in documents", () => {
     ];
     const said = new Set([...section.matchAll(/`([A-Z][A-Z_]+[A-Z])`/g)].map(([, name]) => name));
     expect(known.filter((name) => !said.has(name))).toEqual([]);
-    expect([...said].filter((name) => !known.includes(name ?? "")).toSorted()).toEqual(["NAME_FILE"]);
+    expect([...said].filter((name) => !known.includes(name ?? "")).toSorted()).toEqual(["NAME_FILE", "NO_COLOR"]);
   });
 });
 

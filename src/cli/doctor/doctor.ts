@@ -122,9 +122,11 @@ function checkConfiguration({ file }: Config, warnings: readonly string[]): Find
 
 const SHORTEST_TOKEN = 16;
 
-function checkTokens({ tokens }: Pick<Config, "tokens">): Finding[] {
+function checkTokens({ tokens, tokenFile }: Pick<Config, "tokens" | "tokenFile">): Finding[] {
   const fix = "set RELAY_TOKEN to the output of: openssl rand -hex 32";
   const look = (): Diagnosis => {
+    if (tokenFile !== null)
+      return ok(`the relay's own, in ${tokenFile}${tokens.length === 0 ? " from its first start on" : ""}`);
     if (tokens.length === 0)
       return warning("RELAY_TOKEN is not set: history API, metrics and web page answer 403", fix);
     const short = tokens.some((token) => token.reveal().length < SHORTEST_TOKEN);

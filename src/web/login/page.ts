@@ -36,5 +36,8 @@ export const loginPage = ({ to, fault }: LoginView): Html =>
       ${fault === null ? "" : html`<p class="error-text" id="fault" role="alert">${fault}</p>`}
       <button class="button primary">Log in</button>
     </form>
-    <p class="soft">It is one of those in the relay's <code>RELAY_TOKEN</code>.</p>
+    <p class="soft">
+      It is one of those in the relay's <code>RELAY_TOKEN</code>; without that, the one in the file
+      <code>relay.token</code> beside its database.
+    </p>
   </section>`;

@@ -19,6 +19,22 @@ export function mountLogin({ web, deps, page, sessions, cookieName, open, ownFor
     return page(c, { title: "Log in", session: null }, loginPage({ to, fault: null }));
   });
 
+  web.get("/login/:code", open, (c) => {
+    const client = clientAddress(c);
+    // HEAD comes here too, and uses no link up.
+    const [token] = deps.tokens;
+    const isGood = c.req.method === "GET" && deps.loginLinks.redeem(c.req.param("code"));
+    const cookie = isGood && token ? sessions.start(token.reveal()) : null;
+    if (cookie === null) {
+      log.warn("login.failed", { client, reason: "the link does not work, or not any more" });
+      const fault = "This link was used already, or is older than 15 minutes. Log in with a token.";
+      return page(c, { title: "Log in", session: null }, loginPage({ to: "/", fault }), 401);
+    }
+    log.info("login.succeeded", { client, by: "link" });
+    setCookie(c, cookieName, cookie, { ...cookieOptions, maxAge: SESSION_LIFE_MS / 1_000 });
+    return go(c, "/");
+  });
+
   web.post("/login", ...ownForm, async (c) => {
     const to = ownPage(await field(c, "to"));
     const again = (fault: string, status: 401 | 429) =>
