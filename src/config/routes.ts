@@ -1,7 +1,7 @@
 /** `routes` in relay.yaml: who is told about a run. */
 import { z } from "zod";
 import { TERMINAL_STATUSES } from "../domain/run.ts";
-import { fits, type Field, type Route } from "../domain/routing.ts";
+import { COUNT_CONDITION, fits, type Field, type Route } from "../domain/routing.ts";
 
 /** Bounds the work per run: matching takes the length of the value times this at the very worst. */
 const MAX_PATTERN = 256;
@@ -21,6 +21,16 @@ const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_
   error: `fits no final status, so the route would never match; these exist: ${TERMINAL_STATUSES.join(", ")}`,
 });
 
+const count = z
+  .union([z.string(), z.number()])
+  .transform(String)
+  .refine((text) => COUNT_CONDITION.test(text.replace(/^!/, "")), {
+    error: "expected a number or a comparison with one: 2, >1, >=2, <3, <=3, with a leading ! to negate",
+  });
+const counts = z
+  .union([count.transform((text) => [text]), z.array(count).min(1)])
+  .meta({ description: "How often Skyvern tried the run: a number, or a comparison with one such as `>1`." });
+
 const conditions = z.strictObject({
   status: oneOrMany(statusPattern).optional(),
   run_type: oneOrMany(pattern).optional(),
@@ -31,6 +41,7 @@ const conditions = z.strictObject({
   title: oneOrMany(pattern).optional(),
   error_code: oneOrMany(pattern).optional(),
   failure_category: oneOrMany(pattern).optional(),
+  attempts: counts.optional(),
 } satisfies Record<Field, z.ZodType>);
 
 /**

@@ -5,6 +5,13 @@ import type { Run } from "./run.ts";
 export const ARTIFACTS_DELAY_MS = 60_000;
 export const DETAILS_DELAY_MS = 3_000;
 
+/** Between two run attempts: after the next one is to begin, so much time for it to end and for its webhook to come. */
+export const ATTEMPT_GRACE_MS = 30_000;
+
+/** When a run is to be asked about whose next run attempt is to come. */
+export const attemptDueAt = (run: Run, now: number): number =>
+  Math.max(run.next_attempt_at ?? 0, now) + ATTEMPT_GRACE_MS;
+
 /** When a run that was just accepted is to be asked about again, or undefined. */
 export function followUpAt(run: Run, now: number): number | undefined {
   const byWebhook = run.source === "webhook";

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { Json } from "../platform/json.ts";
 import { isoTime } from "../platform/time.ts";
-import { SOURCES, type Artifact, type ArtifactKey, type ArtifactsStatus, type Run } from "./run.ts";
+import { SOURCES, type Artifact, type ArtifactKey, type ArtifactsStatus, type Run, type RunAttempt } from "./run.ts";
 
 const text = z.string().nullable();
 const time = z.iso.datetime({ precision: 3 }).nullable().meta({ description: "UTC, milliseconds" });
@@ -15,7 +15,10 @@ export const ReportSchema = z.object({
   run_id: z.string(),
   run_type: z.string().meta({ description: "`task_v1`, `task_v2`, `workflow_run`, … New ones pass as they are." }),
   kind: z.enum(["task", "workflow"]),
-  status: z.string().meta({ description: "The settled outcome." }),
+  status: z.string().meta({
+    description:
+      "The settled outcome. `retrying`: a run attempt ended, and Skyvern is going to try again. Other statuses that are not final pass as they are.",
+  }),
   reported_status: z.string().meta({ description: "What the last webhook said." }),
   revision: z.int().meta({ description: "1, then one more with each correction or update." }),
   source: z.enum(SOURCES),
@@ -46,17 +49,46 @@ export const ReportSchema = z.object({
       url: z.string(),
     }),
   ),
-  artifacts: z.array(z.object({ artifact_id: z.string(), type: z.string(), url: z.string(), created_at: time })),
+  artifacts: z.array(
+    z.object({
+      artifact_id: z.string(),
+      type: z.string(),
+      url: z.string(),
+      created_at: time,
+      attempt: z.int().meta({ description: "The run attempt in whose time it was made." }),
+    }),
+  ),
   artifacts_status: z.enum(["pending", "complete", "partial", "unavailable"]),
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
+  attempt: z.int().meta({ description: "The number of Skyvern's run attempt, from 1." }),
+  attempts: z
+    .array(
+      z.object({
+        attempt: z.int(),
+        status: z.string(),
+        reason: text,
+        codes: z.array(z.string()),
+        started_at: time,
+        finished_at: time,
+        decision: text.meta({
+          description:
+            "What was decided at its end: `retry`, `final`, `revoked` (canceled before the next one began); null while it runs. " +
+            "`never_started`: another attempt was announced, and there was none a day later.",
+        }),
+      }),
+    )
+    .meta({
+      description: "Every run attempt, oldest first; empty for a run that Skyvern tries only once.",
+    }),
+  next_attempt_at: time.meta({ description: "When the next run attempt is to begin; null when none is to come." }),
   created_at: time,
   queued_at: time,
-  started_at: time,
-  finished_at: time,
+  started_at: time.meta({ description: "UTC, milliseconds. Of the first run attempt." }),
+  finished_at: time.meta({ description: "UTC, milliseconds. Of the last run attempt." }),
   received_at: time,
-  duration_ms: z.int().nullable().meta({ description: "From started_at to finished_at." }),
+  duration_ms: z.int().nullable().meta({ description: "From started_at to finished_at: all run attempts." }),
   run_url: z.string().meta({ description: "The run's page on the relay." }),
 });
 export type Report = z.output<typeof ReportSchema>;
@@ -104,6 +136,10 @@ export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): A
   return [...new Set([...keys, ...run.screenshots, ...listScreenshots(artifacts)])].slice(0, MAX_SCREENSHOTS);
 }
 
+/** The number of the run attempt in whose time something was made; 1 when that is not known. `attempts`: oldest first. */
+export const attemptAt = (attempts: readonly RunAttempt[], at: number | null): number =>
+  at === null ? 1 : (attempts.findLast(({ started_at }) => started_at !== null && started_at <= at)?.attempt ?? 1);
+
 /** The others are what the model was shown, with marks drawn on the page. */
 const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
 
@@ -146,11 +182,19 @@ export function toReport({ run, revision, artifacts, artifactsStatus }: ReportIn
       type: artifact.type,
       url: link(artifact.artifact_id),
       created_at: isoTime(artifact.created_at),
+      attempt: attemptAt(run.attempts, artifact.created_at),
     })),
     artifacts_status: artifactsStatus,
     recording_url: linkOr(run.recording ?? findLast(artifacts, "recording"), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
+    attempt: run.attempt,
+    attempts: run.attempts.map((one) => ({
+      ...one,
+      started_at: isoTime(one.started_at),
+      finished_at: isoTime(one.finished_at),
+    })),
+    next_attempt_at: isoTime(run.next_attempt_at),
     created_at: isoTime(created_at),
     queued_at: isoTime(queued_at),
     started_at: isoTime(started_at),

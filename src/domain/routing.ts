@@ -12,6 +12,7 @@ const FIELDS = {
   title: (run) => [run.title],
   error_code: (run) => run.failure?.codes ?? [],
   failure_category: (run) => run.failure?.categories ?? [],
+  attempts: (run) => [String(run.attempt)],
 } satisfies Record<string, (run: Run) => (string | null | undefined)[]>;
 /** What a route may ask about. */
 export type Field = keyof typeof FIELDS;
@@ -69,7 +70,7 @@ function meets(run: Run, when: Route["when"]): { matched: boolean; because: stri
     if (items === undefined) continue;
     const values = FIELDS[field as Field](run).filter((value) => value !== null && value !== undefined);
     const found = `${field} is ${values.length === 0 ? "empty" : values.map(quoted).join(" and ")}`;
-    if (!isMet(values, items)) {
+    if (!isMet(values, items, field === "attempts" ? fitsCount : fits)) {
       return { matched: false, because: `${found}, asked for is ${items.map(quoted).join(" or ")}` };
     }
     reasons.push(found);
@@ -77,11 +78,25 @@ function meets(run: Run, when: Route["when"]): { matched: boolean; because: stri
   return { matched: true, because: reasons.length === 0 ? "it has no conditions" : reasons.join("; ") };
 }
 
-function isMet(values: string[], items: readonly string[]): boolean {
+function isMet(values: string[], items: readonly string[], fits: (item: string, value: string) => boolean): boolean {
   const wanted = items.filter((item) => !item.startsWith("!"));
   const refused = items.filter((item) => item.startsWith("!")).map((item) => item.slice(1));
   const some = (patterns: string[]) => patterns.some((pattern) => values.some((value) => fits(pattern, value)));
   return !some(refused) && (wanted.length === 0 || some(wanted));
+}
+
+/** What a condition on a number may be: `2`, `>1`, `>=2`, `<3`, `<=3`. */
+export const COUNT_CONDITION = /^(?<sign>>=|>|<=|<|)(?<bound>\d{1,9})$/;
+
+/** Whether a number, written in digits, meets a condition. One that is none is met by no number. */
+export function fitsCount(condition: string, value: string): boolean {
+  const { sign = "", bound = "" } = COUNT_CONDITION.exec(condition)?.groups ?? {};
+  if (bound === "") return false;
+  const difference = Number(value) - Number(bound);
+  if (sign === "") return difference === 0;
+  return sign.startsWith(">")
+    ? difference > 0 || (sign === ">=" && difference === 0)
+    : difference < 0 || (sign === "<=" && difference === 0);
 }
 
 /**

@@ -2,6 +2,7 @@
  * The domain. These words mean the same in code, tables, JSON, logs and docs:
  *
  * - *run*: one Skyvern run, known by its `run_id`.
+ * - *run attempt*: one of Skyvern's own tries of a run (its "automatic retry"), all of them under the same `run_id`.
  * - *receipt*: one authenticated body that arrived for it.
  * - *payload*: what Skyvern sent.
  * - *settle*: decide what a receipt means for the run.
@@ -20,6 +21,19 @@ export const TERMINAL_STATUSES = ["completed", "failed", "terminated", "timed_ou
 export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 export const isTerminal = (status: string): status is TerminalStatus =>
   (TERMINAL_STATUSES as readonly string[]).includes(status);
+
+/**
+ * The status of a run between two run attempts. It is the relay's own word: Skyvern says `failed` (or what else ended the
+ * attempt) with `retry_pending`, and a run that is not over must not be counted, listed or told as one that is.
+ */
+export const RETRYING = "retrying";
+
+/**
+ * Whether Skyvern does no more work on a run: its status is a final one, and no run attempt is to come. This is asked of a
+ * run as it is settled, and as Skyvern reports it (a webhook, an answer of GET run, a row of the list).
+ */
+export const isFinal = ({ status, next_attempt_at }: Pick<Run, "status" | "next_attempt_at">): boolean =>
+  isTerminal(status) && next_attempt_at === null;
 
 export const SOURCES = ["webhook", "reconciled", "backfill"] as const;
 /** How the relay came to know of a run. */
@@ -49,6 +63,22 @@ export interface Failure {
   categories: string[];
   /** Skyvern's own error objects. */
   errors: Json[];
+}
+
+/** One of Skyvern's tries of a run. Times are epoch milliseconds. */
+export interface RunAttempt {
+  /** From 1. */
+  attempt: number;
+  status: string;
+  reason: string | null;
+  codes: string[];
+  started_at: number | null;
+  finished_at: number | null;
+  /**
+   * What was decided at its end, in Skyvern's words: `retry`, `final`, `revoked` (canceled before the next one began), null
+   * while it runs. `never_started` is the relay's: Skyvern announced another attempt, and a day later there was none.
+   */
+  decision: string | null;
 }
 
 export interface Workflow {
@@ -87,8 +117,15 @@ export interface Run {
   /** Newest first. */
   screenshots: ArtifactKey[];
   step_count: number | null;
+  /** The number of its run attempt, from 1. */
+  attempt: number;
+  /** Every run attempt, oldest first. Empty for a run that Skyvern tries only once. */
+  attempts: RunAttempt[];
+  /** When the next run attempt is to begin; null: none is to come. */
+  next_attempt_at: number | null;
   created_at: number | null;
   queued_at: number | null;
+  /** Of the first run attempt. */
   started_at: number | null;
   finished_at: number | null;
   modified_at: number | null;
@@ -96,11 +133,12 @@ export interface Run {
 }
 
 /**
- * How much an observation of a run weighs, compared element by element: final before not final; a real outcome before
+ * How much an observation of a run weighs, compared element by element: the later run attempt; final before not final; a real outcome before
  * "failed because the webhook could not be delivered"; then the later `finished_at`, `modified_at`; then the webhook
  * before the API, which writes the same numbers otherwise (`120` and `120.0`); then arrival.
  */
 export type Clock = readonly [
+  attempt: number,
   final: number,
   real: number,
   finished: number,
@@ -126,6 +164,8 @@ export interface RunState {
   reported: Clock;
   /** What each status said of its failure, and when, so that an outcome which wins later has its own reason. */
   failures: Record<string, FailureState>;
+  /** The outcome that the run had before a later run attempt began all the same, as long as that one has not ended. */
+  ended?: string;
 }
 
 /** Each part not in `clocks` is of `clock`. */

@@ -1,6 +1,6 @@
 /** What routes would have done with runs of the past: the answer of `skyvern-relay check --routes`. Pure. */
 import { match, type Route } from "../domain/routing.ts";
-import { isTerminal, type Run } from "../domain/run.ts";
+import { isFinal, type Run } from "../domain/run.ts";
 
 /** Counts of final runs, each counted once, with the outcome it has now. */
 export interface Simulated {
@@ -48,7 +48,7 @@ export function createSimulation({ routes, sinks }: SimulationDeps): Simulation 
   };
   return {
     add: (run) => {
-      if (!isTerminal(run.status)) return;
+      if (!isFinal(run)) return;
       runs += 1;
       const routed = match(run, routes, names);
       let isOver = false;

@@ -1,6 +1,6 @@
 /** What happened to a run, from Skyvern's first stamp to each sink's last word, as entries in the order of time. Pure. */
 import { isJsonObject, type Json } from "../platform/json.ts";
-import type { Delivery, DeliveryReceipt, Run } from "../domain/run.ts";
+import type { Delivery, DeliveryReceipt, Run, RunAttempt } from "../domain/run.ts";
 import { duration } from "../sinks/content.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
 import type { Receipt } from "../store/contract/receipts.ts";
@@ -63,8 +63,34 @@ function stamps(run: Run): Entry[] {
     [run.started_at, "Started"],
     [run.finished_at, "Finished"],
   ];
-  return said.flatMap(([at, title]) => (at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title })]));
+  const shown = run.attempts.length === 0 ? said : said.slice(0, 2);
+  return [
+    ...shown.flatMap(([at, title]) => (at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title })])),
+    ...run.attempts.flatMap(attemptStamps),
+  ];
 }
+
+function attemptStamps({ attempt, status, reason, codes, started_at, finished_at, decision }: RunAttempt): Entry[] {
+  const lines = [
+    reason,
+    codes.length === 0 ? null : `Error codes: ${codes.join(", ")}`,
+    decision === null ? null : (DECISIONS.get(decision) ?? `Skyvern decided: ${decision}`),
+  ].filter((line) => line !== null);
+  const stamp = (at: number | null, title: string, said: string[] = []): Entry[] =>
+    at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title, lines: said })];
+  return [
+    ...stamp(started_at, `Attempt ${attempt} started`),
+    ...stamp(finished_at, `Attempt ${attempt} ended: ${status}`, lines),
+  ];
+}
+
+/** A map, as a decision is any text. */
+const DECISIONS = new Map([
+  ["retry", "Skyvern is to try again."],
+  ["final", "It is the last attempt."],
+  ["revoked", "Another attempt was to come: it was canceled before it began."],
+  ["never_started", "Skyvern announced another attempt, but its retry never started."],
+]);
 
 const VERDICTS: Record<Receipt["verdict"], string> = {
   accepted: "Result accepted",

@@ -1,6 +1,6 @@
 /** Why somebody was, or was not, told of a run: the answer of the history API and of `skyvern-relay why`. Pure. */
 import { isoTime } from "../platform/time.ts";
-import { isTerminal, type Delivery, type DeliveryReceipt } from "../domain/run.ts";
+import { isFinal, RETRYING, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
 import { parseRouting, buildTimeline, type Entry, type StoryInput } from "./story.ts";
@@ -67,7 +67,7 @@ export function explain({ stored, receipts, deliveries, attempts }: WhyInput): W
     title: run.title,
     status: run.status,
     revision,
-    summary: summarize(run.status, routes, deliveries),
+    summary: summarize(run, routes, deliveries),
     receipts: receipts.map((receipt) => ({
       id: receipt.id,
       received_at: isoTime(receipt.received_at),
@@ -85,8 +85,9 @@ export function explain({ stored, receipts, deliveries, attempts }: WhyInput): W
   };
 }
 
-function summarize(status: string, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
-  if (!isTerminal(status)) return [`The run is not final (${status}): nobody is told before it is.`];
+function summarize(run: Run, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
+  if (run.status === RETRYING) return retryingSummary(run);
+  if (!isFinal(run)) return [`The run is not final (${run.status}): nobody is told before it is.`];
   if (deliveries.length === 0) {
     if (routes.length === 0) return ["Nobody was to be told: no sink is configured, or this receipt chose none."];
     const matched = routes.filter((route) => route.matched);
@@ -99,6 +100,14 @@ function summarize(status: string, routes: Why["routes"], deliveries: readonly D
   // The last word to each sink counts.
   const last = new Map(deliveries.map((delivery) => [delivery.sink, delivery]));
   return [...last.values()].map(describeDelivery);
+}
+
+function retryingSummary({ attempt, reported_status, next_attempt_at }: Run): string[] {
+  const at = next_attempt_at === null ? "" : ` at ${isoTime(next_attempt_at)}`;
+  return [
+    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}. Nobody is told before the last attempt has ended.`,
+    "Where no webhook says how it went on, the relay asks Skyvern after that time, and tells the run as it stands when its retry has not started 24 hours later.",
+  ];
 }
 
 function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_error, attempts }: Delivery): string {

@@ -2,14 +2,14 @@
 import { hash } from "node:crypto";
 import { match, type Route } from "../domain/routing.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
-import { isTerminal, type Organization, type Run } from "../domain/run.ts";
+import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
-import { followUpAt } from "../domain/follow-up-plan.ts";
-import { settle, settleAnew, type Observation } from "./settle.ts";
+import { attemptDueAt, followUpAt } from "../domain/follow-up-plan.ts";
+import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
 import { planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
@@ -130,21 +130,40 @@ function decider(deps: RunDeps, observation: Observation, now: number) {
   return (known: Known | null, isUsurped: boolean): Decision => {
     const settled =
       known && isUsurped ? settleAnew(known.state, observation) : settle(known?.state ?? null, observation);
-    const { run } = settled.state;
-    const isNews = isTerminal(run.status) && settled.verdict !== "duplicate";
-    const copying = deps.archives && isNews ? { archiveAt: archiveAt(run, now) } : {};
-    const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [], ...copying };
-    if (!isTerminal(run.status)) return isUsurped ? { ...decision, cancel: untried(known) } : decision;
-    if (settled.verdict === "updated") return { ...decision, deliveries: planUpdates(deps, known) };
-    if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
-    const names = deps.sinks.map(({ name }) => name);
-    const routed = match(settled.state.run, deps.routes, names);
-    const ask = settled.verdict === "accepted" ? followUpAt(settled.state.run, now) : undefined;
-    const planned = planOutcome(deps, known, routed.sinks);
-    // Sinks that the usurper's version was routed to have no right to the owner's.
-    if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
-    return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
+    return decideSettled(deps, settled, { known, isUsurped, now });
   };
+}
+
+/** The run attempt that was announced never came: the run is told as it stands. Null when nothing is waited for. */
+export function giveUpOnRetry(deps: RunDeps, known: Known, now: number): Decision | null {
+  const settled = settleWithoutRetry(known.state);
+  return settled && decideSettled(deps, settled, { known, isUsurped: false, now });
+}
+
+interface Before {
+  known: Known | null;
+  isUsurped: boolean;
+  now: number;
+}
+
+function decideSettled(deps: RunDeps, settled: Settled, { known, isUsurped, now }: Before): Decision {
+  const { run } = settled.state;
+  const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [] };
+  if (!isFinal(run)) {
+    const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
+    // What waits to be told is not so any more: a usurper said it, or a later run attempt began all the same.
+    return { ...decision, cancel: untried(known), ...waiting };
+  }
+  if (deps.archives && settled.verdict !== "duplicate") decision.archiveAt = archiveAt(run, now);
+  if (settled.verdict === "updated") return { ...decision, deliveries: planUpdates(deps, known) };
+  if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
+  const names = deps.sinks.map(({ name }) => name);
+  const routed = match(run, deps.routes, names);
+  const ask = settled.verdict === "accepted" ? followUpAt(run, now) : undefined;
+  const planned = planOutcome(deps, known, routed.sinks);
+  // Sinks that the usurper's version was routed to have no right to the owner's.
+  if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
+  return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
 }
 
 /** Task v2 is reported before its recording is final (contract §2). */

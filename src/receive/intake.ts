@@ -8,7 +8,14 @@ import { createRedact } from "../skyvern/redact.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
-import { toIncomingReceipt, mask, toIncomingRun, type DecideDeps, type VerifiedWebhook } from "./decide.ts";
+import {
+  giveUpOnRetry,
+  toIncomingReceipt,
+  mask,
+  toIncomingRun,
+  type DecideDeps,
+  type VerifiedWebhook,
+} from "./decide.ts";
 import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
 /** What a configuration says of taking. */
@@ -33,6 +40,8 @@ export interface Intake {
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
   /** There is more to show of a run: who is to see it will. False: nobody is. */
   showMore(runId: string, now: number): Promise<boolean>;
+  /** The run attempt that was announced never came: the run is told as it stands. False: nothing is waited for any more. */
+  giveUpOnRetry(runId: string, now: number): Promise<boolean>;
 }
 
 /** What became of something that came. */
@@ -108,6 +117,7 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
     answer: (apiRun) => takeApiRun(deps, accept, apiRun),
     reread: (unrecognized) => reread(deps, store, unrecognized),
     showMore: (runId, now) => store.revise(runId, (known) => decideUpdate(deps, known), now),
+    giveUpOnRetry: (runId, now) => store.revise(runId, (known) => giveUpOnRetry(deps, known, now), now),
   };
 }
 

@@ -4,7 +4,9 @@
  * (Skyvern's own times first, arrival last), never by which receipt happened to come second.
  */
 import {
+  isFinal,
   isTerminal,
+  RETRYING,
   type Clock,
   type Failure,
   type FailureState,
@@ -14,6 +16,7 @@ import {
   type Verdict,
   type Workflow,
 } from "../domain/run.ts";
+import { isoTime } from "../platform/time.ts";
 
 export interface Observation {
   run: Run;
@@ -51,6 +54,9 @@ const FIELDS = [
   "recording",
   "screenshots",
   "step_count",
+  "attempt",
+  "attempts",
+  "next_attempt_at",
   "created_at",
   "queued_at",
   "started_at",
@@ -59,18 +65,40 @@ const FIELDS = [
 ] as const satisfies (keyof Run | `workflow.${keyof Workflow}`)[];
 type RunField = (typeof FIELDS)[number];
 
+/**
+ * What a run is, whichever run attempt says it. All else is what one attempt came to: of a later one nothing is filled in
+ * from an earlier one.
+ */
+const LASTING: ReadonlySet<RunField> = new Set<RunField>([
+  "run_type",
+  "kind",
+  "organization_id",
+  "channel",
+  "title",
+  "prompt",
+  "url",
+  "app_url",
+  "workflow.run_id",
+  "workflow.permanent_id",
+  "workflow.id",
+  "workflow.title",
+  "parameters",
+  "attempts",
+  "created_at",
+  "started_at",
+]);
+
 export function settle(known: RunState | null, observation: Observation): Settled {
   const arrived = toState(observation);
   const note = observation.deliveryFailure ? DELIVERY_FAILURE_NOTE : null;
-  if (known === null) {
-    return { verdict: isTerminal(arrived.run.status) ? "accepted" : "stored", state: arrived, note };
+  const state = known === null ? arrived : merge(known, arrived);
+  const was = known === null ? null : outcomeOf(known);
+  if (!isFinal(state.run)) {
+    if (was !== null) state.ended = was;
+    return { verdict: "stored", state, note: note ?? waitingNote(arrived.run) };
   }
-  const state = merge(known, arrived);
-  if (!isTerminal(known.run.status)) {
-    return { verdict: isTerminal(state.run.status) ? "accepted" : "stored", state, note };
-  }
-  if (!isTerminal(observation.run.status)) return { verdict: "stored", state, note: "not final: the outcome stands" };
-  const was = known.run.status;
+  if (known === null || was === null) return { verdict: "accepted", state, note };
+  if (!isFinal(arrived.run)) return { verdict: "stored", state, note: "not final: the outcome stands" };
   const is = state.run.status;
   const verdict = was !== is ? "corrected" : arrived.run.status === is ? sameOutcome(known, state, note) : "duplicate";
   if (verdict === "corrected" || verdict === "updated") state.revision = known.revision + 1;
@@ -86,7 +114,7 @@ export function settleAnew(usurped: RunState, observation: Observation): Settled
   const { run } = settled.state;
   const received_at = Math.min(run.received_at, usurped.run.received_at);
   const state = { ...settled.state, run: { ...run, received_at }, revision: usurped.revision };
-  if (settled.verdict === "stored" || !isTerminal(usurped.run.status)) return { ...settled, state };
+  if (settled.verdict === "stored" || outcomeOf(usurped) === null) return { ...settled, state };
   const isSame = run.status === usurped.run.status && shown(run) === shown(usurped.run);
   if (isSame) return { verdict: "duplicate", state, note: USURPED_NOTE };
   return { verdict: "corrected", state: { ...state, revision: state.revision + 1 }, note: USURPED_NOTE };
@@ -97,6 +125,39 @@ const USURPED_NOTE = "Skyvern shows the run to this key's organization, and not 
 const sameOutcome = (known: RunState, state: RunState, note: string | null): "updated" | "duplicate" =>
   note === null && shown(known.run) !== shown(state.run) ? "updated" : "duplicate";
 
+/**
+ * A run whose announced run attempt never came: it is what its last attempt came to. Null when nothing is waited for. Whatever
+ * Skyvern says of the run later still counts: that the retry was revoked, or that it began after all.
+ */
+export function settleWithoutRetry(known: RunState): Settled | null {
+  const { run, clock, failures } = known;
+  if (run.status !== RETRYING) return null;
+  const status = run.reported_status;
+  const [attempt, , ...times] = clock;
+  const was = outcomeOf(known);
+  const { [RETRYING]: failure, ...others } = failures;
+  const attempts = run.attempts.map((one) => (one.attempt === attempt ? { ...one, decision: "never_started" } : one));
+  const { ended: _ended, ...rest } = known;
+  const state: RunState = {
+    ...rest,
+    run: { ...run, status, attempts, next_attempt_at: null },
+    clock: [attempt, 1, ...times],
+    failures: failure === undefined ? others : { ...others, [status]: failure },
+    revision: was === null ? known.revision : known.revision + 1,
+  };
+  const verdict = was === null ? "accepted" : was === status ? "updated" : "corrected";
+  return { verdict, state, note: `attempt ${attempt} ended as ${status}, and its retry never started` };
+}
+
+/** The outcome that people may have been told; null when there was none. */
+const outcomeOf = ({ run, ended }: RunState): string | null => (isFinal(run) ? run.status : (ended ?? null));
+
+/** What is waited for, between two run attempts. */
+const waitingNote = ({ status, attempt, reported_status, next_attempt_at: next }: Run): string | null =>
+  status === RETRYING && next !== null
+    ? `attempt ${attempt} ended as ${reported_status}; Skyvern tries again at ${isoTime(next)}`
+    : null;
+
 const DELIVERY_FAILURE_NOTE = "Skyvern reports that its webhook could not be delivered, which is not the run failing";
 
 function explainVerdict(verdict: Verdict, was: string, is: string, reported: string): string | null {
@@ -106,7 +167,7 @@ function explainVerdict(verdict: Verdict, was: string, is: string, reported: str
 
 /** One observation as a state of its own. */
 function toState({ run, owner, deliveryFailure }: Observation): RunState {
-  const final = isTerminal(run.status) ? 1 : 0;
+  const final = isFinal(run) ? 1 : 0;
   const times = [
     run.finished_at ?? 0,
     run.modified_at ?? 0,
@@ -115,16 +176,16 @@ function toState({ run, owner, deliveryFailure }: Observation): RunState {
   ] as const;
   // With an output there was an outcome to report, so the run had completed; without one there is nothing better to say.
   const completed = deliveryFailure && run.output !== null;
-  const status = completed ? "completed" : run.status;
+  const status = completed ? "completed" : isTerminal(run.status) && final === 0 ? RETRYING : run.status;
   const failure = completed ? null : run.failure;
-  const clock: Clock = [final, deliveryFailure ? 0 : 1, ...times];
+  const clock: Clock = [run.attempt, final, deliveryFailure ? 0 : 1, ...times];
   return {
     run: { ...run, status, failure },
     owners: [owner],
     revision: 1,
     clock,
     clocks: {},
-    reported: [final, 1, ...times],
+    reported: [run.attempt, final, 1, ...times],
     failures: failure === null ? {} : { [status]: { failure, clock, clocks: {} } },
   };
 }
@@ -138,6 +199,8 @@ function merge(known: RunState, arrived: RunState): RunState {
     values[field] = picked.value;
     if (!isMissing(picked.value) && compare(picked.clock, clock) !== 0) clocks[field] = picked.clock;
   }
+  // No run attempt is to come when one was and is not any more: null is news here.
+  if (values.status !== RETRYING) values.next_attempt_at = null;
   const first = arrived.run.received_at < known.run.received_at ? arrived.run : known.run;
   const last = later(arrived.reported, known.reported) ? arrived : known;
   const failures = mergeFailures(known, arrived);
@@ -161,6 +224,10 @@ function merge(known: RunState, arrived: RunState): RunState {
 
 /** The value of one field: what is there beats what is missing, the later beats the earlier. */
 function pick(field: RunField, known: RunState, arrived: RunState): Dated {
+  if (!LASTING.has(field) && known.run.attempt !== arrived.run.attempt) {
+    const { run, clock, clocks } = known.run.attempt > arrived.run.attempt ? known : arrived;
+    return { value: read(run, field), clock: clocks[field] ?? clock };
+  }
   const a = { value: read(known.run, field), clock: known.clocks[field] ?? known.clock };
   const b = { value: read(arrived.run, field), clock: arrived.clocks[field] ?? arrived.clock };
   return better(a, b);
@@ -201,6 +268,8 @@ function toRun(
 }
 
 function mergeFailures(known: RunState, arrived: RunState): RunState["failures"] {
+  if (known.run.attempt !== arrived.run.attempt)
+    return (known.run.attempt > arrived.run.attempt ? known : arrived).failures;
   // A status is any text, also one that every object inherits: entries, never properties.
   const failures = new Map(Object.entries(known.failures));
   for (const [status, entry] of Object.entries(arrived.failures)) {
@@ -250,6 +319,7 @@ const shown = (run: Run): string =>
     run.step_count,
     run.started_at,
     run.finished_at,
+    run.attempts.map(({ attempt, status, reason, codes, decision }) => [attempt, status, reason, codes, decision]),
     run.recording !== null,
     run.screenshots.length,
     run.files.map(({ name, size, checksum }) => [name, size, checksum]),

@@ -4,7 +4,7 @@
  */
 import { retry } from "../platform/retry.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
-import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
+import { isFinal, isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, SkyvernRunRow, SkyvernClient, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
 import { StorageFault } from "../store/contract/faults.ts";
@@ -104,7 +104,7 @@ async function backfillOrganization(
 
 async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyClient, tally: Tally) {
   const { rows, fault } = await list(deps, query, key.client);
-  const inRange = rows.filter(({ status, created_at }) => isTerminal(status) && (created_at ?? 0) < query.until);
+  const inRange = rows.filter((row) => isFinal(row) && (row.created_at ?? 0) < query.until);
   const recent = inRange.filter((row) => endOf(row) > query.endedBefore);
   const due = inRange
     .filter((row) => endOf(row) <= query.endedBefore)
@@ -112,9 +112,10 @@ async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyCli
     .slice(-(query.limit ?? Infinity));
   const outcomes = await deps.store.outcomes(due.map(({ run_id }) => run_id));
   const configured = deps.client.perKey().map(({ organization }) => organization);
-  const unknown = due.filter(({ run_id }) => {
+  const unknown = due.filter(({ run_id, attempt }) => {
     const outcome = outcomes.get(run_id);
-    return !outcome || !isTerminal(outcome.status) || !maySpeakFor(outcome, key.organization, configured);
+    if (!outcome || !isTerminal(outcome.status) || attempt > outcome.attempt) return true;
+    return !maySpeakFor(outcome, key.organization, configured);
   });
   tally.listed += inRange.length;
   tally.recent += recent.length;

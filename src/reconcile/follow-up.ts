@@ -1,32 +1,29 @@
 /**
  * What a webhook could not say yet is asked for a little later: prompt and URL of tasks, which only the API knows, and the
- * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then.
+ * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then. A run
+ * between two run attempts is asked about as well (`await-attempt.ts`).
  */
-import type { Log } from "../platform/log.ts";
 import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
-import type { Artifact, Run } from "../domain/run.ts";
-import type { Runtime } from "../platform/runtime.ts";
-import type { SkyvernClient } from "../skyvern/client.ts";
+import { isFinal, RETRYING, type Artifact, type Run } from "../domain/run.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
 import { webhookUrlOf } from "./reconcile.ts";
-import type { Addresses } from "../receive/own-addresses.ts";
-import { ARTIFACTS_DELAY_MS, DETAILS_DELAY_MS, followUpAt, lacksDetails } from "../domain/follow-up-plan.ts";
-import type { Ingest } from "./ingest.ts";
+import {
+  ARTIFACTS_DELAY_MS,
+  attemptDueAt,
+  DETAILS_DELAY_MS,
+  followUpAt,
+  lacksDetails,
+} from "../domain/follow-up-plan.ts";
+import { awaitAttempt, type AwaitAttemptDeps, type Next } from "./await-attempt.ts";
 import type { Intake } from "../receive/intake.ts";
-import { settleDispute, type OwnersDeps } from "./owners.ts";
+import { settleDispute, type DisputeResult, type OwnersDeps } from "./owners.ts";
 
-export interface FollowUpDeps extends OwnersDeps {
+export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
   store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & OwnersDeps["store"];
-  intake: Pick<Intake, "showMore" | "reread">;
-  client: SkyvernClient;
-  ingest: Ingest;
-  addresses: Addresses;
+  intake: Pick<Intake, "showMore" | "reread" | "giveUpOnRetry">;
   /** Asks Skyvern's list anew; `reason` says why it could not be read. */
   refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; reason: string | null }>;
-  runtime: Runtime;
-  log: Log;
-  nudge(): void;
 }
 
 /** After a failure; then it is left. */
@@ -41,15 +38,10 @@ export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Prom
   for (const { run, failures } of due) {
     const { run_id: runId } = run.state.run;
     const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
-    const done = dispute.asked && (dispute.settled > 0 || (await lookAfter(deps, run, signal)));
+    const next = await nextLook(deps, { known: run, failures, dispute }, signal);
     // Cut short by the end of the process: the next one looks.
     if (signal.aborted) break;
-    const now = deps.runtime.now();
-    // A dispute is asked about until it is settled.
-    const wait = AGAIN_MS[failures] ?? (dispute.asked ? undefined : AGAIN_MS.at(-1));
-    const again = wait === undefined ? null : now + wait;
-    const at = dispute.settled > 0 ? plannedAt(run.state.run, now) : artifactsDueAt(run.state.run, now);
-    await deps.store.setFollowUp(runId, done ? at : again, done ? 0 : failures + 1);
+    await deps.store.setFollowUp(runId, next.at, next.failures);
   }
   return due.length;
 }
@@ -66,6 +58,7 @@ async function lookAtDispute(deps: FollowUpDeps, runId: string, signal: AbortSig
 
 /** The dispute took the place of what was planned for the run. */
 function plannedAt(run: Run, now: number): number | null {
+  if (run.status === RETRYING) return attemptDueAt(run, now);
   const at = followUpAt(run, run.received_at);
   return at === undefined ? null : Math.max(at, now + DETAILS_DELAY_MS);
 }
@@ -74,6 +67,35 @@ function plannedAt(run: Run, now: number): number | null {
 function artifactsDueAt(run: Run, now: number): number | null {
   const at = run.received_at + ARTIFACTS_DELAY_MS;
   return run.run_type === "task_v2" && lacksDetails(run) && at > now ? at : null;
+}
+
+interface Due {
+  known: StoredRun;
+  failures: number;
+  dispute: DisputeResult;
+}
+
+/** Looks after one run, unless a dispute about it is to be settled first. When to look again. */
+async function nextLook(deps: FollowUpDeps, { known, failures, dispute }: Due, signal: AbortSignal): Promise<Next> {
+  const { run } = known.state;
+  if (dispute.asked && dispute.settled === 0 && !isFinal(run)) return lookAtAttempt(deps, known, failures, signal);
+  const isDone = dispute.asked && (dispute.settled > 0 || (await lookAfter(deps, known, signal)));
+  const now = deps.runtime.now();
+  if (isDone) return { at: dispute.settled > 0 ? plannedAt(run, now) : artifactsDueAt(run, now), failures: 0 };
+  // A dispute is asked about until it is settled.
+  const wait = AGAIN_MS[failures] ?? (dispute.asked ? undefined : AGAIN_MS.at(-1));
+  return { at: wait === undefined ? null : now + wait, failures: failures + 1 };
+}
+
+/** The storage's faults and bugs are no reason to give up a run that is waited for. */
+async function lookAtAttempt(deps: FollowUpDeps, { state }: StoredRun, failures: number, signal: AbortSignal) {
+  const [organization = null] = state.owners;
+  try {
+    return await awaitAttempt(deps, { run: state.run, organization, failures }, signal);
+  } catch (error) {
+    deps.log.error("follow_up.failed", { run_id: state.run.run_id, error: String(error) });
+    return { at: deps.runtime.now() + MINUTE_MS, failures };
+  }
 }
 
 /** False when Skyvern could not be asked. What goes wrong with one run must not keep the others from being looked after. */

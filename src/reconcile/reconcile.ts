@@ -11,13 +11,14 @@ import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { DAY_MS } from "../platform/time.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
-import { isTerminal } from "../domain/run.ts";
+import { isFinal, isTerminal } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, SkyvernRunRow, SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
+import { reportedRun } from "../skyvern/normalize.ts";
 
 export interface ReconcileDeps {
   client: SkyvernClient;
@@ -79,11 +80,15 @@ interface ListLook {
   alreadyChecked: AlreadyChecked;
   /** When its list was last read down to the lookback, epoch ms. */
   wholeAt: number;
-  /** Status of each run that the last look listed. Nothing of it was left to do. */
+  /** {@link progressOf} each run that the last look listed. Nothing of it was left to do. */
   listed: ReadonlyMap<string, string>;
   /** Runs that were under way at the last look. */
   open: ReadonlyMap<string, SkyvernRunRow>;
 }
+
+/** How far a run is, as a row of the list says it: what changes when there is something new to read. */
+const progressOf = ({ status, attempt, next_attempt_at }: SkyvernRunRow): string =>
+  `${status} at attempt ${attempt}${next_attempt_at === null ? "" : ", another to come"}`;
 
 const aLook = (): ListLook => ({ alreadyChecked: new Map(), wholeAt: -Infinity, listed: new Map(), open: new Map() });
 
@@ -170,8 +175,8 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
   const ended = await readEnded(deps, asking, { rows, isWhole });
   const leftBefore = round.left;
   const final = rows
-    .filter(({ status }) => isTerminal(status))
-    .filter(({ run_id, status }) => isWhole || look.listed.get(run_id) !== status)
+    .filter(isFinal)
+    .filter((row) => isWhole || look.listed.get(row.run_id) !== progressOf(row))
     .toSorted((a, b) => endOf(a) - endOf(b));
   const isFresh = (row: SkyvernRunRow): boolean => now - endOf(row) < deps.graceMs;
   const trouble =
@@ -188,7 +193,7 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
     for (const id of look.alreadyChecked.keys()) if (!listed.has(id)) look.alreadyChecked.delete(id);
   }
   const isDone = fault === null && trouble === null && round.left === leftBefore && !signal.aborted;
-  if (isDone) look.listed = new Map(rows.map(({ run_id, status }) => [run_id, status]));
+  if (isDone) look.listed = new Map(rows.map((row) => [row.run_id, progressOf(row)]));
   return fault ?? trouble;
 }
 
@@ -219,7 +224,7 @@ async function readEnded(
     if (answer.fault !== null && !isFinalFault(answer.fault)) return answer.fault;
     // What is in a status that nobody knew is left to the next whole round.
     open.delete(row.run_id);
-    if (answer.fault === null && isTerminal(String(answer.run["status"]))) {
+    if (answer.fault === null && isFinalAnswer(answer.run)) {
       const known = await deps.store.outcomes([row.run_id]);
       await takeIfOurs(deps, asking, { row, run: answer.run, isKnown: known.has(row.run_id) });
     }
@@ -287,10 +292,12 @@ async function recordAndPartition(
     newsSince !== null && !known.has(row.run_id) && endOf(row) < newsSince;
   const final = all.filter((row) => !isHistory(row));
   const configured = client.perKey().map((key) => key.organization);
-  const isKnown = ({ run_id, status }: SkyvernRunRow): boolean => {
+  const isKnown = ({ run_id, status, attempt }: SkyvernRunRow): boolean => {
     const outcome = known.get(run_id);
     // What another organization's key said of the run is not known of this one.
     if (outcome === undefined || !maySpeakFor(outcome, organization, configured)) return false;
+    // A run that waits for its next attempt was reported with the very status that a later one may end with.
+    if (!isTerminal(outcome.status) || attempt > outcome.attempt) return false;
     return outcome.status === status || outcome.reportedStatus === status;
   };
   const ours = final.filter(({ run_id }) => known.has(run_id) || scope === "all");
@@ -302,18 +309,19 @@ async function recordAndPartition(
       targetsThisRelay: true,
     })),
   );
-  return { known, unseen: final.filter((row) => !isKnown(row) && alreadyChecked.get(row.run_id) !== row.status) };
+  return { known, unseen: final.filter((row) => !isKnown(row) && alreadyChecked.get(row.run_id) !== progressOf(row)) };
 }
 
 /** Reads a final run and feeds it to the use case, if it is ours. Null also when this one run cannot be had. */
 async function read(deps: ReconcileDeps, asking: Asking, row: SkyvernRunRow, isKnown: boolean) {
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
-    if (isFinalFault(answer.fault)) asking.look.alreadyChecked.set(row.run_id, row.status);
+    if (isFinalFault(answer.fault)) asking.look.alreadyChecked.set(row.run_id, progressOf(row));
     return isFinalFault(answer.fault) ? null : answer.fault;
   }
   await takeIfOurs(deps, asking, { row, run: answer.run, isKnown });
-  asking.look.alreadyChecked.set(row.run_id, row.status);
+  // Skyvern may decide on another run attempt a moment after it wrote the row: the run is no less to be read later.
+  if (isFinalAnswer(answer.run)) asking.look.alreadyChecked.set(row.run_id, progressOf(row));
   return null;
 }
 
@@ -335,9 +343,14 @@ async function takeIfOurs(
 async function confirmFinal(deps: ReconcileDeps, asking: Asking, runId: string): Promise<SkyvernFault | null> {
   const answer = await get(deps, asking, runId);
   if (answer.fault !== null) return isFinalFault(answer.fault) ? null : answer.fault;
-  const { status } = answer.run;
-  if (typeof status === "string" && isTerminal(status)) await take(deps, asking, answer.run);
+  if (isFinalAnswer(answer.run)) await take(deps, asking, answer.run);
   return null;
+}
+
+/** Whether an answer of GET run is about a run that is over. */
+function isFinalAnswer(answer: JsonObject): boolean {
+  const said = reportedRun(answer, 0);
+  return said !== null && isFinal(said);
 }
 
 async function get({ log }: ReconcileDeps, { client, round, signal }: Asking, runId: string) {

@@ -3,7 +3,7 @@
  * escaped; every string may be hostile.
  */
 import type { Report } from "../domain/report.ts";
-import type { Failure } from "../domain/run.ts";
+import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
 import { bytes, MESSAGE_AMOUNT, readableOutput, type Amount, type Fact, type Section } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
 
@@ -16,6 +16,8 @@ export interface Content {
   facts: Fact[];
   summary: string | null;
   failure: Failure | null;
+  /** Skyvern's run attempts, when there were several. */
+  attempts: (Section & { kind: "table" }) | null;
   output: Section[];
   /** Blocks whose output is not shown. */
   omittedBlocks: number;
@@ -32,6 +34,7 @@ const STATUS = new Map<string, Content["status"]>([
   ["terminated", { symbol: "🛑", label: "Terminated" }],
   ["timed_out", { symbol: "⏱️", label: "Timed out" }],
   ["canceled", { symbol: "🚫", label: "Canceled" }],
+  ["retrying", { symbol: "🔁", label: "Retrying" }],
   ["test", { symbol: "🧪", label: "Test" }],
 ]);
 
@@ -41,11 +44,12 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const { sections, omittedBlocks } = readableOutput(report, amount);
   const isAlert = cause === "alert";
   return {
-    status: isAlert ? ALERT : (STATUS.get(report.status) ?? { symbol: "ℹ️", label: report.status }),
+    status: isAlert ? ALERT : describeStatus(report),
     title: oneLine(report.title ?? report.prompt ?? report.run_id),
     facts: isAlert ? [] : listFacts(report),
     summary: report.summary,
     failure: report.failure,
+    attempts: listAttempts(report),
     output: sections,
     omittedBlocks,
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
@@ -53,6 +57,48 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
     notes: listNotes(report, cause),
   };
 }
+
+/** `Completed at the 2nd attempt`, `Failed after 3 attempts`: how it ended, and how often Skyvern tried. */
+function describeStatus({ status, attempt }: Report): Content["status"] {
+  const { symbol, label } = labelOf(status);
+  if (attempt === 1 || status === RETRYING) return { symbol, label };
+  const how = status === "completed" ? ` at the ${ordinal(attempt)} attempt` : ` after ${attempt} attempts`;
+  return { symbol, label: label + (isTerminal(status) ? how : `, attempt ${attempt}`) };
+}
+
+const labelOf = (status: string): Content["status"] => STATUS.get(status) ?? { symbol: "ℹ️", label: status };
+
+/** `1st`, `2nd`, `3rd`, `4th`, `11th` */
+export function ordinal(n: number): string {
+  const endings: Record<string, string> = { one: "st", two: "nd", few: "rd" };
+  return `${n}${endings[new Intl.PluralRules("en", { type: "ordinal" }).select(n)] ?? "th"}`;
+}
+
+/** Skyvern makes at most 6. */
+const MAX_ATTEMPTS = 20;
+
+function listAttempts({ attempts }: Report): Content["attempts"] {
+  if (attempts.length < 2) return null;
+  const shown = attempts.slice(-MAX_ATTEMPTS);
+  return {
+    kind: "table",
+    title: "Attempts",
+    columns: ["Attempt", "Status", "Reason", "Codes", "Started", "Finished"],
+    rows: shown.map(({ attempt, status, reason, codes, started_at, finished_at }) => [
+      String(attempt),
+      labelOf(status).label,
+      reason ?? "–",
+      codes.join(", ") || "–",
+      timeOrDash(started_at),
+      timeOrDash(finished_at),
+    ]),
+    omitted: attempts.length - shown.length,
+    omittedColumns: 0,
+  };
+}
+
+const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
+const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
 function listFacts(report: Report): Fact[] {
   const facts: [string, string | null][] = [
@@ -64,7 +110,7 @@ function listFacts(report: Report): Fact[] {
     ["Channel", report.channel],
     ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
     ["Steps", report.step_count === null ? null : String(report.step_count)],
-    ["Finished", report.finished_at === null ? null : report.finished_at.replace("T", " ").replace(/\.\d+Z$/, " UTC")],
+    ["Finished", report.finished_at === null ? null : formatTime(report.finished_at)],
   ];
   return facts.flatMap(([label, value]) => (value === null || value === "" ? [] : [{ label, value }]));
 }
@@ -92,7 +138,15 @@ function listNotes(report: Report, cause: Job["cause"]): string[] {
   }
   if (report.artifacts_status === "unavailable")
     notes.push("Skyvern's artifacts could not be read in time: none is linked.");
-  if (report.reported_status !== report.status) {
+  const last = report.attempts.at(-1);
+  if (report.status === RETRYING) {
+    const at = report.next_attempt_at === null ? "" : ` at ${formatTime(report.next_attempt_at)}`;
+    notes.push(`Attempt ${report.attempt} ended as ${report.reported_status}. Skyvern tries again${at}.`);
+  } else if (last?.decision === "never_started") {
+    notes.push("Skyvern announced another attempt, but its retry never started.");
+  } else if (last?.decision === "revoked") {
+    notes.push("Another attempt was to come: it was canceled before it began.");
+  } else if (report.reported_status !== report.status) {
     notes.push(
       `Skyvern's last webhook says "${report.reported_status}": that was its webhook failing to arrive, not the run.`,
     );

@@ -11,7 +11,7 @@ import { retry } from "../platform/retry.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
-import { parseTime } from "./normalize.ts";
+import { nextAttemptAt, parseTime } from "./normalize.ts";
 
 export interface SkyvernKey {
   name: string;
@@ -65,17 +65,25 @@ const ArtifactRowSchema = z.looseObject({
 /** One artifact of a run. Unknown types and keys pass. */
 export type ArtifactRow = z.output<typeof ArtifactRowSchema>;
 
-const RunRowSchema = z.looseObject({
-  run_id: z.string().min(1),
-  status: z.string(),
-  task_run_type: text,
-  title: text,
-  created_at: time,
-  started_at: time,
-  finished_at: time,
-  workflow_permanent_id: text,
-});
-/** One run in Skyvern's list of runs. */
+const RunRowSchema = z
+  .looseObject({
+    run_id: z.string().min(1),
+    status: z.string(),
+    task_run_type: text,
+    title: text,
+    created_at: time,
+    started_at: time,
+    finished_at: time,
+    workflow_permanent_id: text,
+    attempt: z
+      .unknown()
+      .optional()
+      .transform((value) => Math.max(1, toNumber(value) ?? 1)),
+    retry_pending: yes,
+    next_attempt_at: time,
+  })
+  .transform((row) => ({ ...row, next_attempt_at: nextAttemptAt(row, row.finished_at ?? 0) }));
+/** One run in Skyvern's list of runs. `next_attempt_at`: null when no run attempt is to come. */
 export type SkyvernRunRow = z.output<typeof RunRowSchema>;
 
 const SignedUrlSchema = z.looseObject({

@@ -1,7 +1,16 @@
-import { isJsonObject, type Json } from "../platform/json.ts";
-import type { ArtifactKey, Failure, Run, RunFile, Source, Workflow } from "../domain/run.ts";
+import { isJsonObject, type Json, type JsonObject } from "../platform/json.ts";
+import {
+  isTerminal,
+  type ArtifactKey,
+  type Failure,
+  type Run,
+  type RunAttempt,
+  type RunFile,
+  type Source,
+  type Workflow,
+} from "../domain/run.ts";
 import { parseArtifactId, parseFileName } from "./artifacts/artifact-url.ts";
-import type { Payload } from "./payload.ts";
+import { readPayload, type Payload } from "./payload.ts";
 
 /** What the payload itself does not say. */
 export interface ReceiptOrigin {
@@ -29,6 +38,9 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
   const runType = text(payload.run_type) ?? inferRunType(payload.id);
   const kind = runType.includes("workflow") || payload.id === payload.workflow_run_id ? "workflow" : "task";
   const request = payload.run_request;
+  const attempts = readAttempts(payload);
+  const startedAt = attempts.find(({ attempt }) => attempt === 1)?.started_at ?? parseTime(payload.started_at);
+  const queuedAt = parseTime(payload.queued_at);
   return {
     run_id: clean(payload.id),
     run_type: runType,
@@ -51,13 +63,67 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     recording: text(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
     screenshots: toScreenshotKeys(payload),
     step_count: payload.step_count ?? payload.total_steps ?? null,
+    attempt: attemptNumber(payload),
+    attempts,
+    next_attempt_at: nextAttemptAt(
+      { ...payload, next_attempt_at: parseTime(payload.next_attempt_at) },
+      origin.receivedAt,
+    ),
     created_at: parseTime(payload.created_at),
-    queued_at: parseTime(payload.queued_at),
-    started_at: parseTime(payload.started_at),
+    // Skyvern has both times of the last attempt only.
+    queued_at: queuedAt !== null && startedAt !== null && queuedAt > startedAt ? null : queuedAt,
+    started_at: startedAt,
     finished_at: parseTime(payload.finished_at),
     modified_at: parseTime(payload.modified_at),
     received_at: origin.receivedAt,
   };
+}
+
+interface Announced {
+  status: string;
+  retry_pending?: boolean | null | undefined;
+  /** Epoch ms. */
+  next_attempt_at: number | null;
+}
+
+/**
+ * When the next run attempt is to begin, epoch ms, or null when none is to come (contract §9): of whatever reports a run, a
+ * webhook, an answer of GET run or a row of the list. `otherwise`: a time for an attempt that is announced without one.
+ */
+export function nextAttemptAt({ status, retry_pending, next_attempt_at }: Announced, otherwise: number): number | null {
+  if (!isTerminal(status) || retry_pending === false) return null;
+  return next_attempt_at ?? (retry_pending === true ? otherwise : null);
+}
+
+const attemptNumber = ({ attempt, attempts }: Payload): number =>
+  Math.max(1, attempt ?? attempts?.at(-1)?.attempt_number ?? 1);
+
+/** Empty where there was one attempt and nothing was decided about another: every run has that one. */
+function readAttempts({ attempts }: Payload): RunAttempt[] {
+  const read = (attempts ?? []).flatMap((row): RunAttempt[] => {
+    const number = row?.attempt_number ?? 0;
+    if (row === null || number < 1) return [];
+    return [
+      {
+        attempt: number,
+        status: text(row.status) ?? "",
+        reason: text(row.failure_reason),
+        codes: [...new Set((row.error_codes ?? []).map(text).filter((code) => code !== null))],
+        started_at: parseTime(row.started_at),
+        finished_at: parseTime(row.finished_at),
+        decision: text(row.retry_decision),
+      },
+    ];
+  });
+  const isPlain = read.every(({ attempt, decision }) => attempt === 1 && decision === null);
+  return isPlain ? [] : read.toSorted((a, b) => a.attempt - b.attempt);
+}
+
+/** A run as GET run answers it; null when the answer is not understood. It is only to be looked at: its secrets are not masked. */
+export function reportedRun(answer: JsonObject, receivedAt: number): Run | null {
+  const parsed = readPayload(answer);
+  if (parsed.kind !== "run") return null;
+  return normalize(parsed.payload, { receivedAt, source: "reconciled", channel: null, organization: null });
 }
 
 /** Before v0.2.1 payloads had no `run_type`; the id's prefix says it (contract §6). */

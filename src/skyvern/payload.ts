@@ -37,6 +37,10 @@ export interface Payload {
   finished_at?: Text;
   step_count?: number | null;
   total_steps?: number | null;
+  attempt?: number | null;
+  retry_pending?: boolean | null;
+  next_attempt_at?: Text;
+  attempts?: (Attempt | null)[] | null;
   organization_id?: Text;
   summary?: Text;
   prompt?: Text;
@@ -47,6 +51,17 @@ export interface Payload {
   workflow_title?: Text;
   parameters?: JsonObject | null;
   run_request?: RunRequest | null;
+}
+
+/** A run attempt. */
+interface Attempt {
+  attempt_number?: number | null;
+  status?: Text;
+  failure_reason?: Text;
+  error_codes?: Text[] | null;
+  started_at?: Text;
+  finished_at?: Text;
+  retry_decision?: Text;
 }
 
 interface File {
@@ -73,6 +88,7 @@ type ReadField = (value: Json) => Json;
 type Fields<Known> = readonly (readonly [ReadField, readonly (keyof Known)[]])[];
 
 const asText: ReadField = (value) => (typeof value === "string" ? value : null);
+const asFlag: ReadField = (value) => (typeof value === "boolean" ? value : null);
 const asObject: ReadField = (value) => (isJsonObject(value) ? value : null);
 const asCount: ReadField = (value) => {
   const number = toNumber(value);
@@ -102,6 +118,11 @@ const asFile = objectField<File>([
   [asText, ["url", "checksum", "filename", "artifact_id"]],
   [asCount, ["file_size"]],
 ]);
+const asAttempt = objectField<Attempt>([
+  [asText, ["status", "failure_reason", "started_at", "finished_at", "retry_decision"]],
+  [asCount, ["attempt_number"]],
+  [listField(asText), ["error_codes"]],
+]);
 const asRunRequest = objectField<RunRequest>([
   [asText, ["prompt", "url", "title", "webhook_url", "workflow_id"]],
   [asObject, ["parameters"]],
@@ -111,7 +132,10 @@ const asPayload = objectField<Payload>([
   [asText, ["recording_url", "screenshot_url", "app_url", "organization_id", "summary", "prompt", "url", "title"]],
   [asText, ["workflow_id", "workflow_permanent_id", "workflow_title"]],
   [asText, ["created_at", "modified_at", "queued_at", "started_at", "finished_at"]],
-  [asCount, ["step_count", "total_steps"]],
+  [asText, ["next_attempt_at"]],
+  [asCount, ["step_count", "total_steps", "attempt"]],
+  [asFlag, ["retry_pending"]],
+  [listField(asAttempt), ["attempts"]],
   [asObject, ["parameters"]],
   [asRunRequest, ["run_request"]],
   [listField((value) => value), ["errors"]],

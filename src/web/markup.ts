@@ -47,6 +47,7 @@ const STATUSES = new Map<string, BadgeLook>([
   ["terminated", { label: "Terminated", tone: "bad", icon: "stopped" }],
   ["timed_out", { label: "Timed out", tone: "warn", icon: "clock" }],
   ["canceled", { label: "Canceled", tone: "plain", icon: "ban" }],
+  ["retrying", { label: "Retrying", tone: "warn", icon: "again" }],
 ]);
 
 export const statusLook = (status: string): BadgeLook =>

@@ -69,6 +69,30 @@ describe("routes", () => {
 
 const workflow = { run_id: "wr_1", permanent_id: "wpid_1", id: "w_1", title: "Invoices" };
 
+describe("attempts", () => {
+  it.each([
+    [1, "1", true],
+    [1, ">1", false],
+    [2, ">1", true],
+    [2, 2, true],
+    [3, ">=3", true],
+    [2, ">=3", false],
+    [2, "<3", true],
+    [3, "<3", false],
+    [3, "<=3", true],
+    [2, "!1", true],
+    [1, "!1", false],
+    [2, ["1", ">2"], false],
+    [3, ["1", ">2"], true],
+  ])("%j meet %j: %j", (attempt, attempts, met) => {
+    expect(meets({ attempt }, { attempts })).toBe(met);
+  });
+
+  it.each(["", "> 1", "two", "*", "1.5", "-1", ">", "=>2"])("of %j are refused with what is expected", (attempts) => {
+    expect(() => routesOf({ when: { attempts }, to: ["a"] })).toThrow(/expected a number or a comparison with one/);
+  });
+});
+
 describe("a condition", () => {
   it.each<[Partial<Run>, unknown]>([
     [{ status: "timed_out" }, { status: "timed_out" }],

@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
-import type { Delivery, Run } from "../../src/domain/run.ts";
+import { aRun } from "../support/a-run.ts";
+import type { Delivery } from "../../src/domain/run.ts";
 import type { Attempt } from "../../src/store/contract/deliveries.ts";
 import { buildTimeline } from "../../src/history/story.ts";
 
-const run = { created_at: 10, queued_at: null, started_at: 20, finished_at: 30 } as Run;
+const run = aRun({ created_at: 10, started_at: 20, finished_at: 30 });
 
 const aDelivery = (given: Partial<Delivery> = {}): Delivery => ({
   id: "dlv_1",

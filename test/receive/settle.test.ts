@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { settle, type Observation } from "../../src/receive/settle.ts";
+import { settle, settleWithoutRetry, type Observation } from "../../src/receive/settle.ts";
 import type { RunState } from "../../src/domain/run.ts";
 import { isDeliveryFailure, normalize } from "../../src/skyvern/normalize.ts";
 import { readPayload } from "../../src/skyvern/payload.ts";
@@ -171,7 +171,7 @@ const settledRun = (state: RunState) => {
   return run;
 };
 
-function expectOrderIndependent(payloads: readonly JsonObject[]): void {
+function expectOrderIndependent(payloads: readonly JsonObject[], numRuns = 300): void {
   const observations = payloads.map((one, i) => observe(one, 1_000 + i));
   const expected = settledRun(settleAll(observations).state);
   const order = fc
@@ -182,9 +182,145 @@ function expectOrderIndependent(payloads: readonly JsonObject[]): void {
     fc.property(order, (some) => {
       expect(settledRun(settleAll(some).state)).toEqual(expected);
     }),
-    { numRuns: 300 },
+    { numRuns },
   );
 }
+
+const attempt = (number: number, status: string, at: number | null, more: JsonObject = {}): JsonObject =>
+  payload(status, at, { run_id: "wr_1", attempt: number, retry_pending: false, next_attempt_at: null, ...more });
+const PENDING = { retry_pending: true, next_attempt_at: "2026-01-01T00:01:00" };
+const ATTEMPT_1 = { attempt_number: 1, status: "failed", failure_reason: "first", error_codes: [] };
+const ATTEMPT_2 = { attempt_number: 2, status: "failed", failure_reason: "second", error_codes: [] };
+const NEXT = Date.parse("2026-01-01T00:01:00Z");
+
+describe("run attempts", () => {
+  it("stores a final status with another attempt to come, and accepts the end of that one", () => {
+    const { state, verdicts, notes } = story(
+      attempt(1, "failed", 1, { ...PENDING, failure_reason: "first" }),
+      attempt(2, "completed", 9),
+    );
+    expect(verdicts).toEqual(["stored", "accepted"]);
+    expect(notes[0]).toBe("attempt 1 ended as failed; Skyvern tries again at 2026-01-01T00:01:00.000Z");
+    expect(state).toMatchObject({
+      revision: 1,
+      run: { status: "completed", attempt: 2, next_attempt_at: null, failure: null },
+    });
+  });
+
+  it("shows a run that waits as retrying, until when, and what its webhook said", () => {
+    const { state } = story(attempt(1, "timed_out", 1, PENDING));
+    expect(state.run).toMatchObject({ status: "retrying", reported_status: "timed_out", next_attempt_at: NEXT });
+  });
+
+  it("takes nothing of an earlier attempt for what the last one came to", () => {
+    const { state } = story(
+      attempt(1, "failed", 1, {
+        ...PENDING,
+        failure_reason: "first",
+        errors: [{ error_code: "FIRST" }],
+        output: { a: 1 },
+        recording_url: "https://x.example/1",
+        workflow_title: "Invoices",
+      }),
+      attempt(2, "failed", 9, { failure_reason: "second" }),
+    );
+    expect(state.run).toMatchObject({
+      title: "Invoices",
+      output: null,
+      recording: null,
+      failure: { reason: "second", codes: [] },
+    });
+  });
+
+  it("ends a run whose retry was revoked with the same time of its end", () => {
+    const { state, verdicts } = story(
+      attempt(1, "failed", 1, { ...PENDING, failure_reason: "first" }),
+      attempt(1, "failed", 1, { failure_reason: "first", modified_at: "2026-01-01T00:00:05" }),
+    );
+    expect(verdicts).toEqual(["stored", "accepted"]);
+    expect(state.run).toMatchObject({ status: "failed", next_attempt_at: null, failure: { reason: "first" } });
+  });
+
+  it("never lets an earlier attempt undo a later one, whatever its times say", () => {
+    const { state, verdicts } = story(attempt(2, "completed", 3), attempt(1, "failed", 50, PENDING));
+    expect(verdicts).toEqual(["accepted", "stored"]);
+    expect(state.run).toMatchObject({ status: "completed", attempt: 2 });
+  });
+
+  it("corrects an outcome when another attempt began all the same", () => {
+    const { state, verdicts } = story(attempt(1, "failed", 1), attempt(2, "running", null), attempt(2, "completed", 9));
+    expect(verdicts).toEqual(["accepted", "stored", "corrected"]);
+    expect(state).toMatchObject({ revision: 2, run: { status: "completed", attempt: 2 } });
+    expect(state.ended).toBeUndefined();
+  });
+
+  it("spans all attempts with its duration, and counts them from the table where there is one", () => {
+    const { state } = story(
+      attempt(2, "failed", 9, {
+        started_at: "2026-01-01T00:00:08",
+        queued_at: "2026-01-01T00:00:07",
+        attempts: [
+          {
+            ...ATTEMPT_1,
+            started_at: "2026-01-01T00:00:01",
+            finished_at: "2026-01-01T00:00:02",
+            retry_decision: "retry",
+          },
+          {
+            ...ATTEMPT_2,
+            started_at: "2026-01-01T00:00:08",
+            finished_at: "2026-01-01T00:00:09",
+            retry_decision: "final",
+          },
+        ],
+      }),
+    );
+    expect(state.run.started_at).toBe(Date.parse("2026-01-01T00:00:01Z"));
+    expect(state.run.queued_at).toBeNull();
+    expect(state.run.attempts).toMatchObject([
+      { attempt: 1, status: "failed", reason: "first", decision: "retry" },
+      { attempt: 2, status: "failed", reason: "second", decision: "final" },
+    ]);
+  });
+
+  it("keeps no table for a run without a policy, which has one attempt of which nothing was decided", () => {
+    const { state } = story(attempt(1, "completed", 1, { attempts: [{ ...ATTEMPT_1, retry_decision: null }] }));
+    expect(state.run).toMatchObject({ attempt: 1, attempts: [] });
+  });
+
+  it("tells a run as it stands when its retry never started, and corrects it when it did after all", () => {
+    const { state } = story(
+      attempt(1, "failed", 1, {
+        ...PENDING,
+        failure_reason: "first",
+        attempts: [{ ...ATTEMPT_1, retry_decision: "retry" }],
+      }),
+    );
+    const given = settleWithoutRetry(state);
+    expect(given).toMatchObject({
+      verdict: "accepted",
+      note: "attempt 1 ended as failed, and its retry never started",
+      state: {
+        revision: 1,
+        run: { status: "failed", failure: { reason: "first" }, attempts: [{ decision: "never_started" }] },
+      },
+    });
+    expect(settleWithoutRetry(given?.state as RunState)).toBeNull();
+    const again = settle(given?.state ?? null, observe(attempt(1, "failed", 1, PENDING), 5_000));
+    expect(again).toMatchObject({ verdict: "stored", state: { run: { status: "failed" } } });
+    const after = settle(again.state, observe(attempt(2, "completed", 9), 6_000));
+    expect(after).toMatchObject({ verdict: "corrected", state: { revision: 2, run: { status: "completed" } } });
+  });
+
+  it.each([
+    ["pending without a time", { retry_pending: true, next_attempt_at: null }, "retrying"],
+    ["a time without the flag", { retry_pending: null, next_attempt_at: "2026-01-01T00:01:00" }, "retrying"],
+    ["a flag that is no boolean", { retry_pending: "yes", next_attempt_at: null }, "failed"],
+    ["a time that is none", { retry_pending: null, next_attempt_at: "soon" }, "failed"],
+  ])("reads %s", (_what, values, status) => {
+    expect(story(attempt(1, "failed", 1, values)).state.run.status).toBe(status);
+  });
+});
 
 describe("the same receipts in any order and multiplicity settle to the same run", () => {
   it("completed, replay, and failed by its own webhook", () => {
@@ -194,6 +330,50 @@ describe("the same receipts in any order and multiplicity settle to the same run
         "webhook.replay.task_v2.completed",
         "webhook.task_v2.failed-after-webhook-timeout",
       ].map(fixture),
+    );
+  });
+
+  it("two attempts, one webhook each", () => {
+    expectOrderIndependent(
+      ["1.0.56/webhook.workflow_run.failed-retry-pending", "1.0.56/webhook.workflow_run.completed-attempt-2"].map(
+        fixture,
+      ),
+    );
+  });
+
+  it("a retry revoked between two attempts", () => {
+    expectOrderIndependent(
+      [1, 2].map((n) => fixture(`1.0.56/webhook.workflow_run.failed-retry-pending-then-canceled-${n}`)),
+    );
+  });
+
+  it("any run attempts, pending, running and ended, told by webhook and by the API", () => {
+    const one = fc.record({
+      number: fc.integer({ min: 1, max: 3 }),
+      status: fc.constantFrom("failed", "completed", "canceled", "running", "queued"),
+      at: fc.option(fc.integer({ min: 0, max: 59 })),
+      isPending: fc.boolean(),
+      reason: fc.option(fc.constantFrom("first", "second")),
+      output: fc.option(fc.integer({ min: 0, max: 3 })),
+      code: fc.option(fc.constantFrom("A", "B")),
+      rows: fc.integer({ min: 0, max: 3 }),
+    });
+    fc.assert(
+      fc.property(fc.array(one, { minLength: 1, maxLength: 5 }), (some) => {
+        expectOrderIndependent(
+          some.map(({ number, status, at, isPending, reason, output, code, rows }) =>
+            attempt(number, status, at, {
+              ...(isPending ? PENDING : {}),
+              failure_reason: reason,
+              output,
+              errors: code === null ? [] : [{ error_code: code }],
+              attempts: [ATTEMPT_1, ATTEMPT_2, { ...ATTEMPT_2, attempt_number: 3 }].slice(0, rows),
+            }),
+          ),
+          20,
+        );
+      }),
+      { numRuns: 200 },
     );
   });
 

@@ -22,7 +22,7 @@ async function accept(runId: string, archiveAt: number | null, n = 1): Promise<v
     receivedAt: 1_000,
     note: null,
   };
-  const clock = [1, 1, 0, 0, 1, 1_000] as const;
+  const clock = [1, 1, 1, 0, 0, 1, 1_000] as const;
   const state = { run, owners: [null], revision: n, clock, clocks: {}, reported: clock, failures: {} };
   const decision = { verdict: "accepted" as const, note: null, routing: null, state, deliveries: [], cancel: [] };
   const decide = () => (archiveAt === null ? decision : { ...decision, archiveAt });

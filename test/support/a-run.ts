@@ -24,6 +24,9 @@ export const aRun = (values: Partial<Run> = {}): Run => ({
   recording: null,
   screenshots: [],
   step_count: null,
+  attempt: 1,
+  attempts: [],
+  next_attempt_at: null,
   created_at: null,
   queued_at: null,
   started_at: null,
@@ -34,7 +37,7 @@ export const aRun = (values: Partial<Run> = {}): Run => ({
 });
 
 export const aState = (run: Run, revision = 1): RunState => {
-  const clock = [1, 1, run.finished_at ?? 0, run.modified_at ?? 0, 1, run.received_at] as const;
+  const clock = [run.attempt, 1, 1, run.finished_at ?? 0, run.modified_at ?? 0, 1, run.received_at] as const;
   return { run, owners: [run.organization_id], revision, clock, clocks: {}, reported: clock, failures: {} };
 };
 

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { sampleCommand } from "../../src/web/runs/page.ts";
@@ -266,6 +267,25 @@ describe("the page of a run", () => {
     expect(raw.headers.get("content-disposition")).toMatch(/^attachment/);
     expect(JSON.parse(await raw.text())).toMatchObject({ run_id: "tsk_v2_1" });
     expect((await reader.get(receipt.replace("tsk_v2_1", "tsk_other"))).status).toBe(404);
+  });
+});
+
+describe("the page of a run that Skyvern tries again", () => {
+  const body = (name: string): string =>
+    readFileSync(new URL(`../fixtures/1.0.56/webhook.workflow_run.${name}.json`, import.meta.url), "utf8");
+
+  test("says what is waited for, then has the table of its attempts", async () => {
+    await relay.webhook(body("failed-retry-pending"));
+    const list = textOf(await reader.page("/"));
+    expect(list).toContain("Retrying");
+    const waiting = textOf(await reader.page("/runs/wr_602137252455812824"));
+    expect(waiting).toContain("Attempt 1 ended as failed. Skyvern tries again at 2026-11-28 15:20:49 UTC.");
+    expect(waiting).not.toContain("Redeliver");
+    await relay.webhook(body("completed-attempt-2"));
+    const text = textOf(await reader.page("/runs/wr_602137252455812824"));
+    expect(text).toContain("Completed at the 2nd attempt");
+    expect(text).toMatch(/Attempts Attempt Status Reason Codes Started Finished 1 Failed http_request block failed/);
+    expect(text).toContain("Attempt 2 started");
   });
 });
 

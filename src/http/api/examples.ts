@@ -10,6 +10,7 @@ const artifacts = [
     type: "recording",
     url: link("a_565346358594056580"),
     created_at: "2026-01-20T11:58:40.120Z",
+    attempt: 1,
   },
 ];
 
@@ -51,6 +52,9 @@ export const RUN = {
   recording_url: link("a_565346358594056580"),
   screenshot_urls: [],
   step_count: 4,
+  attempt: 1,
+  attempts: [],
+  next_attempt_at: null,
   created_at: "2026-01-20T11:58:29.276Z",
   queued_at: "2026-01-20T11:58:29.483Z",
   started_at: "2026-01-20T11:58:31.257Z",

@@ -39,6 +39,7 @@ const COLUMNS: readonly (readonly [name: string, (run: Report) => Cell])[] = [
   ["app_url", (run) => run.app_url],
   ["run_url", (run) => run.run_url],
   ["output", (run) => (run.output === null ? null : JSON.stringify(run.output))],
+  ["attempt", (run) => run.attempt],
 ];
 
 /** By the ending of its name. */

@@ -64,7 +64,7 @@ export function renderHtml(view: MailView): string {
           ${factTable(view.facts)} ${view.summary === null ? "" : [heading("Summary"), paragraph(view.summary)]}
           ${view.failure === null ? "" : [heading("Failure"), view.failure.reason === null ? "" : paragraph(view.failure.reason), factTable(view.failure.facts)]}
           ${view.picture === null ? "" : picture(view.picture)}
-          ${view.output.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
+          ${view.sections.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
           ${view.omitted === null ? "" : paragraph(view.omitted)}
           ${
             view.files.length === 0

@@ -11,7 +11,7 @@ export function renderText(view: MailView): string {
     view.failure === null
       ? ""
       : titled("Failure", [view.failure.reason ?? "", ...view.failure.facts.map(factText)].filter(Boolean).join("\n")),
-    ...view.output.map((section) => titled(section.title ?? "Output", sectionText(section))),
+    ...view.sections.map((section) => titled(section.title ?? "Output", sectionText(section))),
     view.omitted ?? "",
     view.files.length === 0 ? "" : titled("Files", view.files.map(fileText).join("\n")),
     view.links.map(({ label, url }) => `${label}: ${url}`).join("\n"),

@@ -26,7 +26,8 @@ export interface MailView {
   failure: { reason: string | null; facts: Fact[] } | null;
   /** The content id of the screenshot that the mail brings along. */
   picture: string | null;
-  output: Section[];
+  /** Skyvern's run attempts and the output. */
+  sections: Section[];
   /** How many blocks are not shown. */
   omitted: string | null;
   files: { name: string; size: string | null; url: string | null }[];
@@ -57,7 +58,9 @@ export function buildView(
       ].filter(({ value }) => value !== ""),
     },
     picture,
-    output: output ? content.output.map((section) => buildSection(section, field, cell)) : [],
+    sections: [...(content.attempts ? [content.attempts] : []), ...(output ? content.output : [])].map((section) =>
+      buildSection(section, field, cell),
+    ),
     omitted: output ? omittedWords([content.omittedBlocks, "block"]) : null,
     files: [
       ...content.files.slice(0, MAX_FILES).map(({ name, size, url }) => ({

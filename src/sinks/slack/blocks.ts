@@ -149,6 +149,7 @@ function render(content: Content, picture: string | null, limits: BlockLimits, s
     ...factsBlock(content, limits),
     ...labelled("Summary", content.summary, limits.summary),
     ...failureBlock(content, limits),
+    ...attemptsBlock(content, limits),
     ...pictureBlock(picture),
     ...outputBlocks(content, limits),
     ...filesBlock(content, limits),
@@ -181,6 +182,30 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   const more = codes.length > limits.codes ? [textElement(` … and ${codes.length - limits.codes} more`)] : [];
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
   return [rich(section(textElement("What went wrong", { bold: true }), ...tags, ...more), ...quote)];
+}
+
+/** A line an attempt; the thread has the table. */
+function attemptsBlock({ attempts }: Content, limits: BlockLimits): SlackBlock[] {
+  if (!attempts) return [];
+  const lines = attempts.rows.slice(-MAX_ATTEMPTS).map(([number = "", status = "", reason = ""]) => {
+    const why = reason === "–" ? "" : `: ${shown(reason.replace(/\s+/g, " "), Math.min(limits.note, 160))}`;
+    return line(number, cell(status, 60) + why);
+  });
+  return paragraph([[textElement("Attempts", { bold: true })], ...lines]);
+}
+
+/** Skyvern makes at most 6 (contract §9). */
+const MAX_ATTEMPTS = 6;
+
+/** The table of the attempts, for the thread; null when there was one attempt only. */
+export function attemptsOf({ attempts, status }: Content): SlackMessage | null {
+  if (!attempts) return null;
+  const text = `${status.symbol} ${inert(status.label, 100)}`;
+  for (const limits of LADDER) {
+    const blocks = sectionBlocks(attempts, true, limits);
+    if (Buffer.byteLength(JSON.stringify(blocks)) <= MAX_BLOCKS_BYTES) return { text, blocks };
+  }
+  return { text, blocks: [] };
 }
 
 /** {@link https://docs.slack.dev/reference/block-kit/blocks/image-block} */

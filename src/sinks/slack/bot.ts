@@ -11,6 +11,7 @@ import { DAY_MS, MINUTE_MS } from "../../platform/time.ts";
 import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { buildContent, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
+import { shareAttempts } from "./attempts.ts";
 import { callerFor, type SlackAnswer, type ApiOptions, type SlackCall } from "./api.ts";
 import { findChannelId, readCursor, isChannelId, MAX_PAGES, objects } from "./channel.ts";
 import { renderMessage, renderPlainMessage, renderReply, type SlackMessage } from "./blocks.ts";
@@ -208,10 +209,12 @@ async function delivered(
   const known = parsePlace(job.previous)?.ts === place.ts ? job.previous?.["permalink"] : null;
   const permalink = typeof known === "string" ? known : await fetchPermalink(call, place);
   const shared = await shareRest(showing, place);
+  const table = await shareAttempts(call, job, buildContent(job.report, job.cause), { thread: place, post: POST });
   const receipt: DeliveryReceipt = {
     ...place,
     permalink,
     ...(reply === undefined ? {} : { reply_ts: reply }),
+    ...(table === null ? {} : { attempts_ts: table }),
     ...(picture ? { picture: { ...picture } } : {}),
     ...(shared.length > 0 ? { shared } : {}),
   };

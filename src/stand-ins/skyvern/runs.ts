@@ -17,6 +17,9 @@ const STATUSES = new Set([
   "canceled",
 ]);
 
+/** What a newer Skyvern adds to workflow runs, there and in its list of runs: 1.0.56 does. */
+const ATTEMPT_KEYS = ["attempt", "retry_pending", "next_attempt_at"];
+
 /** What task and workflow runs both answer; everything else of a webhook is missing in GET run. */
 const RUN_KEYS = [
   "run_id",
@@ -49,7 +52,8 @@ export function getRun(state: SkyvernState, runs: StandInRun[], id: string): Sta
   const run = findRun(runs, id);
   if (!run) return id.startsWith("wr_") ? EMPTY_404 : detail(404, `Task run not found ${id}`);
   const shown = shownPayload(state, run);
-  const common = Object.fromEntries(RUN_KEYS.map((key) => [key, shown[key] ?? null]));
+  const keys = "attempt" in shown ? [...RUN_KEYS, ...ATTEMPT_KEYS, "attempts"] : RUN_KEYS;
+  const common = Object.fromEntries(keys.map((key) => [key, shown[key] ?? null]));
   return json(200, { ...common, run_id: idOf(run), run_request: requestOf(run) });
 }
 
@@ -105,5 +109,6 @@ function runRow(run: StandInRun) {
     workflow_deleted: false,
     script_run: isJsonObject(payload["script_run"]),
     trigger_type: run.trigger_type ?? null,
+    ...Object.fromEntries(ATTEMPT_KEYS.flatMap((key) => (key in payload ? [[key, payload[key]]] : []))),
   };
 }

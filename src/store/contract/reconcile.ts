@@ -30,6 +30,8 @@ export interface KnownOutcome {
   reportedStatus: string;
   /** As of `RunState`. */
   owners: readonly Organization[];
+  /** The number of its run attempt. */
+  attempt: number;
 }
 
 export interface ListedRun {

@@ -1,5 +1,5 @@
 /** What "send it again" means, whoever asks: the history API, the web page, a command. */
-import { isTerminal, type Delivery } from "../../domain/run.ts";
+import { isFinal, type Delivery } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import type { DeliveryStore } from "../contract/deliveries.ts";
 import type { RunStore } from "../contract/runs.ts";
@@ -31,7 +31,7 @@ export async function redeliver(
   if (unknown !== undefined) return no(400, `there is no sink ${JSON.stringify(unknown.slice(0, 100))}`);
   const stored = await store.run(runId);
   if (stored === null) return no(404, `There is no run ${JSON.stringify(runId.slice(0, 100))}.`);
-  if (!isTerminal(stored.state.run.status)) return no(409, "This run is not final yet: there is no result to send.");
+  if (!isFinal(stored.state.run)) return no(409, "This run is not final yet: there is no result to send.");
   const known = await store.deliveries({ runId }, { limit: MAX_DELIVERIES });
   const names = new Set(wanted ?? known.map(({ sink }) => sink));
   const last = known.reduce((id, one) => (one.id > id ? one.id : id), "");

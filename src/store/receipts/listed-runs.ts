@@ -33,7 +33,7 @@ export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<s
   return new Map(
     rows.map(({ run_id, status, block }) => {
       const { run, owners } = stateIn(block);
-      return [run_id, { status, reportedStatus: run.reported_status, owners }];
+      return [run_id, { status, reportedStatus: run.reported_status, attempt: run.attempt, owners }];
     }),
   );
 }

@@ -3,6 +3,7 @@ import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
 import type { Report } from "../../domain/report.ts";
 import {
+  isFinal,
   isTerminal,
   TERMINAL_STATUSES,
   type ArtifactKey,
@@ -22,7 +23,7 @@ import {
   icon,
   runPath,
   STATES,
-  statusBadge,
+  statusLook,
   time,
   withTimes,
   type Html,
@@ -79,7 +80,7 @@ export function runPage(view: RunView): Part {
     </p>`,
     head(view, content),
     html`<div class="columns">
-      <div class="first">${outcome(view, content)} ${output(view, content)}</div>
+      <div class="first">${outcome(view, content)} ${attemptsCard(content)} ${output(view, content)}</div>
       <div class="side">${deliveriesCard(view)} ${facts(view)}</div>
       <div class="rest">${media(view)} ${files(view, content)} ${timeline(view)} ${parameters(view.report)}</div>
     </div>`,
@@ -89,10 +90,10 @@ export function runPage(view: RunView): Part {
 function head({ report, stored, session, sinks, deliveries }: RunView, content: Content): Html {
   const app = webUrl(report.app_url);
   const action = `${runPath(report.run_id)}/redeliver`;
-  const canSend = isTerminal(report.status) && sinks.length > 0;
+  const canSend = isFinal(stored.state.run) && sinks.length > 0;
   return html`<div class="head run-head" id="run-head" data-version="${versionOf(stored)}">
     <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
-    <p>${statusBadge(report.status)}</p>
+    <p>${badge({ ...statusLook(report.status), label: content.status.label })}</p>
     <h1 dir="auto">${titleOf(stored.state.run)}</h1>
     ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
     <div class="row actions">
@@ -105,7 +106,7 @@ function head({ report, stored, session, sinks, deliveries }: RunView, content: 
 
 /** Of what a page shows beside the story: when it is another, the page must be read anew. */
 const versionOf = ({ state: { revision, run }, artifacts, status }: StoredRun): string =>
-  `${revision}.${TERMINAL_STATUSES.indexOf(run.status as TerminalStatus)}.${status}.${artifacts.length}`;
+  `${revision}.${TERMINAL_STATUSES.indexOf(run.status as TerminalStatus)}.${run.attempt}.${status}.${artifacts.length}`;
 
 function outcome({ report }: RunView, content: Content): Part {
   const { failure } = content;
@@ -132,6 +133,9 @@ function outcome({ report }: RunView, content: Content): Part {
         </section>`;
   return [failed, summary];
 }
+
+const attemptsCard = ({ attempts }: Content): Part =>
+  attempts === null ? "" : card("attempts", "Attempts", sectionHtml({ ...attempts, title: null }));
 
 const labels = (title: string, values: readonly string[]): Part =>
   values.length === 0
@@ -179,31 +183,35 @@ function media({ stored, report, link }: RunView): Part {
     .map((artifact) => artifact.artifact_id);
   const shots = [...new Set([...run.screenshots, ...listed])];
   const path = (key: ArtifactKey) => `${runPath(run.run_id)}/media/${encodeURIComponent(key)}`;
-  const pictures = shots.slice(0, MAX_SHOTS).map(
-    (key, index) =>
-      html`<li>
-        <a href="${link(key)}" target="_blank" rel="noreferrer noopener"
-          ><img
-            src="${path(key)}"
-            alt="Screenshot ${index + 1} of ${shots.length}"
-            loading="lazy"
-            width="320"
-            height="180"
-        /></a>
-      </li>`,
-  );
+  const attemptOf = new Map(report.artifacts.map(({ artifact_id, attempt }) => [artifact_id, attempt]));
+  const picture = (key: ArtifactKey): Html => {
+    const index = shots.indexOf(key);
+    return html`<li>
+      <a href="${link(key)}" target="_blank" rel="noreferrer noopener"
+        ><img
+          src="${path(key)}"
+          alt="Screenshot ${index + 1} of ${shots.length}"
+          loading="lazy"
+          width="320"
+          height="180"
+      /></a>
+    </li>`;
+  };
+  // What the payload names is of the last attempt.
+  const byAttempt = Map.groupBy(shots.slice(0, MAX_SHOTS), (key) => attemptOf.get(key) ?? run.attempt);
+  const galleries = [...byAttempt]
+    .toSorted(([a], [b]) => b - a)
+    .map(([attempt, keys]) => [
+      byAttempt.size === 1 ? "" : html`<h3>Attempt ${String(attempt)}</h3>`,
+      html`<ul class="gallery">
+        ${keys.map(picture)}
+      </ul>`,
+    ]);
   const [first] = shots;
   const poster = first === undefined ? "" : html`poster="${path(first)}"`;
   const more = shots.length > MAX_SHOTS ? html`<p class="soft">${count(shots.length - MAX_SHOTS)} more below.</p>` : "";
   return [
-    shots.length === 0
-      ? ""
-      : card("screenshots", "Screenshots", [
-          html`<ul class="gallery">
-            ${pictures}
-          </ul>`,
-          more,
-        ]),
+    shots.length === 0 ? "" : card("screenshots", "Screenshots", [...galleries, more]),
     run.recording === null
       ? ""
       : card("recording", "Recording", [
@@ -230,12 +238,14 @@ function files({ report, link }: RunView, content: Content): Part {
       </li>`,
   );
   const others = rest.slice(0, MAX_FILES).map(
-    ({ artifact_id, type, created_at }) =>
+    ({ artifact_id, type, created_at, attempt }) =>
       html`<li>
         ${icon("file")}<a href="${link(artifact_id)}" target="_blank" rel="noreferrer noopener"
           >${line(type.replaceAll("_", " "), 60)}</a
         >
-        <span class="soft">${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}</span>
+        <span class="soft"
+          >${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}${report.attempt === 1 ? "" : ` · attempt ${attempt}`}</span
+        >
       </li>`,
   );
   if (own.length === 0 && others.length === 0) return "";

@@ -1,0 +1,75 @@
+/**
+ * A run between two run attempts is asked about when the next one was to begin: where Skyvern sends a webhook at the end
+ * only, or loses it, nobody else says how it went on. The pauses grow; a run whose retry never started is told a day later.
+ */
+import { attemptDueAt, ATTEMPT_GRACE_MS } from "../domain/follow-up-plan.ts";
+import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
+import type { Log } from "../platform/log.ts";
+import type { Runtime } from "../platform/runtime.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
+import type { Addresses } from "../receive/own-addresses.ts";
+import type { Intake } from "../receive/intake.ts";
+import type { SkyvernClient } from "../skyvern/client.ts";
+import { reportedRun } from "../skyvern/normalize.ts";
+import type { Ingest } from "./ingest.ts";
+import { webhookUrlOf } from "./reconcile.ts";
+
+export interface AwaitAttemptDeps {
+  intake: Pick<Intake, "giveUpOnRetry">;
+  client: SkyvernClient;
+  ingest: Ingest;
+  addresses: Addresses;
+  runtime: Pick<Runtime, "now">;
+  log: Log;
+  nudge(): void;
+}
+
+interface Awaited {
+  run: Run;
+  /** Whose key is asked with. */
+  organization: Organization;
+  /** How often it was asked in vain. */
+  failures: number;
+}
+
+/** When to ask again, epoch ms; null: no more. `failures`: how often it was asked in vain. */
+export interface Next {
+  at: number | null;
+  failures: number;
+}
+
+/** Between questions about one run attempt; the last one for all further questions. */
+const PAUSES_MS = [MINUTE_MS, 2 * MINUTE_MS, 5 * MINUTE_MS, 10 * MINUTE_MS, 30 * MINUTE_MS, HOUR_MS] as const;
+/** After the time when a run attempt was to begin, or began. */
+const GIVE_UP_AFTER_MS = DAY_MS;
+
+/** Asks Skyvern about a run that is not final. */
+export async function awaitAttempt(
+  deps: AwaitAttemptDeps,
+  { run, organization, failures }: Awaited,
+  signal: AbortSignal,
+): Promise<Next> {
+  const { client, runtime, log } = deps;
+  const answer = await client.with({ organization }).getRun(run.run_id, signal);
+  const now = runtime.now();
+  const said = answer.ok ? reportedRun(answer.value, now) : null;
+  if (answer.ok && said !== null) {
+    const endedAt = said.finished_at ?? 0;
+    // Its webhook may be on the way, which says more than the API: that one goes first.
+    if (isFinal(said) && now - endedAt < ATTEMPT_GRACE_MS) return { at: endedAt + ATTEMPT_GRACE_MS, failures };
+    const channel = deps.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
+    await deps.ingest(answer.value, { source: "reconciled", organization, channel });
+    if (isFinal(said)) return { at: null, failures: 0 };
+    if (said.attempt > run.attempt && said.next_attempt_at !== null)
+      return { at: attemptDueAt(said, now), failures: 0 };
+  }
+  const isWaiting = said === null ? run.status === RETRYING : said.next_attempt_at !== null;
+  const since = run.next_attempt_at ?? run.attempts.at(-1)?.started_at ?? run.received_at;
+  const pauseMs = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? HOUR_MS;
+  if (now - since < GIVE_UP_AFTER_MS) return { at: now + pauseMs, failures: failures + 1 };
+  if (isWaiting && (await deps.intake.giveUpOnRetry(run.run_id, now))) {
+    log.warn("run.retry_never_started", { run_id: run.run_id, attempt: run.attempt });
+    deps.nudge();
+  }
+  return { at: null, failures: 0 };
+}
