@@ -89,7 +89,7 @@ describe("configuration in documents", () => {
       const valueOf = (name: string) =>
         name.endsWith("_URL") && name.startsWith("SMTP")
           ? "smtp://mail.example.com"
-          : name.includes("WEBHOOK")
+          : name.endsWith("_URL")
             ? "https://hooks.slack.com/services/T0/B0/x"
             : name.includes("BOT")
               ? "xoxb-1"
