@@ -6,9 +6,10 @@ import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
 import { startSmtp, type SmtpFault } from "../../src/stand-ins/smtp.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import type { Log } from "../../src/platform/log.ts";
+import type { Report } from "../../src/domain/report.ts";
 import type { Outcome } from "../../src/domain/run.ts";
 import { KINDS } from "../../src/sinks/kinds.ts";
-import type { Sink, SinkDeps } from "../../src/sinks/sink.ts";
+import type { Job, Sink, SinkDeps } from "../../src/sinks/sink.ts";
 import { aJob, noAbort, NOW } from "./a-report.ts";
 import { makeSink, tellsRefusal, type Kind } from "./maker.ts";
 
@@ -44,10 +45,65 @@ interface Harness {
   busyForMs: number | null;
   /** Whether messages have a key. Slack's incoming webhooks take none. */
   keyed: boolean;
+  /** What people read of a taken message; null for a kind that programs read. */
+  reader: ((text: string) => Shown) | null;
   /** Whether a message that was given `long` is as it should be: cut with a mark, or whole for HTTP sinks. */
   takes(text: string, long: string): boolean;
   /** What no reason, receipt or log line may show. */
   secrets: string[];
+}
+
+/** A message as it stands before a reader. */
+interface Shown {
+  /** All words, those of links among them. */
+  words: string;
+  links: { words: string; url: string }[];
+}
+
+const MARKUP = new Map([
+  ["&amp;", "&"],
+  ["&lt;", "<"],
+  ["&gt;", ">"],
+  ["&quot;", '"'],
+  ["&#39;", "'"],
+]);
+const decoded = (text: string): string => text.replace(/&(?:amp|lt|gt|quot|#39);/g, (each) => MARKUP.get(each) ?? each);
+
+/** One part of a mail: HTML, or text in which only lines of the mail's own are links. */
+function readMail(part: string): Shown {
+  if (!part.includes("<html")) {
+    const lines = part.split("\n");
+    const links = lines.flatMap((line) => {
+      const [, words = "", url] =
+        /^(?:([\w ]+): | {2,4})(https:\/\/relay\.example\.com\/\S+|https:\/\/app\.skyvern\.com\/\S+)$/.exec(line) ?? [];
+      return url === undefined ? [] : [{ line, words, url }];
+    });
+    return { words: lines.filter((line) => !links.some((link) => link.line === line)).join("\n"), links };
+  }
+  const body = part.replace(/<head>[^]*<\/head>/, "");
+  const links = [...body.matchAll(/<a href="([^"]*)"[^>]*>([^<]*)<\/a>/g)].map(([, url = "", words = ""]) => ({
+    words: decoded(words),
+    url: decoded(url),
+  }));
+  return { words: decoded(body.replace(/<[^>]*>/g, " ")), links };
+}
+
+function readSlack(json: string): Shown {
+  const shown: Shown = { words: "", links: [] };
+  const walk = (part: unknown): void => {
+    if (Array.isArray(part)) return part.forEach(walk);
+    if (typeof part === "string") shown.words += `${part}\n`;
+    if (typeof part !== "object" || part === null) return;
+    const { type, url, text, style: _style, ...rest } = part as Record<string, unknown>;
+    if (typeof url === "string") {
+      const words = typeof text === "string" ? text : String((text as { text?: unknown } | undefined)?.text);
+      shown.links.push({ words, url });
+    }
+    if (type !== "image") walk(text);
+    for (const value of Object.values(rest)) walk(value);
+  };
+  walk(JSON.parse(json));
+  return shown;
 }
 
 const SIGNING_SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
@@ -60,6 +116,7 @@ const HARNESSES: Record<string, Harness> = {
     busyForMs: 7_000,
     keyed: true,
     takes: (text, long) => text.includes(long),
+    reader: null,
     secrets: [SIGNING_SECRET.slice(6), "url-pa55word", "query-t0ken", "header-t0ken"],
     async start(deps) {
       const server = await startHttpSink({ secret: SIGNING_SECRET });
@@ -87,6 +144,7 @@ const HARNESSES: Record<string, Harness> = {
     busyForMs: null,
     keyed: true,
     takes: isCut,
+    reader: readMail,
     secrets: ["smtp-pa55word", Buffer.from("\0relay\0smtp-pa55word").toString("base64")],
     async start(deps) {
       const server = await startSmtp({ auth: { user: "relay", pass: "smtp-pa55word" } });
@@ -115,6 +173,7 @@ const HARNESSES: Record<string, Harness> = {
     busyForMs: 7_000,
     keyed: true,
     takes: isCut,
+    reader: readSlack,
     secrets: ["xoxb-s3cret-t0ken"],
     async start(deps) {
       const server = await startSlack({ token: "xoxb-s3cret-t0ken" });
@@ -136,6 +195,7 @@ const HARNESSES: Record<string, Harness> = {
     busyForMs: 7_000,
     keyed: false,
     takes: isCut,
+    reader: readSlack,
     secrets: ["stand-in-secret"],
     async start(deps) {
       const server = await startSlack();
@@ -325,6 +385,88 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     for (const secret of harness.secrets) expect(shown).not.toContain(secret);
   });
 });
+
+/** What mail clients, Slack and terminals make links or mentions of. */
+const LINKS_ITSELF =
+  /:\/\/\S|\bwww\.\S|\b(?:mailto|tel|sms|javascript):\S|[^\s.][.．。]\p{L}|[@＠#]\S|\\\\\S|<(?:[!@#]|https?:|mailto:)/iu;
+
+describe.each(Object.entries(HARNESSES).filter(([, { reader }]) => reader !== null))(
+  "a sink of kind %s",
+  (_name, harness) => {
+    const { rig } = rigFor(harness);
+    const shownBy = async (report: Partial<Report>, cause: Job["cause"] = "result") => {
+      const previous = cause === "result" ? null : { message_id: "<a@b.example>" };
+      expect(await rig().sink.deliver(aJob({ report, cause, previous }), noAbort())).toMatchObject({
+        kind: "delivered",
+      });
+      const shown = (await rig().texts()).map((text) => harness.reader?.(text) ?? { words: "", links: [] });
+      expect(shown.length).toBeGreaterThan(0);
+      return shown;
+    };
+
+    test.each([
+      "https://evil.example/login",
+      "HTTPS://evil",
+      "evil.example",
+      "www.evil.example",
+      "Your account: evil.zip/pay",
+      "pay@evil.example",
+      "mailto:pay",
+      "tel:+491234567",
+      "javascript:alert(1)",
+      "ftp://evil",
+      "evil。example",
+      "ⓔvil．example/a",
+      String.raw`\\evil\share`,
+      "evil.\u200Bexample",
+      "ht\u00ADtps:/\u2060/evil.example",
+      "@channel #general <!here> <@U123> <https://evil.example|relay>",
+      "münchen.example und 京都.example",
+    ])("makes no link or mention of %s, wherever in a run it stands", async (text) => {
+      const file = { size: 1, checksum: null, artifact_id: null, url: "https://relay.example.com/artifacts/a?sig=x" };
+      for (const cause of ["result", "alert", "correction"] as const) {
+        const everywhere: Partial<Report> = {
+          run_id: text,
+          run_type: text,
+          status: text,
+          reported_status: `${text} `,
+          title: text,
+          prompt: text,
+          summary: text,
+          url: text,
+          channel: text,
+          failure: { reason: text, codes: [text], categories: [text], errors: [text] },
+          output: { [text]: text, rows: [{ [text]: text }], list: [text, [text]], deep: { [text]: { [text]: text } } },
+          files: [{ name: text, ...file }],
+        };
+        for (const report of [
+          everywhere,
+          { ...everywhere, output: text },
+          { ...everywhere, title: null, output: [{ [text]: text }] },
+        ]) {
+          for (const { words } of await shownBy(report, cause))
+            expect(LINKS_ITSELF.exec(words.replaceAll("\u2060", " "))?.[0] ?? null, words).toBeNull();
+        }
+      }
+    });
+
+    test("has words of its own on every link, whatever the page called what it leads to", async () => {
+      const name = "https://bank.example/login";
+      const files = ["a", "b"].map((id) => ({
+        name,
+        size: 1,
+        checksum: null,
+        artifact_id: id,
+        url: `https://relay.example.com/artifacts/wr_1/${id}?sig=x`,
+      }));
+      for (const { links } of await shownBy({ files, title: name })) {
+        expect(links.map(({ url }) => url)).toEqual(expect.arrayContaining(files.map(({ url }) => url)));
+        for (const { words } of links)
+          expect(words).toMatch(/^(?:|Open|Run page|Open in Skyvern|Recording|Screenshot)$/);
+      }
+    });
+  },
+);
 
 describe.each(Object.entries(HARNESSES).filter(([, { keyed }]) => keyed))("a sink of kind %s", (_name, harness) => {
   const { rig } = rigFor(harness);

@@ -19,6 +19,7 @@ export function renderHtml(view: MailView): string {
         <meta name="viewport" content="width=device-width,initial-scale=1" />
         <meta name="color-scheme" content="light dark" />
         <meta name="supported-color-schemes" content="light dark" />
+        <meta name="format-detection" content="telephone=no, date=no, address=no, email=no, url=no" />
         <title>${view.title}</title>
         <style>
           :root {
@@ -114,9 +115,10 @@ const factTable = (facts: Fact[]): MailHtml | string =>
         )}
       </table>`;
 
+/** The name is the page's words: were it the link's text, it could pose as another address. */
 const fileHtml = ({ name, size, url }: MailView["files"][number]): MailHtml =>
   html`<li style="overflow-wrap:anywhere">
-    ${url === null ? name : html`<a href="${url}" style="color:#0969da">${name}</a>`}${size === null ? "" : ` (${size})`}
+    ${name}${size === null ? "" : ` (${size})`}${url === null ? "" : html` <a href="${url}" style="color:#0969da">Open</a>`}
   </li>`;
 
 function sectionHtml(section: Section): (MailHtml | string)[] {

@@ -1,5 +1,5 @@
-/** What a mail shows of a report: every string cleaned of what could deceive, and cut. */
-import { withoutDeceiving } from "../../platform/hostile-text.ts";
+/** What a mail shows of a report: every string cleaned of what could deceive or become a link, and cut. */
+import { defuse } from "../../platform/hostile-text.ts";
 import { cut, type Content } from "../content.ts";
 import { omittedWords, type Fact, type Section } from "../readable-output.ts";
 
@@ -102,7 +102,7 @@ function buildSection(section: Section, field: number, cell: number): Section {
 const MAX_READ = 20_000;
 
 /** Text of several lines. */
-const block = (text: string): string => withoutDeceiving(text.slice(0, MAX_READ));
+const block = (text: string): string => defuse(text.slice(0, MAX_READ));
 
 /** Text of one line. */
 export const line = (text: string): string => block(text).replace(/\s+/g, " ");

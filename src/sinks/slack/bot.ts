@@ -65,6 +65,8 @@ interface Bot {
   channel: string;
   /** The channel's id, once known: history takes no names. */
   channelId: string | null;
+  /** Who it is at Slack, once known. */
+  self: SlackSelf | null;
   /** Whether it was said already that history cannot be read. */
   warned: boolean;
   files: Showing["files"];
@@ -73,7 +75,7 @@ interface Bot {
 
 export function botDelivery({ name, channel, token, apiUrl }: BotOptions, deps: SinkDeps): Pick<Sink, "deliver"> {
   const channelId = isChannelId(channel) ? channel : null;
-  const bot: Bot = { name, channel, channelId, warned: false, files: { refused: null }, deps };
+  const bot: Bot = { name, channel, channelId, self: null, warned: false, files: { refused: null }, deps };
   return {
     async deliver(job, signal) {
       const callWith = (signal: AbortSignal): SlackCall => callerFor({ token, apiUrl, fetch: deps.fetch }, signal);
@@ -245,12 +247,32 @@ async function findPosted(attempt: BotAttempt): Promise<FoundPost> {
   return find(attempt, "conversations.history", { channel: bot.channelId, oldest });
 }
 
-/** Looks for this delivery's id through the pages of a history. What may not be read counts as nothing, and is logged once. */
+/** By which messages of its own are known: `bot_id`, or `user` where a token is a user's. */
+type SlackSelf = { field: "bot_id" | "user"; id: string };
+
+/** Asked once a sink. {@link https://docs.slack.dev/reference/methods/auth.test} */
+async function identify({ call, bot }: BotAttempt): Promise<SlackSelf | SlackFailure> {
+  if (bot.self !== null) return bot.self;
+  const answer = await call("auth.test", {});
+  if (!answer.ok) return answer.failure;
+  const { bot_id: botId, user_id: userId } = answer.data;
+  if (typeof botId === "string") return (bot.self = { field: "bot_id", id: botId });
+  if (typeof userId === "string") return (bot.self = { field: "user", id: userId });
+  return { kind: "garbled" };
+}
+
+/**
+ * Looks for this delivery's id through the pages of a history, in messages of its own alone: any app may write metadata
+ * that says it is the relay's. What may not be read counts as
+ * nothing, and is logged once.
+ */
 async function find(
   attempt: BotAttempt,
   method: "conversations.history" | "conversations.replies",
   where: { channel: string } & Record<string, string>,
 ): Promise<FoundPost> {
+  const self = await identify(attempt);
+  if ("kind" in self) return { kind: "failure", failure: self, method: "auth.test" };
   let cursor = "";
   for (let page = 0; page < MAX_PAGES; page++) {
     const answer = await attempt.call(method, {
@@ -268,7 +290,7 @@ async function find(
       );
       return { kind: "nothing" };
     }
-    const found = messageOfDelivery(answer.data["messages"], attempt.job.deliveryId);
+    const found = messageOfDelivery(answer.data["messages"], attempt.job.deliveryId, self);
     if (found) return { ...found, kind: "found", place: { channel: where.channel, ts: found.ts } };
     cursor = readCursor(answer.data);
     if (cursor === "") break;
@@ -297,8 +319,9 @@ function warnOnce({ bot }: BotAttempt, error: string, grant: string): void {
 }
 
 /** A message without a revision of its own shows the first. */
-function messageOfDelivery(messages: unknown, deliveryId: string) {
-  for (const { ts, metadata } of objects(messages)) {
+function messageOfDelivery(messages: unknown, deliveryId: string, self: SlackSelf) {
+  for (const { ts, metadata, [self.field]: author } of objects(messages)) {
+    if (author !== self.id) continue;
     if (!isJsonObject(metadata) || metadata["event_type"] !== METADATA_EVENT) continue;
     const payload = metadata["event_payload"];
     if (!isJsonObject(payload) || payload["delivery_id"] !== deliveryId || typeof ts !== "string") continue;

@@ -1,19 +1,14 @@
 /** What hostile text may look like in Slack: visible characters only, no control over the line around it, no markup. */
-import { withoutDeceiving } from "../../platform/hostile-text.ts";
+import { defuse } from "../../platform/hostile-text.ts";
 import { cut } from "../content.ts";
-
-const JOINER = "\u2060";
 
 /**
  * Text for a `plain_text`, `raw_text` or rich text element, which Slack shows as it is. Empty when nothing visible is
  * left: Slack refuses empty texts, so the caller leaves the element out. Half surrogates become U+FFFD, as form encoding
- * throws on them. Openings of Slack's markup (`<!`, `<@`, `<#`, `<http`) get a word joiner inside, so that they stay
- * inert even where a client or an export reads the text as markup after all.
+ * throws on them. Addresses, mentions and openings of Slack's markup stay inert even where a client or an export reads the
+ * text as markup after all.
  */
-export const visible = (text: string): string =>
-  withoutDeceiving(text)
-    .replaceAll("\t", " ")
-    .replace(/<(?=[!@#]|https?:|mailto:)/gi, `<${JOINER}`);
+export const visible = (text: string): string => defuse(text).replaceAll("\t", " ");
 
 export const oneLine = (text: string): string => visible(text).replace(/\s+/g, " ");
 
@@ -39,8 +34,6 @@ const escape = (line: string): string =>
     .replaceAll("~", "∼")
     .replaceAll("`", "ˋ")
     .replace(/(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])/gu, "＿")
-    .replace(/[@#](?=\S)/g, (sign) => sign + JOINER)
-    .replace(/:\/\/|\b(?:www|mailto)(?=[.:])/gi, (opening) => opening + JOINER)
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;");

@@ -45,7 +45,7 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
   };
 }
 
-const PLAIN_READING = { mrkdwn: false, unfurl_links: false, unfurl_media: false };
+const PLAIN_READING = { parse: "none", link_names: false, mrkdwn: false, unfurl_links: false, unfurl_media: false };
 
 function toFailure({ status, headers }: HttpResponse, answer: string, now: number): SlackFailure {
   if (status === 429) {

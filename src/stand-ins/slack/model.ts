@@ -47,6 +47,8 @@ export interface SlackMessageStored {
   text: string;
   blocks: Block[];
   metadata: { event_type: string; event_payload: Record<string, unknown> } | null;
+  /** Who posted it; a test may write another's. */
+  bot_id: string;
   /** What it said before each edit, oldest first. */
   edits: { text: string; blocks: Block[] }[];
   /** Files shared with it, as a channel shows them under its text. */

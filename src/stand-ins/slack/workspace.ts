@@ -5,6 +5,7 @@ import { Uploads } from "./uploads.ts";
 import { parseBlocks, json, asObject, plain, asText, type Reply } from "./wire.ts";
 
 const ALL_SCOPES = ["chat:write", "files:write", "channels:read", "groups:read", "channels:history", "groups:history"];
+const BOT_ID = "B0000000";
 export const WEBHOOK_PATH = "/services/T0000000/B0000000/stand-in-secret";
 
 /** Channels, their messages and the methods over them. */
@@ -91,7 +92,7 @@ export class Workspace {
         user: "skyvern-relay",
         team_id: "T0000000",
         user_id: "U0000000",
-        bot_id: "B0000000",
+        bot_id: BOT_ID,
       }),
     },
     "chat.postMessage": { scope: "chat:write", run: (args) => this.#post(args) },
@@ -222,6 +223,7 @@ export class Workspace {
       text: asText(args["text"]) ?? "",
       blocks: parseBlocks(args["blocks"]) ?? [],
       metadata: asObject(args["metadata"]) as SlackMessageStored["metadata"],
+      bot_id: BOT_ID,
       edits: [],
       files: [],
       pings: [],
@@ -278,8 +280,12 @@ function page(messages: SlackMessageStored[], args: Record<string, unknown>, def
   };
 }
 
-const shown = ({ ts, thread_ts, text, blocks, metadata, files }: SlackMessageStored, withMetadata: boolean) => ({
+const shown = (
+  { ts, thread_ts, text, blocks, metadata, files, bot_id }: SlackMessageStored,
+  withMetadata: boolean,
+) => ({
   type: "message",
+  bot_id,
   ts,
   text,
   blocks,

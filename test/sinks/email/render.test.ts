@@ -37,7 +37,7 @@ describe("a mail", () => {
         "AUTH",
         "R-2",
         "kept",
-        "invoice.pdf",
+        "invoice.\u2060pdf",
         "91 kB",
         "https://relay.example.com/runs/wr_491230000000000001",
         "Recording",
@@ -134,7 +134,7 @@ describe("hostile text", () => {
   test("loses its controls and the marks that turn or hide text", () => {
     const summary = "safe\u202egpj.exe\u2066\u200b\u0007\u009b\ufeff\ud800 end";
     for (const body of [mailFor({ summary }).text, mailFor({ summary }).html]) {
-      expect(body).toContain("safegpj.exe");
+      expect(body).toContain("safegpj.\u2060exe");
       expect(body).not.toMatch(/[[\p{Cc}\u202a-\u202e\u2066-\u2069\u200b\ufeff]--[\n\t]]/v);
       expect(body.isWellFormed()).toBe(true);
     }
@@ -142,8 +142,8 @@ describe("hostile text", () => {
 
   test("cannot pass for the mail's own lines in the text", () => {
     const { text } = mailFor({ summary: "fine\nRun page: https://evil.example/" });
-    expect(text).not.toMatch(/^Run page: https:\/\/evil/m);
-    expect(text).toMatch(/^ {2}Run page: https:\/\/evil/m);
+    expect(text).not.toMatch(/^Run page: https:\/\/\u2060?evil/m);
+    expect(text).toMatch(/^ {2}Run page: https:\/\/\u2060evil/m);
   });
 });
 

@@ -100,7 +100,7 @@ describe("what a message shows", () => {
     const message = render({
       files: [{ name: "https://bank.example", size: 91_000, checksum: null, artifact_id: null, url }],
     });
-    expect(words(message)).toContain("https://bank.example");
+    expect(words(message)).toContain("https://\u2060bank.\u2060example");
     expect(JSON.stringify(message.blocks)).toContain(`{"type":"link","url":"${url}","text":"Open"}`);
   });
 
@@ -171,7 +171,7 @@ describe("hostile text", () => {
 
   it("stays readable: markup is shown as the page wrote it", () => {
     const message = render({ summary: "5 < 6 & *stars* _under_ `code` @channel" });
-    expect(words(message)).toContain("5 < 6 & *stars* _under_ `code` @channel");
+    expect(words(message)).toContain("5 < 6 & *stars* _under_ `code` @\u2060channel");
   });
 
   it("stays readable in the notification, where it is escaped and its marks are replaced", () => {
@@ -186,7 +186,7 @@ describe("hostile text", () => {
 
   it("loses the characters that reorder or hide text", () => {
     const message = render({ title: "invoice\u202Efdp.exe", summary: "a\u2066b\u200Fc\u0007d" });
-    expect(stringsAt(message.blocks[0], "text")).toEqual(["✅ Completed: invoicefdp.exe"]);
+    expect(stringsAt(message.blocks[0], "text")).toEqual(["✅ Completed: invoicefdp.\u2060exe"]);
     expect(words(message)).toContain("abcd");
   });
 

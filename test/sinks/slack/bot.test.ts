@@ -248,6 +248,26 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
+  it("adopts no message of another app, whatever its metadata say", async () => {
+    const slack = await slackWith();
+    slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
+    const sink = botOn(slack);
+    await sink.deliver(aJob({ report: aRecentReport() }), never());
+    for (const message of slack.messages()) message.bot_id = "B0EV1L";
+    const outcome = await sink.deliver(retried(), never());
+    expect(receiptOf(outcome)).toMatchObject({ ts: slack.messages()[1]?.ts });
+    expect(slack.messages().map(({ bot_id }) => bot_id)).toEqual(["B0EV1L", "B0000000"]);
+  });
+
+  it("waits for Slack to say who it is before it looks", async () => {
+    const slack = await slackWith();
+    slack.faults.push({ method: "auth.test", status: 503, body: "" });
+    const sink = botOn(slack);
+    expect(await sink.deliver(retried(), never())).toMatchObject({ kind: "retry", unknown: true });
+    expect(slack.messages()).toEqual([]);
+    expect(await sink.deliver(retried(), never())).toMatchObject({ kind: "delivered" });
+  });
+
   it("adopts it also after a restart, in a channel given by name, and some pages back", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });

@@ -29,6 +29,18 @@ describe("an incoming webhook", () => {
     expect(slack.messages()[0]?.blocks.map(({ type }) => type)).toContain("table");
   });
 
+  it("has Slack read its text as it is: no markup, no links, no names, no previews", async () => {
+    const slack = await slackWith();
+    await webhookOn(slack.webhookUrl).deliver(aJob(), never());
+    expect(slack.calls[0]?.args).toMatchObject({
+      parse: "none",
+      link_names: false,
+      mrkdwn: false,
+      unfurl_links: false,
+      unfurl_media: false,
+    });
+  });
+
   it("retries a rate limit when Slack says", async () => {
     expect(await deliverInto({ status: 429, retryAfter: 30 })).toMatchObject({ kind: "retry", retryAfterMs: 30_000 });
   });
