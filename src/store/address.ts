@@ -1,9 +1,9 @@
 import type { Secret } from "../platform/secret.ts";
 
-/** Which database; `url` is a secret for the password in it. */
+/** The database to open. `url` is a secret because it holds the password. */
 export type DatabaseSettings = { kind: "sqlite"; path: string } | { kind: "postgres"; url: Secret };
 
-/** As messages call it: without user and password. */
+/** The database's name in messages, without user and password. */
 export function describeDatabase(settings: DatabaseSettings): string {
   if (settings.kind === "sqlite") return settings.path;
   const { host, pathname } = new URL(settings.url.reveal());

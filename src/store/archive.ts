@@ -1,10 +1,10 @@
-/** The Store's part for the archive: which runs are to be copied, and what has been. */
+/** The archive's part of the Store: runs whose artifacts are to be copied, and the copies made so far. */
 import type { WriteTransaction } from "./change.ts";
 import type { BulkSql } from "./bulk-sql.ts";
 import type { ArchiveStore, Copy } from "./contract/archive.ts";
 import type { Db, Tables } from "./tables.ts";
 
-/** Runs are to be copied from a time on; what was to be done about them before is forgotten. */
+/** Queues runs for copying at a given time; this replaces an earlier entry of the same run. */
 export async function queueArchiving(rows: BulkSql, dueAt: ReadonlyMap<string, number>): Promise<void> {
   await rows.insert(
     "archiving",
@@ -13,7 +13,7 @@ export async function queueArchiving(rows: BulkSql, dueAt: ReadonlyMap<string, n
   );
 }
 
-/** Of these, what no copy needs any more: its bytes are to be removed. */
+/** Selects those of these hashes that no copy needs any more; their bytes are to be removed. */
 export async function discard(tx: Db, hashes: readonly string[], now: number): Promise<void> {
   if (hashes.length === 0) return;
   const needed = await tx.selectFrom("copies").select("sha256").distinct().where("sha256", "in", hashes).execute();
@@ -40,7 +40,7 @@ export function copiesStore(
     },
     setArchiving: ({ runId, dueAt }, next) =>
       write(async ({ tx }) => {
-        // One that was queued anew meanwhile stays queued.
+        // An entry that was queued again meanwhile stays queued.
         const same = <T extends { where(column: "run_id" | "due_at", is: "=", value: string | number): T }>(
           query: T,
         ): T => query.where("run_id", "=", runId).where("due_at", "=", dueAt);
@@ -49,7 +49,7 @@ export function copiesStore(
       }),
     saveCopy: ({ runId, key, ...copy }) =>
       write(async ({ tx, rows }) => {
-        // Pruned while it was being copied: nobody would ever look for the bytes again, or remove them.
+        // The run was pruned while it was being copied. Without this row nothing would ever remove the bytes.
         const runs = await rows.find("runs", ["run_id"], "run_id", [runId], "run_id");
         if (runs.length === 0) return discard(tx, [copy.sha256], copy.copiedAt);
         const older = await ofArtifact(tx, runId, key).executeTakeFirst();

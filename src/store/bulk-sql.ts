@@ -1,9 +1,10 @@
 /**
- * What is done to many rows at a time, on the ways that must be fast: taking receipts, claiming, recording. Hand-written
- * SQL that every dialect knows, prepared once; Kysely compiles a query anew each time, which costs more than running it.
+ * SQL for many rows at a time, on the paths that must be fast: accepting receipts, claiming, recording. Each statement
+ * is written by hand in SQL that every dialect knows and is prepared once; Kysely would compile the query again each
+ * time, which costs more than running it.
  *
- * SQLite runs in this process: one prepared statement in a loop, some microseconds a row. A database beyond a socket does the
- * same in one statement.
+ * SQLite runs in this process, so one prepared statement runs in a loop, at some microseconds a row. A database behind
+ * a socket does the same in one statement.
  */
 import type { Insertable, Selectable, SelectType } from "kysely";
 import type { Tables } from "./tables.ts";
@@ -11,18 +12,19 @@ import type { Tables } from "./tables.ts";
 type Value = string | number | null | Uint8Array;
 type Column<T extends keyof Tables> = keyof Tables[T] & string;
 type FoundRow<T extends keyof Tables, C extends Column<T>> = { [K in C]: SelectType<Tables[T][K]> };
-/** For a change: null may say "as it is". */
+/** The values of one changed row. A null may mean "leave as it is". */
 type ChangeRow<T extends keyof Tables> = { [K in Column<T>]?: SelectType<Tables[T][K]> | null };
 
 export type Dialect = "sqlite" | "postgres";
 
 export interface BulkSql {
   readonly dialect: Dialect;
-  /** One statement; `?` stands for a parameter. */
+  /** Runs one statement; `?` stands for a parameter. */
   query<Row>(sql: string, parameters: readonly Value[]): Promise<Row[]>;
   /**
-   * The rows in which `key` is one of the values, in no order. `lockBy`: where others write at the same time, none of them changes these until the
-   * transaction ends; a column by whose order everybody takes them.
+   * The rows in which `key` is one of the values, in no particular order. `lockBy` locks these rows until the
+   * transaction ends, where other processes write at the same time; its column gives the order in which every
+   * transaction locks, which rules out deadlocks.
    */
   find<T extends keyof Tables, C extends Column<T>>(
     table: T,
@@ -31,45 +33,52 @@ export interface BulkSql {
     values: readonly (string | number)[],
     lockBy?: Column<T>,
   ): Promise<FoundRow<T, C>[]>;
-  /** Rows that all have the same columns. `conflict`: what to do about those that are there, `on conflict (…) do …`. */
+  /**
+   * Inserts rows that all have the same columns. `conflict` says what happens to rows that exist, `on conflict (…) do
+   * …`.
+   */
   insert<T extends keyof Tables>(table: T, rows: readonly Insertable<Tables[T]>[], conflict?: string): Promise<void>;
   /**
-   * Changes what fits each of the rows, which all have the same columns: `set` and `where` call the table by its name, and
-   * the row `v`. `returning`: answers with all that was changed, as it is now.
+   * Updates the table from the given rows, which all have the same columns: `set` and `where` call the table by its
+   * name, and the row `v`. With `returning` the answer holds every changed row, as it is after the update.
    */
   update<T extends keyof Tables>(
     table: T,
     rows: readonly ChangeRow<T>[],
     change: { set: string; where: string; returning?: true },
   ): Promise<Selectable<Tables[T]>[]>;
-  /** Numbers for so many new runs, in the order of arrival. */
+  /** Reserves `n` numbers for new runs, in the order of arrival. */
   newSeqs(n: number): Promise<number[]>;
-  /** Changes what runs are found by: takes the old words of each out of the full-text index and puts the new ones in. */
+  /** Updates the full-text index: takes out the old words of each run and puts in the new ones. */
   index(words: readonly IndexedWords[]): Promise<void>;
-  /** Until the transaction ends nobody else has the lock. SQLite has one writer, and no need. */
+  /** Takes a lock until the transaction ends. SQLite has one writer and needs none. */
   lock(name: Lock, of?: string): Promise<void>;
-  /** The same for deliveries, and all others of their runs to their sinks. */
+  /** Locks these deliveries and every other delivery of the same runs to the same sinks. */
   lockDeliveries(ids: readonly string[]): Promise<void>;
 }
 
 /**
+ * The locks:
+ *
  * - `schema`: one relay migrates.
- * - `lane`: one relay chooses what goes next to an ordered sink.
- * - `redelivery`: one sends again what a filter names, so that nobody does it twice.
- * - `ledger`: one transaction writes roll-ups. Taken last, so that it is held for two statements and the commit.
+ * - `lane`: one relay chooses the next delivery of an ordered sink.
+ * - `redelivery`: one relay sends again what a filter names, so that nothing is sent twice.
+ * - `ledger`: one transaction writes roll-ups. It is taken last, so it is held for two statements and the commit only.
  */
 export type Lock = "schema" | "lane" | "redelivery" | "ledger";
 
-/** What a run, by its number, was found by, and what it is found by from now on; null: not at all. */
+/**
+ * The words by which a run, named by its number, was found so far and will be found from now on; null means no words.
+ */
 export interface IndexedWords {
   seq: number;
   before: string | null;
   after: string | null;
 }
 
-/** A prepared statement of an SQLite that runs in this process. */
+/** A prepared statement of the SQLite in this process. */
 export interface Prepared {
-  /** Whether it answers with rows. */
+  /** True when the statement returns rows. */
   readonly reader: boolean;
   all(...parameters: readonly unknown[]): unknown[];
   run(...parameters: readonly unknown[]): unknown;
@@ -118,7 +127,7 @@ export function sqliteRows(sqlite: { prepare(sql: string): Prepared }): BulkSql 
       return Array.from({ length: n }, (_none, i) => (row?.last ?? 0) + 1 + i);
     },
     index: async (words) => {
-      // Cast: numbers are bound as floats, and a rowid is none.
+      // The casts are needed because numbers are bound as floats, which cannot be a rowid.
       const remove = statement(
         "insert into run_words (run_words, rowid, words) values ('delete', cast(? as integer), ?)",
       );

@@ -7,42 +7,47 @@ import { sqliteRows, type BulkSql, type Dialect } from "./bulk-sql.ts";
 import type { ChangedId } from "./contract/changes.ts";
 import type { Tables } from "./tables.ts";
 
-/** What the store needs of a database beyond queries. */
+/** What the store needs from a database besides queries. */
 export interface Database {
   readonly dialect: Dialect;
   readonly db: Kysely<Tables>;
-  /** The host of the database sees to its space. */
+  /** True when the database's host manages its space. */
   readonly isManaged?: true;
-  /** The end state: schema.sql, and beside it what this dialect alone needs. */
+  /** The complete schema: schema.sql and what only this dialect needs. */
   schema(): string;
-  /** Runs statements separated by semicolons, in the transaction given. */
+  /** Runs statements separated by semicolons in the given transaction. */
   script(tx: Kysely<Tables>, sql: string): Promise<void>;
   /**
-   * Runs `work` on one connection in one transaction, perhaps more than once; rolls back when it throws. `rows`: many rows at a time, at
-   * little cost.
+   * Runs `work` in one transaction on one connection, possibly more than once; rolls back when it throws. `rows`
+   * handles many rows at a time at little cost.
    */
   transaction<T>(work: (db: Kysely<Tables>, rows: BulkSql) => Promise<T>): Promise<T>;
-  /** Runs `work` on one connection, outside of any transaction. */
+  /** Runs `work` on one connection outside any transaction. */
   read<T>(work: (rows: BulkSql) => Promise<T>): Promise<T>;
-  /** What other processes have changed since it was last asked; null: something, and nobody knows what. */
+  /**
+   * What other processes have changed since the last call; null means that something changed but it is not known what.
+   */
   foreignChanges(): readonly ChangedId[] | null;
-  /** Only where several relays share the database: tells the others what was committed, and wakes them. It may be lost. */
+  /**
+   * Announces a commit to the other relays on the database and wakes them. A notification may get lost. Only where
+   * several relays share the database.
+   */
   notifyPeers?(changes: readonly ChangedId[] | null): void;
   /**
-   * Only where several relays share the database. Calls back when another process told something, or may have: also when the connection was
-   * made, which happens again after it broke.
+   * Opens a connection that listens. It calls back when another process announced something or may have done so, which
+   * includes every time the connection was made. Only where several relays share the database.
    */
   session?(heard: () => void): DatabaseSession;
   close(): Promise<void>;
 }
 
-/** One connection of its own, that hears what other processes tell. After it broke, the next statement makes a new one. */
+/** A connection that hears what other processes announce. After it broke, the next statement opens a new one. */
 export interface DatabaseSession {
   readonly db: Kysely<Tables>;
   close(): Promise<void>;
 }
 
-/** The database belongs to another process that runs. */
+/** Another running process owns the database. */
 export class DatabaseInUse extends Error {}
 
 /**
@@ -62,7 +67,7 @@ export function openSqlite(path: string, { exclusive }: { exclusive: boolean }):
   }
 }
 
-/** Opens what a relay made, to look at it: nothing is created or written, and a relay may be running on it. */
+/** Opens a relay's database for reading: nothing is created or written, and a relay may be running on it. */
 export function openSqliteReadOnly(path: string): Database {
   return sqliteDatabase(openReader(path));
 }
@@ -70,19 +75,19 @@ export function openSqliteReadOnly(path: string): Database {
 const openReader = (path: string): Sqlite.Database =>
   new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
 
-/** The storage's own troubles, by SQLite's result codes (https://sqlite.org/rescode.html). */
+/** SQLite's result codes that concern the storage itself (https://sqlite.org/rescode.html). */
 const STORAGE_CODES =
   /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOLFS|PERM|AUTH|PROTOCOL|NOMEM|INTERRUPT)/;
 
-/** Null when it is no trouble of the storage's. */
+/** Null when the error does not concern the storage. */
 export const storageFault = (code: string | null, message: string, cause?: unknown): StorageFault | null =>
   code !== null && STORAGE_CODES.test(code) ? new StorageFault(`${code}: ${message}`, { cause }) : null;
 
-/** What a statement failed for, as the Store says it. */
+/** The error of a statement as the Store throws it. */
 export const toStorageFault = (error: unknown): unknown =>
   (error instanceof Sqlite.SqliteError && storageFault(error.code, error.message, error)) || error;
 
-/** Throws DatabaseInUse when another process has it. */
+/** Throws DatabaseInUse when another process holds the lock. */
 export function takeLock(path: string): Sqlite.Database {
   makeFolder(path);
   const lock = new Sqlite(path, { timeout: 0 });
@@ -122,7 +127,8 @@ export function sqliteDatabase(
       writing
         .connection()
         .execute(async (tx) => {
-          // IMMEDIATE takes the write lock at once, so that a writer of another process is met here and not at the first write.
+          // IMMEDIATE takes the write lock at once, so a writer in another process is met here and not at the first
+          // write.
           writer.exec("BEGIN IMMEDIATE");
           try {
             const result = await work(tx, rows.writing);
@@ -150,7 +156,10 @@ export function sqliteDatabase(
   };
 }
 
-/** It changes when another connection commits (https://sqlite.org/pragma.html#pragma_data_version); the reader never does. */
+/**
+ * data_version changes when another connection commits (https://sqlite.org/pragma.html#pragma_data_version); the reader
+ * never commits.
+ */
 const dataVersion = (sqlite: Sqlite.Database): number => sqlite.pragma("data_version", { simple: true }) as number;
 
 const kyselyOn = (database: Sqlite.Database): Kysely<Tables> =>

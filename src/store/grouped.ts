@@ -1,8 +1,11 @@
 import { StorageFault } from "./contract/faults.ts";
 
-/** Items in one transaction; more would hold the others up. */
+/** The most items in one transaction; more would hold up the items behind them. */
 const MAX_BATCH = 256;
-/** Of those that say how large they are, bytes: a batch is copied on its way to the disk. One item always fits. */
+/**
+ * The most bytes in one batch, counted for items that say their size, since a batch is copied on its way to the disk. A
+ * single item always fits.
+ */
 const MAX_BATCH_BYTES = 1024 * 1024;
 
 interface Waiter<Item, Answer> {
@@ -12,9 +15,10 @@ interface Waiter<Item, Answer> {
 }
 
 /**
- * Many calls, one transaction, one fsync: while a batch is being written the next one gathers. States: idle (nothing
- * waits) → gathering (until the turn of the event loop ends) → writing → gathering or idle. Each call resolves when its
- * item is durable, or rejects with what the storage could not do; a fault that is one item's own costs none of the others.
+ * Turns many calls into one transaction and one fsync: while a batch is being written, the next one gathers. States:
+ * idle (nothing waits) → gathering (until the turn of the event loop ends) → writing → gathering or idle. Each call
+ * resolves when its item is durable, or rejects with the storage's fault. A fault that concerns one item costs none of
+ * the others.
  */
 export function grouped<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
@@ -28,7 +32,7 @@ export function grouped<Item, Answer>(
       const batch = waiting.slice(0, fitting(waiting.slice(0, MAX_BATCH).map(({ item }) => bytesOf(item))));
       waiting = waiting.slice(batch.length);
       await settle(write, batch);
-      // Requests and answers get their turn between two batches.
+      // Yields to requests and answers between two batches.
       await new Promise(setImmediate);
     }
     busy = false;
@@ -43,7 +47,7 @@ export function grouped<Item, Answer>(
     });
 }
 
-/** Never rejects: every entry is settled. */
+/** Never rejects: every entry gets its result. */
 async function settle<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
   batch: readonly Waiter<Item, Answer>[],
@@ -52,13 +56,13 @@ async function settle<Item, Answer>(
     const answers = await write(batch.map(({ item }) => item));
     for (const [i, entry] of batch.entries()) entry.resolve(answers[i] as Answer);
   } catch (error) {
-    // A storage that is gone refuses them all.
+    // A storage that cannot be used fails every entry.
     if (error instanceof StorageFault || batch.length === 1) for (const entry of batch) entry.reject(error);
     else for (const entry of batch) await settle(write, [entry]);
   }
 }
 
-/** How many of these sizes, from the first on, go together. */
+/** How many of these sizes, from the first on, fit into one batch. */
 function fitting(sizes: readonly number[]): number {
   let sum = 0;
   const over = sizes.findIndex((size) => (sum += size) > MAX_BATCH_BYTES);

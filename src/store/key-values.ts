@@ -1,4 +1,4 @@
-/** Few and small values by name. */
+/** A few small values by name. */
 import type { Db } from "./tables.ts";
 
 /** The value stored under a name; null when there is none. */
@@ -7,7 +7,7 @@ export async function setting(db: Db, name: string): Promise<string | null> {
   return known?.value ?? null;
 }
 
-/** In a transaction: stores the value unless there is one. Returns what is stored then. */
+/** Stores the value unless there is one, within the transaction. Returns the stored value. */
 export async function initializeSetting(tx: Db, name: string, initial: string): Promise<string> {
   await tx
     .insertInto("settings")

@@ -3,7 +3,7 @@ import { openSqlite, openSqliteReadOnly, type Database } from "./database.ts";
 import { IN_MEMORY, isInMemory, type DatabaseSettings } from "./address.ts";
 import { openPostgres } from "./postgres/postgres.ts";
 
-/** Why another process than the relay cannot use it, or null. Whether a PostgreSQL is there, opening it shows. */
+/** Why no other process than the relay can use the database, or null. For PostgreSQL only opening it shows that. */
 export function unreachable(settings: DatabaseSettings): string | null {
   if (settings.kind === "postgres") return null;
   if (isInMemory(settings)) return IN_MEMORY;
@@ -11,9 +11,11 @@ export function unreachable(settings: DatabaseSettings): string | null {
 }
 
 /**
- * - `relay`: creates what is missing; on SQLite the only one to do so, else DatabaseInUse.
- * - `patient`: the same for what takes its time: migrating, copying.
- * - `beside`: writes beside a relay that may be running.
+ * How a database is opened:
+ *
+ * - `relay`: creates what is missing; on SQLite by this process alone, else DatabaseInUse.
+ * - `patient`: the same for long work: migrating, copying.
+ * - `beside`: writes while a relay may be running.
  * - `read`: writes nothing.
  */
 export async function openDatabase(

@@ -44,18 +44,16 @@ import type { UpkeepStore } from "./contract/upkeep.ts";
 import type { Store } from "./store.ts";
 import { rebuildWords } from "./search/rebuild.ts";
 
-/**
- * What the Store is made of: its operations, of which those that come often take many items at a time.
- */
+/** The operations that make up the Store. Frequent ones take many items at a time. */
 export interface Operations extends Omit<Store, "record" | "saveArtifacts"> {
   record(attempts: readonly FinishedAttempt[]): Promise<boolean[]>;
   saveArtifacts(found: readonly FoundArtifacts[]): Promise<void>;
 }
 
-/** A change that waits for its transaction. It may run more than once, and must await nothing but the database. */
+/** A write that waits for its transaction. It may run more than once, and must await nothing but the database. */
 type Work = (transaction: WriteTransaction) => Promise<unknown>;
 
-/** On one database. */
+/** Creates the operations on one database. */
 export function createOperations(database: Database): Operations {
   const { db } = database;
   const ring = new ChangeRing();
@@ -78,7 +76,10 @@ export function createOperations(database: Database): Operations {
     return ring;
   };
   const gathered = grouped(writeAll);
-  /** What is asked for in one turn of the event loop shares a transaction: one BEGIN, one COMMIT, one wait for the disk. */
+  /**
+   * All writes requested in one turn of the event loop share one transaction: one BEGIN, one COMMIT, one wait for the
+   * disk.
+   */
   const write = <T>(work: (transaction: WriteTransaction) => Promise<T>): Promise<T> => gathered(work) as Promise<T>;
   const ways: Ways = { database, db, write, upToDate };
   return {

@@ -1,10 +1,11 @@
 /**
- * Removing what retention says is due. Each step looks at so many rows in the order of age and removes those that may go,
- * in one transaction, and says where the next one begins: whatever has to stay is passed over once, not met again and again.
+ * Removes what retention says is due. Each step examines a number of rows in the order of age, removes those that may
+ * go, in one transaction, and returns where the next step begins: a row that has to stay is passed once and not met
+ * again.
  *
- * What stays for ever are counts by time (`run_counts`, `delivery_times`): how many runs failed in March names none of
- * them, and is asked for long after. What counts rows that are there (`delivery_counts`: backlog, dead) or is compared
- * with such rows (`listed_run_counts`: coverage) is taken off with them.
+ * Counts by time (`run_counts`, `delivery_times`) stay for ever: how many runs failed in March names none of them, and
+ * is asked for long after. Counts of existing rows (`delivery_counts`: backlog, dead), and counts that are compared
+ * with such rows (`listed_run_counts`: coverage), shrink with them.
  */
 import { sql } from "kysely";
 import { discard } from "./archive.ts";
@@ -17,7 +18,7 @@ import { stateBlock } from "./history/page-size.ts";
 import type { PruneStep, Pruned, RetentionStore } from "./contract/retention.ts";
 import type { Db } from "./tables.ts";
 
-/** `write` runs a change in a transaction; what only counts needs none. */
+/** `write` runs a change in a transaction; counting alone needs none. */
 export function pruneStore(
   { db }: Pick<Database, "db">,
   write: <T>(work: (transaction: WriteTransaction) => Promise<T>) => Promise<T>,
@@ -33,12 +34,12 @@ export function pruneStore(
   };
 }
 
-/** Without a ledger nothing is written. */
+/** Without a ledger the step writes nothing. */
 type MayChange = Pick<WriteTransaction, "tx"> & Partial<WriteTransaction>;
 
-/** Rows that belong to the runs of one step, at most, but for a single run that has more. */
+/** The most rows that belong to the runs of one step; a single run may have more. */
 const MAX_ROWS = 2_000;
-/** Values in one statement. */
+/** The most values in one statement. */
 const MAX_VALUES = 5_000;
 
 // --- runs -----------------------------------------------------------------------------------------------------------
@@ -54,7 +55,7 @@ async function pruneRuns({ tx, rows, ledger }: MayChange, step: PruneStep): Prom
   const loose = ids.filter((id) => !held.has(id));
   if (loose.length === 0) return { removed: 0, next };
   if (!rows || !ledger) return { removed: (await free(tx, loose, step.before)).length, next };
-  // A receipt that is being taken for one of them is seen below, or waits until they are gone.
+  // A receipt that is being accepted for one of these runs is seen below, or waits until they are gone.
   await rows.find("runs", ["run_id"], "run_id", loose, "run_id");
   const due = await free(tx, loose, step.before);
   if (due.length > 0) await removeRuns({ tx, rows, ledger }, due, step.before);
@@ -71,7 +72,7 @@ function oldestRuns(tx: Db, { before, after, limit }: PruneStep) {
     .execute();
 }
 
-/** The first of these runs whose rows together are no more than a transaction should remove; at least one. */
+/** The first of these runs whose rows together fit into one transaction; at least one. */
 async function asManyAsFit(tx: Db, ids: readonly string[]): Promise<string[]> {
   if (ids.length < 2) return [...ids];
   const { rows } = await sql<{ run_id: string; count: number }>`
@@ -85,7 +86,7 @@ async function asManyAsFit(tx: Db, ids: readonly string[]): Promise<string[]> {
   return end < 0 ? [...ids] : ids.slice(0, end);
 }
 
-/** Those for which nothing waits, and nothing came or was sent again since. */
+/** Runs for which nothing waits and nothing came or was redelivered since. */
 async function free(tx: Db, ids: readonly string[], before: number): Promise<string[]> {
   const rows = await tx
     .selectFrom("runs")
@@ -134,7 +135,7 @@ async function removeDeliveries(
   }
 }
 
-/** Where a step ended, and what lies beyond it. */
+/** The place where a step ended, and the condition for rows beyond it. */
 const formatPlace = (at: number, id: string): string => JSON.stringify([at, id]);
 function beyond(at: string, id: string, place: string | null) {
   if (place === null) return sql<boolean>`1 = 1`;
@@ -151,8 +152,8 @@ function* chunk(ids: readonly string[]): Generator<readonly string[]> {
 // --- what belongs to no run, or outlives one ------------------------------------------------------------------------
 
 /**
- * Along the ids, which sort by time: the first young receipt ends it. What was not understood stays whole, as nothing else has what it says. The
- * state of a run stays too: it is written without the body, in the same transaction.
+ * Walks along the ids, which sort by time, so the first young receipt ends it. Unrecognized bodies stay whole, as
+ * nothing else holds what they say. A run's state stays too: the same transaction writes it without the body.
  */
 async function pruneBodies({ tx, rows }: MayChange, step: PruneStep): Promise<Pruned> {
   const after = step.after ?? (await bodiesPrunedTo(tx, step.hold));
@@ -182,7 +183,10 @@ async function pruneBodies({ tx, rows }: MayChange, step: PruneStep): Promise<Pr
   return { removed, next: young >= 0 || looked.length < step.limit || !last ? null : last.id };
 }
 
-/** Settings: up to which receipt bodies were removed, and which runs were held back then; so that each is looked at once. */
+/**
+ * The setting that records up to which receipt bodies were removed and which runs were held back, so that each is
+ * examined once.
+ */
 const BODIES_PRUNED = "bodies_pruned";
 
 async function bodiesPrunedTo(tx: Db, hold: readonly string[]): Promise<string> {
@@ -205,14 +209,14 @@ async function pruneUnrecognized({ tx, ledger }: MayChange, { before, after, lim
   const ids = due.map(idOf);
   const last = due.at(-1);
   if (ledger && ids.length > 0) {
-    // Said again: it may have been understood meanwhile.
+    // The condition is repeated because the receipt may have been understood meanwhile.
     await tx.deleteFrom("receipts").where("id", "in", ids).where("run_id", "is", null).execute();
   }
   const isEnd = ids.length < limit || last === undefined;
   return { removed: ids.length, next: isEnd ? null : formatPlace(last.received_at, last.id) };
 }
 
-/** Deliveries that a test of a sink made. Those of runs go with their runs. */
+/** Deliveries of sink tests. Deliveries of runs are removed with their runs. */
 async function pruneTests({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const rows = tx.selectFrom("deliveries").select(["id", "cause", "created_at"]).where("created_at", "<", before);
   const looked = await rows

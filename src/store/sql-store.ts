@@ -4,7 +4,7 @@ import { createOperations } from "./operations.ts";
 import type { FinishedAttempt, FoundArtifacts } from "./contract/outbox.ts";
 import type { Store } from "./store.ts";
 
-/** The Store over SQL. The database must be migrated. */
+/** Creates the Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {
   const { record, saveArtifacts, ...others } = createOperations(database);
   const save = grouped(async (found: readonly FoundArtifacts[]) => {

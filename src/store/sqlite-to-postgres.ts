@@ -1,4 +1,4 @@
-/** All of an SQLite database into an empty PostgreSQL, in one transaction: whole and compared, or not at all. */
+/** Copies a SQLite database into an empty PostgreSQL in one transaction: whole and compared, or not at all. */
 import { createHash } from "node:crypto";
 import { sql, type Insertable } from "kysely";
 import type { Database } from "./database.ts";
@@ -11,7 +11,9 @@ import type { Db, Tables } from "./tables.ts";
 
 type Row = Record<string, unknown>;
 
-/** Every table of schema.sql; the full-text index is made anew. The largest rows come a few at a time. */
+/**
+ * Every table of schema.sql; the full-text index is rebuilt. Tables with large rows are copied a few rows at a time.
+ */
 const TABLES = {
   settings: 500,
   runs: 500,
@@ -32,16 +34,16 @@ const TABLES = {
 export type CopiedTable = keyof typeof TABLES;
 export const COPIED_TABLES = Object.keys(TABLES) as CopiedTable[];
 
-/** What a table holds, in whatever order it is read. */
+/** A checksum of a table's rows that does not depend on their order. */
 export interface Sum {
   rows: number;
-  /** Hex. */
+  /** Hex digits. */
   checksum: string;
 }
 
 export class CopyRefused extends Error {}
 
-/** What a table of SQLite's is read on; `rowid` unless it has none. */
+/** The column by which a SQLite table is read; `rowid` unless it has none. */
 const KEYS: Partial<Record<CopiedTable, readonly string[]>> = {
   deliveries: ["id"],
   copies: ["run_id", "artifact"],
@@ -50,7 +52,7 @@ const KEYS: Partial<Record<CopiedTable, readonly string[]>> = {
   delivery_times: ["grain", "start", "sink", "bucket"],
 };
 
-/** Rows in all of them. */
+/** The number of rows in all tables. */
 export async function countRows({ db }: Database): Promise<number> {
   let rows = 0;
   for (const table of COPIED_TABLES) rows += await countTable(db, table);
@@ -58,8 +60,9 @@ export async function countRows({ db }: Database): Promise<number> {
 }
 
 /**
- * Copies and compares. `progress`: told how many rows are done, of twice those there are: written, then read again. Throws CopyRefused when the target is not empty or
- * does not hold what was written; it is as it was before then.
+ * Copies and compares. `progress` gets the number of rows done, out of twice the number of rows: each is written, then
+ * read back. Throws CopyRefused when the target is not empty or does not hold what was written; the target is then
+ * unchanged.
  */
 export const copyAll = (
   from: Database,
@@ -107,7 +110,7 @@ async function copyTable(from: Db, to: BulkSql, table: CopiedTable, step: (n: nu
   }
 }
 
-/** Makes the full-text index of what was copied. */
+/** Builds the full-text index of the copied runs. */
 async function indexRuns(tx: Db, to: BulkSql): Promise<void> {
   for (let after = 0; ;) {
     const runs = await tx
@@ -124,7 +127,7 @@ async function indexRuns(tx: Db, to: BulkSql): Promise<void> {
   }
 }
 
-/** The same columns of what is there, by a cursor: a table may be larger than the memory. */
+/** Reads the same columns back through a cursor, as a table may be larger than the memory. */
 async function checksumTable(tx: Db, table: CopiedTable, columns: string[], step: (n: number) => void): Promise<Sum> {
   const sum = aSum();
   if (columns.length === 0) return { ...sum.end(), rows: await countTable(tx, table) };
@@ -140,7 +143,7 @@ async function checksumTable(tx: Db, table: CopiedTable, columns: string[], step
   return sum.end();
 }
 
-/** The sum of the rows' hashes: the order they come in does not matter. */
+/** The sum of the rows' hashes, which does not depend on their order. */
 function aSum() {
   let rows = 0;
   let total = 0n;

@@ -1,7 +1,7 @@
 /**
- * The Store: named atomic operations, in slices by who needs them. Each operation is all or nothing and durable when it resolves; none hands out a
- * transaction, so that nobody can wait for the network inside one. Every operation that writes rejects with a StorageFault when the storage cannot
- * do it. Nothing is half-done then.
+ * The Store: named atomic operations, in slices by who needs them. Each operation is all or nothing and durable when it
+ * resolves. None hands out a transaction, so nobody can wait for the network inside one. Every write rejects with a
+ * StorageFault when the storage fails, and then nothing is half-done.
  *
  * A consumer takes the slice that it needs; only the composition and the commands hold the whole.
  */

@@ -1,6 +1,6 @@
 import type { Generated, Kysely, Selectable } from "kysely";
 
-/** The columns of schema.sql and its parts for one database as Kysely sees them. */
+/** The columns of schema.sql, and of its parts for one database, as Kysely sees them. */
 export interface Tables {
   runs: {
     seq: number;
@@ -95,7 +95,7 @@ export interface Tables {
   delivery_times: { grain: string; start: number; sink: string; bucket: number; count: number };
   run_hours: { hour: number; first_seq: number; last_seq: number };
   run_words: { rowid: number | null; words: string };
-  /** PostgreSQL's alone. */
+  /** Only on PostgreSQL. */
   paces: { destination: string; next_at: number };
   duties: { name: string; holder: string | null; until: number };
 }

@@ -1,20 +1,23 @@
 import type { ArtifactKey } from "../../domain/run.ts";
 
-/** The archive: runs whose artifacts are to be copied, copies, and bytes that no copy needs any more. */
+/** The archive: runs whose artifacts are to be copied, the copies, and bytes that no copy needs any more. */
 export interface ArchiveStore {
-  /** Runs whose artifacts are to be copied now, the longest due first. */
+  /** Runs whose artifacts are due for copying, the longest due first. */
   dueArchiving(now: number, limit: number): Promise<Archiving[]>;
-  /** Sets when to try again; null: done. Does nothing when the run was queued anew meanwhile. */
+  /** Sets when to try again; null means done. Does nothing when the run was queued again meanwhile. */
   setArchiving(archiving: Archiving, next: { at: number; failures: number } | null): Promise<void>;
-  /** Notes a copy, in place of an older one of the same artifact. */
+  /** Records a copy, which replaces an older copy of the same artifact. */
   saveCopy(copy: Copy): Promise<void>;
   copies(runId: string): Promise<Copy[]>;
   copy(runId: string, key: ArtifactKey): Promise<Copy | null>;
-  /** Bytes of all copies together, equal ones counted once. */
+  /** The bytes of all copies together; equal copies count once. */
   copiedBytes(): Promise<number>;
-  /** The sha256 of bytes that no copy needs any more, due now. One that a copy is saved of again is none. */
+  /**
+   * The sha256 of bytes that no copy needs any more and whose removal is due. Saving a copy of the same bytes takes
+   * them off this list.
+   */
   discarded(now: number, limit: number): Promise<string[]>;
-  /** Sets when to try again to remove the bytes; null: they are gone. */
+  /** Sets when to try the removal again; null means the bytes are gone. */
   setDiscarded(sha256: string, at: number | null): Promise<void>;
 }
 
@@ -22,7 +25,7 @@ export interface ArchiveStore {
 export interface Archiving {
   runId: string;
   dueAt: number;
-  /** In a row. */
+  /** Failures in a row. */
   failures: number;
 }
 
@@ -30,9 +33,9 @@ export interface Archiving {
 export interface Copy {
   runId: string;
   key: ArtifactKey;
-  /** Hex. */
+  /** Hex digits. */
   sha256: string;
-  /** Of a picture or film, by its first bytes. */
+  /** The media type of a picture or film, by its first bytes. */
   type: string | null;
   bytes: number;
   copiedAt: number;

@@ -1,20 +1,20 @@
-/** What changed in the store lately, for whoever follows it. */
+/** The latest changes in the store, for readers that follow them. */
 import type { Delivery } from "../../domain/run.ts";
 
-/** A delivery is as it became; null where only its id is known: it is to be read. */
+/** `delivery` is the delivery's new state; null means only its id is known, so it must be read. */
 export type Change = { kind: "run"; id: string } | { kind: "delivery"; id: string; delivery: Delivery | null };
 
-/** A change as other processes tell it. */
+/** A change as other processes announce it. */
 export interface ChangedId {
   kind: Change["kind"];
   id: string;
 }
 
 export interface ChangesPage {
-  /** Oldest first, each with the id to go on after. */
+  /** Oldest first, each with the id to continue after. */
   changes: { at: string; change: Change }[];
-  /** The id to go on after. */
+  /** The id to continue after. */
   last: string;
-  /** False: what came after the id that was named is not known any more. */
+  /** False: the changes after the given id are no longer known. */
   isKnown: boolean;
 }

@@ -2,23 +2,24 @@ import type { Delivery, Outcome } from "../../domain/run.ts";
 import type { NewDelivery } from "./receipts.ts";
 import type { Page } from "./runs.ts";
 
-/** Deliveries: reading them with their attempts, and making new ones of what was delivered before. */
+/** Deliveries: reading them with their attempts, and redelivering. */
 export interface DeliveryStore {
-  /** Newest first; of one run: oldest first, with its attempts. */
+  /** Newest first; the deliveries of one run oldest first, with their attempts. */
   deliveries(filter: DeliveryFilter, page: Page): Promise<Delivery[]>;
   delivery(deliveryId: string): Promise<Delivery | null>;
   attempts(deliveryIds: readonly string[]): Promise<Attempt[]>;
-  /** New deliveries of a run's current revision, cause `redelivery`. Null when the run is not known. */
+  /** Creates deliveries of a run's current revision, with the cause `redelivery`. Null when the run is not known. */
   redeliver(runId: string, deliveries: readonly NewDelivery[], now: number): Promise<Delivery[] | null>;
   /**
-   * For each delivery that fits and is the last one of its run and sink, oldest first, one new delivery of the run's
-   * current revision to the same sink, unless that one still waits. What was sent again since is so left out, and calling
-   * again goes on. Returns how many: no more than there are ids for them.
+   * Redelivers everything that the filter selects: for each delivery that fits and is the latest of its run and sink,
+   * oldest first, it creates a delivery of the run's current revision to the same sink, unless the selected one still
+   * waits. A run that was redelivered since is thereby skipped, so a repeated call continues. Returns how many it
+   * created, at most one for each given id.
    */
   redeliverAll(filter: DeliveryFilter, ids: readonly string[], now: number): Promise<number>;
-  /** How many {@link DeliveryStore.redeliverAll} would make of that many ids. */
+  /** How many deliveries {@link DeliveryStore.redeliverAll} would create with `limit` ids. */
   redeliverable(filter: DeliveryFilter, limit: number): Promise<number>;
-  /** Writes what a test of a sink came to, as a delivery that is over. It belongs to no run. */
+  /** Records the outcome of a sink test as a finished delivery that belongs to no run. */
   saveTest(test: FinishedTest): Promise<Delivery>;
 }
 
@@ -41,7 +42,7 @@ export interface Attempt {
 
 export interface FinishedTest {
   deliveryId: string;
-  /** Of no run that is known. */
+  /** The id of a run that does not exist. */
   runId: string;
   sink: string;
   kind: string;

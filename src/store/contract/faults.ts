@@ -1,10 +1,10 @@
-/** What goes wrong in the store, whichever operation was asked for. */
-/** The storage cannot be written or read: full, read-only, locked, gone. The same call may be made again. */
+/** The errors that any operation of the store may throw. */
+/** The storage cannot be read or written: it is full, read-only, locked or gone. The same call may be repeated. */
 export class StorageFault extends Error {
   override readonly name = "StorageFault";
 }
 
-/** Code that decides what to write met a bug; `cause` is what it threw. Nothing was written. */
+/** The code that decides what to write threw `cause`. Nothing was written. */
 export class DecisionCrashed extends Error {
   override readonly name = "DecisionCrashed";
 }

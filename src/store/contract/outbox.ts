@@ -1,52 +1,65 @@
 import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome, RunState } from "../../domain/run.ts";
 import type { KnownArtifacts } from "./runs.ts";
 
-/** The outbox: which deliveries are due, who holds them, what their attempts came to, and how the sinks are. */
+/**
+ * The outbox: deliveries that are due, who has leased them, what their attempts came to, and the state of the sinks.
+ */
 export interface OutboxStore {
-  /** Leases due deliveries of one sink, counting an attempt for each. */
+  /** Leases due deliveries of one sink and counts an attempt for each. */
   claimDue(queue: Queue, claim: Claim): Promise<Claimed[]>;
-  /** When the queue's next delivery is due, epoch ms, perhaps past; null when none waits. */
+  /** When the queue's next delivery is due, epoch ms, possibly in the past; null when none waits. */
   nextDue(queue: Queue, now: number): Promise<number | null>;
-  /** Releases claims of deliveries that were not begun: they are due as if they had not been claimed. */
+  /** Releases claims of deliveries whose attempt did not start: they are due as if they had not been claimed. */
   release(deliveryIds: readonly string[], now: number): Promise<void>;
   /**
-   * Writes what an attempt came to, its sink's circuit, and the artifacts it found. A delivered one settles the waiting updates and corrections
-   * of its run and sink that it told already: those are canceled. False when the lease was lost to another claim meanwhile:
-   * the delivery is left as it is then.
+   * Records what an attempt came to, its sink's circuit, and the artifacts it found. A delivered attempt cancels
+   * waiting updates and corrections of its run and sink whose revision it already showed. False when another claim has
+   * taken the lease meanwhile; the delivery is then left unchanged.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
-  /** Waiting deliveries to a sink that were created before a time become dead. Returns their ids. */
+  /** Marks waiting deliveries to a sink as dead when they were created before a given time. Returns their ids. */
   expire(sink: string, createdBefore: number, reason: string): Promise<string[]>;
-  /** Brings the due times of all that waits forward by so many ms: the clock was set back. */
+  /** Moves the due times of everything that waits forward by `byMs`, after the clock was set back. */
   shiftDue(byMs: number): Promise<void>;
-  /** Those that were saved, by sink. */
+  /** The saved circuits, by sink. */
   circuits(): Promise<Map<string, Circuit>>;
   saveCircuit(sink: string, circuit: Circuit): Promise<void>;
   /**
-   * Releases what this name has leased but those given: a claim was written whose answer never came, and nothing of it was attempted. Returns
-   * how many. For several relays on one database only.
+   * Releases what this holder has leased, except the given ids. It is for a claim that was written but whose answer
+   * never came, so that nothing of it was attempted. Returns how many it released. For several relays on one database
+   * only.
    */
   releaseUnconfirmed(holder: string, except: readonly string[], now: number): Promise<number>;
-  /** When a destination may get its next message, epoch ms, perhaps past. For several relays on one database only. */
+  /**
+   * When a destination may get its next message, epoch ms, possibly in the past. For several relays on one database
+   * only.
+   */
   slotAt(destination: string): Promise<number>;
-  /** A destination asked for a pause: no relay sends to it until then. For several relays on one database only. */
+  /**
+   * Records that a destination asked for a pause: no relay sends to it before `until`. For several relays on one
+   * database only.
+   */
   pause(destination: string, until: number): Promise<void>;
   /**
-   * What processes that died had leased is due some ms from now: the first of `waitsMs` when one attempt of it was cut short, the second
-   * when two were, and so on, the last for more; without, at once. Theirs whose names are given; without names everybody's, as at the
-   * start of the only process on this database. Returns how many.
+   * Reclaims what dead processes had leased. A delivery becomes due after the first of `waitsMs` when one of its
+   * attempts was cut short, after the second when two were, and so on, with the last for all further ones; without
+   * `waitsMs` it is due at once. `holders` names the dead processes; without it every lease is reclaimed, as at the
+   * start of the only process on this database. Returns how many it reclaimed.
    */
   reclaimLeases(now: number, waitsMs?: readonly number[], holders?: readonly string[]): Promise<number>;
-  /** Deliveries that wait at `now`, under nobody's lease, to sinks that are not configured any more become dead. Returns how many. */
+  /**
+   * Marks deliveries as dead that wait at `now`, unleased, for sinks that are no longer configured. Returns how many.
+   */
   deadLetterOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
 }
 
-/** What waits for one sink. */
+/** The waiting deliveries of one sink. */
 export interface Queue {
   sink: string;
   /**
-   * Ordered: strictly in the order of arrival, one at a time. One that is to be tried again within `holdMs` holds up those
-   * behind it; one that waits longer lets them pass. Without: what is due first goes first, side by side.
+   * With a number the queue is ordered: deliveries go strictly in the order of arrival, one at a time. A delivery that
+   * will be retried within `holdMs` holds up those behind it; one that waits longer lets them pass. With null, whatever
+   * is due first goes first, side by side.
    */
   holdMs: number | null;
 }
@@ -55,19 +68,19 @@ export interface Claim {
   now: number;
   leaseMs: number;
   limit: number;
-  /** Deliveries this process still works on, should their leases have run out by a clock that jumped. */
+  /** Deliveries this process is still attempting, in case their leases ran out because the clock jumped. */
   except: readonly string[];
-  /** Where several relays share the database. */
+  /** Set where several relays share the database. */
   shared?: SharedClaim;
 }
 
-/** What keeps relays on one database out of each other's way. */
+/** Keeps relays on one database out of each other's way. */
 export interface SharedClaim {
-  /** The relay's, to be known by in the lease. */
+  /** The name of the relay in the lease. */
   holder: string;
-  /** Nothing if any delivery to the sink is under way: the claim is for a probe. */
+  /** Claims nothing while any delivery to the sink is in flight: the claim is for a probe. */
   alone: boolean;
-  /** One message in `everyMs` goes there, whoever sends it; 0: no limit but pauses. */
+  /** The destination gets one message in `everyMs` from all relays together; 0 means no limit except pauses. */
   destination: string;
   everyMs: number;
 }
@@ -75,41 +88,41 @@ export interface SharedClaim {
 export interface Claimed {
   delivery: Delivery;
   maybeSent: boolean;
-  /** Attempts that were only told to slow down. */
+  /** Attempts that the sink answered with a request to slow down. */
   throttled: number;
-  /** Attempts whose end nobody saw: their process died. */
+  /** Attempts whose process died before they ended. */
   cutShort: number;
-  /** When its first attempt began whose end was seen, epoch ms; null before. */
+  /** When the first finished attempt began, epoch ms; null before there is one. */
   firstTriedAt: number | null;
   state: RunState;
-  /** What is known of the run's artifacts. */
+  /** How complete the run's artifact list is. */
   artifactsStatus: ArtifactsStatus;
-  /** Receipt of the last delivered message about this run in this sink. */
+  /** The receipt of the last delivered message about this run in this sink. */
   previous: DeliveryReceipt | null;
 }
 
 export interface FinishedAttempt {
   deliveryId: string;
   sink: string;
-  /** Which attempt, from 1. */
+  /** The number of the attempt, from 1. */
   n: number;
-  /** The revision it told. */
+  /** The revision that the message showed. */
   revision: number;
   startedAt: number;
   finishedAt: number;
   outcome: Outcome;
-  /** Of a retry. */
+  /** Set for a retry. */
   nextAttemptAt: number | null;
-  /** The sink's circuit after it. */
+  /** The sink's circuit after the attempt. */
   circuit: Circuit;
-  /** What Skyvern listed for it, to be saved as well. */
+  /** What Skyvern listed for the run, to be saved in the same transaction. */
   found?: FoundArtifacts;
 }
 
-/** What Skyvern just listed for a run. */
+/** The artifacts that Skyvern just listed for a run. */
 export interface FoundArtifacts {
   runId: string;
   known: KnownArtifacts;
-  /** When to ask again, epoch ms, unless that is planned or was given up; null does not plan it. */
+  /** When to ask again, epoch ms, unless that is planned already or was given up; null plans nothing. */
   followUpAt: number | null;
 }

@@ -1,16 +1,17 @@
 import type { Cause, DeliveryState, RunState, Source, Verdict } from "../../domain/run.ts";
 import type { Json } from "../../platform/json.ts";
 
-/** Receipts: taking bodies in with what is decided about their runs, and reading what was taken in. */
+/** Receipts: accepting bodies together with what they mean for their runs, and reading them back. */
 export interface ReceiptStore {
   /**
-   * Takes receipts, in order: the same bytes again → `duplicate`; no run → `unrecognized`; else `decide` is asked, with what is known at that
-   * moment, and its answer is written with the receipt. Answers in the order given. Throws DecisionCrashed when `decide` throws.
+   * Accepts receipts in order. The same bytes again become `duplicate`; a receipt without a run becomes `unrecognized`;
+   * for any other, `decide` gets what is known at that moment, and its decision is written with the receipt. The
+   * answers come in the order given. Throws DecisionCrashed when `decide` throws.
    */
   accept(items: readonly IncomingReceipt[]): Promise<Accepted[]>;
   /**
-   * Takes an unrecognized receipt that is understood now, or a disputed one whose owner is known now, as if it had just been
-   * settled. False when it is neither any more.
+   * Takes in a stored receipt, as if it had just been settled: an unrecognized one that is understood now, or a
+   * disputed one whose owner is known now. False when it is neither any more.
    */
   adopt(
     receiptId: string,
@@ -18,28 +19,28 @@ export interface ReceiptStore {
     run: NonNullable<IncomingReceipt["run"]>,
     now: number,
   ): Promise<boolean>;
-  /** Writes what is decided of a known run without a receipt. False when it is not known, or nothing was decided. */
+  /** Writes a decision about a known run without a receipt. False when the run is not known or nothing was decided. */
   revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
-  /** Oldest first. */
+  /** The receipts of a run, oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
-  /** Genuine bodies that were not understood, newest first. */
+  /** Verified bodies that were not recognized as a run, newest first. */
   unrecognizedReceipts(limit: number): Promise<Receipt[]>;
-  /** The bytes as they were masked; null when the receipt is not known or retention removed them. */
+  /** The bytes, masked; null when the receipt is not known or retention removed them. */
   body(receiptId: string): Promise<Uint8Array | null>;
 }
 
 /** One authenticated body on its way in. */
 export interface IncomingReceipt {
   receipt: NewReceipt;
-  /** Null: genuine but not understood. */
+  /** Null when the body was not recognized as a run. */
   run: { id: string; decide: Decide } | null;
 }
 
 export interface NewReceipt {
   id: string;
-  /** sha256, hex, of the body as masked: nothing that is stored can be computed back to what was masked. */
+  /** The sha256 of the masked body, in hex: nothing stored can be computed back to what was masked. */
   bodyHash: string;
-  /** Masked. */
+  /** Masked bytes. */
   body: Uint8Array;
   source: Source;
   channel: string | null;
@@ -47,11 +48,11 @@ export interface NewReceipt {
   sentAt: string | null;
   reportedStatus: string | null;
   receivedAt: number;
-  /** Why it was not recognized. */
+  /** Why the body was not recognized. */
   note: string | null;
 }
 
-/** Pure: called inside the transaction, perhaps more than once. */
+/** Decides what a receipt means for its run. Pure: the transaction may call it more than once. */
 export type Decide = (known: Known | null) => Decision;
 
 export interface Known {
@@ -62,15 +63,15 @@ export interface Known {
 export interface Decision {
   verdict: Verdict;
   note: string | null;
-  /** What each route said, when sinks were chosen. */
+  /** The trace of the routes, when sinks were chosen. */
   routing: Json;
   state: RunState;
   deliveries: NewDelivery[];
-  /** Waiting deliveries that the new ones make needless. */
+  /** Ids of waiting deliveries that the new ones replace. */
   cancel: string[];
-  /** When to ask Skyvern what the payload could not say; undefined leaves it as it is. */
+  /** When to ask Skyvern for what the payload did not say; undefined leaves the plan as it is. */
   followUpAt?: number;
-  /** When to copy the run's artifacts into the archive; undefined leaves it as it is. */
+  /** When to copy the run's artifacts into the archive; undefined leaves the plan as it is. */
   archiveAt?: number;
 }
 
@@ -86,9 +87,9 @@ export interface Accepted {
   /** Null for an unrecognized receipt. */
   runId: string | null;
   note: string | null;
-  /** What the run came to; null when nothing was decided: the same bytes again, or no run. */
+  /** The run's revision after the receipt; null when nothing was decided: the same bytes again, or no run. */
   revision: number | null;
-  /** Those that were made. */
+  /** How many deliveries the receipt created. */
   deliveries: number;
 }
 

@@ -1,35 +1,35 @@
-/** Retention: removing what is older than it is to be kept, in steps. */
+/** Retention: removes in steps what is older than its configured time. */
 export interface RetentionStore {
   /**
-   * Retention. A run goes with its receipts, deliveries, attempts, artifacts and copies when it was received before a time
-   * and nothing came for it or was sent again since; one with a waiting delivery stays.
+   * Removes runs that were received before a given time, with their receipts, deliveries, attempts, artifacts and
+   * copies. A run stays while anything came for it or was redelivered since, or a delivery of it waits.
    */
   pruneRuns(step: PruneStep): Promise<Pruned>;
-  /** Bytes received before a time; their receipts stay. Those that were not understood stay too. */
+  /** Removes bodies that were received before a given time. Their receipts stay, and so do unrecognized bodies. */
   pruneBodies(step: PruneStep): Promise<Pruned>;
-  /** What was not understood, received before a time. */
+  /** Removes unrecognized receipts that were received before a given time. */
   pruneUnrecognized(step: PruneStep): Promise<Pruned>;
-  /** Test deliveries made before a time. */
+  /** Removes test deliveries that were made before a given time. */
   pruneTests(step: PruneStep): Promise<Pruned>;
-  /** What Skyvern's list said of runs created before a time. */
+  /** Removes entries of Skyvern's list about runs that were created before a given time. */
   pruneListedRuns(step: PruneStep): Promise<Pruned>;
 }
 
-/** One step of pruning: a short transaction. */
+/** One step of pruning, a short transaction. */
 export interface PruneStep {
-  /** Epoch ms: what is older is due. */
+  /** Rows older than this, epoch ms, are due. */
   before: number;
-  /** Where the step before ended; null: begin. */
+  /** Where the step before ended; null starts at the beginning. */
   after: string | null;
-  /** Most rows that are looked at, oldest first. */
+  /** How many rows the step examines at most, oldest first. */
   limit: number;
-  /** Ids of runs that stay, with all that belongs to them. */
+  /** Ids of runs that stay with everything that belongs to them. */
   hold: readonly string[];
-  /** Count only. */
+  /** Only counts, removes nothing. */
   dryRun: boolean;
 }
 
-/** `next`: where to go on, null when there is no more that is old enough. */
+/** `next` is where the next step continues; null when no older rows are left. */
 export interface Pruned {
   removed: number;
   next: string | null;

@@ -1,21 +1,23 @@
 import type { Artifact, ArtifactsStatus, DeliveryState, RunState } from "../../domain/run.ts";
 import type { ChangesPage } from "./changes.ts";
 
-/** Runs: one, lists of them, their artifacts, and what changed lately. */
+/** Runs: single ones, lists, their artifacts, and the latest changes. */
 export interface RunStore {
   run(runId: string): Promise<StoredRun | null>;
-  /** Newest first. Fewer than asked for when they are large: some megabytes at one time. */
+  /** Newest first. Large runs come in smaller pages of some megabytes. */
   runs(filter: RunFilter, page: Page): Promise<RunPage>;
-  /** The same runs, of each what lists show and no more, however large it is; all that were asked for. */
+  /** The same runs with only what lists show, always as many as were asked for. */
   listItems(filter: RunFilter, page: Page): Promise<RunListItem[]>;
-  /** What is wrong with a search that asks for too many words, said of the search. Null: nothing. Lists are asked after this only. */
+  /**
+   * Why a search cannot run, such as too many words; null when it can. Callers check this before they ask for a list.
+   */
   searchFault(search: Search): Promise<string | null>;
   artifacts(runId: string): Promise<KnownArtifacts>;
-  /** `followUpAt`: as of {@link FoundArtifacts}. */
+  /** `followUpAt` has the meaning it has in {@link FoundArtifacts}. */
   saveArtifacts(runId: string, known: KnownArtifacts, followUpAt: number | null): Promise<void>;
-  /** The id of the last change; those that come are behind it. */
+  /** The id of the last change; later changes come after it. */
   lastChange(): string;
-  /** What changed after an id, in the order of commits. */
+  /** The changes after an id, in the order of commits. */
   changes(page: { after: string; limit: number }): ChangesPage;
 }
 
@@ -28,19 +30,19 @@ export interface KnownArtifacts {
   status: ArtifactsStatus;
 }
 
-/** A run in a list. No text is longer than some 240 characters but the id. */
+/** A run in a list. No text in it is longer than some 240 characters, except the id. */
 export interface RunListItem {
   run_id: string;
   status: string;
   run_type: string;
-  /** Title, else prompt. */
+  /** The title, or the prompt where there is none. */
   title: string | null;
   channel: string | null;
-  /** Permanent id. */
+  /** The workflow's permanent id. */
   workflow: string | null;
-  /** Host of the page it began at. */
+  /** The host of the page where the run began. */
   site: string | null;
-  /** Why it failed. */
+  /** Why the run failed. */
   reason: string | null;
   duration_ms: number | null;
   received_at: number;
@@ -51,22 +53,25 @@ export interface RunListItem {
 export interface RunFilter {
   status?: readonly string[];
   run_type?: readonly string[];
-  /** Permanent ids or titles. */
+  /** The workflow's permanent ids or titles. */
   workflow?: readonly string[];
   organization?: readonly string[];
   channel?: readonly string[];
   source?: readonly string[];
-  /** Runs with a delivery to one of these sinks… */
+  /** Runs that have a delivery to one of these sinks. */
   sink?: readonly string[];
-  /** …or in one of these states; both must hold of the same delivery. */
+  /** Runs that have a delivery in one of these states; with `sink`, the same delivery must meet both. */
   delivery?: readonly string[];
   since?: number;
   until?: number;
-  /** Runs that hold all of it. */
+  /** Runs in which every term occurs. */
   search?: Search;
 }
 
-/** What is looked for: every term. A term is words in a row (text-words.ts), one at least; `prefix`: the last of them may go on. */
+/**
+ * The terms of a search, all of which must occur. A term is one or more consecutive words (text-words.ts); with
+ * `prefix` its last word may continue.
+ */
 export type Search = readonly { words: readonly string[]; prefix: boolean }[];
 
 /** Keyset paging: rows older than the one named. */

@@ -7,7 +7,7 @@ export interface StatsStore {
   runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
   /** The same, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
-  /** How long deliveries took that arrived, for each hour or day (UTC) that begins in a span, oldest first. */
+  /** How long successful deliveries took, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;
 }
 
@@ -26,13 +26,15 @@ export interface Counts {
 export type Grain = "hour" | "day";
 
 export interface Statistics {
-  /** By the time of their first receipt, oldest first; what is 0 is left out. */
+  /** By the time of the first receipt, oldest first, without zeros. */
   runs: { start: number; status: string; count: number }[];
-  /** Times from outbox to sink, in the buckets of `latency.ts`. */
+  /** Times from the outbox to the sink, in the buckets of `latency-buckets.ts`. */
   times: { sink: string; bucket: number; count: number }[];
 }
 
-/** Of the deliveries to a sink that arrived in one hour or day: how many took as long as one bucket of `latency.ts` holds. */
+/**
+ * How many deliveries that reached a sink in one hour or day took as long as one bucket of `latency-buckets.ts` holds.
+ */
 export interface DeliveryTimes {
   start: number;
   sink: string;

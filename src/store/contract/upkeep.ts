@@ -1,16 +1,19 @@
-/** The database itself: values by name that outlive a process, whether it can be written, tidying up, and its end. */
+/** The database itself: named values that outlive a process, a write check, maintenance, and closing. */
 export interface UpkeepStore {
-  /** The value stored under a name, or the one given, stored first if there was none. */
+  /** The value stored under a name. When there is none, `initial` is stored first. */
   setting(name: string, initial: string): Promise<string>;
   saveSetting(name: string, value: string): Promise<void>;
-  /** Resolves when a write was made durable. */
+  /** Resolves once a write is durable. */
   ping(now: number): Promise<void>;
   /**
-   * Makes the words of the next `limit` runs anew, where another release made them by another rule. Returns how many runs there were, up to the
-   * limit; 0 when all words are this release's.
+   * Rebuilds the words of the next `limit` runs when another release built them by other rules. Returns how many runs
+   * it rebuilt; 0 when all words are this release's.
    */
   rebuildWords(limit: number): Promise<number>;
-  /** Gives so many pages back that nothing uses any more. Returns how many. Does nothing where the database sees to it by itself. */
+  /**
+   * Returns up to `pages` unused pages to the file system. Returns how many. Does nothing where the database maintains
+   * itself.
+   */
   shrink(pages: number): Promise<number>;
   close(): Promise<void>;
 }

@@ -1,10 +1,12 @@
 import { setImmediate } from "node:timers/promises";
 import type { Page, RunFilter, RunPage, RunStore, StoredRun } from "../contract/runs.ts";
 
-/** So many runs are in memory at one time, or fewer that are large. */
+/** The most runs in memory at one time; large runs come in smaller pages. */
 const PAGE_SIZE = 50;
 
-/** All runs that fit, newest first, page by page, until the signal aborts. Between pages everybody else gets their turn. */
+/**
+ * Yields all matching runs, newest first, page by page, until the signal aborts. The event loop turns between pages.
+ */
 export async function* readPages(
   store: Pick<RunStore, "runs">,
   filter: RunFilter,

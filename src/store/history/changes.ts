@@ -1,34 +1,35 @@
 /**
- * What changed lately, for whoever follows it: a ring in memory. An id is the ring's name and a number that counts up, so that an id of another
- * process, or of one that was started anew, is told apart; what came after it is not known then, and the follower has to read the lists again.
+ * The latest changes, in memory, for readers that follow them. An id is the ring's name and a running number. An id
+ * from another process, or from before a restart, is therefore recognized as unknown, and its reader must read the
+ * lists again.
  */
 import { randomBytes } from "node:crypto";
 import type { Change, ChangedId, ChangesPage } from "../contract/changes.ts";
 
-/** The delivery is to be read. */
+/** The delivery must be read. */
 export const unreadChange = ({ kind, id }: ChangedId): Change =>
   kind === "run" ? { kind, id } : { kind, id, delivery: null };
 
-/** Changes beyond these are forgotten, the oldest first. */
+/** The ring forgets older changes beyond this many. */
 const KEPT = 10_000;
 
 export class ChangeRing {
   #name = newName();
   #changes: Change[] = [];
-  /** The number of the first change that is kept, from 1. */
+  /** The number of the oldest change in the ring, from 1. */
   #first = 1;
 
-  /** What is committed, in the order of commits. */
+  /** Adds committed changes in the order of commits. */
   push(changes: readonly Change[]): void {
     this.#changes.push(...changes);
     const over = this.#changes.length - KEPT;
-    // Some at a time: to take one off the front moves all the others.
+    // Trims many at a time, because removing one from the front moves all the others.
     if (over < KEPT / 10) return;
     this.#changes = this.#changes.slice(over);
     this.#first += over;
   }
 
-  /** Something changed that nobody said what: every id that was given out is unknown from now on. */
+  /** Something unknown changed: every id handed out so far becomes unknown. */
   reset(): void {
     this.#name = newName();
     this.#changes = [];
@@ -56,5 +57,5 @@ export class ChangeRing {
   }
 }
 
-/** No two processes have the same, nor one before and after a reset. */
+/** No two processes share a name, and a reset changes it. */
 const newName = (): string => randomBytes(7).toString("hex");

@@ -1,6 +1,6 @@
 /**
- * Lists, newest first, in pages by key. Every list is read along an index in the order asked for and stops when its page is
- * full, so that its time does not grow with the number of rows; the comments say which index serves what.
+ * Lists, newest first, in pages by key. Every list is read along an index in its order and stops when its page is full,
+ * so its time does not grow with the number of rows. The comments name the index that serves each query.
  */
 import {
   sql,
@@ -23,11 +23,11 @@ import type { DeliveryFilter } from "../contract/deliveries.ts";
 import type { Page, RunFilter } from "../contract/runs.ts";
 import type { Db, Tables } from "../tables.ts";
 
-/** What a list is read from. */
+/** What a list reads from. */
 type QuerySource = Pick<Database, "db" | "dialect">;
 type Runs = SelectQueryBuilder<Tables, "runs", object>;
 
-/** `block` is null when the state is large. */
+/** `block` is null when the state is too large to come with the list. */
 export interface StoredRunRow extends Pick<
   Selectable<Tables["runs"]>,
   "run_id" | "artifacts_status" | "artifacts" | "received_at"
@@ -46,7 +46,7 @@ export type ListItemRow = Pick<
   Selectable<Tables["runs"]>,
   "run_id" | "received_at" | "status" | "run_type" | "title" | "channel" | "workflow" | "list_item"
 >;
-/** More than is shown of a text is not read. */
+/** Only as much of a text is read as lists show. */
 const MAX_TITLE = 1_000;
 const BRIEF_COLUMNS = [
   "runs.run_id",
@@ -61,7 +61,7 @@ const BRIEF_COLUMNS = [
 
 export const findRuns = (source: QuerySource, filter: RunFilter, page: Page): Promise<StoredRunRow[]> =>
   find(source, { filter, page, columns: RUN_COLUMNS }) as Promise<StoredRunRow[]>;
-/** The same runs, without their state. */
+/** The same runs without their states. */
 export const findListItems = (source: QuerySource, filter: RunFilter, page: Page): Promise<ListItemRow[]> =>
   find(source, { filter, page, columns: BRIEF_COLUMNS }) as Promise<ListItemRow[]>;
 
@@ -72,10 +72,13 @@ interface Question {
 }
 
 /**
- * - Text and the values of columns: the full-text index, which holds the values too; in the order of arrival.
+ * Which index serves a filter:
+ *
+ * - Text and column values: the full-text index, which holds both, in the order of arrival.
  * - Times alone: the index of runs by time.
  * - Dead deliveries: their own index, in the order of their runs.
- * - A sink or another state that few deliveries have: those deliveries. One that many have: as above, asking each run for it.
+ * - A sink or another state that few deliveries have: those deliveries. One that many have: one of the indexes above,
+ *   with a check of each run.
  */
 async function find(source: QuerySource, question: Question): Promise<object[]> {
   const { filter, page, columns } = question;
@@ -99,7 +102,7 @@ async function find(source: QuerySource, question: Question): Promise<object[]> 
   return inArrivalOrder(source, question, match);
 }
 
-/** Whether a row of the full-text index fits; null when an ordinary index serves. */
+/** The condition on rows of the full-text index; null when an ordinary index serves. */
 async function inWords(source: QuerySource, filter: RunFilter): Promise<RawBuilder<SqlBool> | null> {
   const { db, dialect } = source;
   const match =
@@ -108,19 +111,19 @@ async function inWords(source: QuerySource, filter: RunFilter): Promise<RawBuild
   return dialect === "sqlite" ? sql`run_words match ${match}` : sql`run_words.words @@ ${match}::tsquery`;
 }
 
-/** Keeps SQLite from an index; PostgreSQL knows how many rows each would find. */
+/** Keeps SQLite from using an index. PostgreSQL knows how many rows each index would find. */
 const unindexed = ({ dialect }: QuerySource, column: string) =>
   dialect === "sqlite" ? sql`+${sql.ref(column)}` : sql.ref(column);
 
 const isImpossible = (filter: object): boolean =>
   Object.values(filter).some((value) => Array.isArray(value) && value.length === 0);
 
-/** The full-text index walks backwards by `seq`, the number of the run in the order of arrival. */
+/** The full-text index is walked backwards by `seq`, the run's number in the order of arrival. */
 async function inArrivalOrder(source: QuerySource, question: Question, match: RawBuilder<SqlBool>): Promise<object[]> {
   const { db } = source;
   const { filter, columns } = question;
   const { limit, after } = question.page;
-  // CROSS JOIN: SQLite keeps the order, the index outside.
+  // CROSS JOIN makes SQLite keep this order, with the index outside.
   const joined = db
     .selectFrom("run_words")
     .crossJoin("runs")
@@ -132,9 +135,9 @@ async function inArrivalOrder(source: QuerySource, question: Question, match: Ra
   if (after) {
     const { seq } = (await db.selectFrom("runs").select("seq").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
     rows = seq
-      ? // Cast: numbers reach SQLite as floats, and FTS5 begins at a bound only where it is an integer; else it reads its way there.
+      ? // Numbers reach SQLite as floats. FTS5 starts at a bound only when the bound is an integer; otherwise it reads up to it.
         rows.where(sql<boolean>`run_words.rowid < cast(${seq} as bigint)`)
-      : // The run the last page ended with was removed since: go on by its time.
+      : // The run that ended the last page was removed meanwhile, so the list continues by its time.
         rows
           .where(olderThan("runs.received_at", "runs.run_id", after))
           .where(sql<boolean>`run_words.rowid <= ${lastSeqUntil(after.at + 1)}`);
@@ -142,7 +145,8 @@ async function inArrivalOrder(source: QuerySource, question: Question, match: Ra
   if (source.dialect === "postgres") return nearThenFar(db, { rows, match, question });
   rows = rows.where(match);
   const found = rows.select(columns);
-  // Where some words are in nearly every run, FTS5 comes to a place much faster forwards: of few runs, all are read.
+  // Where some words are in nearly every run, FTS5 finds a place much faster forwards, so when few runs match, all of
+  // them are read.
   if (source.dialect === "sqlite" && filter.search && (await isRareText(db, filter.search)))
     return (await found.orderBy(sql`run_words.rowid`).execute()).toReversed().slice(0, limit);
   return found
@@ -151,12 +155,13 @@ async function inArrivalOrder(source: QuerySource, question: Question, match: Ra
     .execute();
 }
 
-/** Runs that PostgreSQL looks through one by one. */
+/** How many runs PostgreSQL examines one by one. */
 const NEAR = 2_000;
 
 /**
- * PostgreSQL does not know how rare a word is that few runs have, and would look through all runs to fill a page with it. So the newest
- * are looked through, where a page of what many have is soon full; and then what the index finds among all others, which is not much.
+ * PostgreSQL cannot tell that a word is rare, and would examine all runs to fill a page with it. So the newest runs are
+ * examined first, where a page of common words fills up soon; after them the index answers for all others, which are
+ * then few.
  */
 async function nearThenFar(
   db: Db,
@@ -175,10 +180,10 @@ async function nearThenFar(
       .orderBy(sql`run_words.rowid`, "desc")
       .limit(limit)
       .execute();
-  // IS TRUE: not by the index, in which a beginning may be that of all ids there are.
+  // IS TRUE keeps the planner off the index, where a prefix may match all ids.
   const near = await take(rows.where(sql<boolean>`run_words.rowid > ${far} and (${match}) is true`), page.limit);
   if (near.length === page.limit) return near;
-  // All that the index finds, by itself: asked for in order, PostgreSQL would go the other way.
+  // Everything the index finds is fetched by itself: with an ORDER BY, PostgreSQL would walk the runs instead.
   const found = sql`array(select rowid from run_words where ${match} and rowid <= ${far} offset 0)`;
   return [
     ...near,
@@ -187,8 +192,8 @@ async function nearThenFar(
 }
 
 /**
- * Bounds of `seq` for times. Numbers grow with the time of arrival but for clocks that were set back, so the hours are asked
- * for theirs; the times themselves are compared as well.
+ * Bounds of `seq` for a span of time. Numbers grow with the time of arrival except where clocks were set back, so
+ * `run_hours` gives the bounds and the times themselves are compared as well.
  */
 const firstSeqSince = (since: number) =>
   sql<number>`(select min(first_seq) from run_hours where hour >= ${hourOf(since)})`;
@@ -210,7 +215,7 @@ function filtered(source: QuerySource, rows: Runs, filter: RunFilter): Runs {
     query = query.where(({ exists, selectFrom }) => {
       let withDelivery = selectFrom("deliveries").select("id").whereRef("deliveries.subject_id", "=", "runs.run_id");
       if (sink) withDelivery = withDelivery.where("deliveries.sink", "in", sink);
-      // By the run, of which there are few, and not by the state, of which there may be a million.
+      // Looks deliveries up by their run, of which there are few, not by state, of which there may be a million.
       if (delivery)
         withDelivery = withDelivery.where(
           sql<boolean>`${unindexed(source, "deliveries.state")} in (${sql.join(delivery)})`,
@@ -221,7 +226,10 @@ function filtered(source: QuerySource, rows: Runs, filter: RunFilter): Runs {
   return query;
 }
 
-/** So many deliveries are looked at and their runs sorted; beyond, runs are walked, and one in some hundred fits. */
+/**
+ * Up to this many deliveries are read and their runs sorted. Beyond it runs are walked, since then one in some hundred
+ * fits.
+ */
 const RARE = 5_000;
 
 async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
@@ -229,7 +237,7 @@ async function isRare(db: Db, { sink, delivery }: RunFilter): Promise<boolean> {
   let count = 0;
   for (const [name, { made, waiting, delivered, dead, canceled }] of known) {
     if (sink && !sink.includes(name)) continue;
-    // What waits is not counted by state.
+    // Waiting deliveries are not counted by state.
     const counts = { pending: waiting, sending: waiting, delivered, dead, canceled };
     count += delivery ? delivery.reduce((sum, state) => sum + (counts[state as keyof typeof counts] ?? 0), 0) : made;
   }
@@ -247,7 +255,7 @@ async function amongDeliveries(
   const sinks = sink ?? [...(await deliveryCounts(db)).keys()];
   if (sinks.length === 0) return [];
   const states = delivery ?? DELIVERY_STATES;
-  // Each half has an index.
+  // Each half of the union has an index.
   const halves = [states.filter(isWaitingState), states.filter((state) => !isWaitingState(state))].filter(
     ({ length }) => length > 0,
   );
@@ -263,7 +271,7 @@ async function amongDeliveries(
   if (match !== null)
     rows = rows.where(sql<boolean>`exists (select 1 from run_words where ${match} and run_words.rowid = runs.seq)`);
   if (page.after) rows = rows.where(olderThan("runs.received_at", "runs.run_id", page.after));
-  // Not by walking all runs for the sake of their order. What is sorted are ids alone.
+  // Sorts ids only, which is cheaper than walking all runs in order.
   const found = rows
     .select("runs.run_id")
     .orderBy(unindexed(source, "runs.received_at"), "desc")
@@ -272,14 +280,14 @@ async function amongDeliveries(
   return inOrderOfTime(source, columns, sql`${found}`);
 }
 
-/** Text is looked for in the index of words instead: it may be the rarer of the two. */
+/** Text goes through the word index instead, because it may be the rarer of the two. */
 const isDead = ({ delivery, search }: RunFilter): boolean =>
   delivery?.length === 1 && delivery[0] === "dead" && search === undefined;
 
 /** SQLite joins at most 500 selects. */
 const MAX_SINKS = 400;
 
-/** The newest page of each sink, and of those the newest. */
+/** Takes the newest page of each sink, and the newest of those. */
 async function amongDead(source: QuerySource, question: Question, sinks: readonly string[]): Promise<object[]> {
   if (sinks.length === 0) return [];
   const { db } = source;
@@ -308,7 +316,7 @@ async function amongDead(source: QuerySource, question: Question, sinks: readonl
   return inOrderOfTime(source, columns, sql`select subject_id from (${found}) as found`);
 }
 
-/** Of few runs, given as a select of their ids. They are not found by walking all runs for the sake of their order. */
+/** Reads a few runs, given as a select of their ids. The planner must not walk all runs to get their order. */
 const inOrderOfTime = (
   source: QuerySource,
   columns: Question["columns"],
@@ -324,9 +332,9 @@ const inOrderOfTime = (
 
 // --- deliveries -----------------------------------------------------------------------------------------------------
 
-/** So many pairs of sink and state are nobody's. */
+/** Up to this many pairs of sink and state are queried one by one. */
 const MAX_PAIRS = 400;
-/** A Durable Object's SQLite joins at most so many selects in one place. */
+/** A Durable Object's SQLite joins at most this many selects. */
 const MAX_UNION = 5;
 
 function unionAll(selects: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
@@ -338,7 +346,7 @@ function unionAll(selects: readonly RawBuilder<unknown>[]): RawBuilder<unknown> 
   return unionAll(parts);
 }
 
-/** Of sinks or states: the newest of each pair, by the index on both, and of those the newest. */
+/** For given sinks or states: takes the newest of each pair by the index on both, and the newest of those. */
 export async function findDeliveries(
   db: Db,
   filter: DeliveryFilter,
@@ -368,7 +376,10 @@ export async function findDeliveries(
 
 const isWaitingState = (state: string): boolean => state === "pending" || state === "sending";
 
-/** The condition of the partial index that holds these states, if one holds them all: SQLite uses one only where it sees its condition. */
+/**
+ * The condition of the partial index that covers these states, if one does: SQLite uses a partial index only where the
+ * query repeats its condition.
+ */
 function chooseIndex(states: readonly string[]) {
   if (states.every(isWaitingState)) return isWaiting("deliveries");
   if (states.some(isWaitingState)) return sql<boolean>`true`;

@@ -1,4 +1,4 @@
-/** Following what changes. */
+/** Follows changes. */
 import type { ChangesPage } from "../contract/changes.ts";
 import type { RunStore } from "../contract/runs.ts";
 
@@ -7,7 +7,10 @@ export interface FollowDeps {
   runtime: { sleep(ms: number, signal?: AbortSignal): Promise<void> };
 }
 
-/** Looks for changes every `lookMs` and yields them; yields null when there were none for `heartbeatMs`. Ends when the signal aborts. */
+/**
+ * Checks for changes every `lookMs` and yields them; yields null after `heartbeatMs` without any. Ends when the signal
+ * aborts.
+ */
 export async function* followChanges(
   { store, runtime }: FollowDeps,
   { after, lookMs, heartbeatMs, limit }: { after: string; lookMs: number; heartbeatMs: number; limit: number },

@@ -1,6 +1,6 @@
 /**
- * What lists show of a run: short whatever the run holds, so that a page of runs of megabytes each is read in kilobytes. What is no column of its
- * own is in `list_item`.
+ * What lists show of a run. It is short whatever the run holds, so a page of multi-megabyte runs is read in kilobytes.
+ * The column `list_item` holds what has no column of its own.
  */
 import { sql } from "kysely";
 import type { DeliveryState, Run } from "../../domain/run.ts";
@@ -9,7 +9,7 @@ import { findListItems } from "./find-runs.ts";
 import type { Page, RunListItem, RunFilter } from "../contract/runs.ts";
 import type { Db } from "../tables.ts";
 
-/** `prompt` stands in for a title that is not there. */
+/** `prompt` stands in for a missing title. */
 interface ListItem {
   prompt?: string;
   site?: string;
@@ -17,10 +17,10 @@ interface ListItem {
   duration_ms?: number;
 }
 
-/** UTF-16 units of any one text. */
+/** The most UTF-16 units of a single text. */
 const MAX_TEXT = 240;
 
-/** The column's value; what is null is left out. */
+/** The value of the column, without nulls. */
 export function toListItem({ title, prompt, url, failure, started_at, finished_at }: Run): string {
   const took = started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null;
   const item = {
@@ -32,13 +32,13 @@ export function toListItem({ title, prompt, url, failure, started_at, finished_a
   return JSON.stringify(Object.fromEntries(Object.entries(item).filter(([, value]) => value !== null)));
 }
 
-/** Null for what is blank. */
+/** Null for a blank text. */
 function short(text: string | null): string | null {
   const start = (text ?? "").trimStart();
   return start === "" ? null : start.slice(0, MAX_TEXT).toWellFormed();
 }
 
-/** A page of the list, with what the newest delivery to each sink came to, by the sink's name. */
+/** A page of the list, with the newest delivery to each sink, by the sink's name. */
 export async function listItems(
   source: Pick<Database, "db" | "dialect">,
   filter: RunFilter,
@@ -57,7 +57,7 @@ export async function listItems(
       run_type: short(row.run_type) ?? "",
       title: short(row.title) ?? prompt,
       channel: short(row.channel),
-      // Whole or not at all: it is what a list is filtered by.
+      // Keeps the value whole or drops it, because lists filter by it.
       workflow: (row.workflow?.length ?? MAX_TEXT) < MAX_TEXT ? row.workflow : null,
       site,
       reason,

@@ -1,6 +1,6 @@
 /**
- * How many runs are read at one time: as many as were asked for, but of large ones only so many bytes. A run may be as
- * large as a webhook's body, and two hundred of those would not fit into a small machine.
+ * How many runs are read at one time: as many as were asked for, but large ones only up to a number of bytes. A run may
+ * be as large as a webhook's body, and two hundred of those would not fit into a small machine.
  */
 import { sql, type RawBuilder, type Selectable } from "kysely";
 import type { Database } from "../database.ts";
@@ -8,12 +8,12 @@ import type { Tables } from "../tables.ts";
 
 type RowSource = Pick<Database, "db">;
 
-/** Of the states of one page, as JSON. One run alone may be larger. */
+/** The most bytes of the states of one page, as JSON. A single run may be larger. */
 export const PAGE_BYTES = 8 * 1024 * 1024;
-/** States up to this come with the list; larger ones are read one by one, once it is known that there is room. */
+/** Smaller states come with the list. Larger ones are read one by one, once it is known that they fit. */
 const WITH_LIST_BYTES = 64 * 1024;
 
-/** The block with the state of a run that is selected from `runs`. */
+/** The block that holds the state of a selected run. */
 export const stateBlock: RawBuilder<Uint8Array> = sql`(select block from receipts where receipts.id = runs.state_receipt)`;
 
 export type WholeRow = Pick<Selectable<Tables["runs"]>, "run_id" | "artifacts_status" | "artifacts"> & {
@@ -26,7 +26,7 @@ export const STATE_COLUMNS = [
   sql<number | null>`runs.state_bytes`.as("bytes"),
 ] as const;
 
-/** How many of the first rows are one page: at least one, if there is any. */
+/** How many of the first rows form one page: at least one, if there is any. */
 export function pageLength(rows: readonly { bytes: number | null }[]): number {
   let total = 0;
   for (const [i, { bytes }] of rows.entries()) {
@@ -36,7 +36,7 @@ export function pageLength(rows: readonly { bytes: number | null }[]): number {
   return rows.length;
 }
 
-/** The same rows with their states. A run that was removed meanwhile is null. */
+/** The same rows with their states; null for a run that was removed meanwhile. */
 export async function wholeRows(
   source: RowSource,
   rows: readonly (Omit<WholeRow, "block"> & { block: Uint8Array | null })[],

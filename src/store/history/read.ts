@@ -1,4 +1,4 @@
-/** Runs, receipts and attempts as they are read. */
+/** Reads runs, receipts and attempts. */
 import { parseJson } from "../../platform/json.ts";
 import type { Source, Verdict } from "../../domain/run.ts";
 import { mapInTurns } from "../../platform/yielding.ts";
@@ -24,7 +24,7 @@ export async function runPage(
   filter: RunFilter,
   page: Page,
 ): Promise<RunPage> {
-  // One more says whether there are more.
+  // One more row shows whether there are more.
   const found = await findRuns(source, filter, { ...page, limit: page.limit + 1 });
   const rows = found.slice(0, Math.min(page.limit, pageLength(found)));
   const last = rows.at(-1);
@@ -62,13 +62,13 @@ export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUM
   routing: row.routing === null ? null : parseJson(row.routing),
 });
 
-/** The body of one receipt, masked, as it was stored; null when it is gone. */
+/** The masked body of one receipt; null when it is gone. */
 export async function readBody(db: Db, receiptId: string): Promise<Uint8Array | null> {
   const row = await db.selectFrom("receipts").select("block").where("id", "=", receiptId).executeTakeFirst();
   return row?.block ? unpackBlock(row.block).body : null;
 }
 
-/** In the order in which they began. */
+/** In the order in which the attempts began. */
 export async function attempts(db: Db, ids: readonly string[]): Promise<Attempt[]> {
   if (ids.length === 0) return [];
   const rows = await db.selectFrom("deliveries").select(["id", "log"]).where("id", "in", ids).orderBy("id").execute();

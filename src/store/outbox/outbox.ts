@@ -1,4 +1,4 @@
-/** The outbox: what is due, who has it, what came of it, and sending again. */
+/** The outbox: claims due deliveries, records what came of them, and redelivers. */
 import { sql } from "kysely";
 import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { deliveryRow, insertDeliveries } from "../receipts/accept.ts";
@@ -16,16 +16,17 @@ import type { DeliveryRow, Db } from "../tables.ts";
 
 export async function claimDue(rows: BulkSql, queue: Queue, claim: Claim): Promise<Claimed[]> {
   const { now, leaseMs, limit, except, shared } = claim;
-  // What another process is claiming right now is passed over; in an ordered queue that would be the wrong one.
+  // Skips deliveries that another process is claiming right now. An ordered queue must not skip.
   if (queue.holdMs !== null || shared?.alone === true) await rows.lock("lane", queue.sink);
   if (shared && !(await mayGo(rows, queue, shared, now))) return [];
   const due = queue.holdMs === null ? `${FIRST_DUE}${rows.dialect === "postgres" ? SKIPPING : ""}` : HEAD;
   const bounds = queue.holdMs === null ? [limit] : [now + queue.holdMs];
-  // In powers of two, so that there are few different statements.
+  // Powers of two keep the number of different statements small.
   const places = except.length === 0 ? 0 : 2 ** Math.ceil(Math.log2(except.length));
   const claimed = await rows.query<DeliveryRow>(
-    // Materialized: PostgreSQL might look for what is due more than once, and lock other rows each time.
-    // Still `sending` when its lease ran out: the process died in the attempt, perhaps after the message had gone.
+    // MATERIALIZED: PostgreSQL might otherwise evaluate the due rows more than once and lock other rows each time.
+    // A row still `sending` when its lease ran out: its process died in the attempt, perhaps after the message had gone
+    // out.
     `with due as materialized (${due})
     update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
       maybe_sent = case when state = 'sending' then 1 else maybe_sent end${shared ? ", leased_by = ?" : ""}
@@ -52,7 +53,7 @@ export async function claimDue(rows: BulkSql, queue: Queue, claim: Claim): Promi
 
 const SKIPPING = " for update of d skip locked";
 
-/** Whether the sink's turn has come, as far as other relays go. A pace is held until the transaction ends. */
+/** True when other relays leave the sink free. The pace is locked until the transaction ends. */
 async function mayGo(rows: BulkSql, { sink }: Queue, { alone, destination, everyMs }: SharedClaim, now: number) {
   const under = "select id from deliveries where sink = ? and state = 'sending' and next_attempt_at > ? limit 1";
   if (alone && (await rows.query(under, [sink, now])).length > 0) return false;
@@ -77,20 +78,24 @@ export const pause = (rows: BulkSql, destination: string, until: number): Promis
   );
 
 /**
- * A correction waits until what it corrects has been delivered or is dead. The states are those that end, so that no partial index fits: PostgreSQL
- * would take one that it believes empty, and read all that waits for each row.
+ * A correction waits until what it corrects has been delivered or is dead. The query lists the final states on purpose,
+ * so that no partial index fits: PostgreSQL would choose one that it believes empty, and read everything that waits for
+ * each row.
  */
 const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.subject_id = d.subject_id and e.sink = d.sink
   and e.id < d.id and e.state not in ('delivered', 'dead', 'canceled'))`;
 
-/** What waits for a sink. The states are written out, as SQLite uses a partial index only where it sees its condition. */
+/**
+ * The condition on waiting deliveries of a sink. It writes the states out because SQLite uses a partial index only
+ * where the query repeats its condition.
+ */
 const WAITING = `select d.id, d.next_attempt_at from deliveries d
   where d.sink = ? and d.state in ('pending', 'sending') and ${NOTHING_BEFORE}`;
 
-/** …what is due first in front. */
+/** The same, first due first. */
 const FIRST_DUE = `${WAITING} order by d.next_attempt_at, d.id limit ?`;
 
-/** The delivery whose turn it is in an ordered queue; those to be tried again only after a time let others pass. */
+/** The next delivery of an ordered queue. Deliveries that will be retried only after `holdMs` let others pass. */
 const HEAD = `${WAITING} and (d.state = 'sending' or d.next_attempt_at <= ?) order by d.id limit 1`;
 
 async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise<Claimed[]> {
@@ -101,7 +106,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
   const blocks = new Map(
     (await rows.find("receipts", ["id", "block"], "id", receipts)).map((row) => [row.id, row.block]),
   );
-  // Only an update, a correction or a redelivery has something before it.
+  // Only an update, a correction or a redelivery has an earlier message.
   const later = claimed.flatMap(({ cause, subject_id }) => (cause === "result" ? [] : [subject_id]));
   const columns = ["id", "subject_id", "sink", "state", "receipt"] as const;
   const delivered = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
@@ -145,17 +150,17 @@ export async function nextDue(rows: BulkSql, queue: Queue, now: number): Promise
     return waiting?.next_attempt_at ?? null;
   };
   if (queue.holdMs === null) return first(FIRST_DUE, 1);
-  // An ordered queue in which everything waits longer than it would hold: the first that comes due.
+  // Every delivery in this ordered queue waits longer than it may hold up the others, so the first to come due is next.
   return (await first(HEAD, now + queue.holdMs)) ?? first(FIRST_DUE, 1);
 }
 
-/** What attempts came to, in order; of each whether it still had its lease. */
+/** Records the attempts in order, and answers for each whether it still had its lease. */
 export async function recordAll(
   transaction: WriteTransaction,
   attempts: readonly FinishedAttempt[],
 ): Promise<boolean[]> {
   const { rows, ledger } = transaction;
-  // First, as whoever takes a run and its deliveries takes the run first.
+  // Runs are locked before their deliveries, as everywhere.
   await saveArtifacts(
     transaction,
     attempts.flatMap(({ found }) => found ?? []),
@@ -181,7 +186,10 @@ const attemptKey = (deliveryId: string, n: number): string => `${deliveryId} ${n
 
 // --- the log of attempts --------------------------------------------------------------------------------------------
 
-/** The attempts of a delivery whose end was seen, as `log` keeps them: JSON lists, one a line, each with a line feed behind it. */
+/**
+ * The finished attempts of a delivery as the column `log` holds them: JSON lists, one a line, each with a line feed at
+ * its end.
+ */
 type LoggedAttempt = [n: number, startedAt: number, finishedAt: number, outcome: Outcome["kind"], reason?: string];
 
 const logged = ({ n, startedAt, finishedAt, outcome }: Ended): string =>
@@ -189,7 +197,7 @@ const logged = ({ n, startedAt, finishedAt, outcome }: Ended): string =>
 
 type Ended = Pick<FinishedAttempt, "n" | "startedAt" | "finishedAt" | "outcome">;
 
-/** Oldest first. */
+/** Oldest attempt first. */
 export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attempt[] =>
   (log ?? "")
     .split("\n")
@@ -199,7 +207,7 @@ export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attemp
       return { delivery_id: id, n, started_at, finished_at, outcome, reason };
     });
 
-/** What waits for the sinks of deliveries that arrived, and says no more than those did. */
+/** Cancels what waits for the sinks of delivered messages and shows no later revision than those did. */
 async function cancelObsolete({ rows, ledger }: WriteTransaction, delivered: readonly DeliveryRow[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
@@ -215,7 +223,7 @@ async function cancelObsolete({ rows, ledger }: WriteTransaction, delivered: rea
   for (const row of canceled) ledger.moved(row);
 }
 
-/** What an attempt changes; null leaves it as it is, but for when it is due and the last error. */
+/** The columns that an attempt changes; null leaves a column as it is, except the due time and the last error. */
 function afterAttempt(attempt: FinishedAttempt) {
   const { outcome } = attempt;
   const delivered = outcome.kind === "delivered";
@@ -253,8 +261,9 @@ export async function reclaimLeases(
   for (const { id, attempts: begun, ended, next_attempt_at: leasedUntil } of reclaimed) {
     const cutShort = begun - ended;
     const due = now + (waitsMs[cutShort - 1] ?? waitsMs.at(-1) ?? 0);
-    // The state stays `sending`, so that the claim knows that an attempt was cut short. Who waits already waits no longer.
-    // Unless somebody has claimed it since.
+    // The state stays `sending`, so that the claim sees that an attempt was cut short. A wait that has begun is not
+    // made longer.
+    // Skips rows that another relay has claimed since.
     await sql`update deliveries set next_attempt_at = ${Math.min(due, leasedUntil ?? due)}
       ${holders ? sql`, leased_by = null` : sql``}
       where id = ${id} and state = 'sending' and attempts = ${begun}`.execute(tx);
@@ -278,7 +287,7 @@ export async function releaseUnconfirmed(
   return (await lost.returning("id").execute()).length;
 }
 
-/** What was claimed and never begun is as it was before. Who leased it says only a column of PostgreSQL's. */
+/** A claim that never started leaves the row as it was before. Only PostgreSQL has the column that names the holder. */
 const released = (tx: Db, now: number) =>
   tx
     .updateTable("deliveries")
@@ -329,7 +338,7 @@ export async function circuits(db: Db): Promise<Map<string, Circuit>> {
 export const saveCircuits = (rows: BulkSql, circuits: ReadonlyMap<string, Circuit>): Promise<void> =>
   rows.insert(
     "circuits",
-    // In one order everywhere, so that two relays on one database never wait for each other crosswise.
+    // All relays lock in one order, so that two relays on one database never deadlock.
     [...circuits]
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([sink, circuit]) => ({
@@ -360,7 +369,7 @@ export async function redeliverAll(
   return rows.length;
 }
 
-/** What is to be sent again, oldest first. */
+/** The deliveries to redeliver, oldest first. */
 export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
   deliveriesThat(db.selectFrom("deliveries"), filter)
     // Nothing was owed to anybody by a test.
@@ -406,7 +415,7 @@ export async function saveTest({ tx, ledger }: WriteTransaction, test: FinishedT
     sink: test.sink,
     kind: test.kind,
     cause: "test",
-    // Not dead: a test that failed is owed to nobody.
+    // A failed test is canceled, not dead: nobody waits for it.
     state: delivered ? "delivered" : "canceled",
     attempts: 1,
     ended: 1,

@@ -1,4 +1,4 @@
-/** What "send it again" means, whoever asks: the history API, the web page, a command. */
+/** What redelivery means, whoever asks for it: the history API, the web page or a command. */
 import { isFinal, type Delivery } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import type { DeliveryStore } from "../contract/deliveries.ts";
@@ -17,11 +17,11 @@ export type Redelivered =
 
 const MAX_DELIVERIES = 1_000;
 
-/** For as many new deliveries as there may be to make. */
+/** Enough ids for all deliveries that may be created. */
 export const newDeliveryIds = ({ newId }: Pick<Runtime, "newId">, count: number): string[] =>
   Array.from({ length: count }, () => newId("dlv"));
 
-/** New deliveries of a run's current revision to the sinks named, or (null) to those the run was meant for. */
+/** Creates deliveries of a run's current revision to the named sinks, or (null) to those the run was meant for. */
 export async function redeliver(
   { store, sinks, runtime }: RedeliverDeps,
   runId: string,

@@ -1,4 +1,4 @@
-/** Rows as the domain knows them. */
+/** Maps rows to the domain's objects. */
 import { sql, type Selectable } from "kysely";
 import type { Delivery, DeliveryReceipt } from "../../domain/run.ts";
 import type { Tables } from "../tables.ts";
@@ -22,6 +22,9 @@ export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => (
   receipt: parseReceipt(row.receipt),
 });
 
-/** Whether a delivery waits. Written out, as SQLite uses a partial index only where it sees that the index's own condition is asked for. */
+/**
+ * The condition that a delivery waits. It is written out because SQLite uses a partial index only where the query
+ * repeats the index's own condition.
+ */
 export const isWaiting = (table: "deliveries" | "d") =>
   sql<boolean>`${sql.ref(`${table}.state`)} in ('pending', 'sending')`;

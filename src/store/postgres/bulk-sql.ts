@@ -1,4 +1,4 @@
-/** Many rows at a time on PostgreSQL: one statement each. PostgreSQL takes the types of values from the table they are for. */
+/** Bulk SQL on PostgreSQL: one statement for many rows. PostgreSQL takes the types of the values from their table. */
 import { sql, type Kysely, type RawBuilder } from "kysely";
 import { buildVector } from "../search/postgres.ts";
 import type { BulkSql, Lock } from "../bulk-sql.ts";
@@ -56,8 +56,9 @@ export function postgresRows(db: Kysely<Tables>): BulkSql {
 }
 
 /**
- * Advisory locks end with the transaction (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). The numbers
- * are ours alone in a database.
+ * Advisory locks end with the transaction
+ * (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). Nothing else in the database uses
+ * these numbers.
  */
 const LOCKS: Record<Lock, number> = {
   schema: 7_390_001,
@@ -66,12 +67,12 @@ const LOCKS: Record<Lock, number> = {
   redelivery: 7_390_004,
 };
 
-/** The protocol counts the values of a statement in 16 bits. */
+/** The protocol counts the parameters of a statement in 16 bits. */
 const MAX_VALUES = 65_535;
 
 const listed = (columns: readonly string[]) => sql.join(columns.map((column) => sql.ref(column)));
 
-/** The rows given, as rows of the table; columns that they do not have are null. */
+/** The given rows as rows of the table; columns that they lack are null. */
 const toRecords = (table: keyof Tables, given: readonly object[]): RawBuilder<unknown> =>
   sql`json_populate_recordset(null::${sql.table(table)}, ${toJson(given)})`;
 

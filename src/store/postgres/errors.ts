@@ -1,52 +1,63 @@
-/** PostgreSQL's errors as the Store throws them: answers told apart by SQLSTATE, lost connections by Node's code or pg's words. */
+/**
+ * Maps PostgreSQL's errors to the Store's: the server's answers by SQLSTATE, lost connections by Node's code or pg's
+ * message.
+ */
 import { StorageFault } from "../contract/faults.ts";
 
 /**
- * The database's own troubles (https://www.postgresql.org/docs/current/errcodes-appendix.html), by class: connection (08), authorization
- * (28, a password that was changed), no such database (3D), resources (53), an operator or a shutdown (57), the system under it (58),
- * damage (XX). By code: a statement whose end is not known, a standby that takes no writes, a transaction or lock that was waited for too
- * long, a right that is missing.
+ * SQLSTATEs that concern the database itself (https://www.postgresql.org/docs/current/errcodes-appendix.html). By
+ * class: connection (08), authorization (28, a password that was changed), no such database (3D), resources (53), an
+ * operator or a shutdown (57), the operating system (58), damage (XX). By code: a statement whose end is unknown, a
+ * standby that takes no writes, a transaction or lock that waited too long, a missing right.
  */
 const STORAGE_STATES = /^(08|28|3D|53|57|58|XX)|^(25006|25P03|40003|42501|55P03|F0000)$/;
 
-/** Two transactions that could not be put in an order, and two that waited for each other. */
+/** Two transactions that could not be serialized, and two that deadlocked. */
 const CONFLICT_STATES = new Set(["40001", "40P01"]);
-/** Another transaction has made the row since this one looked for it. */
+/** Another transaction has inserted the row since this one looked for it. */
 const UNIQUE_VIOLATION = "23505";
 
-/** What pg says of a connection that ended or does not answer. It has neither a class nor a code for these; a test asks pg for each. */
+/**
+ * pg's messages for a connection that ended or does not answer. pg has neither a class nor a code for these; a test
+ * asks pg for each.
+ */
 const LOST = /^(Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed)/;
 
 interface ServerError extends Error {
   code: string;
 }
 
-/** What the server answered, pg's DatabaseError: pg itself is only loaded by who uses it. */
+/**
+ * An answer of the server, pg's DatabaseError. It is recognized by its fields, so that pg is loaded only when it is
+ * used.
+ */
 const isServerError = (error: unknown): error is ServerError =>
   error instanceof Error && "severity" in error && "code" in error && typeof error.code === "string";
 
-/** Whether the same transaction may succeed when it is run again from the start. */
+/** True when the same transaction may succeed when it runs again from the start. */
 export const mayRunAgain = (error: unknown): boolean =>
   isServerError(error) && (CONFLICT_STATES.has(error.code) || error.code === UNIQUE_VIOLATION);
 
-/** What a statement failed for. A bug stays as it is, and so does what {@link mayRunAgain}. */
+/**
+ * The error of a statement as the Store throws it. A bug stays as it is, and so does an error that {@link mayRunAgain}.
+ */
 export function toStorageFault(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (isServerError(error)) return STORAGE_STATES.test(error.code) ? answerFault(error) : error;
-  // Node's errors of the system name the call that failed.
+  // Node's system errors name the call that failed.
   return "syscall" in error || LOST.test(error.message) ? connectionFault(error) : error;
 }
 
-/** Why no connection could be had, whatever the reason. Its message never holds the address, which has a password in it. */
+/** Why no connection could be made. The message never holds the address, which contains a password. */
 export function connectionFault(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof TypeError) return error;
   if (isServerError(error)) return answerFault(error);
-  // Of several addresses that were tried, Node gives no message but the code.
+  // When several addresses were tried, Node gives a code but no message.
   const reason = error.message || ("code" in error && typeof error.code === "string" ? error.code : error.name);
   return new StorageFault(`no connection to PostgreSQL: ${reason}`, { cause: error });
 }
 
-/** What a transaction failed for that is not run again any more. */
+/** The final error of a transaction that will not run again. */
 export const toFinalFault = (error: unknown): unknown =>
   isServerError(error) && CONFLICT_STATES.has(error.code) ? answerFault(error) : error;
 

@@ -1,11 +1,14 @@
 /**
- * Several relays on one PostgreSQL. None leads; what they have to agree on is in the database:
+ * Several relays on one PostgreSQL, without a leader. They agree through the database:
  *
- * - *presence*: each relay has a row in `duties` under its own name and renews it every {@link BEAT_MS}. `deliveries.leased_by` names the relay
- *   that holds a lease. Once that relay's row has run out, any other may take its deliveries over.
- * - *duties*: what one relay does for all is a row in the same table, for as long as no other may do it.
- * - *news*: what a relay changes it tells the others, and that it leaves (peer-notifications.ts).
- * - *the clock*: the database's. One relay reads the leases and due times of another, and a machine's own clock may be wrong.
+ * - *presence*: each relay has a row in `duties` under its own name and renews it every {@link BEAT_MS}.
+ *   `deliveries.leased_by` names the relay that holds a lease. Once that relay's row has expired, any other relay may
+ *   reclaim its deliveries.
+ * - *duties*: work that one relay does for all is a row in the same table, which excludes the others while it is in
+ *   force.
+ * - *notifications*: a relay announces its changes, and its leaving, to the others (peer-notifications.ts).
+ * - *the clock*: all relays use the database's clock, because one relay reads the leases and due times of another, and
+ *   a machine's own clock may be wrong.
  */
 import { sql } from "kysely";
 import type { Log } from "../../platform/log.ts";
@@ -13,27 +16,27 @@ import type { Database, DatabaseSession } from "../database.ts";
 import type { Db } from "../tables.ts";
 
 export interface Fleet {
-  /** This relay's, in leases. */
+  /** This relay's name, as leases hold it. */
   readonly name: string;
-  /** Whether its row is in force. While it may not be, the relay must not begin what the others would take over. */
+  /** True while this relay's row is in force. Otherwise the relay must not begin work that others would reclaim. */
   isPresent(): boolean;
-  /** Epoch ms, of the database's clock. */
+  /** The database's clock, epoch ms. */
   now(): number;
-  /** Calls back when another process told something, or may have: there may be something to deliver. */
+  /** Calls back when another process announced something, or may have: there may be something to deliver. */
   onPeerChange(listener: () => void): void;
-  /** Relays that are gone and have leases still. To be asked every five seconds or so. */
+  /** Names of relays that are gone but still hold leases. Callers ask about every five seconds. */
   deadPeers(): Promise<string[]>;
   /**
-   * Does it, unless another relay is at it or began it less than `everyMs` ago and did not fail; null then. Others may begin it within
-   * {@link LEASE_MS} of the end of one that died.
+   * Runs `act`, unless another relay is running it or began it less than `everyMs` ago and did not fail; the answer is
+   * then null. When a relay dies, others may begin within {@link LEASE_MS}.
    */
   runExclusively<T>(duty: string, everyMs: number, act: () => Promise<T>): Promise<T | null>;
-  /** Tells the others, so that they go on with what is left. */
+  /** Announces the leaving, so that the others continue the work. */
   leave(): Promise<void>;
 }
 
 const BEAT_MS = 2_000;
-/** After its last heartbeat a relay is present for so long. */
+/** How long a relay stays present after its last heartbeat. */
 const LEASE_MS = 10_000;
 
 /** The database's clock, epoch ms. */
@@ -48,7 +51,7 @@ export interface FleetDeps {
   log: Log;
 }
 
-/** Resolves when this relay is present. Rejects with a StorageFault when the database cannot be reached. */
+/** Resolves once this relay is present. Rejects with a StorageFault when the database cannot be reached. */
 export async function joinFleet({ database, openSession, name, sleep, log }: FleetDeps): Promise<Fleet> {
   const { db } = database;
   const ending = new AbortController();
@@ -80,12 +83,12 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
     },
     deadPeers: async () => {
       if (!presence.isSettled()) return [];
-      // A relay that died may not have told all that it changed.
+      // A dead relay may not have announced all of its changes.
       if (await removeRunOut(db)) database.notifyPeers?.(null);
       return missingNames(db);
     },
     runExclusively: async (duty, everyMs, act) => {
-      // The heartbeat renews it.
+      // The heartbeat renews the duty.
       const begun = await takeDuty(db, duty, name);
       if (begun === null) return null;
       let until = 0;
@@ -107,7 +110,7 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
           .where("holder", "=", name)
           .execute()
           .catch(() => {});
-        // What it did not begin is for the others, now and not when they next look by themselves.
+        // Lets the others take this relay's unstarted deliveries now, instead of at their next check.
         database.notifyPeers?.([]);
       }
       await session.close();
@@ -115,14 +118,16 @@ export async function joinFleet({ database, openSession, name, sleep, log }: Fle
   };
 }
 
-/** This relay's row, and the database's clock, which each renewal reads. */
+/** This relay's row, and the database's clock, which every renewal reads. */
 class Presence {
   readonly #db: Db;
   readonly #name: string;
-  /** Of the monotonic clock, as all times here: when the last renewal that succeeded was sent, and since when none came too late. */
+  /**
+   * When the last successful renewal was sent, and since when none was late. All times here are of the monotonic clock.
+   */
   #renewedAt = -Infinity;
   #unbrokenSince = 0;
-  /** What the database's clock is ahead of the monotonic one. */
+  /** How far the database's clock is ahead of the monotonic one. */
   #ahead = -Infinity;
 
   constructor(session: DatabaseSession, name: string) {
@@ -138,17 +143,17 @@ class Presence {
     return performance.now() - this.#renewedAt < LEASE_MS;
   }
 
-  /** In force for so long that every other relay has had the time to renew its row, too. */
+  /** True when the row has been in force long enough for every other relay to have renewed its own. */
   isSettled(): boolean {
     return this.isInForce() && performance.now() - this.#unbrokenSince > LEASE_MS;
   }
 
-  /** The heartbeat. Rejects with a StorageFault; the row stays in force until its time is over. */
+  /** The heartbeat. Rejects with a StorageFault; the row then stays in force until it expires. */
   async renew(): Promise<void> {
     const sentAt = performance.now();
     const now = (await this.#write()) - LEASE_MS;
     const answeredAt = performance.now();
-    // The database read its clock at some time between.
+    // The database read its clock at some time between the two.
     const ahead = Math.min(Math.max(this.#ahead, now - answeredAt), now - sentAt);
     const isClockSet = Math.abs(ahead - this.#ahead) > LEASE_MS / 2;
     if (isClockSet || !this.isInForce()) this.#unbrokenSince = answeredAt;
@@ -156,25 +161,25 @@ class Presence {
     this.#renewedAt = sentAt;
   }
 
-  /** Renews what this relay holds; until when. */
+  /** Renews everything this relay holds and returns until when. */
   async #write(): Promise<number> {
     const [name, until] = [this.#name, inMs(LEASE_MS)];
     const held = this.#db.updateTable("duties").set({ until }).where("holder", "=", name).returning(["name", "until"]);
     const own = (await held.execute()).find((row) => row.name === name);
     if (own !== undefined) return own.until;
-    // Not yet there, or it had run out and was removed.
+    // The row is missing, or it had expired and was removed.
     const joined = this.#db.insertInto("duties").values({ name, holder: name, until }).returning("until");
     return (await joined.executeTakeFirstOrThrow()).until;
   }
 }
 
-/** Removes rows that have run out, which count as none; whether one was a relay's. */
+/** Removes expired rows, which count as absent. Returns whether one was a relay's. */
 async function removeRunOut(db: Db): Promise<boolean> {
   const removed = await db.deleteFrom("duties").where("until", "<=", NOW).returning(["name", "holder"]).execute();
   return removed.some(({ name, holder }) => name === holder);
 }
 
-/** Who has a lease and no row. */
+/** Names that hold a lease but have no row. */
 async function missingNames(db: Db): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`select distinct leased_by as name from deliveries
     where state = 'sending' and leased_by is not null
@@ -182,7 +187,7 @@ async function missingNames(db: Db): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** When it was taken, epoch ms; null: it is not to be had. */
+/** When the duty was taken, epoch ms; null when another relay has it. */
 async function takeDuty(db: Db, name: string, holder: string): Promise<number | null> {
   const row = { holder, until: inMs(LEASE_MS) };
   const duty = await db

@@ -1,6 +1,7 @@
 /**
- * What the processes on one PostgreSQL tell each other by NOTIFY: which runs and deliveries they changed. It wakes the others, and tells those who
- * follow changes. What is lost costs time and a look at the lists, never work: every relay looks by itself as well.
+ * What the processes on one PostgreSQL announce to each other by NOTIFY: the runs and deliveries they changed. It wakes
+ * the other relays and feeds the readers that follow changes. A lost notification costs time and a new read of the
+ * lists, never work, because every relay also checks by itself.
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
@@ -9,16 +10,16 @@ import type { ChangedId } from "../contract/changes.ts";
 export const CHANNEL = "skyvern_relay";
 
 const NOTIFY_EVERY_MS = 100;
-/** A notification has less than 8000 bytes. */
+/** PostgreSQL limits a notification to less than 8000 bytes. */
 const MAX_BYTES = 7_900;
-/** Who has more to tell or to hear than this is told that something changed. */
+/** Beyond this many changes the notification says only that something changed. */
 const MAX_CHANGES = 10_000;
 
-/** Null: something changed, and nobody knows what. */
+/** Null: something changed, and it is not known what. */
 type Changes = readonly ChangedId[] | null;
 
 export class PeerNotifications {
-  /** Told with each notification, as a process hears its own too. */
+  /** Sent with each notification, because a process receives its own too. */
   readonly #self = randomBytes(8).toString("hex");
   readonly #notify: (payloads: readonly string[]) => Promise<unknown>;
   #pending: Changes = [];
@@ -30,7 +31,10 @@ export class PeerNotifications {
     this.#notify = notify;
   }
 
-  /** Tells the others soon, with what else there is to tell by then. Without changes it only wakes them. Null is news to this process as well. */
+  /**
+   * Announces changes to the others soon, together with those that follow until then. Without changes it only wakes
+   * them. Null also marks this process's own followers as out of date.
+   */
   announce(changes: Changes): void {
     if (changes === null) this.#received = null;
     this.#pending = joined(this.#pending, changes);
@@ -38,12 +42,12 @@ export class PeerNotifications {
     this.#sending ??= this.#sendAll();
   }
 
-  /** Resolves when all is told. */
+  /** Resolves once everything is announced. */
   async idle(): Promise<void> {
     await this.#sending;
   }
 
-  /** Whether it comes from another process. `payload`: null when something may have been missed. */
+  /** True when the notification comes from another process. `payload` is null when something may have been missed. */
   receive(payload: string | null): boolean {
     const [from, changes] = payload === null ? [null, null] : parse(payload);
     if (from === this.#self) return false;
@@ -51,7 +55,7 @@ export class PeerNotifications {
     return true;
   }
 
-  /** What was heard since the last call. */
+  /** The changes received since the last call. */
   take(): Changes {
     const received = this.#received;
     this.#received = [];
@@ -64,7 +68,7 @@ export class PeerNotifications {
       const changes = this.#pending;
       [this.#pending, this.#isDue] = [[], false];
       await this.#notify(splitPayloads(this.#self, changes)).catch(() => {
-        // The others learn with the next notification that there was something.
+        // The next notification will say that something changed.
         this.#pending = null;
       });
     }
@@ -75,7 +79,7 @@ export class PeerNotifications {
 const joined = (before: Changes, more: Changes): Changes =>
   before === null || more === null || before.length + more.length > MAX_CHANGES ? null : [...before, ...more];
 
-/** As many notifications as it takes. */
+/** Splits the changes into as many notifications as they need. */
 function splitPayloads(self: string, changes: Changes): string[] {
   const payload = JSON.stringify([self, changes]);
   if (changes === null || Buffer.byteLength(payload) <= MAX_BYTES) return [payload];
@@ -84,7 +88,7 @@ function splitPayloads(self: string, changes: Changes): string[] {
   return [...splitPayloads(self, changes.slice(0, middle)), ...splitPayloads(self, changes.slice(middle))];
 }
 
-/** Whatever else comes on the channel says only that there is something. */
+/** Any other text on the channel says only that something changed. */
 function parse(payload: string): [from: string | null, Changes] {
   try {
     const [from, changes] = JSON.parse(payload) as [string, Changes];

@@ -9,21 +9,21 @@ import { schemaSql } from "../schema/schema.ts";
 import { StorageFault } from "../contract/faults.ts";
 import type { Tables } from "../tables.ts";
 
-/** Of one relay: a few transactions that write, and what reads beside them. PostgreSQL serves some hundred in all. */
+/** The most connections of one relay: a few write, the others read. PostgreSQL serves some hundred in all. */
 const MAX_CONNECTIONS = 10;
 /**
- * Skyvern waits for 30 s. A webhook may have to wait for the batch before it to fail, and then fail itself, so each may take a third of
- * that, whatever has become of the server.
+ * Skyvern waits 30 s for an answer. A webhook may wait for the batch before it to fail and then fail itself, so each
+ * batch gets a third of that, whatever happens to the server.
  */
 const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 8_000;
 const ANSWER_TIMEOUT_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
-/** A relay that went silent in the middle of a transaction must not hold its locks for long. */
+/** A relay that goes silent in the middle of a transaction must not hold its locks for long. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
-/** A session is for short statements that come often: one that hangs is not to keep the next ones from a new connection. */
+/** A session is for short, frequent statements: one that hangs must not keep the next ones from a new connection. */
 const SESSION_TIMEOUT_MS = 3_000;
-/** A transaction that met another is run so often in all, after a moment each. */
+/** How often a transaction runs in all when it conflicts with another, after a short wait each time. */
 const TRIES = 6;
 const FIRST_WAIT_MS = 5;
 
@@ -31,15 +31,13 @@ const INT8 = 20;
 const NUMERIC = 1700;
 
 /**
- * `patient`: nothing has to be done within a time, as for building an index.
+ * Opens `postgres://…`. `patient` sets no time limits, as for building an index. Nothing is connected yet: while the
+ * database is away, operations fail with a StorageFault.
  *
- * Opens `postgres://…`. Nothing is connected yet: a database that is away makes operations fail with a StorageFault until it
- * is back.
- *
- * Transactions are READ COMMITTED, and what must not change meanwhile is locked: a run that is decided on, its deliveries, the
- * roll-ups (last). SERIALIZABLE would need no locks, but every two transactions meet in the roll-ups, and it would run one of them
- * again each time. Two that make the same row at once meet in its unique index, and the second runs again from the start, then with the
- * first one's row before it.
+ * Transactions are READ COMMITTED and lock what must not change meanwhile: the run being decided on, its deliveries,
+ * and (last) the roll-ups. SERIALIZABLE would need no locks, but any two transactions meet in the roll-ups, and one of
+ * them would have to run again each time. When two transactions insert the same row, they meet in its unique index; the
+ * second runs again from the start and then sees the first one's row.
  */
 export async function openPostgres(url: string, { readOnly = false, patient = false } = {}): Promise<Database> {
   const pg = await load();
@@ -58,12 +56,12 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
           statement_timeout: STATEMENT_TIMEOUT_MS,
           lock_timeout: LOCK_TIMEOUT_MS,
           idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-          // For a server that is gone without a word: it answers to nothing, and no timeout of its own holds.
+          // Ends a connection whose server is gone without a word, when no timeout of the server's own applies.
           query_timeout: ANSWER_TIMEOUT_MS,
         }),
     keepAlive: true,
     types,
-    // A server may be set to answer before a commit is on its disk.
+    // A server may be configured to answer before a commit is on its disk.
     options: `-c synchronous_commit=on${readOnly ? " -c default_transaction_read_only=on" : ""}`,
   };
   const db = kyselyOn(new pg.Pool({ ...settings, max: MAX_CONNECTIONS }));
@@ -89,7 +87,7 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
       const pool = new pg.Pool({ ...settings, ...timeouts, max: 1, idleTimeoutMillis: 0 });
       pool.on("connect", (client) => {
         client.on("notification", ({ payload = "" }) => hear(payload));
-        // Where this fails, so does the statement that the connection was made for.
+        // When this fails, the statement that the connection was made for fails as well.
         client.query(`listen ${CHANNEL}`).then(
           () => hear(null),
           () => {},
@@ -105,7 +103,7 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
   };
 }
 
-/** Only who uses PostgreSQL needs its client. */
+/** pg is loaded only by relays that use PostgreSQL. */
 async function load() {
   try {
     return (await import("pg")).default;
@@ -115,16 +113,16 @@ async function load() {
 }
 
 function kyselyOn(pool: Pool): Kysely<Tables> {
-  // An idle connection that breaks is thrown away by the pool; the next one is made when it is needed.
+  // The pool throws away an idle connection that breaks, and makes the next one when it is needed.
   pool.on("error", () => {});
-  // On one that breaks while it is used, a statement fails.
+  // When a connection breaks in use, its statement fails.
   pool.on("connect", (client) => void client.on("error", () => {}));
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: storePool(pool) }) });
 }
 
 /**
- * The pool as Kysely is given it: takes any text, and fails as the Store does. A connection on which the storage failed is not used again:
- * nothing more is sent on it, not even ROLLBACK, and its end takes back what was not committed.
+ * The pool as Kysely sees it: it accepts any text and fails as the Store does. A connection on which the storage failed
+ * is not used again: nothing more is sent on it, not even ROLLBACK, and closing it undoes what was not committed.
  */
 const storePool = (pool: Pool): PostgresPool => ({
   options: pool.options,

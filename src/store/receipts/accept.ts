@@ -1,7 +1,7 @@
 /**
- * Taking receipts: what was decided of a run, the run itself, its deliveries and the bytes, written together. However
- * many come at a time: what is known is read at once, all is decided in memory, each seeing what those before it came to,
- * and what came of it is written at once.
+ * Accepts receipts: writes the decision about a run, the run itself, its deliveries and the bytes together. For a
+ * batch, what is known is read once, every receipt is decided in memory, each seeing the result of those before it, and
+ * the result is written once.
  */
 import type { Selectable } from "kysely";
 import type { Run, RunState } from "../../domain/run.ts";
@@ -24,7 +24,7 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
     rows,
     items.flatMap(({ run }) => (run ? [run.id] : [])),
   );
-  // After the runs are locked: another relay may just have taken the same bytes.
+  // This runs after the runs are locked, because another relay may just have accepted the same bytes.
   const ofRuns = await rows.find("receipts", ["id", "body_hash", "key_name", "run_id"], "run_id", runs.known);
   const before = new Map([...unrecognized, ...ofRuns].map((row) => [sameness(row.body_hash, row.key_name), row]));
   const repeated: Repeated[] = [];
@@ -61,12 +61,15 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
   return answers;
 }
 
-/** The same bytes are the same receipt by the same key only: another's key may sign what an owner will have to say. */
+/**
+ * The same bytes are the same receipt only under the same key: another organization's key may sign what the owner will
+ * have to confirm.
+ */
 const sameness = (bodyHash: string, keyName: string | null): string => `${bodyHash} ${keyName ?? ""}`;
 
 type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "key_name" | "run_id">;
 
-/** Of these hashes, receipts that were not understood then either. */
+/** Receipts with these hashes that were unrecognized before, too. */
 async function unrecognizedBefore(rows: BulkSql, hashes: readonly string[]): Promise<TakenBefore[]> {
   const found: TakenBefore[] = [];
   for (const hash of new Set(hashes))
@@ -117,7 +120,7 @@ export async function adopt(
   return true;
 }
 
-/** Puts another state in front of a receipt's body. */
+/** Replaces the state in front of a receipt's body. */
 async function rewriteState(rows: BulkSql, receiptId: string, state: string): Promise<void> {
   const [row] = await rows.find("receipts", ["block"], "id", [receiptId]);
   const body = row?.block ? unpackBlock(row.block).body : null;
@@ -133,9 +136,9 @@ const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "n
 
 // --- runs -----------------------------------------------------------------------------------------------------------
 
-/** What is known of one run, and what was decided since. */
+/** What is known of one run and what was decided since. */
 interface OpenRun {
-  /** As stored; null: not yet. */
+  /** The stored state; null when there is none. */
   before: Run | null;
   seq: number;
   /** The receipt whose block holds the state. */
@@ -146,7 +149,7 @@ interface OpenRun {
   followUpAt: number | null;
 }
 
-/** Runs that are being decided on, in memory until they are written. */
+/** Runs under decision, in memory until they are written. */
 class OpenRuns {
   readonly #open: Map<string, OpenRun>;
   readonly #changed = new Set<string>();
@@ -162,7 +165,7 @@ class OpenRuns {
     const open = new Map<string, OpenRun>(runIds.map((id) => [id, newRun()]));
     const there = await rows.find("runs", ["run_id", "seq", "state_receipt"], "run_id", [...open.keys()], "run_id");
     if (there.length === 0) return new OpenRuns(open);
-    // After the lock: another relay may just have written them.
+    // This runs after the lock, because another relay may just have written them.
     const receiptIds = there.map(({ state_receipt }) => state_receipt);
     const blocks = new Map(
       (await rows.find("receipts", ["id", "block"], "id", receiptIds)).map(({ id, block }) => [id, block]),
@@ -181,7 +184,7 @@ class OpenRuns {
     return new OpenRuns(open);
   }
 
-  /** Ids of those that are stored. */
+  /** The ids of stored runs. */
   get known(): string[] {
     return [...this.#open].flatMap(([id, { before }]) => (before === null ? [] : [id]));
   }
@@ -192,14 +195,14 @@ class OpenRuns {
     return run;
   }
 
-  /** As decided last. */
+  /** The last decision. */
   stateJson(runId: string): string {
     const { stateJson } = this.of(runId);
     if (stateJson === null) throw new Error(`nothing was decided of the run ${runId}`);
     return stateJson;
   }
 
-  /** `receipt`: the one whose block will hold the state. Throws DecisionCrashed when `decide` throws. */
+  /** `receipt` is the one whose block will hold the state. Throws DecisionCrashed when `decide` throws. */
   decide(id: string, decide: Decide, { receipt, now }: { receipt: string; now: number }): Decision {
     const run = this.of(id);
     const decision = decideSafely(decide, run.known);
@@ -234,7 +237,7 @@ class OpenRuns {
     );
     const updated = decided.filter(({ before }) => before !== null);
     await rows.update("runs", updated.map(toColumns), { set: UPDATED, where: "runs.run_id = v.run_id" });
-    // What waits in lists by the time of its run goes there with it.
+    // Deliveries are listed by their run's time, so they move with it.
     const earlier = updated
       .map(toColumns)
       .filter(({ received_at }, i) => received_at !== updated[i]?.before?.received_at);
@@ -296,7 +299,7 @@ function toColumns({ known, stateJson, stateReceipt, followUpAt }: OpenRun) {
   };
 }
 
-/** When to ask again stays as it is unless that was decided anew. */
+/** The follow-up stays as planned unless the decision plans it anew. */
 const UPDATED = `run_type = v.run_type, status = v.status, source = v.source, organization_id = v.organization_id,
   channel = v.channel, workflow = v.workflow, title = v.title, received_at = v.received_at, list_item = v.list_item,
   state_receipt = v.state_receipt, state_bytes = v.state_bytes,
@@ -365,7 +368,7 @@ const receiptRow = (
   block,
 });
 
-/** A receipt whose bytes came again. */
+/** A receipt whose bytes came before. */
 type Repeated = Pick<ReceiptRow, "id" | "copies" | "last_received_at">;
 
 async function countRepeated(rows: BulkSql, repeated: readonly Repeated[]): Promise<void> {

@@ -1,4 +1,4 @@
-/** What Skyvern's API listed for a run. */
+/** The artifacts that Skyvern's API listed for a run. */
 import { isDeepStrictEqual } from "node:util";
 import type { Artifact, ArtifactsStatus } from "../../domain/run.ts";
 import type { WriteTransaction } from "../change.ts";
@@ -17,7 +17,10 @@ export async function artifacts(rows: BulkSql, runId: string): Promise<KnownArti
   return artifactsIn(run ?? { artifacts: null, artifacts_status: "pending" });
 }
 
-/** The last word on each run counts; when to ask again is the first. Of a run that was pruned meanwhile nothing is kept. */
+/**
+ * The last list of each run counts, but the first time to ask again. Nothing is saved for a run that was pruned
+ * meanwhile.
+ */
 export async function saveArtifacts(
   { rows, ledger }: WriteTransaction,
   found: readonly FoundArtifacts[],
@@ -44,6 +47,6 @@ export async function saveArtifacts(
   await rows.update("runs", noted, { set: FOUND, where: "runs.run_id = v.run_id" });
 }
 
-/** When to ask again stays as it is once it was planned or given up. */
+/** A follow-up that was planned or given up stays so. */
 const FOUND = `artifacts = v.artifacts, artifacts_status = v.artifacts_status,
   follow_up_at = case when runs.follow_up_at is null and runs.follow_ups = 0 then v.follow_up_at else runs.follow_up_at end`;

@@ -1,10 +1,11 @@
 /**
- * A receipt's block: the state that its run came to with it, as JSON, and the body as masked. They are compressed together, once, when they
- * are written: a state says most of what its body says, so it costs a few hundred bytes beside it. The state so stands with what was received,
- * as it was told, and no newer release reads it otherwise.
+ * A receipt's block: the state that its run had after it, as JSON, and the masked body. Both are compressed together,
+ * once, when they are written: a state repeats most of its body, so it costs a few hundred bytes beside it. The state
+ * is stored as it was settled then, so no newer release reads it differently.
  *
- * The format is Brotli (RFC 7932) of the state, a line feed, and the body. Without a line feed the body was removed; an empty state
- * belongs to a body that was not understood. At the lowest quality Brotli takes two thirds of deflate's time here, both ways, for the same size.
+ * The format is Brotli (RFC 7932) of the state, a line feed, and the body. Without a line feed the body was removed; an
+ * empty state belongs to an unrecognized body. At the lowest quality Brotli takes two thirds of deflate's time here,
+ * both ways, for the same size.
  */
 import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
 import { parseJson } from "../../platform/json.ts";
@@ -12,7 +13,10 @@ import type { RunState } from "../../domain/run.ts";
 
 const LINE_FEED = 10;
 
-/** `state`: JSON, which holds no line feed; null when the body was not understood. `body`: null when it was removed. */
+/**
+ * `state` is JSON, which contains no line feed; null when the body was unrecognized. `body` is null when it was
+ * removed.
+ */
 export function packBlock(state: string | null, body: Uint8Array | null): Buffer {
   const text = Buffer.from(`${state ?? ""}${body === null ? "" : "\n"}`);
   const whole = body === null ? text : Buffer.concat([text, body]);
@@ -21,7 +25,7 @@ export function packBlock(state: string | null, body: Uint8Array | null): Buffer
   });
 }
 
-/** Both are null where the block does not have them. Throws when the block is damaged. */
+/** Each part is null where the block lacks it. Throws when the block is damaged. */
 export function unpackBlock(block: Uint8Array): { state: string | null; body: Buffer | null } {
   const whole = brotliDecompressSync(block);
   const end = whole.indexOf(LINE_FEED);
@@ -29,7 +33,7 @@ export function unpackBlock(block: Uint8Array): { state: string | null; body: Bu
   return { state: state === "" ? null : state, body: end < 0 ? null : whole.subarray(end + 1) };
 }
 
-/** The state in the block that a run names. Throws when there is none. */
+/** The state in the block that a run names. Throws when the block has none. */
 export function stateIn(block: Uint8Array): RunState {
   const { state } = unpackBlock(block);
   if (state === null) throw new Error("the block that a run names holds no state");

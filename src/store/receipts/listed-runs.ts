@@ -1,4 +1,4 @@
-/** What Skyvern's own list says, held against what is known here. */
+/** Compares Skyvern's own list with what is known here. */
 import { sql } from "kysely";
 import { TERMINAL_STATUSES } from "../../domain/run.ts";
 import { storedRuns } from "../history/read.ts";
@@ -51,7 +51,7 @@ export async function unfinished(db: Db, since: number, limit: number) {
 }
 
 export async function recordListedRuns(tx: Db, db: BulkSql, runs: readonly ListedRun[]): Promise<void> {
-  // First, as whoever writes of a delivery that it is dead holds it and looks for the run here.
+  // The lock comes first: a transaction that marks a delivery as dead holds it while it looks for the run here.
   await db.lock("ledger");
   const rows = new Map(
     runs.map(({ runId, createdAt, seenAt, targetsThisRelay }) => [
@@ -86,7 +86,7 @@ export async function recordListedRuns(tx: Db, db: BulkSql, runs: readonly Liste
   await markDead(db, fresh);
 }
 
-/** Settled, and no delivery waits or is dead. */
+/** A run is relayed when it is settled and none of its deliveries waits or is dead. */
 const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = listed_runs.run_id
     and r.status in (${sql.join(TERMINAL_STATUSES)}))
   and not exists (select 1 from deliveries d where d.subject_id = listed_runs.run_id

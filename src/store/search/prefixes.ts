@@ -9,15 +9,15 @@ import { readable } from "./text-words.ts";
 
 type Term = Search[number];
 
-/** Words that one term may mean. Each is walked no further than the page. */
+/** The most words that one prefix may stand for. Each is walked no further than the page. */
 const MAX_WORDS = 100;
-/** A list that goes on page by page goes on when words were added meanwhile. */
+/** A list that is read page by page continues when words were added meanwhile. */
 const MAX_WORDS_LATER = 1_000;
 
-/** Of each term that ends in `*`: the words that begin so. */
+/** For each term that ends in `*`, the words that begin with it. */
 export type Expansions = ReadonlyMap<Term, readonly string[]>;
 
-/** Of a search that has no fault. */
+/** The expansions of a search without fault. */
 export async function expandPrefixes(db: Db, search: Search): Promise<Expansions> {
   const expansions = new Map<Term, string[]>();
   for (const term of search.filter(({ prefix }) => prefix)) {
@@ -28,7 +28,7 @@ export async function expandPrefixes(db: Db, search: Search): Promise<Expansions
   return expansions;
 }
 
-/** Why a search cannot be asked, if so. */
+/** Why a search cannot run, if so. */
 export async function searchFault(db: Db, search: Search): Promise<string | null> {
   for (const term of search.filter(({ prefix }) => prefix)) {
     if ((await wordsFrom(db, beginningOf(term), MAX_WORDS)) === null)
@@ -37,12 +37,12 @@ export async function searchFault(db: Db, search: Search): Promise<string | null
   return null;
 }
 
-/** Places where a word stands up to which it is rare. */
+/** A word with at most this many occurrences is rare. */
 const FEW_PLACES = 200;
 
 /**
- * Whether few runs hold several words, going by one of them: the longest with a digit, which is what tells an id or a number
- * from others, else the longest. All words that one with `*` may mean are looked at as well. False for one word alone.
+ * Whether few runs contain several words, judged by one of them: the longest with a digit, which distinguishes ids and
+ * numbers, else the longest. For a prefix all words that it may stand for are counted. False for a single word.
  */
 export async function isRareText(db: Db, search: Search): Promise<boolean> {
   const whole = search.flatMap(({ words, prefix }) => words.slice(0, prefix ? -1 : undefined));
@@ -64,10 +64,13 @@ export async function isRareText(db: Db, search: Search): Promise<boolean> {
 const beginningOf = ({ words }: Term): string => words.at(-1) ?? "";
 const shown = (term: Term): string => JSON.stringify(readable(beginningOf(term)));
 
-/** After every word that begins so: no word holds the greatest of all characters. */
+/** Sorts after every word with this beginning, as no word contains the greatest character. */
 const endOf = (beginning: string): string => `${beginning}\u{10FFFF}`;
 
-/** From word to word, each looked up by the one before: to list them FTS5 would read every place where each stands. Null when there are more. */
+/**
+ * Steps from word to word, each found through the one before: a plain list would make FTS5 read every occurrence of
+ * each word. Null when there are more than the limit.
+ */
 async function wordsFrom(db: Db, beginning: string, limit: number): Promise<string[] | null> {
   const end = endOf(beginning);
   const { rows } = await sql<{ term: string }>`with recursive words (term, n) as (

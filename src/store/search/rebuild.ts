@@ -1,17 +1,21 @@
 /**
- * The version of the full-text index. It remembers by which function its words were made; where that is another than this release's, all words
- * are made anew, some runs at a time, while the relay works. Until a run's turn has come it is found by nothing.
+ * The version of the full-text index. The database records which function made its words. When this release's function
+ * differs, all words are rebuilt, some runs at a time, while the relay works. Until a run is rebuilt, no search finds
+ * it.
  */
 import { indexedText } from "./search.ts";
 import { WORDS_VERSION } from "./text-words.ts";
 import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
 import { stateIn } from "../receipts/blocks.ts";
 
-/** Settings: which function made the words; and while they are made anew, the numbers of the runs that are still to come, `[first, last]`. */
+/**
+ * Settings: the function that made the words, and during a rebuild the numbers of the runs still to come, `[first,
+ * last]`.
+ */
 const VERSION = "words_version";
 const PENDING = "words_pending";
 
-/** Changes what runs are found by. A run whose words are still to be made anew has none in the index, and gets its new ones then. */
+/** Updates the words of runs. A run that waits for the rebuild has none in the index and gets its new ones then. */
 export async function indexWords(rows: BulkSql, words: readonly IndexedWords[]): Promise<void> {
   if (words.length === 0) return;
   const pending = await pendingSeqs(rows);
@@ -19,8 +23,8 @@ export async function indexWords(rows: BulkSql, words: readonly IndexedWords[]):
 }
 
 /**
- * Makes the words of the next `limit` runs anew, if a release with another function is to. Returns how many runs there were; 0 when all words
- * are this release's.
+ * Rebuilds the words of the next `limit` runs, if another function made them. Returns how many runs it rebuilt; 0 when
+ * all words are this release's.
  */
 export async function rebuildWords(rows: BulkSql, limit: number): Promise<number> {
   const pending = await pendingSeqs(rows);
@@ -38,8 +42,9 @@ export async function rebuildWords(rows: BulkSql, limit: number): Promise<number
 }
 
 /**
- * The numbers of the runs whose words are still to be made anew; null when all words are this release's. Where another release made them, they
- * are taken out first: what such a run was found by is not known here, and the index takes out nothing that it does not hold.
+ * The numbers of the runs whose words are still to be rebuilt; null when all words are this release's. When another
+ * release made them, the index is emptied first: this release does not know those words, and the index can only remove
+ * what it is given.
  */
 async function pendingSeqs(rows: BulkSql): Promise<{ first: number; last: number } | null> {
   const saved = await rows.find("settings", ["name", "value"], "name", [VERSION, PENDING]);

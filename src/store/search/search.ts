@@ -1,10 +1,11 @@
 /**
- * Full text over runs: what is looked for, and what can be found. The index is SQLite's FTS5 (https://sqlite.org/fts5.html),
- * declared in schema.sqlite.sql.
+ * Full text over runs: what a search contains, and what it can find. The index is SQLite's FTS5
+ * (https://sqlite.org/fts5.html), declared in schema.sqlite.sql.
  *
- * `INV-2026-0042` is three words (text-words.ts) and is found as a phrase, so an id or a number is found digit for digit.
- * Beside its words each run has *marks*, one a value that lists filter by; a filter so narrows the search inside the index,
- * and two of them are intersected there, where an index a column would walk through one and look up the rest.
+ * `INV-2026-0042` is three words (text-words.ts) and is found as a phrase, so ids and numbers are found digit for
+ * digit. Beside its words each run has *marks*, one for each value that lists filter by. A filter thereby narrows the
+ * search inside the index, and several filters are intersected there, where an index on a column would walk through one
+ * and look up the rest.
  */
 import { hash } from "node:crypto";
 import { isRawNumber, numberText, type Json, type JsonObject } from "../../platform/json.ts";
@@ -14,16 +15,19 @@ import type { RunFilter, Search } from "../contract/runs.ts";
 import { cutText, foldText, isWholeCharacter, toWords } from "./text-words.ts";
 
 const MAX_TERMS = 10;
-/** The beginnings of words are not indexed: all words that begin so are looked for. The shorter, the more there are. */
+/**
+ * The index has no prefixes: all words that begin with the term are looked up. The shorter the term, the more words
+ * there are.
+ */
 const MIN_PREFIX = 3;
 const MAX_PREFIXES = 2;
-/** All of them are looked for together with each word that the last one may mean. */
+/** All of a phrase's words are searched together with each word that its last one may stand for. */
 const MAX_PREFIX_WORDS = 10;
 
 /**
- * Reads what was typed: terms between spaces, a phrase in double quotes, `*` at a term's end for any ending. Everything
- * else is text: there are no operators. A string says what is wrong with it. After a character of a script without spaces
- * `*` says nothing, as whatever follows is another word.
+ * Parses what was typed: terms between spaces, a phrase in double quotes, `*` at a term's end for any ending.
+ * Everything else is text; there are no operators. A string as the result says what is wrong. After a character of a
+ * script without spaces `*` has no effect, as the next character is another word.
  */
 export function readSearch(typed: string): Search | string {
   const terms: Search[number][] = [];
@@ -48,21 +52,23 @@ export function readSearch(typed: string): Search | string {
 const lettersIn = (word: string): number => word.match(/[\p{L}\p{N}]/gu)?.length ?? 0;
 
 /**
- * What a run is found by, one text: the words of its ids, title, prompt, summary, failure and output, and its marks. The
- * same run has the same text as long as WORDS_VERSION is the same: an index forgets a run's words by that.
+ * The text by which a run is found: the words of its ids, title, prompt, summary, failure and output, and its marks.
+ * The same run always has the same text under one WORDS_VERSION, because the index removes a run's words by it.
  */
 export function indexedText(run: Run): string {
   const marks = new Set(MARKED.flatMap(([name, valuesOf]) => valuesOf(run).map((value) => formatMark(name, value))));
   return `${[...marks].join(" ")}\n${indexableText(run)}`;
 }
 
-/** UTF-16 units of a run's words that are indexed. What lies beyond is not found; it bounds the time an accept takes. */
+/**
+ * The most UTF-16 units of a run that are indexed. Text beyond it is not found; the limit bounds the time of an accept.
+ */
 const MAX_TEXT = 32_000;
-/** Stands between two texts, so that no phrase begins in one and ends in the other. A key and its value are one text. */
+/** Separates two texts, so that no phrase spans both. A key and its value are one text. */
 export const SEAM = "\uE001";
 
 function indexableText({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
-  // A NUL ends a text, also inside of one: SQLite knows none.
+  // SQLite ends a text at a NUL, so a NUL is removed.
   let found = "";
   const add = (text: string, end = "\0"): void => {
     if (found.length < MAX_TEXT) found += (text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text) + end;
@@ -109,7 +115,10 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
   ["source", ({ source }) => [source]],
 ];
 
-/** A word that no text can hold, as it begins with a private use character: the value itself where it is short and plain, else a digest of it. */
+/**
+ * A mark is a word that no text can contain, as it begins with a private use character. It holds the value itself where
+ * that is short and plain, else a digest.
+ */
 export type Mark = string;
 const formatMark = (name: MarkName, value: string): Mark =>
   PLAIN.test(value)
@@ -126,7 +135,8 @@ const LETTERS: Record<MarkName, string> = {
 };
 
 /**
- * The marks a filter asks for: of each group one at least. Null when nothing is looked for and no column has to have a value.
+ * The marks a filter requires, at least one of each group. Null when there is no search and no column has to have a
+ * value.
  */
 export function markGroups(filter: RunFilter): Mark[][] | null {
   const groups = MARKED.flatMap(([name]) => (filter[name] ? [{ name, values: filter[name] }] : []));
@@ -138,8 +148,8 @@ export function markGroups(filter: RunFilter): Mark[][] | null {
 const NO_MARK: Mark = "\uE000";
 
 /**
- * A filter as an FTS5 expression; null when an ordinary index serves. A term that ends in * is asked for by the words that
- * it may mean, never as a prefix: FTS5 would merge all rows of all these words before it gives out the first.
+ * A filter as an FTS5 expression; null when an ordinary index serves. A prefix is expanded to the words it may stand
+ * for: for a prefix query FTS5 would merge all rows of all these words before it returns the first.
  */
 export function buildMatch(filter: RunFilter, expansions: Expansions = new Map()): string | null {
   const groups = markGroups(filter);
@@ -154,5 +164,5 @@ export function buildMatch(filter: RunFilter, expansions: Expansions = new Map()
 }
 
 const matchAny = (texts: readonly string[]): string => `(${texts.map(quoted).join(" OR ")})`;
-/** Inside quotes FTS5 knows no syntax but the quote itself, which no word and no mark has. */
+/** Inside quotes FTS5 knows no syntax but the quote itself, which no word and no mark contains. */
 const quoted = (words: string): string => `"${words}"`;

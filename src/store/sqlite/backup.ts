@@ -1,9 +1,9 @@
 /**
- * A copy of a SQLite database beside the relay that writes it.
+ * Copies a SQLite database while a relay writes to it.
  *
- * The copy is one moment's: a read transaction is held from its first page to its last. In WAL mode that holds up no writer, and
- * keeps SQLite from beginning anew whenever another process writes, which under load would never end. Meanwhile the WAL file
- * grows by what is written, and shrinks again afterwards.
+ * The copy shows one moment: a read transaction is held from its first page to its last. In WAL mode that holds up no
+ * writer, and keeps SQLite from starting over whenever another process writes, which under load would never end.
+ * Meanwhile the WAL file grows by what is written, and shrinks again afterwards.
  */
 import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import Sqlite from "better-sqlite3";
@@ -12,36 +12,37 @@ import { SCHEMA_VERSION, readVersion } from "../schema/migrate.ts";
 import { createSqlStore } from "../sql-store.ts";
 
 export interface Snapshot {
-  /** Of the whole copy. */
+  /** Bytes of the whole copy. */
   bytes: number;
-  /** Rows by table, as they were at that moment; null when they were not asked for. */
+  /** Rows by table at that moment; null when they were not asked for. */
   rows: Record<string, number> | null;
-  /** Deliveries that waited. */
+  /** Deliveries that were waiting. */
   waiting: number;
 }
 
-/** What is counted: what a relay was told and owes. */
+/** The tables that are counted: what came in and what is owed. */
 const TABLES = ["runs", "receipts", "deliveries", "listed_runs", "settings"] as const;
 
-/** Pages (of 4 KB) between two looks at the signal. */
+/** Pages (of 4 KB) copied between two checks of the signal. */
 const STEP = 1_000;
 
 /**
- * Copies `from` to the new file `to`, and makes it fit to be restored: in one file, and with every delivery that waited marked as
- * perhaps sent, because the relay goes on and may send it. Restored, Slack is looked through before a message is posted again, and mails
- * and requests go out under the same id. Rejects, and leaves no file, when it cannot or was stopped.
+ * Copies `from` to the new file `to` and makes it fit to be restored: in one file, with every waiting delivery marked
+ * as perhaps sent, because the running relay may send it. After a restore, Slack is searched before a message is posted
+ * again, and mails and requests go out under the same id. Rejects, and leaves no file, when it cannot or was stopped.
  */
 export async function copyDatabase(
   from: string,
   to: string,
   options: { counting: boolean; signal: AbortSignal; progress(done: number, of: number): void },
 ): Promise<Snapshot> {
-  // Results are in it: its owner's alone from its first byte, whatever the umask. A file that is there is nobody's to replace.
+  // The file holds results, so only its owner may read it from its first byte, whatever the umask. An existing file is
+  // never overwritten.
   closeSync(openSync(to, "wx", 0o600));
   const source = new Sqlite(from, { readonly: true, fileMustExist: true, timeout: 5_000 });
   try {
     source.exec("BEGIN");
-    // The moment that is copied: BEGIN alone has not chosen one yet.
+    // This read fixes the moment that is copied; BEGIN alone does not.
     const version = source
       .prepare<[], { value: string }>("select value from settings where name = 'schema_version'")
       .get();
@@ -93,14 +94,14 @@ function finish(path: string): Omit<Snapshot, "rows"> {
   }
 }
 
-/** A database and what may lie beside it. */
+/** A database and the files that may lie beside it. */
 export function removeDatabase(path: string): void {
   for (const ending of ["", "-journal", "-wal", "-shm", ".lock"]) rmSync(path + ending, { force: true });
 }
 
 /**
- * Whether a copy could be restored: every page and index is read, rows are counted, and it is opened as a relay opens its
- * database, which changes it: give it a copy of the copy. Resolves with what is wrong, or null.
+ * Checks whether a copy could be restored: reads every page and index, counts rows, and opens it as a relay would,
+ * which changes it, so give it a copy of the copy. Resolves with what is wrong, or null.
  */
 export async function faultOfCopy(path: string, rows: Snapshot["rows"]): Promise<string | null> {
   const copy = new Sqlite(path, { fileMustExist: true });

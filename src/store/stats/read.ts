@@ -1,4 +1,4 @@
-/** What the roll-ups say. Nothing here reads a run or a delivery but those that are open. */
+/** Reads the roll-ups. Nothing here reads a run or a delivery except open ones. */
 import { sql } from "kysely";
 import { TERMINAL_STATUSES } from "../../domain/run.ts";
 import { DAY_MS, HOUR_MS } from "../../platform/time.ts";
@@ -37,7 +37,7 @@ export async function statistics(db: Db, grain: Grain, since: number, until: num
   return { runs, times };
 }
 
-/** How long deliveries took that arrived, hour by hour or day by day. */
+/** How long successful deliveries took, by hour or day. */
 export const deliveryTimes = (db: Db, grain: Grain, since: number, until: number): Promise<DeliveryTimes[]> =>
   db
     .selectFrom("delivery_times")
@@ -53,7 +53,7 @@ export const deliveryTimes = (db: Db, grain: Grain, since: number, until: number
 export async function backlog(db: Db): Promise<Backlog[]> {
   const rows: Backlog[] = [];
   for (const [sink, { waiting }] of await deliveryCounts(db)) {
-    // Ids sort by time: the first that waits is the oldest.
+    // Ids sort by time, so the first waiting delivery is the oldest.
     const oldest = await db
       .selectFrom("deliveries")
       .select("created_at")
@@ -93,7 +93,7 @@ export async function counts(db: Db): Promise<Counts> {
 const isFinal = sql<boolean>`exists (select 1 from runs where runs.run_id = listed_runs.run_id
   and runs.status in (${sql.join(TERMINAL_STATUSES.map((status) => sql.lit(status)))}))`;
 
-/** Adds new listed runs by day, and notes which of the open ones are known as final by now: they are counted as such from then on. */
+/** Counts new listed runs by day, and marks those of the open ones that are final by now. */
 export async function countListedRuns(tx: Db, days: ReadonlyMap<number, number>): Promise<void> {
   for (const [day, count] of days)
     await tx
@@ -107,8 +107,8 @@ export async function countListedRuns(tx: Db, days: ReadonlyMap<number, number>)
 }
 
 /**
- * All that were seen, less those with a dead delivery, which are marked, and less the few others that are open: not known as
- * final, or with a delivery that waits.
+ * All listed runs, less those marked as having a dead delivery, less the few that are open: not known as final, or with
+ * a waiting delivery.
  */
 export async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
   const seen = await sql<Seen>`
@@ -120,7 +120,7 @@ export async function coverage(db: Db, since: number, until: number): Promise<Co
   return without(await openByDay(db, since, until), seen.rows);
 }
 
-/** The same of whole days, whose listed runs are counted already. */
+/** The same for whole days, whose listed runs are already counted. */
 export async function dailyCoverage(db: Db, since: number, until: number): Promise<Coverage[]> {
   const seen = await db
     .selectFrom("listed_run_counts")

@@ -1,7 +1,8 @@
 /**
- * What one transaction changes in the roll-ups and the full-text index, and what those who follow changes are told once it is committed. The
- * operations of the store say it as they go; it is written once, at the end of the transaction that they share, so that it is true whatever
- * happens, and in few statements: many receipts add to a handful of rows, and hold them for the time of the commit only.
+ * What one transaction changes in the roll-ups and in the full-text index, and which changes it announces once it is
+ * committed. The store's operations note it as they go; it is written once, at the end of their shared transaction, so
+ * it always matches what was written. It takes few statements: many receipts add to a handful of rows, and hold them
+ * only for the commit.
  */
 import type { Insertable } from "kysely";
 import { dayOf, hourOf } from "../../platform/time.ts";
@@ -14,24 +15,24 @@ import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
 import { indexWords } from "../search/rebuild.ts";
 import type { DeliveryRow, Db, Tables } from "../tables.ts";
 
-/** States from which nothing changes any more. */
+/** Final states. */
 const ENDS = new Set<string>(["delivered", "dead", "canceled"] satisfies DeliveryState[]);
 
 export interface Ledger {
-  /** A run is now as given; before, it was otherwise or (null) not known. `seq`: its number in the order of arrival. */
+  /** A run changed from `before` (null: not known) to `after`. `seq` is its number in the order of arrival. */
   run(before: Run | null, after: Run, seq: number): void;
-  /** A run is removed. How many there were by time stays counted. */
+  /** A run was removed. The counts by time stay. */
   removed(run: Run, seq: number): void;
-  /** Something that the API shows of a run has changed. */
+  /** Something that the API shows of a run changed. */
   changed(runId: string): void;
-  /** A new delivery. */
+  /** A delivery was created. */
   made(row: DeliveryRow): void;
-  /** A delivery has come to another state. Its end must be said once. */
+  /** A delivery changed its state. Its final state must be noted once. */
   moved(row: DeliveryRow): void;
-  /** A delivery that had come to its end was removed. How long it took stays counted. */
+  /** A finished delivery was removed. Its duration stays counted. */
   dropped(row: Pick<DeliveryRow, "subject_id" | "sink" | "state" | "cause">): void;
   write(rows: BulkSql): Promise<void>;
-  /** What to tell those who follow changes, once it is committed. */
+  /** The changes to announce once the transaction is committed. */
   readonly changes: readonly Change[];
 }
 
@@ -42,7 +43,7 @@ export function createLedger(): Ledger {
   const hours = new Map<number, Insertable<Tables["run_hours"]>>();
   const words: IndexedWords[] = [];
   const changes: Change[] = [];
-  /** Runs that may have a dead delivery now, or have none any more. */
+  /** Runs that may have gained or lost a dead delivery. */
   const doubtful = new Set<string>();
 
   const countRun = ({ received_at, status }: Run, by: number): void => {
@@ -80,7 +81,7 @@ export function createLedger(): Ledger {
       push(row);
       if (cause === "test") return;
       if (ENDS.has(state)) add(deliveries, { sink, state, count: 1 });
-      // A first result makes nothing good: that is spared on the way of nearly every delivery.
+      // A first result replaces no dead delivery, so nearly every delivery skips this check.
       if (state === "dead" || (state === "delivered" && cause !== "result")) doubtful.add(row.subject_id);
       if (state !== "delivered" || delivered_at === null) return;
       const bucket = bucketOf(delivered_at - created_at);
@@ -94,7 +95,7 @@ export function createLedger(): Ledger {
     },
     write: async (rows) => {
       await indexWords(rows, words);
-      // Every transaction counts up the same few rows.
+      // Every transaction updates the same few rows, so the lock comes first.
       if (runs.size + deliveries.size + hours.size + doubtful.size > 0) await rows.lock("ledger");
       await rows.insert("run_counts", inOrder(runs), added("run_counts", "grain, start, status"));
       await rows.insert("delivery_counts", inOrder(deliveries), added("delivery_counts", "sink, state"));
@@ -109,7 +110,10 @@ const WIDENED = `on conflict (hour) do update set
   first_seq = case when excluded.first_seq < run_hours.first_seq then excluded.first_seq else run_hours.first_seq end,
   last_seq = case when excluded.last_seq > run_hours.last_seq then excluded.last_seq else run_hours.last_seq end`;
 
-/** Notes for listed runs whether a delivery is dead and was not made good, and counts them by day. The ledger must be locked. */
+/**
+ * Marks listed runs that have a dead delivery without a later success, and counts them by day. The caller holds the
+ * ledger's lock.
+ */
 export async function markDead(rows: BulkSql, runIds: readonly string[]): Promise<void> {
   const changed = await rows.update(
     "listed_runs",
@@ -136,7 +140,7 @@ const HAS_DEAD = `case when exists (select 1 from deliveries d where d.subject_i
   and not exists (select 1 from deliveries l
     where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')) then 1 else 0 end`;
 
-/** The same row again adds up. */
+/** Adds to a row that is there already. */
 function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {
   const { count, ...key } = row;
   const name = JSON.stringify(Object.values(key));
@@ -159,7 +163,7 @@ export interface DeliveryCounts {
   canceled: number;
 }
 
-/** By sink: each that ever had a delivery. Tests do not count. */
+/** Counts by sink, for each that ever had a delivery. Tests do not count. */
 export async function deliveryCounts(db: Db): Promise<Map<string, DeliveryCounts>> {
   const counts = new Map<string, DeliveryCounts>();
   for (const { sink, state, count } of await db.selectFrom("delivery_counts").selectAll().orderBy("sink").execute()) {
