@@ -37,6 +37,9 @@ const COMMANDS = [
   "check",
   "doctor",
   "demo",
+  "tail",
+  "runs",
+  "open",
   "redeliver",
   "backfill",
   "why",
@@ -48,7 +51,7 @@ const COMMANDS = [
 ];
 
 /** Options without which a command says nothing else. */
-const NEEDED: Record<string, string[]> = { backfill: ["--since", "7d"], backup: ["--to", "x"] };
+const NEEDED: Record<string, string[]> = { open: ["tsk_1"], backfill: ["--since", "7d"], backup: ["--to", "x"] };
 
 describe("usage", () => {
   it("--help lists every command, --version prints one line", async () => {

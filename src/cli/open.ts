@@ -1,0 +1,57 @@
+/** `skyvern-relay open <run_id>`: the run's page in the browser. */
+import { spawn } from "node:child_process";
+import type { Config } from "../config/config.ts";
+import { line } from "../web/text.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { reading } from "./database.ts";
+
+/** As commander reads them. */
+export interface OpenOptions {
+  print?: boolean;
+}
+
+export const addOpen: AddCommand = ({ command, configured, shell }) =>
+  command("open", "open a run's page in the browser, and print its address")
+    .argument("<run_id>", "the run")
+    .option("--print", "print the address alone; so it is without a terminal")
+    .action(
+      configured((config, runId: string, options: OpenOptions) => openCommand(runId, options, { config, shell })),
+    );
+
+export interface OpenCommandDeps {
+  config: Pick<Config, "database" | "publicUrl">;
+  shell: Pick<Shell, "stdout" | "stderr" | "screen">;
+}
+
+/** Resolves with the exit code: 1 when the relay does not know the run. */
+export const openCommand = (runId: string, { print }: OpenOptions, deps: OpenCommandDeps): Promise<number> =>
+  reading({ name: "open", ...deps }, async (store) => {
+    const { config, shell } = deps;
+    if ((await store.run(runId)) === null) {
+      shell.stderr(`skyvern-relay open: the relay does not know the run ${line(runId)}: skyvern-relay why says more\n`);
+      return EXIT.failed;
+    }
+    const address = `${config.publicUrl}/runs/${encodeURIComponent(runId)}`;
+    shell.stdout(`${address}\n`);
+    if (print !== true && shell.screen) await showInBrowser(address);
+    return EXIT.done;
+  });
+
+/** The program that opens an address by the system's choice. No shell reads the address. */
+const OPENERS: Partial<Record<NodeJS.Platform, [string, ...string[]]>> = {
+  darwin: ["open"],
+  win32: ["rundll32", "url.dll,FileProtocolHandler"],
+};
+
+/** Resolves when it has begun, or cannot: then the printed address has to do. */
+function showInBrowser(address: string): Promise<void> {
+  const [program, ...args] = OPENERS[process.platform] ?? ["xdg-open"];
+  return new Promise((resolve) => {
+    const child = spawn(program, [...args, address], { detached: true, stdio: "ignore" });
+    child.once("error", () => resolve());
+    child.once("spawn", () => {
+      child.unref();
+      resolve();
+    });
+  });
+}

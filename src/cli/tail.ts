@@ -1,0 +1,201 @@
+/** `skyvern-relay tail`: runs and deliveries of a running relay as they change, a line each. */
+import { z } from "zod";
+import type { Config } from "../config/config.ts";
+import { createEgress } from "../net/egress.ts";
+import { systemRuntime, type Fetch, type Runtime } from "../platform/runtime.ts";
+import { line } from "../web/text.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
+
+/** As commander reads them. */
+export interface TailOptions {
+  status?: string[];
+  workflow?: string[];
+  sink?: string[];
+  url?: string;
+  json?: boolean;
+}
+
+export const addTail: AddCommand = ({ command, configured, shell }) =>
+  command("tail", "follow the runs and deliveries of the running relay until Ctrl-C")
+    .option("--status <status...>", "runs with one of these outcomes, and their deliveries")
+    .option("--workflow <id...>", "runs of these workflows (permanent id or title), and their deliveries")
+    .option("--sink <name...>", "deliveries to these sinks alone")
+    .option("--url <url>", "the relay's address; default: this machine, PORT")
+    .option("--json", "a JSON object a line, as GET /v1/events has them")
+    .action(
+      configured((config, options: TailOptions) => tailCommand(options, { config, shell, runtime: systemRuntime() })),
+    );
+
+export interface TailCommandDeps {
+  config: Pick<Config, "host" | "port" | "tokens" | "tokenFile">;
+  shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "screen">;
+  runtime: Pick<Runtime, "sleep">;
+}
+
+const AGAIN_MS = 1_000;
+
+/** Resolves when it is told to stop, with 0; with 1 when the relay lets nobody in with this token. */
+export async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
+  const failed = (code: number, message: string): number => {
+    shell.stderr(`skyvern-relay tail: ${message}\n`);
+    return code;
+  };
+  const [token] = config.tokens;
+  if (!token)
+    return failed(
+      EXIT.usage,
+      `there is no token: set RELAY_TOKEN${config.tokenFile === null ? "" : ", or start the relay once"}`,
+    );
+  const base = options.url ?? `http://${isAnyAddress(config.host) ? "127.0.0.1" : config.host}:${config.port}`;
+  if (!URL.canParse(base)) return failed(EXIT.usage, `--url must be an address, not ${JSON.stringify(base)}`);
+  const show = createTailView(options, shell);
+  // The operator's own relay, wherever it is.
+  const egress = createEgress({ allow: ["0.0.0.0/0", "::/0"] });
+  let last: string | null = null;
+  let isLost = false;
+  try {
+    while (!shell.stopped.aborted) {
+      const connected = await connect(egress.fetch, { base, token: token.reveal(), last }, shell.stopped);
+      if (connected.kind === "refused") return failed(EXIT.failed, connected.reason);
+      if (connected.kind === "lost") {
+        if (!isLost && !shell.stopped.aborted)
+          shell.stderr(`${base} does not answer (${connected.reason}); trying again\n`);
+        isLost = true;
+      } else {
+        isLost = false;
+        for await (const event of readEvents(connected.body, shell.stopped)) {
+          if (event.id !== null) last = event.id;
+          show(event);
+        }
+      }
+      await runtime.sleep(AGAIN_MS, shell.stopped);
+    }
+    return EXIT.done;
+  } finally {
+    await egress.close();
+  }
+}
+
+const isAnyAddress = (host: string): boolean => host === "0.0.0.0" || host === "::";
+
+type Connected =
+  | { kind: "open"; body: ReadableStream<Uint8Array> }
+  | { kind: "refused"; reason: string }
+  | { kind: "lost"; reason: string };
+
+async function connect(
+  fetch: Fetch,
+  { base, token, last }: { base: string; token: string; last: string | null },
+  signal: AbortSignal,
+): Promise<Connected> {
+  const headers = { authorization: `Bearer ${token}`, ...(last === null ? {} : { "last-event-id": last }) };
+  try {
+    const answer = await fetch(`${base.replace(/\/+$/, "")}/v1/events`, { headers, signal, redirect: "manual" });
+    if (answer.status === 200 && answer.body) return { kind: "open", body: answer.body };
+    await answer.body?.cancel();
+    const isTold = answer.status === 503 || answer.status === 502 || answer.status === 504;
+    if (isTold) return { kind: "lost", reason: `HTTP ${answer.status}` };
+    const reason =
+      answer.status === 401 || answer.status === 403
+        ? `${base} refuses the token: use the RELAY_TOKEN that this relay was started with`
+        : `${base} answers ${answer.status}: is it a relay?`;
+    return { kind: "refused", reason };
+  } catch (error) {
+    return { kind: "lost", reason: innermost(error) };
+  }
+}
+
+function innermost(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.cause instanceof Error) return innermost(error.cause);
+  return "code" in error && typeof error.code === "string" ? error.code : error.message;
+}
+
+interface TailEvent {
+  id: string | null;
+  event: string;
+  data: string;
+}
+
+/** Server-sent events of a stream, until it ends, breaks or is told to stop. */
+async function* readEvents(body: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<TailEvent, void> {
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for await (const bytes of body) {
+      text += decoder.decode(bytes, { stream: true });
+      const pieces = text.split("\n\n");
+      text = pieces.pop() ?? "";
+      for (const piece of pieces) {
+        const field = (name: string): string | null => new RegExp(`^${name}: (.*)$`, "m").exec(piece)?.[1] ?? null;
+        yield { id: field("id"), event: field("event") ?? "", data: field("data") ?? "" };
+      }
+    }
+  } catch (error) {
+    // The relay stopped in the middle, or this command was told to.
+    if (!signal.aborted && !(error instanceof TypeError)) throw error;
+  }
+}
+
+const RunEvent = z.looseObject({
+  run_id: z.string(),
+  status: z.string(),
+  title: z.string().nullish(),
+  prompt: z.string().nullish(),
+  received_at: z.string(),
+  workflow: z.object({ permanent_id: z.string().nullish(), title: z.string().nullish() }).nullish(),
+  failure: z.object({ reason: z.string().nullish() }).nullish(),
+});
+const DeliveryEvent = z.looseObject({
+  run_id: z.string(),
+  sink: z.string(),
+  state: z.string(),
+  attempts: z.number(),
+  last_error: z.string().nullish(),
+});
+
+/** Runs whose deliveries are shown; beyond them the oldest is forgotten. */
+const MAX_REMEMBERED = 1_000;
+const COLOURS: Record<string, number> = {
+  completed: 32,
+  failed: 31,
+  terminated: 31,
+  timed_out: 31,
+  dead: 31,
+  delivered: 32,
+};
+
+/** Writes what fits the filters. Texts of payloads are shown without what would control a terminal. */
+function createTailView({ status, workflow, sink, json }: TailOptions, { stdout, screen }: TailCommandDeps["shell"]) {
+  const shown = new Set<string>();
+  const isFiltered = status !== undefined || workflow !== undefined;
+  const coloured = (word: string): string => {
+    const colour = screen?.colour === true ? COLOURS[word] : undefined;
+    const text = line(word, 12).padEnd(10);
+    return colour === undefined ? text : `\u001B[${colour}m${text}\u001B[0m`;
+  };
+  const write = (data: string, text: string): void => stdout(json === true ? `${data}\n` : `${text}\n`);
+  const showRun = (data: string): void => {
+    const run = RunEvent.parse(JSON.parse(data));
+    const names = new Set<unknown>([run.workflow?.permanent_id, run.workflow?.title, run.title]);
+    const fits = (status?.includes(run.status) ?? true) && (workflow?.some((name) => names.has(name)) ?? true);
+    if (!fits) return;
+    shown.add(run.run_id);
+    const [oldest] = shown;
+    if (shown.size > MAX_REMEMBERED && oldest !== undefined) shown.delete(oldest);
+    if (sink !== undefined) return;
+    const what = [run.title ?? run.prompt, run.failure?.reason].filter((text) => text != null && text !== "");
+    write(data, `${coloured(run.status)}  ${line(run.run_id, 60)}  ${line(what.join(": "), 160)}`.trimEnd());
+  };
+  const showDelivery = (data: string): void => {
+    const delivery = DeliveryEvent.parse(JSON.parse(data));
+    if ((isFiltered && !shown.has(delivery.run_id)) || !(sink?.includes(delivery.sink) ?? true)) return;
+    const why =
+      delivery.last_error == null || delivery.state === "delivered" ? "" : `: ${line(delivery.last_error, 160)}`;
+    write(data, `${coloured(delivery.state)}  ${line(delivery.run_id, 60)}  → ${line(delivery.sink, 64)}${why}`);
+  };
+  return ({ event, data }: TailEvent): void => {
+    if (event === "run") showRun(data);
+    else if (event === "delivery") showDelivery(data);
+  };
+}

@@ -1,0 +1,148 @@
+/** What a person asks of the runs at a terminal: `runs`, `open` and `tail`. */
+import { describe, expect, it, onTestFinished } from "vitest";
+import { runCli } from "../../src/cli/cli.ts";
+import { aFolder, aListeningApp, anApp, PUBLIC_URL, TOKEN } from "../support/app.ts";
+import { runCommand } from "../support/command.ts";
+import { FIXTURE_KEY, mutated } from "../support/fixtures.ts";
+import { until } from "../support/until.ts";
+
+/** A relay on disk that has told an HTTP sink of a failed and a completed run, the failed one last. */
+async function aHistory() {
+  const DATABASE_URL = `sqlite:${aFolder()}/relay.db`;
+  const relay = await anApp({ DATABASE_URL }, { standIns: ["http"] });
+  await relay.webhook(mutated("task_v2.completed", { run_id: "tsk_v2_1", task_id: "tsk_v2_1", title: "Read" }));
+  const title = "Pay \u001B[2J\u202Ethe bill";
+  await relay.webhook(mutated("task_v2.failed", { run_id: "tsk_v2_2", task_id: "tsk_v2_2", title }));
+  await relay.deliver();
+  return { SKYVERN_API_KEY: FIXTURE_KEY, DATABASE_URL, PUBLIC_URL };
+}
+
+describe("runs", () => {
+  it("shows the newest runs as a table, and lets no text control the terminal", async () => {
+    const { code, stdout, stderr } = await runCommand(["runs"], await aHistory());
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^WHEN +STATUS +TOOK +RUN +TOLD +WHAT$/);
+    const all = lines.slice(1).join("\n");
+    expect(all).toMatch(/^2026-08-23 10:00 {2}failed .* tsk_v2_2 {2}http {2}Pay \[U\+001B\]\[2J\[U\+202E\]the bill/m);
+    expect(all).toMatch(/ completed .* tsk_v2_1 {2}http {2}Read/);
+    expect(stdout).not.toMatch(/\u001B|\u202E/);
+  });
+
+  it("takes filters, and is JSON for programs", async () => {
+    const env = await aHistory();
+    const { stdout } = await runCommand(["runs", "--status", "failed", "--json"], env);
+    expect(JSON.parse(stdout)).toMatchObject([
+      { run_id: "tsk_v2_2", status: "failed", deliveries: [{ sink: "http", state: "delivered" }] },
+    ]);
+    expect((await runCommand(["runs", "--status", "canceled"], env)).stdout).toMatch(/^No run fits/);
+    expect((await runCommand(["runs", "--limit", "1"], env)).stdout.trimEnd().split("\n")).toHaveLength(2);
+  });
+
+  it.each([["0"], ["x"], ["1001"]])("refuses --limit %s", async (limit) => {
+    const { code, stderr } = await runCommand(["runs", "--limit", limit], await aHistory());
+    expect(code).toBe(2);
+    expect(stderr).toContain(`--limit must be a whole number from 1 to 1000, not "${limit}"`);
+  });
+
+  it("fits a terminal's lines", async () => {
+    let stdout = "";
+    await runCli(["runs"], {
+      env: { RELAY_CONFIG: "", ...(await aHistory()) },
+      stdout: (text) => void (stdout += text),
+      stderr: () => {},
+      stopped: new AbortController().signal,
+      screen: { colour: false, columns: () => 90 },
+    });
+    expect(Math.max(...stdout.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(90);
+  });
+});
+
+describe("open", () => {
+  it("prints the address of the run's page", async () => {
+    const { code, stdout } = await runCommand(["open", "tsk_v2_2"], await aHistory());
+    expect([code, stdout]).toEqual([0, `${PUBLIC_URL}/runs/tsk_v2_2\n`]);
+  });
+
+  it("says that the relay does not know a run", async () => {
+    const { code, stdout, stderr } = await runCommand(["open", "tsk_3"], await aHistory());
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toContain("does not know the run tsk_3");
+  });
+});
+
+describe("tail", () => {
+  /** `tail` beside a relay, until the test ends. */
+  function tail(args: readonly string[], env: Record<string, string>) {
+    const stopping = new AbortController();
+    let stdout = "";
+    let stderr = "";
+    const ended = runCli(["tail", ...args], {
+      env: { RELAY_CONFIG: "", SKYVERN_API_KEY: FIXTURE_KEY, RELAY_TOKEN: TOKEN, ...env },
+      stdout: (text) => void (stdout += text),
+      stderr: (text) => void (stderr += text),
+      stopped: stopping.signal,
+    });
+    onTestFinished(async () => {
+      stopping.abort();
+      await ended;
+    });
+    return { stdout: () => stdout, stderr: () => stderr, ended, stop: () => stopping.abort() };
+  }
+  const aRun = (id: string, status = "completed") =>
+    mutated(`task_v2.${status}`, { run_id: id, task_id: id, title: `Title of ${id}` });
+
+  it("shows runs and deliveries as they change, until it is told to stop", async () => {
+    const relay = await aListeningApp({}, { standIns: ["http"] });
+    const { stdout, ended, stop } = tail(["--url", relay.url], {});
+    let n = 0;
+    await until("it follows", async () => {
+      await relay.webhook(aRun(`tsk_v2_first${(n += 1)}`));
+      return stdout().includes("tsk_v2_first");
+    });
+    await relay.webhook(aRun("tsk_v2_1", "failed"));
+    await until("the delivery is shown", () => /^delivered +tsk_v2_1 {2}→ http$/m.test(stdout()));
+    expect(stdout()).toMatch(/^failed +tsk_v2_1 {2}Title of tsk_v2_1: /m);
+    stop();
+    expect(await ended).toBe(0);
+  });
+
+  it("takes filters, and is JSON for programs", async () => {
+    const relay = await aListeningApp({}, { standIns: ["http"] });
+    const all = tail(["--url", relay.url], {});
+    const failed = tail(["--url", relay.url, "--status", "failed", "--json"], {});
+    let n = 0;
+    await until("both follow", async () => {
+      await relay.webhook(aRun(`tsk_v2_f${(n += 1)}`, "failed"));
+      return all.stdout() !== "" && failed.stdout() !== "";
+    });
+    await relay.webhook(aRun("tsk_v2_good"));
+    await relay.webhook(aRun("tsk_v2_bad", "failed"));
+    await until("the failed one is told", () => failed.stdout().split("tsk_v2_bad").length > 3);
+    expect(all.stdout()).toContain("tsk_v2_good");
+    expect(failed.stdout()).not.toContain("tsk_v2_good");
+    for (const text of failed.stdout().trim().split("\n")) expect(JSON.parse(text)).toHaveProperty("run_id");
+  });
+
+  it("waits for a relay that is not there, and goes on when it is", async () => {
+    const first = await aListeningApp();
+    await first.stop();
+    const { stdout, stderr } = tail([], { HOST: "127.0.0.1", PORT: String(first.port) });
+    await until("it says so", () => stderr().includes("does not answer (ECONNREFUSED); trying again"));
+    const second = await aListeningApp({ PORT: String(first.port) });
+    let n = 0;
+    await until("it follows", async () => {
+      await second.webhook(aRun(`tsk_v2_${(n += 1)}`));
+      return stdout().includes("tsk_v2_");
+    });
+    expect(stderr().match(/does not answer/g)).toHaveLength(1);
+  });
+
+  it("says that the token is refused", async () => {
+    const relay = await aListeningApp();
+    const { stderr, ended } = tail(["--url", relay.url], { RELAY_TOKEN: "another-token-0123" });
+    expect(await ended).toBe(1);
+    expect(stderr()).toContain("refuses the token");
+  });
+});
