@@ -10,8 +10,8 @@
  * forward only, and looks back a bounded way, so that the time is in proportion to the length.
  */
 import { Named, type ReadName } from "./secret-names.ts";
-import { looksSecret, SECRET_FORMS, SECRET_FORMS_BEGINNING } from "./secret-looks.ts";
-import { unwrap, type UnwrappedView } from "./unwrap.ts";
+import { looksSecret, SECRET_FORMS, SECRET_FORMS_HINT } from "./secret-looks.ts";
+import { unwrap, WRAPPING_HINT } from "./unwrap.ts";
 
 export const REDACTED = "[redacted]";
 
@@ -21,19 +21,46 @@ export interface MaskTextOptions {
   byName: boolean;
 }
 
+/** The colon of a pair, and not that of `://`, nor one of the first two of `T11:52:29`. */
+const COLON_OF_PAIR = String.raw`:(?!\/\/|(?<=[T:]\d\d:)\d)`;
+
+/** The first colon of `:8080:user`. */
+const PROXY_HINT = String.raw`:(?=\d{2,5}:[^\s\d/])`;
+/** The blank behind a word that a secret follows, or the dash of an option. */
+const WORD_HINT = String.raw`[ \t](?<=(?i:bearer|basic|api-?key|token).)|-(?<![\w-]-)(?=-?[A-Za-z][\w-]{0,60}[ \t])`;
+
+/** What a text needs to hold anything to mask besides pairs. */
+const RARE_HINT = `${WORD_HINT}|@|${PROXY_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
+
+/**
+ * These match one character of every text that {@link maskText} changes; most texts have none. `HINT_IN_JSON` is for
+ * the strings of JSON: it does not stop at the colons between them, so that one search goes through a whole body.
+ */
+const HINT = new RegExp(`=|${COLON_OF_PAIR}|${RARE_HINT}`);
+export const HINT_IN_JSON = new RegExp(`=|${COLON_OF_PAIR}(?<!":)|${RARE_HINT}`, "g");
+const RARE = new RegExp(RARE_HINT);
+const HAS_WORD = new RegExp(WORD_HINT);
+const HAS_PROXY = new RegExp(PROXY_HINT);
+const HAS_FORM = new RegExp(SECRET_FORMS_HINT);
+
 export function maskText(text: string, options: MaskTextOptions): string {
+  if (!HINT.test(text)) return text;
   let masked = text;
   // What a mask cut off may show a further secret; each round but the last one makes the text shorter or stops.
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    const spans = findSecrets({ text: masked, starts: null, depths: null }, options);
+    const spans: TextSpan[] = [];
+    const hasOnlyPairs = !RARE.test(masked);
+    const unwrapped = hasOnlyPairs ? null : unwrap(masked);
+    findSecrets({ text: masked, depths: null, isAlone: unwrapped === null }, options, hasOnlyPairs, spans);
     // Both looks are at the same text: what one replaced could hide a name from the other.
-    const view = unwrap(masked);
-    if (view !== null) {
-      for (const [start, end] of findSecrets(view, options))
-        spans.push([view.starts?.[start] ?? start, view.starts?.[end] ?? end]);
+    if (unwrapped !== null) {
+      const { starts } = unwrapped;
+      const found: TextSpan[] = [];
+      findSecrets({ text: unwrapped.text, depths: unwrapped.depths, isAlone: false }, options, false, found);
+      for (const [start, end] of found) spans.push([starts[start] ?? start, starts[end] ?? end]);
     }
     const next = spans.length === 0 ? masked : replaceSpans(masked, spans);
-    if (next === masked) break;
+    if (next === masked || hasOnlyPairs) return next;
     masked = next;
   }
   return masked;
@@ -41,21 +68,31 @@ export function maskText(text: string, options: MaskTextOptions): string {
 
 const MOST_ROUNDS = 4;
 
+/** A text as it stands, or without its wrappings. */
+interface TextView {
+  text: string;
+  /** How often each character was wrapped. Null: the text as it stands. */
+  depths: Uint8Array | null;
+  /** Whether there is no other view of the same text. */
+  isAlone: boolean;
+}
+
 type TextSpan = readonly [start: number, end: number];
 
-function findSecrets(view: UnwrappedView, options: MaskTextOptions): TextSpan[] {
-  const spans: TextSpan[] = [];
-  const { text } = view;
-  if (text.includes("://")) findCredentialsInUrls(text, spans);
+function findSecrets(view: TextView, options: MaskTextOptions, hasOnlyPairs: boolean, spans: TextSpan[]) {
   findPairs(view, options, spans);
-  if (AFTER_WORD_BEGINNING.test(text)) findAfterWords(text, options, spans);
-  if (PROXY_BEGINNING.test(text)) findProxies(text, spans);
-  if (SECRET_FORMS_BEGINNING.test(text)) findForms(text, spans);
-  return spans;
+  if (hasOnlyPairs) return;
+  const { text } = view;
+  if (text.includes("@")) findCredentialsInUrls(text, spans);
+  if (HAS_WORD.test(text)) findAfterWords(text, options, spans);
+  if (HAS_PROXY.test(text)) findProxies(text, spans);
+  if (HAS_FORM.test(text)) findForms(text, spans);
 }
 
 function findForms(text: string, spans: TextSpan[]) {
-  for (const found of text.matchAll(SECRET_FORMS)) spans.push([found.index, found.index + found[0].length]);
+  SECRET_FORMS.lastIndex = 0;
+  for (let found = SECRET_FORMS.exec(text); found !== null; found = SECRET_FORMS.exec(text))
+    spans.push([found.index, found.index + found[0].length]);
 }
 
 function replaceSpans(text: string, spans: TextSpan[]): string {
@@ -103,14 +140,13 @@ function findCredentialsInUrls(text: string, spans: TextSpan[]) {
   }
 }
 
-/** A port between two colons, and no time of the day. */
-const PROXY_BEGINNING = /:\d{2,5}:[^\s\d/]/;
 /** `host:port:user:password` */
 const PROXY_PARTS =
   /(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,9}[a-z0-9-]{1,63}:\d{2,5}:(?=[^\s:/"'<>]{0,64}[a-z])[^\s:/"'<>]{2,64}:[^\s:/"'<>]{2,}/gi;
 
 function findProxies(text: string, spans: TextSpan[]) {
-  for (const found of text.matchAll(PROXY_PARTS)) {
+  PROXY_PARTS.lastIndex = 0;
+  for (let found = PROXY_PARTS.exec(text); found !== null; found = PROXY_PARTS.exec(text)) {
     const port = /:\d{2,5}:/.exec(found[0]);
     if (port !== null) spans.push([found.index + port.index + port[0].length, found.index + found[0].length]);
   }
@@ -129,11 +165,11 @@ interface Pair {
   separator: number;
 }
 
-function findPairs(view: UnwrappedView, options: MaskTextOptions, spans: TextSpan[]) {
+function findPairs(view: TextView, options: MaskTextOptions, spans: TextSpan[]) {
   const { text } = view;
   SEPARATOR.lastIndex = 0;
-  for (let found = SEPARATOR.exec(text); found !== null; found = SEPARATOR.exec(text)) {
-    const at = found.index;
+  while (SEPARATOR.test(text)) {
+    const at = SEPARATOR.lastIndex - 1;
     const next = text.charCodeAt(at + 1);
     let separator = at;
     if (text.charCodeAt(at) === EQUALS) {
@@ -147,7 +183,7 @@ function findPairs(view: UnwrappedView, options: MaskTextOptions, spans: TextSpa
     const pair = readPair(text, at, separator, options.readName);
     if (pair === null) continue;
     const span = findValue(view, pair, options);
-    if (span === null) continue;
+    if (span === null || span[0] >= span[1]) continue;
     spans.push(span);
     SEPARATOR.lastIndex = Math.max(span[1], SEPARATOR.lastIndex);
   }
@@ -209,7 +245,7 @@ const isOfName = (c: number): boolean =>
   c === 0x5d ||
   (c > 0xa0 && c !== 0x3000 && c !== 0xfeff && (c < 0x2000 || c > 0x206f));
 
-function findValue(view: UnwrappedView, pair: Pair, options: MaskTextOptions): TextSpan | null {
+function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSpan | null {
   const { text } = view;
   const { flags, separator } = pair;
   const isEqual = text.charCodeAt(separator) === EQUALS;
@@ -219,12 +255,12 @@ function findValue(view: UnwrappedView, pair: Pair, options: MaskTextOptions): T
   const before = pair.nameStart === 0 ? 0 : text.charCodeAt(pair.nameStart - 1);
   const isInQuery = isEqual && isTight && isQueryMark(before);
   if ((flags & ~Named.query) === 0 && !isInQuery) return null;
-  if (text.startsWith(REDACTED, start)) return null;
-  // Where a value begins with an escape, what it is shows in the decoded text.
-  if (view.depths === null && WRAPPED_BEGINNING.test(text.slice(start, start + 10))) return null;
   const depth = view.depths?.[separator] ?? 0;
   const first = text.charCodeAt(start);
-  if (Number.isNaN(first)) return null;
+  if (Number.isNaN(first) || (first === 0x5b && text.startsWith(REDACTED, start))) return null;
+  // Where a value begins with an escape, what it is shows in the decoded text.
+  if (view.depths === null && !view.isAlone && isEscape(first) && WRAPPED_BEGINNING.test(text.slice(start, start + 10)))
+    return null;
 
   if (first === 0x7b || first === 0x5b) {
     const isSet = (flags & Named.headers) !== 0 ? isJsonBeginning(text, start) : options.byName || isInQuery;
@@ -250,7 +286,8 @@ function findValue(view: UnwrappedView, pair: Pair, options: MaskTextOptions): T
 }
 
 const AMPERSAND = 0x26;
-const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,6};)|%[0-9a-f]{2}|\\)/i;
+const isEscape = (c: number): boolean => c === 0x25 || c === AMPERSAND || c === 0x5c;
+const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,7};)|%[0-9a-f]{2}|\\)/i;
 /** As much of a value as has to be seen to judge it. */
 const MOST_JUDGED = 500;
 
@@ -263,7 +300,7 @@ const isJsonBeginning = (text: string, start: number): boolean =>
   /^[{[]\s{0,9}[\\"'{[]/.test(text.slice(start, start + 12));
 
 /** The index of the quote that closes the one at `start`, or the end of the line or text. */
-function closingQuote(view: UnwrappedView, start: number): number {
+function closingQuote(view: TextView, start: number): number {
   const { text, depths } = view;
   const quote = text.charCodeAt(start);
   const depth = depths?.[start] ?? 0;
@@ -282,13 +319,13 @@ function closingQuote(view: UnwrappedView, start: number): number {
  * Where a value without quotes ends: at a space, a quote, `<`, `>`, and at `&`, `#`, `;` of a tight pair, unless these
  * are wrapped deeper than the pair's separator. An apostrophe, comma or bracket ends it only before such an end.
  */
-function bareValueEnd(view: UnwrappedView, start: number, depth: number, isTight: boolean, limit: number): number {
+function bareValueEnd(view: TextView, start: number, depth: number, isTight: boolean, limit: number): number {
   const { text, depths } = view;
   let at = start;
   const most = Math.min(limit, text.length);
   for (; at < most; at += 1) {
-    if ((depths?.[at] ?? 0) > depth) continue;
     const c = text.charCodeAt(at);
+    if (isLetterOrDigit(c) || (depths !== null && (depths[at] ?? 0) > depth)) continue;
     if (isHardEnd(c)) break;
     if (c === 0x3b) break;
     if (isTight && (c === 0x26 || c === 0x23)) break;
@@ -300,6 +337,9 @@ function bareValueEnd(view: UnwrappedView, start: number, depth: number, isTight
 }
 
 const isTightEnd = (text: string, at: number): boolean => isQueryMark(text.charCodeAt(at));
+
+const isLetterOrDigit = (c: number): boolean =>
+  (c >= 0x61 && c <= 0x7a) || (c >= 0x30 && c <= 0x39) || (c >= 0x41 && c <= 0x5a);
 
 /** Spaces of every kind, `"`, `<`, `>`, backtick. */
 const isHardEnd = (c: number): boolean =>
@@ -384,8 +424,6 @@ function nextWord(text: string, from: number): { text: string; start: number; en
 /** A word that a secret follows without a separator: a scheme of Authorization, or an option of a command. */
 const SECRET_AFTER =
   /(?<![\w-])(?:(bearer|basic|apikey|api-key|token)[ \t]{1,3}|(--?[a-z][\w-]{0,60})[ \t]{1,3}["']?)(?!\[redacted\])([^\s"'<>`]{3,})/gi;
-
-const AFTER_WORD_BEGINNING = /(?:bearer|basic|key|token|(?<![\w-])--?[a-z][\w-]{0,60})[ \t]/i;
 
 function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: TextSpan[]) {
   SECRET_AFTER.lastIndex = 0;

@@ -7,7 +7,7 @@
  * a text is found by {@link maskText}, in keys, in values, and in what is no JSON. docs/security.md says what is masked.
  */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
-import { maskText, REDACTED } from "./mask-text.ts";
+import { HINT_IN_JSON, maskText, REDACTED } from "./mask-text.ts";
 import { looksSecret } from "./secret-looks.ts";
 import { createReadName, memoize, Named, type ReadName } from "./secret-names.ts";
 
@@ -40,25 +40,53 @@ const SECRET = 64;
 /** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
   const readName = createReadName(extraKeys);
+  const readKey = memoize((key) => ({
+    mode: modeOfKey(key),
+    flags: readName(key),
+    isName: NAME_KEY.test(key),
+    isValue: VALUE_KEY.test(key),
+    isUser: USER_KEY.test(key),
+    masked: maskText(key, { readName, byName: false }),
+  }));
   return (body) => {
-    const { text, depth, isJson } = scan(body, 0, readName);
+    const { text, depth, isJson } = scan(body, 0, { readName, readKey });
     return { text: isJson ? text : maskText(text, { readName, byName: false }), depth };
   };
 }
 
+/** What a key says of its value. */
+interface KeyMeaning {
+  mode: Mode;
+  /** What it says as a name: of {@link Named}. */
+  flags: number;
+  isName: boolean;
+  isValue: boolean;
+  isUser: boolean;
+  /** The key itself, masked. */
+  masked: string;
+}
+
+const NAME_KEY = /^(?:name|key|field|header|label)$/i;
+const VALUE_KEY = /^(?:value|val|default_value)$/i;
+const USER_KEY = /^user(_?name)?$/i;
+
+interface NameReaders {
+  readName: ReadName;
+  readKey: (key: string) => KeyMeaning;
+}
+
 /** What Skyvern's own keys say of their values. */
-const readKey = memoize((key: string): Mode => {
+function modeOfKey(key: string): Mode {
   const lower = key.toLowerCase();
   if (/(http|connect)_?headers$/.test(lower) || lower.startsWith("totp")) return SECRET;
   if (/^headers$|_headers$|(request|response)headers$/.test(lower)) return HEADERS;
   if (lower.startsWith("proxy") || /(?:[_-]prox(?:y|ies)|[a-z]Prox(?:y|ies))$/.test(key)) return PROXY;
   if (/^webhook.*url$/.test(lower)) return WEBHOOK;
   return /^(?:parameters|run_metadata|navigation_payload|request_?body)$/.test(lower) ? PARAMETERS : 0;
-});
+}
 
-/** What a secret's name says of a value among what surrounds it. */
-function modeOfName(name: string, around: Mode, readName: ReadName): Mode {
-  const flags = readName(name);
+/** What a name with these flags says of a value among what surrounds it. */
+function modeOfName(flags: number, around: Mode): Mode {
   if ((flags & Named.secret) === 0) return 0;
   if ((around & (PARAMETERS | PROXY | HEADERS)) !== 0) return SECRET;
   return (flags & Named.password) === 0 ? SUSPECT : SUSPECT_PASSWORD;
@@ -86,75 +114,93 @@ interface WalkFrame {
   count: number;
 }
 
-const NAME_KEY = /^(?:name|key|field|header|label)$/i;
-const VALUE_KEY = /^(?:value|val|default_value)$/i;
-
 /** One pass over JSON text (or what pretends to be), copying everything but what the mask replaces. */
-function scan(text: string, outer: Mode, readName: ReadName): Masked & { isJson: boolean } {
+function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJson: boolean } {
+  const { readName, readKey } = readers;
   const edits: Edit[] = [];
   const stack: WalkFrame[] = [];
   let frame = enter(outer, true, false);
   let depth = 0;
   let isJson = true;
-  /** What the key before a value says of it; null before there is one. */
-  let under: Mode | null = null;
-  let key = "";
+  /** The key before a value; null before there is one. */
+  let key: KeyMeaning | null = null;
+  let hint = -1;
+  /** Whether the text between two indices holds what a mask may change. The indices only grow. */
+  const hasHint = (start: number, end: number): boolean => {
+    if (hint < start) {
+      HINT_IN_JSON.lastIndex = start;
+      hint = HINT_IN_JSON.test(text) ? HINT_IN_JSON.lastIndex - 1 : text.length;
+    }
+    return hint < end;
+  };
   for (let i = 0; i < text.length;) {
     const c = text.charCodeAt(i);
     const start = i;
     if (c === 0x22) {
       i = stringEnd(text, start);
-      const literal = text.slice(start, i);
-      const value = decode(literal);
       const after = skipSpace(text, i);
       if (text.charCodeAt(after) === 0x3a) {
+        const name = hasHint(start, i) ? decode(text.slice(start, i)) : text.slice(start + 1, i - 1);
+        key = readKey(name);
+        if (key.masked !== name) edits.push({ start, end: i, by: JSON.stringify(key.masked) });
         i = after + 1;
-        key = value;
-        under = modeUnder(frame, key, readName);
-        const masked = mayHoldSecret(key) ? maskText(key, { readName, byName: false }) : key;
-        if (masked !== key) edits.push({ start, end: start + literal.length, by: JSON.stringify(masked) });
         continue;
       }
-      const mode = under ?? modeOfItem(frame, text.charCodeAt(after), readName);
-      const masked = literal.length < 3 ? value : maskValue(value, mode, readName);
-      if (masked !== value) edits.push({ start, end: i, by: JSON.stringify(masked) });
-      if (under === null) {
-        frame.last = value;
-        frame.count += 1;
-      } else if (VALUE_KEY.test(key)) frame.pending = { start, end: i, value };
-      else if (NAME_KEY.test(key)) noteName(frame, value, readName, edits);
-      under = null;
+      const mode = key === null ? modeOfItem(frame, text.charCodeAt(after), readName) : modeUnder(frame, key);
+      const isPlain = (mode & ~PARAMETERS) === 0 && !hasHint(start, i);
+      if (!isPlain || key === null || key.isName || key.isValue) {
+        const value = decode(text.slice(start, i));
+        const masked = isPlain || i - start < 3 ? value : maskValue(value, mode, readers);
+        if (masked !== value) edits.push({ start, end: i, by: JSON.stringify(masked) });
+        if (key === null) frame.last = value;
+        else if (key.isValue) frame.pending = { start, end: i, value };
+        else if (key.isName) noteName(frame, value, readers, edits);
+      }
+      frame.count += 1;
+      key = null;
     } else if (c === 0x7b || c === 0x5b) {
-      const mode = under ?? modeOfItem(frame, 0, readName);
+      const mode = key === null ? modeOfItem(frame, 0, readName) : modeUnder(frame, key);
       stack.push(frame);
       depth = Math.max(depth, stack.length);
       frame.count += 1;
       frame = enter(mode, c === 0x5b, frame.isArray);
-      under = null;
+      key = null;
       i += 1;
     } else if (c === 0x7d || c === 0x5d) {
       frame = stack.pop() ?? enter(outer, true, false);
-      under = null;
+      key = null;
       i += 1;
     } else if (c === 0x2c) {
-      under = null;
+      key = null;
       i += 1;
     } else if (c <= 0x20 || c === 0x3a) {
       i += 1;
     } else {
       i = bareEnd(text, start);
-      const word = text.slice(start, i);
-      const mode = under ?? modeOfItem(frame, text.charCodeAt(skipSpace(text, i)), readName);
-      if (word !== "null") {
-        isJson &&= word === "true" || word === "false" || /^-?[\d.eE+-]+$/.test(word);
+      if (!isWord(text, start, i, "null")) {
+        isJson &&= isNumber(text, start, i) || isWord(text, start, i, "true") || isWord(text, start, i, "false");
+        const next = text.charCodeAt(skipSpace(text, i));
+        const mode = key === null ? modeOfItem(frame, next, readName) : modeUnder(frame, key);
         if ((mode & SECRET) !== 0) edits.push({ start, end: i, by: JSON.stringify(REDACTED) });
-        else if (under !== null && VALUE_KEY.test(key)) frame.pending = { start, end: i, value: word };
+        else if (key?.isValue === true) frame.pending = { start, end: i, value: text.slice(start, i) };
       }
       frame.count += 1;
-      under = null;
+      key = null;
     }
   }
   return { text: applyEdits(text, edits), depth, isJson };
+}
+
+const isWord = (text: string, start: number, end: number, word: string): boolean =>
+  end - start === word.length && text.startsWith(word, start);
+
+/** Whether all characters between two indices are those of numbers. */
+function isNumber(text: string, start: number, end: number): boolean {
+  for (let i = start; i < end; i += 1) {
+    const c = text.charCodeAt(i);
+    if ((c < 0x30 || c > 0x39) && c !== 0x2e && c !== 0x2d && c !== 0x2b && c !== 0x65 && c !== 0x45) return false;
+  }
+  return true;
 }
 
 const enter = (mode: Mode, isArray: boolean, isItem: boolean): WalkFrame => ({
@@ -168,13 +214,13 @@ const enter = (mode: Mode, isArray: boolean, isItem: boolean): WalkFrame => ({
 });
 
 /** The mode of what stands under a key: that of its object, and more. */
-function modeUnder(frame: WalkFrame, key: string, readName: ReadName): Mode {
+function modeUnder(frame: WalkFrame, key: KeyMeaning): Mode {
   const { mode } = frame;
   if ((mode & SECRET) !== 0) return mode;
-  let under = mode | readKey(key) | modeOfName(key, mode, readName);
-  if ((mode & HEADERS) !== 0 && (!frame.isItem || VALUE_KEY.test(key))) under |= SECRET;
-  if ((mode & PROXY) !== 0 && /^user(_?name)?$/i.test(key)) under |= SECRET;
-  return VALUE_KEY.test(key) ? under | frame.named : under;
+  let under = mode | key.mode | modeOfName(key.flags, mode);
+  if ((mode & HEADERS) !== 0 && (!frame.isItem || key.isValue)) under |= SECRET;
+  if ((mode & PROXY) !== 0 && key.isUser) under |= SECRET;
+  return key.isValue ? under | frame.named : under;
 }
 
 /** The mode of an item of an array. `next`: the character after it. */
@@ -183,16 +229,16 @@ function modeOfItem(frame: WalkFrame, next: number, readName: ReadName): Mode {
   if ((mode & SECRET) !== 0 || last === "") return mode;
   if (/^--?[a-z]/i.test(last) && (readName(last) & Named.secret) !== 0) return mode | SECRET;
   if (count !== 1 || next !== 0x5d || !frame.isItem) return mode;
-  return (mode & HEADERS) !== 0 ? mode | SECRET : mode | modeOfName(last, mode, readName);
+  return (mode & HEADERS) !== 0 ? mode | SECRET : mode | modeOfName(readName(last), mode);
 }
 
 /** A name in `{"name":"api_key","value":…}`: for the value to come, and for one that came before. */
-function noteName(frame: WalkFrame, name: string, readName: ReadName, edits: Edit[]) {
-  frame.named = modeOfName(name, frame.mode, readName);
+function noteName(frame: WalkFrame, name: string, readers: NameReaders, edits: Edit[]) {
+  frame.named = modeOfName(readers.readName(name), frame.mode);
   const { pending } = frame;
   if (pending === null || frame.named === 0) return;
   const { start, end, value } = pending;
-  if (maskValue(value, frame.mode | frame.named, readName) !== REDACTED) return;
+  if (maskValue(value, frame.mode | frame.named, readers) !== REDACTED) return;
   const same = edits.findLastIndex((edit) => edit.start <= start);
   if (edits[same]?.start === start) edits.splice(same, 1);
   edits.splice(edits.findLastIndex((edit) => edit.start < start) + 1, 0, { start, end, by: JSON.stringify(REDACTED) });
@@ -219,25 +265,21 @@ function decode(literal: string): string {
   }
 }
 
-function maskValue(given: string, mode: Mode, readName: ReadName): string {
+function maskValue(given: string, mode: Mode, readers: NameReaders): string {
   let value = given;
   if ((mode & SECRET) !== 0) return /^cred_\w+$/.test(value) ? value : REDACTED;
   if ((mode & (SUSPECT | SUSPECT_PASSWORD)) !== 0 && looksSecret(value, (mode & SUSPECT_PASSWORD) !== 0))
     return REDACTED;
   if (/^\s*["{[]/.test(value) || (value.includes('"') && /[{[]/.test(value))) {
-    const inner = scan(value, mode, readName);
+    const inner = scan(value, mode, readers);
     if (inner.isJson && /^\s*[{[]/.test(value)) return inner.text;
     value = inner.text;
   }
   if ((mode & PROXY) !== 0) value = maskProxy(value);
   if ((mode & WEBHOOK) !== 0) value = maskQuery(value);
   if ((mode & HEADERS) !== 0) value = value.replace(HEADER_LINE, `$1${REDACTED}`);
-  return mayHoldSecret(value) ? maskText(value, { readName, byName: (mode & (PARAMETERS | HEADERS)) !== 0 }) : value;
+  return maskText(value, { readName: readers.readName, byName: (mode & (PARAMETERS | HEADERS)) !== 0 });
 }
-
-/** One cheap look: what holds none of these characters is no pair, no URL and nothing wrapped. */
-const mayHoldSecret = (text: string): boolean => text.length > 5 && MAY_HOLD_SECRET.test(text);
-const MAY_HOLD_SECRET = /[=:@%&\\ ]|[_.-]\w{8}|^A[KS]IA|^AIza/;
 
 const HEADER_LINE = /^([\w-]{1,80}[ \t]{0,3}:[ \t]{0,3})(?!\[redacted\])\S.*$/gm;
 

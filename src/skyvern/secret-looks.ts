@@ -55,8 +55,14 @@ const PLACE =
 
 /** Tokens that no name is needed for. */
 export const SECRET_FORMS =
-  /(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|(?<![A-Za-z0-9])(?:(?:sk|rk)_(?:live|test)_\w{8,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeoprs]-[\w-]{8,}|A[KS]IA[0-9A-Z]{16}(?![0-9A-Za-z])|AIza[\w-]{30,}|whsec_[\w+/=]{8,}|glpat-[\w-]{16,}|npm_\w{30,}|SG\.[\w-]{16,}\.[\w-]{16,})|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?/g;
+  /(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|(?=[srgxAwnS])(?<![A-Za-z0-9])(?:(?:sk|rk)_(?:live|test)_\w{8,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeoprs]-[\w-]{8,}|A[KS]IA[0-9A-Z]{16}(?![0-9A-Za-z])|AIza[\w-]{30,}|whsec_[\w+/=]{8,}|glpat-[\w-]{16,}|npm_\w{30,}|SG\.[\w-]{16,}\.[\w-]{16,})|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?/g;
 
-/** One cheap look for the same. */
-export const SECRET_FORMS_BEGINNING =
-  /eyJ|[sr]k_[lt]|sk-|gh[pousr]_|hub_pat|xox|A[KS]IA|AIza|whsec|glpat|npm_|SG\.|-----BEGIN/;
+/** The source of an expression for one character of each of these. */
+export const SECRET_FORMS_HINT = [
+  String.raw`_(?<=(?<![A-Za-z0-9])(?:[sr]k|gh[pousr]|github_pat|whsec|npm)_)`,
+  String.raw`-(?<=(?<![A-Za-z0-9])(?:sk|xox[abeoprs]|glpat)-)`,
+  "-(?=----BEGIN )",
+  String.raw`\.(?<=SG\.)`,
+  "J(?<=eyJ)",
+  "I(?=(?<=A[KS]I)A|(?<=AI)za)",
+].join("|");

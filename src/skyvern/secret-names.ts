@@ -108,17 +108,19 @@ export function createReadName(extraKeys: readonly string[]): ReadName {
   });
 }
 
-/** Keeps what a function said of short names. Names are few and come again and again; hostile ones fill a bounded room. */
-export function memoize(read: (name: string) => number): (name: string) => number {
-  const remembered = new Map<string, number>();
+/** Remembers what a function said of short names. Names are few and come again and again; hostile ones push them out. */
+export function memoize<T extends object | number>(read: (name: string) => T): (name: string) => T {
+  const remembered = new Map<string, T>();
   return (name) => {
     if (name.length > LONGEST_REMEMBERED) return read(name);
-    let flags = remembered.get(name);
-    if (flags === undefined) {
-      flags = read(name);
-      if (remembered.size < MOST_REMEMBERED) remembered.set(name, flags);
+    let said = remembered.get(name);
+    if (said === undefined) {
+      said = read(name);
+      if (remembered.size >= MOST_REMEMBERED) remembered.clear();
+      // A slice of a body would keep the whole body in memory.
+      remembered.set(` ${name}`.slice(1), said);
     }
-    return flags;
+    return said;
   };
 }
 

@@ -4,17 +4,18 @@
  * be the end of a further one; as every step makes the text shorter, the whole takes time in proportion to its length.
  */
 
-/** A text to be looked through, and where each of its characters stands in the text that it was made of. */
+/** A text without its wrappings, and where each of its characters stands in the text that it was made of. */
 export interface UnwrappedView {
   text: string;
-  /** Where character `i` begins in the source; one more entry for the end. Null: the view is the source. */
-  starts: Int32Array | null;
+  /** Where character `i` begins in the source; one more entry for the end. */
+  starts: Int32Array;
   /** How often character `i` was wrapped. A delimiter that is wrapped deeper than a value's beginning belongs to the value. */
-  depths: Uint8Array | null;
+  depths: Uint8Array;
 }
 
-/** One cheap look: most texts hold no wrapping. */
-const WRAPPED = /%[0-9a-f]{2}|&(?:#|[a-z]{2,6};)|\\/i;
+/** The source of an expression for the first character of what may be a wrapping. Most texts hold none. */
+export const WRAPPING_HINT = String.raw`%(?=[0-9A-Fa-f]{2})|&(?=#|[A-Za-z]{2,7};)|\\`;
+const WRAPPED = new RegExp(WRAPPING_HINT);
 
 /** Null when nothing is wrapped. */
 export function unwrap(source: string): UnwrappedView | null {
@@ -23,27 +24,50 @@ export function unwrap(source: string): UnwrappedView | null {
   const starts = new Int32Array(source.length + 1);
   const depths = new Uint8Array(source.length);
   let length = 0;
+  // The last character that may begin an escape; what is further back than an escape is long ends none.
+  let opener = -LONGEST_ESCAPE;
   for (let i = 0; i < source.length; i += 1) {
-    codes[length] = source.charCodeAt(i);
+    const c = source.charCodeAt(i);
+    codes[length] = c;
     starts[length] = i;
     depths[length] = 0;
+    if (isOpener(c)) opener = length;
     length += 1;
-    for (let escape = escapeAtEnd(codes, depths, length); escape !== 0; escape = escapeAtEnd(codes, depths, length)) {
-      const first = length - (escape >>> 16);
+    while (length - opener <= LONGEST_ESCAPE) {
+      const escape = escapeAtEnd(codes, depths, length);
+      if (escape === 0) break;
+      const begin = length - (escape >>> 16);
       let depth = 0;
-      for (let at = first; at < length; at += 1) depth = Math.max(depth, depths[at] ?? 0);
-      codes[first] = escape & 0xffff;
-      depths[first] = Math.min(depth + 1, 255);
-      length = first + 1;
+      for (let at = begin; at < length; at += 1) depth = Math.max(depth, depths[at] ?? 0);
+      codes[begin] = escape & 0xffff;
+      depths[begin] = Math.min(depth + 1, 255);
+      length = begin + 1;
+      // What was cut off may have hidden an opener before it.
+      opener = begin;
     }
   }
   if (length === source.length) return null;
   starts[length] = source.length;
-  const parts: string[] = [];
-  for (let at = 0; at < length; at += 4096)
-    parts.push(String.fromCharCode(...codes.subarray(at, Math.min(at + 4096, length))));
-  return { text: parts.join(""), starts, depths };
+  return { text: textOf(source, codes, starts, depths, length), starts, depths };
 }
+
+/** The decoded text: what was not wrapped is cut out of the source in one piece. */
+function textOf(source: string, codes: Uint16Array, starts: Int32Array, depths: Uint8Array, length: number): string {
+  const parts: string[] = [];
+  for (let at = 0; at < length;) {
+    const begin = at;
+    if (depths[at] === 0) {
+      while (at < length && depths[at] === 0) at += 1;
+      parts.push(source.slice(starts[begin], starts[at]));
+    } else {
+      while (at < length && at < begin + 4096 && depths[at] !== 0) at += 1;
+      parts.push(String.fromCharCode.apply(null, codes.subarray(begin, at) as unknown as number[]));
+    }
+  }
+  return parts.join("");
+}
+
+const isOpener = (c: number): boolean => c === PERCENT || c === AMPERSAND || c === BACKSLASH;
 
 /** The escape that ends a text: its length in the upper half, the character it stands for in the lower one; or 0. */
 function escapeAtEnd(codes: Uint16Array, depths: Uint8Array, length: number): number {
@@ -70,7 +94,7 @@ function escapeAtEnd(codes: Uint16Array, depths: Uint8Array, length: number): nu
 }
 
 function entityAtEnd(codes: Uint16Array, length: number): number {
-  for (let at = length - 2; at >= 0 && at >= length - LONGEST_ENTITY; at -= 1) {
+  for (let at = length - 2; at >= 0 && at >= length - LONGEST_ESCAPE; at -= 1) {
     if (codes[at] !== AMPERSAND) continue;
     const name = String.fromCharCode(...codes.subarray(at + 1, length - 1)).toLowerCase();
     const code = name.startsWith("#x")
@@ -89,7 +113,7 @@ const SEMICOLON = 0x3b;
 const BACKSLASH = 0x5c;
 const SMALL_U = 0x75;
 const SMALL_X = 0x78;
-const LONGEST_ENTITY = 11;
+const LONGEST_ESCAPE = 11;
 
 /** By the character behind the backslash. */
 const SHORT_ESCAPES: Readonly<Record<number, number>> = {

@@ -1,0 +1,146 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { maskText, REDACTED } from "../../src/skyvern/mask-text.ts";
+import { createRedact } from "../../src/skyvern/redact.ts";
+import { createReadName } from "../../src/skyvern/secret-names.ts";
+
+const readName = createReadName([]);
+const redact = createRedact();
+
+/** Each is masked, with nothing around it that could make the mask look closer. */
+const SECRETS = [
+  "sk_live_51Hq8aBcDe",
+  "rk_test_51Hq8aBcDe",
+  "sk-abcdefghij0123456789",
+  "AKIAABCDEFGHIJKLMNOP",
+  "xoxb-12345678",
+  "ghp_abcdefghij0123456789",
+  "gho_abcdefghij0123456789",
+  "github_pat_abcdefghij0123456789",
+  "whsec_abcdefgh",
+  "glpat-abcdefghij012345",
+  "npm_abcdefghij0123456789abcdefghij",
+  "AIzaabcdefghij0123456789abcdefghij",
+  "ASIAABCDEFGHIJKLMNOP",
+  "SG.abcdefghijklmnop.abcdefghijklmnop",
+  "eyJhbGciOiJ9.eyJzdWIi.x",
+  "-----BEGIN PRIVATE KEY-----x",
+  "bearer S3cr3tM4rk7Q",
+  "Basic S3cr3tM4rk7Q",
+  "ApiKey S3cr3tM4rk7Q",
+  "api-key\tS3cr3tM4rk7Q",
+  "token S3cr3tM4rk7Q",
+  "--password S3cr3tM4rk7Q",
+  "-u bob:S3cr3tM4rk7Q",
+  "password=S3cr3tM4rk7Q",
+  "password: S3cr3tM4rk7Q",
+  "passwordT11:S3cr3tM4rk7Q",
+  "https://bob:S3cr3t@h.example",
+  "proxy.example:8080:bob:S3cr3tM4rk7Q",
+  "password%3DS3cr3tM4rk7Q",
+  "password&equals;S3cr3tM4rk7Q",
+  "password&#61;S3cr3tM4rk7Q",
+  "password\\u003dS3cr3tM4rk7Q",
+  "x&newline;password: S3cr3tM4rk7Q",
+  "password=\\S3cr3tM4rk7Q",
+];
+
+const PIECES = [
+  ...SECRETS,
+  "token",
+  "Bearer",
+  "ApiKey",
+  "--password",
+  "-p",
+  "-u",
+  "API key",
+  "authorization",
+  "cookie",
+  "passwordT11:",
+  "=",
+  ":",
+  "://",
+  ": ",
+  " = ",
+  " ",
+  "-",
+  ".",
+  "/",
+  "?",
+  "&",
+  ";",
+  "#",
+  ",",
+  "\n",
+  "\t",
+  "(",
+  "'",
+  '"',
+  "@",
+  "T11:52:29",
+  "12:30",
+  ":8080:",
+  "proxy.example",
+  "https://",
+  "bob:pw1x",
+  "1T33",
+  "22",
+  "%3D",
+  "\\",
+  "hello",
+  "é",
+];
+const text = fc
+  .array(fc.oneof(fc.constantFrom(...PIECES), fc.string({ maxLength: 3 })), { maxLength: 7 })
+  .map((pieces) => pieces.join(""));
+
+describe("the quick look at a text", () => {
+  it.each(SECRETS)("sees %j, alone and in brackets, in a text and in JSON", (secret) => {
+    for (const given of [secret, `(${secret})`, `hello,${secret}`]) {
+      expect(maskText(given, { readName, byName: false })).toContain(REDACTED);
+      expect(redact(JSON.stringify([given])).text).toContain(REDACTED);
+      expect(redact(JSON.stringify({ a: given })).text).toContain(REDACTED);
+      if (!/["\\\t]/.test(given)) expect(redact(JSON.stringify({ [given]: 1 })).text).toContain(REDACTED);
+    }
+  });
+
+  /** These make the mask look for everything, and are no part of anything that stands before them. */
+  const CLOSER = ["\n@", "\n%41"];
+
+  it.each([true, false])("passes over no text that the whole mask would change (by name: %s)", (byName) => {
+    fc.assert(
+      fc.property(text, fc.constantFrom(...CLOSER), (plain, closer) => {
+        if (maskText(plain, { readName, byName }) !== plain) return;
+        expect(maskText(plain + closer, { readName, byName })).toBe(plain + closer);
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  it("passes over no text of two pieces that the whole mask would change", () => {
+    const changed: string[] = [];
+    for (const first of PIECES)
+      for (const second of PIECES) {
+        const plain = first + second;
+        if (maskText(plain, { readName, byName: true }) !== plain) continue;
+        for (const closer of CLOSER)
+          if (maskText(plain + closer, { readName, byName: true }) !== plain + closer) changed.push(plain);
+      }
+    expect(changed).toEqual([]);
+  });
+
+  it("sees in a string of JSON what it sees in the same string written in escapes", () => {
+    const spell = (value: string): string =>
+      Array.from({ length: value.length }, (_, i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
+        "",
+      );
+    fc.assert(
+      fc.property(text, text, (first, second) => {
+        const shown = JSON.parse(redact(JSON.stringify({ a: first, parameters: [second] })).text) as unknown;
+        const spelled = `{"a":"${spell(first)}","parameters":["${spell(second)}"]}`;
+        expect(shown).toEqual(JSON.parse(redact(spelled).text));
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+});
