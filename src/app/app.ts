@@ -14,7 +14,9 @@ import { createWorker, type Worker } from "../deliver/worker.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
-import { REFUSALS_ALLOWED, type AddressOf } from "../http/webhook.ts";
+import type { AddressOf } from "../http/address.ts";
+import { TokenGate } from "../http/auth.ts";
+import { REFUSALS_ALLOWED } from "../http/webhook.ts";
 import { silentLog, type Log } from "../platform/log.ts";
 import type { Gauges, Metrics } from "../telemetry/metrics.ts";
 import { createOtlp } from "../telemetry/otlp.ts";
@@ -42,6 +44,7 @@ import { MINUTE_MS } from "../platform/time.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
 import type { Store } from "../store/store.ts";
 import { upkeep } from "./upkeep.ts";
+import { createEndedSessions } from "../web/login/ended-sessions.ts";
 import { LoginLinks } from "../web/login/links.ts";
 import { createSessionCheck } from "../web/login/session.ts";
 import type { AssetTexts } from "../web/assets/assets.ts";
@@ -70,6 +73,8 @@ export interface AppHost extends Outbound {
   isStopping(): boolean;
   /** Deliveries were queued: wakes whoever delivers. */
   nudge(): void;
+  /** The keys that verify webhooks now: of the configuration in force, also for bodies that an app before began to read. */
+  keys(): Config["keys"];
 }
 
 /** A relay by one configuration. What it opened itself, it closes; store and ways out are its host's. */
@@ -256,14 +261,14 @@ type Receiving = ReturnType<typeof createReceiving>;
 /** What takes webhooks, and what asks Skyvern where none came. */
 function createReceiving(
   config: Config,
-  { runtime, log, metrics, store, nudge, publicUrl }: AppHost,
+  { runtime, log, metrics, store, nudge, publicUrl, keys: keysInForce }: AppHost,
   { client, budget, newsSince, enricher, archive }: SkyvernSide,
   { sinks, otlp }: { sinks: DeliverySide["sinks"]; otlp: Otlp | null },
 ) {
   const { routes, redactKeys, keys } = config;
   const organizations = keys.map(({ organization }) => organization);
   const intake = createIntake({ routes, sinks, organizations, redactKeys, archives: archive !== null, store, runtime });
-  const deps = { intake, keys, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
+  const deps = { intake, keys: keysInForce, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
   const addresses = createAddresses(publicUrl);
   const ingest = createIngest(deps);
   const { scope = "mine", lookbackMs = 0 } = config.reconcile ?? {};
@@ -406,7 +411,10 @@ function createPages(
 ) {
   const { runtime, log, metrics, store, nudge, addressOf, isStopping, assets } = host;
   const { links, media, enricher, linkKey } = skyvern;
+  const gate = new TokenGate({ tokens: config.tokens, addressOf, now: runtime.now, log });
   const web = {
+    gate,
+    ended: createEndedSessions({ store, now: runtime.now }),
     assets,
     store,
     links,

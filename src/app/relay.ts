@@ -74,8 +74,10 @@ interface RunningApp {
  *
  * 1. Its app is built, and the database must take a write. What fails here is refused, and nothing has changed.
  * 2. The new app answers every request from then on; what it accepts waits in the outbox.
- * 3. The app before claims no more and lets its attempts end.
- * 4. The new app delivers: at no time do two. Requests that the app before had begun get a minute to end; then it is closed.
+ * 3. The app before claims no more and lets its attempts end. Meanwhile the next configuration may be taken up: what was taken away
+ *    from a configuration opens nothing from then on, however long a sink hangs.
+ * 4. The new app delivers, unless another has taken its place: at no time do two. Requests that the app before had begun get a minute
+ *    to end; then it is closed.
  */
 export class Relay {
   /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
@@ -89,7 +91,10 @@ export class Relay {
   #current!: RunningApp;
   /** Where it listens, once it does. */
   #port: number | null = null;
-  #reloading: Promise<unknown> = Promise.resolve();
+  /** The configurations that are being built and put in force, one after the other. */
+  #switching: Promise<unknown> = Promise.resolve();
+  /** The apps before that still let attempts end. */
+  #handover: Promise<unknown> = Promise.resolve();
   #watching: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | null = null;
 
@@ -143,12 +148,14 @@ export class Relay {
 
   /**
    * Takes up a configuration. Resolves when it is in force and delivers, at once when nothing differs; rejects when it cannot be
-   * taken up, and the one before stays. One at a time: others wait for their turn.
+   * taken up, and the one before stays.
    */
-  reload(next: Config): Promise<Reloaded> {
-    const result = this.#takeUp(next, this.#reloading);
-    this.#reloading = result.catch(() => {});
-    return result;
+  async reload(next: Config): Promise<Reloaded> {
+    const switched = this.#switchTo(next, this.#switching);
+    this.#switching = switched.catch(() => {});
+    const { reloaded, going, coming } = await switched;
+    if (going && coming) await this.#handOver(going, coming);
+    return reloaded;
   }
 
   /** Answers webhooks with 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. However often it is called, once. */
@@ -162,7 +169,7 @@ export class Relay {
     log.info("relay.stopping");
     this.#ending.abort();
     clearInterval(this.#watching);
-    await Promise.all([this.#reloading, this.app.drain()]);
+    await Promise.all([this.#switching, this.#handover, this.app.drain()]);
     // The one that came into force meanwhile, if one did.
     await this.app.drain();
     await Promise.all(this.#listening.map((one) => one.close()));
@@ -184,6 +191,7 @@ export class Relay {
       publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),
       isStopping: () => this.#ending.signal.aborted,
       nudge: () => this.app.worker.nudge(),
+      keys: () => this.#current.app.config.keys,
     });
     const close = async () => {
       await app.close();
@@ -192,11 +200,13 @@ export class Relay {
     return { app, close };
   }
 
-  async #takeUp(next: Config, turn: Promise<unknown>): Promise<Reloaded> {
+  /** Builds the app of a configuration, and has it answer. `going`: the one before; null when there is nothing to take up. */
+  async #switchTo(next: Config, turn: Promise<unknown>) {
     await turn;
-    const { log, runtime, store } = this.#deps;
+    const { runtime, store } = this.#deps;
     const { config, changed, fixed } = compareConfigs(this.app.config, next);
-    if (this.#ending.signal.aborted || changed.length === 0) return { changed: [], fixed };
+    if (this.#ending.signal.aborted || changed.length === 0)
+      return { reloaded: { changed: [], fixed }, going: null, coming: null };
     const coming = await this.#build(config);
     try {
       await store.ping(runtime.now());
@@ -207,16 +217,24 @@ export class Relay {
     const going = this.#current;
     this.#current = coming;
     announce(this.#metrics, coming.app.gauges);
-    await this.#drain(going.app);
+    return { reloaded: { changed, fixed }, going, coming };
+  }
+
+  /** Resolves when the app that came delivers, or another one is in force by then. */
+  async #handOver(going: RunningApp, coming: RunningApp): Promise<void> {
+    const { log } = this.#deps;
+    // Its streams end at once, whatever the apps before it wait for.
+    const ended = Promise.all([this.#handover, this.#drain(going.app)]);
+    this.#handover = ended.catch(() => {});
+    await ended;
     this.#retire(going);
-    if (this.#ending.signal.aborted) return { changed, fixed };
+    if (this.#ending.signal.aborted || this.#current !== coming) return;
     // What cannot be taken up now is due again when its lease is over.
     await coming.app
       .reclaimLeases()
       .catch((error: unknown) => log.error("config.reclaim_failed", { error: String(error) }));
     coming.app.start();
     log.info("config.applied", { sinks: coming.app.gauges.sinks });
-    return { changed, fixed };
   }
 
   /** Nothing may deliver before it resolves; if that is never, the process is not worth keeping. */

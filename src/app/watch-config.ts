@@ -82,12 +82,13 @@ export async function keepReloading(deps: WatchConfigDeps): Promise<void> {
   const { shell, runtime, everyMs = LOOK_MS } = deps;
   let { read } = deps;
   let seen = read.print;
-  let reloading: Promise<void> = Promise.resolve();
+  const reloading: Promise<void>[] = [];
   const again = (why: "signal" | "file"): void => {
     read = readConfig(shell);
     seen = read.print;
     const { loaded } = read;
-    reloading = reloading.then(() => takeUp(loaded, why, deps));
+    // Not one after the other: what the one before still waits for must not keep this one from coming into force.
+    reloading.push(takeUp(loaded, why, deps));
   };
   shell.onHangup?.(() => again("signal"));
   while (!shell.stopped.aborted) {
@@ -96,7 +97,7 @@ export async function keepReloading(deps: WatchConfigDeps): Promise<void> {
     if (now !== read.print && now === seen) again("file");
     else seen = now;
   }
-  await reloading;
+  await Promise.all(reloading);
 }
 
 async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: WatchConfigDeps): Promise<void> {

@@ -84,6 +84,7 @@ export const EnvironmentSchema = z.object({
   FLY_APP_NAME: z.string().optional(),
   RELAY_TOKEN: list
     .refine((tokens) => tokens.every((token) => /^[!-~]+$/.test(token)), "must be printable ASCII without spaces")
+    .refine((tokens) => tokens.every((token) => token.length >= 16), "must have at least 16 characters, each token")
     .transform(toSecrets)
     .default([]),
   ALLOW_PRIVATE_NETWORKS: list.refine((texts) => texts.every((text) => parseCidr(text) !== null), network).default([]),

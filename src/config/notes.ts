@@ -58,10 +58,6 @@ export function listOff(config: NotedConfig, { get }: Environment, ofSinks: read
 export function findWarnings(config: NotedConfig): string[] {
   const warnings: [boolean, string][] = [
     [
-      config.tokens.some((token) => token.reveal().length < 16),
-      "RELAY_TOKEN holds a token of fewer than 16 characters",
-    ],
-    [
       config.sinks.length > 0 &&
         config.alerts.onSinkDown.length > 0 &&
         config.sinks.every(({ name }) => config.alerts.onSinkDown.every((told) => told === name)),

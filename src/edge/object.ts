@@ -102,6 +102,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     addressOf: (c) => c.req.header("cf-connecting-ip"),
     publicUrl: () => config.publicUrl,
     isStopping: () => false,
+    keys: () => config.keys,
     nudge: () => {
       app.worker.nudge();
       void turns?.wake();

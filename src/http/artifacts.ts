@@ -4,7 +4,7 @@ import type { ArtifactKey, Run } from "../domain/run.ts";
 import { safeName } from "../sinks/attachments.ts";
 import { isPicture, noPicture, safeAnswer, type Media, type Owner } from "../skyvern/artifacts/media.ts";
 import type { RunStore } from "../store/contract/runs.ts";
-import { parseBearer } from "./auth.ts";
+import { parseBearer, type TokenGate } from "./auth.ts";
 import type { SignedLinks } from "./links.ts";
 import { problem } from "./problem.ts";
 
@@ -12,10 +12,9 @@ export interface ArtifactsDeps {
   store: Pick<RunStore, "run">;
   media: Pick<Media, "link" | "open">;
   links: SignedLinks;
-  /** Whether a bearer token is one of the relay's. */
-  isToken(token: string): boolean;
+  gate: TokenGate;
   /** Whether a `Cookie` header holds a session of the web page. */
-  isSession(cookies: string | undefined): boolean;
+  isSession(cookies: string | undefined): Promise<boolean>;
 }
 
 /**
@@ -26,7 +25,7 @@ export interface ArtifactsDeps {
 export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
   app.get("/artifacts/:run_id/:artifact_id", async (c) => {
     const { run_id: runId, artifact_id: key } = c.req.param();
-    if (!mayOpen(c, deps, runId, key)) {
+    if (!(await mayOpen(c, deps, runId, key))) {
       return problem(c, 403, "This link is not complete, was changed, or has expired.");
     }
     const stored = await deps.store.run(runId);
@@ -35,10 +34,11 @@ export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
   });
 }
 
-function mayOpen(c: Context, { links, isToken, isSession }: ArtifactsDeps, runId: string, key: ArtifactKey): boolean {
+async function mayOpen(c: Context, deps: ArtifactsDeps, runId: string, key: ArtifactKey): Promise<boolean> {
+  const { links, gate, isSession } = deps;
   if (links.check(runId, key, { exp: c.req.query("exp"), sig: c.req.query("sig") })) return true;
   const token = parseBearer(c.req.header("authorization"));
-  return token === null ? isSession(c.req.header("cookie")) : isToken(token);
+  return token === null ? isSession(c.req.header("cookie")) : gate.admit(c, token).isRight;
 }
 
 async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {

@@ -1,20 +1,80 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
+import type { Log } from "../platform/log.ts";
+import { createRateLimit, type RateLimit } from "../platform/rate-limit.ts";
 import type { Secret } from "../platform/secret.ts";
+import { addressIn, type AddressOf } from "./address.ts";
 import { problem } from "./problem.ts";
 
-const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+/** Wrong tokens of one address that are answered as such; further ones are only told when to come again. */
+const WRONG_ALLOWED = { burst: 10, everyMs: 30_000 };
+/** Lines of one address in the log: its wrong tokens, and that it is throttled. */
+const LINES_OF_ONE = { burst: 11, everyMs: 3_600_000 };
+/** Lines of all addresses. */
+const LINES_OF_ALL = { burst: 100, everyMs: 10_000 };
 
-/** Whether a text is one of the tokens. Constant time in the texts; every token is compared. */
-export function createTokenCheck(tokens: readonly Secret[]): (text: string) => boolean {
-  const wanted = tokens.map((token) => digest(token.reveal()));
-  return (text) => {
-    const given = digest(text);
-    let found = false;
-    for (const one of wanted) found = timingSafeEqual(one, given) || found;
-    return found;
-  };
+export interface TokenGateDeps {
+  tokens: readonly Secret[];
+  addressOf: AddressOf;
+  now(): number;
+  log: Log;
 }
+
+/** Whether somebody may come in. `waitMs`: 0 for a wrong token; else how long this address is told to wait. */
+export type Admission = { isRight: true } | { isRight: false; waitMs: number };
+
+/**
+ * The one check of the relay's tokens, with the one brake in it. A right token always passes at once, as many wrong ones as
+ * may come from its address: behind a proxy they are everybody's.
+ */
+export class TokenGate {
+  readonly #wanted: readonly Buffer[];
+  readonly #addressOf: AddressOf;
+  readonly #log: Log;
+  readonly #wrong: RateLimit;
+  readonly #lines: RateLimit;
+  readonly #allLines: RateLimit;
+
+  constructor({ tokens, addressOf, now, log }: TokenGateDeps) {
+    this.#wanted = tokens.map((token) => hashToken(token.reveal()));
+    this.#addressOf = addressOf;
+    this.#log = log;
+    this.#wrong = createRateLimit({ ...WRONG_ALLOWED, now });
+    this.#lines = createRateLimit({ ...LINES_OF_ONE, now });
+    this.#allLines = createRateLimit({ ...LINES_OF_ALL, now });
+  }
+
+  /** False: no token is configured, and nobody gets in. */
+  get isOpen(): boolean {
+    return this.#wanted.length > 0;
+  }
+
+  admit(c: Context, token: string): Admission {
+    return this.#isToken(token) ? { isRight: true } : { isRight: false, waitMs: this.refuse(c) };
+  }
+
+  /** Counts a wrong token, or what stands for one. Returns how long this address is told to wait, ms. */
+  refuse(c: Context): number {
+    const address = addressIn(c, this.#addressOf);
+    const waitMs = this.#wrong.waitMs(address);
+    this.#wrong.count(address);
+    if (this.#lines.take(address) && this.#allLines.take("all"))
+      this.#log.warn(waitMs > 0 ? "token.throttled" : "token.refused", { address, wait_ms: waitMs });
+    return waitMs;
+  }
+
+  /** Constant time in the texts; every token is compared. */
+  #isToken(text: string): boolean {
+    const given = hashToken(text);
+    let found = false;
+    for (const one of this.#wanted) found = timingSafeEqual(one, given) || found;
+    return found;
+  }
+}
+
+const hashToken = (text: string): Buffer => createHash("sha256").update(text).digest();
+
+export const retryAfter = (waitMs: number): string => String(Math.ceil(waitMs / 1_000));
 
 /** The token of an `Authorization: Bearer …` header, or null. */
 export const parseBearer = (header: string | undefined): string | null =>
@@ -23,12 +83,16 @@ export const parseBearer = (header: string | undefined): string | null =>
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";
 
 /** Lets bearers of a token in. Without any token configured nobody gets in, and the answer says which variable to set. */
-export function requireToken(tokens: readonly Secret[]): MiddlewareHandler {
-  const isToken = createTokenCheck(tokens);
+export function requireToken(gate: TokenGate): MiddlewareHandler {
   return async (c, next) => {
-    if (tokens.length === 0) return problem(c, 403, CLOSED);
+    if (!gate.isOpen) return problem(c, 403, CLOSED);
     const token = parseBearer(c.req.header("authorization"));
-    if (token !== null && isToken(token)) return next();
+    const admission = token === null ? { isRight: false as const, waitMs: 0 } : gate.admit(c, token);
+    if (admission.isRight) return next();
+    if (admission.waitMs > 0) {
+      c.header("retry-after", retryAfter(admission.waitMs));
+      return problem(c, 429, "Too many wrong tokens came from this address. A right one is let in at once.");
+    }
     c.header("www-authenticate", 'Bearer realm="skyvern-relay"');
     return problem(c, 401, "Send `Authorization: Bearer <RELAY_TOKEN>`.");
   };

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
-import type { AddressOf } from "./webhook.ts";
+import type { AddressOf } from "./address.ts";
 
 export const addressOf: AddressOf = (c) => (c.env as HttpBindings).incoming.socket.remoteAddress;
 

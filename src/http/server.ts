@@ -3,9 +3,8 @@ import { secureHeaders } from "hono/secure-headers";
 import type { BlankEnv } from "hono/types";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { Secret } from "../platform/secret.ts";
 import { mountArtifacts, type ArtifactsDeps } from "./artifacts.ts";
-import { createTokenCheck, requireToken } from "./auth.ts";
+import { requireToken, type TokenGate } from "./auth.ts";
 import { createHistory, type HistoryDeps } from "./api/runs.ts";
 import { refuseOtherMethods } from "./method-not-allowed.ts";
 import { openapi } from "./api/openapi.ts";
@@ -16,11 +15,11 @@ import { mountWebhook, type WebhookDeps } from "./webhook.ts";
 export interface ServerDeps {
   webhook: WebhookDeps;
   history: HistoryDeps;
-  artifacts: Omit<ArtifactsDeps, "isToken">;
+  artifacts: ArtifactsDeps;
   /** Why no webhook can be accepted now, or null. */
   unready(): Promise<string | null>;
   metrics: Metrics;
-  tokens: readonly Secret[];
+  gate: TokenGate;
   log: Log;
   /** Mounts the web page. */
   pages(app: OpenAPIHono<BlankEnv>): void;
@@ -43,11 +42,11 @@ export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   // The pages next: their own headers are stricter than these.
   deps.pages(app);
   app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));
-  const guard = requireToken(deps.tokens);
+  const guard = requireToken(deps.gate);
   app.use("/v1/*", guard);
   app.use("/metrics", guard);
   mountMetrics(app, deps.metrics);
-  mountArtifacts(app, { ...deps.artifacts, isToken: createTokenCheck(deps.tokens) });
+  mountArtifacts(app, deps.artifacts);
   app.route("/v1", createHistory(deps.history));
   // Made once: making it adds to the registry of routes.
   let document: ReturnType<typeof openapi> | null = null;

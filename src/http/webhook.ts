@@ -2,6 +2,7 @@ import type { Context, Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
+import { addressIn, type AddressOf } from "./address.ts";
 import { Bodies } from "./bodies.ts";
 
 export interface WebhookDeps {
@@ -21,8 +22,6 @@ export interface WebhookDeps {
 
 /** A wrong key makes hundreds of these in an hour, an attack thousands in a minute. */
 export const REFUSALS_ALLOWED = { burst: 300, everyMs: 200 };
-
-export type AddressOf = (c: Context) => string | undefined;
 
 /** Skyvern waits at most 30 s when told to (contract §2), and comes three times: soon is better. */
 const RETRY_AFTER_SECONDS = "5";
@@ -59,7 +58,7 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
     if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
-    const incoming = { bytes: body, signature, sentAt, channel, from: addressIn(c, deps) };
+    const incoming = { bytes: body, signature, sentAt, channel, from: addressIn(c, deps.addressOf) };
     return respond(c, channel, deps, await deps.receiver.receive(incoming));
   } finally {
     release();
@@ -94,7 +93,7 @@ const REFUSALS = {
 /** 401; an address that sends nothing else gets 429 and no more log lines. */
 function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: RefusalReason): Response {
   const { refusals, log } = deps;
-  const address = addressIn(c, deps);
+  const address = addressIn(c, deps.addressOf);
   refusals.count(address);
   if (refusals.waitMs(address) > 0) {
     const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
@@ -102,15 +101,6 @@ function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: R
   }
   log.warn("webhook.refused", { reason, address, channel });
   return c.json({ error: REFUSALS[reason] }, 401);
-}
-
-function addressIn(c: Context, { addressOf }: WebhookDeps): string {
-  try {
-    return addressOf(c) ?? "unknown";
-  } catch {
-    // Not behind a socket: the app was called as a function.
-    return "none";
-  }
 }
 
 /** The rest of the body is not read, so nothing more can come on this connection. */

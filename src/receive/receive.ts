@@ -40,7 +40,8 @@ export type Received =
   | { kind: "unavailable" };
 
 export interface ReceiveDeps {
-  keys: readonly VerifyKey[];
+  /** Those that verify now: a key that is taken away counts no more, also for a body that is being read. */
+  keys(): readonly VerifyKey[];
   intake: Intake;
   runtime: Pick<Runtime, "now">;
   log: Log;
@@ -75,7 +76,7 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
       return checked;
     },
     receive: async (incoming) => {
-      const body = verify(incoming.bytes, incoming.signature, deps.keys);
+      const body = verify(incoming.bytes, incoming.signature, deps.keys());
       if (typeof body === "string")
         return (await confirmed(deps, confirm, incoming)) ?? { kind: "refused", reason: refusal(body) };
       return receiveVerified(deps, take, body, incoming);

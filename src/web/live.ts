@@ -1,4 +1,5 @@
 /** `GET /live`: tells an open page that something changed, as server-sent events. What, it reads from the page itself. */
+import { getCookie } from "hono/cookie";
 import { followChanges } from "../store/history/follow.ts";
 import { toStream, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
@@ -13,14 +14,16 @@ const HEARTBEAT_MS = 20_000;
 const LIFE_MS = 600_000;
 const PAGE_SIZE = 1_000;
 
-export function mountLive({ web, deps, reading }: PageContext): void {
+export function mountLive({ web, deps, reading, sessions, cookieName }: PageContext): void {
   const places = new StreamPlaces(MAX_STREAMS);
   web.get("/live", ...reading, (c) => {
     const after = c.req.header("last-event-id") ?? c.req.query("after") ?? null;
     // "No Content" tells a browser not to come again.
     if (after === null || places.isFull) return c.body(null, 204, HEADERS);
     const run = c.req.query("run") ?? null;
-    const pieces = (signal: AbortSignal) => places.take(changeTexts(deps, { after, run, signal }));
+    const cookie = getCookie(c, cookieName);
+    const isOver = async () => (await sessions.read(cookie)) === null;
+    const pieces = (signal: AbortSignal) => places.take(changeTexts(deps, { after, run, signal, isOver }));
     const ends = AbortSignal.any([deps.stopping, c.req.raw.signal, AbortSignal.timeout(LIFE_MS)]);
     return c.body(toStream(pieces, ends), 200, {
       ...HEADERS,
@@ -39,11 +42,13 @@ interface FollowInput {
   /** Only what happens to this run. */
   run: string | null;
   signal: AbortSignal;
+  /** Whether the session has ended that the stream was opened with. */
+  isOver(): Promise<boolean>;
 }
 
 async function* changeTexts(
   { store, runtime }: Pick<WebDeps, "store" | "runtime">,
-  { after, run, signal }: FollowInput,
+  { after, run, signal, isOver }: FollowInput,
 ): AsyncGenerator<string, void> {
   yield `retry: 3000\n\n`;
   const pages = followChanges(
@@ -53,6 +58,7 @@ async function* changeTexts(
   );
   let last = after;
   for await (const page of pages) {
+    if (await isOver()) return;
     last = page?.last ?? last;
     // A place that is not known any more: the page may show what is no more.
     const isNews =

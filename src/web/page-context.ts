@@ -13,9 +13,11 @@ import type { ReceiptStore } from "../store/contract/receipts.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { StatsStore } from "../store/contract/stats.ts";
+import type { TokenGate } from "../http/auth.ts";
 import type { AssetTexts } from "./assets/assets.ts";
 import { HEADERS, notice, type PageFrame, type SendPage, type NavBadges } from "./layout.ts";
 import type { Part } from "./markup.ts";
+import type { EndedSessions } from "./login/ended-sessions.ts";
 import type { LoginLinks } from "./login/links.ts";
 import { isOwnOrigin, ownPage } from "./login/origin.ts";
 import { cookieNameOf, createSessions, type Session, type Sessions } from "./login/session.ts";
@@ -31,6 +33,9 @@ export interface WebDeps {
   sinks: readonly { name: string; kind: string }[];
   /** Empty: every page says which variable to set. */
   tokens: readonly Secret[];
+  /** Asks for the tokens, and slows who guesses them. */
+  gate: TokenGate;
+  ended: EndedSessions;
   loginLinks: LoginLinks;
   /** What sessions are signed with: 32 bytes kept in the database. */
   key: Buffer;
@@ -91,7 +96,7 @@ const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page an
 
 export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPage): PageContext {
   const { store, tokens, runtime } = deps;
-  const sessions = createSessions({ tokens, key: deps.key, runtime });
+  const sessions = createSessions({ tokens, key: deps.key, runtime, ended: deps.ended });
   const cookieName = cookieNameOf(deps.publicUrl);
 
   const open: MiddlewareHandler<WebEnv> = async (c, next) => {
@@ -107,7 +112,7 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
       403,
     );
   const guard: MiddlewareHandler<WebEnv> = async (c, next) => {
-    const session = sessions.read(getCookie(c, cookieName));
+    const session = await sessions.read(getCookie(c, cookieName));
     if (session === null) return toLogin(c);
     c.set("session", session);
     return next();

@@ -287,6 +287,39 @@ it("a new token opens the history from then on, the old one no more", async () =
   expect([await status(TOKEN), await status(other)]).toEqual([401, 200]);
 });
 
+it("a key and a token that are taken away stop at once, while a sink hangs and an earlier change waits for it", async () => {
+  const sinks = (a: string, more: string): string =>
+    `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { timeout: 5s }\n${more}`;
+  const world = await aWorld(({ a }) => sinks(a, ""));
+  const { relay, a, configOf, url } = world;
+  a.answers.push({ hang: true });
+  await world.send("tsk_1");
+  await until("the attempt hangs", () => a.requests.length === 1);
+  const stream = await fetch(`${url}/v1/events`, { headers: { authorization: `Bearer ${TOKEN}` } });
+  const body = Buffer.from(JSON.stringify({ run_id: "tsk_2", status: "completed", output: null }));
+  const signed = Object.fromEntries(aSignedRequest(body).headers);
+  const begun = sendHttp(`${url}/webhook`, { method: "POST", headers: { ...signed, "content-length": body.length } });
+  const begunStatus = new Promise<number | undefined>((resolve, reject) => {
+    begun.on("response", (response) => resolve(response.resume().statusCode)).on("error", reject);
+  });
+  await new Promise((resolve) => begun.write(body.subarray(0, 20), resolve));
+  const from = performance.now();
+  const first = relay.reload(configOf(sinks(a.url, "redact: { keys: [a] }\n")));
+  const other = { RELAY_TOKEN: "another-token-of-the-tests", SKYVERN_API_KEY: "another-key" };
+  const second = relay.reload(configOf(sinks(a.url, "redact: { keys: [b] }\n"), other));
+  const status = async () => (await fetch(`${url}/v1/runs`, { headers: { authorization: `Bearer ${TOKEN}` } })).status;
+  await until("the old token is refused", async () => (await status()) === 401);
+  expect(await world.send("tsk_3")).toBe(401);
+  begun.end(body.subarray(20));
+  expect(await begunStatus).toBe(401);
+  await stream.text();
+  expect(performance.now() - from).toBeLessThan(3_000);
+  expect((await first).changed).toEqual(["redactKeys"]);
+  expect((await second).changed).toContain("tokens");
+  // Of the two that followed, the last one alone delivers.
+  expect(world.log().split('"event":"config.applied"')).toHaveLength(2);
+});
+
 it("told to stop in the middle of a change it stops, in time, and forgets nothing", async () => {
   const world = await aWorld(
     ({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { timeout: 1s, schedule: [1h] }\n`,

@@ -368,9 +368,10 @@ const faults: Case[] = [
   {
     name: "a RELAY_TOKEN that can be guessed",
     wrong: (world) => (world.env["RELAY_TOKEN"] = "secret"),
-    check: "token",
-    found: /fewer than 16 characters/,
-    fix: /openssl rand -hex 32/,
+    check: "configuration",
+    found: /RELAY_TOKEN: must have at least 16 characters/,
+    fix: /in the environment/,
+    code: 2,
   },
   {
     name: "a PUBLIC_URL that redirects",

@@ -3,7 +3,7 @@ import { formatFaults } from "../../src/config/config.ts";
 import { faultsOf, load, WHSEC } from "./source.ts";
 
 /** Stands in every secret of these tables. No fault may show it. */
-const SECRET = "hunter2secret";
+const SECRET = "hunter2secret-of-the-tests";
 
 type Env = Record<string, string>;
 const EMAIL = { SMTP_URL: "smtp://mail.example.com", EMAIL_FROM: "a@example.com", EMAIL_TO: "b@example.com" };
@@ -41,6 +41,12 @@ const variables: [name: string, env: Env, where: string, message: RegExp][] = [
   ["a public URL with a query", { PUBLIC_URL: "https://x.example/?a=1" }, "PUBLIC_URL", /query/],
   ["a public URL with a fragment", { PUBLIC_URL: "https://x.example/#a" }, "PUBLIC_URL", /fragment/],
   ["a token of commas only", { RELAY_TOKEN: "," }, "RELAY_TOKEN", /between its commas/],
+  [
+    "a token that can be guessed",
+    { RELAY_TOKEN: `${SECRET},0123456789abcde` },
+    "RELAY_TOKEN",
+    /at least 16 characters/,
+  ],
   ["a token with a space", { RELAY_TOKEN: `${SECRET} ${SECRET}` }, "RELAY_TOKEN", /without spaces/],
   ["an unknown log level", { LOG_LEVEL: "loud" }, "LOG_LEVEL", /must be fatal, error, .* or silent/],
   ["a network that is none", { ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8,10.0.0.0/99" }, "ALLOW_PRIVATE_NETWORKS", /CIDR/],

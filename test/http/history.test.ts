@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { anApp, TOKEN, type TestApp } from "../support/app.ts";
+import { events } from "../support/at-skyvern.ts";
 import { fixtureBytes, FIXTURE_ORGANIZATION, mutated } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
@@ -30,6 +31,35 @@ describe("the token", () => {
     "/v1/nothing",
     "/metrics",
   ];
+
+  it("slows wrong tokens only, says so once in the log, and lets the right one in at once", async () => {
+    const relay = await anApp();
+    const ask = async (token: string) => (await relay.get("/v1/runs", { authorization: `Bearer ${token}` })).status;
+    const statuses = [];
+    for (let i = 0; i < 50; i += 1) statuses.push(await ask(`a-wrong-token-${i}`));
+    expect(statuses).toEqual([...Array<number>(10).fill(401), ...Array<number>(40).fill(429)]);
+    expect(await ask(TOKEN)).toBe(200);
+    // The same brake, whatever is asked for.
+    expect((await relay.get("/metrics", { authorization: "Bearer a-wrong-token" })).status).toBe(429);
+    const refused = await relay.get("/v1/runs", { authorization: "Bearer a-wrong-token" });
+    expect(refused.headers.get("content-type")).toContain("application/problem+json");
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(events(relay, "token.refused")).toHaveLength(10);
+    expect(events(relay, "token.throttled")).toHaveLength(1);
+    expect(relay.log()).not.toContain("a-wrong-token");
+  });
+
+  it("counts wrong tokens by the other end of the connection, which no header changes", async () => {
+    const relay = await anApp();
+    const ask = async (remoteAddress: string, forwarded: string) => {
+      const headers = { authorization: "Bearer a-wrong-token-of-somebody", "x-forwarded-for": forwarded };
+      const request = new Request("http://relay.test/v1/runs", { headers });
+      return (await relay.app.fetch(request, { incoming: { socket: { remoteAddress } } })).status;
+    };
+    for (let i = 0; i < 10; i += 1) expect(await ask("192.0.2.1", `198.51.100.${i}`)).toBe(401);
+    expect(await ask("192.0.2.1", "198.51.100.99")).toBe(429);
+    expect(await ask("192.0.2.2", "192.0.2.1")).toBe(401);
+  });
 
   it.each(ADDRESSES)("without RELAY_TOKEN %s answers 403 and names it", async (path) => {
     const relay = await anApp({ RELAY_TOKEN: undefined });

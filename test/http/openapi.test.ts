@@ -139,12 +139,17 @@ describe("every answer", () => {
     check(name, answer);
   });
 
-  it.each(["401", "403"])("without the right token is %s, everywhere as the document says", async (status) => {
+  it.each([
+    ["401", "no token", "none"],
+    ["403", "no token configured", "Bearer wrong"],
+    ["429", "too many wrong ones", "Bearer wrong"],
+  ])("is %s with %s, everywhere as the document says", async (status, _what, authorization) => {
     const relay = await anApp(status === "403" ? { RELAY_TOKEN: undefined } : {});
+    if (status === "429") for (let i = 0; i < 10; i += 1) await ask(relay, "GET", "/v1/runs", authorization);
     for (const [path, operations] of Object.entries(document.paths)) {
       for (const method of Object.keys(operations)) {
         const name = `${method.toUpperCase()} ${path} ${status}`;
-        const answer = await ask(relay, method.toUpperCase(), path.replaceAll(/\{\w+\}/g, "x"), "Bearer wrong");
+        const answer = await ask(relay, method.toUpperCase(), path.replaceAll(/\{\w+\}/g, "x"), authorization);
         expect(String(answer.status), name).toBe(status);
         check(name, answer);
       }

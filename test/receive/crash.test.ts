@@ -56,7 +56,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   const keys = [{ name: "key", key: new Secret(FIXTURE_KEY), organization: null }];
   const receiver = createReceiver(
     {
-      keys,
+      keys: () => keys,
       intake: createIntake({ ...intaking, store: { ...store, accept } }),
       runtime,
       log,

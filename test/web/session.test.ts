@@ -1,33 +1,56 @@
 import { describe, expect, test } from "vitest";
 import { idMaker } from "../../src/platform/runtime.ts";
 import { Secret } from "../../src/platform/secret.ts";
+import { createEndedSessions } from "../../src/web/login/ended-sessions.ts";
 import { createSessions } from "../../src/web/login/session.ts";
 
 const key = Buffer.alloc(32, 7);
 const runtime = { now: () => 1_000_000, newId: idMaker(() => 1_000_000) };
-const sessionsOf = (...tokens: string[]) =>
-  createSessions({ tokens: tokens.map((token) => new Secret(token)), key, runtime });
+/** Settings in memory. */
+const aStore = () => {
+  const values = new Map<string, string>();
+  return {
+    setting: (name: string, initial: string) => Promise.resolve(values.get(name) ?? initial),
+    saveSetting: async (name: string, value: string) => void values.set(name, value),
+  };
+};
+const sessionsOn = (store: ReturnType<typeof aStore>, ...tokens: string[]) => {
+  const ended = createEndedSessions({ store, now: runtime.now });
+  return createSessions({ tokens: tokens.map((token) => new Secret(token)), key, runtime, ended });
+};
+const sessionsOf = (...tokens: string[]) => sessionsOn(aStore(), ...tokens);
 
 describe("sessions", () => {
-  test("hold for every relay with the same key and token, also after a restart", () => {
+  test("hold for every relay with the same key and token, also after a restart", async () => {
     const cookie = sessionsOf("one").start("one") ?? "";
-    expect(sessionsOf("one").read(cookie)).toEqual(sessionsOf("one").read(cookie));
-    expect(sessionsOf("one").read(cookie)).not.toBeNull();
+    expect(await sessionsOf("one").read(cookie)).toEqual(await sessionsOf("one").read(cookie));
+    expect(await sessionsOf("one").read(cookie)).not.toBeNull();
   });
 
-  test("end when their own token is taken away, and only then", () => {
+  test("end when their own token is taken away, and only then", async () => {
     const cookie = sessionsOf("old", "new").start("old") ?? "";
-    expect(sessionsOf("new", "old", "third").read(cookie)).not.toBeNull();
-    expect(sessionsOf("new").read(cookie)).toBeNull();
+    expect(await sessionsOf("new", "old", "third").read(cookie)).not.toBeNull();
+    expect(await sessionsOf("new").read(cookie)).toBeNull();
   });
 
-  test("each have a form field of their own, the same on every page", () => {
+  test("each have a form field of their own, the same on every page", async () => {
     const sessions = sessionsOf("one");
-    const [a, b] = [sessions.read(sessions.start("one") ?? ""), sessions.read(sessions.start("one") ?? "")];
+    const [a, b] = [await sessions.read(sessions.start("one") ?? ""), await sessions.read(sessions.start("one") ?? "")];
     if (a === null || b === null) throw new Error("a fresh session was not read");
     expect(sessions.isOurForm(a, a.csrf)).toBe(true);
     expect(sessions.isOurForm(a, b.csrf)).toBe(false);
     expect(sessions.isOurForm(a, "")).toBe(false);
+  });
+
+  test("end for every relay on the database once they are logged out, each alone", async () => {
+    const store = aStore();
+    const [here, there] = [sessionsOn(store, "one"), sessionsOn(store, "one")];
+    const [first, second, third] = [here, here, here].map((sessions) => sessions.start("one") ?? "");
+    const [a, b] = [await here.read(first), await here.read(second)];
+    if (a === null || b === null) throw new Error("a fresh session was not read");
+    await Promise.all([here.end(a), here.end(b)]);
+    expect([await there.read(first), await there.read(second)]).toEqual([null, null]);
+    expect(await there.read(third)).not.toBeNull();
   });
 
   test("are not made for a wrong token, nor for any when there is none", () => {

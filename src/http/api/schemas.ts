@@ -218,7 +218,11 @@ export const fault = (description: string) => ({
   content: { "application/problem+json": { schema: ProblemSchema.openapi("Problem", { example: PROBLEM }) } },
 });
 export const badParameter = { 400: fault("A parameter is wrong; `errors` names it.") };
-export const closed = { 401: fault("The token is missing or wrong."), 403: fault("No RELAY_TOKEN is configured.") };
+export const closed = {
+  401: fault("The token is missing or wrong."),
+  403: fault("No RELAY_TOKEN is configured."),
+  429: fault("The token is wrong, and so were too many others from this address."),
+};
 export const security = [{ bearer: [] }];
 /** A body; `what` it must be when it is no object at all. */
 export const bodySchema = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape, { error: BODY });

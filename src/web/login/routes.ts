@@ -1,36 +1,34 @@
 /** Who is there. */
-import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
-import { createRateLimit } from "../../platform/rate-limit.ts";
+import { retryAfter } from "../../http/auth.ts";
 import { field, go, type PageContext } from "../page-context.ts";
 import { loginPage } from "./page.ts";
 import { ownPage } from "./origin.ts";
 import { SESSION_LIFE_MS } from "./session.ts";
 
 export function mountLogin({ web, deps, page, sessions, cookieName, open, ownForm, acting }: PageContext): void {
-  const { log, runtime } = deps;
-  const failures = createRateLimit({ now: runtime.now, burst: 10, everyMs: 30_000 });
+  const { log, gate } = deps;
   const isSecure = deps.publicUrl.startsWith("https:");
   const cookieOptions = { path: "/", httpOnly: true, sameSite: "Lax", secure: isSecure } as const;
 
-  web.get("/login", open, (c) => {
+  web.get("/login", open, async (c) => {
     const to = ownPage(c.req.query("to"));
-    if (sessions.read(getCookie(c, cookieName)) !== null) return go(c, to);
+    if ((await sessions.read(getCookie(c, cookieName))) !== null) return go(c, to);
     return page(c, { title: "Log in", session: null }, loginPage({ to, fault: null }));
   });
 
   web.get("/login/:code", open, (c) => {
-    const client = clientAddress(c);
     // HEAD comes here too, and uses no link up.
     const [token] = deps.tokens;
     const isGood = c.req.method === "GET" && deps.loginLinks.redeem(c.req.param("code"));
     const cookie = isGood && token ? sessions.start(token.reveal()) : null;
     if (cookie === null) {
-      log.warn("login.failed", { client, reason: "the link does not work, or not any more" });
+      const waitMs = gate.refuse(c);
+      if (waitMs > 0) c.header("retry-after", retryAfter(waitMs));
       const fault = "This link was used already, or is older than 15 minutes. Log in with a token.";
-      return page(c, { title: "Log in", session: null }, loginPage({ to: "/", fault }), 401);
+      return page(c, { title: "Log in", session: null }, loginPage({ to: "/", fault }), waitMs > 0 ? 429 : 401);
     }
-    log.info("login.succeeded", { client, by: "link" });
+    log.info("login.succeeded", { by: "link" });
     setCookie(c, cookieName, cookie, { ...cookieOptions, maxAge: SESSION_LIFE_MS / 1_000 });
     return go(c, "/");
   });
@@ -39,33 +37,23 @@ export function mountLogin({ web, deps, page, sessions, cookieName, open, ownFor
     const to = ownPage(await field(c, "to"));
     const again = (fault: string, status: 401 | 429) =>
       page(c, { title: "Log in", session: null }, loginPage({ to, fault }), status);
-    const client = clientAddress(c);
-    const waitMs = failures.waitMs(client);
-    if (waitMs > 0) {
-      const seconds = Math.ceil(waitMs / 1_000);
-      c.header("retry-after", String(seconds));
-      log.warn("login.throttled", { client, wait_ms: waitMs });
-      return again(`Too many wrong tokens. Try again in ${seconds} s.`, 429);
-    }
-    const cookie = sessions.start(await field(c, "token"));
+    const token = await field(c, "token");
+    const admission = gate.admit(c, token);
+    const cookie = admission.isRight ? sessions.start(token) : null;
     if (cookie === null) {
-      failures.count(client);
-      log.warn("login.failed", { client });
-      return again("This is not a token of this relay.", 401);
+      const waitMs = admission.isRight ? 0 : admission.waitMs;
+      if (waitMs === 0) return again("This is not a token of this relay.", 401);
+      c.header("retry-after", retryAfter(waitMs));
+      return again(`This is not a token of this relay. Wait ${retryAfter(waitMs)} s before you try another.`, 429);
     }
-    log.info("login.succeeded", { client });
+    log.info("login.succeeded", { by: "token" });
     setCookie(c, cookieName, cookie, { ...cookieOptions, maxAge: SESSION_LIFE_MS / 1_000 });
     return go(c, to);
   });
 
-  web.post("/logout", ...acting, (c) => {
+  web.post("/logout", ...acting, async (c) => {
+    await sessions.end(c.get("session"));
     deleteCookie(c, cookieName, cookieOptions);
     return go(c, "/login");
   });
 }
-
-/** The other end of the connection: behind a proxy, the proxy. */
-const clientAddress = (c: Context): string => {
-  const env = c.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined;
-  return env?.incoming?.socket?.remoteAddress ?? "unknown";
-};

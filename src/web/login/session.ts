@@ -1,17 +1,20 @@
 /**
- * Who is logged in. A session is a signed cookie and nothing is kept on the relay: it holds for every relay on the same
- * database and ends by itself, or at once when the token it was made with is no longer one of `RELAY_TOKEN`.
+ * Who is logged in. A session is a signed cookie, which holds for every relay on the same database. It ends by itself, when
+ * it is logged out, or at once when the token it was made with is no longer one of `RELAY_TOKEN`.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { parse } from "hono/utils/cookie";
 import { HOUR_MS } from "../../platform/time.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import type { Secret } from "../../platform/secret.ts";
+import type { EndedSessions } from "./ended-sessions.ts";
 
 export const SESSION_LIFE_MS = 12 * HOUR_MS;
 
 export interface Session {
   id: string;
+  /** Epoch ms. */
+  expires: number;
   /** What a form must bring along: nobody without the session can know it. */
   csrf: string;
 }
@@ -19,8 +22,10 @@ export interface Session {
 export interface Sessions {
   /** The cookie's value for whoever knows a token, or null. */
   start(token: string): string | null;
-  /** The session of a cookie's value, or null: never made here, changed, over, or of a token that is gone. */
-  read(cookie: string | undefined): Session | null;
+  /** The session of a cookie's value, or null: never made here, changed, over, ended, or of a token that is gone. */
+  read(cookie: string | undefined): Promise<Session | null>;
+  /** Ends it wherever its cookie is. */
+  end(session: Session): Promise<void>;
   /** Whether a form's field is the session's. */
   isOurForm(session: Session, field: string): boolean;
 }
@@ -30,9 +35,10 @@ export interface SessionDeps {
   /** 32 bytes kept in the database. */
   key: Buffer;
   runtime: Pick<Runtime, "now" | "newId">;
+  ended: EndedSessions;
 }
 
-export function createSessions({ tokens, key, runtime }: SessionDeps): Sessions {
+export function createSessions({ tokens, key, runtime, ended }: SessionDeps): Sessions {
   // One signing key for each token, so that a session ends with the token it came from and with no other.
   const deriveKey = (token: string): Buffer =>
     mac(key, ["web session key", createHash("sha256").update(token).digest("hex")]);
@@ -46,14 +52,15 @@ export function createSessions({ tokens, key, runtime }: SessionDeps): Sessions 
       const expires = String(runtime.now() + SESSION_LIFE_MS);
       return `${id}.${expires}.${mac(signer, ["session", id, expires]).toString("base64url")}`;
     },
-    read: (cookie) => {
+    read: async (cookie) => {
       const [, id, expires, given] = COOKIE.exec(cookie ?? "") ?? [];
       if (id === undefined || expires === undefined || given === undefined) return null;
       const signature = Buffer.from(given, "base64url");
       const signer = findFirst(keys, (one) => isEqual(mac(one, ["session", id, expires]), signature));
-      if (signer === null || Number(expires) <= runtime.now()) return null;
-      return { id, csrf: mac(signer, ["csrf", id, expires]).toString("base64url") };
+      if (signer === null || Number(expires) <= runtime.now() || (await ended.has(id))) return null;
+      return { id, expires: Number(expires), csrf: mac(signer, ["csrf", id, expires]).toString("base64url") };
     },
+    end: ({ id, expires }) => ended.add(id, expires),
     isOurForm: ({ csrf }, field) => isEqual(Buffer.from(csrf), Buffer.from(field)),
   };
 }
@@ -63,10 +70,10 @@ export const cookieNameOf = (publicUrl: string): string =>
   publicUrl.startsWith("https:") ? "__Host-skyvern-relay" : "skyvern-relay";
 
 /** Whether a `Cookie` header holds a session, for addresses beside the pages. */
-export function createSessionCheck(deps: SessionDeps & { publicUrl: string }): (cookies?: string) => boolean {
+export function createSessionCheck(deps: SessionDeps & { publicUrl: string }): (cookies?: string) => Promise<boolean> {
   const sessions = createSessions(deps);
   const name = cookieNameOf(deps.publicUrl);
-  return (cookies) => cookies !== undefined && sessions.read(parse(cookies, name)[name]) !== null;
+  return async (cookies) => cookies !== undefined && (await sessions.read(parse(cookies, name)[name])) !== null;
 }
 
 const COOKIE = /^(ses_[0-9a-f]{1,40})\.(\d{1,15})\.([A-Za-z0-9_-]{43})$/;
