@@ -11,6 +11,12 @@ export const DOCUMENTS: readonly string[] = [
     .map((file) => `docs/${file}`),
 ];
 
+/** Read by people as well, and without commands of their own. */
+export const MORE_DOCUMENTS: readonly string[] = [
+  "CHANGELOG.md",
+  ...readdirSync(join(ROOT, "docs/decisions")).map((file) => `docs/decisions/${file}`),
+];
+
 /** Documents of which no command can be run here, and why. */
 const NOT_RUN: Record<string, string> = {
   "docs/performance.md": "every command is a bench, of minutes",
