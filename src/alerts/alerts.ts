@@ -37,6 +37,8 @@ export interface AlertDeps {
     Pick<UpkeepStore, "setting" | "saveSetting">;
   /** Ids of runs that did not reach everyone. */
   gap(): Promise<string[]>;
+  /** Whether the database's disk has little room left. */
+  isDiskLow(): boolean;
   publicUrl(): string;
   /** What a sink gets to answer, ms. */
   timeoutMs: number;
@@ -54,7 +56,14 @@ export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<
   const before = await store.setting(HISTORY_SETTING, JSON.stringify(EMPTY_HISTORY));
   const [{ deliveries }, circuits, gap] = await Promise.all([store.counts(), store.circuits(), deps.gap()]);
   const dead = new Map(deliveries.filter(({ state }) => state === "dead").map(({ sink, count }) => [sink, count]));
-  const seen: Observed = { now: runtime.now(), dead, gap, circuits, sinks: deps.sinks.map(({ name }) => name) };
+  const seen: Observed = {
+    now: runtime.now(),
+    dead,
+    gap,
+    circuits,
+    isDiskLow: deps.isDiskLow(),
+    sinks: deps.sinks.map(({ name }) => name),
+  };
   const { noted, due } = alertsDue(
     seen,
     { ...EMPTY_HISTORY, ...(JSON.parse(before) as Partial<AlertHistory>) },
@@ -129,6 +138,11 @@ async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Pro
     const title = `${count} ${count === 1 ? "run" : "runs"} of Skyvern's list did not reach everyone`;
     const text = `New among them: ${runIds.join(", ")}. "skyvern-relay why" and the run's page say what happened.`;
     return { ...base, title, text, url: at("/") };
+  }
+  if (reason === "disk_low") {
+    const text =
+      "Webhooks are answered 503 when it is full. Make room, enlarge the volume, or keep less (retention in relay.yaml).";
+    return { ...base, title: "The database's disk has little room left", text, url: at("/") };
   }
   if (reason === "sink_up")
     return { ...base, title: `${names} ${are} well again`, text: "What waited goes out now.", url: at("/sinks") };

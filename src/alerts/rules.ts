@@ -7,6 +7,7 @@ export interface AlertSettings {
   /** Names of sinks. Empty: nobody is told. */
   onDead: string[];
   onCoverageGap: string[];
+  onDiskLow: string[];
   onSinkDown: string[];
   /** A sink that fails for so long is down, ms. */
   downAfterMs: number;
@@ -21,6 +22,8 @@ export interface Observed {
   /** Ids of runs that did not reach everyone. */
   gap: readonly string[];
   circuits: ReadonlyMap<string, Circuit>;
+  /** Whether the database's disk has little room left. */
+  isDiskLow: boolean;
   /** The configured ones. */
   sinks: readonly string[];
 }
@@ -30,12 +33,14 @@ export interface AlertHistory {
   /** Dead deliveries by sink, those told of. Null: never looked, and what is old is no news. */
   dead: Record<string, number> | null;
   gap: string[];
+  /** Whether it was told that the disk has little room; it is told again after it had some. */
+  disk: boolean;
   /** Sinks that fail: since when, epoch ms, and whether that was told. */
   down: Record<string, { since: number; alerted: boolean }>;
   /** When there was last such a message, or a try that failed; `failures` in a row. */
   last: Partial<Record<AlertReason, { at: number; failures: number }>>;
 }
-export const EMPTY_HISTORY: AlertHistory = { dead: null, gap: [], down: {}, last: {} };
+export const EMPTY_HISTORY: AlertHistory = { dead: null, gap: [], disk: false, down: {}, last: {} };
 
 /** One message that is due. `sinks`: what it is about; they are told nothing of themselves. */
 export interface DueAlert {
@@ -60,12 +65,12 @@ export function alertsDue(
   const noted = observe(seen, history);
   // Who is told later is told of what comes then.
   if (settings.onDead.length === 0) noted.dead = Object.fromEntries(seen.dead);
-  const due = [deadDue, gapDue, downDue, upDue].flatMap((rule) => rule(seen, noted, settings) ?? []);
+  const due = [deadDue, gapDue, diskDue, downDue, upDue].flatMap((rule) => rule(seen, noted, settings) ?? []);
   return { noted, due: due.filter(({ reason, to }) => to.length > 0 && isTime(seen, noted, settings, reason)) };
 }
 
 /** What is the case now: nothing told is forgotten, but what is over can be news again. */
-function observe({ now, dead, gap, circuits, sinks }: Observed, history: AlertHistory): AlertHistory {
+function observe({ now, dead, gap, circuits, isDiskLow, sinks }: Observed, history: AlertHistory): AlertHistory {
   const open = new Set(gap);
   const before = history.dead;
   return {
@@ -74,6 +79,7 @@ function observe({ now, dead, gap, circuits, sinks }: Observed, history: AlertHi
       [...dead].map(([sink, n]) => [sink, before === null ? n : Math.min(before[sink] ?? 0, n)]),
     ),
     gap: history.gap.filter((runId) => open.has(runId)),
+    disk: history.disk && isDiskLow,
     down: Object.fromEntries(
       [...new Set([...sinks, ...Object.keys(history.down)])].flatMap((sink) => {
         const was = history.down[sink];
@@ -110,6 +116,9 @@ function gapDue({ gap }: Observed, history: AlertHistory, { onCoverageGap }: Ale
     ? null
     : { reason: "coverage_gap", to: onCoverageGap, sinks: [], count: gap.length, runIds: fresh.slice(0, NAMED) };
 }
+
+const diskDue = ({ isDiskLow }: Observed, { disk }: AlertHistory, { onDiskLow }: AlertSettings): DueAlert | null =>
+  isDiskLow && !disk ? { reason: "disk_low", to: onDiskLow, sinks: [], count: 1, runIds: [] } : null;
 
 /** Sinks that somebody else can be told of. */
 const alertable = (sinks: string[], to: readonly string[]): string[] =>
@@ -151,6 +160,7 @@ export function afterSent(
   const next = { ...history, last: { ...history.last, [reason]: { at: now, failures: 0 } } };
   if (reason === "deliveries_dead") return { ...next, dead: Object.fromEntries(dead) };
   if (reason === "coverage_gap") return { ...next, gap: [...gap] };
+  if (reason === "disk_low") return { ...next, disk: true };
   const others = Object.entries(history.down).filter(([sink]) => !sinks.includes(sink));
   const these =
     reason === "sink_up"

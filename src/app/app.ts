@@ -17,6 +17,7 @@ import { createHttp } from "../http/server.ts";
 import type { AddressOf } from "../http/address.ts";
 import { TokenGate } from "../http/auth.ts";
 import { REFUSALS_ALLOWED } from "../http/webhook.ts";
+import type { DiskSpace } from "../platform/disk-space.ts";
 import { silentLog, type Log } from "../platform/log.ts";
 import type { Gauges, Metrics } from "../telemetry/metrics.ts";
 import { createOtlp } from "../telemetry/otlp.ts";
@@ -43,6 +44,7 @@ import { createRequestBudget, withinBudget } from "../skyvern/request-budget.ts"
 import { MINUTE_MS } from "../platform/time.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
 import type { Store } from "../store/store.ts";
+import { createDiskWatch } from "./disk-watch.ts";
 import { upkeep } from "./upkeep.ts";
 import { createEndedSessions } from "../web/login/ended-sessions.ts";
 import { LoginLinks } from "../web/login/links.ts";
@@ -64,6 +66,8 @@ export interface AppHost extends Outbound {
   operatorRequest: HttpClient;
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
+  /** Of the disk that the database is on; null where there is none of one's own. */
+  diskSpace: (() => Promise<DiskSpace>) | null;
   /** What pages load. */
   assets: AssetTexts;
   addressOf: AddressOf;
@@ -321,12 +325,21 @@ function createRounds(
   { skyvern: { archive }, delivering, receiving, otlp, unready, signal }: RoundDeps,
 ): Rounds {
   const { runtime, log, metrics, store, fleet, nudge } = host;
+  const disk = host.diskSpace
+    ? createDiskWatch({
+        ...host,
+        now: runtime.now,
+        space: host.diskSpace,
+        seen: (free) => metrics.diskFree.set({ disk: "database" }, free),
+      })
+    : null;
   const isGapTold = config.reconcile !== null && config.alerts.onCoverageGap.length > 0;
   const alerting: AlertDeps = {
     settings: config.alerts,
     sinks: delivering.lanes.map(({ sink }) => sink),
     store,
     gap: () => (isGapTold ? findGap(receiving.reconciling) : Promise.resolve([])),
+    isDiskLow: () => disk?.isLow() ?? false,
     publicUrl: host.publicUrl,
     timeoutMs: config.delivery.timeoutMs,
     runtime,
@@ -358,6 +371,7 @@ function createRounds(
       await archive?.clear(signal);
       return runs;
     },
+    watchDisk: disk?.look ?? null,
     upkeep: () => upkeep({ ...runtime, store }, signal),
     prune: async () => {
       const removed = await prune({ ...runtime, store, settings }, { signal });

@@ -30,6 +30,8 @@ export interface Rounds {
   fillHistory(): Promise<Tally | null>;
   /** Copies what is due into the archive. Returns of how many runs. */
   archive(): Promise<number>;
+  /** Looks how much room the database's disk has; null: it has none of its own. */
+  watchDisk: (() => Promise<void>) | null;
   /** Makes words anew where another release made them, and gives back space: all that is due. */
   upkeep(): Promise<void>;
   /** Removes what is older than it is to be kept. */
@@ -55,7 +57,9 @@ type JobSettings = Pick<Config, "archive" | "tracing" | "heartbeat" | "alerts" |
 /** The jobs that a configuration asks for. `isFleet`: there may be other relays on the database. */
 export function planJobs(config: JobSettings, rounds: Rounds, due: DueTimes, isFleet: boolean): PeriodicJob[] {
   const { heartbeat, retention, reconcile, alerts } = config;
-  const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onSinkDown].some((names) => names.length > 0);
+  const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onDiskLow, alerts.onSinkDown].some(
+    (names) => names.length > 0,
+  );
   const isPruning = retention.runsMs !== null || retention.rawMs !== null;
   const table: (PeriodicJob | false)[] = [
     isFleet && { name: "reclaim", everyMs: 5_000, exclusive: false, run: rounds.reclaimFromDeadPeers },
@@ -72,6 +76,7 @@ export function planJobs(config: JobSettings, rounds: Rounds, due: DueTimes, isF
     // As often as OpenTelemetry's own batches.
     config.tracing !== null && { name: "traces", everyMs: 5_000, exclusive: false, run: rounds.sendSpans },
     heartbeat !== null && { name: "heartbeat", everyMs: heartbeat.everyMs, exclusive: false, run: rounds.beat },
+    rounds.watchDisk !== null && { name: "disk", everyMs: MINUTE_MS, exclusive: false, run: rounds.watchDisk },
     isAlerting && { name: "alert", everyMs: MINUTE_MS, exclusive: true, run: rounds.alert },
     isPruning && { name: "retention", everyMs: HOUR_MS, exclusive: true, run: rounds.prune },
     reconcile !== null && {

@@ -1,13 +1,16 @@
 /** What a configuration says of the world outside of the process: the ways out, and where copies of artifacts are kept. */
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
 import { createCopies, createArchive } from "../archive/archive.ts";
 import { folderBlobStore } from "../archive/folder-blobs.ts";
 import { s3BlobStore } from "../archive/s3-blobs.ts";
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import type { Fetch } from "../platform/runtime.ts";
+import { isInMemory } from "../store/address.ts";
 import type { AppHost } from "./app.ts";
 
-export interface Outside extends Pick<AppHost, "fetch" | "request" | "operatorRequest" | "archiving"> {
+export interface Outside extends Pick<AppHost, "fetch" | "request" | "operatorRequest" | "archiving" | "diskSpace"> {
   /** Ends its connections. */
   close(): Promise<void>;
 }
@@ -28,9 +31,18 @@ export function createOutboundClients(config: Config, now: () => number): Outsid
     request: egress.request,
     operatorRequest: operator.request,
     archiving: createArchiving(config, egress.fetch, now),
+    diskSpace: createDiskSpace(config),
     close: async () => {
       await Promise.all([egress.close(), operator.close()]);
     },
+  };
+}
+
+function createDiskSpace({ database }: Config): AppHost["diskSpace"] {
+  if (database.kind !== "sqlite" || isInMemory(database)) return null;
+  return async () => {
+    const { bavail, blocks, bsize } = await statfs(dirname(database.path));
+    return { free: bavail * bsize, total: blocks * bsize };
   };
 }
 

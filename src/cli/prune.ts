@@ -59,7 +59,7 @@ const WORDS: [keyof Removed, string][] = [
 ];
 
 function sentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hold }: Config["retention"]): string {
-  if (runsMs === null && rawMs === null) return "retention is not set in relay.yaml: everything is kept.\n";
+  if (runsMs === null && rawMs === null) return "retention in relay.yaml is false: everything is kept.\n";
   const kept = (ms: number | null) => (ms === null ? "for ever" : `for ${formatDuration(ms)}`);
   const lines = WORDS.map(([name, what]) => `${String(removed[name]).padStart(8)} ${what}`);
   const held = hold.length === 0 ? "" : `, ${hold.length} runs whatever their age`;

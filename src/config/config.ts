@@ -261,8 +261,8 @@ function combine(
     linkLifeMs: file.artifacts.expiry,
     archive,
     retention: {
-      runsMs: file.retention.runs ?? null,
-      rawMs: file.retention.raw ?? null,
+      runsMs: file.retention.runs || null,
+      rawMs: file.retention.raw || null,
       hold: file.retention.hold,
     },
     reconcile: resolveReconcile(env, file),
@@ -270,6 +270,7 @@ function combine(
     alerts: {
       onDead: file.alerts.on_dead,
       onCoverageGap: file.alerts.on_coverage_gap,
+      onDiskLow: file.alerts.on_disk_low,
       onSinkDown: file.alerts.on_sink_down,
       downAfterMs: file.alerts.down_after,
       everyMs: file.alerts.every,

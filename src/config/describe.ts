@@ -49,6 +49,7 @@ export function describeConfig(config: Config) {
     alerts: {
       on_dead: config.alerts.onDead,
       on_coverage_gap: config.alerts.onCoverageGap,
+      on_disk_low: config.alerts.onDiskLow,
       on_sink_down: config.alerts.onSinkDown,
       down_after: formatDuration(config.alerts.downAfterMs),
       every: formatDuration(config.alerts.everyMs),

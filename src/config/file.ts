@@ -115,6 +115,9 @@ const alerts = z.strictObject({
   on_coverage_gap: sinkNames
     .prefault([])
     .meta({ description: "The sink (or a list) that is told of runs that did not reach everyone they were for." }),
+  on_disk_low: sinkNames
+    .prefault([])
+    .meta({ description: "The sink (or a list) that is told when the database's disk has little room left." }),
   on_sink_down: sinkNames.prefault([]).meta({
     description: "The sink (or a list) that is told of another sink that fails for long, and when it is well again.",
   }),
@@ -160,15 +163,20 @@ export const FileSchema = z.strictObject({
     .prefault({}),
   retention: z
     .strictObject({
-      runs: durationBetween(DAY_MS, 3650 * DAY_MS)
-        .optional()
+      runs: z
+        .union([durationBetween(DAY_MS, 3650 * DAY_MS), z.literal(false)])
+        .prefault("365d")
         .meta({
           description:
-            "How long runs are kept, with their receipts, deliveries and archived copies, after the last receipt or delivery.",
+            "How long runs are kept, with their receipts, deliveries and archived copies, after the last receipt or delivery; false: for ever.",
         }),
-      raw: durationSchema.optional().meta({
-        description: "How long the bytes received are kept. Unrecognized webhooks stay as long as runs do.",
-      }),
+      raw: z
+        .union([durationSchema, z.literal(false)])
+        .prefault("90d")
+        .meta({
+          description:
+            "How long the bytes received are kept; false: as long as their runs. Unrecognized webhooks stay as long as runs do.",
+        }),
       hold: z
         .array(z.string().min(1).max(200))
         .max(10_000)
@@ -176,7 +184,7 @@ export const FileSchema = z.strictObject({
         .meta({ description: "Ids of runs that are kept whatever their age." }),
     })
     .prefault({})
-    .meta({ description: "What is removed when it is old. Nothing is, unless it is said here." }),
+    .meta({ description: "What is removed when it is old." }),
 });
 export type FileSettings = z.output<typeof FileSchema>;
 
@@ -203,7 +211,7 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
       findings.push({ path, message: namesNone(known), aboutKey: false });
     }
   }
-  for (const key of ["on_dead", "on_coverage_gap", "on_sink_down"]) {
+  for (const key of ["on_dead", "on_coverage_gap", "on_disk_low", "on_sink_down"]) {
     const named = at(at(raw, "alerts"), key);
     for (const [place, name] of (Array.isArray(named) ? named : [named]).entries()) {
       if (typeof name !== "string" || known.has(name)) continue;

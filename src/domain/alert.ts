@@ -2,18 +2,18 @@
 import { z } from "zod";
 import type { Report } from "./report.ts";
 
-export const ALERT_REASONS = ["deliveries_dead", "coverage_gap", "sink_down", "sink_up"] as const;
+export const ALERT_REASONS = ["deliveries_dead", "coverage_gap", "disk_low", "sink_down", "sink_up"] as const;
 export type AlertReason = (typeof ALERT_REASONS)[number];
 
 export const AlertSchema = z.object({
   id: z.string().meta({ description: "As `webhook-id`." }),
   reason: z.enum(ALERT_REASONS).meta({
     description:
-      "`deliveries_dead`: given up since the last such message. `coverage_gap`: final runs at Skyvern that did not reach everyone. `sink_down`, `sink_up`: sinks that fail for long, and take messages again.",
+      "`deliveries_dead`: given up since the last such message. `coverage_gap`: final runs at Skyvern that did not reach everyone. `disk_low`: the database's disk has little room left. `sink_down`, `sink_up`: sinks that fail for long, and take messages again.",
   }),
   title: z.string(),
   text: z.string(),
-  count: z.int().meta({ description: "Of deliveries, runs or sinks." }),
+  count: z.int().meta({ description: "Of deliveries, runs or sinks; 1 of the disk." }),
   sinks: z.array(z.string()).meta({ description: "The sinks it is about." }),
   run_ids: z.array(z.string()).meta({ description: "Some of the runs it is about, at most 10." }),
   url: z.string().meta({ description: "Where on the relay's page to look." }),

@@ -96,6 +96,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     request: viaFetch(fetch),
     operatorRequest: viaFetch(operatorFetch),
     archiving: null,
+    diskSpace: null,
     assets: { htmx, script, style, icon },
     // One object: there are no others.
     fleet: null,

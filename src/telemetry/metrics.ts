@@ -65,6 +65,12 @@ export function createMetrics() {
       help: "Spans that the collector of traces did not take.",
       registers,
     }),
+    diskFree: new Gauge({
+      name: "skyvern_relay_disk_free_bytes",
+      help: "Room left on a disk: database, the one that the database is on. Absent where it is on no disk of this machine.",
+      labelNames: ["disk"] as const,
+      registers,
+    }),
     heartbeats: new Counter({
       name: "skyvern_relay_heartbeats_total",
       help: "Signs of life given: alive, fail (something is wrong), rejected.",

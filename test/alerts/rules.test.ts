@@ -14,6 +14,7 @@ const MINUTE = 60_000;
 const SETTINGS: AlertSettings = {
   onDead: ["ops"],
   onCoverageGap: ["ops"],
+  onDiskLow: ["ops"],
   onSinkDown: ["ops", "mail"],
   downAfterMs: 15 * MINUTE,
   everyMs: 15 * MINUTE,
@@ -24,6 +25,7 @@ const observed = (seen: Partial<Observed>): Observed => ({
   dead: new Map(),
   gap: [],
   circuits: new Map(),
+  isDiskLow: false,
   sinks: ["ops", "mail", "crm"],
   ...seen,
 });
@@ -50,6 +52,11 @@ function watch(
 }
 const times = <T>(n: number, value: T): T[] => Array.from({ length: n }, () => value);
 const dead = (crm: number, ops = 0) => ({ dead: new Map(Object.entries({ crm, ops })) });
+
+it("a disk with little room is told once, and again after it had some", () => {
+  const low = { isDiskLow: true };
+  expect(watch([{}, ...times(30, low), ...times(20, {}), low, low])).toEqual(["1 disk_low 1", "51 disk_low 1"]);
+});
 
 describe("dead deliveries", () => {
   it("of before the first look are no news", () => {

@@ -91,13 +91,13 @@ it("what one relay does for all is asked of the fleet, everything else is not", 
 });
 
 it("the table has no two jobs of one name, and none that the configuration does not ask for", () => {
-  const rounds = {} as Rounds;
+  const rounds = { watchDisk: null } as Rounds;
   const due = { followUp: async () => null, archive: async () => null };
   const nothing = {
     archive: null,
     tracing: null,
     heartbeat: null,
-    alerts: { onDead: [], onCoverageGap: [], onSinkDown: [] },
+    alerts: { onDead: [], onCoverageGap: [], onDiskLow: [], onSinkDown: [] },
     retention: { runsMs: null, rawMs: null, hold: [] },
     reconcile: null,
   };

@@ -42,9 +42,20 @@ const filesIn = (dir: string): string[] =>
 
 const NOTHING = { runs: 0, raw: 0, unrecognized: 0, tests: 0, listed_runs: 0 };
 
-describe("without retention", () => {
+it("runs are kept for a year and their bytes for 90 days, unless the configuration says otherwise", async () => {
+  const rig = await aRig("{}");
+  await told(rig);
+  rig.runtime.advance(89 * DAY);
+  expect(await rig.relay.app.prune()).toEqual(NOTHING);
+  rig.runtime.advance(2 * DAY);
+  expect(await rig.relay.app.prune()).toMatchObject({ runs: 0, raw: 1 });
+  rig.runtime.advance(275 * DAY);
+  expect(await rig.relay.app.prune()).toMatchObject({ runs: 1 });
+});
+
+describe("for ever", () => {
   it("nothing is ever removed", async () => {
-    const rig = await aRig("{}");
+    const rig = await aRig("{ runs: false, raw: false }");
     await told(rig);
     rig.runtime.advance(3_000 * DAY);
     expect(await rig.relay.app.prune()).toEqual(NOTHING);

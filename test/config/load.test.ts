@@ -43,7 +43,7 @@ describe("without anything but a key", () => {
       attachments: { screenshots: true, files: true, maxBytes: 8_000_000, maxTotal: 20_000_000 },
       linkLifeMs: 90 * 86_400_000,
       archive: null,
-      retention: { runsMs: null, rawMs: null, hold: [] },
+      retention: { runsMs: 365 * 86_400_000, rawMs: 90 * 86_400_000, hold: [] },
       reconcile: {
         everyMs: 10_000,
         lookbackMs: 86_400_000,
@@ -58,7 +58,7 @@ describe("without anything but a key", () => {
       allowPrivateNetworks: [],
       heartbeat: null,
       tracing: null,
-      alerts: { onDead: [], onCoverageGap: [], onSinkDown: [], downAfterMs: 900_000, everyMs: 900_000 },
+      alerts: { onDead: [], onCoverageGap: [], onDiskLow: [], onSinkDown: [], downAfterMs: 900_000, everyMs: 900_000 },
       trustedOrigins: ["https://api.skyvern.com", "https://slack.com"],
       logLevel: "info",
       logFormat: null,
@@ -384,6 +384,10 @@ describe("the organization of a key", () => {
   ])("of %s is %s", (key, organization) => {
     expect(parseOrganization(key)).toBe(organization);
   });
+});
+
+it("retention is for ever where it says false", () => {
+  expect(configOf({}, "retention: { runs: false, raw: false }").retention).toMatchObject({ runsMs: null, rawMs: null });
 });
 
 describe("a token of the relay's own", () => {

@@ -4,6 +4,7 @@ import { lookup } from "node:dns/promises";
 import { stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { ResolvedAddress } from "../../net/egress.ts";
+import { diskState, formatBytes } from "../../platform/disk-space.ts";
 import { about, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests hand in another one. */
@@ -64,21 +65,15 @@ export function lookAtTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: s
   return about("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC all the same`)]);
 }
 
-const MB = 1_000_000;
-const TOO_LITTLE = 100 * MB;
-const LITTLE_SHARE = 0.1;
-const PLENTY = 10_000 * MB;
-
 /** Of the folder that holds the database, or the nearest above it that exists. */
 export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space">): Promise<Finding[]> {
   const folder = nearest(dirname(resolve(path)));
   try {
     const { free, total } = await space(folder);
-    const found = `${sizeText(free)} of ${sizeText(total)} free where the database is (${folder})`;
+    const found = `${formatBytes(free)} of ${formatBytes(total)} free where the database is (${folder})`;
     const fix = "make room, or move the database to a larger volume; webhooks are answered 503 when it is full";
-    if (free < TOO_LITTLE) return about("disk", [fault(found, fix)]);
-    if (free < PLENTY && free < total * LITTLE_SHARE) return about("disk", [warning(found, fix)]);
-    return about("disk", [ok(found)]);
+    const state = diskState({ free, total });
+    return about("disk", [state === "ok" ? ok(found) : (state === "full" ? fault : warning)(found, fix)]);
   } catch (error) {
     return about("disk", [
       warning(`the room at ${folder} cannot be seen: ${errorText(error)}`, "look at it by hand: df -h"),
@@ -117,6 +112,3 @@ export function nearest(folder: string): string {
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path);
   return path;
 }
-
-const sizeText = (bytes: number): string =>
-  bytes < 1_000 * MB ? `${Math.round(bytes / MB)} MB` : `${(bytes / MB / 1_000).toFixed(1)} GB`;

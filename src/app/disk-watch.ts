@@ -1,0 +1,45 @@
+/** Watches the disk that the database is on, so that somebody hears of it before it is full: then webhooks are answered 503. */
+import { diskState, formatBytes, type DiskSpace } from "../platform/disk-space.ts";
+import type { Log } from "../platform/log.ts";
+import { HOUR_MS } from "../platform/time.ts";
+
+export interface DiskWatchDeps {
+  /** Rejects when the system does not say. */
+  space(): Promise<DiskSpace>;
+  /** Told what is free, bytes, at each look. */
+  seen(free: number): void;
+  now(): number;
+  log: Log;
+}
+
+export interface DiskWatch {
+  /** One look. */
+  look(): Promise<void>;
+  /** As of the last look. */
+  isLow(): boolean;
+}
+
+const HINT = "make room, enlarge the volume, or keep less: retention in relay.yaml";
+
+/** A disk that stays low is logged once an hour. */
+export function createDiskWatch({ space, seen, now, log }: DiskWatchDeps): DiskWatch {
+  let state: ReturnType<typeof diskState> = "ok";
+  let saidAt = -Infinity;
+  return {
+    isLow: () => state !== "ok",
+    look: async () => {
+      const { free, total } = await space();
+      seen(free);
+      const before = state;
+      state = diskState({ free, total });
+      const fields = { free: formatBytes(free), total: formatBytes(total) };
+      if (state === "ok" && before !== "ok") log.info("disk.has_room", fields);
+      if (state === "ok" || (state === before && now() - saidAt < HOUR_MS)) return;
+      saidAt = now();
+      log[state === "full" ? "error" : "warn"](`disk.${state === "full" ? "nearly_full" : "low"}`, {
+        ...fields,
+        hint: HINT,
+      });
+    },
+  };
+}
