@@ -1,10 +1,10 @@
 /**
- * The relay's messages of itself. Each minute it looks what is the case, and tells what was not told yet: so many new ones in
- * one message, and none while nothing is new.
+ * The relay's messages about itself. Every minute a round compares the state of the database with what was reported and
+ * sends what is new: one message for many events, none while nothing is new.
  *
- * Not through the outbox: what is to be told is a state of the database, and is told as it is at that moment. What was told
- * is kept there too, after a sink took it, so that a restart loses no message; one that dies between the two repeats it. No
- * message is about a message: they are no deliveries, and open no circuit.
+ * Alerts do not use the outbox, because they describe a state and show it as it is when they are sent. What was
+ * reported is stored after a sink accepted it, so a restart loses no message; a crash between the two repeats one.
+ * Alerts are no deliveries, so none is about another alert, and none opens a circuit.
  */
 import { alertReport, type Alert } from "../domain/alert.ts";
 import type { Log } from "../platform/log.ts";
@@ -35,12 +35,12 @@ export interface AlertDeps {
     Pick<OutboxStore, "circuits"> &
     Pick<DeliveryStore, "deliveries"> &
     Pick<UpkeepStore, "setting" | "saveSetting">;
-  /** Ids of runs that did not reach everyone. */
+  /** Ids of runs that were not delivered to every sink. */
   gap(): Promise<string[]>;
   /** Whether the database's disk has little room left. */
   isDiskLow(): boolean;
   publicUrl(): string;
-  /** What a sink gets to answer, ms. */
+  /** How long a sink may take to answer, ms. */
   timeoutMs: number;
   runtime: Pick<Runtime, "now" | "newId">;
   log: Log;
@@ -50,7 +50,7 @@ export interface AlertDeps {
 const HISTORY_SETTING = "alerts";
 const REASONS_NAMED = 3;
 
-/** One look; tells what is due. Rejects when the database cannot be read. */
+/** Runs one round and sends what is due. Rejects when the database cannot be read. */
 export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<void> {
   const { store, runtime, settings } = deps;
   const before = await store.setting(HISTORY_SETTING, JSON.stringify(EMPTY_HISTORY));
@@ -85,14 +85,14 @@ export async function alertRound(deps: AlertDeps, signal: AbortSignal): Promise<
   }
 }
 
-/** To each sink that is to be told. True when one took it: then it was told. */
+/** Sends to each sink that gets this alert. True when at least one accepted it. */
 async function sendToAll(deps: AlertDeps, due: DueAlert, seen: Observed, signal: AbortSignal): Promise<boolean> {
   const { log, metrics, circuits } = { ...deps, circuits: seen.circuits };
   let isSent = false;
   for (const name of due.to) {
     const sink = deps.sinks.find((one) => one.name === name);
     const about = due.sinks.filter((one) => due.reason === "deliveries_dead" || one !== name);
-    // One that asked to be left alone is left alone.
+    // A sink that asked for no more messages gets none.
     if (!sink || circuits.get(name)?.state === "stopped" || (due.sinks.length > 0 && about.length === 0)) continue;
     const isOfSinks = due.reason === "sink_down" || due.reason === "sink_up";
     const alert = await composeAlert(deps, { ...due, sinks: about, count: isOfSinks ? about.length : due.count }, seen);
@@ -154,7 +154,7 @@ async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Pro
   return { ...base, title: `${names} ${are} failing`, text: lines.join("\n"), url: at("/sinks") };
 }
 
-/** The newest of each sink: some of their runs, and why. */
+/** Some runs and reasons of the newest dead deliveries of each sink. */
 async function newestDead({ store }: AlertDeps, sinks: readonly string[]) {
   const runIds: string[] = [];
   const lines: string[] = [];

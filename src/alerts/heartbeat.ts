@@ -1,6 +1,7 @@
 /**
- * A sign of life to a service that raises the alarm when it stays away: GET while the relay does its work, POST to the same address
- * with `/fail` behind it, and why in the body, when it does not. As Healthchecks has it: https://healthchecks.io/docs/http_api/
+ * A heartbeat to a service that raises the alarm when it stops: GET while the relay works; otherwise POST to the same
+ * address with `/fail` appended and the reason as the body. The protocol is Healthchecks':
+ * https://healthchecks.io/docs/http_api/
  */
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -9,10 +10,10 @@ import type { Secret } from "../platform/secret.ts";
 import { outcomeOfError, outcomeOfStatus } from "../sinks/http-outcome.ts";
 
 export interface HeartbeatDeps {
-  /** Whoever has it can give signs of life: it is told nobody. */
+  /** Secret, because anyone who has the address can send heartbeats. */
   url: Secret;
   request: HttpClient;
-  /** What keeps the relay from its work, or null. */
+  /** What keeps the relay from working, or null. */
   fault(): Promise<string | null>;
   now(): number;
   log: Log;
@@ -21,7 +22,7 @@ export interface HeartbeatDeps {
 
 const TIMEOUT_MS = 10_000;
 
-/** One sign of life. Resolves whatever comes of it: a change is logged, the rest counted. */
+/** Sends one heartbeat. Always resolves: a change of result is logged, every result is counted. */
 export function createHeartbeat({ url, request, fault, now, log, metrics }: HeartbeatDeps) {
   const who = `the heartbeat (${new URL(url.reveal()).origin})`;
   let wasAccepted = true;
@@ -48,7 +49,7 @@ export function createHeartbeat({ url, request, fault, now, log, metrics }: Hear
         return outcome.kind === "delivered" ? null : outcome.reason;
       },
     );
-    // Cut off by the end of the relay, which is no failure.
+    // The relay's stop cut the request off, which is no failure.
     if (signal.aborted) return;
     metrics.heartbeats.inc({ result: reason !== null ? "rejected" : wrong === null ? "alive" : "fail" });
     if (reason !== null && wasAccepted) log.warn("heartbeat.rejected", { reason });

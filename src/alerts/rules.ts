@@ -1,17 +1,20 @@
-/** When the relay speaks of itself, and of what. Pure: what is seen and what was told in, what is to be told out. */
+/**
+ * Decides when the relay reports about itself, and what. Pure: it takes what is observed and what was reported, and
+ * returns what is to be reported.
+ */
 import type { AlertReason } from "../domain/alert.ts";
 import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Circuit } from "../domain/run.ts";
 
 export interface AlertSettings {
-  /** Names of sinks. Empty: nobody is told. */
+  /** Names of sinks; empty turns the alert off. */
   onDead: string[];
   onCoverageGap: string[];
   onDiskLow: string[];
   onSinkDown: string[];
-  /** A sink that fails for so long is down, ms. */
+  /** How long a sink must fail to count as down, ms. */
   downAfterMs: number;
-  /** Of dead deliveries and of gaps there is at most one message in this time, ms. */
+  /** The least time between two messages about dead deliveries, or about gaps, ms. */
   everyMs: number;
 }
 
@@ -19,30 +22,30 @@ export interface Observed {
   now: number;
   /** Dead deliveries by sink. */
   dead: ReadonlyMap<string, number>;
-  /** Ids of runs that did not reach everyone. */
+  /** Ids of runs that were not delivered to every sink. */
   gap: readonly string[];
   circuits: ReadonlyMap<string, Circuit>;
   /** Whether the database's disk has little room left. */
   isDiskLow: boolean;
-  /** The configured ones. */
+  /** The configured sinks. */
   sinks: readonly string[];
 }
 
-/** What was told, kept in the database: a restart neither repeats nor forgets. */
+/** What was reported. It is stored in the database, so a restart neither repeats nor forgets anything. */
 export interface AlertHistory {
-  /** Dead deliveries by sink, those told of. Null: never looked, and what is old is no news. */
+  /** Dead deliveries by sink that were reported. Null before the first round: older ones are not reported. */
   dead: Record<string, number> | null;
   gap: string[];
   /** Whether it was told that the disk has little room; it is told again after it had some. */
   disk: boolean;
-  /** Sinks that fail: since when, epoch ms, and whether that was told. */
+  /** Failing sinks: since when, epoch ms, and whether that was reported. */
   down: Record<string, { since: number; alerted: boolean }>;
-  /** When there was last such a message, or a try that failed; `failures` in a row. */
+  /** When each kind of message was last sent or tried; `failures` counts failed tries in a row. */
   last: Partial<Record<AlertReason, { at: number; failures: number }>>;
 }
 export const EMPTY_HISTORY: AlertHistory = { dead: null, gap: [], disk: false, down: {}, last: {} };
 
-/** One message that is due. `sinks`: what it is about; they are told nothing of themselves. */
+/** One message that is due. `sinks` are those it is about; none of them receives it. */
 export interface DueAlert {
   reason: AlertReason;
   to: readonly string[];
@@ -51,25 +54,28 @@ export interface DueAlert {
   runIds: string[];
 }
 
-/** After a try that failed: a minute, then twice as long each time, up to an hour. */
+/** The wait after a failed try: a minute, doubled each time, up to an hour. */
 const RETRY_MS = MINUTE_MS;
 const LONGEST_RETRY_MS = HOUR_MS;
 const NAMED = 10;
 
-/** What to note at once, and what to tell. */
+/** Returns what to record at once, and what to send. */
 export function alertsDue(
   seen: Observed,
   history: AlertHistory,
   settings: AlertSettings,
 ): { noted: AlertHistory; due: DueAlert[] } {
   const noted = observe(seen, history);
-  // Who is told later is told of what comes then.
+  // With no sink configured the count moves along, so a sink added later gets only later events.
   if (settings.onDead.length === 0) noted.dead = Object.fromEntries(seen.dead);
   const due = [deadDue, gapDue, diskDue, downDue, upDue].flatMap((rule) => rule(seen, noted, settings) ?? []);
   return { noted, due: due.filter(({ reason, to }) => to.length > 0 && isTime(seen, noted, settings, reason)) };
 }
 
-/** What is the case now: nothing told is forgotten, but what is over can be news again. */
+/**
+ * The history updated by what is observed: it forgets nothing that was reported, but what has ended may be reported
+ * again.
+ */
 function observe({ now, dead, gap, circuits, isDiskLow, sinks }: Observed, history: AlertHistory): AlertHistory {
   const open = new Set(gap);
   const before = history.dead;
@@ -85,7 +91,7 @@ function observe({ now, dead, gap, circuits, isDiskLow, sinks }: Observed, histo
         const was = history.down[sink];
         if (isFailing(circuits.get(sink)) && sinks.includes(sink))
           return [[sink, was ?? { since: now, alerted: false }]];
-        // Told to be down: that it is up again is still to be told, unless it is no more.
+        // The sink was reported down, so its recovery is still to be reported, unless the sink was removed.
         return was?.alerted === true && sinks.includes(sink) ? [[sink, was]] : [];
       }),
     ),
@@ -120,7 +126,7 @@ function gapDue({ gap }: Observed, history: AlertHistory, { onCoverageGap }: Ale
 const diskDue = ({ isDiskLow }: Observed, { disk }: AlertHistory, { onDiskLow }: AlertSettings): DueAlert | null =>
   isDiskLow && !disk ? { reason: "disk_low", to: onDiskLow, sinks: [], count: 1, runIds: [] } : null;
 
-/** Sinks that somebody else can be told of. */
+/** The sinks about which at least one other sink can be alerted. */
 const alertable = (sinks: string[], to: readonly string[]): string[] =>
   sinks.filter((sink) => to.some((other) => other !== sink));
 
@@ -136,7 +142,7 @@ function downDue(
 ): DueAlert | null {
   const failing = Object.entries(down).filter(([sink, { since, alerted }]) => {
     const circuit = circuits.get(sink);
-    // One that asked to be left alone does not come back by itself.
+    // A sink that asked for no more messages does not recover by itself.
     return !alerted && isFailing(circuit) && (circuit?.state === "stopped" || now - since >= downAfterMs);
   });
   return sinksDue(
@@ -151,7 +157,7 @@ function upDue({ circuits }: Observed, { down }: AlertHistory, { onSinkDown }: A
   return sinksDue("sink_up", well, onSinkDown);
 }
 
-/** After the message went out. */
+/** The history after the message was sent. */
 export function afterSent(
   history: AlertHistory,
   { reason, sinks }: DueAlert,
@@ -169,7 +175,7 @@ export function afterSent(
   return { ...next, down: Object.fromEntries([...others, ...these]) };
 }
 
-/** After no sink took it. */
+/** The history after no sink accepted the message. */
 export const afterFailure = (history: AlertHistory, { reason }: DueAlert, now: number): AlertHistory => ({
   ...history,
   last: { ...history.last, [reason]: { at: now, failures: (history.last[reason]?.failures ?? 0) + 1 } },

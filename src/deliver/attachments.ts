@@ -3,24 +3,24 @@ import type { Artifact, Run } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Media } from "../skyvern/artifacts/media.ts";
 
-/** What messages carry. */
+/** Settings for what messages carry. */
 export interface AttachmentSettings {
   screenshots: boolean;
   files: boolean;
-  /** Bytes of one. */
+  /** The most bytes of one file. */
   maxBytes: number;
-  /** Bytes of all in one message. */
+  /** The most bytes of all files in one message. */
   maxTotal: number;
 }
 
 export interface EvidenceDeps {
   media: Pick<Media, "read">;
   settings: AttachmentSettings;
-  /** For everything read in one attempt, ms: the message itself has to be sent in what is left. */
+  /** The time for all reads in one attempt, ms; the rest of the deadline is for the message itself. */
   budgetMs: number;
 }
 
-/** Pictures and files of one run for one attempt. The budget begins when they are first asked for. */
+/** Gives one attempt access to the run's pictures and files. The time budget begins with the first read. */
 export function createEvidence(
   { media, settings, budgetMs }: EvidenceDeps,
   run: Run,
@@ -32,7 +32,7 @@ export function createEvidence(
     return AbortSignal.any([signal, budget]);
   };
   return {
-    // Of no use to sinks that show none.
+    // Computed lazily, because some sinks show no screenshots.
     get screenshots() {
       return settings.screenshots ? decisiveScreenshots(run, artifacts) : [];
     },

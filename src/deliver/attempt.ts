@@ -8,17 +8,20 @@ import { traceparentOf } from "../telemetry/trace.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
 export interface AttemptDeps {
-  /** The run's artifacts, within its own budget; never fails. `found`: what is new of them, to be saved with the attempt. */
+  /**
+   * The run's artifacts, within their own time budget; never fails. `found` holds what is new, to be saved with the
+   * attempt.
+   */
   enrich(
     claimed: Claimed,
     signal: AbortSignal,
   ): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus; found?: FoundArtifacts }>;
-  /** What there is to show about a run; nothing is read before a sink asks. */
+  /** Access to the run's pictures and files; nothing is read before a sink asks. */
   evidence?(run: Run, artifacts: readonly Artifact[]): Evidence;
   links: Links;
-  /** Whether sinks get the trace along: somebody collects it. */
+  /** Sinks get the trace context, because traces are collected. */
   traced?: boolean;
-  /** What a sink gets to answer, ms. */
+  /** How long a sink may take to answer, ms. */
   timeoutMs: number;
   log: Log;
 }
@@ -28,7 +31,7 @@ export interface Attempted {
   found?: FoundArtifacts;
 }
 
-/** One attempt: enrich → sink.deliver under a deadline → Outcome. Never throws. */
+/** Makes one attempt: enrich → sink.deliver under a deadline → Outcome. Never throws. */
 export type AttemptOnce = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
 
 export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptDeps): AttemptOnce {

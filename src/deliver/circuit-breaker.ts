@@ -1,13 +1,14 @@
 /**
- * One circuit a sink. States:
+ * Each sink has one circuit. Its states:
  *
  * - *closed*: deliveries flow. {@link FAILURES_TO_OPEN} failures in a row open it.
- * - *open*: nothing is attempted until `until`, and nobody's schedule is used up meanwhile.
- * - *half open*: an open circuit past its `until`: one delivery is attempted as a probe. Success closes the circuit, and so does
- *   being told to slow down: the sink is alive. Failure opens it again for twice as long, at most {@link LONGEST_OPEN_MS}.
- * - *stopped*: the sink asked to be left alone (HTTP 410). Nothing is attempted until a person turns it on again.
+ * - *open*: nothing is attempted before `until`, and no delivery uses up its schedule meanwhile.
+ * - *half open*: an open circuit past its `until`. One delivery is attempted as a probe. Success closes the circuit,
+ *   and so does a request to slow down, which proves that the sink is alive. Failure opens it again for twice as long, at
+ *   most {@link LONGEST_OPEN_MS}.
+ * - *stopped*: the sink asked for no more messages (HTTP 410). Nothing is attempted until a person resumes the sink.
  *
- * Being told to slow down is no failure. Nor is a message that the sink refuses for good: it answered.
+ * A request to slow down is no failure, and neither is a message that the sink refuses for good: the sink answered.
  */
 import type { Circuit, Outcome } from "../domain/run.ts";
 
@@ -41,13 +42,13 @@ export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number): C
   }
   const failures = circuit.failures + 1;
   const failed = { ...circuit, failures, reason: outcome.reason, last_failure_at: now };
-  // Attempts that were under way when it opened must not open it further.
+  // Attempts that were in flight when the circuit opened must not open it further.
   if (failures < FAILURES_TO_OPEN || isOpen) return failed;
   const openMs = Math.min(FIRST_OPEN_MS * 2 ** circuit.openings, LONGEST_OPEN_MS);
   return { ...failed, state: "open", openings: circuit.openings + 1, until: now + openMs };
 }
 
-/** How many attempts may run at one time, and when to ask again if that is none (null: when somebody says so). */
+/** How many attempts may run at one time, and when to ask again if none may (null: only a person changes that). */
 export function admits(circuit: Circuit, now: number): { limit: number; at: number | null } {
   if (circuit.state === "closed") return { limit: Infinity, at: null };
   if (circuit.state === "stopped" || circuit.until === null) return { limit: 0, at: null };

@@ -5,20 +5,23 @@ import { afterOutcome, CLOSED } from "./circuit-breaker.ts";
 
 export interface CircuitsDeps {
   store: Pick<OutboxStore, "circuits" | "saveCircuit">;
-  /** Not null: other relays on the same database change circuits as well. */
+  /** Set where other relays on the same database change circuits too. */
   fleet?: object | null;
   log: Log;
 }
 
 export type Circuits = ReturnType<typeof createCircuits>;
 
-/** What other relays did to a circuit is known after so long. */
+/** How long circuits that other relays may have changed are used from memory. */
 const CIRCUITS_FRESH_MS = 500;
 
-/** The sinks' circuits: in memory for deciding, in the store with each attempt; read again where other relays write them too. */
+/**
+ * The sinks' circuits: kept in memory for decisions, saved with each attempt, and read again where other relays write
+ * them.
+ */
 export function createCircuits({ store, log, fleet }: CircuitsDeps) {
   let loaded: Promise<Map<string, Circuit>> | null = null;
-  /** By a clock that nobody sets. */
+  /** Monotonic clock. */
   let loadedAt = 0;
   const all = async () => {
     if (fleet && performance.now() - loadedAt > CIRCUITS_FRESH_MS) loaded = null;
@@ -38,9 +41,9 @@ export function createCircuits({ store, log, fleet }: CircuitsDeps) {
   };
   return {
     of,
-    /** As far as it was asked for before. */
+    /** The circuit as last read. */
     known: (sink: string): Circuit => known.get(sink) ?? CLOSED,
-    /** Reads again what other relays may have changed, if it can. */
+    /** Reads circuits again that other relays may have changed, if it can. */
     refresh: async (): Promise<void> => {
       if (!fleet) return;
       try {
@@ -49,7 +52,7 @@ export function createCircuits({ store, log, fleet }: CircuitsDeps) {
         // What was known before has to do.
       }
     },
-    /** The circuit after an outcome; it is saved with the attempt. */
+    /** The circuit after an outcome, which is saved with the attempt. */
     after: (sink: string, outcome: Outcome, now: number): Circuit => {
       const was = known.get(sink) ?? CLOSED;
       const is = afterOutcome(was, outcome, now);

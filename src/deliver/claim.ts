@@ -1,4 +1,4 @@
-/** What a lane may attempt now: as far as its circuit, its pace, its slots and other relays allow. */
+/** Claims what a lane may attempt now, within its circuit, its pace, its slots, and what other relays do. */
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Claimed, OutboxStore, SharedClaim } from "../store/contract/outbox.ts";
@@ -15,15 +15,18 @@ export interface FleetMember {
 
 export interface ClaimsDeps {
   store: Pick<OutboxStore, "claimDue" | "nextDue" | "slotAt" | "release" | "releaseUnconfirmed">;
-  /** Null where it is the only relay on the database. */
+  /** Null for the only relay on the database. */
   fleet?: FleetMember | null;
-  /** Longer than any delivery can be claimed ahead and attempted, ms. */
+  /** Longer than a delivery can wait claimed and be attempted, ms. */
   leaseMs: number;
   runtime: Runtime;
   log: Log;
 }
 
-/** `claimed`: to be attempted now. `at`: when to look again, epoch ms; null when an attempt's end or a nudge will tell. */
+/**
+ * `claimed` is to be attempted now. `at` is when to look again, epoch ms; null when the end of an attempt or a nudge
+ * will trigger it.
+ */
 export interface Step {
   claimed: readonly Claimed[];
   at: number | null;
@@ -36,7 +39,7 @@ export class Claims {
   readonly #circuits: Circuits;
   /** When each paced destination got its last message. */
   readonly #lastSent = new Map<string, number>();
-  /** A claim is under way, or its answer never came: it may have been written all the same. */
+  /** True while a claim is in flight, or after its answer never came, since it may have been written. */
   #isClaiming = false;
 
   constructor(deps: ClaimsDeps, circuits: Circuits) {
@@ -44,7 +47,10 @@ export class Claims {
     this.#circuits = circuits;
   }
 
-  /** Claims what a lane may attempt now. `paced`: at its pace, and ahead of free slots where the lane may. */
+  /**
+   * Claims what a lane may attempt now. With `paced` it keeps the lane's pace, and claims ahead where the lane allows
+   * it.
+   */
   async next(lane: LaneState, paced: boolean): Promise<Step> {
     const { fleet, runtime } = this.#deps;
     const now = runtime.now();
@@ -55,7 +61,7 @@ export class Claims {
     if (isProbe || resumesAt > now) await this.releaseAhead(lane);
     if (slots <= 0) return nothing(gate.limit === 0 ? gate.at : null);
     if (resumesAt > now) return nothing(resumesAt);
-    // The others would take over what it begins.
+    // Other relays would reclaim what an absent relay begins.
     if (fleet && !fleet.isPresent()) return nothing(now + STORAGE_RETRY_MS);
     const ready = lane.ahead.splice(0, slots);
     const isEnough = ready.length === slots && lane.ahead.length >= lane.maxAhead / 2;
@@ -73,7 +79,7 @@ export class Claims {
     if (dueAt === null || dueAt > now) {
       const soon = now + STORAGE_RETRY_MS;
       if (!fleet || !lane.sink.ordered || dueAt === null || dueAt <= soon) return nothing(dueAt);
-      // Another relay may have the one whose turn it is, and nobody tells when it is done with it.
+      // Another relay may be delivering what is due, and sends no signal at its end.
       lane.isStale = true;
       return nothing(soon);
     }
@@ -93,11 +99,11 @@ export class Claims {
     });
     this.#isClaiming = false;
     if (pace && claimed.length > 0) this.#lastSent.set(pace.key, now);
-    // Due but not to be had: another process has it. It is looked for again, but not in a circle.
+    // Another process has what is due. The next look comes soon, but not at once.
     return { claimed, at: claimed.length > 0 ? now : now + STORAGE_RETRY_MS / 4 };
   }
 
-  /** When the lane's next delivery is due; asked of the store if that may have changed. */
+  /** When the lane's next delivery is due; the store is asked only if that may have changed. */
   async #look(lane: LaneState, now: number): Promise<number | null> {
     const { store, fleet } = this.#deps;
     if (!lane.isStale) return lane.dueAt;
@@ -117,7 +123,7 @@ export class Claims {
     return nextSlot(pace, this.#lastSent.get(pace?.key ?? "") ?? null);
   }
 
-  /** Releases what was claimed ahead and is not begun: it is due as if it had not been claimed. */
+  /** Releases deliveries that were claimed ahead and not started. */
   async releaseAhead(lane: LaneState): Promise<void> {
     if (lane.ahead.length === 0) return;
     const ids = lane.ahead.map(({ delivery }) => delivery.id);
@@ -126,7 +132,7 @@ export class Claims {
     lane.isStale = true;
   }
 
-  /** Releases what was claimed without the answer coming: all of this relay's but what is held. */
+  /** Releases claims whose answer never came: all claims of this relay except those it holds. */
   async releaseUnconfirmed(held: () => string[]): Promise<void> {
     const { store, fleet, runtime, log } = this.#deps;
     if (this.#isClaiming && fleet) {

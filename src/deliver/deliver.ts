@@ -1,4 +1,4 @@
-/** One claimed delivery: attempted, what comes next decided, and recorded. */
+/** Delivers one claimed delivery: attempts it, decides what comes next, and records that. */
 import type { Log } from "../platform/log.ts";
 import type { Outcome } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
@@ -14,18 +14,18 @@ export interface DeliverDeps extends ReportAttemptDeps {
   store: Pick<OutboxStore, "record" | "expire" | "pause">;
   fleet?: object | null;
   attempt: AttemptOnce;
-  /** Waits after the first try, ms. One try more than it has entries, then dead. */
+  /** Waits after the first try, ms. A delivery is tried once more than there are entries, then it is dead. */
   scheduleMs: readonly number[];
   runtime: Runtime;
   log: Log;
 }
 
-/** A sink that asks for a pause is believed for at most this long before it is asked again. */
+/** The longest pause that a sink can ask for before it is tried again. */
 const LONGEST_PAUSE_MS = 300_000;
 
 /**
- * `attempted` resolves when the sink has answered: its slot is free then. `recorded` resolves when what it came to is on the disk, which
- * happens in the next shared transaction; a crash between the two repeats the attempt.
+ * `attempted` resolves when the sink has answered and its slot is free. `recorded` resolves when the result is durable,
+ * which happens in the next shared transaction; a crash between the two repeats the attempt.
  */
 export interface DeliveryInProgress {
   attempted: Promise<void>;
@@ -91,13 +91,13 @@ const givenUp = (cutShort: number): Outcome => ({
 });
 
 /**
- * What an earlier attempt may have shown is all that surely arrived: receivers drop a second message with the same id, so
- * what became news since must not count as told by it.
+ * Only the revision that an earlier attempt may have shown has surely arrived: receivers drop a second message with the
+ * same id, so later changes must not count as shown by it.
  */
 const shownRevision = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): number =>
   (outcome.kind === "delivered" ? outcome.revision : undefined) ?? (maybeSent ? delivery.revision : state.revision);
 
-/** Until the next attempt, ms; null when there is none. */
+/** The wait until the next attempt, ms; null when there is none. */
 function delayAfter(
   { scheduleMs, runtime }: DeliverDeps,
   { delivery, throttled, cutShort, firstTriedAt }: Claimed,
@@ -107,23 +107,23 @@ function delayAfter(
   if (outcome.kind !== "retry") return null;
   const { retryAfterMs } = outcome;
   if (outcome.throttled === true) {
-    // Waiting for its turn behind others is no reason to die.
+    // Waiting behind other messages must not kill a delivery.
     const waited = now - (firstTriedAt ?? now) > longestLife(scheduleMs);
-    // It uses up no schedule, but it slows down as the schedule does.
+    // A throttled attempt uses up no schedule, but its waits grow like the schedule's.
     const n = Math.min(throttled + 1, scheduleMs.length);
     return waited ? null : nextDelay(scheduleMs, n, runtime.random(), retryAfterMs);
   }
-  // Neither does an attempt that died with its process.
+  // An attempt that died with its process uses up no schedule either.
   return nextDelay(scheduleMs, delivery.attempts - throttled - cutShort, runtime.random(), retryAfterMs);
 }
 
-/** No delivery is tried for longer than its schedule could last, however its sink is. */
+/** No delivery is tried for longer than its schedule could last, whatever the state of its sink. */
 const longestLife = (scheduleMs: readonly number[]): number =>
   Math.round(scheduleMs.reduce((sum, ms) => sum + ms, 0) * 1.1) + 60_000;
 
 /**
- * An open circuit keeps deliveries from using up their schedules; here they die of age all the same, and visibly, once the
- * sink has taken nothing for as long as a schedule lasts.
+ * An open circuit keeps deliveries from using up their schedules. Once the sink has accepted nothing for as long as a
+ * schedule lasts, they expire visibly all the same.
  */
 async function expireStale({ store, scheduleMs, log }: DeliverDeps, attempt: FinishedAttempt): Promise<void> {
   const { sink, circuit, finishedAt } = attempt;
@@ -143,7 +143,7 @@ const asLastAttempt = (outcome: Outcome & { kind: "retry" }, attempts: number): 
   reason: `given up after ${attempts} attempts; the last one: ${outcome.reason}`,
 });
 
-/** A result must not be lost to a moment's trouble with the disk: it is written as soon as that is over. */
+/** A result must not be lost to a short failure of the disk, so recording is retried. */
 async function recordWithRetries(
   { store, runtime, log }: DeliverDeps,
   attempt: FinishedAttempt,
@@ -162,7 +162,7 @@ async function recordWithRetries(
   }
 }
 
-/** The other relays are to keep the pause as well. If they cannot be told, each will be by the sink. */
+/** Other relays should keep the pause as well. If that fails, the sink will ask each of them. */
 async function tellPause({ store, log }: DeliverDeps, { sink, pausedUntil }: LaneState): Promise<void> {
   await store.pause(destinationOf(sink), pausedUntil).catch((error: unknown) => {
     log.warn("delivery.pause_not_shared", { sink: sink.name, error: String(error) });

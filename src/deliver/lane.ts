@@ -3,33 +3,36 @@ import type { Sink } from "../sinks/sink.ts";
 
 export interface Lane {
   sink: Sink;
-  /** Attempts at one time; an ordered sink has one. */
+  /** Parallel attempts; an ordered sink has one. */
   concurrency: number;
 }
 
-/** In an ordered sink, a delivery to be tried again within this time holds up those behind it. */
+/** In an ordered sink, a delivery that will be retried within this time holds up those behind it. */
 const HOLD_MS = 60_000;
-/** Deliveries that are claimed ahead for each slot of a sink that drops repetitions, so that a slot never waits for a claim. */
+/**
+ * How many deliveries are claimed ahead for each slot of a sink that drops duplicates, so that no slot waits for a
+ * claim.
+ */
 export const AHEAD_PER_SLOT = 4;
-/** Attempts whose end may wait to be recorded, as while a disk is full; a lane with more begins nothing. */
+/** How many ended attempts may wait to be recorded, as while a disk is full; with more the lane starts nothing. */
 const MAX_UNRECORDED = 256;
 
-/** What a lane knows between its claims. */
+/** The state of a lane between its claims. */
 export interface LaneState extends Lane {
   queue: { sink: string; holdMs: number | null };
-  /** Deliveries that are claimed ahead of a free slot. */
+  /** Deliveries claimed ahead of a free slot. */
   ahead: Claimed[];
-  /** How many may be. */
+  /** The most deliveries that may be claimed ahead. */
   maxAhead: number;
-  /** Ids of the deliveries that are being attempted. */
+  /** Ids of deliveries in flight. */
   running: Set<string>;
-  /** Ids of the deliveries whose attempt has ended and is not recorded yet. */
+  /** Ids of deliveries whose attempt has ended but is not recorded yet. */
   unrecorded: Set<string>;
-  /** The sink asked for a pause until then, epoch ms. */
+  /** Until when the sink asked for a pause, epoch ms. */
   pausedUntil: number;
-  /** When the next delivery is due, as of the last look, epoch ms; null: none waits. */
+  /** When the next delivery is due according to the last look, epoch ms; null when none waits. */
   dueAt: number | null;
-  /** Whether that may have changed: something came, or an attempt ended for which something waited. */
+  /** True when that may have changed: something came, or an attempt ended. */
   isStale: boolean;
 }
 
@@ -50,19 +53,19 @@ export function createLane({ sink, concurrency }: Lane): LaneState {
   };
 }
 
-/** Attempts that may be begun, as far as the lane itself goes. */
+/** How many attempts the lane itself allows to start. */
 export function freeSlots({ sink, concurrency, running, unrecorded }: LaneState): number {
-  // The order of an ordered sink is read from what is recorded.
+  // An ordered sink's order is read from what is recorded.
   if (sink.ordered && unrecorded.size > 0) return 0;
   return unrecorded.size > MAX_UNRECORDED ? 0 : concurrency - running.size;
 }
 
-/** Ids of all that this process has claimed for the lane and not recorded. */
+/** Ids of everything this process has claimed for the lane and not recorded. */
 export const heldIds = ({ ahead, running, unrecorded }: LaneState): string[] => [
   ...ahead.map(({ delivery }) => delivery.id),
   ...running,
   ...unrecorded,
 ];
 
-/** What other relays know a sink's pace by. */
+/** The name under which relays share a sink's pace. */
 export const destinationOf = ({ name, pace }: Sink): string => pace?.key ?? `sink ${name}`;

@@ -1,4 +1,4 @@
-/** What an attempt leaves beside its record: a log line, figures and a span. */
+/** Reports an attempt beside its record: a log line, metrics and a span. */
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { isoTime } from "../platform/time.ts";
@@ -8,7 +8,7 @@ import { attemptSpanOf, revisionSpanOf, traceIdOf, type Trace } from "../telemet
 export interface ReportAttemptDeps {
   log: Log;
   metrics: Metrics;
-  /** Null or left out: nobody collects traces. */
+  /** Null or absent when no traces are collected. */
   trace?: Trace;
 }
 

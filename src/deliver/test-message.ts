@@ -11,7 +11,7 @@ export interface TestSendDeps {
   sinks: readonly Sink[];
   store: Pick<DeliveryStore, "saveTest">;
   links: Links;
-  /** What a sink gets to answer, ms. */
+  /** How long a sink may take to answer, ms. */
   timeoutMs: number;
   runtime: Pick<Runtime, "now" | "newId">;
   log: Log;
@@ -24,12 +24,12 @@ export interface SentTest {
 }
 
 /**
- * Sends a marked test result through one sink: one attempt, at once, whose outcome is the answer.
+ * Sends a marked test result through one sink: one immediate attempt, whose outcome is the answer.
  *
- * Not through the outbox, because a test asks what the sink says now. There it would wait behind the backlog, or for a
- * circuit that a broken sink has opened, and would be tried for a day; and it would need a run in the lists that never
- * happened. So it is written down afterwards, as a delivery that is over. The circuit stays as it is: that is for the real
- * messages, and `resume`, to decide.
+ * It does not use the outbox, because a test asks what the sink says now. In the outbox it would wait behind the
+ * backlog, or for an open circuit, and be retried for a day; it would also need a run in the lists that never happened.
+ * Instead it is recorded afterwards as a finished delivery. The circuit stays unchanged: only real messages and
+ * `resume` change it.
  *
  * Rejects when there is no such sink.
  */
@@ -53,7 +53,7 @@ export function createTestSend(deps: TestSendDeps): (sink: string) => Promise<Se
   };
 }
 
-/** Its status is `test`: whoever acts on `run.completed` must not act on this. */
+/** The status is `test`: receivers that act on `run.completed` must not act on it. */
 function testReport(runId: string, now: number, links: Links): Report {
   const nothing = { organization_id: null, channel: null, url: null, app_url: null, workflow: null, failure: null };
   return {
@@ -85,7 +85,7 @@ function testReport(runId: string, now: number, links: Links): Report {
     finished_at: isoTime(now),
     received_at: isoTime(now),
     duration_ms: 0,
-    // There is no page of a run that never was: the sinks' page tells how the sink is.
+    // The run does not exist, so the link leads to the sinks' page.
     run_url: links.run(runId).replace(/\/runs\/[^/]*$/, "/sinks"),
   };
 }

@@ -7,58 +7,58 @@ import { heldIds, createLane, type Lane, type LaneState } from "./lane.ts";
 
 export interface WorkerDeps extends ClaimsDeps, DeliverDeps {
   store: ClaimsDeps["store"] & DeliverDeps["store"] & Pick<OutboxStore, "shiftDue" | "circuits" | "saveCircuit">;
-  /** This relay among others on the same database; null where it is the only one. */
+  /** This relay among others on the same database; null for the only one. */
   fleet?: FleetMember | null;
   lanes: readonly Lane[];
 }
 
 export interface Worker {
   start(): void;
-  /** Something may be due now: look at once. */
+  /** Tells the worker that something may be due now. */
   nudge(): void;
   /**
-   * For a host that sleeps between: does what the loop does until nothing can be done for some seconds and no attempt is under
-   * way, claiming nothing more once `enough` says so. Resolves with when to call again, epoch ms; null when only a nudge will
-   * tell. Rejects when the store does. Not beside `start`.
+   * For a host that sleeps in between: delivers until nothing can be done for some seconds and no attempt is in flight,
+   * and claims nothing more once `enough` returns true. Resolves with when to call again, epoch ms; null when only a
+   * nudge will trigger it. Rejects when the store does. Not to be combined with `start`.
    */
   work(enough: () => boolean): Promise<number | null>;
-  /** Attempts all that is due, at full speed, and ends when that is done. For tests; not beside `start`. */
+  /** Attempts everything that is due, at full speed, then ends. For tests; not to be combined with `start`. */
   runOnce(): Promise<void>;
-  /** Claims no more, lets attempts end within `graceMs`, then aborts them. Resolves when all are recorded. */
+  /** Stops claiming, lets attempts end within `graceMs`, then aborts them. Resolves when all are recorded. */
   stop(graceMs: number): Promise<void>;
-  /** Turns a sink on again: closes its circuit, whatever its state. */
+  /** Resumes a sink: closes its circuit, whatever its state. */
   resume(sink: string): Promise<void>;
   circuit(sink: string): Promise<Circuit>;
-  /** How long the loop has not shown a sign of life, ms. Beyond a minute something is badly wrong. */
+  /** How long the loop has shown no sign of life, ms. More than a minute means that it hangs. */
   silentMs(): number;
 }
 
-/** What is due is looked for at least this often, should a nudge or a clock ever fail. */
+/** The longest time between two looks for due deliveries, in case a nudge or a clock fails. */
 const LONGEST_SLEEP_MS = 30_000;
-/** A host that sleeps between is not worth sending to sleep for less. */
+/** The shortest wait for which a sleeping host goes to sleep. */
 const AWAKE_MS = 3_000;
-/** A clock that went back by more than this was set back. */
+/** A clock that moved back by more than this was set back. */
 const CLOCK_TOLERANCE_MS = 5_000;
 
 /**
- * The delivery loop. One lane a sink, so that a slow or dead sink holds up nobody else. A lane claims what is due, as far
- * as its circuit, its pace and its slots allow, and attempts it. A slot is free again when the sink has answered; what came of it is
- * recorded beside. Between, the worker sleeps until some lane can act or a nudge comes.
+ * The delivery loop. Each sink has a lane, so that a slow or dead sink holds up no other. A lane claims what is due,
+ * within its circuit, its pace and its slots, and attempts it. A slot is free again when the sink has answered; the
+ * result is recorded beside. In between the worker sleeps until some lane can act or a nudge comes.
  *
- * States: idle → running (`start`) → stopping (`stop`: no more claims; what was claimed ahead is released) → stopped.
+ * States: idle → running (`start`) → stopping (`stop`: no more claims; unstarted claims are released) → stopped.
  */
 export function createWorker(deps: WorkerDeps): Worker {
   const { store, runtime, log } = deps;
   const lanes = deps.lanes.map(createLane);
   const abort = new AbortController();
-  /** Attempts whose end is not recorded yet. */
+  /** Attempts that are not recorded yet. */
   const pending = new Set<Promise<void>>();
   const circuits = createCircuits(deps);
   const claims = new Claims(deps, circuits);
   let stopping = false;
   let loop: Promise<void> | null = null;
   let lastTick = runtime.now();
-  /** Of the monotonic clock. */
+  /** Monotonic clock. */
   let lastSign = performance.now();
   let nudged = false;
   let wake = () => {};
@@ -95,7 +95,10 @@ export function createWorker(deps: WorkerDeps): Worker {
     pending.add(work);
   };
 
-  /** Begins what a lane may attempt now. When to look again, epoch ms; null when its own attempts or a nudge will tell. */
+  /**
+   * Starts what a lane may attempt now. Returns when to look again, epoch ms; null when its own attempts or a nudge
+   * will trigger it.
+   */
   const step = async (lane: LaneState, paced: boolean): Promise<number | null> => {
     const { claimed, at } = await claims.next(lane, paced);
     for (const one of claimed) begin(lane, one);
@@ -118,7 +121,7 @@ export function createWorker(deps: WorkerDeps): Worker {
 
   const onClockSetBack = async (byMs: number): Promise<void> => {
     log.warn("clock.set_back", { ms: byMs });
-    // Of several relays each would do it.
+    // With several relays each of them would shift the times.
     if (!deps.fleet) await store.shiftDue(byMs);
     circuits.shift(byMs);
     claims.forgetPaces();
@@ -131,7 +134,7 @@ export function createWorker(deps: WorkerDeps): Worker {
     if (ms <= 0) return;
     if (nudged || stopping) return;
     const sleeping = new AbortController();
-    // Passing a reason avoids an AbortError being made for each.
+    // A given reason saves creating an AbortError each time.
     wake = () => sleeping.abort("awake");
     await runtime.sleep(Math.min(ms, LONGEST_SLEEP_MS), sleeping.signal);
   };
@@ -149,7 +152,7 @@ export function createWorker(deps: WorkerDeps): Worker {
     }
   };
 
-  /** What cannot be released now is due when its lease ends, or taken up at the next start. */
+  /** Claims that cannot be released now become due when their lease ends, or are reclaimed at the next start. */
   const releaseAhead = async (): Promise<void> => {
     for (const lane of lanes)
       await claims

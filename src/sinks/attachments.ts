@@ -1,18 +1,20 @@
-/** What a message shows and carries besides words: the screenshot that tells what happened, and the files a run made. */
+/**
+ * What a message carries besides text: the screenshot that shows what happened, and the files that a run downloaded.
+ */
 import { DECEIVING } from "../platform/hostile-text.ts";
 import type { ArtifactKey, RunFile } from "../domain/run.ts";
 
-/** What there is to show about a run, and the way to its bytes. */
+/** The pictures and files of a run, and access to their bytes. */
 export interface Evidence {
-  /** Up to three, the decisive one first, then the newest. */
+  /** Up to three screenshots: the decisive one first, then the newest. */
   screenshots: readonly ArtifactKey[];
-  /** Downloads. */
+  /** The run's downloads. */
   files: readonly Pick<RunFile, "key" | "name" | "size">[];
-  /** Bytes of one, and of all that one message carries. */
+  /** The most bytes of one file, and of all files in one message. */
   limits: { each: number; total: number };
-  /** Ends with the attempt's signal, or before it in time for the message itself still to be sent. */
+  /** A signal that aborts with the attempt's, or earlier, so that time remains to send the message itself. */
   inTime(signal: AbortSignal): AbortSignal;
-  /** Ends in time as well. `type`: by its bytes, null when it is neither picture nor film. */
+  /** Reads bytes within the same time limit. `type` is judged by the bytes, null for neither picture nor film. */
   read(key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<EvidenceBytes>;
 }
 
@@ -21,20 +23,20 @@ export type EvidenceBytes =
   | { kind: "too_large" }
   | { kind: "unavailable" };
 
-/** A file to send along. */
+/** A file to attach. */
 export interface Attachment {
   key: ArtifactKey;
-  /** Safe to save under: see {@link safeName}. */
+  /** A safe file name: see {@link safeName}. */
   name: string;
   type: string;
   bytes: Uint8Array;
 }
 
-/** What no sink can show inside a message is left to its link. */
+/** The screenshots that can be shown inside a message; others stay links. */
 const EXTENSIONS: Record<string, string> = { "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif" };
 const MAX_FILES = 20;
 
-/** The screenshot at this place, counted from 1, named by it; null when it cannot be had, or is no picture that mail and chat show. */
+/** The screenshot at this place, counted from 1. Null when it cannot be read, or mail and chat cannot show it. */
 export async function readScreenshot(
   evidence: Evidence,
   place: number,
@@ -49,7 +51,7 @@ export async function readScreenshot(
   return { key, name, type: found.type, bytes: found.bytes };
 }
 
-/** The downloads that fit into so many bytes together, in the run's order, and how many were left out. */
+/** The downloads that fit into the byte limit together, in the run's order, and how many were left out. */
 export async function readFiles(
   evidence: Evidence,
   totalBytes: number,
@@ -71,10 +73,10 @@ export async function readFiles(
 }
 
 const MAX_NAME = 100;
-/** Separators, what file systems or shells read, and what deceives. */
+/** Separators, characters that file systems or shells interpret, and deceiving ones. */
 const UNSAFE = new RegExp(String.raw`[${DECEIVING}\n\t\/\\:*?"<>\|%$\u0060]+`, "gv");
 
-/** A name to save a file under, whatever a page called it: no path, no invisible characters, at most 100 UTF-16 units. */
+/** A safe file name for any name that a page gave: no path, no invisible characters, at most 100 UTF-16 units. */
 export function safeName(name: string): string {
   const clean = name
     .slice(0, 1_000)
@@ -95,7 +97,7 @@ function unique(name: string, taken: readonly string[]): string {
   for (let n = 2; ; n++) if (!taken.includes(`${stem} (${n})${extension}`)) return `${stem} (${n})${extension}`;
 }
 
-/** What readers may open by its name without it running anything; the rest is bytes to save. */
+/** Extensions that programs open without running anything; any other file is saved as plain bytes. */
 const TYPES: Record<string, string> = {
   pdf: "application/pdf",
   csv: "text/csv",

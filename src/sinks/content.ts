@@ -1,6 +1,6 @@
 /**
- * What a person is told about a run, before any markup: Slack and email render the same content. Nothing here is
- * escaped; every string may be hostile.
+ * What a message says about a run, before any markup: Slack and email render the same content. Nothing here is escaped;
+ * every string may be hostile.
  */
 import type { Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
@@ -10,24 +10,24 @@ import type { Job } from "./sink.ts";
 export interface Content {
   /** `✅ Completed` */
   status: { symbol: string; label: string };
-  /** Title, else prompt, else run id. One line. */
+  /** The title, else the prompt, else the run id, in one line. */
   title: string;
-  /** Who and what: kind, site, prompt, duration, steps. */
+  /** The facts: kind, site, prompt, duration, steps. */
   facts: Fact[];
   summary: string | null;
   failure: Failure | null;
   /** Skyvern's run attempts, when there were several. */
   attempts: (Section & { kind: "table" }) | null;
   output: Section[];
-  /** Blocks whose output is not shown. */
+  /** How many blocks' output is not shown. */
   omittedBlocks: number;
   files: { name: string; size: string | null; url: string }[];
   links: { label: string; url: string }[];
-  /** What the reader should know about the message itself. */
+  /** Remarks about the message itself. */
   notes: string[];
 }
 
-/** A map, as a hostile status may be the name of something every object inherits. */
+/** A Map, because a hostile status may be a property name that every object inherits. */
 const STATUS = new Map<string, Content["status"]>([
   ["completed", { symbol: "✅", label: "Completed" }],
   ["failed", { symbol: "❌", label: "Failed" }],
@@ -165,7 +165,7 @@ export function duration(ms: number): string {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Cuts text to `max` UTF-16 units without splitting a character, the last one a `…` that says so. */
+/** Cuts text to `max` UTF-16 units without splitting a character, and ends it with `…`. */
 export function cut(text: string, max: number): string {
   if (text.length <= max) return text;
   const end = /[\uD800-\uDBFF]/.test(text.charAt(max - 2)) ? max - 2 : max - 1;

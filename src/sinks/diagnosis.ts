@@ -1,26 +1,29 @@
-/** What a look at a configured part of the relay found, for `skyvern-relay doctor`. */
+/** What `skyvern-relay doctor` found about one configured part of the relay. */
 import type { Log } from "../platform/log.ts";
 import type { Fetch } from "../platform/runtime.ts";
 import type { Outcome } from "../domain/run.ts";
 
-/** `fault`: results do not get through, or not for long. `warning`: they do, but not as somebody would wish. */
+/** `fault`: results do not get through, or soon will not. `warning`: they do, with a drawback. */
 export type Diagnosis =
   | { state: "ok"; found: string }
-  | { state: "warning" | "fault"; found: string; /** What to do about it, as an instruction. */ fix: string };
+  | { state: "warning" | "fault"; found: string; /** What the operator should do, as an instruction. */ fix: string };
 
 export const ok = (found: string): Diagnosis => ({ state: "ok", found });
 export const warning = (found: string, fix: string): Diagnosis => ({ state: "warning", found, fix });
 export const fault = (found: string, fix: string): Diagnosis => ({ state: "fault", found, fix });
 
-/** What a look may use of the outside world. Nothing it does tells anybody of anything. */
+/** What a check may use of the outside world. No check sends a message. */
 export interface DiagnoseDeps {
   /** The guarded fetch. */
   fetch: Fetch;
-  /** Opens a connection, with TLS where the address says so, by the rules of the guarded fetch, and ends it unused. */
+  /**
+   * Opens a connection under the rules of the guarded fetch, with TLS where the address asks for it, and closes it
+   * unused.
+   */
   reach(url: string | URL, signal: AbortSignal): Promise<void>;
   now(): number;
   log: Log;
 }
 
-/** The reason of an outcome that is not delivered. */
+/** The reason of an outcome other than delivered. */
 export const reasonOf = (outcome: Outcome): string => (outcome.kind === "delivered" ? "it was taken" : outcome.reason);

@@ -1,4 +1,4 @@
-/** What an HTTP answer, or the lack of one, means for a delivery. The same for every sink that speaks HTTP. */
+/** What an HTTP answer, or the lack of one, means for a delivery. All sinks that use HTTP share these rules. */
 import { EgressRefused } from "../net/networks.ts";
 import { onOneLine } from "../platform/hostile-text.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
@@ -41,9 +41,9 @@ export function outcomeOfStatus(status: number, headers: Pick<Headers, "get">, w
 }
 
 /**
- * What a failed request means. Nothing was sent (refused, no such name, bad certificate): retry. It may have arrived
- * (reset, timeout, abort): retry, `unknown`. The address is off limits: dead, with what to do. An error is known by its
- * class or code, looked for along its causes.
+ * The outcome of a failed request. Nothing was sent (refused, no such name, bad certificate): retry. It may have
+ * arrived (reset, timeout, abort): retry, `unknown`. The address is not allowed: dead, with what to do. An error is
+ * recognized by its class or code, also in its causes.
  */
 export function outcomeOfError(error: unknown, who: string): Outcome {
   const chain = listCauses(error);
@@ -67,8 +67,9 @@ export function outcomeOfError(error: unknown, who: string): Outcome {
 }
 
 /**
- * What the other side said, fit for a reason or a receipt: one line of printable text, at most `max` characters, with
- * every one of `secrets` masked (answers often quote the request). Where a secret stands in another spelling, nothing is quoted.
+ * What the other side answered, fit for a reason or a receipt: one line of printable text, at most `max` characters,
+ * with all `secrets` masked (answers often quote the request). When a secret appears in another spelling, nothing is
+ * quoted.
  */
 export function quote(text: string, secrets: readonly string[], max = 200): string {
   const masked = secrets
@@ -82,14 +83,14 @@ export function quote(text: string, secrets: readonly string[], max = 200): stri
   return isHidden ? "[secret]" : cut(onOneLine(masked), max);
 }
 
-/** Shorter ones may stand in other words by chance, once spaces and case are gone. */
+/** Shorter secrets may appear in other words by chance, once spaces and case are removed. */
 const MIN_HIDDEN = 8;
 
-/** A secret as it may come back: as it is, and in base64, whose last characters depend on what follows. */
+/** The forms in which a secret may come back: as it is, and in base64, whose last characters depend on what follows. */
 const spellings = (secret: string): string[] =>
   [secret, Buffer.from(secret).toString("base64").replace(/.?=*$/, "")].map(spellPlainly);
 
-/** A text without percent escapes, JSON escapes, HTML entities, line breaks and case. */
+/** The text without percent escapes, JSON escapes, HTML entities, line breaks and case. */
 function spellPlainly(text: string): string {
   let plain = text;
   for (let round = 0; round < 4; round += 1) {
@@ -107,10 +108,10 @@ function spellPlainly(text: string): string {
   return plain.replace(/[\s\\]/g, "").toLowerCase();
 }
 
-/** Shorter ones (an empty password) would mask ordinary letters. */
+/** Shorter secrets (an empty password) would mask ordinary letters. */
 const MIN_SECRET = 4;
 
-/** Masks a secret of which the text, cut somewhere, holds only the beginning at its end. */
+/** Masks the beginning of a secret at the end of a text that was cut in the middle of it. */
 function maskEnd(text: string, secret: string): string {
   for (let length = Math.min(secret.length - 1, text.length); length >= MIN_SECRET; length--) {
     if (text.endsWith(secret.slice(0, length))) return `${text.slice(0, -length)}[secret]`;
@@ -118,14 +119,14 @@ function maskEnd(text: string, secret: string): string {
   return text;
 }
 
-/** Where a redirect points, as an origin: a path or query may hold a secret. */
+/** The origin a redirect points to. Its path or query may hold a secret. */
 function destination(headers: Pick<Headers, "get">): string {
   const location = headers.get("location");
   if (location === null) return "";
   return URL.canParse(location) ? ` to ${new URL(location).origin}` : " to another path on the same host";
 }
 
-/** The error, its causes and the parts of aggregates, outermost first. */
+/** The error, its causes and the members of aggregates, outermost first. */
 function listCauses(error: unknown): Error[] {
   const found: Error[] = [];
   const todo: unknown[] = [error];
@@ -155,12 +156,12 @@ const MEANING: Record<string, string> = {
   UND_ERR_CONNECT_TIMEOUT: "connecting took too long",
 };
 
-/** Codes of OpenSSL and Node for a certificate or handshake that did not pass: nothing of the request went out. */
+/** OpenSSL's and Node's codes for a failed certificate or handshake: nothing of the request was sent. */
 const TLS_CODE =
   /^(ERR_TLS_|ERR_SSL_|CERT_|CRL_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|INVALID_CA$|INVALID_PURPOSE$|HOSTNAME_MISMATCH$|PATH_LENGTH_EXCEEDED$|EPROTO$)/;
 
 function wasNotSent(code: string, error: Error | undefined): boolean {
-  // A system timeout is also what a broken connection ends with after the request went out.
+  // The system also reports a timeout when a connection breaks after the request was sent.
   if (code === "ETIMEDOUT") return error !== undefined && "syscall" in error && error.syscall === "connect";
   return code in MEANING || TLS_CODE.test(code);
 }

@@ -1,6 +1,6 @@
 /**
- * A run's output as a person reads it: each value by what it is. Messages and pages follow the same rules and differ in how much they show.
- * Pure. Nothing here is escaped, and every string may be hostile.
+ * A run's output in readable form. Messages and pages follow the same rules and differ in how much they show. Pure.
+ * Nothing here is escaped, and every string may be hostile.
  */
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
 import type { Report } from "../domain/report.ts";
@@ -10,7 +10,7 @@ export interface Fact {
   value: string;
 }
 
-/** One readable part of the output. `omitted`, `omittedColumns`: rows or fields, and columns, beyond the amount. */
+/** One readable part of the output. `omitted` counts rows or fields, `omittedColumns` columns, beyond the limit. */
 export type Section = { title: string | null } & (
   | { kind: "text"; text: string }
   | { kind: "fields"; fields: Fact[]; omitted: number }
@@ -19,11 +19,11 @@ export type Section = { title: string | null } & (
 
 export interface ReadableOutput {
   sections: Section[];
-  /** Blocks that have something to say and are not shown. */
+  /** How many further blocks have output that is not shown. */
   omittedBlocks: number;
 }
 
-/** What is not shown of a part, `… and 3 more rows, 1 more column`; null when all is. */
+/** The note about what is not shown, `… and 3 more rows, 1 more column`; null when everything is. */
 export function omittedIn(section: Section): string | null {
   if (section.kind === "text") return null;
   if (section.kind === "fields") return omittedWords([section.omitted, "field"]);
@@ -45,11 +45,11 @@ export interface Amount {
   columns: number;
   fields: number;
 }
-/** About a screen of a phone: a message is not a spreadsheet, and the run's page has all. */
+/** About one screen of a phone; the run's page shows everything. */
 export const MESSAGE_AMOUNT: Amount = { blocks: 3, rows: 8, columns: 5, fields: 12 };
 export const PAGE_AMOUNT: Amount = { blocks: 40, rows: 100, columns: 8, fields: 60 };
 
-/** The last block comes first: it is what the run was for. */
+/** The last block comes first, because it is what the run was for. */
 export function readableOutput({ kind, output }: Pick<Report, "kind" | "output">, amount: Amount): ReadableOutput {
   if (kind !== "workflow" || !isJsonObject(output))
     return { sections: listSections(null, output, amount), omittedBlocks: 0 };
@@ -67,7 +67,7 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
     .filter((sections) => sections.length > 0)
     .toReversed();
   if (blocks.length > 0) return blocks;
-  // Only where no block says anything by itself: it repeats what they extracted.
+  // Used only when no block has output of its own, because it repeats what the blocks extracted.
   const all = output[EXTRACTED] ?? null;
   const extracted = listSections(
     "extracted information",
@@ -82,7 +82,7 @@ const labelOf = (key: string): string => key.replace(/_output$/, "");
 
 // --- what a value is ------------------------------------------------------------------------------------------------
 
-/** Without the bookkeeping around it. `note`: what there is to say of it in a word or two. */
+/** A block's value without its bookkeeping. `note` says about it what a word or two can say. */
 interface Essence {
   note: string | null;
   value: Json;
@@ -104,7 +104,7 @@ function extractEssence(value: Json): Essence {
   return { note: null, value };
 }
 
-/** A child run's blocks by their labels. */
+/** The blocks of a child run, by label. */
 const withoutEnding = (outputs: Json): Json =>
   isJsonObject(outputs)
     ? Object.fromEntries(
@@ -115,14 +115,14 @@ const withoutEnding = (outputs: Json): Json =>
       )
     : outputs;
 
-/** What one inner block of a loop came to in one round. */
+/** The result of one inner block of a loop in one round. */
 interface LoopEntry {
   key: string;
   item: Json;
   value: Json;
 }
 
-/** The rounds of a loop, each with its inner blocks in turn; null when the value is no loop's. */
+/** The rounds of a loop with their inner blocks; null when the value is no loop's. */
 function parseRounds(value: Json): LoopEntry[][] | null {
   if (!Array.isArray(value) || value.length === 0) return null;
   const rounds: LoopEntry[][] = [];
@@ -142,7 +142,7 @@ function parseEntry(item: Json): LoopEntry | null {
   return { key, item: looped, value };
 }
 
-/** What stands at top level as well, as its last round left it. */
+/** The same value also stands at top level, as the last round left it. */
 const keysInLoop = (value: Json): string[] =>
   (parseRounds(value) ?? []).flatMap((round) => round.flatMap((entry) => [entry.key, ...keysInLoop(entry.value)]));
 
@@ -162,9 +162,9 @@ const isEmpty = (value: Json): boolean =>
 
 // --- sections -------------------------------------------------------------------------------------------------------
 
-/** Objects of one field within each other are followed so far. */
+/** How many nested objects of a single field are followed. */
 const MAX_DEPTH = 6;
-/** Tables inside of one value that have a section of their own. */
+/** How many tables inside one value get a section of their own. */
 const MAX_INNER_TABLES = 3;
 
 function listSections(title: string | null, given: Json, amount: Amount, depth = 0): Section[] {
@@ -201,7 +201,7 @@ function objectSections(title: string | null, value: JsonObject, amount: Amount,
   ];
 }
 
-/** One row reads better downwards. Where not all columns fit, the first that differ are shown. */
+/** A single row is shown as fields. When not all columns fit, the first that differ are shown. */
 function tableSection(title: string | null, items: JsonObject[], amount: Amount): Section {
   const [only] = items;
   if (only && items.length === 1) {
@@ -224,7 +224,7 @@ function tableSection(title: string | null, items: JsonObject[], amount: Amount)
   };
 }
 
-/** A row a round: what it was about, then its inner blocks by name. */
+/** One row for each round: its item, then its inner blocks by name. */
 function loopSections(title: string | null, rounds: LoopEntry[][], amount: Amount): Section[] {
   const keys = [...new Set(rounds.flatMap((round) => round.map(({ key }) => key)))];
   const values = rounds.flat().map(({ value }) => extractEssence(value));
@@ -254,7 +254,7 @@ function fileLine({ filename = null, file_size: size = null }: JsonObject): stri
 
 const MAX_PARTS = 4;
 
-/** A value where there is room for a line; what is nested deeper is counted. */
+/** A value in one line; deeper nesting is counted, not shown. */
 function compact(given: Json): string {
   const { note, value } = extractEssence(given);
   const text = isEmpty(value) ? null : inLine(value);
@@ -284,7 +284,7 @@ const size = (value: Json): string =>
 
 const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 
-/** A value as a person would write it; numbers digit for digit. */
+/** A value as a person would write it, with numbers digit for digit. */
 function show(value: Json): string {
   if (value === null) return "–";
   if (typeof value === "string") return value;

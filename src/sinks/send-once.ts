@@ -5,18 +5,21 @@ import type { Job, Sink } from "./sink.ts";
 export interface SendOnceInput {
   sink: Sink;
   deliveryId: string;
-  /** For the log; null where the message is about no run. */
+  /** The run for the log; null when the message is about none. */
   runId: string | null;
-  /** Makes what is sent. What it takes does not count against the deadline. */
+  /** Builds what is sent. Its time does not count against the deadline. */
   prepare(): Omit<Job, "deliveryId"> | Promise<Omit<Job, "deliveryId">>;
-  /** What the sink gets to answer, ms. */
+  /** How long the sink may take to answer, ms. */
   timeoutMs: number;
-  /** Ends the attempt early: the relay stops. */
+  /** Aborts the attempt when the relay stops. */
   signal?: AbortSignal;
   log: Log;
 }
 
-/** One attempt under a deadline. Never throws: a bug in the sink, or in making what it is given, is logged and retried. */
+/**
+ * Makes one attempt under a deadline. Never throws: a bug in the sink, or in building the message, is logged and
+ * retried.
+ */
 export async function sendOnce(input: SendOnceInput): Promise<Outcome> {
   const { sink, deliveryId, runId, timeoutMs, signal, log } = input;
   try {

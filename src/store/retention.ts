@@ -232,10 +232,10 @@ async function pruneTests({ tx, ledger }: MayChange, { before, after, limit }: P
   return { removed: due.length, next: isEnd ? null : formatPlace(last.created_at, last.id) };
 }
 
-/** By the time of creation at Skyvern, which is before the run was received. */
+/** Ordered by the time of creation at Skyvern, which is before the run was received. */
 async function pruneListedRuns({ tx, ledger }: MayChange, { before, after, limit, hold }: PruneStep): Promise<Pruned> {
   const held = new Set(hold);
-  // The two halves have an index each.
+  // Each half has an index.
   const [mine, from] = after === null ? [1, null] : (JSON.parse(after) as [0 | 1, string | null]);
   const rows = tx
     .selectFrom("listed_runs")

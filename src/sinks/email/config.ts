@@ -38,10 +38,15 @@ const smtp = z
   })
   .transform((value) => new Secret(value));
 
-/** Visible ASCII or letters beyond it, one `@`, a domain: what can stand in MAIL FROM and a header without quoting. */
+/**
+ * An address that fits into MAIL FROM and a header without quoting: visible ASCII or non-ASCII letters, one `@`, a
+ * domain.
+ */
 const ADDRESS = /^[^\s\p{C}<>()[\],;:\\"@]{1,64}@[\p{L}\p{N}.-]{1,253}$/u;
 
-/** The addresses in a text; null when anything in it is not one. A name needs angle brackets around the address. */
+/**
+ * Parses the addresses in a text; null when any part of it is not one. A name needs angle brackets around the address.
+ */
 function parseMailboxes(text: string): Mailbox[] | null {
   if (/\p{Cc}/u.test(text)) return null;
   const found = addressparser(text, { flatten: true }).map(({ name, address }) => ({ name, address }));

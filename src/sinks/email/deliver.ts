@@ -1,6 +1,6 @@
 /**
- * The decisive screenshot stands in the mail itself and the downloads hang on it, so that it says what happened without a
- * network. Where that makes it too large for the server, it goes out without them.
+ * The mail shows the decisive screenshot and carries the downloads, so it can be read without a network. When they make
+ * it too large for the server, it is sent without them.
  */
 import type { Outcome } from "../../domain/run.ts";
 import { buildContent } from "../content.ts";
@@ -53,12 +53,12 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   return assume && outcome.kind === "retry" && outcome.unknown ? assumed : outcome;
 }
 
-/** Bytes before they are encoded for mail, which adds a third: many servers take 10 MB and no more. */
+/** Bytes before encoding, which adds a third: many servers accept no more than 10 MB. */
 const MAX_ENCLOSED_BYTES = 7_000_000;
 
 const TOO_LARGE = "The mail server takes no mail as large as this was with its screenshot and files: their links work.";
 
-/** The decisive screenshot and the downloads; what cannot be had in time, or is too large, is left to its link. */
+/** Reads the decisive screenshot and the downloads. What is too large, or cannot be read in time, stays a link. */
 async function enclose(
   { evidence, deliveryId }: Job,
   signal: AbortSignal,

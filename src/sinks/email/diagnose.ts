@@ -3,7 +3,7 @@ import { fault, ok, reasonOf, warning, type Diagnosis } from "../diagnosis.ts";
 import type { EmailSettings } from "./config.ts";
 import { isLoopback, outcomeOfSmtp, smtpServer, tryConnection } from "./smtp.ts";
 
-/** Connects, sets up TLS and logs in; no mail is begun. */
+/** Connects, sets up TLS and logs in, without starting a mail. */
 export async function diagnose({ smtp }: EmailSettings, signal: AbortSignal): Promise<Diagnosis[]> {
   const server = smtpServer(smtp.reveal());
   const who = `SMTP server ${server.address}`;

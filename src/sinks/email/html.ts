@@ -10,7 +10,10 @@ const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-sp
 const GRID =
   "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid #8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
-/** One column; no image but the one the mail brings along, nothing fetched. Colours of its own for light and dark. */
+/**
+ * One column. The only image is the one in the mail, and nothing is fetched. It sets its own colours for light and
+ * dark.
+ */
 export function renderHtml(view: MailView): string {
   const page = html`<!doctype html>
     <html lang="en">
@@ -87,7 +90,10 @@ export function renderHtml(view: MailView): string {
   return page.toString();
 }
 
-/** The width stands twice: Outlook knows the attribute alone. The frame tells a white page from a white mail. */
+/**
+ * The width is given twice, because Outlook reads only the attribute. The frame separates a white page from a white
+ * mail.
+ */
 const picture = (cid: string): MailHtml =>
   html`<img
     src="cid:${cid}"

@@ -1,9 +1,9 @@
 /**
  * Email sinks send the report as one mail over SMTP.
  *
- * Every attempt of a delivery carries the same Message-ID, so that where the relay cannot know whether a mail arrived
- * (the connection broke after the text was handed over, or the process died in mid-send) sending it again shows once in
- * mail stores and clients that know the id. `on_unknown: assume_sent` prefers a lost mail over a second one.
+ * Every attempt of a delivery carries the same Message-ID. When the relay cannot know whether a mail arrived (the
+ * connection broke after the text was handed over, or the process died while sending), it sends the mail again, and
+ * mail stores and clients that know the id show it once. `on_unknown: assume_sent` prefers a lost mail to a second one.
  */
 import { defineSink } from "../sink.ts";
 import { EmailConfig } from "./config.ts";

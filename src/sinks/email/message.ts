@@ -3,9 +3,9 @@ import type { Attachment } from "../attachments.ts";
 import type { Mailbox } from "./config.ts";
 import type { Mail } from "./render.ts";
 
-/** What a mail carries besides words. */
+/** What a mail carries besides text. */
 export interface Enclosed {
-  /** Shown in the mail, which names it by `cid`. */
+  /** The picture shown in the mail, which refers to it by `cid`. */
   picture: (Attachment & { cid: string }) | null;
   files: readonly Attachment[];
 }
@@ -14,7 +14,7 @@ export const NOTHING: Enclosed = { picture: null, files: [] };
 export interface MessageInput {
   mail: Mail;
   enclosed: Enclosed;
-  /** With angle brackets. */
+  /** Includes the angle brackets. */
   messageId: string;
   from: Mailbox;
   to: Mailbox[];
@@ -28,11 +28,14 @@ export interface RawMessage {
   bytes: Buffer;
 }
 
-/** `<delivery id@domain of the sender>`: the same for every attempt of a delivery. */
+/** Returns `<delivery id@domain of the sender>`, the same for every attempt of a delivery. */
 export const makeMessageId = (deliveryId: string, from: Mailbox): string =>
   `<${deliveryId.replace(/[^\w.-]/g, "_")}@${from.address.slice(from.address.lastIndexOf("@") + 1)}>`;
 
-/** The mail in MIME form: text and HTML beside each other. Nothing in it can make the composer read a file or a URL. */
+/**
+ * Composes the mail in MIME form, with text and HTML as alternatives. Nothing in it can make the composer read a file
+ * or a URL.
+ */
 export async function rawMessage(input: MessageInput): Promise<RawMessage> {
   const { mail, enclosed, messageId, from, to, replyTo, date } = input;
   const node = new MailComposer({

@@ -1,4 +1,4 @@
-/** The mail about one report: the same content as text and as HTML. Pure. */
+/** Renders the mail about one report: the same content as text and as HTML. Pure. */
 import type { Report } from "../../domain/report.ts";
 import { cut, type Content } from "../content.ts";
 import type { Job } from "../sink.ts";
@@ -18,7 +18,7 @@ export interface Mail {
 export const MAX_BODY_BYTES = 100_000;
 const MAX_SUBJECT = 150;
 
-/** Tried in turn until the mail is small enough; the last one always is. */
+/** The limits are tried in turn until the mail is small enough; the last always fits. */
 const LIMITS: MailLimits[] = [
   { field: 2_000, cell: 500, output: true },
   { field: 1_000, cell: 100, output: true },
@@ -26,7 +26,7 @@ const LIMITS: MailLimits[] = [
   { field: 400, cell: 0, output: false },
 ];
 
-/** `picture`: the content id under which the mail brings a screenshot along. */
+/** `picture` is the content id of the screenshot in the mail. */
 export function renderMail(
   content: Content,
   report: Report,

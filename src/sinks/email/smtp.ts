@@ -1,9 +1,10 @@
 /**
- * One message over one SMTP connection, and what came of it.
+ * Sends one message over one SMTP connection and reports the outcome.
  *
- * A connection goes: connect, greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, text, reply. Until the text was handed
- * to the socket the mail cannot have been taken; from then until the reply nobody knows. A connection per message: mails
- * are few, and an idle connection that the server has quietly closed is the commonest cause of not knowing.
+ * The steps are: connect, greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, text, reply. Before the text is handed to
+ * the socket the server cannot have accepted the mail; from then until the reply its fate is unknown. Each message gets
+ * a connection of its own: mails are few, and an idle connection that the server has silently closed is the most common
+ * cause of an unknown fate.
  */
 import { Readable } from "node:stream";
 import type { NodemailerError } from "nodemailer/lib/errors.js";
@@ -17,11 +18,11 @@ import { quote } from "../http-outcome.ts";
 import type { RawMessage } from "./message.ts";
 
 export interface SmtpServer {
-  /** `host:port`, to name it by. */
+  /** `host:port`, the server's name in messages. */
   address: string;
   options: SMTPConnectionOptions;
   login: { user: string; pass: string } | null;
-  /** What must not be shown when the server quotes it. */
+  /** Masked when the server quotes them. */
   secrets: string[];
 }
 
@@ -34,7 +35,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const GREETING_TIMEOUT_MS = 10_000;
 const SILENCE_TIMEOUT_MS = 30_000;
 
-/** Reads `smtp(s)://user:password@host:port?requireTLS=…&ignoreTLS=…&name=…`. */
+/** Parses `smtp(s)://user:password@host:port?requireTLS=…&ignoreTLS=…&name=…`. */
 export function smtpServer(text: string): SmtpServer {
   const url = new URL(text);
   const secure = url.protocol === "smtps:";
@@ -55,7 +56,8 @@ export function smtpServer(text: string): SmtpServer {
       connectionTimeout: CONNECT_TIMEOUT_MS,
       greetingTimeout: GREETING_TIMEOUT_MS,
       socketTimeout: SILENCE_TIMEOUT_MS,
-      // Nobody can sit between a process and its own machine, and mail servers there mostly have self-made certificates.
+      // Nobody can intercept a connection to the same machine, and mail servers there mostly have self-signed
+      // certificates.
       ...(isLoopback(host) ? { tls: { rejectUnauthorized: false } } : {}),
     },
     login: user === "" ? null : { user, pass },
@@ -94,7 +96,7 @@ export function sendOnce(server: SmtpServer, message: RawMessage, signal: AbortS
   });
 }
 
-/** Connects, sets up TLS, logs in and says goodbye. Resolves with what went wrong, or with how it went. */
+/** Connects, sets up TLS, logs in and quits. Resolves with the fault, or with how the connection was secured. */
 export function tryConnection(
   server: SmtpServer,
   signal: AbortSignal,
@@ -123,7 +125,7 @@ export function tryConnection(
   });
 }
 
-/** Logs in when there is a user and the server knows AUTH; one that does not will say at MAIL what it wants. */
+/** Logs in when there is a user and the server offers AUTH; a server without AUTH will state its demands at MAIL. */
 export function logIn(
   connection: SMTPConnection,
   login: SmtpServer["login"],
@@ -133,7 +135,7 @@ export function logIn(
   connection.login({ credentials: login }, done);
 }
 
-/** Whether the server refused the message for its size, before or after it had been sent (RFC 1870, section 6.1). */
+/** True when the server refused the message for its size, before or after it was sent (RFC 1870, section 6.1). */
 export const isTooLarge = (result: SmtpResult): boolean =>
   result.kind === "failed" &&
   !result.aborted &&
@@ -142,16 +144,16 @@ export const isTooLarge = (result: SmtpResult): boolean =>
     : result.error.responseCode === 552 || /^5\d\d[ -]5\.(3\.4|2\.3)\b/.test(result.error.response ?? ""));
 
 export interface SmtpContext {
-  /** Opens the reason. */
+  /** The beginning of every reason. */
   who: string;
   messageId: string;
   secrets: readonly string[];
 }
 
 /**
- * Accepted for at least one recipient: delivered, with those refused named in the receipt. A 4xx reply (greylisting,
- * busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection, or a broken one: retry, `unknown`
- * when the text had been handed over and no reply came.
+ * The outcome by reply. Accepted for at least one recipient: delivered, and the receipt names refused recipients. A 4xx
+ * reply (greylisting, busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection or a broken
+ * one: retry, `unknown` when the text had been handed over without a reply.
  */
 export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
   const { who, secrets } = context;
@@ -184,7 +186,7 @@ function toReceipt(info: SMTPConnectionSendInfo, { messageId, secrets }: SmtpCon
   };
 }
 
-/** A 5xx about this mail or this login. At the greeting or EHLO it is about the connection, which may do better later. */
+/** A 5xx about this mail or this login. At the greeting or EHLO it concerns the connection, which may work later. */
 const isRefusal = ({ permanent, command = "" }: NodemailerError): boolean =>
   permanent === true && /^(MAIL FROM|RCPT TO|DATA|AUTH)/.test(command);
 

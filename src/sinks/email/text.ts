@@ -1,7 +1,7 @@
 import { omittedIn, type Fact, type Section } from "../readable-output.ts";
 import type { MailView } from "./view.ts";
 
-/** The mail as plain text. */
+/** Renders the mail as plain text. */
 export function renderText(view: MailView): string {
   const parts = [
     `${view.status}: ${view.title}`,
@@ -19,7 +19,7 @@ export function renderText(view: MailView): string {
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
 
-/** What came from outside is indented, so that no line of it can pass for one of the mail's own. */
+/** Text from outside is indented, so that none of its lines can pose as one of the mail's own. */
 const indented = (text: string): string => text.replace(/^/gm, "  ");
 
 const titled = (title: string, body: string): string => `${title}\n${indented(body)}`;

@@ -4,9 +4,9 @@ import { cut, type Content } from "../content.ts";
 import { omittedWords, type Fact, type Section } from "../readable-output.ts";
 
 export interface MailLimits {
-  /** Most characters of a value of several lines. */
+  /** The most characters of a multi-line value. */
   field: number;
-  /** Most characters of a table's cell. */
+  /** The most characters of a table cell. */
   cell: number;
   output: boolean;
 }
@@ -17,14 +17,14 @@ const ONE_LINE = 200;
 
 export interface MailView {
   status: string;
-  /** Which colour the status has. */
+  /** The colour of the status. */
   tone: "good" | "bad" | "plain";
   title: string;
   notes: string[];
   facts: Fact[];
   summary: string | null;
   failure: { reason: string | null; facts: Fact[] } | null;
-  /** The content id of the screenshot that the mail brings along. */
+  /** The content id of the screenshot in the mail. */
   picture: string | null;
   /** Skyvern's run attempts and the output. */
   sections: Section[];
@@ -98,7 +98,7 @@ function buildSection(section: Section, field: number, cell: number): Section {
   };
 }
 
-/** Of a value this much is looked at, before anything is cut out of it. */
+/** The most characters of a value that are examined before it is cut. */
 const MAX_READ = 20_000;
 
 /** Text of several lines. */

@@ -26,7 +26,7 @@ const signingSecrets = z
   })
   .transform((secrets) => secrets.map((value) => new Secret(value)));
 
-/** Headers the relay or HTTP itself sets. */
+/** Headers that the relay or HTTP itself sets. */
 const OWN_HEADER =
   /^(webhook-.*|content-type|content-length|host|connection|transfer-encoding|keep-alive|upgrade|expect|te|trailer)$/i;
 

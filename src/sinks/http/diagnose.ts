@@ -2,7 +2,7 @@ import { fault, ok, reasonOf, warning, type DiagnoseDeps, type Diagnosis } from 
 import { outcomeOfError } from "../http-outcome.ts";
 import type { HttpSettings } from "./config.ts";
 
-/** Opens a connection to the receiver and asks it nothing. */
+/** Opens a connection to the receiver without sending a request. */
 export async function diagnose({ url, secret }: HttpSettings, deps: DiagnoseDeps, signal: AbortSignal) {
   const { origin, protocol, hostname } = new URL(url.reveal());
   const found: Diagnosis[] = [];

@@ -11,14 +11,14 @@ import { HttpConfig, type HttpSettings } from "./config.ts";
 import { diagnose } from "./diagnose.ts";
 import { renderAlertBody, renderBody, sign } from "./message.ts";
 
-/** This much of an answer may be shown. */
+/** The most bytes of an answer that may be shown. */
 const QUOTED_BYTES = 1024;
 
 export default defineSink({
   kind: "http",
   config: HttpConfig,
   receipt: "HTTP status",
-  // Attempts that end together are written together, so more of them at one time cost less each.
+  // Attempts that end together are recorded together, so more parallel attempts cost less each.
   concurrency: 16,
   shortcut: {
     variables: {
@@ -54,7 +54,7 @@ interface HttpTarget {
   url: URL;
   headers: Record<string, string>;
   signingKeys: KeyObject[];
-  /** What must not be shown when an answer quotes it. */
+  /** Masked when an answer quotes them. */
   secrets: string[];
 }
 
@@ -87,7 +87,7 @@ async function deliver(
   } catch (error) {
     return outcomeOfError(error, who);
   }
-  // A body that broke off or never ended changes nothing: the status has come.
+  // A body that breaks off or never ends changes nothing, because the status has arrived.
   const outcome = outcomeOfStatus(answer.status, answer.headers, who, now());
   if (outcome.kind === "delivered") return outcome;
   const said = quote(answer.body.toString("utf8", 0, QUOTED_BYTES), target.secrets);
@@ -124,7 +124,7 @@ function createTarget(name: string, config: HttpSettings): HttpTarget {
 const basic = (username: string, password: string): string =>
   `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString("base64")}`;
 
-/** Everything of a URL beyond its origin that may be a secret, as written and as decoded. */
+/** Everything beyond a URL's origin that may be secret, as written and as decoded. */
 function secretsOfUrl(url: URL): string[] {
   const { username, password, search, pathname } = url;
   const values = search.split("&").map((pair) => pair.slice(pair.indexOf("=") + 1));
@@ -134,7 +134,7 @@ function secretsOfUrl(url: URL): string[] {
   );
 }
 
-/** The parts of a header value or path that are as long as tokens are; shorter ones are words. */
+/** The segments of a header value or path that are as long as tokens are; shorter ones are words. */
 const LONG = 12;
 
 function decoded(text: string): string {

@@ -2,7 +2,7 @@ import { createHmac, type KeyObject } from "node:crypto";
 import type { Alert } from "../../domain/alert.ts";
 import type { Report } from "../../domain/report.ts";
 
-/** The body: `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
+/** Renders the body `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
 export const renderBody = (report: Report): string =>
   JSON.stringify({
     type: `run.${report.status}`,
@@ -10,7 +10,7 @@ export const renderBody = (report: Report): string =>
     data: report,
   });
 
-/** The body of what the relay says of itself: `{"type":"relay.alert","timestamp":…,"data":<alert>}`. */
+/** Renders the body of an alert: `{"type":"relay.alert","timestamp":…,"data":<alert>}`. */
 export const renderAlertBody = (alert: Alert, timestamp: string): string =>
   JSON.stringify({ type: "relay.alert", timestamp, data: alert });
 
@@ -19,11 +19,11 @@ export interface Signed {
   id: string;
   /** `webhook-timestamp`: unix seconds of the attempt. */
   timestamp: number;
-  /** Exactly what is sent. */
+  /** The exact bytes that are sent. */
   body: string;
 }
 
-/** `webhook-signature`: one `v1,<base64>` per key, separated by spaces; null without a key. */
+/** Returns the `webhook-signature` header: one `v1,<base64>` per key, separated by spaces; null without a key. */
 export function sign({ id, timestamp, body }: Signed, keys: readonly KeyObject[]): string | null {
   const signatures = keys.map((key) => createHmac("sha256", key).update(`${id}.${timestamp}.${body}`).digest("base64"));
   return signatures.length === 0 ? null : signatures.map((signature) => `v1,${signature}`).join(" ");

@@ -1,4 +1,7 @@
-/** Slack's Web API as values: one call, one answer or failure. No retries of its own: the outbox has the schedule. */
+/**
+ * Slack's Web API with results as values: one call, one answer or failure. It does not retry; the outbox has the
+ * schedule.
+ */
 import { LogLevel, WebClient, type Logger } from "@slack/web-api";
 import type { Fetch } from "../../platform/runtime.ts";
 import type { Secret } from "../../platform/secret.ts";
@@ -8,7 +11,7 @@ export type SlackAnswer = { ok: true; data: Record<string, unknown> } | { ok: fa
 /** Calls a method. Ends promptly when the attempt's signal aborts, or after `limitMs`. Never throws. */
 export type SlackCall = (method: string, args: Record<string, unknown>, limitMs?: number) => Promise<SlackAnswer>;
 
-/** A single call may take this long at most, whatever the attempt's deadline. */
+/** The longest time for a single call, whatever the attempt's deadline. */
 const CALL_TIMEOUT_MS = 30_000;
 
 export interface ApiOptions {
@@ -17,7 +20,10 @@ export interface ApiOptions {
   fetch: Fetch;
 }
 
-/** For one attempt, whose calls come one after another. The client takes no signal per call, and is cheap to make (0.05 ms). */
+/**
+ * Creates the calls of one attempt, which run one after another. The client takes no signal per call, and is cheap to
+ * create (0.05 ms).
+ */
 export function callerFor({ token, apiUrl, fetch }: ApiOptions, signal: AbortSignal): SlackCall {
   let status: number | null = null;
   let limit: AbortSignal | null = null;
@@ -30,7 +36,8 @@ export function callerFor({ token, apiUrl, fetch }: ApiOptions, signal: AbortSig
     logger: silent,
     fetch: async (url, init) => {
       const signals = [signal, init?.signal, limit].filter((each) => each instanceof AbortSignal);
-      // "manual" shows a redirect as the answer it is; "error" would look like a network fault and be tried for a day.
+      // "manual" returns a redirect as the answer it is; "error" would look like a network fault and be retried for a
+      // day.
       const response = await fetch(url, { ...init, redirect: "manual", signal: AbortSignal.any(signals) });
       status = response.status;
       // The client leaves the body of a 429 unread, which would hold the connection.

@@ -1,7 +1,7 @@
 /**
- * A run as a Slack message. All text that may be hostile stands in `plain_text`, `raw_text` or rich text elements, which
- * Slack never reads as markup: it needs no escaping there and can neither ping nor link. Only the message's `text`, the
- * fallback of notifications, is markup, and goes through {@link inert}.
+ * Renders a run as a Slack message. Text that may be hostile is placed in `plain_text`, `raw_text` or rich text
+ * elements, which Slack never reads as markup: it needs no escaping there and can neither ping nor link. Only the
+ * message's `text`, the fallback of notifications, is markup, and goes through {@link inert}.
  */
 import type {
   ActionsBlock,
@@ -22,14 +22,14 @@ import { inert, oneLine, visible } from "./text.ts";
 
 export type SlackBlock = HeaderBlock | ImageBlock | RichTextBlock | TableBlock | ContextBlock | ActionsBlock;
 export interface SlackMessage {
-  /** For notifications, screen readers and clients without blocks. mrkdwn. */
+  /** The text for notifications, screen readers and clients without blocks, in mrkdwn. */
   text: string;
   blocks: SlackBlock[];
 }
 
 /**
- * Most bytes of all blocks as JSON. Slack answers `msg_blocks_too_long` from about 13,200 characters, documents no number
- * and does not say how it counts, so this counts UTF-8. {@link https://github.com/slackapi/bolt-js/issues/2509}
+ * The most bytes of all blocks as JSON. Slack answers `msg_blocks_too_long` from about 13,200 characters, documents no
+ * number and does not say how it counts, so this counts UTF-8. {@link https://github.com/slackapi/bolt-js/issues/2509}
  */
 export const MAX_BLOCKS_BYTES = 12_000;
 /** chat.update refuses a longer text (4,000), and a notification shows far less. */
@@ -40,7 +40,7 @@ const MAX_HEADER = 150;
 /** {@link https://docs.slack.dev/reference/block-kit/blocks/context-block} */
 const MAX_CONTEXT = 10;
 
-/** How much of each part is shown; characters, or a count of items. */
+/** How much of each part is shown: characters, or a number of items. */
 interface BlockLimits {
   fact: number;
   summary: number;
@@ -55,7 +55,7 @@ interface BlockLimits {
   cell: number;
   files: number;
   note: number;
-  /** A longer link is left out. {@link https://docs.slack.dev/reference/block-kit/block-elements/button-element} */
+  /** Longer links are left out. {@link https://docs.slack.dev/reference/block-kit/block-elements/button-element} */
   url: number;
 }
 
@@ -75,7 +75,10 @@ const GENEROUS: BlockLimits = {
   url: 3_000,
 };
 
-/** From all to little: the first that fits is sent. The output gives way first, then files, what failed last. */
+/**
+ * From everything to little; the first that fits is sent. The output is shortened first, then files, and the failure
+ * last.
+ */
 const LADDER: BlockLimits[] = [
   GENEROUS,
   { ...GENEROUS, text: 1_500, cell: 150 },
@@ -98,12 +101,12 @@ const LADDER: BlockLimits[] = [
   { ...GENEROUS, sections: 0, files: 0, fact: 60, summary: 200, reason: 400, codes: 3, note: 100, url: 300 },
 ];
 
-/** What the picture in a message is called for those who do not see it. */
+/** The alternative text of the picture in a message. */
 export const PICTURE_ALT = "Screenshot of the page at the end of the run";
 
 /**
- * The message about a run, within every limit of Slack, whatever the run holds. `picture`: the id of a file that is at
- * Slack, to be shown in it.
+ * Renders the message about a run within all of Slack's limits, whatever the run holds. `picture` is the id of a file
+ * at Slack to show in it.
  */
 export function renderMessage(content: Content, picture: string | null = null): SlackMessage {
   const text = headline(content, 600);
@@ -114,7 +117,7 @@ export function renderMessage(content: Content, picture: string | null = null): 
   return renderPlainMessage(content);
 }
 
-/** The same news without blocks, for when Slack refuses them. Its one link is the relay's own run page. */
+/** Renders the same message without blocks, for when Slack refuses them. Its only link is the relay's own run page. */
 export function renderPlainMessage(content: Content): SlackMessage {
   const page = content.links.find(({ label }) => label === "Run page");
   const href = page && linkable(page.url, 1_000);
@@ -127,7 +130,7 @@ export function renderPlainMessage(content: Content): SlackMessage {
   return { text: cutLines(lines, MAX_TEXT), blocks: [] };
 }
 
-/** The answer in the thread of a message whose outcome turned out otherwise. */
+/** Renders the reply in the thread of a message whose outcome was corrected. */
 export function renderReply(content: Content): SlackMessage {
   const why = reasonText(content);
   const label = shown(content.status.label, 50) || "unknown";
@@ -256,7 +259,7 @@ function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
   if (files.length === 0 || limits.files === 0) return [];
   const lines = files.slice(0, limits.files).map(({ name, size, url }) => {
     const href = linkable(url, limits.url);
-    // The name is the page's words: were it the link's text, it could pose as another address.
+    // The name comes from the page: as the link's text it could pose as another address.
     const words = [textElement(oneLine(cut(name, 120)) || "file"), textElement(size === null ? " " : ` (${size}) `)];
     return href ? [...words, { type: "link" as const, url: href, text: "Open" }] : words;
   });
@@ -281,13 +284,13 @@ function actionsBlock({ links }: Content, limits: BlockLimits): ActionsBlock[] {
   return buttons.length === 0 ? [] : [{ type: "actions", elements: buttons }];
 }
 
-/** A title and a text under it; nothing when there is no text. */
+/** A title with text under it; nothing without text. */
 function labelled(title: string, text: string | null, max: number): SlackBlock[] {
   const body = shown(text ?? "", max);
   return body === "" ? [] : [rich(section(textElement(title, { bold: true }), textElement(`\n${body}`)))];
 }
 
-/** Lines as one rich text block; nothing when there are none. */
+/** The lines as one rich text block; nothing without lines. */
 function paragraph(lines: RichTextElement[][]): SlackBlock[] {
   const elements = lines.flatMap((line, i) => (i === 0 ? line : [textElement("\n"), ...line]));
   return elements.length === 0 ? [] : [rich(section(...elements))];
@@ -304,7 +307,7 @@ const restLine = (rest: string | null): RichTextText[][] =>
 /** Slack refuses empty cells. */
 const cell = (text: string, max: number): string => shown(text, max) || "–";
 
-// Cut before cleaning as well, so that megabytes are not cleaned to show a line of them.
+// The text is cut before it is cleaned as well, so that megabytes are not cleaned to show one line.
 const shown = (text: string, max: number): string => cut(visible(cut(text, max * 4)), max);
 
 const textElement = (text: string, style?: RichTextText["style"]): RichTextText =>
@@ -317,7 +320,7 @@ const rich = (...elements: (RichTextSection | RichTextQuote | RichTextPreformatt
   elements,
 });
 
-/** The address as Slack takes it, or null: http(s), well formed, at most `max` characters. */
+/** The URL in a form that Slack accepts, or null: http(s), well formed, at most `max` characters. */
 function linkable(url: string, max: number): string | null {
   const href = URL.parse(url)?.href;
   return href && /^https?:/.test(href) && href.length <= max ? href : null;
@@ -333,7 +336,7 @@ function headline(content: Content, max: number): string {
 const reasonText = ({ failure, summary }: Content): string =>
   shown(failure?.reason ?? "", 1_000) || shown(summary ?? "", 1_000);
 
-/** As many whole lines as fit: cutting through an escape or a link would break it. */
+/** Keeps as many whole lines as fit, because cutting through an escape or a link would break it. */
 function cutLines(lines: string[], max: number): string {
   const kept: string[] = [];
   let length = 0;

@@ -1,9 +1,9 @@
 /**
- * Delivery with a bot token: post, edit, answer in the thread, show the decisive screenshot, hang the other pictures and
- * files into the thread, and find what an earlier attempt may have left.
+ * Delivers with a bot token: posts, edits, replies in the thread, shows the decisive screenshot, adds the other
+ * pictures and files to the thread, and finds what an earlier attempt may have left.
  *
- * Slack has no idempotency key. Every message carries the delivery's id in its metadata instead, and an attempt that may
- * repeat another first looks for it in the channel's history: a message found is adopted, not posted again.
+ * Slack has no idempotency key. Instead every message carries the delivery's id in its metadata, and an attempt that
+ * may repeat another first searches the channel's history for it: a message it finds is adopted, not posted again.
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
 import { isJsonObject, toNumber } from "../../platform/json.ts";
@@ -32,10 +32,10 @@ export const METADATA_EVENT = "skyvern_relay_delivery";
 
 /** Slack recommends at most 200 a page. {@link https://docs.slack.dev/apis/web-api/pagination} */
 const PAGE = 200;
-/** Attempts lie at most about 28 h apart (the default schedule); clocks may differ by minutes. */
+/** The longest gap between attempts is about 28 h (the default schedule); clocks may differ by minutes. */
 const LOOK_BACK_MS = 2 * DAY_MS;
 const CLOCK_SKEW_MS = 5 * MINUTE_MS;
-/** A permalink is a courtesy and may not hold up the receipt. */
+/** A permalink is optional and must not delay the receipt. */
 const PERMALINK_TIMEOUT_MS = 5_000;
 
 export interface BotOptions extends Omit<ApiOptions, "fetch"> {
@@ -44,7 +44,7 @@ export interface BotOptions extends Omit<ApiOptions, "fetch"> {
   channel: string;
 }
 
-/** Where a message is. */
+/** The place of a message. */
 interface PostPlace {
   channel: string;
   ts: string;
@@ -59,15 +59,15 @@ interface BotAttempt {
   failed: (failure: SlackFailure, method: string) => Outcome;
 }
 
-/** What a sink keeps between attempts. */
+/** What a sink remembers between attempts. */
 interface Bot {
   name: string;
   channel: string;
-  /** The channel's id, once known: history takes no names. */
+  /** The channel's id once it is known, because history takes no names. */
   channelId: string | null;
   /** Who it is at Slack, once known. */
   self: SlackSelf | null;
-  /** Whether it was said already that history cannot be read. */
+  /** True once the log has said that history cannot be read. */
   warned: boolean;
   files: Showing["files"];
   deps: SinkDeps;
@@ -86,7 +86,7 @@ export function botDelivery({ name, channel, token, apiUrl }: BotOptions, deps: 
       const edits = job.cause === "correction" || job.cause === "update";
       const previous = edits ? parsePlace(job.previous) : null;
       const outcome = previous ? await edit(attempt, previous) : await postOnce(attempt);
-      // Until something is known of the earlier attempt, a retry must look again.
+      // While the fate of the earlier attempt is unknown, every retry must search again.
       return outcome.kind === "retry" && job.maybeSent ? { ...outcome, unknown: true } : outcome;
     },
   };
@@ -111,8 +111,8 @@ async function postOnce(attempt: BotAttempt): Promise<Outcome> {
 }
 
 /**
- * Edits the message sent before, and says in its thread when the outcome changed. Editing twice changes nothing, answering
- * twice would.
+ * Edits the earlier message, and replies in its thread when the outcome changed. Repeating an edit changes nothing;
+ * repeating a reply would.
  */
 async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> {
   const { job, call, failed } = attempt;
@@ -122,7 +122,7 @@ async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> 
   );
   const picture = edited.ok ? shown : pictureIn(job.previous);
   if (!edited.ok) {
-    // Someone deleted it: nothing false stands there any more, but the news has no place either.
+    // Someone deleted the message: nothing false is left, but there is no place to edit either.
     if (isRefusal(edited.failure, ["message_not_found"])) return postOnce(attempt);
     if (!isRefusal(edited.failure, UNEDITABLE)) return failed(edited.failure, "chat.update");
   }
@@ -150,7 +150,7 @@ async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> 
   return delivered(attempt, original, { picture, reply: reply.ts });
 }
 
-/** The message can stay as it is: its thread tells what changed. */
+/** The message can stay as it is, because its thread shows the correction. */
 const UNEDITABLE = ["edit_window_closed", "cant_update_message"];
 
 const POST = { parse: "none", link_names: false, mrkdwn: false, unfurl_links: false, unfurl_media: false };
@@ -166,7 +166,7 @@ const buildMetadata = ({ deliveryId, report }: Job, picture: Picture | null) => 
   },
 });
 
-/** Sends the message with its picture; where Slack will not have it, without. Answers what is shown now. */
+/** Sends the message with its picture, or without it where Slack refuses the picture. Returns what is shown now. */
 async function sendShown(
   { job, showing }: BotAttempt,
   { picture, missing }: Chosen,
@@ -185,7 +185,7 @@ async function sendShown(
 
 const NO_PICTURE = "The screenshot could not be shown here: its link does.";
 
-/** Sends the message; when Slack refuses its form, the plain one at once: news must get out. */
+/** Sends the message. When Slack refuses its form, the plain one is sent at once, so that the result gets out. */
 async function sendOrPlain(
   [message, plain]: [SlackMessage, SlackMessage],
   send: (message: SlackMessage) => Promise<SlackAnswer>,
@@ -194,14 +194,14 @@ async function sendOrPlain(
   return !answer.ok && findMeaning(answer.failure)?.kind === "plain" ? send(plain) : answer;
 }
 
-/** `revision`: what a message of an earlier attempt shows; what was sent just now shows the report's. */
+/** `revision` is what an earlier attempt's message shows; a message sent just now shows the report's. */
 interface Shown {
   picture: Picture | null;
   reply?: string;
   revision?: number;
 }
 
-/** The message stands at `place`: what is left is the rest in its thread, and the receipt. */
+/** The message is at `place`; the rest of its thread and the receipt follow. */
 async function delivered(
   { job, call, showing }: BotAttempt,
   { channel, ts }: PostPlace,
@@ -298,7 +298,7 @@ async function find(
   return { kind: "nothing" };
 }
 
-/** Refusals to show a history, which say nothing about posting. */
+/** Codes that refuse a history and say nothing about posting. */
 const UNREADABLE = [
   "missing_scope",
   "not_in_channel",
@@ -311,7 +311,7 @@ const UNREADABLE = [
   "unknown_method",
 ];
 
-/** Said once a sink: without history, a message whose answer was lost is posted again. */
+/** Logged once for each sink: without history, a message whose answer was lost is posted again. */
 function warnOnce({ bot }: BotAttempt, error: string, grant: string): void {
   if (bot.warned) return;
   bot.warned = true;

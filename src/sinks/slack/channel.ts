@@ -1,11 +1,11 @@
-/** Channels by id or name, and lists that come in pages. */
+/** Finds channels by id or name, and reads lists that come in pages. */
 import { isJsonObject, type Json } from "../../platform/json.ts";
 import type { SlackCall } from "./api.ts";
 
-/** Pages of one list that are read at most. */
+/** The most pages that are read of one list. */
 export const MAX_PAGES = 10;
 
-/** Ids are capitals and digits: names are lower case. */
+/** Ids consist of capitals and digits; names are lower case. */
 export const isChannelId = (channel: string): boolean => /^[CDG][A-Z0-9]{7,}$/.test(channel);
 
 /** Finds the id of a channel given by its name; null when the list cannot be read or lacks it. */

@@ -1,4 +1,4 @@
-/** Whether Slack would take messages, without posting one. */
+/** Checks whether Slack would accept messages, without posting one. */
 import type { Secret } from "../../platform/secret.ts";
 import { fault, ok, reasonOf, warning, type DiagnoseDeps, type Diagnosis } from "../diagnosis.ts";
 import { outcomeOfError, quote } from "../http-outcome.ts";
@@ -10,7 +10,7 @@ export interface BotToLookAt extends Omit<ApiOptions, "fetch"> {
   channel: string;
 }
 
-/** What each scope is for; those marked make posting impossible when they lack. */
+/** What each scope is for; the marked ones are required for posting. */
 const SCOPES: readonly { any: readonly string[]; needed: boolean; without: string }[] = [
   { any: ["chat:write"], needed: true, without: "nothing can be posted" },
   {
@@ -21,7 +21,7 @@ const SCOPES: readonly { any: readonly string[]; needed: boolean; without: strin
   { any: ["files:write"], needed: false, without: "messages have no screenshots and files, only links" },
 ];
 
-/** auth.test, the token's scopes, and the channel. */
+/** Checks auth.test, the token's scopes, and the channel. */
 export async function diagnoseBot(
   { channel, ...options }: BotToLookAt,
   deps: DiagnoseDeps,
@@ -98,7 +98,7 @@ function refusal(failure: SlackFailure, method: string, deps: DiagnoseDeps): Dia
   return fault(reason, "let this machine reach Slack (https://slack.com/api/), or correct SLACK_API_URL");
 }
 
-/** A webhook shows nothing of itself before something is posted. */
+/** A webhook reveals nothing until something is posted. */
 export async function diagnoseWebhook(url: Secret, deps: DiagnoseDeps, signal: AbortSignal): Promise<Diagnosis[]> {
   const { origin, hostname, pathname } = new URL(url.reveal());
   const found: Diagnosis[] = [];

@@ -5,8 +5,8 @@ import { MAX_RETRY_AFTER_MS } from "../../net/retry-after.ts";
 import { outcomeOfError, outcomeOfStatus } from "../http-outcome.ts";
 
 /**
- * What an error code calls for. `retry`: Slack may take it later, `unknown` where it documents that part of the work may
- * have been done. `plain`: the blocks were refused, words alone may pass. `dead`: a person has to do what `advice` says.
+ * What an error code calls for. `retry`: Slack may accept it later, `unknown` where Slack documents that part of the
+ * work may be done. `plain`: the blocks were refused, plain text may pass. `dead`: a person has to follow `advice`.
  */
 type Meaning =
   | { kind: "retry"; unknown?: true; throttled?: true }
@@ -18,10 +18,10 @@ const TOKEN = "install the app again and give the relay its new bot token";
 const ADMIN = "ask a workspace admin to let the app post there";
 
 /**
- * Slack's error codes; what is not here is dead under its own name, as no later try would change it.
- * {@link https://docs.slack.dev/reference/methods/chat.postMessage},
- * {@link https://docs.slack.dev/reference/methods/chat.update},
- * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
+ * Slack's error codes. Any other code is dead under its own name, as no later try would change it. {@link
+ * https://docs.slack.dev/reference/methods/chat.postMessage}, {@link
+ * https://docs.slack.dev/reference/methods/chat.update}, {@link
+ * https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
  */
 export const MEANINGS = {
   ratelimited: { kind: "retry", throttled: true },
@@ -84,9 +84,9 @@ export const MEANINGS = {
   posting_to_general_channel_denied: { kind: "dead", advice: ADMIN },
 } satisfies Record<string, Meaning>;
 
-/** What came instead of the answer wanted. */
+/** Why a call did not succeed. */
 export type SlackFailure =
-  /** Slack said no, in its own words. `picture`: it was about the file of an image block. */
+  /** Slack refused, with its own code. `picture`: it refused the file of an image block. */
   | { kind: "refused"; code: string; needed?: string; retryAfterMs?: number; picture?: true }
   | { kind: "limited"; retryAfterMs?: number }
   | { kind: "http"; status: number; headers: Pick<Headers, "get"> }
@@ -102,7 +102,9 @@ export const findMeaning = (failure: SlackFailure): Meaning | null =>
     ? MEANINGS[failure.code as keyof typeof MEANINGS]
     : null;
 
-/** The outcome of an attempt that came to `failure` at `what` (a method's name, "the webhook"). `now`: epoch milliseconds. */
+/**
+ * The outcome of an attempt that met `failure` at `what` (a method's name, "the webhook"). `now` is epoch milliseconds.
+ */
 export function toOutcome(failure: SlackFailure, what: string, now: number): Outcome {
   const who = `Slack (${what})`;
   if (failure.kind === "refused") return refusalOutcome(failure, who);
@@ -115,7 +117,9 @@ export function toOutcome(failure: SlackFailure, what: string, now: number): Out
   return failure.sent && outcome.kind === "retry" ? { ...outcome, unknown: true } : outcome;
 }
 
-/** The failure behind what the Web API client threw. `status`: the HTTP status of the answer, null when none came. */
+/**
+ * The failure behind an error of the Web API client. `status` is the HTTP status of the answer, null when none came.
+ */
 export function toFailure(error: unknown, status: number | null): SlackFailure {
   if (error instanceof WebAPIRateLimitedError) return { kind: "limited", ...retryAfterField(error.retryAfter) };
   if (error instanceof WebAPIPlatformError) {
@@ -131,7 +135,7 @@ export function toFailure(error: unknown, status: number | null): SlackFailure {
     if (refusal && isClientError(error.statusCode)) return refusal;
     return { kind: "http", status: error.statusCode, headers: new Headers(error.headers) };
   }
-  // The client has no class for a 429 that names no time.
+  // The client has no class for a 429 without a time.
   if (status === 429) return { kind: "limited" };
   return {
     kind: "unreachable",
@@ -140,10 +144,10 @@ export function toFailure(error: unknown, status: number | null): SlackFailure {
   };
 }
 
-/** A status that comes with Slack's own word on why. */
+/** Statuses that come with Slack's own code. */
 export const isClientError = (status: number): boolean => status >= 400 && status < 500;
 
-/** Slack's error code from an answer, or null when it is not one. `retryAfter`: seconds. */
+/** Parses Slack's error code from an answer; null when there is none. `retryAfter` is in seconds. */
 export function toRefusal(
   code: unknown,
   needed?: unknown,
@@ -174,7 +178,7 @@ function refusalOutcome(failure: SlackFailure & { kind: "refused" }, who: string
   };
 }
 
-/** As for any HTTP sink, but a message may stand in the channel although the server failed. */
+/** As for any HTTP sink, except that a message may have been posted although the server failed. */
 function statusOutcome({ status, headers }: SlackFailure & { kind: "http" }, who: string, now: number): Outcome {
   const outcome = outcomeOfStatus(status, headers, who, now);
   if (outcome.kind === "delivered") return toOutcome({ kind: "garbled" }, who, now);

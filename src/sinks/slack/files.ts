@@ -1,7 +1,7 @@
 /**
- * Files at Slack: a place is asked for, the bytes are brought there, then the upload is completed, either for nobody but
- * the app, so that an image block can show it, or into a thread.
- * {@link https://docs.slack.dev/messaging/working-with-files#uploading_files}
+ * Uploads files to Slack: get an upload URL, send the bytes, then complete the upload, either unshared, so that an
+ * image block of the app can show it, or into a thread. {@link
+ * https://docs.slack.dev/messaging/working-with-files#uploading_files}
  */
 import { isJsonObject, type Json } from "../../platform/json.ts";
 import type { HttpClient } from "../../net/http-client.ts";
@@ -11,7 +11,7 @@ import type { SlackFailure } from "./error-codes.ts";
 
 export type Uploaded = { ok: true; id: string } | { ok: false; failure: SlackFailure };
 
-/** One file may take so long at most; what is too slow is left to its link. */
+/** The longest time for one file; a slower one stays a link. */
 const CALL_MS = 10_000;
 
 export interface Uploader {
@@ -20,7 +20,7 @@ export interface Uploader {
   signal: AbortSignal;
 }
 
-/** Brings the bytes to Slack. Nobody sees them, and Slack forgets them, until {@link complete}. */
+/** Sends the bytes to Slack. Nobody sees them until {@link complete}, without which Slack drops them. */
 export async function upload({ call, request, signal }: Uploader, file: Attachment, alt: string): Promise<Uploaded> {
   const about = { filename: file.name, length: file.bytes.byteLength, ...(alt === "" ? {} : { alt_txt: alt }) };
   const place = await call("files.getUploadURLExternal", about, CALL_MS);
@@ -41,14 +41,16 @@ export async function upload({ call, request, signal }: Uploader, file: Attachme
   }
 }
 
-/** Where uploaded files are to stand. */
+/** Where uploaded files are shared. */
 export interface Thread {
-  /** An id. */
+  /** The channel's id. */
   channel: string;
   ts: string;
 }
 
-/** Makes uploads last: without a thread for an image block of the app's own messages, else as one message in it. */
+/**
+ * Completes uploads: without a thread for an image block of the app's own messages, else as one message in the thread.
+ */
 export async function complete(
   { call }: Uploader,
   files: readonly { id: string; title: string }[],
@@ -59,7 +61,7 @@ export async function complete(
   return answer.ok ? { ok: true } : answer;
 }
 
-/** Names of the files that messages of a thread carry. */
+/** The names of the files in a thread's messages. */
 export const namesOfFiles = (messages: readonly Record<string, Json>[]): string[] =>
   messages
     .flatMap(({ files }) => (Array.isArray(files) ? files.filter(isJsonObject) : []))

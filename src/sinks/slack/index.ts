@@ -8,7 +8,7 @@ import { webhookDelivery } from "./webhook.ts";
 
 const isHttpUrl = (text: string): boolean => /^https?:$/.test(URL.parse(text)?.protocol ?? "");
 
-/** Text that becomes a {@link Secret}; messages never repeat it. */
+/** A text that becomes a {@link Secret}; messages never repeat it. */
 const secretThat = (test: (text: string) => boolean, message: string) =>
   z.union([
     z

@@ -1,6 +1,6 @@
 /**
- * What a message shows besides words: the decisive screenshot inside it, the other pictures and the downloads in its
- * thread. All of it fails open: news must get out, and what is missing has its link.
+ * What a message shows besides text: the decisive screenshot inside it, the other pictures and the downloads in its
+ * thread. All of it fails open: the result must get out, and what is missing has a link.
  */
 import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
 import { retry } from "../../platform/retry.ts";
@@ -17,34 +17,37 @@ import { findMeaning, type SlackFailure } from "./error-codes.ts";
 export interface Showing {
   job: Job;
   call: SlackCall;
-  /** The same, ending with another signal. */
+  /** The same deps with another signal. */
   callWith(signal: AbortSignal): SlackCall;
   signal: AbortSignal;
   sink: string;
   deps: SinkDeps;
-  /** Of the sink, between attempts: why files were last refused, once it was said; null while they are taken. */
+  /**
+   * State of the sink between attempts: the logged reason for which files were last refused; null while they are
+   * accepted.
+   */
   files: { refused: string | null };
 }
 
-/** A screenshot that is at Slack: which, and the file's id there. */
+/** A screenshot at Slack: its key, and the file's id there. */
 export interface Picture {
   key: string;
   file: string;
 }
 
-/** `missing`: there is one that should stand in the message, and the reader should know that it does not. */
+/** `missing`: the message should show a screenshot and cannot, and the reader should know. */
 export interface Chosen {
   picture: Picture | null;
   missing: boolean;
 }
 
 /**
- * Slack looks at a file after its upload is complete, and refuses to show it until it has: some say after a second.
+ * Slack processes a file after its upload is complete, and until then refuses to show it; users report about a second.
  * {@link https://github.com/slackapi/python-slack-sdk/issues/1521}
  */
 const PICTURE_WAITS_MS = [500, 1_000, 2_000];
 
-/** The decisive screenshot, brought to Slack unless it is there already: `known` is what the message shows now. */
+/** Uploads the decisive screenshot unless it is at Slack already; `known` is what the message shows now. */
 export async function choosePicture(showing: Showing, known: Picture | null): Promise<Chosen> {
   const { evidence } = showing.job;
   const key = evidence?.screenshots[0];
@@ -52,7 +55,7 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
   const kept = { picture: known, missing: known === null };
   const screenshot = await readScreenshot(evidence, 1, showing.signal);
   if (screenshot === null) return kept;
-  // Within the same time: a Slack that takes no files must not keep the message from being sent.
+  // Uses the same time limit: a Slack that accepts no files must not keep the message from being sent.
   const signal = evidence.inTime(showing.signal);
   const uploader = { call: showing.callWith(signal), request: showing.deps.request, signal };
   const uploaded = await upload(uploader, screenshot, PICTURE_ALT);
@@ -63,11 +66,13 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
   }
   if (done.ok) return kept;
   warnOfFiles(showing, done.failure);
-  // The operator was told what to grant; the readers of every message need not be.
+  // The log tells the operator which scope to grant, so the message does not repeat it to every reader.
   return isScope(done.failure) ? { picture: known, missing: false } : kept;
 }
 
-/** Sends with the picture as soon as Slack is ready to show it. Null when it will not have it: send without. */
+/**
+ * Sends with the picture as soon as Slack is ready to show it. Null when Slack refuses it, so the caller sends without.
+ */
 export async function sendWithPicture(showing: Showing, send: () => Promise<SlackAnswer>): Promise<SlackAnswer | null> {
   const answer = await retry({
     act: send,
@@ -81,12 +86,12 @@ export async function sendWithPicture(showing: Showing, send: () => Promise<Slac
   return answer.ok || !isPlain(answer.failure) ? answer : null;
 }
 
-/** Whether a message without pictures may pass. */
+/** True when a message without pictures may pass. */
 const isPlain = (failure: SlackFailure): boolean => findMeaning(failure)?.kind === "plain";
 
 /**
- * Hangs the other screenshots and the downloads, as one message, into the thread of the message at `place`, which has been
- * sent. Answers the keys of all that hangs there.
+ * Adds the other screenshots and the downloads, as one message, to the thread of the sent message at `place`. Returns
+ * the keys of everything in the thread.
  */
 export async function shareRest(showing: Showing, place: Thread): Promise<string[]> {
   const { job, signal, files } = showing;
@@ -95,7 +100,7 @@ export async function shareRest(showing: Showing, place: Thread): Promise<string
   if (!evidence || signal.aborted || files.refused === "missing_scope") return shared;
   const wanted = [...evidence.screenshots.slice(1), ...evidence.files.map(({ key }) => key)];
   if (wanted.every((key) => shared.includes(key))) return shared;
-  // An earlier attempt may have come this far. Whoever cannot look must not do it again.
+  // An earlier attempt may have added them. Without a look at the thread they must not be added again.
   const names = job.maybeSent ? await namesInThread(showing, place) : [];
   if (names === null) return shared;
   const rest = (await readRest(showing, evidence)).filter(({ key }) => !shared.includes(key));
@@ -119,7 +124,7 @@ async function readRest({ signal }: Showing, evidence: Evidence): Promise<Attach
   return [...screenshots, ...files];
 }
 
-/** Answers the keys of what was taken. */
+/** Returns the keys of the accepted files. */
 async function share(showing: Showing, place: Thread, files: readonly Attachment[]): Promise<string[]> {
   const uploader = createUploader(showing);
   const uploads: { id: string; title: string; key: string }[] = [];
@@ -137,14 +142,16 @@ async function share(showing: Showing, place: Thread, files: readonly Attachment
   return [];
 }
 
-/** Names of the files that hang in the thread already; null when it cannot be read. */
+/** The names of the files in the thread; null when the thread cannot be read. */
 async function namesInThread({ call }: Showing, { channel, ts }: Thread): Promise<string[] | null> {
   const answer = await call("conversations.replies", { channel, ts, limit: 200 });
   const messages = answer.ok ? answer.data["messages"] : null;
   return Array.isArray(messages) ? namesOfFiles(messages.filter(isJsonObject)) : null;
 }
 
-/** What a receipt, or a message's metadata, keeps of the picture; see {@link pictureIn} and {@link pictureInMetadata}. */
+/**
+ * What a receipt, or a message's metadata, holds of the picture; see {@link pictureIn} and {@link pictureInMetadata}.
+ */
 export const metadataOfPicture = (picture: Picture | null): JsonObject =>
   picture ? { picture_key: picture.key, picture_file: picture.file } : {};
 
@@ -158,7 +165,9 @@ export function pictureIn(receipt: DeliveryReceipt | null): Picture | null {
   return typeof key === "string" && typeof file === "string" ? { key, file } : null;
 }
 
-/** What hangs in the thread of a message by the receipt of that very message; another one's says nothing of it. */
+/**
+ * What is in a message's thread according to the receipt of that same message; another receipt says nothing about it.
+ */
 const sharedAt = ({ channel, ts }: Thread, receipt: DeliveryReceipt | null): string[] =>
   receipt?.["ts"] === ts && receipt["channel"] === channel ? strings(receipt["shared"]) : [];
 
@@ -169,7 +178,7 @@ const createUploader = ({ call, deps, signal }: Showing): Uploader => ({ call, r
 
 const isScope = (failure: SlackFailure): boolean => failure.kind === "refused" && failure.code === "missing_scope";
 
-/** Said once, until files are taken again or are refused for another reason. */
+/** Logged once, until files are accepted again or refused for another reason. */
 function warnOfFiles({ files, sink, deps }: Showing, failure: SlackFailure): void {
   const error = failure.kind === "refused" ? failure.code : failure.kind;
   if (files.refused === error) return;

@@ -1,4 +1,4 @@
-/** What hostile text may look like in Slack: visible characters only, no control over the line around it, no markup. */
+/** Makes hostile text safe for Slack: visible characters only, no control over the line around it, no markup. */
 import { defuse } from "../../platform/hostile-text.ts";
 import { cut } from "../content.ts";
 
@@ -13,10 +13,10 @@ export const visible = (text: string): string => defuse(text).replaceAll("\t", "
 export const oneLine = (text: string): string => visible(text).replace(/\s+/g, " ");
 
 /**
- * One line of text for a place where Slack reads mrkdwn (a message's `text`), at most `max` characters after escaping.
- * `&`, `<`, `>` are escaped; what could format, quote or ping is replaced by a look-alike or broken by a word joiner.
- * Underscores inside words, as in ids, format nothing and stay.
- * {@link https://docs.slack.dev/messaging/formatting-message-text}
+ * Cleans one line of text for a place where Slack reads mrkdwn (a message's `text`), at most `max` characters after
+ * escaping. `&`, `<`, `>` are escaped; characters that could format, quote or ping are replaced by a look-alike or
+ * broken by a word joiner. Underscores inside words, as in ids, format nothing and stay. {@link
+ * https://docs.slack.dev/messaging/formatting-message-text}
  */
 export function inert(text: string, max: number): string {
   const line = oneLine(cut(text, max * 4));

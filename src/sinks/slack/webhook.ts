@@ -1,7 +1,7 @@
 /**
- * Delivery to an incoming webhook: needs no app of one's own, but cannot edit, answer in a thread or look for an earlier
- * message, so a message whose answer was lost is posted again.
- * {@link https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
+ * Delivers to an incoming webhook. It needs no Slack app, but cannot edit, reply in a thread or search for an earlier
+ * message, so a message whose answer was lost is posted again. {@link
+ * https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks}
  */
 import type { HttpResponse } from "../../net/http-client.ts";
 import { readRetryAfter } from "../../net/retry-after.ts";

@@ -74,7 +74,7 @@ export interface RunFilter {
  */
 export type Search = readonly { words: readonly string[]; prefix: boolean }[];
 
-/** Keyset paging: rows older than the one named. */
+/** Keyset paging: rows older than the given one. */
 export interface Page {
   limit: number;
   after?: { at: number; id: string };
@@ -82,6 +82,6 @@ export interface Page {
 
 export interface RunPage {
   runs: StoredRun[];
-  /** What the next page comes after; null on the last one. */
+  /** Where the next page continues; null on the last page. */
   next: NonNullable<Page["after"]> | null;
 }

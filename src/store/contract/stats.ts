@@ -5,7 +5,7 @@ export interface StatsStore {
   counts(): Promise<Counts>;
   /** Runs received in the hours or days (UTC) that begin in a span. */
   runCounts(grain: Grain, since: number, until: number): Promise<Statistics["runs"]>;
-  /** The same, and how long deliveries took that arrived, in the hours or days (UTC) that begin in a span. */
+  /** The same, with how long successful deliveries took, in the hours or days (UTC) that begin in a span. */
   statistics(grain: Grain, since: number, until: number): Promise<Statistics>;
   /** How long successful deliveries took, for each hour or day (UTC) that begins in a span, oldest first. */
   deliveryTimes(grain: Grain, since: number, until: number): Promise<DeliveryTimes[]>;

@@ -1,2 +1,2 @@
-/** schema.sql with what it says in comments for SQLite alone, such as `WITHOUT ROWID`. */
+/** Applies the SQLite clauses that schema.sql holds in comments, such as `WITHOUT ROWID`. */
 export const withClauses = (schema: string): string => schema.replace(/\/\* SQLite: ([A-Z ]+) \*\//g, "$1");

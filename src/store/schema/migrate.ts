@@ -7,18 +7,18 @@ import type { Tables } from "../tables.ts";
 /** Raised with each change of schema.sql, together with a step in {@link STEPS}. */
 export const SCHEMA_VERSION = 2;
 
-/** What brings a database of version N to N + 1, by N. Version 1 was never released, and has no step. */
+/** The steps from version N to N + 1, by N. Version 1 was never released and has no step. */
 const STEPS: Record<number, string> = {};
 
 /**
- * Brings the database to this version's schema, each step in one transaction; several relays that start at once do it one after
- * the other. Throws when it is from a newer version.
+ * Brings the database to this version's schema, each step in one transaction; several relays that start at once take
+ * turns. Throws when a newer version made the database.
  */
 export async function migrate(database: Database): Promise<void> {
   while (await step(database));
 }
 
-/** Whether there may be another. */
+/** True when another step may follow. */
 const step = (database: Database): Promise<boolean> =>
   database.transaction(async (tx, rows) => {
     await rows.lock("schema");

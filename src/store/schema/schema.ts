@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type { Dialect } from "../bulk-sql.ts";
 import { withClauses } from "./clauses.ts";
 
-/** The end state: schema.sql, and beside it what this dialect alone needs. */
+/** The complete schema: schema.sql and what only this dialect needs. */
 export function schemaSql(dialect: Dialect): string {
   const [common = "", own = ""] = ["schema.sql", `schema.${dialect}.sql`].map((file) =>
     readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8"),

@@ -1,26 +1,30 @@
 /**
- * The full-text index on PostgreSQL: `tsvector` and `tsquery` (https://www.postgresql.org/docs/current/datatype-textsearch.html),
- * made here and not by PostgreSQL's own parser, which knows hosts, numbers with signs and hyphenated words. So the words are
- * those of SQLite (text-words.ts), and a phrase finds an id digit for digit, without an extension.
+ * The full-text index on PostgreSQL: `tsvector` and `tsquery`
+ * (https://www.postgresql.org/docs/current/datatype-textsearch.html), built here and not by PostgreSQL's own parser,
+ * which recognizes hosts, signed numbers and hyphenated words. The words are thereby those of SQLite (text-words.ts),
+ * and a phrase finds an id digit for digit, without an extension.
  */
 import { markGroups, SEAM, type Mark } from "./search.ts";
 import type { RunFilter, Search } from "../contract/runs.ts";
 import { splitWords } from "./text-words.ts";
 
-/** Positions are kept up to here. An indexed text has fewer words. */
+/** PostgreSQL keeps positions up to this one. An indexed text has fewer words. */
 const MAX_POSITION = 16_383;
 /**
- * That many positions of one word are kept. A word that stands in more places, as の does in a page of Japanese, has the
- * next ones under another name, and so on: the word, {@link MORE} and a number. A phrase asks for all of them.
+ * PostgreSQL keeps this many positions of one word. A word with more occurrences, such as の in a Japanese page, gets
+ * further names for the next ones: the word, {@link MORE} and a number. A phrase searches for all of them.
  */
 const MAX_POSITIONS = 255;
 const MORE = "\uE002";
-/** A lexeme may have 2046 bytes, and a search 500 characters. Longer words are cut, in text and query alike. */
+/**
+ * PostgreSQL limits a lexeme to 2046 bytes, and a search has at most 500 characters. Longer words are cut in text and
+ * query alike.
+ */
 const MAX_WORD = 501;
 
 const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MAX_WORD).toWellFormed() : word);
 
-/** What a run is found by ({@link indexedText}), as a `tsvector`: each word and its positions. */
+/** The words by which a run is found ({@link indexedText}) as a `tsvector`: each word with its positions. */
 export function buildVector(text: string): string {
   const positions = new Map<string, number[]>();
   for (const [i, found] of splitWords(text).entries()) {
@@ -49,7 +53,7 @@ export function buildQuery(filter: RunFilter): string | null {
   return [...(filter.search ?? []).map(buildTerm), ...marks.map(any)].join(" & ");
 }
 
-/** Words in a row. PostgreSQL itself finds the words that the last one may mean. */
+/** Consecutive words. PostgreSQL expands a prefix by itself. */
 function buildTerm(term: Search[number]): string {
   const { prefix } = term;
   const words = term.words.map(cut);

@@ -1,6 +1,6 @@
 /**
- * What the list of words is asked before a search, on SQLite: which words a term that ends in `*` means, and whether a word
- * is rare. An index of beginnings (FTS5's `prefix` option) would cost every accept and the disk.
+ * Looks into the word list before a search on SQLite: which words a prefix stands for, and whether a word is rare. An
+ * index of prefixes (FTS5's `prefix` option) would slow every accept and take disk space.
  */
 import { sql } from "kysely";
 import type { Search } from "../contract/runs.ts";
