@@ -4,8 +4,8 @@
  * - *closed*: deliveries flow. {@link FAILURES_TO_OPEN} failures in a row open it.
  * - *open*: nothing is attempted before `until`, and no delivery uses up its schedule meanwhile.
  * - *half open*: an open circuit past its `until`. One delivery is attempted as a probe. Success closes the circuit,
- *   and so does a request to slow down, which proves that the sink is alive. Failure opens it again for twice as long, at
- *   most {@link LONGEST_OPEN_MS}.
+ *   and so does a request to slow down, which proves that the sink is alive. Failure opens it again for the
+ *   schedule's next wait, at most {@link LONGEST_OPEN_MS}.
  * - *stopped*: the sink asked for no more messages (HTTP 410). Nothing is attempted until a person resumes the sink.
  *
  * A request to slow down is no failure, and neither is a message that the sink refuses for good: the sink answered.
@@ -13,8 +13,9 @@
 import type { Circuit, Outcome } from "../domain/run.ts";
 
 export const FAILURES_TO_OPEN = 5;
-export const FIRST_OPEN_MS = 30_000;
 export const LONGEST_OPEN_MS = 300_000;
+/** Where a schedule has no wait, as its deliveries are tried once. */
+const WITHOUT_SCHEDULE_MS = 30_000;
 
 export const CLOSED: Circuit = {
   state: "closed",
@@ -26,8 +27,8 @@ export const CLOSED: Circuit = {
   last_failure_at: null,
 };
 
-/** The circuit after an attempt that ended at `now`, epoch ms. */
-export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number): Circuit {
+/** The circuit after an attempt that ended at `now`, epoch ms. `scheduleMs`: the waits of a delivery to its sink. */
+export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number, scheduleMs: readonly number[]): Circuit {
   if (outcome.kind === "delivered")
     return { ...CLOSED, last_success_at: now, last_failure_at: circuit.last_failure_at };
   if (outcome.kind === "dead") {
@@ -44,8 +45,8 @@ export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number): C
   const failed = { ...circuit, failures, reason: outcome.reason, last_failure_at: now };
   // Attempts that were in flight when the circuit opened must not open it further.
   if (failures < FAILURES_TO_OPEN || isOpen) return failed;
-  const openMs = Math.min(FIRST_OPEN_MS * 2 ** circuit.openings, LONGEST_OPEN_MS);
-  return { ...failed, state: "open", openings: circuit.openings + 1, until: now + openMs };
+  const openMs = scheduleMs[Math.min(circuit.openings, scheduleMs.length - 1)] ?? WITHOUT_SCHEDULE_MS;
+  return { ...failed, state: "open", openings: circuit.openings + 1, until: now + Math.min(openMs, LONGEST_OPEN_MS) };
 }
 
 /** How many attempts may run at one time, and when to ask again if none may (null: only a person changes that). */

@@ -7,6 +7,8 @@ export interface CircuitsDeps {
   store: Pick<OutboxStore, "circuits" | "saveCircuit">;
   /** Set where other relays on the same database change circuits too. */
   fleet?: object | null;
+  /** Waits after the first try of a delivery, ms. */
+  scheduleMs: readonly number[];
   log: Log;
 }
 
@@ -19,7 +21,7 @@ const CIRCUITS_FRESH_MS = 500;
  * The sinks' circuits: kept in memory for decisions, saved with each attempt, and read again where other relays write
  * them.
  */
-export function createCircuits({ store, log, fleet }: CircuitsDeps) {
+export function createCircuits({ store, log, fleet, scheduleMs }: CircuitsDeps) {
   let loaded: Promise<Map<string, Circuit>> | null = null;
   /** Monotonic clock. */
   let loadedAt = 0;
@@ -55,7 +57,7 @@ export function createCircuits({ store, log, fleet }: CircuitsDeps) {
     /** The circuit after an outcome, which is saved with the attempt. */
     after: (sink: string, outcome: Outcome, now: number): Circuit => {
       const was = known.get(sink) ?? CLOSED;
-      const is = afterOutcome(was, outcome, now);
+      const is = afterOutcome(was, outcome, now, scheduleMs);
       known.set(sink, is);
       if (is.state !== was.state) log.warn(`circuit.${CHANGES[is.state]}`, { sink, reason: is.reason });
       return is;

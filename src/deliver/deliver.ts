@@ -123,7 +123,7 @@ const longestLife = (scheduleMs: readonly number[]): number =>
 
 /**
  * An open circuit keeps deliveries from using up their schedules. Once the sink has accepted nothing for as long as a
- * schedule lasts, they expire visibly all the same.
+ * schedule lasts, they expire visibly all the same, except those that were never attempted: these wait for their probe.
  */
 async function expireStale({ store, scheduleMs, log }: DeliverDeps, attempt: FinishedAttempt): Promise<void> {
   const { sink, circuit, finishedAt } = attempt;

@@ -4,7 +4,6 @@ import {
   afterOutcome,
   CLOSED,
   FAILURES_TO_OPEN,
-  FIRST_OPEN_MS,
   LONGEST_OPEN_MS,
 } from "../../src/deliver/circuit-breaker.ts";
 import { nextSlot } from "../../src/deliver/pace.ts";
@@ -13,8 +12,11 @@ import type { Circuit, Outcome } from "../../src/domain/run.ts";
 const FAILED: Outcome = { kind: "retry", reason: "no answer" };
 const DELIVERED: Outcome = { kind: "delivered", receipt: {} };
 
+const SCHEDULE = [5_000, 30_000, 120_000, 600_000, 1_800_000];
+const FIRST_OPEN_MS = SCHEDULE[0] ?? 0;
+
 const after = (outcomes: readonly Outcome[], now = 1_000, from: Circuit = CLOSED): Circuit =>
-  outcomes.reduce((circuit, outcome) => afterOutcome(circuit, outcome, now), from);
+  outcomes.reduce((circuit, outcome) => afterOutcome(circuit, outcome, now, SCHEDULE), from);
 const failures = (n: number) => Array.from({ length: n }, () => FAILED);
 
 describe("a circuit", () => {
@@ -40,15 +42,18 @@ describe("a circuit", () => {
     expect(circuit).toMatchObject({ state: "closed", failures: 0, openings: 0, last_success_at: 99_000 });
   });
 
-  it("opens for twice as long with each probe that fails, up to a limit", () => {
-    let circuit = after(failures(FAILURES_TO_OPEN));
+  it.each([
+    ["up to a limit", SCHEDULE, [5_000, 30_000, 120_000, LONGEST_OPEN_MS, LONGEST_OPEN_MS, LONGEST_OPEN_MS]],
+    ["its last one again and again", [20_000], Array<number>(6).fill(20_000)],
+    ["half a minute where there are none", [], Array<number>(6).fill(30_000)],
+  ])("opens for the waits of the schedule, one after the other with each probe that fails, %s", (_what, waits, opened) => {
     const open: number[] = [];
-    for (let i = 0; i < 6; i += 1) {
-      const now = circuit.until ?? 0;
-      circuit = afterOutcome(circuit, FAILED, now);
+    let circuit: Circuit = { ...CLOSED, failures: FAILURES_TO_OPEN - 1 };
+    for (let now = 1_000; open.length < 6; now = circuit.until ?? 0) {
+      circuit = afterOutcome(circuit, FAILED, now, waits);
       open.push((circuit.until ?? 0) - now);
     }
-    expect(open).toEqual([60_000, 120_000, 240_000, LONGEST_OPEN_MS, LONGEST_OPEN_MS, LONGEST_OPEN_MS]);
+    expect(open).toEqual(opened);
   });
 
   it("is not opened further by attempts that were under way when it opened", () => {

@@ -370,6 +370,20 @@ describe("a sink that is dead for longer than the schedule", () => {
   });
 });
 
+describe("a sink that fails for a moment", () => {
+  it("waits as long as the schedule says, and everything is delivered", async () => {
+    let failing = 5;
+    const times: number[] = [];
+    const sink = aSink("ops", () => (times.push(now), (failing -= 1) >= 0 ? RETRY : DELIVERED));
+    const worker = aWorker([sink], { scheduleMs: [20_000] });
+    for (let i = 100; i < 260; i += 1) await accept(`dlv_${i}`);
+    const began = now;
+    await untilDone(worker, "ops", 1);
+    expect((await store.counts()).deliveries).toEqual([{ sink: "ops", state: "delivered", count: 160 }]);
+    expect((times.at(-1) ?? 0) - began).toBeLessThan(25_000);
+  });
+});
+
 describe("waiting for its turn, longer than the schedule lasts", () => {
   const LONG = 3_600_000;
 
@@ -379,6 +393,25 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
     now += LONG;
     await worker.runOnce();
     expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", attempts: 1 });
+  });
+
+  it("is no reason to die without an attempt of its own, however long the circuit was open", async () => {
+    let alive = false;
+    const sink = aSink("ops", () => (alive ? DELIVERED : RETRY));
+    const worker = aWorker([{ sink, concurrency: 1 }]);
+    for (let i = 1; i <= 9; i += 1) await accept(`dlv_${i}`);
+    for (let i = 0; i < 3; i += 1) {
+      now += LONG;
+      await worker.runOnce();
+    }
+    const all = await store.deliveries({}, { limit: 100 });
+    for (const { state, attempts } of all) expect(state).toBe(attempts === 0 ? "pending" : "dead");
+    expect(all.filter(({ attempts }) => attempts === 0).length).toBeGreaterThan(0);
+    alive = true;
+    await untilDone(worker, "ops", 1);
+    const { deliveries } = await store.counts();
+    const died = all.filter(({ state }) => state === "dead").length;
+    expect(deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 9 - died });
   });
 
   it("is no reason to die when the circuit opens, as long as the sink took something lately", async () => {

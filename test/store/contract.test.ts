@@ -347,9 +347,14 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       });
     });
 
-    it("lets what is too old die, and nothing else", async () => {
+    it("lets what is too old and was attempted die, and nothing else", async () => {
+      const RETRIED = { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 90_000 } as const;
       await withDelivery("dlv_1");
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 5_000 }));
+      await claim(6_000);
+      await store.record(finished("dlv_1", RETRIED));
+      await store.record(finished("dlv_2", RETRIED));
+      await withDelivery("dlv_3", aRun({ run_id: "tsk_3" }));
       expect(await store.expire("ops", 5_000, "too old")).toEqual(["dlv_1"]);
       expect(await store.deliveries({ state: ["dead"] }, { limit: 9 })).toMatchObject([
         { id: "dlv_1", last_error: "too old" },

@@ -324,6 +324,7 @@ export async function expire(
     .where("state", "=", "pending")
     .where(isWaiting("deliveries"))
     .where("created_at", "<", createdBefore)
+    .where("ended", ">", 0)
     .returningAll()
     .execute();
   for (const row of expired) ledger.moved(row);
