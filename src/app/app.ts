@@ -21,7 +21,7 @@ import type { DiskSpace } from "../platform/disk-space.ts";
 import { silentLog, type Log } from "../platform/log.ts";
 import type { Gauges, Metrics } from "../telemetry/metrics.ts";
 import { createOtlp } from "../telemetry/otlp.ts";
-import type { HttpClient, Outbound } from "../net/http-client.ts";
+import type { HttpClient, Outbound, Permit } from "../net/http-client.ts";
 import { createRateLimit } from "../platform/rate-limit.ts";
 import { createAddresses } from "../receive/own-addresses.ts";
 import { createConfirm } from "../reconcile/confirm.ts";
@@ -64,6 +64,8 @@ export interface AppHost extends Outbound {
   fleet: Fleet | null;
   /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */
   operatorRequest: HttpClient;
+  /** Whether `fetch` would go to an address that a reader is about to be sent to. */
+  permit: Permit;
   /** How and where copies of artifacts are kept; null when they are not. */
   archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
   /** Of the disk that the database is on; null where there is none of one's own. */
@@ -189,7 +191,7 @@ type SkyvernSide = Awaited<ReturnType<typeof connectSkyvern>>;
 
 /** What asks Skyvern, what shows what it has, and what keeps copies of it. */
 async function connectSkyvern(config: Config, host: AppHost) {
-  const { runtime, log, store, fetch, request, archiving } = host;
+  const { runtime, log, store, fetch, request, permit, archiving } = host;
   const linkKey = Buffer.from(await store.setting("link_key", randomBytes(32).toString("base64url")), "base64url");
   const { publicUrl } = host;
   const links = createLinks({ publicUrl, key: linkKey, lifeMs: config.linkLifeMs, now: runtime.now });
@@ -206,7 +208,7 @@ async function connectSkyvern(config: Config, host: AppHost) {
   const isFollowing = config.reconcile?.scope === "all";
   const newsSince = isFollowing ? Number(await store.setting("news_since", String(runtime.now()))) : null;
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
-  const media = createMedia({ client, fetch, now: runtime.now, log, ...copies });
+  const media = createMedia({ client, fetch, permit, now: runtime.now, log, ...copies });
   const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
   const enricher = createEnricher({
     ...runtime,

@@ -10,7 +10,10 @@ import type { Fetch } from "../platform/runtime.ts";
 import { isInMemory } from "../store/address.ts";
 import type { AppHost } from "./app.ts";
 
-export interface Outside extends Pick<AppHost, "fetch" | "request" | "operatorRequest" | "archiving" | "diskSpace"> {
+export interface Outside extends Pick<
+  AppHost,
+  "fetch" | "request" | "permit" | "operatorRequest" | "archiving" | "diskSpace"
+> {
   /** Ends its connections. */
   close(): Promise<void>;
 }
@@ -29,6 +32,7 @@ export function createOutboundClients(config: Config, now: () => number): Outsid
   return {
     fetch: egress.fetch,
     request: egress.request,
+    permit: egress.permit,
     operatorRequest: operator.request,
     archiving: createArchiving(config, egress.fetch, now),
     diskSpace: createDiskSpace(config),

@@ -5,6 +5,7 @@
  */
 import { isIP } from "node:net";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "../net/networks.ts";
+import type { Permit } from "../net/http-client.ts";
 import type { Fetch } from "../platform/runtime.ts";
 
 export interface EdgeEgressOptions {
@@ -19,21 +20,29 @@ export interface EdgeEgressOptions {
 /** Names for one's own machine and network (RFC 6761, 6762, 8375, and ICANN's `.internal`). */
 const INSIDE = /(^|\.)(localhost|local|internal|home\.arpa|localdomain|intranet|lan|corp)$/;
 
-/** A `fetch` that follows no redirect and rejects with {@link EgressRefused} when the address is not one the relay may reach. */
-export function edgeFetch({ allow, trusted, timeoutMs = 30_000 }: EdgeEgressOptions): Fetch {
+/** Rejects with {@link EgressRefused} when the address is not one the relay may reach. */
+export function edgePermit({ allow, trusted }: Pick<EdgeEgressOptions, "allow" | "trusted">): Permit {
   const networks = allow.map(cidrOrThrow);
   const origins = new Set(trusted.map((url) => new URL(url).origin));
-  return async (input, init = {}) => {
+  return async (input) => {
     const url = new URL(input);
     if (url.protocol !== "http:" && url.protocol !== "https:") {
       throw new EgressRefused(`the relay fetches http and https addresses only, not ${url.protocol}`);
     }
     if (!origins.has(url.origin)) refuseInside(url.hostname.replace(/^\[|\]$/g, ""), networks);
+  };
+}
+
+/** A `fetch` that follows no redirect and goes only where {@link edgePermit} lets it. */
+export function edgeFetch({ timeoutMs = 30_000, ...options }: EdgeEgressOptions): Fetch {
+  const permit = edgePermit(options);
+  return async (input, init = {}) => {
+    await permit(input);
     const waiting = new AbortController();
     const timer = setTimeout(() => waiting.abort(new DOMException("no answer in time", "TimeoutError")), timeoutMs);
     const signal = init.signal ? AbortSignal.any([init.signal, waiting.signal]) : waiting.signal;
     try {
-      return await fetch(url, { ...init, signal, redirect: "manual" });
+      return await fetch(new URL(input), { ...init, signal, redirect: "manual" });
     } finally {
       clearTimeout(timer);
     }

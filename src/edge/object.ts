@@ -20,7 +20,7 @@ import { createSqlStore } from "../store/sql-store.ts";
 import { VERSION } from "../platform/version.ts";
 import { durableDatabase } from "./durable-database.ts";
 import { dropLoosePieces } from "./large-values.ts";
-import { edgeFetch } from "./egress.ts";
+import { edgeFetch, edgePermit } from "./egress.ts";
 import { createConsoleLog } from "./log.ts";
 import { readSettings, type Bindings } from "./settings.ts";
 import { createAlarmTurns, type Turns } from "./alarm.ts";
@@ -94,6 +94,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     store: createSqlStore(database),
     fetch,
     request: viaFetch(fetch),
+    permit: edgePermit({ allow, trusted: trustedOrigins }),
     operatorRequest: viaFetch(operatorFetch),
     archiving: null,
     diskSpace: null,

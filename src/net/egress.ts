@@ -12,7 +12,14 @@ import { brotliDecompressSync, inflateSync, unzipSync, zstdDecompressSync } from
 import { Agent, buildConnector, fetch } from "undici";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
 import { abortable } from "../platform/abortable.ts";
-import { BodyTooLong, MAX_ANSWER_BYTES, type HttpClient, type HttpResponse, type Outbound } from "./http-client.ts";
+import {
+  BodyTooLong,
+  MAX_ANSWER_BYTES,
+  type HttpClient,
+  type HttpResponse,
+  type Outbound,
+  type Permit,
+} from "./http-client.ts";
 
 export interface ResolvedAddress {
   address: string;
@@ -35,6 +42,8 @@ export interface EgressOptions {
  * the address is not one the relay may reach.
  */
 export interface Egress extends Outbound {
+  /** Resolves the name and asks nothing: rejects where {@link Egress.fetch} would not go, or when the name has no address. */
+  permit: Permit;
   /** Connects as {@link Egress.fetch} would, with TLS for https, asks nothing and hangs up. Rejects as it does. */
   reach(url: string | URL, signal?: AbortSignal): Promise<void>;
   /** Ends every connection at once. */
@@ -68,6 +77,11 @@ export function createEgress(options: EgressOptions): Egress {
       }
     },
     request: requestThrough(agent),
+    permit: async (url, signal) => {
+      const { protocol, hostname, host } = new URL(url);
+      refuseOthers({ protocol });
+      await abortable(reachable(policy, { protocol, hostname: bareHost(hostname), host }), signal);
+    },
     reach: (url, signal) => reach(policy, new URL(url), signal),
     close: () => agent.destroy(),
   };
@@ -145,7 +159,7 @@ const UNPACK = new Map<string, (body: Buffer, limit: { maxOutputLength: number }
   ["zstd", zstdDecompressSync],
 ]);
 
-function refuseOthers({ protocol }: URL): void {
+function refuseOthers({ protocol }: Pick<URL, "protocol">): void {
   if (protocol !== "http:" && protocol !== "https:") {
     throw new EgressRefused(`the relay fetches http and https addresses only, not ${protocol}`);
   }
@@ -174,7 +188,7 @@ async function connect(policy: Policy, target: buildConnector.Options, callback:
 }
 
 function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?: AbortSignal): Promise<void> {
-  const bare = hostname.replace(/^\[|\]$/g, "");
+  const bare = bareHost(hostname);
   const target = { protocol, hostname: bare, host, port: port === "" ? (protocol === "https:" ? "443" : "80") : port };
   const connected = Promise.withResolvers<void>();
   void connect(policy, { ...target, ...(isIP(bare) === 0 ? { servername: bare } : {}) }, (error, socket) => {
@@ -185,8 +199,13 @@ function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?:
   return abortable(connected.promise, signal);
 }
 
+const bareHost = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
+
 /** The target's addresses when every one of them may be reached; one that may not refuses them all. */
-async function reachable(policy: Policy, { hostname, protocol, host }: buildConnector.Options) {
+async function reachable(
+  policy: Policy,
+  { hostname, protocol, host }: Pick<buildConnector.Options, "hostname" | "protocol" | "host">,
+) {
   const family = isIP(hostname);
   const addresses = family === 0 ? await policy.lookup(hostname) : [{ address: hostname, family }];
   if (addresses.length === 0) throw Object.assign(new Error(`${hostname} has no address`), { code: "ENOTFOUND" });

@@ -37,6 +37,9 @@ export class BodyTooLong extends Error {}
 export type HttpClient = (url: string | URL, request: HttpRequest) => Promise<HttpResponse>;
 
 /** The ways out of the relay, by the same rules. */
+/** Rejects where the guarded `fetch` would not go, without asking anything there. */
+export type Permit = (url: string | URL, signal?: AbortSignal) => Promise<void>;
+
 export interface Outbound {
   fetch: Fetch;
   request: HttpClient;

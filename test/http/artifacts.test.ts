@@ -59,13 +59,34 @@ describe("a link in a message", () => {
 
   it("to a screenshot that its storage serves by itself is a redirect: there it is called a picture", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
-    const presigned = "https://bucket.s3.eu-central-1.amazonaws.com/a.png?X-Amz-Signature=1";
+    const presigned = "https://93.184.215.14/bucket/a.png?X-Amz-Signature=1";
     relay.standIns.skyvern.faults.push({
       on: /signed-url$/,
       status: 200,
       body: JSON.stringify({ artifact_id: SCREENSHOT, signed_url: presigned, expires_at: null }),
     });
     expect((await open(relay, shown.screenshot_urls[0] ?? "")).headers.get("location")).toBe(presigned);
+  });
+
+  it.each([
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.0.0.1/admin",
+    "http://[fd00::1]/",
+    "http://router.local/",
+  ])("sends no reader to %s, whatever Skyvern's answer says", async (internal) => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    relay.standIns.skyvern.faults.push({
+      on: /signed-url$/,
+      status: 200,
+      body: JSON.stringify({ artifact_id: RECORDING, signed_url: internal, expires_at: null }),
+    });
+    const answer = await relay.app.fetch(new Request(shown.recording_url));
+    expect([answer.status, answer.headers.get("location"), answer.headers.get("content-type")]).toEqual([
+      200,
+      null,
+      "video/webm",
+    ]);
+    expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(TINY_WEBM));
   });
 
   it("asks Skyvern once while the URL lives, and again shortly before it ends", async () => {

@@ -1,13 +1,22 @@
 /** Bytes of artifacts, wherever Skyvern says they are. */
 import { createServer } from "node:http";
+import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import { createLog } from "../../src/platform/stdout-log.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { createMedia, safeAnswer, sniff, type Media, type Owner } from "../../src/skyvern/artifacts/media.ts";
+import {
+  createMedia,
+  safeAnswer,
+  sniff,
+  type Copies,
+  type Media,
+  type Owner,
+} from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
@@ -27,7 +36,11 @@ interface Rig {
   sign(url: string, times?: number): void;
 }
 
-async function aRig(bytes: Partial<Record<string, Uint8Array>> = {}, allow = ["127.0.0.0/8"]): Promise<Rig> {
+async function aRig(
+  bytes: Partial<Record<string, Uint8Array>> = {},
+  allow = ["127.0.0.0/8"],
+  copies?: Copies,
+): Promise<Rig> {
   const skyvern = await startSkyvern({ keys: [KEY], now: () => NOW });
   skyvern.addRun({
     payload: { run_id: "tsk_1", status: "completed", run_type: "task_v1" },
@@ -48,7 +61,14 @@ async function aRig(bytes: Partial<Record<string, Uint8Array>> = {}, allow = ["1
   const key = { name: "one", key: new Secret(KEY), organization: null };
   const client = createSkyvernClient({ ...runtime, baseUrl: skyvern.url, keys: [key], ...egress });
   return {
-    media: createMedia({ client, fetch: egress.fetch, now: runtime.now, log }),
+    media: createMedia({
+      client,
+      fetch: egress.fetch,
+      permit: egress.permit,
+      now: runtime.now,
+      log,
+      ...(copies && { copies }),
+    }),
     skyvern,
     log: () => lines.join(""),
     sign: (url, times = 1) =>
@@ -102,15 +122,12 @@ describe("a URL that Skyvern names", () => {
     "http://192.168.0.1/",
     "http://100.100.100.200/",
     "http://localhost/",
-  ])("%s is never fetched: the link shows a placeholder, and the log says why", async (url) => {
-    const { media, sign, log } = await aRig({}, []);
+  ])("%s is neither fetched nor linked: Skyvern's own bytes are passed on, and the log says why", async (url) => {
+    const { media, sign, log } = await aRig({ [RECORDING]: Buffer.from("a film") }, []);
     sign(url, 2);
 
-    expect(await media.open(owner, RECORDING)).toEqual({
-      kind: "gone",
-      reason: "It is at an address that the relay may not reach.",
-      temporary: false,
-    });
+    expect(await media.link(owner, RECORDING)).toBeNull();
+    expect(await textOf(await media.open(owner, RECORDING))).toBe("a film");
     expect(log()).toContain('"media.refused"');
     expect(log()).toContain("ALLOW_PRIVATE_NETWORKS");
   });
@@ -157,13 +174,85 @@ describe("a URL that Skyvern names", () => {
 
   it("is kept for as many artifacts as fit, not more", async () => {
     const { media, skyvern, sign } = await aRig();
-    sign("https://storage.example/x", 1_200);
+    sign("https://93.184.215.14/x", 1_200);
     for (let n = 0; n < 1_001; n++) await media.link(owner, `a_x${n}`);
     const before = skyvern.calls.length;
     await media.link(owner, "a_x1000");
     expect(skyvern.calls.length).toBe(before);
     await media.link(owner, "a_x0");
     expect(skyvern.calls.length).toBe(before + 1);
+  });
+});
+
+/** A storage whose answer breaks off after some bytes of those it announced. */
+async function aBreakingStorage(bytes: Uint8Array, headers: Record<string, string>) {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, headers);
+    response.write(bytes, () => response.destroy());
+    if (bytes.length === 0) setImmediate(() => response.destroy());
+    response.flushHeaders();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/file`;
+}
+
+const COPY = Buffer.from("the relay's own copy");
+const copies = {
+  has: async () => true,
+  open: async () => new Response(new Uint8Array(COPY), { headers: { "content-type": "application/octet-stream" } }),
+};
+
+describe("bytes that do not come as they were promised", () => {
+  const broken = async (bytes: Uint8Array, headers: Record<string, string>) => ({
+    url: await aBreakingStorage(bytes, { "content-length": "1000000", ...headers }),
+  });
+  const KINDS: [string, string, () => Promise<{ url: string }>][] = [
+    ["break off before the first", RECORDING, () => broken(Buffer.alloc(0), {})],
+    ["break off after three", RECORDING, () => broken(Buffer.from("abc"), {})],
+    ["break off in the middle of a picture", SCREENSHOT, () => broken(Buffer.from(TINY_PNG).subarray(0, 40), {})],
+    ...["gzip", "br", "deflate", "zstd"].map((encoding): [string, string, () => Promise<{ url: string }>] => [
+      `say ${encoding} and are not`,
+      RECORDING,
+      () => aStorage({ headers: { "content-encoding": encoding }, body: Buffer.from("not packed at all, and long") }),
+    ]),
+    [
+      "are packed and cut",
+      RECORDING,
+      () =>
+        aStorage({
+          headers: { "content-encoding": "gzip" },
+          body: gzipSync(randomBytes(50)).subarray(0, 11),
+        }),
+    ],
+  ];
+
+  it.each(KINDS)("and %s, are gone for now", async (_what, key, storage) => {
+    const { media, sign } = await aRig();
+    sign((await storage()).url, 2);
+    expect(await media.open(owner, key)).toMatchObject({ kind: "gone", temporary: true });
+  });
+
+  it.each(KINDS)("and %s, are taken from the relay's copy", async (_what, key, storage) => {
+    const { media, sign } = await aRig({}, ["127.0.0.0/8"], copies);
+    sign((await storage()).url, 4);
+    expect(await textOf(await media.open(owner, key))).toBe(COPY.toString());
+    expect(await media.link(owner, key)).toBeNull();
+  });
+
+  it("and are packed though nobody asked for that, are unpacked", async () => {
+    const { media, sign } = await aRig({}, ["127.0.0.0/8"], copies);
+    const text = "a report ".repeat(1_000);
+    const packed = await aStorage({ headers: { "content-encoding": "gzip" }, body: gzipSync(text) });
+    sign(packed.url);
+    const opened = await media.open(owner, RECORDING);
+    expect(await textOf(opened)).toBe(text);
+  });
+
+  it("and are none at all, are an empty file", async () => {
+    const { media, sign } = await aRig();
+    sign((await aStorage({ body: new Uint8Array() })).url);
+    expect(await textOf(await media.open(owner, RECORDING))).toBe("");
   });
 });
 

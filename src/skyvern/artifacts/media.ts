@@ -3,11 +3,12 @@
  * headers under which they may be given to a browser without anything in them ever running on the relay's origin.
  */
 import type { Log } from "../../platform/log.ts";
+import type { Permit } from "../../net/http-client.ts";
 import { EgressRefused } from "../../net/networks.ts";
 import { followRedirects } from "../../net/redirects.ts";
 import type { Artifact, ArtifactKey, Run } from "../../domain/run.ts";
 import type { Fetch, Runtime } from "../../platform/runtime.ts";
-import { parseArtifactId } from "./artifact-url.ts";
+import { isArtifactId, parseArtifactId } from "./artifact-url.ts";
 import type { SkyvernClient } from "../client.ts";
 import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 
@@ -22,6 +23,8 @@ export interface MediaDeps {
   client: SkyvernClient;
   /** The guarded one: the URL is on whatever host Skyvern named. */
   fetch: Fetch;
+  /** Rejects where `fetch` would not go: no reader is sent there either. */
+  permit: Permit;
   now: Runtime["now"];
   log: Log;
   copies?: Copies;
@@ -78,7 +81,8 @@ export function createMedia(deps: MediaDeps): Media {
     const kept = known.get(name);
     if (kept && kept.until > now()) return kept.location;
     known.delete(name);
-    const location = await resolveArtifactUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
+    const found = await resolveArtifactUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
+    const location = await permitted(deps, { run, key, location: found, ...(signal ? { signal } : {}) });
     const until = knownUntil(location, now());
     if (until > now()) known.set(name, { location, until });
     const oldest = known.keys().next();
@@ -92,9 +96,11 @@ export function createMedia(deps: MediaDeps): Media {
     if (location.kind === "gone") return location;
     const range = rangeFor(owner, key, options.range);
     const request = { ...(options.signal ? { signal: options.signal } : {}), range };
-    return location.kind === "redirect"
-      ? fetchUrl(deps, { run, key, url: location.url, ...request })
-      : stream(client, run, location.artifactId, request);
+    const opened =
+      location.kind === "redirect"
+        ? await fetchUrl(deps, { run, key, url: location.url, ...request })
+        : await stream(client, run, location.artifactId, request);
+    return begun(opened, isPicture(owner, key));
   };
 
   /** What was known may be dead: then it is asked for anew, once. */
@@ -112,7 +118,8 @@ export function createMedia(deps: MediaDeps): Media {
     if (opened.kind !== "gone") return opened;
     const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, options.range) ?? null)) ?? null;
     if (copy === null) return opened;
-    return copy.status === 416 ? { kind: "unsatisfiable" } : { kind: "content", content: copy };
+    if (copy.status === 416) return { kind: "unsatisfiable" };
+    return begun({ kind: "content", content: copy }, isPicture(owner, key));
   };
 
   return {
@@ -185,9 +192,55 @@ async function fetchUrl({ fetch, log }: MediaDeps, request: UrlRequest): Promise
     if (!(error instanceof EgressRefused)) return gone("Its storage did not answer.", true);
     // Where it points is for the operator to know, not for whoever opens a link.
     log.warn("media.refused", { run_id: run.run_id, artifact: key, reason: error.reason });
-    return gone("It is at an address that the relay may not reach.", false);
+    return gone(REFUSED, false);
   }
 }
+
+/** A name's addresses are known within this time, or the reader is not sent there. */
+const PERMIT_TIMEOUT_MS = 5_000;
+
+/** A URL to which the relay would not go itself is none to send a reader to: Skyvern's own copy of it is streamed, if it has an id. */
+async function permitted(
+  { permit, log }: MediaDeps,
+  { run, key, location, signal }: { run: Run; key: ArtifactKey; location: ArtifactLocation; signal?: AbortSignal },
+): Promise<ArtifactLocation> {
+  if (location.kind !== "redirect") return location;
+  const limit = AbortSignal.timeout(PERMIT_TIMEOUT_MS);
+  try {
+    await permit(location.url, signal ? AbortSignal.any([signal, limit]) : limit);
+    return location;
+  } catch (error) {
+    const refused = error instanceof EgressRefused;
+    if (refused) log.warn("media.refused", { run_id: run.run_id, artifact: key, reason: error.reason });
+    const artifactId = isArtifactId(key) ? key : parseArtifactId(location.url);
+    if (artifactId !== null) return { kind: "stream", artifactId };
+    return { kind: "gone", reason: refused ? REFUSED : "Its storage did not answer.", temporary: !refused };
+  }
+}
+
+const REFUSED = "It is at an address that the relay may not reach.";
+
+/**
+ * What was promised by its status, once its first bytes are there: a storage may break off, or say `gzip` of what is none.
+ * A picture is read whole, as half of one is none; of anything else, what breaks off later ends the answer.
+ */
+async function begun(opened: Opened, whole: boolean): Promise<Opened> {
+  if (opened.kind !== "content" || opened.content.body === null) return opened;
+  const { body, status, headers } = opened.content;
+  try {
+    const { head, body: rejoined } = await peek(body, whole ? MAX_WHOLE_BYTES : HEAD_BYTES);
+    // What is packed is never without a byte: unpacking passes over it that all of them are missing.
+    if (head.length === 0 && headers.has("content-encoding")) return gone(BROKEN, true);
+    return { kind: "content", content: new Response(rejoined, { status, headers }) };
+  } catch {
+    return gone(BROKEN, true);
+  }
+}
+
+const BROKEN = "Its bytes broke off, or are packed in a way that they do not say.";
+
+/** No screenshot is larger; one that is begins to be passed on after so many bytes. */
+const MAX_WHOLE_BYTES = 10_000_000;
 
 const gone = (reason: string, temporary: boolean): Opened => ({ kind: "gone", reason, temporary });
 
@@ -239,17 +292,23 @@ const HEAD_BYTES = 12;
 export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {
   const type = said.split(";")[0]?.trim().toLowerCase() ?? "";
   if (FILM.test(type)) return { type, body };
+  const { head, body: rejoined } = await peek(body, HEAD_BYTES);
+  return { type: typeOfBytes(head), body: rejoined };
+}
+
+/** The first `bytes` of a body, or all of a shorter one, and a body that begins with them. Rejects when it breaks off before. */
+async function peek(body: Bytes, bytes: number): Promise<{ head: Buffer; body: Bytes }> {
   const reader = body.getReader();
   const first: Uint8Array[] = [];
   let size = 0;
   let ended = false;
-  while (size < HEAD_BYTES && !ended) {
+  while (size < bytes && !ended) {
     const { done, value } = await reader.read();
     ended = done;
     if (value !== undefined) first.push(value);
     size += value?.byteLength ?? 0;
   }
-  const rest = new ReadableStream<Uint8Array>({
+  const rejoined = new ReadableStream<Uint8Array>({
     start: (controller) => {
       for (const chunk of first) controller.enqueue(chunk);
       if (ended) controller.close();
@@ -261,7 +320,7 @@ export async function sniff(said: string, body: Bytes): Promise<{ type: string |
     },
     cancel: (reason) => reader.cancel(reason),
   });
-  return { type: typeOfBytes(Buffer.concat(first)), body: rest };
+  return { head: Buffer.concat(first), body: rejoined };
 }
 
 /** The type of a picture or film by its first bytes, null when it is neither. */
