@@ -10,7 +10,7 @@
  * forward only, and looks back a bounded way, so that the time is in proportion to the length.
  */
 import { Named, type ReadName } from "./secret-names.ts";
-import { looksSecret, SECRET_FORMS, SECRET_FORMS_HINT } from "./secret-looks.ts";
+import { isPlaceholder, looksSecret, namesPlace, SECRET_FORMS, SECRET_FORMS_HINT, TEMPLATE } from "./secret-looks.ts";
 import { unwrap, WRAPPING_HINT } from "./unwrap.ts";
 
 export const REDACTED = "[redacted]";
@@ -120,6 +120,8 @@ function replaceSpans(text: string, spans: TextSpan[]): string {
 
 /** A URL's authority. A quote or apostrophe may be part of a password, and then an `@` follows. */
 const AUTHORITY = /:\/\/([^\s/?#<>]*)/g;
+/** `git@`, `bob@`: a user without a password, and not a token in the user's place. Or asterisks. */
+const USER_ALONE = /^(?:[a-z]{1,12}|\*+)$/;
 
 function findCredentialsInUrls(text: string, spans: TextSpan[]) {
   AUTHORITY.lastIndex = 0;
@@ -129,8 +131,9 @@ function findCredentialsInUrls(text: string, spans: TextSpan[]) {
     const at = authority.lastIndexOf("@");
     const colon = authority.indexOf(":");
     const isEndOfQuote = /^[^'":@]*(?::\d{1,5})?['"]/.test(authority);
-    if (at >= 0 && !isEndOfQuote) spans.push([start, start + at]);
-    else if (at < 0 && colon >= 0 && !/^:\d*(?:$|["'\\),.;\]}])/.test(authority.slice(colon, colon + 8))) {
+    if (at >= 0 && !isEndOfQuote) {
+      if (!USER_ALONE.test(authority.slice(0, at))) spans.push([start, start + at]);
+    } else if (at < 0 && colon >= 0 && !/^:\d*(?:$|["'\\),.;\]}])/.test(authority.slice(colon, colon + 8))) {
       // A password may hold a slash, a question mark or a number sign, although it should not.
       const rest = /^[^\s"<>@]{0,100}@(?=[\w-])/.exec(
         text.slice(start + authority.length, start + authority.length + 102),
@@ -263,8 +266,13 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
     return null;
 
   if (first === 0x7b || first === 0x5b) {
-    const isSet = (flags & Named.headers) !== 0 ? isJsonBeginning(text, start) : options.byName || isInQuery;
-    return isSet ? [start, groupEnd(text, start)] : null;
+    if (findEnd(TEMPLATE, text, start) > start) return null;
+    const isHeaders = (flags & Named.headers) !== 0;
+    if (!(isHeaders ? isJsonBeginning(text, start) : options.byName || isInQuery)) return null;
+    const end = groupEnd(text, start);
+    return isHeaders && hasPlainHeadersOnly(text.slice(start, Math.min(end, start + MOST_JUDGED + 1)))
+      ? null
+      : [start, end];
   }
   if ((flags & ~(Named.query | Named.headers)) === 0 && !isInQuery) return null;
   const isQuoted = first === 0x22 || first === 0x27 || first === 0x60;
@@ -278,10 +286,12 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
   const isSettled = options.byName || isInQuery;
   const end = bareValueEnd(view, start, depth, isTight, isSettled ? text.length : start + MOST_JUDGED);
   if (end <= start) return null;
+  if (isInQuery && isPlaceholder(text.slice(start, Math.min(end, start + MOST_JUDGED)))) return null;
   if (isSettled) return [start, end];
   const isForm =
     isEqual && isTight && (text.charCodeAt(end) === AMPERSAND || (pair.nameStart === 0 && end === text.length));
-  if (!isForm && !judge(text.slice(start, end), flags)) return null;
+  const value = text.slice(start, end);
+  if (isForm ? isPlaceholder(value) : !judge(value, flags)) return null;
   return [start, bareValueEnd(view, start, depth, isTight, text.length)];
 }
 
@@ -298,6 +308,13 @@ const isBlank = (c: number): boolean => c === 0x20 || c === 0x09;
 const isQueryMark = (c: number): boolean => c === 0x3f || c === 0x26 || c === 0x23 || c === 0x3b;
 const isJsonBeginning = (text: string, start: number): boolean =>
   /^[{[]\s{0,9}[\\"'{[]/.test(text.slice(start, start + 12));
+
+/** Whether a set of headers has none but those that tell of the content. One beyond {@link MOST_JUDGED} is not looked at. */
+const hasPlainHeadersOnly = (set: string): boolean =>
+  set.length <= MOST_JUDGED && PLAIN_HEADERS.test(set) && !set.replaceAll(PLAIN_HEADER, "").includes(":");
+const PLAIN_HEADERS = /^\{[^{[]*\}$/;
+const PLAIN_HEADER =
+  /(?<![\w-])\\?["']?(?:content-(?:type|length|encoding|language)|accept(?:-\w+)?|cache-control|user-agent|retry-after|host|date|vary|connection)\\?["']?\s*:(?:[^"':,{}]*,|\s*\\?"[^"]*"|\s*'[^']*'|[^"':,{}]*\}$)/gi;
 
 /** The index of the quote that closes the one at `start`, or the end of the line or text. */
 function closingQuote(view: TextView, start: number): number {
@@ -434,12 +451,14 @@ function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spa
     const span: TextSpan = [start, start + value.length];
     if (scheme !== undefined) {
       const isScheme = /^b/i.test(scheme);
-      if (isScheme ? looksSecret(value, true) : looksSecret(value, false)) spans.push(span);
+      const judged = isScheme ? (/^[\w.~+/=-]+/.exec(value)?.[0] ?? "") : value;
+      if (looksSecret(judged, isScheme)) spans.push(span);
     } else if (/^(?:-u|--user|--proxy-user)$/.test(option)) {
       const colon = value.indexOf(":");
-      if (colon > 0 && colon < value.length - 1) spans.push(span);
+      if (colon > 0 && colon < value.length - 1 && !value.startsWith("://", colon)) spans.push(span);
     } else if ((readName(option) & Named.secret) !== 0 && !value.startsWith("-")) {
-      if (byName || option.startsWith("--") || looksSecret(value, true)) spans.push(span);
+      const isLong = option.startsWith("--") && !isPlaceholder(value) && !namesPlace(value);
+      if (byName || isLong || looksSecret(value, true)) spans.push(span);
     }
     SECRET_AFTER.lastIndex = start;
   }

@@ -142,7 +142,7 @@ function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJso
       if (text.charCodeAt(after) === 0x3a) {
         const name = hasHint(start, i) ? decode(text.slice(start, i)) : text.slice(start + 1, i - 1);
         key = readKey(name);
-        if (key.masked !== name) edits.push({ start, end: i, by: JSON.stringify(key.masked) });
+        if (key.masked !== name) edits.push({ start, end: i, by: spellAs(text.slice(start, i), key.masked) });
         i = after + 1;
         continue;
       }
@@ -151,7 +151,7 @@ function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJso
       if (!isPlain || key === null || key.isName || key.isValue) {
         const value = decode(text.slice(start, i));
         const masked = isPlain || i - start < 3 ? value : maskValue(value, mode, readers);
-        if (masked !== value) edits.push({ start, end: i, by: JSON.stringify(masked) });
+        if (masked !== value) edits.push({ start, end: i, by: spellAs(text.slice(start, i), masked) });
         if (key === null) frame.last = value;
         else if (key.isValue) frame.pending = { start, end: i, value };
         else if (key.isName) noteName(frame, value, readers, edits);
@@ -262,6 +262,16 @@ function decode(literal: string): string {
     return JSON.parse(literal) as string;
   } catch {
     return inside;
+  }
+}
+
+/** A masked value in place of a literal. What is no valid literal stays as it is spelt, but for the mask. */
+function spellAs(literal: string, masked: string): string {
+  try {
+    JSON.parse(literal);
+    return JSON.stringify(masked);
+  } catch {
+    return `"${masked}${literal.length > 1 && literal.endsWith('"') ? '"' : ""}`;
   }
 }
 

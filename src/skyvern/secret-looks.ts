@@ -31,19 +31,27 @@ export function looksSecret(value: string, weak: boolean): boolean {
 
 const MOST_LOOKED_AT = 500;
 
-/** `{{ token }}`, `${TOKEN}`, `$TOKEN`, `<token>`, `%s`, `****` */
-const PLACEHOLDER = /^(?:\{\{|\$\{|\{[%\w]*\}|\$[A-Za-z_]+$|<|%[a-z]$|[*•.x]+$)/i;
+/** Whether something only stands for a secret. */
+export const isPlaceholder = (value: string): boolean => PLACEHOLDER.test(value);
+/** `{{ token }}` */
+export const TEMPLATE = /\{\{\s*[\w.]+\s*\}\}/y;
+/** Whether it is a URL, a path or a file. */
+export const namesPlace = (value: string): boolean => PLACE.test(value) || DOTFILE.test(value);
+
+/** `{{ token }}`, `${TOKEN}`, `$TOKEN`, `<token>`, `%s`, `****`, `xoxb-…` */
+const PLACEHOLDER =
+  /^(?:\{\{|.*\$\{|\{[%\w]*\}|\$[A-Za-z_]+$|<|%[a-z]$|[*•.x]{3,}$|true$|false$|null$|none$|[\w.-]*…$)/i;
 
 /** Ids open nothing by themselves. */
 const SKYVERN_ID = /^[a-z]{1,4}_(?:v2_|sched_)?(?:\d{15,}|[0-9a-f]{32})$|^cred_\w+$/;
 
 /** Names of algorithms, formats and versions. */
 const TERM =
-  /^(?:(?:sha|md|aes|rsa|ecdsa|base|utf|oauth|iso|rs|hs|es|ps|x|tls|ssl|http|ipv|v|h|oidc|saml|fido|u2f|p|argon|pbkdf|ed|ascii|mp|s|f)[-_]?\d[\d.+/-]*(?:[-_/](?:gcm|cbc|sha|hmac|pss|bit)\d*)*|hmac-?sha\d+|\d+(?:st|nd|rd|th))$/i;
+  /^(?:(?:sha|md|aes|rsa|ecdsa|base|utf|oauth|iso|rs|hs|es|ps|x|tls|ssl|http\/?|ipv|v|h|oidc|saml|fido|u2f|p|argon|pbkdf|ed|ascii|mp|s|f)[-_]?\d[\d.+/-]*(?:[-_/](?:gcm|cbc|sha|hmac|pss|bit)\d*)*|hmac-?sha\d+|\d+(?:st|nd|rd|th))$/i;
 
 /** Code: `get_token2(…`, `tokens[0…`, `config.token1`. */
 const CALL =
-  /^\/[\^(]|^[a-z_]\w*(?:\.[a-z_]{3,})+$|^[A-Za-z_$][\w$.]*[([]|^(?:process|os|env|config|self|this|request|response|req|res|data|ctx|context|options|args|params|secrets|vars|settings|credentials|session|user|event|props|state|row|item|github|inputs)\.[\w$.]+$/;
+  /^\/.*[|([\\^]|^[a-z_]\w*(?:\.[a-z_]{3,})+$|^[A-Za-z_$][\w$.]*[([]|^(?:process|os|env|config|self|this|request|response|req|res|data|ctx|context|options|args|params|secrets|vars|settings|credentials|session|user|event|props|state|row|item|github|inputs)\.[\w$.]+$/;
 
 /** `8-20`, `30min`, `16-digit`, `2026-01-20T12:00:31`, `0.1e5`, `4,096`, `12:30` */
 const AMOUNT =
@@ -53,9 +61,12 @@ const AMOUNT =
 const PLACE =
   /:\/\/|^\.{0,2}\/[\w.-]+(?:\/|$)|\.(?:pdf|csv|json|txt|png|jpe?g|html?|js|ts|py|ya?ml|xml|zip|docx?|xlsx?|md)$/i;
 
+/** `.env` */
+const DOTFILE = /^\.[a-z][\w.-]*$/;
+
 /** Tokens that no name is needed for. */
 export const SECRET_FORMS =
-  /(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|(?=[srgxAwnS])(?<![A-Za-z0-9])(?:(?:sk|rk)_(?:live|test)_\w{8,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeoprs]-[\w-]{8,}|A[KS]IA[0-9A-Z]{16}(?![0-9A-Za-z])|AIza[\w-]{30,}|whsec_[\w+/=]{8,}|glpat-[\w-]{16,}|npm_\w{30,}|SG\.[\w-]{16,}\.[\w-]{16,})|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?/g;
+  /(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|(?=[srgxAwnS])(?<![A-Za-z0-9])(?:(?:sk|rk)_(?:live|test)_\w{8,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeoprs]-(?=[\w-]*\d)[\w-]{8,}|A[KS]IA[0-9A-Z]{16}(?![0-9A-Za-z])|AIza[\w-]{30,}|whsec_[\w+/=]{8,}|glpat-[\w-]{16,}|npm_\w{30,}|SG\.[\w-]{16,}\.[\w-]{16,})|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?/g;
 
 /** The source of an expression for one character of each of these. */
 export const SECRET_FORMS_HINT = [

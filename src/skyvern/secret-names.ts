@@ -16,13 +16,13 @@ export const Named = {
   cookie: 32,
 } as const;
 
-/** Unmistakable anywhere inside a name, once its separators are gone. */
+/** Unmistakable anywhere inside a name, once its separators are gone. Sources of expressions. */
 const STEMS = [
   "passw",
   "passphrase",
   "passcode",
   "secret",
-  "token",
+  "token(?!i[sz])",
   "apikey",
   "accesskey",
   "privatekey",
@@ -80,6 +80,10 @@ const WORDS = [
   "passkey",
 ];
 
+/** What a name ends in that tells of a secret without being one. Together with `tokens` that are counted. */
+const ABOUT_SECRETS =
+  /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
+
 /** Names of query parameters that give access, besides secret ones. */
 const QUERY_NAMES =
   /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
@@ -99,8 +103,8 @@ export function createReadName(extraKeys: readonly string[]): ReadName {
     const joined = words.replaceAll("_", "");
     let flags = QUERY_NAMES.test(name) ? Named.query : 0;
     const isExtra = extra.some((item) => words.includes(item.words) || joined === item.joined);
-    if (isExtra || stems.test(joined) || singles.test(words)) flags |= Named.secret;
-    if (isExtra || PASSWORDS.test(joined)) flags |= Named.password;
+    if (isExtra || ((stems.test(joined) || singles.test(words)) && !ABOUT_SECRETS.test(words))) flags |= Named.secret;
+    if ((flags & Named.secret) !== 0 && (isExtra || PASSWORDS.test(joined))) flags |= Named.password;
     if (words.endsWith("_headers_") || /(http|connect|request|response)headers$/.test(joined)) flags |= Named.headers;
     if (joined.endsWith("authorization")) flags |= Named.authorization;
     if (joined === "cookie" || joined === "setcookie" || joined === "cookies") flags |= Named.cookie;

@@ -561,6 +561,15 @@ describe("secrets in unusual places", () => {
     if (isJson(body)) expect(isJson(text)).toBe(true);
   });
 
+  it.each([
+    [String.raw`{\"pin\":\"a1b2c3d4\",\"user\":\"bob\"}`, String.raw`{\"pin\":\"[redacted]\",\"user\":\"bob\"}`],
+    [`{"parameters":{"password":"hunt`, `{"parameters":{"password":"[redacted]`],
+    [String.raw`["password=a1b2c3d4 \q"]`, String.raw`["password=[redacted] \q"]`],
+  ])("are masked in what is no JSON, and the rest stays as it is spelt: %s", (body, shown) => {
+    expect(redact(body).text).toBe(shown);
+    expect(redact(JSON.stringify({ output: body })).text).toBe(JSON.stringify({ output: shown }));
+  });
+
   it("of Skyvern's HTTP blocks are masked: header values, and the body as parameters are", () => {
     const { text } = redact(
       readFileSync(new URL("../fixtures/http-request-secrets-1.0.56.webhook.json", import.meta.url), "utf8"),
