@@ -1,4 +1,4 @@
-/** What the relay says of itself, not of a run: to a sink of choice, marked as such. */
+/** An alert: a message about the relay itself, not about a run. It goes to the sinks that the operator names for it. */
 import { z } from "zod";
 import type { Report } from "./report.ts";
 
@@ -20,7 +20,7 @@ export const AlertSchema = z.object({
 });
 export type Alert = z.output<typeof AlertSchema>;
 
-/** The same for sinks that write for people. They are told by the job's cause, `alert`, that there is no run behind it. */
+/** The alert as a report, for sinks that write for people. The job's cause `alert` says that no run is behind it. */
 export function alertReport({ id, title, text, url }: Alert, now: string): Report {
   const nothing = { organization_id: null, channel: null, url: null, app_url: null, workflow: null, failure: null };
   return {

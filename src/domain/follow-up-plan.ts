@@ -1,4 +1,4 @@
-/** When a run is to be asked about again after its webhook. Pure. */
+/** Plans when a run is asked about again after its webhook. Pure. */
 import type { Run } from "./run.ts";
 
 /** Skyvern finishes a v2 recording some seconds after its webhook. */
@@ -12,14 +12,14 @@ export const ATTEMPT_GRACE_MS = 30_000;
 export const attemptDueAt = (run: Run, now: number): number =>
   Math.max(run.next_attempt_at ?? 0, now) + ATTEMPT_GRACE_MS;
 
-/** When a run that was just accepted is to be asked about again, or undefined. */
+/** When to ask again about a run that was just accepted, or undefined. */
 export function followUpAt(run: Run, now: number): number | undefined {
   const byWebhook = run.source === "webhook";
-  // The API has said what it knows of the run, and its artifacts are final soon after its end.
+  // The API has already said all it knows of the run, and artifacts are final soon after a run's end.
   if (!byWebhook && now - (run.finished_at ?? now) >= ARTIFACTS_DELAY_MS) return undefined;
   if (byWebhook && lacksDetails(run)) return now + DETAILS_DELAY_MS;
   return run.run_type === "task_v2" ? now + ARTIFACTS_DELAY_MS : undefined;
 }
 
-/** Whether only the API knows what the run was to do. */
+/** True when only the API knows what the run was to do. */
 export const lacksDetails = (run: Run): boolean => run.kind === "task" && run.prompt === null && run.url === null;

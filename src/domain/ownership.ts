@@ -1,12 +1,12 @@
 /**
- * Whose a run is. Most payloads name no organization and run ids are no secrets, so that only Skyvern can say: it shows a
- * run to the keys of its organization alone. Pure.
+ * Decides whose a run is. Most payloads name no organization and run ids are not secret, so only Skyvern can say: it
+ * shows a run only to the keys of its organization. Pure.
  */
 import type { Organization, RunState } from "./run.ts";
 
 /**
- * Whether an organization may speak for a run without Skyvern being asked. `configured`: those that have a key. Nobody can
- * be asked about owners whose keys are gone, so that whoever comes next takes their place.
+ * True when an organization may speak for a run without a question to Skyvern. `configured`: the organizations that
+ * have a key. An owner whose keys are gone cannot be asked about, so the next organization takes its place.
  */
 export const maySpeakFor = (
   { owners }: Pick<RunState, "owners">,

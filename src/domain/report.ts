@@ -93,10 +93,10 @@ export const ReportSchema = z.object({
 });
 export type Report = z.output<typeof ReportSchema>;
 
-/** Makes the relay's own links. */
+/** Builds the relay's own links. */
 export interface Links {
   run(runId: string): string;
-  /** A signed link: whoever holds it may open this one artifact. */
+  /** A signed link. Anyone who holds it may open this one artifact. */
   artifact(runId: string, key: ArtifactKey): string;
 }
 
@@ -110,7 +110,7 @@ export interface ReportInput {
 const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
   key === null ? null : link(key);
 
-/** What the payload did not name, Skyvern's list may: oldest first there. */
+/** Falls back on Skyvern's list, oldest first, for what the payload did not name. */
 const findLast = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
   artifacts.findLast((artifact) => artifact.type === type)?.artifact_id ?? null;
 
@@ -123,8 +123,9 @@ const listScreenshots = (artifacts: readonly Artifact[]): ArtifactKey[] =>
     .slice(0, MAX_SCREENSHOTS);
 
 /**
- * The keys of the screenshots that tell most about a run, at most three: of a completed run the newest final one first, of
- * any other the newest of all, which is the step that failed; then the newest. Skyvern's list goes before the payload.
+ * The keys of the screenshots that say most about a run, at most three. The first is the newest final one of a
+ * completed run, else the newest of all, which shows the step that failed; then the newest follow. Skyvern's list is
+ * preferred to the payload.
  */
 export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): ArtifactKey[] {
   const listed = artifacts
@@ -140,7 +141,7 @@ export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): A
 export const attemptAt = (attempts: readonly RunAttempt[], at: number | null): number =>
   at === null ? 1 : (attempts.findLast(({ started_at }) => started_at !== null && started_at <= at)?.attempt ?? 1);
 
-/** The others are what the model was shown, with marks drawn on the page. */
+/** Other screenshots are what the model was shown, with marks drawn on the page. */
 const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
 
 export function toReport({ run, revision, artifacts, artifactsStatus }: ReportInput, links: Links): Report {

@@ -1,7 +1,7 @@
-/** Who is told about a run. Pure. */
+/** Decides which sinks get a run. Pure. */
 import type { Run } from "./run.ts";
 
-/** What a condition may look at, and where a run keeps it. A field without a value gives an empty list. */
+/** The fields that a condition may test, with their values in a run. A field without a value gives an empty list. */
 const FIELDS = {
   status: (run) => [run.status],
   run_type: (run) => [run.run_type],
@@ -14,10 +14,10 @@ const FIELDS = {
   failure_category: (run) => run.failure?.categories ?? [],
   attempts: (run) => [String(run.attempt)],
 } satisfies Record<string, (run: Run) => (string | null | undefined)[]>;
-/** What a route may ask about. */
+/** The name of a field that a route may test. */
 export type Field = keyof typeof FIELDS;
 
-/** One rule, as `config/routes.ts` says. */
+/** One rule, as `config/routes.ts` describes it. */
 export interface Route {
   name: string;
   when: { [field in Field]?: string[] | undefined };
@@ -27,19 +27,18 @@ export interface Route {
 }
 
 export interface Routing {
-  /** Names of the sinks to tell, each once, in the order of their first mention. */
+  /** Names of the chosen sinks, each once, in the order of their first mention. */
   sinks: string[];
-  /** Every route with the verdict on it, in order: the answer to "why did I (not) hear of this". */
+  /** Every route with its result, in order: the answer to "why did I (not) get this". */
   trace: { route: string; matched: boolean; because: string }[];
 }
 
 /**
- * The sinks that are to hear of `run`, which must be terminal: the caller routes nothing else. Without routes all sinks
- * are.
+ * The sinks that get `run`, which must be terminal: callers route nothing else. Without routes all sinks get it.
  *
- * A key is met when one of the field's values fits one of its items. Items with a leading `!` must fit none of the values;
- * beside them the other items, if there are any, must still be met. A field without a value meets negated items only.
- * Case is ignored everywhere.
+ * A key is met when one of the field's values fits one of its items. Items with a leading `!` must fit none of the
+ * values; beside them the other items, if there are any, must still be met. A field without a value meets negated items
+ * only. Case is ignored everywhere.
  */
 export function match(run: Run, routes: readonly Route[], allSinkNames: readonly string[]): Routing {
   if (routes.length === 0) {
@@ -100,8 +99,9 @@ export function fitsCount(condition: string, value: string): boolean {
 }
 
 /**
- * Whether `pattern` (`*`: any characters, also none) covers all of `value`. Case is ignored. No backtracking: each piece
- * between two stars is taken where it first occurs, so the time grows with the value's length only.
+ * Whether `pattern` (`*` stands for any characters, also none) covers all of `value`. Case is ignored. It never
+ * backtracks: each piece between two stars is taken where it first occurs, so the time grows only with the value's
+ * length.
  */
 export function fits(pattern: string, value: string): boolean {
   const text = value.toUpperCase();
@@ -119,5 +119,5 @@ export function fits(pattern: string, value: string): boolean {
   return true;
 }
 
-/** Values are cut: a hostile title must not fill the log. */
+/** Values are cut so that a hostile title cannot fill the log. */
 const quoted = (value: string): string => JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);

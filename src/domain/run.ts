@@ -16,7 +16,7 @@
  */
 import type { Json, JsonObject } from "../platform/json.ts";
 
-/** Statuses after which Skyvern does no more work on a run. Everything else, also what is unknown, is not final. */
+/** Statuses after which Skyvern does no more work on a run. Any other status, known or not, is not final. */
 export const TERMINAL_STATUSES = ["completed", "failed", "terminated", "timed_out", "canceled"] as const;
 export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 export const isTerminal = (status: string): status is TerminalStatus =>
@@ -50,14 +50,14 @@ export interface RunFile {
   name: string;
   /** Bytes. */
   size: number | null;
-  /** sha256, hex. */
+  /** The sha256, in hex. */
   checksum: string | null;
   artifact_id: string | null;
 }
 
 export interface Failure {
   reason: string | null;
-  /** `error_code`s, each once, in the order given. */
+  /** The `error_code`s, each once, in the order given. */
   codes: string[];
   /** Failure categories, best first. */
   categories: string[];
@@ -91,7 +91,7 @@ export interface Workflow {
   title: string | null;
 }
 
-/** One run as the relay knows it. Times are epoch milliseconds. Secrets were masked before this was made. */
+/** One run as the relay knows it, with all secrets masked. Times are epoch milliseconds. */
 export interface Run {
   run_id: string;
   run_type: string;
@@ -147,42 +147,45 @@ export type Clock = readonly [
   received: number,
 ];
 
-/** The organization of a key of Skyvern's. All keys whose organization nobody knows count as one: null. */
+/** The organization of a Skyvern key. All keys with an unknown organization count as one: null. */
 export type Organization = string | null;
 
-/** A run with what is needed to settle the next receipt. This is what the store keeps. */
+/** A run with everything needed to settle the next receipt. The store holds this. */
 export interface RunState {
   run: Run;
-  /** Whose keys may speak for the run: the first signer's, until Skyvern was asked with each key whom it shows the run. */
+  /**
+   * Whose keys may speak for the run: the first signer's, until Skyvern was asked with each key to whom it shows the
+   * run.
+   */
   owners: readonly Organization[];
-  /** 1, then one more with each correction or update of a final outcome. */
+  /** Starts at 1 and grows by one with each correction or update of a final outcome. */
   revision: number;
-  /** Of the observation that weighs most; every field not in `clocks` has it. */
+  /** The clock of the observation that weighs most; every field that is not in `clocks` has it. */
   clock: Clock;
   clocks: Record<string, Clock>;
-  /** Clock of `reported_status`, which a failed webhook may well have the last word on. */
+  /** The clock of `reported_status`, where even a failed webhook may have the last word. */
   reported: Clock;
-  /** What each status said of its failure, and when, so that an outcome which wins later has its own reason. */
+  /** The failure that each status reported, with its clock, so that a status that wins later has its own reason. */
   failures: Record<string, FailureState>;
   /** The outcome that the run had before a later run attempt began all the same, as long as that one has not ended. */
   ended?: string;
 }
 
-/** Each part not in `clocks` is of `clock`. */
+/** A part that is not in `clocks` has the clock `clock`. */
 export interface FailureState {
   failure: Failure;
   clock: Clock;
   clocks: Record<string, Clock>;
 }
 
-/** An artifact row of Skyvern's API, without its URL: URLs die within hours, ids do not. */
+/** An artifact row of Skyvern's API without its URL, because URLs die within hours and ids do not. */
 export interface Artifact {
   artifact_id: string;
   type: string;
   created_at: number | null;
 }
 
-/** `pending`: not asked yet. `partial`: the payload's own, but Skyvern's list could not be read. `unavailable`: nothing. */
+/** `pending`: not asked yet. `partial`: the payload's own, as Skyvern's list could not be read. `unavailable`: none. */
 export type ArtifactsStatus = "pending" | "complete" | "partial" | "unavailable";
 
 export const VERDICTS = [
@@ -195,20 +198,22 @@ export const VERDICTS = [
   "unrecognized",
 ] as const;
 /**
- * What settling a receipt came to. `disputed`: another organization's key spoke for the run before, and Skyvern is still to
- * be asked whose it is. `unrecognized`: it is signed by a known key, but no run could be read from it.
+ * The result of settling a receipt. `disputed`: another organization's key spoke for the run before, and Skyvern is
+ * still to be asked whose it is. `unrecognized`: a known key signed it, but no run could be read from it.
  */
 export type Verdict = (typeof VERDICTS)[number];
 
 /** Why a delivery exists. */
 export const CAUSES = ["result", "update", "correction", "redelivery", "test"] as const;
-/** `update`: same outcome, more to show; edits what was sent. `correction`: the outcome changed. */
+/** `update`: same outcome with more to show; it edits what was sent. `correction`: the outcome changed. */
 export type Cause = (typeof CAUSES)[number];
 
 export const DELIVERY_STATES = ["pending", "sending", "delivered", "dead", "canceled"] as const;
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
-/** What a sink answered with, kept as proof and for later edits: `{status}`, `{channel, ts, permalink}`, `{message_id}`. */
+/**
+ * What a sink answered, stored as proof and for later edits: `{status}`, `{channel, ts, permalink}`, `{message_id}`.
+ */
 export type DeliveryReceipt = JsonObject;
 
 /** The duty to bring one revision of one run to one sink. */
@@ -221,7 +226,7 @@ export interface Delivery {
   kind: string;
   cause: Cause;
   state: DeliveryState;
-  /** Attempts begun. */
+  /** How many attempts have begun. */
   attempts: number;
   next_attempt_at: number | null;
   last_error: string | null;
@@ -231,28 +236,28 @@ export interface Delivery {
 }
 
 /**
- * What one attempt came to. `delivered` names the revision that the message shows where the sink knows it better than the
- * worker: it found an earlier attempt's message, or made sure that there is none. `retry` says the sink may take it later
- * (`retryAfterMs` when it said when); `unknown` marks a try whose message may have arrived all the same, `throttled` one
- * that was only told to slow down, which uses up no schedule. `dead` says no further try can help; `gone` that the sink
- * asked to be left alone for good (HTTP 410). `reason` is for people: it says who spoke and what came, and never holds a
- * secret.
+ * What one attempt came to. `delivered` names the revision that the message shows where the sink knows it better than
+ * the worker: it found an earlier attempt's message, or made sure that there is none. `retry`: the sink may accept it
+ * later (`retryAfterMs` when it said when); `unknown` marks a try whose message may have arrived, `throttled` one that
+ * the sink answered with a request to slow down, which uses up no schedule. `dead`: no further try can help; `gone`:
+ * the sink asked for no more messages (HTTP 410). `reason` is for people: it says who answered and what came, and never
+ * holds a secret.
  */
 export type Outcome =
   | { kind: "delivered"; receipt: DeliveryReceipt; revision?: number }
   | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean; throttled?: true }
   | { kind: "dead"; reason: string; gone?: true };
 
-/** The state of a sink's circuit breaker (`deliver/breaker.ts`). Times are epoch milliseconds. */
+/** The state of a sink's circuit breaker (`deliver/circuit-breaker.ts`). Times are epoch milliseconds. */
 export interface Circuit {
   state: "closed" | "open" | "stopped";
-  /** In a row. */
+  /** Failures in a row. */
   failures: number;
-  /** How often it opened since the last success. */
+  /** How often the circuit opened since the last success. */
   openings: number;
-  /** Of an open circuit: when a probe is due. */
+  /** When the probe of an open circuit is due. */
   until: number | null;
-  /** The failure that counted last, or why it was stopped. */
+  /** The last failure that counted, or why the circuit was stopped. */
   reason: string | null;
   last_success_at: number | null;
   last_failure_at: number | null;

@@ -1,8 +1,8 @@
-/** What routes would have done with runs of the past: the answer of `skyvern-relay check --routes`. Pure. */
+/** Computes what routes would have done with past runs, for `skyvern-relay check --routes`. Pure. */
 import { match, type Route } from "../domain/routing.ts";
 import { isFinal, type Run } from "../domain/run.ts";
 
-/** Counts of final runs, each counted once, with the outcome it has now. */
+/** Counts of final runs, each counted once with its present outcome. */
 export interface Simulated {
   runs: number;
   /** In the order of the configuration. */
@@ -11,14 +11,14 @@ export interface Simulated {
     to: string[];
     stop: boolean;
     matched: number;
-    /** An earlier route with `stop` matched, so this one was not looked at. */
+    /** Runs that did not reach this route because an earlier route with `stop` matched. */
     not_looked_at: number;
-    /** Run ids of the first few that matched, in the order they were given. */
+    /** Ids of the first runs that matched, in the given order. */
     examples: string[];
   }[];
-  /** Every sink there is, in the order of the configuration. */
+  /** Every sink, in the order of the configuration. */
   sinks: { sink: string; kind: string; runs: number }[];
-  /** Runs that nobody would have been told of. */
+  /** Runs that no sink would have received. */
   nobody: { runs: number; examples: string[] };
 }
 
@@ -28,14 +28,14 @@ export interface SimulationDeps {
 }
 
 export interface Simulation {
-  /** Runs that are not final are told to nobody, and not counted. */
+  /** Runs that are not final are not delivered, so they are not counted. */
   add(run: Run): void;
   result(): Simulated;
 }
 
 const EXAMPLES = 3;
 
-/** Without routes, one called `default` stands for them: every run to every sink. */
+/** Without routes a route called `default` stands for "every run to every sink". */
 export function createSimulation({ routes, sinks }: SimulationDeps): Simulation {
   const names = sinks.map(({ name }) => name);
   const rules = routes.length > 0 ? routes : [{ name: "default", to: names, stop: false }];

@@ -1,4 +1,4 @@
-/** What happened to a run, from Skyvern's first stamp to each sink's last word, as entries in the order of time. Pure. */
+/** The timeline of a run, from Skyvern's first time stamp to the last answer of each sink. Pure. */
 import { isJsonObject, type Json } from "../platform/json.ts";
 import type { Delivery, DeliveryReceipt, Run, RunAttempt } from "../domain/run.ts";
 import { duration } from "../sinks/content.ts";
@@ -20,13 +20,13 @@ export interface Entry {
     | "delivered"
     | "retry"
     | "dead";
-  /** A sentence of ours; what stands in it from outside is still hostile. */
+  /** A sentence of the relay's; text from outside in it is still hostile. */
   title: string;
-  /** Reasons and notes, one a line. */
+  /** Reasons and notes, one on each line. */
   lines: string[];
-  /** What each route said. */
+  /** The result of each route. */
   routing: { route: string; matched: boolean; because: string }[];
-  /** The receipt whose bytes can be looked at. */
+  /** The receipt whose bytes can be shown. */
   receiptId: string | null;
 }
 
@@ -45,7 +45,7 @@ export function buildTimeline({ run, receipts, deliveries, attempts }: StoryInpu
     ...receipts.map(receiptEntry),
     ...deliveries.flatMap((delivery) => deliveryEntries(delivery, byDelivery.get(delivery.id) ?? [])),
   ];
-  // Stable: what happened in the same millisecond stays in the order of cause and effect.
+  // The sort is stable, so entries of the same millisecond stay in the order of cause and effect.
   return entries.toSorted((a, b) => a.at - b.at);
 }
 
@@ -133,7 +133,7 @@ function receiptEntry(receipt: Receipt): Entry {
   });
 }
 
-/** What was stored of the routing; anything else than a list of verdicts is passed over. */
+/** Parses the stored trace of the routes; anything but a list of results is skipped. */
 export function parseRouting(routing: Json): Entry["routing"] {
   if (!Array.isArray(routing)) return [];
   return routing.flatMap((item) => {
@@ -156,7 +156,7 @@ const CAUSES: Record<Delivery["cause"], string> = {
 function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entry[] {
   const sink = `${delivery.sink} (${delivery.kind})`;
   const lines = [`Delivery ${delivery.id}, revision ${delivery.revision}`];
-  // Counted when it began, but its end was never written: the process died in it.
+  // The attempt was counted when it began, but its end was never recorded: the process died in it.
   const lost = delivery.attempts - attempts.length - (delivery.state === "sending" ? 1 : 0);
   if (lost > 0)
     lines.push(`${lost === 1 ? "One attempt was" : `${lost} attempts were`} cut short when the relay stopped.`);
@@ -192,7 +192,7 @@ function attemptEntry(delivery: Delivery, attempt: Attempt, isLast: boolean): En
   return entry({ at: finished_at, who: "Sink", sort: outcome, title: said[outcome], lines });
 }
 
-/** What the sink answered with: `status 200`, `message_id <…>`. Links stand elsewhere. */
+/** What the sink answered: `status 200`, `message_id <…>`. Links are shown elsewhere. */
 export const proofLines = (receipt: DeliveryReceipt | null): string[] =>
   Object.entries(receipt ?? {}).flatMap(([name, value]) =>
     typeof value === "string" || typeof value === "number" ? [`${name.replaceAll("_", " ")}: ${value}`] : [],

@@ -1,4 +1,4 @@
-/** Why somebody was, or was not, told of a run: the answer of the history API and of `skyvern-relay why`. Pure. */
+/** Explains why a run was or was not delivered, for the history API and `skyvern-relay why`. Pure. */
 import { isoTime } from "../platform/time.ts";
 import { isFinal, RETRYING, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
@@ -21,7 +21,7 @@ export interface Why {
   receipts: {
     id: string;
     received_at: string;
-    /** Name of the key that signed it; null: asked of Skyvern. */
+    /** The name of the key that signed it; null when it was read from Skyvern's API. */
     key: string | null;
     source: string;
     channel: string | null;
@@ -30,11 +30,11 @@ export interface Why {
     note: string | null;
     copies: number;
   }[];
-  /** What each route said when sinks were last chosen; empty when none were. */
+  /** The result of each route when sinks were last chosen; empty when none were. */
   routes: { route: string; matched: boolean; because: string }[];
   /** Oldest first. */
   deliveries: WhyDelivery[];
-  /** All of it in the order of time, from Skyvern's first stamp to each sink's last word. */
+  /** Everything in the order of time, from Skyvern's first time stamp to the last answer of each sink. */
   timeline: { at: string; who: string; what: string; details: string[] }[];
 }
 
@@ -49,11 +49,11 @@ interface WhyDelivery {
   delivered_at: string | null;
   next_attempt_at: string | null;
   last_error: string | null;
-  /** Of a Slack message. */
+  /** Set for a Slack message. */
   permalink: string | null;
-  /** Of a mail. */
+  /** Set for a mail. */
   message_id: string | null;
-  /** HTTP status of an HTTP sink's answer. */
+  /** The HTTP status that an HTTP sink answered. */
   http_status: number | null;
   attempts: { n: number; started_at: string; finished_at: string; outcome: string; reason: string | null }[];
 }
@@ -97,7 +97,7 @@ function summarize(run: Run, routes: Why["routes"], deliveries: readonly Deliver
         : "Nobody was told: the routes that matched name no sink.",
     ];
   }
-  // The last word to each sink counts.
+  // The last delivery to each sink counts.
   const last = new Map(deliveries.map((delivery) => [delivery.sink, delivery]));
   return [...last.values()].map(describeDelivery);
 }
@@ -172,7 +172,10 @@ const toTimelineEntry = ({ at: ms, who, title, lines, routing }: Entry): Why["ti
   ],
 });
 
-/** Where to look when a run is not known. `listedRun`: what Skyvern's own list said of it. `unrecognized`: how many bodies were not recognized as a run. */
+/**
+ * Where to look when a run is not known. `listedRun` is what Skyvern's own list showed of it, `unrecognized` how many
+ * bodies were not recognized as a run.
+ */
 export interface Unknown {
   listedRun: { createdAt: number; targetsThisRelay: boolean } | null;
   unrecognized: number;

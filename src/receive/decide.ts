@@ -1,4 +1,7 @@
-/** What came, as the store takes it: masked, read, and with what to decide once it is known what is stored. Pure but for new ids. */
+/**
+ * Turns a body into what the store accepts: masked, parsed, and with the decision to take once the stored state is
+ * known. Pure except for new ids.
+ */
 import { hash } from "node:crypto";
 import { match, type Route } from "../domain/routing.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
@@ -16,17 +19,17 @@ export interface DecideDeps {
   redact: Redact;
   routes: readonly Route[];
   sinks: readonly SinkRef[];
-  /** Those that have a key. */
+  /** The organizations that have a key. */
   organizations: readonly Organization[];
-  /** Whether final runs are to be copied into the archive. */
+  /** True when final runs are copied into the archive. */
   archives: boolean;
   runtime: Pick<Runtime, "newId">;
 }
 
-/** A webhook whose signature was right. Plain data. */
+/** A webhook with a correct signature, as plain data. */
 export interface VerifiedWebhook {
   bytes: Uint8Array;
-  /** Name of the key that signed it, and whose that is. */
+  /** The name of the key that signed it, and the key's organization. */
   keyName: string;
   organization: Organization;
   channel: string | null;
@@ -35,7 +38,7 @@ export interface VerifiedWebhook {
   receivedAt: number;
 }
 
-/** Null: Skyvern asks for a one-time code. */
+/** Null when Skyvern asks for a one-time code. */
 export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): IncomingReceipt | null {
   const { keyName, organization, channel, sentAt, receivedAt } = webhook;
   const bytes = Buffer.from(webhook.bytes.buffer, webhook.bytes.byteOffset, webhook.bytes.byteLength);
@@ -59,7 +62,7 @@ export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): I
   return { receipt, run: payload === null ? null : toIncomingRun(deps, payload, origin, receivedAt) };
 }
 
-/** The masked text and the bytes to store. Bytes that are no UTF-8 are masked and kept one by one. */
+/** The masked text, and the bytes to store. Bytes that are not UTF-8 are masked and stored byte by byte. */
 export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
   const text = bytes.toString("utf8");
   if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
@@ -67,19 +70,22 @@ export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: B
     return { masked, stored: Buffer.from(masked.text, "utf8") };
   }
   const masked = redact(bytes.toString("latin1"));
-  // Not JSON (RFC 8259 asks for UTF-8), and must not be taken for it.
+  // The text is not JSON (RFC 8259 requires UTF-8) and must not be parsed as such.
   return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
 }
 
 type RunDeps = Omit<DecideDeps, "redact">;
 
-/** Whose key signed a webhook, or asked Skyvern. `shownTo`: Skyvern was asked with each key, and showed the run to these. */
+/**
+ * The organization whose key signed a webhook or asked Skyvern. `shownTo`: Skyvern was asked with each key and showed
+ * the run to these.
+ */
 export interface Speaker {
   organization: Organization;
   shownTo: readonly Organization[] | null;
 }
 
-/** A payload as the store takes it: its run id, and what to decide at `now` once it is known what is stored. */
+/** A payload as the store accepts it: its run id, and the decision to take at `now` once the stored state is known. */
 export function toIncomingRun(
   deps: RunDeps,
   payload: Payload,
@@ -88,7 +94,7 @@ export function toIncomingRun(
 ): NonNullable<IncomingReceipt["run"]> {
   const { organization, shownTo = null } = origin;
   const run = normalize(payload, origin);
-  // A key of nobody knows whom does not make a run another's.
+  // A key with an unknown organization does not make a run another's.
   if (organization === null && deps.organizations.includes(run.organization_id)) run.organization_id = null;
   const observation: Observation = { run, owner: organization, deliveryFailure: isDeliveryFailure(payload) };
   const decide = decider(deps, observation, now);
@@ -98,7 +104,7 @@ export function toIncomingRun(
 const DISPUTED_NOTE = "another organization's key spoke for this run before: Skyvern is asked whose it is";
 const NOT_THEIRS_NOTE = "signed by a key to which Skyvern does not show this run";
 
-/** Lets only those decide who may speak for the run. */
+/** Applies the decision only for organizations that may speak for the run. */
 function owned(
   { organizations }: RunDeps,
   { organization, shownTo }: Speaker,
@@ -125,7 +131,10 @@ const claim = (decision: Decision, owners: readonly Organization[]): Decision =>
   state: { ...decision.state, owners },
 });
 
-/** Settling and routing in one, asked inside the transaction. `isUsurped`: what is known was said by a key that had no right to. */
+/**
+ * Settles and routes in one step, inside the transaction. `isUsurped`: what is known was said by a key that had no
+ * right to.
+ */
 function decider(deps: RunDeps, observation: Observation, now: number) {
   return (known: Known | null, isUsurped: boolean): Decision => {
     const settled =
@@ -161,10 +170,10 @@ function decideSettled(deps: RunDeps, settled: Settled, { known, isUsurped, now 
   const routed = match(run, deps.routes, names);
   const ask = settled.verdict === "accepted" ? followUpAt(run, now) : undefined;
   const planned = planOutcome(deps, known, routed.sinks);
-  // Sinks that the usurper's version was routed to have no right to the owner's.
+  // Sinks that got the usurper's version have no right to the owner's.
   if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
   return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
 }
 
-/** Task v2 is reported before its recording is final (contract §2). */
+/** Skyvern reports task v2 before its recording is final (contract §2). */
 const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type === "task_v2" ? 120_000 : 5_000);

@@ -1,4 +1,4 @@
-/** Receiving without the network, the answers and the log: what came is masked, read, decided and written. */
+/** Takes in what arrives, without network, answers and log: masks, parses, decides and writes. */
 import { hash } from "node:crypto";
 import type { Route } from "../domain/routing.ts";
 import type { Organization, Source } from "../domain/run.ts";
@@ -18,33 +18,33 @@ import {
 } from "./decide.ts";
 import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
-/** What a configuration says of taking. */
+/** The configuration of the intake. */
 export interface IntakeSettings {
-  /** Further keys whose values are masked. */
+  /** Additional keys whose values are masked. */
   redactKeys: readonly string[];
   routes: readonly Route[];
   sinks: readonly SinkRef[];
-  /** Those that have a key. */
+  /** The organizations that have a key. */
   organizations: readonly Organization[];
-  /** Whether final runs are to be copied into the archive. */
+  /** True when final runs are copied into the archive. */
   archives: boolean;
 }
 
-/** Every call rejects with a StorageFault when the storage cannot take it: nothing is half-done then. */
+/** Every call rejects with a StorageFault when the storage fails; then nothing is half-done. */
 export interface Intake {
   /** Takes a webhook. */
   webhook(webhook: VerifiedWebhook): Promise<IntakeResult>;
-  /** Takes an answer of Skyvern's API. Rejects with the bug that it met, if it met one. */
+  /** Takes an answer of Skyvern's API. Rejects with the error when it meets a bug. */
   answer(apiRun: ApiRun): Promise<ApiRunResult>;
   /** Reads an unrecognized or disputed receipt again. */
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
-  /** There is more to show of a run: who is to see it will. False: nobody is. */
+  /** Queues updates of a run that has more to show. False when no sink gets one. */
   showMore(runId: string, now: number): Promise<boolean>;
   /** The run attempt that was announced never came: the run is told as it stands. False: nothing is waited for any more. */
   giveUpOnRetry(runId: string, now: number): Promise<boolean>;
 }
 
-/** What became of something that came. */
+/** What became of a body. */
 export type IntakeResult =
   /** Skyvern asks for a one-time code: nothing is stored. */
   | { kind: "totp" }
@@ -59,24 +59,24 @@ export type IntakeResult =
   /** It alone could not be read or written, for a bug: nothing is stored. */
   | { kind: "failed"; error: string };
 
-/** Skyvern's API says otherwise what a webhook says, see `webhook-numbers.ts`. */
+/** An answer of Skyvern's API, which writes numbers differently from a webhook (`webhook-numbers.ts`). */
 export interface ApiRun {
   /** JSON. */
   text: string;
   source: Source;
-  /** Of the key that asked. */
+  /** The organization of the key that asked. */
   organization: Organization;
   channel: string | null;
   receivedAt: number;
-  /** The time at which lists have the run. */
+  /** The time under which lists show the run. */
   listedAt: number;
-  /** False: it is stored and settled, and nobody told; what waits to be told is left as it is. */
+  /** False stores and settles the run without any delivery; waiting deliveries stay as they are. */
   deliver: boolean;
 }
 
 export type ApiRunResult = (IntakeResult & { kind: "stored" }) | { kind: "unrecognized"; reason: string };
 
-/** A receipt that was not settled, and its bytes. `shownTo`: Skyvern was asked whose its run is, and named these. */
+/** A receipt that was not settled, with its bytes. `shownTo`: the organizations Skyvern named as the run's. */
 export interface UnsettledReceipt {
   receiptId: string;
   body: Uint8Array;
@@ -88,7 +88,7 @@ export interface UnsettledReceipt {
   now: number;
 }
 
-/** `unchanged`: it is still not understood, or it was settled meanwhile. */
+/** `unchanged`: it is still not recognized, or it was settled meanwhile. */
 export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runId: string; error: string | null };
 
 export interface IntakeDeps extends IntakeSettings {
@@ -98,7 +98,7 @@ export interface IntakeDeps extends IntakeSettings {
 
 export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): Intake {
   const deps: DecideDeps = { ...settings, redact: createRedact(redactKeys) };
-  // What comes in one turn of the event loop is written together.
+  // Bodies that come in one turn of the event loop are written together.
   const accept = grouped(
     (arrivals: readonly IncomingReceipt[]) => store.accept(arrivals),
     ({ receipt }) => receipt.body.length,
@@ -123,7 +123,10 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
 
 type Accept = (arrival: IncomingReceipt) => Promise<Accepted>;
 
-/** What settling or routing crashes on is a bug of the relay's: its bytes are kept, and read again by a release without it. */
+/**
+ * When settling or routing crashes, the fault is the relay's: the bytes are stored as unrecognized, so that a release
+ * without the bug reads them again.
+ */
 async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceipt): Promise<IntakeResult> {
   const { receipt, run } = arrival;
   try {
@@ -197,7 +200,7 @@ const withoutDeliveries =
 const NOT_RELAYED = "backfilled: not relayed to any sink";
 
 /**
- * Every answer mints its URLs anew, for an hour or so. Without what gives them access and its time, the same run is the
- * same text, however often it is asked for.
+ * Skyvern signs every URL anew for each answer. Without the parts that give access and their times, the same run has
+ * the same text however often it is read.
  */
 const withoutSignedQueries = (masked: string): string => masked.replace(/\?[^"\s?]*\[redacted\][^"\s]*/g, "");

@@ -1,12 +1,15 @@
-/** The relay's own addresses, as they stand in a run's `webhook_url`. */
+/** The relay's own addresses in the form that a run's `webhook_url` has. */
 export interface Addresses {
-  /** Whether a `webhook_url` leads here. */
+  /** True when a `webhook_url` leads to this relay. */
   pointsHere(webhookUrl: unknown): boolean;
-  /** The channel in a `webhook_url` of ours. */
+  /** The channel in one of the relay's own `webhook_url`s. */
   channelOf(webhookUrl: unknown): string | null;
 }
 
-/** By host and port: Skyvern rewrites the rest (`https://host` → `https://host/`), and proxies may add a path. */
+/**
+ * Compares host and port only: Skyvern rewrites the rest (`https://host` → `https://host/`), and proxies may add a
+ * path.
+ */
 export function createAddresses(publicUrl: () => string): Addresses {
   const pointsHere = (webhookUrl: unknown): boolean => {
     const url = parseUrl(webhookUrl);

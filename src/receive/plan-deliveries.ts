@@ -1,8 +1,8 @@
-/** Who is told what: the deliveries that a verdict makes. Pure but for new ids. */
+/** Plans the deliveries that a verdict causes. Pure except for new ids. */
 import type { Runtime } from "../platform/runtime.ts";
 import type { Decision, Known, NewDelivery } from "../store/contract/receipts.ts";
 
-/** A sink, as far as it matters for who is told. `updates`: it wants to hear of more data for the same outcome. */
+/** What planning needs to know of a sink. `updates`: it wants more data for the same outcome. */
 export interface SinkRef {
   name: string;
   kind: string;
@@ -16,8 +16,8 @@ export interface PlanDeps {
 }
 
 /**
- * Who is to be told of a new outcome: every routed sink, and every sink that was told the old one. Whoever was not told
- * yet hears only the new one: its waiting delivery is canceled for the new.
+ * Plans the deliveries of a new outcome: to every routed sink, and to every sink that has the old outcome. A sink whose
+ * first delivery still waits gets only the new one, and the waiting one is canceled.
  */
 export function planOutcome({ sinks, runtime }: PlanDeps, known: Known | null, routed: readonly string[]) {
   const before = known?.deliveries ?? [];
@@ -35,8 +35,8 @@ export function planOutcome({ sinks, runtime }: PlanDeps, known: Known | null, r
 }
 
 /**
- * Who is to hear that there is more to show: who wants to, was told, and has nothing waiting. What waits is rendered when
- * it is sent, so it will show the news by itself.
+ * Plans the updates for more data: to sinks that want updates, have the run, and have nothing waiting. A waiting
+ * delivery is rendered when it is sent, so it shows the new data by itself.
  */
 export function planUpdates({ sinks, runtime }: PlanDeps, known: Known | null): NewDelivery[] {
   const before = known?.deliveries ?? [];
@@ -46,7 +46,7 @@ export function planUpdates({ sinks, runtime }: PlanDeps, known: Known | null): 
     .map(({ name, kind }) => ({ id: runtime.newId("dlv", last(before)), sink: name, kind, cause: "update" }));
 }
 
-/** What it comes to that there is more to show of a run, such as artifacts; null when nobody is to see it. */
+/** The decision when a run has more to show, such as artifacts; null when no sink gets an update. */
 export function decideUpdate(deps: PlanDeps, known: Known): Decision | null {
   const deliveries = planUpdates(deps, known);
   if (deliveries.length === 0) return null;
@@ -54,10 +54,10 @@ export function decideUpdate(deps: PlanDeps, known: Known): Decision | null {
   return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };
 }
 
-/** Deliveries of a run are told in the order of their ids, and another relay's clock may be ahead. */
+/** Deliveries of a run go out in the order of their ids, and another relay's clock may be ahead. */
 const last = (before: Known["deliveries"]): string | undefined => before.at(-1)?.id;
 
-/** Ids of the deliveries that wait and were never attempted. */
+/** Ids of waiting deliveries that were never attempted. */
 export const untried = (known: Known | null): string[] =>
   (known?.deliveries ?? []).filter(isUntried).map(({ id }) => id);
 

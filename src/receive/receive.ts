@@ -24,7 +24,7 @@ export interface Incoming {
   /** `x-skyvern-timestamp`: stored, never trusted. */
   sentAt: string | null;
   channel: string | null;
-  /** The address that sent it. */
+  /** The address of the sender. */
   from: string;
 }
 
@@ -46,7 +46,7 @@ export interface ReceiveDeps {
   runtime: Pick<Runtime, "now">;
   log: Log;
   metrics: Metrics;
-  /** Null or left out: nobody collects traces. */
+  /** Null or absent when no traces are collected. */
   trace?: Trace;
   /** Called when deliveries were queued. */
   nudge(): void;
@@ -58,9 +58,8 @@ export interface Receiver {
 }
 
 /**
- * `confirm`: for what no key signed, asks Skyvern about the run instead; null refuses it.
- *
- * The use case: verify → (the intake) mask → parse → normalize → settle → route → commit. Answers only after the commit.
+ * The use case: verify → (the intake) mask → parse → normalize → settle → route → commit. It answers only after the
+ * commit. `confirm` asks Skyvern about a run whose webhook no key signed; null refuses such webhooks.
  */
 export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Receiver {
   const { metrics } = deps;
@@ -84,7 +83,7 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
   };
 }
 
-/** What Skyvern's own answer about the run came to; null when there is none that counts. */
+/** The result of Skyvern's own answer about the run; null when it has none that counts. */
 async function confirmed(
   { metrics, log }: ReceiveDeps,
   confirm: Confirm | null,

@@ -6,19 +6,19 @@ import type { Intake } from "./intake.ts";
 export interface RereadDeps {
   store: Pick<ReceiptStore, "unrecognizedReceipts" | "body">;
   intake: Pick<Intake, "reread">;
-  /** The organization of a key, by its name. */
+  /** The organization of a key, by the key's name. */
   organizationOf(keyName: string | null): string | null;
   runtime: Pick<Runtime, "now">;
   log: Log;
 }
 
-/** Newest first; what is older than this many was not understood by many releases. */
+/** The newest receipts that are read again. Many releases have failed to recognize older ones. */
 const LIMIT = 1_000;
 
-/** Reads unrecognized receipts again, as a newer release may recognize them. Returns how many it recognized. */
+/** Reads unrecognized receipts again, because a newer release may recognize them. Returns how many it recognized. */
 export async function rereadUnrecognized({ store, intake, organizationOf, runtime, log }: RereadDeps): Promise<number> {
   let adopted = 0;
-  // Oldest first, as they came.
+  // Oldest first, in the order of their arrival.
   for (const receipt of (await store.unrecognizedReceipts(LIMIT)).toReversed()) {
     const body = await store.body(receipt.id);
     if (body === null) continue;
@@ -33,7 +33,7 @@ export async function rereadUnrecognized({ store, intake, organizationOf, runtim
     });
     if (reread.kind === "unchanged") continue;
     const { runId, error } = reread;
-    // What a release crashes on must not keep it from starting.
+    // A receipt that crashes a release must not keep it from starting.
     if (reread.kind === "crashed") log.error("receipt.crashed", { receipt_id: receipt.id, run_id: runId, error });
     else {
       adopted += 1;

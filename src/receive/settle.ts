@@ -1,7 +1,7 @@
 /**
- * The rule table: what a receipt means for its run. Pure, and independent of order: the same receipts in any order and
- * multiplicity settle to the same run. That holds because merging picks each field by a clock that travels with it
- * (Skyvern's own times first, arrival last), never by which receipt happened to come second.
+ * The rules for what a receipt means for its run. Pure, and independent of order: the same receipts in any order and
+ * multiplicity settle to the same run. Merging achieves this by picking each field by a clock that travels with it
+ * (Skyvern's own times first, arrival last), never by which receipt came second.
  */
 import {
   isFinal,
@@ -20,9 +20,9 @@ import { isoTime } from "../platform/time.ts";
 
 export interface Observation {
   run: Run;
-  /** Whose key said so. */
+  /** The organization whose key said so. */
   owner: Organization;
-  /** `failed`, only because Skyvern could not deliver its webhook. */
+  /** The run is `failed` only because Skyvern could not deliver its webhook. */
   deliveryFailure: boolean;
 }
 
@@ -106,8 +106,8 @@ export function settle(known: RunState | null, observation: Observation): Settle
 }
 
 /**
- * Settles the first word of a run's owner, where somebody else's key had spoken for the run: nothing of that is kept but the
- * time at which the run was first heard of.
+ * Settles the first receipt of a run's owner when another organization's key had spoken for the run: nothing of that
+ * stays except the time at which the run first appeared.
  */
 export function settleAnew(usurped: RunState, observation: Observation): Settled {
   const settled = settle(null, observation);
@@ -165,7 +165,7 @@ function explainVerdict(verdict: Verdict, was: string, is: string, reported: str
   return verdict === "duplicate" && reported !== is ? `says ${reported}, but ${is} is the later outcome` : null;
 }
 
-/** One observation as a state of its own. */
+/** A single observation as a state. */
 function toState({ run, owner, deliveryFailure }: Observation): RunState {
   const final = isFinal(run) ? 1 : 0;
   const times = [
@@ -174,7 +174,7 @@ function toState({ run, owner, deliveryFailure }: Observation): RunState {
     run.source === "webhook" ? 1 : 0,
     run.received_at,
   ] as const;
-  // With an output there was an outcome to report, so the run had completed; without one there is nothing better to say.
+  // An output means that there was an outcome to report, so the run had completed; without one nothing better is known.
   const completed = deliveryFailure && run.output !== null;
   const status = completed ? "completed" : isTerminal(run.status) && final === 0 ? RETRYING : run.status;
   const failure = completed ? null : run.failure;
@@ -222,7 +222,7 @@ function merge(known: RunState, arrived: RunState): RunState {
   };
 }
 
-/** The value of one field: what is there beats what is missing, the later beats the earlier. */
+/** The value of one field: a present value beats a missing one, and the later beats the earlier. */
 function pick(field: RunField, known: RunState, arrived: RunState): Dated {
   if (!LASTING.has(field) && known.run.attempt !== arrived.run.attempt) {
     const { run, clock, clocks } = known.run.attempt > arrived.run.attempt ? known : arrived;
@@ -251,7 +251,7 @@ const read = (run: Run, field: RunField): unknown => {
   return part === undefined ? run[key] : (run.workflow?.[part] ?? null);
 };
 
-/** The merged fields as a run again. Every field was read from a run, so each has its type. */
+/** The merged fields as a run. Every field was read from a run, so each has its type. */
 function toRun(
   values: Partial<Record<RunField, unknown>>,
 ): Omit<Run, "run_id" | "source" | "received_at" | "reported_status" | "failure"> {
@@ -270,7 +270,7 @@ function toRun(
 function mergeFailures(known: RunState, arrived: RunState): RunState["failures"] {
   if (known.run.attempt !== arrived.run.attempt)
     return (known.run.attempt > arrived.run.attempt ? known : arrived).failures;
-  // A status is any text, also one that every object inherits: entries, never properties.
+  // A status may be any text, also the name of an inherited property, so only entries are read.
   const failures = new Map(Object.entries(known.failures));
   for (const [status, entry] of Object.entries(arrived.failures)) {
     const had = failures.get(status);
@@ -281,7 +281,7 @@ function mergeFailures(known: RunState, arrived: RunState): RunState["failures"]
 
 const FAILURE_PARTS = ["reason", "codes", "categories", "errors"] as const satisfies (keyof Failure)[];
 
-/** Part by part, as the API has no categories and must not erase those of the webhook. */
+/** Merged part by part, because the API has no categories and must not erase the webhook's. */
 function mergeFailure(known: FailureState, arrived: FailureState): FailureState {
   const clock = later(arrived.clock, known.clock) ? arrived.clock : known.clock;
   const clocks: FailureState["clocks"] = {};
@@ -306,7 +306,7 @@ function compare(a: Clock, b: Clock): number {
   return 0;
 }
 
-/** What a message shows. Ids of artifacts may change between payloads; whether there are any is what counts. */
+/** What a message shows. Ids of artifacts may change between payloads, so only their number counts. */
 const shown = (run: Run): string =>
   JSON.stringify([
     run.title,

@@ -1,14 +1,14 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Secret } from "../platform/secret.ts";
 
-/** A key that verifies webhooks. `organization`: what its JWT's `sub` says, when it is one. */
+/** A key that verifies webhooks. `organization` is the `sub` of its JWT, when it is one. */
 export interface VerifyKey {
   name: string;
   key: Secret;
   organization: string | null;
 }
 
-/** The raw body of a webhook whose signature was right. Only {@link verify} makes one. */
+/** The raw body of a webhook with a correct signature. Only {@link verify} creates one. */
 export interface VerifiedBody {
   readonly bytes: Buffer;
   /** Name of the key that signed it. */
@@ -22,18 +22,21 @@ export type SignatureFault = "missing_signature" | "malformed_signature" | "wron
 
 const SIGNATURE = /^[0-9a-f]{64}$/;
 
-/** Why a signature cannot be right for any body, or null when it might be. */
+/** Why no body can have this signature, or null when one might. */
 export function precheck(signature: string | null | undefined): SignatureFault | null {
   if (signature === null || signature === undefined || signature === "") return "missing_signature";
   return SIGNATURE.test(signature) ? null : "malformed_signature";
 }
 
-/** What no key signed may be confirmed by Skyvern (`skyvern.confirm`): a larger body is not looked at, as nobody vouches for it. */
+/**
+ * Skyvern may confirm a webhook that no key signed (`skyvern.confirm`). Larger ones are refused unread, because nobody
+ * vouches for them.
+ */
 export const MAX_UNSIGNED_BYTES = 1024 * 1024;
 
 export type Precheck = { refused: SignatureFault } | { refused: null; limit: number };
 
-/** What the signature alone says before the body is read: why it is refused, or how many bytes it may have. */
+/** What the signature decides before the body is read: why it is refused, or how many bytes it may have. */
 export function precheckBody(signature: string | null, confirms: boolean): Precheck {
   const refused = precheck(signature);
   if (refused === null) return { refused, limit: Infinity };
@@ -41,8 +44,8 @@ export function precheckBody(signature: string | null, confirms: boolean): Prech
 }
 
 /**
- * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key, in constant
- * time, without stopping at the first that fits. The timestamp header is not signed and not looked at.
+ * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key in constant
+ * time, without stopping at the first that fits. The timestamp header is not signed and is ignored.
  */
 export function verify(
   bytes: Buffer,

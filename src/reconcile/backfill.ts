@@ -1,6 +1,6 @@
 /**
- * Fills in runs of the past from Skyvern's list, one request at a time. What is known already is skipped, so doing it again
- * goes on where it stopped.
+ * Fills in past runs from Skyvern's list, one request at a time. It skips known runs, so repeating it continues where
+ * it stopped.
  */
 import { retry } from "../platform/retry.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
@@ -17,7 +17,7 @@ import { byOrganization, webhookUrlOf } from "./reconcile.ts";
 export interface BackfillDeps {
   client: SkyvernClient;
   store: Pick<ReconcileStore, "outcomes" | "recordListedRuns">;
-  /** Null: nothing is written, it is only counted. */
+  /** Null only counts and writes nothing. */
   ingest: Ingest | null;
   addresses: Addresses;
   scope: "mine" | "all";
@@ -32,15 +32,15 @@ export type Progress =
   | { doing: "waiting"; reason: string };
 
 export interface BackfillQuery {
-  /** Created then or later, epoch ms. */
+  /** Runs created at or after this time, epoch ms. */
   since: number;
-  /** Created before, epoch ms. */
+  /** Runs created before this time, epoch ms. */
   until: number;
-  /** Permanent ids of workflows; empty: every run. */
+  /** Permanent ids of workflows; empty means every run. */
   workflow: readonly string[];
-  /** Runs that ended after this are left to the relay, as their webhook may still be on its way. */
+  /** Runs that ended after this are left to the relay, because their webhook may still come. */
   endedBefore: number;
-  /** Of these, at most so many of each organization, the newest. */
+  /** The most runs of each organization, the newest. */
   limit?: number;
 }
 
@@ -48,21 +48,21 @@ export interface Tally {
   /** Final runs in the range. */
   listed: number;
   known: number;
-  /** Filled in; when it is only counted, those that would be. */
+  /** Runs that were filled in, or would be when only counting. */
   added: number;
-  /** Their webhook leads elsewhere. */
+  /** Runs whose webhook leads elsewhere. */
   elsewhere: number;
-  /** They ended too recently. */
+  /** Runs that ended too recently. */
   recent: number;
-  /** Gone at Skyvern, or not understood. */
+  /** Runs that are gone at Skyvern or were not recognized. */
   unreadable: number;
-  /** When the last run that was looked at had ended, epoch ms. */
+  /** When the last examined run had ended, epoch ms. */
   reached: number | null;
-  /** Why it is not complete. */
+  /** Why the backfill is not complete. */
   faults: string[];
 }
 
-/** Between tries of one request; together about three minutes. */
+/** The waits between tries of one request, about three minutes together. */
 const WAITS_MS = [1_000, 5_000, 15_000, 30_000, 60_000, 90_000];
 const LONGEST_WAIT_MS = 120_000;
 const STORAGE_WAITS_MS = [500, 1_000, 2_000, 4_000];
@@ -86,7 +86,7 @@ export async function backfill(deps: BackfillDeps, query: BackfillQuery): Promis
   return tally;
 }
 
-/** With its first key that is let in. */
+/** Uses the first of the organization's keys that Skyvern accepts. */
 async function backfillOrganization(
   deps: BackfillDeps,
   query: BackfillQuery,
@@ -147,7 +147,7 @@ function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: Sk
   );
 }
 
-/** Null when the run was dealt with, also when it could not be read. */
+/** Null when the run is done, also when it could not be read. */
 async function fillIn(
   deps: BackfillDeps,
   key: KeyClient,
@@ -198,7 +198,7 @@ async function fillIn(
   return null;
 }
 
-/** Waits and asks again for some minutes while Skyvern is down or says that it is too much. */
+/** Retries for some minutes while Skyvern is down or answers that it gets too many requests. */
 const patiently = <T>(
   { runtime, signal, progress }: BackfillDeps,
   ask: () => Promise<SkyvernResult<T>>,
@@ -217,7 +217,7 @@ const patiently = <T>(
     signal,
   });
 
-/** The relay that runs on the same database may hold its lock for a moment. */
+/** A relay on the same database may hold its lock for a moment. */
 const storing = <T>({ runtime, signal }: BackfillDeps, write: () => Promise<T>): Promise<T | StorageFault> =>
   retry({
     act: () => attempt(write),

@@ -1,15 +1,21 @@
-/** The run that a body names which nobody vouches for: its ids are read, and every other value is skipped unread. */
+/**
+ * Reads which run an unverified body claims to be about: only the ids are read, and every other value is skipped
+ * unread.
+ */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
 import { MAX_DEPTH } from "../skyvern/payload.ts";
 
-/** The first that is not null names the run. */
+/** The first of these that is not null names the run. */
 const ID_KEYS = ["run_id", "task_id", "workflow_run_id"] as const;
 const READ_KEYS = new Set<string>(["status", ...ID_KEYS]);
-/** Quotes included; a longer value is no id. */
+/** Includes the quotes; a longer value is no id. */
 const MAX_VALUE = 102;
 const ID = /^"([A-Za-z0-9_-]{1,100})"$/;
 
-/** An id of letters, digits, `_` and `-`; null when the body names none or is no payload. Takes time in proportion to its length. */
+/**
+ * The claimed id, of letters, digits, `_` and `-`; null when the body names none or is no payload. The time is
+ * proportional to the body's length.
+ */
 export function readClaimedRunId(bytes: Buffer): string | null {
   const values = readTopLevel(bytes.toString("latin1"));
   if (values?.get("status")?.startsWith('"') !== true) return null;
@@ -17,7 +23,7 @@ export function readClaimedRunId(bytes: Buffer): string | null {
   return ID.exec(id ?? "")?.[1] ?? null;
 }
 
-/** The values of the keys to read, as they are written; null when the text is no JSON object. */
+/** The raw values of the keys to read; null when the text is no JSON object. */
 function readTopLevel(text: string): Map<string, string> | null {
   const values = new Map<string, string>();
   let at = skipSpace(text, 0);
@@ -38,7 +44,7 @@ function readTopLevel(text: string): Map<string, string> | null {
   return text[at] === "}" ? values : null;
 }
 
-/** The index after a value; null when it is nested deeper than payloads are read. */
+/** The index after a value; null when the value is nested deeper than payloads are read. */
 function valueEnd(text: string, start: number): number | null {
   if (text[start] === '"') return stringEnd(text, start);
   if (text[start] !== "{" && text[start] !== "[") return bareEnd(text, start);

@@ -1,6 +1,7 @@
 /**
- * Confirm by API: for runs started in Skyvern's web page, whose webhooks are signed with a key nobody else can know. Of a
- * body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is what is ingested.
+ * Confirms runs by Skyvern's API. Runs started in Skyvern's web page have webhooks signed with a key that nobody else
+ * can know. From a body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is
+ * ingested.
  */
 import { createRateLimit, toNetwork } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
@@ -19,7 +20,7 @@ export type Confirmed =
   /** Skyvern could not be asked, or too much was asked for: come again. */
   | { kind: "unavailable" };
 
-/** `from`: the address that sent the body. */
+/** `from` is the sender's address. */
 export type Confirm = (bytes: Buffer, from: string) => Promise<Confirmed>;
 
 export interface ConfirmDeps {
@@ -30,11 +31,11 @@ export interface ConfirmDeps {
   now: Runtime["now"];
 }
 
-/** Bodies of one address that are looked at. */
+/** How many bodies of one address are examined. */
 const CLAIMS_ALLOWED = { burst: 20, everyMs: 500 };
-/** Anyone may send ids: half of the questions is for anyone, the other half for addresses that had a run confirmed. */
+/** Anyone may send ids, so half of the questions serve any sender, and half only addresses that had a run confirmed. */
 const QUESTIONS_ALLOWED = { burst: 10, everyMs: 1_000 };
-/** An id that Skyvern did not know, or that is not ours, is not asked for again for so long. */
+/** How long an id that Skyvern did not know, or that belongs elsewhere, is not asked for again. */
 const UNKNOWN_MS = 60_000;
 const MAX_REMEMBERED = 10_000;
 const TIMEOUT_MS = 15_000;
@@ -59,7 +60,7 @@ export function createConfirm(deps: ConfirmDeps): Confirm {
   };
 }
 
-/** In place of what was remembered longest ago, where there is too much. */
+/** Replaces the oldest entry when there are too many. */
 function remember<Value>(memory: Map<string, Value>, key: string, value: Value): void {
   memory.delete(key);
   memory.set(key, value);
@@ -67,11 +68,11 @@ function remember<Value>(memory: Map<string, Value>, key: string, value: Value):
   if (oldest !== undefined) memory.delete(oldest);
 }
 
-/** Every organization, until one is shown the run. */
+/** Asks for every organization until one is shown the run. */
 async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): Promise<Confirmed> {
   const { answers, fault } = await askEachKey(client, id, AbortSignal.timeout(TIMEOUT_MS), { first: true });
   const [shown] = answers;
-  // Whatever else Skyvern answered (a proxy's page, a key that is refused) says nothing of the run.
+  // Any other answer (a proxy's page, a refused key) says nothing about the run.
   if (shown === undefined) return { kind: fault === null ? "refused" : "unavailable" };
   const [organization, run] = shown;
   const webhookUrl = webhookUrlOf(run);

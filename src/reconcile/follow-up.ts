@@ -22,31 +22,31 @@ import { settleDispute, type DisputeResult, type OwnersDeps } from "./owners.ts"
 export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
   store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & OwnersDeps["store"];
   intake: Pick<Intake, "showMore" | "reread" | "giveUpOnRetry">;
-  /** Asks Skyvern's list anew; `reason` says why it could not be read. */
+  /** Reads Skyvern's list again; `reason` says why it could not be read. */
   refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; reason: string | null }>;
 }
 
-/** After a failure; then it is left. */
+/** The waits after failures; after the last one it is given up. */
 const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS];
 const BATCH = 20;
 
-/** Looks after every run that is due. Returns how many there were. */
+/** Follows up every run that is due. Returns how many there were. */
 export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Promise<number> {
   const due = await deps.store.dueFollowUps(deps.runtime.now(), BATCH);
-  // One organization cannot dispute with itself.
+  // A single organization cannot dispute with itself.
   const hasOthers = new Set(deps.client.perKey().map(({ organization }) => organization)).size > 1;
   for (const { run, failures } of due) {
     const { run_id: runId } = run.state.run;
     const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
     const next = await nextLook(deps, { known: run, failures, dispute }, signal);
-    // Cut short by the end of the process: the next one looks.
+    // The process is stopping, so the next one follows up.
     if (signal.aborted) break;
     await deps.store.setFollowUp(runId, next.at, next.failures);
   }
   return due.length;
 }
 
-/** A bug in one run must not keep the others from being looked after. */
+/** A bug with one run must not stop the others. */
 async function lookAtDispute(deps: FollowUpDeps, runId: string, signal: AbortSignal) {
   try {
     return await settleDispute(deps, runId, signal);
@@ -56,14 +56,14 @@ async function lookAtDispute(deps: FollowUpDeps, runId: string, signal: AbortSig
   }
 }
 
-/** The dispute took the place of what was planned for the run. */
+/** The dispute replaced what was planned for the run. */
 function plannedAt(run: Run, now: number): number | null {
   if (run.status === RETRYING) return attemptDueAt(run, now);
   const at = followUpAt(run, run.received_at);
   return at === undefined ? null : Math.max(at, now + DETAILS_DELAY_MS);
 }
 
-/** A v2 task whose details were asked for first has its artifacts still to come. */
+/** The artifacts of a v2 task still follow after its details. */
 function artifactsDueAt(run: Run, now: number): number | null {
   const at = run.received_at + ARTIFACTS_DELAY_MS;
   return run.run_type === "task_v2" && lacksDetails(run) && at > now ? at : null;
@@ -98,7 +98,7 @@ async function lookAtAttempt(deps: FollowUpDeps, { state }: StoredRun, failures:
   }
 }
 
-/** False when Skyvern could not be asked. What goes wrong with one run must not keep the others from being looked after. */
+/** False when Skyvern could not be asked. A fault with one run must not stop the others. */
 async function lookAfter(deps: FollowUpDeps, run: StoredRun, signal: AbortSignal): Promise<boolean> {
   try {
     return (await complete(deps, run, signal)) && (await rereadArtifacts(deps, run, signal));
@@ -120,11 +120,11 @@ async function complete(deps: FollowUpDeps, { state }: StoredRun, signal: AbortS
   return true;
 }
 
-/** Reads the artifacts again; what is new edits the messages. False when Skyvern could not be asked. */
+/** Reads the artifacts again; new ones edit the messages. False when Skyvern could not be asked. */
 async function rereadArtifacts(deps: FollowUpDeps, known: StoredRun, signal: AbortSignal): Promise<boolean> {
   const { run } = known.state;
   if (run.run_type !== "task_v2" && known.status === "complete") return true;
-  // Nothing was sent yet: what is sent will have them.
+  // Nothing was sent yet, so the first message will have them.
   if (known.status === "pending") return true;
   const now = await deps.refresh(run, signal);
   if (now.reason !== null) return false;

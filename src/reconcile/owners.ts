@@ -19,8 +19,8 @@ export interface Shown {
 }
 
 /**
- * Asks about a run with each key, one request at a time; of an organization whose key was answered no further one. `first`:
- * until one is shown the run.
+ * Asks about a run with each key, one request at a time. Once a key of an organization was answered, its other keys are
+ * skipped. `first` stops as soon as one organization is shown the run.
  */
 export async function askEachKey(
   client: SkyvernClient,
@@ -40,7 +40,7 @@ export async function askEachKey(
         unknown = null;
         break;
       }
-      // Keys of nobody knows whom may be of several organizations: each of them is asked.
+      // Keys with an unknown organization may belong to several, so each of them is used.
       if (answer.fault.kind === "not_found" && organization !== null) {
         unknown = null;
         break;
@@ -56,7 +56,7 @@ export interface OwnersDeps {
   store: Pick<ReceiptStore, "receipts" | "body">;
   intake: Pick<Intake, "reread">;
   client: SkyvernClient;
-  /** The organization of a key, by its name. */
+  /** The organization of a key, by the key's name. */
   organizationOf(keyName: string | null): Organization;
   runtime: Pick<Runtime, "now">;
   log: Log;
@@ -64,13 +64,13 @@ export interface OwnersDeps {
   nudge(): void;
 }
 
-/** `settled`: how many receipts were. `asked`: false when Skyvern could not say. */
+/** `settled` counts the settled receipts. `asked` is false when Skyvern could not say. */
 export interface DisputeResult {
   settled: number;
   asked: boolean;
 }
 
-/** Settles the disputed receipts of a run, as soon as Skyvern said with each key whether it shows the run. */
+/** Settles the disputed receipts of a run once Skyvern has said for each key whether it shows the run. */
 export async function settleDispute(deps: OwnersDeps, runId: string, signal: AbortSignal): Promise<DisputeResult> {
   const { store, intake, client, organizationOf, runtime, log, nudge } = deps;
   const disputed = (await store.receipts(runId)).filter(({ verdict }) => verdict === "disputed");
@@ -85,7 +85,8 @@ export async function settleDispute(deps: OwnersDeps, runId: string, signal: Abo
   for (const receipt of disputed) {
     const body = await store.body(receipt.id);
     if (body === null) continue;
-    // What Skyvern's API answered was shown to a key of ours, and is told of those it is shown to now.
+    // Skyvern's API showed the answer to one of the relay's keys, so it belongs to the organizations that are shown the
+    // run now.
     const organization = receipt.source === "webhook" ? organizationOf(receipt.key_name) : (shownTo[0] ?? null);
     const { received_at: receivedAt, source, channel } = receipt;
     const now = runtime.now();

@@ -1,10 +1,10 @@
 /**
- * Finds the runs whose webhook never came. Skyvern tries a webhook for some seconds and then forgets it, and sends none on
- * several paths; its list of runs knows them all. A round pages through the list, newest first, takes every final run that
- * is not known as such, reads it, and feeds it to the same use case as a webhook.
+ * Finds runs whose webhook never came. Skyvern retries a webhook for some seconds and then drops it, and sends none on
+ * several paths; but its list of runs has them all. A round pages through the list, newest first, takes every final run
+ * that is not known as such, reads it, and feeds it to the same use case as a webhook.
  *
- * Rounds that follow each other within minutes are quick looks: the newest page, and one request for the runs that were under way at the last
- * look and are older than that page. A whole round comes every ten minutes.
+ * Rounds that follow within minutes are quick looks: the newest page, and one request for the runs that were still
+ * going at the last look and are older than that page. A whole round comes every ten minutes.
  */
 import { isJsonObject, type JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";
@@ -27,13 +27,16 @@ export interface ReconcileDeps {
   addresses: Addresses;
   /** `mine`: only runs whose `webhook_url` leads here. */
   scope: "mine" | "all";
-  /** How far back, ms. */
+  /** How far back a round looks, ms. */
   lookbackMs: number;
-  /** A run that ended so recently may have its webhook on the way, which says more than the API: that one goes first. 0: none can come. */
+  /**
+   * The webhook of a run that ended within this time, ms, may still come, and says more than the API, so it goes first.
+   * 0 when no webhook can come.
+   */
   graceMs: number;
-  /** Runs that ended before this, epoch ms, are history: `history.ts` fills them in. Null: there is no history. */
+  /** Runs that ended before this, epoch ms, are left to `history.ts`. Null when there is no history to fill. */
   newsSince: number | null;
-  /** From one whole round to the next, ms; rounds between them are quick looks. 0: every round is whole. */
+  /** The time between two whole rounds, ms; rounds in between are quick looks. 0: every round is whole. */
   wholeEveryMs: number;
   runtime: Runtime;
   log: Log;
@@ -45,44 +48,44 @@ export interface Round {
   listed: number;
   /** Runs read one by one. */
   read: number;
-  /** Runs that were news to the relay. */
+  /** Runs that the relay did not know. */
   found: number;
-  /** Runs that were not read because the round had read enough: the next one goes on. */
+  /** Runs left to the next round, because this one had read enough. */
   left: number;
-  /** Why the round is not complete, one reason for each organization; the next one goes on. */
+  /** Why the round is incomplete, one reason for each organization; the next round continues. */
   faults: string[];
 }
 
 export interface Reconciler {
-  /** One round over every organization, one request at a time. Never rejects for what Skyvern answers. */
+  /** Runs one round over every organization, one request at a time. Never rejects for what Skyvern answers. */
   round(signal: AbortSignal): Promise<Round>;
 }
 
-/** Runs read in one round: the rest waits for the next one. */
+/** The most runs read in one round; the others wait for the next. */
 export const MAX_READS = 500;
 /** {@link ReconcileDeps.graceMs} where webhooks can come. */
 export const GRACE_MS = 30_000;
-/** A run seen so long ago and still not relayed is a gap. Deliveries take a moment; outages longer. */
+/** A run that was listed this long ago and is still not relayed is a gap. Deliveries take a moment, outages longer. */
 export const GAP_AFTER_MS = 900_000;
 /** {@link ReconcileDeps.wholeEveryMs} where rounds follow each other within seconds. */
 export const WHOLE_EVERY_MS = 600_000;
-/** Of a gap's runs, so many are named in the log. */
+/** How many runs of a gap the log names. */
 const NAMED = 10;
 
 /**
- * Runs read before that need no reading again while their status is the same, by organization: they belong to others,
- * cannot be read, or had nothing new to say. Forgotten with the process, so that a mended PUBLIC_URL is believed.
+ * Runs that need no further read while their status is the same, by organization: they belong to others, cannot be
+ * read, or had nothing new. A restart forgets them, so a corrected PUBLIC_URL takes effect.
  */
 type AlreadyChecked = Map<string, string>;
 
-/** What is remembered of one organization's list from look to look. */
+/** What is remembered of one organization's list between looks. */
 interface ListLook {
   alreadyChecked: AlreadyChecked;
-  /** When its list was last read down to the lookback, epoch ms. */
+  /** When the list was last read down to the lookback, epoch ms. */
   wholeAt: number;
   /** {@link progressOf} each run that the last look listed. Nothing of it was left to do. */
   listed: ReadonlyMap<string, string>;
-  /** Runs that were under way at the last look. */
+  /** Runs that were still going at the last look. */
   open: ReadonlyMap<string, SkyvernRunRow>;
 }
 
@@ -114,7 +117,7 @@ export function createReconciler(deps: ReconcileDeps): Reconciler {
       }
       const complete = round.faults.length === 0 && round.left === 0;
       metrics.rounds.inc({ result: complete ? "complete" : "incomplete" });
-      // What is the same as ten seconds ago is not said again before the next whole round.
+      // An unchanged result is not logged again before the next whole round.
       const isSaid = isWhole || round.read > 0 || round.faults.join() !== saidFaults;
       saidFaults = round.faults.join();
       const level = !isSaid ? "debug" : complete ? "info" : "warn";
@@ -125,7 +128,7 @@ export function createReconciler(deps: ReconcileDeps): Reconciler {
   };
 }
 
-/** What an operator does about it. */
+/** What the operator can do about it. */
 function hintOf(kind: SkyvernFault["kind"]): string {
   if (kind === "forbidden") return "copy the API key again from Skyvern's settings page";
   if (kind === "rate_limited")
@@ -135,7 +138,7 @@ function hintOf(kind: SkyvernFault["kind"]): string {
   return "run skyvern-relay doctor";
 }
 
-/** Keys of one organization list the same runs. Of keys whose organization is not known each is asked for its own. */
+/** Keys of one organization list the same runs. Each key with an unknown organization is asked for its own. */
 export function byOrganization(keys: readonly KeyClient[]): Map<string, KeyClient[]> {
   return Map.groupBy(keys, ({ organization, name }) => organization ?? `of the key ${name}`);
 }
@@ -148,7 +151,7 @@ interface KeyRound {
 
 type Asking = KeyRound & Pick<KeyClient, "client" | "organization">;
 
-/** With its first key that is let in. */
+/** Uses the first of the organization's keys that Skyvern accepts. */
 async function reconcileOrganization(deps: ReconcileDeps, keys: readonly KeyClient[], round: KeyRound) {
   let refused: (SkyvernFault & { key: string }) | null = null;
   for (const { name, client, organization } of keys) {
@@ -170,7 +173,7 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
   );
   round.listed += rows.length;
   if (fault?.kind === "forbidden") return fault;
-  // Begun anew every ten seconds, a list that outgrows the budget would use it up by itself.
+  // A list that outgrows the budget would use it up alone if it were begun again every ten seconds.
   if (isWhole && (fault === null || fault.kind === "rate_limited")) look.wholeAt = now;
   const ended = await readEnded(deps, asking, { rows, isWhole });
   const leftBefore = round.left;
@@ -197,10 +200,10 @@ async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<Skyver
   return fault ?? trouble;
 }
 
-/** Statuses of a run that is under way, as Skyvern's list takes them. */
+/** The statuses of unfinished runs, as Skyvern's list takes them. */
 const OPEN_STATUSES = ["created", "queued", "running", "paused"];
 
-/** Reads what was under way at the last look, is older than what a quick look lists, and has ended since. */
+/** Reads runs that were going at the last look, are older than a quick look lists, and have ended since. */
 async function readEnded(
   deps: ReconcileDeps,
   asking: Asking,
@@ -222,7 +225,7 @@ async function readEnded(
     if (signal.aborted || asking.round.read >= MAX_READS) return null;
     const answer = await get(deps, asking, row.run_id);
     if (answer.fault !== null && !isFinalFault(answer.fault)) return answer.fault;
-    // What is in a status that nobody knew is left to the next whole round.
+    // Runs in an unknown status are left to the next whole round.
     open.delete(row.run_id);
     if (answer.fault === null && isFinalAnswer(answer.run)) {
       const known = await deps.store.outcomes([row.run_id]);
@@ -234,7 +237,7 @@ async function readEnded(
 
 const endOf = ({ finished_at, created_at }: SkyvernRunRow): number => finished_at ?? created_at ?? 0;
 
-/** Oldest first: the order in which they ended is the order in which people hear of them. */
+/** Oldest first, so people get runs in the order in which they ended. */
 async function readUnseen(
   deps: ReconcileDeps,
   asking: Asking,
@@ -253,7 +256,7 @@ async function readUnseen(
   return null;
 }
 
-/** What is known only as not final, and what the list does not show: child runs, and those of long ago. */
+/** Reads runs that are known only as not final and that the list does not show: child runs, and old ones. */
 async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonly SkyvernRunRow[]) {
   const listed = new Set(rows.map(({ run_id }) => run_id));
   const unfinished = await deps.store.unfinished(deps.runtime.now() - 2 * deps.lookbackMs, MAX_READS);
@@ -267,7 +270,7 @@ async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonl
   return null;
 }
 
-/** Those that ended just now get their time, and are looked at again. */
+/** Waits for the webhooks of runs that ended just now, then looks again. */
 async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonly SkyvernRunRow[]) {
   const { unseen } = await recordAndPartition(deps, asking, fresh);
   const last = unseen.at(-1);
@@ -280,7 +283,7 @@ async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonl
   return readUnseen(deps, asking, unseen);
 }
 
-/** Final rows by whether they are news. Those known already are noted as seen. */
+/** Records the known final rows as listed and returns the unknown ones. */
 async function recordAndPartition(
   deps: ReconcileDeps,
   { look: { alreadyChecked }, organization }: Asking,
@@ -294,7 +297,7 @@ async function recordAndPartition(
   const configured = client.perKey().map((key) => key.organization);
   const isKnown = ({ run_id, status, attempt }: SkyvernRunRow): boolean => {
     const outcome = known.get(run_id);
-    // What another organization's key said of the run is not known of this one.
+    // A run that only another organization's key reported is unknown for this one.
     if (outcome === undefined || !maySpeakFor(outcome, organization, configured)) return false;
     // A run that waits for its next attempt was reported with the very status that a later one may end with.
     if (!isTerminal(outcome.status) || attempt > outcome.attempt) return false;
@@ -312,7 +315,7 @@ async function recordAndPartition(
   return { known, unseen: final.filter((row) => !isKnown(row) && alreadyChecked.get(row.run_id) !== progressOf(row)) };
 }
 
-/** Reads a final run and feeds it to the use case, if it is ours. Null also when this one run cannot be had. */
+/** Reads a final run and ingests it if it belongs here. Null also when only this run cannot be read. */
 async function read(deps: ReconcileDeps, asking: Asking, row: SkyvernRunRow, isKnown: boolean) {
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
@@ -332,14 +335,14 @@ async function takeIfOurs(
 ): Promise<void> {
   const { addresses, scope, store, runtime } = deps;
   if (scope !== "all" && !isKnown && !addresses.pointsHere(webhookUrlOf(run))) return;
-  // A v2 task may be listed by the id of the workflow run it runs in (contract §4).
+  // Skyvern may list a v2 task by the id of its workflow run (contract §4).
   const runId = typeof run["run_id"] === "string" ? run["run_id"] : row.run_id;
   const createdAt = row.created_at ?? runtime.now();
   await store.recordListedRuns([{ runId, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
   await take(deps, asking, run);
 }
 
-/** Reads a run that was not final when it was last heard of; says nothing when it still is not. */
+/** Reads a run that was not final before, and ingests it if it is final now. */
 async function confirmFinal(deps: ReconcileDeps, asking: Asking, runId: string): Promise<SkyvernFault | null> {
   const answer = await get(deps, asking, runId);
   if (answer.fault !== null) return isFinalFault(answer.fault) ? null : answer.fault;
@@ -361,7 +364,7 @@ async function get({ log }: ReconcileDeps, { client, round, signal }: Asking, ru
   return { fault: answer.fault };
 }
 
-/** It concerns this one run, and will not pass. */
+/** True for a lasting fault that concerns this one run. */
 const isFinalFault = ({ kind }: SkyvernFault): boolean => kind === "not_found" || kind === "unexpected";
 
 async function take({ ingest, addresses }: ReconcileDeps, { organization, round }: Asking, run: JsonObject) {
@@ -376,7 +379,7 @@ export function webhookUrlOf(answer: JsonObject): unknown {
   return isJsonObject(request) ? request["webhook_url"] : null;
 }
 
-/** Seen at Skyvern against relayed, over the lookback, for the metrics. */
+/** How many listed runs were relayed within the lookback, for the metrics. */
 export async function measureCoverage({
   store,
   runtime,
@@ -388,13 +391,13 @@ export async function measureCoverage({
   return { seen, relayed };
 }
 
-/** Ids of runs that did not reach everyone they were for a quarter of an hour after they were seen, a thousand at most. */
+/** Ids of runs, at most a thousand, that were listed a quarter of an hour ago and are still not relayed. */
 export function findGap({ store, lookbackMs, runtime }: Pick<ReconcileDeps, "store" | "lookbackMs" | "runtime">) {
   const now = runtime.now();
   return store.unrelayed({ since: now - lookbackMs, seenBefore: now - GAP_AFTER_MS, limit: 1_000 });
 }
 
-/** A gap that does not close is said with every round. */
+/** A gap that does not close is logged with every round. */
 async function watchGap(deps: ReconcileDeps): Promise<void> {
   const missing = await findGap(deps);
   if (missing.length > 0) deps.log.warn("coverage.gap", { missing: missing.length, run_ids: missing.slice(0, NAMED) });

@@ -1,6 +1,6 @@
 /**
- * Skyvern's API as the relay uses it (contract §4): five reads. Answers are values; the key goes to the configured
- * base URL's origin only, and no reason holds it.
+ * Skyvern's API as the relay uses it (contract §4): five reads. Results are values. The key is sent only to the origin
+ * of the configured base URL, and no reason holds it.
  */
 import { z } from "zod";
 import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
@@ -16,7 +16,7 @@ import { nextAttemptAt, parseTime } from "./normalize.ts";
 export interface SkyvernKey {
   name: string;
   key: Secret;
-  /** The organization the key belongs to, when known. */
+  /** The key's organization, when known. */
   organization: string | null;
 }
 
@@ -31,13 +31,13 @@ export interface SkyvernFault {
   /** The HTTP status, null when there was no answer. */
   status: number | null;
   reason: string;
-  /** What Skyvern's `Retry-After` asked for. */
+  /** The wait that Skyvern's `Retry-After` asked for. */
   retryAfterMs?: number;
 }
 
 export type SkyvernResult<T> = { ok: true; value: T } | { ok: false; fault: SkyvernFault };
 
-/** What a list held. `skipped`: rows that were not understood and left out, so a full page may have fewer `rows`. */
+/** One page of a list. `skipped` counts rows that could not be read, so a full page may have fewer `rows`. */
 export interface Rows<T> {
   rows: T[];
   skipped: number;
@@ -58,7 +58,7 @@ const ArtifactRowSchema = z.looseObject({
   created_at: time,
   uri: text,
   bundle_key: text,
-  /** May be a `file:` URL on self-hosted storage. Lives an hour or so (contract §5). */
+  /** Self-hosted storage may give a `file:` URL. It lives for about an hour (contract §5). */
   signed_url: text,
   archived: yes,
 });
@@ -96,7 +96,7 @@ const SignedUrlSchema = z.looseObject({
 });
 
 export interface SignedUrl {
-  /** As Skyvern says it: may be a `file:` URL. */
+  /** As Skyvern gives it, possibly a `file:` URL. */
   url: string;
   /** Epoch milliseconds. */
   expiresAt: number | null;
@@ -107,14 +107,14 @@ export interface RunsQuery {
   page: number;
   /** 1–100 */
   pageSize: number;
-  /** Any of these; all when missing. */
+  /** Any of these; all when absent. */
   status?: readonly string[];
-  /** Permanent ids (`wpid_…`), any of these; all when missing. */
+  /** Permanent ids (`wpid_…`), any of these; all when absent. */
   workflow?: readonly string[];
 }
 
 export interface ContentOptions {
-  /** A `Range` header, passed on as it is: the answer may be 206. */
+  /** A `Range` header, passed on as it is, so the answer may be 206. */
   range?: string;
   signal?: AbortSignal;
 }
@@ -124,27 +124,31 @@ export interface SkyvernClient {
   readonly origin: string;
   /** The run with fresh URLs. A v2 task's `wr_…` id answers the `tsk_v2_…` run. */
   getRun(id: string, signal?: AbortSignal): Promise<SkyvernResult<JsonObject>>;
-  /** The artifacts of these types (all when empty), oldest first. Empty, not `not_found`, for an unknown run. */
+  /**
+   * The artifacts of these types (all when empty), oldest first. An unknown run gives an empty list, not `not_found`.
+   */
   listArtifacts(
     runId: string,
     types: readonly string[],
     signal?: AbortSignal,
   ): Promise<SkyvernResult<Rows<ArtifactRow>>>;
-  /** The artifact's bytes as a stream: the caller reads or cancels the body. The timeout covers the wait for headers. */
+  /**
+   * The artifact's bytes as a stream; the caller reads or cancels the body. The timeout covers the wait for headers.
+   */
   openContent(artifactId: string, options?: ContentOptions): Promise<SkyvernResult<Response>>;
   /**
-   * A URL that works for 5 minutes without a key. Fails with status 404 on a Skyvern before v1.0.47 and 503 on one
-   * without signing keys; 503 is therefore not tried again.
+   * A URL that works for 5 minutes without a key. Fails with status 404 on a Skyvern before v1.0.47 and with 503 on one
+   * without signing keys; 503 is therefore not retried.
    */
   signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
-  /** Newest created first. Pages shift while runs are added: drop repeated ids. */
+  /** The newest first. Pages shift while runs are added, so callers drop repeated ids. */
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
   /**
-   * The same client with a key of this organization and this many tries per call. Where the organization has no key, with
-   * one whose organization nobody knows, else with the first.
+   * The same client with a key of this organization and this many tries per call. For an organization without a key it
+   * uses one with an unknown organization, else the first.
    */
   with(choice: { organization?: string | null; tries?: number }): SkyvernClient;
-  /** One client per key, to ask for every organization's runs. */
+  /** One client for each key, to ask for every organization's runs. */
   perKey(): KeyClient[];
 }
 
@@ -155,14 +159,14 @@ export interface KeyClient {
 }
 
 export interface SkyvernClientOptions extends Outbound {
-  /** `https://api.skyvern.com`; a path is kept. */
+  /** Such as `https://api.skyvern.com`; a path is kept. */
   baseUrl: string;
-  /** At least one; the first is used unless {@link SkyvernClient.with} chooses another. */
+  /** At least one key; the first is used unless {@link SkyvernClient.with} chooses another. */
   keys: readonly SkyvernKey[];
   sleep?: Runtime["sleep"];
   now?: Runtime["now"];
   random?: Runtime["random"];
-  /** Per try; 30 000 unless told. */
+  /** The time for each try, ms. Default 30,000. */
   timeoutMs?: number;
 }
 
@@ -171,10 +175,10 @@ const DEFAULT_TRIES = 3;
 const UTF8 = new TextDecoder();
 const MAX_JSON_BYTES = 20_000_000;
 const FIRST_BACKOFF_MS = 500;
-/** A `Retry-After` beyond this is handed back to the caller rather than waited for. */
+/** A longer `Retry-After` is returned to the caller instead of being waited for. */
 const MAX_WAIT_MS = 10_000;
 
-/** Throws when there is no key, an empty one, or the base URL is none: all are faults of the configuration. */
+/** Throws for faults of the configuration: no key, an empty key, or an invalid base URL. */
 export function createSkyvernClient(options: SkyvernClientOptions): SkyvernClient {
   const [first] = options.keys;
   if (!first) throw new Error("Skyvern's client needs at least one API key.");
@@ -201,16 +205,16 @@ interface Choice {
 }
 
 interface ApiCall {
-  /** Names the call in reasons. */
+  /** The name of the call in reasons. */
   what: string;
-  /** Segments after `/v1`, not yet encoded. */
+  /** The segments after `/v1`, unencoded. */
   path: readonly string[];
-  /** Without its `?`. */
+  /** Without the leading `?`. */
   query?: string;
   signal?: AbortSignal | undefined;
-  /** Statuses that are final here though they pass elsewhere. */
+  /** Statuses that are final for this call though retried elsewhere. */
   final?: readonly number[];
-  /** Whether the body of a 404 says that there is no such thing; left out: any does. */
+  /** Judges from the body of a 404 whether the thing is missing; absent: every 404 means that. */
   notFound?(body: string): boolean;
 }
 
@@ -273,14 +277,14 @@ function parseRows<T>(value: Json, schema: z.ZodType<T>): Rows<T> | undefined {
   return { rows, skipped: value.length - rows.length };
 }
 
-/** Not compressed: the lists are short. */
+/** Compression is off, because the lists are short. */
 const JSON_HEADERS = {
   accept: "application/json",
   "accept-encoding": "identity",
   "user-agent": "skyvern-relay",
 } as const;
 
-/** `read` answers undefined for a body that is not what the call answers. */
+/** `read` returns undefined for a body of another form. */
 function callJson<T>(
   context: ClientContext,
   choice: Choice,
@@ -308,7 +312,10 @@ function callJson<T>(
   });
 }
 
-/** Content may be redirected to a storage host: followed without the key, to http(s) only, each hop by the guarded fetch. */
+/**
+ * Content may be redirected to a storage host. Redirects are followed without the key, to http(s) only, each hop by the
+ * guarded fetch.
+ */
 function openStream(
   context: ClientContext,
   choice: Choice,
@@ -317,7 +324,7 @@ function openStream(
 ): Promise<SkyvernResult<Response>> {
   return withRetries(context, choice, call, async (start) => {
     const deadline = createDeadline(context.timeoutMs, call.signal);
-    // Whoever it was led to must not lead it back with the key, to an address of their choice.
+    // The other side must not redirect back with the key to an address of its choice.
     let isOurs = true;
     try {
       const response = await followRedirects(start, (url) => {
@@ -338,7 +345,7 @@ function openStream(
   });
 }
 
-/** At most `choice.tries` tries of what may pass: no answer, 408, 429, 5xx. */
+/** Makes at most `choice.tries` tries for what may pass: no answer, 408, 429, 5xx. */
 async function withRetries<T>(
   context: ClientContext,
   choice: Choice,
@@ -364,18 +371,18 @@ async function withRetries<T>(
 const mayPass = ({ kind, status }: SkyvernFault, call: ApiCall): boolean =>
   (kind === "unavailable" || kind === "rate_limited") && !(status !== null && call.final?.includes(status));
 
-/** Null for segments that are no ids: a URL parser would swallow `..` also when it is percent-encoded. */
+/** Null for segments that are no ids: a URL parser would resolve `..`, also when it is percent-encoded. */
 function buildUrl(base: URL, { path, query }: ApiCall): URL | null {
   if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
   const under = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
   return new URL(`${base.origin}${under}${query ? `?${query}` : ""}`);
 }
 
-/** Of content: its body may still stream when the wait for its headers is over. */
+/** A content body may still stream when the wait for its headers is over. */
 interface HeadersDeadline {
   signal: AbortSignal;
   timedOut(): boolean;
-  /** Ends the timeout; the caller's own signal goes on to count, for a body still streaming. */
+  /** Ends the timeout; the caller's own signal still applies to a body that is streaming. */
   clear(): void;
 }
 
@@ -389,14 +396,14 @@ function createDeadline(timeoutMs: number, signal: AbortSignal | undefined): Hea
   };
 }
 
-/** Null when the body is over the limit; what was not read is thrown away. */
+/** Null when the body is over the limit; the rest is discarded unread. */
 async function readText(response: Response): Promise<string | null> {
   const announced = Number(response.headers.get("content-length") ?? 0);
   if (announced > MAX_JSON_BYTES) {
     await response.body?.cancel();
     return null;
   }
-  // No longer than it was announced, unless it is unpacked on the way.
+  // The announced length applies unless the body is decompressed on the way.
   if (announced > 0 && !response.headers.has("content-encoding")) return response.text();
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -460,14 +467,17 @@ function noAnswer(
   return { kind: "unavailable", status: null, reason: `Skyvern did not answer the ${call.what}: ${why}` };
 }
 
-/** The innermost error: fetch wraps what happened. Its code where it has one. */
+/** The code or message of the innermost error, because fetch wraps what happened. */
 function describeCause(error: unknown): string {
   if (!(error instanceof Error)) return "network error";
   if (error.cause instanceof Error) return describeCause(error.cause);
   return "code" in error && typeof error.code === "string" ? error.code : error.message;
 }
 
-/** Skyvern's own words: `{"detail": text}` or `{"error": text}`; nothing of any other body, which may be a proxy's page. */
+/**
+ * Skyvern's own message: `{"detail": text}` or `{"error": text}`. Nothing is taken from any other body, which may be a
+ * proxy's page.
+ */
 function readDetail(body: string): string {
   try {
     const json = parseJson(body);
@@ -485,6 +495,6 @@ function saysNoRun(id: string, body: string): boolean {
   return detail.includes(id) || /\brun not found\b/i.test(detail);
 }
 
-/** One short line without the key, should the other side have echoed it. */
+/** One short line, with the key removed in case the other side echoed it. */
 const scrub = (words: string, { key }: Choice): string =>
   onOneLine(words.replaceAll(key.key.reveal(), "[secret]")).slice(0, 200).toWellFormed();

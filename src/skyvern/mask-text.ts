@@ -1,13 +1,13 @@
 /**
- * The mask of a text that is no JSON, or that JSON holds as a string: one grammar for whatever stands in it. It finds
+ * Masks a text that is not JSON, or that JSON holds as a string. One grammar covers whatever it contains. It finds
  *
  * - pairs: `name=value`, `name: value`, `"name": "value"`, `--name value`, with the name judged by the list of names;
  * - the credentials of URLs, and in their query and fragment what gives access;
  * - what follows `Authorization`, `Cookie`, `Bearer` and the like;
- * - tokens that show by their form what they are, such as `ghp_…` or a JWT.
+ * - tokens that are recognized by their form, such as `ghp_…` or a JWT.
  *
- * The text is looked through as it stands, and once more without its wrappings ({@link unwrap}). Each search moves
- * forward only, and looks back a bounded way, so that the time is in proportion to the length.
+ * The text is searched as it stands, and once more without its wrappings ({@link unwrap}). Each search moves forward
+ * only and looks back a bounded distance, so the time is proportional to the length.
  */
 import { Named, type ReadName } from "./secret-names.ts";
 import { isPlaceholder, looksSecret, namesPlace, SECRET_FORMS, SECRET_FORMS_HINT, TEMPLATE } from "./secret-looks.ts";
@@ -17,7 +17,7 @@ export const REDACTED = "[redacted]";
 
 export interface MaskTextOptions {
   readName: ReadName;
-  /** Among parameters a name alone makes a value secret; elsewhere the value must look like one, too. */
+  /** Among parameters a name alone makes a value secret; elsewhere the value must also look like one. */
   byName: boolean;
 }
 
@@ -46,13 +46,13 @@ const HAS_FORM = new RegExp(SECRET_FORMS_HINT);
 export function maskText(text: string, options: MaskTextOptions): string {
   if (!HINT.test(text)) return text;
   let masked = text;
-  // What a mask cut off may show a further secret; each round but the last one makes the text shorter or stops.
+  // Removing one secret may reveal another; each round but the last makes the text shorter or stops.
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
     const spans: TextSpan[] = [];
     const hasOnlyPairs = !RARE.test(masked);
     const unwrapped = hasOnlyPairs ? null : unwrap(masked);
     findSecrets({ text: masked, depths: null, isAlone: unwrapped === null }, options, hasOnlyPairs, spans);
-    // Both looks are at the same text: what one replaced could hide a name from the other.
+    // Both searches use the same text, because what one replaced could hide a name from the other.
     if (unwrapped !== null) {
       const { starts } = unwrapped;
       const found: TextSpan[] = [];
@@ -118,7 +118,7 @@ function replaceSpans(text: string, spans: TextSpan[]): string {
 
 // --- URLs -----------------------------------------------------------------------------------------------------------
 
-/** A URL's authority. A quote or apostrophe may be part of a password, and then an `@` follows. */
+/** A URL's authority. A quote or apostrophe may be part of a password when an `@` follows. */
 const AUTHORITY = /:\/\/([^\s/?#<>]*)/g;
 /** `git@`, `bob@`: a user without a password, and not a token in the user's place. Or asterisks. */
 const USER_ALONE = /^(?:[a-z]{1,12}|\*+)$/;
@@ -134,7 +134,7 @@ function findCredentialsInUrls(text: string, spans: TextSpan[]) {
     if (at >= 0 && !isEndOfQuote) {
       if (!USER_ALONE.test(authority.slice(0, at))) spans.push([start, start + at]);
     } else if (at < 0 && colon >= 0 && !/^:\d*(?:$|["'\\),.;\]}])/.test(authority.slice(colon, colon + 8))) {
-      // A password may hold a slash, a question mark or a number sign, although it should not.
+      // A password may contain a slash, a question mark or a number sign, although it should not.
       const rest = /^[^\s"<>@]{0,100}@(?=[\w-])/.exec(
         text.slice(start + authority.length, start + authority.length + 102),
       );
@@ -162,9 +162,9 @@ const LONGEST_NAME = 80;
 
 interface Pair {
   flags: number;
-  /** Where the name begins. */
+  /** The index where the name begins. */
   nameStart: number;
-  /** The separator's last character. */
+  /** The index of the separator's last character. */
   separator: number;
 }
 
@@ -192,7 +192,7 @@ function findPairs(view: TextView, options: MaskTextOptions, spans: TextSpan[]) 
   }
 }
 
-/** The first colon of `T11:52:29`, or the second: most colons in a payload are these. */
+/** The first or second colon of `T11:52:29`, which most colons in a payload are. */
 function isTimeOfDay(text: string, at: number): boolean {
   if (!isDigit(text.charCodeAt(at + 1)) || !isDigit(text.charCodeAt(at - 1)) || !isDigit(text.charCodeAt(at - 2)))
     return false;
@@ -213,7 +213,7 @@ function afterAll(text: string, from: number, code: number): number {
   return at;
 }
 
-/** The name before a separator, and what it says; null when it says nothing. */
+/** The name before a separator and its meaning; null when it means nothing. */
 function readPair(text: string, at: number, separator: number, readName: ReadName): Pair | null {
   let end = at;
   const floor = Math.max(0, at - LONGEST_NAME);
@@ -231,7 +231,7 @@ function readPair(text: string, at: number, separator: number, readName: ReadNam
   return flags === 0 ? null : { flags, nameStart: start, separator };
 }
 
-/** What may stand between a name and its separator: spaces, closing quotes and their escapes, the colon of `:=`. */
+/** Characters between a name and its separator: spaces, closing quotes and their escapes, the colon of `:=`. */
 const isBetween = (c: number): boolean =>
   c === 0x20 || c === 0x22 || c === 0x27 || c === 0x5c || c === 0x60 || c === COLON;
 
@@ -261,7 +261,7 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
   const depth = view.depths?.[separator] ?? 0;
   const first = text.charCodeAt(start);
   if (Number.isNaN(first) || (first === 0x5b && text.startsWith(REDACTED, start))) return null;
-  // Where a value begins with an escape, what it is shows in the decoded text.
+  // A value that begins with an escape is judged in the decoded text.
   if (view.depths === null && !view.isAlone && isEscape(first) && WRAPPED_BEGINNING.test(text.slice(start, start + 10)))
     return null;
 
@@ -298,7 +298,7 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
 const AMPERSAND = 0x26;
 const isEscape = (c: number): boolean => c === 0x25 || c === AMPERSAND || c === 0x5c;
 const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,7};)|%[0-9a-f]{2}|\\)/i;
-/** As much of a value as has to be seen to judge it. */
+/** How much of a value is examined to judge it. */
 const MOST_JUDGED = 500;
 
 const judge = (value: string, flags: number): boolean => looksSecret(value, (flags & Named.password) !== 0);
@@ -390,7 +390,10 @@ function groupEnd(text: string, start: number): number {
 
 // --- headers --------------------------------------------------------------------------------------------------------
 
-/** What follows `Authorization:` or `Cookie:`, to the end of its line among parameters, else as far as it looks like one. */
+/**
+ * Masks what follows `Authorization:` or `Cookie:`: to the end of the line among parameters, else as far as it looks
+ * like one.
+ */
 function findHeaderValue(text: string, start: number, flags: number, { byName }: MaskTextOptions): TextSpan | null {
   if (byName) {
     const pairs = findEnd(HEADER_PAIRS, text, nextWord(text, start).end);
@@ -418,11 +421,11 @@ function findHeaderValue(text: string, start: number, flags: number, { byName }:
   }
 }
 
-/** ` username="…", response="…"`, as of `Digest`. */
+/** ` username="…", response="…"`, as in `Digest`. */
 const HEADER_PAIRS = /[ \t](?:[ \t,]{0,3}[\w-]{1,60}="[^"\r\n]*")+/y;
 const LINE = /[^\r\n"`<>]*/y;
 const WORD = /[^\s"`<>]*/y;
-/** As much of a word as has to be seen to judge it. */
+/** How much of a word is examined to judge it. */
 const WORDS_BEGINNING = /[^\s"`<>]{0,300}/y;
 const BLANKS = /[ \t]{0,3}/y;
 
@@ -438,7 +441,7 @@ function nextWord(text: string, from: number): { text: string; start: number; en
   return { text: text.slice(start, end), start, end };
 }
 
-/** A word that a secret follows without a separator: a scheme of Authorization, or an option of a command. */
+/** A word that a secret follows without a separator: an Authorization scheme, or an option of a command. */
 const SECRET_AFTER =
   /(?<![\w-])(?:(bearer|basic|apikey|api-key|token)[ \t]{1,3}|(--?[a-z][\w-]{0,60})[ \t]{1,3}["']?)(?!\[redacted\])([^\s"'<>`]{3,})/gi;
 

@@ -18,13 +18,16 @@ export interface ReceiptOrigin {
   receivedAt: number;
   source: Source;
   channel: string | null;
-  /** Of the key that signed it. What a payload says of itself counts only where nobody knows whose the key is. */
+  /**
+   * The organization of the key that signed it. The payload's own claim counts only where the key's organization is
+   * unknown.
+   */
   organization: string | null;
 }
 
 /**
- * What Skyvern reports of a v2 task when its own webhook could not be delivered: the run itself had ended before (contract
- * §2). From the start of the text only, and of no other type: elsewhere a reason quotes blocks and pages.
+ * What Skyvern reports of a v2 task when its own webhook could not be delivered, although the run had ended before
+ * (contract §2). Only the start of the text counts, and only for this type: elsewhere a reason quotes blocks and pages.
  */
 const DELIVERY_FAILURE = /^(Failed to run task 2\.0: )?Failed to send webhook\b/;
 
@@ -33,7 +36,7 @@ export const isDeliveryFailure = (payload: Payload): boolean =>
   (payload.run_type ?? inferRunType(payload.id)) === "task_v2" &&
   DELIVERY_FAILURE.test(payload.failure_reason ?? "");
 
-/** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported: settling decides. */
+/** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported; settling decides. */
 export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
   const runType = text(payload.run_type) ?? inferRunType(payload.id);
   const kind = runType.includes("workflow") || payload.id === payload.workflow_run_id ? "workflow" : "task";
@@ -126,7 +129,7 @@ export function reportedRun(answer: JsonObject, receivedAt: number): Run | null 
   return normalize(parsed.payload, { receivedAt, source: "reconciled", channel: null, organization: null });
 }
 
-/** Before v0.2.1 payloads had no `run_type`; the id's prefix says it (contract §6). */
+/** Before v0.2.1 payloads had no `run_type`; the id's prefix tells it (contract §6). */
 function inferRunType(id: string): string {
   if (id.startsWith("wr_")) return "workflow_run";
   return id.startsWith("tsk_v2_") || id.startsWith("oc_") ? "task_v2" : "task_v1";
@@ -136,7 +139,7 @@ function toWorkflow(payload: Payload, kind: Run["kind"]): Workflow | null {
   const ids = [payload.workflow_permanent_id, payload.workflow_id, payload.run_request?.workflow_id].map(text);
   const workflow: Workflow = {
     run_id: text(payload.workflow_run_id) ?? (kind === "workflow" ? clean(payload.id) : null),
-    // A workflow run's `workflow_id` holds the permanent id, a task's the id of one version (contract §3).
+    // A workflow run's `workflow_id` is the permanent id, a task's is the id of one version (contract §3).
     permanent_id: ids.find((id) => id?.startsWith("wpid_")) ?? text(payload.workflow_permanent_id),
     id: ids.find((id) => id?.startsWith("w_")) ?? null,
     title: text(payload.workflow_title),
@@ -184,7 +187,7 @@ function toScreenshotKeys(payload: Payload): ArtifactKey[] {
   const keys = listed.flatMap((url, index) =>
     text(url) === null ? [] : [toKey(url ?? "", `screenshot-${index + 1}`)],
   );
-  // v1 and CUA name the final screenshot apart: Skyvern's own list of artifacts has it as `screenshot_final`.
+  // v1 and CUA name the final screenshot separately; Skyvern's own list of artifacts has it as `screenshot_final`.
   const final = keys.length === 0 ? text(payload.screenshot_url) : null;
   return final === null ? [...new Set(keys)] : [toKey(final, "screenshot-1")];
 }
@@ -194,13 +197,15 @@ const toKey = (url: string, place: string): ArtifactKey => parseArtifactId(url) 
 const text = (value: string | null | undefined): string | null =>
   value === null || value === undefined || value.trim() === "" ? null : clean(value);
 
-/** Text that every store and sink can hold: no NUL, no half of a surrogate pair. */
+/** Text that every store and sink can hold: no NUL and no half of a surrogate pair. */
 const clean = (value: string): string =>
   value.isWellFormed() && !value.includes("\0") ? value : value.toWellFormed().replaceAll("\0", "\uFFFD");
 
 const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/;
 
-/** Epoch milliseconds of Skyvern's timestamps: naive ones are UTC, the fraction may be missing or microseconds. */
+/**
+ * Epoch milliseconds of Skyvern's timestamps: naive ones are UTC, and the fraction may be missing or in microseconds.
+ */
 export function parseTime(value: string | null | undefined): number | null {
   const match = TIME.exec(value ?? "");
   if (!match || !value) return null;

@@ -1,16 +1,16 @@
 /**
- * Every shape Skyvern has ever POSTed, read leniently: a payload needs only a run id and a status. A known key of an
- * unexpected type counts as absent, unknown keys, values, run types and id prefixes pass (P5); the raw body is kept, so
- * nothing is lost by it.
+ * Reads every shape that Skyvern has ever POSTed. It is lenient: a payload needs only a run id and a status. A known
+ * key with a value of an unexpected type counts as absent; unknown keys, values, run types and id prefixes pass (P5).
+ * The raw body is stored, so nothing is lost.
  */
 import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
 import type { Masked } from "./redact.ts";
 
 type Text = string | null;
 
-/** A payload that names a run and its status. What is of no known name is there too, and of no type. */
+/** A payload that names a run and its status. Unknown keys are in it too, untyped. */
 export interface Payload {
-  /** The first of `run_id`, `task_id`, `workflow_run_id` that says something. */
+  /** The first of `run_id`, `task_id`, `workflow_run_id` with a value. */
   id: string;
   run_id?: Text;
   task_id?: Text;
@@ -72,7 +72,7 @@ interface File {
   artifact_id?: Text;
 }
 
-/** Prompt and URL of a task, title and parameters of a workflow: what the run was started with. */
+/** How the run was started: prompt and URL of a task, title and parameters of a workflow. */
 interface RunRequest {
   prompt?: Text;
   url?: Text;
@@ -82,7 +82,7 @@ interface RunRequest {
   parameters?: JsonObject | null;
 }
 
-// --- types: what a value of another one is read as ------------------------------------------------------------------
+// --- types: how values of another type are read ---------------------------------------------------------------------
 
 type ReadField = (value: Json) => Json;
 type Fields<Known> = readonly (readonly [ReadField, readonly (keyof Known)[]])[];
@@ -152,7 +152,7 @@ export type Parsed =
   | { kind: "totp" }
   | { kind: "unknown"; reason: string };
 
-/** Nesting beyond this is not walked: JSON.stringify and every reader after it would run out of stack. */
+/** Deeper nesting is not walked: JSON.stringify and every later reader would run out of stack. */
 export const MAX_DEPTH = 1_000;
 const MAX_STATUS_LENGTH = 100;
 /** Skyvern's ids have about 25 characters. */
@@ -169,7 +169,7 @@ export function parsePayload(masked: Masked): Parsed {
   return readPayload(json);
 }
 
-/** The same for JSON that is parsed already: an answer of Skyvern's API. */
+/** The same for parsed JSON: an answer of Skyvern's API. */
 export function readPayload(json: Json): Parsed {
   if (!isJsonObject(json)) return { kind: "unknown", reason: "the body is not a JSON object" };
   if (isTotpRequest(json)) return { kind: "totp" };
@@ -189,7 +189,7 @@ const firstId = (...ids: (string | null | undefined)[]): string | null =>
 
 const TOTP_KEYS = new Set(["task_id", "workflow_run_id", "workflow_permanent_id"]);
 
-/** Contract §3: same headers and signing as a webhook, but only ids inside. */
+/** Contract §3: the same headers and signing as a webhook, but only ids inside. */
 const isTotpRequest = (json: JsonObject): boolean => {
   const keys = Object.keys(json);
   return keys.length > 0 && keys.every((key) => TOTP_KEYS.has(key) || /^(totp|otp)/.test(key));

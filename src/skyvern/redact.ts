@@ -1,10 +1,10 @@
 /**
- * What is masked before anything reaches the disk (P6). The mask works on the text of the body, before it is parsed: so
- * the stored bytes are the received ones but for the masked values, numbers and duplicate keys included, a body that is
- * not JSON is masked as well, and nothing further down ever sees a secret.
+ * Masks secrets before anything reaches the disk (P6). The mask works on the text of the body before it is parsed. The
+ * stored bytes are therefore the received ones except for the masked values, numbers and duplicate keys included; a
+ * body that is not JSON is masked as well; and no later step ever sees a secret.
  *
- * This file walks JSON, and JSON kept in its strings, and knows from the keys what may stand in a value. What stands in
- * a text is found by {@link maskText}, in keys, in values, and in what is no JSON. docs/security.md says what is masked.
+ * This file walks JSON, and JSON inside its strings, and decides by the keys what a value may hold. {@link maskText}
+ * handles texts: in keys, in values, and in what is not JSON. docs/security.md says what is masked.
  */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
 import { HINT_IN_JSON, maskText, REDACTED } from "./mask-text.ts";
@@ -22,22 +22,22 @@ export interface Masked {
 export type Redact = (body: string) => Masked;
 
 /**
- * What applies to a value: a set of the following, said by its key. All that is inside a value inherits its set and only
- * adds to it.
+ * What applies to a value: a set of the following flags, chosen by its key. Everything inside a value inherits its set
+ * and only adds to it.
  */
 type Mode = number;
 const PARAMETERS = 1;
 const PROXY = 2;
 const WEBHOOK = 4;
-/** A set of HTTP headers: what stands under a name in it is secret. */
+/** A set of HTTP headers, in which every value under a secret header's name is secret. */
 const HEADERS = 8;
-/** Under a secret's name, outside of parameters: secret if it looks like it. */
+/** Under a secret's name, outside parameters: secret if it looks like it. */
 const SUSPECT = 16;
 /** The same under the name of a password. */
 const SUSPECT_PASSWORD = 32;
 const SECRET = 64;
 
-/** @param extraKeys `redact.keys` of relay.yaml: further secret-looking keys, matched as whole words of a key. */
+/** @param extraKeys `redact.keys` of relay.yaml: additional secret keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
   const readName = createReadName(extraKeys);
   const readKey = memoize((key) => ({
@@ -75,7 +75,7 @@ interface NameReaders {
   readKey: (key: string) => KeyMeaning;
 }
 
-/** What Skyvern's own keys say of their values. */
+/** What Skyvern's own keys mean for their values. */
 function modeOfKey(key: string): Mode {
   const lower = key.toLowerCase();
   if (/(http|connect)_?headers$/.test(lower) || lower.startsWith("totp")) return SECRET;
@@ -103,18 +103,20 @@ interface Edit {
 interface WalkFrame {
   mode: Mode;
   isArray: boolean;
-  /** Whether it stands in an array itself, as in `"headers":[{"name":"…","value":"…"}]`. */
+  /** True when the object is an item of an array, as in `"headers":[{"name":"…","value":"…"}]`. */
   isItem: boolean;
-  /** In `{"name":"api_key","value":…}`: what the name says of the value, once it was met. */
+  /** For `{"name":"api_key","value":…}`: what the name means for the value, once the name was met. */
   named: Mode;
-  /** Where the value stands and what it is, while its name was not met yet. */
+  /** The place and kind of the value, while its name was not met yet. */
   pending: { start: number; end: number; value: string } | null;
-  /** Of an array: its last text, as in `["--password","…"]` and `[["api_key","…"]]`, and how many items came before. */
+  /**
+   * For an array: its last text, as in `["--password","…"]` and `[["api_key","…"]]`, and how many items came before.
+   */
   last: string;
   count: number;
 }
 
-/** One pass over JSON text (or what pretends to be), copying everything but what the mask replaces. */
+/** One pass over JSON text (or what looks like it) that copies everything but what the mask replaces. */
 function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJson: boolean } {
   const { readName, readKey } = readers;
   const edits: Edit[] = [];
@@ -213,7 +215,7 @@ const enter = (mode: Mode, isArray: boolean, isItem: boolean): WalkFrame => ({
   count: 0,
 });
 
-/** The mode of what stands under a key: that of its object, and more. */
+/** The mode of the value under a key: the object's mode, with additions. */
 function modeUnder(frame: WalkFrame, key: KeyMeaning): Mode {
   const { mode } = frame;
   if ((mode & SECRET) !== 0) return mode;
@@ -223,7 +225,7 @@ function modeUnder(frame: WalkFrame, key: KeyMeaning): Mode {
   return key.isValue ? under | frame.named : under;
 }
 
-/** The mode of an item of an array. `next`: the character after it. */
+/** The mode of an array's item. `next` is the character after it. */
 function modeOfItem(frame: WalkFrame, next: number, readName: ReadName): Mode {
   const { mode, last, count } = frame;
   if ((mode & SECRET) !== 0 || last === "") return mode;
@@ -232,7 +234,7 @@ function modeOfItem(frame: WalkFrame, next: number, readName: ReadName): Mode {
   return (mode & HEADERS) !== 0 ? mode | SECRET : mode | modeOfName(readName(last), mode);
 }
 
-/** A name in `{"name":"api_key","value":…}`: for the value to come, and for one that came before. */
+/** Handles a name in `{"name":"api_key","value":…}`, for the value to come and for one that came before. */
 function noteName(frame: WalkFrame, name: string, readers: NameReaders, edits: Edit[]) {
   frame.named = modeOfName(readers.readName(name), frame.mode);
   const { pending } = frame;
@@ -254,7 +256,7 @@ function applyEdits(text: string, edits: readonly Edit[]): string {
   return parts.join("") + text.slice(copied);
 }
 
-/** The value of a string literal; its raw inside when it is no valid literal. */
+/** The value of a string literal; its raw content when the literal is invalid. */
 function decode(literal: string): string {
   const inside = literal.slice(1, literal.length > 1 && literal.endsWith('"') ? -1 : undefined);
   if (!literal.includes("\\")) return inside;
@@ -293,7 +295,7 @@ function maskValue(given: string, mode: Mode, readers: NameReaders): string {
 
 const HEADER_LINE = /^([\w-]{1,80}[ \t]{0,3}:[ \t]{0,3})(?!\[redacted\])\S.*$/gm;
 
-/** A password may hold anything, so all before the last `@` counts. */
+/** A password may contain anything, so everything before the last `@` counts. */
 const PROXY_CREDENTIALS = /^([a-z][a-z0-9+.-]{0,30}:\/\/)?[^]*@/i;
 /** `host:port:user:password`, and the same the other way round. */
 const PROXY_PARTS = /^((?:[a-z][a-z0-9+.-]{0,30}:\/\/)?[^\s:/@]{1,253}:\d{1,5}:)[^]+$/i;
@@ -305,7 +307,7 @@ function maskProxy(value: string): string {
   return value.replace(PROXY_PARTS_BEHIND, `$1${REDACTED}$2`);
 }
 
-/** Every value of an address's query and fragment, and what has no name. */
+/** Every value of an address's query and fragment, and parts without a name. */
 function maskQuery(url: string): string {
   const query = url.search(/[?#]/);
   if (query < 0) return url;

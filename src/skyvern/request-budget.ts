@@ -1,6 +1,7 @@
 /**
- * One budget of requests to Skyvern's API for everything a relay asks by itself. Half of it may be used at once, the other half comes back over
- * an hour, so that no hour sees more than the whole. What a message or a page needs is counted and never refused.
+ * One budget of requests to Skyvern's API for everything a relay asks on its own. Half of it may be used at once, the
+ * other half comes back over an hour, so that no hour has more than the whole. Requests for a message or a page are
+ * counted and never refused.
  */
 import type { HttpClient } from "../net/http-client.ts";
 import { HOUR_MS } from "../platform/time.ts";
@@ -8,11 +9,11 @@ import { createRateLimit, type RateLimit } from "../platform/rate-limit.ts";
 import type { SkyvernClient, SkyvernResult } from "./client.ts";
 
 export interface RequestBudget {
-  /** Requests in any hour. */
+  /** The most requests in any hour. */
   readonly perHour: number;
-  /** Milliseconds until another request may be made; 0: now. */
+  /** Milliseconds until another request may be made; 0 means now. */
   waitMs(): number;
-  /** The same client, each of whose requests is counted. */
+  /** The same client with each of its requests counted. */
   counted(request: HttpClient): HttpClient;
 }
 
@@ -28,10 +29,13 @@ export function createRequestBudget({ perHour, now }: { perHour: number; now(): 
   };
 }
 
-/** The limit counts by client; this one is the relay. */
+/** The limit counts by client; this client is the relay. */
 const CLIENT = "relay";
 
-/** The client for work that can wait: it refuses lists and runs as `rate_limited`, with the time to wait, while the budget is spent. */
+/**
+ * The client for work that can wait: while the budget is spent it refuses lists and runs as `rate_limited`, with the
+ * time to wait.
+ */
 export function withinBudget(client: SkyvernClient, budget: RequestBudget | null): SkyvernClient {
   if (budget === null) return client;
   const gate = <T>(ask: () => Promise<SkyvernResult<T>>): Promise<SkyvernResult<T>> => {

@@ -1,4 +1,4 @@
-/** How a secret looks, where its name alone does not settle it. */
+/** Judges by its form whether a value is a secret, where its name alone does not settle it. */
 
 /**
  * Whether a value that stands under a secret's name looks like a secret and not like a word, a number, a date or code.
@@ -42,7 +42,7 @@ export const namesPlace = (value: string): boolean => PLACE.test(value) || DOTFI
 const PLACEHOLDER =
   /^(?:\{\{|.*\$\{|\{[%\w]*\}|\$[A-Za-z_]+$|<|%[a-z]$|[*•.x]{3,}$|true$|false$|null$|none$|[\w.-]*…$)/i;
 
-/** Ids open nothing by themselves. */
+/** Ids give no access by themselves. */
 const SKYVERN_ID = /^[a-z]{1,4}_(?:v2_|sched_)?(?:\d{15,}|[0-9a-f]{32})$|^cred_\w+$/;
 
 /** Names of algorithms, formats and versions. */
@@ -64,7 +64,7 @@ const PLACE =
 /** `.env` */
 const DOTFILE = /^\.[a-z][\w.-]*$/;
 
-/** Tokens that no name is needed for. */
+/** Tokens that are secret under any name. */
 export const SECRET_FORMS =
   /(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|(?=[srgxAwnS])(?<![A-Za-z0-9])(?:(?:sk|rk)_(?:live|test)_\w{8,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeoprs]-(?=[\w-]*\d)[\w-]{8,}|A[KS]IA[0-9A-Z]{16}(?![0-9A-Za-z])|AIza[\w-]{30,}|whsec_[\w+/=]{8,}|glpat-[\w-]{16,}|npm_\w{30,}|SG\.[\w-]{16,}\.[\w-]{16,})|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?/g;
 

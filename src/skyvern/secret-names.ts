@@ -1,12 +1,12 @@
-/** Names whose values are secrets: the list of the mask, as data. `redact.keys` of relay.yaml adds to it. */
+/** The names whose values are secrets: the mask's list, as data. `redact.keys` of relay.yaml adds to it. */
 
-/** What a name says of its value. Several may hold. */
+/** What a name means for its value. Several may apply. */
 export const Named = {
-  /** A secret: among parameters for sure, elsewhere where the value looks like one. */
+  /** A secret: always among parameters, elsewhere where the value looks like one. */
   secret: 1,
-  /** A password: no word that anything else has, so that a weaker look of the value does. */
+  /** A password: nothing else has such a name, so a weaker look of the value is enough. */
   password: 2,
-  /** It gives access when it stands in the query of a URL. */
+  /** Gives access when it is in the query of a URL. */
   query: 4,
   /** A set of HTTP headers. */
   headers: 8,
@@ -55,7 +55,7 @@ const STEMS = [
   "customerkey",
 ];
 
-/** Secret only as a word of their own: `pin`, but not `shipping`. */
+/** Secret only as a whole word: `pin`, but not `shipping`. */
 const WORDS = [
   "pw",
   "pwd",
@@ -84,16 +84,16 @@ const WORDS = [
 const ABOUT_SECRETS =
   /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
 
-/** Names of query parameters that give access, besides secret ones. */
+/** Names of query parameters that give access, besides the secret ones. */
 const QUERY_NAMES =
   /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
 
 const PASSWORDS = /passw|passphrase|passcode|pwd|secret/;
 
-/** The flags of {@link Named} for a name, however it is spelt. */
+/** The flags of {@link Named} for a name in any spelling. */
 export type ReadName = (name: string) => number;
 
-/** @param extraKeys further names, matched as whole words of a name. */
+/** @param extraKeys additional names, matched as whole words of a name. */
 export function createReadName(extraKeys: readonly string[]): ReadName {
   const extra = extraKeys.map(splitName).map((words) => ({ words, joined: words.replaceAll("_", "") }));
   const stems = new RegExp(STEMS.join("|"));

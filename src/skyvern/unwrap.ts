@@ -1,7 +1,7 @@
 /**
- * The same text without its wrappings: JSON escapes, percent escapes and HTML entities, in any order and any depth, until
- * nothing is left to decode. Each escape is decoded as soon as its last character is there, and what it stands for may
- * be the end of a further one; as every step makes the text shorter, the whole takes time in proportion to its length.
+ * Removes a text's wrappings: JSON escapes, percent escapes and HTML entities, in any order and depth, until nothing is
+ * left to decode. Each escape is decoded as soon as its last character arrives, and its character may complete another
+ * one. Every step makes the text shorter, so the time is proportional to its length.
  */
 
 /** A text without its wrappings, and where each of its characters stands in the text that it was made of. */
@@ -9,7 +9,10 @@ export interface UnwrappedView {
   text: string;
   /** Where character `i` begins in the source; one more entry for the end. */
   starts: Int32Array;
-  /** How often character `i` was wrapped. A delimiter that is wrapped deeper than a value's beginning belongs to the value. */
+  /**
+   * How often character `i` was wrapped. A delimiter that is wrapped deeper than a value's beginning belongs to the
+   * value.
+   */
   depths: Uint8Array;
 }
 
@@ -87,7 +90,7 @@ function escapeAtEnd(codes: Uint16Array, depths: Uint8Array, length: number): nu
     }
   }
   if (codes[length - 2] !== BACKSLASH) return 0;
-  // A backslash that was wrapped itself escapes nothing that begins outside of its wrapping.
+  // A backslash that was wrapped itself does not escape what begins outside its wrapping.
   if (last === BACKSLASH && depths[length - 1] !== depths[length - 2]) return 0;
   const stands = SHORT_ESCAPES[last];
   return stands === undefined ? 0 : (2 << 16) | stands;

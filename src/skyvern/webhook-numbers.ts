@@ -1,9 +1,9 @@
 import { isJsonObject, isRawNumber, type Json, type RawNumber } from "../platform/json.ts";
 
 /**
- * An answer of the API with its numbers written as Skyvern's webhooks write them (contract §1): a float that is whole
- * becomes an integer (`120.0` → `120`, `1e+22` → `10000000000000000000000`), a small one has Python's spelling (`1e-07`).
- * So one run says the same digits whichever way it came.
+ * Rewrites the numbers of an API answer the way Skyvern's webhooks write them (contract §1): a whole float becomes an
+ * integer (`120.0` → `120`, `1e+22` → `10000000000000000000000`), a small one has Python's spelling (`1e-07`). The same
+ * run thereby has the same digits whichever way it came.
  */
 export function asInWebhooks(json: Json): Json {
   if (typeof json === "number" || isRawNumber(json)) return numberAsInWebhooks(json);

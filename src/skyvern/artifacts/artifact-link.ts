@@ -1,4 +1,7 @@
-/** A URL for an artifact that works at this moment. URLs die within an hour, so a link in a message is resolved when somebody clicks it. */
+/**
+ * Resolves a URL for an artifact that works at this moment. URLs die within an hour, so a link in a message is resolved
+ * when somebody clicks it.
+ */
 import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
 import type { ArtifactKey, Run } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
@@ -7,9 +10,9 @@ import type { SkyvernClient, SkyvernFault } from "../client.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /**
- * Where an artifact can be had right now. `redirect`: an http(s) URL that needs no key, dead at `expiresAt` (epoch
+ * Where an artifact can be read right now. `redirect`: an http(s) URL that needs no key, dead at `expiresAt` (epoch
  * milliseconds, null when unknown). `stream`: only the relay can read it, by {@link SkyvernClient.openContent}. `gone`:
- * it cannot be had; `temporary` when a later try may find it.
+ * it cannot be read; `temporary` when a later try may find it.
  */
 export type ArtifactLocation =
   | { kind: "redirect"; url: string; expiresAt: number | null }
@@ -24,7 +27,9 @@ export interface ResolveRequest {
   signal?: AbortSignal;
 }
 
-/** Finds a fresh URL for one artifact of a run. Never throws for what Skyvern answers, never hands out another scheme. */
+/**
+ * Resolves a fresh URL for one artifact of a run. Never throws for what Skyvern answers, and returns no other scheme.
+ */
 export function resolveArtifactUrl(request: ResolveRequest): Promise<ArtifactLocation> {
   const resolving = { ...request, client: request.client.with({ organization: request.run.organization_id }) };
   if (isArtifactId(resolving.key)) return resolveById(resolving, resolving.key);
@@ -42,7 +47,7 @@ const goneBy = ({ kind, reason }: SkyvernFault): ArtifactLocation => ({
   temporary: kind === "unavailable" || kind === "rate_limited",
 });
 
-/** `fresh` is a URL of it that Skyvern gave just now, for a Skyvern without the signed-url call. */
+/** `fresh` is a URL that Skyvern gave just now, used when Skyvern lacks the signed-url call. */
 async function resolveById(
   resolving: ResolveRequest,
   id: string,
@@ -51,13 +56,13 @@ async function resolveById(
   const signed = await resolving.client.signedUrl(id, resolving.signal);
   if (signed.ok) return handOut(resolving, id, signed.value.url, signed.value.expiresAt);
   const { fault } = signed;
-  // 404: a Skyvern before v1.0.47, or no such artifact; 503: no signing keys.
+  // 404: Skyvern is older than v1.0.47, or has no such artifact; 503: it has no signing keys.
   if (fault.status !== 404 && fault.status !== 503) return goneBy(fault);
   if (fresh !== null) return handOut(resolving, id, fresh);
   return resolveFromLists(resolving, id);
 }
 
-/** Looks the artifact up in the run's list, then in the run itself; at last asks for its first byte. */
+/** Looks the artifact up in the run's list, then in the run itself, and finally asks for its first byte. */
 async function resolveFromLists(resolving: ResolveRequest, id: string): Promise<ArtifactLocation> {
   const listed = await listRelevantArtifacts(resolving.client, listIdOf(resolving.run), resolving.signal);
   const row = listed.ok ? listed.rows.find(({ artifact_id }) => artifact_id === id) : undefined;
@@ -70,7 +75,7 @@ async function resolveFromLists(resolving: ResolveRequest, id: string): Promise<
     range: "bytes=0-0",
     ...(resolving.signal ? { signal: resolving.signal } : {}),
   });
-  // 416: it is there, and empty.
+  // 416: the artifact exists and is empty.
   if (!probe.ok) return probe.fault.status === 416 ? { kind: "stream", artifactId: id } : goneBy(probe.fault);
   await probe.value.body?.cancel();
   return { kind: "stream", artifactId: id };
@@ -90,7 +95,7 @@ async function resolveByPlace(resolving: ResolveRequest, place: string, n: numbe
   return resolveLocal(resolving, place, url);
 }
 
-/** A `file:` URL on Skyvern's own disk: the list may know the same file under an id. */
+/** A `file:` URL points to Skyvern's own disk; the list may have the same file under an id. */
 async function resolveLocal(resolving: ResolveRequest, place: string, uri: string): Promise<ArtifactLocation> {
   const listed = await listRelevantArtifacts(resolving.client, listIdOf(resolving.run), resolving.signal);
   if (!listed.ok) return goneBy(listed.fault);
@@ -111,7 +116,7 @@ const TYPES_AT: Record<string, readonly string[]> = {
 
 const lastSegment = (uri: string): string => uri.slice(uri.lastIndexOf("/") + 1);
 
-/** Redirects to a URL a browser can open; what has none is streamed. */
+/** Redirects to a URL that a browser can open; anything else is streamed. */
 function handOut(resolving: ResolveRequest, id: string, url: string, said: number | null = null): ArtifactLocation {
   const web = parseWebUrl(url);
   const expiresAt = said ?? parseExpiry(url);
@@ -120,13 +125,16 @@ function handOut(resolving: ResolveRequest, id: string, url: string, said: numbe
   return { kind: "redirect", url: web.href, expiresAt };
 }
 
-/** A self-hosted Skyvern that was not told its own address signs URLs of the cloud's host, which knows nothing of them (contract §5). */
+/**
+ * A self-hosted Skyvern without its own address configured signs URLs of the cloud's host, which does not know them
+ * (contract §5).
+ */
 const isForeign = (url: URL, origin: string): boolean =>
   isCloud(url.hostname) && !isCloud(new URL(origin).hostname) && parseArtifactId(url.href) !== null;
 
 const isCloud = (hostname: string): boolean => hostname === "skyvern.com" || hostname.endsWith(".skyvern.com");
 
-/** What GET run gives for a place: its URL and, where there is one, the artifact's id. */
+/** What GET run holds for a place: its URL and, where there is one, the artifact's id. */
 function atPlace(run: JsonObject, place: string, n: number): { url: string | null; id: string | null } {
   if (place === "recording") return urlAndId(run["recording_url"], null);
   const list = run[place === "screenshot" ? "screenshot_urls" : "downloaded_files"];

@@ -1,4 +1,7 @@
-/** A run's artifacts: which there are. Their URLs die within an hour, so only ids are stored; `artifact-link.ts` finds fresh ones. */
+/**
+ * Lists a run's artifacts. Their URLs die within an hour, so only ids are stored; `artifact-link.ts` resolves fresh
+ * ones.
+ */
 import type { Log } from "../../platform/log.ts";
 import { retry } from "../../platform/retry.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../../domain/run.ts";
@@ -8,7 +11,7 @@ import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 export interface Enrichment {
-  /** As Skyvern lists them, oldest first, then those that only the payload named. Each id once. */
+  /** In Skyvern's order, oldest first, then those that only the payload named. Each id once. */
   artifacts: Artifact[];
   /** `complete`, `partial` or `unavailable`; never `pending`. */
   status: ArtifactsStatus;
@@ -16,45 +19,51 @@ export interface Enrichment {
   reason: string | null;
 }
 
-/** `isNew`: Skyvern said it just now, and nobody has saved it. */
+/** `isNew`: Skyvern listed it just now, and it is not saved yet. */
 export interface ArtifactListing extends Enrichment {
   isNew: boolean;
 }
 
 export interface Enricher {
   /**
-   * The run's artifacts: what is known already if that is complete, else asked of Skyvern, again and again while that can
-   * help and the budget lasts. Never fails: without Skyvern's list it answers what the payload named. Calls for one run
-   * at one time share one request; each ends at once when its own signal aborts. Resolves when what is new is saved.
+   * The run's artifacts: the saved list if it is complete, else Skyvern's, with retries while they can help and the
+   * time budget lasts. Never fails: without Skyvern's list it returns what the payload named. Parallel calls for one
+   * run share one request; each ends as soon as its own signal aborts. Resolves when new artifacts are saved.
    */
   enrich(run: Run, signal?: AbortSignal): Promise<Enrichment>;
-  /** The same, for who knows the status that was saved last, and saves what is new. */
+  /** The same for a caller that knows the saved status and saves new artifacts itself. */
   list(run: Run, known: ArtifactsStatus, signal?: AbortSignal): Promise<ArtifactListing>;
-  /** As `enrich`, but asks Skyvern also when the answer is known. A known complete answer outlives a failure. */
+  /** As `enrich`, but asks Skyvern even when the answer is known. A failure does not replace a known complete list. */
   refresh(run: Run, signal?: AbortSignal): Promise<Enrichment>;
 }
 
 export interface EnricherOptions {
   client: SkyvernClient;
-  /** What was saved for the run, null when nothing was. */
+  /** The saved list of the run, null when there is none. */
   load(runId: string): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus } | null>;
   save(runId: string, artifacts: Artifact[], status: ArtifactsStatus): Promise<void>;
   now: Runtime["now"];
   sleep: Runtime["sleep"];
   log: Log;
-  /** For all tries and waits together; 20 000 unless told. */
+  /** The time for all tries and waits together, ms. Default 20,000. */
   budgetMs?: number;
 }
 
 const DEFAULT_BUDGET_MS = 20_000;
 const FIRST_BACKOFF_MS = 500;
-/** Tries for one run: what takes longer than these is asked for again when the messages are out. */
+/** The most tries for one run. A list that takes longer is asked for again after the messages were sent. */
 const MAX_TRIES = 4;
-/** So many runs in a row in vain, and Skyvern is left in peace for a while: the news must not queue behind a broken API. */
+/**
+ * After this many failed runs in a row Skyvern is not asked for a while, because results must not queue behind a broken
+ * API.
+ */
 const OUTAGE_AFTER = 2;
 const OUTAGE_MS = 30_000;
 
-/** Complete answers that are remembered: a run's sinks come one shortly after the other, and what the first was told may not be saved yet. */
+/**
+ * How many complete lists are remembered. A run's sinks follow each other closely, and the first sink's list may not be
+ * saved yet.
+ */
 const REMEMBERED = 64;
 
 export function createEnricher(options: EnricherOptions): Enricher {
@@ -63,7 +72,7 @@ export function createEnricher(options: EnricherOptions): Enricher {
   const inFlight = new Map<string, InFlight>();
   const remembered = new Map<string, Enrichment>();
   const shared = (run: Run, fresh: boolean): InFlight => {
-    // A refresh must not be answered with what was known before it was asked for.
+    // A refresh must not get an answer that was requested before it.
     const name = `${fresh ? "refresh" : "enrich"} ${run.run_id}`;
     const running = inFlight.get(name);
     if (running) return running;
@@ -114,7 +123,7 @@ export function createEnricher(options: EnricherOptions): Enricher {
 /** One request to Skyvern, shared by its waiters, and canceled when the last of them has left. */
 interface InFlight {
   answer: Promise<Enrichment>;
-  /** Null: nobody saves it yet. */
+  /** Null until someone saves it. */
   saved: Promise<void> | null;
   waiters: number;
   canceled: AbortSignal;
@@ -156,7 +165,7 @@ async function join(request: InFlight, signal: AbortSignal | undefined): Promise
 
 type EnricherContext = EnricherOptions & {
   budgetMs: number;
-  /** Runs in a row whose list could not be read; none are asked for until then, epoch ms. */
+  /** Failed runs in a row, and until when no list is asked for, epoch ms. */
   outage: { failures: number; until: number };
 };
 
@@ -169,7 +178,7 @@ async function ask(context: EnricherContext, run: Run, fresh: boolean, abort: Ab
   return listed;
 }
 
-/** During an outage one run in a while asks, and the others are answered at once. */
+/** During an outage one run now and then tries Skyvern, and the others are answered at once. */
 async function listUnlessOut(
   context: EnricherContext,
   run: Run,
@@ -193,7 +202,7 @@ const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavai
 const ABORTED = unread("the attempt was aborted");
 
 async function listWithinBudget(context: EnricherContext, run: Run, abort: AbortSignal): Promise<Enrichment> {
-  // One try per call: the waits between tries are this loop's.
+  // One try per call, because this loop does the waiting.
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
   const timeout = AbortSignal.timeout(context.budgetMs);
@@ -221,7 +230,7 @@ const toArtifact = ({ artifact_id, artifact_type, created_at }: ArtifactRow): Ar
   created_at,
 });
 
-/** Adds what only the payload named. Downloads of `tsk_` runs are never in Skyvern's list (contract §4). */
+/** Adds what only the payload named. Skyvern's list never has downloads of `tsk_` runs (contract §4). */
 function withNamed(run: Run, { artifacts, status, reason }: Enrichment): Enrichment {
   const byId = new Map<string, Artifact>();
   for (const artifact of [...artifacts, ...namedBy(run)]) {
@@ -242,7 +251,9 @@ function namedBy(run: Run): Artifact[] {
   );
 }
 
-/** What is known, if it is complete. The store's trouble is not the message's: without what was saved Skyvern is asked again. */
+/**
+ * The saved list, if it is complete. When the store fails, Skyvern is asked again, so that the message is not held up.
+ */
 async function loadComplete(context: EnricherContext, runId: string): Promise<Enrichment | null> {
   try {
     const known = await context.load(runId);

@@ -1,6 +1,6 @@
 /**
- * A run's pictures, film and files as bytes: from Skyvern at this moment, else from the relay's own copies; and the
- * headers under which they may be given to a browser without anything in them ever running on the relay's origin.
+ * A run's pictures, film and files as bytes, from Skyvern or else from the relay's own copies, and the headers under
+ * which a browser gets them without anything in them ever running on the relay's origin.
  */
 import type { Log } from "../../platform/log.ts";
 import type { Permit } from "../../net/http-client.ts";
@@ -14,14 +14,14 @@ import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 
 /** The relay's own copies of artifacts. */
 export interface Copies {
-  /** Status 200 or 206, or 416 with nothing; null when there is no copy. */
+  /** Status 200 or 206, or 416 without content; null when there is no copy. */
   open(runId: string, key: ArtifactKey, range: string | null): Promise<Response | null>;
   has(runId: string, key: ArtifactKey): Promise<boolean>;
 }
 
 export interface MediaDeps {
   client: SkyvernClient;
-  /** The guarded one: the URL is on whatever host Skyvern named. */
+  /** The guarded fetch, because the URL is on a host that Skyvern named. */
   fetch: Fetch;
   /** Rejects where `fetch` would not go: no reader is sent there either. */
   permit: Permit;
@@ -37,8 +37,8 @@ export interface OpenOptions {
 }
 
 /**
- * `content`: status 200 or 206; the caller reads or cancels its body. `unsatisfiable`: nothing of it lies in the range.
- * `gone`: it cannot be had, `temporary` when a later try may find it.
+ * `content`: status 200 or 206; the caller reads or cancels its body. `unsatisfiable`: the range holds nothing. `gone`:
+ * it cannot be read, `temporary` when a later try may find it.
  */
 export type Opened =
   | { kind: "content"; content: Response }
@@ -46,29 +46,29 @@ export type Opened =
   | { kind: "gone"; reason: string; temporary: boolean };
 
 export type ReadResult =
-  /** `type`: what its bytes say it is, null when that is no picture or film. */
+  /** `type` is judged by the bytes, null for neither picture nor film. */
   { kind: "bytes"; type: string | null; bytes: Buffer } | { kind: "too_large" } | { kind: "unavailable" };
 
-/** A run with what Skyvern lists for it. */
+/** A run with the artifacts that Skyvern lists for it. */
 export interface Owner {
   run: Run;
   artifacts: readonly Artifact[];
 }
 
 export interface Media {
-  /** A URL for a browser to be sent to, or null: then it has to be streamed, or cannot be had, which `open` says. */
+  /** A URL to redirect a browser to. Null when it must be streamed or cannot be read, which `open` tells. */
   link(owner: Owner, key: ArtifactKey, signal?: AbortSignal): Promise<string | null>;
-  /** The bytes as a stream, from Skyvern or the copies. Never throws for what comes or does not come. */
+  /** The bytes as a stream, from Skyvern or the copies. Never throws for what the other side does. */
   open(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
-  /** The same from Skyvern alone. */
+  /** The same, only from Skyvern. */
   fetch(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
-  /** All of it, if that is at most so many bytes. */
+  /** All of its bytes, if there are at most `maxBytes`. */
   read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<ReadResult>;
 }
 
-/** A URL that dies within this time is not handed out any more. */
+/** A URL that expires within this time is not used any more. */
 const MARGIN_MS = 60_000;
-/** How long what says nothing of its end, or has no URL, is taken to stay as it is. */
+/** How long a location without an expiry is reused. */
 const UNKNOWN_LIFE_MS = 60_000;
 const MAX_KNOWN = 1_000;
 
@@ -103,7 +103,7 @@ export function createMedia(deps: MediaDeps): Media {
     return begun(opened, isPicture(owner, key));
   };
 
-  /** What was known may be dead: then it is asked for anew, once. */
+  /** A remembered URL may have died, so it is resolved again once. */
   const fetch = async (owner: Owner, key: ArtifactKey, options: OpenOptions = {}): Promise<Opened> => {
     const name = cacheKey(owner.run, key);
     const wasKnown = known.has(name);
@@ -130,7 +130,7 @@ export function createMedia(deps: MediaDeps): Media {
       if (location.kind !== "redirect") return null;
       // Skyvern calls a screenshot `application/json` (contract §4): a browser sent there would show its bytes as text.
       if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
-      // Skyvern signs URLs also for what is gone. With a copy at hand a look is worth its time.
+      // Skyvern also signs URLs of missing files. With a copy at hand a check is worth its time.
       if (!(await copies?.has(owner.run.run_id, key))) return location.url;
       const seen = await fetch(owner, key, { range: "bytes=0-0", ...(signal ? { signal } : {}) });
       if (seen.kind === "content") await seen.content.body?.cancel();
@@ -141,7 +141,7 @@ export function createMedia(deps: MediaDeps): Media {
         const opened = await open(owner, key, { signal });
         return opened.kind === "content" ? await readAll(opened.content, maxBytes) : { kind: "unavailable" };
       } catch {
-        // The connection broke, or the time was over, in the middle of it.
+        // The connection broke or the time was over while reading.
         return { kind: "unavailable" };
       }
     },
@@ -156,11 +156,13 @@ function knownUntil(location: ArtifactLocation, now: number): number {
   return location.expiresAt - MARGIN_MS;
 }
 
-/** A part of a picture cannot be told to be one, and pictures are small: they are always fetched whole. */
+/**
+ * The type of a picture can be judged only from its start, and pictures are small, so they are always fetched whole.
+ */
 const rangeFor = (owner: Owner, key: ArtifactKey, range: string | null | undefined): string | undefined =>
   isPicture(owner, key) ? undefined : (range ?? undefined);
 
-/** Whether a key names a screenshot, by itself or as one of the run's. */
+/** True when a key names a screenshot, by itself or in the run's lists. */
 export const isPicture = ({ run, artifacts }: Owner, key: ArtifactKey): boolean =>
   /^screenshot-\d+$/.test(key) ||
   run.screenshots.includes(key) ||
@@ -190,7 +192,7 @@ async function fetchUrl({ fetch, log }: MediaDeps, request: UrlRequest): Promise
       : gone(`Its storage answered ${answer.status}.`, answer.status >= 500);
   } catch (error) {
     if (!(error instanceof EgressRefused)) return gone("Its storage did not answer.", true);
-    // Where it points is for the operator to know, not for whoever opens a link.
+    // The operator should know where it points, but not whoever opens the link.
     log.warn("media.refused", { run_id: run.run_id, artifact: key, reason: error.reason });
     return gone(REFUSED, false);
   }
@@ -279,15 +281,15 @@ async function readAll(content: Response, maxBytes: number): Promise<ReadResult>
 
 type Bytes = ReadableStream<Uint8Array>;
 
-/** What is believed when it is said, as the middle of a film does not show what it is. */
+/** Film types are taken as declared, because the middle of a film does not show its type. */
 const FILM = /^video\/(webm|mp4)$/;
-/** So many bytes tell every type apart. */
+/** The first bytes by which every type is recognized. */
 const HEAD_BYTES = 12;
 
 /**
- * The type under which content may be shown, null when it may not: only what a browser shows without running anything. The
- * first bytes decide, as Skyvern calls screenshots `application/json` (contract §4) and a storage may call a page a
- * picture. Read on from the `body` that comes back.
+ * The type under which content may be shown, null when it may not: only types that a browser shows without running
+ * anything. The first bytes decide, because Skyvern calls screenshots `application/json` (contract §4) and a storage
+ * may call a page a picture. Callers continue with the returned `body`.
  */
 export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {
   const type = said.split(";")[0]?.trim().toLowerCase() ?? "";
@@ -342,8 +344,8 @@ const SAFE = {
 };
 
 /**
- * Content as an answer that runs nothing: media are shown, everything else is downloaded under its own name. The body of
- * `content` is used up.
+ * Answers with content in a form that runs nothing: media are shown, everything else is downloaded under its own name.
+ * The body of `content` is consumed.
  */
 export async function safeAnswer(content: Response, name: string): Promise<Response> {
   const said = content.headers.get("content-type") ?? "";
@@ -354,7 +356,7 @@ export async function safeAnswer(content: Response, name: string): Promise<Respo
     "content-disposition": type === null ? `attachment; filename*=UTF-8''${rfc8187(name)}` : "inline",
     "cache-control": "private, max-age=300",
   });
-  // Of what came packed, the length is that of the packed bytes.
+  // The length of compressed content is that of the compressed bytes.
   const packed = content.headers.has("content-encoding");
   for (const passed of packed ? [] : PASSED) {
     const value = content.headers.get(passed);
@@ -363,11 +365,11 @@ export async function safeAnswer(content: Response, name: string): Promise<Respo
   return new Response(body, { status: content.status, headers });
 }
 
-/** RFC 8187: what `encodeURIComponent` leaves as it is but the RFC does not. */
+/** Encodes the characters that `encodeURIComponent` leaves as they are and RFC 8187 does not allow. */
 const rfc8187 = (name: string): string =>
   encodeURIComponent(name.toWellFormed()).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** A picture that says so, where one cannot be had. With 200, or what embeds it would show its own broken picture. */
+/** A picture that says it is missing. It has status 200, because a page would otherwise show a broken picture. */
 export const noPicture = (): Response =>
   new Response(PICTURE, { headers: { ...SAFE, "content-type": "image/svg+xml", "cache-control": "no-store" } });
 

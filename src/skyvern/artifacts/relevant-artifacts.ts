@@ -1,8 +1,8 @@
-/** Skyvern's list of a run's artifacts, as far as a person would look at them. */
+/** Lists the artifacts of a run that people look at. */
 import type { Run } from "../../domain/run.ts";
 import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
 
-/** The types worth a person's look. A run has hundreds of others, so the list is always asked for by type (contract §4). */
+/** The relevant types. A run has hundreds of other artifacts, so the list is always asked for by type (contract §4). */
 export const USEFUL_TYPES: readonly string[] = [
   "recording",
   "screenshot_final",
@@ -16,7 +16,9 @@ export const USEFUL_TYPES: readonly string[] = [
 
 export type Listed = { ok: true; rows: ArtifactRow[] } | { ok: false; fault: SkyvernFault };
 
-/** An older Skyvern refuses types it does not know with 422: then all are asked for and the useful ones kept. */
+/**
+ * An older Skyvern answers 422 to types it does not know. Then all types are asked for and the relevant ones selected.
+ */
 export async function listRelevantArtifacts(
   client: SkyvernClient,
   id: string,
@@ -32,8 +34,8 @@ export async function listRelevantArtifacts(
 }
 
 /**
- * The id Skyvern lists a run's artifacts under. Since v1.0.30 a v2 task's own id answers an empty list: its workflow
- * run's id is needed, which is also in its page's address (contract §4).
+ * The id under which Skyvern lists a run's artifacts. Since v1.0.30 a v2 task's own id gives an empty list, so the id
+ * of its workflow run is needed, which is also in its page's address (contract §4).
  */
 export function listIdOf(run: Run): string {
   const isTaskV2 = run.run_type === "task_v2" || /^(tsk_v2_|oc_)/.test(run.run_id);
