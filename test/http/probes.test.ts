@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { createHistory, type HistoryDeps } from "../../src/http/api/runs.ts";
 import { aListeningApp, anApp, TOKEN } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -170,6 +171,13 @@ describe("/openapi.json", () => {
         expect(text, `${method} ${path}`).not.toContain("There is nothing at this address");
       }
     }
+    const documented = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ":$1")}`),
+    );
+    // Mounted on nothing: what its routes would use is not asked for.
+    const { routes } = createHistory({} as HistoryDeps);
+    const answering = routes.filter(({ method }) => method !== "ALL").map(({ method, path }) => `${method} /v1${path}`);
+    expect([...new Set(answering)].toSorted()).toEqual(documented.filter((name) => name.includes("/v1/")).toSorted());
   });
 
   it("lists the parameters by their names in the interface", async () => {

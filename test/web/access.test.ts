@@ -257,7 +257,26 @@ describe("forms", () => {
 
   test("a form beyond a few kilobytes is refused unread", async () => {
     const cookie = await login(relay);
-    expect((await redeliver({ csrf: "x".repeat(20_000) }, { cookie })).status).toBe(403);
+    const csrf = await csrfOf(relay, cookie);
+    const large = await redeliver({ csrf, more: "x".repeat(20_000) }, { cookie });
+    expect([large.status, await large.text()]).toEqual([403, expect.stringContaining("It is too large.")]);
+    // It reaches the route, and there is no such run.
+    expect((await redeliver({ csrf, more: "x".repeat(10_000) }, { cookie })).status).toBe(404);
+  });
+
+  test("so many pages may hear of changes at one time, and another one when one has gone", async () => {
+    const cookie = await login(relay);
+    const open = () => relay.request("/live?after=0", { headers: { cookie, accept: "text/event-stream" } });
+    const readers = [];
+    for (let i = 0; i < 64; i += 1) {
+      const reader = (await open()).body?.getReader();
+      await reader?.read();
+      readers.push(reader);
+    }
+    expect((await open()).status).toBe(204);
+    await readers.pop()?.cancel();
+    expect((await open()).status).toBe(200);
+    for (const reader of readers) await reader?.cancel();
   });
 
   test("logging out takes the cookie away", async () => {
