@@ -129,7 +129,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   const otlp = createTracing(config, host);
   const skyvern = await connectSkyvern(config, host);
   const delivering = createDeliverySide(config, host, skyvern, otlp);
-  const receiving = createReceiving(config, host, skyvern, { sinks: delivering.sinks, otlp });
+  const receiving = createReceiving(config, host, skyvern, { delivering, otlp });
   const { worker, lanes } = delivering;
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
   const unready = createReadiness({ store, now: runtime.now, isStopping: host.isStopping, isStalled, log });
@@ -269,12 +269,16 @@ function createReceiving(
   config: Config,
   { runtime, log, metrics, store, nudge, publicUrl, keys: keysInForce }: AppHost,
   { client, budget, newsSince, enricher, archive }: SkyvernSide,
-  { sinks, otlp }: { sinks: DeliverySide["sinks"]; otlp: Otlp | null },
+  { delivering: { sinks, sendTest }, otlp }: { delivering: DeliverySide; otlp: Otlp | null },
 ) {
   const { routes, redactKeys, keys } = config;
   const organizations = keys.map(({ organization }) => organization);
   const intake = createIntake({ routes, sinks, organizations, redactKeys, archives: archive !== null, store, runtime });
-  const deps = { intake, keys: keysInForce, trace: otlp?.take ?? null, runtime, log, metrics, nudge };
+  const tryOut = (sink: string): void => {
+    // A test is not worth a webhook that waits for it; what went wrong is in the log and among the deliveries.
+    sendTest(sink, "skyvern").catch((error: unknown) => log.error("sink.test_failed", { sink, error: String(error) }));
+  };
+  const deps = { intake, keys: keysInForce, trace: otlp?.take ?? null, runtime, log, metrics, nudge, tryOut };
   const addresses = createAddresses(publicUrl);
   const ingest = createIngest(deps);
   const { scope = "mine", lookbackMs = 0 } = config.reconcile ?? {};

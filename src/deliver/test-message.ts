@@ -33,15 +33,15 @@ export interface SentTest {
  *
  * Rejects when there is no such sink.
  */
-export function createTestSend(deps: TestSendDeps): (sink: string) => Promise<SentTest> {
+export function createTestSend(deps: TestSendDeps): (sink: string, by?: Tester) => Promise<SentTest> {
   const { store, runtime, log } = deps;
-  return async (name) => {
+  return async (name, by = "relay") => {
     const sink = deps.sinks.find((one) => one.name === name);
     if (!sink) throw new Error(`there is no sink ${name}`);
     const runId = runtime.newId("test");
     const deliveryId = runtime.newId("dlv");
     const startedAt = runtime.now();
-    const report = testReport(runId, startedAt, deps.links);
+    const report = { ...testReport(runId, startedAt, deps.links), ...WORDS[by] };
     const prepare = () => ({ attempt: 1, cause: "test", maybeSent: false, report, previous: null }) as const;
     const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs: deps.timeoutMs, log });
     const finishedAt = runtime.now();
@@ -52,6 +52,20 @@ export function createTestSend(deps: TestSendDeps): (sink: string) => Promise<Se
     return { delivery, outcome, ms: Math.max(0, Math.round(finishedAt - startedAt)) };
   };
 }
+
+/** Who asked for a test: somebody at the relay, or whoever pressed the test button at Skyvern. */
+export type Tester = keyof typeof WORDS;
+
+const WORDS = {
+  relay: {
+    title: "Test message of skyvern-relay",
+    summary: "This sink works: a run's result would look like this.",
+  },
+  skyvern: {
+    title: "Test webhook of Skyvern",
+    summary: "Skyvern's test webhook arrived, and this sink works: a run's result would look like this.",
+  },
+} as const;
 
 /** The status is `test`: receivers that act on `run.completed` must not act on it. */
 function testReport(runId: string, now: number, links: Links): Report {
@@ -65,9 +79,8 @@ function testReport(runId: string, now: number, links: Links): Report {
     revision: 1,
     source: "webhook",
     ...nothing,
-    title: "Test message of skyvern-relay",
+    ...WORDS.relay,
     prompt: null,
-    summary: "This sink works: a run's result would look like this.",
     output: { test: true },
     parameters: null,
     files: [],

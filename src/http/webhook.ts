@@ -73,6 +73,8 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
       return tooLarge(c, received.limit);
     case "totp":
       return c.json({ error: "this is a one-time-code request; totp_url must not point at the relay" }, 422);
+    case "test":
+      return c.json({ run_id: received.runId, result: "test", sinks: received.sinks });
     case "unavailable":
       return unavailable(c, "the result could not be stored");
     case "accepted":

@@ -38,13 +38,20 @@ export interface VerifiedWebhook {
   receivedAt: number;
 }
 
-/** Null when Skyvern asks for a one-time code. */
-export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): IncomingReceipt | null {
+/** A verified webhook that is not stored. `totp`: Skyvern asks for a one-time code. */
+export type WithoutReceipt =
+  | { kind: "totp" }
+  /** Skyvern's test button was pressed. `sinks`: those that a run like the sample is routed to. */
+  | { kind: "test"; runId: string; sinks: string[] };
+
+export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): IncomingReceipt | WithoutReceipt {
   const { keyName, organization, channel, sentAt, receivedAt } = webhook;
   const bytes = Buffer.from(webhook.bytes.buffer, webhook.bytes.byteOffset, webhook.bytes.byteLength);
   const { masked, stored } = mask(bytes, deps.redact);
   const parsed = parsePayload(masked);
-  if (parsed.kind === "totp") return null;
+  if (parsed.kind === "totp") return { kind: "totp" };
+  const origin = { receivedAt, source: "webhook", channel, organization } as const;
+  if (parsed.kind === "sample") return toTestWebhook(deps, normalize(parsed.payload, origin));
   const payload = parsed.kind === "run" ? parsed.payload : null;
   const receipt: NewReceipt = {
     id: deps.runtime.newId("rcp"),
@@ -58,8 +65,16 @@ export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): I
     receivedAt,
     note: parsed.kind === "unknown" ? parsed.reason : null,
   };
-  const origin = { receivedAt, source: "webhook", channel, organization } as const;
   return { receipt, run: payload === null ? null : toIncomingRun(deps, payload, origin, receivedAt) };
+}
+
+/** Samples sent there reach no sink: it is the address that `doctor` has Skyvern try. */
+export const DOCTOR_CHANNEL = "skyvern-relay-doctor";
+
+function toTestWebhook({ routes, sinks }: DecideDeps, run: Run): WithoutReceipt {
+  const names = sinks.map(({ name }) => name);
+  const chosen = run.channel === DOCTOR_CHANNEL ? [] : match(run, routes, names).sinks;
+  return { kind: "test", runId: run.run_id, sinks: chosen };
 }
 
 /** The masked text, and the bytes to store. Bytes that are not UTF-8 are masked and stored byte by byte. */

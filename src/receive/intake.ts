@@ -15,6 +15,7 @@ import {
   toIncomingRun,
   type DecideDeps,
   type VerifiedWebhook,
+  type WithoutReceipt,
 } from "./decide.ts";
 import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
@@ -46,8 +47,7 @@ export interface Intake {
 
 /** What became of a body. */
 export type IntakeResult =
-  /** Skyvern asks for a one-time code: nothing is stored. */
-  | { kind: "totp" }
+  | WithoutReceipt
   /** On disk. `crashed`: the bug that was met, for which it was kept. */
   | {
       kind: "stored";
@@ -107,7 +107,7 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
     webhook: async (webhook) => {
       try {
         const arrival = toIncomingReceipt(deps, webhook);
-        if (arrival === null) return { kind: "totp" };
+        if ("kind" in arrival) return arrival;
         return await acceptOrStoreUnrecognized(accept, arrival);
       } catch (error) {
         if (error instanceof StorageFault) throw error;

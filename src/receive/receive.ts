@@ -34,6 +34,8 @@ export type Received =
   | { kind: "too_large"; limit: number }
   /** Genuine, but Skyvern asks for a one-time code. */
   | { kind: "totp" }
+  /** Skyvern's test button was pressed: nothing is stored, and these sinks get a test message. */
+  | { kind: "test"; runId: string; sinks: string[] }
   /** On disk. `runId` is null when the webhook is unrecognized. */
   | { kind: "accepted"; verdict: Verdict; runId: string | null }
   /** Not on disk, nothing half-done: come again. */
@@ -50,6 +52,8 @@ export interface ReceiveDeps {
   trace?: Trace;
   /** Called when deliveries were queued. */
   nudge(): void;
+  /** Begins to send a test message through a sink. */
+  tryOut(sink: string): void;
 }
 
 export interface Receiver {
@@ -122,6 +126,12 @@ async function receiveVerified(
       metrics.webhooks.inc({ result: "totp" });
       log.warn("webhook.totp_request", { key: keyName, hint: "a totp_url points at the relay; it has no codes" });
       return { kind: "totp" };
+    }
+    if (result.kind === "test") {
+      metrics.webhooks.inc({ result: "test" });
+      log.info("webhook.test", { run_id: result.runId, key: keyName, channel, sinks: result.sinks });
+      for (const sink of result.sinks) deps.tryOut(sink);
+      return result;
     }
     const { accepted, crashed } = result;
     if (accepted.deliveries > 0) deps.nudge();

@@ -150,6 +150,8 @@ export type Parsed =
   | { kind: "run"; payload: Payload }
   /** Skyvern asks for a one-time code: `totp_url` points at the relay by mistake. */
   | { kind: "totp" }
+  /** What Skyvern's test button sends: a sample of a run that never was. */
+  | { kind: "sample"; payload: Payload }
   | { kind: "unknown"; reason: string };
 
 /** Deeper nesting is not walked: JSON.stringify and every later reader would run out of stack. */
@@ -181,8 +183,11 @@ export function readPayload(json: Json): Parsed {
   if (id === null) return { kind: "unknown", reason: "none of run_id, task_id, workflow_run_id names the run" };
   if (id.length > MAX_ID_LENGTH) return { kind: "unknown", reason: `the run id is longer than ${MAX_ID_LENGTH}` };
   payload.id = id;
-  return { kind: "run", payload };
+  return { kind: SAMPLE_IDS.has(id) ? "sample" : "run", payload };
 }
+
+/** Contract §3. Skyvern's ids of real runs are numbers of 18 digits. */
+const SAMPLE_IDS = new Set(["tsk_sample_123456789", "wr_sample_123456789"]);
 
 const firstId = (...ids: (string | null | undefined)[]): string | null =>
   ids.find((id) => id !== null && id !== undefined && id.trim() !== "") ?? null;

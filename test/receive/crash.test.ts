@@ -62,6 +62,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
       log,
       metrics: createMetrics(),
       nudge: () => {},
+      tryOut: () => {},
     },
     null,
   );

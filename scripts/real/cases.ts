@@ -1,0 +1,181 @@
+/** Every kind of run, and what is done to it while it goes on. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Row, SkyvernApi } from "./skyvern-api.ts";
+
+export interface World {
+  skyvern: SkyvernApi;
+  portalUrl: string;
+  /** Resolves with the run's row as soon as it fits. */
+  until(runId: string, fits: (row: Row) => boolean): Promise<Row>;
+}
+
+export interface Case {
+  name: string;
+  /** The outcome, and how often Skyvern tries the run. */
+  expected: { status: string; attempts?: number };
+  /** Needs a browser: one at a time. */
+  browser?: true;
+  /** Starts it and answers the ids of the runs that come of it. */
+  start(world: World): Promise<string[]>;
+  /** What happens to it meanwhile. */
+  meanwhile?(world: World, runId: string): Promise<unknown>;
+}
+
+const request = (label: string, url: string) => ({ block_type: "http_request", label, method: "GET", url });
+const wait = (label: string, seconds: number) => ({ block_type: "wait", label, wait_sec: seconds });
+const ok = ({ portalUrl }: World, label = "rates") => request(label, `${portalUrl}/page`);
+
+/** A case of one workflow run. */
+const aWorkflow = (
+  name: string,
+  expected: Case["expected"],
+  blocksOf: (world: World) => readonly object[],
+  more: Partial<Case> & { policy?: object; run?: object } = {},
+): Case => {
+  const { policy, run, ...rest } = more;
+  return {
+    name,
+    expected,
+    start: async (world) => {
+      const definition = policy === undefined ? {} : { retry_policy: policy };
+      return [await world.skyvern.run(await world.skyvern.workflow(name, blocksOf(world), definition), run)];
+    },
+    ...rest,
+  };
+};
+
+const aTask = (name: string, engine: string, say: string, status: string): Case => ({
+  name,
+  expected: { status },
+  browser: true,
+  start: async ({ skyvern, portalUrl }) => {
+    const { run_id } = await skyvern.post<{ run_id: string }>("/v1/run/tasks", {
+      prompt: `Look at the invoice. SAY=${say}`,
+      url: `${portalUrl}/page`,
+      engine,
+      webhook_url: skyvern.webhookUrl,
+      max_steps: 5,
+    });
+    return [run_id];
+  },
+});
+
+const cancel = ({ skyvern }: World, runId: string) => skyvern.post(`/v1/runs/${runId}/cancel`);
+const isPending = (row: Row): boolean => row.retry_pending === true;
+
+/** Runs with a retry policy, in both modes of its webhooks. */
+const retries = ["final_only", "every_attempt"].flatMap((mode): Case[] => {
+  const policy = (seconds: number) => ({
+    max_retries: 1,
+    delay_seconds: seconds,
+    webhook_on_retry: mode,
+    retry_on: [{ status: "failed" }],
+  });
+  const flaky = (key: string) => (world: World) => [
+    request("rates", `${world.portalUrl}/flaky/${mode}-${key}-${Date.now()}`),
+  ];
+  const broken = (world: World) => [request("rates", `${world.portalUrl}/none`)];
+  return [
+    aWorkflow(`${mode}: second attempt works`, { status: "completed", attempts: 2 }, flaky("works"), {
+      policy: policy(8),
+    }),
+    aWorkflow(`${mode}: policy spent`, { status: "failed", attempts: 2 }, broken, { policy: policy(8) }),
+    aWorkflow(`${mode}: delay 0`, { status: "completed", attempts: 2 }, flaky("at-once"), { policy: policy(0) }),
+    aWorkflow(`${mode}: canceled between`, { status: "failed" }, broken, {
+      policy: policy(120),
+      meanwhile: async (world, runId) => {
+        await world.until(runId, isPending);
+        await sleep(2_000);
+        await cancel(world, runId);
+      },
+    }),
+    aWorkflow(
+      `${mode}: canceled in the second`,
+      { status: "canceled", attempts: 2 },
+      (world) => [wait("pause", 8), ...broken(world)],
+      {
+        policy: policy(3),
+        meanwhile: async (world, runId) => {
+          await world.until(runId, (row) => row.attempt === 2);
+          await cancel(world, runId).catch(() => null);
+        },
+      },
+    ),
+  ];
+});
+
+export const CASES: readonly Case[] = [
+  aWorkflow("http_request", { status: "completed" }, (world) => [ok(world)]),
+  aWorkflow("for_loop", { status: "completed" }, (world) => [
+    {
+      block_type: "for_loop",
+      label: "each",
+      loop_blocks: [ok(world, "inner"), wait("pause", 1)],
+      loop_variable_reference: "{{ [1, 2] }}",
+    },
+  ]),
+  aWorkflow("request fails", { status: "failed" }, ({ portalUrl }) => [request("rates", `${portalUrl}/none`)]),
+  aWorkflow("terminate block", { status: "terminated" }, () => [
+    { block_type: "terminate", label: "stop", reason: "Nothing to pay.", error_code: "NOTHING_DUE" },
+  ]),
+  aWorkflow("timed out", { status: "timed_out" }, () => [wait("pause", 90)], { run: { max_elapsed_time_minutes: 1 } }),
+  aWorkflow("canceled", { status: "canceled" }, () => [wait("pause", 15)], {
+    meanwhile: async (world, runId) => {
+      await world.until(runId, ({ status }) => status === "running");
+      await cancel(world, runId);
+    },
+  }),
+  aWorkflow(
+    "paused, then continued",
+    { status: "completed" },
+    () => [
+      {
+        block_type: "human_interaction",
+        label: "approve",
+        recipients: ["ops@example.com"],
+        subject: "Approve",
+        body: "Please",
+        instructions: "Approve it.",
+        timeout_seconds: 120,
+      },
+    ],
+    {
+      meanwhile: async (world, runId) => {
+        await world.until(runId, ({ status }) => status === "paused");
+        await world.skyvern.post(`/v1/workflows/runs/${runId}/continue`);
+      },
+    },
+  ),
+  {
+    name: "parent and child",
+    expected: { status: "completed" },
+    start: async (world) => {
+      const child = await world.skyvern.workflow("Child", [ok(world)]);
+      const block = {
+        block_type: "workflow_trigger",
+        label: "child",
+        workflow_permanent_id: child,
+        wait_for_completion: true,
+        payload: {},
+      };
+      return [await world.skyvern.run(await world.skyvern.workflow("Parent", [block]))];
+    },
+  },
+  ...retries,
+  aWorkflow(
+    "page in a browser",
+    { status: "completed" },
+    ({ portalUrl }) => [{ block_type: "goto_url", label: "open", url: `${portalUrl}/page` }],
+    { browser: true },
+  ),
+  aWorkflow(
+    "code that raises",
+    { status: "failed" },
+    () => [{ block_type: "code", label: "sum", code: 'raise Exception("Portal says: try later")' }],
+    { browser: true },
+  ),
+  aTask("task v1", "skyvern-1.0", "complete", "completed"),
+  aTask("task v1 gives up", "skyvern-1.0", "terminate", "terminated"),
+  aTask("task v2", "skyvern-2.0", "complete", "completed"),
+  aTask("task v3", "skyvern-3.0", "complete", "completed"),
+];
