@@ -5,7 +5,7 @@ import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { mountArtifacts, type ArtifactsDeps } from "./artifacts.ts";
 import { requireToken, type TokenGate } from "./auth.ts";
-import { createHistory, type HistoryDeps } from "./api/runs.ts";
+import { createHistory, type HistoryDeps } from "./api/history.ts";
 import { refuseOtherMethods } from "./method-not-allowed.ts";
 import { openapi } from "./api/openapi.ts";
 import { mountMetrics, mountOps } from "./probes.ts";

@@ -4,7 +4,7 @@ import http from "./http/index.ts";
 import slack from "./slack/index.ts";
 import type { SinkKind } from "./sink.ts";
 
-export const KINDS = [http, slack, email] as unknown as readonly [SinkKind, ...SinkKind[]];
+export const KINDS = [slack, email, http] as unknown as readonly [SinkKind, ...SinkKind[]];
 
 /** Throws for an unknown kind, which the configuration does not let through. */
 export function findKind(name: string): SinkKind {

@@ -26,89 +26,88 @@ const REFUSALS = [
 /** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
 export function createMetrics() {
   const registry = new Registry();
-  const registers = [registry];
-  const webhooks = new Counter({
-    name: "skyvern_relay_webhooks_total",
-    help: "Webhooks answered, by result: a verdict, or why it was refused.",
-    labelNames: ["result"] as const,
-    registers,
-  });
+  const count = <Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Counter({ name, help, labelNames: [...labelNames], registers: [registry] });
+  const time = <Label extends string = never>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: readonly Label[] = [],
+  ) =>
+    new Histogram({
+      name,
+      help,
+      buckets,
+      labelNames: [...labelNames],
+      registers: [registry],
+    });
+  const webhooks = count(
+    "skyvern_relay_webhooks_total",
+    "Webhooks answered, by result: a verdict, or why it was refused.",
+    ["result"],
+  );
   for (const result of [...VERDICTS, ...REFUSALS]) webhooks.inc({ result }, 0);
   const build = new Gauge({
     name: "skyvern_relay_build_info",
     help: "1, with the version that runs.",
     labelNames: ["version"] as const,
-    registers,
+    registers: [registry],
   });
   build.set({ version: VERSION }, 1);
-  const alerts = new Counter({
-    name: "skyvern_relay_alerts_total",
-    help: "Messages of the relay itself, by reason and outcome.",
-    labelNames: ["reason", "outcome"] as const,
-    registers,
-  });
+  const alerts = count("skyvern_relay_alerts_total", "Messages of the relay itself, by reason and outcome.", [
+    "reason",
+    "outcome",
+  ]);
   for (const reason of ALERT_REASONS) for (const outcome of OUTCOMES) alerts.inc({ reason, outcome }, 0);
   return {
     registry,
     /** Sinks whose metrics there are. */
     announced: new Set<string>(),
     webhooks,
-    receiveSeconds: new Histogram({
-      name: "skyvern_relay_receive_seconds",
-      help: "From the whole body read to the answer, for genuine webhooks.",
-      buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-      registers,
-    }),
+    receiveSeconds: time(
+      "skyvern_relay_receive_seconds",
+      "From the whole body read to the answer, for genuine webhooks.",
+      [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    ),
     alerts,
-    spansDropped: new Counter({
-      name: "skyvern_relay_spans_dropped_total",
-      help: "Spans that the collector of traces did not take.",
-      registers,
-    }),
+    spansDropped: count("skyvern_relay_spans_dropped_total", "Spans that the collector of traces did not take."),
     diskFree: new Gauge({
       name: "skyvern_relay_disk_free_bytes",
       help: "Room left on a disk: database, the one that the database is on. Absent where it is on no disk of this machine.",
       labelNames: ["disk"] as const,
-      registers,
+      registers: [registry],
     }),
-    heartbeats: new Counter({
-      name: "skyvern_relay_heartbeats_total",
-      help: "Signs of life given: alive, fail (something is wrong), rejected.",
-      labelNames: ["result"] as const,
-      registers,
-    }),
-    ingested: new Counter({
-      name: "skyvern_relay_ingested_total",
-      help: "Runs read from Skyvern's API, by source and verdict.",
-      labelNames: ["source", "verdict"] as const,
-      registers,
-    }),
-    rounds: new Counter({
-      name: "skyvern_relay_reconcile_rounds_total",
-      help: "Rounds over Skyvern's list of runs: complete, or incomplete because the API failed.",
-      labelNames: ["result"] as const,
-      registers,
-    }),
-    attempts: new Counter({
-      name: "skyvern_relay_attempts_total",
-      help: "Attempts to deliver, by sink and outcome (delivered, retry, dead).",
-      labelNames: ["sink", "outcome"] as const,
-      registers,
-    }),
-    attemptSeconds: new Histogram({
-      name: "skyvern_relay_attempt_seconds",
-      help: "How long one attempt took, artifacts included.",
-      labelNames: ["sink"] as const,
-      buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-      registers,
-    }),
-    deliverySeconds: new Histogram({
-      name: "skyvern_relay_delivery_seconds",
-      help: "From the receipt to the delivery.",
-      labelNames: ["sink"] as const,
-      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 28800, 86400],
-      registers,
-    }),
+    heartbeats: count(
+      "skyvern_relay_heartbeats_total",
+      "Signs of life given: alive, fail (something is wrong), rejected.",
+      ["result"],
+    ),
+    ingested: count("skyvern_relay_ingested_total", "Runs read from Skyvern's API, by source and verdict.", [
+      "source",
+      "verdict",
+    ]),
+    rounds: count(
+      "skyvern_relay_reconcile_rounds_total",
+      "Rounds over Skyvern's list of runs: complete, or incomplete because the API failed.",
+      ["result"],
+    ),
+    attempts: count(
+      "skyvern_relay_attempts_total",
+      "Attempts to deliver, by sink and outcome (delivered, retry, dead).",
+      ["sink", "outcome"],
+    ),
+    attemptSeconds: time(
+      "skyvern_relay_attempt_seconds",
+      "How long one attempt took, artifacts included.",
+      [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      ["sink"],
+    ),
+    deliverySeconds: time(
+      "skyvern_relay_delivery_seconds",
+      "From the receipt to the delivery.",
+      [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 28800, 86400],
+      ["sink"],
+    ),
   };
 }
 

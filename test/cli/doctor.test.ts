@@ -163,13 +163,13 @@ describe("a relay that is well", () => {
       "PUBLIC_URL reached",
       "disk",
       "volume",
-      "sink http",
       "sink slack",
       "sink email",
+      "sink http",
       "sample",
-      "sample to http",
       "sample to slack",
       "sample to email",
+      "sample to http",
     ]);
   });
 
@@ -189,9 +189,9 @@ describe("a relay that is well", () => {
     expect(code).toBe(0);
     const live = read().checks.filter(({ check }) => check.startsWith("live "));
     expect(live.map(({ check, state }) => `${check} ${state}`)).toEqual([
-      "live http ok",
       "live slack ok",
       "live email ok",
+      "live http ok",
     ]);
     expect(slack.messages()).toHaveLength(1);
     expect(slack.messages()[0]?.text).toContain("Test message");

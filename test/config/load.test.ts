@@ -138,9 +138,9 @@ describe("the environment", () => {
       SINK_SECRET: WHSEC,
     });
     expect(config.sinks.map(({ name, kind, concurrency }) => [name, kind, concurrency])).toEqual([
-      ["http", "http", 16],
       ["slack", "slack", 1],
       ["email", "email", 4],
+      ["http", "http", 16],
     ]);
     expect(sinkConfig(config, "slack")).toMatchObject({ channel: "C1", api_url: "http://127.0.0.1:9/api/" });
     expect(sinkConfig(config, "email")["to"]).toHaveLength(2);
@@ -149,7 +149,7 @@ describe("the environment", () => {
 
   it("makes the Slack sink from a webhook alone, and an unsigned HTTP sink with a warning", () => {
     const env = { SLACK_WEBHOOK_URL: "https://hooks.slack.com/services/x", SINK_URL: "https://x.example" };
-    expect(configOf(env).sinks.map(({ name }) => name)).toEqual(["http", "slack"]);
+    expect(configOf(env).sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
     expect(offOf(env).join()).toContain("SINK_SECRET=whsec_");
   });
 
@@ -179,7 +179,7 @@ describe("the environment", () => {
     expect(reveal(config.keys.map(({ key }) => key))).toEqual(["key-1"]);
     expect(reveal(config.tokens)).toEqual(["a-token-of-the-tests"]);
     expect(config.database).toEqual({ kind: "sqlite", path: "x.db" });
-    expect(config.sinks.map(({ name }) => name)).toEqual(["http", "slack"]);
+    expect(config.sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
     const [slack] = configOf({ SLACK_WEBHOOK_URL_FILE: "h" }, undefined, { h: "https://hooks.example/x\n" }).sinks;
     expect(slack?.name).toBe("slack");
     const mail = { SMTP_URL_FILE: "m", EMAIL_FROM: "a@example.com", EMAIL_TO: "b@example.com" };
@@ -337,7 +337,7 @@ describe("warnings", () => {
   });
 
   it.each([
-    [{ SLACK_WEBHOOK_URL: "" }, /^messages: no sink .* → SINK_URL=.* SLACK_WEBHOOK_URL=.* SMTP_URL=/],
+    [{ SLACK_WEBHOOK_URL: "" }, /^messages: no sink .* → SLACK_WEBHOOK_URL=.* SMTP_URL=.* SINK_URL=/],
     [{ RELAY_TOKEN: "" }, /^web page, .* → RELAY_TOKEN=/],
     [{ PUBLIC_URL: "" }, /^webhooks: .* every 10s instead; .*http:\/\/localhost:8080 → PUBLIC_URL=/],
     [{ SINK_URL: "https://x.example" }, /^the signature .* → SINK_SECRET=/],

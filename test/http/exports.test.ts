@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseJson, type JsonObject } from "../../src/platform/json.ts";
-import { createHistory, type HistoryDeps } from "../../src/http/api/runs.ts";
+import { createHistory, type HistoryDeps } from "../../src/http/api/history.ts";
 import { anApp, aListeningApp, type TestApp } from "../support/app.ts";
 import { fixtureBytes, mutated } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { createHistory, type HistoryDeps } from "../../src/http/api/runs.ts";
+import { createHistory, type HistoryDeps } from "../../src/http/api/history.ts";
 import { aListeningApp, anApp, TOKEN } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";

@@ -17,101 +17,108 @@ import { block, line } from "../text.ts";
 /** More than a run ever has. */
 const MAX_DELIVERIES = 1_000;
 
-export function mountRun({ web, deps, reading, acting, show, notFound }: PageContext): void {
-  const { store, sinks, links, runtime, log } = deps;
+export function mountRun(page: PageContext): void {
+  const { web, reading, acting } = page;
+  web.get("/runs/:run_id", ...reading, (c) => showRun(page, c, c.req.param("run_id")));
+  web.get("/runs/:run_id/output.json", ...reading, (c) => sendOutput(page, c, c.req.param("run_id")));
+  web.get("/runs/:run_id/media/:key", ...reading, (c) => sendMedia(page, c, c.req.param()));
+  web.post("/runs/:run_id/redeliver", ...acting, (c) => redeliverRun(page, c, c.req.param("run_id")));
+  web.post("/runs/:run_id/artifacts/refresh", ...acting, (c) => refreshArtifacts(page, c, c.req.param("run_id")));
+}
 
-  const noRun = async (c: Context<WebEnv>, runId: string) => {
-    const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-    const known = { listedRun, unrecognized, webhookUrl: deps.webhookUrl() };
-    const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
-    const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
-    return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
-  };
+type WebRequest = Context<WebEnv>;
 
-  web.get("/runs/:run_id", ...reading, async (c) => {
-    const runId = c.req.param("run_id");
-    // Before all else: what comes between is told of once too often rather than never.
-    const event = store.lastChange();
-    const stored = await store.run(runId);
-    if (stored === null) return noRun(c, runId);
-    const [receipts, deliveries] = await Promise.all([
-      store.receipts(runId),
-      store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
-    ]);
-    const attempts = await store.attempts(deliveries.map(({ id }) => id));
-    const here = linksHere(links, deps.publicUrl);
-    const { state, artifacts, status: artifactsStatus } = stored;
-    const body = runPage({
-      stored,
-      report: toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus }, here),
-      receipts,
-      deliveries,
-      attempts,
-      sinks,
-      session: c.get("session"),
-      queued: readFlash(c, "queued"),
-      refreshed: readFlash(c, "refreshed"),
-      event,
-      link: (key) => here.artifact(runId, key),
-    });
-    return show(c, { title: line(state.run.title ?? runId, 80), part: "runs" }, body);
+async function showRun(page: PageContext, c: WebRequest, runId: string) {
+  const { store, sinks, links, publicUrl } = page.deps;
+  // Before all else: what comes between is told of once too often rather than never.
+  const event = store.lastChange();
+  const stored = await store.run(runId);
+  if (stored === null) return noRun(page, c, runId);
+  const [receipts, deliveries] = await Promise.all([
+    store.receipts(runId),
+    store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
+  ]);
+  const attempts = await store.attempts(deliveries.map(({ id }) => id));
+  const here = linksHere(links, publicUrl);
+  const { state, artifacts, status: artifactsStatus } = stored;
+  const body = runPage({
+    stored,
+    report: toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus }, here),
+    receipts,
+    deliveries,
+    attempts,
+    sinks,
+    session: c.get("session"),
+    queued: readFlash(c, "queued"),
+    refreshed: readFlash(c, "refreshed"),
+    event,
+    link: (key) => here.artifact(runId, key),
   });
+  return page.show(c, { title: line(state.run.title ?? runId, 80), part: "runs" }, body);
+}
 
-  web.get("/runs/:run_id/output.json", ...reading, async (c) => {
-    const runId = c.req.param("run_id");
-    const stored = await store.run(runId);
-    if (stored === null) return noRun(c, runId);
-    return c.body(JSON.stringify(stored.state.run.output), 200, {
-      ...HEADERS,
-      "content-type": "application/json",
-      "content-disposition": "attachment",
-    });
+async function sendOutput(page: PageContext, c: WebRequest, runId: string) {
+  const stored = await page.deps.store.run(runId);
+  if (stored === null) return noRun(page, c, runId);
+  return c.body(JSON.stringify(stored.state.run.output), 200, {
+    ...HEADERS,
+    "content-type": "application/json",
+    "content-disposition": "attachment",
   });
+}
 
-  web.get("/runs/:run_id/media/:key", ...reading, async (c) => {
-    const { run_id: runId, key } = c.req.param();
-    const stored = await store.run(runId);
-    if (stored === null || !belongsTo(stored, key)) return notFound(c, "This run has no such picture or film.");
-    const range = c.req.header("range") ?? null;
-    const owner = { run: stored.state.run, artifacts: stored.artifacts };
-    return answerMedia(deps.media, { owner, key, range, signal: c.req.raw.signal });
-  });
+async function sendMedia(page: PageContext, c: WebRequest, { run_id: runId, key }: { run_id: string; key: string }) {
+  const { store, media } = page.deps;
+  const stored = await store.run(runId);
+  if (stored === null || !belongsTo(stored, key)) return page.notFound(c, "This run has no such picture or film.");
+  const range = c.req.header("range") ?? null;
+  const owner = { run: stored.state.run, artifacts: stored.artifacts };
+  return answerMedia(media, { owner, key, range, signal: c.req.raw.signal });
+}
 
-  web.post("/runs/:run_id/redeliver", ...acting, async (c) => {
-    const runId = c.req.param("run_id");
-    const sink = await field(c, "sink");
-    // "Send to all" of a run that was meant for nobody means every sink there is.
-    const deliveries = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
-    const all = deliveries.length > 0 ? null : sinks.map(({ name }) => name);
-    const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? all : [sink]);
-    if (!done.ok) {
-      const frame = { title: "Not sent", part: "runs" } as const;
-      return show(c, frame, notice("Nothing was sent", line(done.reason, 300)), done.status);
-    }
-    deps.nudge();
-    log.info("run.redelivered", {
-      run_id: runId,
-      deliveries: done.deliveries.map(({ id }) => id),
-      session: c.get("session").id,
-    });
-    const to = await field(c, "to");
-    return go(c, withFlash(to === "" ? runPath(runId) : ownPage(to), { queued: String(done.deliveries.length) }));
+async function redeliverRun({ deps, show }: PageContext, c: WebRequest, runId: string) {
+  const { store, sinks, runtime, log } = deps;
+  const sink = await field(c, "sink");
+  // "Send to all" of a run that was meant for nobody means every sink there is.
+  const deliveries = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
+  const all = deliveries.length > 0 ? null : sinks.map(({ name }) => name);
+  const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? all : [sink]);
+  if (!done.ok) {
+    const frame = { title: "Not sent", part: "runs" } as const;
+    return show(c, frame, notice("Nothing was sent", line(done.reason, 300)), done.status);
+  }
+  deps.nudge();
+  log.info("run.redelivered", {
+    run_id: runId,
+    deliveries: done.deliveries.map(({ id }) => id),
+    session: c.get("session").id,
   });
+  const to = await field(c, "to");
+  return go(c, withFlash(to === "" ? runPath(runId) : ownPage(to), { queued: String(done.deliveries.length) }));
+}
 
-  web.post("/runs/:run_id/artifacts/refresh", ...acting, async (c) => {
-    const runId = c.req.param("run_id");
-    const before = await store.run(runId);
-    if (before === null) return noRun(c, runId);
-    const { reason } = await deps.refresh(before.state.run, c.req.raw.signal);
-    log.info("run.artifacts_refreshed", { run_id: runId, reason, session: c.get("session").id });
-    if (reason === null) {
-      const known = (await store.run(runId))?.artifacts.length ?? 0;
-      return go(c, withFlash(runPath(runId), { refreshed: String(known) }));
-    }
-    const back = [`${block(reason, 600)} What was known stands.`];
-    const frame = { title: "Not refreshed", part: "runs" } as const;
-    return show(c, frame, notice("Skyvern's list could not be read", back, backTo(runPath(runId))), 502);
-  });
+async function refreshArtifacts(page: PageContext, c: WebRequest, runId: string) {
+  const { store, log, refresh } = page.deps;
+  const before = await store.run(runId);
+  if (before === null) return noRun(page, c, runId);
+  const { reason } = await refresh(before.state.run, c.req.raw.signal);
+  log.info("run.artifacts_refreshed", { run_id: runId, reason, session: c.get("session").id });
+  if (reason === null) {
+    const known = (await store.run(runId))?.artifacts.length ?? 0;
+    return go(c, withFlash(runPath(runId), { refreshed: String(known) }));
+  }
+  const back = [`${block(reason, 600)} What was known stands.`];
+  const frame = { title: "Not refreshed", part: "runs" } as const;
+  return page.show(c, frame, notice("Skyvern's list could not be read", back, backTo(runPath(runId))), 502);
+}
+
+async function noRun({ deps, show }: PageContext, c: WebRequest, runId: string) {
+  const { store, webhookUrl } = deps;
+  const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
+  const known = { listedRun, unrecognized, webhookUrl: webhookUrl() };
+  const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
+  const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
+  return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
 }
 
 const backTo = (path: string) => html`<p><a class="button" href="${path}">Back to the run</a></p>`;
