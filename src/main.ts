@@ -1,5 +1,6 @@
 /** The process shell: arguments and environment in, signals to an abort, exit code out. */
 import { runCli } from "./cli/cli.ts";
+import { askAtTerminal } from "./cli/ask.ts";
 
 // The database holds results and the key that signs links: nobody else on the machine needs to read its files.
 process.umask(0o077);
@@ -45,6 +46,9 @@ const code = await runCli(process.argv.slice(2), {
   stopped: stopping.signal,
   onHangup: (listener) => void process.on("SIGHUP", listener),
   terminal: process.stderr.isTTY,
+  ...(process.stdin.isTTY && process.stderr.isTTY
+    ? { ask: (question, how) => askAtTerminal(question, how, stopping) }
+    : {}),
   ...(process.stdout.isTTY
     ? { screen: { colour: process.stdout.hasColors(), columns: () => process.stdout.columns } }
     : {}),

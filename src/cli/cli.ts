@@ -6,6 +6,7 @@ import { VERSION } from "../platform/version.ts";
 /** Every command, in the order of `--help`. Only the one that is called is loaded: each needs another part of the program. */
 const COMMANDS: Record<string, () => Promise<AddCommand>> = {
   serve: async () => (await import("./serve.ts")).addServe,
+  init: async () => (await import("./init/init.ts")).addInit,
   check: async () => (await import("./check.ts")).addCheck,
   doctor: async () => (await import("./doctor/doctor.ts")).addDoctor,
   demo: async () => (await import("./demo.ts")).addDemo,

@@ -15,6 +15,11 @@ export interface Shell {
   onHangup?(listener: () => void): void;
   /** Whether standard error is a terminal, where a progress bar has its place. */
   terminal?: boolean;
+  /**
+   * Asks the person at the terminal; left out where there is none. Null when the terminal was closed or Ctrl-C was typed. What is secret is not
+   * shown while it is typed.
+   */
+  ask?(question: string, options: { isSecret: boolean }): Promise<string | null>;
   /** The terminal that standard output is; left out where it is none. */
   screen?: Screen;
 }

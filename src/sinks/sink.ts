@@ -73,6 +73,8 @@ export interface Shortcut {
   readonly variables: Readonly<Record<string, ShortcutVariable>>;
   /** A `VARIABLE=value` example for an operator who has no sink yet. */
   readonly example: string;
+  /** What a person does first, before they have the values. */
+  readonly setUp?: string;
   /** The ways to configure the sink: each requires all of its `needs` and allows its `takes`. */
   readonly ways: readonly { readonly needs: readonly string[]; readonly takes?: readonly string[] }[];
 }

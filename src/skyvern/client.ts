@@ -143,6 +143,10 @@ export interface SkyvernClient {
   signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
   /** The newest first. Pages shift while runs are added, so callers drop repeated ids. */
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
+  /** How many workflows the organization has. */
+  countWorkflows(signal?: AbortSignal): Promise<SkyvernResult<number>>;
+  /** How many schedules it has. */
+  countSchedules(signal?: AbortSignal): Promise<SkyvernResult<number>>;
   /**
    * The same client with a key of this organization and this many tries per call. For an organization without a key it
    * uses one with an unknown organization, else the first.
@@ -171,6 +175,9 @@ export interface SkyvernClientOptions extends Outbound {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** A workflow is listed with its whole definition. */
+const WORKFLOW_PAGE = 50;
+const MAX_WORKFLOW_PAGES = 20;
 const DEFAULT_TRIES = 3;
 const UTF8 = new TextDecoder();
 const MAX_JSON_BYTES = 20_000_000;
@@ -251,6 +258,29 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
         ...workflow.map((value): [string, string] => ["workflow_permanent_id", value]),
       ]);
       return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => parseRows(value, RunRowSchema));
+    },
+    countWorkflows: async (signal) => {
+      let workflows = 0;
+      for (let page = 1; page <= MAX_WORKFLOW_PAGES; page += 1) {
+        const query = formatSearch([
+          ["page", String(page)],
+          ["page_size", String(WORKFLOW_PAGE)],
+          ["only_workflows", "true"],
+        ]);
+        const answer = await json({ what: "list of workflows", path: ["workflows"], query, signal }, (value) =>
+          Array.isArray(value) ? value.length : undefined,
+        );
+        if (!answer.ok) return answer;
+        workflows += answer.value;
+        if (answer.value < WORKFLOW_PAGE) break;
+      }
+      return { ok: true, value: workflows };
+    },
+    countSchedules: (signal) => {
+      const query = formatSearch([["page_size", "1"]]);
+      return json({ what: "list of schedules", path: ["schedules"], query, signal }, (value) =>
+        isJsonObject(value) ? (toNumber(value["total_count"]) ?? undefined) : undefined,
+      );
     },
     with: ({ organization, tries = choice.tries }) => {
       if (organization === undefined) return clientWith(context, { ...choice, tries });

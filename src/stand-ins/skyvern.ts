@@ -5,7 +5,7 @@
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { authorize } from "./skyvern/access.ts";
-import { answerOfFault, detail, takeFault, type StandInAnswer } from "./skyvern/answer.ts";
+import { answerOfFault, detail, json, takeFault, type StandInAnswer } from "./skyvern/answer.ts";
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
 import { content } from "./skyvern/content.ts";
 import type { StandInCall, StandInSkyvern, StandInSkyvernOptions } from "./skyvern/model.ts";
@@ -74,7 +74,22 @@ function answer(state: SkyvernState, call: StandInCall): StandInAnswer {
   if (kind === "runs" && id !== undefined && part === "artifacts") return listArtifacts(state, runs, id, call.query);
   if (kind === "artifacts" && id !== undefined && part === undefined) return getArtifact(state, runs, id);
   if (kind === "artifacts" && id !== undefined && part === "signed-url") return signedUrl(state, runs, id);
+  if (kind === "workflows" && id === undefined) return listWorkflows(state.workflows, call.query);
+  if (kind === "schedules" && id === undefined && state.schedules !== "missing") {
+    return json(200, { schedules: [], total_count: state.schedules, page: 1, page_size: 10 });
+  }
   return detail(404, "Not Found");
+}
+
+/** Workflows in pages; no page is too large. */
+function listWorkflows(total: number, query: URLSearchParams): StandInAnswer {
+  const page = Number(query.get("page") ?? 1);
+  const size = Number(query.get("page_size") ?? 10);
+  const all = Array.from({ length: total }, (_none, i) => ({
+    workflow_permanent_id: `wpid_${i + 1}`,
+    title: `W ${i + 1}`,
+  }));
+  return json(200, all.slice((page - 1) * size, page * size));
 }
 
 function decode(segment: string): string {

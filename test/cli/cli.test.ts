@@ -34,6 +34,7 @@ function aFile(text: string): string {
 const KEY = "a-key-of-the-tests";
 const COMMANDS = [
   "serve",
+  "init",
   "check",
   "doctor",
   "demo",

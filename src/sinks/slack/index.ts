@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Secret } from "../../platform/secret.ts";
 import { defineSink } from "../sink.ts";
+import { slackAppLink } from "./app-link.ts";
 import { botDelivery } from "./bot.ts";
 import { diagnoseBot, diagnoseWebhook } from "./diagnose.ts";
 import { webhookDelivery } from "./webhook.ts";
@@ -61,6 +62,9 @@ export default defineSink({
       SLACK_CHANNEL: { key: "channel" },
       SLACK_WEBHOOK_URL: { key: "webhook_url", isSecret: true },
     },
+    setUp:
+      `Make an app with the scopes that the relay uses, install it and invite it into the channel:\n  ${slackAppLink()}\n` +
+      "Its bot token (xoxb-…) is under OAuth & Permissions; the channel's id is at the end of its details.",
     example: "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/…",
     ways: [{ needs: ["SLACK_BOT_TOKEN", "SLACK_CHANNEL"] }, { needs: ["SLACK_WEBHOOK_URL"] }],
   },

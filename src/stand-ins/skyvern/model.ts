@@ -85,6 +85,9 @@ export interface StandInSkyvernOptions {
   signedUrls?: "ok" | "missing" | "unconfigured";
   /** The artifact types it knows; others are refused with 422. */
   artifactTypes?: readonly string[];
+  /** How many it has; `missing` answers 404 like a Skyvern that has no such list. None unless told. */
+  workflows?: number;
+  schedules?: number | "missing";
   now?: Runtime["now"];
   random?: Runtime["random"];
   sleep?: Runtime["sleep"];

@@ -41,6 +41,8 @@ export interface SkyvernState {
   storage: "cloud" | "local";
   signedUrls: "ok" | "missing" | "unconfigured";
   artifactTypes: readonly string[];
+  workflows: number;
+  schedules: number | "missing";
   runtime: Pick<Runtime, "now" | "random" | "sleep">;
   backoffMs: number;
   webhookTimeoutMs: number;
@@ -58,6 +60,8 @@ export function createState(options: StandInSkyvernOptions): SkyvernState {
     storage,
     signedUrls: options.signedUrls ?? (storage === "cloud" ? "ok" : "unconfigured"),
     artifactTypes: options.artifactTypes ?? ARTIFACT_TYPES,
+    workflows: options.workflows ?? 0,
+    schedules: options.schedules ?? 0,
     runtime: { ...systemRuntime(), ...options },
     backoffMs: options.backoffMs ?? 1000,
     webhookTimeoutMs: options.webhookTimeoutMs ?? 30_000,

@@ -1,0 +1,65 @@
+/** The files that `init` writes: `.env`, which only its owner reads, and `relay.yaml`. Each is whole or not there. */
+import { randomUUID } from "node:crypto";
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { parseEnv } from "node:util";
+
+export const ENV_FILE = ".env";
+export const YAML_FILE = "relay.yaml";
+
+export interface NewFile {
+  path: string;
+  text: string;
+  mode: number;
+}
+
+/** `KEY=value` lines that `.env` gives back as they are. Throws for a value that cannot stand there. */
+export function formatEnv(values: Readonly<Record<string, string>>): string {
+  const lines = Object.entries(values).map(([name, value]) => `${name}=${quoteValue(value)}`);
+  const text = `# Written by skyvern-relay init. It holds secrets: keep it out of version control.\n${lines.join("\n")}\n`;
+  const read = parseEnv(text);
+  const wrong = Object.keys(values).find((name) => read[name] !== values[name]);
+  if (wrong !== undefined) throw new Error(`${wrong} holds characters that cannot stand in ${ENV_FILE}`);
+  return text;
+}
+
+function quoteValue(value: string): string {
+  if (/^[\w@%+:,./~=?&;-]*$/.test(value)) return value;
+  const quote = ["'", '"', "`"].find((one) => !value.includes(one)) ?? "";
+  return `${quote}${value}${quote}`;
+}
+
+export const RELAY_YAML = `# Who hears of what. Without routes every final run goes to every sink. docs/configuration.md has every key.
+# routes:
+#   - name: failures
+#     when: { status: [failed, terminated, timed_out] }
+#     to: [slack]
+
+# What is removed when it is old; false: never.
+retention: { runs: 365d, raw: 90d }
+`;
+
+/** Which of these files are there already. */
+export const existing = (folder: string): string[] =>
+  [ENV_FILE, YAML_FILE].filter((name) => existsSync(join(folder, name)));
+
+/** Writes them all beside their places first, so that a full disk leaves nothing half-written. Throws with what went wrong. */
+export function writeFiles(files: readonly NewFile[]): void {
+  const ready: { from: string; to: string }[] = [];
+  try {
+    for (const { path, text, mode } of files) {
+      const from = `${path}.${randomUUID()}`;
+      ready.push({ from, to: path });
+      const descriptor = openSync(from, "wx", mode);
+      try {
+        writeSync(descriptor, text);
+        fsyncSync(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+    }
+    for (const { from, to } of ready) renameSync(from, to);
+  } finally {
+    for (const { from } of ready) rmSync(from, { force: true });
+  }
+}
