@@ -1,4 +1,4 @@
-/** The composition: the one place that knows every part, and what meets what. */
+/** The composition: the one place that knows every part and connects them. */
 import { randomBytes } from "node:crypto";
 import type { createCopies, createArchive } from "../archive/archive.ts";
 import type { BlobStore } from "../archive/blob-store.ts";
@@ -54,75 +54,90 @@ import { mountWeb } from "../web/web.ts";
 import { planJobs, type DueTimes, type PeriodicJob, type Rounds } from "./jobs.ts";
 import { Lifecycle } from "./lifecycle.ts";
 
-/** What an app is given by the host it runs on. The ways out are guarded. */
+/** What the host gives to an app. Its outgoing requests are guarded. */
 export interface AppHost extends Outbound {
   runtime: Runtime;
   log: Log;
   metrics: Metrics;
   store: Store;
-  /** The other relays on the same database; null where there can be none. The runtime has its clock then. */
+  /**
+   * The other relays on the same database; null where there can be none. In a fleet the runtime uses the database's
+   * clock.
+   */
   fleet: Fleet | null;
-  /** Also reaches what the operator alone named, wherever it is: heartbeat and collector. Nothing of a payload may choose where it leads. */
+  /**
+   * Also reaches private addresses that the operator named: heartbeat and collector. Nothing from a payload may choose
+   * its target.
+   */
   operatorRequest: HttpClient;
   /** Whether `fetch` would go to an address that a reader is about to be sent to. */
   permit: Permit;
-  /** How and where copies of artifacts are kept; null when they are not. */
+  /** How and where artifacts are archived; null when they are not. */
   archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
   /** Of the disk that the database is on; null where there is none of one's own. */
   diskSpace: (() => Promise<DiskSpace>) | null;
-  /** What pages load. */
+  /** The files that pages load. */
   assets: AssetTexts;
   addressOf: AddressOf;
-  /** Base of the links in messages, without trailing slash. Asked when it is needed: a port may be found at the start only. */
+  /**
+   * The base of links in messages, without a trailing slash. It is a function, because a port may be chosen only at the
+   * start.
+   */
   publicUrl(): string;
   /** True once the relay is shutting down: webhooks are answered 503. */
   isStopping(): boolean;
-  /** Deliveries were queued: wakes whoever delivers. */
+  /** Wakes the worker after deliveries were queued. */
   nudge(): void;
   /** The keys that verify webhooks now: of the configuration in force, also for bodies that an app before began to read. */
   keys(): Config["keys"];
 }
 
-/** A relay by one configuration. What it opened itself, it closes; store and ways out are its host's. */
+/**
+ * A relay with one configuration. It closes what it opened itself; the store and outgoing connections belong to its
+ * host.
+ */
 export interface App extends Rounds {
   readonly config: Config;
-  /** Every address of the relay. */
+  /** Serves all addresses of the relay. */
   fetch(request: Request, env?: object): Response | Promise<Response>;
   readonly store: Store;
   readonly receiver: Receiver;
   readonly worker: Pick<Worker, "work" | "nudge" | "silentMs">;
   readonly jobs: readonly PeriodicJob[];
   readonly gauges: Gauges;
-  /** One round of a job by its name, as {@link App.start} has it done. */
+  /** Runs one round of a job by its name, as {@link App.start} does. */
   runJob(name: string): Promise<void>;
   /** An address that logs a person in, once, within a quarter of an hour; null while there is no token. */
   loginLink(): string | null;
-  /** Attempts all that is due now, and ends. For tests; not beside `start`. */
+  /** Attempts everything that is due now, then ends. For tests; not to be combined with `start`. */
   deliverDue(): Promise<void>;
-  /** Takes up what an earlier process or configuration left under way. Before `start`, and while nobody else delivers. */
+  /**
+   * Reclaims what an earlier process or configuration left in flight. To be called before `start`, while nothing else
+   * delivers.
+   */
   reclaimLeases(): Promise<{ reclaimed: number; orphaned: number }>;
-  /** Gives up what waits for sinks that are configured no more. Returns how many deliveries. */
+  /** Marks deliveries to removed sinks as dead. Returns how many. */
   deadLetterOrphans(): Promise<number>;
-  /** Delivers, and does the jobs' rounds. */
+  /** Starts delivering and the jobs' rounds. */
   start(): void;
-  /** Lets attempts and rounds end, within some 20 s, and goes on to answer requests: nothing is delivered from then on. */
+  /** Lets attempts and rounds end within some 20 s and keeps answering requests; nothing is delivered from then on. */
   drain(): Promise<void>;
-  /** After `drain`, when no request is under way any more. */
+  /** To be called after `drain`, when no request is in flight any more. */
   close(): Promise<void>;
 }
 
 /**
- * Bodies being read at one time. Skyvern's are a few kB. Reading them takes several times as much for a moment: filled
- * with bodies of 5 MB, the process grew by less than 320 MB, and a small machine has 512.
+ * The most bytes of bodies being read. Skyvern's are a few kB. Reading takes several times as much memory for a moment:
+ * filled with bodies of 5 MB, the process grew by less than 320 MB, and a small machine has 512.
  */
 const IN_FLIGHT_BYTES = 24 * 1024 * 1024;
-/** A delivery loop without a sign of life for so long: not ready. */
+/** A delivery loop that is silent for this long makes the relay not ready. */
 const SILENT_NOT_READY_MS = 90_000;
 const LEASE_MARGIN_MS = 60_000;
-/** At the end, when a collector that hangs must not. */
+/** How long the last spans may take at the end, in case the collector hangs. */
 const LAST_SPANS_MS = 2_000;
 
-/** The app of a configuration. Nothing runs yet. */
+/** Builds the app of a configuration, without starting anything. */
 export async function createApp(config: Config, host: AppHost): Promise<App> {
   const { runtime, log, store, fleet } = host;
   const ending = new AbortController();
@@ -159,7 +174,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
     deliverDue: worker.runOnce,
     reclaimLeases: async () => {
       await skyvern.archive?.prepare();
-      // Of several relays the others may be alive: who is not is found out while it runs.
+      // In a fleet the others may be alive; the running relay finds out which are not.
       const reclaimed = fleet ? 0 : await store.reclaimLeases(runtime.now(), WAITS_AFTER_CUT_MS);
       return { reclaimed, orphaned: await deadLetterOrphans(config, host) };
     },
@@ -174,7 +189,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
 
 type Otlp = ReturnType<typeof createOtlp>;
 
-/** Null: nobody collects traces. */
+/** Null when no traces are collected. */
 function createTracing({ tracing }: Config, { operatorRequest, metrics, log }: AppHost): Otlp | null {
   if (tracing === null) return null;
   const headers = Object.entries(tracing.headers).map(([name, value]) => [name, value.reveal()]);
@@ -189,7 +204,7 @@ function createTracing({ tracing }: Config, { operatorRequest, metrics, log }: A
 
 type SkyvernSide = Awaited<ReturnType<typeof connectSkyvern>>;
 
-/** What asks Skyvern, what shows what it has, and what keeps copies of it. */
+/** The Skyvern side: reading its API, serving artifacts, and archiving them. */
 async function connectSkyvern(config: Config, host: AppHost) {
   const { runtime, log, store, fetch, request, permit, archiving } = host;
   const linkKey = Buffer.from(await store.setting("link_key", randomBytes(32).toString("base64url")), "base64url");
@@ -204,7 +219,7 @@ async function connectSkyvern(config: Config, host: AppHost) {
     fetch,
     request: budget?.counted(request) ?? request,
   });
-  // A relay that follows every run knows since when: what ended before is history.
+  // A relay that follows every run knows since when it does; earlier runs are history.
   const isFollowing = config.reconcile?.scope === "all";
   const newsSince = isFollowing ? Number(await store.setting("news_since", String(runtime.now()))) : null;
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
@@ -228,7 +243,7 @@ async function connectSkyvern(config: Config, host: AppHost) {
 
 type DeliverySide = ReturnType<typeof createDeliverySide>;
 
-/** The sinks, and the worker that brings them what is due. */
+/** The delivery side: the sinks, and the worker that serves them. */
 function createDeliverySide(
   config: Config,
   { runtime, log, metrics, store, fleet, fetch, request }: AppHost,
@@ -264,7 +279,7 @@ function createDeliverySide(
 
 type Receiving = ReturnType<typeof createReceiving>;
 
-/** What takes webhooks, and what asks Skyvern where none came. */
+/** The receiving side: webhooks, and the questions to Skyvern where none came. */
 function createReceiving(
   config: Config,
   { runtime, log, metrics, store, nudge, publicUrl, keys: keysInForce }: AppHost,
@@ -412,11 +427,11 @@ interface PageDeps {
   receiving: Receiving;
   loginLinks: LoginLinks;
   unready(): Promise<string | null>;
-  /** Streams end when it aborts. */
+  /** Ends the streams when it aborts. */
   stopping: AbortSignal;
 }
 
-/** Every address: webhook, probes, history API, pages. */
+/** All addresses: webhook, probes, history API, pages. */
 function createPages(
   config: Config,
   host: AppHost,

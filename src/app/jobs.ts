@@ -1,4 +1,6 @@
-/** What a relay does from time to time, as one table. {@link Lifecycle} works it off; an edge host rings for what is due next. */
+/**
+ * The relay's periodic jobs, as one table. {@link Lifecycle} runs them; an edge host sets its alarm for the next one.
+ */
 import type { Config } from "../config/config.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Tally } from "../reconcile/backfill.ts";
@@ -6,47 +8,47 @@ import type { Round } from "../reconcile/reconcile.ts";
 import type { Removed } from "./retention.ts";
 
 export interface PeriodicJob {
-  /** Of its own in the table. A round that fails is logged as `NAME.failed`. */
+  /** The unique name of the job. A failed round is logged as `NAME.failed`. */
   readonly name: string;
-  /** From the end of one round to the next, ms. */
+  /** The time from the end of one round to the next, ms. */
   readonly everyMs: number;
-  /** Of several relays on one database one does it for all. */
+  /** In a fleet one relay runs the job for all. */
   readonly exclusive: boolean;
-  /** One round. */
+  /** Runs one round. */
   run(): Promise<unknown>;
-  /** When there is something to do, epoch ms; null: nothing is known of. Left out: always. */
+  /** When there is something to do, epoch ms; null when nothing is known. Absent: always. */
   dueAt?(): Promise<number | null>;
 }
 
-/** One round of each, whoever has it done. */
+/** One round of each job. */
 export interface Rounds {
-  /** Reads again what was not understood. Returns how many receipts are now. */
+  /** Reads unrecognized receipts again. Returns how many were recognized. */
   reread(): Promise<number>;
-  /** Asks again about runs that may have more to show. Returns how many. */
+  /** Follows up runs that may have more to show. Returns how many. */
   followUp(): Promise<number>;
-  /** Goes over Skyvern's list for runs whose webhook was lost. */
+  /** Searches Skyvern's list for runs whose webhook was lost. */
   reconcile(): Promise<Round>;
-  /** Fills in the runs that ended before the first start, where every run is followed. Null: there was nothing to do. */
+  /** Fills in runs that ended before the first start, where every run is followed. Null: there was nothing to do. */
   fillHistory(): Promise<Tally | null>;
-  /** Copies what is due into the archive. Returns of how many runs. */
+  /** Archives the artifacts that are due. Returns of how many runs. */
   archive(): Promise<number>;
   /** Looks how much room the database's disk has; null: it has none of its own. */
   watchDisk: (() => Promise<void>) | null;
-  /** Makes words anew where another release made them, and gives back space: all that is due. */
+  /** Rebuilds words that another release made, and returns unused space. */
   upkeep(): Promise<void>;
-  /** Removes what is older than it is to be kept. */
+  /** Removes what retention says is due. */
   prune(): Promise<Removed>;
-  /** Says what the relay has to say of itself. */
+  /** Sends the relay's alerts. */
   alert(): Promise<void>;
-  /** Gives a sign of life, if somebody waits for it. */
+  /** Sends a heartbeat, if one is configured. */
   beat(): Promise<void>;
-  /** Sends the spans that were collected. */
+  /** Sends the collected spans. */
   sendSpans(): Promise<void>;
-  /** Takes over what relays that are gone had under way. */
+  /** Reclaims what dead relays of the fleet had leased. */
   reclaimFromDeadPeers(): Promise<void>;
 }
 
-/** When rounds have something to do, epoch ms; null: nothing is known of. */
+/** When jobs have something to do, epoch ms; null when nothing is known. */
 export interface DueTimes {
   followUp(): Promise<number | null>;
   archive(): Promise<number | null>;
@@ -54,7 +56,7 @@ export interface DueTimes {
 
 type JobSettings = Pick<Config, "archive" | "tracing" | "heartbeat" | "alerts" | "retention" | "reconcile">;
 
-/** The jobs that a configuration asks for. `isFleet`: there may be other relays on the database. */
+/** The jobs that a configuration needs. `isFleet`: there may be other relays on the database. */
 export function planJobs(config: JobSettings, rounds: Rounds, due: DueTimes, isFleet: boolean): PeriodicJob[] {
   const { heartbeat, retention, reconcile, alerts } = config;
   const isAlerting = [alerts.onDead, alerts.onCoverageGap, alerts.onDiskLow, alerts.onSinkDown].some(
@@ -73,7 +75,7 @@ export function planJobs(config: JobSettings, rounds: Rounds, due: DueTimes, isF
       run: rounds.archive,
       dueAt: due.archive,
     },
-    // As often as OpenTelemetry's own batches.
+    // The interval of OpenTelemetry's own batches.
     config.tracing !== null && { name: "traces", everyMs: 5_000, exclusive: false, run: rounds.sendSpans },
     heartbeat !== null && { name: "heartbeat", everyMs: heartbeat.everyMs, exclusive: false, run: rounds.beat },
     rounds.watchDisk !== null && { name: "disk", everyMs: MINUTE_MS, exclusive: false, run: rounds.watchDisk },

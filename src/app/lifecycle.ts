@@ -9,25 +9,25 @@ export interface LifecycleDeps {
   jobs: readonly PeriodicJob[];
   /** The other relays on the same database; null where there can be none. */
   fleet: Pick<Fleet, "runExclusively"> | null;
-  /** Aborted by {@link Lifecycle.drain}: rounds end, and so do streams of events. */
+  /** Aborted by {@link Lifecycle.drain}, which ends rounds and event streams. */
   ending: AbortController;
-  /** Done when all else has ended. */
+  /** Called when everything else has ended. */
   last(): Promise<void>;
   runtime: Pick<Runtime, "now" | "sleep">;
   log: Log;
 }
 
-/** What attempts get to end in, ms; hosts give 30 s in all. */
+/** How long attempts get to end, ms; hosts give 30 s in all. */
 const DRAIN_MS = 20_000;
-/** Webhooks that came while nobody listened come before any round. */
+/** The jobs start after a while, so that webhooks that waited for the relay come first. */
 const FIRST_ROUND_MS = 1_000;
 const AFTER_FAILURE_MS = 10_000;
 
 /**
- * What moves in an app: the worker, and a loop for each job.
+ * Runs the worker, and a loop for each job.
  *
- * States: made → running (`start`) → draining (`drain`: nothing more is claimed, no round begins) → drained. What was never started
- * drains at once.
+ * States: made → running (`start`) → draining (`drain`: no more claims, no new round) → drained. A lifecycle that was
+ * never started drains at once.
  */
 export class Lifecycle {
   readonly #deps: LifecycleDeps;
@@ -44,13 +44,15 @@ export class Lifecycle {
     for (const job of jobs) this.#loops.push(this.#repeat(job));
   }
 
-  /** Resolves, within some 20 s, when every attempt and round has ended and is recorded. However often it is called, once. */
+  /**
+   * Resolves within some 20 s, when every attempt and round has ended and is recorded. Repeated calls share one drain.
+   */
   drain(): Promise<void> {
     this.#drained ??= this.#drain();
     return this.#drained;
   }
 
-  /** One round of a job, by its name, unless another relay is at it or was less than `everyMs` ago. */
+  /** Runs one round of a job by its name, unless another relay is running it or ran it within `everyMs`. */
   async run(name: string): Promise<void> {
     const job = this.#deps.jobs.find((one) => one.name === name);
     if (!job) throw new Error(`there is no job ${name}`);
@@ -65,7 +67,7 @@ export class Lifecycle {
     await last();
   }
 
-  /** What goes wrong in a round is logged, and ends no loop. */
+  /** A failed round is logged and ends no loop. */
   async #repeat(job: PeriodicJob): Promise<void> {
     const { ending, runtime, log } = this.#deps;
     await runtime.sleep(FIRST_ROUND_MS, ending.signal);

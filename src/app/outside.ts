@@ -1,4 +1,4 @@
-/** What a configuration says of the world outside of the process: the ways out, and where copies of artifacts are kept. */
+/** Creates what a configuration needs outside the process: outgoing HTTP clients, and the archive's storage. */
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createCopies, createArchive } from "../archive/archive.ts";
@@ -14,13 +14,13 @@ export interface Outside extends Pick<
   AppHost,
   "fetch" | "request" | "permit" | "operatorRequest" | "archiving" | "diskSpace"
 > {
-  /** Ends its connections. */
+  /** Closes the connections. */
   close(): Promise<void>;
 }
 
 /**
- * What the operator alone chose to be told of the relay may stand anywhere; the other way out, on which payloads and redirects may
- * say where it goes, does not reach it for that.
+ * Addresses that only the operator chose (heartbeat, collector) may be private; the other client, whose targets
+ * payloads and redirects may name, never reaches them.
  */
 export function createOutboundClients(config: Config, now: () => number): Outside {
   const { allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing } = config;
@@ -50,7 +50,7 @@ function createDiskSpace({ database }: Config): AppHost["diskSpace"] {
   };
 }
 
-/** Null when no copies are kept. */
+/** Null when nothing is archived. */
 function createArchiving({ archive }: Config, fetch: Fetch, now: () => number): AppHost["archiving"] {
   if (archive === null) return null;
   const { s3, dir } = archive;

@@ -1,4 +1,4 @@
-/** What pages load, from the files beside the code: in a checkout as in the package. */
+/** Reads the pages' files, which lie beside the code in a checkout as in the package. */
 import { readFileSync } from "node:fs";
 import type { AssetTexts } from "../web/assets/assets.ts";
 

@@ -18,21 +18,24 @@ export interface Ports {
 }
 
 export interface Reloaded {
-  /** Names of what differs and is in force now. */
+  /** Names of the changed parts that are in force now. */
   changed: string[];
-  /** Names of what differs and needs a restart. */
+  /** Names of the changed parts that need a restart. */
   fixed: string[];
 }
 
-/** Attempts are aborted after 20 s. What has not ended by then, nothing can end. */
+/** Attempts are aborted after 20 s. What has not ended by this time never will. */
 const HANDOVER_MS = 60_000;
-/** Requests that an app had begun when another one took its place get so long to end. */
+/** How long requests that the replaced app had begun get to end. */
 const RETIRE_MS = 60_000;
-/** A delivery loop without a sign of life for so long is not worth keeping. */
+/** A delivery loop that is silent for this long ends the process. */
 const SILENT_FATAL_MS = 300_000;
 const WATCH_MS = 10_000;
 
-/** Opens the database, and creates or migrates it; nothing runs yet. Rejects when it is in use or cannot be opened. */
+/**
+ * Opens the database and creates or migrates it, without starting anything. Rejects when it is in use or cannot be
+ * opened.
+ */
 export async function createRelay(config: Config, machine: Runtime, log: Log): Promise<Relay> {
   const storage = await openStorage(config.database);
   let fleet: Fleet | null = null;
@@ -47,7 +50,7 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
   }
 }
 
-/** The relay among others, where its database can have several. */
+/** Joins the fleet, where the database can have several relays. */
 async function openFleet(
   { shared: database }: RelayStorage,
   { newId, sleep }: Runtime,
@@ -59,7 +62,7 @@ async function openFleet(
 
 type RelayDeps = Pick<AppHost, "store" | "fleet" | "runtime" | "log">;
 
-/** The app of a configuration, and how to end it with its ways out. */
+/** The app of one configuration, and how to close it with its connections. */
 interface RunningApp {
   app: App;
   close(): Promise<void>;
@@ -80,7 +83,7 @@ interface RunningApp {
  *    to end; then it is closed.
  */
 export class Relay {
-  /** Resolves, with what is wrong, when the relay can do no more good and must be started anew by its host. */
+  /** Resolves with the reason when the relay cannot work any more and its host must restart it. */
   readonly failed: Promise<string>;
   readonly #deps: RelayDeps;
   readonly #metrics: Metrics = createMetrics();
@@ -89,7 +92,7 @@ export class Relay {
   readonly #listening: Listening[] = [];
   readonly #retiring = new Set<Promise<void>>();
   #current!: RunningApp;
-  /** Where it listens, once it does. */
+  /** The port, once it listens. */
   #port: number | null = null;
   /** The configurations that are being built and put in force, one after the other. */
   #switching: Promise<unknown> = Promise.resolve();
@@ -119,7 +122,7 @@ export class Relay {
     return this.#current.app;
   }
 
-  /** Listens and delivers. Resolves with the ports when it accepts webhooks; rejects when one is taken. */
+  /** Listens and delivers. Resolves with the ports once it accepts webhooks; rejects when a port is taken. */
   async start(): Promise<Ports> {
     const { log, fleet } = this.#deps;
     const { host, port, metricsPort, sinks } = this.app.config;
@@ -158,7 +161,10 @@ export class Relay {
     return reloaded;
   }
 
-  /** Answers webhooks with 503 from now on, lets attempts end, closes everything. Resolves within about 25 s. However often it is called, once. */
+  /**
+   * Answers webhooks with 503 from now on, lets attempts end, and closes everything. Resolves within about 25 s.
+   * Repeated calls share one stop.
+   */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -170,7 +176,7 @@ export class Relay {
     this.#ending.abort();
     clearInterval(this.#watching);
     await Promise.all([this.#switching, this.#handover, this.app.drain()]);
-    // The one that came into force meanwhile, if one did.
+    // Drains the app that came into force meanwhile, if one did.
     await this.app.drain();
     await Promise.all(this.#listening.map((one) => one.close()));
     await Promise.all([...this.#retiring, this.#current.close()]);
@@ -229,7 +235,7 @@ export class Relay {
     await ended;
     this.#retire(going);
     if (this.#ending.signal.aborted || this.#current !== coming) return;
-    // What cannot be taken up now is due again when its lease is over.
+    // Leases that cannot be reclaimed now become due when they run out.
     await coming.app
       .reclaimLeases()
       .catch((error: unknown) => log.error("config.reclaim_failed", { error: String(error) }));
@@ -237,7 +243,7 @@ export class Relay {
     log.info("config.applied", { sinks: coming.app.gauges.sinks });
   }
 
-  /** Nothing may deliver before it resolves; if that is never, the process is not worth keeping. */
+  /** Nothing may deliver before it resolves; if it never does, the process must be restarted. */
   async #drain(app: App): Promise<void> {
     const timer = setTimeout(() => this.#fail("attempts under the configuration before do not end"), HANDOVER_MS);
     try {
@@ -254,7 +260,7 @@ export class Relay {
     const { runtime, log } = this.#deps;
     const end = async () => {
       await runtime.sleep(RETIRE_MS, this.#ending.signal);
-      // Webhooks that it had begun to read may have been routed to a sink that is no more.
+      // Requests that it had begun may have been routed to a sink that is gone.
       if (!this.#ending.signal.aborted) await this.app.deadLetterOrphans();
       await close();
     };

@@ -1,22 +1,22 @@
-/** Removes what is older than it is to be kept: in small steps, with pauses, so that receiving never waits for it. */
+/** Removes what retention says is due, in small steps with pauses, so that receiving never waits for it. */
 import type { PruneStep, Pruned, RetentionStore } from "../store/contract/retention.ts";
 
-/** Null: for ever. */
+/** Null keeps everything for ever. */
 export interface RetentionSettings {
-  /** Runs, with everything that belongs to them. */
+  /** For runs with everything that belongs to them. */
   runsMs: number | null;
-  /** The bytes received. */
+  /** For received bytes. */
   rawMs: number | null;
-  /** Ids of runs that stay whatever their age. */
+  /** Ids of runs that stay at any age. */
   hold: readonly string[];
 }
 
-/** How many of each were removed. */
+/** How many of each kind were removed. */
 export interface Removed {
   runs: number;
-  /** Bytes received whose receipts stay. */
+  /** Received bytes whose receipts stay. */
   raw: number;
-  /** Receipts that were never understood. */
+  /** Receipts that were never recognized. */
   unrecognized: number;
   /** Test deliveries. */
   tests: number;
@@ -30,7 +30,7 @@ export interface RetentionDeps {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Rows looked at in one step. One of runs was measured at 13 ms in the middle, on two cores with other work. */
+/** The rows examined in one step. A step of runs took 13 ms at the median, on two cores with other work. */
 const LIMITS = {
   pruneRuns: 20,
   pruneBodies: 200,
@@ -38,12 +38,15 @@ const LIMITS = {
   pruneTests: 200,
   pruneListedRuns: 200,
 };
-/** The pause after a step, in its own lengths, and at least: pruning so takes at most a fifth of the time. */
+/**
+ * The pause after a step: a multiple of the step's duration, with a minimum. Pruning thereby takes at most a fifth of
+ * the time.
+ */
 const PAUSE_FACTOR = 4;
 const MIN_PAUSE_MS = 10;
 const MAX_PAUSE_MS = 2_000;
 
-/** All that is due now. What is removed when the signal aborts is counted; the rest is for the next time. */
+/** Removes everything that is due now. When the signal aborts, the rest waits for the next time. */
 export async function prune(
   deps: RetentionDeps,
   { dryRun = false, signal }: { dryRun?: boolean; signal?: AbortSignal } = {},

@@ -1,4 +1,4 @@
-/** Opens what a relay keeps its runs in. */
+/** Opens the storage of a relay. */
 import type { Config } from "../config/config.ts";
 import { describeDatabase } from "../store/address.ts";
 import type { Database } from "../store/database.ts";
@@ -9,11 +9,13 @@ import type { Store } from "../store/store.ts";
 
 export interface RelayStorage {
   store: Store;
-  /** Where other relays may be, too; null: this is the only one. */
+  /** Set where other relays may use the database too; null when this is the only one. */
   shared: Database | null;
 }
 
-/** Opens the database, and creates or migrates it. Rejects, with its name, when it is in use or cannot be opened. */
+/**
+ * Opens the database and creates or migrates it. Rejects, naming the database, when it is in use or cannot be opened.
+ */
 export async function openStorage(settings: Config["database"]): Promise<RelayStorage> {
   try {
     const database = await openMigrated(settings);

@@ -1,4 +1,4 @@
-/** Reads the configuration of a running relay again when it is told to or when a file has changed. */
+/** Reloads the configuration of a running relay on a signal or when a file has changed. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { loadConfig, type Config, type Loaded } from "../config/config.ts";
@@ -10,22 +10,22 @@ import type { Relay } from "./relay.ts";
 /** What it uses of the process. */
 export interface Surroundings {
   env: Readonly<Record<string, string | undefined>>;
-  /** Aborts when the process was told to stop. */
+  /** Aborts when the process is asked to stop. */
   stopped: AbortSignal;
-  /** Calls back whenever the process is told to read its configuration again (SIGHUP). */
+  /** Calls back when the process is asked to reload its configuration (SIGHUP). */
   onHangup?(listener: () => void): void;
 }
 
-/** A configuration, and the files it was read from: relay.yaml, or its absence, and those that hold secrets. */
+/** A configuration and the files it was read from: relay.yaml, or its absence, and those that hold secrets. */
 export interface ReadConfig {
   loaded: Loaded;
   files: string[];
-  /** What was in the files. */
+  /** The contents of the files. */
   print: string;
 }
 
 export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
-  // What was read is what counts: the files may have changed again since.
+  // The contents as they were read count, because the files may have changed since.
   const texts = new Map<string, string>();
   const readFile = (path: string): string => {
     try {
@@ -42,8 +42,8 @@ export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
 }
 
 /**
- * By content, so that it does not matter how a file is changed: written over, replaced, or, as Kubernetes does, a link to a folder
- * turned to another one.
+ * Compares contents, so any way of changing a file is noticed: overwriting, replacing, or, as Kubernetes does, pointing
+ * a folder's link elsewhere.
  */
 function fingerprint(texts: ReadonlyMap<string, string>): string {
   const hash = createHash("sha256");
@@ -69,15 +69,15 @@ export interface WatchConfigDeps {
   shell: Surroundings;
   runtime: Pick<Runtime, "sleep">;
   log: Log;
-  /** What the relay was started with. */
+  /** The configuration at the start. */
   read: ReadConfig;
-  /** Between two looks at the files. */
+  /** The time between two checks of the files. */
   everyMs?: number;
 }
 
 const LOOK_MS = 3_000;
 
-/** Until the process is told to stop. A change counts once it is seen twice: somebody may be in the middle of writing. */
+/** Runs until the process is asked to stop. A change counts once it is seen twice, because somebody may be writing. */
 export async function keepReloading(deps: WatchConfigDeps): Promise<void> {
   const { shell, runtime, everyMs = LOOK_MS } = deps;
   let { read } = deps;
@@ -118,7 +118,7 @@ async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: WatchC
   }
 }
 
-/** Without its file a relay would tell nobody of anything: more likely than meant, the file is on its way to another place. */
+/** Without its file a relay would deliver nothing. More likely the file is being moved than meant to be gone. */
 const goneFile = (next: Config, running: Config) =>
   next.file === null && running.file !== null ? [{ where: running.file, message: "is gone" }] : [];
 

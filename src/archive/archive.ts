@@ -1,9 +1,9 @@
 /**
- * The archive: the relay's own copies of a run's pictures, film and files, for when Skyvern has them no more.
+ * The archive: the relay's own copies of a run's pictures, film and files, for when Skyvern no longer has them.
  *
- * A run is queued in the transaction that settles it, and leaves the queue when every artifact wanted of it is copied or
- * cannot be. A copy counts from the moment its row is written, after its bytes are whole on the disk or in the storage; so
- * a process that dies in between begins that one artifact anew and loses nothing.
+ * A run is queued in the transaction that settles it, and leaves the queue when every wanted artifact is copied or
+ * cannot be. A copy counts from the moment its row is written, after its bytes are complete on the disk or in the
+ * storage; a process that dies in between starts that one artifact again and loses nothing.
  */
 import type { Log } from "../platform/log.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
@@ -16,40 +16,40 @@ import { spool, sweep, type Refused } from "./spool.ts";
 
 export interface ArchiveDeps {
   store: Pick<RunStore, "run"> & ArchiveStore;
-  /** From Skyvern alone: a copy of a copy is none. */
+  /** Reads from Skyvern only, never from the copies. */
   media: Pick<Media, "fetch">;
-  /** The run's artifacts, asked of Skyvern if need be; never fails. */
+  /** The run's artifacts, read from Skyvern if need be; never fails. */
   enrich(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
   blobs: BlobStore;
-  /** Where files under way wait: on the same disk as a folder of copies. */
+  /** The folder for files in progress, on the same disk as the folder of copies. */
   dir: string;
   what: "screenshots" | "all";
-  /** Bytes of one. */
+  /** The most bytes of one copy. */
   maxFile: number;
-  /** Bytes of all copies. */
+  /** The most bytes of all copies. */
   maxTotal: number;
   now(): number;
   log: Log;
 }
 
 export interface Archive {
-  /** Removes what an earlier process left half-done. To be called before the first round. */
+  /** Removes leftovers of an earlier process. To be called before the first round. */
   prepare(): Promise<void>;
-  /** Copies all that is due. Returns how many runs that were. */
+  /** Copies everything that is due. Returns the number of runs. */
   round(signal: AbortSignal): Promise<number>;
   /**
-   * Removes the bytes that no copy needs any more. Returns how many. In turn with {@link Archive.round}, never beside it:
-   * what is just being copied could be the same bytes.
+   * Removes the bytes that no copy needs any more. Returns how many. It must not run beside {@link Archive.round},
+   * which may just be copying the same bytes.
    */
   clear(signal: AbortSignal): Promise<number>;
 }
 
-/** After a failure; then what is missing stays missing. */
+/** The waits after failures; after the last one the artifact stays missing. */
 const AGAIN_MS = [MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS];
 const BATCH = 10;
-/** After bytes could not be removed. */
+/** The wait after bytes could not be removed. */
 const REMOVE_AGAIN_MS = 600_000;
-/** A run with more artifacts than this has gone wrong in a way that nobody looks at picture by picture. */
+/** The most artifacts of one run. A run with more has gone wrong in a way that nobody examines picture by picture. */
 const MAX_OF_RUN = 500;
 
 export function createArchive(deps: ArchiveDeps): Archive {
@@ -98,7 +98,7 @@ async function removeOne({ store, blobs, now, log }: ArchiveDeps, sha256: string
   }
 }
 
-/** What a browser or a reader is given of the copies. */
+/** Serves the copies to browsers and readers. */
 export const createCopies = ({
   store,
   blobs,
@@ -122,7 +122,7 @@ export const createCopies = ({
   },
 });
 
-/** What became of one artifact. `retry`: another try may do it. */
+/** The result for one artifact. `retry`: another try may succeed. */
 type ArchiveResult = "copied" | "skipped" | "retry";
 
 async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: AbortSignal): Promise<void> {
@@ -139,7 +139,7 @@ async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: Abort
     if (have.has(key) || signal.aborted) continue;
     counts[await copyOne(deps, owner, key, signal)]++;
   }
-  // What was cut short by a stop is begun anew at the next start.
+  // What a stop cut short begins again at the next start.
   if (signal.aborted) return;
   const incomplete = counts.retry > 0 || status !== "complete";
   const waitMs = incomplete ? AGAIN_MS[failures] : undefined;
@@ -147,7 +147,7 @@ async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: Abort
   log.info("run.archived", { run_id: runId, ...counts, again: waitMs !== undefined });
 }
 
-/** Each once: what Skyvern lists, and what only the payload named. */
+/** The wanted artifacts, each once: those Skyvern lists, and those only the payload named. */
 function wanted(what: ArchiveDeps["what"], owner: Owner): ArtifactKey[] {
   const { run, artifacts } = owner;
   const all = [
@@ -208,7 +208,7 @@ function refusal(
   { skip, retryLater }: Record<"skip" | "retryLater", (reason: string) => ArchiveResult>,
 ): ArchiveResult {
   if (refused.kind === "too_large") return skip("too large (artifacts.max_file, artifacts.max_total)");
-  // It may have been read in the middle of a change.
+  // The file may have been read while it changed.
   if (refused.kind === "checksum")
     return retryLater(`its bytes have the sha256 ${refused.came}, not Skyvern's checksum`);
   return retryLater(`the transfer broke off: ${refused.reason}`);

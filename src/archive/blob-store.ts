@@ -1,18 +1,19 @@
 import type { UploadFile } from "../net/s3.ts";
 
-/** Where copies are kept, by the sha256 of their bytes: what is there already is not kept twice. */
+/** Stores copies by the sha256 of their bytes, so equal bytes are stored once. */
 export interface BlobStore {
-  /** Keeps the file's bytes and uses the file up. Rejects when it cannot; the file is gone then too. */
+  /** Stores the file's bytes and consumes the file. Rejects when it cannot; the file is gone then too. */
   keep(file: UploadFile, signal: AbortSignal): Promise<void>;
-  /** Status 200 or 206 with the bytes, 416, or null when they are not there. */
+  /** Status 200 or 206 with the bytes, 416, or null when they are missing. */
   open(sha256: string, bytes: number, range: string | null): Promise<Response | null>;
-  /** Also when they are not there. Rejects when they cannot be removed. */
+  /** Succeeds also when the bytes are missing. Rejects when they cannot be removed. */
   remove(sha256: string, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * The bytes a `Range` header asks for, both ends included; null: all of them, also when the header says nothing that is
- * understood; `none`: none of it is there. Only one range is taken (RFC 9110, section 14.2, leaves that to the server).
+ * The bytes that a `Range` header requests, both ends included. Null means all of them, also for a header that cannot
+ * be parsed; `none` means that the range holds nothing. Only one range is accepted (RFC 9110, section 14.2, allows
+ * that).
  */
 export function parseRange(header: string | null, bytes: number): { start: number; end: number } | "none" | null {
   const [, from = "", to = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? "") ?? [];

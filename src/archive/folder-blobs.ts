@@ -4,7 +4,10 @@ import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { parseRange, type BlobStore } from "./blob-store.ts";
 
-/** Copies in a folder, two characters of the sha256 a subfolder. A file is whole as soon as it has its name. */
+/**
+ * Copies in a folder, with the first two characters of the sha256 as subfolder. A file gets its name only when it is
+ * complete.
+ */
 export function folderBlobStore(dir: string): BlobStore {
   const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256);
   return {
@@ -38,7 +41,7 @@ export function folderBlobStore(dir: string): BlobStore {
 
 const headersOf = (bytes: number) => ({ "accept-ranges": "bytes", "content-length": String(bytes) });
 
-/** The file, opened, if it is one, has so many bytes, and is no link to somewhere else; null otherwise. */
+/** The opened file, if it is a regular file of this size and no link; null otherwise. */
 async function whole(path: string, bytes: number): Promise<FileHandle | null> {
   const file = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => null);
   const there = await file?.stat();
@@ -47,7 +50,7 @@ async function whole(path: string, bytes: number): Promise<FileHandle | null> {
   return null;
 }
 
-/** A new name is durable once its folder is. Where folders cannot be opened, the system sees to that itself. */
+/** A new name is durable once its folder is synced. Systems on which folders cannot be opened do that themselves. */
 async function nameToDisk(dir: string): Promise<void> {
   const folder = await openFile(dir, "r").catch(() => null);
   await folder?.sync().catch(() => {});

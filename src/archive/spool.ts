@@ -1,4 +1,4 @@
-/** A stream on its way into the archive: written to a file beside it, measured and hashed while it passes. */
+/** Writes a stream to a temporary file for the archive, measuring and hashing it on the way. */
 import type { UploadFile } from "../net/s3.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
@@ -6,31 +6,33 @@ import { join } from "node:path";
 
 export interface SpoolLimits {
   maxBytes: number;
-  /** Milliseconds, to see that it comes fast enough. */
+  /** The clock, ms, for checking the transfer rate. */
   now(): number;
-  /** Hex; null: not known. */
+  /** Hex digits; null when unknown. */
   sha256: string | null;
   signal: AbortSignal;
 }
 
-/** Why a stream was not taken; another try would not change it, but for a file that was cut short. */
+/** Why a stream was refused. Another try would change nothing, except for a file that was cut short. */
 export type Refused = { kind: "too_large" } | { kind: "checksum"; came: string } | { kind: "broken"; reason: string };
 
-/** Names of files under way; they are nothing to anybody else. */
+/** Names of files in progress. */
 const PREFIX = "incoming-";
 /**
- * So much is brought to the disk at one time. Left to the end, hundreds of megabytes would go there at once, and a webhook's
- * own way to the same disk would wait behind them.
+ * How much is synced to the disk at one time. Hundreds of megabytes synced at the end would hold up webhooks on the
+ * same disk.
  */
 const SYNC_BYTES = 8_000_000;
 
-/** After so long it must have come this fast in the middle, or whoever sends a byte now and then would stop the archive. */
+/**
+ * After this time the average rate must reach this speed, or a sender of a byte now and then would block the archive.
+ */
 const PATIENCE_MS = 60_000;
 const LEAST_BYTES_PER_SECOND = 20_000;
 
 /**
- * Memory does not grow with the stream: it goes as fast as the disk takes it. The file is on the disk when this resolves.
- * What is refused leaves no file behind.
+ * Memory does not grow with the stream, which goes as fast as the disk. The file is durable when this resolves. A
+ * refused stream leaves no file.
  */
 export async function spool(
   dir: string,
@@ -77,7 +79,7 @@ async function write(path: string, body: ReadableStream<Uint8Array>, { maxBytes,
   return { came: hash.digest("hex"), bytes };
 }
 
-/** Removes what a process that died left half-done. Returns how many files. */
+/** Removes what a dead process left. Returns how many files. */
 export async function sweep(dir: string): Promise<number> {
   const names = await readdir(dir).catch(() => []);
   const left = names.filter((name) => name.startsWith(PREFIX));

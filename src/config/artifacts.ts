@@ -1,4 +1,7 @@
-/** The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, what is archived. */
+/**
+ * The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, and what is
+ * archived.
+ */
 import { z } from "zod";
 import { durationBetween } from "../platform/duration.ts";
 import { DAY_MS, HOUR_MS } from "../platform/time.ts";
@@ -68,7 +71,7 @@ export type ArtifactsFile = z.output<typeof ArtifactsSchema>;
 
 export interface ArchiveSettings {
   what: "screenshots" | "all";
-  /** The folder of the copies, or, with `s3`, where one file at a time waits. */
+  /** The folder of the copies or, with `s3`, of the file in progress. */
   dir: string;
   s3: {
     endpoint: string;
@@ -82,7 +85,7 @@ export interface ArchiveSettings {
   maxTotal: number;
 }
 
-/** What the archive needs to know; null when it is off. `beside`: the folder of the database. */
+/** The archive's settings; null when it is off. `beside` is the folder of the database. */
 export function resolveArchive(
   { archive, dir, s3, max_file, max_total }: ArtifactsFile,
   beside: string,

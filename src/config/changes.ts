@@ -1,8 +1,8 @@
-/** What differs between two configurations, by the names of their parts. */
+/** Compares two configurations by the names of their parts. */
 import type { Config } from "./config.ts";
 import { Secret } from "../platform/secret.ts";
 
-/** What a process holds from its start to its end. */
+/** Parts that a process holds from start to end. */
 const FIXED = [
   "database",
   "host",
@@ -14,11 +14,11 @@ const FIXED = [
 ] as const satisfies (keyof Config)[];
 
 export interface ConfigChange {
-  /** What a running relay takes up; the rest is as it was. */
+  /** What a running relay applies; fixed parts stay as they were. */
   config: Config;
-  /** Names of what differs and is taken up. */
+  /** Names of changed parts that are applied. */
   changed: string[];
-  /** Names of what differs and needs a restart. */
+  /** Names of changed parts that need a restart. */
   fixed: string[];
 }
 
@@ -34,7 +34,7 @@ export function compareConfigs(running: Config, next: Config): ConfigChange {
   };
 }
 
-/** As text, secrets included, to compare and for nothing else. */
+/** A text with secrets, for comparison only. */
 const plain = (value: unknown): string =>
   JSON.stringify(value, function (this: Record<string, unknown>, key: string, item: unknown) {
     const given = this[key];

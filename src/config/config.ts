@@ -24,41 +24,44 @@ export { relaySchema } from "./json-schema.ts";
 export type { SinkSettings } from "./sinks.ts";
 
 export interface Config {
-  /** At least one. */
+  /** At least one key. */
   keys: ApiKey[];
   /** Skyvern's API, without trailing slash and without `/v1`. */
   baseUrl: string;
   database: DatabaseSettings;
   host: string;
-  /** 0: any free one. */
+  /** 0 means any free port. */
   port: number;
   metricsPort: number | null;
-  /** Base of the links in messages, without trailing slash. */
+  /** The base of links in messages, without a trailing slash. */
   publicUrl: string;
   /** Bearer tokens. Empty: the history API, metrics and the web page are closed. */
   tokens: Secret[];
-  /** Where the token stands that a relay makes for itself at its first start; null: RELAY_TOKEN is set, or the host keeps no files. */
+  /**
+   * The file for the token that a relay creates at its first start; null when RELAY_TOKEN is set, or the host has no
+   * files.
+   */
   tokenFile: string | null;
   sinks: SinkSettings[];
   routes: Route[];
   delivery: { scheduleMs: number[]; timeoutMs: number; artifactsWaitMs: number };
-  /** What messages carry besides words. Bytes. */
+  /** What messages carry besides text, in bytes. */
   attachments: { screenshots: boolean; files: boolean; maxBytes: number; maxTotal: number };
   /** How long a link opens its artifact. */
   linkLifeMs: number;
-  /** Null: no copies are kept. */
+  /** Null: nothing is archived. */
   archive: ArchiveSettings | null;
   /** Null: for ever. */
   retention: { runsMs: number | null; rawMs: number | null; hold: string[] };
-  /** Null: nobody waits for signs of life. */
+  /** Null: no heartbeat. */
   heartbeat: { url: Secret; everyMs: number } | null;
-  /** Which sinks are told of the relay itself. */
+  /** The sinks that get the relay's alerts. */
   alerts: AlertSettings;
-  /** Where traces go, by OTLP; null: nowhere. */
+  /** The collector of traces, by OTLP; null: none. */
   tracing: { url: string; headers: Record<string, Secret>; service: string } | null;
-  /** How Skyvern's list is asked for runs whose webhook never came; null: it is not. */
+  /** How Skyvern's list is searched for runs whose webhook never came; null: it is not. */
   reconcile: ReconcileSettings | null;
-  /** Ask Skyvern about runs whose webhook no key signed. */
+  /** Asks Skyvern about runs whose webhook no key signed. */
   confirm: boolean;
   /** Bytes. */
   bodyLimit: number;
@@ -66,12 +69,12 @@ export interface Config {
   redactKeys: string[];
   /** CIDRs that the guarded fetch may reach besides the public internet. */
   allowPrivateNetworks: string[];
-  /** Origins the operator named as infrastructure: Skyvern's API, those of the sinks' vendors, the archive's storage. */
+  /** Origins that the operator named as infrastructure: Skyvern's API, the sinks' vendors, the archive's storage. */
   trustedOrigins: string[];
   logLevel: Settings["LOG_LEVEL"];
   /** Null: text where standard output is a terminal, else JSON. */
   logFormat: "json" | "text" | null;
-  /** The file that was read, as it was named. */
+  /** The file that was read, by the given name. */
   file: string | null;
 }
 
@@ -80,25 +83,25 @@ export interface ReconcileSettings {
   lookbackMs: number;
   /** `mine`: only runs whose `webhook_url` leads here. */
   scope: "mine" | "all";
-  /** How far back the first start fills the history; null: it fills none. */
+  /** How far back the first start fills the history; null: not at all. */
   historyMs: number | null;
-  /** Requests to Skyvern's API in any hour; null: as many as needed. */
+  /** The most requests to Skyvern's API in any hour; null: no limit. */
   requestsPerHour: number | null;
-  /** Whether webhooks can arrive: then a run that ended just now is left to its webhook for a moment. */
+  /** True when webhooks can arrive, so a run that ended just now is left to its webhook for a moment. */
   hasWebhooks: boolean;
 }
 
 export interface ConfigSource {
   env: EnvVars;
-  /** A file's text. Throws like `readFileSync` when it cannot be read. */
+  /** Reads a file. Throws like `readFileSync` when it cannot. */
   readFile: (path: string) => string;
-  /** What relative paths start from. Default: as `readFile` sees it. */
+  /** The base of relative paths. Default: that of `readFile`. */
   cwd?: string;
-  /** Whether the host keeps files beside the database, such as a token of the relay's own. */
+  /** True when the host keeps files beside the database, such as the relay's own token. */
   keepsFiles?: boolean;
 }
 
-/** `warnings` and what is `off` are for the log at start. No text holds a secret's value. */
+/** `warnings`, and what is `off`, go to the log at the start. No text holds a secret. */
 export type Loaded = { ok: true; config: Config; warnings: string[]; off: Off[] } | { ok: false; faults: Fault[] };
 
 /** Reads the whole configuration. */
@@ -125,7 +128,7 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
   return { ok: true, config, warnings: findWarnings(config), off: listOff(config, environment, shortcuts.off) };
 }
 
-/** The token that a relay on SQLite made for itself; none before its first start. */
+/** The token that a relay on SQLite created for itself; none before its first start. */
 function readTokenFile(settings: Settings | null, read: (path: string) => string) {
   const none = { file: null, tokens: [], faults: [] as Fault[] };
   if (settings === null || settings.RELAY_TOKEN.length > 0) return none;
@@ -163,9 +166,9 @@ function openFile(environment: Environment, read: (path: string) => string) {
 }
 
 interface FileContent {
-  /** Null when the file has a fault. Without a file, the defaults. */
+  /** Null when the file has a fault. Without a file it holds the defaults. */
   settings: FileSettings | null;
-  /** The value as written, to look further into a file with faults. */
+  /** The value as written, for more checks of a file with faults. */
   raw: Record<string, unknown>;
   faults: Fault[];
 }
@@ -201,7 +204,7 @@ function withApis(value: unknown, environment: Environment): unknown {
 const isMapping = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** In the file's order, line before column. */
+/** Sorts by place in the file, line before column. */
 function byPlace(a: Fault, b: Fault): number {
   const [lineA = 0, colA = 0] = parsePlace(a);
   const [lineB = 0, colB = 0] = parsePlace(b);
@@ -298,7 +301,7 @@ function combine(
   };
 }
 
-/** Where no webhook can arrive, every run is asked for, often and within a budget. */
+/** Where no webhook can arrive, the relay asks for every run, often and within a budget. */
 function resolveReconcile(env: Settings, { skyvern: { reconcile } }: FileSettings): ReconcileSettings | null {
   if (reconcile === false) return null;
   const hasWebhooks = isReachable(env);
@@ -314,13 +317,13 @@ function resolveReconcile(env: Settings, { skyvern: { reconcile } }: FileSetting
   };
 }
 
-/** Whether the operator named an address that others reach. */
+/** True when the operator named an address that others can reach. */
 const isReachable = ({ PUBLIC_URL, FLY_APP_NAME }: Settings): boolean => Boolean(PUBLIC_URL ?? FLY_APP_NAME);
 
 const listSinks = (file: FileSettings): SinkSettings[] =>
   Object.entries(file.sinks).map(([name, settings]) => ({ name, ...settings }));
 
-/** The file's keys, then the environment's; a key that is in both counts once. */
+/** The file's keys, then the environment's; a key in both counts once. */
 function resolveKeys(env: Settings, file: FileSettings): ApiKey[] {
   const named = [
     ...(file.skyvern.keys ?? []),

@@ -5,7 +5,7 @@ import { describeDatabase } from "../store/address.ts";
 const databaseName = (database: Config["database"]): string =>
   database.kind === "sqlite" ? `sqlite:${database.path}` : describeDatabase(database);
 
-/** The configuration as `skyvern-relay check --json` shows it: what is set up and how it hangs together, no secrets. */
+/** The configuration as `skyvern-relay check --json` shows it, without secrets. */
 export function describeConfig(config: Config) {
   return {
     file: config.file,

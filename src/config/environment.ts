@@ -8,10 +8,10 @@ import type { DatabaseSettings } from "../store/address.ts";
 import { toFindings, wording, type Fault } from "./faults.ts";
 import { baseAddress, parsed, skyvernAddress } from "./values.ts";
 
-/** Environment variables as the process has them. An empty one counts as unset. */
+/** Environment variables of the process. An empty one counts as unset. */
 export type EnvVars = Readonly<Record<string, string | undefined>>;
 
-/** These may come from a file, named by the variable with `_FILE` behind it. */
+/** Variables whose value may come from a file that the variable with the suffix `_FILE` names. */
 export const SECRET_VARIABLES: readonly string[] = [
   "SKYVERN_API_KEY",
   "RELAY_TOKEN",
@@ -33,7 +33,10 @@ const port = parsed(
   (text) => (/^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : null),
   "must be a port: a whole number from 0 to 65535",
 );
-/** Which database an address names; null when it names none. A postgres address holds a password, so it is a secret as a whole. */
+/**
+ * The database that an address names; null when it names none. A postgres address holds a password, so all of it is
+ * secret.
+ */
 export function readDatabase(text: string): DatabaseSettings | null {
   if (isPostgres(text)) return { kind: "postgres", url: new Secret(text) };
   const path = sqlitePath(text);
@@ -48,14 +51,14 @@ const database = parsed(
 const isPostgres = (text: string): boolean =>
   /^postgres(ql)?:\/\//i.test(text) && URL.canParse(text) && new URL(text).pathname.length > 1;
 
-/** `sqlite:///data/x` is `/data/x`, as elsewhere. `sqlite://data/x` is refused: it looks relative and is not. */
+/** `sqlite:///data/x` means `/data/x`, as elsewhere. `sqlite://data/x` is refused: it looks relative and is not. */
 function sqlitePath(text: string): string | null {
   const [, path] = /^sqlite:(.+)$/.exec(text) ?? [];
   if (path === undefined || /^\/\/[^/]/.test(path) || path.endsWith("/") || path.includes("\0")) return null;
   return path.replace(/^\/+/, "/");
 }
 
-/** As OpenTelemetry has it: `name=value,name=value`, values percent-encoded. Null for anything else. */
+/** Parses OpenTelemetry's format: `name=value,name=value` with percent-encoded values. Null for anything else. */
 function readHeaders(text: string): Record<string, Secret> | null {
   const pairs = items(text).map((pair) => /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(.*)$/.exec(pair.replace(/\s*=\s*/, "=")));
   try {
@@ -69,7 +72,7 @@ function readHeaders(text: string): Record<string, Secret> | null {
 
 const network = "must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8";
 
-/** Every variable with a meaning of its own. What makes a sink, and the bases of vendors' APIs, each kind of sink has itself. */
+/** Every variable with a meaning of its own. Variables of sinks and of vendors' APIs belong to each sink kind. */
 export const EnvironmentSchema = z.object({
   SKYVERN_API_KEY: list.transform(toSecrets).default([]),
   SKYVERN_BASE_URL: skyvernAddress.optional(),
@@ -99,16 +102,16 @@ export type Settings = z.output<typeof EnvironmentSchema>;
 export interface Environment {
   /** The parsed variables; null when one of them is at fault. */
   settings: Settings | null;
-  /** Bases of vendors' APIs that were set, with a slash at the end, by the kind of sink. */
+  /** The base URLs of vendors' APIs that were set, ending in a slash, by sink kind. */
   apis: ReadonlyMap<string, string>;
   faults: Fault[];
-  /** The text of any variable, a secret's also from its file. Undefined when it is unset or empty. */
+  /** The text of any variable, for a secret also from its file. Undefined when it is unset or empty. */
   get: (name: string) => string | undefined;
-  /** The name under which the user set it: `SMTP_URL` or `SMTP_URL_FILE`. */
+  /** The name that the user set: `SMTP_URL` or `SMTP_URL_FILE`. */
   locate: (name: string) => string;
 }
 
-/** Reads the environment. `readFile` gives a file's text and throws, like `readFileSync`, when it cannot. */
+/** Reads the environment. `readFile` returns a file's text and throws, like `readFileSync`, when it cannot. */
 export function readEnvironment(env: EnvVars, readFile: (path: string) => string): Environment {
   const { fromFiles, faults } = readSecretFiles(env, readFile);
   const get = (name: string): string | undefined => fromFiles.get(name) ?? (env[name] || undefined);

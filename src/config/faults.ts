@@ -1,7 +1,7 @@
-/** What is wrong with the configuration, and zod's findings in words for the person who wrote it. */
+/** Faults of the configuration, and zod's issues in words for the person who wrote it. */
 import { z } from "zod";
 
-/** One thing to mend. `where` is a variable (`PORT`) or a place in the file (`relay.yaml:12:5`). Never holds a secret. */
+/** One fault. `where` is a variable (`PORT`) or a place in the file (`relay.yaml:12:5`). It never holds a secret. */
 export interface Fault {
   where: string;
   message: string;
@@ -15,7 +15,7 @@ export function formatFaults(faults: readonly Fault[]): string {
 
 export type Path = (string | number)[];
 
-/** A finding of zod, brought to the one place it is about. */
+/** One issue of zod, with the single place it is about. */
 export interface ConfigFinding {
   path: Path;
   message: string;
@@ -30,7 +30,7 @@ export const pathText = (path: Path): string =>
     "",
   );
 
-/** Flattens zod's issues: one finding per unknown key, and of a union the branch that came closest. */
+/** Flattens zod's issues: one for each unknown key, and for a union those of the branch that came closest. */
 export function toFindings(issues: readonly z.core.$ZodIssue[], base: Path = []): ConfigFinding[] {
   return issues.flatMap((issue) => {
     const path = [...base, ...(issue.path as Path)];
@@ -45,12 +45,12 @@ export function toFindings(issues: readonly z.core.$ZodIssue[], base: Path = [])
   });
 }
 
-/** The branch took the value's shape and only objects to something in it, or to its text. */
+/** The branch accepts the value's shape and rejects only something in it, or its text. */
 const isInside = (issues: readonly z.core.$ZodIssue[]): boolean =>
   issues.every(({ code, path }) => path.length > 0 || !WRONG_SHAPE.has(code));
 const WRONG_SHAPE = new Set<string>(["invalid_type", "invalid_value", "invalid_union"]);
 
-/** zod's error map for the configuration: what was expected, without ever quoting what came. */
+/** zod's error map for the configuration: it says what was expected and never quotes what came. */
 export const wording: z.core.$ZodErrorMap = (issue) => {
   const missing = absence(issue.code === "invalid_union" ? discriminated(issue) : issue.input);
   switch (issue.code) {
@@ -86,7 +86,7 @@ function discriminated(issue: z.core.$ZodRawIssue): unknown {
 
 const mustBeOneOf = (options: readonly unknown[]): string => `must be ${listed(options.map(String))}`;
 
-/** Text that YAML reads as something else, such as `404` or `yes`, needs quotes. */
+/** Text that YAML reads as another type, such as `404` or `yes`, needs quotes. */
 function mustBe(expected: string[], input: unknown): string {
   const isBare = typeof input === "number" || typeof input === "boolean";
   const hint = isBare && expected.includes("text") ? "; put it in quotes" : "";
@@ -95,7 +95,7 @@ function mustBe(expected: string[], input: unknown): string {
 
 const listed = (texts: string[]): string => texts.join(", ").replace(/, ([^,]*)$/, " or $1");
 
-/** What the branches of a union ask for. */
+/** What the branches of a union expect. */
 const branches = ({ errors }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string[] => [
   ...new Set(
     errors

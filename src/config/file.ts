@@ -1,4 +1,4 @@
-/** relay.yaml: its schema, and what its parts must agree on. */
+/** relay.yaml: its schema, and the checks across its parts. */
 import { z } from "zod";
 import { durationBetween, durationSchema, formatDuration, parseDuration } from "../platform/duration.ts";
 import { RoutesSchema } from "./routes.ts";
@@ -74,7 +74,7 @@ const skyvern = z.strictObject({
   }),
 });
 
-/** Retries after the first try, about 28 hours in all. */
+/** The retries after the first try, about 28 hours together. */
 const SCHEDULE = ["5s", "30s", "2m", "10m", "30m", "1h", "2h", "4h", "8h", "12h"];
 
 const delivery = z.strictObject({
@@ -133,7 +133,7 @@ const alerts = z.strictObject({
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** The whole file. Every part may be left out. */
+/** The whole file. Every part is optional. */
 export const FileSchema = z.strictObject({
   skyvern: skyvern.prefault({}),
   sinks: z
@@ -189,8 +189,8 @@ export const FileSchema = z.strictObject({
 export type FileSettings = z.output<typeof FileSchema>;
 
 /**
- * What the schema cannot say: names that must differ, and routes to sinks that must exist. Works on the raw value, so
- * that these are found also beside other faults.
+ * Checks what the schema cannot express: unique names, and routes to existing sinks. It works on the raw value, so it
+ * finds these also beside other faults.
  */
 export function disagreements(raw: unknown, environmentSinks: readonly string[]): ConfigFinding[] {
   const sinks = Object.keys(asRecord(at(raw, "sinks")));
@@ -235,13 +235,13 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
 const namesNone = (known: ReadonlySet<string>): string =>
   `names no sink; there ${known.size === 0 ? "are none" : `are ${[...known].join(", ")}`}`;
 
-/** A run that is removed while Skyvern's list still shows it would be taken up again, and told again. */
+/** A run that is removed while Skyvern's list still shows it would be found again and delivered again. */
 function tooShort(raw: unknown): ConfigFinding[] {
   const reconcile = at(at(raw, "skyvern"), "reconcile");
   const [runs, lookback] = [at(at(raw, "retention"), "runs"), at(reconcile, "lookback") ?? "24h"].map((value) =>
     typeof value === "string" ? parseDuration(value) : null,
   );
-  // Less than a day is a fault already.
+  // Less than a day is another fault already.
   if (reconcile === false || runs == null || runs < DAY_MS || lookback == null || runs >= lookback) return [];
   const message = `must not be shorter than skyvern.reconcile.lookback (${formatDuration(lookback)})`;
   return [{ path: ["retention", "runs"], message, aboutKey: false }];

@@ -3,7 +3,7 @@ import { FileSchema } from "./file.ts";
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;
 
-/** The JSON Schema of relay.yaml for editors (`relay.schema.json`), made from the schema that reads the file. */
+/** Creates the JSON Schema of relay.yaml for editors (`relay.schema.json`) from the schema that reads the file. */
 export function relaySchema(): JsonSchema {
   const { $schema, ...schema } = z.toJSONSchema(FileSchema, { io: "input", unrepresentable: "any" });
   return {
@@ -19,7 +19,7 @@ function forEditors(node: unknown): unknown {
   if (typeof node !== "object" || node === null) return node;
   const entries = Object.entries(node as JsonSchema).map(([key, value]) => {
     if (key === "propertyNames" || key === "default") return [key, value];
-    // A branch without any demand stands for values that only code can hand in.
+    // A branch without any condition stands for values that only code can pass.
     if (key === "anyOf" && Array.isArray(value))
       return [key, value.filter((branch) => !isEmpty(branch)).map(forEditors)];
     return [key, forEditors(value)];
@@ -30,7 +30,7 @@ function forEditors(node: unknown): unknown {
 const isEmpty = (branch: unknown): boolean =>
   typeof branch === "object" && branch !== null && Object.keys(branch).length === 0;
 
-/** Text with a demand on its form may also be `${A_VARIABLE}`, whose value an editor cannot know. */
+/** A text with a pattern may also be `${A_VARIABLE}`, whose value an editor cannot know. */
 function admitVariables(schema: JsonSchema): JsonSchema {
   const { type, pattern, enum: options } = schema;
   if (type !== "string" || (typeof pattern !== "string" && !Array.isArray(options))) return schema;

@@ -1,24 +1,24 @@
 import type { Secret } from "../platform/secret.ts";
 
-/** A key of Skyvern's API. Each verifies webhooks, the first calls the API. */
+/** A key of Skyvern's API. Each key verifies webhooks, the first one calls the API. */
 export interface ApiKey {
-  /** Given in the file, or `SKYVERN_API_KEY[1]`, counted from 1. */
+  /** The name from the file, or `SKYVERN_API_KEY[1]`, counted from 1. */
   name: string;
   key: Secret;
-  /** The organization it belongs to, when the key says so. */
+  /** The key's organization, when the key says so. */
   organization: string | null;
 }
 
 /**
- * The organization id in a Skyvern API key, or null. Skyvern's keys are JWTs whose `sub` is the organization
- * (skyvern/forge/sdk/core/security.py); the signature is not checked: this is a label, not a proof.
+ * Parses the organization id from a Skyvern API key, or null. Skyvern's keys are JWTs whose `sub` is the organization
+ * (skyvern/forge/sdk/core/security.py). The signature is not checked: this is a label, not a proof.
  */
 export function parseOrganization(key: string): string | null {
   const sub = parseClaims(key)?.["sub"];
   return typeof sub === "string" && sub !== "" ? sub : null;
 }
 
-/** What a JWT says, unchecked; null when the text is none. */
+/** The claims of a JWT, unchecked; null when the text is none. */
 export function parseClaims(key: string): Record<string, unknown> | null {
   const parts = key.split(".");
   if (parts.length !== 3) return null;

@@ -1,4 +1,4 @@
-/** What is to be said of a configuration that is right: what is odd in it, and what it leaves off. */
+/** Notes on a valid configuration: what is unusual in it, and what it leaves off. */
 import type { Environment } from "./environment.ts";
 import type { ApiKey } from "./keys.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
@@ -7,7 +7,7 @@ import type { Secret } from "../platform/secret.ts";
 import { KINDS } from "../sinks/kinds.ts";
 import { isInMemory, type DatabaseSettings } from "../store/address.ts";
 
-/** What the notes are about. */
+/** The parts of the configuration that the notes are about. */
 interface NotedConfig {
   keys: readonly ApiKey[];
   database: DatabaseSettings;
@@ -20,7 +20,7 @@ interface NotedConfig {
   reconcile: { everyMs: number } | null;
 }
 
-/** Something that a relay can do and does not, as nobody has configured it. */
+/** A feature that is off because nobody has configured it. */
 export interface Off {
   /** `messages: no sink is configured, …` */
   what: string;
@@ -28,7 +28,7 @@ export interface Off {
   turn_on: string;
 }
 
-/** A line a kind of sink that makes one, or begins to. */
+/** One line for each sink kind that the environment can configure. */
 const EXAMPLES = KINDS.flatMap(({ shortcut }) => shortcut?.example ?? []);
 
 export function listOff(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {

@@ -1,9 +1,9 @@
-/** `routes` in relay.yaml: who is told about a run. */
+/** `routes` in relay.yaml: which sinks get a run. */
 import { z } from "zod";
 import { TERMINAL_STATUSES } from "../domain/run.ts";
 import { COUNT_CONDITION, fits, type Field, type Route } from "../domain/routing.ts";
 
-/** Bounds the work per run: matching takes the length of the value times this at the very worst. */
+/** Bounds the work for each run: matching takes at most the value's length times this. */
 const MAX_PATTERN = 256;
 
 const pattern = z
@@ -16,7 +16,7 @@ const oneOrMany = (item: typeof pattern) =>
   z.union([item.transform((text) => [text]), z.array(item).min(1)]).meta({ description: PATTERN_HELP });
 const PATTERN_HELP = "One text or a list of which one must fit. * stands for any characters, a leading ! negates.";
 
-/** A misspelt status would be a route that never fires, so one that fits no final status is refused. */
+/** A misspelt status would make a route that never matches, so a pattern that fits no final status is refused. */
 const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_STATUSES.some((s) => fits(text, s)), {
   error: `fits no final status, so the route would never match; these exist: ${TERMINAL_STATUSES.join(", ")}`,
 });
@@ -46,7 +46,7 @@ const conditions = z.strictObject({
 
 /**
  * One rule. `when` is met if each of its keys is; without `when` every run meets it. `stop` ends the search once this
- * route has matched. A route without sinks and with `stop` silences what it matches.
+ * route has matched. A route with `stop` and no sinks silences what it matches.
  */
 export const RouteSchema = z.strictObject({
   name: z.string().min(1).max(64).optional().meta({ description: "Default: `route N`, counted from 1." }),

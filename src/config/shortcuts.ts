@@ -1,4 +1,4 @@
-/** The sinks that a few environment variables make: one of each kind, named after it. */
+/** The sinks that environment variables configure: one of each kind, named after it. */
 import { findKind, KINDS } from "../sinks/kinds.ts";
 import type { Shortcut } from "../sinks/sink.ts";
 import type { Fault } from "./faults.ts";
@@ -9,18 +9,18 @@ import { SinkSchema, type SinkSettings } from "./sinks.ts";
 
 export interface Shortcuts {
   sinks: SinkSettings[];
-  /** Their names, also of those at fault. */
+  /** The names of these sinks, also of those at fault. */
   names: string[];
   faults: Fault[];
-  /** What the sinks could do and do not, as a variable is not set. */
+  /** Features of the sinks that are off because a variable is not set. */
   off: Off[];
 }
 
 type OfKind = Shortcut & { kind: string };
 
 /**
- * Makes the environment's sinks. Variables that the file fills in (`usedByFile`) are meant for the file: they complete a
- * shortcut but never begin one. Half of a shortcut is a fault.
+ * Reads the environment's sinks. Variables that the file refers to (`usedByFile`) are meant for the file: they complete
+ * a shortcut but never start one. Half a shortcut is a fault.
  */
 export function readShortcuts(environment: Environment, usedByFile: ReadonlySet<string>): Shortcuts {
   const found: Shortcuts = { sinks: [], names: [], faults: [], off: [] };
@@ -39,7 +39,7 @@ export function readShortcuts(environment: Environment, usedByFile: ReadonlySet<
   return found;
 }
 
-/** The variables of the one way that is taken, or what keeps it from being taken. */
+/** The variables of the one way that is used, or the fault that prevents it. */
 function choose({ kind, ways }: OfKind, present: string[]): { variables: string[]; faults: Fault[] } {
   const taken = ways.filter(({ needs, takes = [] }) => [...needs, ...takes].some((name) => present.includes(name)));
   const [way, other] = taken;
@@ -74,7 +74,7 @@ function readSink({ kind, variables }: OfKind, taken: string[], environment: Env
   }
 }
 
-/** A sink that names no API of its own uses the one that its kind's variable names. */
+/** A sink without an API address of its own uses the one from its kind's variable. */
 export function withApi(sink: unknown, { apis }: Pick<Environment, "apis">): unknown {
   if (typeof sink !== "object" || sink === null || !("kind" in sink) || typeof sink.kind !== "string") return sink;
   const base = apis.get(sink.kind);

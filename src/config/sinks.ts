@@ -1,21 +1,21 @@
-/** The sinks part of the configuration, built from what each kind says of itself. */
+/** The sinks part of the configuration, built from the schemas of the kinds. */
 import { z } from "zod";
 import { KINDS } from "../sinks/kinds.ts";
 import type { SinkKind } from "../sinks/sink.ts";
 import { wholeNumber } from "./values.ts";
 
-/** A sink as configured; `config` is what its kind's schema made of its keys. */
+/** A configured sink; `config` is the result of its kind's schema. */
 export interface SinkSettings {
   name: string;
   kind: string;
-  /** Attempts at the same time. */
+  /** Parallel attempts. */
   concurrency: number;
   config: Record<string, unknown>;
 }
 
 const [firstKind, ...otherKinds] = KINDS;
 
-/** Any sink of relay.yaml: `kind` chooses whose keys it has. */
+/** Any sink of relay.yaml; `kind` chooses the schema of its keys. */
 export const SinkSchema = z.discriminatedUnion("kind", [sinkSchema(firstKind), ...otherKinds.map(sinkSchema)]);
 
 function sinkSchema(sinkKind: SinkKind) {

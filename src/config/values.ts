@@ -1,7 +1,7 @@
-/** Shapes of single values that both the environment and the file use. */
+/** Schemas of single values that the environment and the file share. */
 import { z } from "zod";
 
-/** Reads text with `read`, which gives null for what it does not take. Its own text is never part of the message. */
+/** Parses text with `read`, which returns null for invalid text. The message never contains the text. */
 export const parsed = <T>(read: (text: string) => T | null, message: string) =>
   z.string().transform((text, context): T => {
     const value = read(text);
@@ -10,7 +10,7 @@ export const parsed = <T>(read: (text: string) => T | null, message: string) =>
     return z.NEVER;
   });
 
-/** A base address: http or https, no query, no user name; a trailing slash is dropped. */
+/** A base URL: http or https, no query, no user name; a trailing slash is dropped. */
 export const baseAddress = parsed((text) => {
   const url = URL.parse(text);
   if (!url || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text)) return null;
@@ -18,7 +18,7 @@ export const baseAddress = parsed((text) => {
   return url.href.replace(/\/+$/, "");
 }, "must be an http:// or https:// address without user name, query or fragment, such as https://relay.example.com");
 
-/** Skyvern's API base. A `/v1` at its end would be there twice. */
+/** Skyvern's API base. A `/v1` at its end would be doubled. */
 export const skyvernAddress = baseAddress.refine((url) => !url.endsWith("/v1"), {
   error: "must be the address without /v1 at the end, such as https://api.skyvern.com",
 });
@@ -35,7 +35,10 @@ const SIZE_UNITS: Record<string, number> = {
   gib: 2 ** 30,
 };
 
-/** Bytes of `1048576`, `512kB`, `10MB` or `1.5 MB` (decimal; `KiB` and `MiB` are binary). Null for anything else. */
+/**
+ * Parses bytes from `1048576`, `512kB`, `10MB` or `1.5 MB` (decimal; `KiB` and `MiB` are binary). Null for anything
+ * else.
+ */
 export function parseSize(text: string): number | null {
   const [, count, unit = ""] = /^(\d{1,12}(?:\.\d{1,3})?) ?([a-z]{0,3})$/i.exec(text) ?? [];
   const factor = SIZE_UNITS[unit.toLowerCase()];
@@ -43,7 +46,7 @@ export function parseSize(text: string): number | null {
 }
 
 const SIZE = "must be a number of bytes or a size such as 10MB";
-/** A number of bytes or a size as people write it, from one to another, both written so. */
+/** A number of bytes, or a size as people write it, within bounds that are written the same way. */
 export const sizeBetween = (least: string, most: string) => {
   const [min = 0, max = 0] = [parseSize(least) ?? 0, parseSize(most) ?? 0];
   return z
@@ -56,7 +59,7 @@ export const sizeBetween = (least: string, most: string) => {
 /** From 1 kB to 1 GB. */
 export const size = sizeBetween("1kB", "1GB");
 
-/** A whole number, also as text: what a variable fills in is text. */
+/** A whole number, also as text, because variables are text. */
 export const wholeNumber = (min: number, max: number) =>
   z.union([
     z.int().min(min).max(max),

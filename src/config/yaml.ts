@@ -1,4 +1,4 @@
-/** relay.yaml as text → its value, with variables filled in, and the place of everything in it. */
+/** Parses relay.yaml: text → its value, with variables filled in, and the place of everything in it. */
 import {
   isAlias,
   isMap,
@@ -15,19 +15,19 @@ import {
 import type { Fault, Path } from "./faults.ts";
 
 export interface YamlFile {
-  /** The plain value; `{}` for an empty file. Undefined when the text is no YAML. */
+  /** The plain value; `{}` for an empty file. Undefined when the text is not YAML. */
   value: unknown;
   faults: Fault[];
-  /** Names of the variables that `${…}` asked for. */
+  /** The names of the variables in `${…}`. */
   variables: ReadonlySet<string>;
-  /** `relay.yaml:12:5` of a value, of a key (`aboutKey`), or of what comes nearest when there is no such thing. */
+  /** The place `relay.yaml:12:5` of a value, of a key (`aboutKey`), or of the nearest thing that exists. */
   locate(path: Path, aboutKey?: boolean): string;
 }
 
 /**
- * Parses `text` and fills in `${NAME}` and `${NAME:-default}` in values (never in keys). What is filled in stays text
- * and is not looked at again. `lookup` gives undefined for a variable that is not set; a variable that is neither set nor has a
- * default is a fault, and so is anything else between `${` and `}`.
+ * Parses `text` and fills in `${NAME}` and `${NAME:-default}` in values (never in keys). A filled-in value stays text
+ * and is not expanded again. `lookup` returns undefined for an unset variable; a variable without value and default is
+ * a fault, and so is anything else between `${` and `}`.
  */
 export function readYaml(name: string, text: string, lookup: (variable: string) => string | undefined): YamlFile {
   const lines = new LineCounter();
@@ -69,7 +69,7 @@ export function readYaml(name: string, text: string, lookup: (variable: string) 
   return { value, faults: [...syntax, ...filling], variables, locate };
 }
 
-/** Aliases are few in a real file; the limit refuses one that blows up. */
+/** A real file has few aliases; the limit refuses one that explodes. */
 function plain(document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 }) ?? {};
@@ -104,7 +104,7 @@ function fillIn(text: string, lookup: (variable: string) => string | undefined):
   return { text: filled, variables, faults };
 }
 
-/** The offset of what `path` names, else of the deepest part of it that exists. */
+/** The offset of what `path` names, else of its deepest existing part. */
 function findOffset(document: Document, path: Path, aboutKey: boolean): number {
   let node = resolved(document, document.contents);
   let offset = node?.range?.[0] ?? 0;
@@ -135,7 +135,7 @@ const resolved = (document: Document, node: Node | null): Node | null =>
 const QUOTE_STAR =
   "a value that starts with * must be in quotes (unquoted it is an alias, and there is no such anchor)";
 
-/** The parser's own messages may quote the file, and so a secret: these do not. */
+/** The parser's own messages may quote the file, and thereby a secret; these do not. */
 const SYNTAX: Partial<Record<YAMLError["code"], string>> = {
   BAD_ALIAS: QUOTE_STAR,
   BAD_DQ_ESCAPE: "there is an unknown escape in a text in double quotes; single quotes take a backslash as it is",

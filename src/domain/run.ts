@@ -1,18 +1,39 @@
 /**
- * The domain. These words mean the same in code, tables, JSON, logs and docs:
+ * The glossary. These words mean the same in code, tables, JSON, logs, pages and documents.
+ *
+ * What comes in:
  *
  * - *run*: one Skyvern run, known by its `run_id`.
- * - *run attempt*: one of Skyvern's own tries of a run (its "automatic retry"), all of them under the same `run_id`.
- * - *receipt*: one authenticated body that arrived for it.
+ * - *run attempt*: one of Skyvern's own tries of a run (its "automatic retry"), all under the same `run_id`.
  * - *payload*: what Skyvern sent.
- * - *settle*: decide what a receipt means for the run.
+ * - *receipt*: one authenticated body that arrived. *Unrecognized*: no run could be read from it. *Disputed*: Skyvern
+ *   has not yet said whose run it is.
+ * - *settle*: decide what a receipt means for its run; the *verdict* is the result.
  * - *revision*: a numbered state of a run's outcome.
- * - *report*: a run with its artifacts: what a sink renders and the history API answers (`report.ts`).
+ * - *final*: Skyvern does no more work on a run in this status (`TERMINAL_STATUSES`), and retries it no more.
+ * - *listed run*: a final run in Skyvern's own list; *coverage* compares these with what was delivered.
+ *
+ * What goes out:
+ *
+ * - *report*: a run with its artifacts, ready to be rendered (`report.ts`).
  * - *route*: a rule that chooses sinks.
  * - *sink*: a configured destination with a name; *sink kind*: the code for one type of it.
- * - *delivery*: the duty to bring one revision of one run to one sink, an outbox row.
- * - *attempt*: one try of a delivery.
- * - *outcome*: what an attempt came to.
+ * - *delivery*: the duty to bring one revision of one run to one sink, a row of the outbox.
+ * - *attempt*: one try of a delivery; *outcome*: what the attempt came to.
+ * - *claim*: take due deliveries under a *lease*; *release* gives them back unattempted, *reclaim* takes those whose
+ *   holder died.
+ * - *dead*: given up. *Orphan*: a delivery whose sink is no longer configured. *Expire*: become dead by age.
+ * - *circuit*: a sink's circuit breaker (`deliver/circuit-breaker.ts`); *lane*: the worker's queue of one sink.
+ * - *alert*: a message about the relay itself.
+ *
+ * Inside:
+ *
+ * - *block*: a receipt's state and body, compressed together (`store/receipts/blocks.ts`).
+ * - *mark*: a filter's value as a word of the full-text index (`store/search/search.ts`).
+ * - *ledger*: what a transaction owes to roll-ups and index (`store/stats/rollups.ts`).
+ * - *duty*: work that one relay of a fleet does for all (`store/postgres/fleet.ts`).
+ *
+ * JSON has snake_case keys, and so have types that become JSON; others are camelCase.
  */
 import type { Json, JsonObject } from "../platform/json.ts";
 

@@ -1,9 +1,10 @@
 /**
- * The relay's timer where nothing runs between requests: the object's alarm. A *turn* is one ring of it: deliver what is due,
- * look again at runs that are to be looked at, ask Skyvern for lost webhooks, and set the alarm for what comes due next.
+ * The relay's timer where nothing runs between requests: the object's alarm. One ring of it is a *turn*: it delivers
+ * what is due, follows up runs, asks Skyvern for lost webhooks, and sets the alarm for what is due next.
  *
- * States: asleep (an alarm is set) → a turn → asleep. What comes during a turn is done in it; what comes while asleep sets the
- * alarm to now. A turn that dies with its object is rung again by the platform, and whatever wakes the object sets a missing alarm.
+ * States: asleep (an alarm is set) → a turn → asleep. Work that comes during a turn is done in it; work that comes
+ * while asleep sets the alarm to now. The platform repeats a turn that died with its object, and whatever wakes the
+ * object sets a missing alarm.
  */
 import type { App } from "../app/app.ts";
 import type { PeriodicJob } from "../app/jobs.ts";
@@ -11,27 +12,29 @@ import type { Log } from "../platform/log.ts";
 
 export interface AlarmDeps {
   app: Pick<App, "worker" | "upkeep">;
-  /** Done in a turn when they are due. */
+  /** The jobs that a turn runs when they are due. */
   jobs: readonly PeriodicJob[];
-  /** Sets the alarm, outside of any transaction. `at` is asked for at that moment. */
+  /** Sets the alarm, outside any transaction. `at` is evaluated at that moment. */
   setAlarm(at: () => number): Promise<void>;
-  /** When a round is due, epoch ms, over the lives of the object. */
+  /** When a round is due, epoch ms, across lives of the object. */
   planned(round: string): Promise<number>;
   plan(round: string, at: number): Promise<void>;
-  /** Requests made since the turn began. */
+  /** Requests since the turn began. */
   requests(): number;
   now(): number;
   log: Log;
 }
 
 export interface Turns {
-  /** Something may be due now. Resolves when it will be looked at for sure. */
+  /** Tells that something may be due now. Resolves once a look at it is guaranteed. */
   wake(): Promise<void>;
-  /** What the alarm does. `begun` is called first. Never rejects: what fails is logged, and tried again. */
+  /** The alarm's work. Never rejects: failures are logged and retried. */
   turn(): Promise<void>;
 }
 
-/** A turn ends after so long, or so many requests (the platform allows 1000 of one event), and the next one begins. */
+/**
+ * A turn ends after this time, or this many requests (the platform allows 1000 for one event), and the next one begins.
+ */
 const LONGEST_TURN_MS = 120_000;
 const MOST_REQUESTS = 500;
 const RETRY_MS = 10_000;
@@ -42,7 +45,7 @@ export function createAlarmTurns(deps: AlarmDeps): Turns {
   let woken = false;
   let ring = () => {};
 
-  /** Runs one thing; what goes wrong is logged. When to come again, epoch ms. */
+  /** Runs one step and logs its failure. Returns when to come again, epoch ms. */
   const safely = async (name: string, act: () => Promise<number | null>): Promise<number | null> => {
     try {
       return await act();
@@ -51,7 +54,7 @@ export function createAlarmTurns(deps: AlarmDeps): Turns {
       return now() + RETRY_MS;
     }
   };
-  /** One round of a job, if it is due. When to come again. */
+  /** Runs one round of a job, if it is due. Returns when to come again. */
   const round = async ({ name, everyMs, run, dueAt }: PeriodicJob): Promise<number | null> => {
     if (dueAt) {
       const at = await dueAt();
@@ -61,7 +64,7 @@ export function createAlarmTurns(deps: AlarmDeps): Turns {
     }
     const at = await deps.planned(name);
     if (at > now()) return at;
-    // Planned first: a round that costs the object its life is not begun again at once.
+    // The next round is planned first, so that a round that kills the object does not repeat at once.
     await deps.plan(name, now() + everyMs);
     await run();
     return now() + everyMs;
@@ -89,7 +92,7 @@ export function createAlarmTurns(deps: AlarmDeps): Turns {
         woken = false;
         next = await safely("delivery", () => app.worker.work(enough));
         const rung = new Promise<void>((resolve) => (ring = resolve));
-        // Rounds may take longer than deliveries, and bring new ones.
+        // Rounds may take longer than deliveries, and queue new ones.
         if (!rounds.over && !woken) await Promise.race([asked, rung]);
       } while (!enough() && (woken || !rounds.over));
       await asked;

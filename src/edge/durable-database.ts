@@ -7,7 +7,7 @@ import type { Tables } from "../store/tables.ts";
 import type { SqlParameter, DurableStorage } from "./durable-storage.ts";
 import { createPieces, PIECES_SCHEMA } from "./large-values.ts";
 
-/** The platform's own: parameters of one statement. */
+/** The platform's limit on the parameters of one statement. */
 const MAX_PARAMETERS = 100;
 
 /**
@@ -60,7 +60,7 @@ export function durableDatabase(storage: DurableStorage, schema: string): Databa
   };
 }
 
-/** The storage's own troubles. The platform names SQLite's code at the end of its message, and nowhere else. */
+/** Recognizes faults of the storage. The platform names SQLite's code only at the end of its message. */
 const STORAGE_TROUBLE = /: SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOMEM|INTERRUPT)\b/;
 
 const toStorageFault = (error: unknown): unknown =>
@@ -68,7 +68,7 @@ const toStorageFault = (error: unknown): unknown =>
     ? new StorageFault(error.message, { cause: error })
     : error;
 
-/** A statement with more parameters than the platform takes gets them as one, a list in JSON. Bytes cannot be among them. */
+/** A statement with more parameters than the platform allows gets them as one JSON list, which cannot hold bytes. */
 function packed(text: string, parameters: readonly SqlParameter[]): [query: string, bindings: readonly SqlParameter[]] {
   if (parameters.length <= MAX_PARAMETERS) return [text, parameters];
   const pieces = text.split("?");

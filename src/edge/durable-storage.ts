@@ -1,4 +1,4 @@
-/** The storage of a Durable Object, as far as it is used. */
+/** The part of a Durable Object's storage that is used. */
 export type SqlParameter = string | number | null | Uint8Array;
 
 /** The part of `ctx.storage` that is used (https://developers.cloudflare.com/durable-objects/api/sqlite-storage-api/). */

@@ -17,7 +17,7 @@ export interface EdgeEgressOptions {
   timeoutMs?: number;
 }
 
-/** Names for one's own machine and network (RFC 6761, 6762, 8375, and ICANN's `.internal`). */
+/** Names for the own machine and network (RFC 6761, 6762, 8375, and ICANN's `.internal`). */
 const INSIDE = /(^|\.)(localhost|local|internal|home\.arpa|localdomain|intranet|lan|corp)$/;
 
 /** Rejects with {@link EgressRefused} when the address is not one the relay may reach. */

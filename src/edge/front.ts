@@ -1,6 +1,6 @@
 /**
- * The Worker in front. It has no state: it checks signatures, and hands what is genuine to the one object that holds the relay;
- * so a flood of forged webhooks never reaches that. Everything else goes to the object as it comes.
+ * The Worker in front. It has no state: it checks signatures and passes genuine webhooks to the one object that holds
+ * the relay, so a flood of forged ones never reaches the object. Everything else is passed on as it comes.
  */
 import type { Namespace } from "cloudflare:workers";
 import { Hono } from "hono";
@@ -16,10 +16,10 @@ export interface EdgeEnv extends Bindings {
   RELAY: Namespace<RelayObject>;
 }
 
-/** One installation, one object. */
+/** One installation has one object. */
 export const relayObject = ({ RELAY }: EdgeEnv) => RELAY.getByName("relay");
 
-/** Bodies being read at one time by one of the Worker's processes, which has 128 MB. */
+/** The most bytes of bodies being read by one of the Worker's processes, which has 128 MB. */
 const IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 
 /** Throws with every fault of the configuration. */

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { SqlParameter, DurableStorage } from "./durable-storage.ts";
 
-/** A value and its row must stay under 2 MB there; a text of so many characters takes up to three times as many bytes. */
+/**
+ * A value and its row must stay under 2 MB there; a text of this many characters takes up to three times as many bytes.
+ */
 const LONGEST_TEXT = 500_000;
 const LONGEST_BYTES = 1_500_000;
 const PIECE_BYTES = 1_500_000;
@@ -19,13 +21,13 @@ export const PIECES_SCHEMA = `
 `;
 
 export interface Pieces {
-  /** Writes a large value in pieces, and returns what stands for it; others as they are. */
+  /** Writes a large value in pieces and returns the reference to it; other values pass unchanged. */
   split(value: SqlParameter): SqlParameter;
-  /** The row with its large values whole, and bytes as a Buffer. */
+  /** The row with its large values restored, and bytes as a Buffer. */
   join(row: Record<string, unknown>): Record<string, unknown>;
 }
 
-/** Equal values are kept once. Pieces of values that were overwritten stay until {@link dropLoosePieces}. */
+/** Equal values are stored once. Pieces of overwritten values stay until {@link dropLoosePieces}. */
 export function createPieces({ sql }: DurableStorage): Pieces {
   const [known] = sql.exec("select key from pieces_key").toArray() as { key: string }[];
   const key = known?.key ?? randomBytes(16).toString("hex");
@@ -62,7 +64,7 @@ export function createPieces({ sql }: DurableStorage): Pieces {
   };
 }
 
-/** Removes the pieces that nothing stands for any more. Returns how many values that were. Reads every run and body once. */
+/** Removes pieces that nothing refers to any more. Returns how many values. It reads every run and body once. */
 export function dropLoosePieces({ sql }: DurableStorage): number {
   if (sql.exec("select 1 from pieces limit 1").toArray().length === 0) return 0;
   const marks = [

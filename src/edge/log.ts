@@ -1,6 +1,6 @@
 import { LOG_LEVELS, type Log } from "../platform/log.ts";
 
-/** One JSON line per act on the console, which the platform collects. */
+/** Writes one JSON line for each event on the console, which the platform collects. */
 export function createConsoleLog(level: string): Log {
   const least = LOG_LEVELS.indexOf(level as (typeof LOG_LEVELS)[number]);
   const at =

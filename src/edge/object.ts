@@ -25,7 +25,10 @@ import { createConsoleLog } from "./log.ts";
 import { readSettings, type Bindings } from "./settings.ts";
 import { createAlarmTurns, type Turns } from "./alarm.ts";
 
-/** Bodies under way in one object, bytes. It has 128 MB in all, and reading a body takes up to seven times as much. */
+/**
+ * The most bytes of bodies being read in one object. It has 128 MB in all, and reading a body takes up to seven times
+ * its size.
+ */
 const IN_FLIGHT_BYTES = 12 * 1024 * 1024;
 
 /** The schema of the store on this storage. */

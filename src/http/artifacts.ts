@@ -13,14 +13,14 @@ export interface ArtifactsDeps {
   media: Pick<Media, "link" | "open">;
   links: SignedLinks;
   gate: TokenGate;
-  /** Whether a `Cookie` header holds a session of the web page. */
+  /** True when a `Cookie` header holds a session of the web page. */
   isSession(cookies: string | undefined): Promise<boolean>;
 }
 
 /**
- * `GET /artifacts/{run_id}/{artifact_id}`: opens what a link in a message points at. Redirects to a URL that works at this
- * moment, or streams what has none or would be shown wrongly, or the relay's own copy, or shows a plain placeholder. Asks
- * for a signed link, a bearer token or a session of the web page.
+ * `GET /artifacts/{run_id}/{artifact_id}`: opens what a link in a message points to. It redirects to a URL that works
+ * at this moment, streams what has no URL or would be displayed wrongly, serves the relay's own copy, or shows a plain
+ * placeholder. It requires a signed link, a bearer token or a session of the web page.
  */
 export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
   app.get("/artifacts/:run_id/:artifact_id", async (c) => {
@@ -44,7 +44,7 @@ async function mayOpen(c: Context, deps: ArtifactsDeps, runId: string, key: Arti
 async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
   const { signal } = c.req.raw;
   const url = await media.link(owner, key, signal);
-  // The redirect must be asked for again on the next click: its target dies.
+  // The target of the redirect expires, so browsers must ask again on the next click.
   c.header("cache-control", "no-store");
   if (url !== null) return c.redirect(url, 302);
   const opened = await media.open(owner, key, { range: c.req.header("range") ?? null, signal });
@@ -55,18 +55,18 @@ async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: Art
   return placeholder(c, key, opened.reason, opened.temporary ? 503 : 404);
 }
 
-/** Nobody reads the stream of a HEAD request, and unread it would hold its connection. */
+/** A HEAD request reads no stream, and an unread stream would hold its connection. */
 async function withoutBodyOfHead(c: Context, answer: Response): Promise<Response> {
   if (c.req.raw.method !== "HEAD") return answer;
   await answer.body?.cancel();
   return new Response(null, { status: answer.status, headers: answer.headers });
 }
 
-/** A page may have chosen it: nothing in it turns text around, leads elsewhere or outgrows a header. */
+/** A page may have chosen the name, so it is cleaned: no direction characters, no path, no length beyond a header. */
 const fileName = (run: Run, key: ArtifactKey): string =>
   safeName(run.files.find((file) => file.key === key)?.name ?? key);
 
-/** Something to look at instead: a picture where one was asked for, else a page. */
+/** A placeholder: a picture where one was requested, else a page. */
 function placeholder(c: Context, key: ArtifactKey, reason: string, status: 404 | 503): Response | Promise<Response> {
   if (key.startsWith("screenshot") || (c.req.header("accept") ?? "").startsWith("image/")) return noPicture();
   c.header("cache-control", "no-store");

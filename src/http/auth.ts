@@ -82,7 +82,9 @@ export const parseBearer = (header: string | undefined): string | null =>
 
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";
 
-/** Lets bearers of a token in. Without any token configured nobody gets in, and the answer says which variable to set. */
+/**
+ * Requires a bearer token. Without any configured token it lets nobody in, and the answer names the variable to set.
+ */
 export function requireToken(gate: TokenGate): MiddlewareHandler {
   return async (c, next) => {
     if (!gate.isOpen) return problem(c, 403, CLOSED);

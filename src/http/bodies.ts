@@ -1,40 +1,40 @@
 /**
- * The bodies of webhooks while they are read: how many bytes all of them may hold, and how slowly one may come. A sender that
- * stops in the middle, or brings a byte now and then, must not use up the budget of those who do send.
+ * Reads the bodies of webhooks within limits: the bytes of all bodies together, and the slowest rate of each. A sender
+ * that stops in the middle, or sends a byte now and then, must not use up the budget of the others.
  */
 import type { IncomingMessage } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 
-/** Why a body was not read: `over_budget` also where it was evicted for others because it had progressed least. */
+/** Why a body was not read. `over_budget` includes eviction in favour of others, because it had progressed least. */
 export type Unread = "too_large" | "over_budget" | "too_slow" | "broken";
 
-/** A body, or why there is none. Its bytes count until they are given back. */
+/** A body, or why there is none. Its bytes count against the budget until they are released. */
 export interface ReadBody {
   body: Buffer | Unread;
   release(): void;
 }
 
-/** Skyvern gives up after 30 s; and within each of these windows a sender must bring at least this much. */
+/** Skyvern gives up after 30 s. Within each of these windows a sender must send at least this much. */
 const DEADLINE_MS = 30_000;
 const WINDOW_MS = 5_000;
 const LEAST_BYTES = 5 * 1024;
 const CHECK_EVERY_MS = 1_000;
 
-/** Bodies up to this size, as most are, may use the whole budget; larger ones leave an eighth of it to them. */
+/** Bodies up to this size, which most are, may use the whole budget; larger ones leave them an eighth of it. */
 const SMALL_BODY = 256 * 1024;
 const FOR_LARGE = 7 / 8;
-/** A piece of a few bytes takes more memory than these. */
+/** A piece of a few bytes takes this much memory. */
 const PIECE_BYTES = 256;
-/** A body younger than this is never evicted for others: a genuine one is whole by then. */
+/** A younger body is never evicted for others, because a genuine one is complete by then. */
 const SETTLED_MS = 250;
 
 interface Reading {
   startedAt: number;
-  /** Bytes it counts for. */
+  /** The bytes it counts for. */
   held: number;
   size: number;
-  /** Where the window that is being looked at began. */
+  /** The start of the current rate window. */
   window: { at: number; size: number };
   evicted: Promise<Unread>;
   evict(why: Unread): void;
@@ -46,12 +46,17 @@ export class Bodies {
   readonly #reading = new Set<Reading>();
   #checks: ReturnType<typeof setInterval> | undefined;
 
-  /** `limit`: bytes that all bodies may hold. They count as they arrive: what a request declares, it may never send. */
+  /**
+   * `limit` is in bytes for all bodies. They count as they arrive, because a request may never send what it declares.
+   */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** The whole body, chunked or not. Reading stops as soon as the body is known to be over `limit` bytes, or does not fit into the budget. */
+  /**
+   * Reads the whole body, chunked or not. Stops as soon as the body exceeds `limit` bytes or does not fit into the
+   * budget.
+   */
   async read(c: Context, limit: number): Promise<ReadBody> {
     const reading = begin();
     this.#reading.add(reading);
@@ -73,7 +78,7 @@ export class Bodies {
       return null;
     };
     const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
-    // Behind a socket of Node the body is read from there: as a web stream it takes several times as much CPU.
+    // Reads straight from Node's socket where there is one: the web stream takes several times the CPU.
     const read = incoming ? readSocket(incoming, take, reading) : readStream(c.req.raw.body, take, reading);
     const unread = await read;
     if (unread !== null) return unread;
@@ -81,7 +86,10 @@ export class Bodies {
     return first && pieces.length === 1 ? toBuffer(first) : Buffer.concat(pieces, reading.size);
   }
 
-  /** Counts more bytes of a body, if need be in place of those that progressed least for their age. False: the budget is used up. */
+  /**
+   * Counts more bytes of a body, if need be in place of bodies that progressed least for their age. False when the
+   * budget is used up.
+   */
   #take(reading: Reading, bytes: number): boolean {
     while (!this.#fits(reading, bytes)) {
       const slowest = this.#slowest();
@@ -97,7 +105,7 @@ export class Bodies {
   #fits(reading: Reading, bytes: number): boolean {
     const others = this.#used - reading.held;
     const size = reading.held + bytes;
-    // A single body always fits, however the limits are set.
+    // A single body always fits, whatever the limits.
     return others === 0 || others + size <= (size > SMALL_BODY ? this.#limit * FOR_LARGE : this.#limit);
   }
 
@@ -155,7 +163,7 @@ const toBuffer = (piece: Uint8Array): Buffer =>
 
 type Take = (piece: Uint8Array) => Unread | null;
 
-/** What is not read leaves the connection open: the answer goes out on it. */
+/** Leaves the connection open with the rest unread, because the answer is sent on it. */
 const readSocket = (incoming: IncomingMessage, take: Take, { evicted }: Reading): Promise<Unread | null> =>
   new Promise((resolve) => {
     const end = (unread: Unread | null) => {
@@ -169,7 +177,7 @@ const readSocket = (incoming: IncomingMessage, take: Take, { evicted }: Reading)
     };
     const onEnd = () => end(null);
     const onBroken = () => end("broken");
-    // The listener of errors stays: one may come when nobody reads any more.
+    // The error listener stays, because an error may come when nobody reads any more.
     incoming.on("data", onData).on("end", onEnd).on("error", onBroken).on("close", onBroken);
     void evicted.then(end);
   });

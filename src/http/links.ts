@@ -4,23 +4,26 @@ import type { Links } from "../domain/report.ts";
 import type { ArtifactKey } from "../domain/run.ts";
 
 export interface SignedLinks extends Links {
-  /** Whether `sig` was made by {@link Links.artifact} for exactly this artifact and `exp` (epoch seconds) is not over. */
+  /** True when {@link Links.artifact} made `sig` for exactly this artifact and `exp` (epoch seconds) is not over. */
   check(runId: string, key: ArtifactKey, query: { exp?: string | undefined; sig?: string | undefined }): boolean;
 }
 
 export interface LinksDeps {
-  /** Without trailing slash. Asked each time: with `PORT=0` it is known only once the relay listens. */
+  /** Without a trailing slash. It is a function, because with `PORT=0` it is known only once the relay listens. */
   publicUrl(): string;
-  /** 32 random bytes kept in the database, so that links outlive restarts and hold for every relay on it. */
+  /** 32 random bytes stored in the database, so that links survive restarts and work on every relay of it. */
   key: Buffer;
   /** How long a link opens its artifact. */
   lifeMs: number;
   now(): number;
 }
 
-/** The relay's own links. A link to an artifact is a capability: it opens that one, for that run, until it expires. */
+/**
+ * Builds the relay's own links. A link to an artifact is a capability: it opens this artifact of this run until it
+ * expires.
+ */
 export function createLinks({ publicUrl, key, lifeMs, now }: LinksDeps): SignedLinks {
-  // Of bytes a key would be made anew for each signature, which costs several times what signing does.
+  // A key object is made once: making it from bytes for each signature costs several times the signing.
   const secret = createSecretKey(key);
   const sign = (runId: string, artifact: ArtifactKey, exp: string): string =>
     createHmac("sha256", secret)
@@ -29,7 +32,7 @@ export function createLinks({ publicUrl, key, lifeMs, now }: LinksDeps): SignedL
   return {
     run: (runId) => `${publicUrl()}/runs/${encodeURIComponent(runId)}`,
     artifact: (runId, artifact) => {
-      // Whole days, so that one artifact has one link a day and a message made twice is the same.
+      // Expiry is rounded to whole days, so an artifact has one link a day and a repeated message is identical.
       const exp = String(Math.ceil((Math.ceil(now() / DAY_MS) * DAY_MS + lifeMs) / 1000));
       const path = `/artifacts/${encodeURIComponent(runId)}/${encodeURIComponent(artifact)}`;
       return `${publicUrl()}${path}?exp=${exp}&sig=${sign(runId, artifact, exp)}`;

@@ -1,4 +1,4 @@
-/** HTTP on a socket of Node. */
+/** Serves HTTP on a Node socket. */
 import type { EventEmitter } from "node:events";
 import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -17,19 +17,22 @@ export const TIMEOUTS = {
   connectionsCheckingInterval: 5_000,
 };
 const NOT_HTTP = { error: "the request is not proper HTTP" };
-/** Requests under way get so long to end. */
+/** How long requests in flight get to end. */
 const CLOSING_MS = 2_000;
-/** A sender that was answered before its request was whole gets so long to take the answer. Then its connection is destroyed. */
+/**
+ * How long a sender that was answered before its request was complete gets to read the answer. Then its connection is
+ * destroyed.
+ */
 const LINGER_MS = 1_000;
 
 /** A server that is listening. */
 export interface Listening {
   port: number;
-  /** Takes no more requests; those under way get a moment to end. */
+  /** Accepts no more requests and gives those in flight a moment to end. */
   close(): Promise<void>;
 }
 
-/** Serves on a port (0: a free one) from then on. Rejects when it is taken. */
+/** Serves on a port (0 means a free one). Rejects when the port is taken. */
 export async function listen(
   app: Pick<Hono, "fetch">,
   { host, port }: { host: string; port: number },
@@ -44,11 +47,11 @@ export async function listen(
 }
 
 function createServer(app: Pick<Hono, "fetch">, timeouts: typeof TIMEOUTS): Server {
-  // Node's own check of a missing Host would refuse it without a body; the listener does with one.
+  // Node's own check would refuse a missing Host without a body; the listener answers with one.
   const refused = { status: 400, headers: { connection: "close" } };
   const answer = getRequestListener(app.fetch, { errorHandler: () => Response.json(NOT_HTTP, refused) });
   const server = createHttpServer({ ...timeouts, requireHostHeader: false }, (incoming, outgoing) => {
-    // HTTP/1.0 need not name a host, and probes of load balancers do not.
+    // HTTP/1.0 needs no Host, and probes of load balancers send none.
     if (incoming.httpVersion === "1.0") incoming.headers.host ??= "localhost";
     outgoing.once("close", () => {
       if (!incoming.complete) destroyLater(incoming.socket, incoming);
@@ -63,13 +66,13 @@ function createServer(app: Pick<Hono, "fetch">, timeouts: typeof TIMEOUTS): Serv
       `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
         `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     );
-    // Its own end is not enough: the other side may never end.
+    // Ending the own side is not enough, because the other side may never end.
     destroyLater(socket, socket);
   });
   return server;
 }
 
-/** Destroys a connection unless what it still waits for, a request or itself, is over before. */
+/** Destroys a connection unless what it waits for ends first. */
 function destroyLater(socket: Duplex, waitsFor: EventEmitter): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   waitsFor.once("close", () => clearTimeout(timer));

@@ -2,8 +2,8 @@ import type { Env, Hono } from "hono";
 import { problem } from "./problem.ts";
 
 /**
- * Answers 405, and says in `allow` what there is, at the addresses that an app has so far. `isMeant` picks some of them by
- * their paths as they were given to the app. HEAD is answered wherever GET is.
+ * Answers 405 with the `allow` header, at the addresses that an app has so far. `isMeant` selects some of them by the
+ * paths given to the app. HEAD is answered wherever GET is.
  */
 export function refuseOtherMethods<E extends Env>(app: Hono<E>, isMeant: (path: string) => boolean = () => true): void {
   const byPath = Map.groupBy(

@@ -7,17 +7,17 @@ export interface ProbeDeps {
   store: Pick<UpkeepStore, "ping">;
   now(): number;
   isStopping(): boolean;
-  /** The delivery loop shows no sign of life. */
+  /** True when the delivery loop shows no sign of life. */
   isStalled(): boolean;
   log: Log;
 }
 
-/** A write that succeeded within this time still says that the database takes one. */
+/** How long a successful write proves that the database accepts one. */
 const PING_FRESH_MS = 1_000;
 
 /**
- * Says why no webhook can be accepted now, or null; shown by a real write. Anybody may ask, so
- * those who ask at one time share a write, and one that succeeded answers for a second.
+ * Says why no webhook can be accepted now, or null, after a real write. Anybody may ask, so parallel callers share a
+ * write, and a successful one answers for a second.
  */
 export function createReadiness({ store, now, isStopping, isStalled, log }: ProbeDeps): () => Promise<string | null> {
   const ping = async (): Promise<string | null> => {
@@ -42,7 +42,9 @@ export function createReadiness({ store, now, isStopping, isStalled, log }: Prob
   };
 }
 
-/** `/healthz`: the process works. `/readyz`: it can accept a webhook now, shown by a real write. Both without a token. */
+/**
+ * `/healthz`: the process works. `/readyz`: it can accept a webhook now, as a real write proves. Neither needs a token.
+ */
 export function mountOps(app: Hono, unready: () => Promise<string | null>): void {
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {

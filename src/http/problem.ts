@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "@hono/zod-openapi";
 
-/** RFC 9457. `errors` names each bad parameter. */
+/** An RFC 9457 problem. `errors` names each bad parameter. */
 export const ProblemSchema = z.object({
   type: z.string().meta({ description: "`about:blank`: the status says it all." }),
   title: z.string(),

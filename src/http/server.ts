@@ -25,10 +25,10 @@ export interface ServerDeps {
   pages(app: OpenAPIHono<BlankEnv>): void;
 }
 
-/** Beside the history API. */
+/** Mounted beside the history API. */
 const MACHINES = new Set(["/healthz", "/readyz", "/metrics", "/openapi.json"]);
 
-/** Every address of the relay. A trailing slash changes nothing: Skyvern follows no redirect. */
+/** All addresses of the relay. A trailing slash makes no difference, because Skyvern follows no redirect. */
 export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   const app = new OpenAPIHono<BlankEnv>({ strict: false });
   app.onError((error, c) => {
@@ -36,10 +36,10 @@ export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
     return problem(c, 500, "The relay met a bug; its log has the details.");
   });
   app.notFound((c) => problem(c, 404, "There is nothing at this address."));
-  // The webhook first: it needs none of what follows.
+  // The webhook comes first, as it needs nothing of what follows.
   mountWebhook(app, deps.webhook);
   mountOps(app, deps.unready);
-  // The pages next: their own headers are stricter than these.
+  // The pages come next, because their own headers are stricter than these.
   deps.pages(app);
   app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));
   const guard = requireToken(deps.gate);
@@ -48,7 +48,7 @@ export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   mountMetrics(app, deps.metrics);
   mountArtifacts(app, deps.artifacts);
   app.route("/v1", createHistory(deps.history));
-  // Made once: making it adds to the registry of routes.
+  // Built once, because building it adds to the registry of routes.
   let document: ReturnType<typeof openapi> | null = null;
   app.get("/openapi.json", (c) => c.json((document ??= openapi(app))));
   refuseOtherMethods(app, (path) => MACHINES.has(path));

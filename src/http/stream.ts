@@ -1,8 +1,8 @@
-/** Answers that are written piece by piece, as fast as the other side reads: server-sent events, exports. */
+/** Answers that are written piece by piece as fast as the other side reads: server-sent events, exports. */
 
 /**
- * The body of an answer: what `pieces` yields, asked for when the reader has room. When the reader goes away, or `signal`
- * aborts, the signal that `pieces` got does too and nothing more is asked of it.
+ * A body that yields `pieces` when the reader can take more. When the reader leaves, or `signal` aborts, the signal
+ * that `pieces` got aborts too and nothing more is requested from it.
  */
 export function toStream(
   pieces: (signal: AbortSignal) => AsyncGenerator<string, void>,
@@ -23,12 +23,15 @@ export function toStream(
         await iterator.return();
       },
     },
-    // Nothing is read ahead of its reader.
+    // Nothing is buffered ahead of the reader.
     { highWaterMark: 0 },
   );
 }
 
-/** Streams that may be open at one time. A stream counts once it is read: a HEAD, or a client that went at once, never gets so far. */
+/**
+ * Limits the streams that are open at one time. A stream counts once it is read: a HEAD, or a client that left at once,
+ * never gets there.
+ */
 export class StreamPlaces {
   readonly #max: number;
   #open = 0;

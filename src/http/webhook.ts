@@ -7,29 +7,32 @@ import { Bodies } from "./bodies.ts";
 
 export interface WebhookDeps {
   receiver: Receiver;
-  /** The other end of a request's connection; throws when there is none. */
+  /** The remote address of a request's connection; throws when there is none. */
   addressOf: AddressOf;
-  /** Of one body, bytes. */
+  /** The most bytes of one body. */
   bodyLimit: number;
-  /** Of all bodies being read at one time, bytes. */
+  /** The most bytes of all bodies being read. */
   inFlightLimit: number;
-  /** Of an address, by {@link REFUSALS_ALLOWED}. Genuine webhooks are never counted and never refused by it. */
+  /**
+   * Counts refusals by address, limited by {@link REFUSALS_ALLOWED}. Genuine webhooks never count and are never refused
+   * by it.
+   */
   refusals: RateLimit;
   /** True once the relay is shutting down. */
   isStopping(): boolean;
   log: Log;
 }
 
-/** A wrong key makes hundreds of these in an hour, an attack thousands in a minute. */
+/** A wrong key causes hundreds of these in an hour, an attack thousands in a minute. */
 export const REFUSALS_ALLOWED = { burst: 300, everyMs: 200 };
 
-/** Skyvern waits at most 30 s when told to (contract §2), and comes three times: soon is better. */
+/** Skyvern waits at most 30 s when told to (contract §2), and tries three times, so a short wait is better. */
 const RETRY_AFTER_SECONDS = "5";
 const CHANNEL = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
- * `POST /webhook`, `/webhook/{channel}` and `/`. Answers are short JSON, because Skyvern stores and shows them, and never
- * 403, which Skyvern would try again.
+ * `POST /webhook`, `/webhook/{channel}` and `/`. Answers are short JSON, because Skyvern stores and shows them, and
+ * never 403, which Skyvern would retry.
  */
 export function mountWebhook(app: Hono, deps: WebhookDeps): void {
   const path = "/webhook/:channel?";
@@ -45,7 +48,7 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
     return c.json({ error: "the channel in the URL must be 1 to 64 letters, digits, _ or -" }, 400);
   }
   const signature = c.req.header("x-skyvern-signature") ?? null;
-  // What cannot be genuine is refused before its body is read.
+  // A webhook that cannot be genuine is refused before its body is read.
   const checked = deps.receiver.precheck(signature);
   if (checked.refused !== null) return refuse(c, channel, deps, checked.refused);
   const limit = Math.min(checked.limit, deps.bodyLimit);
@@ -79,7 +82,7 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
       return unavailable(c, "the result could not be stored");
     case "accepted":
       if (received.runId === null) return c.json({ result: "unrecognized" }, 202);
-      // Whose the run is does not concern the sender: its webhook is on disk.
+      // The sender need not know of the dispute, as its webhook is on disk.
       return c.json({ run_id: received.runId, result: received.verdict === "disputed" ? "stored" : received.verdict });
   }
 }
@@ -92,7 +95,7 @@ const REFUSALS = {
   wrong_signature: "x-skyvern-signature fits none of the configured keys",
 } as const;
 
-/** 401; an address that sends nothing else gets 429 and no more log lines. */
+/** Answers 401; an address that sends nothing else gets 429 and no more log lines. */
 function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: RefusalReason): Response {
   const { refusals, log } = deps;
   const address = addressIn(c, deps.addressOf);
@@ -105,7 +108,7 @@ function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: R
   return c.json({ error: REFUSALS[reason] }, 401);
 }
 
-/** The rest of the body is not read, so nothing more can come on this connection. */
+/** The rest of the body stays unread, so the connection cannot be used again. */
 const UNREAD = { connection: "close" };
 
 const tooLarge = (c: Context, limit: number): Response =>

@@ -135,7 +135,7 @@ function readStream(
   return promise;
 }
 
-/** A body that came packed though nobody asked for that is unpacked, if it is whole and does not grow beyond the bounds. */
+/** A compressed body that nobody asked for is decompressed if it is complete and stays within the bounds. */
 function unpack(
   { body, missing }: Pick<HttpResponse, "body" | "missing">,
   encoding: string | null,
@@ -201,7 +201,7 @@ function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?:
 
 const bareHost = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
 
-/** The target's addresses when every one of them may be reached; one that may not refuses them all. */
+/** The target's addresses when all of them may be reached; one that may not refuses the target. */
 async function reachable(
   policy: Policy,
   { hostname, protocol, host }: Pick<buildConnector.Options, "hostname" | "protocol" | "host">,
@@ -217,7 +217,7 @@ async function reachable(
   return addresses;
 }
 
-/** Answers the socket's own lookup with addresses already checked, whatever name it asks for. */
+/** Answers the socket's own lookup with the checked addresses, whatever name it asks for. */
 const pinnedTo =
   (addresses: readonly ResolvedAddress[]): LookupFunction =>
   (_hostname, options, callback) => {

@@ -1,42 +1,42 @@
 /**
- * Requests over HTTP whose answer is wanted whole. `fetch` makes objects around a request that cost several times what
- * the request itself does, so it is used only where a body is streamed or a library asks for it.
+ * HTTP requests whose answer is read whole. `fetch` creates objects around a request that cost several times the
+ * request itself, so it is used only where a body is streamed or a library needs it.
  */
 import type { Fetch } from "../platform/runtime.ts";
 
 export interface HttpRequest {
-  /** GET when left out. */
+  /** Default: GET. */
   method?: "GET" | "POST";
-  /** Names in lower case. */
+  /** Lower-case names. */
   headers?: Record<string, string>;
   body?: string | Uint8Array;
   signal: AbortSignal;
-  /** Most bytes of the answer's body, unpacked; 64 kB unless told. What comes after them is not waited for. */
+  /** The most bytes of the answer's body, decompressed; default 64 kB. The rest is not waited for. */
   maxBytes?: number;
 }
 
 export interface HttpResponse {
   status: number;
   headers: Pick<Headers, "get">;
-  /** Unpacked, at most `maxBytes`. */
+  /** The body, decompressed, at most `maxBytes`. */
   body: Buffer;
-  /** Why the body is not whole: {@link BodyTooLong}, or what broke it off. Null: it is whole. */
+  /** Why the body is incomplete: {@link BodyTooLong}, or what broke it off. Null when it is complete. */
   missing: { why: unknown } | null;
 }
 
-/** What {@link HttpRequest.maxBytes} is unless told. */
+/** The default of {@link HttpRequest.maxBytes}. */
 export const MAX_ANSWER_BYTES = 64 * 1024;
 
-/** The body has more bytes than were asked for. */
+/** The body has more bytes than were allowed. */
 export class BodyTooLong extends Error {}
 
 /**
  * Sends one request and never follows a redirect. Rejects when no status came: with the signal's reason, or with what
- * went wrong on the way. A body that broke off is `missing`, and the status counts.
+ * failed. When the body breaks off, `missing` says so and the status still counts.
  */
 export type HttpClient = (url: string | URL, request: HttpRequest) => Promise<HttpResponse>;
 
-/** The ways out of the relay, by the same rules. */
+/** The relay's outgoing clients, under the same rules. */
 /** Rejects where the guarded `fetch` would not go, without asking anything there. */
 export type Permit = (url: string | URL, signal?: AbortSignal) => Promise<void>;
 
@@ -45,7 +45,7 @@ export interface Outbound {
   request: HttpClient;
 }
 
-/** A client where there is nothing but `fetch`. */
+/** A client for hosts that have only `fetch`. */
 export const viaFetch =
   (fetch: Fetch): HttpClient =>
   async (url, { maxBytes = MAX_ANSWER_BYTES, ...request }) => {
@@ -53,13 +53,15 @@ export const viaFetch =
     const read = await readBody(body ?? [], {
       announced: Number(headers.get("content-length") ?? 0),
       maxBytes,
-      // A stream that the reading has left is locked, and is ended already.
+      // A stream that was left while reading is locked, and has ended already.
       end: () => void body?.cancel().catch(() => {}),
     });
     return { status, headers, ...read };
   };
 
-/** Reads a body up to `maxBytes`, unless a longer one is `announced`; `end` ends a stream that is not read to its end. */
+/**
+ * Reads a body up to `maxBytes`, unless a longer one is `announced`; `end` closes a stream that is not read to its end.
+ */
 export async function readBody(
   stream: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { announced, maxBytes, end }: { announced: number; maxBytes: number; end(): void },

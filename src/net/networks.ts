@@ -1,4 +1,4 @@
-/** Which addresses are public, which the operator allowed, and which are off limits. */
+/** Which addresses are public, which the operator allowed, and which are refused. */
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 
@@ -15,7 +15,7 @@ export class EgressRefused extends Error {
   }
 }
 
-/** A network from `10.0.0.0/8`, `fd00::/8` or a single address; null when the text is neither. */
+/** Parses `10.0.0.0/8`, `fd00::/8` or a single address; null when the text is neither. */
 export function parseCidr(text: string): Cidr | null {
   const cidr = text.includes("/") ? text : `${text}/${isIP(text) === 6 ? 128 : 32}`;
   const [address = ""] = cidr.split("/");
@@ -24,9 +24,9 @@ export function parseCidr(text: string): Cidr | null {
 }
 
 /**
- * Why an address is off limits: the name of its range (`loopback`, `private`, `linkLocal`, …), or null when it is public
- * or inside one of the allowed networks. Addresses that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo) are
- * never public here.
+ * Why an address is refused: the name of its range (`loopback`, `private`, `linkLocal`, …), or null when it is public
+ * or inside an allowed network. Addresses that contain another one (IPv4-mapped, NAT64, 6to4, Teredo) never count as
+ * public.
  */
 export function refusedRange(address: string, allow: readonly Cidr[]): string | null {
   if (!ipaddr.isValid(address)) return "not an address";
@@ -37,7 +37,7 @@ export function refusedRange(address: string, allow: readonly Cidr[]): string | 
   return ip.kind() === "ipv4" || ip.match(GLOBAL_UNICAST) ? null : "not global unicast";
 }
 
-/** All of IPv6 that is handed out for public use (RFC 4291, section 2.4, and IANA's registry). */
+/** The part of IPv6 that is assigned for public use (RFC 4291, section 2.4, and IANA's registry). */
 const GLOBAL_UNICAST: [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR("2000::/3");
 
 /** The refusal in words. */

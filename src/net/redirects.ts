@@ -3,8 +3,8 @@ const STATUSES = new Set([301, 302, 303, 307, 308]);
 export const MAX_REDIRECTS = 3;
 
 /**
- * The first answer that is no redirect to an http or https address, or null after {@link MAX_REDIRECTS}. `get` is asked
- * for each address in turn, and decides what it sends along: a redirect leads wherever the other side likes.
+ * The first answer that is no redirect to an http or https address, or null after {@link MAX_REDIRECTS}. `get` is
+ * called for each address in turn and decides what it sends along, because a redirect may lead anywhere.
  */
 export async function followRedirects(start: URL, get: (url: URL) => Promise<Response>): Promise<Response | null> {
   let url = start;

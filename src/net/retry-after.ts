@@ -1,9 +1,9 @@
-/** The longest `Retry-After` that is believed: a wrong clock or a hostile answer must not park anything for days. */
+/** The longest `Retry-After` that is honoured: a wrong clock or a hostile answer must not hold anything up for days. */
 export const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /**
- * `Retry-After` in milliseconds from `now` (seconds or an HTTP date, RFC 9110 §10.2.3), at most an hour; null without a
- * readable one.
+ * Parses `Retry-After` to milliseconds from `now` (seconds or an HTTP date, RFC 9110 §10.2.3), at most an hour; null
+ * when it cannot be read.
  */
 export function readRetryAfter(headers: Pick<Headers, "get">, now: number): number | null {
   const value = headers.get("retry-after")?.trim() ?? "";

@@ -1,24 +1,24 @@
-/** One call to an S3-compatible storage, signed with Signature Version 4. */
+/** Calls an S3-compatible storage, signed with Signature Version 4. */
 import { createReadStream } from "node:fs";
 import { AwsV4Signer } from "aws4fetch";
 import type { Fetch } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
 
-/** A file that is to be kept somewhere. */
+/** A file to upload. */
 export interface UploadFile {
-  /** Whoever takes the file moves or removes it. */
+  /** The receiver moves or removes the file. */
   path: string;
-  /** Hex. */
+  /** Hex digits. */
   sha256: string;
   bytes: number;
 }
 
 export interface S3Settings {
-  /** Without trailing slash. The bucket follows in the path, which every S3 but a few of Amazon's oldest rules takes. */
+  /** Without a trailing slash. The bucket follows in the path, which S3-compatible storages accept. */
   endpoint: string;
   bucket: string;
   region: string;
-  /** What every object's name begins with. */
+  /** The prefix of every object's name. */
   prefix: string;
   accessKeyId: Secret;
   secretAccessKey: Secret;
@@ -37,7 +37,9 @@ export interface S3CallOptions {
   signal?: AbortSignal;
 }
 
-/** `name` stands behind the prefix. Answers of every status come back as they are; the caller reads or cancels the body. */
+/**
+ * `name` follows the prefix. Answers of every status are returned as they are; the caller reads or cancels the body.
+ */
 export type S3Call = (
   method: "GET" | "HEAD" | "PUT" | "DELETE",
   name: string,
@@ -65,8 +67,8 @@ export function s3Call({ settings, fetch, now }: S3Deps): S3Call {
 }
 
 /**
- * The file, read as fast as it is sent: a blob of it would be read at once, all of it into memory. Its length is said, as S3
- * takes no body without. One request holds up to 5 GB there, which is the most that `max_file` allows.
+ * Reads the file as fast as it is sent, because a blob would be read into memory at once. Its length is declared, as S3
+ * requires. One request holds up to 5 GB there, the most that `max_file` allows.
  */
 function uploadBody({ path, bytes }: UploadFile, headers: Headers): RequestInit {
   headers.set("content-length", String(bytes));

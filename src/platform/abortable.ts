@@ -1,4 +1,6 @@
-/** What the promise comes to, or a rejection with the signal's reason as soon as it aborts. What is begun is not ended by it. */
+/**
+ * The promise's result, or a rejection with the signal's reason as soon as it aborts. The work itself is not stopped.
+ */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   const aborted = Promise.withResolvers<never>();

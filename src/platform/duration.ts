@@ -4,7 +4,9 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from "./time.ts";
 const UNITS = { ms: 1, s: 1_000, m: MINUTE_MS, h: HOUR_MS, d: DAY_MS } as const;
 const DURATION = /^(\d{1,15})(ms|s|m|h|d)$/;
 
-/** Milliseconds of `500ms`, `5s`, `2m`, `1h` or `90d`: one whole number and one unit. Null for anything else. */
+/**
+ * Parses milliseconds from `500ms`, `5s`, `2m`, `1h` or `90d`: one whole number and one unit. Null for anything else.
+ */
 export function parseDuration(text: string): number | null {
   const [, count, unit] = DURATION.exec(text) ?? [];
   if (count === undefined || unit === undefined) return null;
@@ -20,7 +22,9 @@ export function formatDuration(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
-/** A duration as people write it, read to milliseconds; refused outside `min` to `max` (both included). */
+/**
+ * A schema for durations as people write them, parsed to milliseconds; refused outside `min` to `max` (both included).
+ */
 export const durationBetween = (min: number, max: number) =>
   z
     .string({ error: ({ input }) => (input === undefined || input === null ? undefined : SHAPE) })

@@ -11,7 +11,10 @@ export const DECEIVING = String.raw`[[\p{Cc}\p{Zl}\p{Zp}\p{Default_Ignorable_Cod
 
 const EACH = new RegExp(DECEIVING, "gv");
 
-/** Lines of text without deceiving characters, each end of a line a line feed, and no more than one empty line in a row. */
+/**
+ * Lines of text without deceiving characters: every line end becomes a line feed, and at most one empty line stays in a
+ * row.
+ */
 export const withoutDeceiving = (text: string): string =>
   text
     .toWellFormed()
@@ -47,7 +50,7 @@ const AUTOLINK_JOINTS = new RegExp(
  */
 export const defuse = (text: string): string => withoutDeceiving(text).replace(AUTOLINK_JOINTS, WORD_JOINER);
 
-/** All of a text on one line: spaces, ends of lines and deceiving characters become single spaces. */
+/** The text on one line: spaces, line ends and deceiving characters become single spaces. */
 export const onOneLine = (text: string): string => text.toWellFormed().replace(GAP, " ").trim();
 
 const GAP = new RegExp(`[${DECEIVING}\\s\uFFFD]+`, "gv");

@@ -31,7 +31,7 @@ declare global {
 export function parseJson(text: string): Json {
   const parts: string[] = [];
   const kept: RawNumber[] = [];
-  /** The placeholder of each short spelling. There are few of these, and each may occur a million times. */
+  /** The placeholder of each short spelling. There are few spellings, and each may occur a million times. */
   const placeholders = new Map<string, string>();
   let copied = 0;
   for (let i = 0; i < text.length;) {
@@ -47,7 +47,7 @@ export function parseJson(text: string): Json {
       if (placeholder === undefined) {
         const value = Number(digits);
         if (value < SMALLEST_PLACEHOLDER && String(value) === digits) continue;
-        // It is no JSON, and a placeholder would make it some.
+        // The text is not JSON, and a placeholder might make it look like JSON.
         if (!NUMBER.test(digits)) break;
         placeholder = `${kept.push(JSON.rawJSON(digits))}e300`;
         if (digits.length < 6) placeholders.set(digits, placeholder);
@@ -109,7 +109,7 @@ export function toNumber(value: unknown): number | null {
 export const numberText = (value: number | RawNumber): string =>
   typeof value === "number" ? String(value) : value.rawJSON;
 
-// --- looking at text that is not parsed, and may be cut off or no JSON at all ---------------------------------------
+// --- scanning text that is not parsed, and may be cut off or no JSON at all -----------------------------------------
 
 /** The index after a string's closing quote, or the end of a text that was cut off. `start`: of the opening quote. */
 export function stringEnd(text: string, start: number): number {
@@ -133,7 +133,7 @@ export function bareEnd(text: string, start: number): number {
 const isBareEnd = (c: number): boolean =>
   c <= 0x20 || c === 0x2c || c === 0x7d || c === 0x5d || c === 0x22 || c === 0x3a || c === 0x7b || c === 0x5b;
 
-/** The index of what comes after spaces. */
+/** The index after any spaces. */
 export function skipSpace(text: string, from: number): number {
   let i = from;
   while (i < text.length && text.charCodeAt(i) <= 0x20) i += 1;

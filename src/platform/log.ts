@@ -1,6 +1,6 @@
 /**
- * One JSON line per act on standard output. Events are past tense and carry every id of the act:
- * `log.info("webhook.received", { run_id, verdict })`. Never hand it a body, a URL with a query, or a header.
+ * Writes one JSON line for each event on standard output. Event names are past tense, and fields hold every id of the
+ * event: `log.info("webhook.received", { run_id, verdict })`. Never pass a body, a URL with a query, or a header.
  */
 export interface Log {
   debug(event: string, fields?: Record<string, unknown>): void;

@@ -1,36 +1,39 @@
 import ipaddr from "ipaddr.js";
 
-/** Counts what each client does: so much at once, then so much in a time. */
+/** Limits what each client does: a burst, then a rate. */
 export interface RateLimit {
-  /** Milliseconds until this client may do it again; 0: now. */
+  /** Milliseconds until this client may act again; 0 means now. */
   waitMs(client: string): number;
-  /** Counts one. Who goes on all the same waits no longer than who stopped. */
+  /** Counts one act. A client that goes on regardless waits no longer than one that stopped. */
   count(client: string): void;
-  /** Counts one if the client may do it now, and says whether it may. */
+  /** Counts one act if the client may do it now, and returns whether it may. */
   take(client: string): boolean;
 }
 
 export interface RateLimitOptions {
   /** Epoch milliseconds. */
   now(): number;
-  /** So many at once. */
+  /** The burst: acts allowed at once. */
   burst: number;
-  /** One more may be done after each of these. */
+  /** The time after which one more act is allowed. */
   everyMs: number;
-  /** Clients that are kept in memory; beyond them the one that did nothing for longest is forgotten. Default 10,000. */
+  /** The most clients in memory; beyond them the least recent one is forgotten. Default 10,000. */
   clients?: number;
 }
 
-/** A bucket for each client, which an act fills a little and time empties. A client is an address, or any other name. */
+/**
+ * A leaky bucket for each client: an act fills it a little, and time drains it. A client is an address, or any other
+ * name.
+ */
 export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateLimitOptions): RateLimit {
-  /** When the bucket of a client will be empty. */
+  /** When the bucket of each client will be empty. */
   const emptyAt = new Map<string, number>();
   const waitMs = (client: string): number =>
     Math.max(0, (emptyAt.get(toNetwork(client)) ?? 0) - now() - (burst - 1) * everyMs);
   const count = (client: string): void => {
     const network = toNetwork(client);
     const until = Math.min(Math.max(emptyAt.get(network) ?? 0, now()) + everyMs, now() + burst * everyMs);
-    // Set anew at the end: the map's order is that of the last acts.
+    // Re-inserted at the end, so that the map is ordered by the last acts.
     emptyAt.delete(network);
     emptyAt.set(network, until);
     const oldest = emptyAt.size > clients ? emptyAt.keys().next().value : undefined;
@@ -47,7 +50,7 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
   };
 }
 
-/** Whom an address counts as: one customer has a whole /64 of IPv6. */
+/** The client that an address stands for: one customer has a whole /64 of IPv6. */
 export function toNetwork(client: string): string {
   if (!ipaddr.isValid(client)) return client;
   const address = ipaddr.process(client);

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 
-/** The part of `fetch` the relay uses; `systemRuntime` and `egress` make the real ones. */
+/** The part of `fetch` that the relay uses; `systemRuntime` and `egress` create the real ones. */
 export type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
-/** The outside world as one object. Tests hand in a fake clock, chance and ids; nothing else reads them. */
+/** The outside world as one object. Tests pass a fake clock, chance and ids; nothing else reads them. */
 export interface Runtime {
   /** Epoch milliseconds. */
   now(): number;
@@ -11,7 +11,10 @@ export interface Runtime {
   random(): number;
   /** Resolves after `ms`, or at once when the signal aborts. Never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** A new id that sorts by time: `<prefix>_` and 24 characters. `after`: an id, perhaps another machine's, that it comes behind. */
+  /**
+   * Creates an id that sorts by time: `<prefix>_` and 24 characters. It sorts after the id `after`, which may come from
+   * another machine.
+   */
   newId(prefix: string, after?: string): string;
 }
 
@@ -29,11 +32,11 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Ids that sort in the order they were made, also within one millisecond and when the clock is set back. */
+/** Creates ids that sort in the order they were made, also within one millisecond and when the clock is set back. */
 export function idMaker(now: () => number): Runtime["newId"] {
   let last = 0;
   let count = 0;
-  // Drawn many at a time: a draw costs more than the rest of an id.
+  // Random bytes are drawn in bulk, because a draw costs more than the rest of an id.
   let chance = "";
   return (prefix, after = "") => {
     if (chance.length < 7) chance = randomBytes(3_500).toString("hex");

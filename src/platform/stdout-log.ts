@@ -26,14 +26,16 @@ export function createTextLog(level: string, look: { colour: boolean }): Log {
   return createLog(level, { write: (line) => out.write(formatLogLine(line, look)) });
 }
 
-/** The lines of one turn of the event loop are written together: a write costs several times as much as a line. */
+/**
+ * The lines of one turn of the event loop are written together, because a write costs several times as much as a line.
+ */
 function gathered(): DestinationStream {
   let lines = "";
   const flush = (): void => {
     out.write(lines);
     lines = "";
   };
-  // Before pino's own, which writes what it has when the process exits.
+  // Registered before pino's own handler, which flushes when the process exits.
   process.once("exit", () => {
     if (lines !== "") flush();
   });

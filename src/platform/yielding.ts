@@ -1,10 +1,10 @@
-/** Work on many things at one time, which must not hold up everybody else. */
+/** Works on many items without holding up the event loop. */
 import { setImmediate } from "node:timers/promises";
 
-/** Others wait for no longer than this, and one item. */
+/** The longest time before it yields, plus one item. */
 const SLICE_MS = 2;
 
-/** What `map` makes of each, in order. Every few milliseconds whoever else waits for this thread gets a turn. */
+/** The result of `map` for each item, in order. It yields to the event loop every few milliseconds. */
 export async function mapInTurns<T, R>(items: readonly T[], map: (item: T, i: number) => R): Promise<R[]> {
   const made: R[] = [];
   let since = performance.now();

@@ -3,7 +3,7 @@ import { ALERT_REASONS } from "../domain/alert.ts";
 import { VERDICTS, type Circuit } from "../domain/run.ts";
 import { VERSION } from "../platform/version.ts";
 
-/** What waits for one sink, asked for at each scrape. `oldest`: epoch ms. */
+/** The waiting deliveries of one sink, read at each scrape. `oldest` is epoch ms. */
 export interface WaitingDeliveries {
   sink: string;
   waiting: number;
@@ -13,7 +13,7 @@ export interface WaitingDeliveries {
 export type Metrics = ReturnType<typeof createMetrics>;
 
 const OUTCOMES = ["delivered", "retry", "dead"];
-/** Results of webhooks that are there as 0 from the first scrape on, besides the verdicts. */
+/** Results of webhooks that exist as 0 from the first scrape, besides the verdicts. */
 const REFUSALS = [
   "missing_signature",
   "malformed_signature",
@@ -23,7 +23,7 @@ const REFUSALS = [
   "storage_failed",
 ];
 
-/** Every metric of the relay, in a registry of its own. Labels take few values: sinks, verdicts, outcomes, never ids. */
+/** Every metric of the relay, in its own registry. Labels take few values: sinks, verdicts, outcomes, never ids. */
 export function createMetrics() {
   const registry = new Registry();
   const count = <Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []) =>
@@ -61,7 +61,7 @@ export function createMetrics() {
   for (const reason of ALERT_REASONS) for (const outcome of OUTCOMES) alerts.inc({ reason, outcome }, 0);
   return {
     registry,
-    /** Sinks whose metrics there are. */
+    /** The sinks that have metrics. */
     announced: new Set<string>(),
     webhooks,
     receiveSeconds: time(
@@ -111,18 +111,21 @@ export function createMetrics() {
   };
 }
 
-/** Memory, event loop, garbage collection of the process. */
+/** Metrics of the process: memory, event loop, garbage collection. */
 export function collectProcess({ registry }: Metrics): void {
   collectDefaultMetrics({ register: registry });
-  // Gauges whose names end as only counters' may. The same by type stays.
+  // Gauges whose names end like counters'. The same metrics by type stay.
   for (const what of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${what}_total`);
 }
 
-/** Every metric of an app is there from the first scrape on, as 0: a rate that begins at its first event hides that one. */
+/**
+ * Creates every metric of an app as 0 for the first scrape, because a rate that starts at its first event hides that
+ * event.
+ */
 export function announce(metrics: Metrics, { sinks, coverage }: Pick<Gauges, "sinks" | "coverage">): void {
   const { attempts, attemptSeconds, deliverySeconds, announced, rounds, ingested } = metrics;
   for (const sink of sinks) {
-    // Of an app before on the same registry: what it counted stands.
+    // Counts of the previous app on the same registry stay.
     if (announced.has(sink)) continue;
     announced.add(sink);
     for (const outcome of OUTCOMES) attempts.inc({ sink, outcome }, 0);
@@ -134,7 +137,7 @@ export function announce(metrics: Metrics, { sinks, coverage }: Pick<Gauges, "si
   for (const verdict of ["accepted", "corrected"]) ingested.inc({ source: "reconciled", verdict }, 0);
 }
 
-/** What the gauges show that the database holds. */
+/** The values that gauges read from the database. */
 export interface Stored {
   backlog: WaitingDeliveries[];
   dead: { sink: string; count: number }[];
@@ -142,19 +145,19 @@ export interface Stored {
   circuits: ReadonlyMap<string, Circuit>;
 }
 
-/** What gauges show of the app in force, asked for when they are scraped. */
+/** The values that gauges read from the app in force at each scrape. */
 export interface Gauges {
   sinks: readonly string[];
   stored(): Promise<Stored>;
-  /** Whether it could accept a webhook now. */
+  /** True when it can accept a webhook now. */
   isReady(): Promise<boolean>;
-  /** Seen at Skyvern against relayed, over the lookback; null: Skyvern's list is not read. */
+  /** How many listed runs were relayed within the lookback; null when Skyvern's list is not read. */
   coverage: (() => Promise<{ seen: number; relayed: number }>) | null;
 }
 
 /**
- * Gauges of the app that `app` names at each scrape: it may be another one by then. 0 for a sink without any. While the
- * database cannot be read they are not there: everything else still is.
+ * Gauges of the app that `app` returns at each scrape, since it may be replaced. A sink without any value has 0. While
+ * the database cannot be read, these gauges are absent and all others stay.
  */
 export function watch({ registry }: Metrics, app: () => Gauges, now: () => number): void {
   watchStored(registry, app, now);
@@ -228,7 +231,7 @@ function watchStored(registry: Registry, app: () => Gauges, now: () => number): 
   );
 }
 
-/** A gauge without labels; undefined: it has no value now. */
+/** A gauge without labels; undefined means it has no value now. */
 function single(registry: Registry, name: string, help: string, read: () => Promise<number | undefined>): void {
   new Gauge({
     name,
@@ -243,8 +246,8 @@ function single(registry: Registry, name: string, help: string, read: () => Prom
 }
 
 /**
- * Each gauge has to wait for its own values, and a scrape asks all of them at one time: they share one reading. Null when it
- * failed: a scrape that failed as a whole would say nothing just when there is something to say.
+ * One scrape asks all gauges at once, so they share one read. Null when it failed: failing the whole scrape would hide
+ * everything just when it matters.
  */
 function readOnce<T>(read: () => Promise<T>): () => Promise<T | null> {
   let reading: Promise<T | null> | null = null;

@@ -1,7 +1,8 @@
 /**
- * Spans to a collector, by OTLP over HTTP as JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp
+ * Sends spans to a collector, by OTLP over HTTP as JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp
  *
- * What waits is bounded, and what the collector does not take is dropped and counted: traces never hold up a delivery.
+ * The queue is bounded, and spans that the collector does not accept are dropped and counted: traces never hold up a
+ * delivery.
  */
 import type { Log } from "../platform/log.ts";
 import type { HttpClient } from "../net/http-client.ts";
@@ -9,17 +10,17 @@ import type { Attribute, Span } from "./trace.ts";
 import { VERSION } from "../platform/version.ts";
 
 export interface OtlpDeps {
-  /** Where to POST to: ends with /v1/traces. */
+  /** The URL for POST, ending in /v1/traces. */
   url: string;
   headers: Record<string, string>;
   service: string;
   request: HttpClient;
-  /** Counts spans that were dropped. */
+  /** Counts dropped spans. */
   dropped(count: number): void;
   log: Log;
 }
 
-/** As OpenTelemetry's own batches. */
+/** The same as OpenTelemetry's own batches. */
 const MAX_WAITING = 2_048;
 const MAX_BATCH = 512;
 const TIMEOUT_MS = 10_000;
@@ -45,7 +46,7 @@ export function createOtlp({ url, headers, service, request, dropped, log }: Otl
       if (waiting.length < MAX_WAITING) waiting.push(span);
       else dropped(1);
     },
-    /** Sends what waits. To be called every few seconds, and at the end. What follows a batch that was not taken is not tried. */
+    /** Sends the queue. To be called every few seconds and at the end. After a failed batch the rest is not tried. */
     flush: async (timeoutMs = TIMEOUT_MS): Promise<void> => {
       const all = waiting;
       waiting = [];

@@ -1,13 +1,13 @@
 import type { Source, Verdict } from "../domain/run.ts";
 import { receiptSpanOf, revisionSpanOf, traceIdOf, type Span, type Trace } from "./trace.ts";
 
-/** What a receipt came to, as far as its span says it. */
+/** The result of a receipt as its span shows it. */
 interface StoredReceipt {
   accepted: { runId: string | null; verdict: Verdict; revision: number | null; deliveries: number };
   receiptId: string;
 }
 
-/** The span of a receipt that is on disk. What was not understood is of no run, and has none. */
+/** The span of a durable receipt. An unrecognized receipt has no run, and so no span. */
 export function traceReceipt(
   trace: Trace,
   { accepted: { runId, verdict, revision, deliveries }, receiptId }: StoredReceipt,

@@ -1,7 +1,8 @@
 /**
- * Traces, in W3C's and OpenTelemetry's terms. A run is one trace, and its id is made from the run's: so every process that handles the
- * run, today or after a restart, names the same trace, and nothing has to be kept. Spans: each receipt that was settled, and each
- * attempt; an attempt's parent is the receipt that made its revision, and a later attempt is linked to the one before.
+ * Traces, in W3C's and OpenTelemetry's terms. A run is one trace, whose id derives from the run's, so every process
+ * that handles the run, today or after a restart, uses the same trace and nothing is stored. There is a span for each
+ * settled receipt and each attempt. An attempt's parent is the receipt that made its revision, and a later attempt
+ * links to the one before.
  */
 import { hash } from "node:crypto";
 
@@ -9,14 +10,14 @@ const digest = (text: string, digits: number): string => hash("sha256", text).sl
 
 /** 32 hex digits. */
 export const traceIdOf = (runId: string): string => digest(`run ${runId}`, 32);
-/** 16 hex digits: of the receipt that made a revision of a run. */
+/** 16 hex digits, for the receipt that made a revision of a run. */
 export const revisionSpanOf = (runId: string, revision: number): string => digest(`revision ${revision} ${runId}`, 16);
-/** 16 hex digits: of an attempt, from 1. */
+/** 16 hex digits, for an attempt, counted from 1. */
 export const attemptSpanOf = (deliveryId: string, n: number): string => digest(`attempt ${n} ${deliveryId}`, 16);
-/** 16 hex digits: of a receipt that made no revision. */
+/** 16 hex digits, for a receipt that made no revision. */
 export const receiptSpanOf = (receiptId: string): string => digest(`receipt ${receiptId}`, 16);
 
-/** The header of https://www.w3.org/TR/trace-context/, which says that the trace is recorded. */
+/** The `traceparent` header (https://www.w3.org/TR/trace-context/), which says that the trace is recorded. */
 export const traceparentOf = (runId: string, deliveryId: string, n: number): string =>
   `00-${traceIdOf(runId)}-${attemptSpanOf(deliveryId, n)}-01`;
 
@@ -26,18 +27,18 @@ export interface Span {
   traceId: string;
   spanId: string;
   parentSpanId: string | null;
-  /** Of an earlier span in the same trace. */
+  /** An earlier span of the same trace. */
   link: string | null;
   name: string;
   kind: "internal" | "server" | "client";
-  /** Epoch ms; the parts of a millisecond count. */
+  /** Epoch ms, with fractions. */
   startedAt: number;
   finishedAt: number;
-  /** Null ones are left out. */
+  /** Null attributes are left out. */
   attributes: Record<string, Attribute>;
   /** Why it failed; null when it did not. */
   error: string | null;
 }
 
-/** Takes spans; never waits and never fails. Null where nobody collects them. */
+/** Accepts spans; never waits and never fails. Null when no traces are collected. */
 export type Trace = ((span: Span) => void) | null;

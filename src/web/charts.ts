@@ -1,4 +1,7 @@
-/** Charts as SVG, made on the relay. Colours come from the stylesheet: the policy allows no style in the page. Pure. */
+/**
+ * Draws charts as SVG on the relay. Colours come from the stylesheet, because the policy allows no style in the page.
+ * Pure.
+ */
 import { html } from "hono/html";
 import { HOUR_MS, hourOf } from "../platform/time.ts";
 import { TERMINAL_STATUSES } from "../domain/run.ts";
@@ -10,14 +13,14 @@ import { many } from "./text.ts";
 export interface Window {
   /** The first bucket's first millisecond. */
   since: number;
-  /** The last bucket's last millisecond, and one. */
+  /** One millisecond after the last bucket. */
   until: number;
 }
 
 const FEWEST_HOURS = 48;
 const MOST_HOURS = 168;
 
-/** The hours to draw for a list narrowed to a time: at least two days, at most the last seven of it. */
+/** The hours to draw for a list with a time filter: at least two days, at most the last seven. */
 export function resolveWindow({ since, until }: { since?: number; until?: number }, now: number): Window {
   const end = Math.min(now, Math.max(until ?? now, since === undefined ? 0 : since + FEWEST_HOURS * HOUR_MS));
   const asked = since === undefined ? FEWEST_HOURS : Math.ceil((end - since) / HOUR_MS);
@@ -31,15 +34,15 @@ export function resolveWindow({ since, until }: { since?: number; until?: number
 export interface RunsChart {
   window: Window;
   runs: Statistics["runs"];
-  /** What the list shows; hours outside are dimmed. */
+  /** The span that the list shows; hours outside are dimmed. */
   shown: { since?: number; until?: number };
-  /** The list of one hour. */
+  /** The address of the list of one hour. */
   href(since: number, until: number): string;
 }
 
 const HEIGHT = 64;
 const STATUS_ORDER: readonly string[] = TERMINAL_STATUSES;
-/** Statuses that are none of Skyvern's final ones, together. */
+/** All statuses that are not among Skyvern's final ones. */
 const OTHER = "other";
 const seriesOf = (status: string): string => (STATUS_ORDER.includes(status) ? status : OTHER);
 const labelOf = (series: string): string => (series === OTHER ? "Not final" : statusLook(series).label);
@@ -47,7 +50,7 @@ const labelOf = (series: string): string => (series === OTHER ? "Not final" : st
 interface Bar {
   start: number;
   total: number;
-  /** By series, in the order they are stacked. */
+  /** Counts by series, in stacking order. */
   counts: [series: string, count: number][];
 }
 
@@ -116,7 +119,7 @@ interface BarPlace {
 function barHtml({ start, total, counts }: Bar, { x, most, look, href }: BarPlace): Html {
   let top = HEIGHT;
   const parts = counts.map(([series, n]) => {
-    // What is there is seen, however small beside the rest.
+    // Every bar is at least visible, however small beside the others.
     const height = Math.max((n / most) * (HEIGHT - 4), 1.5);
     top -= height;
     return html`<rect
@@ -139,11 +142,13 @@ function barHtml({ start, total, counts }: Bar, { x, most, look, href }: BarPlac
 
 const minute = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace("T", " ");
 
-/** Both ends and the quarters between. */
+/** Both ends and the quarters in between. */
 const placeTicks = ({ since, until }: Window): number[] =>
   [0, 1, 2, 3, 4].map((i) => hourOf(since + ((until - since - HOUR_MS) * i) / 4));
 
-/** The same for whoever cannot see it, or wants to be exact; each hour a link to its runs. */
+/**
+ * The same numbers as a table, for readers who cannot see the chart or want exact values. Each hour links to its runs.
+ */
 const numbers = (bars: readonly Bar[], series: readonly string[], href: RunsChart["href"]): Html =>
   html`<details>
     <summary>As numbers</summary>
@@ -180,7 +185,7 @@ export const latencyWindow = (now: number): Window => {
 };
 
 const PLOT = { left: 44, width: 336, top: 6, height: 76 };
-/** Grid lines, ms. The scale is logarithmic: a retry takes a thousand times as long as an answer at once. */
+/** Grid lines, ms. The scale is logarithmic: a retry takes a thousand times as long as an immediate answer. */
 const LINES: readonly (readonly [ms: number, label: string])[] = [
   [10, "10 ms"],
   [100, "0.1 s"],
@@ -192,7 +197,7 @@ const LINES: readonly (readonly [ms: number, label: string])[] = [
   [86_400_000, "1 d"],
 ];
 
-/** One sink's, over the last day. `times`: of this sink alone. */
+/** One sink's chart over the last day. `times` holds this sink only. */
 export function latencyChart(times: readonly DeliveryTimes[], window: Window): Part {
   const [half, most, nearlyAll] = [0.5, 0.9, 0.99].map((share) => percentile(times, share));
   if (half == null || most == null || nearlyAll == null) {

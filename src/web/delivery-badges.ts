@@ -1,17 +1,17 @@
-/** Who was told of a run, and how that went. */
+/** Shows where a run was delivered, and with which result. */
 import type { Delivery } from "../domain/run.ts";
 import { html } from "hono/html";
 import { icon, STATES, time, type Html } from "./markup.ts";
 import { line } from "./text.ts";
 
-/** The newest delivery of each sink. `deliveries`: newest first, as the store lists them. */
+/** The newest delivery of each sink. `deliveries` comes newest first, as the store lists them. */
 export function newestOfEach(deliveries: readonly Delivery[]): Delivery[] {
   const newest = new Map<string, Delivery>();
   for (const delivery of deliveries) if (!newest.has(delivery.sink)) newest.set(delivery.sink, delivery);
   return [...newest.values()].toSorted((a, b) => (a.sink < b.sink ? -1 : 1));
 }
 
-/** `✓ slack`: one word a sink. */
+/** `✓ slack`: one badge for each sink. */
 export function ticks(deliveries: readonly Pick<Delivery, "sink" | "state">[]): Html {
   if (deliveries.length === 0) return html`<span class="soft">no delivery</span>`;
   return html`<ul class="ticks">
@@ -24,7 +24,7 @@ export function ticks(deliveries: readonly Pick<Delivery, "sink" | "state">[]): 
   </ul>`;
 }
 
-/** When it arrived, or when it is tried next. */
+/** When the delivery arrived, or when it is tried next. */
 export const stateTime = ({ state, created_at, delivered_at, next_attempt_at }: Delivery): Html =>
   state === "delivered"
     ? html`${time(delivered_at)}`

@@ -1,4 +1,4 @@
-/** The frame around every page, and the headers they go out with. */
+/** The frame around every page, and the headers of pages. */
 import { html } from "hono/html";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
@@ -6,7 +6,7 @@ import type { Assets } from "./assets/assets.ts";
 import type { Html, Part } from "./markup.ts";
 import type { Session } from "./login/session.ts";
 
-/** Everything from the relay itself, nothing inline, nothing framed. */
+/** Pages load everything from the relay itself, run nothing inline, and cannot be framed. */
 const POLICY = [
   "default-src 'none'",
   "style-src 'self'",
@@ -27,7 +27,7 @@ const HTMX = JSON.stringify({
   selfRequestsOnly: true,
   historyCacheSize: 0,
   refreshOnHistoryMiss: true,
-  // An address that is wrong is answered with 400 and a page that says what is.
+  // A wrong address is answered with 400 and a page that says what is wrong.
   responseHandling: [
     { code: "204", swap: false },
     { code: "[23]..", swap: true },
@@ -51,18 +51,18 @@ export const HEADERS: Record<string, string> = {
 
 export interface PageFrame {
   title: string;
-  /** Which part of the navigation the page belongs to. */
+  /** The navigation entry that the page belongs to. */
   part?: "runs" | "sinks" | "deliveries" | "unrecognized";
   /** Null: nobody is logged in, and there is no navigation. */
   session: Session | null;
-  /** What asks for a look: marks in the navigation. */
+  /** Badges in the navigation. */
   navBadges?: NavBadges;
 }
 
 export interface NavBadges {
   /** Some delivery is dead. */
   dead: boolean;
-  /** Some receipt was not understood. */
+  /** Some receipt was not recognized. */
   unrecognized: boolean;
 }
 
@@ -71,11 +71,12 @@ export const NO_BADGES: NavBadges = { dead: false, unrecognized: false };
 /** Answers with a page. */
 export type SendPage = (c: Context, frame: PageFrame, body: Part, status?: ContentfulStatusCode) => Promise<Response>;
 
-/** `assets`: what every page loads. */
+/** `assets` are loaded by every page. */
 export const createSendPage =
   (assets: Assets): SendPage =>
   async (c, frame, body, status = 200) =>
-    // A string: the object that a template gives would go out through a stream, which takes as long as to make a small page.
+    // A string, because the template's own object would be sent as a stream, which takes as long as building a small
+    // page.
     c.html((await document(frame, assets, body)).toString(), status, HEADERS);
 
 function document({ title, part, session, navBadges = NO_BADGES }: PageFrame, assets: Assets, body: Part): Html {
@@ -139,7 +140,7 @@ function navigation(part: PageFrame["part"], session: Session, { dead, unrecogni
     </form>`;
 }
 
-/** A page that says one thing and what to do next. */
+/** A page with one message and what to do next. */
 export const notice = (title: string, text: Part, next: Part = ""): Html =>
   html`<section class="card notice">
     <h1>${title}</h1>

@@ -1,16 +1,19 @@
-/** `GET /live`: tells an open page that something changed, as server-sent events. What, it reads from the page itself. */
+/**
+ * `GET /live`: notifies an open page of changes, as server-sent events. The script then reads the changes from the page
+ * itself.
+ */
 import { getCookie } from "hono/cookie";
 import { followChanges } from "../store/history/follow.ts";
 import { toStream, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
 import type { PageContext, WebDeps } from "./page-context.ts";
 
-/** Open at one time. */
+/** The most streams open at one time. */
 const MAX_STREAMS = 64;
 const LOOK_MS = 1_000;
-/** Proxies close what is silent for a minute. */
+/** Proxies close a connection that is silent for a minute. */
 const HEARTBEAT_MS = 20_000;
-/** A browser comes back by itself, and is asked for its session anew. */
+/** How long a stream lives. The browser then reconnects, and its session is checked again. */
 const LIFE_MS = 600_000;
 const PAGE_SIZE = 1_000;
 
@@ -18,7 +21,7 @@ export function mountLive({ web, deps, reading, sessions, cookieName }: PageCont
   const places = new StreamPlaces(MAX_STREAMS);
   web.get("/live", ...reading, (c) => {
     const after = c.req.header("last-event-id") ?? c.req.query("after") ?? null;
-    // "No Content" tells a browser not to come again.
+    // "No Content" tells a browser not to reconnect.
     if (after === null || places.isFull) return c.body(null, 204, HEADERS);
     const run = c.req.query("run") ?? null;
     const cookie = getCookie(c, cookieName);
@@ -28,18 +31,18 @@ export function mountLive({ web, deps, reading, sessions, cookieName }: PageCont
     return c.body(toStream(pieces, ends), 200, {
       ...HEADERS,
       "content-type": "text/event-stream",
-      // The connection ends with the stream: a relay that stops need not wait for it.
+      // The connection closes with the stream, so that a stopping relay need not wait for it.
       connection: "close",
-      // nginx would keep events back.
+      // nginx would otherwise buffer the events.
       "x-accel-buffering": "no",
     });
   });
 }
 
 interface FollowInput {
-  /** Id of the last change that the page already shows. */
+  /** The id of the last change that the page shows. */
   after: string;
-  /** Only what happens to this run. */
+  /** Follows only this run. */
   run: string | null;
   signal: AbortSignal;
   /** Whether the session has ended that the stream was opened with. */
@@ -60,7 +63,7 @@ async function* changeTexts(
   for await (const page of pages) {
     if (await isOver()) return;
     last = page?.last ?? last;
-    // A place that is not known any more: the page may show what is no more.
+    // The id is no longer known, so the page may show outdated data.
     const isNews =
       page !== null &&
       (!page.isKnown ||

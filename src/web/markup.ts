@@ -1,4 +1,4 @@
-/** The small pieces every page is made of. */
+/** The small building blocks of every page. */
 import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
@@ -7,7 +7,7 @@ import type { DeliveryState } from "../domain/run.ts";
 import { line } from "./text.ts";
 
 export type Html = HtmlEscapedString | Promise<HtmlEscapedString>;
-/** What may stand in a template; strings are escaped. */
+/** What a template may hold; strings are escaped. */
 export type Part = Html | string | null | Part[];
 
 const ICONS = {
@@ -26,7 +26,7 @@ const ICONS = {
 } as const;
 export type IconName = keyof typeof ICONS;
 
-/** Decoration: what it says is said in words beside it. */
+/** Icons are decoration: the text beside them says the same. */
 export const icon = (name: IconName): Html =>
   raw(
     `<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">${ICONS[name]}</svg>`,
@@ -40,7 +40,7 @@ export interface BadgeLook {
   icon: IconName;
 }
 
-/** Maps, as a hostile status may be the name of something every object inherits. */
+/** Maps, because a hostile status may be a property name that every object inherits. */
 const STATUSES = new Map<string, BadgeLook>([
   ["completed", { label: "Completed", tone: "good", icon: "done" }],
   ["failed", { label: "Failed", tone: "bad", icon: "failed" }],
@@ -66,7 +66,7 @@ export const STATES: Record<DeliveryState, BadgeLook> = {
 export const badge = ({ label, tone, icon: name }: BadgeLook): Html =>
   html`<span class="badge ${tone}">${icon(name)}${label}</span>`;
 
-/** UTC without JavaScript, the reader's own zone with it. `short` leaves out what is clear today. */
+/** Shown in UTC without JavaScript and in the reader's zone with it. `short` omits what is clear today. */
 export function time(ms: number | null, style: "short" | "full" = "full"): Html | string {
   const iso = isoTime(ms);
   if (iso === null) return "–";
@@ -76,7 +76,7 @@ export function time(ms: number | null, style: "short" | "full" = "full"): Html 
 
 const WRITTEN_TIME = /\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{3})?)(?:Z| UTC)\b/;
 
-/** A sentence; the times written out in it become the reader's own. */
+/** A sentence whose written-out times are converted to the reader's zone. */
 export function withTimes(text: string): Part[] {
   const parts: Part[] = [];
   let rest = text;
@@ -88,7 +88,7 @@ export function withTimes(text: string): Part[] {
   return [...parts, rest];
 }
 
-/** A link to somewhere else: opens beside, tells the other side nothing. `url` must have been through `webUrl`. */
+/** A link to another site. It opens a new tab and passes no referrer. `url` must come from `webUrl`. */
 export const away = (url: string, label: Part): Html =>
   html`<a href="${url}" target="_blank" rel="noreferrer noopener nofollow">${label}${icon("open")}</a>`;
 
@@ -98,7 +98,7 @@ export interface FormInput {
   fields?: Record<string, string>;
 }
 
-/** A button that changes something: a form of its own, so that it works without JavaScript. */
+/** A button that changes something. It is a form of its own, so that it works without JavaScript. */
 export const buttonForm = ({ action, csrf, fields = {} }: FormInput, label: Part, look = ""): Html =>
   html`<form method="post" action="${action}" class="inline">
     <input type="hidden" name="csrf" value="${csrf}" />
@@ -106,12 +106,12 @@ export const buttonForm = ({ action, csrf, fields = {} }: FormInput, label: Part
     <button class="button ${look}">${label}</button>
   </form>`;
 
-/** Of a row, so that a script can tell it from others: short, and free of whatever the run is called. */
+/** The id of a row, by which a script recognizes it: short, and independent of the run's name. */
 export const rowId = (id: string): string => `r-${createHash("sha256").update(id).digest("hex").slice(0, 16)}`;
 
 /**
- * Attributes of a part that follows along: the script hears of changes after `event` at `/live`, and htmx reads the part
- * anew from the page's own address. `also`: parts beside it that come with the same answer.
+ * The attributes of a part that stays up to date: the script hears of changes after `event` at `/live`, and htmx reads
+ * the part again from the page's own address. `also` names other parts that come with the same answer.
  */
 export const follow = ({ id, address, event, run, also = [] }: LiveRegion): Html =>
   html`id="${id}"
@@ -123,10 +123,10 @@ export interface LiveRegion {
   id: string;
   address: string;
   event: string;
-  /** Only what happens to this run. */
+  /** Follows only this run. */
   run?: string;
   also?: readonly string[];
 }
 
-/** The run's page. The id is whatever was sent. */
+/** The path of a run's page. The id may be any text. */
 export const runPath = (runId: string): string => `/runs/${encodeURIComponent(runId.toWellFormed())}`;

@@ -1,4 +1,4 @@
-/** What a run brought home: in readable parts first, then everything as a tree and as JSON. */
+/** Shows a run's output: in readable parts first, then everything as a tree and as JSON. */
 import { html } from "hono/html";
 import type { DeliveryReceipt } from "../domain/run.ts";
 import { proofLines } from "../history/story.ts";
@@ -53,7 +53,7 @@ function sectionBody(section: Section): Part {
   ];
 }
 
-/** Beyond a screenful it scrolls in a frame of its own, which the keyboard reaches too. */
+/** More than a screenful scrolls in a frame, which the keyboard can reach too. */
 export const longText = (text: string): Html =>
   html`<p class="text" dir="auto" ${text.length > 600 ? html`tabindex="0"` : ""}>${block(text, MAX_TEXT)}</p>`;
 
@@ -61,7 +61,7 @@ export const fact = (label: string, value: Part): Html =>
   html`<dt>${label}</dt>
     <dd dir="auto">${value}</dd>`;
 
-/** What a sink answered with. */
+/** Shows what a sink answered. */
 export const proofHtml = (receipt: DeliveryReceipt | null): Part => {
   const lines = proofLines(receipt).filter((text) => !text.startsWith("permalink"));
   return lines.length === 0
@@ -69,7 +69,7 @@ export const proofHtml = (receipt: DeliveryReceipt | null): Part => {
     : html`<p class="proof">${lines.slice(0, 8).map((text) => html`<span>${line(text)}</span> `)}</p>`;
 };
 
-/** A value to unfold, part by part; beyond {@link MAX_NODES} it says how much is left out. */
+/** A value that unfolds part by part; beyond {@link MAX_NODES} it says how much is left out. */
 export function treeHtml(value: Json): Html {
   const budget = { left: MAX_NODES };
   return html`<div class="tree">${node(null, value, 0, budget)}</div>`;
@@ -113,7 +113,7 @@ function leaf(value: Json): Html {
   return html`<span class="soft">${isJsonObject(value) ? "empty object" : String(value)}</span>`;
 }
 
-/** JSON to read, numbers digit for digit. */
+/** JSON for reading, with numbers digit for digit. */
 export function jsonHtml(text: string, id: string): Html {
   const isCut = text.length > MAX_JSON;
   const mark = isCut
@@ -122,7 +122,7 @@ export function jsonHtml(text: string, id: string): Html {
   return html`${pre(isCut ? text.slice(0, MAX_JSON).toWellFormed() : text, id)}${mark}`;
 }
 
-/** Half a JSON is none: where the text shown is cut, the file is what is copied. */
+/** Cut JSON is of no use, so where the shown text is cut, the button copies the whole file. */
 export const jsonActions = (text: string, id: string, download: string): Html =>
   html`<span class="row"
     ><button

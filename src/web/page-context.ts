@@ -1,4 +1,4 @@
-/** What the routes of the pages share: who may come in, whose forms are taken, and how a page goes out. */
+/** What the routes of the pages share: login and form checks, and how a page is sent. */
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { getCookie } from "hono/cookie";
@@ -37,11 +37,11 @@ export interface WebDeps {
   gate: TokenGate;
   ended: EndedSessions;
   loginLinks: LoginLinks;
-  /** What sessions are signed with: 32 bytes kept in the database. */
+  /** The key that signs sessions: 32 bytes stored in the database. */
   key: Buffer;
-  /** Without trailing slash. */
+  /** Without a trailing slash. */
   publicUrl: string;
-  /** Where webhooks go. */
+  /** The address for webhooks. */
   webhookUrl(): string;
   media: Pick<Media, "open">;
   runtime: Pick<Runtime, "now" | "newId" | "sleep">;
@@ -49,13 +49,16 @@ export interface WebDeps {
   /** Called when deliveries were queued. */
   nudge(): void;
   circuit(sink: string): Promise<Circuit>;
-  /** Turns a sink on again. */
+  /** Resumes a sink. */
   resume(sink: string): Promise<void>;
-  /** One attempt of a marked test result, at once and beside the outbox. */
+  /** Makes one immediate attempt of a marked test result, outside the outbox. */
   sendTest(sink: string): Promise<{ delivery: Delivery; outcome: Outcome }>;
-  /** Asks Skyvern for a run's artifacts anew and stores them. Never fails; `reason` says what did. */
+  /**
+   * Reads a run's artifacts from Skyvern again and saves them. Never fails; `reason` says why Skyvern's list could not
+   * be read.
+   */
   refresh(run: Run, signal: AbortSignal): Promise<{ reason: string | null }>;
-  /** Aborts when the relay stops: streams end then. */
+  /** Aborts when the relay stops, which ends the streams. */
   stopping: AbortSignal;
 }
 
@@ -71,13 +74,13 @@ export interface PageContext {
   page: SendPage;
   sessions: Sessions;
   cookieName: string;
-  /** Asks that there is a token at all. */
+  /** Requires that a token is configured. */
   open: MiddlewareHandler<WebEnv>;
-  /** Refuses forms that are large or come from a page of somebody else's. */
+  /** Refuses forms that are too large or come from another site. */
   ownForm: Guards;
-  /** Asks for a session. */
+  /** Requires a session. */
   reading: Guards;
-  /** Asks for a session, and that the form is that session's. */
+  /** Requires a session, and a form that belongs to it. */
   acting: Guards;
   show(
     c: Context<WebEnv>,
@@ -90,7 +93,7 @@ export interface PageContext {
 type Status = 200 | 400 | 404 | 409 | 502;
 
 export const PAGE_SIZE = 50;
-/** Bytes; the forms are tiny. */
+/** The most bytes of a form; real forms are tiny. */
 const FORM_LIMIT = 16_384;
 const CLOSED = "Set RELAY_TOKEN, then restart the relay, to open the web page and the history API.";
 
@@ -152,7 +155,10 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
   };
 }
 
-/** A script that asks in the background is told so in its own way: a login page is nothing it could show. */
+/**
+ * Redirects to the login. A background request of the script gets a status or header instead, as it cannot show the
+ * page.
+ */
 function toLogin(c: Context): Response {
   const login = `/login?to=${encodeURIComponent(returnAddress(c))}`;
   const headers = c.req.header();
@@ -160,38 +166,38 @@ function toLogin(c: Context): Response {
   return c.body(null, 401, { ...HEADERS, ...(headers["hx-request"] === undefined ? {} : { "hx-redirect": login }) });
 }
 
-/** Where to come back to after the login; of a form, the page it stands on. */
+/** Where the login returns to; for a form, the page that holds it. */
 function returnAddress(c: Context): string {
   const { pathname, search } = new URL(c.req.url);
   const path = c.req.method === "GET" ? pathname : pathname.replace(/^(\/runs\/[^/]+|\/sinks|\/deliveries)\/.*$/, "$1");
   return ownPage(`${path}${search}`);
 }
 
-/** Always with GET, whatever was asked with. `to` is one of our own pages. */
+/** Redirects with GET, whatever the method of the request. `to` is one of the relay's own pages. */
 export const go = (c: Context, to: string): Response => c.body(null, 303, { ...HEADERS, location: to });
 
-/** The same page with something for it to say. */
+/** The address of the same page with a message for it to show. */
 export function withFlash(path: string, said: Record<string, string>): string {
   const to = new URL(path, "http://relay.invalid");
   for (const [name, value] of Object.entries(said)) to.searchParams.set(name, value);
   return `${to.pathname}${to.search}`;
 }
 
-/** A form's field; whatever else was sent under its name is as nothing. */
+/** A field of a form; empty when anything but text was sent under its name. */
 export async function field(c: Context, name: string): Promise<string> {
-  // A body that is no form, whatever it is called, holds no field.
+  // A body that is no form, whatever its content type, has no fields.
   const form: Record<string, unknown> = await c.req.parseBody().catch(() => ({}));
   const value = form[name];
   return typeof value === "string" ? value : "";
 }
 
-/** A small number that a page was asked to say, or null. */
+/** A small number from the address that the page shows as a message, or null. */
 export const readFlash = (c: Context, name: string): number | null => {
   const text = c.req.query(name) ?? "";
   return /^\d{1,6}$/.test(text) ? Number(text) : null;
 };
 
-/** One more than shown, to know whether there is more. */
+/** One more row than shown tells whether there is a next page. */
 export const pageAfter = (after: { at: number; id: string } | null | undefined) => ({
   limit: PAGE_SIZE + 1,
   ...(after ? { after } : {}),

@@ -1,10 +1,10 @@
-/** What stands in the address bar, read and written. Pure. */
+/** Parses and formats the query of a page's address. Pure. */
 import { DELIVERY_STATES } from "../domain/run.ts";
 import { readSearch } from "../store/search/search.ts";
 import type { DeliveryFilter } from "../store/contract/deliveries.ts";
 import type { Page, RunFilter } from "../store/contract/runs.ts";
 
-/** The values of each filter that was given, and the place in the list. */
+/** The values of each given filter, and the place in the list. */
 export interface Query<Name extends string> {
   values: Partial<Record<Name, string[]>>;
   after: Page["after"] | null;
@@ -30,12 +30,12 @@ export type RunFilterName = (typeof RUN_FILTERS)[number];
 export const DELIVERY_FILTERS = ["state", "sink", "since", "until"] as const;
 export type DeliveryFilterName = (typeof DELIVERY_FILTERS)[number];
 
-/** Of these one value counts, and a second would be passed over. */
+/** These filters take one value; a second would be ignored. */
 const SINGLE = new Set<string>(["q", "since", "until"]);
-/** What a page says once, after a button was pressed. */
+/** Messages that a page shows once after a button was pressed. */
 const SAID = new Set(["queued", "refreshed", "tested", "resumed"]);
 
-/** Asked of an address: its filters, and everything in it that is none. Empty values are as if they were not there. */
+/** Parses an address: its filters, and a fault for everything that is none. Empty values count as absent. */
 export function readQuery<Name extends string>(
   search: URLSearchParams,
   names: readonly Name[],
@@ -80,7 +80,7 @@ function checkField(name: string, value: string): string | null {
   return null;
 }
 
-/** The address of a page with this query. Without a place: the head of the list. */
+/** The address of a page with this query. Without a place it is the head of the list. */
 export function toHref<Name extends string>(path: string, { values, after }: Query<Name>): string {
   const search = new URLSearchParams();
   for (const [name, list] of Object.entries<string[] | undefined>(values)) {
@@ -91,7 +91,7 @@ export function toHref<Name extends string>(path: string, { values, after }: Que
   return text === "" ? path : `${path}?${text}`;
 }
 
-/** The query with one value added, or taken away where it stands already; from the head of the list again. */
+/** The query with one value added, or removed if it is there already, from the head of the list. */
 export function toggled<Name extends string>(query: Query<Name>, name: Name, value: string): Query<Name> {
   const list = query.values[name] ?? [];
   const rest = list.includes(value) ? list.filter((one) => one !== value) : [...list, value];
@@ -122,7 +122,7 @@ function instants(since: string | undefined, until: string | undefined): { since
 
 const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
-/** Epoch milliseconds of an ISO 8601 time; without an offset it is UTC. Null when it is none. */
+/** Parses an ISO 8601 time to epoch milliseconds; without an offset it is UTC. Null when it is none. */
 export function parseInstant(text: string): number | null {
   const found = INSTANT.exec(text);
   if (found === null) return null;

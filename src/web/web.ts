@@ -1,6 +1,6 @@
 /**
- * The web page: server-rendered, whole without JavaScript, nothing from elsewhere. Whoever knows a token of `RELAY_TOKEN`
- * logs in with it; everything but the login and the assets asks for the session.
+ * The web page: rendered on the server, complete without JavaScript, with nothing from elsewhere. A user logs in with a
+ * token of `RELAY_TOKEN`; everything but the login and the assets requires the session.
  */
 import { Hono } from "hono";
 import { StorageFault } from "../store/contract/faults.ts";
@@ -15,7 +15,9 @@ import { mountRun } from "./run/routes.ts";
 import { mountRuns } from "./runs/routes.ts";
 import { mountSinks } from "./sinks/routes.ts";
 
-/** Mounts the pages. Their own headers are stricter than the rest's, so this comes before any middleware that sets such. */
+/**
+ * Mounts the pages. Their headers are stricter than the others', so this comes before any middleware that sets headers.
+ */
 export function mountWeb(app: Hono, deps: WebDeps): void {
   const assets = createAssets(deps.assets);
   mountAssets(app, assets);

@@ -1,12 +1,19 @@
-/** What Excel takes for UTF-8 by. It renames the first column for programs that do not expect it. */
+/**
+ * The byte order mark by which Excel recognizes UTF-8. Other programs may take it for a part of the first column's
+ * name.
+ */
 export const BYTE_ORDER_MARK = "\uFEFF";
 
-/** Characters (UTF-16 units) of a cell in Excel, which spills what is more over the cells that follow. https://support.microsoft.com/office/excel-specifications-and-limits-1672b34d-7043-467e-8e27-269d656771c3 */
+/**
+ * The most characters (UTF-16 units) of a cell in Excel, which spills the rest into the following cells.
+ * https://support.microsoft.com/office/excel-specifications-and-limits-1672b34d-7043-467e-8e27-269d656771c3
+ */
 const CELL_LIMIT = 32_767;
 
 /**
- * One line of CSV (RFC 4180). Text that a spreadsheet would take for a formula (https://owasp.org/www-community/attacks/CSV_Injection)
- * is led by an apostrophe, which makes it text there. A cell that is longer than a spreadsheet holds is cut, with a mark that says so.
+ * Formats one line of CSV (RFC 4180). Text that a spreadsheet would take for a formula
+ * (https://owasp.org/www-community/attacks/CSV_Injection) gets a leading apostrophe, which makes it text there. A cell
+ * that is longer than a spreadsheet holds is cut, with a mark that says so.
  */
 export const csvLine = (cells: readonly (string | number | null)[]): string => `${cells.map(csvCell).join(",")}\r\n`;
 
@@ -20,6 +27,6 @@ function csvCell(value: string | number | null): string {
 function cut(text: string): string {
   if (text.length <= CELL_LIMIT) return text;
   const mark = `… [cut: ${text.length} characters]`;
-  // Half a surrogate pair is no character.
+  // Half a surrogate pair is not a character.
   return `${text.slice(0, CELL_LIMIT - mark.length).replace(/[\uD800-\uDBFF]$/, "")}${mark}`;
 }

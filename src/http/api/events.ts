@@ -14,14 +14,14 @@ export interface EventsDeps {
   store: Pick<RunStore, "changes" | "lastChange" | "run"> & Pick<DeliveryStore, "delivery">;
   links: Links;
   runtime: Pick<Runtime, "sleep">;
-  /** Aborts when the relay stops: streams end then. */
+  /** Aborts when the relay stops, which ends the streams. */
   stopping: AbortSignal;
 }
 
-/** Open at one time. */
+/** The most streams open at one time. */
 const MAX_STREAMS = 32;
 const LOOK_MS = 250;
-/** Proxies close what is silent for a minute. */
+/** Proxies close a connection that is silent for a minute. */
 const HEARTBEAT_MS = 15_000;
 const PAGE_SIZE = 100;
 
@@ -39,7 +39,7 @@ data: {"id":"dlv_019bd1a2b3c400000a1b2c3d","sink":"finance","state":"delivered"}
 
 `;
 
-/** Of an event, written by us: the name of the process's memory, and a number. What else looks like an id is one of another relay. */
+/** An event id that this relay wrote: the name of the ring, and a number. Any other id belongs to another relay. */
 const eventId = z
   .string()
   .regex(/^[\w-]{1,64}$/, "must be the id of an event, letters, digits and -")
@@ -87,22 +87,23 @@ export function mountEvents(app: OpenAPIHono, deps: EventsDeps): void {
     return c.body(toStream(pieces, AbortSignal.any([deps.stopping, c.req.raw.signal])), 200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
-      // The connection ends with the stream: a relay that stops need not wait for it.
+      // The connection closes with the stream, so that a stopping relay need not wait for it.
       connection: "close",
-      // nginx would keep them back.
+      // nginx would otherwise buffer the events.
       "x-accel-buffering": "no",
     });
   });
 }
 
-/** The stream's text, piece by piece, until the signal aborts. `last`: the id of the last event seen; null begins now. */
+/** Yields the stream's text until the signal aborts. `last` is the id of the last event seen; null starts now. */
 export async function* eventTexts(
   { store, links, runtime }: Omit<EventsDeps, "stopping">,
   last: string | null,
   signal: AbortSignal,
 ): AsyncGenerator<string, void> {
   const after = last ?? store.lastChange();
-  // An id alone is no event, but is remembered: who loses the stream before the first event misses nothing.
+  // An id without an event is remembered by the client, so a client that loses the stream before the first event misses
+  // nothing.
   yield `retry: 1000\n${last === null ? `id: ${after}\n` : ""}\n`;
   const pages = followChanges(
     { store, runtime },
@@ -118,7 +119,7 @@ export async function* eventTexts(
 
 const reset = (reason: string): string => `event: reset\ndata: ${JSON.stringify({ reason })}\n\n`;
 
-/** JSON has no line ends of its own, so it is one `data` line. A run or delivery that was removed since is passed over. */
+/** JSON contains no line ends, so it is one `data` line. A run or delivery that was removed since is skipped. */
 async function eventText(
   { at, change }: ChangesPage["changes"][number],
   { store, links }: Pick<EventsDeps, "store" | "links">,

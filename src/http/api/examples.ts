@@ -1,4 +1,4 @@
-/** One run and what hangs on it, as the document shows them. */
+/** An example run with everything that belongs to it, for the API's document. */
 
 const RUN_ID = "tsk_v2_565346328529285494";
 const link = (key: string): string =>

@@ -77,13 +77,13 @@ export function mountExports(app: OpenAPIHono, parts: ExportsDeps): void {
 export interface RunFileRequest {
   filter: RunFilter;
   format: keyof typeof RUN_FILES;
-  /** Whether a CSV file is led by a byte order mark. Default: it is not. */
+  /** True starts a CSV file with a byte order mark. Default: false. */
   bom?: boolean;
-  /** Ends the file when it aborts. */
+  /** Aborting ends the file. */
   signal: AbortSignal;
 }
 
-/** A download of all runs that fit: read from the database as far as its reader reads. */
+/** A download of all matching runs, read from the database as fast as its reader reads. */
 export function runFile(
   parts: ExportsDeps,
   { filter, format, bom = false, signal }: RunFileRequest,
@@ -103,7 +103,7 @@ export function runFile(
         if (text !== "") yield text;
       }
     } catch (error) {
-      // The status has gone: the file breaks off, which its reader sees.
+      // The status has been sent, so the file breaks off, which its reader notices.
       parts.log.error("export.failed", { error: String(error) });
       throw error;
     }
@@ -120,5 +120,5 @@ export function runFile(
   };
 }
 
-/** Characters; small rows are sent together. */
+/** The least characters of a chunk; small rows are sent together. */
 const PIECE_LENGTH = 65_536;

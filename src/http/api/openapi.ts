@@ -24,7 +24,7 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
     method: "post" as const,
     path,
     summary,
-    // It carries no token: the signature shows who sent it.
+    // The request carries no token: its signature shows who sent it.
     security: [],
     request: {
       headers: z.object({

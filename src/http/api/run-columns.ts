@@ -1,4 +1,4 @@
-/** Runs as lines of a file. */
+/** Formats runs as lines of a file. */
 import type { Report } from "../../domain/report.ts";
 import { csvLine } from "./csv.ts";
 
@@ -9,7 +9,7 @@ export interface ExportFormat {
 
 type Cell = string | number | null;
 
-/** The columns in their order. New ones are added at the end. */
+/** The columns in order. New ones are added at the end. */
 const COLUMNS: readonly (readonly [name: string, (run: Report) => Cell])[] = [
   ["run_id", (run) => run.run_id],
   ["run_type", (run) => run.run_type],
@@ -42,7 +42,7 @@ const COLUMNS: readonly (readonly [name: string, (run: Report) => Cell])[] = [
   ["attempt", (run) => run.attempt],
 ];
 
-/** By the ending of its name. */
+/** The formats by file extension. */
 export const RUN_FILES = {
   csv: {
     header: csvLine(COLUMNS.map(([name]) => name)),

@@ -1,4 +1,4 @@
-/** What hangs on one run: its artifacts, and why somebody was or was not told. */
+/** What belongs to one run: its artifacts, and why it was or was not delivered. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { ReportSchema, type Links } from "../../domain/report.ts";
 import { SOURCES, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../../domain/run.ts";
@@ -19,9 +19,12 @@ export interface RunDetailDeps {
     Pick<ReconcileStore, "listedRun"> &
     Pick<StatsStore, "counts">;
   links: Links;
-  /** Asks Skyvern for the run's artifacts anew and stores them. Never fails; `reason` says what did. */
+  /**
+   * Reads the run's artifacts from Skyvern again and saves them. Never fails; `reason` says why Skyvern's list could
+   * not be read.
+   */
   refresh(run: Run, signal: AbortSignal): Promise<{ reason: string | null }>;
-  /** Where webhooks go. */
+  /** The address for webhooks. */
   webhookUrl(): string;
 }
 
@@ -168,7 +171,7 @@ const getWhy = createRoute({
   },
 });
 
-/** More than a run ever has. */
+/** More than any run has. */
 const MAX_DELIVERIES = 1_000;
 
 export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {

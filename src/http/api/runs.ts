@@ -94,7 +94,7 @@ export function mountRuns(app: OpenAPIHono, { store, links }: RunsDeps): void {
   });
 }
 
-/** What `c.json` answers, of JSON that is text already. Given bytes, Node's server is quicker than at making them of a text. */
+/** Answers like `c.json` with text that is JSON already. Node's server sends bytes faster than it converts text. */
 const written = (c: Context, text: string) =>
   c.body(Buffer.from(text), 200, { "content-type": "application/json" }) as unknown as Response &
     TypedResponse<never, 200, "json">;

@@ -1,4 +1,4 @@
-/** What the routes of the history API share: the shapes of what they answer, of what they are asked, and of their faults. */
+/** What the routes of the history API share: the schemas of answers, queries and faults. */
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isoTime } from "../../platform/time.ts";
@@ -78,10 +78,10 @@ export const RunDetailSchema = z
 
 // --- queries --------------------------------------------------------------------------------------------------------
 
-/** So many values one parameter takes. */
+/** The most values of one parameter. */
 const MAX_VALUES = 50;
 
-/** A parameter that may be given several times; `what` says which values it takes. */
+/** A parameter that may be repeated; `what` says which values it takes. */
 const list = <T extends z.ZodType<string>>(item: T, what: string) =>
   z
     .union([item, z.array(item).max(MAX_VALUES)], {
@@ -92,7 +92,7 @@ const list = <T extends z.ZodType<string>>(item: T, what: string) =>
     .optional();
 
 const TEXT = "must be a text of 1 to 500 characters";
-/** Without NUL, which PostgreSQL cannot hold: nothing is called so. */
+/** PostgreSQL cannot hold a NUL, so no stored value contains one. */
 export const text = z
   .string({ error: TEXT })
   .min(1, TEXT)
@@ -108,12 +108,12 @@ const either = (values: readonly string[]): string => `${values.slice(0, -1).joi
 
 const INSTANT = "must be an ISO 8601 time of the years 1970 to 9999, like 2026-01-20T12:00:00Z";
 const YEAR_10000 = Date.parse("+010000-01-01");
-/** ISO 8601; without an offset it is UTC. Epoch milliseconds inside. */
+/** An ISO 8601 time; without an offset it is UTC. The value is epoch milliseconds. */
 export const instant = z
   .union([z.iso.datetime({ offset: true, local: true }), z.iso.date()], { error: INSTANT })
   .transform((value, context) => {
     const ms = Date.parse(/Z$|[+-]\d\d:\d\d$/.test(value) || value.length === 10 ? value : `${value}Z`);
-    // An offset of 25 hours, say, has the right form.
+    // The form alone would allow an offset of 25 hours.
     if (ms >= 0 && ms < YEAR_10000) return ms;
     context.addIssue({ code: "custom", message: INSTANT });
     return z.NEVER;
@@ -135,7 +135,7 @@ const cursor = z
 const LIMIT = "must be a whole number from 1 to 200";
 const limit = z
   .preprocess(
-    // Digits and nothing else: JavaScript also takes 1e2 and 0x10 for numbers.
+    // Only digits: JavaScript would also read 1e2 and 0x10 as numbers.
     (value) => (typeof value === "string" ? (/^\d{1,9}$/.test(value) ? Number(value) : null) : value),
     z.int({ error: LIMIT }).min(1, LIMIT).max(200, LIMIT).default(50),
   )
@@ -159,7 +159,7 @@ const search = z
   })
   .optional();
 
-/** What narrows a list of runs. */
+/** The filters of a list of runs. */
 const runFilters = {
   q: search.openapi({
     description:
@@ -181,7 +181,7 @@ const runFilters = {
 };
 
 export const RunsQuery = z.strictObject({ ...runFilters, ...paging });
-/** All of it at once. */
+/** All filters together. */
 export const ExportQuery = z.strictObject({ ...runFilters, since: instant, until: instant });
 
 export function toRunFilter({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
@@ -224,7 +224,7 @@ export const closed = {
   429: fault("The token is wrong, and so were too many others from this address."),
 };
 export const security = [{ bearer: [] }];
-/** A body; `what` it must be when it is no object at all. */
+/** A request body; `what` describes it when the client sent no object at all. */
 export const bodySchema = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape, { error: BODY });
 const BODY = "must be a JSON object";
 
@@ -278,7 +278,7 @@ export function raw(c: Context, body: Uint8Array | null) {
   });
 }
 
-/** The answer to a search that asks for too many words, if it is one. */
+/** The answer to a search with too many words, if it is one. */
 export async function slowSearch(c: Context, store: Pick<RunStore, "searchFault">, search: Search | undefined) {
   const message = search ? await store.searchFault(search) : null;
   return message === null ? null : problem(c, 400, "A parameter is wrong.", [{ parameter: "q", message }]);
@@ -292,7 +292,7 @@ export const toFieldErrors = (issues: z.core.$ZodIssue[]) =>
     return [{ parameter: String(issue.path[0] ?? "body"), message: issue.message }];
   });
 
-/** The same without the keys that are undefined. */
+/** The same object without undefined keys. */
 export const defined = <T extends object>(value: T) =>
   Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;

@@ -1,4 +1,4 @@
-/** `/v1/sinks`: how each is, a test message, turning one on again. */
+/** `/v1/sinks`: the state of each sink, test messages, and resuming. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { isoTime } from "../../platform/time.ts";
 import type { Circuit, Delivery, Outcome } from "../../domain/run.ts";
@@ -11,9 +11,9 @@ export interface SinksDeps {
   store: Pick<StatsStore, "backlog" | "counts">;
   sinks: readonly { name: string; kind: string }[];
   circuit(sink: string): Promise<Circuit>;
-  /** Turns a sink on again. */
+  /** Resumes a sink. */
   resume(sink: string): Promise<void>;
-  /** One attempt of a marked test result, at once and beside the outbox. */
+  /** Makes one immediate attempt of a marked test result, outside the outbox. */
   sendTest(sink: string): Promise<{ delivery: Delivery; outcome: Outcome; ms: number }>;
 }
 

@@ -1,4 +1,4 @@
-/** `GET /v1/stats`: numbers for charts, all of them from roll-ups. */
+/** `GET /v1/stats`: numbers for charts, all read from roll-ups. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { dayOf, isoTime } from "../../platform/time.ts";
@@ -16,7 +16,7 @@ export interface StatisticsDeps {
   runtime: Pick<Runtime, "now">;
 }
 
-/** How many hours or days one answer spans at most, and unless told. */
+/** The most hours or days of one answer, and the default. */
 const SPANS = { hour: { most: 744, usual: 24 }, day: { most: 400, usual: 30 } } satisfies Record<Grain, object>;
 
 const StatsQuery = z.strictObject({
@@ -124,7 +124,7 @@ export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: Sta
 const wrong = (c: Context, message: string) =>
   problem(c, 400, "A parameter is wrong.", [{ parameter: "since", message }]);
 
-/** The last bucket ends in the year 9999, as no other has a time that everybody reads. */
+/** The last bucket ends in the year 9999, the last that every reader of times accepts. */
 const LAST_DAY = Date.parse("9999-12-31");
 
 interface TimeSpan {
@@ -133,11 +133,11 @@ interface TimeSpan {
   until: number;
 }
 
-/** Widened to whole buckets. */
+/** Widens the span to whole buckets. */
 function resolveSpan(query: z.output<typeof StatsQuery>, now: number): TimeSpan & { fault: string | null } {
   const { bucket } = query;
   const ms = GRAIN_MS[bucket];
-  // Unless told, the bucket of this moment is the last.
+  // Without `until`, the current bucket is the last.
   const until = Math.min(Math.ceil((query.until ?? now + 1) / ms) * ms, LAST_DAY);
   const since = Math.floor((query.since ?? until - SPANS[bucket].usual * ms) / ms) * ms;
   const count = (until - since) / ms;
@@ -151,7 +151,7 @@ function resolveSpan(query: z.output<typeof StatsQuery>, now: number): TimeSpan 
   return { bucket, since, until, fault };
 }
 
-/** As own properties, whatever a status is called. */
+/** Own properties only, because a status may be any text. */
 const toCounts = (rows: readonly { status: string; count: number }[]): Record<string, number> =>
   Object.fromEntries(rows.map(({ status, count }) => [status, count]));
 

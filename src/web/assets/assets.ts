@@ -1,8 +1,14 @@
-/** What the pages load: from the relay itself, named by content so that browsers may keep it for ever. */
+/**
+ * The files that pages load, from the relay itself. Their names change with their content, so browsers may cache them
+ * for ever.
+ */
 import { createHash } from "node:crypto";
 import type { Hono } from "hono";
 
-/** The texts of the files in this folder. The host hands them in: Node reads them from disk, the edge's bundle has them inside. */
+/**
+ * The texts of the files in this folder. The host supplies them: Node reads them from disk, the edge's bundle contains
+ * them.
+ */
 export interface AssetTexts {
   /** htmx.js: dist/htmx.min.js of the package htmx.org, whose licence lies beside it. */
   htmx: string;
@@ -34,7 +40,7 @@ export const createAssets = (texts: AssetTexts): Assets => ({
   icon: asset("relay.svg", "image/svg+xml", texts.icon),
 });
 
-/** Open to everyone: the login page needs them, and they say nothing. */
+/** Public, because the login page needs them and they reveal nothing. */
 export function mountAssets(app: Hono, assets: Assets): void {
   for (const { path, type, text } of Object.values(assets)) {
     app.get(path, (c) =>

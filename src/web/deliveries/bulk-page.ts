@@ -1,4 +1,4 @@
-/** Before many deliveries are sent again: how many, which, and a button. */
+/** The confirmation before many deliveries are redelivered: how many, which, and a button. */
 import { html } from "hono/html";
 import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.ts";
 import { toHref, parseInstant, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
@@ -11,9 +11,9 @@ import { fact } from "../output.ts";
 export interface BulkView {
   query: Query<DeliveryFilterName>;
   faults: readonly QueryFault[];
-  /** Of what would be sent. */
+  /** The deliveries that would be redelivered. */
   count: number;
-  /** At once. */
+  /** How many go in one step. */
   most: number;
   session: Session;
 }

@@ -1,4 +1,4 @@
-/** The list of deliveries; dead letters above all. */
+/** The list of deliveries, mostly used for dead letters. */
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
 import type { Page } from "../../store/contract/runs.ts";
@@ -17,7 +17,7 @@ export interface DeliveriesView {
   sinks: readonly { name: string }[];
   session: Session;
   queued: number | null;
-  /** The last event that the rows show. */
+  /** The id of the last change that the rows show. */
   event: string;
 }
 
@@ -57,7 +57,7 @@ export function deliveriesPage(view: DeliveriesView): Part {
   ];
 }
 
-/** Of what is over; first it says how many it would be. */
+/** Offered for finished deliveries; the next page says how many there would be. */
 function bulk(query: Query<DeliveryFilterName>): Part {
   const states = query.values.state ?? [];
   if (states.length === 0 || states.some((state) => state === "pending" || state === "sending")) return "";

@@ -1,11 +1,11 @@
-/** `/deliveries`: the list, dead letters above all, and sending what fits a filter again. */
+/** `/deliveries`: the list, and redelivering what fits a filter. */
 import { newDeliveryIds } from "../../store/outbox/redeliver.ts";
 import { field, go, PAGE_SIZE, pageAfter, readFlash, withFlash, type PageContext } from "../page-context.ts";
 import { deliveriesPage } from "./page.ts";
 import { bulkPage } from "./bulk-page.ts";
 import { DELIVERY_FILTERS, deliveryFilter, toHref, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
 
-/** One press redelivers at most so many; the next goes on, as what waits is left out. */
+/** The most deliveries that one press redelivers. The next press continues, because waiting ones are skipped. */
 const MAX_REDELIVERIES = 10_000;
 
 export function mountDeliveries({ web, deps, reading, acting, show }: PageContext): void {
@@ -38,7 +38,7 @@ export function mountDeliveries({ web, deps, reading, acting, show }: PageContex
     return store.redeliverAll(known, newDeliveryIds(runtime, MAX_REDELIVERIES), runtime.now());
   };
 
-  /** Nothing is sent yet: how many it would be, and a button. */
+  /** Nothing is sent yet: the page shows how many there would be, and a button. */
   web.get("/deliveries/redeliver", ...reading, async (c) => {
     const { query, faults } = readBulk(new URL(c.req.url).searchParams);
     const count = faults.length > 0 ? 0 : await redeliverAll(query, true);
@@ -59,7 +59,7 @@ export function mountDeliveries({ web, deps, reading, acting, show }: PageContex
   });
 }
 
-/** Which deliveries must be said: an address cut short must not mean all there are. */
+/** The form must name its filter, so that a shortened address does not mean all deliveries. */
 function readBulk(search: URLSearchParams): ReturnType<typeof readQuery<DeliveryFilterName>> {
   const { query, faults } = readQuery(search, DELIVERY_FILTERS);
   const states = query.values.state ?? [];

@@ -1,4 +1,4 @@
-/** Who is there. */
+/** Login and logout. */
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { retryAfter } from "../../http/auth.ts";
 import { field, go, type PageContext } from "../page-context.ts";

@@ -15,31 +15,31 @@ export interface Session {
   id: string;
   /** Epoch ms. */
   expires: number;
-  /** What a form must bring along: nobody without the session can know it. */
+  /** The secret that a form must send along; only the session's owner can know it. */
   csrf: string;
 }
 
 export interface Sessions {
-  /** The cookie's value for whoever knows a token, or null. */
+  /** The cookie's value for a user who knows a token, or null. */
   start(token: string): string | null;
   /** The session of a cookie's value, or null: never made here, changed, over, ended, or of a token that is gone. */
   read(cookie: string | undefined): Promise<Session | null>;
   /** Ends it wherever its cookie is. */
   end(session: Session): Promise<void>;
-  /** Whether a form's field is the session's. */
+  /** True when a form's field belongs to the session. */
   isOurForm(session: Session, field: string): boolean;
 }
 
 export interface SessionDeps {
   tokens: readonly Secret[];
-  /** 32 bytes kept in the database. */
+  /** 32 bytes stored in the database. */
   key: Buffer;
   runtime: Pick<Runtime, "now" | "newId">;
   ended: EndedSessions;
 }
 
 export function createSessions({ tokens, key, runtime, ended }: SessionDeps): Sessions {
-  // One signing key for each token, so that a session ends with the token it came from and with no other.
+  // Each token has a signing key of its own, so a session ends with its token and with no other.
   const deriveKey = (token: string): Buffer =>
     mac(key, ["web session key", createHash("sha256").update(token).digest("hex")]);
   const keys = tokens.map((token) => deriveKey(token.reveal()));
@@ -65,11 +65,11 @@ export function createSessions({ tokens, key, runtime, ended }: SessionDeps): Se
   };
 }
 
-/** The session's cookie. The prefix makes browsers refuse such a one from anywhere but this very host over TLS. */
+/** The session cookie. Its prefix makes browsers accept it only from this host over TLS. */
 export const cookieNameOf = (publicUrl: string): string =>
   publicUrl.startsWith("https:") ? "__Host-skyvern-relay" : "skyvern-relay";
 
-/** Whether a `Cookie` header holds a session, for addresses beside the pages. */
+/** Checks a `Cookie` header for a session, for addresses outside the pages. */
 export function createSessionCheck(deps: SessionDeps & { publicUrl: string }): (cookies?: string) => Promise<boolean> {
   const sessions = createSessions(deps);
   const name = cookieNameOf(deps.publicUrl);
@@ -82,7 +82,7 @@ const mac = (key: Buffer, parts: string[]): Buffer => createHmac("sha256", key).
 
 const isEqual = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b);
 
-/** Looks at every key, so that the time tells nothing of which one fits. */
+/** Every key is tried, so the time does not reveal which one fits. */
 function findFirst(keys: readonly Buffer[], fits: (key: Buffer) => boolean): Buffer | null {
   let found: Buffer | null = null;
   for (const key of keys) if (fits(key)) found ??= key;

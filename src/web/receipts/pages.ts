@@ -1,4 +1,4 @@
-/** What was received: the list of bodies that were not understood, and the bytes of any one receipt. */
+/** The list of unrecognized bodies, and the bytes of any receipt. */
 import { html } from "hono/html";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import { badge, runPath, time, type Html, type Part } from "../markup.ts";
@@ -57,9 +57,9 @@ const row = (receipt: Receipt): Html =>
 
 export interface ReceiptView {
   receipt: Receipt;
-  /** As stored; null when it was pruned. */
+  /** The bytes as stored; null when they were pruned. */
   body: Uint8Array | null;
-  /** Where the bytes can be downloaded. */
+  /** The address of the download. */
   raw: string;
 }
 

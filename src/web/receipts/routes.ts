@@ -1,4 +1,4 @@
-/** What was received: of a run, and what was not understood. */
+/** The receipts of a run, and the unrecognized ones. */
 import type { Context } from "hono";
 import { HEADERS } from "../layout.ts";
 import type { WebEnv, PageContext } from "../page-context.ts";

@@ -1,4 +1,7 @@
-/** Pictures and film of a run, through the relay: the page loads nothing from elsewhere, and a reader's address stays here. */
+/**
+ * Serves pictures and film of a run through the relay, so that the page loads nothing from elsewhere and the reader's
+ * address stays private.
+ */
 import type { ArtifactKey } from "../../domain/run.ts";
 import { noPicture, safeAnswer, type Media, type Owner } from "../../skyvern/artifacts/media.ts";
 
@@ -9,7 +12,10 @@ export interface MediaRequest {
   signal: AbortSignal;
 }
 
-/** The bytes as an answer that runs nothing; a picture that says so when they cannot be had, or are neither picture nor film. */
+/**
+ * Answers with the bytes in a form that runs nothing, or with a placeholder picture when they cannot be read or are
+ * neither picture nor film.
+ */
 export async function answerMedia(media: Pick<Media, "open">, request: MediaRequest): Promise<Response> {
   const { owner, key, range, signal } = request;
   const opened = await media.open(owner, key, { range, signal });

@@ -1,4 +1,4 @@
-/** The page of one run: outcome first, then what it brought, who was told, and everything that happened. */
+/** The page of one run: the outcome first, then its output, its deliveries, and everything that happened. */
 import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
 import type { Report } from "../../domain/report.ts";
@@ -41,7 +41,7 @@ import { newestOfEach, stateTime } from "../delivery-badges.ts";
 
 export interface RunView {
   stored: StoredRun;
-  /** Its links lead to the relay under the address it is being read at. */
+  /** Links lead to the relay under the address at which it is being read. */
   report: Report;
   receipts: readonly Receipt[];
   /** Newest first. */
@@ -49,10 +49,10 @@ export interface RunView {
   attempts: readonly Attempt[];
   sinks: readonly { name: string; kind: string }[];
   session: Session;
-  /** How many deliveries were just queued, or artifacts found, when a button was pressed. */
+  /** How many deliveries were queued, or artifacts found, when a button was just pressed. */
   queued: number | null;
   refreshed: number | null;
-  /** The last event that the page shows. */
+  /** The id of the last change that the page shows. */
   event: string;
   link(key: ArtifactKey): string;
 }
@@ -104,7 +104,7 @@ function head({ report, stored, session, sinks, deliveries }: RunView, content: 
   </div>`;
 }
 
-/** Of what a page shows beside the story: when it is another, the page must be read anew. */
+/** The version of the page's parts that are not live. When it changes, the page must be reloaded. */
 const versionOf = ({ state: { revision, run }, artifacts, status }: StoredRun): string =>
   `${revision}.${TERMINAL_STATUSES.indexOf(run.status as TerminalStatus)}.${run.attempt}.${status}.${artifacts.length}`;
 
@@ -175,7 +175,7 @@ function output({ report }: RunView, content: Content): Part {
   return card("output", "Output", parts, { aside: jsonActions(json, "output-json", download) });
 }
 
-/** Pictures and film come through the relay, so that nothing of the page is a third party's. */
+/** Pictures and film come through the relay, so the page loads nothing from third parties. */
 function media({ stored, report, link }: RunView): Part {
   const { run } = stored.state;
   const listed = stored.artifacts
@@ -277,7 +277,7 @@ function deliveriesCard(view: RunView): Html {
   });
   const routes = parseRouting(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
   const parts = [
-    // Of who was told each sink's own line says how it went.
+    // Each sink's own line shows the result.
     deliveries.length > 0 ? "" : whyNobody(view).map((text) => html`<p class="why-line">${withTimes(text)}</p>`),
     rows.length === 0
       ? html`<p class="soft">No sink is configured: the run is only kept here.</p>`
@@ -444,7 +444,7 @@ function parameters(report: Report): Part {
 
 interface CardOptions {
   attributes?: Part;
-  /** Beside the title. */
+  /** Shown beside the title. */
   aside?: Part;
 }
 

@@ -1,4 +1,4 @@
-/** `/runs/{run_id}`: one run, its media, and what can be done with it. */
+/** `/runs/{run_id}`: one run, its media, and its actions. */
 import type { Context } from "hono";
 import { html } from "hono/html";
 import type { Links } from "../../domain/report.ts";
@@ -14,7 +14,7 @@ import { ownPage } from "../login/origin.ts";
 import { runPage } from "./page.ts";
 import { block, line } from "../text.ts";
 
-/** More than a run ever has. */
+/** More than any run has. */
 const MAX_DELIVERIES = 1_000;
 
 export function mountRun(page: PageContext): void {
@@ -30,7 +30,7 @@ type WebRequest = Context<WebEnv>;
 
 async function showRun(page: PageContext, c: WebRequest, runId: string) {
   const { store, sinks, links, publicUrl } = page.deps;
-  // Before all else: what comes between is told of once too often rather than never.
+  // Read first: a change in between is then reported once too often rather than never.
   const event = store.lastChange();
   const stored = await store.run(runId);
   if (stored === null) return noRun(page, c, runId);
@@ -79,7 +79,7 @@ async function sendMedia(page: PageContext, c: WebRequest, { run_id: runId, key 
 async function redeliverRun({ deps, show }: PageContext, c: WebRequest, runId: string) {
   const { store, sinks, runtime, log } = deps;
   const sink = await field(c, "sink");
-  // "Send to all" of a run that was meant for nobody means every sink there is.
+  // For a run that no route matched, "Send to all" means every configured sink.
   const deliveries = sink === "" ? await store.deliveries({ runId }, { limit: 1 }) : [];
   const all = deliveries.length > 0 ? null : sinks.map(({ name }) => name);
   const done = await redeliver({ store, sinks, runtime }, runId, sink === "" ? all : [sink]);
@@ -123,7 +123,10 @@ async function noRun({ deps, show }: PageContext, c: WebRequest, runId: string) 
 
 const backTo = (path: string) => html`<p><a class="button" href="${path}">Back to the run</a></p>`;
 
-/** Links that lead to the relay under whatever address it is read at: the session is there, and so is the policy's `self`. */
+/**
+ * Links lead to the relay under the address at which it is read, because the session and the policy's `self` apply
+ * there.
+ */
 const linksHere = (links: Links, publicUrl: string): Links => {
   const local = (url: string) => (url.startsWith(`${publicUrl}/`) ? url.slice(publicUrl.length) : url);
   return { run: (runId) => local(links.run(runId)), artifact: (runId, key) => local(links.artifact(runId, key)) };

@@ -24,14 +24,14 @@ export interface RunsView {
   rows: readonly RunListItem[];
   query: Query<RunFilterName>;
   faults: readonly QueryFault[];
-  /** Where the next page begins, null on the last one. */
+  /** Where the next page begins; null on the last page. */
   older: NonNullable<Page["after"]> | null;
   sinks: readonly { name: string }[];
-  /** Null where it would not tell of the runs below. */
+  /** Null when the chart would not match the runs below. */
   chart: Pick<RunsChart, "window" | "runs"> | null;
-  /** The last event that the rows show. */
+  /** The id of the last change that the rows show. */
   event: string;
-  /** For the very first page: where webhooks go. */
+  /** The webhook address, shown on the very first page. */
   webhookUrl: string;
 }
 
@@ -40,7 +40,7 @@ export function runsPage(view: RunsView): Part {
   const isFiltered = Object.values(query.values).some((list) => list.length > 0);
   if (rows.length === 0 && !isFiltered && query.after === null && faults.length === 0)
     return welcome(view.webhookUrl, event);
-  // What older pages hold does not change by what arrives.
+  // Older pages do not change when new runs arrive.
   const isLive = query.after === null && faults.length === 0;
   return [
     html`<div class="head with-live">
@@ -111,7 +111,7 @@ function statusBar(query: Query<RunFilterName>): Html {
   </nav>`;
 }
 
-/** One form: a search keeps the filters, and filters the search. */
+/** One form holds both: a search keeps the filters, and filters keep the search. */
 function findForm({ query, sinks }: RunsView): Html {
   const { values } = query;
   const isOpen = Object.entries(values).some(([name, list]) => name !== "status" && name !== "q" && list.length > 0);
@@ -230,7 +230,7 @@ function row(run: RunListItem): Html {
   </tr>`;
 }
 
-/** Under the title: what it does not say itself. */
+/** Shown under the title: what the title does not say. */
 function aside({ run_id, title, site, workflow, channel }: RunListItem): Part[] {
   const only = (name: RunFilterName, value: string, text: string) =>
     html`<a href="${toHref("/", { values: { [name]: [value.toWellFormed()] }, after: null })}">${text}</a>`;
@@ -246,7 +246,7 @@ function aside({ run_id, title, site, workflow, channel }: RunListItem): Part[] 
 export const titleOf = (run: Pick<Run, "title" | "prompt" | "run_id">): string =>
   line(run.title ?? "", 140) || line(run.prompt ?? "", 140) || line(run.run_id, 140);
 
-/** Nothing was ever received: the address to paste, and a command that shows that it works. */
+/** Shown before the first receipt: the address to paste, and a command that proves it works. */
 function welcome(webhookUrl: string, event: string): Html {
   return html`<section class="card welcome" data-live="/live?after=${event}" data-live-reload>
     <h1>No run yet</h1>
@@ -278,10 +278,10 @@ const copyRow = (id: string, text: string): Html =>
     <button class="button small" type="button" data-copy="${id}" hidden>Copy</button>
   </div>`;
 
-/** For a shell. */
+/** Quoted for a shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Signs as Skyvern does: HMAC-SHA256 of the body, hex. Every call makes another run. */
+/** Signs like Skyvern: HMAC-SHA256 of the body, in hex. Every call makes another run. */
 export function sampleCommand(webhookUrl: string): string {
   return [
     `body='{"run_id":"tsk_sample_'$(date +%s)'","run_type":"task_v1","status":"completed","output":{"hello":"relay"}}'`,

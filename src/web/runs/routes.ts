@@ -6,7 +6,7 @@ import { go, PAGE_SIZE, pageAfter, type PageContext } from "../page-context.ts";
 import { readQuery, RUN_FILTERS, runFilter } from "../query.ts";
 import { faultList, runsPage } from "./page.ts";
 
-/** The chart counts runs by status and time; beside any other filter it would tell of other runs than the list. */
+/** The chart counts runs by status and time. With any other filter it would show other runs than the list. */
 const CHARTED = new Set(["status", "since", "until"]);
 
 export function mountRuns({ web, deps, reading, show }: PageContext): void {
@@ -17,7 +17,7 @@ export function mountRuns({ web, deps, reading, show }: PageContext): void {
     const filter = runFilter(query);
     const slow = filter.search ? await store.searchFault(filter.search) : null;
     if (slow !== null) faults.push({ name: "q", message: slow });
-    // Before the rows: what comes between is told of once too often rather than never.
+    // Read before the rows: a change in between is then reported once too often rather than never.
     const event = store.lastChange();
     const found = faults.length > 0 ? [] : await store.listItems(filter, pageAfter(query.after));
     const rows = found.slice(0, PAGE_SIZE);

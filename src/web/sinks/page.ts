@@ -1,4 +1,4 @@
-/** How each sink does, and what can be done about it. */
+/** The state of each sink, and its actions. */
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
@@ -23,28 +23,28 @@ import { block, count, line, many } from "../text.ts";
 
 export interface SinkView {
   name: string;
-  /** Null: not configured any more, but some deliveries bear its name. */
+  /** Null: the sink is no longer configured, but some deliveries carry its name. */
   kind: string | null;
   circuit: Circuit;
   backlog: Backlog | null;
   counts: Partial<Record<string, number>>;
-  /** The newest delivery that carries an error. */
+  /** The newest delivery with an error. */
   lastError: Delivery | null;
   lastSuccess: Delivery | null;
-  /** Of those that arrived within the chart's window. */
+  /** Durations of deliveries that arrived within the chart's window. */
   times: readonly DeliveryTimes[];
 }
 
 export interface SinksView {
   sinks: readonly SinkView[];
-  /** Of the charts. */
+  /** The window of the charts. */
   window: Window;
   /** A test that was just sent. */
   tested: Delivery | null;
-  /** A sink that was just turned on again. */
+  /** A sink that was just resumed. */
   resumed: string | null;
   session: Session;
-  /** The last event that the page shows. */
+  /** The id of the last change that the page shows. */
   event: string;
   now: number;
 }
@@ -151,7 +151,7 @@ const whenAndWhich = ({ run_id }: Delivery, at: number | null): Html =>
 
 function circuitSaid({ kind, lastError, circuit: { state, failures, until, reason } }: SinkView): Part {
   if (state === "closed" || kind === null) return "";
-  // What is said below already.
+  // Skips what the card says elsewhere.
   const why =
     reason === null || reason === lastError?.last_error ? "" : html` <span class="breaks">${block(reason, 400)}</span>`;
   return state === "stopped"
@@ -166,7 +166,7 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
       </p>`;
 }
 
-/** In one word. An error that a later success has overtaken is history. */
+/** The sink's state in one word. An error before a later success does not count. */
 function chooseLook({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): BadgeLook {
   if (kind === null) return { label: "Gone", tone: "plain", icon: "ban" };
   if (circuit.state === "stopped") return { label: "Stopped", tone: "bad", icon: "ban" };

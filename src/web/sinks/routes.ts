@@ -1,4 +1,4 @@
-/** `/sinks`: each sink, a test message, turning one on again. */
+/** `/sinks`: each sink, test messages, and resuming. */
 import { latencyWindow, type Window } from "../charts.ts";
 import { go, withFlash, type PageContext, type WebDeps } from "../page-context.ts";
 import { sinksPage, type SinkView } from "./page.ts";
@@ -8,7 +8,7 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: PageC
   const isSink = (name: string): boolean => sinks.some((sink) => sink.name === name);
   const noSink = "There is no such sink in the configuration.";
 
-  /** The test that the address names; what came of it is read from the store, whatever the address says. */
+  /** The test that the address names. Its result is read from the store, never from the address. */
   const loadTest = async (name: string | undefined, id: string | undefined) => {
     if (name === undefined || id === undefined || !isSink(name)) return null;
     const newest = await store.deliveries({ sink: [name], state: ["delivered", "canceled"] }, { limit: 100 });
@@ -69,7 +69,7 @@ async function sinkViews({ store, sinks, circuit }: WebDeps, window: Window): Pr
         backlog: backlog.find(({ sink }) => sink === name) ?? null,
         counts: Object.fromEntries(own),
         lastError: open.find(({ last_error }) => last_error !== null) ?? null,
-        // A test belongs to no run, and says less than a real message.
+        // A test belongs to no run, so its event says less than a real message's.
         lastSuccess: delivered.find(({ cause }) => cause !== "test") ?? null,
         times: times.filter(({ sink }) => sink === name),
       };
