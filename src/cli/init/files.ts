@@ -33,7 +33,7 @@ export const RELAY_YAML = `# Who hears of what. Without routes every final run g
 # routes:
 #   - name: failures
 #     when: { status: [failed, terminated, timed_out] }
-#     to: [slack]
+#     to: [ops]
 
 # What is removed when it is old; false: never.
 retention: { runs: 365d, raw: 90d }

@@ -2,11 +2,11 @@
  * `skyvern-relay init`: from a key to a configuration that works. It shows what the key opens, sends a test message through each sink, and writes
  * `.env` and `relay.yaml`. By flags and the environment alone where there is no terminal. Nothing is written before all of it is right.
  */
-import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import { formatFaults, loadConfig, type Config } from "../../config/config.ts";
 import { createEgress } from "../../net/egress.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
+import { KINDS } from "../../sinks/kinds.ts";
 import { line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { tryLive } from "../doctor/sample.ts";
@@ -81,7 +81,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
   if (overview !== null) return wrong(EXIT.failed, overview);
 
   const asked = asking ? await askSinks(asking, known) : {};
-  const answers = withSecret({ ...known, SKYVERN_API_KEY: key, ...asked });
+  const answers = withMade({ ...known, SKYVERN_API_KEY: key, ...asked });
   const loaded = load(answers, shell.env);
   if (!loaded.ok) return wrong(EXIT.usage, formatFaults(loaded.faults));
   const failed = options.test ? await testSinks(loaded.config, deps) : [];
@@ -125,11 +125,20 @@ const load = (answers: Answers, env: Shell["env"]) =>
     },
   });
 
-/** A sink that is signed needs a secret: one is made where none was given. */
-const withSecret = (answers: Answers): Answers =>
-  answers["SINK_URL"] === undefined || answers["SINK_SECRET"] !== undefined
-    ? answers
-    : { ...answers, SINK_SECRET: `whsec_${randomBytes(32).toString("base64")}` };
+/** Values that a sink of these answers can do without, and that are made where none was given: a secret to sign with. */
+function withMade(answers: Answers): Answers {
+  const made: Answers = {};
+  for (const { shortcut } of KINDS) {
+    for (const { needs, takes = [] } of shortcut?.ways ?? []) {
+      if (needs.some((name) => answers[name] === undefined)) continue;
+      for (const name of takes.filter((one) => answers[one] === undefined)) {
+        const value = shortcut?.variables[name]?.make?.();
+        if (value !== undefined) made[name] = value;
+      }
+    }
+  }
+  return { ...answers, ...made };
+}
 
 /** Null when Skyvern lets the key in; else why not. */
 async function showOverview(config: Config, { shell, runtime }: InitDeps): Promise<string | null> {

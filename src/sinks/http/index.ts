@@ -2,6 +2,7 @@
  * HTTP sinks receive the report as a signed POST in the Standard Webhooks format
  * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
  */
+import { randomBytes } from "node:crypto";
 import { createSecretKey, type KeyObject } from "node:crypto";
 import type { HttpClient, HttpResponse } from "../../net/http-client.ts";
 import type { Outcome } from "../../domain/run.ts";
@@ -26,6 +27,7 @@ export default defineSink({
       SINK_SECRET: {
         key: "secret",
         isSecret: true,
+        make: () => `whsec_${randomBytes(32).toString("base64")}`,
         without: {
           what: "the signature of what SINK_URL is sent",
           turn_on: "SINK_SECRET=whsec_… (openssl rand -base64 32)",
