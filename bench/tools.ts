@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { findOthersWritable } from "../src/app/trusted-file.ts";
 
 /** Set `BENCH_CACHE` for another place. */
 export const CACHE =
@@ -22,6 +23,9 @@ const SOURCES = join(import.meta.dirname, "wire");
 export function tools(): Tools {
   const hash = createHash("sha256");
   for (const name of readdirSync(SOURCES).toSorted()) hash.update(readFileSync(join(SOURCES, name)));
+  const open = findOthersWritable(CACHE);
+  if (open !== null)
+    throw new Error(`other users can write to ${open}, so nothing in ${CACHE} is run: set BENCH_CACHE`);
   const folder = join(CACHE, `wire-${hash.digest("hex").slice(0, 12)}`);
   const built = {
     load: join(folder, "load"),

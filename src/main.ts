@@ -1,6 +1,8 @@
 /** The process shell: arguments and environment in, signals to an abort, exit code out. */
+import { parseEnv } from "node:util";
 import { runCli } from "./cli/cli.ts";
 import { askAtTerminal } from "./cli/ask.ts";
+import { readTrustedFile } from "./app/trusted-file.ts";
 
 // The database holds results and the key that signs links: nobody else on the machine needs to read its files.
 process.umask(0o077);
@@ -32,7 +34,7 @@ const flushed = async (): Promise<void> => {
 
 // Settings beside where the program starts; what the environment says already stays.
 try {
-  process.loadEnvFile();
+  for (const [name, value] of Object.entries(parseEnv(readTrustedFile(".env")))) process.env[name] ??= value;
 } catch (error) {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== "ENOENT") process.stderr.write(`skyvern-relay: .env was not read: ${message}\n`);

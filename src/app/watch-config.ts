@@ -1,9 +1,9 @@
 /** Reloads the configuration of a running relay on a signal or when a file has changed. */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { loadConfig, type Config, type Loaded } from "../config/config.ts";
 import { errorCode } from "../config/environment.ts";
 import type { Log } from "../platform/log.ts";
+import { readTrustedFile } from "./trusted-file.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Relay } from "./relay.ts";
 
@@ -29,7 +29,7 @@ export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
   const texts = new Map<string, string>();
   const readFile = (path: string): string => {
     try {
-      const text = readFileSync(path, "utf8");
+      const text = readTrustedFile(path);
       texts.set(path, text);
       return text;
     } catch (error) {
@@ -56,7 +56,7 @@ const printNow = (files: readonly string[]): string =>
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readTrustedFile(path);
   } catch (error) {
     return absent(error);
   }

@@ -1,13 +1,13 @@
 /** How a command gets the configuration. */
-import { readFileSync } from "node:fs";
 import { formatFaults, loadConfig, type Fault } from "../config/config.ts";
+import { readTrustedFile } from "../app/trusted-file.ts";
 import { EXIT, type Shell } from "./command.ts";
 
 /** The configuration by the process's environment and working folder. */
 export const load = (shell: Pick<Shell, "env">) =>
   loadConfig({
     env: shell.env,
-    readFile: (path) => readFileSync(path, "utf8"),
+    readFile: readTrustedFile,
     cwd: process.cwd(),
     keepsFiles: true,
   });

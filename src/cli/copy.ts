@@ -1,5 +1,5 @@
 /** `skyvern-relay copy`: moves an installation from SQLite to PostgreSQL. */
-import { readFileSync } from "node:fs";
+import { readTrustedFile } from "../app/trusted-file.ts";
 import { readDatabase, readEnvironment } from "../config/config.ts";
 import { COPIED_TABLES, copyAll, CopyRefused, countRows } from "../store/sqlite-to-postgres.ts";
 import type { Database } from "../store/database.ts";
@@ -77,5 +77,4 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
 }
 
 /** Also from its file; the rest of the configuration does not matter here. */
-const readDatabaseUrl = ({ env }: Shell): string =>
-  readEnvironment(env, (path) => readFileSync(path, "utf8")).get("DATABASE_URL") ?? "";
+const readDatabaseUrl = ({ env }: Shell): string => readEnvironment(env, readTrustedFile).get("DATABASE_URL") ?? "";

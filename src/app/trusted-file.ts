@@ -1,0 +1,47 @@
+/** Files that the relay believes in everything: settings, secrets, keys. Only their owner may be able to change them. */
+import { readFileSync, realpathSync, statSync, type Stats } from "node:fs";
+import { dirname, resolve } from "node:path";
+
+const OTHERS_WRITE = 0o002;
+/** In such a folder everybody may make files, and nobody remove another's. The system's folder for temporary files is one. */
+const STICKY = 0o1000;
+
+/**
+ * The file or folder on the way to a file by which other users of the machine could put their own text there; null when
+ * there is none. Of a link both ways count. A path that does not exist is looked at as far as it does.
+ */
+export function findOthersWritable(path: string): string | null {
+  const given = resolve(path);
+  return findOnTheWay(given) ?? (exists(given) ? findOnTheWay(realpathSync(given)) : null);
+}
+
+function findOnTheWay(path: string): string | null {
+  const own = statOf(path);
+  if (own?.isFile() && isOpen(own)) return path;
+  for (let entry = path; entry !== dirname(entry); entry = dirname(entry)) {
+    const folder = dirname(entry);
+    const stats = statOf(folder);
+    if (stats === null || !isOpen(stats)) continue;
+    const isOurs = (stats.mode & STICKY) !== 0 && isOwnedByUs(statOf(entry));
+    if (!isOurs) return folder;
+  }
+  return null;
+}
+
+const isOpen = ({ mode }: Stats): boolean => (mode & OTHERS_WRITE) !== 0;
+
+/** Nobody's yet, this process's user's, or root's. */
+const isOwnedByUs = (stats: Stats | null): boolean =>
+  stats === null || stats.uid === 0 || stats.uid === process.getuid?.();
+
+const statOf = (path: string): Stats | null => statSync(path, { throwIfNoEntry: false }) ?? null;
+const exists = (path: string): boolean => statOf(path) !== null;
+
+/** The text of a file. Throws like `readFileSync`, and with a `code` that says so when other users can write it. */
+export function readTrustedFile(path: string): string {
+  const text = readFileSync(path, "utf8");
+  const open = findOthersWritable(path);
+  if (open === null) return text;
+  const code = `other users can write to ${open}: chmod o-w it, or move the file`;
+  throw Object.assign(new Error(`${path}: ${code}`), { code });
+}

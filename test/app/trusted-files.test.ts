@@ -1,0 +1,105 @@
+/** What is executed or believed is never read from where other users of the machine can write. */
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { findOthersWritable, readTrustedFile } from "../../src/app/trusted-file.ts";
+import { aFolder } from "../support/app.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A file in a folder of its own, with these modes. */
+function aFile(folderMode: number, fileMode = 0o644): { folder: string; path: string } {
+  const folder = join(aFolder(), "etc");
+  mkdirSync(folder);
+  const path = join(folder, "relay.yaml");
+  writeFileSync(path, "redact: { keys: [iban] }\n");
+  chmodSync(path, fileMode);
+  chmodSync(folder, folderMode);
+  return { folder, path };
+}
+
+describe("a file", () => {
+  it.each([
+    ["of this user's alone", 0o755, 0o644],
+    ["that its group may write", 0o775, 0o664],
+    ["of this user's in a folder like /tmp", 0o1777, 0o600],
+  ])("%s is trusted", (_what, folderMode, fileMode) => {
+    expect(readTrustedFile(aFile(folderMode, fileMode).path)).toContain("iban");
+  });
+
+  it("that others can write is not, nor one in a folder that others can write", () => {
+    const open = aFile(0o755, 0o666);
+    expect(() => readTrustedFile(open.path)).toThrow(open.path);
+    const { folder, path } = aFile(0o777);
+    expect(findOthersWritable(path)).toBe(folder);
+    expect(findOthersWritable(join(folder, "not", "there"))).toBe(folder);
+  });
+
+  it("behind a link is looked at where it is, and where the link is", () => {
+    const { folder, path } = aFile(0o777);
+    const link = join(aFolder(), "relay.yaml");
+    symlinkSync(path, link);
+    expect(findOthersWritable(link)).toBe(folder);
+    const target = aFile(0o755).path;
+    symlinkSync(target, join(folder, "link.yaml"));
+    expect(findOthersWritable(join(folder, "link.yaml"))).toBe(folder);
+  });
+});
+
+it("relay.yaml, a secret's file and .env are refused there, and each is named", () => {
+  const { folder, path } = aFile(0o755);
+  writeFileSync(join(folder, ".env"), "LOG_LEVEL=loud\n");
+  writeFileSync(join(folder, "key"), "a-key\n");
+  chmodSync(folder, 0o777);
+  const env = { SKYVERN_API_KEY_FILE: join(folder, "key"), RELAY_CONFIG: path };
+  const main = join(ROOT, "src/main.ts");
+  const { status, stderr } = spawnSync(process.execPath, [main, "check"], { cwd: folder, env, encoding: "utf8" });
+  expect(status).toBe(2);
+  for (const name of [".env", "RELAY_CONFIG", "SKYVERN_API_KEY_FILE"])
+    expect(stderr).toMatch(new RegExp(`${name.replace(".", "\\.")}.*other users can write to`));
+  expect(stderr).not.toContain("loud");
+});
+
+describe("scripts/node-env.sh", () => {
+  /** On a machine whose own Node is too old. `home`: where a newer one is looked for. */
+  const source = (env: Record<string, string>) => {
+    const tools = aFolder();
+    writeFileSync(join(tools, "node"), "#!/bin/sh\necho 20\n", { mode: 0o755 });
+    return spawnSync("sh", ["-c", ". scripts/node-env.sh && command -v node"], {
+      cwd: ROOT,
+      env: { PATH: `${tools}:/usr/bin:/bin`, ...env },
+      encoding: "utf8",
+    });
+  };
+  const aNode = (mode: number): string => {
+    const home = join(aFolder(), "node");
+    mkdirSync(join(home, "bin"), { recursive: true });
+    writeFileSync(join(home, "bin", "node"), "#!/bin/sh\necho 24\n", { mode: 0o755 });
+    chmodSync(home, mode);
+    return home;
+  };
+
+  it("runs the Node of a folder that is this user's alone", () => {
+    const home = aNode(0o755);
+    expect(source({ RELAY_NODE_HOME: home })).toMatchObject({ status: 0, stdout: `${home}/bin/node\n` });
+  });
+
+  it("runs none of a folder that others can write", () => {
+    const home = aNode(0o777);
+    const { status, stderr } = source({ RELAY_NODE_HOME: home });
+    expect([status, stderr]).toEqual([1, expect.stringContaining(`other users can write to ${home}`)]);
+  });
+
+  it("looks for none in a folder of everybody's where there is no HOME", () => {
+    const { status, stderr } = source({});
+    expect([status, stderr]).toEqual([1, expect.stringContaining("set RELAY_NODE_HOME")]);
+  });
+});
+
+it("no script and no part of the program names a folder of everybody's", () => {
+  const where = ["scripts", "bin", "src", "bench", "Dockerfile"];
+  const found = spawnSync("grep", ["-rnE", "/(var/)?tmp\\b", ...where], { cwd: ROOT, encoding: "utf8" });
+  expect({ found: found.stdout, status: found.status }).toEqual({ found: "", status: 1 });
+});
