@@ -163,12 +163,22 @@ export function aWebhook({ skyvern }: Pick<World, "skyvern">, runId: string): st
   return body;
 }
 
+/**
+ * A connection of its own, as Skyvern opens one for each webhook. One that is kept may be ended by the server in the moment in which it is used
+ * again: no answer then says nothing about the relay.
+ */
+export const ON_A_NEW_CONNECTION = { connection: "close" } as const;
+
 /** POSTs a signed webhook. The status, or null when no whole answer came. */
 export async function sendWebhook(url: string, body: string): Promise<number | null> {
   try {
     const response = await fetch(`${url}/webhook`, {
       method: "POST",
-      headers: { "content-type": "application/json", "x-skyvern-signature": signatureOf(body) },
+      headers: {
+        ...ON_A_NEW_CONNECTION,
+        "content-type": "application/json",
+        "x-skyvern-signature": signatureOf(body),
+      },
       body,
       signal: AbortSignal.timeout(20_000),
     });
