@@ -9,16 +9,14 @@ import { Secret } from "../platform/secret.ts";
 import { baseAddress, sizeBetween } from "./values.ts";
 
 export const AttachmentsSchema = z.strictObject({
-  screenshots: z
-    .boolean()
-    .default(true)
-    .meta({ description: "Show the screenshot that tells what happened inside messages." }),
-  files: z.boolean().default(true).meta({ description: "Send a run's downloads along." }),
+  screenshots: z.boolean().default(true).meta({ description: "Whether messages show a screenshot." }),
+  files: z.boolean().default(true).meta({ description: "Whether messages carry the run's downloads." }),
   max_bytes: sizeBetween("1kB", "50MB")
     .prefault("8MB")
-    .meta({ description: "A larger picture or file is left to its link." }),
+    .meta({ description: "The largest picture or file in a message; a larger one is left to its link." }),
   max_total: sizeBetween("1kB", "100MB").prefault("20MB").meta({
-    description: "Of all pictures and files of one message. A kind of sink may keep below it: see artifacts.md.",
+    description:
+      "The most that the pictures and files of one message take together. A kind of sink may keep below it: see artifacts.md.",
   }),
 });
 
@@ -30,41 +28,43 @@ const secret = z
 
 const S3 = z.strictObject({
   endpoint: baseAddress.meta({
-    description: "Such as https://fly.storage.tigris.dev or https://s3.eu-central-1.amazonaws.com.",
+    description:
+      "Address of the storage, such as https://fly.storage.tigris.dev or https://s3.eu-central-1.amazonaws.com.",
   }),
   bucket: z
     .string()
     .regex(
       /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
       "is no name of a bucket: 3 to 63 lower-case letters, digits, dots or -",
-    ),
-  region: z.string().min(1).max(64).default("auto"),
+    )
+    .meta({ description: "Name of the bucket." }),
+  region: z.string().min(1).max(64).default("auto").meta({ description: "Region of the bucket." }),
   prefix: z
     .string()
     .regex(/^[A-Za-z0-9._/-]{0,200}$/, "must be letters, digits, dots, _, - and /")
     .default("skyvern-relay/")
-    .meta({ description: "What every object's name begins with." }),
-  access_key_id: secret,
-  secret_access_key: secret.meta({ description: 'Best as "${A_VARIABLE}".' }),
+    .meta({ description: "Beginning of every object's name." }),
+  access_key_id: secret.meta({ description: "Id of the access key." }),
+  secret_access_key: secret.meta({ description: 'The access key itself, best as "${A_VARIABLE}".' }),
 });
 
 export const ArtifactsSchema = z
   .strictObject({
     expiry: durationBetween(HOUR_MS, 3650 * DAY_MS)
       .prefault("90d")
-      .meta({ description: "How long a link in a message opens its picture, film or file." }),
+      .meta({ description: "How long a link in a message opens its artifact." }),
     archive: z.enum(["off", "screenshots", "all"]).default("off").meta({
-      description: "What the relay keeps copies of, for when Skyvern has it no more.",
+      description: "Which artifacts the relay copies, for the time after Skyvern has deleted them.",
     }),
     dir: z.string().min(1).optional().meta({
       description:
-        "The folder of the copies. Default: `artifacts` beside the database. With s3: where one file at a time waits.",
+        "Folder of the copies. Default: `artifacts` beside the database. With s3 it holds one file at a time.",
     }),
     s3: S3.optional().meta({ description: "S3-compatible storage for the copies, instead of the folder." }),
-    max_file: sizeBetween("1kB", "5GB").prefault("1GB").meta({ description: "A larger artifact is not copied." }),
+    max_file: sizeBetween("1kB", "5GB").prefault("1GB").meta({ description: "The largest artifact that is copied." }),
     max_total: sizeBetween("1MB", "100TB")
       .prefault("10GB")
-      .meta({ description: "Of all copies. Beyond it nothing more is copied, and the log says so." }),
+      .meta({ description: "The most that all copies take. Beyond it the relay copies nothing more, and logs it." }),
   })
   .meta({ description: "Links to artifacts, and copies of them." });
 export type ArtifactsFile = z.output<typeof ArtifactsSchema>;

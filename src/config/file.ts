@@ -11,7 +11,11 @@ import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress, wholeNumber } from "./values.ts";
 
 const keyFields = z.strictObject({
-  name: z.string().min(1).max(64).meta({ description: "How the relay calls this key; no two alike." }),
+  name: z
+    .string()
+    .min(1)
+    .max(64)
+    .meta({ description: "Name of this key in the log and in the history; each key has another." }),
   key: z
     .string()
     .trim()
@@ -20,7 +24,7 @@ const keyFields = z.strictObject({
     .meta({ description: 'The API key, best as "${A_VARIABLE}".' }),
   organization: z.string().trim().min(1).max(100).optional().meta({
     description:
-      "Whose key it is (`o_…`), where the key itself does not say so. Keys of nobody knows whom count as one organization.",
+      "Organization (`o_…`) of the key, if the key itself does not name it. All keys without an organization count as one organization.",
   }),
 });
 const key = keyFields.superRefine(({ key, organization }, context) => {
@@ -33,7 +37,7 @@ const key = keyFields.superRefine(({ key, organization }, context) => {
 const skyvern = z.strictObject({
   keys: z.array(key).min(1).optional().meta({
     description:
-      "Keys that verify webhooks; Skyvern is asked with the one of the run's organization. Those of SKYVERN_API_KEY come after.",
+      "API keys that verify webhooks. The relay asks Skyvern with the key of the run's organization. Keys of SKYVERN_API_KEY come after these.",
   }),
   base_url: skyvernAddress
     .optional()
@@ -43,14 +47,16 @@ const skyvern = z.strictObject({
       z.strictObject({
         every: durationBetween(10_000, DAY_MS).optional().meta({
           description:
-            "From the end of one look at Skyvern's list to the next. Default: `5m`; `10s` where no webhook can arrive (neither PUBLIC_URL nor FLY_APP_NAME is set).",
+            "Time from the end of one look at Skyvern's list to the next. Default: `5m`; `10s` if no webhook can arrive (neither PUBLIC_URL nor FLY_APP_NAME is set).",
         }),
         lookback: durationBetween(MINUTE_MS, 30 * DAY_MS)
           .prefault("24h")
-          .meta({ description: "How far back. Runs take up to 8 hours, and count from when they were created." }),
+          .meta({
+            description: "How far back a look goes, by the time at which runs were created. Runs take up to 8 hours.",
+          }),
         scope: z.enum(["mine", "all"]).optional().meta({
           description:
-            "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that ended before the first start are told to nobody. Default: `mine`; `all` where no webhook can arrive.",
+            "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that ended before the first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
         }),
         history: z
           .union([durationBetween(DAY_MS, 90 * DAY_MS), z.literal(false)])
@@ -61,16 +67,19 @@ const skyvern = z.strictObject({
           }),
         requests_per_hour: wholeNumber(600, 1_000_000).optional().meta({
           description:
-            "The most requests to Skyvern's API in any hour. Default: `3600` where no webhook can arrive, else no limit.",
+            "The most requests to Skyvern's API in any hour. Default: `3600` if no webhook can arrive, else no limit.",
         }),
       }),
       z.literal(false),
     ])
     .prefault({})
-    .meta({ description: "How often to ask Skyvern for runs whose webhook never came, and how far back." }),
+    .meta({
+      description:
+        "How often the relay looks in Skyvern's list for runs without a webhook, and how far back. `false`: never.",
+    }),
   confirm: z.boolean().default(false).meta({
     description:
-      "Ask Skyvern about runs whose webhook no key signed (runs started in its web page), and take its answer.",
+      "Whether the relay asks Skyvern about runs whose webhook none of its keys signed (runs started in Skyvern's web page).",
   }),
 });
 
@@ -82,13 +91,13 @@ const delivery = z.strictObject({
     .array(durationBetween(0, 7 * DAY_MS))
     .max(50)
     .prefault(SCHEDULE)
-    .meta({ description: "Waits before the second, third, … try. After the last the delivery is dead." }),
+    .meta({ description: "Waits before the second, third, … attempt. After the last one the delivery is dead." }),
   timeout: durationBetween(100, 600_000)
     .prefault("15s")
-    .meta({ description: "The longest an attempt may take, once its artifacts are there." }),
+    .meta({ description: "The longest that an attempt may take, once its artifacts are loaded." }),
   artifacts_wait: durationBetween(0, 600_000)
     .prefault("20s")
-    .meta({ description: "The longest a message waits for the run's artifacts; then it goes out without them." }),
+    .meta({ description: "The longest that a message waits for the run's artifacts; then it goes out without them." }),
 });
 
 const heartbeat = z.strictObject({
@@ -99,9 +108,11 @@ const heartbeat = z.strictObject({
     .transform((text) => new Secret(text))
     .meta({
       description:
-        "GET while deliveries are made and the database can be written; else POST, with /fail behind it and why in the body.",
+        "The relay GETs it while the delivery loop and the database work; else it POSTs the reason to the address with /fail behind it.",
     }),
-  every: durationBetween(10_000, DAY_MS).prefault("1m").meta({ description: "From one sign of life to the next." }),
+  every: durationBetween(10_000, DAY_MS)
+    .prefault("1m")
+    .meta({ description: "Time from one sign of life to the next." }),
 });
 
 const sinkNames = z
@@ -109,25 +120,24 @@ const sinkNames = z
   .transform((names) => (Array.isArray(names) ? names : [names]));
 
 const alerts = z.strictObject({
-  on_dead: sinkNames
-    .prefault([])
-    .meta({ description: "The sink (or a list) that is told of deliveries that were given up." }),
+  on_dead: sinkNames.prefault([]).meta({ description: "Sink, or list of sinks, for alerts about dead deliveries." }),
   on_coverage_gap: sinkNames
     .prefault([])
-    .meta({ description: "The sink (or a list) that is told of runs that did not reach everyone they were for." }),
+    .meta({ description: "Sink, or list of sinks, for alerts about final runs that did not reach every sink." }),
   on_disk_low: sinkNames
     .prefault([])
-    .meta({ description: "The sink (or a list) that is told when the database's disk has little room left." }),
+    .meta({ description: "Sink, or list of sinks, for the alert that the database's disk has little space left." }),
   on_sink_down: sinkNames.prefault([]).meta({
-    description: "The sink (or a list) that is told of another sink that fails for long, and when it is well again.",
+    description:
+      "Sink, or list of sinks, for alerts about a sink that keeps failing, and about its recovery. A sink is never alerted about itself.",
   }),
   down_after: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
-    .meta({ description: "A sink that fails for so long is down." }),
+    .meta({ description: "How long a sink must fail before it counts as down." }),
   every: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
     .meta({
-      description: "Of dead deliveries and of gaps there is at most one message in this time, with their number.",
+      description: "At most one alert about dead deliveries, and one about gaps, is sent in this time.",
     }),
 });
 
@@ -135,32 +145,34 @@ const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The whole file. Every part is optional. */
 export const FileSchema = z.strictObject({
-  skyvern: skyvern.prefault({}),
+  skyvern: skyvern.prefault({}).meta({ description: "Keys, and how the relay finds runs." }),
   sinks: z
     .record(z.string().regex(NAME, "is no name for a sink: 1 to 64 letters, digits, _ or -"), SinkSchema)
     .default({})
     .meta({ description: "Where results go, by name." }),
   routes: RoutesSchema.prefault([]).meta({
-    description: "Every route that matches adds its sinks. Without routes, every run goes to every sink.",
+    description: "Every route that matches adds its sinks. Without routes, every final run goes to every sink.",
   }),
-  delivery: delivery.prefault({}),
-  attachments: AttachmentsSchema.prefault({}).meta({ description: "What messages carry besides words." }),
+  delivery: delivery.prefault({}).meta({ description: "Attempts of deliveries." }),
+  attachments: AttachmentsSchema.prefault({}).meta({ description: "Pictures and files in messages." }),
   artifacts: ArtifactsSchema.prefault({}),
-  heartbeat: heartbeat.optional().meta({ description: "Signs of life to a service that misses them." }),
-  alerts: alerts.prefault({}).meta({ description: "What the relay says of itself, and to which sink." }),
+  heartbeat: heartbeat.optional().meta({ description: "Signs of life to a service that alerts when they stop." }),
+  alerts: alerts.prefault({}).meta({ description: "Alerts about the relay itself, through its own sinks." }),
   receive: z
     .strictObject({
-      body_limit: size.prefault("10MB").meta({ description: "Webhooks larger than this are answered with 413." }),
+      body_limit: size.prefault("10MB").meta({ description: "The relay answers 413 to larger webhooks." }),
     })
-    .prefault({}),
+    .prefault({})
+    .meta({ description: "How webhooks are accepted." }),
   redact: z
     .strictObject({
       keys: z
         .array(z.string().min(1))
         .default([])
-        .meta({ description: "Names of parameters to mask, besides the built-in ones." }),
+        .meta({ description: "Names of secrets that are masked besides the built-in ones." }),
     })
-    .prefault({}),
+    .prefault({})
+    .meta({ description: "What is masked before the disk." }),
   retention: z
     .strictObject({
       runs: z
@@ -181,10 +193,10 @@ export const FileSchema = z.strictObject({
         .array(z.string().min(1).max(200))
         .max(10_000)
         .default([])
-        .meta({ description: "Ids of runs that are kept whatever their age." }),
+        .meta({ description: "Ids of runs that are never removed." }),
     })
     .prefault({})
-    .meta({ description: "What is removed when it is old." }),
+    .meta({ description: "How long the relay keeps what it stored." }),
 });
 export type FileSettings = z.output<typeof FileSchema>;
 

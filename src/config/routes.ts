@@ -14,7 +14,7 @@ const pattern = z
 
 const oneOrMany = (item: typeof pattern) =>
   z.union([item.transform((text) => [text]), z.array(item).min(1)]).meta({ description: PATTERN_HELP });
-const PATTERN_HELP = "One text or a list of which one must fit. * stands for any characters, a leading ! negates.";
+const PATTERN_HELP = "One pattern or a list of them.";
 
 /** A misspelt status would make a route that never matches, so a pattern that fits no final status is refused. */
 const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_STATUSES.some((s) => fits(text, s)), {
@@ -32,15 +32,21 @@ const counts = z
   .meta({ description: "How often Skyvern tried the run: a number, or a comparison with one such as `>1`." });
 
 const conditions = z.strictObject({
-  status: oneOrMany(statusPattern).optional(),
-  run_type: oneOrMany(pattern).optional(),
-  workflow: oneOrMany(pattern).optional().meta({ description: "Permanent id (`wpid_…`) or title." }),
+  status: oneOrMany(statusPattern)
+    .optional()
+    .meta({ description: "The outcome of the run: `completed`, `failed`, `terminated`, `timed_out` or `canceled`." }),
+  run_type: oneOrMany(pattern)
+    .optional()
+    .meta({ description: "Skyvern's run type, such as `task_v2` or `workflow_run`." }),
+  workflow: oneOrMany(pattern).optional().meta({ description: "The workflow's permanent id (`wpid_…`) or title." }),
   organization: oneOrMany(pattern).optional().meta({ description: "Skyvern's organization id (`o_…`)." }),
-  channel: oneOrMany(pattern).optional().meta({ description: "The label in the webhook's URL." }),
-  url: oneOrMany(pattern).optional(),
-  title: oneOrMany(pattern).optional(),
-  error_code: oneOrMany(pattern).optional(),
-  failure_category: oneOrMany(pattern).optional(),
+  channel: oneOrMany(pattern)
+    .optional()
+    .meta({ description: "The channel in the webhook's URL: `invoices` of `/webhook/invoices`." }),
+  url: oneOrMany(pattern).optional().meta({ description: "The address at which the run began." }),
+  title: oneOrMany(pattern).optional().meta({ description: "Title of the run." }),
+  error_code: oneOrMany(pattern).optional().meta({ description: "One of the error codes of the failure." }),
+  failure_category: oneOrMany(pattern).optional().meta({ description: "One of Skyvern's categories of the failure." }),
   attempts: counts.optional(),
 } satisfies Record<Field, z.ZodType>);
 
@@ -49,12 +55,22 @@ const conditions = z.strictObject({
  * route has matched. A route with `stop` and no sinks silences what it matches.
  */
 export const RouteSchema = z.strictObject({
-  name: z.string().min(1).max(64).optional().meta({ description: "Default: `route N`, counted from 1." }),
-  when: conditions.default({}).meta({ description: "Keys are ANDed, the items of a list ORed. Case is ignored." }),
+  name: z
+    .string()
+    .min(1)
+    .max(64)
+    .optional()
+    .meta({ description: "Name of the route in `why` and in checks. Default: `route N`, counted from 1." }),
+  when: conditions
+    .default({})
+    .meta({
+      description:
+        "Every key must match, by one item if it has a list. `*` stands for any characters, a leading `!` negates, case is ignored.",
+    }),
   to: z
     .union([z.string().transform((name) => [name]), z.array(z.string())])
-    .meta({ description: "Names of sinks. An empty list tells nobody." }),
-  stop: z.boolean().default(false).meta({ description: "Later routes are not looked at once this one has matched." }),
+    .meta({ description: "Names of sinks. An empty list delivers nothing." }),
+  stop: z.boolean().default(false).meta({ description: "Whether later routes are skipped if this one matches." }),
 });
 
 export const RoutesSchema = z

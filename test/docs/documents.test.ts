@@ -117,6 +117,12 @@ describe("configuration in documents", () => {
     expect(document).toContain("| `delivery.timeout` | `15s` |");
   });
 
+  it("says of every key of relay.yaml what it means", () => {
+    expect(
+      [...read("docs/configuration.md").matchAll(/^\| (`[^|]+`) \| [^|]* \| *\|$/gm)].map(([, key]) => key),
+    ).toEqual([]);
+  });
+
   it("has every variable, and none that the relay does not know", () => {
     const section = /## Variables\n([\s\S]*?)\n## /.exec(read("docs/configuration.md"))?.[1] ?? "";
     const known = [

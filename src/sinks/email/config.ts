@@ -81,7 +81,7 @@ export const EmailConfig = z.strictObject({
   }),
   from: mailbox.meta({ description: "The sender." }),
   to: mailboxes.meta({ description: "The recipients: one address, several separated by commas, or a list." }),
-  reply_to: mailbox.optional().meta({ description: "Where answers go, when not to the sender." }),
+  reply_to: mailbox.optional().meta({ description: "Where replies go, if not to the sender." }),
   on_unknown: z.enum(["resend", "assume_sent"]).default("resend").meta({
     description:
       "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or take it as sent.",
