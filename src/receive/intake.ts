@@ -54,6 +54,8 @@ export type IntakeResult =
       accepted: Accepted;
       receiptId: string;
       reportedStatus: string | null;
+      /** Length of the body as it is stored: that of the received one would tell how long its secrets are. */
+      bytes: number;
       crashed: { runId: string; error: string } | null;
     }
   /** It alone could not be read or written, for a bug: nothing is stored. */
@@ -184,6 +186,7 @@ const toIntakeResult = ({ receipt }: IncomingReceipt, accepted: Accepted): Intak
   accepted,
   receiptId: receipt.id,
   reportedStatus: receipt.reportedStatus,
+  bytes: receipt.body.length,
   crashed: null,
 });
 

@@ -118,7 +118,7 @@ async function receiveVerified(
   const { log, metrics, trace = null } = deps;
   const startedAt = performance.now();
   const { bytes, key: keyName, organization } = body;
-  const about = { key: keyName, channel, bytes: bytes.length };
+  const about = { key: keyName, channel };
   try {
     const result = await take({ bytes, keyName, organization, channel, sentAt, receivedAt: deps.runtime.now() });
     if (result.kind === "failed") return unstored(deps, "storage_failed", result.error);
@@ -156,8 +156,8 @@ function unstored({ metrics, log }: ReceiveDeps, result: "overloaded" | "storage
 
 function logReceived(
   log: Log,
-  { accepted, receiptId, reportedStatus }: IntakeResult & { kind: "stored" },
-  about: { key: string; channel: string | null; bytes: number },
+  { accepted, receiptId, reportedStatus, bytes }: IntakeResult & { kind: "stored" },
+  about: { key: string; channel: string | null },
 ): void {
   const fields = {
     run_id: accepted.runId,
@@ -167,6 +167,7 @@ function logReceived(
     note: accepted.note,
     status: reportedStatus,
     ...about,
+    bytes,
     deliveries: accepted.deliveries,
   };
   if (accepted.verdict === "unrecognized") log.warn("webhook.unrecognized", fields);

@@ -152,7 +152,7 @@ function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJso
       const isPlain = (mode & ~PARAMETERS) === 0 && !hasHint(start, i);
       if (!isPlain || key === null || key.isName || key.isValue) {
         const value = decode(text.slice(start, i));
-        const masked = isPlain || i - start < 3 ? value : maskValue(value, mode, readers);
+        const masked = isPlain || value === "" ? value : maskValue(value, mode, readers);
         if (masked !== value) edits.push({ start, end: i, by: spellAs(text.slice(start, i), masked) });
         if (key === null) frame.last = value;
         else if (key.isValue) frame.pending = { start, end: i, value };
