@@ -46,7 +46,7 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       const report = toReport({ run, revision, artifacts, artifactsStatus: status }, links);
       const shown = evidence ? { evidence: evidence(run, artifacts) } : {};
       const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};
-      return { attempt, cause, maybeSent, report, previous, ...shown, ...context };
+      return { attempt, cause, maybeSent, report, previous, begun: delivery.receipt, ...shown, ...context };
     };
     const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs, signal, log });
     return { outcome, ...more };

@@ -29,8 +29,8 @@ export const CLOSED: Circuit = {
 
 /** The circuit after an attempt that ended at `now`, epoch ms. `scheduleMs`: the waits of a delivery to its sink. */
 export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number, scheduleMs: readonly number[]): Circuit {
-  if (outcome.kind === "delivered")
-    return { ...CLOSED, last_success_at: now, last_failure_at: circuit.last_failure_at };
+  const arrived = outcome.kind === "delivered" || (outcome.kind === "retry" && outcome.receipt !== undefined);
+  if (arrived) return { ...CLOSED, last_success_at: now, last_failure_at: circuit.last_failure_at };
   if (outcome.kind === "dead") {
     if (outcome.gone !== true) return circuit;
     return { ...circuit, state: "stopped", until: null, reason: outcome.reason, last_failure_at: now };

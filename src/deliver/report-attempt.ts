@@ -30,13 +30,14 @@ export function logAttempt(
     cause: delivery.cause,
     attempt: n,
     outcome: outcome.kind,
-    reason: outcome.kind === "delivered" ? null : outcome.reason,
+    reason: outcome.reason ?? null,
     ms: finishedAt - startedAt,
     next_attempt_at: isoTime(nextAttemptAt),
   };
   if (outcome.kind === "delivered") {
     metrics.deliverySeconds.observe({ sink }, (finishedAt - delivery.created_at) / 1000);
-    log.info("delivery.attempted", fields);
+    if (outcome.reason === undefined) log.info("delivery.attempted", fields);
+    else log.warn("delivery.attempted", fields);
   } else log.warn("delivery.attempted", fields);
   if (outcome.kind === "dead") log.error("delivery.died", fields);
 }

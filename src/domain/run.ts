@@ -263,10 +263,20 @@ export interface Delivery {
  * the sink answered with a request to slow down, which uses up no schedule. `dead`: no further try can help; `gone`:
  * the sink asked for no more messages (HTTP 410). `reason` is for people: it says who answered and what came, and never
  * holds a secret.
+ *
+ * Where a message has several recipients, a `delivered` outcome has a `reason` when some of them will never get it, and
+ * a `retry` has the `receipt` of those that got it: the next attempt finds it in the delivery and leaves them out.
  */
 export type Outcome =
-  | { kind: "delivered"; receipt: DeliveryReceipt; revision?: number }
-  | { kind: "retry"; reason: string; retryAfterMs?: number; unknown?: boolean; throttled?: true }
+  | { kind: "delivered"; receipt: DeliveryReceipt; revision?: number; reason?: string }
+  | {
+      kind: "retry";
+      reason: string;
+      retryAfterMs?: number;
+      unknown?: boolean;
+      throttled?: true;
+      receipt?: DeliveryReceipt;
+    }
   | { kind: "dead"; reason: string; gone?: true };
 
 /** The state of a sink's circuit breaker (`deliver/circuit-breaker.ts`). Times are epoch milliseconds. */

@@ -115,7 +115,7 @@ function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_err
   const because = last_error === null ? "" : `: ${last_error}`;
   switch (state) {
     case "delivered":
-      return `${sink} was told at ${isoTime(delivered_at)}.`;
+      return `${sink} was told at ${isoTime(delivered_at)}${because}.`;
     case "dead":
       return `${sink} was not told and will not be${because} (${tries}). Redeliver it once that is mended.`;
     case "canceled":

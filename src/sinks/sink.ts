@@ -22,6 +22,8 @@ export interface Job {
    * is none.
    */
   previous: DeliveryReceipt | null;
+  /** The receipt of an earlier attempt of this delivery by which some of its recipients got the message. */
+  begun?: DeliveryReceipt | null;
   /** Pictures and files to show; without it the report's links must do. */
   evidence?: Evidence;
   /** The W3C trace context to pass on; absent when no traces are collected. */

@@ -21,6 +21,8 @@ export interface SmtpStandIn {
   url: string;
   /** Taken mails, in order. */
   messages: SmtpMessage[];
+  /** MAIL and RCPT as they came, without their parameters. */
+  commands: string[];
   /** Push to it. */
   faults: SmtpFault[];
   close(): Promise<void>;
@@ -32,6 +34,14 @@ export interface SmtpStandInOptions {
   auth?: { user: string; pass: string };
   /** Offer STARTTLS, with a self-signed certificate. */
   startTls?: boolean;
+  /** Do not offer SMTPUTF8. */
+  withoutUtf8?: boolean;
+  /** TLS from the start. */
+  secure?: boolean;
+  /** Instead of the self-signed certificate, in PEM. */
+  tls?: { key: string; cert: string };
+  /** Refuse every mail whose text has this in it, as long as it does. */
+  refuses?: { pattern: RegExp; code: number; text?: string };
   /** Announce this limit (RFC 1870), and answer a larger mail with 552. */
   maxBytes?: number;
   /** Do not announce the limit. */
@@ -43,10 +53,15 @@ export async function startSmtp({
   faults = [],
   auth,
   startTls = false,
+  withoutUtf8 = false,
+  secure = false,
+  tls,
+  refuses,
   maxBytes,
   silentLimit = false,
 }: SmtpStandInOptions = {}): Promise<SmtpStandIn> {
   const messages: SmtpMessage[] = [];
+  const commands: string[] = [];
   /** Open connections by the client's port. */
   const sockets = new Map<number | undefined, Socket>();
   const take = (at: SmtpFault["at"], address?: string): SmtpFault | undefined => {
@@ -62,6 +77,9 @@ export async function startSmtp({
   };
 
   const server = new SMTPServer({
+    secure,
+    hideSMTPUTF8: withoutUtf8,
+    ...tls,
     disabledCommands: [...(startTls ? [] : ["STARTTLS"]), ...(auth ? [] : ["AUTH"])],
     allowInsecureAuth: true,
     authOptional: auth === undefined,
@@ -86,6 +104,9 @@ export async function startSmtp({
         if (maxBytes !== undefined && Buffer.concat(chunks).length > maxBytes) {
           return done(smtpError(552, "5.3.4 Message too big"));
         }
+        if (refuses?.pattern.test(Buffer.concat(chunks).toString()) === true) {
+          return done(smtpError(refuses.code, refuses.text));
+        }
         messages.push({ raw: Buffer.concat(chunks).toString("utf8"), envelope: envelopeOf(session) });
         act(take("reply"), session, done);
       });
@@ -94,6 +115,9 @@ export async function startSmtp({
   server.server.on("connection", (socket: Socket) => {
     const { remotePort } = socket;
     sockets.set(remotePort, socket);
+    socket.on("data", (data: Buffer) => {
+      for (const [command] of data.toString().matchAll(/^(?:MAIL FROM|RCPT TO):<[^>]*>/gim)) commands.push(command);
+    });
     socket.once("close", () => sockets.delete(remotePort));
   });
   // A connection that breaks is the client's to notice.
@@ -101,8 +125,9 @@ export async function startSmtp({
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", () => resolve()));
   const login = auth ? `${encodeURIComponent(auth.user)}:${encodeURIComponent(auth.pass)}@` : "";
   return {
-    url: `smtp://${login}127.0.0.1:${(server.server.address() as AddressInfo).port}`,
+    url: `${secure ? "smtps" : "smtp"}://${login}127.0.0.1:${(server.server.address() as AddressInfo).port}`,
     messages,
+    commands,
     faults,
     close: () =>
       new Promise((resolve) => {

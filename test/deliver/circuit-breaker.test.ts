@@ -1,11 +1,5 @@
 import { describe, expect, it } from "vitest";
-import {
-  admits,
-  afterOutcome,
-  CLOSED,
-  FAILURES_TO_OPEN,
-  LONGEST_OPEN_MS,
-} from "../../src/deliver/circuit-breaker.ts";
+import { admits, afterOutcome, CLOSED, FAILURES_TO_OPEN, LONGEST_OPEN_MS } from "../../src/deliver/circuit-breaker.ts";
 import { nextSlot } from "../../src/deliver/pace.ts";
 import type { Circuit, Outcome } from "../../src/domain/run.ts";
 
@@ -46,15 +40,18 @@ describe("a circuit", () => {
     ["up to a limit", SCHEDULE, [5_000, 30_000, 120_000, LONGEST_OPEN_MS, LONGEST_OPEN_MS, LONGEST_OPEN_MS]],
     ["its last one again and again", [20_000], Array<number>(6).fill(20_000)],
     ["half a minute where there are none", [], Array<number>(6).fill(30_000)],
-  ])("opens for the waits of the schedule, one after the other with each probe that fails, %s", (_what, waits, opened) => {
-    const open: number[] = [];
-    let circuit: Circuit = { ...CLOSED, failures: FAILURES_TO_OPEN - 1 };
-    for (let now = 1_000; open.length < 6; now = circuit.until ?? 0) {
-      circuit = afterOutcome(circuit, FAILED, now, waits);
-      open.push((circuit.until ?? 0) - now);
-    }
-    expect(open).toEqual(opened);
-  });
+  ])(
+    "opens for the waits of the schedule, one after the other with each probe that fails, %s",
+    (_what, waits, opened) => {
+      const open: number[] = [];
+      let circuit: Circuit = { ...CLOSED, failures: FAILURES_TO_OPEN - 1 };
+      for (let now = 1_000; open.length < 6; now = circuit.until ?? 0) {
+        circuit = afterOutcome(circuit, FAILED, now, waits);
+        open.push((circuit.until ?? 0) - now);
+      }
+      expect(open).toEqual(opened);
+    },
+  );
 
   it("is not opened further by attempts that were under way when it opened", () => {
     const open = after(failures(FAILURES_TO_OPEN));

@@ -1,3 +1,4 @@
+import { domainToASCII } from "node:url";
 import addressparser from "nodemailer/lib/addressparser";
 import { z } from "zod";
 import { Secret } from "../../platform/secret.ts";
@@ -49,9 +50,19 @@ const ADDRESS = /^[^\s\p{C}<>()[\],;:\\"@]{1,64}@[\p{L}\p{N}.-]{1,253}$/u;
  */
 function parseMailboxes(text: string): Mailbox[] | null {
   if (/\p{Cc}/u.test(text)) return null;
-  const found = addressparser(text, { flatten: true }).map(({ name, address }) => ({ name, address }));
+  const found = addressparser(text, { flatten: true }).map(({ name, address }) => ({
+    name,
+    address: withAsciiDomain(address),
+  }));
   const good = found.every(({ name, address }) => ADDRESS.test(address) && (name === "" || text.includes("<")));
   return good && found.length > 0 ? found : null;
+}
+
+/** Punycode for the domain, which every server takes; one that is none stays, and is no address. */
+function withAsciiDomain(address: string): string {
+  const at = address.lastIndexOf("@") + 1;
+  const domain = address.slice(at);
+  return /[^\0-\x7F]/.test(domain) ? address.slice(0, at) + domainToASCII(domain) : address;
 }
 
 const mailbox = z.string().transform((text, context): Mailbox => {
@@ -77,7 +88,7 @@ const mailboxes = z.union([z.string(), z.array(z.string())]).transform((given, c
 export const EmailConfig = z.strictObject({
   smtp: smtp.meta({
     description:
-      "smtp://user:password@host:587 (STARTTLS where the server offers it) or smtps://…:465. ?requireTLS=true refuses to go on without TLS.",
+      "smtp://user:password@host:587 (STARTTLS where the server offers it) or smtps://…:465. ?requireTLS=true refuses to go on without TLS, ?ignoreTLS=true never uses it.",
   }),
   from: mailbox.meta({ description: "The sender." }),
   to: mailboxes.meta({ description: "The recipients: one address, several separated by commas, or a list." }),

@@ -9,7 +9,15 @@ import type { Job, Sink, SinkDeps } from "../sink.ts";
 import type { EmailSettings } from "./config.ts";
 import { makeMessageId, NOTHING, rawMessage, type Enclosed } from "./message.ts";
 import { renderMail } from "./render.ts";
-import { isTooLarge, outcomeOfSmtp, sendOnce, smtpServer, type SmtpServer } from "./smtp.ts";
+import {
+  isTextRefused,
+  isTooLarge,
+  outcomeOfSmtp,
+  readProgress,
+  sendOnce,
+  smtpServer,
+  type SmtpServer,
+} from "./smtp.ts";
 
 export function emailDelivery(name: string, config: EmailSettings, deps: SinkDeps): Pick<Sink, "deliver"> {
   const server = smtpServer(config.smtp.reveal());
@@ -25,11 +33,14 @@ interface MailTarget {
 
 async function deliver({ name, config, server, deps }: MailTarget, job: Job, signal: AbortSignal): Promise<Outcome> {
   const messageId = makeMessageId(job.deliveryId, config.from);
-  const assumed: Outcome = { kind: "delivered", receipt: { message_id: messageId, assumed: true } };
+  const begun = readProgress(job.begun ?? null);
+  const assumed: Outcome = { kind: "delivered", receipt: { ...job.begun, message_id: messageId, assumed: true } };
   const assume = config.on_unknown === "assume_sent";
   if (assume && job.maybeSent) return assumed;
 
   const { from, to, reply_to: replyTo } = config;
+  const settled = new Set([...begun.accepted, ...begun.rejected.map(({ address }) => address)]);
+  const recipients = [...new Set(to.map(({ address }) => address))].filter((address) => !settled.has(address));
   const send = async (enclosed: Enclosed, notes: string[]) => {
     const content = buildContent(job.report, job.cause);
     const mail = renderMail(
@@ -39,22 +50,27 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
       enclosed.picture?.cid,
     );
     const date = new Date(deps.now());
-    const message = await rawMessage({ mail, enclosed, messageId, from, to, replyTo, date });
+    const message = await rawMessage({ mail, enclosed, messageId, from, to, recipients, replyTo, date });
     return sendOnce(server, message, signal);
   };
   const { enclosed, notes } = await enclose(job, signal);
   const first = await send(enclosed, notes);
-  const result = isTooLarge(first) && enclosed !== NOTHING ? await send(NOTHING, [TOO_LARGE]) : first;
+  const retryNote = isTooLarge(first) ? TOO_LARGE : isTextRefused(first, job.attempt) ? REFUSED : null;
+  const result = retryNote !== null && enclosed !== NOTHING ? await send(NOTHING, [retryNote]) : first;
   const outcome = outcomeOfSmtp(result, {
     who: `SMTP server of email sink "${name}" (${server.address})`,
     messageId,
     secrets: server.secrets,
+    begun,
   });
   return assume && outcome.kind === "retry" && outcome.unknown ? assumed : outcome;
 }
 
 /** Bytes before encoding, which adds a third: many servers accept no more than 10 MB. */
 const MAX_ENCLOSED_BYTES = 7_000_000;
+
+const REFUSED =
+  "The mail server refused this message with its screenshot and files, so it was sent without them. The links work.";
 
 const TOO_LARGE = "The mail server takes no mail as large as this was with its screenshot and files: their links work.";
 

@@ -1,7 +1,7 @@
 import type { NodemailerError } from "nodemailer/lib/errors.js";
 import { fault, ok, reasonOf, warning, type Diagnosis } from "../diagnosis.ts";
 import type { EmailSettings } from "./config.ts";
-import { isLoopback, outcomeOfSmtp, smtpServer, tryConnection } from "./smtp.ts";
+import { adviseOnTls, isLoopback, outcomeOfSmtp, smtpServer, tryConnection } from "./smtp.ts";
 
 /** Connects, sets up TLS and logs in, without starting a mail. */
 export async function diagnose({ smtp }: EmailSettings, signal: AbortSignal): Promise<Diagnosis[]> {
@@ -34,7 +34,10 @@ export async function diagnose({ smtp }: EmailSettings, signal: AbortSignal): Pr
   return found;
 }
 
-function fixFor({ code, responseCode, command = "" }: NodemailerError): string {
+function fixFor(error: NodemailerError): string {
+  const { code, responseCode, command = "" } = error;
+  const advice = adviseOnTls(error);
+  if (advice !== null) return advice;
   if (code === "EAUTH" || responseCode === 535 || command.startsWith("AUTH")) {
     return "correct user and password in the SMTP URL (percent-encoded); many providers want a password made for apps";
   }

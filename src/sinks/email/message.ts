@@ -18,6 +18,8 @@ export interface MessageInput {
   messageId: string;
   from: Mailbox;
   to: Mailbox[];
+  /** Addresses of `to` that get it now; the others have it, or never will. */
+  recipients: string[];
   replyTo: Mailbox | undefined;
   date: Date;
 }
@@ -37,7 +39,7 @@ export const makeMessageId = (deliveryId: string, from: Mailbox): string =>
  * or a URL.
  */
 export async function rawMessage(input: MessageInput): Promise<RawMessage> {
-  const { mail, enclosed, messageId, from, to, replyTo, date } = input;
+  const { mail, enclosed, messageId, from, to, recipients, replyTo, date } = input;
   const node = new MailComposer({
     from,
     to,
@@ -53,7 +55,6 @@ export async function rawMessage(input: MessageInput): Promise<RawMessage> {
     disableUrlAccess: true,
   }).compile();
   const bytes = await node.build();
-  const recipients = [...new Set(to.map(({ address }) => address))];
   return { envelope: { from: from.address, to: recipients, size: bytes.length }, bytes };
 }
 

@@ -12,8 +12,8 @@ import SMTPConnection, {
   type SMTPConnectionOptions,
   type SMTPConnectionSendInfo,
 } from "nodemailer/lib/smtp-connection";
-import type { JsonObject } from "../../platform/json.ts";
-import type { Outcome } from "../../domain/run.ts";
+import { isJsonObject, type JsonObject } from "../../platform/json.ts";
+import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { quote } from "../http-outcome.ts";
 import type { RawMessage } from "./message.ts";
 
@@ -143,27 +143,81 @@ export const isTooLarge = (result: SmtpResult): boolean =>
     ? result.error.code === "EMESSAGE"
     : result.error.responseCode === 552 || /^5\d\d[ -]5\.(3\.4|2\.3)\b/.test(result.error.response ?? ""));
 
+/**
+ * Whether the server refused the text, which may be for what the mail carries (a policy, a scanner): at once with 5xx, and
+ * from the second attempt on with 4xx too, as the first is mostly greylisting.
+ */
+export const isTextRefused = (result: SmtpResult, attempt: number): boolean =>
+  result.kind === "failed" &&
+  !result.aborted &&
+  result.error.command === "DATA" &&
+  (result.error.permanent === true || (attempt > 1 && result.error.responseCode !== undefined));
+
+/** Which recipients earlier attempts of the delivery settled. */
+export interface SmtpProgress {
+  accepted: string[];
+  /** Refused for good, with what the server said. */
+  rejected: { address: string; response: string }[];
+}
+
+/** Reads what {@link outcomeOfSmtp} left in a receipt. */
+export function readProgress(receipt: DeliveryReceipt | null): SmtpProgress {
+  const { accepted, rejected } = receipt ?? {};
+  return {
+    accepted: (Array.isArray(accepted) ? accepted : []).filter((one) => typeof one === "string"),
+    rejected: (Array.isArray(rejected) ? rejected : []).flatMap((one) =>
+      isJsonObject(one) && typeof one["address"] === "string"
+        ? [{ address: one["address"], response: typeof one["response"] === "string" ? one["response"] : "" }]
+        : [],
+    ),
+  };
+}
+
 export interface SmtpContext {
   /** The beginning of every reason. */
   who: string;
   messageId: string;
   secrets: readonly string[];
+  begun?: SmtpProgress;
 }
 
 /**
- * The outcome by reply. Accepted for at least one recipient: delivered, and the receipt names refused recipients. A 4xx
- * reply (greylisting, busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection or a broken
- * one: retry, `unknown` when the text had been handed over without a reply.
+ * The outcome by reply. Accepted for all recipients, or refused for good for the others: delivered, and those refused are
+ * named. Refused for now for some: retry, for these alone. A 4xx reply (greylisting, busy): retry. A 5xx reply to login,
+ * sender, recipient or text: dead. No connection or a broken one: retry, `unknown` when the text had been handed over
+ * without a reply.
  */
 export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
-  const { who, secrets } = context;
-  if (result.kind === "accepted") return { kind: "delivered", receipt: toReceipt(result.info, context) };
+  const { who, secrets, begun = { accepted: [], rejected: [] } } = context;
+  const refused = (result.kind === "accepted" ? result.info : result.error).rejectedErrors ?? [];
+  const named = ({ recipient = "", response = "" }: NodemailerError) => ({
+    address: recipient,
+    response: quote(response, secrets),
+  });
+  const settled: SmtpProgress = {
+    accepted: [...begun.accepted, ...(result.kind === "accepted" ? result.info.accepted : [])],
+    rejected: [...begun.rejected, ...refused.filter(isRefusal).map(named)],
+  };
+  const waiting = refused.filter((error) => !isRefusal(error)).map(named);
+  const isSettled = waiting.length === 0 && (result.kind === "accepted" || refused.length > 0);
+  if (settled.accepted.length > 0 && isSettled) {
+    const receipt = receiptOf(result, context, settled);
+    if (settled.rejected.length === 0) return { kind: "delivered", receipt };
+    return { kind: "delivered", receipt, reason: `${who} refused the mail for good for ${listed(settled.rejected)}` };
+  }
+  if (result.kind === "accepted") {
+    const reason = `${who} took the mail for ${settled.accepted.join(", ")}, and refused it for now for ${listed(waiting)}`;
+    return { kind: "retry", reason, receipt: receiptOf(result, context, settled) };
+  }
   const { error, handedOver, aborted } = result;
   const unknown = handedOver && error.responseCode === undefined ? { unknown: true } : {};
   if (aborted) return { kind: "retry", reason: `sending to the ${who} was cut short`, ...unknown };
   if (error.responseCode !== undefined) {
     const said = `${who} answered ${quote(error.response ?? String(error.responseCode), secrets)}${nameStep(error)}`;
-    return isRefusal(error) ? { kind: "dead", reason: said + adviceFor(error) } : { kind: "retry", reason: said };
+    const others = begun.accepted.length === 0 ? "" : `; ${begun.accepted.join(", ")} got it before`;
+    return isRefusal(error)
+      ? { kind: "dead", reason: said + adviceFor(error) + others }
+      : { kind: "retry", reason: said + tlsAdvice(error) + others };
   }
   const fault = UNSENDABLE[error.code ?? ""];
   if (fault !== undefined && (error.command === "API" || error.command === "MAIL FROM")) {
@@ -172,17 +226,21 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
   return { kind: "retry", reason: `${who} ${describeBreak(error)}`, ...unknown };
 }
 
-function toReceipt(info: SMTPConnectionSendInfo, { messageId, secrets }: SmtpContext): JsonObject {
-  const rejected = (info.rejectedErrors ?? []).map((error) => ({
-    address: error.recipient ?? null,
-    response: quote(error.response ?? "", secrets),
-  }));
+const listed = (refused: SmtpProgress["rejected"]): string =>
+  refused.map(({ address, response }) => `${address} (${response})`).join(", ");
+
+function receiptOf(
+  result: SmtpResult,
+  { messageId, secrets }: SmtpContext,
+  { accepted, rejected }: SmtpProgress,
+): JsonObject {
+  const info = result.kind === "accepted" ? result.info : null;
   return {
     message_id: messageId,
-    accepted: [...info.accepted],
-    response: quote(info.response, secrets),
-    ...(rejected.length === 0 ? {} : { rejected }),
-    ...(info.serverMessageId === undefined ? {} : { server_message_id: quote(info.serverMessageId, secrets) }),
+    accepted,
+    ...(info === null ? {} : { response: quote(info.response, secrets) }),
+    ...(rejected.length === 0 ? {} : { rejected: rejected.map((one) => ({ ...one })) }),
+    ...(info?.serverMessageId === undefined ? {} : { server_message_id: quote(info.serverMessageId, secrets) }),
   };
 }
 
@@ -206,7 +264,33 @@ const UNSENDABLE: Record<string, string> = {
   EAUTH: "the server offers no way to log in that the relay knows",
 };
 
-function describeBreak({ code, originalCode, timeoutType }: NodemailerError): string {
+/** What to do about TLS that could not be set up: it is the scheme of the URL or the server's certificate. Null: it is neither. */
+export function adviseOnTls({ code, originalCode = "", timeoutType, command }: NodemailerError): string | null {
+  if (originalCode === "ERR_TLS_CERT_ALTNAME_INVALID")
+    return "its certificate is for another name: put the host name that it is for into the SMTP URL";
+  if (originalCode === "CERT_HAS_EXPIRED") return "its certificate has expired: have it renewed";
+  if (/CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)/.test(originalCode)) {
+    return "no known authority signed its certificate: set NODE_EXTRA_CA_CERTS to a PEM file with the certificate of its CA";
+  }
+  if (/^ERR_SSL_/.test(originalCode))
+    return "its port does not begin with TLS: write smtp:// for a port with STARTTLS (587), smtps:// for one with TLS from the start (465)";
+  if (code === "ETLS" && command === "STARTTLS")
+    return "it offers no STARTTLS: write smtps:// for a port with TLS from the start (465), or take requireTLS out of the SMTP URL";
+  if (timeoutType === "GREETING_TIMEOUT")
+    return "it said nothing: if its port has TLS from the start (465), write smtps:// instead of smtp://";
+  return null;
+}
+
+function describeBreak(error: NodemailerError): string {
+  return describeFault(error) + tlsAdvice(error);
+}
+
+function tlsAdvice(error: NodemailerError): string {
+  const advice = adviseOnTls(error);
+  return advice === null ? "" : `; ${advice}`;
+}
+
+function describeFault({ code, originalCode, timeoutType }: NodemailerError): string {
   const detail = originalCode ?? timeoutType;
   const shown = detail === undefined ? "" : ` (${quote(detail, [])})`;
   switch (code) {

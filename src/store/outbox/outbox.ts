@@ -193,7 +193,7 @@ const attemptKey = (deliveryId: string, n: number): string => `${deliveryId} ${n
 type LoggedAttempt = [n: number, startedAt: number, finishedAt: number, outcome: Outcome["kind"], reason?: string];
 
 const logged = ({ n, startedAt, finishedAt, outcome }: Ended): string =>
-  `${JSON.stringify([n, startedAt, finishedAt, outcome.kind, ...(outcome.kind === "delivered" ? [] : [outcome.reason])])}\n`;
+  `${JSON.stringify([n, startedAt, finishedAt, outcome.kind, ...(outcome.reason === undefined ? [] : [outcome.reason])])}\n`;
 
 type Ended = Pick<FinishedAttempt, "n" | "startedAt" | "finishedAt" | "outcome">;
 
@@ -234,8 +234,8 @@ function afterAttempt(attempt: FinishedAttempt) {
     revision: delivered ? attempt.revision : null,
     next_attempt_at: outcome.kind === "retry" ? attempt.nextAttemptAt : null,
     delivered_at: delivered ? attempt.finishedAt : null,
-    last_error: delivered ? null : outcome.reason,
-    receipt: delivered ? JSON.stringify(outcome.receipt) : null,
+    last_error: outcome.reason ?? null,
+    receipt: outcome.kind !== "dead" && outcome.receipt ? JSON.stringify(outcome.receipt) : null,
     maybe_sent: outcome.kind === "retry" && outcome.unknown === true ? 1 : 0,
     throttled: outcome.kind === "retry" && outcome.throttled === true ? 1 : 0,
     log: logged(attempt),

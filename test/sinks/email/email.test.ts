@@ -1,7 +1,12 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import PostalMime from "postal-mime";
 import { afterEach, describe, expect, test } from "vitest";
 import { startSmtp, type SmtpFault, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/stand-ins/smtp.ts";
 import email from "../../../src/sinks/email/index.ts";
+import { aFolder } from "../../support/app.ts";
+import { runProgram } from "../../support/process.ts";
 import { aJob, depsWith, noAbort, noHttp, NOW } from "../a-report.ts";
 
 let server: SmtpStandIn | undefined;
@@ -150,17 +155,63 @@ describe("a reply", () => {
     });
   });
 
-  test("that refuses some recipients counts as delivered, and the receipt names them", async () => {
+  test("that refuses some recipients for good delivers to the others, and the outcome names them", async () => {
     const { url, messages } = await start({ faults: [{ at: "rcpt", code: 550, address: "gone@example.com" }] });
     const outcome = await sinkTo(url, { to: ["gone@example.com", "ap@example.com"] }).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
       kind: "delivered",
+      reason: expect.stringMatching(/refused the mail for good for gone@example\.com \(550 /),
       receipt: {
         accepted: ["ap@example.com"],
         rejected: [{ address: "gone@example.com", response: expect.stringMatching(/^550/) }],
       },
     });
     expect(messages[0]?.envelope.to).toEqual(["ap@example.com"]);
+  });
+
+  test("that refuses some recipients for now is tried again for these alone, all named in the header", async () => {
+    const to = ["slow@example.com", "gone@example.com", "ap@example.com"];
+    const { url, messages, faults } = await start({
+      faults: [
+        { at: "rcpt", code: 450, address: "slow@example.com" },
+        { at: "rcpt", code: 550, address: "gone@example.com" },
+      ],
+    });
+    const sink = sinkTo(url, { to });
+    const first = await sink.deliver(aJob(), noAbort());
+    expect(first).toMatchObject({
+      kind: "retry",
+      reason: expect.stringMatching(
+        /took the mail for ap@example\.com, and refused it for now for slow@example\.com \(450 /,
+      ),
+    });
+    expect(first).not.toHaveProperty("unknown");
+    const begun = first.kind === "retry" ? (first.receipt ?? null) : null;
+    faults.push({ at: "rcpt", code: 451 });
+    expect(await sink.deliver(aJob({ attempt: 2, begun }), noAbort())).toMatchObject({
+      kind: "retry",
+      reason: expect.stringContaining("ap@example.com got it before"),
+    });
+    expect(await sink.deliver(aJob({ attempt: 3, begun }), noAbort())).toMatchObject({
+      kind: "delivered",
+      reason: expect.stringContaining("gone@example.com"),
+      receipt: { accepted: ["ap@example.com", "slow@example.com"], rejected: [{ address: "gone@example.com" }] },
+    });
+    expect(messages.map(({ envelope }) => envelope.to)).toEqual([["ap@example.com"], ["slow@example.com"]]);
+    const parsed = await Promise.all(messages.map(({ raw }) => PostalMime.parse(raw)));
+    expect(new Set(parsed.map(({ messageId }) => messageId)).size).toBe(1);
+    for (const mail of parsed) expect(mail.to?.map(({ address }) => address)).toEqual(to);
+  });
+
+  test("that refuses for good whom it refused for now before leaves the delivery delivered to the others", async () => {
+    const { url } = await start({ faults: [{ at: "rcpt", code: 550 }] });
+    const begun = { accepted: ["ap@example.com"] };
+    const sink = sinkTo(url, { to: "ap@example.com,slow@example.com" });
+    expect(await sink.deliver(aJob({ attempt: 2, begun }), noAbort())).toMatchObject({
+      kind: "delivered",
+      reason: expect.stringContaining("slow@example.com (550"),
+      receipt: { accepted: ["ap@example.com"], rejected: [{ address: "slow@example.com" }] },
+    });
   });
 
   test("that refuses all, one of them for now, is tried again", async () => {
@@ -235,6 +286,103 @@ describe("a connection that breaks", () => {
     expect(await sinkTo(url).deliver(aJob(), AbortSignal.timeout(200))).toMatchObject({ kind: "retry", unknown: true });
   });
 });
+
+describe("a domain in another script", () => {
+  test("goes out as punycode, which every server takes, in envelope, header and Message-ID", async () => {
+    const { url, messages, commands } = await start({ withoutUtf8: true });
+    const config = { from: "Relay <relay@münchen.example>", to: ["ops@bücher.example", "東京 <a@例え.テスト>"] };
+    expect(await sinkTo(url, config).deliver(aJob(), noAbort())).toMatchObject({
+      kind: "delivered",
+      receipt: { accepted: ["ops@xn--bcher-kva.example", "a@xn--r8jz45g.xn--zckzah"] },
+    });
+    expect(commands).toEqual([
+      "MAIL FROM:<relay@xn--mnchen-3ya.example>",
+      "RCPT TO:<ops@xn--bcher-kva.example>",
+      "RCPT TO:<a@xn--r8jz45g.xn--zckzah>",
+    ]);
+    const head = messages[0]?.raw.split("\r\n\r\n")[0] ?? "";
+    expect(head).not.toMatch(/[^\x00-\x7F]/);
+    expect(head).toMatch(/^Message-ID: <dlv_\w+@xn--mnchen-3ya\.example>/im);
+  });
+});
+
+describe("TLS that cannot be set up", () => {
+  /** Another way to 127.0.0.1: on loopback certificates are not looked at. */
+  const elsewhere = (url: string): string => url.replace("127.0.0.1", "0.0.0.0");
+  const reasonFrom = async (url: string): Promise<string> => {
+    const outcome = await sinkTo(url).deliver(aJob(), noAbort());
+    expect(outcome.kind).toBe("retry");
+    return outcome.reason ?? "";
+  };
+
+  test("names the scheme where the port does not begin with TLS", async () => {
+    const { url } = await start();
+    expect(await reasonFrom(url.replace("smtp:", "smtps:"))).toMatch(/does not begin with TLS: write smtp:\/\//);
+  });
+
+  test("names requireTLS where the server offers none", async () => {
+    const { url } = await start();
+    expect(await reasonFrom(`${url}?requireTLS=true`)).toMatch(/offers no STARTTLS: write smtps:\/\/.*requireTLS/);
+  });
+
+  test("names the certificate, and where to put its authority", async () => {
+    const { url } = await start({ startTls: true, tls: aCertificate("IP:0.0.0.0") });
+    expect(await reasonFrom(elsewhere(url))).toMatch(/signed its certificate: set NODE_EXTRA_CA_CERTS/);
+    await server?.close();
+    const secure = await start({ secure: true, tls: aCertificate("DNS:other.example") });
+    expect(await reasonFrom(elsewhere(secure.url))).toMatch(/certificate/);
+  });
+
+  test("is passed over with ignoreTLS=true, where the network is trusted", async () => {
+    const { url, messages } = await start({ startTls: true, tls: aCertificate("IP:0.0.0.0") });
+    const outcome = await sinkTo(`${elsewhere(url)}?ignoreTLS=true`).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({ kind: "delivered" });
+    expect(messages).toHaveLength(1);
+  });
+
+  test("is set up with an authority of one's own in NODE_EXTRA_CA_CERTS", async () => {
+    const tls = aCertificate("IP:0.0.0.0");
+    const { url } = await start({ secure: true, tls });
+    const folder = aFolder();
+    writeFileSync(join(folder, "ca.pem"), tls.cert);
+    const look = async (env: Record<string, string>) => {
+      const { stdout } = await runProgram(["doctor", "--json"], {
+        SKYVERN_API_KEY: "k",
+        SKYVERN_BASE_URL: "http://127.0.0.1:1",
+        SMTP_URL: elsewhere(url),
+        EMAIL_FROM: "relay@example.com",
+        EMAIL_TO: "ops@example.com",
+        ...env,
+      }).ended;
+      return stdout;
+    };
+    expect(await look({})).toContain("NODE_EXTRA_CA_CERTS");
+    expect(await look({ NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") })).toMatch(/speaks TLS/);
+  });
+});
+
+/** Self-signed, and so its own authority. */
+function aCertificate(name: string): { key: string; cert: string } {
+  const folder = aFolder();
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const subject = ["-subj", "/CN=mail", "-addext", `subjectAltName=${name}`];
+  const made = [
+    "req",
+    "-x509",
+    "-newkey",
+    "rsa:2048",
+    "-nodes",
+    "-days",
+    "2",
+    "-keyout",
+    key,
+    "-out",
+    cert,
+    ...subject,
+  ];
+  execFileSync("openssl", made, { stdio: "ignore" });
+  return { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
+}
 
 describe("the configuration", () => {
   const addresses = (to: unknown) => email.config.parse({ ...valid, to }).to.map(({ address }) => address);

@@ -105,3 +105,43 @@ test("a mail about a run without pictures or files is as it was", async () => {
   expect(sent.raw).toMatch(/^Content-Type: multipart\/alternative/m);
   expect(namesOf(sent)).toEqual([]);
 });
+
+describe("a server that refuses what a mail carries", () => {
+  const withFile = { pattern: /^Content-Disposition: attachment/m };
+  const parts = { screenshots: ["a_1"], files: { "macro.xlsm": 30 } };
+
+  test.each([
+    [554, "5.7.1 Attachment type is not allowed"],
+    [550, "5.7.1 Message content rejected"],
+    [552, "5.7.0 This message was blocked because its content presents a potential security issue"],
+  ])("with %i %s gets it once more without, and the mail says so", async (code, text) => {
+    const sent = await send(parts, { refuses: { ...withFile, code, text } });
+    expect(sent.outcome).toMatchObject({ kind: "delivered" });
+    expect(namesOf(sent)).toEqual([]);
+    expect(sent.mail.text).toMatch(
+      /refused this message with its screenshot and files|rejected this message as too large|takes no mail as large/,
+    );
+    expect(sent.server.messages).toHaveLength(1);
+  });
+
+  test("with 450 as long as it is there gets it without on the second attempt", async () => {
+    const server = await startSmtp({ refuses: { ...withFile, code: 450, text: "4.7.1 Try again later" } });
+    onTestFinished(() => server.close());
+    const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
+    const sink = email.create("finance", config, depsWith(noHttp));
+    const attempt = async (n: number) =>
+      sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
+    expect(await attempt(1)).toMatchObject({ kind: "retry" });
+    expect(server.messages).toEqual([]);
+    expect(await attempt(2)).toMatchObject({ kind: "delivered" });
+    expect(server.messages).toHaveLength(1);
+  });
+
+  test("refuses the words as well: dead, by what it said of them", async () => {
+    const refuses = { pattern: /./, code: 554, text: "5.7.1 Spam" };
+    expect((await send(parts, { refuses })).outcome).toMatchObject({
+      kind: "dead",
+      reason: expect.stringContaining("554 5.7.1 Spam"),
+    });
+  });
+});
