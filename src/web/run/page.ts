@@ -38,6 +38,7 @@ import { explain } from "../../history/why.ts";
 import { parseRouting, buildTimeline, type Entry } from "../../history/story.ts";
 import { block, count, jsonText, line, many, webUrl } from "../text.ts";
 import { newestOfEach, stateTime } from "../delivery-badges.ts";
+import { maskedHtml } from "./masked.ts";
 
 export interface RunView {
   stored: StoredRun;
@@ -375,6 +376,7 @@ function facts({ report, stored }: RunView): Html {
     ["Received", time(run.received_at)],
     ["Revision", report.revision === 1 ? null : String(report.revision)],
     ["Known from", report.source === "webhook" ? null : report.source],
+    ["Masked", maskedHtml(report)],
   ];
   const shown = list.flatMap(([label, value]) => (value === null || value === "" ? [] : [fact(label, value)]));
   return card("facts", "Facts", html`<dl class="facts narrow">${shown}</dl>`);
