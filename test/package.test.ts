@@ -42,12 +42,16 @@ it("the same program runs in a checkout and from the package alone", () => {
   expect(run(process.execPath, program, "demo", "--once", "--port", "0")).toMatch(/every/i);
 }, 60_000);
 
-it("the package, installed in an empty folder, tells its version and checks a configuration", () => {
-  const manifest = read<{ private: boolean; dependencies: object; optionalDependencies: object }>(
-    join(laidOut, "package.json"),
-  );
-  // Nobody has decided yet to publish it under this name.
-  expect(manifest.private).toBe(true);
+it("the package runs by npx from its tarball in an empty folder, and checks a configuration", () => {
+  const manifest = read<{
+    private?: boolean;
+    publishConfig: object;
+    dependencies: object;
+    optionalDependencies: object;
+  }>(join(laidOut, "package.json"));
+  expect(manifest.private).toBeUndefined();
+  expect(manifest.publishConfig).toEqual({ access: "public", provenance: true });
+  expect(read<{ private: boolean }>(join(root, "package.json")).private).toBe(true);
   const wanted = Object.values({ ...manifest.dependencies, ...manifest.optionalDependencies }) as string[];
   expect(wanted.filter((one) => !/^\d+\.\d+\.\d+$/.test(one))).toEqual([]);
   const { packages } = read<{ packages: Record<string, { version: string }> }>(join(laidOut, "npm-shrinkwrap.json"));
@@ -63,4 +67,13 @@ it("the package, installed in an empty folder, tells its version and checks a co
   expect(parts).toContain("package/dist/web/assets/htmx.LICENSE");
   expect(parts.filter((part) => /^package\/(src|test|scripts)\//.test(part))).toEqual([]);
   expect(run("scripts/try-package", join(folder, tarball), "--quick")).toContain(`skyvern-relay ${version} on Node`);
+}, 180_000);
+
+it("a new user has a page of their runs within 20 s, and a message in Slack within 60 s after init", () => {
+  const installed = join(folder, "installed");
+  cpSync(laidOut, installed, { recursive: true });
+  symlinkSync(join(root, "node_modules"), join(installed, "node_modules"));
+  const said = run(process.execPath, join(root, "scripts/stopwatch.ts"), installed);
+  expect(said).toMatch(/s {2}first page with runs of one's own, after the command {2}\(at most 20 s\)$/m);
+  expect(said).toMatch(/s {2}first message of a run in Slack, after init {2}\(at most 60 s\)$/m);
 }, 180_000);
