@@ -20,7 +20,7 @@ CREATE TABLE runs (
   state_receipt     TEXT   NOT NULL,                     -- the receipt whose block holds the settled state
   state_bytes       BIGINT NOT NULL,                     -- length of the state as JSON
   artifacts_status  TEXT   NOT NULL DEFAULT 'pending',   -- pending | complete | partial | unavailable
-  artifacts         TEXT,                                -- JSON: what Skyvern's API lists; ids only, as its URLs die within hours
+  artifacts         TEXT,                                -- JSON: artifacts (ids, as their URLs die within hours) and blocks that Skyvern's API told of
   follow_up_at      BIGINT,                              -- when Skyvern is to be asked what the webhook could not say
   follow_ups        BIGINT NOT NULL DEFAULT 0            -- how often that failed
 );

@@ -38,6 +38,7 @@ import type { ArtifactsStatus } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { findKind } from "../sinks/kinds.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
+import { createRedact } from "../skyvern/redact.ts";
 import { createEnricher } from "../skyvern/artifacts/artifact-list.ts";
 import { createMedia } from "../skyvern/artifacts/media.ts";
 import { createRequestBudget, withinBudget } from "../skyvern/request-budget.ts";
@@ -231,7 +232,8 @@ async function connectSkyvern(config: Config, host: AppHost) {
     log,
     budgetMs: config.delivery.artifactsWaitMs,
     load: (runId) => store.artifacts(runId),
-    save: (runId, artifacts, status) => store.saveArtifacts(runId, { artifacts, status }, askAgainAt(status)),
+    save: (runId, known) => store.saveArtifacts(runId, known, askAgainAt(known.status)),
+    redact: createRedact(config.redactKeys),
   });
   const { enrich } = enricher;
   const archive =
@@ -260,9 +262,8 @@ function createDeliverySide(
   const attempt = createAttempt({
     traced: otlp !== null,
     enrich: async ({ state: { run }, artifactsStatus }, signal) => {
-      const { artifacts, status, isNew } = await enricher.list(run, artifactsStatus, signal);
-      const found = { runId: run.run_id, known: { artifacts, status }, followUpAt: askAgainAt(status) };
-      return { artifacts, status, ...(isNew ? { found } : {}) };
+      const { reason: _reason, isNew, ...known } = await enricher.list(run, artifactsStatus, signal);
+      return { known, ...(isNew ? { found: { runId: run.run_id, known, followUpAt: askAgainAt(known.status) } } : {}) };
     },
     evidence: (run, artifacts) => createEvidence(showing, run, artifacts),
     links,

@@ -1,5 +1,5 @@
-import { decisiveScreenshots } from "../domain/report.ts";
-import type { Artifact, Run } from "../domain/run.ts";
+import { decisiveScreenshots, type KnownDetails } from "../domain/report.ts";
+import type { Run } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Media } from "../skyvern/artifacts/media.ts";
 
@@ -21,11 +21,7 @@ export interface EvidenceDeps {
 }
 
 /** Gives one attempt access to the run's pictures and files. The time budget begins with the first read. */
-export function createEvidence(
-  { media, settings, budgetMs }: EvidenceDeps,
-  run: Run,
-  artifacts: readonly Artifact[],
-): Evidence {
+export function createEvidence({ media, settings, budgetMs }: EvidenceDeps, run: Run, known: KnownDetails): Evidence {
   let budget: AbortSignal | null = null;
   const inTime = (signal: AbortSignal): AbortSignal => {
     budget ??= AbortSignal.timeout(budgetMs);
@@ -34,11 +30,11 @@ export function createEvidence(
   return {
     // Computed lazily, because some sinks show no screenshots.
     get screenshots() {
-      return settings.screenshots ? decisiveScreenshots(run, artifacts) : [];
+      return settings.screenshots ? decisiveScreenshots(run, known) : [];
     },
     files: settings.files ? run.files : [],
     limits: { each: settings.maxBytes, total: settings.maxTotal },
     inTime,
-    read: (key, maxBytes, signal) => media.read({ run, artifacts }, key, maxBytes, inTime(signal)),
+    read: (key, maxBytes, signal) => media.read({ run, artifacts: known.artifacts }, key, maxBytes, inTime(signal)),
   };
 }

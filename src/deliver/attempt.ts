@@ -1,23 +1,21 @@
 import type { Log } from "../platform/log.ts";
 import { toReport, type Links } from "../domain/report.ts";
-import type { Artifact, ArtifactsStatus, Outcome, Run } from "../domain/run.ts";
+import type { Outcome, Run } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FoundArtifacts } from "../store/contract/outbox.ts";
+import type { KnownArtifacts } from "../store/contract/runs.ts";
 import { traceparentOf } from "../telemetry/trace.ts";
 import { sendOnce } from "../sinks/send-once.ts";
 
 export interface AttemptDeps {
   /**
-   * The run's artifacts, within their own time budget; never fails. `found` holds what is new, to be saved with the
-   * attempt.
+   * What Skyvern's API says of the run beside its result, within its own time budget; never fails. `found` holds what is new,
+   * to be saved with the attempt.
    */
-  enrich(
-    claimed: Claimed,
-    signal: AbortSignal,
-  ): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus; found?: FoundArtifacts }>;
+  enrich(claimed: Claimed, signal: AbortSignal): Promise<{ known: KnownArtifacts; found?: FoundArtifacts }>;
   /** Access to the run's pictures and files; nothing is read before a sink asks. */
-  evidence?(run: Run, artifacts: readonly Artifact[]): Evidence;
+  evidence?(run: Run, known: KnownArtifacts): Evidence;
   links: Links;
   /** Sinks get the trace context, because traces are collected. */
   traced?: boolean;
@@ -40,11 +38,11 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
     const { id: deliveryId, run_id: runId, attempts: attempt, cause } = delivery;
     let more: Pick<Attempted, "found"> = {};
     const prepare = async () => {
-      const { artifacts, status, found } = await enrich(claimed, signal);
+      const { known, found } = await enrich(claimed, signal);
       if (found) more = { found };
       const { run, revision } = state;
-      const report = toReport({ run, revision, artifacts, artifactsStatus: status }, links);
-      const shown = evidence ? { evidence: evidence(run, artifacts) } : {};
+      const report = toReport({ run, revision, known }, links);
+      const shown = evidence ? { evidence: evidence(run, known) } : {};
       const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};
       return { attempt, cause, maybeSent, report, previous, begun: delivery.receipt, ...shown, ...context };
     };

@@ -85,6 +85,8 @@ function testReport(runId: string, now: number, links: Links): Report {
     parameters: null,
     files: [],
     artifacts: [],
+    blocks: [],
+    blocks_omitted: 0,
     artifacts_status: "complete",
     recording_url: null,
     screenshot_urls: [],

@@ -39,6 +39,8 @@ export function alertReport({ id, title, text, url }: Alert, now: string): Repor
     parameters: null,
     files: [],
     artifacts: [],
+    blocks: [],
+    blocks_omitted: 0,
     artifacts_status: "complete",
     recording_url: null,
     screenshot_urls: [],

@@ -3,6 +3,7 @@
  * sinks render. Every link in it is the relay's own.
  */
 import { z } from "zod";
+import { failedBlock, type Timeline } from "./block.ts";
 import type { Json } from "../platform/json.ts";
 import { isoTime } from "../platform/time.ts";
 import { SOURCES, type Artifact, type ArtifactKey, type ArtifactsStatus, type Run, type RunAttempt } from "./run.ts";
@@ -37,6 +38,15 @@ export const ReportSchema = z.object({
       codes: z.array(z.string()),
       categories: z.array(z.string()).meta({ description: "Best first." }),
       errors: z.array(json),
+      block: z
+        .object({
+          label: text,
+          type: z.string().meta({ description: "As Skyvern spells it: `http_request`." }),
+          index: z.int().meta({ description: "Its place among the blocks that the last attempt reached, from 1." }),
+          of: z.int(),
+        })
+        .nullable()
+        .meta({ description: "The block at which the run ended, where Skyvern's timeline could be read." }),
     })
     .nullable(),
   parameters: z.record(z.string(), json).nullable().meta({ description: "Masked by the redaction rules." }),
@@ -59,6 +69,23 @@ export const ReportSchema = z.object({
     }),
   ),
   artifacts_status: z.enum(["pending", "complete", "partial", "unavailable"]),
+  blocks: z
+    .array(
+      z.object({
+        label: text,
+        type: z.string(),
+        status: text,
+        attempt: z.int().meta({ description: "The attempt of the run that it belongs to, from 1." }),
+        depth: z.int().meta({ description: "0: of the workflow itself; 1: inside of a loop or branch; and so on." }),
+        started_at: time,
+        duration_ms: z.int().nullable(),
+        reason: text,
+        codes: z.array(z.string()),
+        screenshot_url: text,
+      }),
+    )
+    .meta({ description: "A workflow run's blocks in the order in which they began; empty where they are not known." }),
+  blocks_omitted: z.int().meta({ description: "Earlier blocks that are not kept." }),
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
@@ -103,8 +130,14 @@ export interface Links {
 export interface ReportInput {
   run: Run;
   revision: number;
+  known: KnownDetails;
+}
+
+/** What Skyvern's API said of a run beside its result. */
+export interface KnownDetails {
   artifacts: readonly Artifact[];
-  artifactsStatus: ArtifactsStatus;
+  status: ArtifactsStatus;
+  timeline?: Timeline;
 }
 
 const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
@@ -114,6 +147,7 @@ const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): st
 const findLast = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
   artifacts.findLast((artifact) => artifact.type === type)?.artifact_id ?? null;
 
+const NO_TIMELINE: Timeline = { blocks: [], omitted: 0 };
 const MAX_SCREENSHOTS = 3;
 const listScreenshots = (artifacts: readonly Artifact[]): ArtifactKey[] =>
   artifacts
@@ -127,14 +161,17 @@ const listScreenshots = (artifacts: readonly Artifact[]): ArtifactKey[] =>
  * completed run, else the newest of all, which shows the step that failed; then the newest follow. Skyvern's list is
  * preferred to the payload.
  */
-export function decisiveScreenshots(run: Run, artifacts: readonly Artifact[]): ArtifactKey[] {
+export function decisiveScreenshots(run: Run, { artifacts, timeline = NO_TIMELINE }: KnownDetails): ArtifactKey[] {
   const listed = artifacts
     .filter(({ type, created_at }) => SHOWN_SCREENSHOTS.has(type) && created_at !== null)
     .toReversed()
     .sort((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0));
   const final = run.status === "completed" ? listed.find(({ type }) => type === "screenshot_final") : undefined;
+  const broken = run.status === "completed" ? null : (failedBlock(timeline)?.block.screenshot ?? null);
   const keys = [...(final ? [final] : []), ...listed].map(({ artifact_id }) => artifact_id);
-  return [...new Set([...keys, ...run.screenshots, ...listScreenshots(artifacts)])].slice(0, MAX_SCREENSHOTS);
+  const ofBlocks = timeline.blocks.flatMap(({ screenshot }) => screenshot ?? []).toReversed();
+  const all = [broken ?? [], keys, run.screenshots, ofBlocks, listScreenshots(artifacts)].flat();
+  return [...new Set(all)].slice(0, MAX_SCREENSHOTS);
 }
 
 /** The number of the run attempt in whose time something was made; 1 when that is not known. `attempts`: oldest first. */
@@ -144,7 +181,17 @@ export const attemptAt = (attempts: readonly RunAttempt[], at: number | null): n
 /** Other screenshots are what the model was shown, with marks drawn on the page. */
 const SHOWN_SCREENSHOTS = new Set(["screenshot_final", "screenshot_action"]);
 
-export function toReport({ run, revision, artifacts, artifactsStatus }: ReportInput, links: Links): Report {
+/** Where the run gave no reason, its block may have one. */
+function describeFailure(run: Run, timeline: Timeline): Report["failure"] {
+  const failed = run.status === "completed" ? null : failedBlock(timeline);
+  if (failed === null) return run.failure && { ...run.failure, block: null };
+  const { block, index, of } = failed;
+  const given = run.failure ?? { reason: block.reason, codes: block.codes, categories: [], errors: [] };
+  return { ...given, block: { label: block.label, type: block.type, index, of } };
+}
+
+export function toReport({ run, revision, known }: ReportInput, links: Links): Report {
+  const { artifacts, status: artifactsStatus, timeline = NO_TIMELINE } = known;
   const made = new Map<ArtifactKey, string>();
   const link = (key: ArtifactKey): string => {
     const known = made.get(key) ?? links.artifact(run.run_id, key);
@@ -169,7 +216,7 @@ export function toReport({ run, revision, artifacts, artifactsStatus }: ReportIn
     app_url: run.app_url,
     workflow: run.workflow,
     output: run.output,
-    failure: run.failure,
+    failure: describeFailure(run, timeline),
     parameters: run.parameters,
     files: run.files.map(({ key, name, size, checksum, artifact_id }) => ({
       name,
@@ -186,6 +233,12 @@ export function toReport({ run, revision, artifacts, artifactsStatus }: ReportIn
       attempt: attemptAt(run.attempts, artifact.created_at),
     })),
     artifacts_status: artifactsStatus,
+    blocks: timeline.blocks.map(({ started_at: startedAt, screenshot, ...block }) => ({
+      ...block,
+      started_at: isoTime(startedAt),
+      screenshot_url: linkOr(screenshot, link),
+    })),
+    blocks_omitted: timeline.omitted,
     recording_url: linkOr(run.recording ?? findLast(artifacts, "recording"), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
@@ -205,3 +258,22 @@ export function toReport({ run, revision, artifacts, artifactsStatus }: ReportIn
     run_url: links.run(run.run_id),
   };
 }
+
+/** What the run is called: its title, else where it went and the first words of its goal. Never its id. */
+export function nameRun({ title, prompt, url, kind }: Pick<Run, "title" | "prompt" | "url" | "kind">): string {
+  const named = oneLine(title ?? "");
+  if (named !== "") return named;
+  const host = url === null ? "" : (URL.parse(url)?.host ?? "");
+  const goal = firstWords(oneLine((prompt ?? "").slice(0, 4 * MAX_GOAL)));
+  return [host, goal].filter((part) => part !== "").join(": ") || (kind === "workflow" ? "Workflow run" : "Task");
+}
+
+/** UTF-16 units. */
+const MAX_GOAL = 80;
+
+const firstWords = (text: string): string =>
+  text.length <= MAX_GOAL
+    ? text
+    : `${text.slice(0, text.lastIndexOf(" ", MAX_GOAL) > 0 ? text.lastIndexOf(" ", MAX_GOAL) : MAX_GOAL).toWellFormed()} …`;
+
+export const oneLine = (text: string): string => text.replace(/\s+/g, " ").trim();

@@ -204,6 +204,8 @@ export interface Artifact {
   artifact_id: string;
   type: string;
   created_at: number | null;
+  /** The label of the block that made it, where that is known. */
+  block?: string;
 }
 
 /** `pending`: not asked yet. `partial`: the payload's own, as Skyvern's list could not be read. `unavailable`: none. */

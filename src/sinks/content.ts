@@ -2,7 +2,8 @@
  * What a message says about a run, before any markup: Slack and email render the same content. Nothing here is escaped;
  * every string may be hostile.
  */
-import type { Report } from "../domain/report.ts";
+import { typeName } from "../domain/block.ts";
+import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
 import { bytes, MESSAGE_AMOUNT, readableOutput, type Amount, type Fact, type Section } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
@@ -15,7 +16,8 @@ export interface Content {
   /** The facts: kind, site, prompt, duration, steps. */
   facts: Fact[];
   summary: string | null;
-  failure: Failure | null;
+  /** `at`: the block at which the run ended, `Failed at download (block 3 of 8)`. */
+  failure: (Failure & { at: string | null }) | null;
   /** Skyvern's run attempts, when there were several. */
   attempts: (Section & { kind: "table" }) | null;
   output: Section[];
@@ -45,10 +47,10 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const isAlert = cause === "alert";
   return {
     status: isAlert ? ALERT : describeStatus(report),
-    title: oneLine(report.title ?? report.prompt ?? report.run_id),
+    title: nameRun(report),
     facts: isAlert ? [] : listFacts(report),
     summary: report.summary,
-    failure: report.failure,
+    failure: describeFailure(report),
     attempts: listAttempts(report),
     output: sections,
     omittedBlocks,
@@ -99,6 +101,16 @@ function listAttempts({ attempts }: Report): Content["attempts"] {
 
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
 const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
+
+function describeFailure({ failure, status }: Report): Content["failure"] {
+  if (failure === null) return null;
+  const { block, categories, ...rest } = failure;
+  const label = STATUS.get(status)?.label ?? "Ended";
+  const name = oneLine(block?.label ?? "") || typeName(block?.type ?? "");
+  const at = block === null ? null : `${label} at ${name} (block ${block.index} of ${block.of})`;
+  // It says nothing, and less beside others.
+  return { ...rest, categories: categories.filter((category) => category !== "UNKNOWN"), at };
+}
 
 function listFacts(report: Report): Fact[] {
   const facts: [string, string | null][] = [
@@ -153,8 +165,6 @@ function listNotes(report: Report, cause: Job["cause"]): string[] {
   }
   return notes;
 }
-
-const oneLine = (text: string): string => text.replace(/\s+/g, " ").trim();
 
 /** `1 h 2 min`, `2 min 5 s`, `3.2 s` */
 export function duration(ms: number): string {

@@ -58,6 +58,8 @@ const ArtifactRowSchema = z.looseObject({
   created_at: time,
   uri: text,
   bundle_key: text,
+  task_id: text,
+  workflow_run_block_id: text,
   /** Self-hosted storage may give a `file:` URL. It lives for about an hour (contract §5). */
   signed_url: text,
   archived: yes,
@@ -132,6 +134,8 @@ export interface SkyvernClient {
     types: readonly string[],
     signal?: AbortSignal,
   ): Promise<SkyvernResult<Rows<ArtifactRow>>>;
+  /** A workflow run's timeline as Skyvern answers it. `not_found` for runs of another kind. */
+  getTimeline(runId: string, signal?: AbortSignal): Promise<SkyvernResult<Json>>;
   /**
    * The artifact's bytes as a stream; the caller reads or cancels the body. The timeout covers the wait for headers.
    */
@@ -239,6 +243,8 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
         parseRows(value, ArtifactRowSchema),
       );
     },
+    getTimeline: (runId, signal) =>
+      json({ what: "timeline", path: ["runs", runId, "timeline"], signal }, (value) => value),
     openContent: (artifactId, { range, signal } = {}) => {
       const call = { what: "artifact content", path: ["artifacts", artifactId, "content"], signal };
       return openStream(context, choice, call, range);

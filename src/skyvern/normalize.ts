@@ -194,7 +194,7 @@ function toScreenshotKeys(payload: Payload): ArtifactKey[] {
 
 const toKey = (url: string, place: string): ArtifactKey => parseArtifactId(url) ?? place;
 
-const text = (value: string | null | undefined): string | null =>
+export const text = (value: string | null | undefined): string | null =>
   value === null || value === undefined || value.trim() === "" ? null : clean(value);
 
 /** Text that every store and sink can hold: no NUL and no half of a surrogate pair. */

@@ -89,7 +89,10 @@ describe("what an attempt may read", () => {
         return { kind: "unavailable" };
       },
     };
-    const evidence = createEvidence({ media, settings, budgetMs: 30 }, aRun({ screenshots: ["a_1"] }), []);
+    const evidence = createEvidence({ media, settings, budgetMs: 30 }, aRun({ screenshots: ["a_1"] }), {
+      artifacts: [],
+      status: "complete",
+    });
     expect(evidence).toMatchObject({ screenshots: ["a_1"], files: [], limits: { each: 10, total: 20 } });
     await evidence.read("a_1", 10, never);
     expect(signals[0]?.aborted).toBe(true);

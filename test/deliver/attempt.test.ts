@@ -36,7 +36,7 @@ function anAttempt(listed: () => Artifact[]) {
   const reports: Report[] = [];
   let links = 0;
   const attempt = createAttempt({
-    enrich: async () => ({ artifacts: listed(), status: "complete" }),
+    enrich: async () => ({ known: { artifacts: listed(), status: "complete" } }),
     links: { run: (id) => `https://r/runs/${id}`, artifact: (id, key) => `https://r/${id}/${key}?n=${(links += 1)}` },
     timeoutMs: 5_000,
     log: silentLog,

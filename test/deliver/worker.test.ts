@@ -51,7 +51,7 @@ afterEach(() => store.close());
 
 function aWorker(sinks: (Sink | Lane)[], values: Partial<WorkerDeps> = {}) {
   const attempt = createAttempt({
-    enrich: async () => ({ artifacts: [], status: "complete" }),
+    enrich: async () => ({ known: { artifacts: [], status: "complete" } }),
     links,
     timeoutMs: 5_000,
     log: silentLog,
@@ -103,7 +103,7 @@ describe("one round", () => {
     const attempt = createAttempt({
       enrich: async ({ state, artifactsStatus }) => {
         asked.push(artifactsStatus);
-        return { ...known, found: { runId: state.run.run_id, known, followUpAt: null } };
+        return { known, found: { runId: state.run.run_id, known, followUpAt: null } };
       },
       links,
       timeoutMs: 5_000,

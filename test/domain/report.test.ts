@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decisiveScreenshots } from "../../src/domain/report.ts";
-import type { Artifact } from "../../src/domain/run.ts";
+import type { Artifact, Run } from "../../src/domain/run.ts";
 import { aRun } from "../support/a-run.ts";
 
 const shot = (artifact_id: string, created_at: number | null, type = "screenshot_action"): Artifact => ({
@@ -10,37 +10,39 @@ const shot = (artifact_id: string, created_at: number | null, type = "screenshot
 });
 const listed = [shot("a_1", 1), shot("a_2", 2, "screenshot_final"), shot("a_3", 3), shot("a_4", 4)];
 
+const decisive = (run: Run, artifacts: Artifact[]) => decisiveScreenshots(run, { artifacts, status: "complete" });
+
 describe("the screenshots that tell most", () => {
   it("of a completed run begin with its final one, then the newest", () => {
-    expect(decisiveScreenshots(aRun({ status: "completed" }), listed)).toEqual(["a_2", "a_4", "a_3"]);
+    expect(decisive(aRun({ status: "completed" }), listed)).toEqual(["a_2", "a_4", "a_3"]);
   });
 
   it.each(["failed", "terminated", "timed_out", "canceled"])(
     "of a run that is %s begin with the newest of all: that step failed",
     (status) => {
-      expect(decisiveScreenshots(aRun({ status }), listed)).toEqual(["a_4", "a_3", "a_2"]);
+      expect(decisive(aRun({ status }), listed)).toEqual(["a_4", "a_3", "a_2"]);
     },
   );
 
   it("of several tasks begin with the last task's final one", () => {
     const artifacts = [shot("a_1", 1, "screenshot_final"), shot("a_2", 2, "screenshot_final"), shot("a_3", 1)];
-    expect(decisiveScreenshots(aRun(), artifacts)[0]).toBe("a_2");
+    expect(decisive(aRun(), artifacts)[0]).toBe("a_2");
   });
 
   it("made in one moment go by Skyvern's order, newest last", () => {
-    expect(decisiveScreenshots(aRun({ status: "failed" }), [shot("a_1", 5), shot("a_2", 5)])).toEqual(["a_2", "a_1"]);
+    expect(decisive(aRun({ status: "failed" }), [shot("a_1", 5), shot("a_2", 5)])).toEqual(["a_2", "a_1"]);
   });
 
   it("are the payload's where Skyvern's list could not be read, newest first", () => {
     const run = aRun({ status: "failed", screenshots: ["screenshot-1", "a_7", "a_6", "a_5"] });
-    expect(decisiveScreenshots(run, [])).toEqual(["screenshot-1", "a_7", "a_6"]);
+    expect(decisive(run, [])).toEqual(["screenshot-1", "a_7", "a_6"]);
     // What only the payload named stands in the list without a time.
-    expect(decisiveScreenshots(run, [shot("a_7", null), shot("a_6", null)])).toEqual(["screenshot-1", "a_7", "a_6"]);
+    expect(decisive(run, [shot("a_7", null), shot("a_6", null)])).toEqual(["screenshot-1", "a_7", "a_6"]);
   });
 
   it("are never those drawn upon for the model, nor anything else", () => {
     const artifacts = [shot("a_1", 1, "screenshot_llm"), shot("a_2", 2, "recording"), shot("a_3", 3)];
-    expect(decisiveScreenshots(aRun(), artifacts)[0]).toBe("a_3");
-    expect(decisiveScreenshots(aRun(), [])).toEqual([]);
+    expect(decisive(aRun(), artifacts)[0]).toBe("a_3");
+    expect(decisive(aRun(), [])).toEqual([]);
   });
 });

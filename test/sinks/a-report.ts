@@ -40,6 +40,8 @@ export const aReport = (given: Partial<Report> = {}): Report => ({
     },
   ],
   artifacts: [],
+  blocks: [],
+  blocks_omitted: 0,
   artifacts_status: "complete",
   recording_url: "https://relay.example.com/artifacts/wr_1/recording?sig=x",
   screenshot_urls: [],

@@ -333,7 +333,7 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
       summary: long,
       url: long,
       channel: long,
-      failure: { reason: long, codes: [long], categories: [long], errors: [long] },
+      failure: { reason: long, codes: [long], categories: [long], errors: [long], block: null },
       output: { text: long, rows: Array.from({ length: 100 }, () => ({ [long]: long, b: [long] })) },
       files: Array.from({ length: 60 }, () => ({
         name: long,
@@ -435,7 +435,7 @@ describe.each(Object.entries(HARNESSES).filter(([, { reader }]) => reader !== nu
           summary: text,
           url: text,
           channel: text,
-          failure: { reason: text, codes: [text], categories: [text], errors: [text] },
+          failure: { reason: text, codes: [text], categories: [text], errors: [text], block: null },
           output: { [text]: text, rows: [{ [text]: text }], list: [text, [text]], deep: { [text]: { [text]: text } } },
           files: [{ name: text, ...file }],
         };

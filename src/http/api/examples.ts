@@ -49,6 +49,8 @@ export const RUN = {
   ],
   artifacts,
   artifacts_status: "complete",
+  blocks: [],
+  blocks_omitted: 0,
   recording_url: link("a_565346358594056580"),
   screenshot_urls: [],
   step_count: 4,

@@ -231,10 +231,7 @@ const BODY = "must be a JSON object";
 export const RunParams = z.object({ run_id: z.string() });
 
 export const rowToReport = (row: StoredRun, links: Links): Report =>
-  toReport(
-    { run: row.state.run, revision: row.state.revision, artifacts: row.artifacts, artifactsStatus: row.status },
-    links,
-  );
+  toReport({ run: row.state.run, revision: row.state.revision, known: row }, links);
 
 export const deliveryJson = (delivery: Delivery) => ({
   ...delivery,

@@ -10,7 +10,10 @@ export function renderText(view: MailView): string {
     view.summary === null ? "" : titled("Summary", view.summary),
     view.failure === null
       ? ""
-      : titled("Failure", [view.failure.reason ?? "", ...view.failure.facts.map(factText)].filter(Boolean).join("\n")),
+      : titled(
+          view.failure.title,
+          [view.failure.reason ?? "", ...view.failure.facts.map(factText)].filter(Boolean).join("\n"),
+        ),
     ...view.sections.map((section) => titled(section.title ?? "Output", sectionText(section))),
     view.omitted ?? "",
     view.files.length === 0 ? "" : titled("Files", view.files.map(fileText).join("\n")),

@@ -23,7 +23,7 @@ export interface MailView {
   notes: string[];
   facts: Fact[];
   summary: string | null;
-  failure: { reason: string | null; facts: Fact[] } | null;
+  failure: { title: string; reason: string | null; facts: Fact[] } | null;
   /** The content id of the screenshot in the mail. */
   picture: string | null;
   /** Skyvern's run attempts and the output. */
@@ -51,6 +51,7 @@ export function buildView(
     facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), field) })),
     summary: content.summary === null ? null : cut(block(content.summary), field),
     failure: failure && {
+      title: failure.at === null ? "Failure" : cut(line(failure.at), ONE_LINE),
       reason: failure.reason === null ? null : cut(block(failure.reason), field),
       facts: [
         { label: "Error codes", value: cut(line(failure.codes.join(", ")), ONE_LINE) },

@@ -181,10 +181,11 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   const reason = shown(failure.reason ?? "", limits.reason);
   const codes = [...failure.codes, ...failure.categories].flatMap((code) => oneLine(cut(code, 100)) || []);
   const tags = codes.slice(0, limits.codes).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
-  if (reason === "" && tags.length === 0) return [];
+  if (reason === "" && tags.length === 0 && failure.at === null) return [];
   const more = codes.length > limits.codes ? [textElement(` … and ${codes.length - limits.codes} more`)] : [];
+  const title = shown(failure.at ?? "What went wrong", 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
-  return [rich(section(textElement("What went wrong", { bold: true }), ...tags, ...more), ...quote)];
+  return [rich(section(textElement(title, { bold: true }), ...tags, ...more), ...quote)];
 }
 
 /** A line an attempt; the thread has the table. */
@@ -334,7 +335,7 @@ function headline(content: Content, max: number): string {
 }
 
 const reasonText = ({ failure, summary }: Content): string =>
-  shown(failure?.reason ?? "", 1_000) || shown(summary ?? "", 1_000);
+  shown([failure?.at, failure?.reason].filter(Boolean).join(": "), 1_000) || shown(summary ?? "", 1_000);
 
 /** Keeps as many whole lines as fit, because cutting through an escape or a link would break it. */
 function cutLines(lines: string[], max: number): string {

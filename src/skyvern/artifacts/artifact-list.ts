@@ -4,13 +4,18 @@
  */
 import type { Log } from "../../platform/log.ts";
 import { retry } from "../../platform/retry.ts";
+import type { Timeline } from "../../domain/block.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../../domain/run.ts";
+import type { Redact } from "../redact.ts";
+import { readTimeline, type ReadTimeline } from "../timeline.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
 import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 export interface Enrichment {
+  /** Left out for a run that is no workflow's, and where its timeline could not be read. */
+  timeline?: Timeline;
   /** In Skyvern's order, oldest first, then those that only the payload named. Each id once. */
   artifacts: Artifact[];
   /** `complete`, `partial` or `unavailable`; never `pending`. */
@@ -18,6 +23,9 @@ export interface Enrichment {
   /** Why Skyvern's list could not be read, null when it was. */
   reason: string | null;
 }
+
+/** What is saved of an enrichment. */
+type Known = Pick<Enrichment, "artifacts" | "status" | "timeline">;
 
 /** `isNew`: Skyvern listed it just now, and it is not saved yet. */
 export interface ArtifactListing extends Enrichment {
@@ -39,9 +47,11 @@ export interface Enricher {
 
 export interface EnricherOptions {
   client: SkyvernClient;
-  /** The saved list of the run, null when there is none. */
-  load(runId: string): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus } | null>;
-  save(runId: string, artifacts: Artifact[], status: ArtifactsStatus): Promise<void>;
+  /** What is saved for the run, null when there is nothing. */
+  load(runId: string): Promise<Known | null>;
+  save(runId: string, known: Known): Promise<void>;
+  /** Masks what the timeline quotes of pages. */
+  redact: Redact;
   now: Runtime["now"];
   sleep: Runtime["sleep"];
   log: Log;
@@ -217,27 +227,50 @@ async function listWithinBudget(context: EnricherContext, run: Run, abort: Abort
     sleep: context.sleep,
     signal,
   });
-  if (listed.ok) return { artifacts: listed.rows.map(toArtifact), status: "complete", reason: null };
+  if (listed.ok) {
+    const read = await readBlocks(context, client, run, signal);
+    const said = read === null ? {} : { timeline: { blocks: read.blocks, omitted: read.omitted } };
+    const artifacts = listed.rows.map((row) => toArtifact(row, read?.labels));
+    return { artifacts, status: "complete", reason: null, ...said };
+  }
   const isLate = timeout.aborted && !abort.aborted;
   return unread(isLate ? `Skyvern did not answer within ${context.budgetMs} ms` : listed.fault.reason);
 }
 
 const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
-const toArtifact = ({ artifact_id, artifact_type, created_at }: ArtifactRow): Artifact => ({
-  artifact_id,
-  type: artifact_type,
-  created_at,
-});
+/** One try, after the list was had: without its blocks a message says less, and is told all the same. */
+async function readBlocks(
+  { redact, log }: EnricherContext,
+  client: SkyvernClient,
+  run: Run,
+  signal: AbortSignal,
+): Promise<ReadTimeline | null> {
+  if (run.kind !== "workflow") return null;
+  const answer = await client.getTimeline(run.run_id, signal);
+  const timeline = answer.ok ? readTimeline(answer.value, redact) : null;
+  if (timeline === null && !signal.aborted)
+    log.warn("timeline.unread", {
+      run_id: run.run_id,
+      reason: answer.ok ? "it has another shape" : answer.fault.reason,
+    });
+  return timeline;
+}
+
+function toArtifact(row: ArtifactRow, labels: ReadonlyMap<string, string> = new Map()): Artifact {
+  const { artifact_id, artifact_type: type, created_at } = row;
+  const block = labels.get(row.workflow_run_block_id ?? "") ?? labels.get(row.task_id ?? "");
+  return { artifact_id, type, created_at, ...(block === undefined ? {} : { block }) };
+}
 
 /** Adds what only the payload named. Skyvern's list never has downloads of `tsk_` runs (contract §4). */
-function withNamed(run: Run, { artifacts, status, reason }: Enrichment): Enrichment {
+function withNamed(run: Run, { artifacts, status, ...rest }: Enrichment): Enrichment {
   const byId = new Map<string, Artifact>();
   for (const artifact of [...artifacts, ...namedBy(run)]) {
     if (!byId.has(artifact.artifact_id)) byId.set(artifact.artifact_id, artifact);
   }
   const named = run.recording !== null || run.screenshots.length > 0 || run.files.length > 0;
-  return { artifacts: [...byId.values()], status: status === "unavailable" && named ? "partial" : status, reason };
+  return { artifacts: [...byId.values()], status: status === "unavailable" && named ? "partial" : status, ...rest };
 }
 
 function namedBy(run: Run): Artifact[] {
@@ -264,9 +297,10 @@ async function loadComplete(context: EnricherContext, runId: string): Promise<En
   }
 }
 
-async function saveAnswer(context: EnricherContext, runId: string, { artifacts, status }: Enrichment): Promise<void> {
+async function saveAnswer(context: EnricherContext, runId: string, answer: Enrichment): Promise<void> {
+  const { reason: _reason, ...known } = answer;
   try {
-    await context.save(runId, artifacts, status);
+    await context.save(runId, known);
   } catch (error) {
     context.log.warn("artifacts.save_failed", { run_id: runId, error: errorName(error) });
   }

@@ -7,6 +7,7 @@ export const USEFUL_TYPES: readonly string[] = [
   "recording",
   "screenshot_final",
   "screenshot_action",
+  "screenshot_llm",
   "download",
   "pdf",
   "har",
@@ -25,13 +26,18 @@ export async function listRelevantArtifacts(
   signal: AbortSignal | undefined,
 ): Promise<Listed> {
   const byType = await client.listArtifacts(id, USEFUL_TYPES, signal);
-  if (byType.ok) return { ok: true, rows: byType.value.rows };
+  if (byType.ok) return { ok: true, rows: byType.value.rows.filter(isRelevant) };
   if (byType.fault.status !== 422) return byType;
   const all = await client.listArtifacts(id, [], signal);
-  return all.ok
-    ? { ok: true, rows: all.value.rows.filter(({ artifact_type }) => USEFUL_TYPES.includes(artifact_type)) }
-    : all;
+  return all.ok ? { ok: true, rows: all.value.rows.filter(isRelevant) } : all;
 }
+
+/**
+ * A block without a task (it opens an address, or runs code) has only the picture that Skyvern takes for a model, which is
+ * a file of its own. The others of that type are what a model was shown, with marks drawn on the page.
+ */
+const isRelevant = ({ artifact_type: type, bundle_key: bundle, workflow_run_block_id: block }: ArtifactRow): boolean =>
+  USEFUL_TYPES.includes(type) && (type !== "screenshot_llm" || (bundle === null && block !== null));
 
 /**
  * The id under which Skyvern lists a run's artifacts. Since v1.0.30 a v2 task's own id gives an empty list, so the id

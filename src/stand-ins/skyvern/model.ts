@@ -1,6 +1,6 @@
 /** What a stand-in Skyvern is made of, what it is asked, and what is ordered of it. */
 import type { IncomingHttpHeaders } from "node:http";
-import type { JsonObject } from "../../platform/json.ts";
+import type { Json, JsonObject } from "../../platform/json.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 
 export interface StandInArtifact {
@@ -22,6 +22,8 @@ export interface StandInRun {
   payload: JsonObject;
   /** Added to the artifacts that the payload's URLs name, which need not be repeated. */
   artifacts?: StandInArtifact[];
+  /** What its timeline answers, newest first; of workflow runs and v2 tasks alone. */
+  timeline?: Json[];
   /** What GET run says the run was started with, when the payload does not say. */
   run_request?: JsonObject;
   /** The organization whose keys see it: the first key's unless told. */

@@ -48,6 +48,15 @@ const RUN_KEYS = [
 const findRun = (runs: StandInRun[], id: string): StandInRun | undefined =>
   runs.find((run) => idOf(run) === id || workflowRunIdOf(run) === id);
 
+/** Contract §4. */
+export function getTimeline(runs: StandInRun[], id: string): StandInAnswer {
+  const run = findRun(runs, id);
+  if (!run) return EMPTY_404;
+  if (workflowRunIdOf(run) === null)
+    return detail(400, "Timeline is only available for workflow runs and task 2.0 runs");
+  return json(200, run.timeline ?? []);
+}
+
 export function getRun(state: SkyvernState, runs: StandInRun[], id: string): StandInAnswer {
   const run = findRun(runs, id);
   if (!run) return id.startsWith("wr_") ? EMPTY_404 : detail(404, `Task run not found ${id}`);

@@ -1,3 +1,4 @@
+import type { Timeline } from "../../domain/block.ts";
 import type { Artifact, ArtifactsStatus, DeliveryState, RunState } from "../../domain/run.ts";
 import type { ChangesPage } from "./changes.ts";
 
@@ -25,9 +26,12 @@ export interface StoredRun extends KnownArtifacts {
   state: RunState;
 }
 
+/** What Skyvern's API said of a run beside its result. */
 export interface KnownArtifacts {
   artifacts: Artifact[];
   status: ArtifactsStatus;
+  /** Left out: the run is no workflow's, or its timeline could not be read. */
+  timeline?: Timeline;
 }
 
 /** A run in a list. No text in it is longer than some 240 characters, except the id. */

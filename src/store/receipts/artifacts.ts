@@ -1,16 +1,21 @@
 /** The artifacts that Skyvern's API listed for a run. */
 import { isDeepStrictEqual } from "node:util";
-import type { Artifact, ArtifactsStatus } from "../../domain/run.ts";
+import type { ArtifactsStatus } from "../../domain/run.ts";
 import type { WriteTransaction } from "../change.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { FoundArtifacts } from "../contract/outbox.ts";
 import type { KnownArtifacts } from "../contract/runs.ts";
 import type { Tables } from "../tables.ts";
 
-export const artifactsIn = (row: Pick<Tables["runs"], "artifacts"> & { artifacts_status: string }): KnownArtifacts => ({
-  artifacts: row.artifacts === null ? [] : (JSON.parse(row.artifacts) as Artifact[]),
-  status: row.artifacts_status as ArtifactsStatus,
-});
+/** The column holds JSON: the artifacts, and the timeline where there is one. */
+type StoredArtifacts = Omit<KnownArtifacts, "status">;
+
+export function artifactsIn(row: Pick<Tables["runs"], "artifacts"> & { artifacts_status: string }): KnownArtifacts {
+  const said = row.artifacts === null ? { artifacts: [] } : (JSON.parse(row.artifacts) as StoredArtifacts);
+  return { ...said, status: row.artifacts_status as ArtifactsStatus };
+}
+
+const stored = ({ status: _status, ...said }: KnownArtifacts): string => JSON.stringify(said satisfies StoredArtifacts);
 
 export async function artifacts(rows: BulkSql, runId: string): Promise<KnownArtifacts> {
   const [run] = await rows.find("runs", ["artifacts", "artifacts_status"], "run_id", [runId]);
@@ -39,7 +44,7 @@ export async function saveArtifacts(
     if (isNew) ledger.changed(run.run_id);
     noted.push({
       run_id: run.run_id,
-      artifacts: JSON.stringify(known.artifacts),
+      artifacts: stored(known),
       artifacts_status: known.status,
       follow_up_at: followUpAt,
     });

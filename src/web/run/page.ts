@@ -1,6 +1,7 @@
 /** The page of one run: the outcome first, then its output, its deliveries, and everything that happened. */
 import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
+import { typeName } from "../../domain/block.ts";
 import type { Report } from "../../domain/report.ts";
 import {
   isFinal,
@@ -32,7 +33,6 @@ import {
   type Tone,
 } from "../markup.ts";
 import { fact, jsonActions, jsonHtml, longText, proofHtml, sectionHtml, treeHtml } from "../output.ts";
-import { titleOf } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
 import { explain } from "../../history/why.ts";
 import { parseRouting, buildTimeline, type Entry } from "../../history/story.ts";
@@ -81,7 +81,9 @@ export function runPage(view: RunView): Part {
     </p>`,
     head(view, content),
     html`<div class="columns">
-      <div class="first">${outcome(view, content)} ${attemptsCard(content)} ${output(view, content)}</div>
+      <div class="first">
+        ${outcome(view, content)} ${attemptsCard(content)} ${output(view, content)} ${blocksCard(view)}
+      </div>
       <div class="side">${deliveriesCard(view)} ${facts(view)}</div>
       <div class="rest">${media(view)} ${files(view, content)} ${timeline(view)} ${parameters(view.report)}</div>
     </div>`,
@@ -95,7 +97,7 @@ function head({ report, stored, session, sinks, deliveries }: RunView, content: 
   return html`<div class="head run-head" id="run-head" data-version="${versionOf(stored)}">
     <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
     <p>${badge({ ...statusLook(report.status), label: content.status.label })}</p>
-    <h1 dir="auto">${titleOf(stored.state.run)}</h1>
+    <h1 dir="auto">${line(content.title, 140)}</h1>
     ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
     <div class="row actions">
       ${app === null ? "" : html`<a class="button" href="${app}" target="_blank" rel="noreferrer noopener nofollow">Open in Skyvern${icon("open")}</a>`}
@@ -117,7 +119,7 @@ function outcome({ report }: RunView, content: Content): Part {
     failure === null
       ? ""
       : html`<section class="card bad-card" aria-labelledby="failure">
-          <h2 id="failure">Why it did not complete</h2>
+          <h2 id="failure">${failure.at === null ? "Why it did not complete" : line(failure.at, 200)}</h2>
           ${failure.reason === null || failure.reason === "" ? "" : longText(failure.reason)}
           ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
           ${
@@ -151,6 +153,35 @@ function errorHtml(error: RunView["report"]["output"]): Html {
   return html`<dl class="facts">
     ${Object.entries(error).map(([name, value]) => fact(line(name, 60), typeof value === "string" ? block(value, 2_000) : treeHtml(value)))}
   </dl>`;
+}
+
+/** The run's blocks in the order in which they began; those of a loop stand in from it. */
+function blocksCard({ report }: RunView): Part {
+  const { blocks, blocks_omitted: omitted } = report;
+  if (blocks.length === 0) return "";
+  const hasAttempts = blocks.some(({ attempt }) => attempt > 1);
+  const rows = blocks.map(
+    ({ label, type, status, attempt, depth, duration_ms: took, reason, codes, screenshot_url: picture }) =>
+      html`<li class="${`block depth-${Math.min(depth, 4)}`}">
+        <span class="row">
+          ${badge(statusLook(status ?? "unknown"))}
+          <strong dir="auto">${line(label ?? "", 100) || line(typeName(type), 60)}</strong>
+          <span class="soft">${line(typeName(type), 60)}</span>
+          ${hasAttempts ? html`<span class="soft">attempt ${attempt}</span>` : ""}
+          ${took === null ? "" : html`<span class="soft">${duration(took)}</span>`}
+          ${picture === null ? "" : html`<a href="${picture}" target="_blank" rel="noreferrer noopener">Picture</a>`}
+        </span>
+        ${reason === null ? "" : html`<span class="sub why" dir="auto">${block(reason, 600)}</span>`}
+        ${labels("Error codes", codes)}
+      </li>`,
+  );
+  const before = omitted === 0 ? "" : html`<p class="soft">${many(omitted, "earlier block")} not shown.</p>`;
+  return card("blocks", "Blocks", [
+    before,
+    html`<ol class="blocks">
+      ${rows}
+    </ol>`,
+  ]);
 }
 
 function output({ report }: RunView, content: Content): Part {

@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { html } from "hono/html";
 import type { Links } from "../../domain/report.ts";
-import { toReport } from "../../domain/report.ts";
+import { nameRun, toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { unknownRun } from "../../history/why.ts";
@@ -40,10 +40,10 @@ async function showRun(page: PageContext, c: WebRequest, runId: string) {
   ]);
   const attempts = await store.attempts(deliveries.map(({ id }) => id));
   const here = linksHere(links, publicUrl);
-  const { state, artifacts, status: artifactsStatus } = stored;
+  const { state } = stored;
   const body = runPage({
     stored,
-    report: toReport({ run: state.run, revision: state.revision, artifacts, artifactsStatus }, here),
+    report: toReport({ run: state.run, revision: state.revision, known: stored }, here),
     receipts,
     deliveries,
     attempts,
@@ -54,7 +54,7 @@ async function showRun(page: PageContext, c: WebRequest, runId: string) {
     event,
     link: (key) => here.artifact(runId, key),
   });
-  return page.show(c, { title: line(state.run.title ?? runId, 80), part: "runs" }, body);
+  return page.show(c, { title: line(nameRun(state.run), 80), part: "runs" }, body);
 }
 
 async function sendOutput(page: PageContext, c: WebRequest, runId: string) {

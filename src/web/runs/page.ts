@@ -1,6 +1,7 @@
 /** The list of runs. */
 import { html } from "hono/html";
-import { DELIVERY_STATES, TERMINAL_STATUSES, type Run } from "../../domain/run.ts";
+import { typeName } from "../../domain/block.ts";
+import { DELIVERY_STATES, TERMINAL_STATUSES } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
 import type { Page, RunListItem } from "../../store/contract/runs.ts";
 import { runsChart, type RunsChart } from "../charts.ts";
@@ -219,7 +220,9 @@ function row(run: RunListItem): Html {
   return html`<tr role="row" id="${rowId(runId)}">
     <td role="cell" class="a-status">${statusBadge(status)}</td>
     <td role="cell" class="a-title">
-      <a class="title" dir="auto" href="${runPath(runId)}">${line(run.title ?? "", 140) || line(runId, 140)}</a>
+      <a class="title" dir="auto" href="${runPath(runId)}"
+        >${line(run.title ?? "", 140) || line(run.site ?? "", 140) || line(typeName(run.run_type), 40)}</a
+      >
       <span class="sub aside">${aside(run)}</span>
       ${why === "" ? "" : html`<span class="sub why" dir="auto">${why}</span>`}
     </td>
@@ -235,16 +238,13 @@ function aside({ run_id, title, site, workflow, channel }: RunListItem): Part[] 
   const only = (name: RunFilterName, value: string, text: string) =>
     html`<a href="${toHref("/", { values: { [name]: [value.toWellFormed()] }, after: null })}">${text}</a>`;
   const said: (Part | null)[] = [
-    line(title ?? "", 140) === "" ? null : line(run_id, 60),
-    site === null ? null : line(site, 60),
+    line(run_id, 60),
+    site === null || line(title ?? "", 140) === "" ? null : line(site, 60),
     workflow === null ? null : only("workflow", workflow, line(workflow, 40)),
     channel === null ? null : only("channel", channel, `#${line(channel, 64)}`),
   ];
   return said.flatMap((part) => (part === null ? [] : [html`<span>${part}</span>`]));
 }
-
-export const titleOf = (run: Pick<Run, "title" | "prompt" | "run_id">): string =>
-  line(run.title ?? "", 140) || line(run.prompt ?? "", 140) || line(run.run_id, 140);
 
 /** Shown before the first receipt: the address to paste, and a command that proves it works. */
 function welcome(webhookUrl: string, event: string): Html {

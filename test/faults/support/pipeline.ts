@@ -56,7 +56,7 @@ export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOp
     store,
     lanes: [{ sink, concurrency: 1 }],
     attempt: createAttempt({
-      enrich: async () => ({ artifacts: [], status: "unavailable" }),
+      enrich: async () => ({ known: { artifacts: [], status: "unavailable" } }),
       links,
       timeoutMs,
       log: silentLog,

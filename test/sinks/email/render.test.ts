@@ -17,7 +17,7 @@ describe("a mail", () => {
     const mail = mailFor({
       status: "failed",
       reported_status: "failed",
-      failure: { reason: "Login was refused", codes: ["LOGIN_FAILED"], categories: ["AUTH"], errors: [] },
+      failure: { reason: "Login was refused", codes: ["LOGIN_FAILED"], categories: ["AUTH"], errors: [], block: null },
       output: {
         rows: [
           { no: "R-1", amount: 12 },
@@ -99,7 +99,7 @@ describe("hostile text", () => {
   const EVIL = `"><img src=x onerror=alert(1)><a href="javascript:alert(1)">click</a> & '`;
 
   test("never becomes markup, wherever it stands", () => {
-    const failure = { reason: EVIL, codes: [EVIL], categories: [EVIL], errors: [EVIL as Json] };
+    const failure = { reason: EVIL, codes: [EVIL], categories: [EVIL], errors: [EVIL as Json], block: null };
     const { html } = mailFor({
       status: EVIL,
       title: EVIL,
@@ -173,7 +173,7 @@ describe("over-long text", () => {
       status: big,
       reported_status: big,
       workflow: { run_id: null, permanent_id: big, id: null, title: null },
-      failure: { reason: big, codes: [big, big], categories: [big], errors: [] },
+      failure: { reason: big, codes: [big, big], categories: [big], errors: [], block: null },
       app_url: `https://app.skyvern.com/?${"&".repeat(50_000)}`,
       output: Object.fromEntries(
         Array.from({ length: 10 }, (_, i) => [`b${i}_output`, { ...row, a: [row, row], b: [row, row], c: [row, row] }]),

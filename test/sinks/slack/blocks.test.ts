@@ -228,6 +228,7 @@ describe("any run at all", () => {
       codes: fc.array(text, { maxLength: 100 }),
       categories: fc.array(text, { maxLength: 20 }),
       errors: fc.constant<Json[]>([]),
+      block: fc.option(fc.record({ label: maybe, type: text, index: fc.nat(), of: fc.nat() })),
     }),
   );
   const file = fc.record({

@@ -47,7 +47,7 @@ describe("the decisive screenshot", () => {
   it("comes right after what went wrong, before the output", async () => {
     const slack = await slackWith();
     const failed = { ...report(), status: "failed", output: { total: 3 } };
-    const failure = { reason: "No such button", codes: [], categories: [], errors: [] };
+    const failure = { reason: "No such button", codes: [], categories: [], errors: [], block: null };
     await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }, { report: { ...failed, failure } }), never());
     const blocks = slack.messages()[0]?.blocks ?? [];
     const at = blocks.findIndex(({ type }) => type === "image");

@@ -27,6 +27,8 @@ export const aReport = (given: Partial<Report> = {}): Report => ({
   parameters: null,
   files: [],
   artifacts: [],
+  blocks: [],
+  blocks_omitted: 0,
   artifacts_status: "complete",
   recording_url: "https://relay.example/artifacts/tsk/recording?sig=1",
   screenshot_urls: ["https://relay.example/artifacts/tsk/screenshot-1?sig=1"],
@@ -49,6 +51,7 @@ export const aFailure = (given: Partial<NonNullable<Report["failure"]>> = {}): R
   codes: [],
   categories: [],
   errors: [],
+  block: null,
   ...given,
 });
 

@@ -1,0 +1,65 @@
+/** The blocks of a workflow run: what each came to, and which one broke it. Pure. */
+import type { ArtifactKey } from "./run.ts";
+
+/** One block of a workflow run, as Skyvern's timeline tells of it. Texts are masked. */
+export interface Block {
+  label: string | null;
+  /** As Skyvern spells it: `http_request`. */
+  type: string;
+  status: string | null;
+  /** The attempt of the run that it belongs to, from 1. */
+  attempt: number;
+  /** 0: a block of the workflow itself; 1: one inside of a loop or a branch; and so on. */
+  depth: number;
+  /** Epoch milliseconds. */
+  started_at: number | null;
+  duration_ms: number | null;
+  reason: string | null;
+  codes: string[];
+  /** Its newest picture. */
+  screenshot: ArtifactKey | null;
+}
+
+export interface Timeline {
+  /** In the order in which they began. */
+  blocks: Block[];
+  /** Earlier ones that are not kept. */
+  omitted: number;
+}
+
+export interface FailedBlock {
+  block: Block;
+  /** Its place among the blocks of the run's last attempt, from 1. A block that a loop repeats counts once. */
+  index: number;
+  of: number;
+}
+
+const FAILED = new Set(["failed", "terminated", "timed_out", "canceled"]);
+
+/** The block at which the last attempt of a run ended: of those that failed, the one that began last. Null when none did. */
+export function failedBlock({ blocks }: Timeline): FailedBlock | null {
+  const last = Math.max(...blocks.map(({ attempt }) => attempt), 1);
+  const ofLast = blocks.filter(({ attempt }) => attempt === last);
+  const block = ofLast.findLast(({ status }) => FAILED.has(status ?? ""));
+  if (!block) return null;
+  const labels = [...new Set(ofLast.map(({ label }) => label))];
+  return { block, index: labels.indexOf(block.label) + 1, of: labels.length };
+}
+
+const WORDS = new Map([
+  ["http_request", "HTTP request"],
+  ["for_loop", "Loop"],
+  ["while_loop", "Loop"],
+  ["goto_url", "Go to address"],
+  ["task_v2", "Task 2.0"],
+  ["pdf_parser", "PDF parser"],
+  ["file_url_parser", "File parser"],
+  ["upload_to_s3", "Upload to S3"],
+  ["download_to_s3", "Download to S3"],
+]);
+
+/** The type of a block or run in words: `file_download` → `File download`. */
+export function typeName(type: string): string {
+  const spaced = type.replaceAll("_", " ");
+  return WORDS.get(type) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}
