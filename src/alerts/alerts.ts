@@ -131,21 +131,29 @@ async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Pro
     const { runIds: dead, lines } = await newestDead(deps, sinks);
     const one = count === 1;
     const title = `${count} ${one ? "delivery was" : "deliveries were"} given up (${names})`;
-    const text = [`Nobody will be told unless ${one ? "it is" : "they are"} sent again.`, ...lines].join("\n");
+    const text = [
+      `${one ? "It is" : "They are"} not tried again. Fix the cause, then redeliver ${one ? "it" : "them"}.`,
+      ...lines,
+    ].join("\n");
     return { ...base, run_ids: dead, title, text, url: at("/deliveries?state=dead") };
   }
   if (reason === "coverage_gap") {
-    const title = `${count} ${count === 1 ? "run" : "runs"} of Skyvern's list did not reach everyone`;
+    const title = `${count} finished ${count === 1 ? "run was" : "runs were"} not delivered to every sink`;
     const text = `New among them: ${runIds.join(", ")}. "skyvern-relay why" and the run's page say what happened.`;
     return { ...base, title, text, url: at("/") };
   }
   if (reason === "disk_low") {
     const text =
-      "Webhooks are answered 503 when it is full. Make room, enlarge the volume, or keep less (retention in relay.yaml).";
-    return { ...base, title: "The database's disk has little room left", text, url: at("/") };
+      "Webhooks are answered 503 when it is full. Free space, enlarge the volume, or shorten retention in relay.yaml.";
+    return { ...base, title: "The database's disk is almost full", text, url: at("/") };
   }
   if (reason === "sink_up")
-    return { ...base, title: `${names} ${are} well again`, text: "What waited goes out now.", url: at("/sinks") };
+    return {
+      ...base,
+      title: `${names} ${count === 1 ? "has" : "have"} recovered`,
+      text: "Queued deliveries are being sent.",
+      url: at("/sinks"),
+    };
   const backlog = await deps.store.backlog();
   const lines = sinks.map((sink) => {
     const waiting = backlog.find((one) => one.sink === sink)?.waiting ?? 0;

@@ -483,7 +483,7 @@ function createPages(
   });
 }
 
-const GONE = "its sink is not configured any more; name another to redeliver it";
+const GONE = "its sink is no longer configured; redeliver it to another sink";
 
 const deadLetterOrphans = ({ sinks }: Config, { store, fleet, runtime: { now } }: AppHost): Promise<number> =>
   store.deadLetterOrphans(

@@ -19,7 +19,7 @@ export interface DiskWatch {
   isLow(): boolean;
 }
 
-const HINT = "make room, enlarge the volume, or keep less: retention in relay.yaml";
+const HINT = "free space, enlarge the volume, or shorten retention in relay.yaml";
 
 /** A disk that stays low is logged once an hour. */
 export function createDiskWatch({ space, seen, now, log }: DiskWatchDeps): DiskWatch {

@@ -245,11 +245,11 @@ export class Relay {
 
   /** Nothing may deliver before it resolves; if it never does, the process must be restarted. */
   async #drain(app: App): Promise<void> {
-    const timer = setTimeout(() => this.#fail("attempts under the configuration before do not end"), HANDOVER_MS);
+    const timer = setTimeout(() => this.#fail("attempts of the previous configuration do not end"), HANDOVER_MS);
     try {
       await app.drain();
     } catch (error) {
-      this.#fail(`attempts under the configuration before cannot be ended: ${String(error)}`);
+      this.#fail(`attempts of the previous configuration cannot be ended: ${String(error)}`);
       throw error;
     } finally {
       clearTimeout(timer);

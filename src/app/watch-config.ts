@@ -104,7 +104,7 @@ async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: WatchC
   if (shell.stopped.aborted) return;
   const faults = loaded.ok ? goneFile(loaded.config, relay.app.config) : loaded.faults;
   if (!loaded.ok || faults.length > 0) {
-    log.error("config.refused", { why, faults, hint: "the configuration before stays in force" });
+    log.error("config.refused", { why, faults, hint: "the previous configuration stays in force" });
     return;
   }
   for (const warning of loaded.warnings) log.warn("config.warning", { warning });
@@ -114,7 +114,7 @@ async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: WatchC
     if (changed.length > 0) log.info("config.reloaded", { why, changed: changed.map(nameOf) });
     else log.info("config.unchanged", { why });
   } catch (error) {
-    log.error("config.refused", { why, error: String(error), hint: "the configuration before stays in force" });
+    log.error("config.refused", { why, error: String(error), hint: "the previous configuration stays in force" });
   }
 }
 

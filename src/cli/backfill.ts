@@ -22,17 +22,17 @@ import { MOMENT, parseMoment } from "./time-options.ts";
 import { bar, count, progressLine } from "./progress.ts";
 
 export const addBackfill: AddCommand = ({ command, configured, shell }) =>
-  command("backfill", "fill in runs of the past from Skyvern's list; what is known already is skipped")
-    .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC), or so long ago (7d)")
+  command("backfill", "fill in past runs from Skyvern's list; known runs are skipped")
+    .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC, or an age such as 7d)")
     .option("--until <time>", "created before this time; default: now")
     .option("--workflow <id...>", "only runs of these workflows (wpid_…)")
     .option(
       "--scope <scope>",
       "mine: runs whose webhook leads here; all: every run; default: as skyvern.reconcile.scope",
     )
-    .option("--deliver", "tell of them by the routes, as if they had just ended")
-    .option("--no-deliver", "tell nobody; this is the default, as old news would flood a channel")
-    .option("--dry-run", "only say how many it would be")
+    .option("--deliver", "deliver them by the routes, as if they had just ended")
+    .option("--no-deliver", "deliver nothing (the default, because old runs would flood a channel)")
+    .option("--dry-run", "only count, and change nothing")
     .option("--json", "machine-readable")
     .action(
       configured((config, options: BackfillOptions) =>
@@ -162,19 +162,19 @@ const toJson = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }:
 
 function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: Config): string {
   const { added, known, elsewhere, recent, unreadable } = tally;
-  const relayed = deliver ? ", and the relay tells of them" : ", and nobody is told";
+  const relayed = deliver ? ", and the relay delivers them" : ", and nothing is delivered";
   const lines: [number | true, string][] = [
     [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`],
     [known, `${count(known)} known already.`],
     [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
     [recent, `${count(recent)} ended just now and left to the running relay.`],
-    [unreadable, `${count(unreadable)} that Skyvern does not find, or that the relay does not understand.`],
+    [unreadable, `${count(unreadable)} that Skyvern does not find or the relay does not recognize.`],
   ];
   return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");
 }
 
 const reachedText = ({ reached }: Tally): string =>
-  `${reached === null ? "No run was reached" : `It came to runs that ended at ${new Date(reached).toISOString()}`}; run it again to go on.`;
+  `${reached === null ? "No run was reached" : `It got as far as runs that ended at ${new Date(reached).toISOString()}`}; run it again to continue.`;
 
 function renderProgress(progress: Progress): string {
   if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;

@@ -31,7 +31,7 @@ interface BackupOptions {
 }
 
 export const addBackup: AddCommand = ({ command, configured, shell }) =>
-  command("backup", "copy the database beside the running relay; the copy is whole, and fit to be restored")
+  command("backup", "copy the database while the relay runs; the copy is complete and can be restored")
     .requiredOption("--to <place>", "a folder, or s3://bucket/prefix with the keys of AWS_… or of artifacts.s3")
     .option(
       "--verify",
@@ -90,7 +90,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
       signal: shell.stopped,
       progress: (done, of) => line.show(`${bar(done, of)} ${Math.round((100 * done) / Math.max(1, of))} % copied`),
     });
-    line.show("Bringing it to its place");
+    line.show("Moving the copy to its place");
     const sha256 = await sha256Of(made);
     const kept = await target.keep(made, name, sha256);
     const fault =
@@ -98,7 +98,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
         ? await verified(target, name, { sha256, snapshot }, () => line.show("Reading the copy"))
         : null;
     line.clear();
-    if (fault !== null) return wrong(EXIT.failed, `the copy ${kept} is of no use: ${fault}`);
+    if (fault !== null) return wrong(EXIT.failed, `the copy ${kept} cannot be used: ${fault}`);
     const ms = Math.round(performance.now() - startedAt);
     const { bytes, rows, waiting } = snapshot;
     const taken_at = new Date(takenAt).toISOString();
@@ -121,10 +121,8 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
 const renderSummary = (kept: string, { bytes, rows, waiting }: Snapshot, ms: number, isVerified: boolean): string =>
   [
     `${kept}: ${(bytes / 1e6).toFixed(1)} MB after ${(ms / 1000).toFixed(1)} s.`,
-    ...(isVerified
-      ? [`It is whole, has the ${rows?.["runs"]} runs of its moment, and opens as a relay's database.`]
-      : []),
-    `${waiting} deliveries waited at that moment; restored, they go on without telling twice where that can be known.`,
+    ...(isVerified ? [`It is complete: it has all ${rows?.["runs"]} runs and opens as a relay's database.`] : []),
+    `${waiting} ${waiting === 1 ? "delivery was" : "deliveries were"} waiting; after a restore they continue, without duplicates where the sink can tell.`,
     "",
   ].join("\n");
 
@@ -145,7 +143,7 @@ async function verified(
   const path = join(target.work, `.${name}.verify`);
   try {
     await target.fetch(name, path);
-    if ((await sha256Of(path)) !== sha256) return "its bytes are others than those that were written";
+    if ((await sha256Of(path)) !== sha256) return "its bytes differ from those that were written";
     return await faultOfCopy(path, snapshot.rows);
   } finally {
     removeDatabase(path);
@@ -215,7 +213,7 @@ function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): B
 }
 
 /** S3's own word for what is wrong; nothing else of an answer that may quote the request. */
-const codeIn = (said: string): string => /<Code>(\w{1,60})<\/Code>/.exec(said)?.[1] ?? "it said nothing that helps";
+const codeIn = (said: string): string => /<Code>(\w{1,60})<\/Code>/.exec(said)?.[1] ?? "it gave no reason";
 
 /** By the address, with endpoint and keys from the environment as Fly and Amazon name them, else from artifacts.s3. */
 function s3SettingsOf(to: string, { config, shell }: BackupDeps): S3Settings | string {

@@ -24,8 +24,11 @@ interface CheckOptions {
 
 export const addCheck: AddCommand = ({ command, ends, shell }) =>
   command("check", "check the environment and relay.yaml, and say what is set up")
-    .option("--routes", "say whom this configuration would have told of the runs that are stored")
-    .option("--since <time>", "with --routes: runs received at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--routes", "show which sinks would have received the stored runs")
+    .option(
+      "--since <time>",
+      "with --routes: runs received at or after this time (ISO 8601, UTC, or an age such as 7d)",
+    )
     .option("--until <time>", "with --routes: runs received before this time; default: now")
     .option("--json", "machine-readable")
     .action(ends((options: CheckOptions) => check(options, { shell, runtime: systemRuntime() })));
@@ -63,7 +66,7 @@ const misplaced = ({ since, until }: CheckOptions): string | null =>
 
 function renderSummary(config: Config, warnings: readonly string[], off: readonly Off[]): string {
   const lines = [
-    `The configuration is right${config.file === null ? "" : ` (${config.file})`}.`,
+    `The configuration is valid${config.file === null ? "" : ` (${config.file})`}.`,
     `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
     `Webhook: ${config.publicUrl}/webhook`,
     `Runs:    ${describeFollowing(config)}`,

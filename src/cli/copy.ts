@@ -17,9 +17,9 @@ export interface CopyOptions {
 }
 
 export const addCopy: AddCommand = ({ command, ends, shell }) =>
-  command("copy", "move all that is stored from SQLite to an empty PostgreSQL; the relay must be stopped meanwhile")
-    .requiredOption("--from <sqlite:PATH>", "the database of the relay until now; it is left as it is")
-    .option("--to <postgres://…>", "where to; default: DATABASE_URL, which other processes cannot read")
+  command("copy", "copy everything from SQLite to an empty PostgreSQL; stop the relay first")
+    .requiredOption("--from <sqlite:PATH>", "the SQLite database, which stays unchanged")
+    .option("--to <postgres://…>", "the target; default: DATABASE_URL, which other processes cannot read")
     .option("--json", "machine-readable")
     .action(ends((options: CopyOptions) => copyCommand(options, shell)));
 
@@ -63,7 +63,7 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
         (table) => `${table.padEnd(16)} ${String(sums[table].rows).padStart(9)}  ${sums[table].checksum.slice(0, 16)}`,
       );
       shell.stdout(
-        `${tables.join("\n")}\nAll of it is in ${describeDatabase(to)}, counted and compared. Start the relays with that DATABASE_URL.\n`,
+        `${tables.join("\n")}\nEverything is in ${describeDatabase(to)}, counted and compared. Start the relays with this DATABASE_URL.\n`,
       );
     }
     return EXIT.done;

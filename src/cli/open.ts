@@ -13,7 +13,7 @@ export interface OpenOptions {
 export const addOpen: AddCommand = ({ command, configured, shell }) =>
   command("open", "open a run's page in the browser, and print its address")
     .argument("<run_id>", "the run")
-    .option("--print", "print the address alone; so it is without a terminal")
+    .option("--print", "only print the address (the default without a terminal)")
     .action(
       configured((config, runId: string, options: OpenOptions) => openCommand(runId, options, { config, shell })),
     );

@@ -12,8 +12,8 @@ import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { using } from "./database.ts";
 
 export const addPrune: AddCommand = ({ command, configured, shell }) =>
-  command("prune", "remove now what retention in relay.yaml says; a running relay does so by itself, hourly")
-    .option("--dry-run", "only say how much it would be")
+  command("prune", "remove now what retention says is due; a running relay does this every hour")
+    .option("--dry-run", "only count, and remove nothing")
     .option("--json", "machine-readable")
     .action(
       configured((config, options: PruneOptions) => pruneCommand(options, { config, runtime: systemRuntime(), shell })),
@@ -46,7 +46,7 @@ export async function pruneCommand(
     const removed = await prune(deps, { dryRun, signal: shell.stopped });
     if (json) shell.stdout(`${JSON.stringify({ ...removed, dry_run: dryRun })}\n`);
     else shell.stdout(sentences(removed, dryRun, config.retention));
-    return shell.stopped.aborted ? wrong(EXIT.failed, "stopped before the end; the same command goes on") : EXIT.done;
+    return shell.stopped.aborted ? wrong(EXIT.failed, "stopped before the end; the same command continues") : EXIT.done;
   });
 }
 

@@ -17,14 +17,14 @@ import { EXIT, type AddCommand, type Shell } from "./command.ts";
 export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
   command(
     "redeliver",
-    "send a run's result again, or all that a filter names; a running relay sends within half a minute",
+    "redeliver a run, or everything that a filter selects; a running relay sends within half a minute",
   )
-    .argument("[run_id]", "the run; without it, what --state and the other filters name")
+    .argument("[run_id]", "the run; without it, --state and the other filters select")
     .option("--sink <name...>", "only to these sinks; default: of a run those it was meant for, else all")
     .option("--state <state...>", "deliveries in this state, most often dead")
     .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
     .option("--until <time>", "made before this time")
-    .option("--dry-run", "only say how many it would be")
+    .option("--dry-run", "only count, and change nothing")
     .option("--json", "machine-readable")
     .action(
       configured((config, runId: string | undefined, options: RedeliverOptions) =>
@@ -106,8 +106,8 @@ async function many(
   for (let made = dryRun ? 0 : BATCH; made === BATCH; count += made)
     made = await store.redeliverAll(filter, newDeliveryIds(runtime, BATCH), now);
   if (options.json === true) shell.stdout(`${JSON.stringify({ count, dry_run: dryRun })}\n`);
-  else if (dryRun) shell.stdout(`${count} deliveries would be made.\n`);
-  else shell.stdout(`${count} deliveries were made.${count > 0 ? ` ${WHEN}` : ""}\n`);
+  else if (dryRun) shell.stdout(`${count} deliveries would be created.\n`);
+  else shell.stdout(`${count} deliveries were created.${count > 0 ? ` ${WHEN}` : ""}\n`);
   return EXIT.done;
 }
 

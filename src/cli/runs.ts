@@ -27,9 +27,9 @@ export const addRuns: AddCommand = ({ command, configured, shell }) =>
     .option("--workflow <id...>", "of these workflows: permanent id or title")
     .option("--channel <channel...>", "received under these labels")
     .option("--sink <name...>", "with a delivery to one of these sinks")
-    .option("--since <time>", "received at or after this time (ISO 8601, UTC), or so long ago (7d)")
+    .option("--since <time>", "received at or after this time (ISO 8601, UTC, or an age such as 7d)")
     .option("--until <time>", "received before this time")
-    .option("--limit <n>", "so many, from 1 to 1000", "20")
+    .option("--limit <n>", "how many, from 1 to 1000", "20")
     .option("--json", "machine-readable")
     .action(
       configured((config, options: RunsOptions) => runsCommand(options, { config, shell, runtime: systemRuntime() })),

@@ -18,7 +18,7 @@ interface SendTestOptions {
 }
 
 export const addSendTest: AddCommand = ({ command, configured, shell }) =>
-  command("send-test", "send a signed sample to a relay, here or elsewhere: it goes the way of every webhook")
+  command("send-test", "send a signed sample to a relay, here or elsewhere; it is handled like any webhook")
     .option("--url <address>", "the webhook address; default: /webhook of the relay on this machine")
     .option("--type <run_type>", `one of ${SAMPLE_TYPES.join(", ")}`, "task_v2")
     .option("--status <status>", `one of ${SAMPLE_STATUSES.join(", ")}`, "completed")
@@ -79,7 +79,9 @@ async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Pr
     );
   } else if (sent.ok) {
     shell.stdout(`${sent.http_status} ${sent.answer ?? ""} after ${sent.ms} ms\n`);
-    shell.stdout(options.url === undefined ? `What came of it: skyvern-relay why ${runId}\n` : `The run is ${runId}\n`);
+    shell.stdout(
+      options.url === undefined ? `See what happened: skyvern-relay why ${runId}\n` : `The run is ${runId}\n`,
+    );
   } else {
     const came = sent.http_status === null ? "no answer" : `${sent.http_status} ${sent.answer ?? ""}`.trimEnd();
     shell.stderr(`skyvern-relay send-test: ${came} from ${plan.url}\n${sent.hint ?? ""}\n`);
@@ -125,13 +127,13 @@ function hintFor({ status, headers }: HttpResponse, key: string): string {
     return `Skyvern follows no redirect: give it the final address${to === null ? "" : `, perhaps ${quote(to, [], 300)}`}.`;
   }
   if (status === 401)
-    return `That relay has no key that makes this signature: it must hold the key ${key} of this configuration.`;
+    return `That relay has no key for this signature: add the key ${key} of this configuration to it.`;
   if (status === 403)
-    return "Skyvern tries 403 again. Something before the relay refuses it: a firewall, a login page, a bot check.";
+    return "Skyvern retries a 403. Something in front of the relay refuses the request: a firewall, a login page, a bot check.";
   if (status === 404 || status === 405)
-    return "No relay takes webhooks at this address: the path is /webhook or /webhook/<channel>.";
+    return "No relay accepts webhooks at this address: the path is /webhook or /webhook/<channel>.";
   if (status === 429 || status >= 500)
-    return "It cannot take webhooks just now; Skyvern would come twice more. The relay's log says why.";
+    return "It cannot accept webhooks right now; Skyvern would try twice more. The relay's log says why.";
   return "The relay's log says why.";
 }
 

@@ -11,7 +11,7 @@ import { makeTokenFile } from "./token-file.ts";
 export const addServe: AddCommand = ({ command, ends, shell }) =>
   command(
     "serve",
-    "run the relay until SIGTERM or SIGINT (what is done without a command); SIGHUP, or a changed file, has it read its configuration again",
+    "run the relay until SIGTERM or SIGINT (the default command); SIGHUP or a changed file reloads the configuration",
   ).action(ends(() => serve(shell)));
 
 async function serve(shell: Shell): Promise<number> {

@@ -7,7 +7,7 @@ import { reading } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
 export const addWhy: AddCommand = ({ command, configured, shell }) =>
-  command("why", "say why somebody was, or was not, told of a run: receipts, routes, every attempt")
+  command("why", "explain why a run was or was not delivered: receipts, routes, every attempt")
     .argument("<run_id>", "the run")
     .option("--json", "machine-readable")
     .action(configured((config, runId: string, options: WhyOptions) => whyCommand(runId, options, { config, shell })));

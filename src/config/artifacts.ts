@@ -33,10 +33,7 @@ const S3 = z.strictObject({
   }),
   bucket: z
     .string()
-    .regex(
-      /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
-      "is no name of a bucket: 3 to 63 lower-case letters, digits, dots or -",
-    )
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "must be a bucket name: 3 to 63 lower-case letters, digits, dots or -")
     .meta({ description: "Name of the bucket." }),
   region: z.string().min(1).max(64).default("auto").meta({ description: "Region of the bucket." }),
   prefix: z

@@ -27,7 +27,7 @@ const items = (text: string): string[] =>
     .split(",")
     .map((item) => item.trim())
     .filter((item) => item !== "");
-const list = parsed((text) => (items(text).length > 0 ? items(text) : null), "holds nothing between its commas");
+const list = parsed((text) => (items(text).length > 0 ? items(text) : null), "has an empty item between its commas");
 const toSecrets = (texts: string[]): Secret[] => texts.map((text) => new Secret(text));
 const port = parsed(
   (text) => (/^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : null),

@@ -64,7 +64,7 @@ export const wording: z.core.$ZodErrorMap = (issue) => {
         (Array.isArray(issue["options"]) ? mustBeOneOf(issue["options"]) : mustBe(branches(issue), issue.input))
       );
     case "unrecognized_keys":
-      return `is not a key here; there are ${knownKeys(issue).join(", ")}`;
+      return `is an unknown key; expected one of ${knownKeys(issue).join(", ")}`;
     case "too_small":
       if (issue.origin === "number" || issue.origin === "int") return `must be at least ${issue.minimum}`;
       return issue.minimum === 1 ? "must not be empty" : `must have at least ${issue.minimum} ${unit(issue.origin)}`;

@@ -147,7 +147,7 @@ const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 export const FileSchema = z.strictObject({
   skyvern: skyvern.prefault({}).meta({ description: "Keys, and how the relay finds runs." }),
   sinks: z
-    .record(z.string().regex(NAME, "is no name for a sink: 1 to 64 letters, digits, _ or -"), SinkSchema)
+    .record(z.string().regex(NAME, "must be a sink name: 1 to 64 letters, digits, _ or -"), SinkSchema)
     .default({})
     .meta({ description: "Where results go, by name." }),
   routes: RoutesSchema.prefault([]).meta({
@@ -212,7 +212,7 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
     .filter((name) => environmentSinks.includes(name))
     .map((name) => ({
       path: ["sinks", name],
-      message: "has the same name as the sink made by environment variables",
+      message: "has the same name as the sink that environment variables configure",
       aboutKey: true,
     }));
   for (const [index, route] of routes.entries()) {
@@ -245,7 +245,7 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
 }
 
 const namesNone = (known: ReadonlySet<string>): string =>
-  `names no sink; there ${known.size === 0 ? "are none" : `are ${[...known].join(", ")}`}`;
+  `names no sink; ${known.size === 0 ? "no sink is configured" : `expected one of ${[...known].join(", ")}`}`;
 
 /** A run that is removed while Skyvern's list still shows it would be found again and delivered again. */
 function tooShort(raw: unknown): ConfigFinding[] {
@@ -263,7 +263,7 @@ function repeated(items: unknown[], base: ConfigFinding["path"]): ConfigFinding[
   const names = items.map((item) => at(item, "name"));
   return names.flatMap((name, index) =>
     typeof name === "string" && names.indexOf(name) < index
-      ? [{ path: [...base, index, "name"], message: "is there twice", aboutKey: false }]
+      ? [{ path: [...base, index, "name"], message: "is a duplicate", aboutKey: false }]
       : [],
   );
 }

@@ -38,7 +38,7 @@ export function listOff(config: NotedConfig, { get }: Environment, ofSinks: read
   const off: [boolean, string, string][] = [
     [
       config.sinks.length === 0,
-      "messages: no sink is configured, runs are stored and nobody is told",
+      "messages: no sink is configured: runs are stored and nothing is delivered",
       `${EXAMPLES.join(" or ")} (docs/sinks.md)`,
     ],
     [
@@ -61,7 +61,7 @@ export function findWarnings(config: NotedConfig): string[] {
       config.sinks.length > 0 &&
         config.alerts.onSinkDown.length > 0 &&
         config.sinks.every(({ name }) => config.alerts.onSinkDown.every((told) => told === name)),
-      "alerts.on_sink_down names the only sink, which is not told of itself",
+      "alerts.on_sink_down names the only sink; a sink cannot be alerted about itself",
     ],
     [isInMemory(config.database), "DATABASE_URL is in memory: everything is lost when the process ends"],
     [

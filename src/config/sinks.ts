@@ -24,7 +24,7 @@ function sinkSchema(sinkKind: SinkKind) {
     kind: z.literal(sinkKind.kind),
     concurrency: wholeNumber(1, 64)
       .default(concurrency)
-      .meta({ description: `Attempts at the same time, 1 to 64. Default: ${concurrency}.` }),
+      .meta({ description: `Parallel attempts, 1 to 64. Default: ${concurrency}.` }),
     ...sinkKind.config.shape,
   };
   return z.strictObject(shape).transform(({ kind, concurrency, ...config }, context) => {

@@ -138,15 +138,15 @@ const QUOTE_STAR =
 /** The parser's own messages may quote the file, and thereby a secret; these do not. */
 const SYNTAX: Partial<Record<YAMLError["code"], string>> = {
   BAD_ALIAS: QUOTE_STAR,
-  BAD_DQ_ESCAPE: "there is an unknown escape in a text in double quotes; single quotes take a backslash as it is",
+  BAD_DQ_ESCAPE: "unknown escape in a text in double quotes; single quotes take a backslash as it is",
   BAD_INDENT: "the indentation does not fit the lines above",
   BAD_SCALAR_START: "a value that starts with @, `, % or | must be in quotes",
   BLOCK_AS_IMPLICIT_KEY: "there is a second colon in the line; put a value with a colon in quotes",
-  DUPLICATE_KEY: "this key is there twice",
+  DUPLICATE_KEY: "duplicate key",
   MISSING_CHAR: "a quote, bracket, comma or colon is missing",
   MULTIPLE_DOCS: "the file must hold one document, without a second ---",
   TAB_AS_INDENT: "indent with spaces, not with a tab",
   TAG_RESOLVE_FAILED: "a value that starts with ! must be in quotes (unquoted it is a tag)",
-  UNEXPECTED_TOKEN: "something here does not belong; put a value with { } [ ] , # or : in quotes",
+  UNEXPECTED_TOKEN: "unexpected text; put a value with { } [ ] , # or : in quotes",
 };
 const syntaxMessage = (error: YAMLError): string => SYNTAX[error.code] ?? "this is not valid YAML";

@@ -67,7 +67,7 @@ export function createCircuits({ store, log, fleet, scheduleMs }: CircuitsDeps) 
       const is = { ...CLOSED, last_success_at: was.last_success_at, last_failure_at: was.last_failure_at };
       await store.saveCircuit(sink, is);
       known.set(sink, is);
-      log.info("circuit.closed", { sink, reason: "turned on again" });
+      log.info("circuit.closed", { sink, reason: "resumed" });
     },
     shift: (byMs: number) => {
       for (const [sink, circuit] of known) {

@@ -9,14 +9,14 @@ export const AlertSchema = z.object({
   id: z.string().meta({ description: "As `webhook-id`." }),
   reason: z.enum(ALERT_REASONS).meta({
     description:
-      "`deliveries_dead`: given up since the last such message. `coverage_gap`: final runs at Skyvern that did not reach everyone. `disk_low`: the database's disk has little room left. `sink_down`, `sink_up`: sinks that fail for long, and take messages again.",
+      "`deliveries_dead`: given up since the last such message. `coverage_gap`: finished runs that were not delivered to every sink. `disk_low`: the database's disk is almost full. `sink_down`, `sink_up`: a sink has failed for long, or has recovered.",
   }),
   title: z.string(),
   text: z.string(),
-  count: z.int().meta({ description: "Of deliveries, runs or sinks; 1 of the disk." }),
+  count: z.int().meta({ description: "How many deliveries, runs or sinks; 1 for the disk." }),
   sinks: z.array(z.string()).meta({ description: "The sinks it is about." }),
   run_ids: z.array(z.string()).meta({ description: "Some of the runs it is about, at most 10." }),
-  url: z.string().meta({ description: "Where on the relay's page to look." }),
+  url: z.string().meta({ description: "The relay's page about it." }),
 });
 export type Alert = z.output<typeof AlertSchema>;
 

@@ -14,14 +14,14 @@ const json = z.unknown().meta({ description: "Any JSON, numbers kept digit for d
 
 export const ReportSchema = z.object({
   run_id: z.string(),
-  run_type: z.string().meta({ description: "`task_v1`, `task_v2`, `workflow_run`, … New ones pass as they are." }),
+  run_type: z.string().meta({ description: "`task_v1`, `task_v2`, `workflow_run`, … New types pass unchanged." }),
   kind: z.enum(["task", "workflow"]),
   status: z.string().meta({
     description:
       "The settled outcome. `retrying`: a run attempt ended, and Skyvern is going to try again. Other statuses that are not final pass as they are.",
   }),
   reported_status: z.string().meta({ description: "What the last webhook said." }),
-  revision: z.int().meta({ description: "1, then one more with each correction or update." }),
+  revision: z.int().meta({ description: "Starts at 1 and grows by 1 with each correction or update." }),
   source: z.enum(SOURCES),
   organization_id: text,
   channel: text.meta({ description: "The label in the webhook's URL." }),

@@ -42,7 +42,7 @@ export interface Routing {
  */
 export function match(run: Run, routes: readonly Route[], allSinkNames: readonly string[]): Routing {
   if (routes.length === 0) {
-    const because = "no routes are configured: every sink hears of every run";
+    const because = "no routes are configured: every sink gets every run";
     return { sinks: [...allSinkNames], trace: [{ route: "default", matched: true, because }] };
   }
   const sinks = new Set<string>();
@@ -50,7 +50,7 @@ export function match(run: Run, routes: readonly Route[], allSinkNames: readonly
   let stoppedBy: string | null = null;
   for (const route of routes) {
     if (stoppedBy !== null) {
-      const because = `not looked at: ${JSON.stringify(stoppedBy)} matched and stops the search`;
+      const because = `skipped: ${JSON.stringify(stoppedBy)} matched and stops the search`;
       trace.push({ route: route.name, matched: false, because });
       continue;
     }
@@ -70,7 +70,7 @@ function meets(run: Run, when: Route["when"]): { matched: boolean; because: stri
     const values = FIELDS[field as Field](run).filter((value) => value !== null && value !== undefined);
     const found = `${field} is ${values.length === 0 ? "empty" : values.map(quoted).join(" and ")}`;
     if (!isMet(values, items, field === "attempts" ? fitsCount : fits)) {
-      return { matched: false, because: `${found}, asked for is ${items.map(quoted).join(" or ")}` };
+      return { matched: false, because: `${found}, expected ${items.map(quoted).join(" or ")}` };
     }
     reasons.push(found);
   }

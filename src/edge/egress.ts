@@ -57,6 +57,6 @@ function refuseInside(host: string, networks: readonly Cidr[]): void {
   }
   const name = host.toLowerCase().replace(/\.$/, "");
   if (INSIDE.test(name) || !name.includes(".")) {
-    throw new EgressRefused(`${host} is no name of the public internet`);
+    throw new EgressRefused(`${host} is not a name of the public internet`);
   }
 }

@@ -37,7 +37,7 @@ function findFaults(env: Record<string, string>, config: Config | null) {
     })),
     ...(env["PUBLIC_URL"] ? [] : [{ where: "PUBLIC_URL", message: "is missing: the address of this Worker" }]),
     ...(config?.archive
-      ? [{ where: FILE_VARIABLE, message: "artifacts.archive: no copies are kept on an edge host" }]
+      ? [{ where: FILE_VARIABLE, message: "artifacts.archive: an edge host cannot keep copies" }]
       : []),
   ];
 }

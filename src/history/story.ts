@@ -86,10 +86,10 @@ function attemptStamps({ attempt, status, reason, codes, started_at, finished_at
 
 /** A map, as a decision is any text. */
 const DECISIONS = new Map([
-  ["retry", "Skyvern is to try again."],
+  ["retry", "Skyvern will try again."],
   ["final", "It is the last attempt."],
-  ["revoked", "Another attempt was to come: it was canceled before it began."],
-  ["never_started", "Skyvern announced another attempt, but its retry never started."],
+  ["revoked", "Another attempt was planned; it was canceled before it began."],
+  ["never_started", "Skyvern announced another attempt, but it never started."],
 ]);
 
 const VERDICTS: Record<Receipt["verdict"], string> = {
@@ -104,7 +104,7 @@ const VERDICTS: Record<Receipt["verdict"], string> = {
 
 const SOURCES: Record<Receipt["source"], string> = {
   webhook: "Webhook",
-  reconciled: "Asked of Skyvern",
+  reconciled: "Read from Skyvern",
   backfill: "Backfill",
 };
 
@@ -160,7 +160,7 @@ function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entr
   const lost = delivery.attempts - attempts.length - (delivery.state === "sending" ? 1 : 0);
   if (lost > 0)
     lines.push(`${lost === 1 ? "One attempt was" : `${lost} attempts were`} cut short when the relay stopped.`);
-  if (delivery.state === "canceled") lines.push("Canceled: a newer outcome took its place before it was sent.");
+  if (delivery.state === "canceled") lines.push("Canceled: a newer outcome replaced it before it was sent.");
   const isGivenUp = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
   if (isGivenUp) lines.push(`Dead: ${delivery.last_error}`);
   return [

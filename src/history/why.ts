@@ -87,14 +87,14 @@ export function explain({ stored, receipts, deliveries, attempts }: WhyInput): W
 
 function summarize(run: Run, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
   if (run.status === RETRYING) return retryingSummary(run);
-  if (!isFinal(run)) return [`The run is not final (${run.status}): nobody is told before it is.`];
+  if (!isFinal(run)) return [`The run is not final (${run.status}): it is delivered once it is final.`];
   if (deliveries.length === 0) {
-    if (routes.length === 0) return ["Nobody was to be told: no sink is configured, or this receipt chose none."];
+    if (routes.length === 0) return ["No delivery was due: no sink is configured, or no route selected one."];
     const matched = routes.filter((route) => route.matched);
     return [
       matched.length === 0
-        ? "Nobody was told: no route matched."
-        : "Nobody was told: the routes that matched name no sink.",
+        ? "Nothing was delivered: no route matched."
+        : "Nothing was delivered: the matching routes name no sink.",
     ];
   }
   // The last delivery to each sink counts.
@@ -105,8 +105,8 @@ function summarize(run: Run, routes: Why["routes"], deliveries: readonly Deliver
 function retryingSummary({ attempt, reported_status, next_attempt_at }: Run): string[] {
   const at = next_attempt_at === null ? "" : ` at ${isoTime(next_attempt_at)}`;
   return [
-    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}. Nobody is told before the last attempt has ended.`,
-    "Where no webhook says how it went on, the relay asks Skyvern after that time, and tells the run as it stands when its retry has not started 24 hours later.",
+    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}. The result is delivered once the last attempt has ended.`,
+    "If no webhook comes, the relay asks Skyvern after that time. If the retry has not started 24 hours later, the relay delivers the result as it stands.",
   ];
 }
 
@@ -117,15 +117,15 @@ function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_err
     case "delivered":
       return `${sink} was told at ${isoTime(delivered_at)}${because}.`;
     case "dead":
-      return `${sink} was not told and will not be${because} (${tries}). Redeliver it once that is mended.`;
+      return `Not delivered to ${sink}, and not tried again${because} (${tries}). Fix the cause, then redeliver it.`;
     case "canceled":
-      return `${sink}: the last message was canceled, as another said it already or takes its place.`;
+      return `${sink}: the last delivery was canceled, because another one covers or replaces it.`;
     case "sending":
-      return `${sink} is being told right now (attempt ${attempts}).`;
+      return `Being sent to ${sink} right now (attempt ${attempts}).`;
     case "pending":
       return attempts === 0
-        ? `${sink} was not told yet: its turn has not come.`
-        : `${sink} was not told yet${because} (${tries}). Next try at ${isoTime(next_attempt_at)}.`;
+        ? `Not delivered to ${sink} yet: it waits for its turn.`
+        : `Not delivered to ${sink} yet${because} (${tries}). Next try at ${isoTime(next_attempt_at)}.`;
   }
 }
 
@@ -189,7 +189,7 @@ export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl 
       `Skyvern lists it (created ${isoTime(listedRun.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
     );
   } else if (listedRun !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
-  else lines.push(`Was it started with webhook_url ${webhookUrl}, and by a key that the relay has?`);
+  else lines.push(`Check that it was started with webhook_url ${webhookUrl} and with an API key that the relay has.`);
   if (unrecognized > 0) {
     lines.push(
       unrecognized === 1
@@ -197,8 +197,6 @@ export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl 
         : `${unrecognized} verified webhooks were not recognized as runs and are stored: it may be one of them (GET /v1/receipts/unrecognized).`,
     );
   }
-  lines.push(
-    "Runs that Skyvern has and the relay has not are counted under coverage (GET /v1/stats); `skyvern-relay backfill` fetches them.",
-  );
+  lines.push("Coverage (GET /v1/stats) counts the runs that only Skyvern has; `skyvern-relay backfill` fetches them.");
   return lines;
 }

@@ -93,7 +93,7 @@ export function requireToken(gate: TokenGate): MiddlewareHandler {
     if (admission.isRight) return next();
     if (admission.waitMs > 0) {
       c.header("retry-after", retryAfter(admission.waitMs));
-      return problem(c, 429, "Too many wrong tokens came from this address. A right one is let in at once.");
+      return problem(c, 429, "Too many wrong tokens came from this address. A correct token still works at once.");
     }
     c.header("www-authenticate", 'Bearer realm="skyvern-relay"');
     return problem(c, 401, "Send `Authorization: Bearer <RELAY_TOKEN>`.");

@@ -16,7 +16,7 @@ export const TIMEOUTS = {
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 5_000,
 };
-const NOT_HTTP = { error: "the request is not proper HTTP" };
+const NOT_HTTP = { error: "the request is not valid HTTP" };
 /** How long requests in flight get to end. */
 const CLOSING_MS = 2_000;
 /**

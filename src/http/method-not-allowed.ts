@@ -15,7 +15,7 @@ export function refuseOtherMethods<E extends Env>(app: Hono<E>, isMeant: (path: 
     const allow = [...methods].join(", ");
     app.all(path, (c) => {
       c.header("allow", allow);
-      return problem(c, 405, `${c.req.method} is not possible here, but ${allow}.`);
+      return problem(c, 405, `${c.req.method} is not allowed here; use ${allow.replace(/, (\w+)$/, " or $1")}.`);
     });
   }
 }

@@ -4,7 +4,7 @@ import { z } from "@hono/zod-openapi";
 
 /** An RFC 9457 problem. `errors` names each bad parameter. */
 export const ProblemSchema = z.object({
-  type: z.string().meta({ description: "`about:blank`: the status says it all." }),
+  type: z.string().meta({ description: "`about:blank`: the status code says everything." }),
   title: z.string(),
   status: z.int(),
   detail: z.string().optional(),

@@ -33,9 +33,9 @@ export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   const app = new OpenAPIHono<BlankEnv>({ strict: false });
   app.onError((error, c) => {
     deps.log.error("request.crashed", { method: c.req.method, path: c.req.path, error: error.stack ?? error.message });
-    return problem(c, 500, "The relay met a bug; its log has the details.");
+    return problem(c, 500, "Internal error; see the relay's log.");
   });
-  app.notFound((c) => problem(c, 404, "There is nothing at this address."));
+  app.notFound((c) => problem(c, 404, "The relay has no such address."));
   // The webhook comes first, as it needs nothing of what follows.
   mountWebhook(app, deps.webhook);
   mountOps(app, deps.unready);

@@ -102,7 +102,7 @@ function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: R
   refusals.count(address);
   if (refusals.waitMs(address) > 0) {
     const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
-    return c.json({ error: "too many webhooks without a right signature from this address" }, 429, headers);
+    return c.json({ error: "too many webhooks with a wrong signature came from this address" }, 429, headers);
   }
   log.warn("webhook.refused", { reason, address, channel });
   return c.json({ error: REFUSALS[reason] }, 401);

@@ -43,7 +43,7 @@ const GLOBAL_UNICAST: [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR("2000::/3");
 /** The refusal in words. */
 export const refusal = (hostname: string, address: string, range: string): string =>
   `${hostname === address ? address : `${hostname} (${address})`} is not on the public internet but in the range ` +
-  `"${range}": add it to ALLOW_PRIVATE_NETWORKS if the relay is meant to reach it`;
+  `"${range}": add it to ALLOW_PRIVATE_NETWORKS if the relay should reach it`;
 
 /** Throws when the text is none. */
 export function cidrOrThrow(text: string): Cidr {

@@ -135,7 +135,7 @@ async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceip
     return toIntakeResult(arrival, await accept(arrival));
   } catch (error) {
     if (!(error instanceof DecisionCrashed) || run === null) throw error;
-    const unrecognized = { ...receipt, note: "the relay met a bug; its log has the details" };
+    const unrecognized = { ...receipt, note: "internal error in the relay; see its log" };
     const accepted = await accept({ receipt: unrecognized, run: null }).catch((another: unknown) => {
       throw another instanceof StorageFault ? another : error.cause;
     });
@@ -200,7 +200,7 @@ const withoutDeliveries =
     return { ...decision, deliveries: [], cancel: [], routing: null, note: silenced ? NOT_RELAYED : decision.note };
   };
 
-const NOT_RELAYED = "backfilled: not relayed to any sink";
+const NOT_RELAYED = "backfilled: not delivered to any sink";
 
 /**
  * Skyvern signs every URL anew for each answer. Without the parts that give access and their times, the same run has

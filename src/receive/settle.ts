@@ -158,11 +158,12 @@ const waitingNote = ({ status, attempt, reported_status, next_attempt_at: next }
     ? `attempt ${attempt} ended as ${reported_status}; Skyvern tries again at ${isoTime(next)}`
     : null;
 
-const DELIVERY_FAILURE_NOTE = "Skyvern reports that its webhook could not be delivered, which is not the run failing";
+const DELIVERY_FAILURE_NOTE =
+  "Skyvern reports only that its webhook could not be delivered; the run itself did not fail";
 
 function explainVerdict(verdict: Verdict, was: string, is: string, reported: string): string | null {
   if (verdict === "corrected") return `the outcome changed from ${was} to ${is}`;
-  return verdict === "duplicate" && reported !== is ? `says ${reported}, but ${is} is the later outcome` : null;
+  return verdict === "duplicate" && reported !== is ? `reports ${reported}, but ${is} is the later outcome` : null;
 }
 
 /** A single observation as a state. */

@@ -130,7 +130,7 @@ async function backfillKey(deps: BackfillDeps, query: BackfillQuery, key: KeyCli
   return fault;
 }
 
-const INTERRUPTED: SkyvernFault = { kind: "unavailable", status: null, reason: "it was told to stop" };
+const INTERRUPTED: SkyvernFault = { kind: "unavailable", status: null, reason: "it was stopped" };
 
 const endOf = ({ finished_at, created_at }: SkyvernRunRow): number => finished_at ?? created_at ?? 0;
 

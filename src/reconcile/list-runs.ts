@@ -35,7 +35,7 @@ export async function listRuns(
     const isMet = knownFrom !== undefined && answer.value.rows.some(({ run_id }) => knownFrom.has(run_id));
     if (!isFull || isMet || (last ?? Infinity) < since) return { rows: [...rows.values()], fault: null };
   }
-  const down = last === null ? "" : `; runs created before ${new Date(last).toISOString()} cannot be seen in it`;
+  const down = last === null ? "" : `; runs created before ${new Date(last).toISOString()} are not listed`;
   const reason = `Skyvern's list has more than ${MAX_PAGES} pages${down}`;
   return { rows: [...rows.values()], fault: { kind: "unexpected", status: null, reason } };
 }

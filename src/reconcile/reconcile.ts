@@ -132,9 +132,9 @@ export function createReconciler(deps: ReconcileDeps): Reconciler {
 function hintOf(kind: SkyvernFault["kind"]): string {
   if (kind === "forbidden") return "copy the API key again from Skyvern's settings page";
   if (kind === "rate_limited")
-    return "the next round goes on; with PUBLIC_URL set, webhooks bring runs without being asked for";
+    return "the next round continues; with PUBLIC_URL set, webhooks bring runs without being asked for";
   if (kind === "unavailable")
-    return "the next round goes on; if it lasts, check SKYVERN_BASE_URL and this machine's network";
+    return "the next round continues; if it lasts, check SKYVERN_BASE_URL and this machine's network";
   return "run skyvern-relay doctor";
 }
 

@@ -139,7 +139,7 @@ function listLinks(report: Report): Content["links"] {
 
 function listNotes(report: Report, cause: Job["cause"]): string[] {
   const notes: string[] = [];
-  if (cause === "alert") notes.push("This message is of the relay itself, not of a run.");
+  if (cause === "alert") notes.push("This message is about the relay itself, not about a run.");
   if (cause === "test") notes.push("This is a test message. No run happened.");
   if (cause === "redelivery") notes.push("Sent again on request.");
   if (cause === "correction") notes.push("Correction: the outcome of this run changed.");
@@ -155,12 +155,12 @@ function listNotes(report: Report, cause: Job["cause"]): string[] {
     const at = report.next_attempt_at === null ? "" : ` at ${formatTime(report.next_attempt_at)}`;
     notes.push(`Attempt ${report.attempt} ended as ${report.reported_status}. Skyvern tries again${at}.`);
   } else if (last?.decision === "never_started") {
-    notes.push("Skyvern announced another attempt, but its retry never started.");
+    notes.push("Skyvern announced another attempt, but it never started.");
   } else if (last?.decision === "revoked") {
-    notes.push("Another attempt was to come: it was canceled before it began.");
+    notes.push("Another attempt was planned; it was canceled before it began.");
   } else if (report.reported_status !== report.status) {
     notes.push(
-      `Skyvern's last webhook says "${report.reported_status}": that was its webhook failing to arrive, not the run.`,
+      `Skyvern's last webhook says "${report.reported_status}" because its webhook did not arrive; the run itself did not fail.`,
     );
   }
   return notes;

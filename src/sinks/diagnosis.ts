@@ -26,4 +26,5 @@ export interface DiagnoseDeps {
 }
 
 /** The reason of an outcome other than delivered. */
-export const reasonOf = (outcome: Outcome): string => (outcome.kind === "delivered" ? "it was taken" : outcome.reason);
+export const reasonOf = (outcome: Outcome): string =>
+  outcome.kind === "delivered" ? "it was accepted" : outcome.reason;

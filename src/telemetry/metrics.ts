@@ -49,15 +49,12 @@ export function createMetrics() {
   for (const result of [...VERDICTS, ...REFUSALS]) webhooks.inc({ result }, 0);
   const build = new Gauge({
     name: "skyvern_relay_build_info",
-    help: "1, with the version that runs.",
+    help: "Always 1; the label holds the running version.",
     labelNames: ["version"] as const,
     registers: [registry],
   });
   build.set({ version: VERSION }, 1);
-  const alerts = count("skyvern_relay_alerts_total", "Messages of the relay itself, by reason and outcome.", [
-    "reason",
-    "outcome",
-  ]);
+  const alerts = count("skyvern_relay_alerts_total", "Alerts sent, by reason and outcome.", ["reason", "outcome"]);
   for (const reason of ALERT_REASONS) for (const outcome of OUTCOMES) alerts.inc({ reason, outcome }, 0);
   return {
     registry,
@@ -66,20 +63,20 @@ export function createMetrics() {
     webhooks,
     receiveSeconds: time(
       "skyvern_relay_receive_seconds",
-      "From the whole body read to the answer, for genuine webhooks.",
+      "Time from the complete body to the answer, for genuine webhooks.",
       [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     ),
     alerts,
-    spansDropped: count("skyvern_relay_spans_dropped_total", "Spans that the collector of traces did not take."),
+    spansDropped: count("skyvern_relay_spans_dropped_total", "Spans that the trace collector rejected."),
     diskFree: new Gauge({
       name: "skyvern_relay_disk_free_bytes",
-      help: "Room left on a disk: database, the one that the database is on. Absent where it is on no disk of this machine.",
+      help: "Free bytes by disk (database: the disk of the database). Absent when the database is on no disk of this machine.",
       labelNames: ["disk"] as const,
       registers: [registry],
     }),
     heartbeats: count(
       "skyvern_relay_heartbeats_total",
-      "Signs of life given: alive, fail (something is wrong), rejected.",
+      "Heartbeats sent, by result: alive, fail (something is wrong), rejected.",
       ["result"],
     ),
     ingested: count("skyvern_relay_ingested_total", "Runs read from Skyvern's API, by source and verdict.", [
@@ -104,7 +101,7 @@ export function createMetrics() {
     ),
     deliverySeconds: time(
       "skyvern_relay_delivery_seconds",
-      "From the receipt to the delivery.",
+      "Time from the receipt to the delivery.",
       [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 28800, 86400],
       ["sink"],
     ),
@@ -161,19 +158,19 @@ export interface Gauges {
  */
 export function watch({ registry }: Metrics, app: () => Gauges, now: () => number): void {
   watchStored(registry, app, now);
-  const help = "1: it can accept a webhook now, shown by a real write, as /readyz does. 0: it cannot.";
+  const help = "1 when the relay can accept a webhook now, proved by a real write like /readyz; else 0.";
   single(registry, "skyvern_relay_ready", help, async () => ((await app().isReady()) ? 1 : 0));
   const coverage = readOnce(async () => (await app().coverage?.()) ?? null);
   single(
     registry,
     "skyvern_relay_coverage_seen",
-    "Final runs of ours in Skyvern's list, over the lookback.",
+    "Final runs in Skyvern's list that target this relay, within the lookback.",
     async () => (await coverage())?.seen,
   );
   single(
     registry,
     "skyvern_relay_coverage_relayed",
-    "Those of them that were settled and delivered to every sink they were for.",
+    "Of those, the runs that were settled and delivered to every sink.",
     async () => (await coverage())?.relayed,
   );
 }
@@ -210,7 +207,7 @@ function watchStored(registry: Registry, app: () => Gauges, now: () => number): 
   );
   new Gauge({
     name: "skyvern_relay_circuit_state",
-    help: "1 for the state a sink's circuit is in: closed, open (it fails), stopped (it asked to be left alone).",
+    help: "1 for the state a sink's circuit is in: closed, open (it fails), stopped (it asked for no more messages).",
     labelNames: ["sink", "state"] as const,
     registers: [registry],
     async collect() {

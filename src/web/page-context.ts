@@ -111,7 +111,7 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
     page(
       c,
       { title: "Refused", session: null },
-      notice("That form was refused", `${reason} Go back, reload the page and try again.`),
+      notice("The form was refused", `${reason} Go back, reload the page and try again.`),
       403,
     );
   const guard: MiddlewareHandler<WebEnv> = async (c, next) => {
@@ -127,7 +127,7 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
   };
   const isOfSession: MiddlewareHandler<WebEnv> = async (c, next) => {
     if (sessions.isOurForm(c.get("session"), await field(c, "csrf"))) return next();
-    return refuse(c, "It belongs to a session that is over.");
+    return refuse(c, "Its session has ended.");
   };
   const small = bodyLimit({ maxSize: FORM_LIMIT, onError: (c) => refuse(c, "It is too large.") });
 

@@ -47,7 +47,7 @@ export function readQuery<Name extends string>(
     if (value === "" || SAID.has(name)) continue;
     if (name === "after") {
       after = readPlace(value);
-      if (after === null) faults.push({ name, message: "is no place in the list; start again at its head" });
+      if (after === null) faults.push({ name, message: "is not a position in this list; start from the first page" });
     } else if ((names as readonly string[]).includes(name)) {
       const list = (values[name as Name] ??= []);
       const most = SINGLE.has(name) ? 1 : 20;

@@ -33,8 +33,8 @@ function createWeb(deps: WebDeps, assets: Assets): Hono<WebEnv> {
     deps.log.error("page.crashed", { method, path, error: error.stack ?? error.message });
     const text = isStorage
       ? "The database cannot be read or written right now. Try again in a moment."
-      : "The relay met a bug; its log has the details.";
-    return page(c, { title: "Error", session: null }, notice("That did not work", text), isStorage ? 503 : 500);
+      : "Internal error; see the relay's log.";
+    return page(c, { title: "Error", session: null }, notice("Something went wrong", text), isStorage ? 503 : 500);
   });
   const context = createPageContext(web, deps, page);
   mountLogin(context);

@@ -24,7 +24,7 @@ it("deliveries that were given up are told in Slack, by mail and by HTTP, each m
   expect(more).toEqual([]);
   expect(JSON.stringify(message)).toContain("Relay alert");
   expect(JSON.stringify(message)).toContain("1 delivery was given up (http)");
-  expect(JSON.stringify(message)).toContain("This message is of the relay itself");
+  expect(JSON.stringify(message)).toContain("This message is about the relay itself");
   expect(JSON.stringify(message)).not.toContain("Run page");
 
   const [mail] = relay.standIns.smtp.messages;
@@ -79,7 +79,7 @@ it("a sink that fails for long is told of through another, and when it is well a
   await relay.deliver();
   await relay.app.alert();
   expect(said()).toHaveLength(2);
-  expect(said()[1]).toContain("http is well again");
+  expect(said()[1]).toContain("http has recovered");
   expect(bodies(relay).filter(({ type }) => type === "relay.alert")).toEqual([]);
 });
 

@@ -126,7 +126,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     );
     expect(data.find(({ sink }) => sink === "a")).toMatchObject({
       state: "dead",
-      last_error: expect.stringContaining("not configured any more") as string,
+      last_error: expect.stringContaining("no longer configured") as string,
     });
     expect(await world.read("/v1/sinks")).toMatchObject({ data: [{ name: "b" }] });
     expect(a.requests).toHaveLength(1);

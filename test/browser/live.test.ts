@@ -147,7 +147,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
       "/deliveries",
       "/deliveries?state=dead",
     ];
-    const receipt = await page.getByRole("link", { name: "Look at what was received" }).first().getAttribute("href");
+    const receipt = await page.getByRole("link", { name: "Show what was received" }).first().getAttribute("href");
     for (const path of [...pages, receipt ?? "none"]) {
       await page.goto(path);
       await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })");

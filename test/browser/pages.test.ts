@@ -31,7 +31,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await logInAt("/");
     expect(await inspect("runs")).toEqual([]);
     await page.locator(`a[href="/runs/${relay.invoices}"]`).click();
-    await page.getByRole("heading", { name: "Who was told" }).waitFor();
+    await page.getByRole("heading", { name: "Deliveries" }).waitFor();
     expect(await inspect("run-completed")).toEqual([]);
     const images = await page.evaluate("[...document.querySelectorAll('.gallery img')].map((img) => img.naturalWidth)");
     expect(images).toEqual([16, 16]);
@@ -41,7 +41,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByText("Queued again for 1 sink.").waitFor();
     await expect.poll(relay.crmRequests, { timeout: 10_000 }).toBe(before + 1);
     await page.getByRole("button", { name: "Refresh artifacts" }).click();
-    await page.getByText(/Asked Skyvern again: it lists \d+ artifacts\./).waitFor();
+    await page.getByText(/Skyvern was asked again and lists \d+ artifacts\./).waitFor();
     const app = page.getByRole("link", { name: "Open in Skyvern" });
     expect(await app.getAttribute("href")).toMatch(/^https:\/\/app\.skyvern\.com\//);
 
@@ -49,7 +49,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByText("JSON", { exact: true }).click();
     await page.getByText("Why these sinks").click();
     expect(await inspect("run-open", TWO_VIEWS)).toEqual([]);
-    await page.getByRole("link", { name: "Look at what was received" }).first().click();
+    await page.getByRole("link", { name: "Show what was received" }).first().click();
     await page.getByRole("heading", { name: "What was received" }).waitFor();
     expect(await inspect("receipt")).toEqual([]);
   });
@@ -57,7 +57,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
   test("what the sinks are like, a test that arrives and one that does not, and one turned on again", async () => {
     const { page, relay } = reader;
     await logInAt("/sinks");
-    await page.getByText("Stopped: it asked for no more.").waitFor();
+    await page.getByText("Stopped: the sink asked for no more messages.").waitFor();
     expect(await inspect("sinks")).toEqual([]);
     await page.getByRole("button", { name: "Send test to crm" }).click();
     await page.getByText("The test message to crm was delivered.").waitFor();
@@ -67,9 +67,9 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByText("The test message to crm was not delivered, and is not tried again.").waitFor();
     await page.getByText("closed for lunch").waitFor();
     expect(await inspect("sinks-test-failed", TWO_VIEWS)).toEqual([]);
-    await page.getByRole("button", { name: "Turn on again legacy" }).click();
-    await page.getByText("legacy is on again: what waits is tried now.").waitFor();
-    expect(await page.getByText("Stopped: it asked for no more.").count()).toBe(0);
+    await page.getByRole("button", { name: "Resume legacy" }).click();
+    await page.getByText("legacy is resumed: waiting deliveries are tried now.").waitFor();
+    expect(await page.getByText("Stopped: the sink asked for no more messages.").count()).toBe(0);
   });
 
   test("dead letters, one sent again, then all: how many is said first", async () => {
@@ -93,7 +93,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await relay.settled();
     expect(relay.crmRequests()).toBe(before + 1);
     await page.getByRole("link", { name: "Redeliver all of these…" }).click();
-    await page.getByRole("heading", { name: "Nothing to send again" }).waitFor();
+    await page.getByRole("heading", { name: "Nothing to redeliver" }).waitFor();
     expect(await inspect("redeliver-none", TWO_VIEWS)).toEqual([]);
     await page.goto("/deliveries");
     expect(await inspect("deliveries", TWO_VIEWS)).toEqual([]);
@@ -221,7 +221,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     const before = relay.crmRequests();
     await page.getByRole("button", { name: "Redeliver to all" }).click();
     await page.getByText("Queued again for").waitFor();
-    await page.getByText("Reload to see how it goes.").waitFor();
+    await page.getByText("Reload to see the result.").waitFor();
     await expect.poll(relay.crmRequests, { timeout: 10_000 }).toBeGreaterThan(before);
     expect(await page.locator("time").first().textContent()).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC$/);
     await page.getByRole("button", { name: "Refresh artifacts" }).click();
@@ -230,7 +230,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.goto("/sinks");
     await page.getByRole("button", { name: "Send test to finance" }).click();
     await page.getByText("The test message to finance was delivered.").waitFor();
-    await page.getByRole("button", { name: "Turn on again legacy" }).click();
+    await page.getByRole("button", { name: "Resume legacy" }).click();
     await page.getByText("legacy is on again").waitFor();
 
     await page.getByRole("link", { name: "Redeliver dead letters legacy" }).click();

@@ -66,7 +66,7 @@ it("fills in what is not known, oldest first, and tells nobody", async () => {
 
   expect(await command({ since: "7d" })).toEqual({
     code: 0,
-    stdout: "4 runs were filled in, and nobody is told.\n1 run known already.\n",
+    stdout: "4 runs were filled in, and nothing is delivered.\n1 run known already.\n",
     stderr: "",
   });
   await relay.deliver();
@@ -76,7 +76,7 @@ it("fills in what is not known, oldest first, and tells nobody", async () => {
     source: "backfill",
     prompt: `Do ${idOf(0)}`,
     deliveries: [],
-    receipts: [{ verdict: "accepted", note: "backfilled: not relayed to any sink", routing: null }],
+    receipts: [{ verdict: "accepted", note: "backfilled: not delivered to any sink", routing: null }],
   });
   // The relay's own rounds find nothing left to tell.
   expect(await relay.app.reconcile()).toMatchObject({ read: 0, found: 0 });
@@ -90,7 +90,7 @@ it("--deliver tells of each by the routes, as if it had just ended; the running 
   add(relay, { id: "tsk_bad", endedAt: NOW - HOUR, status: "failed" });
   expect(await command({ since: "1d", deliver: true })).toMatchObject({
     code: 0,
-    stdout: "2 runs were filled in, and the relay tells of them.\n",
+    stdout: "2 runs were filled in, and the relay delivers them.\n",
   });
   expect(told(relay)).toEqual([]);
   await relay.deliver();
@@ -177,7 +177,7 @@ it("leaves runs that ended just now to the running relay: filled in silently, no
   add(relay, { id: "tsk_now", endedAt: NOW - 10_000 });
   add(relay, { id: "tsk_fresh", endedAt: NOW - 9 * 60_000 });
   expect(await command({ since: "1d" })).toMatchObject({
-    stdout: "0 runs were filled in, and nobody is told.\n2 runs ended just now and left to the running relay.\n",
+    stdout: "0 runs were filled in, and nothing is delivered.\n2 runs ended just now and left to the running relay.\n",
   });
   // Its webhook comes after all, and is told.
   await relay.webhook(JSON.stringify(atSkyvern({ id: "tsk_now", endedAt: NOW - 10_000 }).payload));
@@ -205,10 +205,10 @@ describe("when Skyvern fails", () => {
     relay.standIns.skyvern.faults.push({ on: new RegExp(`${idOf(3)}$`), status: 503, times: 7 });
     expect(await command({ since: "7d" })).toEqual({
       code: 1,
-      stdout: "3 runs were filled in, and nobody is told.\n",
+      stdout: "3 runs were filled in, and nothing is delivered.\n",
       stderr:
         "skyvern-relay backfill: it stopped before the end: Skyvern answered the run with 503: Service Unavailable. " +
-        "It came to runs that ended at 2026-08-23T06:00:00.000Z; run it again to go on.\n",
+        "It got as far as runs that ended at 2026-08-23T06:00:00.000Z; run it again to continue.\n",
     });
     expect(runtime.now() - NOW).toBe(201_000);
     relay.standIns.skyvern.calls.splice(0);
@@ -244,7 +244,7 @@ it("stops when it is told to, with exit code 1, and goes on there the next time"
   relay.standIns.skyvern.faults.push(stop);
   expect(await command({ since: "7d" }, false, stopping.signal)).toMatchObject({
     code: 1,
-    stderr: expect.stringContaining("run it again to go on") as string,
+    stderr: expect.stringContaining("run it again to continue") as string,
   });
   expect(await json({ since: "7d" })).toMatchObject({ code: 0, added: 2, known: 1 });
 });

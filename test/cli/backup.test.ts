@@ -30,7 +30,7 @@ it("makes one file that a relay can be started on, and leaves the running relay 
   const { relay, folder, to, backup } = await aRelay();
   const { code, stdout, stderr } = await backup("--to", to);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expect(stdout).toMatch(/relay-\d{8}T\d{6}Z-[0-9a-f]{4}\.db: \d+\.\d MB after \d+\.\d s\.\n1 deliveries waited/);
+  expect(stdout).toMatch(/relay-\d{8}T\d{6}Z-[0-9a-f]{4}\.db: \d+\.\d MB after \d+\.\d s\.\n1 delivery was waiting/);
   const [name = "", ...more] = readdirSync(to);
   expect(more, "nothing beside it").toEqual([]);
   expect(statSync(join(to, name)).mode & 0o077).toBe(0);

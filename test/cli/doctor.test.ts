@@ -177,7 +177,7 @@ describe("a relay that is well", () => {
     const { code, stdout, stderr } = await doctor(aWorld(), {});
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^ok {7}node {2,}Node v24\.9\.0$/m);
-    expect(stdout).toMatch(/^ok {7}key SKYVERN_API_KEY\[1\] {2,}http\S+ lets it in: o_512846093377601280$/m);
+    expect(stdout).toMatch(/^ok {7}key SKYVERN_API_KEY\[1\] {2,}http\S+ accepts it: o_512846093377601280$/m);
     expect(stdout).toMatch(/^ok {7}sink slack {2,}skyvern-relay is in the channel #ops$/m);
     expect(stdout).toMatch(/^warning {2}PUBLIC_URL .*\n {10,}→ add 127\.0\.0\.1 to ALLOWED_HOSTS/m);
     expect(stdout).toContain("\n\n0 faults, 1 warning.\n");
@@ -499,7 +499,7 @@ const faults: Case[] = [
     wrong: (world) => (world.host.space = () => Promise.resolve({ free: 20_000_000, total: GB })),
     check: "disk",
     found: /20 MB of 1\.0 GB free/,
-    fix: /make room/,
+    fix: /free space/,
   },
   {
     name: "a disk that is nearly full",
@@ -507,7 +507,7 @@ const faults: Case[] = [
     check: "disk",
     state: "warning",
     found: /900 MB of 10\.0 GB free/,
-    fix: /make room/,
+    fix: /free space/,
   },
   {
     name: "a Fly machine without its volume",
@@ -547,7 +547,7 @@ const faults: Case[] = [
     },
     check: "sinks",
     state: "warning",
-    found: /nobody is told/,
+    found: /nothing is delivered/,
     fix: /SLACK_BOT_TOKEN/,
   },
   {

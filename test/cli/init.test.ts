@@ -188,7 +188,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     );
     expect(code).toBe(1);
     expect(stdout).toMatch(/^slack +failed: .*invalid_auth/m);
-    expect(stderr).toContain("slack did not take the test message");
+    expect(stderr).toContain("slack did not accept the test message");
   });
 
   it("of half a sink", async () => {

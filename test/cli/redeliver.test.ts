@@ -74,7 +74,7 @@ describe("redeliver --state", () => {
   it("makes one for each that fits; a second call finds nothing left", async () => {
     expect(await redeliver("--state", "dead")).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^2 deliveries were made\. A running relay/),
+      stdout: expect.stringMatching(/^2 deliveries were created\. A running relay/),
     });
     expect(await redeliver("--state", "dead", "--json")).toMatchObject({
       code: 0,
@@ -91,7 +91,7 @@ describe("redeliver --state", () => {
   it("--dry-run counts and makes none", async () => {
     expect(await redeliver("--state", "dead", "--dry-run")).toMatchObject({
       code: 0,
-      stdout: "2 deliveries would be made.\n",
+      stdout: "2 deliveries would be created.\n",
     });
     expect(await states()).toEqual(DEAD);
   });

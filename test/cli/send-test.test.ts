@@ -59,7 +59,7 @@ it("a key that the relay does not have: exit code 1, and what to do", async () =
   );
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toContain("401");
-  expect(stderr).toContain("it must hold the key SKYVERN_API_KEY[2]");
+  expect(stderr).toContain("add the key SKYVERN_API_KEY[2]");
   expect(stderr).not.toContain(OTHER_KEY);
 });
 
@@ -71,7 +71,7 @@ const answers: [string, (response: ServerResponse) => unknown, string][] = [
   ],
   ["a login page", (r) => r.writeHead(403).end("<html>"), "a firewall, a login page, a bot check"],
   ["another site", (r) => r.writeHead(404).end("no"), "the path is /webhook"],
-  ["a host that is down", (r) => r.writeHead(502).end("bad gateway"), "cannot take webhooks just now"],
+  ["a host that is down", (r) => r.writeHead(502).end("bad gateway"), "cannot accept webhooks right now"],
   ["an echo of the signature's key", (r) => r.writeHead(500).end(FIXTURE_KEY), "[secret]"],
   ["a reset", (r) => r.socket?.resetAndDestroy(), "gave no answer"],
 ];

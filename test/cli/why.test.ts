@@ -52,7 +52,7 @@ describe("why <run_id>", () => {
     const [first, ...lines] = stdout.split("\n");
     expect(first).toContain(V2);
     expect(first).toMatch(/: completed$/);
-    expect(lines[0]).toMatch(/^ {2}slack was told at 2026-08-23T/);
+    expect(lines[0]).toMatch(/^ {2}Delivered to slack at 2026-08-23T/);
     expect(stdout).toMatch(/^ {2}\+ default matched: no routes are configured/m);
     expect(stdout).toMatch(/^ {2}slack \(slack\), result: delivered {2}https?:\/\/\S+ {2}\[dlv_/m);
     expect(stdout).toMatch(/^ {2}http \(http\), result: delivered {2}HTTP 200 {2}\[dlv_/m);
@@ -74,7 +74,7 @@ describe("why <run_id>", () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("does not know the run tsk_0");
     expect(stderr).toContain("https://relay.example.com/webhook");
-    expect(stderr).toContain("coverage");
+    expect(stderr).toContain("Coverage (GET /v1/stats)");
   });
 
   it("of an unknown run, --json is JSON all the same", async () => {

@@ -64,7 +64,7 @@ describe("the archive", () => {
   it.each([
     ["artifacts: { archive: everything }", "artifacts.archive"],
     ["artifacts: { archive: all, s3: { bucket: runs } }", "artifacts.s3.endpoint"],
-    [`artifacts: { archive: all, s3: ${S3.replace("runs", "Runs/x")} }`, "no name of a bucket"],
+    [`artifacts: { archive: all, s3: ${S3.replace("runs", "Runs/x")} }`, "must be a bucket name"],
     ["artifacts: { expiry: 1m }", "artifacts.expiry"],
     ["artifacts: { max_file: 1 }", "from 1kB to 5GB"],
     ["artifacts: { folder: x }", "folder"],

@@ -91,10 +91,15 @@ describe("a fault in the environment names the variable", () => {
 const HTTP = "kind: http, url: https://x.example";
 
 const files: [name: string, yaml: string, place: string, message: RegExp][] = [
-  ["an unknown key", "sink: {}\n", "1:1", /^sink: is not a key here; there are skyvern, sinks, routes/],
-  ["an unknown key further in", "delivery:\n  timeout: 5s\n  timeuot: 5s\n", "3:3", /^delivery\.timeuot: is not a key/],
+  ["an unknown key", "sink: {}\n", "1:1", /^sink: is an unknown key; expected one of skyvern, sinks, routes/],
+  [
+    "an unknown key further in",
+    "delivery:\n  timeout: 5s\n  timeuot: 5s\n",
+    "3:3",
+    /^delivery\.timeuot: is an unknown key/,
+  ],
   ["an unknown key of a sink", `sinks:\n  a: { ${HTTP}, uri: x }\n`, "2:44", /^sinks\.a\.uri: .*concurrency, url/],
-  ["a key that is there twice", "redact: {}\nredact: {}\n", "2:1", /twice/],
+  ["a key that is there twice", "redact: {}\nredact: {}\n", "2:1", /duplicate key/],
   ["a list for a file", "- a\n", "1:1", /^the file must be a mapping, not a list/],
   ["text for a file", "hello\n", "1:1", /^the file must be a mapping, not text/],
   ["an open quote", "redact: 'x\n", "2:1", /missing/],
@@ -114,7 +119,7 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
   ["a sink of no known kind", "sinks:\n  a: { kind: pager }\n", "2:14", /^sinks\.a\.kind: must be .*slack/],
   ["a sink that is text", "sinks:\n  a: ops\n", "2:6", /^sinks\.a: must be a mapping, not text/],
   ["a sink without value", "sinks:\n  a:\n", "2:3", /^sinks\.a: has no value/],
-  ["an impossible name of a sink", `sinks:\n  a b: { ${HTTP} }\n`, "2:3", /^sinks\.a b: is no name/],
+  ["an impossible name of a sink", `sinks:\n  a b: { ${HTTP} }\n`, "2:3", /^sinks\.a b: must be a sink name/],
   ["a name that is not a name at all", `sinks:\n  __proto__: { ${HTTP} }\n`, "2:3", /__proto__/],
   ["a sink without its key", "sinks:\n  a:\n    kind: http\n", "3:5", /^sinks\.a\.url: is missing/],
   ["half of Slack", `sinks:\n  a:\n    kind: slack\n    token: ${SECRET}\n`, "3:5", /^sinks\.a\.channel: /],
@@ -126,13 +131,13 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
     "a route to nobody known",
     "routes:\n  - to: [ops]\n",
     "2:10",
-    /^routes\[0\]\.to\[0\]: names no sink; there are none/,
+    /^routes\[0\]\.to\[0\]: names no sink; no sink is configured/,
   ],
   [
     "a route to a misspelt sink",
     `sinks:\n  ops: { ${HTTP} }\nroutes:\n  - to: osp\n`,
     "4:9",
-    /^routes\[0\]\.to: names no sink; there are ops$/,
+    /^routes\[0\]\.to: names no sink; expected one of ops$/,
   ],
   ["a heartbeat without address", "heartbeat: { every: 1m }\n", "1:12", /^heartbeat\.url: is missing/],
   ["a heartbeat to a file", `heartbeat: { url: "file:///${SECRET}" }\n`, "1:19", /^heartbeat\.url: .*http/],
@@ -141,7 +146,7 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
     "alerts to nobody known",
     `sinks:\n  ops: { ${HTTP} }\nalerts:\n  on_dead: osp\n`,
     "4:12",
-    /^alerts\.on_dead: names no sink; there are ops$/,
+    /^alerts\.on_dead: names no sink; expected one of ops$/,
   ],
   [
     "alerts to one unknown of two",
@@ -161,13 +166,13 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
     "two routes of one name",
     "routes:\n  - { name: a, to: [] }\n  - { name: a, to: [] }\n",
     "3:13",
-    /name: is there twice/,
+    /name: is a duplicate/,
   ],
   [
     "an unknown condition",
     "routes:\n  - { when: { state: x }, to: [] }\n",
     "2:15",
-    /when\.state: is not a key.*status/,
+    /when\.state: is an unknown key.*status/,
   ],
   [
     "a status no run ends with",
@@ -200,7 +205,7 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
     "two keys of one name",
     "skyvern:\n  keys: [{ name: a, key: k }, { name: a, key: l }]\n",
     "2:39",
-    /^skyvern\.keys\[1\]\.name: is there twice/,
+    /^skyvern\.keys\[1\]\.name: is a duplicate/,
   ],
   ["a bad base URL", "skyvern:\n  base_url: here\n", "2:13", /^skyvern\.base_url: /],
   [
@@ -256,7 +261,7 @@ describe("faults", () => {
       "relay.yaml:5:12 routes[0].to[0]: names n",
       "relay.yaml:5:37 routes[0].when.status: f",
       "relay.yaml:6:22 delivery.timeout: must b",
-      "relay.yaml:6:25 delivery.tries: is not a",
+      "relay.yaml:6:25 delivery.tries: is an un",
       "SKYVERN_API_KEY is missing: Skyvern sign",
     ]);
   });

@@ -241,7 +241,7 @@ redact: { keys: [iban] }
 
   it("does not read variables in keys and comments", () => {
     expect(faultsOf({}, "# ${NONE}\n${NONE}: 1\n").map(({ message }) => message)).toEqual([
-      expect.stringContaining("is not a key here"),
+      expect.stringContaining("is an unknown key"),
     ]);
   });
 

@@ -72,7 +72,7 @@ describe("a webhook with screenshots and downloads", () => {
     await relay.webhook(fixtureBytes("workflow_run.failed"));
     await relay.deliver();
     expect(relay.standIns.slack.messages()).toHaveLength(1);
-    expect(JSON.stringify(relay.standIns.slack.messages()[0]?.blocks)).toContain("could not be shown here");
+    expect(JSON.stringify(relay.standIns.slack.messages()[0]?.blocks)).toContain("could not be embedded");
   });
 });
 

@@ -43,7 +43,7 @@ it("tries again for those refused for now alone, and names those refused for goo
 
   const named = /for good for gone@example\.com \(550 5\.1\.1 No such user/;
   const { stdout } = await runCommand(["why", runId], { SKYVERN_API_KEY: FIXTURE_KEY, DATABASE_URL });
-  expect(stdout).toMatch(/email was told at .*gone@example\.com/);
+  expect(stdout).toMatch(/Delivered to email at .*gone@example\.com/);
   expect(stdout).toMatch(named);
   const lines = relay.log().split("\n");
   expect(lines.filter((line) => line.includes('"delivery.attempted"') && named.test(line))).toHaveLength(1);

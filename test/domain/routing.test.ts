@@ -49,10 +49,10 @@ describe("routes", () => {
       { name: "last", to: ["a"] },
     );
     expect(match(aRun({ channel: "prod" }), routes, ["a"]).trace).toEqual([
-      { route: "route 1", matched: false, because: 'status is "completed", asked for is "failed"' },
+      { route: "route 1", matched: false, because: 'status is "completed", expected "failed"' },
       { route: "mine", matched: true, because: 'channel is "prod"; title is empty' },
       { route: "route 3", matched: true, because: "it has no conditions" },
-      { route: "last", matched: false, because: 'not looked at: "route 3" matched and stops the search' },
+      { route: "last", matched: false, because: 'skipped: "route 3" matched and stops the search' },
     ]);
   });
 

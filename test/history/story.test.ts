@@ -62,6 +62,6 @@ test("an attempt that died with the process is not passed over, and one under wa
 });
 
 test("a delivery that was given up without an attempt says why", () => {
-  const givenUp = aDelivery({ state: "dead", attempts: 0, last_error: "its sink is not configured any more" });
-  expect(told(givenUp, [])[3]).toContain("Dead: its sink is not configured any more");
+  const givenUp = aDelivery({ state: "dead", attempts: 0, last_error: "its sink is no longer configured" });
+  expect(told(givenUp, [])[3]).toContain("Dead: its sink is no longer configured");
 });

@@ -96,8 +96,8 @@ routes:
       ["rest", true],
       ["never", false],
     ]);
-    expect(story.routes[0]?.because).toContain('asked for is "failed"');
-    expect(story.routes[2]?.because).toContain("not looked at");
+    expect(story.routes[0]?.because).toContain('expected "failed"');
+    expect(story.routes[2]?.because).toContain("skipped: ");
     const [slack, http] = story.deliveries;
     expect(slack).toMatchObject({
       sink: "slack",
@@ -114,8 +114,8 @@ routes:
       ],
     });
     expect(story.summary).toEqual([
-      expect.stringMatching(/^slack was told at 2026-08-23T/) as string,
-      expect.stringMatching(/^http was told at 2026-08-23T/) as string,
+      expect.stringMatching(/^Delivered to slack at 2026-08-23T/) as string,
+      expect.stringMatching(/^Delivered to http at 2026-08-23T/) as string,
     ]);
     const what = story.timeline.map((entry) => entry.what);
     expect(what.indexOf("Run created")).toBe(0);
@@ -139,7 +139,7 @@ routes:
       "routes: [{ name: bad, when: { status: failed }, to: [http] }]",
       /no route matched/,
     ],
-    ["still waiting", aRun("tsk_1"), "", /http was not told yet: its turn has not come/],
+    ["still waiting", aRun("tsk_1"), "", /Not delivered to http yet: it waits for its turn/],
   ])("says of a run that is %s why nobody was told", async (_what, body, routes, sentence) => {
     const relay = await anApp({}, { standIns: ["http"], file: routes });
     await relay.webhook(body);
@@ -151,7 +151,9 @@ routes:
     relay.standIns.http.answers.push({ status: 404 });
     await relay.webhook(aRun("tsk_1"));
     await relay.deliver();
-    expect((await why(relay, "tsk_1")).summary[0]).toMatch(/^http was not told and will not be: .*404.*Redeliver it/);
+    expect((await why(relay, "tsk_1")).summary[0]).toMatch(
+      /^Not delivered to http, and not tried again: .*404.*redeliver it/,
+    );
   });
 
   it("tells of a correction, and who was told last", async () => {
@@ -177,7 +179,7 @@ routes:
     expect(detail).toContain("tsk_0");
     expect(detail).toContain(`${PUBLIC_URL}/webhook`);
     expect(detail).toContain("/v1/receipts/unrecognized");
-    expect(detail).toContain("coverage");
+    expect(detail).toContain("Coverage (GET /v1/stats)");
   });
 
   it.each([

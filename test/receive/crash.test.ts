@@ -76,9 +76,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
     { kind: "accepted", verdict: "unrecognized", runId: null },
     { kind: "accepted", verdict: "accepted", runId: "tsk_3" },
   ]);
-  expect(await store.unrecognizedReceipts(10)).toMatchObject([
-    { note: "the relay met a bug; its log has the details" },
-  ]);
+  expect(await store.unrecognizedReceipts(10)).toMatchObject([{ note: "internal error in the relay; see its log" }]);
 
   const unrecognized = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
   crashing = true;

@@ -301,7 +301,7 @@ describe("a retry that never starts", () => {
       await relay.deliver();
     }
     expect(told(relay)).toEqual(once("run.failed"));
-    expect(header(relay)).toContain("its retry never started");
+    expect(header(relay)).toContain("but it never started");
     const before = reads(relay);
     runtime.advance(24 * HOUR);
     await relay.app.followUp();

@@ -80,7 +80,7 @@ describe("switched on", () => {
     }
   });
 
-  it("the same again is a duplicate, and nobody is told twice", async () => {
+  it("the same again is a duplicate, and nothing is delivered twice", async () => {
     const relay = await confirming();
     add(relay, { id: "tsk_1" });
     for (const result of ["accepted", "duplicate", "duplicate"]) {

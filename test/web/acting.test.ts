@@ -37,14 +37,14 @@ describe("a sink", () => {
     relay.sinkAnswers.push(410);
     await send("tsk_1");
     await relay.app.deliverDue();
-    expect(await reader.page("/sinks")).toContain("Stopped: it asked for no more.");
+    expect(await reader.page("/sinks")).toContain("Stopped: the sink asked for no more messages.");
     await send("tsk_2");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(1);
-    expect(await after(await reader.post("/sinks/http/resume"))).toContain("http is on again");
+    expect(await after(await reader.post("/sinks/http/resume"))).toContain("http is resumed");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(2);
-    expect(await reader.page("/sinks")).not.toContain("Turn on again");
+    expect(await reader.page("/sinks")).not.toContain("Resume");
     expect((await reader.post("/sinks/nowhere/resume")).status).toBe(404);
   });
 });
@@ -58,20 +58,20 @@ describe("dead letters in bulk", () => {
   const bulk = "/deliveries/redeliver";
 
   test("are counted first, with nothing sent, and then sent once", async () => {
-    expect(await reader.page(`${bulk}?state=dead&sink=http`)).toContain("Send 3 deliveries again?");
+    expect(await reader.page(`${bulk}?state=dead&sink=http`)).toContain("Redeliver 3 deliveries?");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(3);
     const done = await reader.post(bulk, { filter: "state=dead&sink=http" });
     expect(done.headers.get("location")).toBe("/deliveries?state=dead&sink=http&queued=3");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(6);
-    expect(await reader.page(`${bulk}?state=dead`)).toContain("Nothing to send again");
+    expect(await reader.page(`${bulk}?state=dead`)).toContain("Nothing to redeliver");
     expect((await reader.post(bulk, { filter: "state=dead" })).headers.get("location")).toContain("queued=0");
   });
 
   test.each([
     ["", "state must be given"],
-    ["state=pending", "state must be one that is over"],
+    ["state=pending", "state must be a final state"],
     ["state=dead&since=yesterday", "since must be a time"],
     ["state=dead&run=tsk_1", "run there is no such filter"],
   ])("an address of %j sends nothing, as it may have been cut short", async (filter, said) => {
@@ -82,8 +82,8 @@ describe("dead letters in bulk", () => {
     expect(relay.sinkBodies).toHaveLength(3);
   });
 
-  test("of a sink that is not configured any more are none", async () => {
-    expect(await reader.page(`${bulk}?state=dead&sink=gone`)).toContain("Nothing to send again");
+  test("of a sink that is no longer configured are none", async () => {
+    expect(await reader.page(`${bulk}?state=dead&sink=gone`)).toContain("Nothing to redeliver");
   });
 });
 
@@ -92,7 +92,7 @@ describe("a run's artifacts", () => {
     const payload = aTask();
     await relay.webhook(payload);
     relay.skyvern.addRun({ payload: payload as never, artifacts: [{ artifact_id: "a_1", artifact_type: "har" }] });
-    expect(await after(await reader.post("/runs/tsk_v2_1/artifacts/refresh"))).toContain("it lists 1 artifact.");
+    expect(await after(await reader.post("/runs/tsk_v2_1/artifacts/refresh"))).toContain("and lists 1 artifact.");
     await relay.skyvern.close();
     const failed = await reader.post("/runs/tsk_v2_1/artifacts/refresh");
     expect(failed.status).toBe(502);

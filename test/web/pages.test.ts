@@ -75,7 +75,9 @@ describe("with nothing received", () => {
   test("an unknown run is not found, and the page says what may have happened", async () => {
     const answer = await reader.get("/runs/tsk_none");
     expect(answer.status).toBe(404);
-    expect(textOf(await answer.text())).toContain('does not know the run "tsk_none". Was it started with webhook_url');
+    expect(textOf(await answer.text())).toContain(
+      'does not know the run "tsk_none". Check that it was started with webhook_url',
+    );
   });
 });
 
@@ -146,7 +148,7 @@ describe("the list of runs", () => {
     ["color=red", "color there is no such filter"],
     ["since=yesterday", "since must be a time like 2026-01-20"],
     ["delivery=lost", "delivery must be one of pending"],
-    ["after=here", "after is no place in the list"],
+    ["after=here", "after is not a position in this list"],
   ])("names what is wrong with ?%s", async (query, said) => {
     await send(1);
     const answer = await reader.get(`/?${query}`);

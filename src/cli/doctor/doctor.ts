@@ -29,7 +29,7 @@ export interface DoctorDeps {
 }
 
 export const addDoctor: AddCommand = ({ command, ends, shell }) =>
-  command("doctor", "look at everything a relay needs, and say of each fault what to do; the relay need not run")
+  command("doctor", "check everything a relay needs and say how to fix each fault; the relay need not run")
     .option("--live", "also send one marked test message through each sink")
     .option("--json", "machine-readable")
     .action(
@@ -48,7 +48,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
     const wrong = loaded.faults.map(({ where, message }) =>
       fault(
         `${where}: ${message}`,
-        `correct it${/:\d+:\d+$/.test(where) ? " in the file" : " in the environment"}; until then nothing else is looked at`,
+        `correct it${/:\d+:\d+$/.test(where) ? " in the file" : " in the environment"}; nothing else is checked before that`,
       ),
     );
     printFindings(shell, [...machine, ...about("configuration", wrong)], json === true);
@@ -98,7 +98,7 @@ const lookAtDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise
   path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];
 
 const crashed = (error: unknown): Finding[] =>
-  about("doctor", [fault(`a look failed: ${errorText(error)}`, "report it: this is a fault of the relay's own")]);
+  about("doctor", [fault(`a check failed: ${errorText(error)}`, "report it: this is a fault of the relay's own")]);
 
 async function lookAtSink(
   { name, kind, config }: Config["sinks"][number],
@@ -107,7 +107,7 @@ async function lookAtSink(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const found = await findKind(kind).diagnose?.(config, { fetch, reach, now, log: silentLog }, signal);
-  return about(`sink ${name}`, found ?? [ok(`nothing can be seen of ${kind} before something is sent`)]);
+  return about(`sink ${name}`, found ?? [ok(`${kind} can only be checked by sending something`)]);
 }
 
 /** The warnings of the start, but for those that a look of its own is about. */
@@ -117,7 +117,7 @@ function checkConfiguration({ file }: Config, warnings: readonly string[]): Find
   const found = ok(
     file === null ? "the environment is right; there is no relay.yaml" : `the environment and ${file} are right`,
   );
-  return about("configuration", [found, ...rest.map((text) => warning(text, "see that this is meant"))]);
+  return about("configuration", [found, ...rest.map((text) => warning(text, "check that this is intended"))]);
 }
 
 function checkTokens({ tokens, tokenFile }: Pick<Config, "tokens" | "tokenFile">): Finding[] {
@@ -146,7 +146,7 @@ function printFindings({ stdout }: Shell, findings: readonly Finding[], json: bo
     ...(finding.state === "ok" ? [] : [`${" ".repeat(9 + width)}  → ${block(finding.fix, 600)}`]),
   ]);
   const sum =
-    faults === 0 && warnings === 0 ? "All is well." : `${plural(faults, "fault")}, ${plural(warnings, "warning")}.`;
+    faults === 0 && warnings === 0 ? "No faults found." : `${plural(faults, "fault")}, ${plural(warnings, "warning")}.`;
   stdout(`${lines.join("\n")}\n\n${sum}\n`);
 }
 

@@ -71,12 +71,12 @@ export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space
   try {
     const { free, total } = await space(folder);
     const found = `${formatBytes(free)} of ${formatBytes(total)} free where the database is (${folder})`;
-    const fix = "make room, or move the database to a larger volume; webhooks are answered 503 when it is full";
+    const fix = "free space, or move the database to a larger volume; webhooks are answered 503 when it is full";
     const state = diskState({ free, total });
     return about("disk", [state === "ok" ? ok(found) : (state === "full" ? fault : warning)(found, fix)]);
   } catch (error) {
     return about("disk", [
-      warning(`the room at ${folder} cannot be seen: ${errorText(error)}`, "look at it by hand: df -h"),
+      warning(`the free space of ${folder} cannot be read: ${errorText(error)}`, "check it yourself: df -h"),
     ]);
   }
 }
@@ -96,7 +96,7 @@ export async function lookAtVolume(
     if (own !== root) return about("volume", [ok(`the database is on a volume (${folder})`)]);
   } catch (error) {
     return about("volume", [
-      warning(`the device of ${folder} cannot be seen: ${errorText(error)}`, "look by hand whether it is a volume"),
+      warning(`the device of ${folder} cannot be read: ${errorText(error)}`, "check yourself whether it is a volume"),
     ]);
   }
   const found = `the database is in ${folder}, which no volume is mounted at: it is gone with the next deploy`;

@@ -87,14 +87,13 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
     const last = made.find(({ state }) => state === "delivered") ?? made.at(-1);
     const check = `sample to ${name}`;
     if (skipped.includes(name)) findings.push({ check, ...ok(`there is no stand-in for ${kind}: try it with --live`) });
-    else if (last?.state === "delivered")
-      findings.push({ check, ...ok("its message was made and passes; nothing was sent") });
+    else if (last?.state === "delivered") findings.push({ check, ...ok("its message passes; nothing was sent") });
     else
       findings.push({
         check,
         ...fault(
           `its message does not pass: ${last?.last_error ?? "nothing was made"}`,
-          "mend what it says in the sink's settings",
+          "correct what the reason names in the sink's settings",
         ),
       });
   }
@@ -115,7 +114,7 @@ export async function tryLive({ config, runtime }: SampleCheckDeps): Promise<Fin
       else
         findings.push({
           check,
-          ...fault(reason ?? outcome, "mend what it says; the look at this sink above may say more"),
+          ...fault(reason ?? outcome, "correct what the reason names; the check of this sink above may say more"),
         });
     }
     return findings;
@@ -141,7 +140,7 @@ export const noSinks = (config: Pick<Config, "sinks">): Finding[] =>
     ? []
     : about("sinks", [
         warning(
-          "no sink is configured: results are stored, and nobody is told",
+          "no sink is configured: results are stored, and nothing is delivered",
           `set ${firstWays()
             .map((names) => names.join(" and "))
             .join(", or ")}, or sinks in relay.yaml`,

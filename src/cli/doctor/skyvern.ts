@@ -30,7 +30,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
     // What is wrong with the address is wrong for every key: it is asked and said once.
     if (broken !== null) continue;
     const answer = await own.listRuns({ page: 1, pageSize: 1 }, signal);
-    if (answer.ok) looked.push({ check: `key ${name}`, ...ok(`${baseUrl} lets it in${ofWhom(key)}`) });
+    if (answer.ok) looked.push({ check: `key ${name}`, ...ok(`${baseUrl} accepts it${ofWhom(key)}`) });
     else if (answer.fault.kind === "forbidden") looked.push({ check: `key ${name}`, ...forbidden(answer.fault) });
     else broken = answer.fault;
   }

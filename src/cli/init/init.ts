@@ -87,7 +87,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
   const failed = options.test ? await testSinks(loaded.config, deps) : [];
   const goOn = failed.length === 0 || (asking && (await askYes(asking, "Write the configuration all the same?")));
   if (goOn !== true)
-    return wrong(EXIT.failed, `${failed.join(" and ")} did not take the test message (--no-test leaves it out)`);
+    return wrong(EXIT.failed, `${failed.join(" and ")} did not accept the test message (--no-test leaves it out)`);
 
   const files = [
     { path: join(folder, ENV_FILE), text: formatEnv(answers), mode: 0o600 },
@@ -148,7 +148,7 @@ async function showOverview(config: Config, { shell, runtime }: InitDeps): Promi
     const overview = await readOverview({ baseUrl, keys, outbound: egress, runtime, signal: shell.stopped });
     if (!overview.ok) return overview.reason;
     const organization = keys[0]?.organization;
-    shell.stdout(`Skyvern  ${baseUrl} lets the key in${organization == null ? "" : `: ${organization}`}\n`);
+    shell.stdout(`Skyvern  ${baseUrl} accepts the key${organization == null ? "" : `: ${organization}`}\n`);
     shell.stdout(`         ${overview.text}\n`);
     return null;
   } finally {
@@ -159,7 +159,7 @@ async function showOverview(config: Config, { shell, runtime }: InitDeps): Promi
 /** Names of the sinks that did not take their test message. */
 async function testSinks(config: Config, { shell, runtime }: InitDeps): Promise<string[]> {
   if (config.sinks.length === 0) {
-    shell.stdout("Sinks    none: runs are stored, and nobody is told\n");
+    shell.stdout("Sinks    none: runs are stored, and nothing is delivered\n");
     return [];
   }
   const findings = await tryLive({ config, runtime });

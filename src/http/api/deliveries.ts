@@ -77,7 +77,7 @@ const redeliverRun = createRoute({
   operationId: "redeliverRun",
   method: "post",
   path: "/runs/{run_id}/redeliver",
-  summary: "Send a run's current state again",
+  summary: "Redeliver a run's current state",
   security,
   middleware: [readJson] as const,
   request: {
@@ -110,7 +110,7 @@ const redeliverAll = createRoute({
   operationId: "redeliverAll",
   method: "post",
   path: "/redeliver",
-  summary: "Send what fits a filter again: once for each run and sink, nothing that waits already",
+  summary: "Redeliver everything that fits a filter, once for each run and sink, except what is already queued",
   security,
   middleware: [readJson] as const,
   request: {
@@ -130,7 +130,10 @@ const redeliverAll = createRoute({
     },
   },
   responses: {
-    202: json(z.object({ count: z.int(), dry_run: z.boolean() }), "How many deliveries were, or would be, made."),
+    202: json(
+      z.object({ count: z.int(), dry_run: z.boolean() }),
+      "How many deliveries were created, or would be with `dry_run`.",
+    ),
     ...badParameter,
     ...closed,
   },

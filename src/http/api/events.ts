@@ -51,10 +51,11 @@ const getEvents = createRoute({
   path: "/events",
   summary: "Runs and deliveries as they change, as server-sent events",
   description:
-    "`event: run` holds a run as `GET /v1/runs` lists it, as it is when the event is sent. `event: delivery` holds a delivery as " +
-    "it became: queued, after each attempt, dead or canceled. Whoever comes back with `Last-Event-ID` gets everything since, each " +
-    "event once. Without it the stream begins now. Where that place is not known any more, because the relay was started anew, or another " +
-    "process wrote to its database, or too much came since, `event: reset` comes first: read the lists again; the stream goes on from now.",
+    "`event: run` holds a run in the form of `GET /v1/runs`, as it is when the event is sent. `event: delivery` holds a " +
+    "delivery in its new state: queued, after each attempt, dead or canceled. A client that returns with `Last-Event-ID` " +
+    "gets every later event once. Without it the stream begins now. `event: reset` comes first when the relay no longer " +
+    "knows that place (it was restarted, another process wrote to its database, or too much came since): read the lists " +
+    "again; the stream continues from now.",
   security,
   request: {
     headers: z.object({

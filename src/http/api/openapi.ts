@@ -29,7 +29,7 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
     request: {
       headers: z.object({
         "webhook-id": z.string().openapi({ description: "The delivery's id: the same on every attempt." }),
-        "webhook-timestamp": z.string().openapi({ description: "Of the attempt, seconds." }),
+        "webhook-timestamp": z.string().openapi({ description: "Unix seconds of the attempt." }),
         "webhook-signature": z.string().openapi({ description: "`v1,<base64>`, several separated by spaces." }),
       }),
       body: { content: { "application/json": { schema } } },
@@ -37,21 +37,21 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
     responses: {
       "2XX": { description: "Delivered." },
       410: { description: "Stop sending." },
-      429: { description: "Later; `Retry-After` is honoured." },
+      429: { description: "Try again later; `Retry-After` is honoured." },
       "5XX": { description: "Later." },
     },
   });
   const { openAPIRegistry: registry } = app;
   const run = "What an HTTP sink receives, signed as Standard Webhooks says";
   registry.registerWebhook(webhook("run", "receiveRun", run, WebhookBody));
-  const alert = "What an HTTP sink receives that is named in `alerts`: the relay speaks of itself, not of a run";
+  const alert = "What an HTTP sink named in `alerts` receives: a message about the relay itself, not about a run";
   registry.registerWebhook(webhook("alert", "receiveAlert", alert, AlertBody));
   return app.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
       title: "skyvern-relay",
       version: VERSION,
-      description: "What happened to a run, and who was told.",
+      description: "What happened to runs, and where they were delivered.",
       license: { name: "MIT", url: "https://spdx.org/licenses/MIT.html" },
     },
     servers: [{ url: "/" }],

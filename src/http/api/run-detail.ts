@@ -50,7 +50,7 @@ const getArtifacts = createRoute({
   security,
   request: { params: RunParams },
   responses: {
-    200: json(ArtifactsSchema, "They are asked of Skyvern when the run is first told."),
+    200: json(ArtifactsSchema, "The relay asks Skyvern for them at the run's first delivery."),
     ...unknown,
     ...closed,
   },
@@ -102,7 +102,7 @@ const WhySchema = z
     ),
     routes: z
       .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
-      .meta({ description: "What each route said when sinks were last chosen." }),
+      .meta({ description: "The result of each route when sinks were last chosen." }),
     deliveries: z.array(
       z.object({
         id: z.string(),
@@ -131,7 +131,7 @@ const WhySchema = z
       title: "Invoices",
       status: "completed",
       revision: 1,
-      summary: ["finance was told at 2026-01-20T12:00:33.020Z."],
+      summary: ["Delivered to finance at 2026-01-20T12:00:33.020Z."],
       receipts: [
         {
           id: "rcp_019bd1a2b3c400000a1b2c3d",
@@ -146,7 +146,7 @@ const WhySchema = z
         },
       ],
       routes: [
-        { route: "failures", matched: false, because: 'status is "completed", asked for is "failed"' },
+        { route: "failures", matched: false, because: 'status is "completed", expected "failed"' },
         { route: "invoices", matched: true, because: 'workflow is "Invoices"' },
       ],
       deliveries: [],
@@ -158,13 +158,13 @@ const getWhy = createRoute({
   operationId: "getRunWhy",
   method: "get",
   path: "/runs/{run_id}/why",
-  summary: "Why somebody was, or was not, told of a run",
+  summary: "Explain why a run was or was not delivered",
   security,
   request: { params: RunParams },
   responses: {
     200: json(
       WhySchema,
-      "Received when and signed by which key, what was decided and why, what each route said, every attempt.",
+      "When it was received and which key signed it, what was decided and why, the result of each route, and every attempt.",
     ),
     404: fault("No such run. `detail` says where to look."),
     ...closed,

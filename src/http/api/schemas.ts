@@ -52,7 +52,7 @@ export const ReceiptSchema = z
     routing: z
       .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
       .nullable()
-      .meta({ description: "What each route said, when this receipt chose the sinks." }),
+      .meta({ description: "The result of each route, when this receipt chose the sinks." }),
     reported_status: z.string().nullable(),
     source: z.enum(SOURCES),
     channel: z.string().nullable(),
@@ -167,7 +167,7 @@ const runFilters = {
       "A phrase stands in double quotes, and ids and numbers are found digit for digit. Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese " +
       "are found inside of longer text too. `inv*` finds every word that begins so, from three letters; where more than 100 words do, " +
       "the answer is 400 and asks for another letter (PostgreSQL answers all the same). " +
-      "Under heavy load a run may be found up to half a minute after it came.",
+      "Every stored run can be found at once.",
     example: 'INV-2026-0042 "payment overdue"',
   }),
   status: texts.openapi({ example: ["failed", "terminated"] }),

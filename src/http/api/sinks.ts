@@ -43,7 +43,7 @@ const listSinks = createRoute({
   operationId: "listSinks",
   method: "get",
   path: "/sinks",
-  summary: "The sinks and how they are",
+  summary: "List sinks and their health",
   security,
   responses: {
     200: json(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
@@ -55,7 +55,7 @@ const resumeSink = createRoute({
   operationId: "resumeSink",
   method: "post",
   path: "/sinks/{name}/resume",
-  summary: "Turn a sink on again that was stopped or whose circuit is open",
+  summary: "Resume a sink that is stopped or whose circuit is open",
   security,
   request: { params: SinkParams },
   responses: { 200: json(SinkStateSchema, "The sink."), ...noSink, ...closed },
@@ -80,10 +80,10 @@ const testSink = createRoute({
   description:
     "One attempt, made at once: it waits behind nothing, is not tried again, and leaves the circuit as it is. It belongs to no " +
     "run: its `run_id` is `test_…`, its status `test`, an HTTP sink gets `run.test`. It is listed under `/v1/deliveries` with " +
-    "cause `test`, as `delivered` or, when it failed, as `canceled`, since nobody is owed it.",
+    "cause `test`, as `delivered` or, when it failed, as `canceled`, since it is not retried.",
   security,
   request: { params: SinkParams },
-  responses: { 200: json(TestSchema, "What it came to, also when that is a failure."), ...noSink, ...closed },
+  responses: { 200: json(TestSchema, "The outcome, also of a failed attempt."), ...noSink, ...closed },
 });
 
 export function mountSinks(app: OpenAPIHono, deps: SinksDeps): void {

@@ -53,8 +53,8 @@ const StatsSchema = z
       .openapi({ description: "Each sink that is configured, had a delivery in the span, or has a backlog." }),
     coverage: z.array(z.object({ day: time, seen: z.int(), relayed: z.int() })).openapi({
       description:
-        "By day of creation at Skyvern: final runs of ours in Skyvern's own list, and those of them that were settled and " +
-        "delivered to everyone they were for. Days without any are left out.",
+        "By the day of creation at Skyvern: final runs in Skyvern's list that target this relay, and those that were settled and " +
+        "delivered to every sink. Days without runs are left out.",
     }),
   })
   .openapi("Stats", {
@@ -84,11 +84,11 @@ const getStats = createRoute({
   operationId: "getStats",
   method: "get",
   path: "/stats",
-  summary: "Runs by status and time, how long deliveries took, what waits, and how much of Skyvern's list was relayed",
+  summary: "Statistics: runs by status and time, delivery times, backlog, and coverage of Skyvern's list",
   security,
   request: { query: StatsQuery },
   responses: {
-    200: json(StatsSchema, "Whole buckets: a time inside one takes all of it in."),
+    200: json(StatsSchema, "Times are widened to whole buckets."),
     ...badParameter,
     ...closed,
   },

@@ -95,7 +95,7 @@ export const EmailConfig = z.strictObject({
   reply_to: mailbox.optional().meta({ description: "Where replies go, if not to the sender." }),
   on_unknown: z.enum(["resend", "assume_sent"]).default("resend").meta({
     description:
-      "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or take it as sent.",
+      "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or assume that it was sent.",
   }),
 });
 export type EmailSettings = z.output<typeof EmailConfig>;

@@ -72,7 +72,8 @@ const MAX_ENCLOSED_BYTES = 7_000_000;
 const REFUSED =
   "The mail server refused this message with its screenshot and files, so it was sent without them. The links work.";
 
-const TOO_LARGE = "The mail server takes no mail as large as this was with its screenshot and files: their links work.";
+const TOO_LARGE =
+  "The mail server rejected this message as too large, so it was sent without attachments. The links still work.";
 
 /** Reads the decisive screenshot and the downloads. What is too large, or cannot be read in time, stays a link. */
 async function enclose(
@@ -92,7 +93,7 @@ async function enclose(
   const { files, omitted } = await readFiles({ ...evidence, limits }, most - (picture?.bytes.byteLength ?? 0), signal);
   const notes = [
     ...(picture === null && evidence.screenshots.length > 0
-      ? ["The screenshot could not be shown here: its link does."]
+      ? ["The screenshot could not be embedded. Use the link instead."]
       : []),
     ...(omitted > 0 ? [`${omitted === 1 ? "1 file is" : `${omitted} files are`} not attached, only linked.`] : []),
   ];

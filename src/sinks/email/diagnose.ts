@@ -15,7 +15,7 @@ export async function diagnose({ smtp }: EmailSettings, signal: AbortSignal): Pr
   }
   const { secure, offersLogin } = tried;
   const found: Diagnosis[] = [
-    ok(`${who} ${secure ? "speaks TLS" : "answers"}${server.login ? " and took the login" : ""}`),
+    ok(`${who} ${secure ? "speaks TLS" : "answers"}${server.login ? " and accepted the login" : ""}`),
   ];
   if (server.login && !offersLogin) {
     const fix =

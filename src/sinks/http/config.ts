@@ -59,6 +59,6 @@ export const HttpConfig = z.strictObject({
   updates: z
     .boolean()
     .default(false)
-    .meta({ description: "Also send a run again when more about it became known, not only when its outcome changed." }),
+    .meta({ description: "Also send updates with more data about a run, not only changed outcomes." }),
 });
 export type HttpSettings = z.output<typeof HttpConfig>;

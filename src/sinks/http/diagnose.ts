@@ -8,13 +8,13 @@ export async function diagnose({ url, secret }: HttpSettings, deps: DiagnoseDeps
   const found: Diagnosis[] = [];
   try {
     await deps.reach(url.reveal(), signal);
-    found.push(ok(`${origin} takes connections`));
+    found.push(ok(`${origin} accepts connections`));
   } catch (error) {
     const outcome = outcomeOfError(error, origin);
     const reason = reasonOf(outcome);
     const refused = outcome.kind === "dead";
     const fix = refused
-      ? "add its network to ALLOW_PRIVATE_NETWORKS if the relay is meant to reach it, else correct the address"
+      ? "add its network to ALLOW_PRIVATE_NETWORKS if the relay should reach it, else correct the address"
       : /\((ENOTFOUND|EAI_\w+)\)/.test(reason)
         ? "correct the host name in the address, or the name server of this machine"
         : /TLS/.test(reason)

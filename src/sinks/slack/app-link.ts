@@ -13,7 +13,7 @@ export const SCOPES: Readonly<Record<string, string>> = {
 const NAME = "Skyvern results";
 
 export const MANIFEST = {
-  display_information: { name: NAME, description: "Tells how runs of Skyvern ended" },
+  display_information: { name: NAME, description: "Reports how Skyvern runs ended" },
   features: { bot_user: { display_name: NAME, always_online: true } },
   oauth_config: { scopes: { bot: Object.keys(SCOPES) } },
   settings: { org_deploy_enabled: false, socket_mode_enabled: false, token_rotation_enabled: false },

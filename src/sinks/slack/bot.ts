@@ -183,7 +183,7 @@ async function sendShown(
   return { answer, picture: null };
 }
 
-const NO_PICTURE = "The screenshot could not be shown here: its link does.";
+const NO_PICTURE = "The screenshot could not be embedded. Use the link instead.";
 
 /** Sends the message. When Slack refuses its form, the plain one is sent at once, so that the result gets out. */
 async function sendOrPlain(

@@ -112,7 +112,7 @@ export async function diagnoseWebhook(url: Secret, deps: DiagnoseDeps, signal: A
   }
   try {
     await deps.reach(url.reveal(), signal);
-    found.push(ok(`${origin} takes connections; whether the webhook posts shows only doctor --live`));
+    found.push(ok(`${origin} accepts connections; only doctor --live shows whether the webhook posts`));
   } catch (error) {
     const reason = reasonOf(outcomeOfError(error, origin));
     found.push(fault(reason, "let this machine reach Slack, or correct SLACK_WEBHOOK_URL"));

@@ -26,15 +26,15 @@ export function bulkPage({ query, faults, count, most, session }: BulkView): Par
   const n = many(count, "delivery", "deliveries");
   return html`<section class="card notice-left">
     <p class="crumb"><a href="${back}">Deliveries</a></p>
-    <h1>${count === 0 ? "Nothing to send again" : `Send ${n} again?`}</h1>
+    <h1>${count === 0 ? "Nothing to redeliver" : `Redeliver ${n}?`}</h1>
     ${which(query)}
     <p class="soft">
       ${
         count === 0
-          ? "What fits was delivered since, waits already, or its sink is not configured any more."
-          : "One for each run and sink, with the run as it is now. What was delivered since, or waits already, is left out; the old ones stay as a record."
+          ? "Matching deliveries have since been delivered, are already queued, or belong to a removed sink."
+          : "The relay sends one message for each run and sink, with the run's current state. It skips what was delivered since or is already queued. The old deliveries stay as a record."
       }
-      ${count >= most ? html` At most ${most} at once: come back for the rest.` : ""}
+      ${count >= most ? html` At most ${most} at once. Repeat for the rest.` : ""}
     </p>
     <div class="row">
       ${count === 0 ? "" : buttonForm(form, [icon("again"), `Redeliver ${n}`], "primary")}
@@ -48,7 +48,7 @@ function which({ values }: Query<DeliveryFilterName>): Html {
   const labels = (values.state ?? []).map((state) => STATES[state as DeliveryState].label).join(" or ");
   return html`<dl class="facts narrow">
     ${fact("State", labels)}
-    ${fact("Sink", values.sink?.length ? values.sink.map((name) => line(name, 64)).join(" or ") : "every one that is configured")}
+    ${fact("Sink", values.sink?.length ? values.sink.map((name) => line(name, 64)).join(" or ") : "every configured sink")}
     ${values.since?.length ? fact("Queued since", instant(values.since[0])) : ""}
     ${values.until?.length ? fact("Queued before", instant(values.until[0])) : ""}
   </dl>`;

@@ -39,7 +39,7 @@ export function deliveriesPage(view: DeliveriesView): Part {
     </div>`,
     isDead
       ? html`<p class="soft lead">
-          Deliveries that were given up. Redelivering makes new ones; these stay as a record.
+          Deliveries that were given up. Redelivering creates new deliveries; these stay as a record.
         </p>`
       : "",
     timeForm(query),

@@ -65,6 +65,6 @@ function readBulk(search: URLSearchParams): ReturnType<typeof readQuery<Delivery
   const states = query.values.state ?? [];
   if (states.length === 0) faults.push({ name: "state", message: "must be given" });
   if (states.some((state) => state === "pending" || state === "sending"))
-    faults.push({ name: "state", message: "must be one that is over: what waits is sent anyway" });
+    faults.push({ name: "state", message: "must be a final state, because waiting deliveries are sent anyway" });
   return { query: { ...query, after: null }, faults };
 }

@@ -12,7 +12,7 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
   };
   const shown = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
     const receipt = await loadReceipt(runId, id);
-    if (receipt === null) return notFound(c, "There is no such receipt, or it is understood by now.");
+    if (receipt === null) return notFound(c, "There is no such receipt, or the relay has recognized it since.");
     const base = runId === undefined ? "/unrecognized" : `${runPath(runId)}/receipts`;
     const raw = `${base}/${encodeURIComponent(id)}/raw`;
     const body = receiptPage({ receipt, body: await store.body(id), raw });

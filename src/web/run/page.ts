@@ -69,12 +69,12 @@ export function runPage(view: RunView): Part {
       ? ""
       : html`<p class="flash" role="status">
           ${icon("again")}Queued again for ${many(view.queued, "sink")}.
-          <span data-live-hide>Reload to see how it goes.</span>
+          <span data-live-hide>Reload to see the result.</span>
         </p>`,
     view.refreshed === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("done")}Asked Skyvern again: it lists ${many(view.refreshed, "artifact")}.
+          ${icon("done")}Skyvern was asked again and lists ${many(view.refreshed, "artifact")}.
         </p>`,
     html`<p class="new-items" role="status">
       <button class="button primary" type="button" data-new-items="run" hidden></button>
@@ -312,7 +312,7 @@ function deliveriesCard(view: RunView): Html {
     // Each sink's own line shows the result.
     deliveries.length > 0 ? "" : whyNobody(view).map((text) => html`<p class="why-line">${withTimes(text)}</p>`),
     rows.length === 0
-      ? html`<p class="soft">No sink is configured: the run is only kept here.</p>`
+      ? html`<p class="soft">No sink is configured: the run is only stored.</p>`
       : html`<ul class="deliveries">
           ${rows}
         </ul>`,
@@ -360,7 +360,7 @@ function sinkRow(name: string, { delivery, isConfigured, session, report }: Sink
   return html`<li>
     <div class="delivery-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
     <p class="soft">
-      ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · not configured any more"}
+      ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · no longer configured"}
     </p>
     ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
     ${proofHtml(delivery.receipt)}
@@ -456,7 +456,7 @@ const entryHtml = ({ at, who, sort, title, lines, routing, receiptId }: Entry, r
               ${routing.slice(0, 50).map(routeHtml)}
             </ul>`
       }
-      ${receiptId === null ? "" : html`<p><a href="${runPath(runId)}/receipts/${encodeURIComponent(receiptId)}">Look at what was received</a></p>`}
+      ${receiptId === null ? "" : html`<p><a href="${runPath(runId)}/receipts/${encodeURIComponent(receiptId)}">Show what was received</a></p>`}
     </div>
   </li>`;
 

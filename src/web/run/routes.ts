@@ -70,7 +70,8 @@ async function sendOutput(page: PageContext, c: WebRequest, runId: string) {
 async function sendMedia(page: PageContext, c: WebRequest, { run_id: runId, key }: { run_id: string; key: string }) {
   const { store, media } = page.deps;
   const stored = await store.run(runId);
-  if (stored === null || !belongsTo(stored, key)) return page.notFound(c, "This run has no such picture or film.");
+  if (stored === null || !belongsTo(stored, key))
+    return page.notFound(c, "This run has no such screenshot or recording.");
   const range = c.req.header("range") ?? null;
   const owner = { run: stored.state.run, artifacts: stored.artifacts };
   return answerMedia(media, { owner, key, range, signal: c.req.raw.signal });
@@ -107,7 +108,7 @@ async function refreshArtifacts(page: PageContext, c: WebRequest, runId: string)
     const known = (await store.run(runId))?.artifacts.length ?? 0;
     return go(c, withFlash(runPath(runId), { refreshed: String(known) }));
   }
-  const back = [`${block(reason, 600)} What was known stands.`];
+  const back = [`${block(reason, 600)} The known artifacts stay.`];
   const frame = { title: "Not refreshed", part: "runs" } as const;
   return page.show(c, frame, notice("Skyvern's list could not be read", back, backTo(runPath(runId))), 502);
 }

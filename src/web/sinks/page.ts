@@ -55,7 +55,7 @@ export function sinksPage(view: SinksView): Part {
     resumed === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("again")}${line(resumed, 64)} is on again: what waits is tried now.
+          ${icon("again")}${line(resumed, 64)} is resumed: waiting deliveries are tried now.
         </p>`,
     tested === null ? "" : testSaid(tested),
     html`<div class="head with-live">
@@ -66,7 +66,7 @@ export function sinksPage(view: SinksView): Part {
       ? html`<section class="card empty">
           <h2>No sink is configured</h2>
           <p>
-            Runs are only kept here. Set ${firstWays().map((names) => [variables(names), ", or "])}name sinks in
+            Runs are only stored. Set ${firstWays().map((names) => [variables(names), ", or "])}name sinks in
             <code>relay.yaml</code>; then restart the relay.
           </p>
         </section>`
@@ -114,7 +114,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
   const said = html`<span class="said"> ${line(name, 64)}</span>`;
   return html`<section class="card sink" aria-label="Sink ${line(name, 64)}">
     <div class="delivery-head">
-      <h2>${line(name, 64)} <span class="soft">${kind ?? "not configured any more"}</span></h2>
+      <h2>${line(name, 64)} <span class="soft">${kind ?? "no longer configured"}</span></h2>
       ${badge(chooseLook(sink))}
     </div>
     ${circuitSaid(sink)}
@@ -137,7 +137,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
         ? ""
         : html`<div class="row">
             ${buttonForm(form("test"), ["Send test", html`<span class="said"> to</span>`, said], "small")}
-            ${circuit.state === "closed" ? "" : buttonForm(form("resume"), ["Turn on again", said], "small primary")}
+            ${circuit.state === "closed" ? "" : buttonForm(form("resume"), ["Resume", said], "small primary")}
             ${(counts["dead"] ?? 0) === 0 ? "" : html`<a class="button small" href="/deliveries/redeliver?state=dead&sink=${address}">Redeliver dead letters${said}</a>`}
           </div>`
     }
@@ -156,7 +156,9 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
     reason === null || reason === lastError?.last_error ? "" : html` <span class="breaks">${block(reason, 400)}</span>`;
   return state === "stopped"
     ? html`<p class="note">
-        ${icon("ban")}<span>Stopped: it asked for no more. Nothing is sent until it is turned on again.${why}</span>
+        ${icon("ban")}<span
+          >Stopped: the sink asked for no more messages. Nothing is sent until you resume it.${why}</span
+        >
       </p>`
     : html`<p class="note">
         ${icon("clock")}<span

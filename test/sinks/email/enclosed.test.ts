@@ -54,7 +54,7 @@ describe("the decisive screenshot", () => {
     expect(sent.outcome.kind).toBe("delivered");
     expect(namesOf(sent)).toEqual([]);
     expect(sent.mail.html).not.toContain("<img");
-    expect(sent.mail.text).toContain("The screenshot could not be shown here: its link does.");
+    expect(sent.mail.text).toContain("The screenshot could not be embedded. Use the link instead.");
   });
 });
 
@@ -95,7 +95,7 @@ describe("downloads", () => {
     expect(sent.outcome.kind).toBe("delivered");
     expect(sent.server.messages).toHaveLength(1);
     expect(namesOf(sent)).toEqual([]);
-    expect(sent.mail.text).toContain("The mail server takes no mail as large");
+    expect(sent.mail.text).toContain("The mail server rejected this message as too large");
     expect(sent.mail.messageId).toBe("<dlv_019bdb1c2f3a4b5c6d7e8f90@example.com>");
   });
 });

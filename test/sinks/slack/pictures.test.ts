@@ -71,7 +71,7 @@ describe("the decisive screenshot", () => {
     expect(outcome.kind).toBe("delivered");
     expect(typesOf(slack)).not.toContain("image");
     expect(typesOf(slack).length).toBeGreaterThan(2);
-    expect(notesOf(slack)).toContain("The screenshot could not be shown here");
+    expect(notesOf(slack)).toContain("The screenshot could not be embedded");
     expect(notesOf(slack)).toContain("https://relay.example/artifacts/tsk/screenshot-1?sig=1");
     expect(receiptOf(outcome)).not.toHaveProperty("picture");
   });
@@ -100,7 +100,7 @@ describe("the decisive screenshot", () => {
     expect(outcome.kind).toBe("delivered");
     expect(slack.messages()).toHaveLength(1);
     expect(typesOf(slack)).not.toContain("image");
-    expect(notesOf(slack)).toContain("The screenshot could not be shown here");
+    expect(notesOf(slack)).toContain("The screenshot could not be embedded");
   });
 
   it("is shown again in an edit without another upload, and replaced when another one decides", async () => {
@@ -297,7 +297,7 @@ describe("the deadline", () => {
       slack.faults.push({ method, hang: true });
       const outcome = await botOn(slack).deliver(jobWith({ screenshots: ["a_1"], withinMs: 60 }), never());
       expect(outcome.kind).toBe("delivered");
-      expect(notesOf(slack)).toContain("could not be shown here");
+      expect(notesOf(slack)).toContain("could not be embedded");
     },
   );
 
