@@ -89,6 +89,14 @@ it("knows the level of every part: add a new one to LEVELS in this test, where i
   expect([...new Set(files.map(partOf))].filter((part) => levelOf(part) < 0)).toEqual([]);
 });
 
+it("docs/architecture.md shows every room: name a new one in its table and its picture", () => {
+  const page = readFileSync(join(src, "../docs/architecture.md"), "utf8");
+  const [, picture = ""] = page.match(/```mermaid[^]*?```/g) ?? [];
+  const isShown = (room: string): boolean => page.includes(`\`${room}\``) || room === "main";
+  const isDrawn = (room: string): boolean => new RegExp(`^ .*\\b${room}\\b`, "m").test(picture);
+  expect(LEVELS.flat().filter((room) => !isShown(room) || !isDrawn(room))).toEqual([]);
+});
+
 it("imports point down only: move what both sides need to a lower level, or hand it in from app/app.ts", () => {
   const up = imports.filter(({ from, to }) => from !== to && levelOf(to) > levelOf(from));
   expect(up.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);

@@ -1,7 +1,7 @@
 import { findKind } from "../../src/sinks/kinds.ts";
 import type { Sink, SinkDeps } from "../../src/sinks/sink.ts";
 
-export type Kind = "email" | "http" | "slack";
+export type Kind = string;
 
 /** Makes the sink `it` of a kind, from what relay.yaml says of it. */
 export type MakeSink = (kind: Kind, config: Record<string, unknown>, deps: SinkDeps) => Sink;
