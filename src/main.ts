@@ -4,7 +4,7 @@ import { runCli } from "./cli/cli.ts";
 import { askAtTerminal } from "./cli/ask.ts";
 import { readTrustedFile } from "./app/trusted-file.ts";
 
-// The database holds results and the key that signs links: nobody else on the machine needs to read its files.
+// The database holds results and the key that signs links, so no other user of the machine may read its files.
 process.umask(0o077);
 
 const stopping = new AbortController();
@@ -12,14 +12,14 @@ process.once("SIGTERM", () => stopping.abort());
 process.once("SIGINT", () => stopping.abort());
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // Whoever reads the output has seen enough (`export | head`): no reason to say more, nor to fail.
+  // The reader has closed the pipe (`export | head`), which is neither worth a message nor a failure.
   if (error.code === "EPIPE") process.exit(0);
   process.stderr.write(`skyvern-relay: the output could not be written: ${error.message}\n`, () => process.exit(1));
 });
-// Nobody is left to hear of it.
+// Nothing can be reported any more.
 process.stderr.on("error", () => {});
 
-/** How long a reader that takes nothing holds up a process that was told to stop. */
+/** How long a reader that stalls may hold up a process that was asked to stop. */
 const STOP_GRACE_MS = 1_000;
 const stopGrace = new Promise<void>((resolve) => {
   stopping.signal.addEventListener("abort", () => void setTimeout(resolve, STOP_GRACE_MS), { once: true });

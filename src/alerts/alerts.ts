@@ -37,7 +37,7 @@ export interface AlertDeps {
     Pick<UpkeepStore, "setting" | "saveSetting">;
   /** Ids of runs that were not delivered to every sink. */
   gap(): Promise<string[]>;
-  /** Whether the database's disk has little room left. */
+  /** True when the database's disk is almost full. */
   isDiskLow(): boolean;
   publicUrl(): string;
   /** How long a sink may take to answer, ms. */

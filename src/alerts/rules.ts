@@ -25,7 +25,7 @@ export interface Observed {
   /** Ids of runs that were not delivered to every sink. */
   gap: readonly string[];
   circuits: ReadonlyMap<string, Circuit>;
-  /** Whether the database's disk has little room left. */
+  /** True when the database's disk is almost full. */
   isDiskLow: boolean;
   /** The configured sinks. */
   sinks: readonly string[];
@@ -36,7 +36,7 @@ export interface AlertHistory {
   /** Dead deliveries by sink that were reported. Null before the first round: older ones are not reported. */
   dead: Record<string, number> | null;
   gap: string[];
-  /** Whether it was told that the disk has little room; it is told again after it had some. */
+  /** True when the full disk was reported; it is reported again after it had space. */
   disk: boolean;
   /** Failing sinks: since when, epoch ms, and whether that was reported. */
   down: Record<string, { since: number; alerted: boolean }>;

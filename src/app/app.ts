@@ -75,7 +75,7 @@ export interface AppHost extends Outbound {
   permit: Permit;
   /** How and where artifacts are archived; null when they are not. */
   archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
-  /** Of the disk that the database is on; null where there is none of one's own. */
+  /** The disk of the database; null when the database has none of its own. */
   diskSpace: (() => Promise<DiskSpace>) | null;
   /** The files that pages load. */
   assets: AssetTexts;
@@ -315,7 +315,7 @@ function createReceiving(
     log,
     metrics,
   };
-  // A line for each run of the past would bury the start.
+  // One log line for each past run would hide the start.
   const quiet = createIngest({ ...deps, log: silentLog }, { deliver: false });
   const history: CompleteHistoryDeps | null =
     historyMs === null || newsSince === null

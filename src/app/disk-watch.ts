@@ -1,4 +1,4 @@
-/** Watches the disk that the database is on, so that somebody hears of it before it is full: then webhooks are answered 503. */
+/** Watches the disk of the database and warns before it is full, since webhooks are then answered 503. */
 import { diskState, formatBytes, type DiskSpace } from "../platform/disk-space.ts";
 import type { Log } from "../platform/log.ts";
 import { HOUR_MS } from "../platform/time.ts";
@@ -15,7 +15,7 @@ export interface DiskWatchDeps {
 export interface DiskWatch {
   /** One look. */
   look(): Promise<void>;
-  /** As of the last look. */
+  /** The state at the last look. */
   isLow(): boolean;
 }
 

@@ -32,7 +32,7 @@ export interface Rounds {
   fillHistory(): Promise<Tally | null>;
   /** Archives the artifacts that are due. Returns of how many runs. */
   archive(): Promise<number>;
-  /** Looks how much room the database's disk has; null: it has none of its own. */
+  /** Reads the free space of the database's disk; null when it has none of its own. */
   watchDisk: (() => Promise<void>) | null;
   /** Rebuilds words that another release made, and returns unused space. */
   upkeep(): Promise<void>;

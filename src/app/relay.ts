@@ -229,7 +229,7 @@ export class Relay {
   /** Resolves when the app that came delivers, or another one is in force by then. */
   async #handOver(going: RunningApp, coming: RunningApp): Promise<void> {
     const { log } = this.#deps;
-    // Its streams end at once, whatever the apps before it wait for.
+    // Its streams end at once, without waiting for earlier apps.
     const ended = Promise.all([this.#handover, this.#drain(going.app)]);
     this.#handover = ended.catch(() => {});
     await ended;

@@ -3,7 +3,7 @@ import { readFileSync, realpathSync, statSync, type Stats } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 const OTHERS_WRITE = 0o002;
-/** In such a folder everybody may make files, and nobody remove another's. The system's folder for temporary files is one. */
+/** Everybody may create files in such a folder, but only remove their own. The system's temporary folder is one. */
 const STICKY = 0o1000;
 
 /**

@@ -1,8 +1,8 @@
-/** Questions at a terminal. */
+/** Asks questions at a terminal. */
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 
-/** One line of standard input; null when it is closed. Ctrl-C stops the program. What is secret is not echoed. */
+/** Reads one line of standard input; null when it is closed. Ctrl-C stops the program. Secrets are not echoed. */
 export function askAtTerminal(
   question: string,
   { isSecret }: { isSecret: boolean },
@@ -11,7 +11,7 @@ export function askAtTerminal(
   process.stderr.write(question);
   const nowhere = new Writable({ write: (_bytes, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: isSecret ? nowhere : process.stderr, terminal: true });
-  // The prompt stands there already: readline would write its own over it.
+  // The prompt is on screen already, and readline would write its own over it.
   lines.setPrompt(isSecret ? "" : question);
   if (!isSecret) lines.prompt();
   return new Promise((resolve) => {

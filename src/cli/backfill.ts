@@ -1,6 +1,6 @@
 /**
- * `skyvern-relay backfill`: fills the configured database with runs of the past. It opens the database beside a running
- * relay, which delivers what this queues.
+ * `skyvern-relay backfill`: fills the configured database with past runs. It writes beside a running relay, which
+ * delivers what this queues.
  */
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
@@ -40,7 +40,7 @@ export const addBackfill: AddCommand = ({ command, configured, shell }) =>
       ),
     );
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 export interface BackfillOptions {
   since?: string;
   until?: string;
@@ -57,14 +57,14 @@ export interface BackfillCommandDeps {
   shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "terminal">;
 }
 
-/** What it is to do, checked. */
+/** The checked options. */
 interface BackfillPlan extends BackfillQuery {
   scope: "mine" | "all";
   deliver: boolean;
   dryRun: boolean;
 }
 
-/** Resolves with the exit code: 1 also when it had to stop before the end. */
+/** Resolves with the exit code, which is 1 also when it had to stop before the end. */
 export async function backfillCommand(options: BackfillOptions, deps: BackfillCommandDeps): Promise<number> {
   const { config, shell } = deps;
   const wrong = (code: number, message: string): number => {
@@ -94,7 +94,7 @@ async function run(
   const settings = {
     redactKeys: config.redactKeys,
     routes: config.routes,
-    // Whoever hears of it hears a result: there is nothing to update in what nobody was told.
+    // Sinks get a result, never an update, because no earlier message exists.
     sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
     organizations: config.keys.map(({ organization }) => organization),
     archives: config.archive !== null,
@@ -129,10 +129,10 @@ async function run(
   }
 }
 
-/** Runs that ended so recently are the running relay's to tell; silently filled in, nobody would hear of them. */
+/** Runs that ended this recently are left to the running relay: filled in silently, they would never be delivered. */
 const RECENT_MS = 600_000;
 
-/** What to do, or what is wrong with how it was called. */
+/** The plan, or a message about wrong usage. */
 function parsePlan(options: BackfillOptions, config: Config, now: number): BackfillPlan | string {
   const since = options.since === undefined ? null : parseMoment(options.since, now);
   if (since === null) return `--since must be ${MOMENT}, not ${JSON.stringify(options.since ?? null)}`;

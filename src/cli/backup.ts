@@ -1,4 +1,4 @@
-/** `skyvern-relay backup`: a copy of the database beside the running relay, in a folder or in S3-compatible storage. */
+/** `skyvern-relay backup`: copies the database beside the running relay into a folder or S3-compatible storage. */
 import { createHash, randomBytes } from "node:crypto";
 import {
   createReadStream,
@@ -23,7 +23,7 @@ import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 interface BackupOptions {
   to: string;
   verify?: boolean;
@@ -52,18 +52,18 @@ interface BackupDeps {
 
 const POSTGRES = "DATABASE_URL is a PostgreSQL: back it up with pg_dump, or as its host does";
 
-/** Where the copy goes, once it is made. */
+/** The destination of the finished copy. */
 interface BackupTarget {
-  /** The folder in which it is made. */
+  /** The folder in which the copy is made. */
   work: string;
-  /** Brings the file `made` there under a name; resolves with how it is called there. */
+  /** Stores the file `made` under a name and resolves with its full name there. */
   keep(made: string, name: string, sha256: string): Promise<string>;
-  /** Gets what is kept there again, as the file `to`. */
+  /** Fetches the stored copy again, as the file `to`. */
   fetch(name: string, to: string): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Resolves with the exit code: 1 also when the copy was made and does not pass `--verify`. */
+/** Resolves with the exit code, which is 1 also when the copy does not pass `--verify`. */
 async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<number> {
   const { config, runtime, shell } = deps;
   const wrong = (code: number, message: string): number => {
@@ -132,7 +132,7 @@ async function sha256Of(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Gets the copy back from where it is kept, as a restore would, and looks whether it could be one. */
+/** Fetches the copy as a restore would, and checks whether it could be restored. */
 async function verified(
   target: BackupTarget,
   name: string,
@@ -212,10 +212,13 @@ function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): B
   };
 }
 
-/** S3's own word for what is wrong; nothing else of an answer that may quote the request. */
+/** S3's own error code. Nothing else is shown of an answer that may quote the request. */
 const codeIn = (said: string): string => /<Code>(\w{1,60})<\/Code>/.exec(said)?.[1] ?? "it gave no reason";
 
-/** By the address, with endpoint and keys from the environment as Fly and Amazon name them, else from artifacts.s3. */
+/**
+ * Chosen by the address: endpoint and keys come from the environment under Fly's and Amazon's names, else from
+ * artifacts.s3.
+ */
 function s3SettingsOf(to: string, { config, shell }: BackupDeps): S3Settings | string {
   const [, bucket = "", path = ""] =
     /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]{0,200}))?$/.exec(to) ?? [];

@@ -1,6 +1,6 @@
 /**
- * `skyvern-relay check`: the configuration, read and described. It opens and asks nothing, but for `--routes`, which reads
- * the runs of the past.
+ * `skyvern-relay check`: reads and describes the configuration. It contacts nothing and opens the database only for
+ * `--routes`, which reads past runs.
  */
 import type { Config, Off } from "../config/config.ts";
 import { describeConfig } from "../config/describe.ts";
@@ -14,7 +14,7 @@ import { reading } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 import { count, progressLine } from "./progress.ts";
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 interface CheckOptions {
   routes?: boolean;
   since?: string;
@@ -87,7 +87,7 @@ function historyOf({ tokens, tokenFile, publicUrl }: Config): string {
     : `open from the first start on, with a token in ${tokenFile}`;
 }
 
-/** Runs the stored runs through the routes. The relay may be running on the database; nothing is written or sent. */
+/** Runs the stored runs through the routes. A relay may be running on the database; nothing is written or sent. */
 function simulate(
   config: Config,
   span: { since?: number; until?: number },
@@ -117,7 +117,7 @@ function simulate(
   });
 }
 
-/** Names from the configuration are its author's own; run ids were sent. */
+/** Names in the configuration are the operator's own, but run ids came from outside. */
 function simulationText({ runs, routes, sinks, nobody }: Simulated, since: string | null): string {
   const when = since === null ? "" : ` since ${since}`;
   if (runs === 0) return `There is no final run${when}: nothing to try the routes on.\n`;

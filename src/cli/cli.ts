@@ -3,7 +3,10 @@ import { EXIT, type AddCommand, type Cli, type Shell } from "./command.ts";
 import { load, refuse } from "./configuration.ts";
 import { VERSION } from "../platform/version.ts";
 
-/** Every command, in the order of `--help`. Only the one that is called is loaded: each needs another part of the program. */
+/**
+ * Every command, in the order of `--help`. Only the called one is loaded, because each needs another part of the
+ * program.
+ */
 const COMMANDS: Record<string, () => Promise<AddCommand>> = {
   serve: async () => (await import("./serve.ts")).addServe,
   init: async () => (await import("./init/init.ts")).addInit,
@@ -25,7 +28,7 @@ const COMMANDS: Record<string, () => Promise<AddCommand>> = {
   openapi: async () => (await import("./openapi.ts")).addOpenapi,
 };
 
-/** What is done where no command is named. */
+/** The command that runs when none is named. */
 const DEFAULT_COMMAND = "serve";
 
 /** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */

@@ -1,51 +1,51 @@
-/** What every command has in common: the process it may use, and how it ends. */
+/** What all commands share: the process they may use, and how they end. */
 import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 
-/** What the commands may use of the process. */
+/** The parts of the process that commands may use. */
 export interface Shell {
   env: Readonly<Record<string, string | undefined>>;
   stdout(text: string): void;
   stderr(text: string): void;
-  /** Resolves when everything written so far was taken: what writes much waits for it now and then. Default: at once. */
+  /** Resolves when all output so far was read; commands with much output wait for it now and then. Default: at once. */
   flushed?(): Promise<void>;
-  /** Aborts when the process was told to stop. */
+  /** Aborts when the process is asked to stop. */
   stopped: AbortSignal;
-  /** Calls back whenever the process is told to read its configuration again (SIGHUP). */
+  /** Calls back when the process is asked to reload its configuration (SIGHUP). */
   onHangup?(listener: () => void): void;
-  /** Whether standard error is a terminal, where a progress bar has its place. */
+  /** True when standard error is a terminal, which can show a progress bar. */
   terminal?: boolean;
   /**
-   * Asks the person at the terminal; left out where there is none. Null when the terminal was closed or Ctrl-C was typed. What is secret is not
-   * shown while it is typed.
+   * Asks the person at the terminal; absent without one. Null when the terminal was closed or Ctrl-C was typed. Secrets
+   * are not echoed.
    */
   ask?(question: string, options: { isSecret: boolean }): Promise<string | null>;
-  /** The terminal that standard output is; left out where it is none. */
+  /** The terminal on standard output; absent when that is none. */
   screen?: Screen;
 }
 
 export interface Screen {
-  /** Whether it is to be written in colours. */
+  /** True when output may be coloured. */
   colour: boolean;
-  /** Characters on a line, when that was asked. */
+  /** The width of the terminal, when it is known. */
   columns(): number;
 }
 
 /** 0 done, 1 it failed, 2 wrong usage or configuration. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
-/** What a command adds itself to the program with. */
+/** The tools by which a command adds itself to the program. */
 export interface Cli {
   shell: Shell;
-  /** A new command of this name, to be given arguments, options and an action. */
+  /** Creates a command of this name; the caller adds arguments, options and an action. */
   command(name: string, description: string): Command;
-  /** Makes an action of what gives the program's exit code. */
+  /** Turns a function that returns the exit code into an action. */
   ends<Given extends unknown[]>(act: (...given: Given) => number | Promise<number>): (...given: Given) => Promise<void>;
-  /** The same for what needs the configuration; a wrong one is refused with its faults, exit code 2. */
+  /** The same for a command that needs the configuration; a wrong one is refused with its faults and exit code 2. */
   configured<Given extends unknown[]>(
     act: (config: Config, ...given: Given) => number | Promise<number>,
   ): (...given: Given) => Promise<void>;
 }
 
-/** What each file of a command exports: it is listed in `cli.ts`, and nothing else there knows it. */
+/** The export of each command's file. Only `cli.ts` lists it. */
 export type AddCommand = (cli: Cli) => unknown;

@@ -1,9 +1,9 @@
-/** How a command gets the configuration. */
+/** Loads the configuration for a command. */
 import { formatFaults, loadConfig, type Fault } from "../config/config.ts";
 import { readTrustedFile } from "../app/trusted-file.ts";
 import { EXIT, type Shell } from "./command.ts";
 
-/** The configuration by the process's environment and working folder. */
+/** Reads the configuration from the process's environment and working folder. */
 export const load = (shell: Pick<Shell, "env">) =>
   loadConfig({
     env: shell.env,
@@ -12,7 +12,7 @@ export const load = (shell: Pick<Shell, "env">) =>
     keepsFiles: true,
   });
 
-/** Says every fault on standard error; the exit code. */
+/** Prints every fault on standard error and returns the exit code. */
 export function refuse(shell: Pick<Shell, "stderr">, faults: readonly Fault[]): number {
   shell.stderr(`skyvern-relay: the configuration is wrong\n${formatFaults(faults)}\n`);
   return EXIT.usage;

@@ -1,4 +1,4 @@
-/** `skyvern-relay copy`: moves an installation from SQLite to PostgreSQL. */
+/** `skyvern-relay copy`: copies an installation from SQLite to PostgreSQL. */
 import { readTrustedFile } from "../app/trusted-file.ts";
 import { readDatabase, readEnvironment } from "../config/config.ts";
 import { COPIED_TABLES, copyAll, CopyRefused, countRows } from "../store/sqlite-to-postgres.ts";
@@ -9,7 +9,7 @@ import { openDatabase, unreachable } from "../store/open.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 export interface CopyOptions {
   from: string;
   to?: string;
@@ -23,7 +23,9 @@ export const addCopy: AddCommand = ({ command, ends, shell }) =>
     .option("--json", "machine-readable")
     .action(ends((options: CopyOptions) => copyCommand(options, shell)));
 
-/** Resolves with the exit code. 0: all of it is there, counted and compared; else nothing is. */
+/**
+ * Resolves with the exit code. 0 means that everything was copied, counted and compared; otherwise nothing was copied.
+ */
 export async function copyCommand(options: CopyOptions, shell: Shell): Promise<number> {
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay copy: ${message}\n`);
@@ -44,7 +46,7 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
   };
   const line = progressLine(shell);
   try {
-    // A relay that runs on it keeps the lock.
+    // A running relay holds the lock.
     const source = await open(from);
     const version = await readVersion(source);
     if (version !== SCHEMA_VERSION)
@@ -76,5 +78,5 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
   }
 }
 
-/** Also from its file; the rest of the configuration does not matter here. */
+/** Reads the variable or its file; the rest of the configuration is not needed. */
 const readDatabaseUrl = ({ env }: Shell): string => readEnvironment(env, readTrustedFile).get("DATABASE_URL") ?? "";

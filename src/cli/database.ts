@@ -1,4 +1,4 @@
-/** The configured database beside a running relay, for commands that look at it. */
+/** Opens the configured database beside a running relay, for commands that read it. */
 import type { Config } from "../config/config.ts";
 import type { Database } from "../store/database.ts";
 import { SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
@@ -9,17 +9,20 @@ import type { Store } from "../store/store.ts";
 import { EXIT, type Shell } from "./command.ts";
 
 export interface ReadDatabaseInput {
-  /** The command's, to open what it says on standard error. */
+  /** The name of the command, which opens its messages on standard error. */
   name: string;
   config: Pick<Config, "database">;
   shell: Pick<Shell, "stderr">;
 }
 
-/** Opens, does `work` and closes, writing nothing. Resolves with its exit code, or with 1 after saying why it could not. */
+/**
+ * Opens the database for reading, runs `work`, and closes it. Resolves with the exit code of `work`, or 1 after
+ * printing why the database could not be read.
+ */
 export const reading = (input: ReadDatabaseInput, work: (store: Store) => Promise<number>): Promise<number> =>
   using(input, "read", (database) => work(createSqlStore(database)));
 
-/** The same for what writes beside a running relay. */
+/** The same for a command that writes beside a running relay. */
 export async function using(
   { name, config, shell }: ReadDatabaseInput,
   how: "beside" | "read",
@@ -44,7 +47,7 @@ export async function using(
       await database.close();
     }
   } catch (error) {
-    // A disk, a lock, a connection: what was written until then is whole.
+    // A fault of disk, lock or connection. What was written before it is complete.
     const why = error instanceof Error ? error.message : String(error);
     return wrong(how === "read" ? `the database ${describeDatabase(config.database)} cannot be read: ${why}` : why);
   }

@@ -1,4 +1,7 @@
-/** `skyvern-relay export`: the stored runs as a file, by the filters of the history API. Writes nothing to the database. */
+/**
+ * `skyvern-relay export`: writes the stored runs to a file, by the filters of the history API. It writes nothing to the
+ * database.
+ */
 import { randomBytes } from "node:crypto";
 import {
   closeSync,
@@ -27,7 +30,7 @@ import { using } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 import { count, progressLine } from "./progress.ts";
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 interface ExportOptions {
   format?: string;
   to?: string;
@@ -94,7 +97,7 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
     shell.stderr(`skyvern-relay export: ${plan}\n`);
     return EXIT.usage;
   }
-  // To find all by their words, those that are not in the index yet have to be put there.
+  // Runs that are not in the word index yet must be added before a search can find them all.
   const how = plan.filter.search === undefined ? "read" : "beside";
   return using({ name: "export", config, shell }, how, async (database) => {
     const store = createSqlStore(database);
@@ -115,7 +118,7 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
     } catch (error) {
       line.clear();
       out.undo();
-      // The reader of a named pipe has seen enough.
+      // The reader of a named pipe has closed it.
       if (error instanceof Error && "code" in error && error.code === "EPIPE") return EXIT.done;
       shell.stderr(`skyvern-relay export: ${error instanceof Error ? error.message : String(error)}\n`);
       return EXIT.failed;
@@ -131,14 +134,14 @@ async function write(
   progress: (runs: number) => void,
 ): Promise<number> {
   const { header, lineOf } = RUN_FILES[format];
-  // The relay made it at its first start; nothing is stored here.
+  // The relay created it at its first start; this command stores nothing.
   const key = Buffer.from(await store.setting("link_key", ""), "base64url");
   const links = createLinks({ publicUrl: () => config.publicUrl, key, lifeMs: config.linkLifeMs, now: runtime.now });
   if (header !== "") out(header);
   let runs = 0;
   for await (const page of readPages(store, filter, shell.stopped)) {
     out(page.map((row) => lineOf(rowToReport(row, links))).join(""));
-    // A slow reader holds up the reading, not the memory.
+    // A slow reader slows the reading and does not grow the memory.
     await shell.flushed?.();
     runs += page.length;
     progress(runs);
@@ -150,11 +153,11 @@ interface Output {
   write(text: string): void;
   end(): void;
   undo(): void;
-  /** A file to be opened later, and not a device or a pipe. */
+  /** A file path, as opposed to a device or a pipe. */
   isFile: boolean;
 }
 
-/** Only a regular file that has one name may be replaced by another. A link stays, and what it leads to is replaced. */
+/** Only a regular file with a single name may be replaced by another. A link stays, and its target is replaced. */
 function outputTo(path: string): Output {
   const there = statSync(path, { throwIfNoEntry: false });
   const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
@@ -163,7 +166,7 @@ function outputTo(path: string): Output {
   return isLink ? wholeFile(realpathSync(path)) : wholeFile(path);
 }
 
-/** Something that is written to where it is: what was written stays, also when the rest fails. */
+/** A target that is written in place: what was written stays, even when the rest fails. */
 function asItIs(path: string, isFile: boolean): Output {
   const file = openSync(path, "w", 0o600);
   return {
@@ -177,12 +180,12 @@ function asItIs(path: string, isFile: boolean): Output {
   };
 }
 
-/** A file that is there under its name only once it is whole and on the disk. */
+/** A file that gets its name only when it is complete and on the disk. */
 function wholeFile(path: string): Output {
   const part = `${path}.${randomBytes(4).toString("hex")}.part`;
   const file = openSync(part, "wx", 0o600);
   return {
-    // Unlike `writeSync` it writes again what the system did not take at once.
+    // Unlike `writeSync` it repeats the write for what the system did not accept at once.
     write: (text: string) => writeFileSync(file, text),
     end: () => {
       fsyncSync(file);
@@ -194,7 +197,7 @@ function wholeFile(path: string): Output {
   };
 }
 
-/** What to write, or what is wrong with how it was called. */
+/** The plan, or a message about wrong usage. */
 function parsePlan(options: ExportOptions, now: number): ExportPlan | string {
   const format = options.format ?? (options.to?.toLowerCase().endsWith(".csv") === true ? "csv" : "ndjson");
   if (format !== "csv" && format !== "ndjson") return `--format must be ndjson or csv, not ${JSON.stringify(format)}`;

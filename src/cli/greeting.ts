@@ -1,4 +1,4 @@
-/** What a relay says at its start on a terminal: where it is, what it does, and what is off. */
+/** The text a relay prints at its start on a terminal: where it is, what it does, and what is off. */
 import type { Config, Off } from "../config/config.ts";
 import { formatDuration } from "../platform/duration.ts";
 import { describeDatabase } from "../store/address.ts";
@@ -8,9 +8,9 @@ export interface GreetingInput {
   config: Config;
   off: readonly Off[];
   warnings: readonly string[];
-  /** Base of the relay's addresses. */
+  /** The base of the relay's addresses. */
   url: string;
-  /** Logs a person in, once; null while there is no token. */
+  /** A link that logs a person in once; null while there is no token. */
   loginLink: string | null;
 }
 
@@ -39,13 +39,13 @@ function loginRows({ tokens, tokenFile }: Config, loginLink: string | null): [st
   return [["Log in", `with ${token}; a link is shown for https:// and for this machine only`]];
 }
 
-/** Whether nobody on the way to an address can read it. */
+/** True when nobody on the way to an address can read the traffic. */
 export function isSafe(address: string): boolean {
   const { protocol, hostname } = new URL(address);
   return protocol === "https:" || /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
 }
 
-/** How runs are found. */
+/** How the relay finds runs. */
 export function describeFollowing({ reconcile, keys }: Config): string {
   if (reconcile === null) return "by webhook alone";
   const every = formatDuration(reconcile.everyMs);

@@ -1,4 +1,4 @@
-/** `skyvern-relay migrate`: brings the database to this release's schema, as the relay does at its start. */
+/** `skyvern-relay migrate`: migrates the database to this release's schema, as the relay does at its start. */
 import { migrate, SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
 import { describeDatabase } from "../store/address.ts";
 import { openDatabase } from "../store/open.ts";

@@ -1,11 +1,11 @@
-/** `skyvern-relay open <run_id>`: the run's page in the browser. */
+/** `skyvern-relay open <run_id>`: opens the run's page in the browser. */
 import { spawn } from "node:child_process";
 import type { Config } from "../config/config.ts";
 import { line } from "../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { reading } from "./database.ts";
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 export interface OpenOptions {
   print?: boolean;
 }
@@ -37,13 +37,13 @@ export const openCommand = (runId: string, { print }: OpenOptions, deps: OpenCom
     return EXIT.done;
   });
 
-/** The program that opens an address by the system's choice. No shell reads the address. */
+/** The program by which the system opens an address. No shell reads the address. */
 const OPENERS: Partial<Record<NodeJS.Platform, [string, ...string[]]>> = {
   darwin: ["open"],
   win32: ["rundll32", "url.dll,FileProtocolHandler"],
 };
 
-/** Resolves when it has begun, or cannot: then the printed address has to do. */
+/** Resolves when the program has started or cannot; the printed address remains in any case. */
 function showInBrowser(address: string): Promise<void> {
   const [program, ...args] = OPENERS[process.platform] ?? ["xdg-open"];
   return new Promise((resolve) => {

@@ -13,7 +13,7 @@ export const addOpenapi: AddCommand = ({ command, ends, shell }) =>
     }),
   );
 
-/** As a relay with nothing configured serves it: the document depends on no configuration. */
+/** Renders the document as a relay with an empty configuration serves it, as it depends on none. */
 async function openapiDocument(): Promise<string> {
   const env = { SKYVERN_API_KEY: "none", DATABASE_URL: "sqlite::memory:" };
   const loaded = loadConfig({ env, readFile: noFile });

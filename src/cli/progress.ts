@@ -1,9 +1,9 @@
-/** One line on standard error that says how far something has come, written over and over; nothing where that is no terminal. */
+/** A progress line on standard error, overwritten in place; silent when that is no terminal. */
 import type { Shell } from "./command.ts";
 
 export interface ProgressLine {
   show(text: string): void;
-  /** Before anything else is written. */
+  /** Clears the line before other output. */
   clear(): void;
 }
 

@@ -53,7 +53,7 @@ export function createTestSend(deps: TestSendDeps): (sink: string, by?: Tester) 
   };
 }
 
-/** Who asked for a test: somebody at the relay, or whoever pressed the test button at Skyvern. */
+/** Who asked for the test: a user of the relay, or the test button at Skyvern. */
 export type Tester = keyof typeof WORDS;
 
 const WORDS = {

@@ -1,10 +1,10 @@
 /** The blocks of a workflow run: what each came to, and which one broke it. Pure. */
 import type { ArtifactKey } from "./run.ts";
 
-/** One block of a workflow run, as Skyvern's timeline tells of it. Texts are masked. */
+/** One block of a workflow run, as Skyvern's timeline reports it. Texts are masked. */
 export interface Block {
   label: string | null;
-  /** As Skyvern spells it: `http_request`. */
+  /** In Skyvern's spelling: `http_request`. */
   type: string;
   status: string | null;
   /** The attempt of the run that it belongs to, from 1. */
@@ -23,7 +23,7 @@ export interface Block {
 export interface Timeline {
   /** In the order in which they began. */
   blocks: Block[];
-  /** Earlier ones that are not kept. */
+  /** How many earlier blocks are not stored. */
   omitted: number;
 }
 

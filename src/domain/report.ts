@@ -133,7 +133,7 @@ export interface ReportInput {
   known: KnownDetails;
 }
 
-/** What Skyvern's API said of a run beside its result. */
+/** What Skyvern's API reports about a run besides its result. */
 export interface KnownDetails {
   artifacts: readonly Artifact[];
   status: ArtifactsStatus;
@@ -259,7 +259,7 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
   };
 }
 
-/** What the run is called: its title, else where it went and the first words of its goal. Never its id. */
+/** The name of a run: its title, else its address and the first words of its goal. Never its id. */
 export function nameRun({ title, prompt, url, kind }: Pick<Run, "title" | "prompt" | "url" | "kind">): string {
   const named = oneLine(title ?? "");
   if (named !== "") return named;

@@ -84,7 +84,7 @@ function isMet(values: string[], items: readonly string[], fits: (item: string, 
   return !some(refused) && (wanted.length === 0 || some(wanted));
 }
 
-/** What a condition on a number may be: `2`, `>1`, `>=2`, `<3`, `<=3`. */
+/** The forms of a condition on a number: `2`, `>1`, `>=2`, `<3`, `<=3`. */
 export const COUNT_CONDITION = /^(?<sign>>=|>|<=|<|)(?<bound>\d{1,9})$/;
 
 /** Whether a number, written in digits, meets a condition. One that is none is met by no number. */

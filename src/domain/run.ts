@@ -44,14 +44,14 @@ export const isTerminal = (status: string): status is TerminalStatus =>
   (TERMINAL_STATUSES as readonly string[]).includes(status);
 
 /**
- * The status of a run between two run attempts. It is the relay's own word: Skyvern says `failed` (or what else ended the
- * attempt) with `retry_pending`, and a run that is not over must not be counted, listed or told as one that is.
+ * The status of a run between two run attempts. It is the relay's own: Skyvern says `failed` (or whatever ended the
+ * attempt) with `retry_pending`, and an unfinished run must not be counted, listed or delivered as a finished one.
  */
 export const RETRYING = "retrying";
 
 /**
- * Whether Skyvern does no more work on a run: its status is a final one, and no run attempt is to come. This is asked of a
- * run as it is settled, and as Skyvern reports it (a webhook, an answer of GET run, a row of the list).
+ * True when Skyvern does no more work on a run: its status is final and no run attempt is to come. It is asked when a
+ * run is settled, and when Skyvern reports it (a webhook, an answer of GET run, a row of the list).
  */
 export const isFinal = ({ status, next_attempt_at }: Pick<Run, "status" | "next_attempt_at">): boolean =>
   isTerminal(status) && next_attempt_at === null;

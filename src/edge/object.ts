@@ -39,7 +39,7 @@ export interface Life {
   app: App;
   /** One webhook. What it says is durable when the answer leaves the object: the platform holds every answer back until then. */
   receive(incoming: Omit<Incoming, "bytes"> & { bytes: Uint8Array }): Promise<Received>;
-  /** What the alarm does. */
+  /** The alarm's work. */
   turn(): Promise<void>;
   /** Something may be due. */
   wake(): Promise<void>;
@@ -156,7 +156,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
   };
 }
 
-/** What large values left behind. */
+/** Removes what large values left behind. */
 const dropPieces = (storage: Storage): PeriodicJob => ({
   name: "pieces",
   everyMs: DAY_MS,
@@ -164,7 +164,7 @@ const dropPieces = (storage: Storage): PeriodicJob => ({
   run: async () => dropLoosePieces(storage),
 });
 
-/** By version: after an upgrade everything is due, as it may understand what the one before did not. */
+/** Keyed by version: after an upgrade every receipt is due, as the new release may recognize it. */
 const roundKey = (job: string): string => `round:${VERSION} ${job}`;
 
 const createAlarm = (storage: Storage, database: Database) => ({

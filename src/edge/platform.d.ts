@@ -1,4 +1,4 @@
-/** What is used of Cloudflare Workers (https://developers.cloudflare.com/workers/runtime-apis/). */
+/** The used parts of Cloudflare Workers (https://developers.cloudflare.com/workers/runtime-apis/). */
 declare module "cloudflare:workers" {
   type Bound = string | number | null | Uint8Array;
 

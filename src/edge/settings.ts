@@ -7,7 +7,7 @@ export type Bindings = Readonly<Record<string, unknown>>;
 /** `relay.yaml`, as one variable or secret. */
 const FILE_VARIABLE = "RELAY_YAML";
 
-/** What only a machine with a disk and a listener has. */
+/** Settings that only a machine with a disk and a listener has. */
 const NOT_HERE = ["DATABASE_URL", "HOST", "PORT", "METRICS_PORT", "RELAY_CONFIG", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /** Throws with every fault at once. */

@@ -6,7 +6,7 @@ import type { Secret } from "../platform/secret.ts";
 import { addressIn, type AddressOf } from "./address.ts";
 import { problem } from "./problem.ts";
 
-/** Wrong tokens of one address that are answered as such; further ones are only told when to come again. */
+/** How many wrong tokens of one address are answered as such; further ones only get the time to wait. */
 const WRONG_ALLOWED = { burst: 10, everyMs: 30_000 };
 /** Lines of one address in the log: its wrong tokens, and that it is throttled. */
 const LINES_OF_ONE = { burst: 11, everyMs: 3_600_000 };
@@ -20,7 +20,7 @@ export interface TokenGateDeps {
   log: Log;
 }
 
-/** Whether somebody may come in. `waitMs`: 0 for a wrong token; else how long this address is told to wait. */
+/** The result of a check. `waitMs` is 0 for a wrong token, else how long this address must wait. */
 export type Admission = { isRight: true } | { isRight: false; waitMs: number };
 
 /**
@@ -44,7 +44,7 @@ export class TokenGate {
     this.#allLines = createRateLimit({ ...LINES_OF_ALL, now });
   }
 
-  /** False: no token is configured, and nobody gets in. */
+  /** False when no token is configured, so that nobody gets in. */
   get isOpen(): boolean {
     return this.#wanted.length > 0;
   }
@@ -53,7 +53,7 @@ export class TokenGate {
     return this.#isToken(token) ? { isRight: true } : { isRight: false, waitMs: this.refuse(c) };
   }
 
-  /** Counts a wrong token, or what stands for one. Returns how long this address is told to wait, ms. */
+  /** Counts a wrong token. Returns how long this address must wait, ms. */
   refuse(c: Context): number {
     const address = addressIn(c, this.#addressOf);
     const waitMs = this.#wrong.waitMs(address);

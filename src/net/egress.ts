@@ -52,7 +52,7 @@ export interface Egress extends Outbound {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** What one address gets before the next one of the same name is tried beside it. */
+/** How long one address is tried before the next one of the same name is tried beside it. */
 const ADDRESS_ATTEMPT_MS = 1_000;
 
 export function createEgress(options: EgressOptions): Egress {

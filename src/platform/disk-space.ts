@@ -1,4 +1,4 @@
-/** How much room a disk has, and from when on that is little. Pure. */
+/** The free space of a disk, and when it counts as almost full. Pure. */
 
 export interface DiskSpace {
   /** Bytes that this process may still write. */

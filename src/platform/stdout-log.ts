@@ -2,7 +2,7 @@ import { pino, type DestinationStream } from "pino";
 import type { Log } from "./log.ts";
 import { formatLogLine } from "./text-log.ts";
 
-/** JSON lines on standard output, or wherever it is told. */
+/** JSON lines on standard output, or to a given writer. */
 export function createLog(level: string, destination: DestinationStream = gathered()): Log {
   const options = {
     level,

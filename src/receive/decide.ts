@@ -158,7 +158,7 @@ function decider(deps: RunDeps, observation: Observation, now: number) {
   };
 }
 
-/** The run attempt that was announced never came: the run is told as it stands. Null when nothing is waited for. */
+/** The announced run attempt never came, so the run is delivered as it stands. Null when no attempt is awaited. */
 export function giveUpOnRetry(deps: RunDeps, known: Known, now: number): Decision | null {
   const settled = settleWithoutRetry(known.state);
   return settled && decideSettled(deps, settled, { known, isUsurped: false, now });
@@ -175,7 +175,7 @@ function decideSettled(deps: RunDeps, settled: Settled, { known, isUsurped, now 
   const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [] };
   if (!isFinal(run)) {
     const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
-    // What waits to be told is not so any more: a usurper said it, or a later run attempt began all the same.
+    // The waiting deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
     return { ...decision, cancel: untried(known), ...waiting };
   }
   if (deps.archives && settled.verdict !== "duplicate") decision.archiveAt = archiveAt(run, now);

@@ -41,7 +41,9 @@ export interface Intake {
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
   /** Queues updates of a run that has more to show. False when no sink gets one. */
   showMore(runId: string, now: number): Promise<boolean>;
-  /** The run attempt that was announced never came: the run is told as it stands. False: nothing is waited for any more. */
+  /**
+   * Delivers the run as it stands, because the announced run attempt never came. False when none is awaited any more.
+   */
   giveUpOnRetry(runId: string, now: number): Promise<boolean>;
 }
 

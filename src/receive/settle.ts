@@ -149,10 +149,10 @@ export function settleWithoutRetry(known: RunState): Settled | null {
   return { verdict, state, note: `attempt ${attempt} ended as ${status}, and its retry never started` };
 }
 
-/** The outcome that people may have been told; null when there was none. */
+/** The outcome that may have been delivered; null when there was none. */
 const outcomeOf = ({ run, ended }: RunState): string | null => (isFinal(run) ? run.status : (ended ?? null));
 
-/** What is waited for, between two run attempts. */
+/** The wait between two run attempts. */
 const waitingNote = ({ status, attempt, reported_status, next_attempt_at: next }: Run): string | null =>
   status === RETRYING && next !== null
     ? `attempt ${attempt} ended as ${reported_status}; Skyvern tries again at ${isoTime(next)}`
@@ -200,7 +200,7 @@ function merge(known: RunState, arrived: RunState): RunState {
     values[field] = picked.value;
     if (!isMissing(picked.value) && compare(picked.clock, clock) !== 0) clocks[field] = picked.clock;
   }
-  // No run attempt is to come when one was and is not any more: null is news here.
+  // The announced run attempt is off, so null is new information here.
   if (values.status !== RETRYING) values.next_attempt_at = null;
   const first = arrived.run.received_at < known.run.received_at ? arrived.run : known.run;
   const last = later(arrived.reported, known.reported) ? arrived : known;

@@ -1,6 +1,7 @@
 /**
- * A run between two run attempts is asked about when the next one was to begin: where Skyvern sends a webhook at the end
- * only, or loses it, nobody else says how it went on. The pauses grow; a run whose retry never started is told a day later.
+ * Asks about a run between two run attempts once the next attempt should have begun. Where Skyvern sends a webhook only
+ * at the end, or loses it, nothing else reports the progress. The pauses grow; a run whose retry never started is
+ * delivered a day later.
  */
 import { attemptDueAt, ATTEMPT_GRACE_MS } from "../domain/follow-up-plan.ts";
 import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
@@ -26,7 +27,7 @@ export interface AwaitAttemptDeps {
 
 interface Awaited {
   run: Run;
-  /** Whose key is asked with. */
+  /** The organization whose key asks. */
   organization: Organization;
   /** How often it was asked in vain. */
   failures: number;

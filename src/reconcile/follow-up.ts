@@ -1,7 +1,7 @@
 /**
- * What a webhook could not say yet is asked for a little later: prompt and URL of tasks, which only the API knows, and the
- * artifacts of task v2, whose webhook goes out before its recording is final (contract §2). Messages are edited then. A run
- * between two run attempts is asked about as well (`await-attempt.ts`).
+ * Asks a little later for what a webhook could not say yet: prompt and URL of tasks, which only the API knows, and the
+ * artifacts of task v2, whose webhook is sent before its recording is final (contract §2). Messages are then edited. It
+ * also asks about a run between two run attempts (`await-attempt.ts`).
  */
 import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import { isFinal, RETRYING, type Artifact, type Run } from "../domain/run.ts";
@@ -87,7 +87,7 @@ async function nextLook(deps: FollowUpDeps, { known, failures, dispute }: Due, s
   return { at: wait === undefined ? null : now + wait, failures: failures + 1 };
 }
 
-/** The storage's faults and bugs are no reason to give up a run that is waited for. */
+/** Faults of the storage and bugs must not end the follow-up of an awaited run. */
 async function lookAtAttempt(deps: FollowUpDeps, { state }: StoredRun, failures: number, signal: AbortSignal) {
   const [organization = null] = state.owners;
   try {

@@ -1,6 +1,6 @@
 /**
- * What a relay that follows every run has to show at its first start: runs of the last days, filled in from Skyvern's list. Nobody is told of
- * them. Runs that end later are news, and `reconcile.ts` finds those.
+ * Fills a relay that follows every run with the runs of the last days at its first start, from Skyvern's list. They are
+ * not delivered. `reconcile.ts` finds the runs that end later.
  */
 import type { Log } from "../platform/log.ts";
 import { DAY_MS } from "../platform/time.ts";
@@ -19,8 +19,8 @@ export interface CompleteHistoryDeps extends Omit<BackfillDeps, "progress" | "sc
 export const MAX_HISTORY = 1_500;
 
 /**
- * Fills in what is not known yet. What was interrupted goes on at the next start; a day after the first one nothing is filled in any more. Null:
- * there was nothing to do.
+ * Fills in unknown runs. An interrupted fill continues at the next start, until a day after the first one. Null: there
+ * was nothing to do.
  */
 export async function fillHistory(deps: CompleteHistoryDeps, signal: AbortSignal): Promise<Tally | null> {
   const { client, runtime, log, historyMs, newsSince } = deps;

@@ -11,10 +11,10 @@ import { traceReceipt } from "../telemetry/receipt-span.ts";
 
 export interface Origin {
   source: Source;
-  /** Of the key that asked. */
+  /** The organization of the key that asked. */
   organization: string | null;
   channel: string | null;
-  /** When the run ended, epoch ms: what nobody is told of stands in the history at that time. */
+  /** When the run ended, epoch ms: a run that is not delivered is listed at this time. */
   endedAt?: number | null;
 }
 
@@ -23,7 +23,7 @@ export interface IngestDeps {
   runtime: Pick<Runtime, "now">;
   log: Log;
   metrics: Metrics;
-  /** Null or left out: nobody collects traces. */
+  /** Null or absent when no traces are collected. */
   trace?: Trace;
   /** Called when deliveries were queued. */
   nudge(): void;
@@ -35,7 +35,7 @@ export interface IngestDeps {
  */
 export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | null>;
 
-/** `deliver: false` stores and settles, and tells nobody; what waits to be told is left as it is. */
+/** `deliver: false` stores and settles without any delivery; waiting deliveries stay as they are. */
 export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
   const { intake, runtime, log, metrics, nudge, trace = null } = deps;
   return async (answer, { endedAt = null, ...origin }) => {

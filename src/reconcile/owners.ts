@@ -10,7 +10,7 @@ import type { Intake } from "../receive/intake.ts";
 import type { SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
 import type { ReceiptStore } from "../store/contract/receipts.ts";
 
-/** What Skyvern said to each organization of a run. */
+/** Skyvern's answers to each organization about a run. */
 export interface Shown {
   /** GET run, as each organization was answered to whose keys the run was shown. */
   answers: Map<Organization, JsonObject>;

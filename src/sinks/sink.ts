@@ -86,7 +86,7 @@ export interface ShortcutVariable {
   readonly key: string;
   /** The value may come from a file, which the variable with the suffix `_FILE` names. */
   readonly isSecret?: true;
-  /** Makes a value where nobody gave one, when a sink is set up. */
+  /** Generates a value that nobody gave when a sink is set up. */
   readonly make?: () => string;
   /** What is off when the sink is configured without this variable, and the line that turns it on. */
   readonly without?: { readonly what: string; readonly turn_on: string };

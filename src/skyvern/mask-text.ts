@@ -29,7 +29,7 @@ const PROXY_HINT = String.raw`:(?=\d{2,5}:[^\s\d/])`;
 /** The blank behind a word that a secret follows, or the dash of an option. */
 const WORD_HINT = String.raw`[ \t](?<=(?i:bearer|basic|api-?key|token).)|-(?<![\w-]-)(?=-?[A-Za-z][\w-]{0,60}[ \t])`;
 
-/** What a text needs to hold anything to mask besides pairs. */
+/** The characters without which a text holds nothing to mask except pairs. */
 const RARE_HINT = `${WORD_HINT}|@|${PROXY_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
 
 /**

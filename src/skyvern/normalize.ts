@@ -90,8 +90,8 @@ interface Announced {
 }
 
 /**
- * When the next run attempt is to begin, epoch ms, or null when none is to come (contract §9): of whatever reports a run, a
- * webhook, an answer of GET run or a row of the list. `otherwise`: a time for an attempt that is announced without one.
+ * When the next run attempt begins, epoch ms, or null when none is to come (contract §9), for any report of a run: a
+ * webhook, an answer of GET run, or a row of the list. `otherwise` is the time for an attempt announced without one.
  */
 export function nextAttemptAt({ status, retry_pending, next_attempt_at }: Announced, otherwise: number): number | null {
   if (!isTerminal(status) || retry_pending === false) return null;

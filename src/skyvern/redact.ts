@@ -54,10 +54,10 @@ export function createRedact(extraKeys: readonly string[] = []): Redact {
   };
 }
 
-/** What a key says of its value. */
+/** What a key means for its value. */
 interface KeyMeaning {
   mode: Mode;
-  /** What it says as a name: of {@link Named}. */
+  /** Its meaning as a name: flags of {@link Named}. */
   flags: number;
   isName: boolean;
   isValue: boolean;
@@ -85,7 +85,7 @@ function modeOfKey(key: string): Mode {
   return /^(?:parameters|run_metadata|navigation_payload|request_?body)$/.test(lower) ? PARAMETERS : 0;
 }
 
-/** What a name with these flags says of a value among what surrounds it. */
+/** What a name with these flags means for a value, given what surrounds it. */
 function modeOfName(flags: number, around: Mode): Mode {
   if ((flags & Named.secret) === 0) return 0;
   if ((around & (PARAMETERS | PROXY | HEADERS)) !== 0) return SECRET;

@@ -80,7 +80,7 @@ const WORDS = [
   "passkey",
 ];
 
-/** What a name ends in that tells of a secret without being one. Together with `tokens` that are counted. */
+/** Endings of names that are about a secret without holding one, and counted `tokens`. */
 const ABOUT_SECRETS =
   /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
 

@@ -5,7 +5,7 @@ import { isArtifactId } from "./artifacts/artifact-url.ts";
 import { parseTime, text } from "./normalize.ts";
 import type { Redact } from "./redact.ts";
 
-/** Blocks that are kept: the latest, as a run breaks at its end. */
+/** The most blocks that are stored: the latest, since a run breaks at its end. */
 export const MAX_BLOCKS = 300;
 const MAX_DEPTH = 50;
 const MAX_LABEL = 200;

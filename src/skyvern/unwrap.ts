@@ -45,7 +45,7 @@ export function unwrap(source: string): UnwrappedView | null {
       codes[begin] = escape & 0xffff;
       depths[begin] = Math.min(depth + 1, 255);
       length = begin + 1;
-      // What was cut off may have hidden an opener before it.
+      // The part that was cut off may have hidden an opening character before it.
       opener = begin;
     }
   }

@@ -8,7 +8,7 @@ export interface SinkRequest {
   path: string;
   headers: Record<string, string>;
   body: string;
-  /** The signature is right; always true without a secret. */
+  /** True when the signature is right, and always without a secret. */
   verified: boolean;
 }
 
@@ -18,25 +18,25 @@ export interface SinkAnswer {
   status?: number;
   headers?: Record<string, string>;
   body?: string;
-  /** Answer status and body, but never end the answer. */
+  /** Answers status and body, but never ends the answer. */
   unfinished?: boolean;
-  /** Take the request and never answer. */
+  /** Accepts the request and never answers. */
   hang?: boolean;
-  /** Take the request, then reset the connection. */
+  /** Accepts the request, then resets the connection. */
   reset?: boolean;
 }
 
 export interface HttpSinkStandIn {
   url: string;
   requests: SinkRequest[];
-  /** Used up one per request, in order. Push to it. */
+  /** Consumed one per request, in order. Tests push to it. */
   answers: SinkAnswer[];
   close(): Promise<void>;
 }
 
 /**
- * A receiver of Standard Webhooks on loopback. It checks the signature over the bytes it got and answers 401 when that is
- * wrong, else what is next in `answers`, else 200.
+ * A Standard Webhooks receiver on loopback. It checks the signature over the received bytes and answers 401 when that
+ * is wrong, else the next entry of `answers`, else 200.
  */
 export async function startHttpSink(
   options: { secret?: string; answers?: SinkAnswer[] } = {},

@@ -1,4 +1,7 @@
-/** What stands in for the other side of each kind of sink, by the kind's name. A kind without one is tried with the real other side only. */
+/**
+ * The stand-ins for the counterparts of sinks, by sink kind. A kind without one is only tried with its real
+ * counterpart.
+ */
 import { basename } from "node:path";
 import { Secret } from "../platform/secret.ts";
 import { startHttpSink } from "./http-sink.ts";
@@ -6,18 +9,18 @@ import { startSlack } from "./slack.ts";
 import { startSmtp } from "./smtp.ts";
 
 export interface SinkStandIn {
-  /** The environment variables that make a sink which leads here. */
+  /** The environment variables that configure a sink leading here. */
   environment: Record<string, string>;
-  /** The keys that lead a configured sink here; all else of it stays as it is. */
+  /** The configuration keys that redirect a sink here; its other keys stay. */
   config: Record<string, unknown>;
-  /** The ids of the runs that it was told of, one for each message. */
+  /** The ids of the runs it received, one for each message. */
   arrivals(): string[];
-  /** What it got, as files to look at. */
+  /** What it received, as files to view. */
   files(): { name: string; content: string | Uint8Array }[];
   close(): Promise<void>;
 }
 
-/** `config`: the sink that it stands in for, if one is configured. */
+/** `config` is the configured sink that it replaces, if there is one. */
 export type StartSinkStandIn = (config?: Record<string, unknown>) => Promise<SinkStandIn>;
 
 export const SINK_STAND_INS: Readonly<Record<string, StartSinkStandIn>> = { slack, email, http };

@@ -1,6 +1,7 @@
 /**
- * A Skyvern on loopback for the demo and the tests: the parts of its API the relay reads and its webhooks, held to the
- * wire contract, its traps included. Knows nothing of the relay's own code for Skyvern, so that both can disagree.
+ * A Skyvern on loopback for the demo and the tests: the parts of its API that the relay reads, and its webhooks, true
+ * to the wire contract with all its traps. It shares no code with the relay's own Skyvern client, so that both can
+ * disagree.
  */
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,6 +1,6 @@
 /**
- * A stand-in for Slack on loopback: the part of the Web API and of incoming webhooks that the relay uses. It enforces the
- * rules Slack documents rather than accept anything, keeps what a channel would show, and fails on order.
+ * A stand-in for Slack on loopback: the part of the Web API and of incoming webhooks that the relay uses. It enforces
+ * the rules that Slack documents, stores what a channel would show, and fails when a test orders it.
  *
  * {@link https://docs.slack.dev/reference/methods}, {@link https://docs.slack.dev/reference/block-kit/blocks}
  */

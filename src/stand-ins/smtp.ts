@@ -1,9 +1,9 @@
 import type { AddressInfo, Socket } from "node:net";
 import { SMTPServer, type SMTPServerSession } from "smtp-server";
 
-/** What goes wrong with the next message that comes to that point; each is used up once. */
+/** What goes wrong with the next message that reaches that point; each entry is consumed once. */
 export type SmtpFault =
-  /** Refuse with a reply code; at `rcpt` only the given address, when one is given. */
+  /** Refuses with a reply code; at `rcpt` only the given address, when one is given. */
   | { at: "mail" | "rcpt" | "data"; code: number; text?: string; address?: string }
   /** `drop`: end the connection; at `data` while the text comes in. `hang`: never answer. */
   | { at: "connect" | "mail" | "data"; do: "drop" | "hang" }
@@ -19,36 +19,36 @@ export interface SmtpMessage {
 export interface SmtpStandIn {
   /** With user and password when the server wants them. */
   url: string;
-  /** Taken mails, in order. */
+  /** Accepted mails, in order. */
   messages: SmtpMessage[];
   /** MAIL and RCPT as they came, without their parameters. */
   commands: string[];
-  /** Push to it. */
+  /** Tests push to it. */
   faults: SmtpFault[];
   close(): Promise<void>;
 }
 
 export interface SmtpStandInOptions {
   faults?: SmtpFault[];
-  /** Demand this login. */
+  /** Requires this login. */
   auth?: { user: string; pass: string };
-  /** Offer STARTTLS, with a self-signed certificate. */
+  /** Offers STARTTLS with a self-signed certificate. */
   startTls?: boolean;
-  /** Do not offer SMTPUTF8. */
+  /** Hides SMTPUTF8. */
   withoutUtf8?: boolean;
-  /** TLS from the start. */
+  /** Uses TLS from the start. */
   secure?: boolean;
   /** Instead of the self-signed certificate, in PEM. */
   tls?: { key: string; cert: string };
-  /** Refuse every mail whose text has this in it, as long as it does. */
+  /** Refuses every mail that contains this text. */
   refuses?: { pattern: RegExp; code: number; text?: string };
-  /** Announce this limit (RFC 1870), and answer a larger mail with 552. */
+  /** Announces this limit (RFC 1870), and answers a larger mail with 552. */
   maxBytes?: number;
-  /** Do not announce the limit. */
+  /** Hides the limit. */
   silentLimit?: boolean;
 }
 
-/** A real SMTP server on loopback that keeps what it gets and fails on order. */
+/** A real SMTP server on loopback that stores what it gets and fails when a test orders it. */
 export async function startSmtp({
   faults = [],
   auth,
@@ -120,7 +120,7 @@ export async function startSmtp({
     });
     socket.once("close", () => sockets.delete(remotePort));
   });
-  // A connection that breaks is the client's to notice.
+  // The client has to notice a connection that breaks.
   server.on("error", () => {});
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", () => resolve()));
   const login = auth ? `${encodeURIComponent(auth.user)}:${encodeURIComponent(auth.pass)}@` : "";

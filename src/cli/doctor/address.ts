@@ -1,4 +1,4 @@
-/** PUBLIC_URL: of a form that Skyvern accepts (contract §2), leading here, and without a redirect. */
+/** Checks PUBLIC_URL: Skyvern must accept its form (contract §2), and it must lead here without a redirect. */
 import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { isIP } from "node:net";
@@ -12,7 +12,7 @@ import type { DoctorHost } from "./host.ts";
 export interface AddressCheckDeps {
   config: Pick<Config, "publicUrl" | "baseUrl" | "host" | "port">;
   host: Pick<DoctorHost, "lookup">;
-  /** Reaches any address: this one is the operator's own. */
+  /** Reaches any address, because this one is the operator's own. */
   request: HttpClient;
   signal: AbortSignal;
 }
@@ -33,8 +33,8 @@ const MAX_LENGTH = 2_083;
 const SET = "set PUBLIC_URL to the relay's address on the internet, such as https://relay.example.com";
 
 /**
- * What Skyvern says of a webhook address when a run is started. `isHosted`: Skyvern's own cloud; a Skyvern of one's own can be
- * told to allow more (ALLOWED_HOSTS), and resolves names of its own network.
+ * What Skyvern says about a webhook address when a run is started. `isHosted`: Skyvern's own cloud. A self-hosted
+ * Skyvern can allow more hosts (ALLOWED_HOSTS) and resolves names of its own network.
  */
 export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
   const url = new URL(`${publicUrl}/webhook`);
@@ -74,7 +74,10 @@ export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
 const PRIVATE_NAME = /\.(local|internal|svc|cluster\.local)$|^(metadata|instance-data)(\.|$)/;
 const LOAD_BALANCER = /\.elb\.([a-z0-9-]+\.)?amazonaws\.com(\.cn)?$/;
 
-/** A public name may have a private address; Skyvern looks when a webhook is tested or sent again, and cannot reach it anyway. */
+/**
+ * A public name may have a private address. Skyvern checks that when a webhook is tested or sent again, and cannot
+ * reach it anyway.
+ */
 async function resolveAddresses(
   publicUrl: string,
   isHosted: boolean,
@@ -101,8 +104,8 @@ const NONCE = "x-skyvern-relay-doctor";
 const REACH_TIMEOUT_MS = 10_000;
 
 /**
- * Sends an unsigned POST to the webhook address, as Skyvern would but for the signature. A relay that runs refuses it with 401.
- * When none runs, doctor itself listens on the relay's port for that moment and knows its own answer by a number.
+ * Sends a POST to the webhook address like Skyvern, but unsigned. A running relay refuses it with 401. When none runs,
+ * doctor itself listens on the relay's port for that moment and recognizes its own answer by a number.
  */
 async function checkReach(
   config: AddressCheckDeps["config"],
@@ -153,7 +156,10 @@ function redirected(address: string, location: string | null): Diagnosis {
   );
 }
 
-/** Null when the port is taken, as by a relay that runs, or may not be had. A real webhook is told to come again. */
+/**
+ * Null when the port is taken (by a running relay, for instance) or not allowed. A real webhook that arrives meanwhile
+ * is asked to come again.
+ */
 async function listen(
   { host, port }: AddressCheckDeps["config"],
   nonce: string,

@@ -1,4 +1,4 @@
-/** The database: whether it can be opened, written and trusted. A relay may be running on it. */
+/** Checks whether the database can be opened, written and trusted. A relay may be running on it. */
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
@@ -8,7 +8,7 @@ import { nearest, type DoctorHost } from "./host.ts";
 
 /** How long another process may hold the write lock; the relay's own writes take milliseconds. */
 const BUSY_TIMEOUT_MS = 3_000;
-/** Reading all of a larger one takes minutes. */
+/** Reading all of a larger database takes minutes. */
 const QUICK_CHECK_BYTES = 2_000_000_000;
 
 export function lookAtDatabase(path: string, { canWrite }: Pick<DoctorHost, "canWrite">): Finding[] {

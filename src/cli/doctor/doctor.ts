@@ -1,4 +1,4 @@
-/** `skyvern-relay doctor`: looks at everything a relay needs, and says of each fault what to do about it. */
+/** `skyvern-relay doctor`: checks everything a relay needs, and says how to fix each fault. */
 import type { Config } from "../../config/config.ts";
 import { createEgress, type Egress } from "../../net/egress.ts";
 import { silentLog } from "../../platform/log.ts";
@@ -16,7 +16,7 @@ import { noSinks, tryLive, trySample } from "./sample.ts";
 import { lookAtSkyvern } from "./skyvern.ts";
 import { progressLine } from "../progress.ts";
 
-/** As commander reads them. */
+/** The options as commander reads them. */
 export interface DoctorOptions {
   live?: boolean;
   json?: boolean;
@@ -36,7 +36,7 @@ export const addDoctor: AddCommand = ({ command, ends, shell }) =>
       ends((options: DoctorOptions) => doctorCommand(options, { shell, runtime: systemRuntime(), host: systemHost })),
     );
 
-/** All looks together take no longer; one that hangs is said to. */
+/** The time limit of all checks together; one that hangs is reported. */
 const TIME_MS = 45_000;
 
 /** Resolves with the exit code: 0 without a fault, 1 with one, 2 when the configuration is wrong. */
@@ -85,7 +85,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   ];
   try {
     const findings = await Promise.all(looks.map((look) => look.catch(crashed)));
-    // Last of all, and only then: it is the one thing that others see.
+    // The live test comes last and only on request, because it is the one thing that others see.
     const sent = live && !signal.aborted ? await tryLive({ config, runtime }).catch(crashed) : [];
     const stored = database.kind === "postgres" ? await lookAtPostgres(database) : lookAtDatabase(database.path, host);
     return [...stored, ...findings.flat(), ...sent];
@@ -110,7 +110,7 @@ async function lookAtSink(
   return about(`sink ${name}`, found ?? [ok(`${kind} can only be checked by sending something`)]);
 }
 
-/** The warnings of the start, but for those that a look of its own is about. */
+/** The warnings of the start, except those that have a check of their own. */
 function checkConfiguration({ file }: Config, warnings: readonly string[]): Finding[] {
   const own = /^(RELAY_TOKEN|DATABASE_URL|the key )/;
   const rest = warnings.filter((text) => !own.test(text));

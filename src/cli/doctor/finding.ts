@@ -1,4 +1,4 @@
-/** What each of doctor's looks comes back with. */
+/** The result of each of doctor's checks. */
 import type { Diagnosis } from "../../sinks/diagnosis.ts";
 
 export { fault, ok, reasonOf, warning, type Diagnosis } from "../../sinks/diagnosis.ts";
@@ -9,5 +9,5 @@ export type Finding = { check: string } & Diagnosis;
 export const about = (check: string, diagnoses: readonly Diagnosis[]): Finding[] =>
   diagnoses.map((diagnosis) => ({ check, ...diagnosis }));
 
-/** What an error says of itself, for what is no one's business to know better. */
+/** An error's own message, for errors that no check knows better. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,4 +1,4 @@
-/** The machine: Node, time zone, room on the disk, the volume under the database. */
+/** Checks the machine: Node, time zone, free disk space, the volume of the database. */
 import { accessSync, constants, existsSync } from "node:fs";
 import { lookup } from "node:dns/promises";
 import { stat, statfs } from "node:fs/promises";
@@ -7,19 +7,19 @@ import type { ResolvedAddress } from "../../net/egress.ts";
 import { diskState, formatBytes } from "../../platform/disk-space.ts";
 import { about, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
-/** What doctor asks the machine. Tests hand in another one. */
+/** What doctor asks the machine. Tests pass a fake. */
 export interface DoctorHost {
   /** `v24.1.0` */
   nodeVersion: string;
   timeZone(): string;
-  /** Bytes, of the file system that holds a path. */
+  /** Free and total bytes of the file system that holds a path. */
   space(path: string): Promise<{ free: number; total: number }>;
-  /** Number of the device that holds a path. */
+  /** The number of the device that holds a path. */
   device(path: string): Promise<number>;
-  /** Runs in a container, whose own disk is gone with it. */
+  /** True in a container, whose own disk vanishes with it. */
   isContainer(): boolean;
   lookup(hostname: string): Promise<ResolvedAddress[]>;
-  /** Whether this process may write a file, or make files in a folder. */
+  /** True when this process may write a file, or create files in a folder. */
   canWrite(path: string): boolean;
 }
 
@@ -54,7 +54,7 @@ export function lookAtNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Fi
   ]);
 }
 
-/** The relay reckons in UTC wherever it is; this is about who else lives on the machine. */
+/** The relay always computes in UTC; the time zone matters to other programs on the machine. */
 export function lookAtTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: string | undefined): Finding[] {
   const zone = timeZone();
   const isUtc = /^(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)$/.test(zone);
@@ -65,7 +65,7 @@ export function lookAtTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: s
   return about("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC all the same`)]);
 }
 
-/** Of the folder that holds the database, or the nearest above it that exists. */
+/** The folder of the database, or the nearest existing one above it. */
 export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space">): Promise<Finding[]> {
   const folder = nearest(dirname(resolve(path)));
   try {
@@ -81,7 +81,7 @@ export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space
   }
 }
 
-/** In a container or a Fly machine, what is on the root file system is gone with the next deploy. */
+/** In a container or a Fly machine the root file system vanishes with the next deploy. */
 export async function lookAtVolume(
   path: string,
   env: Readonly<Record<string, string | undefined>>,
@@ -106,7 +106,7 @@ export async function lookAtVolume(
   return about("volume", [onFly ? fault(found, fix) : warning(found, fix)]);
 }
 
-/** The folder itself, or what of its path exists. */
+/** The folder itself, or the existing part of its path. */
 export function nearest(folder: string): string {
   let path = folder;
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path);

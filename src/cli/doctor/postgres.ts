@@ -1,4 +1,7 @@
-/** A PostgreSQL database: whether it answers, can be written and has this release's tables. Relays may be running on it. */
+/**
+ * Checks a PostgreSQL database: whether it answers, can be written, and has this release's tables. Relays may be
+ * running on it.
+ */
 import { sql } from "kysely";
 import type { Database } from "../../store/database.ts";
 import { SCHEMA_VERSION, readVersion } from "../../store/schema/migrate.ts";

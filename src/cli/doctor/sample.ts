@@ -1,7 +1,7 @@
 /**
- * A signed sample through the real relay in this process: verify → store → route → each sink. Dry, its database is in memory and
- * stand-ins on loopback take the place of what the sinks talk to, so that messages are made and judged but reach nobody.
- * Live, each sink sends one test message to where it really sends.
+ * Sends a signed sample through the real relay in this process: verify → store → route → each sink. Dry, its database
+ * is in memory and stand-ins on loopback replace the sinks' counterparts, so messages are built and judged but reach
+ * nobody. Live, each sink sends one test message to its real destination.
  */
 import { createHmac, randomBytes } from "node:crypto";
 import type { App } from "../../app/app.ts";
@@ -21,7 +21,7 @@ export interface SampleCheckDeps {
   runtime: Runtime;
 }
 
-/** What both use of the configuration: all but the disk, the network and the tokens. */
+/** The configuration that both use: everything but the disk, the network and the tokens. */
 const TOKEN = randomBytes(24).toString("hex");
 const apart = (config: Config): Config => ({
   ...config,
@@ -100,7 +100,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
   return findings;
 }
 
-/** One marked message through each sink, to where it really goes. */
+/** Sends one marked message through each sink to its real destination. */
 export async function tryLive({ config, runtime }: SampleCheckDeps): Promise<Finding[]> {
   const relay = await createRelay(apart(config), runtime, silentLog);
   try {
@@ -147,7 +147,7 @@ export const noSinks = (config: Pick<Config, "sinks">): Finding[] =>
         ),
       ]);
 
-/** Stand-ins for Skyvern and for every kind of sink that is configured, and the configuration that leads to them. */
+/** Stand-ins for Skyvern and for every configured sink kind, with a configuration that leads to them. */
 async function setStage(config: Config) {
   const skyvern = await startSkyvern({ keys: config.keys.map(({ key }) => key.reveal()) });
   const open: { close(): Promise<void> }[] = [skyvern];

@@ -1,4 +1,4 @@
-/** Skyvern's API: whether each key works there, and whether its clock and this one agree. */
+/** Checks Skyvern's API: whether each key works, and whether its clock agrees with this machine's. */
 import { parseClaims, type Config } from "../../config/config.ts";
 import type { HttpClient, Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
@@ -7,7 +7,7 @@ import { about, fault, ok, warning, type Diagnosis, type Finding } from "./findi
 
 export interface SkyvernCheckDeps {
   config: Pick<Config, "keys" | "baseUrl">;
-  /** The guarded ways out. */
+  /** The guarded clients. */
   outbound: Outbound;
   runtime: Runtime;
   signal: AbortSignal;
@@ -27,7 +27,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
     const key = keys.find((one) => one.name === name);
     if (!key) continue;
     looked.push(...about(`key ${name}`, lookAtClaims(key, runtime.now())));
-    // What is wrong with the address is wrong for every key: it is asked and said once.
+    // A wrong address fails for every key, so it is tried and reported once.
     if (broken !== null) continue;
     const answer = await own.listRuns({ page: 1, pageSize: 1 }, signal);
     if (answer.ok) looked.push({ check: `key ${name}`, ...ok(`${baseUrl} accepts it${ofWhom(key)}`) });
@@ -40,7 +40,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
 
 const ofWhom = ({ organization }: Config["keys"][number]): string => (organization === null ? "" : `: ${organization}`);
 
-/** Skyvern's keys are JWTs (contract §1); nothing of one is shown but whose it is. */
+/** Skyvern's keys are JWTs (contract §1); only the organization in one is shown. */
 function lookAtClaims({ key, organization }: Config["keys"][number], now: number): Diagnosis[] {
   const text = key.reveal();
   if (/[\s"']/.test(text)) {
@@ -107,11 +107,11 @@ function plain(baseUrl: string): Finding[] {
   return about("base URL", [warning(found, "use https:// in SKYVERN_BASE_URL")]);
 }
 
-/** Slack is looked through and S3 is signed by this machine's clock; both take a few minutes. */
+/** Slack searches and S3 signatures depend on this machine's clock; both tolerate a few minutes. */
 const SKEW_FAULT_MS = 300_000;
 const SKEW_WARNING_MS = 30_000;
 
-/** Reads the Date of every answer (whole seconds) against the middle of its request. */
+/** Compares the Date of every answer (whole seconds) with the middle of its request. */
 function checkClock({ outbound, runtime }: SkyvernCheckDeps) {
   let skewMs: number | null = null;
   let location: string | null = null;

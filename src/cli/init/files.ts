@@ -1,4 +1,4 @@
-/** The files that `init` writes: `.env`, which only its owner reads, and `relay.yaml`. Each is whole or not there. */
+/** The files that `init` writes: `.env`, readable only by its owner, and `relay.yaml`. Each is complete or absent. */
 import { randomUUID } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ export interface NewFile {
   mode: number;
 }
 
-/** `KEY=value` lines that `.env` gives back as they are. Throws for a value that cannot stand there. */
+/** Formats `KEY=value` lines that reading `.env` returns unchanged. Throws for a value that cannot be written there. */
 export function formatEnv(values: Readonly<Record<string, string>>): string {
   const lines = Object.entries(values).map(([name, value]) => `${name}=${quoteValue(value)}`);
   const text = `# Written by skyvern-relay init. It holds secrets: keep it out of version control.\n${lines.join("\n")}\n`;
@@ -39,11 +39,11 @@ export const RELAY_YAML = `# Who hears of what. Without routes every final run g
 retention: { runs: 365d, raw: 90d }
 `;
 
-/** Which of these files are there already. */
+/** Those of the files that exist already. */
 export const existing = (folder: string): string[] =>
   [ENV_FILE, YAML_FILE].filter((name) => existsSync(join(folder, name)));
 
-/** Writes them all beside their places first, so that a full disk leaves nothing half-written. Throws with what went wrong. */
+/** Writes all files under temporary names first, so that a full disk leaves nothing half-written. Throws the error. */
 export function writeFiles(files: readonly NewFile[]): void {
   const ready: { from: string; to: string }[] = [];
   try {

@@ -1,6 +1,7 @@
 /**
- * `skyvern-relay init`: from a key to a configuration that works. It shows what the key opens, sends a test message through each sink, and writes
- * `.env` and `relay.yaml`. By flags and the environment alone where there is no terminal. Nothing is written before all of it is right.
+ * `skyvern-relay init`: turns a key into a working configuration. It shows what the key opens, sends a test message
+ * through each sink, and writes `.env` and `relay.yaml`. Without a terminal it uses flags and the environment only. It
+ * writes nothing before everything works.
  */
 import { join, resolve } from "node:path";
 import { formatFaults, loadConfig, type Config } from "../../config/config.ts";
@@ -14,7 +15,7 @@ import { ENV_FILE, existing, formatEnv, RELAY_YAML, writeFiles, YAML_FILE } from
 import { readOverview } from "./overview.ts";
 import { askKey, askSinks, askYes, Closed, flagOf, OWN_VARIABLES, SINK_VARIABLES, type Answers } from "./questions.ts";
 
-/** As commander reads them; flags of variables have their camel-cased names. */
+/** The options as commander reads them; flags of variables have camel-cased names. */
 export interface InitOptions {
   dir: string;
   force?: boolean;
@@ -102,7 +103,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
   return EXIT.done;
 }
 
-/** What flags and the environment say; a flag wins. */
+/** The values of flags and the environment; a flag wins. */
 function readKnown(options: InitOptions, env: Shell["env"]): Answers {
   const given = VARIABLES.flatMap((name): [string, string][] => {
     const flag = options[toCamel(flagOf(name))];
@@ -112,11 +113,14 @@ function readKnown(options: InitOptions, env: Shell["env"]): Answers {
   return Object.fromEntries(given);
 }
 
-/** As commander names the option of a flag. */
+/** The name that commander gives to the option of a flag. */
 const toCamel = (flag: string): string =>
   flag.slice(2).replaceAll(/-(\w)/g, (_all, letter: string) => letter.toUpperCase());
 
-/** What only the process's environment says, such as ALLOW_PRIVATE_NETWORKS, counts for the tries and is not written. */
+/**
+ * Variables that only the process's environment has, such as ALLOW_PRIVATE_NETWORKS, count for the tests and are not
+ * written.
+ */
 const load = (answers: Answers, env: Shell["env"]) =>
   loadConfig({
     env: { ...env, ...answers, RELAY_CONFIG: undefined },
@@ -125,7 +129,7 @@ const load = (answers: Answers, env: Shell["env"]) =>
     },
   });
 
-/** Values that a sink of these answers can do without, and that are made where none was given: a secret to sign with. */
+/** Optional values of a sink that are generated when none was given: a signing secret. */
 function withMade(answers: Answers): Answers {
   const made: Answers = {};
   for (const { shortcut } of KINDS) {
@@ -140,7 +144,7 @@ function withMade(answers: Answers): Answers {
   return { ...answers, ...made };
 }
 
-/** Null when Skyvern lets the key in; else why not. */
+/** Null when Skyvern accepts the key; else the reason. */
 async function showOverview(config: Config, { shell, runtime }: InitDeps): Promise<string | null> {
   const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
   try {
@@ -156,7 +160,7 @@ async function showOverview(config: Config, { shell, runtime }: InitDeps): Promi
   }
 }
 
-/** Names of the sinks that did not take their test message. */
+/** Names of the sinks that did not accept their test message. */
 async function testSinks(config: Config, { shell, runtime }: InitDeps): Promise<string[]> {
   if (config.sinks.length === 0) {
     shell.stdout("Sinks    none: runs are stored, and nothing is delivered\n");

@@ -1,4 +1,4 @@
-/** What a key opens at Skyvern: `37 workflows, 4 schedules, 1,204 runs in 7 days, 11 % failed`. */
+/** Summarizes what a key opens at Skyvern: `37 workflows, 4 schedules, 1,204 runs in 7 days, 11 % failed`. */
 import { isTerminal } from "../../domain/run.ts";
 import type { Outbound } from "../../net/http-client.ts";
 import { DAY_MS } from "../../platform/time.ts";
@@ -20,7 +20,7 @@ export type Overview = { ok: true; text: string } | { ok: false; reason: string 
 const DAYS = 7;
 const TIMEOUT_MS = 10_000;
 
-/** Asks with the first key. The lists that an old or self-hosted Skyvern does not have are left out. */
+/** Asks with the first key, and skips lists that an old or self-hosted Skyvern does not have. */
 export async function readOverview({ baseUrl, keys, outbound, runtime, signal }: OverviewDeps): Promise<Overview> {
   const client = createSkyvernClient({ ...runtime, ...outbound, baseUrl, keys, timeoutMs: TIMEOUT_MS }).with({
     tries: 2,
@@ -40,7 +40,7 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
   return { ok: true, text: parts.join(", ") };
 }
 
-/** In one line what is wrong, and what to do. */
+/** The fault and its remedy in one line. */
 function explain({ kind, status, reason }: SkyvernFault, baseUrl: string): string {
   if (kind === "forbidden")
     return `${baseUrl} refuses the key: copy the whole key again from Skyvern's settings page (https://app.skyvern.com/settings)`;

@@ -1,10 +1,10 @@
-/** What `init` needs to know: from flags, else from the environment, else asked at the terminal. */
+/** The answers `init` needs: from flags, else from the environment, else asked at the terminal. */
 import { KINDS } from "../../sinks/kinds.ts";
 import type { Shell } from "../command.ts";
 
 export type Answers = Record<string, string>;
 
-/** Variables that `init` takes besides those of the sinks. */
+/** Variables that `init` uses besides those of the sinks. */
 export const OWN_VARIABLES: Readonly<Record<string, string>> = {
   SKYVERN_API_KEY: "Skyvern's API key",
   SKYVERN_BASE_URL: "Skyvern's API; default: https://api.skyvern.com",
@@ -32,7 +32,7 @@ export interface Asking {
   say(text: string): void;
 }
 
-/** An answer, trimmed. Rejects with {@link Closed}. */
+/** The trimmed answer. Rejects with {@link Closed}. */
 export async function askText({ ask }: Asking, question: string, isSecret = false): Promise<string> {
   const answer = await ask(question, { isSecret });
   if (answer === null) throw new Closed();
@@ -51,7 +51,7 @@ export async function askKey(asking: Asking): Promise<string> {
   }
 }
 
-/** For each kind of sink without an answer yet: whether it is wanted, and its values. */
+/** Asks for each unanswered sink kind whether it is wanted, and for its values. */
 export async function askSinks(asking: Asking, known: Readonly<Answers>): Promise<Answers> {
   const answers: Answers = {};
   for (const { kind, shortcut } of KINDS) {

@@ -30,7 +30,7 @@ export interface DeliveriesDeps extends RedeliverDeps {
   nudge(): void;
 }
 
-/** One call redelivers at most so many; the next call goes on, as what waits is left out. */
+/** The most deliveries that one call redelivers. The next call continues, because waiting ones are skipped. */
 const MAX_REDELIVERIES = 10_000;
 
 const listDeliveries = createRoute({
@@ -49,7 +49,10 @@ const listDeliveries = createRoute({
 
 const SINKS = "must be a list of the names of sinks, one at least";
 
-/** A body is JSON whatever the client calls it: `curl -d` calls it a form, and a filter must not be overlooked. */
+/**
+ * Every body is read as JSON, whatever the client calls it: `curl -d` calls it a form, and a filter must not be
+ * overlooked.
+ */
 const readJson: MiddlewareHandler = async (c, next) => {
   const body = c.req.method === "POST" ? await c.req.text() : "";
   if (body !== "" && !isJson(body)) return badBody(c);

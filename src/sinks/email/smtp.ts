@@ -264,7 +264,10 @@ const UNSENDABLE: Record<string, string> = {
   EAUTH: "the server offers no way to log in that the relay knows",
 };
 
-/** What to do about TLS that could not be set up: it is the scheme of the URL or the server's certificate. Null: it is neither. */
+/**
+ * The remedy when TLS could not be set up: the URL's scheme or the server's certificate is wrong. Null when it is
+ * neither.
+ */
 export function adviseOnTls({ code, originalCode = "", timeoutType, command }: NodemailerError): string | null {
   if (originalCode === "ERR_TLS_CERT_ALTNAME_INVALID")
     return "its certificate is for another name: put the host name that it is for into the SMTP URL";

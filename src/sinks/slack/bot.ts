@@ -65,7 +65,7 @@ interface Bot {
   channel: string;
   /** The channel's id once it is known, because history takes no names. */
   channelId: string | null;
-  /** Who it is at Slack, once known. */
+  /** The app's own identity at Slack, once known. */
   self: SlackSelf | null;
   /** True once the log has said that history cannot be read. */
   warned: boolean;
@@ -247,7 +247,7 @@ async function findPosted(attempt: BotAttempt): Promise<FoundPost> {
   return find(attempt, "conversations.history", { channel: bot.channelId, oldest });
 }
 
-/** By which messages of its own are known: `bot_id`, or `user` where a token is a user's. */
+/** Recognizes the app's own messages: by `bot_id`, or by `user` when the token is a user's. */
 type SlackSelf = { field: "bot_id" | "user"; id: string };
 
 /** Asked once a sink. {@link https://docs.slack.dev/reference/methods/auth.test} */

@@ -24,7 +24,7 @@ export interface Enrichment {
   reason: string | null;
 }
 
-/** What is saved of an enrichment. */
+/** The part of an enrichment that is saved. */
 type Known = Pick<Enrichment, "artifacts" | "status" | "timeline">;
 
 /** `isNew`: Skyvern listed it just now, and it is not saved yet. */
@@ -47,7 +47,7 @@ export interface Enricher {
 
 export interface EnricherOptions {
   client: SkyvernClient;
-  /** What is saved for the run, null when there is nothing. */
+  /** The saved part for the run, null when there is none. */
   load(runId: string): Promise<Known | null>;
   save(runId: string, known: Known): Promise<void>;
   /** Masks what the timeline quotes of pages. */
@@ -239,7 +239,7 @@ async function listWithinBudget(context: EnricherContext, run: Run, abort: Abort
 
 const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
-/** One try, after the list was had: without its blocks a message says less, and is told all the same. */
+/** One try, after the list was read: without its blocks a message says less but is sent all the same. */
 async function readBlocks(
   { redact, log }: EnricherContext,
   client: SkyvernClient,

@@ -231,7 +231,7 @@ async function begun(opened: Opened, whole: boolean): Promise<Opened> {
   const { body, status, headers } = opened.content;
   try {
     const { head, body: rejoined } = await peek(body, whole ? MAX_WHOLE_BYTES : HEAD_BYTES);
-    // What is packed is never without a byte: unpacking passes over it that all of them are missing.
+    // Compressed content is never empty, and decompression does not notice that all of it is missing.
     if (head.length === 0 && headers.has("content-encoding")) return gone(BROKEN, true);
     return { kind: "content", content: new Response(rejoined, { status, headers }) };
   } catch {
@@ -241,7 +241,7 @@ async function begun(opened: Opened, whole: boolean): Promise<Opened> {
 
 const BROKEN = "Its bytes broke off, or are packed in a way that they do not say.";
 
-/** No screenshot is larger; one that is begins to be passed on after so many bytes. */
+/** No screenshot is larger. A larger one is passed on from this size. */
 const MAX_WHOLE_BYTES = 10_000_000;
 
 const gone = (reason: string, temporary: boolean): Opened => ({ kind: "gone", reason, temporary });

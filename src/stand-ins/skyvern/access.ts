@@ -1,9 +1,9 @@
-/** Who is let in. */
+/** Checks API keys. */
 import type { StandInCall } from "./model.ts";
 import type { SkyvernState } from "./state.ts";
 import { detail, type StandInAnswer } from "./answer.ts";
 
-/** The exact key or 403, never 401; what cannot be decoded as a token has its own words. */
+/** Accepts the exact key or answers 403, never 401; an undecodable token has its own message. */
 export function authorize(state: SkyvernState, { headers }: StandInCall): string | StandInAnswer {
   const given = headers["x-api-key"];
   const known = state.keys.find(({ key }) => key === given);

@@ -1,4 +1,4 @@
-/** How the API answers when it answers, when it refuses, and when a fault was ordered. */
+/** Writes the API's answers: successes, refusals, and ordered faults. */
 import type { StandInFault } from "./model.ts";
 
 export interface StandInAnswer {

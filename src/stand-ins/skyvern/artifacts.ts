@@ -1,4 +1,4 @@
-/** Artifacts: which a run has, their rows, and the URLs that are minted for them. */
+/** The artifacts of runs: their rows, and the URLs that are signed for them. */
 import { createHmac } from "node:crypto";
 import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
 import { DEFAULT_ORGANIZATION, TINY_PNG, TINY_WEBM, type StandInArtifact, type StandInRun } from "./model.ts";
@@ -10,8 +10,8 @@ const HOUR = 3_600_000;
 const SIGNED_URL_LIFE_MS = 5 * 60_000;
 
 /**
- * Rows are matched on the task's id for `tsk_…`, which no v2 task and no download has, and on the workflow run's id for
- * `wr_…`. An unknown id is an empty list.
+ * Rows match the task's id for `tsk_…`, which no v2 task and no download has, and the workflow run's id for `wr_…`. An
+ * unknown id gives an empty list.
  */
 export function listArtifacts(
   state: SkyvernState,
@@ -34,7 +34,7 @@ export function listArtifacts(
   return json(200, rows);
 }
 
-/** Those that the payload's URLs name, screenshots oldest first, then those given apart, which win. */
+/** The artifacts in the payload's URLs, screenshots oldest first, then those listed separately, which win. */
 function collectArtifacts(run: StandInRun): StandInArtifact[] {
   const { payload, artifacts = [] } = run;
   const found = new Map<string, StandInArtifact>();
@@ -135,7 +135,9 @@ function fileUrl(run: StandInRun, { artifact_id, artifact_type, filename }: Stan
   return `file:///data/artifacts/local/${DEFAULT_ORGANIZATION}/${idOf(run)}/${artifact_id}_${artifact_type}.${extension}`;
 }
 
-/** The payload with every artifact URL in it minted now, at any depth. On local storage files have no artifact id. */
+/**
+ * The payload with every artifact URL in it freshly signed, at any depth. On local storage files have no artifact id.
+ */
 export function shownPayload(state: SkyvernState, run: StandInRun): JsonObject {
   const artifacts = new Map(collectArtifacts(run).map((artifact) => [artifact.artifact_id, artifact]));
   const show = (value: Json): Json => {

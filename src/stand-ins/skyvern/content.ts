@@ -6,7 +6,7 @@ import { detail, type StandInAnswer } from "./answer.ts";
 import { authorize } from "./access.ts";
 import { bytesOf, findArtifact, sign } from "./artifacts.ts";
 
-/** Bytes for a key, or for a signature that is not past its time. */
+/** Serves bytes to a key, or to a signature that has not expired. */
 export function content(state: SkyvernState, call: StandInCall, id: string): StandInAnswer {
   const { query, headers } = call;
   if (headers["x-api-key"] === undefined && query.has("sig")) {

@@ -1,4 +1,4 @@
-/** What a stand-in Skyvern is made of, what it is asked, and what is ordered of it. */
+/** The state of a stand-in Skyvern, the requests it gets, and the faults that tests order. */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Json, JsonObject } from "../../platform/json.ts";
 import type { Runtime } from "../../platform/runtime.ts";
@@ -6,19 +6,19 @@ import type { Runtime } from "../../platform/runtime.ts";
 export interface StandInArtifact {
   artifact_id: string;
   artifact_type: string;
-  /** A tiny PNG, a few bytes of webm or a line of text unless given. */
+  /** Default: a tiny PNG, a few bytes of webm or a line of text. */
   bytes?: Uint8Array;
-  /** Of a download. */
+  /** Set for a download. */
   filename?: string;
   /** Skyvern's naive UTC. */
   created_at?: string;
   archived?: boolean;
-  /** Where its storage keeps it. */
+  /** The location in its storage. */
   uri?: string;
 }
 
 export interface StandInRun {
-  /** A webhook's body or an answer of GET run. Its artifact URLs are minted anew each time it is shown. */
+  /** A webhook's body or an answer of GET run. Its artifact URLs are signed anew each time it is shown. */
   payload: JsonObject;
   /** Added to the artifacts that the payload's URLs name, which need not be repeated. */
   artifacts?: StandInArtifact[];
@@ -26,7 +26,7 @@ export interface StandInRun {
   timeline?: Json[];
   /** What GET run says the run was started with, when the payload does not say. */
   run_request?: JsonObject;
-  /** The organization whose keys see it: the first key's unless told. */
+  /** The organization whose keys see the run. Default: the first key's. */
   organization?: string;
   /** `api`, `scheduled`, … */
   trigger_type?: string;
@@ -34,15 +34,15 @@ export interface StandInRun {
   unlisted?: boolean;
 }
 
-/** What the next fitting request gets instead of an answer. The first that fits is used up first. */
+/** What the next matching request gets instead of an answer. Matching entries are consumed in order. */
 export interface StandInFault {
-  /** Tested against `/v1/runs/wr_1/artifacts`; every path when missing. */
+  /** Tested against `/v1/runs/wr_1/artifacts`; absent: every path. */
   on?: RegExp;
-  /** 1 unless told. */
+  /** Default: 1. */
   times?: number;
   status?: number;
   headers?: Record<string, string>;
-  /** Skyvern's own body for the status unless given. */
+  /** Default: Skyvern's own body for the status. */
   body?: string;
   /** `hang`: no answer. `reset`: the connection breaks. */
   instead?: "hang" | "reset";
@@ -71,33 +71,33 @@ export interface StandInSkyvern {
   readonly faults: StandInFault[];
   addRun(run: StandInRun): void;
   /**
-   * POSTs as Skyvern does: a run by its id, an object, or the exact bytes. Up to 3 attempts with one body, signature and
-   * timestamp; 403, 408, 425, 429, 5xx and network errors are tried again, redirects are not followed.
+   * POSTs like Skyvern: a run by its id, an object, or the exact bytes. It makes up to 3 attempts with one body,
+   * signature and timestamp; 403, 408, 425, 429, 5xx and network errors are retried, redirects are not followed.
    */
   sendWebhook(what: string | JsonObject | Uint8Array, url: string, key: string): Promise<WebhookResult>;
   close(): Promise<void>;
 }
 
 export interface StandInSkyvernOptions {
-  /** Every key that is let in. A bare text belongs to {@link DEFAULT_ORGANIZATION}. */
+  /** The accepted keys. A plain text belongs to {@link DEFAULT_ORGANIZATION}. */
   keys: readonly (string | { key: string; organization: string })[];
-  /** `local` is self-hosted without cloud storage: `file:` URLs, no signing. `cloud` unless told. */
+  /** `local` is self-hosted without cloud storage: `file:` URLs, no signing. Default: `cloud`. */
   storage?: "cloud" | "local";
-  /** `missing` answers 404 like a Skyvern before v1.0.47, `unconfigured` 503. By the storage unless told. */
+  /** `missing` answers 404 like a Skyvern before v1.0.47, `unconfigured` 503. Default: by the storage. */
   signedUrls?: "ok" | "missing" | "unconfigured";
-  /** The artifact types it knows; others are refused with 422. */
+  /** The known artifact types; others are refused with 422. */
   artifactTypes?: readonly string[];
-  /** How many it has; `missing` answers 404 like a Skyvern that has no such list. None unless told. */
+  /** How many there are; `missing` answers 404 like a Skyvern without such a list. Default: none. */
   workflows?: number;
   schedules?: number | "missing";
   now?: Runtime["now"];
   random?: Runtime["random"];
   sleep?: Runtime["sleep"];
-  /** Of webhooks: 1 000 in Skyvern, doubled before the third attempt. */
+  /** The wait between webhook attempts: 1000 in Skyvern, doubled before the third. */
   backoffMs?: number;
-  /** Of one webhook attempt: 30 000 in Skyvern. */
+  /** The timeout of one webhook attempt: 30 000 in Skyvern. */
   webhookTimeoutMs?: number;
-  /** Told of each request before it is answered: what it adds or changes is in the answer. */
+  /** Called with each request before it is answered: its additions and changes are in the answer. */
   onCall?: (call: StandInCall) => void;
 }
 

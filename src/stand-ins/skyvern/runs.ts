@@ -17,10 +17,10 @@ const STATUSES = new Set([
   "canceled",
 ]);
 
-/** What a newer Skyvern adds to workflow runs, there and in its list of runs: 1.0.56 does. */
+/** Fields that a newer Skyvern (1.0.56) adds to workflow runs and to its list of runs. */
 const ATTEMPT_KEYS = ["attempt", "retry_pending", "next_attempt_at"];
 
-/** What task and workflow runs both answer; everything else of a webhook is missing in GET run. */
+/** The fields that task and workflow runs both answer; GET run lacks everything else of a webhook. */
 const RUN_KEYS = [
   "run_id",
   "status",

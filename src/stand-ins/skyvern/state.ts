@@ -1,4 +1,4 @@
-/** What a stand-in Skyvern knows while it runs, and the ids of its runs. */
+/** The state of a running stand-in Skyvern, and the ids of its runs. */
 import type { Json } from "../../platform/json.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import {

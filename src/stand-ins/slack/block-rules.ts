@@ -1,8 +1,8 @@
-/** The rules that Slack documents of blocks: {@link https://docs.slack.dev/reference/block-kit/blocks}. */
+/** Slack's documented rules for blocks: {@link https://docs.slack.dev/reference/block-kit/blocks}. */
 import type { Block } from "./model.ts";
 import { asObject } from "./wire.ts";
 
-/** Takes note of one fault in the blocks, at a JSON pointer. */
+/** Records one fault in the blocks, at a JSON pointer. */
 type Note = (message: string, pointer: string) => void;
 
 export function findErrors(blocks: Block[]): string[] {
@@ -130,7 +130,7 @@ function checkUrl(value: unknown, note: Note, at: string): void {
   if (!url || !/^(https?|mailto):$/.test(url.protocol)) note("must be a valid url", at);
 }
 
-/** The items of a list with their places; notes when it is none, empty, too long, or holds something else. */
+/** The items of a list with their places; records a fault when it is none, empty, too long, or holds something else. */
 function items(
   value: unknown,
   max: number,

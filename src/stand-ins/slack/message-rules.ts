@@ -1,12 +1,12 @@
-/** The rules that Slack documents of a whole message, and whom it notifies. */
+/** Slack's documented rules for a whole message, and whom it notifies. */
 import { findErrors } from "./block-rules.ts";
 import type { Block, SlackStandInAnswer } from "./model.ts";
 import { parseBlocks, asObject } from "./wire.ts";
 
 /**
  * Why Slack would refuse the message, or null. `maxText` is 40,000 for chat.postMessage and 4,000 for chat.update. All
- * lengths are in UTF-16 units. `canShow`: whether an image block may show a file, by its id.
- * {@link https://docs.slack.dev/reference/methods/chat.postMessage}
+ * lengths are in UTF-16 units. `canShow` tells whether an image block may show a file, by its id. {@link
+ * https://docs.slack.dev/reference/methods/chat.postMessage}
  */
 export function checkMessage(
   args: { text?: unknown; blocks?: unknown },

@@ -1,9 +1,9 @@
-/** What a stand-in Slack is asked for, what it keeps, and what is ordered of it. */
+/** The state of a stand-in Slack, the calls it gets, and the faults that tests order. */
 
 export interface SlackChannel {
   id: string;
   name: string;
-  /** Whether the app is in it. Default true. */
+  /** True when the app is in the channel. Default true. */
   member?: boolean;
   archived?: boolean;
   private?: boolean;
@@ -11,7 +11,7 @@ export interface SlackChannel {
 
 /** What happens to one call. Without `…AfterSuccess`, the call has no effect. */
 export interface SlackFault {
-  /** Only to this method; `webhook` is the incoming webhook. Default: any. */
+  /** Applies only to this method; `webhook` is the incoming webhook. Default: any. */
   method?: string;
   /** HTTP status; 200 when only `error` is given. */
   status?: number;
@@ -19,7 +19,7 @@ export interface SlackFault {
   error?: string;
   /** The `Retry-After` header, in seconds. Alone it means 429. */
   retryAfter?: number;
-  /** The body as it is, with status 200 unless given. */
+  /** The raw body; status 200 unless given. */
   body?: string;
   /** A redirect to this address. */
   location?: string;
@@ -47,13 +47,13 @@ export interface SlackMessageStored {
   text: string;
   blocks: Block[];
   metadata: { event_type: string; event_payload: Record<string, unknown> } | null;
-  /** Who posted it; a test may write another's. */
+  /** The author; a test may post another's message. */
   bot_id: string;
-  /** What it said before each edit, oldest first. */
+  /** The texts before each edit, oldest first. */
   edits: { text: string; blocks: Block[] }[];
   /** Files shared with it, as a channel shows them under its text. */
   files: SlackFileStored[];
-  /** Whom it would have notified: `<!channel>`, `<@U123>`, …; of a message that is markup or mentions in its blocks. */
+  /** Whom it would have notified: `<!channel>`, `<@U123>`, …, by its markup or the mentions in its blocks. */
   pings: string[];
 }
 
@@ -73,15 +73,15 @@ export interface SlackOptions {
   token?: string;
   /** Default one, `C0123ABCD` called `ops`. */
   channels?: SlackChannel[];
-  /** What the token may do. Default: post, upload files, read channels and their history. */
+  /** The token's scopes. Default: post, upload files, read channels and their history. */
   scopes?: string[];
   /** Messages a channel takes per second before 429; none: no limit. {@link https://docs.slack.dev/apis/web-api/rate-limits} */
   messagesPerSecond?: number;
-  /** How many more may come at once. Default 1. */
+  /** The burst that may come at once. Default 1. */
   burst?: number;
-  /** So many messages that show a file are refused until Slack has looked at it. Default 0. */
+  /** How many messages that show a file are refused until Slack has processed it. Default 0. */
   filesLookedAtAfter?: number;
-  /** A fault for this call, asked when none was ordered; for faults by chance. */
+  /** A fault for this call when none was ordered, for random faults. */
   faultOf?: (call: SlackCall) => SlackFault | undefined;
   /** Epoch milliseconds. Default the system's clock. */
   now?: () => number;
@@ -94,15 +94,15 @@ export interface SlackStandIn {
   token: string;
   /** What the channel shows, in order; all channels without one. By id or name. */
   messages(channel?: string): SlackMessageStored[];
-  /** What a message's image block shows, if it has one and its file is there. */
+  /** What a message's image block shows, if it has one and its file exists. */
   pictureOf(message: Pick<SlackMessageStored, "blocks">): SlackFileStored | null;
-  /** Every file that was uploaded and completed, also where nobody sees it. */
+  /** Every completed upload, also the unshared ones. */
   files(): SlackFileStored[];
-  /** Every call that arrived, faulty ones too; the bytes of an upload come as `upload`. */
+  /** Every call that arrived, including faulty ones; the bytes of an upload come as `upload`. */
   calls: SlackCall[];
-  /** Faults on order: each call takes the first that fits it. */
+  /** Ordered faults: each call takes the first that matches it. */
   faults: SlackFault[];
-  /** As a person would: the message is gone. */
+  /** Deletes a message, as a person would. */
   delete(channel: string, ts: string): void;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Files on their way: a URL is handed out, the bytes are brought to it, and the upload is completed. */
+/** File uploads: a URL is given out, the bytes are sent to it, and the upload is completed. */
 import type { Block, SlackFileStored, SlackStandInAnswer } from "./model.ts";
 import { asObject, plain, asText, type Reply } from "./wire.ts";
 
@@ -14,7 +14,7 @@ interface Upload {
   alt: string | null;
   state: "awaited" | "uploaded" | "complete";
   bytes: Buffer | null;
-  /** How often a message was to show it. */
+  /** How many messages were to show it. */
   looks: number;
 }
 
@@ -22,7 +22,7 @@ interface Upload {
 export class Uploads {
   readonly #byId = new Map<string, Upload>();
   readonly #origin: () => string;
-  /** So many messages that show a file are refused before. */
+  /** How many messages that show a file are refused first. */
   readonly #looksNeeded: number;
 
   constructor(origin: () => string, looksNeeded: number) {
@@ -52,7 +52,7 @@ export class Uploads {
     return { ok: true, upload_url: `${this.#origin()}${UPLOAD_PATH}${secret}`, file_id: id };
   }
 
-  /** The bytes of a file, brought to the URL that was handed out for it. It is good for one upload. */
+  /** Receives the bytes of a file at its upload URL, which works once. */
   bring(secret: string, method: string, bytes: Buffer): Reply {
     const upload = [...this.#byId.values()].find((each) => each.secret === secret);
     if (method !== "POST") return plain(405, "method not allowed");
@@ -62,7 +62,7 @@ export class Uploads {
     return plain(200, `OK - ${bytes.length}`);
   }
 
-  /** Whether each of these was brought and is completed for the first time. */
+  /** True when each of these was uploaded and is completed for the first time. */
   areBrought(given: readonly Block[]): boolean {
     return given.every(({ id }) => this.#byId.get(String(id))?.state === "uploaded");
   }
@@ -75,7 +75,7 @@ export class Uploads {
     return this.files().filter(({ id }) => given.some((each) => each["id"] === id));
   }
 
-  /** Whether an image block may show a file: complete, a picture of a kind that Slack shows, and looked at by now. */
+  /** True when an image block may show a file: complete, of a picture type that Slack shows, and processed. */
   canShow(id: string): boolean {
     const upload = this.#byId.get(id);
     if (upload?.state !== "complete" || !/^image\/(png|jpeg|gif)$/.test(storeFile(upload).mimetype)) return false;

@@ -1,4 +1,4 @@
-/** How calls are read and answered, as Slack has it. */
+/** Reads calls and writes answers in Slack's form. */
 import type { IncomingMessage } from "node:http";
 import type { Block, SlackStandInAnswer } from "./model.ts";
 
@@ -27,7 +27,7 @@ export function parseArgs(body: string, contentType: string, query: URLSearchPar
   return { args: { ...fromQuery, ...args }, readable: args !== null };
 }
 
-/** An object, also as JSON text: forms carry objects so. */
+/** An object, or its JSON text, since forms carry objects that way. */
 export function asObject(value: unknown): Record<string, unknown> | null {
   const object = typeof value === "string" ? parsed(value) : value;
   return typeof object === "object" && object !== null && !Array.isArray(object)

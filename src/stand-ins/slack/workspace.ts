@@ -136,7 +136,7 @@ export class Workspace {
     return { ok: true, channel: channel.id, ts: message.ts, text: message.text };
   }
 
-  /** Each upload once. Without a channel, nobody but the app has the file. */
+  /** Each upload counts once. Without a channel only the app has the file. */
   #completeUpload(args: Record<string, unknown>): SlackStandInAnswer {
     const given = parseBlocks(args["files"]);
     if (!given || given.length === 0) return { ok: false, error: "invalid_arguments" };
@@ -203,7 +203,7 @@ export class Workspace {
     return { ok: true, channels, response_metadata: { next_cursor: next } };
   }
 
-  /** Posting takes an id or a name, everything else the id alone. */
+  /** Posting accepts an id or a name, everything else only the id. */
   #channel(value: unknown, by: "any" | "id" = "any"): SlackChannel | undefined {
     const text = asText(value);
     return this.#channels.find(

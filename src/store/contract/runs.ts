@@ -26,7 +26,7 @@ export interface StoredRun extends KnownArtifacts {
   state: RunState;
 }
 
-/** What Skyvern's API said of a run beside its result. */
+/** What Skyvern's API reports about a run besides its result. */
 export interface KnownArtifacts {
   artifacts: Artifact[];
   status: ArtifactsStatus;

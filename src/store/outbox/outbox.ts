@@ -416,7 +416,7 @@ export async function saveTest({ tx, ledger }: WriteTransaction, test: FinishedT
     sink: test.sink,
     kind: test.kind,
     cause: "test",
-    // A failed test is canceled, not dead: nobody waits for it.
+    // A failed test is canceled, not dead: no result was lost.
     state: delivered ? "delivered" : "canceled",
     attempts: 1,
     ended: 1,

@@ -1,9 +1,9 @@
-/** Addresses that log a person in once. They are known to the process that made them, and to nobody after a restart. */
+/** Login links that work once. Only the process that made them knows them, so a restart forgets them. */
 import { createHash, randomBytes } from "node:crypto";
 import { MINUTE_MS } from "../../platform/time.ts";
 
 const LIFE_MS = 15 * MINUTE_MS;
-/** Links that nobody used; beyond them the oldest is forgotten. */
+/** The most unused links; beyond them the oldest is forgotten. */
 const MAX_LINKS = 100;
 
 export class LoginLinks {

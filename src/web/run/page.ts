@@ -229,7 +229,7 @@ function media({ stored, report, link }: RunView): Part {
       /></a>
     </li>`;
   };
-  // What the payload names is of the last attempt.
+  // The payload names only the last attempt's.
   const byAttempt = Map.groupBy(shots.slice(0, MAX_SHOTS), (key) => attemptOf.get(key) ?? run.attempt);
   const galleries = [...byAttempt]
     .toSorted(([a], [b]) => b - a)
