@@ -139,3 +139,63 @@ export function skipSpace(text: string, from: number): number {
   while (i < text.length && text.charCodeAt(i) <= 0x20) i += 1;
   return i;
 }
+
+/** What is known of a value without parsing it. */
+export interface MeasuredValue {
+  start: number;
+  end: number;
+  /** Values in it, at any depth, and itself. */
+  values: number;
+  /** The deepest nesting of objects and arrays. */
+  depth: number;
+}
+
+/** Measures the value that begins at an index, in time and memory that do not depend on what it holds. */
+export function measureValue(text: string, start: number): MeasuredValue {
+  let values = 0;
+  let open = 0;
+  let depth = 0;
+  let i = start;
+  do {
+    const c = text.charCodeAt(i);
+    if (c === 0x7b || c === 0x5b) {
+      values += 1;
+      open += 1;
+      if (open > depth) depth = open;
+      i += 1;
+    } else if (c === 0x7d || c === 0x5d) {
+      open -= 1;
+      i += 1;
+    } else if (c === 0x22) {
+      values += 1;
+      i = stringEnd(text, i);
+    } else if (c <= 0x20 || c === 0x2c) i += 1;
+    else if (c === 0x3a) {
+      // The text before it was a key.
+      values -= 1;
+      i += 1;
+    } else {
+      values += 1;
+      i = bareEnd(text, i);
+    }
+  } while (open > 0 && i < text.length);
+  return { start, end: i, values, depth };
+}
+
+/** The fields of the object that a text is, each with its measured value; null when it is no object. Keys are as written. */
+export function measureFields(text: string): { key: string; value: MeasuredValue }[] | null {
+  const fields: { key: string; value: MeasuredValue }[] = [];
+  let at = skipSpace(text, 0);
+  if (text[at] !== "{") return null;
+  at = skipSpace(text, at + 1);
+  while (text[at] === '"') {
+    const keyEnd = stringEnd(text, at);
+    const colon = skipSpace(text, keyEnd);
+    if (text[colon] !== ":") return null;
+    const value = measureValue(text, skipSpace(text, colon + 1));
+    fields.push({ key: text.slice(at + 1, keyEnd - 1), value });
+    at = skipSpace(text, value.end);
+    if (text[at] === ",") at = skipSpace(text, at + 1);
+  }
+  return text[at] === "}" ? fields : null;
+}

@@ -7,6 +7,7 @@ import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from ".
 import { onOneLine } from "../platform/hostile-text.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../net/http-client.ts";
 import { followRedirects, MAX_REDIRECTS } from "../net/redirects.ts";
+import { boundOutput } from "./large-output.ts";
 import { retry } from "../platform/retry.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
@@ -227,6 +228,8 @@ interface ApiCall {
   final?: readonly number[];
   /** Judges from the body of a 404 whether the thing is missing; absent: every 404 means that. */
   notFound?(body: string): boolean;
+  /** Its answer is a run, whose output may be heavy. */
+  isRun?: boolean;
 }
 
 function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
@@ -234,7 +237,13 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
   return {
     origin: context.base.origin,
     getRun: async (id, signal) => {
-      const call = { what: "run", path: ["runs", id], signal, notFound: (body: string) => saysNoRun(id, body) };
+      const call = {
+        what: "run",
+        path: ["runs", id],
+        signal,
+        notFound: (body: string) => saysNoRun(id, body),
+        isRun: true,
+      };
       return json(call, (value) => (isJsonObject(value) ? value : undefined));
     },
     listArtifacts: (runId, types, signal) => {
@@ -338,7 +347,7 @@ function callJson<T>(
       if (missing) throw missing.why;
       const body = UTF8.decode(answer.body);
       if (status !== 200) return { ok: false, fault: toFault(context, choice, call, answer, body) };
-      const value = read(parseJson(body));
+      const value = read(parseJson(call.isRun === true ? (boundOutput(body) ?? body) : body));
       return value === undefined ? unexpected(call, status, "JSON of another shape") : { ok: true as const, value };
     } catch (error) {
       if (error instanceof SyntaxError) return unexpected(call, 200, "a body that is not JSON");

@@ -4,6 +4,7 @@
  * The raw body is stored, so nothing is lost.
  */
 import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
+import { boundOutput, MAX_VALUES } from "./large-output.ts";
 import type { Masked } from "./redact.ts";
 
 type Text = string | null;
@@ -162,9 +163,11 @@ const MAX_ID_LENGTH = 200;
 
 export function parsePayload(masked: Masked): Parsed {
   if (masked.depth > MAX_DEPTH) return { kind: "unknown", reason: `nested deeper than ${MAX_DEPTH} levels` };
+  const text = boundOutput(masked.text);
+  if (text === null) return { kind: "unknown", reason: `more than ${MAX_VALUES} values beside the output` };
   let json: Json;
   try {
-    json = parseJson(masked.text);
+    json = parseJson(text);
   } catch {
     return { kind: "unknown", reason: "the body is not JSON" };
   }

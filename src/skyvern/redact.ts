@@ -116,6 +116,9 @@ interface WalkFrame {
   count: number;
 }
 
+/** Deeper levels share a frame, and mask what any of them would: a frame each would take hundreds of megabytes. */
+const DEEPEST_FRAME = 10_000;
+
 /** One pass over JSON text (or what looks like it) that copies everything but what the mask replaces. */
 function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJson: boolean } {
   const { readName, readKey } = readers;
@@ -123,6 +126,8 @@ function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJso
   const stack: WalkFrame[] = [];
   let frame = enter(outer, true, false);
   let depth = 0;
+  /** Levels below the deepest frame, which they share. */
+  let beyond = 0;
   let isJson = true;
   /** The key before a value; null before there is one. */
   let key: KeyMeaning | null = null;
@@ -162,14 +167,20 @@ function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJso
       key = null;
     } else if (c === 0x7b || c === 0x5b) {
       const mode = key === null ? modeOfItem(frame, 0, readName) : modeUnder(frame, key);
-      stack.push(frame);
-      depth = Math.max(depth, stack.length);
       frame.count += 1;
-      frame = enter(mode, c === 0x5b, frame.isArray);
+      if (stack.length < DEEPEST_FRAME) {
+        stack.push(frame);
+        frame = enter(mode, c === 0x5b, frame.isArray);
+      } else {
+        beyond += 1;
+        frame.mode |= mode;
+      }
+      depth = Math.max(depth, stack.length + beyond);
       key = null;
       i += 1;
     } else if (c === 0x7d || c === 0x5d) {
-      frame = stack.pop() ?? enter(outer, true, false);
+      if (beyond > 0) beyond -= 1;
+      else frame = stack.pop() ?? enter(outer, true, false);
       key = null;
       i += 1;
     } else if (c === 0x2c) {

@@ -1,0 +1,21 @@
+/** Bodies of nine megabytes that are heavy in one way each, and what a genuine sender and a stranger make of them. */
+const SIZE = 9_000_000;
+
+const filled = (piece: string, around: string): string => piece.repeat((SIZE - around.length) / piece.length);
+
+const OUTPUTS: Record<string, () => string> = {
+  numbers: () => `[${filled("0.1234567,", "[1]")}1]`,
+  "numbers as written": () => `[${filled("1e-07,", "[1]")}1]`,
+  "short numbers": () => `[${filled("1,", "[1]")}1]`,
+  deep: () => `${"[".repeat(SIZE / 2)}${"]".repeat(SIZE / 2)}`,
+  "deep again and again": () => `[${filled(`${"[".repeat(900)}${"]".repeat(900)},`, "[1]")}1]`,
+  "long strings": () => `["${filled("a long string of words ", '[""]')}"]`,
+  "many keys": () => `{${Array.from({ length: SIZE / 22 }, (_none, i) => `"key${i}":"value"`).join()}}`,
+  "many objects": () => `[${filled('{"a":1},', "[1]")}1]`,
+};
+
+export const BODIES = Object.keys(OUTPUTS);
+
+/** A payload of task v2 whose output is heavy so. */
+export const heavyBody = (kind: string, runId: string): Buffer =>
+  Buffer.from(`{"run_id":"${runId}","status":"completed","output":${OUTPUTS[kind]?.() ?? "null"}}`);

@@ -1,0 +1,90 @@
+/** Bodies of megabytes with millions of values: they are stored and told, and nothing takes their outputs apart. */
+import { createHash } from "node:crypto";
+import { expect, it } from "vitest";
+import { measureFields, measureValue, parseJson } from "../../src/platform/json.ts";
+import { boundOutput, MAX_VALUES } from "../../src/skyvern/large-output.ts";
+import { anApp } from "../support/app.ts";
+import { atSkyvern } from "../support/at-skyvern.ts";
+import { NOW } from "../support/runtime.ts";
+
+const ones = (values: number): string => `[${"1,".repeat(values - 2)}1]`;
+const aBody = (output: string, more = ""): string =>
+  `{"run_id":"tsk_1","status":"completed",${more}"output":${output}}`;
+
+it("an output with too many values is told by its size, and the receipt holds it byte for byte", async () => {
+  const relay = await anApp({}, { standIns: ["http"] });
+  const output = ones(2_000_000);
+  expect((await relay.webhook(aBody(output))).json()).toMatchObject({ result: "accepted" });
+  await relay.deliver();
+  const [sent] = relay.standIns.http.requests;
+  const described = {
+    omitted: expect.stringContaining("raw body of the receipt") as string,
+    values: 2_000_000,
+    bytes: output.length,
+    sha256: createHash("sha256").update(output).digest("hex"),
+  };
+  expect(JSON.parse(sent?.body ?? "")).toMatchObject({ type: "run.completed", data: { output: described } });
+  const { receipts } = await relay.read<{ receipts: { id: string }[] }>("/v1/runs/tsk_1");
+  const raw = await relay.get(`/v1/runs/tsk_1/receipts/${receipts[0]?.id}/raw`);
+  expect(raw.text === aBody(output)).toBe(true);
+  // Another output is news, the same one is not.
+  expect((await relay.webhook(aBody(output, '"task_id":"tsk_1",'))).json()).toMatchObject({ result: "duplicate" });
+  expect((await relay.webhook(aBody(ones(2_000_001)))).json()).toMatchObject({ result: "updated" });
+});
+
+it("an output of as many values as may be is told whole", async () => {
+  const relay = await anApp({}, { standIns: ["http"] });
+  await relay.webhook(aBody(ones(MAX_VALUES)));
+  await relay.deliver();
+  const { data } = JSON.parse(relay.standIns.http.requests[0]?.body ?? "") as { data: { output: number[] } };
+  expect(data.output).toHaveLength(MAX_VALUES - 1);
+});
+
+it.each([
+  ["beside the output", aBody("1", `"parameters":${ones(200_000)},`)],
+  ["in a body that is no object", ones(200_000)],
+])("a body with too many values %s is stored as unrecognized", async (_what, body) => {
+  const relay = await anApp();
+  const answer = await relay.webhook(body);
+  expect([answer.status, answer.json()]).toEqual([202, { result: "unrecognized" }]);
+});
+
+it("a run that Skyvern answers with such an output is read as well", async () => {
+  const relay = await anApp();
+  const run = atSkyvern({ id: "tsk_1", endedAt: NOW - 3_600_000 });
+  relay.standIns.skyvern.addRun({ ...run, payload: { ...run.payload, output: Array<number>(150_000).fill(1) } });
+  await relay.app.reconcile();
+  expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ output: { values: 150_001 } });
+});
+
+it("nesting deeper than a stack takes neither long nor much", async () => {
+  const relay = await anApp();
+  const body = aBody(`${"[".repeat(2_000_000)}${"]".repeat(2_000_000)}`);
+  const before = process.memoryUsage().rss;
+  expect((await relay.webhook(body)).status).toBe(202);
+  expect(process.memoryUsage().rss - before).toBeLessThan(250_000_000);
+});
+
+it.each([
+  ["1", 1, 0],
+  ['"a,b:[c"', 1, 0],
+  ["[]", 1, 1],
+  ['{"a":[1,2,{"b":null}],"c":"x"}', 7, 3],
+  [' [ true , -1.5e3 , "\\"" ] ', 4, 1],
+])("%s has %i values and %i levels", (text, values, depth) => {
+  expect(measureValue(text.trim(), 0)).toMatchObject({ values, depth });
+  const [field] = measureFields(`{"x":${text}}`) ?? [];
+  expect(field).toMatchObject({ key: "x", value: { values, depth } });
+});
+
+it("cuts the output out of any JSON, and of nothing that is short", () => {
+  const text = `{"outputs":${ones(150_000)}, "output" : ${ones(150_000)} ,"status":"completed","extracted_information":[1]}`;
+  const bounded = parseJson(boundOutput(text) ?? "");
+  expect(bounded).toMatchObject({
+    outputs: { values: 150_000 },
+    output: { values: 150_000 },
+    status: "completed",
+    extracted_information: [1],
+  });
+  expect(boundOutput('{"output":[1]}')).toBe('{"output":[1]}');
+});
