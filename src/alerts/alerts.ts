@@ -157,7 +157,10 @@ async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Pro
   const backlog = await deps.store.backlog();
   const lines = sinks.map((sink) => {
     const waiting = backlog.find((one) => one.sink === sink)?.waiting ?? 0;
-    return `${sink}: ${seen.circuits.get(sink)?.reason ?? "it fails"}. ${waiting} ${waiting === 1 ? "delivery waits" : "deliveries wait"}.`;
+    return (
+      `${sink}: ${seen.circuits.get(sink)?.reason ?? "it fails"}. ${waiting} ` +
+      `${waiting === 1 ? "delivery waits" : "deliveries wait"}.`
+    );
   });
   return { ...base, title: `${names} ${are} failing`, text: lines.join("\n"), url: at("/sinks") };
 }

@@ -89,7 +89,9 @@ export interface AppHost extends Outbound {
   isStopping(): boolean;
   /** Wakes the worker after deliveries were queued. */
   nudge(): void;
-  /** The keys that verify webhooks now: of the configuration in force, also for bodies that an app before began to read. */
+  /**
+   * The keys that verify webhooks now: of the configuration in force, also for bodies that an app before began to read.
+   */
   keys(): Config["keys"];
 }
 

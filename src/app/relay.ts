@@ -69,18 +69,18 @@ interface RunningApp {
 }
 
 /**
- * The relay as a process: from start to end one database, one set of metrics and the same listening sockets; an app for each
- * configuration. What `serve` starts is also what the demo, `doctor` and the tests start.
+ * The relay as a process: from start to end one database, one set of metrics and the same listening sockets; an app for
+ * each configuration. What `serve` starts is also what the demo, `doctor` and the tests start.
  *
- * States: opened → running (`start`) → stopping (`stop`: 503 for webhooks, attempts end) → stopped. While it runs a configuration is
- * taken up (`reload`) so:
+ * States: opened → running (`start`) → stopping (`stop`: 503 for webhooks, attempts end) → stopped. While it runs a
+ * configuration is taken up (`reload`) so:
  *
  * 1. Its app is built, and the database must take a write. What fails here is refused, and nothing has changed.
  * 2. The new app answers every request from then on; what it accepts waits in the outbox.
- * 3. The app before claims no more and lets its attempts end. Meanwhile the next configuration may be taken up: what was taken away
- *    from a configuration opens nothing from then on, however long a sink hangs.
- * 4. The new app delivers, unless another has taken its place: at no time do two. Requests that the app before had begun get a minute
- *    to end; then it is closed.
+ * 3. The app before claims no more and lets its attempts end. Meanwhile the next configuration may be taken up: what
+ *   was taken away from a configuration opens nothing from then on, however long a sink hangs.
+ * 4. The new app delivers, unless another has taken its place: at no time do two. Requests that the app before had
+ *   begun get a minute to end; then it is closed.
  */
 export class Relay {
   /** Resolves with the reason when the relay cannot work any more and its host must restart it. */
@@ -150,8 +150,8 @@ export class Relay {
   }
 
   /**
-   * Takes up a configuration. Resolves when it is in force and delivers, at once when nothing differs; rejects when it cannot be
-   * taken up, and the one before stays.
+   * Takes up a configuration. Resolves when it is in force and delivers, at once when nothing differs; rejects when it
+   * cannot be taken up, and the one before stays.
    */
   async reload(next: Config): Promise<Reloaded> {
     const switched = this.#switchTo(next, this.#switching);
@@ -206,7 +206,10 @@ export class Relay {
     return { app, close };
   }
 
-  /** Builds the app of a configuration, and has it answer. `going`: the one before; null when there is nothing to take up. */
+  /**
+   * Builds the app of a configuration, and has it answer. `going`: the one before; null when there is nothing to take
+   * up.
+   */
   async #switchTo(next: Config, turn: Promise<unknown>) {
     await turn;
     const { runtime, store } = this.#deps;

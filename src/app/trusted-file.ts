@@ -1,4 +1,6 @@
-/** Files that the relay believes in everything: settings, secrets, keys. Only their owner may be able to change them. */
+/**
+ * Files that the relay believes in everything: settings, secrets, keys. Only their owner may be able to change them.
+ */
 import { readFileSync, realpathSync, statSync, type Stats } from "node:fs";
 import { dirname, resolve } from "node:path";
 

@@ -174,7 +174,8 @@ function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: 
 }
 
 const reachedText = ({ reached }: Tally): string =>
-  `${reached === null ? "No run was reached" : `It got as far as runs that ended at ${new Date(reached).toISOString()}`}; run it again to continue.`;
+  `${reached === null ? "No run was reached" : `It got as far as runs that ended at ${new Date(reached).toISOString()}`}; ` +
+  "run it again to continue.";
 
 function renderProgress(progress: Progress): string {
   if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;

@@ -122,7 +122,8 @@ const renderSummary = (kept: string, { bytes, rows, waiting }: Snapshot, ms: num
   [
     `${kept}: ${(bytes / 1e6).toFixed(1)} MB after ${(ms / 1000).toFixed(1)} s.`,
     ...(isVerified ? [`It is complete: it has all ${rows?.["runs"]} runs and opens as a relay's database.`] : []),
-    `${waiting} ${waiting === 1 ? "delivery was" : "deliveries were"} waiting; after a restore they continue, without duplicates where the sink can tell.`,
+    `${waiting} ${waiting === 1 ? "delivery was" : "deliveries were"} waiting; after a restore they continue, ` +
+      "without duplicates where the sink can tell.",
     "",
   ].join("\n");
 

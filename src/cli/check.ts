@@ -67,7 +67,8 @@ const misplaced = ({ since, until }: CheckOptions): string | null =>
 function renderSummary(config: Config, warnings: readonly string[], off: readonly Off[]): string {
   const lines = [
     `The configuration is valid${config.file === null ? "" : ` (${config.file})`}.`,
-    `Keys:    ${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
+    "Keys:    " +
+      `${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
     `Webhook: ${config.publicUrl}/webhook`,
     `Runs:    ${describeFollowing(config)}`,
     `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,
@@ -129,7 +130,10 @@ function simulationText({ runs, routes, sinks, nobody }: Simulated, since: strin
     ...routes.map(({ route, to, stop, matched, not_looked_at, examples }) => {
       const passed = not_looked_at > 0 ? `; ${not_looked_at} stopped at a route before it` : "";
       const never = matched === 0 ? " — it never matched" : "";
-      return `  ${route} → ${to.join(", ") || "nobody"}${stop ? " (stop)" : ""}: ${matched}${passed}${never}${renderExamples(examples)}`;
+      return (
+        `  ${route} → ${to.join(", ") || "nobody"}${stop ? " (stop)" : ""}: ` +
+        `${matched}${passed}${never}${renderExamples(examples)}`
+      );
     }),
   ];
   return `${lines.join("\n")}\n`;

@@ -31,7 +31,9 @@ const COMMANDS: Record<string, () => Promise<AddCommand>> = {
 /** The command that runs when none is named. */
 const DEFAULT_COMMAND = "serve";
 
-/** Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration. */
+/**
+ * Runs `skyvern-relay <arguments>`. Resolves with the exit code: 0 done, 1 it failed, 2 wrong usage or configuration.
+ */
 export async function runCli(given: readonly string[], shell: Shell): Promise<number> {
   const args = given.length === 0 ? [DEFAULT_COMMAND] : given;
   let code: number = EXIT.done;

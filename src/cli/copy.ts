@@ -65,7 +65,8 @@ export async function copyCommand(options: CopyOptions, shell: Shell): Promise<n
         (table) => `${table.padEnd(16)} ${String(sums[table].rows).padStart(9)}  ${sums[table].checksum.slice(0, 16)}`,
       );
       shell.stdout(
-        `${tables.join("\n")}\nEverything is in ${describeDatabase(to)}, counted and compared. Start the relays with this DATABASE_URL.\n`,
+        `${tables.join("\n")}\nEverything is in ${describeDatabase(to)}, counted and compared. Start the ` +
+          `relays with this DATABASE_URL.\n`,
       );
     }
     return EXIT.done;

@@ -57,7 +57,8 @@ export const addExport: AddCommand = ({ command, configured, shell }) =>
     )
     .option(
       "--to <file>",
-      "write this file, whole or not at all, and say how many; a device, a pipe or a file with several names is written to as it is; default: standard output",
+      "write this file, whole or not at all, and say how many; a device, a pipe or a file with several names " +
+        "is written to as it is; default: standard output",
     )
     .option("--no-bom", "with --to and csv: without the byte order mark by which Excel knows UTF-8")
     .option("--since <time>", "received at or after this time (ISO 8601, UTC, or an age such as 7d)")

@@ -29,7 +29,8 @@ export async function migrateCommand(
     }
   } catch (error) {
     shell.stderr(
-      `skyvern-relay migrate: ${describeDatabase(settings)}: ${error instanceof Error ? error.message : String(error)}\n`,
+      `skyvern-relay migrate: ${describeDatabase(settings)}: ` +
+        `${error instanceof Error ? error.message : String(error)}\n`,
     );
     return EXIT.failed;
   }

@@ -1,6 +1,6 @@
 /**
- * `skyvern-relay prune`: removes now what retention in relay.yaml says, beside a running relay, in the same small steps. The
- * bytes of archived copies are left to the relay, which removes them within seconds, or at its next start.
+ * `skyvern-relay prune`: removes now what retention in relay.yaml says, beside a running relay, in the same small
+ * steps. The bytes of archived copies are left to the relay, which removes them within seconds, or at its next start.
  */
 import type { Config } from "../config/config.ts";
 import { formatDuration } from "../platform/duration.ts";
@@ -64,7 +64,8 @@ function sentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hold }: C
   const lines = WORDS.map(([name, what]) => `${String(removed[name]).padStart(8)} ${what}`);
   const held = hold.length === 0 ? "" : `, ${hold.length} runs whatever their age`;
   return [
-    `${dryRun ? "Would be removed" : "Removed"}, as runs are kept ${kept(runsMs)} and raw bodies ${kept(rawMs)}${held}:`,
+    `${dryRun ? "Would be removed" : "Removed"}, as runs are kept ${kept(runsMs)} and raw bodies ` +
+      `${kept(rawMs)}${held}:`,
     ...lines,
     "",
   ].join("\n");

@@ -1,6 +1,6 @@
 /**
- * `skyvern-relay redeliver`: puts new deliveries into the outbox of the configured database. It opens the database beside
- * a running relay, which finds them when it next looks, and leaves the sending to it.
+ * `skyvern-relay redeliver`: puts new deliveries into the outbox of the configured database. It opens the database
+ * beside a running relay, which finds them when it next looks, and leaves the sending to it.
  */
 import type { Config } from "../config/config.ts";
 import { instant } from "../http/api/schemas.ts";
@@ -119,7 +119,10 @@ function findMisuse(
 ): string | null {
   const unknown = options.sink?.find((name) => !sinks.some((sink) => sink.name === name));
   if (unknown !== undefined) {
-    return `there is no sink ${JSON.stringify(unknown)}; there are ${sinks.map(({ name }) => name).join(", ") || "none"}`;
+    return (
+      `there is no sink ${JSON.stringify(unknown)}; there are ` +
+      `${sinks.map(({ name }) => name).join(", ") || "none"}`
+    );
   }
   if (isInMemory(database)) return IN_MEMORY;
   if (runId !== undefined) {

@@ -1,4 +1,7 @@
-/** `skyvern-relay runs`: the newest runs as a table. Reads the configured database, also while a relay runs on it, and writes nothing. */
+/**
+ * `skyvern-relay runs`: the newest runs as a table. Reads the configured database, also while a relay runs on it, and
+ * writes nothing.
+ */
 import type { Config } from "../config/config.ts";
 import { formatDuration } from "../platform/duration.ts";
 import { isoTime } from "../platform/time.ts";

@@ -124,12 +124,18 @@ async function send(
 function hintFor({ status, headers }: HttpResponse, key: string): string {
   if (status >= 300 && status < 400) {
     const to = headers.get("location");
-    return `Skyvern follows no redirect: give it the final address${to === null ? "" : `, perhaps ${quote(to, [], 300)}`}.`;
+    return (
+      "Skyvern follows no redirect: give it the final " +
+      `address${to === null ? "" : `, perhaps ${quote(to, [], 300)}`}.`
+    );
   }
   if (status === 401)
     return `That relay has no key for this signature: add the key ${key} of this configuration to it.`;
   if (status === 403)
-    return "Skyvern retries a 403. Something in front of the relay refuses the request: a firewall, a login page, a bot check.";
+    return (
+      "Skyvern retries a 403. Something in front of the relay refuses the request: a firewall, a login page, a " +
+      "bot check."
+    );
   if (status === 404 || status === 405)
     return "No relay accepts webhooks at this address: the path is /webhook or /webhook/<channel>.";
   if (status === 429 || status >= 500)

@@ -4,8 +4,8 @@ import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeSync 
 import { dirname } from "node:path";
 
 /**
- * Writes a new token to a file that only its owner reads, whole or not at all. A file that is there stays: another relay may have made it just now.
- * Throws with the file's name when it cannot be written.
+ * Writes a new token to a file that only its owner reads, whole or not at all. A file that is there stays: another
+ * relay may have made it just now. Throws with the file's name when it cannot be written.
  */
 export function makeTokenFile(file: string): void {
   const unfinished = `${file}.${process.pid}`;

@@ -14,10 +14,13 @@ export const AttachmentsSchema = z.strictObject({
   max_bytes: sizeBetween("1kB", "50MB")
     .prefault("8MB")
     .meta({ description: "The largest picture or file in a message; a larger one is left to its link." }),
-  max_total: sizeBetween("1kB", "100MB").prefault("20MB").meta({
-    description:
-      "The most that the pictures and files of one message take together. A kind of sink may keep below it: see artifacts.md.",
-  }),
+  max_total: sizeBetween("1kB", "100MB")
+    .prefault("20MB")
+    .meta({
+      description:
+        "The most that the pictures and files of one message take together. A kind of sink may keep below it: " +
+        "see artifacts.md.",
+    }),
 });
 
 const secret = z

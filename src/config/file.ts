@@ -22,10 +22,17 @@ const keyFields = z.strictObject({
     .min(1)
     .transform((text) => new Secret(text))
     .meta({ description: 'The API key, best as "${A_VARIABLE}".' }),
-  organization: z.string().trim().min(1).max(100).optional().meta({
-    description:
-      "Organization (`o_…`) of the key, if the key itself does not name it. All keys without an organization count as one organization.",
-  }),
+  organization: z
+    .string()
+    .trim()
+    .min(1)
+    .max(100)
+    .optional()
+    .meta({
+      description:
+        "Organization (`o_…`) of the key, if the key itself does not name it. All keys without an organization " +
+        "count as one organization.",
+    }),
 });
 const key = keyFields.superRefine(({ key, organization }, context) => {
   const own = parseOrganization(key.reveal());
@@ -35,35 +42,48 @@ const key = keyFields.superRefine(({ key, organization }, context) => {
 });
 
 const skyvern = z.strictObject({
-  keys: z.array(key).min(1).optional().meta({
-    description:
-      "API keys that verify webhooks. The relay asks Skyvern with the key of the run's organization. Keys of SKYVERN_API_KEY come after these.",
-  }),
+  keys: z
+    .array(key)
+    .min(1)
+    .optional()
+    .meta({
+      description:
+        "API keys that verify webhooks. The relay asks Skyvern with the key of the run's organization. Keys of " +
+        "SKYVERN_API_KEY come after these.",
+    }),
   base_url: skyvernAddress
     .optional()
     .meta({ description: "Address of Skyvern's API, without /v1. Default: SKYVERN_BASE_URL." }),
   reconcile: z
     .union([
       z.strictObject({
-        every: durationBetween(10_000, DAY_MS).optional().meta({
-          description:
-            "Time from the end of one look at Skyvern's list to the next. Default: `5m`; `10s` if no webhook can arrive (neither PUBLIC_URL nor FLY_APP_NAME is set).",
-        }),
+        every: durationBetween(10_000, DAY_MS)
+          .optional()
+          .meta({
+            description:
+              "Time from the end of one look at Skyvern's list to the next. Default: `5m`; `10s` if no webhook " +
+              "can arrive (neither PUBLIC_URL nor FLY_APP_NAME is set).",
+          }),
         lookback: durationBetween(MINUTE_MS, 30 * DAY_MS)
           .prefault("24h")
           .meta({
             description: "How far back a look goes, by the time at which runs were created. Runs take up to 8 hours.",
           }),
-        scope: z.enum(["mine", "all"]).optional().meta({
-          description:
-            "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that ended before the first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
-        }),
+        scope: z
+          .enum(["mine", "all"])
+          .optional()
+          .meta({
+            description:
+              "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that " +
+              "ended before the first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
+          }),
         history: z
           .union([durationBetween(DAY_MS, 90 * DAY_MS), z.literal(false)])
           .optional()
           .meta({
             description:
-              "With scope `all`: how far back the first start fills the history, at most the newest 1,500 runs. Default: `7d`.",
+              "With scope `all`: how far back the first start fills the history, at most the newest 1,500 " +
+              "runs. Default: `7d`.",
           }),
         requests_per_hour: wholeNumber(600, 1_000_000).optional().meta({
           description:
@@ -77,10 +97,14 @@ const skyvern = z.strictObject({
       description:
         "How often the relay looks in Skyvern's list for runs without a webhook, and how far back. `false`: never.",
     }),
-  confirm: z.boolean().default(false).meta({
-    description:
-      "Whether the relay asks Skyvern about runs whose webhook none of its keys signed (runs started in Skyvern's web page).",
-  }),
+  confirm: z
+    .boolean()
+    .default(false)
+    .meta({
+      description:
+        "Whether the relay asks Skyvern about runs whose webhook none of its keys signed (runs started in " +
+        "Skyvern's web page).",
+    }),
 });
 
 /** The retries after the first try, about 28 hours together. */
@@ -108,7 +132,8 @@ const heartbeat = z.strictObject({
     .transform((text) => new Secret(text))
     .meta({
       description:
-        "The relay GETs it while the delivery loop and the database work; else it POSTs the reason to the address with /fail behind it.",
+        "The relay GETs it while the delivery loop and the database work; else it POSTs the reason to the " +
+        "address with /fail behind it.",
     }),
   every: durationBetween(10_000, DAY_MS)
     .prefault("1m")
@@ -129,7 +154,8 @@ const alerts = z.strictObject({
     .meta({ description: "Sink, or list of sinks, for the alert that the database's disk has little space left." }),
   on_sink_down: sinkNames.prefault([]).meta({
     description:
-      "Sink, or list of sinks, for alerts about a sink that keeps failing, and about its recovery. A sink is never alerted about itself.",
+      "Sink, or list of sinks, for alerts about a sink that keeps failing, and about its recovery. A sink is " +
+      "never alerted about itself.",
   }),
   down_after: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
@@ -180,14 +206,16 @@ export const FileSchema = z.strictObject({
         .prefault("365d")
         .meta({
           description:
-            "How long runs are kept, with their receipts, deliveries and archived copies, after the last receipt or delivery; false: for ever.",
+            "How long runs are kept, with their receipts, deliveries and archived copies, after the last " +
+            "receipt or delivery; false: for ever.",
         }),
       raw: z
         .union([durationSchema, z.literal(false)])
         .prefault("90d")
         .meta({
           description:
-            "How long the bytes received are kept; false: as long as their runs. Unrecognized webhooks stay as long as runs do.",
+            "How long the bytes received are kept; false: as long as their runs. Unrecognized webhooks stay as " +
+            "long as runs do.",
         }),
       hold: z
         .array(z.string().min(1).max(200))

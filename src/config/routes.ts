@@ -61,12 +61,11 @@ export const RouteSchema = z.strictObject({
     .max(64)
     .optional()
     .meta({ description: "Name of the route in `why` and in checks. Default: `route N`, counted from 1." }),
-  when: conditions
-    .default({})
-    .meta({
-      description:
-        "Every key must match, by one item if it has a list. `*` stands for any characters, a leading `!` negates, case is ignored.",
-    }),
+  when: conditions.default({}).meta({
+    description:
+      "Every key must match, by one item if it has a list. `*` stands for any characters, a leading `!` " +
+      "negates, case is ignored.",
+  }),
   to: z
     .union([z.string().transform((name) => [name]), z.array(z.string())])
     .meta({ description: "Names of sinks. An empty list delivers nothing." }),

@@ -52,7 +52,9 @@ function choose({ kind, ways }: OfKind, present: string[]): { variables: string[
   const missing = way.needs.filter((name) => !present.includes(name));
   const faults = missing.map((where) => ({
     where,
-    message: `is missing: ${present.join(" and ")} alone ${present.length === 1 ? "does" : "do"} not make the ${kind} sink`,
+    message:
+      `is missing: ${present.join(" and ")} alone ${present.length === 1 ? "does" : "do"} not make the ${kind} ` +
+      "sink",
   }));
   return { variables: present, faults };
 }

@@ -92,7 +92,8 @@ function fillIn(text: string, lookup: (variable: string) => string | undefined):
     const [, name, fallback] = (close && /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(inner)) || [];
     if (name === undefined) {
       faults.push(
-        "${…} must hold the name of a variable, or ${NAME:-default}; a value that really has ${ in it can come from a variable",
+        "${…} must hold the name of a variable, or ${NAME:-default}; a value that really has ${ in it can come " +
+          "from a variable",
       );
       return "";
     }

@@ -10,8 +10,8 @@ import { sendOnce } from "../sinks/send-once.ts";
 
 export interface AttemptDeps {
   /**
-   * What Skyvern's API says of the run beside its result, within its own time budget; never fails. `found` holds what is new,
-   * to be saved with the attempt.
+   * What Skyvern's API says of the run beside its result, within its own time budget; never fails. `found` holds what
+   * is new, to be saved with the attempt.
    */
   enrich(claimed: Claimed, signal: AbortSignal): Promise<{ known: KnownArtifacts; found?: FoundArtifacts }>;
   /** Access to the run's pictures and files; nothing is read before a sink asks. */

@@ -31,8 +31,8 @@ interface StandIns {
 
 /**
  * The real relay on SQLite, with a stand-in Skyvern and one of each kind of sink beside it on loopback. Sends signed
- * samples through it and says what arrived where. Resolves with 0 when every sample was delivered to every sink, else 1;
- * without `once` only after Ctrl-C.
+ * samples through it and says what arrived where. Resolves with 0 when every sample was delivered to every sink, else
+ * 1; without `once` only after Ctrl-C.
  */
 export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-demo-"));

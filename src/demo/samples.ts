@@ -1,6 +1,6 @@
 /**
- * Sample runs of every type and final status, shaped as Skyvern sends them (contract: legacy keys first, every key always
- * present). All values are invented.
+ * Sample runs of every type and final status, shaped as Skyvern sends them (contract: legacy keys first, every key
+ * always present). All values are invented.
  */
 import type { JsonObject } from "../platform/json.ts";
 import { isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
@@ -89,8 +89,8 @@ export const SAMPLE_STATUSES = [...TERMINAL_STATUSES, "created", "queued", "runn
 export type SampleStatus = (typeof SAMPLE_STATUSES)[number];
 
 /**
- * One webhook of a type and status that everybody can see to be a sample: it says so where its type has words to say it,
- * its ids hold `_sample_`, and it has no pictures or files to look for.
+ * One webhook of a type and status that everybody can see to be a sample: it says so where its type has words to say
+ * it, its ids hold `_sample_`, and it has no pictures or files to look for.
  */
 export function makeSample(make: Make, type: SampleType, status: SampleStatus): JsonObject {
   const failed = status !== "completed" && isTerminal(status);
@@ -116,7 +116,9 @@ export function makeSample(make: Make, type: SampleType, status: SampleStatus): 
   return asSample(payload);
 }
 
-/** `tsk_v2_565…` → `tsk_v2_sample_565…`, in every key that holds the run's own id; there is no page to open at Skyvern. */
+/**
+ * `tsk_v2_565…` → `tsk_v2_sample_565…`, in every key that holds the run's own id; there is no page to open at Skyvern.
+ */
 function asSample(payload: JsonObject): JsonObject {
   const id = String(payload["run_id"]);
   const marked = id.replace(/_(?=\d+$)/, "_sample_");

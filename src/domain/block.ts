@@ -36,7 +36,10 @@ export interface FailedBlock {
 
 const FAILED = new Set(["failed", "terminated", "timed_out", "canceled"]);
 
-/** The block at which the last attempt of a run ended: of those that failed, the one that began last. Null when none did. */
+/**
+ * The block at which the last attempt of a run ended: of those that failed, the one that began last. Null when none
+ * did.
+ */
 export function failedBlock({ blocks }: Timeline): FailedBlock | null {
   const last = Math.max(...blocks.map(({ attempt }) => attempt), 1);
   const ofLast = blocks.filter(({ attempt }) => attempt === last);

@@ -18,7 +18,8 @@ export const ReportSchema = z.object({
   kind: z.enum(["task", "workflow"]),
   status: z.string().meta({
     description:
-      "The settled outcome. `retrying`: a run attempt ended, and Skyvern is going to try again. Other statuses that are not final pass as they are.",
+      "The settled outcome. `retrying`: a run attempt ended, and Skyvern is going to try again. Other statuses " +
+      "that are not final pass as they are.",
   }),
   reported_status: z.string().meta({ description: "What the last webhook said." }),
   revision: z.int().meta({ description: "Starts at 1 and grows by 1 with each correction or update." }),
@@ -101,7 +102,8 @@ export const ReportSchema = z.object({
         finished_at: time,
         decision: text.meta({
           description:
-            "What was decided at its end: `retry`, `final`, `revoked` (canceled before the next one began); null while it runs. " +
+            "What was decided at its end: `retry`, `final`, `revoked` (canceled before the next one began); " +
+            "null while it runs. " +
             "`never_started`: another attempt was announced, and there was none a day later.",
         }),
       }),
@@ -174,7 +176,9 @@ export function decisiveScreenshots(run: Run, { artifacts, timeline = NO_TIMELIN
   return [...new Set(all)].slice(0, MAX_SCREENSHOTS);
 }
 
-/** The number of the run attempt in whose time something was made; 1 when that is not known. `attempts`: oldest first. */
+/**
+ * The number of the run attempt in whose time something was made; 1 when that is not known. `attempts`: oldest first.
+ */
 export const attemptAt = (attempts: readonly RunAttempt[], at: number | null): number =>
   at === null ? 1 : (attempts.findLast(({ started_at }) => started_at !== null && started_at <= at)?.attempt ?? 1);
 

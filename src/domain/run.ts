@@ -96,8 +96,9 @@ export interface RunAttempt {
   started_at: number | null;
   finished_at: number | null;
   /**
-   * What was decided at its end, in Skyvern's words: `retry`, `final`, `revoked` (canceled before the next one began), null
-   * while it runs. `never_started` is the relay's: Skyvern announced another attempt, and a day later there was none.
+   * What was decided at its end, in Skyvern's words: `retry`, `final`, `revoked` (canceled before the next one began),
+   * null while it runs. `never_started` is the relay's: Skyvern announced another attempt, and a day later there was
+   * none.
    */
   decision: string | null;
 }
@@ -154,9 +155,10 @@ export interface Run {
 }
 
 /**
- * How much an observation of a run weighs, compared element by element: the later run attempt; final before not final; a real outcome before
- * "failed because the webhook could not be delivered"; then the later `finished_at`, `modified_at`; then the webhook
- * before the API, which writes the same numbers otherwise (`120` and `120.0`); then arrival.
+ * How much an observation of a run weighs, compared element by element: the later run attempt; final before not final;
+ * a real outcome before "failed because the webhook could not be delivered"; then the later `finished_at`,
+ * `modified_at`; then the webhook before the API, which writes the same numbers otherwise (`120` and `120.0`); then
+ * arrival.
  */
 export type Clock = readonly [
   attempt: number,

@@ -11,8 +11,8 @@ import { createPieces, PIECES_SCHEMA } from "./large-values.ts";
 const MAX_PARAMETERS = 100;
 
 /**
- * `schema`: schema.sql and schema.sqlite.sql. The object is the only one on its storage, and answers leave it only once what
- * was written before them is durable, so there is nothing to lock and nothing to sync.
+ * `schema`: schema.sql and schema.sqlite.sql. The object is the only one on its storage, and answers leave it only once
+ * what was written before them is durable, so there is nothing to lock and nothing to sync.
  *
  * An operation is one `storage.transaction`: between its statements it waits for nothing but other statements, and one
  * connection, as everywhere on SQLite, keeps the queries of others out of it until it ends.

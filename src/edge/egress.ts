@@ -1,7 +1,7 @@
 /**
- * The guarded fetch where the platform resolves names and connects. It looks at what can be seen from inside: the scheme, an
- * address in the URL, and names that are never public. It cannot look at the addresses of a name, nor pin one; what keeps a
- * name from leading inside is the platform's network, from which no private address can be reached.
+ * The guarded fetch where the platform resolves names and connects. It looks at what can be seen from inside: the
+ * scheme, an address in the URL, and names that are never public. It cannot look at the addresses of a name, nor pin
+ * one; what keeps a name from leading inside is the platform's network, from which no private address can be reached.
  */
 import { isIP } from "node:net";
 import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "../net/networks.ts";

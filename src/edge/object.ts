@@ -37,7 +37,10 @@ export const SCHEMA = `${withClauses(schema)}\n${sqliteSchema}`;
 /** The relay while its object is in memory. */
 export interface Life {
   app: App;
-  /** One webhook. What it says is durable when the answer leaves the object: the platform holds every answer back until then. */
+  /**
+   * One webhook. What it says is durable when the answer leaves the object: the platform holds every answer back until
+   * then.
+   */
   receive(incoming: Omit<Incoming, "bytes"> & { bytes: Uint8Array }): Promise<Received>;
   /** The alarm's work. */
   turn(): Promise<void>;
@@ -72,7 +75,10 @@ export class RelayObject extends DurableObject<Bindings> {
   }
 }
 
-/** Opens the store, takes up what an earlier life left, and sees to it that an alarm is set. Rejects on a wrong configuration. */
+/**
+ * Opens the store, takes up what an earlier life left, and sees to it that an alarm is set. Rejects on a wrong
+ * configuration.
+ */
 export async function begin(storage: Storage, env: Bindings, runtime: Runtime): Promise<Life> {
   const { config, warnings, off } = readSettings(env);
   const log = createConsoleLog(config.logLevel);

@@ -105,8 +105,10 @@ function summarize(run: Run, routes: Why["routes"], deliveries: readonly Deliver
 function retryingSummary({ attempt, reported_status, next_attempt_at }: Run): string[] {
   const at = next_attempt_at === null ? "" : ` at ${isoTime(next_attempt_at)}`;
   return [
-    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}. The result is delivered once the last attempt has ended.`,
-    "If no webhook comes, the relay asks Skyvern after that time. If the retry has not started 24 hours later, the relay delivers the result as it stands.",
+    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}. The ` +
+      "result is delivered once the last attempt has ended.",
+    "If no webhook comes, the relay asks Skyvern after that time. If the retry has not started 24 hours later, " +
+      "the relay delivers the result as it stands.",
   ];
 }
 
@@ -186,15 +188,18 @@ export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl 
   const lines = [`The relay does not know the run ${runId}.`];
   if (listedRun?.targetsThisRelay === true) {
     lines.push(
-      `Skyvern lists it (created ${isoTime(listedRun.createdAt)}) with this relay's webhook_url, but no webhook came: it is read at the next round of reconciliation.`,
+      `Skyvern lists it (created ${isoTime(listedRun.createdAt)}) with this relay's webhook_url, but no ` +
+        "webhook came: it is read at the next round of reconciliation.",
     );
   } else if (listedRun !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
   else lines.push(`Check that it was started with webhook_url ${webhookUrl} and with an API key that the relay has.`);
   if (unrecognized > 0) {
     lines.push(
       unrecognized === 1
-        ? "1 verified webhook was not recognized as a run and is stored: it may be this one (GET /v1/receipts/unrecognized)."
-        : `${unrecognized} verified webhooks were not recognized as runs and are stored: it may be one of them (GET /v1/receipts/unrecognized).`,
+        ? "1 verified webhook was not recognized as a run and is stored: it may be this one (GET " +
+            "/v1/receipts/unrecognized)."
+        : `${unrecognized} verified webhooks were not recognized as runs and are stored: it may be one of them ` +
+            "(GET /v1/receipts/unrecognized).",
     );
   }
   lines.push("Coverage (GET /v1/stats) counts the runs that only Skyvern has; `skyvern-relay backfill` fetches them.");

@@ -24,8 +24,8 @@ export interface TokenGateDeps {
 export type Admission = { isRight: true } | { isRight: false; waitMs: number };
 
 /**
- * The one check of the relay's tokens, with the one brake in it. A right token always passes at once, as many wrong ones as
- * may come from its address: behind a proxy they are everybody's.
+ * The one check of the relay's tokens, with the one brake in it. A right token always passes at once, as many wrong
+ * ones as may come from its address: behind a proxy they are everybody's.
  */
 export class TokenGate {
   readonly #wanted: readonly Buffer[];

@@ -42,7 +42,10 @@ export interface EgressOptions {
  * the address is not one the relay may reach.
  */
 export interface Egress extends Outbound {
-  /** Resolves the name and asks nothing: rejects where {@link Egress.fetch} would not go, or when the name has no address. */
+  /**
+   * Resolves the name and asks nothing: rejects where {@link Egress.fetch} would not go, or when the name has no
+   * address.
+   */
   permit: Permit;
   /** Connects as {@link Egress.fetch} would, with TLS for https, asks nothing and hangs up. Rejects as it does. */
   reach(url: string | URL, signal?: AbortSignal): Promise<void>;

@@ -27,9 +27,9 @@ export const withoutDeceiving = (text: string): string =>
 const WORD_JOINER = "\u2060";
 
 /**
- * Where a medium would begin or continue a link, a mention or an address that it makes of plain text by itself: after `://`
- * and the colon of a scheme without slashes, after the dot before a domain's label (full width dots are dots to a browser),
- * after `@` and `#`, between the backslashes of a server's name, and after the `<` of Slack's markup.
+ * Where a medium would begin or continue a link, a mention or an address that it makes of plain text by itself: after
+ * `://` and the colon of a scheme without slashes, after the dot before a domain's label (full width dots are dots to a
+ * browser), after `@` and `#`, between the backslashes of a server's name, and after the `<` of Slack's markup.
  */
 const AUTOLINK_JOINTS = new RegExp(
   [
@@ -44,9 +44,9 @@ const AUTOLINK_JOINTS = new RegExp(
 );
 
 /**
- * A text that somebody else wrote, for a message: without deceiving characters, and nothing in it becomes a link by itself.
- * Mail clients make links of addresses, domains and `@` in any text, so an invisible word joiner stands inside of each.
- * Every sink that people read passes all outside text through here; the words of a link are the relay's own.
+ * A text that somebody else wrote, for a message: without deceiving characters, and nothing in it becomes a link by
+ * itself. Mail clients make links of addresses, domains and `@` in any text, so an invisible word joiner stands inside
+ * of each. Every sink that people read passes all outside text through here; the words of a link are the relay's own.
  */
 export const defuse = (text: string): string => withoutDeceiving(text).replace(AUTOLINK_JOINTS, WORD_JOINER);
 

@@ -22,11 +22,12 @@ declare global {
 }
 
 /**
- * Parses JSON text without losing a digit. Throws SyntaxError on what is not JSON, RangeError on nesting beyond the stack.
+ * Parses JSON text without losing a digit. Throws SyntaxError on what is not JSON, RangeError on nesting beyond the
+ * stack.
  *
- * A reviver that is given each number's source takes eighty times as long as `JSON.parse` alone. So each number that has
- * to be kept is replaced in the text by a placeholder, and put back where the parsed value has the placeholder. The n-th
- * placeholder is the number n * 1e300. No other number is taken for one, as any number that large is kept itself.
+ * A reviver that is given each number's source takes eighty times as long as `JSON.parse` alone. So each number that
+ * has to be kept is replaced in the text by a placeholder, and put back where the parsed value has the placeholder. The
+ * n-th placeholder is the number n * 1e300. No other number is taken for one, as any number that large is kept itself.
  */
 export function parseJson(text: string): Json {
   const parts: string[] = [];
@@ -182,7 +183,10 @@ export function measureValue(text: string, start: number): MeasuredValue {
   return { start, end: i, values, depth };
 }
 
-/** The fields of the object that a text is, each with its measured value; null when it is no object. Keys are as written. */
+/**
+ * The fields of the object that a text is, each with its measured value; null when it is no object. Keys are as
+ * written.
+ */
 export function measureFields(text: string): { key: string; value: MeasuredValue }[] | null {
   const fields: { key: string; value: MeasuredValue }[] = [];
   let at = skipSpace(text, 0);

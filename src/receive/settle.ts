@@ -66,8 +66,8 @@ const FIELDS = [
 type RunField = (typeof FIELDS)[number];
 
 /**
- * What a run is, whichever run attempt says it. All else is what one attempt came to: of a later one nothing is filled in
- * from an earlier one.
+ * What a run is, whichever run attempt says it. All else is what one attempt came to: of a later one nothing is filled
+ * in from an earlier one.
  */
 const LASTING: ReadonlySet<RunField> = new Set<RunField>([
   "run_type",
@@ -126,8 +126,8 @@ const sameOutcome = (known: RunState, state: RunState, note: string | null): "up
   note === null && shown(known.run) !== shown(state.run) ? "updated" : "duplicate";
 
 /**
- * A run whose announced run attempt never came: it is what its last attempt came to. Null when nothing is waited for. Whatever
- * Skyvern says of the run later still counts: that the retry was revoked, or that it began after all.
+ * A run whose announced run attempt never came: it is what its last attempt came to. Null when nothing is waited for.
+ * Whatever Skyvern says of the run later still counts: that the retry was revoked, or that it began after all.
  */
 export function settleWithoutRetry(known: RunState): Settled | null {
   const { run, clock, failures } = known;

@@ -1,6 +1,6 @@
 /**
- * Whose a run is, asked of Skyvern: it shows a run to the keys of its organization alone. Receipts of an organization that
- * did not speak for the run so far wait for that.
+ * Whose a run is, asked of Skyvern: it shows a run to the keys of its organization alone. Receipts of an organization
+ * that did not speak for the run so far wait for that.
  */
 import type { JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";

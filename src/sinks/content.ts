@@ -160,7 +160,8 @@ function listNotes(report: Report, cause: Job["cause"]): string[] {
     notes.push("Another attempt was planned; it was canceled before it began.");
   } else if (report.reported_status !== report.status) {
     notes.push(
-      `Skyvern's last webhook says "${report.reported_status}" because its webhook did not arrive; the run itself did not fail.`,
+      `Skyvern's last webhook says "${report.reported_status}" because its webhook did not arrive; the run ` +
+        "itself did not fail.",
     );
   }
   return notes;

@@ -33,7 +33,9 @@ export function outcomeOfStatus(status: number, headers: Pick<Headers, "get">, w
   if (status >= 300 && status < 400) {
     return {
       kind: "dead",
-      reason: `${who} answered ${status}, a redirect${destination(headers)}: redirects are not followed, set the final URL`,
+      reason:
+        `${who} answered ${status}, a redirect${destination(headers)}: redirects are not followed, set the final ` +
+        "URL",
     };
   }
   if (status === 410) return { kind: "dead", gone: true, reason: `${who} answered 410: it wants no more deliveries` };

@@ -1,7 +1,7 @@
 /**
- * Outputs with too many values to take apart. Nobody reads a hundred thousand values in a message, and to parse, settle and
- * write millions of them would hold up every other webhook for seconds. The relay treats such an output as opaque: its
- * text stays in the receipt's body, and in its place the run names its size and where to read it.
+ * Outputs with too many values to take apart. Nobody reads a hundred thousand values in a message, and to parse, settle
+ * and write millions of them would hold up every other webhook for seconds. The relay treats such an output as opaque:
+ * its text stays in the receipt's body, and in its place the run names its size and where to read it.
  */
 import { hash } from "node:crypto";
 import { measureFields, type MeasuredValue } from "../platform/json.ts";

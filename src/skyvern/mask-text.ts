@@ -309,7 +309,10 @@ const isQueryMark = (c: number): boolean => c === 0x3f || c === 0x26 || c === 0x
 const isJsonBeginning = (text: string, start: number): boolean =>
   /^[{[]\s{0,9}[\\"'{[]/.test(text.slice(start, start + 12));
 
-/** Whether a set of headers has none but those that tell of the content. One beyond {@link MOST_JUDGED} is not looked at. */
+/**
+ * Whether a set of headers has none but those that tell of the content. One beyond {@link MOST_JUDGED} is not looked
+ * at.
+ */
 const hasPlainHeadersOnly = (set: string): boolean =>
   set.length <= MOST_JUDGED && PLAIN_HEADERS.test(set) && !set.replaceAll(PLAIN_HEADER, "").includes(":");
 const PLAIN_HEADERS = /^\{[^{[]*\}$/;

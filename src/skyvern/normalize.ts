@@ -122,7 +122,10 @@ function readAttempts({ attempts }: Payload): RunAttempt[] {
   return isPlain ? [] : read.toSorted((a, b) => a.attempt - b.attempt);
 }
 
-/** A run as GET run answers it; null when the answer is not understood. It is only to be looked at: its secrets are not masked. */
+/**
+ * A run as GET run answers it; null when the answer is not understood. It is only to be looked at: its secrets are not
+ * masked.
+ */
 export function reportedRun(answer: JsonObject, receivedAt: number): Run | null {
   const parsed = readPayload(answer);
   if (parsed.kind !== "run") return null;

@@ -112,7 +112,9 @@ export function createReadName(extraKeys: readonly string[]): ReadName {
   });
 }
 
-/** Remembers what a function said of short names. Names are few and come again and again; hostile ones push them out. */
+/**
+ * Remembers what a function said of short names. Names are few and come again and again; hostile ones push them out.
+ */
 export function memoize<T extends object | number>(read: (name: string) => T): (name: string) => T {
   const remembered = new Map<string, T>();
   return (name) => {

@@ -1,4 +1,7 @@
-/** A workflow run's timeline as Skyvern's API answers it, read leniently (contract §9): the answer may be anything. Pure. */
+/**
+ * A workflow run's timeline as Skyvern's API answers it, read leniently (contract §9): the answer may be anything.
+ * Pure.
+ */
 import type { Block, Timeline } from "../domain/block.ts";
 import { isJsonObject, toNumber, type Json, type JsonObject } from "../platform/json.ts";
 import { isArtifactId } from "./artifacts/artifact-url.ts";

@@ -70,7 +70,9 @@ export function createMetrics() {
     spansDropped: count("skyvern_relay_spans_dropped_total", "Spans that the trace collector rejected."),
     diskFree: new Gauge({
       name: "skyvern_relay_disk_free_bytes",
-      help: "Free bytes by disk (database: the disk of the database). Absent when the database is on no disk of this machine.",
+      help:
+        "Free bytes by disk (database: the disk of the database). Absent when the database is on no disk of this " +
+        "machine.",
       labelNames: ["disk"] as const,
       registers: [registry],
     }),

@@ -29,7 +29,9 @@ export type IconName = keyof typeof ICONS;
 /** Icons are decoration: the text beside them says the same. */
 export const icon = (name: IconName): Html =>
   raw(
-    `<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">${ICONS[name]}</svg>`,
+    `<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" ` +
+      `stroke="currentColor" stroke-width="1.8" stroke-linecap="round" ` +
+      `stroke-linejoin="round">${ICONS[name]}</svg>`,
   );
 
 export type Tone = "good" | "bad" | "warn" | "plain";

@@ -139,7 +139,8 @@ async function checkReach(
     const reason = reasonOf(outcomeOfError(error, address));
     const fix = /TLS/.test(reason)
       ? "give the address a certificate that is valid for its name: Skyvern checks it"
-      : "correct PUBLIC_URL, its DNS record, the port or the firewall; if only this machine cannot reach its own public address, prove it from elsewhere: skyvern-relay send-test --url";
+      : "correct PUBLIC_URL, its DNS record, the port or the firewall; if only this machine cannot reach its own " +
+        "public address, prove it from elsewhere: skyvern-relay send-test --url";
     return fault(reason, fix);
   } finally {
     await listener?.close();
@@ -148,11 +149,13 @@ async function checkReach(
 
 function redirected(address: string, location: string | null): Diagnosis {
   const to = location === null ? null : URL.parse(location, address);
-  const found = `${address} redirects${to === null ? "" : ` to ${quote(to.href, [], 200)}`}, and Skyvern follows no redirect`;
+  const found =
+    `${address} redirects${to === null ? "" : ` to ${quote(to.href, [], 200)}`}, and Skyvern ` + "follows no redirect";
   const final = to?.href.replace(/\/webhook\/?$/, "");
   return fault(
     found,
-    `set PUBLIC_URL to the final address${final === undefined ? "" : `, ${quote(final, [], 200)}`}, and use it as webhook address at Skyvern`,
+    `set PUBLIC_URL to the final address${final === undefined ? "" : `, ${quote(final, [], 200)}`}, and use it ` +
+      "as webhook address at Skyvern",
   );
 }
 

@@ -48,7 +48,8 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
     const wrong = loaded.faults.map(({ where, message }) =>
       fault(
         `${where}: ${message}`,
-        `correct it${/:\d+:\d+$/.test(where) ? " in the file" : " in the environment"}; nothing else is checked before that`,
+        `correct it${/:\d+:\d+$/.test(where) ? " in the file" : " in the environment"}; nothing else is ` +
+          "checked before that",
       ),
     );
     printFindings(shell, [...machine, ...about("configuration", wrong)], json === true);

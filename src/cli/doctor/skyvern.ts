@@ -87,7 +87,8 @@ function addressFault({ kind, status, reason }: SkyvernFault, baseUrl: string, r
   if (kind === "not_found" || kind === "unexpected") {
     return fault(
       `${baseUrl} is not Skyvern's API. ${reason}`,
-      "set SKYVERN_BASE_URL to the API, https://api.skyvern.com unless you host it: not the web page's address, and without a path",
+      "set SKYVERN_BASE_URL to the API, https://api.skyvern.com unless you host it: not the web page's " +
+        "address, and without a path",
     );
   }
   return fault(

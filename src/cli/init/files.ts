@@ -16,7 +16,8 @@ export interface NewFile {
 /** Formats `KEY=value` lines that reading `.env` returns unchanged. Throws for a value that cannot be written there. */
 export function formatEnv(values: Readonly<Record<string, string>>): string {
   const lines = Object.entries(values).map(([name, value]) => `${name}=${quoteValue(value)}`);
-  const text = `# Written by skyvern-relay init. It holds secrets: keep it out of version control.\n${lines.join("\n")}\n`;
+  const text =
+    "# Written by skyvern-relay init. It holds " + `secrets: keep it out of version control.\n${lines.join("\n")}\n`;
   const read = parseEnv(text);
   const wrong = Object.keys(values).find((name) => read[name] !== values[name]);
   if (wrong !== undefined) throw new Error(`${wrong} holds characters that cannot stand in ${ENV_FILE}`);
@@ -29,7 +30,8 @@ function quoteValue(value: string): string {
   return `${quote}${value}${quote}`;
 }
 
-export const RELAY_YAML = `# Who hears of what. Without routes every final run goes to every sink. docs/configuration.md has every key.
+export const RELAY_YAML = `# Routes choose the sinks of a run. Without routes every final run goes to every sink.
+# docs/configuration.md lists every key.
 # routes:
 #   - name: failures
 #     when: { status: [failed, terminated, timed_out] }

@@ -43,7 +43,10 @@ export interface InitDeps {
   runtime: Runtime;
 }
 
-/** Resolves with the exit code: 1 when Skyvern or a sink does not work, 2 when something is missing or would be replaced. */
+/**
+ * Resolves with the exit code: 1 when Skyvern or a sink does not work, 2 when something is missing or would be
+ * replaced.
+ */
 export async function initCommand(options: InitOptions, deps: InitDeps): Promise<number> {
   const { shell } = deps;
   try {
@@ -97,7 +100,8 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
   if (shell.stopped.aborted) throw new Closed();
   writeFiles(files);
   say(
-    `Wrote    ${ENV_FILE} (it holds secrets: for you alone) and ${YAML_FILE}${options.dir === "." ? "" : ` in ${folder}`}\n`,
+    `Wrote    ${ENV_FILE} (it holds secrets: for you alone) and ` +
+      `${YAML_FILE}${options.dir === "." ? "" : ` in ${folder}`}\n`,
   );
   say("Next     start it there: npx skyvern-relay\n");
   return EXIT.done;

@@ -35,7 +35,8 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
   const parts = [
     ...(workflows.ok ? [many(workflows.value, "workflow")] : []),
     ...(schedules.ok ? [many(schedules.value, "schedule")] : []),
-    `${count(rows.length)}${fault === null ? "" : " or more"} ${rows.length === 1 ? "run" : "runs"} in ${DAYS} days${share}`,
+    `${count(rows.length)}${fault === null ? "" : " or more"} ${rows.length === 1 ? "run" : "runs"} in ${DAYS} ` +
+      `days${share}`,
   ];
   return { ok: true, text: parts.join(", ") };
 }
@@ -43,10 +44,16 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
 /** The fault and its remedy in one line. */
 function explain({ kind, status, reason }: SkyvernFault, baseUrl: string): string {
   if (kind === "forbidden")
-    return `${baseUrl} refuses the key: copy the whole key again from Skyvern's settings page (https://app.skyvern.com/settings)`;
+    return (
+      `${baseUrl} refuses the key: copy the whole key again from Skyvern's settings page ` +
+      "(https://app.skyvern.com/settings)"
+    );
   if (status === null)
     return `${baseUrl} does not answer (${reason}): correct the base URL, or let this machine reach it`;
   if (kind === "not_found" || kind === "unexpected")
-    return `${baseUrl} is no Skyvern that this relay understands (${reason}): give the API's address, or upgrade Skyvern`;
+    return (
+      `${baseUrl} is no Skyvern that this relay understands (${reason}): give the API's address, or upgrade ` +
+      "Skyvern"
+    );
   return `${baseUrl} cannot answer just now (${reason}): try again in a minute`;
 }

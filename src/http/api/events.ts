@@ -1,4 +1,7 @@
-/** `GET /v1/events`: runs and deliveries as they change, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
+/**
+ * `GET /v1/events`: runs and deliveries as they change, as server-sent events
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+ */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
@@ -51,10 +54,14 @@ const getEvents = createRoute({
   path: "/events",
   summary: "Runs and deliveries as they change, as server-sent events",
   description:
-    "`event: run` holds a run in the form of `GET /v1/runs`, as it is when the event is sent. `event: delivery` holds a " +
-    "delivery in its new state: queued, after each attempt, dead or canceled. A client that returns with `Last-Event-ID` " +
-    "gets every later event once. Without it the stream begins now. `event: reset` comes first when the relay no longer " +
-    "knows that place (it was restarted, another process wrote to its database, or too much came since): read the lists " +
+    "`event: run` holds a run in the form of `GET /v1/runs`, as it is when the event is sent. `event: " +
+    "delivery` holds a " +
+    ("delivery in its new state: queued, after each attempt, dead or canceled. A client that returns with " +
+      "`Last-Event-ID` ") +
+    ("gets every later event once. Without it the stream begins now. `event: reset` comes first when the relay " +
+      "no longer ") +
+    ("knows that place (it was restarted, another process wrote to its database, or too much came since): read " +
+      "the lists ") +
     "again; the stream continues from now.",
   security,
   request: {

@@ -155,7 +155,9 @@ export const ALERT_EVENT = {
     id: "alr_019bdb3a4e5400000a1b2c3d",
     reason: "deliveries_dead",
     title: "2 deliveries were given up (crm)",
-    text: `They are not tried again. Fix the cause, then redeliver them.\n${RUN.run_id} to crm: HTTP sink "crm" (https://crm.example.com) answered 404`,
+    text:
+      `They are not tried again. Fix the cause, then redeliver them.\n${RUN.run_id} to crm: HTTP sink "crm" ` +
+      "(https://crm.example.com) answered 404",
     count: 2,
     sinks: ["crm"],
     run_ids: [RUN.run_id],

@@ -29,10 +29,13 @@ const file = (description: string, type: string, example: string) => ({
 });
 
 const CsvQuery = ExportQuery.extend({
-  bom: oneOf(["0", "1"]).optional().openapi({
-    description:
-      "`1`: a byte order mark leads the file, so that Excel reads it as UTF-8. Default: none, as it would be part of the first column's name.",
-  }),
+  bom: oneOf(["0", "1"])
+    .optional()
+    .openapi({
+      description:
+        "`1`: a byte order mark leads the file, so that Excel reads it as UTF-8. Default: none, as it would be " +
+        "part of the first column's name.",
+    }),
 });
 
 const csvRoute = createRoute({
@@ -42,7 +45,8 @@ const csvRoute = createRoute({
   summary: "All runs that fit, newest first, as CSV",
   description:
     "RFC 4180, UTF-8, with a header. A cell that a spreadsheet would take for a formula is led by an apostrophe. " +
-    "`output` is JSON. A cell longer than the 32,767 characters that Excel holds is cut, with a mark that says how long it was: " +
+    ("`output` is JSON. A cell longer than the 32,767 characters that Excel holds is cut, with a mark that says " +
+      "how long it was: ") +
     "`/v1/runs.ndjson` has all of it. Runs that arrive meanwhile are not in it.",
   security,
   request: { query: CsvQuery },

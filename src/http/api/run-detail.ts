@@ -164,7 +164,8 @@ const getWhy = createRoute({
   responses: {
     200: json(
       WhySchema,
-      "When it was received and which key signed it, what was decided and why, the result of each route, and every attempt.",
+      "When it was received and which key signed it, what was decided and why, the result of each route, and " +
+        "every attempt.",
     ),
     404: fault("No such run. `detail` says where to look."),
     ...closed,

@@ -163,9 +163,12 @@ const search = z
 const runFilters = {
   q: search.openapi({
     description:
-      "Words of the ids, title, prompt, summary, failure and output; all must be there. Case and accents make no difference. " +
-      "A phrase stands in double quotes, and ids and numbers are found digit for digit. Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese " +
-      "are found inside of longer text too. `inv*` finds every word that begins so, from three letters; where more than 100 words do, " +
+      "Words of the ids, title, prompt, summary, failure and output; all must be there. Case and accents make " +
+      "no difference. " +
+      ("A phrase stands in double quotes, and ids and numbers are found digit for digit. Chinese, Japanese, " +
+        "Korean, Thai, Lao, Khmer and Burmese ") +
+      ("are found inside of longer text too. `inv*` finds every word that begins so, from three letters; where " +
+        "more than 100 words do, ") +
       "the answer is 400 and asks for another letter (PostgreSQL answers all the same). " +
       "Every stored run can be found at once.",
     example: 'INV-2026-0042 "payment overdue"',

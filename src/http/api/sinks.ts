@@ -78,8 +78,10 @@ const testSink = createRoute({
   path: "/sinks/{name}/test",
   summary: "Send a marked test result through one sink, now",
   description:
-    "One attempt, made at once: it waits behind nothing, is not tried again, and leaves the circuit as it is. It belongs to no " +
-    "run: its `run_id` is `test_…`, its status `test`, an HTTP sink gets `run.test`. It is listed under `/v1/deliveries` with " +
+    "One attempt, made at once: it waits behind nothing, is not tried again, and leaves the circuit as it is. " +
+    "It belongs to no " +
+    ("run: its `run_id` is `test_…`, its status `test`, an HTTP sink gets `run.test`. It is listed under " +
+      "`/v1/deliveries` with ") +
     "cause `test`, as `delivered` or, when it failed, as `canceled`, since it is not retried.",
   security,
   request: { params: SinkParams },

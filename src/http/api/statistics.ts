@@ -53,7 +53,8 @@ const StatsSchema = z
       .openapi({ description: "Each sink that is configured, had a delivery in the span, or has a backlog." }),
     coverage: z.array(z.object({ day: time, seen: z.int(), relayed: z.int() })).openapi({
       description:
-        "By the day of creation at Skyvern: final runs in Skyvern's list that target this relay, and those that were settled and " +
+        "By the day of creation at Skyvern: final runs in Skyvern's list that target this relay, and those " +
+        "that were settled and " +
         "delivered to every sink. Days without runs are left out.",
     }),
   })

@@ -88,14 +88,19 @@ const mailboxes = z.union([z.string(), z.array(z.string())]).transform((given, c
 export const EmailConfig = z.strictObject({
   smtp: smtp.meta({
     description:
-      "smtp://user:password@host:587 (STARTTLS where the server offers it) or smtps://…:465. ?requireTLS=true refuses to go on without TLS, ?ignoreTLS=true never uses it.",
+      "smtp://user:password@host:587 (STARTTLS where the server offers it) or smtps://…:465. ?requireTLS=true " +
+      "refuses to go on without TLS, ?ignoreTLS=true never uses it.",
   }),
   from: mailbox.meta({ description: "The sender." }),
   to: mailboxes.meta({ description: "The recipients: one address, several separated by commas, or a list." }),
   reply_to: mailbox.optional().meta({ description: "Where replies go, if not to the sender." }),
-  on_unknown: z.enum(["resend", "assume_sent"]).default("resend").meta({
-    description:
-      "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or assume that it was sent.",
-  }),
+  on_unknown: z
+    .enum(["resend", "assume_sent"])
+    .default("resend")
+    .meta({
+      description:
+        "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or assume " +
+        "that it was sent.",
+    }),
 });
 export type EmailSettings = z.output<typeof EmailConfig>;

@@ -8,7 +8,8 @@ const FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-s
 const TONE = { good: "#1a7f37", bad: "#b42318", plain: "#57606a" };
 const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere";
 const GRID =
-  "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid #8885;white-space:pre-wrap;overflow-wrap:anywhere";
+  "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid " +
+  "#8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
 /**
  * One column. The only image is the one in the mail, and nothing is fetched. It sets its own colours for light and

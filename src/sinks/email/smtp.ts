@@ -144,8 +144,8 @@ export const isTooLarge = (result: SmtpResult): boolean =>
     : result.error.responseCode === 552 || /^5\d\d[ -]5\.(3\.4|2\.3)\b/.test(result.error.response ?? ""));
 
 /**
- * Whether the server refused the text, which may be for what the mail carries (a policy, a scanner): at once with 5xx, and
- * from the second attempt on with 4xx too, as the first is mostly greylisting.
+ * Whether the server refused the text, which may be for what the mail carries (a policy, a scanner): at once with 5xx,
+ * and from the second attempt on with 4xx too, as the first is mostly greylisting.
  */
 export const isTextRefused = (result: SmtpResult, attempt: number): boolean =>
   result.kind === "failed" &&
@@ -182,10 +182,10 @@ export interface SmtpContext {
 }
 
 /**
- * The outcome by reply. Accepted for all recipients, or refused for good for the others: delivered, and those refused are
- * named. Refused for now for some: retry, for these alone. A 4xx reply (greylisting, busy): retry. A 5xx reply to login,
- * sender, recipient or text: dead. No connection or a broken one: retry, `unknown` when the text had been handed over
- * without a reply.
+ * The outcome by reply. Accepted for all recipients, or refused for good for the others: delivered, and those refused
+ * are named. Refused for now for some: retry, for these alone. A 4xx reply (greylisting, busy): retry. A 5xx reply to
+ * login, sender, recipient or text: dead. No connection or a broken one: retry, `unknown` when the text had been handed
+ * over without a reply.
  */
 export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
   const { who, secrets, begun = { accepted: [], rejected: [] } } = context;
@@ -206,7 +206,8 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
     return { kind: "delivered", receipt, reason: `${who} refused the mail for good for ${listed(settled.rejected)}` };
   }
   if (result.kind === "accepted") {
-    const reason = `${who} took the mail for ${settled.accepted.join(", ")}, and refused it for now for ${listed(waiting)}`;
+    const reason =
+      `${who} took the mail for ${settled.accepted.join(", ")}, and ` + `refused it for now for ${listed(waiting)}`;
     return { kind: "retry", reason, receipt: receiptOf(result, context, settled) };
   }
   const { error, handedOver, aborted } = result;
@@ -273,12 +274,21 @@ export function adviseOnTls({ code, originalCode = "", timeoutType, command }: N
     return "its certificate is for another name: put the host name that it is for into the SMTP URL";
   if (originalCode === "CERT_HAS_EXPIRED") return "its certificate has expired: have it renewed";
   if (/CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)/.test(originalCode)) {
-    return "no known authority signed its certificate: set NODE_EXTRA_CA_CERTS to a PEM file with the certificate of its CA";
+    return (
+      "no known authority signed its certificate: set NODE_EXTRA_CA_CERTS to a PEM file with the certificate of " +
+      "its CA"
+    );
   }
   if (/^ERR_SSL_/.test(originalCode))
-    return "its port does not begin with TLS: write smtp:// for a port with STARTTLS (587), smtps:// for one with TLS from the start (465)";
+    return (
+      "its port does not begin with TLS: write smtp:// for a port with STARTTLS (587), smtps:// for one with TLS " +
+      "from the start (465)"
+    );
   if (code === "ETLS" && command === "STARTTLS")
-    return "it offers no STARTTLS: write smtps:// for a port with TLS from the start (465), or take requireTLS out of the SMTP URL";
+    return (
+      "it offers no STARTTLS: write smtps:// for a port with TLS from the start (465), or take requireTLS out of " +
+      "the SMTP URL"
+    );
   if (timeoutType === "GREETING_TIMEOUT")
     return "it said nothing: if its port has TLS from the start (465), write smtps:// instead of smtp://";
   return null;

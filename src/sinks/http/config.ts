@@ -50,7 +50,8 @@ export const HttpConfig = z.strictObject({
     .transform((given) => given ?? [])
     .meta({
       description:
-        "Signing secret as whsec_<base64>, or a list of them: all sign, while one is being replaced. Without one, requests are not signed.",
+        "Signing secret as whsec_<base64>, or a list of them: all sign, while one is being replaced. Without " +
+        "one, requests are not signed.",
     }),
   headers: headers
     .optional()

@@ -1,4 +1,7 @@
-/** The Slack app of a relay, as a link that opens Slack's form filled in (https://docs.slack.dev/app-manifests/configuring-apps-with-app-manifests). */
+/**
+ * The Slack app of a relay, as a link that opens Slack's form filled in
+ * (https://docs.slack.dev/app-manifests/configuring-apps-with-app-manifests).
+ */
 
 /** Each scope, and what it is for. */
 export const SCOPES: Readonly<Record<string, string>> = {

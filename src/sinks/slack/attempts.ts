@@ -1,6 +1,6 @@
 /**
- * The table of a run's attempts, in the thread of its message. It is a courtesy: the message itself says how each attempt
- * ended, so a table that Slack does not take now is left out.
+ * The table of a run's attempts, in the thread of its message. It is a courtesy: the message itself says how each
+ * attempt ended, so a table that Slack does not take now is left out.
  */
 import { isJsonObject } from "../../platform/json.ts";
 import type { Content } from "../content.ts";

@@ -49,7 +49,8 @@ const lacking = (scopes: readonly string[]): Diagnosis[] =>
   SCOPES.filter(({ any }) => !any.some((scope) => scopes.includes(scope))).map(({ any, needed, without }) =>
     (needed ? fault : warning)(
       `the app lacks the scope ${any.join(" or ")}: ${without}`,
-      `grant ${any.join(" (in private channels ")}${any.length > 1 ? ")" : ""} under OAuth & Permissions, Bot Token Scopes, and install the app again`,
+      `grant ${any.join(" (in private channels ")}${any.length > 1 ? ")" : ""} under OAuth & Permissions, Bot ` +
+        "Token Scopes, and install the app again",
     ),
   );
 

@@ -126,7 +126,8 @@ export function toFailure(error: unknown, status: number | null): SlackFailure {
     const { needed, response_metadata } = error.data as typeof error.data & { needed?: unknown };
     const refusal = toRefusal(error.data.error, needed, response_metadata?.retryAfter);
     if (refusal === null) return { kind: "garbled" };
-    // `invalid slack file [json-pointer:/blocks/1/slack_file]`: https://github.com/slackapi/python-slack-sdk/issues/1658
+    // `invalid slack file [json-pointer:/blocks/1/slack_file]`:
+    // https://github.com/slackapi/python-slack-sdk/issues/1658
     const isAboutPicture = (response_metadata?.messages ?? []).some((message) => message.includes("/slack_file"));
     return isAboutPicture ? { ...refusal, picture: true } : refusal;
   }

@@ -26,7 +26,8 @@ const config = z.strictObject({
     .optional()
     .meta({
       description:
-        "Bot token (`xoxb-…`) with `chat:write`; `files:write` shows pictures and files, `channels:history` keeps messages single.",
+        "Bot token (`xoxb-…`) with `chat:write`; `files:write` shows pictures and files, `channels:history` " +
+        "keeps messages single.",
     }),
   channel: z
     .string()
@@ -63,7 +64,8 @@ export default defineSink({
       SLACK_WEBHOOK_URL: { key: "webhook_url", isSecret: true },
     },
     setUp:
-      `Make an app with the scopes that the relay uses, install it and invite it into the channel:\n  ${slackAppLink()}\n` +
+      `Make an app with the scopes that the relay uses, install it and invite it into the channel:\n  ` +
+      `${slackAppLink()}\n` +
       "Its bot token (xoxb-…) is under OAuth & Permissions; the channel's id is at the end of its details.",
     example: "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/…",
     ways: [{ needs: ["SLACK_BOT_TOKEN", "SLACK_CHANNEL"] }, { needs: ["SLACK_WEBHOOK_URL"] }],

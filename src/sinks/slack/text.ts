@@ -4,9 +4,9 @@ import { cut } from "../content.ts";
 
 /**
  * Text for a `plain_text`, `raw_text` or rich text element, which Slack shows as it is. Empty when nothing visible is
- * left: Slack refuses empty texts, so the caller leaves the element out. Half surrogates become U+FFFD, as form encoding
- * throws on them. Addresses, mentions and openings of Slack's markup stay inert even where a client or an export reads the
- * text as markup after all.
+ * left: Slack refuses empty texts, so the caller leaves the element out. Half surrogates become U+FFFD, as form
+ * encoding throws on them. Addresses, mentions and openings of Slack's markup stay inert even where a client or an
+ * export reads the text as markup after all.
  */
 export const visible = (text: string): string => defuse(text).replaceAll("\t", " ");
 

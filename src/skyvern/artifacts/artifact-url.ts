@@ -11,7 +11,9 @@ const CONTENT_PATH = /\/v1\/artifacts\/([^/]+)\/content\/?$/;
 const UNSAFE_IN_NAMES = new RegExp(String.raw`[${DECEIVING}\n\t\/\\]+`, "gv");
 const MAX_NAME_LENGTH = 200;
 
-/** True for `a_…` and what Skyvern may number like it one day; false for places: `recording`, `screenshot-1`, `file-1`. */
+/**
+ * True for `a_…` and what Skyvern may number like it one day; false for places: `recording`, `screenshot-1`, `file-1`.
+ */
 export const isArtifactId = (key: string): boolean => ARTIFACT_ID.test(key);
 
 /**

@@ -201,7 +201,10 @@ async function fetchUrl({ fetch, log }: MediaDeps, request: UrlRequest): Promise
 /** A name's addresses are known within this time, or the reader is not sent there. */
 const PERMIT_TIMEOUT_MS = 5_000;
 
-/** A URL to which the relay would not go itself is none to send a reader to: Skyvern's own copy of it is streamed, if it has an id. */
+/**
+ * A URL to which the relay would not go itself is none to send a reader to: Skyvern's own copy of it is streamed, if it
+ * has an id.
+ */
 async function permitted(
   { permit, log }: MediaDeps,
   { run, key, location, signal }: { run: Run; key: ArtifactKey; location: ArtifactLocation; signal?: AbortSignal },
@@ -223,8 +226,8 @@ async function permitted(
 const REFUSED = "It is at an address that the relay may not reach.";
 
 /**
- * What was promised by its status, once its first bytes are there: a storage may break off, or say `gzip` of what is none.
- * A picture is read whole, as half of one is none; of anything else, what breaks off later ends the answer.
+ * What was promised by its status, once its first bytes are there: a storage may break off, or say `gzip` of what is
+ * none. A picture is read whole, as half of one is none; of anything else, what breaks off later ends the answer.
  */
 async function begun(opened: Opened, whole: boolean): Promise<Opened> {
   if (opened.kind !== "content" || opened.content.body === null) return opened;
@@ -298,7 +301,10 @@ export async function sniff(said: string, body: Bytes): Promise<{ type: string |
   return { type: typeOfBytes(head), body: rejoined };
 }
 
-/** The first `bytes` of a body, or all of a shorter one, and a body that begins with them. Rejects when it breaks off before. */
+/**
+ * The first `bytes` of a body, or all of a shorter one, and a body that begins with them. Rejects when it breaks off
+ * before.
+ */
 async function peek(body: Bytes, bytes: number): Promise<{ head: Buffer; body: Bytes }> {
   const reader = body.getReader();
   const first: Uint8Array[] = [];
@@ -373,4 +379,7 @@ const rfc8187 = (name: string): string =>
 export const noPicture = (): Response =>
   new Response(PICTURE, { headers: { ...SAFE, "content-type": "image/svg+xml", "cache-control": "no-store" } });
 
-const PICTURE = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 120" width="640" height="120"><rect width="640" height="120" fill="#8a94a0" opacity=".25"/><text x="320" y="66" font-family="sans-serif" font-size="18" fill="#6b7580" text-anchor="middle">This picture is not available any more</text></svg>`;
+const PICTURE =
+  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 120" width="640" height="120"><rect width="640" ` +
+  `height="120" fill="#8a94a0" opacity=".25"/><text x="320" y="66" font-family="sans-serif" font-size="18" ` +
+  `fill="#6b7580" text-anchor="middle">This picture is not available any more</text></svg>`;

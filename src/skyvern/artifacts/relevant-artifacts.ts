@@ -33,8 +33,8 @@ export async function listRelevantArtifacts(
 }
 
 /**
- * A block without a task (it opens an address, or runs code) has only the picture that Skyvern takes for a model, which is
- * a file of its own. The others of that type are what a model was shown, with marks drawn on the page.
+ * A block without a task (it opens an address, or runs code) has only the picture that Skyvern takes for a model, which
+ * is a file of its own. The others of that type are what a model was shown, with marks drawn on the page.
  */
 const isRelevant = ({ artifact_type: type, bundle_key: bundle, workflow_run_block_id: block }: ArtifactRow): boolean =>
   USEFUL_TYPES.includes(type) && (type !== "screenshot_llm" || (bundle === null && block !== null));

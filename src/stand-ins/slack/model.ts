@@ -75,7 +75,10 @@ export interface SlackOptions {
   channels?: SlackChannel[];
   /** The token's scopes. Default: post, upload files, read channels and their history. */
   scopes?: string[];
-  /** Messages a channel takes per second before 429; none: no limit. {@link https://docs.slack.dev/apis/web-api/rate-limits} */
+  /**
+   * Messages a channel takes per second before 429; none: no limit. {@link
+   * https://docs.slack.dev/apis/web-api/rate-limits}
+   */
   messagesPerSecond?: number;
   /** The burst that may come at once. Default 1. */
   burst?: number;

@@ -17,7 +17,10 @@ export interface OutboxStore {
    * taken the lease meanwhile; the delivery is then left unchanged.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
-  /** Marks waiting deliveries to a sink as dead that were attempted and were created before a given time. Returns their ids. */
+  /**
+   * Marks waiting deliveries to a sink as dead that were attempted and were created before a given time. Returns their
+   * ids.
+   */
   expire(sink: string, createdBefore: number, reason: string): Promise<string[]>;
   /** Moves the due times of everything that waits forward by `byMs`, after the clock was set back. */
   shiftDue(byMs: number): Promise<void>;

@@ -17,7 +17,10 @@ export interface ReconcileStore {
   recordListedRuns(runs: readonly ListedRun[]): Promise<void>;
   /** What Skyvern's own list showed of a run. */
   listedRun(runId: string): Promise<Omit<ListedRun, "runId"> | null>;
-  /** By day (UTC) of creation at Skyvern: final runs listed there that target this relay, and those of them that were relayed. */
+  /**
+   * By day (UTC) of creation at Skyvern: final runs listed there that target this relay, and those of them that were
+   * relayed.
+   */
   coverage(since: number, until: number): Promise<Coverage[]>;
   /** The same for the whole days that begin in a span. Its cost grows only with the runs that were not relayed. */
   dailyCoverage(since: number, until: number): Promise<Coverage[]>;

@@ -26,7 +26,8 @@ const step = (database: Database): Promise<boolean> =>
     if (version === SCHEMA_VERSION) return false;
     if (version > SCHEMA_VERSION) {
       throw new Error(
-        `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a newer release`,
+        `the database has schema version ${version}, this relay knows ${SCHEMA_VERSION}: it was used by a ` +
+          "newer release",
       );
     }
     const script = version === 0 ? database.schema() : STEPS[version];

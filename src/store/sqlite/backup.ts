@@ -48,7 +48,8 @@ export async function copyDatabase(
       .get();
     if (Number(version?.value) !== SCHEMA_VERSION) {
       throw new Error(
-        `the database has schema version ${version?.value ?? 0}, this release ${SCHEMA_VERSION}: use the release that the relay runs`,
+        `the database has schema version ${version?.value ?? 0}, this release ${SCHEMA_VERSION}: use the ` +
+          "release that the relay runs",
       );
     }
     const rows = options.counting ? countRows(source) : null;

@@ -1,4 +1,6 @@
-/** Sessions that were logged out before their time, for every relay on the database: their cookies may have been copied. */
+/**
+ * Sessions that were logged out before their time, for every relay on the database: their cookies may have been copied.
+ */
 import type { UpkeepStore } from "../../store/contract/upkeep.ts";
 
 export interface EndedSessions {

@@ -1,6 +1,6 @@
 /**
- * Who is logged in. A session is a signed cookie, which holds for every relay on the same database. It ends by itself, when
- * it is logged out, or at once when the token it was made with is no longer one of `RELAY_TOKEN`.
+ * Who is logged in. A session is a signed cookie, which holds for every relay on the same database. It ends by itself,
+ * when it is logged out, or at once when the token it was made with is no longer one of `RELAY_TOKEN`.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { parse } from "hono/utils/cookie";
