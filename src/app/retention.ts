@@ -1,5 +1,6 @@
 /** Removes what retention says is due, in small steps with pauses, so that receiving never waits for it. */
 import type { PruneStep, Pruned, RetentionStore } from "../store/contract/retention.ts";
+import type { UpkeepStore } from "../store/contract/upkeep.ts";
 
 /** Null keeps everything for ever. */
 export interface RetentionSettings {
@@ -24,7 +25,7 @@ export interface Removed {
 }
 
 export interface RetentionDeps {
-  store: RetentionStore;
+  store: RetentionStore & Pick<UpkeepStore, "shrink" | "emptyLog">;
   settings: RetentionSettings;
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -80,5 +81,20 @@ export async function prune(
   const runs = await sweep("pruneRuns", runsMs);
   const unrecognized = await sweep("pruneUnrecognized", runsMs);
   const tests = await sweep("pruneTests", runsMs);
+  if (!dryRun) await erase(deps, signal);
   return { runs, raw, unrecognized, tests, listed_runs };
+}
+
+/** Unused pages that are returned to the file system in one step. */
+const PAGES = 64;
+const TRIES = 10;
+
+/**
+ * Takes what was removed out of the files as well: out of pages that are no longer used, and out of the write-ahead
+ * log. A backup that runs for long holds the log; the next round empties it then.
+ */
+async function erase({ store, sleep }: RetentionDeps, signal: AbortSignal | undefined): Promise<void> {
+  const goesOn = (): boolean => signal?.aborted !== true;
+  while (goesOn() && (await store.shrink(PAGES)) === PAGES) await sleep(MIN_PAUSE_MS, signal);
+  for (let n = 0; n < TRIES && goesOn() && !(await store.emptyLog()); n += 1) await sleep(MAX_PAUSE_MS, signal);
 }

@@ -38,6 +38,11 @@ export interface Database {
    * includes every time the connection was made. Only where several relays share the database.
    */
   session?(heard: () => void): DatabaseSession;
+  /**
+   * Writes the write-ahead log back into the file and empties it. False: another process reads or writes. Only where
+   * the relay manages the files.
+   */
+  emptyLog?(): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -148,12 +153,28 @@ export function sqliteDatabase(
       version = dataVersion(writer);
       return version === before ? [] : null;
     },
+    // In a transaction of another caller the pragma would fail, so it takes the writing connection for itself.
+    emptyLog: () => writing.connection().execute(() => Promise.resolve(truncateLog(writer))),
     close: async () => {
       await db.destroy();
       if (writing !== db) await writing.destroy();
       lock?.close();
     },
   };
+}
+
+/** Does not wait for other processes: the event loop would stand still meanwhile. */
+function truncateLog(sqlite: Sqlite.Database): boolean {
+  sqlite.pragma("busy_timeout = 0");
+  try {
+    const [result] = sqlite.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
+    return result?.busy === 0;
+  } catch (error) {
+    if (error instanceof Sqlite.SqliteError && error.code.startsWith("SQLITE_BUSY")) return false;
+    throw toStorageFault(error);
+  } finally {
+    sqlite.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
 }
 
 /**

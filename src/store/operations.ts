@@ -212,5 +212,6 @@ const upkeepOperations = ({ database, db, write }: Ways): UpkeepStore => ({
   ping: (now) => write(({ tx }) => saveSetting(tx, "last_ping", String(now))),
   rebuildWords: (limit) => write(({ rows }) => rebuildWords(rows, limit)),
   shrink: (pages) => shrink(database, pages),
+  emptyLog: async () => (await database.emptyLog?.()) ?? true,
   close: () => database.close(),
 });

@@ -150,6 +150,8 @@ describe("pruning", () => {
       pruneUnrecognized: nothing,
       pruneTests: nothing,
       pruneListedRuns: nothing,
+      shrink: async () => 0,
+      emptyLog: async () => true,
     };
   };
   const settings = { runsMs: DAY, rawMs: null, hold: [] };

@@ -6,15 +6,19 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import BetterSqlite from "better-sqlite3";
+import { sql } from "kysely";
 import { expect, it, onTestFinished } from "vitest";
+import { prune } from "../../src/app/retention.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import type { Outcome } from "../../src/domain/run.ts";
 import { copyDatabase } from "../../src/store/sqlite/backup.ts";
 import { openSqlite } from "../../src/store/database.ts";
+import { openPostgres } from "../../src/store/postgres/postgres.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aFolder } from "../support/app.ts";
+import { newDatabase } from "../support/postgres.ts";
 import { aDelivery, anArrival, aRun } from "../support/a-run.ts";
 
 const DAY = 86_400_000;
@@ -206,4 +210,84 @@ it("bytes received that retention removed are in no file any more", async () => 
   await store.pruneBodies({ before: 5 * DAY, after: null, limit: 1_000, hold: [], dryRun: false });
   await shrink(store);
   expect(countIn(await filesOf(path), pieces)).toEqual(NONE);
+});
+
+/** A round of retention, as the relay does it every hour. */
+const pruneAll = (store: Store, settings: { runsMs: number | null; rawMs: number | null }) =>
+  prune({ store, settings: { ...settings, hold: [] }, now: () => 10 * DAY, sleep: () => Promise.resolve() });
+
+/** The files as they lie there, with what is not written back yet. */
+const filesAsTheyAre = (path: string): Record<string, Buffer> => ({
+  database: readFileSync(path),
+  WAL: existsSync(`${path}-wal`) ? readFileSync(`${path}-wal`) : Buffer.alloc(0),
+});
+
+it("at the end of its round, what retention removed is neither in the database file nor in the WAL", async () => {
+  const { path, store } = await aStoreOnFile();
+  await acceptAll(store);
+  const plain = (n: number) => [idOf(n), ...Object.values(wordsOf(n))].map(endOf);
+  const old = all.filter(isOld).flatMap(plain);
+  const young = all.filter((n) => !isOld(n)).flatMap(plain);
+  const pieces = piecesOf(path, all.filter(isOld).map(receiptOf));
+  expect(countIn(filesAsTheyAre(path), old)["WAL"]).toBeGreaterThan(0);
+  expect(await pruneAll(store, { runsMs: 5 * DAY, rawMs: null })).toMatchObject({ runs: 100 });
+  const files = filesAsTheyAre(path);
+  expect(countIn(files, old)).toEqual({ database: 0, WAL: 0 });
+  expect(countIn(files, pieces)).toEqual({ database: 0, WAL: 0 });
+  expect(countIn(files, young)["database"]).toBe(young.length);
+});
+
+it("at the end of its round, bytes that retention removed are neither in the database file nor in the WAL", async () => {
+  const { path, store } = await aStoreOnFile();
+  await acceptAll(store);
+  const pieces = piecesOf(path, all.filter(isOld).map(receiptOf));
+  expect(await pruneAll(store, { runsMs: null, rawMs: 5 * DAY })).toMatchObject({ raw: 100 });
+  expect(countIn(filesAsTheyAre(path), pieces)).toEqual({ database: 0, WAL: 0 });
+});
+
+it("the log is left to the next round while another process reads the database", async () => {
+  const { path, store } = await aStoreOnFile();
+  await acceptAll(store);
+  const another = new BetterSqlite(path, { readonly: true });
+  another.exec("BEGIN; SELECT count(*) FROM runs");
+  expect(await store.emptyLog()).toBe(false);
+  another.close();
+  expect(await store.emptyLog()).toBe(true);
+  expect(filesAsTheyAre(path)["WAL"]).toHaveLength(0);
+});
+
+it("what retention removed is in no table of PostgreSQL, so that no later backup holds it", async () => {
+  const database = await openPostgres(await newDatabase());
+  const store = createSqlStore(database);
+  onTestFinished(() => store.close());
+  await acceptAll(store);
+  const tables = async (): Promise<string> => {
+    const named = await sql<{
+      name: string;
+    }>`select tablename as name from pg_tables where schemaname = current_schema()`.execute(database.db);
+    const rows = await Promise.all(
+      named.rows.map(({ name }) =>
+        sql<{ row: string }>`select t::text as row from ${sql.table(name)} t`.execute(database.db),
+      ),
+    );
+    return rows.flatMap((result) => result.rows.map(({ row }) => row)).join("\n");
+  };
+  const blocks = async () =>
+    new Map(
+      (await database.db.selectFrom("receipts").select(["id", "block"]).execute()).map(({ id, block }) => [
+        id,
+        Buffer.from(block ?? []).toString("hex"),
+      ]),
+    );
+  const plain = (n: number) => [idOf(n), ...Object.values(wordsOf(n))];
+  const [old, young] = [all.filter(isOld).flatMap(plain), all.filter((n) => !isOld(n)).map(idOf)];
+  const before = { tables: await tables(), blocks: await blocks() };
+  const oldBlocks = all.filter(isOld).map((n) => before.blocks.get(receiptOf(n)) ?? "");
+  expect(old.filter((word) => before.tables.includes(word)).length).toBeGreaterThan(500);
+  for (const block of oldBlocks) expect(before.tables).toContain(block);
+  await pruneAll(store, { runsMs: 5 * DAY, rawMs: null });
+  const after = await tables();
+  expect(old.filter((word) => after.includes(word))).toEqual([]);
+  expect(oldBlocks.filter((block) => after.includes(block))).toEqual([]);
+  expect(young.filter((id) => !after.includes(id))).toEqual([]);
 });

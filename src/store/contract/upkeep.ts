@@ -15,5 +15,10 @@ export interface UpkeepStore {
    * itself.
    */
   shrink(pages: number): Promise<number>;
+  /**
+   * Empties the write-ahead log, which holds removed rows until it is overwritten. False: another process uses the
+   * database just now. True where there is no such file.
+   */
+  emptyLog(): Promise<boolean>;
   close(): Promise<void>;
 }
