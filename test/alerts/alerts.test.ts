@@ -8,7 +8,7 @@ const send = (relay: TestApp, id: string) => relay.webhook(`{"run_id":"${id}","s
 const bodies = (relay: TestApp) =>
   relay.standIns.http.requests.map(({ body }) => JSON.parse(body) as { type: string; data: Record<string, unknown> });
 
-it("deliveries that were given up are told in Slack, by mail and by HTTP, each marked as the relay's own", async () => {
+it("deliveries that were given up are reported in Slack, by mail and by HTTP, each marked as the relay's own", async () => {
   const file = "routes: [{ to: [] }]\nalerts: { on_dead: [slack, email, http] }\n";
   const relay = await anApp({}, { standIns: ["slack", "smtp", "http"], file });
   await relay.app.alert();
@@ -56,7 +56,7 @@ it("deliveries that were given up are told in Slack, by mail and by HTTP, each m
   );
 });
 
-it("a sink that fails for long is told of through another, and when it is well again; it is told nothing itself", async () => {
+it("a sink that fails for long is reported through another, and when it is recovered; it is told nothing itself", async () => {
   const runtime = aRuntime();
   const file = "routes: [{ to: http }]\nalerts: { on_sink_down: [http, slack] }\n";
   const relay = await anApp({}, { runtime, standIns: ["slack", "http"], file });
@@ -104,7 +104,7 @@ it("an alert that no sink took makes no delivery, opens no circuit, is said in t
   expect(relay.standIns.http.requests).toHaveLength(3);
 });
 
-it("without a word in relay.yaml nobody is told anything", async () => {
+it("without a word in relay.yaml nothing is delivered anything", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   await relay.app.alert();
   relay.standIns.http.answers.push({ status: 404 });

@@ -53,17 +53,17 @@ function watch(
 const times = <T>(n: number, value: T): T[] => Array.from({ length: n }, () => value);
 const dead = (crm: number, ops = 0) => ({ dead: new Map(Object.entries({ crm, ops })) });
 
-it("a disk with little room is told once, and again after it had some", () => {
+it("a disk with little room is delivered once, and again after it had some", () => {
   const low = { isDiskLow: true };
   expect(watch([{}, ...times(30, low), ...times(20, {}), low, low])).toEqual(["1 disk_low 1", "51 disk_low 1"]);
 });
 
 describe("dead deliveries", () => {
-  it("of before the first look are no news", () => {
+  it("dead deliveries of before the first look are not reported", () => {
     expect(watch(times(30, dead(7)))).toEqual([]);
   });
 
-  it("are told within a minute, and then in one message in a quarter of an hour, with their number", () => {
+  it("dead deliveries are reported within a minute, and then in one message in a quarter of an hour, with their number", () => {
     const flood = Array.from({ length: 40 }, (_, minute) => dead(minute * 10));
     expect(watch([dead(0), ...flood.slice(1)])).toEqual([
       "1 deliveries_dead 10 crm",
@@ -72,11 +72,11 @@ describe("dead deliveries", () => {
     ]);
   });
 
-  it("that were sent again or pruned are forgotten, and new ones are counted from there", () => {
+  it("dead deliveries that were sent again or pruned are forgotten, and new ones are counted from there", () => {
     expect(watch([dead(5), dead(0), dead(2, 1)])).toEqual(["2 deliveries_dead 3 crm+ops"]);
   });
 
-  it("that died before somebody was named to be told are no news to him", () => {
+  it("dead deliveries that died before somebody was named to be told are not reported to him", () => {
     let history = EMPTY_HISTORY;
     for (const n of [0, 4]) history = alertsDue(observed(dead(n)), history, { ...SETTINGS, onDead: [] }).noted;
     expect(alertsDue(observed(dead(4)), history, SETTINGS).due).toEqual([]);
@@ -84,7 +84,7 @@ describe("dead deliveries", () => {
   });
 });
 
-it("a gap is told once for its runs, again when there are new ones, and anew when it had closed", () => {
+it("a gap is delivered once for its runs, again when there are new ones, and again when it had closed", () => {
   const gap = (...ids: string[]) => ({ gap: ids });
   expect(
     watch([gap("a"), gap("a"), ...times(14, gap("a", "b")), gap("b"), gap(), ...times(14, gap()), gap("a")]),
@@ -94,20 +94,20 @@ it("a gap is told once for its runs, again when there are new ones, and anew whe
 describe("a sink that fails", () => {
   const failing = (...names: string[]) => ({ circuits: new Map(names.map((name) => [name, OPEN] as const)) });
 
-  it("is told of once after a quarter of an hour, and when it is well again", () => {
+  it("a sink that fails is reported once after a quarter of an hour, and when it is recovered", () => {
     expect(watch([...times(40, failing("crm")), {}, {}])).toEqual(["15 sink_down 1 crm", "40 sink_up 1 crm"]);
   });
 
-  it("for a while only is not told of", () => {
+  it("a sink that fails for a while only is not reported", () => {
     expect(watch([...times(14, failing("crm")), {}, ...times(14, failing("crm")), {}])).toEqual([]);
   });
 
-  it("is told of at once when it asked to be left alone: it does not come back by itself", () => {
+  it("a sink that fails is reported at once when it asked to be left alone: it does not come back by itself", () => {
     const stopped = { circuits: new Map([["crm", { ...CLOSED, state: "stopped" as const }]]) };
     expect(watch(times(3, stopped))).toEqual(["0 sink_down 1 crm"]);
   });
 
-  it("is never told to itself, and not told at all when there is nobody else", () => {
+  it("a sink that fails is never reported to itself, and not reported at all when there is nobody else", () => {
     expect(watch(times(20, failing("ops")), { onSinkDown: ["ops"] })).toEqual([]);
     expect(watch(times(20, failing("ops")))).toEqual(["15 sink_down 1 ops"]);
   });
@@ -116,7 +116,7 @@ describe("a sink that fails", () => {
     expect(watch([...times(16, failing("crm")), { sinks: ["ops"] }, {}])).toEqual(["15 sink_down 1 crm"]);
   });
 
-  it("is one message with others that fail", () => {
+  it("a sink that fails is one message with others that fail", () => {
     expect(watch(times(16, failing("crm", "mail")))).toEqual(["15 sink_down 2 mail+crm"]);
   });
 });

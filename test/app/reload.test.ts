@@ -320,7 +320,7 @@ it("a key and a token that are taken away stop at once, while a sink hangs and a
   expect(world.log().split('"event":"config.applied"')).toHaveLength(2);
 });
 
-it("told to stop in the middle of a change it stops, in time, and forgets nothing", async () => {
+it("asked to stop in the middle of a change it stops, in time, and forgets nothing", async () => {
   const world = await aWorld(
     ({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { timeout: 1s, schedule: [1h] }\n`,
   );

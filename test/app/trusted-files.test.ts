@@ -29,7 +29,7 @@ describe("a file", () => {
     expect(readTrustedFile(aFile(folderMode, fileMode).path)).toContain("iban");
   });
 
-  it("that others can write is not, nor one in a folder that others can write", () => {
+  it("a file that others can write is not, nor one in a folder that others can write", () => {
     const open = aFile(0o755, 0o666);
     expect(() => readTrustedFile(open.path)).toThrow(open.path);
     const { folder, path } = aFile(0o777);

@@ -39,7 +39,7 @@ it("looks once when nothing is due", async () => {
   expect(steps).toEqual(["words 0", "pages 0"]);
 });
 
-it("ends when it is told to", async () => {
+it("ends when it is asked to", async () => {
   const { deps, steps } = aRelay({ runs: 1_000, pages: 1_000 });
   const ending = new AbortController();
   await upkeep({ ...deps, sleep: async () => ending.abort() }, ending.signal);

@@ -73,7 +73,7 @@ const logged = ({ relay }: Rig, event: string): JsonObject[] =>
     .map((line) => JSON.parse(line) as JsonObject);
 
 describe("what Skyvern has no more", () => {
-  it("is served from its copy, at day 60 as well", async () => {
+  it("what Skyvern has no more is served from its copy, at day 60 as well", async () => {
     const rig = await aRig("archive: all");
     expect(await archive(rig)).toBe(1);
     rig.relay.standIns.skyvern.runs.clear();
@@ -94,7 +94,7 @@ describe("what Skyvern has no more", () => {
     expect(file.headers.get("content-security-policy")).toContain("sandbox");
   });
 
-  it("is served in ranges, so that a film can be searched", async () => {
+  it("what Skyvern has no more is served in ranges, so that a film can be searched", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -107,7 +107,7 @@ describe("what Skyvern has no more", () => {
     expect((await open(rig, rig.shown.recording_url, { range: "bytes=9000-" })).status).toBe(416);
   });
 
-  it("is found out also where a URL can still be minted for it", async () => {
+  it("what Skyvern has no more is found out also where a URL can still be signed for it", async () => {
     const rig = await aRig("archive: all", {
       artifacts: [{ artifact_id: FILE, artifact_type: "download", bytes: PDF }],
     });
@@ -121,7 +121,7 @@ describe("what Skyvern has no more", () => {
     expect(await open(rig, link)).toMatchObject({ status: 200, bytes: PDF });
   });
 
-  it("is a placeholder when it was not copied", async () => {
+  it("what Skyvern has no more is a placeholder when it was not copied", async () => {
     const rig = await aRig("archive: screenshots");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -129,7 +129,7 @@ describe("what Skyvern has no more", () => {
     expect((await open(rig, rig.shown.screenshot_urls[0] ?? "")).headers.get("content-type")).toBe("image/png");
   });
 
-  it("is a placeholder when somebody removed the copy, and the log says which", async () => {
+  it("what Skyvern has no more is a placeholder when somebody removed the copy, and the log says which", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -140,7 +140,7 @@ describe("what Skyvern has no more", () => {
     expect(logged(rig, "archive.copy_missing")).toMatchObject([{ sha256 }]);
   });
 
-  it("of one run is not opened by another run's link", async () => {
+  it("what Skyvern has no more of one run is not opened by another run's link", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -149,7 +149,7 @@ describe("what Skyvern has no more", () => {
     expect((await rig.relay.get(`/artifacts/${otherId}/${FILE}`)).status).toBe(404);
   });
 
-  it("without an archive is what it was: a placeholder, and no folder", async () => {
+  it("what Skyvern has no more without an archive is what it was: a placeholder, and no folder", async () => {
     const rig = await aRig("archive: off");
     expect(await archive(rig)).toBe(0);
     expect(readdirSync(rig.dir)).toEqual([]);
@@ -159,7 +159,7 @@ describe("what Skyvern has no more", () => {
 });
 
 describe("what is copied", () => {
-  it("is all a run has, or its screenshots, equal bytes once", async () => {
+  it("what is copied is all a run has, or its screenshots, equal bytes once", async () => {
     const all = await aRig("archive: all");
     await archive(all);
     // Three screenshots of the same pixels are one file.
@@ -169,7 +169,7 @@ describe("what is copied", () => {
     expect(filesIn(screenshots.dir)).toEqual([sha256Of(TINY_PNG)]);
   });
 
-  it("is copied once, and again only what is new", async () => {
+  it("what is copied is copied once, and again only what is new", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     const calls = rig.relay.standIns.skyvern.calls.length;
@@ -177,7 +177,7 @@ describe("what is copied", () => {
     expect(rig.relay.standIns.skyvern.calls.length).toBe(calls);
   });
 
-  it("of task v2 waits until its recording is final", async () => {
+  it("what is copied of task v2 waits until its recording is final", async () => {
     const body = fixtureBytes("task_v2.completed").toString();
     const rig = await aRig("archive: all", { body, artifacts: [] });
     expect(await archive(rig)).toBe(0);
@@ -185,7 +185,7 @@ describe("what is copied", () => {
     expect(await archive(rig)).toBe(1);
   });
 
-  it("is never larger than a file or all may be, and the log says what was left", async () => {
+  it("what is copied is never larger than a file or all may be, and the log says what was left", async () => {
     const large = { artifact_id: FILE, artifact_type: "download", bytes: Buffer.alloc(1_500, 1) };
     const rig = await aRig("archive: all, max_file: 1kB", { body: webhook(null), artifacts: [large] });
     await archive(rig);
@@ -202,7 +202,7 @@ describe("what is copied", () => {
     expect(logged(full, "artifact.not_archived")).toMatchObject([{ reason: expect.stringContaining("max_total") }]);
   });
 
-  it("must have Skyvern's checksum: else it is tried again, and nothing false is kept", async () => {
+  it("what is copied must have Skyvern's checksum: else it is tried again, and nothing false is kept", async () => {
     const rig = await aRig("archive: all", { body: webhook(sha256Of(Buffer.from("something else"))) });
     await archive(rig);
     expect(filesIn(rig.dir)).not.toContain(sha256Of(PDF));
@@ -214,7 +214,7 @@ describe("what is copied", () => {
 });
 
 describe("a failure", () => {
-  it("of Skyvern is tried again later, what is there already is not", async () => {
+  it("a failure of Skyvern is tried again later, what is there already is not", async () => {
     const rig = await aRig("archive: all");
     rig.relay.standIns.skyvern.faults.push({ on: new RegExp(FILE), times: 50, status: 500 });
     await archive(rig);
@@ -230,7 +230,7 @@ describe("a failure", () => {
     expect(rig.relay.standIns.skyvern.calls.filter(({ path }) => path.endsWith("/content")).length).toBe(1);
   });
 
-  it("that does not pass is given up after some tries", async () => {
+  it("a failure that does not pass is given up after some tries", async () => {
     const rig = await aRig("archive: all");
     rig.relay.standIns.skyvern.faults.push({ on: new RegExp(FILE), times: 500, status: 500 });
     let rounds = 0;
@@ -242,7 +242,7 @@ describe("a failure", () => {
     expect(logged(rig, "run.archived").at(-1)).toMatchObject({ again: false });
   });
 
-  it("of the process in the middle leaves the run in the queue, and its half-done file is swept away", async () => {
+  it("a failure of the process in the middle leaves the run in the queue, and its half-done file is swept away", async () => {
     const database = join(aFolder(), "relay.db");
     const dir = aFolder();
     const runtime = aRuntime();
@@ -291,7 +291,7 @@ describe("S3-compatible storage", () => {
     expect(rig.relay.log()).not.toContain(SECRET_ACCESS_KEY);
   });
 
-  it("that is away is tried again", async () => {
+  it("S3-compatible storage that is away is tried again", async () => {
     const s3 = await startS3();
     const s3Yaml = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
     const rig = await aRig(`archive: screenshots, s3: ${s3Yaml}`);

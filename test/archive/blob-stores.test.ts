@@ -114,7 +114,7 @@ describe.each(PLACES)("%s", (_name, start) => {
 });
 
 describe("a folder", () => {
-  it("has each file under its sha256, and nothing else", async () => {
+  it("a folder has each file under its sha256, and nothing else", async () => {
     const dir = aFolder();
     await folderBlobStore(dir).keep(await aFile(dir, "bytes"), never());
     const sha256 = sha256Of("bytes");
@@ -144,7 +144,7 @@ describe("a folder", () => {
     expect(await blobs.open(sha256, statSync(path).size, null)).toBeNull();
   });
 
-  it("has no copy of a file that was cut short by something else", async () => {
+  it("a folder has no copy of a file that was cut short by something else", async () => {
     const dir = aFolder();
     const blobs = folderBlobStore(dir);
     await blobs.keep(await aFile(dir, "bytes"), never());
@@ -155,7 +155,7 @@ describe("a folder", () => {
 });
 
 describe("S3-compatible storage", () => {
-  it("is given the bytes once, signed, with their length, under the prefix", async () => {
+  it("S3-compatible storage is given the bytes once, signed, with their length, under the prefix", async () => {
     const storage = await startS3();
     const blobs = s3On(storage);
     for (let n = 0; n < 2; n++) await blobs.keep(await aFile(aFolder(), "same"), never());
@@ -164,7 +164,7 @@ describe("S3-compatible storage", () => {
     expect(storage.objects.get(path)?.toString()).toBe("same");
   });
 
-  it("is sent a file while it is read, never all of it at once", async () => {
+  it("S3-compatible storage is sent a file while it is read, never all of it at once", async () => {
     // V8 collects what has passed through when 64 MB of it lie beside its heap.
     const bytes = 200_000_000;
     let most = 0;
@@ -188,7 +188,7 @@ describe("S3-compatible storage", () => {
     expect(most).toBeLessThan(bytes / 2);
   });
 
-  it("that refuses, for a wrong key or a fault of its own, keeps nothing and leaves no file", async () => {
+  it("S3-compatible storage that refuses, for a wrong key or a fault of its own, keeps nothing and leaves no file", async () => {
     const storage = await startS3();
     for (const [blobs, faults] of [
       [s3On(storage, "another secret"), []],
@@ -206,7 +206,7 @@ describe("S3-compatible storage", () => {
 describe("a stream on its way into the archive", () => {
   const limits = { maxBytes: 10, sha256: null, now: () => NOW, signal: never() };
 
-  it("is measured and hashed", async () => {
+  it("a stream on its way into the archive is measured and hashed", async () => {
     const spooled = await spool(aFolder(), streamOf("abc", "def"), limits);
     expect(spooled).toMatchObject({ ok: true, file: { bytes: 6, sha256: sha256Of("abcdef") } });
   });
@@ -215,13 +215,16 @@ describe("a stream on its way into the archive", () => {
     ["is larger than allowed", streamOf("12345", "67890", "1"), limits, { kind: "too_large" }],
     ["has another checksum", streamOf("abc"), { ...limits, sha256: sha256Of("abd") }, { kind: "checksum" }],
     ["is cut short", streamOf("abc"), { ...limits, signal: AbortSignal.abort() }, { kind: "broken" }],
-  ])("that %s is refused and leaves nothing", async (_what, body, limits, refused) => {
-    const dir = aFolder();
-    expect(await spool(dir, body, limits)).toMatchObject({ ok: false, refused });
-    expect(readdirSync(dir)).toEqual([]);
-  });
+  ])(
+    "a stream on its way into the archive that %s is refused and leaves nothing",
+    async (_what, body, limits, refused) => {
+      const dir = aFolder();
+      expect(await spool(dir, body, limits)).toMatchObject({ ok: false, refused });
+      expect(readdirSync(dir)).toEqual([]);
+    },
+  );
 
-  it("that comes byte by byte is broken off, one that is large and takes its time is not", async () => {
+  it("a stream on its way into the archive that comes byte by byte is broken off, one that is large and takes its time is not", async () => {
     let now = NOW;
     const lasting = { ...limits, maxBytes: 1e9, now: () => now };
     const slowly = (pieces: number, bytes: number) =>
@@ -240,7 +243,7 @@ describe("a stream on its way into the archive", () => {
     expect(await spool(dir, slowly(20, 600_000), lasting)).toMatchObject({ ok: true, file: { bytes: 12_000_000 } });
   });
 
-  it("that died with its process is swept away, copies are not", async () => {
+  it("a stream on its way into the archive that died with its process is swept away, copies are not", async () => {
     const dir = aFolder();
     await folderBlobStore(dir).keep(await aFile(dir, "bytes"), never());
     await aFile(dir, "half-done");

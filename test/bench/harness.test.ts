@@ -52,7 +52,7 @@ describe("the table of goals", () => {
 });
 
 describe("what is written to a SQLite file", () => {
-  it("is counted by commits from outside, and by rows once it is closed", () => {
+  it("what is written to a SQLite file is counted by commits from outside, and by rows once it is closed", () => {
     const path = join(folder, "counted.db");
     const database = new BetterSqlite(path);
     database.pragma("journal_mode = WAL");

@@ -14,23 +14,23 @@ const aLoad = (over: Partial<Loaded> = {}): Loaded => ({
 });
 
 describe("the limit", () => {
-  it("is none where all that was offered was done", () => {
+  it("the limit is none where all that was offered was done", () => {
     expect(limitOf(aLoad({ done: 1_980 }))).toBe("none: all that was offered");
   });
 
-  it("is the machine where its cores are full, and says who had them", () => {
+  it("the limit is the machine where its cores are full, and says who had them", () => {
     const cores = { relays: 0.7, thread: 0.4, postgres: 0.9, machine: 1.9 };
     expect(limitOf(aLoad({ cores }))).toBe(
       "CPU: 1.90 of 2 cores (PostgreSQL 0.90, relays 0.70, clients 0.20, others 0.10)",
     );
   });
 
-  it("is the thread of a relay where that is full and the machine is not", () => {
+  it("the limit is the thread of a relay where that is full and the machine is not", () => {
     const cores = { relays: 0.99, thread: 0.95, postgres: 0.3, machine: 1.5 };
     expect(limitOf(aLoad({ cores }))).toBe("a relay's one thread: 0.95 of a core");
   });
 
-  it("is else what the sessions of the database waited for most", () => {
+  it("the limit is else what the sessions of the database waited for most", () => {
     expect(limitOf(aLoad())).toBe("the ledger's lock: 63 % of the sessions' time");
     expect(limitOf(aLoad({ sessions: { "IO:Something": 1 } }))).toBe(
       "waiting for IO:Something: 100 % of the sessions' time",

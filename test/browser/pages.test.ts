@@ -54,7 +54,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await inspect("receipt")).toEqual([]);
   });
 
-  test("what the sinks are like, a test that arrives and one that does not, and one turned on again", async () => {
+  test("what the sinks are like, a test that arrives and one that does not, and one resumed", async () => {
     const { page, relay } = reader;
     await logInAt("/sinks");
     await page.getByText("Stopped: the sink asked for no more messages.").waitFor();
@@ -135,7 +135,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await page.locator("table.runs tbody tr").count()).toBe(1);
   });
 
-  test("what was not understood can be read", async () => {
+  test("what was not recognized can be read", async () => {
     const { page } = reader;
     await logInAt("/");
     await page.getByRole("link", { name: "Unrecognized" }).click();

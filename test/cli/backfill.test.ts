@@ -165,7 +165,7 @@ it("takes final runs only, and those whose webhook leads elsewhere only with --s
   expect(await relay.read("/v1/runs/tsk_mine")).toMatchObject({ channel: "billing" });
 });
 
-it("follows skyvern.reconcile.scope unless told", async () => {
+it("follows skyvern.reconcile.scope by default", async () => {
   const { relay, json } = await aRelay({ file: "skyvern: { reconcile: { scope: all } }" });
   add(relay, { id: "tsk_other", endedAt: NOW - HOUR, webhookUrl: null });
   expect(await json({ since: "1d", scope: "mine" })).toMatchObject({ added: 0 });
@@ -236,7 +236,7 @@ describe("when Skyvern fails", () => {
   });
 });
 
-it("stops when it is told to, with exit code 1, and goes on there the next time", async () => {
+it("stops when it is asked to, with exit code 1, and goes on there the next time", async () => {
   const { relay, command, json } = await aRelay();
   addMany(relay, 3);
   const stopping = new AbortController();
@@ -303,7 +303,7 @@ describe("usage", () => {
     expect(await on(":memory:")).toBe(2);
   });
 
-  it("is a command like the others", async () => {
+  it("usage is a command like the others", async () => {
     const { relay, skyvern } = await aRelay();
     const cli = async (...args: string[]) => {
       let out = "";

@@ -126,7 +126,7 @@ describe("copy", () => {
     await Promise.all([before.close(), after.close()]);
   });
 
-  it("is refused by a target that is not empty, and while a relay runs on the source", async () => {
+  it("copy is refused by a target that is not empty, and while a relay runs on the source", async () => {
     const [path, url] = [await aSource(), await aTarget()];
     const args = ["copy", "--from", `sqlite:${path}`, "--to", url];
     const relay = openSqlite(path, { exclusive: true });

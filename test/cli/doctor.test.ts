@@ -144,7 +144,7 @@ const jwt = (claims: object): string =>
   `eyJhbGciOiJIUzI1NiJ9.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2lnbmF0dXJl`;
 
 describe("a relay that is well", () => {
-  it("has no fault, and nothing was sent anywhere; the one warning is that loopback is not public", async () => {
+  it("a relay that is well has no fault, and nothing was sent anywhere; the one warning is that loopback is not public", async () => {
     const { code, read, sent, slack } = await doctor(aWorld());
     const { checks, ok, faults } = read();
     expect(checks.filter(({ state }) => state === "fault")).toEqual([]);
@@ -173,7 +173,7 @@ describe("a relay that is well", () => {
     ]);
   });
 
-  it("is told as a table to a person", async () => {
+  it("a relay that is well is told as a table to a person", async () => {
     const { code, stdout, stderr } = await doctor(aWorld(), {});
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^ok {7}node {2,}Node v24\.9\.0$/m);
@@ -199,7 +199,7 @@ describe("a relay that is well", () => {
     expect(http.requests.map(({ body }) => (JSON.parse(body) as { type: string }).type)).toEqual(["run.test"]);
   });
 
-  it("is looked at beside the relay that runs: its webhook address is known by the relay's own answer", async () => {
+  it("a relay that is well is looked at beside the relay that runs: its webhook address is known by the relay's own answer", async () => {
     const world = aWorld();
     const url = await anAnswer((_request, response) => {
       response.writeHead(401, { "content-type": "application/json" }).end('{"error":"signature missing"}');

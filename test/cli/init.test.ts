@@ -141,18 +141,18 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     return { ...result, stderr: result.stderr.trim() };
   };
 
-  it("of no key", async () => {
+  it("what is wrong is said in one line, and nothing is written of no key", async () => {
     expect(await refusing([])).toMatchObject({ code: 2, stderr: expect.stringContaining("give --key") as string });
   });
 
-  it("of a wrong key", async () => {
+  it("what is wrong is said in one line, and nothing is written of a wrong key", async () => {
     const { url } = await aSkyvern();
     const { code, stderr } = await refusing(["--key", "another", "--base-url", url]);
     expect([code, stderr.split("\n").length]).toEqual([1, 1]);
     expect(stderr).toMatch(/refuses the key: copy the whole key again from Skyvern's settings page/);
   });
 
-  it("of no network", async () => {
+  it("what is wrong is said in one line, and nothing is written of no network", async () => {
     const server = createServer();
     await new Promise<void>((go) => server.listen(0, "127.0.0.1", go));
     const { port } = server.address() as AddressInfo;
@@ -162,7 +162,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toMatch(/does not answer \(.*ECONNREFUSED.*\): correct the base URL/);
   });
 
-  it("of something that is no Skyvern", async () => {
+  it("what is wrong is said in one line, and nothing is written of something that is no Skyvern", async () => {
     const skyvern = await aSkyvern();
     skyvern.faults.push({ status: 404, times: 9 });
     const { code, stderr } = await refusing(["--key", KEY, "--base-url", skyvern.url]);
@@ -170,7 +170,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toMatch(/is no Skyvern that this relay understands .*upgrade Skyvern/);
   });
 
-  it("of a sink that takes nothing", async () => {
+  it("what is wrong is said in one line, and nothing is written of a sink that takes nothing", async () => {
     const skyvern = await aSkyvern();
     const { slack, env } = await aSlack();
     const { code, stdout, stderr } = await refusing(
@@ -191,14 +191,14 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toContain("slack did not accept the test message");
   });
 
-  it("of half a sink", async () => {
+  it("what is wrong is said in one line, and nothing is written of half a sink", async () => {
     const skyvern = await aSkyvern();
     const { code, stderr } = await refusing(["--key", KEY, "--base-url", skyvern.url, "--slack-channel", "C1"]);
     expect(code).toBe(2);
     expect(stderr).toContain("SLACK_BOT_TOKEN: is missing");
   });
 
-  it("of a folder that cannot be written", async () => {
+  it("what is wrong is said in one line, and nothing is written of a folder that cannot be written", async () => {
     const skyvern = await aSkyvern();
     const { code, stderr } = await init("/nowhere", ["--key", KEY, "--base-url", skyvern.url]);
     expect(code).toBe(1);

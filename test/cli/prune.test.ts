@@ -58,7 +58,7 @@ describe("prune", () => {
     expect(await status("tsk_old")).toBe(200);
   });
 
-  it("without retention does nothing and says so", async () => {
+  it("prune without retention does nothing and says so", async () => {
     expect(await prune("retention: { runs: false, raw: false }")).toMatchObject({
       code: 0,
       stdout: expect.stringContaining("everything is kept") as string,
@@ -69,7 +69,7 @@ describe("prune", () => {
   it.each([
     ["a database that is not there", { DATABASE_URL: "sqlite:/nowhere/relay.db" }, 1, /no database at/],
     ["one in memory", { DATABASE_URL: "sqlite::memory:" }, 2, /in memory/],
-  ])("of %s fails", async (_what, env, code, message) => {
+  ])("prune of %s fails", async (_what, env, code, message) => {
     expect(await prune("retention: { runs: 90d }", [], env)).toMatchObject({
       code,
       stderr: expect.stringMatching(message) as string,

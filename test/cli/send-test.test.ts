@@ -41,7 +41,7 @@ it("a sample of every type and status is taken, settles to that status, and says
   }
 });
 
-it("goes to the relay on this machine unless told, and can be asked about there", async () => {
+it("goes to the relay on this machine by default, and can be asked about there", async () => {
   const relay = await aListeningApp();
   const local = { ...env, PORT: String(relay.port) };
   const { code, stdout } = await runCommand(["send-test", "--type", "workflow_run"], local);

@@ -93,7 +93,7 @@ describe("tail", () => {
   const aRun = (id: string, status = "completed") =>
     mutated(`task_v2.${status}`, { run_id: id, task_id: id, title: `Title of ${id}` });
 
-  it("shows runs and deliveries as they change, until it is told to stop", async () => {
+  it("shows runs and deliveries as they change, until it is asked to stop", async () => {
     const relay = await aListeningApp({}, { standIns: ["http"] });
     const { stdout, ended, stop } = tail(["--url", relay.url], {});
     let n = 0;

@@ -46,7 +46,7 @@ async function why(...args: string[]): Promise<{ code: number; stdout: string; s
 }
 
 describe("why <run_id>", () => {
-  it("tells a person beside a running relay: who was told, key, verdict, routes, attempts, proofs", async () => {
+  it("tells a person beside a running relay: where it was delivered, key, verdict, routes, attempts, proofs", async () => {
     const { code, stdout, stderr } = await why(V2);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [first, ...lines] = stdout.split("\n");
@@ -69,7 +69,7 @@ describe("why <run_id>", () => {
     expect(JSON.parse(stdout) as Why).toEqual(await relay.read(`/v1/runs/${V2}/why`));
   });
 
-  it("of an unknown run exits with 1, and says where to look", async () => {
+  it("why <run_id> of an unknown run exits with 1, and says where to look", async () => {
     const { code, stdout, stderr } = await why("tsk_0");
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("does not know the run tsk_0");
@@ -77,7 +77,7 @@ describe("why <run_id>", () => {
     expect(stderr).toContain("Coverage (GET /v1/stats)");
   });
 
-  it("of an unknown run, --json is JSON all the same", async () => {
+  it("why <run_id> of an unknown run, --json is JSON all the same", async () => {
     const { code, stdout, stderr } = await why("tsk_0", "--json");
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" });
     expect(JSON.parse(stdout)).toEqual({

@@ -16,7 +16,7 @@ const faultOf = (file: string): string => {
 const S3 = "{ endpoint: https://s3.example.com/, bucket: runs, access_key_id: id, secret_access_key: s3cret }";
 
 describe("what messages carry", () => {
-  it("can be turned off and bounded", () => {
+  it("what messages carry can be turned off and bounded", () => {
     expect(configOf("attachments: { screenshots: false, max_bytes: 2MB, max_total: 5MB }").attachments).toEqual({
       screenshots: false,
       files: true,
@@ -28,7 +28,7 @@ describe("what messages carry", () => {
 });
 
 describe("the archive", () => {
-  it("is off unless told, and then beside the database", () => {
+  it("the archive is off by default, and then beside the database", () => {
     expect(configOf("artifacts: { max_file: 2GB }").archive).toBeNull();
     expect(configOf("artifacts: { archive: off }").archive).toBeNull();
     const at = (env?: Record<string, string>) => configOf("artifacts: { archive: all }", env).archive?.dir;
@@ -37,7 +37,7 @@ describe("the archive", () => {
     expect(at({ DATABASE_URL: "sqlite::memory:" })).toBe("./data/artifacts");
   });
 
-  it("has limits", () => {
+  it("the archive has limits", () => {
     const archive = configOf("artifacts: { archive: screenshots, dir: /copies, max_total: 1TB }").archive;
     expect(archive).toEqual({
       what: "screenshots",
@@ -48,7 +48,7 @@ describe("the archive", () => {
     });
   });
 
-  it("can be S3-compatible storage, which is infrastructure of the operator's and shows its key to nobody", () => {
+  it("the archive can be S3-compatible storage, which is infrastructure of the operator's and shows its key to nobody", () => {
     const config = configOf(`artifacts: { archive: all, s3: ${S3} }`);
     expect(config.archive?.s3).toMatchObject({
       endpoint: "https://s3.example.com",

@@ -15,14 +15,14 @@ describe("a duration", () => {
   });
 
   it.each(["", "5", "s", "-5s", "1.5h", "5 s", "5S", "5s ", "1h30m", "5y", "999999999999999d", "٥s"])(
-    "is not what %j says",
+    "a duration is not what %j says",
     (text) => {
       expect(parseDuration(text)).toBeNull();
       expect(durationSchema.safeParse(text).success).toBe(false);
     },
   );
 
-  it("is written in its largest whole unit", () => {
+  it("a duration is written in its largest whole unit", () => {
     expect([0, 1, 1500, 90_000, 120_000, 86_400_000].map(formatDuration)).toEqual([
       "0s",
       "1ms",
@@ -33,7 +33,7 @@ describe("a duration", () => {
     ]);
   });
 
-  it("is read back as it was written", () => {
+  it("a duration is read back as it was written", () => {
     const ms = constantFrom(1, 1000, 60_000, 3_600_000, 86_400_000);
     assert(
       property(
@@ -44,7 +44,7 @@ describe("a duration", () => {
     );
   });
 
-  it("may be bounded on both sides, bounds included", () => {
+  it("a duration may be bounded on both sides, bounds included", () => {
     const bounded = durationBetween(1000, 2000);
     expect(["999ms", "1s", "2s", "2001ms"].map((text) => bounded.safeParse(text).success)).toEqual([
       false,

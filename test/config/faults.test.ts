@@ -242,7 +242,7 @@ describe("a fault in the file has its line and column and names the key", () => 
 });
 
 describe("faults", () => {
-  it("come all at once, from environment and file", () => {
+  it("faults come all at once, from environment and file", () => {
     const yaml = [
       "sinks:",
       "  slack: { kind: slack, token: t, channel: C1 }",
@@ -285,7 +285,7 @@ describe("faults", () => {
     expect(faults.map(({ where }) => where)).toEqual(["/etc/relay/prod.yaml:1:1"]);
   });
 
-  it("never show a value that a variable filled in", () => {
+  it("faults never show a value that a variable filled in", () => {
     const yaml = [
       "skyvern: { keys: [{ name: a, key: k, kye: '${S}' }], base_url: '${S}' }",
       "sinks: { a: { kind: email, smtp: '${S}', from: '${S}', to: '${S}' }, b: { kind: '${S}' } }",
@@ -298,7 +298,7 @@ describe("faults", () => {
     expect(JSON.stringify(faults)).not.toContain(SECRET);
   });
 
-  it("are formatted one a line under their number", () => {
+  it("faults are formatted one a line under their number", () => {
     const loaded = load({ PORT: "x", LOG_LEVEL: "y", HOST: "" });
     const text = loaded.ok ? "" : formatFaults(loaded.faults);
     expect(text.split("\n")).toEqual([

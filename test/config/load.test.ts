@@ -251,7 +251,7 @@ redact: { keys: [iban] }
     expect(config.keys.map(({ name }) => name)).toEqual(["acme", "SKYVERN_API_KEY[1]"]);
   });
 
-  it("may route to the environment's sinks", () => {
+  it("the file may route to the environment's sinks", () => {
     expect(configOf({ SINK_URL: "https://x.example" }, "routes: [{ to: http }]").routes[0]?.to).toEqual(["http"]);
   });
 
@@ -278,7 +278,7 @@ sinks:
     ]);
   });
 
-  it("may repeat SKYVERN_BASE_URL but not contradict it", () => {
+  it("the file may repeat SKYVERN_BASE_URL but not contradict it", () => {
     const yaml = "skyvern: { base_url: http://a.example }\n";
     expect(configOf({ SKYVERN_BASE_URL: "http://a.example/" }, yaml).baseUrl).toBe("http://a.example");
     expect(faultsOf({ SKYVERN_BASE_URL: "http://b.example" }, yaml)).toEqual([
@@ -286,7 +286,7 @@ sinks:
     ]);
   });
 
-  it("may share parts by anchors, but not without bound", () => {
+  it("the file may share parts by anchors, but not without bound", () => {
     const yaml = "delivery: { schedule: &s [1s, 2s] }\nredact: { keys: *s }\n";
     expect(configOf({}, yaml).redactKeys).toEqual(["1s", "2s"]);
     const bomb = [
@@ -299,7 +299,7 @@ sinks:
     expect(faultsOf({}, "redact: &r { keys: *r }\n")).not.toEqual([]);
   });
 
-  it("is looked for in the working directory", () => {
+  it("the file is looked for in the working directory", () => {
     const seen: string[] = [];
     const readFile = (path: string) => {
       seen.push(path);
@@ -310,7 +310,7 @@ sinks:
     expect(seen).toEqual(["/srv/t", "/srv/relay.yaml", "/etc/r.yaml"]);
   });
 
-  it("that cannot be read is a fault, also when nobody named it", () => {
+  it("the file that cannot be read is a fault, also when nobody named it", () => {
     expect(loadConfig({ env: { SKYVERN_API_KEY: "k" }, readFile: refuse })).toEqual({
       ok: false,
       faults: [{ where: "relay.yaml", message: "cannot be read (EACCES)" }],
@@ -325,7 +325,7 @@ describe("warnings", () => {
     SLACK_WEBHOOK_URL: "https://h.example",
   };
 
-  it("are none for a complete configuration", () => {
+  it("warnings are none for a complete configuration", () => {
     expect([...warningsOf(QUIET), ...offOf(QUIET)]).toEqual([]);
   });
 
@@ -345,7 +345,7 @@ describe("warnings", () => {
     expect(offOf({ ...QUIET, ...env })).toEqual([expect.stringMatching(line)]);
   });
 
-  it("do not come for what is set", () => {
+  it("warnings do not come for what is set", () => {
     expect(warningsOf(QUIET, "skyvern: { reconcile: { every: 5m, lookback: 24h } }")).toEqual([]);
     expect(warningsOf(QUIET, "retention: { runs: 90d, raw: 30d, hold: [tsk_1] }")).toEqual([]);
   });
@@ -381,7 +381,7 @@ describe("the organization of a key", () => {
     ["a.b", null],
     ["sk_plain", null],
     ["", null],
-  ])("of %s is %s", (key, organization) => {
+  ])("the organization of a key of %s is %s", (key, organization) => {
     expect(parseOrganization(key)).toBe(organization);
   });
 });
@@ -413,7 +413,7 @@ describe("a token of the relay's own", () => {
     expect(loadKept({ DATABASE_URL: "sqlite:/data/x.db" }, files)).toMatchObject({ tokens: [TOKEN] });
   });
 
-  it("is not made where RELAY_TOKEN is set, on PostgreSQL, in memory, and where a host keeps no files", () => {
+  it("a token of the relay's own is not made where RELAY_TOKEN is set, on PostgreSQL, in memory, and where a host keeps no files", () => {
     expect(loadKept({ RELAY_TOKEN: TOKEN })).toMatchObject({ file: null, tokens: [TOKEN] });
     expect(loadKept({ DATABASE_URL: "postgres://u:p@h/d" })).toMatchObject({ file: null, tokens: [] });
     expect(loadKept({ DATABASE_URL: "sqlite::memory:" })).toMatchObject({ file: null, tokens: [] });

@@ -8,7 +8,7 @@ const root = new URL("../../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
 
 describe("relay.schema.json", () => {
-  it("is what the configuration's schema gives", () => {
+  it("relay.schema.json is what the configuration's schema gives", () => {
     expect(
       JSON.parse(read("relay.schema.json")),
       "relay.schema.json is stale: run scripts/schema and commit it",

@@ -80,7 +80,7 @@ describe("what an attempt may read", () => {
   const settings = { screenshots: true, files: true, maxBytes: 10, maxTotal: 20 };
   const never = new AbortController().signal;
 
-  it("has one budget of time for all of it, which begins with the first", async () => {
+  it("what an attempt may read has one budget of time for all of it, which begins with the first", async () => {
     const signals: AbortSignal[] = [];
     const media = {
       read: async (_owner: unknown, _key: string, _max: number, signal: AbortSignal): Promise<ReadResult> => {

@@ -53,12 +53,12 @@ describe("a circuit", () => {
     },
   );
 
-  it("is not opened further by attempts that were under way when it opened", () => {
+  it("a circuit is not opened further by attempts that were under way when it opened", () => {
     const open = after(failures(FAILURES_TO_OPEN));
     expect(after(failures(3), 2_000, open)).toMatchObject({ until: open.until, openings: 1 });
   });
 
-  it("takes being told to slow down for no failure, nor a message refused for good", () => {
+  it("takes being asked to slow down for no failure, nor a message refused for good", () => {
     const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
     const refused: Outcome = { kind: "dead", reason: "400" };
     expect(after([...Array.from({ length: 20 }, () => slow), ...Array.from({ length: 20 }, () => refused)])).toEqual(
@@ -66,7 +66,7 @@ describe("a circuit", () => {
     );
   });
 
-  it("closes with a probe that is told to slow down, as that is a sign of life", () => {
+  it("closes with a probe that is asked to slow down, as that is a sign of life", () => {
     const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
     const open = after(failures(FAILURES_TO_OPEN));
     expect(after([slow], 2_000, open)).toEqual(open);

@@ -242,7 +242,7 @@ describe("the loop", () => {
     expect(sleeps).toContain(5_000);
   });
 
-  it("never lets a sink that hangs hold up another one", async () => {
+  it("the loop never lets a sink that hangs hold up another one", async () => {
     const hanging = aSink(
       "slow",
       (_job, signal) => new Promise((resolve) => signal.addEventListener("abort", () => resolve(RETRY))),
@@ -344,7 +344,7 @@ describe("a sink that is dead for longer than the schedule", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "dead", attempts: 11 });
   });
 
-  it("is spared most attempts of many deliveries, which are all dead in the end, and all go out when redelivered", async () => {
+  it("a sink that is dead for longer than the schedule is spared most attempts of many deliveries, which are all dead in the end, and all go out when redelivered", async () => {
     let alive = false;
     const sink = aSink("ops", () => (alive ? DELIVERED : RETRY));
     const worker = aWorker([sink], { scheduleMs: SCHEDULE });
@@ -387,7 +387,7 @@ describe("a sink that fails for a moment", () => {
 describe("waiting for its turn, longer than the schedule lasts", () => {
   const LONG = 3_600_000;
 
-  it("is no reason to die at the first word to slow down", async () => {
+  it("waiting for its turn, longer than the schedule lasts is no reason to die at the first word to slow down", async () => {
     const worker = aWorker([aSink("ops", () => ({ kind: "retry", reason: "429", throttled: true }))]);
     await accept("dlv_1");
     now += LONG;
@@ -395,7 +395,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", attempts: 1 });
   });
 
-  it("is no reason to die without an attempt of its own, however long the circuit was open", async () => {
+  it("waiting for its turn, longer than the schedule lasts is no reason to die without an attempt of its own, however long the circuit was open", async () => {
     let alive = false;
     const sink = aSink("ops", () => (alive ? DELIVERED : RETRY));
     const worker = aWorker([{ sink, concurrency: 1 }]);
@@ -414,7 +414,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
     expect(deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 9 - died });
   });
 
-  it("is no reason to die when the circuit opens, as long as the sink took something lately", async () => {
+  it("waiting for its turn, longer than the schedule lasts is no reason to die when the circuit opens, as long as the sink took something lately", async () => {
     let asked = 0;
     const sink = aSink("ops", () => (++asked === 1 ? DELIVERED : RETRY));
     const worker = aWorker([{ sink, concurrency: 1 }]);
@@ -427,7 +427,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
 });
 
 describe("a sink that asks to be left alone", () => {
-  it("gets nothing more until it is turned on again, and then everything", async () => {
+  it("gets nothing more until it is resumed, and then everything", async () => {
     let gone = true;
     const sink = aSink("ops", () => (gone ? { kind: "dead", reason: "answered 410", gone: true } : DELIVERED));
     const worker = aWorker([{ sink, concurrency: 1 }]);

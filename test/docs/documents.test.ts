@@ -22,7 +22,7 @@ import { blocks, blocksOf, DOCUMENTS, nameOf, read, ROOT, type Block } from "./d
 describe("what documents tell to run", () => {
   const runnable = blocks("sh").filter(({ notRun }) => notRun === null);
 
-  it("is run here, or says before it why not", () => {
+  it("what documents tell to run is run here, or says before it why not", () => {
     expect(runnable.length).toBeGreaterThan(4);
     // What is left out with … cannot be run as it stands.
     expect(
@@ -106,12 +106,12 @@ describe("configuration in documents", () => {
     },
   );
 
-  it("is YAML and JSON elsewhere too", () => {
+  it("configuration in documents is YAML and JSON elsewhere too", () => {
     for (const { text } of blocks("yaml")) parse(text);
     for (const { text } of blocks("json")) JSON.parse(text);
   });
 
-  it("has every key of relay.yaml, as the schema has it: run scripts/schema", () => {
+  it("configuration in documents has every key of relay.yaml, as the schema has it: run scripts/schema", () => {
     const document = read("docs/configuration.md");
     expect(document).toBe(withKeyTable(document, JSON.parse(JSON.stringify(relaySchema())) as object));
     expect(document).toContain("| `delivery.timeout` | `15s` |");
@@ -123,7 +123,7 @@ describe("configuration in documents", () => {
     ).toEqual([]);
   });
 
-  it("has every variable, and none that the relay does not know", () => {
+  it("configuration in documents has every variable, and none that the relay does not know", () => {
     const section = /## Variables\n([\s\S]*?)\n## /.exec(read("docs/configuration.md"))?.[1] ?? "";
     const known = [
       ...new Set([
@@ -162,7 +162,7 @@ describe("the verifiers in docs/sinks.md", () => {
   const input = () => JSON.stringify({ body, secret: WHSEC, cases: CASES.map(({ headers }) => headers) });
   const expected = CASES.map(({ genuine }) => genuine);
 
-  it("in JavaScript takes what the relay signs, and nothing else", () => {
+  it("the verifiers in docs/sinks.md in JavaScript takes what the relay signs, and nothing else", () => {
     const file = join(aFolder(), "it.mjs");
     writeFileSync(
       file,
@@ -173,7 +173,7 @@ console.log(JSON.stringify(cases.map((headers) => isGenuine(headers, body, secre
     expect(JSON.parse(execFileSync(process.execPath, [file, input()], { encoding: "utf8" }))).toEqual(expected);
   });
 
-  it("in Python does so too", () => {
+  it("the verifiers in docs/sinks.md in Python does so too", () => {
     const program = `${code("python")}
 import json, sys
 given = json.loads(sys.argv[1])

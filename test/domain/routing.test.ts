@@ -14,23 +14,23 @@ const meets = (run: Partial<Run>, when: unknown): boolean =>
   match(aRun(run), routesOf({ when, to: ["x"] }), ["x"]).sinks.length === 1;
 
 describe("routes", () => {
-  it("that are not there send every run to every sink", () => {
+  it("routes that are not there send every run to every sink", () => {
     expect(match(aRun(), [], ["a", "b"])).toEqual({
       sinks: ["a", "b"],
       trace: [{ route: "default", matched: true, because: expect.stringContaining("every sink") }],
     });
   });
 
-  it("that match add their sinks, each once, in the order of first mention", () => {
+  it("routes that match add their sinks, each once, in the order of first mention", () => {
     const routes = routesOf({ to: ["b", "a"] }, { when: { status: "failed" }, to: ["d"] }, { to: ["a", "c"] });
     expect(match(aRun(), routes, ["a", "b", "c", "d"]).sinks).toEqual(["b", "a", "c"]);
   });
 
-  it("that match none send the run to nobody", () => {
+  it("routes that match none send the run to nobody", () => {
     expect(match(aRun(), routesOf({ when: { status: "failed" }, to: ["a"] }), ["a"]).sinks).toEqual([]);
   });
 
-  it("with stop end the search when they match, and only then", () => {
+  it("routes with stop end the search when they match, and only then", () => {
     const routes = routesOf(
       { name: "failures", when: { status: "failed" }, to: ["a"], stop: true },
       { name: "quiet", when: { status: "completed" }, to: [], stop: true },
@@ -41,7 +41,7 @@ describe("routes", () => {
     expect(match(aRun({ status: "canceled" }), routes, ["a", "b"]).sinks).toEqual(["b"]);
   });
 
-  it("leave a trace that says of each why it did or did not match", () => {
+  it("routes leave a trace that says of each why it did or did not match", () => {
     const routes = routesOf(
       { when: { status: "failed", channel: "x" }, to: ["a"] },
       { name: "mine", when: { channel: ["!staging", "*"], title: "!*test*" }, to: "a" },
@@ -56,7 +56,7 @@ describe("routes", () => {
     ]);
   });
 
-  it("leave a short trace of a long and hostile value, on one line", () => {
+  it("routes leave a short trace of a long and hostile value, on one line", () => {
     const [entry] = match(
       aRun({ title: `\n\u0000${"x".repeat(1e6)}` }),
       routesOf({ when: { title: "y" }, to: [] }),
@@ -88,9 +88,12 @@ describe("attempts", () => {
     expect(meets({ attempt }, { attempts })).toBe(met);
   });
 
-  it.each(["", "> 1", "two", "*", "1.5", "-1", ">", "=>2"])("of %j are refused with what is expected", (attempts) => {
-    expect(() => routesOf({ when: { attempts }, to: ["a"] })).toThrow(/expected a number or a comparison with one/);
-  });
+  it.each(["", "> 1", "two", "*", "1.5", "-1", ">", "=>2"])(
+    "attempts of %j are refused with what is expected",
+    (attempts) => {
+      expect(() => routesOf({ when: { attempts }, to: ["a"] })).toThrow(/expected a number or a comparison with one/);
+    },
+  );
 });
 
 describe("a condition", () => {
@@ -105,7 +108,7 @@ describe("a condition", () => {
     [{ title: "Daily import" }, { title: "daily *" }],
     [{ failure: { ...NO_FAILURE, codes: ["A", "B"] } }, { error_code: "B" }],
     [{ failure: { ...NO_FAILURE, categories: ["AUTH_FAILURE"] } }, { failure_category: "AUTH_FAILURE" }],
-  ])("on %j is met by %j", (run, when) => {
+  ])("a condition on %j is met by %j", (run, when) => {
     expect(meets(run, when)).toBe(true);
     const [key] = Object.keys(when as object);
     const never = key === "status" ? "failed" : "something else";
@@ -127,7 +130,7 @@ describe("a condition", () => {
     expect(meets({ status: "failed" }, { status: "FAIL*" })).toBe(true);
   });
 
-  it("without a value is met by negated items only", () => {
+  it("a condition without a value is met by negated items only", () => {
     expect(meets({ title: null }, { title: "*" })).toBe(false);
     expect(meets({ title: null }, { title: "!a" })).toBe(true);
     expect(meets({ title: null }, { title: ["!a", "b"] })).toBe(false);
@@ -135,7 +138,7 @@ describe("a condition", () => {
     expect(meets({ workflow: null }, { workflow: "!wpid_1" })).toBe(true);
   });
 
-  it("with negated items needs all of these kept, and one of the others", () => {
+  it("a condition with negated items needs all of these kept, and one of the others", () => {
     const when = { title: ["!*test*", "!draft", "import*", "draft"] };
     const titles = ["import a", "import test", "draft", "export"];
     expect(titles.map((title) => meets({ title }, when))).toEqual([true, false, false, false]);
@@ -147,7 +150,7 @@ describe("a condition", () => {
     ]);
   });
 
-  it("on a field of several values refuses when any value is refused", () => {
+  it("a condition on a field of several values refuses when any value is refused", () => {
     const failure = { ...NO_FAILURE, codes: ["A", "B"] };
     expect(meets({ failure }, { error_code: "!B" })).toBe(false);
     expect(meets({ failure }, { error_code: ["!C", "A"] })).toBe(true);

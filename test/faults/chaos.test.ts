@@ -44,7 +44,7 @@ describe("kill -9 at a step", () => {
     expect(world.seen("tsk_1")).toEqual(ONCE);
   });
 
-  it("after the commit, at once after the answer: every sink hears of it", async () => {
+  it("after the commit, at once after the answer: every sink gets it", async () => {
     const world = await aWorld();
     const first = world.spawn();
     const { url } = await first.started;

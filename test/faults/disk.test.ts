@@ -54,7 +54,7 @@ const runs = async (relay: RelayProcess): Promise<string[]> =>
   (await relay.read<{ data: { run_id: string }[] }>("/v1/runs?limit=200")).data.map(({ run_id: id }) => id).toSorted();
 
 describe("a full disk", () => {
-  it("is 503 with Retry-After, and the same webhook is accepted once there is room, without a restart", async (context) => {
+  it("a full disk is 503 with Retry-After, and the same webhook is accepted once there is room, without a restart", async (context) => {
     const disk = aSmallDisk("4m");
     if (disk === null) return context.skip("mounting a small file system is not permitted here");
     const relay = await serve({ DATABASE_URL: `sqlite:${join(disk, "relay.db")}` });
@@ -80,7 +80,7 @@ describe("a full disk", () => {
     expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
   });
 
-  it("in the middle of many webhooks leaves each either answered 200 and there, or 503 and not", async (context) => {
+  it("a full disk in the middle of many webhooks leaves each either answered 200 and there, or 503 and not", async (context) => {
     const disk = aSmallDisk("2m");
     if (disk === null) return context.skip("mounting a small file system is not permitted here");
     const relay = await serve({ DATABASE_URL: `sqlite:${join(disk, "relay.db")}` });
@@ -94,7 +94,7 @@ describe("a full disk", () => {
 });
 
 describe("a database that another process has locked", () => {
-  it("is 503, and the same webhook is accepted when the lock is gone", async () => {
+  it("a database that another process has locked is 503, and the same webhook is accepted when the lock is gone", async () => {
     const path = join(aFolder(), "relay.db");
     const relay = await serve({ DATABASE_URL: `sqlite:${path}` });
     const other = new Sqlite(path);

@@ -168,7 +168,7 @@ const ANSWERS: [SmtpStep, "4xx" | "5xx", string, Partial<Ended>][] = [
 ];
 
 describe("an SMTP server that says no", () => {
-  it.each(ANSWERS)("at %s with %s (%s)", async (step, _class, line, expected) => {
+  it.each(ANSWERS)("an SMTP server that says no at %s with %s (%s)", async (step, _class, line, expected) => {
     const smtp = await aScriptedSmtp({ [step]: line });
     const ended = await email(`smtp://user:secret-pass@127.0.0.1:${smtp.port}?ignoreTLS=true`);
     expect(ended).toMatchObject(expected);
@@ -196,24 +196,27 @@ const BREAKS: [SmtpStep, SmtpMove, number][] = [
 ];
 
 describe("an SMTP server that breaks off", () => {
-  it.each(BREAKS)("at %s (%s): retried, then delivered; %d mails with one Message-ID", async (step, move, mails) => {
-    const smtp = await aScriptedSmtp({ [step]: move });
-    const ended = await email(`smtp://user:secret-pass@127.0.0.1:${smtp.port}?ignoreTLS=true`);
-    expect(ended).toMatchObject(RETRIED);
-    expect(smtp.mails).toHaveLength(mails);
-    expect(new Set(smtp.mails.map((mail) => /^Message-ID: (.+)$/im.exec(mail)?.[1]))).toEqual(
-      new Set(["<dlv_1@example.com>"]),
-    );
-  });
+  it.each(BREAKS)(
+    "an SMTP server that breaks off at %s (%s): retried, then delivered; %d mails with one Message-ID",
+    async (step, move, mails) => {
+      const smtp = await aScriptedSmtp({ [step]: move });
+      const ended = await email(`smtp://user:secret-pass@127.0.0.1:${smtp.port}?ignoreTLS=true`);
+      expect(ended).toMatchObject(RETRIED);
+      expect(smtp.mails).toHaveLength(mails);
+      expect(new Set(smtp.mails.map((mail) => /^Message-ID: (.+)$/im.exec(mail)?.[1]))).toEqual(
+        new Set(["<dlv_1@example.com>"]),
+      );
+    },
+  );
 
-  it("after it took the mail, with on_unknown: assume_sent: taken for delivered, one mail", async () => {
+  it("an SMTP server that breaks off after it took the mail, with on_unknown: assume_sent: taken for delivered, one mail", async () => {
     const smtp = await aScriptedSmtp({ text: "drop" });
     const ended = await email(`smtp://127.0.0.1:${smtp.port}?ignoreTLS=true`, { on_unknown: "assume_sent" });
     expect(ended).toMatchObject({ state: "delivered", attempts: ["delivered"], receipt: { assumed: true } });
     expect(smtp.mails).toHaveLength(1);
   });
 
-  it("before it took the mail, with on_unknown: assume_sent: retried all the same", async () => {
+  it("an SMTP server that breaks off before it took the mail, with on_unknown: assume_sent: retried all the same", async () => {
     const smtp = await aScriptedSmtp({ rcpt: "drop" });
     const ended = await email(`smtp://127.0.0.1:${smtp.port}?ignoreTLS=true`, { on_unknown: "assume_sent" });
     expect(ended).toMatchObject(RETRIED);

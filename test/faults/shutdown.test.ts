@@ -69,7 +69,7 @@ describe("SIGTERM", () => {
 });
 
 describe("a wrong configuration", () => {
-  it("without SKYVERN_API_KEY ends with 2 and names it, and nothing was started", async () => {
+  it("a wrong configuration without SKYVERN_API_KEY ends with 2 and names it, and nothing was started", async () => {
     const database = join(aFolder(), "sub", "relay.db");
 
     const { code, stdout, stderr } = await runProgram(["serve"], { DATABASE_URL: `sqlite:${database}` }).ended;
@@ -80,7 +80,7 @@ describe("a wrong configuration", () => {
     expect(existsSync(join(database, ".."))).toBe(false);
   });
 
-  it("is told as a whole, each fault with its place, no value of a secret", async () => {
+  it("a wrong configuration is told as a whole, each fault with its place, no value of a secret", async () => {
     const { code, stderr } = await runProgram(
       ["serve"],
       {
@@ -111,27 +111,30 @@ describe("a wrong configuration", () => {
 });
 
 describe("a port that is taken", () => {
-  it.each(["PORT", "METRICS_PORT"])("as %s ends it with 1 and one line that names the port", async (variable) => {
-    const other = createServer();
-    await new Promise<void>((resolve) => void other.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => void other.close());
-    const { port } = other.address() as AddressInfo;
-    const env = {
-      SKYVERN_API_KEY: FIXTURE_KEY,
-      HOST: "127.0.0.1",
-      PORT: "0",
-      DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`,
-    };
+  it.each(["PORT", "METRICS_PORT"])(
+    "a port that is taken as %s ends it with 1 and one line that names the port",
+    async (variable) => {
+      const other = createServer();
+      await new Promise<void>((resolve) => void other.listen(0, "127.0.0.1", resolve));
+      onTestFinished(() => void other.close());
+      const { port } = other.address() as AddressInfo;
+      const env = {
+        SKYVERN_API_KEY: FIXTURE_KEY,
+        HOST: "127.0.0.1",
+        PORT: "0",
+        DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`,
+      };
 
-    const { code, stderr } = await runProgram(["serve"], { ...env, [variable]: String(port) }).ended;
+      const { code, stderr } = await runProgram(["serve"], { ...env, [variable]: String(port) }).ended;
 
-    expect(code).toBe(1);
-    expect(stderr.trim().split("\n")).toHaveLength(1);
-    expect(stderr).toContain(String(port));
-    expect(stderr).toMatch(/in use|taken/);
-    // The database was given back.
-    expect((await serve(env)).port).toBeGreaterThan(0);
-  });
+      expect(code).toBe(1);
+      expect(stderr.trim().split("\n")).toHaveLength(1);
+      expect(stderr).toContain(String(port));
+      expect(stderr).toMatch(/in use|taken/);
+      // The database was given back.
+      expect((await serve(env)).port).toBeGreaterThan(0);
+    },
+  );
 });
 
 it("with a key alone it listens", async () => {

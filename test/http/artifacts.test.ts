@@ -45,7 +45,7 @@ describe("a link in a message", () => {
     }
   });
 
-  it("to a screenshot is answered with the picture: at Skyvern's address it would be called JSON", async () => {
+  it("a link in a message to a screenshot is answered with the picture: at Skyvern's address it would be called JSON", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     expect(shown.screenshot_urls).toHaveLength(3);
 
@@ -57,7 +57,7 @@ describe("a link in a message", () => {
     }
   });
 
-  it("to a screenshot that its storage serves by itself is a redirect: there it is called a picture", async () => {
+  it("a link in a message to a screenshot that its storage serves by itself is a redirect: there it is called a picture", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const presigned = "https://93.184.215.14/bucket/a.png?X-Amz-Signature=1";
     relay.standIns.skyvern.faults.push({
@@ -137,7 +137,7 @@ describe("a link in a message", () => {
     expect([answer.status, answer.headers.get("content-type"), answer.body]).toEqual([200, "image/png", null]);
   });
 
-  it("is not needed with a session of the web page, but that is then right or nothing", async () => {
+  it("a link in a message is not needed with a session of the web page, but that is then right or nothing", async () => {
     const { relay } = await aRelayWith("workflow_run.completed", { runtime: systemRuntime() });
     const login = await relay.app.fetch(
       new Request(`${PUBLIC_URL}/login`, {
@@ -168,7 +168,7 @@ describe("a link in a message", () => {
     expect((await fetch(second)).status).toBe(200);
   });
 
-  it("is not kept by caches, and tells its target not where it came from", async () => {
+  it("a link in a message is not kept by caches, and tells its target not where it came from", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const { headers } = await open(relay, shown.recording_url);
     expect(headers.get("cache-control")).toBe("no-store");
@@ -209,7 +209,7 @@ describe("a link in a message", () => {
     expect((await open(relay, shown.recording_url)).status).toBe(302);
   });
 
-  it("is not needed with a token, but a token is then right or nothing", async () => {
+  it("a link in a message is not needed with a token, but a token is then right or nothing", async () => {
     const { relay } = await aRelayWith("workflow_run.completed");
     const path = `/artifacts/${WORKFLOW}/${FILE}`;
     expect((await open(relay, path, { authorization: `Bearer ${TOKEN}` })).status).toBe(302);
@@ -238,7 +238,7 @@ describe("what is on Skyvern's own disk", () => {
   ];
   const local = () => aRelayWith(LOCAL, { skyvern: { storage: "local" } }, { artifacts });
 
-  it("is streamed, and a browser may show it", async () => {
+  it("what is on Skyvern's own disk is streamed, and a browser may show it", async () => {
     const { relay, shown } = await local();
 
     const recording = await open(relay, shown.recording_url);
@@ -276,7 +276,7 @@ describe("what is on Skyvern's own disk", () => {
     expect(none.status).toBe(416);
   });
 
-  it("never leaves the relay as file:, nor with Skyvern's key", async () => {
+  it("what is on Skyvern's own disk never leaves the relay as file:, nor with Skyvern's key", async () => {
     const { relay, shown } = await local();
     for (const link of [shown.recording_url, ...shown.screenshot_urls]) {
       const answer = await open(relay, link);
@@ -352,7 +352,7 @@ describe("content that could do harm", () => {
 });
 
 describe("what is gone", () => {
-  it("is a picture that says so where a picture was, with 200 so that it is shown", async () => {
+  it("what is gone is a picture that says so where a picture was, with 200 so that it is shown", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.runs.clear();
 
@@ -364,7 +364,7 @@ describe("what is gone", () => {
     expect(answer.headers.get("content-security-policy")).toContain("default-src 'none'");
   });
 
-  it("is a plain page otherwise, never an error page", async () => {
+  it("what is gone is a plain page otherwise, never an error page", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.runs.clear();
 

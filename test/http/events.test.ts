@@ -152,7 +152,7 @@ describe("GET /v1/events", () => {
     },
   );
 
-  it("sends a reset first to whoever comes back after a restart", async () => {
+  it("sends a reset first to anyone who comes back after a restart", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const before = await aListeningApp(env);
     const first = await anEventStream(`${before.url}/v1/events`);
@@ -203,7 +203,7 @@ describe("GET /v1/events", () => {
     expect(Date.now() - stopping).toBeLessThan(1_900);
   });
 
-  it("is refused beyond 32 streams, and let in again when one has gone", async () => {
+  it("GET /v1/events is refused beyond 32 streams, and let in again when one has gone", async () => {
     const relay = await anApp();
     const open = async () => relay.app.fetch(new Request("http://relay.test/v1/events", { headers: bearer }));
     const streams = await Promise.all(Array.from({ length: 32 }, open));
@@ -221,7 +221,7 @@ describe("GET /v1/events", () => {
     await Promise.all(readers.map((reader) => reader.cancel()));
   });
 
-  it("that nobody reads takes no place", async () => {
+  it("GET /v1/events that nobody reads takes no place", async () => {
     const relay = await anApp();
     const head = () => relay.app.fetch(new Request("http://relay.test/v1/events", { method: "HEAD", headers: bearer }));
     for (let n = 0; n < 40; n++) expect((await head()).status).toBe(200);
@@ -250,7 +250,7 @@ describe("a stream's text", () => {
     return { texts: eventTexts(parts, last, gone.signal), gone };
   }
 
-  it("has a comment at least every 15 s while nothing happens", async () => {
+  it("a stream's text has a comment at least every 15 s while nothing happens", async () => {
     const relay = await anApp();
     let slept = 0;
     const { texts } = await pieces(relay, null, async (ms) => void (slept += ms));

@@ -64,7 +64,7 @@ async function someRuns(): Promise<TestApp> {
 }
 
 describe("GET /v1/runs.ndjson", () => {
-  it("has a line for each run that fits, as the list has it, numbers digit for digit", async () => {
+  it("GET /v1/runs.ndjson has a line for each run that fits, as the list has it, numbers digit for digit", async () => {
     const relay = await someRuns();
     const answer = await relay.get("/v1/runs.ndjson?status=completed&channel=billing");
     expect(answer.headers.get("content-type")).toBe("application/x-ndjson");
@@ -98,7 +98,7 @@ describe("GET /v1/runs.ndjson", () => {
     expect(ids.some((id) => id.includes("new"))).toBe(false);
   });
 
-  it("is empty when nothing fits", async () => {
+  it("GET /v1/runs.ndjson is empty when nothing fits", async () => {
     const relay = await someRuns();
     expect((await relay.get("/v1/runs.ndjson?status=nothing")).text).toBe("");
   });
@@ -107,7 +107,7 @@ describe("GET /v1/runs.ndjson", () => {
 const bearer = { authorization: "Bearer a-token-of-the-tests" };
 
 describe("GET /v1/runs.csv", () => {
-  it("has a header, one line a run, and the values of the list", async () => {
+  it("GET /v1/runs.csv has a header, one line a run, and the values of the list", async () => {
     const relay = await someRuns();
     const answer = await relay.get("/v1/runs.csv?q=tsk*&status=failed");
     expect(answer.headers.get("content-type")).toBe("text/csv; charset=utf-8; header=present");
@@ -127,7 +127,7 @@ describe("GET /v1/runs.csv", () => {
     });
   });
 
-  it("has the header alone when nothing fits", async () => {
+  it("GET /v1/runs.csv has the header alone when nothing fits", async () => {
     const relay = await someRuns();
     const rows = readCsv((await relay.get("/v1/runs.csv?status=nothing")).text);
     expect(rows).toHaveLength(1);
@@ -186,7 +186,7 @@ describe("GET /v1/runs.csv", () => {
     },
   );
 
-  it("has a byte order mark when it is asked for, and not otherwise", async () => {
+  it("GET /v1/runs.csv has a byte order mark when it is asked for, and not otherwise", async () => {
     const relay = await someRuns();
     const bytes = async (query: string) =>
       Buffer.from(

@@ -61,7 +61,7 @@ describe("the token", () => {
     expect(await ask("192.0.2.2", "192.0.2.1")).toBe(401);
   });
 
-  it.each(ADDRESSES)("without RELAY_TOKEN %s answers 403 and names it", async (path) => {
+  it.each(ADDRESSES)("the token without RELAY_TOKEN %s answers 403 and names it", async (path) => {
     const relay = await anApp({ RELAY_TOKEN: undefined });
 
     for (const authorization of ["", "Bearer ", "Bearer undefined", `Bearer ${TOKEN}`]) {
@@ -101,7 +101,7 @@ describe("the token", () => {
     },
   );
 
-  it("is needed to send again, too", async () => {
+  it("the token is needed to send again, too", async () => {
     const relay = await anApp();
     const response = await relay.app.fetch(
       new Request("http://relay.test/v1/runs/tsk_1/redeliver", { method: "POST" }),
@@ -319,7 +319,7 @@ describe("GET /v1/runs", () => {
 });
 
 describe("GET /v1/runs/{run_id}", () => {
-  it("has its deliveries with every attempt, and its receipts", async () => {
+  it("GET /v1/runs/{run_id} has its deliveries with every attempt, and its receipts", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     relay.standIns.http.answers.push({ status: 500 });
     const runtimeStart = NOW;
@@ -373,7 +373,7 @@ describe("GET /v1/runs/{run_id}", () => {
   });
 
   it.each(["tsk_nobody", "x".repeat(3000), "%00", "..%2f..%2fetc%2fpasswd", "%E0%A4%A"])(
-    "of %.30s, which is unknown, is answered 404 as a problem document",
+    "GET /v1/runs/{run_id} of %.30s, which is unknown, is answered 404 as a problem document",
     async (id) => {
       const relay = await anApp();
       const answer = await relay.get(`/v1/runs/${id}`);
@@ -409,7 +409,7 @@ describe("GET …/raw", () => {
     expect(answer.text).not.toContain("customer-secret-token");
   });
 
-  it("of another run's receipt, or of none, is answered 404", async () => {
+  it("GET …/raw of another run's receipt, or of none, is answered 404", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("tsk_1"));
     await relay.webhook(aRun("tsk_2"));
@@ -492,10 +492,13 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect(data.map(({ id }) => id)).toContain(ids[1]);
   });
 
-  it.each([undefined, {}, "", "{}"])("with the body %j means every sink", async (body) => {
-    const relay = await aToldRun();
-    expect((await relay.post("/v1/runs/tsk_1/redeliver", body)).json<Page>().data).toHaveLength(2);
-  });
+  it.each([undefined, {}, "", "{}"])(
+    "POST /v1/runs/{run_id}/redeliver with the body %j means every sink",
+    async (body) => {
+      const relay = await aToldRun();
+      expect((await relay.post("/v1/runs/tsk_1/redeliver", body)).json<Page>().data).toHaveLength(2);
+    },
+  );
 
   it("sends it to the named sinks only, also to one it was not meant for", async () => {
     const relay = await anApp(
@@ -512,7 +515,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect(answer.json<Page>().data.map(({ sink }) => sink)).toEqual(["b"]);
   });
 
-  it("to an unknown sink is answered 400, names it, and sends nothing", async () => {
+  it("POST /v1/runs/{run_id}/redeliver to an unknown sink is answered 400, names it, and sends nothing", async () => {
     const relay = await aToldRun();
     const answer = await relay.post("/v1/runs/tsk_1/redeliver", { sinks: ["http", "nobody"] });
     expect(answer.status).toBe(400);
@@ -520,12 +523,12 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect((await relay.read<Page>("/v1/deliveries")).data).toHaveLength(2);
   });
 
-  it("of an unknown run is answered 404", async () => {
+  it("POST /v1/runs/{run_id}/redeliver of an unknown run is answered 404", async () => {
     const relay = await aToldRun();
     expect((await relay.post("/v1/runs/tsk_2/redeliver", {})).status).toBe(404);
   });
 
-  it("of a run that is not final is answered 409: it is never told as an outcome", async () => {
+  it("POST /v1/runs/{run_id}/redeliver of a run that is not final is answered 409: it is never told as an outcome", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(aRun("tsk_1", { status: "running" }));
     for (const body of [undefined, { sinks: ["http"] }]) {
@@ -534,7 +537,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect((await relay.read<Page>("/v1/deliveries")).data).toEqual([]);
   });
 
-  it("of a run that nobody was to hear of is answered 409 and asks for the sinks", async () => {
+  it("POST /v1/runs/{run_id}/redeliver of a run that nobody was to hear of is answered 409 and asks for the sinks", async () => {
     const relay = await anApp(
       {},
       {
@@ -554,7 +557,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     ['{"sinks":[]}', "sinks"],
     ['{"sinks":[1]}', "sinks"],
     ['{"sink":["http"]}', "sink"],
-  ])("with the body %s is answered 400 and names %s", async (body, parameter) => {
+  ])("POST /v1/runs/{run_id}/redeliver with the body %s is answered 400 and names %s", async (body, parameter) => {
     const relay = await aToldRun();
     const answer = await relay.post("/v1/runs/tsk_1/redeliver", body);
     expect([answer.status, answer.headers.get("content-type")]).toEqual([400, "application/problem+json"]);
@@ -589,7 +592,7 @@ describe("POST /v1/redeliver", () => {
     ['{"dry_run":"yes"}', "dry_run"],
     ["[]", "body"],
     ["null", "body"],
-  ])("with the body %j is answered 400 and names %s", async (body, parameter) => {
+  ])("POST /v1/redeliver with the body %j is answered 400 and names %s", async (body, parameter) => {
     const relay = await anApp({}, { standIns: ["http"] });
     const answer = await relay.post("/v1/redeliver", body);
     expect([answer.status, answer.json<Problem>().errors?.map((error) => error.parameter)]).toEqual([400, [parameter]]);

@@ -55,7 +55,7 @@ describe("a link to an artifact", () => {
     expect(linksAt(NOW + LINK_LIFE_MS + DAY_MS).check("wr_1", "a_2", query)).toBe(false);
   });
 
-  it("is the same all day, so that a message made twice is the same", () => {
+  it("a link to an artifact is the same all day, so that a message made twice is the same", () => {
     expect(linksAt(NOW + 1000).artifact("wr_1", "a_2")).toBe(links.artifact("wr_1", "a_2"));
     expect(linksAt(NOW + DAY_MS).artifact("wr_1", "a_2")).not.toBe(links.artifact("wr_1", "a_2"));
   });
@@ -70,7 +70,7 @@ describe("a link to an artifact", () => {
     { exp: "1e12", sig: "A".repeat(43) },
     { exp: "-1", sig: "A".repeat(43) },
     { exp: "", sig: "A".repeat(43) },
-  ])("is none with the query %j", (query) => {
+  ])("a link to an artifact is none with the query %j", (query) => {
     expect(links.check("wr_1", "a_2", query)).toBe(false);
   });
 
@@ -92,13 +92,13 @@ describe("a link to a run", () => {
     ["wr_1", "https://relay.example.com/runs/wr_1"],
     ["a/b?c#d", "https://relay.example.com/runs/a%2Fb%3Fc%23d"],
     ["javascript:alert(1)", "https://relay.example.com/runs/javascript%3Aalert(1)"],
-  ])("of %s is %s", (id, link) => {
+  ])("a link to a run of %s is %s", (id, link) => {
     expect(links.run(id)).toBe(link);
   });
 });
 
 describe("its signature", () => {
-  it("is the HMAC-SHA256 of what the link opens and until when", () => {
+  it("its signature is the HMAC-SHA256 of what the link opens and until when", () => {
     const { query } = read(links.artifact("wr_1", "a_2"));
     const signed = JSON.stringify(["artifact", "wr_1", "a_2", query.exp]);
     expect(query.sig).toBe(createHmac("sha256", KEY).update(signed).digest("base64url"));

@@ -143,7 +143,7 @@ describe("every answer", () => {
     ["401", "no token", "none"],
     ["403", "no token configured", "Bearer wrong"],
     ["429", "too many wrong ones", "Bearer wrong"],
-  ])("is %s with %s, everywhere as the document says", async (status, _what, authorization) => {
+  ])("every answer is %s with %s, everywhere as the document says", async (status, _what, authorization) => {
     const relay = await anApp(status === "403" ? { RELAY_TOKEN: undefined } : {});
     if (status === "429") for (let i = 0; i < 10; i += 1) await ask(relay, "GET", "/v1/runs", authorization);
     for (const [path, operations] of Object.entries(document.paths)) {
@@ -169,7 +169,7 @@ describe("every answer", () => {
     for (const reader of readers) await reader?.cancel();
   });
 
-  it("that is documented was asked for, and nothing that is not", () => {
+  it("every answer that is documented was asked for, and nothing that is not", () => {
     const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.entries(operations).flatMap(([method, { responses }]) =>
         Object.keys(responses).map((status) => `${method.toUpperCase()} ${path} ${status}`),

@@ -52,7 +52,7 @@ it("/readyz tries again after a second, and at once after a failure", async () =
 });
 
 describe("metrics", () => {
-  it("tell what waits, for how long, and what was given up", async () => {
+  it("metrics tell what waits, for how long, and what was given up", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["http"], file: "delivery: { schedule: [1h] }" });
     relay.standIns.http.answers.push({ status: 500 }, { status: 404 });
@@ -81,7 +81,7 @@ describe("metrics", () => {
     expect((await relay.get("/metrics")).text).not.toMatch(/skyvern_relay_backlog\{sink="http"\} [1-9]/);
   });
 
-  it("have no run id, run type or title in a label", async () => {
+  it("metrics have no run id, run type or title in a label", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(fixtureBytes("workflow_run.completed"), { path: "/webhook/billing" });
     await relay.deliver();
@@ -91,7 +91,7 @@ describe("metrics", () => {
     }
   });
 
-  it("are served without a token on METRICS_PORT, and nothing else is", async () => {
+  it("metrics are served without a token on METRICS_PORT, and nothing else is", async () => {
     const relay = await aListeningApp({ METRICS_PORT: "0" }).catch((error: unknown) => error as Error);
     if (relay instanceof Error) throw relay;
     const started = /"metrics_port":(\d+)/.exec(relay.log())?.[1];
@@ -121,7 +121,7 @@ describe("/openapi.json", () => {
     };
   }
 
-  it("is OpenAPI 3.1 and needs no token", async () => {
+  it("/openapi.json is OpenAPI 3.1 and needs no token", async () => {
     const relay = await anApp({ RELAY_TOKEN: undefined });
     const answer = await relay.get("/openapi.json");
     expect(answer.status).toBe(200);
@@ -131,7 +131,7 @@ describe("/openapi.json", () => {
     });
   });
 
-  it("has every route of the history API, each with its faults", async () => {
+  it("/openapi.json has every route of the history API, each with its faults", async () => {
     const relay = await anApp();
     const { paths } = await relay.read<Document>("/openapi.json");
     for (const [method, path] of [
@@ -206,7 +206,7 @@ describe("/openapi.json", () => {
     );
   });
 
-  it("has what an HTTP sink receives as a webhook, with the run's schema", async () => {
+  it("/openapi.json has what an HTTP sink receives as a webhook, with the run's schema", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const { webhooks, components } = await relay.read<Document>("/openapi.json");
     expect(Object.keys(webhooks)).toEqual(["run", "alert"]);
@@ -216,7 +216,7 @@ describe("/openapi.json", () => {
     expect(Object.keys(data).toSorted()).toEqual(Object.keys(components.schemas["Run"]?.properties ?? {}).toSorted());
   });
 
-  it("is the same each time it is asked for", async () => {
+  it("/openapi.json is the same each time it is asked for", async () => {
     const relay = await anApp();
     const first = (await relay.get("/openapi.json")).text;
     for (let n = 0; n < 5; n++) expect((await relay.get("/openapi.json")).text).toBe(first);

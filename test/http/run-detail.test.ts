@@ -140,13 +140,13 @@ routes:
       /no route matched/,
     ],
     ["still waiting", aRun("tsk_1"), "", /Not delivered to http yet: it waits for its turn/],
-  ])("says of a run that is %s why nobody was told", async (_what, body, routes, sentence) => {
+  ])("says of a run that is %s why nothing was delivered", async (_what, body, routes, sentence) => {
     const relay = await anApp({}, { standIns: ["http"], file: routes });
     await relay.webhook(body);
     expect((await why(relay, "tsk_1")).summary.join("\n")).toMatch(sentence);
   });
 
-  it("says who will never be told, and what the sink said", async () => {
+  it("says which sink will never get it, and what the sink said", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     relay.standIns.http.answers.push({ status: 404 });
     await relay.webhook(aRun("tsk_1"));
@@ -156,7 +156,7 @@ routes:
     );
   });
 
-  it("tells of a correction, and who was told last", async () => {
+  it("tells of a correction, and where it was delivered last", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00" }));
     await relay.deliver();

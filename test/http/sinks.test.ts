@@ -77,7 +77,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     expect((await relay.post("/v1/redeliver", { state: ["canceled", "dead"] })).json()).toMatchObject({ count: 0 });
   });
 
-  it("is listed as a delivery, and as nothing else", async () => {
+  it("POST /v1/sinks/{name}/test is listed as a delivery, and as nothing else", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const { delivery } = await test(relay, "http");
     expect((await relay.read("/v1/deliveries?sink=http"))["data"]).toEqual([delivery]);
@@ -102,7 +102,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     expect((await relay.read<{ data: JsonObject[] }>("/v1/sinks")).data).toEqual([before]);
   });
 
-  it("of an unknown sink is answered 404", async () => {
+  it("POST /v1/sinks/{name}/test of an unknown sink is answered 404", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     expect((await relay.post("/v1/sinks/nobody/test")).status).toBe(404);
   });

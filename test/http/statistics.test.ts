@@ -23,7 +23,7 @@ const aRun = (id: string, values: Record<string, unknown> = {}): string =>
 const stats = (relay: TestApp, query = "") => relay.read<Stats>(`/v1/stats${query}`);
 
 describe("GET /v1/stats", () => {
-  it("counts runs by status and hour, of the last 24 hours unless told, empty hours included", async () => {
+  it("counts runs by status and hour, of the last 24 hours by default, empty hours included", async () => {
     const runtime = aRuntime(NOW - 2 * HOUR);
     const relay = await anApp({}, { runtime });
     await relay.webhook(aRun("a"));
@@ -43,7 +43,7 @@ describe("GET /v1/stats", () => {
     expect(answer.totals).toEqual({ completed: 1, failed: 1, running: 1 });
   });
 
-  it("counts by the day, of the last 30 days unless told", async () => {
+  it("counts by the day, of the last 30 days by default", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime });
     await relay.webhook(aRun("a"));
@@ -119,7 +119,7 @@ describe("GET /v1/stats", () => {
     }
   });
 
-  it("has no percentile of nothing", async () => {
+  it("GET /v1/stats has no percentile of nothing", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     expect((await stats(relay)).sinks).toEqual([
       {
@@ -177,7 +177,7 @@ describe("GET /v1/stats", () => {
     expect([answer.status, answer.json<Problem>().errors.map((error) => error.parameter)]).toEqual([400, [parameter]]);
   });
 
-  it("of the last day there is has no time that is not ISO 8601 of four digits", async () => {
+  it("GET /v1/stats of the last day there is has no time that is not ISO 8601 of four digits", async () => {
     const relay = await anApp();
     const { text, status } = await relay.get("/v1/stats?until=9999-12-31T23:59:59.999Z");
     expect([status, text.includes("+010000")]).toEqual([200, false]);

@@ -36,11 +36,14 @@ describe("the address of the webhook", () => {
     },
   );
 
-  it.each(["GET", "PUT", "DELETE", "PATCH"])("by %s is answered 405, which names POST", async (method) => {
-    const relay = await anApp();
-    const response = await relay.app.fetch(new Request("http://relay.test/webhook/billing", { method }));
-    expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
-  });
+  it.each(["GET", "PUT", "DELETE", "PATCH"])(
+    "the address of the webhook by %s is answered 405, which names POST",
+    async (method) => {
+      const relay = await anApp();
+      const response = await relay.app.fetch(new Request("http://relay.test/webhook/billing", { method }));
+      expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
+    },
+  );
 
   it("keeps the first label when the same webhook comes by another address", async () => {
     const relay = await anApp();
@@ -57,7 +60,7 @@ describe("answers", () => {
     ["refused", BODY, "another key"],
     ["a one-time-code request", '{"task_id":"tsk_1"}', FIXTURE_KEY],
     ["too large", `"${"x".repeat(2000)}"`, FIXTURE_KEY],
-  ])("are short JSON without a secret: %s", async (_what, body, key) => {
+  ])("answers are short JSON without a secret: %s", async (_what, body, key) => {
     const relay = await anApp({}, { file: "receive: { body_limit: 1KB }" });
     const answer = await relay.webhook(body, { key });
     expect(answer.headers.get("content-type")).toBe("application/json");
@@ -91,7 +94,7 @@ describe("answers", () => {
     }
   });
 
-  it("after a stop was asked for are 503 with a short Retry-After", async () => {
+  it("answers after a stop was asked for are 503 with a short Retry-After", async () => {
     const relay = await anApp();
     const stopping = relay.stop();
 

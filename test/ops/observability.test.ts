@@ -55,11 +55,11 @@ const metricsIn = (query: string): string[] =>
   [...query.matchAll(/\b(?:skyvern_relay|nodejs|process)_\w+/g)].map(([name]) => name);
 
 describe("the metrics", () => {
-  it.skipIf(!hasPromtool)("pass promtool check metrics", async () => {
+  it.skipIf(!hasPromtool)("the metrics pass promtool check metrics", async () => {
     expect(promtool(["check", "metrics"], await metricsOfABusyRelay())).toEqual({ status: 0, said: "" });
   });
 
-  it("are all there that dashboard and rules name", async () => {
+  it("the metrics are all there that dashboard and rules name", async () => {
     const text = await metricsOfABusyRelay();
     const there = new Set([...text.matchAll(/^(\w+)(?:\{| )/gm)].map(([, name]) => name));
     const queries = [
@@ -77,7 +77,7 @@ describe("the metrics", () => {
       for (const value of (list ?? "").split("|")) expect(text).toContain(`${label}="${value}"`);
   });
 
-  it("have few series, however many runs there were", async () => {
+  it("the metrics have few series, however many runs there were", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const series = async () =>
       (await relay.get("/metrics")).text.split("\n").filter((line) => /^skyvern/.test(line)).length;
@@ -92,7 +92,7 @@ describe("the metrics", () => {
     expect(await series()).toBe(few);
   });
 
-  it("are still answered when the database cannot be read, and say that it is not ready", async () => {
+  it("the metrics are still answered when the database cannot be read, and say that it is not ready", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook('{"run_id":"tsk_1","status":"completed"}');
     expect((await relay.get("/metrics")).text).toContain("skyvern_relay_ready 1\n");
@@ -106,7 +106,7 @@ describe("the metrics", () => {
     expect(text).not.toMatch(/^skyvern_relay_(backlog|unrecognized_receipts|circuit_state)[{ ]/m);
   });
 
-  it("show the state of each circuit", async () => {
+  it("the metrics show the state of each circuit", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const states = async () =>
       Object.fromEntries(
@@ -125,7 +125,7 @@ describe("the metrics", () => {
 });
 
 describe.skipIf(!hasPromtool)("the alert rules", () => {
-  it("pass promtool check rules", () => {
+  it("the alert rules pass promtool check rules", () => {
     expect(promtool(["check", "rules", join(ops, "alerts.yaml")])).toMatchObject({ status: 0 });
   });
 
@@ -142,7 +142,7 @@ describe.skipIf(!hasPromtool)("the alert rules", () => {
     );
   });
 
-  it("are really what the test looks at: without them it fails", () => {
+  it("the alert rules are really what the test looks at: without them it fails", () => {
     const folder = aFolder();
     writeFileSync(join(folder, "alerts.yaml"), read("alerts.yaml").replaceAll(/expr: .*/g, "expr: vector(0) > 1"));
     writeFileSync(join(folder, "alerts.test.yaml"), read("alerts.test.yaml"));

@@ -72,7 +72,7 @@ describe("a signature", () => {
     expect(await stored(relay)).toEqual(NOTHING);
   });
 
-  it("that is right is right beside a wrong timestamp, which nobody signed", async () => {
+  it("a signature that is right is right beside a wrong timestamp, which nobody signed", async () => {
     const relay = await aListeningApp();
 
     const answer = await post(relay.url, BODY, { "x-skyvern-timestamp": "-99999999999999999999" });
@@ -80,7 +80,7 @@ describe("a signature", () => {
     expect(answer).toEqual({ status: 200, body: { run_id: "tsk_1", result: "accepted" } });
   });
 
-  it("of any of several keys is right, and the key is named", async () => {
+  it("a signature of any of several keys is right, and the key is named", async () => {
     const relay = await aListeningApp({ SKYVERN_API_KEY: `first-key,${FIXTURE_KEY}` });
 
     expect((await post(relay.url, BODY)).status).toBe(200);
@@ -181,7 +181,7 @@ describe("a body over the limit", () => {
     expect(await stored(relay)).toMatchObject({ runs: 1, unrecognized: 0 });
   });
 
-  it("that is not announced, in chunks, is answered 413 as well", async () => {
+  it("a body over the limit that is not announced, in chunks, is answered 413 as well", async () => {
     const relay = await aListeningApp();
 
     const status = await new Promise<number>((resolve, reject) => {
@@ -203,7 +203,7 @@ describe("a body over the limit", () => {
     expect(await stored(relay)).toMatchObject({ runs: 1, unrecognized: 0 });
   });
 
-  it("that never ends is answered 413 while it comes, and not taken any further", async () => {
+  it("a body over the limit that never ends is answered 413 while it comes, and not taken any further", async () => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
     connection.write(
@@ -224,7 +224,7 @@ describe("a body over the limit", () => {
     expect((await post(relay.url, BODY)).status).toBe(200);
   });
 
-  it("is measured in bytes: the limit itself still passes", async () => {
+  it("a body over the limit is measured in bytes: the limit itself still passes", async () => {
     const relay = await aListeningApp({}, { file: "receive: { body_limit: 1KB }" });
     const body = (bytes: number): string => {
       const rest = bytes - Buffer.byteLength('{"run_id":"tsk_1","status":"completed","summary":""}');
@@ -241,7 +241,7 @@ describe("a connection", () => {
   const head = (length: number): string =>
     `POST /webhook HTTP/1.1\r\nhost: relay\r\ncontent-length: ${length}\r\nx-skyvern-signature: ${signatureOf(BODY)}\r\n\r\n`;
 
-  it("that brings its body byte by byte is waited for, and holds nobody else up", async () => {
+  it("a connection that brings its body byte by byte is waited for, and holds nobody else up", async () => {
     const relay = await aListeningApp();
     const slow = await rawConnection(relay.port);
     slow.socket.setNoDelay(true);
@@ -254,7 +254,7 @@ describe("a connection", () => {
     expect((await slow.answer()).status).toBe(200);
   });
 
-  it("that ends in the middle of a body leaves nothing behind", async () => {
+  it("a connection that ends in the middle of a body leaves nothing behind", async () => {
     const relay = await aListeningApp();
     for (const part of [head(BODY.length).slice(0, 40), head(BODY.length), head(BODY.length) + BODY.slice(0, -1)]) {
       const connection = await rawConnection(relay.port);
@@ -281,7 +281,7 @@ describe("a connection", () => {
     expect((await connection.answer()).status).toBe(200);
   });
 
-  it("that asks whether to go on is told so", async () => {
+  it("a connection that asks whether to go on is told so", async () => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
 
@@ -306,7 +306,7 @@ describe("a connection", () => {
     ["has endless headers", `POST /webhook HTTP/1.1\r\nhost: relay\r\nx: ${"a".repeat(100_000)}\r\n\r\n`],
     ["has a host that is none", "POST /webhook HTTP/1.1\r\nhost: a b\r\ncontent-length: 0\r\n\r\n"],
     ["has no host", "POST /webhook HTTP/1.1\r\n\r\n"],
-  ])("whose request %s is answered 400 in JSON and ended", async (_what, bytes) => {
+  ])("a connection whose request %s is answered 400 in JSON and ended", async (_what, bytes) => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
 

@@ -64,7 +64,7 @@ describe("more data for the same outcome", () => {
     expect(new Set(all.map(({ id }) => id)).size).toBe(2);
   });
 
-  it("that comes before the first delivery is simply in it", async () => {
+  it("more data for the same outcome that comes before the first delivery is simply in it", async () => {
     const { relay, slack, arrive } = await aRelay();
     await relay.webhook(COMPLETED);
     await arrive(MORE);
@@ -73,7 +73,7 @@ describe("more data for the same outcome", () => {
     expect([...crm, ...all].map(({ data }) => data.revision)).toEqual([2, 2]);
   });
 
-  it("is told once, however often it changes while the sink is away", async () => {
+  it("more data for the same outcome is delivered once, however often it changes while the sink is away", async () => {
     const { relay, http, arrive, retry } = await aRelay(FILE.replace(/\n {2}crm.*/, ""));
     await arrive(COMPLETED);
     http.answers.push({ status: 503 });

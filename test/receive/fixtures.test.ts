@@ -46,7 +46,7 @@ describe("the fixtures", () => {
     expect(signatureOf(fixtureBytes(nameOf(file)))).toBe(SIGNATURES.files[file]?.["x-skyvern-signature"]);
   });
 
-  it("are all in the table of what they mean", () => {
+  it("the fixtures are all in the table of what they mean", () => {
     expect(Object.keys(EXPECTED_RUNS).toSorted()).toEqual(RUNS.toSorted());
   });
 });
@@ -133,7 +133,7 @@ const withoutSignatures = (value: Json): Json =>
   ) as Json;
 
 describe("numbers", () => {
-  it("come out of the API and into an HTTP sink digit for digit", async () => {
+  it("numbers come out of the API and into an HTTP sink digit for digit", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const name = "task_v2.completed-unicode-and-numbers";
     const digits =
@@ -151,7 +151,7 @@ describe("numbers", () => {
     expect(relay.standIns.http.requests.map(({ body }) => body)).toEqual([expect.stringContaining(digits)]);
   });
 
-  it("keep the .0 of the time before Skyvern dropped it", async () => {
+  it("numbers keep the .0 of the time before Skyvern dropped it", async () => {
     const relay = await anApp();
     const name = "legacy-pre-v0.2.1.task_v1.completed";
 
@@ -266,7 +266,7 @@ describe("several webhooks of one run", () => {
     });
   });
 
-  it("a run that is not final is told to nobody until it is", async () => {
+  it("a run that is not final is delivered to no sink until it is", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const name = "task_v1.running-nonterminal";
     await relay.webhook(fixtureBytes(name));
@@ -337,7 +337,7 @@ const ODD: [what: string, changes: Record<string, unknown>][] = [
 ];
 
 describe("genuine payloads of no known era", () => {
-  it.each(ODD)("with %s are accepted and delivered", async (_what, changes) => {
+  it.each(ODD)("genuine payloads of no known era with %s are accepted and delivered", async (_what, changes) => {
     const relay = await anApp({}, { standIns: ["http", "slack"] });
     const body = mutated("task_v2.completed", changes);
     const sent = JSON.parse(body) as Record<string, unknown>;
@@ -363,7 +363,7 @@ describe("genuine payloads of no known era", () => {
   });
 
   it.each(["archived", "COMPLETED", "completed ", "paused", "created", "queued", "__proto__", "x".repeat(100)])(
-    "with the status %j are stored as it is and told to nobody",
+    "genuine payloads of no known era with the status %j are stored as it is and delivered to no sink",
     async (status) => {
       const relay = await anApp({}, { standIns: ["http"] });
 
@@ -390,7 +390,7 @@ describe("genuine payloads of no known era", () => {
     ["an empty object", "{}"],
     ["its keys in __proto__", '{"__proto__":{"run_id":"tsk_1","status":"completed"}}'],
     ["a frame around it", `{"event":"run.finished","data":${fixtureText("task_v1.completed")}}`],
-  ])("with %s are kept, answered 202 and listed", async (_what, body) => {
+  ])("genuine payloads of no known era with %s are stored, answered 202 and listed", async (_what, body) => {
     const relay = await anApp();
 
     const answer = await relay.webhook(body);
@@ -415,15 +415,18 @@ describe("genuine payloads of no known era", () => {
     ["for a workflow run", '{"workflow_run_id":"wr_1","workflow_permanent_id":"wpid_1"}'],
     ["with nulls", '{"task_id":null,"workflow_run_id":"wr_1","workflow_permanent_id":null}'],
     ["with its identifier", '{"task_id":"tsk_1","totp_identifier":"ada@example.com"}'],
-  ])("that ask for a one-time code, %s, are answered 422 and not stored", async (_what, body) => {
-    const relay = await anApp();
+  ])(
+    "genuine payloads of no known era that ask for a one-time code, %s, are answered 422 and not stored",
+    async (_what, body) => {
+      const relay = await anApp();
 
-    const answer = await relay.webhook(body);
+      const answer = await relay.webhook(body);
 
-    expect(answer.status).toBe(422);
-    expect(answer.json()["error"]).toMatch(/totp_url/);
-    expect(answer.text.length).toBeLessThan(200);
-    expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
-    expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
-  });
+      expect(answer.status).toBe(422);
+      expect(answer.json()["error"]).toMatch(/totp_url/);
+      expect(answer.text.length).toBeLessThan(200);
+      expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
+      expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
+    },
+  );
 });

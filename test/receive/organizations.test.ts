@@ -62,7 +62,7 @@ describe("another organization's key", () => {
     expect(told(relay).join()).not.toContain("UMBRELLA");
   });
 
-  it("that signed first does not lock the owner out: the owner's word takes the place of the lie", async () => {
+  it("another organization's key that signed first does not lock the owner out: the owner's word takes the place of the lie", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     expect((await relay.webhook(aLie, { key: UMBRELLA.key })).json()).toMatchObject({ result: "accepted" });
@@ -81,7 +81,7 @@ describe("another organization's key", () => {
     expect(topLevel(relay.standIns.slack)).toMatchObject([{ edits: [] }]);
   });
 
-  it("that signed the very bytes which the owner will send does not make the owner's a duplicate", async () => {
+  it("another organization's key that signed the very bytes which the owner will send does not make the owner's a duplicate", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(theTruth, { key: UMBRELLA.key });
@@ -91,7 +91,7 @@ describe("another organization's key", () => {
     expect((await relay.webhook(theTruth, { key: ACME.key })).json()).toMatchObject({ result: "duplicate" });
   });
 
-  it("whose lie waits to be sent does not send it once the owner is known", async () => {
+  it("another organization's key whose lie waits to be sent does not send it once the owner is known", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(aLie, { key: UMBRELLA.key });
@@ -158,7 +158,7 @@ describe("keys that do not say whose they are", () => {
     expect(answer.json()).toMatchObject({ result: "updated" });
   });
 
-  it("are of the organization that relay.yaml names", async () => {
+  it("keys that do not say whose they are are of the organization that relay.yaml names", async () => {
     const relay = await anApp(
       {},
       {
@@ -171,7 +171,7 @@ describe("keys that do not say whose they are", () => {
     expect(await run(relay)).toMatchObject({ organization_id: "o_acme", output: { total: "THE TRUTH" } });
   });
 
-  it("do not make a run that of an organization which has a key", async () => {
+  it("keys that do not say whose they are do not make a run that of an organization which has a key", async () => {
     const opaque = { key: "an-opaque-key", organization: "o_other" };
     const { relay } = await aRelay({}, [ACME, opaque]);
     await relay.webhook(body({ organization_id: "o_acme" }), { key: opaque.key });

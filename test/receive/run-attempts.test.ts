@@ -96,7 +96,7 @@ const reads = ({ standIns }: TestApp): number =>
   standIns.skyvern.calls.filter(({ path }) => path === `/v1/runs/${ID}`).length;
 
 describe("a run attempt that failed with another to come", () => {
-  it("is stored and told to nobody, then the run is told once, as completed at the 2nd attempt", async () => {
+  it("a run attempt that failed with another to come is stored and delivered to no sink, then the run is delivered once, as completed at the 2nd attempt", async () => {
     const { relay } = await aRelay();
     expect(await send(relay, PENDING)).toBe("stored");
     await relay.deliver();
@@ -129,7 +129,7 @@ describe("a run attempt that failed with another to come", () => {
     });
   });
 
-  it("has the table of attempts in the mail, in the thread and in the HTTP body", async () => {
+  it("a run attempt that failed with another to come has the table of attempts in the mail, in the thread and in the HTTP body", async () => {
     const { relay } = await aRelay();
     await send(relay, SPENT);
     await relay.deliver();
@@ -147,7 +147,7 @@ describe("a run attempt that failed with another to come", () => {
     });
   });
 
-  it("is told once when the policy is spent", async () => {
+  it("a run attempt that failed with another to come is delivered once when the policy is spent", async () => {
     const { relay } = await aRelay();
     await send(relay, PENDING);
     await send(relay, SPENT);
@@ -156,7 +156,7 @@ describe("a run attempt that failed with another to come", () => {
     expect(header(relay)).toContain("Failed after 2 attempts");
   });
 
-  it("is told once when both webhooks come in one moment, in whichever order", async () => {
+  it("a run attempt that failed with another to come is delivered once when both webhooks come in one moment, in whichever order", async () => {
     for (const runs of [
       [PENDING, COMPLETED],
       [COMPLETED, PENDING],
@@ -168,7 +168,7 @@ describe("a run attempt that failed with another to come", () => {
     }
   });
 
-  it("is told as failed when the retry is canceled before it begins, which Skyvern still calls failed", async () => {
+  it("a run attempt that failed with another to come is told as failed when the retry is canceled before it begins, which Skyvern still calls failed", async () => {
     const { relay } = await aRelay();
     await send(relay, PENDING);
     const revoked = aWorkflowRun({
@@ -286,7 +286,7 @@ describe("a retry that never starts", () => {
       "as Skyvern does not answer",
       ({ standIns }: TestApp) => void standIns.skyvern.faults.push({ status: 500, times: 10_000 }),
     ],
-  ])("is told as it stands after 24 hours, %s", async (_what, prepare) => {
+  ])("a retry that never starts is delivered as it stands after 24 hours, %s", async (_what, prepare) => {
     const { relay, runtime } = await aRelay({ standIns: ["slack", "smtp", "http"], env: {} });
     relay.standIns.skyvern.addRun(PENDING);
     prepare(relay);
@@ -308,7 +308,7 @@ describe("a retry that never starts", () => {
     expect(reads(relay)).toBe(before);
   });
 
-  it("is corrected when it starts after all", async () => {
+  it("a retry that never starts is corrected when it starts after all", async () => {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(PENDING);
     await send(relay, PENDING);
@@ -329,7 +329,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
   const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/1.0.56/${name}.json`, import.meta.url));
   const body = (name: string): Buffer => file(`webhook.workflow_run.${name}`);
 
-  it("of its list: the two rows that wait for a retry are not read, every other one is", async () => {
+  it("genuine bodies of Skyvern 1.0.56 of its list: the two rows that wait for a retry are not read, every other one is", async () => {
     const { relay } = await aRelay({
       runtime: aRuntime(Date.parse("2026-11-28T15:20:40Z")),
     });
@@ -343,7 +343,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
     expect(rows.map(({ run_id }) => run_id).filter((id) => !paths.has(`/v1/runs/${id}`))).toEqual(pending);
   });
 
-  it("of GET run: it is retrying between two attempts, and over after the second", () => {
+  it("genuine bodies of Skyvern 1.0.56 of GET run: it is retrying between two attempts, and over after the second", () => {
     const said = (name: string) =>
       reportedRun(JSON.parse(file(`api.get-run.workflow_run.${name}`).toString()) as JsonObject, NOW);
     const [pending, completed] = [said("failed-retry-pending"), said("completed-attempt-2")];
@@ -356,7 +356,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
     [["failed-retry-pending", "completed-attempt-2"], "run.completed"],
     [["failed-attempt-2-final"], "run.failed"],
     [["failed-retry-pending-then-canceled-1", "failed-retry-pending-then-canceled-2"], "run.failed"],
-  ])("%j are told once, as %s", async (names, type) => {
+  ])("%j are delivered once, as %s", async (names, type) => {
     const { relay } = await aRelay();
     for (const name of names) {
       expect(told(relay)).toEqual(NOBODY);

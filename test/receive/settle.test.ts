@@ -70,7 +70,7 @@ describe("the rule table", () => {
     expect(state.revision).toBe(1);
   });
 
-  it("never lets a receipt that is not final undo one that is", () => {
+  it("the rule table never lets a receipt that is not final undo one that is", () => {
     const { state, verdicts } = story(payload("completed", 1), payload("running", 9));
     expect(verdicts).toEqual(["accepted", "stored"]);
     expect(state.run).toMatchObject({ status: "completed", reported_status: "completed" });
@@ -241,7 +241,7 @@ describe("run attempts", () => {
     expect(state.run).toMatchObject({ status: "failed", next_attempt_at: null, failure: { reason: "first" } });
   });
 
-  it("never lets an earlier attempt undo a later one, whatever its times say", () => {
+  it("run attempts never lets an earlier attempt undo a later one, whatever its times say", () => {
     const { state, verdicts } = story(attempt(2, "completed", 3), attempt(1, "failed", 50, PENDING));
     expect(verdicts).toEqual(["accepted", "stored"]);
     expect(state.run).toMatchObject({ status: "completed", attempt: 2 });

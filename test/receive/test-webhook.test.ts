@@ -15,7 +15,7 @@ const types = ({ standIns }: TestApp): string[] =>
   standIns.http.requests.map(({ body }) => (JSON.parse(body) as { type: string }).type);
 
 describe.each(SAMPLES)("the sample of a %s", (name, runId) => {
-  it("is told as a test each time, and counted nowhere", async () => {
+  it("is delivered as a test each time, and counted nowhere", async () => {
     const relay = await anApp({}, { standIns });
     for (const pressed of [1, 2]) {
       const answer = await relay.webhook(fixtureBytes(`test-sample.${name}`));

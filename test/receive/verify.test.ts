@@ -70,11 +70,11 @@ describe("a signature is refused", () => {
     expect(verify(body, signature, keys)).toBe(reason);
   });
 
-  it("when it was made with an empty key, even if an empty key is configured", () => {
+  it("a signature is refused when it was made with an empty key, even if an empty key is configured", () => {
     expect(verify(body, sign(body, ""), [key("empty", "")])).toBe("wrong_signature");
   });
 
-  it("when no key is configured", () => {
+  it("a signature is refused when no key is configured", () => {
     expect(verify(body, good, [])).toBe("wrong_signature");
   });
 });

@@ -97,7 +97,7 @@ describe("switched on", () => {
     expect(relay.standIns.skyvern.calls).toEqual([]);
   });
 
-  it("a run that goes on is stored, and told when it ends", async () => {
+  it("a run that goes on is stored, and delivered when it ends", async () => {
     const relay = await confirming();
     add(relay, { id: "tsk_1", status: "running", endedAt: null, createdAt: ENDED });
     expect((await unsigned(relay, aLie("tsk_1"))).json()).toMatchObject({ result: "stored" });
@@ -130,7 +130,7 @@ describe("switched on", () => {
     expect((await unsigned(open, aLie("tsk_1"))).json()).toMatchObject({ result: "accepted" });
   });
 
-  it("so many are asked for at once, then so many a second; the others may come again", async () => {
+  it("many are asked for at once, then many a second; the others may come again", async () => {
     const runtime = aRuntime();
     const relay = await confirming({ runtime });
     for (let i = 0; i < 40; i += 1) add(relay, { id: `tsk_${i}` });
@@ -188,7 +188,7 @@ describe("switched on", () => {
     ["is behind a proxy that knows no such page", { status: 404, body: "<h1>Not Found</h1>" }],
     ["is not at this address", { status: 404, body: '{"detail":"Not Found"}' }],
   ])(
-    "when Skyvern %s, the sender is asked to come again, and the id is not taken for unknown",
+    "switched on when Skyvern %s, the sender is asked to come again, and the id is not taken for unknown",
     async (_what, fault) => {
       const relay = await confirming();
       add(relay, { id: "tsk_1" });

@@ -53,7 +53,7 @@ function expectSilentEdits(relay: TestApp, edits: number): string {
 }
 
 describe("prompt and url of a task, which only the API knows", () => {
-  it("are filled in three seconds later: the message is edited, nobody is told again", async () => {
+  it("prompt and url of a task, which only the API knows are filled in three seconds later: the message is edited, nothing is delivered again", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await told(relay, V1);
@@ -92,7 +92,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(new Set(ids).size).toBe(2);
   });
 
-  it("are in the message already when it is sent after that", async () => {
+  it("prompt and url of a task, which only the API knows are in the message already when it is sent after that", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await relay.webhook(JSON.stringify(atSkyvern(V1).payload));
@@ -100,7 +100,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(expectSilentEdits(relay, 0)).toContain("portal.example.com");
   });
 
-  it("are asked for again while Skyvern is down: after 1 m, 5 m, 30 m and 2 h, then no more", async () => {
+  it("prompt and url of a task, which only the API knows are asked for again while Skyvern is down: after 1 m, 5 m, 30 m and 2 h, then no more", async () => {
     const { relay, later } = await aRelay();
     await told(relay, V1);
     relay.standIns.skyvern.faults.push({ status: 500, times: 1_000 });
@@ -114,7 +114,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expectSilentEdits(relay, 0);
   });
 
-  it("are filled in when Skyvern is back", async () => {
+  it("prompt and url of a task, which only the API knows are filled in when Skyvern is back", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await told(relay, V1);
@@ -125,7 +125,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(expectSilentEdits(relay, 1)).toContain("portal.example.com");
   });
 
-  it("of one run that cannot be read do not keep the next from being filled in", async () => {
+  it("prompt and url of a task, which only the API knows of one run that cannot be read do not keep the next from being filled in", async () => {
     const { relay, later } = await aRelay();
     add(relay, { ...V1, id: "tsk_2" });
     await told(relay, V1);
@@ -136,7 +136,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ prompt: null });
   });
 
-  it("are asked for after a restart too", async () => {
+  it("prompt and url of a task, which only the API knows are asked for after a restart too", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const runtime = aRuntime();
     const before = await anApp(env, { runtime });
@@ -151,7 +151,7 @@ describe("prompt and url of a task, which only the API knows", () => {
 });
 
 describe("the recording of a v2 task, whose webhook goes out before it is final", () => {
-  it("that is in the list a minute later is linked in the message, by a silent edit", async () => {
+  it("the recording of a v2 task, whose webhook goes out before it is final that is in the list a minute later is linked in the message, by a silent edit", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);
     await told(relay, V2);
@@ -170,7 +170,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(await later(1_000 * MINUTE)).toBe(0);
   });
 
-  it("that is there already, or never comes, edits nothing, and is asked for once", async () => {
+  it("the recording of a v2 task, whose webhook goes out before it is final that is there already, or never comes, edits nothing, and is asked for once", async () => {
     const { relay, later } = await aRelay();
     add(relay, { ...V2, artifacts: [RECORDING] });
     await told(relay, V2);
@@ -181,7 +181,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(asked(relay).filter((path) => path.endsWith("/artifacts"))).toHaveLength(1);
   });
 
-  it("is looked for again while Skyvern's list cannot be read, although an older list is known", async () => {
+  it("the recording of a v2 task, whose webhook goes out before it is final is looked for again while Skyvern's list cannot be read, although an older list is known", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);
     await told(relay, V2);
@@ -193,7 +193,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(expectSilentEdits(relay, 1)).toContain("a_900");
   });
 
-  it("is looked for five times while Skyvern is down, then no more", async () => {
+  it("the recording of a v2 task, whose webhook goes out before it is final is looked for five times while Skyvern is down, then no more", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);
     await told(relay, V2);
@@ -203,7 +203,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(await later(10_000 * MINUTE)).toBe(0);
   });
 
-  it("is in the message already when that is sent later: nothing was sent, so nothing is asked", async () => {
+  it("the recording of a v2 task, whose webhook goes out before it is final is in the message already when that is sent later: nothing was sent, so nothing is asked", async () => {
     const { relay, runtime } = await aRelay();
     add(relay, { ...V2, artifacts: [RECORDING] });
     await relay.webhook(JSON.stringify(atSkyvern(V2).payload));
@@ -214,7 +214,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(expectSilentEdits(relay, 0)).toContain("a_900");
   });
 
-  it("is asked for after the details that a replay lacks", async () => {
+  it("the recording of a v2 task, whose webhook goes out before it is final is asked for after the details that a replay lacks", async () => {
     const { relay, later } = await aRelay();
     const replay = { ...V2, fixture: "replay.task_v2.completed" };
     add(relay, replay);

@@ -44,7 +44,7 @@ it("what is older than the lookback is left alone", async () => {
   expect(await relay.app.reconcile()).toMatchObject({ listed: 1, found: 1 });
 });
 
-it("a run that was told by its webhook is not read", async () => {
+it("a run that its webhook brought is not read", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR });
   await relay.webhook(JSON.stringify(atSkyvern({ id: "tsk_1", endedAt: NOW - HOUR }).payload));
@@ -54,7 +54,7 @@ it("a run that was told by its webhook is not read", async () => {
   expect(await coverageOf(relay)).toBe("1/1");
 });
 
-it("a run that ended just now is left to its webhook for a moment, and told once", async () => {
+it("a run that ended just now is left to its webhook for a moment, and delivered once", async () => {
   const runtime = aRuntime();
   const relay = await anApp(
     {},
@@ -116,7 +116,7 @@ describe("a run known only as not final", () => {
   const running = (id: string) =>
     JSON.stringify({ ...atSkyvern({ id, endedAt: null, createdAt: NOW }).payload, status: "running" });
 
-  it("is confirmed when the list shows its end, and when the list does not show it at all", async () => {
+  it("a run known only as not final is confirmed when the list shows its end, and when the list does not show it at all", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const { skyvern } = relay.standIns;
     for (const id of ["tsk_listed", "tsk_child"])
@@ -139,7 +139,7 @@ describe("a run known only as not final", () => {
     expect(await relay.app.reconcile()).toMatchObject({ read: 0 });
   });
 
-  it("is ours wherever its webhook URL leads: its webhook came here", async () => {
+  it("a run known only as not final is ours wherever its webhook URL leads: its webhook came here", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(running("tsk_1"));
     add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR, webhookUrl: "https://gateway.example.com/hook" });
@@ -174,7 +174,7 @@ it("what the list contradicts is read once, not with every round, and settles as
   expect(await relay.read("/v1/runs/tsk_v2_1")).toMatchObject({ status: "completed" });
 });
 
-it("the same answer again, with its URLs minted anew, is one receipt", async () => {
+it("the same answer again, with its URLs signed again, is one receipt", async () => {
   const runtime = aRuntime();
   const relay = await anApp({}, { runtime, skyvern: { now: runtime.now }, file: "skyvern: { confirm: true }" });
   add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR });
@@ -199,7 +199,7 @@ it("a run that Skyvern lists and does not find, or answers with nonsense, does n
   expect(events(relay, "reconcile.run_unreadable").map((line) => line["run_id"])).toEqual([idOf(1), idOf(2)]);
 });
 
-it("a round reads so many runs and no more; the next one goes on", async () => {
+it("a round reads many runs and no more; the next one goes on", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   const { skyvern } = relay.standIns;
   for (let i = 0; i < MAX_READS + 20; i += 1)
@@ -343,7 +343,7 @@ describe("coverage", () => {
     expect(await coverageOf(relay)).toBe("1/1");
   });
 
-  it("a run of ours that is not understood is a gap", async () => {
+  it("a run of ours that is not recognized is a gap", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime });
     add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR });

@@ -25,7 +25,7 @@ describe("the name a file is sent under", () => {
 });
 
 describe("files to send along", () => {
-  it("are those that fit one by one and together, in the run's order", async () => {
+  it("files to send along are those that fit one by one and together, in the run's order", async () => {
     const evidence = anEvidence({
       files: { "a.pdf": 40, "large.zip": 120, "b.pdf": 50, "c.pdf": 30 },
       limits: { each: 100, total: 100 },
@@ -40,7 +40,7 @@ describe("files to send along", () => {
     expect(evidence.asked).toEqual(["a.pdf", "b.pdf"]);
   });
 
-  it("of one name are told apart, and are nothing a reader would run", async () => {
+  it("files to send along of one name are told apart, and are nothing a reader would run", async () => {
     const evidence = anEvidence({ files: { "a/x.pdf": 1, "a\\x.pdf": 1, "page.html": 1, "run.exe": 1 } });
     const { files } = await readFiles(evidence, 100, noAbort());
     expect(files.map(({ name, type }) => [name, type])).toEqual([
@@ -51,21 +51,21 @@ describe("files to send along", () => {
     ]);
   });
 
-  it("that cannot be had, or are empty, are left out", async () => {
+  it("files to send along that cannot be had, or are empty, are left out", async () => {
     const evidence = anEvidence({ files: { "gone.pdf": null, "empty.txt": 0, "a.pdf": 3 } });
     expect(await readFiles(evidence, 100, noAbort())).toMatchObject({ files: [{ name: "a.pdf" }], omitted: 2 });
   });
 });
 
 describe("a screenshot to show", () => {
-  it("is named by its place", async () => {
+  it("a screenshot to show is named by its place", async () => {
     const evidence = anEvidence({ screenshots: ["a_1", "a_2"] });
     expect(await readScreenshot(evidence, 1, noAbort())).toMatchObject({ key: "a_1", name: "screenshot.png" });
     expect(await readScreenshot(evidence, 2, noAbort())).toMatchObject({ key: "a_2", name: "screenshot-2.png" });
     expect(await readScreenshot(evidence, 3, noAbort())).toBeNull();
   });
 
-  it("is none when its bytes are no picture that mail and chat show", async () => {
+  it("a screenshot to show is none when its bytes are no picture that mail and chat show", async () => {
     const html = anEvidence({ screenshots: ["a_1"], found: { a_1: { kind: "bytes", type: null, bytes: bytesOf(9) } } });
     const webp = { kind: "bytes", type: "image/webp", bytes: bytesOf(9) } as const;
     expect(await readScreenshot(html, 1, noAbort())).toBeNull();

@@ -174,7 +174,7 @@ describe("as the guarded fetch really fails", () => {
 });
 
 describe("what the other side said is quoted", () => {
-  test("as one line of printable text", () => {
+  test("what the other side said is quoted as one line of printable text", () => {
     expect(quote("a\r\nb\u0000\u202ec\u001b[31m  d\u2028e", [])).toBe("a b c [31m d e");
   });
 
@@ -182,7 +182,7 @@ describe("what the other side said is quoted", () => {
     expect(quote("x".repeat(500), [])).toBe(`${"x".repeat(199)}…`);
   });
 
-  test("without secrets, also one that was cut off at the end", () => {
+  test("what the other side said is quoted without secrets, also one that was cut off at the end", () => {
     expect(quote("bad token s3cr3t-value!", ["s3cr3t-value"])).toBe("bad token [secret]!");
     expect(quote("bad token s3cr3t-v", ["s3cr3t-value"])).toBe("bad token [secret]");
   });
@@ -197,7 +197,7 @@ describe("a secret that an answer spells in another way", () => {
     ["another case", SECRET.toUpperCase()],
     ["two lines", "p@ss/W0\r\n rd+secret"],
     ["base64", Buffer.from(SECRET).toString("base64")],
-  ])("is not quoted: %s", (_how, spelt) => {
+  ])("a secret that an answer spells in another way is not quoted: %s", (_how, spelt) => {
     expect(quote(`you sent ${spelt}, no`, [SECRET])).toBe("[secret]");
   });
 });

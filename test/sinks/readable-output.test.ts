@@ -23,7 +23,7 @@ describe("blocks", () => {
     expect(sections.map(({ title }) => title)).toEqual(["download", "login"]);
   });
 
-  it("are counted where there are too many", () => {
+  it("blocks are counted where there are too many", () => {
     const { sections, omittedBlocks } = read(
       Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`block_${i}_output`, { n: i }])),
     );
@@ -31,7 +31,7 @@ describe("blocks", () => {
     expect(omittedBlocks).toBe(5);
   });
 
-  it("are left out where there is nothing but bookkeeping, and then what was extracted is shown", () => {
+  it("blocks are left out where there is nothing but bookkeeping, and then what was extracted is shown", () => {
     const { sections } = read({ a_output: taskValue(null), extracted_information: [{ count: 3 }] });
     expect(sections).toEqual([
       { kind: "fields", title: "extracted information", fields: [{ label: "count", value: "3" }], omitted: 0 },
@@ -67,7 +67,7 @@ describe("a loop", () => {
     ["b", { look_up: httpValue({ n: 2 }), note: { said: "no" } }],
   ] as const;
 
-  it("is a row a round, with its inner blocks by name", () => {
+  it("a loop is a row a round, with its inner blocks by name", () => {
     expect(read({ each_output: loopValue(rounds) }).sections).toEqual([
       {
         kind: "table",
@@ -83,7 +83,7 @@ describe("a loop", () => {
     ]);
   });
 
-  it("with one inner block has that block's fields as columns", () => {
+  it("a loop with one inner block has that block's fields as columns", () => {
     const value = loopValue([
       ["a", { look_up: taskValue({ price: 1, stock: 2 }) }],
       ["b", { look_up: taskValue({ price: 3, stock: 4 }) }],
@@ -118,7 +118,7 @@ describe("a table", () => {
     expect(section && omittedIn(section)).toBe("… and 3 more columns");
   });
 
-  it("of one row reads downwards", () => {
+  it("a table of one row reads downwards", () => {
     expect(read([{ id: "INV-1", amount: 12 }], "task").sections[0]).toMatchObject({
       kind: "fields",
       fields: [
@@ -162,7 +162,7 @@ describe("files, texts and child runs", () => {
 });
 
 describe("the corpus", () => {
-  it("has at least 100 outputs", () => {
+  it("the corpus has at least 100 outputs", () => {
     expect(CORPUS.size).toBeGreaterThanOrEqual(100);
   });
 

@@ -76,7 +76,7 @@ const signs = (signed_url: string) =>
   skyvern.faults.push({ on: /signed-url$/, status: 200, body: JSON.stringify({ signed_url, expires_at: null }) });
 
 describe("an artifact by its id", () => {
-  test("is a redirect to a URL that Skyvern signs now, good for five minutes", async () => {
+  test("an artifact by its id is a redirect to a URL that Skyvern signs now, good for five minutes", async () => {
     addRun(DOWNLOADS);
     const location = await resolve(RECORDING);
     expect(location).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
@@ -105,7 +105,7 @@ describe("an artifact by its id", () => {
     expect(paths()).toContain(`/v1/runs/${RUN_ID}`);
   });
 
-  test("is streamed where Skyvern has only a file: URL for it", async () => {
+  test("an artifact by its id is streamed where Skyvern has only a file: URL for it", async () => {
     await restart({ storage: "local" });
     addRun(DOWNLOADS);
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
@@ -113,21 +113,21 @@ describe("an artifact by its id", () => {
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 
-  test("is streamed when only its content can be read: neither the list nor the run names it", async () => {
+  test("an artifact by its id is streamed when only its content can be read: neither the list nor the run names it", async () => {
     await restart({ storage: "local" });
     addRun(DOWNLOADS);
     expect(await resolve(SECOND_FILE)).toEqual({ kind: "stream", artifactId: SECOND_FILE });
     expect(skyvern.calls.at(-1)?.headers.range).toBe("bytes=0-0");
   });
 
-  test("is streamed, though empty", async () => {
+  test("an artifact by its id is streamed, though empty", async () => {
     await restart({ storage: "local" });
     aTask({}, [{ artifact_id: "a_1", artifact_type: "download", bytes: new Uint8Array() }]);
     skyvern.faults.push({ on: /content$/, status: 416 });
     expect(await resolve("a_1")).toEqual({ kind: "stream", artifactId: "a_1" });
   });
 
-  test("is gone for good when Skyvern has it nowhere", async () => {
+  test("an artifact by its id is gone for good when Skyvern has it nowhere", async () => {
     addRun(DOWNLOADS);
     expect(await resolve("a_404")).toEqual({
       kind: "gone",
@@ -136,13 +136,13 @@ describe("an artifact by its id", () => {
     });
   });
 
-  test("is gone when Skyvern archived it", async () => {
+  test("an artifact by its id is gone when Skyvern archived it", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS, [{ artifact_id: RECORDING, artifact_type: "recording", archived: true }]);
     expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
   });
 
-  test("is gone for now when Skyvern does not answer, for good when it refuses the key", async () => {
+  test("an artifact by its id is gone for now when Skyvern does not answer, for good when it refuses the key", async () => {
     addRun(DOWNLOADS);
     skyvern.faults.push({ status: 500, times: 3 });
     expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", temporary: true });
@@ -151,7 +151,7 @@ describe("an artifact by its id", () => {
   });
 
   test.each(["javascript:alert(1)", "data:text/html,x", "ftp://host/x", "//host/x", ""])(
-    "never redirects to %j",
+    "an artifact by its id never redirects to %j",
     async (url) => {
       addRun(DOWNLOADS);
       signs(url);
@@ -159,13 +159,13 @@ describe("an artifact by its id", () => {
     },
   );
 
-  test("is streamed when its URL is dead already", async () => {
+  test("an artifact by its id is streamed when its URL is dead already", async () => {
     addRun(DOWNLOADS);
     signs(`https://host/v1/artifacts/${RECORDING}/content?expiry=${NOW / 1000 - 1}&sig=s`);
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 
-  test("is streamed when a self-hosted Skyvern signs a URL of the cloud's host", async () => {
+  test("an artifact by its id is streamed when a self-hosted Skyvern signs a URL of the cloud's host", async () => {
     addRun(DOWNLOADS);
     signs(`https://api.skyvern.com/v1/artifacts/${RECORDING}/content?expiry=${NOW / 1000 + 300}&sig=s`);
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
@@ -246,7 +246,7 @@ describe("an artifact by its place", () => {
     expect(await resolve("file-1", "tsk_404")).toMatchObject({ kind: "gone", temporary: false });
   });
 
-  test("is gone for now when the run or its list cannot be read", async () => {
+  test("an artifact by its place is gone for now when the run or its list cannot be read", async () => {
     await restart({ storage: "local" });
     addRun(LOCAL);
     skyvern.faults.push({ status: 429, times: 3 });
@@ -255,7 +255,7 @@ describe("an artifact by its place", () => {
     expect(await resolve("recording")).toMatchObject({ kind: "gone", temporary: true });
   });
 
-  test.each(["javascript:alert(1)", "ftp://host/x"])("never redirects to %s", async (url) => {
+  test.each(["javascript:alert(1)", "ftp://host/x"])("an artifact by its place never redirects to %s", async (url) => {
     aTask({ recording_url: url });
     expect((await resolve("recording")).kind).toBe("gone");
   });

@@ -363,7 +363,7 @@ describe("calls at one time", () => {
     expect((await stayed).status).toBe("complete");
   });
 
-  test("when the last one leaves the asking ends, nothing is saved, and the next call asks anew", async () => {
+  test("when the last one leaves the asking ends, nothing is saved, and the next call asks again", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 500 });
     const asleep = Promise.withResolvers<AbortSignal | undefined>();

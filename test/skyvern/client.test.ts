@@ -105,7 +105,7 @@ describe("answers", () => {
     expect(rows).toMatchObject([{ ...row, created_at: Date.parse("2026-08-21T06:00:06.102Z"), new_key: [1] }]);
   });
 
-  test("a row that is not understood is left out and counted, and does not spoil the list", async () => {
+  test("a row that is not recognized is left out and counted, and does not spoil the list", async () => {
     const good = { artifact_id: "a_1", artifact_type: "recording", signed_url: 7, created_at: "yesterday" };
     const bad = [{ artifact_id: "" }, null, "a_2", { artifact_id: "a_3" }];
     skyvern.faults.push({ status: 200, body: JSON.stringify([...bad, good]) });

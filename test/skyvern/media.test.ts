@@ -98,7 +98,7 @@ const textOf = async (opened: Awaited<ReturnType<Media["open"]>>): Promise<strin
   opened.kind === "content" ? await opened.content.text() : opened.kind;
 
 describe("a URL that Skyvern names", () => {
-  it("is fetched without Skyvern's key, wherever it is", async () => {
+  it("a URL that Skyvern names is fetched without Skyvern's key, wherever it is", async () => {
     const { media, sign } = await aRig();
     const storage = await aStorage();
     sign(storage.url);
@@ -138,14 +138,14 @@ describe("a URL that Skyvern names", () => {
     "file:///etc/passwd",
     "gopher://127.0.0.1/",
     "//10.0.0.1/",
-  ])("that redirects to %s is not followed there", async (location) => {
+  ])("a URL that Skyvern names that redirects to %s is not followed there", async (location) => {
     const storage = await aStorage({ status: 302, headers: { location } });
     const { media, sign } = await aRig({}, ["127.0.0.1/32"]);
     sign(storage.url, 2);
     expect(await media.open(owner, RECORDING)).toMatchObject({ kind: "gone", temporary: false });
   });
 
-  it("that redirects in a circle ends", async () => {
+  it("a URL that Skyvern names that redirects in a circle ends", async () => {
     const storage = await aStorage({ status: 302, headers: { location: "/file" } });
     const { media, sign } = await aRig();
     sign(storage.url, 2);
@@ -162,7 +162,7 @@ describe("a URL that Skyvern names", () => {
     },
   );
 
-  it("that was good and is dead is asked for anew, once", async () => {
+  it("a URL that Skyvern names that was good and is dead is asked for again, once", async () => {
     const { media, sign, skyvern } = await aRig();
     const dead = await aStorage({ status: 403 });
     sign(dead.url);
@@ -172,7 +172,7 @@ describe("a URL that Skyvern names", () => {
     expect(skyvern.calls.filter(({ path }) => path.endsWith("/signed-url"))).toHaveLength(2);
   });
 
-  it("is kept for as many artifacts as fit, not more", async () => {
+  it("a URL that Skyvern names is kept for as many artifacts as fit, not more", async () => {
     const { media, skyvern, sign } = await aRig();
     sign("https://93.184.215.14/x", 1_200);
     for (let n = 0; n < 1_001; n++) await media.link(owner, `a_x${n}`);
@@ -273,7 +273,7 @@ describe("reading all of it", () => {
     }
   });
 
-  it("that is cut off by the deadline, or gone, is unavailable", async () => {
+  it("reading all of it that is cut off by the deadline, or gone, is unavailable", async () => {
     const { media, skyvern } = await aRig();
     skyvern.faults.push({ on: /content$/, instead: "hang" });
     expect(await media.read(owner, SCREENSHOT, 1_000, AbortSignal.timeout(50))).toEqual({ kind: "unavailable" });
@@ -283,7 +283,7 @@ describe("reading all of it", () => {
 });
 
 describe("a range", () => {
-  it("of a film is passed on", async () => {
+  it("a range of a film is passed on", async () => {
     const { media } = await aRig({ [RECORDING]: Buffer.from("0123456789") });
     const opened = await media.open(owner, RECORDING, { range: "bytes=2-4" });
     expect(opened).toMatchObject({ kind: "content", content: { status: 206 } });
@@ -291,11 +291,14 @@ describe("a range", () => {
     expect(await media.open(owner, RECORDING, { range: "bytes=90-" })).toEqual({ kind: "unsatisfiable" });
   });
 
-  it.each([SCREENSHOT, "a_3"])("of a picture is the whole picture: a part would not show what it is", async (key) => {
-    const { media } = await aRig();
-    const opened = await media.open(owner, key, { range: "bytes=4-7" });
-    expect(opened).toMatchObject({ kind: "content", content: { status: 200 } });
-  });
+  it.each([SCREENSHOT, "a_3"])(
+    "a range of a picture is the whole picture: a part would not show what it is",
+    async (key) => {
+      const { media } = await aRig();
+      const opened = await media.open(owner, key, { range: "bytes=4-7" });
+      expect(opened).toMatchObject({ kind: "content", content: { status: 200 } });
+    },
+  );
 });
 
 const streamOf = (...chunks: string[]): ReadableStream<Uint8Array> =>
@@ -318,25 +321,25 @@ describe("what content is", () => {
     [null, ["<svg xmlns="]],
     [null, ["%PDF-1.7 and more"]],
     [null, [""]],
-  ])("is told by its first bytes, however they come: %s", async (type, chunks) => {
+  ])("what content is is told by its first bytes, however they come: %s", async (type, chunks) => {
     const sniffed = await sniff("application/json", streamOf(...chunks));
     expect(sniffed.type).toBe(type);
     expect(Buffer.from(await new Response(sniffed.body).arrayBuffer()).toString("latin1")).toBe(chunks.join(""));
   });
 
   it.each(["image/png", "image/svg+xml", "text/html", "application/pdf"])(
-    "is never believed of what calls itself %s: a page is downloaded, a picture shown",
+    "what content is is never believed of what calls itself %s: a page is downloaded, a picture shown",
     async (said) => {
       expect((await sniff(said, streamOf("<script>alert(1)</script>"))).type).toBeNull();
       expect((await sniff(said, streamOf("\xFF\xD8\xFF\xE0"))).type).toBe("image/jpeg");
     },
   );
 
-  it("in the middle of a film is what its storage says", async () => {
+  it("what content is in the middle of a film is what its storage says", async () => {
     expect((await sniff("video/webm; codecs=vp8", streamOf("middle"))).type).toBe("video/webm");
   });
 
-  it("is said to a browser without anything it could run, and without a length that is not its own", async () => {
+  it("what content is is said to a browser without anything it could run, and without a length that is not its own", async () => {
     const headers = { "content-type": "text/html", "content-length": "9", "content-encoding": "gzip" };
     const answer = await safeAnswer(new Response(streamOf("<script>1"), { headers }), "x'\u202Egpj.html");
     expect(Object.fromEntries(answer.headers)).toMatchObject({

@@ -49,7 +49,7 @@ describe("a time of Skyvern", () => {
     "2026-13-41T99:99:99",
     "+012026-01-01T00:00:00",
     "2026-08-21T11:52:29.276851Z and more",
-  ])("is none in %s", (text) => {
+  ])("a time of Skyvern is none in %s", (text) => {
     expect(parseTime(text)).toBeNull();
   });
 });
@@ -65,7 +65,7 @@ describe("a run", () => {
     [{ run_id: "x_1", run_type: "workflow_run_v2" }, "workflow_run_v2", "workflow"],
     [{ run_id: "x_1", workflow_run_id: "x_1", run_type: "new" }, "new", "workflow"],
     [{ run_id: "tsk_1", workflow_run_id: "wr_1", run_type: "task_v1" }, "task_v1", "task"],
-  ])("of %j has the type %s and is a %s", (values, run_type, kind) => {
+  ])("a run of %j has the type %s and is a %s", (values, run_type, kind) => {
     expect(runOf(values)).toMatchObject({ run_type, kind });
   });
 
@@ -105,11 +105,11 @@ describe("a run", () => {
     [{ output: 0 }, 0],
     [{ output: false }, false],
     [{}, null],
-  ])("of %j has the output %j", (values, output) => {
+  ])("a run of %j has the output %j", (values, output) => {
     expect(runOf(values).output).toEqual(output);
   });
 
-  it("has a failure when there is a reason, an error or a category, each code once", () => {
+  it("a run has a failure when there is a reason, an error or a category, each code once", () => {
     expect(runOf({ failure_reason: null, errors: [], failure_category: null }).failure).toBeNull();
     expect(runOf({ failure_reason: " " }).failure).toBeNull();
     const errors = [
@@ -158,7 +158,7 @@ describe("a run", () => {
     [{ status: "failed", failure_reason: "The page failed to send." }, false],
     [{ status: "completed", failure_reason: "Failed to send webhook" }, false],
     [{ status: "failed", failure_reason: null }, false],
-  ])("of %j failed only because of its webhook: %s", (values, is) => {
+  ])("a run of %j failed only because of its webhook: %s", (values, is) => {
     expect(isDeliveryFailure(aPayload(values))).toBe(is);
   });
 });
@@ -199,14 +199,14 @@ describe("files", () => {
 describe("pictures", () => {
   const shot = (id: string): string => `${CONTENT}/${id}/content?sig=x`;
 
-  it("are those of the payload's list, newest first, each once; the final one alone when there is no list", () => {
+  it("pictures are those of the payload's list, newest first, each once; the final one alone when there is no list", () => {
     expect(
       runOf({ screenshot_urls: [shot("a_3"), shot("a_2"), shot("a_3")], screenshot_url: shot("a_4") }).screenshots,
     ).toEqual(["a_3", "a_2"]);
     expect(runOf({ screenshot_urls: null, screenshot_url: shot("a_4") }).screenshots).toEqual(["a_4"]);
   });
 
-  it("without an id go by their place, which counts what is missing", () => {
+  it("pictures without an id go by their place, which counts what is missing", () => {
     expect(
       runOf({ screenshot_urls: ["https://x.example/1.png", null, shot("a_2"), "https://x.example/3.png"] }).screenshots,
     ).toEqual(["screenshot-1", "a_2", "screenshot-4"]);

@@ -20,11 +20,11 @@ describe("a run's id", () => {
     [{ run_id: 7, task_id: { a: 1 }, workflow_run_id: "c_1" }, "c_1"],
     [{ run_id: "  ", task_id: "b_1" }, "b_1"],
     [{ run_id: "x".repeat(200) }, "x".repeat(200)],
-  ])("of %j is the first of run_id, task_id, workflow_run_id that is there", (ids, id) => {
+  ])("a run's id of %j is the first of run_id, task_id, workflow_run_id that is there", (ids, id) => {
     expect(idOf(readPayload({ ...ids, status: "completed" }))).toBe(id);
   });
 
-  it("is needed", () => {
+  it("a run's id is needed", () => {
     expect(reasonOf(readPayload({ status: "completed", id: "tsk_1" }))).toMatch(/run_id/);
     expect(reasonOf(readPayload({ status: "completed", run_id: "x".repeat(201) }))).toMatch(/longer than 200/);
   });
@@ -42,7 +42,7 @@ describe("a payload", () => {
     [{ run_id: "tsk_1", status: 1 }],
     [{ run_id: "tsk_1", status: ["completed"] }],
     [{ run_id: "tsk_1", status: "x".repeat(101) }],
-  ])("without a status, as %j, is not understood", (payload) => {
+  ])("a payload without a status, as %j, is not recognized", (payload) => {
     expect(reasonOf(readPayload(payload))).toMatch(/status/);
   });
 
@@ -72,12 +72,12 @@ describe("a payload", () => {
     '{"a":1}{"b":2}',
     "\u0000",
     '{"a":"\u0000"}',
-  ])("of the text %j is not JSON", (text) => {
+  ])("a payload of the text %j is not JSON", (text) => {
     expect(reasonOf(parse(text))).toBe("the body is not JSON");
   });
 
   it.each(["[]", "null", '"x"', "1", "true", "1e400", "12345678901234567890"])(
-    "of the text %s is no object",
+    "a payload of the text %s is no object",
     (text) => {
       expect(reasonOf(parse(text))).toBe("the body is not a JSON object");
     },
@@ -118,15 +118,18 @@ describe("a request for a one-time code", () => {
     [{ task_id: "tsk_1" }],
     [{ workflow_run_id: null, workflow_permanent_id: null, task_id: null }],
     [{ workflow_permanent_id: "wpid_1", totp_identifier: "x", otp_kind: "sms" }],
-  ])("has ids and nothing else: %j", (body) => {
+  ])("a request for a one-time code has ids and nothing else: %j", (body) => {
     expect(readPayload(body).kind).toBe("totp");
   });
 
-  it.each([[{}], [{ task_id: "tsk_1", note: "?" }], [{ run_id: "tsk_1" }]])("is not %j, which is kept", (body) => {
-    expect(readPayload(body).kind).toBe("unknown");
-  });
+  it.each([[{}], [{ task_id: "tsk_1", note: "?" }], [{ run_id: "tsk_1" }]])(
+    "a request for a one-time code is not %j, which is kept",
+    (body) => {
+      expect(readPayload(body).kind).toBe("unknown");
+    },
+  );
 
-  it("is not a run that is over", () => {
+  it("a request for a one-time code is not a run that is over", () => {
     expect(readPayload({ task_id: "tsk_1", status: "completed" }).kind).toBe("run");
   });
 });

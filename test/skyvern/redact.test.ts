@@ -177,7 +177,7 @@ describe("what is masked", () => {
     });
   });
 
-  it("also in a URL whose slashes are escaped", () => {
+  it("what is masked also in a URL whose slashes are escaped", () => {
     const { text } = redact(
       String.raw`{"output":"https:\/\/h.example\/?sig=SIG","b":"\u0068ttps\u003a//h.example/?sig=SIG"}`,
     );
@@ -415,7 +415,7 @@ describe("however a text is spelt", () => {
     );
   });
 
-  it("of a URL's query what gives access is hidden, and nothing else", () => {
+  it("however a text is spelt of a URL's query what gives access is hidden, and nothing else", () => {
     const pairs = (query: string) =>
       query.replace(/([?&#;])([^=?&#;]*)=([^&#;]*)/g, (pair: string, mark: string, name: string, value: string) => {
         if (/token|^(sig|key)$|api_?key/i.test(name)) return `${mark}${name}=${value === "" ? "" : REDACTED}`;
@@ -512,7 +512,7 @@ describe("secrets in unusual places", () => {
     ['{"failure_reason":"sent bearer S3cret1abc"}'],
     ['{"parameters":{"path":"/p?token=S3cret1&page=2"}}'],
     ['{"request":{"navigation_payload":{"password":"S3cret!1"}}}'],
-  ])("are masked: %s", (body) => {
+  ])("secrets in unusual places are masked: %s", (body) => {
     const { text } = redact(body);
     expect(text).not.toContain("S3cret");
     expect(() => JSON.parse(text)).not.toThrow();
@@ -523,7 +523,7 @@ describe("secrets in unusual places", () => {
     ['{"parameters":{"fields":[{"value":"Berlin","name":"city"},{"value":"Bonn"},{"name":"password","value":null}]}}'],
     ['{"failure_reason":"Basic information was missing, and the bearer of the card too."}'],
     ['{"output":[{"name":"api_key","value":"what a page said"}]}'],
-  ])("are not seen where there are none: %s", (body) => {
+  ])("secrets in unusual places are not seen where there are none: %s", (body) => {
     expect(redact(body).text).toBe(body);
   });
 
@@ -554,7 +554,7 @@ describe("secrets in unusual places", () => {
     [`{"a":"curl -u bob:${S} --token ${S} -H 'X-Api-Key: ${S}' https://h"}`],
     [`{"output":{"password":"${S}"}}`],
     ["the key is ghp_" + S.repeat(3)],
-  ])("are masked in whatever wrapping: %s", (body) => {
+  ])("secrets in unusual places are masked in whatever wrapping: %s", (body) => {
     const { text } = redact(body);
     expect(text).not.toContain(S);
     expect(redact(text).text).toBe(text);
@@ -565,12 +565,15 @@ describe("secrets in unusual places", () => {
     [String.raw`{\"pin\":\"a1b2c3d4\",\"user\":\"bob\"}`, String.raw`{\"pin\":\"[redacted]\",\"user\":\"bob\"}`],
     [`{"parameters":{"password":"hunt`, `{"parameters":{"password":"[redacted]`],
     [String.raw`["password=a1b2c3d4 \q"]`, String.raw`["password=[redacted] \q"]`],
-  ])("are masked in what is no JSON, and the rest stays as it is spelt: %s", (body, shown) => {
-    expect(redact(body).text).toBe(shown);
-    expect(redact(JSON.stringify({ output: body })).text).toBe(JSON.stringify({ output: shown }));
-  });
+  ])(
+    "secrets in unusual places are masked in what is no JSON, and the rest stays as it is spelt: %s",
+    (body, shown) => {
+      expect(redact(body).text).toBe(shown);
+      expect(redact(JSON.stringify({ output: body })).text).toBe(JSON.stringify({ output: shown }));
+    },
+  );
 
-  it("of Skyvern's HTTP blocks are masked: header values, and the body as parameters are", () => {
+  it("secrets in unusual places of Skyvern's HTTP blocks are masked: header values, and the body as parameters are", () => {
     const { text } = redact(
       readFileSync(new URL("../fixtures/http-request-secrets-1.0.56.webhook.json", import.meta.url), "utf8"),
     );
@@ -602,7 +605,7 @@ describe("secrets in unusual places", () => {
     ["headers:{'"],
     ["cookie: a=b; "],
     ["-----BEGIN PRIVATE KEY-----"],
-  ])("take linear time, however often %j is repeated", (piece) => {
+  ])("secrets in unusual places take linear time, however often %j is repeated", (piece) => {
     redact(piece.repeat(SIZE / piece.length));
     redact(JSON.stringify({ parameters: { a: piece.repeat(SIZE / piece.length) } }));
     // A search that goes over the same text again and again would not end within the test's time.

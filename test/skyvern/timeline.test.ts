@@ -11,7 +11,7 @@ const read = (json: Json) => readTimeline(json, createRedact());
 const aRow = (block: Json, children: Json[] = []): Json => ({ type: "block", attempt: 1, block, children });
 
 describe("a genuine timeline", () => {
-  it("is read in the order in which its blocks began, those of a loop behind it", () => {
+  it("a genuine timeline is read in the order in which its blocks began, those of a loop behind it", () => {
     const timeline = read(fixture("workflow_run-1.0.56"));
     expect(timeline?.blocks.map(({ label, type, depth, status }) => [label, type, depth, status])).toEqual([
       ["open", "goto_url", 0, "completed"],
@@ -41,7 +41,7 @@ describe("a genuine timeline", () => {
     ]);
   });
 
-  it("of an older release is read as well", () => {
+  it("a genuine timeline of an older release is read as well", () => {
     expect(read(fixture("workflow_run"))?.blocks.map(({ label }) => label)).toEqual(["login", "list_invoices"]);
   });
 });
@@ -70,13 +70,13 @@ describe("what may come in its place", () => {
     expect(timeline?.blocks.at(-1)?.label).toBe("b1999");
   });
 
-  it("is read however deep it is nested", () => {
+  it("what may come in its place is read however deep it is nested", () => {
     let row = aRow({ label: "innermost" });
     for (let i = 0; i < 900; i += 1) row = aRow({ label: `level ${i}` }, [row]);
     expect(read([row])?.blocks.length).toBeGreaterThan(10);
   });
 
-  it("is masked, and cut", () => {
+  it("what may come in its place is masked, and cut", () => {
     const reason = `GET https://portal.example/?token=s3cr3t-0123456789abcdef failed ${"x".repeat(9_000)}`;
     const [block] =
       read([aRow({ label: "l".repeat(900), failure_reason: reason, error_codes: ["A", 7, ""] })])?.blocks ?? [];

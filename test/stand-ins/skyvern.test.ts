@@ -98,7 +98,7 @@ describe("keys", () => {
 });
 
 describe("GET run", () => {
-  test("has exactly the keys of Skyvern's answer, and fresh URLs that work", async () => {
+  test("GET run has exactly the keys of Skyvern's answer, and fresh URLs that work", async () => {
     const { json } = await get(`/v1/runs/${V2}`);
     expect(Object.keys(json).sort()).toEqual(Object.keys(fixture("api.get-run.task_v2.completed.json")).sort());
     expect(json).toMatchObject({ run_id: V2, run_request: { prompt: "Get the title of the top post" } });
@@ -186,7 +186,7 @@ describe("GET artifacts", () => {
 });
 
 describe("one artifact", () => {
-  test("has metadata and a URL for five minutes", async () => {
+  test("one artifact has metadata and a URL for five minutes", async () => {
     expect((await get(`/v1/artifacts/${SCREENSHOT}`)).json.artifact_id).toBe(SCREENSHOT);
     const { json } = await get(`/v1/artifacts/${SCREENSHOT}/signed-url`);
     expect(json).toMatchObject({ artifact_id: SCREENSHOT, expires_at: clock / 1000 + 300 });
@@ -262,7 +262,7 @@ describe("one artifact", () => {
 });
 
 describe("faults on order", () => {
-  test("come as often as ordered, on the paths ordered, with Skyvern's bodies", async () => {
+  test("faults on order come as often as ordered, on the paths ordered, with Skyvern's bodies", async () => {
     skyvern.faults.push({ on: /artifacts$/, status: 500, times: 2 });
     expect((await get(`/v1/runs/${V1}`)).status).toBe(200);
     const broken = [await get(`/v1/runs/${V1}/artifacts`), await get(`/v1/runs/${V1}/artifacts`)];
@@ -314,7 +314,7 @@ describe("webhooks", () => {
     return { received, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/webhook` };
   }
 
-  test("are signed over the exact bytes and come with the headers of Skyvern's client", async () => {
+  test("webhooks are signed over the exact bytes and come with the headers of Skyvern's client", async () => {
     const { received, url } = await aReceiver();
     const bytes = readFileSync(new URL("../fixtures/webhook.task_v2.completed.json", import.meta.url));
     const { key, files } = JSON.parse(text("_signatures.json"));
@@ -358,7 +358,7 @@ describe("webhooks", () => {
   });
 
   test.each<Reply>([{ status: 403 }, { status: 408 }, { status: 425 }, { status: 429 }, { status: 503 }, "reset"])(
-    "are tried three times on %j, byte for byte the same",
+    "webhooks are tried three times on %j, byte for byte the same",
     async (reply) => {
       const { received, url } = await aReceiver(reply, reply);
       expect((await skyvern.sendWebhook(V2, url, KEY)).delivered).toBe(true);

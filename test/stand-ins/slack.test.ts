@@ -268,7 +268,7 @@ describe("files", () => {
     call(slack, "files.completeUploadExternal", { files: [{ id, title: "A" }], ...more });
   const image = (id: unknown) => ({ type: "image", alt_text: "a", slack_file: { id } });
 
-  it("are asked for, brought and completed, in that order and once each", async () => {
+  it("files are asked for, brought and completed, in that order and once each", async () => {
     const slack = await slackWith();
     const { file_id: id, upload_url: url } = await ask(slack);
     expect((await finish(slack, id)).error).toBe("file_not_found");
@@ -281,7 +281,7 @@ describe("files", () => {
     expect(slack.messages()).toEqual([]);
   });
 
-  it("are shown by an image block once they are complete, and Slack has looked at them", async () => {
+  it("files are shown by an image block once they are complete, and Slack has looked at them", async () => {
     const slack = await slackWith({ filesLookedAtAfter: 1 });
     const { file_id: id, upload_url: url } = await ask(slack);
     const show = () => post(slack, { text: "t", blocks: [image(id)] });
@@ -295,7 +295,7 @@ describe("files", () => {
     expect(message && slack.pictureOf(message)?.bytes).toEqual(PNG);
   });
 
-  it("that are no pictures, or nobody's, are not shown by an image block", async () => {
+  it("files that are no pictures, or nobody's, are not shown by an image block", async () => {
     const slack = await slackWith();
     const text = Buffer.from("just text");
     const { file_id: id, upload_url: url } = await ask(slack, text.length);
@@ -328,13 +328,13 @@ describe("files", () => {
     expect(messages).toMatchObject([{ ts }, { files: [{ name: "a.png", size: PNG.length }] }]);
   });
 
-  it("need a scope", async () => {
+  it("files need a scope", async () => {
     const slack = await slackWith({ scopes: ["chat:write"] });
     expect(await ask(slack)).toMatchObject({ error: "missing_scope", needed: "files:write" });
     expect((await finish(slack, "F1")).error).toBe("missing_scope");
   });
 
-  it("of no length or no name are refused", async () => {
+  it("files of no length or no name are refused", async () => {
     const slack = await slackWith();
     expect((await ask(slack, 0)).error).toBe("invalid_arguments");
     expect((await call(slack, "files.getUploadURLExternal", { length: 3 })).error).toBe("invalid_arguments");

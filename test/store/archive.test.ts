@@ -47,7 +47,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   afterEach(() => store.close());
 
   describe("the queue", () => {
-    it("has a run with the receipt that put it there, from its time on, the longest due first", async () => {
+    it("the queue has a run with the receipt that put it there, from its time on, the longest due first", async () => {
       await accept("wr_2", 3_000);
       await accept("wr_1", 2_000);
       await accept("wr_3", null);
@@ -68,7 +68,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await due(99_000)).toEqual([]);
     });
 
-    it("keeps a run that was queued anew while it was being copied", async () => {
+    it("keeps a run that was queued again while it was being copied", async () => {
       await accept("wr_1", 2_000);
       const [first] = await store.dueArchiving(2_000, 1);
       await accept("wr_1", 5_000, 2);
@@ -83,7 +83,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await accept("wr_2", null);
     });
 
-    it("of a run that was pruned meanwhile are given up, and their bytes removed", async () => {
+    it("copies of a run that was pruned meanwhile are given up, and their bytes removed", async () => {
       await store.saveCopy(aCopy({ sha256: "shared" }));
       await store.saveCopy(aCopy({ runId: "wr_gone", sha256: "shared" }));
       await store.saveCopy(aCopy({ runId: "wr_gone", sha256: "alone" }));
@@ -92,7 +92,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.discarded(9_000, 10)).toEqual(["alone"]);
     });
 
-    it("are found by run and artifact, and replaced by a newer one", async () => {
+    it("copies are found by run and artifact, and replaced by a newer one", async () => {
       await store.saveCopy(aCopy());
       await store.saveCopy(aCopy({ key: "a_2", type: null }));
       await store.saveCopy(aCopy({ sha256: "bb", bytes: 11 }));
@@ -101,7 +101,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect((await store.copies("wr_1")).map(({ key }) => key).toSorted()).toEqual(["a_1", "a_2"]);
     });
 
-    it("of equal bytes count once", async () => {
+    it("copies of equal bytes count once", async () => {
       expect(await store.copiedBytes()).toBe(0);
       await store.saveCopy(aCopy());
       await store.saveCopy(aCopy({ runId: "wr_2" }));

@@ -8,7 +8,7 @@ import { aRun, aState } from "../support/a-run.ts";
 
 describe("a block", () => {
   it.each(WEBHOOKS.map((file) => file.slice("webhook.".length, -".json".length)))(
-    "of %s gives back every byte, and takes less than the body by itself",
+    "a block of %s gives back every byte, and takes less than the body by itself",
     (name) => {
       const body = fixtureBytes(name);
       const state = JSON.stringify({ run: JSON.parse(Buffer.from(body).toString()) as unknown });
@@ -48,20 +48,20 @@ describe("a block", () => {
     );
   });
 
-  it("is Brotli of the state, a line feed and the body, which later releases have to read", () => {
+  it("a block is Brotli of the state, a line feed and the body, which later releases have to read", () => {
     expect(unpackBlock(brotliCompressSync('{"run":{}}\n{"a":1}'))).toEqual({
       state: '{"run":{}}',
       body: Buffer.from('{"a":1}'),
     });
   });
 
-  it("that is cut short or none is an error, not other bytes", () => {
+  it("a block that is cut short or none is an error, not other bytes", () => {
     const block = packBlock('{"run":{"run_id":"tsk_1"}}', Buffer.from('{"run_id":"tsk_1"}'));
     for (const bad of [block.subarray(0, -1), Buffer.alloc(0), Buffer.from("{}")])
       expect(() => unpackBlock(bad)).toThrow(/decompress|unexpected end/i);
   });
 
-  it("without a state is no run's: that is an error", () => {
+  it("a block without a state is no run's: that is an error", () => {
     expect(() => stateIn(packBlock(null, Buffer.from("{}")))).toThrow(/no state/);
   });
 });

@@ -127,7 +127,7 @@ describe("a store on a file that other processes open too", () => {
     });
   });
 
-  it("begins after what another process wrote, for whoever begins then", async () => {
+  it("begins after what another process wrote, for anyone who begins then", async () => {
     const { store, path } = await aStoreOnFile();
     const beside = createSqlStore(openSqlite(path, { exclusive: false }));
     await beside.ping(1);

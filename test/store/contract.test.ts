@@ -57,7 +57,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("counts the same bytes again instead of deciding anew", async () => {
+    it("counts the same bytes again instead of deciding again", async () => {
       const first = anArrival(aRun(), { hash: "h" });
       const again = anArrival(aRun({ received_at: 5_000 }), { hash: "h" });
       await store.accept([first]);
@@ -105,7 +105,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(Object.fromEntries(states)).toEqual({ dlv_1: "sending", dlv_2: "canceled" });
     });
 
-    it("keeps what was not understood, and finds it again", async () => {
+    it("keeps what was not recognized, and finds it again", async () => {
       const arrival = anArrival(aRun(), { hash: "odd", body: "[1]" });
       await store.accept([{ receipt: { ...arrival.receipt, note: "the body is not a JSON object" }, run: null }]);
       expect(await store.unrecognizedReceipts(10)).toMatchObject([
@@ -278,7 +278,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.redeliver("tsk_unknown", [], 5_000)).toBeNull();
     });
 
-    it("does not count being told to slow down, but remembers it", async () => {
+    it("does not count being asked to slow down, but remembers it", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(
@@ -287,7 +287,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, throttled: 1, maybeSent: false }]);
     });
 
-    it("is as if it had never been claimed when it is released before it was begun", async () => {
+    it("the outbox is as if it had never been claimed when it is released before it was begun", async () => {
       await withDelivery("dlv_1");
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2" }));
       await claim(1_000);
@@ -327,7 +327,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         expect(await claimId(2_000)).toEqual(["dlv_2"]);
       });
 
-      it("is held up by one that is to be tried again soon", async () => {
+      it("of an ordered sink is held up by one that is to be tried again soon", async () => {
         await claimId(2_000);
         await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 7_000 }));
         expect(await claimId(2_000)).toEqual([]);
@@ -335,7 +335,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         expect(await claimId(7_000)).toEqual(["dlv_1"]);
       });
 
-      it("is not held up by one that waits longer", async () => {
+      it("of an ordered sink is not held up by one that waits longer", async () => {
         await claimId(2_000);
         await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 600_000 }));
         expect(await claimId(2_000)).toEqual(["dlv_2"]);
@@ -414,7 +414,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   });
 
   describe("artifacts", () => {
-    it("of a run that was pruned meanwhile are forgotten", async () => {
+    it("artifacts of a run that was pruned meanwhile are forgotten", async () => {
       const artifacts = [{ artifact_id: "a_1", type: "har", created_at: 1 }];
       const last = store.lastChange();
       await store.saveArtifacts("tsk_gone", { artifacts, status: "complete" }, 5);
@@ -422,7 +422,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(store.lastChange()).toBe(last);
     });
 
-    it("are saved with their status, replaced as a whole, in order", async () => {
+    it("artifacts are saved with their status, replaced as a whole, in order", async () => {
       await withDelivery();
       const one = { artifact_id: "a_1", type: "recording", created_at: 5 };
       const two = { artifact_id: "a_2", type: "screenshot_final", created_at: null };
@@ -432,7 +432,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.run("tsk_1")).toMatchObject({ artifacts: [two, one], status: "complete" });
     });
 
-    it("are saved with the attempt that found them, and known to the claims after it", async () => {
+    it("artifacts are saved with the attempt that found them, and known to the claims after it", async () => {
       await withDelivery();
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2" }));
       expect((await claim(1_000)).map(({ artifactsStatus }) => artifactsStatus)).toEqual(["pending", "pending"]);
@@ -458,7 +458,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect((await claim(2_000)).map(({ artifactsStatus }) => artifactsStatus)).toEqual(["complete", "unavailable"]);
     });
 
-    it("are saved also when the attempt had lost its lease", async () => {
+    it("artifacts are saved also when the attempt had lost its lease", async () => {
       await withDelivery();
       const artifacts = [{ artifact_id: "a_1", type: "recording", created_at: 5 }];
       const found = { runId: "tsk_1", known: { artifacts, status: "complete" }, followUpAt: null } as const;
@@ -466,7 +466,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.artifacts("tsk_1")).toEqual({ artifacts, status: "complete" });
     });
 
-    it("may be a thousand", async () => {
+    it("artifacts may be a thousand", async () => {
       await withDelivery();
       const artifacts = Array.from({ length: 1_200 }, (_x, i) => ({
         artifact_id: `a_${i}`,

@@ -90,7 +90,7 @@ const claim = async (store: Store, now: number, of: SharedClaim, sink = "ops", l
   );
 
 describe("a pace", () => {
-  it("is kept by all relays together, also by sinks that share a channel", async () => {
+  it("a pace is kept by all relays together, also by sinks that share a channel", async () => {
     await queued(4);
     await queued(4, "other");
     const paced = { everyMs: 1_000 };
@@ -107,13 +107,13 @@ describe("a pace", () => {
     expect(await claim(a, T + 1_000, shared("a", { ...paced, destination: "slack C2" }))).toHaveLength(1);
   });
 
-  it("is not used up by a claim that finds nothing", async () => {
+  it("a pace is not used up by a claim that finds nothing", async () => {
     expect(await claim(a, T, shared("a", { everyMs: 1_000 }))).toEqual([]);
     await queued(1);
     expect(await claim(b, T, shared("b", { everyMs: 1_000 }))).toHaveLength(1);
   });
 
-  it("is paused for all when one is told to pause, and a shorter pause does not end a longer one", async () => {
+  it("a pace is paused for all when one is told to pause, and a shorter pause does not end a longer one", async () => {
     await queued(2);
     await a.pause("slack C1", T + 5_000);
     await a.pause("slack C1", T + 2_000);
@@ -123,7 +123,7 @@ describe("a pace", () => {
   });
 });
 
-it("a probe goes out alone, whoever asks", async () => {
+it("a probe goes out alone, anyone who asks", async () => {
   await queued(3);
   const probes = await Promise.all([1, 2, 3, 4].map((i) => claim(i % 2 ? a : b, T, shared(`${i}`, { alone: true }))));
   expect(probes.flat()).toHaveLength(1);
@@ -132,7 +132,7 @@ it("a probe goes out alone, whoever asks", async () => {
 });
 
 describe("leases", () => {
-  it("of a relay that is gone are taken over, those of others are not", async () => {
+  it("leases of a relay that is gone are taken over, those of others are not", async () => {
     await queued(4);
     const [gone] = await claim(a, T, shared("gone"));
     const [alive] = await claim(b, T, shared("alive"));
@@ -147,7 +147,7 @@ describe("leases", () => {
     expect(again.map(({ delivery }) => delivery.id)).not.toContain(alive);
   });
 
-  it("that were written but never answered are given back as if they had not been claimed", async () => {
+  it("leases that were written but never answered are given back as if they had not been claimed", async () => {
     await queued(2);
     const [first = "", second = ""] = await claim(a, T, shared("a"), "ops", 2);
     expect(await a.releaseUnconfirmed("a", [first], T + 5)).toBe(1);
@@ -158,7 +158,7 @@ describe("leases", () => {
     expect(again).toMatchObject([{ delivery: { id: second, attempts: 1 }, maybeSent: false, cutShort: 0 }]);
   });
 
-  it("of sinks that one relay does not know any more are left to the one that works on them", async () => {
+  it("leases of sinks that one relay does not know any more are left to the one that works on them", async () => {
     await queued(2);
     const [taken] = await claim(a, T, shared("a"));
     expect(await b.deadLetterOrphans([], "gone", T + 5)).toBe(1);
@@ -180,7 +180,7 @@ describe("a relay", () => {
     }
   };
 
-  it("is missing once its row has run out, and not while it renews it", async () => {
+  it("a relay is missing once its row has run out, and not while it renews it", async () => {
     const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     await queued(3);
     await claim(a, T, shared("relay_a"));
@@ -195,7 +195,7 @@ describe("a relay", () => {
     expect(await first.fleet.deadPeers()).toEqual(["relay_dead"]);
   });
 
-  it("is not present when it could not renew its row in time, and is again after the next heartbeat", async () => {
+  it("a relay is not present when it could not renew its row in time, and is again after the next heartbeat", async () => {
     const { fleet, beat } = await joinByHand(0, "relay_a");
     vi.advanceTimersByTime(9_000);
     expect(fleet.isPresent()).toBe(true);
@@ -224,7 +224,7 @@ describe("a relay", () => {
     expect(await relay.fleet.deadPeers()).toEqual([]);
   });
 
-  it("that died may have changed what nobody was told", async () => {
+  it("a relay that died may have changed what nothing was delivered", async () => {
     const first = await joinByHand(0, "relay_a");
     await beats(first);
     await databases[1]?.db.insertInto("duties").values({ name: "relay_b", holder: "relay_b", until: 1 }).execute();
@@ -233,7 +233,7 @@ describe("a relay", () => {
     expect(a.changes({ after: begin, limit: 9 }).isKnown).toBe(false);
   });
 
-  it("that leaves is missing at once", async () => {
+  it("a relay that leaves is missing at once", async () => {
     const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     await queued(1);
     await claim(b, T, shared("relay_b"));
@@ -244,7 +244,7 @@ describe("a relay", () => {
 });
 
 describe("news", () => {
-  it("may have been missed when the connection was lost, which is made again by itself", async () => {
+  it("news may have been missed when the connection was lost, which is made again by itself", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -270,7 +270,7 @@ describe("news", () => {
     expect(mine).toBe(0);
   });
 
-  it("is what another process changed, whether it is a relay or not", async () => {
+  it("news is what another process changed, whether it is a relay or not", async () => {
     const heard = await join(0, "relay_a");
     let news = 0;
     heard.onPeerChange(() => (news += 1));
@@ -286,7 +286,7 @@ describe("news", () => {
     });
   });
 
-  it("is not known from before the connection was lost, or another relay died", async () => {
+  it("news is not known from before the connection was lost, or another relay died", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -305,7 +305,7 @@ describe("news", () => {
     expect(isKnown(then)).toBe(false);
   });
 
-  it("is that another relay leaves", async () => {
+  it("news is that another relay leaves", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -315,7 +315,7 @@ describe("news", () => {
 });
 
 describe("a duty", () => {
-  it("is done by one relay, and again when its time is over", async () => {
+  it("a duty is done by one relay, and again when its time is over", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const act = async () => true;
     const done = await Promise.all([
@@ -329,7 +329,7 @@ describe("a duty", () => {
     expect(await first.runExclusively("d", 400, act)).toBeNull();
   });
 
-  it("is not begun while another relay is at it, and is free at once when that failed", async () => {
+  it("a duty is not begun while another relay is at it, and is free at once when that failed", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const [begun, doing] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
     const done = first.runExclusively("d", 0, () => {
@@ -345,7 +345,7 @@ describe("a duty", () => {
     expect(await first.runExclusively("d", 0, async () => "again")).toBe("again");
   });
 
-  it("that is done alone is renewed by the heartbeat, and another's once that has stopped", async () => {
+  it("a duty that is done alone is renewed by the heartbeat, and another's once that has stopped", async () => {
     const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     const doing = Promise.withResolvers<void>();
     const done = first.fleet.runExclusively("d", 0, () => doing.promise);

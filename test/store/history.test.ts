@@ -129,11 +129,11 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       ["all of them", { status: ["failed"], channel: ["billing"], since: 1 }, ["tsk_3"]],
       ["what no run has", { channel: ["other"] }, []],
       ["no value at all", { channel: [] }, []],
-    ])("is narrowed by %s", async (_what, filter, expected) => {
+    ])("search is narrowed by %s", async (_what, filter, expected) => {
       expect(await ids({ ...filter, search: searchFor("inv*") })).toEqual(expected);
     });
 
-    it("is narrowed by what was sent to whom", async () => {
+    it("search is narrowed by what was sent to whom", async () => {
       await store.redeliver("wr_2", [aDelivery("dlv_1")], 9);
       await store.redeliver("tsk_v2_565346328529285494", [aDelivery("dlv_2")], 9);
       expect(await ids({ search: searchFor("inv*"), sink: ["ops"] })).toEqual(["wr_2"]);
@@ -160,7 +160,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search }, { limit: 2 })).toEqual(["tsk_5", "tsk_4"]);
     });
 
-    it.each([3, 30])("of a word that %i runs hold, gives the newest first, page by page", async (many) => {
+    it.each([3, 30])("search of a word that %i runs hold, gives the newest first, page by page", async (many) => {
       const runs = Array.from({ length: many }, (_none, i) =>
         aRun({ run_id: `tsk_1${i}`, received_at: 10 + i, prompt: "a fortnight, a bill" }),
       );
@@ -361,7 +361,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       );
     });
 
-    it("tell the coverage, of whole days and of a span, as looking at each run does", async () => {
+    it("statistics tell the coverage, of whole days and of a span, as looking at each run does", async () => {
       const listed_runs = Array.from({ length: 8 }, (_none, i) => ({
         runId: `tsk_${i}`,
         createdAt: (i % 3) * DAY + i,
@@ -431,7 +431,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     const shown = ({ change }: ChangesPage["changes"][number]) =>
       change.kind === "run" ? `run ${change.id}` : `delivery ${change.id} ${change.delivery?.state}`;
 
-    it("are told once each, in the order in which they were made", async () => {
+    it("changes are delivered once each, in the order in which they were made", async () => {
       await store.accept([
         anArrival(aRun({ received_at: 1_000 }), {
           decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "crm")] },
@@ -459,7 +459,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(changes.at(-1)?.at).toBe(store.lastChange());
     });
 
-    it("hold a delivery as it was then", async () => {
+    it("changes hold a delivery as it was then", async () => {
       await store.accept([anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
       const [before] = await store.deliveries({}, { limit: 1 });
       await claim(1_000);
@@ -469,7 +469,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(told?.change).toEqual({ kind: "delivery", id: "dlv_1", delivery: await store.delivery("dlv_1") });
     });
 
-    it("tell nothing of what changed nothing", async () => {
+    it("changes tell nothing of what changed nothing", async () => {
       await accept(aRun());
       const last = store.lastChange();
       await store.accept([anArrival(aRun(), { hash: `body ${bodies}` })]);
@@ -480,7 +480,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(store.lastChange()).toBe(last);
     });
 
-    it("of a batch that failed there are none, and nothing of it counts or is found", async () => {
+    it("changes of a batch that failed there are none, and nothing of it counts or is found", async () => {
       await accept(aRun({ run_id: "a" }));
       const bad = anArrival(aRun({ run_id: "b" }), {
         decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_1")] },
@@ -495,7 +495,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search: searchFor("c") })).toEqual([]);
     });
 
-    it("come in pages, with the id to go on after", async () => {
+    it("changes come in pages, with the id to go on after", async () => {
       await accept(...["a", "b", "c"].map((run_id, i) => aRun({ run_id, received_at: i })));
       const first = store.changes({ after: begin, limit: 2 });
       expect([first.changes.map(shown), first.isKnown]).toEqual([["run a", "run b"], true]);
@@ -504,7 +504,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(store.changes({ after: rest.last, limit: 2 })).toEqual({ changes: [], last: rest.last, isKnown: true });
     });
 
-    it("of another store are not known, and it says where to go on", async () => {
+    it("changes of another store are not known, and it says where to go on", async () => {
       const other = await open();
       await other.accept([anArrival(aRun())]);
       const { last } = other.changes({ after: other.lastChange(), limit: 1 });

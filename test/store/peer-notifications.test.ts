@@ -45,7 +45,7 @@ it("gathers what is told for a moment, and does not hear itself", async () => {
   expect(first.take()).toEqual([]);
 });
 
-it("says that something changed where nobody knows what: it could not be told, it is too much, or it is not understood", async () => {
+it("says that something changed where nobody knows what: it could not be told, it is too much, or it is not recognized", async () => {
   const { first, second, state } = aPair();
   state.isAway = true;
   first.announce([{ kind: "run", id: "tsk_1" }]);

@@ -40,14 +40,14 @@ describe("rows", () => {
   const numbers = [0, -1, 2 ** 31, -(2 ** 32) - 1, 1_787_295_854_000, Number.MAX_SAFE_INTEGER];
   const bytes = [Buffer.from([0, 255, 1]), Buffer.alloc(0), Buffer.from("\\x5c")];
 
-  it("come back as they were inserted, whatever they hold", async () => {
+  it("rows come back as they were inserted, whatever they hold", async () => {
     const given = texts.map((id, i) => ({ id, n: numbers[i] ?? null, body: bytes[i] ?? null }));
     await write((rows) => insert(rows, given));
     const found = await write((rows) => find(rows, ["id", "n", "body"], texts));
     expect(new Map(found.map((row) => [row.id, row]))).toEqual(new Map(given.map((row) => [row.id, row])));
   });
 
-  it("are changed each by its own values, and are answered as they are then", async () => {
+  it("rows are changed each by its own values, and are answered as they are then", async () => {
     await write((rows) =>
       insert(
         rows,
@@ -63,13 +63,13 @@ describe("rows", () => {
     expect((await all()).find(({ id }) => id === "other")).toMatchObject({ n: 1 });
   });
 
-  it("may be more than the values of one statement", async () => {
+  it("rows may be more than the values of one statement", async () => {
     const given = Array.from({ length: 40_000 }, (_none, n) => ({ id: `${n}`, n }));
     await write((rows) => insert(rows, given));
     expect(await all()).toHaveLength(given.length);
   });
 
-  it("that are there already are treated as the conflict says", async () => {
+  it("rows that are there already are treated as the conflict says", async () => {
     await write((rows) => insert(rows, [{ id: "a", n: 1 }]));
     const again = [
       { id: "a", n: 2 },
@@ -82,7 +82,7 @@ describe("rows", () => {
     ]);
   });
 
-  it("are text that PostgreSQL can hold: what it cannot is replaced, in whatever way it comes", async () => {
+  it("rows are text that PostgreSQL can hold: what it cannot is replaced, in whatever way it comes", async () => {
     await write((rows) => insert(rows, [{ id: "a\0b" }, { id: "half \uD800" }]));
     await write((rows) =>
       rows.update(kept, [{ id: "a\0b", n: 1 }] as never, { set: "n = v.n", where: "kept.id = v.id" }),
@@ -95,7 +95,7 @@ describe("rows", () => {
     expect(await write((rows) => rows.query("select n from kept where id = ?", ["a\0b"]))).toEqual([{ n: 1 }]);
   });
 
-  it("have words: their lexemes, with every position they have", async () => {
+  it("rows have words: their lexemes, with every position they have", async () => {
     const places = (word: string, from: number, to: number) =>
       `'${word}':${Array.from({ length: to - from + 1 }, (_none, i) => from + i).join()}`;
     const given = {
@@ -119,7 +119,7 @@ describe("rows", () => {
 });
 
 describe("a transaction", () => {
-  it("that throws leaves nothing behind, and throws what it met: a bug stays a bug", async () => {
+  it("a transaction that throws leaves nothing behind, and throws what it met: a bug stays a bug", async () => {
     const bug = new Error("the price has no currency");
     const failing = (act: () => Promise<unknown>) =>
       write(async (rows) => {
@@ -133,7 +133,7 @@ describe("a transaction", () => {
     expect(await all()).toEqual([]);
   });
 
-  it("in which a statement failed is not committed, even if that was caught", async () => {
+  it("a transaction in which a statement failed is not committed, even if that was caught", async () => {
     const swallowed = write(async (rows) => {
       await insert(rows, [{ id: "a" }]);
       await rows.query("select 1 / 0", []).catch(() => {});
@@ -142,7 +142,7 @@ describe("a transaction", () => {
     expect(await all()).toEqual([]);
   });
 
-  it("whose connection breaks between two statements is a fault, and ends nothing else", async () => {
+  it("a transaction whose connection breaks between two statements is a fault, and ends nothing else", async () => {
     const broken = write(async (rows) => {
       const [{ pid }] = (await rows.query<{ pid: number }>("select pg_backend_pid() as pid", [])) as [{ pid: number }];
       await asAdmin(url, `select pg_terminate_backend(${pid}, 5000)`);
@@ -153,7 +153,7 @@ describe("a transaction", () => {
     expect(await all()).toEqual([]);
   });
 
-  it("whose connection does not answer in time is a fault, and that connection is not used again", async () => {
+  it("a transaction whose connection does not answer in time is a fault, and that connection is not used again", async () => {
     const pid = (rows: BulkSql) => rows.query<{ pid: number }>("select pg_backend_pid() as pid", []);
     const before = await write(pid);
     const slow = write(async (rows) => {
@@ -181,7 +181,7 @@ describe("a fault", () => {
       (error: unknown) => error,
     );
 
-  it("is whatever pg says of a connection that was lost", async () => {
+  it("a fault is whatever pg says of a connection that was lost", async () => {
     const cut = await client();
     const { rows } = await cut.query<{ pid: number }>("select pg_backend_pid() as pid");
     const asked = rejection(cut.query("select pg_sleep(5)"));
@@ -200,7 +200,7 @@ describe("a fault", () => {
     expect(lost.map(toStorageFault).filter((error) => !(error instanceof StorageFault))).toEqual([]);
   });
 
-  it("is not what no connection and no storage is to blame for", async () => {
+  it("a fault is not what no connection and no storage is to blame for", async () => {
     const one = await client();
     const bugs = [
       new Error("anything"),

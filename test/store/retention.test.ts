@@ -115,7 +115,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   };
 
   describe("a run", () => {
-    it("that is due goes with everything that belongs to it, and one that is not stays with everything", async () => {
+    it("a run that is due goes with everything that belongs to it, and one that is not stays with everything", async () => {
       await aToldRun("old", BEFORE - 1);
       await aToldRun("new", BEFORE);
       expect(sum(await prune("pruneRuns"))).toBe(1);
@@ -124,7 +124,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await traces("new")).toEqual(ALL);
     });
 
-    it.each(["pending", "sending"])("that is due stays whole while a delivery of it is %s", async (state) => {
+    it.each(["pending", "sending"])("a run that is due stays whole while a delivery of it is %s", async (state) => {
       await aToldRun("waiting", 1_000, state);
       await aToldRun("told", 2_000);
       expect(sum(await prune("pruneRuns"))).toBe(1);
@@ -142,7 +142,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       ]);
     });
 
-    it("that is held stays with everything, its bytes too", async () => {
+    it("a run that is held stays with everything, its bytes too", async () => {
       await aToldRun("held", 1_000);
       await aToldRun("other", 2_000);
       const hold = ["held"];
@@ -153,7 +153,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await traces("other")).toEqual(NOTHING);
     });
 
-    it("is passed over once when it has to stay, however many there are in front of those that may go", async () => {
+    it("a run is passed over once when it has to stay, however many there are in front of those that may go", async () => {
       for (let i = 0; i < 7; i++) await aToldRun(`stays${i}`, 1_000 + i, "pending");
       await aToldRun("goes", 2_000);
       // Two are looked at in each step.
@@ -161,7 +161,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await prune("pruneRuns", { limit: 100 })).toEqual([0]);
     });
 
-    it("with very many rows is a step of its own", async () => {
+    it("a run with very many rows is a step of its own", async () => {
       for (let i = 0; i < 3; i++) {
         const deliveries = Array.from({ length: 1_500 }, (_none, n) => aDelivery(`dlv_big${i}_${n}`));
         await store.accept([
@@ -184,7 +184,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.backlog()).toEqual([]);
     });
 
-    it("that comes again later is a new one", async () => {
+    it("a run that comes again later is a new one", async () => {
       await aToldRun("old", 1_000);
       await prune("pruneRuns");
       expect(await store.accept([anArrival(aRun({ run_id: "old", received_at: 1_000 }))])).toMatchObject([
@@ -192,7 +192,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       ]);
     });
 
-    it("is only counted by a dry run", async () => {
+    it("a run is only counted by a dry run", async () => {
       await aToldRun("old", 1_000);
       await aToldRun("waits", 1_000, "pending");
       for (const name of ["pruneRuns", "pruneBodies"] as const)
@@ -202,7 +202,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
 
   describe("an archived copy", () => {
-    it("is discarded when the last run that has these bytes goes, once", async () => {
+    it("an archived copy is discarded when the last run that has these bytes goes, once", async () => {
       await aToldRun("one", 1_000);
       await aToldRun("two", BEFORE);
       const same = { key: "a_2", sha256: "shared", type: null, bytes: 5, copiedAt: 1 };
@@ -215,7 +215,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.copiedBytes()).toBe(0);
     });
 
-    it("that is made of the same bytes again is not discarded any more", async () => {
+    it("an archived copy that is made of the same bytes again is not discarded any more", async () => {
       await aToldRun("one", 1_000);
       await aToldRun("two", BEFORE);
       await prune("pruneRuns");
@@ -223,7 +223,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.discarded(9e15, 10)).toEqual([]);
     });
 
-    it("in place of an older one discards that", async () => {
+    it("an archived copy in place of an older one discards that", async () => {
       await aToldRun("one", BEFORE);
       const copy = { runId: "one", key: "a", type: null, bytes: 10, copiedAt: 5 };
       await store.saveCopy({ ...copy, sha256: "first" });
@@ -233,7 +233,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.discarded(9e15, 10)).toEqual(["first"]);
     });
 
-    it("that could not be removed is due again later, and forgotten when it is gone", async () => {
+    it("an archived copy that could not be removed is due again later, and forgotten when it is gone", async () => {
       await aToldRun("one", 1_000);
       await prune("pruneRuns");
       await store.setDiscarded("sha of one", BEFORE + 50);
@@ -245,7 +245,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
 
   describe("bytes received", () => {
-    it("go by their own age; their receipts stay, and what was not understood stays", async () => {
+    it("bytes received go by their own age; their receipts stay, and what was not recognized stays", async () => {
       // Ids sort by time, as those of the relay do.
       const at = [1_000, 2_000, BEFORE - 1, BEFORE, BEFORE + 1];
       for (const [i, receivedAt] of at.entries()) {
@@ -258,7 +258,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.receipts("r0")).toMatchObject([{ id: "rcp_0", body_bytes: 2 }]);
     });
 
-    it("that were never understood go with their receipts", async () => {
+    it("bytes received that were never understood go with their receipts", async () => {
       for (const [i, receivedAt] of [1_000, 2_000, 3_000, BEFORE].entries())
         await store.accept([
           { ...anArrival(aRun({ run_id: `r${i}`, received_at: receivedAt }), { hash: `${i}` }), run: null },

@@ -48,7 +48,7 @@ describe("what was typed", () => {
     expect(readSearch(typed)).toMatch(reason);
   });
 
-  it("never reaches SQLite as anything but quoted text", () => {
+  it("what was typed never reaches SQLite as anything but quoted text", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 60 }), (typed) => {
         const search = readSearch(typed);
@@ -70,7 +70,7 @@ describe("what can be found", () => {
       .split("\n\uE001\n")
       .filter((text) => text !== "");
 
-  it("is the ids, title, prompt, summary, failure and output of a run, numbers digit for digit", () => {
+  it("what can be found is the ids, title, prompt, summary, failure and output of a run, numbers digit for digit", () => {
     const text = indexedText(
       aRun({
         run_id: "tsk_9",
@@ -90,7 +90,7 @@ describe("what can be found", () => {
     );
   });
 
-  it("is the words of every key, text and number of an output in its order, a key beside its value, whatever it holds", () => {
+  it("what can be found is the words of every key, text and number of an output in its order, a key beside its value, whatever it holds", () => {
     const isText = (value: Json | undefined) =>
       typeof value === "string" || typeof value === "number" || isRawNumber(value);
     const piecesOf = (value: Json): string[] => {
@@ -143,13 +143,13 @@ describe("what can be found", () => {
     expect(indexedText(run).split("\n")[0]).toBe(begun.join(" "));
   });
 
-  it("is cut, so that a huge output costs no more than a large one", () => {
+  it("what can be found is cut, so that a huge output costs no more than a large one", () => {
     const output = Array.from({ length: 5_000 }, (_none, i) => ({ [`key ${i}`]: "x".repeat(1_000) }));
     expect(indexedText(aRun({ output })).length).toBeLessThan(33_000);
   });
 
   it.each(["word ", "東京", "é ", "longe\u0301 ", "a"])(
-    "is cut between words, so that a cut text of %j has no other word",
+    "what can be found is cut between words, so that a cut text of %j has no other word",
     (piece) => {
       const text = textsOf(indexedText(aRun({ prompt: `a${piece.repeat(40_000)}` })))[1] ?? "";
       expect(new Set(toWords(text))).toEqual(new Set(piece === "a" ? [] : toWords(`a${piece.repeat(2)}`)));
@@ -157,7 +157,7 @@ describe("what can be found", () => {
     },
   );
 
-  it("has no more words than PostgreSQL has positions, whatever the output is", () => {
+  it("what can be found has no more words than PostgreSQL has positions, whatever the output is", () => {
     for (const item of [1, "a", "東", "東京", "é"]) {
       const text = indexedText(aRun({ output: Array.from({ length: 40_000 }, () => item) }));
       expect(text.split(/[ \n]+/).length).toBeLessThan(16_383);

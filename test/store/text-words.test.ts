@@ -24,11 +24,11 @@ describe("the words of a text", () => {
     ["no emoji, new ones neither", "🧾Receipt🥳done\u2705", "receipt done"],
     ["no soft hyphen and no variation selector", "Rech\u00ADnung 1\uFE0F\u20E3", "rechnung 1"],
     ["nothing that may be taken for a mark of the index", "a\uE000b \u{F0E31} \u{100000}c \uD800d\0e", "a b c d e"],
-  ])("are %s", (_what, text, words) => {
+  ])("the words of a text are %s", (_what, text, words) => {
     expect(readableWords(text)).toEqual(words.split(" "));
   });
 
-  it("are whole characters in scripts without spaces alone", () => {
+  it("the words of a text are whole characters in scripts without spaces alone", () => {
     const whole = toWords("東 の ー 한 ไ ี a 1 é जी ö ἀ").map((word) => [readable(word), isWholeCharacter(word)]);
     expect(whole.filter(([, is]) => is).map(([word]) => word)).toEqual(Array.from("東のー한ไี"));
   });
@@ -72,7 +72,7 @@ describe("FTS5's unicode61", () => {
     expect(tokensOf(texts)).toEqual(texts.map(toWords));
   });
 
-  it("has the same letters in its words, and holds nothing for equal that is not equal here, in scripts that have spaces", () => {
+  it("FTS5's unicode61 has the same letters in its words, and holds nothing for equal that is not equal here, in scripts that have spaces", () => {
     const letters = CHUNKS.flat().filter(
       (c) => /[\p{L}\p{N}]/u.test(c) && toWords(c).every((word) => !isWholeCharacter(word)),
     );

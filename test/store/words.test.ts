@@ -71,7 +71,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     expect(await idsIn(store, searchFor("invoice"))).toEqual([]);
   });
 
-  it("a run that was not understood at first is found once it is", async () => {
+  it("a run that was not recognized at first is found once it is", async () => {
     const store = await opened();
     const arrival = aPrompt("tsk_1", "an invoice");
     await store.accept([{ ...arrival, run: null }]);
@@ -157,7 +157,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await store.rebuildWords(10)).toBe(0);
   });
 
-  it("is made anew in steps when another release made it, and once only", async () => {
+  it("is made again in steps when another release made it, and once only", async () => {
     await store.accept(Array.from({ length: 5 }, (_none, i) => aPrompt(`tsk_${i}`, "an invoice")));
     await makeOtherWords();
     expect(await rebuild(2)).toBe(3);
@@ -167,7 +167,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await store.rebuildWords(2)).toBe(0);
   });
 
-  it("of no runs is made anew at once", async () => {
+  it("of no runs is made again at once", async () => {
     await store.saveSetting("words_version", "0");
     expect(await store.rebuildWords(2)).toBe(0);
     await store.accept([aPrompt("tsk_1", "an invoice")]);
@@ -175,7 +175,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
   });
 
-  it("takes runs that come, change and go before it is made anew", async () => {
+  it("takes runs that come, change and go before it is made again", async () => {
     await store.accept([aPrompt("tsk_1", "one"), aPrompt("tsk_2", "two"), aPrompt("tsk_3", "three", 500)]);
     await makeOtherWords();
     await store.accept([aPrompt("tsk_1", `a letter ${"of many words ".repeat(20)}`, 1_001), aPrompt("tsk_4", "four")]);
@@ -185,7 +185,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await idsIn(store, searchFor("letter"))).toEqual(["tsk_1"]);
   });
 
-  it("holds what a new one would, whatever comes, changes and goes while it is made anew", async () => {
+  it("holds what a new one would, whatever comes, changes and goes while it is made again", async () => {
     for (const seed of [1, 2, 3, 4]) {
       const chance = chanceOf(seed);
       const words = ["invoice", "letter", "parcel", "card", "Größe", "1e21", "12345678901234567890"];

@@ -103,7 +103,7 @@ describe("the login", () => {
     expect(text).not.toContain(`${TOKEN}x`);
   });
 
-  test("after ten wrong tokens says when to come again, and takes the right one all the same", async () => {
+  test("the login after ten wrong tokens says when to come again, and takes the right one all the same", async () => {
     for (let i = 0; i < 10; i++)
       expect((await relay.request("/login", form({ token: `wrong ${i}` }))).status).toBe(401);
     const slowed = await relay.request("/login", form({ token: "wrong again" }));
@@ -113,7 +113,7 @@ describe("the login", () => {
     expect((await relay.request("/login", form({ token: TOKEN }))).status).toBe(303);
   });
 
-  test("is over for every copy of its cookie once it was logged out, and for no other session", async () => {
+  test("the login is over for every copy of its cookie once it was logged out, and for no other session", async () => {
     const [cookie, other] = [await login(relay), await login(relay)];
     const csrf = await csrfOf(relay, cookie);
     const stream = await relay.request("/live?after=0", { headers: { cookie, accept: "text/event-stream" } });
@@ -145,7 +145,7 @@ describe("the login", () => {
     expect(shown).toContain('name="to" value="/"');
   });
 
-  test("is refused from another site, whatever token it brings", async () => {
+  test("the login is refused from another site, whatever token it brings", async () => {
     for (const headers of [
       { "sec-fetch-site": "cross-site" },
       { "sec-fetch-site": "", origin: "https://evil.example" },
@@ -157,7 +157,7 @@ describe("the login", () => {
     }
   });
 
-  test("whoever is logged in already goes on at once", async () => {
+  test("anyone who is logged in already goes on at once", async () => {
     const cookie = await login(relay);
     const answer = await relay.request("/login?to=%2Fsinks", { headers: { cookie } });
     expect(answer.headers.get("location")).toBe("/sinks");
@@ -264,7 +264,7 @@ describe("forms", () => {
     expect((await redeliver({ csrf, more: "x".repeat(10_000) }, { cookie })).status).toBe(404);
   });
 
-  test("so many pages may hear of changes at one time, and another one when one has gone", async () => {
+  test("many pages may hear of changes at one time, and another one when one has gone", async () => {
     const cookie = await login(relay);
     const open = () => relay.request("/live?after=0", { headers: { cookie, accept: "text/event-stream" } });
     const readers = [];

@@ -17,7 +17,7 @@ const send = (runId: string, values: Record<string, unknown> = {}) =>
 const after = (answer: Response): Promise<string> => reader.page(answer.headers.get("location") ?? "none");
 
 describe("a sink", () => {
-  test("is tested: the page says what it answered, and only of a test that was", async () => {
+  test("a sink is tested: the page says what it answered, and only of a test that was", async () => {
     const sent = await reader.post("/sinks/http/test");
     const to = sent.headers.get("location") ?? "";
     expect(to).toMatch(/^\/sinks\?sink=http&tested=dlv_/);
@@ -33,7 +33,7 @@ describe("a sink", () => {
     expect((await reader.post("/sinks/nowhere/test")).status).toBe(404);
   });
 
-  test("that was stopped says so, waits, and is turned on again", async () => {
+  test("a sink that was stopped says so, waits, and is resumed", async () => {
     relay.sinkAnswers.push(410);
     await send("tsk_1");
     await relay.app.deliverDue();
@@ -57,7 +57,7 @@ describe("dead letters in bulk", () => {
   });
   const bulk = "/deliveries/redeliver";
 
-  test("are counted first, with nothing sent, and then sent once", async () => {
+  test("dead letters in bulk are counted first, with nothing sent, and then sent once", async () => {
     expect(await reader.page(`${bulk}?state=dead&sink=http`)).toContain("Redeliver 3 deliveries?");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(3);
@@ -82,13 +82,13 @@ describe("dead letters in bulk", () => {
     expect(relay.sinkBodies).toHaveLength(3);
   });
 
-  test("of a sink that is no longer configured are none", async () => {
+  test("dead letters in bulk of a sink that is no longer configured are none", async () => {
     expect(await reader.page(`${bulk}?state=dead&sink=gone`)).toContain("Nothing to redeliver");
   });
 });
 
 describe("a run's artifacts", () => {
-  test("are asked of Skyvern again; when it does not answer, the page says so and keeps what was known", async () => {
+  test("a run's artifacts are asked of Skyvern again; when it does not answer, the page says so and keeps what was known", async () => {
     const payload = aTask();
     await relay.webhook(payload);
     relay.skyvern.addRun({ payload: payload as never, artifacts: [{ artifact_id: "a_1", artifact_type: "har" }] });

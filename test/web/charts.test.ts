@@ -48,7 +48,7 @@ describe("runs per hour", () => {
       }),
     ).replace(/\s+/g, " ");
 
-  test("are bars on one scale, one colour a status, each hour a link to its runs", async () => {
+  test("runs per hour are bars on one scale, one colour a status, each hour a link to its runs", async () => {
     const svg = await draw();
     expect(svg).toContain(`href="/?since=${HOUR}&amp;until=${HOUR + HOUR_MS}"`);
     const heights = [...svg.matchAll(/class="s-(\w+)" x="\d+" y="[\d.]+" width="8" height="([\d.]+)"/g)];
@@ -60,7 +60,7 @@ describe("runs per hour", () => {
     ]);
   });
 
-  test("are told in words and numbers too, and a hostile status is one of the others", async () => {
+  test("runs per hour are told in words and numbers too, and a hostile status is one of the others", async () => {
     const svg = await draw();
     expect(svg).toContain("2026-01-20 12:00 UTC: 30 completed, 10 failed");
     expect(svg).toMatch(/2 days, 43 runs, at most 40 runs an hour/);
@@ -76,7 +76,7 @@ describe("runs per hour", () => {
 });
 
 describe("how long deliveries took", () => {
-  test("is told by percentiles and drawn by the hour", async () => {
+  test("how long deliveries took is told by percentiles and drawn by the hour", async () => {
     const window = latencyWindow(NOW);
     const times = [
       { start: HOUR, sink: "ops", bucket: bucketOf(100), count: 90 },

@@ -133,11 +133,11 @@ const everywhere = async (offences: (html: string) => string[]): Promise<string[
   );
 
 describe("hostile strings in every field", () => {
-  test("make no tag, no attribute and no link of their own on any page", async () => {
+  test("hostile strings in every field make no tag, no attribute and no link of their own on any page", async () => {
     expect(await everywhere(foreignParts)).toEqual([]);
   });
 
-  test("are still there to read", async () => {
+  test("hostile strings in every field are still there to read", async () => {
     const html = await reader.page(runPath);
     for (const at of [
       "type",

@@ -29,7 +29,7 @@ const linksTo = (html: string, path: RegExp): string[] =>
     .filter((href) => path.test(href));
 
 describe("a download of runs", () => {
-  test("has the runs of the filter, and the byte order mark that Excel needs", async () => {
+  test("a download of runs has the runs of the filter, and the byte order mark that Excel needs", async () => {
     for (const id of ["tsk_1", "tsk_2"]) await relay.webhook(aTask({ run_id: id, task_id: id }), `/webhook/${id}`);
     const [href = ""] = linksTo(await reader.page("/?channel=tsk_2"), /csv/);
     expect(href).toBe("/runs.csv?channel=tsk_2");
@@ -88,7 +88,7 @@ describe("the list of runs", () => {
     }
   };
 
-  test("is newest first, and its pages hold every run once, also when runs arrive meanwhile", async () => {
+  test("the list of runs is newest first, and its pages hold every run once, also when runs arrive meanwhile", async () => {
     await send(120);
     const seen: string[] = [];
     let next: string | undefined = "/";
@@ -137,7 +137,7 @@ describe("the list of runs", () => {
     expect(await shown("until=2026-01-20T12:00:00%2B01:00")).toEqual([]);
   });
 
-  test("when no run fits it says so and shows the way back", async () => {
+  test("the list of runs when no run fits it says so and shows the way back", async () => {
     await send(1);
     const html = await reader.page("/?status=canceled");
     expect(textOf(html)).toContain("No run was received that fits these filters.");
@@ -156,7 +156,7 @@ describe("the list of runs", () => {
     expect(textOf(await answer.text())).toContain(said);
   });
 
-  test("ticks off who was told, with what the newest delivery came to", async () => {
+  test("ticks off where it was delivered, with what the newest delivery came to", async () => {
     relay.sinkAnswers.push(400);
     await relay.webhook(aTask());
     expect(textOf(await reader.page("/"))).toContain("http waiting");
@@ -169,7 +169,7 @@ describe("the list of runs", () => {
 });
 
 describe("the page of a run", () => {
-  test("tells outcome, output, numbers digit for digit, who was told, and the story in order", async () => {
+  test("tells outcome, output, numbers digit for digit, where it was delivered, and the story in order", async () => {
     const payload = JSON.stringify(aTask({ output: { total: "BIG", rate: 1 } })).replace(
       '"BIG"',
       "12345678901234567890",
@@ -343,7 +343,7 @@ describe("sinks and what was not understood", () => {
     expect(text).toMatch(/Last success \S+ \S+ UTC , tsk_3/);
   });
 
-  test("the navigation leads to what was not understood as soon as there is something", async () => {
+  test("the navigation leads to what was not recognized as soon as there is something", async () => {
     expect(await reader.page("/")).not.toContain('href="/unrecognized"');
     await relay.webhook({ hello: "<script>alert(1)</script>" });
     expect(await reader.page("/")).toContain('href="/unrecognized"');

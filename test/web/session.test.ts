@@ -21,13 +21,13 @@ const sessionsOn = (store: ReturnType<typeof aStore>, ...tokens: string[]) => {
 const sessionsOf = (...tokens: string[]) => sessionsOn(aStore(), ...tokens);
 
 describe("sessions", () => {
-  test("hold for every relay with the same key and token, also after a restart", async () => {
+  test("sessions hold for every relay with the same key and token, also after a restart", async () => {
     const cookie = sessionsOf("one").start("one") ?? "";
     expect(await sessionsOf("one").read(cookie)).toEqual(await sessionsOf("one").read(cookie));
     expect(await sessionsOf("one").read(cookie)).not.toBeNull();
   });
 
-  test("end when their own token is taken away, and only then", async () => {
+  test("sessions end when their own token is taken away, and only then", async () => {
     const cookie = sessionsOf("old", "new").start("old") ?? "";
     expect(await sessionsOf("new", "old", "third").read(cookie)).not.toBeNull();
     expect(await sessionsOf("new").read(cookie)).toBeNull();
@@ -42,7 +42,7 @@ describe("sessions", () => {
     expect(sessions.isOurForm(a, "")).toBe(false);
   });
 
-  test("end for every relay on the database once they are logged out, each alone", async () => {
+  test("sessions end for every relay on the database once they are logged out, each alone", async () => {
     const store = aStore();
     const [here, there] = [sessionsOn(store, "one"), sessionsOn(store, "one")];
     const [first, second, third] = [here, here, here].map((sessions) => sessions.start("one") ?? "");
@@ -53,7 +53,7 @@ describe("sessions", () => {
     expect(await there.read(third)).not.toBeNull();
   });
 
-  test("are not made for a wrong token, nor for any when there is none", () => {
+  test("sessions are not made for a wrong token, nor for any when there is none", () => {
     expect(sessionsOf("one").start("two")).toBeNull();
     expect(sessionsOf().start("")).toBeNull();
   });

@@ -56,7 +56,7 @@ describe("a mail on the wire", () => {
     expect(header("x-skyvern-run-id")).toBe("wr_491230000000000001");
   });
 
-  test("that corrects stands in the thread of the one before", async () => {
+  test("a mail on the wire that corrects stands in the thread of the one before", async () => {
     const { url, messages } = await start();
     const previous = { message_id: "<dlv_0@example.com>" };
     await sinkTo(url).deliver(aJob({ cause: "correction", previous }), noAbort());
@@ -79,7 +79,7 @@ describe("a mail on the wire", () => {
     expect(mail.messageId).toMatch(/^<[\w.-]+@example\.com>$/);
   });
 
-  test("with lines that begin with a dot arrives whole", async () => {
+  test("a mail on the wire with lines that begin with a dot arrives whole", async () => {
     const { url, messages } = await start();
     await sinkTo(url).deliver(aJob({ report: { summary: "a\n.\n..b" } }), noAbort());
     const { text } = await PostalMime.parse(messages[0]?.raw ?? "");
@@ -107,7 +107,7 @@ describe("login and TLS", () => {
     expect(messages).toHaveLength(1);
   });
 
-  test("without STARTTLS nothing is sent when TLS is required", async () => {
+  test("login and TLS without STARTTLS nothing is sent when TLS is required", async () => {
     const { url, messages } = await start();
     const outcome = await sinkTo(`${url}?requireTLS=true`).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "retry" });
@@ -155,7 +155,7 @@ describe("a reply", () => {
     });
   });
 
-  test("that refuses some recipients for good delivers to the others, and the outcome names them", async () => {
+  test("a reply that refuses some recipients for good delivers to the others, and the outcome names them", async () => {
     const { url, messages } = await start({ faults: [{ at: "rcpt", code: 550, address: "gone@example.com" }] });
     const outcome = await sinkTo(url, { to: ["gone@example.com", "ap@example.com"] }).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
@@ -169,7 +169,7 @@ describe("a reply", () => {
     expect(messages[0]?.envelope.to).toEqual(["ap@example.com"]);
   });
 
-  test("that refuses some recipients for now is tried again for these alone, all named in the header", async () => {
+  test("a reply that refuses some recipients for now is tried again for these alone, all named in the header", async () => {
     const to = ["slow@example.com", "gone@example.com", "ap@example.com"];
     const { url, messages, faults } = await start({
       faults: [
@@ -203,7 +203,7 @@ describe("a reply", () => {
     for (const mail of parsed) expect(mail.to?.map(({ address }) => address)).toEqual(to);
   });
 
-  test("that refuses for good whom it refused for now before leaves the delivery delivered to the others", async () => {
+  test("a reply that refuses for good whom it refused for now before leaves the delivery delivered to the others", async () => {
     const { url } = await start({ faults: [{ at: "rcpt", code: 550 }] });
     const begun = { accepted: ["ap@example.com"] };
     const sink = sinkTo(url, { to: "ap@example.com,slow@example.com" });
@@ -214,7 +214,7 @@ describe("a reply", () => {
     });
   });
 
-  test("that refuses all, one of them for now, is tried again", async () => {
+  test("a reply that refuses all, one of them for now, is tried again", async () => {
     const { url } = await start({
       faults: [
         { at: "rcpt", code: 550, address: "a@example.com" },
@@ -225,7 +225,7 @@ describe("a reply", () => {
     expect(outcome).toMatchObject({ kind: "retry" });
   });
 
-  test("that repeats the password shows none of it", async () => {
+  test("a reply that repeats the password shows none of it", async () => {
     const faults: SmtpFault[] = [{ at: "mail", code: 550, text: "you said s3cret-pw\u001b[2J" }];
     const { url } = await start({ faults, auth: { user: "relay", pass: "s3cret-pw" } });
     const outcome = await sinkTo(url).deliver(aJob(), noAbort());
@@ -251,7 +251,7 @@ describe("a connection that breaks", () => {
     expect(await (await failing(fault)).deliver(aJob(), noAbort())).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("after the server took the mail is sent again with the same Message-ID", async () => {
+  test("a connection that breaks after the server took the mail is sent again with the same Message-ID", async () => {
     const { url, messages } = await start({ faults: [{ at: "reply", do: "drop" }] });
     const sink = sinkTo(url);
     await sink.deliver(aJob(), noAbort());
@@ -261,7 +261,7 @@ describe("a connection that breaks", () => {
     expect(new Set(ids).size).toBe(1);
   });
 
-  test("is taken as sent with on_unknown: assume_sent, and the receipt says so", async () => {
+  test("a connection that breaks is taken as sent with on_unknown: assume_sent, and the receipt says so", async () => {
     const { url, messages } = await start({ faults: [{ at: "reply", do: "drop" }] });
     const sink = sinkTo(url, { on_unknown: "assume_sent" });
     const assumed = { kind: "delivered", receipt: { message_id: expect.stringContaining("dlv_"), assumed: true } };
@@ -270,7 +270,7 @@ describe("a connection that breaks", () => {
     expect(messages).toHaveLength(1);
   });
 
-  test("with on_unknown: assume_sent a refusal is still tried again", async () => {
+  test("a connection that breaks with on_unknown: assume_sent a refusal is still tried again", async () => {
     const { url } = await start({ faults: [{ at: "rcpt", code: 450 }] });
     expect(await sinkTo(url, { on_unknown: "assume_sent" }).deliver(aJob(), noAbort())).toMatchObject({
       kind: "retry",
@@ -333,14 +333,14 @@ describe("TLS that cannot be set up", () => {
     expect(await reasonFrom(elsewhere(secure.url))).toMatch(/certificate/);
   });
 
-  test("is passed over with ignoreTLS=true, where the network is trusted", async () => {
+  test("TLS that cannot be set up is passed over with ignoreTLS=true, where the network is trusted", async () => {
     const { url, messages } = await start({ startTls: true, tls: aCertificate("IP:0.0.0.0") });
     const outcome = await sinkTo(`${elsewhere(url)}?ignoreTLS=true`).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "delivered" });
     expect(messages).toHaveLength(1);
   });
 
-  test("is set up with an authority of one's own in NODE_EXTRA_CA_CERTS", async () => {
+  test("TLS that cannot be set up is set up with an authority of one's own in NODE_EXTRA_CA_CERTS", async () => {
     const tls = aCertificate("IP:0.0.0.0");
     const { url } = await start({ secure: true, tls });
     const folder = aFolder();

@@ -30,7 +30,7 @@ const bytesOf = (content: string | ArrayBuffer | Uint8Array | undefined): Buffer
   content instanceof ArrayBuffer ? Buffer.from(content) : Buffer.from(content ?? "");
 
 describe("the decisive screenshot", () => {
-  test("is inside the mail, and its HTML shows it by its content id", async () => {
+  test("the decisive screenshot is inside the mail, and its HTML shows it by its content id", async () => {
     const { mail, raw } = await send({ screenshots: ["a_1", "a_2"] });
     const [picture, ...more] = mail.attachments;
     expect(more).toEqual([]);
@@ -42,14 +42,14 @@ describe("the decisive screenshot", () => {
     expect(raw).toMatch(/^Content-Type: multipart\/related/m);
   });
 
-  test("has room on a narrow screen, and asks nothing of a network", async () => {
+  test("the decisive screenshot has room on a narrow screen, and asks nothing of a network", async () => {
     const { mail } = await send({ screenshots: ["a_1"] });
     expect(mail.html).toMatch(/<img[^>]+max-width:592px;height:auto/);
     expect(mail.html).not.toMatch(/src="(?!cid:)|url\(|@import|<link/i);
     expect(mail.html).toContain("prefers-color-scheme: dark");
   });
 
-  test("that cannot be had leaves the mail whole, and says so", async () => {
+  test("the decisive screenshot that cannot be had leaves the mail whole, and says so", async () => {
     const sent = await send({ screenshots: ["a_1"], found: { a_1: { kind: "unavailable" } } });
     expect(sent.outcome.kind).toBe("delivered");
     expect(namesOf(sent)).toEqual([]);
@@ -73,14 +73,14 @@ describe("downloads", () => {
     expect(sent.mail.headers.find(({ key }) => key === "x")).toBeUndefined();
   });
 
-  test("that are too large are linked, and the mail says how many", async () => {
+  test("downloads that are too large are linked, and the mail says how many", async () => {
     const files = { "a.pdf": 30, "large.zip": 500, "b.pdf": 31 };
     const sent = await send({ files, limits: { each: 100, total: 1_000 } });
     expect(namesOf(sent)).toEqual(["a.pdf", "b.pdf"]);
     expect(sent.mail.text).toContain("1 file is not attached, only linked.");
   });
 
-  test("never make a mail larger than 10 MB, whatever is allowed", async () => {
+  test("downloads never make a mail larger than 10 MB, whatever is allowed", async () => {
     const files = { "a.bin": 4_000_000, "b.bin": 4_000_000, "c.bin": 2_500_000 };
     const sent = await send({ screenshots: ["a_1"], files, limits: { each: 50_000_000, total: 100_000_000 } });
     expect(namesOf(sent)).toEqual(["screenshot.png", "a.bin", "c.bin"]);
@@ -90,7 +90,7 @@ describe("downloads", () => {
   test.each([
     ["announces its limit", { maxBytes: 20_000 }],
     ["tells it only afterwards", { maxBytes: 20_000, silentLimit: true }],
-  ])("make no mail undeliverable: a server that %s gets it without them", async (_what, options) => {
+  ])("downloads make no mail undeliverable: a server that %s gets it without them", async (_what, options) => {
     const sent = await send({ screenshots: ["a_1"], files: { "a.pdf": 30_000 } }, options);
     expect(sent.outcome.kind).toBe("delivered");
     expect(sent.server.messages).toHaveLength(1);
@@ -114,17 +114,20 @@ describe("a server that refuses what a mail carries", () => {
     [554, "5.7.1 Attachment type is not allowed"],
     [550, "5.7.1 Message content rejected"],
     [552, "5.7.0 This message was blocked because its content presents a potential security issue"],
-  ])("with %i %s gets it once more without, and the mail says so", async (code, text) => {
-    const sent = await send(parts, { refuses: { ...withFile, code, text } });
-    expect(sent.outcome).toMatchObject({ kind: "delivered" });
-    expect(namesOf(sent)).toEqual([]);
-    expect(sent.mail.text).toMatch(
-      /refused this message with its screenshot and files|rejected this message as too large|takes no mail as large/,
-    );
-    expect(sent.server.messages).toHaveLength(1);
-  });
+  ])(
+    "a server that refuses what a mail carries with %i %s gets it once more without, and the mail says so",
+    async (code, text) => {
+      const sent = await send(parts, { refuses: { ...withFile, code, text } });
+      expect(sent.outcome).toMatchObject({ kind: "delivered" });
+      expect(namesOf(sent)).toEqual([]);
+      expect(sent.mail.text).toMatch(
+        /refused this message with its screenshot and files|rejected this message as too large|takes no mail as large/,
+      );
+      expect(sent.server.messages).toHaveLength(1);
+    },
+  );
 
-  test("with 450 as long as it is there gets it without on the second attempt", async () => {
+  test("a server that refuses what a mail carries with 450 as long as it is there gets it without on the second attempt", async () => {
     const server = await startSmtp({ refuses: { ...withFile, code: 450, text: "4.7.1 Try again later" } });
     onTestFinished(() => server.close());
     const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });

@@ -69,25 +69,25 @@ describe("a mail", () => {
     expect(html).not.toMatch(/<img|<script|<link|url\(|@import|src=/i);
   });
 
-  test("has a subject with status and title", () => {
+  test("a mail has a subject with status and title", () => {
     expect(mailFor().subject).toBe("✅ Completed: Download invoices");
     expect(mailFor({}, { cause: "test" }).subject).toBe("Test: ✅ Completed: Download invoices");
   });
 
-  test("that corrects answers the one before", () => {
+  test("a mail that corrects answers the one before", () => {
     const mail = mailFor({}, { cause: "correction", previous: { message_id: "<dlv_0@example.com>" } });
     expect(mail.subject).toBe("Correction: ✅ Completed: Download invoices");
     expect(mail.headers).toMatchObject({ "In-Reply-To": "<dlv_0@example.com>", References: "<dlv_0@example.com>" });
   });
 
-  test("that corrects answers the id the server gave, when it gave its own", () => {
+  test("a mail that corrects answers the id the server gave, when it gave its own", () => {
     const previous = { message_id: "<dlv_0@example.com>", server_message_id: "<0102-x@eu-west-1.amazonses.com>" };
     expect(mailFor({}, { cause: "correction", previous }).headers["In-Reply-To"]).toBe(
       "<0102-x@eu-west-1.amazonses.com>",
     );
   });
 
-  test("is marked as made by a machine, with the run's id", () => {
+  test("a mail is marked as made by a machine, with the run's id", () => {
     expect(mailFor().headers).toMatchObject({
       "Auto-Submitted": "auto-generated",
       "X-Skyvern-Run-Id": "wr_491230000000000001",
@@ -98,7 +98,7 @@ describe("a mail", () => {
 describe("hostile text", () => {
   const EVIL = `"><img src=x onerror=alert(1)><a href="javascript:alert(1)">click</a> & '`;
 
-  test("never becomes markup, wherever it stands", () => {
+  test("hostile text never becomes markup, wherever it stands", () => {
     const failure = { reason: EVIL, codes: [EVIL], categories: [EVIL], errors: [EVIL as Json], block: null };
     const { html } = mailFor({
       status: EVIL,
@@ -148,7 +148,7 @@ describe("hostile text", () => {
 });
 
 describe("over-long text", () => {
-  test("is cut at 2,000 characters a field, with a mark", () => {
+  test("over-long text is cut at 2,000 characters a field, with a mark", () => {
     const { text } = mailFor({ summary: "a".repeat(5_000) });
     expect(text).toContain(`${"a".repeat(1_999)}…`);
     expect(text).not.toContain("a".repeat(2_000));

@@ -33,7 +33,7 @@ const faultsOf = (config: unknown) => http.config.safeParse(config).error?.issue
 const bytes = (n: number) => Buffer.alloc(n, 1).toString("base64");
 
 describe("what is sent", () => {
-  test("is the run's status, its time and the report, as JSON", async () => {
+  test("what is sent is the run's status, its time and the report, as JSON", async () => {
     expect(await sinkWith().deliver(aJob(), noAbort())).toEqual({ kind: "delivered", receipt: { status: 200 } });
     const [request] = receiver.requests;
     expect(request).toMatchObject({ method: "POST", path: "/hooks/skyvern" });
@@ -48,7 +48,7 @@ describe("what is sent", () => {
     expect(ReportSchema.parse(body["data"])).toEqual(aReport());
   });
 
-  test("has the time of receipt when the run has no end", () => {
+  test("what is sent has the time of receipt when the run has no end", () => {
     expect(renderBody(aReport({ finished_at: null }))).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
   });
 
@@ -58,7 +58,7 @@ describe("what is sent", () => {
     expect(receiver.requests[0]?.body).toContain('"output":{"id":123456789012345678901,"rate":1e-07}');
   });
 
-  test("is never cut, however long", async () => {
+  test("what is sent is never cut, however long", async () => {
     await sinkWith().deliver(aJob({ report: { summary: "x".repeat(300_000) } }), noAbort());
     expect(receiver.requests[0]?.body).toContain("x".repeat(300_000));
   });
@@ -98,7 +98,7 @@ describe("the signature", () => {
     });
   });
 
-  test("is left out without a secret, id and timestamp stay", async () => {
+  test("the signature is left out without a secret, id and timestamp stay", async () => {
     await sinkWith({ secret: undefined }).deliver(aJob(), noAbort());
     const headers = receiver.requests[0]?.headers ?? {};
     expect(headers).not.toHaveProperty("webhook-signature");
@@ -108,7 +108,7 @@ describe("the signature", () => {
 });
 
 describe("headers", () => {
-  test("from the configuration are added", async () => {
+  test("headers from the configuration are added", async () => {
     await sinkWith({ headers: { Authorization: "Bearer t0ken", "X-Team": "ops" } }).deliver(aJob(), noAbort());
     expect(receiver.requests[0]?.headers).toMatchObject({ authorization: "Bearer t0ken", "x-team": "ops" });
   });
@@ -120,7 +120,7 @@ describe("headers", () => {
 });
 
 describe("an answer", () => {
-  test("that refuses is quoted in the reason, short and printable", async () => {
+  test("an answer that refuses is quoted in the reason, short and printable", async () => {
     receiver.answers.push({ status: 422, body: `{"error":"no such\r\n\u001b[2Jteam"}${"x".repeat(5000)}` });
     const outcome = await sinkWith().deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "dead", reason: expect.stringContaining("answered 422. It said: ") });
@@ -128,7 +128,7 @@ describe("an answer", () => {
     expect((outcome as { reason: string }).reason.length).toBeLessThan(300);
   });
 
-  test("that repeats the request shows none of its secrets", async () => {
+  test("an answer that repeats the request shows none of its secrets", async () => {
     const secrets = ["p4ssw0rd", "t0p-s3cret", "hdr-s3cret-value", "/hooks/skyvern-path-token-1234"];
     const url = `${receiver.url.replace("://", "://user:p4ssw0rd@").replace("/hooks/skyvern", "/hooks/skyvern-path-token-1234")}?key=t0p-s3cret`;
     const basic = Buffer.from("user:p4ssw0rd").toString("base64");
@@ -139,7 +139,7 @@ describe("an answer", () => {
     }
   });
 
-  test("whose body never ends counts by its status", async () => {
+  test("an answer whose body never ends counts by its status", async () => {
     receiver.answers.push({ status: 200, body: "to be continued", unfinished: true });
     const outcome = await sinkWith().deliver(aJob(), AbortSignal.timeout(300));
     expect(outcome).toEqual({ kind: "delivered", receipt: { status: 200 } });
@@ -150,7 +150,7 @@ describe("an answer", () => {
     expect(await sinkWith().deliver(aJob(), noAbort())).toMatchObject({ kind: "dead", gone: true });
   });
 
-  test("that redirects is not followed", async () => {
+  test("an answer that redirects is not followed", async () => {
     receiver.answers.push({ status: 307, headers: { location: receiver.url } });
     expect(await sinkWith().deliver(aJob(), noAbort())).toMatchObject({ kind: "dead" });
     expect(receiver.requests).toHaveLength(1);

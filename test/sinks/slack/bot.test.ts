@@ -25,7 +25,7 @@ const aRecentReport = (given: Parameters<typeof aReport>[0] = {}) =>
   aReport({ received_at: new Date().toISOString(), ...given });
 
 describe("a result", () => {
-  it("is posted once, with the delivery's id in its metadata and a receipt that names it", async () => {
+  it("a result is posted once, with the delivery's id in its metadata and a receipt that names it", async () => {
     const slack = await slackWith();
     const outcome = await botOn(slack).deliver(aJob(), never());
     const [message] = slack.messages("ops");
@@ -54,7 +54,7 @@ describe("a result", () => {
     });
   });
 
-  it("is delivered without a permalink when Slack gives none", async () => {
+  it("a result is delivered without a permalink when Slack gives none", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.getPermalink", error: "internal_error" });
     expect(receiptOf(await botOn(slack).deliver(aJob(), never()))).toMatchObject({ permalink: null });
@@ -79,7 +79,7 @@ describe("a result", () => {
     }
   });
 
-  it("is dead when Slack refuses the plain text too", async () => {
+  it("a result is dead when Slack refuses the plain text too", async () => {
     const slack = await slackWith();
     slack.faults.push(
       { method: "chat.postMessage", error: "invalid_blocks" },
@@ -185,7 +185,7 @@ describe("outcomes", () => {
     expect(await into("C0000000X")).toContain("check the channel's id");
   });
 
-  it("never shows the token", async () => {
+  it("outcomes never shows the token", async () => {
     const slack = await slackWith({ token: "xoxb-right" });
     const outcome = await botOn({ url: slack.url, token: "xoxb-wrong-but-secret" }).deliver(aJob(), never());
     expect(outcome).toMatchObject({ kind: "dead", reason: expect.stringContaining("invalid_auth") });
@@ -205,7 +205,7 @@ describe("outcomes", () => {
     expect(await deliverInto({ resetAfterSuccess: true })).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  it("is dead when the relay's own guard refuses the address", async () => {
+  it("outcomes is dead when the relay's own guard refuses the address", async () => {
     expect(
       await botOn({ url: "https://slack.invalid/api/", token: "xoxb-1" }, { fetch: refusing }).deliver(aJob(), never()),
     ).toMatchObject({
@@ -343,14 +343,14 @@ describe("a correction", () => {
     expect(receiptOf(outcome)).toEqual({ ...receiptOf(first), reply_ts: reply?.ts });
   });
 
-  it("is an ordinary message when there is nothing to edit", async () => {
+  it("a correction is an ordinary message when there is nothing to edit", async () => {
     const slack = await slackWith();
     await botOn(slack).deliver(aJob({ cause: "correction", report: completed }), never());
     expect(slack.messages()).toHaveLength(1);
     expect(JSON.stringify(slack.messages()[0]?.blocks)).toContain("Correction: the outcome of this run changed.");
   });
 
-  it("is an ordinary message when somebody deleted the first one", async () => {
+  it("a correction is an ordinary message when somebody deleted the first one", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());

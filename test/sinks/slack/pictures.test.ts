@@ -55,7 +55,7 @@ describe("the decisive screenshot", () => {
     expect(JSON.stringify(blocks[at + 1])).toContain("total");
   });
 
-  it("that Slack has not looked at yet is waited for a little", async () => {
+  it("the decisive screenshot that Slack has not looked at yet is waited for a little", async () => {
     const slack = await slackWith({ filesLookedAtAfter: 2 });
     const waits: number[] = [];
     const sleep = async (ms: number) => void waits.push(ms);
@@ -65,7 +65,7 @@ describe("the decisive screenshot", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("that Slack will not show goes without: the message says so and keeps its link", async () => {
+  it("the decisive screenshot that Slack will not show goes without: the message says so and keeps its link", async () => {
     const slack = await slackWith({ filesLookedAtAfter: 99 });
     const outcome = await botOn(slack, { sleep: atOnce }).deliver(jobWith({ screenshots: ["a_1"] }), never());
     expect(outcome.kind).toBe("delivered");
@@ -93,7 +93,7 @@ describe("the decisive screenshot", () => {
     ["meets a rate limit", { screenshots: ["a_1"] }, { method: "files.getUploadURLExternal", retryAfter: 30 }],
     ["breaks in the upload", { screenshots: ["a_1"] }, { method: "upload", drop: true }],
     ["is not completed", { screenshots: ["a_1"] }, { method: "files.completeUploadExternal", error: "internal_error" }],
-  ])("that %s does not hold up the news", async (_what, parts, fault) => {
+  ])("the decisive screenshot that %s does not hold up the message", async (_what, parts, fault) => {
     const slack = await slackWith();
     if (fault) slack.faults.push(fault);
     const outcome = await botOn(slack).deliver(jobWith(parts), never());
@@ -103,7 +103,7 @@ describe("the decisive screenshot", () => {
     expect(notesOf(slack)).toContain("The screenshot could not be embedded");
   });
 
-  it("is shown again in an edit without another upload, and replaced when another one decides", async () => {
+  it("the decisive screenshot is shown again in an edit without another upload, and replaced when another one decides", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const previous = receiptOf(await sink.deliver(jobWith({ screenshots: ["a_1"] }), never()));
@@ -155,7 +155,7 @@ describe("without the scope files:write", () => {
 });
 
 describe("an incoming webhook", () => {
-  it("has links only", async () => {
+  it("an incoming webhook has links only", async () => {
     const slack = await slackWith();
     const job = jobWith({ screenshots: ["a_1"], files: { "a.pdf": 3 } });
     expect((await webhookOn(slack.webhookUrl).deliver(job, never())).kind).toBe("delivered");
@@ -168,7 +168,7 @@ describe("an incoming webhook", () => {
 describe("what hangs in the thread", () => {
   const PARTS = { screenshots: ["a_1", "a_2", "a_3"], files: { "a.pdf": 30, "b.csv": 40 } };
 
-  it("is the other screenshots and the downloads, as one message", async () => {
+  it("what hangs in the thread is the other screenshots and the downloads, as one message", async () => {
     const slack = await slackWith();
     const outcome = await botOn(slack).deliver(jobWith(PARTS), never());
     const [message, thread, ...more] = slack.messages();
@@ -186,7 +186,7 @@ describe("what hangs in the thread", () => {
     expect(slack.messages()[1]?.files.map(({ name }) => name)).toEqual(["a.pdf"]);
   });
 
-  it("is not there when there is nothing to hang", async () => {
+  it("what hangs in the thread is not there when there is nothing to hang", async () => {
     const slack = await slackWith();
     await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }), never());
     expect(slack.messages()).toHaveLength(1);
@@ -205,7 +205,7 @@ describe("what hangs in the thread", () => {
     }
   });
 
-  it("is added to by an update, with what is new", async () => {
+  it("what hangs in the thread is added to by an update, with what is new", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const previous = receiptOf(await sink.deliver(jobWith({ files: { "a.pdf": 3 } }), never()));
@@ -220,20 +220,23 @@ describe("a message that is a new one", () => {
   it.each([
     ["a redelivery", "redelivery", false],
     ["an edit of one that was deleted", "update", true],
-  ] as const)("as %s is has its pictures and files as the first one had", async (_what, cause, deleted) => {
-    const slack = await slackWith();
-    const sink = botOn(slack);
-    const parts = { screenshots: ["a_1", "a_2"], files: { "a.pdf": 3 } };
-    const previous = receiptOf(await sink.deliver(jobWith(parts), never()));
-    if (deleted) slack.delete("ops", String(previous?.["ts"]));
-    const job = jobWith(parts, { deliveryId: "dlv_2", cause, previous });
-    const receipt = receiptOf(await sink.deliver(job, never()));
-    expect(receipt?.["ts"]).not.toBe(previous?.["ts"]);
-    const thread = slack.messages().find(({ thread_ts }) => thread_ts === receipt?.["ts"]);
-    expect(thread?.files.map(({ name }) => name)).toEqual(["screenshot-2.png", "a.pdf"]);
-    const message = slack.messages().find(({ ts }) => ts === receipt?.["ts"]);
-    expect(message && slack.pictureOf(message)).not.toBeNull();
-  });
+  ] as const)(
+    "a message that is a new one as %s is has its pictures and files as the first one had",
+    async (_what, cause, deleted) => {
+      const slack = await slackWith();
+      const sink = botOn(slack);
+      const parts = { screenshots: ["a_1", "a_2"], files: { "a.pdf": 3 } };
+      const previous = receiptOf(await sink.deliver(jobWith(parts), never()));
+      if (deleted) slack.delete("ops", String(previous?.["ts"]));
+      const job = jobWith(parts, { deliveryId: "dlv_2", cause, previous });
+      const receipt = receiptOf(await sink.deliver(job, never()));
+      expect(receipt?.["ts"]).not.toBe(previous?.["ts"]);
+      const thread = slack.messages().find(({ thread_ts }) => thread_ts === receipt?.["ts"]);
+      expect(thread?.files.map(({ name }) => name)).toEqual(["screenshot-2.png", "a.pdf"]);
+      const message = slack.messages().find(({ ts }) => ts === receipt?.["ts"]);
+      expect(message && slack.pictureOf(message)).not.toBeNull();
+    },
+  );
 });
 
 describe("an attempt that may repeat another", () => {
@@ -291,7 +294,7 @@ describe("an attempt that may repeat another", () => {
 
 describe("the deadline", () => {
   it.each(["files.getUploadURLExternal", "upload", "files.completeUploadExternal"])(
-    "is not spent on pictures: where Slack hangs at %s, the message goes without",
+    "the deadline is not spent on pictures: where Slack hangs at %s, the message goes without",
     async (method) => {
       const slack = await slackWith();
       slack.faults.push({ method, hang: true });
@@ -301,7 +304,7 @@ describe("the deadline", () => {
     },
   );
 
-  it("of the attempt itself, in the middle of the pictures, leaves the news to the next one", async () => {
+  it("the deadline of the attempt itself, in the middle of the pictures, leaves the news to the next one", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "upload", hang: true });
     const outcome = await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }), AbortSignal.timeout(80));
@@ -311,7 +314,7 @@ describe("the deadline", () => {
     expect(slack.messages()).toEqual([]);
   });
 
-  it("in the middle of the thread's files keeps the message delivered", async () => {
+  it("the deadline in the middle of the thread's files keeps the message delivered", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "upload", hang: true });
     const outcome = await botOn(slack).deliver(jobWith({ files: { "a.pdf": 3 } }), AbortSignal.timeout(150));

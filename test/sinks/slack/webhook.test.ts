@@ -29,7 +29,7 @@ describe("an incoming webhook", () => {
     expect(slack.messages()[0]?.blocks.map(({ type }) => type)).toContain("table");
   });
 
-  it("has Slack read its text as it is: no markup, no links, no names, no previews", async () => {
+  it("an incoming webhook has Slack read its text as it is: no markup, no links, no names, no previews", async () => {
     const slack = await slackWith();
     await webhookOn(slack.webhookUrl).deliver(aJob(), never());
     expect(slack.calls[0]?.args).toMatchObject({
@@ -63,7 +63,7 @@ describe("an incoming webhook", () => {
     [404, "channel_not_found", "check the channel"],
     [400, "no_such_word", "no_such_word"],
     [404, "<html>", "404"],
-  ])("is dead on %i %s and says what to do", async (status, body, words) => {
+  ])("an incoming webhook is dead on %i %s and says what to do", async (status, body, words) => {
     expect(await deliverInto({ status, body })).toMatchObject({ kind: "dead", reason: expect.stringContaining(words) });
   });
 
@@ -73,7 +73,7 @@ describe("an incoming webhook", () => {
     expect(slack.messages()).toMatchObject([{ blocks: [], text: expect.stringContaining("Fetch the invoices") }]);
   });
 
-  it("is dead when it refuses the plain text too", async () => {
+  it("an incoming webhook is dead when it refuses the plain text too", async () => {
     const refusal = { status: 400, body: "invalid_payload" };
     expect(await deliverInto(refusal, refusal)).toMatchObject({ kind: "dead" });
   });
@@ -84,7 +84,7 @@ describe("an incoming webhook", () => {
     expect(other.calls).toEqual([]);
   });
 
-  it("never shows its address, which is a secret", async () => {
+  it("an incoming webhook never shows its address, which is a secret", async () => {
     const closed = await startSlack();
     await closed.close();
     const outcomes = [
