@@ -235,7 +235,7 @@ export const MUTANTS: readonly Mutant[] = [
     ["a stream ends with its session", "if (await isOver()) return;", ""],
   ]),
   ...of(
-    "What is taken away",
+    "A removed token or key",
     "src/app/relay.ts",
     ["test/app/reload.test.ts"],
     [
