@@ -193,7 +193,7 @@ it("only those who open the store hold the whole of it: take the slice that is n
 /** What the relay may import where there is no Node but what Cloudflare Workers has of it (nodejs_compat). */
 const NODE_ONLY = new Set(["pino", "undici", "better-sqlite3", "pg", "commander", "@hono/node-server", "smtp-server"]);
 const EVERYWHERE = new Set(
-  ["crypto", "net", "path", "stream", "timers/promises", "util", "zlib"].map((name) => `node:${name}`),
+  ["crypto", "net", "path", "stream", "timers/promises", "url", "util", "zlib"].map((name) => `node:${name}`),
 );
 
 it("what the edge entry reaches imports nothing that only Node has: hand it in through Host, from src/app/relay.ts", () => {
