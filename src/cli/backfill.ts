@@ -167,7 +167,7 @@ function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: 
     [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`],
     [known, `${count(known)} known already.`],
     [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
-    [recent, `${count(recent)} ended just now and left to the running relay.`],
+    [recent, `${count(recent)} ended too recently and are left to the running relay.`],
     [unreadable, `${count(unreadable)} that Skyvern does not find or the relay does not recognize.`],
   ];
   return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");

@@ -125,13 +125,13 @@ function simulationText({ runs, routes, sinks, nobody }: Simulated, since: strin
   const lines = [
     `Of ${count(runs)}${when}, with the outcome each has now, this configuration would have sent`,
     ...sinks.map(({ sink, kind, runs: matched }) => `  ${matched} of ${runs} to ${sink} (${kind})`),
-    `  ${nobody.runs} of ${runs} to nobody${renderExamples(nobody.examples)}`,
+    `  ${nobody.runs} of ${runs} to no sink${renderExamples(nobody.examples)}`,
     "by these routes:",
     ...routes.map(({ route, to, stop, matched, not_looked_at, examples }) => {
       const passed = not_looked_at > 0 ? `; ${not_looked_at} stopped at a route before it` : "";
       const never = matched === 0 ? " — it never matched" : "";
       return (
-        `  ${route} → ${to.join(", ") || "nobody"}${stop ? " (stop)" : ""}: ` +
+        `  ${route} → ${to.join(", ") || "no sink"}${stop ? " (stop)" : ""}: ` +
         `${matched}${passed}${never}${renderExamples(examples)}`
       );
     }),

@@ -49,12 +49,12 @@ export function isSafe(address: string): boolean {
 export function describeFollowing({ reconcile, keys }: Config): string {
   if (reconcile === null) return "by webhook alone";
   const every = formatDuration(reconcile.everyMs);
-  if (reconcile.scope === "mine") return `by webhook; Skyvern's list is asked every ${every} for lost ones`;
+  if (reconcile.scope === "mine") return `by webhook; the relay checks Skyvern's list for lost ones every ${every}`;
   const organizations = [...new Set(keys.flatMap(({ organization }) => organization ?? []))];
   const whose = organizations.length === 0 ? "" : ` of ${organizations.join(", ")}`;
   const { requestsPerHour } = reconcile;
   const budget = requestsPerHour === null ? "" : `, with at most ${requestsPerHour} requests an hour`;
-  return `every run${whose}: Skyvern's list is asked every ${every}${budget}`;
+  return `every run${whose}: the relay reads Skyvern's list every ${every}${budget}`;
 }
 
 export function describeRetention({ retention: { runsMs, rawMs } }: Config): string {

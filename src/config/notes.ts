@@ -34,7 +34,8 @@ const EXAMPLES = KINDS.flatMap(({ shortcut }) => shortcut?.example ?? []);
 export function listOff(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {
   const { reconcile } = config;
   const hasAddress = get("PUBLIC_URL") !== undefined || get("FLY_APP_NAME") !== undefined;
-  const instead = reconcile === null ? "" : `: Skyvern is asked every ${formatDuration(reconcile.everyMs)} instead`;
+  const instead =
+    reconcile === null ? "" : `: the relay asks Skyvern every ${formatDuration(reconcile.everyMs)} instead`;
   const off: [boolean, string, string][] = [
     [
       config.sinks.length === 0,

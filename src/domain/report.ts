@@ -86,7 +86,7 @@ export const ReportSchema = z.object({
       }),
     )
     .meta({ description: "A workflow run's blocks in the order in which they began; empty where they are not known." }),
-  blocks_omitted: z.int().meta({ description: "Earlier blocks that are not kept." }),
+  blocks_omitted: z.int().meta({ description: "The number of earlier blocks that are not stored." }),
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),

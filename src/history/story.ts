@@ -98,7 +98,7 @@ const VERDICTS: Record<Receipt["verdict"], string> = {
   updated: "More data for the same outcome: updated",
   corrected: "The outcome changed: corrected",
   stored: "Not final yet: stored",
-  disputed: "Another organization's key spoke for the run before: stored until Skyvern says whose it is",
+  disputed: "Another organization's key reported this run before: stored until Skyvern says whose it is",
   unrecognized: "Stored, but not recognized as a run",
 };
 

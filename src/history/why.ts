@@ -117,7 +117,7 @@ function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_err
   const because = last_error === null ? "" : `: ${last_error}`;
   switch (state) {
     case "delivered":
-      return `${sink} was told at ${isoTime(delivered_at)}${because}.`;
+      return `Delivered to ${sink} at ${isoTime(delivered_at)}${because}.`;
     case "dead":
       return `Not delivered to ${sink}, and not tried again${because} (${tries}). Fix the cause, then redeliver it.`;
     case "canceled":

@@ -29,7 +29,7 @@ export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
       return problem(c, 403, "This link is not complete, was changed, or has expired.");
     }
     const stored = await deps.store.run(runId);
-    if (stored === null) return placeholder(c, key, "The relay does not know this run any more.", 404);
+    if (stored === null) return placeholder(c, key, "The relay no longer knows this run.", 404);
     return open(c, deps, { run: stored.state.run, artifacts: stored.artifacts }, key);
   });
 }

@@ -116,7 +116,7 @@ export function toIncomingRun(
   return { id: run.run_id, decide: owned(deps, { organization, shownTo }, decide, now) };
 }
 
-const DISPUTED_NOTE = "another organization's key spoke for this run before: Skyvern is asked whose it is";
+const DISPUTED_NOTE = "another organization's key reported this run before: the relay asks Skyvern whose it is";
 const NOT_THEIRS_NOTE = "signed by a key to which Skyvern does not show this run";
 
 /** Applies the decision only for organizations that may speak for the run. */

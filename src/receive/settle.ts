@@ -120,7 +120,7 @@ export function settleAnew(usurped: RunState, observation: Observation): Settled
   return { verdict: "corrected", state: { ...state, revision: state.revision + 1 }, note: USURPED_NOTE };
 }
 
-const USURPED_NOTE = "Skyvern shows the run to this key's organization, and not to the one that had spoken for it";
+const USURPED_NOTE = "Skyvern shows the run to this key's organization, and not to the one that reported it before";
 
 const sameOutcome = (known: RunState, state: RunState, note: string | null): "updated" | "duplicate" =>
   note === null && shown(known.run) !== shown(state.run) ? "updated" : "duplicate";

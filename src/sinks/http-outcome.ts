@@ -149,7 +149,7 @@ function findCode(error: Error | undefined): string | null {
 const MEANING: Record<string, string> = {
   ECONNREFUSED: "the connection was refused",
   ENOTFOUND: "its name has no address",
-  EAI_AGAIN: "its name could not be resolved just now",
+  EAI_AGAIN: "its name could not be resolved right now",
   EAI_FAIL: "its name could not be resolved",
   EAI_NODATA: "its name has no address",
   EHOSTUNREACH: "no route to the host",

@@ -164,7 +164,7 @@ const MAX_ID_LENGTH = 200;
 export function parsePayload(masked: Masked): Parsed {
   if (masked.depth > MAX_DEPTH) return { kind: "unknown", reason: `nested deeper than ${MAX_DEPTH} levels` };
   const text = boundOutput(masked.text);
-  if (text === null) return { kind: "unknown", reason: `more than ${MAX_VALUES} values beside the output` };
+  if (text === null) return { kind: "unknown", reason: `more than ${MAX_VALUES} values besides the output` };
   let json: Json;
   try {
     json = parseJson(text);

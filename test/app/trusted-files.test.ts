@@ -25,7 +25,7 @@ describe("a file", () => {
     ["of this user's alone", 0o755, 0o644],
     ["that its group may write", 0o775, 0o664],
     ["of this user's in a folder like /tmp", 0o1777, 0o600],
-  ])("%s is trusted", (_what, folderMode, fileMode) => {
+  ])("a file: %s is trusted", (_what, folderMode, fileMode) => {
     expect(readTrustedFile(aFile(folderMode, fileMode).path)).toContain("iban");
   });
 

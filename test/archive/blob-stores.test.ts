@@ -267,7 +267,7 @@ describe("a Range header", () => {
     ["bytes=-", null],
     ["items=0-1", null],
     [null, null],
-  ])("%s of ten bytes", (header, range) => {
+  ])("a Range header: %s of ten bytes", (header, range) => {
     expect(parseRange(header, 10)).toEqual(range);
   });
 });

@@ -209,7 +209,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     }
   });
 
-  test("without JavaScript every action works, and times are in UTC", async () => {
+  test("in a browser without JavaScript every action works, and times are in UTC", async () => {
     await reader.reopen({ javaScriptEnabled: false });
     const { page, relay } = reader;
     await relay.retire("wr_ledger_2");

@@ -177,7 +177,8 @@ it("leaves runs that ended just now to the running relay: filled in silently, no
   add(relay, { id: "tsk_now", endedAt: NOW - 10_000 });
   add(relay, { id: "tsk_fresh", endedAt: NOW - 9 * 60_000 });
   expect(await command({ since: "1d" })).toMatchObject({
-    stdout: "0 runs were filled in, and nothing is delivered.\n2 runs ended just now and left to the running relay.\n",
+    stdout:
+      "0 runs were filled in, and nothing is delivered.\n2 runs ended too recently and are left to the running relay.\n",
   });
   // Its webhook comes after all, and is told.
   await relay.webhook(JSON.stringify(atSkyvern({ id: "tsk_now", endedAt: NOW - 10_000 }).payload));
@@ -279,7 +280,7 @@ describe("usage", () => {
     [{ since: "2026-08-20", until: "2026-08-20" }, "before --until"],
     [{ since: "7d", workflow: ["Invoices"] }, "wpid_"],
     [{ since: "7d", scope: "ours" }, "mine or all"],
-  ])("%j is wrong: exit code 2, and what would be right", async (options, message) => {
+  ])("usage: %j is wrong: exit code 2, and what would be right", async (options, message) => {
     const { command } = await aRelay();
     const { code, stdout, stderr } = await command(options);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

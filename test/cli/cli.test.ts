@@ -65,13 +65,13 @@ describe("usage", () => {
     });
   });
 
-  it.each(COMMANDS)("%s --help says what it does, without a configuration", async (command) => {
+  it.each(COMMANDS)("usage: %s --help says what it does, without a configuration", async (command) => {
     const { code, stdout, stderr } = await run([command, "--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain(`Usage: skyvern-relay ${command}`);
   });
 
-  it.each(COMMANDS)("%s refuses an option that it does not have, whatever else is given", async (command) => {
+  it.each(COMMANDS)("usage: %s refuses an option that it does not have, whatever else is given", async (command) => {
     const { code, stdout, stderr } = await run([command, ...(NEEDED[command] ?? []), "--no-such-option"], {
       SKYVERN_API_KEY: KEY,
     });
@@ -88,7 +88,7 @@ describe("usage", () => {
     [["demo", "--port", "eighty"]],
     [["demo", "--port", "70000"]],
     [["demo", "--port", "-1"]],
-  ])("%j is wrong usage: exit code 2, the reason on stderr", async (args) => {
+  ])("usage: %j is wrong usage: exit code 2, the reason on stderr", async (args) => {
     const { code, stdout, stderr } = await run(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).not.toBe("");

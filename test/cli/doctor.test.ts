@@ -330,7 +330,7 @@ const faults: Case[] = [
     name: "a Skyvern that is down",
     wrong: async (world) => (world.env["SKYVERN_BASE_URL"] = await anAnswer((_q, r) => r.writeHead(502).end())),
     check: "base URL",
-    found: /cannot answer just now.*502/,
+    found: /cannot answer right now.*502/,
     fix: /try again in a minute/,
   },
   {

@@ -116,7 +116,7 @@ describe("wrong usage", () => {
     ["a run and a filter", ["tsk_1", "--state", "dead"], "--state goes with no run id"],
     ["a run and --dry-run", ["tsk_1", "--dry-run"], "--dry-run goes with no run id"],
     ["an option that is none", ["--all"], "unknown option"],
-  ])("%s: exit code 2, and nothing is made", async (_what, args, message) => {
+  ])("wrong usage: %s: exit code 2, and nothing is made", async (_what, args, message) => {
     expect(await redeliver(...args)).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(message) });
     expect(await states()).toEqual(DEAD);
   });

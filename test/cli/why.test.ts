@@ -125,7 +125,7 @@ describe("why refuses", () => {
     expect(stderr).toContain("schema version 99");
   });
 
-  it.each([[[]], [["a", "b"]], [["a", "--yaml"]]])("%j as wrong usage", async (args) => {
+  it.each([[[]], [["a", "b"]], [["a", "--yaml"]]])("why refuses: %j as wrong usage", async (args) => {
     expect((await why(...args)).code).toBe(2);
   });
 });

@@ -68,7 +68,7 @@ describe("the archive", () => {
     ["artifacts: { expiry: 1m }", "artifacts.expiry"],
     ["artifacts: { max_file: 1 }", "from 1kB to 5GB"],
     ["artifacts: { folder: x }", "folder"],
-  ])("%s is a fault that says where", (file, words) => {
+  ])("the archive: %s is a fault that says where", (file, words) => {
     expect(faultOf(file)).toContain(words);
   });
 });

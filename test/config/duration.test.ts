@@ -10,7 +10,7 @@ describe("a duration", () => {
     ["1h", 3_600_000],
     ["90d", 7_776_000_000],
     ["0s", 0],
-  ])("%s is %i ms", (text, ms) => {
+  ])("a duration: %s is %i ms", (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
   });
 

@@ -81,7 +81,7 @@ const variables: [name: string, env: Env, where: string, message: RegExp][] = [
 ];
 
 describe("a fault in the environment names the variable", () => {
-  it.each(variables)("%s", (_name, env, where, message) => {
+  it.each(variables)("a fault in the environment names the variable: %s", (_name, env, where, message) => {
     const faults = faultsOf(env);
     expect(faults).toEqual([{ where, message: expect.stringMatching(message) }]);
     expect(JSON.stringify(faults)).not.toContain(SECRET);
@@ -226,7 +226,7 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
 ];
 
 describe("a fault in the file has its line and column and names the key", () => {
-  it.each(files)("%s", (_name, yaml, place, message) => {
+  it.each(files)("a fault in the file has its line and column and names the key: %s", (_name, yaml, place, message) => {
     const faults = faultsOf({ EMPTY: "" }, yaml);
     expect(faults[0]).toEqual({ where: `relay.yaml:${place}`, message: expect.stringMatching(message) });
     expect(JSON.stringify(faults)).not.toContain(SECRET);

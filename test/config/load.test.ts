@@ -332,7 +332,7 @@ describe("warnings", () => {
   it.each([
     [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
     [{ SKYVERN_API_KEY: '"quoted"' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
-  ])("%j %s", (env, yaml, message) => {
+  ])("warnings: %j %s", (env, yaml, message) => {
     expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
   });
 
@@ -341,7 +341,7 @@ describe("warnings", () => {
     [{ RELAY_TOKEN: "" }, /^web page, .* → RELAY_TOKEN=/],
     [{ PUBLIC_URL: "" }, /^webhooks: .* every 10s instead; .*http:\/\/localhost:8080 → PUBLIC_URL=/],
     [{ SINK_URL: "https://x.example" }, /^the signature .* → SINK_SECRET=/],
-  ])("%j turns something off, and says in one line what turns it on", (env, line) => {
+  ])("warnings: %j turns something off, and says in one line what turns it on", (env, line) => {
     expect(offOf({ ...QUIET, ...env })).toEqual([expect.stringMatching(line)]);
   });
 

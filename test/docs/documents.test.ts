@@ -83,7 +83,7 @@ describe("configuration in documents", () => {
   const files = blocks("yaml").filter(({ notRelay }) => notRelay === null);
 
   it.each(files.map((block): [string, Block] => [nameOf(block), block]))(
-    "%s loads as a relay.yaml",
+    "configuration in documents: %s loads as a relay.yaml",
     (_name, { text }) => {
       const names = [...text.matchAll(/\$\{(\w+)\}/g)].map(([, name = ""]) => name);
       const valueOf = (name: string) =>

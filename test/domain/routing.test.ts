@@ -84,7 +84,7 @@ describe("attempts", () => {
     [1, "!1", false],
     [2, ["1", ">2"], false],
     [3, ["1", ">2"], true],
-  ])("%j meet %j: %j", (attempt, attempts, met) => {
+  ])("attempts: %j meet %j: %j", (attempt, attempts, met) => {
     expect(meets({ attempt }, { attempts })).toBe(met);
   });
 
@@ -176,7 +176,7 @@ describe("a wildcard", () => {
     ["*b", "abab", true],
     ["a.c", "abc", false],
     ["[a]*", "[A]b", true],
-  ])("%j covers %j: %s", (pattern, value, expected) => {
+  ])("a wildcard: %j covers %j: %s", (pattern, value, expected) => {
     expect(fits(pattern, value)).toBe(expected);
   });
 

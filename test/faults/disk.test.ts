@@ -117,7 +117,7 @@ describe("a database that cannot be opened", () => {
     ["that is a folder", (folder: string) => join(folder, "taken")],
     ["that is another file", (folder: string) => join(folder, "file")],
     ["where no folder can be made", () => "/proc/nowhere/relay.db"],
-  ])("%s ends the program with 1 and one line that says why", async (_what, at) => {
+  ])("a database that cannot be opened: %s ends the program with 1 and one line that says why", async (_what, at) => {
     const folder = aFolder();
     writeFileSync(join(folder, "file"), "this is no database, and must not become one".repeat(100));
     mkdirSync(join(folder, "taken"));

@@ -41,7 +41,7 @@ describe("finding an HTTP sink", () => {
     ["its name does not exist", () => Promise.reject(coded("ENOTFOUND")), /its name has no address \(ENOTFOUND\)/],
     ["the resolver fails", () => Promise.reject(coded("EAI_AGAIN")), /could not be resolved just now \(EAI_AGAIN\)/],
     ["the resolver never answers", () => new Promise(() => {}), /did not answer in time/],
-  ])("%s: retried, then delivered once", async (_fault, first, reason) => {
+  ])("finding an HTTP sink: %s: retried, then delivered once", async (_fault, first, reason) => {
     const sink = await aSink();
     const url = sink.url.replace("127.0.0.1", "crm.example.com");
     const ended = await http(url, askedTwice(first));
@@ -109,7 +109,7 @@ describe("speaking with an HTTP sink", () => {
       /answered 500/,
     ],
   ];
-  it.each(FAULTS)("%s: retried, then delivered", async (_fault, act, reason) => {
+  it.each(FAULTS)("speaking with an HTTP sink: %s: retried, then delivered", async (_fault, act, reason) => {
     const port = await aTcpServer((socket, n) => {
       if (n === 1) act(socket);
       else socket.on("data", () => void socket.write(ANSWER));
@@ -253,7 +253,7 @@ describe("Slack over a bad network", () => {
     ["it answers 503", { status: 503, retryAfter: 1 }, /answered 503/],
     ["it answers 429", { status: 429, retryAfter: 1 }, /limits the rate/],
     ["a proxy answers in its place", { status: 200, body: "<html>sign in</html>" }, /something else came/],
-  ])("%s: one message in the end", async (_fault, fault, reason) => {
+  ])("Slack over a bad network: %s: one message in the end", async (_fault, fault, reason) => {
     const slack = await startSlack();
     onTestFinished(() => slack.close());
     slack.faults.push({ method: "chat.postMessage", ...fault });

@@ -111,7 +111,7 @@ describe("a flood of webhooks that are not genuine", () => {
     ["with a signature that cannot be one", { "x-skyvern-signature": "sha256=abc" }],
     ["with a wrong signature", { "x-skyvern-signature": "0".repeat(64) }],
   ])(
-    "%s: 401, after a while 429 and no more log lines, while a genuine one from the same address is taken",
+    "a flood of webhooks that are not genuine: %s: 401, after a while 429 and no more log lines, while a genuine one from the same address is taken",
     async (_kind, headers) => {
       const relay = await aListeningApp();
       const genuine = async (runId: string) => {

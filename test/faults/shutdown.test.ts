@@ -50,7 +50,7 @@ describe("SIGTERM", () => {
   });
 
   it.each(["SIGTERM", "SIGINT"] as const)(
-    "or rather %s with nothing to do ends it at once with 0, idle connections or not",
+    "SIGTERM: or rather %s with nothing to do ends it at once with 0, idle connections or not",
     async (signal) => {
       const relay = await serve({ DATABASE_URL: "sqlite::memory:" });
       await fetch(`${relay.url}/healthz`);

@@ -131,7 +131,7 @@ describe("a link in a message", () => {
     expect((await open(relay, shown.recording_url)).status).toBe(403);
   });
 
-  it("asked for by HEAD has its headers and no body", async () => {
+  it("a link in a message asked for by HEAD has its headers and no body", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const answer = await relay.app.fetch(new Request(shown.screenshot_urls[0] ?? "", { method: "HEAD" }));
     expect([answer.status, answer.headers.get("content-type"), answer.body]).toEqual([200, "image/png", null]);
@@ -184,7 +184,7 @@ describe("a link in a message", () => {
     ["with a later end", (link: string) => link.replace(/exp=(\d+)/, (_all, exp) => `exp=${Number(exp) + 86_400}`)],
     ["for another artifact", (link: string) => link.replace(RECORDING, SCREENSHOT)],
     ["for another run", (link: string) => link.replace(WORKFLOW, "wr_1")],
-  ])("%s opens nothing", async (_what, change) => {
+  ])("a link in a message: %s opens nothing", async (_what, change) => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const changed = change(shown.recording_url);
     expect(changed).not.toBe(shown.recording_url);
@@ -293,7 +293,7 @@ describe("content that could do harm", () => {
     ["SVG", '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'],
     ["a PDF", "%PDF-1.7"],
     ["text", "hello"],
-  ])("%s is downloaded under its name, never shown", async (_what, bytes) => {
+  ])("content that could do harm: %s is downloaded under its name, never shown", async (_what, bytes) => {
     const { relay, shown } = await aRelayWith(
       "workflow_run.completed",
       { skyvern: { signedUrls: "unconfigured", storage: "local" } },

@@ -27,7 +27,7 @@ const shownOf = async (stream: EventStream, beginning: string): Promise<string> 
     if (text.startsWith(beginning)) return text;
   }
 };
-const RESET = { reason: expect.stringContaining("not known any more") as string };
+const RESET = { reason: expect.stringContaining("no longer known") as string };
 
 describe("GET /v1/events", () => {
   it("tells of runs and deliveries as they change, in the JSON of the API", async () => {

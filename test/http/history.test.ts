@@ -81,7 +81,7 @@ describe("the token", () => {
     `Bearer ${TOKEN} x`,
     "Bearer a,b",
     `bearer${TOKEN}`,
-  ])("%j in Authorization is answered 401, which says how", async (authorization) => {
+  ])("the token: %j in Authorization is answered 401, which says how", async (authorization) => {
     const relay = await anApp({ RELAY_TOKEN: `${TOKEN},another-token-of-tests` });
 
     for (const path of ADDRESSES) {
@@ -93,7 +93,7 @@ describe("the token", () => {
   });
 
   it.each([`Bearer ${TOKEN}`, `bearer ${TOKEN}`, "Bearer another-token-of-tests", `BEARER   ${TOKEN}  `])(
-    "%j is let in",
+    "the token: %j is let in",
     async (authorization) => {
       const relay = await anApp({ RELAY_TOKEN: `${TOKEN}, another-token-of-tests` });
 

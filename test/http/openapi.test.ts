@@ -130,7 +130,7 @@ describe("every answer", () => {
     "GET /v1/events 200": () => ["/v1/events"],
     "GET /v1/events 400": () => ["/v1/events?last_event_id=1.5"],
   };
-  it.each(Object.entries(cases))("%s is as the document says", async (name, make) => {
+  it.each(Object.entries(cases))("every answer: %s is as the document says", async (name, make) => {
     const { relay, ...given } = await aRelay();
     const [path, body] = make(given);
     const method = name.split(" ")[0] ?? "";

@@ -8,7 +8,7 @@ const BODY = '{"run_id":"tsk_1","status":"completed"}';
 
 describe("health", () => {
   it.each(["/healthz", "/readyz", "/healthz/"])(
-    "%s is 200 without a token, with and without RELAY_TOKEN",
+    "health: %s is 200 without a token, with and without RELAY_TOKEN",
     async (path) => {
       for (const RELAY_TOKEN of [TOKEN, undefined]) {
         const relay = await anApp({ RELAY_TOKEN });

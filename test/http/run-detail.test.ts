@@ -43,7 +43,7 @@ describe("…/artifacts", () => {
     expect(await relay.read(`/v1/runs/${WORKFLOW}/artifacts`)).toEqual(refreshed);
   });
 
-  it("stand as they were known when Skyvern cannot be asked, and the answer says why", async () => {
+  it("…/artifacts stand as they were known when Skyvern cannot be asked, and the answer says why", async () => {
     const relay = await anApp({ SKYVERN_BASE_URL: "http://127.0.0.1:9" });
     await relay.webhook(fixtureBytes("workflow_run.completed"));
     const answer = await relay.post(`/v1/runs/${WORKFLOW}/artifacts/refresh`);
@@ -51,7 +51,7 @@ describe("…/artifacts", () => {
     expect(answer.json()["reason"]).toMatch(/\w/);
   });
 
-  it.each(["get", "post"] as const)("%s of an unknown run is answered 404", async (method) => {
+  it.each(["get", "post"] as const)("…/artifacts: %s of an unknown run is answered 404", async (method) => {
     const relay = await anApp();
     const path = "/v1/runs/tsk_0/artifacts";
     const answer = method === "get" ? await relay.get(path) : await relay.post(`${path}/refresh`);

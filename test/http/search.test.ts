@@ -47,7 +47,7 @@ describe("GET /v1/runs?q=", () => {
     ["10000000000000000000000", ["tsk_v2_565439099822879190"]],
     ["10000000000000000000001", []],
     ["no such words anywhere", []],
-  ])("%s finds %j", async (text, ids) => {
+  ])("GET /v1/runs?q=: %s finds %j", async (text, ids) => {
     const relay = await someRuns();
     expect(idsOf(await relay.read<Page>(q(text)))).toEqual(ids);
   });
@@ -99,7 +99,7 @@ describe("GET /v1/runs?q=", () => {
   });
 
   it.each(["", "   ", "***", '"', "in*", "()", "x ".repeat(11), "a".repeat(501)])(
-    "%j is answered 400 with a problem that names q",
+    "GET /v1/runs?q=: %j is answered 400 with a problem that names q",
     async (text) => {
       const relay = await anApp();
       const answer = await relay.get(q(text));
@@ -125,7 +125,7 @@ describe("GET /v1/runs?q=", () => {
     "a:b:c",
     "-a",
     '""a""',
-  ])("%j is text like any other", async (text) => {
+  ])("GET /v1/runs?q=: %j is text like any other", async (text) => {
     const relay = await someRuns();
     const answer = await relay.get(q(text.toWellFormed()));
     expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"data"')]);

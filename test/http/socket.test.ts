@@ -19,7 +19,7 @@ describe("the webhook answers on a socket as when it is called as a function", (
     ["a spelled-out label", "/webhook/bill%69ng", { body: BODY, headers: signed(BODY) }],
     ["too large", "/webhook", { body: "x".repeat(11 << 20), headers: signed("") }],
     ["another address", "/webhook/a/b", { body: BODY, headers: signed(BODY) }],
-  ])("%s", async (_what, path, init) => {
+  ])("the webhook answers on a socket as when it is called as a function: %s", async (_what, path, init) => {
     const listening = await aListeningApp();
     const called = await aListeningApp();
     const bySocket = await fetch(`${listening.url}${path}`, { ...init, method: "POST" });

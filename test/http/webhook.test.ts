@@ -16,7 +16,7 @@ describe("the address of the webhook", () => {
     [`/webhook/${"x".repeat(64)}`, "x".repeat(64)],
     ["/webhook?token=abc&x=1", null],
     ["/webhook/billing?x=1", "billing"],
-  ])("%s takes it, with the label %s, and redirects nowhere", async (path, channel) => {
+  ])("the address of the webhook: %s takes it, with the label %s, and redirects nowhere", async (path, channel) => {
     const relay = await anApp();
 
     const answer = await relay.webhook(BODY, { path });
@@ -26,7 +26,7 @@ describe("the address of the webhook", () => {
   });
 
   it.each([`/webhook/${"x".repeat(65)}`, "/webhook/a.b", "/webhook/a%20b", "/webhook/%C3%BC", "/webhook/a%2Fb"])(
-    "%s is no label: 400 with a reason, and nothing is stored",
+    "the address of the webhook: %s is no label: 400 with a reason, and nothing is stored",
     async (path) => {
       const relay = await anApp();
       const answer = await relay.webhook(BODY, { path });

@@ -124,14 +124,17 @@ describe("an address that is not public is refused however it is written, before
     ["http:127.0.0.1/", "loopback"],
     ["http:\\\\127.0.0.1/", "loopback"],
     ["HTTP://LOCALHOST:80/", "loopback"],
-  ])("%s", async (url, range) => {
-    let reason = "";
-    const egress = egressWith();
-    const act = async () => void ({ reason } = await refusalOf(egress.fetch(url)));
-    expect(await connectionsDuring(act)).toBe(0);
-    expect(reason).toContain(`"${range}"`);
-    expect(reason).toContain("ALLOW_PRIVATE_NETWORKS");
-  });
+  ])(
+    "an address that is not public is refused however it is written, before anything is sent: %s",
+    async (url, range) => {
+      let reason = "";
+      const egress = egressWith();
+      const act = async () => void ({ reason } = await refusalOf(egress.fetch(url)));
+      expect(await connectionsDuring(act)).toBe(0);
+      expect(reason).toContain(`"${range}"`);
+      expect(reason).toContain("ALLOW_PRIVATE_NETWORKS");
+    },
+  );
 
   test.each([
     ["a trailing dot", "http://localhost./", ["127.0.0.1"]],
@@ -161,11 +164,14 @@ describe("an address that is not public is refused however it is written, before
     "http://256.0.0.1/",
     "//127.0.0.1/",
     "",
-  ])("%j, which is no URL, or names a user or a port that hides the host", async (url) => {
-    const egress = egressWith({ lookup: async () => answers("127.0.0.1") });
-    const act = () => expect(egress.fetch(url)).rejects.toBeInstanceOf(Error);
-    expect(await connectionsDuring(act)).toBe(0);
-  });
+  ])(
+    "an address that is not public is refused however it is written, before anything is sent: %j, which is no URL, or names a user or a port that hides the host",
+    async (url) => {
+      const egress = egressWith({ lookup: async () => answers("127.0.0.1") });
+      const act = () => expect(egress.fetch(url)).rejects.toBeInstanceOf(Error);
+      expect(await connectionsDuring(act)).toBe(0);
+    },
+  );
 });
 
 test.each(["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "2a00:1450:4001::1"])(
@@ -453,7 +459,7 @@ describe("an answer that is wanted whole", () => {
     await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
   });
 
-  test("uses its connections again", async () => {
+  test("an answer that is wanted whole uses its connections again", async () => {
     const { port } = await startServer();
     const { request } = egressWith({ allow: ["127.0.0.1"] });
     const count = await connectionsDuring(async () => {

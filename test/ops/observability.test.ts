@@ -133,7 +133,7 @@ describe.skipIf(!hasPromtool)("the alert rules", () => {
     expect(promtool(["test", "rules", join(ops, "alerts.test.yaml")])).toMatchObject({ status: 0 });
   });
 
-  it("each have a test in which they fire", () => {
+  it("the alert rules: each have a test in which they fire", () => {
     const fired = (parse(read("alerts.test.yaml")) as Tests).tests
       .flatMap((test) => test.alert_rule_test ?? [])
       .filter(({ exp_alerts }) => exp_alerts.length > 0);

@@ -52,25 +52,28 @@ describe("a signature", () => {
     ["sent twice", [right, right]],
     ["sent twice, once wrong", ["0".repeat(64), right]],
     ["with another one behind a comma", [`${right},${"0".repeat(64)}`]],
-  ] as [string, string[]][])("%s is answered 401 in a few words, and nothing is stored", async (_what, signatures) => {
-    const relay = await aListeningApp();
-    const connection = await rawConnection(relay.port);
+  ] as [string, string[]][])(
+    "a signature: %s is answered 401 in a few words, and nothing is stored",
+    async (_what, signatures) => {
+      const relay = await aListeningApp();
+      const connection = await rawConnection(relay.port);
 
-    connection.socket.write(
-      Buffer.from(
-        `POST /webhook HTTP/1.1\r\nhost: relay\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n` +
-          `${signatures.map((value) => `x-skyvern-signature: ${value}\r\n`).join("")}\r\n${BODY}`,
-        "latin1",
-      ),
-    );
+      connection.socket.write(
+        Buffer.from(
+          `POST /webhook HTTP/1.1\r\nhost: relay\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n` +
+            `${signatures.map((value) => `x-skyvern-signature: ${value}\r\n`).join("")}\r\n${BODY}`,
+          "latin1",
+        ),
+      );
 
-    const { status, headers, body } = await connection.answer();
-    expect([status, headers["content-type"]]).toEqual([401, "application/json"]);
-    expect(Object.keys(JSON.parse(body) as JsonObject)).toEqual(["error"]);
-    expect(body.length).toBeLessThan(120);
-    expect(body).not.toContain(right);
-    expect(await stored(relay)).toEqual(NOTHING);
-  });
+      const { status, headers, body } = await connection.answer();
+      expect([status, headers["content-type"]]).toEqual([401, "application/json"]);
+      expect(Object.keys(JSON.parse(body) as JsonObject)).toEqual(["error"]);
+      expect(body.length).toBeLessThan(120);
+      expect(body).not.toContain(right);
+      expect(await stored(relay)).toEqual(NOTHING);
+    },
+  );
 
   it("a signature that is right is right beside a wrong timestamp, which nobody signed", async () => {
     const relay = await aListeningApp();
@@ -116,7 +119,7 @@ describe("a genuine body", () => {
     ["with NaN", '{"run_id":"tsk_1","status":"completed","output":NaN}'],
     ["with no-break spaces", `{\u00A0"run_id":"tsk_1"}`],
     ["of a thousand objects", `${BODY}\n`.repeat(1000)],
-  ])("%s is kept and answered 202", async (_what, body) => {
+  ])("a genuine body: %s is kept and answered 202", async (_what, body) => {
     const relay = await aListeningApp();
 
     expect(await post(relay.url, body)).toEqual({ status: 202, body: { result: "unrecognized" } });
@@ -153,7 +156,7 @@ describe("a genuine body", () => {
       "with keys that mean something to JavaScript",
       '{"run_id":"tsk_1","status":"completed","output":{"__proto__":{"x":1},"constructor":1,"toString":2},"parameters":{"__proto__":1}}',
     ],
-  ])("%s is accepted, shown and delivered", async (_what, body) => {
+  ])("a genuine body: %s is accepted, shown and delivered", async (_what, body) => {
     const relay = await aListeningApp({}, { standIns: ["http", "slack", "smtp"] });
 
     expect(await post(relay.url, body)).toEqual({ status: 200, body: { run_id: "tsk_1", result: "accepted" } });

@@ -42,7 +42,7 @@ const linkTo = (runId: string, key: string) =>
   ) as unknown;
 
 describe("the fixtures", () => {
-  it.each(WEBHOOKS)("%s has the signature that its file of signatures says", (file) => {
+  it.each(WEBHOOKS)("the fixtures: %s has the signature that its file of signatures says", (file) => {
     expect(signatureOf(fixtureBytes(nameOf(file)))).toBe(SIGNATURES.files[file]?.["x-skyvern-signature"]);
   });
 

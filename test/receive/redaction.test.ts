@@ -146,7 +146,7 @@ describe("a secret", () => {
         },
       }),
     ],
-  ])("%s is nowhere afterwards", async (_what, body) => {
+  ])("a secret: %s is nowhere afterwards", async (_what, body) => {
     expect(body).toContain(MARK);
     expectNowhere(await traces(body));
   });

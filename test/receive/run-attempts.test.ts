@@ -356,7 +356,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
     [["failed-retry-pending", "completed-attempt-2"], "run.completed"],
     [["failed-attempt-2-final"], "run.failed"],
     [["failed-retry-pending-then-canceled-1", "failed-retry-pending-then-canceled-2"], "run.failed"],
-  ])("%j are delivered once, as %s", async (names, type) => {
+  ])("genuine bodies of Skyvern 1.0.56: %j are delivered once, as %s", async (names, type) => {
     const { relay } = await aRelay();
     for (const name of names) {
       expect(told(relay)).toEqual(NOBODY);

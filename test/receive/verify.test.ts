@@ -41,13 +41,16 @@ describe("known answers (contract §1)", () => {
     expect(verify(body, signature, [key("k", secret)])).toMatchObject({ key: "k" });
   });
 
-  it.each(readdirSync(fixtures).filter((file) => file.startsWith("webhook.")))("%s", (file) => {
-    const body = readFileSync(join(fixtures, file));
-    const signature = signatures.files[file]?.["x-skyvern-signature"];
-    expect(verify(body, signature, [key("other", "x"), key("fixture", signatures.key)])).toMatchObject({
-      key: "fixture",
-    });
-  });
+  it.each(readdirSync(fixtures).filter((file) => file.startsWith("webhook.")))(
+    "known answers (contract §1): %s",
+    (file) => {
+      const body = readFileSync(join(fixtures, file));
+      const signature = signatures.files[file]?.["x-skyvern-signature"];
+      expect(verify(body, signature, [key("other", "x"), key("fixture", signatures.key)])).toMatchObject({
+        key: "fixture",
+      });
+    },
+  );
 });
 
 describe("a signature is refused", () => {
@@ -66,7 +69,7 @@ describe("a signature is refused", () => {
     ["two of them", `${good}, ${good}`, "malformed_signature"],
     ["of another key", sign(body, "wrong"), "wrong_signature"],
     ["of another body", sign(Buffer.from("{}"), "right"), "wrong_signature"],
-  ])("%s", (_case, signature, reason) => {
+  ])("a signature is refused: %s", (_case, signature, reason) => {
     expect(verify(body, signature, keys)).toBe(reason);
   });
 

@@ -215,7 +215,7 @@ describe("switched on", () => {
     expect(relay.standIns.skyvern.calls).toEqual([]);
   });
 
-  it("nothing of a body is parsed but its ids: what stands beside them need not be JSON", async () => {
+  it("switched on: nothing of a body is parsed but its ids: what stands beside them need not be JSON", async () => {
     const relay = await confirming();
     add(relay, { id: "tsk_1" });
     const body = `{"output":[0x1,{"run_id":"tsk_2"}],"status":"completed","run_id":null,"task_id":"tsk_1"}`;

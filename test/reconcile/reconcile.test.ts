@@ -245,7 +245,7 @@ describe("several organizations", () => {
   const acme = jwt("o_acme");
   const umbrella = jwt("o_umbrella");
 
-  it("each is asked with its own key, and its runs are routed as its own", async () => {
+  it("several organizations: each is asked with its own key, and its runs are routed as its own", async () => {
     const relay = await anApp(
       { SKYVERN_API_KEY: `${acme},${umbrella}` },
       {

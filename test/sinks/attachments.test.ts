@@ -19,7 +19,7 @@ describe("the name a file is sent under", () => {
     ["", "file"],
     ["x".repeat(300) + ".pdf", "x".repeat(96) + ".pdf"],
     ["half \uD800 of a pair.txt", "half \uFFFD of a pair.txt"],
-  ])("%j is %j", (name, safe) => {
+  ])("the name a file is sent under: %j is %j", (name, safe) => {
     expect(safeName(name)).toBe(safe);
   });
 });

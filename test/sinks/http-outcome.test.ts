@@ -72,7 +72,7 @@ describe("an error is known by its class or code, along its causes", () => {
     "DEPTH_ZERO_SELF_SIGNED_CERT",
     "ERR_TLS_CERT_ALTNAME_INVALID",
     "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  ])("%s: nothing was sent, retry", (code) => {
+  ])("an error is known by its class or code, along its causes: %s: nothing was sent, retry", (code) => {
     const outcome = outcomeOfError(failed(coded(code)), WHO);
     expect(outcome).toMatchObject({ kind: "retry", reason: expect.stringContaining(code) });
     expect(outcome).not.toHaveProperty("unknown");
@@ -85,11 +85,11 @@ describe("an error is known by its class or code, along its causes", () => {
     "EPIPE",
     "HPE_INVALID_CONSTANT",
     "UND_ERR_CLOSED",
-  ])("%s: it may have arrived, retry as unknown", (code) => {
+  ])("an error is known by its class or code, along its causes: %s: it may have arrived, retry as unknown", (code) => {
     expect(outcomeOfError(failed(coded(code)), WHO)).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("words in a message decide nothing", () => {
+  test("an error is known by its class or code, along its causes: words in a message decide nothing", () => {
     expect(outcomeOfError(failed(new Error("ECONNREFUSED")), WHO)).toMatchObject({ kind: "retry", unknown: true });
   });
 

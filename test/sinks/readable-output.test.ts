@@ -18,7 +18,7 @@ const wordsIn = (section: Section): string[] => {
 };
 
 describe("blocks", () => {
-  it("stand in the order from the last to the first, by their labels", () => {
+  it("blocks stand in the order from the last to the first, by their labels", () => {
     const { sections } = read({ login_output: { a: 1 }, download_output: { b: 2 }, extracted_information: [] });
     expect(sections.map(({ title }) => title)).toEqual(["download", "login"]);
   });

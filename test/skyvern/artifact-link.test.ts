@@ -177,7 +177,7 @@ describe("an artifact by its place", () => {
     ["recording", RECORDING],
     ["screenshot-1", NEWEST_SCREENSHOT],
     ["file-2", SECOND_FILE],
-  ])("%s is found in the run and signed by its id", async (key, id) => {
+  ])("an artifact by its place: %s is found in the run and signed by its id", async (key, id) => {
     addRun(DOWNLOADS);
     expect(await resolve(key)).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
     expect(paths()).toEqual([`/v1/runs/${RUN_ID}`, `/v1/artifacts/${id}/signed-url`]);
@@ -234,9 +234,9 @@ describe("an artifact by its place", () => {
     aTask({ recording_url: null, screenshot_urls: [] });
     expect(await resolve("recording")).toMatchObject({
       kind: "gone",
-      reason: "Skyvern's run names no recording any more.",
+      reason: "Skyvern's run no longer names a recording.",
     });
-    expect(await resolve("screenshot-3")).toMatchObject({ reason: "Skyvern's run names no screenshot 3 any more." });
+    expect(await resolve("screenshot-3")).toMatchObject({ reason: "Skyvern's run no longer names a screenshot 3." });
     aTask({ recording_archived: true });
     expect(await resolve("recording")).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
   });
@@ -261,7 +261,7 @@ describe("an artifact by its place", () => {
   });
 
   test.each(["", "recording-1", "screenshot-0", "screenshot-99999", "file", "../x", "constructor"])(
-    "%j names nothing, and Skyvern is not asked",
+    "an artifact by its place: %j names nothing, and Skyvern is not asked",
     async (key) => {
       expect(await resolve(key, "wr_1")).toMatchObject({ kind: "gone", reason: "The link names no artifact." });
       expect(skyvern.calls).toEqual([]);

@@ -125,7 +125,7 @@ describe("which artifacts", () => {
     ["its page's address", "https://app.skyvern.com/runs/wr_2?tab=x", "wr_2"],
     ["no address, its own id", null, "tsk_v2_1"],
     ["another page, its own id", "https://app.skyvern.com/tasks/tsk_v2_1", "tsk_v2_1"],
-  ])("or under what is left of a replay: %s", async (_what, app_url, id) => {
+  ])("which artifacts: or under what is left of a replay: %s", async (_what, app_url, id) => {
     await anEnricher().enrich(aRun({ run_id: "tsk_v2_1", run_type: "task_v2", kind: "task", app_url }));
     expect(paths()).toEqual([`/v1/runs/${id}/artifacts`]);
   });
@@ -193,7 +193,7 @@ describe("when Skyvern does not answer", () => {
     expect(waits).toEqual([500, 1000, 2000]);
   });
 
-  test("its Retry-After is waited for", async () => {
+  test("when Skyvern does not answer: its Retry-After is waited for", async () => {
     skyvern.faults.push({ status: 429, headers: { "retry-after": "7" } });
     await anEnricher().enrich(aRun());
     expect(waits).toEqual([7000]);
@@ -240,7 +240,7 @@ describe("when Skyvern does not answer", () => {
     expect(reason).toBe("Skyvern answered the artifact list with 403: Invalid credentials");
   });
 
-  test.each([403, 404, 400])("%i ends at once", async (status) => {
+  test.each([403, 404, 400])("when Skyvern does not answer: %i ends at once", async (status) => {
     skyvern.faults.push({ status, times: 99 });
     expect((await anEnricher().enrich(aRun())).status).toBe("unavailable");
     expect([listCalls().length, waits]).toEqual([1, []]);

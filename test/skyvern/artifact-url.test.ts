@@ -35,7 +35,7 @@ describe("fileNameOf", () => {
     ["https://host/..%2F..%2Fetc%2Fpasswd", ".._.._etc_passwd"],
     ["https://host/a%0D%0Ab%00.txt", "a_b_.txt"],
     ["https://host/invoice%E2%80%AEfdp.exe", "invoice_fdp.exe"],
-  ])("%s names %s", (url, name) => expect(parseFileName(url)).toBe(name));
+  ])("fileNameOf: %s names %s", (url, name) => expect(parseFileName(url)).toBe(name));
 
   test.each([
     "https://host/",
@@ -43,7 +43,7 @@ describe("fileNameOf", () => {
     "https://host/%2E%2E%20",
     "https://host/v1/artifacts/a_1/content",
     "x",
-  ])("%s names no file", (url) => expect(parseFileName(url)).toBeNull());
+  ])("fileNameOf: %s names no file", (url) => expect(parseFileName(url)).toBeNull());
 
   test("a long name is cut before its extension", () => {
     const name = parseFileName(`https://host/${"é".repeat(300)}.pdf`);

@@ -191,7 +191,7 @@ describe("faults", () => {
     ["api.error.403-bad-key.json", 403, "forbidden", "Skyvern answered the run with 403: Invalid credentials"],
     ["api.error.422-bad-artifact-type.json", 422, "unexpected", "Skyvern answered the run with 422"],
     ["api.error.500.json", 500, "unavailable", "Skyvern answered the run with 500: Unexpected error: OperationalError"],
-  ])("%s", async (name, status, kind, reason) => {
+  ])("faults: %s", async (name, status, kind, reason) => {
     const body = readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");
     skyvern.faults.push({ status, body, times: 3 });
     expect(faultOf(await aClient().getRun(V1))).toEqual({ kind, status, reason });
@@ -260,11 +260,14 @@ describe("faults", () => {
 });
 
 describe("retries within a call", () => {
-  test.each([408, 429, 500, 503])("%i passes after two more tries with growing waits", async (status) => {
-    skyvern.faults.push({ status, times: 2 });
-    expect(valueOf(await aClient().getRun(V1))["run_id"]).toBe(V1);
-    expect(waits).toEqual([750, 1500]);
-  });
+  test.each([408, 429, 500, 503])(
+    "retries within a call: %i passes after two more tries with growing waits",
+    async (status) => {
+      skyvern.faults.push({ status, times: 2 });
+      expect(valueOf(await aClient().getRun(V1))["run_id"]).toBe(V1);
+      expect(waits).toEqual([750, 1500]);
+    },
+  );
 
   test("a broken connection is tried again", async () => {
     skyvern.faults.push({ instead: "reset" });
@@ -278,7 +281,7 @@ describe("retries within a call", () => {
     expect(skyvern.calls).toHaveLength(3);
   });
 
-  test.each([400, 403, 404, 422])("%i is final", async (status) => {
+  test.each([400, 403, 404, 422])("retries within a call: %i is final", async (status) => {
     skyvern.faults.push({ status });
     expect(faultOf(await aClient().getRun(V1)).status).toBe(status);
     expect([skyvern.calls.length, waits]).toEqual([1, []]);

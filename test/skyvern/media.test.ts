@@ -122,15 +122,18 @@ describe("a URL that Skyvern names", () => {
     "http://192.168.0.1/",
     "http://100.100.100.200/",
     "http://localhost/",
-  ])("%s is neither fetched nor linked: Skyvern's own bytes are passed on, and the log says why", async (url) => {
-    const { media, sign, log } = await aRig({ [RECORDING]: Buffer.from("a film") }, []);
-    sign(url, 2);
+  ])(
+    "a URL that Skyvern names: %s is neither fetched nor linked: Skyvern's own bytes are passed on, and the log says why",
+    async (url) => {
+      const { media, sign, log } = await aRig({ [RECORDING]: Buffer.from("a film") }, []);
+      sign(url, 2);
 
-    expect(await media.link(owner, RECORDING)).toBeNull();
-    expect(await textOf(await media.open(owner, RECORDING))).toBe("a film");
-    expect(log()).toContain('"media.refused"');
-    expect(log()).toContain("ALLOW_PRIVATE_NETWORKS");
-  });
+      expect(await media.link(owner, RECORDING)).toBeNull();
+      expect(await textOf(await media.open(owner, RECORDING))).toBe("a film");
+      expect(log()).toContain('"media.refused"');
+      expect(log()).toContain("ALLOW_PRIVATE_NETWORKS");
+    },
+  );
 
   it.each([
     "http://169.254.169.254/",
@@ -154,7 +157,7 @@ describe("a URL that Skyvern names", () => {
   });
 
   it.each(["file:///etc/passwd", "ftp://example.com/x", "javascript:alert(1)"])(
-    "%s is no link for a browser",
+    "a URL that Skyvern names: %s is no link for a browser",
     async (url) => {
       const { media, sign } = await aRig();
       sign(url);

@@ -26,7 +26,7 @@ describe("a time of Skyvern", () => {
     ["2026-08-22T18:40:12+00:00", "2026-08-22T18:40:12.000Z"],
     ["2026-08-22T18:40:12.5+02:00", "2026-08-22T16:40:12.500Z"],
     ["2026-03-29T02:30:00", "2026-03-29T02:30:00.000Z"],
-  ])("%s is %s, wherever the relay runs", (text, iso) => {
+  ])("a time of Skyvern: %s is %s, wherever the relay runs", (text, iso) => {
     const zone = process.env["TZ"];
     try {
       for (const tz of ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin"]) {

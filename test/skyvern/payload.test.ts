@@ -31,7 +31,7 @@ describe("a run's id", () => {
 });
 
 describe("a payload", () => {
-  it.each(WEBHOOKS.filter((file) => !/totp|test-sample/.test(file)))("%s is a run", (file) => {
+  it.each(WEBHOOKS.filter((file) => !/totp|test-sample/.test(file)))("a payload: %s is a run", (file) => {
     expect(parse(fixtureText(file.slice("webhook.".length, -".json".length))).kind).toBe("run");
   });
 

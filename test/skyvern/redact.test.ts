@@ -25,9 +25,12 @@ describe("what is masked", () => {
     },
   );
 
-  it.each(["totp_identifier", "totp_verification_url", "totp_url", "totp_code", "TOTP_SECRET"])("%s", (key) => {
-    expect(valueOf(key, "https://codes.example/ada")).toBe(REDACTED);
-  });
+  it.each(["totp_identifier", "totp_verification_url", "totp_url", "totp_code", "TOTP_SECRET"])(
+    "what is masked: %s",
+    (key) => {
+      expect(valueOf(key, "https://codes.example/ada")).toBe(REDACTED);
+    },
+  );
 
   it.each([
     ["http://user:pa55@proxy.example:8080", `http://${REDACTED}@proxy.example:8080`],
@@ -208,7 +211,7 @@ describe("what is masked", () => {
 });
 
 describe("what is not masked", () => {
-  it.each(WEBHOOKS)("%s stays byte for byte what it was, but for the masked values", (file) => {
+  it.each(WEBHOOKS)("what is not masked: %s stays byte for byte what it was, but for the masked values", (file) => {
     const text = fixtureText(file.slice("webhook.".length, -".json".length));
     const pieces = redact(text).text.split(REDACTED);
     // Each piece between two masks occurs in the original, in order.
@@ -239,12 +242,12 @@ describe("text that is not JSON", () => {
     ["cut off before one", '{"a":1,"totp_code":"hunter2"', "hunter2"],
     ["with junk before it", '\uFEFF nonsense {"extra_http_headers":{"a":"hunter2"}}', "hunter2"],
     ["with brackets that do not match", ']]}}{"extra_http_headers":{"a":["hunter2"}],"b":1}', "hunter2"],
-  ])("%s is masked as well", (_what, text, secret) => {
+  ])("text that is not JSON: %s is masked as well", (_what, text, secret) => {
     expect(redact(text).text).not.toContain(secret);
   });
 
   it.each(["\uFEFF", "\u00A0", "\u2028", "\u3000", "\u0000", "\u000B", "\u0085"])(
-    "%j outside of strings holds nothing up",
+    "text that is not JSON: %j outside of strings holds nothing up",
     (space) => {
       expect(redact(`${space}{"a":${space}1}`).text).toBe(`${space}{"a":${space}1}`);
       expect(
@@ -487,7 +490,7 @@ describe("hostile text of half a megabyte", () => {
     ["slashes", `"${"/".repeat(SIZE)}"`],
     ["a webhook's address", `{"webhook_url":"x://a?${"?&#;=".repeat(SIZE / 5)}"}`],
   ])(
-    "%s: takes time in proportion to its length",
+    "hostile text of half a megabyte: %s: takes time in proportion to its length",
     (_what, text) => {
       redact(text);
       // A quadratic step would take minutes; this bound leaves room for a slow machine.

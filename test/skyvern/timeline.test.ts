@@ -47,7 +47,7 @@ describe("a genuine timeline", () => {
 });
 
 describe("what may come in its place", () => {
-  it.each([[null], ["text"], [{}], [42]])("%j is no timeline", (json) => {
+  it.each([[null], ["text"], [{}], [42]])("what may come in its place: %j is no timeline", (json) => {
     expect(read(json as Json)).toBeNull();
   });
 
@@ -56,7 +56,7 @@ describe("what may come in its place", () => {
     [[null, 1, "x", []]],
     [[{ block: null, children: "none" }]],
     [[{ block: {}, attempt: "first", children: [null, { block: { label: 7, status: [], actions: {}, output: [] } }] }]],
-  ])("%j is read as far as it goes", (json) => {
+  ])("what may come in its place: %j is read as far as it goes", (json) => {
     expect(read(json as Json)?.omitted).toBe(0);
   });
 

@@ -140,7 +140,7 @@ describe("GET runs", () => {
   });
 
   test.each(["page=0", "page=101", "page_size=0", "page_size=101", "page=x", "status=cancelled", "search_key=ab"])(
-    "%s is 422",
+    "GET runs: %s is 422",
     async (query) => {
       const { status, json } = await get(`/v1/runs?${query}`);
       expect([status, json.detail[0].loc]).toEqual([422, ["query", query.split("=")[0]]]);
@@ -371,7 +371,7 @@ describe("webhooks", () => {
     },
   );
 
-  test.each([301, 307, 400, 401, 404, 410, 413, 422])("%i is final and stored", async (status) => {
+  test.each([301, 307, 400, 401, 404, 410, 413, 422])("webhooks: %i is final and stored", async (status) => {
     const { received, url } = await aReceiver({ status, headers: { location: "/elsewhere" }, body: "no" });
     const { delivered, failureReason } = await skyvern.sendWebhook(V2, url, KEY);
     expect([delivered, received.length]).toEqual([false, 1]);

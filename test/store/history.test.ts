@@ -116,7 +116,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       ["NEAR(invoice downloader)", []],
       ["^invoice", ["tsk_4", "wr_2"]],
       ["'; drop table runs; --", []],
-    ])("%s finds %j, newest first", async (typed, expected) => {
+    ])("search: %s finds %j, newest first", async (typed, expected) => {
       expect(await ids({ search: searchFor(typed) })).toEqual(expected);
     });
 

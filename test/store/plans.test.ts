@@ -260,7 +260,7 @@ describe("runs", () => {
     );
   });
 
-  it("asked by text, finds what there is", async () => {
+  it("runs asked by text, finds what there is", async () => {
     const { runs: found } = await store.runs(
       { search: [{ words: ["invoice"], prefix: false }], status: ["failed"] },
       { limit: 3 },
@@ -392,7 +392,7 @@ describe("writing", () => {
       () => store.recordListedRuns([{ runId: "tsk_9", createdAt: 1, seenAt: 2, targetsThisRelay: true }]),
     ],
     ["words made anew", () => store.rebuildWords(10)],
-  ])("%s walks no table", async (_what, act) => {
+  ])("writing: %s walks no table", async (_what, act) => {
     const steps = await plan(act);
     expect(steps.length).toBeGreaterThan(0);
     expect(steps.filter(isSlow)).toEqual([]);
@@ -405,7 +405,7 @@ it("what expired at a sink is looked for among what waits there", async () => {
 
 describe("pruning", () => {
   const names = ["pruneRuns", "pruneBodies", "pruneUnrecognized", "pruneTests", "pruneListedRuns"] as const;
-  it.each(names)("%s walks along an index, whatever it removes", async (name) => {
+  it.each(names)("pruning: %s walks along an index, whatever it removes", async (name) => {
     // The first hundred minutes: runs 1 and 2 have a dead delivery, which does not keep them.
     const step = { before: 100 * MINUTE, after: null, limit: 20, hold: [], dryRun: false };
     const steps = await plan(() => store[name](step));

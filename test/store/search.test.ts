@@ -26,7 +26,7 @@ describe("what was typed", () => {
     ['a"b', [term("a"), term("b")]],
     ["- & 🎉 x", [term("x")]],
     ["a\0b \uE000c", [term("a", "b"), term("c")]],
-  ])("%j is read as its terms, all else is text", (typed, terms) => {
+  ])("what was typed: %j is read as its terms, all else is text", (typed, terms) => {
     expect(readSearch(typed)).toEqual(terms);
   });
 
@@ -44,7 +44,7 @@ describe("what was typed", () => {
     ["a b c d e f g h i j k", /more than 10 terms/],
     ["one* two* three*", /more than 2 terms/],
     ["a-b-c-d-e-f-g-h-i-j-klm*", /more than 10 words/],
-  ])("%j is refused, and the reason says why", (typed, reason) => {
+  ])("what was typed: %j is refused, and the reason says why", (typed, reason) => {
     expect(readSearch(typed)).toMatch(reason);
   });
 
@@ -177,7 +177,7 @@ describe("the plan of a filter", () => {
   it.each([
     [{}, null],
     [{ since: 1, until: 2 }, null],
-  ])("%j needs no more than the index of runs by time", (filter, match) => {
+  ])("the plan of a filter: %j needs no more than the index of runs by time", (filter, match) => {
     expect(buildMatch(filter)).toBe(match);
   });
 
@@ -189,7 +189,7 @@ describe("the plan of a filter", () => {
     { workflow: ["wpid_1"] },
     { source: ["webhook"] },
     { search: [{ words: ["x"], prefix: false }] },
-  ])("%j is asked of the full-text index", (filter) => {
+  ])("the plan of a filter: %j is asked of the full-text index", (filter) => {
     expect(buildMatch(filter)).not.toBeNull();
   });
 });

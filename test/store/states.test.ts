@@ -138,7 +138,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
       expect(await store.redeliver("tsk_1", [aDelivery("dlv_9")], LATE)).toMatchObject([{ id: "dlv_9", revision: 1 }]);
     });
 
-    it("nothing of them is left but the state that the run has", async () => {
+    it("when bodies are removed: nothing of them is left but the state that the run has", async () => {
       await store.accept([arrival("tsk_1", 1), arrival("tsk_1", 2, { values: { prompt: "again" }, bytes: "two" })]);
       expect(await removeBodies(LATE)).toMatchObject({ removed: 2 });
       const state = JSON.stringify((await store.run("tsk_1"))?.state);

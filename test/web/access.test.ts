@@ -33,7 +33,7 @@ const ACTIONS = [
 ] as const;
 
 describe("without a session", () => {
-  test.each(PAGES)("%s leads to the login and shows nothing", async (path) => {
+  test.each(PAGES)("without a session: %s leads to the login and shows nothing", async (path) => {
     await relay.webhook(aTask());
     const answer = await relay.request(path);
     expect(answer.status).toBe(303);
@@ -48,7 +48,7 @@ describe("without a session", () => {
     expect([part.status, part.headers.get("hx-redirect")]).toEqual([401, "/login?to=%2F%3Fq%3Da%250d%250ab"]);
   });
 
-  test.each(ACTIONS)("%s leads back to %s after the login", async (path, page) => {
+  test.each(ACTIONS)("without a session: %s leads back to %s after the login", async (path, page) => {
     const answer = await relay.request(path, form({}));
     expect([answer.status, answer.headers.get("location")]).toEqual([303, `/login?to=${encodeURIComponent(page)}`]);
   });
@@ -205,7 +205,7 @@ describe("forms", () => {
   const redeliver = (fields: Record<string, string>, headers: Record<string, string>) =>
     relay.request("/runs/tsk_v2_1/redeliver", form(fields, headers));
 
-  test.each(ACTIONS)("%s is refused from another site and without the session's own field", async (path) => {
+  test.each(ACTIONS)("forms: %s is refused from another site and without the session's own field", async (path) => {
     await relay.webhook(aTask());
     await relay.app.deliverDue();
     const cookie = await login(relay);

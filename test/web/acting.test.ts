@@ -180,7 +180,7 @@ describe("the stream of changes", () => {
     }
   });
 
-  test("without a place to begin is none, and the browser does not come again", async () => {
+  test("the stream of changes without a place to begin is none, and the browser does not come again", async () => {
     expect((await reader.get("/live")).status).toBe(204);
   });
 });

@@ -26,7 +26,7 @@ describe("the hours that are drawn", () => {
     ["a year: its last seven days", { since: NOW - 8_760 * HOUR_MS }, 168, HOUR + HOUR_MS],
     ["a time to come", { since: NOW + 1e12 }, 48, HOUR + HOUR_MS],
     ["the beginning of time", { until: 0 }, 48, HOUR_MS],
-  ])("%s", (_what, shown, length, until) => {
+  ])("the hours that are drawn: %s", (_what, shown, length, until) => {
     const window = resolveWindow(shown, NOW);
     expect([hours(window), window.until]).toEqual([length, until]);
   });
@@ -102,7 +102,7 @@ describe("how long deliveries took", () => {
     [89_999, "90 s"],
     [90_000, "2 min"],
     [5_400_000, "1.5 h"],
-  ])("%i ms are %s", (ms, said) => {
+  ])("how long deliveries took: %i ms are %s", (ms, said) => {
     expect(took(ms)).toBe(said);
   });
 });

@@ -57,7 +57,7 @@ export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
       ),
     );
   }
-  if (host === "localhost" || host.endsWith(".localhost")) refused("it leads to the machine of whoever asks");
+  if (host === "localhost" || host.endsWith(".localhost")) refused("it leads to the caller's own machine");
   else if (isIP(host) !== 0 && refusedRange(host, []) !== null)
     refused(`its address is not public (${refusedRange(host, [])})`);
   else if (PRIVATE_NAME.test(host)) refused("its name is one of a private network");
@@ -126,7 +126,7 @@ async function checkReach(
     const body = response.body.toString("utf8").slice(0, 300);
     if (status >= 300 && status < 400) return redirected(address, headers.get("location"));
     if (headers.get(NONCE) === nonce)
-      return ok(`${address} leads here; no relay runs just now, doctor answered in its place`);
+      return ok(`${address} leads here; no relay is running, so doctor answered in its place`);
     if ((status === 401 || status === 429) && /^\{"error":/.test(body))
       return ok(`${address} leads to a relay, without a redirect`);
     return fault(
@@ -171,7 +171,7 @@ async function listen(
   const server: Server = createServer((request, response) => {
     request.resume();
     response.writeHead(503, { [NONCE]: nonce, "retry-after": "5", "content-type": "application/json" });
-    response.end('{"error":"the relay does not run just now"}');
+    response.end('{"error":"the relay is not running"}');
   });
   const listening = await new Promise<boolean>((resolve) => {
     server.once("error", () => resolve(false));

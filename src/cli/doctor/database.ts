@@ -62,7 +62,7 @@ function checkIntegrity(sqlite: Sqlite.Database, path: string): Diagnosis {
     return ok(`${path} opens and can be written; too large to read in passing: backup --verify reads all of it`);
   }
   const found = (sqlite.pragma("quick_check(3)") as { quick_check: string }[]).map((row) => row.quick_check);
-  if (found.length === 1 && found[0] === "ok") return ok(`${path} opens, can be written and is whole`);
+  if (found.length === 1 && found[0] === "ok") return ok(`${path} opens, can be written and is intact`);
   return fault(`${path} is damaged: ${found.join("; ").slice(0, 300)}`, RESTORE);
 }
 

@@ -77,7 +77,9 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   const looks: Promise<Finding[]>[] = [
     lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
     config.reconcile?.hasWebhooks === false
-      ? Promise.resolve(about("PUBLIC_URL", [ok("it is not set, and not needed: Skyvern is asked for every run")]))
+      ? Promise.resolve(
+          about("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),
+        )
       : lookAtAddress({ config, host, request: open.request, signal }),
     ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
     Promise.resolve(noSinks(config)),

@@ -33,7 +33,7 @@ async function lookInside(database: Database, name: string): Promise<Diagnosis> 
     select current_setting('server_version_num')::int as version, pg_is_in_recovery() as standby`.execute(database.db);
   const { version, standby } = rows[0] ?? { version: 0, standby: false };
   if (version < OLDEST) return fault(`${name} is PostgreSQL ${Math.floor(version / 10_000)}`, "use 15 or newer");
-  if (standby) return fault(`${name} is a standby and takes no writes`, "name the primary in DATABASE_URL");
+  if (standby) return fault(`${name} is a standby and accepts no writes`, "name the primary in DATABASE_URL");
   const schema = await readVersion(database);
   if (schema === 0) return ok(`${name} answers; the relay makes its tables at its first start`);
   if (schema === SCHEMA_VERSION) return ok(`${name} answers and has the tables of this release`);

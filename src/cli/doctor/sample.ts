@@ -79,7 +79,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
   const findings: Finding[] = [
     {
       check: "sample",
-      ...ok(`signed with ${key?.name}, verified, stored, and routed to ${routed.join(", ") || "nobody"}`),
+      ...ok(`signed with ${key?.name}, verified, stored, and routed to ${routed.join(", ") || "no sink"}`),
     },
   ];
   for (const { name, kind } of config.sinks) {

@@ -92,7 +92,7 @@ function addressFault({ kind, status, reason }: SkyvernFault, baseUrl: string, r
     );
   }
   return fault(
-    `${baseUrl} cannot answer just now. ${reason}`,
+    `${baseUrl} cannot answer right now. ${reason}`,
     "try again in a minute; look at https://status.skyvern.com or at the server's log",
   );
 }

@@ -55,5 +55,5 @@ function explain({ kind, status, reason }: SkyvernFault, baseUrl: string): strin
       `${baseUrl} is no Skyvern that this relay understands (${reason}): give the API's address, or upgrade ` +
       "Skyvern"
     );
-  return `${baseUrl} cannot answer just now (${reason}): try again in a minute`;
+  return `${baseUrl} cannot answer right now (${reason}): try again in a minute`;
 }

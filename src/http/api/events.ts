@@ -120,7 +120,7 @@ export async function* eventTexts(
   );
   for await (const page of pages) {
     if (page === null) yield ": heartbeat\n\n";
-    else if (!page.isKnown) yield `id: ${page.last}\n${reset("what came since that event is not known any more")}`;
+    else if (!page.isKnown) yield `id: ${page.last}\n${reset("the changes since that event are no longer known")}`;
     for (const change of page?.changes ?? []) yield await eventText(change, { store, links });
   }
 }

@@ -27,7 +27,7 @@ export async function diagnose({ url, secret }: HttpSettings, deps: DiagnoseDeps
   }
   if (secret.length === 0) {
     const fix = "set secret (SINK_SECRET) to whsec_ and the base64 of 32 random bytes, and check it there";
-    found.push(warning("requests are not signed: the receiver cannot tell them from anybody else's", fix));
+    found.push(warning("requests are not signed: the receiver cannot tell them from forged ones", fix));
   }
   return found;
 }

@@ -77,8 +77,8 @@ export default defineSink({
       return other ? [{ path: [other], message: "expected token and channel, or webhook_url, not both" }] : [];
     }
     if (!token && !channel) return [{ path: [], message: "expected token and channel, or webhook_url" }];
-    if (!token) return [{ path: ["token"], message: "expected beside channel" }];
-    return channel ? [] : [{ path: ["channel"], message: "expected beside token" }];
+    if (!token) return [{ path: ["token"], message: "expected together with channel" }];
+    return channel ? [] : [{ path: ["channel"], message: "expected together with token" }];
   },
   create(name, { token, channel, webhook_url, api_url, messages_per_second: perSecond }, deps) {
     // https://docs.slack.dev/apis/web-api/rate-limits: one message per second per channel, and per incoming webhook.

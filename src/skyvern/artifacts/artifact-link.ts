@@ -89,7 +89,7 @@ async function resolveByPlace(resolving: ResolveRequest, place: string, n: numbe
   if (place === "recording" && run.value["recording_archived"] === true) return gone(ARCHIVED);
   const { url, id } = atPlace(run.value, place, n);
   if (id !== null) return resolveById(resolving, id, url);
-  if (url === null) return gone(`Skyvern's run names no ${place === "recording" ? place : `${place} ${n}`} any more.`);
+  if (url === null) return gone(`Skyvern's run no longer names a ${place === "recording" ? place : `${place} ${n}`}.`);
   const web = parseWebUrl(url);
   if (web) return { kind: "redirect", url: web.href, expiresAt: parseExpiry(url) };
   return resolveLocal(resolving, place, url);

@@ -37,7 +37,7 @@ export const loginPage = ({ to, fault }: LoginView): Html =>
       <button class="button primary">Log in</button>
     </form>
     <p class="soft">
-      It is one of those in the relay's <code>RELAY_TOKEN</code>; without that, the one in the file
+      Use one of the tokens in the relay's <code>RELAY_TOKEN</code>, or, if that is not set, the token in the file
       <code>relay.token</code> beside its database.
     </p>
   </section>`;

@@ -124,7 +124,7 @@ describe("a reply", () => {
     { at: "rcpt", code: 450, text: "Greylisted, try again later" },
     { at: "data", code: 452 },
     { at: "data", code: 421 },
-  ])("%o is tried again, and not unknown: the server said no", async (fault) => {
+  ])("a reply: %o is tried again, and not unknown: the server said no", async (fault) => {
     const sink = await failing(fault);
     const outcome = await sink.deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
@@ -141,7 +141,7 @@ describe("a reply", () => {
     { at: "rcpt", code: 550 },
     { at: "data", code: 554 },
     { at: "data", code: 552 },
-  ])("%o is dead", async (fault) => {
+  ])("a reply: %o is dead", async (fault) => {
     const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
       kind: "dead",
@@ -238,7 +238,7 @@ describe("a connection that breaks", () => {
   test.each<SmtpFault>([
     { at: "connect", do: "drop" },
     { at: "mail", do: "drop" },
-  ])("%o before the text was handed over cannot have delivered", async (fault) => {
+  ])("a connection that breaks: %o before the text was handed over cannot have delivered", async (fault) => {
     const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "retry" });
     expect(outcome).not.toHaveProperty("unknown");
@@ -247,7 +247,7 @@ describe("a connection that breaks", () => {
   test.each<SmtpFault>([
     { at: "data", do: "drop" },
     { at: "reply", do: "drop" },
-  ])("%o after the text was handed over is unknown", async (fault) => {
+  ])("a connection that breaks: %o after the text was handed over is unknown", async (fault) => {
     expect(await (await failing(fault)).deliver(aJob(), noAbort())).toMatchObject({ kind: "retry", unknown: true });
   });
 
