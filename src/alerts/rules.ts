@@ -127,11 +127,11 @@ const diskDue = ({ isDiskLow }: Observed, { disk }: AlertHistory, { onDiskLow }:
   isDiskLow && !disk ? { reason: "disk_low", to: onDiskLow, sinks: [], count: 1, runIds: [] } : null;
 
 /** The sinks about which at least one other sink can be alerted. */
-const alertable = (sinks: string[], to: readonly string[]): string[] =>
+const selectAlertable = (sinks: string[], to: readonly string[]): string[] =>
   sinks.filter((sink) => to.some((other) => other !== sink));
 
 function sinksDue(reason: AlertReason, found: string[], to: readonly string[]): DueAlert | null {
-  const sinks = alertable(found, to);
+  const sinks = selectAlertable(found, to);
   return sinks.length === 0 ? null : { reason, to, sinks, count: sinks.length, runIds: [] };
 }
 

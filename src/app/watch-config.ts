@@ -33,7 +33,7 @@ export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
       texts.set(path, text);
       return text;
     } catch (error) {
-      texts.set(path, absent(error));
+      texts.set(path, isAbsent(error));
       throw error;
     }
   };
@@ -58,11 +58,11 @@ function readText(path: string): string {
   try {
     return readTrustedFile(path);
   } catch (error) {
-    return absent(error);
+    return isAbsent(error);
   }
 }
 
-const absent = (error: unknown): string => `(${errorCode(error)})`;
+const isAbsent = (error: unknown): string => `(${errorCode(error)})`;
 
 export interface WatchConfigDeps {
   relay: Pick<Relay, "reload" | "app">;

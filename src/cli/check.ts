@@ -10,7 +10,7 @@ import { readPages } from "../store/history/all-pages.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { load, refuse } from "./configuration.ts";
 import { describeFollowing, describeRetention } from "./greeting.ts";
-import { reading } from "./database.ts";
+import { withDatabase } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 import { count, progressLine } from "./progress.ts";
 
@@ -42,7 +42,7 @@ function check(options: CheckOptions, deps: CheckDeps): number | Promise<number>
   const { shell } = deps;
   const json = options.json === true;
   const span = parseSpan(options, deps.runtime.now());
-  const misuse = typeof span === "string" ? span : options.routes === true ? null : misplaced(options);
+  const misuse = typeof span === "string" ? span : options.routes === true ? null : findMisplacedOption(options);
   if (misuse !== null) {
     shell.stderr(`skyvern-relay check: ${misuse}\n`);
     return EXIT.usage;
@@ -61,7 +61,7 @@ function check(options: CheckOptions, deps: CheckDeps): number | Promise<number>
   return EXIT.done;
 }
 
-const misplaced = ({ since, until }: CheckOptions): string | null =>
+const findMisplacedOption = ({ since, until }: CheckOptions): string | null =>
   since === undefined && until === undefined ? null : `--${since === undefined ? "until" : "since"} goes with --routes`;
 
 function renderSummary(config: Config, warnings: readonly string[], off: readonly Off[]): string {
@@ -95,7 +95,7 @@ function simulate(
   json: boolean,
   { shell, runtime }: CheckDeps,
 ): Promise<number> {
-  return reading({ name: "check", config, shell }, async (store) => {
+  return withDatabase({ name: "check", config, shell }, async (store) => {
     const until = span.until ?? runtime.now();
     const simulation = createSimulation(config);
     const line = progressLine(shell);

@@ -19,7 +19,7 @@ export interface ReadDatabaseInput {
  * Opens the database for reading, runs `work`, and closes it. Resolves with the exit code of `work`, or 1 after
  * printing why the database could not be read.
  */
-export const reading = (input: ReadDatabaseInput, work: (store: Store) => Promise<number>): Promise<number> =>
+export const withDatabase = (input: ReadDatabaseInput, work: (store: Store) => Promise<number>): Promise<number> =>
   using(input, "read", (database) => work(createSqlStore(database)));
 
 /** The same for a command that writes beside a running relay. */

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import type { Config } from "../config/config.ts";
 import { line } from "../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
-import { reading } from "./database.ts";
+import { withDatabase } from "./database.ts";
 
 /** The options as commander reads them. */
 export interface OpenOptions {
@@ -25,7 +25,7 @@ export interface OpenCommandDeps {
 
 /** Resolves with the exit code: 1 when the relay does not know the run. */
 export const openCommand = (runId: string, { print }: OpenOptions, deps: OpenCommandDeps): Promise<number> =>
-  reading({ name: "open", ...deps }, async (store) => {
+  withDatabase({ name: "open", ...deps }, async (store) => {
     const { config, shell } = deps;
     if ((await store.run(runId)) === null) {
       shell.stderr(`skyvern-relay open: the relay does not know the run ${line(runId)}: skyvern-relay why says more\n`);

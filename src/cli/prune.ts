@@ -45,7 +45,7 @@ export async function pruneCommand(
     const deps = { ...runtime, store: createSqlStore(database), settings: config.retention };
     const removed = await prune(deps, { dryRun, signal: shell.stopped });
     if (json) shell.stdout(`${JSON.stringify({ ...removed, dry_run: dryRun })}\n`);
-    else shell.stdout(sentences(removed, dryRun, config.retention));
+    else shell.stdout(renderSentences(removed, dryRun, config.retention));
     return shell.stopped.aborted ? wrong(EXIT.failed, "stopped before the end; the same command continues") : EXIT.done;
   });
 }
@@ -58,7 +58,7 @@ const WORDS: [keyof Removed, string][] = [
   ["listed_runs", "entries of Skyvern's list"],
 ];
 
-function sentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hold }: Config["retention"]): string {
+function renderSentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hold }: Config["retention"]): string {
   if (runsMs === null && rawMs === null) return "retention in relay.yaml is false: everything is kept.\n";
   const kept = (ms: number | null) => (ms === null ? "for ever" : `for ${formatDuration(ms)}`);
   const lines = WORDS.map(([name, what]) => `${String(removed[name]).padStart(8)} ${what}`);

@@ -67,11 +67,13 @@ export async function redeliverCommand(
   if (misuse !== null) return wrong(EXIT.usage, misuse);
   return using({ name: "redeliver", config, shell }, "beside", (database) => {
     const store = createSqlStore(database);
-    return runId === undefined ? many(store, options, deps) : one(store, runId, options, deps, wrong);
+    return runId === undefined
+      ? redeliverMatching(store, options, deps)
+      : redeliverRun(store, runId, options, deps, wrong);
   });
 }
 
-async function one(
+async function redeliverRun(
   store: Store,
   runId: string,
   options: RedeliverOptions,
@@ -88,7 +90,7 @@ async function one(
   return EXIT.done;
 }
 
-async function many(
+async function redeliverMatching(
   store: Store,
   options: RedeliverOptions,
   { config, runtime, shell }: RedeliverCommandDeps,

@@ -9,7 +9,7 @@ import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import type { RunFilter, RunListItem } from "../store/contract/runs.ts";
 import { line } from "../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
-import { reading } from "./database.ts";
+import { withDatabase } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 
 /** As commander reads them. */
@@ -59,7 +59,7 @@ export function runsCommand(options: RunsOptions, deps: RunsCommandDeps): number
   const filter: RunFilter = Object.fromEntries(
     Object.entries({ status, workflow, channel, sink, ...span }).filter(([, value]) => value !== undefined),
   );
-  return reading({ name: "runs", ...deps }, async (store) => {
+  return withDatabase({ name: "runs", ...deps }, async (store) => {
     const runs = await store.listItems(filter, { limit });
     if (options.json === true) shell.stdout(`${JSON.stringify(runs.map(toJson), null, 2)}\n`);
     else if (runs.length === 0) shell.stdout("No run fits. skyvern-relay check says how runs are found.\n");

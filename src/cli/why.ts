@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
 import { unknownRun, explain, type Why } from "../history/why.ts";
-import { reading } from "./database.ts";
+import { withDatabase } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
 export const addWhy: AddCommand = ({ command, configured, shell }) =>
@@ -26,7 +26,7 @@ const MAX_DELIVERIES = 1_000;
 
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
 export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyCommandDeps): Promise<number> =>
-  reading({ name: "why", config, shell }, (store) => printWhy(store, runId, options, { config, shell }));
+  withDatabase({ name: "why", config, shell }, (store) => printWhy(store, runId, options, { config, shell }));
 
 async function printWhy(
   store: Store,

@@ -59,10 +59,10 @@ export class Claims {
     const isProbe = gate.limit !== Infinity;
     const resumesAt = paced ? Math.max(lane.pausedUntil, this.#slotOf(lane)) : 0;
     if (isProbe || resumesAt > now) await this.releaseAhead(lane);
-    if (slots <= 0) return nothing(gate.limit === 0 ? gate.at : null);
-    if (resumesAt > now) return nothing(resumesAt);
+    if (slots <= 0) return noClaim(gate.limit === 0 ? gate.at : null);
+    if (resumesAt > now) return noClaim(resumesAt);
     // Other relays would reclaim what an absent relay begins.
-    if (fleet && !fleet.isPresent()) return nothing(now + STORAGE_RETRY_MS);
+    if (fleet && !fleet.isPresent()) return noClaim(now + STORAGE_RETRY_MS);
     const ready = lane.ahead.splice(0, slots);
     const isEnough = ready.length === slots && lane.ahead.length >= lane.maxAhead / 2;
     if (isEnough) return { claimed: ready, at: null };
@@ -78,10 +78,10 @@ export class Claims {
     const dueAt = await this.#look(lane, now);
     if (dueAt === null || dueAt > now) {
       const soon = now + STORAGE_RETRY_MS;
-      if (!fleet || !lane.sink.ordered || dueAt === null || dueAt <= soon) return nothing(dueAt);
+      if (!fleet || !lane.sink.ordered || dueAt === null || dueAt <= soon) return noClaim(dueAt);
       // Another relay may be delivering what is due, and sends no signal at its end.
       lane.isStale = true;
-      return nothing(soon);
+      return noClaim(soon);
     }
     const { pace } = lane.sink;
     const everyMs = paced && pace ? intervalOf(pace) : 0;
@@ -148,4 +148,4 @@ export class Claims {
   }
 }
 
-const nothing = (at: number | null): Step => ({ claimed: [], at });
+const noClaim = (at: number | null): Step => ({ claimed: [], at });

@@ -112,7 +112,7 @@ export function toIncomingRun(
   // A key with an unknown organization does not make a run another's.
   if (organization === null && deps.organizations.includes(run.organization_id)) run.organization_id = null;
   const observation: Observation = { run, owner: organization, deliveryFailure: isDeliveryFailure(payload) };
-  const decide = decider(deps, observation, now);
+  const decide = createDecide(deps, observation, now);
   return { id: run.run_id, decide: owned(deps, { organization, shownTo }, decide, now) };
 }
 
@@ -150,7 +150,7 @@ const claim = (decision: Decision, owners: readonly Organization[]): Decision =>
  * Settles and routes in one step, inside the transaction. `isUsurped`: what is known was said by a key that had no
  * right to.
  */
-function decider(deps: RunDeps, observation: Observation, now: number) {
+function createDecide(deps: RunDeps, observation: Observation, now: number) {
   return (known: Known | null, isUsurped: boolean): Decision => {
     const settled =
       known && isUsurped ? settleAnew(known.state, observation) : settle(known?.state ?? null, observation);

@@ -115,7 +115,7 @@ export function settleAnew(usurped: RunState, observation: Observation): Settled
   const received_at = Math.min(run.received_at, usurped.run.received_at);
   const state = { ...settled.state, run: { ...run, received_at }, revision: usurped.revision };
   if (settled.verdict === "stored" || outcomeOf(usurped) === null) return { ...settled, state };
-  const isSame = run.status === usurped.run.status && shown(run) === shown(usurped.run);
+  const isSame = run.status === usurped.run.status && shownFields(run) === shownFields(usurped.run);
   if (isSame) return { verdict: "duplicate", state, note: USURPED_NOTE };
   return { verdict: "corrected", state: { ...state, revision: state.revision + 1 }, note: USURPED_NOTE };
 }
@@ -123,7 +123,7 @@ export function settleAnew(usurped: RunState, observation: Observation): Settled
 const USURPED_NOTE = "Skyvern shows the run to this key's organization, and not to the one that reported it before";
 
 const sameOutcome = (known: RunState, state: RunState, note: string | null): "updated" | "duplicate" =>
-  note === null && shown(known.run) !== shown(state.run) ? "updated" : "duplicate";
+  note === null && shownFields(known.run) !== shownFields(state.run) ? "updated" : "duplicate";
 
 /**
  * A run whose announced run attempt never came: it is what its last attempt came to. Null when nothing is waited for.
@@ -192,7 +192,7 @@ function toState({ run, owner, deliveryFailure }: Observation): RunState {
 }
 
 function merge(known: RunState, arrived: RunState): RunState {
-  const clock = later(arrived.clock, known.clock) ? arrived.clock : known.clock;
+  const clock = isLater(arrived.clock, known.clock) ? arrived.clock : known.clock;
   const clocks: RunState["clocks"] = {};
   const values: Partial<Record<RunField, unknown>> = {};
   for (const field of FIELDS) {
@@ -203,7 +203,7 @@ function merge(known: RunState, arrived: RunState): RunState {
   // The announced run attempt is off, so null is new information here.
   if (values.status !== RETRYING) values.next_attempt_at = null;
   const first = arrived.run.received_at < known.run.received_at ? arrived.run : known.run;
-  const last = later(arrived.reported, known.reported) ? arrived : known;
+  const last = isLater(arrived.reported, known.reported) ? arrived : known;
   const failures = mergeFailures(known, arrived);
   return {
     run: {
@@ -231,7 +231,7 @@ function pick(field: RunField, known: RunState, arrived: RunState): Dated {
   }
   const a = { value: read(known.run, field), clock: known.clocks[field] ?? known.clock };
   const b = { value: read(arrived.run, field), clock: arrived.clocks[field] ?? arrived.clock };
-  return better(a, b);
+  return pickLater(a, b);
 }
 
 interface Dated {
@@ -239,8 +239,8 @@ interface Dated {
   clock: Clock;
 }
 
-function better(a: Dated, b: Dated): Dated {
-  const [winner, loser] = later(b.clock, a.clock) ? [b, a] : [a, b];
+function pickLater(a: Dated, b: Dated): Dated {
+  const [winner, loser] = isLater(b.clock, a.clock) ? [b, a] : [a, b];
   return isMissing(winner.value) ? loser : winner;
 }
 
@@ -284,20 +284,20 @@ const FAILURE_PARTS = ["reason", "codes", "categories", "errors"] as const satis
 
 /** Merged part by part, because the API has no categories and must not erase the webhook's. */
 function mergeFailure(known: FailureState, arrived: FailureState): FailureState {
-  const clock = later(arrived.clock, known.clock) ? arrived.clock : known.clock;
+  const clock = isLater(arrived.clock, known.clock) ? arrived.clock : known.clock;
   const clocks: FailureState["clocks"] = {};
   const parts: Partial<Record<keyof Failure, unknown>> = {};
   for (const part of FAILURE_PARTS) {
     const a = { value: known.failure[part], clock: known.clocks[part] ?? known.clock };
     const b = { value: arrived.failure[part], clock: arrived.clocks[part] ?? arrived.clock };
-    const picked = better(a, b);
+    const picked = pickLater(a, b);
     parts[part] = picked.value;
     if (!isMissing(picked.value) && compare(picked.clock, clock) !== 0) clocks[part] = picked.clock;
   }
   return { failure: parts as Failure, clock, clocks };
 }
 
-const later = (a: Clock, b: Clock): boolean => compare(a, b) >= 0;
+const isLater = (a: Clock, b: Clock): boolean => compare(a, b) >= 0;
 
 function compare(a: Clock, b: Clock): number {
   for (const [i, value] of a.entries()) {
@@ -308,7 +308,7 @@ function compare(a: Clock, b: Clock): number {
 }
 
 /** What a message shows. Ids of artifacts may change between payloads, so only their number counts. */
-const shown = (run: Run): string =>
+const shownFields = (run: Run): string =>
   JSON.stringify([
     run.title,
     run.prompt,

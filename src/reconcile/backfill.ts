@@ -139,7 +139,7 @@ function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: Sk
   return listRuns(
     async (query) => {
       deps.progress({ doing: "listing", rows: seen });
-      const answer = await patiently(deps, () => client.listRuns(query, deps.signal));
+      const answer = await retryWhileDown(deps, () => client.listRuns(query, deps.signal));
       if (answer.ok) seen += answer.value.rows.length;
       return answer;
     },
@@ -159,7 +159,7 @@ async function fillIn(
     tally.added += 1;
     return null;
   }
-  const answer = await patiently(deps, () => key.client.getRun(row.run_id, signal));
+  const answer = await retryWhileDown(deps, () => key.client.getRun(row.run_id, signal));
   if (!answer.ok) {
     if (answer.fault.kind !== "not_found" && answer.fault.kind !== "unexpected") return answer.fault;
     tally.unreadable += 1;
@@ -187,7 +187,7 @@ async function fillIn(
     channel: addresses.channelOf(webhookUrl),
     endedAt: row.finished_at,
   } as const;
-  const stored = await storing(deps, async () => {
+  const stored = await retryWhileLocked(deps, async () => {
     await store.recordListedRuns([listedRun]);
     return ingest(answer.value, origin);
   });
@@ -199,7 +199,7 @@ async function fillIn(
 }
 
 /** Retries for some minutes while Skyvern is down or answers that it gets too many requests. */
-const patiently = <T>(
+const retryWhileDown = <T>(
   { runtime, signal, progress }: BackfillDeps,
   ask: () => Promise<SkyvernResult<T>>,
 ): Promise<SkyvernResult<T>> =>
@@ -218,7 +218,7 @@ const patiently = <T>(
   });
 
 /** A relay on the same database may hold its lock for a moment. */
-const storing = <T>({ runtime, signal }: BackfillDeps, write: () => Promise<T>): Promise<T | StorageFault> =>
+const retryWhileLocked = <T>({ runtime, signal }: BackfillDeps, write: () => Promise<T>): Promise<T | StorageFault> =>
   retry({
     act: () => attempt(write),
     waitMs: (result, tried) => (result instanceof StorageFault ? (STORAGE_WAITS_MS[tried - 1] ?? null) : null),

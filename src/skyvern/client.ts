@@ -398,8 +398,10 @@ async function withRetries<T>(
   attempt: (url: URL) => Promise<SkyvernResult<T>>,
 ): Promise<SkyvernResult<T>> {
   const url = buildUrl(context.base, call);
-  if (url === null) return failed("not_found", null, `Skyvern was not asked for the ${call.what}: that is not an id`);
-  if (call.signal?.aborted) return failed("unavailable", null, `Skyvern was not asked for the ${call.what}: aborted`);
+  if (url === null)
+    return toFailure("not_found", null, `Skyvern was not asked for the ${call.what}: that is not an id`);
+  if (call.signal?.aborted)
+    return toFailure("unavailable", null, `Skyvern was not asked for the ${call.what}: aborted`);
   return retry({
     act: () => attempt(url),
     waitMs: (result, tried) => {
@@ -461,13 +463,13 @@ async function readText(response: Response): Promise<string | null> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-const failed = (kind: SkyvernFault["kind"], status: number | null, reason: string): SkyvernResult<never> => ({
+const toFailure = (kind: SkyvernFault["kind"], status: number | null, reason: string): SkyvernResult<never> => ({
   ok: false,
   fault: { kind, status, reason },
 });
 
 const unexpected = (call: ApiCall, status: number | null, came: string): SkyvernResult<never> =>
-  failed("unexpected", status, `Skyvern answered the ${call.what} with ${came}`);
+  toFailure("unexpected", status, `Skyvern answered the ${call.what} with ${came}`);
 
 function toFault(
   context: ClientContext,

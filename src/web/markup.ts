@@ -91,7 +91,7 @@ export function withTimes(text: string): Part[] {
 }
 
 /** A link to another site. It opens a new tab and passes no referrer. `url` must come from `webUrl`. */
-export const away = (url: string, label: Part): Html =>
+export const externalLink = (url: string, label: Part): Html =>
   html`<a href="${url}" target="_blank" rel="noreferrer noopener nofollow">${label}${icon("open")}</a>`;
 
 export interface FormInput {

@@ -6,7 +6,7 @@ import type { Config } from "../../config/config.ts";
 import { refusedRange } from "../../net/networks.ts";
 import type { HttpClient } from "../../net/http-client.ts";
 import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
-import { about, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
 import type { DoctorHost } from "./host.ts";
 
 export interface AddressCheckDeps {
@@ -24,9 +24,12 @@ export async function lookAtAddress({ config, host, request, signal }: AddressCh
     ...(await resolveAddresses(config.publicUrl, isHosted, host)),
   ];
   const bad = form.find(({ state }) => state === "fault");
-  const found = about("PUBLIC_URL", form.length > 0 ? form : [ok(`Skyvern accepts ${config.publicUrl}/webhook`)]);
+  const found = findingsAbout(
+    "PUBLIC_URL",
+    form.length > 0 ? form : [ok(`Skyvern accepts ${config.publicUrl}/webhook`)],
+  );
   if (bad && isHosted) return found;
-  return [...found, ...about("PUBLIC_URL reached", [await checkReach(config, request, signal)])];
+  return [...found, ...findingsAbout("PUBLIC_URL reached", [await checkReach(config, request, signal)])];
 }
 
 const MAX_LENGTH = 2_083;

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
-import { about, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { nearest, type DoctorHost } from "./host.ts";
 
 /** How long another process may hold the write lock; the relay's own writes take milliseconds. */
@@ -14,9 +14,11 @@ const QUICK_CHECK_BYTES = 2_000_000_000;
 export function lookAtDatabase(path: string, { canWrite }: Pick<DoctorHost, "canWrite">): Finding[] {
   if (path === ":memory:") {
     const fix = "set DATABASE_URL to sqlite:PATH, on a disk that stays";
-    return about("database", [warning("the database is in memory: everything is lost when the process ends", fix)]);
+    return findingsAbout("database", [
+      warning("the database is in memory: everything is lost when the process ends", fix),
+    ]);
   }
-  return about("database", existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)]);
+  return findingsAbout("database", existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)]);
 }
 
 function lookAtFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis {

@@ -9,7 +9,7 @@ import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { load } from "../configuration.ts";
 import { lookAtAddress } from "./address.ts";
 import { lookAtDatabase } from "./database.ts";
-import { about, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type DoctorHost } from "./host.ts";
 import { lookAtPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
@@ -52,7 +52,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
           "checked before that",
       ),
     );
-    printFindings(shell, [...machine, ...about("configuration", wrong)], json === true);
+    printFindings(shell, [...machine, ...findingsAbout("configuration", wrong)], json === true);
     return EXIT.usage;
   }
   const { config, warnings } = loaded;
@@ -78,7 +78,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
     lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
     config.reconcile?.hasWebhooks === false
       ? Promise.resolve(
-          about("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),
+          findingsAbout("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),
         )
       : lookAtAddress({ config, host, request: open.request, signal }),
     ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
@@ -87,9 +87,9 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
     trySample({ config, runtime }),
   ];
   try {
-    const findings = await Promise.all(looks.map((look) => look.catch(crashed)));
+    const findings = await Promise.all(looks.map((look) => look.catch(toCrashFinding)));
     // The live test comes last and only on request, because it is the one thing that others see.
-    const sent = live && !signal.aborted ? await tryLive({ config, runtime }).catch(crashed) : [];
+    const sent = live && !signal.aborted ? await tryLive({ config, runtime }).catch(toCrashFinding) : [];
     const stored = database.kind === "postgres" ? await lookAtPostgres(database) : lookAtDatabase(database.path, host);
     return [...stored, ...findings.flat(), ...sent];
   } finally {
@@ -100,8 +100,10 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
 const lookAtDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise<Finding[]>[] =>
   path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];
 
-const crashed = (error: unknown): Finding[] =>
-  about("doctor", [fault(`a check failed: ${errorText(error)}`, "report it: this is a fault of the relay's own")]);
+const toCrashFinding = (error: unknown): Finding[] =>
+  findingsAbout("doctor", [
+    fault(`a check failed: ${errorText(error)}`, "report it: this is a fault of the relay's own"),
+  ]);
 
 async function lookAtSink(
   { name, kind, config }: Config["sinks"][number],
@@ -110,7 +112,7 @@ async function lookAtSink(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const found = await findKind(kind).diagnose?.(config, { fetch, reach, now, log: silentLog }, signal);
-  return about(`sink ${name}`, found ?? [ok(`${kind} can only be checked by sending something`)]);
+  return findingsAbout(`sink ${name}`, found ?? [ok(`${kind} can only be checked by sending something`)]);
 }
 
 /** The warnings of the start, except those that have a check of their own. */
@@ -120,7 +122,7 @@ function checkConfiguration({ file }: Config, warnings: readonly string[]): Find
   const found = ok(
     file === null ? "the environment is right; there is no relay.yaml" : `the environment and ${file} are right`,
   );
-  return about("configuration", [found, ...rest.map((text) => warning(text, "check that this is intended"))]);
+  return findingsAbout("configuration", [found, ...rest.map((text) => warning(text, "check that this is intended"))]);
 }
 
 function checkTokens({ tokens, tokenFile }: Pick<Config, "tokens" | "tokenFile">): Finding[] {
@@ -132,7 +134,7 @@ function checkTokens({ tokens, tokenFile }: Pick<Config, "tokens" | "tokenFile">
       return warning("RELAY_TOKEN is not set: history API, metrics and web page answer 403", fix);
     return ok(`RELAY_TOKEN is set${tokens.length > 1 ? ` (${tokens.length} tokens)` : ""}`);
   };
-  return about("token", [look()]);
+  return findingsAbout("token", [look()]);
 }
 
 function printFindings({ stdout }: Shell, findings: readonly Finding[], json: boolean): void {

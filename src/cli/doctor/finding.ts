@@ -8,7 +8,7 @@ export { fault, ok, reasonOf, warning, type Diagnosis } from "../../sinks/diagno
  */
 export type Finding = { check: string } & Diagnosis;
 
-export const about = (check: string, diagnoses: readonly Diagnosis[]): Finding[] =>
+export const findingsAbout = (check: string, diagnoses: readonly Diagnosis[]): Finding[] =>
   diagnoses.map((diagnosis) => ({ check, ...diagnosis }));
 
 /** An error's own message, for errors that no check knows better. */

@@ -5,7 +5,7 @@ import { stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { ResolvedAddress } from "../../net/egress.ts";
 import { diskState, formatBytes } from "../../platform/disk-space.ts";
-import { about, fault, ok, errorText, warning, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests pass a fake. */
 export interface DoctorHost {
@@ -48,8 +48,8 @@ const OLDEST_NODE = 24;
 
 export function lookAtNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Finding[] {
   const major = Number(/^v?(\d+)/.exec(nodeVersion)?.[1]);
-  if (major >= OLDEST_NODE) return about("node", [ok(`Node ${nodeVersion}`)]);
-  return about("node", [
+  if (major >= OLDEST_NODE) return findingsAbout("node", [ok(`Node ${nodeVersion}`)]);
+  return findingsAbout("node", [
     fault(`Node ${nodeVersion} is too old`, `install Node ${OLDEST_NODE} or newer, or use the image of the Dockerfile`),
   ]);
 }
@@ -60,9 +60,9 @@ export function lookAtTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: s
   const isUtc = /^(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)$/.test(zone);
   if (tz !== undefined && tz !== "" && isUtc && !/^:?(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)(0|\+0|-0)?$/i.test(tz)) {
     const fix = "set TZ to a name of the time zone database, such as Europe/Berlin, or unset it";
-    return about("time zone", [warning(`TZ is ${JSON.stringify(tz)}, which no time zone is called`, fix)]);
+    return findingsAbout("time zone", [warning(`TZ is ${JSON.stringify(tz)}, which no time zone is called`, fix)]);
   }
-  return about("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC all the same`)]);
+  return findingsAbout("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC all the same`)]);
 }
 
 /** The folder of the database, or the nearest existing one above it. */
@@ -73,9 +73,9 @@ export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space
     const found = `${formatBytes(free)} of ${formatBytes(total)} free where the database is (${folder})`;
     const fix = "free space, or move the database to a larger volume; webhooks are answered 503 when it is full";
     const state = diskState({ free, total });
-    return about("disk", [state === "ok" ? ok(found) : (state === "full" ? fault : warning)(found, fix)]);
+    return findingsAbout("disk", [state === "ok" ? ok(found) : (state === "full" ? fault : warning)(found, fix)]);
   } catch (error) {
-    return about("disk", [
+    return findingsAbout("disk", [
       warning(`the free space of ${folder} cannot be read: ${errorText(error)}`, "check it yourself: df -h"),
     ]);
   }
@@ -89,13 +89,13 @@ export async function lookAtVolume(
 ): Promise<Finding[]> {
   const onFly = Boolean(env["FLY_MACHINE_ID"] ?? env["FLY_APP_NAME"]);
   if (!onFly && !host.isContainer())
-    return about("volume", [ok("not in a container: the database lies on this machine's disk")]);
+    return findingsAbout("volume", [ok("not in a container: the database lies on this machine's disk")]);
   const folder = nearest(dirname(resolve(path)));
   try {
     const [own, root] = await Promise.all([host.device(folder), host.device("/")]);
-    if (own !== root) return about("volume", [ok(`the database is on a volume (${folder})`)]);
+    if (own !== root) return findingsAbout("volume", [ok(`the database is on a volume (${folder})`)]);
   } catch (error) {
-    return about("volume", [
+    return findingsAbout("volume", [
       warning(`the device of ${folder} cannot be read: ${errorText(error)}`, "check yourself whether it is a volume"),
     ]);
   }
@@ -103,7 +103,7 @@ export async function lookAtVolume(
   const fix = onFly
     ? 'add [mounts] source = "data", destination = "/data" to fly.toml and set DATABASE_URL=sqlite:/data/relay.db'
     : "run the container with -v relay-data:/data and DATABASE_URL=sqlite:/data/relay.db";
-  return about("volume", [onFly ? fault(found, fix) : warning(found, fix)]);
+  return findingsAbout("volume", [onFly ? fault(found, fix) : warning(found, fix)]);
 }
 
 /** The folder itself, or the existing part of its path. */

@@ -7,7 +7,7 @@ import type { Database } from "../../store/database.ts";
 import { SCHEMA_VERSION, readVersion } from "../../store/schema/migrate.ts";
 import { describeDatabase, type DatabaseSettings } from "../../store/address.ts";
 import { openDatabase } from "../../store/open.ts";
-import { about, fault, ok, errorText, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, errorText, type Diagnosis, type Finding } from "./finding.ts";
 
 /** The oldest that schema.sql runs on. */
 const OLDEST = 150_000;
@@ -17,14 +17,14 @@ export async function lookAtPostgres(settings: DatabaseSettings & { kind: "postg
   try {
     const database = await openDatabase(settings, "read");
     try {
-      return about("database", [await lookInside(database, name)]);
+      return findingsAbout("database", [await lookInside(database, name)]);
     } finally {
       await database.close();
     }
   } catch (error) {
     const fix =
       "check host, user, password and database of DATABASE_URL, and that the server takes connections from here";
-    return about("database", [fault(`${name} cannot be opened: ${errorText(error)}`, fix)]);
+    return findingsAbout("database", [fault(`${name} cannot be opened: ${errorText(error)}`, fix)]);
   }
 }
 

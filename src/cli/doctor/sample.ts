@@ -14,7 +14,7 @@ import { startSkyvern } from "../../stand-ins/skyvern.ts";
 import { silentLog } from "../../platform/log.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { Secret } from "../../platform/secret.ts";
-import { about, fault, ok, errorText, warning, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
 export interface SampleCheckDeps {
   config: Config;
@@ -23,7 +23,7 @@ export interface SampleCheckDeps {
 
 /** The configuration that both use: everything but the disk, the network and the tokens. */
 const TOKEN = randomBytes(24).toString("hex");
-const apart = (config: Config): Config => ({
+const isolateConfig = (config: Config): Config => ({
   ...config,
   database: { kind: "sqlite", path: ":memory:" },
   archive: null,
@@ -35,14 +35,14 @@ const apart = (config: Config): Config => ({
 export async function trySample({ config, runtime }: SampleCheckDeps): Promise<Finding[]> {
   const stage = await setStage(config);
   try {
-    const relay = await createRelay({ ...apart(config), ...stage.config }, runtime, silentLog);
+    const relay = await createRelay({ ...isolateConfig(config), ...stage.config }, runtime, silentLog);
     try {
       return await through(relay.app, config, runtime, stage.skipped);
     } finally {
       await relay.stop();
     }
   } catch (error) {
-    return about("sample", [
+    return findingsAbout("sample", [
       fault(`the sample did not get through: ${errorText(error)}`, "report it: this is a fault of the relay's own"),
     ]);
   } finally {
@@ -63,7 +63,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
   const answer = await app.fetch(new Request("http://relay/webhook", { method: "POST", body, headers }));
   const said = await answer.text();
   if (answer.status !== 200) {
-    return about("sample", [
+    return findingsAbout("sample", [
       fault(
         `the sample was answered ${answer.status}: ${said.slice(0, 200)}`,
         "report it: this is a fault of the relay's own",
@@ -102,7 +102,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
 
 /** Sends one marked message through each sink to its real destination. */
 export async function tryLive({ config, runtime }: SampleCheckDeps): Promise<Finding[]> {
-  const relay = await createRelay(apart(config), runtime, silentLog);
+  const relay = await createRelay(isolateConfig(config), runtime, silentLog);
   try {
     const findings: Finding[] = [];
     for (const { name } of config.sinks) {
@@ -138,7 +138,7 @@ const post = async (app: App, path: string, body?: unknown): Promise<Response> =
 export const noSinks = (config: Pick<Config, "sinks">): Finding[] =>
   config.sinks.length > 0
     ? []
-    : about("sinks", [
+    : findingsAbout("sinks", [
         warning(
           "no sink is configured: results are stored, and nothing is delivered",
           `set ${firstWays()

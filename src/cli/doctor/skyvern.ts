@@ -3,7 +3,7 @@ import { parseClaims, type Config } from "../../config/config.ts";
 import type { HttpClient, Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { createSkyvernClient, type SkyvernFault } from "../../skyvern/client.ts";
-import { about, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 
 export interface SkyvernCheckDeps {
   config: Pick<Config, "keys" | "baseUrl">;
@@ -26,7 +26,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
   for (const { name, client: own } of client.with({ tries: 1 }).perKey()) {
     const key = keys.find((one) => one.name === name);
     if (!key) continue;
-    looked.push(...about(`key ${name}`, lookAtClaims(key, runtime.now())));
+    looked.push(...findingsAbout(`key ${name}`, lookAtClaims(key, runtime.now())));
     // A wrong address fails for every key, so it is tried and reported once.
     if (broken !== null) continue;
     const answer = await own.listRuns({ page: 1, pageSize: 1 }, signal);
@@ -34,8 +34,9 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
     else if (answer.fault.kind === "forbidden") looked.push({ check: `key ${name}`, ...forbidden(answer.fault) });
     else broken = answer.fault;
   }
-  const address = broken === null ? [] : about("base URL", [addressFault(broken, baseUrl, clock.redirectedTo())]);
-  return [...address, ...plain(baseUrl), ...looked, ...about("clock", clock.found())];
+  const address =
+    broken === null ? [] : findingsAbout("base URL", [addressFault(broken, baseUrl, clock.redirectedTo())]);
+  return [...address, ...plain(baseUrl), ...looked, ...findingsAbout("clock", clock.found())];
 }
 
 const ofWhom = ({ organization }: Config["keys"][number]): string => (organization === null ? "" : `: ${organization}`);
@@ -105,7 +106,7 @@ function plain(baseUrl: string): Finding[] {
   )
     return [];
   const found = `the API key goes to ${baseUrl} unencrypted`;
-  return about("base URL", [warning(found, "use https:// in SKYVERN_BASE_URL")]);
+  return findingsAbout("base URL", [warning(found, "use https:// in SKYVERN_BASE_URL")]);
 }
 
 /** Slack searches and S3 signatures depend on this machine's clock; both tolerate a few minutes. */

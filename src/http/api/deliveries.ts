@@ -9,7 +9,7 @@ import {
   badParameter,
   bodySchema,
   closed,
-  defined,
+  withoutUndefined,
   DeliveriesQuery,
   deliveryJson,
   DeliverySchema,
@@ -147,7 +147,7 @@ export function mountDeliveries(app: OpenAPIHono, deps: DeliveriesDeps): void {
 
   app.openapi(listDeliveries, async (c) => {
     const { limit, cursor: after, run_id: runId, ...filter } = c.req.valid("query");
-    const rows = await store.deliveries(defined({ ...filter, runId }), {
+    const rows = await store.deliveries(withoutUndefined({ ...filter, runId }), {
       limit: limit + 1,
       ...(after ? { after } : {}),
     });
@@ -179,7 +179,7 @@ export function mountDeliveries(app: OpenAPIHono, deps: DeliveriesDeps): void {
       ]);
     }
     const sinks = deps.sinks.map(({ name }) => name);
-    const found = { sink: sinks, ...defined({ ...filter, state }) };
+    const found = { sink: sinks, ...withoutUndefined({ ...filter, state }) };
     const count = dryRun
       ? await store.redeliverable(found, MAX_REDELIVERIES)
       : await store.redeliverAll(found, newDeliveryIds(runtime, MAX_REDELIVERIES), runtime.now());

@@ -100,11 +100,11 @@ export const text = z
   .refine((value) => !value.includes("\0"), "must not hold the character NUL");
 export const texts = list(text, TEXT);
 export const oneOf = <const T extends readonly string[]>(values: T) =>
-  z.enum(values, { error: `must be ${either(values)}` });
+  z.enum(values, { error: `must be ${listAlternatives(values)}` });
 export const someOf = <const T extends readonly string[]>(values: T) =>
-  list(z.enum(values), `must be ${either(values)}`);
+  list(z.enum(values), `must be ${listAlternatives(values)}`);
 
-const either = (values: readonly string[]): string => `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+const listAlternatives = (values: readonly string[]): string => `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
 
 const INSTANT = "must be an ISO 8601 time of the years 1970 to 9999, like 2026-01-20T12:00:00Z";
 const YEAR_10000 = Date.parse("+010000-01-01");
@@ -188,7 +188,7 @@ export const RunsQuery = z.strictObject({ ...runFilters, ...paging });
 export const ExportQuery = z.strictObject({ ...runFilters, since: instant, until: instant });
 
 export function toRunFilter({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
-  return defined({ ...filter, organization, search: q });
+  return withoutUndefined({ ...filter, organization, search: q });
 }
 
 export const DeliveriesQuery = z.strictObject({
@@ -293,7 +293,7 @@ export const toFieldErrors = (issues: z.core.$ZodIssue[]) =>
   });
 
 /** The same object without undefined keys. */
-export const defined = <T extends object>(value: T) =>
+export const withoutUndefined = <T extends object>(value: T) =>
   Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
   };

@@ -23,9 +23,9 @@ export function renderText(view: MailView): string {
 }
 
 /** Text from outside is indented, so that none of its lines can pose as one of the mail's own. */
-const indented = (text: string): string => text.replace(/^/gm, "  ");
+const indent = (text: string): string => text.replace(/^/gm, "  ");
 
-const titled = (title: string, body: string): string => `${title}\n${indented(body)}`;
+const titled = (title: string, body: string): string => `${title}\n${indent(body)}`;
 
 const factText = ({ label, value }: Fact): string => `${label}: ${value.replaceAll("\n", "\n  ")}`;
 

@@ -102,7 +102,7 @@ function createTarget(name: string, config: HttpSettings): HttpTarget {
   url.username = "";
   url.password = "";
   const headers: Record<string, string> = { accept: "*/*", "user-agent": "skyvern-relay" };
-  if (username !== "" || password !== "") headers["authorization"] = basic(username, password);
+  if (username !== "" || password !== "") headers["authorization"] = basicAuthorization(username, password);
   for (const [key, value] of Object.entries(config.headers)) headers[key.toLowerCase()] = value.reveal();
   return {
     who: `HTTP sink "${name}" (${url.origin})`,
@@ -123,7 +123,7 @@ function createTarget(name: string, config: HttpSettings): HttpTarget {
   };
 }
 
-const basic = (username: string, password: string): string =>
+const basicAuthorization = (username: string, password: string): string =>
   `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString("base64")}`;
 
 /** Everything beyond a URL's origin that may be secret, as written and as decoded. */
@@ -131,9 +131,13 @@ function secretsOfUrl(url: URL): string[] {
   const { username, password, search, pathname } = url;
   const values = search.split("&").map((pair) => pair.slice(pair.indexOf("=") + 1));
   const path = [pathname.slice(1), ...pathname.split("/")].filter((part) => part.length >= LONG);
-  return [password, basic(username, password).slice("Basic ".length), search.slice(1), ...values, ...path].flatMap(
-    (part) => [part, decoded(part)],
-  );
+  return [
+    password,
+    basicAuthorization(username, password).slice("Basic ".length),
+    search.slice(1),
+    ...values,
+    ...path,
+  ].flatMap((part) => [part, decoded(part)]);
 }
 
 /** The segments of a header value or path that are as long as tokens are; shorter ones are words. */

@@ -36,7 +36,11 @@ export async function diagnoseBot(
   const who = typeof bot === "string" ? ok(`the token is that of ${name}${place}`) : notABot(name);
   const scopes = (metadata as { scopes?: unknown } | undefined)?.scopes;
   const known = Array.isArray(scopes) ? scopes.filter((scope) => typeof scope === "string") : null;
-  return [who, ...(known === null ? [] : lacking(known)), ...(await lookAtChannel(call, channel, name, known, deps))];
+  return [
+    who,
+    ...(known === null ? [] : listMissingScopes(known)),
+    ...(await lookAtChannel(call, channel, name, known, deps)),
+  ];
 }
 
 const notABot = (name: string): Diagnosis =>
@@ -45,7 +49,7 @@ const notABot = (name: string): Diagnosis =>
     "use the Bot User OAuth Token (xoxb-…) of the app's page OAuth & Permissions",
   );
 
-const lacking = (scopes: readonly string[]): Diagnosis[] =>
+const listMissingScopes = (scopes: readonly string[]): Diagnosis[] =>
   SCOPES.filter(({ any }) => !any.some((scope) => scopes.includes(scope))).map(({ any, needed, without }) =>
     (needed ? fault : warning)(
       `the app lacks the scope ${any.join(" or ")}: ${without}`,

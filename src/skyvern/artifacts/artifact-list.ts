@@ -140,11 +140,11 @@ interface InFlight {
   cancel(): void;
 }
 
-function startRequest(ask: (abort: AbortSignal) => Promise<Enrichment>): InFlight {
+function startRequest(fetchAndLog: (abort: AbortSignal) => Promise<Enrichment>): InFlight {
   const controller = new AbortController();
   return {
     // Starts only after the caller has joined: that caller may be about to leave.
-    answer: Promise.resolve().then(() => ask(controller.signal)),
+    answer: Promise.resolve().then(() => fetchAndLog(controller.signal)),
     saved: null,
     waiters: 0,
     canceled: controller.signal,

@@ -24,16 +24,16 @@ const MAX_TEXT = 240;
 export function toListItem({ title, prompt, url, failure, started_at, finished_at }: Run): string {
   const took = started_at !== null && finished_at !== null ? Math.max(0, finished_at - started_at) : null;
   const item = {
-    prompt: short(title) === null ? short(prompt) : null,
-    site: url === null || !URL.canParse(url) ? null : short(new URL(url).hostname),
-    reason: short(failure?.reason ?? null),
+    prompt: shorten(title) === null ? shorten(prompt) : null,
+    site: url === null || !URL.canParse(url) ? null : shorten(new URL(url).hostname),
+    reason: shorten(failure?.reason ?? null),
     duration_ms: took,
   };
   return JSON.stringify(Object.fromEntries(Object.entries(item).filter(([, value]) => value !== null)));
 }
 
 /** Null for a blank text. */
-function short(text: string | null): string | null {
+function shorten(text: string | null): string | null {
   const start = (text ?? "").trimStart();
   return start === "" ? null : start.slice(0, MAX_TEXT).toWellFormed();
 }
@@ -53,10 +53,10 @@ export async function listItems(
     return {
       run_id: row.run_id,
       received_at: row.received_at,
-      status: short(row.status) ?? "",
-      run_type: short(row.run_type) ?? "",
-      title: short(row.title) ?? prompt,
-      channel: short(row.channel),
+      status: shorten(row.status) ?? "",
+      run_type: shorten(row.run_type) ?? "",
+      title: shorten(row.title) ?? prompt,
+      channel: shorten(row.channel),
       // Keeps the value whole or drops it, because lists filter by it.
       workflow: (row.workflow?.length ?? MAX_TEXT) < MAX_TEXT ? row.workflow : null,
       site,

@@ -37,7 +37,7 @@ export class PeerNotifications {
    */
   announce(changes: Changes): void {
     if (changes === null) this.#received = null;
-    this.#pending = joined(this.#pending, changes);
+    this.#pending = concatChanges(this.#pending, changes);
     this.#isDue = true;
     this.#sending ??= this.#sendAll();
   }
@@ -51,7 +51,7 @@ export class PeerNotifications {
   receive(payload: string | null): boolean {
     const [from, changes] = payload === null ? [null, null] : parse(payload);
     if (from === this.#self) return false;
-    this.#received = joined(this.#received, changes);
+    this.#received = concatChanges(this.#received, changes);
     return true;
   }
 
@@ -76,7 +76,7 @@ export class PeerNotifications {
   }
 }
 
-const joined = (before: Changes, more: Changes): Changes =>
+const concatChanges = (before: Changes, more: Changes): Changes =>
   before === null || more === null || before.length + more.length > MAX_CHANGES ? null : [...before, ...more];
 
 /** Splits the changes into as many notifications as they need. */

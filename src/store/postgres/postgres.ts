@@ -78,7 +78,7 @@ export async function openPostgres(url: string, { readOnly = false, patient = fa
     foreignChanges: () => notifications.take(),
     notifyPeers: (changes) => notifications.announce(changes),
     read: (work) => work(postgresRows(db)),
-    transaction: (work) => again(() => db.transaction().execute((tx) => work(tx, postgresRows(tx)))),
+    transaction: (work) => runWithRetries(() => db.transaction().execute((tx) => work(tx, postgresRows(tx)))),
     session: (heard) => {
       const hear = (payload: string | null): void => {
         if (notifications.receive(payload)) heard();
@@ -146,7 +146,7 @@ const storePool = (pool: Pool): PostgresPool => ({
   end: () => pool.end(),
 });
 
-async function again<T>(run: () => Promise<T>): Promise<T> {
+async function runWithRetries<T>(run: () => Promise<T>): Promise<T> {
   for (let n = 1; ; n += 1) {
     try {
       return await run();

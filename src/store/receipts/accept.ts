@@ -26,13 +26,13 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
   );
   // This runs after the runs are locked, because another relay may just have accepted the same bytes.
   const ofRuns = await rows.find("receipts", ["id", "body_hash", "key_name", "run_id"], "run_id", runs.known);
-  const before = new Map([...unrecognized, ...ofRuns].map((row) => [sameness(row.body_hash, row.key_name), row]));
+  const before = new Map([...unrecognized, ...ofRuns].map((row) => [receiptKey(row.body_hash, row.key_name), row]));
   const repeated: Repeated[] = [];
   const receipts = new Map<string, ReceiptRow>();
   const answers: Accepted[] = [];
   for (const { receipt, run } of items) {
     const { receivedAt } = receipt;
-    const same = sameness(receipt.bodyHash, receipt.keyName);
+    const same = receiptKey(receipt.bodyHash, receipt.keyName);
     const fresh = receipts.get(same);
     const there = fresh ?? before.get(same);
     if (there !== undefined) {
@@ -65,7 +65,7 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
  * The same bytes are the same receipt only under the same key: another organization's key may sign what the owner will
  * have to confirm.
  */
-const sameness = (bodyHash: string, keyName: string | null): string => `${bodyHash} ${keyName ?? ""}`;
+const receiptKey = (bodyHash: string, keyName: string | null): string => `${bodyHash} ${keyName ?? ""}`;
 
 type TakenBefore = Pick<ReceiptRow, "id" | "body_hash" | "key_name" | "run_id">;
 

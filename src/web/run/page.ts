@@ -17,7 +17,7 @@ import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import {
-  away,
+  externalLink,
   badge,
   buttonForm,
   follow,
@@ -364,7 +364,7 @@ function sinkRow(name: string, { delivery, isConfigured, session, report }: Sink
     </p>
     ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
     ${proofHtml(delivery.receipt)}
-    <div class="row">${permalink === null ? "" : away(permalink, "Open message")}${button}</div>
+    <div class="row">${permalink === null ? "" : externalLink(permalink, "Open message")}${button}</div>
   </li>`;
 }
 
@@ -391,7 +391,10 @@ function facts({ report, stored }: RunView): Html {
         ? null
         : code(report.workflow.run_id),
     ],
-    ["Site", url === null ? (report.url === null ? null : line(report.url)) : away(url, line(report.url ?? "", 120))],
+    [
+      "Site",
+      url === null ? (report.url === null ? null : line(report.url)) : externalLink(url, line(report.url ?? "", 120)),
+    ],
     ["Prompt", report.prompt === null || report.title === null ? null : block(report.prompt, 600)],
     [
       "Channel",
