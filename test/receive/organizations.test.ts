@@ -1,8 +1,17 @@
 /** Keys of several organizations: none of them speaks for another's run, and none locks its owner out. */
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { createEgress } from "../../src/net/egress.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
-import { aFolder, anApp, type TestApp } from "../support/app.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { createIntake } from "../../src/receive/intake.ts";
+import { createAddresses } from "../../src/receive/own-addresses.ts";
+import { backfill } from "../../src/reconcile/backfill.ts";
+import { createIngest } from "../../src/reconcile/ingest.ts";
+import { createSkyvernClient } from "../../src/skyvern/client.ts";
+import type { Store } from "../../src/store/store.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
+import { aFolder, anApp, PUBLIC_URL, type TestApp } from "../support/app.ts";
 import { atSkyvern, events, topLevel } from "../support/at-skyvern.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
@@ -16,10 +25,10 @@ const ROUTES = `routes:
   - { name: acme, when: { organization: o_acme }, to: [http] }
   - { name: umbrella, when: { organization: o_umbrella }, to: [slack] }`;
 
-async function aRelay(env: Record<string, string> = {}, keys = [ACME, UMBRELLA], runtime = aRuntime()) {
+async function aRelay(env: Record<string, string> = {}, keys = [ACME, UMBRELLA], runtime = aRuntime(), file = ROUTES) {
   const relay = await anApp(
     { SKYVERN_API_KEY: keys.map(({ key }) => key).join(","), ...env },
-    { standIns: ["http", "slack"], skyvern: { keys }, file: ROUTES, runtime },
+    { standIns: ["http", "slack"], skyvern: { keys }, file, runtime },
   );
   const settle = async (): Promise<void> => {
     runtime.advance(5_000);
@@ -136,6 +145,47 @@ describe("Skyvern is asked with each key, and", () => {
     expect(await run(relay)).toMatchObject({ output: { total: 43 } });
     const more = await relay.webhook(body({ output: { total: 44 } }, ENDED + 2_000), { key: ACME.key });
     expect(more.json()).toMatchObject({ result: "updated" });
+  });
+
+  it("what it says of an unsigned webhook waits as well, and takes the place of the lie", async () => {
+    const { relay, settle } = await aRelay({}, [UMBRELLA, ACME], undefined, `skyvern: { confirm: true }\n${ROUTES}`);
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(aLie, { key: UMBRELLA.key });
+    const answer = await relay.webhook(theTruth, { signature: null });
+    expect(answer.json()).toMatchObject({ run_id: "tsk_1", result: "stored" });
+    expect(await run(relay)).toMatchObject({ organization_id: "o_umbrella" });
+    await settle();
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme" });
+  });
+
+  it("filling in the past takes what only another organization's key had said", async () => {
+    const { relay, settle, runtime } = await aRelay();
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(aLie, { key: UMBRELLA.key });
+    const { config, standIns } = relay;
+    const store = relay.app.store as Store;
+    const organizations = config.keys.map(({ organization }) => organization);
+    const settings = { redactKeys: [], routes: [], sinks: [], organizations, archives: false };
+    const intake = createIntake({ ...settings, store, runtime });
+    const egress = createEgress({ allow: ["127.0.0.0/8"] });
+    onTestFinished(() => egress.close());
+    const client = createSkyvernClient({ baseUrl: standIns.skyvern.url, keys: config.keys, ...egress });
+    const tally = await backfill(
+      {
+        client,
+        store,
+        ingest: createIngest({ intake, runtime, log: silentLog, metrics: createMetrics(), nudge: () => {} }),
+        addresses: createAddresses(() => PUBLIC_URL),
+        scope: "all",
+        runtime,
+        signal: new AbortController().signal,
+        progress: () => {},
+      },
+      { since: NOW - 86_400_000, until: NOW, workflow: [], endedBefore: NOW },
+    );
+    expect(tally).toMatchObject({ listed: 1, faults: [] });
+    await settle();
+    expect(await run(relay)).toMatchObject({ organization_id: "o_acme" });
   });
 
   it("the round over its list takes a run whose owner's webhook was lost, though another spoke for it", async () => {
