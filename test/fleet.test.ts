@@ -95,7 +95,7 @@ it("a relay that is killed in an attempt: another one sends it again within 20 s
   expect(again).toBe(begun);
 });
 
-it("an alert is said once, whichever of three relays looks, and however many at the same moment", async () => {
+it("an alert is sent once, whichever of three relays looks, and however many at the same moment", async () => {
   const http = await startHttpSink();
   onTestFinished(() => http.close());
   const url = await newDatabase({ empty: true });

@@ -33,7 +33,7 @@ export function readConfig({ env }: Pick<Surroundings, "env">): ReadConfig {
       texts.set(path, text);
       return text;
     } catch (error) {
-      texts.set(path, isAbsent(error));
+      texts.set(path, describeAbsence(error));
       throw error;
     }
   };
@@ -58,11 +58,11 @@ function readText(path: string): string {
   try {
     return readTrustedFile(path);
   } catch (error) {
-    return isAbsent(error);
+    return describeAbsence(error);
   }
 }
 
-const isAbsent = (error: unknown): string => `(${errorCode(error)})`;
+const describeAbsence = (error: unknown): string => `(${errorCode(error)})`;
 
 export interface WatchConfigDeps {
   relay: Pick<Relay, "reload" | "app">;

@@ -56,7 +56,7 @@ it("deliveries that were given up are reported in Slack, by mail and by HTTP, ea
   );
 });
 
-it("a sink that fails for long is reported through another, and when it is recovered; it is told nothing itself", async () => {
+it("a sink that fails for long is reported to another sink, also when it has recovered, and never to itself", async () => {
   const runtime = aRuntime();
   const file = "routes: [{ to: http }]\nalerts: { on_sink_down: [http, slack] }\n";
   const relay = await anApp({}, { runtime, standIns: ["slack", "http"], file });

@@ -53,7 +53,7 @@ function watch(
 const times = <T>(n: number, value: T): T[] => Array.from({ length: n }, () => value);
 const dead = (crm: number, ops = 0) => ({ dead: new Map(Object.entries({ crm, ops })) });
 
-it("a disk with little room is delivered once, and again after it had some", () => {
+it("a disk that is almost full is reported once, and again after it had space", () => {
   const low = { isDiskLow: true };
   expect(watch([{}, ...times(30, low), ...times(20, {}), low, low])).toEqual(["1 disk_low 1", "51 disk_low 1"]);
 });
@@ -76,7 +76,7 @@ describe("dead deliveries", () => {
     expect(watch([dead(5), dead(0), dead(2, 1)])).toEqual(["2 deliveries_dead 3 crm+ops"]);
   });
 
-  it("dead deliveries that died before somebody was named to be told are not reported to him", () => {
+  it("dead deliveries from before a sink was named for alerts are not reported to it", () => {
     let history = EMPTY_HISTORY;
     for (const n of [0, 4]) history = alertsDue(observed(dead(n)), history, { ...SETTINGS, onDead: [] }).noted;
     expect(alertsDue(observed(dead(4)), history, SETTINGS).due).toEqual([]);
@@ -107,7 +107,7 @@ describe("a sink that fails", () => {
     expect(watch(times(3, stopped))).toEqual(["0 sink_down 1 crm"]);
   });
 
-  it("a sink that fails is never reported to itself, and not reported at all when there is nobody else", () => {
+  it("a sink that fails is never reported to itself, and not at all when it is the only sink", () => {
     expect(watch(times(20, failing("ops")), { onSinkDown: ["ops"] })).toEqual([]);
     expect(watch(times(20, failing("ops")))).toEqual(["15 sink_down 1 ops"]);
   });

@@ -18,7 +18,7 @@ it.each([
   expect(diskState({ free, total })).toBe(state);
 });
 
-it("a disk that fills up is said before it is full, once an hour while it lasts, and when it has room again", async () => {
+it("a disk that fills up is reported before it is full, once an hour while it lasts, and when it has space again", async () => {
   let said: string[] = [];
   let [free, now] = [5 * GB, 0];
   const seen: number[] = [];

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { aFolder } from "../support/app.ts";
 import { serve } from "../support/process.ts";
 
-it("nobody else may read a file of the running program, whatever the umask it was started with", async () => {
+it("no other user may read a file of the running program, whatever the umask it was started with", async () => {
   const folder = join(aFolder(), "data");
   const before = process.umask(0);
   try {

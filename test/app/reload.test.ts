@@ -107,7 +107,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     expect([told(a), told(b)]).toEqual([["tsk_1"], ["tsk_2"]]);
   });
 
-  it("a new sink hears of the next run, a changed one at its new address, a removed one of nothing more", async () => {
+  it("a new sink gets the next run, a changed one gets it at its new address, a removed one gets nothing", async () => {
     const world = await aWorld(
       ({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { schedule: [1h] }\n`,
       await database(),
@@ -187,7 +187,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     expect(told(a)).not.toContain("tsk_2");
   });
 
-  it("a webhook whose body came in half before the change is answered, and told at once after it", async () => {
+  it("a webhook whose body came in half before the change is answered, and delivered at once after it", async () => {
     const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"), await database());
     const { relay, a, b, configOf, url } = world;
     const body = Buffer.from(JSON.stringify({ run_id: "tsk_1", status: "completed", output: null }));
@@ -209,7 +209,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     expect(told(b)).toEqual([]);
   });
 
-  it("eight changes under load: every webhook is answered 200, every run told once", async () => {
+  it("eight changes under load: every webhook is answered 200, every run delivered once", async () => {
     const world = await aWorld(({ a, b }) => both(a, b), await database());
     const { relay, a, b, configOf } = world;
     let sent = 0;

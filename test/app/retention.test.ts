@@ -102,7 +102,7 @@ describe("runs: 90d, raw: 30d", () => {
     expect(relay.log()).toContain('"retention.pruned"');
   });
 
-  it("keeps a run that is held, and one that still waits to be told", async () => {
+  it("keeps a run that is held, and one with a waiting delivery", async () => {
     const rig = await aRig(`{ runs: 90d, raw: 30d, hold: [${ID}] }`);
     const { relay, runtime, dir } = rig;
     await told(rig);

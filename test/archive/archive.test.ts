@@ -129,7 +129,7 @@ describe("what Skyvern has no more", () => {
     expect((await open(rig, rig.shown.screenshot_urls[0] ?? "")).headers.get("content-type")).toBe("image/png");
   });
 
-  it("what Skyvern has no more is a placeholder when somebody removed the copy, and the log says which", async () => {
+  it("an artifact that Skyvern lost is a placeholder when its copy was removed, and the log names it", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -202,7 +202,7 @@ describe("what is copied", () => {
     expect(logged(full, "artifact.not_archived")).toMatchObject([{ reason: expect.stringContaining("max_total") }]);
   });
 
-  it("what is copied must have Skyvern's checksum: else it is tried again, and nothing false is kept", async () => {
+  it("what is copied must have Skyvern's checksum: else it is tried again, and no wrong bytes are stored", async () => {
     const rig = await aRig("archive: all", { body: webhook(sha256Of(Buffer.from("something else"))) });
     await archive(rig);
     expect(filesIn(rig.dir)).not.toContain(sha256Of(PDF));

@@ -124,7 +124,7 @@ describe("a folder", () => {
     expect(readFileSync(join(dir, sha256.slice(0, 2), sha256), "utf8")).toBe("bytes");
   });
 
-  it("follows no link that somebody put in a copy's place, and takes nothing else for a copy", async () => {
+  it("follows no link that was put in a copy's place, and accepts nothing else as a copy", async () => {
     const dir = aFolder();
     const blobs = folderBlobStore(dir);
     const sha256 = sha256Of("bytes");

@@ -133,7 +133,7 @@ describe.runIf(process.platform === "linux")("the load client", () => {
     expect(() => assertAllRight("the server", result)).toThrow(/answers were not right/);
   });
 
-  it("sends at the rate it was told, however many connections there are", async () => {
+  it("sends at the given rate, however many connections there are", async () => {
     const target = await aTarget((request, response) => {
       request.resume();
       request.on("end", () => response.end("taken"));

@@ -99,7 +99,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     await page.getByText("It did not, after all.").first().waitFor();
   });
 
-  test("a tab that nobody sees holds no connection, and catches up when it is seen again", async () => {
+  test("a hidden tab holds no connection, and catches up when it is shown again", async () => {
     const { page, relay } = reader;
     await reader.logInAt("/");
     await page.getByText("Live", { exact: true }).waitFor();

@@ -58,7 +58,7 @@ const told = ({ standIns }: TestApp): string[] =>
 const runs = async (relay: TestApp): Promise<string[]> =>
   (await relay.read<{ data: { run_id: string }[] }>("/v1/runs?limit=200")).data.map(({ run_id }) => run_id).toSorted();
 
-it("fills in what is not known, oldest first, and tells nobody", async () => {
+it("fills in unknown runs, oldest first, and delivers nothing", async () => {
   const { relay, command } = await aRelay();
   addMany(relay, 5);
   await relay.webhook(JSON.stringify(atSkyvern({ id: idOf(2), endedAt: NOW - 3 * HOUR }).payload));
@@ -82,7 +82,7 @@ it("fills in what is not known, oldest first, and tells nobody", async () => {
   expect(await relay.app.reconcile()).toMatchObject({ read: 0, found: 0 });
 });
 
-it("--deliver tells of each by the routes, as if it had just ended; the running relay sends", async () => {
+it("--deliver routes each run as if it had just ended, and the running relay sends it", async () => {
   const { relay, command } = await aRelay({
     file: "routes: [{ name: failures, when: { status: failed }, to: [http] }]",
   });
@@ -172,7 +172,7 @@ it("follows skyvern.reconcile.scope by default", async () => {
   expect(await json({ since: "1d" })).toMatchObject({ added: 1 });
 });
 
-it("leaves runs that ended just now to the running relay: filled in silently, nobody would hear of them", async () => {
+it("leaves runs that ended just now to the running relay: filled in silently, they would never be delivered", async () => {
   const { relay, command, json } = await aRelay();
   add(relay, { id: "tsk_now", endedAt: NOW - 10_000 });
   add(relay, { id: "tsk_fresh", endedAt: NOW - 9 * 60_000 });

@@ -35,7 +35,7 @@ async function aHistory() {
   return { relay, path, env, since, check: (...args: string[]) => runCommand(["check", ...args], env) };
 }
 
-it("says of how many runs this configuration would have told whom, beside a running relay", async () => {
+it("counts which sinks this configuration would have sent the stored runs to, beside a running relay", async () => {
   const { check, path } = await aHistory();
   const before = statSync(path);
   const { code, stdout, stderr } = await check("--routes");

@@ -173,7 +173,7 @@ describe("a relay that is well", () => {
     ]);
   });
 
-  it("a relay that is well is told as a table to a person", async () => {
+  it("a healthy relay is shown to a person as a table", async () => {
     const { code, stdout, stderr } = await doctor(aWorld(), {});
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^ok {7}node {2,}Node v24\.9\.0$/m);

@@ -86,7 +86,7 @@ it.each(answers)("%s instead of a relay: exit code 1, and what it means", async 
   expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, hint: expect.any(String) as string });
 });
 
-it("nobody there: exit code 1", async () => {
+it("an address without a listener gives exit code 1", async () => {
   const relay = await aListeningApp();
   await relay.stop();
   const closed = `${relay.url}/webhook`;

@@ -46,7 +46,7 @@ async function why(...args: string[]): Promise<{ code: number; stdout: string; s
 }
 
 describe("why <run_id>", () => {
-  it("tells a person beside a running relay: where it was delivered, key, verdict, routes, attempts, proofs", async () => {
+  it("shows a person, beside a running relay, where it was delivered, key, verdict, routes, attempts, proofs", async () => {
     const { code, stdout, stderr } = await why(V2);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [first, ...lines] = stdout.split("\n");

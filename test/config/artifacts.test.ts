@@ -48,7 +48,7 @@ describe("the archive", () => {
     });
   });
 
-  it("the archive can be S3-compatible storage, which is infrastructure of the operator's and shows its key to nobody", () => {
+  it("the archive can be S3-compatible storage, which is the operator's infrastructure and never shows its key", () => {
     const config = configOf(`artifacts: { archive: all, s3: ${S3} }`);
     expect(config.archive?.s3).toMatchObject({
       endpoint: "https://s3.example.com",

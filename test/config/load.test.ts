@@ -310,7 +310,7 @@ sinks:
     expect(seen).toEqual(["/srv/t", "/srv/relay.yaml", "/etc/r.yaml"]);
   });
 
-  it("the file that cannot be read is a fault, also when nobody named it", () => {
+  it("a file that cannot be read is a fault, also when it was not named", () => {
     expect(loadConfig({ env: { SKYVERN_API_KEY: "k" }, readFile: refuse })).toEqual({
       ok: false,
       faults: [{ where: "relay.yaml", message: "cannot be read (EACCES)" }],

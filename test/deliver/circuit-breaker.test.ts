@@ -78,7 +78,7 @@ describe("a circuit", () => {
     });
   });
 
-  it("stops at a 410 until somebody turns it on", () => {
+  it("stops at a 410 until a person resumes it", () => {
     const stopped = after([{ kind: "dead", reason: "answered 410", gone: true }]);
     expect(stopped).toMatchObject({ state: "stopped", reason: "answered 410" });
     expect(admits(stopped, 9e15)).toEqual({ limit: 0, at: null });

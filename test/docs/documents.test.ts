@@ -22,7 +22,7 @@ import { blocks, blocksOf, DOCUMENTS, nameOf, read, ROOT, type Block } from "./d
 describe("what documents tell to run", () => {
   const runnable = blocks("sh").filter(({ notRun }) => notRun === null);
 
-  it("what documents tell to run is run here, or says before it why not", () => {
+  it("every command of the documents is run here, or says before it why not", () => {
     expect(runnable.length).toBeGreaterThan(4);
     // What is left out with … cannot be run as it stands.
     expect(

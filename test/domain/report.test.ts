@@ -13,18 +13,18 @@ const listed = [shot("a_1", 1), shot("a_2", 2, "screenshot_final"), shot("a_3", 
 const decisive = (run: Run, artifacts: Artifact[]) => decisiveScreenshots(run, { artifacts, status: "complete" });
 
 describe("the screenshots that tell most", () => {
-  it("the screenshots that tell most of a completed run begin with its final one, then the newest", () => {
+  it("the decisive screenshots of a completed run begin with its final one, then the newest", () => {
     expect(decisive(aRun({ status: "completed" }), listed)).toEqual(["a_2", "a_4", "a_3"]);
   });
 
   it.each(["failed", "terminated", "timed_out", "canceled"])(
-    "the screenshots that tell most of a run that is %s begin with the newest of all: that step failed",
+    "the decisive screenshots of a run that is %s begin with the newest of all: that step failed",
     (status) => {
       expect(decisive(aRun({ status }), listed)).toEqual(["a_4", "a_3", "a_2"]);
     },
   );
 
-  it("the screenshots that tell most of several tasks begin with the last task's final one", () => {
+  it("the decisive screenshots of several tasks begin with the last task's final one", () => {
     const artifacts = [shot("a_1", 1, "screenshot_final"), shot("a_2", 2, "screenshot_final"), shot("a_3", 1)];
     expect(decisive(aRun(), artifacts)[0]).toBe("a_2");
   });
@@ -33,14 +33,14 @@ describe("the screenshots that tell most", () => {
     expect(decisive(aRun({ status: "failed" }), [shot("a_1", 5), shot("a_2", 5)])).toEqual(["a_2", "a_1"]);
   });
 
-  it("the screenshots that tell most are the payload's where Skyvern's list could not be read, newest first", () => {
+  it("the decisive screenshots are the payload's where Skyvern's list could not be read, newest first", () => {
     const run = aRun({ status: "failed", screenshots: ["screenshot-1", "a_7", "a_6", "a_5"] });
     expect(decisive(run, [])).toEqual(["screenshot-1", "a_7", "a_6"]);
     // What only the payload named stands in the list without a time.
     expect(decisive(run, [shot("a_7", null), shot("a_6", null)])).toEqual(["screenshot-1", "a_7", "a_6"]);
   });
 
-  it("the screenshots that tell most are never those drawn upon for the model, nor anything else", () => {
+  it("the decisive screenshots are never those drawn upon for the model, nor anything else", () => {
     const artifacts = [shot("a_1", 1, "screenshot_llm"), shot("a_2", 2, "recording"), shot("a_3", 3)];
     expect(decisive(aRun(), artifacts)[0]).toBe("a_3");
     expect(decisive(aRun(), [])).toEqual([]);

@@ -26,7 +26,7 @@ describe("routes", () => {
     expect(match(aRun(), routes, ["a", "b", "c", "d"]).sinks).toEqual(["b", "a", "c"]);
   });
 
-  it("routes that match none send the run to nobody", () => {
+  it("routes of which none matches send the run to no sink", () => {
     expect(match(aRun(), routesOf({ when: { status: "failed" }, to: ["a"] }), ["a"]).sinks).toEqual([]);
   });
 
@@ -138,7 +138,7 @@ describe("a condition", () => {
     expect(meets({ workflow: null }, { workflow: "!wpid_1" })).toBe(true);
   });
 
-  it("a condition with negated items needs all of these kept, and one of the others", () => {
+  it("a condition with negated items needs all of these met, and one of the others", () => {
     const when = { title: ["!*test*", "!draft", "import*", "draft"] };
     const titles = ["import a", "import test", "draft", "export"];
     expect(titles.map((title) => meets({ title }, when))).toEqual([true, false, false, false]);

@@ -54,7 +54,7 @@ const runs = async (relay: RelayProcess): Promise<string[]> =>
   (await relay.read<{ data: { run_id: string }[] }>("/v1/runs?limit=200")).data.map(({ run_id: id }) => id).toSorted();
 
 describe("a full disk", () => {
-  it("a full disk is 503 with Retry-After, and the same webhook is accepted once there is room, without a restart", async (context) => {
+  it("a full disk is 503 with Retry-After, and the same webhook is accepted once there is space, without a restart", async (context) => {
     const disk = aSmallDisk("4m");
     if (disk === null) return context.skip("mounting a small file system is not permitted here");
     const relay = await serve({ DATABASE_URL: `sqlite:${join(disk, "relay.db")}` });

@@ -209,7 +209,7 @@ describe("an SMTP server that breaks off", () => {
     },
   );
 
-  it("an SMTP server that breaks off after it took the mail, with on_unknown: assume_sent: taken for delivered, one mail", async () => {
+  it("an SMTP server that breaks off after it took the mail, with on_unknown: assume_sent: counts as delivered, one mail", async () => {
     const smtp = await aScriptedSmtp({ text: "drop" });
     const ended = await email(`smtp://127.0.0.1:${smtp.port}?ignoreTLS=true`, { on_unknown: "assume_sent" });
     expect(ended).toMatchObject({ state: "delivered", attempts: ["delivered"], receipt: { assumed: true } });

@@ -90,7 +90,7 @@ describe("overload", () => {
     },
   );
 
-  it("connections that only declare large bodies take no room from others", async () => {
+  it("connections that only declare large bodies use up no budget of others", async () => {
     const relay = await aListeningApp();
     const idle = Array.from({ length: 50 }, (_, i) => anUpload(relay.port, aLargeBody(`tsk_${i}`, 5 * MB)));
     await until("all to have been heard", () => idle.every((upload) => upload.heard()));

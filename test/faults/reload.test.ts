@@ -94,7 +94,7 @@ it.each([
     },
   ],
 ])(
-  "a file that is %s is taken up by itself, under load: every webhook is answered, every run told once",
+  "a file that is %s is taken up by itself, under load: every webhook is answered, every run delivered once",
   async (_how, write, rewrite) => {
     const { folder, relay, a, b, fileTo, logged } = await surroundings(write);
     let sent = 0;
@@ -157,7 +157,7 @@ it("refuses no webhook, and keeps none waiting for a second more, when it reload
   expect([...told(a), ...told(b)]).toHaveLength(all.length);
 }, 90_000);
 
-it("a file that is gone changes nothing, and is said; back again, with other words, it is taken up", async () => {
+it("a file that vanishes changes nothing and is logged; when it returns changed, it is loaded", async () => {
   const { path, relay, a, b, fileTo, logged } = await surroundings(plainly);
   unlinkSync(path);
   await until("it is refused", () => logged("config.refused") === 1, 30_000);

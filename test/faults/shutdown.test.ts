@@ -80,7 +80,7 @@ describe("a wrong configuration", () => {
     expect(existsSync(join(database, ".."))).toBe(false);
   });
 
-  it("a wrong configuration is told as a whole, each fault with its place, no value of a secret", async () => {
+  it("a wrong configuration lists every fault with its place, and no value of a secret", async () => {
     const { code, stderr } = await runProgram(
       ["serve"],
       {

@@ -18,7 +18,7 @@ const routes = RoutesSchema.parse([
   { name: "never", when: { title: "nothing" }, to: "ops" },
 ]);
 
-it("counts each final run once: per route, per sink, and those that nobody would hear of", () => {
+it("counts each final run once: per route, per sink, and those that no sink would get", () => {
   const simulation = createSimulation({ routes, sinks: SINKS });
   simulation.add(aRun({ run_id: "f1", status: "failed", channel: "billing" }));
   simulation.add(aRun({ run_id: "b1", channel: "billing" }));
@@ -41,7 +41,7 @@ it("counts each final run once: per route, per sink, and those that nobody would
   });
 });
 
-it("without routes every run goes to every sink; without sinks, to nobody", () => {
+it("without routes every run goes to every sink; without sinks, to none", () => {
   const all = createSimulation({ routes: [], sinks: SINKS });
   all.add(aRun({}));
   expect(all.result()).toMatchObject({
@@ -54,7 +54,7 @@ it("without routes every run goes to every sink; without sinks, to nobody", () =
   expect(none.result()).toMatchObject({ sinks: [], nobody: { runs: 1 } });
 });
 
-it("a sink that two routes name hears of a run once", () => {
+it("a sink that two routes name gets a run once", () => {
   const twice = RoutesSchema.parse([{ to: "ops" }, { to: ["ops", "finance"] }]);
   const simulation = createSimulation({ routes: twice, sinks: SINKS });
   simulation.add(aRun({}));

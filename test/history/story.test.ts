@@ -54,7 +54,7 @@ test("every attempt has its entry, with its reason, and the last failed one says
   ]);
 });
 
-test("an attempt that died with the process is not passed over, and one under way is not taken for it", () => {
+test("an attempt that died with the process is shown, and one in flight does not count as dead", () => {
   const cut = /One attempt was cut short/;
   expect(told(aDelivery({ attempts: 2 }), [anAttempt({ n: 2 })])[3]).toMatch(cut);
   expect(told(aDelivery({ attempts: 1 }), [anAttempt()])[3]).not.toMatch(cut);

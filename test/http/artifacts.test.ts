@@ -168,7 +168,7 @@ describe("a link in a message", () => {
     expect((await fetch(second)).status).toBe(200);
   });
 
-  it("a link in a message is not kept by caches, and tells its target not where it came from", async () => {
+  it("a link in a message is not cached, and passes no referrer to its target", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const { headers } = await open(relay, shown.recording_url);
     expect(headers.get("cache-control")).toBe("no-store");

@@ -30,7 +30,7 @@ const shownOf = async (stream: EventStream, beginning: string): Promise<string> 
 const RESET = { reason: expect.stringContaining("no longer known") as string };
 
 describe("GET /v1/events", () => {
-  it("tells of runs and deliveries as they change, in the JSON of the API", async () => {
+  it("sends runs and deliveries as they change, in the JSON of the API", async () => {
     const relay = await aListeningApp({}, { standIns: ["http"] });
     const stream = await anEventStream(`${relay.url}/v1/events`);
     expect([stream.status, stream.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
@@ -221,7 +221,7 @@ describe("GET /v1/events", () => {
     await Promise.all(readers.map((reader) => reader.cancel()));
   });
 
-  it("GET /v1/events that nobody reads takes no place", async () => {
+  it("GET /v1/events that no client reads takes no place", async () => {
     const relay = await anApp();
     const head = () => relay.app.fetch(new Request("http://relay.test/v1/events", { method: "HEAD", headers: bearer }));
     for (let n = 0; n < 40; n++) expect((await head()).status).toBe(200);

@@ -528,7 +528,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect((await relay.post("/v1/runs/tsk_2/redeliver", {})).status).toBe(404);
   });
 
-  it("POST /v1/runs/{run_id}/redeliver of a run that is not final is answered 409: it is never told as an outcome", async () => {
+  it("POST /v1/runs/{run_id}/redeliver of a run that is not final is answered 409: it is never delivered as an outcome", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(aRun("tsk_1", { status: "running" }));
     for (const body of [undefined, { sinks: ["http"] }]) {
@@ -537,7 +537,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect((await relay.read<Page>("/v1/deliveries")).data).toEqual([]);
   });
 
-  it("POST /v1/runs/{run_id}/redeliver of a run that nobody was to hear of is answered 409 and asks for the sinks", async () => {
+  it("POST /v1/runs/{run_id}/redeliver of a run that no route matched is answered 409 and asks for the sinks", async () => {
     const relay = await anApp(
       {},
       {

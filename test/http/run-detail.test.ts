@@ -68,7 +68,7 @@ routes:
 `;
   const why = (relay: Awaited<ReturnType<typeof anApp>>, id: string) => relay.read<Why>(`/v1/runs/${id}/why`);
 
-  it("tells the whole story: received, key, verdict, routes that matched and not, every attempt, proofs", async () => {
+  it("shows the whole story: received, key, verdict, routes that matched and not, every attempt, proofs", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["slack", "http", "smtp"], file });
     relay.standIns.http.answers.push({ status: 503, body: "busy" });
@@ -156,7 +156,7 @@ routes:
     );
   });
 
-  it("tells of a correction, and where it was delivered last", async () => {
+  it("shows a correction, and where it was delivered last", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00" }));
     await relay.deliver();

@@ -61,21 +61,24 @@ describe("POST /v1/sinks/{name}/test", () => {
     [{ status: 503 }, "retry", /503/],
     [{ status: 404 }, "dead", /404/],
     [{ reset: true }, "retry", /\w/],
-  ])("answers what the sink did (%j), tries no more, and owes it to nobody", async (answer, outcome, reason) => {
-    const runtime = aRuntime();
-    const relay = await anApp({}, { standIns: ["http"], runtime });
-    relay.standIns.http.answers.push(answer);
+  ])(
+    "answers what the sink did (%j), tries no more, and counts it as owed to no sink",
+    async (answer, outcome, reason) => {
+      const runtime = aRuntime();
+      const relay = await anApp({}, { standIns: ["http"], runtime });
+      relay.standIns.http.answers.push(answer);
 
-    const tested = await test(relay, "http");
+      const tested = await test(relay, "http");
 
-    expect(tested).toMatchObject({ outcome, reason: expect.stringMatching(reason) as string });
-    expect(tested.delivery).toMatchObject({ state: "canceled", last_error: tested.reason });
-    runtime.advance(86_400_000);
-    await relay.deliver();
-    expect(relay.standIns.http.requests).toHaveLength(1);
-    expect((await relay.get("/metrics")).text).not.toMatch(/dead_deliveries\{sink="http"\} [1-9]/);
-    expect((await relay.post("/v1/redeliver", { state: ["canceled", "dead"] })).json()).toMatchObject({ count: 0 });
-  });
+      expect(tested).toMatchObject({ outcome, reason: expect.stringMatching(reason) as string });
+      expect(tested.delivery).toMatchObject({ state: "canceled", last_error: tested.reason });
+      runtime.advance(86_400_000);
+      await relay.deliver();
+      expect(relay.standIns.http.requests).toHaveLength(1);
+      expect((await relay.get("/metrics")).text).not.toMatch(/dead_deliveries\{sink="http"\} [1-9]/);
+      expect((await relay.post("/v1/redeliver", { state: ["canceled", "dead"] })).json()).toMatchObject({ count: 0 });
+    },
+  );
 
   it("POST /v1/sinks/{name}/test is listed as a delivery, and as nothing else", async () => {
     const relay = await anApp({}, { standIns: ["http"] });

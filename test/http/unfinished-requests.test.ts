@@ -26,7 +26,7 @@ const post = async (url: string, runId: string): Promise<number> => {
 };
 
 describe("bodies that are not finished", () => {
-  it("bodies that are not finished make room for a genuine webhook when they hold all of it", async () => {
+  it("unfinished bodies are evicted for a genuine webhook when they use up the budget", async () => {
     const relay = await aListeningApp();
     // Each lacks its last byte: large enough to use up the room, then small enough to fill what is left of it.
     const sizes = [...Array<number>(150).fill(200 * 1024), ...Array<number>(220).fill(1_000)];
@@ -76,7 +76,7 @@ describe("the room for bodies", () => {
   };
   const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-  it("the room for bodies is taken from the body that progressed least for its age", async () => {
+  it("the byte budget is taken from the body that progressed least for its age", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
     const bodies = new Bodies(100_000);
     const [slow, fast, next] = [aSender(), aSender(), aSender()];
@@ -97,7 +97,7 @@ describe("the room for bodies", () => {
     expect((await fastBody).body).toHaveLength(40_000);
   });
 
-  it("the room for bodies is not taken from a body that has only begun", async () => {
+  it("the byte budget is not taken from a body that has only begun", async () => {
     const bodies = new Bodies(50_000);
     const [first, second] = [aSender(), aSender()];
     const firstBody = bodies.read(first.context, MB);
@@ -110,7 +110,7 @@ describe("the room for bodies", () => {
     expect((await firstBody).body).toHaveLength(40_000);
   });
 
-  it("the room for bodies is given back with each body that was not read to its end", async () => {
+  it("the byte budget is released with each body that was not read to its end", async () => {
     const bodies = new Bodies(50_000);
     for (let n = 0; n < 5; n += 1) {
       const sender = aSender();
@@ -130,7 +130,7 @@ describe("the room for bodies", () => {
   it.each([
     ["a body that brings less than 1 kB/s", 4_000, 12],
     ["a body that takes longer than half a minute", 400_000, 32],
-  ])("the room for bodies is not kept by %s", async (_what, bytesEvery4s, endedBy) => {
+  ])("the byte budget is not held by %s", async (_what, bytesEvery4s, endedBy) => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
     const bodies = new Bodies(10 * MB);
     const sender = aSender();

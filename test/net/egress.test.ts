@@ -298,7 +298,7 @@ test("TLS asks for the name, not for the address it is pinned to", async () => {
   expect(asked).toEqual(["hooks.example"]);
 });
 
-test("a certificate that nobody vouches for is not accepted", async () => {
+test("a certificate without a trusted authority is not accepted", async () => {
   // A mail server in TLS from the start, which brings a self-signed certificate with it.
   const server = new SMTPServer({ secure: true, logger: false, closeTimeout: 0 });
   server.on("error", () => {});
@@ -384,7 +384,7 @@ describe("an answer that is wanted whole", () => {
       expect(JSON.parse(body.toString())).toEqual(["POST", "/a?b=c", "ours", "Grüße"]);
     });
 
-    test("is unpacked though nobody asked for it to be packed", async () => {
+    test("is unpacked though the request did not ask for compression", async () => {
       const url = await serve((_request, response) =>
         response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("[1, 2]")),
       );

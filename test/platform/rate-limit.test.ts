@@ -23,7 +23,7 @@ it("takes as many as may be, and counts none that may not", () => {
   expect([limit.take("a"), limit.take("a")]).toEqual([true, false]);
 });
 
-it("makes nobody wait longer for having gone on, and lets nobody in who does not stop", () => {
+it("makes no client wait longer for having continued, and lets no client in that does not stop", () => {
   const { at, limit } = aLimit();
   for (let n = 0; n < 1_000; n += 1) {
     limit.count("a");
@@ -45,7 +45,7 @@ it.each([
   expect(limit.waitMs(another)).toBe(0);
 });
 
-it("keeps no more clients in memory than it was told, and forgets the one that did nothing for longest", () => {
+it("keeps no more clients in memory than configured, and forgets the one that did nothing for longest", () => {
   const { limit } = aLimit();
   for (const client of ["a", "a", "b", "b", "c"]) limit.count(client);
   expect([limit.waitMs("a"), limit.waitMs("b")]).toEqual([0, 1_000]);

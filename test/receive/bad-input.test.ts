@@ -75,7 +75,7 @@ describe("a signature", () => {
     },
   );
 
-  it("a signature that is right is right beside a wrong timestamp, which nobody signed", async () => {
+  it("a signature that is right is right beside a wrong timestamp, which is not signed", async () => {
     const relay = await aListeningApp();
 
     const answer = await post(relay.url, BODY, { "x-skyvern-timestamp": "-99999999999999999999" });
@@ -244,7 +244,7 @@ describe("a connection", () => {
   const head = (length: number): string =>
     `POST /webhook HTTP/1.1\r\nhost: relay\r\ncontent-length: ${length}\r\nx-skyvern-signature: ${signatureOf(BODY)}\r\n\r\n`;
 
-  it("a connection that brings its body byte by byte is waited for, and holds nobody else up", async () => {
+  it("a connection that brings its body byte by byte is waited for, and holds up no other", async () => {
     const relay = await aListeningApp();
     const slow = await rawConnection(relay.port);
     slow.socket.setNoDelay(true);
@@ -284,7 +284,7 @@ describe("a connection", () => {
     expect((await connection.answer()).status).toBe(200);
   });
 
-  it("a connection that asks whether to go on is told so", async () => {
+  it("a connection that asks whether to continue is answered 100", async () => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
 
@@ -334,7 +334,7 @@ it("a load balancer's probe in HTTP/1.0, which names no host, is answered", asyn
   }
 });
 
-it("memory stays bounded while 40 bodies of 9 MB come in, refused ones and kept ones", async () => {
+it("memory stays bounded while 40 bodies of 9 MB come in, refused ones and stored ones", async () => {
   const relay = await aListeningApp();
   const body = Buffer.alloc(9 * MB, "x");
   const signature = signatureOf(body);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Overloaded, withinByteBudget } from "../../src/receive/byte-budget.ts";
 
-it("refuses more bodies than may wait in memory, and takes them once there is room", async () => {
+it("refuses more bodies than may wait in memory, and accepts them once there is budget", async () => {
   const gates: (() => void)[] = [];
   const take = withinByteBudget(async ({ id }: { id: string; bytes: Uint8Array }) => {
     await new Promise<void>((resolve) => gates.push(resolve));
@@ -17,7 +17,7 @@ it("refuses more bodies than may wait in memory, and takes them once there is ro
   expect(await second).toBe("b");
 });
 
-it("has room again for what could not be written, and for what was handed over to another thread", async () => {
+it("has budget again for what could not be written, and for what was handed over to another thread", async () => {
   const take = withinByteBudget(async ({ bytes }: { bytes: Uint8Array }) => {
     structuredClone(null, { transfer: [bytes.buffer as ArrayBuffer] });
     throw new Error("no");
@@ -25,7 +25,7 @@ it("has room again for what could not be written, and for what was handed over t
   for (let i = 0; i < 3; i += 1) await expect(take({ bytes: new Uint8Array(40 * 1024 * 1024) })).rejects.toThrow("no");
 });
 
-it("takes one that is larger than all the room there is", async () => {
+it("accepts a single body that is larger than the whole budget", async () => {
   const take = withinByteBudget(async (_item: { bytes: Uint8Array }) => "stored");
   expect(await take({ bytes: new Uint8Array(65 * 1024 * 1024) })).toBe("stored");
 });

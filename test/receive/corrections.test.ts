@@ -48,7 +48,7 @@ const deliveriesOf = async (relay: TestApp, sink: string) =>
     .map(({ cause, state, revision }) => `${cause} ${state} ${revision}`);
 
 describe("more data for the same outcome", () => {
-  it("edits the Slack message in silence, reaches HTTP sinks that want updates, and nobody else", async () => {
+  it("edits the Slack message in silence, reaches HTTP sinks that want updates, and no other", async () => {
     const { relay, slack, smtp, arrive } = await aRelay();
     await arrive(COMPLETED);
     expect(await arrive(MORE)).toBe("updated");
@@ -113,7 +113,7 @@ describe("another outcome", () => {
     }
   });
 
-  it("is said in every channel that was told, once, and where the routes send it now", async () => {
+  it("is sent once to every channel that has the result, and where the routes send it now", async () => {
     const { relay, slack, arrive } = await aRelay(`sinks:
   a: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" }
   crm: { kind: http, url: "\${SINK_URL}?sink=crm", secret: "\${SINK_SECRET}" }
@@ -130,7 +130,7 @@ routes:
     expect(await deliveriesOf(relay, "crm")).toEqual([]);
   });
 
-  it("that comes before the first delivery is all that anybody hears", async () => {
+  it("that comes before the first delivery is the only message", async () => {
     const { relay, slack, smtp, arrive } = await aRelay();
     await relay.webhook(COMPLETED);
     await arrive(CANCELED);
@@ -160,7 +160,7 @@ routes:
     expect(mails[1]?.subject).toMatch(/^Correction: .*Failed:/);
   });
 
-  it("while the first message surely did not go out is told by that one, and the correction is canceled", async () => {
+  it("while the first message surely did not go out is shown by that message, and the correction is canceled", async () => {
     const { relay, slack, smtp, http, arrive, retry } = await aRelay();
     slack.faults.push({ method: "chat.postMessage", status: 429, retryAfter: 1 });
     smtp.faults.push({ at: "mail", code: 451 });

@@ -12,7 +12,7 @@ import { createSqlStore } from "../../src/store/sql-store.ts";
 import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
 
-it("what is crashed on is kept, what came with it is accepted, and a start survives it", async () => {
+it("a body that crashes settling is stored, what came with it is accepted, and a start survives it", async () => {
   const database = openSqlite(":memory:", { exclusive: true });
   await migrate(database);
   const store = createSqlStore(database);
@@ -87,7 +87,7 @@ it("what is crashed on is kept, what came with it is accepted, and a start survi
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
 });
 
-it("what is crashed on and cannot be kept either is refused, and nothing that came with it is taken again", async () => {
+it("a body that crashes settling and cannot be stored is refused, and nothing that came with it is accepted again", async () => {
   const database = openSqlite(":memory:", { exclusive: true });
   await migrate(database);
   const store = createSqlStore(database);

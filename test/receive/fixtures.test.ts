@@ -184,7 +184,7 @@ describe("several webhooks of one run", () => {
     { order: "after", names: [COMPLETED, FAILED] },
     { order: "before", names: [FAILED, COMPLETED] },
   ])(
-    "“failed” only because its webhook timed out, $order “completed”, is one completed run told once",
+    "“failed” only because its webhook timed out, $order “completed”, is one completed run delivered once",
     async ({ names }) => {
       const relay = await anApp({}, { standIns: ["http", "slack", "smtp"] });
 
@@ -207,7 +207,7 @@ describe("several webhooks of one run", () => {
     },
   );
 
-  it("delivered in between, it still tells each sink once", async () => {
+  it("a delivery in between still reaches each sink once", async () => {
     const relay = await anApp({}, { standIns: ["http", "slack", "smtp"] });
 
     for (const name of [COMPLETED, FAILED, COMPLETED]) {

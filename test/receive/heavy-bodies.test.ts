@@ -11,7 +11,7 @@ const ones = (values: number): string => `[${"1,".repeat(values - 2)}1]`;
 const aBody = (output: string, more = ""): string =>
   `{"run_id":"tsk_1","status":"completed",${more}"output":${output}}`;
 
-it("an output with too many values is told by its size, and the receipt holds it byte for byte", async () => {
+it("an output with too many values is shown by its size, and the receipt holds it byte for byte", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   const output = ones(2_000_000);
   expect((await relay.webhook(aBody(output))).json()).toMatchObject({ result: "accepted" });
@@ -32,7 +32,7 @@ it("an output with too many values is told by its size, and the receipt holds it
   expect((await relay.webhook(aBody(ones(2_000_001)))).json()).toMatchObject({ result: "updated" });
 });
 
-it("an output of as many values as may be is told whole", async () => {
+it("an output of as many values as allowed is shown whole", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   await relay.webhook(aBody(ones(MAX_VALUES)));
   await relay.deliver();

@@ -53,7 +53,7 @@ const verdicts = async (relay: TestApp) => (await run(relay)).receipts.map(({ ve
 const told = ({ standIns }: TestApp): string[] => standIns.http.requests.map(({ body: sent }) => sent);
 
 describe("another organization's key", () => {
-  it("does not overwrite a run, redirect it or hear of it: its receipt is stored, counted and logged", async () => {
+  it("does not overwrite a run, redirect it or get it: its receipt is stored, counted and logged", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(theTruth, { key: ACME.key });

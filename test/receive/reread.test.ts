@@ -45,7 +45,7 @@ async function afterRestart(prepare: (relay: TestApp) => Promise<void>, standIns
   return relay;
 }
 
-it("a body that is understood now becomes a run of the time it came, and is delivered", async () => {
+it("a body that is recognized now becomes a run of the time it came, and is delivered", async () => {
   const relay = await afterRestart((before) => keep(before, fixtureBytes("task_v1.completed")));
   expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [{ id: "rcp_old" }] });
 
@@ -88,7 +88,7 @@ it.each([
   ["is no run", Buffer.from("[]")],
   ["asks for a one-time code", fixtureBytes("not-a-run.totp-request")],
   ["is no UTF-8", Buffer.from([...Buffer.from('{"run_id":"tsk_1","status":"completed","prompt":"'), 0xff, 0x22, 0x7d])],
-])("a body that %s stays kept, at every start", async (_what, body) => {
+])("a body that %s stays stored, at every start", async (_what, body) => {
   const relay = await afterRestart((before) => keep(before, body));
 
   await adopt(relay);

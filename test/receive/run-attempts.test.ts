@@ -168,7 +168,7 @@ describe("a run attempt that failed with another to come", () => {
     }
   });
 
-  it("a run attempt that failed with another to come is told as failed when the retry is canceled before it begins, which Skyvern still calls failed", async () => {
+  it("a run attempt that failed with another to come is delivered as failed when the retry is canceled before it begins, which Skyvern still calls failed", async () => {
     const { relay } = await aRelay();
     await send(relay, PENDING);
     const revoked = aWorkflowRun({
@@ -185,7 +185,7 @@ describe("a run attempt that failed with another to come", () => {
 });
 
 describe("between two run attempts", () => {
-  it("a round over Skyvern's list reads nothing and tells nobody", async () => {
+  it("a round over Skyvern's list reads nothing and delivers nothing", async () => {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(PENDING);
     runtime.advance(10 * SECOND);
@@ -198,7 +198,7 @@ describe("between two run attempts", () => {
     expect(told(relay)).toEqual(NOBODY);
   });
 
-  it("backfill passes over the run, and confirming it by the API tells nobody", async () => {
+  it("backfill passes over the run, and confirming it by the API delivers nothing", async () => {
     const { relay } = await aRelay({ env: {}, file: "skyvern: { confirm: true }" });
     relay.standIns.skyvern.addRun(PENDING);
     const answer = await relay.webhook(JSON.stringify(PENDING.payload), { signature: "0".repeat(64) });
@@ -246,7 +246,7 @@ describe("between two run attempts", () => {
     expect(told(relay)).toEqual(once(type));
   });
 
-  it("a canceled retry whose webhook is lost is told by the next round", async () => {
+  it("a canceled retry whose webhook is lost is delivered by the next round", async () => {
     const { relay, runtime } = await aRelay();
     await send(relay, PENDING);
     relay.standIns.skyvern.addRun(aWorkflowRun({ payload: { modified_at: naive(NOW + SECOND) } }));

@@ -288,7 +288,7 @@ describe("run attempts", () => {
     expect(state.run).toMatchObject({ attempt: 1, attempts: [] });
   });
 
-  it("tells a run as it stands when its retry never started, and corrects it when it did after all", () => {
+  it("delivers a run as it stands when its retry never started, and corrects it when it did after all", () => {
     const { state } = story(
       attempt(1, "failed", 1, {
         ...PENDING,
@@ -347,7 +347,7 @@ describe("the same receipts in any order and multiplicity settle to the same run
     );
   });
 
-  it("any run attempts, pending, running and ended, told by webhook and by the API", () => {
+  it("any run attempts, pending, running and ended, reported by webhook and by the API", () => {
     const one = fc.record({
       number: fc.integer({ min: 1, max: 3 }),
       status: fc.constantFrom("failed", "completed", "canceled", "running", "queued"),

@@ -50,7 +50,7 @@ describe.each(SAMPLES)("the sample of a %s", (name, runId) => {
     await until("the sink is told", () => types(relay).length === 1);
   });
 
-  it("reaches nobody at the address of doctor", async () => {
+  it("reaches no sink at the address of doctor", async () => {
     const relay = await anApp({}, { standIns });
     const answer = await relay.webhook(fixtureBytes(`test-sample.${name}`), { path: "/webhook/skyvern-relay-doctor" });
     expect(answer.json()).toEqual({ run_id: runId, result: "test", sinks: [] });

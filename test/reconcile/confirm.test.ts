@@ -188,7 +188,7 @@ describe("switched on", () => {
     ["is behind a proxy that knows no such page", { status: 404, body: "<h1>Not Found</h1>" }],
     ["is not at this address", { status: 404, body: '{"detail":"Not Found"}' }],
   ])(
-    "switched on when Skyvern %s, the sender is asked to come again, and the id is not taken for unknown",
+    "switched on when Skyvern %s, the sender is asked to come again, and the id does not count as unknown",
     async (_what, fault) => {
       const relay = await confirming();
       add(relay, { id: "tsk_1" });
@@ -239,7 +239,7 @@ describe("switched on", () => {
     expect(await send("192.0.2.1", "tsk_1")).toBe(200);
   });
 
-  it("an address that sends too many is not read any more, whatever it names", async () => {
+  it("an address that sends too many is no longer read, whatever it names", async () => {
     const relay = await confirming();
     const statuses = [];
     for (let i = 0; i < 25; i += 1) statuses.push((await unsigned(relay, "{}")).status);

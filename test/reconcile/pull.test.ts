@@ -37,7 +37,7 @@ it("asks for every run every ten seconds where no webhook can arrive, and only f
   expect(onFly.config.reconcile).toMatchObject(lost);
 });
 
-it("fills the history with what ended before the first start, at the time it ended, and tells nobody", async () => {
+it("fills the history with what ended before the first start, at the time it ended, and delivers nothing", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -72,7 +72,7 @@ it("fills in the newest runs where there are more than the budget allows at once
   expect((await relay.get("/v1/runs/tsk_9")).status).toBe(404);
 }, 60_000);
 
-it("tells of a run that ends after the start within one look of two requests", async () => {
+it("delivers a run that ends after the start within one look of two requests", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;

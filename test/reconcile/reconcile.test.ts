@@ -372,7 +372,7 @@ it("says each round in one log line and one metric", async () => {
   expect(text).toContain('skyvern_relay_reconcile_rounds_total{result="incomplete"} 1');
 });
 
-it("a relay that starts asks at once, and not at all when it is told not to", async () => {
+it("a relay that starts asks at once, and not at all when that is off", async () => {
   const relay = await aListeningApp({}, { standIns: ["http"] });
   await until("a round at start", () => events(relay, "reconcile.round")[0]);
   const silent = await aListeningApp({}, { file: "skyvern: { reconcile: false }" });

@@ -40,7 +40,7 @@ describe("files to send along", () => {
     expect(evidence.asked).toEqual(["a.pdf", "b.pdf"]);
   });
 
-  it("files to send along of one name are told apart, and are nothing a reader would run", async () => {
+  it("attached files of one name get different names that no program runs", async () => {
     const evidence = anEvidence({ files: { "a/x.pdf": 1, "a\\x.pdf": 1, "page.html": 1, "run.exe": 1 } });
     const { files } = await readFiles(evidence, 100, noAbort());
     expect(files.map(({ name, type }) => [name, type])).toEqual([

@@ -288,7 +288,7 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     expect(await rig().sink.deliver(aJob(), noAbort())).toMatchObject({ kind: "dead", reason: expect.any(String) });
   });
 
-  test("tries again when nobody listens, knowing that nothing arrived", async () => {
+  test("tries again when the port is closed, knowing that nothing arrived", async () => {
     await rig().stop();
     const outcome = await rig().sink.deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "retry" });

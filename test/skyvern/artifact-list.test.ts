@@ -164,7 +164,7 @@ describe("which artifacts", () => {
     ]);
   });
 
-  test("a Skyvern that does not know one of the types is asked for all, and the useful ones are kept", async () => {
+  test("a Skyvern that does not know one of the types is asked for all, and the relevant ones are selected", async () => {
     await restart({ artifactTypes: ["recording", "llm_prompt"] });
     aWorkflow([
       ["a_1", "recording"],
@@ -210,7 +210,7 @@ describe("when Skyvern does not answer", () => {
     expect(listCalls()).toHaveLength(4);
   });
 
-  test("the third run in a row is not kept waiting at all, and one in half a minute asks whether it is over", async () => {
+  test("the third run in a row does not wait at all, and one in half a minute asks whether the outage is over", async () => {
     skyvern.faults.push({ status: 500, times: 8 });
     const enricher = anEnricher();
     for (const id of ["wr_1", "wr_2"]) await enricher.enrich(aRun({ run_id: id }));
@@ -275,7 +275,7 @@ describe("what is kept", () => {
     expect(listCalls()).toHaveLength(1);
   });
 
-  test("who lists saves what is new; until then others are told the same without asking again", async () => {
+  test("the lister saves new artifacts; until then others get the same list without asking again", async () => {
     aWorkflow([["a_1", "recording"]]);
     const enricher = anEnricher();
     const first = await enricher.list(aRun(), "pending");
@@ -286,7 +286,7 @@ describe("what is kept", () => {
     expect(await enricher.list(aRun(), "complete")).toMatchObject({ artifacts: [], isNew: false });
   });
 
-  test("what a lister could not be told is asked for again", async () => {
+  test("a list that a lister could not get is asked for again", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 403 });
     const enricher = anEnricher();

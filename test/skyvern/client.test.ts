@@ -300,7 +300,7 @@ describe("retries within a call", () => {
     expect(waits).toEqual([]);
   });
 
-  test("nobody listening is unavailable, with the system's code", async () => {
+  test("a closed port is unavailable, with the system's code", async () => {
     const url = await answering(200, "");
     await open.pop()?.();
     const fault = faultOf(await aClient({ baseUrl: url }).getRun("wr_1"));
@@ -384,7 +384,7 @@ describe("keys", () => {
     expect(seen[0]?.range).toBe("bytes=0-4");
   });
 
-  test("content that is led away and back comes back without the key: nobody may choose what it opens", async () => {
+  test("content that is led away and back comes back without the key: the other side cannot choose what it opens", async () => {
     const storage = await aServer((_request, response) => {
       response.writeHead(302, { location: `${skyvern.url}/v1/runs/${V1}` }).end();
     });

@@ -243,7 +243,7 @@ describe("bytes that do not come as they were promised", () => {
     expect(await media.link(owner, key)).toBeNull();
   });
 
-  it("and are packed though nobody asked for that, are unpacked", async () => {
+  it("and are packed though the request did not ask for it, are unpacked", async () => {
     const { media, sign } = await aRig({}, ["127.0.0.0/8"], copies);
     const text = "a report ".repeat(1_000);
     const packed = await aStorage({ headers: { "content-encoding": "gzip" }, body: gzipSync(text) });
@@ -324,7 +324,7 @@ describe("what content is", () => {
     [null, ["<svg xmlns="]],
     [null, ["%PDF-1.7 and more"]],
     [null, [""]],
-  ])("what content is is told by its first bytes, however they come: %s", async (type, chunks) => {
+  ])("the type of content is judged by its first bytes, however they come: %s", async (type, chunks) => {
     const sniffed = await sniff("application/json", streamOf(...chunks));
     expect(sniffed.type).toBe(type);
     expect(Buffer.from(await new Response(sniffed.body).arrayBuffer()).toString("latin1")).toBe(chunks.join(""));

@@ -87,7 +87,7 @@ describe("a run", () => {
     });
   });
 
-  it("tells a workflow's permanent id from the id of one version, whichever key holds it", () => {
+  it("distinguishes a workflow's permanent id from the id of one version, whichever key holds it", () => {
     const workflow = { run_id: "wr_1", permanent_id: "wpid_1", id: null, title: "T" };
     expect(runOf({ run_id: "wr_1", workflow_id: "wpid_1", workflow_title: "T" }).workflow).toEqual(workflow);
     expect(

@@ -295,7 +295,7 @@ describe("files", () => {
     expect(message && slack.pictureOf(message)?.bytes).toEqual(PNG);
   });
 
-  it("files that are no pictures, or nobody's, are not shown by an image block", async () => {
+  it("files that are no pictures, or unknown, are not shown by an image block", async () => {
     const slack = await slackWith();
     const text = Buffer.from("just text");
     const { file_id: id, upload_url: url } = await ask(slack, text.length);

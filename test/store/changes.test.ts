@@ -15,7 +15,7 @@ const change = (n: number): Change => ({ kind: "run", id: `tsk_${n}` });
 const changes = (count: number, from = 1): Change[] => Array.from({ length: count }, (_none, i) => change(from + i));
 
 describe("the ring", () => {
-  it("tells every follower each change once and in order, however it is asked and whatever comes meanwhile", () => {
+  it("gives every follower each change once and in order, however it is asked and whatever comes meanwhile", () => {
     const steps = fc.array(fc.record({ pushed: fc.nat(9), limit: fc.integer({ min: 1, max: 7 }) }), { maxLength: 60 });
     fc.assert(
       fc.property(steps, (asked) => {
@@ -41,7 +41,7 @@ describe("the ring", () => {
     );
   });
 
-  it("goes on after the id of each change that it told", () => {
+  it("continues after the id of each change that it gave", () => {
     const ring = new ChangeRing();
     const begin = ring.last;
     ring.push(changes(4));

@@ -87,7 +87,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(seen).toEqual([null, 1, 2]);
     });
 
-    it("tells what is known of the run's deliveries, and cancels what it is told to if that still waits", async () => {
+    it("passes the known deliveries of the run, and cancels the named ones that still wait", async () => {
       await store.accept([
         anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "mail")] } }),
       ]);
@@ -114,7 +114,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect((await store.counts()).unrecognized).toBe(1);
     });
 
-    it("adopts a kept receipt once it is understood, and only once", async () => {
+    it("adopts an unrecognized receipt once it is recognized, and only once", async () => {
       const arrival = anArrival(aRun(), { hash: "odd", decision: { deliveries: [aDelivery("dlv_1")] } });
       const run = arrival.run ?? expect.unreachable();
       await store.accept([{ receipt: arrival.receipt, run: null }]);
@@ -188,7 +188,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
     });
 
-    it("counts the attempts that were cut short, and makes what was cut short wait as told, never longer than before", async () => {
+    it("counts the attempts that were cut short, and makes what was cut short wait as configured, never longer than before", async () => {
       await withDelivery();
       await claim(1_000);
       await store.reclaimLeases(2_000, [500, 1_000]);
@@ -287,7 +287,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, throttled: 1, maybeSent: false }]);
     });
 
-    it("the outbox is as if it had never been claimed when it is released before it was begun", async () => {
+    it("a delivery that is released before it was attempted is as if it had never been claimed", async () => {
       await withDelivery("dlv_1");
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2" }));
       await claim(1_000);

@@ -113,7 +113,7 @@ describe("a pace", () => {
     expect(await claim(b, T, shared("b", { everyMs: 1_000 }))).toHaveLength(1);
   });
 
-  it("a pace is paused for all when one is told to pause, and a shorter pause does not end a longer one", async () => {
+  it("a pace is paused for all when one is asked to pause, and a shorter pause does not end a longer one", async () => {
     await queued(2);
     await a.pause("slack C1", T + 5_000);
     await a.pause("slack C1", T + 2_000);
@@ -158,7 +158,7 @@ describe("leases", () => {
     expect(again).toMatchObject([{ delivery: { id: second, attempts: 1 }, maybeSent: false, cutShort: 0 }]);
   });
 
-  it("leases of sinks that one relay does not know any more are left to the one that works on them", async () => {
+  it("leases of sinks that one relay no longer knows are left to the one that works on them", async () => {
     await queued(2);
     const [taken] = await claim(a, T, shared("a"));
     expect(await b.deadLetterOrphans([], "gone", T + 5)).toBe(1);
@@ -205,7 +205,7 @@ describe("a relay", () => {
     expect(fleet.isPresent()).toBe(true);
   });
 
-  it("misses nobody until all have had the time to renew their rows: after it joined, was away, or the clock was set", async () => {
+  it("counts no peer as dead until all have had the time to renew their rows: after it joined, was away, or the clock was set", async () => {
     const relay = await joinByHand(0, "relay_a");
     await queued(1);
     await claim(a, T, shared("relay_dead"));
@@ -244,7 +244,7 @@ describe("a relay", () => {
 });
 
 describe("news", () => {
-  it("news may have been missed when the connection was lost, which is made again by itself", async () => {
+  it("notifications may have been missed when the connection was lost, which is made again by itself", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -258,7 +258,7 @@ describe("news", () => {
     await until("it to be heard", () => news > 1);
   });
 
-  it("reaches the others and not the one that tells it, few times however much there is", async () => {
+  it("reaches the other relays and not the sender, few times however much there is", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let [mine, theirs] = [0, 0];
     first.onPeerChange(() => (mine += 1));
@@ -270,7 +270,7 @@ describe("news", () => {
     expect(mine).toBe(0);
   });
 
-  it("news is what another process changed, whether it is a relay or not", async () => {
+  it("a notification is what another process changed, whether it is a relay or not", async () => {
     const heard = await join(0, "relay_a");
     let news = 0;
     heard.onPeerChange(() => (news += 1));
@@ -286,7 +286,7 @@ describe("news", () => {
     });
   });
 
-  it("news is not known from before the connection was lost, or another relay died", async () => {
+  it("a notification is not known from before the connection was lost, or another relay died", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -305,7 +305,7 @@ describe("news", () => {
     expect(isKnown(then)).toBe(false);
   });
 
-  it("news is that another relay leaves", async () => {
+  it("a notification says that another relay leaves", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -329,7 +329,7 @@ describe("a duty", () => {
     expect(await first.runExclusively("d", 400, act)).toBeNull();
   });
 
-  it("a duty is not begun while another relay is at it, and is free at once when that failed", async () => {
+  it("a duty does not start while another relay runs it, and is free at once when that failed", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const [begun, doing] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
     const done = first.runExclusively("d", 0, () => {

@@ -47,7 +47,7 @@ it("puts no more into one batch than may be copied at a time, but one item alway
   expect(disk.batches).toEqual([["a"], ["huge"], ["b"], ["c"]]);
 });
 
-it("answers nobody before the batch is written", async () => {
+it("answers no caller before the batch is written", async () => {
   const disk = slowDisk();
   let answered = false;
   const written = grouped(disk.write)("a").then(() => (answered = true));

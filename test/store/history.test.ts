@@ -250,7 +250,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await store.runCounts("day", 0, 2 * DAY)).toEqual(days);
     });
 
-    it("move a run whose outcome was corrected, and count nobody twice", async () => {
+    it("move a run whose outcome was corrected, and count no run twice", async () => {
       await accept(aRun({ received_at: DAY, status: "running" }));
       await accept(aRun({ received_at: DAY, status: "failed" }));
       await accept(
@@ -361,7 +361,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       );
     });
 
-    it("statistics tell the coverage, of whole days and of a span, as looking at each run does", async () => {
+    it("statistics show the coverage, of whole days and of a span, as looking at each run does", async () => {
       const listed_runs = Array.from({ length: 8 }, (_none, i) => ({
         runId: `tsk_${i}`,
         createdAt: (i % 3) * DAY + i,
@@ -469,7 +469,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(told?.change).toEqual({ kind: "delivery", id: "dlv_1", delivery: await store.delivery("dlv_1") });
     });
 
-    it("changes tell nothing of what changed nothing", async () => {
+    it("changes hold nothing about writes that changed nothing", async () => {
       await accept(aRun());
       const last = store.lastChange();
       await store.accept([anArrival(aRun(), { hash: `body ${bodies}` })]);
@@ -518,7 +518,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     });
   });
 
-  it("a test of a sink is a delivery that is over, and counts as nobody's", async () => {
+  it("a test of a sink is a finished delivery that counts for no run", async () => {
     const test = { runId: "test_1", sink: "ops", kind: "slack", startedAt: 5, finishedAt: 9 };
     await store.saveTest({ ...test, deliveryId: "dlv_1", outcome: { kind: "delivered", receipt: { ts: "1" } } });
     await store.saveTest({ ...test, deliveryId: "dlv_2", outcome: { kind: "retry", reason: "no answer" } });

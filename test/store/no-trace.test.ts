@@ -165,7 +165,7 @@ const countIn = (files: Record<string, Buffer>, wanted: readonly (string | Buffe
   );
 const NONE = { database: 0, WAL: 0, backup: 0 };
 
-it("a run that retention removed is in no file any more, and the others are", async () => {
+it("a run that retention removed is no longer in any file, and the others are", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const plain = (n: number) => [idOf(n), ...Object.values(wordsOf(n))].map(endOf);
@@ -184,7 +184,7 @@ it("a run that retention removed is in no file any more, and the others are", as
   expect(countIn(files, pieces)).toEqual(NONE);
 });
 
-it("the words that a run had before it changed are in no file any more", async () => {
+it("the words that a run had before it changed are no longer in any file", async () => {
   const { path, store } = await aStoreOnFile();
   for (const version of [1, 2])
     for (let i = 0; i < RUNS; i += 10)
@@ -203,7 +203,7 @@ it("the words that a run had before it changed are in no file any more", async (
   expect(countIn(files, words(1))).toEqual(NONE);
 });
 
-it("bytes received that retention removed are in no file any more", async () => {
+it("bytes received that retention removed are no longer in any file", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const pieces = piecesOf(path, all.filter(isOld).map(receiptOf));

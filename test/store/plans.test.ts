@@ -216,7 +216,7 @@ describe("runs", () => {
     [" of a sink within a time", [{ delivery: ["dead"], sink: ["crm"], until: 2 * MINUTE }, page], ["tsk_1"]],
     [" of a sink that had none", [{ delivery: ["dead"], sink: ["ops"] }, page], []],
     [" of a status", [{ delivery: ["dead"], status: ["failed"] }, page], []],
-  ])("with a dead delivery%s: along the dead ones in the order of the list", async (_what, question, ids) => {
+  ])("reads runs with a dead delivery%s along the dead ones in the order of the list", async (_what, question, ids) => {
     const steps = await plan(async () => {
       expect((await store.runs(...question)).runs.map(({ state }) => state.run.run_id)).toHaveLength(ids.length);
     });

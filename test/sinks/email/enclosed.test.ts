@@ -42,7 +42,7 @@ describe("the decisive screenshot", () => {
     expect(raw).toMatch(/^Content-Type: multipart\/related/m);
   });
 
-  test("the decisive screenshot has room on a narrow screen, and asks nothing of a network", async () => {
+  test("the decisive screenshot fits a narrow screen, and asks nothing of a network", async () => {
     const { mail } = await send({ screenshots: ["a_1"] });
     expect(mail.html).toMatch(/<img[^>]+max-width:592px;height:auto/);
     expect(mail.html).not.toMatch(/src="(?!cid:)|url\(|@import|<link/i);

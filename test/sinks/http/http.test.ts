@@ -145,7 +145,7 @@ describe("an answer", () => {
     expect(outcome).toEqual({ kind: "delivered", receipt: { status: 200 } });
   });
 
-  test("410 tells that the sink is gone", async () => {
+  test("410 means that the sink is gone", async () => {
     receiver.answers.push({ status: 410 });
     expect(await sinkWith().deliver(aJob(), noAbort())).toMatchObject({ kind: "dead", gone: true });
   });

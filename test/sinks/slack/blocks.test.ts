@@ -262,7 +262,7 @@ describe("any run at all", () => {
     .map((given) => aReport(given));
   const cause = fc.constantFrom<Cause>("result", "correction", "redelivery", "test");
 
-  it("becomes a message that Slack takes and that pings nobody", () => {
+  it("becomes a message that Slack accepts and that notifies nobody", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
         expect(harmOf(renderMessage(buildContent(run, why)))).toEqual([]);

@@ -350,7 +350,7 @@ describe("a correction", () => {
     expect(JSON.stringify(slack.messages()[0]?.blocks)).toContain("Correction: the outcome of this run changed.");
   });
 
-  it("a correction is an ordinary message when somebody deleted the first one", async () => {
+  it("a correction is an ordinary message when the first one was deleted", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());

@@ -120,7 +120,7 @@ describe("the decisive screenshot", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("stays in an edited message when it cannot be had any more", async () => {
+  it("stays in an edited message when it can no longer be read", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const previous = receiptOf(await sink.deliver(jobWith({ screenshots: ["a_1"] }), never()));
@@ -304,7 +304,7 @@ describe("the deadline", () => {
     },
   );
 
-  it("the deadline of the attempt itself, in the middle of the pictures, leaves the news to the next one", async () => {
+  it("the deadline of the attempt itself, in the middle of the pictures, leaves the message to the next one", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "upload", hang: true });
     const outcome = await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }), AbortSignal.timeout(80));
