@@ -2,6 +2,7 @@
  * The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, and what is
  * archived.
  */
+import type { S3Settings } from "../net/s3.ts";
 import { z } from "zod";
 import { durationBetween } from "../platform/duration.ts";
 import { DAY_MS, HOUR_MS } from "../platform/time.ts";
@@ -73,14 +74,7 @@ export interface ArchiveSettings {
   what: "screenshots" | "all";
   /** The folder of the copies or, with `s3`, of the file in progress. */
   dir: string;
-  s3: {
-    endpoint: string;
-    bucket: string;
-    region: string;
-    prefix: string;
-    accessKeyId: Secret;
-    secretAccessKey: Secret;
-  } | null;
+  s3: S3Settings | null;
   maxFile: number;
   maxTotal: number;
 }

@@ -1,6 +1,6 @@
 import type { Log } from "../platform/log.ts";
 import { isoTime } from "../platform/time.ts";
-import type { Links, Report } from "../domain/report.ts";
+import { emptyReport, type Links, type Report } from "../domain/report.ts";
 import type { Delivery, Outcome } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Sink } from "../sinks/sink.ts";
@@ -69,36 +69,13 @@ const WORDS = {
 
 /** The status is `test`: receivers that act on `run.completed` must not act on it. */
 function testReport(runId: string, now: number, links: Links): Report {
-  const nothing = { organization_id: null, channel: null, url: null, app_url: null, workflow: null, failure: null };
+  const at = isoTime(now);
   return {
-    run_id: runId,
-    run_type: "test",
-    kind: "task",
-    status: "test",
-    reported_status: "test",
-    revision: 1,
-    source: "webhook",
-    ...nothing,
+    ...emptyReport(runId, "test", at),
     ...WORDS.relay,
-    prompt: null,
     output: { test: true },
-    parameters: null,
-    files: [],
-    artifacts: [],
-    blocks: [],
-    blocks_omitted: 0,
-    artifacts_status: "complete",
-    recording_url: null,
-    screenshot_urls: [],
-    step_count: null,
-    attempt: 1,
-    attempts: [],
-    next_attempt_at: null,
-    created_at: isoTime(now),
-    queued_at: null,
-    started_at: isoTime(now),
-    finished_at: isoTime(now),
-    received_at: isoTime(now),
+    started_at: at,
+    finished_at: at,
     duration_ms: 0,
     // The run does not exist, so the link leads to the sinks' page.
     run_url: links.run(runId).replace(/\/runs\/[^/]*$/, "/sinks"),

@@ -263,6 +263,46 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
   };
 }
 
+/** A report that no run is behind, for people: all that a run would have is missing. `at`: when it was made. */
+export const emptyReport = (id: string, what: string, at: string): Report => ({
+  run_id: id,
+  run_type: what,
+  kind: "task",
+  status: what,
+  reported_status: what,
+  revision: 1,
+  source: "webhook",
+  organization_id: null,
+  channel: null,
+  url: null,
+  app_url: null,
+  workflow: null,
+  failure: null,
+  title: null,
+  prompt: null,
+  summary: null,
+  output: null,
+  parameters: null,
+  files: [],
+  artifacts: [],
+  blocks: [],
+  blocks_omitted: 0,
+  artifacts_status: "complete",
+  recording_url: null,
+  screenshot_urls: [],
+  step_count: null,
+  attempt: 1,
+  attempts: [],
+  next_attempt_at: null,
+  created_at: at,
+  queued_at: null,
+  started_at: null,
+  finished_at: null,
+  received_at: at,
+  duration_ms: null,
+  run_url: "",
+});
+
 /** The name of a run: its title, else its address and the first words of its goal. Never its id. */
 export function nameRun({ title, prompt, url, kind }: Pick<Run, "title" | "prompt" | "url" | "kind">): string {
   const named = oneLine(title ?? "");

@@ -1,16 +1,13 @@
 /** `/v1/sinks`: the state of each sink, test messages, and resuming. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { isoTime } from "../../platform/time.ts";
-import type { Circuit, Delivery, Outcome } from "../../domain/run.ts";
-import type { StatsStore } from "../../store/contract/stats.ts";
+import type { Delivery, Outcome } from "../../domain/run.ts";
+import { listSinkHealth, type SinkHealthDeps } from "../../history/sink-health.ts";
 import { closed, deliveryJson, DeliverySchema, fault, json, security, time } from "./schemas.ts";
 import { SINK, TEST } from "./examples.ts";
 import { problem } from "../problem.ts";
 
-export interface SinksDeps {
-  store: Pick<StatsStore, "backlog" | "counts">;
-  sinks: readonly { name: string; kind: string }[];
-  circuit(sink: string): Promise<Circuit>;
+export interface SinksDeps extends SinkHealthDeps {
   /** Resumes a sink. */
   resume(sink: string): Promise<void>;
   /** Makes one immediate attempt of a marked test result, outside the outbox. */
@@ -110,26 +107,23 @@ export function mountSinks(app: OpenAPIHono, deps: SinksDeps): void {
   });
 }
 
-async function sinkStates({ store, sinks, circuit }: SinksDeps): Promise<SinkState[]> {
-  const [backlog, counts] = await Promise.all([store.backlog(), store.counts()]);
-  return Promise.all(
-    sinks.map(async ({ name, kind }) => {
-      const { state, failures, until, reason, last_success_at, last_failure_at } = await circuit(name);
-      const waiting = backlog.find(({ sink }) => sink === name);
-      const dead = counts.deliveries.find((row) => row.sink === name && row.state === "dead");
-      return {
-        name,
-        kind,
-        state,
-        failures,
-        retry_at: isoTime(until),
-        reason,
-        backlog: waiting?.waiting ?? 0,
-        oldest_waiting_at: isoTime(waiting?.oldest ?? null),
-        dead: dead?.count ?? 0,
-        last_success_at: isoTime(last_success_at),
-        last_failure_at: isoTime(last_failure_at),
-      };
-    }),
-  );
+async function sinkStates(deps: SinksDeps): Promise<SinkState[]> {
+  const all = await listSinkHealth(deps);
+  return all.flatMap(({ name, kind, circuit, backlog, counts }) => {
+    if (kind === null) return [];
+    const { state, failures, until, reason, last_success_at, last_failure_at } = circuit;
+    return {
+      name,
+      kind,
+      state,
+      failures,
+      retry_at: isoTime(until),
+      reason,
+      backlog: backlog?.waiting ?? 0,
+      oldest_waiting_at: isoTime(backlog?.oldest ?? null),
+      dead: counts["dead"] ?? 0,
+      last_success_at: isoTime(last_success_at),
+      last_failure_at: isoTime(last_failure_at),
+    };
+  });
 }

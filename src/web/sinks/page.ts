@@ -1,9 +1,10 @@
 /** The state of each sink, and its actions. */
 import { html } from "hono/html";
-import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
+import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
+import type { SinkHealth } from "../../history/sink-health.ts";
 import { duration } from "../../sinks/content.ts";
 import { firstWays } from "../../sinks/kinds.ts";
-import type { Backlog, DeliveryTimes } from "../../store/contract/stats.ts";
+import type { DeliveryTimes } from "../../store/contract/stats.ts";
 import { latencyChart, type Window } from "../charts.ts";
 import {
   badge,
@@ -21,13 +22,7 @@ import { fact, proofHtml } from "../output.ts";
 import type { Session } from "../login/session.ts";
 import { block, count, line, many } from "../text.ts";
 
-export interface SinkView {
-  name: string;
-  /** Null: the sink is no longer configured, but some deliveries carry its name. */
-  kind: string | null;
-  circuit: Circuit;
-  backlog: Backlog | null;
-  counts: Partial<Record<string, number>>;
+export interface SinkView extends SinkHealth {
   /** The newest delivery with an error. */
   lastError: Delivery | null;
   lastSuccess: Delivery | null;

@@ -1,4 +1,5 @@
 /** `/sinks`: each sink, test messages, and resuming. */
+import { listSinkHealth } from "../../history/sink-health.ts";
 import { latencyWindow, type Window } from "../charts.ts";
 import { go, withFlash, type PageContext, type WebDeps } from "../page-context.ts";
 import { sinksPage, type SinkView } from "./page.ts";
@@ -47,27 +48,22 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: PageC
   });
 }
 
-async function sinkViews({ store, sinks, circuit }: WebDeps, window: Window): Promise<SinkView[]> {
-  const [backlog, { deliveries }, times] = await Promise.all([
-    store.backlog(),
-    store.counts(),
+async function sinkViews(deps: WebDeps, window: Window): Promise<SinkView[]> {
+  const { store } = deps;
+  const [sinks, times] = await Promise.all([
+    listSinkHealth(deps),
     store.deliveryTimes("hour", window.since, window.until),
   ]);
-  const names = new Set([...sinks.map(({ name }) => name), ...deliveries.map(({ sink }) => sink)]);
   return Promise.all(
-    [...names].map(async (name): Promise<SinkView> => {
+    sinks.map(async (health): Promise<SinkView> => {
+      const { name } = health;
       const newest = (state: string[], limit: number) => store.deliveries({ sink: [name], state }, { limit });
       const [delivered, open] = await Promise.all([
         newest(["delivered"], 5),
         newest(["pending", "sending", "dead"], 50),
       ]);
-      const own = deliveries.filter(({ sink }) => sink === name).map(({ state, count }) => [state, count] as const);
       return {
-        name,
-        kind: sinks.find((sink) => sink.name === name)?.kind ?? null,
-        circuit: await circuit(name),
-        backlog: backlog.find(({ sink }) => sink === name) ?? null,
-        counts: Object.fromEntries(own),
+        ...health,
         lastError: open.find(({ last_error }) => last_error !== null) ?? null,
         // A test belongs to no run, so its event says less than a real message's.
         lastSuccess: delivered.find(({ cause }) => cause !== "test") ?? null,

@@ -1,0 +1,38 @@
+/** How each sink is: its circuit, what waits for it, and what became of its deliveries. */
+import type { Circuit } from "../domain/run.ts";
+import type { Backlog, StatsStore } from "../store/contract/stats.ts";
+
+export interface SinkHealthDeps {
+  store: Pick<StatsStore, "backlog" | "counts">;
+  sinks: readonly { name: string; kind: string }[];
+  circuit(sink: string): Promise<Circuit>;
+}
+
+export interface SinkHealth {
+  name: string;
+  /** Null: the sink is no longer configured, but some deliveries carry its name. */
+  kind: string | null;
+  circuit: Circuit;
+  /** Null: nothing waits. */
+  backlog: Backlog | null;
+  /** Its deliveries, by state; a state without any is absent. */
+  counts: Partial<Record<string, number>>;
+}
+
+/** The configured sinks in the order of the configuration, then those that are no longer configured. */
+export async function listSinkHealth({ store, sinks, circuit }: SinkHealthDeps): Promise<SinkHealth[]> {
+  const [backlog, { deliveries }] = await Promise.all([store.backlog(), store.counts()]);
+  const kinds = new Map(sinks.map(({ name, kind }) => [name, kind]));
+  const names = new Set([...kinds.keys(), ...deliveries.map(({ sink }) => sink)]);
+  return Promise.all(
+    [...names].map(async (name) => ({
+      name,
+      kind: kinds.get(name) ?? null,
+      circuit: await circuit(name),
+      backlog: backlog.find(({ sink }) => sink === name) ?? null,
+      counts: Object.fromEntries(
+        deliveries.filter(({ sink }) => sink === name).map(({ state, count }) => [state, count]),
+      ),
+    })),
+  );
+}
