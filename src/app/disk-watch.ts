@@ -6,7 +6,7 @@ import { HOUR_MS } from "../platform/time.ts";
 export interface DiskWatchDeps {
   /** Rejects when the system does not say. */
   space(): Promise<DiskSpace>;
-  /** Told what is free, bytes, at each look. */
+  /** Called with the free bytes at each look. */
   seen(free: number): void;
   now(): number;
   log: Log;

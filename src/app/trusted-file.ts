@@ -32,7 +32,7 @@ function findOnTheWay(path: string): string | null {
 
 const isOpen = ({ mode }: Stats): boolean => (mode & OTHERS_WRITE) !== 0;
 
-/** Nobody's yet, this process's user's, or root's. */
+/** Owned by no user yet, by this process's user, or by root. */
 const isOwnedByUs = (stats: Stats | null): boolean =>
   stats === null || stats.uid === 0 || stats.uid === process.getuid?.();
 

@@ -6,7 +6,7 @@ import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { withDatabase } from "./database.ts";
 
 /** The options as commander reads them. */
-export interface OpenOptions {
+export interface OpenCommandOptions {
   print?: boolean;
 }
 
@@ -15,7 +15,9 @@ export const addOpen: AddCommand = ({ command, configured, shell }) =>
     .argument("<run_id>", "the run")
     .option("--print", "only print the address (the default without a terminal)")
     .action(
-      configured((config, runId: string, options: OpenOptions) => openCommand(runId, options, { config, shell })),
+      configured((config, runId: string, options: OpenCommandOptions) =>
+        openCommand(runId, options, { config, shell }),
+      ),
     );
 
 export interface OpenCommandDeps {
@@ -24,7 +26,7 @@ export interface OpenCommandDeps {
 }
 
 /** Resolves with the exit code: 1 when the relay does not know the run. */
-export const openCommand = (runId: string, { print }: OpenOptions, deps: OpenCommandDeps): Promise<number> =>
+export const openCommand = (runId: string, { print }: OpenCommandOptions, deps: OpenCommandDeps): Promise<number> =>
   withDatabase({ name: "open", ...deps }, async (store) => {
     const { config, shell } = deps;
     if ((await store.run(runId)) === null) {

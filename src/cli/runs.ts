@@ -70,7 +70,7 @@ export function runsCommand(options: RunsOptions, deps: RunsCommandDeps): number
 
 const toJson = ({ received_at, ...run }: RunListItem) => ({ ...run, received_at: isoTime(received_at) });
 
-const TITLES = ["WHEN", "STATUS", "TOOK", "RUN", "TOLD", "WHAT"];
+const TITLES = ["WHEN", "STATUS", "TOOK", "RUN", "SENT TO", "WHAT"];
 /** Where the width is not known the last column is as long as its text. */
 const LEAST_LAST = 20;
 

@@ -34,7 +34,7 @@ export interface TailCommandDeps {
 
 const AGAIN_MS = 1_000;
 
-/** Resolves when it is told to stop, with 0; with 1 when the relay lets nobody in with this token. */
+/** Resolves with 0 when it is asked to stop, and with 1 when the relay refuses this token. */
 export async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
   const failed = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay tail: ${message}\n`);
@@ -117,7 +117,7 @@ interface TailEvent {
   data: string;
 }
 
-/** Server-sent events of a stream, until it ends, breaks or is told to stop. */
+/** Yields the server-sent events of a stream until it ends, breaks or is asked to stop. */
 async function* readEvents(body: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<TailEvent, void> {
   const decoder = new TextDecoder();
   let text = "";
@@ -132,7 +132,7 @@ async function* readEvents(body: ReadableStream<Uint8Array>, signal: AbortSignal
       }
     }
   } catch (error) {
-    // The relay stopped in the middle, or this command was told to.
+    // The relay stopped in the middle, or this command was asked to stop.
     if (!signal.aborted && !(error instanceof TypeError)) throw error;
   }
 }

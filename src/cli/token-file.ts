@@ -1,4 +1,4 @@
-/** The token that a relay on SQLite makes for itself, when nobody gave it one. */
+/** The token that a relay on SQLite creates for itself when none is configured. */
 import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";

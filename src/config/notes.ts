@@ -61,7 +61,7 @@ export function findWarnings(config: NotedConfig): string[] {
     [
       config.sinks.length > 0 &&
         config.alerts.onSinkDown.length > 0 &&
-        config.sinks.every(({ name }) => config.alerts.onSinkDown.every((told) => told === name)),
+        config.sinks.every(({ name }) => config.alerts.onSinkDown.every((one) => one === name)),
       "alerts.on_sink_down names the only sink; a sink cannot be alerted about itself",
     ],
     [isInMemory(config.database), "DATABASE_URL is in memory: everything is lost when the process ends"],

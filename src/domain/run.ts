@@ -147,7 +147,7 @@ export interface Run {
   next_attempt_at: number | null;
   created_at: number | null;
   queued_at: number | null;
-  /** Of the first run attempt. */
+  /** The first run attempt's. */
   started_at: number | null;
   finished_at: number | null;
   modified_at: number | null;

@@ -50,13 +50,13 @@ export interface Intake {
 /** What became of a body. */
 export type IntakeResult =
   | WithoutReceipt
-  /** On disk. `crashed`: the bug that was met, for which it was kept. */
+  /** On disk. `crashed` is the bug because of which it was stored as unrecognized. */
   | {
       kind: "stored";
       accepted: Accepted;
       receiptId: string;
       reportedStatus: string | null;
-      /** Length of the body as it is stored: that of the received one would tell how long its secrets are. */
+      /** The length of the stored body: that of the received one would reveal how long its secrets are. */
       bytes: number;
       crashed: { runId: string; error: string } | null;
     }

@@ -11,7 +11,7 @@ import type { SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
 import type { ReceiptStore } from "../store/contract/receipts.ts";
 
 /** Skyvern's answers to each organization about a run. */
-export interface Shown {
+export interface OwnerAnswers {
   /** GET run, as each organization was answered to whose keys the run was shown. */
   answers: Map<Organization, JsonObject>;
   /** Why it is not known of every organization; null when it is. */
@@ -27,8 +27,8 @@ export async function askEachKey(
   runId: string,
   signal: AbortSignal,
   { first = false } = {},
-): Promise<Shown> {
-  const answers: Shown["answers"] = new Map();
+): Promise<OwnerAnswers> {
+  const answers: OwnerAnswers["answers"] = new Map();
   let fault: SkyvernFault | null = null;
   for (const [organization, keys] of Map.groupBy(client.perKey(), (key) => key.organization)) {
     let unknown: SkyvernFault | null = null;

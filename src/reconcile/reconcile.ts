@@ -149,7 +149,7 @@ interface KeyRound {
   signal: AbortSignal;
 }
 
-type Asking = KeyRound & Pick<KeyClient, "client" | "organization">;
+type KeyLook = KeyRound & Pick<KeyClient, "client" | "organization">;
 
 /** Uses the first of the organization's keys that Skyvern accepts. */
 async function reconcileOrganization(deps: ReconcileDeps, keys: readonly KeyClient[], round: KeyRound) {
@@ -162,7 +162,7 @@ async function reconcileOrganization(deps: ReconcileDeps, keys: readonly KeyClie
   return refused;
 }
 
-async function reconcileKey(deps: ReconcileDeps, asking: Asking): Promise<SkyvernFault | null> {
+async function reconcileKey(deps: ReconcileDeps, asking: KeyLook): Promise<SkyvernFault | null> {
   const { client, round, signal, look } = asking;
   const now = deps.runtime.now();
   const isWhole = now - look.wholeAt >= deps.wholeEveryMs;
@@ -206,7 +206,7 @@ const OPEN_STATUSES = ["created", "queued", "running", "paused"];
 /** Reads runs that were going at the last look, are older than a quick look lists, and have ended since. */
 async function readEnded(
   deps: ReconcileDeps,
-  asking: Asking,
+  asking: KeyLook,
   { rows, isWhole }: { rows: SkyvernRunRow[]; isWhole: boolean },
 ) {
   const { client, look, signal } = asking;
@@ -240,7 +240,7 @@ const endOf = ({ finished_at, created_at }: SkyvernRunRow): number => finished_a
 /** Oldest first, so people get runs in the order in which they ended. */
 async function readUnseen(
   deps: ReconcileDeps,
-  asking: Asking,
+  asking: KeyLook,
   final: readonly SkyvernRunRow[],
 ): Promise<SkyvernFault | null> {
   const { unseen, known } = await recordAndPartition(deps, asking, final);
@@ -257,7 +257,7 @@ async function readUnseen(
 }
 
 /** Reads runs that are known only as not final and that the list does not show: child runs, and old ones. */
-async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonly SkyvernRunRow[]) {
+async function readUnfinished(deps: ReconcileDeps, asking: KeyLook, rows: readonly SkyvernRunRow[]) {
   const listed = new Set(rows.map(({ run_id }) => run_id));
   const unfinished = await deps.store.unfinished(deps.runtime.now() - 2 * deps.lookbackMs, MAX_READS);
   for (const { runId, organization } of unfinished) {
@@ -271,7 +271,7 @@ async function readUnfinished(deps: ReconcileDeps, asking: Asking, rows: readonl
 }
 
 /** Waits for the webhooks of runs that ended just now, then looks again. */
-async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonly SkyvernRunRow[]) {
+async function readJustEnded(deps: ReconcileDeps, asking: KeyLook, fresh: readonly SkyvernRunRow[]) {
   const { unseen } = await recordAndPartition(deps, asking, fresh);
   const last = unseen.at(-1);
   if (last === undefined || asking.round.read >= MAX_READS) {
@@ -286,7 +286,7 @@ async function readJustEnded(deps: ReconcileDeps, asking: Asking, fresh: readonl
 /** Records the known final rows as listed and returns the unknown ones. */
 async function recordAndPartition(
   deps: ReconcileDeps,
-  { look: { alreadyChecked }, organization }: Asking,
+  { look: { alreadyChecked }, organization }: KeyLook,
   all: readonly SkyvernRunRow[],
 ) {
   const { store, runtime, scope, newsSince, client } = deps;
@@ -316,7 +316,7 @@ async function recordAndPartition(
 }
 
 /** Reads a final run and ingests it if it belongs here. Null also when only this run cannot be read. */
-async function read(deps: ReconcileDeps, asking: Asking, row: SkyvernRunRow, isKnown: boolean) {
+async function read(deps: ReconcileDeps, asking: KeyLook, row: SkyvernRunRow, isKnown: boolean) {
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault !== null) {
     if (isFinalFault(answer.fault)) asking.look.alreadyChecked.set(row.run_id, progressOf(row));
@@ -330,7 +330,7 @@ async function read(deps: ReconcileDeps, asking: Asking, row: SkyvernRunRow, isK
 
 async function takeIfOurs(
   deps: ReconcileDeps,
-  asking: Asking,
+  asking: KeyLook,
   { row, run, isKnown }: { row: SkyvernRunRow; run: JsonObject; isKnown: boolean },
 ): Promise<void> {
   const { addresses, scope, store, runtime } = deps;
@@ -343,7 +343,7 @@ async function takeIfOurs(
 }
 
 /** Reads a run that was not final before, and ingests it if it is final now. */
-async function confirmFinal(deps: ReconcileDeps, asking: Asking, runId: string): Promise<SkyvernFault | null> {
+async function confirmFinal(deps: ReconcileDeps, asking: KeyLook, runId: string): Promise<SkyvernFault | null> {
   const answer = await get(deps, asking, runId);
   if (answer.fault !== null) return isFinalFault(answer.fault) ? null : answer.fault;
   if (isFinalAnswer(answer.run)) await take(deps, asking, answer.run);
@@ -356,7 +356,7 @@ function isFinalAnswer(answer: JsonObject): boolean {
   return said !== null && isFinal(said);
 }
 
-async function get({ log }: ReconcileDeps, { client, round, signal }: Asking, runId: string) {
+async function get({ log }: ReconcileDeps, { client, round, signal }: KeyLook, runId: string) {
   round.read += 1;
   const answer = await client.getRun(runId, signal);
   if (answer.ok) return { fault: null, run: answer.value };
@@ -367,7 +367,7 @@ async function get({ log }: ReconcileDeps, { client, round, signal }: Asking, ru
 /** True for a lasting fault that concerns this one run. */
 const isFinalFault = ({ kind }: SkyvernFault): boolean => kind === "not_found" || kind === "unexpected";
 
-async function take({ ingest, addresses }: ReconcileDeps, { organization, round }: Asking, run: JsonObject) {
+async function take({ ingest, addresses }: ReconcileDeps, { organization, round }: KeyLook, run: JsonObject) {
   const channel = addresses.channelOf(webhookUrlOf(run));
   const accepted = await ingest(run, { source: "reconciled", organization, channel });
   if (accepted?.verdict === "accepted" || accepted?.verdict === "corrected") round.found += 1;

@@ -41,7 +41,7 @@ export interface Payload {
   attempt?: number | null;
   retry_pending?: boolean | null;
   next_attempt_at?: Text;
-  attempts?: (Attempt | null)[] | null;
+  attempts?: (PayloadAttempt | null)[] | null;
   organization_id?: Text;
   summary?: Text;
   prompt?: Text;
@@ -55,7 +55,7 @@ export interface Payload {
 }
 
 /** A run attempt. */
-interface Attempt {
+interface PayloadAttempt {
   attempt_number?: number | null;
   status?: Text;
   failure_reason?: Text;
@@ -119,7 +119,7 @@ const asFile = objectField<File>([
   [asText, ["url", "checksum", "filename", "artifact_id"]],
   [asCount, ["file_size"]],
 ]);
-const asAttempt = objectField<Attempt>([
+const asAttempt = objectField<PayloadAttempt>([
   [asText, ["status", "failure_reason", "started_at", "finished_at", "retry_decision"]],
   [asCount, ["attempt_number"]],
   [listField(asText), ["error_codes"]],

@@ -6,7 +6,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { SlackCall, SlackFault, SlackOptions, SlackStandIn } from "./slack/model.ts";
+import type { SlackStandInCall, SlackFault, SlackOptions, SlackStandIn } from "./slack/model.ts";
 import { UPLOAD_PATH } from "./slack/uploads.ts";
 import { parseArgs, readBody, asText } from "./slack/wire.ts";
 import { WEBHOOK_PATH, Workspace } from "./slack/workspace.ts";
@@ -14,7 +14,7 @@ import { WEBHOOK_PATH, Workspace } from "./slack/workspace.ts";
 export type {
   SlackChannel,
   SlackFault,
-  SlackCall,
+  SlackStandInCall,
   SlackMessageStored,
   SlackOptions,
   SlackStandIn,
@@ -23,7 +23,7 @@ export type {
 export async function startSlack(options: SlackOptions = {}): Promise<SlackStandIn> {
   let origin = "";
   const workspace = new Workspace(options, () => origin);
-  const calls: SlackCall[] = [];
+  const calls: SlackStandInCall[] = [];
   const faults: SlackFault[] = [];
   const server = createServer((request, response) => {
     handle(request, response).catch(() => request.socket.destroy());
@@ -75,7 +75,7 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
   };
 }
 
-function faultFor(call: SlackCall, faults: SlackFault[]): SlackFault | undefined {
+function faultFor(call: SlackStandInCall, faults: SlackFault[]): SlackFault | undefined {
   const i = faults.findIndex(({ method }) => method === undefined || method === call.method);
   return i < 0 ? undefined : faults.splice(i, 1)[0];
 }

@@ -72,7 +72,7 @@ async function* changeTexts(
             run === null || (change.kind === "run" ? change.id : (change.delivery?.run_id ?? run)) === run,
         ));
     if (isNews) yield `event: changed\nid: ${last}\ndata: 1\n\n`;
-    // The id is remembered though it is no event: whoever comes back need not hear again what was nothing to them.
+    // The id is remembered without an event, so a reader that returns does not get changes of other runs again.
     else if (page === null) yield `id: ${last}\n: heartbeat\n\n`;
   }
 }

@@ -43,7 +43,7 @@ it("counts which sinks this configuration would have sent the stored runs to, be
   expect(stdout).toContain("Of 4 runs");
   expect(stdout).toContain("2 of 4 to ops (http)");
   expect(stdout).toContain("1 of 4 to finance (http)");
-  expect(stdout).toContain("1 of 4 to nobody, such as tsk_565008666790408272");
+  expect(stdout).toContain("1 of 4 to no sink, such as tsk_565008666790408272");
   expect(stdout).toContain("failures → ops (stop): 2, such as tsk_565047025143328900, tsk_old");
   expect(stdout).toContain("bills → finance: 1; 2 stopped at a route before it, such as tsk_v2_565346328529285494");
   expect(statSync(path).mtimeMs).toBe(before.mtimeMs);

@@ -27,23 +27,23 @@ export const flagOf = (variable: string): string =>
 /** The terminal was closed in the middle, or Ctrl-C was typed. */
 export class Closed extends Error {}
 
-export interface Asking {
+export interface QuestionsDeps {
   ask: NonNullable<Shell["ask"]>;
   say(text: string): void;
 }
 
 /** The trimmed answer. Rejects with {@link Closed}. */
-export async function askText({ ask }: Asking, question: string, isSecret = false): Promise<string> {
+export async function askText({ ask }: QuestionsDeps, question: string, isSecret = false): Promise<string> {
   const answer = await ask(question, { isSecret });
   if (answer === null) throw new Closed();
   return answer.trim();
 }
 
-export const askYes = async (asking: Asking, question: string): Promise<boolean> =>
+export const askYes = async (asking: QuestionsDeps, question: string): Promise<boolean> =>
   /^y(es)?$/i.test(await askText(asking, `${question} [y/N] `));
 
 /** Asks for the key until there is one. */
-export async function askKey(asking: Asking): Promise<string> {
+export async function askKey(asking: QuestionsDeps): Promise<string> {
   asking.say("Skyvern's API key is on its settings page: https://app.skyvern.com/settings\n");
   for (;;) {
     const key = await askText(asking, "API key: ", true);
@@ -52,7 +52,7 @@ export async function askKey(asking: Asking): Promise<string> {
 }
 
 /** Asks for each unanswered sink kind whether it is wanted, and for its values. */
-export async function askSinks(asking: Asking, known: Readonly<Answers>): Promise<Answers> {
+export async function askSinks(asking: QuestionsDeps, known: Readonly<Answers>): Promise<Answers> {
   const answers: Answers = {};
   for (const { kind, shortcut } of KINDS) {
     if (!shortcut || Object.keys(shortcut.variables).some((name) => known[name] !== undefined)) continue;

@@ -12,7 +12,7 @@ export interface WorkerdOptions {
   /** The Worker's text: one ES module. */
   worker: string;
   env: Readonly<Record<string, string>>;
-  /** Of 127.0.0.1. Default: any free one. */
+  /** The port on 127.0.0.1. Default: any free one. */
   port?: number;
 }
 

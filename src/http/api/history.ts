@@ -25,7 +25,7 @@ export interface HistoryDeps
   runtime: DeliveriesDeps["runtime"] & EventsDeps["runtime"];
 }
 
-/** The history API below `/v1`. Whoever mounts it asks for the token first. */
+/** The history API below `/v1`. The caller puts the token check in front of it. */
 export function createHistory(deps: HistoryDeps): OpenAPIHono {
   const app = new OpenAPIHono({
     strict: false,

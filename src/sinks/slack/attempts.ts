@@ -9,7 +9,7 @@ import type { SlackCall } from "./api.ts";
 import { attemptsOf } from "./blocks.ts";
 import { objects } from "./channel.ts";
 
-interface Thread {
+interface AttemptsThread {
   channel: string;
   ts: string;
 }
@@ -19,14 +19,14 @@ export async function shareAttempts(
   call: SlackCall,
   job: Job,
   content: Content,
-  { thread, post }: { thread: Thread; post: Record<string, unknown> },
+  { thread, post }: { thread: AttemptsThread; post: Record<string, unknown> },
 ): Promise<string | null> {
   const { previous, maybeSent, report } = job;
   const known = previous?.["ts"] === thread.ts ? previous["attempts_ts"] : null;
   if (typeof known === "string") return known;
   const message = attemptsOf(content);
   if (message === null) return null;
-  // An earlier attempt of the delivery may have come this far. Whoever cannot look must not post it again.
+  // An earlier attempt of the delivery may have posted it. Without a look it must not be posted again.
   const standing = maybeSent ? await findTable(call, thread, report.run_id) : null;
   if (standing !== null) return standing === "" ? null : standing;
   const metadata = { event_type: TABLE_EVENT, event_payload: { run_id: report.run_id.slice(0, 200) } };
@@ -44,7 +44,7 @@ export async function shareAttempts(
 const TABLE_EVENT = "skyvern_relay_attempts";
 
 /** Null: the thread has none. Empty: the thread cannot be read. */
-async function findTable(call: SlackCall, { channel, ts }: Thread, runId: string): Promise<string | null> {
+async function findTable(call: SlackCall, { channel, ts }: AttemptsThread, runId: string): Promise<string | null> {
   const answer = await call("conversations.replies", { channel, ts, limit: 200, include_all_metadata: true });
   if (!answer.ok) return "";
   for (const { ts, metadata } of objects(answer.data["messages"])) {

@@ -195,7 +195,7 @@ async function sendOrPlain(
 }
 
 /** `revision` is what an earlier attempt's message shows; a message sent just now shows the report's. */
-interface Shown {
+interface ShownMessage {
   picture: Picture | null;
   reply?: string;
   revision?: number;
@@ -205,7 +205,7 @@ interface Shown {
 async function delivered(
   { job, call, showing }: BotAttempt,
   { channel, ts }: PostPlace,
-  { picture, reply, revision }: Shown,
+  { picture, reply, revision }: ShownMessage,
 ): Promise<Outcome> {
   const place = { channel, ts };
   const known = parsePlace(job.previous)?.ts === place.ts ? job.previous?.["permalink"] : null;

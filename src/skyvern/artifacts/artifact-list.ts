@@ -25,7 +25,7 @@ export interface Enrichment {
 }
 
 /** The part of an enrichment that is saved. */
-type Known = Pick<Enrichment, "artifacts" | "status" | "timeline">;
+type SavedEnrichment = Pick<Enrichment, "artifacts" | "status" | "timeline">;
 
 /** `isNew`: Skyvern listed it just now, and it is not saved yet. */
 export interface ArtifactListing extends Enrichment {
@@ -48,8 +48,8 @@ export interface Enricher {
 export interface EnricherOptions {
   client: SkyvernClient;
   /** The saved part for the run, null when there is none. */
-  load(runId: string): Promise<Known | null>;
-  save(runId: string, known: Known): Promise<void>;
+  load(runId: string): Promise<SavedEnrichment | null>;
+  save(runId: string, known: SavedEnrichment): Promise<void>;
   /** Masks what the timeline quotes of pages. */
   redact: Redact;
   now: Runtime["now"];

@@ -30,7 +30,7 @@ export interface MediaDeps {
   copies?: Copies;
 }
 
-export interface OpenOptions {
+export interface MediaOptions {
   /** A `Range` header, passed on as it is. */
   range?: string | null;
   signal?: AbortSignal;
@@ -59,9 +59,9 @@ export interface Media {
   /** A URL to redirect a browser to. Null when it must be streamed or cannot be read, which `open` tells. */
   link(owner: Owner, key: ArtifactKey, signal?: AbortSignal): Promise<string | null>;
   /** The bytes as a stream, from Skyvern or the copies. Never throws for what the other side does. */
-  open(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
+  open(owner: Owner, key: ArtifactKey, options?: MediaOptions): Promise<Opened>;
   /** The same, only from Skyvern. */
-  fetch(owner: Owner, key: ArtifactKey, options?: OpenOptions): Promise<Opened>;
+  fetch(owner: Owner, key: ArtifactKey, options?: MediaOptions): Promise<Opened>;
   /** All of its bytes, if there are at most `maxBytes`. */
   read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<ReadResult>;
 }
@@ -90,7 +90,7 @@ export function createMedia(deps: MediaDeps): Media {
     return location;
   };
 
-  const fetchOnce = async (owner: Owner, key: ArtifactKey, options: OpenOptions): Promise<Opened> => {
+  const fetchOnce = async (owner: Owner, key: ArtifactKey, options: MediaOptions): Promise<Opened> => {
     const { run } = owner;
     const location = await find(run, key, options.signal);
     if (location.kind === "gone") return location;
@@ -104,7 +104,7 @@ export function createMedia(deps: MediaDeps): Media {
   };
 
   /** A remembered URL may have died, so it is resolved again once. */
-  const fetch = async (owner: Owner, key: ArtifactKey, options: OpenOptions = {}): Promise<Opened> => {
+  const fetch = async (owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> => {
     const name = cacheKey(owner.run, key);
     const wasKnown = known.has(name);
     const opened = await fetchOnce(owner, key, options);
@@ -113,7 +113,7 @@ export function createMedia(deps: MediaDeps): Media {
     return wasKnown && !options.signal?.aborted ? fetchOnce(owner, key, options) : opened;
   };
 
-  const open = async (owner: Owner, key: ArtifactKey, options: OpenOptions = {}): Promise<Opened> => {
+  const open = async (owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> => {
     const opened = await fetch(owner, key, options);
     if (opened.kind !== "gone") return opened;
     const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, options.range) ?? null)) ?? null;

@@ -1,11 +1,11 @@
 /** Slack's documented rules for blocks: {@link https://docs.slack.dev/reference/block-kit/blocks}. */
-import type { Block } from "./model.ts";
+import type { SlackBlock } from "./model.ts";
 import { asObject } from "./wire.ts";
 
 /** Records one fault in the blocks, at a JSON pointer. */
 type Note = (message: string, pointer: string) => void;
 
-export function findErrors(blocks: Block[]): string[] {
+export function findErrors(blocks: SlackBlock[]): string[] {
   const errors: string[] = [];
   const note: Note = (message, pointer) => errors.push(`${message} [json-pointer:/blocks${pointer}]`);
   if (blocks.length > 50) note("no more than 50 items allowed", "");
@@ -25,7 +25,7 @@ export function findErrors(blocks: Block[]): string[] {
 }
 
 /** By block type. {@link https://docs.slack.dev/reference/block-kit/blocks} */
-const BLOCKS: Record<string, (block: Block, note: Note, at: string) => void> = {
+const BLOCKS: Record<string, (block: SlackBlock, note: Note, at: string) => void> = {
   divider: () => {},
   image(block, note, at) {
     checkLength(block["alt_text"], 2000, note, `${at}/alt_text`);
@@ -79,13 +79,13 @@ const BLOCKS: Record<string, (block: Block, note: Note, at: string) => void> = {
   },
 };
 
-function checkCell(cell: Block, note: Note, at: string): void {
+function checkCell(cell: SlackBlock, note: Note, at: string): void {
   if (cell["type"] === "raw_text") return checkLength(cell["text"], Infinity, note, `${at}/text`);
   if (cell["type"] === "rich_text") return BLOCKS["rich_text"]?.(cell, note, at);
   note(`unsupported type: ${String(cell["type"])}`, `${at}/type`);
 }
 
-function checkRichPart(part: Block, note: Note, at: string): void {
+function checkRichPart(part: SlackBlock, note: Note, at: string): void {
   const type = String(part["type"]);
   if (!["rich_text_section", "rich_text_list", "rich_text_quote", "rich_text_preformatted"].includes(type)) {
     return note(`unsupported type: ${type}`, `${at}/type`);
@@ -97,7 +97,7 @@ function checkRichPart(part: Block, note: Note, at: string): void {
   }
 }
 
-function checkRichElement(element: Block, parent: string, note: Note, at: string): void {
+function checkRichElement(element: SlackBlock, parent: string, note: Note, at: string): void {
   const type = String(element["type"]);
   const allowed = parent === "rich_text_preformatted" ? ["text", "link"] : RICH_ELEMENTS;
   if (!allowed.includes(type)) return note(`unsupported type: ${type}`, `${at}/type`);
@@ -145,7 +145,7 @@ function items(
   if (value.length > max) note(`no more than ${max} items allowed`, at);
   const wrong = value.findIndex((item) => !isRight(item));
   if (wrong >= 0) note("is of a wrong type", `${at}/${wrong}`);
-  return wrong >= 0 ? [] : [...(value as Block[]).entries()];
+  return wrong >= 0 ? [] : [...(value as SlackBlock[]).entries()];
 }
 
 function lengthOfTexts(value: unknown): number {

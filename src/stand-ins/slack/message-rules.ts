@@ -1,6 +1,6 @@
 /** Slack's documented rules for a whole message, and whom it notifies. */
 import { findErrors } from "./block-rules.ts";
-import type { Block, SlackStandInAnswer } from "./model.ts";
+import type { SlackBlock, SlackStandInAnswer } from "./model.ts";
 import { parseBlocks, asObject } from "./wire.ts";
 
 /**
@@ -31,7 +31,7 @@ export function checkMessage(
   return JSON.stringify(blocks).length > 13_200 ? { ok: false, error: "msg_blocks_too_long" } : null;
 }
 
-const pictureErrors = (blocks: Block[], canShow: (fileId: string) => boolean): string[] =>
+const pictureErrors = (blocks: SlackBlock[], canShow: (fileId: string) => boolean): string[] =>
   blocks.flatMap(({ type, slack_file }, i) =>
     type === "image" && slack_file !== undefined && !canShow(String(asObject(slack_file)?.["id"]))
       ? [`invalid slack file [json-pointer:/blocks/${i}/slack_file]`]

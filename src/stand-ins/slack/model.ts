@@ -33,7 +33,7 @@ export interface SlackFault {
   drop?: boolean;
 }
 
-export interface SlackCall {
+export interface SlackStandInCall {
   method: string;
   args: Record<string, unknown>;
   /** Epoch milliseconds. */
@@ -45,12 +45,12 @@ export interface SlackMessageStored {
   ts: string;
   thread_ts: string | null;
   text: string;
-  blocks: Block[];
+  blocks: SlackBlock[];
   metadata: { event_type: string; event_payload: Record<string, unknown> } | null;
   /** The author; a test may post another's message. */
   bot_id: string;
   /** The texts before each edit, oldest first. */
-  edits: { text: string; blocks: Block[] }[];
+  edits: { text: string; blocks: SlackBlock[] }[];
   /** Files shared with it, as a channel shows them under its text. */
   files: SlackFileStored[];
   /** Whom it would have notified: `<!channel>`, `<@U123>`, …, by its markup or the mentions in its blocks. */
@@ -85,7 +85,7 @@ export interface SlackOptions {
   /** How many messages that show a file are refused until Slack has processed it. Default 0. */
   filesLookedAtAfter?: number;
   /** A fault for this call when none was ordered, for random faults. */
-  faultOf?: (call: SlackCall) => SlackFault | undefined;
+  faultOf?: (call: SlackStandInCall) => SlackFault | undefined;
   /** Epoch milliseconds. Default the system's clock. */
   now?: () => number;
 }
@@ -102,7 +102,7 @@ export interface SlackStandIn {
   /** Every completed upload, also the unshared ones. */
   files(): SlackFileStored[];
   /** Every call that arrived, including faulty ones; the bytes of an upload come as `upload`. */
-  calls: SlackCall[];
+  calls: SlackStandInCall[];
   /** Ordered faults: each call takes the first that matches it. */
   faults: SlackFault[];
   /** Deletes a message, as a person would. */
@@ -110,7 +110,7 @@ export interface SlackStandIn {
   close(): Promise<void>;
 }
 
-/** Of a message. */
-export type Block = Record<string, unknown>;
-/** Of a method. */
+/** Arguments about a message. */
+export type SlackBlock = Record<string, unknown>;
+/** Arguments of a method. */
 export type SlackStandInAnswer = { ok: boolean; error?: string } & Record<string, unknown>;

@@ -1,5 +1,5 @@
 /** File uploads: a URL is given out, the bytes are sent to it, and the upload is completed. */
-import type { Block, SlackFileStored, SlackStandInAnswer } from "./model.ts";
+import type { SlackBlock, SlackFileStored, SlackStandInAnswer } from "./model.ts";
 import { asObject, plain, asText, type Reply } from "./wire.ts";
 
 export const UPLOAD_PATH = "/upload/v1/";
@@ -34,7 +34,7 @@ export class Uploads {
     return [...this.#byId.values()].filter(({ state }) => state === "complete").map(storeFile);
   }
 
-  pictureOf(blocks: Block[]): SlackFileStored | null {
+  pictureOf(blocks: SlackBlock[]): SlackFileStored | null {
     const file = asObject(blocks.find(({ type }) => type === "image")?.["slack_file"]);
     return this.files().find(({ id }) => id === file?.["id"]) ?? null;
   }
@@ -63,11 +63,11 @@ export class Uploads {
   }
 
   /** True when each of these was uploaded and is completed for the first time. */
-  areBrought(given: readonly Block[]): boolean {
+  areBrought(given: readonly SlackBlock[]): boolean {
     return given.every(({ id }) => this.#byId.get(String(id))?.state === "uploaded");
   }
 
-  complete(given: readonly Block[]): SlackFileStored[] {
+  complete(given: readonly SlackBlock[]): SlackFileStored[] {
     for (const { id, title } of given) {
       const upload = this.#byId.get(String(id));
       if (upload) this.#byId.set(upload.id, { ...upload, title: asText(title) ?? upload.name, state: "complete" });

@@ -1,6 +1,6 @@
 /** Reads calls and writes answers in Slack's form. */
 import type { IncomingMessage } from "node:http";
-import type { Block, SlackStandInAnswer } from "./model.ts";
+import type { SlackBlock, SlackStandInAnswer } from "./model.ts";
 
 export interface Reply {
   status: number;
@@ -35,9 +35,9 @@ export function asObject(value: unknown): Record<string, unknown> | null {
     : null;
 }
 
-export function parseBlocks(value: unknown): Block[] | null {
+export function parseBlocks(value: unknown): SlackBlock[] | null {
   const list = typeof value === "string" ? parsed(value) : value;
-  return Array.isArray(list) && list.every((item) => asObject(item) !== null) ? (list as Block[]) : null;
+  return Array.isArray(list) && list.every((item) => asObject(item) !== null) ? (list as SlackBlock[]) : null;
 }
 
 function parsed(text: string): unknown {

@@ -192,10 +192,10 @@ const attemptKey = (deliveryId: string, n: number): string => `${deliveryId} ${n
  */
 type LoggedAttempt = [n: number, startedAt: number, finishedAt: number, outcome: Outcome["kind"], reason?: string];
 
-const logged = ({ n, startedAt, finishedAt, outcome }: Ended): string =>
+const logged = ({ n, startedAt, finishedAt, outcome }: AttemptToLog): string =>
   `${JSON.stringify([n, startedAt, finishedAt, outcome.kind, ...(outcome.reason === undefined ? [] : [outcome.reason])])}\n`;
 
-type Ended = Pick<FinishedAttempt, "n" | "startedAt" | "finishedAt" | "outcome">;
+type AttemptToLog = Pick<FinishedAttempt, "n" | "startedAt" | "finishedAt" | "outcome">;
 
 /** Oldest attempt first. */
 export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attempt[] =>

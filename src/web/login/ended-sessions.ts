@@ -9,13 +9,13 @@ export interface EndedSessions {
   add(id: string, expires: number): Promise<void>;
 }
 
-type Settings = Pick<UpkeepStore, "setting" | "saveSetting">;
-type Ended = Record<string, number>;
+type EndedSessionsStore = Pick<UpkeepStore, "setting" | "saveSetting">;
+type ExpiryById = Record<string, number>;
 
 const NAME = "ended_sessions";
 
-export function createEndedSessions({ store, now }: { store: Settings; now(): number }): EndedSessions {
-  const load = async (): Promise<Ended> => JSON.parse(await store.setting(NAME, "{}")) as Ended;
+export function createEndedSessions({ store, now }: { store: EndedSessionsStore; now(): number }): EndedSessions {
+  const load = async (): Promise<ExpiryById> => JSON.parse(await store.setting(NAME, "{}")) as ExpiryById;
   // One after the other, or of two that end at one time one would be forgotten.
   let adding: Promise<unknown> = Promise.resolve();
   return {
