@@ -89,6 +89,15 @@ const RunRowSchema = z
 /** One run in Skyvern's list of runs. `next_attempt_at`: null when no run attempt is to come. */
 export type SkyvernRunRow = z.output<typeof RunRowSchema>;
 
+const WorkflowRowSchema = z.object({
+  workflow_permanent_id: z.string().min(1),
+  title: text,
+  /** Where the webhooks of its runs go, unless a run names another address. */
+  webhook_callback_url: text,
+});
+/** One workflow in Skyvern's list. */
+export type SkyvernWorkflowRow = z.output<typeof WorkflowRowSchema>;
+
 const SignedUrlSchema = z.looseObject({
   signed_url: z.string(),
   // Unix seconds.
@@ -148,8 +157,8 @@ export interface SkyvernClient {
   signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
   /** The newest first. Pages shift while runs are added, so callers drop repeated ids. */
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
-  /** How many workflows the organization has. */
-  countWorkflows(signal?: AbortSignal): Promise<SkyvernResult<number>>;
+  /** The organization's workflows, the newest version of each; the first thousand. */
+  listWorkflows(signal?: AbortSignal): Promise<SkyvernResult<SkyvernWorkflowRow[]>>;
   /** How many schedules it has. */
   countSchedules(signal?: AbortSignal): Promise<SkyvernResult<number>>;
   /**
@@ -274,8 +283,8 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
       ]);
       return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => parseRows(value, RunRowSchema));
     },
-    countWorkflows: async (signal) => {
-      let workflows = 0;
+    listWorkflows: async (signal) => {
+      const workflows: SkyvernWorkflowRow[] = [];
       for (let page = 1; page <= MAX_WORKFLOW_PAGES; page += 1) {
         const query = formatSearch([
           ["page", String(page)],
@@ -283,11 +292,11 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
           ["only_workflows", "true"],
         ]);
         const answer = await json({ what: "list of workflows", path: ["workflows"], query, signal }, (value) =>
-          Array.isArray(value) ? value.length : undefined,
+          parseRows(value, WorkflowRowSchema),
         );
         if (!answer.ok) return answer;
-        workflows += answer.value;
-        if (answer.value < WORKFLOW_PAGE) break;
+        workflows.push(...answer.value.rows);
+        if (answer.value.rows.length + answer.value.skipped < WORKFLOW_PAGE) break;
       }
       return { ok: true, value: workflows };
     },

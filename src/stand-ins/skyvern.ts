@@ -5,6 +5,7 @@
  */
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { JsonObject } from "../platform/json.ts";
 import { authorize } from "./skyvern/access.ts";
 import { answerOfFault, detail, json, takeFault, type StandInAnswer } from "./skyvern/answer.ts";
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
@@ -84,13 +85,9 @@ function answer(state: SkyvernState, call: StandInCall): StandInAnswer {
 }
 
 /** Workflows in pages; no page is too large. */
-function listWorkflows(total: number, query: URLSearchParams): StandInAnswer {
+function listWorkflows(all: readonly JsonObject[], query: URLSearchParams): StandInAnswer {
   const page = Number(query.get("page") ?? 1);
   const size = Number(query.get("page_size") ?? 10);
-  const all = Array.from({ length: total }, (_none, i) => ({
-    workflow_permanent_id: `wpid_${i + 1}`,
-    title: `W ${i + 1}`,
-  }));
   return json(200, all.slice((page - 1) * size, page * size));
 }
 

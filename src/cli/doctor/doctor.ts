@@ -14,6 +14,7 @@ import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type D
 import { lookAtPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
 import { lookAtSkyvern } from "./skyvern.ts";
+import { lookAtWorkflows } from "./workflows.ts";
 import { progressLine } from "../progress.ts";
 
 /** The options as commander reads them. */
@@ -76,6 +77,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   const { database } = config;
   const looks: Promise<Finding[]>[] = [
     lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
+    lookAtWorkflows({ config, outbound: guarded, runtime, signal }),
     config.reconcile?.hasWebhooks === false
       ? Promise.resolve(
           findingsAbout("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),

@@ -28,12 +28,12 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
   const since = runtime.now() - DAYS * DAY_MS;
   const { rows, fault } = await listRuns((query) => client.listRuns(query, signal), { since });
   if (fault !== null && rows.length === 0) return { ok: false, reason: explain(fault, baseUrl) };
-  const [workflows, schedules] = await Promise.all([client.countWorkflows(signal), client.countSchedules(signal)]);
+  const [workflows, schedules] = await Promise.all([client.listWorkflows(signal), client.countSchedules(signal)]);
   const ended = rows.filter(({ status }) => isTerminal(status));
   const bad = ended.filter(({ status }) => status !== "completed" && status !== "canceled").length;
   const share = ended.length === 0 ? "" : `, ${Math.round((100 * bad) / ended.length)} % failed`;
   const parts = [
-    ...(workflows.ok ? [many(workflows.value, "workflow")] : []),
+    ...(workflows.ok ? [many(workflows.value.length, "workflow")] : []),
     ...(schedules.ok ? [many(schedules.value, "schedule")] : []),
     `${count(rows.length)}${fault === null ? "" : " or more"} ${rows.length === 1 ? "run" : "runs"} in ${DAYS} ` +
       `days${share}`,

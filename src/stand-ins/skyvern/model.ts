@@ -87,8 +87,9 @@ export interface StandInSkyvernOptions {
   signedUrls?: "ok" | "missing" | "unconfigured";
   /** The known artifact types; others are refused with 422. */
   artifactTypes?: readonly string[];
+  /** Its workflows, or how many. Default: none. */
+  workflows?: number | readonly JsonObject[];
   /** How many there are; `missing` answers 404 like a Skyvern without such a list. Default: none. */
-  workflows?: number;
   schedules?: number | "missing";
   now?: Runtime["now"];
   random?: Runtime["random"];

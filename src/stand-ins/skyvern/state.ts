@@ -1,5 +1,5 @@
 /** The state of a running stand-in Skyvern, and the ids of its runs. */
-import type { Json } from "../../platform/json.ts";
+import type { Json, JsonObject } from "../../platform/json.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import {
   DEFAULT_ORGANIZATION,
@@ -41,7 +41,7 @@ export interface SkyvernState {
   storage: "cloud" | "local";
   signedUrls: "ok" | "missing" | "unconfigured";
   artifactTypes: readonly string[];
-  workflows: number;
+  workflows: readonly JsonObject[];
   schedules: number | "missing";
   runtime: Pick<Runtime, "now" | "random" | "sleep">;
   backoffMs: number;
@@ -52,6 +52,11 @@ export interface SkyvernState {
   faults: StandInFault[];
 }
 
+const toWorkflows = (given: number | readonly JsonObject[]): readonly JsonObject[] =>
+  typeof given === "number"
+    ? Array.from({ length: given }, (_none, i) => ({ workflow_permanent_id: `wpid_${i + 1}`, title: `W ${i + 1}` }))
+    : given;
+
 export function createState(options: StandInSkyvernOptions): SkyvernState {
   const storage = options.storage ?? "cloud";
   return {
@@ -60,7 +65,7 @@ export function createState(options: StandInSkyvernOptions): SkyvernState {
     storage,
     signedUrls: options.signedUrls ?? (storage === "cloud" ? "ok" : "unconfigured"),
     artifactTypes: options.artifactTypes ?? ARTIFACT_TYPES,
-    workflows: options.workflows ?? 0,
+    workflows: toWorkflows(options.workflows ?? 0),
     schedules: options.schedules ?? 0,
     runtime: { ...systemRuntime(), ...options },
     backoffMs: options.backoffMs ?? 1000,
