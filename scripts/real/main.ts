@@ -1,7 +1,9 @@
 /** Runs every kind of run on a real Skyvern with the relay beside it, and checks the relay's word against Skyvern's own. */
+import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
 import { startSmtp } from "../../src/stand-ins/smtp.ts";
@@ -13,6 +15,7 @@ import { skyvernApi, type Row } from "./skyvern-api.ts";
 
 const TOKEN = "a-token-for-this-machine-only";
 const RUN_MS = 240_000;
+const LANES = 4;
 /** After a run's end: its webhook, the round that would find it, and the deliveries. */
 const TOLD_MS = 30_000;
 const FINAL = new Set(["completed", "failed", "terminated", "timed_out", "canceled"]);
@@ -62,6 +65,7 @@ interface Line {
   faults: string[];
 }
 const lines: Line[] = [];
+const run = promisify(execFile);
 
 const world: World = { skyvern, portalUrl: portal.url, until };
 
@@ -72,8 +76,13 @@ try {
   const inTurn = async () => {
     for (const one of browsers) await check(one);
   };
-  await Promise.all([...plain.map(check), inTurn()]);
+  const inLane = async () => {
+    for (let one = plain.shift(); one !== undefined; one = plain.shift()) await check(one);
+  };
+  // On SQLite the server cannot take many at one time.
+  await Promise.all([...Array.from({ length: LANES }, inLane), inTurn()]);
   if (only === undefined || only.includes("stops")) await checkStops();
+  if (only === undefined || only.includes("doctor")) await checkDoctor();
 } finally {
   await Promise.all([relay.stop(), server.stop()]);
   await Promise.all([http, slack, mails, pausing].map((standIn) => standIn.close()));
@@ -167,8 +176,9 @@ async function compare({ runId, faults }: Line, row: Row): Promise<void> {
   if (known.receipts.length === 0) faults.push("no receipt");
 }
 
-const formOf = (output: unknown): string =>
-  typeof output === "object" && output !== null ? Object.keys(output).join() : typeof output;
+function formOf(output: unknown): string {
+  return typeof output === "object" && output !== null ? Object.keys(output).join() : typeof output;
+}
 
 interface RelayRun {
   status: string;
@@ -202,6 +212,37 @@ function toldOf(runId: string): { http: string[]; slack: number; mails: number; 
 function isTold(runId: string): boolean {
   const told = toldOf(runId);
   return told.http.length > 0 && told.slack > 0 && told.mails > 0;
+}
+
+/** What doctor says of the relay's address with Skyvern's checks off, on, and on with the relay's host allowed. */
+async function checkDoctor(): Promise<void> {
+  const settings: [string, Record<string, string>, RegExp][] = [
+    ["off", { ENABLE_URL_VALIDATION: "false" }, /^ok Skyvern [\d.]+ reaches /],
+    ["on", { ENABLE_URL_VALIDATION: "true", ALLOWED_HOSTS: "[]" }, /^fault .* set ALLOWED_HOSTS=\["127.0.0.1"\]/s],
+    ["on, host allowed", { ENABLE_URL_VALIDATION: "true" }, /^ok Skyvern [\d.]+ reaches /],
+  ];
+  for (const [name, env, expected] of settings) {
+    await server.stop();
+    await server.start(env);
+    const line: Line = {
+      name: `doctor, validation ${name}`,
+      runId: "",
+      said: JSON.stringify(env),
+      told: "",
+      faults: [],
+    };
+    lines.push(line);
+    const { stdout } = await run(process.execPath, ["src/main.ts", "doctor", "--json"], {
+      env: { ...process.env, ...relay.env },
+    }).catch((error: { stdout: string }) => error);
+    const { checks } = JSON.parse(stdout) as { checks: { check: string; state: string; found: string; fix: string }[] };
+    const found = checks.filter(({ check }) => check === "PUBLIC_URL" || check === "runs");
+    line.told = found
+      .map(({ state, found: words, fix }) => `${state} ${words}${fix === null ? "" : ` → ${fix}`}`)
+      .join(" / ");
+    if (!expected.test(line.told)) line.faults.push(`expected ${expected}`);
+    say(`${line.name}: ${line.told}`);
+  }
 }
 
 /** The relay, then Skyvern, is stopped between two attempts of a run, and started again. */

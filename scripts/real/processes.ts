@@ -132,10 +132,12 @@ export async function aSkyvern({ dir, modelUrl, smtp }: SkyvernOptions): Promise
   };
 }
 
-export async function aRelay(dir: string, env: Record<string, string>): Promise<Server> {
+/** `env`: what it is started with, for its other commands. */
+export async function aRelay(dir: string, env: Record<string, string>): Promise<Server & { env: typeof env }> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const command = [process.execPath, "src/main.ts", "serve"];
   const given = { ...env, HOST: "127.0.0.1", PORT: String(port), PUBLIC_URL: url, LOG_FORMAT: "json" };
-  return serverOf(url, { name: "relay", dir, command, env: given, probe: `${url}/readyz`, timeoutMs: 30_000 });
+  const server = serverOf(url, { name: "relay", dir, command, env: given, probe: `${url}/readyz`, timeoutMs: 30_000 });
+  return { ...server, env: given };
 }

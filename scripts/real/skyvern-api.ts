@@ -1,4 +1,6 @@
 /** Skyvern's API as the script drives it. It is apart from the relay's own client, so that both can disagree. */
+import { setTimeout as sleep } from "node:timers/promises";
+
 export interface Row {
   run_id: string;
   status: string;
@@ -16,13 +18,22 @@ export interface SkyvernApi {
   run(agent: string, more?: object): Promise<string>;
 }
 
+const TRIES = 5;
+
 export function skyvernApi(url: string, key: () => string, webhookUrl: string): SkyvernApi {
-  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    const answer = await fetch(`${url}${path}`, {
+  const ask = (method: string, path: string, body?: unknown) =>
+    fetch(`${url}${path}`, {
       method,
       headers: { "x-api-key": key(), "content-type": "application/json" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    let answer = await ask(method, path, body);
+    // Its SQLite is locked now and then.
+    for (let tried = 1; answer.status === 500 && tried < TRIES; tried += 1) {
+      await sleep(1_000);
+      answer = await ask(method, path, body);
+    }
     const text = await answer.text();
     if (!answer.ok) throw new Error(`Skyvern answered ${method} ${path} with ${answer.status}: ${text.slice(0, 300)}`);
     return JSON.parse(text === "" ? "{}" : text) as T;

@@ -161,13 +161,17 @@ const toJson = ({ reached, ...tally }: Tally, { deliver, dryRun, since, until }:
 });
 
 function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: Config): string {
-  const { added, known, elsewhere, recent, unreadable } = tally;
+  const { added, known, elsewhere, recent, unreadable, blocked } = tally;
   const relayed = deliver ? ", and the relay delivers them" : ", and nothing is delivered";
   const lines: [number | true, string][] = [
     [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`],
     [known, `${count(known)} known already.`],
     [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
     [recent, `${count(recent)} ended too recently and are left to the running relay.`],
+    [
+      blocked,
+      `${count(blocked)} whose webhook address has a host that Skyvern blocks: it lists them and does not show them.`,
+    ],
     [unreadable, `${count(unreadable)} that Skyvern does not find or the relay does not recognize.`],
   ];
   return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");

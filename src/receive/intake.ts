@@ -76,6 +76,8 @@ export interface ApiRun {
   listedAt: number;
   /** False stores and settles the run without any delivery; waiting deliveries stay as they are. */
   deliver: boolean;
+  /** Said of the receipt where settling has nothing to say. */
+  note?: string;
 }
 
 export type ApiRunResult = (IntakeResult & { kind: "stored" }) | { kind: "unrecognized"; reason: string };
@@ -146,7 +148,7 @@ async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceip
 }
 
 async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Promise<ApiRunResult> {
-  const { text, source, organization, channel, receivedAt, listedAt, deliver } = apiRun;
+  const { text, source, organization, channel, receivedAt, listedAt, deliver, note } = apiRun;
   const masked = deps.redact(text);
   const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
@@ -165,9 +167,17 @@ async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Pro
   };
   const origin = { receivedAt: listedAt, source, channel, organization };
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
-  const arrival = { receipt, run: deliver ? run : { ...run, decide: withoutDeliveries(run.decide) } };
+  const told = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };
+  const arrival = { receipt, run: note === undefined ? told : { ...told, decide: noted(told.decide, note) } };
   return toIntakeResult(arrival, await accept(arrival));
 }
+
+const noted =
+  (decide: Decide, note: string): Decide =>
+  (known) => {
+    const decision = decide(known);
+    return { ...decision, note: decision.note ?? note };
+  };
 
 async function reread(deps: DecideDeps, store: ReceiptStore, unsettled: UnsettledReceipt): Promise<Reread> {
   const { receiptId, body, now } = unsettled;

@@ -1,5 +1,10 @@
+import { isIP } from "node:net";
+import { refusedRange } from "../net/networks.ts";
+
 /** The relay's own addresses in the form that a run's `webhook_url` has. */
 export interface Addresses {
+  /** True when the relay's host is one that Skyvern blocks where it checks webhook addresses (contract §9). */
+  mayBeBlocked(): boolean;
   /** True when a `webhook_url` leads to this relay. */
   pointsHere(webhookUrl: unknown): boolean;
   /** The channel in one of the relay's own `webhook_url`s. */
@@ -17,11 +22,25 @@ export function createAddresses(publicUrl: () => string): Addresses {
   };
   return {
     pointsHere,
+    mayBeBlocked: () => isPrivateHost(new URL(publicUrl()).hostname),
     channelOf: (webhookUrl) =>
       pointsHere(webhookUrl)
         ? (/\/webhook\/([A-Za-z0-9_-]{1,64})\/?$/.exec(parseUrl(webhookUrl)?.pathname ?? "")?.[1] ?? null)
         : null,
   };
 }
+
+/** By its name alone: a public name may have a private address all the same. */
+export function isPrivateHost(hostname: string): boolean {
+  const host = hostname
+    .replace(/^\[|\]$/g, "")
+    .replace(/\.$/, "")
+    .toLowerCase();
+  if (isIP(host) !== 0) return refusedRange(host, []) !== null;
+  return !host.includes(".") || PRIVATE_NAME.test(host);
+}
+
+/** Names that Skyvern takes for those of a private network (contract §2: utils/url_validators.py). */
+export const PRIVATE_NAME = /\.(localhost|local|internal|svc|cluster\.local)$|^(metadata|instance-data)(\.|$)/;
 
 const parseUrl = (value: unknown): URL | null => (typeof value === "string" ? URL.parse(value) : null);

@@ -12,7 +12,7 @@ import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
-import { byOrganization, webhookUrlOf } from "./reconcile.ts";
+import { BLOCKED_NOTE, byOrganization, rowAsAnswer, webhookUrlOf } from "./reconcile.ts";
 
 export interface BackfillDeps {
   client: SkyvernClient;
@@ -56,6 +56,8 @@ export interface Tally {
   recent: number;
   /** Runs that are gone at Skyvern or were not recognized. */
   unreadable: number;
+  /** Skyvern blocks the host of their webhook address, and so does not show them: of these only the list's row is known. */
+  blocked: number;
   /** When the last examined run had ended, epoch ms. */
   reached: number | null;
   /** Why the backfill is not complete. */
@@ -75,6 +77,7 @@ export async function backfill(deps: BackfillDeps, query: BackfillQuery): Promis
     elsewhere: 0,
     recent: 0,
     unreadable: 0,
+    blocked: 0,
     reached: null,
     faults: [],
   };
@@ -160,13 +163,17 @@ async function fillIn(
     return null;
   }
   const answer = await retryWhileDown(deps, () => key.client.getRun(row.run_id, signal));
-  if (!answer.ok) {
-    if (answer.fault.kind !== "not_found" && answer.fault.kind !== "unexpected") return answer.fault;
+  const isBlocked = !answer.ok && answer.fault.kind === "blocked";
+  if (isBlocked) tally.blocked += 1;
+  if (!answer.ok && !(isBlocked && (scope === "all" || addresses.mayBeBlocked()))) {
+    const { kind } = answer.fault;
+    if (kind !== "not_found" && kind !== "unexpected" && kind !== "blocked") return answer.fault;
     tally.unreadable += 1;
     return null;
   }
-  const webhookUrl = webhookUrlOf(answer.value);
-  if (scope !== "all" && !addresses.pointsHere(webhookUrl)) {
+  const run = answer.ok ? answer.value : rowAsAnswer(row);
+  const webhookUrl = webhookUrlOf(run);
+  if (!isBlocked && scope !== "all" && !addresses.pointsHere(webhookUrl)) {
     tally.elsewhere += 1;
     return null;
   }
@@ -174,7 +181,7 @@ async function fillIn(
     tally.added += 1;
     return null;
   }
-  const runId = typeof answer.value["run_id"] === "string" ? answer.value["run_id"] : row.run_id;
+  const runId = typeof run["run_id"] === "string" ? run["run_id"] : row.run_id;
   const listedRun = {
     runId,
     createdAt: row.created_at ?? runtime.now(),
@@ -186,10 +193,11 @@ async function fillIn(
     organization: key.organization,
     channel: addresses.channelOf(webhookUrl),
     endedAt: row.finished_at,
+    ...(isBlocked ? { note: BLOCKED_NOTE } : {}),
   } as const;
   const stored = await retryWhileLocked(deps, async () => {
     await store.recordListedRuns([listedRun]);
-    return ingest(answer.value, origin);
+    return ingest(run, origin);
   });
   if (stored instanceof StorageFault) return { kind: "unavailable", status: null, reason: stored.message };
   if (stored === null) tally.unreadable += 1;

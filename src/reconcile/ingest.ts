@@ -10,6 +10,8 @@ import type { Intake } from "../receive/intake.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
 
 export interface Origin {
+  /** What is to be said of the answer beside what settling says. */
+  note?: string;
   source: Source;
   /** The organization of the key that asked. */
   organization: string | null;

@@ -9,7 +9,7 @@
 import { isJsonObject, type JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { DAY_MS } from "../platform/time.ts";
+import { DAY_MS, isoTime } from "../platform/time.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
 import { isFinal, isTerminal } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
@@ -318,6 +318,12 @@ async function recordAndPartition(
 /** Reads a final run and ingests it if it belongs here. Null also when only this run cannot be read. */
 async function read(deps: ReconcileDeps, asking: KeyLook, row: SkyvernRunRow, isKnown: boolean) {
   const answer = await get(deps, asking, row.run_id);
+  if (answer.fault?.kind === "blocked") {
+    // Nothing says where its webhook was to go. To here, if this relay has a host that Skyvern blocks.
+    if (deps.scope === "all" || isKnown || deps.addresses.mayBeBlocked()) await takeRow(deps, asking, row);
+    asking.look.alreadyChecked.set(row.run_id, progressOf(row));
+    return null;
+  }
   if (answer.fault !== null) {
     if (isFinalFault(answer.fault)) asking.look.alreadyChecked.set(row.run_id, progressOf(row));
     return isFinalFault(answer.fault) ? null : answer.fault;
@@ -365,7 +371,37 @@ async function get({ log }: ReconcileDeps, { client, round, signal }: KeyLook, r
 }
 
 /** True for a lasting fault that concerns this one run. */
-const isFinalFault = ({ kind }: SkyvernFault): boolean => kind === "not_found" || kind === "unexpected";
+const isFinalFault = ({ kind }: SkyvernFault): boolean =>
+  kind === "not_found" || kind === "unexpected" || kind === "blocked";
+
+/** A run that Skyvern lists and does not show: its row says how it ended, and no more. */
+async function takeRow(deps: ReconcileDeps, { organization, round }: KeyLook, row: SkyvernRunRow): Promise<void> {
+  const { store, runtime, ingest } = deps;
+  const createdAt = row.created_at ?? runtime.now();
+  await store.recordListedRuns([{ runId: row.run_id, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
+  const origin = { source: "reconciled", organization, channel: null, note: BLOCKED_NOTE } as const;
+  const accepted = await ingest(rowAsAnswer(row), origin);
+  if (accepted?.verdict === "accepted" || accepted?.verdict === "corrected") round.found += 1;
+}
+
+export const BLOCKED_NOTE =
+  "Skyvern blocks the host of this run's webhook address, and so does not show the run: its status is from Skyvern's list";
+
+/** A row of Skyvern's list as GET run would answer it, as far as the row goes. */
+export function rowAsAnswer(row: SkyvernRunRow): JsonObject {
+  const { run_id, status, title = null, workflow_permanent_id = null, task_run_type = null, attempt } = row;
+  return {
+    run_id,
+    status,
+    run_type: task_run_type,
+    title,
+    workflow_permanent_id,
+    attempt,
+    created_at: isoTime(row.created_at),
+    started_at: isoTime(row.started_at),
+    finished_at: isoTime(row.finished_at),
+  };
+}
 
 async function take({ ingest, addresses }: ReconcileDeps, { organization, round }: KeyLook, run: JsonObject) {
   const channel = addresses.channelOf(webhookUrlOf(run));

@@ -1,5 +1,5 @@
 /**
- * Skyvern's API as the relay uses it (contract §4): five reads. Results are values. The key is sent only to the origin
+ * Skyvern's API as the relay uses it (contract §4): reads, and one try of an address. Results are values. The key is sent only to the origin
  * of the configured base URL, and no reason holds it.
  */
 import { z } from "zod";
@@ -23,12 +23,13 @@ export interface SkyvernKey {
 
 /**
  * Why a call failed. `not_found`: 404 or 410; of a run only a 404 in which Skyvern says that there is no such run, as a
- * proxy may answer 404 too. `forbidden`: 403, Skyvern's answer to a bad key (or 401). `rate_limited`:
+ * proxy may answer 404 too. `blocked`: 400 of a run, whose webhook address leads to a host that Skyvern does not allow any
+ * more; only its list and its artifacts can be read (contract §9). `forbidden`: 403, Skyvern's answer to a bad key (or 401). `rate_limited`:
  * 429. `unavailable`: no answer in time, or 408 or 5xx. `unexpected`: an answer that no retry would change: another
  * status, a redirect, a body that is not what the call answers.
  */
 export interface SkyvernFault {
-  kind: "not_found" | "forbidden" | "rate_limited" | "unavailable" | "unexpected";
+  kind: "not_found" | "blocked" | "forbidden" | "rate_limited" | "unavailable" | "unexpected";
   /** The HTTP status, null when there was no answer. */
   status: number | null;
   reason: string;
@@ -107,6 +108,15 @@ const SignedUrlSchema = z.looseObject({
   }),
 });
 
+const TriedWebhookSchema = z.looseObject({
+  status_code: z
+    .unknown()
+    .optional()
+    .transform((value) => toNumber(value)),
+  response_body: text,
+  error: text,
+});
+
 export interface SignedUrl {
   /** As Skyvern gives it, possibly a `file:` URL. */
   url: string;
@@ -129,6 +139,16 @@ export interface ContentOptions {
   /** A `Range` header, passed on as it is, so the answer may be 206. */
   range?: string;
   signal?: AbortSignal;
+}
+
+/** What an address answered Skyvern. */
+export interface TriedWebhook {
+  /** The HTTP status; null when there was no answer. */
+  status: number | null;
+  /** What the address answered with. */
+  body: string;
+  /** Why there was no answer, in Skyvern's words. */
+  error: string | null;
 }
 
 export interface SkyvernClient {
@@ -155,6 +175,13 @@ export interface SkyvernClient {
    * without signing keys; 503 is therefore not retried.
    */
   signedUrl(artifactId: string, signal?: AbortSignal): Promise<SkyvernResult<SignedUrl>>;
+  /** Skyvern's version, such as `1.0.56`. Fails with `not_found` on a Skyvern that does not say it. */
+  version(signal?: AbortSignal): Promise<SkyvernResult<string>>;
+  /**
+   * Has Skyvern POST a sample to an address as it POSTs a run's webhook, and tells what came of it. Fails with `not_found`
+   * where Skyvern has no such call.
+   */
+  tryWebhook(address: string, signal?: AbortSignal): Promise<SkyvernResult<TriedWebhook>>;
   /** The newest first. Pages shift while runs are added, so callers drop repeated ids. */
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
   /** The organization's workflows, the newest version of each; the first thousand. */
@@ -232,9 +259,13 @@ interface ApiCall {
   path: readonly string[];
   /** Without the leading `?`. */
   query?: string;
+  /** JSON to POST; absent: a GET. */
+  body?: string;
   signal?: AbortSignal | undefined;
   /** Statuses that are final for this call though retried elsewhere. */
   final?: readonly number[];
+  /** A 400 says that a host is blocked. */
+  isBlockable?: true;
   /** Judges from the body of a 404 whether the thing is missing; absent: every 404 means that. */
   notFound?(body: string): boolean;
   /** Its answer is a run, whose output may be heavy. */
@@ -246,11 +277,12 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
   return {
     origin: context.base.origin,
     getRun: async (id, signal) => {
-      const call = {
+      const call: ApiCall = {
         what: "run",
         path: ["runs", id],
         signal,
-        notFound: (body: string) => saysNoRun(id, body),
+        notFound: (body) => saysNoRun(id, body),
+        isBlockable: true,
         isRun: true,
       };
       return json(call, (value) => (isJsonObject(value) ? value : undefined));
@@ -272,6 +304,19 @@ function clientWith(context: ClientContext, choice: Choice): SkyvernClient {
       return json({ what: "signed URL", path, signal, final: [503] }, (value) => {
         const parsed = SignedUrlSchema.safeParse(value);
         return parsed.success ? { url: parsed.data.signed_url, expiresAt: parsed.data.expires_at } : undefined;
+      });
+    },
+    version: (signal) =>
+      json({ what: "version", path: ["version"], signal }, (value) =>
+        isJsonObject(value) && typeof value["version"] === "string" ? value["version"] : undefined,
+      ),
+    tryWebhook: (address, signal) => {
+      const body = JSON.stringify({ webhook_url: address, run_type: "workflow_run" });
+      return json({ what: "test webhook", path: ["internal", "test-webhook"], body, signal }, (value) => {
+        const parsed = TriedWebhookSchema.safeParse(value);
+        if (!parsed.success) return undefined;
+        const { status_code: status = null, response_body, error = null } = parsed.data;
+        return { status, body: response_body ?? "", error };
       });
     },
     listRuns: ({ page, pageSize, status = [], workflow = [] }, signal) => {
@@ -350,7 +395,9 @@ function callJson<T>(
     const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
     try {
       const headers = { "x-api-key": choice.key.key.reveal(), ...JSON_HEADERS };
-      const answer = await context.request(url, { headers, signal, maxBytes: MAX_JSON_BYTES });
+      const post = call.body === undefined ? {} : ({ method: "POST", body: call.body } as const);
+      if (call.body !== undefined) Object.assign(headers, { "content-type": "application/json" });
+      const answer = await context.request(url, { headers, ...post, signal, maxBytes: MAX_JSON_BYTES });
       const { status, missing } = answer;
       if (missing?.why instanceof BodyTooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
       if (missing) throw missing.why;
@@ -492,7 +539,7 @@ function toFault(
   const retryAfterMs = readRetryAfter(response.headers, context.now());
   const isOther = status === 404 && call.notFound?.(body) === false;
   return {
-    kind: isOther ? "unexpected" : faultKind(status),
+    kind: isOther ? "unexpected" : status === 400 && call.isBlockable === true ? "blocked" : faultKind(status),
     status,
     reason: `Skyvern answered the ${call.what} with ${status}${detail === "" ? "" : `: ${detail}`}`,
     ...(retryAfterMs === null ? {} : { retryAfterMs }),

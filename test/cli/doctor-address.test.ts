@@ -1,5 +1,7 @@
 /** Which addresses Skyvern takes as a webhook address, by its own rules (contract §2). */
 import { expect, it } from "vitest";
+import { Secret } from "../../src/platform/secret.ts";
+import { createSkyvernClient } from "../../src/skyvern/client.ts";
 import { checkForm, lookAtAddress } from "../../src/cli/doctor/address.ts";
 
 const hosted = (url: string) => checkForm(url, true);
@@ -48,6 +50,14 @@ it("one over 2083 characters is not taken, plain http is warned about", () => {
   ]);
 });
 
+/** A Skyvern that has no call to try an address. */
+const aSilentSkyvern = createSkyvernClient({
+  baseUrl: "https://api.skyvern.com",
+  keys: [{ name: "key", key: new Secret("key"), organization: null }],
+  request: () => Promise.reject(new Error("it does not answer")),
+  fetch: () => Promise.reject(new Error("it does not answer")),
+});
+
 it("a public name with a private address, or with none, is a fault at Skyvern's cloud, and is not tried", async () => {
   const config = {
     publicUrl: "https://relay.example.com",
@@ -58,6 +68,8 @@ it("a public name with a private address, or with none, is a fault at Skyvern's 
   const look = (lookup: () => Promise<{ address: string; family: number }[]>) =>
     lookAtAddress({
       config,
+      client: aSilentSkyvern,
+      isByAddress: true,
       host: { lookup },
       request: () => Promise.reject(new Error("it was tried")),
       signal: new AbortController().signal,

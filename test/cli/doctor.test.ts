@@ -179,7 +179,7 @@ describe("a relay that is well", () => {
     expect(stdout).toMatch(/^ok {7}node {2,}Node v24\.9\.0$/m);
     expect(stdout).toMatch(/^ok {7}key SKYVERN_API_KEY\[1\] {2,}http\S+ accepts it: o_512846093377601280$/m);
     expect(stdout).toMatch(/^ok {7}sink slack {2,}skyvern-relay is in the channel #ops$/m);
-    expect(stdout).toMatch(/^warning {2}PUBLIC_URL .*\n {10,}→ add 127\.0\.0\.1 to ALLOWED_HOSTS/m);
+    expect(stdout).toMatch(/^warning {2}PUBLIC_URL .*\n {10,}→ set ALLOWED_HOSTS=\["127\.0\.0\.1"\]/m);
     expect(stdout).toContain("\n\n0 faults, 1 warning.\n");
   });
 

@@ -6,38 +6,58 @@ import type { Config } from "../../config/config.ts";
 import { refusedRange } from "../../net/networks.ts";
 import type { HttpClient } from "../../net/http-client.ts";
 import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
+import { createAddresses, PRIVATE_NAME } from "../../receive/own-addresses.ts";
+import type { SkyvernClient } from "../../skyvern/client.ts";
+import { askSkyvern, lookAtTargets } from "./tried-webhook.ts";
 import { findingsAbout, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
 import type { DoctorHost } from "./host.ts";
 
 export interface AddressCheckDeps {
   config: Pick<Config, "publicUrl" | "baseUrl" | "host" | "port">;
   host: Pick<DoctorHost, "lookup">;
+  /** With the key that Skyvern is asked with. */
+  client: SkyvernClient;
+  /** Runs count as this relay's by their webhook address. */
+  isByAddress: boolean;
   /** Reaches any address, because this one is the operator's own. */
   request: HttpClient;
   signal: AbortSignal;
 }
 
-export async function lookAtAddress({ config, host, request, signal }: AddressCheckDeps): Promise<Finding[]> {
+export async function lookAtAddress(deps: AddressCheckDeps): Promise<Finding[]> {
+  const { config, host, client, isByAddress, signal } = deps;
   const isHosted = /(^|\.)skyvern\.com$/.test(new URL(config.baseUrl).hostname);
-  const form = [
-    ...checkForm(config.publicUrl, isHosted),
-    ...(await resolveAddresses(config.publicUrl, isHosted, host)),
-  ];
-  const bad = form.find(({ state }) => state === "fault");
-  const found = findingsAbout(
-    "PUBLIC_URL",
-    form.length > 0 ? form : [ok(`Skyvern accepts ${config.publicUrl}/webhook`)],
-  );
-  if (bad && isHosted) return found;
-  return [...found, ...findingsAbout("PUBLIC_URL reached", [await checkReach(config, request, signal)])];
+  const nonce = randomBytes(16).toString("hex");
+  const listener = await listen(config, nonce);
+  try {
+    const isAnswered = listener !== null;
+    const said = await askSkyvern(client, { config, isHosted, isAnswered }, signal);
+    const form = said === null ? await checkByRules(config.publicUrl, isHosted, host) : [said];
+    const found = findingsAbout("PUBLIC_URL", form);
+    if (isHosted && form.some(({ state }) => state === "fault")) return found;
+    const reached = findingsAbout("PUBLIC_URL reached", [await checkReach(deps, { nonce, isAnswered })]);
+    const { pointsHere } = createAddresses(() => config.publicUrl);
+    const targets = isByAddress
+      ? await lookAtTargets(client, { publicUrl: config.publicUrl, pointsHere }, signal)
+      : null;
+    return [...found, ...reached, ...findingsAbout("runs", targets === null ? [] : [targets])];
+  } finally {
+    await listener?.close();
+  }
+}
+
+/** Where Skyvern cannot be asked: what its own rules say of the address. */
+async function checkByRules(publicUrl: string, isHosted: boolean, host: Pick<DoctorHost, "lookup">) {
+  const form = [...checkForm(publicUrl, isHosted), ...(await resolveAddresses(publicUrl, isHosted, host))];
+  return form.length > 0 ? form : [ok(`Skyvern accepts ${publicUrl}/webhook`)];
 }
 
 const MAX_LENGTH = 2_083;
 const SET = "set PUBLIC_URL to the relay's address on the internet, such as https://relay.example.com";
 
 /**
- * What Skyvern says about a webhook address when a run is started. `isHosted`: Skyvern's own cloud. A self-hosted
- * Skyvern can allow more hosts (ALLOWED_HOSTS) and resolves names of its own network.
+ * What Skyvern says of a webhook address when a run is started. `isHosted`: Skyvern's own cloud. A server of one's own
+ * checks addresses only where ENABLE_URL_VALIDATION is on, and can be told to allow more (ALLOWED_HOSTS).
  */
 export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
   const url = new URL(`${publicUrl}/webhook`);
@@ -47,10 +67,10 @@ export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
     .toLowerCase();
   const found: Diagnosis[] = [];
   const refused = (why: string): void => {
-    const fix = isHosted
-      ? SET
-      : `add ${host} to ALLOWED_HOSTS of the Skyvern server and start it again, or use a public name`;
-    found.push((isHosted ? fault : warning)(`Skyvern refuses ${url.origin} as a webhook address: ${why}`, fix));
+    const who = isHosted ? "Skyvern" : "a Skyvern server with ENABLE_URL_VALIDATION=true";
+    const line = `ALLOWED_HOSTS=${JSON.stringify([host])}`;
+    const fix = isHosted ? SET : `set ${line} for the Skyvern server and start it again, or use a public name`;
+    found.push((isHosted ? fault : warning)(`${who} refuses ${url.origin} as a webhook address: ${why}`, fix));
   };
   if (url.href.length > MAX_LENGTH) {
     found.push(
@@ -73,8 +93,6 @@ export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
   return found;
 }
 
-/** contract §2: utils/url_validators.py */
-const PRIVATE_NAME = /\.(local|internal|svc|cluster\.local)$|^(metadata|instance-data)(\.|$)/;
 const LOAD_BALANCER = /\.elb\.([a-z0-9-]+\.)?amazonaws\.com(\.cn)?$/;
 
 /**
@@ -111,12 +129,9 @@ const REACH_TIMEOUT_MS = 10_000;
  * doctor itself listens on the relay's port for that moment and recognizes its own answer by a number.
  */
 async function checkReach(
-  config: AddressCheckDeps["config"],
-  request: HttpClient,
-  signal: AbortSignal,
+  { config, request, signal }: AddressCheckDeps,
+  { nonce, isAnswered }: { nonce: string; isAnswered: boolean },
 ): Promise<Diagnosis> {
-  const nonce = randomBytes(16).toString("hex");
-  const listener = await listen(config, nonce);
   const address = `${config.publicUrl}/webhook`;
   try {
     const response = await request(address, {
@@ -134,7 +149,7 @@ async function checkReach(
       return ok(`${address} leads to a relay, without a redirect`);
     return fault(
       `${address} answers ${status}, and not as a relay does: ${quote(body, [], 80)}`,
-      listener === null
+      !isAnswered
         ? "let the proxy or host before the relay pass POST /webhook on to it unchanged, without a login"
         : `let the address lead to port ${config.port} of this machine; PORT must be what the proxy or host expects`,
     );
@@ -145,15 +160,13 @@ async function checkReach(
       : "correct PUBLIC_URL, its DNS record, the port or the firewall; if only this machine cannot reach its own " +
         "public address, prove it from elsewhere: skyvern-relay send-test --url";
     return fault(reason, fix);
-  } finally {
-    await listener?.close();
   }
 }
 
 function redirected(address: string, location: string | null): Diagnosis {
   const to = location === null ? null : URL.parse(location, address);
-  const found =
-    `${address} redirects${to === null ? "" : ` to ${quote(to.href, [], 200)}`}, and Skyvern ` + "follows no redirect";
+  const where = to === null ? "" : ` to ${quote(to.href, [], 200)}`;
+  const found = `${address} redirects${where}, and Skyvern follows no redirect`;
   const final = to?.href.replace(/\/webhook\/?$/, "");
   return fault(
     found,

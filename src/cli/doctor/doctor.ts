@@ -3,6 +3,7 @@ import type { Config } from "../../config/config.ts";
 import { createEgress, type Egress } from "../../net/egress.ts";
 import { silentLog } from "../../platform/log.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
+import { createSkyvernClient } from "../../skyvern/client.ts";
 import { findKind } from "../../sinks/kinds.ts";
 import { block, line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
@@ -37,6 +38,8 @@ export const addDoctor: AddCommand = ({ command, ends, shell }) =>
       ends((options: DoctorOptions) => doctorCommand(options, { shell, runtime: systemRuntime(), host: systemHost })),
     );
 
+/** Skyvern waits so long for an address that it is asked to try, and somewhat longer. */
+const TRY_MS = 30_000;
 /** The time limit of all checks together; one that hangs is reported. */
 const TIME_MS = 45_000;
 
@@ -74,7 +77,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   });
   const open = createEgress({ allow: ["0.0.0.0/0", "::/0"], lookup: host.lookup });
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
-  const { database } = config;
+  const { database, baseUrl, keys } = config;
   const looks: Promise<Finding[]>[] = [
     lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
     lookAtWorkflows({ config, outbound: guarded, runtime, signal }),
@@ -82,7 +85,14 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
       ? Promise.resolve(
           findingsAbout("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),
         )
-      : lookAtAddress({ config, host, request: open.request, signal }),
+      : lookAtAddress({
+          config,
+          host,
+          client: createSkyvernClient({ ...runtime, ...guarded, baseUrl, keys, timeoutMs: TRY_MS }),
+          isByAddress: config.reconcile?.scope === "mine",
+          request: open.request,
+          signal,
+        }),
     ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
     Promise.resolve(noSinks(config)),
     ...config.sinks.map((sink) => lookAtSink(sink, guarded, runtime, signal)),
