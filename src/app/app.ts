@@ -28,6 +28,7 @@ import { createConfirm } from "../reconcile/confirm.ts";
 import { ARTIFACTS_DELAY_MS } from "../domain/follow-up-plan.ts";
 import { followUpDue } from "../reconcile/follow-up.ts";
 import { fillHistory, type CompleteHistoryDeps } from "../reconcile/history.ts";
+import { createDetailsReader, type ReadDetails } from "../reconcile/details.ts";
 import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
 import { createReceiver, type Receiver } from "../receive/receive.ts";
@@ -146,7 +147,8 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   const ending = new AbortController();
   const otlp = createTracing(config, host);
   const skyvern = await connectSkyvern(config, host);
-  const delivering = createDeliverySide(config, host, skyvern, otlp);
+  const readDetails: ReadDetails = (state, signal) => receiving.readDetails(state, signal);
+  const delivering = createDeliverySide(config, host, skyvern, { otlp, readDetails });
   const receiving = createReceiving(config, host, skyvern, { delivering, otlp });
   const { worker, lanes } = delivering;
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
@@ -252,7 +254,7 @@ function createDeliverySide(
   config: Config,
   { runtime, log, metrics, store, fleet, fetch, request }: AppHost,
   { links, media, enricher, askAgainAt }: SkyvernSide,
-  otlp: Otlp | null,
+  { otlp, readDetails }: { otlp: Otlp | null; readDetails: ReadDetails },
 ) {
   const { timeoutMs, artifactsWaitMs, scheduleMs } = config.delivery;
   const sinkDeps = { fetch, request, now: runtime.now, sleep: runtime.sleep, log };
@@ -263,9 +265,13 @@ function createDeliverySide(
   const showing = { media, settings: config.attachments, budgetMs: timeoutMs / 2 };
   const attempt = createAttempt({
     traced: otlp !== null,
-    enrich: async ({ state: { run }, artifactsStatus }, signal) => {
+    enrich: async ({ state, artifactsStatus, maybeSent }, signal) => {
+      const { run } = state;
       const { reason: _reason, isNew, ...known } = await enricher.list(run, artifactsStatus, signal);
-      return { known, ...(isNew ? { found: { runId: run.run_id, known, followUpAt: askAgainAt(known.status) } } : {}) };
+      const found = { runId: run.run_id, known, followUpAt: askAgainAt(known.status) };
+      // Where Skyvern gave no list it is not asked more; and what may be out already is not told otherwise now.
+      const later = known.status !== "complete" || maybeSent ? null : await readDetails(state, signal);
+      return { known, ...(isNew ? { found } : {}), ...(later ? { state: later } : {}) };
     },
     evidence: (run, artifacts) => createEvidence(showing, run, artifacts),
     links,
@@ -324,8 +330,11 @@ function createReceiving(
       ? null
       : { client: unhurried, store, ingest: quiet, addresses, runtime, log, historyMs, newsSince };
   const organizationOf = (name: string | null) => keys.find((key) => key.name === name)?.organization ?? null;
+  const quietIngest = createIngest(deps, { deliver: false });
+  const budgetMs = config.delivery.artifactsWaitMs;
   return {
     receiver: createReceiver(deps, confirm),
+    readDetails: createDetailsReader({ client, ingest, quietIngest, addresses, store, budgetMs, log }),
     reconciling,
     reconciler: createReconciler(reconciling),
     history,

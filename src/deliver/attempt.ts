@@ -1,6 +1,6 @@
 import type { Log } from "../platform/log.ts";
 import { toReport, type Links } from "../domain/report.ts";
-import type { Outcome, Run } from "../domain/run.ts";
+import type { Outcome, Run, RunState } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FoundArtifacts } from "../store/contract/outbox.ts";
@@ -13,7 +13,7 @@ export interface AttemptDeps {
    * What Skyvern's API says of the run beside its result, within its own time budget; never fails. `found` holds what
    * is new, to be saved with the attempt.
    */
-  enrich(claimed: Claimed, signal: AbortSignal): Promise<{ known: KnownArtifacts; found?: FoundArtifacts }>;
+  enrich(claimed: Claimed, signal: AbortSignal): Promise<Enriched>;
   /** Access to the run's pictures and files; nothing is read before a sink asks. */
   evidence?(run: Run, known: KnownArtifacts): Evidence;
   links: Links;
@@ -24,8 +24,17 @@ export interface AttemptDeps {
   log: Log;
 }
 
+/** `state`: where the run is known better now than when it was claimed. */
+export interface Enriched {
+  known: KnownArtifacts;
+  found?: FoundArtifacts;
+  state?: RunState;
+}
+
 export interface Attempted {
   outcome: Outcome;
+  /** The revision that the message shows, where that is a later one than was claimed. */
+  revision?: number;
   found?: FoundArtifacts;
 }
 
@@ -36,11 +45,11 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
   return async (claimed, sink, signal) => {
     const { delivery, maybeSent, state, previous } = claimed;
     const { id: deliveryId, run_id: runId, attempts: attempt, cause } = delivery;
-    let more: Pick<Attempted, "found"> = {};
+    let more: Pick<Attempted, "found" | "revision"> = {};
     const prepare = async () => {
-      const { known, found } = await enrich(claimed, signal);
-      if (found) more = { found };
-      const { run, revision } = state;
+      const { known, found, state: later } = await enrich(claimed, signal);
+      more = { ...(found ? { found } : {}), ...(later ? { revision: later.revision } : {}) };
+      const { run, revision } = later ?? state;
       const report = toReport({ run, revision, known }, links);
       const shown = evidence ? { evidence: evidence(run, known) } : {};
       const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};

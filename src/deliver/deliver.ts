@@ -57,7 +57,7 @@ async function attemptOnce(
   const { runtime } = deps;
   const { delivery } = claimed;
   const startedAt = runtime.now();
-  const { outcome, ...more }: Attempted =
+  const { outcome, revision, ...more }: Attempted =
     claimed.cutShort > MAX_CUT_SHORT
       ? { outcome: givenUp(claimed.cutShort) }
       : await deps.attempt(claimed, lane.sink, signal);
@@ -68,7 +68,7 @@ async function attemptOnce(
     deliveryId: delivery.id,
     sink: lane.sink.name,
     n: delivery.attempts,
-    revision: shownRevision(outcome, claimed),
+    revision: shownRevision(outcome, claimed, revision),
     startedAt,
     finishedAt,
     outcome: outcome.kind === "retry" && delay === null ? asLastAttempt(outcome, delivery.attempts) : outcome,
@@ -94,8 +94,9 @@ const givenUp = (cutShort: number): Outcome => ({
  * Only the revision that an earlier attempt may have shown has surely arrived: receivers drop a second message with the
  * same id, so later changes must not count as shown by it.
  */
-const shownRevision = (outcome: Outcome, { maybeSent, delivery, state }: Claimed): number =>
-  (outcome.kind === "delivered" ? outcome.revision : undefined) ?? (maybeSent ? delivery.revision : state.revision);
+const shownRevision = (outcome: Outcome, { maybeSent, delivery, state }: Claimed, rendered?: number): number =>
+  (outcome.kind === "delivered" ? outcome.revision : undefined) ??
+  (maybeSent ? delivery.revision : (rendered ?? state.revision));
 
 /** The wait until the next attempt, ms; null when there is none. */
 function delayAfter(

@@ -7,14 +7,8 @@ import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import { isFinal, RETRYING, type Artifact, type Run } from "../domain/run.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
-import { webhookUrlOf } from "./reconcile.ts";
-import {
-  ARTIFACTS_DELAY_MS,
-  attemptDueAt,
-  DETAILS_DELAY_MS,
-  followUpAt,
-  lacksDetails,
-} from "../domain/follow-up-plan.ts";
+import { ARTIFACTS_DELAY_MS, attemptDueAt, DETAILS_DELAY_MS, followUpAt } from "../domain/follow-up-plan.ts";
+import { fillDetails } from "./details.ts";
 import { awaitAttempt, type AwaitAttemptDeps, type Next } from "./await-attempt.ts";
 import type { Intake } from "../receive/intake.ts";
 import { settleDispute, type DisputeResult, type OwnersDeps } from "./owners.ts";
@@ -66,7 +60,7 @@ function plannedAt(run: Run, now: number): number | null {
 /** The artifacts of a v2 task still follow after its details. */
 function artifactsDueAt(run: Run, now: number): number | null {
   const at = run.received_at + ARTIFACTS_DELAY_MS;
-  return run.run_type === "task_v2" && lacksDetails(run) && at > now ? at : null;
+  return run.run_type === "task_v2" && at > now ? at : null;
 }
 
 interface Due {
@@ -101,23 +95,11 @@ async function lookAtAttempt(deps: FollowUpDeps, { state }: StoredRun, failures:
 /** False when Skyvern could not be asked. A fault with one run must not stop the others. */
 async function lookAfter(deps: FollowUpDeps, run: StoredRun, signal: AbortSignal): Promise<boolean> {
   try {
-    return (await complete(deps, run, signal)) && (await rereadArtifacts(deps, run, signal));
+    return (await fillDetails(deps, run.state, signal)) && (await rereadArtifacts(deps, run, signal));
   } catch (error) {
     deps.log.error("follow_up.failed", { run_id: run.state.run.run_id, error: String(error) });
     return false;
   }
-}
-
-/** Fills in what only the API knows. False when Skyvern could not be asked. */
-async function complete(deps: FollowUpDeps, { state }: StoredRun, signal: AbortSignal): Promise<boolean> {
-  const { run } = state;
-  if (!lacksDetails(run)) return true;
-  const [organization = null] = state.owners;
-  const answer = await deps.client.with({ organization }).getRun(run.run_id, signal);
-  if (!answer.ok) return answer.fault.kind === "not_found";
-  const channel = deps.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
-  await deps.ingest(answer.value, { source: "reconciled", organization, channel });
-  return true;
 }
 
 /** Reads the artifacts again; new ones edit the messages. False when Skyvern could not be asked. */

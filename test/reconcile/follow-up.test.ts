@@ -38,6 +38,12 @@ async function told(relay: TestApp, run: AtSkyvern): Promise<void> {
   relay.standIns.skyvern.calls.splice(0);
 }
 
+/** The same while Skyvern answers no question about the run itself. */
+async function toldWithout(relay: TestApp, run: AtSkyvern): Promise<void> {
+  relay.standIns.skyvern.faults.push({ on: new RegExp(`/runs/${run.id}$`), status: 503 });
+  await told(relay, run);
+}
+
 const asked = ({ standIns }: TestApp): string[] => standIns.skyvern.calls.map(({ path }) => path);
 const requests = ({ standIns }: TestApp) =>
   standIns.http.requests.map(({ body }) => (JSON.parse(body) as { data: JsonObject }).data);
@@ -49,14 +55,32 @@ function expectSilentEdits(relay: TestApp, edits: number): string {
   expect(message?.edits).toHaveLength(edits);
   expect(corrections(relay.standIns.slack)).toEqual([]);
   expect(relay.standIns.smtp.messages).toHaveLength(1);
-  return JSON.stringify(message?.blocks);
+  // Without what keeps an address in a text from becoming a link.
+  return JSON.stringify(message?.blocks).replaceAll("\u2060", "");
 }
 
 describe("prompt and url of a task, which only the API knows", () => {
-  it("prompt and url of a task, which only the API knows are filled in three seconds later: the message is edited, nothing is delivered again", async () => {
+  it("prompt and url of a task, which only the API knows, stand in the first message: Skyvern is asked before it is sent, once for all sinks", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
-    await told(relay, V1);
+    await relay.webhook(JSON.stringify(atSkyvern(V1).payload));
+    await relay.deliver();
+    expect(expectSilentEdits(relay, 0)).toContain("portal.example.com: Do tsk_1");
+    expect(relay.standIns.smtp.messages[0]?.raw).toContain("Do tsk_1");
+    expect(requests(relay)).toMatchObject([{ revision: 2, prompt: "Do tsk_1" }]);
+    expect(asked(relay).filter((path) => path === "/v1/runs/tsk_1")).toHaveLength(1);
+    expect(await relay.read("/v1/deliveries?run_id=tsk_1")).toMatchObject({
+      data: [{ cause: "result" }, { cause: "result" }, { cause: "result" }],
+    });
+    await later(100 * MINUTE);
+    expectSilentEdits(relay, 0);
+    expect(asked(relay).filter((path) => path === "/v1/runs/tsk_1")).toHaveLength(1);
+  });
+
+  it("prompt and url that came too late for the message are filled in three seconds later: it is edited, nothing is delivered again", async () => {
+    const { relay, later } = await aRelay();
+    add(relay, V1);
+    await toldWithout(relay, V1);
     expectSilentEdits(relay, 0);
 
     expect(await later(DETAILS_DELAY_MS - 1)).toBe(0);
@@ -82,7 +106,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     const file = 'sinks: { crm: { kind: http, url: "${SINK_URL}", secret: "${SINK_SECRET}", updates: true } }';
     const { relay, later } = await aRelay({ standIns: ["http"], file });
     add(relay, V1);
-    await told(relay, V1);
+    await toldWithout(relay, V1);
     await later(DETAILS_DELAY_MS);
     expect(requests(relay)).toMatchObject([
       { revision: 1, prompt: null, status: "completed" },
@@ -117,7 +141,7 @@ describe("prompt and url of a task, which only the API knows", () => {
   it("prompt and url of a task, which only the API knows are filled in when Skyvern is back", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
-    await told(relay, V1);
+    await toldWithout(relay, V1);
     relay.standIns.skyvern.faults.push({ status: 503, times: 3 });
     await later(DETAILS_DELAY_MS);
     expectSilentEdits(relay, 0);
@@ -218,7 +242,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     const { relay, later } = await aRelay();
     const replay = { ...V2, fixture: "replay.task_v2.completed" };
     add(relay, replay);
-    await told(relay, replay);
+    await toldWithout(relay, replay);
     expect(await later(DETAILS_DELAY_MS)).toBe(1);
     expectSilentEdits(relay, 1);
     add(relay, { ...replay, artifacts: [RECORDING] });
@@ -262,6 +286,7 @@ it("a relay that runs looks after its runs by itself", async () => {
   };
   const relay = await aListeningApp({}, { runtime, standIns: ["slack"], file: "skyvern: { reconcile: false }" });
   add(relay, V1);
+  relay.standIns.skyvern.faults.push({ on: /tsk_1$/, status: 503 });
   await relay.webhook(JSON.stringify(atSkyvern(V1).payload));
   await until("the message is edited", () => topLevel(relay.standIns.slack)[0]?.edits.length === 1);
 });
