@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
@@ -17,6 +19,7 @@ import { atSkyvern } from "../support/at-skyvern.ts";
 import { runCommand } from "../support/command.ts";
 import { blocksOf } from "../docs/documents.ts";
 
+const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const KEY = "the-key-of-the-tests";
 const DAY = 86_400_000;
 
@@ -141,18 +144,18 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     return { ...result, stderr: result.stderr.trim() };
   };
 
-  it("what is wrong is said in one line, and nothing is written of no key", async () => {
+  it("says that there is no key in one line, and writes nothing", async () => {
     expect(await refusing([])).toMatchObject({ code: 2, stderr: expect.stringContaining("give --key") as string });
   });
 
-  it("what is wrong is said in one line, and nothing is written of a wrong key", async () => {
+  it("says that the key is wrong in one line, and writes nothing", async () => {
     const { url } = await aSkyvern();
     const { code, stderr } = await refusing(["--key", "another", "--base-url", url]);
     expect([code, stderr.split("\n").length]).toEqual([1, 1]);
     expect(stderr).toMatch(/refuses the key: copy the whole key again from Skyvern's settings page/);
   });
 
-  it("what is wrong is said in one line, and nothing is written of no network", async () => {
+  it("says that Skyvern does not answer in one line, and writes nothing", async () => {
     const server = createServer();
     await new Promise<void>((go) => server.listen(0, "127.0.0.1", go));
     const { port } = server.address() as AddressInfo;
@@ -162,7 +165,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toMatch(/does not answer \(.*ECONNREFUSED.*\): correct the base URL/);
   });
 
-  it("what is wrong is said in one line, and nothing is written of something that is no Skyvern", async () => {
+  it("says that the address is no Skyvern in one line, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     skyvern.faults.push({ status: 404, times: 9 });
     const { code, stderr } = await refusing(["--key", KEY, "--base-url", skyvern.url]);
@@ -170,7 +173,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toMatch(/is no Skyvern that this relay understands .*upgrade Skyvern/);
   });
 
-  it("what is wrong is said in one line, and nothing is written of a sink that takes nothing", async () => {
+  it("says that a sink takes nothing in one line, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     const { slack, env } = await aSlack();
     const { code, stdout, stderr } = await refusing(
@@ -191,14 +194,31 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toContain("slack did not accept the test message");
   });
 
-  it("what is wrong is said in one line, and nothing is written of half a sink", async () => {
+  it("says that half a sink is missing in one line, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     const { code, stderr } = await refusing(["--key", KEY, "--base-url", skyvern.url, "--slack-channel", "C1"]);
     expect(code).toBe(2);
     expect(stderr).toContain("SLACK_BOT_TOKEN: is missing");
   });
 
-  it("what is wrong is said in one line, and nothing is written of a folder that cannot be written", async () => {
+  it("says that the disk is full in one line, and writes nothing", async () => {
+    const dir = aFolder();
+    const skyvern = await aSkyvern();
+    // No file may have a single byte.
+    const line = `ulimit -f 0; exec ${process.execPath} ${MAIN} init --key ${KEY} --base-url ${skyvern.url}`;
+    const ended = await new Promise<{ code: number | null; stderr: string }>((done) => {
+      const env = { PATH: process.env["PATH"], ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8" };
+      const child = spawn("bash", ["-c", line], { cwd: dir, env, stdio: ["ignore", "ignore", "pipe"] });
+      let stderr = "";
+      child.stderr.on("data", (chunk: Buffer) => void (stderr += chunk.toString()));
+      child.on("close", (code) => done({ code, stderr }));
+    });
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toMatch(/EFBIG.*; nothing was written\n$/);
+    expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it("says that a folder cannot be written in one line, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     const { code, stderr } = await init("/nowhere", ["--key", KEY, "--base-url", skyvern.url]);
     expect(code).toBe(1);
