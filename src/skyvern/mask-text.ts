@@ -286,7 +286,8 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
   const isSettled = options.byName || isInQuery;
   const end = bareValueEnd(view, start, depth, isTight, isSettled ? text.length : start + MOST_JUDGED);
   if (end <= start) return null;
-  if (isInQuery && isPlaceholder(text.slice(start, Math.min(end, start + MOST_JUDGED)))) return null;
+  if (isInQuery && !isLetterOrDigit(first) && isPlaceholder(text.slice(start, Math.min(end, start + MOST_JUDGED))))
+    return null;
   if (isSettled) return [start, end];
   const isForm =
     isEqual && isTight && (text.charCodeAt(end) === AMPERSAND || (pair.nameStart === 0 && end === text.length));

@@ -280,11 +280,13 @@ function decode(literal: string): string {
 
 /** A masked value in place of a literal. What is no valid literal stays as it is spelt, but for the mask. */
 function spellAs(literal: string, masked: string): string {
+  const asItIs = `"${masked}${literal.length > 1 && literal.endsWith('"') ? '"' : ""}`;
+  if (!literal.includes("\\") && !masked.includes('"')) return asItIs;
   try {
     JSON.parse(literal);
     return JSON.stringify(masked);
   } catch {
-    return `"${masked}${literal.length > 1 && literal.endsWith('"') ? '"' : ""}`;
+    return asItIs;
   }
 }
 
