@@ -68,7 +68,7 @@ function renderSummary(config: Config, warnings: readonly string[], off: readonl
   const lines = [
     `The configuration is valid${config.file === null ? "" : ` (${config.file})`}.`,
     "Keys:    " +
-      `${config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", ")}`,
+      config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", "),
     `Webhook: ${config.publicUrl}/webhook`,
     `Runs:    ${describeFollowing(config)}`,
     `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,

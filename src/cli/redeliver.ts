@@ -122,8 +122,7 @@ function findMisuse(
   const unknown = options.sink?.find((name) => !sinks.some((sink) => sink.name === name));
   if (unknown !== undefined) {
     return (
-      `there is no sink ${JSON.stringify(unknown)}; there are ` +
-      `${sinks.map(({ name }) => name).join(", ") || "none"}`
+      `there is no sink ${JSON.stringify(unknown)}; there are ` + (sinks.map(({ name }) => name).join(", ") || "none")
     );
   }
   if (isInMemory(database)) return IN_MEMORY;

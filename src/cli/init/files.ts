@@ -16,8 +16,7 @@ export interface NewFile {
 /** Formats `KEY=value` lines that reading `.env` returns unchanged. Throws for a value that cannot be written there. */
 export function formatEnv(values: Readonly<Record<string, string>>): string {
   const lines = Object.entries(values).map(([name, value]) => `${name}=${quoteValue(value)}`);
-  const text =
-    "# Written by skyvern-relay init. It holds " + `secrets: keep it out of version control.\n${lines.join("\n")}\n`;
+  const text = `# Written by skyvern-relay init. It holds secrets: keep it out of version control.\n${lines.join("\n")}\n`;
   const read = parseEnv(text);
   const wrong = Object.keys(values).find((name) => read[name] !== values[name]);
   if (wrong !== undefined) throw new Error(`${wrong} holds characters that cannot stand in ${ENV_FILE}`);

@@ -206,8 +206,8 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
     return { kind: "delivered", receipt, reason: `${who} refused the mail for good for ${listed(settled.rejected)}` };
   }
   if (result.kind === "accepted") {
-    const reason =
-      `${who} took the mail for ${settled.accepted.join(", ")}, and ` + `refused it for now for ${listed(waiting)}`;
+    const taken = settled.accepted.join(", ");
+    const reason = `${who} took the mail for ${taken}, and refused it for now for ${listed(waiting)}`;
     return { kind: "retry", reason, receipt: receiptOf(result, context, settled) };
   }
   const { error, handedOver, aborted } = result;
