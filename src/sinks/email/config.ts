@@ -1,4 +1,3 @@
-import { domainToASCII } from "node:url";
 import addressparser from "nodemailer/lib/addressparser";
 import { z } from "zod";
 import { Secret } from "../../platform/secret.ts";
@@ -62,7 +61,9 @@ function parseMailboxes(text: string): Mailbox[] | null {
 function withAsciiDomain(address: string): string {
   const at = address.lastIndexOf("@") + 1;
   const domain = address.slice(at);
-  return /[^\0-\x7F]/.test(domain) ? address.slice(0, at) + domainToASCII(domain) : address;
+  return /[^\0-\x7F]/.test(domain)
+    ? address.slice(0, at) + (URL.parse(`http://${domain}`)?.hostname ?? domain)
+    : address;
 }
 
 const mailbox = z.string().transform((text, context): Mailbox => {
