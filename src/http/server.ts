@@ -41,7 +41,14 @@ export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   mountOps(app, deps.unready);
   // The pages come next, because their own headers are stricter than these.
   deps.pages(app);
-  app.use(secureHeaders({ referrerPolicy: "no-referrer", crossOriginResourcePolicy: "same-site" }));
+  app.use(
+    secureHeaders({
+      referrerPolicy: "no-referrer",
+      crossOriginResourcePolicy: "same-site",
+      // Of its own host alone: the relay knows nothing of the others under it.
+      strictTransportSecurity: "max-age=15552000",
+    }),
+  );
   const guard = requireToken(deps.gate);
   app.use("/v1/*", guard);
   app.use("/metrics", guard);

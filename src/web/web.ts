@@ -4,6 +4,7 @@
  */
 import { Hono } from "hono";
 import { StorageFault } from "../store/contract/faults.ts";
+import { basePathOf, underBasePath } from "./base-path.ts";
 import { createAssets, mountAssets, type Assets } from "./assets/assets.ts";
 import { mountDeliveries } from "./deliveries/routes.ts";
 import { createPageContext, type WebEnv, type WebDeps } from "./page-context.ts";
@@ -27,6 +28,8 @@ export function mountWeb(app: Hono, deps: WebDeps): void {
 function createWeb(deps: WebDeps, assets: Assets): Hono<WebEnv> {
   const page = createSendPage(assets);
   const web = new Hono<WebEnv>({ strict: false });
+  const base = basePathOf(deps.publicUrl);
+  if (base !== "") web.use(underBasePath(base));
   web.onError((error, c) => {
     const isStorage = error instanceof StorageFault;
     const { method, path } = c.req;

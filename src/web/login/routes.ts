@@ -1,6 +1,7 @@
 /** Login and logout. */
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { retryAfter } from "../../http/auth.ts";
+import { basePathOf } from "../base-path.ts";
 import { field, go, type PageContext } from "../page-context.ts";
 import { loginPage } from "./page.ts";
 import { ownPage } from "./origin.ts";
@@ -9,7 +10,12 @@ import { SESSION_LIFE_MS } from "./session.ts";
 export function mountLogin({ web, deps, page, sessions, cookieName, open, ownForm, acting }: PageContext): void {
   const { log, gate } = deps;
   const isSecure = deps.publicUrl.startsWith("https:");
-  const cookieOptions = { path: "/", httpOnly: true, sameSite: "Lax", secure: isSecure } as const;
+  const cookieOptions = {
+    path: basePathOf(deps.publicUrl) || "/",
+    httpOnly: true,
+    sameSite: "Lax",
+    secure: isSecure,
+  } as const;
 
   web.get("/login", open, async (c) => {
     const to = ownPage(c.req.query("to"));

@@ -7,6 +7,7 @@ import { parse } from "hono/utils/cookie";
 import { HOUR_MS } from "../../platform/time.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import type { Secret } from "../../platform/secret.ts";
+import { basePathOf } from "../base-path.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
 
 export const SESSION_LIFE_MS = 12 * HOUR_MS;
@@ -65,9 +66,14 @@ export function createSessions({ tokens, key, runtime, ended }: SessionDeps): Se
   };
 }
 
-/** The session cookie. Its prefix makes browsers accept it only from this host over TLS. */
+/**
+ * The session cookie. Its prefix makes browsers accept it only over TLS, and from this host alone; under a path, where other
+ * programs share the host, it goes to that path only, which `__Host-` does not allow.
+ */
 export const cookieNameOf = (publicUrl: string): string =>
-  publicUrl.startsWith("https:") ? "__Host-skyvern-relay" : "skyvern-relay";
+  publicUrl.startsWith("https:")
+    ? `${basePathOf(publicUrl) === "" ? "__Host-" : "__Secure-"}skyvern-relay`
+    : "skyvern-relay";
 
 /** Checks a `Cookie` header for a session, for addresses outside the pages. */
 export function createSessionCheck(deps: SessionDeps & { publicUrl: string }): (cookies?: string) => Promise<boolean> {
