@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
 import { typeName } from "../../domain/block.ts";
-import type { Report } from "../../domain/report.ts";
+import { decisiveScreenshots, type Report } from "../../domain/report.ts";
 import {
   isFinal,
   isTerminal,
@@ -111,7 +111,8 @@ function head({ report, stored, session, sinks, deliveries }: RunView, content: 
 const versionOf = ({ state: { revision, run }, artifacts, status }: StoredRun): string =>
   `${revision}.${TERMINAL_STATUSES.indexOf(run.status as TerminalStatus)}.${run.attempt}.${status}.${artifacts.length}`;
 
-function outcome({ report }: RunView, content: Content): Part {
+function outcome(view: RunView, content: Content): Part {
+  const { report } = view;
   const { failure } = content;
   const summary =
     report.summary === null || report.summary === "" ? "" : card("summary", "Summary", longText(report.summary));
@@ -134,7 +135,7 @@ function outcome({ report }: RunView, content: Content): Part {
                 </details>`
           }
         </section>`;
-  return [failed, summary];
+  return [failed, summary, decisive(view)];
 }
 
 const attemptsCard = ({ attempts }: Content): Part =>
@@ -207,6 +208,31 @@ function output({ report }: RunView, content: Content): Part {
   return card("output", "Output", parts, { aside: jsonActions(json, "output-json", download) });
 }
 
+/** The picture that tells most, large: of a run that failed, the moment at which it did. */
+function decisive({ stored, link }: RunView): Part {
+  const { run } = stored.state;
+  const [key] = decisiveScreenshots(run, stored);
+  if (key === undefined) return "";
+  const path = `${runPath(run.run_id)}/media/${encodeURIComponent(key)}`;
+  return html`<figure class="decisive">
+    <a href="${link(key)}" target="_blank" rel="noreferrer noopener"
+      ><img src="${path}" alt="Screenshot at the end of the run" width="960" height="540"
+    /></a>
+    ${captionOf(stored, key)}
+  </figure>`;
+}
+
+/** Which block made a picture, and when, as far as that is known. */
+function captionOf({ artifacts }: StoredRun, key: ArtifactKey): Part {
+  const made = artifacts.find(({ artifact_id }) => artifact_id === key);
+  const name = line(made?.block ?? "", 80);
+  const at = made?.created_at ?? null;
+  if (name === "" && at === null) return "";
+  return html`<span class="soft caption" dir="auto"
+    >${name}${name !== "" && at !== null ? ", " : ""}${at === null ? "" : time(at)}</span
+  >`;
+}
+
 /** Pictures and film come through the relay, so the page loads nothing from third parties. */
 function media({ stored, report, link }: RunView): Part {
   const { run } = stored.state;
@@ -227,6 +253,7 @@ function media({ stored, report, link }: RunView): Part {
           width="320"
           height="180"
       /></a>
+      ${captionOf(stored, key)}
     </li>`;
   };
   // The payload names only the last attempt's.
