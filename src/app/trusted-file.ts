@@ -1,6 +1,7 @@
 /**
  * Files that the relay believes in everything: settings, secrets, keys. Only their owner may be able to change them.
  */
+import { isUtf8 } from "node:buffer";
 import { readFileSync, realpathSync, statSync, type Stats } from "node:fs";
 import { dirname, resolve } from "node:path";
 
@@ -39,9 +40,41 @@ const isOwnedByUs = (stats: Stats | null): boolean =>
 const statOf = (path: string): Stats | null => statSync(path, { throwIfNoEntry: false }) ?? null;
 const exists = (path: string): boolean => statOf(path) !== null;
 
+/**
+ * The text of a file's bytes, without a byte order mark. Throws when they are not UTF-8: with the `place` where that begins, as
+ * each byte that is none would become the same wrong character without a word.
+ */
+function decodeUtf8(path: string, bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString("utf8").replace(/^\uFEFF/, "");
+  const before = bytes.subarray(0, lengthOfUtf8(bytes)).toString("utf8");
+  const line = before.split("\n").length;
+  const column = before.length - before.lastIndexOf("\n");
+  const wide = /^(?:\xFF\xFE|\xFE\xFF)/.test(bytes.toString("latin1", 0, 2)) ? ", but UTF-16" : "";
+  const code = `it is not UTF-8${wide}: save it as UTF-8`;
+  throw Object.assign(new Error(`${path}:${line}:${column}: ${code}`), { code, place: `${line}:${column}` });
+}
+
+/** How many of the bytes are whole characters of UTF-8, up to the first that is none. */
+function lengthOfUtf8(bytes: Buffer): number {
+  let [good, bad] = [0, bytes.length];
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    // A character that is cut at the end is no fault of what comes before it.
+    if (isUtf8(bytes.subarray(0, wholeEnd(bytes, middle)))) good = middle;
+    else bad = middle;
+  }
+  return wholeEnd(bytes, good);
+}
+
+function wholeEnd(bytes: Buffer, end: number): number {
+  let start = end;
+  while (start > 0 && end - start < 3 && ((bytes[start] ?? 0) & 0xc0) === 0x80) start -= 1;
+  return start;
+}
+
 /** The text of a file. Throws like `readFileSync`, and with a `code` that says so when other users can write it. */
 export function readTrustedFile(path: string): string {
-  const text = readFileSync(path, "utf8");
+  const text = decodeUtf8(path, readFileSync(path));
   const open = findOthersWritable(path);
   if (open === null) return text;
   const code = `other users can write to ${open}: chmod o-w it, or move the file`;

@@ -1,7 +1,7 @@
 /** The configuration: environment and relay.yaml in, one checked value or every fault at once out. */
 import { dirname, isAbsolute, join } from "node:path";
 import { resolveArchive, type ArchiveSettings } from "./artifacts.ts";
-import { errorCode, readEnvironment, type EnvVars, type Environment, type Settings } from "./environment.ts";
+import { errorCode, QUOTED, readEnvironment, type EnvVars, type Environment, type Settings } from "./environment.ts";
 import { toFindings, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
 import { parseOrganization, type ApiKey } from "./keys.ts";
@@ -121,11 +121,18 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
     ...absentKey(environment, content),
     ...twoAddresses(environment, content, file.yaml),
   ];
+  const quoted = environment.quoted(variablesOf(file.yaml));
+  for (const fault of faults) if (quoted.includes(fault.where)) fault.message += `; the value ${QUOTED}`;
   if (faults.length > 0 || environment.settings === null || content.settings === null) return { ok: false, faults };
   const sinks = [...shortcuts.sinks, ...listSinks(content.settings)];
   const combined = combine({ ...environment, settings: environment.settings }, content.settings, sinks, file.name);
   const config = token.file === null ? combined : { ...combined, tokens: token.tokens, tokenFile: token.file };
-  return { ok: true, config, warnings: findWarnings(config), off: listOff(config, environment, shortcuts.off) };
+  return {
+    ok: true,
+    config,
+    warnings: [...quoted.map((name) => `${name} ${QUOTED}`), ...findWarnings(config)],
+    off: listOff(config, environment, shortcuts.off),
+  };
 }
 
 /** The token that a relay on SQLite created for itself; none before its first start. */
@@ -156,6 +163,8 @@ function openFile(environment: Environment, read: (path: string) => string) {
   } catch (error) {
     const code = errorCode(error);
     if (code === "unknown error") throw error;
+    const place = placeIn(error);
+    if (place !== null) return { name, yaml: null, faults: [{ where: `${name}:${place}`, message: code }] };
     if (named === undefined && code === "ENOENT") return { name: null, yaml: null, faults: [] };
     const [where, message] =
       named === undefined
@@ -164,6 +173,16 @@ function openFile(environment: Environment, read: (path: string) => string) {
     return { name, yaml: null, faults: [{ where, message }] };
   }
 }
+
+/** `12:5` where what keeps a file from being read stands at a place in it. */
+const placeIn = (error: unknown): string | null =>
+  error instanceof Error && "place" in error && typeof error.place === "string" ? error.place : null;
+
+/** Every variable that something reads: those of sinks and of vendors' APIs, and those in the file. */
+const variablesOf = (yaml: YamlFile | null): string[] => [
+  ...KINDS.flatMap(({ shortcut, api }) => [...Object.keys(shortcut?.variables ?? {}), ...(api ? [api.variable] : [])]),
+  ...(yaml?.variables ?? []),
+];
 
 interface FileContent {
   /** Null when the file has a fault. Without a file it holds the defaults. */

@@ -107,6 +107,8 @@ export interface Environment {
   faults: Fault[];
   /** The text of any variable, for a secret also from its file. Undefined when it is unset or empty. */
   get: (name: string) => string | undefined;
+  /** Set variables whose value stands in quotes, by the name that the user set. */
+  quoted: (names: Iterable<string>) => string[];
   /** The name that the user set: `SMTP_URL` or `SMTP_URL_FILE`. */
   locate: (name: string) => string;
 }
@@ -126,8 +128,15 @@ export function readEnvironment(env: EnvVars, readFile: (path: string) => string
   if (PORT !== null && PORT !== 0 && PORT === METRICS_PORT) {
     faults.push({ where: "METRICS_PORT", message: "must be another port than PORT" });
   }
-  return { settings: result.data ?? null, apis, faults, get, locate };
+  const quoted = (names: Iterable<string>): string[] =>
+    [...new Set([...Object.keys(texts), ...names])].filter((name) => isQuoted(get(name))).map(locate);
+  return { settings: result.data ?? null, apis, faults, get, quoted, locate };
 }
+
+/** `docker --env-file` and systemd's `Environment=` hand quotes on that a shell would have taken off. */
+const isQuoted = (text: string | undefined): boolean => /^(["']).*\1$/s.test(text ?? "");
+
+export const QUOTED = "stands in quotes, which belong to the value: docker --env-file keeps them, take them out";
 
 function readApis(get: Environment["get"], faults: Fault[]): Environment["apis"] {
   const apis = new Map<string, string>();

@@ -1,5 +1,7 @@
 /** Notes on a valid configuration: what is unusual in it, and what it leaves off. */
 import type { Environment } from "./environment.ts";
+import type { Route } from "../domain/routing.ts";
+import { findUnmatched } from "../domain/unmatched-routes.ts";
 import type { ApiKey } from "./keys.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import { formatDuration } from "../platform/duration.ts";
@@ -15,6 +17,7 @@ interface NotedConfig {
   tokens: readonly Secret[];
   tokenFile: string | null;
   sinks: readonly { name: string }[];
+  routes: readonly Route[];
   alerts: AlertSettings;
   archive: { s3: unknown } | null;
   reconcile: { everyMs: number } | null;
@@ -73,6 +76,10 @@ export function findWarnings(config: NotedConfig): string[] {
   const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));
   return [
     ...warnings.flatMap(([applies, text]) => (applies ? [text] : [])),
+    ...findUnmatched(
+      config.routes,
+      config.keys.map(({ organization }) => organization),
+    ),
     ...oddKeys.map(({ name }) => `the key ${name} holds a space or a quote, which Skyvern's keys never do`),
   ];
 }

@@ -331,7 +331,7 @@ describe("warnings", () => {
 
   it.each([
     [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
-    [{ SKYVERN_API_KEY: '"quoted"' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
+    [{ SKYVERN_API_KEY: 'half"quoted' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
   ])("warnings: %j %s", (env, yaml, message) => {
     expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
   });

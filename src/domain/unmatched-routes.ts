@@ -1,0 +1,48 @@
+/** Notes on routes that no run can take. A misspelt value is no fault where Skyvern chooses the values, but these are certain. */
+import { TERMINAL_STATUSES } from "./run.ts";
+import { fits, type Route } from "./routing.ts";
+
+/** Why a value of a field fits nothing, or null. */
+type Look = (value: string) => string | null;
+
+/** `organizations`: those of the keys, null where a key does not say. */
+export function findUnmatched(routes: readonly Route[], organizations: readonly (string | null)[]): string[] {
+  const looks: Record<string, Look> = {
+    channel: (value) => (/^[\w*-]+$/.test(value) ? null : "a channel has letters, digits, _ and - alone"),
+    organization: (value) =>
+      organizations.some((own) => own === null || fits(value, own)) ? null : "no key is of such an organization",
+    attempts: (value) => (/^(?:<=?\s*0|<\s*1|=?\s*0)$/.test(value.trim()) ? "attempts count from 1" : null),
+  };
+  const notes: string[] = [];
+  for (const [index, { name, when }] of routes.entries()) {
+    const stopper = routes.slice(0, index).find((route) => route.stop && Object.keys(route.when).length === 0);
+    if (stopper)
+      notes.push(`the route ${quoted(name)} is never reached: ${quoted(stopper.name)} stops every run before`);
+    for (const [field, values] of Object.entries(when)) {
+      for (const why of unmatchedIn(field, values ?? [], looks[field] ?? (() => null))) {
+        notes.push(`the route ${quoted(name)} can never match by ${field}: ${why}`);
+      }
+    }
+  }
+  return notes;
+}
+
+function unmatchedIn(field: string, values: readonly string[], look: Look): string[] {
+  const wanted = values.filter((value) => !value.startsWith("!"));
+  const negated = values.filter((value) => value.startsWith("!")).map((value) => value.slice(1));
+  if (negated.some((value) => /^\*+$/.test(value))) return ["!* excludes every value"];
+  if (field === "status") {
+    const possible = TERMINAL_STATUSES.filter((status) => !negated.some((value) => fits(value, status)));
+    const isMet = possible.some((status) => wanted.length === 0 || wanted.some((value) => fits(value, status)));
+    return isMet ? [] : ["its values exclude every final status"];
+  }
+  return wanted.flatMap((value) => {
+    const excluding = value.includes("*")
+      ? negated.find((one) => one === value)
+      : negated.find((one) => fits(one, value));
+    const why = look(value) ?? (excluding === undefined ? null : `${quoted(`!${excluding}`)} excludes it`);
+    return why === null ? [] : [`${quoted(value)}: ${why}`];
+  });
+}
+
+const quoted = (text: string): string => JSON.stringify(text);

@@ -1,0 +1,132 @@
+/** Mistakes that are no fault of the schema, and would have no word without a look at them. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { readTrustedFile } from "../../src/app/trusted-file.ts";
+import { aFolder } from "../support/app.ts";
+import { runCommand } from "../support/command.ts";
+import { configOf, faultsOf, load } from "./source.ts";
+
+const warningsOf = (...source: Parameters<typeof load>): string[] => {
+  const loaded = load(...source);
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.faults));
+  return loaded.warnings;
+};
+
+describe("relay.yaml that is not UTF-8", () => {
+  const check = async (bytes: Uint8Array) => {
+    const file = join(aFolder(), "relay.yaml");
+    writeFileSync(file, bytes);
+    const { code, stderr } = await runCommand(["check"], { SKYVERN_API_KEY: "k", RELAY_CONFIG: file });
+    return { code, stderr: stderr.replaceAll(file, "relay.yaml") };
+  };
+  const text = "# Rechnungen für Köln\nroutes:\n  - { name: Münster, to: [] }\n";
+
+  it.each([
+    ["Windows-1252", Buffer.from(text, "latin1"), "relay.yaml:1:15: it is not UTF-8: save it as UTF-8"],
+    [
+      "UTF-16",
+      Buffer.from(`\uFEFF${text}`, "utf16le"),
+      "relay.yaml:1:1: it is not UTF-8, but UTF-16: save it as UTF-8",
+    ],
+    [
+      "broken in its third line",
+      Buffer.concat([Buffer.from("# ä€🎉\n#\n# ü 東 "), Buffer.from([0xc3, 0x28, 0x0a])]),
+      "relay.yaml:3:7: it is not UTF-8: save it as UTF-8",
+    ],
+  ])("as %s is refused, with its place", async (_what, bytes, message) => {
+    const { code, stderr } = await check(bytes);
+    expect(code).toBe(2);
+    expect(stderr).toContain(message);
+  });
+
+  it("is taken with a byte order mark, and so is a file of a secret, without it", async () => {
+    expect((await check(Buffer.from(`\uFEFF${text}`))).code).toBe(0);
+    const file = join(aFolder(), "key");
+    writeFileSync(file, "\uFEFFsecret\n");
+    expect(readTrustedFile(file)).toBe("secret\n");
+  });
+});
+
+describe("quotes that a shell would have taken off", () => {
+  it.each(["'", '"'])("as %s are noticed for every variable that something reads", (quote) => {
+    const file = 'sinks: { ops: { kind: slack, token: "${OPS_TOKEN}", channel: C0123ABCD } }';
+    const env = {
+      SKYVERN_API_KEY: "k",
+      RELAY_TOKEN: "a-token-of-the-tests",
+      OTEL_SERVICE_NAME: "relay",
+      SMTP_URL: "smtp://mail.example.com",
+      EMAIL_FROM: "a@example.com",
+      EMAIL_TO: "b@example.com",
+      OPS_TOKEN: "xoxb-1",
+    };
+    const noticed = Object.entries(env).flatMap(([name, value]) => {
+      const loaded = load({ ...env, [name]: `${quote}${value}${quote}` }, file);
+      const said = loaded.ok ? loaded.warnings : loaded.faults.map(({ where, message }) => `${where} ${message}`);
+      return said.some((one) => one.startsWith(name) && one.includes("docker --env-file")) ? [name] : [];
+    });
+    const onlyInFile = load({ ...env, OPS_TOKEN: `${quote}xoxb-1${quote}` }, file);
+    expect(
+      noticed.concat(onlyInFile.ok ? [] : ["OPS_TOKEN"]).filter((name, i, all) => all.indexOf(name) === i),
+    ).toEqual(Object.keys(env));
+  });
+
+  it("are part of the fault where the value is one by them", () => {
+    const { PUBLIC_URL, PORT } = { PUBLIC_URL: '"https://relay.example.com"', PORT: "'8080'" };
+    expect(faultsOf({ PUBLIC_URL, PORT })).toEqual([
+      { where: "PORT", message: expect.stringMatching(/must be a port.*; the value stands in quotes.*take them out/) },
+      { where: "PUBLIC_URL", message: expect.stringContaining("docker --env-file keeps them") },
+    ]);
+  });
+
+  it("inside of a value are nothing to notice", () => {
+    expect(warningsOf({ OTEL_SERVICE_NAME: 'the "relay"' })).toEqual([]);
+  });
+});
+
+describe("a route that no run can take", () => {
+  const routes = (when: string): string =>
+    `sinks: { a: { kind: http, url: "https://a.example", secret: "whsec_${Buffer.alloc(32, 7).toString("base64")}" } }
+routes: [{ name: r, when: ${when}, to: [a] }]`;
+
+  it.each([
+    ["{ channel: bill/ing }", '"bill/ing": a channel has letters'],
+    ['{ channel: ["ok", "a b"] }', '"a b": a channel has letters'],
+    ['{ status: ["!*"] }', "!* excludes every value"],
+    ['{ title: "!*" }', "!* excludes every value"],
+    ['{ status: [failed, "!fail*"] }', "its values exclude every final status"],
+    ['{ status: ["!completed", "!failed", "!t*", "!canceled"] }', "its values exclude every final status"],
+    ['{ run_type: [task_v2, "!task*"] }', '"task_v2": "!task*" excludes it'],
+    ['{ workflow: ["Pay*", "!Pay*"] }', '"Pay*": "!Pay*" excludes it'],
+    ['{ attempts: "<1" }', "attempts count from 1"],
+    ["{ attempts: 0 }", "attempts count from 1"],
+  ])("by %s is noted", (when, why) => {
+    const noted = warningsOf({}, routes(when));
+    expect(noted).toHaveLength(1);
+    expect(noted[0]).toContain('the route "r" can never match by ');
+    expect(noted[0]).toContain(why);
+  });
+
+  it("by the organization of no key is noted, as long as each key has one", () => {
+    const file = (key: string) => `${routes("{ organization: o_2 }")}\nskyvern: { keys: [${key}] }`;
+    const one = "{ name: a, key: x, organization: o_1 }";
+    expect(warningsOf({ SKYVERN_API_KEY: undefined }, file(one))[0]).toContain("no key is of such an organization");
+    expect(warningsOf({ SKYVERN_API_KEY: undefined }, file(`${one}, { name: b, key: y }`))).toEqual([]);
+  });
+
+  it("behind one that stops every run is noted", () => {
+    const file = routes("{}").replace("to: [a] }]", "to: [a], stop: true }, { name: late, to: [a] }]");
+    expect(warningsOf({}, file)).toEqual(['the route "late" is never reached: "r" stops every run before']);
+  });
+
+  it.each([
+    '{ channel: "bill*" }',
+    "{ status: failed }",
+    '{ title: ["a", "!b"] }',
+    '{ attempts: ">1" }',
+    "{ organization: o_9 }",
+  ])("by %s is as it should be", (when) => {
+    expect(configOf({}, routes(when)).routes).toHaveLength(1);
+    expect(warningsOf({}, routes(when))).toEqual([]);
+  });
+});
