@@ -133,5 +133,8 @@ const linksHere = (links: Links, publicUrl: string): Links => {
   return { run: (runId) => local(links.run(runId)), artifact: (runId, key) => local(links.artifact(runId, key)) };
 };
 
-const belongsTo = ({ state: { run }, artifacts }: StoredRun, key: string): boolean =>
-  key === run.recording || run.screenshots.includes(key) || artifacts.some(({ artifact_id }) => artifact_id === key);
+const belongsTo = ({ state: { run }, artifacts, timeline }: StoredRun, key: string): boolean =>
+  key === run.recording ||
+  run.screenshots.includes(key) ||
+  artifacts.some(({ artifact_id }) => artifact_id === key) ||
+  timeline?.blocks.some(({ screenshot }) => screenshot === key) === true;
