@@ -1,7 +1,7 @@
 /** What a page and an HTTP event say of a workflow run's blocks, from Skyvern's timeline to the reader. */
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { Json } from "../../src/platform/json.ts";
+import type { Json, JsonObject } from "../../src/platform/json.ts";
 import { fixtureJson } from "../support/fixtures.ts";
 import { aReader, aRelay, type Reader, type Relay } from "./relay.ts";
 
@@ -19,7 +19,7 @@ afterEach(() => relay.close());
 
 /** A run whose second block failed, as its timeline says. */
 async function aFailedRun(timeline: readonly unknown[]) {
-  const payload = { ...fixtureJson("workflow_run.failed"), failure_category: [{ category: "UNKNOWN" }] };
+  const payload: JsonObject = { ...fixtureJson("workflow_run.failed"), failure_category: [{ category: "UNKNOWN" }] };
   const id = String(payload["run_id"]);
   relay.skyvern.addRun({ payload, timeline: timeline as Json[] });
   await relay.webhook(payload);
