@@ -73,7 +73,9 @@ export function runsChart({ window, runs, shown, href }: RunsChart): Html {
         ></span
       >
       <span class="legend"
-        >${[...totals].map(([series, n]) => html`<span class="key-of s-${series}">${labelOf(series)} ${n}</span>`)}</span
+        >${[...totals].map(
+          ([series, n]) => html`<span class="key-of s-${series}">${labelOf(series)} ${n}</span>`,
+        )}</span
       >
     </figcaption>
     <svg
@@ -168,7 +170,9 @@ const numbers = (bars: readonly Bar[], series: readonly string[], href: RunsChar
               ({ start, counts }) =>
                 html`<tr>
                   <th scope="row"><a href="${href(start, start + HOUR_MS)}">${time(start, "short")}</a></th>
-                  ${series.map((one) => html`<td class="right">${counts.find(([name]) => name === one)?.[1] ?? 0}</td>`)}
+                  ${series.map(
+                    (one) => html`<td class="right">${counts.find(([name]) => name === one)?.[1] ?? 0}</td>`,
+                  )}
                 </tr>`,
             )}
         </tbody>

@@ -124,7 +124,7 @@ describe("check", () => {
     expect(stdout).toContain("bad → ops");
     expect(stdout).toContain("open from the first start on, with a token in ./data/relay.token");
     expect(stdout).toMatch(/Off: .*webhooks: .*\n +turn it on: PUBLIC_URL=/);
-    expect(stdout).toContain("every run: Skyvern's list is asked every 10s, with at most 3600 requests an hour");
+    expect(stdout).toContain("every run: the relay reads Skyvern's list every 10s, with at most 3600 requests an hour");
   });
 
   it("--json is JSON, when all is right", async () => {

@@ -256,7 +256,7 @@ describe("the page of a run", () => {
     await relay.webhook(aTask({ screenshot_urls: ["https://api.skyvern.com/v1/artifacts/a_1/content?sig=s"] }));
     const picture = await reader.get("/runs/tsk_v2_1/media/a_1");
     expect(picture.headers.get("content-type")).toBe("image/svg+xml");
-    expect(await picture.text()).toContain("no longer available");
+    expect(await picture.text()).toContain("not available");
   });
 
   test("the received bytes can be read and downloaded, as they were stored", async () => {

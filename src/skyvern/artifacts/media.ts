@@ -382,4 +382,4 @@ export const noPicture = (): Response =>
 const PICTURE =
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 120" width="640" height="120"><rect width="640" ` +
   `height="120" fill="#8a94a0" opacity=".25"/><text x="320" y="66" font-family="sans-serif" font-size="18" ` +
-  `fill="#6b7580" text-anchor="middle">This picture is no longer available</text></svg>`;
+  `fill="#6b7580" text-anchor="middle">This picture is not available</text></svg>`;

@@ -48,7 +48,10 @@ function which({ values }: Query<DeliveryFilterName>): Html {
   const labels = (values.state ?? []).map((state) => STATES[state as DeliveryState].label).join(" or ");
   return html`<dl class="facts narrow">
     ${fact("State", labels)}
-    ${fact("Sink", values.sink?.length ? values.sink.map((name) => line(name, 64)).join(" or ") : "every configured sink")}
+    ${fact(
+      "Sink",
+      values.sink?.length ? values.sink.map((name) => line(name, 64)).join(" or ") : "every configured sink",
+    )}
     ${values.since?.length ? fact("Queued since", instant(values.since[0])) : ""}
     ${values.until?.length ? fact("Queued before", instant(values.until[0])) : ""}
   </dl>`;

@@ -50,8 +50,16 @@ export function deliveriesPage(view: DeliveriesView): Part {
       ${chips(view)}
       ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothing(isDead) : [bulk(query), table(view)]}
       <nav class="pager" aria-label="Pages">
-        ${query.after === null ? "" : html`<a class="button" href="${toHref(PATH, { ...query, after: null })}">Newest</a>`}
-        ${older === null ? "" : html`<a class="button" rel="next" href="${toHref(PATH, { ...query, after: older })}">Older</a>`}
+        ${
+          query.after === null
+            ? ""
+            : html`<a class="button" href="${toHref(PATH, { ...query, after: null })}">Newest</a>`
+        }
+        ${
+          older === null
+            ? ""
+            : html`<a class="button" rel="next" href="${toHref(PATH, { ...query, after: older })}">Older</a>`
+        }
       </nav>
     </div>`,
   ];
@@ -95,7 +103,11 @@ const nothing = (isDead: boolean): Html =>
   html`<section class="card empty">
     <h2>${isDead ? "No dead letters" : "No delivery fits"}</h2>
     <p>
-      ${isDead ? "Everything that was queued was delivered, or is still being tried." : "No delivery fits these filters."}
+      ${
+        isDead
+          ? "Everything that was queued was delivered, or is still being tried."
+          : "No delivery fits these filters."
+      }
     </p>
   </section>`;
 
@@ -109,7 +121,9 @@ function chips({ query, sinks }: DeliveriesView): Html {
     >`;
   const names = new Set([...sinks.map(({ name }) => name), ...(query.values.sink ?? [])]);
   return html`<nav class="chips" aria-label="By state">
-      ${DELIVERY_STATES.map((state) => chip("state", state, [icon(STATES[state].icon), STATES[state].label], STATES[state].tone))}
+      ${DELIVERY_STATES.map((state) =>
+        chip("state", state, [icon(STATES[state].icon), STATES[state].label], STATES[state].tone),
+      )}
     </nav>
     <nav class="chips" aria-label="By sink">${[...names].map((name) => chip("sink", name, line(name, 64)))}</nav>`;
 }
@@ -145,8 +159,16 @@ function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Htm
   return html`<tr role="row" id="${rowId(delivery.id)}">
     <td role="cell" class="a-status">${badge(STATES[delivery.state])}</td>
     <td role="cell" class="a-title">
-      ${isTest ? html`<span class="title">Test message</span>` : html`<a class="title" href="${runPath(runId)}">${line(runId, 80)}</a>`}
-      ${delivery.last_error === null ? html`<span class="sub">${stateTime(delivery)}</span>` : html`<span class="error-text">${block(delivery.last_error, 400)}</span>`}
+      ${
+        isTest
+          ? html`<span class="title">Test message</span>`
+          : html`<a class="title" href="${runPath(runId)}">${line(runId, 80)}</a>`
+      }
+      ${
+        delivery.last_error === null
+          ? html`<span class="sub">${stateTime(delivery)}</span>`
+          : html`<span class="error-text">${block(delivery.last_error, 400)}</span>`
+      }
     </td>
     <td role="cell" class="a-type">${line(sink, 64)} <span class="soft">${line(delivery.kind, 30)}</span></td>
     <td role="cell" class="a-took">${many(delivery.attempts, "attempt")}</td>

@@ -47,7 +47,9 @@ const row = (receipt: Receipt): Html =>
         >${line(receipt.note ?? receipt.id, 160)}</a
       >
       <span class="sub"
-        >${receipt.id}${receipt.channel === null ? "" : html` · ${line(receipt.channel, 64)}`}${receipt.copies > 1 ? ` · came ${receipt.copies} times` : ""}</span
+        >${receipt.id}${receipt.channel === null ? "" : html` · ${line(receipt.channel, 64)}`}${
+          receipt.copies > 1 ? ` · came ${receipt.copies} times` : ""
+        }</span
       >
     </td>
     <td role="cell" class="a-type">${line(receipt.key_name ?? "–", 64)}</td>

@@ -100,9 +100,25 @@ function head({ report, stored, session, sinks, deliveries }: RunView, content: 
     <h1 dir="auto">${line(content.title, 140)}</h1>
     ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
     <div class="row actions">
-      ${app === null ? "" : html`<a class="button" href="${app}" target="_blank" rel="noreferrer noopener nofollow">Open in Skyvern${icon("open")}</a>`}
-      ${canSend ? buttonForm({ action, csrf: session.csrf }, [icon("again"), deliveries.length === 0 ? "Send to all sinks" : "Redeliver to all"]) : ""}
-      ${buttonForm({ action: `${runPath(report.run_id)}/artifacts/refresh`, csrf: session.csrf }, [icon("file"), "Refresh artifacts"])}
+      ${
+        app === null
+          ? ""
+          : html`<a class="button" href="${app}" target="_blank" rel="noreferrer noopener nofollow"
+              >Open in Skyvern${icon("open")}</a
+            >`
+      }
+      ${
+        canSend
+          ? buttonForm({ action, csrf: session.csrf }, [
+              icon("again"),
+              deliveries.length === 0 ? "Send to all sinks" : "Redeliver to all",
+            ])
+          : ""
+      }
+      ${buttonForm({ action: `${runPath(report.run_id)}/artifacts/refresh`, csrf: session.csrf }, [
+        icon("file"),
+        "Refresh artifacts",
+      ])}
     </div>
   </div>`;
 }
@@ -152,7 +168,9 @@ const labels = (title: string, values: readonly string[]): Part =>
 function errorHtml(error: RunView["report"]["output"]): Html {
   if (!isJsonObject(error)) return treeHtml(error);
   return html`<dl class="facts">
-    ${Object.entries(error).map(([name, value]) => fact(line(name, 60), typeof value === "string" ? block(value, 2_000) : treeHtml(value)))}
+    ${Object.entries(error).map(([name, value]) =>
+      fact(line(name, 60), typeof value === "string" ? block(value, 2_000) : treeHtml(value)),
+    )}
   </dl>`;
 }
 
@@ -303,7 +321,9 @@ function files({ report, link }: RunView, content: Content): Part {
           >${line(type.replaceAll("_", " "), 60)}</a
         >
         <span class="soft"
-          >${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}${report.attempt === 1 ? "" : ` · attempt ${attempt}`}</span
+          >${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}${
+            report.attempt === 1 ? "" : ` · attempt ${attempt}`
+          }</span
         >
       </li>`,
   );
@@ -486,7 +506,13 @@ const entryHtml = ({ at, who, sort, title, lines, routing, receiptId }: Entry, r
               ${routing.slice(0, 50).map(routeHtml)}
             </ul>`
       }
-      ${receiptId === null ? "" : html`<p><a href="${runPath(runId)}/receipts/${encodeURIComponent(receiptId)}">Show what was received</a></p>`}
+      ${
+        receiptId === null
+          ? ""
+          : html`<p>
+              <a href="${runPath(runId)}/receipts/${encodeURIComponent(receiptId)}">Show what was received</a>
+            </p>`
+      }
     </div>
   </li>`;
 

@@ -56,9 +56,21 @@ export function runsPage(view: RunsView): Part {
       ${statusBar(query)} ${chart(view)}
       ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothingFits(query) : table(rows)}
       <nav class="pager" aria-label="Pages">
-        ${query.after === null ? "" : html`<a class="button" href="${toHref("/", { ...query, after: null })}">Newest</a>`}
-        ${older === null ? "" : html`<a class="button" rel="next" href="${toHref("/", { ...query, after: older })}">Older</a>`}
-        ${rows.length === 0 ? "" : html`<a class="button" href="${toHref("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`}
+        ${
+          query.after === null
+            ? ""
+            : html`<a class="button" href="${toHref("/", { ...query, after: null })}">Newest</a>`
+        }
+        ${
+          older === null
+            ? ""
+            : html`<a class="button" rel="next" href="${toHref("/", { ...query, after: older })}">Older</a>`
+        }
+        ${
+          rows.length === 0
+            ? ""
+            : html`<a class="button" href="${toHref("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`
+        }
       </nav>
     </div>`,
   ];
@@ -90,7 +102,13 @@ const nothingFits = (query: Query<RunFilterName>): Html =>
   html`<section class="card empty">
     <h2>No run fits</h2>
     <p>
-      ${query.after === null ? (query.values.q ? "No run was received that holds all of these words and fits these filters." : "No run was received that fits these filters.") : "This was the last page."}
+      ${
+        query.after === null
+          ? query.values.q
+            ? "No run was received that holds all of these words and fits these filters."
+            : "No run was received that fits these filters."
+          : "This was the last page."
+      }
     </p>
     <p><a class="button" href="/">Show all runs</a></p>
   </section>`;
@@ -191,7 +209,10 @@ function findForm({ query, sinks }: RunsView): Html {
 export const select = (name: string, options: [value: string, label: string][], chosen: string): Html =>
   html`<select name="${name}">
     <option value="">any</option>
-    ${options.map(([value, label]) => html`<option value="${value}" ${value === chosen ? html`selected` : ""}>${line(label, 60)}</option>`)}
+    ${options.map(
+      ([value, label]) =>
+        html`<option value="${value}" ${value === chosen ? html`selected` : ""}>${line(label, 60)}</option>`,
+    )}
   </select>`;
 
 const table = (rows: readonly RunListItem[]): Html =>

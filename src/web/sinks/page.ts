@@ -122,9 +122,21 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
     }
     ${latencyChart(times, window)}
     <dl class="facts narrow">
-      ${fact("Waiting", backlog === null ? "nothing" : html`<a href="${path("pending")}&state=sending">${many(backlog.waiting, "delivery", "deliveries")}</a>, the oldest for ${duration(Math.max(0, now - backlog.oldest))}`)}
-      ${fact("Last success", lastSuccess === null ? timeOr(circuit.last_success_at) : whenAndWhich(lastSuccess, lastSuccess.delivered_at))}
-      ${fact("Last error", lastError === null ? timeOr(circuit.last_failure_at) : whenAndWhich(lastError, lastError.created_at))}
+      ${fact(
+        "Waiting",
+        backlog === null
+          ? "nothing"
+          : html`<a href="${path("pending")}&state=sending">${many(backlog.waiting, "delivery", "deliveries")}</a>, the
+              oldest for ${duration(Math.max(0, now - backlog.oldest))}`,
+      )}
+      ${fact(
+        "Last success",
+        lastSuccess === null ? timeOr(circuit.last_success_at) : whenAndWhich(lastSuccess, lastSuccess.delivered_at),
+      )}
+      ${fact(
+        "Last error",
+        lastError === null ? timeOr(circuit.last_failure_at) : whenAndWhich(lastError, lastError.created_at),
+      )}
     </dl>
     ${lastError?.last_error == null ? "" : html`<p class="error-text">${block(lastError.last_error, 300)}</p>`}
     ${
@@ -133,7 +145,13 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
         : html`<div class="row">
             ${buttonForm(form("test"), ["Send test", html`<span class="said"> to</span>`, said], "small")}
             ${circuit.state === "closed" ? "" : buttonForm(form("resume"), ["Resume", said], "small primary")}
-            ${(counts["dead"] ?? 0) === 0 ? "" : html`<a class="button small" href="/deliveries/redeliver?state=dead&sink=${address}">Redeliver dead letters${said}</a>`}
+            ${
+              (counts["dead"] ?? 0) === 0
+                ? ""
+                : html`<a class="button small" href="/deliveries/redeliver?state=dead&sink=${address}"
+                    >Redeliver dead letters${said}</a
+                  >`
+            }
           </div>`
     }
   </section>`;
