@@ -62,6 +62,18 @@ describe("bodies that are not finished", () => {
   });
 });
 
+describe("a body that is refused", () => {
+  it.each([
+    ["over the limit, by what it declares", headers(200 * MB), 413],
+    ["without a signature", headers(5 * MB).replace(/x-skyvern-signature: \w+\r\n/, ""), 401],
+  ])("%s is answered before anything of it came", async (_what, text, status) => {
+    const relay = await aListeningApp();
+    const connection = await rawConnection(relay.port);
+    connection.write(text);
+    expect((await connection.answer()).status).toBe(status);
+  });
+});
+
 describe("the room for bodies", () => {
   const contextOf = (body: ReadableStream<Uint8Array>) =>
     ({ env: {}, req: { raw: { body } } }) as unknown as Parameters<Bodies["read"]>[0];
@@ -152,11 +164,11 @@ describe("the room for bodies", () => {
 describe("on a socket", () => {
   /** The relay's own time-outs, twenty times as fast. */
   const fast = Object.fromEntries(Object.entries(TIMEOUTS).map(([name, ms]) => [name, ms / 20])) as typeof TIMEOUTS;
-  const aServer = async () => {
+  const aServer = async (timeouts = fast) => {
     const app = new Hono();
     app.post("/read", async (c) => c.text(`${(await c.req.arrayBuffer()).byteLength}`));
     app.post("/unread", (c) => c.text("answered"));
-    const server = await listen(app, { host: "127.0.0.1", port: 0 }, fast);
+    const server = await listen(app, { host: "127.0.0.1", port: 0 }, timeouts);
     onTestFinished(() => server.close());
     return server.port;
   };
@@ -182,8 +194,9 @@ describe("on a socket", () => {
   });
 
   it("a request that was answered before it was whole has its connection destroyed", async () => {
+    // No time-out of a request helps here.
     const connection = await open(
-      await aServer(),
+      await aServer(TIMEOUTS),
       "POST /unread HTTP/1.1\r\nhost: relay\r\ncontent-length: 9999\r\n\r\nab",
     );
     expect((await connection.answer()).body).toBe("answered");

@@ -129,3 +129,12 @@ it("each run is logged once, with its ids and without its body", async () => {
   ]);
   expect(relay.log()).not.toContain("do not log me");
 });
+
+it("an address that sends webhooks without a right signature gets 429 and no more log lines, and its genuine ones in", async () => {
+  const relay = await anApp();
+  const statuses = [];
+  for (let i = 0; i < 320; i += 1) statuses.push((await relay.webhook(BODY, { signature: "0".repeat(64) })).status);
+  expect(statuses).toEqual([...Array<number>(299).fill(401), ...Array<number>(21).fill(429)]);
+  expect(relay.log().split('"event":"webhook.refused"')).toHaveLength(300);
+  expect((await relay.webhook(BODY)).json()).toMatchObject({ result: "accepted" });
+});
