@@ -295,9 +295,18 @@ function createReceiving(
   { client, budget, newsSince, enricher, archive }: SkyvernSide,
   { delivering: { sinks, sendTest }, otlp }: { delivering: DeliverySide; otlp: Otlp | null },
 ) {
-  const { routes, redactKeys, keys } = config;
+  const { routes, redactKeys, keys, labels } = config;
   const organizations = keys.map(({ organization }) => organization);
-  const intake = createIntake({ routes, sinks, organizations, redactKeys, archives: archive !== null, store, runtime });
+  const intake = createIntake({
+    routes,
+    sinks,
+    organizations,
+    labels,
+    redactKeys,
+    archives: archive !== null,
+    store,
+    runtime,
+  });
   const tryOut = (sink: string): void => {
     // A test is not worth a webhook that waits for it; what went wrong is in the log and among the deliveries.
     sendTest(sink, "skyvern").catch((error: unknown) => log.error("sink.test_failed", { sink, error: String(error) }));

@@ -94,6 +94,7 @@ async function run(
   const settings = {
     redactKeys: config.redactKeys,
     routes: config.routes,
+    labels: config.labels,
     // Sinks get a result, never an update, because no earlier message exists.
     sinks: config.sinks.map(({ name, kind }) => ({ name, kind, updates: false })),
     organizations: config.keys.map(({ organization }) => organization),

@@ -65,6 +65,8 @@ export interface Config {
   confirm: boolean;
   /** Bytes. */
   bodyLimit: number;
+  /** Names in the query of a webhook address that become labels of the run. */
+  labels: string[];
   /** Keys to mask besides the built-in ones. */
   redactKeys: string[];
   /** CIDRs that the guarded fetch may reach besides the public internet. */
@@ -307,6 +309,7 @@ function combine(
           },
     confirm: file.skyvern.confirm,
     bodyLimit: file.receive.body_limit,
+    labels: file.receive.labels,
     redactKeys: file.redact.keys,
     allowPrivateNetworks: env.ALLOW_PRIVATE_NETWORKS,
     trustedOrigins: [

@@ -57,6 +57,7 @@ export function describeConfig(config: Config) {
     traces: config.tracing && new URL(config.tracing.url).origin,
     confirm: config.confirm,
     body_limit: config.bodyLimit,
+    labels: config.labels,
     redact_keys: config.redactKeys,
     allow_private_networks: config.allowPrivateNetworks,
     log_level: config.logLevel,

@@ -186,6 +186,16 @@ export const FileSchema = z.strictObject({
   alerts: alerts.prefault({}).meta({ description: "Alerts about the relay itself, through its own sinks." }),
   receive: z
     .strictObject({
+      labels: z
+        .array(
+          z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,39}$/, "expected a name of letters, digits, _ or -, at most 40"),
+        )
+        .max(20)
+        .default([])
+        .meta({
+          description:
+            "Names in the query of the webhook's address whose values become labels of the run: with `customer`, `/webhook?customer=42` labels it `customer: 42`.",
+        }),
       body_limit: size.prefault("10MB").meta({ description: "The relay answers 413 to larger webhooks." }),
     })
     .prefault({})

@@ -48,6 +48,10 @@ const conditions = z.strictObject({
   error_code: oneOrMany(pattern).optional().meta({ description: "One of the error codes of the failure." }),
   failure_category: oneOrMany(pattern).optional().meta({ description: "One of Skyvern's categories of the failure." }),
   attempts: counts.optional(),
+  labels: z
+    .record(z.string().min(1), oneOrMany(pattern))
+    .optional()
+    .meta({ description: "Labels of the run (`receive.labels`) and what each must be." }),
 } satisfies Record<Field, z.ZodType>);
 
 /**

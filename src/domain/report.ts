@@ -90,6 +90,9 @@ export const ReportSchema = z.object({
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
+  labels: z.record(z.string(), z.string()).meta({
+    description: "What stands under the names of `receive.labels` in the query of its webhook address.",
+  }),
   attempt: z.int().meta({ description: "The number of Skyvern's run attempt, from 1." }),
   attempts: z
     .array(
@@ -246,6 +249,7 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
     recording_url: linkOr(run.recording ?? findLast(artifacts, "recording"), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
+    labels: run.labels ?? {},
     attempt: run.attempt,
     attempts: run.attempts.map((one) => ({
       ...one,
@@ -291,6 +295,7 @@ export const emptyReport = (id: string, what: string, at: string): Report => ({
   recording_url: null,
   screenshot_urls: [],
   step_count: null,
+  labels: {},
   attempt: 1,
   attempts: [],
   next_attempt_at: null,

@@ -13,6 +13,8 @@ const FIELDS = {
   error_code: (run) => run.failure?.codes ?? [],
   failure_category: (run) => run.failure?.categories ?? [],
   attempts: (run) => [String(run.attempt)],
+  // Each of its labels is looked up by itself.
+  labels: () => [],
 } satisfies Record<string, (run: Run) => (string | null | undefined)[]>;
 /** The name of a field that a route may test. */
 export type Field = keyof typeof FIELDS;
@@ -20,7 +22,9 @@ export type Field = keyof typeof FIELDS;
 /** One rule, as `config/routes.ts` describes it. */
 export interface Route {
   name: string;
-  when: { [field in Field]?: string[] | undefined };
+  when: { [field in Exclude<Field, "labels">]?: string[] | undefined } & {
+    labels?: Record<string, string[]> | undefined;
+  };
   /** Names of sinks. */
   to: string[];
   stop: boolean;
@@ -65,9 +69,14 @@ export function match(run: Run, routes: readonly Route[], allSinkNames: readonly
 
 function meets(run: Run, when: Route["when"]): { matched: boolean; because: string } {
   const reasons: string[] = [];
-  for (const [field, items] of Object.entries(when)) {
+  const { labels = {}, ...fields } = when;
+  const ofLabels = Object.entries(labels).map(
+    ([name, items]) => [`label ${name}`, items, [run.labels?.[name]]] as const,
+  );
+  const ofFields = Object.entries(fields).map(([field, items]) => [field, items, FIELDS[field as Field](run)] as const);
+  for (const [field, items, given] of [...ofFields, ...ofLabels]) {
     if (items === undefined) continue;
-    const values = FIELDS[field as Field](run).filter((value) => value !== null && value !== undefined);
+    const values = given.filter((value) => value !== null && value !== undefined);
     const found = `${field} is ${values.length === 0 ? "empty" : values.map(quoted).join(" and ")}`;
     if (!isMet(values, items, field === "attempts" ? fitsCount : fits)) {
       return { matched: false, because: `${found}, expected ${items.map(quoted).join(" or ")}` };

@@ -139,6 +139,8 @@ export interface Run {
   /** Newest first. */
   screenshots: ArtifactKey[];
   step_count: number | null;
+  /** What stands under the names of `receive.labels` in the query of its webhook address; null: nothing. */
+  labels: Record<string, string> | null;
   /** The number of its run attempt, from 1. */
   attempt: number;
   /** Every run attempt, oldest first. Empty for a run that Skyvern tries only once. */

@@ -18,7 +18,9 @@ export function findUnmatched(routes: readonly Route[], organizations: readonly 
     const stopper = routes.slice(0, index).find((route) => route.stop && Object.keys(route.when).length === 0);
     if (stopper)
       notes.push(`the route ${quoted(name)} is never reached: ${quoted(stopper.name)} stops every run before`);
-    for (const [field, values] of Object.entries(when)) {
+    const { labels = {}, ...fields } = when;
+    const ofLabels = Object.entries(labels).map(([label, values]) => [`label ${label}`, values] as const);
+    for (const [field, values] of [...Object.entries(fields), ...ofLabels]) {
       for (const why of unmatchedIn(field, values ?? [], looks[field] ?? (() => null))) {
         notes.push(`the route ${quoted(name)} can never match by ${field}: ${why}`);
       }

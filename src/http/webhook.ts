@@ -61,7 +61,9 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
     if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
-    const incoming = { bytes: body, signature, sentAt, channel, from: addressIn(c, deps.addressOf) };
+    const at = c.req.url.indexOf("?");
+    const query = at === -1 ? null : c.req.url.slice(at);
+    const incoming = { bytes: body, signature, sentAt, channel, query, from: addressIn(c, deps.addressOf) };
     return respond(c, channel, deps, await deps.receiver.receive(incoming));
   } finally {
     release();

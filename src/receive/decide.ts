@@ -12,6 +12,7 @@ import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
 import { attemptDueAt, followUpAt } from "../domain/follow-up-plan.ts";
+import { readLabels } from "../domain/labels.ts";
 import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
 import { planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
@@ -23,6 +24,8 @@ export interface DecideDeps {
   organizations: readonly Organization[];
   /** True when final runs are copied into the archive. */
   archives: boolean;
+  /** Names in the query of a webhook address that become labels of the run. */
+  labels?: readonly string[];
   runtime: Pick<Runtime, "newId">;
 }
 
@@ -33,6 +36,8 @@ export interface VerifiedWebhook {
   keyName: string;
   organization: Organization;
   channel: string | null;
+  /** The query of the address it came to; null: none. */
+  query?: string | null;
   /** `x-skyvern-timestamp`: stored, never trusted. */
   sentAt: string | null;
   receivedAt: number;
@@ -50,7 +55,8 @@ export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): I
   const { masked, stored } = mask(bytes, deps.redact);
   const parsed = parsePayload(masked);
   if (parsed.kind === "totp") return { kind: "totp" };
-  const origin = { receivedAt, source: "webhook", channel, organization } as const;
+  const labels = readLabels(deps.labels ?? [], webhook.query ?? null);
+  const origin = { receivedAt, source: "webhook", channel, labels, organization } as const;
   if (parsed.kind === "sample") return toTestWebhook(deps, normalize(parsed.payload, origin));
   const payload = parsed.kind === "run" ? parsed.payload : null;
   const receipt: NewReceipt = {

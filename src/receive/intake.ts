@@ -17,6 +17,7 @@ import {
   type VerifiedWebhook,
   type WithoutReceipt,
 } from "./decide.ts";
+import { readLabels } from "../domain/labels.ts";
 import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
 /** The configuration of the intake. */
@@ -29,6 +30,8 @@ export interface IntakeSettings {
   organizations: readonly Organization[];
   /** True when final runs are copied into the archive. */
   archives: boolean;
+  /** Names in the query of a webhook address that become labels of the run. */
+  labels?: readonly string[];
 }
 
 /** Every call rejects with a StorageFault when the storage fails; then nothing is half-done. */
@@ -78,6 +81,8 @@ export interface ApiRun {
   deliver: boolean;
   /** Said of the receipt where settling has nothing to say. */
   note?: string;
+  /** The query of its webhook address, which the text has masked; null: none. */
+  query?: string | null;
 }
 
 export type ApiRunResult = (IntakeResult & { kind: "stored" }) | { kind: "unrecognized"; reason: string };
@@ -165,7 +170,8 @@ async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Pro
     receivedAt,
     note: null,
   };
-  const origin = { receivedAt: listedAt, source, channel, organization };
+  const labels = readLabels(deps.labels ?? [], apiRun.query ?? null);
+  const origin = { receivedAt: listedAt, source, channel, labels, organization };
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
   const told = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };
   const arrival = { receipt, run: note === undefined ? told : { ...told, decide: noted(told.decide, note) } };

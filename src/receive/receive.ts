@@ -24,6 +24,8 @@ export interface Incoming {
   /** `x-skyvern-timestamp`: stored, never trusted. */
   sentAt: string | null;
   channel: string | null;
+  /** The query of the address it came to; null: none. */
+  query: string | null;
   /** The address of the sender. */
   from: string;
 }
@@ -113,14 +115,14 @@ async function receiveVerified(
   deps: ReceiveDeps,
   take: Intake["webhook"],
   body: VerifiedBody,
-  { sentAt, channel }: Incoming,
+  { sentAt, channel, query }: Incoming,
 ): Promise<Received> {
   const { log, metrics, trace = null } = deps;
   const startedAt = performance.now();
   const { bytes, key: keyName, organization } = body;
   const about = { key: keyName, channel };
   try {
-    const result = await take({ bytes, keyName, organization, channel, sentAt, receivedAt: deps.runtime.now() });
+    const result = await take({ bytes, keyName, organization, channel, query, sentAt, receivedAt: deps.runtime.now() });
     if (result.kind === "failed") return unstored(deps, "storage_failed", result.error);
     if (result.kind === "totp") {
       metrics.webhooks.inc({ result: "totp" });

@@ -7,6 +7,7 @@ import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
 import type { Intake } from "../receive/intake.ts";
+import { queryOf } from "../domain/labels.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
 
 export interface Origin {
@@ -45,7 +46,7 @@ export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean }
     const receivedAt = runtime.now();
     const listedAt = deliver ? receivedAt : Math.min(endedAt ?? receivedAt, receivedAt);
     const text = JSON.stringify(asInWebhooks(answer));
-    const result = await intake.answer({ text, ...origin, receivedAt, listedAt, deliver });
+    const result = await intake.answer({ text, query: queryOf(answer), ...origin, receivedAt, listedAt, deliver });
     if (result.kind === "unrecognized") {
       log.warn("answer.unrecognized", { source, reason: result.reason });
       return null;

@@ -120,6 +120,7 @@ function listFacts(report: Report): Fact[] {
     ["Prompt", report.title === null ? null : report.prompt],
     ["Site", report.url],
     ["Channel", report.channel],
+    ...Object.entries(report.labels),
     ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
     ["Steps", report.step_count === null ? null : String(report.step_count)],
     ["Finished", report.finished_at === null ? null : formatTime(report.finished_at)],

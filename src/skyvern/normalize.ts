@@ -18,6 +18,7 @@ export interface ReceiptOrigin {
   receivedAt: number;
   source: Source;
   channel: string | null;
+  labels?: Run["labels"];
   /**
    * The organization of the key that signed it. The payload's own claim counts only where the key's organization is
    * unknown.
@@ -66,6 +67,7 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     recording: text(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
     screenshots: toScreenshotKeys(payload),
     step_count: payload.step_count ?? payload.total_steps ?? null,
+    labels: origin.labels ?? null,
     attempt: attemptNumber(payload),
     attempts,
     next_attempt_at: nextAttemptAt(

@@ -21,6 +21,7 @@ export const RUN_FILTERS = [
   "run_type",
   "workflow",
   "channel",
+  "label",
   "sink",
   "delivery",
   "since",

@@ -46,6 +46,7 @@ export const aReport = (given: Partial<Report> = {}): Report => ({
   recording_url: "https://relay.example.com/artifacts/wr_1/recording?sig=x",
   screenshot_urls: [],
   step_count: 7,
+  labels: {},
   attempt: 1,
   attempts: [],
   next_attempt_at: null,

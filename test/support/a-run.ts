@@ -24,6 +24,7 @@ export const aRun = (values: Partial<Run> = {}): Run => ({
   recording: null,
   screenshots: [],
   step_count: null,
+  labels: null,
   attempt: 1,
   attempts: [],
   next_attempt_at: null,

@@ -54,6 +54,7 @@ export const RUN = {
   recording_url: link("a_565346358594056580"),
   screenshot_urls: [],
   step_count: 4,
+  labels: {},
   attempt: 1,
   attempts: [],
   next_attempt_at: null,

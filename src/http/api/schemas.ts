@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import { isoTime } from "../../platform/time.ts";
 import { ReportSchema, toReport, type Links, type Report } from "../../domain/report.ts";
 import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../../domain/run.ts";
-import { readSearch } from "../../store/search/search.ts";
+import { readAttempts, readSearch } from "../../store/search/search.ts";
 import { KINDS } from "../../sinks/kinds.ts";
 import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
@@ -159,6 +159,17 @@ const search = z
   })
   .optional();
 
+const LABEL = "must be a label's name, a colon and its value, like customer:42";
+const label = text.refine((value) => /^[A-Za-z][A-Za-z0-9_-]*:./.test(value), LABEL);
+
+const ATTEMPTS = "must be a number from 2 to 19, or > and a number from 1 to 19";
+const attempts = z.string({ error: ATTEMPTS }).transform((value, context): string => {
+  const found = readAttempts(value);
+  if (found !== null) return found;
+  context.addIssue({ code: "custom", message: ATTEMPTS });
+  return z.NEVER;
+});
+
 /** The filters of a list of runs. */
 const runFilters = {
   q: search.openapi({
@@ -179,6 +190,11 @@ const runFilters = {
   organization_id: texts,
   channel: texts,
   source: someOf(SOURCES),
+  label: list(label, LABEL).openapi({ description: "A label of the run and its value.", example: ["customer:42"] }),
+  attempts: list(attempts, ATTEMPTS).openapi({
+    description: "How often Skyvern tried the run: a number from 2, or `>` and a number from 1.",
+    example: [">1"],
+  }),
   sink: texts.openapi({ description: "Runs with a delivery to this sink." }),
   delivery: someOf(DELIVERY_STATES).openapi({ description: "Runs with a delivery in this state." }),
 };

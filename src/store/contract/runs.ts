@@ -62,6 +62,10 @@ export interface RunFilter {
   organization?: readonly string[];
   channel?: readonly string[];
   source?: readonly string[];
+  /** `name:value` */
+  label?: readonly string[];
+  /** As `readAttempts` gives them. */
+  attempts?: readonly string[];
   /** Runs that have a delivery to one of these sinks. */
   sink?: readonly string[];
   /** Runs that have a delivery in one of these states; with `sink`, the same delivery must meet both. */

@@ -281,8 +281,8 @@ async function amongDeliveries(
 }
 
 /** Text goes through the word index instead, because it may be the rarer of the two. */
-const isDead = ({ delivery, search }: RunFilter): boolean =>
-  delivery?.length === 1 && delivery[0] === "dead" && search === undefined;
+const isDead = ({ delivery, search, label, attempts }: RunFilter): boolean =>
+  delivery?.length === 1 && delivery[0] === "dead" && [search, label, attempts].every((asked) => asked === undefined);
 
 /** SQLite joins at most 500 selects. */
 const MAX_SINKS = 400;

@@ -101,7 +101,7 @@ function indexableText({ run_id, workflow, title, prompt, summary, failure, outp
 
 // --- marks ----------------------------------------------------------------------------------------------------------
 
-type MarkName = "status" | "run_type" | "workflow" | "organization" | "channel" | "source";
+type MarkName = "status" | "run_type" | "workflow" | "organization" | "channel" | "source" | "label" | "attempts";
 
 const present = (...values: (string | null | undefined)[]): string[] =>
   values.filter((value) => value !== null && value !== undefined);
@@ -113,7 +113,29 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
   ["organization", ({ organization_id }) => present(organization_id)],
   ["channel", ({ channel }) => present(channel)],
   ["source", ({ source }) => [source]],
+  ["label", ({ labels }) => Object.entries(labels ?? {}).map(([name, value]) => `${name}:${value}`)],
+  ["attempts", ({ attempt }) => attemptValues(attempt)],
 ];
+
+/** Skyvern makes at most 6 run attempts. Runs with one attempt have no mark for that, because nearly all are such. */
+const MAX_ATTEMPTS = 20;
+
+/** The third attempt has `3`, `more_than_1` and `more_than_2`. */
+const attemptValues = (attempt: number): string[] =>
+  attempt === 1
+    ? []
+    : [
+        String(attempt),
+        ...Array.from({ length: Math.min(attempt, MAX_ATTEMPTS) - 1 }, (_none, i) => `more_than_${i + 1}`),
+      ];
+
+/** What a filter by attempts asks for, as a mark has it: `2` or `>1`. Null for what it cannot ask for. */
+export function readAttempts(text: string): string | null {
+  const [, sign, digits] = /^(>?)(\d{1,2})$/.exec(text) ?? [];
+  const number = Number(digits);
+  if (digits === undefined || number >= MAX_ATTEMPTS || number < (sign === ">" ? 1 : 2)) return null;
+  return sign === ">" ? `more_than_${number}` : String(number);
+}
 
 /**
  * A mark is a word that no text can contain, as it begins with a private use character. It holds the value itself where
@@ -132,6 +154,8 @@ const LETTERS: Record<MarkName, string> = {
   organization: "o",
   channel: "c",
   source: "r",
+  label: "l",
+  attempts: "a",
 };
 
 /**

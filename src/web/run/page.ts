@@ -449,6 +449,10 @@ function facts({ report, stored }: RunView): Html {
         ? null
         : html`<a href="/?channel=${encodeURIComponent(report.channel)}">${line(report.channel, 64)}</a>`,
     ],
+    ...Object.entries(report.labels).map(([name, value]): [string, Part] => [
+      line(name, 40),
+      html`<a href="/?label=${encodeURIComponent(`${name}:${value}`)}">${line(value, 100)}</a>`,
+    ]),
     ["Organization", report.organization_id === null ? null : code(report.organization_id)],
     ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
     ["Steps", report.step_count === null ? null : count(report.step_count)],

@@ -33,6 +33,7 @@ export const aReport = (given: Partial<Report> = {}): Report => ({
   recording_url: "https://relay.example/artifacts/tsk/recording?sig=1",
   screenshot_urls: ["https://relay.example/artifacts/tsk/screenshot-1?sig=1"],
   step_count: 7,
+  labels: {},
   attempt: 1,
   attempts: [],
   next_attempt_at: null,
