@@ -44,7 +44,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const TOKEN = "a-token-of-the-benchmark";
 const ENVIRONMENT = {
   SKYVERN_API_KEY: `x.${Buffer.from('{"sub":"o_512846093377601280"}').toString("base64url")}.x`,
-  // Nobody is asked and nobody is told: nothing is due.
+  // Skyvern is not asked and nothing is delivered, because nothing is due.
   SKYVERN_BASE_URL: "http://127.0.0.1:9",
   HOST: "127.0.0.1",
   PORT: "0",

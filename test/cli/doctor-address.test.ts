@@ -7,8 +7,8 @@ import { checkForm, lookAtAddress } from "../../src/cli/doctor/address.ts";
 const hosted = (url: string) => checkForm(url, true);
 
 it.each([
-  ["http://localhost:8080", "the machine of whoever asks"],
-  ["https://relay.localhost", "the machine of whoever asks"],
+  ["http://localhost:8080", "the caller's own machine"],
+  ["https://relay.localhost", "the caller's own machine"],
   ["https://127.0.0.1", "not public (loopback)"],
   ["https://[::1]:8080", "not public (loopback)"],
   ["https://10.1.2.3", "not public (private)"],

@@ -39,7 +39,7 @@ describe("finding an HTTP sink", () => {
   };
   it.each<[string, () => Promise<never>, RegExp]>([
     ["its name does not exist", () => Promise.reject(coded("ENOTFOUND")), /its name has no address \(ENOTFOUND\)/],
-    ["the resolver fails", () => Promise.reject(coded("EAI_AGAIN")), /could not be resolved just now \(EAI_AGAIN\)/],
+    ["the resolver fails", () => Promise.reject(coded("EAI_AGAIN")), /could not be resolved right now \(EAI_AGAIN\)/],
     ["the resolver never answers", () => new Promise(() => {}), /did not answer in time/],
   ])("finding an HTTP sink: %s: retried, then delivered once", async (_fault, first, reason) => {
     const sink = await aSink();

@@ -168,7 +168,7 @@ describe("/openapi.json", () => {
         const { value } = (await reader?.read()) ?? {};
         await reader?.cancel();
         const text = new TextDecoder().decode(value);
-        expect(text, `${method} ${path}`).not.toContain("There is nothing at this address");
+        expect(text, `${method} ${path}`).not.toContain("The relay has no such address");
       }
     }
     const documented = Object.entries(paths).flatMap(([path, methods]) =>

@@ -127,7 +127,7 @@ describe("the decisive screenshot", () => {
     const gone = { screenshots: ["a_2"], found: { a_2: { kind: "unavailable" as const } } };
     await sink.deliver(jobWith(gone, { cause: "update", previous }), never());
     expect(typesOf(slack)).toContain("image");
-    expect(notesOf(slack)).not.toContain("could not be shown");
+    expect(notesOf(slack)).not.toContain("could not be embedded");
   });
 });
 
@@ -143,7 +143,7 @@ describe("without the scope files:write", () => {
     expect(slack.messages().map(({ thread_ts }) => thread_ts)).toEqual([null, null]);
     expect(notesOf(slack)).toContain("screenshot-1?sig=1");
     // Its readers cannot grant anything.
-    expect(notesOf(slack)).not.toContain("could not be shown");
+    expect(notesOf(slack)).not.toContain("could not be embedded");
     expect(lines.filter(({ event }) => event === "slack.files_unavailable")).toEqual([
       {
         level: "warn",
