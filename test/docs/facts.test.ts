@@ -70,12 +70,9 @@ describe("documents name only what is there", () => {
   });
 });
 
-it.each([...DOCUMENTS.filter((document) => document !== "README.md"), ...MORE_DOCUMENTS])(
-  "%s wraps at 120 characters, but for tables",
-  (document) => {
-    const long = read(document)
-      .split("\n")
-      .flatMap((line, at) => (line.length > 120 && !line.startsWith("|") ? [`${document}:${at + 1}`] : []));
-    expect(long).toEqual([]);
-  },
-);
+it.each([...DOCUMENTS, ...MORE_DOCUMENTS])("%s wraps at 120 characters, but for tables and pictures", (document) => {
+  const long = read(document)
+    .split("\n")
+    .flatMap((line, at) => (line.length > 120 && !/^(\||!\[)/.test(line) ? [`${document}:${at + 1}`] : []));
+  expect(long).toEqual([]);
+});
