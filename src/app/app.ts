@@ -269,7 +269,7 @@ function createDeliverySide(
       const { run } = state;
       const { reason: _reason, isNew, ...known } = await enricher.list(run, artifactsStatus, signal);
       const found = { runId: run.run_id, known, followUpAt: askAgainAt(known.status) };
-      // Where Skyvern gave no list it is not asked more; and what may be out already is not told otherwise now.
+      // When Skyvern gave no list, it is not asked for more; and a message that may be out is not changed now.
       const later = known.status !== "complete" || maybeSent ? null : await readDetails(state, signal);
       return { known, ...(isNew ? { found } : {}), ...(later ? { state: later } : {}) };
     },

@@ -93,8 +93,8 @@ async function connect(
     const answer = await fetch(`${base.replace(/\/+$/, "")}/v1/events`, { headers, signal, redirect: "manual" });
     if (answer.status === 200 && answer.body) return { kind: "open", body: answer.body };
     await answer.body?.cancel();
-    const isTold = answer.status === 503 || answer.status === 502 || answer.status === 504;
-    if (isTold) return { kind: "lost", reason: `HTTP ${answer.status}` };
+    const isUnavailable = answer.status === 503 || answer.status === 502 || answer.status === 504;
+    if (isUnavailable) return { kind: "lost", reason: `HTTP ${answer.status}` };
     const reason =
       answer.status === 401 || answer.status === 403
         ? `${base} refuses the token: use the RELAY_TOKEN that this relay was started with`

@@ -173,8 +173,8 @@ async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Pro
   const labels = readLabels(deps.labels ?? [], apiRun.query ?? null);
   const origin = { receivedAt: listedAt, source, channel, labels, organization };
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
-  const told = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };
-  const arrival = { receipt, run: note === undefined ? told : { ...told, decide: noted(told.decide, note) } };
+  const routed = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };
+  const arrival = { receipt, run: note === undefined ? routed : { ...routed, decide: noted(routed.decide, note) } };
   return toIntakeResult(arrival, await accept(arrival));
 }
 

@@ -69,7 +69,7 @@ function unreached(error: string, { who, address, isHosted }: Omit<Asked, "isAns
   );
 }
 
-/** So many of the newest runs are looked at. */
+/** The number of newest runs that are examined. */
 const RUNS = 20;
 
 /** How many of the newest runs have a webhook address that leads elsewhere; null when none can be read. */

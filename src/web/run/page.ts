@@ -226,7 +226,7 @@ function output({ report }: RunView, content: Content): Part {
   return card("output", "Output", parts, { aside: jsonActions(json, "output-json", download) });
 }
 
-/** The picture that tells most, large: of a run that failed, the moment at which it did. */
+/** The decisive picture, large: for a failed run, the moment of the failure. */
 function decisive({ stored, link }: RunView): Part {
   const { run } = stored.state;
   const [key] = decisiveScreenshots(run, stored);
