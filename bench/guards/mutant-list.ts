@@ -58,7 +58,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...of(
     "Unsigned webhooks",
     "src/receive/verify.ts",
-    [...CONFIRM, ...RECEIVE],
+    [...CONFIRM, ...UNFINISHED],
     [
       [
         "an unsigned body is refused unread",

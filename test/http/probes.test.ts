@@ -1,4 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { createReadiness } from "../../src/http/probes.ts";
+import { silentLog } from "../../src/platform/log.ts";
 import { createHistory, type HistoryDeps } from "../../src/http/api/history.ts";
 import { aListeningApp, anApp, TOKEN } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
@@ -243,4 +245,18 @@ it("nothing is at any other address", async () => {
     const answer = await relay.get(path);
     expect(answer.status).toBe(404);
   }
+});
+
+it("a relay whose delivery loop has stalled, or that stops, is not ready, and no write is tried for it", async () => {
+  const store = { ping: () => Promise.reject(new Error("nobody asks")) };
+  const readiness = (isStalled: boolean, isStopping: boolean) =>
+    createReadiness({
+      store,
+      now: () => 0,
+      isStalled: () => isStalled,
+      isStopping: () => isStopping,
+      log: silentLog,
+    })();
+  expect(await readiness(true, false)).toBe("the delivery loop has stalled");
+  expect(await readiness(false, true)).toBe("stopping");
 });
