@@ -90,6 +90,17 @@ export const ReportSchema = z.object({
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
+  related: z
+    .object({ retried_from: text, retried_by: text, children: z.array(z.string()) })
+    .meta({
+      description:
+        "Ids of runs that belong to it: the one it tries anew, the one that tries it anew, those it started.",
+    }),
+  credits: z.number().nullable().meta({ description: "What Skyvern charged for it." }),
+  ai_fallback: z
+    .boolean()
+    .nullable()
+    .meta({ description: "True when a script did not do and the agent took over; null without a script." }),
   labels: z.record(z.string(), z.string()).meta({
     description: "What stands under the names of `receive.labels` in the query of its webhook address.",
   }),
@@ -249,6 +260,9 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
     recording_url: linkOr(run.recording ?? findLast(artifacts, "recording"), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
+    related: { retried_from: run.retried_from, retried_by: run.retried_by, children: run.children },
+    credits: run.credits,
+    ai_fallback: run.ai_fallback,
     labels: run.labels ?? {},
     attempt: run.attempt,
     attempts: run.attempts.map((one) => ({
@@ -295,6 +309,9 @@ export const emptyReport = (id: string, what: string, at: string): Report => ({
   recording_url: null,
   screenshot_urls: [],
   step_count: null,
+  related: { retried_from: null, retried_by: null, children: [] },
+  credits: null,
+  ai_fallback: null,
   labels: {},
   attempt: 1,
   attempts: [],

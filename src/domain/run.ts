@@ -139,6 +139,15 @@ export interface Run {
   /** Newest first. */
   screenshots: ArtifactKey[];
   step_count: number | null;
+  /** The run that it tries anew, and the one that tries it anew, each under an id of its own; null where Skyvern names none. */
+  retried_from: string | null;
+  retried_by: string | null;
+  /** Runs that its blocks started. */
+  children: string[];
+  /** What Skyvern charged for it. */
+  credits: number | null;
+  /** True when a script did not do and the agent took over; null without a script. */
+  ai_fallback: boolean | null;
   /** What stands under the names of `receive.labels` in the query of its webhook address; null: nothing. */
   labels: Record<string, string> | null;
   /** The number of its run attempt, from 1. */

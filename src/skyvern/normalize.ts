@@ -67,6 +67,11 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     recording: text(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
     screenshots: toScreenshotKeys(payload),
     step_count: payload.step_count ?? payload.total_steps ?? null,
+    retried_from: text(payload.retried_from_workflow_run_id),
+    retried_by: text(payload.retried_by_workflow_run_id),
+    children: kind === "workflow" ? listChildren(pickOutput(payload)) : [],
+    credits: payload.credits_used ?? null,
+    ai_fallback: toFlag(payload.script_run?.["ai_fallback_triggered"]),
     labels: origin.labels ?? null,
     attempt: attemptNumber(payload),
     attempts,
@@ -82,6 +87,19 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     modified_at: parseTime(payload.modified_at),
     received_at: origin.receivedAt,
   };
+}
+
+const toFlag = (value: Json | undefined): boolean | null => (typeof value === "boolean" ? value : null);
+
+/** Blocks that start a run have its ids and status as their value (contract §9). */
+function listChildren(output: Json): string[] {
+  if (!isJsonObject(output)) return [];
+  const ids = Object.values(output).flatMap((value) => {
+    if (!isJsonObject(value) || !("workflow_permanent_id" in value) || !("outputs" in value)) return [];
+    const id = value["workflow_run_id"];
+    return typeof id === "string" && id.startsWith("wr_") ? [clean(id)] : [];
+  });
+  return [...new Set(ids)];
 }
 
 interface Announced {

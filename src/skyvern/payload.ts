@@ -38,6 +38,10 @@ export interface Payload {
   finished_at?: Text;
   step_count?: number | null;
   total_steps?: number | null;
+  retried_from_workflow_run_id?: Text;
+  retried_by_workflow_run_id?: Text;
+  credits_used?: number | null;
+  script_run?: JsonObject | null;
   attempt?: number | null;
   retry_pending?: boolean | null;
   next_attempt_at?: Text;
@@ -133,11 +137,11 @@ const asPayload = objectField<Payload>([
   [asText, ["recording_url", "screenshot_url", "app_url", "organization_id", "summary", "prompt", "url", "title"]],
   [asText, ["workflow_id", "workflow_permanent_id", "workflow_title"]],
   [asText, ["created_at", "modified_at", "queued_at", "started_at", "finished_at"]],
-  [asText, ["next_attempt_at"]],
-  [asCount, ["step_count", "total_steps", "attempt"]],
+  [asText, ["next_attempt_at", "retried_from_workflow_run_id", "retried_by_workflow_run_id"]],
+  [asCount, ["step_count", "total_steps", "attempt", "credits_used"]],
   [asFlag, ["retry_pending"]],
   [listField(asAttempt), ["attempts"]],
-  [asObject, ["parameters"]],
+  [asObject, ["parameters", "script_run"]],
   [asRunRequest, ["run_request"]],
   [listField((value) => value), ["errors"]],
   [listField(asCategory), ["failure_category"]],

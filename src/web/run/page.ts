@@ -449,6 +449,7 @@ function facts({ report, stored }: RunView): Html {
         ? null
         : html`<a href="/?channel=${encodeURIComponent(report.channel)}">${line(report.channel, 64)}</a>`,
     ],
+    ...listRelated(report),
     ...Object.entries(report.labels).map(([name, value]): [string, Part] => [
       line(name, 40),
       html`<a href="/?label=${encodeURIComponent(`${name}:${value}`)}">${line(value, 100)}</a>`,
@@ -465,6 +466,16 @@ function facts({ report, stored }: RunView): Html {
   ];
   const shown = list.flatMap(([label, value]) => (value === null || value === "" ? [] : [fact(label, value)]));
   return card("facts", "Facts", html`<dl class="facts narrow">${shown}</dl>`);
+}
+
+/** Links to the runs that belong to this one. */
+function listRelated({ related: { retried_from, retried_by, children } }: Report): [string, Part | null][] {
+  const link = (id: string): Html => html`<a href="${runPath(id)}">${line(id, 100)}</a> `;
+  return [
+    ["Retry of", retried_from === null ? null : link(retried_from)],
+    ["Retried by", retried_by === null ? null : link(retried_by)],
+    ["Started runs", children.length === 0 ? null : children.slice(0, 20).map(link)],
+  ];
 }
 
 const code = (text: string): Html => html`<code>${line(text, 100)}</code>`;
