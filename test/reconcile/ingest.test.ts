@@ -52,8 +52,8 @@ describe.each(ORDERS)("%s", (order) => {
       step_count: 3,
     });
     expect(topLevel(relay.standIns.slack)).toHaveLength(1);
-    // Told once by the API, which lacks nothing; told again by edit where the webhook came first, which has no prompt.
-    expect(topLevel(relay.standIns.slack)[0]?.edits).toHaveLength(order === "API then webhook" ? 0 : 1);
+    // Nothing is edited: where the webhook comes first, which has no prompt, the API is asked before the message is sent.
+    expect(topLevel(relay.standIns.slack)[0]?.edits).toEqual([]);
     expect(shownRevision(relay)).toHaveLength(1);
   });
 
