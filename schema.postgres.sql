@@ -6,7 +6,7 @@ ALTER TABLE runs            ALTER COLUMN run_id TYPE TEXT COLLATE "C", ALTER COL
                             ALTER COLUMN run_type TYPE TEXT COLLATE "C", ALTER COLUMN organization_id TYPE TEXT COLLATE "C",
                             ALTER COLUMN channel TYPE TEXT COLLATE "C";
 ALTER TABLE receipts        ALTER COLUMN id TYPE TEXT COLLATE "C", ALTER COLUMN run_id TYPE TEXT COLLATE "C",
-                            ALTER COLUMN body_hash TYPE TEXT COLLATE "C";
+                            ALTER COLUMN body_hash TYPE TEXT COLLATE "C", ALTER COLUMN key_name TYPE TEXT COLLATE "C";
 ALTER TABLE deliveries      ALTER COLUMN id TYPE TEXT COLLATE "C", ALTER COLUMN subject_id TYPE TEXT COLLATE "C",
                             ALTER COLUMN sink TYPE TEXT COLLATE "C", ALTER COLUMN state TYPE TEXT COLLATE "C";
 ALTER TABLE circuits        ALTER COLUMN sink TYPE TEXT COLLATE "C";

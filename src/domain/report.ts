@@ -90,12 +90,9 @@ export const ReportSchema = z.object({
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
-  related: z
-    .object({ retried_from: text, retried_by: text, children: z.array(z.string()) })
-    .meta({
-      description:
-        "Ids of runs that belong to it: the one it tries anew, the one that tries it anew, those it started.",
-    }),
+  related: z.object({ retried_from: text, retried_by: text, children: z.array(z.string()) }).meta({
+    description: "Ids of runs that belong to it: the one it tries anew, the one that tries it anew, those it started.",
+  }),
   credits: z.number().nullable().meta({ description: "What Skyvern charged for it." }),
   ai_fallback: z
     .boolean()

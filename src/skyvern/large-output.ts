@@ -7,7 +7,7 @@ import { hash } from "node:crypto";
 import { measureFields, type MeasuredValue } from "../platform/json.ts";
 
 /** The most values of an output, and of everything beside it. */
-export const MAX_VALUES = 100_000;
+export const MAX_VALUES = 250_000;
 /** A shorter text cannot hold more: a value takes two characters at least. */
 const SHORTEST = 2 * MAX_VALUES;
 const OUTPUTS = new Set(["output", "extracted_information", "outputs"]);

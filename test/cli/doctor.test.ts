@@ -645,7 +645,7 @@ const faults: Case[] = [
     wrong: (world) => (world.smtpUrl = (url) => `${url}/?requireTLS=true`),
     check: "sink email",
     found: /TLS/,
-    fix: /smtps:\/\/ only on a port|look at what the server says/,
+    fix: /write smtps:\/\/ for a port with TLS from the start|look at what the server says/,
   },
   {
     name: "an HTTP sink whose name is not there",

@@ -20,6 +20,9 @@ const newestFirst = Array.from({ length: COUNT }, (_none, i) => idOf(COUNT - 1 -
 /** Many small values: they take more memory than one long text. */
 const output = Array.from({ length: BYTES / 90 }, (_none, n) => ({ n, text: "x".repeat(64) }));
 
+/** Recent, as old runs are removed. */
+const START = Date.now() - 3_600_000;
+
 async function aLargeDatabase(): Promise<string> {
   const path = join(aFolder(), "relay.db");
   const database = openSqlite(path, { exclusive: true });
@@ -27,7 +30,7 @@ async function aLargeDatabase(): Promise<string> {
   const store = createSqlStore(database);
   for (let n = 0; n < COUNT; n += 1)
     await store.accept([
-      anArrival(aRun({ run_id: idOf(n), received_at: 1_000 + n, output: n % 8 === 7 ? null : output })),
+      anArrival(aRun({ run_id: idOf(n), received_at: START + n, output: n % 8 === 7 ? null : output })),
     ]);
   await store.close();
   return path;

@@ -68,7 +68,14 @@ it("a body that crashes settling is stored, what came with it is accepted, and a
   );
   const receive = (id: string) => {
     const bytes = Buffer.from(JSON.stringify({ run_id: id, status: "completed" }));
-    return receiver.receive({ bytes, signature: signatureOf(bytes), sentAt: null, channel: null, query: null, from: "127.0.0.1" });
+    return receiver.receive({
+      bytes,
+      signature: signatureOf(bytes),
+      sentAt: null,
+      channel: null,
+      query: null,
+      from: "127.0.0.1",
+    });
   };
 
   expect(await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map(receive))).toEqual([

@@ -42,8 +42,8 @@ it("an output of as many values as allowed is shown whole", async () => {
 });
 
 it.each([
-  ["beside the output", aBody("1", `"parameters":${ones(200_000)},`)],
-  ["in a body that is no object", ones(200_000)],
+  ["beside the output", aBody("1", `"parameters":${ones(400_000)},`)],
+  ["in a body that is no object", ones(400_000)],
 ])("a body with too many values %s is stored as unrecognized", async (_what, body) => {
   const relay = await anApp();
   const answer = await relay.webhook(body);
@@ -53,9 +53,9 @@ it.each([
 it("a run that Skyvern answers with such an output is read as well", async () => {
   const relay = await anApp();
   const run = atSkyvern({ id: "tsk_1", endedAt: NOW - 3_600_000 });
-  relay.standIns.skyvern.addRun({ ...run, payload: { ...run.payload, output: Array<number>(150_000).fill(1) } });
+  relay.standIns.skyvern.addRun({ ...run, payload: { ...run.payload, output: Array<number>(300_000).fill(1) } });
   await relay.app.reconcile();
-  expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ output: { values: 150_001 } });
+  expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ output: { values: 300_001 } });
 });
 
 it("nesting of millions of levels is masked in little memory", () => {
@@ -80,11 +80,11 @@ it.each([
 });
 
 it("cuts the output out of any JSON, and of nothing that is short", () => {
-  const text = `{"outputs":${ones(150_000)}, "output" : ${ones(150_000)} ,"status":"completed","extracted_information":[1]}`;
+  const text = `{"outputs":${ones(300_000)}, "output" : ${ones(300_000)} ,"status":"completed","extracted_information":[1]}`;
   const bounded = parseJson(boundOutput(text) ?? "");
   expect(bounded).toMatchObject({
-    outputs: { values: 150_000 },
-    output: { values: 150_000 },
+    outputs: { values: 300_000 },
+    output: { values: 300_000 },
     status: "completed",
     extracted_information: [1],
   });

@@ -40,7 +40,7 @@ async function aRelay(env: Record<string, string> = {}, keys = [ACME, UMBRELLA],
 
 const RUN = { id: "tsk_1", endedAt: ENDED };
 const body = (values: JsonObject = {}, endedAt = ENDED): string =>
-  JSON.stringify({ ...atSkyvern({ ...RUN, endedAt }).payload, organization_id: undefined, ...values });
+  JSON.stringify({ ...atSkyvern({ ...RUN, endedAt }).payload, organization_id: undefined, prompt: "Pay", ...values });
 const theTruth = body({ output: { total: "THE TRUTH" } });
 /** It would win by its time. */
 const aLie = body({ output: { iban: "DE00 UMBRELLA" } }, ENDED + 60_000);
