@@ -55,6 +55,7 @@ describe("without anything but a key", () => {
       confirm: false,
       bodyLimit: 10_000_000,
       redactKeys: [],
+      labels: [],
       allowPrivateNetworks: [],
       heartbeat: null,
       tracing: null,
