@@ -86,6 +86,8 @@ export interface AppHost extends Outbound {
    * start.
    */
   publicUrl(): string;
+  /** What is wrong with the database's file, or null; the relay is not ready then. */
+  damage(): string | null;
   /** True once the relay is shutting down: webhooks are answered 503. */
   isStopping(): boolean;
   /** Wakes the worker after deliveries were queued. */
@@ -152,7 +154,14 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   const receiving = createReceiving(config, host, skyvern, { delivering, otlp });
   const { worker, lanes } = delivering;
   const isStalled = () => worker.silentMs() > SILENT_NOT_READY_MS;
-  const unready = createReadiness({ store, now: runtime.now, isStopping: host.isStopping, isStalled, log });
+  const unready = createReadiness({
+    store,
+    now: runtime.now,
+    isStopping: host.isStopping,
+    isStalled,
+    damage: host.damage,
+    log,
+  });
   const rounds = createRounds(config, host, { skyvern, delivering, receiving, otlp, unready, signal: ending.signal });
   const jobs = planJobs(config, rounds, createDueTimes(host), fleet !== null);
   const last = async () => otlp?.flush(LAST_SPANS_MS);

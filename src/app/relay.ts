@@ -10,6 +10,8 @@ import { joinFleet, type Fleet } from "../store/postgres/fleet.ts";
 import { createApp, type App, type AppHost } from "./app.ts";
 import { createOutboundClients } from "./outside.ts";
 import { readPageAssets } from "./page-assets.ts";
+import { isInMemory } from "../store/address.ts";
+import { watchIntegrity, type IntegrityWatch } from "../store/sqlite/integrity.ts";
 import { openStorage, type RelayStorage } from "./storage.ts";
 
 export interface Ports {
@@ -37,12 +39,22 @@ const WATCH_MS = 10_000;
  * opened.
  */
 export async function createRelay(config: Config, machine: Runtime, log: Log): Promise<Relay> {
-  const storage = await openStorage(config.database);
+  const ending = new AbortController();
+  const { database } = config;
+  const integrity =
+    database.kind === "sqlite" && !isInMemory(database)
+      ? watchIntegrity({
+          path: database.path,
+          onDamage: (damage) => log.error("database.damaged", { damage }),
+          signal: ending.signal,
+        })
+      : null;
+  const storage = await openStorage(database, () => void integrity?.check());
   let fleet: Fleet | null = null;
   try {
     fleet = await openFleet(storage, machine, log);
     const runtime = fleet ? { ...machine, now: fleet.now, newId: idMaker(fleet.now) } : machine;
-    return await Relay.open(config, { store: storage.store, fleet, runtime, log });
+    return await Relay.open(config, { store: storage.store, fleet, runtime, log, integrity, ending });
   } catch (error) {
     await fleet?.leave();
     await storage.store.close();
@@ -60,7 +72,12 @@ async function openFleet(
   return joinFleet({ database, openSession: database.session, name: newId("relay"), sleep, log });
 }
 
-type RelayDeps = Pick<AppHost, "store" | "fleet" | "runtime" | "log">;
+interface RelayDeps extends Pick<AppHost, "store" | "fleet" | "runtime" | "log"> {
+  /** Of a SQLite file. */
+  integrity: IntegrityWatch | null;
+  /** Aborted when the relay stops. */
+  ending: AbortController;
+}
 
 /** The app of one configuration, and how to close it with its connections. */
 interface RunningApp {
@@ -87,7 +104,7 @@ export class Relay {
   readonly failed: Promise<string>;
   readonly #deps: RelayDeps;
   readonly #metrics: Metrics = createMetrics();
-  readonly #ending = new AbortController();
+  readonly #ending: AbortController;
   readonly #fail: (reason: string) => void;
   readonly #listening: Listening[] = [];
   readonly #retiring = new Set<Promise<void>>();
@@ -103,6 +120,7 @@ export class Relay {
 
   private constructor(deps: RelayDeps) {
     this.#deps = deps;
+    this.#ending = deps.ending;
     const { promise, resolve } = Promise.withResolvers<string>();
     this.failed = promise;
     this.#fail = resolve;
@@ -138,6 +156,7 @@ export class Relay {
       if (this.app.worker.silentMs() > SILENT_FATAL_MS) this.#fail("the delivery loop has stalled");
     }, WATCH_MS);
     this.#watching.unref();
+    void this.#deps.integrity?.check();
     const names = sinks.map(({ name }) => name);
     log.info("relay.started", {
       port: ports.port,
@@ -195,6 +214,7 @@ export class Relay {
       assets: readPageAssets(),
       addressOf,
       publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),
+      damage: () => this.#deps.integrity?.damage() ?? null,
       isStopping: () => this.#ending.signal.aborted,
       nudge: () => this.app.worker.nudge(),
       keys: () => this.#current.app.config.keys,

@@ -16,9 +16,9 @@ export interface RelayStorage {
 /**
  * Opens the database and creates or migrates it. Rejects, naming the database, when it is in use or cannot be opened.
  */
-export async function openStorage(settings: Config["database"]): Promise<RelayStorage> {
+export async function openStorage(settings: Config["database"], onCorrupt?: () => void): Promise<RelayStorage> {
   try {
-    const database = await openMigrated(settings);
+    const database = await openMigrated(settings, onCorrupt);
     return { store: createSqlStore(database), shared: database.session ? database : null };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -26,8 +26,8 @@ export async function openStorage(settings: Config["database"]): Promise<RelaySt
   }
 }
 
-async function openMigrated(settings: Config["database"]): Promise<Database> {
-  const database = await openDatabase(settings, "patient");
+async function openMigrated(settings: Config["database"], onCorrupt?: () => void): Promise<Database> {
+  const database = await openDatabase(settings, "patient", onCorrupt);
   try {
     await migrate(database);
   } catch (error) {

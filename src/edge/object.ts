@@ -112,6 +112,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     fleet: null,
     addressOf: (c) => c.req.header("cf-connecting-ip"),
     publicUrl: () => config.publicUrl,
+    damage: () => null,
     isStopping: () => false,
     keys: () => config.keys,
     nudge: () => {

@@ -9,6 +9,8 @@ export interface ProbeDeps {
   isStopping(): boolean;
   /** True when the delivery loop shows no sign of life. */
   isStalled(): boolean;
+  /** What is wrong with the database's file, or null. */
+  damage(): string | null;
   log: Log;
 }
 
@@ -19,7 +21,14 @@ const PING_FRESH_MS = 1_000;
  * Says why no webhook can be accepted now, or null, after a real write. Anybody may ask, so parallel callers share a
  * write, and a successful one answers for a second.
  */
-export function createReadiness({ store, now, isStopping, isStalled, log }: ProbeDeps): () => Promise<string | null> {
+export function createReadiness({
+  store,
+  now,
+  isStopping,
+  isStalled,
+  damage,
+  log,
+}: ProbeDeps): () => Promise<string | null> {
   const ping = async (): Promise<string | null> => {
     try {
       await store.ping(now());
@@ -33,6 +42,8 @@ export function createReadiness({ store, now, isStopping, isStalled, log }: Prob
   return async () => {
     if (isStopping()) return "stopping";
     if (isStalled()) return "the delivery loop has stalled";
+    const damaged = damage();
+    if (damaged !== null) return damaged;
     if (last === null || performance.now() - last.endedAt >= PING_FRESH_MS) {
       const asked = { answer: ping(), endedAt: Infinity };
       last = asked;

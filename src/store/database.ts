@@ -1,6 +1,7 @@
 import Sqlite from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
 import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./sqlite/connection.ts";
+import { describeDamage, findDamageQuickly } from "./sqlite/integrity.ts";
 import { schemaSql } from "./schema/schema.ts";
 import { StorageFault } from "./contract/faults.ts";
 import { sqliteRows, type BulkSql, type Dialect } from "./bulk-sql.ts";
@@ -52,6 +53,9 @@ export interface DatabaseSession {
   close(): Promise<void>;
 }
 
+/** The file is not whole: what the message says is for the operator. */
+export class DatabaseDamaged extends Error {}
+
 /** Another running process owns the database. */
 export class DatabaseInUse extends Error {}
 
@@ -60,12 +64,24 @@ export class DatabaseInUse extends Error {}
  * `exclusive` also takes the lock that keeps a second relay off the same file; the operating system gives it back when
  * the process ends, however it ends. Throws DatabaseInUse when it is taken.
  */
-export function openSqlite(path: string, { exclusive }: { exclusive: boolean }): Database {
+export function openSqlite(
+  path: string,
+  { exclusive, onCorrupt }: { exclusive: boolean; onCorrupt?: () => void },
+): Database {
   const isFile = path !== ":memory:";
   const lock = exclusive && isFile ? takeLock(`${path}.lock`) : null;
   try {
     const writer = connect(path);
-    return sqliteDatabase(writer, { lock, ...(isFile ? { reader: openReader(path) } : {}) });
+    const damage = exclusive && isFile ? findDamageQuickly(writer) : [];
+    if (damage.length > 0) {
+      writer.close();
+      throw new DatabaseDamaged(describeDamage(path, damage));
+    }
+    return sqliteDatabase(writer, {
+      lock,
+      ...(isFile ? { reader: openReader(path) } : {}),
+      ...(onCorrupt ? { onCorrupt } : {}),
+    });
   } catch (error) {
     lock?.close();
     throw error;
@@ -112,13 +128,23 @@ export function takeLock(path: string): Sqlite.Database {
   }
 }
 
+interface SqliteParts {
+  reader?: Sqlite.Database;
+  lock?: Sqlite.Database | null;
+  /** Called whenever a statement finds that the file is damaged. */
+  onCorrupt?: () => void;
+}
+
 /** `reader` is a second connection to the same file, or the same connection where there is no file. */
 export function sqliteDatabase(
   writer: Sqlite.Database,
-  { reader = writer, lock = null }: { reader?: Sqlite.Database; lock?: Sqlite.Database | null } = {},
+  { reader = writer, lock = null, onCorrupt }: SqliteParts = {},
 ): Database {
-  const db = kyselyOn(reader);
-  const writing = reader === writer ? db : kyselyOn(writer);
+  const failed = (error: unknown): void => {
+    if (error instanceof Sqlite.SqliteError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)) onCorrupt?.();
+  };
+  const db = kyselyOn(reader, failed);
+  const writing = reader === writer ? db : kyselyOn(writer, failed);
   const rows = { reading: sqliteRows(reader), writing: sqliteRows(writer) };
   let version = dataVersion(writer);
   return {
@@ -145,9 +171,17 @@ export function sqliteDatabase(
           }
         })
         .catch((error: unknown) => {
+          failed(error);
           throw toStorageFault(error);
         }),
-    read: (work) => db.connection().execute(() => work(rows.reading)),
+    read: (work) =>
+      db
+        .connection()
+        .execute(() => work(rows.reading))
+        .catch((error: unknown) => {
+          failed(error);
+          throw error;
+        }),
     foreignChanges: () => {
       const before = version;
       version = dataVersion(writer);
@@ -183,5 +217,10 @@ function truncateLog(sqlite: Sqlite.Database): boolean {
  */
 const dataVersion = (sqlite: Sqlite.Database): number => sqlite.pragma("data_version", { simple: true }) as number;
 
-const kyselyOn = (database: Sqlite.Database): Kysely<Tables> =>
-  new Kysely({ dialect: new SqliteDialect({ database }) });
+const kyselyOn = (database: Sqlite.Database, failed: (error: unknown) => void): Kysely<Tables> =>
+  new Kysely({
+    dialect: new SqliteDialect({ database }),
+    log: (event) => {
+      if (event.level === "error") failed(event.error);
+    },
+  });

@@ -11,7 +11,7 @@ export function unreachable(settings: DatabaseSettings): string | null {
 }
 
 /**
- * How a database is opened:
+ * `onCorrupt` is called whenever a statement finds that a SQLite file is damaged. How a database is opened:
  *
  * - `relay`: creates what is missing; on SQLite by this process alone, else DatabaseInUse.
  * - `patient`: the same for long work: migrating, copying.
@@ -21,10 +21,11 @@ export function unreachable(settings: DatabaseSettings): string | null {
 export async function openDatabase(
   settings: DatabaseSettings,
   how: "relay" | "patient" | "beside" | "read",
+  onCorrupt?: () => void,
 ): Promise<Database> {
   if (settings.kind === "postgres")
     return openPostgres(settings.url.reveal(), { readOnly: how === "read", patient: how === "patient" });
   const { path } = settings;
   if (how === "read") return openSqliteReadOnly(path);
-  return openSqlite(path, { exclusive: how !== "beside" });
+  return openSqlite(path, { exclusive: how !== "beside", ...(onCorrupt ? { onCorrupt } : {}) });
 }

@@ -253,6 +253,7 @@ it("a relay whose delivery loop has stalled, or that stops, is not ready, and no
     createReadiness({
       store,
       now: () => 0,
+      damage: () => null,
       isStalled: () => isStalled,
       isStopping: () => isStopping,
       log: silentLog,
