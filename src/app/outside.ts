@@ -24,8 +24,10 @@ export interface Outside extends Pick<
  */
 export function createOutboundClients(config: Config, now: () => number): Outside {
   const { allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing } = config;
-  const egress = createEgress({ allow, trusted: trustedOrigins });
+  const proxy = config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except };
+  const egress = createEgress({ allow, trusted: trustedOrigins, proxy });
   const operator = createEgress({
+    proxy,
     allow,
     trusted: [...(heartbeat ? [heartbeat.url.reveal()] : []), ...(tracing ? [tracing.url] : [])],
   });

@@ -89,7 +89,11 @@ async function run(
   { config, runtime, shell }: BackfillCommandDeps,
 ): Promise<Tally> {
   const store = createSqlStore(database);
-  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+  const egress = createEgress({
+    allow: config.allowPrivateNetworks,
+    trusted: config.trustedOrigins,
+    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
+  });
   const line = progressLine(shell);
   const settings = {
     redactKeys: config.redactKeys,

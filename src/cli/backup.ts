@@ -177,6 +177,7 @@ function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): B
   const work = mkdtempSync(join(tmpdir(), "skyvern-relay-backup-"));
   const { fetch, close } = createEgress({
     allow: config.allowPrivateNetworks,
+    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
     trusted: [settings.endpoint],
     timeoutMs: 600_000,
   });

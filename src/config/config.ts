@@ -71,6 +71,8 @@ export interface Config {
   redactKeys: string[];
   /** CIDRs that the guarded fetch may reach besides the public internet. */
   allowPrivateNetworks: string[];
+  /** Through which https addresses are reached; null: directly. */
+  proxy: { url: Secret; except: string[] } | null;
   /** Origins that the operator named as infrastructure: Skyvern's API, the sinks' vendors, the archive's storage. */
   trustedOrigins: string[];
   logLevel: Settings["LOG_LEVEL"];
@@ -312,6 +314,7 @@ function combine(
     labels: file.receive.labels,
     redactKeys: file.redact.keys,
     allowPrivateNetworks: env.ALLOW_PRIVATE_NETWORKS,
+    proxy: env.HTTPS_PROXY === undefined ? null : { url: env.HTTPS_PROXY, except: env.NO_PROXY },
     trustedOrigins: [
       baseUrl,
       ...KINDS.flatMap(({ kind, api }) => (api ? [apis.get(kind) ?? api.base] : [])),

@@ -60,6 +60,7 @@ export function describeConfig(config: Config) {
     labels: config.labels,
     redact_keys: config.redactKeys,
     allow_private_networks: config.allowPrivateNetworks,
+    proxy: config.proxy && { host: new URL(config.proxy.url.reveal()).host, except: config.proxy.except },
     log_level: config.logLevel,
     log_format: config.logFormat,
   };

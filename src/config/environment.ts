@@ -20,6 +20,7 @@ export const SECRET_VARIABLES: readonly string[] = [
   ),
   "DATABASE_URL",
   "OTEL_EXPORTER_OTLP_HEADERS",
+  "HTTPS_PROXY",
 ];
 
 const items = (text: string): string[] =>
@@ -70,6 +71,13 @@ function readHeaders(text: string): Record<string, Secret> | null {
   }
 }
 
+const proxy = parsed((text) => {
+  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
+  if (!url || !/^https?:$/.test(url.protocol) || url.hostname === "" || url.pathname !== "/" || url.search !== "")
+    return null;
+  return new Secret(url.href);
+}, "must be the address of a proxy, such as http://proxy.example.com:3128");
+
 const network = "must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8";
 
 /** Every variable with a meaning of its own. Variables of sinks and of vendors' APIs belong to each sink kind. */
@@ -91,6 +99,8 @@ export const EnvironmentSchema = z.object({
     .transform(toSecrets)
     .default([]),
   ALLOW_PRIVATE_NETWORKS: list.refine((texts) => texts.every((text) => parseCidr(text) !== null), network).default([]),
+  HTTPS_PROXY: proxy.optional(),
+  NO_PROXY: list.default([]),
   OTEL_EXPORTER_OTLP_ENDPOINT: baseAddress.optional(),
   OTEL_EXPORTER_OTLP_HEADERS: parsed(readHeaders, "must be NAME=VALUE, several separated by commas").optional(),
   OTEL_SERVICE_NAME: z.string().max(200).default("skyvern-relay"),
@@ -113,10 +123,14 @@ export interface Environment {
   locate: (name: string) => string;
 }
 
+/** Many programs read these in lower case, some of them only so. */
+const LOWER_CASE = new Set(["HTTPS_PROXY", "NO_PROXY"]);
+
 /** Reads the environment. `readFile` returns a file's text and throws, like `readFileSync`, when it cannot. */
 export function readEnvironment(env: EnvVars, readFile: (path: string) => string): Environment {
   const { fromFiles, faults } = readSecretFiles(env, readFile);
-  const get = (name: string): string | undefined => fromFiles.get(name) ?? (env[name] || undefined);
+  const get = (name: string): string | undefined =>
+    fromFiles.get(name) ?? (env[name] || (LOWER_CASE.has(name) ? env[name.toLowerCase()] : undefined) || undefined);
   const locate = (name: string): string => (fromFiles.has(name) ? `${name}_FILE` : name);
   const texts = Object.fromEntries(Object.keys(EnvironmentSchema.shape).map((name) => [name, get(name)]));
   const result = EnvironmentSchema.safeParse(texts, { error: wording });

@@ -4,7 +4,7 @@
  * one; what keeps a name from leading inside is the platform's network, from which no private address can be reached.
  */
 import { isIP } from "node:net";
-import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "../net/networks.ts";
+import { cidrOrThrow, EgressRefused, isInsideName, refusal, refusedRange, type Cidr } from "../net/networks.ts";
 import type { Permit } from "../net/http-client.ts";
 import type { Fetch } from "../platform/runtime.ts";
 
@@ -16,9 +16,6 @@ export interface EdgeEgressOptions {
   /** Longest wait for an answer's headers, ms. Default 30,000. */
   timeoutMs?: number;
 }
-
-/** Names for the own machine and network (RFC 6761, 6762, 8375, and ICANN's `.internal`). */
-const INSIDE = /(^|\.)(localhost|local|internal|home\.arpa|localdomain|intranet|lan|corp)$/;
 
 /** Rejects with {@link EgressRefused} when the address is not one the relay may reach. */
 export function edgePermit({ allow, trusted }: Pick<EdgeEgressOptions, "allow" | "trusted">): Permit {
@@ -55,8 +52,7 @@ function refuseInside(host: string, networks: readonly Cidr[]): void {
     if (range !== null) throw new EgressRefused(refusal(host, host, range));
     return;
   }
-  const name = host.toLowerCase().replace(/\.$/, "");
-  if (INSIDE.test(name) || !name.includes(".")) {
+  if (isInsideName(host)) {
     throw new EgressRefused(`${host} is not a name of the public internet`);
   }
 }

@@ -10,7 +10,8 @@ import { isIP, type LookupFunction } from "node:net";
 import type { Readable } from "node:stream";
 import { brotliDecompressSync, inflateSync, unzipSync, zstdDecompressSync } from "node:zlib";
 import { Agent, buildConnector, fetch } from "undici";
-import { cidrOrThrow, EgressRefused, refusal, refusedRange, type Cidr } from "./networks.ts";
+import { cidrOrThrow, EgressRefused, isInsideName, refusal, refusedRange, type Cidr } from "./networks.ts";
+import { isProxied, openTunnel, type ProxySettings } from "./proxy.ts";
 import { abortable } from "../platform/abortable.ts";
 import {
   BodyTooLong,
@@ -31,6 +32,8 @@ export interface EgressOptions {
   allow: readonly string[];
   /** URLs whose origins the operator named as infrastructure: reachable wherever they resolve to. */
   trusted?: readonly string[];
+  /** Through which https addresses are reached, as far as it does not except them. Default: none. */
+  proxy?: ProxySettings | null;
   /** Longest wait for an answer's headers, and between two pieces of its body, in milliseconds. Default 30,000. */
   timeoutMs?: number;
   /** All addresses of a name. Default: the system's resolver. */
@@ -62,6 +65,7 @@ export function createEgress(options: EgressOptions): Egress {
   const policy: Policy = {
     allow: options.allow.map(cidrOrThrow),
     trusted: new Set((options.trusted ?? []).map((url) => new URL(url).origin)),
+    proxy: options.proxy ?? null,
     lookup: options.lookup ?? ((hostname) => dnsLookup(hostname, { all: true })),
   };
   const timeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -169,6 +173,7 @@ function refuseOthers({ protocol }: Pick<URL, "protocol">): void {
 }
 
 interface Policy {
+  proxy: ProxySettings | null;
   allow: readonly Cidr[];
   trusted: ReadonlySet<string>;
   lookup: (hostname: string) => Promise<ResolvedAddress[]>;
@@ -176,6 +181,15 @@ interface Policy {
 
 async function connect(policy: Policy, target: buildConnector.Options, callback: buildConnector.Callback) {
   try {
+    const { proxy } = policy;
+    if (proxy !== null && target.protocol === "https:" && isProxied(proxy, target.hostname, target.port || "443")) {
+      await permitProxied(policy, target);
+      const httpSocket = await openTunnel(proxy, target.hostname, Number(target.port || 443));
+      return buildConnector({ timeout: CONNECT_TIMEOUT_MS, allowH2: false, rejectUnauthorized: true })(
+        { ...target, httpSocket },
+        callback,
+      );
+    }
     const addresses = await reachable(policy, target);
     buildConnector({
       timeout: CONNECT_TIMEOUT_MS,
@@ -218,6 +232,18 @@ async function reachable(
     if (range !== null) throw new EgressRefused(refusal(hostname, address, range));
   }
   return addresses;
+}
+
+/**
+ * The guard for what goes through a proxy, which resolves names itself. A name that is known here is checked as ever. One that
+ * is not, as in a network whose names only the proxy resolves, must at least be a name of the public internet.
+ */
+async function permitProxied(policy: Policy, target: buildConnector.Options): Promise<void> {
+  try {
+    await reachable(policy, target);
+  } catch (error) {
+    if (error instanceof EgressRefused || isInsideName(target.hostname)) throw error;
+  }
 }
 
 /** Answers the socket's own lookup with the checked addresses, whatever name it asks for. */

@@ -40,6 +40,21 @@ export function refusedRange(address: string, allow: readonly Cidr[]): string | 
 /** The part of IPv6 that is assigned for public use (RFC 4291, section 2.4, and IANA's registry). */
 const GLOBAL_UNICAST: [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR("2000::/3");
 
+/** Names for the own machine and network (RFC 6761, 6762, 8375, and ICANN's `.internal`). */
+const INSIDE = /(^|\.)(localhost|local|internal|home\.arpa|localdomain|intranet|lan|corp)$/;
+
+/** Whether a name is surely none of the public internet, whatever it resolves to. */
+export function isInsideName(host: string): boolean {
+  const name = host.toLowerCase().replace(/\.$/, "");
+  return INSIDE.test(name) || !name.includes(".");
+}
+
+/** Whether a network has an address. */
+export function contains([network, bits]: Cidr, address: string): boolean {
+  const ip = ipaddr.isValid(address) ? ipaddr.parse(address) : null;
+  return ip !== null && network.kind() === ip.kind() && ip.match(network, bits);
+}
+
 /** The refusal in words. */
 export const refusal = (hostname: string, address: string, range: string): string =>
   `${hostname === address ? address : `${hostname} (${address})`} is not on the public internet but in the range ` +

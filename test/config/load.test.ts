@@ -57,6 +57,7 @@ describe("without anything but a key", () => {
       redactKeys: [],
       labels: [],
       allowPrivateNetworks: [],
+      proxy: null,
       heartbeat: null,
       tracing: null,
       alerts: { onDead: [], onCoverageGap: [], onDiskLow: [], onSinkDown: [], downAfterMs: 900_000, everyMs: 900_000 },

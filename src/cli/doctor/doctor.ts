@@ -72,6 +72,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
 async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, live: boolean): Promise<Finding[]> {
   const guarded = createEgress({
     allow: config.allowPrivateNetworks,
+    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
     trusted: config.trustedOrigins,
     lookup: host.lookup,
   });

@@ -150,7 +150,11 @@ function withMade(answers: Answers): Answers {
 
 /** Null when Skyvern accepts the key; else the reason. */
 async function showOverview(config: Config, { shell, runtime }: InitDeps): Promise<string | null> {
-  const egress = createEgress({ allow: config.allowPrivateNetworks, trusted: config.trustedOrigins });
+  const egress = createEgress({
+    allow: config.allowPrivateNetworks,
+    trusted: config.trustedOrigins,
+    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
+  });
   try {
     const { keys, baseUrl } = config;
     const overview = await readOverview({ baseUrl, keys, outbound: egress, runtime, signal: shell.stopped });
