@@ -27,7 +27,12 @@ const stopGrace = new Promise<void>((resolve) => {
 /** Resolves when everything written so far was taken. A pipe holds 64 kB: the rest waits in this process. */
 const flushed = async (): Promise<void> => {
   const writes = [process.stdout, process.stderr].map(
-    (stream) => new Promise<void>((resolve) => void stream.write("", () => resolve())),
+    (stream) =>
+      new Promise<void>((resolve) => {
+        // Nothing waits: a write of nothing would fail where a disk is full, also if this process wrote nothing.
+        if (stream.writableLength === 0) setImmediate(resolve);
+        else stream.write("", () => resolve());
+      }),
   );
   await Promise.race([Promise.all(writes), stopGrace]);
 };

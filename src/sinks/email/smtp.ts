@@ -286,8 +286,8 @@ export function adviseOnTls({ code, originalCode = "", timeoutType, command }: N
     );
   if (code === "ETLS" && command === "STARTTLS")
     return (
-      "it offers no STARTTLS: write smtps:// for a port with TLS from the start (465), or take requireTLS out of " +
-      "the SMTP URL"
+      "its STARTTLS does not work: write smtps:// for a port with TLS from the start (465), take requireTLS out of " +
+      "the SMTP URL, or, in a network that you trust, put ?ignoreTLS=true there"
     );
   if (timeoutType === "GREETING_TIMEOUT")
     return "it said nothing: if its port has TLS from the start (465), write smtps:// instead of smtp://";

@@ -322,7 +322,7 @@ describe("TLS that cannot be set up", () => {
 
   test("names requireTLS where the server offers none", async () => {
     const { url } = await start();
-    expect(await reasonFrom(`${url}?requireTLS=true`)).toMatch(/offers no STARTTLS: write smtps:\/\/.*requireTLS/);
+    expect(await reasonFrom(`${url}?requireTLS=true`)).toMatch(/STARTTLS does not work: write smtps:\/\/.*requireTLS/);
   });
 
   test("names the certificate, and where to put its authority", async () => {
