@@ -174,6 +174,6 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
 const FOREIGN = `[
   ...document.querySelectorAll("script:not([src^='/assets/']), iframe, object, embed, base, style, [style], img[src='x'], textarea, b, a[href^='javascript']"),
   ...[...document.querySelectorAll("*")].filter((one) => one.getAttributeNames().some((name) => name.startsWith("on"))),
-  ...[...document.querySelectorAll("[hx-get], [hx-trigger]")].filter((one) => !["results", "sinks", "told-card"].includes(one.id) && !one.matches("form.find")),
+  ...[...document.querySelectorAll("[hx-get], [hx-trigger]")].filter((one) => !["results", "sinks", "deliveries-card"].includes(one.id) && !one.matches("form.find")),
   ...[...document.links].filter((one) => !/^https?:$/.test(one.protocol)),
 ].map((one) => one.outerHTML.slice(0, 300))`;

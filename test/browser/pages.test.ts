@@ -85,7 +85,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
 
     await page.getByRole("link", { name: "Redeliver all of these…" }).click();
     // The hostile one to crm and the one that the stopped sink refused: the other was just made good.
-    await page.getByRole("heading", { name: "Send 2 deliveries again?" }).waitFor();
+    await page.getByRole("heading", { name: "Redeliver 2 deliveries?" }).waitFor();
     expect(await inspect("redeliver-all")).toEqual([]);
     const before = relay.crmRequests();
     await page.getByRole("button", { name: "Redeliver 2 deliveries" }).click();
@@ -158,7 +158,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.goto(`${empty.url}/`);
     await page.getByText("This page follows.").waitFor();
     await empty.send({ run_id: "tsk_first", run_type: "task_v1", status: "completed", output: { hello: "relay" } });
-    await page.getByRole("link", { name: "tsk_first" }).waitFor();
+    await page.getByText("tsk_first").waitFor();
     expect(relay.url).not.toBe(empty.url);
     reader.forgive(new RegExp(`^third party: ${empty.url}`));
     await page.goto("about:blank");
