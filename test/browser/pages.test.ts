@@ -225,13 +225,13 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await expect.poll(relay.crmRequests, { timeout: 10_000 }).toBeGreaterThan(before);
     expect(await page.locator("time").first().textContent()).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC$/);
     await page.getByRole("button", { name: "Refresh artifacts" }).click();
-    await page.getByText("Asked Skyvern again").waitFor();
+    await page.getByText("Skyvern was asked again").waitFor();
 
     await page.goto("/sinks");
     await page.getByRole("button", { name: "Send test to finance" }).click();
     await page.getByText("The test message to finance was delivered.").waitFor();
     await page.getByRole("button", { name: "Resume legacy" }).click();
-    await page.getByText("legacy is on again").waitFor();
+    await page.getByText("legacy is resumed").waitFor();
 
     await page.getByRole("link", { name: "Redeliver dead letters legacy" }).click();
     await page.getByRole("button", { name: "Redeliver 1 delivery" }).click();
