@@ -1,16 +1,17 @@
 /** The token that a relay on SQLite creates for itself when none is configured. */
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from "node:fs";
+import { makeFolder } from "../store/sqlite/connection.ts";
 
 /**
  * Writes a new token to a file that only its owner reads, whole or not at all. A file that is there stays: another
- * relay may have made it just now. Throws with the file's name when it cannot be written.
+ * relay may have made it just now. Throws with the file's name when it cannot be written. Where its folder cannot be made
+ * nothing is written: the database, which lies in the same folder, cannot be opened then and says so.
  */
 export function makeTokenFile(file: string): void {
   const unfinished = `${file}.${process.pid}`;
   try {
-    mkdirSync(dirname(file), { recursive: true });
+    makeFolder(file);
     const descriptor = openSync(unfinished, "wx", 0o600);
     try {
       writeSync(descriptor, `${randomBytes(32).toString("hex")}\n`);
@@ -21,11 +22,11 @@ export function makeTokenFile(file: string): void {
     linkSync(unfinished, file);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return;
+    if (code === "EEXIST" || code === "ENOTDIR" || code === "ENOENT") return;
     throw new Error(`the token ${file} cannot be written (${message}): set RELAY_TOKEN, or let the relay write there`, {
       cause: error,
     });
   } finally {
-    rmSync(unfinished, { force: true });
+    if (existsSync(unfinished)) rmSync(unfinished);
   }
 }

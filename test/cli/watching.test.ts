@@ -25,8 +25,8 @@ describe("runs", () => {
     expect(lines).toHaveLength(3);
     expect(lines[0]).toMatch(/^WHEN +STATUS +TOOK +RUN +SENT TO +WHAT$/);
     const all = lines.slice(1).join("\n");
-    expect(all).toMatch(/^2026-08-23 10:00 {2}failed .* tsk_v2_2 {2}http {2}Pay \[U\+001B\]\[2J\[U\+202E\]the bill/m);
-    expect(all).toMatch(/ completed .* tsk_v2_1 {2}http {2}Read/);
+    expect(all).toMatch(/^2026-08-23 10:00 {2}failed .* tsk_v2_2 {2}http +Pay \[U\+001B\]\[2J\[U\+202E\]the bill/m);
+    expect(all).toMatch(/ completed .* tsk_v2_1 {2}http +Read/);
     expect(stdout).not.toMatch(/\u001B|\u202E/);
   });
 
