@@ -1,4 +1,7 @@
-/** What only Skyvern's API knows of a run: what it was to do (contract §3). Webhooks of tasks have no title, prompt or address. */
+/**
+ * What only Skyvern's API knows of a run: what it was to do (contract §3). Webhooks of tasks have no title, prompt or
+ * address.
+ */
 import { lacksDetails } from "../domain/follow-up-plan.ts";
 import type { RunState } from "../domain/run.ts";
 import type { Log } from "../platform/log.ts";
@@ -39,10 +42,10 @@ export interface DetailsReaderDeps extends DetailsDeps {
 /** A run's state with its details, to be read before a message is sent; null when there is nothing new. Never fails. */
 export type ReadDetails = (state: RunState, signal: AbortSignal) => Promise<RunState | null>;
 
-/** Sinks of one run share one question. The message that waits for it shows the answer; those that are out are edited. */
-/** Of a run, to see whether a message of it is out. */
+/** As many as are looked through for a message of the run that is out. */
 const MAX_DELIVERIES = 100;
 
+/** Sinks of one run share one question. The message that waits for it shows the answer; those that are out are edited. */
 export function createDetailsReader(deps: DetailsReaderDeps): ReadDetails {
   const asking = new Map<string, Promise<RunState | null>>();
   const client = deps.client.with({ tries: 1 });
@@ -53,7 +56,7 @@ export function createDetailsReader(deps: DetailsReaderDeps): ReadDetails {
       const isOut = deliveries.some((delivery) => delivery.state === "delivered");
       const ingest = isOut ? deps.ingest : deps.quietIngest;
       const inTime = AbortSignal.any([signal, AbortSignal.timeout(deps.budgetMs)]);
-      await fillDetails({ ...deps, client, ingest }, state, inTime);
+      if (!(await fillDetails({ ...deps, client, ingest }, state, inTime))) return null;
       return (await deps.store.run(runId))?.state ?? null;
     } catch (error) {
       deps.log.warn("details.unread", { run_id: runId, error: String(error) });

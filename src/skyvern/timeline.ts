@@ -58,14 +58,14 @@ function blockOf(block: JsonObject, row: JsonObject, attempt: number, depth: num
   const seconds = toNumber(block["duration"]);
   const between = startedAt !== null && endedAt !== null ? Math.max(0, endedAt - startedAt) : null;
   return {
-    label: textIn(block, "label")?.slice(0, MAX_LABEL).toWellFormed() ?? null,
-    type: textIn(block, "block_type")?.slice(0, MAX_LABEL).toWellFormed() ?? "block",
-    status: textIn(block, "status")?.slice(0, MAX_LABEL).toWellFormed() ?? null,
+    label: textIn(block, "label", MAX_LABEL),
+    type: textIn(block, "block_type", MAX_LABEL) ?? "block",
+    status: textIn(block, "status", MAX_LABEL),
     attempt,
     depth,
     started_at: startedAt,
     duration_ms: seconds !== null && seconds >= 0 ? Math.round(seconds * 1000) : between,
-    reason: textIn(block, "failure_reason")?.slice(0, MAX_REASON).toWellFormed() ?? null,
+    reason: textIn(block, "failure_reason", MAX_REASON),
     codes: codesIn(block["error_codes"] ?? null),
     screenshot: pictureIn(block),
     ids: [textIn(block, "workflow_run_block_id"), textIn(block, "task_id")].filter((id) => id !== null),
@@ -87,7 +87,8 @@ const codesIn = (codes: Json): string[] =>
     .flatMap((code) => (typeof code === "string" && code !== "" ? [code.slice(0, MAX_LABEL).toWellFormed()] : []))
     .slice(0, MAX_CODES);
 
-const textIn = (object: JsonObject, key: string): string | null => {
+/** Cut to `max` UTF-16 units, no character in half. */
+const textIn = (object: JsonObject, key: string, max = Infinity): string | null => {
   const value = object[key];
-  return typeof value === "string" ? text(value) : null;
+  return typeof value === "string" ? (text(value)?.slice(0, max).toWellFormed() ?? null) : null;
 };
