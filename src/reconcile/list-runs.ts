@@ -1,5 +1,6 @@
 /** Skyvern's own list of runs, read down to a point in time. */
-import type { Rows, SkyvernRunRow, RunsQuery, SkyvernFault, SkyvernResult } from "../skyvern/client.ts";
+import type { Rows, SkyvernRunRow, RunsQuery } from "../skyvern/client.ts";
+import type { SkyvernFault, SkyvernResult } from "../skyvern/api-call.ts";
 
 /** Skyvern's limits (contract §4). */
 export const PAGE_SIZE = 100;

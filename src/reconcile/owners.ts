@@ -7,7 +7,8 @@ import type { Log } from "../platform/log.ts";
 import type { Organization } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Intake } from "../receive/intake.ts";
-import type { SkyvernClient, SkyvernFault } from "../skyvern/client.ts";
+import type { SkyvernClient } from "../skyvern/client.ts";
+import type { SkyvernFault } from "../skyvern/api-call.ts";
 import type { ReceiptStore } from "../store/contract/receipts.ts";
 
 /** Skyvern's answers to each organization about a run. */

@@ -6,7 +6,8 @@
 import type { HttpClient } from "../net/http-client.ts";
 import { HOUR_MS } from "../platform/time.ts";
 import { createRateLimit, type RateLimit } from "../platform/rate-limit.ts";
-import type { SkyvernClient, SkyvernResult } from "./client.ts";
+import type { SkyvernClient } from "./client.ts";
+import type { SkyvernResult } from "./api-call.ts";
 
 export interface RequestBudget {
   /** The most requests in any hour. */

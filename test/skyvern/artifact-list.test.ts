@@ -5,7 +5,8 @@ import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from ".
 import { silentLog, type Log } from "../../src/platform/log.ts";
 import type { Artifact, ArtifactsStatus, Run } from "../../src/domain/run.ts";
 import { Secret } from "../../src/platform/secret.ts";
-import { createSkyvernClient, type SkyvernKey } from "../../src/skyvern/client.ts";
+import { createSkyvernClient } from "../../src/skyvern/client.ts";
+import type { SkyvernKey } from "../../src/skyvern/api-call.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
 import { createEnricher, type EnricherOptions } from "../../src/skyvern/artifacts/artifact-list.ts";
 import { USEFUL_TYPES } from "../../src/skyvern/artifacts/relevant-artifacts.ts";

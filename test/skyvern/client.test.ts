@@ -6,12 +6,8 @@ import { viaFetch } from "../../src/net/http-client.ts";
 import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/json.ts";
 import { Secret } from "../../src/platform/secret.ts";
-import {
-  createSkyvernClient,
-  type SkyvernClientOptions,
-  type SkyvernFault,
-  type SkyvernResult,
-} from "../../src/skyvern/client.ts";
+import { createSkyvernClient, type SkyvernClientOptions } from "../../src/skyvern/client.ts";
+import type { SkyvernFault, SkyvernResult } from "../../src/skyvern/api-call.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";
 const NOW = Date.parse("2026-08-21T12:00:00Z");

@@ -2,7 +2,8 @@
 import { parseClaims, type Config } from "../../config/config.ts";
 import type { HttpClient, Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
-import { createSkyvernClient, type SkyvernFault } from "../../skyvern/client.ts";
+import { createSkyvernClient } from "../../skyvern/client.ts";
+import type { SkyvernFault } from "../../skyvern/api-call.ts";
 import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 
 export interface SkyvernCheckDeps {

@@ -4,7 +4,8 @@ import type { Outbound } from "../../net/http-client.ts";
 import { DAY_MS } from "../../platform/time.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { listRuns } from "../../reconcile/list-runs.ts";
-import { createSkyvernClient, type SkyvernFault, type SkyvernKey } from "../../skyvern/client.ts";
+import { createSkyvernClient } from "../../skyvern/client.ts";
+import type { SkyvernFault, SkyvernKey } from "../../skyvern/api-call.ts";
 import { count, many } from "../../web/text.ts";
 
 export interface OverviewDeps {

@@ -6,7 +6,8 @@ import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts
 import type { ArtifactKey, Run } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { parseArtifactId, parseExpiry, isArtifactId, parseWebUrl } from "./artifact-url.ts";
-import type { SkyvernClient, SkyvernFault } from "../client.ts";
+import type { SkyvernClient } from "../client.ts";
+import type { SkyvernFault } from "../api-call.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /**

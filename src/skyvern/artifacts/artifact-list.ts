@@ -10,7 +10,8 @@ import type { Redact } from "../redact.ts";
 import { readTimeline, type ReadTimeline } from "../timeline.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
-import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
+import type { ArtifactRow, SkyvernClient } from "../client.ts";
+import type { SkyvernFault } from "../api-call.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 export interface Enrichment {

@@ -1,6 +1,7 @@
 /** Lists the artifacts of a run that people look at. */
 import type { Run } from "../../domain/run.ts";
-import type { ArtifactRow, SkyvernClient, SkyvernFault } from "../client.ts";
+import type { ArtifactRow, SkyvernClient } from "../client.ts";
+import type { SkyvernFault } from "../api-call.ts";
 
 /** The relevant types. A run has hundreds of other artifacts, so the list is always asked for by type (contract §4). */
 export const USEFUL_TYPES: readonly string[] = [
