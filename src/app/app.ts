@@ -10,7 +10,7 @@ import { createEvidence } from "../deliver/attachments.ts";
 import { createHeartbeat } from "../alerts/heartbeat.ts";
 import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
 import { createTestSend } from "../deliver/test-message.ts";
-import { createWorker, type Worker } from "../deliver/worker.ts";
+import { Worker } from "../deliver/worker.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
@@ -185,7 +185,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
     },
     runJob: (name) => lifecycle.run(name),
     loginLink: () => (config.tokens.length === 0 ? null : `${host.publicUrl()}/login/${loginLinks.issue()}`),
-    deliverDue: worker.runOnce,
+    deliverDue: () => worker.runOnce(),
     reclaimLeases: async () => {
       await skyvern.archive?.prepare();
       // In a fleet the others may be alive; the running relay finds out which are not.
@@ -289,7 +289,7 @@ function createDeliverySide(
   });
   const leaseMs = (artifactsWaitMs + timeoutMs) * (AHEAD_PER_SLOT + 1) + LEASE_MARGIN_MS;
   const trace = otlp?.take ?? null;
-  const worker = createWorker({ trace, store, lanes, attempt, fleet, scheduleMs, leaseMs, runtime, log, metrics });
+  const worker = new Worker({ trace, store, lanes, attempt, fleet, scheduleMs, leaseMs, runtime, log, metrics });
   const sendTest = createTestSend({ sinks: lanes.map(({ sink }) => sink), store, links, timeoutMs, runtime, log });
   const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
   return { lanes, sinks, worker, sendTest };
@@ -493,8 +493,8 @@ function createPages(
     runtime,
     log,
     nudge,
-    circuit: worker.circuit,
-    resume: worker.resume,
+    circuit: (sink: string) => worker.circuit(sink),
+    resume: (sink: string) => worker.resume(sink),
     refresh: enricher.refresh,
     sendTest,
     stopping,

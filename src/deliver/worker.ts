@@ -1,6 +1,6 @@
 import type { Circuit } from "../domain/run.ts";
 import type { Claimed, OutboxStore } from "../store/contract/outbox.ts";
-import { createCircuits } from "./circuits.ts";
+import { createCircuits, type Circuits } from "./circuits.ts";
 import { Claims, STORAGE_RETRY_MS, type ClaimsDeps, type FleetMember } from "./claim.ts";
 import { deliver, type DeliverDeps } from "./deliver.ts";
 import { heldIds, createLane, type Lane, type LaneState } from "./lane.ts";
@@ -10,27 +10,6 @@ export interface WorkerDeps extends ClaimsDeps, DeliverDeps {
   /** This relay among others on the same database; null for the only one. */
   fleet?: FleetMember | null;
   lanes: readonly Lane[];
-}
-
-export interface Worker {
-  start(): void;
-  /** Tells the worker that something may be due now. */
-  nudge(): void;
-  /**
-   * For a host that sleeps in between: delivers until nothing can be done for some seconds and no attempt is in flight,
-   * and claims nothing more once `enough` returns true. Resolves with when to call again, epoch ms; null when only a
-   * nudge will trigger it. Rejects when the store does. Not to be combined with `start`.
-   */
-  work(enough: () => boolean): Promise<number | null>;
-  /** Attempts everything that is due, at full speed, then ends. For tests; not to be combined with `start`. */
-  runOnce(): Promise<void>;
-  /** Stops claiming, lets attempts end within `graceMs`, then aborts them. Resolves when all are recorded. */
-  stop(graceMs: number): Promise<void>;
-  /** Resumes a sink: closes its circuit, whatever its state. */
-  resume(sink: string): Promise<void>;
-  circuit(sink: string): Promise<Circuit>;
-  /** How long the loop has shown no sign of life, ms. More than a minute means that it hangs. */
-  silentMs(): number;
 }
 
 /** The longest time between two looks for due deliveries, in case a nudge or a clock fails. */
@@ -47,164 +26,195 @@ const CLOCK_TOLERANCE_MS = 5_000;
  *
  * States: idle → running (`start`) → stopping (`stop`: no more claims; unstarted claims are released) → stopped.
  */
-export function createWorker(deps: WorkerDeps): Worker {
-  const { store, runtime, log } = deps;
-  const lanes = deps.lanes.map(createLane);
-  const abort = new AbortController();
+export class Worker {
+  readonly #deps: WorkerDeps;
+  readonly #lanes: readonly LaneState[];
+  readonly #circuits: Circuits;
+  readonly #claims: Claims;
   /** Attempts that are not recorded yet. */
-  const pending = new Set<Promise<void>>();
-  const circuits = createCircuits(deps);
-  const claims = new Claims(deps, circuits);
-  let stopping = false;
-  let loop: Promise<void> | null = null;
-  let lastTick = runtime.now();
+  readonly #pending = new Set<Promise<void>>();
+  readonly #abort = new AbortController();
+  #loop: Promise<void> | null = null;
+  #isStopping = false;
+  /** True when something changed since the last look. */
+  #isNudged = false;
+  #wake = () => {};
+  #lastTick: number;
+  /** When every lane was last made to look, epoch ms. */
+  #lookedAt: number;
   /** Monotonic clock. */
-  let lastSign = performance.now();
-  let nudged = false;
-  let wake = () => {};
+  #lastSign = performance.now();
 
-  const look = () => {
-    nudged = true;
-    wake();
-  };
-  let lookedAt = runtime.now();
-  const lookEverywhere = () => {
-    lookedAt = runtime.now();
-    for (const lane of lanes) lane.isStale = true;
-  };
-  const nudge = () => {
-    lookEverywhere();
-    look();
-  };
+  constructor(deps: WorkerDeps) {
+    this.#deps = deps;
+    this.#lanes = deps.lanes.map(createLane);
+    this.#circuits = createCircuits(deps);
+    this.#claims = new Claims(deps, this.#circuits);
+    this.#lastTick = this.#lookedAt = deps.runtime.now();
+  }
 
-  const begin = (lane: LaneState, claimed: Claimed): void => {
-    const { id } = claimed.delivery;
-    lane.running.add(id);
-    const { attempted, recorded } = deliver(deps, claimed, lane, circuits, abort.signal);
-    void attempted.then(() => {
-      lane.running.delete(id);
-      lane.unrecorded.add(id);
-      look();
-    });
-    const work = recorded.finally(() => {
-      lane.unrecorded.delete(id);
-      pending.delete(work);
-      lane.isStale = true;
-      look();
-    });
-    pending.add(work);
-  };
+  start(): void {
+    this.#lastTick = this.#deps.runtime.now();
+    this.#lastSign = performance.now();
+    this.#loop ??= this.#run();
+  }
+
+  /** Tells the worker that something may be due now. */
+  nudge(): void {
+    this.#lookEverywhere();
+    this.#look();
+  }
+
+  /**
+   * For a host that sleeps in between: delivers until nothing can be done for some seconds and no attempt is in flight,
+   * and claims nothing more once `enough` returns true. Resolves with when to call again, epoch ms; null when only a
+   * nudge will trigger it. Rejects when the store does. Not to be combined with `start`.
+   */
+  async work(enough: () => boolean): Promise<number | null> {
+    const { runtime } = this.#deps;
+    this.#lastTick = runtime.now();
+    this.#lookEverywhere();
+    for (;;) {
+      this.#isNudged = false;
+      const next = enough() ? runtime.now() : await this.#tick();
+      if (this.#pending.size > 0) await (enough() ? Promise.all(this.#pending) : this.#sleepUntil(next));
+      else if (enough()) {
+        await this.#releaseAhead();
+        return next;
+      } else if (this.#isNudged || next - runtime.now() <= AWAKE_MS) await this.#sleepUntil(next);
+      else return next === Number.POSITIVE_INFINITY ? null : next;
+    }
+  }
+
+  /** Attempts everything that is due, at full speed, then ends. For tests; not to be combined with `start`. */
+  async runOnce(): Promise<void> {
+    for (;;) {
+      this.#lookEverywhere();
+      const now = this.#deps.runtime.now();
+      const next = await Promise.all(this.#lanes.map((lane) => this.#step(lane, false)));
+      if (this.#pending.size > 0) await Promise.all(this.#pending);
+      else if (!next.some((at) => at !== null && at <= now)) return;
+    }
+  }
+
+  /** Stops claiming, lets attempts end within `graceMs`, then aborts them. Resolves when all are recorded. */
+  async stop(graceMs: number): Promise<void> {
+    this.#isStopping = true;
+    this.#wake();
+    const timer = new AbortController();
+    void this.#deps.runtime.sleep(graceMs, timer.signal).then(() => this.#abort.abort());
+    await this.#loop;
+    await this.#releaseAhead();
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
+    timer.abort();
+  }
+
+  /** Resumes a sink: closes its circuit, whatever its state. */
+  async resume(sink: string): Promise<void> {
+    await this.#circuits.close(sink);
+    this.nudge();
+  }
+
+  circuit(sink: string): Promise<Circuit> {
+    return this.#circuits.of(sink);
+  }
+
+  /** How long the loop has shown no sign of life, ms. More than a minute means that it hangs. */
+  silentMs(): number {
+    return this.#loop === null || this.#isStopping ? 0 : performance.now() - this.#lastSign;
+  }
+
+  async #run(): Promise<void> {
+    const { runtime, log } = this.#deps;
+    while (!this.#isStopping) {
+      try {
+        this.#isNudged = false;
+        await this.#sleepUntil(await this.#tick());
+      } catch (error) {
+        log.error("delivery.loop_failed", { error: String(error) });
+        await runtime.sleep(STORAGE_RETRY_MS, this.#abort.signal);
+      }
+    }
+  }
+
+  /** Lets every lane start what it may. Returns when to do so again, epoch ms. */
+  async #tick(): Promise<number> {
+    const now = this.#deps.runtime.now();
+    if (now < this.#lastTick - CLOCK_TOLERANCE_MS) await this.#onClockSetBack(this.#lastTick - now);
+    if (now >= this.#lookedAt + LONGEST_SLEEP_MS) this.#lookEverywhere();
+    this.#lastTick = now;
+    this.#lastSign = performance.now();
+    await this.#claims.releaseUnconfirmed(() => this.#lanes.flatMap(heldIds));
+    let next = Number.POSITIVE_INFINITY;
+    for (const lane of this.#lanes) next = Math.min(next, (await this.#step(lane, true)) ?? next);
+    return next;
+  }
 
   /**
    * Starts what a lane may attempt now. Returns when to look again, epoch ms; null when its own attempts or a nudge
    * will trigger it.
    */
-  const step = async (lane: LaneState, paced: boolean): Promise<number | null> => {
-    const { claimed, at } = await claims.next(lane, paced);
-    for (const one of claimed) begin(lane, one);
+  async #step(lane: LaneState, paced: boolean): Promise<number | null> {
+    const { claimed, at } = await this.#claims.next(lane, paced);
+    for (const one of claimed) this.#begin(lane, one);
     return at;
-  };
+  }
 
-  const held = (): string[] => lanes.flatMap(heldIds);
+  #begin(lane: LaneState, claimed: Claimed): void {
+    const { id } = claimed.delivery;
+    lane.running.add(id);
+    const { attempted, recorded } = deliver(this.#deps, claimed, lane, this.#circuits, this.#abort.signal);
+    void attempted.then(() => {
+      lane.running.delete(id);
+      lane.unrecorded.add(id);
+      this.#look();
+    });
+    const work = recorded.finally(() => {
+      lane.unrecorded.delete(id);
+      this.#pending.delete(work);
+      lane.isStale = true;
+      this.#look();
+    });
+    this.#pending.add(work);
+  }
 
-  const tick = async (): Promise<number> => {
-    const now = runtime.now();
-    if (now < lastTick - CLOCK_TOLERANCE_MS) await onClockSetBack(lastTick - now);
-    if (now >= lookedAt + LONGEST_SLEEP_MS) lookEverywhere();
-    lastTick = now;
-    lastSign = performance.now();
-    await claims.releaseUnconfirmed(held);
-    let next = Number.POSITIVE_INFINITY;
-    for (const lane of lanes) next = Math.min(next, (await step(lane, true)) ?? next);
-    return next;
-  };
+  /** Wakes the loop to look at the lanes that changed. */
+  #look(): void {
+    this.#isNudged = true;
+    this.#wake();
+  }
 
-  const onClockSetBack = async (byMs: number): Promise<void> => {
-    log.warn("clock.set_back", { ms: byMs });
-    // With several relays each of them would shift the times.
-    if (!deps.fleet) await store.shiftDue(byMs);
-    circuits.shift(byMs);
-    claims.forgetPaces();
-    lookEverywhere();
-    for (const lane of lanes) lane.pausedUntil = 0;
-  };
+  #lookEverywhere(): void {
+    this.#lookedAt = this.#deps.runtime.now();
+    for (const lane of this.#lanes) lane.isStale = true;
+  }
 
-  const sleepUntil = async (at: number): Promise<void> => {
+  async #sleepUntil(at: number): Promise<void> {
+    const { runtime } = this.#deps;
     const ms = at - runtime.now();
-    if (ms <= 0) return;
-    if (nudged || stopping) return;
+    if (ms <= 0 || this.#isNudged || this.#isStopping) return;
     const sleeping = new AbortController();
     // A given reason saves creating an AbortError each time.
-    wake = () => sleeping.abort("awake");
+    this.#wake = () => sleeping.abort("awake");
     await runtime.sleep(Math.min(ms, LONGEST_SLEEP_MS), sleeping.signal);
-  };
+  }
 
-  const run = async (): Promise<void> => {
-    for (;;) {
-      if (stopping) return;
-      try {
-        nudged = false;
-        await sleepUntil(await tick());
-      } catch (error) {
-        log.error("delivery.loop_failed", { error: String(error) });
-        await runtime.sleep(STORAGE_RETRY_MS, abort.signal);
-      }
-    }
-  };
+  async #onClockSetBack(byMs: number): Promise<void> {
+    const { store, fleet, log } = this.#deps;
+    log.warn("clock.set_back", { ms: byMs });
+    // With several relays each of them would shift the times.
+    if (!fleet) await store.shiftDue(byMs);
+    this.#circuits.shift(byMs);
+    this.#claims.forgetPaces();
+    this.#lookEverywhere();
+    for (const lane of this.#lanes) lane.pausedUntil = 0;
+  }
 
   /** Claims that cannot be released now become due when their lease ends, or are reclaimed at the next start. */
-  const releaseAhead = async (): Promise<void> => {
-    for (const lane of lanes)
-      await claims
+  async #releaseAhead(): Promise<void> {
+    for (const lane of this.#lanes)
+      await this.#claims
         .releaseAhead(lane)
-        .catch((error: unknown) => log.error("delivery.loop_failed", { error: String(error) }));
-  };
-
-  return {
-    start: () => {
-      lastTick = runtime.now();
-      lastSign = performance.now();
-      loop ??= run();
-    },
-    nudge,
-    work: async (enough) => {
-      lastTick = runtime.now();
-      lookEverywhere();
-      for (;;) {
-        nudged = false;
-        const next = enough() ? runtime.now() : await tick();
-        if (pending.size > 0) await (enough() ? Promise.all(pending) : sleepUntil(next));
-        else if (enough()) {
-          await releaseAhead();
-          return next;
-        } else if (nudged || next - runtime.now() <= AWAKE_MS) await sleepUntil(next);
-        else return next === Number.POSITIVE_INFINITY ? null : next;
-      }
-    },
-    runOnce: async () => {
-      for (;;) {
-        lookEverywhere();
-        const now = runtime.now();
-        const next = await Promise.all(lanes.map((lane) => step(lane, false)));
-        if (pending.size > 0) await Promise.all(pending);
-        else if (!next.some((at) => at !== null && at <= now)) return;
-      }
-    },
-    stop: async (graceMs) => {
-      stopping = true;
-      wake();
-      const timer = new AbortController();
-      void runtime.sleep(graceMs, timer.signal).then(() => abort.abort());
-      await loop;
-      await releaseAhead();
-      while (pending.size > 0) await Promise.all(pending);
-      timer.abort();
-    },
-    resume: async (sink) => {
-      await circuits.close(sink);
-      nudge();
-    },
-    circuit: circuits.of,
-    silentMs: () => (loop === null || stopping ? 0 : performance.now() - lastSign),
-  };
+        .catch((error: unknown) => this.#deps.log.error("delivery.loop_failed", { error: String(error) }));
+  }
 }

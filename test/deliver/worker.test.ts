@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAttempt } from "../../src/deliver/attempt.ts";
 import type { Lane } from "../../src/deliver/lane.ts";
-import { createWorker, type WorkerDeps } from "../../src/deliver/worker.ts";
+import { Worker, type WorkerDeps } from "../../src/deliver/worker.ts";
 import { silentLog } from "../../src/platform/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import type { Outcome } from "../../src/domain/run.ts";
@@ -57,7 +57,7 @@ function aWorker(sinks: (Sink | Lane)[], values: Partial<WorkerDeps> = {}) {
     log: silentLog,
   });
   const lanes = sinks.map((sink) => ("sink" in sink ? sink : { sink, concurrency: 2 }));
-  return createWorker({
+  return new Worker({
     store,
     lanes,
     attempt,

@@ -1,7 +1,7 @@
 /** One delivery on its way from the outbox through the worker to one sink, over the guarded fetch. */
 import { onTestFinished } from "vitest";
 import { createAttempt } from "../../../src/deliver/attempt.ts";
-import { createWorker } from "../../../src/deliver/worker.ts";
+import { Worker } from "../../../src/deliver/worker.ts";
 import { createEgress, type EgressOptions } from "../../../src/net/egress.ts";
 import { silentLog } from "../../../src/platform/log.ts";
 import { createMetrics } from "../../../src/telemetry/metrics.ts";
@@ -52,7 +52,7 @@ export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOp
   const sinkKind = findKind(kind);
   const settings = sinkKind.config.parse(config);
   const sink = sinkKind.create("ops", settings, { ...egress, now: runtime.now, log: silentLog });
-  const worker = createWorker({
+  const worker = new Worker({
     store,
     lanes: [{ sink, concurrency: 1 }],
     attempt: createAttempt({
