@@ -50,12 +50,12 @@ CREATE INDEX receipts_run      ON receipts (run_id) WHERE run_id IS NOT NULL;   
 CREATE INDEX receipts_unrecognized     ON receipts (received_at) WHERE run_id IS NULL;              -- unrecognized receipts, by age
 CREATE UNIQUE INDEX receipts_unrecognized_hash ON receipts (body_hash, key_name) WHERE run_id IS NULL;   -- whether the same bytes of the same key were unrecognized before
 
--- The outbox: one row for the duty to bring one revision of one subject (a run) to one sink.
+-- The outbox: one row for the duty to bring one revision of one subject (a run, or one attempt of it) to one sink.
 CREATE TABLE deliveries (
   id                TEXT   PRIMARY KEY,                  -- the idempotency key of every attempt
-  subject_kind      TEXT   NOT NULL,                     -- run
+  subject_kind      TEXT   NOT NULL,                     -- run | attempt: a run attempt that failed with another one to come
   subject_id        TEXT   NOT NULL,                     -- the run's id
-  revision          BIGINT NOT NULL,
+  revision          BIGINT NOT NULL,                     -- of an attempt its number
   sink              TEXT   NOT NULL,
   kind              TEXT   NOT NULL,                     -- the sink's kind
   cause             TEXT   NOT NULL,                     -- result | update | correction | redelivery | test

@@ -291,7 +291,12 @@ function createDeliverySide(
   const trace = otlp?.take ?? null;
   const worker = new Worker({ trace, store, lanes, attempt, fleet, scheduleMs, leaseMs, runtime, log, metrics });
   const sendTest = createTestSend({ sinks: lanes.map(({ sink }) => sink), store, links, timeoutMs, runtime, log });
-  const sinks = lanes.map(({ sink }) => ({ name: sink.name, kind: sink.kind, updates: sink.updates === true }));
+  const sinks = lanes.map(({ sink: { name, kind, updates = false, attempts = false } }) => ({
+    name,
+    kind,
+    updates,
+    attempts,
+  }));
   return { lanes, sinks, worker, sendTest };
 }
 

@@ -63,12 +63,13 @@ export function renderText({ run_id, title, status, revision, summary, routes, d
       );
   }
   if (deliveries.length > 0) lines.push("", "Deliveries");
-  for (const { id, sink, kind, cause, state, permalink, message_id, http_status } of deliveries) {
+  for (const { id, sink, kind, subject, revision, cause, state, permalink, message_id, http_status } of deliveries) {
     const proof = [permalink, message_id, http_status === null ? null : `HTTP ${http_status}`].filter(
       (text) => text !== null,
     );
     const proven = proof.length === 0 ? "" : `  ${proof.map((text) => line(text, 500)).join("  ")}`;
-    lines.push(`  ${line(sink, 64)} (${kind}), ${cause}: ${state}${proven}  [${id}]`);
+    const about = subject === "attempt" ? `, run attempt ${revision}` : "";
+    lines.push(`  ${line(sink, 64)} (${kind})${about}, ${cause}: ${state}${proven}  [${id}]`);
   }
   lines.push("", "Timeline");
   for (const { at, who, what, details } of timeline) {

@@ -1,6 +1,7 @@
 import type { Log } from "../platform/log.ts";
 import { toReport, type Links } from "../domain/report.ts";
 import type { Outcome, Run, RunState } from "../domain/run.ts";
+import { attemptEventId, runAtAttempt } from "../domain/run-attempt.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Sink } from "../sinks/sink.ts";
 import type { Claimed, FoundArtifacts } from "../store/contract/outbox.ts";
@@ -46,15 +47,24 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
     const { delivery, maybeSent, state, previous } = claimed;
     const { id: deliveryId, run_id: runId, attempts: attempt, cause } = delivery;
     let more: Pick<Attempted, "found" | "revision"> = {};
-    const prepare = async () => {
+    const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};
+    const same = { attempt, cause, maybeSent, previous, begun: delivery.receipt, ...context };
+    const prepareAttempt = () => {
+      const { run, revision } = state;
+      more = { revision: delivery.revision };
+      const known = { artifacts: [], status: "pending" } as const;
+      const report = toReport({ run: runAtAttempt(run, delivery.revision), revision, known }, links);
+      return { ...same, report, attemptEventId: attemptEventId(runId, delivery.revision) };
+    };
+    const prepareRun = async () => {
       const { known, found, state: later } = await enrich(claimed, signal);
       more = { ...(found ? { found } : {}), ...(later ? { revision: later.revision } : {}) };
       const { run, revision } = later ?? state;
       const report = toReport({ run, revision, known }, links);
       const shown = evidence ? { evidence: evidence(run, known) } : {};
-      const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};
-      return { attempt, cause, maybeSent, report, previous, begun: delivery.receipt, ...shown, ...context };
+      return { ...same, report, ...shown };
     };
+    const prepare = delivery.subject === "attempt" ? prepareAttempt : prepareRun;
     const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs, signal, log });
     return { outcome, ...more };
   };

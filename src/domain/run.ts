@@ -18,7 +18,8 @@
  * - *report*: a run with its artifacts, ready to be rendered (`report.ts`).
  * - *route*: a rule that chooses sinks.
  * - *sink*: a configured destination with a name; *sink kind*: the code for one type of it.
- * - *delivery*: the duty to bring one revision of one run to one sink, a row of the outbox.
+ * - *delivery*: the duty to bring one revision of one *subject* (a run, or one attempt of it) to one sink, a row of
+ *   the outbox.
  * - *attempt*: one try of a delivery; *outcome*: what the attempt came to.
  * - *claim*: take due deliveries under a *lease*; *release* gives them back unattempted, *reclaim* takes those whose
  *   holder died.
@@ -252,10 +253,16 @@ export type DeliveryState = (typeof DELIVERY_STATES)[number];
  */
 export type DeliveryReceipt = JsonObject;
 
-/** The duty to bring one revision of one run to one sink. */
+/** What a delivery is about: a run, or a run attempt that ended with another one to come. */
+export const SUBJECTS = ["run", "attempt"] as const;
+export type Subject = (typeof SUBJECTS)[number];
+
+/** The duty to bring one revision of one subject to one sink. */
 export interface Delivery {
   id: string;
   run_id: string;
+  subject: Subject;
+  /** Of a run attempt its number. */
   revision: number;
   sink: string;
   /** The sink's kind. */

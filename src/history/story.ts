@@ -155,7 +155,8 @@ const CAUSES: Record<Delivery["cause"], string> = {
 
 function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entry[] {
   const sink = `${delivery.sink} (${delivery.kind})`;
-  const lines = [`Delivery ${delivery.id}, revision ${delivery.revision}`];
+  const isAttempt = delivery.subject === "attempt";
+  const lines = [`Delivery ${delivery.id}, ${isAttempt ? "run attempt" : "revision"} ${delivery.revision}`];
   // The attempt was counted when it began, but its end was never recorded: the process died in it.
   const lost = delivery.attempts - attempts.length - (delivery.state === "sending" ? 1 : 0);
   if (lost > 0)

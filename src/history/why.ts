@@ -42,6 +42,7 @@ interface WhyDelivery {
   id: string;
   sink: string;
   kind: string;
+  subject: string;
   cause: string;
   revision: number;
   state: string;
@@ -67,7 +68,11 @@ export function explain({ stored, receipts, deliveries, attempts }: WhyInput): W
     title: run.title,
     status: run.status,
     revision,
-    summary: summarize(run, routes, deliveries),
+    summary: summarize(
+      run,
+      routes,
+      deliveries.filter(({ subject }) => subject === "run"),
+    ),
     receipts: receipts.map((receipt) => ({
       id: receipt.id,
       received_at: isoTime(receipt.received_at),
@@ -132,11 +137,12 @@ function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_err
 }
 
 function toWhyDelivery(delivery: Delivery, attempts: readonly Attempt[]): WhyDelivery {
-  const { id, sink, kind, cause, revision, state, last_error, receipt } = delivery;
+  const { id, sink, kind, subject, cause, revision, state, last_error, receipt } = delivery;
   return {
     id,
     sink,
     kind,
+    subject,
     cause,
     revision,
     state,

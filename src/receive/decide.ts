@@ -14,7 +14,7 @@ import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../st
 import { attemptDueAt, followUpAt } from "../domain/follow-up-plan.ts";
 import { readLabels } from "../domain/labels.ts";
 import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
-import { planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
+import { planAttempts, planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
   redact: Redact;
@@ -178,14 +178,15 @@ interface Before {
 
 function decideSettled(deps: RunDeps, settled: Settled, { known, isUsurped, now }: Before): Decision {
   const { run } = settled.state;
-  const decision: Decision = { ...settled, routing: null, deliveries: [], cancel: [] };
+  const { deliveries: events, routing } = planAttempts(deps, { known, isUsurped }, run);
+  const decision: Decision = { ...settled, routing, deliveries: events, cancel: [] };
   if (!isFinal(run)) {
     const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
     // The waiting deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
     return { ...decision, cancel: untried(known), ...waiting };
   }
   if (deps.archives && settled.verdict !== "duplicate") decision.archiveAt = archiveAt(run, now);
-  if (settled.verdict === "updated") return { ...decision, deliveries: planUpdates(deps, known) };
+  if (settled.verdict === "updated") return { ...decision, deliveries: [...events, ...planUpdates(deps, known)] };
   if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
   const names = deps.sinks.map(({ name }) => name);
   const routed = match(run, deps.routes, names);
@@ -193,6 +194,7 @@ function decideSettled(deps: RunDeps, settled: Settled, { known, isUsurped, now 
   const planned = planOutcome(deps, known, routed.sinks);
   // Sinks that got the usurper's version have no right to the owner's.
   if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
+  planned.deliveries.unshift(...events);
   return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
 }
 

@@ -18,6 +18,11 @@ export interface Job {
   maybeSent: boolean;
   report: Report;
   /**
+   * Set where the message is about a run attempt that failed with another one to come: the id of this event, the same
+   * whenever it is sent. The report is the run as it was at that time.
+   */
+  attemptEventId?: string;
+  /**
    * The receipt of this sink's last delivered message about the same run, for editing or answering it; null when there
    * is none.
    */
@@ -50,6 +55,8 @@ export interface Sink {
   readonly dropsRepeats?: true;
   /** The sink also wants updates (cause `update`): more data for the same outcome. */
   readonly updates?: true;
+  /** The sink also wants a message about each run attempt that failed with another one to come. */
+  readonly attempts?: true;
   /**
    * Makes one attempt. Resolves with its outcome and never throws for what the other side does; a throw is a bug. Ends
    * promptly when the signal aborts (the attempt's deadline, or shutdown).

@@ -4,10 +4,11 @@ import { html } from "hono/html";
 import { icon, STATES, time, type Html } from "./markup.ts";
 import { line } from "./text.ts";
 
-/** The newest delivery of each sink. `deliveries` comes newest first, as the store lists them. */
+/** The newest delivery of the run to each sink. `deliveries` comes newest first, as the store lists them. */
 export function newestOfEach(deliveries: readonly Delivery[]): Delivery[] {
   const newest = new Map<string, Delivery>();
-  for (const delivery of deliveries) if (!newest.has(delivery.sink)) newest.set(delivery.sink, delivery);
+  for (const delivery of deliveries)
+    if (delivery.subject === "run" && !newest.has(delivery.sink)) newest.set(delivery.sink, delivery);
   return [...newest.values()].toSorted((a, b) => (a.sink < b.sink ? -1 : 1));
 }
 

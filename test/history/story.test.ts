@@ -9,6 +9,7 @@ const run = aRun({ created_at: 10, started_at: 20, finished_at: 30 });
 const aDelivery = (given: Partial<Delivery> = {}): Delivery => ({
   id: "dlv_1",
   run_id: "tsk_1",
+  subject: "run",
   revision: 1,
   sink: "ops",
   kind: "slack",

@@ -7,59 +7,15 @@ import { isFinal } from "../../src/domain/run.ts";
 import { reportedRun } from "../../src/skyvern/normalize.ts";
 import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
 import { aFolder, anApp, type AppOptions, type TestApp } from "../support/app.ts";
-import { atSkyvern, corrections, naive, topLevel } from "../support/at-skyvern.ts";
+import { aWorkflowRun, ENDED } from "../support/a-retried-run.ts";
+import { corrections, naive, topLevel } from "../support/at-skyvern.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const ID = "wr_1";
-const ENDED = NOW - SECOND;
 const NEXT = NOW + MINUTE;
-
-interface Ended {
-  attempt?: number;
-  status?: string;
-  endedAt?: number | null;
-  /** When the next run attempt is to begin. */
-  next?: number | null;
-  payload?: JsonObject;
-}
-
-/** A workflow run as Skyvern has it at some time; the attempts before this one failed. */
-function aWorkflowRun({
-  attempt = 1,
-  status = "failed",
-  endedAt = ENDED,
-  next = null,
-  payload = {},
-}: Ended): StandInRun {
-  const row = (number: number): JsonObject => ({
-    attempt_number: number,
-    status: number < attempt ? "failed" : status,
-    failure_reason: number < attempt || status === "failed" ? `HTTP 500 at attempt ${number}` : null,
-    error_codes: number < attempt ? ["PORTAL_DOWN"] : [],
-    started_at: naive(ENDED - MINUTE + (number - 1) * 2 * MINUTE),
-    finished_at: number < attempt || endedAt !== null ? naive(ENDED + (number - 1) * 2 * MINUTE) : null,
-    retry_decision: number < attempt || next !== null ? "retry" : endedAt === null ? null : "final",
-  });
-  return atSkyvern({
-    id: ID,
-    fixture: "workflow_run.failed-minimal",
-    status,
-    endedAt,
-    createdAt: ENDED - MINUTE,
-    payload: {
-      failure_reason: status === "failed" ? `HTTP 500 at attempt ${attempt}` : null,
-      failure_category: null,
-      attempt,
-      retry_pending: next !== null,
-      next_attempt_at: next === null ? null : naive(next),
-      attempts: Array.from({ length: attempt }, (_none, i) => row(i + 1)),
-      ...payload,
-    },
-  });
-}
 
 const PENDING = aWorkflowRun({ next: NEXT });
 const RUNNING = aWorkflowRun({ attempt: 2, status: "running", endedAt: null });

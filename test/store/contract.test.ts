@@ -98,11 +98,34 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       if (run) later.run = { id: run.id, decide: (seen) => ((known = seen?.deliveries), run.decide(seen)) };
       await store.accept([later]);
       expect(known).toEqual([
-        { id: "dlv_1", sink: "ops", state: "sending", attempts: 1 },
-        { id: "dlv_2", sink: "mail", state: "pending", attempts: 0 },
+        { id: "dlv_1", subject: "run", revision: 1, sink: "ops", state: "sending", attempts: 1 },
+        { id: "dlv_2", subject: "run", revision: 1, sink: "mail", state: "pending", attempts: 0 },
       ]);
       const states = (await store.deliveries({ runId: "tsk_1" }, { limit: 10 })).map(({ id, state }) => [id, state]);
       expect(Object.fromEntries(states)).toEqual({ dlv_1: "sending", dlv_2: "canceled" });
+    });
+
+    it("keeps deliveries about a run attempt apart from those about the run", async () => {
+      const deliveries = [aDelivery("dlv_1", "ops", { runAttempt: 2 }), aDelivery("dlv_2")];
+      await store.accept([anArrival(aRun(), { decision: { deliveries } })]);
+      const update = aDelivery("dlv_3", "ops", { cause: "update" });
+      await store.accept([anArrival(aRun({ received_at: 2_000 }), { decision: { deliveries: [update] } })]);
+      const subjects = async () =>
+        (await store.deliveries({ runId: "tsk_1" }, { limit: 10 }))
+          .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+          .map(({ subject, revision, state }) => [subject, revision, state]);
+      const [event] = await claim(3_000);
+      expect(event).toMatchObject({ delivery: { id: "dlv_1", subject: "attempt", revision: 2 }, previous: null });
+      // Its number is no revision that the update would be a repetition of.
+      await store.record(finished("dlv_1", { revision: 2, outcome: { kind: "dead", reason: "404" } }));
+      expect(await subjects()).toEqual([
+        ["attempt", 2, "dead"],
+        ["run", 1, "pending"],
+        ["run", 2, "pending"],
+      ]);
+      expect(await store.redeliverAll({ state: ["dead"] }, ["dlv_4", "dlv_5"], 4_000)).toBe(1);
+      expect((await subjects()).at(-1)).toEqual(["attempt", 2, "pending"]);
+      expect(await store.redeliverable({ state: ["dead"] }, 10)).toBe(0);
     });
 
     it("keeps what was not recognized, and finds it again", async () => {

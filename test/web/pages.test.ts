@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { sampleCommand } from "../../src/web/runs/page.ts";
 import { aReader, aRelay, aTask, HOST, KEY, type Reader, type Relay } from "./relay.ts";
 
@@ -288,6 +288,20 @@ describe("the page of a run that Skyvern tries again", () => {
     expect(text).toContain("Completed at the 2nd attempt");
     expect(text).toMatch(/Attempts Attempt Status Reason Codes Started Finished 1 Failed http_request block failed/);
     expect(text).toContain("Attempt 2 started");
+  });
+
+  test("names the attempt of a message about one, among the deliveries and in what happened", async () => {
+    const attempts = await aRelay({
+      env: { SINK_URL: undefined },
+      file: 'sinks: { crm: { kind: http, url: "http://127.0.0.1:1/", attempts: true } }',
+    });
+    onTestFinished(() => attempts.close());
+    const own = await aReader(attempts);
+    await attempts.webhook(body("failed-retry-pending"));
+    await attempts.app.deliverDue();
+    expect(textOf(await own.page("/deliveries"))).toMatch(/Run attempt 1 failed/);
+    expect(textOf(await own.page("/runs/wr_602137252455812824"))).toMatch(/Delivery \S+, run attempt 1/);
+    expect(textOf(await own.page("/runs/wr_602137252455812824"))).not.toContain("Redeliver");
   });
 });
 

@@ -31,9 +31,11 @@ export interface Relay {
 
 export interface RelayOptions {
   env?: Record<string, string | undefined>;
+  /** relay.yaml */
+  file?: string;
 }
 
-export async function aRelay({ env = {} }: RelayOptions = {}): Promise<Relay> {
+export async function aRelay({ env = {}, file }: RelayOptions = {}): Promise<Relay> {
   const clock = { ms: Date.parse("2026-01-20T12:00:31.512Z") };
   const sinkAnswers: number[] = [];
   const sinkBodies: string[] = [];
@@ -58,9 +60,11 @@ export async function aRelay({ env = {} }: RelayOptions = {}): Promise<Relay> {
       RELAY_TOKEN: TOKEN,
       SINK_URL: `http://127.0.0.1:${(sink.address() as AddressInfo).port}/hook`,
       ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
+      ...(file === undefined ? {} : { RELAY_CONFIG: "relay.yaml" }),
       ...env,
     },
     readFile: (path) => {
+      if (path === "relay.yaml" && file !== undefined) return file;
       throw Object.assign(new Error(`no such file: ${path}`), { code: "ENOENT" });
     },
   });

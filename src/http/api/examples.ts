@@ -73,6 +73,7 @@ export const RUN = {
 export const DELIVERY = {
   id: "dlv_019bdb4ad1d800000a1b2c3d",
   run_id: RUN_ID,
+  subject: "run",
   revision: 1,
   sink: "finance",
   kind: "http",

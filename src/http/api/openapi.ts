@@ -6,7 +6,12 @@ import { ALERT_EVENT, RUN_EVENT } from "./examples.ts";
 
 const WebhookBody = z
   .object({
-    type: z.string().openapi({ description: "`run.<status>`; `run.test` of a test.", example: "run.completed" }),
+    type: z.string().openapi({
+      description:
+        "`run.<status>`; `run.attempt_failed` of a run attempt that failed and that Skyvern tries again, to sinks with " +
+        "`attempts: true`: `data` is the run as it was then, with status `retrying`; `run.test` of a test.",
+      example: "run.completed",
+    }),
     timestamp: z.iso.datetime({ precision: 3 }),
     data: RunSchema,
   })
@@ -28,7 +33,11 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
     security: [],
     request: {
       headers: z.object({
-        "webhook-id": z.string().openapi({ description: "The delivery's id: the same on every attempt." }),
+        "webhook-id": z.string().openapi({
+          description:
+            "The delivery's id: the same on every attempt. Of `run.attempt_failed` `<run_id>_attempt_<number>`: the " +
+            "same when it is redelivered, too.",
+        }),
         "webhook-timestamp": z.string().openapi({ description: "Unix seconds of the attempt." }),
         "webhook-signature": z.string().openapi({ description: "`v1,<base64>`, several separated by spaces." }),
       }),

@@ -1,7 +1,7 @@
 /** What belongs to one run: its artifacts, and why it was or was not delivered. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { ReportSchema, type Links } from "../../domain/report.ts";
-import { SOURCES, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../../domain/run.ts";
+import { SOURCES, SUBJECTS, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../../domain/run.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { ReconcileStore } from "../../store/contract/reconcile.ts";
@@ -108,6 +108,7 @@ const WhySchema = z
         id: z.string(),
         sink: z.string(),
         kind: z.string(),
+        subject: z.enum(SUBJECTS),
         cause: z.enum(CAUSES),
         revision: z.int(),
         state: z.enum(DELIVERY_STATES),

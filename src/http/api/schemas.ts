@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isoTime } from "../../platform/time.ts";
 import { ReportSchema, toReport, type Links, type Report } from "../../domain/report.ts";
-import { CAUSES, DELIVERY_STATES, SOURCES, VERDICTS, type Delivery } from "../../domain/run.ts";
+import { CAUSES, DELIVERY_STATES, SOURCES, SUBJECTS, VERDICTS, type Delivery } from "../../domain/run.ts";
 import { readAttempts, readSearch } from "../../store/search/search.ts";
 import { KINDS } from "../../sinks/kinds.ts";
 import type { Attempt } from "../../store/contract/deliveries.ts";
@@ -16,9 +16,16 @@ export const time = z.iso.datetime({ precision: 3 });
 
 export const DeliverySchema = z
   .object({
-    id: z.string().meta({ description: "The idempotency key of every attempt; an HTTP sink's `webhook-id`." }),
+    id: z
+      .string()
+      .meta({
+        description: "The idempotency key of every attempt; an HTTP sink's `webhook-id`, except of a run attempt.",
+      }),
     run_id: z.string(),
-    revision: z.int(),
+    subject: z.enum(SUBJECTS).meta({
+      description: "What it is about: the run, or an attempt of it that failed and that Skyvern tried again.",
+    }),
+    revision: z.int().meta({ description: "The run's revision; of a run attempt its number." }),
     sink: z.string(),
     kind: z.string().meta({ description: `The sink's kind: ${KINDS.map(({ kind }) => `\`${kind}\``).join(", ")}.` }),
     cause: z.enum(CAUSES),

@@ -61,5 +61,8 @@ export const HttpConfig = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: "Also send updates with more data about a run, not only changed outcomes." }),
+  attempts: z.boolean().default(false).meta({
+    description: "Also send `run.attempt_failed` for each attempt of a run that failed and that Skyvern tries again.",
+  }),
 });
 export type HttpSettings = z.output<typeof HttpConfig>;

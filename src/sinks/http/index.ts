@@ -45,6 +45,7 @@ export default defineSink({
       // Receivers drop a second message with the same webhook-id.
       dropsRepeats: true,
       ...(config.updates ? { updates: true as const } : {}),
+      ...(config.attempts ? { attempts: true as const } : {}),
       deliver: (job, signal) => deliver(target, job, signal, { request, now }),
     };
   },
@@ -68,9 +69,10 @@ async function deliver(
 ): Promise<Outcome> {
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
-  const body = job.alert ? renderAlertBody(job.alert, job.report.received_at ?? "") : renderBody(job.report);
+  const id = job.attemptEventId ?? job.deliveryId;
+  const body = job.alert ? renderAlertBody(job.alert, job.report.received_at ?? "") : renderBody(job);
   const timestamp = Math.floor(now() / 1000);
-  const signature = sign({ id: job.deliveryId, timestamp, body }, target.signingKeys);
+  const signature = sign({ id, timestamp, body }, target.signingKeys);
   let answer: HttpResponse;
   try {
     answer = await request(url, {
@@ -80,7 +82,7 @@ async function deliver(
       headers: {
         ...target.headers,
         "content-type": "application/json",
-        "webhook-id": job.deliveryId,
+        "webhook-id": id,
         "webhook-timestamp": String(timestamp),
         ...(job.traceparent === undefined ? {} : { traceparent: job.traceparent }),
         ...(signature === null ? {} : { "webhook-signature": signature }),

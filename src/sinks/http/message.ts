@@ -1,11 +1,14 @@
 import { createHmac, type KeyObject } from "node:crypto";
 import type { Alert } from "../../domain/alert.ts";
-import type { Report } from "../../domain/report.ts";
+import type { Job } from "../sink.ts";
 
-/** Renders the body `{"type":"run.<status>","timestamp":…,"data":<report>}`. Numbers keep their digits. */
-export const renderBody = (report: Report): string =>
+/**
+ * Renders the body `{"type":"run.<status>","timestamp":…,"data":<report>}`, with the type `run.attempt_failed` for a run
+ * attempt. Numbers keep their digits.
+ */
+export const renderBody = ({ report, attemptEventId }: Pick<Job, "report" | "attemptEventId">): string =>
   JSON.stringify({
-    type: `run.${report.status}`,
+    type: attemptEventId === undefined ? `run.${report.status}` : "run.attempt_failed",
     timestamp: report.finished_at ?? report.received_at,
     data: report,
   });

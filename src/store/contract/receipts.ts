@@ -1,4 +1,4 @@
-import type { Cause, DeliveryState, RunState, Source, Verdict } from "../../domain/run.ts";
+import type { Cause, Delivery, RunState, Source, Verdict } from "../../domain/run.ts";
 import type { Json } from "../../platform/json.ts";
 
 /** Receipts: accepting bodies together with what they mean for their runs, and reading them back. */
@@ -57,8 +57,11 @@ export type Decide = (known: Known | null) => Decision;
 
 export interface Known {
   state: RunState;
-  deliveries: { id: string; sink: string; state: DeliveryState; attempts: number }[];
+  /** Oldest first. */
+  deliveries: KnownDelivery[];
 }
+
+export type KnownDelivery = Pick<Delivery, "id" | "subject" | "revision" | "sink" | "state" | "attempts">;
 
 export interface Decision {
   verdict: Verdict;
@@ -80,6 +83,8 @@ export interface NewDelivery {
   sink: string;
   kind: string;
   cause: Cause;
+  /** The number of the run attempt that it is about; absent: it is about the run. */
+  runAttempt?: number;
 }
 
 export interface Accepted {

@@ -73,9 +73,11 @@ async function lastWords(db: Db, runIds: readonly string[]) {
     .selectFrom("deliveries")
     .select(["subject_id", "sink", "state"])
     .where("subject_id", "in", runIds)
+    .where("subject_kind", "=", "run")
     .where(
       sql<boolean>`not exists (select 1 from deliveries l
-        where l.subject_id = deliveries.subject_id and l.sink = deliveries.sink and l.id > deliveries.id)`,
+        where l.subject_id = deliveries.subject_id and l.sink = deliveries.sink and l.subject_kind = 'run'
+          and l.id > deliveries.id)`,
     )
     .orderBy("sink")
     .execute();

@@ -6,7 +6,7 @@ import { saveArtifacts } from "../receipts/artifacts.ts";
 import { stateIn } from "../receipts/blocks.ts";
 import type { WriteTransaction } from "../change.ts";
 import { deliveriesThat } from "../history/find-runs.ts";
-import { toDelivery, isWaiting, parseReceipt } from "./rows.ts";
+import { isOfSubject, isWaiting, parseReceipt, toDelivery } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { Attempt, DeliveryFilter, FinishedTest } from "../contract/deliveries.ts";
@@ -108,7 +108,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
   );
   // Only an update, a correction or a redelivery has an earlier message.
   const later = claimed.flatMap(({ cause, subject_id }) => (cause === "result" ? [] : [subject_id]));
-  const columns = ["id", "subject_id", "sink", "state", "receipt"] as const;
+  const columns = ["id", "subject_kind", "subject_id", "sink", "state", "receipt"] as const;
   const delivered = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
   const byId = new Map(runs.map((run) => [run.run_id, run]));
   return claimed
@@ -134,12 +134,12 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
 
 function previousReceipt(
   row: DeliveryRow,
-  delivered: readonly Pick<DeliveryRow, "id" | "subject_id" | "sink" | "state" | "receipt">[],
+  delivered: readonly Pick<DeliveryRow, "id" | "subject_kind" | "subject_id" | "sink" | "state" | "receipt">[],
 ): DeliveryReceipt | null {
   let last: (typeof delivered)[number] | null = null;
   for (const one of delivered) {
-    const isBefore = one.subject_id === row.subject_id && one.sink === row.sink && one.id < row.id;
-    if (isBefore && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
+    const isSame = one.subject_kind === row.subject_kind && one.subject_id === row.subject_id && one.sink === row.sink;
+    if (isSame && one.id < row.id && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
   }
   return parseReceipt(last?.receipt ?? null);
 }
@@ -211,7 +211,9 @@ export const attemptsIn = ({ id, log }: Pick<DeliveryRow, "id" | "log">): Attemp
 async function cancelObsolete({ rows, ledger }: WriteTransaction, delivered: readonly DeliveryRow[]): Promise<void> {
   const canceled = await rows.update(
     "deliveries",
-    delivered.map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
+    delivered
+      .filter(({ subject_kind }) => subject_kind === "run")
+      .map(({ id, subject_id, sink, revision }) => ({ id, subject_id, sink, revision })),
     {
       set: "state = 'canceled', next_attempt_at = null",
       where: `deliveries.subject_id = v.subject_id and deliveries.sink = v.sink and deliveries.id > v.id
@@ -365,8 +367,10 @@ export async function redeliverAll(
 ): Promise<number> {
   await transaction.rows.lock("redelivery");
   const rows = await redeliverable(transaction.tx, filter, ids.length);
-  for (const [i, { subject_id: runId, ...target }] of rows.entries())
-    await redeliver(transaction, runId, [{ id: ids[i] ?? "", ...target, cause: "redelivery" }], now);
+  for (const [i, { subject_id: runId, subject_kind: subject, revision, ...target }] of rows.entries()) {
+    const about = subject === "attempt" ? { runAttempt: revision } : {};
+    await redeliver(transaction, runId, [{ id: ids[i] ?? "", ...target, ...about, cause: "redelivery" }], now);
+  }
   return rows.length;
 }
 
@@ -375,12 +379,13 @@ export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
   deliveriesThat(db.selectFrom("deliveries"), filter)
     // Nothing was owed to anybody by a test.
     .where("cause", "!=", "test")
-    // The last word on each run and sink, so that what was made good since is not sent once more.
+    // The last word on each subject and sink, so that what was made good since is not sent once more.
     .where(
       sql<boolean>`not exists (select 1 from deliveries e where e.subject_id = deliveries.subject_id
-        and e.sink = deliveries.sink and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
+        and e.sink = deliveries.sink and ${isOfSubject("e", "deliveries")}
+        and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
     )
-    .select(["subject_id", "sink", "kind"])
+    .select(["subject_kind", "subject_id", "revision", "sink", "kind"])
     .orderBy("id")
     .limit(limit)
     .execute();

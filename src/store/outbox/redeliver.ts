@@ -33,7 +33,7 @@ export async function redeliver(
   if (stored === null) return no(404, `There is no run ${JSON.stringify(runId.slice(0, 100))}.`);
   if (!isFinal(stored.state.run)) return no(409, "This run is not final yet: there is no result to send.");
   const known = await store.deliveries({ runId }, { limit: MAX_DELIVERIES });
-  const names = new Set(wanted ?? known.map(({ sink }) => sink));
+  const names = new Set(wanted ?? known.filter(({ subject }) => subject === "run").map(({ sink }) => sink));
   const last = known.reduce((id, one) => (one.id > id ? one.id : id), "");
   const chosen = sinks.filter(({ name }) => names.has(name));
   if (chosen.length === 0)

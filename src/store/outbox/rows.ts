@@ -9,6 +9,7 @@ export const parseReceipt = (json: string | null): DeliveryReceipt | null =>
 export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => ({
   id: row.id,
   run_id: row.subject_id,
+  subject: row.subject_kind as Delivery["subject"],
   revision: row.revision,
   sink: row.sink,
   kind: row.kind,
@@ -21,6 +22,11 @@ export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => (
   delivered_at: row.delivered_at,
   receipt: parseReceipt(row.receipt),
 });
+
+/** The condition that two deliveries of one run are about the same: the run itself, or the same attempt of it. */
+export const isOfSubject = (one: "e" | "l", other: "d" | "deliveries") =>
+  sql<boolean>`${sql.ref(`${one}.subject_kind`)} = ${sql.ref(`${other}.subject_kind`)}
+    and (${sql.ref(`${one}.subject_kind`)} = 'run' or ${sql.ref(`${one}.revision`)} = ${sql.ref(`${other}.revision`)})`;
 
 /**
  * The condition that a delivery waits. It is written out because SQLite uses a partial index only where the query

@@ -11,7 +11,16 @@ import type { WriteTransaction } from "../change.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { DecisionCrashed } from "../contract/faults.ts";
-import type { Accepted, IncomingReceipt, Decide, Decision, Known, NewDelivery } from "../contract/receipts.ts";
+import { toDelivery } from "../outbox/rows.ts";
+import type {
+  Accepted,
+  IncomingReceipt,
+  Decide,
+  Decision,
+  Known,
+  KnownDelivery,
+  NewDelivery,
+} from "../contract/receipts.ts";
 import type { DeliveryRow, Tables } from "../tables.ts";
 
 type ReceiptRow = Selectable<Tables["receipts"]>;
@@ -176,11 +185,13 @@ class OpenRuns {
       const state = stateIn(block);
       open.set(run_id, { ...newRun(), before: state.run, seq, stateReceipt, known: { state, deliveries: [] } });
     }
-    const columns = ["id", "subject_id", "sink", "state", "attempts"] as const;
+    const columns = ["id", "subject_id", "subject_kind", "revision", "sink", "state", "attempts"] as const;
     const known = there.map(({ run_id }) => run_id);
     const deliveries = await rows.find("deliveries", columns, "subject_id", known, "id");
-    for (const { subject_id, ...delivery } of deliveries.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
-      open.get(subject_id)?.known?.deliveries.push(delivery as Known["deliveries"][number]);
+    for (const { subject_id, subject_kind: subject, ...delivery } of deliveries.toSorted((a, b) =>
+      a.id < b.id ? -1 : 1,
+    ))
+      open.get(subject_id)?.known?.deliveries.push({ ...delivery, subject } as KnownDelivery);
     return new OpenRuns(open);
   }
 
@@ -207,13 +218,14 @@ class OpenRuns {
     const run = this.of(id);
     const decision = decideSafely(decide, run.known);
     const { state, deliveries, cancel, archiveAt } = decision;
-    run.known = { state, deliveries: afterDecision(run.known, decision) };
+    const added = deliveries.map((delivery) => deliveryRow(state, delivery, now));
+    run.known = { state, deliveries: afterDecision(run.known, decision, added) };
     run.stateJson = JSON.stringify(state);
     run.stateReceipt = receipt;
     run.followUpAt = decision.followUpAt ?? run.followUpAt;
     if (decision.verdict !== "duplicate") this.#changed.add(id);
     if (archiveAt !== undefined) this.#archiving.set(id, archiveAt);
-    this.#deliveries.push(...deliveries.map((delivery) => deliveryRow(state, delivery, now)));
+    this.#deliveries.push(...added);
     this.#canceled.push(...cancel);
     return decision;
   }
@@ -268,14 +280,14 @@ function decideSafely(decide: Decide, known: Known | null): Decision {
 }
 
 /** A run's deliveries as the next decision about it sees them. */
-function afterDecision(known: Known | null, { deliveries, cancel }: Decision): Known["deliveries"] {
+function afterDecision(known: Known | null, { cancel }: Decision, added: readonly DeliveryRow[]): KnownDelivery[] {
   const before = known?.deliveries ?? [];
   const gone = new Set(cancel);
   return [
     ...before.map((one) =>
       gone.has(one.id) && one.state === "pending" ? { ...one, state: "canceled" as const } : one,
     ),
-    ...deliveries.map(({ id, sink }) => ({ id, sink, state: "pending" as const, attempts: 0 })),
+    ...added.map(toDelivery),
   ];
 }
 
@@ -321,11 +333,11 @@ async function cancel({ rows, ledger }: WriteTransaction, ids: readonly string[]
 
 // --- deliveries and receipts ----------------------------------------------------------------------------------------
 
-export const deliveryRow = (state: RunState, delivery: NewDelivery, now: number): DeliveryRow => ({
+export const deliveryRow = (state: RunState, { runAttempt, ...delivery }: NewDelivery, now: number): DeliveryRow => ({
   ...delivery,
-  subject_kind: "run",
+  subject_kind: runAttempt === undefined ? "run" : "attempt",
   subject_id: state.run.run_id,
-  revision: state.revision,
+  revision: runAttempt ?? state.revision,
   state: "pending",
   attempts: 0,
   ended: 0,

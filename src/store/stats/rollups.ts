@@ -138,7 +138,9 @@ export async function markDead(rows: BulkSql, runIds: readonly string[]): Promis
 
 const HAS_DEAD = `case when exists (select 1 from deliveries d where d.subject_id = v.run_id and d.state = 'dead'
   and not exists (select 1 from deliveries l
-    where l.subject_id = d.subject_id and l.sink = d.sink and l.id > d.id and l.state = 'delivered')) then 1 else 0 end`;
+    where l.subject_id = d.subject_id and l.sink = d.sink and l.subject_kind = d.subject_kind
+      and (l.subject_kind = 'run' or l.revision = d.revision) and l.id > d.id and l.state = 'delivered'))
+  then 1 else 0 end`;
 
 /** Adds to a row that is there already. */
 function add<Row extends { count: number }>(rows: Map<string, Row>, row: Row): void {

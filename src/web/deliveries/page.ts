@@ -156,6 +156,7 @@ function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Htm
   const said = html`<span class="said"> ${line(runId, 60)} to ${line(sink, 64)}</span>`;
   const form = { action: `${runPath(runId)}/redeliver`, csrf: session.csrf, fields };
   const isTest = delivery.cause === "test";
+  const isAttempt = delivery.subject === "attempt";
   return html`<tr role="row" id="${rowId(delivery.id)}">
     <td role="cell" class="a-status">${badge(STATES[delivery.state])}</td>
     <td role="cell" class="a-title">
@@ -164,6 +165,7 @@ function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Htm
           ? html`<span class="title">Test message</span>`
           : html`<a class="title" href="${runPath(runId)}">${line(runId, 80)}</a>`
       }
+      ${isAttempt ? html`<span class="sub">Run attempt ${delivery.revision} failed</span>` : ""}
       ${
         delivery.last_error === null
           ? html`<span class="sub">${stateTime(delivery)}</span>`
@@ -174,7 +176,7 @@ function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Htm
     <td role="cell" class="a-took">${many(delivery.attempts, "attempt")}</td>
     <td role="cell" class="a-time">${time(delivery.created_at, "short")}</td>
     <td role="cell" class="a-act">
-      ${isWaiting || !isConfigured || isTest ? "" : buttonForm(form, ["Redeliver", said], "small")}
+      ${isWaiting || !isConfigured || isTest || isAttempt ? "" : buttonForm(form, ["Redeliver", said], "small")}
     </td>
   </tr>`;
 }

@@ -49,7 +49,7 @@ describe("what is sent", () => {
   });
 
   test("what is sent has the time of receipt when the run has no end", () => {
-    expect(renderBody(aReport({ finished_at: null }))).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
+    expect(renderBody({ report: aReport({ finished_at: null }) })).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
   });
 
   test("keeps every digit of a number", async () => {
