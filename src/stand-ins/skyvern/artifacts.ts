@@ -81,6 +81,7 @@ function artifactRow(state: SkyvernState, run: StandInRun, artifact: StandInArti
     observer_cruise_id: null,
     observer_thought_id: null,
     ai_suggestion_id: null,
+    ...artifact.row,
     signed_url: artifactUrl(state, run, artifact),
     archived: artifact.archived ?? false,
     organization_id: run.organization ?? firstOrganization(state),

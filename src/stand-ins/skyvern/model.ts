@@ -15,6 +15,8 @@ export interface StandInArtifact {
   archived?: boolean;
   /** The location in its storage. */
   uri?: string;
+  /** Other values of its row, as `task_id` or `bundle_key`. */
+  row?: JsonObject;
 }
 
 export interface StandInRun {
