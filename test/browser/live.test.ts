@@ -93,6 +93,8 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     await page.getByText("Queued again for 1 sink.").waitFor();
     // No reload is asked for, and none is needed.
     expect(await page.getByText("Reload to see").isVisible()).toBe(false);
+    // The fold stays open while what is in it changes.
+    await page.getByText("Technical story").click();
     await page.locator(".timeline").getByText("Delivered to crm").nth(1).waitFor();
     await relay.send(aRun("tsk_watched", { status: "failed", failure_reason: "It did not, after all." }));
     await page.getByRole("button", { name: "This run changed: show it" }).click();
@@ -119,6 +121,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     await relay.send(aRun("tsk_copied", { output: { total: 12.5, rows: [1, 2] } }));
     await relay.send(aRun("tsk_copied_large", { output: { text: "x".repeat(300_000) } }));
     await reader.logInAt("/runs/tsk_copied");
+    await page.getByText("JSON", { exact: true }).click();
     await page.getByRole("button", { name: "Copy JSON" }).click();
     await page.getByRole("button", { name: "Copied" }).waitFor();
     expect(JSON.parse(String(await page.evaluate("navigator.clipboard.readText()")))).toEqual({
@@ -126,6 +129,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
       rows: [1, 2],
     });
     await page.goto("/runs/tsk_copied_large");
+    await page.getByText("JSON", { exact: true }).click();
     await page.getByRole("button", { name: "Copy JSON" }).click();
     await page.getByRole("button", { name: "Copied" }).waitFor();
     expect(String(await page.evaluate("navigator.clipboard.readText()")).length).toBe(300_011);
@@ -147,6 +151,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
       "/deliveries",
       "/deliveries?state=dead",
     ];
+    await page.getByText("Technical story").click();
     const receipt = await page.getByRole("link", { name: "Show what was received" }).first().getAttribute("href");
     for (const path of [...pages, receipt ?? "none"]) {
       await page.goto(path);

@@ -31,9 +31,9 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await logInAt("/");
     expect(await inspect("runs")).toEqual([]);
     await page.locator(`a[href="/runs/${relay.invoices}"]`).click();
-    await page.getByRole("heading", { name: "Deliveries" }).waitFor();
+    await page.getByRole("heading", { name: "Delivered to" }).waitFor();
     expect(await inspect("run-completed")).toEqual([]);
-    const images = await page.evaluate("[...document.querySelectorAll('.gallery img')].map((img) => img.naturalWidth)");
+    const images = await page.evaluate("[...document.querySelectorAll('main img')].map((img) => img.naturalWidth)");
     expect(images).toEqual([16, 16]);
 
     const before = relay.crmRequests();
@@ -47,7 +47,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
 
     await page.getByText("Everything, as a tree").click();
     await page.getByText("JSON", { exact: true }).click();
-    await page.getByText("Why these sinks").click();
+    await page.getByText("Technical story").click();
     expect(await inspect("run-open", TWO_VIEWS)).toEqual([]);
     await page.getByRole("link", { name: "Show what was received" }).first().click();
     await page.getByRole("heading", { name: "What was received" }).waitFor();

@@ -52,6 +52,28 @@ it("the page lists the blocks in the order in which they began, with their reaso
   expect(event["blocks"]).toHaveLength(9);
 });
 
+it("the page says what came of a run, then its blocks, then whom it was told; the technical story is folded", async () => {
+  const { page } = await aFailedRun(broken);
+  const order = ["Failed at get_pdf", "<h1", 'id="failure"', 'class="decisive"', 'id="blocks"', 'id="deliveries"'];
+  const places = [...order, "Technical story", "Result accepted"].map((part) => page.indexOf(part));
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
+  expect(places[0]).toBeGreaterThan(0);
+  expect(page).toMatch(/<details class="card fold">\s*<summary>Technical story/);
+});
+
+it("the page folds all but the last twenty blocks", async () => {
+  const many = Array.from({ length: 45 }, (_, i) => ({
+    type: "block",
+    block: { label: `step_${i}`, block_type: "code", status: "completed", created_at: `2026-11-28T15:00:${10 + i}` },
+  }));
+  const { page } = await aFailedRun(many.toReversed());
+  const fold = page.indexOf("25 earlier blocks");
+  expect(fold).toBeGreaterThan(page.indexOf('id="blocks"'));
+  const end = page.indexOf("</details>", fold);
+  expect(page.indexOf(">step_24<")).toBeLessThan(end);
+  expect(page.indexOf(">step_25<")).toBeGreaterThan(end);
+});
+
 it("a run whose timeline is missing or has another shape is shown without blocks", async () => {
   relay.skyvern.faults.push({ on: /timeline$/, status: 200, body: '{"no":"timeline"}' });
   const { event, page } = await aFailedRun([]);
