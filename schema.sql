@@ -39,6 +39,7 @@ CREATE TABLE receipts (
   reported_status   TEXT,
   source            TEXT   NOT NULL,
   channel           TEXT,
+  labels            TEXT,                                -- JSON: what its address named of receive.labels, for when it is read again
   key_name          TEXT,                                -- name of the key that signed it
   sent_at           TEXT,                                -- x-skyvern-timestamp as it came: not signed, not trusted
   received_at       BIGINT NOT NULL,

@@ -71,6 +71,7 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
         body: stored,
         source: "webhook",
         channel,
+        labels: null,
         keyName: config.keys[0]?.name ?? null,
         sentAt: String(Math.floor(receivedAt / 1000)),
         reportedStatus: parsed.payload.status,

@@ -65,6 +65,7 @@ export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): I
     body: stored,
     source: "webhook",
     channel,
+    labels,
     keyName,
     sentAt: sentAt?.slice(0, 32) ?? null,
     reportedStatus: payload?.status ?? null,

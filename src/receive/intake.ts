@@ -1,7 +1,7 @@
 /** Takes in what arrives, without network, answers and log: masks, parses, decides and writes. */
 import { hash } from "node:crypto";
 import type { Route } from "../domain/routing.ts";
-import type { Organization, Source } from "../domain/run.ts";
+import type { Organization, Run, Source } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
@@ -96,6 +96,7 @@ export interface UnsettledReceipt {
   organization: Organization;
   shownTo?: readonly Organization[];
   channel: string | null;
+  labels: Run["labels"];
   now: number;
 }
 
@@ -158,19 +159,20 @@ async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Pro
   const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
     return { kind: "unrecognized", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
+  const labels = readLabels(deps.labels ?? [], apiRun.query ?? null);
   const receipt = {
     id: deps.runtime.newId("rcp"),
     bodyHash: hash("sha256", withoutSignedQueries(masked.text)),
     body: Buffer.from(masked.text, "utf8"),
     source,
     channel,
+    labels,
     keyName: null,
     sentAt: null,
     reportedStatus: parsed.payload.status,
     receivedAt,
     note: null,
   };
-  const labels = readLabels(deps.labels ?? [], apiRun.query ?? null);
   const origin = { receivedAt: listedAt, source, channel, labels, organization };
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
   const routed = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };

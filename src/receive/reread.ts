@@ -29,6 +29,7 @@ export async function rereadUnrecognized({ store, intake, organizationOf, runtim
       source: receipt.source,
       organization: organizationOf(receipt.key_name),
       channel: receipt.channel,
+      labels: receipt.labels,
       now: runtime.now(),
     });
     if (reread.kind === "unchanged") continue;

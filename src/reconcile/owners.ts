@@ -89,9 +89,9 @@ export async function settleDispute(deps: OwnersDeps, runId: string, signal: Abo
     // Skyvern's API showed the answer to one of the relay's keys, so it belongs to the organizations that are shown the
     // run now.
     const organization = receipt.source === "webhook" ? organizationOf(receipt.key_name) : (shownTo[0] ?? null);
-    const { received_at: receivedAt, source, channel } = receipt;
+    const { received_at: receivedAt, source, channel, labels } = receipt;
     const now = runtime.now();
-    const unsettled = { receiptId: receipt.id, body, receivedAt, source, organization, shownTo, channel, now };
+    const unsettled = { receiptId: receipt.id, body, receivedAt, source, organization, shownTo, channel, labels, now };
     const reread = await intake.reread(unsettled);
     if (reread.kind === "crashed")
       log.error("receipt.crashed", { receipt_id: receipt.id, run_id: runId, error: reread.error });

@@ -32,6 +32,7 @@ export interface Tables {
     reported_status: string | null;
     source: string;
     channel: string | null;
+    labels: string | null;
     key_name: string | null;
     sent_at: string | null;
     received_at: number;

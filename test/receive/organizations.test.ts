@@ -71,6 +71,17 @@ describe("another organization's key", () => {
     expect(told(relay).join()).not.toContain("UMBRELLA");
   });
 
+  it("another organization's key that signed first leaves the owner's run the labels of the owner's address", async () => {
+    const file = `${ROUTES}\nreceive: { labels: [customer] }`;
+    const { relay, settle } = await aRelay({}, [ACME, UMBRELLA], aRuntime(), file);
+    atSkyvernOf(relay, "o_acme");
+    await relay.webhook(aLie, { key: UMBRELLA.key, path: "/webhook?customer=umbrella" });
+    await relay.webhook(theTruth, { key: ACME.key, path: "/webhook?customer=42" });
+    await settle();
+    expect(await verdicts(relay)).toEqual(["accepted", "corrected"]);
+    expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ labels: { customer: "42" } });
+  });
+
   it("another organization's key that signed first does not lock the owner out: the owner's word takes the place of the lie", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");

@@ -23,6 +23,7 @@ async function keep({ config: { database } }: TestApp, body: Buffer, id = "rcp_o
         body,
         source: "webhook",
         channel: "billing",
+        labels: { customer: "42" },
         keyName: "SKYVERN_API_KEY[1]",
         sentAt: null,
         reportedStatus: null,
@@ -59,6 +60,7 @@ it("a body that is recognized now becomes a run of the time it came, and is deli
   expect(await relay.read("/v1/runs/tsk_565008666790408272")).toMatchObject({
     status: "completed",
     channel: "billing",
+    labels: { customer: "42" },
     organization_id: FIXTURE_ORGANIZATION,
     received_at: new Date(EARLIER).toISOString(),
     receipts: [{ id: "rcp_old", verdict: "accepted", reported_status: "completed" }],

@@ -258,6 +258,8 @@ describe("a retry that never starts", () => {
     }
     expect(told(relay)).toEqual(once("run.failed"));
     expect(header(relay)).toContain("but it never started");
+    const { routes } = await relay.read<{ routes: { because: string }[] }>(`/v1/runs/${ID}/why`);
+    expect(routes).toMatchObject([{ route: "default", matched: true }]);
     const before = reads(relay);
     runtime.advance(24 * HOUR);
     await relay.app.followUp();

@@ -16,6 +16,7 @@ async function accept(runId: string, archiveAt: number | null, n = 1): Promise<v
     body: new Uint8Array([1]),
     source: "webhook" as const,
     channel: null,
+    labels: null,
     keyName: null,
     sentAt: null,
     reportedStatus: "completed",

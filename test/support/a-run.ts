@@ -68,6 +68,7 @@ export function anArrival(
       body: Buffer.from(body),
       source: run.source,
       channel: run.channel,
+      labels: run.labels,
       keyName: "key",
       sentAt: "1787400000",
       reportedStatus: run.reported_status,

@@ -26,7 +26,7 @@ beforeEach(async () => {
   });
   await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
   origin = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-  relay = await aRelay({ env: { PUBLIC_URL: origin + BASE } });
+  relay = await aRelay({ env: { PUBLIC_URL: origin + BASE }, file: "receive: { labels: [customer] }" });
   const { port } = await relay.start();
   close = () => void proxy.close();
 });
@@ -72,7 +72,7 @@ const addressesIn = (page: string): string[] =>
 
 test("every page, asset, form, link and redirect stays under the path, and so does the cookie", async () => {
   const { go, post, cookiePath } = aBrowser();
-  await relay.webhook(aTask({ summary: 'href="/evil" <a href="/evil">' }));
+  await relay.webhook(aTask({ summary: 'href="/evil" <a href="/evil">' }), "/webhook?customer=42");
   await relay.webhook({ nothing: "known" });
   relay.sinkAnswers.push(400);
   await relay.app.deliverDue();
@@ -106,6 +106,7 @@ test("every page, asset, form, link and redirect stays under the path, and so do
     expect(own.filter((one) => !one.replace(origin, "").startsWith(`${BASE}/`))).toEqual([]);
     toSee.push(...own.filter((one) => !one.endsWith("/logout") && !/\/(redeliver|refresh|test|resume)$/.test(one)));
   }
+  expect(seen).toContain(`${BASE}/?label=customer%3A42`);
   expect([...seen].some((address) => address.startsWith(`${BASE}/assets/`))).toBe(true);
   expect([...seen].some((address) => address.startsWith(`${BASE}/live?`))).toBe(true);
 

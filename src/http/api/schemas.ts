@@ -16,11 +16,9 @@ export const time = z.iso.datetime({ precision: 3 });
 
 export const DeliverySchema = z
   .object({
-    id: z
-      .string()
-      .meta({
-        description: "The idempotency key of every attempt; an HTTP sink's `webhook-id`, except of a run attempt.",
-      }),
+    id: z.string().meta({
+      description: "The idempotency key of every attempt; an HTTP sink's `webhook-id`, except of a run attempt.",
+    }),
     run_id: z.string(),
     subject: z.enum(SUBJECTS).meta({
       description: "What it is about: the run, or an attempt of it that failed and that Skyvern tried again.",

@@ -1,4 +1,4 @@
-import type { Cause, Delivery, RunState, Source, Verdict } from "../../domain/run.ts";
+import type { Cause, Delivery, Run, RunState, Source, Verdict } from "../../domain/run.ts";
 import type { Json } from "../../platform/json.ts";
 
 /** Receipts: accepting bodies together with what they mean for their runs, and reading them back. */
@@ -44,6 +44,8 @@ export interface NewReceipt {
   body: Uint8Array;
   source: Source;
   channel: string | null;
+  /** The stored body has the query of its address masked. */
+  labels: Run["labels"];
   keyName: string | null;
   sentAt: string | null;
   reportedStatus: string | null;
@@ -107,6 +109,7 @@ export interface Receipt {
   reported_status: string | null;
   source: Source;
   channel: string | null;
+  labels: Run["labels"];
   key_name: string | null;
   body_hash: string;
   body_bytes: number;

@@ -44,6 +44,7 @@ const RECEIPT_COLUMNS = [
   "reported_status",
   "source",
   "channel",
+  "labels",
   "key_name",
   "body_hash",
   "body_bytes",
@@ -60,6 +61,7 @@ export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUM
   verdict: row.verdict as Verdict,
   source: row.source as Source,
   routing: row.routing === null ? null : parseJson(row.routing),
+  labels: row.labels === null ? null : (JSON.parse(row.labels) as Receipt["labels"]),
 });
 
 /** The masked body of one receipt; null when it is gone. */

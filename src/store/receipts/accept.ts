@@ -21,7 +21,7 @@ import type {
   KnownDelivery,
   NewDelivery,
 } from "../contract/receipts.ts";
-import type { DeliveryRow, Tables } from "../tables.ts";
+import type { Db, DeliveryRow, Tables } from "../tables.ts";
 
 type ReceiptRow = Selectable<Tables["receipts"]>;
 
@@ -104,6 +104,7 @@ export async function revise(
   runs.decide(runId, () => decision, { receipt: open.stateReceipt, now });
   await runs.write(transaction);
   await rewriteState(transaction.rows, open.stateReceipt, runs.stateJson(runId));
+  if (decision.routing !== null) await saveRouting(transaction.tx, open.stateReceipt, decision);
   return true;
 }
 
@@ -135,6 +136,12 @@ async function rewriteState(rows: BulkSql, receiptId: string, state: string): Pr
   const body = row?.block ? unpackBlock(row.block).body : null;
   const change = { set: "block = v.block", where: "receipts.id = v.id" };
   await rows.update("receipts", [{ id: receiptId, block: packBlock(state, body) }], change);
+}
+
+/** A decision without a receipt of its own chose sinks: the trace stands with the receipt that it was about. */
+async function saveRouting(tx: Db, receiptId: string, decision: Decision): Promise<void> {
+  const { routing } = resultColumns(decision);
+  await tx.updateTable("receipts").set({ routing }).where("id", "=", receiptId).execute();
 }
 
 const resultColumns = ({ verdict, note, routing }: Pick<Decision, "verdict" | "note" | "routing">) => ({
@@ -372,6 +379,7 @@ const receiptRow = (
   reported_status: receipt.reportedStatus,
   source: receipt.source,
   channel: receipt.channel,
+  labels: receipt.labels === null ? null : JSON.stringify(receipt.labels),
   key_name: receipt.keyName,
   sent_at: receipt.sentAt,
   received_at: receipt.receivedAt,
