@@ -7,7 +7,7 @@ import { mutated } from "../support/fixtures.ts";
 const CHILD = "wr_602138154398943446";
 
 it("names the runs that its blocks started, by a genuine body of Skyvern 1.0.56", async () => {
-  const file = new URL("../fixtures/1.0.56/webhook.workflow_run.completed-parent.json", import.meta.url);
+  const file = new URL("../fixtures/webhook.workflow_run.completed-parent-1.0.56.json", import.meta.url);
   const body = readFileSync(file);
   const relay = await anApp();
   await relay.webhook(body);

@@ -284,7 +284,7 @@ describe("a retry that never starts", () => {
 });
 
 describe("genuine bodies of Skyvern 1.0.56", () => {
-  const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/1.0.56/${name}.json`, import.meta.url));
+  const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}-1.0.56.json`, import.meta.url));
   const body = (name: string): Buffer => file(`webhook.workflow_run.${name}`);
 
   it("genuine bodies of Skyvern 1.0.56 of its list: the two rows that wait for a retry are not read, every other one is", async () => {

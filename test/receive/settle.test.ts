@@ -335,7 +335,7 @@ describe("the same receipts in any order and multiplicity settle to the same run
 
   it("two attempts, one webhook each", () => {
     expectOrderIndependent(
-      ["1.0.56/webhook.workflow_run.failed-retry-pending", "1.0.56/webhook.workflow_run.completed-attempt-2"].map(
+      ["webhook.workflow_run.failed-retry-pending-1.0.56", "webhook.workflow_run.completed-attempt-2-1.0.56"].map(
         fixture,
       ),
     );
@@ -343,7 +343,7 @@ describe("the same receipts in any order and multiplicity settle to the same run
 
   it("a retry revoked between two attempts", () => {
     expectOrderIndependent(
-      [1, 2].map((n) => fixture(`1.0.56/webhook.workflow_run.failed-retry-pending-then-canceled-${n}`)),
+      [1, 2].map((n) => fixture(`webhook.workflow_run.failed-retry-pending-then-canceled-${n}-1.0.56`)),
     );
   });
 

@@ -578,7 +578,10 @@ describe("secrets in unusual places", () => {
 
   it("secrets in unusual places of Skyvern's HTTP blocks are masked: header values, and the body as parameters are", () => {
     const { text } = redact(
-      readFileSync(new URL("../fixtures/http-request-secrets-1.0.56.webhook.json", import.meta.url), "utf8"),
+      readFileSync(
+        new URL("../fixtures/webhook.workflow_run.completed-http-request-secrets-1.0.56.json", import.meta.url),
+        "utf8",
+      ),
     );
     for (const secret of [
       "sk_live_51Hq8aBcDeFgHiJ",

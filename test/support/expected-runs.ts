@@ -2,7 +2,9 @@
  * What each fixture means, from the wire contract and the schema of a run: id rule, UTC, one run type per era, artifacts by
  * id or, where a payload has only a URL, by place. Written down as values so that no code of the relay has a say in it.
  */
-interface ExpectedRun {
+import { EXPECTED_RUNS_1_0_56 } from "./expected-runs-1.0.56.ts";
+
+export interface ExpectedRun {
   run_id: string;
   run_type: string;
   kind: "task" | "workflow";
@@ -30,6 +32,7 @@ interface ExpectedRun {
 }
 
 export const EXPECTED_RUNS: Record<string, ExpectedRun> = {
+  ...EXPECTED_RUNS_1_0_56,
   "anthropic_cua.failed": {
     run_id: "tsk_565317663917551894",
     run_type: "anthropic_cua",

@@ -274,7 +274,7 @@ describe("the page of a run", () => {
 
 describe("the page of a run that Skyvern tries again", () => {
   const body = (name: string): string =>
-    readFileSync(new URL(`../fixtures/1.0.56/webhook.workflow_run.${name}.json`, import.meta.url), "utf8");
+    readFileSync(new URL(`../fixtures/webhook.workflow_run.${name}-1.0.56.json`, import.meta.url), "utf8");
 
   test("says what is waited for, then has the table of its attempts", async () => {
     await relay.webhook(body("failed-retry-pending"));
