@@ -5,16 +5,22 @@
 import { typeName } from "../domain/block.ts";
 import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
+import { cut } from "./cut.ts";
+import { fitLines } from "./fit-lines.ts";
 import { bytes, MESSAGE_AMOUNT, readableOutput, type Amount, type Fact, type Section } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
 
 export interface Content {
   /** `✅ Completed` */
   status: { symbol: string; label: string };
-  /** The title, else the prompt, else the run id, in one line. */
+  /** The title, else the site and the first words of the prompt, in one line. */
   title: string;
-  /** The facts: kind, site, prompt, duration, steps. */
+  /** When it ended, how long it took, its channel and labels: parts of one line. */
+  about: string[];
+  /** What was asked for, as far as the title does not say it. */
   facts: Fact[];
+  /** By what it is found again: its id, type and workflow. Parts of one line. */
+  ids: string[];
   summary: string | null;
   /** `at`: the block at which the run ended, `Failed at download (block 3 of 8)`. */
   failure: (Failure & { at: string | null }) | null;
@@ -43,14 +49,19 @@ const STATUS = new Map<string, Content["status"]>([
 const ALERT = { symbol: "🔔", label: "Relay alert" };
 
 export function buildContent(report: Report, cause: Job["cause"], amount: Amount = MESSAGE_AMOUNT): Content {
-  const { sections, omittedBlocks } = readableOutput(report, amount);
   const isAlert = cause === "alert";
+  const most = isAlert ? Infinity : amount.text;
+  const lines = report.failure === null ? amount.lines : Math.min(amount.lines, amount.linesBesideFailure);
+  const { sections, omittedBlocks } = fitLines(readableOutput(report, amount), lines);
+  const title = nameRun(report);
   return {
     status: isAlert ? ALERT : describeStatus(report),
-    title: nameRun(report),
-    facts: isAlert ? [] : listFacts(report),
-    summary: report.summary,
-    failure: describeFailure(report),
+    title,
+    about: isAlert ? [] : listAbout(report),
+    facts: isAlert ? [] : listFacts(report, title),
+    ids: isAlert ? [] : listIds(report),
+    summary: report.summary === null ? null : cut(report.summary, most),
+    failure: describeFailure(report, most),
     attempts: listAttempts(report),
     output: sections,
     omittedBlocks,
@@ -102,30 +113,48 @@ function listAttempts({ attempts }: Report): Content["attempts"] {
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
 const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
-function describeFailure({ failure, status }: Report): Content["failure"] {
+function describeFailure({ failure, status }: Report, most: number): Content["failure"] {
   if (failure === null) return null;
-  const { block, categories, ...rest } = failure;
+  const { block, categories, reason, ...rest } = failure;
   const label = STATUS.get(status)?.label ?? "Ended";
   const name = oneLine(block?.label ?? "") || typeName(block?.type ?? "");
   const at = block === null ? null : `${label} at ${name} (block ${block.index} of ${block.of})`;
   // It says nothing, and less beside others.
-  return { ...rest, categories: categories.filter((category) => category !== "UNKNOWN"), at };
+  const known = categories.filter((category) => category !== "UNKNOWN");
+  return { ...rest, reason: reason === null ? null : cut(reason, most), categories: known, at };
 }
 
-function listFacts(report: Report): Fact[] {
-  const facts: [string, string | null][] = [
-    ["Run", report.run_id],
-    ["Type", report.run_type],
-    ["Workflow", report.workflow?.permanent_id ?? null],
-    ["Prompt", report.title === null ? null : report.prompt],
-    ["Site", report.url],
-    ["Channel", report.channel],
-    ...Object.entries(report.labels),
-    ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
-    ["Steps", report.step_count === null ? null : String(report.step_count)],
-    ["Finished", report.finished_at === null ? null : formatTime(report.finished_at)],
+function listAbout(report: Report): string[] {
+  const parts = [
+    report.finished_at === null ? null : formatTime(report.finished_at),
+    report.duration_ms === null ? null : duration(report.duration_ms),
+    report.channel,
+    ...Object.entries(report.labels).map(([name, value]) => `${name}: ${value}`),
   ];
-  return facts.flatMap(([label, value]) => (value === null || value === "" ? [] : [{ label, value }]));
+  return parts.filter((part) => part !== null && part !== "") as string[];
+}
+
+function listFacts({ prompt, url }: Report, title: string): Fact[] {
+  const goal = oneLine(prompt ?? "");
+  const host = url === null ? "" : (URL.parse(url)?.host ?? "");
+  return [
+    ...(goal === "" || title.includes(goal) ? [] : [{ label: "Goal", value: goal }]),
+    ...(url === null || url === "" || (host !== "" && title.startsWith(`${host}:`))
+      ? []
+      : [{ label: "Site", value: url }]),
+  ];
+}
+
+function listIds(report: Report): string[] {
+  const parts = [
+    report.run_id,
+    report.run_type,
+    report.workflow?.permanent_id ?? null,
+    report.step_count === null || report.step_count === 0
+      ? null
+      : `${report.step_count} step${report.step_count === 1 ? "" : "s"}`,
+  ];
+  return parts.filter((part) => part !== null && part !== "") as string[];
 }
 
 function listLinks(report: Report): Content["links"] {
@@ -175,11 +204,4 @@ export function duration(ms: number): string {
   return minutes < 60
     ? `${minutes} min ${Math.floor((ms % 60_000) / 1000)} s`
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-/** Cuts text to `max` UTF-16 units without splitting a character, and ends it with `…`. */
-export function cut(text: string, max: number): string {
-  if (text.length <= max) return text;
-  const end = /[\uD800-\uDBFF]/.test(text.charAt(max - 2)) ? max - 2 : max - 1;
-  return `${text.slice(0, end)}…`;
 }

@@ -3,7 +3,7 @@ import { EgressRefused } from "../net/networks.ts";
 import { onOneLine } from "../platform/hostile-text.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
 import type { Outcome } from "../domain/run.ts";
-import { cut } from "./content.ts";
+import { cut } from "./cut.ts";
 
 /**
  * | status | outcome |

@@ -18,7 +18,8 @@ export type Section = { title: string | null } & (
 );
 
 export interface ReadableOutput {
-  sections: Section[];
+  /** The sections of each block that is shown. */
+  blocks: Section[][];
   /** How many further blocks have output that is not shown. */
   omittedBlocks: number;
 }
@@ -44,18 +45,38 @@ export interface Amount {
   rows: number;
   columns: number;
   fields: number;
+  /** Lines of all output together, and beside a failure, which comes first. */
+  lines: number;
+  linesBesideFailure: number;
+  /** Characters of a summary or reason. */
+  text: number;
 }
-/** About one screen of a phone; the run's page shows everything. */
-export const MESSAGE_AMOUNT: Amount = { blocks: 3, rows: 8, columns: 5, fields: 12 };
-export const PAGE_AMOUNT: Amount = { blocks: 40, rows: 100, columns: 8, fields: 60 };
+/** One screen of a phone; the run's page shows everything. */
+export const MESSAGE_AMOUNT: Amount = {
+  blocks: 3,
+  rows: 6,
+  columns: 4,
+  fields: 8,
+  lines: 12,
+  linesBesideFailure: 6,
+  text: 500,
+};
+export const PAGE_AMOUNT: Amount = {
+  blocks: 40,
+  rows: 100,
+  columns: 8,
+  fields: 60,
+  lines: Infinity,
+  linesBesideFailure: Infinity,
+  text: Infinity,
+};
 
 /** The last block comes first, because it is what the run was for. */
 export function readableOutput({ kind, output }: Pick<Report, "kind" | "output">, amount: Amount): ReadableOutput {
   if (kind !== "workflow" || !isJsonObject(output))
-    return { sections: listSections(null, output, amount), omittedBlocks: 0 };
+    return { blocks: [listSections(null, output, amount)], omittedBlocks: 0 };
   const blocks = blockSections(output, amount);
-  const shown = blocks.slice(0, amount.blocks);
-  return { sections: shown.flat(), omittedBlocks: blocks.length - shown.length };
+  return { blocks: blocks.slice(0, amount.blocks), omittedBlocks: Math.max(0, blocks.length - amount.blocks) };
 }
 
 /** The sections of each block that has any, the last block first. */

@@ -7,9 +7,11 @@ import {
   readableOutput,
   type Section,
 } from "../../src/sinks/readable-output.ts";
+import { fitLines } from "../../src/sinks/fit-lines.ts";
 import { CORPUS, httpValue, loopValue, taskValue } from "./output-corpus.ts";
 
-const read = (output: Json, kind: "task" | "workflow" = "workflow") => readableOutput({ kind, output }, MESSAGE_AMOUNT);
+const read = (output: Json, kind: "task" | "workflow" = "workflow") =>
+  fitLines(readableOutput({ kind, output }, MESSAGE_AMOUNT), Infinity);
 
 const wordsIn = (section: Section): string[] => {
   if (section.kind === "text") return [section.text];
@@ -168,7 +170,7 @@ describe("the corpus", () => {
 
   it.each([...CORPUS])("reads %s", (_name, sample) => {
     for (const amount of [MESSAGE_AMOUNT, PAGE_AMOUNT]) {
-      const { sections } = readableOutput(sample, amount);
+      const { sections } = fitLines(readableOutput(sample, amount), Infinity);
       for (const section of sections) {
         expect(section.title ?? "").not.toMatch(/_output$/);
         // Nothing is an empty part, and no line is an object of JavaScript or a piece of JSON.

@@ -8,7 +8,7 @@ const FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-s
 const TONE = { good: "#1a7f37", bad: "#b42318", plain: "#57606a" };
 const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere";
 const GRID =
-  "padding:4px 8px;text-align:left;vertical-align:top;border:1px solid " +
+  "padding:4px 8px;min-width:64px;text-align:left;vertical-align:top;border:1px solid " +
   "#8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
 /**
@@ -64,7 +64,8 @@ export function renderHtml(view: MailView): string {
       <body style="margin:0;background:#ffffff;color:#1f2328;${FONT};font-size:15px;line-height:1.45">
         <div class="page" style="max-width:640px;margin:0 auto;padding:24px">
           <p class="${view.tone}" style="margin:0;font-weight:600;color:${TONE[view.tone]}">${view.status}</p>
-          <h1 style="margin:4px 0 16px;font-size:20px;line-height:1.3;overflow-wrap:anywhere">${view.title}</h1>
+          <h1 style="margin:4px 0;font-size:20px;line-height:1.3;overflow-wrap:anywhere">${view.title}</h1>
+          ${view.about === "" ? "" : html`<p class="soft" style="margin:0 0 12px;color:#57606a;overflow-wrap:anywhere">${view.about}</p>`}
           ${view.notes.map((note) => html`<p class="note" style="margin:0 0 12px;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`)}
           ${factTable(view.facts)} ${view.summary === null ? "" : [heading("Summary"), paragraph(view.summary)]}
           ${view.failure === null ? "" : [heading(view.failure.title), view.failure.reason === null ? "" : paragraph(view.failure.reason), factTable(view.failure.facts)]}
@@ -84,6 +85,7 @@ export function renderHtml(view: MailView): string {
           <p style="margin:24px 0 0">
             ${view.links.map(({ label, url }) => html`<a href="${url}" style="color:#0969da;margin-right:16px">${label}</a> `)}
           </p>
+          ${view.ids === "" ? "" : html`<p class="soft" style="margin:12px 0 0;font-size:12px;color:#57606a;overflow-wrap:anywhere">${view.ids}</p>`}
         </div>
       </body>
     </html>`;
@@ -141,12 +143,14 @@ function sectionHtml(section: Section): (MailHtml | string)[] {
       </tr>`,
   );
   return [
-    html`<table style="border-collapse:collapse;font-size:13px">
-      <tr>
-        ${head}
-      </tr>
-      ${rows}
-    </table>`,
+    html`<div style="overflow-x:auto">
+      <table style="border-collapse:collapse;font-size:13px">
+        <tr>
+          ${head}
+        </tr>
+        ${rows}
+      </table>
+    </div>`,
     more,
   ];
 }

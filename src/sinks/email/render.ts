@@ -1,6 +1,7 @@
 /** Renders the mail about one report: the same content as text and as HTML. Pure. */
 import type { Report } from "../../domain/report.ts";
-import { cut, type Content } from "../content.ts";
+import type { Content } from "../content.ts";
+import { cut } from "../cut.ts";
 import type { Job } from "../sink.ts";
 import { renderHtml } from "./html.ts";
 import { renderText } from "./text.ts";

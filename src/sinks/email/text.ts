@@ -4,7 +4,7 @@ import type { MailView } from "./view.ts";
 /** Renders the mail as plain text. */
 export function renderText(view: MailView): string {
   const parts = [
-    `${view.status}: ${view.title}`,
+    [`${view.status}: ${view.title}`, view.about].filter(Boolean).join("\n"),
     view.notes.map((note) => `* ${note}`).join("\n"),
     view.facts.map(factText).join("\n"),
     view.summary === null ? "" : titled("Summary", view.summary),
@@ -18,6 +18,7 @@ export function renderText(view: MailView): string {
     view.omitted ?? "",
     view.files.length === 0 ? "" : titled("Files", view.files.map(fileText).join("\n")),
     view.links.map(({ label, url }) => `${label}: ${url}`).join("\n"),
+    view.ids,
   ];
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }

@@ -1,6 +1,7 @@
 /** What a mail shows of a report: every string cleaned of what could deceive or become a link, and cut. */
 import { defuse } from "../../platform/hostile-text.ts";
-import { cut, type Content } from "../content.ts";
+import type { Content } from "../content.ts";
+import { cut } from "../cut.ts";
 import { omittedWords, type Fact, type Section } from "../readable-output.ts";
 
 export interface MailLimits {
@@ -14,14 +15,20 @@ export interface MailLimits {
 const MAX_FILES = 20;
 const MAX_URL = 2_000;
 const ONE_LINE = 200;
+const MAX_FACT = 300;
 
 export interface MailView {
   status: string;
   /** The colour of the status. */
   tone: "good" | "bad" | "plain";
   title: string;
+  /** When it ended, how long it took. */
+  about: string;
   notes: string[];
+  /** What was asked for. */
   facts: Fact[];
+  /** By what the run is found again. */
+  ids: string;
   summary: string | null;
   failure: { title: string; reason: string | null; facts: Fact[] } | null;
   /** The content id of the screenshot in the mail. */
@@ -48,7 +55,9 @@ export function buildView(
     tone: status.symbol === "✅" ? "good" : status.symbol === "ℹ️" ? "plain" : "bad",
     title: cut(line(content.title), ONE_LINE),
     notes: [...content.notes.map((note) => cut(line(note), field)), ...(output ? [] : [OMITTED_OUTPUT])],
-    facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), field) })),
+    about: cut(content.about.map(line).join(" · "), 2 * ONE_LINE),
+    ids: cut(content.ids.map(line).join(" · "), 2 * ONE_LINE),
+    facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), MAX_FACT) })),
     summary: content.summary === null ? null : cut(block(content.summary), field),
     failure: failure && {
       title: failure.at === null ? "Failure" : cut(line(failure.at), ONE_LINE),
@@ -59,8 +68,8 @@ export function buildView(
       ].filter(({ value }) => value !== ""),
     },
     picture,
-    sections: [...(content.attempts ? [content.attempts] : []), ...(output ? content.output : [])].map((section) =>
-      buildSection(section, field, cell),
+    sections: [...(content.attempts ? [listAttempts(content.attempts)] : []), ...(output ? content.output : [])].map(
+      (section) => buildSection(section, field, cell),
     ),
     omitted: output ? omittedWords([content.omittedBlocks, "block"]) : null,
     files: [
@@ -77,6 +86,17 @@ export function buildView(
     }),
   };
 }
+
+/** A line an attempt: six columns do not fit a phone. */
+const listAttempts = ({ rows, omitted }: NonNullable<Content["attempts"]>): Section => ({
+  kind: "fields",
+  title: "Attempts",
+  fields: rows.map(([number = "", status = "", reason = "–", codes = "–"]) => ({
+    label: number,
+    value: [status, reason, codes].filter((part) => part !== "–").join(": "),
+  })),
+  omitted,
+});
 
 function buildSection(section: Section, field: number, cell: number): Section {
   const title = section.title === null ? null : cut(line(section.title), ONE_LINE);

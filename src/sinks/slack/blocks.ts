@@ -16,7 +16,8 @@ import type {
   RichTextText,
   TableBlock,
 } from "@slack/web-api";
-import { cut, type Content } from "../content.ts";
+import type { Content } from "../content.ts";
+import { cut } from "../cut.ts";
 import { omittedIn, omittedWords, type Section } from "../readable-output.ts";
 import { inert, oneLine, visible } from "./text.ts";
 
@@ -60,7 +61,7 @@ interface BlockLimits {
 }
 
 const GENEROUS: BlockLimits = {
-  fact: 300,
+  fact: 160,
   summary: 2_500,
   reason: 2_500,
   codes: 10,
@@ -96,7 +97,7 @@ const LADDER: BlockLimits[] = [
     summary: 1_000,
     url: 1_500,
   },
-  { ...GENEROUS, sections: 0, files: 3, fact: 150, summary: 800, reason: 2_000, url: 1_000 },
+  { ...GENEROUS, sections: 0, files: 3, summary: 800, url: 1_000 },
   { ...GENEROUS, sections: 0, files: 0, fact: 100, summary: 400, reason: 1_000, codes: 5, note: 200, url: 500 },
   { ...GENEROUS, sections: 0, files: 0, fact: 60, summary: 200, reason: 400, codes: 3, note: 100, url: 300 },
 ];
@@ -123,6 +124,7 @@ export function renderPlainMessage(content: Content): SlackMessage {
   const href = page && linkable(page.url, 1_000);
   const lines = [
     headline(content, 900),
+    inert([...content.about.slice(0, MAX_PARTS), ...content.ids].map((part) => cut(part, MAX_PART)).join(" · "), 400),
     ...content.facts.slice(0, 10).map(({ label, value }) => `${label}: ${inert(value, 80)}`),
     ...content.notes.slice(0, 4).map((note) => inert(note, 120)),
     ...(href ? [`Run page: <${href.replaceAll("&", "&amp;").replaceAll("|", "%7C")}>`] : []),
@@ -149,7 +151,7 @@ export function renderReply(content: Content): SlackMessage {
 function render(content: Content, picture: string | null, limits: BlockLimits, shortened: boolean): SlackBlock[] {
   const blocks: SlackBlock[] = [
     header(content),
-    ...factsBlock(content, limits),
+    ...aboutBlock(content, limits),
     ...labelled("Summary", content.summary, limits.summary),
     ...failureBlock(content, limits),
     ...attemptsBlock(content, limits),
@@ -158,7 +160,7 @@ function render(content: Content, picture: string | null, limits: BlockLimits, s
     ...filesBlock(content, limits),
   ];
   const notes = shortened ? [...content.notes, "Shortened to fit Slack: the run page has everything."] : content.notes;
-  return [...blocks, ...notesBlock(notes, limits), ...actionsBlock(content, limits)];
+  return [...blocks, ...notesBlock(notes, content.ids, limits), ...actionsBlock(content, limits)];
 }
 
 function header({ status, title }: Content): HeaderBlock {
@@ -168,13 +170,18 @@ function header({ status, title }: Content): HeaderBlock {
   return { type: "header", text: { type: "plain_text", text, emoji: false } };
 }
 
-function factsBlock({ facts }: Content, limits: BlockLimits): SlackBlock[] {
+/** When and how long in a line, then what was asked for. */
+function aboutBlock({ about, facts }: Content, limits: BlockLimits): SlackBlock[] {
+  const parts = about.flatMap((part) => oneLine(cut(part, MAX_PART)) || []).slice(0, MAX_PARTS);
   const lines = facts.flatMap(({ label, value }) => {
     const text = oneLine(cut(value, limits.fact * 4));
     return text === "" ? [] : [line(label, cut(text, limits.fact))];
   });
-  return paragraph(lines);
+  return paragraph([...(parts.length === 0 ? [] : [[textElement(parts.join(" · "))]]), ...lines]);
 }
+
+const MAX_PART = 100;
+const MAX_PARTS = 8;
 
 function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   if (!failure) return [];
@@ -271,8 +278,13 @@ function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
   ]);
 }
 
-function notesBlock(notes: string[], limits: BlockLimits): ContextBlock[] {
-  const texts = notes.flatMap((note) => shown(note, limits.note) || []).slice(0, MAX_CONTEXT);
+/** The remarks, and last by what the run is found again. */
+function notesBlock(notes: string[], ids: string[], limits: BlockLimits): ContextBlock[] {
+  const found = ids.flatMap((id) => oneLine(cut(id, MAX_PART)) || []).join(" · ");
+  const texts = [
+    ...notes.flatMap((note) => shown(note, limits.note) || []).slice(0, MAX_CONTEXT - 1),
+    ...(found === "" ? [] : [found]),
+  ];
   if (texts.length === 0) return [];
   return [{ type: "context", elements: texts.map((text) => ({ type: "plain_text", text, emoji: false })) }];
 }

@@ -1,6 +1,6 @@
 /** Makes hostile text safe for Slack: visible characters only, no control over the line around it, no markup. */
 import { defuse } from "../../platform/hostile-text.ts";
-import { cut } from "../content.ts";
+import { cut } from "../cut.ts";
 
 /**
  * Text for a `plain_text`, `raw_text` or rich text element, which Slack shows as it is. Empty when nothing visible is

@@ -2,15 +2,22 @@ import { describe, expect, test } from "vitest";
 import type { Json } from "../../../src/platform/json.ts";
 import { buildContent } from "../../../src/sinks/content.ts";
 import { renderMail, MAX_BODY_BYTES } from "../../../src/sinks/email/render.ts";
+import { MESSAGE_AMOUNT, PAGE_AMOUNT, type Amount } from "../../../src/sinks/readable-output.ts";
 import type { Report } from "../../../src/domain/report.ts";
 import type { Job } from "../../../src/sinks/sink.ts";
 import { aReport } from "../a-report.ts";
 
-const mailFor = (given: Partial<Report> = {}, job: Partial<Pick<Job, "cause" | "previous">> = {}) => {
+const mailFor = (
+  given: Partial<Report> = {},
+  job: Partial<Pick<Job, "cause" | "previous">> = {},
+  amount: Amount = MESSAGE_AMOUNT,
+) => {
   const report = aReport(given);
   const { cause = "result", previous = null } = job;
-  return renderMail(buildContent(report, cause), report, { cause, previous });
+  return renderMail(buildContent(report, cause, amount), report, { cause, previous });
 };
+/** With more in it than the relay puts into a mail. */
+const mailOfAll = (given: Partial<Report>) => mailFor(given, {}, PAGE_AMOUNT);
 
 describe("a mail", () => {
   test("says the same as text and as HTML", () => {
@@ -148,8 +155,16 @@ describe("hostile text", () => {
 });
 
 describe("over-long text", () => {
+  test("a mail fits one screen of a phone: 500 characters of a summary or reason", () => {
+    const reason = "r".repeat(5_000);
+    const failure = { reason, codes: [], categories: [], errors: [], block: null };
+    const { text } = mailFor({ summary: "s".repeat(5_000), failure, status: "failed" });
+    expect(text).toContain(`${"s".repeat(499)}…`);
+    expect(text).toContain(`${"r".repeat(499)}…`);
+  });
+
   test("over-long text is cut at 2,000 characters a field, with a mark", () => {
-    const { text } = mailFor({ summary: "a".repeat(5_000) });
+    const { text } = mailOfAll({ summary: "a".repeat(5_000) });
     expect(text).toContain(`${"a".repeat(1_999)}…`);
     expect(text).not.toContain("a".repeat(2_000));
   });
@@ -163,7 +178,7 @@ describe("over-long text", () => {
   test("keeps both bodies below 100 kB, whatever comes", () => {
     const big = `&"<>'€`.repeat(5_000);
     const row = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`${big}${i}`, big]));
-    const mail = mailFor({
+    const mail = mailOfAll({
       title: big,
       prompt: big,
       url: big,

@@ -5,6 +5,7 @@ import type { Json } from "../../../src/platform/json.ts";
 import type { Report } from "../../../src/domain/report.ts";
 import type { Cause } from "../../../src/domain/run.ts";
 import { buildContent } from "../../../src/sinks/content.ts";
+import { PAGE_AMOUNT } from "../../../src/sinks/readable-output.ts";
 import {
   MAX_BLOCKS_BYTES,
   MAX_TEXT,
@@ -17,6 +18,9 @@ import { aFailure, aReport } from "./reports.ts";
 
 const render = (given: Partial<Report> = {}, cause: Cause = "result"): SlackMessage =>
   renderMessage(buildContent(aReport(given), cause));
+/** With more in it than the relay puts into a message. */
+const renderAll = (given: Partial<Report>): SlackMessage =>
+  renderMessage(buildContent(aReport(given), "result", PAGE_AMOUNT));
 
 const typesOf = ({ blocks }: SlackMessage): string[] => blocks.map(({ type }) => type);
 
@@ -57,8 +61,8 @@ describe("what a message shows", () => {
   it("opens with status and title, then who and what, and ends with buttons to the relay's own links", () => {
     const message = render({ summary: "Three invoices were found." });
     expect(message.blocks[0]).toMatchObject({ type: "header", text: { text: "✅ Completed: Fetch the invoices" } });
-    expect(words(message)).toContain("tsk_v2_440790433182073998");
-    expect(words(message)).toContain("2 min 5 s");
+    expect(words(message)).toContain("2026-01-20 12:02:06 UTC · 2 min 5 s");
+    expect(words(message)).toContain("tsk_v2_440790433182073998 · task_v2 · 7 steps");
     expect(words(message)).toContain("Three invoices were found.");
     expect(typesOf(message).at(-1)).toBe("actions");
     const buttons = stringsAt(message.blocks.at(-1), "text");
@@ -129,7 +133,7 @@ describe("limits", () => {
       ...Object.fromEntries(columns),
     }));
     const failure = aFailure({ reason: `${"r".repeat(2_000)}END` });
-    const message = render({ status: "failed", output: rows, failure });
+    const message = renderAll({ status: "failed", output: rows, failure });
     expect(Buffer.byteLength(JSON.stringify(message.blocks))).toBeLessThanOrEqual(MAX_BLOCKS_BYTES);
     expect(words(message)).toContain("END");
     expect(words(message)).toContain("Shortened to fit Slack");
@@ -142,7 +146,7 @@ describe("limits", () => {
 
   it("counts the rows it leaves out", () => {
     const rows = Array.from({ length: 33 }, (_, i) => ({ n: i }));
-    expect(words(render({ output: rows }))).toContain("… and 25 more rows");
+    expect(words(render({ output: rows }))).toContain("… and 27 more rows");
   });
 });
 
