@@ -177,7 +177,7 @@ CREATE TABLE discarded (
   due_at            BIGINT NOT NULL
 );
 
--- Few and small: the schema's version, the key that signs links.
+-- Few and small: the schema's version, the key that signs links, the addresses that workflows had before `register`.
 CREATE TABLE settings (
   name              TEXT   PRIMARY KEY,
   value             TEXT   NOT NULL

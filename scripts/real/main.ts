@@ -11,6 +11,7 @@ import { CASES, type Case, type World } from "./cases.ts";
 import { startModel } from "./model.ts";
 import { startPortal } from "./portal.ts";
 import { aRelay, aSkyvern } from "./processes.ts";
+import { checkRegister } from "./register.ts";
 import { skyvernApi, type Row } from "./skyvern-api.ts";
 
 const TOKEN = "a-token-for-this-machine-only";
@@ -82,6 +83,10 @@ try {
   // On SQLite the server cannot take many at one time.
   await Promise.all([...Array.from({ length: LANES }, inLane), inTurn()]);
   if (only === undefined || only.includes("stops")) await checkStops();
+  if (only === undefined || only.includes("register")) {
+    const faults = await checkRegister(skyvern, relay.env);
+    lines.push({ name: "register and --undo", runId: "", said: "the same but for the address", told: "", faults });
+  }
   if (only === undefined || only.includes("doctor")) await checkDoctor();
 } finally {
   await Promise.all([relay.stop(), server.stop()]);

@@ -11,6 +11,7 @@ const COMMANDS: Record<string, () => Promise<AddCommand>> = {
   serve: async () => (await import("./serve.ts")).addServe,
   init: async () => (await import("./init/init.ts")).addInit,
   check: async () => (await import("./check.ts")).addCheck,
+  register: async () => (await import("./register/register.ts")).addRegister,
   doctor: async () => (await import("./doctor/doctor.ts")).addDoctor,
   demo: async () => (await import("./demo.ts")).addDemo,
   tail: async () => (await import("./tail.ts")).addTail,

@@ -35,6 +35,8 @@ export interface Config {
   metricsPort: number | null;
   /** The base of links in messages, without a trailing slash. */
   publicUrl: string;
+  /** The operator named `publicUrl`, which others can reach. */
+  hasAddress: boolean;
   /** Bearer tokens. Empty: the history API, metrics and the web page are closed. */
   tokens: Secret[];
   /**
@@ -269,6 +271,7 @@ function combine(
     metricsPort: env.METRICS_PORT ?? null,
     publicUrl:
       env.PUBLIC_URL ?? (env.FLY_APP_NAME ? `https://${env.FLY_APP_NAME}.fly.dev` : `http://localhost:${env.PORT}`),
+    hasAddress: isReachable(env),
     tokens: env.RELAY_TOKEN,
     tokenFile: null,
     sinks,

@@ -276,13 +276,18 @@ function describeCause(error: unknown): string {
 }
 
 /**
- * Skyvern's own message: `{"detail": text}` or `{"error": text}`. Nothing is taken from any other body, which may be a
- * proxy's page.
+ * Skyvern's own message: `{"detail": text}`, `{"error": text}`, or the first of the fields that it refuses. Nothing is
+ * taken from any other body, which may be a proxy's page.
  */
 function readDetail(body: string): string {
   try {
     const json = parseJson(body);
     const words = isJsonObject(json) ? (json["detail"] ?? json["error"]) : null;
+    const refused = Array.isArray(words) ? words[0] : undefined;
+    if (isJsonObject(refused) && typeof refused["msg"] === "string") {
+      const place = Array.isArray(refused["loc"]) ? refused["loc"].filter((part) => typeof part !== "object") : [];
+      return `${place.join(".")}: ${refused["msg"]}`;
+    }
     return typeof words === "string" ? words : "";
   } catch {
     return "";

@@ -1,5 +1,6 @@
 /**
- * Skyvern's API as the relay uses it (contract §4): reads, and one try of an address. Results are values.
+ * Skyvern's API as the relay uses it (contract §4): reads, one try of an address, and workflows that `register` saves.
+ * Results are values.
  */
 import { z } from "zod";
 import { isJsonObject, toNumber, type Json, type JsonObject } from "../platform/json.ts";
@@ -164,6 +165,14 @@ export interface SkyvernClient {
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
   /** The organization's workflows, the newest version of each; the first thousand. */
   listWorkflows(signal?: AbortSignal): Promise<SkyvernResult<SkyvernWorkflowRow[]>>;
+  /** The newest version of a workflow, as Skyvern answers it. */
+  getWorkflow(id: string, signal?: AbortSignal): Promise<SkyvernResult<JsonObject>>;
+  /**
+   * Saves a definition as the next version of a workflow, or of a new one where `id` is null. Returns the version as
+   * Skyvern stored it. It is tried once: an answer that did not arrive does not say that nothing was saved.
+   */
+  saveWorkflow(id: string | null, definition: JsonObject, signal?: AbortSignal): Promise<SkyvernResult<JsonObject>>;
+  deleteWorkflow(id: string, signal?: AbortSignal): Promise<SkyvernResult<true>>;
   /** How many schedules it has. */
   countSchedules(signal?: AbortSignal): Promise<SkyvernResult<number>>;
   /**
@@ -224,7 +233,7 @@ function clientWith(context: CallContext, choice: Choice): SkyvernClient {
         isBlockable: true,
         isRun: true,
       };
-      return json(call, (value) => (isJsonObject(value) ? value : undefined));
+      return json(call, toObject);
     },
     listArtifacts: (runId, types, signal) => {
       const query = formatSearch(types.map((type) => ["artifact_type", type]));
@@ -260,6 +269,14 @@ function clientWith(context: CallContext, choice: Choice): SkyvernClient {
       return json({ what: "list of runs", path: ["runs"], query, signal }, (value) => parseRows(value, RunRowSchema));
     },
     listWorkflows: (signal) => listWorkflows(context, choice, signal),
+    getWorkflow: (id, signal) => json({ what: "workflow", path: ["workflows", id], signal }, toObject),
+    saveWorkflow: (id, definition, signal) => {
+      const path = id === null ? ["workflows"] : ["workflows", id];
+      const body = JSON.stringify({ json_definition: definition });
+      return callJson(context, { ...choice, tries: 1 }, { what: "saved workflow", path, body, signal }, toObject);
+    },
+    deleteWorkflow: (id, signal) =>
+      json({ what: "deleted workflow", path: ["workflows", id, "delete"], body: "", signal }, () => true),
     countSchedules: (signal) => {
       const query = formatSearch([["page_size", "1"]]);
       return json({ what: "list of schedules", path: ["schedules"], query, signal }, (value) =>
@@ -279,6 +296,8 @@ function clientWith(context: CallContext, choice: Choice): SkyvernClient {
       })),
   };
 }
+
+const toObject = (value: Json): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
 
 async function listWorkflows(
   context: CallContext,

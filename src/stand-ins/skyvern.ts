@@ -5,7 +5,6 @@
  */
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { JsonObject } from "../platform/json.ts";
 import { authorize } from "./skyvern/access.ts";
 import { answerOfFault, detail, json, takeFault, type StandInAnswer } from "./skyvern/answer.ts";
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
@@ -14,6 +13,7 @@ import type { StandInCall, StandInSkyvern, StandInSkyvernOptions } from "./skyve
 import { getRun, getTimeline, listRuns } from "./skyvern/runs.ts";
 import { firstOrganization, idOf, createState, type SkyvernState } from "./skyvern/state.ts";
 import { toBody, sendWebhook } from "./skyvern/webhooks.ts";
+import { deleteWorkflow, getWorkflow, listWorkflows, saveWorkflow } from "./skyvern/workflows.ts";
 
 export { DEFAULT_ORGANIZATION, TINY_PNG, TINY_WEBM } from "./skyvern/model.ts";
 export type {
@@ -30,8 +30,10 @@ export type {
 export async function startSkyvern(options: StandInSkyvernOptions): Promise<StandInSkyvern> {
   const state = createState(options);
   const server = http.createServer((request, response) => {
-    request.resume();
-    serve(state, request, response);
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    if (request.method === "GET") serve(state, request, response, "");
+    else request.on("end", () => serve(state, request, response, Buffer.concat(chunks).toString("utf8")));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   state.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -40,6 +42,7 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
     runs: state.runs,
     calls: state.calls,
     faults: state.faults,
+    workflows: () => state.workflows,
     addRun: (run) => void state.runs.set(idOf(run), run),
     sendWebhook: async (what, url, key) => sendWebhook(state, toBody(state, what), url, key),
     close: () =>
@@ -50,7 +53,7 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
   };
 }
 
-function serve(state: SkyvernState, request: IncomingMessage, response: ServerResponse): void {
+function serve(state: SkyvernState, request: IncomingMessage, response: ServerResponse, body: string): void {
   const { pathname, searchParams } = new URL(request.url ?? "/", state.url);
   const call = { method: request.method ?? "GET", path: pathname, query: searchParams, headers: request.headers };
   state.calls.push(call);
@@ -58,12 +61,19 @@ function serve(state: SkyvernState, request: IncomingMessage, response: ServerRe
   const fault = takeFault(state.faults, pathname);
   if (fault?.instead === "hang") return;
   if (fault?.instead === "reset") return void request.socket.destroy();
-  const { status, headers = {}, body } = fault ? answerOfFault(fault) : answer(state, call);
-  response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
+  const answered = fault ? answerOfFault(fault) : answer(state, call, body);
+  const length = { "content-length": Buffer.byteLength(answered.body) };
+  response.writeHead(answered.status, { ...answered.headers, ...length }).end(answered.body);
 }
 
-function answer(state: SkyvernState, call: StandInCall): StandInAnswer {
+function answer(state: SkyvernState, call: StandInCall, body: string): StandInAnswer {
   const [version, kind, id, part, ...rest] = call.path.split("/").slice(1).map(decode);
+  if (version === "v1" && kind === "workflows" && call.method === "POST") {
+    const owner = authorize(state, call);
+    if (typeof owner !== "string") return owner;
+    if (part === undefined) return saveWorkflow(state, id ?? null, body);
+    if (id !== undefined && part === "delete" && rest.length === 0) return deleteWorkflow(state, id);
+  }
   if (version !== "v1" || call.method !== "GET" || rest.length > 0) return detail(404, "Not Found");
   if (kind === "artifacts" && id !== undefined && part === "content") return content(state, call, id);
   const organization = authorize(state, call);
@@ -77,18 +87,12 @@ function answer(state: SkyvernState, call: StandInCall): StandInAnswer {
   if (kind === "runs" && id !== undefined && part === "timeline") return getTimeline(runs, id);
   if (kind === "artifacts" && id !== undefined && part === undefined) return getArtifact(state, runs, id);
   if (kind === "artifacts" && id !== undefined && part === "signed-url") return signedUrl(state, runs, id);
+  if (kind === "workflows" && id !== undefined && part === undefined) return getWorkflow(state, id);
   if (kind === "workflows" && id === undefined) return listWorkflows(state.workflows, call.query);
   if (kind === "schedules" && id === undefined && state.schedules !== "missing") {
     return json(200, { schedules: [], total_count: state.schedules, page: 1, page_size: 10 });
   }
   return detail(404, "Not Found");
-}
-
-/** Workflows in pages; no page is too large. */
-function listWorkflows(all: readonly JsonObject[], query: URLSearchParams): StandInAnswer {
-  const page = Number(query.get("page") ?? 1);
-  const size = Number(query.get("page_size") ?? 10);
-  return json(200, all.slice((page - 1) * size, page * size));
 }
 
 function decode(segment: string): string {

@@ -36,6 +36,7 @@ const COMMANDS = [
   "serve",
   "init",
   "check",
+  "register",
   "doctor",
   "demo",
   "tail",

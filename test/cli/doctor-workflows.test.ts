@@ -43,7 +43,10 @@ it("counts the workflows whose webhooks lead here, elsewhere and nowhere, on eve
 
 it("says what to do where none leads here and no run is asked for", async () => {
   expect(await look([null, ELSEWHERE])).toMatchObject([
-    { state: "warning", fix: expect.stringContaining("https://relay.example.com/webhook as the webhook") as string },
+    {
+      state: "warning",
+      fix: expect.stringContaining("skyvern-relay register sets https://relay.example.com/webhook") as string,
+    },
   ]);
   expect(await look([null], { PUBLIC_URL: "" })).toMatchObject([{ state: "ok" }]);
 });

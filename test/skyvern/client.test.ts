@@ -185,7 +185,12 @@ describe("faults", () => {
       "Skyvern answered the run with 404: Task run not found tsk_v2_000000000000000000",
     ],
     ["api.error.403-bad-key.json", 403, "forbidden", "Skyvern answered the run with 403: Invalid credentials"],
-    ["api.error.422-bad-artifact-type.json", 422, "unexpected", "Skyvern answered the run with 422"],
+    [
+      "api.error.422-bad-artifact-type.json",
+      422,
+      "unexpected",
+      "Skyvern answered the run with 422: query.artifact_type.0: Input should be 'recording', 'audio' or 'session_replay'",
+    ],
     ["api.error.500.json", 500, "unavailable", "Skyvern answered the run with 500: Unexpected error: OperationalError"],
   ])("faults: %s", async (name, status, kind, reason) => {
     const body = readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");

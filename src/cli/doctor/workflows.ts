@@ -39,6 +39,6 @@ export async function lookAtWorkflows({ config, outbound, runtime, signal }: Wor
   const nowhere = all.length - here.length - elsewhere.length;
   const found = `of ${many(all.length, "workflow")}, webhooks of ${here.length} lead here, ${elsewhere.length} elsewhere${others}, ${nowhere} nowhere`;
   const isEnough = here.length > 0 || config.reconcile?.scope === "all";
-  const fix = `set ${publicUrl}/webhook as the webhook of a workflow in Skyvern's editor, or as webhook_url of each run; or skyvern.reconcile.scope: all`;
+  const fix = `skyvern-relay register sets ${publicUrl}/webhook as the webhook of workflows; or use it as webhook_url of each run, or skyvern.reconcile.scope: all`;
   return findingsAbout("workflows", [isEnough ? ok(found) : warning(found, fix)]);
 }

@@ -43,7 +43,7 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
 }
 
 /** The fault and its remedy in one line. */
-function explain({ kind, status, reason }: SkyvernFault, baseUrl: string): string {
+export function explain({ kind, status, reason }: SkyvernFault, baseUrl: string): string {
   if (kind === "forbidden")
     return (
       `${baseUrl} refuses the key: copy the whole key again from Skyvern's settings page ` +

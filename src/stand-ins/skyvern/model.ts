@@ -71,6 +71,8 @@ export interface StandInSkyvern {
   readonly runs: Map<string, StandInRun>;
   readonly calls: StandInCall[];
   readonly faults: StandInFault[];
+  /** The newest version of each workflow. */
+  workflows(): readonly JsonObject[];
   addRun(run: StandInRun): void;
   /**
    * POSTs like Skyvern: a run by its id, an object, or the exact bytes. It makes up to 3 attempts with one body,
@@ -91,6 +93,10 @@ export interface StandInSkyvernOptions {
   artifactTypes?: readonly string[];
   /** Its workflows, or how many. Default: none. */
   workflows?: number | readonly JsonObject[];
+  /** Hosts that it refuses as a workflow's webhook address. */
+  blockedHosts?: readonly string[];
+  /** Keys of blocks that it answers and does not take, as another release may. */
+  forgets?: readonly string[];
   /** How many there are; `missing` answers 404 like a Skyvern without such a list. Default: none. */
   schedules?: number | "missing";
   now?: Runtime["now"];

@@ -41,7 +41,12 @@ export interface SkyvernState {
   storage: "cloud" | "local";
   signedUrls: "ok" | "missing" | "unconfigured";
   artifactTypes: readonly string[];
+  /** The newest version of each. */
   workflows: readonly JsonObject[];
+  blockedHosts: readonly string[];
+  forgets: readonly string[];
+  /** Numbers for ids. */
+  ids: Generator<number, never>;
   schedules: number | "missing";
   runtime: Pick<Runtime, "now" | "random" | "sleep">;
   backoffMs: number;
@@ -52,10 +57,19 @@ export interface SkyvernState {
   faults: StandInFault[];
 }
 
-const toWorkflows = (given: number | readonly JsonObject[]): readonly JsonObject[] =>
-  typeof given === "number"
-    ? Array.from({ length: given }, (_none, i) => ({ workflow_permanent_id: `wpid_${i + 1}`, title: `W ${i + 1}` }))
-    : given;
+/** Each at least an empty workflow of one version. */
+function toWorkflows(given: number | readonly JsonObject[]): readonly JsonObject[] {
+  const own =
+    typeof given === "number"
+      ? Array.from({ length: given }, (_none, i) => ({ workflow_permanent_id: `wpid_${i + 1}`, title: `W ${i + 1}` }))
+      : given;
+  const empty = { webhook_callback_url: null, version: 1, workflow_definition: { parameters: [], blocks: [] } };
+  return own.map((workflow) => ({ ...empty, ...workflow }));
+}
+
+function* numbers(): Generator<number, never> {
+  for (let number = 100_001; ; number += 1) yield number;
+}
 
 export function createState(options: StandInSkyvernOptions): SkyvernState {
   const storage = options.storage ?? "cloud";
@@ -66,6 +80,9 @@ export function createState(options: StandInSkyvernOptions): SkyvernState {
     signedUrls: options.signedUrls ?? (storage === "cloud" ? "ok" : "unconfigured"),
     artifactTypes: options.artifactTypes ?? ARTIFACT_TYPES,
     workflows: toWorkflows(options.workflows ?? 0),
+    blockedHosts: options.blockedHosts ?? [],
+    forgets: options.forgets ?? [],
+    ids: numbers(),
     schedules: options.schedules ?? 0,
     runtime: { ...systemRuntime(), ...options },
     backoffMs: options.backoffMs ?? 1000,
