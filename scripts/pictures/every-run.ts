@@ -100,7 +100,7 @@ async function settled({ url }: RelayProcess): Promise<void> {
     const waiting = await Promise.all(
       ["pending", "sending"].map(async (state) => {
         const answer = await fetch(`${url}/v1/deliveries?state=${state}`, { headers });
-        return ((await answer.json()) as { items?: unknown[] }).items?.length ?? 0;
+        return ((await answer.json()) as { data: unknown[] }).data.length;
       }),
     );
     quiet = waiting.every((count) => count === 0) ? quiet + 1 : 0;

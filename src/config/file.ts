@@ -118,10 +118,14 @@ const delivery = z.strictObject({
     .meta({ description: "Waits before the second, third, … attempt. After the last one the delivery is dead." }),
   timeout: durationBetween(100, 600_000)
     .prefault("15s")
-    .meta({ description: "The longest that an attempt may take, once its artifacts are loaded." }),
+    .meta({ description: "The longest that an attempt may take, once Skyvern has told of the run." }),
   artifacts_wait: durationBetween(0, 600_000)
     .prefault("20s")
-    .meta({ description: "The longest that a message waits for the run's artifacts; then it goes out without them." }),
+    .meta({
+      description:
+        "The longest that a message waits for what Skyvern knows of the run: its artifacts, a workflow's blocks, a " +
+        "task's goal and URL. Then it goes out without them.",
+    }),
 });
 
 const heartbeat = z.strictObject({

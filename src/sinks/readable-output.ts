@@ -86,7 +86,9 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
     .filter(([key]) => key !== EXTRACTED && !ofLoops.has(key))
     .map(([key, value]) => listSections(labelOf(key), value, amount))
     .filter((sections) => sections.length > 0)
-    .toReversed();
+    .toReversed()
+    // A block that only says that it worked stands behind those that say what came of it.
+    .toSorted((a, b) => Number(isBareSuccess(a)) - Number(isBareSuccess(b)));
   if (blocks.length > 0) return blocks;
   // Used only when no block has output of its own, because it repeats what the blocks extracted.
   const all = output[EXTRACTED] ?? null;
@@ -97,6 +99,15 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
   );
   return extracted.length === 0 ? [] : [extracted];
 }
+
+/** `{"success": true}`, as a block answers that sends a mail or waits. */
+const isBareSuccess = ([section, ...rest]: Section[]): boolean =>
+  rest.length === 0 &&
+  section?.kind === "fields" &&
+  section.omitted === 0 &&
+  section.fields.length === 1 &&
+  section.fields[0]?.label === "success" &&
+  section.fields[0].value === "yes";
 
 const EXTRACTED = "extracted_information";
 const labelOf = (key: string): string => key.replace(/_output$/, "");
@@ -285,6 +296,7 @@ function compact(given: Json): string {
 function inLine(value: Json): string {
   const rounds = parseRounds(value);
   if (rounds !== null) return plural(rounds.length, "round");
+  if (isFileList(value)) return inLine(value.map(fileLine));
   if (Array.isArray(value)) {
     if (value.some(isNested)) return plural(value.length, "item");
     const shown = value.slice(0, MAX_PARTS).map(show).join(", ");

@@ -25,6 +25,17 @@ describe("blocks", () => {
     expect(sections.map(({ title }) => title)).toEqual(["download", "login"]);
   });
 
+  it("a block that only says that it worked stands behind those that say what came of it", () => {
+    const { sections } = read({
+      get_output: { total: 3 },
+      mail_output: { success: true },
+      wait_output: { success: true },
+    });
+    expect(sections.map(({ title }) => title)).toEqual(["get", "wait", "mail"]);
+    const failed = read({ get_output: { total: 3 }, mail_output: { success: false } });
+    expect(failed.sections.map(({ title }) => title)).toEqual(["mail", "get"]);
+  });
+
   it("blocks are counted where there are too many", () => {
     const { sections, omittedBlocks } = read(
       Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`block_${i}_output`, { n: i }])),
@@ -83,6 +94,20 @@ describe("a loop", () => {
         omittedColumns: 0,
       },
     ]);
+  });
+
+  it("a loop names the files of an inner block", () => {
+    const files = ["a.pdf", "b.pdf"].map((filename) => ({ url: "file:///data/x", filename, file_size: 193 }));
+    const value = loopValue([
+      ["a", { get: taskValue(null, { downloaded_files: files }) }],
+      ["b", { get: taskValue(null) }],
+    ]);
+    expect(read({ each_output: value }).sections[0]).toMatchObject({
+      rows: [
+        ["a", "a.pdf (193 B), b.pdf (193 B)"],
+        ["b", "–"],
+      ],
+    });
   });
 
   it("a loop with one inner block has that block's fields as columns", () => {
