@@ -6,10 +6,10 @@ import { toFindings, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
 import { parseOrganization, type ApiKey } from "./keys.ts";
 import { readShortcuts, withApi } from "./shortcuts.ts";
-import { listOff, findWarnings, type Off } from "./notes.ts";
+import { listOff, findWarnings, type Written, type Off } from "./notes.ts";
 import type { SinkSettings } from "./sinks.ts";
 import { readYaml, type YamlFile } from "./yaml.ts";
-import { KINDS } from "../sinks/kinds.ts";
+import { findKind, KINDS } from "../sinks/kinds.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import type { Route } from "../domain/routing.ts";
 import { Secret } from "../platform/secret.ts";
@@ -136,7 +136,7 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
   return {
     ok: true,
     config,
-    warnings: [...quoted.map((name) => `${name} ${QUOTED}`), ...findWarnings(config)],
+    warnings: [...quoted.map((name) => `${name} ${QUOTED}`), ...findWarnings(config, written(environment, file.yaml))],
     off: listOff(config, environment, shortcuts.off),
   };
 }
@@ -157,6 +157,23 @@ function readTokenFile(settings: Settings | null, read: (path: string) => string
     if (code === "ENOENT" || code === "ENOTDIR") return { ...none, file };
     return { ...none, faults: [{ where: file, message: `cannot be read (${code}): it holds the relay's own token` }] };
   }
+}
+
+/** A sink of the environment is named after its kind, and the file has no sink of that name. */
+function written(environment: Environment, yaml: YamlFile | null): Written {
+  const sets = (path: string[]): boolean =>
+    path.reduce<unknown>((value, key) => (isMapping(value) ? value[key] : undefined), yaml?.value) !== undefined;
+  return {
+    setsRaw: sets(["retention", "raw"]),
+    locate: ({ name, kind }, key) => {
+      const path = ["sinks", name, key];
+      if (yaml && sets(path)) return `${yaml.locate(path)}: ${pathText(path)}`;
+      const { shortcut, api } = findKind(kind);
+      if (api?.key === key) return api.variable;
+      const variables = Object.entries(shortcut?.variables ?? {});
+      return environment.locate(variables.find(([, variable]) => variable.key === key)?.[0] ?? name);
+    },
+  };
 }
 
 const DEFAULT_FILE = "relay.yaml";

@@ -1,6 +1,6 @@
 /** relay.yaml: its schema, and the checks across its parts. */
 import { z } from "zod";
-import { durationBetween, durationSchema, formatDuration, parseDuration } from "../platform/duration.ts";
+import { durationBetween, durationOrFalse, formatDuration, parseDuration } from "../platform/duration.ts";
 import { RoutesSchema } from "./routes.ts";
 import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { Secret } from "../platform/secret.ts";
@@ -34,11 +34,14 @@ const keyFields = z.strictObject({
         "count as one organization.",
     }),
 });
-const key = keyFields.superRefine(({ key, organization }, context) => {
+// A transform runs only on valid fields; a refinement would also run beside a faulted one.
+const key = keyFields.transform((given, context) => {
+  const { key, organization } = given;
   const own = parseOrganization(key.reveal());
-  if (organization === undefined || own === null || own === organization) return;
+  if (organization === undefined || own === null || own === organization) return given;
   const message = `must be ${own}, as the key itself says, or be left out`;
-  context.addIssue({ code: "custom", path: ["organization"], message });
+  context.issues.push({ code: "custom", path: ["organization"], message, input: organization });
+  return z.NEVER;
 });
 
 const skyvern = z.strictObject({
@@ -77,8 +80,7 @@ const skyvern = z.strictObject({
               "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that " +
               "ended before the first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
           }),
-        history: z
-          .union([durationBetween(DAY_MS, 90 * DAY_MS), z.literal(false)])
+        history: durationOrFalse(DAY_MS, 90 * DAY_MS)
           .optional()
           .meta({
             description:
@@ -215,16 +217,14 @@ export const FileSchema = z.strictObject({
     .meta({ description: "What is masked before the disk." }),
   retention: z
     .strictObject({
-      runs: z
-        .union([durationBetween(DAY_MS, 3650 * DAY_MS), z.literal(false)])
+      runs: durationOrFalse(DAY_MS, 3650 * DAY_MS)
         .prefault("365d")
         .meta({
           description:
             "How long runs are kept, with their receipts, deliveries and archived copies, after the last " +
             "receipt or delivery; false: for ever.",
         }),
-      raw: z
-        .union([durationSchema, z.literal(false)])
+      raw: durationOrFalse(0, 3650 * DAY_MS)
         .prefault("90d")
         .meta({
           description:

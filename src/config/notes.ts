@@ -6,8 +6,10 @@ import type { ApiKey } from "./keys.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import { formatDuration } from "../platform/duration.ts";
 import type { Secret } from "../platform/secret.ts";
-import { KINDS } from "../sinks/kinds.ts";
+import { findKind, KINDS } from "../sinks/kinds.ts";
+import { foreseeRefusal } from "../net/networks.ts";
 import { isInMemory, type DatabaseSettings } from "../store/address.ts";
+import type { SinkSettings } from "./sinks.ts";
 
 /** The parts of the configuration that the notes are about. */
 interface NotedConfig {
@@ -16,11 +18,22 @@ interface NotedConfig {
   publicUrl: string;
   tokens: readonly Secret[];
   tokenFile: string | null;
-  sinks: readonly { name: string }[];
+  sinks: readonly SinkSettings[];
   routes: readonly Route[];
   alerts: AlertSettings;
   archive: { s3: unknown } | null;
   reconcile: { everyMs: number } | null;
+  retention: { runsMs: number | null; rawMs: number | null };
+  allowPrivateNetworks: readonly string[];
+  trustedOrigins: readonly string[];
+}
+
+/** The configuration as its author wrote it. */
+export interface Written {
+  /** Whether relay.yaml sets `retention.raw` itself. */
+  setsRaw: boolean;
+  /** Where a key of a sink was set: `relay.yaml:4:30: sinks.mine.url`, or a variable. */
+  locate(sink: SinkSettings, key: string): string;
 }
 
 /** A feature that is off because nobody has configured it. */
@@ -59,7 +72,8 @@ export function listOff(config: NotedConfig, { get }: Environment, ofSinks: read
   return [...off.flatMap(([isOff, what, turn_on]) => (isOff ? [{ what, turn_on }] : [])), ...ofSinks];
 }
 
-export function findWarnings(config: NotedConfig): string[] {
+export function findWarnings(config: NotedConfig, written: Written): string[] {
+  const { runsMs, rawMs } = config.retention;
   const warnings: [boolean, string][] = [
     [
       config.sinks.length > 0 &&
@@ -72,14 +86,33 @@ export function findWarnings(config: NotedConfig): string[] {
       config.database.kind === "postgres" && config.archive !== null && config.archive.s3 === null,
       "artifacts.archive is a folder: of several relays each would show its own copies only; set artifacts.s3",
     ],
+    [
+      written.setsRaw && runsMs !== null && rawMs !== null && rawMs > runsMs,
+      `retention.raw (${formatDuration(rawMs ?? 0)}) is longer than retention.runs (${formatDuration(runsMs ?? 0)}): ` +
+        "received bytes go with their run",
+    ],
   ];
   const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));
   return [
     ...warnings.flatMap(([applies, text]) => (applies ? [text] : [])),
+    ...config.sinks.flatMap((sink) => findRefusedAddresses(sink, config, written)),
     ...findUnmatched(
       config.routes,
       config.keys.map(({ organization }) => organization),
     ),
     ...oddKeys.map(({ name }) => `the key ${name} holds a space or a quote, which Skyvern's keys never do`),
   ];
+}
+
+/** Addresses of a sink to which the guard will not let any delivery go. */
+function findRefusedAddresses(
+  sink: SinkSettings,
+  { allowPrivateNetworks, trustedOrigins }: NotedConfig,
+  { locate }: Written,
+): string[] {
+  const addresses = findKind(sink.kind).addresses?.(sink.config) ?? {};
+  return Object.entries(addresses).flatMap(([key, url]) => {
+    const refused = foreseeRefusal(url, allowPrivateNetworks, trustedOrigins);
+    return refused === null ? [] : [`${locate(sink, key)}: ${refused}`];
+  });
 }

@@ -18,7 +18,7 @@ const PATTERN_HELP = "One pattern or a list of them.";
 
 /** A misspelt status would make a route that never matches, so a pattern that fits no final status is refused. */
 const statusPattern = pattern.refine((text) => text.startsWith("!") || TERMINAL_STATUSES.some((s) => fits(text, s)), {
-  error: `fits no final status, so the route would never match; these exist: ${TERMINAL_STATUSES.join(", ")}`,
+  error: `is no outcome of a run, so the route would never match; use ${TERMINAL_STATUSES.join(", ").replace(/, ([^,]*)$/, " or $1")}`,
 });
 
 const count = z

@@ -37,9 +37,9 @@ export function readYaml(name: string, text: string, lookup: (variable: string) 
     return `${name}:${line}:${col}`;
   };
   const locate = (path: Path, aboutKey = false) => place(findOffset(document, path, aboutKey));
-  const syntax: Fault[] = [...document.errors, ...document.warnings].map((error) => ({
+  const syntax: Fault[] = firstMistakes([...document.errors, ...document.warnings], text, lines).map((error) => ({
     where: place(error.pos[0]),
-    message: syntaxMessage(error),
+    message: syntaxMessage(error, text),
   }));
   const filling: Fault[] = [];
   const variables = new Set<string>();
@@ -136,11 +136,12 @@ const resolved = (document: Document, node: Node | null): Node | null =>
 const QUOTE_STAR =
   "a value that starts with * must be in quotes (unquoted it is an alias, and there is no such anchor)";
 
+const WRONG_INDENT = "the indentation of this line does not fit the lines above";
+
 /** The parser's own messages may quote the file, and thereby a secret; these do not. */
 const SYNTAX: Partial<Record<YAMLError["code"], string>> = {
   BAD_ALIAS: QUOTE_STAR,
   BAD_DQ_ESCAPE: "unknown escape in a text in double quotes; single quotes take a backslash as it is",
-  BAD_INDENT: "the indentation does not fit the lines above",
   BAD_SCALAR_START: "a value that starts with @, `, % or | must be in quotes",
   BLOCK_AS_IMPLICIT_KEY: "there is a second colon in the line; put a value with a colon in quotes",
   DUPLICATE_KEY: "duplicate key",
@@ -150,4 +151,30 @@ const SYNTAX: Partial<Record<YAMLError["code"], string>> = {
   TAG_RESOLVE_FAILED: "a value that starts with ! must be in quotes (unquoted it is a tag)",
   UNEXPECTED_TOKEN: "unexpected text; put a value with { } [ ] , # or : in quotes",
 };
-const syntaxMessage = (error: YAMLError): string => SYNTAX[error.code] ?? "this is not valid YAML";
+function syntaxMessage(error: YAMLError, text: string): string {
+  if (isIndentation(error, text)) return WRONG_INDENT;
+  const restOfLine = text.slice(error.pos[0]).split("\n")[0] ?? "";
+  if (error.code === "BLOCK_AS_IMPLICIT_KEY" && !/:(\s|$)/.test(restOfLine)) {
+    return "the next line is indented deeper, so it counts as part of this value; give both lines one indentation";
+  }
+  return SYNTAX[error.code] ?? "this is not valid YAML";
+}
+
+/** Text that stands where its line begins and is not expected there, or that should have gone on in the line above. */
+function isIndentation({ code, pos: [start] }: YAMLError, text: string): boolean {
+  if (code === "BAD_INDENT") return true;
+  const lineStart = text.lastIndexOf("\n", start - 1) + 1;
+  const isFirst = /^ *$/.test(text.slice(lineStart, start));
+  return isFirst && (code === "UNEXPECTED_TOKEN" || (code === "MISSING_CHAR" && /^ +\S/.test(text.slice(lineStart))));
+}
+
+/** One mistake makes the parser stumble again in its line, and after a wrong indentation in every line below. */
+function firstMistakes(errors: readonly YAMLError[], text: string, lines: LineCounter): YAMLError[] {
+  const kept: YAMLError[] = [];
+  const lineOf = ({ pos }: YAMLError): number => lines.linePos(pos[0]).line;
+  for (const error of errors) {
+    if (kept.some((one) => isIndentation(one, text) || lineOf(one) === lineOf(error))) continue;
+    kept.push(error);
+  }
+  return kept;
+}

@@ -57,8 +57,31 @@ export function contains([network, bits]: Cidr, address: string): boolean {
 
 /** The refusal in words. */
 export const refusal = (hostname: string, address: string, range: string): string =>
-  `${hostname === address ? address : `${hostname} (${address})`} is not on the public internet but in the range ` +
-  `"${range}": add it to ALLOW_PRIVATE_NETWORKS if the relay should reach it`;
+  `${hostname === address ? address : `${hostname} (${address})`} is not a public address (${rangeName(range)}), so ` +
+  `the relay did not connect; if it is yours, add ${cidrText(address)} to ALLOW_PRIVATE_NETWORKS and restart the relay`;
+
+/** `linkLocal` → `link-local` */
+const rangeName = (range: string): string => range.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+const cidrText = (address: string): string => `${address}/${isIP(address) === 6 ? 128 : 32}`;
+
+/**
+ * What is certain of a URL before its name is resolved: why the guard will refuse it, and what allows it; null when it
+ * may pass.
+ */
+export function foreseeRefusal(url: string, allow: readonly string[], trusted: readonly string[]): string | null {
+  const { hostname, origin } = new URL(url);
+  if (trusted.includes(origin)) return null;
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const range = isIP(host) === 0 ? null : refusedRange(host, allow.map(cidrOrThrow));
+  if (range !== null) {
+    const mend = `add ${cidrText(host)} to ALLOW_PRIVATE_NETWORKS if it is yours`;
+    return `${host} is not a public address (${rangeName(range)}), so every delivery to it dies at once; ${mend}`;
+  }
+  if (isIP(host) !== 0 || !isInsideName(host) || allow.length > 0) return null;
+  const mend = "set ALLOW_PRIVATE_NETWORKS to the network it is in";
+  return `${host} is not a public name, so every delivery to it dies at once if its address is private; ${mend}`;
+}
 
 /** Throws when the text is none. */
 export function cidrOrThrow(text: string): Cidr {

@@ -122,6 +122,8 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   readonly receipt: string;
   /** Faults of keys that are each valid by themselves; `path` leads to the key at fault. Empty when there are none. */
   faults?(config: z.output<z.ZodObject<Shape>>): { path: string[]; message: string }[];
+  /** The addresses that the guard judges at each delivery, by the key that holds each. */
+  addresses?(config: z.output<z.ZodObject<Shape>>): Readonly<Record<string, string>>;
   create(name: string, config: z.output<z.ZodObject<Shape>>, deps: SinkDeps): Sink;
   /**
    * Checks whether a sink with this configuration could deliver, without sending a message. Resolves within the

@@ -665,8 +665,9 @@ const faults: Case[] = [
     name: "an HTTP sink in a network that is not allowed",
     wrong: (world) => (world.env["ALLOW_PRIVATE_NETWORKS"] = undefined),
     check: "sink http",
-    found: /was not contacted: 127\.0\.0\.1 is not on the public internet/,
-    fix: /ALLOW_PRIVATE_NETWORKS/,
+    found:
+      /was not contacted: 127\.0\.0\.1 is not a public address \(loopback\).*127\.0\.0\.1\/32 to ALLOW_PRIVATE_NETWORKS/,
+    fix: /if it is yours, else correct the address/,
   },
   {
     name: "an HTTP sink with a certificate that is not valid: plain HTTP behind https",

@@ -130,3 +130,68 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
     expect(warningsOf({}, routes(when))).toEqual([]);
   });
 });
+
+describe("an address that the guard will refuse", () => {
+  const yaml = (sink: string) => `sinks:\n  mine: { kind: ${sink} }\n`;
+
+  it.each([
+    [
+      "http, url: http://127.0.0.1:18390/hook",
+      "relay.yaml:2:28: sinks.mine.url: 127.0.0.1 is not a public address (loopback)",
+      "127.0.0.1/32",
+    ],
+    [
+      "http, url: 'http://10.1.2.3/hook'",
+      "relay.yaml:2:28: sinks.mine.url: 10.1.2.3 is not a public address (private)",
+      "10.1.2.3/32",
+    ],
+    ["http, url: 'http://[fd00::1]/hook'", "relay.yaml:2:28: sinks.mine.url: fd00::1 is not", "fd00::1/128"],
+    ["http, url: 'http://2130706433/'", "relay.yaml:2:28: sinks.mine.url: 127.0.0.1 is not", "127.0.0.1/32"],
+    [
+      "http, url: 'http://crm/hook'",
+      "relay.yaml:2:28: sinks.mine.url: crm is not a public name",
+      "the network it is in",
+    ],
+    [
+      "slack, token: xoxb-1, channel: C1, api_url: 'http://127.0.0.1:1/api/'",
+      "sinks.mine.api_url: 127.0.0.1",
+      "127.0.0.1/32",
+    ],
+    ["slack, webhook_url: 'http://192.168.1.2/x'", "sinks.mine.webhook_url: 192.168.1.2", "192.168.1.2/32"],
+  ])("is noted with its place: %s", (sink, note, mend) => {
+    const notes = warningsOf({}, yaml(sink));
+    expect(notes).toEqual([expect.stringContaining(note)]);
+    expect(notes[0]).toContain(mend);
+  });
+
+  it("is noted by its variable", () => {
+    expect(warningsOf({ SINK_URL: "http://127.0.0.1/x" })).toEqual([expect.stringMatching(/^SINK_URL: 127\.0\.0\.1 /)]);
+    expect(warningsOf({ SINK_URL_FILE: "url" }, undefined, { url: "http://127.0.0.1/x" })).toEqual([
+      expect.stringMatching(/^SINK_URL_FILE: 127\.0\.0\.1 /),
+    ]);
+  });
+
+  it.each([
+    [{ ALLOW_PRIVATE_NETWORKS: "127.0.0.1" }, "http, url: http://127.0.0.1/x"],
+    [{ ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8" }, "http, url: http://crm/x"],
+    [{ SLACK_API_URL: "http://127.0.0.1:1/api/" }, "slack, token: xoxb-1, channel: C1"],
+    [{}, "http, url: https://crm.example.com/x"],
+    [{}, "http, url: http://93.184.216.34/x"],
+  ])("is not noted where it may be reached: %j %s", (env, sink) => {
+    expect(warningsOf(env, yaml(sink))).toEqual([]);
+  });
+});
+
+it("bytes that are kept longer than their runs are noted, unless the default says so", () => {
+  expect(warningsOf({}, "retention: { runs: 30d, raw: 200d }")).toEqual([
+    "retention.raw (200d) is longer than retention.runs (30d): received bytes go with their run",
+  ]);
+  for (const yaml of [
+    "{ runs: 30d }",
+    "{ runs: 30d, raw: false }",
+    "{ runs: false, raw: 200d }",
+    "{ runs: 30d, raw: 30d }",
+  ]) {
+    expect(warningsOf({}, `retention: ${yaml}`)).toEqual([]);
+  }
+});

@@ -131,7 +131,9 @@ describe("an address that is not public is refused however it is written, before
       const egress = egressWith();
       const act = async () => void ({ reason } = await refusalOf(egress.fetch(url)));
       expect(await connectionsDuring(act)).toBe(0);
-      expect(reason).toContain(`"${range}"`);
+      expect(reason).toContain(
+        `is not a public address (${range.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)})`,
+      );
       expect(reason).toContain("ALLOW_PRIVATE_NETWORKS");
     },
   );
@@ -199,7 +201,7 @@ test.each([
 test("localhost is refused by what it resolves to", async () => {
   const { reason } = await refusalOf(egressWith().fetch("http://localhost:8080/"));
   expect(reason).toContain("localhost");
-  expect(reason).toContain('"loopback"');
+  expect(reason).toContain("(loopback)");
 });
 
 test("a name is refused when any of its addresses is, and the reason names host and address", async () => {

@@ -107,9 +107,9 @@ describe("a request through HTTPS_PROXY", () => {
   ])("to %s is refused by the guard all the same: the proxy is never asked", async (url, lookup) => {
     const proxy = await aProxy(1);
     const egress = egressBy(proxy.url, lookup);
-    await expect(egress.fetch(url)).rejects.toThrow(/is not on the public internet|ENOTFOUND|fetch failed/);
+    await expect(egress.fetch(url)).rejects.toThrow(/is not a public address|ENOTFOUND|fetch failed/);
     await expect(egress.request(url, { signal: AbortSignal.timeout(5_000) })).rejects.toThrow(
-      /is not on the public internet|ENOTFOUND/,
+      /is not a public address|ENOTFOUND/,
     );
     expect(proxy.targets).toEqual([]);
   });

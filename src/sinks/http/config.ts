@@ -22,7 +22,8 @@ const signingSecrets = z
   .union([z.string(), z.array(z.string())])
   .transform((given) => (Array.isArray(given) ? given : given.split(",")).map((text) => text.trim()))
   .refine((secrets) => secrets.length > 0 && secrets.every(isSigningSecret), {
-    message: "expected whsec_ followed by the base64 of 24 to 64 bytes, as one value or several separated by commas",
+    message:
+      "must be whsec_ and the base64 of 24 to 64 bytes; several are a list, or separated by commas in a variable",
   })
   .transform((secrets) => secrets.map((value) => new Secret(value)));
 

@@ -14,7 +14,7 @@ export async function diagnose({ url, secret }: HttpSettings, deps: DiagnoseDeps
     const reason = reasonOf(outcome);
     const refused = outcome.kind === "dead";
     const fix = refused
-      ? "add its network to ALLOW_PRIVATE_NETWORKS if the relay should reach it, else correct the address"
+      ? "allow its network if it is yours, else correct the address"
       : /\((ENOTFOUND|EAI_\w+)\)/.test(reason)
         ? "correct the host name in the address, or the name server of this machine"
         : /TLS/.test(reason)

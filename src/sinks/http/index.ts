@@ -37,6 +37,7 @@ export default defineSink({
     example: "SINK_URL=https://…",
     ways: [{ needs: ["SINK_URL"], takes: ["SINK_SECRET"] }],
   },
+  addresses: ({ url }) => ({ url: url.reveal() }),
   create: (name, config, { request, now }) => {
     const target = createTarget(name, config);
     return {

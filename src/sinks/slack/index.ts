@@ -74,12 +74,22 @@ export default defineSink({
   faults({ token, channel, webhook_url }) {
     if (webhook_url) {
       const other = token ? "token" : channel ? "channel" : null;
-      return other ? [{ path: [other], message: "expected token and channel, or webhook_url, not both" }] : [];
+      return other
+        ? [
+            {
+              path: [other],
+              message:
+                "must not stand beside webhook_url: a bot needs token and channel, an incoming webhook its webhook_url alone",
+            },
+          ]
+        : [];
     }
-    if (!token && !channel) return [{ path: [], message: "expected token and channel, or webhook_url" }];
-    if (!token) return [{ path: ["token"], message: "expected together with channel" }];
-    return channel ? [] : [{ path: ["channel"], message: "expected together with token" }];
+    if (!token && !channel) return [{ path: [], message: "needs token and channel, or webhook_url" }];
+    if (!token) return [{ path: ["token"], message: "is missing: the channel needs a bot token" }];
+    return channel ? [] : [{ path: ["channel"], message: "is missing: a bot token needs a channel" }];
   },
+  addresses: ({ webhook_url, api_url }): Record<string, string> =>
+    webhook_url ? { webhook_url: webhook_url.reveal() } : { api_url },
   create(name, { token, channel, webhook_url, api_url, messages_per_second: perSecond }, deps) {
     // https://docs.slack.dev/apis/web-api/rate-limits: one message per second per channel, and per incoming webhook.
     const flow = { ordered: true, pace: { key: `slack ${channel ?? name}`, perSecond } } as const;
