@@ -140,7 +140,6 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     reclaimed: leases.reclaimed,
     orphaned: leases.orphaned,
   });
-  let inFlight = 0;
   return {
     app,
     wake,
@@ -148,18 +147,24 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
       requests = 0;
       return turn();
     },
-    receive: async (incoming) => {
-      const bytes = Buffer.from(incoming.bytes);
-      if (inFlight > 0 && inFlight + bytes.length > IN_FLIGHT_BYTES) return { kind: "unavailable" };
-      inFlight += bytes.length;
-      try {
-        const received = await app.receiver.receive({ ...incoming, bytes });
-        if (received.kind === "accepted" && received.verdict !== "duplicate") await wake();
-        return received;
-      } finally {
-        inFlight -= bytes.length;
-      }
-    },
+    receive: receiveWithin(app, wake),
+  };
+}
+
+/** Receives a webhook while the bytes in flight are few, and sets an alarm for what came of it. */
+function receiveWithin(app: App, wake: () => Promise<void>): Life["receive"] {
+  let inFlight = 0;
+  return async (incoming) => {
+    const bytes = Buffer.from(incoming.bytes);
+    if (inFlight > 0 && inFlight + bytes.length > IN_FLIGHT_BYTES) return { kind: "unavailable" };
+    inFlight += bytes.length;
+    try {
+      const received = await app.receiver.receive({ ...incoming, bytes });
+      if (received.kind === "accepted" && received.verdict !== "duplicate") await wake();
+      return received;
+    } finally {
+      inFlight -= bytes.length;
+    }
   };
 }
 

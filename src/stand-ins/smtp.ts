@@ -49,17 +49,9 @@ export interface SmtpStandInOptions {
 }
 
 /** A real SMTP server on loopback that stores what it gets and fails when a test orders it. */
-export async function startSmtp({
-  faults = [],
-  auth,
-  startTls = false,
-  withoutUtf8 = false,
-  secure = false,
-  tls,
-  refuses,
-  maxBytes,
-  silentLimit = false,
-}: SmtpStandInOptions = {}): Promise<SmtpStandIn> {
+export async function startSmtp(options: SmtpStandInOptions = {}): Promise<SmtpStandIn> {
+  const { faults = [], auth, startTls = false, withoutUtf8 = false, secure = false, tls } = options;
+  const { maxBytes, silentLimit = false } = options;
   const messages: SmtpMessage[] = [];
   const commands: string[] = [];
   /** Open connections by the client's port. */
@@ -101,13 +93,10 @@ export async function startSmtp({
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       stream.on("end", () => {
         if (fault) return act(fault, session, done);
-        if (maxBytes !== undefined && Buffer.concat(chunks).length > maxBytes) {
-          return done(smtpError(552, "5.3.4 Message too big"));
-        }
-        if (refuses?.pattern.test(Buffer.concat(chunks).toString()) === true) {
-          return done(smtpError(refuses.code, refuses.text));
-        }
-        messages.push({ raw: Buffer.concat(chunks).toString("utf8"), envelope: envelopeOf(session) });
+        const raw = Buffer.concat(chunks);
+        const refusal = refusalOf(raw, options);
+        if (refusal) return done(refusal);
+        messages.push({ raw: raw.toString("utf8"), envelope: envelopeOf(session) });
         act(take("reply"), session, done);
       });
     },
@@ -115,9 +104,7 @@ export async function startSmtp({
   server.server.on("connection", (socket: Socket) => {
     const { remotePort } = socket;
     sockets.set(remotePort, socket);
-    socket.on("data", (data: Buffer) => {
-      for (const [command] of data.toString().matchAll(/^(?:MAIL FROM|RCPT TO):<[^>]*>/gim)) commands.push(command);
-    });
+    socket.on("data", (data: Buffer) => commands.push(...addressCommands(data)));
     socket.once("close", () => sockets.delete(remotePort));
   });
   // The client has to notice a connection that breaks.
@@ -136,6 +123,15 @@ export async function startSmtp({
       }),
   };
 }
+
+/** What the server answers to a whole mail that it does not take. */
+function refusalOf(raw: Buffer, { maxBytes, refuses }: SmtpStandInOptions): Error | null {
+  if (maxBytes !== undefined && raw.length > maxBytes) return smtpError(552, "5.3.4 Message too big");
+  return refuses?.pattern.test(raw.toString()) === true ? smtpError(refuses.code, refuses.text) : null;
+}
+
+const addressCommands = (data: Buffer): string[] =>
+  Array.from(data.toString().matchAll(/^(?:MAIL FROM|RCPT TO):<[^>]*>/gim), ([command]) => command);
 
 const smtpError = (responseCode: number, text = "Refused on order"): Error =>
   Object.assign(new Error(text), { responseCode });
