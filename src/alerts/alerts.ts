@@ -113,8 +113,9 @@ const send = ({ timeoutMs, runtime, log }: AlertDeps, sink: Sink, alert: Alert, 
     deliveryId: alert.id,
     runId: null,
     prepare: () => {
-      const report = alertReport(alert, isoTime(runtime.now()));
-      return { attempt: 1, cause: "alert", maybeSent: false, report, previous: null, alert };
+      const queuedAt = runtime.now();
+      const report = alertReport(alert, isoTime(queuedAt));
+      return { attempt: 1, cause: "alert", queuedAt, maybeSent: false, report, previous: null, alert };
     },
     timeoutMs,
     signal,

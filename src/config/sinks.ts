@@ -22,9 +22,14 @@ function sinkSchema(sinkKind: SinkKind) {
   const { concurrency = 4 } = sinkKind;
   const shape = {
     kind: z.literal(sinkKind.kind),
-    concurrency: wholeNumber(1, 64)
+    concurrency: wholeNumber(1, concurrency === 1 ? 1 : 64)
       .default(concurrency)
-      .meta({ description: `Parallel attempts, 1 to 64. Default: ${concurrency}.` }),
+      .meta({
+        description:
+          concurrency === 1
+            ? "Always 1: people read the messages as a sequence."
+            : `Parallel attempts, 1 to 64. Default: ${concurrency}.`,
+      }),
     ...sinkKind.config.shape,
   };
   return z.strictObject(shape).transform(({ kind, concurrency, ...config }, context) => {

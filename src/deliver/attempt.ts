@@ -40,15 +40,15 @@ export interface Attempted {
 }
 
 /** Makes one attempt: enrich → sink.deliver under a deadline → Outcome. Never throws. */
-export type AttemptOnce = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
+export type Attempt = (claimed: Claimed, sink: Sink, signal: AbortSignal) => Promise<Attempted>;
 
-export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptDeps): AttemptOnce {
+export function createAttempt({ enrich, evidence, links, traced = false, timeoutMs, log }: AttemptDeps): Attempt {
   return async (claimed, sink, signal) => {
     const { delivery, maybeSent, state, previous } = claimed;
-    const { id: deliveryId, run_id: runId, attempts: attempt, cause } = delivery;
+    const { id: deliveryId, run_id: runId, attempts: attempt, cause, created_at: queuedAt } = delivery;
     let more: Pick<Attempted, "found" | "revision"> = {};
     const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};
-    const same = { attempt, cause, maybeSent, previous, begun: delivery.receipt, ...context };
+    const same = { attempt, cause, queuedAt, maybeSent, previous, begun: delivery.receipt, ...context };
     const prepareAttempt = () => {
       const { run, revision } = state;
       more = { revision: delivery.revision };

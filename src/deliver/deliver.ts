@@ -3,7 +3,7 @@ import type { Log } from "../platform/log.ts";
 import type { Outcome } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Claimed, FinishedAttempt, OutboxStore } from "../store/contract/outbox.ts";
-import type { AttemptOnce, Attempted } from "./attempt.ts";
+import type { Attempt, Attempted } from "./attempt.ts";
 import { MAX_CUT_SHORT, nextDelay } from "./backoff.ts";
 import type { Circuits } from "./circuits.ts";
 import { STORAGE_RETRY_MS } from "./claim.ts";
@@ -13,14 +13,14 @@ import { logAttempt, traceAttempt, type ReportAttemptDeps } from "./report-attem
 export interface DeliverDeps extends ReportAttemptDeps {
   store: Pick<OutboxStore, "record" | "expire" | "pause">;
   fleet?: object | null;
-  attempt: AttemptOnce;
+  attempt: Attempt;
   /** Waits after the first try, ms. A delivery is tried once more than there are entries, then it is dead. */
   scheduleMs: readonly number[];
   runtime: Runtime;
   log: Log;
 }
 
-/** The longest pause that a sink can ask for before it is tried again. */
+/** However long a sink asks the relay to wait, the next delivery tries it after this. */
 const LONGEST_PAUSE_MS = 300_000;
 
 /**
@@ -39,7 +39,7 @@ export function deliver(
   circuits: Circuits,
   signal: AbortSignal,
 ): DeliveryInProgress {
-  const finished = attemptOnce(deps, claimed, lane, circuits, signal);
+  const finished = attemptAndPlan(deps, claimed, lane, circuits, signal);
   const recorded = finished.then(async (attempt) => {
     await recordWithRetries(deps, attempt, signal);
     if (attempt.outcome.kind !== "delivered" && attempt.circuit.state === "open") await expireStale(deps, attempt);
@@ -47,7 +47,7 @@ export function deliver(
   return { attempted: finished.then(() => {}), recorded };
 }
 
-async function attemptOnce(
+async function attemptAndPlan(
   deps: DeliverDeps,
   claimed: Claimed,
   lane: LaneState,

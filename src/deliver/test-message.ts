@@ -42,7 +42,8 @@ export function createTestSend(deps: TestSendDeps): (sink: string, by?: Tester) 
     const deliveryId = runtime.newId("dlv");
     const startedAt = runtime.now();
     const report = { ...testReport(runId, startedAt, deps.links), ...WORDS[by] };
-    const prepare = () => ({ attempt: 1, cause: "test", maybeSent: false, report, previous: null }) as const;
+    const prepare = () =>
+      ({ attempt: 1, cause: "test", queuedAt: startedAt, maybeSent: false, report, previous: null }) as const;
     const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs: deps.timeoutMs, log });
     const finishedAt = runtime.now();
     const { kind } = sink;

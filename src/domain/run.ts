@@ -5,7 +5,7 @@
  *
  * - *run*: one Skyvern run, known by its `run_id`.
  * - *run attempt*: one of Skyvern's own tries of a run (its "automatic retry"), all under the same `run_id`.
- * - *payload*: what Skyvern sent.
+ * - *payload*: what Skyvern sent. *Channel*: the word after `/webhook/` in the address that it was sent to.
  * - *receipt*: one authenticated body that arrived. *Unrecognized*: no run could be read from it. *Disputed*: Skyvern
  *   has not yet said whose run it is.
  * - *settle*: decide what a receipt means for its run; the *verdict* is the result.
@@ -20,7 +20,7 @@
  * - *sink*: a configured destination with a name; *sink kind*: the code for one type of it.
  * - *delivery*: the duty to bring one revision of one *subject* (a run, or one attempt of it) to one sink, a row of
  *   the outbox.
- * - *attempt*: one try of a delivery; *outcome*: what the attempt came to.
+ * - *attempt*: one try of a delivery; *outcome*: what the attempt came to; *delivery receipt*: what the sink answered.
  * - *claim*: take due deliveries under a *lease*; *release* gives them back unattempted, *reclaim* takes those whose
  *   holder died.
  * - *dead*: given up. *Orphan*: a delivery whose sink is no longer configured. *Expire*: become dead by age.
@@ -249,7 +249,8 @@ export const DELIVERY_STATES = ["pending", "sending", "delivered", "dead", "canc
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
 /**
- * What a sink answered, stored as proof and for later edits: `{status}`, `{channel, ts, permalink}`, `{message_id}`.
+ * What a sink answered, stored as proof and for later edits. Pages and `why` show these keys of any kind: `status` (an
+ * HTTP status), `permalink`, `message_id` (a mail's).
  */
 export type DeliveryReceipt = JsonObject;
 

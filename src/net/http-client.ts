@@ -36,10 +36,10 @@ export class BodyTooLong extends Error {}
  */
 export type HttpClient = (url: string | URL, request: HttpRequest) => Promise<HttpResponse>;
 
-/** The relay's outgoing clients, under the same rules. */
 /** Rejects where the guarded `fetch` would not go, without asking anything there. */
 export type Permit = (url: string | URL, signal?: AbortSignal) => Promise<void>;
 
+/** The relay's outgoing clients, under the same rules. */
 export interface Outbound {
   fetch: Fetch;
   request: HttpClient;

@@ -10,7 +10,6 @@ export function withinByteBudget<Item extends { bytes: Uint8Array }, Answer>(
 ): (item: Item) => Promise<Answer> {
   let waitingBytes = 0;
   return async (item) => {
-    // Read before the call, because the bytes may be handed over meanwhile.
     const size = item.bytes.byteLength;
     if (waitingBytes + size > MAX_WAITING_BYTES && waitingBytes > 0) {
       throw new Overloaded("too many bodies wait for the disk");

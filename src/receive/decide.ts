@@ -7,7 +7,7 @@ import { match, type Route } from "../domain/routing.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
 import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import { isDeliveryFailure, normalize } from "../skyvern/normalize.ts";
+import { isDeliveryFailure, normalize, type ReceiptOrigin } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
@@ -29,9 +29,9 @@ export interface DecideDeps {
   runtime: Pick<Runtime, "newId">;
 }
 
-/** A webhook with a correct signature, as plain data. */
+/** A webhook with a correct signature. */
 export interface VerifiedWebhook {
-  bytes: Uint8Array;
+  bytes: Buffer;
   /** The name of the key that signed it, and the key's organization. */
   keyName: string;
   organization: Organization;
@@ -50,8 +50,7 @@ export type WithoutReceipt =
   | { kind: "test"; runId: string; sinks: string[] };
 
 export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): IncomingReceipt | WithoutReceipt {
-  const { keyName, organization, channel, sentAt, receivedAt } = webhook;
-  const bytes = Buffer.from(webhook.bytes.buffer, webhook.bytes.byteOffset, webhook.bytes.byteLength);
+  const { bytes, keyName, organization, channel, sentAt, receivedAt } = webhook;
   const { masked, stored } = mask(bytes, deps.redact);
   const parsed = parsePayload(masked);
   if (parsed.kind === "totp") return { kind: "totp" };
@@ -111,7 +110,7 @@ export interface Speaker {
 export function toIncomingRun(
   deps: RunDeps,
   payload: Payload,
-  origin: Parameters<typeof normalize>[1] & { shownTo?: readonly Organization[] },
+  origin: ReceiptOrigin & { shownTo?: readonly Organization[] },
   now: number,
 ): NonNullable<IncomingReceipt["run"]> {
   const { organization, shownTo = null } = origin;
@@ -140,15 +139,15 @@ function owned(
     if (shownTo === null) {
       const isTheirs = maySpeakFor(state, organization, organizations);
       if (!isTheirs) return { ...unsettled, verdict: "disputed", note: DISPUTED_NOTE, followUpAt: now };
-      return claim(decide(known, false), state.owners.includes(organization) ? state.owners : [organization]);
+      return withOwners(decide(known, false), state.owners.includes(organization) ? state.owners : [organization]);
     }
     if (!shownTo.includes(organization)) return { ...unsettled, verdict: "stored", note: NOT_THEIRS_NOTE };
     const isUsurped = !state.owners.some((owner) => shownTo.includes(owner) || !organizations.includes(owner));
-    return claim(decide(known, isUsurped), shownTo);
+    return withOwners(decide(known, isUsurped), shownTo);
   };
 }
 
-const claim = (decision: Decision, owners: readonly Organization[]): Decision => ({
+const withOwners = (decision: Decision, owners: readonly Organization[]): Decision => ({
   ...decision,
   state: { ...decision.state, owners },
 });

@@ -110,7 +110,8 @@ export interface IntakeDeps extends IntakeSettings {
 
 export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): Intake {
   const deps: DecideDeps = { ...settings, redact: createRedact(redactKeys) };
-  // Bodies that come in one turn of the event loop are written together.
+  // Bodies that come in one turn of the event loop are accepted by one call, whose statements take all of them. The
+  // store gathers calls once more, so that this call and other writes share a transaction.
   const accept = grouped(
     (arrivals: readonly IncomingReceipt[]) => store.accept(arrivals),
     ({ receipt }) => receipt.body.length,

@@ -3,7 +3,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Verdict } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
-import type { Confirm } from "../reconcile/confirm.ts";
+import type { Accepted } from "../store/contract/receipts.ts";
 import type { Intake, IntakeResult } from "./intake.ts";
 import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
@@ -42,6 +42,17 @@ export type Received =
   | { kind: "accepted"; verdict: Verdict; runId: string | null }
   /** Not on disk, nothing half-done: come again. */
   | { kind: "unavailable" };
+
+/** What asking Skyvern about a body that no key signed led to. */
+export type Confirmed =
+  | { kind: "accepted"; accepted: Accepted }
+  /** Skyvern said that it knows no such run of ours. */
+  | { kind: "refused" }
+  /** Skyvern could not be asked, or too much was asked for: come again. */
+  | { kind: "unavailable" };
+
+/** Asks Skyvern about the run that an unsigned body names. `from` is the sender's address. */
+export type Confirm = (bytes: Buffer, from: string) => Promise<Confirmed>;
 
 export interface ReceiveDeps {
   /** Those that verify now: a key that is taken away counts no more, also for a body that is being read. */

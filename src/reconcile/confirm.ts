@@ -6,22 +6,12 @@
 import { createRateLimit, toNetwork } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
-import type { Accepted } from "../store/contract/receipts.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
+import type { Confirm, Confirmed } from "../receive/receive.ts";
 import { readClaimedRunId } from "./claimed-run.ts";
 import type { Ingest } from "./ingest.ts";
 import { askEachKey } from "./owners.ts";
 import { webhookUrlOf } from "./reconcile.ts";
-
-export type Confirmed =
-  | { kind: "accepted"; accepted: Accepted }
-  /** Skyvern said that it knows no such run of ours. */
-  | { kind: "refused" }
-  /** Skyvern could not be asked, or too much was asked for: come again. */
-  | { kind: "unavailable" };
-
-/** `from` is the sender's address. */
-export type Confirm = (bytes: Buffer, from: string) => Promise<Confirmed>;
 
 export interface ConfirmDeps {
   client: SkyvernClient;

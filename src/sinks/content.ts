@@ -13,7 +13,7 @@ import type { Job } from "./sink.ts";
 export interface Content {
   /** `✅ Completed` */
   status: { symbol: string; label: string };
-  /** The title, else the site and the first words of the prompt, in one line. */
+  /** The run's name, in one line (`nameRun`). */
   title: string;
   /** When it ended, how long it took, its channel and labels: parts of one line. */
   about: string[];

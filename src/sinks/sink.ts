@@ -14,6 +14,8 @@ export interface Job {
   attempt: number;
   /** `alert`: the message is about the relay itself. */
   cause: Cause | "alert";
+  /** When the delivery was queued, epoch ms: no attempt is older. */
+  queuedAt: number;
   /** True when an earlier attempt may have arrived: its result is unknown, or the process died before recording it. */
   maybeSent: boolean;
   report: Report;
@@ -113,7 +115,7 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   readonly kind: string;
   /** The zod object of its keys in relay.yaml, without `kind`. */
   readonly config: z.ZodObject<Shape>;
-  /** Parallel attempts, unless the file sets another number. Default 4. */
+  /** Parallel attempts, unless the file sets another number; 1: the file may not, as its sinks are ordered. Default 4. */
   readonly concurrency?: number;
   /** Absent: only the file configures such sinks. */
   readonly shortcut?: Shortcut;

@@ -31,7 +31,7 @@ export function grouped<Item, Answer>(
     while (waiting.length > 0) {
       const batch = waiting.slice(0, fitting(waiting.slice(0, MAX_BATCH).map(({ item }) => bytesOf(item))));
       waiting = waiting.slice(batch.length);
-      await settle(write, batch);
+      await writeBatch(write, batch);
       // Yields to requests and answers between two batches.
       await new Promise(setImmediate);
     }
@@ -48,7 +48,7 @@ export function grouped<Item, Answer>(
 }
 
 /** Never rejects: every entry gets its result. */
-async function settle<Item, Answer>(
+async function writeBatch<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
   batch: readonly Waiter<Item, Answer>[],
 ): Promise<void> {
@@ -58,7 +58,7 @@ async function settle<Item, Answer>(
   } catch (error) {
     // A storage that cannot be used fails every entry.
     if (error instanceof StorageFault || batch.length === 1) for (const entry of batch) entry.reject(error);
-    else for (const entry of batch) await settle(write, [entry]);
+    else for (const entry of batch) await writeBatch(write, [entry]);
   }
 }
 

@@ -138,6 +138,12 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
   ["a bad URL", `sinks:\n  a:\n    kind: http\n    url: ftp://${SECRET}\n`, "4:10", /^sinks\.a\.url: .*http/],
   ["a bad secret", `sinks:\n  a: { ${HTTP}, secret: ${SECRET} }\n`, "2:52", /^sinks\.a\.secret: .*whsec_/],
   ["no concurrency", `sinks:\n  a: { ${HTTP}, concurrency: 0 }\n`, "2:57", /^sinks\.a\.concurrency: .*at least 1/],
+  [
+    "more than one at once where order counts",
+    `sinks:\n  a: { kind: slack, webhook_url: https://hooks.slack.com/x, concurrency: 2 }\n`,
+    "2:74",
+    /^sinks\.a\.concurrency: .*1/,
+  ],
   ["too much of it", `sinks:\n  a: { ${HTTP}, concurrency: "65" }\n`, "2:57", /^sinks\.a\.concurrency: .*to 64/],
   [
     "a route to nobody known",

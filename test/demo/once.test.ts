@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { SINK_STAND_INS } from "../../src/stand-ins/sinks.ts";
 import { runProgram } from "../support/process.ts";
 
 it.each([
@@ -8,7 +9,7 @@ it.each([
   "%s delivers every sample everywhere and ends with 0",
   async (_name, args) => {
     const { code, stdout } = await runProgram(args, {}).ended;
-    expect(stdout).toMatch(/arrived once in each of 3 sinks/);
+    expect(stdout).toContain(`arrived once in each of ${Object.keys(SINK_STAND_INS).length} sinks`);
     expect(code).toBe(0);
   },
   60_000,

@@ -67,6 +67,7 @@ export const aJob = ({ report, ...given }: Partial<Omit<Job, "report">> & { repo
   deliveryId: "dlv_019bdb1c2f3a4b5c6d7e8f90",
   attempt: 1,
   cause: "result",
+  queuedAt: Date.parse("2026-01-20T12:00:31.512Z"),
   maybeSent: false,
   previous: null,
   ...given,

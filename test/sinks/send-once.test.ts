@@ -13,7 +13,7 @@ const send = (deliver: Sink["deliver"], more: Partial<Parameters<typeof sendOnce
     sink: { name: "ops", kind: "test", deliver },
     deliveryId: "dlv_1",
     runId: "tsk_1",
-    prepare: () => ({ attempt: 1, cause: "result", maybeSent: false, report: aReport(), previous: null }),
+    prepare: () => ({ attempt: 1, cause: "result", queuedAt: 0, maybeSent: false, report: aReport(), previous: null }),
     timeoutMs: 5_000,
     log,
     ...more,

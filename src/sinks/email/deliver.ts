@@ -14,7 +14,7 @@ import {
   isTooLarge,
   outcomeOfSmtp,
   readProgress,
-  sendOnce,
+  sendMail,
   smtpServer,
   type SmtpServer,
 } from "./smtp.ts";
@@ -51,7 +51,7 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
     );
     const date = new Date(deps.now());
     const message = await rawMessage({ mail, enclosed, messageId, from, to, recipients, replyTo, date });
-    return sendOnce(server, message, signal);
+    return sendMail(server, message, signal);
   };
   const { enclosed, notes } = await enclose(job, signal);
   const first = await send(enclosed, notes);

@@ -66,7 +66,7 @@ export function smtpServer(text: string): SmtpServer {
 }
 
 /** Sends one message. Never rejects; ends at once when the signal aborts. */
-export function sendOnce(server: SmtpServer, message: RawMessage, signal: AbortSignal): Promise<SmtpResult> {
+export function sendMail(server: SmtpServer, message: RawMessage, signal: AbortSignal): Promise<SmtpResult> {
   return new Promise((resolve) => {
     let handedOver = false;
     const text = Readable.from([message.bytes], { objectMode: false }).once("end", () => (handedOver = true));

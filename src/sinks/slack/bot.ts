@@ -7,7 +7,7 @@
  * {@link https://docs.slack.dev/messaging/message-metadata}
  */
 import { isJsonObject, toNumber } from "../../platform/json.ts";
-import { DAY_MS, MINUTE_MS } from "../../platform/time.ts";
+import { MINUTE_MS } from "../../platform/time.ts";
 import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { buildContent, type Content } from "../content.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
@@ -32,8 +32,7 @@ export const METADATA_EVENT = "skyvern_relay_delivery";
 
 /** Slack recommends at most 200 a page. {@link https://docs.slack.dev/apis/web-api/pagination} */
 const PAGE = 200;
-/** The longest gap between attempts is about 28 h (the default schedule); clocks may differ by minutes. */
-const LOOK_BACK_MS = 2 * DAY_MS;
+/** By how much Slack's clock and the relay's may differ. */
 const CLOCK_SKEW_MS = 5 * MINUTE_MS;
 /** A permalink is optional and must not delay the receipt. */
 const PERMALINK_TIMEOUT_MS = 5_000;
@@ -97,7 +96,7 @@ async function postOnce(attempt: BotAttempt): Promise<Outcome> {
   if (job.maybeSent) {
     const found = await findPosted(attempt);
     if (found.kind === "failure") return failed(found.failure, found.method);
-    if (found.kind === "found") return delivered(attempt, found.place, found);
+    if (found.kind === "found") return finishThread(attempt, found.place, found);
   }
   const chosen = await choosePicture(attempt.showing, null);
   const { answer: sent, picture } = await sendShown(attempt, chosen, (message, picture) =>
@@ -107,7 +106,7 @@ async function postOnce(attempt: BotAttempt): Promise<Outcome> {
   const place = parsePlace(sent.data);
   if (!place) return failed({ kind: "garbled" }, "chat.postMessage");
   bot.channelId ??= place.channel;
-  return delivered(attempt, place, { picture });
+  return finishThread(attempt, place, { picture });
 }
 
 /**
@@ -126,12 +125,12 @@ async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> 
     if (isRefusal(edited.failure, ["message_not_found"])) return postOnce(attempt);
     if (!isRefusal(edited.failure, UNEDITABLE)) return failed(edited.failure, "chat.update");
   }
-  if (job.cause === "update") return delivered(attempt, original, { picture });
+  if (job.cause === "update") return finishThread(attempt, original, { picture });
   if (job.maybeSent) {
     const found = await find(attempt, "conversations.replies", { ...original });
     if (found.kind === "failure") return failed(found.failure, found.method);
     if (found.kind === "found") {
-      return delivered(attempt, original, { picture, reply: found.place.ts, revision: found.revision });
+      return finishThread(attempt, original, { picture, reply: found.place.ts, revision: found.revision });
     }
   }
   const content = buildContent(job.report, job.cause);
@@ -147,7 +146,7 @@ async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> 
   if (!replied.ok) return failed(replied.failure, "chat.postMessage");
   const reply = parsePlace(replied.data);
   if (!reply) return failed({ kind: "garbled" }, "chat.postMessage");
-  return delivered(attempt, original, { picture, reply: reply.ts });
+  return finishThread(attempt, original, { picture, reply: reply.ts });
 }
 
 /** The message can stay as it is, because its thread shows the correction. */
@@ -202,7 +201,7 @@ interface ShownMessage {
 }
 
 /** The message is at `place`; the rest of its thread and the receipt follow. */
-async function delivered(
+async function finishThread(
   { job, call, showing }: BotAttempt,
   { channel, ts }: PostPlace,
   { picture, reply, revision }: ShownMessage,
@@ -241,9 +240,7 @@ async function findPosted(attempt: BotAttempt): Promise<FoundPost> {
     warnOnce(attempt, "channel_not_found", "give the channel's id, or grant channels:read and groups:read");
     return { kind: "nothing" };
   }
-  const received = Date.parse(job.report.received_at ?? "");
-  const earliest = Math.max(Number.isNaN(received) ? 0 : received, bot.deps.now() - LOOK_BACK_MS) - CLOCK_SKEW_MS;
-  const oldest = (Math.max(0, earliest) / 1000).toFixed(6);
+  const oldest = (Math.max(0, job.queuedAt - CLOCK_SKEW_MS) / 1000).toFixed(6);
   return find(attempt, "conversations.history", { channel: bot.channelId, oldest });
 }
 
@@ -262,9 +259,8 @@ async function identify({ call, bot }: BotAttempt): Promise<SlackSelf | SlackFai
 }
 
 /**
- * Looks for this delivery's id through the pages of a history, in messages of its own alone: any app may write metadata
- * that says it is the relay's. What may not be read counts as
- * nothing, and is logged once.
+ * Looks for this delivery's id through the pages of a history, in messages of its own alone: any app may write
+ * metadata that says it is the relay's. What may not be read counts as nothing, and is logged once.
  */
 async function find(
   attempt: BotAttempt,

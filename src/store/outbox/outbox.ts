@@ -25,8 +25,8 @@ export async function claimDue(rows: BulkSql, queue: Queue, claim: Claim): Promi
   const places = except.length === 0 ? 0 : 2 ** Math.ceil(Math.log2(except.length));
   const claimed = await rows.query<DeliveryRow>(
     // MATERIALIZED: PostgreSQL might otherwise evaluate the due rows more than once and lock other rows each time.
-    // A row still `sending` when its lease ran out: its process died in the attempt, perhaps after the message had gone
-    // out.
+    // A row that is still `sending`: its process died in the attempt, perhaps after the message had gone out.
+    // `reclaimLeases` leaves it so, and makes it due.
     `with due as materialized (${due})
     update deliveries set state = 'sending', attempts = attempts + 1, next_attempt_at = ?,
       maybe_sent = case when state = 'sending' then 1 else maybe_sent end${shared ? ", leased_by = ?" : ""}

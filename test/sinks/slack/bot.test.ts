@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { DAY_MS } from "../../../src/platform/time.ts";
 import { startSlack, type SlackOptions, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
 import { EgressRefused } from "../../../src/net/networks.ts";
 import type { Outcome } from "../../../src/domain/run.ts";
@@ -277,6 +278,18 @@ describe("an attempt that may repeat another", () => {
     const outcome = await botOn(slack, { channel: "ops" }).deliver(retried(), never());
     expect(receiptOf(outcome)).toMatchObject({ ts: slack.messages()[0]?.ts });
     expect(slack.messages()).toHaveLength(206);
+  });
+
+  it("adopts it also days later, as after a long outage", async () => {
+    const slack = await slackWith();
+    slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
+    const sink = botOn(slack);
+    await sink.deliver(aJob({ report: aRecentReport() }), never());
+    const queuedAt = Date.now() - 5 * DAY_MS;
+    for (const message of slack.messages()) message.ts = (queuedAt / 1000 + 1).toFixed(6);
+    const outcome = await sink.deliver(retried({ queuedAt }), never());
+    expect(receiptOf(outcome)).toMatchObject({ ts: slack.messages()[0]?.ts });
+    expect(slack.messages()).toHaveLength(1);
   });
 
   it("posts when the earlier one did not arrive", async () => {

@@ -63,6 +63,7 @@ export const aJob = (given: Partial<Job> = {}): Job => ({
   deliveryId: "dlv_1",
   attempt: 1,
   cause: "result",
+  queuedAt: Date.parse("2026-01-20T12:00:31.512Z"),
   maybeSent: false,
   report: aReport(),
   previous: null,
