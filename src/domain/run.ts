@@ -34,6 +34,8 @@
  * - *ledger*: what a transaction owes to roll-ups and index (`store/stats/rollups.ts`).
  * - *duty*: work that one relay of a fleet does for all (`store/postgres/fleet.ts`).
  *
+ * `contract §N` in a comment: section N of docs/skyvern.md.
+ *
  * JSON has snake_case keys, and so have types that become JSON; others are camelCase.
  */
 import type { Json, JsonObject } from "../platform/json.ts";

@@ -40,7 +40,7 @@ export function isPrivateHost(hostname: string): boolean {
   return !host.includes(".") || PRIVATE_NAME.test(host);
 }
 
-/** Names that Skyvern takes for those of a private network (contract §2: utils/url_validators.py). */
+/** Names that Skyvern refuses as private (contract §2), and those of a cloud's metadata hosts, which lead there too. */
 export const PRIVATE_NAME = /\.(localhost|local|internal|svc|cluster\.local)$|^(metadata|instance-data)(\.|$)/;
 
 const parseUrl = (value: unknown): URL | null => (typeof value === "string" ? URL.parse(value) : null);

@@ -120,7 +120,7 @@ interface Essence {
   value: Json;
 }
 
-/** The shapes of a block's value: contract §9 "Other". */
+/** Reads a block's value by its shape (contract §9, "Values of blocks"). */
 function extractEssence(value: Json): Essence {
   if (!isJsonObject(value)) return { note: null, value };
   if ("status_code" in value && "response_body" in value)

@@ -21,10 +21,11 @@ export interface SkyvernKey {
 
 /**
  * Why a call failed. `not_found`: 404 or 410; of a run only a 404 in which Skyvern says that there is no such run, as a
- * proxy may answer 404 too. `blocked`: 400 of a run, whose webhook address leads to a host that Skyvern does not allow any
- * more; only its list and its artifacts can be read (contract §9). `forbidden`: 403, Skyvern's answer to a bad key (or 401). `rate_limited`:
- * 429. `unavailable`: no answer in time, or 408 or 5xx. `unexpected`: an answer that no retry would change: another
- * status, a redirect, a body that is not what the call answers.
+ * proxy may answer 404 too. `blocked`: 400 of a run whose webhook address leads to a host that Skyvern no longer
+ * allows; its row in the list, its timeline and its artifacts can be read all the same (contract §9). `forbidden`: 403,
+ * Skyvern's answer to a bad key (or 401). `rate_limited`: 429. `unavailable`: no answer in time, or 408 or 5xx.
+ * `unexpected`: an answer that no retry would change: another status, a redirect, a body that is not what the call
+ * answers.
  */
 export interface SkyvernFault {
   kind: "not_found" | "blocked" | "forbidden" | "rate_limited" | "unavailable" | "unexpected";
@@ -294,7 +295,7 @@ function readDetail(body: string): string {
   }
 }
 
-/** Skyvern says `Task run not found ID`; for a workflow run's id it sends no body at all (contract §4). */
+/** Skyvern says `Task run not found ID`; for a workflow run's id it may send no body at all (contract §4). */
 export function saysNoRun(id: string, body: string): boolean {
   if (body === "") return id.startsWith("wr_");
   const detail = readDetail(body);

@@ -41,7 +41,7 @@ const ArtifactRowSchema = z.looseObject({
   bundle_key: text,
   task_id: text,
   workflow_run_block_id: text,
-  /** Self-hosted storage may give a `file:` URL. It lives for about an hour (contract §5). */
+  /** Self-hosted storage may give a `file:` URL. Others live for an hour or longer (contract §5). */
   signed_url: text,
   archived: yes,
 });

@@ -193,7 +193,7 @@ export function readPayload(json: Json): Parsed {
   return { kind: SAMPLE_IDS.has(id) ? "sample" : "run", payload };
 }
 
-/** Contract §3. Skyvern's ids of real runs are numbers of 18 digits. */
+/** Contract §3. No run has them: the id of a run ends in 18 digits, or in hex (contract §6). */
 const SAMPLE_IDS = new Set(["tsk_sample_123456789", "wr_sample_123456789"]);
 
 const firstId = (...ids: (string | null | undefined)[]): string | null =>

@@ -70,6 +70,15 @@ describe("documents name only what is there", () => {
   });
 });
 
+it("the sections of the contract that comments name are in docs/skyvern.md", () => {
+  const sections = new Set([...read("docs/skyvern.md").matchAll(/^## (\d+) /gm)].map(([, number]) => number));
+  const cited = globSync("{src,test}/**/*.ts", { cwd: ROOT }).flatMap((file) =>
+    [...read(file).matchAll(/contract[\s*]+§(\d+)/gi)].map(([, number = ""]) => ({ file, number })),
+  );
+  expect(cited.length).toBeGreaterThan(30);
+  expect(cited.filter(({ number }) => !sections.has(number))).toEqual([]);
+});
+
 it.each([...DOCUMENTS, ...MORE_DOCUMENTS])("%s wraps at 120 characters, but for tables and pictures", (document) => {
   const long = read(document)
     .split("\n")

@@ -211,12 +211,12 @@ describe("one artifact", () => {
     expect((await get(downloaded_files[0].url, {})).status).toBe(200);
   });
 
-  test("content types are Skyvern's: only recordings and downloads have their own", async () => {
+  test("content types are Skyvern's: they follow the kind of artifact", async () => {
     const type = async (id: string) => (await get(`/v1/artifacts/${id}/content`)).headers.get("content-type");
     expect(await Promise.all([RECORDING, DOWNLOAD, SCREENSHOT].map(type))).toEqual([
       "video/webm",
       "application/octet-stream",
-      "application/json",
+      "image/png",
     ]);
     const { headers } = await get(`/v1/artifacts/${DOWNLOAD}/content`);
     expect(headers.get("content-disposition")).toBe(
@@ -334,7 +334,7 @@ describe("webhooks", () => {
     });
   });
 
-  test("the vectors of the contract hold", async () => {
+  test("the known answer of contract §1 holds", async () => {
     const { received, url } = await aReceiver();
     const body = Buffer.from('{"run_id":"tsk_1","status":"completed","step_count":3}');
     await skyvern.sendWebhook(body, url, "sk_docs_snippet_test_key");

@@ -128,7 +128,7 @@ export function createMedia(deps: MediaDeps): Media {
     link: async (owner, key, signal) => {
       const location = await find(owner.run, key, signal);
       if (location.kind !== "redirect") return null;
-      // Skyvern calls a screenshot `application/json` (contract §4): a browser sent there would show its bytes as text.
+      // Skyvern's type is that of the kind of artifact, whatever the bytes are (contract §4): a ZIP is no picture.
       if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
       // Skyvern also signs URLs of missing files. With a copy at hand a check is worth its time.
       if (!(await copies?.has(owner.run.run_id, key))) return location.url;
@@ -291,7 +291,7 @@ const HEAD_BYTES = 12;
 
 /**
  * The type under which content may be shown, null when it may not: only types that a browser shows without running
- * anything. The first bytes decide, because Skyvern calls screenshots `application/json` (contract §4) and a storage
+ * anything. The first bytes decide, because Skyvern's type is that of the kind of artifact (contract §4) and a storage
  * may call a page a picture. Callers continue with the returned `body`.
  */
 export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {

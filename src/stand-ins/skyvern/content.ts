@@ -28,7 +28,7 @@ function isSigned(state: SkyvernState, id: string, query: URLSearchParams): bool
   return given.length === right.length && timingSafeEqual(given, right) && expiry * 1000 > state.runtime.now();
 }
 
-/** Only recordings and downloads have a content type of their own (contract §4). */
+/** The content type follows the kind of artifact, not its bytes (contract §4). */
 function contentHeaders(artifact: StandInArtifact): Record<string, string> {
   const name = artifact.filename ?? artifact.artifact_id;
   if (artifact.artifact_type === "download") {
@@ -37,6 +37,9 @@ function contentHeaders(artifact: StandInArtifact): Record<string, string> {
       "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(name)}`,
     };
   }
+  if (/^screenshot_(llm|action|final)$/.test(artifact.artifact_type)) return { "content-type": "image/png" };
+  if (/^(browser_console|skyvern)_log$/.test(artifact.artifact_type))
+    return { "content-type": "text/plain; charset=utf-8" };
   if (artifact.artifact_type !== "recording") return { "content-type": "application/json" };
   const isWebm = Buffer.from(bytesOf(artifact)).subarray(0, 4).toString("hex") === "1a45dfa3";
   return { "content-type": isWebm ? "video/webm" : "video/mp4" };
