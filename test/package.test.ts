@@ -14,7 +14,10 @@ const run = (program: string, ...args: string[]): string =>
 const read = <T>(file: string): T => JSON.parse(readFileSync(file, "utf8")) as T;
 const { version } = read<{ version: string }>(join(root, "package.json"));
 
-beforeAll(() => void run("scripts/package", laidOut));
+beforeAll(() => {
+  const env = { ...process.env, REPOSITORY: "https://me:a-password@example.com/me/skyvern-relay" };
+  execFileSync("scripts/package", [laidOut], { cwd: root, env, stdio: ["ignore", "ignore", "inherit"] });
+});
 
 it("the package has every module of the sources, compiled, and no other", () => {
   const modules = (of: string, ending: string): string[] =>
@@ -46,10 +49,12 @@ it("the package runs by npx from its tarball in an empty folder, and checks a co
   const manifest = read<{
     private?: boolean;
     publishConfig: object;
+    repository: object;
     dependencies: object;
     optionalDependencies: object;
   }>(join(laidOut, "package.json"));
   expect(manifest.private).toBeUndefined();
+  expect(manifest.repository).toEqual({ type: "git", url: "https://example.com/me/skyvern-relay" });
   expect(manifest.publishConfig).toEqual({ access: "public", provenance: true });
   expect(read<{ private: boolean }>(join(root, "package.json")).private).toBe(true);
   const wanted = Object.values({ ...manifest.dependencies, ...manifest.optionalDependencies }) as string[];

@@ -28,7 +28,7 @@ import type { Store } from "../store/store.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { using } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
-import { count, progressLine } from "./progress.ts";
+import { bar, count, progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
 interface ExportOptions {
@@ -108,7 +108,10 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
     try {
       if (to !== undefined) out = outputTo(to);
       if (plan.format === "csv" && out.isFile && options.bom !== false) out.write(BYTE_ORDER_MARK);
-      const runs = await write(plan, store, deps, out.write, (done) => line.show(`Writing: ${count(done)}`));
+      const about = shell.terminal === true ? await estimate(plan.filter, store, deps.runtime.now()) : null;
+      const runs = await write(plan, store, deps, out.write, (done) =>
+        line.show(`Writing: ${about === null ? "" : `${bar(done, about)} `}${count(done)}`),
+      );
       line.clear();
       if (shell.stopped.aborted) throw new Error("it was stopped before the end");
       out.end();
@@ -125,6 +128,14 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
       return EXIT.failed;
     }
   });
+}
+
+/** About how many runs there are, from the counts of whole hours; null where only reading them would tell. */
+async function estimate(filter: RunFilter, store: Store, now: number): Promise<number | null> {
+  const { since = 0, until = now, ...others } = filter;
+  if (Object.values(others).some((value) => value !== undefined)) return null;
+  const counts = await store.runCounts("hour", since, until);
+  return counts.reduce((sum, { count: runs }) => sum + runs, 0);
 }
 
 async function write(

@@ -4,6 +4,7 @@ import { describeDatabase } from "../store/address.ts";
 import { openDatabase } from "../store/open.ts";
 import type { Config } from "../config/config.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { bar, progressLine } from "./progress.ts";
 
 export const addMigrate: AddCommand = ({ command, configured, shell }) =>
   command("migrate", "create or migrate the database; `serve` does so by itself at its start").action(
@@ -13,13 +14,15 @@ export const addMigrate: AddCommand = ({ command, configured, shell }) =>
 /** Resolves with the exit code. */
 export async function migrateCommand(
   { database: settings }: Pick<Config, "database">,
-  shell: Pick<Shell, "stdout" | "stderr">,
+  shell: Pick<Shell, "stdout" | "stderr" | "terminal">,
 ): Promise<number> {
+  const line = progressLine(shell);
   try {
     const database = await openDatabase(settings, "patient");
     try {
       const before = await readVersion(database);
-      await migrate(database);
+      await migrate(database, (version) => line.show(`${bar(version, SCHEMA_VERSION)} from version ${version}`));
+      line.clear();
       const done =
         before === SCHEMA_VERSION ? "has" : before === 0 ? "was created with" : `was brought from ${before} to`;
       shell.stdout(`${describeDatabase(settings)} ${done} schema version ${SCHEMA_VERSION}\n`);
@@ -28,6 +31,7 @@ export async function migrateCommand(
       await database.close();
     }
   } catch (error) {
+    line.clear();
     shell.stderr(
       `skyvern-relay migrate: ${describeDatabase(settings)}: ` +
         `${error instanceof Error ? error.message : String(error)}\n`,

@@ -170,6 +170,11 @@ describe("copy", () => {
 });
 
 describe("migrate", () => {
+  it("shows how far it has come where there is a terminal", async () => {
+    const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`, SKYVERN_API_KEY: "key" };
+    expect((await cli(["migrate"], env)).err).toBe(`\r[${"-".repeat(30)}] from version 0\u001B[K\r\u001B[K`);
+  });
+
   it("creates or leaves a database of either kind, and says so", async () => {
     for (const url of [await aTarget(), `sqlite:${join(aFolder(), "relay.db")}`]) {
       const env = { DATABASE_URL: url, SKYVERN_API_KEY: "key" };

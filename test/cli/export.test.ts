@@ -172,7 +172,7 @@ it("says what keeps it from writing", async () => {
 it("shows how far it has come where there is a terminal", async () => {
   const { folder, env } = await aHistory();
   const { stderr } = await runCommand(["export", "--to", join(folder, "x.csv")], env, { terminal: true });
-  expect(stderr).toContain("Writing: 50 runs");
+  expect(stderr).toMatch(/Writing: \[#+-*\] 50 runs/);
   expect(stderr.endsWith("\r\u001B[K")).toBe(true);
 });
 

@@ -251,7 +251,7 @@ describe("at once", () => {
   it("several migrate an empty database", async () => {
     const empty = await newDatabase({ empty: true });
     const databases = await Promise.all(numbers(5).map(() => openPostgres(empty)));
-    await Promise.all(databases.map(migrate));
+    await Promise.all(databases.map((one) => migrate(one)));
     for (const database of databases) {
       expect(await readVersion(database)).toBe(SCHEMA_VERSION);
       await database.close();

@@ -12,14 +12,14 @@ const STEPS: Record<number, string> = {};
 
 /**
  * Brings the database to this version's schema, each step in one transaction; several relays that start at once take
- * turns. Throws when a newer version made the database.
+ * turns. Throws when a newer version made the database. `progress` hears the version from which each step starts.
  */
-export async function migrate(database: Database): Promise<void> {
-  while (await step(database));
+export async function migrate(database: Database, progress: (version: number) => void = () => {}): Promise<void> {
+  while (await step(database, progress));
 }
 
 /** True when another step may follow. */
-const step = (database: Database): Promise<boolean> =>
+const step = (database: Database, progress: (version: number) => void): Promise<boolean> =>
   database.transaction(async (tx, rows) => {
     await rows.lock("schema");
     const version = await versionIn(database, tx);
@@ -36,6 +36,7 @@ const step = (database: Database): Promise<boolean> =>
         `the database has schema version ${version}, of a relay before its first release; start with a new database`,
       );
     }
+    progress(version);
     await database.script(tx, script);
     await saveSetting(tx, "schema_version", String(version === 0 ? SCHEMA_VERSION : version + 1));
     if (version === 0) await saveSetting(tx, "words_version", String(WORDS_VERSION));
