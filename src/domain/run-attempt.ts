@@ -2,11 +2,11 @@
 import { isTerminal, RETRYING, type Run } from "./run.ts";
 
 /** The numbers of the run attempts that failed with another one to come, whether that has begun or not. */
-export function listRetriedAttempts({ status, attempt, attempts }: Run): number[] {
+export function listRetriedAttempts({ status, reported_status: reported, attempt, attempts }: Run): number[] {
   const numbers = attempts
     .filter((one) => one.attempt < attempt && isTerminal(one.status) && one.status !== "completed")
     .map((one) => one.attempt);
-  return [...new Set(status === RETRYING ? [...numbers, attempt] : numbers)];
+  return status === RETRYING && reported !== "completed" ? [...numbers, attempt] : numbers;
 }
 
 /**

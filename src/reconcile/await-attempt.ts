@@ -3,7 +3,7 @@
  * at the end, or loses it, nothing else reports the progress. The pauses grow; a run whose retry never started is
  * delivered a day later.
  */
-import { attemptDueAt, ATTEMPT_GRACE_MS } from "../domain/follow-up-plan.ts";
+import { attemptDueAt, ATTEMPT_GRACE_MS, nextAttemptBy } from "../domain/follow-up-plan.ts";
 import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
@@ -65,7 +65,8 @@ export async function awaitAttempt(
       return { at: attemptDueAt(said, now), failures: 0 };
   }
   const isWaiting = said === null ? run.status === RETRYING : said.next_attempt_at !== null;
-  const since = run.next_attempt_at ?? run.attempts.at(-1)?.started_at ?? run.received_at;
+  const began = run.attempts.at(-1)?.started_at ?? run.received_at;
+  const since = run.next_attempt_at === null ? began : nextAttemptBy(run);
   const pauseMs = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? HOUR_MS;
   if (now - since < GIVE_UP_AFTER_MS) return { at: now + pauseMs, failures: failures + 1 };
   if (isWaiting && (await deps.intake.giveUpOnRetry(run.run_id, now))) {

@@ -10,7 +10,7 @@ import {
   type Workflow,
 } from "../domain/run.ts";
 import { parseArtifactId, parseFileName } from "./artifacts/artifact-url.ts";
-import { readPayload, type Payload } from "./payload.ts";
+import { readPayload, type Payload, type PayloadAttempt } from "./payload.ts";
 
 /** What the payload itself does not say. */
 export interface ReceiptOrigin {
@@ -121,26 +121,29 @@ export function nextAttemptAt({ status, retry_pending, next_attempt_at }: Announ
 const attemptNumber = ({ attempt, attempts }: Payload): number =>
   Math.max(1, attempt ?? attempts?.at(-1)?.attempt_number ?? 1);
 
+/** A policy of Skyvern has at most 6 attempts. The newest are read. */
+const MAX_ATTEMPTS = 50;
+
 /** Empty where there was one attempt and nothing was decided about another: every run has that one. */
 function readAttempts({ attempts }: Payload): RunAttempt[] {
-  const read = (attempts ?? []).flatMap((row): RunAttempt[] => {
+  const read = new Map<number, RunAttempt>();
+  for (const row of (attempts ?? []).slice(-MAX_ATTEMPTS)) {
     const number = row?.attempt_number ?? 0;
-    if (row === null || number < 1) return [];
-    return [
-      {
-        attempt: number,
-        status: text(row.status) ?? "",
-        reason: text(row.failure_reason),
-        codes: [...new Set((row.error_codes ?? []).map(text).filter((code) => code !== null))],
-        started_at: parseTime(row.started_at),
-        finished_at: parseTime(row.finished_at),
-        decision: text(row.retry_decision),
-      },
-    ];
-  });
-  const isPlain = read.every(({ attempt, decision }) => attempt === 1 && decision === null);
-  return isPlain ? [] : read.toSorted((a, b) => a.attempt - b.attempt);
+    if (row && number >= 1) read.set(number, toAttempt(number, row));
+  }
+  const rows = [...read.values()].toSorted((a, b) => a.attempt - b.attempt);
+  return rows.every(({ attempt, decision }) => attempt === 1 && decision === null) ? [] : rows;
 }
+
+const toAttempt = (number: number, row: PayloadAttempt): RunAttempt => ({
+  attempt: number,
+  status: text(row.status) ?? "",
+  reason: text(row.failure_reason),
+  codes: [...new Set((row.error_codes ?? []).map(text).filter((code) => code !== null))],
+  started_at: parseTime(row.started_at),
+  finished_at: parseTime(row.finished_at),
+  decision: text(row.retry_decision),
+});
 
 /**
  * A run as GET run answers it; null when the answer is not understood. It is only to be looked at: its secrets are not

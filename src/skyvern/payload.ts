@@ -59,7 +59,7 @@ export interface Payload {
 }
 
 /** A run attempt. */
-interface PayloadAttempt {
+export interface PayloadAttempt {
   attempt_number?: number | null;
   status?: Text;
   failure_reason?: Text;
