@@ -62,9 +62,13 @@ describe("a file that is damaged at the start", () => {
     expect(ended.stderr).toContain(path);
   });
 
-  it("is found whole when it is", async () => {
+  it.each([
+    ["small", 0],
+    ["too large to be read whole at the start", 17_000_000],
+  ])("is found whole when it is, %s", async (_size, bytes) => {
     const path = await aDatabase(3);
     const sqlite = new Sqlite(path);
+    sqlite.prepare("update receipts set block = zeroblob(?) where id = (select max(id) from receipts)").run(bytes);
     expect(findDamageQuickly(sqlite)).toEqual([]);
     sqlite.close();
     const watch = watchIntegrity({ path, onDamage: () => {}, signal: new AbortController().signal });

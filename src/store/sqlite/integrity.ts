@@ -16,7 +16,10 @@ export function findDamageQuickly(sqlite: Sqlite.Database): string[] {
   try {
     const size = pragma(sqlite, "page_count") * pragma(sqlite, "page_size");
     if (size <= SMALL_BYTES) return check(sqlite, "quick_check");
-    const tables = sqlite.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'");
+    // The index's own table keeps no rows; those that it writes to are its shadow tables.
+    const tables = sqlite.prepare(
+      "select name from pragma_table_list where schema = 'main' and type in ('table', 'shadow') and name not like 'sqlite_%'",
+    );
     for (const name of tables.pluck().all() as string[]) {
       const table = `"${name.replaceAll('"', '""')}"`;
       for (const end of ["", " desc"]) sqlite.prepare(`select * from ${table} order by 1${end} limit 1`).all();
