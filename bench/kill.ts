@@ -48,16 +48,19 @@ const killedOnce =
     }
   };
 
-/** How many of these runs have not come when nothing has come for some seconds. More may come than were answered. */
+/** How many of these runs have not come when nothing has come for a while. More may come than were answered. */
 async function missing(receiver: Receiver, accepted: readonly number[]): Promise<number> {
-  for (let posts = -1; ; await pause(SILENCE_MS)) {
+  let posts = -1;
+  for (let silentSince = performance.now(); ; await pause(LOOK_MS)) {
     const seen = await receiver.count();
     const arrived = await receiver.times();
     const lost = accepted.filter((n) => (arrived[n] ?? 0n) === 0n).length;
-    if (lost === 0 || seen.posts === posts) return lost;
+    if (lost === 0 || (seen.posts === posts && performance.now() - silentSince > SILENCE_MS)) return lost;
+    if (seen.posts !== posts) silentSince = performance.now();
     posts = seen.posts;
   }
 }
 
-/** Longer than the first two waits of the schedule. */
+const LOOK_MS = 500;
+/** An attempt that was cut short is repeated after up to ten seconds, and one that the sink refused after thirty. */
 const SILENCE_MS = 40_000;
