@@ -165,7 +165,9 @@ function createDecide(deps: RunDeps, observation: Observation, now: number) {
 }
 
 /** The announced run attempt never came, so the run is delivered as it stands. Null when no attempt is awaited. */
-export function giveUpOnRetry(deps: RunDeps, known: Known, now: number): Decision | null {
+export function giveUpOnRetry(deps: RunDeps, known: Known, attempt: number, now: number): Decision | null {
+  // Another one came while Skyvern was asked.
+  if (known.state.run.attempt !== attempt) return null;
   const settled = settleWithoutRetry(known.state);
   return settled && decideSettled(deps, settled, { known, isUsurped: false, now });
 }

@@ -47,7 +47,7 @@ export interface Intake {
   /**
    * Delivers the run as it stands, because the announced run attempt never came. False when none is awaited any more.
    */
-  giveUpOnRetry(runId: string, now: number): Promise<boolean>;
+  giveUpOnRetry(runId: string, attempt: number, now: number): Promise<boolean>;
 }
 
 /** What became of a body. */
@@ -130,7 +130,8 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
     answer: (apiRun) => takeApiRun(deps, accept, apiRun),
     reread: (unrecognized) => reread(deps, store, unrecognized),
     showMore: (runId, now) => store.revise(runId, (known) => decideUpdate(deps, known), now),
-    giveUpOnRetry: (runId, now) => store.revise(runId, (known) => giveUpOnRetry(deps, known, now), now),
+    giveUpOnRetry: (runId, attempt, now) =>
+      store.revise(runId, (known) => giveUpOnRetry(deps, known, attempt, now), now),
   };
 }
 

@@ -69,7 +69,7 @@ export async function awaitAttempt(
   const since = run.next_attempt_at === null ? began : nextAttemptBy(run);
   const pauseMs = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? HOUR_MS;
   if (now - since < GIVE_UP_AFTER_MS) return { at: now + pauseMs, failures: failures + 1 };
-  if (isWaiting && (await deps.intake.giveUpOnRetry(run.run_id, now))) {
+  if (isWaiting && (await deps.intake.giveUpOnRetry(run.run_id, run.attempt, now))) {
     log.warn("run.retry_never_started", { run_id: run.run_id, attempt: run.attempt });
     deps.nudge();
   }

@@ -4,14 +4,14 @@
  * also asks about a run between two run attempts (`await-attempt.ts`).
  */
 import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
-import { isFinal, RETRYING, type Artifact, type Run } from "../domain/run.ts";
+import { isFinal, type Artifact, type Run } from "../domain/run.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
-import { ARTIFACTS_DELAY_MS, attemptDueAt, DETAILS_DELAY_MS, followUpAt } from "../domain/follow-up-plan.ts";
+import { ARTIFACTS_DELAY_MS } from "../domain/follow-up-plan.ts";
 import { fillDetails } from "./details.ts";
 import { awaitAttempt, type AwaitAttemptDeps, type Next } from "./await-attempt.ts";
 import type { Intake } from "../receive/intake.ts";
-import { settleDispute, type DisputeResult, type OwnersDeps } from "./owners.ts";
+import { settleDispute, type OwnersDeps } from "./owners.ts";
 
 export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
   store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & OwnersDeps["store"];
@@ -26,16 +26,19 @@ const BATCH = 20;
 
 /** Follows up every run that is due. Returns how many there were. */
 export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Promise<number> {
-  const due = await deps.store.dueFollowUps(deps.runtime.now(), BATCH);
+  const since = deps.runtime.now();
+  const due = await deps.store.dueFollowUps(since, BATCH);
   // A single organization cannot dispute with itself.
   const hasOthers = new Set(deps.client.perKey().map(({ organization }) => organization)).size > 1;
   for (const { run, failures } of due) {
     const { run_id: runId } = run.state.run;
     const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
-    const next = await nextLook(deps, { known: run, failures, dispute }, signal);
+    // Settling changed the run: it stays due, unless that planned another time, and is looked at as it is then.
+    if (dispute.settled > 0) continue;
+    const next = await nextLook(deps, { known: run, failures, isDisputed: !dispute.asked }, signal);
     // The process is stopping, so the next one follows up.
     if (signal.aborted) break;
-    await deps.store.setFollowUp(runId, next.at, next.failures);
+    await deps.store.setFollowUp(runId, { ...next, since });
   }
   return due.length;
 }
@@ -50,13 +53,6 @@ async function lookAtDispute(deps: FollowUpDeps, runId: string, signal: AbortSig
   }
 }
 
-/** The dispute replaced what was planned for the run. */
-function plannedAt(run: Run, now: number): number | null {
-  if (run.status === RETRYING) return attemptDueAt(run, now);
-  const at = followUpAt(run, run.received_at);
-  return at === undefined ? null : Math.max(at, now + DETAILS_DELAY_MS);
-}
-
 /** The artifacts of a v2 task still follow after its details. */
 function artifactsDueAt(run: Run, now: number): number | null {
   const at = run.received_at + ARTIFACTS_DELAY_MS;
@@ -66,18 +62,19 @@ function artifactsDueAt(run: Run, now: number): number | null {
 interface Due {
   known: StoredRun;
   failures: number;
-  dispute: DisputeResult;
+  /** Skyvern could not be asked whose it is. */
+  isDisputed: boolean;
 }
 
 /** Looks after one run, unless a dispute about it is to be settled first. When to look again. */
-async function nextLook(deps: FollowUpDeps, { known, failures, dispute }: Due, signal: AbortSignal): Promise<Next> {
+async function nextLook(deps: FollowUpDeps, { known, failures, isDisputed }: Due, signal: AbortSignal): Promise<Next> {
   const { run } = known.state;
-  if (dispute.asked && dispute.settled === 0 && !isFinal(run)) return lookAtAttempt(deps, known, failures, signal);
-  const isDone = dispute.asked && (dispute.settled > 0 || (await lookAfter(deps, known, signal)));
+  if (!isDisputed && !isFinal(run)) return lookAtAttempt(deps, known, failures, signal);
+  const isDone = !isDisputed && (await lookAfter(deps, known, signal));
   const now = deps.runtime.now();
-  if (isDone) return { at: dispute.settled > 0 ? plannedAt(run, now) : artifactsDueAt(run, now), failures: 0 };
+  if (isDone) return { at: artifactsDueAt(run, now), failures: 0 };
   // A dispute is asked about until it is settled.
-  const wait = AGAIN_MS[failures] ?? (dispute.asked ? undefined : AGAIN_MS.at(-1));
+  const wait = AGAIN_MS[failures] ?? (isDisputed ? AGAIN_MS.at(-1) : undefined);
   return { at: wait === undefined ? null : now + wait, failures: failures + 1 };
 }
 

@@ -31,7 +31,15 @@ import { pruneStore } from "./retention.ts";
 import { searchFault } from "./search/prefixes.ts";
 import { toDelivery, isWaiting } from "./outbox/rows.ts";
 import { initializeSetting, saveSetting, setting } from "./key-values.ts";
-import { dueFollowUps, outcomes, recordListedRuns, listedRun, unfinished, unrelayed } from "./receipts/listed-runs.ts";
+import {
+  dueFollowUps,
+  outcomes,
+  recordListedRuns,
+  listedRun,
+  setFollowUp,
+  unfinished,
+  unrelayed,
+} from "./receipts/listed-runs.ts";
 import { shrink } from "./sqlite/vacuum.ts";
 import { backlog, counts, coverage, dailyCoverage, deliveryTimes, runCounts, statistics } from "./stats/read.ts";
 import type { DeliveryStore } from "./contract/deliveries.ts";
@@ -183,11 +191,7 @@ const reconcileOperations = ({ db, write }: Ways): ReconcileStore => ({
         .where("follow_up_at", "is not", null)
         .executeTakeFirst()
     )?.at ?? null,
-  setFollowUp: (runId, at, failures) =>
-    write(async ({ tx }) => {
-      const row = { follow_up_at: at, follow_ups: failures };
-      await tx.updateTable("runs").set(row).where("run_id", "=", runId).execute();
-    }),
+  setFollowUp: (runId, plan) => write(({ tx }) => setFollowUp(tx, runId, plan)),
   outcomes: (runIds) => outcomes(db, runIds),
   unfinished: (since, limit) => unfinished(db, since, limit),
   recordListedRuns: (runs) => write(({ tx, rows }) => recordListedRuns(tx, rows, runs)),

@@ -12,7 +12,7 @@ import { createSkyvernClient } from "../../src/skyvern/client.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { aFolder, anApp, PUBLIC_URL, type TestApp } from "../support/app.ts";
-import { atSkyvern, events, topLevel } from "../support/at-skyvern.ts";
+import { atSkyvern, events, naive, topLevel } from "../support/at-skyvern.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
 const ENDED = NOW - 3_600_000;
@@ -118,6 +118,26 @@ describe("another organization's key", () => {
     await relay.webhook(theTruth, { key: ACME.key });
     await settle();
     expect(topLevel(relay.standIns.slack)).toEqual([]);
+    expect(told(relay)).toHaveLength(1);
+  });
+
+  it("another organization's key that called a run ended does not keep the relay from awaiting the owner's retry", async () => {
+    const { relay, settle, runtime } = await aRelay();
+    const pending = { status: "failed", attempt: 1, retry_pending: true, next_attempt_at: naive(NOW + 60_000) };
+    relay.standIns.skyvern.addRun({ ...atSkyvern({ ...RUN, payload: pending }), organization: "o_acme" });
+    await relay.webhook(aLie, { key: UMBRELLA.key });
+    await relay.webhook(body(pending), { key: ACME.key });
+    await settle();
+    expect(await run(relay)).toMatchObject({ status: "retrying" });
+
+    const ended = { status: "completed", attempt: 2, retry_pending: false, output: { total: "THE TRUTH" } };
+    relay.standIns.skyvern.addRun({
+      ...atSkyvern({ ...RUN, endedAt: NOW + 90_000, payload: ended }),
+      organization: "o_acme",
+    });
+    runtime.advance(600_000);
+    await settle();
+    expect(await run(relay)).toMatchObject({ status: "completed", output: { total: "THE TRUTH" } });
     expect(told(relay)).toHaveLength(1);
   });
 

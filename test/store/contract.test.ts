@@ -489,6 +489,17 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.artifacts("tsk_1")).toEqual({ artifacts, status: "complete" });
     });
 
+    it("a follow-up that was planned by a dispute meanwhile is not replaced", async () => {
+      await withDelivery();
+      await store.setFollowUp("tsk_1", { at: 1_000, failures: 0, since: 0 });
+      const run = aRun({ run_id: "tsk_1", received_at: 2_000 });
+      await store.accept([anArrival(run, { decision: { verdict: "disputed", followUpAt: 2_000, deliveries: [] } })]);
+      await store.setFollowUp("tsk_1", { at: null, failures: 3, since: 1_500 });
+      expect(await store.nextFollowUpAt()).toBe(2_000);
+      await store.setFollowUp("tsk_1", { at: null, failures: 0, since: 2_500 });
+      expect(await store.nextFollowUpAt()).toBeNull();
+    });
+
     it("artifacts may be a thousand", async () => {
       await withDelivery();
       const artifacts = Array.from({ length: 1_200 }, (_x, i) => ({

@@ -385,7 +385,7 @@ describe("writing", () => {
     ["what a dead process had leased", () => store.reclaimLeases(9e9)],
     ["a release", () => store.release(["dlv_again"], 9e9)],
     ["deliveries to sinks that are gone", () => store.deadLetterOrphans(["ops", "crm", "rare"], "gone")],
-    ["when to ask again", () => store.setFollowUp("tsk_9", 5, 0)],
+    ["when to ask again", () => store.setFollowUp("tsk_9", { at: 5, failures: 0, since: 0 })],
     ["a copy", () => store.saveCopy({ runId: "tsk_9", key: "a", sha256: "s", type: null, bytes: 1, copiedAt: 1 })],
     [
       "listed_runs",

@@ -7,8 +7,8 @@ export interface ReconcileStore {
   dueFollowUps(now: number, limit: number): Promise<{ run: StoredRun; failures: number }[]>;
   /** When the next follow-up is due, epoch ms; null when none is planned. */
   nextFollowUpAt(): Promise<number | null>;
-  /** Plans a run's follow-up; null ends it. */
-  setFollowUp(runId: string, at: number | null, failures: number): Promise<void>;
+  /** Plans a run's follow-up; null ends it. Changes nothing when a disputed receipt came at or after `since`. */
+  setFollowUp(runId: string, plan: { at: number | null; failures: number; since: number }): Promise<void>;
   /** The known outcome of each of these runs. */
   outcomes(runIds: readonly string[]): Promise<Map<string, KnownOutcome>>;
   /** Runs received since a given time that are not final, oldest first. */

@@ -9,7 +9,7 @@ import { isOfSubject } from "../outbox/rows.ts";
 import { stateIn } from "./blocks.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { countListedRuns } from "../stats/read.ts";
-import type { KnownOutcome, ListedRun } from "../contract/reconcile.ts";
+import type { KnownOutcome, ListedRun, ReconcileStore } from "../contract/reconcile.ts";
 import type { Db } from "../tables.ts";
 
 export async function dueFollowUps(db: Db, now: number, limit: number) {
@@ -22,6 +22,30 @@ export async function dueFollowUps(db: Db, now: number, limit: number) {
     .execute();
   const runs = await storedRuns(rows);
   return runs.map((run, i) => ({ run, failures: rows[i]?.follow_ups ?? 0 }));
+}
+
+export async function setFollowUp(
+  tx: Db,
+  runId: string,
+  { at, failures, since }: Parameters<ReconcileStore["setFollowUp"]>[1],
+): Promise<void> {
+  await tx
+    .updateTable("runs")
+    .set({ follow_up_at: at, follow_ups: failures })
+    .where("run_id", "=", runId)
+    // A dispute that came while Skyvern was asked has planned a follow-up of its own.
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom("receipts")
+            .select("id")
+            .where("run_id", "=", runId)
+            .where("verdict", "=", "disputed")
+            .where("received_at", ">=", since),
+        ),
+      ),
+    )
+    .execute();
 }
 
 export async function outcomes(db: Db, runIds: readonly string[]): Promise<Map<string, KnownOutcome>> {
