@@ -31,6 +31,7 @@ describe("without anything but a key", () => {
       port: 8080,
       metricsPort: null,
       publicUrl: "http://localhost:8080",
+      hasAddress: false,
       tokens: [],
       tokenFile: null,
       sinks: [],
