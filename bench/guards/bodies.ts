@@ -11,6 +11,11 @@ const OUTPUTS: Record<string, () => string> = {
   "deep again and again": () => `[${filled(`${"[".repeat(900)}${"]".repeat(900)},`, "[1]")}1]`,
   "long strings": () => `["${filled("a long string of words ", '[""]')}"]`,
   "many keys": () => `{${Array.from({ length: SIZE / 22 }, (_none, i) => `"key${i}":"value"`).join()}}`,
+  "values beyond what is taken apart": () => `[${filled('"a text","b",', "[1]")}1]`,
+  "numbers up to what is taken apart": () =>
+    `[${Array.from({ length: 99_000 }, (_none, i) => `${i}.${"0".repeat(80)}1`).join()}]`,
+  escapes: () => `["${filled(String.raw`a\u0041\\\"`, '[""]')}"]`,
+  secrets: () => `["${filled("password%3Dhunter22 ", '[""]')}"]`,
   "many objects": () => `[${filled('{"a":1},', "[1]")}1]`,
 };
 

@@ -142,7 +142,7 @@ export const MUTANTS: readonly Mutant[] = [
         "if (value.values <= MAX_VALUES) continue;",
         "if (value.values > 0) continue;",
       ],
-      ["values beside the output", "> MAX_VALUES) return null;", "> 1e12) return null;"],
+      ["values beside the output", "> MAX_VALUES_BESIDE) return null;", "> 1e12) return null;"],
     ],
   ),
   ...of(
@@ -150,6 +150,15 @@ export const MUTANTS: readonly Mutant[] = [
     "src/skyvern/redact.ts",
     ["test/receive/heavy-bodies.test.ts"],
     [["deep levels share a frame", "const DEEPEST_FRAME = 10_000", "const DEEPEST_FRAME = 10_000_000_000"]],
+  ),
+  ...of(
+    "Heavy bodies",
+    "src/receive/read-body.ts",
+    ["test/receive/heavy-bodies.test.ts"],
+    [
+      ["a large body holds up no other", "if (readApart === null ||", "if (readApart !== null ||"],
+      ["without a thread it is still read", ".catch(() => readBody(bytes, redact))", ""],
+    ],
   ),
   ...of(
     "Heavy bodies",

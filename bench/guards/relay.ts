@@ -18,15 +18,15 @@ export interface MeasuredRelay {
   end(): Promise<void>;
 }
 
-/** `yaml`: relay.yaml. Nothing of its environment is used. */
-export async function aRelay(yaml = ""): Promise<MeasuredRelay> {
+/** `yaml`: relay.yaml. `skyvern`: nobody is there unless told, so what Skyvern is asked gets no answer. Nothing of its environment is used. */
+export async function aRelay(yaml = "", skyvern = "http://127.0.0.1:9"): Promise<MeasuredRelay> {
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-guards-"));
   writeFileSync(join(folder, "relay.yaml"), yaml || "redact: { keys: [iban] }\n");
   const env = {
     SKYVERN_API_KEY: KEY,
-    // Nobody is there: what Skyvern is asked gets no answer.
-    SKYVERN_BASE_URL: "http://127.0.0.1:9",
+    SKYVERN_BASE_URL: skyvern,
     RELAY_TOKEN: TOKEN,
+    ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
     HOST: "127.0.0.1",
     PORT: "0",
     LOG_FORMAT: "json",
@@ -57,8 +57,12 @@ export async function aRelay(yaml = ""): Promise<MeasuredRelay> {
 }
 
 /** The status of the answer to a webhook, signed unless a signature is given; 0 when the connection broke. */
-export const send = (relay: MeasuredRelay, body: Buffer, signature?: string): Promise<number> =>
-  ask(relay, "POST", "/webhook", {
+export const send = (
+  relay: MeasuredRelay,
+  body: Buffer,
+  { signature, channel }: { signature?: string | undefined; channel?: string } = {},
+): Promise<number> =>
+  ask(relay, "POST", channel === undefined ? "/webhook" : `/webhook/${channel}`, {
     body,
     headers: { "x-skyvern-signature": signature ?? createHmac("sha256", KEY).update(body).digest("hex") },
   });

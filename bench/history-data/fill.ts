@@ -7,7 +7,8 @@ import { createHash } from "node:crypto";
 import { sql } from "kysely";
 import type { Config } from "../../src/config/config.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
-import { mask, toIncomingRun } from "../../src/receive/decide.ts";
+import { toIncomingRun } from "../../src/receive/decide.ts";
+import { readBody } from "../../src/receive/read-body.ts";
 import { idMaker } from "../../src/platform/runtime.ts";
 import { parsePayload } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
@@ -61,8 +62,8 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
     now = receivedAt;
     const { channel, body } = payloadOf(n, receivedAt);
     const bytes = Buffer.from(body);
-    const { masked, stored } = mask(bytes, redact);
-    const parsed = parsePayload(masked);
+    const { stored, bounded } = readBody(bytes, redact);
+    const parsed = parsePayload(bounded);
     if (parsed.kind !== "run") throw new Error(`payload ${n} is not understood`);
     return {
       receipt: {

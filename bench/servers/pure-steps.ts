@@ -6,7 +6,7 @@
 import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type * as Arrivals from "../../src/receive/decide.ts";
+import type * as Bodies from "../../src/receive/read-body.ts";
 import type * as Settle from "../../src/receive/settle.ts";
 import type * as Verify from "../../src/receive/verify.ts";
 import type * as Secrets from "../../src/platform/secret.ts";
@@ -22,15 +22,15 @@ import { readBodies, runId } from "../bodies.ts";
 const [root = "", path = "", seconds = "4"] = process.argv.slice(2);
 const of = async <Module>(file: string) => (await import(join(root, "src", file))) as Module;
 const { verify } = await of<typeof Verify>("receive/verify.ts");
-const { mask } = await of<typeof Arrivals>("receive/arrival.ts");
+const { readBody } = await of<typeof Bodies>("receive/read-body.ts");
 const { createRedact } = await of<typeof Redact>("skyvern/redact.ts");
 const { parsePayload } = await of<typeof PayloadReader>("skyvern/payload.ts");
 const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
 const { settle } = await of<typeof Settle>("receive/settle.ts");
-const { indexedText } = await of<typeof Words>("store/search.ts");
+const { indexedText } = await of<typeof Words>("store/search/search.ts");
 const { toListItem } = await of<typeof ListItems>("store/history/list-items.ts");
-const { packBlock, stateIn } = await of<typeof Blocks>("store/blocks.ts");
-const { Secret } = await of<typeof Secrets>("secret.ts");
+const { packBlock, stateIn } = await of<typeof Blocks>("store/receipts/blocks.ts");
+const { Secret } = await of<typeof Secrets>("platform/secret.ts");
 
 const SLICE = 16;
 const WARM_UP = 150;
@@ -60,8 +60,8 @@ process.stdout.write(JSON.stringify(figures));
 function slice(first: number): void {
   const webhooks = Array.from({ length: SLICE }, (_none, i) => webhook(first + i));
   step("verify", webhooks, ({ bytes, signature }) => verify(bytes, signature, keys));
-  const masked = step("mask", webhooks, ({ bytes }) => mask(bytes, redact));
-  const parsed = step("parse", masked, (one) => parsePayload(one.masked));
+  const read = step("mask", webhooks, ({ bytes }) => readBody(bytes, redact));
+  const parsed = step("parse", read, ({ bounded }) => parsePayload(bounded));
   const runs = step("normalize", parsed, (one) => (one.kind === "run" ? normalize(one.payload, ARRIVAL) : null)).filter(
     (run) => run !== null,
   );
@@ -69,7 +69,7 @@ function slice(first: number): void {
   step("words", runs, indexedText);
   step("list item", runs, toListItem);
   const written = step("write state", states, (state) => JSON.stringify(state));
-  const bodies = masked.map(({ stored }) => stored);
+  const bodies = read.map(({ stored }) => stored);
   const blocks = step("pack block", written, (state) => packBlock(state, bodies.shift() ?? null));
   step("read state", blocks, stateIn);
 }

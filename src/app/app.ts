@@ -31,6 +31,7 @@ import { fillHistory, type CompleteHistoryDeps } from "../reconcile/history.ts";
 import { createDetailsReader, type ReadDetails } from "../reconcile/details.ts";
 import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
+import type { ReadApart } from "../receive/read-body.ts";
 import { createReceiver, type Receiver } from "../receive/receive.ts";
 import { measureCoverage, createReconciler, findGap, GRACE_MS, WHOLE_EVERY_MS } from "../reconcile/reconcile.ts";
 import { rereadUnrecognized } from "../receive/reread.ts";
@@ -78,6 +79,8 @@ export interface AppHost extends Outbound {
   archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
   /** The disk of the database; null when the database has none of its own. */
   diskSpace: (() => Promise<DiskSpace>) | null;
+  /** Reads large bodies in another process; null where there is none. */
+  readApart: ReadApart | null;
   /** The files that pages load. */
   assets: AssetTexts;
   addressOf: AddressOf;
@@ -305,7 +308,7 @@ type Receiving = ReturnType<typeof createReceiving>;
 /** The receiving side: webhooks, and the questions to Skyvern where none came. */
 function createReceiving(
   config: Config,
-  { runtime, log, metrics, store, nudge, publicUrl, keys: keysInForce }: AppHost,
+  { runtime, log, metrics, store, nudge, publicUrl, readApart, keys: keysInForce }: AppHost,
   { client, budget, newsSince, enricher, archive }: SkyvernSide,
   { delivering: { sinks, sendTest }, otlp }: { delivering: DeliverySide; otlp: Otlp | null },
 ) {
@@ -320,6 +323,7 @@ function createReceiving(
     archives: archive !== null,
     store,
     runtime,
+    readApart,
   });
   const tryOut = (sink: string): void => {
     // A test is not worth a webhook that waits for it; what went wrong is in the log and among the deliveries.

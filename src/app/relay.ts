@@ -10,6 +10,7 @@ import { joinFleet, type Fleet } from "../store/postgres/fleet.ts";
 import { createApp, type App, type AppHost } from "./app.ts";
 import { createOutboundClients } from "./outside.ts";
 import { readPageAssets } from "./page-assets.ts";
+import { createReadApart } from "../receive/read-apart.ts";
 import { isInMemory } from "../store/address.ts";
 import { watchIntegrity, type IntegrityWatch } from "../store/sqlite/integrity.ts";
 import { openStorage, type RelayStorage } from "./storage.ts";
@@ -107,6 +108,7 @@ export class Relay {
   readonly #ending: AbortController;
   readonly #fail: (reason: string) => void;
   readonly #listening: Listening[] = [];
+  readonly #readApart = createReadApart();
   readonly #retiring = new Set<Promise<void>>();
   #current!: RunningApp;
   /** The port, once it listens. */
@@ -211,6 +213,7 @@ export class Relay {
       ...this.#deps,
       ...outside,
       metrics: this.#metrics,
+      readApart: this.#readApart,
       assets: readPageAssets(),
       addressOf,
       publicUrl: () => (this.#port === null ? config.publicUrl : config.publicUrl.replace(/:0$/, `:${this.#port}`)),

@@ -107,6 +107,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     operatorRequest: viaFetch(operatorFetch),
     archiving: null,
     diskSpace: null,
+    readApart: null,
     assets: { htmx, script, style, icon },
     // One object: there are no others.
     fleet: null,

@@ -9,15 +9,14 @@ import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts
 import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize, type ReceiptOrigin } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
-import type { Masked, Redact } from "../skyvern/redact.ts";
 import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
 import { attemptDueAt, followUpAt } from "../domain/follow-up-plan.ts";
 import { readLabels } from "../domain/labels.ts";
 import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
+import type { BodyReading } from "./read-body.ts";
 import { planAttempts, planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
-  redact: Redact;
   routes: readonly Route[];
   sinks: readonly SinkRef[];
   /** The organizations that have a key. */
@@ -49,10 +48,13 @@ export type WithoutReceipt =
   /** Skyvern's test button was pressed. `sinks`: those that a run like the sample is routed to. */
   | { kind: "test"; runId: string; sinks: string[] };
 
-export function toIncomingReceipt(deps: DecideDeps, webhook: VerifiedWebhook): IncomingReceipt | WithoutReceipt {
-  const { bytes, keyName, organization, channel, sentAt, receivedAt } = webhook;
-  const { masked, stored } = mask(bytes, deps.redact);
-  const parsed = parsePayload(masked);
+export function toIncomingReceipt(
+  deps: DecideDeps,
+  webhook: VerifiedWebhook,
+  { stored, bounded }: BodyReading,
+): IncomingReceipt | WithoutReceipt {
+  const { keyName, organization, channel, sentAt, receivedAt } = webhook;
+  const parsed = parsePayload(bounded);
   if (parsed.kind === "totp") return { kind: "totp" };
   const labels = readLabels(deps.labels ?? [], webhook.query ?? null);
   const origin = { receivedAt, source: "webhook", channel, labels, organization } as const;
@@ -83,20 +85,6 @@ function toTestWebhook({ routes, sinks }: DecideDeps, run: Run): WithoutReceipt 
   return { kind: "test", runId: run.run_id, sinks: chosen };
 }
 
-/** The masked text, and the bytes to store. Bytes that are not UTF-8 are masked and stored byte by byte. */
-export function mask(bytes: Buffer, redact: Redact): { masked: Masked; stored: Buffer } {
-  const text = bytes.toString("utf8");
-  if (!text.includes("\uFFFD") || bytes.equals(Buffer.from(text, "utf8"))) {
-    const masked = redact(text);
-    return { masked, stored: Buffer.from(masked.text, "utf8") };
-  }
-  const masked = redact(bytes.toString("latin1"));
-  // The text is not JSON (RFC 8259 requires UTF-8) and must not be parsed as such.
-  return { masked: { ...masked, text: "" }, stored: Buffer.from(masked.text, "latin1") };
-}
-
-type RunDeps = Omit<DecideDeps, "redact">;
-
 /**
  * The organization whose key signed a webhook or asked Skyvern. `shownTo`: Skyvern was asked with each key and showed
  * the run to these.
@@ -108,7 +96,7 @@ export interface Speaker {
 
 /** A payload as the store accepts it: its run id, and the decision to take at `now` once the stored state is known. */
 export function toIncomingRun(
-  deps: RunDeps,
+  deps: DecideDeps,
   payload: Payload,
   origin: ReceiptOrigin & { shownTo?: readonly Organization[] },
   now: number,
@@ -127,7 +115,7 @@ const NOT_THEIRS_NOTE = "signed by a key to which Skyvern does not show this run
 
 /** Applies the decision only for organizations that may speak for the run. */
 function owned(
-  { organizations }: RunDeps,
+  { organizations }: DecideDeps,
   { organization, shownTo }: Speaker,
   decide: (known: Known | null, isUsurped: boolean) => Decision,
   now: number,
@@ -156,7 +144,7 @@ const withOwners = (decision: Decision, owners: readonly Organization[]): Decisi
  * Settles and routes in one step, inside the transaction. `isUsurped`: what is known was said by a key that had no
  * right to.
  */
-function createDecide(deps: RunDeps, observation: Observation, now: number) {
+function createDecide(deps: DecideDeps, observation: Observation, now: number) {
   return (known: Known | null, isUsurped: boolean): Decision => {
     const settled =
       known && isUsurped ? settleAnew(known.state, observation) : settle(known?.state ?? null, observation);
@@ -165,7 +153,7 @@ function createDecide(deps: RunDeps, observation: Observation, now: number) {
 }
 
 /** The announced run attempt never came, so the run is delivered as it stands. Null when no attempt is awaited. */
-export function giveUpOnRetry(deps: RunDeps, known: Known, attempt: number, now: number): Decision | null {
+export function giveUpOnRetry(deps: DecideDeps, known: Known, attempt: number, now: number): Decision | null {
   // Another one came while Skyvern was asked.
   if (known.state.run.attempt !== attempt) return null;
   const settled = settleWithoutRetry(known.state);
@@ -178,7 +166,7 @@ interface Before {
   now: number;
 }
 
-function decideSettled(deps: RunDeps, settled: Settled, { known, isUsurped, now }: Before): Decision {
+function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, now }: Before): Decision {
   const { run } = settled.state;
   const { deliveries: events, routing } = planAttempts(deps, { known, isUsurped }, run);
   const decision: Decision = { ...settled, routing, deliveries: events, cancel: [] };

@@ -11,13 +11,13 @@ import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/c
 import {
   giveUpOnRetry,
   toIncomingReceipt,
-  mask,
   toIncomingRun,
   type DecideDeps,
   type VerifiedWebhook,
   type WithoutReceipt,
 } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
+import { createBodyReader, type BodyReading, type ReadApart } from "./read-body.ts";
 import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
 /** The configuration of the intake. */
@@ -106,10 +106,12 @@ export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runI
 export interface IntakeDeps extends IntakeSettings {
   store: ReceiptStore;
   runtime: Pick<Runtime, "newId">;
+  /** Absent or null: large bodies are read like others. */
+  readApart?: ReadApart | null;
 }
 
-export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): Intake {
-  const deps: DecideDeps = { ...settings, redact: createRedact(redactKeys) };
+export function createIntake({ store, redactKeys, readApart = null, ...deps }: IntakeDeps): Intake {
+  const read = createBodyReader({ redact: createRedact(redactKeys), redactKeys, readApart });
   // Bodies that come in one turn of the event loop are accepted by one call, whose statements take all of them. The
   // store gathers calls once more, so that this call and other writes share a transaction.
   const accept = grouped(
@@ -119,7 +121,7 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
   return {
     webhook: async (webhook) => {
       try {
-        const arrival = toIncomingReceipt(deps, webhook);
+        const arrival = toIncomingReceipt(deps, webhook, await read(webhook.bytes));
         if ("kind" in arrival) return arrival;
         return await acceptOrStoreUnrecognized(accept, arrival);
       } catch (error) {
@@ -127,8 +129,8 @@ export function createIntake({ store, redactKeys, ...settings }: IntakeDeps): In
         return { kind: "failed", error: errorText(error) };
       }
     },
-    answer: (apiRun) => takeApiRun(deps, accept, apiRun),
-    reread: (unrecognized) => reread(deps, store, unrecognized),
+    answer: async (apiRun) => takeApiRun(deps, accept, apiRun, await read(Buffer.from(apiRun.text))),
+    reread: async (unsettled) => reread(deps, store, unsettled, await read(Buffer.from(unsettled.body))),
     showMore: (runId, now) => store.revise(runId, (known) => decideUpdate(deps, known), now),
     giveUpOnRetry: (runId, attempt, now) =>
       store.revise(runId, (known) => giveUpOnRetry(deps, known, attempt, now), now),
@@ -155,17 +157,21 @@ async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceip
   }
 }
 
-async function takeApiRun(deps: DecideDeps, accept: Accept, apiRun: ApiRun): Promise<ApiRunResult> {
-  const { text, source, organization, channel, receivedAt, listedAt, deliver, note } = apiRun;
-  const masked = deps.redact(text);
-  const parsed = parsePayload(masked);
+async function takeApiRun(
+  deps: DecideDeps,
+  accept: Accept,
+  apiRun: ApiRun,
+  { stored, bounded }: BodyReading,
+): Promise<ApiRunResult> {
+  const { source, organization, channel, receivedAt, listedAt, deliver, note } = apiRun;
+  const parsed = parsePayload(bounded);
   if (parsed.kind !== "run")
     return { kind: "unrecognized", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
   const labels = readLabels(deps.labels ?? [], apiRun.query ?? null);
   const receipt = {
     id: deps.runtime.newId("rcp"),
-    bodyHash: hash("sha256", withoutSignedQueries(masked.text)),
-    body: Buffer.from(masked.text, "utf8"),
+    bodyHash: hash("sha256", withoutSignedQueries(stored.toString("utf8"))),
+    body: stored,
     source,
     channel,
     labels,
@@ -189,9 +195,14 @@ const noted =
     return { ...decision, note: decision.note ?? note };
   };
 
-async function reread(deps: DecideDeps, store: ReceiptStore, unsettled: UnsettledReceipt): Promise<Reread> {
-  const { receiptId, body, now } = unsettled;
-  const parsed = parsePayload(mask(Buffer.from(body), deps.redact).masked);
+async function reread(
+  deps: DecideDeps,
+  store: ReceiptStore,
+  unsettled: UnsettledReceipt,
+  { bounded }: BodyReading,
+): Promise<Reread> {
+  const { receiptId, now } = unsettled;
+  const parsed = parsePayload(bounded);
   if (parsed.kind !== "run") return { kind: "unchanged" };
   const run = toIncomingRun(deps, parsed.payload, unsettled, now);
   try {

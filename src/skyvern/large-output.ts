@@ -6,8 +6,10 @@
 import { hash } from "node:crypto";
 import { measureFields, type MeasuredValue } from "../platform/json.ts";
 
-/** The most values of an output, and of everything beside it. */
-export const MAX_VALUES = 250_000;
+/** The most values of an output. */
+export const MAX_VALUES = 100_000;
+/** The most values of everything beside it. */
+export const MAX_VALUES_BESIDE = 250_000;
 /** A shorter text cannot hold more: a value takes two characters at least. */
 const SHORTEST = 2 * MAX_VALUES;
 const OUTPUTS = new Set(["output", "extracted_information", "outputs"]);
@@ -16,9 +18,9 @@ const OUTPUTS = new Set(["output", "extracted_information", "outputs"]);
 export function boundOutput(text: string): string | null {
   if (text.length < SHORTEST) return text;
   const fields = measureFields(text);
-  if (fields === null) return countCommas(text) < MAX_VALUES ? text : null;
+  if (fields === null) return countCommas(text) < MAX_VALUES_BESIDE ? text : null;
   const [outputs, others] = [true, false].map((isOutput) => fields.filter(({ key }) => OUTPUTS.has(key) === isOutput));
-  if ((others ?? []).reduce((sum, { value }) => sum + value.values, 0) > MAX_VALUES) return null;
+  if ((others ?? []).reduce((sum, { value }) => sum + value.values, 0) > MAX_VALUES_BESIDE) return null;
   const parts: string[] = [];
   let copied = 0;
   for (const { value } of outputs ?? []) {
@@ -32,7 +34,7 @@ export function boundOutput(text: string): string | null {
 /** Commas stand between the values of a text that is no object. Stops counting at the limit. */
 function countCommas(text: string): number {
   let commas = 0;
-  for (let at = text.indexOf(","); at >= 0 && commas < MAX_VALUES; at = text.indexOf(",", at + 1)) commas += 1;
+  for (let at = text.indexOf(","); at >= 0 && commas < MAX_VALUES_BESIDE; at = text.indexOf(",", at + 1)) commas += 1;
   return commas;
 }
 

@@ -4,7 +4,7 @@
  * The raw body is stored, so nothing is lost.
  */
 import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
-import { boundOutput, MAX_VALUES } from "./large-output.ts";
+import { boundOutput, MAX_VALUES_BESIDE } from "./large-output.ts";
 import type { Masked } from "./redact.ts";
 
 type Text = string | null;
@@ -165,13 +165,21 @@ const MAX_STATUS_LENGTH = 100;
 /** Skyvern's ids have about 25 characters. */
 const MAX_ID_LENGTH = 200;
 
-export function parsePayload(masked: Masked): Parsed {
+/** The text of a payload that is safe to parse, or why it is not parsed. */
+export type Bounded = { kind: "json"; text: string } | { kind: "unknown"; reason: string };
+
+export function boundPayload(masked: Masked): Bounded {
   if (masked.depth > MAX_DEPTH) return { kind: "unknown", reason: `nested deeper than ${MAX_DEPTH} levels` };
   const text = boundOutput(masked.text);
-  if (text === null) return { kind: "unknown", reason: `more than ${MAX_VALUES} values besides the output` };
+  if (text === null) return { kind: "unknown", reason: `more than ${MAX_VALUES_BESIDE} values besides the output` };
+  return { kind: "json", text };
+}
+
+export function parsePayload(bounded: Bounded): Parsed {
+  if (bounded.kind === "unknown") return bounded;
   let json: Json;
   try {
-    json = parseJson(text);
+    json = parseJson(bounded.text);
   } catch {
     return { kind: "unknown", reason: "the body is not JSON" };
   }

@@ -320,10 +320,14 @@ function maskProxy(value: string): string {
   return value.replace(PROXY_PARTS_BEHIND, `$1${REDACTED}$2`);
 }
 
-/** Every value of an address's query and fragment, and parts without a name. */
+/** To mask each value of a million would take seconds. */
+export const LONGEST_QUERY = 64 * 1024;
+
+/** Every value of an address's query and fragment, and parts without a name. A very long query is masked as one. */
 function maskQuery(url: string): string {
   const query = url.search(/[?#]/);
   if (query < 0) return url;
+  if (url.length - query > LONGEST_QUERY) return url.slice(0, query + 1) + REDACTED;
   const pairs = url.slice(query).replace(/([?&#;])([^?&#;]*)/g, (_pair, mark: string, pair: string) => {
     const name = pair.slice(0, pair.indexOf("=") + 1);
     return pair === name ? mark + pair : mark + name + REDACTED;

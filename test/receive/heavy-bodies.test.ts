@@ -4,6 +4,9 @@ import { createHash } from "node:crypto";
 import { expect, it } from "vitest";
 import { measureFields, measureValue, parseJson } from "../../src/platform/json.ts";
 import { boundOutput, MAX_VALUES } from "../../src/skyvern/large-output.ts";
+import { createReadApart } from "../../src/receive/read-apart.ts";
+import { createBodyReader, readBody, SMALL_BODY } from "../../src/receive/read-body.ts";
+import { createRedact } from "../../src/skyvern/redact.ts";
 import { anApp } from "../support/app.ts";
 import { atSkyvern } from "../support/at-skyvern.ts";
 import { NOW } from "../support/runtime.ts";
@@ -65,6 +68,54 @@ it("nesting of millions of levels is masked in little memory", () => {
   const options = ["--max-old-space-size=128", "--input-type=module", "-e", code];
   const { status, stdout } = spawnSync(process.execPath, options, { encoding: "utf8" });
   expect([status, stdout]).toEqual([0, "4000000\n"]);
+});
+
+it("a large body is masked beside the event loop: a small one that came later is answered before it", async () => {
+  const relay = await anApp();
+  const answered: string[] = [];
+  const large = relay.webhook(aBody(`["${"password%3Dhunter22 ".repeat(50_000)}"]`)).then(() => answered.push("large"));
+  await relay.webhook('{"run_id":"tsk_2","status":"completed"}').then(() => answered.push("small"));
+  await large;
+  expect(answered).toEqual(["small", "large"]);
+  expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ status: "completed" });
+  expect(JSON.stringify(await relay.read("/v1/runs/tsk_1"))).not.toContain("hunter22");
+});
+
+const filler = "a word ".repeat(SMALL_BODY / 6);
+it.each([
+  ["JSON", Buffer.from(aBody(`["${filler}","ä","password: hunter22"]`))],
+  ["JSON with an output that is cut out", Buffer.from(aBody(ones(400_000)))],
+  ["nesting beyond the limit", Buffer.from(aBody("[".repeat(200_000) + "]".repeat(200_000)))],
+  ["text", Buffer.from(`${filler} password: hunter22`)],
+  [
+    "bytes that are not UTF-8",
+    Buffer.concat([Buffer.from(aBody(`"${filler}`)), Buffer.from([0xff]), Buffer.from('"}')]),
+  ],
+])("%s is read in a thread of its own as it is read at once", async (_what, bytes) => {
+  const redactKeys = ["word"];
+  const here = readBody(bytes, createRedact(redactKeys));
+  const apart = await createReadApart()({ bytes, redactKeys });
+  expect(apart.stored.equals(here.stored)).toBe(true);
+  // Compared as a whole, as the difference of two texts of a megabyte would take minutes to print.
+  expect(JSON.stringify(apart.bounded) === JSON.stringify(here.bounded)).toBe(true);
+});
+
+it("a body is read at once where it is small, and where no thread can be had", async () => {
+  let asked = 0;
+  const redact = createRedact();
+  const read = createBodyReader({
+    redact,
+    redactKeys: [],
+    readApart: () => {
+      asked += 1;
+      return Promise.reject(new Error("no memory for a thread"));
+    },
+  });
+  expect((await read(Buffer.from(aBody("1")))).bounded).toEqual({ kind: "json", text: aBody("1") });
+  expect(asked).toBe(0);
+  const large = aBody(`"${filler}"`);
+  expect((await read(Buffer.from(large))).stored.toString() === large).toBe(true);
+  expect(asked).toBe(1);
 });
 
 it.each([

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createRedact, REDACTED } from "../../src/skyvern/redact.ts";
+import { createRedact, LONGEST_QUERY, REDACTED } from "../../src/skyvern/redact.ts";
 import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";
 
 const redact = createRedact();
@@ -145,6 +145,11 @@ describe("what is masked", () => {
   ])("all of the query of a webhook's address, as in %s", (url, shown) => {
     for (const key of ["webhook_callback_url", "webhook_url"]) expect(valueOf(key, url)).toBe(shown);
     expect(masked({ run_request: { webhook_url: url } })).toEqual({ run_request: { webhook_url: shown } });
+  });
+
+  it("a query of megabytes as one, which else would grow threefold", () => {
+    const url = `https://relay.example.com/hooks?${"a=b&".repeat(LONGEST_QUERY / 4 + 1)}`;
+    expect(valueOf("webhook_url", url)).toBe(`https://relay.example.com/hooks?${REDACTED}`);
   });
 
   it.each([
