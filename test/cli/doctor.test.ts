@@ -453,7 +453,7 @@ const faults: Case[] = [
     },
     check: "database",
     found: /damaged or no database/,
-    fix: /restore the last backup/,
+    fix: /-wal and its -shm away together, and put the last backup/,
   },
   {
     name: "a database with a damaged page",
@@ -472,8 +472,8 @@ const faults: Case[] = [
       closeSync(file);
     },
     check: "database",
-    found: /is damaged/,
-    fix: /restore the last backup/,
+    found: /is damaged: (?!\*\*\*)/,
+    fix: /-wal and its -shm away together, and put the last backup/,
   },
   {
     name: "a database of a later release",

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
+import { runCheck } from "../../store/sqlite/integrity.ts";
 import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { nearest, type DoctorHost } from "./host.ts";
 
@@ -63,12 +64,14 @@ function checkIntegrity(sqlite: Sqlite.Database, path: string): Diagnosis {
   if (bytes > QUICK_CHECK_BYTES) {
     return ok(`${path} opens and can be written; too large to read in passing: backup --verify reads all of it`);
   }
-  const found = (sqlite.pragma("quick_check(3)") as { quick_check: string }[]).map((row) => row.quick_check);
-  if (found.length === 1 && found[0] === "ok") return ok(`${path} opens, can be written and is intact`);
+  const found = runCheck(sqlite, "quick_check");
+  if (found.length === 0) return ok(`${path} opens, can be written and is intact`);
   return fault(`${path} is damaged: ${found.join("; ").slice(0, 300)}`, RESTORE);
 }
 
-const RESTORE = "stop the relay, keep the damaged files, and restore the last backup; look at the disk's health";
+const RESTORE =
+  "stop the relay, move the file, its -wal and its -shm away together, and put the last backup in their place " +
+  "without any -wal beside it; look at the disk's health";
 
 function describeFault(error: unknown, path: string): Diagnosis {
   const code = error instanceof Sqlite.SqliteError ? error.code : "";

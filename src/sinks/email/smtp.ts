@@ -207,7 +207,8 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
   }
   if (result.kind === "accepted") {
     const taken = settled.accepted.join(", ");
-    const reason = `${who} took the mail for ${taken}, and refused it for now for ${listed(waiting)}`;
+    const gone = settled.rejected.length === 0 ? "" : `, and for good for ${listed(settled.rejected)}`;
+    const reason = `${who} took the mail for ${taken}, and refused it for now for ${listed(waiting)}${gone}`;
     return { kind: "retry", reason, receipt: receiptOf(result, context, settled) };
   }
   const { error, handedOver, aborted } = result;
@@ -215,7 +216,7 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
   if (aborted) return { kind: "retry", reason: `sending to the ${who} was cut short`, ...unknown };
   if (error.responseCode !== undefined) {
     const said = `${who} answered ${quote(error.response ?? String(error.responseCode), secrets)}${nameStep(error)}`;
-    const others = begun.accepted.length === 0 ? "" : `; ${begun.accepted.join(", ")} got it before`;
+    const others = describeSettled(begun);
     return isRefusal(error)
       ? { kind: "dead", reason: said + adviceFor(error) + others }
       : { kind: "retry", reason: said + tlsAdvice(error) + others };
@@ -226,6 +227,11 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
   }
   return { kind: "retry", reason: `${who} ${describeBreak(error)}`, ...unknown };
 }
+
+/** Whom earlier attempts settled, behind what the last one came to. */
+const describeSettled = ({ accepted, rejected }: SmtpProgress): string =>
+  (accepted.length === 0 ? "" : `; ${accepted.join(", ")} got it before`) +
+  (rejected.length === 0 ? "" : `; refused for good before: ${listed(rejected)}`);
 
 const listed = (refused: SmtpProgress["rejected"]): string =>
   refused.map(({ address, response }) => `${address} (${response})`).join(", ");

@@ -15,7 +15,7 @@ const MAX_FINDINGS = 3;
 export function findDamageQuickly(sqlite: Sqlite.Database): string[] {
   try {
     const size = pragma(sqlite, "page_count") * pragma(sqlite, "page_size");
-    if (size <= SMALL_BYTES) return check(sqlite, "quick_check");
+    if (size <= SMALL_BYTES) return runCheck(sqlite, "quick_check");
     // The index's own table keeps no rows; those that it writes to are its shadow tables.
     const tables = sqlite.prepare(
       "select name from pragma_table_list where schema = 'main' and type in ('table', 'shadow') and name not like 'sqlite_%'",
@@ -31,12 +31,14 @@ export function findDamageQuickly(sqlite: Sqlite.Database): string[] {
 }
 
 /** What SQLite finds in every page and index. Blocks for as long as the file takes to be read. */
-export const findDamage = (sqlite: Sqlite.Database): string[] => check(sqlite, "integrity_check");
+export const findDamage = (sqlite: Sqlite.Database): string[] => runCheck(sqlite, "integrity_check");
 
-function check(sqlite: Sqlite.Database, name: "quick_check" | "integrity_check"): string[] {
+/** What SQLite says is wrong, at most three findings. Empty: nothing. */
+export function runCheck(sqlite: Sqlite.Database, name: "quick_check" | "integrity_check"): string[] {
   try {
     const rows = sqlite.prepare(`pragma ${name}(${MAX_FINDINGS})`).pluck().all() as string[];
-    return rows.filter((row) => row !== "ok");
+    // SQLite puts a heading over the first finding, which says nothing.
+    return rows.filter((row) => row !== "ok").map((row) => row.replace(/^\*\*\* in database \w+ \*\*\*\n/, ""));
   } catch (error) {
     return [error instanceof Error ? error.message : String(error)];
   }

@@ -182,7 +182,7 @@ describe("a reply", () => {
     expect(first).toMatchObject({
       kind: "retry",
       reason: expect.stringMatching(
-        /took the mail for ap@example\.com, and refused it for now for slow@example\.com \(450 /,
+        /took the mail for ap@example\.com, and refused it for now for slow@example\.com \(450 .*, and for good for gone@example\.com \(550 /,
       ),
     });
     expect(first).not.toHaveProperty("unknown");
@@ -190,7 +190,7 @@ describe("a reply", () => {
     faults.push({ at: "rcpt", code: 451 });
     expect(await sink.deliver(aJob({ attempt: 2, begun }), noAbort())).toMatchObject({
       kind: "retry",
-      reason: expect.stringContaining("ap@example.com got it before"),
+      reason: expect.stringMatching(/ap@example\.com got it before; refused for good before: gone@example\.com \(550 /),
     });
     expect(await sink.deliver(aJob({ attempt: 3, begun }), noAbort())).toMatchObject({
       kind: "delivered",
