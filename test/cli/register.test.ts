@@ -272,6 +272,28 @@ describe("register leaves a workflow alone", () => {
   });
 });
 
+it("changes nothing where a named workflow is not Skyvern's, and says which", async () => {
+  const setting = await aSetting([workflow(1, null), workflow(2, HERE)]);
+  const { code, stderr } = await register(setting.env, ["--yes", "--json", "--workflow", "wpid_1", "wpid_\u001B[2Jx"]);
+  expect({ code, stderr, posts: posts(setting) }).toEqual({
+    code: 1,
+    stderr: "skyvern-relay register: Skyvern lists no workflow wpid_[U+001B][2Jx; nothing was changed\n",
+    posts: 0,
+  });
+  expect((await register(setting.env, ["--yes", "--workflow", "wpid_2"])).code).toBe(0);
+});
+
+it("remembers the address of a workflow that no key opens just now", async () => {
+  const setting = await aSetting([workflow(1, ELSEWHERE)]);
+  await register(setting.env, ["--yes", "--workflow", "wpid_1"]);
+  setting.skyvern.faults.push({ on: /wpid_1$/, status: 404 });
+  expect((await register(setting.env, ["--undo", "--yes"])).stdout).toContain(
+    "no key here opens it, or it was deleted",
+  );
+  await register(setting.env, ["--undo", "--yes"]);
+  expect(addresses(setting)).toEqual({ wpid_1: ELSEWHERE });
+});
+
 describe("register, interrupted", () => {
   it("remembers an address before it changes it, saves once, and does not go on", async () => {
     const cut = (call: StandInCall): void => {

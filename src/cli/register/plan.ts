@@ -19,8 +19,8 @@ export interface PlanFault {
 
 export interface RegisterPlan {
   ok: true;
-  /** How many workflows' webhooks lead here. */
-  here: number;
+  /** The workflows whose webhooks lead here. */
+  here: string[];
   /** The others, in Skyvern's order. */
   targets: Target[];
 }
@@ -32,14 +32,14 @@ export async function planRegister(
   signal: AbortSignal,
 ): Promise<RegisterPlan | PlanFault> {
   const known = new Set<string>();
-  const plan: RegisterPlan = { ok: true, here: 0, targets: [] };
+  const plan: RegisterPlan = { ok: true, here: [], targets: [] };
   for (const { name: key, client: own } of client.perKey()) {
     const listed = await own.listWorkflows(signal);
     if (!listed.ok) return { ok: false, key, fault: listed.fault };
     for (const { workflow_permanent_id: workflow, title, webhook_callback_url: url } of listed.value) {
       if (known.has(workflow)) continue;
       known.add(workflow);
-      if (pointsHere(url)) plan.here += 1;
+      if (pointsHere(url)) plan.here.push(workflow);
       else plan.targets.push({ client: own, workflow, title: title ?? workflow, from: url || null, to });
     }
   }
@@ -49,8 +49,8 @@ export async function planRegister(
 export interface UndoPlan {
   ok: true;
   targets: Target[];
-  /** Workflows that are gone, or that got another address since. */
-  passed: { workflow: string; why: string }[];
+  /** Workflows that are left alone. `isOver`: there is nothing to go back to any more. */
+  passed: { workflow: string; why: string; isOver: boolean }[];
 }
 
 /** Looks at every remembered workflow; the first fault ends it. */
@@ -63,11 +63,13 @@ export async function planUndo(
   for (const { workflow, title, before: to, after } of remembered) {
     const owner = await findOwner(client, workflow, signal);
     if (!owner.ok) return owner;
-    if (owner.client === null) plan.passed.push({ workflow, why: "Skyvern has it no more" });
-    else if (isSameAddress(owner.address, to)) plan.passed.push({ workflow, why: "it has its old address already" });
+    if (owner.client === null)
+      plan.passed.push({ workflow, why: "no key here opens it, or it was deleted", isOver: false });
+    else if (isSameAddress(owner.address, to))
+      plan.passed.push({ workflow, why: "it has its old address already", isOver: true });
     else if (isSameAddress(owner.address, after))
       plan.targets.push({ client: owner.client, workflow, title, from: owner.address, to });
-    else plan.passed.push({ workflow, why: "it was given another address since, which stays" });
+    else plan.passed.push({ workflow, why: "it was given another address since, which stays", isOver: true });
   }
   return plan;
 }

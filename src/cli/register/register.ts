@@ -104,12 +104,13 @@ async function register(job: Job): Promise<number> {
   const { here, targets } = plan;
   const nowhere = targets.filter(({ from }) => from === null).length;
   say(
-    `Of ${many(here + targets.length, "workflow")}, webhooks of ${here} lead here, ` +
+    `Of ${many(here.length + targets.length, "workflow")}, webhooks of ${here.length} lead here, ` +
       `${targets.length - nowhere} elsewhere, ${nowhere} nowhere.\n`,
   );
   const named = options.workflow;
-  const other = named?.filter((id) => !targets.some(({ workflow }) => workflow === id)) ?? [];
-  for (const id of other) say(`${line(id, 60)} leads here already, or Skyvern does not list it.\n`);
+  const unknown = named?.find((id) => !here.includes(id) && !targets.some(({ workflow }) => workflow === id));
+  if (unknown !== undefined)
+    return job.wrong(EXIT.failed, `Skyvern lists no workflow ${line(unknown, 60)}; nothing was changed`);
   const shown = named ? targets.filter(({ workflow }) => named.includes(workflow)) : targets;
   return offer(shown, job, ({ from }) => named !== undefined || from === null);
 }
@@ -121,9 +122,9 @@ async function undo(job: Job): Promise<number> {
   );
   const plan = await planUndo(client, remembered, shell.stopped);
   if (!plan.ok) return refuse(plan, job);
-  for (const { workflow, why } of plan.passed) {
+  for (const { workflow, why, isOver } of plan.passed) {
     say(`${line(workflow, 60)}: ${why}.\n`);
-    if (options.dryRun !== true) await forgetRegistered(database, workflow);
+    if (isOver && options.dryRun !== true) await forgetRegistered(database, workflow);
   }
   if (plan.targets.length === 0) say("There is nothing to undo.\n");
   return offer(plan.targets, job, () => true);
