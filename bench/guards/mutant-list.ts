@@ -361,6 +361,18 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   ...of(
     "On disk, and in the package",
+    "src/app/relay.ts",
+    ["test/app/trusted-files.test.ts"],
+    [
+      [
+        "a database that others could replace",
+        "if (exposed !== null) log.warn",
+        "if (exposed === database.kind) log.warn",
+      ],
+    ],
+  ),
+  ...of(
+    "On disk, and in the package",
     "scripts/node-env.sh",
     ["test/app/trusted-files.test.ts"],
     [["a Node that others can write", 'if [ -n "$relay_open" ]; then', "if false; then"]],

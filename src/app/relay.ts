@@ -13,6 +13,7 @@ import { readPageAssets } from "./page-assets.ts";
 import { createReadApart } from "../receive/read-apart.ts";
 import { isInMemory } from "../store/address.ts";
 import { watchIntegrity, type IntegrityWatch } from "../store/sqlite/integrity.ts";
+import { findOthersWritable } from "./trusted-file.ts";
 import { openStorage, type RelayStorage } from "./storage.ts";
 
 export interface Ports {
@@ -51,6 +52,8 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
         })
       : null;
   const storage = await openStorage(database, () => void integrity?.check());
+  const exposed = database.kind === "sqlite" && !isInMemory(database) ? findOthersWritable(database.path) : null;
+  if (exposed !== null) log.warn("database.exposed", { path: exposed, hint: EXPOSED_HINT });
   let fleet: Fleet | null = null;
   try {
     fleet = await openFleet(storage, machine, log);
@@ -62,6 +65,11 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
     throw error;
   }
 }
+
+/**
+ * Not a fault, as it is for settings: volumes of containers are often like that, and nobody else is in there.
+ */
+export const EXPOSED_HINT = "other users can write there, and put another database in its place: chmod o-w it";
 
 /** Joins the fleet, where the database can have several relays. */
 async function openFleet(

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { findOthersWritable, readTrustedFile } from "../../src/app/trusted-file.ts";
-import { aFolder } from "../support/app.ts";
+import { aFolder, anApp } from "../support/app.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -46,6 +46,16 @@ describe("a file", () => {
     symlinkSync(target, join(folder, "link.yaml"));
     expect(findOthersWritable(join(folder, "link.yaml"))).toBe(folder);
   });
+});
+
+it("a database that others could replace is opened with a warning that names the folder", async () => {
+  const { folder } = aFile(0o755);
+  const env = { DATABASE_URL: `sqlite:${join(folder, "relay.db")}` };
+  expect((await anApp(env)).log()).not.toContain("database.exposed");
+  const open = aFile(0o777);
+  const relay = await anApp({ DATABASE_URL: `sqlite:${join(open.folder, "relay.db")}` });
+  expect(relay.log()).toContain("database.exposed");
+  expect(relay.log()).toContain(JSON.stringify(open.folder));
 });
 
 it("relay.yaml, a secret's file and .env are refused there, and each is named", () => {

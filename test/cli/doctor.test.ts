@@ -1,8 +1,8 @@
 /** `skyvern-relay doctor`: a relay that is well, and one thing wrong with it at a time. */
-import { closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { doctorCommand, type DoctorOptions } from "../../src/cli/doctor/doctor.ts";
@@ -432,6 +432,14 @@ const faults: Case[] = [
     check: "database",
     found: /relay\.db cannot be written/,
     fix: /the user that the relay runs as/,
+  },
+  {
+    name: "a database that others could replace",
+    wrong: async (world) => chmodSync(dirname(await aDatabase(world)), 0o777),
+    check: "database",
+    state: "warning",
+    found: /other users of the machine can write to /,
+    fix: /chmod o-w/,
   },
   {
     name: "a database that another program holds",

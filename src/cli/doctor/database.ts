@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
 import { runCheck } from "../../store/sqlite/integrity.ts";
+import { findOthersWritable } from "../../app/trusted-file.ts";
 import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { nearest, type DoctorHost } from "./host.ts";
 
@@ -19,7 +20,10 @@ export function lookAtDatabase(path: string, { canWrite }: Pick<DoctorHost, "can
       warning("the database is in memory: everything is lost when the process ends", fix),
     ]);
   }
-  return findingsAbout("database", existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)]);
+  const found = existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)];
+  const exposed = findOthersWritable(path);
+  if (exposed !== null) found.push(warning(`other users of the machine can write to ${exposed}`, EXPOSED_FIX));
+  return findingsAbout("database", found);
 }
 
 function lookAtFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis {
@@ -27,6 +31,8 @@ function lookAtFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis
   if (canWrite(folder)) return ok(`there is no database at ${path} yet; the relay makes it at its first start`);
   return fault(`no database can be made at ${path}: ${folder} cannot be written`, OWNER);
 }
+
+const EXPOSED_FIX = "chmod o-w it, or they can put another database in this one's place";
 
 const OWNER = "give the folder and its files to the user that the relay runs as (in the image: node, uid 1000)";
 
