@@ -8,6 +8,7 @@ import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
 import { startSmtp } from "../../src/stand-ins/smtp.ts";
 import { CASES, type Case, type World } from "./cases.ts";
+import { timeFirstMinutes } from "./first-minutes.ts";
 import { startModel } from "./model.ts";
 import { startPortal } from "./portal.ts";
 import { aRelay, aSkyvern } from "./processes.ts";
@@ -86,6 +87,10 @@ try {
   if (only === undefined || only.includes("register")) {
     const faults = await checkRegister(skyvern, relay.env);
     lines.push({ name: "register and --undo", runId: "", said: "the same but for the address", told: "", faults });
+  }
+  if (only === undefined || only.includes("first-minutes")) {
+    const { said, faults } = await timeFirstMinutes(skyvern, { url: server.url, key: server.key() });
+    lines.push({ name: "the first minutes", runId: "", said, told: "", faults });
   }
   if (only === undefined || only.includes("doctor")) await checkDoctor();
 } finally {
