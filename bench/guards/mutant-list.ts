@@ -93,9 +93,15 @@ export const MUTANTS: readonly Mutant[] = [
   ]),
   ...of(
     "Unsigned webhooks",
-    "src/skyvern/client.ts",
+    "src/skyvern/api-call.ts",
     [...CONFIRM, "test/skyvern/client.test.ts"],
     [["a proxy's 404", "const isOther = status === 404 && call.notFound?.(body) === false;", "const isOther = false;"]],
+  ),
+  ...of(
+    "Where Skyvern sends",
+    "src/receive/decide.ts",
+    ["test/receive/test-webhook.test.ts"],
+    [["doctor's address reaches no sink", "run.channel === DOCTOR_CHANNEL ? [] : ", ""]],
   ),
   ...of("Organizations", "src/receive/decide.ts", OWNERS, [
     ["another organization's receipt is not settled", "if (!isTheirs)", "if (!isTheirs && false)"],
@@ -273,7 +279,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     ["what is not unicast", 'if (range !== "unicast") return range;', ""],
   ]),
-  ...of("Requests", "src/skyvern/client.ts", MEDIA, [
+  ...of("Requests", "src/skyvern/api-call.ts", MEDIA, [
     ["the key goes to Skyvern's origin alone", "isOurs &&= url.origin === context.base.origin;", ""],
   ]),
   ...of("Links to artifacts", "src/http/links.ts", LINKS, [
