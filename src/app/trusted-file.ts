@@ -45,11 +45,13 @@ const exists = (path: string): boolean => statOf(path) !== null;
  * each byte that is none would become the same wrong character without a word.
  */
 function decodeUtf8(path: string, bytes: Buffer): string {
-  if (isUtf8(bytes)) return bytes.toString("utf8").replace(/^\uFEFF/, "");
-  const before = bytes.subarray(0, lengthOfUtf8(bytes)).toString("utf8");
+  // UTF-16 without a byte order mark is valid UTF-8, of which every other character is a NUL.
+  if (isUtf8(bytes) && !bytes.includes(0)) return bytes.toString("utf8").replace(/^\uFEFF/, "");
+  const end = isUtf8(bytes) ? bytes.indexOf(0) : lengthOfUtf8(bytes);
+  const before = bytes.subarray(0, end).toString("utf8");
   const line = before.split("\n").length;
   const column = before.length - before.lastIndexOf("\n");
-  const wide = /^(?:\xFF\xFE|\xFE\xFF)/.test(bytes.toString("latin1", 0, 2)) ? ", but UTF-16" : "";
+  const wide = bytes.includes(0) ? ", but UTF-16" : "";
   const code = `it is not UTF-8${wide}: save it as UTF-8`;
   throw Object.assign(new Error(`${path}:${line}:${column}: ${code}`), { code, place: `${line}:${column}` });
 }

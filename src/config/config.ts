@@ -1,7 +1,15 @@
 /** The configuration: environment and relay.yaml in, one checked value or every fault at once out. */
 import { dirname, isAbsolute, join } from "node:path";
 import { resolveArchive, type ArchiveSettings } from "./artifacts.ts";
-import { errorCode, QUOTED, readEnvironment, type EnvVars, type Environment, type Settings } from "./environment.ts";
+import {
+  describeUnreadable,
+  errorCode,
+  QUOTED,
+  readEnvironment,
+  type EnvVars,
+  type Environment,
+  type Settings,
+} from "./environment.ts";
 import { toFindings, pathText, wording, type Fault } from "./faults.ts";
 import { disagreements, FileSchema, type FileSettings } from "./file.ts";
 import { parseOrganization, type ApiKey } from "./keys.ts";
@@ -190,9 +198,7 @@ function openFile(environment: Environment, read: (path: string) => string) {
     if (place !== null) return { name, yaml: null, faults: [{ where: `${name}:${place}`, message: code }] };
     if (named === undefined && code === "ENOENT") return { name: null, yaml: null, faults: [] };
     const [where, message] =
-      named === undefined
-        ? [name, `cannot be read (${code})`]
-        : ["RELAY_CONFIG", `names a file that cannot be read (${code})`];
+      named === undefined ? [name, `cannot be read (${code})`] : ["RELAY_CONFIG", describeUnreadable(named, error)];
     return { name, yaml: null, faults: [{ where, message }] };
   }
 }

@@ -181,11 +181,15 @@ function readSecretFiles(env: EnvVars, readFile: (path: string) => string) {
       if (text === "") faults.push({ where, message: "names an empty file" });
       else fromFiles.set(name, text);
     } catch (error) {
-      faults.push({ where, message: `names a file that cannot be read (${errorCode(error)})` });
+      faults.push({ where, message: describeUnreadable(path, error) });
     }
   }
   return { fromFiles, faults };
 }
+
+/** Of a variable that names a file. */
+export const describeUnreadable = (path: string, error: unknown): string =>
+  `names a file that cannot be read (${errorCode(error)})${isQuoted(path) ? `; the value ${QUOTED}` : ""}`;
 
 /** `ENOENT`, `EACCES`, … of a failed file operation. */
 export const errorCode = (error: unknown): string =>

@@ -29,6 +29,7 @@ describe("relay.yaml that is not UTF-8", () => {
       Buffer.from(`\uFEFF${text}`, "utf16le"),
       "relay.yaml:1:1: it is not UTF-8, but UTF-16: save it as UTF-8",
     ],
+    ["UTF-16 without a mark", Buffer.from("routes: []\n", "utf16le"), "relay.yaml:1:2: it is not UTF-8, but UTF-16"],
     [
       "broken in its third line",
       Buffer.concat([Buffer.from("# ä€🎉\n#\n# ü 東 "), Buffer.from([0xc3, 0x28, 0x0a])]),
@@ -77,6 +78,14 @@ describe("quotes that a shell would have taken off", () => {
       { where: "PORT", message: expect.stringMatching(/must be a port.*; the value stands in quotes.*take them out/) },
       { where: "PUBLIC_URL", message: expect.stringContaining("docker --env-file keeps them") },
     ]);
+  });
+
+  it("are part of the fault where a file cannot be found by them", async () => {
+    const env = { SKYVERN_API_KEY_FILE: '"/run/secrets/key"', RELAY_CONFIG: "'relay.yaml'" };
+    const { code, stderr } = await runCommand(["check"], env);
+    expect(code).toBe(2);
+    for (const name of Object.keys(env))
+      expect(stderr).toMatch(new RegExp(`${name}: names a file that cannot be read.*; the value stands in quotes`));
   });
 
   it("inside of a value are nothing to notice", () => {
