@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
@@ -168,6 +168,17 @@ it("says that another relay has the database, and keeps the token of that one", 
     ),
   ]);
   expect(readFileSync(join(folder, "relay.token"), "utf8")).toBe(token);
+});
+
+it("says on an old Node which one it needs, in one line", async () => {
+  const old = 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })';
+  const program = join(dirname(MAIN), "../bin/skyvern-relay");
+  const args = ["--import", `data:text/javascript,${encodeURIComponent(old)}`, program, "--version"];
+  await expect(promisify(execFile)(process.execPath, args)).rejects.toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr: "skyvern-relay needs Node 24 or newer, this is 20.20.2: https://nodejs.org\n",
+  });
 });
 
 it("reads .env where it starts, and the environment wins", async () => {
