@@ -7,7 +7,7 @@ import { VERSION } from "../platform/version.ts";
  * Every command, in the order of `--help`. Only the called one is loaded, because each needs another part of the
  * program.
  */
-const COMMANDS: Record<string, () => Promise<AddCommand>> = {
+export const COMMANDS: Record<string, () => Promise<AddCommand>> = {
   serve: async () => (await import("./serve.ts")).addServe,
   init: async () => (await import("./init/init.ts")).addInit,
   check: async () => (await import("./check.ts")).addCheck,

@@ -68,7 +68,7 @@ export const addExport: AddCommand = ({ command, configured, shell }) =>
     .option("--run-type <type...>", "of these types")
     .option("--workflow <id...>", "of these workflows: permanent id or title")
     .option("--organization <id...>", "of these organizations")
-    .option("--channel <channel...>", "received under these labels")
+    .option("--channel <channel...>", "received in these channels (the word after /webhook/)")
     .option("--source <source...>", "webhook, reconciled or backfill")
     .option("--sink <name...>", "with a delivery to one of these sinks")
     .option("--delivery <state...>", "with a delivery in one of these states")

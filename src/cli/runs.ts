@@ -28,7 +28,7 @@ export const addRuns: AddCommand = ({ command, configured, shell }) =>
   command("runs", "show the newest runs as a table; the relay need not run")
     .option("--status <status...>", "with one of these outcomes")
     .option("--workflow <id...>", "of these workflows: permanent id or title")
-    .option("--channel <channel...>", "received under these labels")
+    .option("--channel <channel...>", "received in these channels (the word after /webhook/)")
     .option("--sink <name...>", "with a delivery to one of these sinks")
     .option("--since <time>", "received at or after this time (ISO 8601, UTC, or an age such as 7d)")
     .option("--until <time>", "received before this time")

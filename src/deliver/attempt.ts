@@ -49,7 +49,7 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
     let more: Pick<Attempted, "found" | "revision"> = {};
     const context = traced ? { traceparent: traceparentOf(runId, deliveryId, attempt) } : {};
     const same = { attempt, cause, queuedAt, maybeSent, previous, begun: delivery.receipt, ...context };
-    const prepareAttempt = () => {
+    const prepareRunAttempt = () => {
       const { run, revision } = state;
       more = { revision: delivery.revision };
       const known = { artifacts: [], status: "pending" } as const;
@@ -64,7 +64,7 @@ export function createAttempt({ enrich, evidence, links, traced = false, timeout
       const shown = evidence ? { evidence: evidence(run, known) } : {};
       return { ...same, report, ...shown };
     };
-    const prepare = delivery.subject === "attempt" ? prepareAttempt : prepareRun;
+    const prepare = delivery.subject === "attempt" ? prepareRunAttempt : prepareRun;
     const outcome = await sendOnce({ sink, deliveryId, runId, prepare, timeoutMs, signal, log });
     return { outcome, ...more };
   };

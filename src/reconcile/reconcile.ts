@@ -1,9 +1,9 @@
 /**
  * Finds runs whose webhook never came. Skyvern retries a webhook for some seconds and then drops it, and sends none on
  * several paths; but its list of runs has them all. A round pages through the list, newest first, takes every final run
- * that is not known as such, reads it, and feeds it to the same use case as a webhook.
+ * that is not known as such, reads it, and hands it to the same intake as a webhook's.
  *
- * Rounds that follow within minutes are quick looks: the newest page, and one request for the runs that were still
+ * Where rounds come more often than once a minute, most are quick looks: the newest page, and one request for the runs that were still
  * going at the last look and are older than that page. A whole round comes every ten minutes.
  */
 import { isJsonObject, type JsonObject } from "../platform/json.ts";
@@ -68,7 +68,7 @@ export const MAX_READS = 500;
 export const GRACE_MS = 30_000;
 /** A run that was listed this long ago and is still not relayed is a gap. Deliveries take a moment, outages longer. */
 export const GAP_AFTER_MS = 900_000;
-/** {@link ReconcileDeps.wholeEveryMs} where rounds follow each other within seconds. */
+/** {@link ReconcileDeps.wholeEveryMs} where rounds come more often than once a minute. */
 export const WHOLE_EVERY_MS = 600_000;
 /** How many runs of a gap the log names. */
 const NAMED = 10;

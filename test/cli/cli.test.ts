@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { runCli } from "../../src/cli/cli.ts";
+import { COMMANDS, runCli } from "../../src/cli/cli.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { aFolder, anApp } from "../support/app.ts";
 import { runProgram } from "../support/process.ts";
@@ -32,47 +32,34 @@ function aFile(text: string): string {
 }
 
 const KEY = "a-key-of-the-tests";
-const COMMANDS = [
-  "serve",
-  "init",
-  "check",
-  "register",
-  "doctor",
-  "demo",
-  "tail",
-  "runs",
-  "open",
-  "redeliver",
-  "backfill",
-  "why",
-  "send-test",
-  "export",
-  "prune",
-  "backup",
-  "openapi",
-];
+const NAMES = Object.keys(COMMANDS);
 
 /** Options without which a command says nothing else. */
-const NEEDED: Record<string, string[]> = { open: ["tsk_1"], backfill: ["--since", "7d"], backup: ["--to", "x"] };
+const NEEDED: Record<string, string[]> = {
+  open: ["tsk_1"],
+  backfill: ["--since", "7d"],
+  backup: ["--to", "x"],
+  copy: ["--from", "x"],
+};
 
 describe("usage", () => {
   it("--help lists every command, --version prints one line", async () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, stderr: "" });
-    for (const command of COMMANDS) expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+    for (const command of NAMES) expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
     expect(await run(["--version"])).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^\d+\.\d+\.\d+\S*\n$/) as string,
     });
   });
 
-  it.each(COMMANDS)("usage: %s --help says what it does, without a configuration", async (command) => {
+  it.each(NAMES)("usage: %s --help says what it does, without a configuration", async (command) => {
     const { code, stdout, stderr } = await run([command, "--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain(`Usage: skyvern-relay ${command}`);
   });
 
-  it.each(COMMANDS)("usage: %s refuses an option that it does not have, whatever else is given", async (command) => {
+  it.each(NAMES)("usage: %s refuses an option that it does not have, whatever else is given", async (command) => {
     const { code, stdout, stderr } = await run([command, ...(NEEDED[command] ?? []), "--no-such-option"], {
       SKYVERN_API_KEY: KEY,
     });

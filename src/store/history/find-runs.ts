@@ -280,9 +280,24 @@ async function amongDeliveries(
   return inOrderOfTime(source, columns, sql`${found}`);
 }
 
-/** Text goes through the word index instead, because it may be the rarer of the two. */
-const isDead = ({ delivery, search, label, attempts }: RunFilter): boolean =>
-  delivery?.length === 1 && delivery[0] === "dead" && [search, label, attempts].every((asked) => asked === undefined);
+/** What `filtered` compares with columns. All else is asked of the word index, which may be the rarer of the two. */
+const BY_COLUMN = new Set([
+  "status",
+  "run_type",
+  "organization",
+  "channel",
+  "source",
+  "since",
+  "until",
+  "workflow",
+  "sink",
+  "delivery",
+] as const satisfies readonly (keyof RunFilter)[]) as ReadonlySet<string>;
+
+const isDead = (filter: RunFilter): boolean =>
+  filter.delivery?.length === 1 &&
+  filter.delivery[0] === "dead" &&
+  Object.entries(filter).every(([name, asked]) => asked === undefined || BY_COLUMN.has(name));
 
 /** SQLite joins at most 500 selects. */
 const MAX_SINKS = 400;

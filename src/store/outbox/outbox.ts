@@ -116,7 +116,8 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
     .flatMap((row): Claimed[] => {
       const run = byId.get(row.subject_id);
       const block = blocks.get(run?.state_receipt ?? "");
-      if (!run || !block) return [];
+      // Retention keeps what has a delivery that waits (`free` in `retention.ts`).
+      if (!run || !block) throw new Error(`delivery ${row.id} has lost its run`);
       return [
         {
           delivery: toDelivery(row),

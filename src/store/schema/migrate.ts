@@ -4,11 +4,13 @@ import { WORDS_VERSION } from "../search/text-words.ts";
 import { saveSetting } from "../key-values.ts";
 import type { Tables } from "../tables.ts";
 
-/** Raised with each change of schema.sql, together with a step in {@link STEPS}. */
-export const SCHEMA_VERSION = 2;
+/** Raised with each change of schema.sql, together with a step in {@link STEPS} and a stored database to test it from. */
+export const SCHEMA_VERSION = 3;
 
 /** The steps from version N to N + 1, by N. Version 1 was never released and has no step. */
-const STEPS: Record<number, string> = {};
+const STEPS: Record<number, string> = {
+  2: "ALTER TABLE receipts ADD COLUMN labels TEXT",
+};
 
 /**
  * Brings the database to this version's schema, each step in one transaction; several relays that start at once take

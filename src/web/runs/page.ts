@@ -184,7 +184,7 @@ function findForm({ query, sinks }: RunsView): Html {
       <summary>Filters</summary>
       <div class="fields">
         ${text("workflow", "Workflow", "wpid_… or title")} ${text("run_type", "Type", "task_v2")}
-        ${text("channel", "Channel", "label in the URL")}
+        ${text("channel", "Channel", "word after /webhook/")}
         <label
           >Sink${select(
             "sink",
