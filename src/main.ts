@@ -1,4 +1,5 @@
 /** The process shell: arguments and environment in, signals to an abort, exit code out. */
+import { writeSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { runCli } from "./cli/cli.ts";
 import { askAtTerminal } from "./cli/ask.ts";
@@ -8,8 +9,29 @@ import { readTrustedFile } from "./app/trusted-file.ts";
 process.umask(0o077);
 
 const stopping = new AbortController();
-process.once("SIGTERM", () => stopping.abort());
-process.once("SIGINT", () => stopping.abort());
+/** Two signals within this time are one request. */
+const SAME_REQUEST_MS = 500;
+let askedAt = 0;
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.on(signal, () => {
+    // npm passes Ctrl-C on to a process that got it from the terminal already.
+    if (stopping.signal.aborted && performance.now() - askedAt < SAME_REQUEST_MS) return;
+    if (stopping.signal.aborted) return endAtOnce(signal);
+    askedAt = performance.now();
+    stopping.abort();
+  });
+}
+
+function endAtOnce(signal: "SIGTERM" | "SIGINT"): void {
+  const said = `skyvern-relay: a second ${signal} came: it ends at once. The next start takes up what was under way.\n`;
+  try {
+    writeSync(2, said);
+  } catch {
+    // Nobody reads it.
+  }
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // The reader has closed the pipe (`export | head`), which is neither worth a message nor a failure.

@@ -11,6 +11,7 @@ import { createHeartbeat } from "../alerts/heartbeat.ts";
 import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
 import { createTestSend } from "../deliver/test-message.ts";
 import { Worker } from "../deliver/worker.ts";
+import { listEveryMs } from "../history/why.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
@@ -498,6 +499,7 @@ function createPages(
     key: linkKey,
     publicUrl: config.publicUrl,
     webhookUrl: () => `${host.publicUrl()}/webhook`,
+    listEveryMs: listEveryMs(config),
     media,
     runtime,
     log,

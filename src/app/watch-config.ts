@@ -112,7 +112,10 @@ async function takeUp(loaded: Loaded, why: string, { relay, log, shell }: WatchC
     const { changed, fixed } = await relay.reload(loaded.config);
     if (fixed.length > 0) log.warn("config.needs_restart", { why, settings: fixed.map(nameOf) });
     if (changed.length > 0) log.info("config.reloaded", { why, changed: changed.map(nameOf) });
-    else log.info("config.unchanged", { why });
+    else {
+      const hint = "the environment and .env are read at the start only: what changed there needs a restart";
+      log.info("config.unchanged", why === "signal" ? { why, hint } : { why });
+    }
   } catch (error) {
     log.error("config.refused", { why, error: String(error), hint: "the previous configuration stays in force" });
   }

@@ -69,11 +69,11 @@ function renderSummary(config: Config, warnings: readonly string[], off: readonl
     `The configuration is valid${config.file === null ? "" : ` (${config.file})`}.`,
     "Keys:    " +
       config.keys.map(({ name, organization }) => `${name}${organization ? ` (${organization})` : ""}`).join(", "),
-    `Webhook: ${config.publicUrl}/webhook`,
+    ...(hasWebhooks(config) ? [`Webhook: ${config.publicUrl}/webhook`] : []),
     `Runs:    ${describeFollowing(config)}`,
     `Sinks:   ${config.sinks.map(({ name, kind }) => `${name} (${kind})`).join(", ") || "none: runs are only stored"}`,
-    `Routes:  ${config.routes.map(({ name, to }) => `${name} → ${to.join(", ")}`).join("; ") || "every final run to every sink"}`,
-    `History: ${historyOf(config)}`,
+    `Routes:  ${config.routes.map(({ name, to, stop }) => `${name} → ${to.join(", ") || "nobody"}${stop ? ", and stops" : ""}`).join("; ") || "every final run to every sink"}`,
+    `Page:    ${pageOf(config)}`,
     `Kept:    ${describeRetention(config)}`,
     ...warnings.map((warning) => `Note:    ${warning}`),
     ...off.map(({ what, turn_on }) => `Off:     ${what}\n         turn it on: ${turn_on}`),
@@ -81,11 +81,14 @@ function renderSummary(config: Config, warnings: readonly string[], off: readonl
   return `${lines.join("\n")}\n`;
 }
 
-function historyOf({ tokens, tokenFile, publicUrl }: Config): string {
-  if (tokens.length > 0) return `${publicUrl}/v1/runs${tokenFile === null ? "" : `, with the token in ${tokenFile}`}`;
-  return tokenFile === null
-    ? "closed until RELAY_TOKEN is set"
-    : `open from the first start on, with a token in ${tokenFile}`;
+/** Without Skyvern's list webhooks are all there is, whatever address they come to. */
+const hasWebhooks = ({ reconcile }: Config): boolean => reconcile === null || reconcile.hasWebhooks;
+
+/** The token opens the page and the API. */
+function pageOf({ tokens, tokenFile, publicUrl }: Config): string {
+  if (tokenFile !== null)
+    return `${publicUrl}/, token in ${tokenFile}${tokens.length > 0 ? "" : " (made at the first start)"}`;
+  return tokens.length > 0 ? `${publicUrl}/, token: RELAY_TOKEN` : "closed, with the API, until RELAY_TOKEN is set";
 }
 
 /** Runs the stored runs through the routes. A relay may be running on the database; nothing is written or sent. */

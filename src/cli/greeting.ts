@@ -46,9 +46,11 @@ export function isSafe(address: string): boolean {
 }
 
 /** How the relay finds runs. */
-export function describeFollowing({ reconcile, keys }: Config): string {
+export function describeFollowing({ reconcile, keys, publicUrl }: Config): string {
   if (reconcile === null) return "by webhook alone";
   const every = formatDuration(reconcile.everyMs);
+  if (reconcile.scope === "mine" && !reconcile.hasWebhooks)
+    return `those whose webhook_url leads to ${publicUrl}, of Skyvern's list, which the relay reads every ${every}`;
   if (reconcile.scope === "mine") return `by webhook; the relay checks Skyvern's list for lost ones every ${every}`;
   const organizations = [...new Set(keys.flatMap(({ organization }) => organization ?? []))];
   const whose = organizations.length === 0 ? "" : ` of ${organizations.join(", ")}`;

@@ -70,7 +70,7 @@ export function runsCommand(options: RunsOptions, deps: RunsCommandDeps): number
 
 const toJson = ({ received_at, ...run }: RunListItem) => ({ ...run, received_at: isoTime(received_at) });
 
-const TITLES = ["WHEN", "STATUS", "TOOK", "RUN", "SENT TO", "WHAT"];
+const TITLES = ["WHEN", "STATUS", "TOOK", "RUN", "SINKS", "WHAT"];
 /** Where the width is not known the last column is as long as its text. */
 const LEAST_LAST = 20;
 
@@ -97,8 +97,6 @@ const toCells = (run: RunListItem): string[] => [
   line(run.status, 12),
   run.duration_ms === null ? "" : formatDuration(Math.max(1_000, Math.round(run.duration_ms / 1_000) * 1_000)),
   line(run.run_id, 40),
-  run.deliveries
-    .map(({ sink, state }) => (state === "delivered" ? line(sink, 20) : `${line(sink, 20)}:${state}`))
-    .join(" "),
+  run.deliveries.map(({ sink, state }) => `${line(sink, 20)}:${state}`).join(" ") || "nobody",
   [run.title ?? run.workflow ?? run.site ?? "", run.reason ?? ""].filter((text) => text !== "").join(": "),
 ];

@@ -1,7 +1,14 @@
 /** `skyvern-relay send-test`: one signed sample to a relay, here or elsewhere, as Skyvern would send it. */
 import { createHmac } from "node:crypto";
 import type { Config } from "../config/config.ts";
-import { SAMPLE_STATUSES, SAMPLE_TYPES, makeSample, type SampleStatus, type SampleType } from "../demo/samples.ts";
+import {
+  SAMPLE_STATUSES,
+  SAMPLE_TYPES,
+  makeSample,
+  type SampleStatus,
+  type SampleType,
+  type SampleWorkflow,
+} from "../demo/samples.ts";
 import { createEgress } from "../net/egress.ts";
 import type { HttpClient, HttpResponse } from "../net/http-client.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
@@ -11,8 +18,10 @@ import { EXIT, type AddCommand, type Shell } from "./command.ts";
 /** As commander reads them. */
 interface SendTestOptions {
   url?: string;
-  type: string;
+  type?: string;
   status: string;
+  workflow?: string;
+  title?: string;
   key?: string;
   json?: boolean;
 }
@@ -20,8 +29,10 @@ interface SendTestOptions {
 export const addSendTest: AddCommand = ({ command, configured, shell }) =>
   command("send-test", "send a signed sample to a relay, here or elsewhere; it is handled like any webhook")
     .option("--url <address>", "the webhook address; default: /webhook of the relay on this machine")
-    .option("--type <run_type>", `one of ${SAMPLE_TYPES.join(", ")}`, "task_v2")
+    .option("--type <run_type>", `one of ${SAMPLE_TYPES.join(", ")}; default: task_v2`)
     .option("--status <status>", `one of ${SAMPLE_STATUSES.join(", ")}`, "completed")
+    .option("--workflow <wpid>", "a run of this workflow, to try its route (a workflow_run)")
+    .option("--title <text>", "the title of its workflow (a workflow_run)")
     .option("--key <name>", "sign with the configured key of this name, as `check` lists them; default: the first")
     .option("--json", "machine-readable")
     .action(
@@ -40,6 +51,7 @@ interface SendTestPlan {
   url: string;
   type: SampleType;
   status: SampleStatus;
+  workflow: SampleWorkflow;
   key: Config["keys"][number];
 }
 
@@ -66,7 +78,7 @@ async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Pr
     shell.stderr(`skyvern-relay send-test: ${plan}\n`);
     return EXIT.usage;
   }
-  const payload = makeSample(runtime, plan.type, plan.status);
+  const payload = makeSample(runtime, plan.type, plan.status, plan.workflow);
   const runId = String(payload["run_id"]);
   // The address is the caller's own, wherever it leads; redirects are not followed, as Skyvern follows none.
   const egress = createEgress({ allow: ["0.0.0.0/0", "::/0"], timeoutMs: TIMEOUT_MS });
@@ -144,7 +156,11 @@ function hintFor({ status, headers }: HttpResponse, key: string): string {
 }
 
 /** What to send where, or what is wrong with how it was called. */
-function parsePlan({ url, type, status, key }: SendTestOptions, config: SendTestDeps["config"]): SendTestPlan | string {
+function parsePlan(options: SendTestOptions, config: SendTestDeps["config"]): SendTestPlan | string {
+  const { url, status, key, workflow: id, title } = options;
+  const isOfWorkflow = id !== undefined || title !== undefined;
+  const { type = isOfWorkflow ? "workflow_run" : "task_v2" } = options;
+  if (isOfWorkflow && type !== "workflow_run") return "--workflow and --title go with --type workflow_run";
   const known = SAMPLE_TYPES.find((one) => one === type);
   if (!known) return `--type must be one of ${SAMPLE_TYPES.join(", ")}, not ${JSON.stringify(type)}`;
   const state = SAMPLE_STATUSES.find((one) => one === status);
@@ -155,7 +171,7 @@ function parsePlan({ url, type, status, key }: SendTestOptions, config: SendTest
   const address = url ?? `http://${formatHost(config.host)}:${config.port}/webhook`;
   const parsed = URL.parse(address);
   if (!parsed || !/^https?:$/.test(parsed.protocol)) return "--url must be an http:// or https:// address";
-  return { url: address, type: known, status: state, key: named };
+  return { url: address, type: known, status: state, workflow: { id, title }, key: named };
 }
 
 /** Where a relay that listens on `host` is met from the same machine. */

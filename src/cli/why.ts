@@ -2,7 +2,8 @@
 import type { Config } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
-import { unknownRun, explain, type Why } from "../history/why.ts";
+import { unknownRun, explain, listEveryMs, type Why } from "../history/why.ts";
+import { CLOSED } from "../deliver/circuit-breaker.ts";
 import { withDatabase } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
@@ -18,7 +19,7 @@ export interface WhyOptions {
 }
 
 export interface WhyCommandDeps {
-  config: Pick<Config, "database" | "publicUrl">;
+  config: Pick<Config, "database" | "publicUrl" | "sinks" | "reconcile">;
   shell: Pick<Shell, "stdout" | "stderr">;
 }
 
@@ -37,14 +38,21 @@ async function printWhy(
   const stored = await store.run(runId);
   if (stored === null) {
     const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-    const lines = unknownRun(line(runId), { listedRun, unrecognized, webhookUrl: `${config.publicUrl}/webhook` });
+    const lines = unknownRun(line(runId), {
+      listedRun,
+      unrecognized,
+      webhookUrl: `${config.publicUrl}/webhook`,
+      listEveryMs: listEveryMs(config),
+    });
     if (json === true) shell.stdout(`${JSON.stringify({ run_id: runId, known: false, hints: lines }, null, 2)}\n`);
     else shell.stderr(`${lines.join("\n")}\n`);
     return EXIT.failed;
   }
   const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
   const attempts = await store.attempts(deliveries.map(({ id }) => id));
-  const why = explain({ stored, receipts: await store.receipts(runId), deliveries, attempts });
+  const saved = await store.circuits();
+  const circuits = new Map(config.sinks.map(({ name }) => [name, saved.get(name) ?? CLOSED]));
+  const why = explain({ stored, receipts: await store.receipts(runId), deliveries, attempts, circuits });
   shell.stdout(json === true ? `${JSON.stringify(why, null, 2)}\n` : renderText(why));
   return EXIT.done;
 }

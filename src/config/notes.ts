@@ -22,7 +22,6 @@ interface NotedConfig {
   routes: readonly Route[];
   alerts: AlertSettings;
   archive: { s3: unknown } | null;
-  reconcile: { everyMs: number } | null;
   retention: { runsMs: number | null; rawMs: number | null };
   allowPrivateNetworks: readonly string[];
   trustedOrigins: readonly string[];
@@ -48,10 +47,7 @@ export interface Off {
 const EXAMPLES = KINDS.flatMap(({ shortcut }) => shortcut?.example ?? []);
 
 export function listOff(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {
-  const { reconcile } = config;
   const hasAddress = get("PUBLIC_URL") !== undefined || get("FLY_APP_NAME") !== undefined;
-  const instead =
-    reconcile === null ? "" : `: the relay asks Skyvern every ${formatDuration(reconcile.everyMs)} instead`;
   const off: [boolean, string, string][] = [
     [
       config.sinks.length === 0,
@@ -60,7 +56,7 @@ export function listOff(config: NotedConfig, { get }: Environment, ofSinks: read
     ],
     [
       !hasAddress,
-      `webhooks${instead}; links in messages lead to ${config.publicUrl}`,
+      `webhooks from Skyvern, because PUBLIC_URL is not set; links in messages lead to ${config.publicUrl}`,
       "PUBLIC_URL=https://relay.example.com, and https://relay.example.com/webhook as webhook_url of your runs",
     ],
     [

@@ -8,7 +8,8 @@
  *   schedule's next wait, at most {@link LONGEST_OPEN_MS}.
  * - *stopped*: the sink asked for no more messages (HTTP 410). Nothing is attempted until a person resumes the sink.
  *
- * A request to slow down is no failure, and neither is a message that the sink refuses for good: the sink answered.
+ * A request to slow down is no failure. A delivery that is dead at once (the sink refuses it for good, or the relay may not connect)
+ * changes `last_failure_at` alone: waiting would mend nothing.
  */
 import type { Circuit, Outcome } from "../domain/run.ts";
 
@@ -32,7 +33,7 @@ export function afterOutcome(circuit: Circuit, outcome: Outcome, now: number, sc
   const arrived = outcome.kind === "delivered" || (outcome.kind === "retry" && outcome.receipt !== undefined);
   if (arrived) return { ...CLOSED, last_success_at: now, last_failure_at: circuit.last_failure_at };
   if (outcome.kind === "dead") {
-    if (outcome.gone !== true) return circuit;
+    if (outcome.gone !== true) return { ...circuit, last_failure_at: now };
     return { ...circuit, state: "stopped", until: null, reason: outcome.reason, last_failure_at: now };
   }
   if (circuit.state === "stopped") return circuit;

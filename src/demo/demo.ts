@@ -42,7 +42,7 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
       await Promise.all(Object.entries(SINK_STAND_INS).map(async ([kind, start]) => [kind, await start()] as const)),
     ),
   };
-  const app = await (edge ? edgeRelay : relay)(standIns, folder, once ? 0 : port);
+  const app = await (edge ? edgeRelay : relay)(standIns, folder, port);
   try {
     const { port: relayPort } = await app.start();
     const url = `http://localhost:${relayPort}`;
@@ -55,7 +55,7 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
     saveMessages(standIns, folder);
     shell.stdout(`\n${verdict(samples, arrived)}\n`);
     if (!once) {
-      shell.stdout(closing(url, folder, [...standIns.sinks.keys()]));
+      shell.stdout(closing(url, folder, standIns));
       await untilStopped(shell.stopped);
     }
     return isComplete(samples, arrived) ? 0 : 1;
@@ -180,10 +180,15 @@ function saveMessages({ sinks }: StandIns, folder: string): void {
   }
 }
 
-const closing = (url: string, folder: string, kinds: readonly string[]): string => `
+/** As variables, so that a relay of one's own can be pointed at the stand-ins. */
+const addresses = (standIns: StandIns): string[] =>
+  Object.entries(environmentOf(standIns)).flatMap(([name, value]) => (URL.canParse(value) ? [`${name}=${value}`] : []));
+
+const closing = (url: string, folder: string, standIns: StandIns): string => `
 Dashboard  ${url}/   (token: ${TOKEN})
 History    curl -H 'authorization: Bearer ${TOKEN}' '${url}/v1/runs?limit=5'
-Messages   ${kinds.map((kind) => `${folder}/${kind}`).join("  ")}
+Messages   ${[...standIns.sinks.keys()].map((kind) => `${folder}/${kind}`).join("  ")}
+Stand-ins  ${addresses(standIns).join("\n           ")}
 
 Ctrl-C ends it and removes its files.
 `;

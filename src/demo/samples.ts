@@ -88,11 +88,17 @@ export type SampleType = (typeof SAMPLE_TYPES)[number];
 export const SAMPLE_STATUSES = [...TERMINAL_STATUSES, "created", "queued", "running", "paused"] as const;
 export type SampleStatus = (typeof SAMPLE_STATUSES)[number];
 
+/** The workflow that a sample of a workflow run is of; without one it is made up. */
+export interface SampleWorkflow {
+  id?: string | undefined;
+  title?: string | undefined;
+}
+
 /**
  * One webhook of a type and status that everybody can see to be a sample: it says so where its type has words to say
  * it, its ids hold `_sample_`, and it has no pictures or files to look for.
  */
-export function makeSample(make: Make, type: SampleType, status: SampleStatus): JsonObject {
+export function makeSample(make: Make, type: SampleType, status: SampleStatus, of: SampleWorkflow = {}): JsonObject {
   const failed = status !== "completed" && isTerminal(status);
   const words = `A sample sent by skyvern-relay: no run of yours ${failed ? "failed" : "took place"}.`;
   const values: JsonObject = {
@@ -109,7 +115,8 @@ export function makeSample(make: Make, type: SampleType, status: SampleStatus): 
       : type === "workflow_run"
         ? workflow(make, status, {
             ...values,
-            workflow_title: "Sample of skyvern-relay",
+            workflow_title: of.title ?? "Sample of skyvern-relay",
+            ...(of.id === undefined ? {} : { workflow_id: of.id, agent_id: of.id }),
             outputs: values["output"] ?? null,
           })
         : v1(make, type, status, { ...values, action_screenshot_urls: null });

@@ -77,20 +77,40 @@ function meets(run: Run, when: Route["when"]): { matched: boolean; because: stri
   for (const [field, items, given] of [...ofFields, ...ofLabels]) {
     if (items === undefined) continue;
     const values = given.filter((value) => value !== null && value !== undefined);
-    const found = `${field} is ${values.length === 0 ? "empty" : values.map(quoted).join(" and ")}`;
-    if (!isMet(values, items, field === "attempts" ? fitsCount : fits)) {
-      return { matched: false, because: `${found}, expected ${items.map(quoted).join(" or ")}` };
-    }
+    const found = `${field} is ${describeValues(values)}`;
+    const isFit = field === "attempts" ? fitsCount : fits;
+    if (!isMet(values, items, isFit))
+      return { matched: false, because: `${found}, ${describeMiss(values, items, isFit)}` };
     reasons.push(found);
   }
   return { matched: true, because: reasons.length === 0 ? "it has no conditions" : reasons.join("; ") };
 }
 
-function isMet(values: string[], items: readonly string[], fits: (item: string, value: string) => boolean): boolean {
-  const wanted = items.filter((item) => !item.startsWith("!"));
-  const refused = items.filter((item) => item.startsWith("!")).map((item) => item.slice(1));
-  const some = (patterns: string[]) => patterns.some((pattern) => values.some((value) => fits(pattern, value)));
-  return !some(refused) && (wanted.length === 0 || some(wanted));
+type Fits = (item: string, value: string) => boolean;
+
+function isMet(values: string[], items: readonly string[], fits: Fits): boolean {
+  const wanted = wantedOf(items);
+  return !isAny(refusedOf(items), values, fits) && (wanted.length === 0 || isAny(wanted, values, fits));
+}
+
+const wantedOf = (items: readonly string[]): string[] => items.filter((item) => !item.startsWith("!"));
+const refusedOf = (items: readonly string[]): string[] =>
+  items.filter((item) => item.startsWith("!")).map((item) => item.slice(1));
+const isAny = (patterns: readonly string[], values: readonly string[], fits: Fits): boolean =>
+  patterns.some((pattern) => values.some((value) => fits(pattern, value)));
+
+/** `wpid_1 (“Pay invoices”)`: a workflow has an id and a title. */
+const describeValues = ([first, ...others]: readonly string[]): string =>
+  first === undefined ? "empty" : `${shown(first)}${others.length === 0 ? "" : ` (${others.map(shown).join(", ")})`}`;
+
+function describeMiss(values: readonly string[], items: readonly string[], fits: Fits): string {
+  const refused = refusedOf(items);
+  if (isAny(refused, values, fits))
+    return `which the route excludes (${refused
+      .map((item) => `!${item}`)
+      .map(shown)
+      .join(", ")})`;
+  return `not ${wantedOf(items).map(shown).join(" or ")}`;
 }
 
 /** The forms of a condition on a number: `2`, `>1`, `>=2`, `<3`, `<=3`. */
@@ -127,6 +147,9 @@ export function fits(pattern: string, value: string): boolean {
   }
   return true;
 }
+
+/** One word stands as it is; anything else is quoted. */
+const shown = (value: string): string => (/^!?[\w*.>=<-]{1,80}$/.test(value) ? value : quoted(value));
 
 /** Values are cut so that a hostile title cannot fill the log. */
 const quoted = (value: string): string => JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);

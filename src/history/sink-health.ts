@@ -1,5 +1,6 @@
 /** How each sink is: its circuit, what waits for it, and what became of its deliveries. */
 import type { Circuit } from "../domain/run.ts";
+import { isoTime } from "../platform/time.ts";
 import type { Backlog, StatsStore } from "../store/contract/stats.ts";
 
 export interface SinkHealthDeps {
@@ -35,4 +36,30 @@ export async function listSinkHealth({ store, sinks, circuit }: SinkHealthDeps):
       ),
     })),
   );
+}
+
+/** Why a sink gets nothing now, and how to change that; null while deliveries flow. */
+export function describePause(sink: string, { state, reason, until }: Circuit): string | null {
+  const because = reason === null ? "" : ` (${reason})`;
+  const resume = `POST /v1/sinks/${sink}/resume, or Resume on the page Sinks`;
+  if (state === "stopped") {
+    return `${sink} asked for no more deliveries${because}, so the relay stopped it. Nothing is sent until you resume it: ${resume}.`;
+  }
+  if (state === "closed") return null;
+  const at = until === null ? "next" : `at ${isoTime(until)}`;
+  return (
+    `${sink} is failing${because}. The relay tries one delivery ${at} and sends the rest when it succeeds. ` +
+    `To try now: ${resume}.`
+  );
+}
+
+/** The circuits of the configured sinks, by name. */
+export async function listCircuits({
+  sinks,
+  circuit,
+}: {
+  sinks: readonly { name: string }[];
+  circuit: SinkHealthDeps["circuit"];
+}): Promise<Map<string, Circuit>> {
+  return new Map(await Promise.all(sinks.map(async ({ name }) => [name, await circuit(name)] as const)));
 }

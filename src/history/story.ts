@@ -1,6 +1,7 @@
 /** The timeline of a run, from Skyvern's first time stamp to the last answer of each sink. Pure. */
 import { isJsonObject, type Json } from "../platform/json.ts";
-import type { Delivery, DeliveryReceipt, Run, RunAttempt } from "../domain/run.ts";
+import { isoTime } from "../platform/time.ts";
+import type { Circuit, Delivery, DeliveryReceipt, Run, RunAttempt } from "../domain/run.ts";
 import { duration } from "../sinks/content.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
 import type { Receipt } from "../store/contract/receipts.ts";
@@ -36,14 +37,18 @@ export interface StoryInput {
   /** Oldest first. */
   deliveries: readonly Delivery[];
   attempts: readonly Attempt[];
+  /** By sink; an absent one is closed. */
+  circuits: ReadonlyMap<string, Circuit>;
 }
 
-export function buildTimeline({ run, receipts, deliveries, attempts }: StoryInput): Entry[] {
+export function buildTimeline({ run, receipts, deliveries, attempts, circuits }: StoryInput): Entry[] {
   const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
   const entries = [
     ...stamps(run),
     ...receipts.map(receiptEntry),
-    ...deliveries.flatMap((delivery) => deliveryEntries(delivery, byDelivery.get(delivery.id) ?? [])),
+    ...deliveries.flatMap((delivery) =>
+      deliveryEntries(delivery, byDelivery.get(delivery.id) ?? [], isPaused(circuits.get(delivery.sink))),
+    ),
   ];
   // The sort is stable, so entries of the same millisecond stay in the order of cause and effect.
   return entries.toSorted((a, b) => a.at - b.at);
@@ -118,8 +123,7 @@ function receiptEntry(receipt: Receipt): Entry {
   const lines = [facts.filter((text) => text !== null).join(" · ")];
   if (receipt.note !== null) lines.push(receipt.note);
   if (receipt.copies > 1) {
-    const last = new Date(receipt.last_received_at).toISOString().slice(0, 19).replace("T", " ");
-    lines.push(`The same bytes came ${receipt.copies} times, last at ${last} UTC.`);
+    lines.push(`The same bytes came ${receipt.copies} times, last at ${isoTime(receipt.last_received_at)}.`);
   }
   const isSettling = receipt.verdict === "accepted" || receipt.verdict === "corrected";
   return entry({
@@ -153,7 +157,9 @@ const CAUSES: Record<Delivery["cause"], string> = {
   test: "Test queued",
 };
 
-function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entry[] {
+const isPaused = (circuit: Circuit | undefined): boolean => circuit !== undefined && circuit.state !== "closed";
+
+function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[], paused: boolean): Entry[] {
   const sink = `${delivery.sink} (${delivery.kind})`;
   const isAttempt = delivery.subject === "attempt";
   const lines = [`Delivery ${delivery.id}, ${isAttempt ? "run attempt" : "revision"} ${delivery.revision}`];
@@ -161,7 +167,13 @@ function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entr
   const lost = delivery.attempts - attempts.length - (delivery.state === "sending" ? 1 : 0);
   if (lost > 0)
     lines.push(`${lost === 1 ? "One attempt was" : `${lost} attempts were`} cut short when the relay stopped.`);
-  if (delivery.state === "canceled") lines.push("Canceled: a newer outcome replaced it before it was sent.");
+  if (delivery.state === "canceled") {
+    lines.push(
+      attempts.at(-1)?.outcome === "dead" || delivery.last_error !== null
+        ? "No longer dead: a later delivery to this sink arrived."
+        : "Canceled: a newer outcome replaced it before it was sent.",
+    );
+  }
   const isGivenUp = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
   if (isGivenUp) lines.push(`Dead: ${delivery.last_error}`);
   return [
@@ -172,16 +184,16 @@ function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[]): Entr
       title: `${CAUSES[delivery.cause]} for ${sink}`,
       lines,
     }),
-    ...attempts.map((attempt) => attemptEntry(delivery, attempt, attempt === attempts.at(-1))),
+    ...attempts.map((attempt) => attemptEntry(delivery, attempt, attempt === attempts.at(-1) && !paused)),
   ];
 }
 
-function attemptEntry(delivery: Delivery, attempt: Attempt, isLast: boolean): Entry {
+function attemptEntry(delivery: Delivery, attempt: Attempt, saysNext: boolean): Entry {
   const { n, outcome, started_at, finished_at } = attempt;
   const lines = attempt.reason === null ? [] : [attempt.reason];
   if (outcome === "delivered") lines.push(...proofLines(delivery.receipt));
-  if (outcome === "retry" && isLast && delivery.next_attempt_at !== null) {
-    lines.push(`Next try at ${new Date(delivery.next_attempt_at).toISOString().slice(0, 19).replace("T", " ")} UTC.`);
+  if (outcome === "retry" && saysNext && delivery.next_attempt_at !== null) {
+    lines.push(`Next try at ${isoTime(delivery.next_attempt_at)}.`);
   }
   const ms = Math.max(0, finished_at - started_at);
   const took = `attempt ${n}, ${ms < 1_000 ? `${ms} ms` : duration(ms)}`;

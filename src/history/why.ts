@@ -1,12 +1,16 @@
 /** Explains why a run was or was not delivered, for the history API and `skyvern-relay why`. Pure. */
+import { formatDuration } from "../platform/duration.ts";
 import { isoTime } from "../platform/time.ts";
-import { isFinal, RETRYING, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
+import { isFinal, RETRYING, type Circuit, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
+import { describePause } from "./sink-health.ts";
 import { parseRouting, buildTimeline, type Entry, type StoryInput } from "./story.ts";
 
 export interface WhyInput extends Omit<StoryInput, "run"> {
   stored: StoredRun;
+  /** Of every configured sink, in the order of the configuration. */
+  circuits: ReadonlyMap<string, Circuit>;
 }
 
 /** Times are ISO 8601. Every string from outside is hostile. */
@@ -59,7 +63,7 @@ interface WhyDelivery {
   attempts: { n: number; started_at: string; finished_at: string; outcome: string; reason: string | null }[];
 }
 
-export function explain({ stored, receipts, deliveries, attempts }: WhyInput): Why {
+export function explain({ stored, receipts, deliveries, attempts, circuits }: WhyInput): Why {
   const { run, revision } = stored.state;
   const byDelivery = Map.groupBy(attempts, ({ delivery_id }) => delivery_id);
   const routes = parseRouting(receipts.findLast(({ routing }) => routing !== null)?.routing ?? null);
@@ -68,11 +72,12 @@ export function explain({ stored, receipts, deliveries, attempts }: WhyInput): W
     title: run.title,
     status: run.status,
     revision,
-    summary: summarize(
+    summary: summarize({
       run,
       routes,
-      deliveries.filter(({ subject }) => subject === "run"),
-    ),
+      deliveries: deliveries.filter(({ subject }) => subject === "run"),
+      circuits,
+    }),
     receipts: receipts.map((receipt) => ({
       id: receipt.id,
       received_at: isoTime(receipt.received_at),
@@ -86,11 +91,15 @@ export function explain({ stored, receipts, deliveries, attempts }: WhyInput): W
     })),
     routes,
     deliveries: deliveries.map((delivery) => toWhyDelivery(delivery, byDelivery.get(delivery.id) ?? [])),
-    timeline: buildTimeline({ run, receipts, deliveries, attempts }).map(toTimelineEntry),
+    timeline: buildTimeline({ run, receipts, deliveries, attempts, circuits }).map(toTimelineEntry),
   };
 }
 
-function summarize(run: Run, routes: Why["routes"], deliveries: readonly Delivery[]): string[] {
+interface SummaryInput extends Pick<StoryInput, "run" | "deliveries" | "circuits"> {
+  routes: Why["routes"];
+}
+
+function summarize({ run, routes, deliveries, circuits }: SummaryInput): string[] {
   if (run.status === RETRYING) return retryingSummary(run);
   if (!isFinal(run)) return [`The run is not final (${run.status}): it is delivered once it is final.`];
   if (deliveries.length === 0) {
@@ -100,12 +109,23 @@ function summarize(run: Run, routes: Why["routes"], deliveries: readonly Deliver
       matched.length === 0
         ? "Nothing was delivered: no route matched."
         : "Nothing was delivered: the matching routes name no sink.",
+      ...(circuits.size === 0 ? [] : [howToSend(run.run_id, [...circuits.keys()])]),
     ];
   }
   // The last delivery to each sink counts.
   const last = new Map(deliveries.map((delivery) => [delivery.sink, delivery]));
-  return [...last.values()].map(describeDelivery);
+  return [...last.values()].map((delivery) => describeDelivery(delivery, circuits));
 }
+
+const howToSend = (runId: string, sinks: readonly string[]): string =>
+  `To send it all the same: ${redeliverCommand(runId, sinks[0])}` +
+  `${sinks.length > 1 ? ` (there are ${sinks.join(", ").replace(/, ([^,]*)$/, " and $1")})` : ""}. ` +
+  "To change what later runs do: routes in relay.yaml.";
+
+/** For a shell: an id is whatever a webhook said. */
+const redeliverCommand = (runId: string, sink: string | undefined): string =>
+  `skyvern-relay redeliver ${/^\w[\w.-]*$/.test(runId) ? runId : `'${runId.replaceAll("'", "'\\''")}'`}` +
+  (sink === undefined ? "" : ` --sink ${sink}`);
 
 function retryingSummary({ attempt, reported_status, next_attempt_at }: Run): string[] {
   const at = next_attempt_at === null ? "" : ` at ${isoTime(next_attempt_at)}`;
@@ -117,19 +137,30 @@ function retryingSummary({ attempt, reported_status, next_attempt_at }: Run): st
   ];
 }
 
-function describeDelivery({ sink, state, delivered_at, next_attempt_at, last_error, attempts }: Delivery): string {
+function describeDelivery(delivery: Delivery, circuits: SummaryInput["circuits"]): string {
+  const { run_id, sink, state, delivered_at, next_attempt_at, last_error, attempts } = delivery;
+  const circuit = circuits.get(sink);
+  const sinks = [...circuits.keys()];
+  const pause = circuit === undefined ? null : describePause(sink, circuit);
   const tries = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
   const because = last_error === null ? "" : `: ${last_error}`;
   switch (state) {
     case "delivered":
       return `Delivered to ${sink} at ${isoTime(delivered_at)}${because}.`;
     case "dead":
-      return `Not delivered to ${sink}, and not tried again${because} (${tries}). Fix the cause, then redeliver it.`;
+      return (
+        `Not delivered to ${sink}, and not tried again${because} (${tries}). ` +
+        (circuit?.state === "stopped"
+          ? `The relay stopped ${sink}: resume it (POST /v1/sinks/${sink}/resume, or Resume on the page Sinks), then: `
+          : "Fix the cause, then: ") +
+        redeliverCommand(run_id, sinks.includes(sink) ? sink : sinks[0])
+      );
     case "canceled":
       return `${sink}: the last delivery was canceled, because another one covers or replaces it.`;
     case "sending":
       return `Being sent to ${sink} right now (attempt ${attempts}).`;
     case "pending":
+      if (pause !== null) return `Not delivered to ${sink} yet: ${pause}`;
       return attempts === 0
         ? `Not delivered to ${sink} yet: it waits for its turn.`
         : `Not delivered to ${sink} yet${because} (${tries}). Next try at ${isoTime(next_attempt_at)}.`;
@@ -188,14 +219,31 @@ export interface Unknown {
   listedRun: { createdAt: number; targetsThisRelay: boolean } | null;
   unrecognized: number;
   webhookUrl: string;
+  /** How often Skyvern's list is read where no webhook can arrive; null where they can. */
+  listEveryMs: number | null;
 }
 
-export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl }: Unknown): string[] {
+/** {@link Unknown.listEveryMs} of a configuration. */
+export const listEveryMs = ({
+  reconcile,
+}: {
+  reconcile: { everyMs: number; hasWebhooks: boolean } | null;
+}): number | null => (reconcile?.hasWebhooks === false ? reconcile.everyMs : null);
+
+export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl, listEveryMs }: Unknown): string[] {
   const lines = [`The relay does not know the run ${runId}.`];
   if (listedRun?.targetsThisRelay === true) {
     lines.push(
       `Skyvern lists it (created ${isoTime(listedRun.createdAt)}) with this relay's webhook_url, but no ` +
         "webhook came: it is read at the next round of reconciliation.",
+    );
+  } else if (listEveryMs !== null && listedRun !== null) {
+    lines.push(`Skyvern lists it (created ${isoTime(listedRun.createdAt)}): it is read at one of the next looks.`);
+  } else if (listEveryMs !== null) {
+    lines.push(
+      `It gets no webhooks and reads Skyvern's list every ${formatDuration(listEveryMs)}. Either Skyvern did not ` +
+        "answer (`faults` of reconcile.round in the log says why, and `skyvern-relay doctor` asks it now), or no key " +
+        "of the relay may see this run.",
     );
   } else if (listedRun !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
   else lines.push(`Check that it was started with webhook_url ${webhookUrl} and with an API key that the relay has.`);

@@ -82,6 +82,10 @@ export const parseBearer = (header: string | undefined): string | null =>
 
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";
 
+const WRONG =
+  "This token is not the relay's. It is what RELAY_TOKEN says or, without it, what the file relay.token beside the " +
+  "database holds.";
+
 /**
  * Requires a bearer token. Without any configured token it lets nobody in, and the answer names the variable to set.
  */
@@ -96,6 +100,6 @@ export function requireToken(gate: TokenGate): MiddlewareHandler {
       return problem(c, 429, "Too many wrong tokens came from this address. A correct token still works at once.");
     }
     c.header("www-authenticate", 'Bearer realm="skyvern-relay"');
-    return problem(c, 401, "Send `Authorization: Bearer <RELAY_TOKEN>`.");
+    return problem(c, 401, token === null ? "Send `Authorization: Bearer <RELAY_TOKEN>`." : WRONG);
   };
 }

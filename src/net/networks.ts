@@ -57,8 +57,8 @@ export function contains([network, bits]: Cidr, address: string): boolean {
 
 /** The refusal in words. */
 export const refusal = (hostname: string, address: string, range: string): string =>
-  `${hostname === address ? address : `${hostname} (${address})`} is not a public address (${rangeName(range)}), so ` +
-  `the relay did not connect; if it is yours, add ${cidrText(address)} to ALLOW_PRIVATE_NETWORKS and restart the relay`;
+  `${hostname === address ? address : `${hostname} (${address})`} is not a public address (${rangeName(range)}); ` +
+  `if it is yours, add ${cidrText(address)} to ALLOW_PRIVATE_NETWORKS and restart the relay`;
 
 /** `linkLocal` → `link-local` */
 const rangeName = (range: string): string => range.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -135,7 +135,7 @@ function hintOf(kind: SkyvernFault["kind"]): string {
   if (kind === "rate_limited")
     return "the next round continues; with PUBLIC_URL set, webhooks bring runs without being asked for";
   if (kind === "unavailable")
-    return "the next round continues; if it lasts, check SKYVERN_BASE_URL and this machine's network";
+    return "the next round continues; if it lasts, check Skyvern's address (skyvern.base_url or SKYVERN_BASE_URL) and this machine's network";
   return "run skyvern-relay doctor";
 }
 

@@ -174,12 +174,10 @@ function listNotes(report: Report, cause: Job["cause"]): string[] {
   if (cause === "redelivery") notes.push("Sent again on request.");
   if (cause === "correction") notes.push("Correction: the outcome of this run changed.");
   if (report.artifacts_status === "partial") {
-    notes.push(
-      "Skyvern's artifact list could not be read in time: only the artifacts named in its webhook are linked.",
-    );
+    notes.push("Skyvern could not be asked for all artifacts, so only those that its webhook named are linked.");
   }
   if (report.artifacts_status === "unavailable")
-    notes.push("Skyvern's artifacts could not be read in time: none is linked.");
+    notes.push("Skyvern could not be asked for screenshots and files, so none are linked.");
   const last = report.attempts.at(-1);
   if (report.status === RETRYING) {
     const at = report.next_attempt_at === null ? "" : ` at ${formatTime(report.next_attempt_at)}`;

@@ -1,5 +1,5 @@
 /** Shows where a run was delivered, and with which result. */
-import type { Delivery } from "../domain/run.ts";
+import type { Circuit, Delivery } from "../domain/run.ts";
 import { html } from "hono/html";
 import { icon, STATES, time, type Html } from "./markup.ts";
 import { line } from "./text.ts";
@@ -25,10 +25,15 @@ export function ticks(deliveries: readonly Pick<Delivery, "sink" | "state">[]): 
   </ul>`;
 }
 
-/** When the delivery arrived, or when it is tried next. */
-export const stateTime = ({ state, created_at, delivered_at, next_attempt_at }: Delivery): Html =>
-  state === "delivered"
-    ? html`${time(delivered_at)}`
-    : next_attempt_at === null
-      ? html`queued ${time(created_at)}`
-      : html`next try ${time(next_attempt_at)}`;
+/** When the delivery arrived, or what it waits for. `circuit` is that of its sink. */
+export function stateTime(delivery: Delivery, circuit: Circuit | undefined): Html {
+  const { state, attempts, created_at, delivered_at, next_attempt_at } = delivery;
+  if (state === "delivered") return html`${time(delivered_at)}`;
+  if (state === "pending" && circuit?.state === "stopped") return html`waits until the sink is resumed`;
+  if (state === "pending" && circuit?.state === "open" && circuit.until !== null)
+    return html`waits: the sink is failing, next try ${time(circuit.until)}`;
+  // The due time of a delivery that was never tried is when it was queued.
+  return next_attempt_at === null || attempts === 0
+    ? html`queued ${time(created_at)}`
+    : html`next try ${time(next_attempt_at)}`;
+}

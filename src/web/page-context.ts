@@ -41,6 +41,8 @@ export interface WebDeps {
   key: Buffer;
   /** Without a trailing slash. */
   publicUrl: string;
+  /** How often Skyvern's list is read where no webhook can arrive; null where they can. */
+  listEveryMs: number | null;
   /** The address for webhooks. */
   webhookUrl(): string;
   media: Pick<Media, "open">;

@@ -219,7 +219,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(new URL(page.url()).searchParams.get("q")).toBe('"Invoice Downloader" INV-2026*');
     await page.locator("table a.title").first().click();
     const before = relay.crmRequests();
-    await page.getByRole("button", { name: "Redeliver to all" }).click();
+    await page.getByRole("button", { name: /^Send again to / }).click();
     await page.getByText("Queued again for").waitFor();
     await page.getByText("Reload to see the result.").waitFor();
     await expect.poll(relay.crmRequests, { timeout: 10_000 }).toBeGreaterThan(before);
@@ -233,7 +233,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByRole("button", { name: "Resume legacy" }).click();
     await page.getByText("legacy is resumed").waitFor();
 
-    await page.getByRole("link", { name: "Redeliver dead letters legacy" }).click();
+    await page.getByRole("link", { name: "Resend legacy’s dead letters" }).click();
     await page.getByRole("button", { name: "Redeliver 1 delivery" }).click();
     await page.getByText("Queued again: 1 delivery.").waitFor();
     await relay.settled();

@@ -105,13 +105,14 @@ describe("check", () => {
 
   it("names the routes of a file and notes what is odd", async () => {
     const path = aFile(
-      "sinks: { ops: { kind: http, url: https://x.example/ } }\nroutes: [{ name: bad, when: { status: failed }, to: [ops] }]\n",
+      "sinks: { ops: { kind: http, url: https://x.example/ } }\nroutes: [{ name: bad, when: { status: failed }, to: [ops] }, { name: trials, to: [], stop: true }]\n",
     );
     const { code, stdout } = await run(["check"], { SKYVERN_API_KEY: KEY, RELAY_CONFIG: path });
     expect(code).toBe(0);
-    expect(stdout).toContain("bad → ops");
-    expect(stdout).toContain("open from the first start on, with a token in ./data/relay.token");
-    expect(stdout).toMatch(/Off: .*webhooks: .*\n +turn it on: PUBLIC_URL=/);
+    expect(stdout).toContain("bad → ops; trials → nobody, and stops");
+    expect(stdout).not.toContain("Webhook:");
+    expect(stdout).toContain("Page:    http://localhost:8080/, token in ./data/relay.token (made at the first start)");
+    expect(stdout).toMatch(/Off: .*webhooks from Skyvern, because PUBLIC_URL is not set.*\n +turn it on: PUBLIC_URL=/);
     expect(stdout).toContain("every run: the relay reads Skyvern's list every 10s, with at most 3600 requests an hour");
   });
 

@@ -323,7 +323,7 @@ const faults: Case[] = [
     name: "a base URL where nobody answers",
     wrong: async (world) => (world.env["SKYVERN_BASE_URL"] = `http://127.0.0.1:${await freePort()}`),
     check: "base URL",
-    found: /does not answer.*ECONNREFUSED/,
+    found: /did not answer.*ECONNREFUSED/,
     fix: /correct SKYVERN_BASE_URL/,
   },
   {

@@ -89,7 +89,7 @@ it("shows no login link for an address that others on the way can read", async (
 it("says what is off in one line each, with the line that turns it on", async () => {
   const { stdout } = await onATerminal();
   expect(stdout()).toMatch(/Off +messages: no sink .*\n +turn it on: .*SLACK_WEBHOOK_URL=/);
-  expect(stdout()).toMatch(/Off +webhooks: .*\n +turn it on: PUBLIC_URL=/);
+  expect(stdout()).toMatch(/Off +webhooks from Skyvern, because PUBLIC_URL is not set; .*\n +turn it on: PUBLIC_URL=/);
 });
 
 it("logs neither its token nor a login link, and has the same token at the next start", async () => {

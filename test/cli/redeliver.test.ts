@@ -53,7 +53,7 @@ describe("redeliver <run_id>", () => {
     expect(await states()).toEqual(["tsk_1 redelivery pending", ...DEAD]);
     runtime.advance(Date.now() - NOW);
     await relay.deliver();
-    expect(await states()).toEqual(["tsk_1 redelivery delivered", ...DEAD]);
+    expect(await states()).toEqual(["tsk_1 redelivery delivered", "tsk_1 result canceled", "tsk_2 result dead"]);
     expect(relay.standIns.http.requests.at(-1)?.headers["webhook-id"]).toBe(/dlv_\w+/.exec(stdout)?.[0]);
   });
 

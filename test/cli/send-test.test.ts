@@ -51,6 +51,41 @@ it("goes to the relay on this machine by default, and can be asked about there",
   expect(await relay.read(`/v1/runs/${runId}`)).toMatchObject({ workflow: { title: "Sample of skyvern-relay" } });
 });
 
+it("tries a route by workflow with --workflow and --title", async () => {
+  const file = [
+    "routes:",
+    "  - { name: invoices, when: { workflow: wpid_123, status: failed }, to: [http] }",
+    '  - { name: bills, when: { workflow: "Pay *" }, to: [http] }',
+  ].join("\n");
+  const relay = await aListeningApp({}, { standIns: ["http"], file });
+  const given = [
+    "send-test",
+    "--url",
+    `${relay.url}/webhook`,
+    "--workflow",
+    "wpid_123",
+    "--status",
+    "failed",
+    "--json",
+  ];
+  const tried = async (args: string[]) => {
+    const { stdout } = await runCommand(args, env);
+    const { run_id: id } = JSON.parse(stdout) as { run_id: string };
+    const { routes } = await relay.read<{ routes: { matched: boolean; because: string }[] }>(`/v1/runs/${id}/why`);
+    return routes.map(({ matched, because }) => `${matched}: ${because}`);
+  };
+  expect(await tried(given)).toEqual([
+    'true: status is failed; workflow is wpid_123 ("Sample of skyvern-relay")',
+    'false: workflow is wpid_123 ("Sample of skyvern-relay"), not "Pay *"',
+  ]);
+  expect((await tried([...given, "--title", "Pay invoices"]))[1]).toBe('true: workflow is wpid_123 ("Pay invoices")');
+  const { code, stderr } = await runCommand([...given, "--type", "task_v2"], env);
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: "skyvern-relay send-test: --workflow and --title go with --type workflow_run\n",
+  });
+});
+
 it("a key that the relay does not have: exit code 1, and what to do", async () => {
   const relay = await aListeningApp();
   const { code, stdout, stderr } = await runCommand(

@@ -342,7 +342,10 @@ describe("warnings", () => {
   it.each([
     [{ SLACK_WEBHOOK_URL: "" }, /^messages: no sink .* → SLACK_WEBHOOK_URL=.* SMTP_URL=.* SINK_URL=/],
     [{ RELAY_TOKEN: "" }, /^web page, .* → RELAY_TOKEN=/],
-    [{ PUBLIC_URL: "" }, /^webhooks: .* every 10s instead; .*http:\/\/localhost:8080 → PUBLIC_URL=/],
+    [
+      { PUBLIC_URL: "" },
+      /^webhooks from Skyvern, because PUBLIC_URL is not set; .*http:\/\/localhost:8080 → PUBLIC_URL=/,
+    ],
     [{ SINK_URL: "https://x.example" }, /^the signature .* → SINK_SECRET=/],
   ])("warnings: %j turns something off, and says in one line what turns it on", (env, line) => {
     expect(offOf({ ...QUIET, ...env })).toEqual([expect.stringMatching(line)]);

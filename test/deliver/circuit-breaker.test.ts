@@ -58,12 +58,12 @@ describe("a circuit", () => {
     expect(after(failures(3), 2_000, open)).toMatchObject({ until: open.until, openings: 1 });
   });
 
-  it("takes being asked to slow down for no failure, nor a message refused for good", () => {
+  it("takes being asked to slow down for no failure, nor a delivery that is dead at once, but says when it was", () => {
     const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
     const refused: Outcome = { kind: "dead", reason: "400" };
-    expect(after([...Array.from({ length: 20 }, () => slow), ...Array.from({ length: 20 }, () => refused)])).toEqual(
-      CLOSED,
-    );
+    expect(
+      after([...Array.from({ length: 20 }, () => slow), ...Array.from({ length: 20 }, () => refused)], 1_000),
+    ).toEqual({ ...CLOSED, last_failure_at: 1_000 });
   });
 
   it("closes with a probe that is asked to slow down, as that is a sign of life", () => {

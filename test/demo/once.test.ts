@@ -1,15 +1,18 @@
 import { expect, it } from "vitest";
 import { SINK_STAND_INS } from "../../src/stand-ins/sinks.ts";
+import { freePort } from "../support/postgres.ts";
 import { runProgram } from "../support/process.ts";
 
 it.each([
-  ["demo --once", ["demo", "--once"]],
+  ["demo --once", ["demo", "--once", "--port", String(await freePort())]],
   ["demo --edge --once, inside workerd,", ["demo", "--edge", "--once"]],
 ])(
   "%s delivers every sample everywhere and ends with 0",
   async (_name, args) => {
     const { code, stdout } = await runProgram(args, {}).ended;
     expect(stdout).toContain(`arrived once in each of ${Object.keys(SINK_STAND_INS).length} sinks`);
+    const port = args[args.indexOf("--port") + 1];
+    if (args.includes("--port")) expect(stdout).toContain(`http://localhost:${port}`);
     expect(code).toBe(0);
   },
   60_000,

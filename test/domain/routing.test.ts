@@ -49,8 +49,8 @@ describe("routes", () => {
       { name: "last", to: ["a"] },
     );
     expect(match(aRun({ channel: "prod" }), routes, ["a"]).trace).toEqual([
-      { route: "route 1", matched: false, because: 'status is "completed", expected "failed"' },
-      { route: "mine", matched: true, because: 'channel is "prod"; title is empty' },
+      { route: "route 1", matched: false, because: "status is completed, not failed" },
+      { route: "mine", matched: true, because: "channel is prod; title is empty" },
       { route: "route 3", matched: true, because: "it has no conditions" },
       { route: "last", matched: false, because: 'skipped: "route 3" matched and stops the search' },
     ]);

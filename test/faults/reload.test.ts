@@ -61,6 +61,7 @@ it("SIGHUP takes up a good file, refuses a bad one with its faults, and never en
   writeFileSync(path, fileTo("b"));
   relay.signal("SIGHUP");
   await until("nothing differs", () => logged("config.unchanged") >= 1);
+  expect(relay.stdout()).toContain("the environment and .env are read at the start only");
   expect(a.requests).toEqual([]);
   relay.signal("SIGTERM");
   expect((await relay.ended).code).toBe(0);

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
@@ -49,6 +50,29 @@ describe("SIGTERM", () => {
     expect(ids[0]).toBe(ids[1]);
   });
 
+  it("a second SIGTERM during a delivery that hangs ends it at once, and says so", async () => {
+    const sink = await startHttpSink();
+    onTestFinished(() => sink.close());
+    sink.answers.push({ hang: true });
+    const relay = await serve({ DATABASE_URL: "sqlite::memory:", SINK_URL: sink.url });
+    await relay.webhook(BODY);
+    await until("the sink was asked", () => sink.requests.length === 1);
+    relay.signal("SIGTERM");
+    // Two signals at once are one request, as of npm's Ctrl-C.
+    relay.signal("SIGTERM");
+    await until("it refuses", async () => (await relay.webhook(`${BODY} `)).status === 503);
+    await sleep(600);
+    expect((await fetch(`${relay.url}/healthz`)).status).toBe(200);
+
+    const askedAt = Date.now();
+    relay.signal("SIGTERM");
+
+    const { code, signal, stderr } = await relay.ended;
+    expect({ code, signal }).toEqual({ code: null, signal: "SIGTERM" });
+    expect(Date.now() - askedAt).toBeLessThan(2_000);
+    expect(stderr).toContain("a second SIGTERM came: it ends at once");
+  });
+
   it.each(["SIGTERM", "SIGINT"] as const)(
     "SIGTERM: or rather %s with nothing to do ends it at once with 0, idle connections or not",
     async (signal) => {
@@ -76,6 +100,7 @@ describe("a wrong configuration", () => {
 
     expect(code).toBe(2);
     expect(stderr).toContain("SKYVERN_API_KEY");
+    expect(stderr).toMatch(/This folder \(.+\) has no \.env and no relay\.yaml: run it where the relay starts\./);
     expect(stdout).toBe("");
     expect(existsSync(join(database, ".."))).toBe(false);
   });

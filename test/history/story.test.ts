@@ -35,7 +35,7 @@ const anAttempt = (given: Partial<Attempt> = {}): Attempt => ({
 });
 
 const told = (delivery: Delivery, attempts: Attempt[]) =>
-  buildTimeline({ run, receipts: [], deliveries: [delivery], attempts }).map(({ title, lines }) =>
+  buildTimeline({ run, receipts: [], deliveries: [delivery], attempts, circuits: new Map() }).map(({ title, lines }) =>
     [title, ...lines].join(" | "),
   );
 
@@ -51,7 +51,7 @@ test("every attempt has its entry, with its reason, and the last failed one says
   ];
   expect(told(delivery, attempts).slice(-2)).toEqual([
     "Not delivered to ops yet (attempt 1, 10 ms) | Slack answered 429",
-    "Not delivered to ops yet (attempt 2, 10 ms) | Slack answered 503 | Next try at 1970-01-01 01:00:00 UTC.",
+    "Not delivered to ops yet (attempt 2, 10 ms) | Slack answered 503 | Next try at 1970-01-01T01:00:00.000Z.",
   ]);
 });
 

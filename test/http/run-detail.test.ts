@@ -96,7 +96,7 @@ routes:
       ["rest", true],
       ["never", false],
     ]);
-    expect(story.routes[0]?.because).toContain('expected "failed"');
+    expect(story.routes[0]?.because).toContain(", not failed");
     expect(story.routes[2]?.because).toContain("skipped: ");
     const [slack, http] = story.deliveries;
     expect(slack).toMatchObject({
@@ -152,7 +152,7 @@ routes:
     await relay.webhook(aRun("tsk_1"));
     await relay.deliver();
     expect((await why(relay, "tsk_1")).summary[0]).toMatch(
-      /^Not delivered to http, and not tried again: .*404.*redeliver it/,
+      /^Not delivered to http, and not tried again: .*404.*redeliver tsk_1 --sink http$/,
     );
   });
 

@@ -68,7 +68,7 @@ describe("the query of the webhook's address", () => {
     await relay.deliver();
     expect(relay.standIns.http.requests).toHaveLength(1);
     const { routes } = await relay.read<{ routes: { because: string }[] }>(`/v1/runs/${ID}/why`);
-    expect(routes[0]?.because).toBe('label customer is "42"');
+    expect(routes[0]?.because).toBe("label customer is 42");
   });
 
   it("labels a run whose webhook was lost by the address that Skyvern names", async () => {

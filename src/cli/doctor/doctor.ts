@@ -80,7 +80,7 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
   const { database, baseUrl, keys } = config;
   const looks: Promise<Finding[]>[] = [
-    lookAtSkyvern({ config, outbound: guarded, runtime, signal }),
+    lookAtSkyvern({ config, addressKey: addressKey(config, shell.env), outbound: guarded, runtime, signal }),
     lookAtWorkflows({ config, outbound: guarded, runtime, signal }),
     config.reconcile?.hasWebhooks === false
       ? Promise.resolve(
@@ -109,6 +109,11 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
     await Promise.all([guarded.close(), open.close()]);
   }
 }
+
+const addressKey = ({ file, baseUrl }: Config, env: Shell["env"]): string =>
+  env["SKYVERN_BASE_URL"] || file === null || baseUrl === "https://api.skyvern.com"
+    ? "SKYVERN_BASE_URL"
+    : `skyvern.base_url in ${file}`;
 
 const lookAtDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise<Finding[]>[] =>
   path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];

@@ -88,8 +88,7 @@ export async function lookAtVolume(
   host: Pick<DoctorHost, "device" | "isContainer">,
 ): Promise<Finding[]> {
   const onFly = Boolean(env["FLY_MACHINE_ID"] ?? env["FLY_APP_NAME"]);
-  if (!onFly && !host.isContainer())
-    return findingsAbout("volume", [ok("not in a container: the database lies on this machine's disk")]);
+  if (!onFly && !host.isContainer()) return findingsAbout("volume", [ok("not needed: this is no container")]);
   const folder = nearest(dirname(resolve(path)));
   try {
     const [own, root] = await Promise.all([host.device(folder), host.device("/")]);

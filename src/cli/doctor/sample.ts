@@ -87,7 +87,13 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
     const last = made.find(({ state }) => state === "delivered") ?? made.at(-1);
     const check = `sample to ${name}`;
     if (skipped.includes(name)) findings.push({ check, ...ok(`there is no stand-in for ${kind}: try it with --live`) });
-    else if (last?.state === "delivered") findings.push({ check, ...ok("its message passes; nothing was sent") });
+    else if (last?.state === "delivered")
+      findings.push({
+        check,
+        ...ok(
+          `a message for ${name}${routed.includes(name) ? "" : ", which no route chose for it,"} was built, and a stand-in on this machine accepted it; ${name} itself got nothing`,
+        ),
+      });
     else
       findings.push({
         check,

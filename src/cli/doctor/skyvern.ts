@@ -8,6 +8,8 @@ import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from 
 
 export interface SkyvernCheckDeps {
   config: Pick<Config, "keys" | "baseUrl">;
+  /** What sets Skyvern's address: a variable, or a key of a file. */
+  addressKey: string;
   /** The guarded clients. */
   outbound: Outbound;
   runtime: Runtime;
@@ -35,9 +37,8 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
     else if (answer.fault.kind === "forbidden") looked.push({ check: `key ${name}`, ...forbidden(answer.fault) });
     else broken = answer.fault;
   }
-  const address =
-    broken === null ? [] : findingsAbout("base URL", [addressFault(broken, baseUrl, clock.redirectedTo())]);
-  return [...address, ...plain(baseUrl), ...looked, ...findingsAbout("clock", clock.found())];
+  const address = broken === null ? [] : findingsAbout("base URL", [addressFault(broken, deps, clock.redirectedTo())]);
+  return [...address, ...plain(deps), ...looked, ...findingsAbout("clock", clock.found())];
 }
 
 const ofWhom = ({ organization }: Config["keys"][number]): string => (organization === null ? "" : `: ${organization}`);
@@ -72,24 +73,28 @@ function forbidden({ reason }: SkyvernFault): Diagnosis {
   return fault(`it is refused. ${reason}`, fix);
 }
 
-function addressFault({ kind, status, reason }: SkyvernFault, baseUrl: string, redirectedTo: string | null): Diagnosis {
+function addressFault(
+  { kind, status, reason }: SkyvernFault,
+  { config: { baseUrl }, addressKey }: SkyvernCheckDeps,
+  redirectedTo: string | null,
+): Diagnosis {
   if (status === null) {
     return fault(
-      `${baseUrl} does not answer. ${reason}`,
-      "correct SKYVERN_BASE_URL, or let this machine reach it (name server, firewall, proxy)",
+      `${reason} (${baseUrl})`,
+      `correct ${addressKey}, or let this machine reach it (name server, firewall, proxy)`,
     );
   }
   if (status >= 300 && status < 400) {
     const to = redirectedTo === null ? "the address it names" : redirectedTo;
     return fault(
       `${baseUrl} redirects${redirectedTo === null ? "" : ` to ${redirectedTo}`}`,
-      `set SKYVERN_BASE_URL to ${to}`,
+      `set ${addressKey} to ${to}`,
     );
   }
   if (kind === "not_found" || kind === "unexpected") {
     return fault(
       `${baseUrl} is not Skyvern's API. ${reason}`,
-      "set SKYVERN_BASE_URL to the API, https://api.skyvern.com unless you host it: not the web page's " +
+      `set ${addressKey} to the API, https://api.skyvern.com unless you host it: not the web page's ` +
         "address, and without a path",
     );
   }
@@ -99,7 +104,7 @@ function addressFault({ kind, status, reason }: SkyvernFault, baseUrl: string, r
   );
 }
 
-function plain(baseUrl: string): Finding[] {
+function plain({ config: { baseUrl }, addressKey }: SkyvernCheckDeps): Finding[] {
   const { protocol, hostname } = new URL(baseUrl);
   if (
     protocol === "https:" ||
@@ -107,7 +112,7 @@ function plain(baseUrl: string): Finding[] {
   )
     return [];
   const found = `the API key goes to ${baseUrl} unencrypted`;
-  return findingsAbout("base URL", [warning(found, "use https:// in SKYVERN_BASE_URL")]);
+  return findingsAbout("base URL", [warning(found, `use https:// in ${addressKey}`)]);
 }
 
 /** Slack searches and S3 signatures depend on this machine's clock; both tolerate a few minutes. */

@@ -104,6 +104,7 @@ export const RECEIPT = {
   reported_status: "completed",
   source: "webhook",
   channel: "invoices",
+  labels: {},
   key: "acme",
   body_hash: "08231d9b0fe3fb046524a00f53dfad8d55763dd6d938dc7026072747892bd34e",
   body_bytes: 2073,

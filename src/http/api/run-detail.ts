@@ -1,12 +1,13 @@
 /** What belongs to one run: its artifacts, and why it was or was not delivered. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { ReportSchema, type Links } from "../../domain/report.ts";
-import { SOURCES, SUBJECTS, VERDICTS, CAUSES, DELIVERY_STATES, type Run } from "../../domain/run.ts";
+import { SOURCES, SUBJECTS, VERDICTS, CAUSES, DELIVERY_STATES, type Circuit, type Run } from "../../domain/run.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { ReconcileStore } from "../../store/contract/reconcile.ts";
 import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
 import type { StatsStore } from "../../store/contract/stats.ts";
+import { listCircuits } from "../../history/sink-health.ts";
 import { unknownRun, explain } from "../../history/why.ts";
 import { AttemptSchema, closed, fault, json, noRun, rowToReport, RunParams, security, time } from "./schemas.ts";
 import { RUN_ARTIFACTS } from "./examples.ts";
@@ -18,12 +19,15 @@ export interface RunDetailDeps {
     Pick<DeliveryStore, "deliveries" | "attempts"> &
     Pick<ReconcileStore, "listedRun"> &
     Pick<StatsStore, "counts">;
+  sinks: readonly { name: string }[];
+  circuit(sink: string): Promise<Circuit>;
   links: Links;
   /**
    * Reads the run's artifacts from Skyvern again and saves them. Never fails; `reason` says why Skyvern's list could
    * not be read.
    */
   refresh(run: Run, signal: AbortSignal): Promise<{ reason: string | null }>;
+  listEveryMs: number | null;
   /** The address for webhooks. */
   webhookUrl(): string;
 }
@@ -147,8 +151,8 @@ const WhySchema = z
         },
       ],
       routes: [
-        { route: "failures", matched: false, because: 'status is "completed", expected "failed"' },
-        { route: "invoices", matched: true, because: 'workflow is "Invoices"' },
+        { route: "failures", matched: false, because: "status is completed, not failed" },
+        { route: "invoices", matched: true, because: 'workflow is wpid_490440779503357998 ("Invoices")' },
       ],
       deliveries: [],
       timeline: [{ at: "2026-01-20T12:00:31.512Z", who: "Relay", what: "Result accepted", details: [] }],
@@ -203,12 +207,14 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
         listedRun,
         unrecognized,
         webhookUrl: deps.webhookUrl(),
+        listEveryMs: deps.listEveryMs,
       });
       return problem(c, 404, lines.join(" "));
     }
     const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
     const attempts = await store.attempts(deliveries.map(({ id }) => id));
-    const why = explain({ stored, receipts: await store.receipts(runId), deliveries, attempts });
+    const [receipts, circuits] = await Promise.all([store.receipts(runId), listCircuits(deps)]);
+    const why = explain({ stored, receipts, deliveries, attempts, circuits });
     return c.json(why as z.output<typeof WhySchema>, 200);
   });
 }

@@ -61,6 +61,7 @@ export const ReceiptSchema = z
     reported_status: z.string().nullable(),
     source: z.enum(SOURCES),
     channel: z.string().nullable(),
+    labels: ReportSchema.shape.labels,
     key: z.string().nullable().meta({ description: "Name of the key that signed it." }),
     body_hash: z.string().meta({ description: "sha256, hex, of the body as it is stored: masked." }),
     body_bytes: z.int().meta({ description: "Its length." }),
@@ -278,9 +279,11 @@ export const receiptJson = ({
   received_at,
   last_received_at,
   routing,
+  labels,
   ...receipt
 }: Receipt) => ({
   ...receipt,
+  labels: labels ?? {},
   key: key_name,
   routing: routing as z.output<typeof ReceiptSchema>["routing"],
   received_at: isoTime(received_at),

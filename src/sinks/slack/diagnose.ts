@@ -29,7 +29,7 @@ export async function diagnoseBot(
 ): Promise<Diagnosis[]> {
   const call = callerFor({ ...options, fetch: deps.fetch }, signal);
   const auth = await call("auth.test", {});
-  if (!auth.ok) return [refusal(auth.failure, "auth.test", deps)];
+  if (!auth.ok) return [refusal(auth.failure, "auth.test", { ...deps, apiUrl: options.apiUrl })];
   const { team, user, bot_id: bot, response_metadata: metadata } = auth.data;
   const name = typeof user === "string" ? quote(user, [], 80) : "the app";
   const place = typeof team === "string" ? ` in ${quote(team, [], 80)}` : "";
@@ -39,7 +39,7 @@ export async function diagnoseBot(
   return [
     who,
     ...(known === null ? [] : listMissingScopes(known)),
-    ...(await lookAtChannel(call, channel, name, known, deps)),
+    ...(await lookAtChannel(call, channel, name, known, { ...deps, apiUrl: options.apiUrl })),
   ];
 }
 
@@ -58,12 +58,16 @@ const listMissingScopes = (scopes: readonly string[]): Diagnosis[] =>
     ),
   );
 
+interface LookDeps extends DiagnoseDeps {
+  apiUrl: string;
+}
+
 async function lookAtChannel(
   call: SlackCall,
   channel: string,
   name: string,
   scopes: readonly string[] | null,
-  deps: DiagnoseDeps,
+  deps: LookDeps,
 ): Promise<Diagnosis[]> {
   const unseen = warning(
     `whether ${name} is in the channel ${quote(channel, [], 80)} cannot be seen without the scope channels:read`,
@@ -94,13 +98,16 @@ async function lookAtChannel(
   return [fault(`${name} is not in ${shown}`, `write /invite @${name} in that channel`)];
 }
 
-function refusal(failure: SlackFailure, method: string, deps: DiagnoseDeps): Diagnosis {
+function refusal(failure: SlackFailure, method: string, deps: LookDeps): Diagnosis {
+  const { apiUrl } = deps;
   const meaning = findMeaning(failure);
   const reason = reasonOf(toOutcome(failure, method, deps.now()));
   if (failure.kind === "refused") {
     return fault(reason, meaning?.kind === "dead" ? meaning.advice : "look the error up at https://docs.slack.dev");
   }
-  return fault(reason, "let this machine reach Slack (https://slack.com/api/), or correct SLACK_API_URL");
+  if (toOutcome(failure, method, deps.now()).kind === "dead")
+    return fault(reason, "allow its network if it is yours, else correct api_url (SLACK_API_URL)");
+  return fault(reason, `let this machine reach ${apiUrl}, or correct api_url (SLACK_API_URL)`);
 }
 
 /** A webhook reveals nothing until something is posted. */

@@ -176,10 +176,9 @@ export async function recordAll(
   await saveCircuits(rows, circuits);
   const byAttempt = new Map(written.map((row) => [attemptKey(row.id, row.attempts), row]));
   for (const row of written) ledger.moved(row);
-  await cancelObsolete(
-    transaction,
-    written.filter(({ state, cause }) => state === "delivered" && cause !== "test"),
-  );
+  const delivered = written.filter(({ state, cause }) => state === "delivered" && cause !== "test");
+  await cancelObsolete(transaction, delivered);
+  await cancelMadeGood(transaction, delivered);
   return attempts.map(({ deliveryId, n }) => byAttempt.has(attemptKey(deliveryId, n)));
 }
 
@@ -224,6 +223,24 @@ async function cancelObsolete({ rows, ledger }: WriteTransaction, delivered: rea
     },
   );
   for (const row of canceled) ledger.moved(row);
+}
+
+/** Cancels dead deliveries that a later one to the same sink made good. Nothing is dead before a first result. */
+async function cancelMadeGood({ rows, ledger }: WriteTransaction, delivered: readonly DeliveryRow[]): Promise<void> {
+  const madeGood = await rows.update(
+    "deliveries",
+    delivered
+      .filter(({ cause }) => cause !== "result")
+      .map(({ id, subject_kind, subject_id, sink, revision }) => ({ id, subject_kind, subject_id, sink, revision })),
+    {
+      set: "state = 'canceled'",
+      where: `deliveries.subject_id = v.subject_id and deliveries.sink = v.sink and deliveries.id < v.id
+        and deliveries.state = 'dead' and deliveries.subject_kind = v.subject_kind
+        and (deliveries.subject_kind = 'run' or deliveries.revision = v.revision)`,
+      returning: true,
+    },
+  );
+  for (const row of madeGood) ledger.revived(row);
 }
 
 /** The columns that an attempt changes; null leaves a column as it is, except the due time and the last error. */

@@ -36,8 +36,13 @@ export async function redeliver(
   const names = new Set(wanted ?? known.filter(({ subject }) => subject === "run").map(({ sink }) => sink));
   const last = known.reduce((id, one) => (one.id > id ? one.id : id), "");
   const chosen = sinks.filter(({ name }) => names.has(name));
+  const say =
+    sinks.length === 0 ? "No sink is configured." : `Say which: ${sinks.map(({ name }) => name).join(" or ")}.`;
   if (chosen.length === 0)
-    return no(409, "This run was meant for no sink that is configured: name the sinks to send it to.");
+    return no(
+      409,
+      names.size === 0 ? `No route chose a sink for this run. ${say}` : `Its sinks are no longer configured. ${say}`,
+    );
   const fresh = chosen.map(({ name, kind }) => ({
     id: runtime.newId("dlv", last),
     sink: name,

@@ -29,6 +29,8 @@ export interface Ledger {
   made(row: DeliveryRow): void;
   /** A delivery changed its state. Its final state must be noted once. */
   moved(row: DeliveryRow): void;
+  /** A dead delivery was canceled, as a later one to its sink arrived. */
+  revived(row: DeliveryRow): void;
   /** A finished delivery was removed. Its duration stays counted. */
   dropped(row: Pick<DeliveryRow, "subject_id" | "sink" | "state" | "cause">): void;
   write(rows: BulkSql): Promise<void>;
@@ -87,6 +89,12 @@ export function createLedger(): Ledger {
       const bucket = bucketOf(delivered_at - created_at);
       add(times, { grain: "hour", start: hourOf(delivered_at), sink, bucket, count: 1 });
       add(times, { grain: "day", start: dayOf(delivered_at), sink, bucket, count: 1 });
+    },
+    revived: (row) => {
+      push(row);
+      doubtful.add(row.subject_id);
+      add(deliveries, { sink: row.sink, state: "dead", count: -1 });
+      add(deliveries, { sink: row.sink, state: "canceled", count: 1 });
     },
     dropped: ({ subject_id, sink, state, cause }) => {
       if (state === "dead") doubtful.add(subject_id);

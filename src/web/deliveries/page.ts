@@ -1,6 +1,6 @@
 /** The list of deliveries, mostly used for dead letters. */
 import { html } from "hono/html";
-import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
+import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
 import type { Page } from "../../store/contract/runs.ts";
 import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "../markup.ts";
 import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
@@ -15,6 +15,8 @@ export interface DeliveriesView {
   faults: readonly QueryFault[];
   older: NonNullable<Page["after"]> | null;
   sinks: readonly { name: string }[];
+  /** By sink. */
+  circuits: ReadonlyMap<string, Circuit>;
   session: Session;
   queued: number | null;
   /** The id of the last change that the rows show. */
@@ -148,7 +150,7 @@ const table = (view: DeliveriesView): Html =>
     </tbody>
   </table>`;
 
-function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Html {
+function row(delivery: Delivery, { session, sinks, circuits, query }: DeliveriesView): Html {
   const { run_id: runId, sink } = delivery;
   const fields = { sink, to: toHref(PATH, query) };
   const isConfigured = sinks.some(({ name }) => name === sink);
@@ -168,7 +170,7 @@ function row(delivery: Delivery, { session, sinks, query }: DeliveriesView): Htm
       ${isAttempt ? html`<span class="sub">Run attempt ${delivery.revision} failed</span>` : ""}
       ${
         delivery.last_error === null
-          ? html`<span class="sub">${stateTime(delivery)}</span>`
+          ? html`<span class="sub">${stateTime(delivery, circuits.get(sink))}</span>`
           : html`<span class="error-text">${block(delivery.last_error, 400)}</span>`
       }
     </td>

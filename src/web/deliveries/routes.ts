@@ -1,4 +1,5 @@
 /** `/deliveries`: the list, and redelivering what fits a filter. */
+import { listCircuits } from "../../history/sink-health.ts";
 import { newDeliveryIds } from "../../store/outbox/redeliver.ts";
 import { field, go, PAGE_SIZE, pageAfter, readFlash, withFlash, type PageContext } from "../page-context.ts";
 import { deliveriesPage } from "./page.ts";
@@ -24,6 +25,7 @@ export function mountDeliveries({ web, deps, reading, acting, show }: PageContex
       faults,
       older,
       sinks,
+      circuits: await listCircuits(deps),
       session: c.get("session"),
       queued: readFlash(c, "queued"),
       event,

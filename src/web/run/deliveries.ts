@@ -1,7 +1,7 @@
 /** Whom a run was told to: a line for each sink, its details folded, and buttons to send it again. */
 import { html } from "hono/html";
 import type { Report } from "../../domain/report.ts";
-import { isFinal, isTerminal, type Delivery } from "../../domain/run.ts";
+import { isFinal, isTerminal, type Circuit, type Delivery } from "../../domain/run.ts";
 import { explain } from "../../history/why.ts";
 import { newestOfEach, stateTime } from "../delivery-badges.ts";
 import type { Session } from "../login/session.ts";
@@ -12,12 +12,18 @@ import { card } from "./card.ts";
 import type { RunView } from "./view.ts";
 
 export function deliveriesCard(view: RunView): Html {
-  const { stored, deliveries, sinks, session, report, event } = view;
+  const { stored, deliveries, sinks, circuits, session, report, event } = view;
   const newest = newestOfEach(deliveries);
   const names = new Set([...sinks.map(({ name }) => name), ...newest.map(({ sink }) => sink)]);
   const rows = [...names].map((name) => {
     const delivery = newest.find(({ sink }) => sink === name);
-    return sinkRow(name, { delivery, isConfigured: sinks.some((sink) => sink.name === name), session, report });
+    return sinkRow(name, {
+      delivery,
+      isConfigured: sinks.some((sink) => sink.name === name),
+      circuit: circuits.get(name),
+      session,
+      report,
+    });
   });
   const all = { action: `${runPath(report.run_id)}/redeliver`, csrf: session.csrf };
   const parts = [
@@ -29,7 +35,7 @@ export function deliveriesCard(view: RunView): Html {
           ${rows}
         </ul>`,
     isFinal(stored.state.run) && sinks.length > 0
-      ? buttonForm(all, [icon("again"), deliveries.length === 0 ? "Send to all sinks" : "Redeliver to all"], "small")
+      ? buttonForm(all, [icon("again"), deliveries.length === 0 ? "Send to all sinks" : again(newest, sinks)], "small")
       : "",
   ];
   const address = runPath(report.run_id);
@@ -40,17 +46,26 @@ export function deliveriesCard(view: RunView): Html {
   });
 }
 
-const whyNobody = ({ stored, receipts, deliveries, attempts }: RunView): string[] =>
-  explain({ stored, receipts, deliveries, attempts }).summary.map((text) => block(text, 600));
+/** The button sends to the sinks that the run was for, as far as they are configured. */
+function again(newest: readonly Delivery[], sinks: RunView["sinks"]): string {
+  const names = newest.flatMap(({ sink }) => (sinks.some(({ name }) => name === sink) ? [line(sink, 64)] : []));
+  return names.length > 3
+    ? `Send again to ${names.length} sinks`
+    : `Send again to ${names.join(" and ") || "its sinks"}`;
+}
+
+const whyNobody = ({ stored, receipts, deliveries, attempts, circuits }: RunView): string[] =>
+  explain({ stored, receipts, deliveries, attempts, circuits }).summary.map((text) => block(text, 600));
 
 interface SinkRow {
   delivery: Delivery | undefined;
   isConfigured: boolean;
+  circuit: Circuit | undefined;
   session: Session;
   report: Report;
 }
 
-function sinkRow(name: string, { delivery, isConfigured, session, report }: SinkRow): Html {
+function sinkRow(name: string, { delivery, isConfigured, circuit, session, report }: SinkRow): Html {
   const form = { action: `${runPath(report.run_id)}/redeliver`, csrf: session.csrf, fields: { sink: name } };
   const said = html`<span class="said"> to ${line(name, 64)}</span>`;
   const button =
@@ -68,7 +83,8 @@ function sinkRow(name: string, { delivery, isConfigured, session, report }: Sink
   return html`<li>
     <div class="delivery-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
     <p class="soft">
-      ${stateTime(delivery)} · ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · no longer configured"}
+      ${stateTime(delivery, circuit)} ·
+      ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · no longer configured"}
     </p>
     ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
     <div class="row">${permalink === null ? "" : externalLink(permalink, "Open message")}${button}</div>

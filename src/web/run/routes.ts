@@ -5,6 +5,7 @@ import type { Links } from "../../domain/report.ts";
 import { nameRun, toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
+import { listCircuits } from "../../history/sink-health.ts";
 import { unknownRun } from "../../history/why.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
@@ -34,9 +35,10 @@ async function showRun(page: PageContext, c: WebRequest, runId: string) {
   const event = store.lastChange();
   const stored = await store.run(runId);
   if (stored === null) return noRun(page, c, runId);
-  const [receipts, deliveries] = await Promise.all([
+  const [receipts, deliveries, circuits] = await Promise.all([
     store.receipts(runId),
     store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
+    listCircuits(page.deps),
   ]);
   const attempts = await store.attempts(deliveries.map(({ id }) => id));
   const here = linksHere(links, publicUrl);
@@ -48,6 +50,7 @@ async function showRun(page: PageContext, c: WebRequest, runId: string) {
     deliveries,
     attempts,
     sinks,
+    circuits,
     session: c.get("session"),
     queued: readFlash(c, "queued"),
     refreshed: readFlash(c, "refreshed"),
@@ -114,9 +117,9 @@ async function refreshArtifacts(page: PageContext, c: WebRequest, runId: string)
 }
 
 async function noRun({ deps, show }: PageContext, c: WebRequest, runId: string) {
-  const { store, webhookUrl } = deps;
+  const { store, webhookUrl, listEveryMs } = deps;
   const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-  const known = { listedRun, unrecognized, webhookUrl: webhookUrl() };
+  const known = { listedRun, unrecognized, webhookUrl: webhookUrl(), listEveryMs };
   const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
   const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
   return show(c, { title: "Not found" }, notice("Not found", what, next), 404);

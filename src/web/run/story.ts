@@ -11,8 +11,14 @@ const MAX_ENTRIES = 500;
 
 /** Live updates replace what is inside, so that the fold stays as the reader left it. */
 export function storyCard(view: RunView): Html {
-  const { stored, receipts, deliveries, attempts, report } = view;
-  const entries = buildTimeline({ run: stored.state.run, receipts, deliveries: deliveries.toReversed(), attempts });
+  const { stored, receipts, deliveries, attempts, circuits, report } = view;
+  const entries = buildTimeline({
+    run: stored.state.run,
+    receipts,
+    deliveries: deliveries.toReversed(),
+    attempts,
+    circuits,
+  });
   const left = entries.length - MAX_ENTRIES;
   return html`<details class="card fold">
     <summary>Technical story: what was received, and every attempt to tell it</summary>

@@ -1,6 +1,6 @@
 /** What the page of one run shows. */
 import type { Report } from "../../domain/report.ts";
-import type { ArtifactKey, Delivery } from "../../domain/run.ts";
+import type { ArtifactKey, Circuit, Delivery } from "../../domain/run.ts";
 import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
@@ -15,6 +15,8 @@ export interface RunView {
   deliveries: readonly Delivery[];
   attempts: readonly Attempt[];
   sinks: readonly { name: string; kind: string }[];
+  /** By sink. */
+  circuits: ReadonlyMap<string, Circuit>;
   session: Session;
   /** How many deliveries were queued, or artifacts found, when a button was just pressed. */
   queued: number | null;

@@ -23,8 +23,8 @@ import type { Session } from "../login/session.ts";
 import { block, count, line, many } from "../text.ts";
 
 export interface SinkView extends SinkHealth {
-  /** The newest delivery with an error. */
-  lastError: Delivery | null;
+  /** The newest delivery with an error, and when that error came. */
+  lastError: { delivery: Delivery; at: number } | null;
   lastSuccess: Delivery | null;
   /** Durations of deliveries that arrived within the chart's window. */
   times: readonly DeliveryTimes[];
@@ -135,10 +135,10 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
       )}
       ${fact(
         "Last error",
-        lastError === null ? timeOr(circuit.last_failure_at) : whenAndWhich(lastError, lastError.created_at),
+        lastError === null ? timeOr(circuit.last_failure_at) : whenAndWhich(lastError.delivery, lastError.at),
       )}
     </dl>
-    ${lastError?.last_error == null ? "" : html`<p class="error-text">${block(lastError.last_error, 300)}</p>`}
+    ${lastError?.delivery.last_error == null ? "" : html`<p class="error-text">${block(lastError.delivery.last_error, 300)}</p>`}
     ${
       kind === null
         ? ""
@@ -149,7 +149,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
               (counts["dead"] ?? 0) === 0
                 ? ""
                 : html`<a class="button small" href="/deliveries/redeliver?state=dead&sink=${address}"
-                    >Redeliver dead letters${said}</a
+                    >Resend ${line(name, 64)}’s dead letters</a
                   >`
             }
           </div>`
@@ -166,7 +166,9 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
   if (state === "closed" || kind === null) return "";
   // Skips what the card says elsewhere.
   const why =
-    reason === null || reason === lastError?.last_error ? "" : html` <span class="breaks">${block(reason, 400)}</span>`;
+    reason === null || reason === lastError?.delivery.last_error
+      ? ""
+      : html` <span class="breaks">${block(reason, 400)}</span>`;
   return state === "stopped"
     ? html`<p class="note">
         ${icon("ban")}<span
@@ -186,7 +188,7 @@ function chooseLook({ kind, circuit, backlog, counts, lastError, lastSuccess }: 
   if (kind === null) return { label: "Gone", tone: "plain", icon: "ban" };
   if (circuit.state === "stopped") return { label: "Stopped", tone: "bad", icon: "ban" };
   if (circuit.state === "open") return { label: "Paused", tone: "bad", icon: "clock" };
-  const isFailing = lastError !== null && lastError.created_at > (lastSuccess?.delivered_at ?? 0);
+  const isFailing = lastError !== null && lastError.at > (lastSuccess?.delivered_at ?? 0);
   if (isFailing) return { label: "Failing", tone: "bad", icon: "failed" };
   if (backlog !== null) return { label: "Sending", tone: "warn", icon: "dots" };
   if (lastSuccess === null) return { label: "Not used yet", tone: "plain", icon: "info" };

@@ -62,9 +62,11 @@ async function sinkViews(deps: WebDeps, window: Window): Promise<SinkView[]> {
         newest(["delivered"], 5),
         newest(["pending", "sending", "dead"], 50),
       ]);
+      const failed = open.find(({ last_error }) => last_error !== null);
+      const failedAt = failed && (await store.attempts([failed.id])).at(-1)?.finished_at;
       return {
         ...health,
-        lastError: open.find(({ last_error }) => last_error !== null) ?? null,
+        lastError: failed ? { delivery: failed, at: failedAt ?? failed.created_at } : null,
         // A test belongs to no run, so its event says less than a real message's.
         lastSuccess: delivered.find(({ cause }) => cause !== "test") ?? null,
         times: times.filter(({ sink }) => sink === name),
