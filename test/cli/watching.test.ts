@@ -25,7 +25,9 @@ describe("runs", () => {
     expect(lines).toHaveLength(3);
     expect(lines[0]).toMatch(/^WHEN +STATUS +TOOK +RUN +SINKS +WHAT$/);
     const all = lines.slice(1).join("\n");
-    expect(all).toMatch(/^2026-08-23 10:00 {2}failed .* tsk_v2_2 {2}http:delivered +Pay \[U\+001B\]\[2J\[U\+202E\]the bill/m);
+    expect(all).toMatch(
+      /^2026-08-23 10:00 {2}failed .* tsk_v2_2 {2}http:delivered +Pay \[U\+001B\]\[2J\[U\+202E\]the bill/m,
+    );
     expect(all).toMatch(/ completed .* tsk_v2_1 {2}http:delivered +Read/);
     expect(stdout).not.toMatch(/\u001B|\u202E/);
   });
