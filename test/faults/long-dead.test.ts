@@ -109,7 +109,9 @@ it("what was brought since is not sent once more when the next outage is made go
   await live(relay, runtime, 1, 200);
   await accept(relay, ["tsk_2"]);
   await live(relay, runtime, 60, 400);
-  expect(await deliveries(relay, "state=dead")).toMatchObject([{ run_id: "tsk_2" }, { run_id: "tsk_1" }]);
+  const dead = await deliveries(relay, "state=dead");
+  expect(dead).toHaveLength(1);
+  expect(dead).toMatchObject([{ run_id: "tsk_2" }]);
   expect((await relay.post("/v1/redeliver", { state: "dead" })).json()).toEqual({ count: 1, dry_run: false });
   expect(await deliveries(relay, "state=pending")).toMatchObject([{ run_id: "tsk_2", cause: "redelivery" }]);
 });

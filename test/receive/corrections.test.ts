@@ -237,7 +237,7 @@ routes:
     slack.faults.push({ method: "chat.postMessage", error: "is_archived" });
     await arrive(COMPLETED);
     await arrive(CANCELED);
-    expect(await deliveriesOf(relay, "slack")).toEqual(["result dead 1", "correction delivered 2"]);
+    expect(await deliveriesOf(relay, "slack")).toEqual(["result canceled 1", "correction delivered 2"]);
     expect(toldOf(relay, ID).messages).toMatchObject([{ text: expect.stringContaining("Canceled") as string }]);
   });
 
