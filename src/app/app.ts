@@ -80,7 +80,7 @@ export interface AppHost extends Outbound {
   archiving: { blobs: BlobStore; copiesOf: typeof createCopies; createArchive: typeof createArchive } | null;
   /** The disk of the database; null when the database has none of its own. */
   diskSpace: (() => Promise<DiskSpace>) | null;
-  /** Reads large bodies in another process; null where there is none. */
+  /** Reads large bodies in a thread of their own; null where there are no threads. */
   readApart: ReadApart | null;
   /** The files that pages load. */
   assets: AssetTexts;

@@ -69,7 +69,7 @@ export async function createRelay(config: Config, machine: Runtime, log: Log): P
 /**
  * Not a fault, as it is for settings: volumes of containers are often like that, and nobody else is in there.
  */
-export const EXPOSED_HINT = "other users can write there, and put another database in its place: chmod o-w it";
+const EXPOSED_HINT = "other users can write there, and put another database in its place: chmod o-w it";
 
 /** Joins the fleet, where the database can have several relays. */
 async function openFleet(

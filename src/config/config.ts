@@ -145,7 +145,7 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
     ok: true,
     config,
     warnings: [...quoted.map((name) => `${name} ${QUOTED}`), ...findWarnings(config, written(environment, file.yaml))],
-    off: listOff(config, environment, shortcuts.off),
+    off: listOff(config, shortcuts.off),
   };
 }
 

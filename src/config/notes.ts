@@ -1,5 +1,4 @@
 /** Notes on a valid configuration: what is unusual in it, and what it leaves off. */
-import type { Environment } from "./environment.ts";
 import type { Route } from "../domain/routing.ts";
 import { findUnmatched } from "../domain/unmatched-routes.ts";
 import type { ApiKey } from "./keys.ts";
@@ -16,6 +15,7 @@ interface NotedConfig {
   keys: readonly ApiKey[];
   database: DatabaseSettings;
   publicUrl: string;
+  hasAddress: boolean;
   tokens: readonly Secret[];
   tokenFile: string | null;
   sinks: readonly SinkSettings[];
@@ -46,8 +46,7 @@ export interface Off {
 /** One line for each sink kind that the environment can configure. */
 const EXAMPLES = KINDS.flatMap(({ shortcut }) => shortcut?.example ?? []);
 
-export function listOff(config: NotedConfig, { get }: Environment, ofSinks: readonly Off[]): Off[] {
-  const hasAddress = get("PUBLIC_URL") !== undefined || get("FLY_APP_NAME") !== undefined;
+export function listOff(config: NotedConfig, ofSinks: readonly Off[]): Off[] {
   const off: [boolean, string, string][] = [
     [
       config.sinks.length === 0,
@@ -55,7 +54,7 @@ export function listOff(config: NotedConfig, { get }: Environment, ofSinks: read
       `${EXAMPLES.join(" or ")} (docs/sinks.md)`,
     ],
     [
-      !hasAddress,
+      !config.hasAddress,
       `webhooks from Skyvern, because PUBLIC_URL is not set; links in messages lead to ${config.publicUrl}`,
       "PUBLIC_URL=https://relay.example.com, and https://relay.example.com/webhook as webhook_url of your runs",
     ],

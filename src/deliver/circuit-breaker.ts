@@ -8,8 +8,8 @@
  *   schedule's next wait, at most {@link LONGEST_OPEN_MS}.
  * - *stopped*: the sink asked for no more messages (HTTP 410). Nothing is attempted until a person resumes the sink.
  *
- * A request to slow down is no failure. A delivery that is dead at once (the sink refuses it for good, or the relay may not connect)
- * changes `last_failure_at` alone: waiting would mend nothing.
+ * A request to slow down is no failure. A delivery that is dead at once (the sink refuses it for good, or the relay may
+ * not connect) changes `last_failure_at` alone: waiting would mend nothing.
  */
 import type { Circuit, Outcome } from "../domain/run.ts";
 

@@ -10,8 +10,8 @@ export const DETAILS_DELAY_MS = 3_000;
 export const ATTEMPT_GRACE_MS = 30_000;
 
 /**
- * When the next run attempt of a run is taken to begin, epoch ms: at the time that Skyvern announced, but no later than a
- * day after the last one ended. A policy waits for an hour at most.
+ * When the next run attempt of a run is taken to begin, epoch ms: at the time that Skyvern announced, but no later than
+ * a day after the last one ended. A policy waits for an hour at most.
  */
 export const nextAttemptBy = ({ next_attempt_at: next, finished_at: ended, received_at: received }: Run): number =>
   Math.min(next ?? received, (ended ?? received) + DAY_MS);

@@ -105,11 +105,8 @@ const describeValues = ([first, ...others]: readonly string[]): string =>
 
 function describeMiss(values: readonly string[], items: readonly string[], fits: Fits): string {
   const refused = refusedOf(items);
-  if (isAny(refused, values, fits))
-    return `which the route excludes (${refused
-      .map((item) => `!${item}`)
-      .map(shown)
-      .join(", ")})`;
+  const excluded = refused.map((item) => shown(`!${item}`)).join(", ");
+  if (isAny(refused, values, fits)) return `which the route excludes (${excluded})`;
   return `not ${wantedOf(items).map(shown).join(" or ")}`;
 }
 

@@ -4,7 +4,15 @@
  * one; what keeps a name from leading inside is the platform's network, from which no private address can be reached.
  */
 import { isIP } from "node:net";
-import { cidrOrThrow, EgressRefused, isInsideName, refusal, refusedRange, type Cidr } from "../net/networks.ts";
+import {
+  bareHost,
+  cidrOrThrow,
+  EgressRefused,
+  isInsideName,
+  refusal,
+  refusedRange,
+  type Cidr,
+} from "../net/networks.ts";
 import type { Permit } from "../net/http-client.ts";
 import type { Fetch } from "../platform/runtime.ts";
 
@@ -26,7 +34,7 @@ export function edgePermit({ allow, trusted }: Pick<EdgeEgressOptions, "allow" |
     if (url.protocol !== "http:" && url.protocol !== "https:") {
       throw new EgressRefused(`the relay fetches http and https addresses only, not ${url.protocol}`);
     }
-    if (!origins.has(url.origin)) refuseInside(url.hostname.replace(/^\[|\]$/g, ""), networks);
+    if (!origins.has(url.origin)) refuseInside(bareHost(url.hostname), networks);
   };
 }
 

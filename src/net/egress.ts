@@ -10,7 +10,7 @@ import { isIP, type LookupFunction } from "node:net";
 import type { Readable } from "node:stream";
 import { brotliDecompressSync, inflateSync, unzipSync, zstdDecompressSync } from "node:zlib";
 import { Agent, buildConnector, fetch } from "undici";
-import { cidrOrThrow, EgressRefused, isInsideName, refusal, refusedRange, type Cidr } from "./networks.ts";
+import { bareHost, cidrOrThrow, EgressRefused, isInsideName, refusal, refusedRange, type Cidr } from "./networks.ts";
 import { isProxied, openTunnel, type ProxySettings } from "./proxy.ts";
 import { abortable } from "../platform/abortable.ts";
 import {
@@ -215,8 +215,6 @@ function reach(policy: Policy, { protocol, hostname, host, port }: URL, signal?:
   });
   return abortable(connected.promise, signal);
 }
-
-const bareHost = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
 
 /** The target's addresses when all of them may be reached; one that may not refuses the target. */
 async function reachable(

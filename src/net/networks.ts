@@ -15,6 +15,9 @@ export class EgressRefused extends Error {
   }
 }
 
+/** The host of a URL without the brackets of an IPv6 address. */
+export const bareHost = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
+
 /** Parses `10.0.0.0/8`, `fd00::/8` or a single address; null when the text is neither. */
 export function parseCidr(text: string): Cidr | null {
   const cidr = text.includes("/") ? text : `${text}/${isIP(text) === 6 ? 128 : 32}`;
@@ -72,7 +75,7 @@ const cidrText = (address: string): string => `${address}/${isIP(address) === 6 
 export function foreseeRefusal(url: string, allow: readonly string[], trusted: readonly string[]): string | null {
   const { hostname, origin } = new URL(url);
   if (trusted.includes(origin)) return null;
-  const host = hostname.replace(/^\[|\]$/g, "");
+  const host = bareHost(hostname);
   const range = isIP(host) === 0 ? null : refusedRange(host, allow.map(cidrOrThrow));
   if (range !== null) {
     const mend = `add ${cidrText(host)} to ALLOW_PRIVATE_NETWORKS if it is yours`;

@@ -4,7 +4,7 @@
  */
 import { connect as connectPlain, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { cidrOrThrow, contains, parseCidr } from "./networks.ts";
+import { bareHost, cidrOrThrow, contains, parseCidr } from "./networks.ts";
 
 export interface ProxySettings {
   /** `http://user:password@host:port`, or `https://…`. */
@@ -15,7 +15,7 @@ export interface ProxySettings {
 
 /** Whether a host is reached through the proxy. */
 export function isProxied({ except }: ProxySettings, hostname: string, port: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  const host = bareHost(hostname).toLowerCase();
   return !except.some((item) => {
     const text = item.toLowerCase();
     if (text === "*") return true;
@@ -32,7 +32,7 @@ const MAX_HEAD = 16_384;
 /** A connection to `host:port` through the proxy. Rejects with what the proxy answered. */
 export function openTunnel({ url }: ProxySettings, host: string, port: number): Promise<Socket> {
   const proxy = new URL(url);
-  const hostname = proxy.hostname.replace(/^\[|\]$/g, "");
+  const hostname = bareHost(proxy.hostname);
   const to = { host: hostname, port: Number(proxy.port || (proxy.protocol === "https:" ? 443 : 80)) };
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket =

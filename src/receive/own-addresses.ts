@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { refusedRange } from "../net/networks.ts";
+import { bareHost, refusedRange } from "../net/networks.ts";
 
 /** The relay's own addresses in the form that a run's `webhook_url` has. */
 export interface Addresses {
@@ -32,10 +32,7 @@ export function createAddresses(publicUrl: () => string): Addresses {
 
 /** By its name alone: a public name may have a private address all the same. */
 export function isPrivateHost(hostname: string): boolean {
-  const host = hostname
-    .replace(/^\[|\]$/g, "")
-    .replace(/\.$/, "")
-    .toLowerCase();
+  const host = bareHost(hostname).replace(/\.$/, "").toLowerCase();
   if (isIP(host) !== 0) return refusedRange(host, []) !== null;
   return !host.includes(".") || PRIVATE_NAME.test(host);
 }

@@ -3,8 +3,8 @@
  * several paths; but its list of runs has them all. A round pages through the list, newest first, takes every final run
  * that is not known as such, reads it, and hands it to the same intake as a webhook's.
  *
- * Where rounds come more often than once a minute, most are quick looks: the newest page, and one request for the runs that were still
- * going at the last look and are older than that page. A whole round comes every ten minutes.
+ * Where rounds come more often than once a minute, most are quick looks: the newest page, and one request for the runs
+ * that were still going at the last look and are older than that page. A whole round comes every ten minutes.
  */
 import { isJsonObject, type JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";

@@ -134,11 +134,17 @@ function listAbout(report: Report): string[] {
   return parts.filter((part) => part !== null && part !== "") as string[];
 }
 
-function listFacts({ prompt, url }: Report, title: string): Fact[] {
+/** The run's goal in one line; null where its title says all of it. */
+export function goalBeside(prompt: string | null, title: string): string | null {
   const goal = oneLine(prompt ?? "");
+  return goal === "" || title.includes(goal) ? null : goal;
+}
+
+function listFacts({ prompt, url }: Report, title: string): Fact[] {
+  const goal = goalBeside(prompt, title);
   const host = url === null ? "" : (URL.parse(url)?.host ?? "");
   return [
-    ...(goal === "" || title.includes(goal) ? [] : [{ label: "Goal", value: goal }]),
+    ...(goal === null ? [] : [{ label: "Goal", value: goal }]),
     ...(url === null || url === "" || (host !== "" && title.startsWith(`${host}:`))
       ? []
       : [{ label: "Site", value: url }]),

@@ -115,7 +115,9 @@ export interface SinkKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   readonly kind: string;
   /** The zod object of its keys in relay.yaml, without `kind`. */
   readonly config: z.ZodObject<Shape>;
-  /** Parallel attempts, unless the file sets another number; 1: the file may not, as its sinks are ordered. Default 4. */
+  /**
+   * Parallel attempts, unless the file sets another number; 1: the file may not, as its sinks are ordered. Default 4.
+   */
   readonly concurrency?: number;
   /** Absent: only the file configures such sinks. */
   readonly shortcut?: Shortcut;

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { isIP } from "node:net";
 import type { Config } from "../../config/config.ts";
-import { refusedRange } from "../../net/networks.ts";
+import { bareHost, refusedRange } from "../../net/networks.ts";
 import type { HttpClient } from "../../net/http-client.ts";
 import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
 import { createAddresses, PRIVATE_NAME } from "../../receive/own-addresses.ts";
@@ -61,10 +61,7 @@ const SET = "set PUBLIC_URL to the relay's address on the internet, such as http
  */
 export function checkForm(publicUrl: string, isHosted: boolean): Diagnosis[] {
   const url = new URL(`${publicUrl}/webhook`);
-  const host = url.hostname
-    .replace(/^\[|\]$/g, "")
-    .replace(/\.$/, "")
-    .toLowerCase();
+  const host = bareHost(url.hostname).replace(/\.$/, "").toLowerCase();
   const found: Diagnosis[] = [];
   const refused = (why: string): void => {
     const who = isHosted ? "Skyvern" : "a Skyvern server with ENABLE_URL_VALIDATION=true";
@@ -105,7 +102,7 @@ async function resolveAddresses(
   { lookup }: Pick<DoctorHost, "lookup">,
 ): Promise<Diagnosis[]> {
   const { hostname } = new URL(publicUrl);
-  if (isIP(hostname.replace(/^\[|\]$/g, "")) !== 0 || hostname === "localhost" || !isHosted) return [];
+  if (isIP(bareHost(hostname)) !== 0 || hostname === "localhost" || !isHosted) return [];
   try {
     const addresses = await lookup(hostname);
     const hidden = addresses.find(({ address }) => refusedRange(address, []) !== null);

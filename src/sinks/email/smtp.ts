@@ -12,6 +12,7 @@ import SMTPConnection, {
   type SMTPConnectionOptions,
   type SMTPConnectionSendInfo,
 } from "nodemailer/lib/smtp-connection";
+import { bareHost } from "../../net/networks.ts";
 import { isJsonObject, type JsonObject } from "../../platform/json.ts";
 import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { quote } from "../http-outcome.ts";
@@ -39,7 +40,7 @@ const SILENCE_TIMEOUT_MS = 30_000;
 export function smtpServer(text: string): SmtpServer {
   const url = new URL(text);
   const secure = url.protocol === "smtps:";
-  const host = decodeURIComponent(url.hostname).replace(/^\[|\]$/g, "");
+  const host = bareHost(decodeURIComponent(url.hostname));
   const port = url.port === "" ? (secure ? 465 : 587) : Number(url.port);
   const user = decodeURIComponent(url.username);
   const pass = decodeURIComponent(url.password);

@@ -3,8 +3,8 @@ import type { Alert } from "../../domain/alert.ts";
 import type { Job } from "../sink.ts";
 
 /**
- * Renders the body `{"type":"run.<status>","timestamp":…,"data":<report>}`, with the type `run.attempt_failed` for a run
- * attempt. Numbers keep their digits.
+ * Renders the body `{"type":"run.<status>","timestamp":…,"data":<report>}`, with the type `run.attempt_failed` for a
+ * run attempt. Numbers keep their digits.
  */
 export const renderBody = ({ report, attemptEventId }: Pick<Job, "report" | "attemptEventId">): string =>
   JSON.stringify({

@@ -13,8 +13,8 @@ export interface OutboxStore {
   release(deliveryIds: readonly string[], now: number): Promise<void>;
   /**
    * Records what an attempt came to, its sink's circuit, and the artifacts it found. A delivered attempt cancels
-   * waiting updates and corrections of its run and sink whose revision it already showed, and their dead deliveries. False when another claim has
-   * taken the lease meanwhile; the delivery is then left unchanged.
+   * waiting updates and corrections of its run and sink whose revision it already showed, and their dead deliveries.
+   * False when another claim has taken the lease meanwhile; the delivery is then left unchanged.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
   /**

@@ -61,7 +61,7 @@ export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUM
   verdict: row.verdict as Verdict,
   source: row.source as Source,
   routing: row.routing === null ? null : parseJson(row.routing),
-  labels: row.labels === null ? null : (JSON.parse(row.labels) as Receipt["labels"]),
+  labels: row.labels === null ? null : (parseJson(row.labels) as Receipt["labels"]),
 });
 
 /** The masked body of one receipt; null when it is gone. */

@@ -6,7 +6,7 @@ import { saveArtifacts } from "../receipts/artifacts.ts";
 import { stateIn } from "../receipts/blocks.ts";
 import type { WriteTransaction } from "../change.ts";
 import { deliveriesThat } from "../history/find-runs.ts";
-import { isOfSubject, isWaiting, parseReceipt, toDelivery } from "./rows.ts";
+import { isWaiting, parseReceipt, sameSubject, toDelivery } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { Attempt, DeliveryFilter, FinishedTest } from "../contract/deliveries.ts";
@@ -235,9 +235,8 @@ async function cancelMadeGood({ rows, ledger }: WriteTransaction, delivered: rea
       .map(({ id, subject_kind, subject_id, sink, revision }) => ({ id, subject_kind, subject_id, sink, revision })),
     {
       set: "state = 'canceled'",
-      where: `deliveries.subject_id = v.subject_id and deliveries.sink = v.sink and deliveries.id < v.id
-        and deliveries.state = 'dead' and deliveries.subject_kind = v.subject_kind
-        and (deliveries.subject_kind = 'run' or deliveries.revision = v.revision)`,
+      where: `${sameSubject("deliveries", "v")} and deliveries.sink = v.sink and deliveries.id < v.id
+        and deliveries.state = 'dead'`,
       returning: true,
     },
   );
@@ -400,9 +399,8 @@ export const redeliverable = (db: Db, filter: DeliveryFilter, limit: number) =>
     .where("cause", "!=", "test")
     // The last word on each subject and sink, so that what was made good since is not sent once more.
     .where(
-      sql<boolean>`not exists (select 1 from deliveries e where e.subject_id = deliveries.subject_id
-        and e.sink = deliveries.sink and ${isOfSubject("e", "deliveries")}
-        and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
+      sql<boolean>`not exists (select 1 from deliveries e where ${sql.raw(sameSubject("e", "deliveries"))}
+        and e.sink = deliveries.sink and (e.id > deliveries.id or e.state in ('pending', 'sending')))`,
     )
     .select(["subject_kind", "subject_id", "revision", "sink", "kind"])
     .orderBy("id")

@@ -23,10 +23,10 @@ export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => (
   receipt: parseReceipt(row.receipt),
 });
 
-/** The condition that two deliveries of one run are about the same: the run itself, or the same attempt of it. */
-export const isOfSubject = (one: "e" | "l", other: "d" | "deliveries") =>
-  sql<boolean>`${sql.ref(`${one}.subject_kind`)} = ${sql.ref(`${other}.subject_kind`)}
-    and (${sql.ref(`${one}.subject_kind`)} = 'run' or ${sql.ref(`${one}.revision`)} = ${sql.ref(`${other}.revision`)})`;
+/** The condition, in SQL, that two deliveries are about the same run, or the same attempt of it. */
+export const sameSubject = (one: "e" | "l" | "deliveries", other: "d" | "deliveries" | "v"): string =>
+  `${one}.subject_id = ${other}.subject_id and ${one}.subject_kind = ${other}.subject_kind
+    and (${one}.subject_kind = 'run' or ${one}.revision = ${other}.revision)`;
 
 /**
  * The condition that a delivery waits. It is written out because SQLite uses a partial index only where the query

@@ -5,7 +5,7 @@ import { storedRuns } from "../history/read.ts";
 import { dayOf } from "../../platform/time.ts";
 import { markDead } from "../stats/rollups.ts";
 import { stateBlock } from "../history/page-size.ts";
-import { isOfSubject } from "../outbox/rows.ts";
+import { sameSubject } from "../outbox/rows.ts";
 import { stateIn } from "./blocks.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { countListedRuns } from "../stats/read.ts";
@@ -116,7 +116,7 @@ const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = li
     and r.status in (${sql.join(TERMINAL_STATUSES)}))
   and not exists (select 1 from deliveries d where d.subject_id = listed_runs.run_id
     and (d.state in ('pending', 'sending') or d.state = 'dead' and not exists (select 1 from deliveries l
-      where l.subject_id = d.subject_id and l.sink = d.sink and ${isOfSubject("l", "d")}
+      where ${sql.raw(sameSubject("l", "d"))} and l.sink = d.sink
         and l.id > d.id and l.state = 'delivered'))))`;
 
 export async function listedRun(db: Db, runId: string) {

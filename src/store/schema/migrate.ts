@@ -4,7 +4,9 @@ import { WORDS_VERSION } from "../search/text-words.ts";
 import { saveSetting } from "../key-values.ts";
 import type { Tables } from "../tables.ts";
 
-/** Raised with each change of schema.sql, together with a step in {@link STEPS} and a stored database to test it from. */
+/**
+ * Raised with each change of schema.sql, together with a step in {@link STEPS} and a stored database to test it from.
+ */
 export const SCHEMA_VERSION = 3;
 
 /** The steps from version N to N + 1, by N. Version 1 was never released and has no step. */

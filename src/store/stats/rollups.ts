@@ -9,7 +9,7 @@ import { dayOf, hourOf } from "../../platform/time.ts";
 import type { DeliveryState, Run } from "../../domain/run.ts";
 import { bucketOf } from "./latency-buckets.ts";
 import { indexedText } from "../search/search.ts";
-import { toDelivery } from "../outbox/rows.ts";
+import { sameSubject, toDelivery } from "../outbox/rows.ts";
 import type { Change } from "../contract/changes.ts";
 import type { BulkSql, IndexedWords } from "../bulk-sql.ts";
 import { indexWords } from "../search/rebuild.ts";
@@ -146,8 +146,7 @@ export async function markDead(rows: BulkSql, runIds: readonly string[]): Promis
 
 const HAS_DEAD = `case when exists (select 1 from deliveries d where d.subject_id = v.run_id and d.state = 'dead'
   and not exists (select 1 from deliveries l
-    where l.subject_id = d.subject_id and l.sink = d.sink and l.subject_kind = d.subject_kind
-      and (l.subject_kind = 'run' or l.revision = d.revision) and l.id > d.id and l.state = 'delivered'))
+    where ${sameSubject("l", "d")} and l.sink = d.sink and l.id > d.id and l.state = 'delivered'))
   then 1 else 0 end`;
 
 /** Adds to a row that is there already. */

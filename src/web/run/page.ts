@@ -3,9 +3,8 @@
  * it broke, its files and film; then whom it was told to, and the technical story.
  */
 import { html } from "hono/html";
-import { oneLine } from "../../domain/report.ts";
 import { TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
-import { buildContent, duration, type Content } from "../../sinks/content.ts";
+import { buildContent, duration, goalBeside, type Content } from "../../sinks/content.ts";
 import { PAGE_AMOUNT } from "../../sinks/readable-output.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { badge, buttonForm, externalLink, icon, runPath, statusLook, time, type Html, type Part } from "../markup.ts";
@@ -51,12 +50,12 @@ export function runPage(view: RunView): Part {
 function head({ report, stored, session }: RunView, content: Content): Html {
   const app = webUrl(report.app_url);
   const verdict = content.failure?.at ?? content.status.label;
-  const goal = goalOf(report.prompt, content.title);
+  const goal = goalBeside(report.prompt, content.title);
   return html`<div class="head run-head" id="run-head" data-version="${versionOf(stored)}">
     <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
     <p class="verdict">${badge({ ...statusLook(report.status), label: line(verdict, 200) })}</p>
     <h1 dir="auto">${line(content.title, 140)}</h1>
-    ${goal === null ? "" : html`<p class="goal" dir="auto">${goal}</p>`}
+    ${goal === null ? "" : html`<p class="goal" dir="auto">${line(goal, 300)}</p>`}
     <p class="about soft">${about(report, stored).map((part, index) => [index === 0 ? "" : " · ", part])}</p>
     ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
     <div class="row actions">
@@ -74,12 +73,6 @@ function head({ report, stored, session }: RunView, content: Content): Html {
       )}
     </div>
   </div>`;
-}
-
-/** The run's goal, unless its name says all of it. */
-function goalOf(prompt: string | null, title: string): string | null {
-  const goal = oneLine((prompt ?? "").slice(0, 4_000));
-  return goal === "" || title.includes(goal) ? null : line(goal, 300);
 }
 
 /** When, how long, how often, and of which workflow. */
