@@ -232,7 +232,7 @@ function merge(known: RunState, arrived: RunState): RunState {
   };
 }
 
-/** The value of one field: a present value beats a missing one, and the later beats the earlier. */
+/** The value of one field: a present value beats a missing one, and the later beats the earlier (`pickLater`). */
 function pick(field: RunField, known: RunState, arrived: RunState): Dated {
   if (!LASTING.has(field) && known.run.attempt !== arrived.run.attempt) {
     const { run, clock, clocks } = known.run.attempt > arrived.run.attempt ? known : arrived;
@@ -248,9 +248,25 @@ interface Dated {
   clock: Clock;
 }
 
+/** The present one of two values, else the one that Skyvern has not removed, else the later one. */
 function pickLater(a: Dated, b: Dated): Dated {
-  const [winner, loser] = isLater(b.clock, a.clock) ? [b, a] : [a, b];
-  return isMissing(winner.value) ? loser : winner;
+  const [later, earlier] = isLater(b.clock, a.clock) ? [b, a] : [a, b];
+  if (isMissing(later.value) || isMissing(earlier.value)) return isMissing(later.value) ? earlier : later;
+  return isRemoved(later) && !isRemoved(earlier) ? earlier : later;
+}
+
+/** What Skyvern's retention leaves of a text (contract §9). */
+const REMOVED = "[removed]";
+
+/**
+ * True when Skyvern has removed some of a value. Retention works on old runs, so only the API answers it: in a webhook
+ * the same words are a page's.
+ */
+const isRemoved = ({ value, clock: [, , , , , webhook] }: Dated): boolean => webhook === 0 && holdsRemoved(value);
+
+function holdsRemoved(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return value === REMOVED;
+  return Object.values(value).some(holdsRemoved);
 }
 
 const isMissing = (value: unknown): boolean =>

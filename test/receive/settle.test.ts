@@ -3,7 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { settle, settleWithoutRetry, type Observation } from "../../src/receive/settle.ts";
-import type { RunState } from "../../src/domain/run.ts";
+import type { RunState, Source } from "../../src/domain/run.ts";
 import { isDeliveryFailure, normalize } from "../../src/skyvern/normalize.ts";
 import { readPayload } from "../../src/skyvern/payload.ts";
 import { parseJson, type Json, type JsonObject } from "../../src/platform/json.ts";
@@ -11,13 +11,13 @@ import { parseJson, type Json, type JsonObject } from "../../src/platform/json.t
 const fixture = (name: string): JsonObject =>
   parseJson(readFileSync(join(import.meta.dirname, "../fixtures", `${name}.json`), "utf8")) as JsonObject;
 
-const ARRIVAL = { source: "webhook", channel: null, organization: null } as const;
+const ARRIVAL = { channel: null, organization: null } as const;
 
-function observe(payload: JsonObject, receivedAt: number): Observation {
+function observe(payload: JsonObject, receivedAt: number, source: Source = "webhook"): Observation {
   const parsed = readPayload(payload);
   if (parsed.kind !== "run") throw new Error(`not a run: ${parsed.kind}`);
   return {
-    run: normalize(parsed.payload, { ...ARRIVAL, receivedAt }),
+    run: normalize(parsed.payload, { ...ARRIVAL, source, receivedAt }),
     owner: null,
     deliveryFailure: isDeliveryFailure(parsed.payload),
   };
@@ -392,11 +392,12 @@ describe("the same receipts in any order and multiplicity settle to the same run
     const one = fc.record({
       status: fc.constantFrom("running", "completed", "failed", "canceled", "terminated", "timed_out"),
       at: fc.option(fc.integer({ min: 1, max: 5 })),
+      source: fc.constantFrom<Source>("webhook", "reconciled"),
       more: fc.record(
         {
           summary: fc.option(fc.constantFrom("a", "b")),
-          output: fc.option(fc.constantFrom(1, "x")),
-          failure_reason: fc.option(fc.constantFrom("r1", "r2", FAILED_DELIVERY)),
+          output: fc.option(fc.constantFrom(1, "x", "[removed]")),
+          failure_reason: fc.option(fc.constantFrom("r1", "r2", "[removed]", FAILED_DELIVERY)),
           workflow_title: fc.option(fc.constantFrom("t1", "t2")),
           workflow_permanent_id: fc.option(fc.constantFrom("wpid_1", "wpid_2")),
           errors: fc.option(fc.constantFrom<Json[]>([{ error_code: "E1" }], [])),
@@ -410,7 +411,9 @@ describe("the same receipts in any order and multiplicity settle to the same run
     fc.assert(
       fc.property(
         fc.array(one, { minLength: 2, maxLength: 5 }).chain((list) => {
-          const observations = list.map(({ status, at, more }, i) => observe(payload(status, at, more), 1_000 + i));
+          const observations = list.map(({ status, at, more, source }, i) =>
+            observe(payload(status, at, more), 1_000 + i, source),
+          );
           const orders = fc.shuffledSubarray([...observations, ...observations.slice(0, 2)], {
             minLength: observations.length + Math.min(2, observations.length),
           });
@@ -422,6 +425,54 @@ describe("the same receipts in any order and multiplicity settle to the same run
       ),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe("what Skyvern's retention has removed from an old run", () => {
+  const whole = {
+    failure_reason: "The portal asked for a second factor.",
+    parameters: { customer: "Jansen", period: "2026-10" },
+    output: { invoice: { number: "INV-1", sum: 12 } },
+    errors: [{ error_code: "MFA", reasoning: "A code was asked for." }],
+  };
+  const removed = {
+    failure_reason: "[removed]",
+    parameters: { customer: "[removed]", period: "[removed]" },
+    output: { invoice: { number: "[removed]", sum: 12 } },
+    errors: [{ error_code: "MFA", reasoning: "[removed]" }],
+    recording_url: null,
+  };
+  const answered = (body: JsonObject, at: number) => observe(body, at, "reconciled");
+
+  it("never replaces stored text, whichever comes first", () => {
+    const webhook = observe(payload("failed", 1, { ...whole, recording_url: "https://x.example/r.webm" }), 1_000);
+    const later = answered(payload("failed", 1, { ...removed, modified_at: "2026-06-01T00:00:00" }), 2_000);
+    const kept = settleAll([webhook]).state.run;
+    for (const order of [
+      [webhook, later],
+      [later, webhook],
+      [later, webhook, later],
+    ]) {
+      const { failure, parameters, output, recording } = settleAll(order).state.run;
+      expect({ failure, parameters, output, recording }).toEqual({
+        failure: kept.failure,
+        parameters: kept.parameters,
+        output: kept.output,
+        recording: kept.recording,
+      });
+    }
+    expect(settleAll([webhook, later]).verdicts).toEqual(["accepted", "duplicate"]);
+  });
+
+  it("is shown where nothing else is known", () => {
+    expect(settleAll([answered(payload("failed", 1, removed), 1_000)]).state.run.failure?.reason).toBe("[removed]");
+  });
+
+  it("is a page's own words in a webhook", () => {
+    const words = { output: { posts: ["[removed]"] } };
+    const { state, verdicts } = story(payload("completed", 1, whole), payload("completed", 2, words));
+    expect(state.run.output).toEqual(words.output);
+    expect(verdicts).toEqual(["accepted", "updated"]);
   });
 });
 
