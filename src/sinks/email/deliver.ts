@@ -55,7 +55,7 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   };
   const { enclosed, notes } = await enclose(job, signal);
   const first = await send(enclosed, notes);
-  const retryNote = isTooLarge(first) ? TOO_LARGE : isTextRefused(first, job.attempt) ? REFUSED : null;
+  const retryNote = isTooLarge(first, job.attempt) ? TOO_LARGE : isTextRefused(first, job.attempt) ? REFUSED : null;
   const result = retryNote !== null && enclosed !== NOTHING ? await send(NOTHING, [retryNote]) : first;
   const outcome = outcomeOfSmtp(result, {
     who: `SMTP server of email sink "${name}" (${server.address})`,

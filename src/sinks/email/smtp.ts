@@ -136,13 +136,17 @@ export function logIn(
   connection.login({ credentials: login }, done);
 }
 
-/** True when the server refused the message for its size, before or after it was sent (RFC 1870, section 6.1). */
-export const isTooLarge = (result: SmtpResult): boolean =>
-  result.kind === "failed" &&
-  !result.aborted &&
-  (result.error.responseCode === undefined
-    ? result.error.code === "EMESSAGE"
-    : result.error.responseCode === 552 || /^5\d\d[ -]5\.(3\.4|2\.3)\b/.test(result.error.response ?? ""));
+/**
+ * True when the server refused the message for its size, before or after it was sent (RFC 1870, section 6.1). From the
+ * second attempt on, a server that still has no room for the announced size (452) counts too.
+ */
+export function isTooLarge(result: SmtpResult, attempt: number): boolean {
+  if (result.kind !== "failed" || result.aborted) return false;
+  const { code, responseCode, response = "", command } = result.error;
+  if (responseCode === undefined) return code === "EMESSAGE";
+  if (responseCode === 452) return attempt > 1 && command === "MAIL FROM";
+  return responseCode === 552 || /^5\d\d[ -]5\.(3\.4|2\.3)\b/.test(response);
+}
 
 /**
  * Whether the server refused the text, which may be for what the mail carries (a policy, a scanner): at once with 5xx,
@@ -184,9 +188,9 @@ export interface SmtpContext {
 
 /**
  * The outcome by reply. Accepted for all recipients, or refused for good for the others: delivered, and those refused
- * are named. Refused for now for some: retry, for these alone. A 4xx reply (greylisting, busy): retry. A 5xx reply to
- * login, sender, recipient or text: dead. No connection or a broken one: retry, `unknown` when the text had been handed
- * over without a reply.
+ * are named. Refused for now for some: retry, for these alone, even when the others were all refused for good. Any other
+ * 4xx reply (greylisting, busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection or a broken
+ * one: retry, `unknown` when the text had been handed over without a reply.
  */
 export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
   const { who, secrets, begun = { accepted: [], rejected: [] } } = context;
@@ -206,10 +210,11 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
     if (settled.rejected.length === 0) return { kind: "delivered", receipt };
     return { kind: "delivered", receipt, reason: `${who} refused the mail for good for ${listed(settled.rejected)}` };
   }
-  if (result.kind === "accepted") {
+  if (result.kind === "accepted" || (waiting.length > 0 && settled.rejected.length > begun.rejected.length)) {
     const taken = settled.accepted.join(", ");
+    const refusal = taken === "" ? "refused the mail" : `took the mail for ${taken}, and refused it`;
     const gone = settled.rejected.length === 0 ? "" : `, and for good for ${listed(settled.rejected)}`;
-    const reason = `${who} took the mail for ${taken}, and refused it for now for ${listed(waiting)}${gone}`;
+    const reason = `${who} ${refusal} for now for ${listed(waiting)}${gone}`;
     return { kind: "retry", reason, receipt: receiptOf(result, context, settled) };
   }
   const { error, handedOver, aborted } = result;

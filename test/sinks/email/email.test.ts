@@ -214,16 +214,43 @@ describe("a reply", () => {
     });
   });
 
-  test("a reply that refuses all, one of them for now, is tried again", async () => {
-    const { url } = await start({
-      faults: [
-        { at: "rcpt", code: 550, address: "a@example.com" },
-        { at: "rcpt", code: 450, address: "b@example.com" },
-      ],
-    });
-    const outcome = await sinkTo(url, { to: "a@example.com,b@example.com" }).deliver(aJob(), noAbort());
-    expect(outcome).toMatchObject({ kind: "retry" });
-  });
+  test.each(["b@example.com,a@example.com", "a@example.com,b@example.com"])(
+    "a reply that refuses all of %s, one for good, is tried again for the other alone, and names both",
+    async (to) => {
+      const { url, faults, commands, messages } = await start({
+        faults: [
+          { at: "rcpt", code: 550, address: "a@example.com" },
+          { at: "rcpt", code: 450, address: "b@example.com" },
+        ],
+      });
+      const sink = sinkTo(url, { to });
+      const first = await sink.deliver(aJob(), noAbort());
+      expect(first).toMatchObject({
+        kind: "retry",
+        reason: expect.stringMatching(
+          /refused the mail for now for b@example\.com \(450 .*, and for good for a@example\.com \(550 /,
+        ),
+        receipt: { accepted: [], rejected: [{ address: "a@example.com" }] },
+      });
+      expect(first).not.toHaveProperty("unknown");
+      const begun = first.kind === "retry" ? (first.receipt ?? null) : null;
+      commands.length = 0;
+      faults.push({ at: "rcpt", code: 550, address: "b@example.com" });
+      expect(await sink.deliver(aJob({ attempt: 2, begun }), noAbort())).toMatchObject({
+        kind: "dead",
+        reason: expect.stringMatching(/answered 550 .*refused for good before: a@example\.com \(550 /),
+      });
+      expect(await sink.deliver(aJob({ attempt: 2, begun }), noAbort())).toMatchObject({
+        kind: "delivered",
+        reason: expect.stringContaining("refused the mail for good for a@example.com (550"),
+        receipt: { accepted: ["b@example.com"], rejected: [{ address: "a@example.com" }] },
+      });
+      expect(commands.filter((command) => command.startsWith("RCPT"))).toEqual(
+        Array.from({ length: 2 }, () => "RCPT TO:<b@example.com>"),
+      );
+      expect(messages.map(({ envelope }) => envelope.to)).toEqual([["b@example.com"]]);
+    },
+  );
 
   test("a reply that repeats the password shows none of it", async () => {
     const faults: SmtpFault[] = [{ at: "mail", code: 550, text: "you said s3cret-pw\u001b[2J" }];

@@ -140,6 +140,19 @@ describe("a server that refuses what a mail carries", () => {
     expect(server.messages).toHaveLength(1);
   });
 
+  test("a server that has no room for so large a mail gets it without on the second attempt", async () => {
+    const noRoom = { at: "mail", code: 452, text: "4.3.1 Insufficient system storage" } as const;
+    const server = await startSmtp({ faults: [noRoom, noRoom] });
+    onTestFinished(() => server.close());
+    const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
+    const sink = email.create("finance", config, depsWith(noHttp));
+    const attempt = async (n: number) =>
+      sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
+    expect(await attempt(1)).toMatchObject({ kind: "retry" });
+    expect(await attempt(2)).toMatchObject({ kind: "delivered" });
+    expect(server.messages.map(({ raw }) => withFile.pattern.test(raw))).toEqual([false]);
+  });
+
   test("refuses the words as well: dead, by what it said of them", async () => {
     const refuses = { pattern: /./, code: 554, text: "5.7.1 Spam" };
     expect((await send(parts, { refuses })).outcome).toMatchObject({
