@@ -222,6 +222,8 @@ export interface Artifact {
   created_at: number | null;
   /** The label of the block that made it, where that is known. */
   block?: string;
+  /** Its name in the ZIP in which Skyvern keeps it; absent: it is a file of its own. */
+  bundle?: string;
 }
 
 /** `pending`: not asked yet. `partial`: the payload's own, as Skyvern's list could not be read. `unavailable`: none. */

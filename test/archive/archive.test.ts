@@ -7,7 +7,7 @@ import { TINY_PNG, TINY_WEBM, type StandInArtifact } from "../../src/stand-ins/s
 import type { JsonObject } from "../../src/platform/json.ts";
 import { sleep } from "../../src/platform/runtime.ts";
 import { aFolder, anApp, PUBLIC_URL, type TestApp } from "../support/app.ts";
-import { fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
+import { fixtureBundle, fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
 import { aRuntime, type TestRuntime } from "../support/runtime.ts";
 import { ACCESS_KEY_ID, SECRET_ACCESS_KEY, startS3 } from "./s3-stand-in.ts";
 
@@ -92,6 +92,19 @@ describe("what Skyvern has no more", () => {
     expect(file.bytes).toEqual(PDF);
     expect(file.headers.get("content-disposition")).toBe("attachment; filename*=UTF-8''INV-2026-0801.pdf");
     expect(file.headers.get("content-security-policy")).toContain("sandbox");
+  });
+
+  it("what Skyvern has no more is a member of a bundle that was copied by itself", async () => {
+    const har = { artifact_id: "a_har", artifact_type: "har", bytes: fixtureBundle(), row: { bundle_key: "har.har" } };
+    const rig = await aRig("archive: all", { artifacts: [har] });
+    await archive(rig);
+    rig.relay.standIns.skyvern.runs.clear();
+    const { artifacts } = await rig.relay.read<{ artifacts: { type: string; url: string }[] }>(`/v1/runs/${rig.runId}`);
+
+    const { status, bytes } = await open(rig, artifacts.find(({ type }) => type === "har")?.url ?? "");
+
+    expect(status).toBe(200);
+    expect(JSON.parse(bytes.toString())).toHaveProperty("log.version");
   });
 
   it("what Skyvern has no more is served in ranges, so that a film can be searched", async () => {

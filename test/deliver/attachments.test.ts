@@ -1,7 +1,8 @@
 /** From a webhook to pictures in Slack and mail, through the whole relay. */
 import PostalMime from "postal-mime";
 import { describe, expect, it } from "vitest";
-import { TINY_PNG } from "../../src/stand-ins/skyvern.ts";
+import { zipSync } from "fflate";
+import { TINY_PNG, type StandInArtifact } from "../../src/stand-ins/skyvern.ts";
 import { createEvidence } from "../../src/deliver/attachments.ts";
 import type { ReadResult } from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
@@ -9,9 +10,9 @@ import { anApp, type AppOptions } from "../support/app.ts";
 import { fixtureBytes, fixtureJson } from "../support/fixtures.ts";
 import { NOW } from "../support/runtime.ts";
 
-async function delivered(name: string, options: AppOptions = {}) {
+async function delivered(name: string, options: AppOptions = {}, changes: Partial<StandInArtifact> = {}) {
   const relay = await anApp({}, { standIns: ["slack", "smtp"], ...options, skyvern: { now: () => NOW } });
-  const finalShot = { artifact_id: "a_final", artifact_type: "screenshot_final", bytes: FINAL };
+  const finalShot = { artifact_id: "a_final", artifact_type: "screenshot_final", bytes: FINAL, ...changes };
   relay.standIns.skyvern.addRun({ payload: fixtureJson(name), artifacts: [finalShot] });
   await relay.webhook(fixtureBytes(name));
   await relay.deliver();
@@ -45,6 +46,32 @@ describe("a webhook with screenshots and downloads", () => {
       "INV-2026-0815.pdf",
     ]);
     expect(Buffer.from(attachments[0]?.content as ArrayBuffer)).toEqual(FINAL);
+  });
+
+  it("comes with the screenshot out of the ZIP that Skyvern answers on local storage", async () => {
+    const bytes = zipSync({ "scrape.html": Buffer.from("<p>"), "screenshot_action_0.png": FINAL });
+    const bundled = { bytes, row: { bundle_key: "screenshot_action_0.png" } };
+    const { standIns } = await delivered("workflow_run.completed", {}, bundled);
+
+    const [message] = standIns.slack.messages();
+    expect(Buffer.from((message && standIns.slack.pictureOf(message)?.bytes) ?? [])).toEqual(FINAL);
+    const { attachments } = await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "");
+    expect(Buffer.from(attachments[0]?.content as ArrayBuffer)).toEqual(FINAL);
+  });
+
+  it.each([
+    ["a bomb", zipSync({ "screenshot_action_0.png": new Uint8Array(30_000_000) })],
+    ["without it", zipSync({ "scrape.html": Buffer.from("<p>") })],
+    ["cut off", zipSync({ "screenshot_action_0.png": FINAL }, { level: 0 }).subarray(0, 80)],
+    ["of another file under its name", zipSync({ "screenshot_action_0.png": Buffer.from("<script>1</script>") })],
+  ])("comes without the screenshot, and with all the rest, where its ZIP is %s", async (_what, bytes) => {
+    const bundled = { bytes, row: { bundle_key: "screenshot_action_0.png" } };
+    const { standIns } = await delivered("workflow_run.completed", {}, bundled);
+
+    const [message] = standIns.slack.messages();
+    expect(message && standIns.slack.pictureOf(message)).toBeNull();
+    const { attachments } = await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "");
+    expect(attachments.map(({ filename }) => filename)).toEqual(["INV-2026-0801.pdf", "INV-2026-0815.pdf"]);
   });
 
   it("comes without any of it where the configuration says so", async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
 import { anApp, PUBLIC_URL, TOKEN, type AppOptions, type TestApp } from "../support/app.ts";
-import { fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
+import { fixtureBundle, fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 import { TINY_PNG, TINY_WEBM, type StandInRun } from "../../src/stand-ins/skyvern.ts";
 
@@ -284,6 +284,28 @@ describe("what is on Skyvern's own disk", () => {
       expect(JSON.stringify([...answer.headers])).not.toContain("file:");
     }
     expect(JSON.stringify(shown)).not.toContain("file:");
+  });
+});
+
+describe("a member of a bundle", () => {
+  it("is downloaded by its link, and a reason stands where the bundle does not have it", async () => {
+    const aHar = (artifact_id: string, bundle_key: string) => ({
+      artifact_id,
+      artifact_type: "har",
+      bytes: fixtureBundle(),
+      row: { bundle_key },
+    });
+    const artifacts = [aHar("a_har", "har.har"), aHar("a_none", "../har.har")];
+    const { relay } = await aRelayWith("workflow_run.completed", { standIns: ["slack"] }, { artifacts });
+    await relay.deliver();
+    const get = (id: string) => open(relay, `/artifacts/${WORKFLOW}/${id}`, { authorization: `Bearer ${TOKEN}` });
+
+    const har = await get("a_har");
+    expect(har.headers.get("content-disposition")).toContain("attachment");
+    expect(JSON.parse(har.text)).toHaveProperty("log.version");
+    const none = await get("a_none");
+    expect(none.status).toBe(404);
+    expect(none.text).toContain("Skyvern keeps it in a ZIP that has no such member");
   });
 });
 

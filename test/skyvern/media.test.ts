@@ -3,8 +3,9 @@ import { createServer } from "node:http";
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
+import { zipSync } from "fflate";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, TINY_PNG, type StandInArtifact, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import { createLog } from "../../src/platform/stdout-log.ts";
 import { Secret } from "../../src/platform/secret.ts";
@@ -18,6 +19,7 @@ import {
   type Owner,
 } from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
+import { fixtureBundle } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.x";
@@ -40,6 +42,7 @@ async function aRig(
   bytes: Partial<Record<string, Uint8Array>> = {},
   allow = ["127.0.0.0/8"],
   copies?: Copies,
+  more: readonly StandInArtifact[] = [],
 ): Promise<Rig> {
   const skyvern = await startSkyvern({ keys: [KEY], now: () => NOW });
   skyvern.addRun({
@@ -48,6 +51,7 @@ async function aRig(
       { artifact_id: RECORDING, artifact_type: "recording", ...(bytes[RECORDING] && { bytes: bytes[RECORDING] }) },
       { artifact_id: SCREENSHOT, artifact_type: "screenshot_action" },
       { artifact_id: "a_3", artifact_type: "screenshot_final" },
+      ...more,
     ],
   });
   const egress = createEgress({ allow, trusted: [skyvern.url] });
@@ -282,6 +286,90 @@ describe("reading all of it", () => {
     expect(await media.read(owner, SCREENSHOT, 1_000, AbortSignal.timeout(50))).toEqual({ kind: "unavailable" });
     skyvern.runs.clear();
     expect(await media.read(owner, SCREENSHOT, 1_000, never())).toEqual({ kind: "unavailable" });
+  });
+});
+
+describe("a member that Skyvern answers with its whole bundle", () => {
+  const HAR = "a_har";
+  const inBundle: Owner = {
+    run: owner.run,
+    artifacts: [
+      { artifact_id: HAR, type: "har", created_at: NOW, bundle: "har.har" },
+      { artifact_id: SCREENSHOT, type: "screenshot_action", created_at: NOW, bundle: "screenshot_action_0.png" },
+    ],
+  };
+  const pictures = zipSync({ "scrape.html": Buffer.from("<script>1</script>"), "screenshot_action_0.png": TINY_PNG });
+  const aBundle = (har: Uint8Array = fixtureBundle(), picture: Uint8Array = pictures) => {
+    const bundle_key = "screenshot_action_0.png";
+    return aRig({}, ["127.0.0.0/8"], undefined, [
+      { artifact_id: HAR, artifact_type: "har", bytes: har, row: { bundle_key: "har.har" } },
+      { artifact_id: SCREENSHOT, artifact_type: "screenshot_action", bytes: picture, row: { bundle_key } },
+    ]);
+  };
+
+  it("is taken out of it, without what described the bundle", async () => {
+    const { media } = await aBundle();
+
+    const opened = await media.open(inBundle, HAR);
+
+    expect(opened).toMatchObject({ kind: "content", content: { status: 200 } });
+    if (opened.kind === "content") expect(opened.content.headers.has("content-length")).toBe(false);
+    expect(JSON.parse(await textOf(opened))).toHaveProperty("log.version");
+    expect(await media.read(inBundle, SCREENSHOT, 1_000, never())).toEqual({
+      kind: "bytes",
+      type: "image/png",
+      bytes: Buffer.from(TINY_PNG),
+    });
+  });
+
+  it("is never a redirect, and in a range it is all of it: a part of a bundle is no part of a member", async () => {
+    const { media } = await aBundle();
+
+    expect(await media.link(inBundle, HAR)).toBeNull();
+    const opened = await media.open(inBundle, HAR, { range: "bytes=4-7" });
+    expect(opened).toMatchObject({ kind: "content", content: { status: 200 } });
+    expect(JSON.parse(await textOf(opened))).toHaveProperty("log.version");
+  });
+
+  it("passes as it is where Skyvern took it out itself", async () => {
+    const { media } = await aBundle(Buffer.from('{"log":{}}'), TINY_PNG);
+
+    expect(await textOf(await media.open(inBundle, HAR))).toBe('{"log":{}}');
+    expect(await media.read(inBundle, SCREENSHOT, 1_000, never())).toMatchObject({ type: "image/png" });
+  });
+
+  it("is asked for by one more request where a picture's row was stored without its bundle", async () => {
+    const { media, skyvern } = await aBundle();
+
+    expect(await media.read(owner, SCREENSHOT, 1_000, never())).toMatchObject({ type: "image/png" });
+    expect(skyvern.calls.filter(({ path }) => path === "/v1/runs/tsk_1/artifacts")).toHaveLength(1);
+  });
+
+  it("is gone with a plain reason where the bundle does not have it", async () => {
+    const { media } = await aBundle(zipSync({ "other.log": Buffer.from("x") }), pictures.subarray(0, 60));
+
+    for (const key of [HAR, SCREENSHOT]) {
+      expect(await media.open(inBundle, key)).toEqual({
+        kind: "gone",
+        reason: "Skyvern keeps it in a ZIP that has no such member, or is cut off.",
+        temporary: false,
+      });
+      expect(await media.read(inBundle, key, 1_000, never())).toEqual({ kind: "unavailable" });
+    }
+  });
+
+  it("that is no picture is not shown as one", async () => {
+    const { media } = await aBundle(undefined, zipSync({ "screenshot_action_0.png": Buffer.from("<script>") }));
+
+    expect(await media.read(inBundle, SCREENSHOT, 1_000, never())).toMatchObject({ kind: "bytes", type: null });
+  });
+
+  it("a download that is a ZIP stays one", async () => {
+    const zip = zipSync({ "a.txt": Buffer.from("a") });
+    const { media, skyvern } = await aRig({ [RECORDING]: zip });
+
+    expect(await textOf(await media.open(owner, RECORDING))).toBe(Buffer.from(zip).toString());
+    expect(skyvern.calls.filter(({ path }) => path.endsWith("/artifacts"))).toEqual([]);
   });
 });
 

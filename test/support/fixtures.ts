@@ -22,7 +22,11 @@ export const WEBHOOKS: readonly string[] = readdirSync(FOLDER)
 /** The exact bytes of one, by its name without `webhook.` and `.json`. */
 export const fixtureBytes = (name: string): Buffer => readFileSync(new URL(`webhook.${name}.json`, FOLDER));
 
-/** The same as text, to change it. Parse it only where no number matters. */
+/** The ZIP that Skyvern 1.0.56 answered for `har.har` and for `browser_console.log`, both inside of it. */
+export const fixtureBundle = (): Buffer =>
+  readFileSync(new URL("api.artifact-content.bundle-member-1.0.56.zip", FOLDER));
+
+/** A webhook's bytes as text, to change it. Parse it only where no number matters. */
 export const fixtureText = (name: string): string => fixtureBytes(name).toString("utf8");
 
 export const fixtureJson = (name: string): JsonObject => JSON.parse(fixtureText(name)) as JsonObject;

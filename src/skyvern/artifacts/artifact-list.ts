@@ -259,9 +259,15 @@ async function readBlocks(
 }
 
 function toArtifact(row: ArtifactRow, labels: ReadonlyMap<string, string> = new Map()): Artifact {
-  const { artifact_id, artifact_type: type, created_at } = row;
+  const { artifact_id, artifact_type: type, created_at, bundle_key: bundle } = row;
   const block = labels.get(row.workflow_run_block_id ?? "") ?? labels.get(row.task_id ?? "");
-  return { artifact_id, type, created_at, ...(block === undefined ? {} : { block }) };
+  return {
+    artifact_id,
+    type,
+    created_at,
+    ...(block === undefined ? {} : { block }),
+    ...(typeof bundle === "string" ? { bundle } : {}),
+  };
 }
 
 /** Adds what only the payload named. Skyvern's list never has downloads of `tsk_` runs (contract §4). */

@@ -11,6 +11,8 @@ import type { Fetch, Runtime } from "../../platform/runtime.ts";
 import { isArtifactId, parseArtifactId } from "./artifact-url.ts";
 import type { SkyvernClient } from "../client.ts";
 import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
+import { BundleFault, isZip, openMember } from "./bundle.ts";
+import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /** The relay's own copies of artifacts. */
 export interface Copies {
@@ -92,15 +94,16 @@ export function createMedia(deps: MediaDeps): Media {
 
   const fetchOnce = async (owner: Owner, key: ArtifactKey, options: MediaOptions): Promise<Opened> => {
     const { run } = owner;
-    const location = await find(run, key, options.signal);
+    const { signal } = options;
+    const location = await find(run, key, signal);
     if (location.kind === "gone") return location;
     const range = rangeFor(owner, key, options.range);
-    const request = { ...(options.signal ? { signal: options.signal } : {}), range };
+    const request = { ...(signal ? { signal } : {}), range };
     const opened =
       location.kind === "redirect"
         ? await fetchUrl(deps, { run, key, url: location.url, ...request })
         : await stream(client, run, location.artifactId, request);
-    return begun(opened, isPicture(owner, key));
+    return begun(opened, { whole: isPicture(owner, key), member: () => nameInBundle(deps, owner, key, signal) });
   };
 
   /** A remembered URL may have died, so it is resolved again once. */
@@ -119,7 +122,7 @@ export function createMedia(deps: MediaDeps): Media {
     const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, options.range) ?? null)) ?? null;
     if (copy === null) return opened;
     if (copy.status === 416) return { kind: "unsatisfiable" };
-    return begun({ kind: "content", content: copy }, isPicture(owner, key));
+    return begun({ kind: "content", content: copy }, { whole: isPicture(owner, key) });
   };
 
   return {
@@ -130,6 +133,7 @@ export function createMedia(deps: MediaDeps): Media {
       if (location.kind !== "redirect") return null;
       // Skyvern's type is that of the kind of artifact, whatever the bytes are (contract §4): a ZIP is no picture.
       if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
+      if (inBundle(owner, key) !== null) return null;
       // Skyvern also signs URLs of missing files. With a copy at hand a check is worth its time.
       if (!(await copies?.has(owner.run.run_id, key))) return location.url;
       const seen = await fetch(owner, key, { range: "bytes=0-0", ...(signal ? { signal } : {}) });
@@ -157,10 +161,29 @@ function knownUntil(location: ArtifactLocation, now: number): number {
 }
 
 /**
- * The type of a picture can be judged only from its start, and pictures are small, so they are always fetched whole.
+ * The type of a picture can be judged only from its start, and pictures are small, so they are always fetched whole. A
+ * part of a ZIP is no part of its member.
  */
 const rangeFor = (owner: Owner, key: ArtifactKey, range: string | null | undefined): string | undefined =>
-  isPicture(owner, key) ? undefined : (range ?? undefined);
+  isPicture(owner, key) || inBundle(owner, key) !== null ? undefined : (range ?? undefined);
+
+/** Its name in the ZIP in which Skyvern keeps it, as far as its row was stored; else null. */
+const inBundle = ({ artifacts }: Owner, key: ArtifactKey): string | null =>
+  artifacts.find(({ artifact_id }) => artifact_id === key)?.bundle ?? null;
+
+/** Asks Skyvern where the stored row does not say it: a ZIP is no picture, and a download may well be one. */
+async function nameInBundle(
+  { client }: MediaDeps,
+  owner: Owner,
+  key: ArtifactKey,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  const known = inBundle(owner, key);
+  if (known !== null || !isPicture(owner, key)) return known;
+  const { run } = owner;
+  const listed = await listRelevantArtifacts(client.with({ organization: run.organization_id }), listIdOf(run), signal);
+  return listed.ok ? (listed.rows.find(({ artifact_id }) => artifact_id === key)?.bundle_key ?? null) : null;
+}
 
 /** True when a key names a screenshot, by itself or in the run's lists. */
 export const isPicture = ({ run, artifacts }: Owner, key: ArtifactKey): boolean =>
@@ -225,21 +248,42 @@ async function permitted(
 
 const REFUSED = "It is at an address that the relay may not reach.";
 
+interface Begin {
+  /** A picture is read whole, as half of one is none. */
+  whole: boolean;
+  /** Its name in the ZIP, asked for where its bytes are one; null: it is the ZIP itself. */
+  member?: () => Promise<string | null>;
+}
+
 /**
  * What was promised by its status, once its first bytes are there: a storage may break off, or say `gzip` of what is
- * none. A picture is read whole, as half of one is none; of anything else, what breaks off later ends the answer.
+ * none, and Skyvern may answer a member with its bundle. Of what is not read whole, what breaks off later ends the
+ * answer.
  */
-async function begun(opened: Opened, whole: boolean): Promise<Opened> {
+async function begun(opened: Opened, { whole, member = async () => null }: Begin): Promise<Opened> {
   if (opened.kind !== "content" || opened.content.body === null) return opened;
-  const { body, status, headers } = opened.content;
   try {
-    const { head, body: rejoined } = await peek(body, whole ? MAX_WHOLE_BYTES : HEAD_BYTES);
+    const { body, status, headers } = await unpacked(opened.content, opened.content.body, member);
+    const first = await peek(body, whole ? MAX_WHOLE_BYTES : HEAD_BYTES);
     // Compressed content is never empty, and decompression does not notice that all of it is missing.
-    if (head.length === 0 && headers.has("content-encoding")) return gone(BROKEN, true);
-    return { kind: "content", content: new Response(rejoined, { status, headers }) };
-  } catch {
-    return gone(BROKEN, true);
+    if (first.head.length === 0 && headers.has("content-encoding")) return gone(BROKEN, true);
+    return { kind: "content", content: new Response(first.body, { status, headers }) };
+  } catch (error) {
+    return error instanceof BundleFault ? gone(error.message, false) : gone(BROKEN, true);
   }
+}
+
+/** What describes the ZIP and not its member. */
+const OF_BUNDLE = ["content-length", "content-encoding", "etag", "accept-ranges", "content-range"];
+
+async function unpacked(content: Response, whole: Bytes, member: () => Promise<string | null>) {
+  const { status, headers } = content;
+  const { head, body } = await peek(whole, HEAD_BYTES);
+  const name = isZip(head) ? await member() : null;
+  if (name === null) return { body, status, headers };
+  const own = new Headers(headers);
+  for (const header of OF_BUNDLE) own.delete(header);
+  return { body: openMember(body, name), status: 200, headers: own };
 }
 
 const BROKEN = "Its bytes broke off, or are packed in a way that they do not say.";
