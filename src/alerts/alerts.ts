@@ -131,7 +131,7 @@ async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Pro
   if (reason === "deliveries_dead") {
     const { runIds: dead, lines } = await newestDead(deps, sinks);
     const one = count === 1;
-    const title = `${count} ${one ? "delivery was" : "deliveries were"} given up (${names})`;
+    const title = `${count} ${one ? "delivery is" : "deliveries are"} dead (${names})`;
     const text = [
       `${one ? "It is" : "They are"} not tried again. Fix the cause, then redeliver ${one ? "it" : "them"}.`,
       ...lines,
@@ -152,15 +152,15 @@ async function composeAlert(deps: AlertDeps, due: DueAlert, seen: Observed): Pro
     return {
       ...base,
       title: `${names} ${count === 1 ? "has" : "have"} recovered`,
-      text: "Queued deliveries are being sent.",
+      text: "Pending deliveries are being sent.",
       url: at("/sinks"),
     };
   const backlog = await deps.store.backlog();
   const lines = sinks.map((sink) => {
-    const waiting = backlog.find((one) => one.sink === sink)?.waiting ?? 0;
+    const size = backlog.find((one) => one.sink === sink)?.size ?? 0;
     return (
-      `${sink}: ${seen.circuits.get(sink)?.reason ?? "it fails"}. ${waiting} ` +
-      `${waiting === 1 ? "delivery waits" : "deliveries wait"}.`
+      `${sink}: ${seen.circuits.get(sink)?.reason ?? "it fails"}. ${size} ` +
+      `${size === 1 ? "delivery is" : "deliveries are"} pending.`
     );
   });
   return { ...base, title: `${names} ${are} failing`, text: lines.join("\n"), url: at("/sinks") };
@@ -174,7 +174,7 @@ async function newestDead({ store }: AlertDeps, sinks: readonly string[]) {
     const newest = await store.deliveries({ state: ["dead"], sink: [sink] }, { limit: REASONS_NAMED });
     for (const { run_id, last_error } of newest) {
       runIds.push(run_id);
-      lines.push(`${run_id} to ${sink}: ${last_error ?? "given up"}`);
+      lines.push(`${run_id} to ${sink}: ${last_error ?? "its last attempt left no reason"}`);
     }
   }
   return { runIds: [...new Set(runIds)].slice(0, 10), lines: lines.slice(0, 10) };

@@ -100,11 +100,11 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
     line.clear();
     if (fault !== null) return wrong(EXIT.failed, `the copy ${kept} cannot be used: ${fault}`);
     const ms = Math.round(performance.now() - startedAt);
-    const { bytes, rows, waiting } = snapshot;
+    const { bytes, rows, pending } = snapshot;
     const taken_at = new Date(takenAt).toISOString();
     if (options.json === true) {
       shell.stdout(
-        `${JSON.stringify({ backup: kept, taken_at, bytes, sha256, waiting, verified: options.verify === true, rows, ms })}\n`,
+        `${JSON.stringify({ backup: kept, taken_at, bytes, sha256, pending, verified: options.verify === true, rows, ms })}\n`,
       );
     } else shell.stdout(renderSummary(kept, snapshot, ms, options.verify === true));
     return EXIT.done;
@@ -118,11 +118,11 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
   }
 }
 
-const renderSummary = (kept: string, { bytes, rows, waiting }: Snapshot, ms: number, isVerified: boolean): string =>
+const renderSummary = (kept: string, { bytes, rows, pending }: Snapshot, ms: number, isVerified: boolean): string =>
   [
     `${kept}: ${(bytes / 1e6).toFixed(1)} MB after ${(ms / 1000).toFixed(1)} s.`,
     ...(isVerified ? [`It is complete: it has all ${rows?.["runs"]} runs and opens as a relay's database.`] : []),
-    `${waiting} ${waiting === 1 ? "delivery was" : "deliveries were"} waiting; after a restore they continue, ` +
+    `${pending} ${pending === 1 ? "delivery was" : "deliveries were"} pending; after a restore they continue, ` +
       "without duplicates where the sink can tell.",
     "",
   ].join("\n");

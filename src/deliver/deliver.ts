@@ -87,7 +87,7 @@ async function attemptAndPlan(
 
 const givenUp = (cutShort: number): Outcome => ({
   kind: "dead",
-  reason: `given up: the process ended in the middle of ${cutShort} attempts`,
+  reason: `the process ended in the middle of ${cutShort} attempts`,
 });
 
 /**
@@ -130,7 +130,7 @@ async function expireStale({ store, scheduleMs, log }: DeliverDeps, attempt: Fin
   const { sink, circuit, finishedAt } = attempt;
   const diesBefore = finishedAt - longestLife(scheduleMs);
   if ((circuit.last_success_at ?? 0) >= diesBefore) return;
-  const reason = "given up: the sink could not be reached for as long as the schedule lasts";
+  const reason = "the sink could not be reached for as long as the schedule lasts";
   try {
     const ids = await store.expire(sink, diesBefore, reason);
     for (const id of ids) log.error("delivery.died", { delivery_id: id, sink, reason });
@@ -141,7 +141,7 @@ async function expireStale({ store, scheduleMs, log }: DeliverDeps, attempt: Fin
 
 const asLastAttempt = (outcome: Outcome & { kind: "retry" }, attempts: number): Outcome => ({
   kind: "dead",
-  reason: `given up after ${attempts} attempts; the last one: ${outcome.reason}`,
+  reason: `none of ${attempts} attempts succeeded; the last one: ${outcome.reason}`,
 });
 
 /** A result must not be lost to a short failure of the disk, so recording is retried. */

@@ -9,7 +9,7 @@ export const AlertSchema = z.object({
   id: z.string().meta({ description: "As `webhook-id`." }),
   reason: z.enum(ALERT_REASONS).meta({
     description:
-      "`deliveries_dead`: given up since the last such message. `coverage_gap`: finished runs that were not " +
+      "`deliveries_dead`: deliveries that became dead since the last such message. `coverage_gap`: finished runs that were not " +
       "delivered to every sink. `disk_low`: the database's disk is almost full. `sink_down`, `sink_up`: a sink " +
       "has failed for long, or has recovered.",
   }),

@@ -23,8 +23,12 @@
  * - *attempt*: one try of a delivery; *outcome*: what the attempt came to; *delivery receipt*: what the sink answered.
  * - *claim*: take due deliveries under a *lease*; *release* gives them back unattempted, *reclaim* takes those whose
  *   holder died.
- * - *dead*: given up. *Orphan*: a delivery whose sink is no longer configured. *Expire*: become dead by age.
- * - *circuit*: a sink's circuit breaker (`deliver/circuit-breaker.ts`); *lane*: the worker's queue of one sink.
+ * - *pending*: to be tried, for the first time or again. *Sending*: an attempt is under way. *Backlog*: the pending and
+ *   sending deliveries of a sink. *Dead*: not delivered, and not tried again. *Canceled*: another delivery covers or
+ *   replaces it. *Orphan*: a delivery whose sink is no longer configured. *Expire*: become dead by age.
+ * - *circuit*: a sink's circuit breaker (`deliver/circuit-breaker.ts`): *closed* lets deliveries flow, *open* lets one
+ *   through at a time after failures in a row, *stopped* lets none through until somebody resumes the sink. *Lane*: the
+ *   worker's queue of one sink.
  * - *alert*: a message about the relay itself.
  *
  * Inside:

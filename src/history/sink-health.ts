@@ -1,4 +1,4 @@
-/** How each sink is: its circuit, what waits for it, and what became of its deliveries. */
+/** How each sink is: its circuit, its backlog, and what became of its deliveries. */
 import type { Circuit } from "../domain/run.ts";
 import { isoTime } from "../platform/time.ts";
 import type { Backlog, StatsStore } from "../store/contract/stats.ts";
@@ -14,7 +14,7 @@ export interface SinkHealth {
   /** Null: the sink is no longer configured, but some deliveries carry its name. */
   kind: string | null;
   circuit: Circuit;
-  /** Null: nothing waits. */
+  /** Null: no delivery is pending or sending. */
   backlog: Backlog | null;
   /** Its deliveries, by state; a state without any is absent. */
   counts: Partial<Record<string, number>>;

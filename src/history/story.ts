@@ -9,7 +9,7 @@ import type { Receipt } from "../store/contract/receipts.ts";
 export interface Entry {
   at: number;
   who: "Skyvern" | "Relay" | "Sink";
-  /** `settled`: a receipt that settled the outcome. `given_up`: a delivery given up without a last attempt. */
+  /** `settled`: a receipt that settled the outcome. `died`: a delivery that became dead without a last attempt. */
   sort:
     | "stamp"
     | "settled"
@@ -17,7 +17,7 @@ export interface Entry {
     | "unrecognized"
     | "queued"
     | "requeued"
-    | "given_up"
+    | "died"
     | "delivered"
     | "retry"
     | "dead";
@@ -103,13 +103,14 @@ const VERDICTS: Record<Receipt["verdict"], string> = {
   updated: "More data for the same outcome: updated",
   corrected: "The outcome changed: corrected",
   stored: "Not final yet: stored",
-  disputed: "Another organization's key reported this run before: stored until Skyvern says whose it is",
-  unrecognized: "Stored, but not recognized as a run",
+  disputed:
+    "Disputed: another organization's key reported this run before. It is stored until Skyvern says whose it is",
+  unrecognized: "Unrecognized: stored, but no run could be read from it",
 };
 
 const SOURCES: Record<Receipt["source"], string> = {
   webhook: "Webhook",
-  reconciled: "Read from Skyvern",
+  reconciled: "Reconciled (read from Skyvern)",
   backfill: "Backfill",
 };
 
@@ -174,13 +175,13 @@ function deliveryEntries(delivery: Delivery, attempts: readonly Attempt[], pause
         : "Canceled: a newer outcome replaced it before it was sent.",
     );
   }
-  const isGivenUp = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
-  if (isGivenUp) lines.push(`Dead: ${delivery.last_error}`);
+  const hasDied = delivery.state === "dead" && attempts.at(-1)?.outcome !== "dead" && delivery.last_error !== null;
+  if (hasDied) lines.push(`Dead: ${delivery.last_error}`);
   return [
     entry({
       at: delivery.created_at,
       who: "Relay",
-      sort: isGivenUp ? "given_up" : delivery.cause === "redelivery" ? "requeued" : "queued",
+      sort: hasDied ? "died" : delivery.cause === "redelivery" ? "requeued" : "queued",
       title: `${CAUSES[delivery.cause]} for ${sink}`,
       lines,
     }),
@@ -199,8 +200,8 @@ function attemptEntry(delivery: Delivery, attempt: Attempt, saysNext: boolean): 
   const took = `attempt ${n}, ${ms < 1_000 ? `${ms} ms` : duration(ms)}`;
   const said = {
     delivered: `Delivered to ${delivery.sink} (${took})`,
-    retry: `Not delivered to ${delivery.sink} yet (${took})`,
-    dead: `Given up on ${delivery.sink} (${took})`,
+    retry: `Pending: not delivered to ${delivery.sink} yet (${took})`,
+    dead: `Dead: not delivered to ${delivery.sink}, and not tried again (${took})`,
   };
   return entry({ at: finished_at, who: "Sink", sort: outcome, title: said[outcome], lines });
 }

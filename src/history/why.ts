@@ -149,21 +149,21 @@ function describeDelivery(delivery: Delivery, circuits: SummaryInput["circuits"]
       return `Delivered to ${sink} at ${isoTime(delivered_at)}${because}.`;
     case "dead":
       return (
-        `Not delivered to ${sink}, and not tried again${because} (${tries}). ` +
+        `Dead: not delivered to ${sink}, and not tried again${because} (${tries}). ` +
         (circuit?.state === "stopped"
           ? `The relay stopped ${sink}: resume it (POST /v1/sinks/${sink}/resume, or Resume on the page Sinks), then: `
           : "Fix the cause, then: ") +
         redeliverCommand(run_id, sinks.includes(sink) ? sink : sinks[0])
       );
     case "canceled":
-      return `${sink}: the last delivery was canceled, because another one covers or replaces it.`;
+      return `Canceled: another delivery covers or replaces the last one to ${sink}.`;
     case "sending":
-      return `Being sent to ${sink} right now (attempt ${attempts}).`;
+      return `Sending to ${sink} right now (attempt ${attempts}).`;
     case "pending":
-      if (pause !== null) return `Not delivered to ${sink} yet: ${pause}`;
+      if (pause !== null) return `Pending: not delivered to ${sink} yet: ${pause}`;
       return attempts === 0
-        ? `Not delivered to ${sink} yet: it waits for its turn.`
-        : `Not delivered to ${sink} yet${because} (${tries}). Next try at ${isoTime(next_attempt_at)}.`;
+        ? `Pending: not delivered to ${sink} yet: it waits for its turn.`
+        : `Pending: not delivered to ${sink} yet${because} (${tries}). Next try at ${isoTime(next_attempt_at)}.`;
   }
 }
 

@@ -3,10 +3,10 @@ import { ALERT_REASONS } from "../domain/alert.ts";
 import { VERDICTS, type Circuit } from "../domain/run.ts";
 import { VERSION } from "../platform/version.ts";
 
-/** The waiting deliveries of one sink, read at each scrape. `oldest` is epoch ms. */
+/** The pending and sending deliveries of one sink, read at each scrape. `oldest` is epoch ms. */
 export interface WaitingDeliveries {
   sink: string;
-  waiting: number;
+  size: number;
   oldest: number;
 }
 
@@ -194,17 +194,17 @@ function watchStored(registry: Registry, app: () => Gauges, now: () => number): 
         for (const [sink, value] of all) this.set({ sink }, value);
       },
     });
-  gauge("skyvern_relay_backlog", "Deliveries waiting, by sink.", ({ backlog }) =>
-    backlog.map(({ sink, waiting }) => [sink, waiting]),
+  gauge("skyvern_relay_backlog", "Pending and sending deliveries, by sink.", ({ backlog }) =>
+    backlog.map(({ sink, size }) => [sink, size]),
   );
   gauge(
     "skyvern_relay_oldest_undelivered_seconds",
-    "Age of the oldest delivery that waits, by sink; 0 when none does.",
+    "Age of the oldest pending or sending delivery, by sink; 0 when there is none.",
     ({ backlog }) => backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000]),
   );
   gauge(
     "skyvern_relay_dead_deliveries",
-    "Deliveries given up, by sink, until they are delivered again or pruned.",
+    "Dead deliveries, by sink, until they are delivered again or pruned.",
     ({ dead }) => dead.map(({ sink, count }) => [sink, count]),
   );
   new Gauge({

@@ -25,13 +25,13 @@ export function ticks(deliveries: readonly Pick<Delivery, "sink" | "state">[]): 
   </ul>`;
 }
 
-/** When the delivery arrived, or what it waits for. `circuit` is that of its sink. */
+/** When the delivery arrived, or when it is tried next. `circuit` is that of its sink. */
 export function stateTime(delivery: Delivery, circuit: Circuit | undefined): Html {
   const { state, attempts, created_at, delivered_at, next_attempt_at } = delivery;
   if (state === "delivered") return html`${time(delivered_at)}`;
-  if (state === "pending" && circuit?.state === "stopped") return html`waits until the sink is resumed`;
+  if (state === "pending" && circuit?.state === "stopped") return html`until the sink is resumed`;
   if (state === "pending" && circuit?.state === "open" && circuit.until !== null)
-    return html`waits: the sink is failing, next try ${time(circuit.until)}`;
+    return html`the sink is failing, next try ${time(circuit.until)}`;
   // The due time of a delivery that was never tried is when it was queued.
   return next_attempt_at === null || attempts === 0
     ? html`queued ${time(created_at)}`

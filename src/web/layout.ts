@@ -119,7 +119,7 @@ function navigation(part: PageFrame["part"], session: Session, { dead, unrecogni
     {
       name: "deliveries",
       href: "/deliveries?state=dead",
-      label: "Dead letters",
+      label: "Dead deliveries",
       signal: dead ? "there are some" : null,
     },
     ...(unrecognized || part === "unrecognized"

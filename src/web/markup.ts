@@ -57,8 +57,9 @@ export const statusLook = (status: string): BadgeLook =>
 
 export const statusBadge = (status: string): Html => badge(statusLook(status));
 
+/** The words are those of the API, so that a state has one name everywhere. */
 export const STATES: Record<DeliveryState, BadgeLook> = {
-  pending: { label: "Waiting", tone: "warn", icon: "dots" },
+  pending: { label: "Pending", tone: "warn", icon: "dots" },
   sending: { label: "Sending", tone: "warn", icon: "dots" },
   delivered: { label: "Delivered", tone: "good", icon: "done" },
   dead: { label: "Dead", tone: "bad", icon: "failed" },

@@ -8,7 +8,7 @@ const send = (relay: TestApp, id: string) => relay.webhook(`{"run_id":"${id}","s
 const bodies = (relay: TestApp) =>
   relay.standIns.http.requests.map(({ body }) => JSON.parse(body) as { type: string; data: Record<string, unknown> });
 
-it("deliveries that were given up are reported in Slack, by mail and by HTTP, each marked as the relay's own", async () => {
+it("dead deliveries are reported in Slack, by mail and by HTTP, each marked as the relay's own", async () => {
   const file = "routes: [{ to: [] }]\nalerts: { on_dead: [slack, email, http] }\n";
   const relay = await anApp({}, { standIns: ["slack", "smtp", "http"], file });
   await relay.app.alert();
@@ -23,7 +23,7 @@ it("deliveries that were given up are reported in Slack, by mail and by HTTP, ea
   const [message, ...more] = relay.standIns.slack.messages();
   expect(more).toEqual([]);
   expect(JSON.stringify(message)).toContain("Relay alert");
-  expect(JSON.stringify(message)).toContain("1 delivery was given up (http)");
+  expect(JSON.stringify(message)).toContain("1 delivery is dead (http)");
   expect(JSON.stringify(message)).toContain("This message is about the relay itself");
   expect(JSON.stringify(message)).not.toContain("Run page");
 
@@ -75,7 +75,7 @@ it("a sink that fails for long is reported to another sink, also when it has rec
   const said = () => relay.standIns.slack.messages().map((message) => JSON.stringify(message));
   expect(said()).toHaveLength(1);
   expect(said()[0]).toContain("http is failing");
-  expect(said()[0]).toContain("5 deliveries wait");
+  expect(said()[0]).toContain("5 deliveries are pending");
   await relay.deliver();
   await relay.app.alert();
   expect(said()).toHaveLength(2);

@@ -68,15 +68,15 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByText("closed for lunch").waitFor();
     expect(await inspect("sinks-test-failed", TWO_VIEWS)).toEqual([]);
     await page.getByRole("button", { name: "Resume legacy" }).click();
-    await page.getByText("legacy is resumed: waiting deliveries are tried now.").waitFor();
+    await page.getByText("legacy is resumed: pending deliveries are tried now.").waitFor();
     expect(await page.getByText("Stopped: the sink asked for no more messages.").count()).toBe(0);
   });
 
-  test("dead letters, one sent again, then all: how many is said first", async () => {
+  test("dead deliveries, one sent again, then all: how many is said first", async () => {
     const { page, relay } = reader;
     await logInAt("/");
-    await page.getByRole("link", { name: "Dead letters" }).click();
-    await page.getByRole("heading", { name: "Dead letters" }).waitFor();
+    await page.getByRole("link", { name: "Dead deliveries" }).click();
+    await page.getByRole("heading", { name: "Dead deliveries" }).waitFor();
     expect(await inspect("dead-letters")).toEqual([]);
     await page.getByRole("button", { name: "Redeliver tsk_refused to crm" }).click();
     await page.getByText("Queued again: 1 delivery.").waitFor();
@@ -233,7 +233,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByRole("button", { name: "Resume legacy" }).click();
     await page.getByText("legacy is resumed").waitFor();
 
-    await page.getByRole("link", { name: "Resend legacy’s dead letters" }).click();
+    await page.getByRole("link", { name: "Redeliver legacy’s dead deliveries" }).click();
     await page.getByRole("button", { name: "Redeliver 1 delivery" }).click();
     await page.getByText("Queued again: 1 delivery.").waitFor();
     await relay.settled();

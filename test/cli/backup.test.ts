@@ -30,7 +30,7 @@ it("makes one file that a relay can be started on, and leaves the running relay 
   const { relay, folder, to, backup } = await aRelay();
   const { code, stdout, stderr } = await backup("--to", to);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expect(stdout).toMatch(/relay-\d{8}T\d{6}Z-[0-9a-f]{4}\.db: \d+\.\d MB after \d+\.\d s\.\n1 delivery was waiting/);
+  expect(stdout).toMatch(/relay-\d{8}T\d{6}Z-[0-9a-f]{4}\.db: \d+\.\d MB after \d+\.\d s\.\n1 delivery was pending/);
   const [name = "", ...more] = readdirSync(to);
   expect(more, "nothing beside it").toEqual([]);
   expect(statSync(join(to, name)).mode & 0o077).toBe(0);
@@ -60,7 +60,7 @@ it("--verify reads all of it, --json says what it is", async () => {
     taken_at: expect.stringMatching(/Z$/) as string,
     bytes: statSync(join(to, name)).size,
     sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
-    waiting: 1,
+    pending: 1,
     verified: true,
     rows: expect.objectContaining({ runs: 2, receipts: 2, deliveries: 2 }) as object,
     ms: expect.any(Number) as number,

@@ -58,7 +58,7 @@ describe("why <run_id>", () => {
     expect(stdout).toMatch(/^ {2}http \(http\), result: delivered {2}HTTP 200 {2}\[dlv_/m);
     expect(stdout).toContain("signed with key “SKYVERN_API_KEY[1]”");
     expect(stdout).toContain("channel “billing”");
-    expect(stdout).toMatch(/^ {2}\S+Z {2}Sink {5}Not delivered to http yet \(attempt 1/m);
+    expect(stdout).toMatch(/^ {2}\S+Z {2}Sink {5}Pending: not delivered to http yet \(attempt 1/m);
     expect(stdout).toMatch(/503/);
     expect(stdout).toMatch(/^ {2}\S+Z {2}Sink {5}Delivered to http \(attempt 2/m);
   });

@@ -140,7 +140,7 @@ describe("one round", () => {
     ]);
     expect(await stateOf("dlv_1")).toMatchObject({
       state: "dead",
-      last_error: "given up after 3 attempts; the last one: the sink is busy",
+      last_error: "none of 3 attempts succeeded; the last one: the sink is busy",
     });
   });
 
@@ -199,7 +199,7 @@ describe("one round", () => {
     expect(sink.jobs).toEqual([]);
     expect(await stateOf("dlv_1")).toMatchObject({
       state: "dead",
-      last_error: "given up: the process ended in the middle of 101 attempts",
+      last_error: "the process ended in the middle of 101 attempts",
     });
   });
 });

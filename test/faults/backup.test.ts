@@ -39,13 +39,13 @@ it("restored after a backup under load: every settled run of before is there, de
   });
   const { code, stdout, stderr } = await backup.ended;
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  const made = JSON.parse(stdout) as { backup: string; waiting: number; rows: Record<string, number> };
+  const made = JSON.parse(stdout) as { backup: string; pending: number; rows: Record<string, number> };
   const restored = join(folder, "restored", "relay.db");
   mkdirSync(join(folder, "restored"));
   copyFileSync(made.backup, restored);
   const waiting = outbox({ database: restored }).filter(({ state }) => state === "pending" || state === "sending");
-  expect(waiting.length, "some waited at the moment of the backup").toBe(made.waiting);
-  expect(made.waiting).toBeGreaterThan(0);
+  expect(waiting.length, "some waited at the moment of the backup").toBe(made.pending);
+  expect(made.pending).toBeGreaterThan(0);
   // The relay tells what waited in the backup, all but the newest, before its machine dies.
   await load;
   await until("some of what waits in the backup was told since", () => {

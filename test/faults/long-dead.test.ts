@@ -69,7 +69,7 @@ it("one delivery to a dead sink is tried at the schedule's times, 28 h long, the
   }
   expect(((tries.at(-1) ?? 0) - NOW) / HOUR).toBeGreaterThan(27);
   expect(await deliveries(relay, "state=dead")).toMatchObject([
-    { run_id: "tsk_1", last_error: expect.stringMatching(/^given up after 11 attempts; .*answered 500/) },
+    { run_id: "tsk_1", last_error: expect.stringMatching(/^none of 11 attempts succeeded; .*answered 500/) },
   ]);
   expect(relay.log()).toContain('"event":"delivery.died"');
 });

@@ -76,7 +76,7 @@ describe("speaking with an HTTP sink", () => {
     const ended = await http(`http://127.0.0.1:${await aFreePort()}/`);
     expect(ended).toMatchObject({ state: "dead", attempts: ["retry", "retry", "dead"] });
     expect(ended.reasons[0]).toMatch(/the connection was refused \(ECONNREFUSED\)/);
-    expect(ended.reasons[2]).toMatch(/^given up after 3 attempts; .*ECONNREFUSED/);
+    expect(ended.reasons[2]).toMatch(/^none of 3 attempts succeeded; .*ECONNREFUSED/);
   });
 
   /** What a server does with its first connection; from the second on it answers 200. */

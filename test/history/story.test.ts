@@ -50,8 +50,8 @@ test("every attempt has its entry, with its reason, and the last failed one says
     anAttempt({ n: 2, started_at: 70, finished_at: 80, outcome: "retry", reason: "Slack answered 503" }),
   ];
   expect(told(delivery, attempts).slice(-2)).toEqual([
-    "Not delivered to ops yet (attempt 1, 10 ms) | Slack answered 429",
-    "Not delivered to ops yet (attempt 2, 10 ms) | Slack answered 503 | Next try at 1970-01-01T01:00:00.000Z.",
+    "Pending: not delivered to ops yet (attempt 1, 10 ms) | Slack answered 429",
+    "Pending: not delivered to ops yet (attempt 2, 10 ms) | Slack answered 503 | Next try at 1970-01-01T01:00:00.000Z.",
   ]);
 });
 
@@ -62,7 +62,7 @@ test("an attempt that died with the process is shown, and one in flight does not
   expect(told(aDelivery({ state: "sending", attempts: 1 }), [])[3]).not.toMatch(cut);
 });
 
-test("a delivery that was given up without an attempt says why", () => {
+test("a delivery that died without an attempt says why", () => {
   const givenUp = aDelivery({ state: "dead", attempts: 0, last_error: "its sink is no longer configured" });
   expect(told(givenUp, [])[3]).toContain("Dead: its sink is no longer configured");
 });

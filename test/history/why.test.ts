@@ -21,7 +21,9 @@ describe("why of a run whose sink gets nothing now", () => {
     const waiting = await why(relay, "tsk_5");
     const { retry_at } = (await sinkOf(relay, "http")) ?? {};
     expect(waiting.summary).toEqual([
-      expect.stringMatching(/^Not delivered to http yet: http is failing \(.* answered 500\)\. The relay tries one/),
+      expect.stringMatching(
+        /^Pending: not delivered to http yet: http is failing \(.* answered 500\)\. The relay tries one/,
+      ),
     ]);
     expect(waiting.summary[0]).toContain(`at ${String(retry_at)} and sends the rest when it succeeds`);
     expect(waiting.summary[0]).toContain("POST /v1/sinks/http/resume");
@@ -40,7 +42,7 @@ describe("why of a run whose sink gets nothing now", () => {
       /410.*The relay stopped http: resume it .*, then: skyvern-relay redeliver tsk_1 --sink http$/,
     );
     expect((await why(relay, "tsk_2")).summary[0]).toMatch(
-      /^Not delivered to http yet: http asked for no more deliveries .*410.*Nothing is sent until you resume it: POST/,
+      /^Pending: not delivered to http yet: http asked for no more deliveries .*410.*Nothing is sent until you resume it: POST/,
     );
   });
 });
@@ -68,7 +70,7 @@ describe("why of a run that no route matched", () => {
   });
 });
 
-it("a dead delivery that a later one made good is no dead letter any more", async () => {
+it("a dead delivery that a later one made good is not dead any more", async () => {
   const runtime = aRuntime();
   const relay = await anApp({}, { standIns: ["http"], runtime });
   for (const id of ["tsk_1", "tsk_2"]) {

@@ -54,7 +54,7 @@ it("/readyz tries again after a second, and at once after a failure", async () =
 });
 
 describe("metrics", () => {
-  it("metrics show what waits, for how long, and what was given up", async () => {
+  it("metrics show what waits, for how long, and what is dead", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["http"], file: "delivery: { schedule: [1h] }" });
     relay.standIns.http.answers.push({ status: 500 }, { status: 404 });

@@ -139,7 +139,7 @@ routes:
       "routes: [{ name: bad, when: { status: failed }, to: [http] }]",
       /no route matched/,
     ],
-    ["still waiting", aRun("tsk_1"), "", /Not delivered to http yet: it waits for its turn/],
+    ["still pending", aRun("tsk_1"), "", /Pending: not delivered to http yet: it waits for its turn/],
   ])("says of a run that is %s why nothing was delivered", async (_what, body, routes, sentence) => {
     const relay = await anApp({}, { standIns: ["http"], file: routes });
     await relay.webhook(body);
@@ -152,7 +152,7 @@ routes:
     await relay.webhook(aRun("tsk_1"));
     await relay.deliver();
     expect((await why(relay, "tsk_1")).summary[0]).toMatch(
-      /^Not delivered to http, and not tried again: .*404.*redeliver tsk_1 --sink http$/,
+      /^Dead: not delivered to http, and not tried again: .*404.*redeliver tsk_1 --sink http$/,
     );
   });
 

@@ -98,15 +98,15 @@ describe("GET /v1/stats", () => {
       name: "slack",
       delivered: 3,
       backlog: 0,
-      oldest_waiting_at: null,
-      oldest_waiting_ms: null,
+      oldest_undelivered_at: null,
+      oldest_undelivered_ms: null,
     });
     expect(http).toMatchObject({
       name: "http",
       delivered: 2,
       backlog: 1,
-      oldest_waiting_at: iso(NOW + 1_100),
-      oldest_waiting_ms: 9_000,
+      oldest_undelivered_at: iso(NOW + 1_100),
+      oldest_undelivered_ms: 9_000,
     });
     for (const [sink, name, ms] of [
       [slack, "p50_ms", 1_000],
@@ -129,8 +129,8 @@ describe("GET /v1/stats", () => {
         p90_ms: null,
         p99_ms: null,
         backlog: 0,
-        oldest_waiting_at: null,
-        oldest_waiting_ms: null,
+        oldest_undelivered_at: null,
+        oldest_undelivered_ms: null,
       },
     ]);
   });

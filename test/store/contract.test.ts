@@ -428,7 +428,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       await withDelivery();
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 2_000 }));
       await claim(1_500);
-      expect(await store.backlog()).toEqual([{ sink: "ops", waiting: 2, oldest: 1_000 }]);
+      expect(await store.backlog()).toEqual([{ sink: "ops", size: 2, oldest: 1_000 }]);
       expect((await store.counts()).deliveries).toEqual([
         { sink: "ops", state: "pending", count: 1 },
         { sink: "ops", state: "sending", count: 1 },

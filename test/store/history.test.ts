@@ -348,7 +348,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
           const waiting = rows.filter(({ state }) => state === "pending" || state === "sending");
           const expected = [...Map.groupBy(waiting, ({ sink }) => sink)].map(([sink, all]) => ({
             sink,
-            waiting: all.length,
+            size: all.length,
             oldest: Math.min(...all.map(({ created_at }) => created_at)),
           }));
           expect(await fresh.backlog()).toEqual(expected.toSorted((a, b) => (a.sink < b.sink ? -1 : 1)));

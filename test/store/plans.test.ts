@@ -296,7 +296,7 @@ describe("deliveries", () => {
   });
 });
 
-it("how many dead letters there are to send again is asked of those alone", async () => {
+it("how many dead deliveries there are to send again is asked of those alone", async () => {
   const steps = await plan(async () => {
     const filter = { state: ["dead"], sink: ["ops", "crm"] };
     expect(await store.redeliverable(filter, 100)).toBe(2);

@@ -129,7 +129,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await aToldRun("told", 2_000);
       expect(sum(await prune("pruneRuns"))).toBe(1);
       expect(await traces("waiting")).toEqual({ ...ALL, attempts: 0 });
-      expect(await store.backlog()).toEqual([{ sink: "ops", waiting: 1, oldest: 1_000 }]);
+      expect(await store.backlog()).toEqual([{ sink: "ops", size: 1, oldest: 1_000 }]);
     });
 
     it("counts from the last thing that came for it or was sent", async () => {

@@ -1,4 +1,4 @@
-/** What the pages do and follow, without a browser: sinks, dead letters in bulk, artifacts, search, the stream of changes. */
+/** What the pages do and follow, without a browser: sinks, dead deliveries in bulk, artifacts, search, the stream of changes. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { anEventStream, type EventStream } from "../support/event-stream.ts";
 import { until } from "../support/until.ts";
@@ -49,7 +49,7 @@ describe("a sink", () => {
   });
 });
 
-describe("dead letters in bulk", () => {
+describe("dead deliveries in bulk", () => {
   beforeEach(async () => {
     relay.sinkAnswers.push(400, 400, 400);
     for (const runId of ["tsk_1", "tsk_2", "tsk_3"]) await send(runId);
@@ -57,7 +57,7 @@ describe("dead letters in bulk", () => {
   });
   const bulk = "/deliveries/redeliver";
 
-  test("dead letters in bulk are counted first, with nothing sent, and then sent once", async () => {
+  test("dead deliveries in bulk are counted first, with nothing sent, and then sent once", async () => {
     expect(await reader.page(`${bulk}?state=dead&sink=http`)).toContain("Redeliver 3 deliveries?");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(3);
@@ -71,7 +71,7 @@ describe("dead letters in bulk", () => {
 
   test.each([
     ["", "state must be given"],
-    ["state=pending", "state must be a final state"],
+    ["state=pending", "state must be delivered, dead or canceled"],
     ["state=dead&since=yesterday", "since must be a time"],
     ["state=dead&run=tsk_1", "run there is no such filter"],
   ])("an address of %j sends nothing, as it may have been cut short", async (filter, said) => {
@@ -82,7 +82,7 @@ describe("dead letters in bulk", () => {
     expect(relay.sinkBodies).toHaveLength(3);
   });
 
-  test("dead letters in bulk of a sink that is no longer configured are none", async () => {
+  test("dead deliveries in bulk of a sink that is no longer configured are none", async () => {
     expect(await reader.page(`${bulk}?state=dead&sink=gone`)).toContain("Nothing to redeliver");
   });
 });

@@ -62,7 +62,7 @@ describe("with nothing received", () => {
   });
 
   test("the other pages say that there is nothing, and why", async () => {
-    expect(textOf(await reader.page("/deliveries?state=dead"))).toContain("No dead letters");
+    expect(textOf(await reader.page("/deliveries?state=dead"))).toContain("No dead deliveries");
     expect(textOf(await reader.page("/unrecognized"))).toContain(
       "The relay recognized every webhook that it received.",
     );
@@ -159,7 +159,7 @@ describe("the list of runs", () => {
   test("ticks off where it was delivered, with what the newest delivery came to", async () => {
     relay.sinkAnswers.push(400);
     await relay.webhook(aTask());
-    expect(textOf(await reader.page("/"))).toContain("http waiting");
+    expect(textOf(await reader.page("/"))).toContain("http pending");
     await relay.app.deliverDue();
     expect(textOf(await reader.page("/"))).toContain("http dead");
     await reader.post("/runs/tsk_v2_1/redeliver");
@@ -325,7 +325,7 @@ describe("redelivering", () => {
     expect((await reader.post("/runs/tsk_none/redeliver")).status).toBe(404);
   });
 
-  test("from the dead letters it returns there, and never to another host", async () => {
+  test("from the dead deliveries it returns there, and never to another host", async () => {
     relay.sinkAnswers.push(400);
     await relay.webhook(aTask());
     await relay.app.deliverDue();
@@ -349,7 +349,7 @@ describe("sinks and what was not understood", () => {
     await relay.webhook(aTask({ run_id: "tsk_2", task_id: "tsk_2" }));
     await relay.app.deliverDue();
     text = textOf(await reader.page("/sinks"));
-    for (const said of ["1 waiting", "1 delivery , the oldest for", "503"]) expect(text).toContain(said);
+    for (const said of ["1 pending", "1 delivery , the oldest for", "503"]) expect(text).toContain(said);
     await relay.webhook(aTask({ run_id: "tsk_3", task_id: "tsk_3" }));
     await relay.app.deliverDue();
     text = textOf(await reader.page("/sinks"));

@@ -30,7 +30,7 @@ export interface DeliveriesDeps extends RedeliverDeps {
   nudge(): void;
 }
 
-/** The most deliveries that one call redelivers. The next call continues, because waiting ones are skipped. */
+/** The most deliveries that one call redelivers. The next call continues, because pending ones are skipped. */
 const MAX_REDELIVERIES = 10_000;
 
 const listDeliveries = createRoute({

@@ -131,7 +131,7 @@ export const SINK = {
   retry_at: null,
   reason: null,
   backlog: 0,
-  oldest_waiting_at: null,
+  oldest_undelivered_at: null,
   dead: 0,
   last_success_at: "2026-01-20T12:00:31.702Z",
   last_failure_at: null,
@@ -160,7 +160,7 @@ export const ALERT_EVENT = {
   data: {
     id: "alr_019bdb3a4e5400000a1b2c3d",
     reason: "deliveries_dead",
-    title: "2 deliveries were given up (crm)",
+    title: "2 deliveries are dead (crm)",
     text:
       `They are not tried again. Fix the cause, then redeliver them.\n${RUN.run_id} to crm: HTTP sink "crm" ` +
       "(https://crm.example.com) answered 404",

@@ -45,9 +45,9 @@ const StatsSchema = z
           }),
           p90_ms: milliseconds,
           p99_ms: milliseconds,
-          backlog: z.int().openapi({ description: "Deliveries that wait now." }),
-          oldest_waiting_at: time.nullable(),
-          oldest_waiting_ms: milliseconds.openapi({ description: "Age of the oldest that waits." }),
+          backlog: z.int().openapi({ description: "Pending and sending deliveries." }),
+          oldest_undelivered_at: time.nullable(),
+          oldest_undelivered_ms: milliseconds.openapi({ description: "Age of the oldest in the backlog." }),
         }),
       )
       .openapi({ description: "Each sink that is configured, had a delivery in the span, or has a backlog." }),
@@ -73,8 +73,8 @@ const StatsSchema = z
           p90_ms: 1722,
           p99_ms: 9742,
           backlog: 0,
-          oldest_waiting_at: null,
-          oldest_waiting_ms: null,
+          oldest_undelivered_at: null,
+          oldest_undelivered_ms: null,
         },
       ],
       coverage: [{ day: "2026-01-20T00:00:00.000Z", seen: 43, relayed: 43 }],
@@ -173,15 +173,15 @@ function buildBuckets({ bucket, since, until }: TimeSpan, runs: Statistics["runs
 
 function summarizeSink(name: string, times: Statistics["times"], backlog: readonly Backlog[], now: number) {
   const own = times.filter(({ sink }) => sink === name);
-  const waiting = backlog.find(({ sink }) => sink === name);
+  const open = backlog.find(({ sink }) => sink === name);
   return {
     name,
     delivered: own.reduce((sum, { count }) => sum + count, 0),
     p50_ms: percentile(own, 0.5),
     p90_ms: percentile(own, 0.9),
     p99_ms: percentile(own, 0.99),
-    backlog: waiting?.waiting ?? 0,
-    oldest_waiting_at: isoTime(waiting?.oldest ?? null),
-    oldest_waiting_ms: waiting ? Math.max(0, now - waiting.oldest) : null,
+    backlog: open?.size ?? 0,
+    oldest_undelivered_at: isoTime(open?.oldest ?? null),
+    oldest_undelivered_ms: open ? Math.max(0, now - open.oldest) : null,
   };
 }

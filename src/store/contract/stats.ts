@@ -13,7 +13,7 @@ export interface StatsStore {
 
 export interface Backlog {
   sink: string;
-  waiting: number;
+  size: number;
   /** `created_at` of the oldest delivery not yet delivered, epoch ms. */
   oldest: number;
 }

@@ -16,8 +16,8 @@ export interface Snapshot {
   bytes: number;
   /** Rows by table at that moment; null when they were not asked for. */
   rows: Record<string, number> | null;
-  /** Deliveries that were waiting. */
-  waiting: number;
+  /** Deliveries that were pending or sending. */
+  pending: number;
 }
 
 /** The tables that are counted: what came in and what is owed. */
@@ -27,7 +27,7 @@ const TABLES = ["runs", "receipts", "deliveries", "listed_runs", "settings"] as 
 const STEP = 1_000;
 
 /**
- * Copies `from` to the new file `to` and makes it fit to be restored: in one file, with every waiting delivery marked
+ * Copies `from` to the new file `to` and makes it fit to be restored: in one file, with every pending delivery marked
  * as perhaps sent, because the running relay may send it. After a restore, Slack is searched before a message is posted
  * again, and mails and requests go out under the same id. Rejects, and leaves no file, when it cannot or was stopped.
  */
@@ -86,7 +86,7 @@ function finish(path: string): Omit<Snapshot, "rows"> {
       .prepare("update deliveries set maybe_sent = 1 where state in ('pending', 'sending')")
       .run();
     const pages = Number(copy.pragma("page_count", { simple: true }));
-    return { bytes: pages * Number(copy.pragma("page_size", { simple: true })), waiting: changes };
+    return { bytes: pages * Number(copy.pragma("page_size", { simple: true })), pending: changes };
   } finally {
     copy.close();
     const file = openSync(path, "r");

@@ -62,7 +62,7 @@ export async function backlog(db: Db): Promise<Backlog[]> {
       .orderBy("id")
       .limit(1)
       .executeTakeFirst();
-    if (oldest) rows.push({ sink, waiting, oldest: oldest.created_at });
+    if (oldest) rows.push({ sink, size: waiting, oldest: oldest.created_at });
   }
   return rows;
 }

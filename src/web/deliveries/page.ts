@@ -1,4 +1,4 @@
-/** The list of deliveries, mostly used for dead letters. */
+/** The list of deliveries, mostly used for dead deliveries. */
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
 import type { Page } from "../../store/contract/runs.ts";
@@ -36,12 +36,12 @@ export function deliveriesPage(view: DeliveriesView): Part {
           ${icon("again")}Queued again: ${many(queued, "delivery", "deliveries")}.
         </p>`,
     html`<div class="head with-live">
-      <h1>${isDead ? "Dead letters" : "Deliveries"}</h1>
+      <h1>${isDead ? "Dead deliveries" : "Deliveries"}</h1>
       ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
     </div>`,
     isDead
       ? html`<p class="soft lead">
-          Deliveries that were given up. Redelivering creates new deliveries; these stay as a record.
+          These deliveries are not tried again. Redelivering creates new deliveries; these stay as a record.
         </p>`
       : "",
     timeForm(query),
@@ -103,7 +103,7 @@ function timeForm({ values }: Query<DeliveryFilterName>): Html {
 
 const nothing = (isDead: boolean): Html =>
   html`<section class="card empty">
-    <h2>${isDead ? "No dead letters" : "No delivery fits"}</h2>
+    <h2>${isDead ? "No dead deliveries" : "No delivery fits"}</h2>
     <p>
       ${
         isDead
@@ -154,7 +154,7 @@ function row(delivery: Delivery, { session, sinks, circuits, query }: Deliveries
   const { run_id: runId, sink } = delivery;
   const fields = { sink, to: toHref(PATH, query) };
   const isConfigured = sinks.some(({ name }) => name === sink);
-  const isWaiting = delivery.state === "pending" || delivery.state === "sending";
+  const isBacklog = delivery.state === "pending" || delivery.state === "sending";
   const said = html`<span class="said"> ${line(runId, 60)} to ${line(sink, 64)}</span>`;
   const form = { action: `${runPath(runId)}/redeliver`, csrf: session.csrf, fields };
   const isTest = delivery.cause === "test";
@@ -178,7 +178,7 @@ function row(delivery: Delivery, { session, sinks, circuits, query }: Deliveries
     <td role="cell" class="a-took">${many(delivery.attempts, "attempt")}</td>
     <td role="cell" class="a-time">${time(delivery.created_at, "short")}</td>
     <td role="cell" class="a-act">
-      ${isWaiting || !isConfigured || isTest || isAttempt ? "" : buttonForm(form, ["Redeliver", said], "small")}
+      ${isBacklog || !isConfigured || isTest || isAttempt ? "" : buttonForm(form, ["Redeliver", said], "small")}
     </td>
   </tr>`;
 }

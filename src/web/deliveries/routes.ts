@@ -6,7 +6,7 @@ import { deliveriesPage } from "./page.ts";
 import { bulkPage } from "./bulk-page.ts";
 import { DELIVERY_FILTERS, deliveryFilter, toHref, readQuery, type DeliveryFilterName, type Query } from "../query.ts";
 
-/** The most deliveries that one press redelivers. The next press continues, because waiting ones are skipped. */
+/** The most deliveries that one press redelivers. The next press continues, because pending ones are skipped. */
 const MAX_REDELIVERIES = 10_000;
 
 export function mountDeliveries({ web, deps, reading, acting, show }: PageContext): void {
@@ -67,6 +67,9 @@ function readBulk(search: URLSearchParams): ReturnType<typeof readQuery<Delivery
   const states = query.values.state ?? [];
   if (states.length === 0) faults.push({ name: "state", message: "must be given" });
   if (states.some((state) => state === "pending" || state === "sending"))
-    faults.push({ name: "state", message: "must be a final state, because waiting deliveries are sent anyway" });
+    faults.push({
+      name: "state",
+      message: "must be delivered, dead or canceled, because pending and sending deliveries are sent anyway",
+    });
   return { query: { ...query, after: null }, faults };
 }

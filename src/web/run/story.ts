@@ -38,7 +38,7 @@ const ENTRIES = {
   unrecognized: { tone: "warn", icon: "in" },
   queued: { tone: "plain", icon: "out" },
   requeued: { tone: "plain", icon: "again" },
-  given_up: { tone: "bad", icon: "out" },
+  died: { tone: "bad", icon: "out" },
   delivered: { tone: "good", icon: "done" },
   retry: { tone: "warn", icon: "dots" },
   dead: { tone: "bad", icon: "failed" },

@@ -50,7 +50,7 @@ export function sinksPage(view: SinksView): Part {
     resumed === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("again")}${line(resumed, 64)} is resumed: waiting deliveries are tried now.
+          ${icon("again")}${line(resumed, 64)} is resumed: pending deliveries are tried now.
         </p>`,
     tested === null ? "" : testSaid(tested),
     html`<div class="head with-live">
@@ -123,10 +123,10 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
     ${latencyChart(times, window)}
     <dl class="facts narrow">
       ${fact(
-        "Waiting",
+        "Backlog",
         backlog === null
-          ? "nothing"
-          : html`<a href="${path("pending")}&state=sending">${many(backlog.waiting, "delivery", "deliveries")}</a>, the
+          ? "none"
+          : html`<a href="${path("pending")}&state=sending">${many(backlog.size, "delivery", "deliveries")}</a>, the
               oldest for ${duration(Math.max(0, now - backlog.oldest))}`,
       )}
       ${fact(
@@ -149,7 +149,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
               (counts["dead"] ?? 0) === 0
                 ? ""
                 : html`<a class="button small" href="/deliveries/redeliver?state=dead&sink=${address}"
-                    >Resend ${line(name, 64)}’s dead letters</a
+                    >Redeliver ${line(name, 64)}’s dead deliveries</a
                   >`
             }
           </div>`
@@ -177,22 +177,22 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
       </p>`
     : html`<p class="note">
         ${icon("clock")}<span
-          >Paused after ${many(failures, "failure")} in a
+          >The circuit is open after ${many(failures, "failure")} in a
           row${until === null ? "" : html`; tried again at ${time(until)}`}.${why}</span
         >
       </p>`;
 }
 
-/** The sink's state in one word. An error before a later success does not count. */
+/** The sink's state in a word or two. An error before a later success does not count. */
 function chooseLook({ kind, circuit, backlog, counts, lastError, lastSuccess }: SinkView): BadgeLook {
   if (kind === null) return { label: "Gone", tone: "plain", icon: "ban" };
   if (circuit.state === "stopped") return { label: "Stopped", tone: "bad", icon: "ban" };
-  if (circuit.state === "open") return { label: "Paused", tone: "bad", icon: "clock" };
+  if (circuit.state === "open") return { label: "Circuit open", tone: "bad", icon: "clock" };
   const isFailing = lastError !== null && lastError.at > (lastSuccess?.delivered_at ?? 0);
   if (isFailing) return { label: "Failing", tone: "bad", icon: "failed" };
   if (backlog !== null) return { label: "Sending", tone: "warn", icon: "dots" };
   if (lastSuccess === null) return { label: "Not used yet", tone: "plain", icon: "info" };
   return (counts["dead"] ?? 0) > 0
-    ? { label: "Working, with dead letters", tone: "warn", icon: "info" }
+    ? { label: "Working, with dead deliveries", tone: "warn", icon: "info" }
     : { label: "Working", tone: "good", icon: "done" };
 }
