@@ -50,7 +50,7 @@ try {
 
 async function drawFixtures(browser: Browser): Promise<void> {
   const fixtures = join(import.meta.dirname, "../test/fixtures");
-  const runs = fixtureRuns(options.fixtures ?? [fixtures, join(fixtures, "1.0.56")], await drawScenes(browser));
+  const runs = fixtureRuns(options.fixtures ?? [fixtures], await drawScenes(browser));
   const some = runs.filter(({ name }) => name.includes(options.only));
   await drawEveryRun(browser, some, { tree: options.tree, folder });
   await drawSheets(

@@ -7,6 +7,7 @@
  */
 import type { Log } from "../platform/log.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
+import { recordingOf } from "../domain/report.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../domain/run.ts";
 import { isPicture, sniff, type Copies, type Media, type Owner } from "../skyvern/artifacts/media.ts";
 import type { ArchiveStore, Archiving, Copy } from "../store/contract/archive.ts";
@@ -150,11 +151,12 @@ async function archiveRun(deps: ArchiveDeps, archiving: Archiving, signal: Abort
 /** The wanted artifacts, each once: those Skyvern lists, and those only the payload named. */
 function wanted(what: ArchiveDeps["what"], owner: Owner): ArtifactKey[] {
   const { run, artifacts } = owner;
+  const recording = recordingOf(run, artifacts);
   const all = [
     ...run.screenshots,
     ...run.files.map(({ key }) => key),
-    ...(run.recording === null ? [] : [run.recording]),
-    ...artifacts.map(({ artifact_id }) => artifact_id),
+    ...(recording === null ? [] : [recording]),
+    ...artifacts.filter(({ empty }) => empty !== true).map(({ artifact_id }) => artifact_id),
   ];
   const keys = what === "all" ? all : all.filter((key) => isPicture(owner, key));
   return [...new Set(keys)].slice(0, MAX_OF_RUN);

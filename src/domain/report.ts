@@ -156,9 +156,13 @@ export interface KnownDetails {
 const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
   key === null ? null : link(key);
 
-/** Falls back on Skyvern's list, oldest first, for what the payload did not name. */
-const findLast = (artifacts: readonly Artifact[], type: string): ArtifactKey | null =>
-  artifacts.findLast((artifact) => artifact.type === type)?.artifact_id ?? null;
+/** The film of a run, null without one. One that has no bytes is none. */
+export function recordingOf({ recording }: Run, artifacts: readonly Artifact[]): ArtifactKey | null {
+  const films = artifacts.filter(({ type }) => type === "recording");
+  const own = films.find(({ artifact_id }) => artifact_id === recording) ?? films.at(-1);
+  if (recording !== null && own?.empty !== true) return recording;
+  return films.findLast(({ empty }) => empty !== true)?.artifact_id ?? null;
+}
 
 const NO_TIMELINE: Timeline = { blocks: [], omitted: 0 };
 const MAX_SCREENSHOTS = 3;
@@ -240,13 +244,15 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
       artifact_id,
       url: link(key),
     })),
-    artifacts: artifacts.map((artifact) => ({
-      artifact_id: artifact.artifact_id,
-      type: artifact.type,
-      url: link(artifact.artifact_id),
-      created_at: isoTime(artifact.created_at),
-      attempt: attemptAt(run.attempts, artifact.created_at),
-    })),
+    artifacts: artifacts
+      .filter(({ empty }) => empty !== true)
+      .map(({ artifact_id, type, created_at: at }) => ({
+        artifact_id,
+        type,
+        url: link(artifact_id),
+        created_at: isoTime(at),
+        attempt: attemptAt(run.attempts, at),
+      })),
     artifacts_status: artifactsStatus,
     blocks: timeline.blocks.map(({ started_at: startedAt, screenshot, ...block }) => ({
       ...block,
@@ -254,7 +260,7 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
       screenshot_url: linkOr(screenshot, link),
     })),
     blocks_omitted: timeline.omitted,
-    recording_url: linkOr(run.recording ?? findLast(artifacts, "recording"), link),
+    recording_url: linkOr(recordingOf(run, artifacts), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
     related: { retried_from: run.retried_from, retried_by: run.retried_by, children: run.children },

@@ -228,6 +228,8 @@ export interface Artifact {
   block?: string;
   /** Its name in the ZIP in which Skyvern keeps it; absent: it is a file of its own. */
   bundle?: string;
+  /** Skyvern lists it, and has no byte of it. */
+  empty?: true;
 }
 
 /** `pending`: not asked yet. `partial`: the payload's own, as Skyvern's list could not be read. `unavailable`: none. */

@@ -39,6 +39,10 @@ const ArtifactRowSchema = z.looseObject({
   created_at: time,
   uri: text,
   bundle_key: text,
+  file_size: z
+    .unknown()
+    .optional()
+    .transform((value) => toNumber(value)),
   task_id: text,
   workflow_run_block_id: text,
   /** Self-hosted storage may give a `file:` URL. Others live for an hour or longer (contract §5). */

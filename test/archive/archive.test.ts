@@ -182,6 +182,14 @@ describe("what is copied", () => {
     expect(filesIn(screenshots.dir)).toEqual([sha256Of(TINY_PNG)]);
   });
 
+  it("what is copied is no film without bytes: Skyvern is not asked for it", async () => {
+    const film = { artifact_id: "a_565255520035746310", artifact_type: "recording", bytes: new Uint8Array() };
+    const rig = await aRig("archive: all", { artifacts: [film] });
+    await archive(rig);
+    expect(rig.relay.standIns.skyvern.calls.filter(({ path }) => path.includes(film.artifact_id))).toEqual([]);
+    expect(logged(rig, "artifact.not_archived")).toEqual([]);
+  });
+
   it("what is copied is copied once, and again only what is new", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);

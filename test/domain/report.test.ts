@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decisiveScreenshots } from "../../src/domain/report.ts";
+import { decisiveScreenshots, recordingOf } from "../../src/domain/report.ts";
 import type { Artifact, Run } from "../../src/domain/run.ts";
 import { aRun } from "../support/a-run.ts";
 
@@ -44,5 +44,27 @@ describe("the screenshots that tell most", () => {
     const artifacts = [shot("a_1", 1, "screenshot_llm"), shot("a_2", 2, "recording"), shot("a_3", 3)];
     expect(decisive(aRun(), artifacts)[0]).toBe("a_3");
     expect(decisive(aRun(), [])).toEqual([]);
+  });
+});
+
+describe("the film of a run", () => {
+  const film = (artifact_id: string, empty = false): Artifact => ({
+    artifact_id,
+    type: "recording",
+    created_at: 1,
+    ...(empty ? { empty: true as const } : {}),
+  });
+
+  it.each([
+    ["is the payload's", "a_1", [film("a_1"), film("a_2")], "a_1"],
+    ["is the payload's where no list is known", "recording", [], "recording"],
+    ["is the newest of Skyvern's list where the payload names none", null, [film("a_1"), film("a_2")], "a_2"],
+    ["is none where the payload's has no bytes", "a_1", [film("a_1", true)], null],
+    ["is none where the only one listed has no bytes", "recording", [film("a_1", true)], null],
+    ["is none where the payload names none, and the one listed has no bytes", null, [film("a_1", true)], null],
+    ["is another one where the payload's has no bytes", "a_1", [film("a_1", true), film("a_2")], "a_2"],
+    ["is none without either", null, [], null],
+  ] as [string, string | null, Artifact[], string | null][])("%s", (_what, recording, artifacts, key) => {
+    expect(recordingOf(aRun({ recording }), artifacts)).toBe(key);
   });
 });

@@ -111,6 +111,23 @@ describe("which artifacts", () => {
     expect(listCalls()[0]?.query.getAll("artifact_type")).toEqual(USEFUL_TYPES);
   });
 
+  test("a member of a bundle is kept with its name in it, and a film without bytes as one", async () => {
+    skyvern.addRun({
+      payload: { run_id: "wr_1", run_type: "workflow_run", status: "canceled" },
+      artifacts: [
+        { artifact_id: "a_1", artifact_type: "recording", bytes: new Uint8Array() },
+        { artifact_id: "a_2", artifact_type: "har", row: { bundle_key: "har.har" } },
+        { artifact_id: "a_3", artifact_type: "download", bytes: new Uint8Array() },
+      ],
+    });
+    const { artifacts } = await anEnricher().enrich(aRun({ recording: "a_1" }));
+    expect(artifacts).toEqual([
+      { artifact_id: "a_1", type: "recording", created_at: expect.any(Number), empty: true },
+      { artifact_id: "a_2", type: "har", created_at: expect.any(Number), bundle: "har.har" },
+      { artifact_id: "a_3", type: "download", created_at: expect.any(Number) },
+    ]);
+  });
+
   test("a v2 task's are listed under its workflow run, whose id its payload gave", async () => {
     skyvern.addRun({
       payload: { run_id: "tsk_v2_1", run_type: "task_v2", status: "completed", workflow_run_id: "wr_2" },

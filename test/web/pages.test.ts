@@ -252,6 +252,24 @@ describe("the page of a run", () => {
     expect((await reader.get("/runs/tsk_v2_1/media/a_3")).status).toBe(404);
   });
 
+  test("a film that has no bytes is neither shown nor linked", async () => {
+    const film = (id: string) => `https://api.skyvern.com/v1/artifacts/${id}/content?expiry=1&kid=k&sig=s`;
+    const payload = { ...aTask({ status: "canceled", recording_url: film("a_2") }), workflow_run_id: "wr_1" };
+    const empty = { artifact_id: "a_2", artifact_type: "recording", bytes: new Uint8Array() };
+    relay.skyvern.addRun({ payload: payload as never, artifacts: [empty] });
+    await relay.webhook(payload);
+    expect(await reader.page("/runs/tsk_v2_1")).toContain("<video");
+
+    await reader.post("/runs/tsk_v2_1/artifacts/refresh");
+
+    const html = await reader.page("/runs/tsk_v2_1");
+    expect(html).not.toContain("<video");
+    expect(html).not.toContain("a_2");
+    await relay.app.deliverDue();
+    const { data } = JSON.parse(relay.sinkBodies.at(-1) ?? "") as { data: unknown };
+    expect(data).toMatchObject({ recording_url: null, artifacts: [] });
+  });
+
   test("a picture that is gone is replaced by one that says so", async () => {
     await relay.webhook(aTask({ screenshot_urls: ["https://api.skyvern.com/v1/artifacts/a_1/content?sig=s"] }));
     const picture = await reader.get("/runs/tsk_v2_1/media/a_1");

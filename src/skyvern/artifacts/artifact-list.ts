@@ -259,7 +259,7 @@ async function readBlocks(
 }
 
 function toArtifact(row: ArtifactRow, labels: ReadonlyMap<string, string> = new Map()): Artifact {
-  const { artifact_id, artifact_type: type, created_at, bundle_key: bundle } = row;
+  const { artifact_id, artifact_type: type, created_at, bundle_key: bundle, file_size: size } = row;
   const block = labels.get(row.workflow_run_block_id ?? "") ?? labels.get(row.task_id ?? "");
   return {
     artifact_id,
@@ -267,6 +267,8 @@ function toArtifact(row: ArtifactRow, labels: ReadonlyMap<string, string> = new 
     created_at,
     ...(block === undefined ? {} : { block }),
     ...(typeof bundle === "string" ? { bundle } : {}),
+    // A canceled run may have a film that was never written (contract §9). A file may well be empty.
+    ...(type === "recording" && size === 0 ? { empty: true as const } : {}),
   };
 }
 

@@ -3,7 +3,7 @@
  * picture is large, the others are small, and each says its block and its moment.
  */
 import { html } from "hono/html";
-import { decisiveScreenshots } from "../../domain/report.ts";
+import { decisiveScreenshots, recordingOf } from "../../domain/report.ts";
 import type { ArtifactKey } from "../../domain/run.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { runPath, time, type Html, type Part } from "../markup.ts";
@@ -100,10 +100,11 @@ function gallery({ stored, link }: RunView, keys: readonly ArtifactKey[]): Html 
 export function filmCard(view: RunView): Part {
   const { stored, report } = view;
   const { run } = stored.state;
-  if (run.recording === null) return "";
+  const recording = recordingOf(run, stored.artifacts);
+  if (recording === null) return "";
   const key = decisiveOf(view);
   const poster = key === null ? "" : html`poster="${mediaPath(run.run_id, key)}"`;
-  const film = mediaPath(run.run_id, run.recording);
+  const film = mediaPath(run.run_id, recording);
   return card("recording", "Recording", [
     html`<video src="${film}" controls preload="none" width="640" height="360" ${poster}></video>`,
     html`<p class="row">
