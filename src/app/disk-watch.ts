@@ -36,10 +36,9 @@ export function createDiskWatch({ space, seen, now, log }: DiskWatchDeps): DiskW
       if (state === "ok" && before !== "ok") log.info("disk.has_room", fields);
       if (state === "ok" || (state === before && now() - saidAt < HOUR_MS)) return;
       saidAt = now();
-      log[state === "full" ? "error" : "warn"](`disk.${state === "full" ? "nearly_full" : "low"}`, {
-        ...fields,
-        hint: HINT,
-      });
+      const said = { ...fields, hint: HINT };
+      if (state === "full") log.error("disk.nearly_full", said);
+      else log.warn("disk.low", said);
     },
   };
 }

@@ -76,7 +76,7 @@ export class Lifecycle {
       try {
         if (await this.#isDue(job)) await this.#round(job);
       } catch (error) {
-        log.error(`${job.name}.failed`, { error: String(error) });
+        log.error("job.failed", { job: job.name, error: String(error) });
         waitMs = AFTER_FAILURE_MS;
       }
       await runtime.sleep(waitMs, ending.signal);

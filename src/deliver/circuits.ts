@@ -59,7 +59,9 @@ export function createCircuits({ store, log, fleet, scheduleMs }: CircuitsDeps) 
       const was = known.get(sink) ?? CLOSED;
       const is = afterOutcome(was, outcome, now, scheduleMs);
       known.set(sink, is);
-      if (is.state !== was.state) log.warn(`circuit.${CHANGES[is.state]}`, { sink, reason: is.reason });
+      const about = { sink, reason: is.reason };
+      if (is.state !== was.state && is.state === "closed") log.info("circuit.closed", about);
+      else if (is.state !== was.state) log.warn(is.state === "open" ? "circuit.opened" : "circuit.stopped", about);
       return is;
     },
     close: async (sink: string): Promise<void> => {
@@ -76,5 +78,3 @@ export function createCircuits({ store, log, fleet, scheduleMs }: CircuitsDeps) 
     },
   };
 }
-
-const CHANGES = { closed: "closed", open: "opened", stopped: "stopped" } as const;

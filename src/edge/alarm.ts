@@ -50,7 +50,7 @@ export function createAlarmTurns(deps: AlarmDeps): Turns {
     try {
       return await act();
     } catch (error) {
-      log.error(`${name}.failed`, { error: String(error) });
+      log.error("job.failed", { job: name, error: String(error) });
       return now() + RETRY_MS;
     }
   };

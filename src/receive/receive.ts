@@ -4,6 +4,7 @@ import type { Verdict } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
+import { whyNoDelivery } from "./no-delivery.ts";
 import type { Intake, IntakeResult } from "./intake.ts";
 import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
@@ -182,6 +183,7 @@ function logReceived(
     ...about,
     bytes,
     deliveries: accepted.deliveries,
+    no_delivery: whyNoDelivery(accepted),
   };
   if (accepted.verdict === "unrecognized") log.warn("webhook.unrecognized", fields);
   else if (accepted.verdict === "disputed") log.warn("webhook.disputed", fields);

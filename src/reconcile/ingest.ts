@@ -6,6 +6,7 @@ import type { Runtime } from "../platform/runtime.ts";
 import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
 import { traceIdOf, type Trace } from "../telemetry/trace.ts";
+import { whyNoDelivery } from "../receive/no-delivery.ts";
 import type { Intake } from "../receive/intake.ts";
 import { queryOf } from "../domain/labels.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
@@ -57,7 +58,18 @@ export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean }
     metrics.ingested.inc({ source, verdict });
     traceReceipt(trace, result, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
     const trace_id = runId === null ? null : traceIdOf(runId);
-    log.info("run.ingested", { run_id: runId, trace_id, receipt_id: receiptId, source, verdict, note, status });
+    const { deliveries } = accepted;
+    const counts = { deliveries, no_delivery: whyNoDelivery(accepted) };
+    log.info("run.ingested", {
+      run_id: runId,
+      trace_id,
+      receipt_id: receiptId,
+      source,
+      verdict,
+      note,
+      status,
+      ...counts,
+    });
     return accepted;
   };
 }

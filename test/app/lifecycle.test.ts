@@ -39,7 +39,7 @@ it("a job goes on after a round that failed, which is logged under its name", as
   lifecycle.start();
   await until("there is a second round", () => rounds >= 2);
   await lifecycle.drain();
-  expect(log()).toContain('"event":"sweep.failed"');
+  expect(log()).toContain('"job":"sweep","error":"Error: no room","event":"job.failed"');
   expect(log()).toContain("no room");
 });
 

@@ -130,6 +130,22 @@ it("each run is logged once, with its ids and without its body", async () => {
   expect(relay.log()).not.toContain("do not log me");
 });
 
+const FAILURES_ONLY =
+  "sinks: { crm: { kind: http, url: https://crm.example/ } }\nroutes: [{ when: { status: failed }, to: [crm] }]";
+
+it.each([
+  ["no route matched", FAILURES_ONLY, ["completed"]],
+  ["no sink is configured", "", ["completed"]],
+  ["it says nothing new", FAILURES_ONLY, ["failed", "failed"]],
+  ["the status is not final", FAILURES_ONLY, ["running"]],
+])("a webhook that causes no delivery is logged with the reason: %s", async (reason, file, statuses) => {
+  const relay = await anApp({}, { file });
+  for (const status of statuses) await relay.webhook(JSON.stringify({ run_id: "tsk_1", status }));
+  const lines = relay.log().split("\n");
+  const line = lines.find((one) => one.includes('"deliveries":0'));
+  expect(JSON.parse(line ?? "null")).toMatchObject({ event: "webhook.received", no_delivery: reason });
+});
+
 it("an address that sends webhooks without a right signature gets 429 and no more log lines, and its genuine ones in", async () => {
   const relay = await anApp();
   const statuses = [];

@@ -278,7 +278,7 @@ describe("when Skyvern does not answer", () => {
     const { reason } = await anEnricher({ log }).enrich(aRun());
     expect(reason).toContain("[secret]");
     expect(JSON.stringify([lines, reason])).not.toContain(KEY);
-    expect(lines).toContain("run.enriched");
+    expect(lines).toContain("artifacts.listed");
   });
 });
 

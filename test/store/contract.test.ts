@@ -41,7 +41,9 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       const answers = await store.accept([
         anArrival(run, { body: "the bytes", decision: { deliveries: [aDelivery("dlv_1")] } }),
       ]);
-      expect(answers).toEqual([{ verdict: "accepted", runId: "tsk_1", note: null, revision: 1, deliveries: 1 }]);
+      const matchedRoutes = null;
+      const decided = { verdict: "accepted", runId: "tsk_1", note: null, revision: 1, deliveries: 1, matchedRoutes };
+      expect(answers).toEqual([decided]);
       expect(await store.run("tsk_1")).toMatchObject({ state: { run, revision: 1 }, status: "pending", artifacts: [] });
       const [receipt] = await store.receipts("tsk_1");
       expect(receipt).toMatchObject({

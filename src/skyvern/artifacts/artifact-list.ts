@@ -184,8 +184,8 @@ async function ask(context: EnricherContext, run: Run, fresh: boolean, abort: Ab
   const listed = await listUnlessOut(context, run, fresh, abort);
   const { status, reason, artifacts } = withNamed(run, listed);
   const fields = { run_id: run.run_id, status, count: artifacts.length, ...(reason === null ? {} : { reason }) };
-  if (status === "complete") context.log.info("run.enriched", fields);
-  else context.log.warn("run.enriched", fields);
+  if (status === "complete") context.log.info("artifacts.listed", fields);
+  else context.log.warn("artifacts.listed", fields);
   return listed;
 }
 

@@ -98,6 +98,8 @@ export interface Accepted {
   revision: number | null;
   /** How many deliveries the receipt created. */
   deliveries: number;
+  /** How many routes matched; null when no sinks were chosen. */
+  matchedRoutes: number | null;
 }
 
 export interface Receipt {

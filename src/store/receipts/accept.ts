@@ -4,6 +4,7 @@
  * the result is written once.
  */
 import type { Selectable } from "kysely";
+import { isJsonObject, type Json } from "../../platform/json.ts";
 import type { Run, RunState } from "../../domain/run.ts";
 import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
 import { toListItem } from "../history/list-items.ts";
@@ -49,7 +50,14 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
       else repeated.push({ id: there.id, copies: 1, last_received_at: receivedAt });
       const { run_id: runId } = there;
       const verdict = runId === null ? "unrecognized" : "duplicate";
-      answers.push({ verdict, runId, note: "the same bytes again", revision: null, deliveries: 0 });
+      answers.push({
+        verdict,
+        runId,
+        note: "the same bytes again",
+        revision: null,
+        deliveries: 0,
+        matchedRoutes: null,
+      });
       continue;
     }
     const decision = run && runs.decide(run.id, run.decide, { receipt: receipt.id, now: receivedAt });
@@ -62,6 +70,7 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
       note,
       revision: decision?.state.revision ?? null,
       deliveries: decision?.deliveries.length ?? 0,
+      matchedRoutes: countMatched(routing),
     });
   }
   await countRepeated(rows, repeated);
@@ -277,6 +286,9 @@ const newRun = (): OpenRun => ({
   stateJson: null,
   followUpAt: null,
 });
+
+const countMatched = (routing: Json): number | null =>
+  Array.isArray(routing) ? routing.filter((one) => isJsonObject(one) && one["matched"] === true).length : null;
 
 function decideSafely(decide: Decide, known: Known | null): Decision {
   try {
