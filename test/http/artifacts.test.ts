@@ -230,8 +230,8 @@ describe("what is on Skyvern's own disk", () => {
   const LOCAL = "task_v1.completed-selfhosted-local-storage";
   const artifacts = [
     { artifact_id: "a_rec", artifact_type: "recording", uri: String(fixtureJson(LOCAL)["recording_url"]) },
-    ...(fixtureJson(LOCAL)["screenshot_urls"] as string[]).map((uri, index) => ({
-      artifact_id: `a_shot_${index}`,
+    ...(fixtureJson(LOCAL)["screenshot_urls"] as string[]).map((uri) => ({
+      artifact_id: /a_\d+/.exec(uri)?.[0] ?? "",
       artifact_type: "screenshot_action",
       uri,
     })),

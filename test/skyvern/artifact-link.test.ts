@@ -211,13 +211,22 @@ describe("an artifact by its place", () => {
 
   test("a screenshot on Skyvern's disk is streamed by its uri, never by another one's", async () => {
     await restart({ storage: "local" });
-    const uri = `${LOCAL_DIRECTORY}/${SECOND_LOCAL_SCREENSHOT}`;
-    addRun(LOCAL, [
+    const uris = [1, 2, 3].map((n) => `${LOCAL_DIRECTORY}/screenshot_${n}.png`);
+    addRun({ ...LOCAL, screenshot_urls: uris }, [
       { artifact_id: "a_1", artifact_type: "screenshot_action", uri: "file:///elsewhere/other.png" },
-      { artifact_id: "a_2", artifact_type: "screenshot_action", uri },
+      { artifact_id: "a_2", artifact_type: "screenshot_action", uri: uris[1]! },
     ]);
     expect(await resolve("screenshot-2")).toEqual({ kind: "stream", artifactId: "a_2" });
     expect(await resolve("screenshot-3")).toMatchObject({ kind: "gone", temporary: false });
+  });
+
+  test("a screenshot on Skyvern's disk is the artifact whose id its name has, also where it was stored by its place", async () => {
+    await restart({ storage: "local" });
+    const uri = `${LOCAL_DIRECTORY}/${SECOND_LOCAL_SCREENSHOT}`;
+    addRun(LOCAL, [{ artifact_id: "a_565332812267204970", artifact_type: "screenshot_action", uri }]);
+    const location = { kind: "stream", artifactId: "a_565332812267204970" };
+    expect(await resolve("a_565332812267204970")).toEqual(location);
+    expect(await resolve("screenshot-2")).toEqual(location);
   });
 
   test("a download on Skyvern's disk that no list names is gone", async () => {

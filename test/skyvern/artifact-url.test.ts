@@ -13,11 +13,18 @@ describe("artifactIdOf", () => {
     ["https://api.skyvern.com/v1/artifacts/a_565/content", "a_565"],
     ["http://skyvern:8000/v1/artifacts/a_565/content?[redacted]", "a_565"],
     ["https://proxy.example/skyvern/v1/artifacts/a_565/content/", "a_565"],
+    ["file:///data/tsk_1/2026-11-28T15:17:33.295886_a_602136603915749464_recording.mp4", "a_602136603915749464"],
+    ["file:///data/o_1/wr_1/wrb_1/2026-08-20T14:05:11.512_a_565_screenshot_action.png", "a_565"],
+    ["file:///C:/data/2026-08-20T14%3A05%3A11.512_a_565_screenshot_final.png", "a_565"],
   ])("reads the id in %s", (url, id) => expect(parseArtifactId(url)).toBe(id));
 
   test.each([
     ["a storage URL", "https://bucket.s3.amazonaws.com/v1/x_a_565_recording.webm?X-Amz-Signature=s"],
     ["a file on Skyvern's disk", "file:///v1/artifacts/a_565/content"],
+    ["a step's ZIP, which is none of its members", "file:///data/2026-11-28T15:33:48.443763_a_565_step_archive.zip"],
+    ["a download's name that was chosen by a page", "file:///data/downloads/wr_1/a_565_recording.mp4"],
+    ["a name that begins with a time and goes on", "file:///data/2026-11-28_a_565_x/../2026-11-28_my_a_565_b.png"],
+    ["a storage URL with such a name", "https://bucket.s3.amazonaws.com/2026-11-28T15:17:33.2_a_565_recording.mp4"],
     ["another path of the API", "https://api.skyvern.com/v1/artifacts/a_565/signed-url"],
     ["a path that leads elsewhere", "https://api.skyvern.com/v1/artifacts/..%2Fruns/content"],
     ["a place where an id should be", "https://api.skyvern.com/v1/artifacts/screenshot-1/content"],

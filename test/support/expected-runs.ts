@@ -157,7 +157,7 @@ export const EXPECTED_RUNS: Record<string, ExpectedRun> = {
       },
     ],
     recording: "recording",
-    screenshots: ["screenshot-1", "screenshot-2", "screenshot-3"],
+    screenshots: ["a_565332812267204964", "a_565332812267204970", "a_565332812267204976"],
     step_count: 3,
     created_at: "2026-08-21T11:00:00.000Z",
     queued_at: "2026-08-21T11:00:00.214Z",

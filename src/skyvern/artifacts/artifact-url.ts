@@ -7,6 +7,11 @@ import { DECEIVING } from "../../platform/hostile-text.ts";
  */
 const ARTIFACT_ID = /^[A-Za-z]{1,16}_[A-Za-z0-9_-]{1,100}$/;
 const CONTENT_PATH = /\/v1\/artifacts\/([^/]+)\/content\/?$/;
+/**
+ * Skyvern's name of a file on its own disk: `2026-11-28T15:33:48.830071_a_602140795133167774_screenshot_final.png`. In a
+ * step's ZIP are artifacts with ids of their own (contract §9).
+ */
+const LOCAL_NAME = /^[0-9T:.-]{1,40}_(a_\d{1,40})_(?!step_archive\.)[a-z_]{1,60}\.\w{1,8}$/;
 /** Separators and deceiving characters: `gpj.exe` must not look like `exe.jpg`. */
 const UNSAFE_IN_NAMES = new RegExp(String.raw`[${DECEIVING}\n\t\/\\]+`, "gv");
 const MAX_NAME_LENGTH = 200;
@@ -17,13 +22,17 @@ const MAX_NAME_LENGTH = 200;
 export const isArtifactId = (key: string): boolean => ARTIFACT_ID.test(key);
 
 /**
- * The artifact's id in `…/v1/artifacts/{id}/content`, on any http(s) host, with or without its signature; else null.
+ * The artifact's id in `…/v1/artifacts/{id}/content`, on any http(s) host, with or without its signature, or in the name
+ * of a `file:` that Skyvern keeps on its own disk; else null.
  */
 export function parseArtifactId(url: string): string | null {
-  const parsed = parseWebUrl(url);
-  const id = decode(CONTENT_PATH.exec(parsed?.pathname ?? "")?.[1] ?? "");
+  const parsed = URL.parse(url);
+  if (parsed?.protocol === "file:") return LOCAL_NAME.exec(lastSegment(parsed))?.[1] ?? null;
+  const id = decode(CONTENT_PATH.exec(parseWebUrl(url)?.pathname ?? "")?.[1] ?? "");
   return isArtifactId(id) ? id : null;
 }
+
+const lastSegment = ({ pathname }: URL): string => decode(pathname.split("/").at(-1) ?? "");
 
 /**
  * The percent-decoded file name at the end of a URL: no slashes, control or direction characters, at most 200 UTF-16
@@ -31,8 +40,7 @@ export function parseArtifactId(url: string): string | null {
  */
 export function parseFileName(url: string): string | null {
   if (!URL.canParse(url) || parseArtifactId(url) !== null) return null;
-  const segment = new URL(url).pathname.split("/").at(-1) ?? "";
-  const name = decode(segment).toWellFormed().replace(UNSAFE_IN_NAMES, "_").trim();
+  const name = lastSegment(new URL(url)).toWellFormed().replace(UNSAFE_IN_NAMES, "_").trim();
   return /^[._\s]*$/.test(name) ? null : shorten(name);
 }
 
