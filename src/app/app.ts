@@ -362,7 +362,7 @@ function createReceiving(
   const budgetMs = config.delivery.artifactsWaitMs;
   return {
     receiver: createReceiver(deps, confirm),
-    readDetails: createDetailsReader({ client, ingest, quietIngest, addresses, store, budgetMs, log }),
+    readDetails: createDetailsReader({ ...deps, client, ingest, quietIngest, addresses, store, budgetMs }),
     reconciling,
     reconciler: createReconciler(reconciling),
     history,

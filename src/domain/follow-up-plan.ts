@@ -24,9 +24,12 @@ export function followUpAt(run: Run, now: number): number | undefined {
   const byWebhook = run.source === "webhook";
   // The API has already said all it knows of the run, and artifacts are final soon after a run's end.
   if (!byWebhook && now - (run.finished_at ?? now) >= ARTIFACTS_DELAY_MS) return undefined;
-  if (byWebhook && lacksDetails(run)) return now + DETAILS_DELAY_MS;
+  if (byWebhook && lacksGoal(run)) return now + DETAILS_DELAY_MS;
   return run.run_type === "task_v2" ? now + ARTIFACTS_DELAY_MS : undefined;
 }
 
 /** True when only the API knows what the run was to do. */
-export const lacksDetails = (run: Run): boolean => run.kind === "task" && run.prompt === null && run.url === null;
+export const lacksGoal = (run: Run): boolean => run.kind === "task" && run.prompt === null && run.url === null;
+
+/** True when Skyvern was not asked where the run comes from. */
+export const lacksRelations = (run: Run): boolean => run.kind === "workflow" && (run.tags ?? null) === null;

@@ -90,9 +90,16 @@ export const ReportSchema = z.object({
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
-  related: z.object({ retried_from: text, retried_by: text, children: z.array(z.string()) }).meta({
-    description: "Ids of runs that belong to it: the one it tries anew, the one that tries it anew, those it started.",
+  related: z.object({ parent: text, retried_from: text, retried_by: text, children: z.array(z.string()) }).meta({
+    description:
+      "Ids of runs that belong to it: the one that started it, the one it tries anew, the one that tries it anew, " +
+      "those it started.",
   }),
+  trigger: text.meta({
+    description: "What started it, in Skyvern's words: `api`, `manual`, `scheduled`, `webhook`, …",
+  }),
+  schedule: text.meta({ description: "The schedule that started it, `wfs_…`." }),
+  tags: z.array(z.string()).meta({ description: "Skyvern's tags of the run: `key:value`, or a label alone." }),
   credits: z.number().nullable().meta({ description: "What Skyvern charged for it." }),
   ai_fallback: z
     .boolean()
@@ -263,7 +270,15 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
     recording_url: linkOr(recordingOf(run, artifacts), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
-    related: { retried_from: run.retried_from, retried_by: run.retried_by, children: run.children },
+    related: {
+      parent: run.parent ?? null,
+      retried_from: run.retried_from,
+      retried_by: run.retried_by,
+      children: run.children,
+    },
+    trigger: run.trigger ?? null,
+    schedule: run.schedule ?? null,
+    tags: run.tags ?? [],
     credits: run.credits,
     ai_fallback: run.ai_fallback,
     labels: run.labels ?? {},
@@ -312,7 +327,10 @@ export const emptyReport = (id: string, what: string, at: string): Report => ({
   recording_url: null,
   screenshot_urls: [],
   step_count: null,
-  related: { retried_from: null, retried_by: null, children: [] },
+  related: { parent: null, retried_from: null, retried_by: null, children: [] },
+  trigger: null,
+  schedule: null,
+  tags: [],
   credits: null,
   ai_fallback: null,
   labels: {},

@@ -146,6 +146,14 @@ export interface Run {
   /** Newest first. */
   screenshots: ArtifactKey[];
   step_count: number | null;
+  /** The run whose block started it. */
+  parent: string | null;
+  /** What started it, in Skyvern's words: `api`, `manual`, `scheduled`, `webhook`, … */
+  trigger: string | null;
+  /** The schedule that started it, `wfs_…`. */
+  schedule: string | null;
+  /** `key:value`, or a label alone, as Skyvern's own filter takes them; null: not known. */
+  tags: string[] | null;
   /** The run that it tries anew, and the one that tries it anew, each under an id of its own; null where Skyvern names none. */
   retried_from: string | null;
   retried_by: string | null;
@@ -171,6 +179,9 @@ export interface Run {
   modified_at: number | null;
   received_at: number;
 }
+
+/** Where a workflow run comes from, as far as only Skyvern's API says it. */
+export type Relations = Pick<Run, "parent" | "trigger" | "schedule" | "retried_from" | "tags">;
 
 /**
  * How much an observation of a run weighs, compared element by element: the later run attempt; final before not final;

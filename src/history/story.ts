@@ -69,10 +69,25 @@ function stamps(run: Run): Entry[] {
     [run.finished_at, "Finished"],
   ];
   const shown = run.attempts.length === 0 ? said : said.slice(0, 2);
+  const lines = listOrigin(run);
   return [
-    ...shown.flatMap(([at, title]) => (at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title })])),
+    ...shown.flatMap(([at, title], i) =>
+      at === null ? [] : [entry({ at, who: "Skyvern", sort: "stamp", title, lines: i === 0 ? lines : [] })],
+    ),
     ...run.attempts.flatMap(attemptStamps),
   ];
+}
+
+/** Where the run comes from. */
+function listOrigin({ parent, trigger, schedule, retried_from, tags }: Run): string[] {
+  const said: [string, string | null][] = [
+    ["Trigger", trigger ?? null],
+    ["Schedule", schedule ?? null],
+    ["Started by the run", parent ?? null],
+    ["Retry of the run", retried_from],
+    ["Tags", (tags ?? []).join(", ") || null],
+  ];
+  return said.flatMap(([name, value]) => (value === null ? [] : [`${name}: ${value}`]));
 }
 
 function attemptStamps({ attempt, status, reason, codes, started_at, finished_at, decision }: RunAttempt): Entry[] {

@@ -5,6 +5,7 @@ import type { Organization, Run, Source } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
+import { toRelations, type Tag, type WorkflowRunRow } from "../skyvern/relations.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
@@ -18,7 +19,7 @@ import {
 } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
 import { createBodyReader, type BodyReading, type ReadApart } from "./read-body.ts";
-import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
+import { decideRelations, decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
 /** The configuration of the intake. */
 export interface IntakeSettings {
@@ -42,6 +43,8 @@ export interface Intake {
   answer(apiRun: ApiRun): Promise<ApiRunResult>;
   /** Reads an unrecognized or disputed receipt again. */
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
+  /** Takes what Skyvern says of where a workflow run comes from. False when the run is not known any more. */
+  relate(answer: RelationsAnswer): Promise<boolean>;
   /** Queues updates of a run that has more to show. False when no sink gets one. */
   showMore(runId: string, now: number): Promise<boolean>;
   /**
@@ -85,6 +88,18 @@ export interface ApiRun {
   query?: string | null;
 }
 
+/** What Skyvern said of where a workflow run comes from. */
+export interface RelationsAnswer {
+  runId: string;
+  /** Null when it is not in the list of its workflow's runs. */
+  row: WorkflowRunRow | null;
+  /** Null when Skyvern could not be asked for them. */
+  tags: readonly Tag[] | null;
+  now: number;
+  /** False makes no delivery: the only message of the run is still being written. */
+  deliver: boolean;
+}
+
 export type ApiRunResult = (IntakeResult & { kind: "stored" }) | { kind: "unrecognized"; reason: string };
 
 /** A receipt that was not settled, with its bytes. `shownTo`: the organizations Skyvern named as the run's. */
@@ -111,7 +126,8 @@ export interface IntakeDeps extends IntakeSettings {
 }
 
 export function createIntake({ store, redactKeys, readApart = null, ...deps }: IntakeDeps): Intake {
-  const read = createBodyReader({ redact: createRedact(redactKeys), redactKeys, readApart });
+  const redact = createRedact(redactKeys);
+  const read = createBodyReader({ redact, redactKeys, readApart });
   // Bodies that come in one turn of the event loop are accepted by one call, whose statements take all of them. The
   // store gathers calls once more, so that this call and other writes share a transaction.
   const accept = grouped(
@@ -131,6 +147,10 @@ export function createIntake({ store, redactKeys, readApart = null, ...deps }: I
     },
     answer: async (apiRun) => takeApiRun(deps, accept, apiRun, await read(Buffer.from(apiRun.text))),
     reread: async (unsettled) => reread(deps, store, unsettled, await read(Buffer.from(unsettled.body))),
+    relate: ({ runId, row, tags, now, deliver }) => {
+      const said = toRelations(row, tags, redact);
+      return store.revise(runId, (known) => decideRelations(deps, known, said, deliver), now);
+    },
     showMore: (runId, now) => store.revise(runId, (known) => decideUpdate(deps, known), now),
     giveUpOnRetry: (runId, attempt, now) =>
       store.revise(runId, (known) => giveUpOnRetry(deps, known, attempt, now), now),

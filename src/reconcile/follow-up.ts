@@ -15,7 +15,7 @@ import { settleDispute, type OwnersDeps } from "./owners.ts";
 
 export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
   store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & OwnersDeps["store"];
-  intake: Pick<Intake, "showMore" | "reread" | "giveUpOnRetry">;
+  intake: Pick<Intake, "showMore" | "reread" | "giveUpOnRetry" | "relate">;
   /** Reads Skyvern's list again; `reason` says why it could not be read. */
   refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; reason: string | null }>;
 }

@@ -124,12 +124,16 @@ function describeFailure({ failure, status }: Report, most: number): Content["fa
   return { ...rest, reason: reason === null ? null : cut(reason, most), categories: known, at };
 }
 
+/** What people tell runs apart by; a run with more has its tags from a program. */
+const MAX_TAGS = 10;
+
 function listAbout(report: Report): string[] {
   const parts = [
     report.finished_at === null ? null : formatTime(report.finished_at),
     report.duration_ms === null ? null : duration(report.duration_ms),
     report.channel,
     ...Object.entries(report.labels).map(([name, value]) => `${name}: ${value}`),
+    ...report.tags.slice(0, MAX_TAGS),
   ];
   return parts.filter((part) => part !== null && part !== "") as string[];
 }
@@ -156,12 +160,20 @@ function listIds(report: Report): string[] {
     report.run_id,
     report.run_type,
     report.workflow?.permanent_id ?? null,
+    ...listOrigin(report),
     report.step_count === null || report.step_count === 0
       ? null
       : `${report.step_count} step${report.step_count === 1 ? "" : "s"}`,
   ];
   return parts.filter((part) => part !== null && part !== "") as string[];
 }
+
+/** What started the run, unless that was a call of Skyvern's API, as nearly always. */
+const listOrigin = ({ trigger, related: { parent, retried_from } }: Report): string[] => [
+  ...(parent === null ? [] : [`child of ${parent}`]),
+  ...(retried_from === null ? [] : [`retry of ${retried_from}`]),
+  ...(trigger === null || trigger === "api" ? [] : [`trigger: ${trigger}`]),
+];
 
 function listLinks(report: Report): Content["links"] {
   const links: [string, string | null][] = [

@@ -17,6 +17,7 @@ import {
   type SkyvernResult,
 } from "./api-call.ts";
 import { nextAttemptAt, parseTime } from "./normalize.ts";
+import { findRow, readTags, type Tag, type WorkflowRunRow } from "./relations.ts";
 
 /** One page of a list. `skipped` counts rows that could not be read, so a full page may have fewer `rows`. */
 export interface Rows<T> {
@@ -165,6 +166,13 @@ export interface SkyvernClient {
    * where Skyvern has no such call.
    */
   tryWebhook(address: string, signal?: AbortSignal): Promise<SkyvernResult<TriedWebhook>>;
+  /**
+   * A workflow run's row in the list of its workflow's runs, which says where the run comes from. Null when it is not
+   * in the list.
+   */
+  getWorkflowRunRow(run: WorkflowRunKey, signal?: AbortSignal): Promise<SkyvernResult<WorkflowRunRow | null>>;
+  /** The tags of a workflow run. */
+  listTags(runId: string, signal?: AbortSignal): Promise<SkyvernResult<Tag[]>>;
   /** The newest first. Pages shift while runs are added, so callers drop repeated ids. */
   listRuns(query: RunsQuery, signal?: AbortSignal): Promise<SkyvernResult<Rows<SkyvernRunRow>>>;
   /** The organization's workflows, the newest version of each; the first thousand. */
@@ -186,6 +194,15 @@ export interface SkyvernClient {
   with(choice: { organization?: string | null; tries?: number }): SkyvernClient;
   /** One client for each key, to ask for every organization's runs. */
   perKey(): KeyClient[];
+}
+
+/** What a workflow run is found by in the list of its workflow's runs. */
+export interface WorkflowRunKey {
+  /** `wpid_…` */
+  workflow: string;
+  runId: string;
+  /** Epoch milliseconds. */
+  createdAt: number;
 }
 
 export interface KeyClient {
@@ -263,6 +280,12 @@ function clientWith(context: CallContext, choice: Choice): SkyvernClient {
       const body = JSON.stringify({ webhook_url: address, run_type: "workflow_run" });
       return json({ what: "test webhook", path: ["internal", "test-webhook"], body, signal }, toTriedWebhook);
     },
+    getWorkflowRunRow: (run, signal) =>
+      json(
+        { what: "list of a workflow's runs", path: ["workflows", run.workflow, "runs"], query: rowQuery(run), signal },
+        (value) => findRow(value, run.runId),
+      ),
+    listTags: (runId, signal) => json({ what: "tags", path: ["runs", runId, "tags"], signal }, readTags),
     listRuns: ({ page, pageSize, status = [], workflow = [] }, signal) => {
       const query = formatSearch([
         ["page", String(page)],
@@ -300,6 +323,17 @@ function clientWith(context: CallContext, choice: Choice): SkyvernClient {
       })),
   };
 }
+
+/** Runs created in the same millisecond. Skyvern's times have microseconds and no time zone. */
+const rowQuery = ({ createdAt }: WorkflowRunKey): string =>
+  formatSearch([
+    ["created_at_start", naiveTime(createdAt)],
+    ["created_at_end", naiveTime(createdAt + 1)],
+    ["include_child_runs", "true"],
+    ["page_size", "100"],
+  ]);
+
+const naiveTime = (ms: number): string => new Date(ms).toISOString().slice(0, -1);
 
 const toObject = (value: Json): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
 

@@ -67,6 +67,10 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     recording: text(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
     screenshots: toScreenshotKeys(payload),
     step_count: payload.step_count ?? payload.total_steps ?? null,
+    parent: text(payload.parent_workflow_run_id),
+    trigger: text(payload.trigger_type) ?? (payload.id.startsWith("wr_sched_") ? "scheduled" : null),
+    schedule: text(payload.workflow_schedule_id),
+    tags: null,
     retried_from: text(payload.retried_from_workflow_run_id),
     retried_by: text(payload.retried_by_workflow_run_id),
     children: kind === "workflow" ? listChildren(pickOutput(payload)) : [],
@@ -91,15 +95,23 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
 
 const toFlag = (value: Json | undefined): boolean | null => (typeof value === "boolean" ? value : null);
 
-/** Blocks that start a run have its ids and status as their value (contract §9). */
+/** Blocks that start a run have its ids and status as their value, in each round of a loop too (contract §9). */
 function listChildren(output: Json): string[] {
   if (!isJsonObject(output)) return [];
-  const ids = Object.values(output).flatMap((value) => {
-    if (!isJsonObject(value) || !("workflow_permanent_id" in value) || !("outputs" in value)) return [];
-    const id = value["workflow_run_id"];
-    return typeof id === "string" && id.startsWith("wr_") ? [clean(id)] : [];
-  });
-  return [...new Set(ids)];
+  return [...new Set(Object.values(output).flatMap((value) => childrenIn(value, 0)))].slice(0, MAX_CHILDREN);
+}
+
+const MAX_CHILDREN = 100;
+/** Loops in loops, two lists for each. */
+const MAX_LOOP_DEPTH = 10;
+
+function childrenIn(value: Json, depth: number): string[] {
+  if (Array.isArray(value)) return depth < MAX_LOOP_DEPTH ? value.flatMap((one) => childrenIn(one, depth + 1)) : [];
+  if (!isJsonObject(value)) return [];
+  if ("output_value" in value) return childrenIn(value["output_value"] ?? null, depth);
+  if (!("workflow_permanent_id" in value) || !("outputs" in value)) return [];
+  const id = value["workflow_run_id"];
+  return typeof id === "string" && id.startsWith("wr_") ? [clean(id)] : [];
 }
 
 interface Announced {

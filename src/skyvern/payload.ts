@@ -38,6 +38,9 @@ export interface Payload {
   finished_at?: Text;
   step_count?: number | null;
   total_steps?: number | null;
+  parent_workflow_run_id?: Text;
+  trigger_type?: Text;
+  workflow_schedule_id?: Text;
   retried_from_workflow_run_id?: Text;
   retried_by_workflow_run_id?: Text;
   credits_used?: number | null;
@@ -138,6 +141,7 @@ const asPayload = objectField<Payload>([
   [asText, ["workflow_id", "workflow_permanent_id", "workflow_title"]],
   [asText, ["created_at", "modified_at", "queued_at", "started_at", "finished_at"]],
   [asText, ["next_attempt_at", "retried_from_workflow_run_id", "retried_by_workflow_run_id"]],
+  [asText, ["parent_workflow_run_id", "trigger_type", "workflow_schedule_id"]],
   [asCount, ["step_count", "total_steps", "attempt", "credits_used"]],
   [asFlag, ["retry_pending"]],
   [listField(asAttempt), ["attempts"]],

@@ -10,7 +10,7 @@ import { answerOfFault, detail, json, takeFault, type StandInAnswer } from "./sk
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
 import { content } from "./skyvern/content.ts";
 import type { StandInCall, StandInSkyvern, StandInSkyvernOptions } from "./skyvern/model.ts";
-import { getRun, getTimeline, listRuns } from "./skyvern/runs.ts";
+import { getRun, getTimeline, listRuns, listTags, listWorkflowRuns } from "./skyvern/runs.ts";
 import { firstOrganization, idOf, createState, type SkyvernState } from "./skyvern/state.ts";
 import { toBody, sendWebhook } from "./skyvern/webhooks.ts";
 import { deleteWorkflow, getWorkflow, listWorkflows, saveWorkflow } from "./skyvern/workflows.ts";
@@ -85,6 +85,8 @@ function answer(state: SkyvernState, call: StandInCall, body: string): StandInAn
   if (kind === "runs" && id !== undefined && part === undefined) return getRun(state, runs, id);
   if (kind === "runs" && id !== undefined && part === "artifacts") return listArtifacts(state, runs, id, call.query);
   if (kind === "runs" && id !== undefined && part === "timeline") return getTimeline(runs, id);
+  if (kind === "runs" && id !== undefined && part === "tags") return listTags(runs, id);
+  if (kind === "workflows" && id !== undefined && part === "runs") return listWorkflowRuns(runs, id, call.query);
   if (kind === "artifacts" && id !== undefined && part === undefined) return getArtifact(state, runs, id);
   if (kind === "artifacts" && id !== undefined && part === "signed-url") return signedUrl(state, runs, id);
   if (kind === "workflows" && id !== undefined && part === undefined) return getWorkflow(state, id);

@@ -1,7 +1,10 @@
 /** A run says which others belong to it. */
 import { readFileSync } from "node:fs";
-import { expect, it } from "vitest";
-import { anApp } from "../support/app.ts";
+import { describe, expect, it } from "vitest";
+import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
+import { anApp, type AppOptions, type TestApp } from "../support/app.ts";
+import { aRuntime } from "../support/runtime.ts";
+import { topLevel } from "../support/at-skyvern.ts";
 import { mutated } from "../support/fixtures.ts";
 
 const CHILD = "wr_602138154398943446";
@@ -19,11 +22,20 @@ it("names the runs that its blocks started, by a genuine body of Skyvern 1.0.56"
   });
 });
 
+function aChild(id: string) {
+  return { workflow_run_id: id, workflow_permanent_id: "wpid_2", status: "completed", outputs: {} };
+}
+
 it.each([
   [{ value: { workflow_run_id: "wr_2", workflow_permanent_id: "wpid_2", status: "failed", outputs: null } }, ["wr_2"]],
   [{ value: { workflow_run_id: "wr_2", status: "failed" } }, []],
   [{ value: { workflow_run_id: 7, workflow_permanent_id: "wpid_2", outputs: {} } }, []],
-  [[{ workflow_run_id: "wr_2", workflow_permanent_id: "wpid_2", outputs: {} }], []],
+  [
+    { round: [[{ loop_value: 1, output_value: aChild("wr_2") }], [{ loop_value: 2, output_value: aChild("wr_3") }]] },
+    ["wr_2", "wr_3"],
+  ],
+  [{ value: { ...aChild("wr_2"), outputs: { inner: aChild("wr_3") } } }, ["wr_2"]],
+  [[aChild("wr_2")], []],
 ])("an output of %j names the children %j", async (output, children) => {
   const relay = await anApp();
   await relay.webhook(mutated("workflow_run.failed-minimal", { run_id: "wr_1", workflow_run_id: "wr_1", output }));
@@ -45,5 +57,144 @@ it("names the run that it tries anew, what it cost, and whether the agent took o
     related: { retried_from: "wr_1", retried_by: "wr_3", children: [] },
     credits: 12,
     ai_fallback: true,
+  });
+});
+
+describe("where a workflow run comes from, which only Skyvern's API says", () => {
+  const CHILD_BODY = readFileSync(
+    new URL("../fixtures/webhook.workflow_run.completed-child-1.0.56.json", import.meta.url),
+  );
+  const KNOWN: Partial<StandInRun> = {
+    trigger_type: "scheduled",
+    schedule: "wfs_602138154398943432",
+    parent: "wr_602138154398943416",
+    tags: [
+      { key: null, value: "nightly" },
+      { key: "customer", value: "42" },
+      { key: "password", value: "hunter2-of-the-portal" },
+    ],
+  };
+
+  async function aRelay(options: AppOptions = {}) {
+    const runtime = aRuntime();
+    const relay = await anApp({}, { runtime, standIns: ["slack", "smtp", "http"], ...options });
+    const add = (more: Partial<StandInRun>) =>
+      relay.standIns.skyvern.addRun({ payload: JSON.parse(CHILD_BODY.toString()) as StandInRun["payload"], ...more });
+    return { relay, runtime, add };
+  }
+
+  const read = (relay: TestApp) => relay.read(`/v1/runs/${CHILD}`);
+  const questions = (relay: TestApp): string[] =>
+    relay.standIns.skyvern.calls.flatMap(({ path }) => (/\/(tags|workflows\/.*\/runs)$/.test(path) ? [path] : []));
+
+  it("is asked for once for all sinks, before the first message, and stands in every place", async () => {
+    const { relay, add } = await aRelay();
+    add(KNOWN);
+    await relay.webhook(CHILD_BODY);
+    expect(questions(relay)).toEqual([]);
+    await relay.deliver();
+    expect(await read(relay)).toMatchObject({
+      related: { parent: "wr_602138154398943416" },
+      trigger: "scheduled",
+      schedule: "wfs_602138154398943432",
+      tags: ["nightly", "customer:42", "password:[redacted]"],
+      revision: 1,
+      receipts: [{ verdict: "accepted" }],
+    });
+    expect(questions(relay).toSorted()).toEqual([
+      `/v1/runs/${CHILD}/tags`,
+      "/v1/workflows/wpid_602138154398943406/runs",
+    ]);
+    const { slack, smtp, http } = relay.standIns;
+    const [message, ...more] = topLevel(slack);
+    expect(more).toEqual([]);
+    expect(message?.edits).toEqual([]);
+    for (const text of [JSON.stringify(message?.blocks), smtp.messages[0]?.raw.replaceAll("=\r\n", "")]) {
+      expect(text?.replaceAll("\u2060", "")).toMatch(
+        /nightly.*customer:42.*child of wr_602138154398943416.*trigger: scheduled/s,
+      );
+    }
+    expect(http.requests.map(({ body }) => JSON.parse(body) as unknown)).toMatchObject([
+      { data: { trigger: "scheduled", tags: ["nightly", "customer:42", "password:[redacted]"] } },
+    ]);
+    const { timeline } = await relay.read<{ timeline: { what: string; details: string[] }[] }>(`/v1/runs/${CHILD}/why`);
+    expect(timeline.find(({ what }) => what === "Run created")?.details).toEqual([
+      "Trigger: scheduled",
+      "Schedule: wfs_602138154398943432",
+      "Started by the run: wr_602138154398943416",
+      "Tags: nightly, customer:42, password:[redacted]",
+    ]);
+  });
+
+  it("is not asked for again when the run has none of it", async () => {
+    const { relay, add } = await aRelay();
+    add({});
+    await relay.webhook(CHILD_BODY);
+    await relay.deliver();
+    await relay.post(`/v1/runs/${CHILD}/redeliver`, {});
+    await relay.deliver();
+    expect(questions(relay)).toHaveLength(2);
+  });
+
+  it("never keeps a message back: a Skyvern that does not answer is asked again later, and messages are edited", async () => {
+    const { relay, runtime, add } = await aRelay();
+    add(KNOWN);
+    const { faults } = relay.standIns.skyvern;
+    faults.push({ on: /tags$|artifacts$/, status: 503, times: 100 });
+    await relay.webhook(CHILD_BODY);
+    await relay.deliver();
+    expect(topLevel(relay.standIns.slack)).toHaveLength(1);
+    expect(await read(relay)).toMatchObject({ tags: [] });
+    faults.splice(0);
+    runtime.advance(60_000);
+    await relay.app.followUp();
+    await relay.deliver();
+    expect(await read(relay)).toMatchObject({
+      trigger: "scheduled",
+      tags: ["nightly", "customer:42", "password:[redacted]"],
+    });
+    const [message] = topLevel(relay.standIns.slack);
+    expect(message?.edits.length).toBeGreaterThan(0);
+    expect(JSON.stringify(message?.blocks)).toContain("nightly");
+  });
+
+  it.each([
+    ["tells of no such call", { status: 404 }],
+    ["forbids tags", { status: 403, body: '{"detail":"Workflow tagging is not enabled for this organization."}' }],
+  ])("is known without tags where Skyvern %s", async (_name, fault) => {
+    const { relay, add } = await aRelay();
+    add(KNOWN);
+    relay.standIns.skyvern.faults.push({ on: /tags$/, ...fault });
+    await relay.webhook(CHILD_BODY);
+    await relay.deliver();
+    expect(await read(relay)).toMatchObject({ trigger: "scheduled", tags: [] });
+    expect(questions(relay)).toHaveLength(2);
+  });
+
+  it("stays when Skyvern reports the run once more", async () => {
+    const { relay, add } = await aRelay();
+    add(KNOWN);
+    await relay.webhook(CHILD_BODY);
+    await relay.deliver();
+    const later = {
+      ...(JSON.parse(CHILD_BODY.toString()) as object),
+      status: "failed",
+      modified_at: "2027-01-01T00:00:00",
+    };
+    await relay.webhook(JSON.stringify({ ...later, finished_at: "2027-01-01T00:00:00" }));
+    expect(await read(relay)).toMatchObject({
+      status: "failed",
+      trigger: "scheduled",
+      tags: ["nightly", "customer:42", "password:[redacted]"],
+    });
+  });
+
+  it("is told by the id of a run that a schedule started", async () => {
+    const { relay } = await aRelay();
+    const file = new URL("../fixtures/webhook.workflow_run.completed-scheduled-1.0.56.json", import.meta.url);
+    await relay.webhook(readFileSync(file));
+    expect(await relay.read("/v1/runs/wr_sched_e1b23a34d84dc151dba02117c7c384e4")).toMatchObject({
+      trigger: "scheduled",
+    });
   });
 });

@@ -40,6 +40,10 @@ const COLUMNS: readonly (readonly [name: string, (run: Report) => Cell])[] = [
   ["run_url", (run) => run.run_url],
   ["output", (run) => (run.output === null ? null : JSON.stringify(run.output))],
   ["attempt", (run) => run.attempt],
+  ["parent_run_id", (run) => run.related.parent],
+  ["trigger", (run) => run.trigger],
+  ["schedule_id", (run) => run.schedule],
+  ["tags", (run) => run.tags.join(" ")],
 ];
 
 /** The formats by file extension. */

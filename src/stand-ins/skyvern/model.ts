@@ -32,6 +32,12 @@ export interface StandInRun {
   organization?: string;
   /** `api`, `scheduled`, … */
   trigger_type?: string;
+  /** The workflow run that started it; it is missing in the list of runs then. */
+  parent?: string;
+  /** `wfs_…` */
+  schedule?: string;
+  /** A label has no key. */
+  tags?: readonly { key: string | null; value: string }[];
   /** Child and debug runs are missing in the list of runs. */
   unlisted?: boolean;
 }

@@ -1,6 +1,6 @@
 /** Runs, one and in lists. */
 import { isJsonObject, type JsonObject } from "../../platform/json.ts";
-import type { StandInRun } from "./model.ts";
+import { DEFAULT_ORGANIZATION, type StandInRun } from "./model.ts";
 import { type SkyvernState, idOf, asText, workflowRunIdOf } from "./state.ts";
 import { json, detail, EMPTY_404, invalid, type StandInAnswer } from "./answer.ts";
 import { shownPayload } from "./artifacts.ts";
@@ -89,7 +89,7 @@ export function listRuns(runs: StandInRun[], query: URLSearchParams): StandInAns
     return invalid("search_key", "string_too_short", "String should have at least 3 characters", search);
   }
   const rows = runs
-    .filter(({ unlisted }) => unlisted !== true)
+    .filter(({ unlisted, parent }) => unlisted !== true && parent === undefined)
     .map(runRow)
     .filter((row) => fits(row.status, query.getAll("status")))
     .filter((row) => fits(row.task_run_type, query.getAll("run_type")))
@@ -97,6 +97,48 @@ export function listRuns(runs: StandInRun[], query: URLSearchParams): StandInAns
     .filter((row) => search === null || `${row.title ?? ""} ${row.run_id}`.toLowerCase().includes(search.toLowerCase()))
     .sort((a, b) => (b.created_at ?? "").localeCompare(a.created_at ?? ""));
   return json(200, rows.slice((page - 1) * pageSize, page * pageSize));
+}
+
+/** The runs of one workflow (contract §9). Children come only on request. */
+export function listWorkflowRuns(runs: StandInRun[], workflow: string, query: URLSearchParams): StandInAnswer {
+  const [from, to] = ["created_at_start", "created_at_end"].map((name) => query.get(name));
+  const pageSize = Number(query.get("page_size") ?? 10);
+  const rows = runs
+    .filter(({ payload }) => [payload["workflow_permanent_id"], payload["workflow_id"]].includes(workflow))
+    .filter(({ parent }) => parent === undefined || query.get("include_child_runs") === "true")
+    .map((run) => workflowRunRow(run, workflow))
+    .filter(({ created_at: at }) => (from ?? "") <= at && (to === null || to === undefined || at < to))
+    .sort((a, b) => b.created_at.localeCompare(a.created_at));
+  return json(200, rows.slice(0, pageSize));
+}
+
+function workflowRunRow({ payload, trigger_type, parent, schedule, organization }: StandInRun, workflow: string) {
+  const id = asText(payload["run_id"]) ?? "";
+  const same = (...keys: string[]) => Object.fromEntries(keys.map((key) => [key, payload[key] ?? null]));
+  return {
+    workflow_run_id: id,
+    workflow_id: `w_${id.replace(/^.*_/, "")}`,
+    workflow_permanent_id: workflow,
+    organization_id: organization ?? DEFAULT_ORGANIZATION,
+    ...same("browser_session_id", "browser_profile_id", "status", ...ATTEMPT_KEYS, "attempts", "proxy_location"),
+    ...same("webhook_callback_url", "webhook_failure_reason", "failure_reason", "failure_category"),
+    retried_from_workflow_run_id: payload["retried_from_workflow_run_id"] ?? null,
+    parent_workflow_run_id: parent ?? null,
+    ...same("workflow_title", "run_with", "script_run", "ai_fallback"),
+    trigger_type: trigger_type ?? null,
+    workflow_schedule_id: schedule ?? null,
+    ...same("credits_used", "queued_at", "started_at", "finished_at"),
+    created_at: asText(payload["created_at"]) ?? "",
+    modified_at: payload["modified_at"] ?? null,
+  };
+}
+
+/** Contract §9. */
+export function listTags(runs: StandInRun[], id: string): StandInAnswer {
+  const run = runs.find((one) => idOf(one) === id && id.startsWith("wr_"));
+  if (!run) return detail(404, "Workflow run not found");
+  const set = { source: "api", set_at: asText(run.payload["created_at"]), set_by: "oat_1" };
+  return json(200, { workflow_run_id: id, tags: (run.tags ?? []).map((tag) => ({ ...tag, ...set })) });
 }
 
 const fits = (value: string | null, wanted: string[]): boolean =>

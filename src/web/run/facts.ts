@@ -63,9 +63,14 @@ export function factsCard({ report, stored }: RunView): Html {
 }
 
 /** Links to the runs that belong to this one. */
-function listRelated({ related: { retried_from, retried_by, children } }: Report): [string, Part | null][] {
+function listRelated({ related, trigger, schedule, tags }: Report): [string, Part | null][] {
+  const { parent, retried_from, retried_by, children } = related;
   const link = (id: string): Html => html`<a href="${runPath(id)}">${line(id, 100)}</a> `;
   return [
+    ["Trigger", trigger === null ? null : line(trigger, 60)],
+    ["Schedule", schedule === null ? null : code(schedule)],
+    ["Tags", tags.length === 0 ? null : line(tags.join(", "), 600)],
+    ["Started by", parent === null ? null : link(parent)],
     ["Retry of", retried_from === null ? null : link(retried_from)],
     ["Retried by", retried_by === null ? null : link(retried_by)],
     ["Started runs", children.length === 0 ? null : children.slice(0, 20).map(link)],
