@@ -1,5 +1,6 @@
 /** Faults of the configuration, and zod's issues in words for the person who wrote it. */
 import { z } from "zod";
+import { nearestKey } from "./nearest-key.ts";
 
 /** One fault. `where` is a variable (`PORT`) or a place in the file (`relay.yaml:12:5`). It never holds a secret. */
 export interface Fault {
@@ -35,7 +36,11 @@ export function toFindings(issues: readonly z.core.$ZodIssue[], base: Path = [])
   return issues.flatMap((issue) => {
     const path = [...base, ...(issue.path as Path)];
     if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => ({ path: [...path, key], message: issue.message, aboutKey: true }));
+      return issue.keys.map((key) => ({
+        path: [...path, key],
+        message: withGuess(key, issue.message),
+        aboutKey: true,
+      }));
     }
     if (issue.code === "invalid_key") {
       return [{ path, message: issue.issues[0]?.message ?? issue.message, aboutKey: true }];
@@ -43,6 +48,16 @@ export function toFindings(issues: readonly z.core.$ZodIssue[], base: Path = [])
     const closest = issue.code === "invalid_union" ? issue.errors.find(isInside) : undefined;
     return closest ? toFindings(closest, path) : [{ path, message: issue.message, aboutKey: false }];
   });
+}
+
+const UNKNOWN_KEY = "is an unknown key; expected one of ";
+
+/** zod has one message for all unknown keys of a mapping. */
+function withGuess(key: string, message: string): string {
+  const guess = nearestKey(key, message.slice(UNKNOWN_KEY.length).split(", "));
+  return guess === null
+    ? message
+    : message.replace(";", `: did you mean ${guess}?`).replace("? expected", "? Expected");
 }
 
 /** The branch accepts the value's shape and rejects only something in it, or its text. */
@@ -64,7 +79,7 @@ export const wording: z.core.$ZodErrorMap = (issue) => {
         (Array.isArray(issue["options"]) ? mustBeOneOf(issue["options"]) : mustBe(branches(issue), issue.input))
       );
     case "unrecognized_keys":
-      return `is an unknown key; expected one of ${knownKeys(issue).join(", ")}`;
+      return `${UNKNOWN_KEY}${knownKeys(issue).join(", ")}`;
     case "too_small":
       if (issue.origin === "number" || issue.origin === "int") return `must be at least ${issue.minimum}`;
       return issue.minimum === 1 ? "must not be empty" : `must have at least ${issue.minimum} ${unit(issue.origin)}`;

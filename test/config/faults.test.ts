@@ -93,14 +93,26 @@ describe("a fault in the environment names the variable", () => {
 const HTTP = "kind: http, url: https://x.example";
 
 const files: [name: string, yaml: string, place: string, message: RegExp][] = [
-  ["an unknown key", "sink: {}\n", "1:1", /^sink: is an unknown key; expected one of skyvern, sinks, routes/],
+  [
+    "an unknown key",
+    "sink: {}\n",
+    "1:1",
+    /^sink: is an unknown key: did you mean sinks\? Expected one of skyvern, sinks, routes/,
+  ],
   [
     "an unknown key further in",
     "delivery:\n  timeout: 5s\n  timeuot: 5s\n",
     "3:3",
-    /^delivery\.timeuot: is an unknown key/,
+    /^delivery\.timeuot: is an unknown key: did you mean timeout\?/,
   ],
   ["an unknown key of a sink", `sinks:\n  a: { ${HTTP}, uri: x }\n`, "2:44", /^sinks\.a\.uri: .*concurrency, url/],
+  [
+    "an unknown key in another spelling",
+    "alerts: { onDead: [] }\n",
+    "1:11",
+    /^alerts\.onDead: is an unknown key: did you mean on_dead\?/,
+  ],
+  ["an unknown key like none", "retention: { bodies: 30d }\n", "1:14", /key; expected one of runs, raw, hold$/],
   ["a key that is there twice", "redact: {}\nredact: {}\n", "2:1", /duplicate key/],
   ["a list for a file", "- a\n", "1:1", /^the file must be a mapping, not a list/],
   ["text for a file", "hello\n", "1:1", /^the file must be a mapping, not text/],
