@@ -126,7 +126,7 @@ describe("what Skyvern has no more", () => {
     });
     await archive(rig);
     const link = rig.shown.files[0]?.url ?? "";
-    expect((await open(rig, link)).status).toBe(302);
+    expect(await open(rig, link)).toMatchObject({ status: 200, bytes: PDF });
     rig.relay.standIns.skyvern.addRun({
       payload: JSON.parse(webhook()) as JsonObject,
       artifacts: [{ artifact_id: FILE, artifact_type: "download", archived: true }],

@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { zipSync } from "fflate";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startSkyvern, TINY_PNG, type StandInArtifact, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
@@ -247,8 +247,75 @@ describe("bytes that do not come as they were promised", () => {
     expect(await media.link(owner, key)).toBeNull();
   });
 
-  it("and are packed though the request did not ask for it, are unpacked", async () => {
+  const PACKED = { gzip: gzipSync, br: brotliCompressSync, deflate: deflateSync, zstd: zstdCompressSync };
+  /** Long enough that its first bytes are unpacked before it breaks off. */
+  const long = randomBytes(300_000);
+  const LATE: [string, (bytes: Buffer) => Promise<{ url: string }>][] = [
+    ["break off late", (bytes) => broken(bytes.subarray(0, 200_000), {})],
+    ...Object.entries(PACKED).map(([encoding, pack]): (typeof LATE)[number] => [
+      `are packed with ${encoding} and break off late`,
+      (bytes) => broken(pack(bytes).subarray(0, 200_000), { "content-encoding": encoding }),
+    ]),
+    [
+      "come in chunks and break off late",
+      async (bytes) => ({
+        url: await aBreakingStorage(bytes.subarray(0, 200_000), { "transfer-encoding": "chunked" }),
+      }),
+    ],
+    ["are a part that nobody asked for", (body) => aStorage({ status: 206, body })],
+    ["are none", () => aStorage({ body: new Uint8Array() })],
+  ];
+
+  it.each(LATE)("and %s, do not reach a reader where there is a copy", async (_what, storage) => {
     const { media, sign } = await aRig({}, ["127.0.0.0/8"], copies);
+    sign((await storage(long)).url, 4);
+    expect(await media.link(owner, RECORDING)).toBeNull();
+    expect(await textOf(await media.open(owner, RECORDING))).toBe(COPY.toString());
+  });
+
+  it("and break off late at a place that may hold something else by now, are taken from the copy", async () => {
+    const { media, skyvern } = await aRig({}, ["127.0.0.0/8"], copies);
+    const payload = { run_id: "tsk_1", status: "completed", run_type: "task_v1" };
+    const { url } = await broken(gzipSync(long).subarray(0, 200_000), { "content-encoding": "gzip" });
+    skyvern.addRun({ payload: { ...payload, recording_url: url } });
+    expect(await media.link(owner, "recording")).toBeNull();
+    expect(await textOf(await media.open(owner, "recording"))).toBe(COPY.toString());
+
+    skyvern.addRun({ payload: { ...payload, recording_url: (await aStorage({ body: Buffer.from("newer") })).url } });
+    expect(await textOf(await media.open(owner, "recording"))).toBe("newer");
+  });
+
+  it("and whose copy is gone as well, are taken from Skyvern", async () => {
+    const lost = { has: async () => true, open: async () => null };
+    const { media, sign } = await aRig({}, ["127.0.0.0/8"], lost);
+    sign((await aStorage()).url);
+    expect(await textOf(await media.open(owner, RECORDING))).toBe("bytes");
+  });
+
+  it("and are a part that nobody asked for, are gone for now where there is no copy", async () => {
+    const { media, sign } = await aRig();
+    sign((await aStorage({ status: 206 })).url, 2);
+    expect(await media.open(owner, RECORDING)).toMatchObject({ kind: "gone", temporary: true });
+  });
+
+  it("and are a packed part, which nothing unpacks, are asked for whole", async () => {
+    const { media, sign } = await aRig();
+    const packed = gzipSync("a film");
+    const server = createServer(({ headers }, response) => {
+      const part = headers.range === undefined ? {} : { "content-range": `bytes 4-7/${packed.length}` };
+      response.writeHead(headers.range === undefined ? 200 : 206, { "content-encoding": "gzip", ...part });
+      response.end(headers.range === undefined ? packed : packed.subarray(4, 8));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    sign(`http://127.0.0.1:${(server.address() as AddressInfo).port}/film`);
+    const opened = await media.open(owner, RECORDING, { range: "bytes=4-7" });
+    expect(opened).toMatchObject({ kind: "content", content: { status: 200 } });
+    expect(await textOf(opened)).toBe("a film");
+  });
+
+  it("and are packed though the request did not ask for it, are unpacked", async () => {
+    const { media, sign } = await aRig();
     const text = "a report ".repeat(1_000);
     const packed = await aStorage({ headers: { "content-encoding": "gzip" }, body: gzipSync(text) });
     sign(packed.url);
@@ -380,6 +447,14 @@ describe("a range", () => {
     expect(opened).toMatchObject({ kind: "content", content: { status: 206 } });
     expect(await textOf(opened)).toBe("234");
     expect(await media.open(owner, RECORDING, { range: "bytes=90-" })).toEqual({ kind: "unsatisfiable" });
+  });
+
+  it("a range of several parts is the whole: they would come in an envelope of their own", async () => {
+    const { media, sign } = await aRig();
+    const storage = await aStorage();
+    sign(storage.url);
+    expect(await textOf(await media.open(owner, RECORDING, { range: "bytes=0-1,4-5" }))).toBe("bytes");
+    expect(storage.seen[0]).not.toHaveProperty("range");
   });
 
   it.each([SCREENSHOT, "a_3"])(

@@ -58,7 +58,7 @@ export interface Owner {
 }
 
 export interface Media {
-  /** A URL to redirect a browser to. Null when it must be streamed or cannot be read, which `open` tells. */
+  /** A URL to redirect a browser to. Null when it must be streamed, has a copy, or cannot be read, which `open` tells. */
   link(owner: Owner, key: ArtifactKey, signal?: AbortSignal): Promise<string | null>;
   /** The bytes as a stream, from Skyvern or the copies. Never throws for what the other side does. */
   open(owner: Owner, key: ArtifactKey, options?: MediaOptions): Promise<Opened>;
@@ -103,7 +103,12 @@ export function createMedia(deps: MediaDeps): Media {
       location.kind === "redirect"
         ? await fetchUrl(deps, { run, key, url: location.url, ...request })
         : await stream(client, run, location.artifactId, request);
-    return begun(opened, { whole: isPicture(owner, key), member: () => nameInBundle(deps, owner, key, signal) });
+    if (opened.kind === "content" && isUselessPart(opened.content, range)) {
+      await opened.content.body?.cancel();
+      return range === undefined ? gone(BROKEN, true) : fetchOnce(owner, key, { ...options, range: null });
+    }
+    const whole = isPicture(owner, key) || (!isArtifactId(key) && (await copies?.has(run.run_id, key)) === true);
+    return begun(opened, { whole, member: () => nameInBundle(deps, owner, key, signal) });
   };
 
   /** A remembered URL may have died, so it is resolved again once. */
@@ -116,29 +121,36 @@ export function createMedia(deps: MediaDeps): Media {
     return wasKnown && !options.signal?.aborted ? fetchOnce(owner, key, options) : opened;
   };
 
-  const open = async (owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> => {
-    const opened = await fetch(owner, key, options);
-    if (opened.kind !== "gone") return opened;
+  const openCopy = async (owner: Owner, key: ArtifactKey, options: MediaOptions): Promise<Opened | null> => {
     const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, options.range) ?? null)) ?? null;
-    if (copy === null) return opened;
+    if (copy === null) return null;
     if (copy.status === 416) return { kind: "unsatisfiable" };
-    return begun({ kind: "content", content: copy }, { whole: isPicture(owner, key) });
+    const member = () => nameInBundle(deps, owner, key, options.signal);
+    const opened = await begun({ kind: "content", content: copy }, { whole: isPicture(owner, key), member });
+    return opened.kind === "gone" ? null : opened;
+  };
+
+  /**
+   * The bytes of an id never change, so their copy goes first: nothing that Skyvern or a storage sends can break off
+   * behind its status. A place may hold something else by now, so Skyvern goes first there.
+   */
+  const open = async (owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> => {
+    if (isArtifactId(key)) return (await openCopy(owner, key, options)) ?? fetch(owner, key, options);
+    const opened = await fetch(owner, key, options);
+    return opened.kind === "gone" ? ((await openCopy(owner, key, options)) ?? opened) : opened;
   };
 
   return {
     fetch,
     open,
     link: async (owner, key, signal) => {
+      // Where a redirect leads, nobody sees whether all of the bytes come.
+      if ((await copies?.has(owner.run.run_id, key)) === true) return null;
       const location = await find(owner.run, key, signal);
       if (location.kind !== "redirect") return null;
       // Skyvern's type is that of the kind of artifact, whatever the bytes are (contract §4): a ZIP is no picture.
       if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
-      if (inBundle(owner, key) !== null) return null;
-      // Skyvern also signs URLs of missing files. With a copy at hand a check is worth its time.
-      if (!(await copies?.has(owner.run.run_id, key))) return location.url;
-      const seen = await fetch(owner, key, { range: "bytes=0-0", ...(signal ? { signal } : {}) });
-      if (seen.kind === "content") await seen.content.body?.cancel();
-      return seen.kind === "gone" ? null : location.url;
+      return inBundle(owner, key) === null ? location.url : null;
     },
     read: async (owner, key, maxBytes, signal) => {
       try {
@@ -162,10 +174,12 @@ function knownUntil(location: ArtifactLocation, now: number): number {
 
 /**
  * The type of a picture can be judged only from its start, and pictures are small, so they are always fetched whole. A
- * part of a ZIP is no part of its member.
+ * part of a ZIP is no part of its member. Of several ranges the parts would come in an envelope of their own.
  */
 const rangeFor = (owner: Owner, key: ArtifactKey, range: string | null | undefined): string | undefined =>
-  isPicture(owner, key) || inBundle(owner, key) !== null ? undefined : (range ?? undefined);
+  isPicture(owner, key) || inBundle(owner, key) !== null || !/^bytes=\d*-\d*$/.test(range ?? "")
+    ? undefined
+    : (range ?? undefined);
 
 /** Its name in the ZIP in which Skyvern keeps it, as far as its row was stored; else null. */
 const inBundle = ({ artifacts }: Owner, key: ArtifactKey): string | null =>
@@ -184,6 +198,10 @@ async function nameInBundle(
   const listed = await listRelevantArtifacts(client.with({ organization: run.organization_id }), listIdOf(run), signal);
   return listed.ok ? (listed.rows.find(({ artifact_id }) => artifact_id === key)?.bundle_key ?? null) : null;
 }
+
+/** A part that nobody asked for, or of compressed bytes, which only the whole unpacks. */
+const isUselessPart = ({ status, headers }: Response, range: string | undefined): boolean =>
+  status === 206 && (range === undefined || headers.has("content-encoding"));
 
 /** True when a key names a screenshot, by itself or in the run's lists. */
 export const isPicture = ({ run, artifacts }: Owner, key: ArtifactKey): boolean =>
@@ -249,7 +267,7 @@ async function permitted(
 const REFUSED = "It is at an address that the relay may not reach.";
 
 interface Begin {
-  /** A picture is read whole, as half of one is none. */
+  /** A picture is read whole, as half of one is none, and so is what a copy may replace. */
   whole: boolean;
   /** Its name in the ZIP, asked for where its bytes are one; null: it is the ZIP itself. */
   member?: () => Promise<string | null>;
@@ -288,7 +306,7 @@ async function unpacked(content: Response, whole: Bytes, member: () => Promise<s
 
 const BROKEN = "Its bytes broke off, or are packed in a way that they do not say.";
 
-/** No screenshot is larger. A larger one is passed on from this size. */
+/** No screenshot is larger. What is larger is passed on from this size. */
 const MAX_WHOLE_BYTES = 10_000_000;
 
 const gone = (reason: string, temporary: boolean): Opened => ({ kind: "gone", reason, temporary });
