@@ -30,6 +30,7 @@ export async function drawMessage(
     .button { display: inline-block; border: 1px solid #bbb; border-radius: 4px; padding: 4px 12px; margin: 6px 8px 0 0; font-weight: 700; font-size: 13px } .primary { background: #007a5a; color: #fff; border-color: #007a5a }
     blockquote { margin: 6px 0; padding-left: 14px; border-left: 4px solid #ddd } pre, code { background: #f8f8f8; border: 1px solid #ddd; border-radius: 3px; font-size: 12px; padding: 1px 4px } pre { padding: 8px; white-space: pre-wrap }
     img { max-width: min(460px, 100%); border-radius: 8px; border: 1px solid #ddd; margin: 6px 0; display: block } a { color: #1264a3; text-decoration: none } p { margin: 6px 0 } td { border: 1px solid #ddd; padding: 3px 8px }
+    .caption { font-size: 13px; color: #616061; margin-top: 6px }
     </style><div id="message"><div class="avatar">S</div><div class="body"><span class="who">Skyvern results</span><span class="app">APP</span>
     ${blocks.map((block) => drawBlock(block, image)).join("\n")}</div></div>`);
   await page.locator("#message").screenshot({ path });
@@ -56,7 +57,7 @@ function drawBlock(block: Block, image: string): string {
     case "button":
       return `<span class="button ${block.style === "primary" ? "primary" : ""}">${text}</span>`;
     case "image":
-      return image;
+      return `${block.title ? `<div class="caption">${escape(block.title.text)}</div>` : ""}${image}`;
     case "divider":
       return "<hr>";
     case "rich_text":

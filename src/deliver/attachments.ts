@@ -1,4 +1,4 @@
-import { decisiveScreenshots, type KnownDetails } from "../domain/report.ts";
+import { decisiveScreenshots, originOf, type KnownDetails } from "../domain/report.ts";
 import type { Run } from "../domain/run.ts";
 import type { Evidence } from "../sinks/attachments.ts";
 import type { Media } from "../skyvern/artifacts/media.ts";
@@ -32,6 +32,7 @@ export function createEvidence({ media, settings, budgetMs }: EvidenceDeps, run:
     get screenshots() {
       return settings.screenshots ? decisiveScreenshots(run, known) : [];
     },
+    originOf: (key) => originOf(known, key),
     files: settings.files ? run.files : [],
     limits: { each: settings.maxBytes, total: settings.maxTotal },
     inTime,

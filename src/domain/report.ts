@@ -182,20 +182,39 @@ const listScreenshots = (artifacts: readonly Artifact[]): ArtifactKey[] =>
 
 /**
  * The keys of the screenshots that say most about a run, at most three. The first is the newest final one of a
- * completed run, else the newest of all, which shows the step that failed; then the newest follow. Skyvern's list is
- * preferred to the payload.
+ * completed run, else the newest of the block that failed, else the newest of all; then the newest follow. Skyvern's
+ * list is preferred to the payload.
  */
 export function decisiveScreenshots(run: Run, { artifacts, timeline = NO_TIMELINE }: KnownDetails): ArtifactKey[] {
-  const listed = artifacts
-    .filter(({ type, created_at }) => SHOWN_SCREENSHOTS.has(type) && created_at !== null)
+  const timed = artifacts
+    .filter(({ type, created_at }) => type.startsWith("screenshot_") && created_at !== null)
     .toReversed()
     .sort((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0));
+  // The payload names none where no block had a task: what its blocks made is then all there is.
+  const listed = run.screenshots.length === 0 ? timed : timed.filter(({ type }) => SHOWN_SCREENSHOTS.has(type));
   const final = run.status === "completed" ? listed.find(({ type }) => type === "screenshot_final") : undefined;
-  const broken = run.status === "completed" ? null : (failedBlock(timeline)?.block.screenshot ?? null);
+  const failed = run.status === "completed" ? undefined : failedBlock(timeline)?.block;
+  const ofFailed = timed.find(({ block }) => block !== undefined && block === failed?.label)?.artifact_id;
+  const broken = failed?.screenshot ?? ofFailed ?? null;
   const keys = [...(final ? [final] : []), ...listed].map(({ artifact_id }) => artifact_id);
   const ofBlocks = timeline.blocks.flatMap(({ screenshot }) => screenshot ?? []).toReversed();
   const all = [broken ?? [], keys, run.screenshots, ofBlocks, listScreenshots(artifacts)].flat();
   return [...new Set(all)].slice(0, MAX_SCREENSHOTS);
+}
+
+/** Where a picture comes from. */
+export interface PictureOrigin {
+  /** The block that made it. */
+  block: string | null;
+  /** Epoch milliseconds. */
+  at: number | null;
+}
+
+/** As far as that is known. */
+export function originOf({ artifacts, timeline }: KnownDetails, key: ArtifactKey): PictureOrigin {
+  const made = artifacts.find(({ artifact_id }) => artifact_id === key);
+  const block = made?.block ?? timeline?.blocks.find(({ screenshot }) => screenshot === key)?.label ?? null;
+  return { block, at: made?.created_at ?? null };
 }
 
 /**

@@ -2,12 +2,15 @@
  * What a message carries besides text: the screenshot that shows what happened, and the files that a run downloaded.
  */
 import { DECEIVING } from "../platform/hostile-text.ts";
+import { oneLine, type PictureOrigin } from "../domain/report.ts";
 import type { ArtifactKey, RunFile } from "../domain/run.ts";
 
 /** The pictures and files of a run, and access to their bytes. */
 export interface Evidence {
   /** Up to three screenshots: the decisive one first, then the newest. */
   screenshots: readonly ArtifactKey[];
+  /** Which block made a screenshot, and when. */
+  originOf(key: ArtifactKey): PictureOrigin;
   /** The run's downloads. */
   files: readonly Pick<RunFile, "key" | "name" | "size">[];
   /** The most bytes of one file, and of all files in one message. */
@@ -30,6 +33,8 @@ export interface Attachment {
   name: string;
   type: string;
   bytes: Uint8Array;
+  /** Of a screenshot, see {@link captionOf}. */
+  caption?: string;
 }
 
 /** The screenshots that can be shown inside a message; others stay links. */
@@ -48,7 +53,16 @@ export async function readScreenshot(
   const extension = found.kind === "bytes" ? EXTENSIONS[found.type ?? ""] : undefined;
   if (found.kind !== "bytes" || found.type === null || extension === undefined) return null;
   const name = place === 1 ? `screenshot.${extension}` : `screenshot-${place}.${extension}`;
-  return { key, name, type: found.type, bytes: found.bytes };
+  return { key, name, type: found.type, bytes: found.bytes, caption: captionOf(evidence, key) };
+}
+
+/** `get_pdf, 15:33:48 UTC`: what a screenshot shows, as far as that is known. The block's name may be hostile. */
+export function captionOf(evidence: Pick<Evidence, "originOf">, key: ArtifactKey): string {
+  const { block, at } = evidence.originOf(key);
+  const name = oneLine((block ?? "").slice(0, 4 * MAX_NAME))
+    .slice(0, MAX_NAME)
+    .toWellFormed();
+  return [name, at === null ? "" : `${new Date(at).toISOString().slice(11, 19)} UTC`].filter(Boolean).join(", ");
 }
 
 /** The downloads that fit into the byte limit together, in the run's order, and how many were left out. */

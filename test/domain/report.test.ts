@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decisiveScreenshots, recordingOf } from "../../src/domain/report.ts";
+import type { Block, Timeline } from "../../src/domain/block.ts";
 import type { Artifact, Run } from "../../src/domain/run.ts";
 import { aRun } from "../support/a-run.ts";
 
@@ -9,6 +10,20 @@ const shot = (artifact_id: string, created_at: number | null, type = "screenshot
   created_at,
 });
 const listed = [shot("a_1", 1), shot("a_2", 2, "screenshot_final"), shot("a_3", 3), shot("a_4", 4)];
+
+const aBlock = (block: Partial<Block>): Block => ({
+  label: null,
+  type: "task",
+  status: "completed",
+  attempt: 1,
+  depth: 0,
+  started_at: null,
+  duration_ms: null,
+  reason: null,
+  codes: [],
+  screenshot: null,
+  ...block,
+});
 
 const decisive = (run: Run, artifacts: Artifact[]) => decisiveScreenshots(run, { artifacts, status: "complete" });
 
@@ -40,10 +55,28 @@ describe("the screenshots that tell most", () => {
     expect(decisive(run, [shot("a_7", null), shot("a_6", null)])).toEqual(["screenshot-1", "a_7", "a_6"]);
   });
 
-  it("the decisive screenshots are never those drawn upon for the model, nor anything else", () => {
-    const artifacts = [shot("a_1", 1, "screenshot_llm"), shot("a_2", 2, "recording"), shot("a_3", 3)];
-    expect(decisive(aRun(), artifacts)[0]).toBe("a_3");
+  it("the decisive screenshots are the newest of its blocks where the payload names none", () => {
+    const artifacts = [shot("a_1", 1), shot("a_2", 2, "recording"), shot("a_3", 3, "screenshot_llm")];
+    expect(decisive(aRun({ screenshots: [] }), artifacts)).toEqual(["a_3", "a_1"]);
+    expect(decisive(aRun({ screenshots: ["a_1"] }), artifacts)).toEqual(["a_1", "a_3"]);
     expect(decisive(aRun(), [])).toEqual([]);
+  });
+
+  it("the decisive screenshot of a run that failed is the newest of the block that failed, whatever came later", () => {
+    const artifacts = [
+      { ...shot("a_1", 1, "screenshot_llm"), block: "get_pdf" },
+      { ...shot("a_2", 2, "screenshot_llm"), block: "get_pdf" },
+      { ...shot("a_3", 3), block: "finally" },
+    ];
+    const run = aRun({ status: "failed", screenshots: ["a_3"] });
+    const timeline = (screenshot: string | null): Timeline => ({
+      blocks: [aBlock({ label: "get_pdf", status: "failed", screenshot }), aBlock({ label: "finally" })],
+      omitted: 0,
+    });
+    const first = (screenshot: string | null) =>
+      decisiveScreenshots(run, { artifacts, status: "complete", timeline: timeline(screenshot) })[0];
+    expect(first(null)).toBe("a_2");
+    expect(first("a_1")).toBe("a_1");
   });
 });
 

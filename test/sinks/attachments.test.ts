@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readFiles, readScreenshot, safeName } from "../../src/sinks/attachments.ts";
+import { readFiles, captionOf, readScreenshot, safeName } from "../../src/sinks/attachments.ts";
 import { noAbort } from "./a-report.ts";
 import { anEvidence, bytesOf } from "./an-attachment.ts";
 
@@ -63,6 +63,17 @@ describe("a screenshot to show", () => {
     expect(await readScreenshot(evidence, 1, noAbort())).toMatchObject({ key: "a_1", name: "screenshot.png" });
     expect(await readScreenshot(evidence, 2, noAbort())).toMatchObject({ key: "a_2", name: "screenshot-2.png" });
     expect(await readScreenshot(evidence, 3, noAbort())).toBeNull();
+  });
+
+  it("a screenshot to show says in one short line what is known of where it comes from", async () => {
+    const at = Date.parse("2026-11-28T15:33:48.830Z");
+    const origins = {
+      a_1: { block: "a\n b", at },
+      a_2: { block: null, at },
+      a_3: { block: "x".repeat(9_000), at: null },
+    };
+    const words = ["a_1", "a_2", "a_3", "a_4"].map((key) => captionOf(anEvidence({ origins }), key));
+    expect(words).toEqual(["a b, 15:33:48 UTC", "15:33:48 UTC", "x".repeat(100), ""]);
   });
 
   it("a screenshot to show is none when its bytes are no picture that mail and chat show", async () => {

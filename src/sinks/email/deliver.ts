@@ -43,12 +43,7 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   const recipients = [...new Set(to.map(({ address }) => address))].filter((address) => !settled.has(address));
   const send = async (enclosed: Enclosed, notes: string[]) => {
     const content = buildContent(job.report, job.cause);
-    const mail = renderMail(
-      { ...content, notes: [...content.notes, ...notes] },
-      job.report,
-      job,
-      enclosed.picture?.cid,
-    );
+    const mail = renderMail({ ...content, notes: [...content.notes, ...notes] }, job.report, job, enclosed.picture);
     const date = new Date(deps.now());
     const message = await rawMessage({ mail, enclosed, messageId, from, to, recipients, replyTo, date });
     return sendMail(server, message, signal);

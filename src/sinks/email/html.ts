@@ -97,13 +97,14 @@ export function renderHtml(view: MailView): string {
  * The width is given twice, because Outlook reads only the attribute. The frame separates a white page from a white
  * mail.
  */
-const picture = (cid: string): MailHtml =>
+const picture = ({ cid, caption }: NonNullable<MailView["picture"]>): MailHtml =>
   html`<img
-    src="cid:${cid}"
-    alt="Screenshot of the page at the end of the run"
-    width="592"
-    style="display:block;width:100%;max-width:592px;height:auto;margin:20px 0 8px;border:1px solid #8885;border-radius:6px"
-  />`;
+      src="cid:${cid}"
+      alt="Screenshot of the page at the end of the run"
+      width="592"
+      style="display:block;width:100%;max-width:592px;height:auto;margin:20px 0 4px;border:1px solid #8885;border-radius:6px"
+    />
+    ${caption === "" ? "" : html`<p class="soft" style="margin:0 0 8px;font-size:12px;color:#57606a;overflow-wrap:anywhere">${caption}</p>`}`;
 
 const heading = (text: string): MailHtml =>
   html`<h2 style="margin:20px 0 6px;font-size:15px;overflow-wrap:anywhere">${text}</h2>`;

@@ -5,7 +5,7 @@ import { cut } from "../cut.ts";
 import type { Job } from "../sink.ts";
 import { renderHtml } from "./html.ts";
 import { renderText } from "./text.ts";
-import { line, buildView, type MailLimits } from "./view.ts";
+import { line, buildView, type MailLimits, type ShownPicture } from "./view.ts";
 
 export interface Mail {
   /** One line, at most 150 characters. */
@@ -27,18 +27,17 @@ const LIMITS: MailLimits[] = [
   { field: 400, cell: 0, output: false },
 ];
 
-/** `picture` is the content id of the screenshot in the mail. */
 export function renderMail(
   content: Content,
   report: Report,
   job: Pick<Job, "cause" | "previous">,
-  picture: string | null = null,
+  picture: ShownPicture | null = null,
 ): Mail {
   const bodies = renderBodies(content, picture);
   return { subject: renderSubject(content, job), ...bodies, headers: renderHeaders(report, job) };
 }
 
-function renderBodies(content: Content, picture: string | null): Pick<Mail, "text" | "html"> {
+function renderBodies(content: Content, picture: ShownPicture | null): Pick<Mail, "text" | "html"> {
   let bodies = { text: "", html: "" };
   for (const limits of LIMITS) {
     const view = buildView(content, limits, picture);

@@ -17,6 +17,14 @@ const MAX_URL = 2_000;
 const ONE_LINE = 200;
 const MAX_FACT = 300;
 
+/** The screenshot in the mail. */
+export interface ShownPicture {
+  /** Its content id. */
+  cid: string;
+  /** Which block made it, and when; empty when that is not known. */
+  caption?: string;
+}
+
 export interface MailView {
   status: string;
   /** The colour of the status. */
@@ -31,8 +39,7 @@ export interface MailView {
   ids: string;
   summary: string | null;
   failure: { title: string; reason: string | null; facts: Fact[] } | null;
-  /** The content id of the screenshot in the mail. */
-  picture: string | null;
+  picture: Required<ShownPicture> | null;
   /** Skyvern's run attempts and the output. */
   sections: Section[];
   /** How many blocks are not shown. */
@@ -46,7 +53,7 @@ const OMITTED_OUTPUT = "The output is too long for a mail …";
 export function buildView(
   content: Content,
   { field, cell, output }: MailLimits,
-  picture: string | null = null,
+  picture: ShownPicture | null = null,
 ): MailView {
   const { status, failure } = content;
   const moreFiles = content.files.length - MAX_FILES;
@@ -67,7 +74,7 @@ export function buildView(
         { label: "Categories", value: cut(line(failure.categories.join(", ")), ONE_LINE) },
       ].filter(({ value }) => value !== ""),
     },
-    picture,
+    picture: picture && { cid: picture.cid, caption: cut(line(picture.caption ?? ""), ONE_LINE) },
     sections: [...(content.attempts ? [listAttempts(content.attempts)] : []), ...(output ? content.output : [])].map(
       (section) => buildSection(section, field, cell),
     ),

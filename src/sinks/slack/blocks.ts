@@ -105,11 +105,16 @@ const LADDER: BlockLimits[] = [
 /** The alternative text of the picture in a message. */
 export const PICTURE_ALT = "Screenshot of the page at the end of the run";
 
-/**
- * Renders the message about a run within all of Slack's limits, whatever the run holds. `picture` is the id of a file
- * at Slack to show in it.
- */
-export function renderMessage(content: Content, picture: string | null = null): SlackMessage {
+/** A picture to show in a message. */
+export interface ShownPicture {
+  /** The id of its file at Slack. */
+  file: string;
+  /** Which block made it, and when; empty when that is not known. */
+  caption: string;
+}
+
+/** Renders the message about a run within all of Slack's limits, whatever the run holds. */
+export function renderMessage(content: Content, picture: ShownPicture | null = null): SlackMessage {
   const text = headline(content, 600);
   for (const limits of LADDER) {
     const blocks = render(content, picture, limits, limits !== GENEROUS);
@@ -148,7 +153,7 @@ export function renderReply(content: Content): SlackMessage {
   };
 }
 
-function render(content: Content, picture: string | null, limits: BlockLimits, shortened: boolean): SlackBlock[] {
+function render(content: Content, picture: ShownPicture | null, limits: BlockLimits, shortened: boolean): SlackBlock[] {
   const blocks: SlackBlock[] = [
     header(content),
     ...aboutBlock(content, limits),
@@ -220,8 +225,12 @@ export function attemptsOf({ attempts, status }: Content): SlackMessage | null {
 }
 
 /** {@link https://docs.slack.dev/reference/block-kit/blocks/image-block} */
-const pictureBlock = (id: string | null): ImageBlock[] =>
-  id === null ? [] : [{ type: "image", slack_file: { id }, alt_text: PICTURE_ALT }];
+function pictureBlock(picture: ShownPicture | null): ImageBlock[] {
+  if (picture === null) return [];
+  const text = oneLine(cut(picture.caption, MAX_PART));
+  const title = text === "" ? {} : ({ title: { type: "plain_text", text, emoji: false } } as const);
+  return [{ type: "image", slack_file: { id: picture.file }, alt_text: PICTURE_ALT, ...title }];
+}
 
 /** Slack takes one table a message. {@link https://docs.slack.dev/reference/block-kit/blocks/table-block} */
 function outputBlocks({ output, omittedBlocks }: Content, limits: BlockLimits): SlackBlock[] {

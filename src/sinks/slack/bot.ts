@@ -10,6 +10,7 @@ import { isJsonObject, toNumber } from "../../platform/json.ts";
 import { MINUTE_MS } from "../../platform/time.ts";
 import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { buildContent, type Content } from "../content.ts";
+import { captionOf } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { shareAttempts } from "./attempts.ts";
 import { callerFor, type SlackAnswer, type ApiOptions, type SlackCall } from "./api.ts";
@@ -173,7 +174,8 @@ async function sendShown(
 ): Promise<{ answer: SlackAnswer; picture: Picture | null }> {
   const content = buildContent(job.report, job.cause);
   if (picture) {
-    const message = renderMessage(content, picture.file);
+    const caption = job.evidence ? captionOf(job.evidence, picture.key) : "";
+    const message = renderMessage(content, { file: picture.file, caption });
     const answer = await sendWithPicture(showing, () => send(message, picture));
     if (answer) return { answer, picture };
   }

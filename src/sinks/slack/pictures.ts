@@ -59,7 +59,9 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
   const signal = evidence.inTime(showing.signal);
   const uploader = { call: showing.callWith(signal), request: showing.deps.request, signal };
   const uploaded = await upload(uploader, screenshot, PICTURE_ALT);
-  const done = uploaded.ok ? await complete(uploader, [{ id: uploaded.id, title: screenshot.name }], null) : uploaded;
+  const done = uploaded.ok
+    ? await complete(uploader, [{ id: uploaded.id, title: screenshot.caption || screenshot.name }], null)
+    : uploaded;
   if (uploaded.ok && done.ok) {
     showing.files.refused = null;
     return { picture: { key, file: uploaded.id }, missing: false };
@@ -130,7 +132,7 @@ async function share(showing: Showing, place: Thread, files: readonly Attachment
   const uploads: { id: string; title: string; key: string }[] = [];
   for (const file of files) {
     const uploaded = await upload(uploader, file, "");
-    if (uploaded.ok) uploads.push({ id: uploaded.id, title: file.name, key: file.key });
+    if (uploaded.ok) uploads.push({ id: uploaded.id, title: file.caption || file.name, key: file.key });
     else warnOfFiles(showing, uploaded.failure);
     if (!uploaded.ok && isScope(uploaded.failure)) break;
   }

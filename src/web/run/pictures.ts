@@ -3,7 +3,7 @@
  * picture is large, the others are small, and each says its block and its moment.
  */
 import { html } from "hono/html";
-import { decisiveScreenshots, recordingOf } from "../../domain/report.ts";
+import { decisiveScreenshots, originOf, recordingOf } from "../../domain/report.ts";
 import type { ArtifactKey } from "../../domain/run.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { runPath, time, type Html, type Part } from "../markup.ts";
@@ -40,11 +40,9 @@ export function decisivePicture(view: RunView): Part {
 }
 
 /** Which block made a picture, and when, as far as that is known. */
-function captionOf({ artifacts, timeline }: StoredRun, key: ArtifactKey): Part {
-  const made = artifacts.find(({ artifact_id }) => artifact_id === key);
-  const block = timeline?.blocks.find(({ screenshot }) => screenshot === key);
-  const name = line(made?.block ?? block?.label ?? "", 80);
-  const at = made?.created_at ?? null;
+function captionOf(stored: StoredRun, key: ArtifactKey): Part {
+  const { block, at } = originOf(stored, key);
+  const name = line(block ?? "", 80);
   return [name, name !== "" && at !== null ? ", " : "", at === null ? "" : time(at)];
 }
 

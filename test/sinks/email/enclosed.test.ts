@@ -42,6 +42,12 @@ describe("the decisive screenshot", () => {
     expect(raw).toMatch(/^Content-Type: multipart\/related/m);
   });
 
+  test("the decisive screenshot says the block and the moment it comes from", async () => {
+    const at = Date.parse("2026-11-28T15:33:48.830Z");
+    const { mail } = await send({ screenshots: ["a_1"], origins: { a_1: { block: "get_pdf <b>", at } } });
+    expect(mail.html).toContain(">get_pdf &lt;b&gt;, 15:33:48 UTC</p>");
+  });
+
   test("the decisive screenshot fits a narrow screen, and asks nothing of a network", async () => {
     const { mail } = await send({ screenshots: ["a_1"] });
     expect(mail.html).toMatch(/<img[^>]+max-width:592px;height:auto/);

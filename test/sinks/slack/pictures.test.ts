@@ -44,6 +44,21 @@ describe("the decisive screenshot", () => {
     expect(receiptOf(outcome)).toMatchObject({ ts: message?.ts, picture: { key: "a_1", file: picture?.id } });
   });
 
+  it("says the block and the moment it comes from, also in the thread", async () => {
+    const slack = await slackWith();
+    const at = Date.parse("2026-11-28T15:33:48.830Z");
+    const origins = { a_1: { block: "get_pdf <b>", at }, a_2: { block: "login", at: null } };
+    await botOn(slack).deliver(jobWith({ screenshots: ["a_1", "a_2", "a_3"], origins }), never());
+
+    const [message, thread] = slack.messages();
+    expect(message?.blocks.find(({ type }) => type === "image")?.["title"]).toEqual({
+      type: "plain_text",
+      text: "get_pdf <b>, 15:33:48 UTC",
+      emoji: false,
+    });
+    expect(thread?.files.map(({ title }) => title)).toEqual(["login", "screenshot-3.png"]);
+  });
+
   it("comes right after what went wrong, before the output", async () => {
     const slack = await slackWith();
     const failed = { ...report(), status: "failed", output: { total: 3 } };
