@@ -29,10 +29,10 @@ function keysOf(node: Node, path: string, kind?: string): string[] {
   const own = Object.entries(node.properties ?? {}).flatMap(([name, child]) => {
     if (name === "kind" && kind !== undefined) return [];
     const key = path === "" ? name : `${path}.${name}`;
-    return [
-      rowOf(kind === undefined ? key : key.replace("sinks.*", `sinks.* (${kind})`), child),
-      ...keysOf(child, key, kind),
-    ];
+    const row = rowOf(kind === undefined ? key : key.replace("sinks.*", `sinks.* (${kind})`), child);
+    // The keys of a group say it all.
+    const isGroup = path === "" && child.properties !== undefined;
+    return [...(isGroup ? [] : [row]), ...keysOf(child, key, kind)];
   });
   const choices = [...(node.anyOf ?? []), ...(node.oneOf ?? [])];
   const { items, additionalProperties: named } = node;

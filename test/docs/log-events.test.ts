@@ -36,7 +36,10 @@ function documentedEvents(): Map<string, Set<string>> {
   return new Map(
     rows.flatMap((row) => {
       const [, names = "", levels = ""] = row.split("|");
-      return [...names.matchAll(/`([^`]+)`/g)].map(([, event = ""]) => [event, new Set(levels.trim().split(", "))]);
+      const [events, all] = [[...names.matchAll(/`([^`]+)`/g)], levels.trim().split(", ")];
+      // Of several events each has its own level, or all have the one.
+      const levelsOf = (i: number) => (events.length > 1 && all.length > 1 ? [all[i] ?? ""] : all);
+      return events.map(([, event = ""], i) => [event, new Set(levelsOf(i))]);
     }),
   );
 }
