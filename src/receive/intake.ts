@@ -130,10 +130,9 @@ export function createIntake({ store, redactKeys, readApart = null, ...deps }: I
   const read = createBodyReader({ redact, redactKeys, readApart });
   // Bodies that come in one turn of the event loop are accepted by one call, whose statements take all of them. The
   // store gathers calls once more, so that this call and other writes share a transaction.
-  const accept = grouped(
-    (arrivals: readonly IncomingReceipt[]) => store.accept(arrivals),
-    ({ receipt }) => receipt.body.length,
-  );
+  const accept = grouped((arrivals: readonly IncomingReceipt[]) => store.accept(arrivals), {
+    bytesOf: ({ receipt }) => receipt.body.length,
+  });
   return {
     webhook: async (webhook) => {
       try {

@@ -1,3 +1,4 @@
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { StorageFault } from "./contract/faults.ts";
 
 /** The most items in one transaction; more would hold up the items behind them. */
@@ -8,6 +9,13 @@ const MAX_BATCH = 256;
  */
 const MAX_BATCH_BYTES = 1024 * 1024;
 
+interface GroupedOptions<Item> {
+  /** Bytes of an item; default: not counted. */
+  bytesOf?: (item: Item) => number;
+  /** How long the next batch gathers at least after one was written, ms. Default: to the next turn of the event loop. */
+  restMs?: number;
+}
+
 interface Waiter<Item, Answer> {
   item: Item;
   resolve(answer: Answer): void;
@@ -16,13 +24,13 @@ interface Waiter<Item, Answer> {
 
 /**
  * Turns many calls into one transaction and one fsync: while a batch is being written, the next one gathers. States:
- * idle (nothing waits) → gathering (until the turn of the event loop ends) → writing → gathering or idle. Each call
+ * idle (nothing waits) → gathering (until the turn of the event loop ends) → writing → resting → writing or idle. Each call
  * resolves when its item is durable, or rejects with the storage's fault. A fault that concerns one item costs none of
  * the others.
  */
 export function grouped<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,
-  bytesOf: (item: Item) => number = () => 0,
+  { bytesOf = () => 0, restMs }: GroupedOptions<Item> = {},
 ): (item: Item) => Promise<Answer> {
   let waiting: Waiter<Item, Answer>[] = [];
   let busy = false;
@@ -33,7 +41,7 @@ export function grouped<Item, Answer>(
       waiting = waiting.slice(batch.length);
       await writeBatch(write, batch);
       // Yields to requests and answers between two batches.
-      await new Promise(setImmediate);
+      await (restMs === undefined ? immediate() : sleep(restMs));
     }
     busy = false;
   };

@@ -40,7 +40,7 @@ it("writes what arrived in one turn in one batch, and gathers the next batch mea
 
 it("puts no more into one batch than may be copied at a time, but one item always fits", async () => {
   const disk = slowDisk();
-  const write = grouped(disk.write, (item) => (item === "huge" ? 9 * 1024 * 1024 : 600 * 1024));
+  const write = grouped(disk.write, { bytesOf: (item) => (item === "huge" ? 9 * 1024 * 1024 : 600 * 1024) });
   const written = ["a", "huge", "b", "c"].map(write);
   for (let i = 0; i < 4; i += 1) await disk.next();
   await Promise.all(written);
@@ -57,6 +57,22 @@ it("answers no caller before the batch is written", async () => {
   expect(answered).toBe(false);
   await disk.next();
   expect(await written).toBe(true);
+});
+
+it("rests after a batch where told to, and writes in one batch what came meanwhile, in however many turns", async () => {
+  const disk = slowDisk();
+  const write = grouped(disk.write, { restMs: 100 });
+  const first = write("a");
+  await disk.next();
+  await first;
+  const later: Promise<string>[] = [];
+  for (const item of ["b", "c", "d"]) {
+    later.push(write(item));
+    await turn();
+  }
+  await disk.next();
+  expect(await Promise.all(later)).toEqual(["B", "C", "D"]);
+  expect(disk.batches).toEqual([["a"], ["b", "c", "d"]]);
 });
 
 it("lets one that cannot be written fail alone", async () => {
