@@ -5,8 +5,19 @@ import type { Row, SkyvernApi } from "./skyvern-api.ts";
 export interface World {
   skyvern: SkyvernApi;
   portalUrl: string;
+  /** What the relay says of a run. */
+  known(runId: string): Promise<KnownRun>;
   /** Resolves with the run's row as soon as it fits. */
   until(runId: string, fits: (row: Row) => boolean): Promise<Row>;
+}
+
+/** A run in the relay's API, as far as the cases look at it. */
+export interface KnownRun {
+  related: { parent: string | null; children: string[] };
+  trigger: string | null;
+  schedule: string | null;
+  tags: string[];
+  files: { name: string }[];
 }
 
 export interface Case {
@@ -19,6 +30,8 @@ export interface Case {
   start(world: World): Promise<string[]>;
   /** What happens to it meanwhile. */
   meanwhile?(world: World, runId: string): Promise<unknown>;
+  /** What is wrong with what the relay says of it in the end, beside what is compared of every run. */
+  faultsOf?(known: KnownRun, world: World, runId: string): Promise<string[]> | string[];
 }
 
 const request = (label: string, url: string) => ({ block_type: "http_request", label, method: "GET", url });
@@ -55,10 +68,28 @@ const aTask = (name: string, engine: string, say: string, status: string): Case 
       engine,
       webhook_url: skyvern.webhookUrl,
       max_steps: 5,
+      ...(say === "code" ? { totp_url: `${portalUrl}/code` } : {}),
     });
     return [run_id];
   },
 });
+
+const expectSame = (name: string, is: unknown, wanted: unknown): string[] =>
+  JSON.stringify(is) === JSON.stringify(wanted)
+    ? []
+    : [`${name} is ${JSON.stringify(is)}, not ${JSON.stringify(wanted)}`];
+
+/** A run that Skyvern starts by itself, found by the list of its workflow's runs. */
+async function firstRun({ skyvern }: World, workflow: string): Promise<string> {
+  for (let tried = 0; tried < 180; tried += 1) {
+    const [row] = await skyvern.get<{ workflow_run_id: string }[]>(`/v1/workflows/${workflow}/runs`);
+    if (row !== undefined) return row.workflow_run_id;
+    await sleep(1_000);
+  }
+  throw new Error(`no run of ${workflow} began`);
+}
+
+let scheduleId = "";
 
 const cancel = ({ skyvern }: World, runId: string) => skyvern.post(`/v1/runs/${runId}/cancel`);
 const isPending = (row: Row): boolean => row.retry_pending === true;
@@ -160,7 +191,55 @@ export const CASES: readonly Case[] = [
       };
       return [await world.skyvern.run(await world.skyvern.workflow("Parent", [block]))];
     },
+    faultsOf: async ({ related }, world, runId) => {
+      const [child = ""] = related.children;
+      return child === ""
+        ? ["no child"]
+        : expectSame("parent of the child", (await world.known(child)).related.parent, runId);
+    },
   },
+  aWorkflow("tags", { status: "completed" }, (world) => [ok(world)], {
+    run: { run_metadata: { customer: "42" } },
+    faultsOf: ({ tags, trigger }) => [
+      ...expectSame("tags", tags, ["customer:42"]),
+      ...expectSame("trigger", trigger, "api"),
+    ],
+  }),
+  {
+    name: "schedule",
+    expected: { status: "completed" },
+    start: async (world) => {
+      const workflow = await world.skyvern.workflow("Scheduled", [ok(world)]);
+      const made = await world.skyvern.post<{ schedule?: { workflow_schedule_id?: string } }>(
+        `/v1/agents/${workflow}/schedules`,
+        { run_at: new Date(Date.now() + 75_000).toISOString(), timezone: "UTC", name: "Once", parameters: {} },
+      );
+      scheduleId = made.schedule?.workflow_schedule_id ?? "";
+      return [await firstRun(world, workflow)];
+    },
+    faultsOf: ({ trigger, schedule }) => [
+      ...expectSame("trigger", trigger, "scheduled"),
+      ...expectSame("schedule", schedule, scheduleId),
+    ],
+  },
+  {
+    name: "run group",
+    expected: { status: "completed" },
+    start: async (world) => {
+      const { items } = await world.skyvern.post<{ items: { workflow_run_id: string }[] }>("/v1/workflow_run_groups", {
+        workflow_id: await world.skyvern.workflow("Grouped", [ok(world)]),
+        submission_key: `batch-${Date.now()}`,
+        items: [{ key: "a" }, { key: "b" }],
+      });
+      return items.map((item) => item.workflow_run_id);
+    },
+  },
+  aWorkflow(
+    "a file by request",
+    { status: "completed" },
+    ({ portalUrl }) => [{ ...request("invoice", `${portalUrl}/invoice.pdf`), save_response_as_file: true }],
+    { faultsOf: ({ files }) => expectSame("files", files.length, 1) },
+  ),
   ...retries,
   aWorkflow(
     "page in a browser",
@@ -174,7 +253,25 @@ export const CASES: readonly Case[] = [
     () => [{ block_type: "code", label: "sum", code: 'raise Exception("Portal says: try later")' }],
     { browser: true },
   ),
+  aWorkflow(
+    "a download",
+    { status: "completed" },
+    ({ portalUrl }) => [
+      {
+        block_type: "file_download",
+        label: "download",
+        url: `${portalUrl}/page`,
+        navigation_goal: "Download the invoice. SAY=download:Invoice",
+        max_steps_per_run: 5,
+      },
+    ],
+    { browser: true, faultsOf: ({ files }) => expectSame("files", files.length, 1) },
+  ),
   aTask("task v1", "skyvern-1.0", "complete", "completed"),
+  aTask("a one-time code", "skyvern-1.0", "code", "completed"),
+  // No model of theirs is there.
+  aTask("OpenAI's agent", "openai-cua", "complete", "failed"),
+  aTask("Anthropic's agent", "anthropic-cua", "complete", "failed"),
   aTask("task v1 gives up", "skyvern-1.0", "terminate", "terminated"),
   aTask("task v2", "skyvern-2.0", "complete", "completed"),
   aTask("task v3", "skyvern-3.0", "complete", "completed"),

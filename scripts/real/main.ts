@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
 import { startSmtp } from "../../src/stand-ins/smtp.ts";
-import { CASES, type Case, type World } from "./cases.ts";
+import { CASES, type Case, type KnownRun, type World } from "./cases.ts";
 import { timeFirstMinutes } from "./first-minutes.ts";
 import { startModel } from "./model.ts";
 import { startPortal } from "./portal.ts";
@@ -69,7 +69,7 @@ interface Line {
 const lines: Line[] = [];
 const run = promisify(execFile);
 
-const world: World = { skyvern, portalUrl: portal.url, until };
+const world: World = { skyvern, portalUrl: portal.url, until, known: (runId) => ask<KnownRun>(`/v1/runs/${runId}`) };
 
 try {
   const wanted = CASES.filter(({ name }) => only === undefined || only.some((part) => name.includes(part)));
@@ -132,11 +132,12 @@ async function check(one: Case): Promise<void> {
   const line: Line = { name: one.name, runId: "", said: "", told: "", faults: [] };
   lines.push(line);
   try {
-    const [runId = ""] = await one.start(world);
+    const [runId = "", ...others] = await one.start(world);
     line.runId = runId;
     const meanwhile = one.meanwhile?.(world, runId);
-    await watch(line, one.expected);
+    for (const id of [runId, ...others]) await watch(Object.assign(line, { runId: id }), one.expected);
     await meanwhile;
+    line.faults.push(...((await one.faultsOf?.(await world.known(runId), world, runId)) ?? []));
   } catch (error) {
     line.faults.push(String(error instanceof Error ? error.message : error).slice(0, 300));
   }
@@ -208,13 +209,13 @@ async function ask<T>(path: string): Promise<T> {
 
 function toldOf(runId: string): { http: string[]; slack: number; mails: number; headline: string } {
   const bodies = http.requests.map(({ body }) => JSON.parse(body) as { type: string; data: { run_id: string } });
-  const posts = slack
-    .messages()
-    .filter(({ thread_ts, blocks }) => thread_ts === null && JSON.stringify(blocks).includes(runId));
+  // A child's message names its parent.
+  const isOf = (text: string): boolean => text.replaceAll(`child of ${runId}`, "").includes(runId);
+  const posts = slack.messages().filter(({ thread_ts, blocks }) => thread_ts === null && isOf(JSON.stringify(blocks)));
   return {
     http: bodies.filter(({ data }) => data.run_id === runId).map(({ type }) => type),
     slack: posts.length,
-    mails: mails.messages.filter(({ raw }) => raw.includes(runId)).length,
+    mails: mails.messages.filter(({ raw }) => isOf(raw.replaceAll("=\r\n", "").replaceAll(/\s+/g, " "))).length,
     headline: posts[0]?.text.split(" – ")[0] ?? "",
   };
 }

@@ -91,7 +91,10 @@ const PROMPTS: readonly (readonly [keys: readonly string[], answer: (prompt: Pro
   [['"is_terminate"'], verdict],
   [
     ['"user_goal_achieved"'],
-    ({ word, text }) => ({ ...REACHED, user_goal_achieved: word === "complete" || text.includes("mini") }),
+    ({ word, text }) => ({
+      ...REACHED,
+      user_goal_achieved: ["complete", "code"].includes(word) || text.includes("mini"),
+    }),
   ],
   [['"verdict"'], () => ({ verdict: "achieved", quote: "", missing: "" })],
   [['"description"', '"output"'], () => ({ description: "The invoice was found.", output: EXTRACTED })],

@@ -10,11 +10,15 @@ export interface Portal {
 const PAGE = `<!doctype html><title>Portal</title><h1>Invoice INV-2026-0042</h1>
   <p><a id="invoice" href="/invoice.pdf" download>Invoice</a></p>`;
 
-/** `/page`; `/invoice.pdf`; `/flaky/KEY` fails the first time and works after that; anything else is not found. */
+/** `/page`; `/invoice.pdf`; `/code`, a one-time code; `/flaky/KEY` fails the first time and works after that; anything else is not found. */
 export async function startPortal(): Promise<Portal> {
   const seen = new Set<string>();
   const server = createServer(({ url = "/" }, response) => {
     if (url === "/page") return void response.writeHead(200, { "content-type": "text/html" }).end(PAGE);
+    if (url === "/code") {
+      const body = JSON.stringify({ verification_code: "123456" });
+      return void response.writeHead(200, { "content-type": "application/json" }).end(body);
+    }
     if (url === "/invoice.pdf") {
       const headers = {
         "content-type": "application/pdf",

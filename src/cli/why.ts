@@ -2,6 +2,7 @@
 import type { Config } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
+import { loadRelated } from "../history/related.ts";
 import { unknownRun, explain, listEveryMs, type Why } from "../history/why.ts";
 import { CLOSED } from "../deliver/circuit-breaker.ts";
 import { withDatabase } from "./database.ts";
@@ -52,7 +53,13 @@ async function printWhy(
   const attempts = await store.attempts(deliveries.map(({ id }) => id));
   const saved = await store.circuits();
   const circuits = new Map(config.sinks.map(({ name }) => [name, saved.get(name) ?? CLOSED]));
-  const why = explain({ stored, receipts: await store.receipts(runId), deliveries, attempts, circuits });
+  const why = explain({
+    stored: await loadRelated(store, stored),
+    receipts: await store.receipts(runId),
+    deliveries,
+    attempts,
+    circuits,
+  });
   shell.stdout(json === true ? `${JSON.stringify(why, null, 2)}\n` : renderText(why));
   return EXIT.done;
 }

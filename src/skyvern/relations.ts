@@ -38,14 +38,19 @@ const MAX_TAGS = 50;
 /** UTF-16 units. */
 const MAX_TAG = 200;
 
-/** Undefined when the answer holds no tags. */
+/** Skyvern's own, such as `skyvern.status`: what they say stands in the run itself. */
+const OWN = "skyvern.";
+
+/** People's tags. Undefined when the answer holds no tags. */
 export function readTags(answer: Json): Tag[] | undefined {
   const rows = isJsonObject(answer) ? answer["tags"] : null;
   if (!Array.isArray(rows)) return undefined;
-  return rows.slice(0, MAX_TAGS).flatMap((row): Tag[] => {
-    const value = isJsonObject(row) ? shorten(row["value"] ?? null) : null;
-    return value === null || !isJsonObject(row) ? [] : [{ key: shorten(row["key"] ?? null), value }];
+  const tags = rows.flatMap((row): Tag[] => {
+    if (!isJsonObject(row)) return [];
+    const [key, value] = [shorten(row["key"] ?? null), shorten(row["value"] ?? null)];
+    return value === null || key?.startsWith(OWN) === true ? [] : [{ key, value }];
   });
+  return tags.slice(0, MAX_TAGS);
 }
 
 const shorten = (value: Json): string | null =>

@@ -1,5 +1,6 @@
 /** A run says which others belong to it. */
 import { readFileSync } from "node:fs";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
 import { anApp, type AppOptions, type TestApp } from "../support/app.ts";
@@ -197,4 +198,67 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
       trigger: "scheduled",
     });
   });
+});
+
+describe("a parent and its child are linked both ways", () => {
+  const [PARENT_BODY, CHILD_BODY] = ["parent", "child"].map((name) =>
+    readFileSync(new URL(`../fixtures/webhook.workflow_run.completed-${name}-1.0.56.json`, import.meta.url)),
+  ) as [Buffer, Buffer];
+  const PARENT = "wr_602138154398943416";
+  const without = (body: Buffer) => ({ ...(JSON.parse(body.toString()) as object), output: null, outputs: null });
+
+  const known: Record<string, { parent: string | Buffer; row: boolean }> = {
+    "the parent's output alone": { parent: PARENT_BODY, row: false },
+    "the child's row alone": { parent: JSON.stringify(without(PARENT_BODY)), row: true },
+    both: { parent: PARENT_BODY, row: true },
+  };
+
+  it.each(Object.keys(known))("known from %s, in any order, multiplicity and time of asking", async (from) => {
+    const { parent = "", row = false } = known[from] ?? {};
+    const acts = fc.array(fc.constantFrom("parent", "child", "deliver"), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(acts, fc.boolean(), async (first, isParentFirst) => {
+        const relay = await anApp({}, { standIns: ["http"] });
+        const add = (body: string | Buffer, more: Partial<StandInRun>) =>
+          relay.standIns.skyvern.addRun({ payload: JSON.parse(body.toString()) as StandInRun["payload"], ...more });
+        add(parent, {});
+        add(CHILD_BODY, row ? { parent: PARENT } : {});
+        const last = isParentFirst ? ["parent", "child"] : ["child", "parent"];
+        for (const act of [...first, ...last, "deliver"]) {
+          if (act === "deliver") await relay.deliver();
+          else await relay.webhook(act === "parent" ? parent : CHILD_BODY);
+        }
+        expect(await relay.read(`/v1/runs/${CHILD}`)).toMatchObject({ related: { parent: PARENT, children: [] } });
+        expect(await relay.read(`/v1/runs/${PARENT}`)).toMatchObject({ related: { parent: null, children: [CHILD] } });
+        const pages = await Promise.all([CHILD, PARENT].map((id) => relay.get(`/v1/runs?related=${id}`)));
+        expect(pages.map(({ status }) => status)).toEqual([200, 200]);
+        await relay.stop();
+      }),
+      { numRuns: 12, seed: 20_261_129 },
+    );
+  });
+});
+
+it("lists filter by trigger, schedule, tag and related runs", async () => {
+  const relay = await anApp({}, { standIns: ["http"] });
+  const body = readFileSync(
+    new URL("../fixtures/webhook.workflow_run.completed-child-1.0.56.json", import.meta.url),
+  ).toString();
+  relay.standIns.skyvern.addRun({
+    payload: JSON.parse(body) as StandInRun["payload"],
+    trigger_type: "scheduled",
+    schedule: "wfs_1",
+    parent: "wr_1",
+    tags: [{ key: "customer", value: "Jansen & Co" }],
+  });
+  await relay.webhook(body);
+  await relay.webhook(mutated("workflow_run.failed-minimal", { run_id: "wr_9", workflow_run_id: "wr_9" }));
+  await relay.deliver();
+  const ids = async (query: string) =>
+    (await relay.read<{ data: { run_id: string }[] }>(`/v1/runs?${query}`)).data.map(({ run_id }) => run_id);
+  for (const query of ["trigger=scheduled", "schedule=wfs_1", "tag=customer:Jansen%20%26%20Co", "related=wr_1"]) {
+    expect(await ids(query), query).toEqual([CHILD]);
+  }
+  for (const query of ["trigger=api", "schedule=wfs_2", "tag=Jansen%20%26%20Co", "related=wr_2"])
+    expect(await ids(query), query).toEqual([]);
 });

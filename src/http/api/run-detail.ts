@@ -7,6 +7,7 @@ import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { ReconcileStore } from "../../store/contract/reconcile.ts";
 import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
 import type { StatsStore } from "../../store/contract/stats.ts";
+import { loadRelated } from "../../history/related.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { unknownRun, explain } from "../../history/why.ts";
 import { AttemptSchema, closed, fault, json, noRun, rowToReport, RunParams, security, time } from "./schemas.ts";
@@ -14,7 +15,7 @@ import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
 export interface RunDetailDeps {
-  store: Pick<RunStore, "run"> &
+  store: Pick<RunStore, "run" | "runs"> &
     Pick<ReceiptStore, "receipts"> &
     Pick<DeliveryStore, "deliveries" | "attempts"> &
     Pick<ReconcileStore, "listedRun"> &
@@ -214,7 +215,7 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
     const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
     const attempts = await store.attempts(deliveries.map(({ id }) => id));
     const [receipts, circuits] = await Promise.all([store.receipts(runId), listCircuits(deps)]);
-    const why = explain({ stored, receipts, deliveries, attempts, circuits });
+    const why = explain({ stored: await loadRelated(store, stored), receipts, deliveries, attempts, circuits });
     return c.json(why as z.output<typeof WhySchema>, 200);
   });
 }

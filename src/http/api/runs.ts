@@ -2,6 +2,7 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, TypedResponse } from "hono";
 import type { Links } from "../../domain/report.ts";
+import { loadRelated } from "../../history/related.ts";
 import { mapInTurns } from "../../platform/yielding.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
@@ -82,7 +83,7 @@ export function mountRuns(app: OpenAPIHono, { store, links }: RunsDeps): void {
     const receipts = await store.receipts(runId);
     return c.json(
       {
-        ...rowToReport(row, links),
+        ...rowToReport(await loadRelated(store, row), links),
         deliveries: deliveries.map((delivery) => ({
           ...deliveryJson(delivery),
           log: (attempts.get(delivery.id) ?? []).map(attemptJson),

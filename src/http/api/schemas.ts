@@ -201,6 +201,12 @@ const runFilters = {
     description: "How often Skyvern tried the run: a number from 2, or `>` and a number from 1.",
     example: [">1"],
   }),
+  trigger: texts.openapi({ description: "What started the run, in Skyvern's words.", example: ["scheduled"] }),
+  schedule: texts.openapi({ description: "Id of the schedule that started the run." }),
+  tag: texts.openapi({ description: "A tag of the run: `key:value`, or a label alone.", example: ["customer:42"] }),
+  related: texts.openapi({
+    description: "Id of a run: those that name it as their parent or child, or that it retries or is retried by.",
+  }),
   sink: texts.openapi({ description: "Runs with a delivery to this sink." }),
   delivery: someOf(DELIVERY_STATES).openapi({ description: "Runs with a delivery in this state." }),
 };

@@ -136,9 +136,19 @@ function workflowRunRow({ payload, trigger_type, parent, schedule, organization 
 /** Contract §9. */
 export function listTags(runs: StandInRun[], id: string): StandInAnswer {
   const run = runs.find((one) => idOf(one) === id && id.startsWith("wr_"));
-  if (!run) return detail(404, "Workflow run not found");
-  const set = { source: "api", set_at: asText(run.payload["created_at"]), set_by: "oat_1" };
-  return json(200, { workflow_run_id: id, tags: (run.tags ?? []).map((tag) => ({ ...tag, ...set })) });
+  if (!run) return detail(404, `Workflow run ${id} not found`);
+  const own = [
+    { key: "skyvern.status", value: asText(run.payload["status"]) },
+    { key: "skyvern.trigger", value: run.trigger_type ?? null },
+  ];
+  const set = (source: string, by: string) => ({ source, set_at: asText(run.payload["created_at"]), set_by: by });
+  const tags = [
+    ...(run.tags ?? []).map((tag) => ({ ...tag, ...set("manual", run.organization ?? DEFAULT_ORGANIZATION) })),
+    ...own
+      .filter(({ value }) => value !== null)
+      .map((tag) => ({ ...tag, ...set("system", "system:completion-tagging") })),
+  ];
+  return json(200, { workflow_run_id: id, tags });
 }
 
 const fits = (value: string | null, wanted: string[]): boolean =>

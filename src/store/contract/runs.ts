@@ -66,6 +66,13 @@ export interface RunFilter {
   label?: readonly string[];
   /** As `readAttempts` gives them. */
   attempts?: readonly string[];
+  trigger?: readonly string[];
+  /** `wfs_…` */
+  schedule?: readonly string[];
+  /** `key:value`, or a label alone. */
+  tag?: readonly string[];
+  /** Runs that name one of these as their parent or child, or as the run that they retry or that retries them. */
+  related?: readonly string[];
   /** Runs that have a delivery to one of these sinks. */
   sink?: readonly string[];
   /** Runs that have a delivery in one of these states; with `sink`, the same delivery must meet both. */

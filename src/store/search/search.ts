@@ -9,6 +9,7 @@
  */
 import { hash } from "node:crypto";
 import { isRawNumber, numberText, type Json, type JsonObject } from "../../platform/json.ts";
+import { relatedIds } from "../../domain/related-runs.ts";
 import type { Run } from "../../domain/run.ts";
 import type { Expansions } from "./prefixes.ts";
 import type { RunFilter, Search } from "../contract/runs.ts";
@@ -101,7 +102,19 @@ function indexableText({ run_id, workflow, title, prompt, summary, failure, outp
 
 // --- marks ----------------------------------------------------------------------------------------------------------
 
-type MarkName = "status" | "run_type" | "workflow" | "organization" | "channel" | "source" | "label" | "attempts";
+type MarkName =
+  | "status"
+  | "run_type"
+  | "workflow"
+  | "organization"
+  | "channel"
+  | "source"
+  | "label"
+  | "attempts"
+  | "trigger"
+  | "schedule"
+  | "tag"
+  | "related";
 
 const present = (...values: (string | null | undefined)[]): string[] =>
   values.filter((value) => value !== null && value !== undefined);
@@ -115,6 +128,10 @@ const MARKED: readonly (readonly [MarkName, (run: Run) => string[]])[] = [
   ["source", ({ source }) => [source]],
   ["label", ({ labels }) => Object.entries(labels ?? {}).map(([name, value]) => `${name}:${value}`)],
   ["attempts", ({ attempt }) => attemptValues(attempt)],
+  ["trigger", ({ trigger }) => present(trigger)],
+  ["schedule", ({ schedule }) => present(schedule)],
+  ["tag", ({ tags }) => tags ?? []],
+  ["related", relatedIds],
 ];
 
 /** Skyvern makes at most 6 run attempts. Runs with one attempt have no mark for that, because nearly all are such. */
@@ -156,6 +173,10 @@ const LETTERS: Record<MarkName, string> = {
   source: "r",
   label: "l",
   attempts: "a",
+  trigger: "g",
+  schedule: "h",
+  tag: "k",
+  related: "n",
 };
 
 /**

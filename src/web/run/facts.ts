@@ -4,6 +4,7 @@ import type { Report } from "../../domain/report.ts";
 import { duration } from "../../sinks/content.ts";
 import { externalLink, runPath, time, type Html, type Part } from "../markup.ts";
 import { fact } from "../output.ts";
+import type { RunFilterName } from "../query.ts";
 import { block, count, line, webUrl } from "../text.ts";
 import { card } from "./card.ts";
 import { maskedHtml } from "./masked.ts";
@@ -67,14 +68,18 @@ function listRelated({ related, trigger, schedule, tags }: Report): [string, Par
   const { parent, retried_from, retried_by, children } = related;
   const link = (id: string): Html => html`<a href="${runPath(id)}">${line(id, 100)}</a> `;
   return [
-    ["Trigger", trigger === null ? null : line(trigger, 60)],
-    ["Schedule", schedule === null ? null : code(schedule)],
-    ["Tags", tags.length === 0 ? null : line(tags.join(", "), 600)],
+    ["Trigger", trigger === null ? null : listLink("trigger", trigger)],
+    ["Schedule", schedule === null ? null : listLink("schedule", schedule)],
+    ["Tags", tags.length === 0 ? null : tags.map((tag) => listLink("tag", tag))],
     ["Started by", parent === null ? null : link(parent)],
     ["Retry of", retried_from === null ? null : link(retried_from)],
     ["Retried by", retried_by === null ? null : link(retried_by)],
     ["Started runs", children.length === 0 ? null : children.slice(0, 20).map(link)],
   ];
 }
+
+/** Leads to the runs that have the same value. */
+const listLink = (filter: RunFilterName, value: string): Html =>
+  html`<a href="/?${filter}=${encodeURIComponent(value)}">${line(value, 100)}</a> `;
 
 const code = (text: string): Html => html`<code>${line(text, 100)}</code>`;

@@ -5,6 +5,7 @@ import type { Links } from "../../domain/report.ts";
 import { nameRun, toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
+import { loadRelated } from "../../history/related.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { unknownRun } from "../../history/why.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
@@ -33,8 +34,9 @@ async function showRun(page: PageContext, c: WebRequest, runId: string) {
   const { store, sinks, links, publicUrl } = page.deps;
   // Read first: a change in between is then reported once too often rather than never.
   const event = store.lastChange();
-  const stored = await store.run(runId);
-  if (stored === null) return noRun(page, c, runId);
+  const known = await store.run(runId);
+  if (known === null) return noRun(page, c, runId);
+  const stored = await loadRelated(store, known);
   const [receipts, deliveries, circuits] = await Promise.all([
     store.receipts(runId),
     store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
