@@ -45,7 +45,10 @@ it("a value of another type counts as absent", () => {
 it("a tag is masked as any other value, and tags are bounded", () => {
   const secret = "sk_live_51Hx9Kd82hfJQw7Zp0aBcDeFg";
   const tags = readTags({
-    tags: [{ key: "api_key", value: secret }, ...Array(90).fill({ key: null, value: "x".repeat(900) })],
+    tags: [
+      { key: "api_key", value: secret },
+      ...Array.from({ length: 90 }, () => ({ key: null, value: "x".repeat(900) })),
+    ],
   });
   const { tags: read } = toRelations(null, tags ?? null, redact);
   expect(read?.[0]).toBe("api_key:[redacted]");
