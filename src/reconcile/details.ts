@@ -5,6 +5,7 @@
 import { lacksGoal, lacksRelations } from "../domain/follow-up-plan.ts";
 import type { Organization, Run, RunState } from "../domain/run.ts";
 import type { Log } from "../platform/log.ts";
+import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Intake } from "../receive/intake.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
@@ -99,12 +100,19 @@ export interface DetailsReaderDeps extends DetailsDeps {
 /** A run's state with its details, to be read before a message is sent; null when there is nothing new. Never fails. */
 export type ReadDetails = (state: RunState, signal: AbortSignal) => Promise<RunState | null>;
 
+/**
+ * How many workflow runs are asked about where they come from. When more end at a time, their messages go out without
+ * it: it costs two requests and a write a run, and every message would wait behind them.
+ */
+const RELATIONS_ALLOWED = { burst: 50, everyMs: 100 };
+
 /** As many as are looked through for a message of the run that is out. */
 const MAX_DELIVERIES = 100;
 
 /** Sinks of one run share one question. The message that waits for it shows the answer; those that are out are edited. */
 export function createDetailsReader(deps: DetailsReaderDeps): ReadDetails {
   const asking = new Map<string, Promise<RunState | null>>();
+  const relations = createRateLimit({ ...RELATIONS_ALLOWED, now: deps.runtime.now });
   const client = deps.client.with({ tries: 1 });
   const ask = async (state: RunState, signal: AbortSignal): Promise<RunState | null> => {
     const { run_id: runId } = state.run;
@@ -123,7 +131,8 @@ export function createDetailsReader(deps: DetailsReaderDeps): ReadDetails {
   };
   return async (state, signal) => {
     const { run_id: runId } = state.run;
-    if (!lacksGoal(state.run) && !lacksRelations(state.run)) return null;
+    const isAsked = asking.has(runId) || lacksGoal(state.run) || (lacksRelations(state.run) && relations.take("relay"));
+    if (!isAsked) return null;
     const answer = asking.get(runId) ?? ask(state, signal).finally(() => asking.delete(runId));
     asking.set(runId, answer);
     return answer;

@@ -190,6 +190,21 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     });
   });
 
+  it("is asked for at a bounded rate: of many runs at once the messages of the rest go out without", async () => {
+    const { relay, runtime } = await aRelay({ standIns: ["http"] });
+    const runIds = Array.from({ length: 60 }, (_none, i) => `wr_${i}`);
+    const aBody = (run_id: string) =>
+      JSON.stringify({ ...(JSON.parse(CHILD_BODY.toString()) as object), run_id, workflow_run_id: run_id });
+    for (const runId of runIds) await relay.webhook(aBody(runId));
+    await relay.deliver();
+    expect(relay.standIns.http.requests).toHaveLength(60);
+    expect(questions(relay).filter((path) => path.endsWith("/tags"))).toHaveLength(50);
+    runtime.advance(1_000);
+    await relay.webhook(aBody("wr_later"));
+    await relay.deliver();
+    expect(questions(relay)).toContain("/v1/runs/wr_later/tags");
+  });
+
   it("is told by the id of a run that a schedule started", async () => {
     const { relay } = await aRelay();
     const file = new URL("../fixtures/webhook.workflow_run.completed-scheduled-1.0.56.json", import.meta.url);
