@@ -48,6 +48,16 @@ const conditions = z.strictObject({
   error_code: oneOrMany(pattern).optional().meta({ description: "One of the error codes of the failure." }),
   failure_category: oneOrMany(pattern).optional().meta({ description: "One of Skyvern's categories of the failure." }),
   attempts: counts.optional(),
+  trigger: oneOrMany(pattern)
+    .optional()
+    .meta({ description: "What started a workflow run: `api`, `manual`, `scheduled`, …" }),
+  schedule: oneOrMany(pattern).optional().meta({ description: "Id of the schedule that started it (`wfs_…`)." }),
+  parent: oneOrMany(pattern)
+    .optional()
+    .meta({ description: "Id of the run that started it; `!*` is met by runs that no other started." }),
+  tags: oneOrMany(pattern)
+    .optional()
+    .meta({ description: "One of its tags in Skyvern: `customer:42`, or a label alone." }),
   labels: z
     .record(z.string().min(1), oneOrMany(pattern))
     .optional()

@@ -13,11 +13,22 @@ const FIELDS = {
   error_code: (run) => run.failure?.codes ?? [],
   failure_category: (run) => run.failure?.categories ?? [],
   attempts: (run) => [String(run.attempt)],
+  trigger: (run) => [run.trigger],
+  schedule: (run) => [run.schedule],
+  parent: (run) => [run.parent],
+  tags: (run) => run.tags ?? [],
   // Each of its labels is looked up by itself.
   labels: () => [],
 } satisfies Record<string, (run: Run) => (string | null | undefined)[]>;
 /** The name of a field that a route may test. */
 export type Field = keyof typeof FIELDS;
+
+/** Fields of a workflow run that only Skyvern's API says. */
+const RELATIONS = ["trigger", "schedule", "parent", "tags"] as const satisfies Field[];
+
+/** True when a route tests where a run comes from. */
+export const testsRelations = (routes: readonly Route[]): boolean =>
+  routes.some(({ when }) => RELATIONS.some((field) => when[field] !== undefined));
 
 /** One rule, as `config/routes.ts` describes it. */
 export interface Route {

@@ -219,6 +219,10 @@ export interface RunState {
   reported: Clock;
   /** The failure that each status reported, with its clock, so that a status that wins later has its own reason. */
   failures: Record<string, FailureState>;
+  /**
+   * The outcome has not chosen its sinks yet: a route tests where the run comes from, and Skyvern is still to be asked.
+   */
+  unrouted?: true;
   /** The outcome that the run had before a later run attempt began all the same, as long as that one has not ended. */
   ended?: string;
 }

@@ -1,9 +1,12 @@
 /** Notes on routes that no run can take. A misspelt value is no fault where Skyvern chooses the values, but these are certain. */
 import { TERMINAL_STATUSES } from "./run.ts";
-import { fits, type Route } from "./routing.ts";
+import { fits, type Field, type Route } from "./routing.ts";
 
 /** Why a value of a field fits nothing, or null. */
 type Look = (value: string) => string | null;
+
+/** Most runs have no value of these, and `!*` asks for just those. */
+const OPTIONAL: ReadonlySet<string> = new Set(["parent", "schedule", "tags"] satisfies Field[]);
 
 /** `organizations`: those of the keys, null where a key does not say. */
 export function findUnmatched(routes: readonly Route[], organizations: readonly (string | null)[]): string[] {
@@ -21,6 +24,8 @@ export function findUnmatched(routes: readonly Route[], organizations: readonly 
     const { labels = {}, ...fields } = when;
     const ofLabels = Object.entries(labels).map(([label, values]) => [`label ${label}`, values] as const);
     for (const [field, values] of [...Object.entries(fields), ...ofLabels]) {
+      const isOptional = OPTIONAL.has(field) && (values ?? []).every((value) => value === "!*");
+      if (isOptional) continue;
       for (const why of unmatchedIn(field, values ?? [], looks[field] ?? (() => null))) {
         notes.push(`the route ${quoted(name)} can never match by ${field}: ${why}`);
       }

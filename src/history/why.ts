@@ -74,6 +74,7 @@ export function explain({ stored, receipts, deliveries, attempts, circuits }: Wh
     revision,
     summary: summarize({
       run,
+      isUnrouted: stored.state.unrouted === true,
       routes,
       deliveries: deliveries.filter(({ subject }) => subject === "run"),
       circuits,
@@ -96,12 +97,15 @@ export function explain({ stored, receipts, deliveries, attempts, circuits }: Wh
 }
 
 interface SummaryInput extends Pick<StoryInput, "run" | "deliveries" | "circuits"> {
+  isUnrouted: boolean;
   routes: Why["routes"];
 }
 
-function summarize({ run, routes, deliveries, circuits }: SummaryInput): string[] {
+function summarize({ run, isUnrouted, routes, deliveries, circuits }: SummaryInput): string[] {
   if (run.status === RETRYING) return retryingSummary(run);
   if (!isFinal(run)) return [`The run is not final (${run.status}): it is delivered once it is final.`];
+  if (isUnrouted)
+    return ["A route tests where the run comes from: the relay asks Skyvern, then chooses the sinks, within seconds."];
   if (deliveries.length === 0) {
     if (routes.length === 0) return ["No delivery was due: no sink is configured, or no route selected one."];
     const matched = routes.filter((route) => route.matched);

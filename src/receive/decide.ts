@@ -3,14 +3,14 @@
  * known. Pure except for new ids.
  */
 import { hash } from "node:crypto";
-import { match, type Route } from "../domain/routing.ts";
+import { match, testsRelations, type Route } from "../domain/routing.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
-import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
+import { isFinal, RETRYING, type Organization, type Relations, type Run, type RunState } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize, type ReceiptOrigin } from "../skyvern/normalize.ts";
 import { parsePayload, type Payload } from "../skyvern/payload.ts";
 import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
-import { attemptDueAt, followUpAt } from "../domain/follow-up-plan.ts";
+import { attemptDueAt, followUpAt, lacksRelations } from "../domain/follow-up-plan.ts";
 import { readLabels } from "../domain/labels.ts";
 import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
 import type { BodyReading } from "./read-body.ts";
@@ -170,22 +170,85 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
   const { run } = settled.state;
   const { deliveries: events, routing } = planAttempts(deps, { known, isUsurped }, run);
   const decision: Decision = { ...settled, routing, deliveries: events, cancel: [] };
+  // An outcome that waits for its sinks has been told to nobody, whatever the verdict about this receipt is.
+  const isUntold = known?.state.unrouted === true;
+  if (isUntold) decision.state = { ...settled.state, unrouted: true };
   if (!isFinal(run)) {
     const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
     // The waiting deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
     return { ...decision, cancel: untried(known), ...waiting };
   }
   if (deps.archives && settled.verdict !== "duplicate") decision.archiveAt = archiveAt(run, now);
-  if (settled.verdict === "updated") return { ...decision, deliveries: [...events, ...planUpdates(deps, known)] };
-  if (settled.verdict !== "accepted" && settled.verdict !== "corrected") return decision;
+  const isNew = isUntold || settled.verdict === "accepted" || settled.verdict === "corrected";
+  if (!isNew)
+    return settled.verdict === "updated"
+      ? { ...decision, deliveries: [...events, ...planUpdates(deps, known)] }
+      : decision;
+  if (lacksRelations(run) && testsRelations(deps.routes)) {
+    const state: RunState = { ...settled.state, unrouted: true };
+    return { ...decision, state, note: UNROUTED_NOTE, cancel: untried(known), followUpAt: now };
+  }
+  return chooseSinks(deps, { ...decision, state: settled.state }, { known, isUsurped, now });
+}
+
+const UNROUTED_NOTE = "a route tests where the run comes from: Skyvern is asked before sinks are chosen";
+
+/** Adds the deliveries of a new outcome to the decision. */
+function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, now }: Before): Decision {
+  const { state, verdict, deliveries: events } = decision;
   const names = deps.sinks.map(({ name }) => name);
-  const routed = match(run, deps.routes, names);
-  const ask = settled.verdict === "accepted" ? followUpAt(run, now) : undefined;
+  const routed = match(state.run, deps.routes, names);
+  const ask = verdict === "accepted" ? followUpAt(state.run, now) : undefined;
   const planned = planOutcome(deps, known, routed.sinks);
   // Sinks that got the usurper's version have no right to the owner's.
   if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
   planned.deliveries.unshift(...events);
   return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
+}
+
+/**
+ * The decision when Skyvern has said where a run comes from. What is known stays. An outcome that waited
+ * for this chooses its sinks. `deliver`: messages that are out are edited; false when the only one is being written.
+ */
+export function decideRelations(
+  deps: DecideDeps,
+  known: Known,
+  said: Relations,
+  { now, deliver }: { now: number; deliver: boolean },
+): Decision {
+  const { state } = known;
+  const { run } = state;
+  const related: Run = {
+    ...run,
+    parent: run.parent ?? said.parent,
+    trigger: run.trigger ?? said.trigger,
+    schedule: run.schedule ?? said.schedule,
+    retried_from: run.retried_from ?? said.retried_from,
+    tags: run.tags ?? said.tags,
+  };
+  const routed = routeNow(deps, { ...known, state: { ...state, run: related } }, now);
+  if (routed !== null) return routed;
+  const deliveries = deliver && shownRelations(run) !== shownRelations(related) ? planUpdates(deps, known) : [];
+  const revision = state.revision + (deliveries.length === 0 ? 0 : 1);
+  return {
+    verdict: "updated",
+    note: null,
+    routing: null,
+    state: { ...state, run: related, revision },
+    deliveries,
+    cancel: [],
+  };
+}
+
+const shownRelations = ({ parent, trigger, retried_from, tags }: Run): string =>
+  JSON.stringify([parent ?? null, trigger ?? null, retried_from, tags ?? []]);
+
+/** Chooses the sinks of an outcome that waited for that. Null when none waits, or not for that alone. */
+export function routeNow(deps: DecideDeps, known: Known, now: number): Decision | null {
+  const { unrouted, ...state } = known.state;
+  if (unrouted !== true || !isFinal(state.run)) return null;
+  const decision: Decision = { verdict: "accepted", note: null, routing: null, state, deliveries: [], cancel: [] };
+  return chooseSinks(deps, decision, { known, isUsurped: false, now });
 }
 
 /** Skyvern reports task v2 before its recording is final (contract §2). */

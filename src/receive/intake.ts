@@ -10,7 +10,9 @@ import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import {
+  decideRelations,
   giveUpOnRetry,
+  routeNow,
   toIncomingReceipt,
   toIncomingRun,
   type DecideDeps,
@@ -19,7 +21,7 @@ import {
 } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
 import { createBodyReader, type BodyReading, type ReadApart } from "./read-body.ts";
-import { decideRelations, decideUpdate, type SinkRef } from "./plan-deliveries.ts";
+import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
 
 /** The configuration of the intake. */
 export interface IntakeSettings {
@@ -45,6 +47,10 @@ export interface Intake {
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
   /** Takes what Skyvern says of where a workflow run comes from. False when the run is not known any more. */
   relate(answer: RelationsAnswer): Promise<boolean>;
+  /**
+   * Chooses the sinks of an outcome without waiting any longer for where the run comes from. False when none waits.
+   */
+  route(runId: string, now: number): Promise<boolean>;
   /** Queues updates of a run that has more to show. False when no sink gets one. */
   showMore(runId: string, now: number): Promise<boolean>;
   /**
@@ -148,8 +154,9 @@ export function createIntake({ store, redactKeys, readApart = null, ...deps }: I
     reread: async (unsettled) => reread(deps, store, unsettled, await read(Buffer.from(unsettled.body))),
     relate: ({ runId, row, tags, now, deliver }) => {
       const said = toRelations(row, tags, redact);
-      return store.revise(runId, (known) => decideRelations(deps, known, said, deliver), now);
+      return store.revise(runId, (known) => decideRelations(deps, known, said, { now, deliver }), now);
     },
+    route: (runId, now) => store.revise(runId, (known) => routeNow(deps, known, now), now),
     showMore: (runId, now) => store.revise(runId, (known) => decideUpdate(deps, known), now),
     giveUpOnRetry: (runId, attempt, now) =>
       store.revise(runId, (known) => giveUpOnRetry(deps, known, attempt, now), now),
@@ -249,7 +256,12 @@ const withoutDeliveries =
   (known) => {
     const decision = decide(known);
     const silenced = decision.deliveries.length > 0;
-    return { ...decision, deliveries: [], cancel: [], routing: null, note: silenced ? NOT_RELAYED : decision.note };
+    const quiet = { ...decision, deliveries: [], cancel: [], routing: null };
+    const isWaiting = decision.state.unrouted === true && known?.state.unrouted !== true;
+    if (!isWaiting) return { ...quiet, note: silenced ? NOT_RELAYED : decision.note };
+    const { unrouted: _sinks, ...state } = quiet.state;
+    const { followUpAt: _none, ...rest } = quiet;
+    return { ...rest, state, note: NOT_RELAYED };
   };
 
 const NOT_RELAYED = "backfilled: not delivered to any sink";

@@ -1,7 +1,7 @@
 /** Plans the deliveries that a verdict causes. Pure except for new ids. */
 import type { Runtime } from "../platform/runtime.ts";
 import { match, type Route, type Routing } from "../domain/routing.ts";
-import type { Relations, Run } from "../domain/run.ts";
+import type { Run } from "../domain/run.ts";
 import { listRetriedAttempts, runAtAttempt } from "../domain/run-attempt.ts";
 import type { Decision, Known, KnownDelivery, NewDelivery } from "../store/contract/receipts.ts";
 
@@ -92,36 +92,6 @@ export function decideUpdate(deps: PlanDeps, known: Known): Decision | null {
   const state = { ...known.state, revision: known.state.revision + 1 };
   return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };
 }
-
-/**
- * The decision when Skyvern has said where a run comes from. What is known stays. `tells`: messages that are out are
- * edited; false when the only one is still being written.
- */
-export function decideRelations(deps: PlanDeps, known: Known, said: Relations, tells: boolean): Decision {
-  const { state } = known;
-  const { run } = state;
-  const related: Run = {
-    ...run,
-    parent: run.parent ?? said.parent,
-    trigger: run.trigger ?? said.trigger,
-    schedule: run.schedule ?? said.schedule,
-    retried_from: run.retried_from ?? said.retried_from,
-    tags: run.tags ?? said.tags,
-  };
-  const deliveries = tells && shownRelations(run) !== shownRelations(related) ? planUpdates(deps, known) : [];
-  const revision = state.revision + (deliveries.length === 0 ? 0 : 1);
-  return {
-    verdict: "updated",
-    note: null,
-    routing: null,
-    state: { ...state, run: related, revision },
-    deliveries,
-    cancel: [],
-  };
-}
-
-const shownRelations = ({ parent, trigger, retried_from, tags }: Run): string =>
-  JSON.stringify([parent ?? null, trigger ?? null, retried_from, tags ?? []]);
 
 /** Deliveries of a run go out in the order of their ids, and another relay's clock may be ahead. */
 const last = (known: Known | null): string | undefined => known?.deliveries.at(-1)?.id;

@@ -6,7 +6,7 @@
 import { HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import { isFinal, type Artifact, type Run } from "../domain/run.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
-import type { StoredRun } from "../store/contract/runs.ts";
+import type { RunStore, StoredRun } from "../store/contract/runs.ts";
 import { ARTIFACTS_DELAY_MS } from "../domain/follow-up-plan.ts";
 import { fillDetails } from "./details.ts";
 import { awaitAttempt, type AwaitAttemptDeps, type Next } from "./await-attempt.ts";
@@ -14,33 +14,72 @@ import type { Intake } from "../receive/intake.ts";
 import { settleDispute, type OwnersDeps } from "./owners.ts";
 
 export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
-  store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & OwnersDeps["store"];
-  intake: Pick<Intake, "showMore" | "reread" | "giveUpOnRetry" | "relate">;
+  store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & Pick<RunStore, "run"> & OwnersDeps["store"];
+  intake: Pick<Intake, "showMore" | "reread" | "giveUpOnRetry" | "relate" | "route">;
   /** Reads Skyvern's list again; `reason` says why it could not be read. */
   refresh(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; reason: string | null }>;
 }
 
 /** The waits after failures; after the last one it is given up. */
-const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS];
+const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS] as const;
 const BATCH = 20;
 
 /** Follows up every run that is due. Returns how many there were. */
 export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Promise<number> {
   const since = deps.runtime.now();
   const due = await deps.store.dueFollowUps(since, BATCH);
+  const waiting = due.map(({ run }) => run).filter(isUnrouted);
+  const unanswered = await routeWaiting(deps, waiting, signal);
   // A single organization cannot dispute with itself.
   const hasOthers = new Set(deps.client.perKey().map(({ organization }) => organization)).size > 1;
-  for (const { run, failures } of due) {
-    const { run_id: runId } = run.state.run;
+  for (const { run: found, failures } of due) {
+    const { run_id: runId } = found.state.run;
+    const run = isUnrouted(found) ? ((await deps.store.run(runId)) ?? found) : found;
     const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
     // Settling changed the run: it stays due, unless that planned another time, and is looked at as it is then.
     if (dispute.settled > 0) continue;
-    const next = await nextLook(deps, { known: run, failures, isDisputed: !dispute.asked }, signal);
+    const next = unanswered.has(runId)
+      ? { at: deps.runtime.now() + AGAIN_MS[0], failures: 1 }
+      : await nextLook(deps, { known: run, failures, isDisputed: !dispute.asked }, signal);
     // The process is stopping, so the next one follows up.
     if (signal.aborted) break;
     await deps.store.setFollowUp(runId, { ...next, since });
   }
   return due.length;
+}
+
+const isUnrouted = ({ state }: StoredRun): boolean => state.unrouted === true;
+
+/** How long an outcome waits for Skyvern's word on where its run comes from. */
+const ROUTE_BUDGET_MS = 5_000;
+
+/**
+ * Chooses the sinks of outcomes whose routes test where a run comes from. Skyvern is asked of all at one time. Where it
+ * does not answer the run counts as one without a trigger, schedule, parent and tags, because no message is kept back.
+ * Returns the runs of which Skyvern said nothing.
+ */
+async function routeWaiting(
+  deps: FollowUpDeps,
+  waiting: readonly StoredRun[],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const unanswered = new Set<string>();
+  const asking = { ...deps, client: deps.client.with({ tries: 1 }) };
+  const route = async ({ state }: StoredRun): Promise<void> => {
+    const { run_id: runId } = state.run;
+    try {
+      const inTime = AbortSignal.any([signal, AbortSignal.timeout(ROUTE_BUDGET_MS)]);
+      if (!(await fillDetails(asking, state, inTime))) unanswered.add(runId);
+      // The process is stopping, so the next one asks.
+      if (!signal.aborted) await deps.intake.route(runId, deps.runtime.now());
+    } catch (error) {
+      unanswered.add(runId);
+      deps.log.error("follow_up.failed", { run_id: runId, error: String(error) });
+    }
+  };
+  await Promise.all(waiting.map(route));
+  if (waiting.length > 0) deps.nudge();
+  return unanswered;
 }
 
 /** A bug with one run must not stop the others. */

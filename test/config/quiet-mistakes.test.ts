@@ -132,6 +132,7 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
     '{ channel: "bill*" }',
     "{ status: failed }",
     '{ title: ["a", "!b"] }',
+    '{ parent: "!*", tags: "!*" }',
     '{ attempts: ">1" }',
     "{ organization: o_9 }",
   ])("by %s is as it should be", (when) => {

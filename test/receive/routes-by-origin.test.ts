@@ -1,0 +1,128 @@
+/** Routes that test where a run comes from: Skyvern is asked before sinks are chosen, and keeps no message back. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { backfillCommand } from "../../src/cli/backfill.ts";
+import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { aFolder, anApp, type TestApp } from "../support/app.ts";
+import { atSkyvern } from "../support/at-skyvern.ts";
+import { aRuntime, NOW } from "../support/runtime.ts";
+
+const ID = "wr_602138154398943446";
+const BODY = readFileSync(new URL("../fixtures/webhook.workflow_run.completed-child-1.0.56.json", import.meta.url));
+const PAYLOAD = JSON.parse(BODY.toString()) as JsonObject;
+const FAILED = { ...PAYLOAD, status: "failed", finished_at: "2027-01-01T00:00:00", modified_at: "2027-01-01T00:00:00" };
+
+async function aRelay(when: string, known: Partial<StandInRun> = {}, env: Record<string, string> = {}) {
+  const runtime = aRuntime();
+  const file = `routes: [{ name: chosen, when: ${when}, to: [http] }]`;
+  const relay = await anApp(env, { runtime, file, standIns: ["http", "slack"] });
+  relay.standIns.skyvern.addRun({ payload: PAYLOAD, ...known });
+  return { relay, runtime };
+}
+
+const statuses = ({ standIns }: TestApp): string[] =>
+  standIns.http.requests.map(({ body }) => (JSON.parse(body) as { data: { status: string } }).data.status);
+const questions = ({ standIns }: TestApp): number =>
+  standIns.skyvern.calls.filter(({ path }) => /\/tags$|\/workflows\/.*\/runs$/.test(path)).length;
+const follow = async (relay: TestApp) => {
+  await relay.app.followUp();
+  await relay.deliver();
+};
+
+const KNOWN = {
+  trigger_type: "manual",
+  schedule: "wfs_1",
+  parent: "wr_1",
+  tags: [
+    { key: "customer", value: "42" },
+    { key: null, value: "nightly" },
+  ],
+};
+
+describe("a route that tests where a run comes from", () => {
+  it.each([
+    ["{ trigger: manual }", true],
+    ['{ trigger: "!manual" }', false],
+    ["{ schedule: wfs_1 }", true],
+    ["{ parent: wr_1 }", true],
+    ['{ parent: "!*" }', false],
+    ["{ tags: nightly }", true],
+    ['{ tags: "customer:*" }', true],
+    ['{ tags: ["customer:43", other] }', false],
+  ])("%s is met: %s", async (when, isMet) => {
+    const { relay } = await aRelay(when, KNOWN);
+    expect((await relay.webhook(BODY)).json()).toMatchObject({ result: "accepted" });
+    expect(questions(relay)).toBe(0);
+    const { summary } = await relay.read<{ summary: string[] }>(`/v1/runs/${ID}/why`);
+    expect(summary[0]).toContain("the relay asks Skyvern, then chooses the sinks");
+    await follow(relay);
+    expect(statuses(relay)).toEqual(isMet ? ["completed"] : []);
+    const { routes } = await relay.read<{ routes: JsonObject[] }>(`/v1/runs/${ID}/why`);
+    expect(routes).toMatchObject([{ route: "chosen", matched: isMet }]);
+    await follow(relay);
+    expect(statuses(relay)).toHaveLength(isMet ? 1 : 0);
+    expect(questions(relay)).toBe(2);
+  });
+
+  it("keeps no message back when Skyvern does not answer: the run counts as one without any of it", async () => {
+    const { relay, runtime } = await aRelay('{ tags: "!muted" }', { tags: [{ key: null, value: "muted" }] });
+    relay.standIns.skyvern.faults.push({ on: /tags$|workflows/, instead: "reset", times: 100 });
+    await relay.webhook(BODY);
+    await follow(relay);
+    expect(statuses(relay)).toEqual(["completed"]);
+    relay.standIns.skyvern.faults.splice(0);
+    runtime.advance(60_000);
+    await follow(relay);
+    expect(await relay.read(`/v1/runs/${ID}`)).toMatchObject({ tags: ["muted"] });
+    expect(statuses(relay)).toEqual(["completed"]);
+  });
+
+  it("holds nothing up that Skyvern has been asked about, and no task", async () => {
+    const { relay } = await aRelay("{ trigger: manual }", KNOWN);
+    await relay.webhook(BODY);
+    await follow(relay);
+    await relay.webhook(JSON.stringify(FAILED));
+    await relay.deliver();
+    expect(statuses(relay)).toEqual(["completed", "failed"]);
+    const task = atSkyvern({ id: "tsk_1", endedAt: NOW });
+    await relay.webhook(JSON.stringify(task.payload));
+    expect(await relay.read("/v1/runs/tsk_1/why")).toMatchObject({ routes: [{ matched: false }] });
+  });
+
+  it("is asked about the outcome as it is then, whatever came while it waited", async () => {
+    const { relay } = await aRelay("{ trigger: manual }", KNOWN);
+    await relay.webhook(BODY);
+    await relay.webhook(BODY);
+    await relay.webhook(JSON.stringify(FAILED));
+    await relay.webhook(JSON.stringify({ ...PAYLOAD, modified_at: "2026-11-28T15:23:39" }));
+    await relay.deliver();
+    expect(statuses(relay)).toEqual([]);
+    await follow(relay);
+    expect(statuses(relay)).toEqual(["failed"]);
+  });
+
+  it("is asked about the run's end when another attempt begins while the first outcome waits", async () => {
+    const { relay } = await aRelay("{ trigger: manual }", KNOWN);
+    await relay.webhook(BODY);
+    const again = { attempt: 2, finished_at: null, status: "running" };
+    await relay.webhook(JSON.stringify({ ...PAYLOAD, ...again }));
+    await relay.webhook(JSON.stringify({ ...PAYLOAD, attempt: 2 }));
+    await follow(relay);
+    expect(statuses(relay)).toEqual(["completed"]);
+  });
+
+  it("delivers no run of the past that is only stored", async () => {
+    const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN, {
+      DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`,
+    });
+    const past = { id: "wr_5", fixture: "workflow_run.completed", endedAt: NOW - 3_600_000, trigger_type: "manual" };
+    relay.standIns.skyvern.addRun(atSkyvern(past));
+    const shell = { stdout: () => {}, stderr: () => {}, stopped: new AbortController().signal, terminal: false };
+    await backfillCommand({ since: "30d", scope: "all" }, { config: relay.config, runtime, shell });
+    await follow(relay);
+    expect(await relay.read("/v1/runs/wr_5")).toMatchObject({ status: "completed", deliveries: [] });
+    expect(statuses(relay)).toEqual([]);
+  });
+});
