@@ -177,14 +177,35 @@ async function compare({ runId, faults }: Line, row: Row): Promise<void> {
   if (statuses(known.attempts) !== statuses(expected)) faults.push(`attempts ${statuses(known.attempts)}`);
   // The relay masks the headers in it, so that only its form is the same.
   if (formOf(answer.output) !== formOf(known.output)) faults.push("another output");
-  const workflowRun = known.workflow?.run_id ?? runId;
-  const types = ["recording", "screenshot_final", "screenshot_action", "download", "pdf"];
-  const query = types.map((type) => `artifact_type=${type}`).join("&");
-  const listed = await skyvern.get<{ artifact_id: string }[]>(`/v1/runs/${workflowRun}/artifacts?${query}`);
-  const there = new Set(known.artifacts.map(({ artifact_id }) => artifact_id));
-  const missing = listed.filter(({ artifact_id }) => !there.has(artifact_id));
-  if (missing.length > 0) faults.push(`${missing.length} of ${listed.length} artifacts are missing`);
+  const missing = await missingArtifacts(runId, known.workflow?.run_id ?? runId);
+  if (missing.length > 0) faults.push(`artifacts are missing: ${missing.join(", ")}`);
   if (known.receipts.length === 0) faults.push("no receipt");
+}
+
+const TYPES = ["recording", "screenshot_final", "screenshot_action", "download", "pdf"];
+/** A v2 task's recording is final after its webhook: the relay looks again a minute later. */
+const ARTIFACTS_MS = 80_000;
+
+/** What Skyvern lists with bytes and the relay does not have. */
+async function missingArtifacts(runId: string, workflowRun: string): Promise<string[]> {
+  const query = TYPES.map((type) => `artifact_type=${type}`).join("&");
+  const deadline = Date.now() + ARTIFACTS_MS;
+  for (;;) {
+    const [known, listed] = await Promise.all([
+      ask<RelayRun>(`/v1/runs/${runId}`),
+      skyvern.get<ArtifactRow[]>(`/v1/runs/${workflowRun}/artifacts?${query}`),
+    ]);
+    const there = new Set(known.artifacts.map(({ artifact_id }) => artifact_id));
+    const missing = listed.filter(({ artifact_id, file_size }) => file_size !== 0 && !there.has(artifact_id));
+    if (missing.length === 0 || Date.now() > deadline) return missing.map(({ artifact_type }) => artifact_type);
+    await sleep(2_000);
+  }
+}
+
+interface ArtifactRow {
+  artifact_id: string;
+  artifact_type: string;
+  file_size: number | null;
 }
 
 function formOf(output: unknown): string {
