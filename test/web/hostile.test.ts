@@ -45,6 +45,27 @@ const OTHER_OUTPUTS: Record<string, unknown> = {
   tsk_text: hostile("plain text"),
 };
 
+/** What Skyvern's API says of where a run comes from. */
+const RELATED = {
+  payload: {
+    run_id: "wr_1",
+    workflow_run_id: "wr_1",
+    workflow_id: "wpid_1",
+    run_type: "workflow_run",
+    status: "completed",
+    created_at: "2026-01-20T11:58:29.276000",
+    retried_from_workflow_run_id: hostile("wr_from"),
+    retried_by_workflow_run_id: hostile("wr_by"),
+  },
+  trigger_type: hostile("trigger"),
+  schedule: hostile("wfs_"),
+  parent: hostile("wr_parent"),
+  tags: [
+    { key: hostile("tag key"), value: hostile("tag value") },
+    { key: null, value: BIDI },
+  ],
+};
+
 let relay: Relay;
 let reader: Reader;
 beforeAll(async () => {
@@ -64,6 +85,8 @@ beforeAll(async () => {
       output: { text: "o".repeat(1_000_000), ["k".repeat(1_000_000)]: 1 },
     }),
   );
+  relay.skyvern.addRun(RELATED);
+  await relay.webhook(RELATED.payload);
   await relay.app.deliverDue();
 });
 afterAll(() => relay.close());
@@ -78,6 +101,7 @@ const pages = async (): Promise<[string, string][]> => {
     "/sinks",
     "/deliveries",
     "/unrecognized",
+    "/runs/wr_1",
     ...Object.keys(OTHER_OUTPUTS).map((runId) => `/runs/${runId}`),
     kept,
     receipt,
@@ -133,6 +157,12 @@ const everywhere = async (offences: (html: string) => string[]): Promise<string[
   );
 
 describe("hostile strings in every field", () => {
+  test("hostile strings of Skyvern's API are on the run's page", async () => {
+    const page = await reader.page("/runs/wr_1");
+    for (const name of ["trigger", "wfs_", "wr_parent", "wr_from", "wr_by", "tag key", "tag value"])
+      expect(page, name).toContain(`${name}&quot;`);
+  });
+
   test("hostile strings in every field make no tag, no attribute and no link of their own on any page", async () => {
     expect(await everywhere(foreignParts)).toEqual([]);
   });
