@@ -7,6 +7,8 @@ import { bundleEdge } from "../../src/demo/edge/bundle.ts";
 import { COMPATIBILITY_DATE } from "../../src/demo/edge/workerd.ts";
 import { readSettings } from "../../src/edge/settings.ts";
 
+const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
+
 const RIGHT = { SKYVERN_API_KEY: "key", PUBLIC_URL: "https://relay.example.com" };
 
 it("is the environment, with relay.yaml in a variable; what is no text is no variable", () => {
@@ -31,9 +33,16 @@ it("says every fault at once, with those of variables that mean nothing there", 
   );
 });
 
+it("the deploy button asks for a Slack channel's five variables, says what each is, and takes empty ones for none", () => {
+  const names = [...read(".dev.vars.example").matchAll(/^([A-Z_]+)=$/gm)].map(([, name = ""]) => name);
+  expect(names).toEqual(["SKYVERN_API_KEY", "PUBLIC_URL", "RELAY_TOKEN", "SLACK_BOT_TOKEN", "SLACK_CHANNEL"]);
+  const { cloudflare } = JSON.parse(read("package.json")) as { cloudflare: { bindings: object } };
+  expect(Object.keys(cloudflare.bindings)).toEqual(names);
+  expect(readSettings({ ...RIGHT, RELAY_TOKEN: "", SLACK_BOT_TOKEN: "", SLACK_CHANNEL: "" }).config.sinks).toEqual([]);
+});
+
 it("wrangler.jsonc deploys what the tests run, and that is below the smallest limit there is", async () => {
-  const text = readFileSync(new URL("../../wrangler.jsonc", import.meta.url), "utf8");
-  const deployed = parse(text.replaceAll(/^\s*\/\/.*$/gm, "")) as Record<string, unknown>;
+  const deployed = parse(read("wrangler.jsonc").replaceAll(/^\s*\/\/.*$/gm, "")) as Record<string, unknown>;
   expect(deployed).toMatchObject({
     compatibility_date: COMPATIBILITY_DATE,
     no_bundle: true,
