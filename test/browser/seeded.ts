@@ -4,7 +4,7 @@ import { createRelay } from "../../src/app/relay.ts";
 import { formatFaults, loadConfig } from "../../src/config/config.ts";
 import { sampleRuns, type Sample } from "../../src/demo/samples.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInRun } from "../../src/stand-ins/skyvern.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
 import { startSmtp } from "../../src/stand-ins/smtp.ts";
 import { silentLog } from "../../src/platform/log.ts";
@@ -24,6 +24,8 @@ export interface SeededRelay {
   crmRequests(): number;
   /** What the HTTP sink answers with next. */
   crmAnswers(answer: { status: number; body?: string }): void;
+  /** Gives Skyvern a run. */
+  atSkyvern(run: StandInRun): void;
   /** Sends a webhook as Skyvern does. */
   send(payload: object, path?: string): Promise<void>;
   /** A run that a sink answers with 410, which stops it. */
@@ -130,6 +132,7 @@ routes:
     hostile: hostileRun.run_id,
     crmRequests: () => crm.requests.length,
     crmAnswers: (answer) => crm.answers.push(answer),
+    atSkyvern: (run) => skyvern.addRun(run),
     send,
     retire,
     settled,

@@ -270,8 +270,11 @@ describe("the page of a run", () => {
     expect(data).toMatchObject({ recording_url: null, artifacts: [] });
   });
 
-  test("a picture that is gone is replaced by one that says so", async () => {
-    await relay.webhook(aTask({ screenshot_urls: ["https://api.skyvern.com/v1/artifacts/a_1/content?sig=s"] }));
+  test("a picture that is gone is replaced by one that says so, and a film that is gone is not found", async () => {
+    const recording_url = "https://api.skyvern.com/v1/artifacts/a_2/content?sig=s";
+    const screenshot_urls = ["https://api.skyvern.com/v1/artifacts/a_1/content?sig=s"];
+    await relay.webhook(aTask({ screenshot_urls, recording_url }));
+    expect((await reader.get("/runs/tsk_v2_1/media/a_2")).status).toBe(404);
     const picture = await reader.get("/runs/tsk_v2_1/media/a_1");
     expect(picture.headers.get("content-type")).toBe("image/svg+xml");
     expect(await picture.text()).toContain("not available");

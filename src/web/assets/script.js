@@ -78,6 +78,18 @@
     }
   });
 
+  // --- film ---
+  document.addEventListener(
+    "error",
+    ({ target }) => {
+      if (!(target instanceof HTMLVideoElement)) return;
+      for (const note of all("[data-film-fault]", target.parentElement)) note.hidden = false;
+      target.hidden = true;
+    },
+    // Errors of media do not bubble.
+    true,
+  );
+
   // --- following along ---
   let isFollowing = false;
   const mark = (is) => {

@@ -1,0 +1,81 @@
+/** The recording of a run in a real browser, and what is offered where it does not play. */
+import { readFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { aReader, hasBrowser, TWO_VIEWS } from "./reader.ts";
+
+/** A second of a moving square, as a browser records it. */
+const RECORD = `new Promise((done) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
+  const context = canvas.getContext("2d");
+  const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm" });
+  const chunks = [];
+  recorder.addEventListener("dataavailable", ({ data }) => chunks.push(data));
+  recorder.addEventListener("stop", async () => {
+    const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
+    done(btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")));
+  });
+  recorder.start();
+  let drawn = 0;
+  const draw = () => {
+    context.fillStyle = "hsl(" + drawn * 9 + " 80% 50%)";
+    context.fillRect(drawn * 4, 40, 100, 100);
+    if (++drawn < 25) setTimeout(draw, 40);
+    else recorder.stop();
+  };
+  draw();
+})`;
+
+describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, () => {
+  const reader = aReader();
+  const { logInAt, inspect } = reader;
+
+  async function aRunWith(id: string, bytes: Uint8Array): Promise<void> {
+    const film = `a_${id}`;
+    const recording_url = `https://api.skyvern.com/v1/artifacts/${film}/content?expiry=1&kid=k&sig=s`;
+    const payload: JsonObject = { run_id: id, run_type: "task_v1", task_id: id, status: "completed", recording_url };
+    reader.relay.atSkyvern({
+      payload,
+      artifacts: [{ artifact_id: film, artifact_type: "recording", bytes }],
+    });
+    await reader.relay.send(payload);
+    await reader.relay.settled();
+  }
+
+  const play = () =>
+    reader.page.evaluate("document.querySelector('video').play().then(() => 'plays', (error) => error.name)");
+
+  test("plays on the page, and can be downloaded under a name that programs know", async () => {
+    const { page } = reader;
+    const film = Buffer.from((await page.evaluate(RECORD)) as string, "base64");
+    await aRunWith("tsk_film", film);
+    await logInAt("/runs/tsk_film");
+
+    expect(await play()).toBe("plays");
+    await expect.poll(() => page.evaluate("document.querySelector('video').currentTime")).toBeGreaterThan(0.2);
+    expect(await page.evaluate("document.querySelector('video').videoWidth")).toBe(320);
+    expect(await page.locator("[data-film-fault]").isVisible()).toBe(false);
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "Download it" }).click(),
+    ]);
+    expect(download.suggestedFilename()).toBe("recording.webm");
+    expect(await readFile(await download.path())).toEqual(film);
+  });
+
+  test("that the browser cannot play gives way to a sentence, and the file is offered", async () => {
+    const { page } = reader;
+    await aRunWith("tsk_nofilm", Buffer.from("1a45dfa3 is no film"));
+    await logInAt("/runs/tsk_nofilm");
+
+    expect(await play()).toBe("NotSupportedError");
+    await page.getByText("This browser cannot play the recording, or the recording is gone.").waitFor();
+    expect(await page.locator("video").isVisible()).toBe(false);
+    expect(await inspect("run-without-film", TWO_VIEWS)).toEqual([]);
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "Download it" }).click(),
+    ]);
+    expect((await readFile(await download.path())).toString()).toContain("is no film");
+  });
+});
