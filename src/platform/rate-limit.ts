@@ -52,7 +52,7 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
 
 /** The client that an address stands for: one customer has a whole /64 of IPv6. */
 export function toNetwork(client: string): string {
-  if (!ipaddr.isValid(client)) return client;
+  if (!/[.:]/.test(client) || !ipaddr.isValid(client)) return client;
   const address = ipaddr.process(client);
   return address instanceof ipaddr.IPv6 ? `${address.parts.slice(0, 4).join(":")}::/64` : address.toString();
 }
