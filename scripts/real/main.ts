@@ -21,6 +21,10 @@ const LANES = 4;
 /** After a run's end: its webhook, the round that would find it, and the deliveries. */
 const TOLD_MS = 30_000;
 const FINAL = new Set(["completed", "failed", "terminated", "timed_out", "canceled"]);
+/** Of artifacts that are compared. */
+const TYPES = ["recording", "screenshot_final", "screenshot_action", "download", "pdf"];
+/** A v2 task's recording is final after its webhook: the relay looks again a minute later. */
+const ARTIFACTS_MS = 80_000;
 
 const [dir = ""] = process.argv.slice(2);
 const only = process.env["ONLY"]?.split(",");
@@ -181,10 +185,6 @@ async function compare({ runId, faults }: Line, row: Row): Promise<void> {
   if (missing.length > 0) faults.push(`artifacts are missing: ${missing.join(", ")}`);
   if (known.receipts.length === 0) faults.push("no receipt");
 }
-
-const TYPES = ["recording", "screenshot_final", "screenshot_action", "download", "pdf"];
-/** A v2 task's recording is final after its webhook: the relay looks again a minute later. */
-const ARTIFACTS_MS = 80_000;
 
 /** What Skyvern lists with bytes and the relay does not have. */
 async function missingArtifacts(runId: string, workflowRun: string): Promise<string[]> {
