@@ -26,7 +26,7 @@ import type { HttpClient, Outbound, Permit } from "../net/http-client.ts";
 import { createRateLimit } from "../platform/rate-limit.ts";
 import { createAddresses } from "../receive/own-addresses.ts";
 import { createConfirm } from "../reconcile/confirm.ts";
-import { ARTIFACTS_DELAY_MS } from "../domain/follow-up-plan.ts";
+import { ARTIFACTS_DELAY_MS, lacksRelations } from "../domain/follow-up-plan.ts";
 import { followUpDue } from "../reconcile/follow-up.ts";
 import { fillHistory, type CompleteHistoryDeps } from "../reconcile/history.ts";
 import { createDetailsReader, type ReadDetails } from "../reconcile/details.ts";
@@ -281,9 +281,11 @@ function createDeliverySide(
     enrich: async ({ state, artifactsStatus, maybeSent }, signal) => {
       const { run } = state;
       const { reason: _reason, isNew, ...known } = await enricher.list(run, artifactsStatus, signal);
-      const found = { runId: run.run_id, known, followUpAt: askAgainAt(known.status) };
       // When Skyvern gave no list, it is not asked for more; and a message that may be out is not changed now.
       const later = known.status !== "complete" || maybeSent ? null : await readDetails(state, signal);
+      const isLacking = later !== null && lacksRelations(later.run);
+      const followUpAt = isLacking ? runtime.now() + ARTIFACTS_DELAY_MS : askAgainAt(known.status);
+      const found = { runId: run.run_id, known, followUpAt };
       return { known, ...(isNew ? { found } : {}), ...(later ? { state: later } : {}) };
     },
     evidence: (run, artifacts) => createEvidence(showing, run, artifacts),
