@@ -28,6 +28,8 @@ export async function aRelay(yaml = "", skyvern = "http://127.0.0.1:9"): Promise
     RELAY_TOKEN: TOKEN,
     ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
     HOST: "127.0.0.1",
+    // As in the image.
+    MALLOC_ARENA_MAX: "2",
     PORT: "0",
     LOG_FORMAT: "json",
     LOG_LEVEL: "info",

@@ -1,4 +1,5 @@
 /** What is stored of a body, and what of it is parsed. */
+import { discard } from "../platform/memory/discard.ts";
 import { boundPayload, type Bounded } from "../skyvern/payload.ts";
 import type { Redact } from "../skyvern/redact.ts";
 
@@ -8,6 +9,7 @@ export interface BodyReading {
   bounded: Bounded;
 }
 
+/** The bytes are consumed. */
 export function readBody(bytes: Buffer, redact: Redact): BodyReading {
   const text = bytes.toString("utf8");
   if (text.includes("\uFFFD") && !bytes.equals(Buffer.from(text, "utf8"))) {
@@ -15,6 +17,7 @@ export function readBody(bytes: Buffer, redact: Redact): BodyReading {
     const stored = Buffer.from(redact(bytes.toString("latin1")).text, "latin1");
     return { stored, bounded: { kind: "unknown", reason: "the body is not JSON" } };
   }
+  discard(bytes);
   const masked = redact(text);
   return { stored: Buffer.from(masked.text, "utf8"), bounded: boundPayload(masked) };
 }
@@ -37,10 +40,13 @@ export interface BodyReaderDeps {
   readApart: ReadApart | null;
 }
 
+/** The bytes are consumed. */
 export function createBodyReader({ redact, redactKeys, readApart }: BodyReaderDeps) {
   return async (bytes: Buffer): Promise<BodyReading> => {
     if (readApart === null || bytes.length <= SMALL_BODY) return readBody(bytes, redact);
     // A machine that has no room for a thread still takes the webhook in.
-    return readApart({ bytes, redactKeys }).catch(() => readBody(bytes, redact));
+    const reading = await readApart({ bytes, redactKeys }).catch(() => readBody(bytes, redact));
+    discard(bytes);
+    return reading;
   };
 }

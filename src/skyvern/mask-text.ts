@@ -10,6 +10,7 @@
  * only and looks back a bounded distance, so the time is proportional to the length.
  */
 import { Named, type ReadName } from "./secret-names.ts";
+import { discard } from "../platform/memory/discard.ts";
 import { isPlaceholder, looksSecret, namesPlace, SECRET_FORMS, SECRET_FORMS_HINT, TEMPLATE } from "./secret-looks.ts";
 import { unwrap, WRAPPING_HINT } from "./unwrap.ts";
 
@@ -48,18 +49,19 @@ export function maskText(text: string, options: MaskTextOptions): string {
   let masked = text;
   // Removing one secret may reveal another; each round but the last makes the text shorter or stops.
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    const spans: TextSpan[] = [];
+    const spans = new Spans();
     const hasOnlyPairs = !RARE.test(masked);
     const unwrapped = hasOnlyPairs ? null : unwrap(masked);
     findSecrets({ text: masked, depths: null, isAlone: unwrapped === null }, options, hasOnlyPairs, spans);
     // Both searches use the same text, because what one replaced could hide a name from the other.
     if (unwrapped !== null) {
-      const { starts } = unwrapped;
-      const found: TextSpan[] = [];
-      findSecrets({ text: unwrapped.text, depths: unwrapped.depths, isAlone: false }, options, false, found);
-      for (const [start, end] of found) spans.push([starts[start] ?? start, starts[end] ?? end]);
+      const { starts, depths } = unwrapped;
+      const found = { push: ([start, end]: TextSpan) => spans.push([starts[start] ?? start, starts[end] ?? end]) };
+      findSecrets({ text: unwrapped.text, depths, isAlone: false }, options, false, found);
+      discard(starts);
+      discard(depths);
     }
-    const next = spans.length === 0 ? masked : replaceSpans(masked, spans);
+    const next = spans.isEmpty ? masked : replaceSpans(masked, spans);
     if (next === masked || hasOnlyPairs) return next;
     masked = next;
   }
@@ -79,7 +81,36 @@ interface TextView {
 
 type TextSpan = readonly [start: number, end: number];
 
-function findSecrets(view: TextView, options: MaskTextOptions, hasOnlyPairs: boolean, spans: TextSpan[]) {
+/** A body may hold half a million secrets, so that a span is two numbers in lists and no object. */
+class Spans {
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  #isSorted = true;
+
+  get isEmpty(): boolean {
+    return this.#starts.length === 0;
+  }
+
+  push([start, end]: TextSpan) {
+    this.#isSorted &&= start >= (this.#starts.at(-1) ?? 0);
+    this.#starts.push(start);
+    this.#ends.push(end);
+  }
+
+  /** By their start. */
+  *[Symbol.iterator](): Generator<TextSpan> {
+    const starts = this.#starts;
+    const order = this.#isSorted
+      ? null
+      : starts.map((_start, i) => i).sort((a, b) => (starts[a] ?? 0) - (starts[b] ?? 0));
+    for (let i = 0; i < starts.length; i += 1) {
+      const at = order?.[i] ?? i;
+      yield [starts[at] ?? 0, this.#ends[at] ?? 0];
+    }
+  }
+}
+
+function findSecrets(view: TextView, options: MaskTextOptions, hasOnlyPairs: boolean, spans: Pick<Spans, "push">) {
   findPairs(view, options, spans);
   if (hasOnlyPairs) return;
   const { text } = view;
@@ -89,20 +120,20 @@ function findSecrets(view: TextView, options: MaskTextOptions, hasOnlyPairs: boo
   if (HAS_FORM.test(text)) findForms(text, spans);
 }
 
-function findForms(text: string, spans: TextSpan[]) {
+function findForms(text: string, spans: Pick<Spans, "push">) {
   SECRET_FORMS.lastIndex = 0;
   for (let found = SECRET_FORMS.exec(text); found !== null; found = SECRET_FORMS.exec(text))
     spans.push([found.index, found.index + found[0].length]);
 }
 
-function replaceSpans(text: string, spans: TextSpan[]): string {
-  spans.sort(([a], [b]) => a - b);
+function replaceSpans(text: string, spans: Spans): string {
   const parts: string[] = [];
+  const joined: string[] = [];
   let copied = 0;
-  let [start, end] = spans[0] ?? [0, 0];
+  let [start, end] = [-1, -1];
   const replace = () => {
-    if (text.slice(start, end) === REDACTED) return;
-    parts.push(text.slice(copied, start), REDACTED);
+    if (start < 0 || text.slice(start, end) === REDACTED) return;
+    if (parts.push(text.slice(copied, start), REDACTED) > 1_000) joined.push(parts.splice(0).join(""));
     copied = end;
   };
   for (const span of spans) {
@@ -113,7 +144,7 @@ function replaceSpans(text: string, spans: TextSpan[]): string {
     }
   }
   replace();
-  return parts.join("") + text.slice(copied);
+  return joined.join("") + parts.join("") + text.slice(copied);
 }
 
 // --- URLs -----------------------------------------------------------------------------------------------------------
@@ -123,7 +154,7 @@ const AUTHORITY = /:\/\/([^\s/?#<>]*)/g;
 /** `git@`, `bob@`: a user without a password, and not a token in the user's place. Or asterisks. */
 const USER_ALONE = /^(?:[a-z]{1,12}|\*+)$/;
 
-function findCredentialsInUrls(text: string, spans: TextSpan[]) {
+function findCredentialsInUrls(text: string, spans: Pick<Spans, "push">) {
   AUTHORITY.lastIndex = 0;
   for (let found = AUTHORITY.exec(text); found !== null; found = AUTHORITY.exec(text)) {
     const start = found.index + 3;
@@ -147,7 +178,7 @@ function findCredentialsInUrls(text: string, spans: TextSpan[]) {
 const PROXY_PARTS =
   /(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,9}[a-z0-9-]{1,63}:\d{2,5}:(?=[^\s:/"'<>]{0,64}[a-z])[^\s:/"'<>]{2,64}:[^\s:/"'<>]{2,}/gi;
 
-function findProxies(text: string, spans: TextSpan[]) {
+function findProxies(text: string, spans: Pick<Spans, "push">) {
   PROXY_PARTS.lastIndex = 0;
   for (let found = PROXY_PARTS.exec(text); found !== null; found = PROXY_PARTS.exec(text)) {
     const port = /:\d{2,5}:/.exec(found[0]);
@@ -168,7 +199,7 @@ interface Pair {
   separator: number;
 }
 
-function findPairs(view: TextView, options: MaskTextOptions, spans: TextSpan[]) {
+function findPairs(view: TextView, options: MaskTextOptions, spans: Pick<Spans, "push">) {
   const { text } = view;
   SEPARATOR.lastIndex = 0;
   while (SEPARATOR.test(text)) {
@@ -449,7 +480,7 @@ function nextWord(text: string, from: number): { text: string; start: number; en
 const SECRET_AFTER =
   /(?<![\w-])(?:(bearer|basic|apikey|api-key|token)[ \t]{1,3}|(--?[a-z][\w-]{0,60})[ \t]{1,3}["']?)(?!\[redacted\])([^\s"'<>`]{3,})/gi;
 
-function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: TextSpan[]) {
+function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: Pick<Spans, "push">) {
   SECRET_AFTER.lastIndex = 0;
   for (let found = SECRET_AFTER.exec(text); found !== null; found = SECRET_AFTER.exec(text)) {
     const [all, scheme, option = "", word = ""] = found;

@@ -4,6 +4,8 @@
  * one. Every step makes the text shorter, so the time is proportional to its length.
  */
 
+import { discard } from "../platform/memory/discard.ts";
+
 /** A text without its wrappings, and where each of its characters stands in the text that it was made of. */
 export interface UnwrappedView {
   text: string;
@@ -51,23 +53,21 @@ export function unwrap(source: string): UnwrappedView | null {
   }
   if (length === source.length) return null;
   starts[length] = source.length;
-  return { text: textOf(source, codes, starts, depths, length), starts, depths };
+  const text = textOf(codes.subarray(0, length));
+  discard(codes);
+  return { text, starts, depths };
 }
 
-/** The decoded text: what was not wrapped is cut out of the source in one piece. */
-function textOf(source: string, codes: Uint16Array, starts: Int32Array, depths: Uint8Array, length: number): string {
-  const parts: string[] = [];
-  for (let at = 0; at < length;) {
-    const begin = at;
-    if (depths[at] === 0) {
-      while (at < length && depths[at] === 0) at += 1;
-      parts.push(source.slice(starts[begin], starts[at]));
-    } else {
-      while (at < length && at < begin + 4096 && depths[at] !== 0) at += 1;
-      parts.push(String.fromCharCode.apply(null, codes.subarray(begin, at) as unknown as number[]));
-    }
+function textOf(codes: Uint16Array): string {
+  let any = 0;
+  for (const code of codes) any |= code;
+  if (any < 256) {
+    const bytes = Buffer.from(codes);
+    const text = bytes.toString("latin1");
+    discard(bytes);
+    return text;
   }
-  return parts.join("");
+  return Buffer.from(codes.buffer, codes.byteOffset, codes.byteLength).toString("utf16le");
 }
 
 const isOpener = (c: number): boolean => c === PERCENT || c === AMPERSAND || c === BACKSLASH;

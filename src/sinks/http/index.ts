@@ -71,7 +71,7 @@ async function deliver(
   const { who, url } = target;
   if (signal.aborted) return { kind: "retry", reason: `${who} was not contacted: the attempt ended before` };
   const id = job.attemptEventId ?? job.deliveryId;
-  const body = job.alert ? renderAlertBody(job.alert, job.report.received_at ?? "") : renderBody(job);
+  const body = Buffer.from(job.alert ? renderAlertBody(job.alert, job.report.received_at ?? "") : renderBody(job));
   const timestamp = Math.floor(now() / 1000);
   const signature = sign({ id, timestamp, body }, target.signingKeys);
   let answer: HttpResponse;

@@ -22,12 +22,14 @@ export interface Signed {
   id: string;
   /** `webhook-timestamp`: unix seconds of the attempt. */
   timestamp: number;
-  /** The exact bytes that are sent. */
-  body: string;
+  /** Exactly what is sent. */
+  body: string | Uint8Array;
 }
 
 /** Returns the `webhook-signature` header: one `v1,<base64>` per key, separated by spaces; null without a key. */
 export function sign({ id, timestamp, body }: Signed, keys: readonly KeyObject[]): string | null {
-  const signatures = keys.map((key) => createHmac("sha256", key).update(`${id}.${timestamp}.${body}`).digest("base64"));
+  const signatures = keys.map((key) =>
+    createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64"),
+  );
   return signatures.length === 0 ? null : signatures.map((signature) => `v1,${signature}`).join(" ");
 }
