@@ -183,6 +183,14 @@ describe("a relay that is well", () => {
     expect(stdout).toContain("\n\n0 faults, 1 warning.\n");
   });
 
+  it("the sample takes routes that test where a run comes from", async () => {
+    const world = aWorld();
+    world.file = 'routes: [{ when: { parent: "!*" }, to: [http] }]';
+    const { read } = await doctor(world);
+    const { found } = read().checks.find(({ check }) => check === "sample") ?? {};
+    expect(found).toMatch(/routed to http$/);
+  });
+
   it("--live sends one marked message through each sink, and none of the relay's database", async () => {
     const world = aWorld();
     const { code, read, slack, smtp, http } = await doctor(world, { json: true, live: true });

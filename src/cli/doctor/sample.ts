@@ -71,6 +71,8 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
     ]);
   }
   const runId = String(payload["run_id"]);
+  // Where a route tests where a run comes from, sinks are chosen by this.
+  await app.followUp();
   const routed = (await app.store.deliveries({ runId }, { limit: 1_000 })).map(({ sink }) => sink);
   const rest = config.sinks.map(({ name }) => name).filter((name) => !routed.includes(name));
   if (rest.length > 0) await post(app, `/v1/runs/${runId}/redeliver`, { sinks: rest });
