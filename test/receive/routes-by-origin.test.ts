@@ -113,6 +113,16 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["completed"]);
   });
 
+  it("waits on disk: another process chooses the sinks", async () => {
+    const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
+    const { relay } = await aRelay("{ trigger: manual }", KNOWN, env);
+    await relay.webhook(BODY);
+    await relay.stop();
+    const { relay: next } = await aRelay("{ trigger: manual }", KNOWN, env);
+    await follow(next);
+    expect([statuses(relay), statuses(next)]).toEqual([[], ["completed"]]);
+  });
+
   it("delivers no run of the past that is only stored", async () => {
     const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN, {
       DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`,
