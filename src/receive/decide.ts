@@ -188,14 +188,15 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
     const state: RunState = { ...settled.state, unrouted: true };
     return { ...decision, state, note: UNROUTED_NOTE, cancel: untried(known), followUpAt: now };
   }
-  return chooseSinks(deps, { ...decision, state: settled.state }, { known, isUsurped, now });
+  return chooseSinks(deps, decision, { known, isUsurped, now });
 }
 
 const UNROUTED_NOTE = "a route tests where the run comes from: Skyvern is asked before sinks are chosen";
 
 /** Adds the deliveries of a new outcome to the decision. */
 function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, now }: Before): Decision {
-  const { state, verdict, deliveries: events } = decision;
+  const { verdict, deliveries: events } = decision;
+  const { unrouted: _waited, ...state } = decision.state;
   const names = deps.sinks.map(({ name }) => name);
   const routed = match(state.run, deps.routes, names);
   const ask = verdict === "accepted" ? followUpAt(state.run, now) : undefined;
@@ -203,7 +204,7 @@ function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, n
   // Sinks that got the usurper's version have no right to the owner's.
   if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
   planned.deliveries.unshift(...events);
-  return { ...decision, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
+  return { ...decision, state, routing: routed.trace, ...planned, ...(ask === undefined ? {} : { followUpAt: ask }) };
 }
 
 /**
@@ -245,8 +246,8 @@ const shownRelations = ({ parent, trigger, retried_from, tags }: Run): string =>
 
 /** Chooses the sinks of an outcome that waited for that. Null when none waits, or not for that alone. */
 export function routeNow(deps: DecideDeps, known: Known, now: number): Decision | null {
-  const { unrouted, ...state } = known.state;
-  if (unrouted !== true || !isFinal(state.run)) return null;
+  const { state } = known;
+  if (state.unrouted !== true || !isFinal(state.run)) return null;
   const decision: Decision = { verdict: "accepted", note: null, routing: null, state, deliveries: [], cancel: [] };
   return chooseSinks(deps, decision, { known, isUsurped: false, now });
 }

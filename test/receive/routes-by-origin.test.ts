@@ -6,7 +6,7 @@ import { backfillCommand } from "../../src/cli/backfill.ts";
 import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
-import { atSkyvern } from "../support/at-skyvern.ts";
+import { atSkyvern, naive } from "../support/at-skyvern.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
 const ID = "wr_602138154398943446";
@@ -111,6 +111,22 @@ describe("a route that tests where a run comes from", () => {
     await relay.webhook(JSON.stringify({ ...PAYLOAD, attempt: 2 }));
     await follow(relay);
     expect(statuses(relay)).toEqual(["completed"]);
+  });
+
+  it("is asked about once when the announced attempt never starts", async () => {
+    const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN);
+    await relay.webhook(BODY);
+    const next_attempt_at = new Date(NOW + 60_000).toISOString().slice(0, -1);
+    const pending = { ...FAILED, attempt: 2, finished_at: naive(NOW), retry_pending: true, next_attempt_at };
+    await relay.webhook(JSON.stringify(pending));
+    relay.standIns.skyvern.addRun({ payload: pending, ...KNOWN });
+    for (let hour = 0; hour < 60; hour += 1) {
+      await follow(relay);
+      runtime.advance(3_600_000);
+    }
+    await relay.webhook(JSON.stringify({ ...pending, retry_pending: false, next_attempt_at: null }));
+    await follow(relay);
+    expect(statuses(relay)).toEqual(["failed"]);
   });
 
   it("waits on disk: another process chooses the sinks", async () => {
