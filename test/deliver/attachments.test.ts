@@ -74,6 +74,24 @@ describe("a webhook with screenshots and downloads", () => {
     expect(attachments.map(({ filename }) => filename)).toEqual(["INV-2026-0801.pdf", "INV-2026-0815.pdf"]);
   });
 
+  it.each([
+    ["a page", "<!doctype html><script>alert(1)</script>"],
+    ["an SVG", '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'],
+    ["JSON", '{"detail":"gone"}'],
+    ["nothing", ""],
+    ["twelve megabytes of a picture", `\x89PNG\r\n\x1A\n${"x".repeat(12_000_000)}`],
+  ])("comes whole but for its screenshot, and says so, where that is %s", async (_what, text) => {
+    const { standIns } = await delivered("workflow_run.failed", {}, { bytes: Buffer.from(text, "latin1") });
+
+    const [message] = standIns.slack.messages();
+    expect(message && standIns.slack.pictureOf(message)).toBeNull();
+    expect(JSON.stringify(message?.blocks)).toContain("The screenshot could not be embedded. Use the link instead.");
+    const mail = await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "");
+    expect(mail.attachments).toEqual([]);
+    expect(mail.text).toContain("The screenshot could not be embedded. Use the link instead.");
+    expect(mail.text).toContain("the portal showed a maintenance banner");
+  });
+
   it("comes without any of it where the configuration says so", async () => {
     const file = "attachments: { screenshots: false, files: false }";
     const { standIns } = await delivered("workflow_run.completed", { file });
