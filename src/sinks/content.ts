@@ -213,8 +213,9 @@ function listNotes(report: Report, cause: Job["cause"]): string[] {
   return notes;
 }
 
-/** `1 h 2 min`, `2 min 5 s`, `3.2 s` */
+/** `1 h 2 min`, `2 min 5 s`, `3.2 s`, `45 ms` */
 export function duration(ms: number): string {
+  if (ms < 100) return `${ms} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   const minutes = Math.floor(ms / 60_000);
   return minutes < 60

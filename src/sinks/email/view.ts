@@ -48,6 +48,15 @@ export interface MailView {
   links: { label: string; url: string }[];
 }
 
+/** By the status' symbol. What was canceled, tried again or only a test did not go wrong. */
+const TONES = new Map<string, MailView["tone"]>([
+  ["✅", "good"],
+  ["❌", "bad"],
+  ["🛑", "bad"],
+  ["⏱️", "bad"],
+  ["🔔", "bad"],
+]);
+
 const OMITTED_OUTPUT = "The output is too long for a mail …";
 
 export function buildView(
@@ -59,7 +68,7 @@ export function buildView(
   const moreFiles = content.files.length - MAX_FILES;
   return {
     status: `${status.symbol} ${cut(line(status.label), ONE_LINE)}`,
-    tone: status.symbol === "✅" ? "good" : status.symbol === "ℹ️" ? "plain" : "bad",
+    tone: TONES.get(status.symbol) ?? "plain",
     title: cut(line(content.title), ONE_LINE),
     notes: [...content.notes.map((note) => cut(line(note), field)), ...(output ? [] : [OMITTED_OUTPUT])],
     about: cut(content.about.map(line).join(" · "), 2 * ONE_LINE),

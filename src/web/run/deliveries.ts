@@ -46,12 +46,12 @@ export function deliveriesCard(view: RunView): Html {
   });
 }
 
+const AND = new Intl.ListFormat("en-GB", { type: "conjunction" });
+
 /** The button sends to the sinks that the run was for, as far as they are configured. */
 function again(newest: readonly Delivery[], sinks: RunView["sinks"]): string {
   const names = newest.flatMap(({ sink }) => (sinks.some(({ name }) => name === sink) ? [line(sink, 64)] : []));
-  return names.length > 3
-    ? `Send again to ${names.length} sinks`
-    : `Send again to ${names.join(" and ") || "its sinks"}`;
+  return names.length > 3 ? `Send again to ${names.length} sinks` : `Send again to ${AND.format(names) || "its sinks"}`;
 }
 
 const whyNobody = ({ stored, receipts, deliveries, attempts, circuits }: RunView): string[] =>

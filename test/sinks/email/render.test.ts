@@ -20,6 +20,28 @@ const mailFor = (
 const mailOfAll = (given: Partial<Report>) => mailFor(given, {}, PAGE_AMOUNT);
 
 describe("a mail", () => {
+  test.each([
+    ["completed", "good"],
+    ["failed", "bad"],
+    ["terminated", "bad"],
+    ["timed_out", "bad"],
+    ["canceled", "plain"],
+    ["retrying", "plain"],
+    ["a_new_one", "plain"],
+  ])("has the colour of a run that is %s: %s", (status, tone) => {
+    expect(mailFor({ status }).html).toMatch(new RegExp(`<body[^]+?<p class="${tone}"`));
+  });
+
+  test("says how long a short run took", () => {
+    for (const [ms, words] of [
+      [45, "45 ms"],
+      [120, "0.1 s"],
+      [3_200, "3.2 s"],
+      [141_000, "2 min 21 s"],
+    ] as const)
+      expect(mailFor({ duration_ms: ms }).text).toContain(` · ${words}`);
+  });
+
   test("says the same as text and as HTML", () => {
     const mail = mailFor({
       status: "failed",
