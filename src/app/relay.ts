@@ -150,8 +150,17 @@ export class Relay {
     return this.#current.app;
   }
 
-  /** Listens and delivers. Resolves with the ports once it accepts webhooks; rejects when a port is taken. */
+  /** Listens and delivers. Resolves with the ports once it accepts webhooks; rejects, closed, when a port is taken. */
   async start(): Promise<Ports> {
+    try {
+      return await this.#start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<Ports> {
     const { log, fleet } = this.#deps;
     const { host, port, metricsPort, sinks } = this.app.config;
     const { reclaimed, orphaned } = await this.app.reclaimLeases();

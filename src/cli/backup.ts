@@ -20,6 +20,7 @@ import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { Secret } from "../platform/secret.ts";
 import { copyDatabase, faultOfCopy, removeDatabase, type Snapshot } from "../store/sqlite/backup.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
+import { noDatabase } from "../store/open.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
@@ -75,7 +76,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
   if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
   const s3 = options.to.startsWith("s3://") ? s3SettingsOf(options.to, deps) : null;
   if (typeof s3 === "string") return wrong(EXIT.usage, s3);
-  if (!existsSync(path)) return wrong(EXIT.failed, `there is no database at ${path}: no relay has run on it yet`);
+  if (!existsSync(path)) return wrong(EXIT.failed, noDatabase(path));
   const line = progressLine(shell);
   const startedAt = performance.now();
   const takenAt = runtime.now();

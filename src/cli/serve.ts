@@ -1,7 +1,9 @@
 /** `skyvern-relay serve`: the relay itself, from its configuration to its end. */
 import { createRelay } from "../app/relay.ts";
+import type { Config } from "../config/config.ts";
 import { keepReloading, readConfig, type ReadConfig } from "../app/watch-config.ts";
 import { systemRuntime } from "../platform/runtime.ts";
+import { writeRemedy } from "./write-remedy.ts";
 import { createLog, createTextLog } from "../platform/stdout-log.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { refuse } from "./configuration.ts";
@@ -19,15 +21,16 @@ async function serve(shell: Shell): Promise<number> {
   shell.onHangup?.(() => {});
   let read = readConfig(shell);
   if (!read.loaded.ok) return refuse(shell, read.loaded.faults);
+  const { config } = read.loaded;
   try {
-    const { tokens, tokenFile } = read.loaded.config;
+    const { tokens, tokenFile } = config;
     if (tokens.length === 0 && tokenFile !== null) {
       makeTokenFile(tokenFile);
       read = readConfig(shell);
     }
     return await run(shell, read);
   } catch (error) {
-    shell.stderr(`skyvern-relay: ${explain(error)}\n`);
+    shell.stderr(`skyvern-relay: ${explain(error, config)}\n`);
     return EXIT.failed;
   }
 }
@@ -67,13 +70,18 @@ async function run(shell: Shell, read: ReadConfig): Promise<number> {
 }
 
 /** What keeps a relay from starting is for its operator. */
-function explain(error: unknown): string {
+function explain(error: unknown, { port, metricsPort, host }: Config): string {
   if (!(error instanceof Error)) return String(error);
-  const { code, port } = error as NodeJS.ErrnoException & { port?: number };
-  if (code === "EADDRINUSE") return `port ${port} is taken: stop what listens there, or set PORT to another one`;
-  if (code === "EACCES" && port !== undefined)
-    return `port ${port} may not be used by this user: set PORT to another one`;
-  return error.message;
+  const { code, port: wanted, syscall } = error as NodeJS.ErrnoException & { port?: number };
+  const variable = wanted === metricsPort && wanted !== port ? "METRICS_PORT" : "PORT";
+  if (code === "EADDRINUSE")
+    return `port ${wanted} is taken: stop what listens there, or set ${variable} to another one`;
+  if (code === "EACCES" && wanted !== undefined)
+    return `port ${wanted} may not be used by this user: set ${variable} to another one`;
+  if (code === "EADDRNOTAVAIL" || syscall === "getaddrinfo")
+    return `HOST ${host} is no address of this machine: set it to one, or to 0.0.0.0 for all`;
+  const remedy = writeRemedy(error);
+  return remedy === null || error.message.includes(remedy) ? error.message : `${error.message}: ${remedy}`;
 }
 
 const untilAborted = (signal: AbortSignal): Promise<void> =>

@@ -1,6 +1,7 @@
 /** The token that a relay on SQLite creates for itself when none is configured. */
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from "node:fs";
+import { writeRemedy } from "./write-remedy.ts";
 import { makeFolder } from "../store/sqlite/connection.ts";
 
 /**
@@ -23,7 +24,7 @@ export function makeTokenFile(file: string): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "EEXIST" || code === "ENOTDIR" || code === "ENOENT") return;
-    throw new Error(`the token ${file} cannot be written (${message}): set RELAY_TOKEN, or let the relay write there`, {
+    throw new Error(`the token ${file} cannot be written: ${writeRemedy(error) ?? message}; or set RELAY_TOKEN`, {
       cause: error,
     });
   } finally {

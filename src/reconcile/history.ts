@@ -37,6 +37,8 @@ export async function fillHistory(deps: CompleteHistoryDeps, signal: AbortSignal
     },
   );
   const { added, known, unreadable, faults } = tally;
-  log[faults.length === 0 ? "info" : "warn"]("history.backfilled", { added, known, unreadable, faults });
+  // What a stop interrupted continues at the next start.
+  const level = signal.aborted ? "debug" : faults.length === 0 ? "info" : "warn";
+  log[level]("history.backfilled", { added, known, unreadable, faults });
   return tally;
 }

@@ -121,7 +121,7 @@ export function createReconciler(deps: ReconcileDeps): Reconciler {
       // An unchanged result is not logged again before the next whole round.
       const isSaid = isWhole || round.read > 0 || round.faults.join() !== saidFaults;
       saidFaults = round.faults.join();
-      const level = !isSaid ? "debug" : complete ? "info" : "warn";
+      const level = !isSaid || signal.aborted ? "debug" : complete ? "info" : "warn";
       log[level]("reconcile.round", { ...round, ...(hints.size > 0 ? { hint: [...hints].join("; ") } : {}) });
       if (!signal.aborted && isWhole) await watchGap(deps);
       return round;
@@ -136,7 +136,7 @@ function hintOf(kind: SkyvernFault["kind"]): string {
     return "the next round continues; with PUBLIC_URL set, webhooks bring runs without being asked for";
   if (kind === "unavailable")
     return "the next round continues; if it lasts, check Skyvern's address (skyvern.base_url or SKYVERN_BASE_URL) and this machine's network";
-  return "run skyvern-relay doctor";
+  return "the address is not Skyvern's API, or Skyvern is too old: skyvern-relay doctor says more";
 }
 
 /** Keys of one organization list the same runs. Each key with an unknown organization is asked for its own. */

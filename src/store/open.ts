@@ -7,8 +7,11 @@ import { openPostgres } from "./postgres/postgres.ts";
 export function unreachable(settings: DatabaseSettings): string | null {
   if (settings.kind === "postgres") return null;
   if (isInMemory(settings)) return IN_MEMORY;
-  return existsSync(settings.path) ? null : `there is no database at ${settings.path}: no relay has run on it yet`;
+  return existsSync(settings.path) ? null : noDatabase(settings.path);
 }
+
+export const noDatabase = (path: string): string =>
+  `there is no database at ${path}, as no relay has run on it yet: start one there, or correct DATABASE_URL`;
 
 /**
  * `onCorrupt` is called whenever a statement finds that a SQLite file is damaged. How a database is opened:

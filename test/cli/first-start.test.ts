@@ -1,6 +1,6 @@
 /** The first start with nothing but a key: a token of its own, a link that logs in once, settings from `.env`. */
 import { execFile } from "node:child_process";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
@@ -146,6 +146,21 @@ it("says which port is taken, and what to do", async () => {
     1,
     `skyvern-relay: port ${port} is taken: stop what listens there, or set PORT to another one\n`,
   ]);
+});
+
+it("says which HOST is no address of this machine, and closes its database", async () => {
+  const folder = aFolder();
+  const { code, stderr } = await runProgram([], {
+    SKYVERN_API_KEY: FIXTURE_KEY,
+    DATABASE_URL: `sqlite:${folder}/relay.db`,
+    HOST: "192.0.2.1",
+    PORT: "0",
+  }).ended;
+  expect([code, stderr]).toEqual([
+    1,
+    "skyvern-relay: HOST 192.0.2.1 is no address of this machine: set it to one, or to 0.0.0.0 for all\n",
+  ]);
+  expect(readdirSync(folder).filter((name) => name.endsWith("-wal"))).toEqual([]);
 });
 
 it("says that another relay has the database, and keeps the token of that one", async () => {

@@ -1,7 +1,16 @@
 /** The disk fails; the relay says so, loses nothing, and goes on when the disk does. */
 import { randomBytes } from "node:crypto";
 import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -79,6 +88,27 @@ describe("a full disk", () => {
     expect(await runs(relay)).toEqual(["tsk_0", "tsk_1", "tsk_2"]);
     expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
   });
+
+  it.for(["0k", "64k", "200k"])(
+    "a disk with room for %s only ends the first start in one line that says so, and the next start works",
+    async (room, context) => {
+      const disk = aSmallDisk("4m");
+      if (disk === null) return context.skip("mounting a small file system is not permitted here");
+      const filler = fill(disk);
+      truncateSync(filler, statSync(filler).size - 1024 * Number.parseInt(room, 10));
+      const env = {
+        SKYVERN_API_KEY: FIXTURE_KEY,
+        DATABASE_URL: `sqlite:${join(disk, "relay.db")}`,
+        PORT: "0",
+        HOST: "127.0.0.1",
+      };
+      const { code, stderr } = await runProgram([], env).ended;
+      expect([code, stderr.trim().split("\n").length]).toEqual([1, 1]);
+      expect(stderr).toContain("the disk is full: make room on it");
+      rmSync(filler);
+      expect(await ready(await serve(env))).toBe(200);
+    },
+  );
 
   it("a full disk in the middle of many webhooks leaves each either answered 200 and there, or 503 and not", async (context) => {
     const disk = aSmallDisk("2m");

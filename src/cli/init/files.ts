@@ -1,8 +1,9 @@
 /** The files that `init` writes: `.env`, readable only by its owner, and `relay.yaml`. Each is complete or absent. */
 import { randomUUID } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseEnv } from "node:util";
+import { writeRemedy } from "../write-remedy.ts";
 
 export const ENV_FILE = ".env";
 export const YAML_FILE = "relay.yaml";
@@ -44,7 +45,7 @@ retention: { runs: 365d, raw: 90d }
 export const existing = (folder: string): string[] =>
   [ENV_FILE, YAML_FILE].filter((name) => existsSync(join(folder, name)));
 
-/** Writes all files under temporary names first, so that a full disk leaves nothing half-written. Throws the error. */
+/** Writes all files under temporary names first, so that a full disk leaves nothing half-written. Throws what to do. */
 export function writeFiles(files: readonly NewFile[]): void {
   const ready: { from: string; to: string }[] = [];
   try {
@@ -60,6 +61,11 @@ export function writeFiles(files: readonly NewFile[]): void {
       }
     }
     for (const { from, to } of ready) renameSync(from, to);
+  } catch (error) {
+    const remedy = writeRemedy(error);
+    if (remedy === null) throw error;
+    const [first] = files;
+    throw new Error(`${dirname(first?.path ?? ".")} cannot be written to: ${remedy}`, { cause: error });
   } finally {
     for (const { from } of ready) rmSync(from, { force: true });
   }

@@ -9,6 +9,7 @@ import { createEgress } from "../../net/egress.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import { KINDS } from "../../sinks/kinds.ts";
 import { line } from "../../web/text.ts";
+import { progressLine } from "../progress.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { tryLive } from "../doctor/sample.ts";
 import { ENV_FILE, existing, formatEnv, RELAY_YAML, writeFiles, YAML_FILE } from "./files.ts";
@@ -155,9 +156,12 @@ async function showOverview(config: Config, { shell, runtime }: InitDeps): Promi
     trusted: config.trustedOrigins,
     proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
   });
+  const waiting = progressLine(shell);
   try {
     const { keys, baseUrl } = config;
+    waiting.show(`Asking ${baseUrl} what the key opens`);
     const overview = await readOverview({ baseUrl, keys, outbound: egress, runtime, signal: shell.stopped });
+    waiting.clear();
     if (!overview.ok) return overview.reason;
     const organization = keys[0]?.organization;
     shell.stdout(`Skyvern  ${baseUrl} accepts the key${organization == null ? "" : `: ${organization}`}\n`);

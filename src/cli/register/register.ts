@@ -14,6 +14,7 @@ import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { using } from "../database.ts";
 import { checkForm } from "../doctor/address.ts";
 import { explain } from "../init/overview.ts";
+import { progressLine } from "../progress.ts";
 import { changeAddress, type ChangeResult } from "./change.ts";
 import { askWhich, renderTargets, showAddress } from "./choose.ts";
 import { planRegister, planUndo, type PlanFault, type Target } from "./plan.ts";
@@ -99,7 +100,10 @@ function findMisuse({ undo, yes, dryRun, json }: RegisterOptions, { config, shel
 async function register(job: Job): Promise<number> {
   const { client, config, options, shell, say } = job;
   const { pointsHere } = createAddresses(() => config.publicUrl);
+  const waiting = progressLine(shell);
+  waiting.show("Asking Skyvern for its workflows");
   const plan = await planRegister(client, { pointsHere, to: `${config.publicUrl}/webhook` }, shell.stopped);
+  waiting.clear();
   if (!plan.ok) return refuse(plan, job);
   const { here, targets } = plan;
   const nowhere = targets.filter(({ from }) => from === null).length;
