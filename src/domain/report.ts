@@ -90,15 +90,23 @@ export const ReportSchema = z.object({
   recording_url: text,
   screenshot_urls: z.array(z.string()).meta({ description: "Newest first." }),
   step_count: z.int().nullable(),
-  related: z.object({ parent: text, retried_from: text, retried_by: text, children: z.array(z.string()) }).meta({
-    description:
-      "Ids of runs that belong to it: the one that started it, the one it tries anew, the one that tries it anew, " +
-      "those it started.",
-  }),
+  related: z
+    .object({
+      retried_from: text,
+      retried_by: text,
+      parent: text,
+      children: z.array(z.string()),
+      schedule: text,
+      group: text.meta({ description: "Always null: Skyvern says of no run to which group (`wrg_…`) it belongs." }),
+    })
+    .meta({
+      description:
+        "Ids of runs that belong to it: the one it tries anew, the one that tries it anew, the one that started it, " +
+        "those it started; and of the schedule that started it, `wfs_…`.",
+    }),
   trigger: text.meta({
     description: "What started it, in Skyvern's words: `api`, `manual`, `scheduled`, `webhook`, …",
   }),
-  schedule: text.meta({ description: "The schedule that started it, `wfs_…`." }),
   tags: z.array(z.string()).meta({ description: "Skyvern's tags of the run: `key:value`, or a label alone." }),
   credits: z.number().nullable().meta({ description: "What Skyvern charged for it." }),
   ai_fallback: z
@@ -235,6 +243,15 @@ function describeFailure(run: Run, timeline: Timeline): Report["failure"] {
   return { ...given, block: { label: block.label, type: block.type, index, of } };
 }
 
+const relatedOf = ({ retried_from, retried_by, parent, children, schedule }: Run): Report["related"] => ({
+  retried_from,
+  retried_by,
+  parent: parent ?? null,
+  children,
+  schedule: schedule ?? null,
+  group: null,
+});
+
 export function toReport({ run, revision, known }: ReportInput, links: Links): Report {
   const { artifacts, status: artifactsStatus, timeline = NO_TIMELINE } = known;
   const made = new Map<ArtifactKey, string>();
@@ -289,14 +306,8 @@ export function toReport({ run, revision, known }: ReportInput, links: Links): R
     recording_url: linkOr(recordingOf(run, artifacts), link),
     screenshot_urls: (run.screenshots.length > 0 ? run.screenshots : listScreenshots(artifacts)).map(link),
     step_count: run.step_count,
-    related: {
-      parent: run.parent ?? null,
-      retried_from: run.retried_from,
-      retried_by: run.retried_by,
-      children: run.children,
-    },
+    related: relatedOf(run),
     trigger: run.trigger ?? null,
-    schedule: run.schedule ?? null,
     tags: run.tags ?? [],
     credits: run.credits,
     ai_fallback: run.ai_fallback,
@@ -346,9 +357,8 @@ export const emptyReport = (id: string, what: string, at: string): Report => ({
   recording_url: null,
   screenshot_urls: [],
   step_count: null,
-  related: { parent: null, retried_from: null, retried_by: null, children: [] },
+  related: { retried_from: null, retried_by: null, parent: null, children: [], schedule: null, group: null },
   trigger: null,
-  schedule: null,
   tags: [],
   credits: null,
   ai_fallback: null,

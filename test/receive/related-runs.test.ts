@@ -95,9 +95,8 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     expect(questions(relay)).toEqual([]);
     await relay.deliver();
     expect(await read(relay)).toMatchObject({
-      related: { parent: "wr_602138154398943416" },
+      related: { parent: "wr_602138154398943416", schedule: "wfs_602138154398943432", group: null },
       trigger: "scheduled",
-      schedule: "wfs_602138154398943432",
       tags: ["nightly", "customer:42", "password:[redacted]"],
       revision: 1,
       receipts: [{ verdict: "accepted" }],

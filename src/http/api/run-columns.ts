@@ -42,7 +42,7 @@ const COLUMNS: readonly (readonly [name: string, (run: Report) => Cell])[] = [
   ["attempt", (run) => run.attempt],
   ["parent_run_id", (run) => run.related.parent],
   ["trigger", (run) => run.trigger],
-  ["schedule_id", (run) => run.schedule],
+  ["schedule_id", (run) => run.related.schedule],
   ["tags", (run) => run.tags.join(" ")],
 ];
 

@@ -64,8 +64,8 @@ export function factsCard({ report, stored }: RunView): Html {
 }
 
 /** Links to the runs that belong to this one. */
-function listRelated({ related, trigger, schedule, tags }: Report): [string, Part | null][] {
-  const { parent, retried_from, retried_by, children } = related;
+function listRelated({ related, trigger, tags }: Report): [string, Part | null][] {
+  const { parent, retried_from, retried_by, children, schedule } = related;
   const link = (id: string): Html => html`<a href="${runPath(id)}">${line(id, 100)}</a> `;
   return [
     ["Trigger", trigger === null ? null : listLink("trigger", trigger)],
