@@ -80,6 +80,7 @@ function explain(error: unknown, { port, metricsPort, host }: Config): string {
     return `port ${wanted} may not be used by this user: set ${variable} to another one`;
   if (code === "EADDRNOTAVAIL" || syscall === "getaddrinfo")
     return `HOST ${host} is no address of this machine: set it to one, or to 0.0.0.0 for all`;
+  if (error.message.startsWith("SQLITE_FULL")) return "the disk of the database is full: make room on it";
   const remedy = writeRemedy(error);
   return remedy === null || error.message.includes(remedy) ? error.message : `${error.message}: ${remedy}`;
 }

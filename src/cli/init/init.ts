@@ -104,9 +104,12 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
     `Wrote    ${ENV_FILE} (it holds secrets: for you alone) and ` +
       `${YAML_FILE}${options.dir === "." ? "" : ` in ${folder}`}\n`,
   );
-  say("Next     start it there: npx skyvern-relay\n");
+  say(`Next     start it there: ${START}\n`);
   return EXIT.done;
 }
+
+/** A checkout runs its sources; what is compiled came as a package. */
+const START = import.meta.filename.endsWith(".ts") ? "npm start" : "npx skyvern-relay";
 
 /** The values of flags and the environment; a flag wins. */
 function readKnown(options: InitOptions, env: Shell["env"]): Answers {
