@@ -18,7 +18,7 @@ import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { Secret } from "../platform/secret.ts";
-import { copyDatabase, faultOfCopy, removeDatabase, type Snapshot } from "../store/sqlite/backup.ts";
+import { copyDatabase, findCopyFault, removeDatabase, type Snapshot } from "../store/sqlite/backup.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { noDatabase } from "../store/open.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
@@ -92,7 +92,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
       progress: (done, of) => line.show(`${bar(done, of)} ${Math.round((100 * done) / Math.max(1, of))} % copied`),
     });
     line.show("Moving the copy to its place");
-    const sha256 = await sha256Of(made);
+    const sha256 = await hashFile(made);
     const kept = await target.keep(made, name, sha256);
     const fault =
       options.verify === true
@@ -128,7 +128,7 @@ const renderSummary = (kept: string, { bytes, rows, pending }: Snapshot, ms: num
     "",
   ].join("\n");
 
-async function sha256Of(path: string): Promise<string> {
+async function hashFile(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
   return hash.digest("hex");
@@ -145,8 +145,8 @@ async function verified(
   const path = join(target.work, `.${name}.verify`);
   try {
     await target.fetch(name, path);
-    if ((await sha256Of(path)) !== sha256) return "its bytes differ from those that were written";
-    return await faultOfCopy(path, snapshot.rows);
+    if ((await hashFile(path)) !== sha256) return "its bytes differ from those that were written";
+    return await findCopyFault(path, snapshot.rows);
   } finally {
     removeDatabase(path);
   }

@@ -20,7 +20,7 @@ export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
     "redeliver a run, or everything that a filter selects; a running relay sends within half a minute",
   )
     .argument("[run_id]", "the run; without it, --state and the other filters select")
-    .option("--sink <name...>", "only to these sinks; default: of a run those it was meant for, else all")
+    .option("--sink <name...>", "only to these sinks; default: those that the run was for, else all")
     .option("--state <state...>", "deliveries in this state, most often dead")
     .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
     .option("--until <time>", "made before this time")
@@ -101,7 +101,7 @@ async function redeliverMatching(
     state: options.state ?? [],
     sink: options.sink ?? config.sinks.map(({ name }) => name),
     ...(options.since === undefined ? {} : { since: parseTime(options.since) ?? 0 }),
-    // What fails again while this goes on is for another time.
+    // A delivery that dies again while this runs is left to the next call.
     until: Math.min(now + 1, (options.until === undefined ? null : parseTime(options.until)) ?? Infinity),
   };
   let count = dryRun ? await store.redeliverable(filter, Number.MAX_SAFE_INTEGER) : 0;

@@ -187,7 +187,7 @@ function readSecretFiles(env: EnvVars, readFile: (path: string) => string) {
   return { fromFiles, faults };
 }
 
-/** Of a variable that names a file. */
+/** Says why the file that a variable names cannot be read. */
 export const describeUnreadable = (path: string, error: unknown): string =>
   `names a file that cannot be read (${errorCode(error)})${isQuoted(path) ? `; the value ${QUOTED}` : ""}`;
 

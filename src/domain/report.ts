@@ -171,7 +171,7 @@ export interface KnownDetails {
 const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
   key === null ? null : link(key);
 
-/** The film of a run, null without one. One that has no bytes is none. */
+/** The key of a run's film; null when it has none, or only one without bytes. */
 export function recordingOf({ recording }: Run, artifacts: readonly Artifact[]): ArtifactKey | null {
   const films = artifacts.filter(({ type }) => type === "recording");
   const own = films.find(({ artifact_id }) => artifact_id === recording) ?? films.at(-1);

@@ -175,7 +175,7 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
   if (isUntold) decision.state = { ...settled.state, unrouted: true };
   if (!isFinal(run)) {
     const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
-    // The waiting deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
+    // The pending deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
     return { ...decision, cancel: untried(known), ...waiting };
   }
   if (deps.archives && settled.verdict !== "duplicate") decision.archiveAt = archiveAt(run, now);

@@ -72,7 +72,7 @@ export type IntakeResult =
       bytes: number;
       crashed: { runId: string; error: string } | null;
     }
-  /** It alone could not be read or written, for a bug: nothing is stored. */
+  /** A bug kept this webhook alone from being read or written: nothing of it is stored. */
   | { kind: "failed"; error: string };
 
 /** An answer of Skyvern's API, which writes numbers differently from a webhook (`webhook-numbers.ts`). */
@@ -86,7 +86,7 @@ export interface ApiRun {
   receivedAt: number;
   /** The time under which lists show the run. */
   listedAt: number;
-  /** False stores and settles the run without any delivery; waiting deliveries stay as they are. */
+  /** False stores and settles the run without any delivery; pending deliveries stay as they are. */
   deliver: boolean;
   /** Said of the receipt where settling has nothing to say. */
   note?: string;

@@ -24,7 +24,7 @@ export interface PlanDeps {
 
 /**
  * Plans the deliveries of a new outcome: to every routed sink, and to every sink that has the old outcome. A sink whose
- * first delivery still waits gets only the new one, and the waiting one is canceled.
+ * first delivery is still pending gets only the new one, and the pending one is canceled.
  */
 export function planOutcome({ sinks, runtime }: PlanDeps, known: Known | null, routed: readonly string[]) {
   const before = ofRun(known);
@@ -75,7 +75,7 @@ const has = (known: Known | null, name: string, number: number): boolean =>
   );
 
 /**
- * Plans the updates for more data: to sinks that want updates, have the run, and have nothing waiting. A waiting
+ * Plans the updates for more data: to sinks that want updates, have the run, and have nothing pending. A pending
  * delivery is rendered when it is sent, so it shows the new data by itself.
  */
 export function planUpdates({ sinks, runtime }: PlanDeps, known: Known | null): NewDelivery[] {
@@ -99,7 +99,7 @@ const last = (known: Known | null): string | undefined => known?.deliveries.at(-
 const ofRun = (known: Known | null): KnownDelivery[] =>
   (known?.deliveries ?? []).filter(({ subject }) => subject === "run");
 
-/** Ids of waiting deliveries of the run that were never attempted. */
+/** Ids of pending deliveries of the run that were never attempted. */
 export const untried = (known: Known | null): string[] =>
   ofRun(known)
     .filter(isUntried)

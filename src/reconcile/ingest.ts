@@ -39,7 +39,7 @@ export interface IngestDeps {
  */
 export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | null>;
 
-/** `deliver: false` stores and settles without any delivery; waiting deliveries stay as they are. */
+/** `deliver: false` stores and settles without any delivery; pending deliveries stay as they are. */
 export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
   const { intake, runtime, log, metrics, nudge, trace = null } = deps;
   return async (answer, { endedAt = null, ...origin }) => {

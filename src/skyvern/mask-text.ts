@@ -97,7 +97,7 @@ class Spans {
     this.#ends.push(end);
   }
 
-  /** By their start. */
+  /** Yields the spans in the order of their starts. */
   *[Symbol.iterator](): Generator<TextSpan> {
     const starts = this.#starts;
     const order = this.#isSorted
@@ -311,7 +311,7 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
     const end = closingQuote(view, start);
     if (end === start + 1) return null;
     const value = text.slice(start + 1, end);
-    return options.byName || isInQuery || judge(value, flags) ? [start + 1, end] : null;
+    return options.byName || isInQuery || isSecretValue(value, flags) ? [start + 1, end] : null;
   }
   if ((flags & (Named.authorization | Named.cookie)) !== 0) return findHeaderValue(text, start, flags, options);
   const isSettled = options.byName || isInQuery;
@@ -323,7 +323,7 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
   const isForm =
     isEqual && isTight && (text.charCodeAt(end) === AMPERSAND || (pair.nameStart === 0 && end === text.length));
   const value = text.slice(start, end);
-  if (isForm ? isPlaceholder(value) : !judge(value, flags)) return null;
+  if (isForm ? isPlaceholder(value) : !isSecretValue(value, flags)) return null;
   return [start, bareValueEnd(view, start, depth, isTight, text.length)];
 }
 
@@ -333,7 +333,7 @@ const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,7};)|%[0-9a-f]{2}|\\)/i;
 /** How much of a value is examined to judge it. */
 const MOST_JUDGED = 500;
 
-const judge = (value: string, flags: number): boolean => looksSecret(value, (flags & Named.password) !== 0);
+const isSecretValue = (value: string, flags: number): boolean => looksSecret(value, (flags & Named.password) !== 0);
 
 const isBlank = (c: number): boolean => c === 0x20 || c === 0x09;
 /** `?`, `&`, `#`, `;` */

@@ -118,7 +118,7 @@ const SMALL_U = 0x75;
 const SMALL_X = 0x78;
 const LONGEST_ESCAPE = 11;
 
-/** By the character behind the backslash. */
+/** The character that a JSON escape stands for, by the one behind the backslash. */
 const SHORT_ESCAPES: Readonly<Record<number, number>> = {
   0x22: 0x22,
   0x27: 0x27,

@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFil
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { expect, it } from "vitest";
-import { copyDatabase, faultOfCopy } from "../../src/store/sqlite/backup.ts";
+import { copyDatabase, findCopyFault } from "../../src/store/sqlite/backup.ts";
 import { ACCESS_KEY_ID, SECRET_ACCESS_KEY, startS3 } from "../archive/s3-stand-in.ts";
 import { aFolder, anApp } from "../support/app.ts";
 import { runCommand } from "../support/command.ts";
@@ -101,17 +101,17 @@ it("a copy that is damaged, cut off or short of rows is found out", async () => 
     return { to, rows };
   };
   const whole = await make("whole.db");
-  expect(await faultOfCopy(whole.to, whole.rows)).toBeNull();
+  expect(await findCopyFault(whole.to, whole.rows)).toBeNull();
 
   const cut = await make("cut.db");
   writeFileSync(cut.to, readFileSync(cut.to).subarray(0, 40_000));
-  expect(await faultOfCopy(cut.to, cut.rows)).toMatch(/damaged|cannot be read/);
+  expect(await findCopyFault(cut.to, cut.rows)).toMatch(/damaged|cannot be read/);
 
   const short = await make("short.db");
   const sqlite = new Sqlite(short.to);
   sqlite.exec("delete from receipts where run_id like 'tsk_v2%'");
   sqlite.close();
-  expect(await faultOfCopy(short.to, short.rows)).toBe("it has 1 receipts, the database had 2");
+  expect(await findCopyFault(short.to, short.rows)).toBe("it has 1 receipts, the database had 2");
 });
 
 it("brings it to S3 and, with --verify, fetches it from there again", async () => {

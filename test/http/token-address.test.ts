@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { anApp } from "../support/app.ts";
 
-it("counts wrong tokens by the other end of the connection, which no header changes", async () => {
+it("the relay counts wrong tokens by the other end of the connection, which no header changes", async () => {
   const relay = await anApp();
   const ask = async (remoteAddress: string, forwarded: string) => {
     const headers = { authorization: "Bearer a-wrong-token-of-somebody", "x-forwarded-for": forwarded };

@@ -17,7 +17,7 @@ it("refuses more bodies than may wait in memory, and accepts them once there is 
   expect(await second).toBe("b");
 });
 
-it("has budget again for what could not be written, and for what was handed over to another thread", async () => {
+it("the relay has budget again for what could not be written, and for what was handed over to another thread", async () => {
   const take = withinByteBudget(async ({ bytes }: { bytes: Uint8Array }) => {
     structuredClone(null, { transfer: [bytes.buffer as ArrayBuffer] });
     throw new Error("no");

@@ -74,7 +74,7 @@ describe("a member of a bundle", () => {
     }
   });
 
-  it("is read no further than it goes", async () => {
+  it("a bundle is read no further than it goes", async () => {
     const zip = zipSync({ "one.png": TINY_PNG, "two.bin": new Uint8Array(3_000_000) }, { level: 0 });
 
     const { bytes, seen } = await take(zip, "one.png");

@@ -23,14 +23,14 @@ describe("a block", () => {
     ["every byte there is", Buffer.from(Array.from({ length: 256 }, (_none, i) => i))],
     ["lines", Buffer.from("\n\n{}\n")],
     ["megabytes", Buffer.from("as far as that goes; ".repeat(100_000))],
-  ])("gives back a body of %s, with a state and without", (_what, body) => {
+  ])("a block gives back a body of %s, with a state and without", (_what, body) => {
     for (const state of [null, "{}", JSON.stringify({ run: "x".repeat(100_000) })]) {
       const given = unpackBlock(packBlock(state, body));
       expect([given.state === state, given.body?.equals(body)]).toEqual([true, true]);
     }
   });
 
-  it("gives back a state whose body was removed, which is another thing than an empty body", () => {
+  it("a block gives back a state whose body was removed, which is another thing than an empty body", () => {
     expect(unpackBlock(packBlock("{}", null))).toEqual({ state: "{}", body: null });
     expect(unpackBlock(packBlock(null, null))).toEqual({ state: null, body: null });
     expect(unpackBlock(packBlock("{}", Buffer.alloc(0)))).toEqual({ state: "{}", body: Buffer.alloc(0) });

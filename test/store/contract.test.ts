@@ -36,7 +36,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     store.accept([anArrival(run, { decision: { deliveries: [aDelivery(id)] } })]);
 
   describe("accept", () => {
-    it("writes run, receipt, body and deliveries, and says what it decided", async () => {
+    it("the store writes run, receipt, body and deliveries, and says what it decided", async () => {
       const run = aRun({ title: "Invoices", channel: "erp" });
       const answers = await store.accept([
         anArrival(run, { body: "the bytes", decision: { deliveries: [aDelivery("dlv_1")] } }),
@@ -240,7 +240,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("records a retry with the time it is due, and whether the message may have arrived", async () => {
+    it("the store records a retry with the time it is due, and whether the message may have arrived", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(
@@ -253,7 +253,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("records a death with its reason", async () => {
+    it("the store records a death with its reason", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(finished("dlv_1", { outcome: { kind: "dead", reason: "no such channel" } }));
@@ -272,7 +272,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.record(finished("dlv_1", { n: 2 }))).toBe(true);
     });
 
-    it("holds a correction back until what it corrects is done, and hands it the first message's receipt", async () => {
+    it("the outbox holds a correction back until what it corrects is done, and hands it the first message's receipt", async () => {
       await withDelivery("dlv_1");
       const correction = aDelivery("dlv_2", "ops", { cause: "correction" });
       await store.accept([anArrival(aRun({ received_at: 2_000 }), { decision: { deliveries: [correction] } })]);

@@ -94,7 +94,7 @@ describe("the login", () => {
     await secure.close();
   });
 
-  test("a wrong token says so and gives none", async () => {
+  test("a login with a wrong token says so and makes no session", async () => {
     const answer = await relay.request("/login", form({ token: `${TOKEN}x` }));
     expect(answer.status).toBe(401);
     expect(answer.headers.get("set-cookie")).toBeNull();

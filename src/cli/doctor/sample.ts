@@ -21,7 +21,7 @@ export interface SampleCheckDeps {
   runtime: Runtime;
 }
 
-/** The configuration that both use: everything but the disk, the network and the tokens. */
+/** The sample runs with the real configuration, but for its disk, network and tokens. */
 const TOKEN = randomBytes(24).toString("hex");
 const isolateConfig = (config: Config): Config => ({
   ...config,

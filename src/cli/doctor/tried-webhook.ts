@@ -21,7 +21,7 @@ export async function askSkyvern(
   if (!tried.ok) return null;
   const version = await once.version(signal);
   const who = version.ok ? `Skyvern ${quote(version.value, [], 40)}` : "Skyvern";
-  return judge(tried.value, { who, address, isHosted, isAnswered });
+  return judgeAnswer(tried.value, { who, address, isHosted, isAnswered });
 }
 
 interface Asked {
@@ -32,7 +32,7 @@ interface Asked {
   isAnswered: boolean;
 }
 
-function judge({ status, body, error }: TriedWebhook, { who, address, isHosted, isAnswered }: Asked): Diagnosis {
+function judgeAnswer({ status, body, error }: TriedWebhook, { who, address, isHosted, isAnswered }: Asked): Diagnosis {
   if (status === null) return unreached(error ?? "it does not say why", { who, address, isHosted });
   const said = status === 200 && /"result":\s*"test"/.test(body);
   if (said) return ok(`${who} reaches ${address}, and signs with a key that the relay has`);

@@ -44,7 +44,7 @@ export async function changeAddress(change: AddressChange, deps: ChangeDeps): Pr
   const saved = await deps.client.saveWorkflow(id, definition, deps.signal);
   if (!saved.ok)
     return describeFault(saved.fault, saved.fault.status === null ? "it may be changed all the same" : "not changed");
-  return judge(before, saved.value, to);
+  return compareSaved(before, saved.value, to);
 }
 
 const BY_HAND = "Set its address in Skyvern's editor";
@@ -73,7 +73,7 @@ async function tryCopy(
   return place === null ? null : failed(`left alone: a copy of it was not the same (${place}). ${BY_HAND}`);
 }
 
-function judge(before: JsonObject, after: JsonObject, to: string | null): ChangeResult {
+function compareSaved(before: JsonObject, after: JsonObject, to: string | null): ChangeResult {
   const version = after["version"];
   const place = findDifference(before, after);
   if (place !== null)

@@ -13,12 +13,12 @@ export interface OutboxStore {
   release(deliveryIds: readonly string[], now: number): Promise<void>;
   /**
    * Records what an attempt came to, its sink's circuit, and the artifacts it found. A delivered attempt cancels
-   * waiting updates and corrections of its run and sink whose revision it already showed, and their dead deliveries.
+   * pending updates and corrections of its run and sink whose revision it already showed, and their dead deliveries.
    * False when another claim has taken the lease meanwhile; the delivery is then left unchanged.
    */
   record(attempt: FinishedAttempt): Promise<boolean>;
   /**
-   * Marks waiting deliveries to a sink as dead that were attempted and were created before a given time. Returns their
+   * Marks pending deliveries to a sink as dead that were attempted and were created before a given time. Returns their
    * ids.
    */
   expire(sink: string, createdBefore: number, reason: string): Promise<string[]>;
@@ -56,7 +56,7 @@ export interface OutboxStore {
   deadLetterOrphans(sinks: readonly string[], reason: string, now?: number): Promise<number>;
 }
 
-/** The waiting deliveries of one sink. */
+/** The pending deliveries of one sink. */
 export interface Queue {
   sink: string;
   /**

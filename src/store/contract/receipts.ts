@@ -72,7 +72,7 @@ export interface Decision {
   routing: Json;
   state: RunState;
   deliveries: NewDelivery[];
-  /** Ids of waiting deliveries that the new ones replace. */
+  /** Ids of pending deliveries that the new ones replace. */
   cancel: string[];
   /** When to ask Skyvern for what the payload did not say; undefined leaves the plan as it is. */
   followUpAt?: number;

@@ -86,7 +86,7 @@ const NOTHING_BEFORE = `not exists (select 1 from deliveries e where e.subject_i
   and e.id < d.id and e.state not in ('delivered', 'dead', 'canceled'))`;
 
 /**
- * The condition on waiting deliveries of a sink. It writes the states out because SQLite uses a partial index only
+ * The condition on pending deliveries of a sink. It writes the states out because SQLite uses a partial index only
  * where the query repeats its condition.
  */
 const WAITING = `select d.id, d.next_attempt_at from deliveries d
@@ -116,7 +116,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
     .flatMap((row): Claimed[] => {
       const run = byId.get(row.subject_id);
       const block = blocks.get(run?.state_receipt ?? "");
-      // Retention keeps the run of a delivery that waits (`free` in `retention.ts`). If it were gone all the same, the
+      // Retention keeps the run of a pending delivery (`free` in `retention.ts`). If it were gone all the same, the
       // others must go out.
       if (!run || !block) return [];
       return [

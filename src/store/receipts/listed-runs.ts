@@ -111,7 +111,7 @@ export async function recordListedRuns(tx: Db, db: BulkSql, runs: readonly Liste
   await markDead(db, fresh);
 }
 
-/** A run is relayed when it is settled and none of its deliveries waits or is dead. */
+/** A run is relayed when it is settled and none of its deliveries is pending or dead. */
 const isRelayed = sql<boolean>`(exists (select 1 from runs r where r.run_id = listed_runs.run_id
     and r.status in (${sql.join(TERMINAL_STATUSES)}))
   and not exists (select 1 from deliveries d where d.subject_id = listed_runs.run_id

@@ -104,7 +104,7 @@ export function removeDatabase(path: string): void {
  * Checks whether a copy could be restored: reads every page and index, counts rows, and opens it as a relay would,
  * which changes it, so give it a copy of the copy. Resolves with what is wrong, or null.
  */
-export async function faultOfCopy(path: string, rows: Snapshot["rows"]): Promise<string | null> {
+export async function findCopyFault(path: string, rows: Snapshot["rows"]): Promise<string | null> {
   const copy = new Sqlite(path, { fileMustExist: true });
   try {
     const found = (copy.pragma("integrity_check(5)") as { integrity_check: string }[]).map(

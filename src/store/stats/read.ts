@@ -53,7 +53,7 @@ export const deliveryTimes = (db: Db, grain: Grain, since: number, until: number
 export async function backlog(db: Db): Promise<Backlog[]> {
   const rows: Backlog[] = [];
   for (const [sink, { waiting }] of await deliveryCounts(db)) {
-    // Ids sort by time, so the first waiting delivery is the oldest.
+    // Ids sort by time, so the first pending delivery is the oldest.
     const oldest = await db
       .selectFrom("deliveries")
       .select("created_at")
@@ -108,7 +108,7 @@ export async function countListedRuns(tx: Db, days: ReadonlyMap<number, number>)
 
 /**
  * All listed runs, less those marked as having a dead delivery, less the few that are open: not known as final, or with
- * a waiting delivery.
+ * a pending delivery.
  */
 export async function coverage(db: Db, since: number, until: number): Promise<Coverage[]> {
   const seen = await sql<Seen>`

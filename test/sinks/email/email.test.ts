@@ -453,7 +453,7 @@ describe("the configuration", () => {
     expect(faultsOf({ from: "a@example.com, b@example.com" })).toEqual(["from"]);
   });
 
-  test("prints no password", () => {
+  test("an email sink prints no password", () => {
     expect(JSON.stringify(email.config.parse({ ...valid, smtp: "smtp://u:p4ss@mail.example.com" }))).not.toContain(
       "p4ss",
     );

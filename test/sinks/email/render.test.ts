@@ -76,7 +76,7 @@ describe("a mail", () => {
     }
   });
 
-  test("shows a list of objects as a table", () => {
+  test("a mail shows a list of objects as a table", () => {
     const { html, text } = mailFor({
       output: {
         wr: [

@@ -52,7 +52,7 @@ describe("what is sent", () => {
     expect(renderBody({ report: aReport({ finished_at: null }) })).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
   });
 
-  test("keeps every digit of a number", async () => {
+  test("an HTTP sink gets every digit of a number", async () => {
     const output = parseJson('{"id":123456789012345678901,"rate":1e-07}');
     await sinkWith().deliver(aJob({ report: { output } }), noAbort());
     expect(receiver.requests[0]?.body).toContain('"output":{"id":123456789012345678901,"rate":1e-07}');
@@ -212,7 +212,7 @@ describe("the configuration", () => {
     expect(http.config.safeParse({ url, secrets: SECRET }).success).toBe(false);
   });
 
-  test("prints none of its secrets", () => {
+  test("an HTTP sink prints none of its secrets", () => {
     const config = http.config.parse({
       url: "https://u:p4ss@crm.example.com/?k=t0p",
       secret: SECRET,

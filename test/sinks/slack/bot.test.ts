@@ -302,7 +302,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toHaveLength(2);
   });
 
-  it("posts again where it may not read history, and says once which scope to grant", async () => {
+  it("the bot posts again where it may not read history, and says once which scope to grant", async () => {
     const slack = await slackWith({ scopes: ["chat:write"] });
     const { log, lines } = keepingLog();
     const sink = botOn(slack, { log });
