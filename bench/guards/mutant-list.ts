@@ -225,9 +225,18 @@ export const MUTANTS: readonly Mutant[] = [
       "return this.#isToken(token) && this.#wrong.waitMs(addressIn(c, this.#addressOf)) === 0 ? { isRight: true }",
     ],
   ]),
-  ...of("Wrong tokens", "src/http/address.ts", ACCESS, [
-    ["an address is the host's", "return addressOf(c) ??", 'return c.req.header("x-forwarded-for") ?? addressOf(c) ??'],
-  ]),
+  ...of(
+    "Wrong tokens",
+    "src/http/address.ts",
+    ["test/http/token-address.test.ts"],
+    [
+      [
+        "an address is the host's",
+        "return addressOf(c) ??",
+        'return c.req.header("x-forwarded-for") ?? addressOf(c) ??',
+      ],
+    ],
+  ),
   ...of("Sessions", "src/web/login/session.ts", ACCESS, [
     ["a session's signature", 'isEqual(mac(one, ["session", id, expires]), signature)', "signature.length === 32"],
     ["a session's end", "Number(expires) <= runtime.now() ||", ""],
@@ -269,8 +278,14 @@ export const MUTANTS: readonly Mutant[] = [
     ["other schemes", 'if (protocol !== "http:" && protocol !== "https:")', "if (protocol === null)"],
     ["redirects are not followed", 'redirect: "manual", dispatcher', 'redirect: "follow", dispatcher'],
     ["an answer's length", "if (size > maxBytes) giveUp();", ""],
-    ["certificates", "rejectUnauthorized: true", "rejectUnauthorized: false"],
+    ["certificates", "rejectUnauthorized: true,\n", "rejectUnauthorized: false,\n"],
   ]),
+  ...of(
+    "Requests",
+    "src/net/egress.ts",
+    ["test/net/proxy.test.ts"],
+    [["certificates behind a proxy", "rejectUnauthorized: true })", "rejectUnauthorized: false })"]],
+  ),
   ...of("Requests", "src/net/networks.ts", EGRESS, [
     [
       "IPv6 outside of what is assigned",

@@ -51,10 +51,14 @@ function decodeUtf8(path: string, bytes: Buffer): string {
   const before = bytes.subarray(0, end).toString("utf8");
   const line = before.split("\n").length;
   const column = before.length - before.lastIndexOf("\n");
-  const wide = bytes.includes(0) ? ", but UTF-16" : "";
+  const wide = bytes.includes(0) ? `, but UTF-${isMostlyNul(bytes) ? 32 : 16}` : "";
   const code = `it is not UTF-8${wide}: save it as UTF-8`;
   throw Object.assign(new Error(`${path}:${line}:${column}: ${code}`), { code, place: `${line}:${column}` });
 }
+
+/** As UTF-32 is; in UTF-16 at most every other byte is a NUL. */
+const isMostlyNul = (bytes: Buffer): boolean =>
+  bytes.reduce((nuls, byte) => nuls + (byte === 0 ? 1 : 0), 0) > bytes.length / 2;
 
 /** How many of the bytes are whole characters of UTF-8, up to the first that is none. */
 function lengthOfUtf8(bytes: Buffer): number {

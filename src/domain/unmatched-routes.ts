@@ -12,6 +12,7 @@ const OPTIONAL: ReadonlySet<string> = new Set(["parent", "schedule", "tags"] sat
 export function findUnmatched(routes: readonly Route[], organizations: readonly (string | null)[]): string[] {
   const looks: Record<string, Look> = {
     channel: (value) => (/^[\w*-]+$/.test(value) ? null : "a channel has letters, digits, _ and - alone"),
+    run_type: lookAtRunType,
     organization: (value) =>
       organizations.some((own) => own === null || fits(value, own)) ? null : "no key is of such an organization",
     attempts: (value) => (/^(?:<=?\s*0|<\s*1|=?\s*0)$/.test(value.trim()) ? "attempts count from 1" : null),
@@ -32,6 +33,13 @@ export function findUnmatched(routes: readonly Route[], organizations: readonly 
     }
   }
   return notes;
+}
+
+/** A new type of Skyvern's is no mistake. These are none: what a run is called elsewhere, and what no name holds. */
+function lookAtRunType(value: string): string | null {
+  if (/^workflows?$/i.test(value)) return "Skyvern's run type of a workflow is workflow_run";
+  if (/^tasks?$/i.test(value)) return "Skyvern's run types of tasks are task_v1, task_v2, …: task* fits them";
+  return /^[\w*]+$/.test(value) ? null : "a run type has letters, digits and _ alone";
 }
 
 function unmatchedIn(field: string, values: readonly string[], look: Look): string[] {

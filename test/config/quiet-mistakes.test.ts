@@ -13,6 +13,9 @@ const warningsOf = (...source: Parameters<typeof load>): string[] => {
   return loaded.warnings;
 };
 
+const utf32 = (text: string): Buffer =>
+  Buffer.from(Uint32Array.from(text, (character) => character.codePointAt(0) ?? 0).buffer);
+
 describe("relay.yaml that is not UTF-8", () => {
   const check = async (bytes: Uint8Array) => {
     const file = join(aFolder(), "relay.yaml");
@@ -30,6 +33,9 @@ describe("relay.yaml that is not UTF-8", () => {
       "relay.yaml:1:1: it is not UTF-8, but UTF-16: save it as UTF-8",
     ],
     ["UTF-16 without a mark", Buffer.from("routes: []\n", "utf16le"), "relay.yaml:1:2: it is not UTF-8, but UTF-16"],
+    ["UTF-32", utf32(`\uFEFF${text}`), "relay.yaml:1:1: it is not UTF-8, but UTF-32: save it as UTF-8"],
+    ["UTF-32, big end first", utf32(`\uFEFF${text}`).swap32(), "relay.yaml:1:3: it is not UTF-8, but UTF-32"],
+    ["UTF-32 without a mark", utf32("routes: []\n"), "relay.yaml:1:2: it is not UTF-8, but UTF-32"],
     [
       "broken in its third line",
       Buffer.concat([Buffer.from("# ä€🎉\n#\n# ü 東 "), Buffer.from([0xc3, 0x28, 0x0a])]),
@@ -109,6 +115,9 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
     ['{ workflow: ["Pay*", "!Pay*"] }', '"Pay*": "!Pay*" excludes it'],
     ['{ attempts: "<1" }', "attempts count from 1"],
     ["{ attempts: 0 }", "attempts count from 1"],
+    ["{ run_type: workflow }", '"workflow": Skyvern\'s run type of a workflow is workflow_run'],
+    ["{ run_type: [task_v2, Task] }", '"Task": Skyvern\'s run types of tasks are task_v1, task_v2, …'],
+    ["{ run_type: task-v2 }", '"task-v2": a run type has letters, digits and _ alone'],
   ])("by %s is noted", (when, why) => {
     const noted = warningsOf({}, routes(when));
     expect(noted).toHaveLength(1);
@@ -130,6 +139,7 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
 
   it.each([
     '{ channel: "bill*" }',
+    '{ run_type: ["workflow*", task_v9, "!task"] }',
     "{ status: failed }",
     '{ title: ["a", "!b"] }',
     '{ parent: "!*", tags: "!*" }',
