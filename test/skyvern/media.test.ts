@@ -160,14 +160,17 @@ describe("a URL that Skyvern names", () => {
     expect(storage.seen.length).toBeLessThan(12);
   });
 
-  it.each(["file:///etc/passwd", "ftp://example.com/x", "javascript:alert(1)"])(
-    "a URL that Skyvern names: %s is no link for a browser",
-    async (url) => {
-      const { media, sign } = await aRig();
-      sign(url);
-      expect(await media.link(owner, RECORDING)).toBeNull();
-    },
-  );
+  it.each([
+    "file:///etc/passwd",
+    "ftp://example.com/x",
+    "javascript:alert(1)",
+    "https://relay.example.com@93.184.215.14/x",
+    "https://user:password@93.184.215.14/x",
+  ])("a URL that Skyvern names: %s is no link for a browser", async (url) => {
+    const { media, sign } = await aRig();
+    sign(url);
+    expect(await media.link(owner, RECORDING)).toBeNull();
+  });
 
   it("a URL that Skyvern names that was good and is dead is asked for again, once", async () => {
     const { media, sign, skyvern } = await aRig();

@@ -53,10 +53,14 @@ export function parseExpiry(url: string): number | null {
   return /^\d{1,11}$/.test(seconds) ? Number(seconds) * 1000 : null;
 }
 
-/** An absolute http or https URL, else null. */
+/**
+ * An absolute http or https URL, else null. One with a user is none: `https://relay.example.com@evil.example/` poses as
+ * another.
+ */
 export function parseWebUrl(url: string): URL | null {
   const parsed = URL.parse(url);
-  return parsed?.protocol === "https:" || parsed?.protocol === "http:" ? parsed : null;
+  if (parsed === null || parsed.username !== "" || parsed.password !== "") return null;
+  return parsed.protocol === "https:" || parsed.protocol === "http:" ? parsed : null;
 }
 
 function decode(segment: string): string {
