@@ -13,9 +13,8 @@ export interface World {
 
 /** A run in the relay's API, as far as the cases look at it. */
 export interface KnownRun {
-  related: { parent: string | null; children: string[] };
+  related: { parent: string | null; children: string[]; schedule: string | null };
   trigger: string | null;
-  schedule: string | null;
   tags: string[];
   files: { name: string }[];
 }
@@ -217,7 +216,7 @@ export const CASES: readonly Case[] = [
       scheduleId = made.schedule?.workflow_schedule_id ?? "";
       return [await firstRun(world, workflow)];
     },
-    faultsOf: ({ trigger, schedule }) => [
+    faultsOf: ({ trigger, related: { schedule } }) => [
       ...expectSame("trigger", trigger, "scheduled"),
       ...expectSame("schedule", schedule, scheduleId),
     ],
