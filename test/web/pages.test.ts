@@ -252,6 +252,19 @@ describe("the page of a run", () => {
     expect((await reader.get("/runs/tsk_v2_1/media/a_3")).status).toBe(404);
   });
 
+  test("pictures and film are not listed among the files as well", async () => {
+    const screenshot = "https://api.skyvern.com/v1/artifacts/a_1/content?expiry=1&kid=k&sig=s";
+    const payload = {
+      ...aTask({ screenshot_urls: [screenshot], recording_url: screenshot.replace("a_1", "a_2") }),
+      workflow_run_id: "wr_1",
+    };
+    const har = { artifact_id: "a_3", artifact_type: "har" };
+    relay.skyvern.addRun({ payload: payload as never, artifacts: [har] });
+    await relay.webhook(payload);
+    await reader.post("/runs/tsk_v2_1/artifacts/refresh");
+    expect(textOf(await reader.page("/runs/tsk_v2_1"))).toContain("1 other artifact har");
+  });
+
   test("a film that has no bytes is neither shown nor linked", async () => {
     const film = (id: string) => `https://api.skyvern.com/v1/artifacts/${id}/content?expiry=1&kid=k&sig=s`;
     const payload = { ...aTask({ status: "canceled", recording_url: film("a_2") }), workflow_run_id: "wr_1" };

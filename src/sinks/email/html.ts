@@ -119,7 +119,7 @@ const factTable = (facts: Fact[]): MailHtml | string =>
         ${facts.map(
           ({ label, value }) =>
             html`<tr>
-              <td class="soft" style="${CELL};min-width:84px;color:#57606a">${label}</td>
+              <td class="soft" style="${CELL};min-width:118px;color:#57606a">${label}</td>
               <td style="${CELL}">${value}</td>
             </tr>`,
         )}

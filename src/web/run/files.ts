@@ -1,16 +1,23 @@
 /** The downloads of a run, and its other artifacts, each by a link. */
 import { html } from "hono/html";
+import { recordingOf } from "../../domain/report.ts";
 import type { Content } from "../../sinks/content.ts";
 import { icon, time, type Part } from "../markup.ts";
 import { count, line, many } from "../text.ts";
 import { card } from "./card.ts";
+import { listPictures, MAX_SHOTS } from "./pictures.ts";
 import type { RunView } from "./view.ts";
 
 const MAX_FILES = 200;
 
-export function filesCard({ report, link }: RunView, content: Content): Part {
-  const named = new Set(report.files.map(({ artifact_id }) => artifact_id));
-  const rest = report.artifacts.filter(({ artifact_id }) => !named.has(artifact_id));
+/** Pictures and film have cards of their own. */
+export function filesCard({ report, stored, link }: RunView, content: Content): Part {
+  const elsewhere = new Set([
+    ...report.files.map(({ artifact_id }) => artifact_id),
+    ...listPictures(stored).slice(0, MAX_SHOTS),
+    recordingOf(stored.state.run, stored.artifacts),
+  ]);
+  const rest = report.artifacts.filter(({ artifact_id }) => !elsewhere.has(artifact_id));
   const own = content.files.slice(0, MAX_FILES).map(
     ({ name, size, url }, index) =>
       html`<li>

@@ -11,7 +11,8 @@ import { count, line, many } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";
 
-const MAX_SHOTS = 48;
+/** The most pictures that are shown. */
+export const MAX_SHOTS = 48;
 /** Further pictures are folded. */
 const OPEN_SHOTS = 8;
 
@@ -46,13 +47,16 @@ function captionOf(stored: StoredRun, key: ArtifactKey): Part {
   return [name, name !== "" && at !== null ? ", " : "", at === null ? "" : time(at)];
 }
 
+/** The payload's, then those of Skyvern's list. */
+export function listPictures({ state: { run }, artifacts }: StoredRun): ArtifactKey[] {
+  const listed = artifacts.filter(({ type }) => type.startsWith("screenshot_")).map(({ artifact_id }) => artifact_id);
+  return [...new Set([...run.screenshots, ...listed])];
+}
+
 export function picturesCard(view: RunView): Part {
   const { stored, report } = view;
   const { run } = stored.state;
-  const listed = stored.artifacts
-    .filter(({ type }) => type.startsWith("screenshot_"))
-    .map(({ artifact_id }) => artifact_id);
-  const all = [...new Set([...run.screenshots, ...listed])];
+  const all = listPictures(stored);
   const decisive = decisiveOf(view);
   const rest = all.filter((key) => key !== decisive);
   if (rest.length === 0) return "";
