@@ -43,7 +43,7 @@ import { findKind } from "../sinks/kinds.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { createEnricher } from "../skyvern/artifacts/artifact-list.ts";
-import { createMedia } from "../skyvern/artifacts/media.ts";
+import { LinkedMedia } from "../skyvern/artifacts/media.ts";
 import { createRequestBudget, withinBudget } from "../skyvern/request-budget.ts";
 import { MINUTE_MS } from "../platform/time.ts";
 import type { Fleet } from "../store/postgres/fleet.ts";
@@ -241,7 +241,7 @@ async function connectSkyvern(config: Config, host: AppHost) {
   const isFollowing = config.reconcile?.scope === "all";
   const newsSince = isFollowing ? Number(await store.setting("news_since", String(runtime.now()))) : null;
   const copies = archiving ? { copies: archiving.copiesOf({ ...archiving, store, log }) } : {};
-  const media = createMedia({ client, fetch, permit, now: runtime.now, log, ...copies });
+  const media = new LinkedMedia({ client, fetch, permit, now: runtime.now, log, ...copies });
   const askAgainAt = (status: ArtifactsStatus) => (status === "complete" ? null : runtime.now() + ARTIFACTS_DELAY_MS);
   const enricher = createEnricher({
     ...runtime,

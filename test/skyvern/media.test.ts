@@ -10,14 +10,8 @@ import { createEgress } from "../../src/net/egress.ts";
 import { createLog } from "../../src/platform/stdout-log.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import {
-  createMedia,
-  safeAnswer,
-  sniff,
-  type Copies,
-  type Media,
-  type Owner,
-} from "../../src/skyvern/artifacts/media.ts";
+import { safeAnswer, sniff } from "../../src/skyvern/artifacts/answer.ts";
+import { LinkedMedia, type Copies, type Media, type Owner } from "../../src/skyvern/artifacts/media.ts";
 import { aRun } from "../support/a-run.ts";
 import { fixtureBundle } from "../support/fixtures.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
@@ -65,7 +59,7 @@ async function aRig(
   const key = { name: "one", key: new Secret(KEY), organization: null };
   const client = createSkyvernClient({ ...runtime, baseUrl: skyvern.url, keys: [key], ...egress });
   return {
-    media: createMedia({
+    media: new LinkedMedia({
       client,
       fetch: egress.fetch,
       permit: egress.permit,

@@ -1,7 +1,4 @@
-/**
- * A run's pictures, film and files as bytes, from Skyvern or else from the relay's own copies, and the headers under
- * which a browser gets them without anything in them ever running on the relay's origin.
- */
+/** A run's pictures, film and files as bytes, from Skyvern or else from the relay's own copies. */
 import type { Log } from "../../platform/log.ts";
 import type { Permit } from "../../net/http-client.ts";
 import { EgressRefused } from "../../net/networks.ts";
@@ -12,6 +9,7 @@ import { isArtifactId, parseArtifactId } from "./artifact-url.ts";
 import type { SkyvernClient } from "../client.ts";
 import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 import { BundleFault, isZip, openMember } from "./bundle.ts";
+import { HEAD_BYTES, peek, typeOfBytes, type Bytes } from "./bytes.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /** The relay's own copies of artifacts. */
@@ -74,94 +72,99 @@ const MARGIN_MS = 60_000;
 const UNKNOWN_LIFE_MS = 60_000;
 const MAX_KNOWN = 1_000;
 
-export function createMedia(deps: MediaDeps): Media {
-  const { client, now, copies } = deps;
-  const known = new Map<string, { location: ArtifactLocation; until: number }>();
+/** Reads artifacts. It remembers for a while where each lies. */
+export class LinkedMedia implements Media {
+  readonly #deps: MediaDeps;
+  readonly #known = new Map<string, { location: ArtifactLocation; until: number }>();
 
-  const find = async (run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<ArtifactLocation> => {
-    const name = cacheKey(run, key);
-    const kept = known.get(name);
-    if (kept && kept.until > now()) return kept.location;
-    known.delete(name);
-    const found = await resolveArtifactUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
-    const location = await permitted(deps, { run, key, location: found, ...(signal ? { signal } : {}) });
-    const until = knownUntil(location, now());
-    if (until > now()) known.set(name, { location, until });
-    const oldest = known.keys().next();
-    if (known.size > MAX_KNOWN && oldest.done !== true) known.delete(oldest.value);
-    return location;
-  };
+  constructor(deps: MediaDeps) {
+    this.#deps = deps;
+  }
 
-  const fetchOnce = async (owner: Owner, key: ArtifactKey, options: MediaOptions): Promise<Opened> => {
-    const { run } = owner;
-    const { signal } = options;
-    const location = await find(run, key, signal);
-    if (location.kind === "gone") return location;
-    const range = rangeFor(owner, key, options.range);
-    const request = { ...(signal ? { signal } : {}), range };
-    const opened =
-      location.kind === "redirect"
-        ? await fetchUrl(deps, { run, key, url: location.url, ...request })
-        : await stream(client, run, location.artifactId, request);
-    if (opened.kind === "content" && isUselessPart(opened.content, range)) {
-      await opened.content.body?.cancel();
-      return range === undefined ? gone(BROKEN, true) : fetchOnce(owner, key, { ...options, range: null });
-    }
-    const whole = isPicture(owner, key) || (!isArtifactId(key) && (await copies?.has(run.run_id, key)) === true);
-    return begun(opened, { whole, member: () => nameInBundle(deps, owner, key, signal) });
-  };
-
-  /** A remembered URL may have died, so it is resolved again once. */
-  const fetch = async (owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> => {
-    const name = cacheKey(owner.run, key);
-    const wasKnown = known.has(name);
-    const opened = await fetchOnce(owner, key, options);
-    if (opened.kind !== "gone") return opened;
-    known.delete(name);
-    return wasKnown && !options.signal?.aborted ? fetchOnce(owner, key, options) : opened;
-  };
-
-  const openCopy = async (owner: Owner, key: ArtifactKey, options: MediaOptions): Promise<Opened | null> => {
-    const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, options.range) ?? null)) ?? null;
-    if (copy === null) return null;
-    if (copy.status === 416) return { kind: "unsatisfiable" };
-    const member = () => nameInBundle(deps, owner, key, options.signal);
-    const opened = await begun({ kind: "content", content: copy }, { whole: isPicture(owner, key), member });
-    return opened.kind === "gone" ? null : opened;
-  };
+  async link(owner: Owner, key: ArtifactKey, signal?: AbortSignal): Promise<string | null> {
+    // Where a redirect leads, nobody sees whether all of the bytes come.
+    if ((await this.#deps.copies?.has(owner.run.run_id, key)) === true) return null;
+    const location = await this.#find(owner.run, key, signal);
+    if (location.kind !== "redirect") return null;
+    // Skyvern's type is that of the kind of artifact, whatever the bytes are (contract §4): a ZIP is no picture.
+    if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
+    return inBundle(owner, key) === null ? location.url : null;
+  }
 
   /**
    * The bytes of an id never change, so their copy goes first: nothing that Skyvern or a storage sends can break off
    * behind its status. A place may hold something else by now, so Skyvern goes first there.
    */
-  const open = async (owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> => {
-    if (isArtifactId(key)) return (await openCopy(owner, key, options)) ?? fetch(owner, key, options);
-    const opened = await fetch(owner, key, options);
-    return opened.kind === "gone" ? ((await openCopy(owner, key, options)) ?? opened) : opened;
-  };
+  async open(owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> {
+    if (isArtifactId(key)) return (await this.#openCopy(owner, key, options)) ?? this.fetch(owner, key, options);
+    const opened = await this.fetch(owner, key, options);
+    return opened.kind === "gone" ? ((await this.#openCopy(owner, key, options)) ?? opened) : opened;
+  }
 
-  return {
-    fetch,
-    open,
-    link: async (owner, key, signal) => {
-      // Where a redirect leads, nobody sees whether all of the bytes come.
-      if ((await copies?.has(owner.run.run_id, key)) === true) return null;
-      const location = await find(owner.run, key, signal);
-      if (location.kind !== "redirect") return null;
-      // Skyvern's type is that of the kind of artifact, whatever the bytes are (contract §4): a ZIP is no picture.
-      if (isPicture(owner, key) && parseArtifactId(location.url) !== null) return null;
-      return inBundle(owner, key) === null ? location.url : null;
-    },
-    read: async (owner, key, maxBytes, signal) => {
-      try {
-        const opened = await open(owner, key, { signal });
-        return opened.kind === "content" ? await readAll(opened.content, maxBytes) : { kind: "unavailable" };
-      } catch {
-        // The connection broke or the time was over while reading.
-        return { kind: "unavailable" };
-      }
-    },
-  };
+  /** A remembered URL may have died, so it is resolved again once. */
+  async fetch(owner: Owner, key: ArtifactKey, options: MediaOptions = {}): Promise<Opened> {
+    const name = cacheKey(owner.run, key);
+    const wasKnown = this.#known.has(name);
+    const opened = await this.#fetchOnce(owner, key, options);
+    if (opened.kind !== "gone") return opened;
+    this.#known.delete(name);
+    return wasKnown && !options.signal?.aborted ? this.#fetchOnce(owner, key, options) : opened;
+  }
+
+  async read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<ReadResult> {
+    try {
+      const opened = await this.open(owner, key, { signal });
+      return opened.kind === "content" ? await readAll(opened.content, maxBytes) : { kind: "unavailable" };
+    } catch {
+      // The connection broke or the time was over while reading.
+      return { kind: "unavailable" };
+    }
+  }
+
+  async #fetchOnce(owner: Owner, key: ArtifactKey, options: MediaOptions): Promise<Opened> {
+    const { run } = owner;
+    const { signal } = options;
+    const { client, copies } = this.#deps;
+    const location = await this.#find(run, key, signal);
+    if (location.kind === "gone") return location;
+    const range = rangeFor(owner, key, options.range);
+    const request = { ...(signal ? { signal } : {}), range };
+    const opened =
+      location.kind === "redirect"
+        ? await fetchUrl(this.#deps, { run, key, url: location.url, ...request })
+        : await stream(client, run, location.artifactId, request);
+    if (opened.kind === "content" && isUselessPart(opened.content, range)) {
+      await opened.content.body?.cancel();
+      return range === undefined ? gone(BROKEN, true) : this.#fetchOnce(owner, key, { ...options, range: null });
+    }
+    const whole = isPicture(owner, key) || (!isArtifactId(key) && (await copies?.has(run.run_id, key)) === true);
+    return begun(opened, { whole, member: () => nameInBundle(this.#deps, owner, key, signal) });
+  }
+
+  async #openCopy(owner: Owner, key: ArtifactKey, { range, signal }: MediaOptions): Promise<Opened | null> {
+    const { copies } = this.#deps;
+    const copy = (await copies?.open(owner.run.run_id, key, rangeFor(owner, key, range) ?? null)) ?? null;
+    if (copy === null) return null;
+    if (copy.status === 416) return { kind: "unsatisfiable" };
+    const member = () => nameInBundle(this.#deps, owner, key, signal);
+    const opened = await begun({ kind: "content", content: copy }, { whole: isPicture(owner, key), member });
+    return opened.kind === "gone" ? null : opened;
+  }
+
+  async #find(run: Run, key: ArtifactKey, signal: AbortSignal | undefined): Promise<ArtifactLocation> {
+    const { client, now } = this.#deps;
+    const name = cacheKey(run, key);
+    const kept = this.#known.get(name);
+    if (kept && kept.until > now()) return kept.location;
+    this.#known.delete(name);
+    const found = await resolveArtifactUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
+    const location = await permitted(this.#deps, { run, key, location: found, ...(signal ? { signal } : {}) });
+    const until = knownUntil(location, now());
+    if (until > now()) this.#known.set(name, { location, until });
+    const oldest = this.#known.keys().next();
+    if (this.#known.size > MAX_KNOWN && oldest.done !== true) this.#known.delete(oldest.value);
+    return location;
+  }
 }
 
 const cacheKey = (run: Run, key: ArtifactKey): string => JSON.stringify([run.run_id, key]);
@@ -341,107 +344,3 @@ async function readAll(content: Response, maxBytes: number): Promise<ReadResult>
   const bytes = Buffer.concat(chunks);
   return { kind: "bytes", type: typeOfBytes(bytes), bytes };
 }
-
-// --- what a browser is given ----------------------------------------------------------------------------------------
-
-type Bytes = ReadableStream<Uint8Array>;
-
-/** Film types are taken as declared, because the middle of a film does not show its type. */
-const FILM = /^video\/(webm|mp4)$/;
-/** The first bytes by which every type is recognized. */
-const HEAD_BYTES = 12;
-
-/**
- * The type under which content may be shown, null when it may not: only types that a browser shows without running
- * anything. The first bytes decide, because Skyvern's type is that of the kind of artifact (contract §4) and a storage
- * may call a page a picture. Callers continue with the returned `body`.
- */
-export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {
-  const type = said.split(";")[0]?.trim().toLowerCase() ?? "";
-  if (FILM.test(type)) return { type, body };
-  const { head, body: rejoined } = await peek(body, HEAD_BYTES);
-  return { type: typeOfBytes(head), body: rejoined };
-}
-
-/**
- * The first `bytes` of a body, or all of a shorter one, and a body that begins with them. Rejects when it breaks off
- * before.
- */
-async function peek(body: Bytes, bytes: number): Promise<{ head: Buffer; body: Bytes }> {
-  const reader = body.getReader();
-  const first: Uint8Array[] = [];
-  let size = 0;
-  let ended = false;
-  while (size < bytes && !ended) {
-    const { done, value } = await reader.read();
-    ended = done;
-    if (value !== undefined) first.push(value);
-    size += value?.byteLength ?? 0;
-  }
-  const rejoined = new ReadableStream<Uint8Array>({
-    start: (controller) => {
-      for (const chunk of first) controller.enqueue(chunk);
-      if (ended) controller.close();
-    },
-    pull: async (controller) => {
-      const { done, value } = await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
-  return { head: Buffer.concat(first), body: rejoined };
-}
-
-/** The type of a picture or film by its first bytes, null when it is neither. */
-export function typeOfBytes(bytes: Uint8Array): string | null {
-  const head = Buffer.from(bytes.subarray(0, HEAD_BYTES)).toString("latin1");
-  if (head.startsWith("\x89PNG\r\n\x1A\n")) return "image/png";
-  if (head.startsWith("\xFF\xD8\xFF")) return "image/jpeg";
-  if (/^GIF8[79]a/.test(head)) return "image/gif";
-  if (/^RIFF.{4}WEBP/s.test(head)) return "image/webp";
-  if (head.startsWith("\x1A\x45\xDF\xA3")) return "video/webm";
-  return /^.{4}ftyp/s.test(head) ? "video/mp4" : null;
-}
-
-const PASSED = ["content-length", "content-range", "accept-ranges", "etag", "last-modified"];
-const SAFE = {
-  "content-security-policy": "default-src 'none'; sandbox",
-  "x-content-type-options": "nosniff",
-  "cross-origin-resource-policy": "same-origin",
-};
-
-/**
- * Answers with content in a form that runs nothing: media are shown, everything else is downloaded under its own name.
- * The body of `content` is consumed.
- */
-export async function safeAnswer(content: Response, name: string): Promise<Response> {
-  const said = content.headers.get("content-type") ?? "";
-  const { type, body } = content.body ? await sniff(said, content.body) : { type: null, body: null };
-  const headers = new Headers({
-    ...SAFE,
-    "content-type": type ?? "application/octet-stream",
-    "content-disposition": type === null ? `attachment; filename*=UTF-8''${rfc8187(name)}` : "inline",
-    "cache-control": "private, max-age=300",
-  });
-  // The length of compressed content is that of the compressed bytes.
-  const packed = content.headers.has("content-encoding");
-  for (const passed of packed ? [] : PASSED) {
-    const value = content.headers.get(passed);
-    if (value !== null) headers.set(passed, value);
-  }
-  return new Response(body, { status: content.status, headers });
-}
-
-/** Encodes the characters that `encodeURIComponent` leaves as they are and RFC 8187 does not allow. */
-const rfc8187 = (name: string): string =>
-  encodeURIComponent(name.toWellFormed()).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
-
-/** A picture that says it is missing. It has status 200, because a page would otherwise show a broken picture. */
-export const noPicture = (): Response =>
-  new Response(PICTURE, { headers: { ...SAFE, "content-type": "image/svg+xml", "cache-control": "no-store" } });
-
-const PICTURE =
-  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 120" width="640" height="120"><rect width="640" ` +
-  `height="120" fill="#8a94a0" opacity=".25"/><text x="320" y="66" font-family="sans-serif" font-size="18" ` +
-  `fill="#6b7580" text-anchor="middle">This picture is not available</text></svg>`;

@@ -4,7 +4,8 @@
  */
 import { recordingOf } from "../../domain/report.ts";
 import type { ArtifactKey } from "../../domain/run.ts";
-import { noPicture, safeAnswer, type Media, type Owner } from "../../skyvern/artifacts/media.ts";
+import { noPicture, safeAnswer } from "../../skyvern/artifacts/answer.ts";
+import type { Media, Owner } from "../../skyvern/artifacts/media.ts";
 
 export interface MediaRequest {
   owner: Owner;
