@@ -22,7 +22,8 @@ import {
 const ROUNDS = amountOf("RELAY_FAULT_ROUNDS", 12);
 const ONCE = { slack: 1, mails: 1, messageIds: [expect.any(String)], requests: 1, webhookIds: [expect.any(String)] };
 
-describe("kill -9 at a step", () => {
+// Three starts of a relay take a second, and on a busy machine many.
+describe("kill -9 at a step", { timeout: 60_000 }, () => {
   it("before the commit: nothing half-done is left, and the same webhook is taken as new", async () => {
     const world = await aWorld();
     const first = world.spawn();
