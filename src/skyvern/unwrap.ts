@@ -53,21 +53,21 @@ export function unwrap(source: string): UnwrappedView | null {
   }
   if (length === source.length) return null;
   starts[length] = source.length;
-  const text = textOf(codes.subarray(0, length));
-  discard(codes);
-  return { text, starts, depths };
+  return { text: takeText(codes, length), starts, depths };
 }
 
-function textOf(codes: Uint16Array): string {
+/** The text of the first codes, which are consumed. */
+function takeText(all: Uint16Array, length: number): string {
+  const codes = all.subarray(0, length);
+  if (length <= 4096) return String.fromCharCode.apply(null, codes as unknown as number[]);
   let any = 0;
   for (const code of codes) any |= code;
-  if (any < 256) {
-    const bytes = Buffer.from(codes);
-    const text = bytes.toString("latin1");
-    discard(bytes);
-    return text;
-  }
-  return Buffer.from(codes.buffer, codes.byteOffset, codes.byteLength).toString("utf16le");
+  const isLatin1 = any < 256;
+  const bytes = isLatin1 ? Buffer.from(codes) : Buffer.from(codes.buffer, codes.byteOffset, codes.byteLength);
+  if (isLatin1) discard(all);
+  const text = bytes.toString(isLatin1 ? "latin1" : "utf16le");
+  discard(isLatin1 ? bytes : all);
+  return text;
 }
 
 const isOpener = (c: number): boolean => c === PERCENT || c === AMPERSAND || c === BACKSLASH;

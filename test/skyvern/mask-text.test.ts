@@ -144,3 +144,12 @@ describe("the quick look at a text", () => {
     );
   });
 });
+
+it.each(["a word ", "é à ", "東京 ", "🎉 "])(
+  "what is wrapped is masked in a long text of %j, at its place",
+  (filler) => {
+    const around = filler.repeat(3_000);
+    const text = (value: string): string => `${around}p%61ssword%3D${value} ${around}\\u0070in=${value} ${around}`;
+    expect(maskText(text("hunter22"), { readName, byName: false })).toBe(text(REDACTED));
+  },
+);
