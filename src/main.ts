@@ -1,5 +1,5 @@
 /** The process shell: arguments and environment in, signals to an abort, exit code out. */
-import { writeSync } from "node:fs";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { runCli } from "./cli/cli.ts";
 import { askAtTerminal } from "./cli/ask.ts";
@@ -20,6 +20,16 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     askedAt = performance.now();
     stopping.abort();
   });
+}
+
+/** True once the terminal is closed at which the process was started. `kill -HUP` leaves it there. */
+function isTerminalGone(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"));
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 function endAtOnce(signal: "SIGTERM" | "SIGINT"): void {
@@ -73,7 +83,8 @@ const code = await runCli(process.argv.slice(2), {
   stderr: (text) => void process.stderr.write(text),
   flushed,
   stopped: stopping.signal,
-  onHangup: (listener) => void process.on("SIGHUP", listener),
+  onHangup: (listener) =>
+    void process.on("SIGHUP", () => (process.stdout.isTTY && isTerminalGone() ? stopping.abort() : listener())),
   terminal: process.stderr.isTTY,
   ...(process.stdin.isTTY && process.stderr.isTTY
     ? { ask: (question, how) => askAtTerminal(question, how, stopping) }

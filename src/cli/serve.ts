@@ -13,7 +13,8 @@ import { makeTokenFile } from "./token-file.ts";
 export const addServe: AddCommand = ({ command, ends, shell }) =>
   command(
     "serve",
-    "run the relay until SIGTERM or SIGINT (the default command); SIGHUP or a changed file reloads the configuration",
+    "run the relay until SIGTERM or SIGINT, or its terminal is closed (the default command); SIGHUP or a changed file " +
+      "reloads the configuration",
   ).action(ends(() => serve(shell)));
 
 async function serve(shell: Shell): Promise<number> {

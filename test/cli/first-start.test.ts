@@ -131,6 +131,37 @@ it("refuses a token file that holds no token, and names it", async () => {
   expect(stderr).toContain(`${folder}/relay.token: holds no token: delete it`);
 });
 
+const AT_A_TERMINAL = `
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while b"relay started" not in said:
+    said += os.read(fd, 4096)
+os.kill(pid, 1)
+while b"config unchanged" not in said:
+    said += os.read(fd, 4096)
+os.close(fd)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+
+it("reloads at a SIGHUP, and stops when its terminal is closed", async () => {
+  const folder = aFolder();
+  const env = {
+    PATH: process.env["PATH"],
+    SKYVERN_API_KEY: FIXTURE_KEY,
+    SKYVERN_BASE_URL: await aSkyvern(),
+    DATABASE_URL: `sqlite:${folder}/relay.db`,
+    HOST: "127.0.0.1",
+    PORT: "0",
+    NO_COLOR: "1",
+  };
+  const args = ["-c", AT_A_TERMINAL, process.execPath, MAIN, "serve"];
+  const { stdout } = await promisify(execFile)("python3", args, { cwd: folder, env });
+  expect(stdout).toBe("0\n");
+});
+
 it("says which port is taken, and what to do", async () => {
   const other = createServer();
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
