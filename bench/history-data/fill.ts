@@ -172,7 +172,7 @@ async function finish(database: Database, { since, until, chance, left }: Finish
         .where("id", "in", waiting)
         .execute();
     await sql`update runs set artifacts_status = 'complete', follow_up_at = null, artifacts = (
-        select json_group_array(json_object('artifact_id', 'a_' || seq || '_' || p.key, 'type', p.value, 'created_at', received_at - 1000))
+        select json_object('artifacts', json_group_array(json_object('artifact_id', 'a_' || seq || '_' || p.key, 'type', p.value, 'created_at', received_at - 1000)))
         from json_each('["recording","screenshot_final","screenshot_action","llm_prompt"]') p)
       where received_at >= ${since} and received_at <= ${until}`.execute(tx);
     await ledger.write(rows);
