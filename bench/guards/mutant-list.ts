@@ -306,6 +306,18 @@ export const MUTANTS: readonly Mutant[] = [
       'JSON.stringify(["artifact", runId, exp])',
     ],
   ]),
+  ...of("Links to artifacts", "src/skyvern/artifacts/media.ts", MEDIA, [
+    ["a reader is sent nowhere that the relay would not go", "await permit(location.url,", "void (location.url,"],
+    [
+      "a copy goes first",
+      "if (isArtifactId(key)) return (await this.#openCopy",
+      'if (key === "") return (await this.#openCopy',
+    ],
+    ["a part that nobody asked for", "status === 206 && (range === undefined ||", "status === 206 && (false ||"],
+  ]),
+  ...of("Links to artifacts", "src/skyvern/artifacts/artifact-url.ts", MEDIA, [
+    ["a URL that poses as another", 'parsed.username !== "" || parsed.password !== ""', "parsed.href === url + url"],
+  ]),
   ...of("Links to artifacts", "src/http/artifacts.ts", LINKS, [
     ["an artifact asks for one", "if (!(await mayOpen(c, deps, runId, key)))", "if (false)"],
   ]),
