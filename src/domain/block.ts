@@ -25,12 +25,15 @@ export interface Timeline {
   blocks: Block[];
   /** How many earlier blocks are not stored. */
   omitted: number;
+  /** How many blocks the workflow has, inner ones too; asked for where one failed, and absent where it is not known. */
+  planned?: number;
 }
 
 export interface FailedBlock {
   block: Block;
   /** Its place among the blocks of the run's last attempt, from 1. A block that a loop repeats counts once. */
   index: number;
+  /** The blocks of the workflow; where that is not known, those that ran. */
   of: number;
 }
 
@@ -40,13 +43,13 @@ const FAILED = new Set(["failed", "terminated", "timed_out", "canceled"]);
  * The block at which the last attempt of a run ended: of those that failed, the one that began last. Null when none
  * did.
  */
-export function failedBlock({ blocks }: Timeline): FailedBlock | null {
+export function failedBlock({ blocks, planned = 0 }: Timeline): FailedBlock | null {
   const last = Math.max(...blocks.map(({ attempt }) => attempt), 1);
   const ofLast = blocks.filter(({ attempt }) => attempt === last);
   const block = ofLast.findLast(({ status }) => FAILED.has(status ?? ""));
   if (!block) return null;
   const labels = [...new Set(ofLast.map(({ label }) => label))];
-  return { block, index: labels.indexOf(block.label) + 1, of: labels.length };
+  return { block, index: labels.indexOf(block.label) + 1, of: Math.max(labels.length, planned) };
 }
 
 const WORDS = new Map([

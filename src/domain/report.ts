@@ -44,7 +44,9 @@ export const ReportSchema = z.object({
           label: text,
           type: z.string().meta({ description: "As Skyvern spells it: `http_request`." }),
           index: z.int().meta({ description: "Its place among the blocks that the last attempt reached, from 1." }),
-          of: z.int(),
+          of: z
+            .int()
+            .meta({ description: "The blocks of the workflow; where that is not known, those that were reached." }),
         })
         .nullable()
         .meta({ description: "The block at which the run ended, where Skyvern's timeline could be read." }),

@@ -75,6 +75,17 @@ function toBlock(block: JsonObject, known: ReadonlySet<Json | undefined>): JsonO
   };
 }
 
+/** How many blocks a workflow has, those inside of loops too. A label stands once in a workflow. */
+export const countBlocks = (workflow: JsonObject): number =>
+  new Set(labelsIn(listIn(objectIn(workflow, "workflow_definition"), "blocks"))).size;
+
+const labelsIn = (blocks: readonly JsonObject[], depth = 0): Json[] =>
+  depth > DEEPEST
+    ? []
+    : blocks.flatMap((block) => [block["label"] ?? null, ...labelsIn(listIn(block, "loop_blocks"), depth + 1)]);
+
+const DEEPEST = 50;
+
 /** Why a definition cannot be passed on as it is, or null. */
 export function findUnsendable(workflow: JsonObject): string | null {
   if (!isJsonObject(workflow["workflow_definition"])) return "its definition is not in Skyvern's answer";

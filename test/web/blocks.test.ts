@@ -41,6 +41,16 @@ it("a failure leads with its block, on the page and in the HTTP event", async ()
   expect(page).not.toContain("UNKNOWN");
 });
 
+it("a failing block has its place among all blocks of the workflow, also those that did not begin", async () => {
+  const loop = { label: "each", loop_blocks: [{ label: "look_up" }, { label: "each_else" }] };
+  const rest = ["open", "get_pdf", "read_invoice", "pay", "file", "tell", "check"].map((label) => ({ label }));
+  const workflow = { workflow_definition: { blocks: [...rest, loop] } };
+  relay.skyvern.faults.push({ on: /workflows\/wpid_\w+$/, status: 200, body: JSON.stringify(workflow) });
+  const { event, page } = await aFailedRun(broken);
+  expect(event["failure"]).toMatchObject({ block: { index: 2, of: 10 } });
+  expect(page).toContain("Failed at get_pdf (block 2 of 10)");
+});
+
 it("the page lists the blocks in the order in which they began, with their reasons as text", async () => {
   const { event, page } = await aFailedRun(broken);
   const labels = ["open", "get_pdf", "read_invoice", "each", "look_up", "check"];

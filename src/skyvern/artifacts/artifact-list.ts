@@ -4,7 +4,7 @@
  */
 import type { Log } from "../../platform/log.ts";
 import { retry } from "../../platform/retry.ts";
-import type { Timeline } from "../../domain/block.ts";
+import { failedBlock, type Timeline } from "../../domain/block.ts";
 import type { Artifact, ArtifactKey, ArtifactsStatus, Run } from "../../domain/run.ts";
 import type { Redact } from "../redact.ts";
 import { readTimeline, type ReadTimeline } from "../timeline.ts";
@@ -12,6 +12,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
 import type { ArtifactRow, SkyvernClient } from "../client.ts";
 import type { SkyvernFault } from "../api-call.ts";
+import { countBlocks } from "../workflow-definition.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 export interface Enrichment {
@@ -230,7 +231,7 @@ async function listWithinBudget(context: EnricherContext, run: Run, abort: Abort
   });
   if (listed.ok) {
     const read = await readBlocks(context, client, run, signal);
-    const said = read === null ? {} : { timeline: { blocks: read.blocks, omitted: read.omitted } };
+    const said = read === null ? {} : { timeline: await withPlan(client, run, read, signal) };
     const artifacts = listed.rows.map((row) => toArtifact(row, read?.labels));
     return { artifacts, status: "complete", reason: null, ...said };
   }
@@ -256,6 +257,20 @@ async function readBlocks(
       reason: answer.ok ? "it has another shape" : answer.fault.reason,
     });
   return timeline;
+}
+
+/** "Block 3 of 8": the timeline has no block that did not begin. */
+async function withPlan(
+  client: SkyvernClient,
+  run: Run,
+  { blocks, omitted }: ReadTimeline,
+  signal: AbortSignal,
+): Promise<Timeline> {
+  const workflow = run.workflow?.permanent_id ?? null;
+  const isBroken = run.status !== "completed" && failedBlock({ blocks, omitted }) !== null;
+  if (workflow === null || !isBroken) return { blocks, omitted };
+  const answer = await client.getWorkflow(workflow, signal);
+  return { blocks, omitted, ...(answer.ok ? { planned: countBlocks(answer.value) } : {}) };
 }
 
 function toArtifact(row: ArtifactRow, labels: ReadonlyMap<string, string> = new Map()): Artifact {
