@@ -271,3 +271,23 @@ it("a key that takes the place of one which is gone goes on where that one was",
   const answer = await relay.webhook(body({ output: { total: 43 } }, ENDED + 1_000), { key: ACME.key });
   expect(answer.json()).toMatchObject({ result: "updated" });
 });
+
+describe("a run of another organization that names this one", () => {
+  const aRun = (run_id: string, values: JsonObject): string => {
+    const { payload } = atSkyvern({ id: run_id, fixture: "workflow_run.completed", endedAt: ENDED });
+    return JSON.stringify({ ...payload, organization_id: undefined, ...values });
+  };
+
+  it("as its parent, its retry or its child makes no link in it, and hides none", async () => {
+    const { relay } = await aRelay();
+    await relay.webhook(aRun("wr_1", {}), { key: ACME.key });
+    await relay.webhook(aRun("wr_2", { parent_workflow_run_id: "wr_1" }), { key: ACME.key });
+    const names = { parent_workflow_run_id: "wr_1", retried_from_workflow_run_id: "wr_1" };
+    for (let i = 0; i < 120; i += 1) await relay.webhook(aRun(`wr_bad${i}`, names), { key: UMBRELLA.key });
+    const child = { workflow_run_id: "wr_1", workflow_permanent_id: "wpid_2", status: "completed", outputs: {} };
+    await relay.webhook(aRun("wr_parent", { output: { block: child } }), { key: UMBRELLA.key });
+    expect(await relay.read("/v1/runs/wr_1")).toMatchObject({
+      related: { parent: null, retried_by: null, children: ["wr_2"] },
+    });
+  });
+});
