@@ -5,6 +5,7 @@
  *
  * `node scripts/pictures.ts --every-run FOLDER`: every run of the fixtures as everybody reads it, and sheets of them.
  * `--tree DIR`: by the relay of another folder. `--fixtures DIR`, repeatable: other fixtures. `--only WORD`: of these.
+ * `--real DIR`: in place of fixtures, the runs in a folder that scripts/real-skyvern left, told again by its Skyvern.
  */
 import { mkdirSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -16,8 +17,9 @@ import { silentLog } from "../src/platform/log.ts";
 import { systemRuntime } from "../src/platform/runtime.ts";
 import { startSkyvern, type StandInRun } from "../src/stand-ins/skyvern.ts";
 import { startSlack } from "../src/stand-ins/slack.ts";
-import { drawEveryRun } from "./pictures/every-run.ts";
-import { fixtureRuns } from "./pictures/fixture-runs.ts";
+import { drawEveryRun, type ToldRun } from "./pictures/every-run.ts";
+import { fixtureRuns, type FixtureRun } from "./pictures/fixture-runs.ts";
+import { startRealRuns } from "./pictures/real-runs.ts";
 import { KEY } from "./pictures/relay-process.ts";
 import { drawScenes } from "./pictures/scenes.ts";
 import { drawSheets } from "./pictures/sheets.ts";
@@ -32,6 +34,7 @@ const { values: options, positionals } = parseArgs({
     tree: { type: "string", default: join(import.meta.dirname, "..") },
     fixtures: { type: "string", multiple: true },
     only: { type: "string", default: "" },
+    real: { type: "string" },
   },
   allowPositionals: true,
 });
@@ -42,7 +45,8 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
 });
 try {
-  if (options["every-run"]) await drawFixtures(browser);
+  if (options.real !== undefined) await drawReal(browser, options.real);
+  else if (options["every-run"]) await drawFixtures(browser);
   else await drawReadme(browser);
 } finally {
   await browser.close();
@@ -51,8 +55,34 @@ try {
 async function drawFixtures(browser: Browser): Promise<void> {
   const fixtures = join(import.meta.dirname, "../test/fixtures");
   const runs = fixtureRuns(options.fixtures ?? [fixtures], await drawScenes(browser));
+  await drawRuns(browser, runs.map(toldByStandIn));
+}
+
+function toldByStandIn({ name, id, run }: FixtureRun): ToldRun {
+  const { payload } = run;
+  return {
+    name,
+    id,
+    runType: typeof payload["run_type"] === "string" ? payload["run_type"] : "legacy",
+    tell: ({ url, skyvern }) => {
+      skyvern.addRun(run);
+      return skyvern.sendWebhook(payload, `${url}/webhook`, KEY);
+    },
+  };
+}
+
+async function drawReal(browser: Browser, dir: string): Promise<void> {
+  const { at, runs, stop } = await startRealRuns(dir);
+  try {
+    await drawRuns(browser, runs, at);
+  } finally {
+    await stop();
+  }
+}
+
+async function drawRuns(browser: Browser, runs: readonly ToldRun[], at?: { url: string; key: string }): Promise<void> {
   const some = runs.filter(({ name }) => name.includes(options.only));
-  await drawEveryRun(browser, some, { tree: options.tree, folder });
+  await drawEveryRun(browser, some, { tree: options.tree, folder, ...(at ? { at } : {}) });
   await drawSheets(
     browser,
     some.map(({ name }) => name),

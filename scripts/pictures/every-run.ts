@@ -6,9 +6,16 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import PostalMime from "postal-mime";
 import type { Browser, Page } from "playwright-core";
-import { startRelayProcess, KEY, TOKEN, type RelayProcess } from "./relay-process.ts";
+import { startRelayProcess, TOKEN, type RelayProcess } from "./relay-process.ts";
 import { drawMessage, type Block } from "./slack-look.ts";
-import type { FixtureRun } from "./fixture-runs.ts";
+
+/** A run, and how the relay hears of its end. */
+export interface ToldRun {
+  name: string;
+  id: string;
+  runType: string;
+  tell(relay: RelayProcess): Promise<unknown>;
+}
 
 export interface Figures {
   name: string;
@@ -27,14 +34,14 @@ const DESK = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const SLACK_WIDTH = 620;
 
-/** `tree`: the relay's folder. */
+/** `tree`: the relay's folder. `at`: a Skyvern in place of the stand-in, whose requests are not counted. */
 export async function drawEveryRun(
   browser: Browser,
-  runs: readonly FixtureRun[],
-  { tree, folder }: { tree: string; folder: string },
+  runs: readonly ToldRun[],
+  { tree, folder, at }: { tree: string; folder: string; at?: { url: string; key: string } },
 ): Promise<Figures[]> {
   mkdirSync(folder, { recursive: true });
-  const relay = await startRelayProcess(tree);
+  const relay = await startRelayProcess(tree, at);
   try {
     const figures: Figures[] = [];
     const page = await logIn(browser, relay);
@@ -59,13 +66,12 @@ async function drawRun(
   browser: Browser,
   page: Page,
   relay: RelayProcess,
-  { name, id, run }: FixtureRun,
+  { name, id, runType, tell }: ToldRun,
   folder: string,
 ): Promise<Figures> {
   const { skyvern, slack, smtp, http } = relay;
   const [callsBefore, mailsBefore, postsBefore] = [skyvern.calls.length, smtp.messages.length, http.requests.length];
-  skyvern.addRun(run);
-  await skyvern.sendWebhook(run.payload, `${relay.url}/webhook`, KEY);
+  await tell(relay);
   await settled(relay);
   const calls = skyvern.calls.slice(callsBefore).map(({ path }) => path);
   const message = slack.messages().findLast((one) => one.thread_ts === null && JSON.stringify(one).includes(id));
@@ -82,7 +88,7 @@ async function drawRun(
   const bytes = (text: string | undefined): number | null => (text === undefined ? null : Buffer.byteLength(text));
   return {
     name,
-    runType: typeof run.payload["run_type"] === "string" ? run.payload["run_type"] : "legacy",
+    runType,
     asked: calls.filter((path) => !path.endsWith("/content") && path !== "/v1/runs"),
     contents: calls.filter((path) => path.endsWith("/content")).length,
     slack: bytes(message && JSON.stringify(message.blocks)),
