@@ -7,6 +7,7 @@ import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
 import { cut } from "./cut.ts";
 import { fitLines } from "./fit-lines.ts";
+import { plainReason } from "./plain-reason.ts";
 import { bytes, MESSAGE_AMOUNT, readableOutput, type Amount, type Fact, type Section } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
 
@@ -90,9 +91,11 @@ export function ordinal(n: number): string {
 /** Skyvern makes at most 6. */
 const MAX_ATTEMPTS = 20;
 
-function listAttempts({ attempts }: Report): Content["attempts"] {
+function listAttempts({ attempts, failure }: Report): Content["attempts"] {
   if (attempts.length < 2) return null;
   const shown = attempts.slice(-MAX_ATTEMPTS);
+  const reasonOf = (reason: string | null): string =>
+    reason !== null && reason === failure?.reason ? "the reason above" : (plainReason(reason) ?? "–");
   return {
     kind: "table",
     title: "Attempts",
@@ -100,7 +103,7 @@ function listAttempts({ attempts }: Report): Content["attempts"] {
     rows: shown.map(({ attempt, status, reason, codes, started_at, finished_at }) => [
       String(attempt),
       labelOf(status).label,
-      reason ?? "–",
+      reasonOf(reason),
       codes.join(", ") || "–",
       timeOrDash(started_at),
       timeOrDash(finished_at),
@@ -121,7 +124,8 @@ function describeFailure({ failure, status }: Report, most: number): Content["fa
   const at = block === null ? null : `${label} at ${name} (block ${block.index} of ${block.of})`;
   // It says nothing, and less beside others.
   const known = categories.filter((category) => category !== "UNKNOWN");
-  return { ...rest, reason: reason === null ? null : cut(reason, most), categories: known, at };
+  const said = plainReason(reason, at === null ? "unnamed" : "named");
+  return { ...rest, reason: said === null ? null : cut(said, most), categories: known, at };
 }
 
 /** What people tell runs apart by; a run with more has its tags from a program. */

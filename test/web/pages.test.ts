@@ -320,7 +320,7 @@ describe("the page of a run that Skyvern tries again", () => {
     await relay.webhook(body("completed-attempt-2"));
     const text = textOf(await reader.page("/runs/wr_602137252455812824"));
     expect(text).toContain("Completed at the 2nd attempt");
-    expect(text).toMatch(/Attempts Attempt Status Reason Codes Started Finished 1 Failed http_request block failed/);
+    expect(text).toMatch(/Attempts Attempt Status Reason Codes Started Finished 1 Failed HTTP 500/);
     expect(text).toContain("Attempt 2 started");
   });
 

@@ -2,6 +2,7 @@
 import { html } from "hono/html";
 import { typeName } from "../../domain/block.ts";
 import { duration } from "../../sinks/content.ts";
+import { plainReason } from "../../sinks/plain-reason.ts";
 import { badge, statusLook, type Html, type Part } from "../markup.ts";
 import { block, line, many } from "../text.ts";
 import { card } from "./card.ts";
@@ -40,7 +41,8 @@ const list = (rows: Html[]): Html =>
   </ol>`;
 
 function blockHtml(one: ReportBlock, { hasAttempts, picture }: { hasAttempts: boolean; picture: string | null }): Html {
-  const { label, type, status, attempt, depth, duration_ms: took, reason, codes, screenshot_url: link } = one;
+  const { label, type, status, attempt, depth, duration_ms: took, codes, screenshot_url: link } = one;
+  const reason = plainReason(one.reason);
   const look = statusLook(status ?? "unknown");
   const name = line(label ?? "", 100) || line(typeName(type), 60);
   const about = [

@@ -42,6 +42,28 @@ describe("a mail", () => {
       expect(mailFor({ duration_ms: ms }).text).toContain(` · ${words}`);
   });
 
+  test("says a reason once, and without Skyvern's words before it", () => {
+    const reason = "http_request block failed. failure reason: HTTP 404: no";
+    const attempt = { codes: [], started_at: null, finished_at: null, decision: null };
+    const { text } = mailFor({
+      status: "failed",
+      attempt: 2,
+      failure: {
+        reason,
+        codes: [],
+        categories: [],
+        errors: [],
+        block: { label: "rates", type: "code", index: 1, of: 2 },
+      },
+      attempts: [
+        { ...attempt, attempt: 1, status: "failed", reason: "http_request block failed. failure reason: HTTP 500" },
+        { ...attempt, attempt: 2, status: "failed", reason },
+      ],
+    });
+    expect(text).toContain("Failed at rates (block 1 of 2)\n  HTTP 404: no\n");
+    expect(text).toContain("  1: Failed: HTTP 500\n  2: Failed: the reason above\n");
+  });
+
   test("says the same as text and as HTML", () => {
     const mail = mailFor({
       status: "failed",
