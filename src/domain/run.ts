@@ -223,6 +223,8 @@ export interface RunState {
    * The outcome has not chosen its sinks yet: a route tests where the run comes from, and Skyvern is still to be asked.
    */
   unrouted?: true;
+  /** Sinks were chosen without Skyvern's answer. Those that the routes add once it answers get the outcome then. */
+  guessed?: true;
   /** The outcome that the run had before a later run attempt began all the same, as long as that one has not ended. */
   ended?: string;
 }

@@ -14,7 +14,7 @@ import { attemptDueAt, followUpAt, lacksRelations } from "../domain/follow-up-pl
 import { readLabels } from "../domain/labels.ts";
 import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
 import type { BodyReading } from "./read-body.ts";
-import { planAttempts, planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
+import { planAttempts, planMissed, planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
 
 export interface DecideDeps {
   routes: readonly Route[];
@@ -173,6 +173,7 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
   // An outcome that waits for its sinks has been told to nobody, whatever the verdict about this receipt is.
   const isUntold = known?.state.unrouted === true;
   if (isUntold) decision.state = { ...settled.state, unrouted: true };
+  else if (known?.state.guessed === true && lacksRelations(run)) decision.state = { ...settled.state, guessed: true };
   if (!isFinal(run)) {
     const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
     // The pending deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
@@ -196,7 +197,9 @@ const UNROUTED_NOTE = "a route tests where the run comes from: Skyvern is asked 
 /** Adds the deliveries of a new outcome to the decision. */
 function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, now }: Before): Decision {
   const { verdict, deliveries: events } = decision;
-  const { unrouted: _waited, ...state } = decision.state;
+  const { unrouted: _waited, guessed: _guessed, ...rest } = decision.state;
+  const isGuess = lacksRelations(rest.run) && testsRelations(deps.routes);
+  const state: RunState = isGuess ? { ...rest, guessed: true } : rest;
   const names = deps.sinks.map(({ name }) => name);
   const routed = match(state.run, deps.routes, names);
   const ask = verdict === "accepted" ? followUpAt(state.run, now) : undefined;
@@ -209,7 +212,7 @@ function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, n
 
 /**
  * The decision when Skyvern has said where a run comes from. What is known stays. An outcome that waited
- * for this chooses its sinks. `deliver`: messages that are out are edited; false when the only one is being written.
+ * for this chooses its sinks, and one that waited no longer adds those that it missed. `deliver`: messages that are out are edited; false when the only one is being written.
  */
 export function decideRelations(
   deps: DecideDeps,
@@ -229,15 +232,31 @@ export function decideRelations(
   };
   const routed = routeNow(deps, { ...known, state: { ...state, run: related } }, now);
   if (routed !== null) return routed;
-  const deliveries = deliver && shownRelations(run) !== shownRelations(related) ? planUpdates(deps, known) : [];
-  const revision = state.revision + (deliveries.length === 0 ? 0 : 1);
-  return {
+  const edits = deliver && shownRelations(run) !== shownRelations(related) ? planUpdates(deps, known) : [];
+  const revision = state.revision + (edits.length === 0 ? 0 : 1);
+  const decision: Decision = {
     verdict: "updated",
     note: null,
     routing: null,
     state: { ...state, run: related, revision },
-    deliveries,
+    deliveries: edits,
     cancel: [],
+  };
+  return state.guessed === true && isFinal(run) && !lacksRelations(related)
+    ? addMissed(deps, decision, known)
+    : decision;
+}
+
+/** Adds deliveries to the sinks that the routes choose now that Skyvern has answered. */
+function addMissed(deps: DecideDeps, decision: Decision, known: Known): Decision {
+  const { guessed: _guessed, ...state } = decision.state;
+  const names = deps.sinks.map(({ name }) => name);
+  const { sinks, trace } = match(state.run, deps.routes, names);
+  return {
+    ...decision,
+    state,
+    routing: trace,
+    deliveries: [...decision.deliveries, ...planMissed(deps, known, sinks)],
   };
 }
 

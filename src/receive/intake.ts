@@ -257,8 +257,9 @@ const withoutDeliveries =
     const decision = decide(known);
     const silenced = decision.deliveries.length > 0;
     const quiet = { ...decision, deliveries: [], cancel: [], routing: null };
-    const isWaiting = decision.state.unrouted === true && known?.state.unrouted !== true;
-    if (!isWaiting) return { ...quiet, note: silenced ? NOT_RELAYED : decision.note };
+    // An outcome that was to be told and waits for its sinks still waits.
+    if (known?.state.unrouted === true) return { ...quiet, state: { ...quiet.state, unrouted: true } };
+    if (decision.state.unrouted !== true) return { ...quiet, note: silenced ? NOT_RELAYED : decision.note };
     const { unrouted: _sinks, ...state } = quiet.state;
     const { followUpAt: _none, ...rest } = quiet;
     return { ...rest, state, note: NOT_RELAYED };

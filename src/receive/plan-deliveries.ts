@@ -41,6 +41,14 @@ export function planOutcome({ sinks, runtime }: PlanDeps, known: Known | null, r
   return { deliveries, cancel: [...canceled] };
 }
 
+/** Plans the outcome for routed sinks that were not chosen before. */
+export const planMissed = ({ sinks, runtime }: PlanDeps, known: Known, routed: readonly string[]): NewDelivery[] => {
+  const chosen = new Set(ofRun(known).flatMap(({ sink, state }) => (state === "canceled" ? [] : [sink])));
+  return sinks
+    .filter(({ name }) => routed.includes(name) && !chosen.has(name))
+    .map(({ name, kind }) => ({ id: runtime.newId("dlv", last(known)), sink: name, kind, cause: "result" }));
+};
+
 /**
  * Plans the events of run attempts that failed and are known only now. Each is routed as if the run had ended with it,
  * and stays due when the run ends meanwhile. `routing` is the trace of the last one; null: there is none.

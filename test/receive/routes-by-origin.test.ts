@@ -79,6 +79,25 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["completed"]);
   });
 
+  it.each([
+    ["neither", /tags$|workflows/],
+    ["the row and no tags", /tags$/],
+  ])("that is met by what Skyvern says too late, first %s, still gets the run, once", async (_name, on) => {
+    const { relay, runtime } = await aRelay('{ tags: "customer:42" }', KNOWN);
+    relay.standIns.skyvern.faults.push({ on, status: 503, times: 100 });
+    await relay.webhook(BODY);
+    await follow(relay);
+    await relay.webhook(BODY);
+    expect(statuses(relay)).toEqual([]);
+    relay.standIns.skyvern.faults.splice(0);
+    for (let minute = 0; minute < 3; minute += 1) {
+      runtime.advance(60_000);
+      await follow(relay);
+    }
+    expect(statuses(relay)).toEqual(["completed"]);
+    expect(await relay.read(`/v1/runs/${ID}/why`)).toMatchObject({ routes: [{ route: "chosen", matched: true }] });
+  });
+
   it("holds nothing up that Skyvern has been asked about, and no task", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
