@@ -1,12 +1,16 @@
 /** Routes that test where a run comes from: Skyvern is asked before sinks are chosen, and keeps no message back. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { backfillCommand } from "../../src/cli/backfill.ts";
 import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { atSkyvern, naive } from "../support/at-skyvern.ts";
+import { createIntake } from "../../src/receive/intake.ts";
+import { openSqlite } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
+import { createSqlStore } from "../../src/store/sql-store.ts";
 import { aRuntime, NOW } from "../support/runtime.ts";
 
 const ID = "wr_602138154398943446";
@@ -156,6 +160,24 @@ describe("a route that tests where a run comes from", () => {
     const { relay: next } = await aRelay("{ trigger: manual }", KNOWN, env);
     await follow(next);
     expect([statuses(relay), statuses(next)]).toEqual([[], ["completed"]]);
+  });
+
+  it("loses no outcome that waits when the route is gone and the run is read quietly meanwhile", async () => {
+    const database = openSqlite(":memory:", { exclusive: true });
+    await migrate(database);
+    const store = createSqlStore(database);
+    onTestFinished(() => store.close());
+    const sinks = [{ name: "http", kind: "http", updates: false }];
+    const settings = { redactKeys: [], archives: false, organizations: [null], sinks, store, runtime: aRuntime() };
+    const chosen = { name: "chosen", when: { trigger: ["manual"] }, to: ["http"], stop: false };
+    const key = { keyName: "key", organization: null, channel: null, receivedAt: NOW };
+    await createIntake({ ...settings, routes: [chosen] }).webhook({ ...key, bytes: Buffer.from(BODY), sentAt: null });
+    const reloaded = createIntake({ ...settings, routes: [] });
+    await reloaded.answer({ ...key, text: JSON.stringify(FAILED), source: "backfill", listedAt: NOW, deliver: false });
+    expect((await store.run(ID))?.state.run.status).toBe("failed");
+    expect(await store.deliveries({ runId: ID }, { limit: 10 })).toEqual([]);
+    await reloaded.route(ID, NOW);
+    expect(await store.deliveries({ runId: ID }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
   });
 
   it("delivers no run of the past that is only stored", async () => {
