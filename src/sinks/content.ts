@@ -8,7 +8,15 @@ import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
 import { cut } from "./cut.ts";
 import { fitLines } from "./fit-lines.ts";
 import { plainReason } from "./plain-reason.ts";
-import { bytes, MESSAGE_AMOUNT, readableOutput, type Amount, type Fact, type Section } from "./readable-output.ts";
+import {
+  bytes,
+  isBareSuccess,
+  MESSAGE_AMOUNT,
+  readableOutput,
+  type Amount,
+  type Fact,
+  type Section,
+} from "./readable-output.ts";
 import type { Job } from "./sink.ts";
 
 export interface Content {
@@ -23,8 +31,8 @@ export interface Content {
   /** By what it is found again: its id, type and workflow. Parts of one line. */
   ids: string[];
   summary: string | null;
-  /** `at`: the block at which the run ended, `Failed at download (block 3 of 8)`. */
-  failure: (Failure & { at: string | null }) | null;
+  /** Of every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
+  failure: (Omit<Failure, "reason"> & { reason: string; at: string | null }) | null;
   /** Skyvern's run attempts, when there were several. */
   attempts: (Section & { kind: "table" }) | null;
   output: Section[];
@@ -53,7 +61,11 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const isAlert = cause === "alert";
   const most = isAlert ? Infinity : amount.text;
   const lines = report.failure === null ? amount.lines : Math.min(amount.lines, amount.linesBesideFailure);
-  const { sections, omittedBlocks } = fitLines(readableOutput(report, amount), lines);
+  const failure = isAlert ? null : describeFailure(report, most);
+  const readable = readableOutput(report, amount);
+  // That a block worked is no answer where the run did not.
+  const blocks = failure === null ? readable.blocks : readable.blocks.filter((block) => !isBareSuccess(block));
+  const { sections, omittedBlocks } = fitLines({ ...readable, blocks }, lines);
   const title = nameRun(report);
   return {
     status: isAlert ? ALERT : describeStatus(report),
@@ -62,15 +74,20 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
     facts: isAlert ? [] : listFacts(report, title),
     ids: isAlert ? [] : listIds(report),
     summary: report.summary === null ? null : cut(report.summary, most),
-    failure: describeFailure(report, most),
+    failure,
     attempts: listAttempts(report),
-    output: sections,
+    output:
+      isAlert || !isBare(report, sections) ? sections : [{ kind: "text", title: null, text: "The run has no output." }],
     omittedBlocks,
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
     links: isAlert ? [{ label: "Open the relay", url: report.run_url }] : listLinks(report),
     notes: listNotes(report, cause),
   };
 }
+
+/** Nothing came of it that could be shown, which is said: a message that stops short looks cut off. */
+const isBare = ({ status, summary, files }: Report, sections: readonly Section[]): boolean =>
+  status === "completed" && sections.length === 0 && (summary ?? "") === "" && files.length === 0;
 
 /** `Completed at the 2nd attempt`, `Failed after 3 attempts`: how it ended, and how often Skyvern tried. */
 function describeStatus({ status, attempt }: Report): Content["status"] {
@@ -116,17 +133,27 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
 const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
-function describeFailure({ failure, status }: Report, most: number): Content["failure"] {
-  if (failure === null) return null;
-  const { block, categories, reason, ...rest } = failure;
+function describeFailure({ failure, status, blocks }: Report, most: number): Content["failure"] {
   const label = STATUS.get(status)?.label ?? "Ended";
-  const name = oneLine(block?.label ?? "") || typeName(block?.type ?? "");
-  const at = block === null ? null : `${label} at ${name} (block ${block.index} of ${block.of})`;
+  const said = { codes: [], categories: [], errors: [], reason: NO_REASON };
+  if (failure === null) {
+    if (!isTerminal(status) || status === "completed") return null;
+    const last = blocks.at(-1);
+    const how = last?.status === "completed" ? "after" : "at";
+    return { ...said, at: last === undefined ? null : `${label} ${how} ${nameBlock(last)}` };
+  }
+  const { block, categories, reason: given, ...rest } = failure;
+  const at = block === null ? null : `${label} at ${nameBlock(block)} (block ${block.index} of ${block.of})`;
+  const reason = plainReason(given, at === null ? "unnamed" : "named");
   // It says nothing, and less beside others.
   const known = categories.filter((category) => category !== "UNKNOWN");
-  const said = plainReason(reason, at === null ? "unnamed" : "named");
-  return { ...rest, reason: said === null ? null : cut(said, most), categories: known, at };
+  return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };
 }
+
+const NO_REASON = "Skyvern gives no reason.";
+
+const nameBlock = ({ label, type }: { label: string | null; type: string }): string =>
+  oneLine(label ?? "") || typeName(type);
 
 /** What people tell runs apart by; a run with more has its tags from a program. */
 const MAX_TAGS = 10;

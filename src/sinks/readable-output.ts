@@ -101,7 +101,7 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
 }
 
 /** `{"success": true}`, as a block answers that sends a mail or waits. */
-const isBareSuccess = ([section, ...rest]: Section[]): boolean =>
+export const isBareSuccess = ([section, ...rest]: Section[]): boolean =>
   rest.length === 0 &&
   section?.kind === "fields" &&
   section.omitted === 0 &&

@@ -229,6 +229,19 @@ describe("the page of a run", () => {
     expect(text).not.toContain("no output");
   });
 
+  test("a canceled run is not red, and a run of files is not without a result", async () => {
+    await relay.webhook(aTask({ status: "canceled", output: null }));
+    const html = await reader.page("/runs/tsk_v2_1");
+    expect(textOf(html)).toContain("Why it did not complete Skyvern gives no reason.");
+    expect(html).not.toContain("bad-card");
+    const file = { url: "https://files.example/a.pdf", filename: "a.pdf" };
+    const given = { run_id: "tsk_v2_2", task_id: "tsk_v2_2", output: null, summary: null };
+    await relay.webhook(aTask({ ...given, downloaded_files: [file] }));
+    const text = textOf(await reader.page("/runs/tsk_v2_2"));
+    expect(text).toContain("What came of it are the files below.");
+    expect(text).not.toContain("no output");
+  });
+
   test("a run that is not final says so and offers nothing to send", async () => {
     await relay.webhook(aTask({ status: "running", output: null }));
     const html = await reader.page("/runs/tsk_v2_1");

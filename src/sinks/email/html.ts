@@ -68,7 +68,7 @@ export function renderHtml(view: MailView): string {
           ${view.about === "" ? "" : html`<p class="soft" style="margin:0 0 12px;color:#57606a;overflow-wrap:anywhere">${view.about}</p>`}
           ${view.notes.map((note) => html`<p class="note" style="margin:0 0 12px;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`)}
           ${factTable(view.facts)} ${view.summary === null ? "" : [heading("Summary"), paragraph(view.summary)]}
-          ${view.failure === null ? "" : [heading(view.failure.title), view.failure.reason === null ? "" : paragraph(view.failure.reason), factTable(view.failure.facts)]}
+          ${view.failure === null ? "" : [heading(view.failure.title), paragraph(view.failure.reason), factTable(view.failure.facts)]}
           ${view.picture === null ? "" : picture(view.picture)}
           ${view.sections.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
           ${view.omitted === null ? "" : paragraph(view.omitted)}

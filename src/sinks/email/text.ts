@@ -12,7 +12,7 @@ export function renderText(view: MailView): string {
       ? ""
       : titled(
           view.failure.title,
-          [view.failure.reason ?? "", ...view.failure.facts.map(factText)].filter(Boolean).join("\n"),
+          [view.failure.reason, ...view.failure.facts.map(factText)].filter(Boolean).join("\n"),
         ),
     ...view.sections.map((section) => titled(section.title ?? "Output", sectionText(section))),
     view.omitted ?? "",

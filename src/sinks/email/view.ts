@@ -38,7 +38,7 @@ export interface MailView {
   /** By what the run is found again. */
   ids: string;
   summary: string | null;
-  failure: { title: string; reason: string | null; facts: Fact[] } | null;
+  failure: { title: string; reason: string; facts: Fact[] } | null;
   picture: Required<ShownPicture> | null;
   /** Skyvern's run attempts and the output. */
   sections: Section[];
@@ -76,8 +76,8 @@ export function buildView(
     facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), MAX_FACT) })),
     summary: content.summary === null ? null : cut(block(content.summary), field),
     failure: failure && {
-      title: failure.at === null ? "Failure" : cut(line(failure.at), ONE_LINE),
-      reason: failure.reason === null ? null : cut(block(failure.reason), field),
+      title: failure.at === null ? "Why it did not complete" : cut(line(failure.at), ONE_LINE),
+      reason: cut(block(failure.reason), field),
       facts: [
         { label: "Error codes", value: cut(line(failure.codes.join(", ")), ONE_LINE) },
         { label: "Categories", value: cut(line(failure.categories.join(", ")), ONE_LINE) },

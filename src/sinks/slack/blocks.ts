@@ -190,12 +190,12 @@ const MAX_PARTS = 8;
 
 function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   if (!failure) return [];
-  const reason = shown(failure.reason ?? "", limits.reason);
+  const reason = shown(failure.reason, limits.reason);
   const codes = [...failure.codes, ...failure.categories].flatMap((code) => oneLine(cut(code, 100)) || []);
   const tags = codes.slice(0, limits.codes).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
   if (reason === "" && tags.length === 0 && failure.at === null) return [];
   const more = codes.length > limits.codes ? [textElement(` … and ${codes.length - limits.codes} more`)] : [];
-  const title = shown(failure.at ?? "What went wrong", 300);
+  const title = shown(failure.at ?? "Why it did not complete", 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
   return [rich(section(textElement(title, { bold: true }), ...tags, ...more), ...quote)];
 }

@@ -15,22 +15,25 @@ export function outcomeCards(view: RunView, content: Content): Part {
   const { status, output, summary } = view.report;
   const picture = decisivePicture(view);
   const said = summary === null || summary === "" ? "" : longText(summary);
-  const failed = content.failure === null ? "" : failureCard(content.failure, picture);
+  const failed = content.failure === null ? "" : failureCard(content.failure, status, picture);
   if (output !== null) {
     const isFailed = content.failure !== null;
     return [failed, outputCard(view, content, { said, picture: isFailed ? "" : picture, isFailed })];
   }
   if (content.failure !== null) return [failed, said === "" ? "" : card("summary", "Summary", said)];
-  const nothing = isTerminal(status) ? "The run has no output." : "The run has not ended yet.";
+  const nothing = isTerminal(status) ? noOutput(view) : "The run has not ended yet.";
   return card("outcome", "What came of it", [said === "" ? html`<p class="soft">${nothing}</p>` : said, picture]);
 }
 
-function failureCard(failure: NonNullable<Content["failure"]>, picture: Part): Html {
-  const isSaid = failure.reason !== null && failure.reason.trim() !== "";
-  return html`<section class="card bad-card" aria-labelledby="failure">
+const noOutput = ({ report }: RunView): string =>
+  report.files.length === 0 ? "The run has no output." : "What came of it are the files below.";
+
+/** What was canceled did not go wrong. */
+function failureCard(failure: NonNullable<Content["failure"]>, status: string, picture: Part): Html {
+  return html`<section class="card ${status === "canceled" ? "" : "bad-card"}" aria-labelledby="failure">
     <h2 id="failure">Why it did not complete</h2>
-    ${isSaid ? longText(failure.reason ?? "") : html`<p>Skyvern gives no reason.</p>`}
-    ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)} ${picture}
+    ${longText(failure.reason)} ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
+    ${picture}
     ${
       failure.errors.length === 0
         ? ""
@@ -69,7 +72,8 @@ interface OutputParts {
 }
 
 /** The last block's output, the picture, then the rest. */
-function outputCard({ report }: RunView, content: Content, { said, picture, isFailed }: OutputParts): Html {
+function outputCard(view: RunView, content: Content, { said, picture, isFailed }: OutputParts): Html {
+  const { report } = view;
   const more = omittedWords([content.omittedBlocks, "block"]);
   const json = jsonText(report.output);
   const download = `${runPath(report.run_id)}/output.json`;
@@ -84,13 +88,13 @@ function outputCard({ report }: RunView, content: Content, { said, picture, isFa
     </details>`;
   if (isFailed && first === undefined && said === "") {
     return html`<details class="card fold">
-      <summary>Output, with nothing in it to read</summary>
+      <summary>The whole output</summary>
       ${everything}
     </details>`;
   }
   const parts = [
     said,
-    first === undefined ? html`<p class="soft">The output is empty.</p>` : sectionHtml(first),
+    first === undefined ? html`<p class="soft">${noOutput(view)}</p>` : sectionHtml(first),
     picture,
     rest.map(sectionHtml),
     more === null ? "" : html`<p class="soft">${more} in the tree below.</p>`,

@@ -64,6 +64,26 @@ describe("a mail", () => {
     expect(text).toContain("  1: Failed: HTTP 500\n  2: Failed: the reason above\n");
   });
 
+  test("says that a run was canceled after a block, and not that the block worked", () => {
+    const block = { label: "pause", type: "wait", status: "completed", attempt: 1, depth: 0, started_at: null };
+    const { text } = mailFor({
+      status: "canceled",
+      output: { pause_output: { success: true } },
+      blocks: [{ ...block, duration_ms: null, reason: null, codes: [], screenshot_url: null }],
+    });
+    expect(text).toContain("\nCanceled after pause\n  Skyvern gives no reason.\n");
+    expect(text).not.toContain("success");
+  });
+
+  test("says of a run that ended without a word that there is none", () => {
+    const nothing = { output: null, summary: null, files: [] };
+    expect(mailFor({ ...nothing, status: "timed_out" }).text).toContain(
+      "Why it did not complete\n  Skyvern gives no reason.\n",
+    );
+    expect(mailFor(nothing).text).toContain("Output\n  The run has no output.\n");
+    expect(mailFor({ status: "running", output: null }).text).not.toMatch(/no (reason|output)/);
+  });
+
   test("says the same as text and as HTML", () => {
     const mail = mailFor({
       status: "failed",
