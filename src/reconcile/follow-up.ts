@@ -23,18 +23,29 @@ export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAtte
 /** The waits after failures; after the last one it is given up. */
 const AGAIN_MS = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS] as const;
 const BATCH = 20;
+/** As many are looked through for outcomes that wait for their sinks: nothing else that is due keeps those back. */
+const MAX_DUE = 200;
+/** Skyvern is asked about as many at one time. */
+const MAX_WAITING = 50;
+/** A round in which Skyvern is slow ends after this, so that outcomes which came meanwhile choose their sinks. */
+const ROUND_MS = 10_000;
 
-/** Follows up every run that is due. Returns how many there were. */
+/** Follows up runs that are due, first those whose outcome waits for its sinks. Returns how many there were. */
 export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Promise<number> {
   const since = deps.runtime.now();
-  const due = await deps.store.dueFollowUps(since, BATCH);
-  const waiting = due.map(({ run }) => run).filter(isUnrouted);
-  const unanswered = await routeWaiting(deps, waiting, signal);
+  const found = await deps.store.dueFollowUps(since, MAX_DUE);
+  const waiting = found.filter(({ run }) => isUnrouted(run)).slice(0, MAX_WAITING);
+  const due = [...waiting, ...found.filter(({ run }) => !isUnrouted(run)).slice(0, BATCH)];
+  const unanswered = await routeWaiting(
+    deps,
+    waiting.map(({ run }) => run),
+    signal,
+  );
   // A single organization cannot dispute with itself.
   const hasOthers = new Set(deps.client.perKey().map(({ organization }) => organization)).size > 1;
-  for (const { run: found, failures } of due) {
-    const { run_id: runId } = found.state.run;
-    const run = isUnrouted(found) ? ((await deps.store.run(runId)) ?? found) : found;
+  for (const { run: before, failures } of due) {
+    const { run_id: runId } = before.state.run;
+    const run = isUnrouted(before) ? ((await deps.store.run(runId)) ?? before) : before;
     const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
     // Settling changed the run: it stays due, unless that planned another time, and is looked at as it is then.
     if (dispute.settled > 0) continue;
@@ -44,6 +55,7 @@ export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Prom
     // The process is stopping, so the next one follows up.
     if (signal.aborted) break;
     await deps.store.setFollowUp(runId, { ...next, since });
+    if (deps.runtime.now() - since > ROUND_MS) break;
   }
   return due.length;
 }

@@ -162,6 +162,18 @@ describe("a route that tests where a run comes from", () => {
     expect([statuses(relay), statuses(next)]).toEqual([[], ["completed"]]);
   });
 
+  it("is not kept waiting by other runs about which Skyvern is asked again", async () => {
+    const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN);
+    for (let i = 0; i < 30; i += 1)
+      await relay.webhook(
+        JSON.stringify(atSkyvern({ id: `tsk_v2_${i}`, fixture: "task_v2.completed", endedAt: NOW }).payload),
+      );
+    runtime.advance(3_600_000);
+    await relay.webhook(BODY);
+    await follow(relay);
+    expect(statuses(relay)).toEqual(["completed"]);
+  });
+
   it("loses no outcome that waits when the route is gone and the run is read quietly meanwhile", async () => {
     const database = openSqlite(":memory:", { exclusive: true });
     await migrate(database);
