@@ -183,6 +183,12 @@ const isFileList = (value: Json): value is JsonObject[] =>
   value.length > 0 &&
   value.every((one) => isJsonObject(one) && "url" in one && ("filename" in one || "checksum" in one));
 
+/** What an HTTP request that saves its answer comes to: its path is one of Skyvern's machine. */
+const isSavedFile = (value: Json): value is JsonObject =>
+  isJsonObject(value) &&
+  typeof value["file_name"] === "string" &&
+  Object.keys(value).toSorted().join() === "file_name,file_path,file_size";
+
 const isTable = (value: Json): value is JsonObject[] =>
   Array.isArray(value) && value.length > 0 && value.every((row) => isJsonObject(row) && Object.keys(row).length > 0);
 
@@ -205,6 +211,7 @@ function listSections(title: string | null, given: Json, amount: Amount, depth =
   if (isEmpty(value)) return note === null ? [] : [{ kind: "text", title, text: note }];
   const rounds = parseRounds(value);
   if (rounds !== null) return loopSections(named, rounds, amount);
+  if (isSavedFile(value)) return [{ kind: "text", title: named, text: savedFileLine(value) }];
   if (isFileList(value)) return [{ kind: "text", title: named, text: listed(value.map(fileLine), amount) }];
   if (isTable(value)) return [tableSection(named, value, amount)];
   if (Array.isArray(value)) return [{ kind: "text", title: named, text: listed(value.map(compact), amount) }];
@@ -281,6 +288,9 @@ function fileLine({ filename = null, file_size: size = null }: JsonObject): stri
   const name = typeof filename === "string" && filename !== "" ? filename : "file";
   return typeof size === "number" ? `${name} (${bytes(size)})` : name;
 }
+
+const savedFileLine = ({ file_name = null, file_size = null }: JsonObject): string =>
+  listed([fileLine({ filename: file_name, file_size })], PAGE_AMOUNT);
 
 // --- one value in a line --------------------------------------------------------------------------------------------
 

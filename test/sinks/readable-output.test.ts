@@ -53,6 +53,13 @@ describe("blocks", () => {
 });
 
 describe("an HTTP answer", () => {
+  it("that was saved is a file, without its path on Skyvern's machine", () => {
+    const saved = { file_path: "/srv/downloads/wr_1/invoice.pdf", file_name: "invoice.pdf", file_size: 91_000 };
+    expect(read({ invoice_output: saved }).sections).toEqual([
+      { kind: "text", title: "invoice", text: "• invoice.pdf (91 kB)" },
+    ]);
+  });
+
   it("shows its status and its body, and no header", () => {
     const [section] = read({ rates_output: httpValue({ ok: true, n: 2 }) }).sections;
     expect(section).toMatchObject({

@@ -191,13 +191,21 @@ const MAX_PARTS = 8;
 function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   if (!failure) return [];
   const reason = shown(failure.reason, limits.reason);
-  const codes = [...failure.codes, ...failure.categories].flatMap((code) => oneLine(cut(code, 100)) || []);
-  const tags = codes.slice(0, limits.codes).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
-  if (reason === "" && tags.length === 0 && failure.at === null) return [];
-  const more = codes.length > limits.codes ? [textElement(` … and ${codes.length - limits.codes} more`)] : [];
+  const codes = [
+    ...codesLine("Error codes", failure.codes, limits.codes),
+    ...codesLine("Categories", failure.categories, limits.codes),
+  ];
   const title = shown(failure.at ?? "Why it did not complete", 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
-  return [rich(section(textElement(title, { bold: true }), ...tags, ...more), ...quote)];
+  return [rich(section(textElement(title, { bold: true })), ...quote), ...paragraph(codes)];
+}
+
+function codesLine(label: string, given: readonly string[], max: number): RichTextElement[][] {
+  const codes = given.flatMap((code) => oneLine(cut(code, 100)) || []);
+  if (codes.length === 0) return [];
+  const shown = codes.slice(0, max).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
+  const more = codes.length > max ? [textElement(` … and ${codes.length - max} more`)] : [];
+  return [[textElement(`${label} `), ...shown, ...more]];
 }
 
 /** A line an attempt; the thread has the table. */
