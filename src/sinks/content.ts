@@ -133,13 +133,13 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
 const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
-function describeFailure({ failure, status, blocks }: Report, most: number): Content["failure"] {
+function describeFailure({ failure, status, blocks, finished_at }: Report, most: number): Content["failure"] {
   const label = STATUS.get(status)?.label ?? "Ended";
   const said = { codes: [], categories: [], errors: [], reason: NO_REASON };
   if (failure === null) {
     if (!isTerminal(status) || status === "completed") return null;
     const last = blocks.at(-1);
-    const how = last?.status === "completed" ? "after" : "at";
+    const how = last !== undefined && wasOver(last, finished_at) ? "after" : "at";
     return { ...said, at: last === undefined ? null : `${label} ${how} ${nameBlock(last)}` };
   }
   const { block, categories, reason: given, ...rest } = failure;
@@ -148,6 +148,13 @@ function describeFailure({ failure, status, blocks }: Report, most: number): Con
   // It says nothing, and less beside others.
   const known = categories.filter((category) => category !== "UNKNOWN");
   return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };
+}
+
+/** Whether a block was over when its run ended: Skyvern lets the one under way go on, which then says that it worked. */
+function wasOver({ status, started_at, duration_ms }: Report["blocks"][number], end: string | null): boolean {
+  if (status !== "completed") return false;
+  if (started_at === null || duration_ms === null || end === null) return true;
+  return Date.parse(started_at) + duration_ms <= Date.parse(end);
 }
 
 const NO_REASON = "Skyvern gives no reason.";

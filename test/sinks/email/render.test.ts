@@ -73,6 +73,13 @@ describe("a mail", () => {
     });
     expect(text).toContain("\nCanceled after pause\n  Skyvern gives no reason.\n");
     expect(text).not.toContain("success");
+    const wentOn = { ...block, started_at: "2026-01-20T11:59:59.000Z", duration_ms: 15_000 };
+    const during = mailFor({
+      status: "canceled",
+      finished_at: "2026-01-20T12:00:00.000Z",
+      blocks: [{ ...wentOn, reason: null, codes: [], screenshot_url: null }],
+    });
+    expect(during.text).toContain("\nCanceled at pause\n");
   });
 
   test("says of a run that ended without a word that there is none", () => {
