@@ -200,8 +200,7 @@ function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, n
   const { unrouted: _waited, guessed: _guessed, ...rest } = decision.state;
   const isGuess = lacksRelations(rest.run) && testsRelations(deps.routes);
   const state: RunState = isGuess ? { ...rest, guessed: true } : rest;
-  const names = deps.sinks.map(({ name }) => name);
-  const routed = match(state.run, deps.routes, names);
+  const routed = route(deps, state.run);
   const ask = verdict === "accepted" ? followUpAt(state.run, now) : undefined;
   const planned = planOutcome(deps, known, routed.sinks);
   // Sinks that got the usurper's version have no right to the owner's.
@@ -211,8 +210,9 @@ function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, n
 }
 
 /**
- * The decision when Skyvern has said where a run comes from. What is known stays. An outcome that waited
- * for this chooses its sinks, and one that waited no longer adds those that it missed. `deliver`: messages that are out are edited; false when the only one is being written.
+ * The decision when Skyvern has said where a run comes from. What is known stays. An outcome that waited for this
+ * chooses its sinks, and one that waited no longer adds those that it missed. `deliver`: messages that are out are
+ * edited; false when the only one is being written.
  */
 export function decideRelations(
   deps: DecideDeps,
@@ -247,11 +247,17 @@ export function decideRelations(
     : decision;
 }
 
+const route = ({ routes, sinks }: DecideDeps, run: Run) =>
+  match(
+    run,
+    routes,
+    sinks.map(({ name }) => name),
+  );
+
 /** Adds deliveries to the sinks that the routes choose now that Skyvern has answered. */
 function addMissed(deps: DecideDeps, decision: Decision, known: Known): Decision {
   const { guessed: _guessed, ...state } = decision.state;
-  const names = deps.sinks.map(({ name }) => name);
-  const { sinks, trace } = match(state.run, deps.routes, names);
+  const { sinks, trace } = route(deps, state.run);
   return {
     ...decision,
     state,

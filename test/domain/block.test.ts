@@ -1,19 +1,9 @@
 import { expect, it } from "vitest";
 import { failedBlock, typeName, type Block } from "../../src/domain/block.ts";
+import { aBlock as makeBlock } from "../support/a-block.ts";
 
-const aBlock = (label: string, given: Partial<Block> = {}): Block => ({
-  label,
-  type: "http_request",
-  status: "completed",
-  attempt: 1,
-  depth: 0,
-  started_at: null,
-  duration_ms: null,
-  reason: null,
-  codes: [],
-  screenshot: null,
-  ...given,
-});
+const aBlock = (label: string, given: Partial<Block> = {}): Block =>
+  makeBlock({ label, type: "http_request", ...given });
 
 const inTimeline = (...blocks: Block[]) => failedBlock({ blocks, omitted: 0 });
 

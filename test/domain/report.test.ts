@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { decisiveScreenshots, recordingOf } from "../../src/domain/report.ts";
-import type { Block, Timeline } from "../../src/domain/block.ts";
+import type { Timeline } from "../../src/domain/block.ts";
 import type { Artifact, Run } from "../../src/domain/run.ts";
+import { aBlock } from "../support/a-block.ts";
 import { aRun } from "../support/a-run.ts";
 
 const shot = (artifact_id: string, created_at: number | null, type = "screenshot_action"): Artifact => ({
@@ -10,20 +11,6 @@ const shot = (artifact_id: string, created_at: number | null, type = "screenshot
   created_at,
 });
 const listed = [shot("a_1", 1), shot("a_2", 2, "screenshot_final"), shot("a_3", 3), shot("a_4", 4)];
-
-const aBlock = (block: Partial<Block>): Block => ({
-  label: null,
-  type: "task",
-  status: "completed",
-  attempt: 1,
-  depth: 0,
-  started_at: null,
-  duration_ms: null,
-  reason: null,
-  codes: [],
-  screenshot: null,
-  ...block,
-});
 
 const decisive = (run: Run, artifacts: Artifact[]) => decisiveScreenshots(run, { artifacts, status: "complete" });
 

@@ -29,8 +29,8 @@ export const sameSubject = (one: "e" | "l" | "deliveries", other: "d" | "deliver
     and (${one}.subject_kind = 'run' or ${one}.revision = ${other}.revision)`;
 
 /**
- * The condition that a delivery is pending or sending. It is written out because SQLite uses a partial index only where the query
- * repeats the index's own condition.
+ * The condition that a delivery is pending or sending. It is written out because SQLite uses a partial index only where
+ * the query repeats the index's own condition.
  */
 export const isWaiting = (table: "deliveries" | "d") =>
   sql<boolean>`${sql.ref(`${table}.state`)} in ('pending', 'sending')`;

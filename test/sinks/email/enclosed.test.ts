@@ -133,13 +133,17 @@ describe("a server that refuses what a mail carries", () => {
     },
   );
 
-  test("a server that refuses what a mail carries with 450 as long as it is there gets it without on the second attempt", async () => {
-    const server = await startSmtp({ refuses: { ...withFile, code: 450, text: "4.7.1 Try again later" } });
+  /** Attempts the same mail at a server, and closes it at the end of the test. */
+  function attemptsAt(server: Awaited<ReturnType<typeof startSmtp>>) {
     onTestFinished(() => server.close());
     const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
     const sink = email.create("finance", config, depsWith(noHttp));
-    const attempt = async (n: number) =>
-      sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
+    return (n: number) => sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
+  }
+
+  test("a server that refuses what a mail carries with 450 as long as it is there gets it without on the second attempt", async () => {
+    const server = await startSmtp({ refuses: { ...withFile, code: 450, text: "4.7.1 Try again later" } });
+    const attempt = attemptsAt(server);
     expect(await attempt(1)).toMatchObject({ kind: "retry" });
     expect(server.messages).toEqual([]);
     expect(await attempt(2)).toMatchObject({ kind: "delivered" });
@@ -149,11 +153,7 @@ describe("a server that refuses what a mail carries", () => {
   test("a server that has no room for so large a mail gets it without on the second attempt", async () => {
     const noRoom = { at: "mail", code: 452, text: "4.3.1 Insufficient system storage" } as const;
     const server = await startSmtp({ faults: [noRoom, noRoom] });
-    onTestFinished(() => server.close());
-    const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
-    const sink = email.create("finance", config, depsWith(noHttp));
-    const attempt = async (n: number) =>
-      sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
+    const attempt = attemptsAt(server);
     expect(await attempt(1)).toMatchObject({ kind: "retry" });
     expect(await attempt(2)).toMatchObject({ kind: "delivered" });
     expect(server.messages.map(({ raw }) => withFile.pattern.test(raw))).toEqual([false]);
