@@ -41,7 +41,7 @@ const imports: Import[] = files.flatMap((file) => {
   });
 });
 
-it("finds imports to look at", () => {
+it("this test finds the imports that it checks", () => {
   expect(imports.length).toBeGreaterThan(100);
 });
 
@@ -86,7 +86,7 @@ it("no imports go in a circle, types neither: move what both need into a file of
   expect(circles).toEqual([]);
 });
 
-it("knows the level of every part: add a new one to LEVELS in this test, where its imports may point down only", () => {
+it("this test knows the level of every part: add a new one to LEVELS here, where its imports may point down only", () => {
   expect([...new Set(files.map(partOf))].filter((part) => levelOf(part) < 0)).toEqual([]);
 });
 

@@ -83,7 +83,7 @@ it("a sink that fails for long is reported to another sink, also when it has rec
   expect(bodies(relay).filter(({ type }) => type === "relay.alert")).toEqual([]);
 });
 
-it("an alert that no sink took makes no delivery, opens no circuit, is said in the log, and goes out later, once", async () => {
+it("an alert that no sink took makes no delivery, opens no circuit, is logged, and goes out later, once", async () => {
   const runtime = aRuntime();
   const relay = await anApp({}, { runtime, standIns: ["http"], file: "alerts: { on_dead: http }" });
   await relay.app.alert();
@@ -104,7 +104,7 @@ it("an alert that no sink took makes no delivery, opens no circuit, is said in t
   expect(relay.standIns.http.requests).toHaveLength(3);
 });
 
-it("without a word in relay.yaml nothing is delivered anything", async () => {
+it("a relay without `alerts` in relay.yaml sends no alert to any sink", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   await relay.app.alert();
   relay.standIns.http.answers.push({ status: 404 });

@@ -48,7 +48,7 @@ async function aHeartbeat(path = "/ping/a-secret-id") {
   return { monitor, state, lines, beat: () => beat(signal) };
 }
 
-it("is a GET while all is well, and a POST to /fail with the reason when it is not", async () => {
+it("a heartbeat is a GET while all is well, and a POST to /fail with the reason when it is not", async () => {
   const { monitor, state, beat } = await aHeartbeat("/ping/a-secret-id?rid=1");
   await beat();
   state.fault = "the delivery loop has stalled";
@@ -62,7 +62,7 @@ it("is a GET while all is well, and a POST to /fail with the reason when it is n
   ]);
 });
 
-it("that is not taken is said once, and when it is taken again; its address, a secret, is in no line", async () => {
+it("a heartbeat that is refused is logged once, and again once it is accepted; no line has its address, a secret", async () => {
   const { monitor, beat, lines } = await aHeartbeat();
   monitor.status = 404;
   await beat();
@@ -74,7 +74,7 @@ it("that is not taken is said once, and when it is taken again; its address, a s
   expect(lines.join("")).not.toContain("a-secret-id");
 });
 
-it("of a running relay leads to a private address without ALLOW_PRIVATE_NETWORKS, as its operator named it", async () => {
+it("the heartbeat of a running relay reaches a private address without ALLOW_PRIVATE_NETWORKS, as the operator named it", async () => {
   const monitor = await aMonitor();
   const relay = await aListeningApp(
     { ALLOW_PRIVATE_NETWORKS: undefined, PING: `${monitor.url}/ping/x` },

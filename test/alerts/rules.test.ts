@@ -59,11 +59,11 @@ it("a disk that is almost full is reported once, and again after it had space", 
 });
 
 describe("dead deliveries", () => {
-  it("dead deliveries of before the first look are not reported", () => {
+  it("dead deliveries from before the first look are not reported", () => {
     expect(watch(times(30, dead(7)))).toEqual([]);
   });
 
-  it("dead deliveries are reported within a minute, and then in one message in a quarter of an hour, with their number", () => {
+  it("dead deliveries are reported within a minute, and then in one alert a quarter of an hour, with their number", () => {
     const flood = Array.from({ length: 40 }, (_, minute) => dead(minute * 10));
     expect(watch([dead(0), ...flood.slice(1)])).toEqual([
       "1 deliveries_dead 10 crm",
@@ -84,7 +84,7 @@ describe("dead deliveries", () => {
   });
 });
 
-it("a gap is delivered once for its runs, again when there are new ones, and again when it had closed", () => {
+it("a coverage gap is reported once for its runs, again when runs are added to it, and again after it had closed", () => {
   const gap = (...ids: string[]) => ({ gap: ids });
   expect(
     watch([gap("a"), gap("a"), ...times(14, gap("a", "b")), gap("b"), gap(), ...times(14, gap()), gap("a")]),
@@ -94,34 +94,34 @@ it("a gap is delivered once for its runs, again when there are new ones, and aga
 describe("a sink that fails", () => {
   const failing = (...names: string[]) => ({ circuits: new Map(names.map((name) => [name, OPEN] as const)) });
 
-  it("a sink that fails is reported once after a quarter of an hour, and when it is recovered", () => {
+  it("a sink that fails is reported once after a quarter of an hour, and again when it has recovered", () => {
     expect(watch([...times(40, failing("crm")), {}, {}])).toEqual(["15 sink_down 1 crm", "40 sink_up 1 crm"]);
   });
 
-  it("a sink that fails for a while only is not reported", () => {
+  it("a sink that fails only for a while is not reported", () => {
     expect(watch([...times(14, failing("crm")), {}, ...times(14, failing("crm")), {}])).toEqual([]);
   });
 
-  it("a sink that fails is reported at once when it asked to be left alone: it does not come back by itself", () => {
+  it("a sink that asked for no more deliveries is reported at once, as it does not come back by itself", () => {
     const stopped = { circuits: new Map([["crm", { ...CLOSED, state: "stopped" as const }]]) };
     expect(watch(times(3, stopped))).toEqual(["0 sink_down 1 crm"]);
   });
 
-  it("a sink that fails is never reported to itself, and not at all when it is the only sink", () => {
+  it("a sink that fails is never reported to itself, and to no sink at all when it is the only one", () => {
     expect(watch(times(20, failing("ops")), { onSinkDown: ["ops"] })).toEqual([]);
     expect(watch(times(20, failing("ops")))).toEqual(["15 sink_down 1 ops"]);
   });
 
-  it("and is no more in the configuration is forgotten", () => {
+  it("a sink that fails and then leaves the configuration is forgotten", () => {
     expect(watch([...times(16, failing("crm")), { sinks: ["ops"] }, {}])).toEqual(["15 sink_down 1 crm"]);
   });
 
-  it("a sink that fails is one message with others that fail", () => {
+  it("a sink that fails is reported in one alert with others that fail", () => {
     expect(watch(times(16, failing("crm", "mail")))).toEqual(["15 sink_down 2 mail+crm"]);
   });
 });
 
-it("a message that no sink took is tried again after 1, 2, 4 … minutes, an hour at most, and holds up no other", () => {
+it("an alert that no sink took is tried again after 1, 2, 4 … minutes, an hour at most, and holds up no other", () => {
   let history = alertsDue(observed(dead(0)), EMPTY_HISTORY, SETTINGS).noted;
   const tries: number[] = [];
   for (let minute = 1; minute <= 300; minute++) {

@@ -14,7 +14,7 @@ it.each([
   [1 * GB, 0.11 * GB, "ok"],
   [500 * GB, 11 * GB, "ok"],
   [500 * GB, 9 * GB, "low"],
-])("of %d bytes, %d free are %s", (total, free, state) => {
+])("a disk of %d bytes with %d free is %s", (total, free, state) => {
   expect(diskState({ free, total })).toBe(state);
 });
 
@@ -46,7 +46,7 @@ it("a disk that fills up is reported before it is full, once an hour while it la
   expect(seen).toHaveLength(6);
 });
 
-it("a relay on disk looks at it by itself, and has it in its metrics", async () => {
+it("a relay whose database is on disk watches that disk by itself, and has its free bytes in the metrics", async () => {
   const relay = await anApp({ DATABASE_URL: `sqlite:${aFolder()}/relay.db` });
   await relay.app.runJob("disk");
   expect((await relay.get("/metrics")).text).toMatch(/^skyvern_relay_disk_free_bytes\{disk="database"\} \d{6,}/m);

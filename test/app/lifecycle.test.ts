@@ -63,7 +63,7 @@ it("a drain lets the round under way end and begins no other", async () => {
   expect(rounds).toBe(1);
 });
 
-it("a job that knows when it has something to do is left alone until then", async () => {
+it("a job that knows when it is next due is not run until then", async () => {
   const runtime = aRuntime();
   const dueAt = runtime.now() + 10 * 60_000;
   let begunAt = 0;
@@ -75,7 +75,7 @@ it("a job that knows when it has something to do is left alone until then", asyn
   expect(begunAt).toBeGreaterThanOrEqual(dueAt);
 });
 
-it("what one relay does for all is asked of the fleet, everything else is not", async () => {
+it("a job that one relay does for all asks the fleet first, and any other job does not", async () => {
   const asked: string[] = [];
   const fleet = {
     runExclusively: async <T>(duty: string, everyMs: number, act: () => Promise<T>) => {
@@ -90,7 +90,7 @@ it("what one relay does for all is asked of the fleet, everything else is not", 
   expect({ rounds, asked }).toEqual({ rounds: 2, asked: ["sweep 60000"] });
 });
 
-it("the table has no two jobs of one name, and none that the configuration does not ask for", () => {
+it("the table of jobs has no name twice, and no job that the configuration does not ask for", () => {
   const rounds = { watchDisk: null } as Rounds;
   const due = { followUp: async () => null, archive: async () => null };
   const nothing = {

@@ -95,7 +95,7 @@ const databases: Record<string, () => Promise<string | undefined>> = {
 };
 
 describe.each(Object.entries(databases))("on %s", (_name, database) => {
-  it("other routes hold from the next webhook on; what was routed before goes where it was routed", async () => {
+  it("changed routes hold from the next webhook on, and what was routed before goes where it was routed", async () => {
     const world = await aWorld(({ a, b }) => both(a, b, "routes: [{ to: a }]\n"), await database());
     const { relay, a, b, configOf } = world;
     expect(await world.send("tsk_1")).toBe(200);
@@ -107,7 +107,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     expect([told(a), told(b)]).toEqual([["tsk_1"], ["tsk_2"]]);
   });
 
-  it("a new sink gets the next run, a changed one gets it at its new address, a removed one gets nothing", async () => {
+  it("after a change a new sink gets the next run, a changed one gets it at its new address, a removed one gets nothing", async () => {
     const world = await aWorld(
       ({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { schedule: [1h] }\n`,
       await database(),
@@ -209,7 +209,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
     expect(told(b)).toEqual([]);
   });
 
-  it("eight changes under load: every webhook is answered 200, every run delivered once", async () => {
+  it("the relay answers every webhook 200 and delivers every run once through eight changes under load", async () => {
     const world = await aWorld(({ a, b }) => both(a, b), await database());
     const { relay, a, b, configOf } = world;
     let sent = 0;
@@ -239,7 +239,7 @@ describe.each(Object.entries(databases))("on %s", (_name, database) => {
   }, 60_000);
 });
 
-it("while the database takes no write nothing is changed, and what worked goes on; then it is", async () => {
+it("a change is refused while the database takes no write, the relay goes on as before, and a second try succeeds", async () => {
   const world = await aWorld(({ a, b }) => both(a, b));
   const { relay, a, b, configOf, folder } = world;
   // Without a wait of its own: the relay's transactions need this thread to end.
@@ -268,7 +268,7 @@ it("while the database takes no write nothing is changed, and what worked goes o
   expect(told(a)).toEqual(["tsk_1"]);
 });
 
-it("another database or port is said to need a restart, and nothing else happens", async () => {
+it("a change of database or port is reported to need a restart, and changes nothing else", async () => {
   const world = await aWorld(({ a, b }) => both(a, b));
   const { relay, a, b, configOf } = world;
   const other = configOf(both(a.url, b.url), { PORT: "1", DATABASE_URL: "sqlite:./other.db" });
@@ -277,7 +277,7 @@ it("another database or port is said to need a restart, and nothing else happens
   expect(await world.send("tsk_1")).toBe(200);
 });
 
-it("a new token opens the history from then on, the old one no more", async () => {
+it("a new token opens the history from the change on, and the old one no more", async () => {
   const world = await aWorld(({ a, b }) => both(a, b));
   const { relay, a, b, configOf, url } = world;
   const other = "another-token-of-the-tests";
@@ -320,7 +320,7 @@ it("a key and a token that are taken away stop at once, while a sink hangs and a
   expect(world.log().split('"event":"config.applied"')).toHaveLength(2);
 });
 
-it("asked to stop in the middle of a change it stops, in time, and forgets nothing", async () => {
+it("a relay that is asked to stop in the middle of a change stops in time, and loses no delivery", async () => {
   const world = await aWorld(
     ({ a }) => `sinks: { a: { kind: http, url: "${a}" } }\ndelivery: { timeout: 1s, schedule: [1h] }\n`,
   );

@@ -42,7 +42,7 @@ const filesIn = (dir: string): string[] =>
 
 const NOTHING = { runs: 0, raw: 0, unrecognized: 0, tests: 0, listed_runs: 0 };
 
-it("runs are kept for a year and their bytes for 90 days, unless the configuration says otherwise", async () => {
+it("a relay keeps runs for a year and their bytes for 90 days, unless the configuration says otherwise", async () => {
   const rig = await aRig("{}");
   await told(rig);
   rig.runtime.advance(89 * DAY);
@@ -54,7 +54,7 @@ it("runs are kept for a year and their bytes for 90 days, unless the configurati
 });
 
 describe("for ever", () => {
-  it("nothing is ever removed", async () => {
+  it("retention set to false removes nothing", async () => {
     const rig = await aRig("{ runs: false, raw: false }");
     await told(rig);
     rig.runtime.advance(3_000 * DAY);
@@ -64,7 +64,7 @@ describe("for ever", () => {
 });
 
 describe("runs: 90d, raw: 30d", () => {
-  it("removes the bytes after 30 days: the receipt stays, and says that they are gone", async () => {
+  it("retention removes the bytes of a receipt after 30 days, and the receipt stays and says that they are gone", async () => {
     const rig = await aRig("{ runs: 90d, raw: 30d }");
     await told(rig);
     const { receipts } = await rig.relay.read<{ receipts: { id: string }[] }>(`/v1/runs/${ID}`);
@@ -79,7 +79,7 @@ describe("runs: 90d, raw: 30d", () => {
     expect((await rig.relay.read<{ receipts: unknown[] }>(`/v1/runs/${ID}`)).receipts).toHaveLength(1);
   });
 
-  it("removes the run and its copies after 90 days; its links show a placeholder, and statistics still count it", async () => {
+  it("retention removes a run and its copies after 90 days; its links show a placeholder, and statistics still count it", async () => {
     const rig = await aRig("{ runs: 90d, raw: 30d }");
     const { relay, runtime, dir } = rig;
     const shown = await told(rig);
@@ -102,7 +102,7 @@ describe("runs: 90d, raw: 30d", () => {
     expect(relay.log()).toContain('"retention.pruned"');
   });
 
-  it("keeps a run that is held, and one with a waiting delivery", async () => {
+  it("retention leaves a run that is held, and one with a pending delivery", async () => {
     const rig = await aRig(`{ runs: 90d, raw: 30d, hold: [${ID}] }`);
     const { relay, runtime, dir } = rig;
     await told(rig);
@@ -114,7 +114,7 @@ describe("runs: 90d, raw: 30d", () => {
     for (const id of [ID, "tsk_waits"]) expect((await relay.get(`/v1/runs/${id}`)).status).toBe(200);
   });
 
-  it("removes copies in S3-compatible storage, and tries again when that is away", async () => {
+  it("retention removes copies in S3-compatible storage, and tries again when the storage is away", async () => {
     const s3 = await startS3();
     const place = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
     const rig = await aRig("{ runs: 90d }", `archive: screenshots, s3: ${place}`);
@@ -156,7 +156,7 @@ describe("pruning", () => {
   };
   const settings = { runsMs: DAY, rawMs: null, hold: [] };
 
-  it("rests four times as long as each step took, so that receiving comes first", async () => {
+  it("pruning rests four times as long as each step took, so that receiving comes first", async () => {
     const runtime = aRuntime();
     const store = aSlowStore(runtime, 10, 50);
     expect(await prune({ ...runtime, store, settings })).toMatchObject({ runs: 10 });
@@ -164,7 +164,7 @@ describe("pruning", () => {
     expect(runtime.now() - NOW).toBe(10 * 50 + 9 * 200);
   });
 
-  it("ends soon when the relay stops, and goes on the next time", async () => {
+  it("pruning ends soon after the relay stops, and goes on the next time", async () => {
     const runtime = aRuntime();
     const stopping = new AbortController();
     const store = aSlowStore(runtime, 100, 1);

@@ -25,11 +25,11 @@ describe("a file", () => {
     ["of this user's alone", 0o755, 0o644],
     ["that its group may write", 0o775, 0o664],
     ["of this user's in a folder like /tmp", 0o1777, 0o600],
-  ])("a file: %s is trusted", (_what, folderMode, fileMode) => {
+  ])("a file %s is trusted", (_what, folderMode, fileMode) => {
     expect(readTrustedFile(aFile(folderMode, fileMode).path)).toContain("iban");
   });
 
-  it("a file that others can write is not, nor one in a folder that others can write", () => {
+  it("a file that others can write is not trusted, nor is one in a folder that others can write", () => {
     const open = aFile(0o755, 0o666);
     expect(() => readTrustedFile(open.path)).toThrow(open.path);
     const { folder, path } = aFile(0o777);
@@ -37,7 +37,7 @@ describe("a file", () => {
     expect(findOthersWritable(join(folder, "not", "there"))).toBe(folder);
   });
 
-  it("behind a link is looked at where it is, and where the link is", () => {
+  it("a file behind a link is trusted only if both its own folder and the folder of the link are", () => {
     const { folder, path } = aFile(0o777);
     const link = join(aFolder(), "relay.yaml");
     symlinkSync(path, link);
@@ -58,7 +58,7 @@ it("a database that others could replace is opened with a warning that names the
   expect(relay.log()).toContain(JSON.stringify(open.folder));
 });
 
-it("relay.yaml, a secret's file and .env are refused there, and each is named", () => {
+it("the relay refuses relay.yaml, a secret's file and .env in a folder that others can write, and names each", () => {
   const { folder, path } = aFile(0o755);
   writeFileSync(join(folder, ".env"), "LOG_LEVEL=loud\n");
   writeFileSync(join(folder, "key"), "a-key\n");
@@ -91,24 +91,24 @@ describe("scripts/node-env.sh", () => {
     return home;
   };
 
-  it("runs the Node of a folder that is this user's alone", () => {
+  it("scripts/node-env.sh runs the Node of a folder that only this user can write", () => {
     const home = aNode(0o755);
     expect(source({ RELAY_NODE_HOME: home })).toMatchObject({ status: 0, stdout: `${home}/bin/node\n` });
   });
 
-  it("runs none of a folder that others can write", () => {
+  it("scripts/node-env.sh runs no Node of a folder that others can write", () => {
     const home = aNode(0o777);
     const { status, stderr } = source({ RELAY_NODE_HOME: home });
     expect([status, stderr]).toEqual([1, expect.stringContaining(`other users can write to ${home}`)]);
   });
 
-  it("looks for none in a folder of everybody's where there is no HOME", () => {
+  it("scripts/node-env.sh looks for no Node in a folder that everybody can write, even where there is no HOME", () => {
     const { status, stderr } = source({});
     expect([status, stderr]).toEqual([1, expect.stringContaining("set RELAY_NODE_HOME")]);
   });
 });
 
-it("no script and no part of the program names a folder of everybody's", () => {
+it("no script and no part of the program names a folder that everybody can write", () => {
   // That of an image being tried lies inside of a folder that only root reaches.
   const where = ["scripts", "bin", "src", "bench", "Dockerfile"];
   const found = spawnSync("grep", ["-rnE", "--exclude=try-image", "/(var/)?tmp\\b", ...where], {

@@ -27,19 +27,19 @@ function aRelay({ runs = 0, pages = 0 }: { runs?: number; pages?: number }) {
   return { deps: { store, sleep }, steps };
 }
 
-it("does all that is due, with a pause after each whole step", async () => {
+it("upkeep does all that is due, with a pause after each whole step", async () => {
   const { deps, steps } = aRelay({ runs: 70, pages: 65 });
   await upkeep(deps, new AbortController().signal);
   expect(steps).toEqual(["words 32", "pause", "words 32", "pause", "words 6", "pages 64", "pause", "pages 1"]);
 });
 
-it("looks once when nothing is due", async () => {
+it("upkeep looks once when nothing is due", async () => {
   const { deps, steps } = aRelay({});
   await upkeep(deps, new AbortController().signal);
   expect(steps).toEqual(["words 0", "pages 0"]);
 });
 
-it("ends when it is asked to", async () => {
+it("upkeep ends when it is asked to", async () => {
   const { deps, steps } = aRelay({ runs: 1_000, pages: 1_000 });
   const ending = new AbortController();
   await upkeep({ ...deps, sleep: async () => ending.abort() }, ending.signal);

@@ -72,8 +72,8 @@ const logged = ({ relay }: Rig, event: string): JsonObject[] =>
     .filter((line) => line.includes(`"${event}"`))
     .map((line) => JSON.parse(line) as JsonObject);
 
-describe("what Skyvern has no more", () => {
-  it("what Skyvern has no more is served from its copy, at day 60 as well", async () => {
+describe("artifacts that Skyvern no longer has", () => {
+  it("an artifact that Skyvern no longer has is served from its copy, at day 60 as well", async () => {
     const rig = await aRig("archive: all");
     expect(await archive(rig)).toBe(1);
     rig.relay.standIns.skyvern.runs.clear();
@@ -94,7 +94,7 @@ describe("what Skyvern has no more", () => {
     expect(file.headers.get("content-security-policy")).toContain("sandbox");
   });
 
-  it("what Skyvern has no more is a member of a bundle that was copied by itself", async () => {
+  it("a member of a bundle, copied by itself, is served from its copy when Skyvern no longer has it", async () => {
     const har = { artifact_id: "a_har", artifact_type: "har", bytes: fixtureBundle(), row: { bundle_key: "har.har" } };
     const rig = await aRig("archive: all", { artifacts: [har] });
     await archive(rig);
@@ -107,7 +107,7 @@ describe("what Skyvern has no more", () => {
     expect(JSON.parse(bytes.toString())).toHaveProperty("log.version");
   });
 
-  it("what Skyvern has no more is served in ranges, so that a film can be searched", async () => {
+  it("an artifact that Skyvern no longer has is served in ranges, so that a reader can seek in a recording", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -120,7 +120,7 @@ describe("what Skyvern has no more", () => {
     expect((await open(rig, rig.shown.recording_url, { range: "bytes=9000-" })).status).toBe(416);
   });
 
-  it("what Skyvern has no more is found out also where a URL can still be signed for it", async () => {
+  it("an artifact that Skyvern no longer has is found out to be gone even where a URL can still be signed for it", async () => {
     const rig = await aRig("archive: all", {
       artifacts: [{ artifact_id: FILE, artifact_type: "download", bytes: PDF }],
     });
@@ -134,7 +134,7 @@ describe("what Skyvern has no more", () => {
     expect(await open(rig, link)).toMatchObject({ status: 200, bytes: PDF });
   });
 
-  it("what Skyvern has no more is a placeholder when it was not copied", async () => {
+  it("an artifact that Skyvern no longer has is a placeholder when it was not copied", async () => {
     const rig = await aRig("archive: screenshots");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -142,7 +142,7 @@ describe("what Skyvern has no more", () => {
     expect((await open(rig, rig.shown.screenshot_urls[0] ?? "")).headers.get("content-type")).toBe("image/png");
   });
 
-  it("an artifact that Skyvern lost is a placeholder when its copy was removed, and the log names it", async () => {
+  it("an artifact that Skyvern no longer has is a placeholder when its copy was removed, and the log names it", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -153,7 +153,7 @@ describe("what Skyvern has no more", () => {
     expect(logged(rig, "archive.copy_missing")).toMatchObject([{ sha256 }]);
   });
 
-  it("what Skyvern has no more of one run is not opened by another run's link", async () => {
+  it("an artifact that Skyvern no longer has is not opened by the link of another run", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     rig.relay.standIns.skyvern.runs.clear();
@@ -162,7 +162,7 @@ describe("what Skyvern has no more", () => {
     expect((await rig.relay.get(`/artifacts/${otherId}/${FILE}`)).status).toBe(404);
   });
 
-  it("what Skyvern has no more without an archive is what it was: a placeholder, and no folder", async () => {
+  it("an artifact that Skyvern no longer has is a placeholder without an archive, and no folder is made", async () => {
     const rig = await aRig("archive: off");
     expect(await archive(rig)).toBe(0);
     expect(readdirSync(rig.dir)).toEqual([]);
@@ -171,8 +171,8 @@ describe("what Skyvern has no more", () => {
   });
 });
 
-describe("what is copied", () => {
-  it("what is copied is all a run has, or its screenshots, equal bytes once", async () => {
+describe("the archive", () => {
+  it("the archive copies all that a run has, or only its screenshots, and equal bytes once", async () => {
     const all = await aRig("archive: all");
     await archive(all);
     // Three screenshots of the same pixels are one file.
@@ -182,7 +182,7 @@ describe("what is copied", () => {
     expect(filesIn(screenshots.dir)).toEqual([sha256Of(TINY_PNG)]);
   });
 
-  it("what is copied is no film without bytes: Skyvern is not asked for it", async () => {
+  it("the archive copies no recording without bytes, and does not ask Skyvern for it", async () => {
     const film = { artifact_id: "a_565255520035746310", artifact_type: "recording", bytes: new Uint8Array() };
     const rig = await aRig("archive: all", { artifacts: [film] });
     await archive(rig);
@@ -190,7 +190,7 @@ describe("what is copied", () => {
     expect(logged(rig, "artifact.not_archived")).toEqual([]);
   });
 
-  it("what is copied is copied once, and again only what is new", async () => {
+  it("the archive copies an artifact once, and the next time only what is new", async () => {
     const rig = await aRig("archive: all");
     await archive(rig);
     const calls = rig.relay.standIns.skyvern.calls.length;
@@ -198,7 +198,7 @@ describe("what is copied", () => {
     expect(rig.relay.standIns.skyvern.calls.length).toBe(calls);
   });
 
-  it("what is copied of task v2 waits until its recording is final", async () => {
+  it("the archive copies nothing of a task v2 until its recording is final", async () => {
     const body = fixtureBytes("task_v2.completed").toString();
     const rig = await aRig("archive: all", { body, artifacts: [] });
     expect(await archive(rig)).toBe(0);
@@ -206,7 +206,7 @@ describe("what is copied", () => {
     expect(await archive(rig)).toBe(1);
   });
 
-  it("what is copied is never larger than a file or all may be, and the log says what was left", async () => {
+  it("the archive copies nothing over the limit for one file or for all of a run, and logs what it left", async () => {
     const large = { artifact_id: FILE, artifact_type: "download", bytes: Buffer.alloc(1_500, 1) };
     const rig = await aRig("archive: all, max_file: 1kB", { body: webhook(null), artifacts: [large] });
     await archive(rig);
@@ -223,7 +223,7 @@ describe("what is copied", () => {
     expect(logged(full, "artifact.not_archived")).toMatchObject([{ reason: expect.stringContaining("max_total") }]);
   });
 
-  it("what is copied must have Skyvern's checksum: else it is tried again, and no wrong bytes are stored", async () => {
+  it("the archive stores no bytes without Skyvern's checksum, and tries again", async () => {
     const rig = await aRig("archive: all", { body: webhook(sha256Of(Buffer.from("something else"))) });
     await archive(rig);
     expect(filesIn(rig.dir)).not.toContain(sha256Of(PDF));
@@ -234,8 +234,8 @@ describe("what is copied", () => {
   });
 });
 
-describe("a failure", () => {
-  it("a failure of Skyvern is tried again later, what is there already is not", async () => {
+describe("failures", () => {
+  it("an artifact that Skyvern fails to give is tried again later, and those copied before are not", async () => {
     const rig = await aRig("archive: all");
     rig.relay.standIns.skyvern.faults.push({ on: new RegExp(FILE), times: 50, status: 500 });
     await archive(rig);
@@ -251,7 +251,7 @@ describe("a failure", () => {
     expect(rig.relay.standIns.skyvern.calls.filter(({ path }) => path.endsWith("/content")).length).toBe(1);
   });
 
-  it("a failure that does not pass is given up after some tries", async () => {
+  it("an artifact that Skyvern never gives is not tried again after six rounds", async () => {
     const rig = await aRig("archive: all");
     rig.relay.standIns.skyvern.faults.push({ on: new RegExp(FILE), times: 500, status: 500 });
     let rounds = 0;
@@ -263,7 +263,7 @@ describe("a failure", () => {
     expect(logged(rig, "run.archived").at(-1)).toMatchObject({ again: false });
   });
 
-  it("a failure of the process in the middle leaves the run in the queue, and its half-done file is swept away", async () => {
+  it("a process that ends in the middle leaves the run in the archive's queue, and its half-done file is swept away", async () => {
     const database = join(aFolder(), "relay.db");
     const dir = aFolder();
     const runtime = aRuntime();
@@ -292,7 +292,7 @@ describe("a failure", () => {
 });
 
 describe("S3-compatible storage", () => {
-  it("takes the copies and gives them back, and the folder beside it stays empty", async () => {
+  it("S3-compatible storage takes the copies and gives them back, and the folder beside it stays empty", async () => {
     const s3 = await startS3();
     const s3Yaml = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
     const rig = await aRig(`archive: all, s3: ${s3Yaml}`);
@@ -312,7 +312,7 @@ describe("S3-compatible storage", () => {
     expect(rig.relay.log()).not.toContain(SECRET_ACCESS_KEY);
   });
 
-  it("S3-compatible storage that is away is tried again", async () => {
+  it("a copy is tried again when the S3-compatible storage is away", async () => {
     const s3 = await startS3();
     const s3Yaml = `{ endpoint: "${s3.url}", bucket: runs, region: eu-central-1, access_key_id: ${ACCESS_KEY_ID}, secret_access_key: "${SECRET_ACCESS_KEY}" }`;
     const rig = await aRig(`archive: screenshots, s3: ${s3Yaml}`);

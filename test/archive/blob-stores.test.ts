@@ -69,7 +69,7 @@ const PLACES: [string, () => Promise<BlobStore>][] = [
 ];
 
 describe.each(PLACES)("%s", (_name, start) => {
-  it("gives back what it was given, whole or in part, and the file it came in is used up", async () => {
+  it("a blob store gives a file back, whole or in part, and consumes the file that it was given", async () => {
     const blobs = await start();
     const file = await aFile(aFolder(), "0123456789");
     await blobs.keep(file, never());
@@ -92,13 +92,13 @@ describe.each(PLACES)("%s", (_name, start) => {
     expect((await blobs.open(file.sha256, 10, "bytes=10-"))?.status).toBe(416);
   });
 
-  it("takes the same bytes twice", async () => {
+  it("a blob store takes the same bytes twice", async () => {
     const blobs = await start();
     for (let n = 0; n < 2; n++) await blobs.keep(await aFile(aFolder(), "same"), never());
     expect(await (await blobs.open(sha256Of("same"), 4, null))?.text()).toBe("same");
   });
 
-  it("removes what it was given, and what it never had", async () => {
+  it("a blob store removes a file it has, and a file it never had", async () => {
     const blobs = await start();
     for (const text of ["one", "two"]) await blobs.keep(await aFile(aFolder(), text), never());
     await blobs.remove(sha256Of("one"), never());
@@ -107,14 +107,14 @@ describe.each(PLACES)("%s", (_name, start) => {
     expect(await (await blobs.open(sha256Of("two"), 3, null))?.text()).toBe("two");
   });
 
-  it("says when it has nothing of that name", async () => {
+  it("a blob store says when it has nothing of a name", async () => {
     const blobs = await start();
     expect(await blobs.open(sha256Of("other"), 5, null)).toBeNull();
   });
 });
 
 describe("a folder", () => {
-  it("a folder has each file under its sha256, and nothing else", async () => {
+  it("a folder holds each file under its sha256, and nothing else", async () => {
     const dir = aFolder();
     await folderBlobStore(dir).keep(await aFile(dir, "bytes"), never());
     const sha256 = sha256Of("bytes");
@@ -124,7 +124,7 @@ describe("a folder", () => {
     expect(readFileSync(join(dir, sha256.slice(0, 2), sha256), "utf8")).toBe("bytes");
   });
 
-  it("follows no link that was put in a copy's place, and accepts nothing else as a copy", async () => {
+  it("a folder follows no link that was put in a copy's place, and accepts nothing else as a copy", async () => {
     const dir = aFolder();
     const blobs = folderBlobStore(dir);
     const sha256 = sha256Of("bytes");
@@ -144,7 +144,7 @@ describe("a folder", () => {
     expect(await blobs.open(sha256, statSync(path).size, null)).toBeNull();
   });
 
-  it("a folder has no copy of a file that was cut short by something else", async () => {
+  it("a folder does not give back a copy that something else cut short", async () => {
     const dir = aFolder();
     const blobs = folderBlobStore(dir);
     await blobs.keep(await aFile(dir, "bytes"), never());
@@ -155,7 +155,7 @@ describe("a folder", () => {
 });
 
 describe("S3-compatible storage", () => {
-  it("S3-compatible storage is given the bytes once, signed, with their length, under the prefix", async () => {
+  it("S3-compatible storage gets the bytes once, signed, with their length, under the prefix", async () => {
     const storage = await startS3();
     const blobs = s3On(storage);
     for (let n = 0; n < 2; n++) await blobs.keep(await aFile(aFolder(), "same"), never());
@@ -164,7 +164,7 @@ describe("S3-compatible storage", () => {
     expect(storage.objects.get(path)?.toString()).toBe("same");
   });
 
-  it("S3-compatible storage is sent a file while it is read, never all of it at once", async () => {
+  it("S3-compatible storage gets a file while it is read, never all of it at once", async () => {
     // V8 collects what has passed through when 64 MB of it lie beside its heap.
     const bytes = 200_000_000;
     let most = 0;
@@ -206,7 +206,7 @@ describe("S3-compatible storage", () => {
 describe("a stream on its way into the archive", () => {
   const limits = { maxBytes: 10, sha256: null, now: () => NOW, signal: never() };
 
-  it("a stream on its way into the archive is measured and hashed", async () => {
+  it("a stream is measured and hashed on its way into the archive", async () => {
     const spooled = await spool(aFolder(), streamOf("abc", "def"), limits);
     expect(spooled).toMatchObject({ ok: true, file: { bytes: 6, sha256: sha256Of("abcdef") } });
   });
@@ -216,7 +216,7 @@ describe("a stream on its way into the archive", () => {
     ["has another checksum", streamOf("abc"), { ...limits, sha256: sha256Of("abd") }, { kind: "checksum" }],
     ["is cut short", streamOf("abc"), { ...limits, signal: AbortSignal.abort() }, { kind: "broken" }],
   ])(
-    "a stream on its way into the archive that %s is refused and leaves nothing",
+    "a stream that %s is refused on its way into the archive and leaves nothing",
     async (_what, body, limits, refused) => {
       const dir = aFolder();
       expect(await spool(dir, body, limits)).toMatchObject({ ok: false, refused });
@@ -224,7 +224,7 @@ describe("a stream on its way into the archive", () => {
     },
   );
 
-  it("a stream on its way into the archive that comes byte by byte is broken off, one that is large and takes its time is not", async () => {
+  it("a stream that comes byte by byte is broken off on its way into the archive, and a large one may take its time", async () => {
     let now = NOW;
     const lasting = { ...limits, maxBytes: 1e9, now: () => now };
     const slowly = (pieces: number, bytes: number) =>
@@ -243,7 +243,7 @@ describe("a stream on its way into the archive", () => {
     expect(await spool(dir, slowly(20, 600_000), lasting)).toMatchObject({ ok: true, file: { bytes: 12_000_000 } });
   });
 
-  it("a stream on its way into the archive that died with its process is swept away, copies are not", async () => {
+  it("the half-done file of a process that died is swept from the archive, and copies are not", async () => {
     const dir = aFolder();
     await folderBlobStore(dir).keep(await aFile(dir, "bytes"), never());
     await aFile(dir, "half-done");
@@ -267,7 +267,7 @@ describe("a Range header", () => {
     ["bytes=-", null],
     ["items=0-1", null],
     [null, null],
-  ])("a Range header: %s of ten bytes", (header, range) => {
+  ])("a Range header of %s asks for the right part of ten bytes", (header, range) => {
     expect(parseRange(header, 10)).toEqual(range);
   });
 });

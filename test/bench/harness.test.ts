@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("ratios", () => {
-  it("compare within each round, and the middle round counts", () => {
+  it("a bench compares within each round, and the middle round counts", () => {
     const table = {
       base: [{ perSecond: 100 }, { perSecond: 10 }, { perSecond: 1 }],
       relay: [{ perSecond: 50 }, { perSecond: 4 }, { perSecond: 0.9 }],
@@ -36,7 +36,7 @@ describe("ratios", () => {
 });
 
 describe("the table of goals", () => {
-  it("says by how much a figure differs from the run before, and marks what is more than noise", () => {
+  it("the table of goals says by how much a figure differs from the run before, and marks what is more than noise", () => {
     const results = (figure: number) => ({
       one: {
         table: {},
@@ -52,7 +52,7 @@ describe("the table of goals", () => {
 });
 
 describe("what is written to a SQLite file", () => {
-  it("what is written to a SQLite file is counted by commits from outside, and by rows once it is closed", () => {
+  it("a bench counts the commits of a SQLite file from outside, and its rows once it is closed", () => {
     const path = join(folder, "counted.db");
     const database = new BetterSqlite(path);
     database.pragma("journal_mode = WAL");
@@ -88,7 +88,7 @@ describe.runIf(process.platform === "linux")("the load client", () => {
     };
   };
 
-  it("sends JSON bodies that are all different and rightly signed, and says when each was sent and answered", async () => {
+  it("the load client sends JSON bodies that all differ and are rightly signed, and notes when each was sent and answered", async () => {
     const seen = new Set<string>();
     let forged = 0;
     const target = await aTarget((request, response) => {
@@ -113,7 +113,7 @@ describe.runIf(process.platform === "linux")("the load client", () => {
     expect(result.times.every((time) => time > 0n)).toBe(true);
   });
 
-  it("counts what is not answered with 200, names another run or breaks off as not right", async () => {
+  it("the load client counts as not right an answer other than 200, one that names another run, and one that breaks off", async () => {
     let count = 0;
     const target = await aTarget((request, response) => {
       request.resume();
@@ -133,7 +133,7 @@ describe.runIf(process.platform === "linux")("the load client", () => {
     expect(() => assertAllRight("the server", result)).toThrow(/answers were not right/);
   });
 
-  it("sends at the given rate, however many connections there are", async () => {
+  it("the load client sends at the given rate, however many connections there are", async () => {
     const target = await aTarget((request, response) => {
       request.resume();
       request.on("end", () => response.end("taken"));
@@ -144,7 +144,7 @@ describe.runIf(process.platform === "linux")("the load client", () => {
 });
 
 describe.runIf(process.platform === "linux")("the receiver", () => {
-  it("knows which runs came, which came again and when, and which never did", async () => {
+  it("the receiver knows which runs came, which came again and when, and which never did", async () => {
     const receiver = await startReceiver(folder);
     onTestFinished(() => void receiver.stop());
     for (const id of [runId(0), runId(2), runId(2)]) {
@@ -166,7 +166,7 @@ describe.runIf(process.platform === "linux")("the receiver", () => {
 });
 
 describe.runIf(process.platform === "linux")("bench/run smoke", () => {
-  it("measures a moment of everything, and every answer is right", { timeout: 120_000 }, () => {
+  it("`bench/run smoke` measures a moment of everything, and every answer is right", { timeout: 120_000 }, () => {
     const said = execFileSync("bench/run", ["smoke"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     for (const subject of ["bare-node", "bare-hono", "stateless", "relay+1ms", "relay", "outbox"]) {
       expect(said).toContain(`| ${subject} |`);

@@ -14,23 +14,23 @@ const aLoad = (over: Partial<Loaded> = {}): Loaded => ({
 });
 
 describe("the limit", () => {
-  it("the limit is none where all that was offered was done", () => {
+  it("a step of a bench has no limit where all that was offered was done", () => {
     expect(limitOf(aLoad({ done: 1_980 }))).toBe("none: all that was offered");
   });
 
-  it("the limit is the machine where its cores are full, and says who had them", () => {
+  it("the limit of a bench is the machine where its cores are full, and the report says what used them", () => {
     const cores = { relays: 0.7, thread: 0.4, postgres: 0.9, machine: 1.9 };
     expect(limitOf(aLoad({ cores }))).toBe(
       "CPU: 1.90 of 2 cores (PostgreSQL 0.90, relays 0.70, clients 0.20, others 0.10)",
     );
   });
 
-  it("the limit is the thread of a relay where that is full and the machine is not", () => {
+  it("the limit of a bench is the thread of a relay where that is full and the machine is not", () => {
     const cores = { relays: 0.99, thread: 0.95, postgres: 0.3, machine: 1.5 };
     expect(limitOf(aLoad({ cores }))).toBe("a relay's one thread: 0.95 of a core");
   });
 
-  it("the limit is else what the sessions of the database waited for most", () => {
+  it("the limit of a bench is otherwise what the sessions of the database waited for most", () => {
     expect(limitOf(aLoad())).toBe("the ledger's lock: 63 % of the sessions' time");
     expect(limitOf(aLoad({ sessions: { "IO:Something": 1 } }))).toBe(
       "waiting for IO:Something: 100 % of the sessions' time",
@@ -39,7 +39,7 @@ describe("the limit", () => {
   });
 });
 
-it("on paper, everything is the cost of one times how many", () => {
+it("the cost of a load on paper is the cost of one webhook times their number", () => {
   const cost: Cost = {
     relayUs: 500,
     postgresUs: 400,

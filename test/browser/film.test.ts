@@ -45,7 +45,7 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
   const play = () =>
     reader.page.evaluate("document.querySelector('video').play().then(() => 'plays', (error) => error.name)");
 
-  test("plays on the page, and can be downloaded under a name that programs know", async () => {
+  test("a recording plays on the page, and can be downloaded under a name that programs know", async () => {
     const { page } = reader;
     const film = Buffer.from((await page.evaluate(RECORD)) as string, "base64");
     await aRunWith("tsk_film", film);
@@ -63,7 +63,7 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
     expect(await readFile(await download.path())).toEqual(film);
   });
 
-  test("that the browser cannot play gives way to a sentence, and the file is offered", async () => {
+  test("a recording that the browser cannot play gives way to a sentence, and the file is offered", async () => {
     const { page } = reader;
     await aRunWith("tsk_nofilm", Buffer.from("1a45dfa3 is no film"));
     await logInAt("/runs/tsk_nofilm");

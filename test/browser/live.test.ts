@@ -16,7 +16,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
   const reader = aReader();
   const titles = async (): Promise<string[]> => reader.page.locator("table.runs a.title").allTextContents();
 
-  test("new runs appear at the top, and how they fared follows", async () => {
+  test("a new run appears at the top of the open list, and how it fared follows", async () => {
     const { page, relay } = reader;
     await reader.logInAt("/");
     await page.getByText("Live", { exact: true }).waitFor();
@@ -30,7 +30,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     expect(await page.evaluate("window.here")).toBe(true);
   });
 
-  test("further down nothing moves: a button says how many there are", async () => {
+  test("the open list moves nothing while its reader is further down, and a button says how many runs are new", async () => {
     await reader.reopen({ viewport: { width: 1280, height: 400 } });
     const { page, relay } = reader;
     await reader.logInAt("/");
@@ -115,7 +115,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     await page.getByRole("link", { name: "Live tsk_unseen" }).waitFor();
   });
 
-  test("output is copied whole", async () => {
+  test("the copy button of a run's page copies the output whole", async () => {
     const { page, relay, context } = reader;
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
     await relay.send(aRun("tsk_copied", { output: { total: 12.5, rows: [1, 2] } }));
@@ -135,7 +135,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     expect(String(await page.evaluate("navigator.clipboard.readText()")).length).toBe(300_011);
   });
 
-  test("hostile text stays text on every page: no element, no script, no dialog, no complaint", async () => {
+  test("hostile text stays text on every page: it makes no element, script, dialog or complaint", async () => {
     const { page, relay } = reader;
     const run = `/runs/${encodeURIComponent(relay.hostile)}`;
     relay.crmAnswers({ status: 400, body: "<img src=x onerror=alert(1)> \u202Eevil" });

@@ -51,7 +51,7 @@ describe.skipIf(CHROMIUM === undefined)("a mail opened without a network", { tim
     return relay.standIns.smtp.messages[0]?.raw ?? "";
   };
 
-  test("shows the screenshot, in light and dark, on a desk and on a phone", async () => {
+  test("a mail opened without a network shows the screenshot, in light and dark, on a desk and on a phone", async () => {
     const raw = await aMail();
     writeFileSync(`${PICTURES}/mail.eml`, raw);
     const { html = "", attachments } = await PostalMime.parse(raw);

@@ -26,7 +26,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(cookies).toEqual([expect.objectContaining({ httpOnly: true, sameSite: "Lax" })]);
   });
 
-  test("from the list to a run, redelivered, its artifacts asked for again, to what was received", async () => {
+  test("a reader gets from the list to a run, redelivers it, asks for its artifacts again, and reads what was received", async () => {
     const { page, relay } = reader;
     await logInAt("/");
     expect(await inspect("runs")).toEqual([]);
@@ -54,7 +54,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await inspect("receipt")).toEqual([]);
   });
 
-  test("what the sinks are like, a test that arrives and one that does not, and one resumed", async () => {
+  test("the page of sinks shows their state, tests one that answers and one that does not, and resumes a stopped one", async () => {
     const { page, relay } = reader;
     await logInAt("/sinks");
     await page.getByText("Stopped: the sink asked for no more messages.").waitFor();
@@ -72,7 +72,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await page.getByText("Stopped: the sink asked for no more messages.").count()).toBe(0);
   });
 
-  test("dead deliveries, one sent again, then all: how many is said first", async () => {
+  test("the page of dead deliveries sends one again, then all, and says first how many", async () => {
     const { page, relay } = reader;
     await logInAt("/");
     await page.getByRole("link", { name: "Dead deliveries" }).click();
@@ -99,7 +99,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await inspect("deliveries", TWO_VIEWS)).toEqual([]);
   });
 
-  test("a failed run, a list filtered in the address bar, and what does not exist", async () => {
+  test("the pages show a failed run, a list filtered in the address bar, and that an unknown run is not there", async () => {
     const { page } = reader;
     await logInAt("/?status=failed");
     await page.getByText("Filters").click();
@@ -135,7 +135,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await page.locator("table.runs tbody tr").count()).toBe(1);
   });
 
-  test("what was not recognized can be read", async () => {
+  test("an unrecognized receipt can be read in the browser", async () => {
     const { page } = reader;
     await logInAt("/");
     await page.getByRole("link", { name: "Unrecognized" }).click();
@@ -145,7 +145,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByRole("heading", { name: "What was received" }).waitFor();
   });
 
-  test("the very first page says what to do, and shows the first run when it comes", async () => {
+  test("the first page of an empty relay says what to do, and shows the first run when it comes", async () => {
     const { page, relay } = reader;
     const empty = await seeded({ empty: true });
     await page.goto(`${empty.url}/`);
@@ -165,7 +165,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await empty.close();
   });
 
-  test("times are in the reader's own zone", async () => {
+  test("pages show times in the reader's own zone", async () => {
     const { page, relay } = reader;
     await logInAt(`/runs/${relay.invoices}`);
     await page.getByText("Times are in your zone, Europe/Berlin.").waitFor();
@@ -177,7 +177,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await page.locator("main").textContent()).not.toContain("UTC");
   });
 
-  test("everything works from the keyboard", async () => {
+  test("every action of the pages works from the keyboard", async () => {
     const { page } = reader;
     await page.goto("/");
     await page.keyboard.type(TOKEN);
@@ -209,7 +209,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     }
   });
 
-  test("in a browser without JavaScript every action works, and times are in UTC", async () => {
+  test("every action works in a browser without JavaScript, and times are in UTC there", async () => {
     await reader.reopen({ javaScriptEnabled: false });
     const { page, relay } = reader;
     await relay.retire("wr_ledger_2");

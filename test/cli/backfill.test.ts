@@ -58,7 +58,7 @@ const told = ({ standIns }: TestApp): string[] =>
 const runs = async (relay: TestApp): Promise<string[]> =>
   (await relay.read<{ data: { run_id: string }[] }>("/v1/runs?limit=200")).data.map(({ run_id }) => run_id).toSorted();
 
-it("fills in unknown runs, oldest first, and delivers nothing", async () => {
+it("backfill fills in unknown runs, oldest first, and delivers nothing", async () => {
   const { relay, command } = await aRelay();
   addMany(relay, 5);
   await relay.webhook(JSON.stringify(atSkyvern({ id: idOf(2), endedAt: NOW - 3 * HOUR }).payload));
@@ -84,7 +84,7 @@ it("fills in unknown runs, oldest first, and delivers nothing", async () => {
   expect(await relay.app.reconcile()).toMatchObject({ read: 0, found: 0 });
 });
 
-it("--deliver routes each run as if it had just ended, and the running relay sends it", async () => {
+it("backfill --deliver routes each run as if it had just ended, and the running relay sends it", async () => {
   const { relay, command } = await aRelay({
     file: "routes: [{ name: failures, when: { status: failed }, to: [http] }]",
   });
@@ -104,7 +104,7 @@ it("--deliver routes each run as if it had just ended, and the running relay sen
   });
 });
 
-it("again it finds nothing to do", async () => {
+it("a second backfill finds nothing to do", async () => {
   const { relay, json } = await aRelay();
   addMany(relay, 3);
   expect(await json({ since: "7d", deliver: true })).toMatchObject({ code: 0, added: 3, known: 0 });
@@ -115,7 +115,7 @@ it("again it finds nothing to do", async () => {
   expect(told(relay)).toHaveLength(3);
 });
 
-it("--dry-run says how many it would be, and writes nothing", async () => {
+it("backfill --dry-run says how many runs it would fill in, and writes nothing", async () => {
   const { relay, command, json } = await aRelay();
   addMany(relay, 2);
   add(relay, { id: "tsk_other", endedAt: NOW - HOUR, webhookUrl: null });
@@ -131,7 +131,7 @@ it("--dry-run says how many it would be, and writes nothing", async () => {
   expect(await relay.app.store.coverage(0, NOW)).toEqual([]);
 });
 
-it("takes the runs that were created between --since and --until, of the workflows that are named", async () => {
+it("backfill takes the runs that were created between --since and --until, of the workflows that are named", async () => {
   const { relay, json } = await aRelay();
   const workflow = (id: string, wpid: string, createdAt: number): AtSkyvern => ({
     id,
@@ -156,7 +156,7 @@ it("takes the runs that were created between --since and --until, of the workflo
   expect(await json({ since: "2026-08-20" })).toMatchObject({ added: 2, known: 3 });
 });
 
-it("takes final runs only, and those whose webhook leads elsewhere only with --scope all", async () => {
+it("backfill takes final runs only, and those whose webhook leads elsewhere only with --scope all", async () => {
   const { relay, json } = await aRelay();
   add(relay, { id: "tsk_running", status: "running", endedAt: null, createdAt: NOW - HOUR });
   add(relay, { id: "tsk_mine", endedAt: NOW - HOUR, webhookUrl: "https://relay.example.com/webhook/billing" });
@@ -167,14 +167,14 @@ it("takes final runs only, and those whose webhook leads elsewhere only with --s
   expect(await relay.read("/v1/runs/tsk_mine")).toMatchObject({ channel: "billing" });
 });
 
-it("follows skyvern.reconcile.scope by default", async () => {
+it("backfill follows skyvern.reconcile.scope by default", async () => {
   const { relay, json } = await aRelay({ file: "skyvern: { reconcile: { scope: all } }" });
   add(relay, { id: "tsk_other", endedAt: NOW - HOUR, webhookUrl: null });
   expect(await json({ since: "1d", scope: "mine" })).toMatchObject({ added: 0 });
   expect(await json({ since: "1d" })).toMatchObject({ added: 1 });
 });
 
-it("leaves runs that ended just now to the running relay: filled in silently, they would never be delivered", async () => {
+it("backfill leaves runs that ended just now to the running relay, as they would never be delivered if filled in", async () => {
   const { relay, command, json } = await aRelay();
   add(relay, { id: "tsk_now", endedAt: NOW - 10_000 });
   add(relay, { id: "tsk_fresh", endedAt: NOW - 9 * 60_000 });
@@ -190,7 +190,7 @@ it("leaves runs that ended just now to the running relay: filled in silently, th
 });
 
 describe("when Skyvern fails", () => {
-  it("waits and goes on", async () => {
+  it("backfill waits and goes on while Skyvern fails", async () => {
     const { relay, json, runtime } = await aRelay();
     addMany(relay, 3);
     relay.standIns.skyvern.faults.push(
@@ -202,7 +202,7 @@ describe("when Skyvern fails", () => {
     expect(runtime.now() - NOW).toBeGreaterThanOrEqual(40_000 + 1_000 + 5_000 + 15_000 + 1_000);
   });
 
-  it("gives up after some minutes with exit code 1, says how far it came, and goes on there the next time", async () => {
+  it("backfill gives up with exit code 1 after Skyvern failed for minutes, says how far it came, and goes on there next time", async () => {
     const { relay, runtime, command, json } = await aRelay();
     addMany(relay, 6);
     relay.standIns.skyvern.faults.push({ on: new RegExp(`${idOf(3)}$`), status: 503, times: 7 });
@@ -219,7 +219,7 @@ describe("when Skyvern fails", () => {
     expect(reads(relay)).toEqual([3, 4, 5].map(idOf));
   });
 
-  it("says so when its list cannot be read, or the key is refused", async () => {
+  it("backfill says so when Skyvern's list cannot be read, or the key is refused", async () => {
     const { command, json, relay } = await aRelay();
     addMany(relay, 1);
     relay.standIns.skyvern.faults.push({ status: 500, times: 7 });
@@ -231,7 +231,7 @@ describe("when Skyvern fails", () => {
     expect(await json({ since: "7d" })).toMatchObject({ code: 0, added: 1 });
   });
 
-  it("counts a run that it lists and does not find, and goes on", async () => {
+  it("backfill counts a run that Skyvern lists and does not find, and goes on", async () => {
     const { relay, json } = await aRelay();
     addMany(relay, 2);
     relay.standIns.skyvern.faults.push({ on: new RegExp(`${idOf(0)}$`), status: 404 });
@@ -239,7 +239,7 @@ describe("when Skyvern fails", () => {
   });
 });
 
-it("stops when it is asked to, with exit code 1, and goes on there the next time", async () => {
+it("backfill stops with exit code 1 when it is asked to, and goes on there the next time", async () => {
   const { relay, command, json } = await aRelay();
   addMany(relay, 3);
   const stopping = new AbortController();
@@ -252,7 +252,7 @@ it("stops when it is asked to, with exit code 1, and goes on there the next time
   expect(await json({ since: "7d" })).toMatchObject({ code: 0, added: 2, known: 1 });
 });
 
-it("asks for one thing at a time", async () => {
+it("backfill asks Skyvern for one thing at a time", async () => {
   const { relay, skyvern, runtime } = await aRelay();
   addMany(relay, 20);
   const gate = await aCountingGate(skyvern.url);
@@ -263,7 +263,7 @@ it("asks for one thing at a time", async () => {
   expect(gate.most()).toBe(1);
 });
 
-it("shows how far it is on a terminal, and only there", async () => {
+it("backfill shows how far it is on a terminal, and only there", async () => {
   const { relay, command } = await aRelay();
   addMany(relay, 2);
   const { stderr } = await command({ since: "7d" }, true);
@@ -282,14 +282,14 @@ describe("usage", () => {
     [{ since: "2026-08-20", until: "2026-08-20" }, "before --until"],
     [{ since: "7d", workflow: ["Invoices"] }, "wpid_"],
     [{ since: "7d", scope: "ours" }, "mine or all"],
-  ])("usage: %j is wrong: exit code 2, and what would be right", async (options, message) => {
+  ])("backfill refuses %j with exit code 2, and says what would be right", async (options, message) => {
     const { command } = await aRelay();
     const { code, stdout, stderr } = await command(options);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(message);
   });
 
-  it("needs a database that a relay has run on, and makes none", async () => {
+  it("backfill needs a database that a relay has run on, and makes none", async () => {
     const { relay } = await aRelay();
     const path = join(aFolder(), "data", "relay.db");
     const parts = {
@@ -306,7 +306,7 @@ describe("usage", () => {
     expect(await on(":memory:")).toBe(2);
   });
 
-  it("usage is a command like the others", async () => {
+  it("backfill runs as a command of the program, like the others", async () => {
     const { relay, skyvern } = await aRelay();
     const cli = async (...args: string[]) => {
       let out = "";

@@ -26,7 +26,7 @@ async function aRelay() {
   return { relay, folder, path, env, to, backup };
 }
 
-it("makes one file that a relay can be started on, and leaves the running relay as it was", async () => {
+it("backup makes one file that a relay can be started on, and leaves the running relay as it was", async () => {
   const { relay, folder, to, backup } = await aRelay();
   const { code, stdout, stderr } = await backup("--to", to);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -50,7 +50,7 @@ it("makes one file that a relay can be started on, and leaves the running relay 
   expect(ids[0]).toBe(ids[1]);
 });
 
-it("--verify reads all of it, --json says what it is", async () => {
+it("backup --verify reads all of the copy, and --json says what it is", async () => {
   const { to, backup } = await aRelay();
   const { code, stdout } = await backup("--to", to, "--verify", "--json");
   expect(code).toBe(0);
@@ -67,7 +67,7 @@ it("--verify reads all of it, --json says what it is", async () => {
   });
 });
 
-it("is one moment's, also while another process writes at every step", async () => {
+it("a backup is the database of one moment, even while another process writes at every step", async () => {
   const { path, folder } = await aRelay();
   const filler = new Sqlite(path);
   filler.exec("create table filler (body blob)");
@@ -92,7 +92,7 @@ it("is one moment's, also while another process writes at every step", async () 
   copy.close();
 });
 
-it("a copy that is damaged, cut off or short of rows is found out", async () => {
+it("backup finds out a copy that is damaged, cut off or short of rows", async () => {
   const { path, folder } = await aRelay();
   const make = async (name: string) => {
     const to = join(folder, name);
@@ -114,7 +114,7 @@ it("a copy that is damaged, cut off or short of rows is found out", async () => 
   expect(await findCopyFault(short.to, short.rows)).toBe("it has 1 receipts, the database had 2");
 });
 
-it("brings it to S3 and, with --verify, fetches it from there again", async () => {
+it("backup brings the copy to S3 and, with --verify, fetches it from there again", async () => {
   const { env } = await aRelay();
   const s3 = await startS3();
   const keys = {
@@ -141,7 +141,7 @@ it("brings it to S3 and, with --verify, fetches it from there again", async () =
   expect(refused.stderr).not.toContain(SECRET_ACCESS_KEY);
 });
 
-it("stopped before its end it leaves nothing; so does what cannot be made", async () => {
+it("a backup that is stopped before its end leaves nothing, and neither does one that cannot be made", async () => {
   const { env, to, folder } = await aRelay();
   const stopped = await runCommand(["backup", "--to", to], env, { stopped: AbortSignal.abort() });
   expect(stopped).toMatchObject({ code: 1, stdout: "" });
@@ -156,7 +156,7 @@ it("stopped before its end it leaves nothing; so does what cannot be made", asyn
   expect(existsSync(join(folder, "no.db"))).toBe(false);
 });
 
-it("shows how far it has come where there is a terminal", async () => {
+it("backup shows how far it has come where there is a terminal", async () => {
   const { env, to, relay } = await aRelay();
   // What does not compress.
   const output = randomBytes(75_000).toString("base64");
@@ -173,7 +173,7 @@ it.each([
   [["--to", "s3://UPPER/x"], "--to must be"],
   [["--to", "s3://bucket/x"], "s3:// needs AWS_ENDPOINT_URL_S3"],
   [["--to", "x", "--quick"], "unknown option"],
-])("%j is wrong usage", async (args, reason) => {
+])("backup refuses %j as wrong usage", async (args, reason) => {
   const env = { SKYVERN_API_KEY: "k" };
   const { code, stdout, stderr } = await runCommand(["backup", ...args], env);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

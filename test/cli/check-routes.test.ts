@@ -35,7 +35,7 @@ async function aHistory() {
   return { relay, path, env, since, check: (...args: string[]) => runCommand(["check", ...args], env) };
 }
 
-it("counts which sinks this configuration would have sent the stored runs to, beside a running relay", async () => {
+it("check --routes counts the stored runs that each sink would have got by this configuration, beside a running relay", async () => {
   const { check, path } = await aHistory();
   const before = statSync(path);
   const { code, stdout, stderr } = await check("--routes");
@@ -49,7 +49,7 @@ it("counts which sinks this configuration would have sent the stored runs to, be
   expect(statSync(path).mtimeMs).toBe(before.mtimeMs);
 });
 
-it("--since narrows it, --json is the same for programs", async () => {
+it("check --routes takes --since to look at later runs only, and prints the same as JSON with --json", async () => {
   const { check, since } = await aHistory();
   const { code, stdout } = await check("--routes", "--since", since, "--json");
   expect(code).toBe(0);
@@ -83,7 +83,7 @@ it("--since narrows it, --json is the same for programs", async () => {
   });
 });
 
-it("without a run in that time says so; without a database, or with a bad configuration, fails", async () => {
+it("check --routes says when no run is of that time, and fails without a database or with a bad configuration", async () => {
   const { check, env } = await aHistory();
   const none = await check("--routes", "--until", "2001-01-01");
   expect(none).toMatchObject({ code: 0, stdout: "There is no final run: nothing to try the routes on.\n" });
@@ -99,7 +99,7 @@ it.each([
   [["--until", "2026-01-01"], "--until goes with --routes"],
   [["--routes", "--since", "yesterday"], "--since must be an ISO 8601 time"],
   [["--routes", "--since", "2026-01-02", "--until", "2026-01-01"], "--since must be before --until"],
-])("%j is wrong usage", async (args, reason) => {
+])("check refuses %j as wrong usage", async (args, reason) => {
   const { code, stdout, stderr } = await runCommand(["check", ...args], { SKYVERN_API_KEY: "k" });
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toContain(reason);

@@ -53,13 +53,13 @@ describe("usage", () => {
     });
   });
 
-  it.each(NAMES)("usage: %s --help says what it does, without a configuration", async (command) => {
+  it.each(NAMES)("%s --help says what it does, without a configuration", async (command) => {
     const { code, stdout, stderr } = await run([command, "--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain(`Usage: skyvern-relay ${command}`);
   });
 
-  it.each(NAMES)("usage: %s refuses an option that it does not have, whatever else is given", async (command) => {
+  it.each(NAMES)("the command %s refuses an option that it does not have, whatever else is given", async (command) => {
     const { code, stdout, stderr } = await run([command, ...(NEEDED[command] ?? []), "--no-such-option"], {
       SKYVERN_API_KEY: KEY,
     });
@@ -76,7 +76,7 @@ describe("usage", () => {
     [["demo", "--port", "eighty"]],
     [["demo", "--port", "70000"]],
     [["demo", "--port", "-1"]],
-  ])("usage: %j is wrong usage: exit code 2, the reason on stderr", async (args) => {
+  ])("skyvern-relay refuses %j as wrong usage with exit code 2, and says why on stderr", async (args) => {
     const { code, stdout, stderr } = await run(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).not.toBe("");
@@ -84,7 +84,7 @@ describe("usage", () => {
   });
 });
 
-it("does what serve does where no command is named", async () => {
+it("skyvern-relay without a command does what `serve` does", async () => {
   const faulty = { PORT: "x" };
   expect(await run([], faulty)).toEqual(await run(["serve"], faulty));
 });
@@ -92,7 +92,7 @@ it("does what serve does where no command is named", async () => {
 describe("check", () => {
   const env = { SKYVERN_API_KEY: KEY, PUBLIC_URL: "https://relay.example.com", RELAY_TOKEN: "a-token-long-enough" };
 
-  it("says what is set up, and no secret", async () => {
+  it("check says what is set up, and shows no secret", async () => {
     const { code, stdout, stderr } = await run(["check"], {
       ...env,
       SINK_URL: "https://crm.example.com/?token=hunter2",
@@ -103,7 +103,7 @@ describe("check", () => {
     for (const secret of [KEY, "a-token-long-enough", "hunter2"]) expect(stdout).not.toContain(secret);
   });
 
-  it("names the routes of a file and notes what is odd", async () => {
+  it("check names the routes of a file and notes what is odd", async () => {
     const path = aFile(
       "sinks: { ops: { kind: http, url: https://x.example/ } }\nroutes: [{ name: bad, when: { status: failed }, to: [ops] }, { name: trials, to: [], stop: true }]\n",
     );
@@ -116,21 +116,21 @@ describe("check", () => {
     expect(stdout).toContain("every run: the relay reads Skyvern's list every 10s, with at most 3600 requests an hour");
   });
 
-  it("--json is JSON, when all is right", async () => {
+  it("check --json prints JSON when all is right", async () => {
     const { code, stdout } = await run(["check", "--json"], env);
     const json = JSON.parse(stdout) as JsonObject;
     expect([code, json["ok"]]).toEqual([0, true]);
     expect(stdout).not.toContain(KEY);
   });
 
-  it("lists every fault at once on stderr, exit code 2", async () => {
+  it("check lists every fault at once on stderr, with exit code 2", async () => {
     const path = aFile("sinks: { ops: { kind: pigeon } }\nroutes: [{ to: [nobody] }]\n");
     const { code, stdout, stderr } = await run(["check"], { PORT: "x", RELAY_CONFIG: path });
     expect([code, stdout]).toEqual([2, ""]);
     for (const place of ["SKYVERN_API_KEY", "PORT", `${path}:1:`, `${path}:2:`]) expect(stderr).toContain(place);
   });
 
-  it("--json lists them as JSON on stdout", async () => {
+  it("check --json lists faults as JSON on stdout", async () => {
     const { code, stdout, stderr } = await run(["check", "--json"], { PORT: "x" });
     const { ok, faults } = JSON.parse(stdout) as { ok: boolean; faults: { where: string }[] };
     expect([code, ok, stderr]).toEqual([2, false, ""]);
@@ -151,7 +151,7 @@ it("serve with a wrong configuration lists the faults and starts nothing", async
   expect(stderr).toContain("SKYVERN_API_KEY");
 });
 
-it("as a program it takes its arguments, writes to its own streams and ends with the code", async () => {
+it("the program takes its arguments, writes to its own streams and ends with the code", async () => {
   expect(await runProgram(["--version"], {}).ended).toMatchObject({ code: 0, stderr: "" });
   expect(await runProgram(["sevre"], {}).ended).toMatchObject({ code: 2, stdout: "" });
 });

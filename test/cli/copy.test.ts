@@ -102,12 +102,12 @@ const view = async (store: Store) => ({
 });
 
 describe("copy", () => {
-  it("knows every table of schema.sql", () => {
+  it("copy knows every table of schema.sql", () => {
     const tables = [...readFileSync("schema.sql", "utf8").matchAll(/^CREATE TABLE (\w+)/gm)].map(([, name]) => name);
     expect([...COPIED_TABLES].toSorted()).toEqual(tables.toSorted());
   });
 
-  it("moves all there is, says how far it is, and everything reads as before", async () => {
+  it("copy moves every row, says how far it is, and everything reads as before", async () => {
     const [path, url] = [await aSource(), await aTarget()];
     const { code, out, err } = await cli(["copy", "--from", `sqlite:${path}`], { DATABASE_URL: url });
     expect([code, err.includes("[##"), out]).toEqual([0, true, expect.stringMatching(/runs +700 {2}[0-9a-f]{16}/)]);
@@ -136,7 +136,7 @@ describe("copy", () => {
     expect(await cli(args)).toMatchObject({ code: 1, err: expect.stringContaining("not empty") });
   });
 
-  it("leaves nothing behind when what is there is not what was copied", async () => {
+  it("copy leaves nothing behind when the rows at the target are not those of the source", async () => {
     const [path, url] = [await aSource(), await aTarget()];
     expect(await cli(["migrate"], { DATABASE_URL: url, SKYVERN_API_KEY: "k" })).toMatchObject({ code: 0 });
     const client = new pg.Client({ connectionString: url });
@@ -150,7 +150,7 @@ describe("copy", () => {
     await client.end();
   });
 
-  it("says what is wrong with how it was called, and makes no database", async () => {
+  it("copy says what is wrong with how it was called, and makes no database", async () => {
     const path = join(aFolder(), "none.db");
     const to = ["--to", "postgres://u:pass-word@h/d"];
     expect(await cli(["copy", "--from", `sqlite:${path}`, ...to])).toMatchObject({ code: 1 });
@@ -170,12 +170,12 @@ describe("copy", () => {
 });
 
 describe("migrate", () => {
-  it("shows how far it has come where there is a terminal", async () => {
+  it("migrate shows how far it has come where there is a terminal", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`, SKYVERN_API_KEY: "key" };
     expect((await cli(["migrate"], env)).err).toBe(`\r[${"-".repeat(30)}] from version 0\u001B[K\r\u001B[K`);
   });
 
-  it("creates or leaves a database of either kind, and says so", async () => {
+  it("migrate creates a database of either kind or leaves it as it is, and says so", async () => {
     for (const url of [await aTarget(), `sqlite:${join(aFolder(), "relay.db")}`]) {
       const env = { DATABASE_URL: url, SKYVERN_API_KEY: "key" };
       expect(await cli(["migrate"], env)).toMatchObject({

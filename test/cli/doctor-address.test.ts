@@ -24,25 +24,28 @@ it.each([
   ["https://relay-123456.us-east-1.elb.amazonaws.com", "AWS load balancer"],
   ["https://relay-0a1b.elb.us-east-1.amazonaws.com", "AWS load balancer"],
   ["https://relay", "no domain"],
-])("%s: a fault with its fix at Skyvern's cloud, a warning with another at one's own", (url, why) => {
-  const [finding, ...rest] = hosted(url);
-  expect(rest).toEqual([]);
-  expect(finding).toMatchObject({ state: "fault", found: expect.stringContaining(why) as string });
-  expect(finding?.state === "fault" && finding.fix).toContain("set PUBLIC_URL");
-  const [own] = checkForm(url, false);
-  // A name without a domain is what a network of containers has.
-  if (url === "https://relay") expect(own).toBeUndefined();
-  else expect(own).toMatchObject({ state: "warning", fix: expect.stringContaining("ALLOWED_HOSTS") as string });
-});
+])(
+  "an address of %s is a fault at Skyvern's cloud and a warning at one's own Skyvern, each with its own fix",
+  (url, why) => {
+    const [finding, ...rest] = hosted(url);
+    expect(rest).toEqual([]);
+    expect(finding).toMatchObject({ state: "fault", found: expect.stringContaining(why) as string });
+    expect(finding?.state === "fault" && finding.fix).toContain("set PUBLIC_URL");
+    const [own] = checkForm(url, false);
+    // A name without a domain is what a network of containers has.
+    if (url === "https://relay") expect(own).toBeUndefined();
+    else expect(own).toMatchObject({ state: "warning", fix: expect.stringContaining("ALLOWED_HOSTS") as string });
+  },
+);
 
 it.each([
   ["https://relay.example.com"],
   ["https://my-relay.fly.dev"],
   ["https://relay.example.com:8443/in"],
   ["https://8.8.8.8"],
-])("%s is taken", (url) => expect(hosted(url)).toEqual([]));
+])("doctor finds no fault in the address %s", (url) => expect(hosted(url)).toEqual([]));
 
-it("one over 2083 characters is not taken, plain http is warned about", () => {
+it("an address of over 2083 characters is a fault, and one with plain http a warning", () => {
   expect(hosted(`https://relay.example.com/${"a".repeat(2_083 - 34)}`)).toEqual([]);
   expect(hosted(`https://relay.example.com/${"a".repeat(2_083)}`)).toMatchObject([{ state: "fault" }]);
   expect(hosted("http://relay.example.com")).toMatchObject([

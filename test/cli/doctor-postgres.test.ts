@@ -15,23 +15,23 @@ const aDatabase = async (options?: { empty: boolean }): Promise<string> => {
 };
 const look = async (url: string) => (await lookAtPostgres({ kind: "postgres", url: new Secret(url) }))[0];
 
-it("an empty database is in order: the relay makes its tables", async () => {
+it("doctor finds an empty database in order, as the relay makes its tables", async () => {
   const finding = await look(await aDatabase({ empty: true }));
   expect(finding).toMatchObject({ check: "database", state: "ok" });
   expect(finding?.found).toContain("makes its tables");
 });
 
-it("a database of this release is in order", async () => {
+it("doctor finds a database of this release in order", async () => {
   expect((await look(await aDatabase()))?.found).toContain("has the tables of this release");
 });
 
-it("a database of a newer release is a fault", async () => {
+it("doctor finds a fault in a database of a newer release", async () => {
   const url = await aDatabase();
   await asAdmin(url, "update settings set value = '999' where name = 'schema_version'");
   expect(await look(url)).toMatchObject({ state: "fault", fix: "use the release that last ran on it" });
 });
 
-it("a database that is not there is a fault, and the password is not said", async () => {
+it("doctor finds a fault in a database that is not there, and does not show the password", async () => {
   const url = new URL(await aDatabase());
   url.pathname = "/not_there";
   url.password = "very-hidden";

@@ -57,7 +57,7 @@ const answered = (status_code: number, response_body = "") => ({
 const unreached = (error: string) => ({ status_code: null, latency_ms: 0, response_body: "", error });
 
 describe("Skyvern's word on the address", () => {
-  it("is asked for at an address of doctor's own, where samples reach nobody", async () => {
+  it("doctor has Skyvern try the webhook at an address of doctor's own, where samples reach no sink", async () => {
     const { asked, client } = await aSkyvern(answered(200));
     await askSkyvern(client, { config: { publicUrl: PUBLIC_URL }, isHosted: false, isAnswered: false }, signal);
     expect(JSON.parse(asked[0]?.body ?? "")).toEqual({
@@ -97,27 +97,27 @@ describe("Skyvern's word on the address", () => {
       /blocked host/,
       /set ALLOWED_HOSTS=\["relay\.internal"\]/,
     ],
-  ])("%s", async (_name, said, state, found, fix) => {
+  ])("doctor says what Skyvern's trial of the webhook address came to: %s", async (_name, said, state, found, fix) => {
     const diagnosis = await ask(said);
     expect(diagnosis).toMatchObject({ state, found: expect.stringMatching(found) as string });
     if (fix !== null) expect(diagnosis).toMatchObject({ fix: expect.stringMatching(fix) as string });
   });
 
-  it("is good when doctor itself answered in place of a relay that does not run", async () => {
+  it("doctor finds the address good when it answered Skyvern itself, in place of a relay that does not run", async () => {
     expect(await ask(answered(503), { isAnswered: true })).toMatchObject({ state: "ok" });
     expect(await ask(answered(503))).toMatchObject({ state: "fault" });
   });
 
-  it("asks for a public address where Skyvern is the hosted one", async () => {
+  it("doctor asks for a public address where Skyvern is the hosted one", async () => {
     const diagnosis = await ask(unreached("Invalid url: blocked host."), { isHosted: true });
     expect(diagnosis).toMatchObject({ state: "fault", fix: expect.stringContaining("set PUBLIC_URL") as string });
   });
 
-  it("is none where Skyvern has no such call", async () => {
+  it("doctor says nothing of the address where Skyvern has no call to try it", async () => {
     expect(await ask(null)).toBeNull();
   });
 
-  it("is shown on one line, without what could deceive", async () => {
+  it("doctor shows Skyvern's words on one line, without characters that could deceive", async () => {
     const diagnosis = await ask(unreached(`Could not reach URL: a\n\u001b[31mb${"x".repeat(5_000)}`));
     expect(diagnosis?.found).not.toMatch(/[\n\u001b]/);
     expect(diagnosis?.found.length).toBeLessThan(500);
@@ -137,7 +137,7 @@ describe("the last runs", () => {
     return skyvern;
   };
 
-  it("are counted by whether they lead here", async () => {
+  it("doctor counts which of the last runs have this relay's webhook address", async () => {
     const here = `${PUBLIC_URL}/webhook`;
     expect(await look(await withRuns([here, here]))).toMatchObject({ state: "ok", found: "the last 2 runs lead here" });
     expect(await look(await withRuns([here, null, "https://elsewhere.example/hook"]))).toMatchObject({
@@ -147,7 +147,7 @@ describe("the last runs", () => {
     expect(await look(await withRuns([]))).toBeNull();
   });
 
-  it("that Skyvern does not show, as it blocks their host, are said to be", async () => {
+  it("doctor says which runs Skyvern does not show because it blocks their host", async () => {
     const skyvern = await withRuns([null, null]);
     const body = '{"detail":"Invalid webhook_url: blocked host."}';
     skyvern.faults.push({ on: /\/v1\/runs\/tsk_1$/, status: 400, body });

@@ -30,7 +30,7 @@ async function look(urls: (string | null)[], env: Record<string, string> = {}, k
   return lookAtWorkflows({ config, outbound: egress, runtime: systemRuntime(), signal });
 }
 
-it("counts the workflows whose webhooks lead here, elsewhere and nowhere, on every page", async () => {
+it("doctor counts the workflows whose webhooks lead here, elsewhere and nowhere, on every page of Skyvern's list", async () => {
   const nowhere = Array.from({ length: 60 }, () => null);
   expect(await look([HERE, ELSEWHERE, ELSEWHERE, "", ...nowhere])).toEqual([
     {
@@ -41,7 +41,7 @@ it("counts the workflows whose webhooks lead here, elsewhere and nowhere, on eve
   ]);
 });
 
-it("says what to do where none leads here and no run is asked for", async () => {
+it("doctor says what to do where no workflow leads here and Skyvern is asked for no run", async () => {
   expect(await look([null, ELSEWHERE])).toMatchObject([
     {
       state: "warning",
@@ -51,7 +51,7 @@ it("says what to do where none leads here and no run is asked for", async () => 
   expect(await look([null], { PUBLIC_URL: "" })).toMatchObject([{ state: "ok" }]);
 });
 
-it("says nothing where Skyvern cannot be asked or has no workflow", async () => {
+it("doctor says nothing of workflows where Skyvern cannot be asked or has none", async () => {
   expect(await look([HERE], {}, ["another"])).toEqual([]);
   expect(await look([])).toEqual([]);
 });

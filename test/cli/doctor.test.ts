@@ -144,7 +144,7 @@ const jwt = (claims: object): string =>
   `eyJhbGciOiJIUzI1NiJ9.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2lnbmF0dXJl`;
 
 describe("a relay that is well", () => {
-  it("a relay that is well has no fault, and nothing was sent anywhere; the one warning is that loopback is not public", async () => {
+  it("doctor finds no fault in a relay that is well and sends nothing; it only warns that loopback is not public", async () => {
     const { code, read, sent, slack } = await doctor(aWorld());
     const { checks, ok, faults } = read();
     expect(checks.filter(({ state }) => state === "fault")).toEqual([]);
@@ -173,7 +173,7 @@ describe("a relay that is well", () => {
     ]);
   });
 
-  it("a healthy relay is shown to a person as a table", async () => {
+  it("doctor shows a person a healthy relay as a table", async () => {
     const { code, stdout, stderr } = await doctor(aWorld(), {});
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^ok {7}node {2,}Node v24\.9\.0$/m);
@@ -183,7 +183,7 @@ describe("a relay that is well", () => {
     expect(stdout).toContain("\n\n0 faults, 1 warning.\n");
   });
 
-  it("the sample takes routes that test where a run comes from", async () => {
+  it("the sample of doctor takes routes that test where a run comes from", async () => {
     const world = aWorld();
     world.file = 'routes: [{ when: { parent: "!*" }, to: [http] }]';
     const { read } = await doctor(world);
@@ -191,7 +191,7 @@ describe("a relay that is well", () => {
     expect(found).toMatch(/routed to http$/);
   });
 
-  it("--live sends one marked message through each sink, and none of the relay's database", async () => {
+  it("doctor --live sends one marked message through each sink, and uses nothing of the relay's database", async () => {
     const world = aWorld();
     const { code, read, slack, smtp, http } = await doctor(world, { json: true, live: true });
     expect(code).toBe(0);
@@ -207,7 +207,7 @@ describe("a relay that is well", () => {
     expect(http.requests.map(({ body }) => (JSON.parse(body) as { type: string }).type)).toEqual(["run.test"]);
   });
 
-  it("a relay that is well is looked at beside the relay that runs: its webhook address is known by the relay's own answer", async () => {
+  it("doctor looks at a relay that runs, and knows its webhook address by that relay's own answer", async () => {
     const world = aWorld();
     const url = await anAnswer((_request, response) => {
       response.writeHead(401, { "content-type": "application/json" }).end('{"error":"signature missing"}');
@@ -704,7 +704,7 @@ const faults: Case[] = [
 
 describe("one thing wrong", () => {
   it.each(faults)(
-    "$name: names it and what to do",
+    "doctor names what is wrong and what to do: $name",
     async ({ wrong, check, state = "fault", found, fix, also = [], code }) => {
       const world = aWorld();
       await wrong(world);

@@ -39,7 +39,7 @@ async function aHistory() {
 it.each([
   ["ndjson", "/v1/runs.ndjson"],
   ["csv", "/v1/runs.csv"],
-])("as %s writes byte for byte what the API does, page after page", async (format, address) => {
+])("export as %s writes byte for byte what the API does, page after page", async (format, address) => {
   const { relay, run } = await aHistory();
   const { code, stdout, stderr } = await run("--format", format);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -54,14 +54,14 @@ it.each([
   [["--q", "billing tab*"], "q=billing+tab*"],
   [["--since", "2001-01-01", "--until", "2001-02-01"], "until=2001-02-01"],
   [["--source", "backfill"], "source=backfill"],
-])("%j filters as the API does", async (args, query) => {
+])("export filters by %j as the API does", async (args, query) => {
   const { relay, run } = await aHistory();
   const { code, stdout, stderr } = await run(...args);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toBe((await relay.get(`/v1/runs.ndjson?${query}`)).text);
 });
 
-it("--to writes the file whole, readable by its owner alone, by the format of its name, and says how many", async () => {
+it("export --to writes the file whole, readable by its owner alone, by the format of its name, and says how many runs", async () => {
   const { relay, folder, run } = await aHistory();
   const file = join(folder, "runs.csv");
   expect(await run("--to", file, "--json")).toEqual({
@@ -78,7 +78,7 @@ it("--to writes the file whole, readable by its owner alone, by the format of it
   });
 });
 
-it("--to leaves out the byte order mark with --no-bom, and in NDJSON, which knows none", async () => {
+it("export --to leaves out the byte order mark with --no-bom, and in NDJSON, which knows none", async () => {
   const { folder, run } = await aHistory();
   const [csv, ndjson] = [join(folder, "runs.csv"), join(folder, "runs.ndjson")];
   expect([await run("--to", csv, "--no-bom"), await run("--to", ndjson)]).toMatchObject([{ code: 0 }, { code: 0 }]);
@@ -86,7 +86,7 @@ it("--to leaves out the byte order mark with --no-bom, and in NDJSON, which know
   expect(readFileSync(ndjson, "utf8").slice(0, 1)).toBe("{");
 });
 
-it("--to a device writes to it and leaves it there", async () => {
+it("export --to a device writes to it and leaves it there", async () => {
   const { folder, run } = await aHistory();
   // One of its own where the test may make it, as a mistake replaces it.
   const mayMake = process.getuid?.() === 0;
@@ -100,7 +100,7 @@ it("--to a device writes to it and leaves it there", async () => {
   expect(lstatSync(device).isCharacterDevice()).toBe(true);
 });
 
-it("--to a pipe writes to its reader, without a byte order mark", async () => {
+it("export --to a pipe writes to its reader, without a byte order mark", async () => {
   const { relay, folder, env } = await aHistory();
   const pipe = join(folder, "pipe.csv");
   execFileSync("mkfifo", [pipe]);
@@ -111,7 +111,7 @@ it("--to a pipe writes to its reader, without a byte order mark", async () => {
   expect(lstatSync(pipe).isFIFO()).toBe(true);
 });
 
-it("--to a pipe whose reader has seen enough ends in silence", async () => {
+it("export --to a pipe ends without a word when its reader has seen enough", async () => {
   const { folder, env } = await aHistory();
   const pipe = join(folder, "pipe.ndjson");
   execFileSync("mkfifo", [pipe]);
@@ -120,7 +120,7 @@ it("--to a pipe whose reader has seen enough ends in silence", async () => {
   expect((await reader).stdout).toBe("{");
 });
 
-it("--to a link replaces what it leads to, and the link stays", async () => {
+it("export --to a link replaces what it leads to, and the link stays", async () => {
   const { folder, run } = await aHistory();
   const [target, link, missing, dangling] = ["target", "link", "missing", "dangling"].map((name) => join(folder, name));
   writeFileSync(target ?? "", "old");
@@ -136,7 +136,7 @@ it("--to a link replaces what it leads to, and the link stays", async () => {
   }
 });
 
-it("--to a file with two names writes what both show", async () => {
+it("export --to a file with two names writes what both show", async () => {
   const { folder, run } = await aHistory();
   const [one, two] = [join(folder, "one"), join(folder, "two")];
   writeFileSync(one, "old and longer than nothing");
@@ -145,14 +145,14 @@ it("--to a file with two names writes what both show", async () => {
   expect([readFileSync(one, "utf8"), readFileSync(two, "utf8")]).toEqual(["", ""]);
 });
 
-it.each(["-", "/dev/stdout"])("--to %s is standard output", async (to) => {
+it.each(["-", "/dev/stdout"])("export --to %s writes to standard output", async (to) => {
   const { run } = await aHistory();
   const [named, plain] = [await run("--to", to, "--format", "csv"), await run("--format", "csv")];
   expect(named).toEqual(plain);
   expect(named.stdout.slice(0, 7)).toBe("run_id,");
 });
 
-it("leaves no half file behind when it was stopped, and the old one as it was", async () => {
+it("export leaves no half file behind when it was stopped, and the old file as it was", async () => {
   const { folder, env } = await aHistory();
   const file = join(folder, "runs.ndjson");
   const ended = await runCommand(["export", "--to", file], env, { stopped: AbortSignal.abort() });
@@ -161,7 +161,7 @@ it("leaves no half file behind when it was stopped, and the old one as it was", 
   expect(readdirSync(folder).filter((name) => name.endsWith(".part"))).toEqual([]);
 });
 
-it("says what keeps it from writing", async () => {
+it("export says what keeps it from writing", async () => {
   const { folder, run } = await aHistory();
   chmodSync(folder, 0o700);
   const { code, stderr } = await run("--to", join(folder, "no", "such", "folder.csv"));
@@ -169,7 +169,7 @@ it("says what keeps it from writing", async () => {
   expect(stderr).toMatch(/^skyvern-relay export: ENOENT/);
 });
 
-it("shows how far it has come where there is a terminal", async () => {
+it("export shows how far it has come where there is a terminal", async () => {
   const { folder, env } = await aHistory();
   const { stderr } = await runCommand(["export", "--to", join(folder, "x.csv")], env, { terminal: true });
   expect(stderr).toMatch(/Writing: \[#+-*\] 50 runs/);
@@ -183,7 +183,7 @@ it.each([
   [["--source", "nowhere"], "--source: "],
   [["--delivery", "lost"], "--delivery: "],
   [["--q", '"'], "--q: "],
-])("%j is wrong usage", async (args, reason) => {
+])("export refuses %j as wrong usage", async (args, reason) => {
   const { code, stdout, stderr } = await runCommand(["export", ...args], { SKYVERN_API_KEY: "k" });
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toContain(reason);

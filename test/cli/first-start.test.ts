@@ -62,7 +62,7 @@ async function onATerminal(env: Record<string, string> = {}) {
 
 const linkIn = (text: string): string => /http:\/\/\S+\/login\/\S+/.exec(text)?.[0] ?? "";
 
-it("makes a token that only its owner reads, and shows a terminal a login link that works once", async () => {
+it("the first start makes a token that only its owner reads, and shows a terminal a login link that works once", async () => {
   const { stdout, folder, token } = await onATerminal();
   expect(statSync(join(folder, "relay.token")).mode & 0o777).toBe(0o600);
   expect(token()).toMatch(/^[0-9a-f]{64}$/);
@@ -80,19 +80,19 @@ it("makes a token that only its owner reads, and shows a terminal a login link t
   expect(await second.text()).toContain("used already");
 });
 
-it("shows no login link for an address that others on the way can read", async () => {
+it("the first start shows no login link for an address that others on the way can read", async () => {
   const { stdout, folder } = await onATerminal({ PUBLIC_URL: "http://relay.example.com" });
   expect(linkIn(stdout())).toBe("");
   expect(stdout()).toContain(`the token in ${folder}/relay.token`);
 });
 
-it("says what is off in one line each, with the line that turns it on", async () => {
+it("the first start says what is off in one line each, with the line that turns it on", async () => {
   const { stdout } = await onATerminal();
   expect(stdout()).toMatch(/Off +messages: no sink .*\n +turn it on: .*SLACK_WEBHOOK_URL=/);
   expect(stdout()).toMatch(/Off +webhooks from Skyvern, because PUBLIC_URL is not set; .*\n +turn it on: PUBLIC_URL=/);
 });
 
-it("logs neither its token nor a login link, and has the same token at the next start", async () => {
+it("a relay logs neither the token it made nor a login link, and has the same token at the next start", async () => {
   const folder = aFolder();
   const env = {
     SKYVERN_API_KEY: FIXTURE_KEY,
@@ -120,7 +120,7 @@ it("logs neither its token nor a login link, and has the same token at the next 
   expect([answers, tokens.size]).toEqual([[200, 200], 1]);
 });
 
-it("refuses a token file that holds no token, and names it", async () => {
+it("a relay refuses a token file that holds no token, and names it", async () => {
   const folder = aFolder();
   writeFileSync(join(folder, "relay.token"), "");
   const { code, stderr } = await runProgram([], {
@@ -146,7 +146,7 @@ os.close(fd)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `;
 
-it("reloads at a SIGHUP, and stops when its terminal is closed", async () => {
+it("a relay at a terminal reloads at a SIGHUP, and stops when its terminal is closed", async () => {
   const folder = aFolder();
   const env = {
     PATH: process.env["PATH"],
@@ -162,7 +162,7 @@ it("reloads at a SIGHUP, and stops when its terminal is closed", async () => {
   expect(stdout).toBe("0\n");
 });
 
-it("says which port is taken, and what to do", async () => {
+it("a relay says which port is taken, and what to do", async () => {
   const other = createServer();
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void other.close());
@@ -179,7 +179,7 @@ it("says which port is taken, and what to do", async () => {
   ]);
 });
 
-it("says which HOST is no address of this machine, and closes its database", async () => {
+it("a relay says which HOST is no address of this machine, and closes its database", async () => {
   const folder = aFolder();
   const { code, stderr } = await runProgram([], {
     SKYVERN_API_KEY: FIXTURE_KEY,
@@ -194,7 +194,7 @@ it("says which HOST is no address of this machine, and closes its database", asy
   expect(readdirSync(folder).filter((name) => name.endsWith("-wal"))).toEqual([]);
 });
 
-it("says that another relay has the database, and keeps the token of that one", async () => {
+it("a second relay on a database says that another relay has it, and leaves the token of that one", async () => {
   const folder = aFolder();
   const env = {
     SKYVERN_API_KEY: FIXTURE_KEY,
@@ -216,7 +216,7 @@ it("says that another relay has the database, and keeps the token of that one", 
   expect(readFileSync(join(folder, "relay.token"), "utf8")).toBe(token);
 });
 
-it("says on an old Node which one it needs, in one line", async () => {
+it("the program says on an old Node which one it needs, in one line", async () => {
   const old = 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })';
   const program = join(dirname(MAIN), "../bin/skyvern-relay");
   const args = ["--import", `data:text/javascript,${encodeURIComponent(old)}`, program, "--version"];
@@ -227,7 +227,7 @@ it("says on an old Node which one it needs, in one line", async () => {
   });
 });
 
-it("reads .env where it starts, and the environment wins", async () => {
+it("the program reads .env where it starts, and the environment wins", async () => {
   const cwd = aFolder();
   writeFileSync(join(cwd, ".env"), "SKYVERN_API_KEY=from-the-file\nPORT=1111\nMETRICS_PORT=2222\n");
   const env = { PATH: process.env["PATH"], PORT: "3333" };

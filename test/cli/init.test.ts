@@ -66,7 +66,7 @@ async function initAtTerminal(dir: string, answers: [RegExp, string | null][], e
 const written = (dir: string) => parseEnv(readFileSync(join(dir, ".env"), "utf8"));
 
 describe("by flags", () => {
-  it("shows what the key opens, sends a test to each sink, and writes .env and relay.yaml", async () => {
+  it("init shows what the key opens, sends a test to each sink, and writes .env and relay.yaml", async () => {
     const dir = aFolder();
     const skyvern = await aSkyvern();
     const { slack, env } = await aSlack();
@@ -108,7 +108,7 @@ describe("by flags", () => {
     expect(readdirSync(dir).toSorted()).toEqual([".env", "relay.yaml"]);
   });
 
-  it("takes everything from the environment too, and needs no sink", async () => {
+  it("init takes everything from the environment too, and needs no sink", async () => {
     const dir = aFolder();
     const skyvern = await aSkyvern({ schedules: "missing" });
     const { code, stdout } = await init(dir, [], { SKYVERN_API_KEY: KEY, SKYVERN_BASE_URL: skyvern.url });
@@ -117,7 +117,7 @@ describe("by flags", () => {
     expect(written(dir)).toEqual({ SKYVERN_API_KEY: KEY, SKYVERN_BASE_URL: skyvern.url });
   });
 
-  it("replaces nothing that is there without --force", async () => {
+  it("init replaces no file that is there without --force", async () => {
     const dir = aFolder();
     const skyvern = await aSkyvern();
     writeFileSync(join(dir, "relay.yaml"), "# mine\n");
@@ -135,7 +135,7 @@ describe("by flags", () => {
   });
 });
 
-describe("what is wrong is said in one line, and nothing is written", () => {
+describe("refusals of init", () => {
   const refusing = async (flags: readonly string[], env: Record<string, string> = {}) => {
     const dir = aFolder();
     const result = await init(dir, flags, env);
@@ -144,18 +144,18 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     return { ...result, stderr: result.stderr.trim() };
   };
 
-  it("says that there is no key in one line, and writes nothing", async () => {
+  it("init says in one line that there is no key, and writes nothing", async () => {
     expect(await refusing([])).toMatchObject({ code: 2, stderr: expect.stringContaining("give --key") as string });
   });
 
-  it("says that the key is wrong in one line, and writes nothing", async () => {
+  it("init says in one line that the key is wrong, and writes nothing", async () => {
     const { url } = await aSkyvern();
     const { code, stderr } = await refusing(["--key", "another", "--base-url", url]);
     expect([code, stderr.split("\n").length]).toEqual([1, 1]);
     expect(stderr).toMatch(/refuses the key: copy the whole key again from Skyvern's settings page/);
   });
 
-  it("says that Skyvern does not answer in one line, and writes nothing", async () => {
+  it("init says in one line that Skyvern does not answer, and writes nothing", async () => {
     const server = createServer();
     await new Promise<void>((go) => server.listen(0, "127.0.0.1", go));
     const { port } = server.address() as AddressInfo;
@@ -165,7 +165,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toMatch(/does not answer \(.*ECONNREFUSED.*\): correct the base URL/);
   });
 
-  it("says that the address is no Skyvern in one line, and writes nothing", async () => {
+  it("init says in one line that no Skyvern is at the address, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     skyvern.faults.push({ status: 404, times: 9 });
     const { code, stderr } = await refusing(["--key", KEY, "--base-url", skyvern.url]);
@@ -173,7 +173,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toMatch(/is no Skyvern that this relay understands .*upgrade Skyvern/);
   });
 
-  it("says that a sink takes nothing in one line, and writes nothing", async () => {
+  it("init says in one line that a sink accepts nothing, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     const { slack, env } = await aSlack();
     const { code, stdout, stderr } = await refusing(
@@ -194,14 +194,14 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(stderr).toContain("slack did not accept the test message");
   });
 
-  it("says that half a sink is missing in one line, and writes nothing", async () => {
+  it("init says in one line that half of a sink's settings are missing, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     const { code, stderr } = await refusing(["--key", KEY, "--base-url", skyvern.url, "--slack-channel", "C1"]);
     expect(code).toBe(2);
     expect(stderr).toContain("SLACK_BOT_TOKEN: is missing");
   });
 
-  it("says that the disk is full in one line, and writes nothing", async () => {
+  it("init says in one line that the disk is full, and writes nothing", async () => {
     const dir = aFolder();
     const skyvern = await aSkyvern();
     // No file may have a single byte.
@@ -218,7 +218,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
     expect(readdirSync(dir)).toEqual([]);
   });
 
-  it("says that a folder cannot be written in one line, and writes nothing", async () => {
+  it("init says in one line that a folder cannot be written, and writes nothing", async () => {
     const skyvern = await aSkyvern();
     const { code, stderr } = await init("/nowhere", ["--key", KEY, "--base-url", skyvern.url]);
     expect(code).toBe(1);
@@ -229,7 +229,7 @@ describe("what is wrong is said in one line, and nothing is written", () => {
 });
 
 describe("at a terminal", () => {
-  it("asks for what it does not know, hides secrets, and shows Slack's form filled in", async () => {
+  it("init asks at a terminal for what it does not know, hides secrets, and shows Slack's form filled in", async () => {
     const dir = aFolder();
     const skyvern = await aSkyvern();
     const { slack, env } = await aSlack();
@@ -251,7 +251,7 @@ describe("at a terminal", () => {
     expect(secrets).toEqual(["API key: ", "SLACK_BOT_TOKEN (empty: another way): "]);
   });
 
-  it("asks before it replaces a file, and leaves it where the answer is no", async () => {
+  it("init asks at a terminal before it replaces a file, and leaves the file where the answer is no", async () => {
     const dir = aFolder();
     writeFileSync(join(dir, ".env"), "A=1\n");
     const { code, asked } = await initAtTerminal(dir, [[/^Replace \.env\?/, "n"]]);
@@ -259,26 +259,29 @@ describe("at a terminal", () => {
     expect(readFileSync(join(dir, ".env"), "utf8")).toBe("A=1\n");
   });
 
-  it.each([/^API key/, /slack\?/, /^SLACK_CHANNEL/])("closed at %s, it writes nothing", async (at) => {
-    const dir = aFolder();
-    const skyvern = await aSkyvern();
-    const { code, stderr } = await initAtTerminal(
-      dir,
-      [
-        [at, null],
-        [/^API key/, KEY],
-        [/slack\?/, "y"],
-        [/^SLACK_BOT_TOKEN/, "xoxb-1"],
-      ],
-      { SKYVERN_BASE_URL: skyvern.url },
-    );
-    expect(code).toBe(1);
-    expect(stderr).toContain("it was closed in the middle; nothing was written");
-    expect(readdirSync(dir)).toEqual([]);
-  });
+  it.each([/^API key/, /slack\?/, /^SLACK_CHANNEL/])(
+    "init writes nothing when its terminal is closed at the question %s",
+    async (at) => {
+      const dir = aFolder();
+      const skyvern = await aSkyvern();
+      const { code, stderr } = await initAtTerminal(
+        dir,
+        [
+          [at, null],
+          [/^API key/, KEY],
+          [/slack\?/, "y"],
+          [/^SLACK_BOT_TOKEN/, "xoxb-1"],
+        ],
+        { SKYVERN_BASE_URL: skyvern.url },
+      );
+      expect(code).toBe(1);
+      expect(stderr).toContain("it was closed in the middle; nothing was written");
+      expect(readdirSync(dir)).toEqual([]);
+    },
+  );
 });
 
-it("Slack's form has the manifest of the documents", () => {
+it("the Slack form that init shows has the manifest of the documents", () => {
   const manifest = blocksOf("docs/sinks.md").find(({ text }) => text.includes("oauth_config"))?.text ?? "";
   expect(parse(manifest)).toEqual(MANIFEST);
 });

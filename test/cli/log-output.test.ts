@@ -41,7 +41,7 @@ async function aRelayWriting(stdout: number | "pipe") {
 }
 
 it.each(["full", "hanging", "gone"])(
-  "a relay goes on working and stops when it is told, where its log's output is %s",
+  "a relay whose log output is %s goes on working, and stops when it is asked to",
   async (what) => {
     const full = what === "full" ? openSync("/dev/full", "w") : "pipe";
     const { child, ended, answers } = await aRelayWriting(full);

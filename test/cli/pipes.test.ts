@@ -29,13 +29,13 @@ async function aLongHistory() {
   return { env: { SKYVERN_API_KEY: FIXTURE_KEY, DATABASE_URL, PUBLIC_URL } };
 }
 
-it("openapi is whole behind a reader that takes its time", async () => {
+it("openapi prints its document whole to a reader that takes its time", async () => {
   const { stdout } = await shell("$RELAY openapi | (sleep 1; cat)");
   expect(stdout).toBe((await runCommand(["openapi"])).stdout);
   expect(stdout.length).toBeGreaterThan(65_536);
 });
 
-it("export is whole in gzip", async () => {
+it("export prints all of the runs into gzip", async () => {
   const { env } = await aLongHistory();
   const { stdout } = await shell("$RELAY export | (sleep 1; gzip) | gunzip", env);
   const lines = stdout.trimEnd().split("\n");
@@ -54,7 +54,7 @@ it("a closed standard error changes no exit code", async () => {
   expect(stdout).toBe("code 2\n");
 });
 
-it("output that cannot be written fails the command and says why", async () => {
+it("a command whose output cannot be written fails and says why", async () => {
   const { stderr } = await shell("$RELAY openapi > /dev/full || echo code $? >&2");
   expect(stderr).toBe(
     "skyvern-relay: the output could not be written: ENOSPC: no space left on device, write\ncode 1\n",

@@ -36,7 +36,7 @@ async function prune(yaml: string, args: string[] = [], env: Record<string, stri
 const status = async (id: string): Promise<number> => (await relay.get(`/v1/runs/${id}`)).status;
 
 describe("prune", () => {
-  it("removes what is due, beside a relay that has the database", async () => {
+  it("prune removes what is due, beside a relay that has the database", async () => {
     const { code, stdout, stderr } = await prune("retention: { runs: 90d, raw: false }");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^Removed, as runs are kept for 90d and raw bodies for ever:\n +1 runs, /);
@@ -45,14 +45,14 @@ describe("prune", () => {
     expect((await relay.webhook(mutated("task_v1.completed", { run_id: "tsk_3", task_id: "tsk_3" }))).status).toBe(200);
   });
 
-  it("--dry-run removes nothing and says how much it would be, --json for scripts", async () => {
+  it("prune --dry-run removes nothing and says how much it would, in JSON with --json", async () => {
     const { stdout } = await prune("retention: { runs: 90d, raw: 30d }", ["--dry-run", "--json"]);
     expect(JSON.parse(stdout)).toEqual({ runs: 1, raw: 1, unrecognized: 0, tests: 0, listed_runs: 0, dry_run: true });
     expect(await status("tsk_old")).toBe(200);
     expect((await prune("retention: { raw: 30d }", ["--dry-run"])).stdout).toMatch(/^Would be removed, .*\n +0 runs/);
   });
 
-  it("keeps what is held", async () => {
+  it("prune keeps a run that is held", async () => {
     const { stdout } = await prune("retention: { runs: 90d, hold: [tsk_old] }");
     expect(stdout).toMatch(/, 1 runs whatever their age:\n +0 runs/);
     expect(await status("tsk_old")).toBe(200);
@@ -68,8 +68,8 @@ describe("prune", () => {
 
   it.each([
     ["a database that is not there", { DATABASE_URL: "sqlite:/nowhere/relay.db" }, 1, /no database at/],
-    ["one in memory", { DATABASE_URL: "sqlite::memory:" }, 2, /in memory/],
-  ])("prune of %s fails", async (_what, env, code, message) => {
+    ["a database in memory", { DATABASE_URL: "sqlite::memory:" }, 2, /in memory/],
+  ])("prune fails on %s", async (_what, env, code, message) => {
     expect(await prune("retention: { runs: 90d }", [], env)).toMatchObject({
       code,
       stderr: expect.stringMatching(message) as string,

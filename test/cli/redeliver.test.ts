@@ -46,7 +46,7 @@ const states = async (): Promise<string[]> => {
 const DEAD = ["tsk_1 result dead", "tsk_2 result dead"];
 
 describe("redeliver <run_id>", () => {
-  it("makes a new delivery beside a relay that has the database, which sends it", async () => {
+  it("redeliver makes a new delivery beside a relay that has the database, which sends it", async () => {
     const { code, stdout, stderr } = await redeliver("tsk_1");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^tsk_1 → http \(dlv_\w+\)\nA running relay sends them within half a minute/);
@@ -57,12 +57,12 @@ describe("redeliver <run_id>", () => {
     expect(relay.standIns.http.requests.at(-1)?.headers["webhook-id"]).toBe(/dlv_\w+/.exec(stdout)?.[0]);
   });
 
-  it("--json prints the deliveries made", async () => {
+  it("redeliver --json prints the deliveries made", async () => {
     const { stdout } = await redeliver("tsk_1", "--sink", "http", "--json");
     expect(JSON.parse(stdout)).toMatchObject({ data: [{ run_id: "tsk_1", sink: "http", cause: "redelivery" }] });
   });
 
-  it("fails with 1 and says why: no such run, one that is not final", async () => {
+  it("redeliver fails with 1 and says why for an unknown run and for one that is not final", async () => {
     expect(await redeliver("tsk_9")).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("tsk_9") });
     await relay.webhook(mutated("task_v1.running-nonterminal", { run_id: "tsk_3" }));
     expect(await redeliver("tsk_3")).toMatchObject({ code: 1, stderr: expect.stringContaining("not final") });
@@ -71,7 +71,7 @@ describe("redeliver <run_id>", () => {
 });
 
 describe("redeliver --state", () => {
-  it("makes one for each that fits; a second call finds nothing left", async () => {
+  it("redeliver --state makes a delivery for each that fits, and a second call finds nothing left", async () => {
     expect(await redeliver("--state", "dead")).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^2 deliveries were created\. A running relay/),
@@ -88,7 +88,7 @@ describe("redeliver --state", () => {
     ]);
   });
 
-  it("--dry-run counts and makes none", async () => {
+  it("redeliver --state --dry-run counts the deliveries it would make, and makes none", async () => {
     expect(await redeliver("--state", "dead", "--dry-run")).toMatchObject({
       code: 0,
       stdout: "2 deliveries would be created.\n",
@@ -96,7 +96,7 @@ describe("redeliver --state", () => {
     expect(await states()).toEqual(DEAD);
   });
 
-  it("--since and --until bound when the deliveries were made, --sink whose they are", async () => {
+  it("redeliver --state takes --since and --until as bounds of when deliveries were made, and --sink as whose they are", async () => {
     const count = async (...args: string[]) =>
       JSON.parse((await redeliver("--state", "dead", "--dry-run", "--json", ...args)).stdout) as unknown;
     const now = new Date(NOW).toISOString();
@@ -116,12 +116,12 @@ describe("wrong usage", () => {
     ["a run and a filter", ["tsk_1", "--state", "dead"], "--state goes with no run id"],
     ["a run and --dry-run", ["tsk_1", "--dry-run"], "--dry-run goes with no run id"],
     ["an option that is none", ["--all"], "unknown option"],
-  ])("wrong usage: %s: exit code 2, and nothing is made", async (_what, args, message) => {
+  ])("redeliver ends with exit code 2 and makes nothing when it is given %s", async (_what, args, message) => {
     expect(await redeliver(...args)).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(message) });
     expect(await states()).toEqual(DEAD);
   });
 
-  it("a database that is not there is not made: exit code 1", async () => {
+  it("redeliver does not make a database that is not there, and ends with exit code 1", async () => {
     database = "sqlite:/nowhere/relay.db";
     expect(await redeliver("tsk_1")).toMatchObject({ code: 1, stderr: expect.stringContaining("/nowhere/relay.db") });
   });

@@ -98,7 +98,7 @@ const addresses = ({ skyvern }: Setting): Record<string, unknown> =>
 const posts = ({ skyvern }: Setting): number => skyvern.calls.filter(({ method }) => method === "POST").length;
 
 describe("register", () => {
-  it("shows what it would change and where addresses lead, without what is secret in them, and changes nothing", async () => {
+  it("register --dry-run shows what it would change and where addresses lead, without their secrets, and changes nothing", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, ELSEWHERE), workflow(3, `${HERE}/invoices`)]);
     const { code, stdout, stderr } = await register(setting.env, ["--dry-run"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -119,7 +119,7 @@ describe("register", () => {
     expect(posts(setting)).toBe(0);
   });
 
-  it("gives an address to those that have none, leaves no copy behind, and --undo takes it back", async () => {
+  it("register gives an address to workflows that have none, leaves no copy behind, and --undo takes it back", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, ELSEWHERE)]);
     const before = [...setting.skyvern.workflows()];
     const done = await register(setting.env, ["--yes"]);
@@ -139,7 +139,7 @@ describe("register", () => {
     expect((await register(setting.env, ["--undo", "--yes"])).stdout).toBe("There is nothing to undo.\n");
   });
 
-  it("takes another's address only where the workflow is named, and gives it back whole", async () => {
+  it("register takes another's address only where the workflow is named, and gives it back whole", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, ELSEWHERE)]);
     await register(setting.env, ["--yes", "--workflow", "wpid_2"]);
     expect(addresses(setting)).toEqual({ wpid_1: null, wpid_2: HERE });
@@ -151,7 +151,7 @@ describe("register", () => {
     expect(addresses(setting)["wpid_2"]).toBe(ELSEWHERE);
   });
 
-  it("asks at a terminal which, again after an answer that is none, and does nothing when it is closed", async () => {
+  it("register asks at a terminal which workflows, asks again after an answer that is none, and ends when it is closed", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, ELSEWHERE), workflow(3, null)]);
     expect(await register(setting.env, [], [null])).toMatchObject({ code: 1 });
     expect((await register(setting.env, [], [""])).code).toBe(0);
@@ -162,7 +162,7 @@ describe("register", () => {
     expect(addresses(setting)).toEqual({ wpid_1: null, wpid_2: HERE, wpid_3: HERE });
   });
 
-  it("needs --yes or --dry-run where nobody can be asked, an address, and a database", async () => {
+  it("register needs an address, a database, and --yes or --dry-run where it can ask no person", async () => {
     const { env } = await aSetting([workflow(1, null)]);
     expect(await register(env, [])).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") as string });
     const homeless = await register({ ...env, PUBLIC_URL: "" }, ["--yes"]);
@@ -176,7 +176,7 @@ describe("register", () => {
     expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no database") as string });
   });
 
-  it("says in one line that the key is wrong or that Skyvern does not answer", async () => {
+  it("register says in one line that the key is wrong or that Skyvern does not answer", async () => {
     const { env, skyvern } = await aSetting([workflow(1, null)]);
     const wrong = await register({ ...env, SKYVERN_API_KEY: "another" }, ["--yes"]);
     expect(wrong).toMatchObject({ code: 1, stderr: expect.stringMatching(/refuses the key: .*settings/) as string });
@@ -200,7 +200,7 @@ describe("register leaves a workflow alone", () => {
       /left alone: .*400: Invalid webhook_callback_url: blocked host/,
     ],
   ];
-  it.each(odd)("%s", async (_name, options, said) => {
+  it.each(odd)("register leaves a workflow alone and says why: one %s", async (_name, options, said) => {
     const setting = await aSetting([workflow(1, null)], options);
     const before = setting.skyvern.workflows();
     const { code, stdout, stderr } = await register(setting.env, ["--yes"]);
@@ -229,15 +229,18 @@ describe("register leaves a workflow alone", () => {
     ["that is a template", { is_template: true }, "it is a template"],
     ["without a definition", { workflow_definition: null }, "its definition is not in Skyvern's answer"],
   ];
-  it.each(unsendable)("%s", async (_name, more, said) => {
-    const setting = await aSetting([workflow(1, null, more), workflow(2, null)]);
-    const { code, stdout } = await register(setting.env, ["--yes"]);
-    expect(stdout).toContain(said);
-    expect({ code, addresses: addresses(setting) }).toEqual({ code: 1, addresses: { wpid_1: null, wpid_2: HERE } });
-    expect(setting.skyvern.workflows()).toHaveLength(2);
-  });
+  it.each(unsendable)(
+    "register leaves one workflow alone and goes on with the others: one %s",
+    async (_name, more, said) => {
+      const setting = await aSetting([workflow(1, null, more), workflow(2, null)]);
+      const { code, stdout } = await register(setting.env, ["--yes"]);
+      expect(stdout).toContain(said);
+      expect({ code, addresses: addresses(setting) }).toEqual({ code: 1, addresses: { wpid_1: null, wpid_2: HERE } });
+      expect(setting.skyvern.workflows()).toHaveLength(2);
+    },
+  );
 
-  it("that was changed meanwhile", async () => {
+  it("register leaves a workflow alone that was changed meanwhile", async () => {
     const changing = workflow(1, null);
     const setting = await aSetting([changing]);
     const { skyvern } = setting;
@@ -258,7 +261,7 @@ describe("register leaves a workflow alone", () => {
     expect({ code, posts: posts(setting) }).toEqual({ code: 1, posts: 0 });
   });
 
-  it("whose address was changed after register, when it is undone", async () => {
+  it("register --undo leaves a workflow alone whose address was changed after register", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, null), workflow(3, null)]);
     await register(setting.env, ["--yes"]);
     const [first, second] = setting.skyvern.workflows();
@@ -272,7 +275,7 @@ describe("register leaves a workflow alone", () => {
   });
 });
 
-it("changes nothing where a named workflow is not Skyvern's, and says which", async () => {
+it("register changes nothing where Skyvern lists no workflow of a given name, and says which", async () => {
   const setting = await aSetting([workflow(1, null), workflow(2, HERE)]);
   const { code, stderr } = await register(setting.env, ["--yes", "--json", "--workflow", "wpid_1", "wpid_\u001B[2Jx"]);
   expect({ code, stderr, posts: posts(setting) }).toEqual({
@@ -283,7 +286,7 @@ it("changes nothing where a named workflow is not Skyvern's, and says which", as
   expect((await register(setting.env, ["--yes", "--workflow", "wpid_2"])).code).toBe(0);
 });
 
-it("remembers the address of a workflow that no key opens just now", async () => {
+it("register remembers the address of a workflow that no key opens just now", async () => {
   const setting = await aSetting([workflow(1, ELSEWHERE)]);
   await register(setting.env, ["--yes", "--workflow", "wpid_1"]);
   setting.skyvern.faults.push({ on: /wpid_1$/, status: 404 });
@@ -295,7 +298,7 @@ it("remembers the address of a workflow that no key opens just now", async () =>
 });
 
 describe("register, interrupted", () => {
-  it("remembers an address before it changes it, saves once, and does not go on", async () => {
+  it("register that is interrupted has remembered an address before it changes it, saves once, and does not go on", async () => {
     const cut = (call: StandInCall): void => {
       const isSave = call.method === "POST" && call.path === "/v1/workflows/wpid_1";
       if (isSave) setting.skyvern.faults.push({ on: /wpid_1$/, instead: "reset" });
@@ -313,7 +316,7 @@ describe("register, interrupted", () => {
     expect(undo.stdout).toContain("1  wpid_1    https://relay.example.com/…  https://hooks.example.com/…  W 1");
   });
 
-  it("changes nothing where a copy cannot be deleted", async () => {
+  it("register changes nothing where a copy cannot be deleted", async () => {
     const setting = await aSetting([workflow(1, null)]);
     setting.skyvern.faults.push({ on: /delete$/, times: 2, status: 500 });
     const { code, stdout } = await register(setting.env, ["--yes"]);
@@ -335,6 +338,6 @@ it.each([
   ["1.5", null],
   ["wpid_1", null],
   ["99999", null],
-])("takes %j as a choice out of four: %j", (text, chosen) => {
+])("register takes %j as a choice out of four workflows: %j", (text, chosen) => {
   expect(parseChoice(text.trim(), 4)).toEqual(chosen);
 });

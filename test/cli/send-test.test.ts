@@ -11,7 +11,7 @@ import { FIXTURE_KEY } from "../support/fixtures.ts";
 const OTHER_KEY = "another-key-of-the-tests";
 const env = { SKYVERN_API_KEY: `${FIXTURE_KEY},${OTHER_KEY}` };
 
-it("a sample of every type and status is taken, settles to that status, and says that it is one", async () => {
+it("send-test sends a sample of every type and status, which settles to that status and says that it is a sample", async () => {
   const relay = await aListeningApp();
   const url = `${relay.url}/webhook/samples`;
   for (const type of SAMPLE_TYPES) {
@@ -41,7 +41,7 @@ it("a sample of every type and status is taken, settles to that status, and says
   }
 });
 
-it("goes to the relay on this machine by default, and can be asked about there", async () => {
+it("send-test goes to the relay on this machine by default, where `why` finds the sample", async () => {
   const relay = await aListeningApp();
   const local = { ...env, PORT: String(relay.port) };
   const { code, stdout } = await runCommand(["send-test", "--type", "workflow_run"], local);
@@ -51,7 +51,7 @@ it("goes to the relay on this machine by default, and can be asked about there",
   expect(await relay.read(`/v1/runs/${runId}`)).toMatchObject({ workflow: { title: "Sample of skyvern-relay" } });
 });
 
-it("tries a route by workflow with --workflow and --title", async () => {
+it("send-test tries a route by workflow with --workflow and --title", async () => {
   const file = [
     "routes:",
     "  - { name: invoices, when: { workflow: wpid_123, status: failed }, to: [http] }",
@@ -86,7 +86,7 @@ it("tries a route by workflow with --workflow and --title", async () => {
   });
 });
 
-it("a key that the relay does not have: exit code 1, and what to do", async () => {
+it("send-test ends with exit code 1 for a key that the relay does not have, and says what to do", async () => {
   const relay = await aListeningApp();
   const { code, stdout, stderr } = await runCommand(
     ["send-test", "--url", `${relay.url}/webhook`, "--key", "SKYVERN_API_KEY[2]"],
@@ -110,18 +110,21 @@ const answers: [string, (response: ServerResponse) => unknown, string][] = [
   ["an echo of the signature's key", (r) => r.writeHead(500).end(FIXTURE_KEY), "[secret]"],
   ["a reset", (r) => r.socket?.resetAndDestroy(), "gave no answer"],
 ];
-it.each(answers)("%s instead of a relay: exit code 1, and what it means", async (_what, answer, hint) => {
-  const url = await listening((response) => void answer(response));
-  const { code, stdout, stderr } = await runCommand(["send-test", "--url", url], env);
-  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-  expect(stderr).toContain(hint);
-  expect(stderr).not.toContain(FIXTURE_KEY);
-  const json = await runCommand(["send-test", "--url", url, "--json"], env);
-  expect(json).toMatchObject({ code: 1, stderr: "" });
-  expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, hint: expect.any(String) as string });
-});
+it.each(answers)(
+  "send-test ends with exit code 1 where %s answers instead of a relay, and says what it means",
+  async (_what, answer, hint) => {
+    const url = await listening((response) => void answer(response));
+    const { code, stdout, stderr } = await runCommand(["send-test", "--url", url], env);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain(hint);
+    expect(stderr).not.toContain(FIXTURE_KEY);
+    const json = await runCommand(["send-test", "--url", url, "--json"], env);
+    expect(json).toMatchObject({ code: 1, stderr: "" });
+    expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, hint: expect.any(String) as string });
+  },
+);
 
-it("an address without a listener gives exit code 1", async () => {
+it("send-test ends with exit code 1 at an address without a listener", async () => {
   const relay = await aListeningApp();
   await relay.stop();
   const closed = `${relay.url}/webhook`;
@@ -136,7 +139,7 @@ it.each([
   [["--key", FIXTURE_KEY], "--key must be the name of a configured key (SKYVERN_API_KEY[1], SKYVERN_API_KEY[2])"],
   [["--url", "relay.example.com"], "--url must be an http:// or https:// address"],
   [["--url", "ftp://relay.example.com"], "--url must be"],
-])("%j is wrong usage", async (args, reason) => {
+])("send-test refuses %j as wrong usage", async (args, reason) => {
   const { code, stdout, stderr } = await runCommand(["send-test", ...args], env);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toContain(reason);

@@ -46,7 +46,7 @@ async function why(...args: string[]): Promise<{ code: number; stdout: string; s
 }
 
 describe("why <run_id>", () => {
-  it("shows a person, beside a running relay, where it was delivered, key, verdict, routes, attempts, proofs", async () => {
+  it("why shows a person, beside a running relay, where a run was delivered, key, verdict, routes, attempts and proofs", async () => {
     const { code, stdout, stderr } = await why(V2);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [first, ...lines] = stdout.split("\n");
@@ -63,13 +63,13 @@ describe("why <run_id>", () => {
     expect(stdout).toMatch(/^ {2}\S+Z {2}Sink {5}Delivered to http \(attempt 2/m);
   });
 
-  it("--json prints what the history API answers", async () => {
+  it("why --json prints what the history API answers", async () => {
     const { code, stdout } = await why(V2, "--json");
     expect(code).toBe(0);
     expect(JSON.parse(stdout) as Why).toEqual(await relay.read(`/v1/runs/${V2}/why`));
   });
 
-  it("why <run_id> of an unknown run exits with 1, and says where to look", async () => {
+  it("why of an unknown run ends with 1, and says where to look", async () => {
     const { code, stdout, stderr } = await why("tsk_0");
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("does not know the run tsk_0");
@@ -77,7 +77,7 @@ describe("why <run_id>", () => {
     expect(stderr).toContain("Coverage (GET /v1/stats)");
   });
 
-  it("why <run_id> of an unknown run, --json is JSON all the same", async () => {
+  it("why --json of an unknown run is JSON all the same", async () => {
     const { code, stdout, stderr } = await why("tsk_0", "--json");
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" });
     expect(JSON.parse(stdout)).toEqual({
@@ -87,7 +87,7 @@ describe("why <run_id>", () => {
     });
   });
 
-  it("writes nothing, and works on a database whose relay is stopped", async () => {
+  it("why writes nothing, and works on a database whose relay is stopped", async () => {
     await relay.stop();
     const before = statSync(path());
     expect((await why(V2)).code).toBe(0);
@@ -95,7 +95,7 @@ describe("why <run_id>", () => {
     expect([after.size, after.mtimeMs]).toEqual([before.size, before.mtimeMs]);
   });
 
-  it("spells out what a page's text would do to a terminal", async () => {
+  it("why spells out the characters of a page's text that would control a terminal", async () => {
     const hostile = "\u001b[2J\u001b]0;owned\u0007 \u202egnp.exe\r\nDone";
     await relay.webhook(mutated("workflow_run.failed", { failure_reason: hostile, workflow_title: hostile }));
     const { data } = await relay.read<{ data: { run_id: string }[] }>("/v1/runs?limit=1");
@@ -106,7 +106,7 @@ describe("why <run_id>", () => {
 });
 
 describe("why refuses", () => {
-  it("a database that is not there, without making one", async () => {
+  it("why refuses a database that is not there, and makes none", async () => {
     await relay.stop();
     folder = aFolder();
     const { code, stderr } = await why(V2);
@@ -115,7 +115,7 @@ describe("why refuses", () => {
     expect(() => statSync(path())).toThrow(/ENOENT/);
   });
 
-  it("a database of another schema", async () => {
+  it("why refuses a database of another schema", async () => {
     await relay.stop();
     const database = openSqlite(path(), { exclusive: false });
     await database.transaction((tx) => saveSetting(tx, "schema_version", "99"));
@@ -125,7 +125,7 @@ describe("why refuses", () => {
     expect(stderr).toContain("schema version 99");
   });
 
-  it.each([[[]], [["a", "b"]], [["a", "--yaml"]]])("why refuses: %j as wrong usage", async (args) => {
+  it.each([[[]], [["a", "b"]], [["a", "--yaml"]]])("why refuses %j as wrong usage", async (args) => {
     expect((await why(...args)).code).toBe(2);
   });
 });
