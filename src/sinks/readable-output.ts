@@ -4,6 +4,8 @@
  */
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
 import type { Report } from "../domain/report.ts";
+import { cut } from "./cut.ts";
+import { readMarkup } from "./markup-text.ts";
 
 export interface Fact {
   label: string;
@@ -118,13 +120,20 @@ const labelOf = (key: string): string => key.replace(/_output$/, "");
 interface Essence {
   note: string | null;
   value: Json;
+  /** The value in one line, where a line has a word of its own for it. */
+  brief?: string;
 }
 
 /** Reads a block's value by its shape (contract §9, "Values of blocks"). */
 function extractEssence(value: Json): Essence {
+  if (typeof value === "string") return describeMarkup(value) ?? { note: null, value };
   if (!isJsonObject(value)) return { note: null, value };
-  if ("status_code" in value && "response_body" in value)
-    return { note: `HTTP ${show(value["status_code"] ?? null)}`, value: value["response_body"] ?? null };
+  if ("status_code" in value && "response_body" in value) {
+    const { status_code: status = null, response_body: body = null } = value;
+    const http = `HTTP ${show(status)}`;
+    const page = typeof body === "string" ? describeMarkup(body, { part: true }) : null;
+    return page === null ? { note: http, value: body } : { ...page, note: `${http}, ${page.note}` };
+  }
   if ("workflow_run_id" in value && "outputs" in value) {
     const { status = null, failure_reason: reason = null, outputs = null } = value;
     return { note: show(status), value: isEmpty(outputs) ? reason : withoutEnding(outputs) };
@@ -134,6 +143,20 @@ function extractEssence(value: Json): Essence {
     return { note: null, value: isEmpty(extracted) ? files : extracted };
   }
   return { note: null, value };
+}
+
+/** Characters of a page's text: the beginning says which page it is, and the run's page has the whole of it. */
+const MAX_MARKUP = 600;
+const MAX_MARKUP_LINE = 120;
+
+/** A web page or XML as the text of it; null for any other text. */
+function describeMarkup(text: string, options?: { part: boolean }): Essence | null {
+  const markup = readMarkup(text, options);
+  if (markup === null) return null;
+  const { kind, title, lines } = markup;
+  const all = title === null ? lines : [title, ...lines];
+  const brief = title ?? lines.slice(0, MAX_PARTS).join(", ");
+  return { note: kind, value: cut(all.join("\n"), MAX_MARKUP), brief: cut(brief, MAX_MARKUP_LINE) };
 }
 
 /** The blocks of a child run, by label. */
@@ -214,6 +237,8 @@ function listSections(title: string | null, given: Json, amount: Amount, depth =
   if (isSavedFile(value)) return [{ kind: "text", title: named, text: savedFileLine(value) }];
   if (isFileList(value)) return [{ kind: "text", title: named, text: listed(value.map(fileLine), amount) }];
   if (isTable(value)) return [tableSection(named, value, amount)];
+  if (Array.isArray(value) && value.length === 1 && depth < MAX_DEPTH)
+    return listSections(named, value[0]!, amount, depth + 1);
   if (Array.isArray(value)) return [{ kind: "text", title: named, text: listed(value.map(compact), amount) }];
   if (isJsonObject(value)) return objectSections(named, value, amount, depth);
   return [{ kind: "text", title: named, text: show(value) }];
@@ -226,7 +251,7 @@ function objectSections(title: string | null, value: JsonObject, amount: Amount,
     const inner = listSections(title ?? only[0], only[1], amount, depth + 1);
     if (inner.length > 0) return inner;
   }
-  const tables = entries.filter(([, field]) => isTable(field) && field.length > 1).slice(0, MAX_INNER_TABLES);
+  const tables = entries.filter(([, field]) => isTable(field) && !fitsLine(field)).slice(0, MAX_INNER_TABLES);
   const apart = new Set(tables.map(([key]) => key));
   const rest = entries.filter(([key]) => !apart.has(key));
   const fields = rest.slice(0, amount.fields).map(([label, field]) => ({ label, value: compact(field) }));
@@ -239,6 +264,10 @@ function objectSections(title: string | null, value: JsonObject, amount: Amount,
     ),
   ];
 }
+
+/** A row of a few fields stands in one line. */
+const fitsLine = ([first, ...rest]: JsonObject[]): boolean =>
+  rest.length === 0 && Object.keys(first ?? {}).length <= MAX_PARTS;
 
 /** A single row is shown as fields. When not all columns fit, the first that differ are shown. */
 function tableSection(title: string | null, items: JsonObject[], amount: Amount): Section {
@@ -297,27 +326,37 @@ const savedFileLine = ({ file_name = null, file_size = null }: JsonObject): stri
 const MAX_PARTS = 4;
 
 /** A value in one line; deeper nesting is counted, not shown. */
-function compact(given: Json): string {
-  const { note, value } = extractEssence(given);
-  const text = isEmpty(value) ? null : inLine(value);
-  return [note, text].filter((part) => part !== null).join(": ") || "–";
+const compact = (given: Json): string => compactAt(given, 0);
+
+function compactAt(given: Json, depth: number): string {
+  const { note, value, brief = isEmpty(value) ? "" : inLine(value, depth) } = extractEssence(given);
+  return [note ?? "", brief].filter((part) => part !== "").join(": ") || "–";
 }
 
-function inLine(value: Json): string {
+function inLine(value: Json, depth: number): string {
   const rounds = parseRounds(value);
   if (rounds !== null) return plural(rounds.length, "round");
-  if (isFileList(value)) return inLine(value.map(fileLine));
+  if (isFileList(value)) return listInLine(value, fileLine);
   if (Array.isArray(value)) {
-    if (value.some(isNested)) return plural(value.length, "item");
-    const shown = value.slice(0, MAX_PARTS).map(show).join(", ");
-    return value.length > MAX_PARTS ? `${shown} … and ${value.length - MAX_PARTS} more` : shown;
+    const [only] = value;
+    if (value.length === 1 && depth < MAX_DEPTH) return compactAt(only!, depth + 1);
+    return value.some(isNested) ? plural(value.length, "item") : listInLine(value, compact);
   }
   if (!isJsonObject(value)) return show(value);
-  const entries = Object.entries(value);
-  const shown = entries
-    .slice(0, MAX_PARTS)
-    .map(([key, field]) => `${key}: ${isNested(field) ? size(field) : show(field)}`);
-  return `${shown.join(", ")}${entries.length > MAX_PARTS ? ` … and ${entries.length - MAX_PARTS} more` : ""}`;
+  return listInLine(Object.entries(value), ([key, field]) => `${key}: ${partInLine(field)}`);
+}
+
+function listInLine<T>(parts: readonly T[], describe: (part: T) => string): string {
+  const shown = parts.slice(0, MAX_PARTS).map(describe).join(", ");
+  return parts.length > MAX_PARTS ? `${shown} … and ${parts.length - MAX_PARTS} more` : shown;
+}
+
+/** A field of a value that itself stands in a line: brackets keep the values of a list together. */
+function partInLine(value: Json): string {
+  if (!isNested(value)) return compact(value);
+  const isShort = Array.isArray(value) && value.length > 0 && value.length <= MAX_PARTS;
+  if (!isShort || value.some(isNested)) return size(value);
+  return value.length === 1 ? compact(value[0]!) : `(${listInLine(value, compact)})`;
 }
 
 const isNested = (value: Json): boolean => Array.isArray(value) || isJsonObject(value);

@@ -81,6 +81,109 @@ describe("an HTTP answer", () => {
   });
 });
 
+describe("a page in an HTTP answer", () => {
+  const page =
+    "<!DOCTYPE html><html><head><title>Rates &amp; fees</title><style>p { color: red }</style></head><body>" +
+    "<script>if (1 < 2) go('<p>no</p>')</script><!-- <p>old</p> --><h1>Rates &amp; fees</h1>" +
+    '<p title="a > b">Valid <b>today</b>.</p><table><tr><td>EUR</td><td>1.08&nbsp;&#36;</td></tr></table></body></html>';
+
+  it("is shown as its title and its text", () => {
+    expect(read({ rates_output: httpValue(page) }).sections).toEqual([
+      { kind: "text", title: "rates – HTTP 200, web page", text: "Rates & fees\nValid today.\nEUR 1.08 $" },
+    ]);
+  });
+
+  it("is its title alone in a cell, or its first words", () => {
+    const value = loopValue([
+      ["a", { get: httpValue(page), note: { said: "ok" } }],
+      ["b", { get: httpValue("<p>Not <i>here</i></p>", 404), note: { said: "no" } }],
+    ]);
+    expect(read({ each_output: value }).sections[0]).toMatchObject({
+      rows: [
+        ["a", "HTTP 200, web page: Rates & fees", "said: ok"],
+        ["b", "HTTP 404, web page: Not here", "said: no"],
+      ],
+    });
+  });
+
+  it("without any text is named", () => {
+    expect(read({ a_output: httpValue("<html><body><div id=root></div></body></html>") }).sections).toEqual([
+      { kind: "text", title: "a", text: "HTTP 200, web page" },
+    ]);
+  });
+
+  it("is shown by its beginning where it is long, in one line too", () => {
+    const long = `<html><body>${"<p>word</p>".repeat(3_000)}</body></html>`;
+    const [section] = readableOutput({ kind: "workflow", output: { a_output: httpValue(long) } }, PAGE_AMOUNT)
+      .blocks[0]!;
+    expect(section?.kind === "text" && section.text.length).toBe(600);
+    const title = `<html><title>${"t".repeat(5_000)}</title></html>`;
+    const [fields] = read({ a: title, b: 1 }, "task").sections;
+    expect(fields?.kind === "fields" && fields.fields[0]?.value.length).toBe("web page: ".length + 120);
+  });
+
+  it("is read as XML by its fields, where it is that", () => {
+    const xml =
+      '<?xml version="1.0"?><ns:rate><ns:currency>EUR</ns:currency><value unit="USD">1.08</value>' +
+      "<note><![CDATA[as of <today>]]></note></ns:rate>";
+    expect(read({ rate_output: httpValue(xml) }).sections).toEqual([
+      { kind: "text", title: "rate – HTTP 200, XML", text: "currency: EUR\nvalue: 1.08\nnote: as of <today>" },
+    ]);
+  });
+
+  it("counts outside an HTTP answer where it is whole; a text that only begins with a tag stays", () => {
+    expect(read({ html: page, total: 3 }, "task").sections[0]).toMatchObject({
+      fields: [{ value: "web page: Rates & fees" }, { value: "3" }],
+    });
+    expect(read("<b>12</b>", "task").sections[0]).toMatchObject({ text: "<b>12</b>" });
+    for (const text of ["<alice@example.com> wrote", "< 3 items", "<b>bold"])
+      expect(read({ a_output: httpValue(text) }).sections[0]).toMatchObject({ text });
+  });
+
+  it("is read in time that grows with its length alone", () => {
+    const hostile = ["<script>", "<!--", "<a '", '<a "', "<![CDATA[", "<p", "<", "</title", "&#", "<a \"'>"];
+    for (const text of hostile) {
+      const started = performance.now();
+      read({ a_output: httpValue(`<html>${text.repeat(1_000_000 / text.length)}</html>`) });
+      expect(performance.now() - started).toBeLessThan(1_000);
+    }
+  });
+});
+
+describe("a list in a field", () => {
+  const fieldsOf = (output: Json) => {
+    const [section] = read(output, "task").sections;
+    return section?.kind === "fields" ? section.fields.map(({ value }) => value) : [];
+  };
+
+  it("of one is shown as that one", () => {
+    expect(fieldsOf({ lines: [{ text: "Kaffee", amount: 12.5 }], tags: ["new"], n: 1 })).toEqual([
+      "text: Kaffee, amount: 12.5",
+      "new",
+      "1",
+    ]);
+    expect(read(["done"], "task").sections).toEqual([{ kind: "text", title: null, text: "done" }]);
+    expect(fieldsOf({ order: { id: 7, lines: [{ a: 1 }] }, n: 1 })).toEqual(["id: 7, lines: 1 item", "1"]);
+  });
+
+  it("of a few plain values is shown as these, within brackets in a line with others", () => {
+    expect(fieldsOf({ tags: ["a", "b"], n: 1 })).toEqual(["a, b", "1"]);
+    expect(fieldsOf({ order: { id: 7, tags: ["a", "b"], mark: ["x"] }, n: 1 })).toEqual([
+      "id: 7, tags: (a, b), mark: x",
+      "1",
+    ]);
+    expect(fieldsOf({ order: { id: 7, tags: [1, 2, 3, 4, 5] }, n: 1 })).toEqual(["id: 7, tags: 5 items", "1"]);
+  });
+
+  it("of one long row stands apart, with all its fields", () => {
+    const row = { a: 1, b: 2, c: 3, d: 4, e: 5 };
+    expect(read({ lines: [row], n: 1 }, "task").sections).toMatchObject([
+      { title: null, fields: [{ label: "n" }] },
+      { kind: "fields", title: "lines", fields: Object.keys(row).map((label) => ({ label })) },
+    ]);
+  });
+});
+
 describe("a loop", () => {
   const rounds = [
     ["a", { look_up: httpValue({ n: 1 }), note: { said: "ok" } }],
