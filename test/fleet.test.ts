@@ -18,7 +18,7 @@ const NO_FILES = { screenshot_urls: null, recording_url: null, downloaded_files:
 const PACE = 4;
 
 it(
-  "three processes together keep Slack's pace in a channel: it refuses none of their messages",
+  "three relays together keep Slack's pace in a channel, and Slack refuses none of their messages",
   { timeout: 90_000 },
   async () => {
     const slack = await startSlack({ messagesPerSecond: PACE, burst: 2 });
@@ -77,23 +77,27 @@ it(
   },
 );
 
-it("a relay that is killed in an attempt: another one sends it again within 20 s", { timeout: 90_000 }, async () => {
-  const http = await startHttpSink({ answers: [{ hang: true }] });
-  const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
-  for (const standIn of [http, skyvern]) onTestFinished(() => standIn.close());
-  const file = JSON.stringify({ sinks: { crm: { kind: "http", url: http.url } } });
-  const environment = { DATABASE_URL: await newDatabase({ empty: true }), SKYVERN_BASE_URL: skyvern.url };
-  const first = await serve(environment, file);
-  const body = mutated("task_v1.completed", NO_FILES);
-  skyvern.addRun({ payload: JSON.parse(body) as JsonObject });
-  expect((await first.webhook(body)).status).toBe(200);
-  await until("it to be under way", () => http.requests.length === 1);
-  await serve(environment, file);
-  await kill9(first);
-  await until("it to be sent again", () => http.requests.length === 2, 20_000);
-  const [begun, again] = http.requests.map(({ headers }) => headers["webhook-id"]);
-  expect(again).toBe(begun);
-});
+it(
+  "the delivery of a relay that is killed in an attempt is sent again by another relay within 20 s",
+  { timeout: 90_000 },
+  async () => {
+    const http = await startHttpSink({ answers: [{ hang: true }] });
+    const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
+    for (const standIn of [http, skyvern]) onTestFinished(() => standIn.close());
+    const file = JSON.stringify({ sinks: { crm: { kind: "http", url: http.url } } });
+    const environment = { DATABASE_URL: await newDatabase({ empty: true }), SKYVERN_BASE_URL: skyvern.url };
+    const first = await serve(environment, file);
+    const body = mutated("task_v1.completed", NO_FILES);
+    skyvern.addRun({ payload: JSON.parse(body) as JsonObject });
+    expect((await first.webhook(body)).status).toBe(200);
+    await until("it to be under way", () => http.requests.length === 1);
+    await serve(environment, file);
+    await kill9(first);
+    await until("it to be sent again", () => http.requests.length === 2, 20_000);
+    const [begun, again] = http.requests.map(({ headers }) => headers["webhook-id"]);
+    expect(again).toBe(begun);
+  },
+);
 
 it("an alert is sent once, whichever of three relays looks, and however many at the same moment", async () => {
   const http = await startHttpSink();

@@ -68,7 +68,7 @@ describe("the archive", () => {
     ["artifacts: { expiry: 1m }", "artifacts.expiry"],
     ["artifacts: { max_file: 1 }", "from 1kB to 5GB"],
     ["artifacts: { folder: x }", "folder"],
-  ])("the archive: %s is a fault that says where", (file, words) => {
+  ])("the configuration %s is a fault that names the key", (file, words) => {
     expect(faultOf(file)).toContain(words);
   });
 });

@@ -16,7 +16,7 @@ function configOf(file: string, env: Record<string, string> = {}): Config {
 
 const FILE = "sinks: { crm: { kind: http, url: https://a.example/, headers: { authorization: one } } }\n";
 
-it("the same text, and the same in other words, is no change", () => {
+it("the same configuration in the same text, or in other words, is no change", () => {
   expect(compareConfigs(configOf(FILE), configOf(`# a comment\n${FILE}`))).toMatchObject({ changed: [], fixed: [] });
 });
 
@@ -27,13 +27,13 @@ it.each([
   [`${FILE}routes: [{ to: crm }]\n`, ["routes"]],
   [`${FILE}delivery: { schedule: [1s] }\nredact: { keys: [iban] }\n`, ["delivery", "redactKeys"]],
   [`${FILE}skyvern: { reconcile: false, confirm: true }\n`, ["confirm", "reconcile"]],
-])("%j names what it changes", (file, names) => {
+])("a change to %j names the keys that it changes", (file, names) => {
   const { changed, fixed, config } = compareConfigs(configOf(FILE), configOf(file));
   expect({ changed: changed.toSorted(), fixed }).toEqual({ changed: names, fixed: [] });
   expect(config).toEqual(configOf(file));
 });
 
-it("what a process holds for its life stays, and is named", () => {
+it("a change of what a process holds for its life is named, and the running value stays", () => {
   const running = configOf(FILE, { PORT: "8080", DATABASE_URL: "sqlite:./a.db", PUBLIC_URL: "https://a.example" });
   const next = configOf(`${FILE}routes: [{ to: crm }]\n`, {
     PORT: "9090",

@@ -10,12 +10,12 @@ describe("a duration", () => {
     ["1h", 3_600_000],
     ["90d", 7_776_000_000],
     ["0s", 0],
-  ])("a duration: %s is %i ms", (text, ms) => {
+  ])("the duration %s is %i ms", (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
   });
 
   it.each(["", "5", "s", "-5s", "1.5h", "5 s", "5S", "5s ", "1h30m", "5y", "999999999999999d", "٥s"])(
-    "a duration is not what %j says",
+    "%j is not a duration",
     (text) => {
       expect(parseDuration(text)).toBeNull();
       expect(durationSchema.safeParse(text).success).toBe(false);

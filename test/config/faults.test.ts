@@ -271,13 +271,16 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
 ];
 
 describe("a fault in the file has its line and column and names the key", () => {
-  it.each(files)("a fault in the file has its line and column and names the key: %s", (_name, yaml, place, message) => {
-    const faults = faultsOf({ EMPTY: "" }, yaml);
-    expect(faults[0]).toEqual({ where: `relay.yaml:${place}`, message: expect.stringMatching(message) });
-    expect(JSON.stringify(faults)).not.toContain(SECRET);
-  });
+  it.each(files)(
+    "a fault in relay.yaml has its line and column and names the key: %s",
+    (_name, yaml, place, message) => {
+      const faults = faultsOf({ EMPTY: "" }, yaml);
+      expect(faults[0]).toEqual({ where: `relay.yaml:${place}`, message: expect.stringMatching(message) });
+      expect(JSON.stringify(faults)).not.toContain(SECRET);
+    },
+  );
 
-  it("reports one mistake once", () => {
+  it("every mistake in relay.yaml is reported once", () => {
     const counts = files.map(([name, yaml]) => [name, faultsOf({ EMPTY: "" }, yaml).length]);
     expect(counts.filter(([, count]) => count !== 1)).toEqual([]);
   });
@@ -308,7 +311,7 @@ describe("faults", () => {
     ]);
   });
 
-  it("come as a list, never as a crash, when any value of the example file is missing or of another type", () => {
+  it("faults come as a list, never as a crash, when any value of the example file is missing or of another type", () => {
     const example = readFileSync("relay.example.yaml", "utf8");
     expect(faultsOf({}, example).map(({ where, message }) => `${where} ${message}`)).toContainEqual(
       expect.stringMatching(/^relay\.yaml:11:\d+ .*the variable ACME_SKYVERN_KEY is not set/),
@@ -332,11 +335,11 @@ describe("faults", () => {
     }
   });
 
-  it("name every unknown key, not only the first", () => {
+  it("faults name every unknown key, not only the first", () => {
     expect(faultsOf({}, "a: 1\nb: 2\n").map(({ where }) => where)).toEqual(["relay.yaml:1:1", "relay.yaml:2:1"]);
   });
 
-  it("about a secret that came from a file name the variable of the file", () => {
+  it("a fault of a secret that came from a file names the variable of the file", () => {
     const env = { SINK_URL: "https://x.example", SINK_SECRET_FILE: "s" };
     expect(faultsOf(env, undefined, { s: SECRET })).toEqual([
       { where: "SINK_SECRET_FILE", message: expect.stringContaining("whsec_") },
@@ -346,7 +349,7 @@ describe("faults", () => {
     ]);
   });
 
-  it("name the file as RELAY_CONFIG does", () => {
+  it("faults name the file as RELAY_CONFIG does", () => {
     const faults = faultsOf({ RELAY_CONFIG: "/etc/relay/prod.yaml" }, undefined, { "/etc/relay/prod.yaml": "a: 1\n" });
     expect(faults.map(({ where }) => where)).toEqual(["/etc/relay/prod.yaml:1:1"]);
   });

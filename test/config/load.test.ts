@@ -21,7 +21,7 @@ const sinkConfig = (config: ReturnType<typeof configOf>, name: string) =>
   config.sinks.find((sink) => sink.name === name)?.config as Record<string, unknown>;
 
 describe("without anything but a key", () => {
-  it("every setting has its documented default", () => {
+  it("every setting has its documented default where nothing but a key is given", () => {
     const { keys, ...rest } = configOf({});
     expect(keys).toEqual([{ name: "SKYVERN_API_KEY[1]", key: expect.any(Secret), organization: null }]);
     expect(rest).toEqual({
@@ -78,7 +78,7 @@ describe("without anything but a key", () => {
 });
 
 describe("the environment", () => {
-  it("gives several API keys, separated by commas", () => {
+  it("SKYVERN_API_KEY gives several API keys, separated by commas", () => {
     const { keys } = configOf({ SKYVERN_API_KEY: ` one , ,${jwt({ sub: "o_1" })},` });
     expect(keys.map(({ name, organization }) => [name, organization])).toEqual([
       ["SKYVERN_API_KEY[1]", null],
@@ -93,7 +93,7 @@ describe("the environment", () => {
     [{ FLY_APP_NAME: "my-relay" }, "https://my-relay.fly.dev"],
     [{ FLY_APP_NAME: "my-relay", PUBLIC_URL: "https://x.example" }, "https://x.example"],
     [{ PORT: "9999" }, "http://localhost:9999"],
-  ])("with %j links begin with %s", (env, url) => {
+  ])("the environment %j makes links begin with %s", (env, url) => {
     expect(configOf(env).publicUrl).toBe(url);
   });
 
@@ -102,11 +102,11 @@ describe("the environment", () => {
     ["sqlite:/data/relay.db", "/data/relay.db"],
     ["sqlite:///data/relay.db", "/data/relay.db"],
     ["sqlite::memory:", ":memory:"],
-  ])("takes %s for the file %s", (url, path) => {
+  ])("DATABASE_URL %s is the SQLite file %s", (url, path) => {
     expect(configOf({ DATABASE_URL: url }).database).toEqual({ kind: "sqlite", path });
   });
 
-  it("takes a PostgreSQL, and shows its password nowhere", () => {
+  it("DATABASE_URL may name a PostgreSQL, and its password shows nowhere", () => {
     for (const scheme of ["postgres", "postgresql"]) {
       const url = `${scheme}://relay:pass-word@db.example:5433/relay?sslmode=verify-full`;
       const config = configOf({ DATABASE_URL: url });
@@ -116,7 +116,7 @@ describe("the environment", () => {
     }
   });
 
-  it("takes port 0 for both listeners, lists of tokens and of networks", () => {
+  it("the environment gives port 0 for both listeners, and lists of tokens and of networks", () => {
     const tokens = ["a".repeat(16), "b".repeat(16)];
     const networks = { ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8, fd00::/8" };
     const env = { PORT: "0", METRICS_PORT: "0", RELAY_TOKEN: tokens.join(), ...networks };
@@ -129,7 +129,7 @@ describe("the environment", () => {
     ]);
   });
 
-  it("makes the sinks slack, email and http", () => {
+  it("the environment makes the sinks slack, email and http", () => {
     const config = configOf({
       SLACK_BOT_TOKEN: "xoxb-1",
       SLACK_CHANNEL: "C1",
@@ -150,13 +150,13 @@ describe("the environment", () => {
     expect(config.trustedOrigins).toEqual(["https://api.skyvern.com", "http://127.0.0.1:9"]);
   });
 
-  it("makes the Slack sink from a webhook alone, and an unsigned HTTP sink with a warning", () => {
+  it("the environment makes the Slack sink from a webhook alone, and an unsigned HTTP sink with a warning", () => {
     const env = { SLACK_WEBHOOK_URL: "https://hooks.slack.com/services/x", SINK_URL: "https://x.example" };
     expect(configOf(env).sinks.map(({ name }) => name)).toEqual(["slack", "http"]);
     expect(offOf(env).join()).toContain("SINK_SECRET=whsec_");
   });
 
-  it("takes every secret from a file, without its last newline", () => {
+  it("the environment takes every secret from a file, without its last newline", () => {
     const files = {
       k: "key-1\n",
       t: "a-token-of-the-tests\r\n",
@@ -207,7 +207,7 @@ redact: { keys: [iban] }
 `;
   const ENV = { ACME: jwt({ sub: "o_acme" }), SLACK_BOT_TOKEN: "xoxb-1", W: WHSEC, N: "7" };
 
-  it("sets what it names", () => {
+  it("relay.yaml sets what it names", () => {
     const config = configOf({ SKYVERN_API_KEY: "", ...ENV }, FULL);
     expect(config).toMatchObject({
       baseUrl: "http://skyvern.internal:8000",
@@ -230,35 +230,35 @@ redact: { keys: [iban] }
   const urlOf = (env: Record<string, string>) =>
     (sinkConfig(configOf({ ...ENV, ...env }, FULL), "crm")["url"] as Secret).reveal();
 
-  it("fills in variables and defaults, once, and leaves $$ alone", () => {
+  it("relay.yaml has its variables and their defaults filled in once, and $$ stays as it is", () => {
     expect(urlOf({})).toBe("https://crm.example/a?x=$$");
     expect(urlOf({ HOOK_PATH: "${ACME}" })).toBe("https://crm.example/${ACME}?x=$$");
     expect(urlOf({ HOOK_PATH: "$&" })).toBe("https://crm.example/$&?x=$$");
   });
 
-  it("fills in a secret that lies in a file", () => {
+  it("relay.yaml gets a secret filled in from a file", () => {
     const { SLACK_BOT_TOKEN: _, ...env } = ENV;
     const config = configOf({ ...env, SLACK_BOT_TOKEN_FILE: "s" }, FULL, { s: "xoxb-2\n" });
     expect((sinkConfig(config, "ops")["token"] as Secret).reveal()).toBe("xoxb-2");
   });
 
-  it("does not read variables in keys and comments", () => {
+  it("variables in keys and comments of relay.yaml are not read", () => {
     expect(faultsOf({}, "# ${NONE}\n${NONE}: 1\n").map(({ message }) => message)).toEqual([
       expect.stringContaining("is an unknown key"),
     ]);
   });
 
-  it("adds its sinks and keys to the environment's", () => {
+  it("the sinks and keys of relay.yaml are added to the environment's", () => {
     const config = configOf({ ...ENV, SKYVERN_API_KEY: `extra,${ENV.ACME}`, SINK_URL: "https://x.example" }, FULL);
     expect(config.sinks.map(({ name }) => name)).toEqual(["http", "ops", "crm"]);
     expect(config.keys.map(({ name }) => name)).toEqual(["acme", "SKYVERN_API_KEY[1]"]);
   });
 
-  it("the file may route to the environment's sinks", () => {
+  it("routes in relay.yaml may name the environment's sinks", () => {
     expect(configOf({ SINK_URL: "https://x.example" }, "routes: [{ to: http }]").routes[0]?.to).toEqual(["http"]);
   });
 
-  it("keeps the variables it fills in for itself: they begin no sink of their own", () => {
+  it("a variable that relay.yaml fills in does not begin a sink of its own", () => {
     const yaml = 'sinks: { ops: { kind: slack, webhook_url: "${SLACK_WEBHOOK_URL}" } }';
     expect(configOf({ SLACK_WEBHOOK_URL: "https://h.example" }, yaml).sinks.map(({ name }) => name)).toEqual(["ops"]);
     const mail = 'sinks: { m: { kind: email, smtp: "${SMTP_URL}", from: a@example.com, to: b@example.com } }';
@@ -268,7 +268,7 @@ redact: { keys: [iban] }
     expect(configOf(env, FULL).sinks.map(({ name }) => name)).toEqual(["slack", "ops", "crm"]);
   });
 
-  it("lets its Slack sinks use SLACK_API_URL unless they name another", () => {
+  it("Slack sinks in relay.yaml use SLACK_API_URL unless they name another", () => {
     const yaml = `
 sinks:
   a: { kind: slack, token: t, channel: C1 }
@@ -281,7 +281,7 @@ sinks:
     ]);
   });
 
-  it("the file may repeat SKYVERN_BASE_URL but not contradict it", () => {
+  it("relay.yaml may repeat SKYVERN_BASE_URL but not contradict it", () => {
     const yaml = "skyvern: { base_url: http://a.example }\n";
     expect(configOf({ SKYVERN_BASE_URL: "http://a.example/" }, yaml).baseUrl).toBe("http://a.example");
     expect(faultsOf({ SKYVERN_BASE_URL: "http://b.example" }, yaml)).toEqual([
@@ -289,7 +289,7 @@ sinks:
     ]);
   });
 
-  it("the file may share parts by anchors, but not without bound", () => {
+  it("relay.yaml may share parts by anchors, but not without bound", () => {
     const yaml = "delivery: { schedule: &s [1s, 2s] }\nredact: { keys: *s }\n";
     expect(configOf({}, yaml).redactKeys).toEqual(["1s", "2s"]);
     const bomb = [
@@ -302,7 +302,7 @@ sinks:
     expect(faultsOf({}, "redact: &r { keys: *r }\n")).not.toEqual([]);
   });
 
-  it("the file is looked for in the working directory", () => {
+  it("relay.yaml is looked for in the working directory", () => {
     const seen: string[] = [];
     const readFile = (path: string) => {
       seen.push(path);
@@ -313,7 +313,7 @@ sinks:
     expect(seen).toEqual(["/srv/t", "/srv/relay.yaml", "/etc/r.yaml"]);
   });
 
-  it("a file that cannot be read is a fault, also when it was not named", () => {
+  it("a relay.yaml that cannot be read is a fault, also when it was not named", () => {
     expect(loadConfig({ env: { SKYVERN_API_KEY: "k" }, readFile: refuse })).toEqual({
       ok: false,
       faults: [{ where: "relay.yaml", message: "cannot be read (EACCES)" }],
@@ -328,14 +328,14 @@ describe("warnings", () => {
     SLACK_WEBHOOK_URL: "https://h.example",
   };
 
-  it("warnings are none for a complete configuration", () => {
+  it("a complete configuration has no warnings", () => {
     expect([...warningsOf(QUIET), ...offOf(QUIET)]).toEqual([]);
   });
 
   it.each([
     [{ DATABASE_URL: "sqlite::memory:" }, "", /in memory/],
     [{ SKYVERN_API_KEY: 'half"quoted' }, "", /SKYVERN_API_KEY\[1\] holds a space or a quote/],
-  ])("warnings: %j %s", (env, yaml, message) => {
+  ])("the environment %j has one warning", (env, yaml, message) => {
     expect(warningsOf({ ...QUIET, ...env }, yaml)).toEqual([expect.stringMatching(message)]);
   });
 
@@ -347,18 +347,18 @@ describe("warnings", () => {
       /^webhooks from Skyvern, because PUBLIC_URL is not set; .*http:\/\/localhost:8080 → PUBLIC_URL=/,
     ],
     [{ SINK_URL: "https://x.example" }, /^the signature .* → SINK_SECRET=/],
-  ])("warnings: %j turns something off, and says in one line what turns it on", (env, line) => {
+  ])("the environment %j turns something off, and one line says what turns it on", (env, line) => {
     expect(offOf({ ...QUIET, ...env })).toEqual([expect.stringMatching(line)]);
   });
 
-  it("warnings do not come for what is set", () => {
+  it("what is set in relay.yaml has no warnings", () => {
     expect(warningsOf(QUIET, "skyvern: { reconcile: { every: 5m, lookback: 24h } }")).toEqual([]);
     expect(warningsOf(QUIET, "retention: { runs: 90d, raw: 30d, hold: [tsk_1] }")).toEqual([]);
   });
 });
 
 describe("the description", () => {
-  it("names keys, sinks and routes, and holds no secret", () => {
+  it("the description of a configuration names keys, sinks and routes, and holds no secret", () => {
     const env = {
       SKYVERN_API_KEY: jwt({ sub: "o_1" }),
       RELAY_TOKEN: "tok-secret-of-the-tests",
@@ -387,12 +387,12 @@ describe("the organization of a key", () => {
     ["a.b", null],
     ["sk_plain", null],
     ["", null],
-  ])("the organization of a key of %s is %s", (key, organization) => {
+  ])("the organization of the key %s is %s", (key, organization) => {
     expect(parseOrganization(key)).toBe(organization);
   });
 });
 
-it("retention is for ever where it says false", () => {
+it("retention keeps runs and bytes for ever where it is set to false", () => {
   expect(configOf({}, "retention: { runs: false, raw: false }").retention).toMatchObject({ runsMs: null, rawMs: null });
 });
 
@@ -413,13 +413,13 @@ describe("a token of the relay's own", () => {
   };
   const TOKEN = "0123456789abcdef";
 
-  it("stands beside a database of SQLite, and is read from there", () => {
+  it("the relay's own token lies in a file beside the SQLite database, and is read from there", () => {
     expect(loadKept({})).toMatchObject({ file: "./data/relay.token", tokens: [] });
     const files = { "/data/x.token": `${TOKEN}\n` };
     expect(loadKept({ DATABASE_URL: "sqlite:/data/x.db" }, files)).toMatchObject({ tokens: [TOKEN] });
   });
 
-  it("a token of the relay's own is not made where RELAY_TOKEN is set, on PostgreSQL, in memory, and where a host keeps no files", () => {
+  it("the relay makes no token where RELAY_TOKEN is set, on PostgreSQL, in memory, and where a host keeps no files", () => {
     expect(loadKept({ RELAY_TOKEN: TOKEN })).toMatchObject({ file: null, tokens: [TOKEN] });
     expect(loadKept({ DATABASE_URL: "postgres://u:p@h/d" })).toMatchObject({ file: null, tokens: [] });
     expect(loadKept({ DATABASE_URL: "sqlite::memory:" })).toMatchObject({ file: null, tokens: [] });

@@ -41,13 +41,13 @@ describe("relay.yaml that is not UTF-8", () => {
       Buffer.concat([Buffer.from("# ä€🎉\n#\n# ü 東 "), Buffer.from([0xc3, 0x28, 0x0a])]),
       "relay.yaml:3:7: it is not UTF-8: save it as UTF-8",
     ],
-  ])("as %s is refused, with its place", async (_what, bytes, message) => {
+  ])("relay.yaml is refused with the place where it is %s", async (_what, bytes, message) => {
     const { code, stderr } = await check(bytes);
     expect(code).toBe(2);
     expect(stderr).toContain(message);
   });
 
-  it("is taken with a byte order mark, and so is a file of a secret, without it", async () => {
+  it("relay.yaml and a secret's file are read without their byte order mark", async () => {
     expect((await check(Buffer.from(`\uFEFF${text}`))).code).toBe(0);
     const file = join(aFolder(), "key");
     writeFileSync(file, "\uFEFFsecret\n");
@@ -56,29 +56,32 @@ describe("relay.yaml that is not UTF-8", () => {
 });
 
 describe("quotes that a shell would have taken off", () => {
-  it.each(["'", '"'])("as %s are noticed for every variable that something reads", (quote) => {
-    const file = 'sinks: { ops: { kind: slack, token: "${OPS_TOKEN}", channel: C0123ABCD } }';
-    const env = {
-      SKYVERN_API_KEY: "k",
-      RELAY_TOKEN: "a-token-of-the-tests",
-      OTEL_SERVICE_NAME: "relay",
-      SMTP_URL: "smtp://mail.example.com",
-      EMAIL_FROM: "a@example.com",
-      EMAIL_TO: "b@example.com",
-      OPS_TOKEN: "xoxb-1",
-    };
-    const noticed = Object.entries(env).flatMap(([name, value]) => {
-      const loaded = load({ ...env, [name]: `${quote}${value}${quote}` }, file);
-      const said = loaded.ok ? loaded.warnings : loaded.faults.map(({ where, message }) => `${where} ${message}`);
-      return said.some((one) => one.startsWith(name) && one.includes("docker --env-file")) ? [name] : [];
-    });
-    const onlyInFile = load({ ...env, OPS_TOKEN: `${quote}xoxb-1${quote}` }, file);
-    expect(
-      noticed.concat(onlyInFile.ok ? [] : ["OPS_TOKEN"]).filter((name, i, all) => all.indexOf(name) === i),
-    ).toEqual(Object.keys(env));
-  });
+  it.each(["'", '"'])(
+    "quotes like %s, which a shell would have taken off, are noticed for every variable that something reads",
+    (quote) => {
+      const file = 'sinks: { ops: { kind: slack, token: "${OPS_TOKEN}", channel: C0123ABCD } }';
+      const env = {
+        SKYVERN_API_KEY: "k",
+        RELAY_TOKEN: "a-token-of-the-tests",
+        OTEL_SERVICE_NAME: "relay",
+        SMTP_URL: "smtp://mail.example.com",
+        EMAIL_FROM: "a@example.com",
+        EMAIL_TO: "b@example.com",
+        OPS_TOKEN: "xoxb-1",
+      };
+      const noticed = Object.entries(env).flatMap(([name, value]) => {
+        const loaded = load({ ...env, [name]: `${quote}${value}${quote}` }, file);
+        const said = loaded.ok ? loaded.warnings : loaded.faults.map(({ where, message }) => `${where} ${message}`);
+        return said.some((one) => one.startsWith(name) && one.includes("docker --env-file")) ? [name] : [];
+      });
+      const onlyInFile = load({ ...env, OPS_TOKEN: `${quote}xoxb-1${quote}` }, file);
+      expect(
+        noticed.concat(onlyInFile.ok ? [] : ["OPS_TOKEN"]).filter((name, i, all) => all.indexOf(name) === i),
+      ).toEqual(Object.keys(env));
+    },
+  );
 
-  it("are part of the fault where the value is one by them", () => {
+  it("a fault names the quotes around a value where they are its cause", () => {
     const { PUBLIC_URL, PORT } = { PUBLIC_URL: '"https://relay.example.com"', PORT: "'8080'" };
     expect(faultsOf({ PUBLIC_URL, PORT })).toEqual([
       { where: "PORT", message: expect.stringMatching(/must be a port.*; the value stands in quotes.*take them out/) },
@@ -86,7 +89,7 @@ describe("quotes that a shell would have taken off", () => {
     ]);
   });
 
-  it("are part of the fault where a file cannot be found by them", async () => {
+  it("a fault names the quotes around a file's name where they are why it cannot be found", async () => {
     const env = { SKYVERN_API_KEY_FILE: '"/run/secrets/key"', RELAY_CONFIG: "'relay.yaml'" };
     const { code, stderr } = await runCommand(["check"], env);
     expect(code).toBe(2);
@@ -94,7 +97,7 @@ describe("quotes that a shell would have taken off", () => {
       expect(stderr).toMatch(new RegExp(`${name}: names a file that cannot be read.*; the value stands in quotes`));
   });
 
-  it("inside of a value are nothing to notice", () => {
+  it("quotes inside a value are not noticed", () => {
     expect(warningsOf({ OTEL_SERVICE_NAME: 'the "relay"' })).toEqual([]);
   });
 });
@@ -118,21 +121,21 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
     ["{ run_type: workflow }", '"workflow": Skyvern\'s run type of a workflow is workflow_run'],
     ["{ run_type: [task_v2, Task] }", '"Task": Skyvern\'s run types of tasks are task_v1, task_v2, …'],
     ["{ run_type: task-v2 }", '"task-v2": a run type has letters, digits and _ alone'],
-  ])("by %s is noted", (when, why) => {
+  ])("a route that no run can match is noted: %s", (when, why) => {
     const noted = warningsOf({}, routes(when));
     expect(noted).toHaveLength(1);
     expect(noted[0]).toContain('the route "r" can never match by ');
     expect(noted[0]).toContain(why);
   });
 
-  it("by the organization of no key is noted, as long as each key has one", () => {
+  it("a route by the organization of no key is noted, as long as each key has one", () => {
     const file = (key: string) => `${routes("{ organization: o_2 }")}\nskyvern: { keys: [${key}] }`;
     const one = "{ name: a, key: x, organization: o_1 }";
     expect(warningsOf({ SKYVERN_API_KEY: undefined }, file(one))[0]).toContain("no key is of such an organization");
     expect(warningsOf({ SKYVERN_API_KEY: undefined }, file(`${one}, { name: b, key: y }`))).toEqual([]);
   });
 
-  it("behind one that stops every run is noted", () => {
+  it("a route behind one that stops every run is noted", () => {
     const file = routes("{}").replace("to: [a] }]", "to: [a], stop: true }, { name: late, to: [a] }]");
     expect(warningsOf({}, file)).toEqual(['the route "late" is never reached: "r" stops every run before']);
   });
@@ -145,7 +148,7 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
     '{ parent: "!*", tags: "!*" }',
     '{ attempts: ">1" }',
     "{ organization: o_9 }",
-  ])("by %s is as it should be", (when) => {
+  ])("a route that a run can match is not noted: %s", (when) => {
     expect(configOf({}, routes(when)).routes).toHaveLength(1);
     expect(warningsOf({}, routes(when))).toEqual([]);
   });
@@ -178,13 +181,13 @@ describe("an address that the guard will refuse", () => {
       "127.0.0.1/32",
     ],
     ["slack, webhook_url: 'http://192.168.1.2/x'", "sinks.mine.webhook_url: 192.168.1.2", "192.168.1.2/32"],
-  ])("is noted with its place: %s", (sink, note, mend) => {
+  ])("a sink's address that the guard will refuse is noted with its place: %s", (sink, note, mend) => {
     const notes = warningsOf({}, yaml(sink));
     expect(notes).toEqual([expect.stringContaining(note)]);
     expect(notes[0]).toContain(mend);
   });
 
-  it("is noted by its variable", () => {
+  it("an address that the guard will refuse is noted by its variable", () => {
     expect(warningsOf({ SINK_URL: "http://127.0.0.1/x" })).toEqual([expect.stringMatching(/^SINK_URL: 127\.0\.0\.1 /)]);
     expect(warningsOf({ SINK_URL_FILE: "url" }, undefined, { url: "http://127.0.0.1/x" })).toEqual([
       expect.stringMatching(/^SINK_URL_FILE: 127\.0\.0\.1 /),
@@ -197,12 +200,12 @@ describe("an address that the guard will refuse", () => {
     [{ SLACK_API_URL: "http://127.0.0.1:1/api/" }, "slack, token: xoxb-1, channel: C1"],
     [{}, "http, url: https://crm.example.com/x"],
     [{}, "http, url: http://93.184.216.34/x"],
-  ])("is not noted where it may be reached: %j %s", (env, sink) => {
+  ])("an address that the guard allows is not noted: %j %s", (env, sink) => {
     expect(warningsOf(env, yaml(sink))).toEqual([]);
   });
 });
 
-it("bytes that are kept longer than their runs are noted, unless the default says so", () => {
+it("bytes that are kept longer than their runs are noted, unless the default does that", () => {
   expect(warningsOf({}, "retention: { runs: 30d, raw: 200d }")).toEqual([
     "retention.raw (200d) is longer than retention.runs (30d): received bytes go with their run",
   ]);

@@ -15,7 +15,7 @@ describe("relay.schema.json", () => {
     ).toEqual(JSON.parse(JSON.stringify(relaySchema())));
   });
 
-  it("knows every kind of sink, and no key beyond those it lists", () => {
+  it("relay.schema.json has every kind of sink, and no key beyond those it lists", () => {
     const text = JSON.stringify(relaySchema());
     const consts = new Set([...text.matchAll(/"const":"(\w+)"/g)].map(([, kind]) => kind));
     expect(consts).toEqual(new Set(KINDS.map(({ kind }) => kind)));
@@ -23,13 +23,13 @@ describe("relay.schema.json", () => {
     expect(text.match(/"additionalProperties":false/g)?.length).toBeGreaterThan(8);
   });
 
-  it("asks for something wherever it offers a choice", () => {
+  it("relay.schema.json asks for something wherever it offers a choice", () => {
     expect(JSON.stringify(relaySchema())).not.toMatch(/"anyOf":\[\]|[[,]\{\}[\],]/);
   });
 });
 
 describe("relay.example.yaml", () => {
-  it("loads without a fault and points editors at the schema", () => {
+  it("relay.example.yaml loads without a fault and points editors at the schema", () => {
     const env = {
       RELAY_CONFIG: "relay.example.yaml",
       ACME_SKYVERN_KEY: "k1",

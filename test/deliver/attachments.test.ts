@@ -23,7 +23,7 @@ async function delivered(name: string, options: AppOptions = {}, changes: Partia
 const FINAL = Buffer.concat([TINY_PNG, Buffer.from("final")]);
 
 describe("a webhook with screenshots and downloads", () => {
-  it("comes to Slack with the final screenshot in the message, the rest in its thread", async () => {
+  it("a Slack message has the final screenshot in it, and the rest in its thread", async () => {
     const { standIns } = await delivered("workflow_run.completed");
     const [message, thread, ...more] = standIns.slack.messages();
     expect(more).toEqual([]);
@@ -37,7 +37,7 @@ describe("a webhook with screenshots and downloads", () => {
     ]);
   });
 
-  it("comes by mail with the final screenshot in it, and the downloads on it", async () => {
+  it("a mail shows the final screenshot and has the downloads attached", async () => {
     const { standIns } = await delivered("workflow_run.completed");
     const { attachments } = await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "");
     expect(attachments.map(({ filename }) => filename)).toEqual([
@@ -48,7 +48,7 @@ describe("a webhook with screenshots and downloads", () => {
     expect(Buffer.from(attachments[0]?.content as ArrayBuffer)).toEqual(FINAL);
   });
 
-  it("comes with the screenshot out of the ZIP that Skyvern answers on local storage", async () => {
+  it("messages have the screenshot out of the ZIP that Skyvern answers on local storage", async () => {
     const bytes = zipSync({ "scrape.html": Buffer.from("<p>"), "screenshot_action_0.png": FINAL });
     const bundled = { bytes, row: { bundle_key: "screenshot_action_0.png" } };
     const { standIns } = await delivered("workflow_run.completed", {}, bundled);
@@ -64,7 +64,7 @@ describe("a webhook with screenshots and downloads", () => {
     ["without it", zipSync({ "scrape.html": Buffer.from("<p>") })],
     ["cut off", zipSync({ "screenshot_action_0.png": FINAL }, { level: 0 }).subarray(0, 80)],
     ["of another file under its name", zipSync({ "screenshot_action_0.png": Buffer.from("<script>1</script>") })],
-  ])("comes without the screenshot, and with all the rest, where its ZIP is %s", async (_what, bytes) => {
+  ])("messages come without the screenshot, and with all the rest, where its ZIP is %s", async (_what, bytes) => {
     const bundled = { bytes, row: { bundle_key: "screenshot_action_0.png" } };
     const { standIns } = await delivered("workflow_run.completed", {}, bundled);
 
@@ -80,7 +80,7 @@ describe("a webhook with screenshots and downloads", () => {
     ["JSON", '{"detail":"gone"}'],
     ["nothing", ""],
     ["twelve megabytes of a picture", `\x89PNG\r\n\x1A\n${"x".repeat(12_000_000)}`],
-  ])("comes whole but for its screenshot, and says so, where that is %s", async (_what, text) => {
+  ])("messages come whole but for their screenshot, and say so, where that is %s", async (_what, text) => {
     const { standIns } = await delivered("workflow_run.failed", {}, { bytes: Buffer.from(text, "latin1") });
 
     const [message] = standIns.slack.messages();
@@ -92,7 +92,7 @@ describe("a webhook with screenshots and downloads", () => {
     expect(mail.text).toContain("the portal showed a maintenance banner");
   });
 
-  it("comes without any of it where the configuration says so", async () => {
+  it("messages come without screenshots and files where the configuration says so", async () => {
     const file = "attachments: { screenshots: false, files: false }";
     const { standIns } = await delivered("workflow_run.completed", { file });
     expect(standIns.slack.messages()).toHaveLength(1);
@@ -100,7 +100,7 @@ describe("a webhook with screenshots and downloads", () => {
     expect((await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "")).attachments).toEqual([]);
   });
 
-  it("comes with what is small enough by the configuration", async () => {
+  it("messages carry only what is small enough by the configuration", async () => {
     const file = "attachments: { max_bytes: 1kB, max_total: 1kB }";
     const { standIns } = await delivered("workflow_run.completed", { file });
     // The fixture's downloads are of 91 kB and 88 kB; a picture of 77 bytes fits.
@@ -110,7 +110,7 @@ describe("a webhook with screenshots and downloads", () => {
     ]);
   });
 
-  it("comes in time though Skyvern's storage hangs", async () => {
+  it("messages come in time though Skyvern's storage hangs", async () => {
     const relay = await anApp({}, { standIns: ["slack"], file: "delivery: { timeout: 400ms }" });
     relay.standIns.skyvern.addRun({ payload: fixtureJson("workflow_run.failed") });
     relay.standIns.skyvern.faults.push({ on: /signed-url|content/, times: 100, instead: "hang" });
@@ -125,7 +125,7 @@ describe("what an attempt may read", () => {
   const settings = { screenshots: true, files: true, maxBytes: 10, maxTotal: 20 };
   const never = new AbortController().signal;
 
-  it("what an attempt may read has one budget of time for all of it, which begins with the first", async () => {
+  it("an attempt has one budget of time for all that it reads, which begins with the first read", async () => {
     const signals: AbortSignal[] = [];
     const media = {
       read: async (_owner: unknown, _key: string, _max: number, signal: AbortSignal): Promise<ReadResult> => {

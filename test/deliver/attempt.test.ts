@@ -50,7 +50,7 @@ function anAttempt(listed: () => Artifact[]) {
   return { tell, reports };
 }
 
-it("shows each sink of a run what Skyvern lists at its attempt", async () => {
+it("an attempt shows its sink what Skyvern lists of the run at that moment", async () => {
   let listed = [FIRST];
   const { tell, reports } = anAttempt(() => listed);
   const [first, second] = await claims("tsk_1");

@@ -14,24 +14,24 @@ const after = (outcomes: readonly Outcome[], now = 1_000, from: Circuit = CLOSED
 const failures = (n: number) => Array.from({ length: n }, () => FAILED);
 
 describe("a circuit", () => {
-  it("stays closed through fewer failures in a row than it takes, and forgets them with a success", () => {
+  it("a circuit stays closed through fewer failures in a row than open it, and forgets them with a success", () => {
     const circuit = after([...failures(FAILURES_TO_OPEN - 1), DELIVERED, ...failures(FAILURES_TO_OPEN - 1)]);
     expect(circuit.state).toBe("closed");
     expect(admits(circuit, 1_000).limit).toBe(Infinity);
   });
 
-  it("opens after that many, lets nothing through, and says when to ask again", () => {
+  it("a circuit opens after enough failures in a row, lets nothing through, and says when to ask again", () => {
     const circuit = after(failures(FAILURES_TO_OPEN));
     expect(circuit).toMatchObject({ state: "open", until: 1_000 + FIRST_OPEN_MS, reason: "no answer" });
     expect(admits(circuit, 1_000)).toEqual({ limit: 0, at: 1_000 + FIRST_OPEN_MS });
   });
 
-  it("lets one probe through when its time has come", () => {
+  it("an open circuit lets one probe through when its time has come", () => {
     const circuit = after(failures(FAILURES_TO_OPEN));
     expect(admits(circuit, 1_000 + FIRST_OPEN_MS).limit).toBe(1);
   });
 
-  it("closes with a probe that succeeds", () => {
+  it("a circuit closes with a probe that succeeds", () => {
     const circuit = after([DELIVERED], 99_000, after(failures(FAILURES_TO_OPEN)));
     expect(circuit).toMatchObject({ state: "closed", failures: 0, openings: 0, last_success_at: 99_000 });
   });
@@ -41,7 +41,7 @@ describe("a circuit", () => {
     ["its last one again and again", [20_000], Array<number>(6).fill(20_000)],
     ["half a minute where there are none", [], Array<number>(6).fill(30_000)],
   ])(
-    "opens for the waits of the schedule, one after the other with each probe that fails, %s",
+    "a circuit opens for the waits of the schedule, one after the other with each probe that fails, %s",
     (_what, waits, opened) => {
       const open: number[] = [];
       let circuit: Circuit = { ...CLOSED, failures: FAILURES_TO_OPEN - 1 };
@@ -58,7 +58,7 @@ describe("a circuit", () => {
     expect(after(failures(3), 2_000, open)).toMatchObject({ until: open.until, openings: 1 });
   });
 
-  it("takes being asked to slow down for no failure, nor a delivery that is dead at once, but says when it was", () => {
+  it("a circuit counts neither a throttled delivery nor one that is dead at once as a failure, but says when that was", () => {
     const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
     const refused: Outcome = { kind: "dead", reason: "400" };
     expect(
@@ -66,7 +66,7 @@ describe("a circuit", () => {
     ).toEqual({ ...CLOSED, last_failure_at: 1_000 });
   });
 
-  it("closes with a probe that is asked to slow down, as that is a sign of life", () => {
+  it("a circuit closes with a throttled probe, as that is a sign of life", () => {
     const slow: Outcome = { kind: "retry", reason: "429", throttled: true };
     const open = after(failures(FAILURES_TO_OPEN));
     expect(after([slow], 2_000, open)).toEqual(open);
@@ -78,7 +78,7 @@ describe("a circuit", () => {
     });
   });
 
-  it("stops at a 410 until a person resumes it", () => {
+  it("a circuit stops at a 410 until a person resumes it", () => {
     const stopped = after([{ kind: "dead", reason: "answered 410", gone: true }]);
     expect(stopped).toMatchObject({ state: "stopped", reason: "answered 410" });
     expect(admits(stopped, 9e15)).toEqual({ limit: 0, at: null });
@@ -86,7 +86,7 @@ describe("a circuit", () => {
   });
 });
 
-it("spaces messages evenly, and nothing without a pace", () => {
+it("a pace spaces messages evenly, and a sink without one waits for nothing", () => {
   const pace = { key: "slack C1", perSecond: 1 };
   expect(nextSlot(pace, null)).toBe(0);
   expect(nextSlot(pace, 5_000)).toBe(6_000);

@@ -64,22 +64,25 @@ describe("a timeline that is not there", () => {
     ["no JSON", { status: 200, body: "<html>" }],
     ["JSON of another shape", { status: 200, body: '{"detail":"later"}' }],
     ["of more than 20 MB", { status: 200, body: JSON.stringify([aBlock("x".repeat(21_000_000))]) }],
-  ] as [string, StandInFault][])("leaves a message without blocks: %s", async (_what, fault) => {
-    const { relay, slack, mail, http, page } = await told([], fault);
+  ] as [string, StandInFault][])(
+    "a timeline that cannot be read leaves a message without blocks: %s",
+    async (_what, fault) => {
+      const { relay, slack, mail, http, page } = await told([], fault);
 
-    for (const text of [slack, mail.html, mail.text, page]) expect(text).toContain(REASON);
-    expect(slack).toContain("Why it did not complete");
-    expect(http).toMatchObject({
-      failure: { block: null },
-      blocks: [],
-      blocks_omitted: 0,
-      artifacts_status: "complete",
-    });
-    expect(page).not.toContain('id="blocks"');
-    expect(relay.log()).toContain('"timeline.unread"');
-  });
+      for (const text of [slack, mail.html, mail.text, page]) expect(text).toContain(REASON);
+      expect(slack).toContain("Why it did not complete");
+      expect(http).toMatchObject({
+        failure: { block: null },
+        blocks: [],
+        blocks_omitted: 0,
+        artifacts_status: "complete",
+      });
+      expect(page).not.toContain('id="blocks"');
+      expect(relay.log()).toContain('"timeline.unread"');
+    },
+  );
 
-  it("leaves a message without blocks: hanging, within the wait for artifacts", async () => {
+  it("a timeline that hangs leaves a message without blocks, within the wait for artifacts", async () => {
     const file = "delivery: { artifacts_wait: 300ms }";
     const { slack, http } = await told([], { instead: "hang" }, { file });
 
@@ -89,7 +92,7 @@ describe("a timeline that is not there", () => {
 });
 
 describe("a timeline of 2,000 blocks", () => {
-  it("is its latest blocks and a count of the others, and leads with the one that failed", async () => {
+  it("a timeline of 2,000 blocks is shown as its latest blocks and a count of the others, and leads with the failed one", async () => {
     const many = Array.from({ length: 1_999 }, (_, n) =>
       aBlock(`step_${n}`, {
         failure_reason: "r".repeat(3_000),
@@ -113,7 +116,7 @@ describe("a timeline of 2,000 blocks", () => {
 });
 
 describe("a timeline nested ten deep", () => {
-  it("has all its blocks in the order in which they began, the innermost at its depth", async () => {
+  it("a timeline nested ten deep has its blocks in the order in which they began, the innermost at its depth", async () => {
     const nested = Array.from({ length: 10 }).reduce<JsonObject>(
       (inner, _, n) => aBlock(`loop_${10 - n}`, { block_type: "for_loop" }, [inner]),
       aFailedBlock("inner"),
@@ -125,7 +128,7 @@ describe("a timeline nested ten deep", () => {
     expect(page.match(/class="block depth-4/g)).toHaveLength(7);
   });
 
-  it("that is nothing but 100,000 brackets has no blocks", async () => {
+  it("a timeline that is nothing but 100,000 brackets has no blocks", async () => {
     const body = "[".repeat(100_000) + "]".repeat(100_000);
     const { slack, http } = await told([], { status: 200, body });
 
@@ -133,7 +136,7 @@ describe("a timeline nested ten deep", () => {
     expect(http.blocks).toEqual([]);
   });
 
-  it("is read to a depth of 50", async () => {
+  it("a timeline is read to a depth of 50", async () => {
     const nested = Array.from({ length: 500 }).reduce<JsonObject>((inner) => aBlock("loop", {}, [inner]), aBlock("in"));
     const { http } = await told([nested]);
 
@@ -142,7 +145,7 @@ describe("a timeline nested ten deep", () => {
 });
 
 describe("a timeline that changes while it is read", () => {
-  it("is what it was at that one moment, and what it is later once its artifacts are asked for again", async () => {
+  it("a timeline is what it was when it was read, and what it is later once its artifacts are asked for again", async () => {
     const running = aBlock("download", { status: "running" });
     const { relay, slack, http } = await told([running, aBlock("login")]);
     expect(http.blocks).toMatchObject([{ label: "login" }, { label: "download", status: "running" }]);
@@ -155,7 +158,7 @@ describe("a timeline that changes while it is read", () => {
     expect(later).toMatchObject({ failure: { block: { label: "download", index: 2, of: 2 } } });
   });
 
-  it("and names other blocks than the artifact list is none the worse: those pictures say their moment alone", async () => {
+  it("a timeline that names other blocks than the artifact list leaves pictures with their moment alone", async () => {
     const relay = await anApp({}, { standIns: ["slack"] });
     const row = { workflow_run_block_id: "wrb_gone" };
     const artifacts = [
@@ -172,7 +175,7 @@ describe("a timeline that changes while it is read", () => {
 });
 
 describe("a hostile timeline", () => {
-  it("is text everywhere, and whatever has another type than it should is left out", async () => {
+  it("a hostile timeline is text everywhere, and a value of another type than it should have is left out", async () => {
     const evil = `<img src=x onerror=alert(1)> <!channel> \u202Egnp.exe https://evil.example/`;
     const { slack, mail, http, page } = await told([
       aFailedBlock(evil),

@@ -12,7 +12,7 @@ interface Shown {
   deliveries: { state: string; last_error: string | null; receipt: Record<string, unknown> | null; attempts: number }[];
 }
 
-it("tries again for those refused for now alone, and names those refused for good in why, log and page", async () => {
+it("a mail is tried again only for recipients refused for now; why, log and page name those refused for good", async () => {
   const runtime = aRuntime();
   const DATABASE_URL = `sqlite:${aFolder()}/relay.db`;
   const relay = await anApp({ EMAIL_TO, DATABASE_URL }, { standIns: ["smtp"], runtime });

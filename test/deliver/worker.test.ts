@@ -80,7 +80,7 @@ const stateOf = async (id: string) => {
 };
 
 describe("one round", () => {
-  it("delivers what is due, with the run as it is now and the delivery's id as key", async () => {
+  it("the worker delivers what is due, with the run as it is now and the delivery's id as key", async () => {
     const sink = aSink("ops", () => DELIVERED);
     await accept("dlv_1");
     await aWorker([sink]).runOnce();
@@ -96,7 +96,7 @@ describe("one round", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered", receipt: { status: 200 } });
   });
 
-  it("saves what Skyvern listed for it with the record, whatever came of the attempt", async () => {
+  it("the worker saves what Skyvern listed for an attempt with its record, whatever came of the attempt", async () => {
     const artifacts = [{ artifact_id: "a_1", type: "recording", created_at: 5 }];
     const known = { artifacts, status: "complete" } as const;
     const asked: string[] = [];
@@ -121,7 +121,7 @@ describe("one round", () => {
     expect(asked).toEqual(["pending", "complete"]);
   });
 
-  it("tries again when the schedule says, with the same key, and is dead after the last", async () => {
+  it("a delivery is tried again when the schedule says, with the same key, and is dead after the last attempt", async () => {
     const sink = aSink("ops", () => RETRY);
     const worker = aWorker([sink]);
     await accept("dlv_1");
@@ -144,20 +144,20 @@ describe("one round", () => {
     });
   });
 
-  it("comes when the sink asked it to", async () => {
+  it("a delivery is tried again when the sink asked it to be", async () => {
     const sink = aSink("ops", () => ({ ...RETRY, retryAfterMs: 60_000 }));
     await accept("dlv_1");
     await aWorker([sink]).runOnce();
     expect((await stateOf("dlv_1"))?.next_attempt_at).toBeGreaterThanOrEqual(61_000);
   });
 
-  it("gives up at once when no further try can help", async () => {
+  it("a delivery is dead at once when no further attempt can help", async () => {
     await accept("dlv_1");
     await aWorker([aSink("ops", () => ({ kind: "dead", reason: "no such channel" }))]).runOnce();
     expect(await stateOf("dlv_1")).toMatchObject({ state: "dead", last_error: "no such channel", attempts: 1 });
   });
 
-  it("takes a bug in a sink for a retry that may have arrived", async () => {
+  it("the worker takes a bug in a sink for a retry that may have arrived", async () => {
     let crash = true;
     const sink = aSink("ops", () => {
       if (crash) throw new TypeError("undefined is not a function");
@@ -182,7 +182,7 @@ describe("one round", () => {
     }
   }
 
-  it("uses up no schedule on attempts that died with their process", async () => {
+  it("attempts that died with their process use up no schedule", async () => {
     const sink = aSink("ops", () => RETRY);
     await accept("dlv_1");
     await cutShort(20);
@@ -191,7 +191,7 @@ describe("one round", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", next_attempt_at: now + 5_000 });
   });
 
-  it("does not try for ever what kills the process each time", async () => {
+  it("a delivery dies once the process ended in the middle of over a hundred of its attempts", async () => {
     const sink = aSink("ops", () => DELIVERED);
     await accept("dlv_1");
     await cutShort(101);
@@ -205,7 +205,7 @@ describe("one round", () => {
 });
 
 describe("the loop", () => {
-  it("delivers at once when it is nudged, without waiting for a timer", async () => {
+  it("the worker delivers at once when it is nudged, without waiting for a timer", async () => {
     let seen = (_job: Job) => {};
     const delivered = new Promise<Job>((resolve) => (seen = resolve));
     const sink = aSink("ops", (job) => (seen(job), DELIVERED));
@@ -221,7 +221,7 @@ describe("the loop", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "delivered" });
   });
 
-  it("sleeps exactly until the next delivery is due", async () => {
+  it("the worker sleeps exactly until the next delivery is due", async () => {
     const sleeps: number[] = [];
     let wake = () => {};
     const asleep = new Promise<void>((resolve) => (wake = resolve));
@@ -242,7 +242,7 @@ describe("the loop", () => {
     expect(sleeps).toContain(5_000);
   });
 
-  it("the loop never lets a sink that hangs hold up another one", async () => {
+  it("the worker never lets a sink that hangs hold up another one", async () => {
     const hanging = aSink(
       "slow",
       (_job, signal) => new Promise((resolve) => signal.addEventListener("abort", () => resolve(RETRY))),
@@ -263,7 +263,7 @@ describe("the loop", () => {
     expect(hanging.jobs).toHaveLength(2);
   });
 
-  it("runs no more attempts of a sink at one time than it may", async () => {
+  it("the worker runs no more attempts of a sink at one time than it may", async () => {
     let running = 0;
     let most = 0;
     const sink = aSink("ops", async () => {
@@ -278,7 +278,7 @@ describe("the loop", () => {
     expect(most).toBe(3);
   });
 
-  it("aborts at the end of its grace what still runs, records it as undecided, and claims no more", async () => {
+  it("the worker aborts what still runs at the end of its grace, records it as undecided, and claims no more", async () => {
     let begun = () => {};
     const started = new Promise<void>((resolve) => (begun = resolve));
     const sink = aSink("ops", (_job, signal) => {
@@ -297,7 +297,7 @@ describe("the loop", () => {
     expect(await stateOf("dlv_2")).toMatchObject({ state: "pending", attempts: 0 });
   });
 
-  it("writes the result of an attempt as soon as the storage is back, and sends nothing twice", async () => {
+  it("the worker writes the result of an attempt as soon as the storage is back, and sends nothing twice", async () => {
     let broken = 2;
     const sink = aSink("ops", () => DELIVERED);
     const worker = aWorker([sink], {
@@ -334,7 +334,7 @@ const SCHEDULE = ["5", "30", "120", "600", "1800", "3600", "7200", "14400", "288
 );
 
 describe("a sink that is dead for longer than the schedule", () => {
-  it("gets one delivery's attempts at the schedule's times, then the delivery is dead", async () => {
+  it("a delivery to a sink that is dead for longer than the schedule is tried at its times, and is then dead", async () => {
     const times: number[] = [];
     const worker = aWorker([aSink("ops", () => (times.push(now), RETRY))], { scheduleMs: SCHEDULE });
     await accept("dlv_1");
@@ -344,7 +344,7 @@ describe("a sink that is dead for longer than the schedule", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "dead", attempts: 11 });
   });
 
-  it("a sink that is dead for longer than the schedule is spared most attempts of many deliveries, which are all dead in the end, and all go out when redelivered", async () => {
+  it("a sink that is down for long is spared most attempts; its deliveries die, and all go out when redelivered", async () => {
     let alive = false;
     const sink = aSink("ops", () => (alive ? DELIVERED : RETRY));
     const worker = aWorker([sink], { scheduleMs: SCHEDULE });
@@ -360,7 +360,7 @@ describe("a sink that is dead for longer than the schedule", () => {
     expect((await store.counts()).deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 30 });
   });
 
-  it("does not use up the schedule of deliveries that an open circuit keeps from being tried", async () => {
+  it("an open circuit does not use up the schedule of deliveries that it keeps from being tried", async () => {
     const worker = aWorker([aSink("ops", () => RETRY)], { scheduleMs: SCHEDULE });
     for (let i = 10; i < 30; i += 1) await accept(`dlv_${i}`);
     await worker.runOnce();
@@ -371,7 +371,7 @@ describe("a sink that is dead for longer than the schedule", () => {
 });
 
 describe("a sink that fails for a moment", () => {
-  it("waits as long as the schedule says, and everything is delivered", async () => {
+  it("deliveries to a sink that fails for a moment wait as long as the schedule says, and all are delivered", async () => {
     let failing = 5;
     const times: number[] = [];
     const sink = aSink("ops", () => (times.push(now), (failing -= 1) >= 0 ? RETRY : DELIVERED));
@@ -387,7 +387,7 @@ describe("a sink that fails for a moment", () => {
 describe("waiting for its turn, longer than the schedule lasts", () => {
   const LONG = 3_600_000;
 
-  it("waiting for its turn, longer than the schedule lasts is no reason to die at the first word to slow down", async () => {
+  it("a delivery that was due for longer than the schedule lasts does not die when it is first throttled", async () => {
     const worker = aWorker([aSink("ops", () => ({ kind: "retry", reason: "429", throttled: true }))]);
     await accept("dlv_1");
     now += LONG;
@@ -395,7 +395,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
     expect(await stateOf("dlv_1")).toMatchObject({ state: "pending", attempts: 1 });
   });
 
-  it("waiting for its turn, longer than the schedule lasts is no reason to die without an attempt of its own, however long the circuit was open", async () => {
+  it("a delivery that was due for longer than the schedule lasts does not die before an attempt of its own", async () => {
     let alive = false;
     const sink = aSink("ops", () => (alive ? DELIVERED : RETRY));
     const worker = aWorker([{ sink, concurrency: 1 }]);
@@ -414,7 +414,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
     expect(deliveries).toContainEqual({ sink: "ops", state: "delivered", count: 9 - died });
   });
 
-  it("waiting for its turn, longer than the schedule lasts is no reason to die when the circuit opens, as long as the sink took something lately", async () => {
+  it("a delivery that was due for long does not die when the circuit opens, as long as the sink took something lately", async () => {
     let asked = 0;
     const sink = aSink("ops", () => (++asked === 1 ? DELIVERED : RETRY));
     const worker = aWorker([{ sink, concurrency: 1 }]);
@@ -427,7 +427,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
 });
 
 describe("a sink that asks to be left alone", () => {
-  it("gets nothing more until it is resumed, and then everything", async () => {
+  it("a sink that asked for no more deliveries gets nothing until it is resumed, and then everything", async () => {
     let gone = true;
     const sink = aSink("ops", () => (gone ? { kind: "dead", reason: "answered 410", gone: true } : DELIVERED));
     const worker = aWorker([{ sink, concurrency: 1 }]);
@@ -443,7 +443,7 @@ describe("a sink that asks to be left alone", () => {
     expect(await stateOf("dlv_3")).toMatchObject({ state: "delivered" });
   });
 
-  it("stays stopped after a restart", async () => {
+  it("a stopped sink stays stopped after a restart", async () => {
     const worker = aWorker([aSink("ops", () => ({ kind: "dead", reason: "answered 410", gone: true }))]);
     await accept("dlv_1");
     await worker.runOnce();
@@ -455,7 +455,7 @@ describe("a sink that asks to be left alone", () => {
 });
 
 describe("being told to slow down", () => {
-  it("uses up no schedule, however often it happens, but ends when the schedule would have", async () => {
+  it("being throttled uses up no schedule, however often it happens, but ends when the schedule would have", async () => {
     const times: number[] = [];
     const slow = aSink(
       "ops",
@@ -471,7 +471,7 @@ describe("being told to slow down", () => {
 });
 
 describe("a clock that jumps", () => {
-  it("back by a day does not put retries off by a day", async () => {
+  it("a clock set back by a day does not put retries off by a day", async () => {
     now = 2 * 86_400_000;
     const times: number[] = [];
     let seen = () => {};
@@ -496,7 +496,7 @@ describe("a clock that jumps", () => {
     expect((times[1] ?? 0) - 86_400_000).toBeLessThan(60_000);
   });
 
-  it("forward by a day while an attempt runs does not begin it a second time", async () => {
+  it("a clock set forward by a day while an attempt runs does not begin it a second time", async () => {
     let finish = (_outcome: Outcome) => {};
     let begun = () => {};
     const started = new Promise<void>((resolve) => (begun = resolve));
@@ -517,7 +517,7 @@ describe("a clock that jumps", () => {
   });
 });
 
-it("feeds a paced sink no faster than its pace, and in order", async () => {
+it("the worker feeds a paced sink no faster than its pace, and in order", async () => {
   const times: number[] = [];
   const ids: string[] = [];
   let all = () => {};

@@ -32,7 +32,7 @@ describe("what documents tell to run", () => {
   });
 
   it.each([...new Set(runnable.map(({ document }) => document))])(
-    "works as %s says",
+    "the commands of %s work as they stand",
     async (document) => {
       const folder = aFolder();
       const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
@@ -83,7 +83,7 @@ describe("configuration in documents", () => {
   const files = blocks("yaml").filter(({ notRelay }) => notRelay === null);
 
   it.each(files.map((block): [string, Block] => [nameOf(block), block]))(
-    "configuration in documents: %s loads as a relay.yaml",
+    "the configuration in %s loads as a relay.yaml",
     (_name, { text }) => {
       const names = [...text.matchAll(/\$\{(\w+)\}/g)].map(([, name = ""]) => name);
       const valueOf = (name: string) =>
@@ -106,24 +106,24 @@ describe("configuration in documents", () => {
     },
   );
 
-  it("configuration in documents is YAML and JSON elsewhere too", () => {
+  it("the other YAML and JSON in the documents can be parsed", () => {
     for (const { text } of blocks("yaml")) parse(text);
     for (const { text } of blocks("json")) JSON.parse(text);
   });
 
-  it("configuration in documents has every key of relay.yaml, as the schema has it: run scripts/schema", () => {
+  it("docs/configuration.md has every key of relay.yaml, as the schema has it: run scripts/schema", () => {
     const document = read("docs/configuration.md");
     expect(document).toBe(withKeyTable(document, JSON.parse(JSON.stringify(relaySchema())) as object));
     expect(document).toContain("| `delivery.timeout` | `15s` |");
   });
 
-  it("says of every key of relay.yaml what it means", () => {
+  it("docs/configuration.md says of every key of relay.yaml what it means", () => {
     expect(
       [...read("docs/configuration.md").matchAll(/^\| (`[^|]+`) \| [^|]* \| *\|$/gm)].map(([, key]) => key),
     ).toEqual([]);
   });
 
-  it("configuration in documents has every variable, and none that the relay does not know", () => {
+  it("docs/configuration.md has every variable, and none that the relay does not know", () => {
     const section = /## Variables\n([\s\S]*?)\n## /.exec(read("docs/configuration.md"))?.[1] ?? "";
     const known = [
       ...new Set([
@@ -162,7 +162,7 @@ describe("the verifiers in docs/sinks.md", () => {
   const input = () => JSON.stringify({ body, secret: WHSEC, cases: CASES.map(({ headers }) => headers) });
   const expected = CASES.map(({ genuine }) => genuine);
 
-  it("the verifiers in docs/sinks.md in JavaScript takes what the relay signs, and nothing else", () => {
+  it("the verifier in JavaScript in docs/sinks.md takes what the relay signs, and nothing else", () => {
     const file = join(aFolder(), "it.mjs");
     writeFileSync(
       file,
@@ -173,7 +173,7 @@ console.log(JSON.stringify(cases.map((headers) => isGenuine(headers, body, secre
     expect(JSON.parse(execFileSync(process.execPath, [file, input()], { encoding: "utf8" }))).toEqual(expected);
   });
 
-  it("the verifiers in docs/sinks.md in Python does so too", () => {
+  it("the verifier in Python in docs/sinks.md takes what the relay signs, and nothing else", () => {
     const program = `${code("python")}
 import json, sys
 given = json.loads(sys.argv[1])
@@ -182,7 +182,7 @@ print(json.dumps([is_genuine(headers, given["body"].encode(), given["secret"]) f
   });
 });
 
-it("links lead somewhere", () => {
+it("every link in the documents leads somewhere", () => {
   const dead = DOCUMENTS.flatMap((document) =>
     [...read(document).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)].flatMap(([link, target = "", anchor]) => {
       const path = target === "" ? join(ROOT, document) : join(ROOT, dirname(document), target);

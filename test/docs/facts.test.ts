@@ -29,7 +29,7 @@ async function output(...args: string[]): Promise<string> {
 }
 
 describe("documents name only what is there", () => {
-  it("log events", () => {
+  it("the documents name only log events that the relay writes", () => {
     const isKeyOrFile = (name: string) =>
       existsSync(join(ROOT, name)) ||
       name.endsWith(".json") ||
@@ -43,20 +43,20 @@ describe("documents name only what is there", () => {
     expect(events.filter(({ name }) => !isLogged(name)).map(({ where }) => where)).toEqual([]);
   });
 
-  it("metrics", () => {
+  it("the documents name only metrics that the relay has", () => {
     const metrics = named(/\b(skyvern_relay_[a-z_]+)/g);
     expect(metrics.length).toBeGreaterThan(2);
     expect(metrics.filter(({ name }) => !source.includes(`"${name}"`)).map(({ where }) => where)).toEqual([]);
   });
 
-  it("calls of the API", async () => {
+  it("the documents name only calls that the API has", async () => {
     const { paths } = parseJson(await output("openapi")) as { paths: JsonObject };
     const calls = named(/(?:GET|POST) (\/[\w./{}]+)/g);
     expect(calls.length).toBeGreaterThan(10);
     expect(calls.filter(({ name }) => !(name in paths)).map(({ where }) => where)).toEqual([]);
   });
 
-  it("commands and their options", async () => {
+  it("the documents name only commands and options that there are", async () => {
     const calls = named(/skyvern-relay ((?!is\b)[a-z-]+(?: [^`\n#|]*)?)/g);
     expect(calls.length).toBeGreaterThan(20);
     const missing: string[] = [];

@@ -25,10 +25,13 @@ const isMasked = (example: string): boolean =>
 const known = section("### What the mask knows", "It cannot know:");
 const unknown = section("It cannot know:", "Neither the database");
 
-it.each(examples(known, 2))("masks %s", (example) => {
+it.each(examples(known, 2))("the mask hides %s, as docs/security.md says", (example) => {
   expect(isMasked(example)).toBe(true);
 });
 
-it.each([...examples(known, 3), ...examples(unknown, 2)])("leaves %s", (example) => {
-  expect(isMasked(example)).toBe(false);
-});
+it.each([...examples(known, 3), ...examples(unknown, 2)])(
+  "the mask leaves %s as it is, as docs/security.md says",
+  (example) => {
+    expect(isMasked(example)).toBe(false);
+  },
+);

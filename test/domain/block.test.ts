@@ -7,7 +7,7 @@ const aBlock = (label: string, given: Partial<Block> = {}): Block =>
 
 const inTimeline = (...blocks: Block[]) => failedBlock({ blocks, omitted: 0 });
 
-it("names the block that failed last, and its place among the labels of its attempt", () => {
+it("the failed block of a run is the one that failed last, with its place among the labels of its attempt", () => {
   const found = inTimeline(
     aBlock("login"),
     aBlock("each", { type: "for_loop", status: "failed" }),
@@ -18,13 +18,13 @@ it("names the block that failed last, and its place among the labels of its atte
   expect(found).toMatchObject({ block: { label: "look_up", status: "failed" }, index: 3, of: 4 });
 });
 
-it("looks at the last attempt alone", () => {
+it("the failed block of a run is of its last attempt alone", () => {
   const first = aBlock("login", { status: "failed", attempt: 1 });
   expect(inTimeline(first, aBlock("login", { attempt: 2 }))).toBeNull();
   expect(inTimeline(first, aBlock("login", { attempt: 2, status: "terminated" }))?.block.attempt).toBe(2);
 });
 
-it("finds none where none failed, and none where there are no blocks", () => {
+it("a run has no failed block where none failed, and where it has no blocks", () => {
   expect(inTimeline(aBlock("login"), aBlock("report", { status: null }))).toBeNull();
   expect(inTimeline()).toBeNull();
 });
@@ -34,6 +34,6 @@ it.each([
   ["http_request", "HTTP request"],
   ["for_loop", "Loop"],
   ["", ""],
-])("writes the type %j as %j", (type, name) => {
+])("the block type %j is written as %j", (type, name) => {
   expect(typeName(type)).toBe(name);
 });

@@ -31,7 +31,7 @@ describe("the screenshots that tell most", () => {
     expect(decisive(aRun(), artifacts)[0]).toBe("a_2");
   });
 
-  it("made in one moment go by Skyvern's order, newest last", () => {
+  it("screenshots made in one moment go by Skyvern's order, newest last", () => {
     expect(decisive(aRun({ status: "failed" }), [shot("a_1", 5), shot("a_2", 5)])).toEqual(["a_2", "a_1"]);
   });
 
@@ -84,7 +84,10 @@ describe("the film of a run", () => {
     ["is none where the payload names none, and the one listed has no bytes", null, [film("a_1", true)], null],
     ["is another one where the payload's has no bytes", "a_1", [film("a_1", true), film("a_2")], "a_2"],
     ["is none without either", null, [], null],
-  ] as [string, string | null, Artifact[], string | null][])("%s", (_what, recording, artifacts, key) => {
-    expect(recordingOf(aRun({ recording }), artifacts)).toBe(key);
-  });
+  ] as [string, string | null, Artifact[], string | null][])(
+    "the recording of a run %s",
+    (_what, recording, artifacts, key) => {
+      expect(recordingOf(aRun({ recording }), artifacts)).toBe(key);
+    },
+  );
 });

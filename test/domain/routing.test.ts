@@ -84,12 +84,12 @@ describe("attempts", () => {
     [1, "!1", false],
     [2, ["1", ">2"], false],
     [3, ["1", ">2"], true],
-  ])("attempts: %j meet %j: %j", (attempt, attempts, met) => {
+  ])("the run attempt %j meets the condition %j: %j", (attempt, attempts, met) => {
     expect(meets({ attempt }, { attempts })).toBe(met);
   });
 
   it.each(["", "> 1", "two", "*", "1.5", "-1", ">", "=>2"])(
-    "attempts of %j are refused with what is expected",
+    "the condition %j on run attempts is refused with what is expected",
     (attempts) => {
       expect(() => routesOf({ when: { attempts }, to: ["a"] })).toThrow(/expected a number or a comparison with one/);
     },
@@ -108,24 +108,24 @@ describe("a condition", () => {
     [{ title: "Daily import" }, { title: "daily *" }],
     [{ failure: { ...NO_FAILURE, codes: ["A", "B"] } }, { error_code: "B" }],
     [{ failure: { ...NO_FAILURE, categories: ["AUTH_FAILURE"] } }, { failure_category: "AUTH_FAILURE" }],
-  ])("a condition on %j is met by %j", (run, when) => {
+  ])("the run %j meets the condition %j", (run, when) => {
     expect(meets(run, when)).toBe(true);
     const [key] = Object.keys(when as object);
     const never = key === "status" ? "failed" : "something else";
     expect(meets(run, { [key as string]: never })).toBe(false);
   });
 
-  it("looks at the workflow's permanent id and title only", () => {
+  it("a condition on the workflow looks at its permanent id and title only", () => {
     expect(["wr_1", "w_1"].map((id) => meets({ workflow }, { workflow: id }))).toEqual([false, false]);
   });
 
-  it("needs all of its keys and one item of a list", () => {
+  it("a condition needs all of its keys and one item of a list", () => {
     const run = { status: "failed", channel: "prod" };
     expect(meets(run, { status: ["completed", "failed"], channel: "prod" })).toBe(true);
     expect(meets(run, { status: ["completed", "failed"], channel: "test" })).toBe(false);
   });
 
-  it("ignores case", () => {
+  it("a condition ignores case", () => {
     expect(meets({ channel: "Straße" }, { channel: "STRASSE" })).toBe(true);
     expect(meets({ status: "failed" }, { status: "FAIL*" })).toBe(true);
   });
@@ -156,7 +156,7 @@ describe("a condition", () => {
     expect(meets({ failure }, { error_code: ["!C", "A"] })).toBe(true);
   });
 
-  it("takes a ! inside and a second * for what they are", () => {
+  it("a condition takes a ! inside and a second ! for what they are", () => {
     expect(meets({ title: "wow!" }, { title: "wow!" })).toBe(true);
     expect(meets({ title: "!x" }, { title: "!!x" })).toBe(false);
   });
@@ -176,7 +176,7 @@ describe("a wildcard", () => {
     ["*b", "abab", true],
     ["a.c", "abc", false],
     ["[a]*", "[A]b", true],
-  ])("a wildcard: %j covers %j: %s", (pattern, value, expected) => {
+  ])("the wildcard %j covers %j: %s", (pattern, value, expected) => {
     expect(fits(pattern, value)).toBe(expected);
   });
 
@@ -195,7 +195,7 @@ describe("a wildcard", () => {
     );
   });
 
-  it("covers any text when it stands for all of it", () => {
+  it("a wildcard covers any text when it stands for all of it", () => {
     assert(
       property(
         string({ unit: "binary" }),
@@ -204,7 +204,7 @@ describe("a wildcard", () => {
     );
   });
 
-  it("takes time in proportion to the value, not to the ways it could fit", () => {
+  it("a wildcard takes time in proportion to the value, not to the ways it could fit", () => {
     const url = "a".repeat(1_000_000);
     const patterns = [`${"*a".repeat(100)}*b`, `*${"a".repeat(100)}b*`, `*b${"a".repeat(100)}*`, "*a*a*a*a*a*a*a*a*b*"];
     const began = performance.now();

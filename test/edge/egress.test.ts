@@ -33,7 +33,7 @@ it.each([
   ["http://intranet/", "not a name of the public internet"],
   ["ftp://example.com/", "http and https"],
   ["data:text/plain,hello", "http and https"],
-])("%s is refused: %s", async (url, why) => {
+])("the edge refuses to fetch %s: %s", async (url, why) => {
   const refused = edgeFetch({ allow: [], trusted: [] })(url);
   await expect(refused).rejects.toMatchObject({
     name: "EgressRefused",
@@ -54,7 +54,7 @@ it("a redirect comes back as it is, whatever the caller asked for", async () => 
   expect([answer.status, answer.headers.get("location")]).toEqual([302, "http://10.0.0.1/"]);
 });
 
-it("an answer that does not begin in time is given up, and so is one whose caller does", async () => {
+it("a fetch of the edge ends when no answer begins in time, and when its caller gives up", async () => {
   const url = await aServer("silent");
   const fetch = edgeFetch({ allow: ["127.0.0.0/8"], trusted: [], timeoutMs: 50 });
   await expect(fetch(url)).rejects.toMatchObject({ name: "TimeoutError" });

@@ -52,7 +52,7 @@ async function read(relay: Workerd, path: string): Promise<{ data: JsonObject[] 
 }
 
 it(
-  `killed between the answer and the delivery, ${ROUNDS} times: each is delivered after the restart, by itself, under one id`,
+  `a relay that is killed between answer and delivery, ${ROUNDS} times, delivers each run after the restart, by itself, under one id`,
   async () => {
     const { sink, start } = await surroundings();
     let relay = await start();

@@ -11,14 +11,14 @@ const read = (file: string): string => readFileSync(new URL(`../../${file}`, imp
 
 const RIGHT = { SKYVERN_API_KEY: "key", PUBLIC_URL: "https://relay.example.com" };
 
-it("is the environment, with relay.yaml in a variable; what is no text is no variable", () => {
+it("a Worker's configuration is its environment, with relay.yaml in a variable; a binding that is no text is no variable", () => {
   const file = "sinks: { crm: { kind: http, url: 'https://crm.example.com/${HOOK}' } }";
   const { config } = readSettings({ ...RIGHT, RELAY: {}, HOOK: "hook", RELAY_YAML: file });
   expect(config.sinks.map(({ name }) => name)).toEqual(["crm"]);
   expect(config.publicUrl).toBe("https://relay.example.com");
 });
 
-it("says every fault at once, with those of variables that mean nothing there", () => {
+it("a Worker's configuration reports every fault at once, with those of variables that mean nothing there", () => {
   const wrong = {
     DATABASE_URL: "sqlite:./relay.db",
     PORT: "80",

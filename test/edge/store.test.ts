@@ -8,11 +8,11 @@ const workerd = await startWorkerd({ folder, worker: await bundleInside(inside("
 afterAll(() => workerd.kill());
 const cases = (await (await fetch(`${workerd.url}/cases`)).json()) as string[];
 
-it("has cases to run", () => {
+it("the Store's suites have cases to run inside workerd", () => {
   expect(cases.length).toBeGreaterThan(100);
 });
 
-it.each(cases.map((name, n) => [name, n] as const))("%s", async (_name, n) => {
+it.each(cases.map((name, n) => [name, n] as const))("inside workerd: %s", async (_name, n) => {
   const failure = (await (await fetch(`${workerd.url}/${n}`)).json()) as string | null;
   if (failure !== null) throw new Error(failure);
 });

@@ -13,7 +13,7 @@ const BEFORE = 60;
 const DURING = 60;
 const AT_ONCE = 4;
 
-it("restored after a backup under load: every settled run of before is there, deliveries go on, none is doubled", async () => {
+it("a backup made under load has every run settled before it, and a relay restored from it doubles no delivery", async () => {
   const world = await aWorld();
   const relay = world.spawn();
   const { url } = await relay.started;

@@ -24,7 +24,7 @@ const ONCE = { slack: 1, mails: 1, messageIds: [expect.any(String)], requests: 1
 
 // Three starts of a relay take a second, and on a busy machine many.
 describe("kill -9 at a step", { timeout: 60_000 }, () => {
-  it("before the commit: nothing half-done is left, and the same webhook is taken as new", async () => {
+  it("kill -9 before the commit leaves nothing half-done, and the same webhook is taken as new", async () => {
     const world = await aWorld();
     const first = world.spawn();
     const { url } = await first.started;
@@ -45,7 +45,7 @@ describe("kill -9 at a step", { timeout: 60_000 }, () => {
     expect(world.seen("tsk_1")).toEqual(ONCE);
   });
 
-  it("after the commit, at once after the answer: every sink gets it", async () => {
+  it("kill -9 right after the commit loses no delivery: every sink gets it", async () => {
     const world = await aWorld();
     const first = world.spawn();
     const { url } = await first.started;
@@ -61,7 +61,7 @@ describe("kill -9 at a step", { timeout: 60_000 }, () => {
     expect(outbox(world).map(({ state }) => state)).toEqual(SINKS.map(() => "delivered"));
   });
 
-  it("after the commit and before the claim: what waited behind another delivery is delivered after it", async () => {
+  it("kill -9 between commit and claim loses no delivery that was held back behind another one", async () => {
     const world = await aWorld();
     const hold = aHold();
     world.proxies.slack.toServer = hold.gate;
@@ -82,7 +82,7 @@ describe("kill -9 at a step", { timeout: 60_000 }, () => {
     hold.release();
   });
 
-  it("after the claim and before the message went out: it goes out once", async () => {
+  it("kill -9 after the claim and before the message went out lets it go out once", async () => {
     const world = await aWorld();
     world.skyvern.faults.push({ instead: "hang", times: 10 });
     const first = world.spawn();
@@ -101,7 +101,7 @@ describe("kill -9 at a step", { timeout: 60_000 }, () => {
     expect(outbox(world)).toMatchObject(SINKS.map(() => ({ state: "delivered", attempts: 2 })));
   });
 
-  it("while the message is on its way: Slack shows it once although it arrives after the restart", async () => {
+  it("kill -9 while the message is on its way lets Slack show it once although it arrives after the restart", async () => {
     const world = await aWorld();
     const hold = aHold();
     world.proxies.slack.toServer = (piece) =>
@@ -120,7 +120,7 @@ describe("kill -9 at a step", { timeout: 60_000 }, () => {
     expect(world.slack.calls.filter(({ method }) => method === "conversations.history")).toHaveLength(1);
   });
 
-  it("after the message went out and before that was recorded: Slack shows it once, mail and HTTP repeat it with the same id", async () => {
+  it("kill -9 after an unrecorded message lets Slack show it once, and mail and HTTP repeat it with the same id", async () => {
     const world = await aWorld();
     const holds = { slack: aHold(), smtp: aHold(), http: aHold() };
     /** Answers pass until the message has been taken. */
@@ -148,7 +148,7 @@ describe("kill -9 at a step", { timeout: 60_000 }, () => {
 
 describe("kill -9 at random", () => {
   it(
-    `${ROUNDS} times under load: every run answered 200 reaches every sink; Slack and email show it once; HTTP repeats carry one id (seed ${SEED})`,
+    `kill -9 ${ROUNDS} times under load loses no run answered 200; Slack and email show it once; HTTP repeats carry one id (seed ${SEED})`,
     { timeout: 120_000 + ROUNDS * 6_000 },
     async () => {
       const world = await aWorld();

@@ -63,7 +63,7 @@ const runs = async (relay: RelayProcess): Promise<string[]> =>
   (await relay.read<{ data: { run_id: string }[] }>("/v1/runs?limit=200")).data.map(({ run_id: id }) => id).toSorted();
 
 describe("a full disk", () => {
-  it("a full disk is 503 with Retry-After, and the same webhook is accepted once there is space, without a restart", async (context) => {
+  it("a webhook that finds the disk full gets 503 with Retry-After, and is accepted once there is space, without a restart", async (context) => {
     const disk = aSmallDisk("4m");
     if (disk === null) return context.skip("mounting a small file system is not permitted here");
     const relay = await serve({ DATABASE_URL: `sqlite:${join(disk, "relay.db")}` });
@@ -110,7 +110,7 @@ describe("a full disk", () => {
     },
   );
 
-  it("a full disk in the middle of many webhooks leaves each either answered 200 and there, or 503 and not", async (context) => {
+  it("a disk that fills up among many webhooks leaves each either answered 200 and stored, or 503 and not", async (context) => {
     const disk = aSmallDisk("2m");
     if (disk === null) return context.skip("mounting a small file system is not permitted here");
     const relay = await serve({ DATABASE_URL: `sqlite:${join(disk, "relay.db")}` });
@@ -124,7 +124,7 @@ describe("a full disk", () => {
 });
 
 describe("a database that another process has locked", () => {
-  it("a database that another process has locked is 503, and the same webhook is accepted when the lock is gone", async () => {
+  it("a webhook that finds the database locked gets 503, and is accepted when the lock is gone", async () => {
     const path = join(aFolder(), "relay.db");
     const relay = await serve({ DATABASE_URL: `sqlite:${path}` });
     const other = new Sqlite(path);
@@ -147,7 +147,7 @@ describe("a database that cannot be opened", () => {
     ["that is a folder", (folder: string) => join(folder, "taken")],
     ["that is another file", (folder: string) => join(folder, "file")],
     ["where no folder can be made", () => "/proc/nowhere/relay.db"],
-  ])("a database that cannot be opened: %s ends the program with 1 and one line that says why", async (_what, at) => {
+  ])("a database %s ends the program with 1 and one line that says why", async (_what, at) => {
     const folder = aFolder();
     writeFileSync(join(folder, "file"), "this is no database, and must not become one".repeat(100));
     mkdirSync(join(folder, "taken"));

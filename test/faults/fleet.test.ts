@@ -23,7 +23,7 @@ const AWAY_MS = amountOf("RELAY_FAULT_AWAY_MS", 4_000);
 
 describe("three relays", () => {
   it(
-    `one of them killed ${ROUNDS} times under load: every run answered 200 reaches every sink; Slack and email show it once (seed ${SEED})`,
+    `three relays, one of them killed ${ROUNDS} times under load, bring every run answered 200 to every sink; Slack and email show it once (seed ${SEED})`,
     { timeout: 240_000 + ROUNDS * 10_000 },
     async () => {
       const url = await newDatabase({ empty: true });
@@ -74,7 +74,7 @@ describe("three relays", () => {
   );
 
   it.each(["fast", "kill"] as const)(
-    `the database stopped (%s) for ${AWAY_MS} ms under load: 503 in that time, nothing lost after, no restart`,
+    `three relays whose database is stopped (%s) for ${AWAY_MS} ms under load answer 503 in that time, and lose nothing, without a restart`,
     async (how) => {
       const server = await startPostgres({ durable: true });
       onTestFinished(() => server.remove());

@@ -23,7 +23,7 @@ const SECRET = "the-marker-nobody-may-read-without-a-login";
 const MB = 1024 * 1024;
 
 it(
-  `${REQUESTS} bent requests: no 5xx but 503 with Retry-After, nothing readable without a login, nothing forged stored, memory flat (seed ${SEED})`,
+  `${REQUESTS} bent requests get no 5xx but 503 with Retry-After, read nothing without a login, store nothing forged, and leave memory flat (seed ${SEED})`,
   { timeout: 60_000 + REQUESTS * 20 },
   async () => {
     const { app, port } = await aRelay();

@@ -34,7 +34,7 @@ describe("kill -9", () => {
     ["the sink resets the connection", { reset: true }],
     ["the sink is away", { status: 503 }],
   ])(
-    "between the 200 and the delivery, while %s: delivered after a restart, under the same id",
+    "kill -9 between the 200 and the delivery, while %s, leaves a delivery that comes after a restart, under the same id",
     async (_what, fault) => {
       const { env, sink } = await surroundings();
       sink.answers.push(fault);
@@ -56,7 +56,7 @@ describe("kill -9", () => {
     },
   );
 
-  it("right after the answer: the delivery is not forgotten", async () => {
+  it("kill -9 right after the answer does not lose the delivery", async () => {
     const { env, sink } = await surroundings();
     const first = await serve(env, FAST);
     await first.webhook(aRun(1));
@@ -67,7 +67,7 @@ describe("kill -9", () => {
     await until("the sink has it", () => sink.requests.some(({ body }) => runIdOf(body) === "tsk_1"));
   });
 
-  it("between the answer and the index of words: a search finds the run after a restart", async () => {
+  it("kill -9 between the answer and the search index leaves a run that a search finds after a restart", async () => {
     const { env } = await surroundings();
     const first = await serve(env, FAST);
     await first.webhook(JSON.stringify({ run_id: "tsk_1", status: "completed", output: { note: "a pelican" } }));
@@ -79,7 +79,7 @@ describe("kill -9", () => {
     expect(data.map(({ run_id: id }) => id)).toEqual(["tsk_1"]);
   });
 
-  it("while 50 webhooks come in: each that was answered 200 is there and delivered, none is there in half", async () => {
+  it("kill -9 while 50 webhooks come in leaves each that was answered 200 stored and delivered, and none stored in half", async () => {
     const { env, sink } = await surroundings();
     const first = await serve(env, FAST);
     const answered: string[] = [];
@@ -123,7 +123,7 @@ describe("kill -9", () => {
   });
 });
 
-it("a second process on the same database ends with 1 and says why; the first goes on", async () => {
+it("a second process on the same database ends with 1 and says why, and the first goes on", async () => {
   const { env } = await surroundings();
   const first = await serve(env);
 

@@ -54,7 +54,7 @@ async function live(relay: TestApp, runtime: TestRuntime, hours: number, status:
   }
 }
 
-it("one delivery to a dead sink is tried at the schedule's times, 28 h long, then it is dead and listed", async () => {
+it("a delivery to a sink that stays down is tried at the schedule's times, 28 h long, then it is dead and listed", async () => {
   const { relay, runtime } = await aRelay();
   await accept(relay, ["tsk_1"]);
   await live(relay, runtime, 40, 500);
@@ -74,7 +74,7 @@ it("one delivery to a dead sink is tried at the schedule's times, 28 h long, the
   expect(relay.log()).toContain('"event":"delivery.died"');
 });
 
-it("after 28 h all are dead, GET /v1/sinks says so, and one POST /v1/redeliver brings every one once", async () => {
+it("after 28 h all deliveries are dead, GET /v1/sinks says so, and one POST /v1/redeliver brings each once", async () => {
   const { relay, runtime } = await aRelay();
   await accept(relay, RUNS);
   await live(relay, runtime, 60, 503);
@@ -101,7 +101,7 @@ it("after 28 h all are dead, GET /v1/sinks says so, and one POST /v1/redeliver b
   expect(await sink(relay)).toMatchObject({ state: "closed", failures: 0, last_success_at: expect.any(String) });
 });
 
-it("what was brought since is not sent once more when the next outage is made good", async () => {
+it("a delivery that was made good is not sent once more when the next outage is made good", async () => {
   const { relay, runtime } = await aRelay();
   await accept(relay, ["tsk_1"]);
   await live(relay, runtime, 60, 400);
@@ -116,7 +116,7 @@ it("what was brought since is not sent once more when the next outage is made go
   expect(await deliveries(relay, "state=pending")).toMatchObject([{ run_id: "tsk_2", cause: "redelivery" }]);
 });
 
-it("a filter by time takes only what was made then", async () => {
+it("POST /v1/redeliver with a time takes only the deliveries made then", async () => {
   const { relay, runtime } = await aRelay();
   await accept(relay, ["tsk_1"]);
   await live(relay, runtime, 60, 400);
@@ -132,7 +132,7 @@ it("a filter by time takes only what was made then", async () => {
   expect((await relay.post("/v1/redeliver", { sink: "nobody" })).status).toBe(400);
 });
 
-it("410 stops the sink: nothing more is sent until POST /v1/sinks/{name}/resume, then all that waited", async () => {
+it("a 410 stops the sink until POST /v1/sinks/{name}/resume, and then all its pending deliveries are sent", async () => {
   const { relay, runtime } = await aRelay();
   const { http } = relay.standIns;
   await accept(relay, ["tsk_1"]);

@@ -41,15 +41,18 @@ describe("finding an HTTP sink", () => {
     ["its name does not exist", () => Promise.reject(coded("ENOTFOUND")), /its name has no address \(ENOTFOUND\)/],
     ["the resolver fails", () => Promise.reject(coded("EAI_AGAIN")), /could not be resolved right now \(EAI_AGAIN\)/],
     ["the resolver never answers", () => new Promise(() => {}), /did not answer in time/],
-  ])("finding an HTTP sink: %s: retried, then delivered once", async (_fault, first, reason) => {
-    const sink = await aSink();
-    const url = sink.url.replace("127.0.0.1", "crm.example.com");
-    const ended = await http(url, askedTwice(first));
-    expect(ended).toMatchObject({ ...RETRIED, reasons: [expect.stringMatching(reason), null] });
-    expect(sink.requests).toHaveLength(1);
-  });
+  ])(
+    "a delivery is retried, then delivered once, where the HTTP sink cannot be found at first: %s",
+    async (_fault, first, reason) => {
+      const sink = await aSink();
+      const url = sink.url.replace("127.0.0.1", "crm.example.com");
+      const ended = await http(url, askedTwice(first));
+      expect(ended).toMatchObject({ ...RETRIED, reasons: [expect.stringMatching(reason), null] });
+      expect(sink.requests).toHaveLength(1);
+    },
+  );
 
-  it("a resolver slower than the timeout, each time: dead when the schedule is used up, nothing sent", async () => {
+  it("a delivery dies with nothing sent when the resolver is slower than the timeout each time", async () => {
     const sink = await aSink();
     const slow = async () => {
       await pause(TIMEOUT_MS * 2);
@@ -60,7 +63,7 @@ describe("finding an HTTP sink", () => {
     expect(sink.requests).toHaveLength(0);
   });
 
-  it("a resolver that is merely slow: delivered at the first try", async () => {
+  it("a delivery arrives at the first attempt where the resolver is merely slow", async () => {
     const sink = await aSink();
     const slow = async () => {
       await pause(TIMEOUT_MS / 3);
@@ -72,7 +75,7 @@ describe("finding an HTTP sink", () => {
 });
 
 describe("speaking with an HTTP sink", () => {
-  it("the connection is refused: dead when the schedule is used up, with the reason", async () => {
+  it("a delivery to an HTTP sink that refuses connections dies when the schedule is used up, with the reason", async () => {
     const ended = await http(`http://127.0.0.1:${await aFreePort()}/`);
     expect(ended).toMatchObject({ state: "dead", attempts: ["retry", "retry", "dead"] });
     expect(ended.reasons[0]).toMatch(/the connection was refused \(ECONNREFUSED\)/);
@@ -109,14 +112,17 @@ describe("speaking with an HTTP sink", () => {
       /answered 500/,
     ],
   ];
-  it.each(FAULTS)("speaking with an HTTP sink: %s: retried, then delivered", async (_fault, act, reason) => {
-    const port = await aTcpServer((socket, n) => {
-      if (n === 1) act(socket);
-      else socket.on("data", () => void socket.write(ANSWER));
-    });
-    const ended = await http(`http://127.0.0.1:${port}/`);
-    expect(ended).toMatchObject({ ...RETRIED, reasons: [expect.stringMatching(reason), null] });
-  });
+  it.each(FAULTS)(
+    "a delivery to an HTTP sink is retried, then delivered, after a broken connection: %s",
+    async (_fault, act, reason) => {
+      const port = await aTcpServer((socket, n) => {
+        if (n === 1) act(socket);
+        else socket.on("data", () => void socket.write(ANSWER));
+      });
+      const ended = await http(`http://127.0.0.1:${port}/`);
+      expect(ended).toMatchObject({ ...RETRIED, reasons: [expect.stringMatching(reason), null] });
+    },
+  );
 
   it.each<[string, (socket: Socket) => void]>([
     [
@@ -136,13 +142,13 @@ describe("speaking with an HTTP sink", () => {
         more();
       },
     ],
-  ])("a 200 whose answer %s counts: delivered at the first try", async (_fault, act) => {
+  ])("a delivery whose 200 has an answer that %s counts as delivered at the first attempt", async (_fault, act) => {
     const port = await aTcpServer((socket) => void socket.once("data", () => act(socket)));
     const ended = await http(`http://127.0.0.1:${port}/`);
     expect(ended).toMatchObject({ state: "delivered", attempts: ["delivered"], receipt: { status: 200 } });
   });
 
-  it("a server that speaks no TLS where TLS was expected: retried, and dead with the reason", async () => {
+  it("a delivery to a server that speaks no TLS where TLS was expected is retried, and dies with the reason", async () => {
     const port = await aTcpServer((socket) => void socket.once("data", () => socket.write(ANSWER)));
     const ended = await http(`https://127.0.0.1:${port}/`);
     expect(ended).toMatchObject({ state: "dead", attempts: ["retry", "retry", "dead"] });
@@ -168,13 +174,16 @@ const ANSWERS: [SmtpStep, "4xx" | "5xx", string, Partial<Ended>][] = [
 ];
 
 describe("an SMTP server that says no", () => {
-  it.each(ANSWERS)("an SMTP server that says no at %s with %s (%s)", async (step, _class, line, expected) => {
-    const smtp = await aScriptedSmtp({ [step]: line });
-    const ended = await email(`smtp://user:secret-pass@127.0.0.1:${smtp.port}?ignoreTLS=true`);
-    expect(ended).toMatchObject(expected);
-    expect(ended.reasons[0]).toContain(line.slice(0, 3));
-    expect(smtp.mails).toHaveLength(expected.state === "delivered" ? 1 : 0);
-  });
+  it.each(ANSWERS)(
+    "a mail refused at %s with %s (%s) is tried again or dead, as its answer means",
+    async (step, _class, line, expected) => {
+      const smtp = await aScriptedSmtp({ [step]: line });
+      const ended = await email(`smtp://user:secret-pass@127.0.0.1:${smtp.port}?ignoreTLS=true`);
+      expect(ended).toMatchObject(expected);
+      expect(ended.reasons[0]).toContain(line.slice(0, 3));
+      expect(smtp.mails).toHaveLength(expected.state === "delivered" ? 1 : 0);
+    },
+  );
 });
 
 const BREAKS: [SmtpStep, SmtpMove, number][] = [
@@ -197,7 +206,7 @@ const BREAKS: [SmtpStep, SmtpMove, number][] = [
 
 describe("an SMTP server that breaks off", () => {
   it.each(BREAKS)(
-    "an SMTP server that breaks off at %s (%s): retried, then delivered; %d mails with one Message-ID",
+    "a mail broken off at %s (%s) is retried, then delivered; the server takes %d mails with one Message-ID",
     async (step, move, mails) => {
       const smtp = await aScriptedSmtp({ [step]: move });
       const ended = await email(`smtp://user:secret-pass@127.0.0.1:${smtp.port}?ignoreTLS=true`);
@@ -209,14 +218,14 @@ describe("an SMTP server that breaks off", () => {
     },
   );
 
-  it("an SMTP server that breaks off after it took the mail, with on_unknown: assume_sent: counts as delivered, one mail", async () => {
+  it("a mail whose connection breaks after the server took it counts as delivered with on_unknown: assume_sent", async () => {
     const smtp = await aScriptedSmtp({ text: "drop" });
     const ended = await email(`smtp://127.0.0.1:${smtp.port}?ignoreTLS=true`, { on_unknown: "assume_sent" });
     expect(ended).toMatchObject({ state: "delivered", attempts: ["delivered"], receipt: { assumed: true } });
     expect(smtp.mails).toHaveLength(1);
   });
 
-  it("an SMTP server that breaks off before it took the mail, with on_unknown: assume_sent: retried all the same", async () => {
+  it("a mail whose connection breaks before the server took it is retried also with on_unknown: assume_sent", async () => {
     const smtp = await aScriptedSmtp({ rcpt: "drop" });
     const ended = await email(`smtp://127.0.0.1:${smtp.port}?ignoreTLS=true`, { on_unknown: "assume_sent" });
     expect(ended).toMatchObject(RETRIED);
@@ -226,7 +235,7 @@ describe("an SMTP server that breaks off", () => {
   it.each<[string, (port: number) => string]>([
     ["refuses the connection", (port) => `smtp://127.0.0.1:${port}`],
     ["has a name without an address", () => "smtp://mail.invalid:2525"],
-  ])("one that %s: dead when the schedule is used up", async (_fault, url) => {
+  ])("a mail to a server that %s is dead when the schedule is used up", async (_fault, url) => {
     const ended = await email(url(await aFreePort()));
     expect(ended).toMatchObject({ state: "dead", attempts: ["retry", "retry", "dead"] });
   });
@@ -234,13 +243,16 @@ describe("an SMTP server that breaks off", () => {
   it.each<[string, string, string]>([
     ["offers no STARTTLS where it is required", "smtp:", "?requireTLS=true"],
     ["speaks no TLS where smtps:// was given", "smtps:", ""],
-  ])("one that %s: dead when the schedule is used up, and no mail goes out in clear", async (_fault, scheme, query) => {
-    const smtp = await startSmtp();
-    onTestFinished(() => smtp.close());
-    const ended = await email(`${smtp.url.replace("smtp:", scheme)}${query}`);
-    expect(ended).toMatchObject({ state: "dead", attempts: ["retry", "retry", "dead"] });
-    expect(smtp.messages).toHaveLength(0);
-  });
+  ])(
+    "a mail to a server that %s is dead when the schedule is used up, and does not go out in clear",
+    async (_fault, scheme, query) => {
+      const smtp = await startSmtp();
+      onTestFinished(() => smtp.close());
+      const ended = await email(`${smtp.url.replace("smtp:", scheme)}${query}`);
+      expect(ended).toMatchObject({ state: "dead", attempts: ["retry", "retry", "dead"] });
+      expect(smtp.messages).toHaveLength(0);
+    },
+  );
 });
 
 describe("Slack over a bad network", () => {
@@ -253,7 +265,7 @@ describe("Slack over a bad network", () => {
     ["it answers 503", { status: 503, retryAfter: 1 }, /answered 503/],
     ["it answers 429", { status: 429, retryAfter: 1 }, /limits the rate/],
     ["a proxy answers in its place", { status: 200, body: "<html>sign in</html>" }, /something else came/],
-  ])("Slack over a bad network: %s: one message in the end", async (_fault, fault, reason) => {
+  ])("Slack shows one message in the end over a bad network: %s", async (_fault, fault, reason) => {
     const slack = await startSlack();
     onTestFinished(() => slack.close());
     slack.faults.push({ method: "chat.postMessage", ...fault });

@@ -54,7 +54,7 @@ const aLargeBody = (runId: string, bytes: number): Buffer =>
 
 describe("overload", () => {
   it(
-    "200 slow uploads of 5 MB: what does not fit is answered 503 with Retry-After, memory stays bounded, and a small webhook gets in",
+    "200 slow uploads of 5 MB get 503 with Retry-After where they do not fit, while memory stays bounded and a small webhook gets in",
     { timeout: 60_000 },
     async () => {
       const relay = await serve({ DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` });
@@ -111,7 +111,7 @@ describe("a flood of webhooks that are not genuine", () => {
     ["with a signature that cannot be one", { "x-skyvern-signature": "sha256=abc" }],
     ["with a wrong signature", { "x-skyvern-signature": "0".repeat(64) }],
   ])(
-    "a flood of webhooks that are not genuine: %s: 401, after a while 429 and no more log lines, while a genuine one from the same address is taken",
+    "a flood of webhooks that are not genuine, %s, gets 401, then 429 and no more log lines, while a genuine one gets in",
     async (_kind, headers) => {
       const relay = await aListeningApp();
       const genuine = async (runId: string) => {

@@ -39,7 +39,7 @@ const plainly = (folder: string, text: string): string => {
   return path;
 };
 
-it("SIGHUP takes up a good file, refuses a bad one with its faults, and never ends the process", async () => {
+it("SIGHUP makes the relay take up a good file, refuse a bad one with its faults, and never end", async () => {
   const { path, relay, a, b, fileTo, logged } = await surroundings(plainly);
   writeFileSync(path, fileTo("b"));
   relay.signal("SIGHUP");
@@ -95,7 +95,7 @@ it.each([
     },
   ],
 ])(
-  "a file that is %s is taken up by itself, under load: every webhook is answered, every run delivered once",
+  "a file that is %s is taken up by itself under load, while every webhook is answered and every run delivered once",
   async (_how, write, rewrite) => {
     const { folder, relay, a, b, fileTo, logged } = await surroundings(write);
     let sent = 0;
@@ -119,7 +119,7 @@ it.each([
   60_000,
 );
 
-it("refuses no webhook, and keeps none waiting for a second more, when it reloads in the middle of 300 a second", async () => {
+it("a relay that reloads in the middle of 300 webhooks a second refuses none, and keeps none waiting for a second more", async () => {
   const { path, relay, a, b, fileTo, logged } = await surroundings(plainly);
   const answers: Promise<{ status: number; ms: number }>[] = [];
   let open = 0;

@@ -17,7 +17,7 @@ import { until } from "../support/until.ts";
 const BODY = '{"run_id":"tsk_1","status":"completed"}';
 
 describe("SIGTERM", () => {
-  it("during a delivery that hangs: 503 for what comes, exit 0 in time, and the delivery is not lost", async () => {
+  it("SIGTERM during a delivery that hangs answers 503 to what comes, ends with 0 in time, and does not lose the delivery", async () => {
     const sink = await startHttpSink();
     const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
     onTestFinished(() => sink.close());
@@ -74,7 +74,7 @@ describe("SIGTERM", () => {
   });
 
   it.each(["SIGTERM", "SIGINT"] as const)(
-    "SIGTERM: or rather %s with nothing to do ends it at once with 0, idle connections or not",
+    "%s to a relay with nothing to do ends it at once with 0, idle connections or not",
     async (signal) => {
       const relay = await serve({ DATABASE_URL: "sqlite::memory:" });
       await fetch(`${relay.url}/healthz`);
@@ -93,7 +93,7 @@ describe("SIGTERM", () => {
 });
 
 describe("a wrong configuration", () => {
-  it("a wrong configuration without SKYVERN_API_KEY ends with 2 and names it, and nothing was started", async () => {
+  it("the program without SKYVERN_API_KEY ends with 2 and names it, and starts nothing", async () => {
     const database = join(aFolder(), "sub", "relay.db");
 
     const { code, stdout, stderr } = await runProgram(["serve"], { DATABASE_URL: `sqlite:${database}` }).ended;
@@ -105,7 +105,7 @@ describe("a wrong configuration", () => {
     expect(existsSync(join(database, ".."))).toBe(false);
   });
 
-  it("a wrong configuration lists every fault with its place, and no value of a secret", async () => {
+  it("the program lists every fault of a wrong configuration with its place, and no value of a secret", async () => {
     const { code, stderr } = await runProgram(
       ["serve"],
       {
@@ -137,7 +137,7 @@ describe("a wrong configuration", () => {
 
 describe("a port that is taken", () => {
   it.each(["PORT", "METRICS_PORT"])(
-    "a port that is taken as %s ends it with 1 and one line that names the port",
+    "a port that is taken as %s ends the program with 1 and one line that names the port",
     async (variable) => {
       const other = createServer();
       await new Promise<void>((resolve) => void other.listen(0, "127.0.0.1", resolve));
@@ -162,7 +162,7 @@ describe("a port that is taken", () => {
   );
 });
 
-it("with a key alone it listens", async () => {
+it("a relay with a key alone listens", async () => {
   const relay = runProgram(["serve"], { SKYVERN_API_KEY: FIXTURE_KEY, PORT: "0" });
   const port = await until("it listens", () => /"port":(\d+)/.exec(relay.stdout())?.[1]);
   const response = await fetch(`http://127.0.0.1:${port}/readyz`);

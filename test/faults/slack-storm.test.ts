@@ -20,7 +20,7 @@ const ARRIVE_WITHIN_MS = LONG ? 60_000 : 1_000;
 const NO_FILES = { screenshot_urls: null, recording_url: null, downloaded_files: null };
 
 it(
-  `${RESULTS} results with 10 % 429, 5 % 5xx and 5 % timeouts after success: all visible, each once, in order of arrival (seed ${SEED})`,
+  `Slack shows ${RESULTS} results each once, in order, through 10 % 429, 5 % 5xx and 5 % timeouts after success (seed ${SEED})`,
   { timeout: 60_000 + (RESULTS / PACE) * 4_000 },
   async () => {
     const chance = chanceOf(SEED);

@@ -18,7 +18,7 @@ const routes = RoutesSchema.parse([
   { name: "never", when: { title: "nothing" }, to: "ops" },
 ]);
 
-it("counts each final run once: per route, per sink, and those that no sink would get", () => {
+it("a simulation counts each final run once, by route, by sink, and for no sink", () => {
   const simulation = createSimulation({ routes, sinks: SINKS });
   simulation.add(aRun({ run_id: "f1", status: "failed", channel: "billing" }));
   simulation.add(aRun({ run_id: "b1", channel: "billing" }));
@@ -41,7 +41,7 @@ it("counts each final run once: per route, per sink, and those that no sink woul
   });
 });
 
-it("without routes every run goes to every sink; without sinks, to none", () => {
+it("a simulation without routes sends every run to every sink, and one without sinks to none", () => {
   const all = createSimulation({ routes: [], sinks: SINKS });
   all.add(aRun({}));
   expect(all.result()).toMatchObject({
@@ -54,7 +54,7 @@ it("without routes every run goes to every sink; without sinks, to none", () => 
   expect(none.result()).toMatchObject({ sinks: [], nobody: { runs: 1 } });
 });
 
-it("a sink that two routes name gets a run once", () => {
+it("a simulation counts a run once for a sink that two routes name", () => {
   const twice = RoutesSchema.parse([{ to: "ops" }, { to: ["ops", "finance"] }]);
   const simulation = createSimulation({ routes: twice, sinks: SINKS });
   simulation.add(aRun({}));
@@ -64,7 +64,7 @@ it("a sink that two routes name gets a run once", () => {
   ]);
 });
 
-it("says of any runs what routing them one by one says", () => {
+it("a simulation of any runs says what routing them one by one says", () => {
   const runs = array(
     record({
       status: constantFrom(...TERMINAL_STATUSES, "running"),

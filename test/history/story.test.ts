@@ -39,11 +39,11 @@ const told = (delivery: Delivery, attempts: Attempt[]) =>
     [title, ...lines].join(" | "),
   );
 
-test("leaves out the stamps Skyvern did not send", () => {
+test("the story of a run leaves out the times that Skyvern did not send", () => {
   expect(told(aDelivery(), []).slice(0, 3)).toEqual(["Run created", "Started", "Finished"]);
 });
 
-test("every attempt has its entry, with its reason, and the last failed one says when the next is due", () => {
+test("the story of a run has each attempt with its reason, and its last failed one says when the next is due", () => {
   const delivery = aDelivery({ state: "pending", attempts: 2, next_attempt_at: 3_600_000 });
   const attempts = [
     anAttempt({ outcome: "retry", reason: "Slack answered 429" }),
@@ -55,14 +55,14 @@ test("every attempt has its entry, with its reason, and the last failed one says
   ]);
 });
 
-test("an attempt that died with the process is shown, and one in flight does not count as dead", () => {
+test("the story of a run shows an attempt that died with the process, and does not count one in flight as dead", () => {
   const cut = /One attempt was cut short/;
   expect(told(aDelivery({ attempts: 2 }), [anAttempt({ n: 2 })])[3]).toMatch(cut);
   expect(told(aDelivery({ attempts: 1 }), [anAttempt()])[3]).not.toMatch(cut);
   expect(told(aDelivery({ state: "sending", attempts: 1 }), [])[3]).not.toMatch(cut);
 });
 
-test("a delivery that died without an attempt says why", () => {
+test("the story of a run says why a delivery died without an attempt", () => {
   const givenUp = aDelivery({ state: "dead", attempts: 0, last_error: "its sink is no longer configured" });
   expect(told(givenUp, [])[3]).toContain("Dead: its sink is no longer configured");
 });

@@ -10,7 +10,7 @@ const sinkOf = async (relay: TestApp, name: string) =>
   (await relay.read<{ data: JsonObject[] }>("/v1/sinks")).data.find((sink) => sink["name"] === name);
 
 describe("why of a run whose sink gets nothing now", () => {
-  it("says that the sink is failing, when it is tried, and how to try now", async () => {
+  it("why says that the sink is failing, when it is tried, and how to try now", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { standIns: ["http"], runtime, file: "delivery: { schedule: [1h] }" });
     for (let i = 0; i < 6; i++) {
@@ -31,7 +31,7 @@ describe("why of a run whose sink gets nothing now", () => {
     expect(JSON.stringify((await why(relay, "tsk_0")).timeline)).not.toContain("Next try");
   });
 
-  it("says that the sink was stopped by its 410, and what to do with the delivery that got it", async () => {
+  it("why says that the sink was stopped by its 410, and what to do with the delivery that got it", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     relay.standIns.http.answers.push({ status: 410 });
     await relay.webhook(aRun("tsk_1"));
@@ -50,7 +50,7 @@ describe("why of a run whose sink gets nothing now", () => {
 describe("why of a run that no route matched", () => {
   const routes = "routes: [{ name: failures, when: { status: failed }, to: [http] }]";
 
-  it("says how to send it all the same, and where later runs are decided", async () => {
+  it("why says how to send a run that no route matched, and where later runs are decided", async () => {
     const relay = await anApp({}, { standIns: ["http", "slack"], file: routes });
     await relay.webhook(aRun("tsk_1"));
     const { summary } = await why(relay, "tsk_1");
@@ -62,7 +62,7 @@ describe("why of a run that no route matched", () => {
     expect(refused.text).toMatch(/No route chose a sink for this run\. Say which: \w+ or \w+\./);
   });
 
-  it("quotes an id that a shell would take for more than a word", async () => {
+  it("why quotes an id that a shell would take for more than a word", async () => {
     const relay = await anApp({}, { standIns: ["http"], file: routes });
     const id = "tsk_1'; rm -rf ~";
     await relay.webhook(aRun(id));
@@ -70,7 +70,7 @@ describe("why of a run that no route matched", () => {
   });
 });
 
-it("a dead delivery that a later one made good is not dead any more", async () => {
+it("a dead delivery that a later one made good is no longer counted or listed as dead", async () => {
   const runtime = aRuntime();
   const relay = await anApp({}, { standIns: ["http"], runtime });
   for (const id of ["tsk_1", "tsk_2"]) {
@@ -95,7 +95,7 @@ it("a dead delivery that a later one made good is not dead any more", async () =
   expect(JSON.stringify((await why(relay, "tsk_1")).timeline)).toContain("a later delivery to this sink arrived");
 });
 
-it("of an unknown run does not ask for a webhook_url where the relay reads Skyvern's list", async () => {
+it("why of an unknown run does not ask for a webhook_url where the relay reads Skyvern's list", async () => {
   const relay = await anApp({ PUBLIC_URL: undefined });
   const { status, text } = await relay.get("/v1/runs/tsk_0/why");
   expect(status).toBe(404);
@@ -104,7 +104,7 @@ it("of an unknown run does not ask for a webhook_url where the relay reads Skyve
   expect(text).not.toContain("webhook_url");
 });
 
-it("a wrong token is told that it is wrong, one that is missing how to send it", async () => {
+it("the history API says of a wrong token that it is wrong, and of a missing one how to send it", async () => {
   const relay = await anApp();
   const ask = async (headers: Record<string, string>) => {
     const answer = await relay.app.fetch(new Request("http://relay/v1/runs", { headers }));

@@ -57,7 +57,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     expect(await settings()).toEqual(["test_2"]);
   });
 
-  it("takes more parameters than the platform does", async () => {
+  it("a statement takes more parameters than the platform does", async () => {
     const numbers = Array.from({ length: 5_000 }, (_none, i) => i);
     const query = sql<{
       n: number;
@@ -71,7 +71,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     expect((await settings()).toSorted()).toEqual(names.toSorted());
   });
 
-  it("keeps what is larger than the platform's rows, and drops the pieces of what is gone", async () => {
+  it("the database keeps values larger than the platform's rows, and drops the pieces of removed ones", async () => {
     const store = createSqlStore(database);
     // What does not compress, and letters of one to four bytes.
     const noise = Array.from({ length: 30_000 }, (_none, i) => createHash("sha256").update(`${i}`).digest("base64"));
