@@ -14,8 +14,8 @@ export interface WebhookDeps {
   /** The most bytes of all bodies being read. */
   inFlightLimit: number;
   /**
-   * Counts refusals by address, limited by {@link REFUSALS_ALLOWED}. Genuine webhooks never count and are never refused
-   * by it.
+   * Counts refusals by address, limited by {@link REFUSALS_ALLOWED}. Webhooks that are accepted never count and are never
+   * refused by it.
    */
   refusals: RateLimit;
   /** True once the relay is shutting down. */
@@ -53,11 +53,11 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
   if (checked.refused !== null) return refuse(c, channel, deps, checked.refused);
   const limit = Math.min(checked.limit, deps.bodyLimit);
   const declared = Number(c.req.header("content-length") ?? 0);
-  if (declared > limit) return tooLarge(c, limit);
+  if (declared > limit) return tooLarge(c, channel, deps, limit);
   const { body, release } = await bodies.read(c, limit);
   try {
     if (body === "over_budget") return overloaded(c, deps);
-    if (body === "too_large") return tooLarge(c, limit);
+    if (body === "too_large") return tooLarge(c, channel, deps, limit);
     if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
     if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
@@ -75,7 +75,7 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
     case "refused":
       return refuse(c, channel, deps, received.reason);
     case "too_large":
-      return tooLarge(c, received.limit);
+      return tooLarge(c, channel, deps, received.limit);
     case "totp":
       return c.json({ error: "this is a one-time-code request; totp_url must not point at the relay" }, 422);
     case "test":
@@ -97,24 +97,35 @@ const REFUSALS = {
   wrong_signature: "x-skyvern-signature fits none of the configured keys",
 } as const;
 
-/** Answers 401; an address that sends nothing else gets 429 and no more log lines. */
+/** Answers 401; an address that sends nothing else gets 429. */
 function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: RefusalReason): Response {
-  const { refusals, log } = deps;
-  const address = addressIn(c, deps.addressOf);
+  if (noteRefusal(c, channel, deps, reason)) return c.json({ error: REFUSALS[reason] }, 401);
+  const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
+  return c.json({ error: "too many webhooks with a wrong signature came from this address" }, 429, headers);
+}
+
+/** Counts and logs a refusal. False, and nothing is logged, for an address that sends too many. */
+function noteRefusal(
+  c: Context,
+  channel: string | null,
+  { refusals, log, addressOf }: WebhookDeps,
+  reason: RefusalReason | "too_large",
+): boolean {
+  const address = addressIn(c, addressOf);
   refusals.count(address);
-  if (refusals.waitMs(address) > 0) {
-    const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
-    return c.json({ error: "too many webhooks with a wrong signature came from this address" }, 429, headers);
-  }
+  if (refusals.waitMs(address) > 0) return false;
   log.warn("webhook.refused", { reason, address, channel });
-  return c.json({ error: REFUSALS[reason] }, 401);
+  return true;
 }
 
 /** The rest of the body stays unread, so the connection cannot be used again. */
 const UNREAD = { connection: "close" };
 
-const tooLarge = (c: Context, limit: number): Response =>
-  c.json({ error: `the body is over ${limit} bytes` }, 413, UNREAD);
+/** Skyvern takes 413 as final, so the log alone tells the operator why no result came. */
+function tooLarge(c: Context, channel: string | null, deps: WebhookDeps, limit: number): Response {
+  noteRefusal(c, channel, deps, "too_large");
+  return c.json({ error: `the body is over ${limit} bytes` }, 413, UNREAD);
+}
 
 function overloaded(c: Context, { log }: WebhookDeps): Response {
   log.warn("webhook.overloaded");

@@ -154,3 +154,15 @@ it("an address that sends webhooks without a right signature gets 429 and no mor
   expect(relay.log().split('"event":"webhook.refused"')).toHaveLength(300);
   expect((await relay.webhook(BODY)).json()).toMatchObject({ result: "accepted" });
 });
+
+it("a webhook over the size limit is logged, at most 299 times in a row from one address", async () => {
+  const relay = await anApp({}, { file: "receive: { body_limit: 1KB }" });
+  const large = `{"run_id":"tsk_1","status":"completed","summary":"${"x".repeat(1000)}"}`;
+  for (let i = 0; i < 310; i += 1) expect((await relay.webhook(large)).status).toBe(413);
+  const lines = relay
+    .log()
+    .split("\n")
+    .filter((line) => line.includes('"event":"webhook.refused"'));
+  expect(lines).toHaveLength(299);
+  expect(JSON.parse(lines[0] ?? "null")).toMatchObject({ level: "warn", reason: "too_large", channel: null });
+});
