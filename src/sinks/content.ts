@@ -5,6 +5,7 @@
 import { typeName } from "../domain/block.ts";
 import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
+import { lookOf, type StatusLook } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
 import { fitLines } from "./fit-lines.ts";
 import { plainReason } from "./plain-reason.ts";
@@ -21,7 +22,7 @@ import type { Job } from "./sink.ts";
 
 export interface Content {
   /** `✅ Completed` */
-  status: { symbol: string; label: string };
+  status: StatusLook;
   /** The run's name, in one line (`nameRun`). */
   title: string;
   /** When it ended, how long it took, its channel and labels: parts of one line. */
@@ -44,18 +45,7 @@ export interface Content {
   notes: string[];
 }
 
-/** A Map, because a hostile status may be a property name that every object inherits. */
-const STATUS = new Map<string, Content["status"]>([
-  ["completed", { symbol: "✅", label: "Completed" }],
-  ["failed", { symbol: "❌", label: "Failed" }],
-  ["terminated", { symbol: "🛑", label: "Terminated" }],
-  ["timed_out", { symbol: "⏱️", label: "Timed out" }],
-  ["canceled", { symbol: "🚫", label: "Canceled" }],
-  ["retrying", { symbol: "🔁", label: "Retrying" }],
-  ["test", { symbol: "🧪", label: "Test" }],
-]);
-
-const ALERT = { symbol: "🔔", label: "Relay alert" };
+const ALERT: StatusLook = { label: "Relay alert", symbol: "🔔", tone: "bad" };
 
 export function buildContent(report: Report, cause: Job["cause"], amount: Amount = MESSAGE_AMOUNT): Content {
   const isAlert = cause === "alert";
@@ -90,14 +80,12 @@ const isBare = ({ status, summary, files }: Report, sections: readonly Section[]
   status === "completed" && sections.length === 0 && (summary ?? "") === "" && files.length === 0;
 
 /** `Completed at the 2nd attempt`, `Failed after 3 attempts`: how it ended, and how often Skyvern tried. */
-function describeStatus({ status, attempt }: Report): Content["status"] {
-  const { symbol, label } = labelOf(status);
-  if (attempt === 1 || status === RETRYING) return { symbol, label };
+function describeStatus({ status, attempt }: Report): StatusLook {
+  const look = lookOf(status);
+  if (attempt === 1 || status === RETRYING) return look;
   const how = status === "completed" ? ` at the ${ordinal(attempt)} attempt` : ` after ${attempt} attempts`;
-  return { symbol, label: label + (isTerminal(status) ? how : `, attempt ${attempt}`) };
+  return { ...look, label: look.label + (isTerminal(status) ? how : `, attempt ${attempt}`) };
 }
-
-const labelOf = (status: string): Content["status"] => STATUS.get(status) ?? { symbol: "ℹ️", label: status };
 
 /** `1st`, `2nd`, `3rd`, `4th`, `11th` */
 export function ordinal(n: number): string {
@@ -119,7 +107,7 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
     columns: ["Attempt", "Status", "Reason", "Codes", "Started", "Finished"],
     rows: shown.map(({ attempt, status, reason, codes, started_at, finished_at }) => [
       String(attempt),
-      labelOf(status).label,
+      lookOf(status).label,
       reasonOf(reason),
       codes.join(", ") || "–",
       timeOrDash(started_at),
@@ -134,7 +122,7 @@ const timeOrDash = (time: string | null): string => (time === null ? "–" : for
 const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
 function describeFailure({ failure, status, blocks, finished_at }: Report, most: number): Content["failure"] {
-  const label = STATUS.get(status)?.label ?? "Ended";
+  const { label } = lookOf(status);
   const said = { codes: [], categories: [], errors: [], reason: NO_REASON };
   if (failure === null) {
     if (!isTerminal(status) || status === "completed") return null;

@@ -4,6 +4,7 @@ import { html, raw } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
 import { isoTime } from "../platform/time.ts";
 import type { DeliveryState } from "../domain/run.ts";
+import { lookOf, type Tone } from "../domain/status-look.ts";
 import { line } from "./text.ts";
 
 export type Html = HtmlEscapedString | Promise<HtmlEscapedString>;
@@ -34,26 +35,26 @@ export const icon = (name: IconName): Html =>
       `stroke-linejoin="round">${ICONS[name]}</svg>`,
   );
 
-export type Tone = "good" | "bad" | "warn" | "plain";
-
 export interface BadgeLook {
   label: string;
   tone: Tone;
   icon: IconName;
 }
 
-/** Maps, because a hostile status may be a property name that every object inherits. */
-const STATUSES = new Map<string, BadgeLook>([
-  ["completed", { label: "Completed", tone: "good", icon: "done" }],
-  ["failed", { label: "Failed", tone: "bad", icon: "failed" }],
-  ["terminated", { label: "Terminated", tone: "bad", icon: "stopped" }],
-  ["timed_out", { label: "Timed out", tone: "warn", icon: "clock" }],
-  ["canceled", { label: "Canceled", tone: "plain", icon: "ban" }],
-  ["retrying", { label: "Retrying", tone: "warn", icon: "again" }],
+/** A Map, because a hostile status may be a property name that every object inherits. */
+const STATUS_ICONS = new Map<string, IconName>([
+  ["completed", "done"],
+  ["failed", "failed"],
+  ["terminated", "stopped"],
+  ["timed_out", "clock"],
+  ["canceled", "ban"],
+  ["retrying", "again"],
 ]);
 
-export const statusLook = (status: string): BadgeLook =>
-  STATUSES.get(status) ?? { label: line(status.replaceAll("_", " "), 40), tone: "plain", icon: "info" };
+export function statusLook(status: string): BadgeLook {
+  const { label, tone } = lookOf(status);
+  return { label: line(label, 40), tone, icon: STATUS_ICONS.get(status) ?? "info" };
+}
 
 export const statusBadge = (status: string): Html => badge(statusLook(status));
 

@@ -2,7 +2,11 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { lookOf } from "../../src/domain/status-look.ts";
+import { buildContent } from "../../src/sinks/content.ts";
+import { renderMail } from "../../src/sinks/email/render.ts";
 import { sampleCommand } from "../../src/web/runs/page.ts";
+import { aReport } from "../sinks/a-report.ts";
 import { aReader, aRelay, aTask, HOST, KEY, type Reader, type Relay } from "./relay.ts";
 
 let relay: Relay;
@@ -228,6 +232,20 @@ describe("the page of a run", () => {
       expect(text).toContain(said);
     expect(text).not.toContain("no output");
   });
+
+  test.each(["completed", "failed", "terminated", "timed_out", "canceled"])(
+    "a run that is %s has the same colour in the list, on its page and in mail",
+    async (status) => {
+      await relay.webhook(aTask({ status }));
+      const { tone } = lookOf(status);
+      expect(await reader.page("/")).toMatch(new RegExp(`class="a-status"><span class="badge ${tone}">`));
+      expect(await reader.page("/runs/tsk_v2_1")).toContain(`class="verdict"><span class="badge ${tone}">`);
+      const report = aReport({ status });
+      expect(renderMail(buildContent(report, "result"), report, { cause: "result", previous: null }).html).toContain(
+        `<p class="${tone}"`,
+      );
+    },
+  );
 
   test("a canceled run is not red, and a run of files is not without a result", async () => {
     await relay.webhook(aTask({ status: "canceled", output: null }));

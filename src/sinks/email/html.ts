@@ -5,7 +5,7 @@ import type { MailView } from "./view.ts";
 type MailHtml = ReturnType<typeof html>;
 
 const FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
-const TONE = { good: "#1a7f37", bad: "#b42318", plain: "#57606a" };
+const TONE = { good: "#1a7f37", bad: "#b42318", warn: "#734a00", plain: "#57606a" };
 const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere";
 const GRID =
   "padding:4px 8px;min-width:64px;text-align:left;vertical-align:top;border:1px solid " +
@@ -46,6 +46,9 @@ export function renderHtml(view: MailView): string {
             }
             .bad {
               color: #ff9389 !important;
+            }
+            .warn {
+              color: #f1c877 !important;
             }
             .plain {
               color: #a3abb5 !important;

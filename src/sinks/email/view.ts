@@ -1,4 +1,5 @@
 /** What a mail shows of a report: every string cleaned of what could deceive or become a link, and cut. */
+import type { Tone } from "../../domain/status-look.ts";
 import { defuse } from "../../platform/hostile-text.ts";
 import type { Content } from "../content.ts";
 import { cut } from "../cut.ts";
@@ -27,8 +28,7 @@ export interface ShownPicture {
 
 export interface MailView {
   status: string;
-  /** The colour of the status. */
-  tone: "good" | "bad" | "plain";
+  tone: Tone;
   title: string;
   /** When it ended, how long it took. */
   about: string;
@@ -48,15 +48,6 @@ export interface MailView {
   links: { label: string; url: string }[];
 }
 
-/** By the status' symbol. What was canceled, tried again or only a test did not go wrong. */
-const TONES = new Map<string, MailView["tone"]>([
-  ["✅", "good"],
-  ["❌", "bad"],
-  ["🛑", "bad"],
-  ["⏱️", "bad"],
-  ["🔔", "bad"],
-]);
-
 const OMITTED_OUTPUT = "The output is too long for a mail …";
 
 export function buildView(
@@ -68,7 +59,7 @@ export function buildView(
   const moreFiles = content.files.length - MAX_FILES;
   return {
     status: `${status.symbol} ${cut(line(status.label), ONE_LINE)}`,
-    tone: TONES.get(status.symbol) ?? "plain",
+    tone: status.tone,
     title: cut(line(content.title), ONE_LINE),
     notes: [...content.notes.map((note) => cut(line(note), field)), ...(output ? [] : [OMITTED_OUTPUT])],
     about: cut(content.about.map(line).join(" · "), 2 * ONE_LINE),

@@ -1,8 +1,9 @@
 /** The technical story of a run, folded: receipts, routes and attempts as they came, and its parameters. */
 import { html } from "hono/html";
 import type { Report } from "../../domain/report.ts";
+import type { Tone } from "../../domain/status-look.ts";
 import { buildTimeline, type Entry } from "../../history/story.ts";
-import { icon, runPath, time, withTimes, type Html, type IconName, type Part, type Tone } from "../markup.ts";
+import { icon, runPath, time, withTimes, type Html, type IconName, type Part } from "../markup.ts";
 import { treeHtml } from "../output.ts";
 import { block, line, many } from "../text.ts";
 import type { RunView } from "./view.ts";

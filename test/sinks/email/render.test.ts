@@ -26,7 +26,7 @@ describe("a mail", () => {
     ["terminated", "bad"],
     ["timed_out", "bad"],
     ["canceled", "plain"],
-    ["retrying", "plain"],
+    ["retrying", "warn"],
     ["a_new_one", "plain"],
   ])("has the colour of a run that is %s: %s", (status, tone) => {
     expect(mailFor({ status }).html).toMatch(new RegExp(`<body[^]+?<p class="${tone}"`));
