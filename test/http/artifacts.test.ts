@@ -33,7 +33,7 @@ const open = (relay: TestApp, link: string, headers: Record<string, string> = {}
 const bytesOf = (text: string): Buffer => Buffer.from(text, "utf8");
 
 describe("a link in a message", () => {
-  it("redirects to a URL that Skyvern signs at that moment, and that works without a key", async () => {
+  it("a link in a message redirects to a URL that Skyvern signs at that moment, and that works without a key", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
 
     for (const link of [shown.recording_url, ...shown.files.map(({ url }) => url)]) {
@@ -45,7 +45,7 @@ describe("a link in a message", () => {
     }
   });
 
-  it("a link in a message to a screenshot is answered with the picture: at Skyvern's address it would be called JSON", async () => {
+  it("a link to a screenshot is answered with the picture, as Skyvern's address would call it JSON", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     expect(shown.screenshot_urls).toHaveLength(3);
 
@@ -57,7 +57,7 @@ describe("a link in a message", () => {
     }
   });
 
-  it("a link in a message to a screenshot that its storage serves by itself is a redirect: there it is called a picture", async () => {
+  it("a link to a screenshot that its storage serves is a redirect, as the storage calls it a picture", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const presigned = "https://93.184.215.14/bucket/a.png?X-Amz-Signature=1";
     relay.standIns.skyvern.faults.push({
@@ -73,7 +73,7 @@ describe("a link in a message", () => {
     "http://10.0.0.1/admin",
     "http://[fd00::1]/",
     "http://router.local/",
-  ])("sends no reader to %s, whatever Skyvern's answer says", async (internal) => {
+  ])("a link in a message sends no reader to %s, whatever Skyvern's answer says", async (internal) => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.faults.push({
       on: /signed-url$/,
@@ -89,7 +89,7 @@ describe("a link in a message", () => {
     expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(TINY_WEBM));
   });
 
-  it("asks Skyvern once while the URL lives, and again shortly before it ends", async () => {
+  it("a link in a message asks Skyvern once while the URL lives, and again shortly before it ends", async () => {
     const runtime = aRuntime();
     const { relay, shown } = await aRelayWith("workflow_run.completed", {
       runtime,
@@ -106,7 +106,7 @@ describe("a link in a message", () => {
     expect(signed()).toBe(2);
   });
 
-  it("signed at day 0 opens at day 60, with a URL of that day", async () => {
+  it("a link signed at day 0 opens at day 60, with a URL of that day", async () => {
     const runtime = aRuntime();
     const { relay, shown } = await aRelayWith("workflow_run.completed", {
       runtime,
@@ -120,7 +120,7 @@ describe("a link in a message", () => {
     expect([screenshot.status, screenshot.headers.get("content-type")]).toEqual([200, "image/png"]);
   });
 
-  it("lives as long as artifacts.expiry says", async () => {
+  it("a link in a message lives as long as artifacts.expiry says", async () => {
     const runtime = aRuntime();
     const file = "artifacts: { expiry: 7d }";
     const skyvern = { now: () => runtime.now() };
@@ -131,13 +131,13 @@ describe("a link in a message", () => {
     expect((await open(relay, shown.recording_url)).status).toBe(403);
   });
 
-  it("a link in a message asked for by HEAD has its headers and no body", async () => {
+  it("a link in a message that is asked for by HEAD has its headers and no body", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const answer = await relay.app.fetch(new Request(shown.screenshot_urls[0] ?? "", { method: "HEAD" }));
     expect([answer.status, answer.headers.get("content-type"), answer.body]).toEqual([200, "image/png", null]);
   });
 
-  it("a link in a message is not needed with a session of the web page, but that is then right or nothing", async () => {
+  it("a session of the web page opens an artifact without a signature, and a changed session opens nothing", async () => {
     const { relay } = await aRelayWith("workflow_run.completed", { runtime: systemRuntime() });
     const login = await relay.app.fetch(
       new Request(`${PUBLIC_URL}/login`, {
@@ -153,7 +153,7 @@ describe("a link in a message", () => {
     expect((await open(relay, path, { cookie: `${cookie}x` })).status).toBe(403);
   });
 
-  it("redirects to another URL once the first has died", async () => {
+  it("a link in a message redirects to another URL once the first has died", async () => {
     const runtime = aRuntime();
     const { relay, shown } = await aRelayWith("workflow_run.completed", {
       runtime,
@@ -184,7 +184,7 @@ describe("a link in a message", () => {
     ["with a later end", (link: string) => link.replace(/exp=(\d+)/, (_all, exp) => `exp=${Number(exp) + 86_400}`)],
     ["for another artifact", (link: string) => link.replace(RECORDING, SCREENSHOT)],
     ["for another run", (link: string) => link.replace(WORKFLOW, "wr_1")],
-  ])("a link in a message: %s opens nothing", async (_what, change) => {
+  ])("a link in a message %s opens nothing", async (_what, change) => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const changed = change(shown.recording_url);
     expect(changed).not.toBe(shown.recording_url);
@@ -195,21 +195,21 @@ describe("a link in a message", () => {
     expect(relay.standIns.skyvern.calls).toEqual([]);
   });
 
-  it("opens nothing once it has expired", async () => {
+  it("a link in a message opens nothing once it has expired", async () => {
     const runtime = aRuntime();
     const { relay, shown } = await aRelayWith("workflow_run.completed", { runtime });
     runtime.advance(92 * 86_400_000);
     expect((await open(relay, shown.recording_url)).status).toBe(403);
   });
 
-  it("still opens after a restart", async () => {
+  it("a link in a message still opens after a restart", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     // The key that signs is in the database, not in the process.
     expect(await relay.app.store.setting("link_key", "another")).not.toBe("another");
     expect((await open(relay, shown.recording_url)).status).toBe(302);
   });
 
-  it("a link in a message is not needed with a token, but a token is then right or nothing", async () => {
+  it("the token opens an artifact without a signature, and a wrong token opens nothing", async () => {
     const { relay } = await aRelayWith("workflow_run.completed");
     const path = `/artifacts/${WORKFLOW}/${FILE}`;
     expect((await open(relay, path, { authorization: `Bearer ${TOKEN}` })).status).toBe(302);
@@ -217,7 +217,7 @@ describe("a link in a message", () => {
     expect((await open(relay, path)).status).toBe(403);
   });
 
-  it("opens without RELAY_TOKEN, which guards other things", async () => {
+  it("a link in a message opens without RELAY_TOKEN, which guards other things", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const link = shown.recording_url.replace(PUBLIC_URL, "");
     const open = await anApp({ RELAY_TOKEN: undefined });
@@ -238,7 +238,7 @@ describe("what is on Skyvern's own disk", () => {
   ];
   const local = () => aRelayWith(LOCAL, { skyvern: { storage: "local" } }, { artifacts });
 
-  it("what is on Skyvern's own disk is streamed, and a browser may show it", async () => {
+  it("an artifact on Skyvern's own disk is streamed, and a browser may show it", async () => {
     const { relay, shown } = await local();
 
     const recording = await open(relay, shown.recording_url);
@@ -251,7 +251,7 @@ describe("what is on Skyvern's own disk", () => {
     expect(recording.text).toBe(Buffer.from(TINY_WEBM).toString("utf8"));
   });
 
-  it("pictures are shown as pictures, though Skyvern calls them JSON", async () => {
+  it("pictures on Skyvern's own disk are shown as pictures, though Skyvern calls them JSON", async () => {
     const { relay, shown } = await local();
 
     const picture = await open(relay, shown.screenshot_urls[0] ?? "");
@@ -262,7 +262,7 @@ describe("what is on Skyvern's own disk", () => {
     expect(bytesOf(picture.text).length).toBe(bytesOf(Buffer.from(TINY_PNG).toString("utf8")).length);
   });
 
-  it("comes in the range asked for", async () => {
+  it("an artifact on Skyvern's own disk comes in the range asked for", async () => {
     const { relay, shown } = await local();
 
     const part = await open(relay, shown.recording_url, { range: "bytes=4-7" });
@@ -276,7 +276,7 @@ describe("what is on Skyvern's own disk", () => {
     expect(none.status).toBe(416);
   });
 
-  it("what is on Skyvern's own disk never leaves the relay as file:, nor with Skyvern's key", async () => {
+  it("an artifact on Skyvern's own disk never leaves the relay as file:, nor with Skyvern's key", async () => {
     const { relay, shown } = await local();
     for (const link of [shown.recording_url, ...shown.screenshot_urls]) {
       const answer = await open(relay, link);
@@ -288,7 +288,7 @@ describe("what is on Skyvern's own disk", () => {
 });
 
 describe("a member of a bundle", () => {
-  it("is downloaded by its link, and a reason stands where the bundle does not have it", async () => {
+  it("a member of a bundle is downloaded by its link, and the answer says so where the bundle does not have it", async () => {
     const aHar = (artifact_id: string, bundle_key: string) => ({
       artifact_id,
       artifact_type: "har",
@@ -315,7 +315,7 @@ describe("content that could do harm", () => {
     ["SVG", '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'],
     ["a PDF", "%PDF-1.7"],
     ["text", "hello"],
-  ])("content that could do harm: %s is downloaded under its name, never shown", async (_what, bytes) => {
+  ])("%s from a page is downloaded under its name, never shown", async (_what, bytes) => {
     const { relay, shown } = await aRelayWith(
       "workflow_run.completed",
       { skyvern: { signedUrls: "unconfigured", storage: "local" } },
@@ -332,7 +332,7 @@ describe("content that could do harm", () => {
     expect(answer.headers.get("content-security-policy")).toContain("sandbox");
   });
 
-  it("a name that a page chose is made safe: it turns nothing around, leads nowhere and fits a header", async () => {
+  it("a file's name that a page chose is made safe: it turns nothing around, leads nowhere and fits a header", async () => {
     const [first] = fixtureJson("workflow_run.completed")["downloaded_files"] as JsonObject[];
     const artifacts = [{ artifact_id: FILE, artifact_type: "download", bytes: Buffer.from("x"), filename: "x" }];
     for (const [filename, safe] of [
@@ -353,7 +353,7 @@ describe("content that could do harm", () => {
     }
   });
 
-  it("HTML that calls itself a picture is not shown either", async () => {
+  it("HTML that calls itself a picture is downloaded, not shown", async () => {
     const { relay, shown } = await aRelayWith(
       "workflow_run.completed",
       { skyvern: { signedUrls: "unconfigured", storage: "local" } },
@@ -374,7 +374,7 @@ describe("content that could do harm", () => {
 });
 
 describe("what is gone", () => {
-  it("what is gone is a picture that says so where a picture was, with 200 so that it is shown", async () => {
+  it("a picture that is gone is answered with a picture that says so, with 200 so that it is shown", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.runs.clear();
 
@@ -386,7 +386,7 @@ describe("what is gone", () => {
     expect(answer.headers.get("content-security-policy")).toContain("default-src 'none'");
   });
 
-  it("what is gone is a plain page otherwise, never an error page", async () => {
+  it("another artifact that is gone is answered with a plain page, never an error page", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.runs.clear();
 
@@ -397,7 +397,7 @@ describe("what is gone", () => {
     }
   });
 
-  it("because Skyvern is away is a page with 503: a later click may find it", async () => {
+  it("an artifact that is gone because Skyvern is away is answered with a page and 503, as a later click may find it", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.faults.push({ times: 100, status: 500 });
 
@@ -405,7 +405,7 @@ describe("what is gone", () => {
     expect((await open(relay, shown.screenshot_urls[0] ?? "")).status).toBe(200);
   });
 
-  it("shows no key and no HTML of Skyvern's in its reason", async () => {
+  it("the page of an artifact that is gone shows no key and no HTML of Skyvern's in its reason", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.faults.push({
       times: 100,
@@ -419,14 +419,14 @@ describe("what is gone", () => {
     expect(text).not.toContain(relay.config.keys[0]?.key.reveal());
   });
 
-  it("a run the relay does not know is a page that says so", async () => {
+  it("a link to a run that the relay does not know is answered with a page that says so", async () => {
     const relay = await anApp();
     const answer = await relay.get("/artifacts/wr_1/recording");
     expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "text/html; charset=UTF-8"]);
   });
 
   it.each(["nonsense", "file-0", "file-99", "screenshot-1", "..%2f..%2fv1%2fruns", "a_1%00"])(
-    "an artifact the run does not have, as %s, is a placeholder",
+    "a link to %s, which the run does not have, is answered with a placeholder",
     async (key) => {
       const { relay } = await aRelayWith("task_v2.canceled");
       const answer = await relay.get(`/artifacts/tsk_v2_565408176058347966/${key}`);

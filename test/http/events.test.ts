@@ -30,7 +30,7 @@ const shownOf = async (stream: EventStream, beginning: string): Promise<string> 
 const RESET = { reason: expect.stringContaining("no longer known") as string };
 
 describe("GET /v1/events", () => {
-  it("sends runs and deliveries as they change, in the JSON of the API", async () => {
+  it("GET /v1/events sends runs and deliveries as they change, in the JSON of the API", async () => {
     const relay = await aListeningApp({}, { standIns: ["http"] });
     const stream = await anEventStream(`${relay.url}/v1/events`);
     expect([stream.status, stream.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
@@ -48,7 +48,7 @@ describe("GET /v1/events", () => {
     expect((await relay.read<{ data: JsonObject[] }>("/v1/deliveries")).data).toEqual([delivery]);
   });
 
-  it("a client that drops its stream again and again misses nothing and sees nothing twice", async () => {
+  it("a client that drops its stream of events again and again misses nothing and sees nothing twice", async () => {
     const relay = await aListeningApp({}, { standIns: ["http"] });
     const control = await anEventStream(`${relay.url}/v1/events`);
     const url = `${relay.url}/v1/events`;
@@ -74,7 +74,7 @@ describe("GET /v1/events", () => {
     for (let i = 0; i < 30; i++) expect(seen.map(shown)).toContain(`run tsk_${i} completed`);
   });
 
-  it("a client whose connection breaks at any moment misses nothing and sees nothing twice", async () => {
+  it("a client whose stream of events breaks at any moment misses nothing and sees nothing twice", async () => {
     const relay = await aListeningApp();
     const url = `${relay.url}/v1/events`;
     const control = await anEventStream(url);
@@ -104,7 +104,7 @@ describe("GET /v1/events", () => {
     expect(seen.map(shown)).toEqual(whole.map(shown));
   });
 
-  it("a client that lost the stream before the first event misses nothing", async () => {
+  it("a client that lost its stream before the first event misses nothing", async () => {
     const relay = await aListeningApp();
     await relay.webhook(aRun("tsk_before"));
     const stream = await anEventStream(`${relay.url}/v1/events`);
@@ -117,7 +117,7 @@ describe("GET /v1/events", () => {
     expect(shown(await again.next())).toBe("run tsk_between completed");
   });
 
-  it("takes the id from the address, too", async () => {
+  it("GET /v1/events takes the last id from the address, too", async () => {
     const relay = await aListeningApp();
     await relay.webhook(aRun("tsk_1"));
     const last = relay.app.store.lastChange();
@@ -126,7 +126,7 @@ describe("GET /v1/events", () => {
     expect(shown(await stream.next())).toBe("run tsk_2 completed");
   });
 
-  it("begins with what comes, without an id", async () => {
+  it("GET /v1/events without an id begins with what comes", async () => {
     const relay = await aListeningApp();
     await relay.webhook(aRun("tsk_1"));
     const stream = await anEventStream(`${relay.url}/v1/events`);
@@ -136,7 +136,7 @@ describe("GET /v1/events", () => {
   });
 
   it.each(["4711", "6b1f0c92d4e7a3-4711", "x"])(
-    "sends a reset first when it does not know the id %s, and goes on from there",
+    "GET /v1/events sends a reset first when it does not know the id %s, and goes on from there",
     async (lastEventId) => {
       const relay = await aListeningApp();
       await relay.webhook(aRun("tsk_1"));
@@ -152,7 +152,7 @@ describe("GET /v1/events", () => {
     },
   );
 
-  it("sends a reset first to anyone who comes back after a restart", async () => {
+  it("GET /v1/events sends a reset first to a client that comes back after a restart", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const before = await aListeningApp(env);
     const first = await anEventStream(`${before.url}/v1/events`);
@@ -167,7 +167,7 @@ describe("GET /v1/events", () => {
     expect(shown(await stream.next())).toBe("run tsk_2 completed");
   });
 
-  it("sends a reset to streams that are open when another process wrote to the database, and goes on", async () => {
+  it("GET /v1/events sends a reset to open streams when another process wrote to the database, and goes on", async () => {
     const { kind, path } = { kind: "sqlite" as const, path: join(aFolder(), "relay.db") };
     const relay = await aListeningApp({ DATABASE_URL: `sqlite:${path}` }, { standIns: ["http"] });
     const streams = [await anEventStream(`${relay.url}/v1/events`), await anEventStream(`${relay.url}/v1/events`)];
@@ -184,7 +184,7 @@ describe("GET /v1/events", () => {
     for (const stream of streams) expect(await shownOf(stream, "run tsk_2")).toBe("run tsk_2 completed");
   });
 
-  it("keeps output that would break the format in one line", async () => {
+  it("GET /v1/events keeps output that would break the format in one line", async () => {
     const relay = await aListeningApp();
     const stream = await anEventStream(`${relay.url}/v1/events`);
     await until("the stream has begun", () => stream.lastEventId !== "");
@@ -194,7 +194,7 @@ describe("GET /v1/events", () => {
     expect(stream.lastEventId).toBe(relay.app.store.lastChange());
   });
 
-  it("ends when the relay stops", async () => {
+  it("a stream of events ends when the relay stops", async () => {
     const relay = await aListeningApp();
     const stream = await anEventStream(`${relay.url}/v1/events`);
     const stopping = Date.now();
@@ -203,7 +203,7 @@ describe("GET /v1/events", () => {
     expect(Date.now() - stopping).toBeLessThan(1_900);
   });
 
-  it("GET /v1/events is refused beyond 32 streams, and let in again when one has gone", async () => {
+  it("GET /v1/events is refused beyond 32 streams, and taken again when one has gone", async () => {
     const relay = await anApp();
     const open = async () => relay.app.fetch(new Request("http://relay.test/v1/events", { headers: bearer }));
     const streams = await Promise.all(Array.from({ length: 32 }, open));
@@ -221,20 +221,23 @@ describe("GET /v1/events", () => {
     await Promise.all(readers.map((reader) => reader.cancel()));
   });
 
-  it("GET /v1/events that no client reads takes no place", async () => {
+  it("a stream of events that no client reads takes none of the 32 places", async () => {
     const relay = await anApp();
     const head = () => relay.app.fetch(new Request("http://relay.test/v1/events", { method: "HEAD", headers: bearer }));
     for (let n = 0; n < 40; n++) expect((await head()).status).toBe(200);
   });
 
-  it.each(["1.5", "", "a b", "x".repeat(65)])("Last-Event-ID %j is answered 400 and named", async (id) => {
-    const relay = await anApp();
-    const answer = await relay.get("/v1/events", { "last-event-id": id });
-    const { errors } = answer.json<{ errors: { parameter: string }[] }>();
-    expect([answer.status, errors.map(({ parameter }) => parameter)]).toEqual([400, ["last-event-id"]]);
-  });
+  it.each(["1.5", "", "a b", "x".repeat(65)])(
+    "GET /v1/events answers 400 to the Last-Event-ID %j and names it",
+    async (id) => {
+      const relay = await anApp();
+      const answer = await relay.get("/v1/events", { "last-event-id": id });
+      const { errors } = answer.json<{ errors: { parameter: string }[] }>();
+      expect([answer.status, errors.map(({ parameter }) => parameter)]).toEqual([400, ["last-event-id"]]);
+    },
+  );
 
-  it("needs the token", async () => {
+  it("GET /v1/events needs the token", async () => {
     const relay = await anApp();
     expect((await relay.get("/v1/events", { authorization: "" })).status).toBe(401);
   });
@@ -250,7 +253,7 @@ describe("a stream's text", () => {
     return { texts: eventTexts(parts, last, gone.signal), gone };
   }
 
-  it("a stream's text has a comment at least every 15 s while nothing happens", async () => {
+  it("a stream of events has a comment at least every 15 s while nothing happens", async () => {
     const relay = await anApp();
     let slept = 0;
     const { texts } = await pieces(relay, null, async (ms) => void (slept += ms));
@@ -261,7 +264,7 @@ describe("a stream's text", () => {
     }
   });
 
-  it("sends a reset when more came than is known, and again when it is overtaken once more", async () => {
+  it("a stream of events sends a reset when more changes came than are remembered, and another when it happens again", async () => {
     const relay = await anApp();
     const { store } = relay.app;
     await relay.webhook(aRun("tsk_1"));
@@ -284,7 +287,7 @@ describe("a stream's text", () => {
     expect(await next()).toEqual([`id: ${store.lastChange()}`, "event: reset"]);
   });
 
-  it("ends at once when its reader has gone", async () => {
+  it("a stream of events ends at once when its reader has gone", async () => {
     const relay = await anApp();
     const { texts, gone } = await pieces(relay, null, () => new Promise(() => {}));
     await texts.next();

@@ -77,7 +77,7 @@ describe("GET /v1/runs.ndjson", () => {
     expect(answer.text).toContain("1e-07");
   });
 
-  it("holds more runs than any page, each once, while others arrive", async () => {
+  it("GET /v1/runs.ndjson holds more runs than any page, each once, while others arrive", async () => {
     const relay = await anApp();
     for (let i = 0; i < 230; i++) await relay.webhook(aRun(`tsk_${i}`));
     const response = await relay.app.fetch(new Request("http://relay.test/v1/runs.ndjson", { headers: bearer }));
@@ -98,7 +98,7 @@ describe("GET /v1/runs.ndjson", () => {
     expect(ids.some((id) => id.includes("new"))).toBe(false);
   });
 
-  it("GET /v1/runs.ndjson is empty when nothing fits", async () => {
+  it("GET /v1/runs.ndjson is empty when no run fits", async () => {
     const relay = await someRuns();
     expect((await relay.get("/v1/runs.ndjson?status=nothing")).text).toBe("");
   });
@@ -127,14 +127,14 @@ describe("GET /v1/runs.csv", () => {
     });
   });
 
-  it("GET /v1/runs.csv has the header alone when nothing fits", async () => {
+  it("GET /v1/runs.csv has the header alone when no run fits", async () => {
     const relay = await someRuns();
     const rows = readCsv((await relay.get("/v1/runs.csv?status=nothing")).text);
     expect(rows).toHaveLength(1);
     expect(rows[0]?.slice(0, 4)).toEqual(["run_id", "run_type", "kind", "status"]);
   });
 
-  it("writes an output as JSON, digit for digit, whatever is in it", async () => {
+  it("GET /v1/runs.csv writes an output as JSON, digit for digit, whatever is in it", async () => {
     const relay = await anApp();
     await relay.webhook(
       '{"run_id":"tsk_1","status":"completed","output":{"a":"x,\\"y\\"\\r\\nz","n":12345678901234567890}}',
@@ -158,7 +158,7 @@ describe("GET /v1/runs.csv", () => {
     "＋1",
     "－1",
     "＠SUM(A1)",
-  ])("a cell that begins as %j is no formula", async (hostile) => {
+  ])("a cell of GET /v1/runs.csv that begins as %j is no formula", async (hostile) => {
     const relay = await anApp();
     await relay.webhook(mutated("task_v2.completed", { summary: hostile, prompt: hostile }), { path: "/webhook/-1" });
     const { text } = await relay.get("/v1/runs.csv");
@@ -168,7 +168,7 @@ describe("GET /v1/runs.csv", () => {
   });
 
   it.each(["x".repeat(40_000), "=1".repeat(20_000), "🎉".repeat(20_000), `x${"🎉".repeat(20_000)}`])(
-    "cuts what Excel cannot hold, and says so, between two characters",
+    "GET /v1/runs.csv cuts what Excel cannot hold, and says so, between two characters",
     async (long) => {
       const relay = await anApp();
       const exact = "y".repeat(32_767);
@@ -203,7 +203,7 @@ describe("GET /v1/runs.csv", () => {
     expect((await relay.get("/v1/runs.ndjson?bom=1")).status).toBe(400);
   });
 
-  it("leaves ordinary text as it is, in any script", async () => {
+  it("GET /v1/runs.csv leaves ordinary text as it is, in any script", async () => {
     const relay = await anApp();
     const summary = 'Über "1.234,50 €" 東京 🎉, a=b';
     await relay.webhook(mutated("task_v2.completed", { summary }));
@@ -212,7 +212,7 @@ describe("GET /v1/runs.csv", () => {
 });
 
 describe.each(["csv", "ndjson"])("the file as .%s", (ending) => {
-  it("is a download with a name that says when, and nothing else", async () => {
+  it("an export is a download under a name that has the time and nothing of the query", async () => {
     const relay = await someRuns();
     const { headers } = await relay.get(`/v1/runs.${ending}?channel=${encodeURIComponent('"; filename="x.exe')}`);
     expect(headers.get("content-disposition")).toBe(`attachment; filename="skyvern-runs-20260823100003.${ending}"`);
@@ -225,7 +225,7 @@ describe.each(["csv", "ndjson"])("the file as .%s", (ending) => {
     ["q=*", "q"],
     ["since=soon", "since"],
     ["stauts=failed", "stauts"],
-  ])("?%s is answered 400 and names %s", async (query, parameter) => {
+  ])("an export with ?%s is answered 400 and names %s", async (query, parameter) => {
     const relay = await anApp();
     const answer = await relay.get(`/v1/runs.${ending}?${query}`);
     expect([answer.status, answer.headers.get("content-type")]).toEqual([400, "application/problem+json"]);
@@ -234,12 +234,12 @@ describe.each(["csv", "ndjson"])("the file as .%s", (ending) => {
     ]);
   });
 
-  it("needs the token", async () => {
+  it("an export needs the token", async () => {
     const relay = await anApp();
     expect((await relay.get(`/v1/runs.${ending}`, { authorization: "" })).status).toBe(401);
   });
 
-  it("is read from the database only as far as its reader reads", async () => {
+  it("an export is read from the database only as far as its reader reads", async () => {
     const relay = await anApp();
     for (let i = 0; i < 160; i++) await relay.webhook(aRun(`tsk_${i}`));
     let pages = 0;
@@ -264,7 +264,7 @@ describe.each(["csv", "ndjson"])("the file as .%s", (ending) => {
   });
 });
 
-it("a client that goes away stops the reading", async () => {
+it("an export stops reading when its client goes away", async () => {
   const relay = await aListeningApp();
   const output = { filler: "x".repeat(100_000) };
   for (let i = 0; i < 300; i++) await relay.webhook(aRun(`tsk_${i}`, { output }));

@@ -32,7 +32,7 @@ describe("the token", () => {
     "/metrics",
   ];
 
-  it("slows wrong tokens only, says so once in the log, and lets the right one in at once", async () => {
+  it("the history API slows wrong tokens only, says so once in the log, and lets the right one in at once", async () => {
     const relay = await anApp();
     const ask = async (token: string) => (await relay.get("/v1/runs", { authorization: `Bearer ${token}` })).status;
     const statuses = [];
@@ -49,7 +49,7 @@ describe("the token", () => {
     expect(relay.log()).not.toContain("a-wrong-token");
   });
 
-  it.each(ADDRESSES)("the token without RELAY_TOKEN %s answers 403 and names it", async (path) => {
+  it.each(ADDRESSES)("%s without RELAY_TOKEN is answered 403, which names the variable", async (path) => {
     const relay = await anApp({ RELAY_TOKEN: undefined });
 
     for (const authorization of ["", "Bearer ", "Bearer undefined", `Bearer ${TOKEN}`]) {
@@ -69,7 +69,7 @@ describe("the token", () => {
     `Bearer ${TOKEN} x`,
     "Bearer a,b",
     `bearer${TOKEN}`,
-  ])("the token: %j in Authorization is answered 401, which says how", async (authorization) => {
+  ])("the history API answers 401 to %j in Authorization, and says how to send the token", async (authorization) => {
     const relay = await anApp({ RELAY_TOKEN: `${TOKEN},another-token-of-tests` });
 
     for (const path of ADDRESSES) {
@@ -81,7 +81,7 @@ describe("the token", () => {
   });
 
   it.each([`Bearer ${TOKEN}`, `bearer ${TOKEN}`, "Bearer another-token-of-tests", `BEARER   ${TOKEN}  `])(
-    "the token: %j is let in",
+    "the history API lets %j in",
     async (authorization) => {
       const relay = await anApp({ RELAY_TOKEN: `${TOKEN}, another-token-of-tests` });
 
@@ -89,7 +89,7 @@ describe("the token", () => {
     },
   );
 
-  it("the token is needed to send again, too", async () => {
+  it("POST /v1/runs/{run_id}/redeliver needs the token, too", async () => {
     const relay = await anApp();
     const response = await relay.app.fetch(
       new Request("http://relay.test/v1/runs/tsk_1/redeliver", { method: "POST" }),
@@ -133,7 +133,7 @@ const RUNNING = "tsk_565080259600265422";
 const minute = (n: number): string => new Date(NOW + n * 60_000).toISOString();
 
 describe("GET /v1/runs", () => {
-  it("lists the newest first, each as the run that sinks get", async () => {
+  it("GET /v1/runs lists the newest runs first, each as sinks get it", async () => {
     const relay = await someRuns();
 
     const page = await relay.read<Page>("/v1/runs");
@@ -175,12 +175,12 @@ describe("GET /v1/runs", () => {
     ["status=completed&channel=legal&run_type=workflow_run&sink=crm", [WORKFLOW]],
     ["status=completed&channel=billing&run_type=workflow_run", []],
     ["status=%27%20OR%201%3D1%20--", []],
-  ])("?%s", async (query, ids) => {
+  ])("GET /v1/runs?%s has the runs that fit, newest first", async (query, ids) => {
     const relay = await someRuns();
     expect(idsOf(await relay.read<Page>(`/v1/runs?${query}`))).toEqual(ids);
   });
 
-  it("sink and delivery must hold of the same delivery", async () => {
+  it("GET /v1/runs asks for a sink and a delivery's state in the same delivery", async () => {
     const relay = await anApp(
       {},
       { standIns: ["http"], file: "sinks: { slow: { kind: http, url: https://slow.invalid/ } }" },
@@ -193,7 +193,7 @@ describe("GET /v1/runs", () => {
     expect(idsOf(await relay.read<Page>("/v1/runs?sink=slow&delivery=pending"))).toEqual(["tsk_1"]);
   });
 
-  it("pages stay right while runs arrive and change, also when many came in one millisecond", async () => {
+  it("pages of GET /v1/runs stay right while runs arrive and change, also when many came in one millisecond", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime });
     const sent: string[] = [];
@@ -219,7 +219,7 @@ describe("GET /v1/runs", () => {
     expect(new Set(seen)).toEqual(new Set(sent));
   });
 
-  it("a full last page has no cursor, and a cursor keeps to its filters", async () => {
+  it("the last page of GET /v1/runs has no cursor though it is full, and a cursor keeps to its filters", async () => {
     const relay = await someRuns();
     const first = await relay.read<Page>("/v1/runs?status=completed&limit=2");
     expect(idsOf(first)).toEqual([WORKFLOW, V2]);
@@ -274,7 +274,7 @@ describe("GET /v1/runs", () => {
     ["q=a&q=b", "q"],
     ["stauts=failed", "stauts"],
     ["organization=o_1", "organization"],
-  ])("?%s is answered 400 with a problem document that names %s", async (query, parameter) => {
+  ])("GET /v1/runs?%s is answered 400 with a problem document that names %s", async (query, parameter) => {
     const relay = await anApp();
 
     const answer = await relay.get(`/v1/runs?${query}`);
@@ -293,13 +293,13 @@ describe("GET /v1/runs", () => {
     ["limit=201", "must be a whole number from 1 to 200"],
     ["until=tomorrow", "must be an ISO 8601 time of the years 1970 to 9999, like 2026-01-20T12:00:00Z"],
     ["status=", "must be a text of 1 to 500 characters"],
-  ])("says of ?%s that it %s", async (query, message) => {
+  ])("GET /v1/runs says of ?%s that it %s", async (query, message) => {
     const relay = await anApp();
     const { errors } = (await relay.get(`/v1/runs?${query}`)).json<Problem>();
     expect(errors?.map((error) => error.message)).toEqual([message]);
   });
 
-  it("names every bad parameter at once", async () => {
+  it("GET /v1/runs names every bad parameter at once", async () => {
     const relay = await anApp();
     const { errors } = (await relay.get("/v1/runs?limit=0&source=email&since=soon&x=1&y=2")).json<Problem>();
     expect(errors?.map(({ parameter }) => parameter).toSorted()).toEqual(["limit", "since", "source", "x", "y"]);
@@ -307,7 +307,7 @@ describe("GET /v1/runs", () => {
 });
 
 describe("GET /v1/runs/{run_id}", () => {
-  it("GET /v1/runs/{run_id} has its deliveries with every attempt, and its receipts", async () => {
+  it("GET /v1/runs/{run_id} has the deliveries of the run with every attempt, and its receipts", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     relay.standIns.http.answers.push({ status: 500 });
     const runtimeStart = NOW;
@@ -354,7 +354,7 @@ describe("GET /v1/runs/{run_id}", () => {
     });
   });
 
-  it("shows the Skyvern-sent timestamp nowhere: it is not signed", async () => {
+  it("GET /v1/runs/{run_id} does not show the time at which Skyvern says it sent the webhook, as it is not signed", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("tsk_1"), { headers: { "x-skyvern-timestamp": "1111111111" } });
     expect((await relay.get("/v1/runs/tsk_1")).text).not.toContain("1111111111");
@@ -371,7 +371,7 @@ describe("GET /v1/runs/{run_id}", () => {
   );
 
   it.each(["wr/1?x=%2e#ü", "a b", "💥", "<script>", "%41", "a\\b", "'; drop table runs; --"])(
-    "finds the id %j, however odd",
+    "GET /v1/runs/{run_id} finds the id %j, however odd",
     async (id) => {
       const relay = await anApp();
       await relay.webhook(aRun(id));
@@ -381,7 +381,7 @@ describe("GET /v1/runs/{run_id}", () => {
 });
 
 describe("GET …/raw", () => {
-  it("gives the bytes received, masked, as a download", async () => {
+  it("GET /v1/runs/{run_id}/receipts/{id}/raw gives the bytes received, masked, as a download", async () => {
     const relay = await anApp();
     await relay.webhook(fixtureBytes("task_v2.completed-unicode-and-numbers"));
     const id = "tsk_v2_565439099822879190";
@@ -397,7 +397,7 @@ describe("GET …/raw", () => {
     expect(answer.text).not.toContain("customer-secret-token");
   });
 
-  it("GET …/raw of another run's receipt, or of none, is answered 404", async () => {
+  it("GET /v1/runs/{run_id}/receipts/{id}/raw answers 404 for the receipt of another run, and for none", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("tsk_1"));
     await relay.webhook(aRun("tsk_2"));
@@ -423,32 +423,35 @@ describe("GET /v1/deliveries", () => {
     ["state=dead&state=delivered", 0],
     [`since=${minute(4)}`, 2],
     [`until=${minute(1)}`, 2],
-  ])("?%s finds %i", async (query, count) => {
+  ])("GET /v1/deliveries?%s finds %i deliveries", async (query, count) => {
     const relay = await someRuns();
     expect((await relay.read<Page>(`/v1/deliveries?${query}`)).data).toHaveLength(count);
   });
 
-  it.each(["", `run_id=${V1}&`])("?%spages through all of them, newest first, each once", async (filter) => {
-    const relay = await someRuns();
-    const all = (await relay.read<Page>(`/v1/deliveries?${filter}`)).data.map(({ id }) => id);
-    const seen: unknown[] = [];
-    let cursor: string | null = "";
-    while (cursor !== null) {
-      const page: Page = await relay.read<Page>(
-        `/v1/deliveries?${filter}limit=1${cursor === "" ? "" : `&cursor=${cursor}`}`,
-      );
-      seen.push(...page.data.map(({ id }) => id));
-      cursor = page.next_cursor;
-    }
-    expect(seen).toEqual(all);
-  });
+  it.each(["", `run_id=${V1}&`])(
+    "GET /v1/deliveries?%s pages through all that fit, newest first, each once",
+    async (filter) => {
+      const relay = await someRuns();
+      const all = (await relay.read<Page>(`/v1/deliveries?${filter}`)).data.map(({ id }) => id);
+      const seen: unknown[] = [];
+      let cursor: string | null = "";
+      while (cursor !== null) {
+        const page: Page = await relay.read<Page>(
+          `/v1/deliveries?${filter}limit=1${cursor === "" ? "" : `&cursor=${cursor}`}`,
+        );
+        seen.push(...page.data.map(({ id }) => id));
+        cursor = page.next_cursor;
+      }
+      expect(seen).toEqual(all);
+    },
+  );
 
   it.each([
     ["state=lost", "state"],
     ["limit=-1", "limit"],
     ["cursor=!", "cursor"],
     ["status=failed", "status"],
-  ])("?%s is answered 400 and names %s", async (query, parameter) => {
+  ])("GET /v1/deliveries?%s is answered 400 and names %s", async (query, parameter) => {
     const relay = await anApp();
     const answer = await relay.get(`/v1/deliveries?${query}`);
     expect([answer.status, answer.json<Problem>().errors?.map((error) => error.parameter)]).toEqual([400, [parameter]]);
@@ -463,7 +466,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     return relay;
   }
 
-  it("sends it again to every sink it was meant for, under new ids", async () => {
+  it("POST /v1/runs/{run_id}/redeliver sends the run again to every sink it was meant for, under new ids", async () => {
     const relay = await aToldRun();
 
     const answer = await relay.post("/v1/runs/tsk_1/redeliver");
@@ -488,7 +491,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     },
   );
 
-  it("sends it to the named sinks only, also to one it was not meant for", async () => {
+  it("POST /v1/runs/{run_id}/redeliver sends the run to the named sinks only, also to one it was not meant for", async () => {
     const relay = await anApp(
       {},
       {
@@ -516,7 +519,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
     expect((await relay.post("/v1/runs/tsk_2/redeliver", {})).status).toBe(404);
   });
 
-  it("POST /v1/runs/{run_id}/redeliver of a run that is not final is answered 409: it is never delivered as an outcome", async () => {
+  it("POST /v1/runs/{run_id}/redeliver of a run that is not final is answered 409, as it is never delivered as an outcome", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(aRun("tsk_1", { status: "running" }));
     for (const body of [undefined, { sinks: ["http"] }]) {
@@ -554,7 +557,7 @@ describe("POST /v1/runs/{run_id}/redeliver", () => {
   });
 
   it.each(["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8", "APPLICATION/JSON"])(
-    "reads its body also when a client calls it %s, rather than send to everyone",
+    "POST /v1/runs/{run_id}/redeliver reads a body that its client calls %s, rather than send to every sink",
     async (type) => {
       const relay = await aToldRun();
       const response = await relay.app.fetch(
@@ -587,7 +590,7 @@ describe("POST /v1/redeliver", () => {
   });
 });
 
-it("a corrected run is shown as it is now, with both deliveries", async () => {
+it("GET /v1/runs/{run_id} shows a corrected run as it is now, with both deliveries", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   await relay.webhook(
     mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00", modified_at: "2026-08-21T13:00:00" }),

@@ -51,7 +51,7 @@ async function beginOfEvents(relay: RelayProcess): Promise<string> {
   throw new Error("the stream ended");
 }
 
-it("pages, exports and events of runs of 9 MB each fit into a small memory, and none of them is missed", async () => {
+it("pages, exports and events of runs of 9 MB each fit into a small memory, and miss none of the runs", async () => {
   const relay = await serve({ DATABASE_URL: `sqlite:${await aLargeDatabase()}`, NODE_OPTIONS: HEAP });
 
   const listed: string[] = [];

@@ -25,7 +25,7 @@ function read(link: string) {
 }
 
 describe("a link to an artifact", () => {
-  it("opens its artifact", () => {
+  it("a link to an artifact opens that artifact", () => {
     const { origin, artifacts, run, key, query } = read(links.artifact("wr_1", "a_2"));
     expect({ origin, artifacts, run, key }).toEqual({
       origin: "https://relay.example.com",
@@ -36,7 +36,7 @@ describe("a link to an artifact", () => {
     expect(links.check(run, key, query)).toBe(true);
   });
 
-  it("opens nothing else", () => {
+  it("a link to an artifact opens no other artifact", () => {
     const { query } = read(links.artifact("wr_1", "a_2"));
     expect(links.check("wr_1", "a_3", query)).toBe(false);
     expect(links.check("wr_2", "a_2", query)).toBe(false);
@@ -44,12 +44,12 @@ describe("a link to an artifact", () => {
     expect(links.check("wr_1", "a_2", { ...query, exp: String(Number(query.exp) + 1) })).toBe(false);
   });
 
-  it("opens nothing at a relay with another key", () => {
+  it("a link to an artifact opens nothing at a relay with another key", () => {
     const { query } = read(links.artifact("wr_1", "a_2"));
     expect(linksAt(NOW, Buffer.alloc(32, 2)).check("wr_1", "a_2", query)).toBe(false);
   });
 
-  it("works for 90 days and no more than 91", () => {
+  it("a link to an artifact works for 90 days and no more than 91", () => {
     const { query } = read(links.artifact("wr_1", "a_2"));
     expect(linksAt(NOW + LINK_LIFE_MS - 1).check("wr_1", "a_2", query)).toBe(true);
     expect(linksAt(NOW + LINK_LIFE_MS + DAY_MS).check("wr_1", "a_2", query)).toBe(false);
@@ -70,11 +70,11 @@ describe("a link to an artifact", () => {
     { exp: "1e12", sig: "A".repeat(43) },
     { exp: "-1", sig: "A".repeat(43) },
     { exp: "", sig: "A".repeat(43) },
-  ])("a link to an artifact is none with the query %j", (query) => {
+  ])("a link to an artifact with the query %j opens nothing", (query) => {
     expect(links.check("wr_1", "a_2", query)).toBe(false);
   });
 
-  it("leads back to any run and any artifact, and no two of them share a signature", () => {
+  it("a link to an artifact leads to any run and any artifact, and no two of them share a signature", () => {
     const text = fc.string({ unit: "binary", minLength: 1, maxLength: 20 }).filter((value) => value.isWellFormed());
     fc.assert(
       fc.property(text, text, text, (runId, one, other) => {
@@ -98,7 +98,7 @@ describe("a link to a run", () => {
 });
 
 describe("its signature", () => {
-  it("its signature is the HMAC-SHA256 of what the link opens and until when", () => {
+  it("the signature of a link is the HMAC-SHA256 of what the link opens and until when", () => {
     const { query } = read(links.artifact("wr_1", "a_2"));
     const signed = JSON.stringify(["artifact", "wr_1", "a_2", query.exp]);
     expect(query.sig).toBe(createHmac("sha256", KEY).update(signed).digest("base64url"));

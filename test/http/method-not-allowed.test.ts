@@ -37,12 +37,12 @@ it.each([
   }
 });
 
-it("who has no token learns of no method", async () => {
+it("a client without a token learns of no method", async () => {
   const relay = await anApp();
   expect((await ask(relay, "PUT", "/v1/runs", "")).status).toBe(401);
 });
 
-it("an address that is none is answered 404, whatever the method", async () => {
+it("an unknown address is answered 404, whatever the method", async () => {
   const relay = await anApp();
   for (const method of ["GET", "POST", "DELETE"])
     expect((await ask(relay, method, "/v1/nothing")).status, method).toBe(404);

@@ -130,7 +130,7 @@ describe("every answer", () => {
     "GET /v1/events 200": () => ["/v1/events"],
     "GET /v1/events 400": () => ["/v1/events?last_event_id=1.5"],
   };
-  it.each(Object.entries(cases))("every answer: %s is as the document says", async (name, make) => {
+  it.each(Object.entries(cases))("the answer %s is as the OpenAPI document says", async (name, make) => {
     const { relay, ...given } = await aRelay();
     const [path, body] = make(given);
     const method = name.split(" ")[0] ?? "";
@@ -143,7 +143,7 @@ describe("every answer", () => {
     ["401", "no token", "none"],
     ["403", "no token configured", "Bearer wrong"],
     ["429", "too many wrong ones", "Bearer wrong"],
-  ])("every answer is %s with %s, everywhere as the document says", async (status, _what, authorization) => {
+  ])("the API answers %s to %s, everywhere as the OpenAPI document says", async (status, _what, authorization) => {
     const relay = await anApp(status === "403" ? { RELAY_TOKEN: undefined } : {});
     if (status === "429") for (let i = 0; i < 10; i += 1) await ask(relay, "GET", "/v1/runs", authorization);
     for (const [path, operations] of Object.entries(document.paths)) {
@@ -156,7 +156,7 @@ describe("every answer", () => {
     }
   });
 
-  it("GET /v1/events 503: beyond as many streams as there may be", async () => {
+  it("GET /v1/events answers 503 beyond 32 streams, as the OpenAPI document says", async () => {
     const relay = await anApp();
     const open = () => relay.app.fetch(new Request("http://relay.test/v1/events", { headers: bearer }));
     const readers = [];
@@ -169,7 +169,7 @@ describe("every answer", () => {
     for (const reader of readers) await reader?.cancel();
   });
 
-  it("every answer that is documented was asked for, and nothing that is not", () => {
+  it("every documented answer was asked for, and every answer is documented", () => {
     const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.entries(operations).flatMap(([method, { responses }]) =>
         Object.keys(responses).map((status) => `${method.toUpperCase()} ${path} ${status}`),
@@ -210,7 +210,7 @@ describe("every answer", () => {
   }
 });
 
-it("what an HTTP sink receives is as the document says, of results and of tests", async () => {
+it("an HTTP sink receives results and tests as the OpenAPI document says", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   await relay.webhook(fixtureBytes("workflow_run.completed"));
   await relay.deliver();

@@ -41,7 +41,7 @@ it.each([
   ["/v1/deliveries?", "id"],
   ["/v1/deliveries?sink=crm&", "id"],
   ["/v1/deliveries?state=pending&sink=ops&sink=crm&", "id"],
-] as const)("GET %s", async (address, key) => {
+] as const)("pages of GET %s hold every row once while others arrive", async (address, key) => {
   await fc.assert(
     fc.asyncProperty(arrivals(12), arrivals(3), fc.integer({ min: 1, max: 5 }), async (old, fresh, limit) => {
       const runtime = aRuntime();

@@ -10,7 +10,7 @@ const BODY = '{"run_id":"tsk_1","status":"completed"}';
 
 describe("health", () => {
   it.each(["/healthz", "/readyz", "/healthz/"])(
-    "health: %s is 200 without a token, with and without RELAY_TOKEN",
+    "%s is 200 without a token, with and without RELAY_TOKEN",
     async (path) => {
       for (const RELAY_TOKEN of [TOKEN, undefined]) {
         const relay = await anApp({ RELAY_TOKEN });
@@ -20,7 +20,7 @@ describe("health", () => {
     },
   );
 
-  it("/readyz is 503 once a stop was asked for, /healthz still 200", async () => {
+  it("/readyz is 503 once a stop was asked for, and /healthz still 200", async () => {
     const relay = await anApp();
     const stopping = relay.stop();
     expect((await relay.get("/readyz")).status).toBe(503);
@@ -54,7 +54,7 @@ it("/readyz tries again after a second, and at once after a failure", async () =
 });
 
 describe("metrics", () => {
-  it("metrics show what waits, for how long, and what is dead", async () => {
+  it("the metrics show what is pending, for how long, and what is dead", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["http"], file: "delivery: { schedule: [1h] }" });
     relay.standIns.http.answers.push({ status: 500 }, { status: 404 });
@@ -75,7 +75,7 @@ describe("metrics", () => {
     expect(text).toContain('skyvern_relay_attempts_total{sink="http",outcome="dead"} 1');
   });
 
-  it("fall back to nothing waiting", async () => {
+  it("the metrics show nothing pending once everything was delivered", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(BODY);
     expect((await relay.get("/metrics")).text).toContain('skyvern_relay_backlog{sink="http"} 1');
@@ -83,7 +83,7 @@ describe("metrics", () => {
     expect((await relay.get("/metrics")).text).not.toMatch(/skyvern_relay_backlog\{sink="http"\} [1-9]/);
   });
 
-  it("metrics have no run id, run type or title in a label", async () => {
+  it("the metrics have no run id, run type or title in a label", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(fixtureBytes("workflow_run.completed"), { path: "/webhook/billing" });
     await relay.deliver();
@@ -93,7 +93,7 @@ describe("metrics", () => {
     }
   });
 
-  it("metrics are served without a token on METRICS_PORT, and nothing else is", async () => {
+  it("the metrics are served without a token on METRICS_PORT, and nothing else is", async () => {
     const relay = await aListeningApp({ METRICS_PORT: "0" }).catch((error: unknown) => error as Error);
     if (relay instanceof Error) throw relay;
     const started = /"metrics_port":(\d+)/.exec(relay.log())?.[1];
@@ -133,7 +133,7 @@ describe("/openapi.json", () => {
     });
   });
 
-  it("/openapi.json has every route of the history API, each with its faults", async () => {
+  it("/openapi.json has every route of the history API, each with its refusals", async () => {
     const relay = await anApp();
     const { paths } = await relay.read<Document>("/openapi.json");
     for (const [method, path] of [
@@ -150,7 +150,7 @@ describe("/openapi.json", () => {
     }
   });
 
-  it("documents exactly the routes below /v1 that answer", async () => {
+  it("/openapi.json documents exactly the routes below /v1 that answer", async () => {
     const relay = await anApp();
     const { paths } = await relay.read<Document>("/openapi.json");
     for (const [path, methods] of Object.entries(paths)) {
@@ -182,7 +182,7 @@ describe("/openapi.json", () => {
     expect([...new Set(answering)].toSorted()).toEqual(documented.filter((name) => name.includes("/v1/")).toSorted());
   });
 
-  it("lists the parameters by their names in the interface", async () => {
+  it("/openapi.json lists the parameters by their names in the interface", async () => {
     const relay = await anApp();
     const { paths } = await relay.read<Document>("/openapi.json");
     const names = (path: string) => paths[path]?.["get"]?.parameters?.map(({ name }) => name);
@@ -239,7 +239,7 @@ it("a sink that had no delivery yet has its metrics, as 0", async () => {
     expect(text).toContain(`${name} 0\n`);
 });
 
-it("nothing is at any other address", async () => {
+it("any other address is answered 404", async () => {
   const relay = await anApp();
   for (const path of ["/admin", "/.env", "/v2/runs", "/webhooks", "/webhook/a/b"]) {
     const answer = await relay.get(path);
@@ -247,7 +247,7 @@ it("nothing is at any other address", async () => {
   }
 });
 
-it("a relay whose delivery loop has stalled, or that stops, is not ready, and no write is tried for it", async () => {
+it("a relay whose delivery loop has stalled, or that stops, is not ready, and tries no write to find out", async () => {
   const store = { ping: () => Promise.reject(new Error("nobody asks")) };
   const readiness = (isStalled: boolean, isStopping: boolean) =>
     createReadiness({

@@ -10,7 +10,7 @@ const aRun = (id: string, values: Record<string, unknown> = {}): string =>
   JSON.stringify({ run_id: id, status: "completed", ...values });
 
 describe("…/artifacts", () => {
-  it("are listed with relay links, as the run has them", async () => {
+  it("GET /v1/runs/{run_id}/artifacts lists the artifacts with relay links, as the run has them", async () => {
     const relay = await anApp({}, { standIns: ["http"], skyvern: { now: () => NOW } });
     relay.standIns.skyvern.addRun({ payload: fixtureJson("workflow_run.completed") });
     await relay.webhook(fixtureBytes("workflow_run.completed"));
@@ -28,7 +28,7 @@ describe("…/artifacts", () => {
       expect(url).toMatch(`${PUBLIC_URL}/artifacts/${WORKFLOW}/`);
   });
 
-  it("are asked of Skyvern again on request, and stored", async () => {
+  it("POST /v1/runs/{run_id}/artifacts/refresh asks Skyvern for the artifacts again, and stores them", async () => {
     const relay = await anApp({}, { skyvern: { now: () => NOW } });
     relay.standIns.skyvern.addRun({ payload: fixtureJson("workflow_run.completed") });
     await relay.webhook(fixtureBytes("workflow_run.completed"));
@@ -43,7 +43,7 @@ describe("…/artifacts", () => {
     expect(await relay.read(`/v1/runs/${WORKFLOW}/artifacts`)).toEqual(refreshed);
   });
 
-  it("…/artifacts stand as they were known when Skyvern cannot be asked, and the answer says why", async () => {
+  it("POST /v1/runs/{run_id}/artifacts/refresh answers what is known when Skyvern cannot be asked, and says why", async () => {
     const relay = await anApp({ SKYVERN_BASE_URL: "http://127.0.0.1:9" });
     await relay.webhook(fixtureBytes("workflow_run.completed"));
     const answer = await relay.post(`/v1/runs/${WORKFLOW}/artifacts/refresh`);
@@ -51,12 +51,15 @@ describe("…/artifacts", () => {
     expect(answer.json()["reason"]).toMatch(/\w/);
   });
 
-  it.each(["get", "post"] as const)("…/artifacts: %s of an unknown run is answered 404", async (method) => {
-    const relay = await anApp();
-    const path = "/v1/runs/tsk_0/artifacts";
-    const answer = method === "get" ? await relay.get(path) : await relay.post(`${path}/refresh`);
-    expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
-  });
+  it.each(["get", "post"] as const)(
+    "%s /v1/runs/{run_id}/artifacts of an unknown run is answered 404",
+    async (method) => {
+      const relay = await anApp();
+      const path = "/v1/runs/tsk_0/artifacts";
+      const answer = method === "get" ? await relay.get(path) : await relay.post(`${path}/refresh`);
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
+    },
+  );
 });
 
 describe("…/why", () => {
@@ -68,7 +71,7 @@ routes:
 `;
   const why = (relay: Awaited<ReturnType<typeof anApp>>, id: string) => relay.read<Why>(`/v1/runs/${id}/why`);
 
-  it("shows the whole story: received, key, verdict, routes that matched and not, every attempt, proofs", async () => {
+  it("GET /v1/runs/{run_id}/why shows the whole story: receipts, key, verdict, routes that matched and not, every attempt, proofs", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["slack", "http", "smtp"], file });
     relay.standIns.http.answers.push({ status: 503, body: "busy" });
@@ -123,7 +126,7 @@ routes:
     expect(story.timeline.map(({ at }) => at)).toEqual(story.timeline.map(({ at }) => at).toSorted());
   });
 
-  it("has the Message-ID of a mail", async () => {
+  it("GET /v1/runs/{run_id}/why has the Message-ID of a mail", async () => {
     const relay = await anApp({}, { standIns: ["smtp"] });
     await relay.webhook(fixtureBytes("task_v2.completed"));
     await relay.deliver();
@@ -140,13 +143,16 @@ routes:
       /no route matched/,
     ],
     ["still pending", aRun("tsk_1"), "", /Pending: not delivered to http yet: it waits for its turn/],
-  ])("says of a run that is %s why nothing was delivered", async (_what, body, routes, sentence) => {
-    const relay = await anApp({}, { standIns: ["http"], file: routes });
-    await relay.webhook(body);
-    expect((await why(relay, "tsk_1")).summary.join("\n")).toMatch(sentence);
-  });
+  ])(
+    "GET /v1/runs/{run_id}/why says of a run that is %s why nothing was delivered",
+    async (_what, body, routes, sentence) => {
+      const relay = await anApp({}, { standIns: ["http"], file: routes });
+      await relay.webhook(body);
+      expect((await why(relay, "tsk_1")).summary.join("\n")).toMatch(sentence);
+    },
+  );
 
-  it("says which sink will never get it, and what the sink said", async () => {
+  it("GET /v1/runs/{run_id}/why says which sink will never get the run, and what the sink said", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     relay.standIns.http.answers.push({ status: 404 });
     await relay.webhook(aRun("tsk_1"));
@@ -156,7 +162,7 @@ routes:
     );
   });
 
-  it("shows a correction, and where it was delivered last", async () => {
+  it("GET /v1/runs/{run_id}/why shows a correction, and where it was delivered last", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00" }));
     await relay.deliver();
@@ -170,7 +176,7 @@ routes:
     expect(story.deliveries.map(({ cause }) => cause)).toEqual(["result", "correction"]);
   });
 
-  it("of an unknown run is answered 404, and says where to look", async () => {
+  it("GET /v1/runs/{run_id}/why of an unknown run is answered 404, and says where to look", async () => {
     const relay = await anApp();
     await relay.webhook('{"genuine":"but odd"}');
     const answer = await relay.get("/v1/runs/tsk_0/why");
@@ -185,17 +191,23 @@ routes:
   it.each([
     [true, /no webhook came/],
     [false, /another webhook_url/],
-  ])("of an unknown run that Skyvern lists (targets this relay: %s) says so", async (targetsThisRelay, sentence) => {
-    const relay = await anApp();
-    await relay.app.store.recordListedRuns([{ runId: "tsk_0", createdAt: NOW, seenAt: NOW, targetsThisRelay }]);
-    expect((await relay.get("/v1/runs/tsk_0/why")).json<{ detail: string }>().detail).toMatch(sentence);
-  });
+  ])(
+    "GET /v1/runs/{run_id}/why of an unknown run that Skyvern lists (targets this relay: %s) says so",
+    async (targetsThisRelay, sentence) => {
+      const relay = await anApp();
+      await relay.app.store.recordListedRuns([{ runId: "tsk_0", createdAt: NOW, seenAt: NOW, targetsThisRelay }]);
+      expect((await relay.get("/v1/runs/tsk_0/why")).json<{ detail: string }>().detail).toMatch(sentence);
+    },
+  );
 
-  it.each(["x".repeat(5_000), "%00%1b%5b31m", "%E2%80%AE"])("of %.20s does not repeat it whole or raw", async (id) => {
-    const relay = await anApp();
-    const answer = await relay.get(`/v1/runs/${id}/why`);
-    expect(answer.status).toBe(404);
-    expect(answer.text.length).toBeLessThan(1_000);
-    expect(answer.text).not.toContain("\u001b");
-  });
+  it.each(["x".repeat(5_000), "%00%1b%5b31m", "%E2%80%AE"])(
+    "GET /v1/runs/{run_id}/why of %.20s does not repeat the id whole or raw",
+    async (id) => {
+      const relay = await anApp();
+      const answer = await relay.get(`/v1/runs/${id}/why`);
+      expect(answer.status).toBe(404);
+      expect(answer.text.length).toBeLessThan(1_000);
+      expect(answer.text).not.toContain("\u001b");
+    },
+  );
 });

@@ -47,12 +47,12 @@ describe("GET /v1/runs?q=", () => {
     ["10000000000000000000000", ["tsk_v2_565439099822879190"]],
     ["10000000000000000000001", []],
     ["no such words anywhere", []],
-  ])("GET /v1/runs?q=: %s finds %j", async (text, ids) => {
+  ])("GET /v1/runs?q= finds by %s the runs %j", async (text, ids) => {
     const relay = await someRuns();
     expect(idsOf(await relay.read<Page>(q(text)))).toEqual(ids);
   });
 
-  it("goes with every other filter, and with a cursor", async () => {
+  it("GET /v1/runs?q= goes with every other filter, and with a cursor", async () => {
     const relay = await someRuns();
     const all = await relay.read<Page>(`${q("tsk")}&run_type=task_v2`);
     expect(all.data.length).toBeGreaterThan(2);
@@ -68,7 +68,7 @@ describe("GET /v1/runs?q=", () => {
     expect(idsOf(await relay.read<Page>(`${q("tsk")}&since=2030-01-01`))).toEqual([]);
   });
 
-  it("finds what a correction says now, and no more what it said before", async () => {
+  it("GET /v1/runs?q= finds a correction by its words, and no more by what the run said before", async () => {
     const relay = await anApp();
     await relay.webhook(mutated("task_v2.failed", { failure_reason: "Zanzibar was closed" }));
     expect(idsOf(await relay.read<Page>(q("zanzibar")))).toHaveLength(1);
@@ -85,7 +85,7 @@ describe("GET /v1/runs?q=", () => {
     expect(idsOf(await relay.read<Page>(q("mombasa")))).toHaveLength(1);
   });
 
-  it("asks for another letter where more than 100 words begin so, of however few runs, and finds what begins with it", async () => {
+  it("GET /v1/runs?q= asks for another letter where over 100 words begin so, and with it finds what begins so", async () => {
     const relay = await anApp();
     const codes = Array.from({ length: 101 }, (_none, i) => `żab${String.fromCodePoint(0x61 + (i % 26))}${i}`);
     await relay.webhook(aRun("tsk_many", { output: { codes } }));
@@ -99,7 +99,7 @@ describe("GET /v1/runs?q=", () => {
   });
 
   it.each(["", "   ", "***", '"', "in*", "()", "x ".repeat(11), "a".repeat(501)])(
-    "GET /v1/runs?q=: %j is answered 400 with a problem that names q",
+    "GET /v1/runs?q= of %j is answered 400 with a problem that names q",
     async (text) => {
       const relay = await anApp();
       const answer = await relay.get(q(text));
@@ -125,14 +125,14 @@ describe("GET /v1/runs?q=", () => {
     "a:b:c",
     "-a",
     '""a""',
-  ])("GET /v1/runs?q=: %j is text like any other", async (text) => {
+  ])("GET /v1/runs?q= takes %j as text like any other", async (text) => {
     const relay = await someRuns();
     const answer = await relay.get(q(text.toWellFormed()));
     expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"data"')]);
   });
 });
 
-it("a search with a fault is answered 400 with what is wrong with q", async () => {
+it("GET /v1/runs?q= answers 400 to a faulty search, and says what is wrong with q", async () => {
   const asked: unknown[] = [];
   const store = {
     searchFault: async (search: unknown) => {

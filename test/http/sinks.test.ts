@@ -17,7 +17,7 @@ const test = async (relay: TestApp, sink: string) => {
 const aRun = (id: string): string => JSON.stringify({ run_id: id, status: "completed" });
 
 describe("POST /v1/sinks/{name}/test", () => {
-  it("sends one marked message through that sink only, at once", async () => {
+  it("POST /v1/sinks/{name}/test sends one marked message through that sink only, at once", async () => {
     const relay = await anApp({}, { standIns: ["http", "slack", "smtp"] });
 
     const { outcome, reason, delivery } = await test(relay, "http");
@@ -47,7 +47,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     expect(relay.standIns.smtp.messages).toHaveLength(0);
   });
 
-  it("says in Slack and in mail that no run happened, and gives the proof", async () => {
+  it("POST /v1/sinks/{name}/test says in Slack and in mail that no run happened, and answers with the proof", async () => {
     const relay = await anApp({}, { standIns: ["slack", "smtp"] });
     const slack = await test(relay, "slack");
     expect(slack.delivery["receipt"]).toMatchObject({ ts: expect.any(String) as string });
@@ -62,7 +62,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     [{ status: 404 }, "dead", /404/],
     [{ reset: true }, "retry", /\w/],
   ])(
-    "answers what the sink did (%j), tries no more, and counts it as owed to no sink",
+    "POST /v1/sinks/{name}/test answers what the sink did (%j), tries no more, and leaves nothing owed to the sink",
     async (answer, outcome, reason) => {
       const runtime = aRuntime();
       const relay = await anApp({}, { standIns: ["http"], runtime });
@@ -80,7 +80,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     },
   );
 
-  it("POST /v1/sinks/{name}/test is listed as a delivery, and as nothing else", async () => {
+  it("the delivery of POST /v1/sinks/{name}/test is listed among deliveries, and nowhere else", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const { delivery } = await test(relay, "http");
     expect((await relay.read("/v1/deliveries?sink=http"))["data"]).toEqual([delivery]);
@@ -89,7 +89,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     expect((await relay.get(`/v1/runs/${String(delivery["run_id"])}`)).status).toBe(404);
   });
 
-  it("goes out while the circuit is open and others wait, and changes neither", async () => {
+  it("POST /v1/sinks/{name}/test goes out while the circuit is open and others are pending, and changes neither", async () => {
     const relay = await anApp({}, { standIns: ["http"], file: "delivery: { schedule: [1h] }" });
     for (let i = 0; i < 8; i++) {
       relay.standIns.http.answers.push({ status: 500 });
@@ -110,7 +110,7 @@ describe("POST /v1/sinks/{name}/test", () => {
     expect((await relay.post("/v1/sinks/nobody/test")).status).toBe(404);
   });
 
-  it("needs the token", async () => {
+  it("POST /v1/sinks/{name}/test needs the token", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const response = await relay.app.fetch(new Request("http://relay.test/v1/sinks/http/test", { method: "POST" }));
     expect(response.status).toBe(401);

@@ -23,7 +23,7 @@ const aRun = (id: string, values: Record<string, unknown> = {}): string =>
 const stats = (relay: TestApp, query = "") => relay.read<Stats>(`/v1/stats${query}`);
 
 describe("GET /v1/stats", () => {
-  it("counts runs by status and hour, of the last 24 hours by default, empty hours included", async () => {
+  it("GET /v1/stats counts runs by status and hour, of the last 24 hours by default, empty hours included", async () => {
     const runtime = aRuntime(NOW - 2 * HOUR);
     const relay = await anApp({}, { runtime });
     await relay.webhook(aRun("a"));
@@ -43,7 +43,7 @@ describe("GET /v1/stats", () => {
     expect(answer.totals).toEqual({ completed: 1, failed: 1, running: 1 });
   });
 
-  it("counts by the day, of the last 30 days by default", async () => {
+  it("GET /v1/stats counts runs by the day, of the last 30 days by default", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime });
     await relay.webhook(aRun("a"));
@@ -59,7 +59,7 @@ describe("GET /v1/stats", () => {
     ]);
   });
 
-  it("moves a run whose outcome was corrected", async () => {
+  it("GET /v1/stats moves a run whose outcome was corrected", async () => {
     const relay = await anApp();
     await relay.webhook(mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00" }));
     expect((await stats(relay)).totals).toEqual({ failed: 1 });
@@ -72,7 +72,7 @@ describe("GET /v1/stats", () => {
     expect((await stats(relay)).totals).toEqual({ completed: 1 });
   });
 
-  it("takes whole buckets, and answers for which", async () => {
+  it("GET /v1/stats takes whole buckets, and answers for which", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("a"));
     const answer = await stats(relay, "?since=2026-08-23T08:59:59Z&until=2026-08-23T10:00:01Z");
@@ -81,7 +81,7 @@ describe("GET /v1/stats", () => {
     expect((await stats(relay, "?since=2026-08-23T08:00:00Z&until=2026-08-23T10:00:00Z")).totals).toEqual({});
   });
 
-  it("says how long deliveries took and what waits, for each sink", async () => {
+  it("GET /v1/stats says how long deliveries took and what is pending, for each sink", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["http", "slack"], file: "delivery: { schedule: [1h] }" });
     relay.standIns.http.answers.push({}, {}, { status: 500 });
@@ -119,7 +119,7 @@ describe("GET /v1/stats", () => {
     }
   });
 
-  it("GET /v1/stats has no percentile of nothing", async () => {
+  it("GET /v1/stats has no percentile where nothing was delivered", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     expect((await stats(relay)).sinks).toEqual([
       {
@@ -135,7 +135,7 @@ describe("GET /v1/stats", () => {
     ]);
   });
 
-  it("says how much of Skyvern's own list was relayed", async () => {
+  it("GET /v1/stats says how much of Skyvern's own list was relayed", async () => {
     const relay = await anApp({}, { standIns: ["http"], skyvern: { now: () => NOW } });
     const payload = (id: string) => ({
       ...fixtureJson("task_v2.completed"),
@@ -155,7 +155,7 @@ describe("GET /v1/stats", () => {
     expect((await stats(relay)).coverage).toEqual([{ day: "2026-08-23T00:00:00.000Z", seen: 2, relayed: 2 }]);
   });
 
-  it("counts a status that is called like something every object has", async () => {
+  it("GET /v1/stats counts a status that is called like something every object has", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("a", { status: "__proto__" }));
     await relay.webhook(aRun("b", { status: "constructor" }));
@@ -171,19 +171,19 @@ describe("GET /v1/stats", () => {
     ["since=2026-01-01", "since"],
     ["bucket=day&since=1970-01-01", "since"],
     ["sink=http", "sink"],
-  ])("?%s is answered 400 and names %s", async (query, parameter) => {
+  ])("GET /v1/stats?%s is answered 400 and names %s", async (query, parameter) => {
     const relay = await anApp();
     const answer = await relay.get(`/v1/stats?${query}`);
     expect([answer.status, answer.json<Problem>().errors.map((error) => error.parameter)]).toEqual([400, [parameter]]);
   });
 
-  it("GET /v1/stats of the last day there is has no time that is not ISO 8601 of four digits", async () => {
+  it("GET /v1/stats of the last day there is has only ISO 8601 times of four digits", async () => {
     const relay = await anApp();
     const { text, status } = await relay.get("/v1/stats?until=9999-12-31T23:59:59.999Z");
     expect([status, text.includes("+010000")]).toEqual([200, false]);
   });
 
-  it("says what to ask for when it is too much", async () => {
+  it("GET /v1/stats says what to ask for when it was asked for too much", async () => {
     const relay = await anApp();
     const [error] = (await relay.get("/v1/stats?since=2026-01-01")).json<Problem>().errors;
     expect(error?.message).toMatch(/at most 744; ask for days/);

@@ -48,7 +48,7 @@ describe("bodies that are not finished", () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
-  it("bodies that are not finished are cut off with 408 when nothing more comes, and their connections are destroyed", async () => {
+  it("unfinished bodies are cut off with 408 when nothing more comes, and their connections are destroyed", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
@@ -66,7 +66,7 @@ describe("a body that is refused", () => {
   it.each([
     ["over the limit, by what it declares", headers(200 * MB), 413],
     ["without a signature", headers(5 * MB).replace(/x-skyvern-signature: \w+\r\n/, ""), 401],
-  ])("%s is answered before anything of it came", async (_what, text, status) => {
+  ])("a body %s is refused before any of it came", async (_what, text, status) => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
     connection.write(text);
@@ -183,7 +183,7 @@ describe("on a socket", () => {
   it.each([
     ["headers are not whole", "POST /read HTTP/1.1\r\nhost: relay\r\nx: ", fast.headersTimeout],
     ["body is not whole", "POST /read HTTP/1.1\r\nhost: relay\r\ncontent-length: 9\r\n\r\nab", fast.requestTimeout],
-  ])("a request whose %s is answered 408 in time and its connection destroyed", async (_what, text, afterMs) => {
+  ])("a request whose %s is answered 408 in time, and its connection destroyed", async (_what, text, afterMs) => {
     const connection = await open(await aServer(), text);
     expect((await connection.answer()).status).toBe(408);
     const answeredAfter = performance.now() - connection.startedAt;

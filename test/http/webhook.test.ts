@@ -16,7 +16,7 @@ describe("the address of the webhook", () => {
     [`/webhook/${"x".repeat(64)}`, "x".repeat(64)],
     ["/webhook?token=abc&x=1", null],
     ["/webhook/billing?x=1", "billing"],
-  ])("the address of the webhook: %s takes it, with the label %s, and redirects nowhere", async (path, channel) => {
+  ])("the webhook address %s is taken with the label %s, and redirects nowhere", async (path, channel) => {
     const relay = await anApp();
 
     const answer = await relay.webhook(BODY, { path });
@@ -26,7 +26,7 @@ describe("the address of the webhook", () => {
   });
 
   it.each([`/webhook/${"x".repeat(65)}`, "/webhook/a.b", "/webhook/a%20b", "/webhook/%C3%BC", "/webhook/a%2Fb"])(
-    "the address of the webhook: %s is no label: 400 with a reason, and nothing is stored",
+    "the webhook address %s has no valid label and is answered 400 with a reason, and nothing is stored",
     async (path) => {
       const relay = await anApp();
       const answer = await relay.webhook(BODY, { path });
@@ -37,7 +37,7 @@ describe("the address of the webhook", () => {
   );
 
   it.each(["GET", "PUT", "DELETE", "PATCH"])(
-    "the address of the webhook by %s is answered 405, which names POST",
+    "the webhook address answers %s with 405, which names POST",
     async (method) => {
       const relay = await anApp();
       const response = await relay.app.fetch(new Request("http://relay.test/webhook/billing", { method }));
@@ -45,7 +45,7 @@ describe("the address of the webhook", () => {
     },
   );
 
-  it("keeps the first label when the same webhook comes by another address", async () => {
+  it("a run keeps its first label when the same webhook comes by another address", async () => {
     const relay = await anApp();
     await relay.webhook(BODY, { path: "/webhook/billing" });
     expect((await relay.webhook(BODY, { path: "/webhook/legal" })).json()["result"]).toBe("duplicate");
@@ -60,7 +60,7 @@ describe("answers", () => {
     ["refused", BODY, "another key"],
     ["a one-time-code request", '{"task_id":"tsk_1"}', FIXTURE_KEY],
     ["too large", `"${"x".repeat(2000)}"`, FIXTURE_KEY],
-  ])("answers are short JSON without a secret: %s", async (_what, body, key) => {
+  ])("the webhook's answers are short JSON without a secret: %s", async (_what, body, key) => {
     const relay = await anApp({}, { file: "receive: { body_limit: 1KB }" });
     const answer = await relay.webhook(body, { key });
     expect(answer.headers.get("content-type")).toBe("application/json");
@@ -71,7 +71,7 @@ describe("answers", () => {
     expect(answer.status).not.toBe(403);
   });
 
-  it("count in the metrics by what they were", async () => {
+  it("the webhook's answers count in the metrics by what they were", async () => {
     const relay = await anApp();
     await relay.webhook(BODY);
     await relay.webhook(BODY);
@@ -94,7 +94,7 @@ describe("answers", () => {
     }
   });
 
-  it("answers after a stop was asked for are 503 with a short Retry-After", async () => {
+  it("the webhook answers 503 with a short Retry-After after a stop was asked for", async () => {
     const relay = await anApp();
     const stopping = relay.stop();
 
@@ -146,7 +146,7 @@ it.each([
   expect(JSON.parse(line ?? "null")).toMatchObject({ event: "webhook.received", no_delivery: reason });
 });
 
-it("an address that sends webhooks without a right signature gets 429 and no more log lines, and its genuine ones in", async () => {
+it("an address that sends webhooks without a right signature gets 429 and no more log lines, and its genuine ones get in", async () => {
   const relay = await anApp();
   const statuses = [];
   for (let i = 0; i < 320; i += 1) statuses.push((await relay.webhook(BODY, { signature: "0".repeat(64) })).status);

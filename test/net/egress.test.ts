@@ -64,7 +64,7 @@ async function connectionsDuring(act: () => Promise<unknown>): Promise<number> {
   return count;
 }
 
-test("connections are seen by these tests", async () => {
+test("these tests see the connections that are made", async () => {
   const { port } = await startServer();
   const egress = egressWith({ allow: ["127.0.0.1"] });
   const act = async () => void (await (await egress.fetch(`http://127.0.0.1:${port}/`)).text());
@@ -149,7 +149,7 @@ describe("an address that is not public is refused however it is written, before
     ["an answer in decimal", "http://odd.example/", ["2130706433"]],
     ["an answer that is no address", "http://odd.example/", ["nonsense"]],
     ["all addresses", "http://any.example/", ["0.0.0.0"]],
-  ])("a name with %s", async (_what, url, addresses) => {
+  ])("a name with %s is refused before anything is sent", async (_what, url, addresses) => {
     const egress = egressWith({ lookup: async () => answers(...addresses) });
     const act = async () => void (await refusalOf(egress.fetch(url)));
     expect(await connectionsDuring(act)).toBe(0);
@@ -167,7 +167,7 @@ describe("an address that is not public is refused however it is written, before
     "//127.0.0.1/",
     "",
   ])(
-    "an address that is not public is refused however it is written, before anything is sent: %j, which is no URL, or names a user or a port that hides the host",
+    "%j, which is no URL, or hides its host behind a user or a port, is refused before anything is sent",
     async (url) => {
       const egress = egressWith({ lookup: async () => answers("127.0.0.1") });
       const act = () => expect(egress.fetch(url)).rejects.toBeInstanceOf(Error);
@@ -177,7 +177,7 @@ describe("an address that is not public is refused however it is written, before
 });
 
 test.each(["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "2a00:1450:4001::1"])(
-  "%s is public",
+  "the address %s is public",
   (address) => {
     expect(refusedRange(address, [])).toBeNull();
   },
@@ -192,7 +192,7 @@ test.each([
   "blob:https://example.com/1",
   "ws://127.0.0.1/",
   "javascript:alert(1)",
-])("%s is refused: only http and https are fetched", async (url) => {
+])("%s is refused, as only http and https are fetched", async (url) => {
   const egress = egressWith();
   const act = async () => expect((await refusalOf(egress.fetch(url))).reason).toContain("http and https");
   expect(await connectionsDuring(act)).toBe(0);
@@ -210,7 +210,7 @@ test("a name is refused when any of its addresses is, and the reason names host 
   expect(reason).toContain("both.example (10.1.2.3)");
 });
 
-test("an allowed network is reached, its neighbours are not", async () => {
+test("an allowed network is reached, and its neighbours are not", async () => {
   const { port } = await startServer();
   const egress = egressWith({ allow: ["127.0.0.1/32"] });
   expect(await (await egress.fetch(`http://127.0.0.1:${port}/`)).text()).toBe(`127.0.0.1:${port}`);
@@ -238,7 +238,7 @@ test("a name that later answers with a loopback address is refused at its next c
   expect(seen).toEqual(["/first"]);
 });
 
-test("an origin named as infrastructure is reached wherever it resolves, other ports of it are not", async () => {
+test("an origin named as infrastructure is reached wherever it resolves, and other ports of it are not", async () => {
   const trusted = await startServer();
   const other = await startServer();
   const egress = egressWith({
@@ -258,7 +258,7 @@ test("a redirect is never followed, whatever the caller asks", async () => {
   expect(seen).toEqual(["/away"]);
 });
 
-test("a name without an address fails as not found, which is not a refusal", async () => {
+test("a name without an address fails as not found, and not as refused", async () => {
   const error: unknown = await egressWith({ lookup: async () => [] })
     .fetch("http://nowhere.example/")
     .catch((error: unknown) => error);
@@ -282,7 +282,7 @@ test("a server that never answers runs into the time limit", async () => {
   expect((error as Error).cause).toMatchObject({ code: "UND_ERR_HEADERS_TIMEOUT" });
 });
 
-test("TLS asks for the name, not for the address it is pinned to", async () => {
+test("a TLS connection asks for the name, not for the address it is pinned to", async () => {
   const asked: string[] = [];
   const server = createTlsServer({
     SNICallback: (name, done) => {
@@ -365,7 +365,7 @@ describe("an answer that is wanted whole", () => {
       ["of unknown length", {}, "[1, 2]"],
       ["long", { "content-length": "100002" }, JSON.stringify("x".repeat(100_000))],
       ["empty", { "content-length": "0" }, ""],
-    ])("that is %s comes whole, with its status and headers", async (_name, headers, body) => {
+    ])("a whole answer that is %s comes with its status and headers", async (_name, headers, body) => {
       const url = await serve((_request, response) =>
         response.writeHead(418, { ...headers, "x-of": "theirs" }).end(body),
       );
@@ -374,7 +374,7 @@ describe("an answer that is wanted whole", () => {
       expect([answer.body.toString(), answer.missing]).toEqual([body, null]);
     });
 
-    test("is of what was sent, to the path and query asked for", async () => {
+    test("a request for a whole answer sends its body and headers to the path and query asked for", async () => {
       const url = await serve((request, response) => {
         let body = "";
         request.on("data", (chunk: Buffer) => (body += chunk.toString()));
@@ -386,7 +386,7 @@ describe("an answer that is wanted whole", () => {
       expect(JSON.parse(body.toString())).toEqual(["POST", "/a?b=c", "ours", "Grüße"]);
     });
 
-    test("is unpacked though the request did not ask for compression", async () => {
+    test("a whole answer is unpacked though the request did not ask for compression", async () => {
       const url = await serve((_request, response) =>
         response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("[1, 2]")),
       );
@@ -394,7 +394,7 @@ describe("an answer that is wanted whole", () => {
       expect([body.toString(), missing]).toEqual(["[1, 2]", null]);
     });
 
-    test("is no longer than was asked for, packed or not", async () => {
+    test("a whole answer is no longer than was asked for, packed or not", async () => {
       const url = await serve((request, response) => {
         if (request.headers["x-of"] === "packed")
           response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("x".repeat(1_000_000)));
@@ -407,7 +407,7 @@ describe("an answer that is wanted whole", () => {
       }
     });
 
-    test("is not waited for when a longer one is announced", async () => {
+    test("a whole answer that announces more than was asked for is not waited for", async () => {
       const url = await serve((_request, response) =>
         response.writeHead(200, { "content-length": "200001" }).write("x"),
       );
@@ -415,7 +415,7 @@ describe("an answer that is wanted whole", () => {
       expect([status, missing?.why]).toEqual([200, expect.any(BodyTooLong)]);
     });
 
-    test("has its status though it breaks off", async () => {
+    test("a whole answer has its status though it breaks off", async () => {
       const url = await serve((_request, response) => {
         response.writeHead(200, { "content-length": "100" }).write("[1");
         setTimeout(() => response.destroy(), 20);
@@ -425,43 +425,43 @@ describe("an answer that is wanted whole", () => {
       expect(missing).not.toBeNull();
     });
 
-    test("has its status though its end was not waited for", async () => {
+    test("a whole answer has its status though its end was not waited for", async () => {
       const url = await serve((_request, response) => response.writeHead(200, { "content-length": "100" }).write("[1"));
       const { status, missing } = await client()(url, question({ signal: AbortSignal.timeout(100) }));
       expect([status, missing?.why]).toEqual([200, expect.objectContaining({ name: "TimeoutError" })]);
     });
 
-    test("is none when nothing comes in time, nor when the time was over before", async () => {
+    test("a request fails as timed out when no answer comes in time, and when the time was over before", async () => {
       const url = await serve(() => {});
       for (const signal of [AbortSignal.timeout(50), AbortSignal.abort(new DOMException("late", "TimeoutError"))])
         await expect(client()(url, question({ signal }))).rejects.toMatchObject({ name: "TimeoutError" });
     });
 
-    test("is none when the connection breaks", async () => {
+    test("a request fails when the connection breaks before an answer", async () => {
       const url = await serve((request) => request.socket.destroy());
       const error: unknown = await client()(url, question()).catch((error: unknown) => error);
       expect(String((error as Error).cause ?? error)).toMatch(/other side closed|ECONNRESET/);
     });
 
-    test("does not follow a redirect", async () => {
+    test("a whole answer is not followed when it redirects", async () => {
       const url = await serve((_request, response) => response.writeHead(302, { location: "/secret" }).end("moved"));
       expect(await client()(url, question())).toMatchObject({ status: 302, missing: null });
     });
 
-    test("is refused where fetch is", async () => {
+    test("a request for a whole answer is refused where fetch is", async () => {
       const { port } = await startServer();
       await refusalOf(clientOf(egressWith())(new URL(`http://127.0.0.1:${port}/`), question()));
       await refusalOf(clientOf(egressWith())(new URL("ftp://example.com/"), question()));
     });
   });
 
-  test("ends in time while the name is being resolved", async () => {
+  test("a request for a whole answer ends in time while the name is being resolved", async () => {
     const { request } = egressWith({ lookup: () => new Promise(() => {}) });
     const asked = request(new URL("http://slow.example/"), question({ signal: AbortSignal.timeout(50) }));
     await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
   });
 
-  test("an answer that is wanted whole uses its connections again", async () => {
+  test("requests for whole answers use their connections again", async () => {
     const { port } = await startServer();
     const { request } = egressWith({ allow: ["127.0.0.1"] });
     const count = await connectionsDuring(async () => {

@@ -70,14 +70,14 @@ const failing = (egress: ReturnType<typeof egressBy>, url: string): Promise<stri
   );
 
 describe("a request through HTTPS_PROXY", () => {
-  it("speaks TLS with the target itself: its certificate is checked by its own name", async () => {
+  it("a request through HTTPS_PROXY speaks TLS with the target itself, whose certificate is checked by its own name", async () => {
     const proxy = await aProxy(await aTlsServer());
     const said = await failing(egressBy(proxy.url, PUBLIC), "https://api.example/x");
     expect(said).toMatch(/self-signed certificate/);
     expect(proxy.targets).toEqual(["api.example:443"]);
   });
 
-  it("logs in with the user and password of its address, and says so where the proxy wants some", async () => {
+  it("a request through HTTPS_PROXY logs in with the user and password of its address, and says so where they are missing", async () => {
     const to = await aTlsServer();
     const proxy = await aProxy(to, { login: "relay:p@ss" });
     expect(await failing(egressBy(proxy.url, PUBLIC), "https://api.example/")).toMatch(
@@ -87,7 +87,7 @@ describe("a request through HTTPS_PROXY", () => {
     expect(await failing(egressBy(known, PUBLIC), "https://api.example/")).toMatch(/self-signed/);
   });
 
-  it("names the proxy that refuses or is away", async () => {
+  it("a request through HTTPS_PROXY that fails names the proxy that refuses or is away", async () => {
     const proxy = await aProxy(1, { status: 403 });
     expect(await failing(egressBy(proxy.url, PUBLIC), "https://api.example/")).toMatch(
       /the proxy 127\.0\.0\.1:\d+ answered 403/,
@@ -104,17 +104,20 @@ describe("a request through HTTPS_PROXY", () => {
     ["https://inside.example/", async () => [{ address: "10.1.2.3", family: 4 }]],
     ["https://localhost/", async () => Promise.reject(new Error("ENOTFOUND"))],
     ["https://vault.internal/", async () => Promise.reject(new Error("ENOTFOUND"))],
-  ])("to %s is refused by the guard all the same: the proxy is never asked", async (url, lookup) => {
-    const proxy = await aProxy(1);
-    const egress = egressBy(proxy.url, lookup);
-    await expect(egress.fetch(url)).rejects.toThrow(/is not a public address|ENOTFOUND|fetch failed/);
-    await expect(egress.request(url, { signal: AbortSignal.timeout(5_000) })).rejects.toThrow(
-      /is not a public address|ENOTFOUND/,
-    );
-    expect(proxy.targets).toEqual([]);
-  });
+  ])(
+    "a request to %s through HTTPS_PROXY is refused by the guard all the same, and the proxy is never asked",
+    async (url, lookup) => {
+      const proxy = await aProxy(1);
+      const egress = egressBy(proxy.url, lookup);
+      await expect(egress.fetch(url)).rejects.toThrow(/is not a public address|ENOTFOUND|fetch failed/);
+      await expect(egress.request(url, { signal: AbortSignal.timeout(5_000) })).rejects.toThrow(
+        /is not a public address|ENOTFOUND/,
+      );
+      expect(proxy.targets).toEqual([]);
+    },
+  );
 
-  it("goes there by a name that only the proxy can resolve", async () => {
+  it("a request goes through HTTPS_PROXY to a name that only the proxy can resolve", async () => {
     const proxy = await aProxy(await aTlsServer());
     await failing(
       egressBy(proxy.url, async () => Promise.reject(new Error("ENOTFOUND"))),
@@ -123,7 +126,7 @@ describe("a request through HTTPS_PROXY", () => {
     expect(proxy.targets).toEqual(["api.example:443"]);
   });
 
-  it("leaves out what NO_PROXY names, and http addresses", async () => {
+  it("a request to what NO_PROXY names, and to an http address, does not go through HTTPS_PROXY", async () => {
     const proxy = await aProxy(1);
     const egress = createEgress({ allow: ["127.0.0.1"], proxy: { url: proxy.url, except: ["127.0.0.0/8"] } });
     onTestFinished(() => egress.close());
@@ -147,19 +150,19 @@ it.each([
   ["10.0.0.0/8", "11.1.2.3", false],
   ["fd00::/8", "[fd00::1]", true],
   ["192.168.0.1", "192.168.0.1", true],
-])("NO_PROXY=%s for %s: %s", (item, host, isExcepted) => {
+])("the item %s of NO_PROXY excepts %s: %s", (item, host, isExcepted) => {
   expect(isProxied({ url: "http://p", except: [item] }, host, "443")).toBe(!isExcepted);
 });
 
 describe("the variables", () => {
-  it("are read in capitals and in small letters, and show no password", () => {
+  it("the proxy variables are read in capitals and in small letters, and show no password", () => {
     const config = configOf({ https_proxy: "relay:s3cret@proxy.example:3128", NO_PROXY: "a.example, 10.0.0.0/8" });
     expect(config.proxy?.url.reveal()).toBe("http://relay:s3cret@proxy.example:3128/");
     expect(config.proxy?.except).toEqual(["a.example", "10.0.0.0/8"]);
     expect(JSON.stringify(config)).not.toContain("s3cret");
   });
 
-  it.each(["ftp://proxy", "http://", "http://proxy/path"])("%j is a fault", (HTTPS_PROXY) => {
+  it.each(["ftp://proxy", "http://", "http://proxy/path"])("HTTPS_PROXY %j is a fault", (HTTPS_PROXY) => {
     expect(faultsOf({ HTTPS_PROXY })).toEqual([
       { where: "HTTPS_PROXY", message: expect.stringContaining("address of a proxy") },
     ]);

@@ -10,14 +10,14 @@ it.each([
   ["Tue, 20 Jan 2026 12:00:45 GMT", 45_000],
   ["Tue, 20 Jan 2026 11:00:00 GMT", 0],
   ["86400", 3_600_000],
-])("reads %j as a wait of %i ms, an hour at most", (value, wait) => {
+])("Retry-After %j is read as a wait of %i ms, an hour at most", (value, wait) => {
   expect(read(value)).toBe(wait);
 });
 
-it.each(["", "soon", "-5", "1.5", "2026-01-20", "30 s"])("reads nothing from %j", (value) => {
+it.each(["", "soon", "-5", "1.5", "2026-01-20", "30 s"])("Retry-After %j is read as nothing", (value) => {
   expect(read(value)).toBeNull();
 });
 
-it("reads nothing where there is no such header", () => {
+it("an answer without Retry-After names no wait", () => {
   expect(readRetryAfter(new Headers(), NOW)).toBeNull();
 });

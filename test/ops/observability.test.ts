@@ -59,7 +59,7 @@ describe("the metrics", () => {
     expect(promtool(["check", "metrics"], await metricsOfABusyRelay())).toEqual({ status: 0, said: "" });
   });
 
-  it("the metrics are all there that dashboard and rules name", async () => {
+  it("the metrics have every name that dashboard and alert rules use", async () => {
     const text = await metricsOfABusyRelay();
     const there = new Set([...text.matchAll(/^(\w+)(?:\{| )/gm)].map(([, name]) => name));
     const queries = [
@@ -129,11 +129,11 @@ describe.skipIf(!hasPromtool)("the alert rules", () => {
     expect(promtool(["check", "rules", join(ops, "alerts.yaml")])).toMatchObject({ status: 0 });
   });
 
-  it("fire when they are to, and not before, in promtool test rules", () => {
+  it("the alert rules fire when they are to, and not before, in promtool test rules", () => {
     expect(promtool(["test", "rules", join(ops, "alerts.test.yaml")])).toMatchObject({ status: 0 });
   });
 
-  it("the alert rules: each have a test in which they fire", () => {
+  it("the alert rules each have a test in which they fire", () => {
     const fired = (parse(read("alerts.test.yaml")) as Tests).tests
       .flatMap((test) => test.alert_rule_test ?? [])
       .filter(({ exp_alerts }) => exp_alerts.length > 0);
@@ -142,7 +142,7 @@ describe.skipIf(!hasPromtool)("the alert rules", () => {
     );
   });
 
-  it("the alert rules are really what the test looks at: without them it fails", () => {
+  it("the test of the alert rules fails without them", () => {
     const folder = aFolder();
     writeFileSync(join(folder, "alerts.yaml"), read("alerts.yaml").replaceAll(/expr: .*/g, "expr: vector(0) > 1"));
     writeFileSync(join(folder, "alerts.test.yaml"), read("alerts.test.yaml"));
@@ -151,7 +151,7 @@ describe.skipIf(!hasPromtool)("the alert rules", () => {
 });
 
 describe("the dashboard", () => {
-  it("asks for the data source, and has no panel on another or without a query", () => {
+  it("the dashboard asks for the data source, and has no panel on another or without a query", () => {
     expect(dashboard.templating.list.map(({ name }) => name)).toEqual(["datasource", "job"]);
     for (const panel of dashboard.panels) {
       expect(panel, panel.title).toMatchObject({ datasource: { type: "prometheus", uid: "${datasource}" } });
@@ -164,7 +164,7 @@ describe("the dashboard", () => {
         expect(a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h).toBe(false);
   });
 
-  it.skipIf(!hasPromtool)("holds queries that Prometheus can read", () => {
+  it.skipIf(!hasPromtool)("the dashboard holds queries that Prometheus can read", () => {
     const folder = aFolder();
     const record = dashboard.panels
       .flatMap(({ targets }) => targets)

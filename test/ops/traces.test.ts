@@ -71,7 +71,7 @@ async function aCollector() {
 
 const BODY = '{"run_id":"tsk_1","status":"completed"}';
 
-it("each receipt and attempt is a span of the run's trace; HTTP sinks get it as traceparent", async () => {
+it("each receipt and attempt is a span of the run's trace, and HTTP sinks get it as traceparent", async () => {
   const collector = await aCollector();
   const relay = await anApp(
     { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_HEADERS: "x-key=a%20secret" },
@@ -111,7 +111,7 @@ it("each receipt and attempt is a span of the run's trace; HTTP sinks get it as 
   expect(log).not.toContain("a secret");
 });
 
-it("a run's log lines have all its ids, the trace's as well, with a collector or without", async () => {
+it("the log lines of a run have all its ids, the trace's as well, with a collector or without", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   await relay.webhook(BODY);
   await relay.deliver();
@@ -135,7 +135,7 @@ it("a run's log lines have all its ids, the trace's as well, with a collector or
   expect(relay.standIns.http.requests[0]?.headers["traceparent"]).toBeUndefined();
 });
 
-it("a collector that is down holds up nothing: spans are dropped, counted, and the log says so once", async () => {
+it("a collector that is down holds up nothing; spans are dropped and counted, and the log says so once", async () => {
   const collector = await aCollector();
   collector.status = 503;
   const relay = await aListeningApp(

@@ -67,21 +67,21 @@ it.each(KEPT)("%s is shown as it is, wherever it is shown", (text) => {
   for (const [surface, show] of Object.entries(SURFACES)) expect(show(`a ${text} b`), surface).toContain(text);
 });
 
-it("ends every line by a line feed, keeps tabs, and drops empty lines but one", () => {
+it("a text from elsewhere has each line ended by a line feed, keeps tabs, and loses all but one of its empty lines", () => {
   expect(withoutDeceiving(" a\r\nb\rc\u2028d\u0085e\n\n\n\n\tf ")).toBe("a\nb\nc\nd\ne\n\n\tf");
 });
 
-it("spells a character out where a reader should know of it", () => {
+it("a deceiving character is spelled out where a reader should know of it", () => {
   expect(spellDeceiving("photo\u202Egpj.exe\u{E0041}\uD800")).toBe("photo[U+202E]gpj.exe[U+E0041]\uFFFD");
 });
 
-it("escapes a character in JSON, which stays the same JSON", () => {
+it("a deceiving character in JSON is escaped, and the JSON means the same", () => {
   const value = { [`k\u202E`]: "\u{E0041}\u200B é" };
   const text = escapeDeceiving(JSON.stringify(value));
   expect(text).toBe(String.raw`{"k\u202e":"\udb40\udc41\u200b é"}`);
   expect(JSON.parse(text)).toEqual(value);
 });
 
-it("puts a text on one line with single spaces", () => {
+it("a text from elsewhere can be put on one line with single spaces", () => {
   expect(onOneLine(" a\r\n\u0000\u202Eb\t \uD800c ")).toBe("a b c");
 });

@@ -11,25 +11,25 @@ function anAct(results: readonly string[]) {
 }
 const schedule = (result: string, tried: number) => (result === "good" ? null : ([10, 20][tried - 1] ?? null));
 
-it("answers the first result that is final", async () => {
+it("retrying answers the first result that is final", async () => {
   const { act, sleep, waits } = anAct(["bad", "good", "never"]);
   expect(await retry({ act, sleep, waitMs: schedule })).toBe("good");
   expect(waits).toEqual([10]);
 });
 
-it("answers the last result when the schedule is used up", async () => {
+it("retrying answers the last result when the schedule is used up", async () => {
   const { act, sleep, waits } = anAct(["bad", "worse", "worst", "never"]);
   expect(await retry({ act, sleep, waitMs: schedule })).toBe("worst");
   expect(waits).toEqual([10, 20]);
 });
 
-it("acts once when the signal has aborted, and waits for nothing", async () => {
+it("retrying acts once when the signal has aborted, and waits for nothing", async () => {
   const { act, sleep, waits, acts } = anAct(["bad"]);
   expect(await retry({ act, sleep, waitMs: schedule, signal: AbortSignal.abort() })).toBe("bad");
   expect([waits, acts()]).toEqual([[], 1]);
 });
 
-it("does not act again when the signal aborts while it waits", async () => {
+it("retrying does not act again when the signal aborts while it waits", async () => {
   const ending = new AbortController();
   const { act, acts } = anAct(["bad", "good"]);
   const sleep = async () => ending.abort();
@@ -37,7 +37,7 @@ it("does not act again when the signal aborts while it waits", async () => {
   expect(acts()).toBe(1);
 });
 
-it("passes on what the act throws", async () => {
+it("retrying passes on what the act throws", async () => {
   const act = () => Promise.reject(new Error("a bug"));
   await expect(retry({ act, sleep: async () => {}, waitMs: () => 1 })).rejects.toThrow("a bug");
 });

@@ -5,12 +5,12 @@ const busyFor = (ms: number): void => {
   for (const end = performance.now() + ms; performance.now() < end;);
 };
 
-it("makes all in order", async () => {
+it("a mapping in turns makes all items in order", async () => {
   expect(await mapInTurns([], () => 1)).toEqual([]);
   expect(await mapInTurns(["a", "b", "c"], (item, i) => `${i}${item}`)).toEqual(["0a", "1b", "2c"]);
 });
 
-it("lets others have their turn every few milliseconds", async () => {
+it("a mapping in turns lets others have their turn every few milliseconds", async () => {
   let turns = 0;
   let over = false;
   const other = (): void => {
@@ -23,7 +23,7 @@ it("lets others have their turn every few milliseconds", async () => {
   expect(turns).toBeGreaterThanOrEqual(10);
 });
 
-it("goes no further when one cannot be made", async () => {
+it("a mapping in turns goes no further when one item cannot be made", async () => {
   const made: number[] = [];
   const failing = mapInTurns([1, 2, 3], (item) => {
     if (item === 2) throw new Error("the second");
