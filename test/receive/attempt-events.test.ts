@@ -47,7 +47,7 @@ function got({ standIns }: TestApp, sink = "crm") {
 
 const ALL = ["run.attempt_failed 1", "run.attempt_failed 2", "run.failed 3"];
 
-it("an HTTP sink with `attempts: true` gets each failed attempt when it is known, then the end; no other sink does", async () => {
+it("an HTTP sink with `attempts: true` gets each failed attempt when it is known, then the end, and no other sink does", async () => {
   const { relay } = await aRelay();
   await send(relay, PENDING);
   await relay.deliver();
@@ -97,7 +97,7 @@ it.each([
   ["the end alone, as with `final_only`", [SPENT]],
   ["the end first", [SPENT, PENDING_AGAIN, PENDING]],
   ["the second first", [PENDING_AGAIN, PENDING, SPENT]],
-])("each event comes once and before the end, when the webhooks come %s", async (_how, runs) => {
+])("the event of an attempt comes once and before the end, when the webhooks come %s", async (_how, runs) => {
   for (const isAtOnce of [true, false]) {
     const { relay } = await aRelay();
     for (const run of runs) {
@@ -110,7 +110,7 @@ it.each([
   }
 });
 
-it("an attempt whose retry was revoked or never started ends the run: its event, if it was sent, is followed by the end", async () => {
+it("a run whose retry was revoked or never started ends, and the event of its attempt, if sent, is followed by the end", async () => {
   const revoked = aWorkflowRun({
     payload: {
       modified_at: naive(NOW + 1_000),
@@ -161,7 +161,7 @@ routes:
   ]);
 });
 
-it("the event keeps its id when its answer is lost, when the relay restarts, and when it is redelivered", async () => {
+it("the event of an attempt keeps its id when its answer is lost, when the relay restarts, and when it is redelivered", async () => {
   const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
   const { relay, runtime } = await aRelay(FILE, { env });
   relay.standIns.http.answers.push({ reset: true });

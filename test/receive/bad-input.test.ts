@@ -53,7 +53,7 @@ describe("a signature", () => {
     ["sent twice, once wrong", ["0".repeat(64), right]],
     ["with another one behind a comma", [`${right},${"0".repeat(64)}`]],
   ] as [string, string[]][])(
-    "a signature: %s is answered 401 in a few words, and nothing is stored",
+    "a webhook with a bad signature is answered 401 in a few words, and nothing is stored: %s",
     async (_what, signatures) => {
       const relay = await aListeningApp();
       const connection = await rawConnection(relay.port);
@@ -75,7 +75,7 @@ describe("a signature", () => {
     },
   );
 
-  it("a signature that is right is right beside a wrong timestamp, which is not signed", async () => {
+  it("a right signature counts beside a wrong timestamp, which is not signed", async () => {
     const relay = await aListeningApp();
 
     const answer = await post(relay.url, BODY, { "x-skyvern-timestamp": "-99999999999999999999" });
@@ -83,7 +83,7 @@ describe("a signature", () => {
     expect(answer).toEqual({ status: 200, body: { run_id: "tsk_1", result: "accepted" } });
   });
 
-  it("a signature of any of several keys is right, and the key is named", async () => {
+  it("a signature of any of several keys is right, and the receipt names the key", async () => {
     const relay = await aListeningApp({ SKYVERN_API_KEY: `first-key,${FIXTURE_KEY}` });
 
     expect((await post(relay.url, BODY)).status).toBe(200);
@@ -119,7 +119,7 @@ describe("a genuine body", () => {
     ["with NaN", '{"run_id":"tsk_1","status":"completed","output":NaN}'],
     ["with no-break spaces", `{\u00A0"run_id":"tsk_1"}`],
     ["of a thousand objects", `${BODY}\n`.repeat(1000)],
-  ])("a genuine body: %s is kept and answered 202", async (_what, body) => {
+  ])("a genuine body that is no run is stored and answered 202: %s", async (_what, body) => {
     const relay = await aListeningApp();
 
     expect(await post(relay.url, body)).toEqual({ status: 202, body: { result: "unrecognized" } });
@@ -156,7 +156,7 @@ describe("a genuine body", () => {
       "with keys that mean something to JavaScript",
       '{"run_id":"tsk_1","status":"completed","output":{"__proto__":{"x":1},"constructor":1,"toString":2},"parameters":{"__proto__":1}}',
     ],
-  ])("a genuine body: %s is accepted, shown and delivered", async (_what, body) => {
+  ])("an odd but genuine body is accepted, shown and delivered: %s", async (_what, body) => {
     const relay = await aListeningApp({}, { standIns: ["http", "slack", "smtp"] });
 
     expect(await post(relay.url, body)).toEqual({ status: 200, body: { run_id: "tsk_1", result: "accepted" } });
@@ -174,7 +174,7 @@ describe("a genuine body", () => {
 describe("a body over the limit", () => {
   const big = Buffer.alloc(11 * MB, " ");
 
-  it("announced by its length is answered 413 before it is read, and the connection goes on", async () => {
+  it("a body over the limit that is announced by its length is answered 413 before it is read, and the connection goes on", async () => {
     const relay = await aListeningApp();
 
     const answer = await post(relay.url, big);
@@ -227,7 +227,7 @@ describe("a body over the limit", () => {
     expect((await post(relay.url, BODY)).status).toBe(200);
   });
 
-  it("a body over the limit is measured in bytes: the limit itself still passes", async () => {
+  it("the limit of a body is counted in bytes, and a body of just that size is accepted", async () => {
     const relay = await aListeningApp({}, { file: "receive: { body_limit: 1KB }" });
     const body = (bytes: number): string => {
       const rest = bytes - Buffer.byteLength('{"run_id":"tsk_1","status":"completed","summary":""}');
@@ -274,7 +274,7 @@ describe("a connection", () => {
     expect(await stored(relay)).toMatchObject({ runs: 1 });
   });
 
-  it("carries one request after the other", async () => {
+  it("a connection carries one request after the other", async () => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
 
@@ -309,7 +309,7 @@ describe("a connection", () => {
     ["has endless headers", `POST /webhook HTTP/1.1\r\nhost: relay\r\nx: ${"a".repeat(100_000)}\r\n\r\n`],
     ["has a host that is none", "POST /webhook HTTP/1.1\r\nhost: a b\r\ncontent-length: 0\r\n\r\n"],
     ["has no host", "POST /webhook HTTP/1.1\r\n\r\n"],
-  ])("a connection whose request %s is answered 400 in JSON and ended", async (_what, bytes) => {
+  ])("a request that %s is answered 400 in JSON, and its connection ended", async (_what, bytes) => {
     const relay = await aListeningApp();
     const connection = await rawConnection(relay.port);
 

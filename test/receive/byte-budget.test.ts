@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Overloaded, withinByteBudget } from "../../src/receive/byte-budget.ts";
 
-it("refuses more bodies than may wait in memory, and accepts them once there is budget", async () => {
+it("the byte budget refuses more bodies than may wait in memory, and accepts them once there is budget", async () => {
   const gates: (() => void)[] = [];
   const take = withinByteBudget(async ({ id }: { id: string; bytes: Uint8Array }) => {
     await new Promise<void>((resolve) => gates.push(resolve));
@@ -17,7 +17,7 @@ it("refuses more bodies than may wait in memory, and accepts them once there is 
   expect(await second).toBe("b");
 });
 
-it("the relay has budget again for what could not be written, and for what was handed over to another thread", async () => {
+it("the byte budget is released after a failed write, even of bytes handed over to another thread", async () => {
   const take = withinByteBudget(async ({ bytes }: { bytes: Uint8Array }) => {
     structuredClone(null, { transfer: [bytes.buffer as ArrayBuffer] });
     throw new Error("no");
@@ -25,7 +25,7 @@ it("the relay has budget again for what could not be written, and for what was h
   for (let i = 0; i < 3; i += 1) await expect(take({ bytes: new Uint8Array(40 * 1024 * 1024) })).rejects.toThrow("no");
 });
 
-it("accepts a single body that is larger than the whole budget", async () => {
+it("the byte budget accepts a single body that is larger than all of it", async () => {
   const take = withinByteBudget(async (_item: { bytes: Uint8Array }) => "stored");
   expect(await take({ bytes: new Uint8Array(65 * 1024 * 1024) })).toBe("stored");
 });

@@ -48,7 +48,7 @@ const deliveriesOf = async (relay: TestApp, sink: string) =>
     .map(({ cause, state, revision }) => `${cause} ${state} ${revision}`);
 
 describe("more data for the same outcome", () => {
-  it("edits the Slack message in silence, reaches HTTP sinks that want updates, and no other", async () => {
+  it("more data for the same outcome edits the Slack message in silence, and reaches HTTP sinks that want updates only", async () => {
     const { relay, slack, smtp, arrive } = await aRelay();
     await arrive(COMPLETED);
     expect(await arrive(MORE)).toBe("updated");
@@ -64,7 +64,7 @@ describe("more data for the same outcome", () => {
     expect(new Set(all.map(({ id }) => id)).size).toBe(2);
   });
 
-  it("more data for the same outcome that comes before the first delivery is simply in it", async () => {
+  it("more data that comes before the first delivery is simply in it", async () => {
     const { relay, slack, arrive } = await aRelay();
     await relay.webhook(COMPLETED);
     await arrive(MORE);
@@ -73,7 +73,7 @@ describe("more data for the same outcome", () => {
     expect([...crm, ...all].map(({ data }) => data.revision)).toEqual([2, 2]);
   });
 
-  it("more data for the same outcome is delivered once, however often it changes while the sink is away", async () => {
+  it("more data is delivered once, however often it changes while the sink is away", async () => {
     const { relay, http, arrive, retry } = await aRelay(FILE.replace(/\n {2}crm.*/, ""));
     await arrive(COMPLETED);
     http.answers.push({ status: 503 });
@@ -87,7 +87,7 @@ describe("more data for the same outcome", () => {
 });
 
 describe("another outcome", () => {
-  it("edits the message, adds one line to its thread, and sends one mail in the thread of the first", async () => {
+  it("another outcome edits the message, adds one line to its thread, and sends one mail in the thread of the first", async () => {
     const { relay, slack, arrive } = await aRelay();
     await arrive(COMPLETED);
     expect(await arrive(CANCELED)).toBe("corrected");
@@ -113,7 +113,7 @@ describe("another outcome", () => {
     }
   });
 
-  it("is sent once to every channel that has the result, and where the routes send it now", async () => {
+  it("a correction is sent once to every channel that has the result, and where the routes send it now", async () => {
     const { relay, slack, arrive } = await aRelay(`sinks:
   a: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" }
   crm: { kind: http, url: "\${SINK_URL}?sink=crm", secret: "\${SINK_SECRET}" }
@@ -130,7 +130,7 @@ routes:
     expect(await deliveriesOf(relay, "crm")).toEqual([]);
   });
 
-  it("that comes before the first delivery is the only message", async () => {
+  it("another outcome that comes before the first delivery is the only message", async () => {
     const { relay, slack, smtp, arrive } = await aRelay();
     await relay.webhook(COMPLETED);
     await arrive(CANCELED);
@@ -140,7 +140,7 @@ routes:
     expect(await deliveriesOf(relay, "slack")).toEqual(["result canceled 1", "result delivered 2"]);
   });
 
-  it("takes the place of an update and of a correction that wait", async () => {
+  it("a correction takes the place of a pending update and of a pending correction", async () => {
     const { relay, http, arrive, retry } = await aRelay(FILE.replace(/\n {2}crm.*/, ""));
     await arrive(COMPLETED);
     // Nothing is delivered between these.
@@ -160,7 +160,7 @@ routes:
     expect(mails[1]?.subject).toMatch(/^Correction: .*Failed:/);
   });
 
-  it("while the first message surely did not go out is shown by that message, and the correction is canceled", async () => {
+  it("a correction is canceled while the first message surely did not go out, and that message shows the new outcome", async () => {
     const { relay, slack, smtp, http, arrive, retry } = await aRelay();
     slack.faults.push({ method: "chat.postMessage", status: 429, retryAfter: 1 });
     smtp.faults.push({ at: "mail", code: 451 });
@@ -175,7 +175,7 @@ routes:
     expect([replies.length, mails.length]).toEqual([0, 1]);
   });
 
-  it("follows when the first answer was lost: the message is found again, edited, and answered once", async () => {
+  it("a correction after a lost answer finds the message again, edits it, and answers once in its thread", async () => {
     const { relay, slack, arrive, retry } = await aRelay();
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
     await arrive(COMPLETED);
@@ -188,7 +188,7 @@ routes:
     expect(await deliveriesOf(relay, "slack")).toEqual(["result delivered 1", "correction delivered 2"]);
   });
 
-  it("needs no correction where the lost message never got there", async () => {
+  it("no correction is sent where the message whose answer was lost never got there", async () => {
     const { relay, slack, arrive, retry } = await aRelay();
     slack.faults.push({ method: "chat.postMessage", drop: true });
     await arrive(COMPLETED);
@@ -200,7 +200,7 @@ routes:
     expect(await deliveriesOf(relay, "slack")).toEqual(["result delivered 2", "correction canceled 2"]);
   });
 
-  it("follows a mail and a request whose answer was lost: a receiver that knows the id has seen the old outcome only", async () => {
+  it("a correction follows a mail and a request whose answer was lost, as their receivers saw the old outcome only", async () => {
     const { relay, smtp, http, arrive, retry } = await aRelay();
     smtp.faults.push({ at: "reply", do: "drop" });
     http.answers.push({ reset: true }, { reset: true });
@@ -221,7 +221,7 @@ routes:
     ]);
   });
 
-  it("whose own answer was lost is said once in the thread", async () => {
+  it("a correction whose own answer was lost is said once in the thread", async () => {
     const { relay, slack, arrive, retry } = await aRelay();
     await arrive(COMPLETED);
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
@@ -232,7 +232,7 @@ routes:
     expect(await deliveriesOf(relay, "slack")).toEqual(["result delivered 1", "correction delivered 2"]);
   });
 
-  it("is a message of its own where the first one died", async () => {
+  it("a correction is a message of its own where the first one died", async () => {
     const { relay, slack, arrive } = await aRelay();
     slack.faults.push({ method: "chat.postMessage", error: "is_archived" });
     await arrive(COMPLETED);
@@ -241,7 +241,7 @@ routes:
     expect(toldOf(relay, ID).messages).toMatchObject([{ text: expect.stringContaining("Canceled") as string }]);
   });
 
-  it("that comes while the first message is on its way follows it", async () => {
+  it("a correction that comes while the first message is on its way follows it", async () => {
     const { relay, http, retry } = await aRelay(`${FILE.replace(/\n {2}all.*/, "")}delivery: { timeout: 500ms }\n`);
     http.answers.push({ hang: true });
     await relay.webhook(COMPLETED);

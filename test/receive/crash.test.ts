@@ -12,7 +12,7 @@ import { createSqlStore } from "../../src/store/sql-store.ts";
 import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
 
-it("a body that crashes settling is stored, what came with it is accepted, and a start survives it", async () => {
+it("a body that crashes settling is stored, others that came with it are accepted, and a start survives it", async () => {
   const database = openSqlite(":memory:", { exclusive: true });
   await migrate(database);
   const store = createSqlStore(database);
@@ -94,7 +94,7 @@ it("a body that crashes settling is stored, what came with it is accepted, and a
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
 });
 
-it("a body that crashes settling and cannot be stored is refused, and nothing that came with it is accepted again", async () => {
+it("a body that crashes settling and cannot be stored is refused, and others that came with it are not accepted again", async () => {
   const database = openSqlite(":memory:", { exclusive: true });
   await migrate(database);
   const store = createSqlStore(database);

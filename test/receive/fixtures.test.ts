@@ -42,17 +42,17 @@ const linkTo = (runId: string, key: string) =>
   ) as unknown;
 
 describe("the fixtures", () => {
-  it.each(WEBHOOKS)("the fixtures: %s has the signature that its file of signatures says", (file) => {
+  it.each(WEBHOOKS)("the fixture %s has the signature that its file of signatures says", (file) => {
     expect(signatureOf(fixtureBytes(nameOf(file)))).toBe(SIGNATURES.files[file]?.["x-skyvern-signature"]);
   });
 
-  it("the fixtures are all in the table of what they mean", () => {
+  it("every fixture is in the table of what it means", () => {
     expect(Object.keys(EXPECTED_RUNS).toSorted()).toEqual(RUNS.toSorted());
   });
 });
 
 describe.each(RUNS)("the payload %s", (name) => {
-  it("is answered 200 with its run and what was made of it, and its run is what interface and contract say", async () => {
+  it("a genuine payload is answered 200 with its run and verdict, and its run is what interface and contract say", async () => {
     const relay = await anApp();
     const { run_id: runId, ...run } = expected(name);
     const file = `webhook.${name}.json`;
@@ -100,7 +100,7 @@ describe.each(RUNS)("the payload %s", (name) => {
     expect(shown["parameters"]).toEqual(fixtureJson(name)["parameters"] ?? null);
   });
 
-  it("keeps its output, but for the signatures in its URLs and the headers of its requests", async () => {
+  it("a genuine payload keeps its output, but for the signatures in its URLs and the headers of its requests", async () => {
     const relay = await anApp();
     const { output, extracted_information } = fixtureJson(name);
 
@@ -110,7 +110,7 @@ describe.each(RUNS)("the payload %s", (name) => {
     expect(shown["output"]).toEqual(withoutSignatures(withoutHeaders(output ?? extracted_information ?? null)));
   });
 
-  it("arriving twice is one run, and the second time a duplicate", async () => {
+  it("a genuine payload that arrives twice makes one run, and is a duplicate the second time", async () => {
     const relay = await anApp();
     await relay.webhook(fixtureBytes(name));
 
@@ -181,7 +181,7 @@ describe("numbers", () => {
   });
 
   it.each(["1e400", "-1e400", "9".repeat(40), `0.${"1".repeat(40)}`, "1E+2", "1.0", "-0", "-0.0"])(
-    "such as %s come out as they came in",
+    "the number %s comes out as it came in",
     async (number) => {
       const relay = await anApp({}, { standIns: ["http", "slack"] });
 
@@ -203,7 +203,7 @@ describe("several webhooks of one run", () => {
     { order: "after", names: [COMPLETED, FAILED] },
     { order: "before", names: [FAILED, COMPLETED] },
   ])(
-    "“failed” only because its webhook timed out, $order “completed”, is one completed run delivered once",
+    "a “failed” only because its webhook timed out, $order “completed”, makes one completed run delivered once",
     async ({ names }) => {
       const relay = await anApp({}, { standIns: ["http", "slack", "smtp"] });
 
@@ -226,7 +226,7 @@ describe("several webhooks of one run", () => {
     },
   );
 
-  it("a delivery in between still reaches each sink once", async () => {
+  it("a delivery between two webhooks of one run still reaches each sink once", async () => {
     const relay = await anApp({}, { standIns: ["http", "slack", "smtp"] });
 
     for (const name of [COMPLETED, FAILED, COMPLETED]) {
@@ -243,7 +243,7 @@ describe("several webhooks of one run", () => {
     expect(standIns.smtp.messages).toHaveLength(1);
   }
 
-  it("a cancel is accepted, and what the executor adds later updates it", async () => {
+  it("a cancel is accepted, and the executor's later webhook updates it", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const [first, second] = [
       "workflow_run.canceled-1-from-cancel-api",
@@ -301,7 +301,7 @@ describe("several webhooks of one run", () => {
     expect(relay.standIns.http.requests).toHaveLength(1);
   });
 
-  it("one that says running does not undo an outcome", async () => {
+  it("a webhook that says running does not undo an outcome", async () => {
     const relay = await anApp();
     await relay.webhook(fixtureBytes(COMPLETED));
 
@@ -356,7 +356,7 @@ const ODD: [what: string, changes: Record<string, unknown>][] = [
 ];
 
 describe("genuine payloads of no known era", () => {
-  it.each(ODD)("genuine payloads of no known era with %s are accepted and delivered", async (_what, changes) => {
+  it.each(ODD)("a genuine payload with %s is accepted and delivered", async (_what, changes) => {
     const relay = await anApp({}, { standIns: ["http", "slack"] });
     const body = mutated("task_v2.completed", changes);
     const sent = JSON.parse(body) as Record<string, unknown>;
@@ -370,7 +370,7 @@ describe("genuine payloads of no known era", () => {
     expect(run.deliveries.map(({ state }) => state)).toEqual(["delivered", "delivered"]);
   });
 
-  it("all reach a mailbox too", async () => {
+  it("genuine payloads of no known era all reach a mailbox too", async () => {
     const relay = await anApp({}, { standIns: ["smtp"] });
     for (const [index, [, changes]] of ODD.entries()) {
       await relay.webhook(mutated("task_v2.completed", { run_id: `tsk_v2_${index}`, ...changes }));
@@ -382,7 +382,7 @@ describe("genuine payloads of no known era", () => {
   });
 
   it.each(["archived", "COMPLETED", "completed ", "paused", "created", "queued", "__proto__", "x".repeat(100)])(
-    "genuine payloads of no known era with the status %j are stored as it is and delivered to no sink",
+    "a genuine payload with the status %j is stored as it is and delivered to no sink",
     async (status) => {
       const relay = await anApp({}, { standIns: ["http"] });
 
@@ -409,7 +409,7 @@ describe("genuine payloads of no known era", () => {
     ["an empty object", "{}"],
     ["its keys in __proto__", '{"__proto__":{"run_id":"tsk_1","status":"completed"}}'],
     ["a frame around it", `{"event":"run.finished","data":${fixtureText("task_v1.completed")}}`],
-  ])("genuine payloads of no known era with %s are stored, answered 202 and listed", async (_what, body) => {
+  ])("a genuine payload with %s is stored, answered 202 and listed", async (_what, body) => {
     const relay = await anApp();
 
     const answer = await relay.webhook(body);
@@ -434,18 +434,15 @@ describe("genuine payloads of no known era", () => {
     ["for a workflow run", '{"workflow_run_id":"wr_1","workflow_permanent_id":"wpid_1"}'],
     ["with nulls", '{"task_id":null,"workflow_run_id":"wr_1","workflow_permanent_id":null}'],
     ["with its identifier", '{"task_id":"tsk_1","totp_identifier":"ada@example.com"}'],
-  ])(
-    "genuine payloads of no known era that ask for a one-time code, %s, are answered 422 and not stored",
-    async (_what, body) => {
-      const relay = await anApp();
+  ])("a genuine payload that asks for a one-time code, %s, is answered 422 and not stored", async (_what, body) => {
+    const relay = await anApp();
 
-      const answer = await relay.webhook(body);
+    const answer = await relay.webhook(body);
 
-      expect(answer.status).toBe(422);
-      expect(answer.json()["error"]).toMatch(/totp_url/);
-      expect(answer.text.length).toBeLessThan(200);
-      expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
-      expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
-    },
-  );
+    expect(answer.status).toBe(422);
+    expect(answer.json()["error"]).toMatch(/totp_url/);
+    expect(answer.text.length).toBeLessThan(200);
+    expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
+    expect(await relay.read("/v1/receipts/unrecognized")).toMatchObject({ data: [] });
+  });
 });

@@ -53,7 +53,7 @@ it.each([
   expect([answer.status, answer.json()]).toEqual([202, { result: "unrecognized" }]);
 });
 
-it("a run that Skyvern answers with such an output is read as well", async () => {
+it("a run that Skyvern's API answers with too many values is read as well", async () => {
   const relay = await anApp();
   const run = atSkyvern({ id: "tsk_1", endedAt: NOW - 3_600_000 });
   relay.standIns.skyvern.addRun({ ...run, payload: { ...run.payload, output: Array<number>(300_000).fill(1) } });
@@ -91,7 +91,7 @@ it.each([
     "bytes that are not UTF-8",
     Buffer.concat([Buffer.from(aBody(`"${filler}`)), Buffer.from([0xff]), Buffer.from('"}')]),
   ],
-])("%s is read in a thread of its own as it is read at once", async (_what, bytes) => {
+])("a body of %s is read in a thread of its own as it is read at once", async (_what, bytes) => {
   const redactKeys = ["word"];
   const here = readBody(bytes, createRedact(redactKeys));
   const apart = await createReadApart()({ bytes, redactKeys });
@@ -124,13 +124,13 @@ it.each([
   ["[]", 1, 1],
   ['{"a":[1,2,{"b":null}],"c":"x"}', 7, 3],
   [' [ true , -1.5e3 , "\\"" ] ', 4, 1],
-])("%s has %i values and %i levels", (text, values, depth) => {
+])("the text %s has %i values and %i levels", (text, values, depth) => {
   expect(measureValue(text.trim(), 0)).toMatchObject({ values, depth });
   const [field] = measureFields(`{"x":${text}}`) ?? [];
   expect(field).toMatchObject({ key: "x", value: { values, depth } });
 });
 
-it("cuts the output out of any JSON, and of nothing that is short", () => {
+it("the output is cut out of any JSON that is too large, and of none that is short", () => {
   const text = `{"outputs":${ones(300_000)}, "output" : ${ones(300_000)} ,"status":"completed","extracted_information":[1]}`;
   const bounded = parseJson(boundOutput(text) ?? "");
   expect(bounded).toMatchObject({

@@ -23,17 +23,17 @@ describe("the query of the webhook's address", () => {
     [`?customer=${"x".repeat(5_000)}`, { customer: "x".repeat(200) }],
     ["?customer=%00a%ud800", { customer: "a%ud800" }],
     ["?__proto__=1&constructor=2", null],
-  ])("%j has the labels %j", (query, labels) => {
+  ])("the query %j gives the labels %j", (query, labels) => {
     expect(readLabels(["customer", "job"], query)).toEqual(labels);
   });
 
-  it("is nothing where no name is chosen", async () => {
+  it("the query of the webhook's address gives no labels where relay.yaml names none", async () => {
     const relay = await anApp();
     await relay.webhook(body, { path: "/webhook?customer=42" });
     expect(await relay.read(`/v1/runs/${ID}`)).toMatchObject({ labels: {} });
   });
 
-  it("labels the run in the API, the message, the HTTP body and the filter", async () => {
+  it("labels of the webhook's address are in the API, the message, the HTTP body and the filter", async () => {
     const relay = await aRelay();
     await relay.webhook(body, { path: "/webhook/invoices?customer=42&job=7&token=secret" });
     await relay.webhook(fixtureText("task_v2.completed"), { path: "/webhook?customer=43" });
@@ -60,7 +60,7 @@ describe("the query of the webhook's address", () => {
     expect([refused.status, refused.text]).toEqual([400, expect.stringContaining("like customer:42")]);
   });
 
-  it("chooses the sinks", async () => {
+  it("labels of the webhook's address choose the sinks", async () => {
     const relay = await aRelay(`${LABELS}\nroutes: [{ when: { labels: { customer: ["4*", "!43"] } }, to: [http] }]`);
     await relay.webhook(body, { path: "/webhook?customer=42" });
     await relay.webhook(fixtureText("task_v2.completed"), { path: "/webhook?customer=43" });
@@ -71,7 +71,7 @@ describe("the query of the webhook's address", () => {
     expect(routes[0]?.because).toBe("label customer is 42");
   });
 
-  it("labels a run whose webhook was lost by the address that Skyvern names", async () => {
+  it("a run whose webhook was lost has the labels of the address that Skyvern names", async () => {
     const relay = await aRelay();
     const webhookUrl = `${WEBHOOK_URL}?customer=42`;
     relay.standIns.skyvern.addRun(atSkyvern({ id: ID, endedAt: NOW - 60_000, webhookUrl }));
@@ -79,13 +79,13 @@ describe("the query of the webhook's address", () => {
     expect(await relay.read(`/v1/runs/${ID}`)).toMatchObject({ labels: { customer: "42" }, source: "reconciled" });
   });
 
-  it("refuses a name that is none, and says what is expected", async () => {
+  it("relay.yaml may name no label that is no name, and the fault says what is expected", async () => {
     await expect(aRelay("receive: { labels: [a b] }")).rejects.toThrow(/expected a name of letters, digits/);
   });
 });
 
 describe("the filter by attempts", () => {
-  it("finds runs that Skyvern tried so often, or more often", async () => {
+  it("the filter by attempts finds runs that Skyvern tried so often, or more often", async () => {
     const relay = await aRelay();
     for (const attempt of [1, 2, 3]) {
       const id = `wr_${attempt}`;

@@ -106,7 +106,7 @@ const everythingWith = (secret: string) =>
   everything([workflow(secret), unrecognized(secret), cut(secret), workflow(secret)], [listed(secret)]);
 
 it.each(SECRETS.slice(1))(
-  "what is written and shown is the same, whether secrets are 4711 or others (%#)",
+  "a relay writes and shows the same whether secrets are 4711 or others (%#)",
   async (secret) => {
     const [one, other] = [await everythingWith("4711"), await everythingWith(secret)];
     for (const where of Object.keys(one)) expect({ where, is: other[where] }).toEqual({ where, is: one[where] });

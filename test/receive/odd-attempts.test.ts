@@ -121,7 +121,7 @@ describe("a run whose webhooks say odd things of its attempts is delivered once"
       [completed({ attempts: Array.from({ length: 10_000 }, (_none, i) => row(i + 1)), attempt: 10_001 })],
       "run.completed",
     ],
-  ])("%s", async (_what, runs, type) => {
+  ])("a run whose webhooks say odd things of its attempts is delivered once: %s", async (_what, runs, type) => {
     const { relay, runtime } = await aRelay();
     for (const run of runs) {
       expect(await send(relay, run)).toBe(200);
@@ -136,7 +136,7 @@ describe("a run whose webhooks say odd things of its attempts is delivered once"
     expect((await relay.get("/v1/runs/wr_1/why")).status).toBe(200);
   });
 
-  it("an attempt of a number beyond all others keeps the run from nothing but attempts with a lower one", async () => {
+  it("a run attempt of a number beyond all others only keeps attempts with a lower number from the run", async () => {
     const { relay } = await aRelay();
     await send(relay, aWorkflowRun({ next: NEXT, payload: { attempt: Number.MAX_SAFE_INTEGER } }));
     await send(relay, aWorkflowRun({ status: "completed", payload: { attempt: Number.MAX_SAFE_INTEGER } }));
@@ -144,7 +144,7 @@ describe("a run whose webhooks say odd things of its attempts is delivered once"
     expectOnce(relay, "run.completed");
   });
 
-  it("shows what an attempt says as text, in every message", async () => {
+  it("a hostile text of a run attempt is shown as text in every message", async () => {
     const { relay } = await aRelay();
     const hostile = "<!channel> <script>alert(1)</script> *x* | a <https://evil.example|here> \u202E\u0000";
     const attempts = [
@@ -180,18 +180,21 @@ describe("a run whose announced attempt is at an odd time is delivered once", ()
     ],
     ["in three days, and it ends then", NOW + 72 * HOUR, null, "run.failed", 100],
     ["at the beginning of time", 0, COMPLETED, "run.completed", 1],
-  ])("%s", async (_what, next, atSkyvern, type, hours) => {
-    const { relay, runtime } = await aRelay();
-    if (atSkyvern !== null) relay.standIns.skyvern.addRun(atSkyvern);
-    await send(relay, pending({ next_attempt_at: naive(next) }));
-    await pass(relay, runtime, hours);
-    expectOnce(relay, type);
-  });
+  ])(
+    "a run whose announced attempt is at an odd time is delivered once: %s",
+    async (_what, next, atSkyvern, type, hours) => {
+      const { relay, runtime } = await aRelay();
+      if (atSkyvern !== null) relay.standIns.skyvern.addRun(atSkyvern);
+      await send(relay, pending({ next_attempt_at: naive(next) }));
+      await pass(relay, runtime, hours);
+      expectOnce(relay, type);
+    },
+  );
 
   it.each<[what: string, atSkyvern: StandInRun, type: string]>([
     ["that has completed meanwhile", COMPLETED, "run.completed"],
     ["whose retry never started", pending(), "run.failed"],
-  ])("a relay that was down for three days delivers a run %s", async (_what, atSkyvern, type) => {
+  ])("a relay that was down for three days delivers once a run %s", async (_what, atSkyvern, type) => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const { relay: before, runtime } = await aRelay(env);
     await send(before, pending());
@@ -203,7 +206,7 @@ describe("a run whose announced attempt is at an odd time is delivered once", ()
     expectOnce(relay, type);
   });
 
-  it("a clock that is set back by a day changes nothing of it", async () => {
+  it("a clock that is set back by a day does not change when a run with an announced attempt is delivered", async () => {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(COMPLETED);
     await send(relay, pending());

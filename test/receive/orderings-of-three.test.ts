@@ -34,7 +34,10 @@ const GAPS: Record<Trouble, [Gap, Gap][]> = {
 };
 
 describe.each(Object.entries(GAPS))("in all six orders, deliveries in between; first attempt: %s", (trouble, pairs) => {
-  it.each(pairs)(`${SITUATION.name}; %s, %s`, async (...gaps) => {
-    await play(await aWorld(), [SITUATION], gaps, trouble as Trouble);
-  });
+  it.each(pairs)(
+    `three webhooks of one run settle to one outcome and message in all six orders (${SITUATION.name}), between them: %s, %s`,
+    async (...gaps) => {
+      await play(await aWorld(), [SITUATION], gaps, trouble as Trouble);
+    },
+  );
 });

@@ -64,17 +64,26 @@ const SITUATIONS: Situation[] = [
 ];
 
 describe("in both orders", () => {
-  it.each<Gap>(["nothing", "deliver"])("between the two webhooks: %s", async (gap) => {
-    await play(await aWorld(), SITUATIONS, [gap], "none");
-  });
+  it.each<Gap>(["nothing", "deliver"])(
+    "two webhooks of one run settle to one outcome and one message in both orders, between them: %s",
+    async (gap) => {
+      await play(await aWorld(), SITUATIONS, [gap], "none");
+    },
+  );
 
-  it.each<Gap>(["deliver", "deliver and retry"])("the first attempt is refused; between: %s", async (gap) => {
-    await play(await aWorld(), SITUATIONS, [gap], "refused");
-  });
+  it.each<Gap>(["deliver", "deliver and retry"])(
+    "two webhooks of one run settle to one message in both orders where the first attempt is refused, between them: %s",
+    async (gap) => {
+      await play(await aWorld(), SITUATIONS, [gap], "refused");
+    },
+  );
 
-  it.each<Gap>(["deliver", "deliver and retry"])("the first attempt's answer is lost; between: %s", async (gap) => {
-    for (let i = 0; i < SITUATIONS.length; i += FAILING_AT_ONCE / 2) {
-      await play(await aWorld(), SITUATIONS.slice(i, i + FAILING_AT_ONCE / 2), [gap], "answer lost");
-    }
-  });
+  it.each<Gap>(["deliver", "deliver and retry"])(
+    "two webhooks of one run settle to one message in both orders where the first answer is lost, between them: %s",
+    async (gap) => {
+      for (let i = 0; i < SITUATIONS.length; i += FAILING_AT_ONCE / 2) {
+        await play(await aWorld(), SITUATIONS.slice(i, i + FAILING_AT_ONCE / 2), [gap], "answer lost");
+      }
+    },
+  );
 });

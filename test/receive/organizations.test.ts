@@ -53,7 +53,7 @@ const verdicts = async (relay: TestApp) => (await run(relay)).receipts.map(({ ve
 const told = ({ standIns }: TestApp): string[] => standIns.http.requests.map(({ body: sent }) => sent);
 
 describe("another organization's key", () => {
-  it("does not overwrite a run, redirect it or get it: its receipt is stored, counted and logged", async () => {
+  it("a key of another organization does not overwrite, redirect or get a run; its receipt is stored, counted and logged", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(theTruth, { key: ACME.key });
@@ -71,7 +71,7 @@ describe("another organization's key", () => {
     expect(told(relay).join()).not.toContain("UMBRELLA");
   });
 
-  it("another organization's key that signed first leaves the owner's run the labels of the owner's address", async () => {
+  it("a key of another organization that signed first leaves the owner's run the labels of the owner's address", async () => {
     const file = `${ROUTES}\nreceive: { labels: [customer] }`;
     const { relay, settle } = await aRelay({}, [ACME, UMBRELLA], aRuntime(), file);
     atSkyvernOf(relay, "o_acme");
@@ -82,7 +82,7 @@ describe("another organization's key", () => {
     expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ labels: { customer: "42" } });
   });
 
-  it("another organization's key that signed first does not lock the owner out: the owner's word takes the place of the lie", async () => {
+  it("a key of another organization that signed first does not lock the owner out, whose word takes the place of the lie", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     expect((await relay.webhook(aLie, { key: UMBRELLA.key })).json()).toMatchObject({ result: "accepted" });
@@ -101,7 +101,7 @@ describe("another organization's key", () => {
     expect(topLevel(relay.standIns.slack)).toMatchObject([{ edits: [] }]);
   });
 
-  it("another organization's key that signed the very bytes which the owner will send does not make the owner's a duplicate", async () => {
+  it("a key of another organization that signed the owner's very bytes first does not make the owner's a duplicate", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(theTruth, { key: UMBRELLA.key });
@@ -111,7 +111,7 @@ describe("another organization's key", () => {
     expect((await relay.webhook(theTruth, { key: ACME.key })).json()).toMatchObject({ result: "duplicate" });
   });
 
-  it("another organization's key whose lie waits to be sent does not send it once the owner is known", async () => {
+  it("a lie of another organization's key that is still pending is not sent once the owner is known", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(aLie, { key: UMBRELLA.key });
@@ -121,7 +121,7 @@ describe("another organization's key", () => {
     expect(told(relay)).toHaveLength(1);
   });
 
-  it("another organization's key that called a run ended does not keep the relay from awaiting the owner's retry", async () => {
+  it("a key of another organization that called a run ended does not keep the relay from awaiting the owner's retry", async () => {
     const { relay, settle, runtime } = await aRelay();
     const pending = { status: "failed", attempt: 1, retry_pending: true, next_attempt_at: naive(NOW + 60_000) };
     relay.standIns.skyvern.addRun({ ...atSkyvern({ ...RUN, payload: pending }), organization: "o_acme" });
@@ -141,7 +141,7 @@ describe("another organization's key", () => {
     expect(told(relay)).toHaveLength(1);
   });
 
-  it("does not name itself another by what its body says", async () => {
+  it("a key does not belong to the organization that its body names", async () => {
     const { relay } = await aRelay();
     await relay.webhook(body({ organization_id: "o_acme" }), { key: UMBRELLA.key });
     await relay.deliver();
@@ -151,7 +151,7 @@ describe("another organization's key", () => {
 });
 
 describe("Skyvern is asked with each key, and", () => {
-  it("a receipt waits as long as one of them gets no answer", async () => {
+  it("a disputed receipt waits as long as Skyvern does not answer one of the keys", async () => {
     const { relay, settle, runtime } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(aLie, { key: UMBRELLA.key });
@@ -165,7 +165,7 @@ describe("Skyvern is asked with each key, and", () => {
     expect(await verdicts(relay)).toEqual(["accepted", "corrected"]);
   });
 
-  it("two keys that are both shown a run both speak for it, without another question", async () => {
+  it("two keys that Skyvern shows a run both speak for it, and Skyvern is not asked again", async () => {
     // Both are of one organization at Skyvern, which one of them does not say.
     const opaque = { key: "an-opaque-key", organization: "o_acme" };
     const { relay, settle } = await aRelay({}, [ACME, opaque]);
@@ -178,7 +178,7 @@ describe("Skyvern is asked with each key, and", () => {
     expect(more.json()).toMatchObject({ result: "updated" });
   });
 
-  it("what it says of an unsigned webhook waits as well, and takes the place of the lie", async () => {
+  it("an unsigned webhook that Skyvern confirms waits as a disputed receipt, and takes the place of the lie", async () => {
     const { relay, settle } = await aRelay({}, [UMBRELLA, ACME], undefined, `skyvern: { confirm: true }\n${ROUTES}`);
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(aLie, { key: UMBRELLA.key });
@@ -189,7 +189,7 @@ describe("Skyvern is asked with each key, and", () => {
     expect(await run(relay)).toMatchObject({ organization_id: "o_acme" });
   });
 
-  it("filling in the past takes what only another organization's key had said", async () => {
+  it("backfill takes a run of which only another organization's key had spoken", async () => {
     const { relay, settle, runtime } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(aLie, { key: UMBRELLA.key });
@@ -219,7 +219,7 @@ describe("Skyvern is asked with each key, and", () => {
     expect(await run(relay)).toMatchObject({ organization_id: "o_acme" });
   });
 
-  it("the round over its list takes a run whose owner's webhook was lost, though another spoke for it", async () => {
+  it("a round over Skyvern's list takes a run whose owner's webhook was lost, though another key spoke for it", async () => {
     const { relay, settle } = await aRelay();
     atSkyvernOf(relay, "o_acme");
     await relay.webhook(aLie, { key: UMBRELLA.key });
@@ -231,7 +231,7 @@ describe("Skyvern is asked with each key, and", () => {
 });
 
 describe("keys that do not say whose they are", () => {
-  it("count as one organization", async () => {
+  it("keys that do not say whose they are count as one organization", async () => {
     const keys = ["first-opaque-key", "second-opaque-key"].map((key) => ({ key, organization: "o_1" }));
     const { relay } = await aRelay({}, keys);
     await relay.webhook(theTruth, { key: "first-opaque-key" });
@@ -239,7 +239,7 @@ describe("keys that do not say whose they are", () => {
     expect(answer.json()).toMatchObject({ result: "updated" });
   });
 
-  it("keys that do not say whose they are are of the organization that relay.yaml names", async () => {
+  it("keys that do not say whose they are belong to the organizations that relay.yaml names", async () => {
     const relay = await anApp(
       {},
       {
@@ -252,7 +252,7 @@ describe("keys that do not say whose they are", () => {
     expect(await run(relay)).toMatchObject({ organization_id: "o_acme", output: { total: "THE TRUTH" } });
   });
 
-  it("keys that do not say whose they are do not make a run that of an organization which has a key", async () => {
+  it("a key that does not say whose it is does not make a run that of an organization which has a key", async () => {
     const opaque = { key: "an-opaque-key", organization: "o_other" };
     const { relay } = await aRelay({}, [ACME, opaque]);
     await relay.webhook(body({ organization_id: "o_acme" }), { key: opaque.key });
@@ -262,7 +262,7 @@ describe("keys that do not say whose they are", () => {
   });
 });
 
-it("a key that takes the place of one which is gone goes on where that one was", async () => {
+it("a key that takes the place of a removed one goes on with that one's runs", async () => {
   const database = `sqlite:${join(aFolder(), "relay.db")}`;
   const before = await aRelay({ DATABASE_URL: database }, [{ key: "an-opaque-key", organization: "o_acme" }]);
   await before.relay.webhook(theTruth, { key: "an-opaque-key" });
@@ -278,7 +278,7 @@ describe("a run of another organization that names this one", () => {
     return JSON.stringify({ ...payload, organization_id: undefined, ...values });
   };
 
-  it("as its parent, its retry or its child makes no link in it, and hides none", async () => {
+  it("a run of another organization that names this one makes no link in it, and hides none", async () => {
     const { relay } = await aRelay();
     await relay.webhook(aRun("wr_1", {}), { key: ACME.key });
     await relay.webhook(aRun("wr_2", { parent_workflow_run_id: "wr_1" }), { key: ACME.key });

@@ -146,7 +146,7 @@ describe("a secret", () => {
         },
       }),
     ],
-  ])("a secret: %s is nowhere afterwards", async (_what, body) => {
+  ])("a secret %s is nowhere afterwards", async (_what, body) => {
     expect(body).toContain(MARK);
     expectNowhere(await traces(body));
   });
@@ -193,7 +193,7 @@ describe("a secret", () => {
     expectNowhere(await traces(body));
   });
 
-  it("behind a duplicate key is nowhere afterwards, whichever counts", async () => {
+  it("a secret behind a duplicate key is nowhere afterwards, whichever of the two counts", async () => {
     expectNowhere(
       await traces(
         `{"run_id":"tsk_1","status":"completed","totp_code":"${MARK}","totp_code":"x",` +
@@ -260,7 +260,7 @@ describe("the relay's own secrets", () => {
   }
 });
 
-it("what is no secret is still there, so that the search above means something", async () => {
+it("a text that is no secret is still there, so that the search above means something", async () => {
   const found = await traces(workflow({ workflow_title: MARK }), "/webhook", ALL);
   for (const where of ["database", "api", "http", "slack", "email"])
     expect({ where, there: found[where]?.includes(MARK) }).toEqual({ where, there: true });

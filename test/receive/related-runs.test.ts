@@ -10,7 +10,7 @@ import { mutated } from "../support/fixtures.ts";
 
 const CHILD = "wr_602138154398943446";
 
-it("names the runs that its blocks started, by a genuine body of Skyvern 1.0.56", async () => {
+it("a workflow run names the runs that its blocks started, by a genuine body of Skyvern 1.0.56", async () => {
   const file = new URL("../fixtures/webhook.workflow_run.completed-parent-1.0.56.json", import.meta.url);
   const body = readFileSync(file);
   const relay = await anApp();
@@ -37,13 +37,13 @@ it.each([
   ],
   [{ value: { ...aChild("wr_2"), outputs: { inner: aChild("wr_3") } } }, ["wr_2"]],
   [[aChild("wr_2")], []],
-])("an output of %j names the children %j", async (output, children) => {
+])("the output %j names the children %j", async (output, children) => {
   const relay = await anApp();
   await relay.webhook(mutated("workflow_run.failed-minimal", { run_id: "wr_1", workflow_run_id: "wr_1", output }));
   expect(await relay.read("/v1/runs/wr_1")).toMatchObject({ related: { children } });
 });
 
-it("names the run that it tries anew, what it cost, and whether the agent took over from a script", async () => {
+it("a run names the run that it tries anew, what it cost, and whether the agent took over from a script", async () => {
   const relay = await anApp();
   const values = {
     run_id: "wr_2",
@@ -88,7 +88,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
   const questions = (relay: TestApp): string[] =>
     relay.standIns.skyvern.calls.flatMap(({ path }) => (/\/(tags|workflows\/.*\/runs)$/.test(path) ? [path] : []));
 
-  it("is asked for once for all sinks, before the first message, and stands in every place", async () => {
+  it("the origin of a workflow run is asked for once for all sinks, before the first message, and stands in every place", async () => {
     const { relay, add } = await aRelay();
     add(KNOWN);
     await relay.webhook(CHILD_BODY);
@@ -126,7 +126,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     ]);
   });
 
-  it("is not asked for again when the run has none of it", async () => {
+  it("the origin of a workflow run is not asked for again when the run has none of it", async () => {
     const { relay, add } = await aRelay();
     add({});
     await relay.webhook(CHILD_BODY);
@@ -136,7 +136,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     expect(questions(relay)).toHaveLength(2);
   });
 
-  it("never keeps a message back: a Skyvern that does not answer is asked again later, and messages are edited", async () => {
+  it("the origin of a workflow run holds no message up; Skyvern is asked again later, and messages are edited", async () => {
     const { relay, runtime, add } = await aRelay();
     add(KNOWN);
     const { faults } = relay.standIns.skyvern;
@@ -161,7 +161,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
   it.each([
     ["tells of no such call", { status: 404 }],
     ["forbids tags", { status: 403, body: '{"detail":"Workflow tagging is not enabled for this organization."}' }],
-  ])("is known without tags where Skyvern %s", async (_name, fault) => {
+  ])("the origin of a workflow run is known without tags where Skyvern %s", async (_name, fault) => {
     const { relay, add } = await aRelay();
     add(KNOWN);
     relay.standIns.skyvern.faults.push({ on: /tags$/, ...fault });
@@ -171,7 +171,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     expect(questions(relay)).toHaveLength(2);
   });
 
-  it("stays when Skyvern reports the run once more", async () => {
+  it("the origin of a workflow run stays when Skyvern reports the run once more", async () => {
     const { relay, add } = await aRelay();
     add(KNOWN);
     await relay.webhook(CHILD_BODY);
@@ -189,7 +189,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     });
   });
 
-  it("is asked for at a bounded rate: of many runs at once the messages of the rest go out without", async () => {
+  it("origins are asked for at a bounded rate, and beyond it messages go out without", async () => {
     const { relay, runtime } = await aRelay({ standIns: ["http"] });
     const runIds = Array.from({ length: 60 }, (_none, i) => `wr_${i}`);
     const aBody = (run_id: string) =>
@@ -204,7 +204,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     expect(questions(relay)).toContain("/v1/runs/wr_later/tags");
   });
 
-  it("is told by the id of a run that a schedule started", async () => {
+  it("the id of a run that a schedule started tells its origin", async () => {
     const { relay } = await aRelay();
     const file = new URL("../fixtures/webhook.workflow_run.completed-scheduled-1.0.56.json", import.meta.url);
     await relay.webhook(readFileSync(file));
@@ -227,33 +227,38 @@ describe("a parent and its child are linked both ways", () => {
     both: { parent: PARENT_BODY, row: true },
   };
 
-  it.each(Object.keys(known))("known from %s, in any order, multiplicity and time of asking", async (from) => {
-    const { parent = "", row = false } = known[from] ?? {};
-    const acts = fc.array(fc.constantFrom("parent", "child", "deliver"), { maxLength: 6 });
-    await fc.assert(
-      fc.asyncProperty(acts, fc.boolean(), async (first, isParentFirst) => {
-        const relay = await anApp({}, { standIns: ["http"] });
-        const add = (body: string | Buffer, more: Partial<StandInRun>) =>
-          relay.standIns.skyvern.addRun({ payload: JSON.parse(body.toString()) as StandInRun["payload"], ...more });
-        add(parent, {});
-        add(CHILD_BODY, row ? { parent: PARENT } : {});
-        const last = isParentFirst ? ["parent", "child"] : ["child", "parent"];
-        for (const act of [...first, ...last, "deliver"]) {
-          if (act === "deliver") await relay.deliver();
-          else await relay.webhook(act === "parent" ? parent : CHILD_BODY);
-        }
-        expect(await relay.read(`/v1/runs/${CHILD}`)).toMatchObject({ related: { parent: PARENT, children: [] } });
-        expect(await relay.read(`/v1/runs/${PARENT}`)).toMatchObject({ related: { parent: null, children: [CHILD] } });
-        const pages = await Promise.all([CHILD, PARENT].map((id) => relay.get(`/v1/runs?related=${id}`)));
-        expect(pages.map(({ status }) => status)).toEqual([200, 200]);
-        await relay.stop();
-      }),
-      { numRuns: 12, seed: 20_261_129 },
-    );
-  });
+  it.each(Object.keys(known))(
+    "a parent and its child are linked both ways, known from %s, in any order, multiplicity and time of asking",
+    async (from) => {
+      const { parent = "", row = false } = known[from] ?? {};
+      const acts = fc.array(fc.constantFrom("parent", "child", "deliver"), { maxLength: 6 });
+      await fc.assert(
+        fc.asyncProperty(acts, fc.boolean(), async (first, isParentFirst) => {
+          const relay = await anApp({}, { standIns: ["http"] });
+          const add = (body: string | Buffer, more: Partial<StandInRun>) =>
+            relay.standIns.skyvern.addRun({ payload: JSON.parse(body.toString()) as StandInRun["payload"], ...more });
+          add(parent, {});
+          add(CHILD_BODY, row ? { parent: PARENT } : {});
+          const last = isParentFirst ? ["parent", "child"] : ["child", "parent"];
+          for (const act of [...first, ...last, "deliver"]) {
+            if (act === "deliver") await relay.deliver();
+            else await relay.webhook(act === "parent" ? parent : CHILD_BODY);
+          }
+          expect(await relay.read(`/v1/runs/${CHILD}`)).toMatchObject({ related: { parent: PARENT, children: [] } });
+          expect(await relay.read(`/v1/runs/${PARENT}`)).toMatchObject({
+            related: { parent: null, children: [CHILD] },
+          });
+          const pages = await Promise.all([CHILD, PARENT].map((id) => relay.get(`/v1/runs?related=${id}`)));
+          expect(pages.map(({ status }) => status)).toEqual([200, 200]);
+          await relay.stop();
+        }),
+        { numRuns: 12, seed: 20_261_129 },
+      );
+    },
+  );
 });
 
-it("lists filter by trigger, schedule, tag and related runs", async () => {
+it("the lists filter by trigger, schedule, tag and related runs", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   const body = readFileSync(
     new URL("../fixtures/webhook.workflow_run.completed-child-1.0.56.json", import.meta.url),

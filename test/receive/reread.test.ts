@@ -69,7 +69,7 @@ it("a body that is recognized now becomes a run of the time it came, and is deli
   expect(relay.standIns.http.requests).toHaveLength(1);
 });
 
-it("bodies are taken in the order they came: one run, the later ones settle against the earlier", async () => {
+it("bodies are reread in the order they came, so that the later ones of a run settle against the earlier", async () => {
   const relay = await afterRestart(async (before) => {
     await keep(before, fixtureBytes("workflow_run.canceled-1-from-cancel-api"), "rcp_1");
     await keep(before, fixtureBytes("workflow_run.canceled-2-from-executor"), "rcp_2");
@@ -90,7 +90,7 @@ it.each([
   ["is no run", Buffer.from("[]")],
   ["asks for a one-time code", fixtureBytes("not-a-run.totp-request")],
   ["is no UTF-8", Buffer.from([...Buffer.from('{"run_id":"tsk_1","status":"completed","prompt":"'), 0xff, 0x22, 0x7d])],
-])("a body that %s stays stored, at every start", async (_what, body) => {
+])("an unrecognized body that %s stays stored, at every start", async (_what, body) => {
   const relay = await afterRestart((before) => keep(before, body));
 
   await adopt(relay);
@@ -101,7 +101,7 @@ it.each([
   });
 });
 
-it("the same bytes coming once more are a duplicate of what was adopted", async () => {
+it("a webhook with the bytes of an adopted receipt is a duplicate", async () => {
   const relay = await afterRestart((before) => keep(before, fixtureBytes("task_v1.completed")));
   await adopt(relay);
   expect((await relay.webhook(fixtureBytes("task_v1.completed"))).json()).toEqual({

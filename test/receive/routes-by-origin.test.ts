@@ -55,7 +55,7 @@ describe("a route that tests where a run comes from", () => {
     ["{ tags: nightly }", true],
     ['{ tags: "customer:*" }', true],
     ['{ tags: ["customer:43", other] }', false],
-  ])("%s is met: %s", async (when, isMet) => {
+  ])("a run is asked about before its first delivery, and meets the route's condition %s: %s", async (when, isMet) => {
     const { relay } = await aRelay(when, KNOWN);
     expect((await relay.webhook(BODY)).json()).toMatchObject({ result: "accepted" });
     expect(questions(relay)).toBe(0);
@@ -70,7 +70,7 @@ describe("a route that tests where a run comes from", () => {
     expect(questions(relay)).toBe(2);
   });
 
-  it("keeps no message back when Skyvern does not answer: the run counts as one without any of it", async () => {
+  it("a route by origin holds no message up when Skyvern does not answer, and the run counts as one without an origin", async () => {
     const { relay, runtime } = await aRelay('{ tags: "!muted" }', { tags: [{ key: null, value: "muted" }] });
     relay.standIns.skyvern.faults.push({ on: /tags$|workflows/, instead: "reset", times: 100 });
     await relay.webhook(BODY);
@@ -86,23 +86,26 @@ describe("a route that tests where a run comes from", () => {
   it.each([
     ["neither", /tags$|workflows/],
     ["the row and no tags", /tags$/],
-  ])("that is met by what Skyvern says too late, first %s, still gets the run, once", async (_name, on) => {
-    const { relay, runtime } = await aRelay('{ tags: "customer:42" }', KNOWN);
-    relay.standIns.skyvern.faults.push({ on, status: 503, times: 100 });
-    await relay.webhook(BODY);
-    await follow(relay);
-    await relay.webhook(BODY);
-    expect(statuses(relay)).toEqual([]);
-    relay.standIns.skyvern.faults.splice(0);
-    for (let minute = 0; minute < 3; minute += 1) {
-      runtime.advance(60_000);
+  ])(
+    "a route that Skyvern's late answer meets still gets the run, once, where it first answered %s",
+    async (_name, on) => {
+      const { relay, runtime } = await aRelay('{ tags: "customer:42" }', KNOWN);
+      relay.standIns.skyvern.faults.push({ on, status: 503, times: 100 });
+      await relay.webhook(BODY);
       await follow(relay);
-    }
-    expect(statuses(relay)).toEqual(["completed"]);
-    expect(await relay.read(`/v1/runs/${ID}/why`)).toMatchObject({ routes: [{ route: "chosen", matched: true }] });
-  });
+      await relay.webhook(BODY);
+      expect(statuses(relay)).toEqual([]);
+      relay.standIns.skyvern.faults.splice(0);
+      for (let minute = 0; minute < 3; minute += 1) {
+        runtime.advance(60_000);
+        await follow(relay);
+      }
+      expect(statuses(relay)).toEqual(["completed"]);
+      expect(await relay.read(`/v1/runs/${ID}/why`)).toMatchObject({ routes: [{ route: "chosen", matched: true }] });
+    },
+  );
 
-  it("holds nothing up that Skyvern has been asked about, and no task", async () => {
+  it("a route by origin holds up neither a run that Skyvern has been asked about nor a task", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     await follow(relay);
@@ -114,7 +117,7 @@ describe("a route that tests where a run comes from", () => {
     expect(await relay.read("/v1/runs/tsk_1/why")).toMatchObject({ routes: [{ matched: false }] });
   });
 
-  it("is asked about the outcome as it is then, whatever came while it waited", async () => {
+  it("a route by origin is asked about the outcome of that moment, whatever came while it waited", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     await relay.webhook(BODY);
@@ -126,7 +129,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["failed"]);
   });
 
-  it("is asked about the run's end when another attempt begins while the first outcome waits", async () => {
+  it("a route by origin is asked about the run's end when another attempt begins while the first outcome waits", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     const again = { attempt: 2, finished_at: null, status: "running" };
@@ -136,7 +139,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["completed"]);
   });
 
-  it("is asked about once when the announced attempt never starts", async () => {
+  it("a route by origin is asked about once when the announced attempt never starts", async () => {
     const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     const next_attempt_at = new Date(NOW + 60_000).toISOString().slice(0, -1);
@@ -152,7 +155,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["failed"]);
   });
 
-  it("waits on disk: another process chooses the sinks", async () => {
+  it("a run that waits for its origin waits on disk, and another process chooses its sinks", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const { relay } = await aRelay("{ trigger: manual }", KNOWN, env);
     await relay.webhook(BODY);
@@ -162,7 +165,7 @@ describe("a route that tests where a run comes from", () => {
     expect([statuses(relay), statuses(next)]).toEqual([[], ["completed"]]);
   });
 
-  it("is not kept waiting by other runs about which Skyvern is asked again", async () => {
+  it("a run that waits for its origin is not kept waiting by other runs about which Skyvern is asked again", async () => {
     const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN);
     for (let i = 0; i < 30; i += 1)
       await relay.webhook(
@@ -174,7 +177,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["completed"]);
   });
 
-  it("loses no outcome that waits when the route is gone and the run is read quietly meanwhile", async () => {
+  it("an outcome that waits for its origin is not lost when the route is gone and the run is read quietly meanwhile", async () => {
     const database = openSqlite(":memory:", { exclusive: true });
     await migrate(database);
     const store = createSqlStore(database);
@@ -192,7 +195,7 @@ describe("a route that tests where a run comes from", () => {
     expect(await store.deliveries({ runId: ID }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
   });
 
-  it("delivers no run of the past that is only stored", async () => {
+  it("a route by origin delivers no run of the past that is only stored", async () => {
     const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN, {
       DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`,
     });

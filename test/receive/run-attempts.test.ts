@@ -52,7 +52,7 @@ const reads = ({ standIns }: TestApp): number =>
   standIns.skyvern.calls.filter(({ path }) => path === `/v1/runs/${ID}`).length;
 
 describe("a run attempt that failed with another to come", () => {
-  it("a run attempt that failed with another to come is stored and delivered to no sink, then the run is delivered once, as completed at the 2nd attempt", async () => {
+  it("a run attempt with another to come is delivered to no sink, and the run once, as completed at the 2nd attempt", async () => {
     const { relay } = await aRelay();
     expect(await send(relay, PENDING)).toBe("stored");
     await relay.deliver();
@@ -85,7 +85,7 @@ describe("a run attempt that failed with another to come", () => {
     });
   });
 
-  it("a run attempt that failed with another to come has the table of attempts in the mail, in the thread and in the HTTP body", async () => {
+  it("a run of two attempts has the table of attempts in the mail, in the thread and in the HTTP body", async () => {
     const { relay } = await aRelay();
     await send(relay, SPENT);
     await relay.deliver();
@@ -103,7 +103,7 @@ describe("a run attempt that failed with another to come", () => {
     });
   });
 
-  it("a run attempt that failed with another to come is delivered once when the policy is spent", async () => {
+  it("a run is delivered once when its retry policy is spent", async () => {
     const { relay } = await aRelay();
     await send(relay, PENDING);
     await send(relay, SPENT);
@@ -112,7 +112,7 @@ describe("a run attempt that failed with another to come", () => {
     expect(header(relay)).toContain("Failed after 2 attempts");
   });
 
-  it("a run attempt that failed with another to come is delivered once when both webhooks come in one moment, in whichever order", async () => {
+  it("a run of two attempts is delivered once when both webhooks come in one moment, in whichever order", async () => {
     for (const runs of [
       [PENDING, COMPLETED],
       [COMPLETED, PENDING],
@@ -124,7 +124,7 @@ describe("a run attempt that failed with another to come", () => {
     }
   });
 
-  it("a run attempt that failed with another to come is delivered as failed when the retry is canceled before it begins, which Skyvern still calls failed", async () => {
+  it("a run is delivered as failed when its retry is canceled before it begins, which Skyvern still calls failed", async () => {
     const { relay } = await aRelay();
     await send(relay, PENDING);
     const revoked = aWorkflowRun({
@@ -141,7 +141,7 @@ describe("a run attempt that failed with another to come", () => {
 });
 
 describe("between two run attempts", () => {
-  it("a round over Skyvern's list reads nothing and delivers nothing", async () => {
+  it("a round over Skyvern's list between two run attempts reads nothing and delivers nothing", async () => {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(PENDING);
     runtime.advance(10 * SECOND);
@@ -154,7 +154,7 @@ describe("between two run attempts", () => {
     expect(told(relay)).toEqual(NOBODY);
   });
 
-  it("backfill passes over the run, and confirming it by the API delivers nothing", async () => {
+  it("backfill passes over a run between two attempts, and confirming it by the API delivers nothing", async () => {
     const { relay } = await aRelay({ env: {}, file: "skyvern: { confirm: true }" });
     relay.standIns.skyvern.addRun(PENDING);
     const answer = await relay.webhook(JSON.stringify(PENDING.payload), { signature: "0".repeat(64) });
@@ -163,7 +163,7 @@ describe("between two run attempts", () => {
     expect(told(relay)).toEqual(NOBODY);
   });
 
-  it("the run is asked about half a minute after the next one was to begin, and again with growing pauses", async () => {
+  it("Skyvern is asked about a run half a minute after its next attempt was to begin, and again with growing pauses", async () => {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(RUNNING);
     await send(relay, PENDING);
@@ -181,9 +181,9 @@ describe("between two run attempts", () => {
   });
 
   it.each([
-    ["whose last webhook is lost is told from what Skyvern says, once", COMPLETED, "run.completed"],
-    ["that failed again is too", SPENT, "run.failed"],
-  ])("a run %s", async (_what, end, type) => {
+    ["whose last webhook is lost is delivered once, from what Skyvern says", COMPLETED, "run.completed"],
+    ["that fails again, and whose last webhook is lost, is delivered once too", SPENT, "run.failed"],
+  ])("a run between two attempts %s", async (_what, end, type) => {
     const { relay, runtime } = await aRelay();
     await send(relay, PENDING);
     relay.standIns.skyvern.addRun(RUNNING);
@@ -212,7 +212,7 @@ describe("between two run attempts", () => {
     expect(told(relay)).toEqual(once("run.failed"));
   });
 
-  it("a relay that was stopped asks when it is back", async () => {
+  it("a relay that was stopped between two run attempts asks Skyvern when it is back", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const { relay: before, runtime } = await aRelay({ env });
     await send(before, PENDING);
@@ -225,7 +225,7 @@ describe("between two run attempts", () => {
     expect(told(relay)).toEqual(once("run.completed"));
   });
 
-  it("why says what is waited for", async () => {
+  it("why says what a run between two attempts waits for", async () => {
     const { relay } = await aRelay();
     await send(relay, PENDING);
     const { summary } = await relay.read<{ summary: string[] }>(`/v1/runs/${ID}/why`);
@@ -242,7 +242,7 @@ describe("a retry that never starts", () => {
       "as Skyvern does not answer",
       ({ standIns }: TestApp) => void standIns.skyvern.faults.push({ status: 500, times: 10_000 }),
     ],
-  ])("a retry that never starts is delivered as it stands after 24 hours, %s", async (_what, prepare) => {
+  ])("a run whose retry never starts is delivered as it stands after 24 hours, %s", async (_what, prepare) => {
     const { relay, runtime } = await aRelay({ standIns: ["slack", "smtp", "http"], env: {} });
     relay.standIns.skyvern.addRun(PENDING);
     prepare(relay);
@@ -266,7 +266,7 @@ describe("a retry that never starts", () => {
     expect(reads(relay)).toBe(before);
   });
 
-  it("a retry that never starts is corrected when it starts after all", async () => {
+  it("a run whose retry never started is corrected when it starts after all", async () => {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(PENDING);
     await send(relay, PENDING);
@@ -287,7 +287,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
   const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}-1.0.56.json`, import.meta.url));
   const body = (name: string): Buffer => file(`webhook.workflow_run.${name}`);
 
-  it("genuine bodies of Skyvern 1.0.56 of its list: the two rows that wait for a retry are not read, every other one is", async () => {
+  it("rows of Skyvern's genuine list that wait for a retry are not read, and every other one is", async () => {
     const { relay } = await aRelay({
       runtime: aRuntime(Date.parse("2026-11-28T15:20:40Z")),
     });
@@ -301,7 +301,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
     expect(rows.map(({ run_id }) => run_id).filter((id) => !paths.has(`/v1/runs/${id}`))).toEqual(pending);
   });
 
-  it("genuine bodies of Skyvern 1.0.56 of GET run: it is retrying between two attempts, and over after the second", () => {
+  it("a genuine answer of GET run says retrying between two attempts, and over after the second", () => {
     const said = (name: string) =>
       reportedRun(JSON.parse(file(`api.get-run.workflow_run.${name}`).toString()) as JsonObject, NOW);
     const [pending, completed] = [said("failed-retry-pending"), said("completed-attempt-2")];
@@ -314,7 +314,7 @@ describe("genuine bodies of Skyvern 1.0.56", () => {
     [["failed-retry-pending", "completed-attempt-2"], "run.completed"],
     [["failed-attempt-2-final"], "run.failed"],
     [["failed-retry-pending-then-canceled-1", "failed-retry-pending-then-canceled-2"], "run.failed"],
-  ])("genuine bodies of Skyvern 1.0.56: %j are delivered once, as %s", async (names, type) => {
+  ])("the genuine bodies %j are delivered once, as %s", async (names, type) => {
     const { relay } = await aRelay();
     for (const name of names) {
       expect(told(relay)).toEqual(NOBODY);

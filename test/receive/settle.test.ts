@@ -51,38 +51,38 @@ const story = (...payloads: JsonObject[]) => settleAll(payloads.map((one, i) => 
 const FAILED_DELIVERY = "Failed to run task 2.0: Failed to send webhook.    task_v2_id=tsk_v2_1";
 
 describe("the rule table", () => {
-  it("accepts the first final receipt as revision 1", () => {
+  it("the first final receipt of a run is accepted as revision 1", () => {
     const { state, verdicts } = story(payload("completed", 1));
     expect(verdicts).toEqual(["accepted"]);
     expect(state).toMatchObject({ revision: 1, run: { status: "completed", reported_status: "completed" } });
   });
 
   it.each(["created", "queued", "running", "paused", "a status of tomorrow"])(
-    "stores %s without calling it final",
+    "a receipt with the status %s is stored, and does not make the run final",
     (status) => {
       expect(story(payload(status, null)).verdicts).toEqual(["stored"]);
     },
   );
 
-  it("accepts the final receipt after others that were not, still as revision 1", () => {
+  it("the first final receipt after others that were not is accepted, still as revision 1", () => {
     const { state, verdicts } = story(payload("running", null), payload("paused", null), payload("completed", 3));
     expect(verdicts).toEqual(["stored", "stored", "accepted"]);
     expect(state.revision).toBe(1);
   });
 
-  it("the rule table never lets a receipt that is not final undo one that is", () => {
+  it("a receipt that is not final never undoes one that is", () => {
     const { state, verdicts } = story(payload("completed", 1), payload("running", 9));
     expect(verdicts).toEqual(["accepted", "stored"]);
     expect(state.run).toMatchObject({ status: "completed", reported_status: "completed" });
   });
 
-  it("calls the same again a duplicate", () => {
+  it("a receipt that says the same again is a duplicate", () => {
     const { state, verdicts } = story(payload("failed", 1), payload("failed", 1));
     expect(verdicts).toEqual(["accepted", "duplicate"]);
     expect(state.revision).toBe(1);
   });
 
-  it("fills in what is new, never erases, and calls it updated when a message shows it", () => {
+  it("a receipt fills in what is new, erases nothing, and counts as updated when a message shows what is new", () => {
     const { state, verdicts } = story(
       payload("completed", 1, { summary: "done", prompt: "look" }),
       payload("completed", 1, { summary: null, output: { a: 1 } }),
@@ -91,13 +91,13 @@ describe("the rule table", () => {
     expect(state).toMatchObject({ revision: 2, run: { summary: "done", prompt: "look", output: { a: 1 } } });
   });
 
-  it("calls new data that no message shows a duplicate, and keeps it", () => {
+  it("a receipt with new data that no message shows is a duplicate, and its data are stored", () => {
     const { state, verdicts } = story(payload("completed", 1), payload("completed", 1, { organization_id: "o_1" }));
     expect(verdicts).toEqual(["accepted", "duplicate"]);
     expect(state.run.organization_id).toBe("o_1");
   });
 
-  it("corrects the outcome when another final status is the later one, with the reason of that status", () => {
+  it("a receipt with another, later final status corrects the outcome, with the reason of that status", () => {
     const { state, verdicts, notes } = story(
       payload("failed", 1, { failure_reason: "no table" }),
       payload("completed", 2, { output: 1 }),
@@ -107,7 +107,7 @@ describe("the rule table", () => {
     expect(state).toMatchObject({ revision: 2, run: { status: "completed", failure: null } });
   });
 
-  it("keeps what one side says of a failure and the other does not: the API has no categories", () => {
+  it("a failure has what one source says of it and the other does not, as the API has no categories", () => {
     const byApi = payload("failed", 1, { failure_reason: "no table", modified_at: "2026-01-01T00:00:09" });
     const { state, verdicts } = story(
       payload("failed", 1, { failure_reason: "no table", failure_category: [{ category: "AUTH_FAILURE" }] }),
@@ -117,13 +117,13 @@ describe("the rule table", () => {
     expect(state.run.failure).toMatchObject({ reason: "no table", categories: ["AUTH_FAILURE"] });
   });
 
-  it("calls another final status that is the earlier one a duplicate", () => {
+  it("a receipt with another final status that is the earlier one is a duplicate", () => {
     const { state, verdicts } = story(payload("canceled", 5), payload("completed", 2));
     expect(verdicts).toEqual(["accepted", "duplicate"]);
     expect(state.run.status).toBe("canceled");
   });
 
-  it("compares modified_at where finished_at is the same, and arrival where both are", () => {
+  it("modified_at decides where finished_at is the same, and arrival where both are", () => {
     const same = { finished_at: "2026-01-01T00:00:01" };
     expect(
       story(payload("completed", 1, { ...same, modified_at: "2026-01-01T00:00:09" }), payload("failed", 1, same)).state
@@ -132,7 +132,7 @@ describe("the rule table", () => {
     expect(story(payload("completed", 1), payload("canceled", 1)).state.run.status).toBe("canceled");
   });
 
-  it("takes 'failed' by an undelivered webhook after 'completed' for a duplicate", () => {
+  it("a 'failed' by an undelivered webhook after 'completed' is a duplicate", () => {
     const { state, verdicts, notes } = story(
       payload("completed", 1, { output: 1 }),
       payload("failed", 1, { output: 1, failure_reason: FAILED_DELIVERY, modified_at: "2026-01-01T00:00:59" }),
@@ -142,13 +142,13 @@ describe("the rule table", () => {
     expect(state.run).toMatchObject({ status: "completed", reported_status: "failed", failure: null });
   });
 
-  it("settles 'failed' by an undelivered webhook as completed when nothing came before and there is an output", () => {
+  it("a 'failed' by an undelivered webhook settles as completed when nothing came before and there is an output", () => {
     const { state, verdicts } = story(payload("failed", 1, { output: { a: 1 }, failure_reason: FAILED_DELIVERY }));
     expect(verdicts).toEqual(["accepted"]);
     expect(state.run).toMatchObject({ status: "completed", reported_status: "failed", failure: null });
   });
 
-  it("believes 'failed' by an undelivered webhook without an output until something better comes", () => {
+  it("a 'failed' by an undelivered webhook without an output counts until something better comes", () => {
     const failed = payload("failed", 9, { failure_reason: FAILED_DELIVERY });
     expect(story(failed).state.run.status).toBe("failed");
     expect(story(failed, payload("completed", 1))).toMatchObject({
@@ -158,7 +158,7 @@ describe("the rule table", () => {
   });
 });
 
-it.each(["constructor", "__proto__", "toString"])("settles a status called %s like any other unknown one", (status) => {
+it.each(["constructor", "__proto__", "toString"])("a status called %s settles like any other unknown one", (status) => {
   const odd = payload(status, 1, { failure_reason: "odd" });
   const { verdicts, state } = story(odd, odd, payload("completed", 2));
   expect(verdicts).toEqual(["stored", "stored", "accepted"]);
@@ -194,7 +194,7 @@ const ATTEMPT_2 = { attempt_number: 2, status: "failed", failure_reason: "second
 const NEXT = Date.parse("2026-01-01T00:01:00Z");
 
 describe("run attempts", () => {
-  it("stores a final status with another attempt to come, and accepts the end of that one", () => {
+  it("a final status with another attempt to come is stored, and the end of that attempt is accepted", () => {
     const { state, verdicts, notes } = story(
       attempt(1, "failed", 1, { ...PENDING, failure_reason: "first" }),
       attempt(2, "completed", 9),
@@ -207,12 +207,12 @@ describe("run attempts", () => {
     });
   });
 
-  it("shows a run that waits as retrying, until when, and what its webhook said", () => {
+  it("a run that waits for its next attempt is shown as retrying, with the time and with what its webhook said", () => {
     const { state } = story(attempt(1, "timed_out", 1, PENDING));
     expect(state.run).toMatchObject({ status: "retrying", reported_status: "timed_out", next_attempt_at: NEXT });
   });
 
-  it("takes nothing of an earlier attempt for what the last one came to", () => {
+  it("the outcome of the last attempt takes nothing of an earlier attempt", () => {
     const { state } = story(
       attempt(1, "failed", 1, {
         ...PENDING,
@@ -232,7 +232,7 @@ describe("run attempts", () => {
     });
   });
 
-  it("ends a run whose retry was revoked with the same time of its end", () => {
+  it("a run whose retry was revoked ends, with the same time of its end", () => {
     const { state, verdicts } = story(
       attempt(1, "failed", 1, { ...PENDING, failure_reason: "first" }),
       attempt(1, "failed", 1, { failure_reason: "first", modified_at: "2026-01-01T00:00:05" }),
@@ -241,20 +241,20 @@ describe("run attempts", () => {
     expect(state.run).toMatchObject({ status: "failed", next_attempt_at: null, failure: { reason: "first" } });
   });
 
-  it("run attempts never lets an earlier attempt undo a later one, whatever its times say", () => {
+  it("an earlier attempt never undoes a later one, whatever its times say", () => {
     const { state, verdicts } = story(attempt(2, "completed", 3), attempt(1, "failed", 50, PENDING));
     expect(verdicts).toEqual(["accepted", "stored"]);
     expect(state.run).toMatchObject({ status: "completed", attempt: 2 });
   });
 
-  it("corrects an outcome when another attempt began all the same", () => {
+  it("an outcome is corrected when another attempt began all the same", () => {
     const { state, verdicts } = story(attempt(1, "failed", 1), attempt(2, "running", null), attempt(2, "completed", 9));
     expect(verdicts).toEqual(["accepted", "stored", "corrected"]);
     expect(state).toMatchObject({ revision: 2, run: { status: "completed", attempt: 2 } });
     expect(state.ended).toBeUndefined();
   });
 
-  it("spans all attempts with its duration, and counts them from the table where there is one", () => {
+  it("the duration of a run spans all attempts, and their table, where there is one, gives their number", () => {
     const { state } = story(
       attempt(2, "failed", 9, {
         started_at: "2026-01-01T00:00:08",
@@ -283,12 +283,12 @@ describe("run attempts", () => {
     ]);
   });
 
-  it("keeps no table for a run without a policy, which has one attempt of which nothing was decided", () => {
+  it("a run without a retry policy has one attempt and no table of attempts", () => {
     const { state } = story(attempt(1, "completed", 1, { attempts: [{ ...ATTEMPT_1, retry_decision: null }] }));
     expect(state.run).toMatchObject({ attempt: 1, attempts: [] });
   });
 
-  it("delivers a run as it stands when its retry never started, and corrects it when it did after all", () => {
+  it("a run whose retry never started is delivered as it stands, and corrected when it did start after all", () => {
     const { state } = story(
       attempt(1, "failed", 1, {
         ...PENDING,
@@ -317,13 +317,13 @@ describe("run attempts", () => {
     ["a time without the flag", { retry_pending: null, next_attempt_at: "2026-01-01T00:01:00" }, "retrying"],
     ["a flag that is no boolean", { retry_pending: "yes", next_attempt_at: null }, "failed"],
     ["a time that is none", { retry_pending: null, next_attempt_at: "soon" }, "failed"],
-  ])("reads %s", (_what, values, status) => {
+  ])("an odd announcement of an attempt is read all the same: %s", (_what, values, status) => {
     expect(story(attempt(1, "failed", 1, values)).state.run.status).toBe(status);
   });
 });
 
 describe("the same receipts in any order and multiplicity settle to the same run", () => {
-  it("completed, replay, and failed by its own webhook", () => {
+  it("receipts settle alike in any order and number: completed, replay, and failed by its own webhook", () => {
     expectOrderIndependent(
       [
         "webhook.task_v2.completed",
@@ -333,7 +333,7 @@ describe("the same receipts in any order and multiplicity settle to the same run
     );
   });
 
-  it("two attempts, one webhook each", () => {
+  it("receipts settle alike in any order and number: two attempts, one webhook each", () => {
     expectOrderIndependent(
       ["webhook.workflow_run.failed-retry-pending-1.0.56", "webhook.workflow_run.completed-attempt-2-1.0.56"].map(
         fixture,
@@ -341,13 +341,13 @@ describe("the same receipts in any order and multiplicity settle to the same run
     );
   });
 
-  it("a retry revoked between two attempts", () => {
+  it("receipts settle alike in any order and number: a retry revoked between two attempts", () => {
     expectOrderIndependent(
       [1, 2].map((n) => fixture(`webhook.workflow_run.failed-retry-pending-then-canceled-${n}-1.0.56`)),
     );
   });
 
-  it("any run attempts, pending, running and ended, reported by webhook and by the API", () => {
+  it("receipts settle alike in any order and number: any run attempts, reported by webhook and by the API", () => {
     const one = fc.record({
       number: fc.integer({ min: 1, max: 3 }),
       status: fc.constantFrom("failed", "completed", "canceled", "running", "queued"),
@@ -377,18 +377,18 @@ describe("the same receipts in any order and multiplicity settle to the same run
     );
   });
 
-  it("canceled twice", () => {
+  it("receipts settle alike in any order and number: canceled twice", () => {
     expectOrderIndependent(
       ["webhook.workflow_run.canceled-1-from-cancel-api", "webhook.workflow_run.canceled-2-from-executor"].map(fixture),
     );
   });
 
-  it("webhook and API answer of one run", () => {
+  it("receipts settle alike in any order and number: webhook and API answer of one run", () => {
     expectOrderIndependent(["webhook.task_v1.completed", "api.get-run.task_v1.completed"].map(fixture));
     expectOrderIndependent(["webhook.workflow_run.completed", "api.get-run.workflow_run.completed"].map(fixture));
   });
 
-  it("any mix of statuses, times and gaps", () => {
+  it("receipts settle alike in any order and number: any mix of statuses, times and gaps", () => {
     const one = fc.record({
       status: fc.constantFrom("running", "completed", "failed", "canceled", "terminated", "timed_out"),
       at: fc.option(fc.integer({ min: 1, max: 5 })),
@@ -444,7 +444,7 @@ describe("what Skyvern's retention has removed from an old run", () => {
   };
   const answered = (body: JsonObject, at: number) => observe(body, at, "reconciled");
 
-  it("never replaces stored text, whichever comes first", () => {
+  it("text that Skyvern's retention removed never replaces stored text, whichever comes first", () => {
     const webhook = observe(payload("failed", 1, { ...whole, recording_url: "https://x.example/r.webm" }), 1_000);
     const later = answered(payload("failed", 1, { ...removed, modified_at: "2026-06-01T00:00:00" }), 2_000);
     const kept = settleAll([webhook]).state.run;
@@ -464,11 +464,11 @@ describe("what Skyvern's retention has removed from an old run", () => {
     expect(settleAll([webhook, later]).verdicts).toEqual(["accepted", "duplicate"]);
   });
 
-  it("is shown where nothing else is known", () => {
+  it("Skyvern's mark of removed text is shown where nothing else is known", () => {
     expect(settleAll([answered(payload("failed", 1, removed), 1_000)]).state.run.failure?.reason).toBe("[removed]");
   });
 
-  it("is a page's own words in a webhook", () => {
+  it("a webhook's text that reads like Skyvern's mark of removed text is a page's own words", () => {
     const words = { output: { posts: ["[removed]"] } };
     const { state, verdicts } = story(payload("completed", 1, whole), payload("completed", 2, words));
     expect(state.run.output).toEqual(words.output);
@@ -476,7 +476,7 @@ describe("what Skyvern's retention has removed from an old run", () => {
   });
 });
 
-it("survives being written and read between receipts, as the store does", () => {
+it("the state of a run may be written and read between receipts, as the store does", () => {
   const payloads = ["webhook.task_v2.completed", "webhook.task_v2.failed-after-webhook-timeout"].map(fixture);
   const [first, second] = payloads.map((one, i) => observe(one, 1_000 + i)) as [Observation, Observation];
   const written = parseJson(JSON.stringify(settle(null, first).state)) as unknown as RunState;

@@ -15,7 +15,7 @@ const types = ({ standIns }: TestApp): string[] =>
   standIns.http.requests.map(({ body }) => (JSON.parse(body) as { type: string }).type);
 
 describe.each(SAMPLES)("the sample of a %s", (name, runId) => {
-  it("is delivered as a test each time, and counted nowhere", async () => {
+  it("Skyvern's sample is delivered as a test each time, and counted nowhere", async () => {
     const relay = await anApp({}, { standIns });
     for (const pressed of [1, 2]) {
       const answer = await relay.webhook(fixtureBytes(`test-sample.${name}`));
@@ -42,7 +42,7 @@ describe.each(SAMPLES)("the sample of a %s", (name, runId) => {
     expect(events(relay, "webhook.test")).toHaveLength(2);
   });
 
-  it("reaches the sinks that such a run is routed to", async () => {
+  it("Skyvern's sample reaches the sinks that such a run is routed to", async () => {
     const file = "routes: [{ when: { status: failed }, to: [slack] }, { when: { channel: crm }, to: [http] }]";
     const relay = await anApp({}, { standIns, file });
     const body = fixtureBytes(`test-sample.${name}`);
@@ -51,7 +51,7 @@ describe.each(SAMPLES)("the sample of a %s", (name, runId) => {
     await until("the sink is told", () => types(relay).length === 1);
   });
 
-  it("reaches no sink at the address of doctor", async () => {
+  it("Skyvern's sample reaches no sink at the address of doctor", async () => {
     const relay = await anApp({}, { standIns });
     const answer = await relay.webhook(fixtureBytes(`test-sample.${name}`), { path: "/webhook/skyvern-relay-doctor" });
     expect(answer.json()).toMatchObject({ run_id: runId, result: "test" });
@@ -59,7 +59,7 @@ describe.each(SAMPLES)("the sample of a %s", (name, runId) => {
     expect(events(relay, "webhook.test")).toMatchObject([{ channel: "skyvern-relay-doctor", sinks: [] }]);
   });
 
-  it("is refused without a right signature", async () => {
+  it("Skyvern's sample is refused without a right signature", async () => {
     const relay = await anApp({}, { standIns });
     const answer = await relay.webhook(fixtureBytes(`test-sample.${name}`), { signature: "0".repeat(64) });
     expect(answer.status).toBe(401);

@@ -37,12 +37,12 @@ describe("known answers (contract §1)", () => {
       ),
       signature: "3645c14bf9331aa4b14c16f32767f6229006cbed329708c5a177d892daab7394",
     },
-  ])("$secret", ({ secret, body, signature }) => {
+  ])("a known signature by the key $secret is right (contract §1)", ({ secret, body, signature }) => {
     expect(verify(body, signature, [key("k", secret)])).toMatchObject({ key: "k" });
   });
 
   it.each(readdirSync(fixtures).filter((file) => file.startsWith("webhook.")))(
-    "known answers (contract §1): %s",
+    "the signature of %s is right (contract §1)",
     (file) => {
       const body = readFileSync(join(fixtures, file));
       const signature = signatures.files[file]?.["x-skyvern-signature"];
@@ -73,16 +73,16 @@ describe("a signature is refused", () => {
     expect(verify(body, signature, keys)).toBe(reason);
   });
 
-  it("a signature is refused when it was made with an empty key, even if an empty key is configured", () => {
+  it("a signature made with an empty key is refused, even if an empty key is configured", () => {
     expect(verify(body, sign(body, ""), [key("empty", "")])).toBe("wrong_signature");
   });
 
-  it("a signature is refused when no key is configured", () => {
+  it("any signature is refused when no key is configured", () => {
     expect(verify(body, good, [])).toBe("wrong_signature");
   });
 });
 
-it("names the first key that fits", () => {
+it("a body that several keys fit names the first of them", () => {
   const body = Buffer.from("{}");
   const keys = [key("a", "one"), key("b", "two"), key("c", "two")];
   expect(verify(body, sign(body, "two"), keys)).toMatchObject({ key: "b" });
