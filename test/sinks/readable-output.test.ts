@@ -303,7 +303,7 @@ describe("the corpus", () => {
     expect(CORPUS.size).toBeGreaterThanOrEqual(100);
   });
 
-  it.each([...CORPUS])("the output %s is read without a fault", (_name, sample) => {
+  it.each([...CORPUS])("the output %s is shown in words, with no empty part and no JSON", (_name, sample) => {
     for (const amount of [MESSAGE_AMOUNT, PAGE_AMOUNT]) {
       const { sections } = fitLines(readableOutput(sample, amount), Infinity);
       for (const section of sections) {
