@@ -14,14 +14,10 @@ export const AttachmentsSchema = z.strictObject({
   files: z.boolean().default(true).meta({ description: "Whether messages carry the run's downloads." }),
   max_bytes: sizeBetween("1kB", "50MB")
     .prefault("8MB")
-    .meta({ description: "The largest picture or file in a message; a larger one is left to its link." }),
-  max_total: sizeBetween("1kB", "100MB")
-    .prefault("20MB")
-    .meta({
-      description:
-        "The most that the pictures and files of one message take together. A kind of sink may keep below it: " +
-        "see artifacts.md.",
-    }),
+    .meta({ description: "The largest picture or file in a message; larger ones are links." }),
+  max_total: sizeBetween("1kB", "100MB").prefault("20MB").meta({
+    description: "The most that one message carries. A mail stays below 10 MB.",
+  }),
 });
 
 const secret = z
@@ -32,8 +28,7 @@ const secret = z
 
 const S3 = z.strictObject({
   endpoint: baseAddress.meta({
-    description:
-      "Address of the storage, such as https://fly.storage.tigris.dev or https://s3.eu-central-1.amazonaws.com.",
+    description: "Address of the storage, such as https://fly.storage.tigris.dev.",
   }),
   bucket: z
     .string()
@@ -55,7 +50,7 @@ export const ArtifactsSchema = z
       .prefault("90d")
       .meta({ description: "How long a link in a message opens its artifact." }),
     archive: z.enum(["off", "screenshots", "all"]).default("off").meta({
-      description: "Which artifacts the relay copies, for the time after Skyvern has deleted them.",
+      description: "Which artifacts the relay copies, for when Skyvern has deleted them.",
     }),
     dir: z.string().min(1).optional().meta({
       description:
@@ -65,7 +60,7 @@ export const ArtifactsSchema = z
     max_file: sizeBetween("1kB", "5GB").prefault("1GB").meta({ description: "The largest artifact that is copied." }),
     max_total: sizeBetween("1MB", "100TB")
       .prefault("10GB")
-      .meta({ description: "The most that all copies take. Beyond it the relay copies nothing more, and logs it." }),
+      .meta({ description: "The most that all copies take; beyond it nothing more is copied." }),
   })
   .meta({ description: "Links to artifacts, and copies of them." });
 export type ArtifactsFile = z.output<typeof ArtifactsSchema>;

@@ -11,11 +11,7 @@ import { SinkSchema } from "./sinks.ts";
 import { size, skyvernAddress, wholeNumber } from "./values.ts";
 
 const keyFields = z.strictObject({
-  name: z
-    .string()
-    .min(1)
-    .max(64)
-    .meta({ description: "Name of this key in the log and in the history; each key has another." }),
+  name: z.string().min(1).max(64).meta({ description: "Name of this key in the log and in the history." }),
   key: z
     .string()
     .trim()
@@ -30,8 +26,8 @@ const keyFields = z.strictObject({
     .optional()
     .meta({
       description:
-        "Organization (`o_…`) of the key, if the key itself does not name it. All keys without an organization " +
-        "count as one organization.",
+        "Organization (`o_…`) of the key, if the key does not name it. All keys without one count as one " +
+        "organization.",
     }),
 });
 // A transform runs only on valid fields; a refinement would also run beside a faulted one.
@@ -45,15 +41,10 @@ const key = keyFields.transform((given, context) => {
 });
 
 const skyvern = z.strictObject({
-  keys: z
-    .array(key)
-    .min(1)
-    .optional()
-    .meta({
-      description:
-        "API keys that verify webhooks. The relay asks Skyvern with the key of the run's organization. Keys of " +
-        "SKYVERN_API_KEY come after these.",
-    }),
+  keys: z.array(key).min(1).optional().meta({
+    description:
+      "API keys, before those of SKYVERN_API_KEY. Each verifies webhooks and reads its own organization's runs.",
+  }),
   base_url: skyvernAddress
     .optional()
     .meta({ description: "Address of Skyvern's API, without /v1. Default: SKYVERN_BASE_URL." }),
@@ -64,28 +55,27 @@ const skyvern = z.strictObject({
           .optional()
           .meta({
             description:
-              "Time from the end of one look at Skyvern's list to the next. Default: `5m`; `10s` if no webhook " +
-              "can arrive (neither PUBLIC_URL nor FLY_APP_NAME is set).",
+              "Time from one look to the next. Default: `5m`; `10s` if no webhook can arrive (neither PUBLIC_URL nor " +
+              "FLY_APP_NAME is set).",
           }),
         lookback: durationBetween(MINUTE_MS, 30 * DAY_MS)
           .prefault("24h")
           .meta({
-            description: "How far back a look goes, by the time at which runs were created. Runs take up to 8 hours.",
+            description: "How far back a look goes, by a run's creation. Runs take up to 8 hours.",
           }),
         scope: z
           .enum(["mine", "all"])
           .optional()
           .meta({
             description:
-              "`mine`: runs whose webhook_url is this relay's (by PUBLIC_URL). `all`: every run; those that " +
-              "ended before the first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
+              "`mine`: runs whose webhook_url has the host of PUBLIC_URL. `all`: every run; those that ended before the " +
+              "first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
           }),
         history: durationOrFalse(DAY_MS, 90 * DAY_MS)
           .optional()
           .meta({
             description:
-              "With scope `all`: how far back the first start fills the history, at most the newest 1,500 " +
-              "runs. Default: `7d`.",
+              "With scope `all`: how far back the first start fills the history, by at most 1,500 runs. Default: `7d`.",
           }),
         requests_per_hour: wholeNumber(600, 1_000_000).optional().meta({
           description:
@@ -96,16 +86,15 @@ const skyvern = z.strictObject({
     ])
     .prefault({})
     .meta({
-      description:
-        "How often the relay looks in Skyvern's list for runs without a webhook, and how far back. `false`: never.",
+      description: "How the relay looks in Skyvern's list for runs without a webhook. `false`: never.",
     }),
   confirm: z
     .boolean()
     .default(false)
     .meta({
       description:
-        "Whether the relay asks Skyvern about runs whose webhook none of its keys signed (runs started in " +
-        "Skyvern's web page).",
+        "Whether the relay asks Skyvern about runs whose webhook none of its keys signed (those from Skyvern's " +
+        "web page).",
     }),
 });
 
@@ -120,13 +109,13 @@ const delivery = z.strictObject({
     .meta({ description: "Waits before the second, third, … attempt. After the last one the delivery is dead." }),
   timeout: durationBetween(100, 600_000)
     .prefault("15s")
-    .meta({ description: "The longest that an attempt may take, once Skyvern has told of the run." }),
+    .meta({ description: "The longest that an attempt may take, after `artifacts_wait`." }),
   artifacts_wait: durationBetween(0, 600_000)
     .prefault("20s")
     .meta({
       description:
-        "The longest that a message waits for what Skyvern knows of the run: its artifacts, a workflow's blocks, a " +
-        "task's goal and URL. Then it goes out without them.",
+        "The longest that a message waits for Skyvern's answers: artifacts, a workflow's blocks, a task's goal " +
+        "and URL.",
     }),
 });
 
@@ -138,12 +127,9 @@ const heartbeat = z.strictObject({
     .transform((text) => new Secret(text))
     .meta({
       description:
-        "The relay GETs it while the delivery loop and the database work; else it POSTs the reason to the " +
-        "address with /fail behind it.",
+        "The relay GETs it while the delivery loop and the database work; else it POSTs the reason to …/fail.",
     }),
-  every: durationBetween(10_000, DAY_MS)
-    .prefault("1m")
-    .meta({ description: "Time from one sign of life to the next." }),
+  every: durationBetween(10_000, DAY_MS).prefault("1m").meta({ description: "Time from one heartbeat to the next." }),
 });
 
 const sinkNames = z
@@ -151,17 +137,15 @@ const sinkNames = z
   .transform((names) => (Array.isArray(names) ? names : [names]));
 
 const alerts = z.strictObject({
-  on_dead: sinkNames.prefault([]).meta({ description: "Sink, or list of sinks, for alerts about dead deliveries." }),
+  on_dead: sinkNames.prefault([]).meta({ description: "Sinks for alerts about dead deliveries." }),
   on_coverage_gap: sinkNames
     .prefault([])
-    .meta({ description: "Sink, or list of sinks, for alerts about final runs that did not reach every sink." }),
+    .meta({ description: "Sinks for alerts about final runs that did not reach every sink." }),
   on_disk_low: sinkNames
     .prefault([])
-    .meta({ description: "Sink, or list of sinks, for the alert that the database's disk has little space left." }),
+    .meta({ description: "Sinks for the alert that the database's disk is almost full." }),
   on_sink_down: sinkNames.prefault([]).meta({
-    description:
-      "Sink, or list of sinks, for alerts about a sink that keeps failing, and about its recovery. A sink is " +
-      "never alerted about itself.",
+    description: "Sinks for alerts about a sink that keeps failing, and about its recovery.",
   }),
   down_after: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
@@ -169,7 +153,7 @@ const alerts = z.strictObject({
   every: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
     .meta({
-      description: "At most one alert about dead deliveries, and one about gaps, is sent in this time.",
+      description: "The relay sends at most one alert about dead deliveries, and one about gaps, in this time.",
     }),
 });
 
@@ -188,7 +172,7 @@ export const FileSchema = z.strictObject({
   delivery: delivery.prefault({}).meta({ description: "Attempts of deliveries." }),
   attachments: AttachmentsSchema.prefault({}).meta({ description: "Pictures and files in messages." }),
   artifacts: ArtifactsSchema.prefault({}),
-  heartbeat: heartbeat.optional().meta({ description: "Signs of life to a service that alerts when they stop." }),
+  heartbeat: heartbeat.optional().meta({ description: "Heartbeats to a service that alerts when they stop." }),
   alerts: alerts.prefault({}).meta({ description: "Alerts about the relay itself, through its own sinks." }),
   receive: z
     .strictObject({
@@ -200,7 +184,8 @@ export const FileSchema = z.strictObject({
         .default([])
         .meta({
           description:
-            "Names in the query of the webhook's address whose values become labels of the run: with `customer`, `/webhook?customer=42` labels it `customer: 42`.",
+            "Names in the webhook's query whose values label the run: with `customer`, `/webhook?customer=42` labels " +
+            "it `customer: 42`.",
         }),
       body_limit: size.prefault("10MB").meta({ description: "The relay answers 413 to larger webhooks." }),
     })
@@ -211,7 +196,7 @@ export const FileSchema = z.strictObject({
       keys: z
         .array(z.string().min(1))
         .default([])
-        .meta({ description: "Names of secrets that are masked besides the built-in ones." }),
+        .meta({ description: "Names of secrets to mask besides the built-in ones." }),
     })
     .prefault({})
     .meta({ description: "What is masked before the disk." }),
@@ -221,15 +206,13 @@ export const FileSchema = z.strictObject({
         .prefault("365d")
         .meta({
           description:
-            "How long runs are kept, with their receipts, deliveries and archived copies, after the last " +
-            "receipt or delivery; false: for ever.",
+            "How long runs are kept after their last receipt or delivery, with all that belongs to them; false: for " +
+            "ever.",
         }),
       raw: durationOrFalse(0, 3650 * DAY_MS)
         .prefault("90d")
         .meta({
-          description:
-            "How long the bytes received are kept; false: as long as their runs. Unrecognized webhooks stay as " +
-            "long as runs do.",
+          description: "How long the bytes received are kept; false: as long as their runs.",
         }),
       hold: z
         .array(z.string().min(1).max(200))

@@ -34,7 +34,7 @@ const counts = z
 const conditions = z.strictObject({
   status: oneOrMany(statusPattern)
     .optional()
-    .meta({ description: "The outcome of the run: `completed`, `failed`, `terminated`, `timed_out` or `canceled`." }),
+    .meta({ description: "The run's outcome: `completed`, `failed`, `terminated`, `timed_out` or `canceled`." }),
   run_type: oneOrMany(pattern)
     .optional()
     .meta({ description: "Skyvern's run type, such as `task_v2` or `workflow_run`." }),
@@ -42,7 +42,7 @@ const conditions = z.strictObject({
   organization: oneOrMany(pattern).optional().meta({ description: "Skyvern's organization id (`o_…`)." }),
   channel: oneOrMany(pattern)
     .optional()
-    .meta({ description: "The channel in the webhook's URL: `invoices` of `/webhook/invoices`." }),
+    .meta({ description: "The channel in the webhook's address: `invoices` of `/webhook/invoices`." }),
   url: oneOrMany(pattern).optional().meta({ description: "The address at which the run began." }),
   title: oneOrMany(pattern).optional().meta({ description: "Title of the run." }),
   error_code: oneOrMany(pattern).optional().meta({ description: "One of the error codes of the failure." }),
@@ -52,9 +52,7 @@ const conditions = z.strictObject({
     .optional()
     .meta({ description: "What started a workflow run: `api`, `manual`, `scheduled`, …" }),
   schedule: oneOrMany(pattern).optional().meta({ description: "Id of the schedule that started it (`wfs_…`)." }),
-  parent: oneOrMany(pattern)
-    .optional()
-    .meta({ description: "Id of the run that started it; `!*` is met by runs that no other started." }),
+  parent: oneOrMany(pattern).optional().meta({ description: "Id of the run that started it; `!*`: no other run did." }),
   tags: oneOrMany(pattern)
     .optional()
     .meta({ description: "One of its tags in Skyvern: `customer:42`, or a label alone." }),
@@ -74,15 +72,14 @@ export const RouteSchema = z.strictObject({
     .min(1)
     .max(64)
     .optional()
-    .meta({ description: "Name of the route in `why` and in checks. Default: `route N`, counted from 1." }),
+    .meta({ description: "Name of the route in `why` and `check`. Default: `route N`, counted from 1." }),
   when: conditions.default({}).meta({
     description:
-      "Every key must match, by one item if it has a list. `*` stands for any characters, a leading `!` " +
-      "negates, case is ignored.",
+      "Every key must match, by one item if it has a list. `*` stands for any characters, a leading `!` negates.",
   }),
   to: z
     .union([z.string().transform((name) => [name]), z.array(z.string())])
-    .meta({ description: "Names of sinks. An empty list delivers nothing." }),
+    .meta({ description: "Names of sinks; `[]` delivers nothing." }),
   stop: z.boolean().default(false).meta({ description: "Whether later routes are skipped if this one matches." }),
 });
 

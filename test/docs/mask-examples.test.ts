@@ -23,7 +23,7 @@ const isMasked = (example: string): boolean =>
   redact(/^"[^"]+":/.test(example) ? `{${example}}` : JSON.stringify({ output: example })).text.includes("[redacted]");
 
 const known = section("### What the mask knows", "It cannot know:");
-const unknown = section("It cannot know:", "Neither the database");
+const unknown = section("It cannot know:", "\n## On disk");
 
 it.each(examples(known, 2))("the mask hides %s, as docs/security.md says", (example) => {
   expect(isMasked(example)).toBe(true);

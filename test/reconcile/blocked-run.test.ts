@@ -20,7 +20,7 @@ async function aRelay(publicUrl: string) {
   return relay;
 }
 
-it("is told from its row where the relay's own host is one that Skyvern blocks, and why says so", async () => {
+it("a run whose host Skyvern blocks is read from its row where the relay's own host is blocked, and why says so", async () => {
   const relay = await aRelay("http://relay:8080");
   expect(await relay.app.reconcile()).toMatchObject({ found: 1, faults: [] });
   await relay.deliver();
@@ -36,7 +36,7 @@ it("is told from its row where the relay's own host is one that Skyvern blocks, 
   expect(relay.standIns.http.requests).toHaveLength(1);
 });
 
-it("is left where the relay has a public host, as nothing says that the run is its own", async () => {
+it("a run whose host Skyvern blocks is left where the relay has a public host, as nothing says that the run is its own", async () => {
   const relay = await aRelay("https://relay.example.com");
   expect(await relay.app.reconcile()).toMatchObject({ found: 0, faults: [] });
   expect((await relay.get("/v1/runs/wr_1")).status).toBe(404);

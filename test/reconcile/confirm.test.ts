@@ -35,7 +35,7 @@ describe("switched off", () => {
     ["the signature of another key", signatureOf(aLie("tsk_1"), "another key")],
     ["what is no signature", "let me in"],
   ])(
-    "a body with a real run id and %s is refused, nothing is stored and Skyvern not asked",
+    "an unconfirmed body with a real run id and %s is refused without `confirm`, and Skyvern is not asked",
     async (_what, signature) => {
       const relay = await anApp({}, { standIns: ["http"] });
       add(relay, { id: "tsk_1" });
@@ -53,34 +53,37 @@ describe("switched on", () => {
     ["without a signature", null],
     ["with a wrong one", signatureOf("something else")],
     ["with what is none", "let me in"],
-  ])("a body %s becomes what the API says of its run, and nothing of what the body says", async (_what, signature) => {
-    const relay = await confirming();
-    add(relay, { id: "tsk_1", webhookUrl: "https://relay.example.com/webhook/billing" });
-    const answer = await relay.webhook(aLie("tsk_1"), { signature, path: "/webhook/stranger" });
-    expect({ status: answer.status, ...answer.json() }).toEqual({ status: 200, run_id: "tsk_1", result: "accepted" });
-    await relay.deliver();
+  ])(
+    "an unsigned body, %s, becomes what the API says of its run, and nothing of what the body says",
+    async (_what, signature) => {
+      const relay = await confirming();
+      add(relay, { id: "tsk_1", webhookUrl: "https://relay.example.com/webhook/billing" });
+      const answer = await relay.webhook(aLie("tsk_1"), { signature, path: "/webhook/stranger" });
+      expect({ status: answer.status, ...answer.json() }).toEqual({ status: 200, run_id: "tsk_1", result: "accepted" });
+      await relay.deliver();
 
-    const { receipts, ...run } = await relay.read<{ receipts: { id: string }[] }>("/v1/runs/tsk_1");
-    expect(run).toMatchObject({
-      status: "completed",
-      reported_status: "completed",
-      source: "reconciled",
-      channel: "billing",
-      title: null,
-      prompt: "Do tsk_1",
-      failure: null,
-      output: JSON.parse(fixtureText("task_v1.completed")).output,
-      organization_id: "o_512846093377601280",
-    });
-    const raw = await relay.get(`/v1/runs/tsk_1/receipts/${receipts[0]?.id}/raw`);
-    const told = relay.standIns.http.requests.map(({ body }) => body);
-    expect(told).toHaveLength(1);
-    for (const text of [JSON.stringify(run), raw.text, ...told, relay.log()]) {
-      expect(text).not.toMatch(/stranger|made up/i);
-    }
-  });
+      const { receipts, ...run } = await relay.read<{ receipts: { id: string }[] }>("/v1/runs/tsk_1");
+      expect(run).toMatchObject({
+        status: "completed",
+        reported_status: "completed",
+        source: "reconciled",
+        channel: "billing",
+        title: null,
+        prompt: "Do tsk_1",
+        failure: null,
+        output: JSON.parse(fixtureText("task_v1.completed")).output,
+        organization_id: "o_512846093377601280",
+      });
+      const raw = await relay.get(`/v1/runs/tsk_1/receipts/${receipts[0]?.id}/raw`);
+      const told = relay.standIns.http.requests.map(({ body }) => body);
+      expect(told).toHaveLength(1);
+      for (const text of [JSON.stringify(run), raw.text, ...told, relay.log()]) {
+        expect(text).not.toMatch(/stranger|made up/i);
+      }
+    },
+  );
 
-  it("the same again is a duplicate, and nothing is delivered twice", async () => {
+  it("a confirmed run named again is a duplicate, and nothing is delivered twice", async () => {
     const relay = await confirming();
     add(relay, { id: "tsk_1" });
     for (const result of ["accepted", "duplicate", "duplicate"]) {
@@ -90,14 +93,14 @@ describe("switched on", () => {
     expect(relay.standIns.http.requests).toHaveLength(1);
   });
 
-  it("a signed webhook is taken as it is, without asking", async () => {
+  it("a signed webhook is taken as it is, without asking Skyvern to confirm it", async () => {
     const relay = await confirming();
     const body = fixtureText("task_v1.completed");
     expect((await relay.webhook(body)).json()).toMatchObject({ result: "accepted" });
     expect(relay.standIns.skyvern.calls).toEqual([]);
   });
 
-  it("a run that goes on is stored, and delivered when it ends", async () => {
+  it("a confirmed run that goes on is stored, and delivered when it ends", async () => {
     const relay = await confirming();
     add(relay, { id: "tsk_1", status: "running", endedAt: null, createdAt: ENDED });
     expect((await unsigned(relay, aLie("tsk_1"))).json()).toMatchObject({ result: "stored" });
@@ -105,7 +108,7 @@ describe("switched on", () => {
     expect((await unsigned(relay, aLie("tsk_1"))).json()).toMatchObject({ result: "accepted" });
   });
 
-  it("an id that Skyvern does not know is refused, and asked for once in a minute", async () => {
+  it("a run id that Skyvern does not know is refused, and asked for once in a minute", async () => {
     const runtime = aRuntime();
     const relay = await confirming({ runtime });
     for (let i = 0; i < 5; i += 1) expect((await unsigned(relay, aLie("tsk_none"))).status).toBe(401);
@@ -116,7 +119,7 @@ describe("switched on", () => {
     expect(await relay.read("/v1/runs")).toMatchObject({ data: [] });
   });
 
-  it("a run whose webhook leads elsewhere is refused; with scope all it is taken", async () => {
+  it("a confirmed run whose webhook leads elsewhere is refused, and taken with scope all", async () => {
     const elsewhere = { id: "tsk_1", webhookUrl: "https://elsewhere.example.com/webhook" };
     const relay = await confirming();
     add(relay, elsewhere);
@@ -130,7 +133,7 @@ describe("switched on", () => {
     expect((await unsigned(open, aLie("tsk_1"))).json()).toMatchObject({ result: "accepted" });
   });
 
-  it("many are asked for at once, then many a second; the others may come again", async () => {
+  it("many run ids are confirmed at once, then many a second, and the others may come again", async () => {
     const runtime = aRuntime();
     const relay = await confirming({ runtime });
     for (let i = 0; i < 40; i += 1) add(relay, { id: `tsk_${i}` });
@@ -155,7 +158,7 @@ describe("switched on", () => {
     ["is a number", 7],
     ["is an object", { run_id: "tsk_1" }],
     ["is a list", ["tsk_1"]],
-  ])("an id that %s is refused, and Skyvern not asked", async (_what, id) => {
+  ])("an unsigned body whose run id %s is refused, and Skyvern is not asked", async (_what, id) => {
     const relay = await confirming();
     expect((await unsigned(relay, JSON.stringify({ run_id: id, status: "completed" }))).status).toBe(401);
     expect(relay.standIns.skyvern.calls).toEqual([]);
@@ -171,7 +174,7 @@ describe("switched on", () => {
       "is nested a hundred thousand levels",
       `{"run_id":"tsk_1","status":"x","y":${"[".repeat(100_000)}0.0${"]".repeat(100_000)}}`,
     ],
-  ])("a body that %s is refused, and Skyvern not asked", async (_what, body) => {
+  ])("an unsigned body that %s is refused, and Skyvern is not asked", async (_what, body) => {
     const relay = await confirming();
     expect((await unsigned(relay, body)).status).toBe(401);
     expect(relay.standIns.skyvern.calls).toEqual([]);
@@ -188,7 +191,7 @@ describe("switched on", () => {
     ["is behind a proxy that knows no such page", { status: 404, body: "<h1>Not Found</h1>" }],
     ["is not at this address", { status: 404, body: '{"detail":"Not Found"}' }],
   ])(
-    "switched on when Skyvern %s, the sender is asked to come again, and the id does not count as unknown",
+    "the sender of an unsigned body is asked to come again when Skyvern %s, and the id does not count as unknown",
     async (_what, fault) => {
       const relay = await confirming();
       add(relay, { id: "tsk_1" });
@@ -215,7 +218,7 @@ describe("switched on", () => {
     expect(relay.standIns.skyvern.calls).toEqual([]);
   });
 
-  it("switched on: nothing of a body is parsed but its ids: what stands beside them need not be JSON", async () => {
+  it("an unsigned body is parsed for its ids only, and what stands beside them need not be JSON", async () => {
     const relay = await confirming();
     add(relay, { id: "tsk_1" });
     const body = `{"output":[0x1,{"run_id":"tsk_2"}],"status":"completed","run_id":null,"task_id":"tsk_1"}`;
@@ -239,14 +242,14 @@ describe("switched on", () => {
     expect(await send("192.0.2.1", "tsk_1")).toBe(200);
   });
 
-  it("an address that sends too many is no longer read, whatever it names", async () => {
+  it("an address that sends too many unsigned bodies is no longer read, whatever they name", async () => {
     const relay = await confirming();
     const statuses = [];
     for (let i = 0; i < 25; i += 1) statuses.push((await unsigned(relay, "{}")).status);
     expect(statuses).toEqual([...Array<number>(20).fill(401), ...Array<number>(5).fill(503)]);
   });
 
-  it("an answer that is no run confirms nothing", async () => {
+  it("an answer of the API that is no run confirms nothing", async () => {
     const relay = await confirming();
     relay.standIns.skyvern.faults.push({
       status: 200,
@@ -255,7 +258,7 @@ describe("switched on", () => {
     expect((await unsigned(relay, aLie("tsk_1"))).status).toBe(401);
   });
 
-  it("every organization is asked until one knows the run", async () => {
+  it("every organization is asked for a run until one knows it", async () => {
     const keys = [
       { key: "key-of-acme", organization: "o_acme" },
       { key: "key-of-umbrella", organization: "o_umbrella" },

@@ -60,7 +60,7 @@ function expectSilentEdits(relay: TestApp, edits: number): string {
 }
 
 describe("prompt and url of a task, which only the API knows", () => {
-  it("prompt and url of a task, which only the API knows, stand in the first message: Skyvern is asked before it is sent, once for all sinks", async () => {
+  it("prompt and url of a task stand in the first message, as Skyvern is asked before it is sent, once for all sinks", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await relay.webhook(JSON.stringify(atSkyvern(V1).payload));
@@ -77,7 +77,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(asked(relay).filter((path) => path === "/v1/runs/tsk_1")).toHaveLength(1);
   });
 
-  it("prompt and url that came too late for the message are filled in three seconds later: it is edited, nothing is delivered again", async () => {
+  it("prompt and url that came too late for the message are filled in three seconds later by an edit, and nothing is sent again", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await toldWithout(relay, V1);
@@ -102,7 +102,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(asked(relay).filter((path) => path === "/v1/runs/tsk_1")).toHaveLength(1);
   });
 
-  it("reach an HTTP sink that wants updates as the next revision", async () => {
+  it("prompt and url that came too late reach an HTTP sink that wants updates as the next revision", async () => {
     const file = 'sinks: { crm: { kind: http, url: "${SINK_URL}", secret: "${SINK_SECRET}", updates: true } }';
     const { relay, later } = await aRelay({ standIns: ["http"], file });
     add(relay, V1);
@@ -116,7 +116,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(new Set(ids).size).toBe(2);
   });
 
-  it("prompt and url of a task, which only the API knows are in the message already when it is sent after that", async () => {
+  it("prompt and url that came in time are in the message already", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await relay.webhook(JSON.stringify(atSkyvern(V1).payload));
@@ -124,7 +124,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(expectSilentEdits(relay, 0)).toContain("portal.example.com");
   });
 
-  it("prompt and url of a task, which only the API knows are asked for again while Skyvern is down: after 1 m, 5 m, 30 m and 2 h, then no more", async () => {
+  it("prompt and url are asked for again while Skyvern is down, after 1 m, 5 m, 30 m and 2 h, then no more", async () => {
     const { relay, later } = await aRelay();
     await told(relay, V1);
     relay.standIns.skyvern.faults.push({ status: 500, times: 1_000 });
@@ -138,7 +138,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expectSilentEdits(relay, 0);
   });
 
-  it("prompt and url of a task, which only the API knows are filled in when Skyvern is back", async () => {
+  it("prompt and url are filled in when Skyvern is back", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
     await toldWithout(relay, V1);
@@ -149,7 +149,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(expectSilentEdits(relay, 1)).toContain("portal.example.com");
   });
 
-  it("prompt and url of a task, which only the API knows of one run that cannot be read do not keep the next from being filled in", async () => {
+  it("a run whose prompt and url cannot be read does not keep the next from being filled in", async () => {
     const { relay, later } = await aRelay();
     add(relay, { ...V1, id: "tsk_2" });
     await told(relay, V1);
@@ -160,7 +160,7 @@ describe("prompt and url of a task, which only the API knows", () => {
     expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ prompt: null });
   });
 
-  it("prompt and url of a task, which only the API knows are asked for after a restart too", async () => {
+  it("prompt and url are asked for after a restart too", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const runtime = aRuntime();
     const before = await anApp(env, { runtime });
@@ -175,7 +175,7 @@ describe("prompt and url of a task, which only the API knows", () => {
 });
 
 describe("the recording of a v2 task, whose webhook goes out before it is final", () => {
-  it("the recording of a v2 task, whose webhook goes out before it is final that is in the list a minute later is linked in the message, by a silent edit", async () => {
+  it("the recording of a v2 task that is in the list a minute later is linked in the message, by a silent edit", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);
     await told(relay, V2);
@@ -194,7 +194,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(await later(1_000 * MINUTE)).toBe(0);
   });
 
-  it("the recording of a v2 task, whose webhook goes out before it is final that is there already, or never comes, edits nothing, and is asked for once", async () => {
+  it("the recording of a v2 task that is there already, or never comes, edits nothing, and is asked for once", async () => {
     const { relay, later } = await aRelay();
     add(relay, { ...V2, artifacts: [RECORDING] });
     await told(relay, V2);
@@ -205,7 +205,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(asked(relay).filter((path) => path.endsWith("/artifacts"))).toHaveLength(1);
   });
 
-  it("the recording of a v2 task, whose webhook goes out before it is final is looked for again while Skyvern's list cannot be read, although an older list is known", async () => {
+  it("the recording of a v2 task is looked for again while Skyvern's list cannot be read, although an older list is known", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);
     await told(relay, V2);
@@ -217,7 +217,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(expectSilentEdits(relay, 1)).toContain("a_900");
   });
 
-  it("the recording of a v2 task, whose webhook goes out before it is final is looked for five times while Skyvern is down, then no more", async () => {
+  it("the recording of a v2 task is looked for five times while Skyvern is down, then no more", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);
     await told(relay, V2);
@@ -227,7 +227,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(await later(10_000 * MINUTE)).toBe(0);
   });
 
-  it("the recording of a v2 task, whose webhook goes out before it is final is in the message already when that is sent later: nothing was sent, so nothing is asked", async () => {
+  it("the recording of a v2 task is in a message that is sent after it, and Skyvern is not asked before", async () => {
     const { relay, runtime } = await aRelay();
     add(relay, { ...V2, artifacts: [RECORDING] });
     await relay.webhook(JSON.stringify(atSkyvern(V2).payload));
@@ -238,7 +238,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
     expect(expectSilentEdits(relay, 0)).toContain("a_900");
   });
 
-  it("the recording of a v2 task, whose webhook goes out before it is final is asked for after the details that a replay lacks", async () => {
+  it("the recording of a v2 task is asked for after the details that a replay lacks", async () => {
     const { relay, later } = await aRelay();
     const replay = { ...V2, fixture: "replay.task_v2.completed" };
     add(relay, replay);
@@ -255,7 +255,7 @@ describe("the recording of a v2 task, whose webhook goes out before it is final"
 it.each([
   ["a workflow run", { id: "wr_1", fixture: "workflow_run.completed", endedAt: ENDED }],
   ["a task with its prompt", { ...V1, payload: { prompt: "known" } }],
-])("nothing is asked about %s: nothing is missing", async (_what, run) => {
+])("Skyvern is asked nothing more about %s, where nothing is missing", async (_what, run) => {
   const { relay, later } = await aRelay();
   add(relay, run);
   await told(relay, run);
@@ -264,7 +264,7 @@ it.each([
   expectSilentEdits(relay, 0);
 });
 
-it("nothing is asked about what Skyvern itself answered, unless its recording may still be to come", async () => {
+it("Skyvern is asked nothing more about what it answered itself, unless a recording may still be to come", async () => {
   const { relay, later } = await aRelay();
   add(relay, { ...V1, endedAt: NOW - 60 * MINUTE });
   add(relay, { ...V2, endedAt: NOW - 60 * MINUTE });
@@ -275,7 +275,7 @@ it("nothing is asked about what Skyvern itself answered, unless its recording ma
   expect(await later(1_000 * MINUTE)).toBe(1);
 });
 
-it("a relay that runs looks after its runs by itself", async () => {
+it("a running relay asks for what its runs lack by itself", async () => {
   // A clock that runs twenty times as fast.
   const system = systemRuntime();
   const start = system.now();

@@ -35,7 +35,7 @@ const shownRevision = ({ standIns }: TestApp): JsonObject[] =>
   standIns.http.requests.map(({ body }) => (JSON.parse(body) as { data: JsonObject }).data);
 
 describe.each(ORDERS)("%s", (order) => {
-  it("task v1: prompt and url from the API, and the digits of the webhook", async () => {
+  it("a task v1 known by webhook and API has the API's prompt and url, and the digits of the webhook", async () => {
     const relay = await confirming();
     const run = { id: "tsk_1", endedAt: ENDED, webhookUrl: "https://relay.example.com/webhook/billing" };
     relay.standIns.skyvern.addRun(atSkyvern({ ...run, payload: { output: BY_API, modified_at } }));
@@ -57,7 +57,7 @@ describe.each(ORDERS)("%s", (order) => {
     expect(shownRevision(relay)).toHaveLength(1);
   });
 
-  it("task v2: summary and organization from the webhook", async () => {
+  it("a task v2 known by webhook and API has summary and organization of the webhook", async () => {
     const relay = await confirming();
     const run = { id: "tsk_v2_1", fixture: "task_v2.completed", endedAt: ENDED };
     relay.standIns.skyvern.addRun(atSkyvern({ ...run, payload: { modified_at } }));
@@ -73,7 +73,7 @@ describe.each(ORDERS)("%s", (order) => {
     expect(topLevel(relay.standIns.slack)).toHaveLength(1);
   });
 
-  it("workflow: title and failure categories from the webhook, whatever the API says later", async () => {
+  it("a workflow run known by webhook and API has title and failure categories of the webhook, whatever the API says later", async () => {
     const relay = await confirming();
     const run = { id: "wr_1", fixture: "workflow_run.failed", endedAt: ENDED, status: "failed" };
     relay.standIns.skyvern.addRun(atSkyvern({ ...run, payload: { modified_at } }));

@@ -82,7 +82,7 @@ it("50 runs that end while the relay is down are all delivered once to every sin
   expect(events(relay, "coverage.gap")).toEqual([]);
 });
 
-it("none is missed and none delivered twice while pages shift under the reader and Skyvern answers 429 and 500 in between", async () => {
+it("no run is missed or delivered twice while pages shift under the reader and Skyvern answers 429 and 500 in between", async () => {
   const runtime = aRuntime();
   let born = 0;
   const relay = await anApp(

@@ -22,7 +22,7 @@ const told = ({ standIns }: TestApp): string[] =>
 const pathsSince = (skyvern: StandInSkyvern, from: number): string[] =>
   skyvern.calls.slice(from).map(({ path, query }) => (query.has("status") ? `${path}?status` : path));
 
-it("asks for every run every ten seconds where no webhook can arrive, and only for lost ones where one can", async () => {
+it("a relay asks for every run every ten seconds where no webhook can arrive, and only for lost ones where one can", async () => {
   expect((await aPullingApp()).config.reconcile).toEqual({
     everyMs: 10 * SECOND,
     lookbackMs: DAY,
@@ -37,7 +37,7 @@ it("asks for every run every ten seconds where no webhook can arrive, and only f
   expect(onFly.config.reconcile).toMatchObject(lost);
 });
 
-it("fills the history with what ended before the first start, at the time it ended, and delivers nothing", async () => {
+it("a relay without webhooks fills the history with earlier runs at the times they ended, and delivers none of them", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -62,7 +62,7 @@ it("fills the history with what ended before the first start, at the time it end
   expect(skyvern.calls).toHaveLength(asked);
 });
 
-it("fills in the newest runs where there are more than the budget allows at once", async () => {
+it("a relay without webhooks fills in the newest runs where there are more than the budget allows at once", async () => {
   const relay = await aPullingApp();
   const { skyvern } = relay.standIns;
   const count = MAX_HISTORY + 10;
@@ -72,7 +72,7 @@ it("fills in the newest runs where there are more than the budget allows at once
   expect((await relay.get("/v1/runs/tsk_9")).status).toBe(404);
 }, 60_000);
 
-it("delivers a run that ends after the start within one look of two requests", async () => {
+it("a relay without webhooks delivers a run that ends after the start within one look of two requests", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -94,7 +94,7 @@ it("delivers a run that ends after the start within one look of two requests", a
   expect(pathsSince(skyvern, quiet)).toEqual(["/v1/runs"]);
 });
 
-it("sees a quick look's runs on every page that is new", async () => {
+it("a quick look sees the runs on every page that is new", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -106,7 +106,7 @@ it("sees a quick look's runs on every page that is new", async () => {
   expect(await relay.app.reconcile()).toMatchObject({ read: 150, found: 150 });
 });
 
-it("sees the end of a run that began before the newest hundred", async () => {
+it("a quick look sees the end of a run that began before the newest hundred", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -126,7 +126,7 @@ it("sees the end of a run that began before the newest hundred", async () => {
   expect(told(relay)).toEqual(["tsk_long"]);
 });
 
-it("keeps to its budget in every hour, and goes on when there is some again", async () => {
+it("a relay without webhooks keeps to its budget in every hour, and goes on when there is some again", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({
     runtime,
@@ -150,7 +150,7 @@ it("keeps to its budget in every hour, and goes on when there is some again", as
   expect(JSON.stringify(said)).toMatch(/budget of 720 requests an hour is spent/);
 }, 60_000);
 
-it("an hour in which nothing ends takes some 370 requests of 3,600, also with the history of a busy week", async () => {
+it("a relay without webhooks makes some 370 of 3,600 requests in a quiet hour, also with the history of a busy week", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -166,7 +166,7 @@ it("an hour in which nothing ends takes some 370 requests of 3,600, also with th
   expect(skyvern.calls.length - before).toBe(360 + 6);
 }, 60_000);
 
-it("says once that Skyvern refuses the key, and what to do", async () => {
+it("a relay without webhooks says once that Skyvern refuses the key, and what to do", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime, skyvern: { keys: ["another key"] } });
   for (let i = 0; i < 3; i += 1) {

@@ -25,7 +25,7 @@ const readOf = (skyvern: StandInSkyvern): string[] =>
   pathsAsked(skyvern).filter((path) => /^\/v1\/runs\/[^/]+$/.test(path));
 const forget = (skyvern: StandInSkyvern): void => void skyvern.calls.splice(0);
 
-it("a fault on the second page does not keep the first from being read", async () => {
+it("a fault on the second page of Skyvern's list does not keep the first from being read", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   const { skyvern } = relay.standIns;
   for (const [i, id] of ids(110).entries()) add(skyvern, { id, endedAt: NOW - HOUR + i * 1_000 });
@@ -36,7 +36,7 @@ it("a fault on the second page does not keep the first from being read", async (
   expect(await relay.app.reconcile()).toMatchObject({ listed: 110, found: 10, faults: [] });
 });
 
-it("what is older than the lookback is left alone", async () => {
+it("a run that is older than the lookback is left alone", async () => {
   const relay = await anApp({}, { standIns: ["http"], file: "skyvern: { reconcile: { lookback: 2h } }" });
   const { skyvern } = relay.standIns;
   add(skyvern, { id: "tsk_old", endedAt: NOW - HOUR, createdAt: NOW - 3 * HOUR });
@@ -79,7 +79,7 @@ it("a run that ended just now is left to its webhook for a moment, and delivered
 describe("scope", () => {
   const others = ["https://elsewhere.example.com/webhook", null, "https://relay.example.com:8443/webhook"];
 
-  it("mine: runs whose webhook leads elsewhere are not taken, and not read again while nothing changes", async () => {
+  it("scope mine leaves runs whose webhook leads elsewhere, and does not read them again while nothing changes", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     const { skyvern } = relay.standIns;
     for (const [i, webhookUrl] of others.entries()) add(skyvern, { id: idOf(i), endedAt: NOW - HOUR, webhookUrl });
@@ -100,7 +100,7 @@ describe("scope", () => {
     expect(await coverageOf(relay)).toBe("1/1");
   });
 
-  it("all: every run is taken", async () => {
+  it("scope all takes every run of Skyvern's list", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["http"], file: "skyvern: { reconcile: { scope: all } }" });
     runtime.advance(2 * HOUR);
@@ -139,7 +139,7 @@ describe("a run known only as not final", () => {
     expect(await relay.app.reconcile()).toMatchObject({ read: 0 });
   });
 
-  it("a run known only as not final is ours wherever its webhook URL leads: its webhook came here", async () => {
+  it("a run known only as not final is the relay's own wherever its webhook URL leads, as its webhook came here", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     await relay.webhook(running("tsk_1"));
     add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR, webhookUrl: "https://gateway.example.com/hook" });
@@ -147,13 +147,13 @@ describe("a run known only as not final", () => {
   });
 });
 
-it("child runs are not in Skyvern's list: one whose webhook is lost is not found", async () => {
+it("a child run whose webhook is lost is not found, as Skyvern's list has no child runs", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   add(relay.standIns.skyvern, { id: "wr_child", endedAt: NOW - HOUR, unlisted: true });
   expect(await relay.app.reconcile()).toMatchObject({ listed: 0, found: 0 });
 });
 
-it("what the list contradicts is read once, not with every round, and settles as its webhook would", async () => {
+it("a run that the list contradicts is read once, not with every round, and settles as its webhook would", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   const run = { id: "tsk_v2_1", fixture: "task_v2.completed", endedAt: NOW - HOUR };
   await relay.webhook(JSON.stringify(atSkyvern(run).payload));
@@ -174,7 +174,7 @@ it("what the list contradicts is read once, not with every round, and settles as
   expect(await relay.read("/v1/runs/tsk_v2_1")).toMatchObject({ status: "completed" });
 });
 
-it("the same answer again, with its URLs signed again, is one receipt", async () => {
+it("the same answer of the API with URLs signed again makes one receipt", async () => {
   const runtime = aRuntime();
   const relay = await anApp({}, { runtime, skyvern: { now: runtime.now }, file: "skyvern: { confirm: true }" });
   add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR });
@@ -199,7 +199,7 @@ it("a run that Skyvern lists and does not find, or answers with nonsense, does n
   expect(events(relay, "reconcile.run_unreadable").map((line) => line["run_id"])).toEqual([idOf(1), idOf(2)]);
 });
 
-it("a round reads many runs and no more; the next one goes on", async () => {
+it("a round reads a bounded number of runs, and the next one goes on", async () => {
   const relay = await anApp({}, { standIns: ["http"] });
   const { skyvern } = relay.standIns;
   for (let i = 0; i < MAX_READS + 20; i += 1)
@@ -212,7 +212,7 @@ it("a round reads many runs and no more; the next one goes on", async () => {
   expect(await relay.app.reconcile()).toMatchObject({ read: 20, found: 20, left: 0 });
 });
 
-it("asks for one thing at a time", async () => {
+it("a round asks Skyvern for one thing at a time", async () => {
   const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
   onTestFinished(() => skyvern.close());
   for (const [i, id] of ids(20).entries()) add(skyvern, { id, endedAt: NOW - HOUR + i });
@@ -222,7 +222,7 @@ it("asks for one thing at a time", async () => {
   expect(gate.most()).toBe(1);
 });
 
-it("a list beyond its last page is said to be incomplete", async () => {
+it("a round is reported as incomplete where Skyvern's list goes on beyond its last page", async () => {
   const rows = Array.from({ length: 100 }, (_, i) => ({
     run_id: idOf(i),
     status: "running",
@@ -245,7 +245,7 @@ describe("several organizations", () => {
   const acme = jwt("o_acme");
   const umbrella = jwt("o_umbrella");
 
-  it("several organizations: each is asked with its own key, and its runs are routed as its own", async () => {
+  it("each of several organizations is asked with its own key, and its runs are routed as its own", async () => {
     const relay = await anApp(
       { SKYVERN_API_KEY: `${acme},${umbrella}` },
       {
@@ -292,7 +292,7 @@ describe("several organizations", () => {
     expect(lists.map(({ headers }) => headers["x-api-key"])).toEqual([revoked, acme]);
   });
 
-  it("one whose key is refused does not hold up the other", async () => {
+  it("an organization whose key is refused does not hold up the other", async () => {
     const relay = await anApp(
       { SKYVERN_API_KEY: `${acme},${umbrella}` },
       { skyvern: { keys: [{ key: umbrella, organization: "o_umbrella" }] } },
@@ -308,7 +308,7 @@ describe("several organizations", () => {
 });
 
 describe("coverage", () => {
-  it("a gap that stays is said with every round, with the runs; one that closes is not", async () => {
+  it("a coverage gap that stays is logged with every round, with its runs, and one that closes is not", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime, standIns: ["http"] });
     relay.standIns.http.answers.push(...Array.from({ length: 2 }, () => ({ status: 500 })));
@@ -331,7 +331,7 @@ describe("coverage", () => {
     expect(events(relay, "coverage.gap")).toHaveLength(1);
   });
 
-  it("a run whose delivery is dead counts as seen, not as relayed", async () => {
+  it("a run whose delivery is dead counts in coverage as seen, not as relayed", async () => {
     const relay = await anApp({}, { standIns: ["http"] });
     relay.standIns.http.answers.push({ status: 400 });
     add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR });
@@ -343,7 +343,7 @@ describe("coverage", () => {
     expect(await coverageOf(relay)).toBe("1/1");
   });
 
-  it("a run of ours that is not recognized is a gap", async () => {
+  it("a run of the relay's own that is not recognized is a coverage gap", async () => {
     const runtime = aRuntime();
     const relay = await anApp({}, { runtime });
     add(relay.standIns.skyvern, { id: "tsk_1", endedAt: NOW - HOUR });
@@ -358,7 +358,7 @@ describe("coverage", () => {
   });
 });
 
-it("says each round in one log line and one metric", async () => {
+it("each round is said in one log line and one metric", async () => {
   const relay = await anApp();
   await relay.app.reconcile();
   relay.standIns.skyvern.faults.push({ status: 403 });
@@ -372,7 +372,7 @@ it("says each round in one log line and one metric", async () => {
   expect(text).toContain('skyvern_relay_reconcile_rounds_total{result="incomplete"} 1');
 });
 
-it("a relay that starts asks at once, and not at all when that is off", async () => {
+it("a relay that starts reads Skyvern's list at once, and not at all when that is off", async () => {
   const relay = await aListeningApp({}, { standIns: ["http"] });
   await until("a round at start", () => events(relay, "reconcile.round")[0]);
   const silent = await aListeningApp({}, { file: "skyvern: { reconcile: false }" });

@@ -39,7 +39,7 @@ const told = ({ standIns }: TestApp): JsonObject[] =>
   standIns.http.requests.map(({ body }) => (JSON.parse(body) as { data: JsonObject }).data);
 
 describe.each(AWAY)("a Skyvern that %s", (_what, fault) => {
-  it("is not asked before its webhook is answered", async () => {
+  it("a Skyvern that is away is not asked before its webhook is answered", async () => {
     const { relay } = await aRelay(fault);
 
     const answer = await relay.webhook(JSON.stringify(TASK.payload));
@@ -49,7 +49,7 @@ describe.each(AWAY)("a Skyvern that %s", (_what, fault) => {
     expect(told(relay)).toEqual([]);
   });
 
-  it("holds up a message for one wait: it goes out without a name, and is edited once Skyvern is back", async () => {
+  it("a Skyvern that is away holds a message up for one wait; it goes out without a name, and is edited afterwards", async () => {
     const { relay, runtime } = await aRelay(fault);
     await relay.webhook(JSON.stringify(TASK.payload));
 

@@ -19,13 +19,13 @@ describe("the name a file is sent under", () => {
     ["", "file"],
     ["x".repeat(300) + ".pdf", "x".repeat(96) + ".pdf"],
     ["half \uD800 of a pair.txt", "half \uFFFD of a pair.txt"],
-  ])("the name a file is sent under: %j is %j", (name, safe) => {
+  ])("the name %j is safe for an attached file as %j", (name, safe) => {
     expect(safeName(name)).toBe(safe);
   });
 });
 
 describe("files to send along", () => {
-  it("files to send along are those that fit one by one and together, in the run's order", async () => {
+  it("a run's files are attached that fit one by one and together, in the run's order", async () => {
     const evidence = anEvidence({
       files: { "a.pdf": 40, "large.zip": 120, "b.pdf": 50, "c.pdf": 30 },
       limits: { each: 100, total: 100 },
@@ -51,21 +51,21 @@ describe("files to send along", () => {
     ]);
   });
 
-  it("files to send along that cannot be had, or are empty, are left out", async () => {
+  it("a file that cannot be had, or is empty, is left out of the attached ones", async () => {
     const evidence = anEvidence({ files: { "gone.pdf": null, "empty.txt": 0, "a.pdf": 3 } });
     expect(await readFiles(evidence, 100, noAbort())).toMatchObject({ files: [{ name: "a.pdf" }], omitted: 2 });
   });
 });
 
 describe("a screenshot to show", () => {
-  it("a screenshot to show is named by its place", async () => {
+  it("a screenshot in a message is named by its place", async () => {
     const evidence = anEvidence({ screenshots: ["a_1", "a_2"] });
     expect(await readScreenshot(evidence, 1, noAbort())).toMatchObject({ key: "a_1", name: "screenshot.png" });
     expect(await readScreenshot(evidence, 2, noAbort())).toMatchObject({ key: "a_2", name: "screenshot-2.png" });
     expect(await readScreenshot(evidence, 3, noAbort())).toBeNull();
   });
 
-  it("a screenshot to show says in one short line what is known of where it comes from", async () => {
+  it("a screenshot in a message says in one short line what is known of where it comes from", async () => {
     const at = Date.parse("2026-11-28T15:33:48.830Z");
     const origins = {
       a_1: { block: "a\n b", at },
@@ -76,7 +76,7 @@ describe("a screenshot to show", () => {
     expect(words).toEqual(["a b, 15:33:48 UTC", "15:33:48 UTC", "x".repeat(100), ""]);
   });
 
-  it("a screenshot to show is none when its bytes are no picture that mail and chat show", async () => {
+  it("a screenshot in a message is left out when its bytes are no picture that mail and chat show", async () => {
     const html = anEvidence({ screenshots: ["a_1"], found: { a_1: { kind: "bytes", type: null, bytes: bytesOf(9) } } });
     const webp = { kind: "bytes", type: "image/webp", bytes: bytesOf(9) } as const;
     expect(await readScreenshot(html, 1, noAbort())).toBeNull();

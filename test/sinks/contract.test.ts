@@ -255,7 +255,7 @@ function rigFor(harness: Harness): { rig: () => Rig; lines: unknown[] } {
 describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) => {
   const { rig, lines } = rigFor(harness);
 
-  test("has delivered when the other side took the message", async () => {
+  test("a sink has delivered when the other side took the message", async () => {
     expect(await rig().sink.deliver(aJob(), noAbort())).toMatchObject({
       kind: "delivered",
       receipt: expect.any(Object),
@@ -263,11 +263,11 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     expect((await rig().texts()).length).toBeGreaterThan(0);
   });
 
-  test("carries the name and kind it was configured with", () => {
+  test("a sink carries the name and kind it was configured with", () => {
     expect(rig().sink).toMatchObject({ name: "it", kind: harness.kind });
   });
 
-  test("tries again later when the other side is busy, and after the wait it asked for", async () => {
+  test("a sink tries again later when the other side is busy, and after the wait it asked for", async () => {
     rig().order("busy");
     const outcome = await rig().sink.deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
@@ -278,17 +278,17 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     expect(await rig().sink.deliver(aJob({ attempt: 2 }), noAbort())).toMatchObject({ kind: "delivered" });
   });
 
-  test("tries again when the other side is broken", async () => {
+  test("a sink tries again when the other side is broken", async () => {
     rig().order("failing");
     expect(await rig().sink.deliver(aJob(), noAbort())).toMatchObject({ kind: "retry", reason: expect.any(String) });
   });
 
-  test("gives up when the other side refuses for good", async () => {
+  test("a sink gives up when the other side refuses for good", async () => {
     rig().order("refusing");
     expect(await rig().sink.deliver(aJob(), noAbort())).toMatchObject({ kind: "dead", reason: expect.any(String) });
   });
 
-  test("tries again when the port is closed, knowing that nothing arrived", async () => {
+  test("a sink tries again when the port is closed, knowing that nothing arrived", async () => {
     await rig().stop();
     const outcome = await rig().sink.deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "retry" });
@@ -296,17 +296,17 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     else expect(outcome).toHaveProperty("unknown", true);
   });
 
-  test("says so when it cannot know whether the message arrived", async () => {
+  test("a sink says so when it cannot know whether the message arrived", async () => {
     rig().order("losing the answer");
     expect(await rig().sink.deliver(aJob(), noAbort())).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("tries again when no answer comes in time", async () => {
+  test("a sink tries again when no answer comes in time", async () => {
     rig().order("silent");
     expect(await rig().sink.deliver(aJob(), AbortSignal.timeout(300))).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("ends within a second of an abort", async () => {
+  test("a sink ends within a second of an abort", async () => {
     rig().order("silent");
     const stop = new AbortController();
     let abortedAt = Number.NaN;
@@ -318,14 +318,14 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     expect(performance.now() - abortedAt).toBeLessThan(1_000);
   });
 
-  test("sends nothing when the abort came first", async () => {
+  test("a sink sends nothing when the abort came first", async () => {
     const outcome = await rig().sink.deliver(aJob(), AbortSignal.abort());
     expect(outcome).toMatchObject({ kind: "retry" });
     expect(outcome).not.toHaveProperty("unknown");
     expect(await rig().texts()).toEqual([]);
   });
 
-  test("takes over-long text: cut with a mark where the other side has limits, whole where it has none", async () => {
+  test("a sink takes over-long text, cut with a mark where the other side has limits, whole where it has none", async () => {
     const long = "longword ".repeat(20_000);
     const report = {
       title: long,
@@ -349,7 +349,7 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     expect(texts.filter((text) => !harness.takes(text, long))).toEqual([]);
   });
 
-  test("takes every status, and values that are missing", async () => {
+  test("a sink takes every status, and values that are missing", async () => {
     const empty = {
       title: null,
       prompt: null,
@@ -366,7 +366,7 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     }
   });
 
-  test("shows no secret in any reason, receipt or log line, also when the other side repeats it", async () => {
+  test("a sink shows no secret in any reason, receipt or log line, also when the other side repeats it", async () => {
     const outcomes: Outcome[] = [];
     for (const trouble of TROUBLES) {
       rig().order(trouble);
@@ -380,7 +380,7 @@ describe.each(Object.entries(HARNESSES))("a sink of kind %s", (_name, harness) =
     for (const secret of harness.secrets) expect(shown).not.toContain(secret);
   });
 
-  test("shows no secret when it is printed", () => {
+  test("a sink shows no secret when it is printed", () => {
     const shown = JSON.stringify(rig().sink);
     for (const secret of harness.secrets) expect(shown).not.toContain(secret);
   });
@@ -422,7 +422,7 @@ describe.each(Object.entries(HARNESSES).filter(([, { reader }]) => reader !== nu
       "ht\u00ADtps:/\u2060/evil.example",
       "@channel #general <!here> <@U123> <https://evil.example|relay>",
       "münchen.example und 京都.example",
-    ])("makes no link or mention of %s, wherever in a run it stands", async (text) => {
+    ])("a message of a sink makes no link or mention of %s, wherever in a run it stands", async (text) => {
       const file = { size: 1, checksum: null, artifact_id: null, url: "https://relay.example.com/artifacts/a?sig=x" };
       for (const cause of ["result", "alert", "correction"] as const) {
         const everywhere: Partial<Report> = {
@@ -450,7 +450,7 @@ describe.each(Object.entries(HARNESSES).filter(([, { reader }]) => reader !== nu
       }
     });
 
-    test("has words of its own on every link, whatever the page called what it leads to", async () => {
+    test("a message of a sink has words of its own on every link, whatever the page called what it leads to", async () => {
       const name = "https://bank.example/login";
       const files = ["a", "b"].map((id) => ({
         name,
@@ -471,7 +471,7 @@ describe.each(Object.entries(HARNESSES).filter(([, { reader }]) => reader !== nu
 describe.each(Object.entries(HARNESSES).filter(([, { keyed }]) => keyed))("a sink of kind %s", (_name, harness) => {
   const { rig } = rigFor(harness);
 
-  test("has the same key on every attempt, and another for another delivery", async () => {
+  test("a sink sends the same key on every attempt of a delivery, and another for another delivery", async () => {
     rig().order("losing the answer");
     await rig().sink.deliver(aJob(), noAbort());
     await rig().sink.deliver(aJob({ attempt: 2 }), noAbort());

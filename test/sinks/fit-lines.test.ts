@@ -19,7 +19,7 @@ const charactersIn = (section: Section): number =>
       ? section.fields.reduce((sum, { label, value }) => sum + label.length + value.length, 0)
       : section.rows.flat().reduce((sum, cell) => sum + cell.length, 0);
 
-it.each([...CORPUS])("fits %s into the lines of a message", (_name, sample) => {
+it.each([...CORPUS])("the output %s is fitted into the lines of a message", (_name, sample) => {
   const { sections } = fitLines(readableOutput(sample, MESSAGE_AMOUNT), 12);
   const height = sections.map(heightOf).reduce((sum, one) => sum + one, 0);
   // A block that is begun has all its titles.
@@ -28,7 +28,7 @@ it.each([...CORPUS])("fits %s into the lines of a message", (_name, sample) => {
   expect(characters).toBeLessThanOrEqual(12 * 45 + 12 * 30);
 });
 
-it("counts the fields, rows and blocks that do not fit", () => {
+it("a fitted output counts the fields, rows and blocks that do not fit", () => {
   const fields = Object.fromEntries(Array.from({ length: 7 }, (_, i) => [`field_${i}`, i]));
   const output = { first_output: { a: 1 }, second_output: { a: 1 }, third_output: fields };
   const { sections, omittedBlocks } = fit(output, 5);
@@ -38,14 +38,14 @@ it("counts the fields, rows and blocks that do not fit", () => {
   expect(fit({ list_output: rows }, 5).sections).toMatchObject([{ kind: "table", omitted: 3 }]);
 });
 
-it("cuts a long text after whole lines, with a mark", () => {
+it("a fitted text that is long is cut after whole lines, with a mark", () => {
   const { sections } = fit({ text_output: `${"a line\n".repeat(10)}end` }, 4);
   expect(sections).toMatchObject([{ kind: "text", text: "a line\na line\na line …" }]);
   const [wide] = fit({ text_output: "😀".repeat(500) }, 4).sections;
   expect(wide?.kind === "text" && wide.text.isWellFormed() && wide.text.length <= 3 * 45).toBe(true);
 });
 
-it("leaves everything as it is where lines do not count", () => {
+it("a fitted output is left as it is where lines do not count", () => {
   const output = { text_output: "x".repeat(5_000), list_output: Array.from({ length: 6 }, (_, i) => ({ i, j: i })) };
   const { blocks } = readableOutput({ kind: "workflow", output }, MESSAGE_AMOUNT);
   expect(fit(output, Infinity).sections).toEqual(blocks.flat());

@@ -14,23 +14,23 @@ const failed = (cause: unknown) => new TypeError("fetch failed", { cause });
 const coded = (code: string, more: object = {}) =>
   Object.assign(new Error("words that say ECONNREFUSED"), { code, ...more });
 
-test.each([200, 201, 202, 204, 299])("%i is delivered, with the status as receipt", (status) => {
+test.each([200, 201, 202, 204, 299])("the answer %i is delivered, with the status as receipt", (status) => {
   expect(answer(status)).toEqual({ kind: "delivered", receipt: { status } });
 });
 
-test.each([408, 425, 500, 502, 503, 504, 520, 599])("%i is tried again", (status) => {
+test.each([408, 425, 500, 502, 503, 504, 520, 599])("the answer %i is tried again", (status) => {
   expect(answer(status)).toEqual({ kind: "retry", reason: `${WHO} answered ${status}` });
 });
 
-test("429 only asks to slow down", () => {
+test("the answer 429 only asks to slow down", () => {
   expect(answer(429)).toEqual({ kind: "retry", throttled: true, reason: `${WHO} answered 429` });
 });
 
-test.each([400, 401, 403, 404, 405, 413, 422, 451])("%i is dead", (status) => {
+test.each([400, 401, 403, 404, 405, 413, 422, 451])("the answer %i is dead", (status) => {
   expect(answer(status)).toEqual({ kind: "dead", reason: `${WHO} answered ${status}` });
 });
 
-test("410 is dead and gone", () => {
+test("the answer 410 is dead and gone", () => {
   expect(answer(410)).toMatchObject({ kind: "dead", gone: true });
 });
 
@@ -47,19 +47,22 @@ test.each([
   expect(answer(503, { "retry-after": value })).toMatchObject({ kind: "retry", retryAfterMs: wait });
 });
 
-test.each(["", "soon", "-5", "1.5", "2026-01-20"])("Retry-After: %j says nothing", (value) => {
+test.each(["", "soon", "-5", "1.5", "2026-01-20"])("Retry-After: %j says nothing of a wait", (value) => {
   expect(answer(429, { "retry-after": value })).not.toHaveProperty("retryAfterMs");
 });
 
-test.each([301, 302, 307, 308])("%i is dead and says where to, without path and query", (status) => {
-  const outcome = answer(status, { location: "https://user:pw@www.example.com/hooks/abc?token=t0p" });
-  expect(outcome).toMatchObject({ kind: "dead" });
-  expect(outcome).toHaveProperty(
-    "reason",
-    expect.stringMatching(/a redirect to https:\/\/www\.example\.com: .*set the final URL/),
-  );
-  expect(JSON.stringify(outcome)).not.toMatch(/t0p|pw|abc/);
-});
+test.each([301, 302, 307, 308])(
+  "the answer %i is dead and says where it redirects to, without path and query",
+  (status) => {
+    const outcome = answer(status, { location: "https://user:pw@www.example.com/hooks/abc?token=t0p" });
+    expect(outcome).toMatchObject({ kind: "dead" });
+    expect(outcome).toHaveProperty(
+      "reason",
+      expect.stringMatching(/a redirect to https:\/\/www\.example\.com: .*set the final URL/),
+    );
+    expect(JSON.stringify(outcome)).not.toMatch(/t0p|pw|abc/);
+  },
+);
 
 describe("an error is known by its class or code, along its causes", () => {
   test.each([
@@ -72,7 +75,7 @@ describe("an error is known by its class or code, along its causes", () => {
     "DEPTH_ZERO_SELF_SIGNED_CERT",
     "ERR_TLS_CERT_ALTNAME_INVALID",
     "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  ])("an error is known by its class or code, along its causes: %s: nothing was sent, retry", (code) => {
+  ])("an error known along its causes as %s sent nothing, and is retried", (code) => {
     const outcome = outcomeOfError(failed(coded(code)), WHO);
     expect(outcome).toMatchObject({ kind: "retry", reason: expect.stringContaining(code) });
     expect(outcome).not.toHaveProperty("unknown");
@@ -85,20 +88,20 @@ describe("an error is known by its class or code, along its causes", () => {
     "EPIPE",
     "HPE_INVALID_CONSTANT",
     "UND_ERR_CLOSED",
-  ])("an error is known by its class or code, along its causes: %s: it may have arrived, retry as unknown", (code) => {
+  ])("an error known along its causes as %s may have sent it, and is retried as unknown", (code) => {
     expect(outcomeOfError(failed(coded(code)), WHO)).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("an error is known by its class or code, along its causes: words in a message decide nothing", () => {
+  test("the words of an error's message decide nothing", () => {
     expect(outcomeOfError(failed(new Error("ECONNREFUSED")), WHO)).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("every address of a name refused counts as refused", () => {
+  test("a name whose every address refuses counts as refused", () => {
     const both = new AggregateError([coded("ECONNREFUSED"), coded("ECONNREFUSED")]);
     expect(outcomeOfError(failed(both), WHO)).not.toHaveProperty("unknown");
   });
 
-  test("a timeout while connecting sent nothing, a later one is unknown", () => {
+  test("a timeout while connecting sent nothing, and a later one is unknown", () => {
     expect(outcomeOfError(failed(coded("ETIMEDOUT", { syscall: "connect" })), WHO)).not.toHaveProperty("unknown");
     expect(outcomeOfError(failed(coded("ETIMEDOUT", { syscall: "read" })), WHO)).toMatchObject({ unknown: true });
   });
@@ -147,7 +150,7 @@ describe("as the guarded fetch really fails", () => {
         (error: unknown) => outcomeOfError(error, WHO),
       );
 
-  test("a closed port is not unknown", async () => {
+  test("a guarded fetch to a closed port is not unknown", async () => {
     const port = await startRaw(() => {});
     await open.pop()?.();
     const outcome = await post(`http://127.0.0.1:${port}/`);
@@ -155,17 +158,17 @@ describe("as the guarded fetch really fails", () => {
     expect(outcome).not.toHaveProperty("unknown");
   });
 
-  test("a connection ended in the middle of the request is unknown", async () => {
+  test("a guarded fetch whose connection ends in the middle of the request is unknown", async () => {
     const port = await startRaw((socket) => socket.once("data", () => socket.destroy()));
     expect(await post(`http://127.0.0.1:${port}/`)).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("an answer that is not HTTP is unknown", async () => {
+  test("a guarded fetch with an answer that is not HTTP is unknown", async () => {
     const port = await startRaw((socket) => socket.once("data", () => socket.end("hello\r\n\r\n")));
     expect(await post(`http://127.0.0.1:${port}/`)).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("a server that does not speak TLS is not unknown", async () => {
+  test("a guarded fetch to a server that does not speak TLS is not unknown", async () => {
     const port = await startRaw((socket) => socket.once("data", () => socket.end("220 mail ready\r\n")));
     const outcome = await post(`https://127.0.0.1:${port}/`);
     expect(outcome).toMatchObject({ kind: "retry" });
@@ -174,15 +177,15 @@ describe("as the guarded fetch really fails", () => {
 });
 
 describe("what the other side said is quoted", () => {
-  test("what the other side said is quoted as one line of printable text", () => {
+  test("the words of the other side are quoted as one line of printable text", () => {
     expect(quote("a\r\nb\u0000\u202ec\u001b[31m  d\u2028e", [])).toBe("a b c [31m d e");
   });
 
-  test("200 characters long at most, with a mark", () => {
+  test("the words of the other side are quoted up to 200 characters, with a mark", () => {
     expect(quote("x".repeat(500), [])).toBe(`${"x".repeat(199)}…`);
   });
 
-  test("what the other side said is quoted without secrets, also one that was cut off at the end", () => {
+  test("the words of the other side are quoted without secrets, also without one that was cut off at the end", () => {
     expect(quote("bad token s3cr3t-value!", ["s3cr3t-value"])).toBe("bad token [secret]!");
     expect(quote("bad token s3cr3t-v", ["s3cr3t-value"])).toBe("bad token [secret]");
   });

@@ -10,7 +10,7 @@ it.each([
   ["Tried 3 times.(Exceptions: ['click failed.'])", "Tried 3 times. ('click failed.')"],
   ["The portal says: code block failed. failure reason: x", "The portal says: code block failed. failure reason: x"],
   ["code block failed. failure reason: ", "code block failed. failure reason: "],
-])("%s is said as: %s", (reason, words) => {
+])("the reason “%s” is said as: %s", (reason, words) => {
   expect(plainReason(reason)).toBe(words);
 });
 
@@ -19,6 +19,9 @@ it("a reason that nothing names a block beside keeps the block's type", () => {
   expect(plainReason(reason, "unnamed")).toBe("code block failed. failure reason: locked");
 });
 
-it.each([null, "", " \n", "Workflow run timed_out: child entity cascade cleanup."])("%j says nothing", (reason) => {
-  expect(plainReason(reason)).toBeNull();
-});
+it.each([null, "", " \n", "Workflow run timed_out: child entity cascade cleanup."])(
+  "the reason %j says nothing",
+  (reason) => {
+    expect(plainReason(reason)).toBeNull();
+  },
+);

@@ -20,7 +20,7 @@ const wordsIn = (section: Section): string[] => {
 };
 
 describe("blocks", () => {
-  it("blocks stand in the order from the last to the first, by their labels", () => {
+  it("the blocks of an output stand in the order from the last to the first, by their labels", () => {
     const { sections } = read({ login_output: { a: 1 }, download_output: { b: 2 }, extracted_information: [] });
     expect(sections.map(({ title }) => title)).toEqual(["download", "login"]);
   });
@@ -36,7 +36,7 @@ describe("blocks", () => {
     expect(failed.sections.map(({ title }) => title)).toEqual(["mail", "get"]);
   });
 
-  it("blocks are counted where there are too many", () => {
+  it("the blocks of an output are counted where there are too many", () => {
     const { sections, omittedBlocks } = read(
       Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`block_${i}_output`, { n: i }])),
     );
@@ -44,7 +44,7 @@ describe("blocks", () => {
     expect(omittedBlocks).toBe(5);
   });
 
-  it("blocks are left out where there is nothing but bookkeeping, and then what was extracted is shown", () => {
+  it("blocks with nothing but bookkeeping are left out, and what was extracted is shown instead", () => {
     const { sections } = read({ a_output: taskValue(null), extracted_information: [{ count: 3 }] });
     expect(sections).toEqual([
       { kind: "fields", title: "extracted information", fields: [{ label: "count", value: "3" }], omitted: 0 },
@@ -53,14 +53,14 @@ describe("blocks", () => {
 });
 
 describe("an HTTP answer", () => {
-  it("that was saved is a file, without its path on Skyvern's machine", () => {
+  it("an HTTP answer that was saved is a file, without its path on Skyvern's machine", () => {
     const saved = { file_path: "/srv/downloads/wr_1/invoice.pdf", file_name: "invoice.pdf", file_size: 91_000 };
     expect(read({ invoice_output: saved }).sections).toEqual([
       { kind: "text", title: "invoice", text: "• invoice.pdf (91 kB)" },
     ]);
   });
 
-  it("shows its status and its body, and no header", () => {
+  it("an HTTP answer shows its status and its body, and no header", () => {
     const [section] = read({ rates_output: httpValue({ ok: true, n: 2 }) }).sections;
     expect(section).toMatchObject({
       title: "rates – HTTP 200",
@@ -74,7 +74,7 @@ describe("an HTTP answer", () => {
     ]);
   });
 
-  it("shows its status where it has no body", () => {
+  it("an HTTP answer shows its status where it has no body", () => {
     expect(read({ ping_output: httpValue(null, 204) }).sections).toEqual([
       { kind: "text", title: "ping", text: "HTTP 204" },
     ]);
@@ -87,13 +87,13 @@ describe("a page in an HTTP answer", () => {
     "<script>if (1 < 2) go('<p>no</p>')</script><!-- <p>old</p> --><h1>Rates &amp; fees</h1>" +
     '<p title="a > b">Valid <b>today</b>.</p><table><tr><td>EUR</td><td>1.08&nbsp;&#36;</td></tr></table></body></html>';
 
-  it("is shown as its title and its text", () => {
+  it("a page in an HTTP answer is shown as its title and its text", () => {
     expect(read({ rates_output: httpValue(page) }).sections).toEqual([
       { kind: "text", title: "rates – HTTP 200, web page", text: "Rates & fees\nValid today.\nEUR 1.08 $" },
     ]);
   });
 
-  it("is its title alone in a cell, or its first words", () => {
+  it("a page in a cell is its title alone, or its first words", () => {
     const value = loopValue([
       ["a", { get: httpValue(page), note: { said: "ok" } }],
       ["b", { get: httpValue("<p>Not <i>here</i></p>", 404), note: { said: "no" } }],
@@ -106,13 +106,13 @@ describe("a page in an HTTP answer", () => {
     });
   });
 
-  it("without any text is named", () => {
+  it("a page without any text is named", () => {
     expect(read({ a_output: httpValue("<html><body><div id=root></div></body></html>") }).sections).toEqual([
       { kind: "text", title: "a", text: "HTTP 200, web page" },
     ]);
   });
 
-  it("is shown by its beginning where it is long, in one line too", () => {
+  it("a long page is shown by its beginning, in one line too", () => {
     const long = `<html><body>${"<p>word</p>".repeat(3_000)}</body></html>`;
     const [section] = readableOutput({ kind: "workflow", output: { a_output: httpValue(long) } }, PAGE_AMOUNT)
       .blocks[0]!;
@@ -122,7 +122,7 @@ describe("a page in an HTTP answer", () => {
     expect(fields?.kind === "fields" && fields.fields[0]?.value.length).toBe("web page: ".length + 120);
   });
 
-  it("is read as XML by its fields, where it is that", () => {
+  it("an HTTP answer in XML is read by its fields", () => {
     const xml =
       '<?xml version="1.0"?><ns:rate><ns:currency>EUR</ns:currency><value unit="USD">1.08</value>' +
       "<note><![CDATA[as of <today>]]></note></ns:rate>";
@@ -131,7 +131,7 @@ describe("a page in an HTTP answer", () => {
     ]);
   });
 
-  it("counts outside an HTTP answer where it is whole; a text that only begins with a tag stays", () => {
+  it("a whole page outside an HTTP answer is read as one, and a text that only begins with a tag stays", () => {
     expect(read({ html: page, total: 3 }, "task").sections[0]).toMatchObject({
       fields: [{ value: "web page: Rates & fees" }, { value: "3" }],
     });
@@ -140,7 +140,7 @@ describe("a page in an HTTP answer", () => {
       expect(read({ a_output: httpValue(text) }).sections[0]).toMatchObject({ text });
   });
 
-  it("is read in time that grows with its length alone", () => {
+  it("a page is read in time that grows with its length alone", () => {
     const hostile = ["<script>", "<!--", "<a '", '<a "', "<![CDATA[", "<p", "<", "</title", "&#", "<a \"'>"];
     for (const text of hostile) {
       const started = performance.now();
@@ -156,7 +156,7 @@ describe("a list in a field", () => {
     return section?.kind === "fields" ? section.fields.map(({ value }) => value) : [];
   };
 
-  it("of one is shown as that one", () => {
+  it("a list of one in a field is shown as that one", () => {
     expect(fieldsOf({ lines: [{ text: "Kaffee", amount: 12.5 }], tags: ["new"], n: 1 })).toEqual([
       "text: Kaffee, amount: 12.5",
       "new",
@@ -166,7 +166,7 @@ describe("a list in a field", () => {
     expect(fieldsOf({ order: { id: 7, lines: [{ a: 1 }] }, n: 1 })).toEqual(["id: 7, lines: 1 item", "1"]);
   });
 
-  it("of a few plain values is shown as these, within brackets in a line with others", () => {
+  it("a list of a few plain values is shown as these, within brackets in a line with others", () => {
     expect(fieldsOf({ tags: ["a", "b"], n: 1 })).toEqual(["a, b", "1"]);
     expect(fieldsOf({ order: { id: 7, tags: ["a", "b"], mark: ["x"] }, n: 1 })).toEqual([
       "id: 7, tags: (a, b), mark: x",
@@ -175,7 +175,7 @@ describe("a list in a field", () => {
     expect(fieldsOf({ order: { id: 7, tags: [1, 2, 3, 4, 5] }, n: 1 })).toEqual(["id: 7, tags: 5 items", "1"]);
   });
 
-  it("of one long row stands apart, with all its fields", () => {
+  it("a list of one long row stands apart, with all its fields", () => {
     const row = { a: 1, b: 2, c: 3, d: 4, e: 5 };
     expect(read({ lines: [row], n: 1 }, "task").sections).toMatchObject([
       { title: null, fields: [{ label: "n" }] },
@@ -234,7 +234,7 @@ describe("a loop", () => {
     });
   });
 
-  it("shows its inner blocks alone: they do not stand beside it again", () => {
+  it("the inner blocks of a loop stand in it alone, and not beside it again", () => {
     const { sections } = read({
       each_output: loopValue(rounds),
       look_up_output: httpValue({ n: 2 }),
@@ -249,7 +249,7 @@ describe("a table", () => {
     Object.fromEntries(["a", "b", "c", "d", "e", "f", "g"].map((name) => [name, name < "d" ? "same" : `${name}${i}`])),
   );
 
-  it("shows the first columns that differ where not all fit, and counts the rest", () => {
+  it("a table shows the first columns that differ where not all fit, and counts the rest", () => {
     const [section] = read(rows, "task").sections;
     expect(section).toMatchObject({ columns: ["d", "e", "f", "g"], omittedColumns: 3 });
     expect(section && omittedIn(section)).toBe("… and 3 more columns");
@@ -265,7 +265,7 @@ describe("a table", () => {
     });
   });
 
-  it("within an object stands apart from its fields", () => {
+  it("a table within an object stands apart from its fields", () => {
     const { sections } = read({ number: "INV-1", lines: [{ a: 1 }, { a: 2 }] }, "task");
     expect(sections.map(({ kind, title }) => [kind, title])).toEqual([
       ["fields", null],
@@ -275,14 +275,14 @@ describe("a table", () => {
 });
 
 describe("files, texts and child runs", () => {
-  it("shows files by name and size", () => {
+  it("an output shows files by name and size", () => {
     const files = [{ url: "file:///data/a.pdf", filename: "a.pdf", checksum: "ab", file_size: 193 }];
     expect(read({ get_output: taskValue(null, { downloaded_files: files }) }).sections).toEqual([
       { kind: "text", title: "get", text: "• a.pdf (193 B)" },
     ]);
   });
 
-  it("shows what a child run came to, by its blocks", () => {
+  it("an output shows what a child run came to, by its blocks", () => {
     const child: JsonObject = {
       workflow_run_id: "wr_2",
       status: "completed",
@@ -292,7 +292,7 @@ describe("files, texts and child runs", () => {
     expect(read({ start_output: child }).sections.flatMap(wordsIn)).toContain("n");
   });
 
-  it("keeps numbers digit for digit", () => {
+  it("an output keeps numbers digit for digit", () => {
     const output = { order: JSON.rawJSON("12345678901234567890"), tiny: JSON.rawJSON("1e-07") };
     expect(read(output, "task").sections.flatMap(wordsIn)).toEqual(["order", "12345678901234567890", "tiny", "1e-07"]);
   });
@@ -303,7 +303,7 @@ describe("the corpus", () => {
     expect(CORPUS.size).toBeGreaterThanOrEqual(100);
   });
 
-  it.each([...CORPUS])("reads %s", (_name, sample) => {
+  it.each([...CORPUS])("the output %s is shown in words, with no empty part and no JSON", (_name, sample) => {
     for (const amount of [MESSAGE_AMOUNT, PAGE_AMOUNT]) {
       const { sections } = fitLines(readableOutput(sample, amount), Infinity);
       for (const section of sections) {

@@ -22,14 +22,14 @@ const send = (deliver: Sink["deliver"], more: Partial<Parameters<typeof sendOnce
 const whenAborted = (signal: AbortSignal) =>
   new Promise<unknown>((resolve) => signal.addEventListener("abort", () => resolve(signal.reason)));
 
-it("answers what the sink answers, and gives it the delivery's id", async () => {
+it("sending once answers what the sink answers, and gives it the delivery's id", async () => {
   const jobs: Job[] = [];
   const outcome = await send(async (job) => (jobs.push(job), { kind: "delivered", receipt: { status: 200 } }));
   expect(outcome).toEqual({ kind: "delivered", receipt: { status: 200 } });
   expect(jobs).toMatchObject([{ deliveryId: "dlv_1", cause: "result" }]);
 });
 
-it("aborts the sink's signal when the time is over, and when the relay stops", async () => {
+it("sending once aborts the sink's signal when the time is over, and when the relay stops", async () => {
   const reasons: unknown[] = [];
   const waiting: Sink["deliver"] = async (_job, signal) => {
     reasons.push(await whenAborted(signal));
@@ -43,7 +43,7 @@ it("aborts the sink's signal when the time is over, and when the relay stops", a
   expect(reasons).toEqual([expect.objectContaining({ name: "TimeoutError" }), "stopped"]);
 });
 
-it("sends nothing when the relay was stopped before", async () => {
+it("sending once sends nothing when the relay was stopped before", async () => {
   const outcome = await send(() => Promise.reject(new Error("it was sent")), { signal: AbortSignal.abort() });
   expect(outcome).toEqual({ kind: "retry", reason: "the relay was stopped before the message was sent" });
 });
@@ -59,7 +59,7 @@ it.each([
         },
       }),
   ],
-])("retries and logs a bug in %s, not knowing whether it was sent", async (_what, act) => {
+])("a bug in %s is logged and retried, not knowing whether it was sent", async (_what, act) => {
   lines.length = 0;
   expect(await act()).toMatchObject({ kind: "retry", unknown: true });
   expect(lines).toMatchObject([

@@ -76,7 +76,7 @@ const signs = (signed_url: string) =>
   skyvern.faults.push({ on: /signed-url$/, status: 200, body: JSON.stringify({ signed_url, expires_at: null }) });
 
 describe("an artifact by its id", () => {
-  test("an artifact by its id is a redirect to a URL that Skyvern signs now, good for five minutes", async () => {
+  test("a link by an artifact's id redirects to a URL that Skyvern signs now, good for five minutes", async () => {
     addRun(DOWNLOADS);
     const location = await resolve(RECORDING);
     expect(location).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
@@ -86,7 +86,7 @@ describe("an artifact by its id", () => {
   });
 
   test.each(["missing", "unconfigured"] as const)(
-    "comes from the run's list where signing is %s",
+    "a link by an artifact's id takes the URL of the run's list where signing is %s",
     async (signedUrls) => {
       await restart({ signedUrls });
       addRun(DOWNLOADS);
@@ -98,14 +98,14 @@ describe("an artifact by its id", () => {
     },
   );
 
-  test("comes from the run itself where the list lacks it, as with a task's downloads", async () => {
+  test("a link by an artifact's id takes the URL of the run where the list lacks it, as with a task's downloads", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS);
     expect(await resolve(SECOND_FILE)).toMatchObject({ kind: "redirect", expiresAt: NOW + 12 * HOUR });
     expect(paths()).toContain(`/v1/runs/${RUN_ID}`);
   });
 
-  test("an artifact by its id is streamed where Skyvern has only a file: URL for it", async () => {
+  test("an artifact named by its id is streamed where Skyvern has only a file: URL for it", async () => {
     await restart({ storage: "local" });
     addRun(DOWNLOADS);
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
@@ -113,21 +113,21 @@ describe("an artifact by its id", () => {
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 
-  test("an artifact by its id is streamed when only its content can be read: neither the list nor the run names it", async () => {
+  test("an artifact named by its id is streamed when neither the list nor the run names it and its content can be read", async () => {
     await restart({ storage: "local" });
     addRun(DOWNLOADS);
     expect(await resolve(SECOND_FILE)).toEqual({ kind: "stream", artifactId: SECOND_FILE });
     expect(skyvern.calls.at(-1)?.headers.range).toBe("bytes=0-0");
   });
 
-  test("an artifact by its id is streamed, though empty", async () => {
+  test("an artifact named by its id is streamed, though empty", async () => {
     await restart({ storage: "local" });
     aTask({}, [{ artifact_id: "a_1", artifact_type: "download", bytes: new Uint8Array() }]);
     skyvern.faults.push({ on: /content$/, status: 416 });
     expect(await resolve("a_1")).toEqual({ kind: "stream", artifactId: "a_1" });
   });
 
-  test("an artifact by its id is gone for good when Skyvern has it nowhere", async () => {
+  test("an artifact named by its id is gone for good when Skyvern has it nowhere", async () => {
     addRun(DOWNLOADS);
     expect(await resolve("a_404")).toEqual({
       kind: "gone",
@@ -136,13 +136,13 @@ describe("an artifact by its id", () => {
     });
   });
 
-  test("an artifact by its id is gone when Skyvern archived it", async () => {
+  test("an artifact named by its id is gone when Skyvern archived it", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS, [{ artifact_id: RECORDING, artifact_type: "recording", archived: true }]);
     expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
   });
 
-  test("an artifact by its id is gone for now when Skyvern does not answer, for good when it refuses the key", async () => {
+  test("an artifact named by its id is gone for now when Skyvern does not answer, for good when it refuses the key", async () => {
     addRun(DOWNLOADS);
     skyvern.faults.push({ status: 500, times: 3 });
     expect(await resolve(RECORDING)).toMatchObject({ kind: "gone", temporary: true });
@@ -151,7 +151,7 @@ describe("an artifact by its id", () => {
   });
 
   test.each(["javascript:alert(1)", "data:text/html,x", "ftp://host/x", "//host/x", ""])(
-    "an artifact by its id never redirects to %j",
+    "a link by an artifact's id never redirects to %j",
     async (url) => {
       addRun(DOWNLOADS);
       signs(url);
@@ -159,13 +159,13 @@ describe("an artifact by its id", () => {
     },
   );
 
-  test("an artifact by its id is streamed when its URL is dead already", async () => {
+  test("an artifact named by its id is streamed when its URL is dead already", async () => {
     addRun(DOWNLOADS);
     signs(`https://host/v1/artifacts/${RECORDING}/content?expiry=${NOW / 1000 - 1}&sig=s`);
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
   });
 
-  test("an artifact by its id is streamed when a self-hosted Skyvern signs a URL of the cloud's host", async () => {
+  test("an artifact named by its id is streamed when a self-hosted Skyvern signs a URL of the cloud's host", async () => {
     addRun(DOWNLOADS);
     signs(`https://api.skyvern.com/v1/artifacts/${RECORDING}/content?expiry=${NOW / 1000 + 300}&sig=s`);
     expect(await resolve(RECORDING)).toEqual({ kind: "stream", artifactId: RECORDING });
@@ -177,20 +177,20 @@ describe("an artifact by its place", () => {
     ["recording", RECORDING],
     ["screenshot-1", NEWEST_SCREENSHOT],
     ["file-2", SECOND_FILE],
-  ])("an artifact by its place: %s is found in the run and signed by its id", async (key, id) => {
+  ])("an artifact named by its place, %s, is found in the run and signed by its id", async (key, id) => {
     addRun(DOWNLOADS);
     expect(await resolve(key)).toMatchObject({ kind: "redirect", expiresAt: NOW + 300_000 });
     expect(paths()).toEqual([`/v1/runs/${RUN_ID}`, `/v1/artifacts/${id}/signed-url`]);
   });
 
-  test("the run's own fresh URL serves where signing is missing", async () => {
+  test("a link by an artifact's place takes the run's own fresh URL where signing is missing", async () => {
     await restart({ signedUrls: "missing" });
     addRun(DOWNLOADS);
     expect(await resolve("screenshot-1")).toMatchObject({ kind: "redirect", expiresAt: NOW + HOUR });
     expect(paths()).toHaveLength(2);
   });
 
-  test("a plain https URL is redirected to as it is", async () => {
+  test("a link by an artifact's place redirects to a plain https URL as it is", async () => {
     const url = "https://bucket.s3.amazonaws.com/recording.webm?X-Amz-Signature=s";
     aTask({ recording_url: url });
     expect(await resolve("recording")).toEqual({ kind: "redirect", url, expiresAt: null });
@@ -239,7 +239,7 @@ describe("an artifact by its place", () => {
     });
   });
 
-  test("what the run no longer names is gone, also an archived recording", async () => {
+  test("an artifact that the run no longer names is gone, also an archived recording", async () => {
     aTask({ recording_url: null, screenshot_urls: [] });
     expect(await resolve("recording")).toMatchObject({
       kind: "gone",
@@ -250,12 +250,12 @@ describe("an artifact by its place", () => {
     expect(await resolve("recording")).toMatchObject({ kind: "gone", reason: expect.stringMatching(/archived/) });
   });
 
-  test("a run that Skyvern does not know (404) is gone for good", async () => {
+  test("an artifact of a run that Skyvern does not know (404) is gone for good", async () => {
     expect(await resolve("recording", "wr_404")).toMatchObject({ kind: "gone", temporary: false });
     expect(await resolve("file-1", "tsk_404")).toMatchObject({ kind: "gone", temporary: false });
   });
 
-  test("an artifact by its place is gone for now when the run or its list cannot be read", async () => {
+  test("an artifact named by its place is gone for now when the run or its list cannot be read", async () => {
     await restart({ storage: "local" });
     addRun(LOCAL);
     skyvern.faults.push({ status: 429, times: 3 });
@@ -264,13 +264,16 @@ describe("an artifact by its place", () => {
     expect(await resolve("recording")).toMatchObject({ kind: "gone", temporary: true });
   });
 
-  test.each(["javascript:alert(1)", "ftp://host/x"])("an artifact by its place never redirects to %s", async (url) => {
-    aTask({ recording_url: url });
-    expect((await resolve("recording")).kind).toBe("gone");
-  });
+  test.each(["javascript:alert(1)", "ftp://host/x"])(
+    "a link by an artifact's place never redirects to %s",
+    async (url) => {
+      aTask({ recording_url: url });
+      expect((await resolve("recording")).kind).toBe("gone");
+    },
+  );
 
   test.each(["", "recording-1", "screenshot-0", "screenshot-99999", "file", "../x", "constructor"])(
-    "an artifact by its place: %j names nothing, and Skyvern is not asked",
+    "a link by the place %j names no artifact, and Skyvern is not asked",
     async (key) => {
       expect(await resolve(key, "wr_1")).toMatchObject({ kind: "gone", reason: "The link names no artifact." });
       expect(skyvern.calls).toEqual([]);

@@ -93,7 +93,7 @@ const broken = () => Promise.reject(new Error("disk full"));
 const paths = () => listCalls().map(({ path }) => path);
 
 describe("which artifacts", () => {
-  test("the useful types are listed, with their times, and status is complete", async () => {
+  test("the artifacts of a run are those of the useful types, with their times, and their status is complete", async () => {
     aWorkflow([
       ["a_1", "recording"],
       ["a_2", "llm_prompt"],
@@ -111,7 +111,7 @@ describe("which artifacts", () => {
     expect(listCalls()[0]?.query.getAll("artifact_type")).toEqual(USEFUL_TYPES);
   });
 
-  test("a member of a bundle is kept with its name in it, and a film without bytes as one", async () => {
+  test("a member of a bundle is listed with its name in it, and a recording without bytes as empty", async () => {
     skyvern.addRun({
       payload: { run_id: "wr_1", run_type: "workflow_run", status: "canceled" },
       artifacts: [
@@ -128,7 +128,7 @@ describe("which artifacts", () => {
     ]);
   });
 
-  test("a v2 task's are listed under its workflow run, whose id its payload gave", async () => {
+  test("the artifacts of a v2 task are asked for under its workflow run, whose id its payload gave", async () => {
     skyvern.addRun({
       payload: { run_id: "tsk_v2_1", run_type: "task_v2", status: "completed", workflow_run_id: "wr_2" },
       artifacts: [{ artifact_id: "a_1", artifact_type: "recording" }],
@@ -143,18 +143,21 @@ describe("which artifacts", () => {
     ["its page's address", "https://app.skyvern.com/runs/wr_2?tab=x", "wr_2"],
     ["no address, its own id", null, "tsk_v2_1"],
     ["another page, its own id", "https://app.skyvern.com/tasks/tsk_v2_1", "tsk_v2_1"],
-  ])("which artifacts: or under what is left of a replay: %s", async (_what, app_url, id) => {
-    await anEnricher().enrich(aRun({ run_id: "tsk_v2_1", run_type: "task_v2", kind: "task", app_url }));
-    expect(paths()).toEqual([`/v1/runs/${id}/artifacts`]);
-  });
+  ])(
+    "the artifacts of a v2 task known by a replay are asked for by what is left in it: %s",
+    async (_what, app_url, id) => {
+      await anEnricher().enrich(aRun({ run_id: "tsk_v2_1", run_type: "task_v2", kind: "task", app_url }));
+      expect(paths()).toEqual([`/v1/runs/${id}/artifacts`]);
+    },
+  );
 
-  test("a v1 task's are listed under its own id, also when it ran in a workflow", async () => {
+  test("the artifacts of a v1 task are asked for under its own id, also when it ran in a workflow", async () => {
     const workflow = { run_id: "wr_2", permanent_id: null, id: null, title: null };
     await anEnricher().enrich(aRun({ run_id: "tsk_1", run_type: "task_v1", kind: "task", workflow }));
     expect(paths()).toEqual(["/v1/runs/tsk_1/artifacts"]);
   });
 
-  test("a task's downloads, which Skyvern does not list, come from its files", async () => {
+  test("the downloads of a task, which Skyvern does not list, come from its files", async () => {
     skyvern.addRun({
       payload: { run_id: "tsk_1", run_type: "task_v1", status: "completed" },
       artifacts: [
@@ -171,7 +174,7 @@ describe("which artifacts", () => {
     expect(status).toBe("complete");
   });
 
-  test("what only the payload named is added, each id once, and Skyvern's own row wins", async () => {
+  test("an artifact that only the payload named is added, each id once, and Skyvern's own row wins", async () => {
     aWorkflow([["a_2", "screenshot_final"]]);
     const run = aRun({ recording: "a_1", screenshots: ["a_2", "a_3", "screenshot-3"], files: [aFile("a_1")] });
     const { artifacts } = await anEnricher().enrich(run);
@@ -192,7 +195,7 @@ describe("which artifacts", () => {
     expect([artifacts.map(({ artifact_id }) => artifact_id), status]).toEqual([["a_1"], "complete"]);
   });
 
-  test("the key of the run's organization asks", async () => {
+  test("the artifacts of a run are asked for with the key of its organization", async () => {
     const other = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzIifQ.other";
     const keys = [
       { name: "first", key: new Secret(KEY), organization: "o_1" },
@@ -204,20 +207,20 @@ describe("which artifacts", () => {
 });
 
 describe("when Skyvern does not answer", () => {
-  test("it is asked again after 0.5 s, 1 s, 2 s … until it does", async () => {
+  test("a Skyvern that does not answer is asked again after 0.5 s, 1 s, 2 s … until it does", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 500, times: 2 }, { instead: "reset" });
     expect((await anEnricher().enrich(aRun())).status).toBe("complete");
     expect(waits).toEqual([500, 1000, 2000]);
   });
 
-  test("when Skyvern does not answer: its Retry-After is waited for", async () => {
+  test("a Retry-After of Skyvern is waited for", async () => {
     skyvern.faults.push({ status: 429, headers: { "retry-after": "7" } });
     await anEnricher().enrich(aRun());
     expect(waits).toEqual([7000]);
   });
 
-  test("it is not waited for beyond the budget: unavailable, with the reason, when the payload named nothing", async () => {
+  test("a Skyvern that does not answer is not waited for beyond the budget, and the list says that it is unavailable, and why", async () => {
     skyvern.faults.push({ status: 500, times: 99 });
     expect(await anEnricher({ budgetMs: 10_000 }).enrich(aRun())).toEqual({
       artifacts: [],
@@ -228,7 +231,7 @@ describe("when Skyvern does not answer", () => {
     expect(listCalls()).toHaveLength(4);
   });
 
-  test("the third run in a row does not wait at all, and one in half a minute asks whether the outage is over", async () => {
+  test("the third run in a row does not wait for Skyvern, and one in half a minute asks whether the outage is over", async () => {
     skyvern.faults.push({ status: 500, times: 8 });
     const enricher = anEnricher();
     for (const id of ["wr_1", "wr_2"]) await enricher.enrich(aRun({ run_id: id }));
@@ -241,7 +244,7 @@ describe("when Skyvern does not answer", () => {
     expect((await enricher.enrich(aRun({ run_id: "wr_5" }))).status).toBe("complete");
   });
 
-  test("a Retry-After beyond the budget ends it at once", async () => {
+  test("a Retry-After beyond the budget ends the asking at once", async () => {
     skyvern.faults.push({ status: 429, headers: { "retry-after": "3600" } });
     expect((await anEnricher().enrich(aRun())).status).toBe("unavailable");
     expect(waits).toEqual([]);
@@ -251,14 +254,14 @@ describe("when Skyvern does not answer", () => {
     ["a recording", { recording: "a_1" }, ["a_1"]],
     ["a screenshot by its place", { screenshots: ["screenshot-1"] }, []],
     ["a file without an id", { files: [aFile(null)] }, []],
-  ])("it is partial when the payload named %s", async (_what, named, ids) => {
+  ])("the list is partial when Skyvern does not answer and the payload named %s", async (_what, named, ids) => {
     skyvern.faults.push({ status: 403 });
     const { artifacts, status, reason } = await anEnricher().enrich(aRun(named));
     expect([artifacts.map(({ artifact_id }) => artifact_id), status]).toEqual([ids, "partial"]);
     expect(reason).toBe("Skyvern answered the artifact list with 403: Invalid credentials");
   });
 
-  test.each([403, 404, 400])("when Skyvern does not answer: %i ends at once", async (status) => {
+  test.each([403, 404, 400])("an answer of %i ends the asking at once", async (status) => {
     skyvern.faults.push({ status, times: 99 });
     expect((await anEnricher().enrich(aRun())).status).toBe("unavailable");
     expect([listCalls().length, waits]).toEqual([1, []]);
@@ -270,7 +273,7 @@ describe("when Skyvern does not answer", () => {
     expect([status, reason]).toEqual(["partial", "Skyvern did not answer within 40 ms"]);
   });
 
-  test("no reason and no log line holds the key", async () => {
+  test("no reason and no log line of the artifact list holds the key", async () => {
     const lines: unknown[] = [];
     const note = (event: string, fields?: object) => void lines.push(event, fields);
     const log: Log = { debug: note, info: note, warn: note, error: note };
@@ -283,7 +286,7 @@ describe("when Skyvern does not answer", () => {
 });
 
 describe("what is kept", () => {
-  test("a complete answer is saved and not asked for again; what a later payload names is added to it", async () => {
+  test("a complete list is saved and not asked for again, and artifacts that a later payload names are added to it", async () => {
     aWorkflow([["a_1", "recording"]]);
     const enricher = anEnricher();
     await enricher.enrich(aRun());
@@ -317,7 +320,7 @@ describe("what is kept", () => {
     expect(listCalls()).toHaveLength(0);
   });
 
-  test("a partial answer is saved, and asked for again by the next call", async () => {
+  test("a partial list is saved, and asked for again by the next call", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 403 });
     const enricher = anEnricher();
@@ -327,7 +330,7 @@ describe("what is kept", () => {
     expect(saved.get("wr_1")?.status).toBe("complete");
   });
 
-  test("a refresh asks though the answer is known, and a failed one loses nothing", async () => {
+  test("a refresh asks for a list though it is known, and a failed one loses nothing", async () => {
     aWorkflow([["a_1", "recording"]]);
     const enricher = anEnricher();
     await enricher.enrich(aRun());
@@ -342,7 +345,7 @@ describe("what is kept", () => {
     expect(saved.get("wr_1")).toMatchObject({ status: "complete", artifacts: [{}, {}] });
   });
 
-  test("trouble with the store does not cost the artifacts", async () => {
+  test("trouble with the store does not cost a message its artifacts", async () => {
     aWorkflow([["a_1", "recording"]]);
     const { artifacts, status } = await anEnricher({ load: broken, save: broken }).enrich(aRun());
     expect([artifacts.length, status]).toEqual([1, "complete"]);
@@ -350,7 +353,7 @@ describe("what is kept", () => {
 });
 
 describe("calls at one time", () => {
-  test("those for one run share the asking, those for two runs do not", async () => {
+  test("calls for one run share the asking, and calls for two runs do not", async () => {
     aWorkflow([["a_1", "recording"]]);
     const enricher = anEnricher();
     const answers = await Promise.all([
@@ -366,7 +369,7 @@ describe("calls at one time", () => {
     expect(paths().sort()).toEqual(["/v1/runs/wr_1/artifacts", "/v1/runs/wr_2/artifacts"]);
   });
 
-  test("one that leaves gets what the payload named at once, and the other stays for the answer", async () => {
+  test("a call that leaves gets what the payload named at once, and the other stays for the answer", async () => {
     aWorkflow([["a_1", "recording"]]);
     const wait = Promise.withResolvers<void>();
     skyvern.faults.push({ status: 500 });
@@ -381,7 +384,7 @@ describe("calls at one time", () => {
     expect((await stayed).status).toBe("complete");
   });
 
-  test("when the last one leaves the asking ends, nothing is saved, and the next call asks again", async () => {
+  test("the asking ends when its last call leaves, nothing is saved, and the next call asks again", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 500 });
     const asleep = Promise.withResolvers<AbortSignal | undefined>();

@@ -16,7 +16,7 @@ describe("artifactIdOf", () => {
     ["file:///data/tsk_1/2026-11-28T15:17:33.295886_a_602136603915749464_recording.mp4", "a_602136603915749464"],
     ["file:///data/o_1/wr_1/wrb_1/2026-08-20T14:05:11.512_a_565_screenshot_action.png", "a_565"],
     ["file:///C:/data/2026-08-20T14%3A05%3A11.512_a_565_screenshot_final.png", "a_565"],
-  ])("reads the id in %s", (url, id) => expect(parseArtifactId(url)).toBe(id));
+  ])("the artifact's id is read in %s", (url, id) => expect(parseArtifactId(url)).toBe(id));
 
   test.each([
     ["a storage URL", "https://bucket.s3.amazonaws.com/v1/x_a_565_recording.webm?X-Amz-Signature=s"],
@@ -31,7 +31,7 @@ describe("artifactIdOf", () => {
     ["an id with broken escapes", "https://api.skyvern.com/v1/artifacts/%E0%A4%A/content"],
     ["an address in the query", "https://evil.example/?u=/v1/artifacts/a_565/content"],
     ["no URL", "a_565"],
-  ])("reads none in %s", (_what, url) => expect(parseArtifactId(url)).toBeNull());
+  ])("no artifact's id is read in %s", (_what, url) => expect(parseArtifactId(url)).toBeNull());
 });
 
 describe("fileNameOf", () => {
@@ -42,7 +42,7 @@ describe("fileNameOf", () => {
     ["https://host/..%2F..%2Fetc%2Fpasswd", ".._.._etc_passwd"],
     ["https://host/a%0D%0Ab%00.txt", "a_b_.txt"],
     ["https://host/invoice%E2%80%AEfdp.exe", "invoice_fdp.exe"],
-  ])("fileNameOf: %s names %s", (url, name) => expect(parseFileName(url)).toBe(name));
+  ])("the URL %s names the file %s", (url, name) => expect(parseFileName(url)).toBe(name));
 
   test.each([
     "https://host/",
@@ -50,9 +50,9 @@ describe("fileNameOf", () => {
     "https://host/%2E%2E%20",
     "https://host/v1/artifacts/a_1/content",
     "x",
-  ])("fileNameOf: %s names no file", (url) => expect(parseFileName(url)).toBeNull());
+  ])("the URL %s names no file", (url) => expect(parseFileName(url)).toBeNull());
 
-  test("a long name is cut before its extension", () => {
+  test("the long name of a file is cut before its extension", () => {
     const name = parseFileName(`https://host/${"é".repeat(300)}.pdf`);
     expect(name).toHaveLength(200);
     expect(name).toMatch(/é\.pdf$/);
@@ -64,7 +64,7 @@ test("a key is an artifact id when it has a prefix, and a place otherwise", () =
   expect(["recording", "screenshot-1", "file-12", "", "a_", "a_/../b", "a_1 "].filter(isArtifactId)).toEqual([]);
 });
 
-test("a URL that Skyvern signed says when it dies, others do not", () => {
+test("a URL that Skyvern signed says when it dies, and others do not", () => {
   expect(parseExpiry("https://host/v1/artifacts/a_1/content?expiry=1787295854&sig=s")).toBe(1_787_295_854_000);
   expect(parseExpiry("https://host/x?expiry=soon")).toBeNull();
   expect(parseExpiry("file:///x?expiry=1787295854")).toBeNull();

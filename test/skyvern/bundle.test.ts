@@ -64,7 +64,7 @@ function entry({ name, data, method = 8, flags = 0, extra = new Uint8Array(), si
 }
 
 describe("a member of a bundle", () => {
-  it("is taken out of a bundle as Skyvern made it, wherever the pieces of its body end", async () => {
+  it("a member is taken out of a bundle as Skyvern made it, wherever the pieces of its body end", async () => {
     expect(isZip(GENUINE)).toBe(true);
     for (const size of [1, 7, 100_000]) {
       const har = await take(GENUINE, "har.har", size);
@@ -74,7 +74,7 @@ describe("a member of a bundle", () => {
     }
   });
 
-  it("a bundle is read no further than it goes", async () => {
+  it("a bundle is read no further than its member goes", async () => {
     const zip = zipSync({ "one.png": TINY_PNG, "two.bin": new Uint8Array(3_000_000) }, { level: 0 });
 
     const { bytes, seen } = await take(zip, "one.png");
@@ -84,7 +84,7 @@ describe("a member of a bundle", () => {
     expect(seen.bytes).toBeLessThanOrEqual(1_000);
   });
 
-  it("is found by its whole name, and a name leads nowhere", async () => {
+  it("a member is found by its whole name, and a name leads nowhere", async () => {
     const zip = zipSync({ "../../etc/passwd": strToU8("up"), "a/b.png": TINY_PNG, "b.png": strToU8("other") });
 
     expect((await take(zip, "../../etc/passwd")).bytes.toString()).toBe("up");
@@ -92,13 +92,13 @@ describe("a member of a bundle", () => {
     for (const name of ["passwd", "/etc/passwd", "B.png", ""]) expect((await take(zip, name)).fault).toMatch(/no such/);
   });
 
-  it("is the first of two with one name", async () => {
+  it("a member is the first of two with one name", async () => {
     const twice = [strToU8("first"), strToU8("second")].map((data) => entry({ name: "a", data, method: 0 }));
 
     expect((await take(Buffer.concat(twice), "a")).bytes.toString()).toBe("first");
   });
 
-  it("comes out of a bundle that was written as a stream, and of one with 64-bit sizes", async () => {
+  it("a member comes out of a bundle that was written as a stream, and of one with 64-bit sizes", async () => {
     const chunks: Uint8Array[] = [];
     const zip = new Zip((_error, data) => void chunks.push(data));
     for (const [name, text] of Object.entries({ other: "x".repeat(5_000), a: "streamed" })) {
@@ -135,14 +135,14 @@ describe("a bundle that cannot be opened", () => {
     ["encrypted", entry({ name: "a", data: Buffer.from("5b9e1f0cc1d2e3", "hex"), flags: 1 }), /cannot be unpacked/],
     ["encrypted by AES", entry({ name: "a", data: Buffer.alloc(90, 1), method: 99, flags: 1 }), /cannot be unpacked/],
     ["packed in another way", entry({ name: "a", data: Buffer.alloc(90, 1), method: 14 }), /cannot be unpacked/],
-  ])("says so in a sentence: %s", async (_what, bytes, message) => {
+  ])("a bundle that cannot be opened says so in a sentence: %s", async (_what, bytes, message) => {
     const { fault, seen } = await take(bytes, bytes === GENUINE ? "missing.png" : "a");
 
     expect(fault).toMatch(message);
     expect(seen.bytes).toBeLessThanOrEqual(bytes.byteLength);
   });
 
-  it("breaks off early where a byte becomes a thousand, whatever its header says of its size", async () => {
+  it("a bundle breaks off early where a byte becomes a thousand, whatever its header says of its size", async () => {
     const zeros = deflateRawSync(Buffer.alloc(80_000_000));
     for (const sizes of [
       [zeros.byteLength, 80_000_000],
@@ -157,14 +157,14 @@ describe("a bundle that cannot be opened", () => {
     }
   });
 
-  it("does not unpack or keep what was not asked for", async () => {
+  it("a bundle does not have other members unpacked or kept", async () => {
     const zeros = deflateRawSync(Buffer.alloc(80_000_000));
     const zip = Buffer.concat([entry({ name: "bomb", data: zeros }), entry({ name: "a", data: TINY_PNG, method: 0 })]);
 
     expect((await take(zip, "a")).bytes).toEqual(Buffer.from(TINY_PNG));
   });
 
-  it("is read for at most 2,000 entries", async () => {
+  it("a bundle is read for at most 2,000 entries", async () => {
     const small = entry({ name: "x", data: new Uint8Array([1]), method: 0 });
     const zip = Buffer.concat(Array.from({ length: 100_000 }, () => small));
 
@@ -174,7 +174,7 @@ describe("a bundle that cannot be opened", () => {
     expect(seen.bytes).toBeLessThan(2_050 * small.byteLength);
   });
 
-  it("is read for at most 200 MB", async () => {
+  it("a bundle is read for at most 200 MB", async () => {
     const head = entry({ name: "x", data: new Uint8Array(), method: 0, sizes: [900_000_000, 900_000_000] });
     const piece = new Uint8Array(1_000_000);
     let came = 0;

@@ -112,18 +112,18 @@ describe("answers", () => {
     expect(skipped).toBe(4);
   });
 
-  test("every artifact type is its own query parameter", async () => {
+  test("the client asks for every artifact type by a query parameter of its own", async () => {
     await aClient().listArtifacts(V1, ["recording", "pdf"]);
     expect(skyvern.calls[0]?.query.getAll("artifact_type")).toEqual(["recording", "pdf"]);
   });
 
-  test("the list of runs is asked for by page, size and statuses", async () => {
+  test("the client asks for the list of runs by page, size and statuses", async () => {
     const list = await aClient().listRuns({ page: 1, pageSize: 100, status: ["completed", "failed"] });
     expect(valueOf(list).rows).toMatchObject([{ run_id: V1, created_at: Date.parse("2026-08-20T14:02:11.276Z") }]);
     expect(skyvern.calls[0]?.query.toString()).toBe("page=1&page_size=100&status=completed&status=failed");
   });
 
-  test("a signed URL comes with its death in milliseconds", async () => {
+  test("a signed URL comes with its time of death in milliseconds", async () => {
     const signed = valueOf(await aClient().signedUrl("a_565008692560212070"));
     expect(signed.expiresAt).toBe(NOW + 300_000);
     expect((await fetch(signed.url)).status).toBe(200);
@@ -168,7 +168,7 @@ describe("answers", () => {
     expect(paths).toEqual(["/skyvern/v1/runs/wr_1", "/skyvern/v1/runs/wr_1"]);
   });
 
-  test("an id cannot leave its place in the path", async () => {
+  test("a run's id cannot leave its place in the path", async () => {
     await aClient().getRun("../artifacts/a_1?x#y");
     expect(skyvern.calls.map(({ path }) => path)).toEqual(["/v1/runs/..%2Fartifacts%2Fa_1%3Fx%23y"]);
     for (const id of ["", ".", "..", "\uD800"]) expect(faultOf(await aClient().getRun(id)).kind).toBe("not_found");
@@ -192,7 +192,7 @@ describe("faults", () => {
       "Skyvern answered the run with 422: query.artifact_type.0: Input should be 'recording', 'audio' or 'session_replay'",
     ],
     ["api.error.500.json", 500, "unavailable", "Skyvern answered the run with 500: Unexpected error: OperationalError"],
-  ])("faults: %s", async (name, status, kind, reason) => {
+  ])("a fault of Skyvern has its kind and a reason: %s", async (name, status, kind, reason) => {
     const body = readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");
     skyvern.faults.push({ status, body, times: 3 });
     expect(faultOf(await aClient().getRun(V1))).toEqual({ kind, status, reason });
@@ -250,7 +250,7 @@ describe("faults", () => {
     expect(skyvern.calls).toEqual([]);
   });
 
-  test("another site's words are one short line in the reason, a proxy's page none", async () => {
+  test("the words of another site are one short line in the reason, and a proxy's page is left out", async () => {
     const url = await answering(400, JSON.stringify({ detail: `a\u0000b\r\nc\u202e${"x".repeat(1000)}` }));
     const { reason } = faultOf(await aClient({ baseUrl: url }).getRun("wr_1"));
     expect(reason).toMatch(/^Skyvern answered the run with 400: a b c x+$/);
@@ -262,7 +262,7 @@ describe("faults", () => {
 
 describe("retries within a call", () => {
   test.each([408, 429, 500, 503])(
-    "retries within a call: %i passes after two more tries with growing waits",
+    "a call that Skyvern answers with %i passes after two more tries with growing waits",
     async (status) => {
       skyvern.faults.push({ status, times: 2 });
       expect(valueOf(await aClient().getRun(V1))["run_id"]).toBe(V1);
@@ -270,19 +270,19 @@ describe("retries within a call", () => {
     },
   );
 
-  test("a broken connection is tried again", async () => {
+  test("a call whose connection breaks is tried again", async () => {
     skyvern.faults.push({ instead: "reset" });
     expect((await aClient().getRun(V1)).ok).toBe(true);
     expect(skyvern.calls).toHaveLength(2);
   });
 
-  test("three tries are all", async () => {
+  test("a call is tried three times at most", async () => {
     skyvern.faults.push({ status: 500, times: 9 });
     expect(faultOf(await aClient().getRun(V1)).kind).toBe("unavailable");
     expect(skyvern.calls).toHaveLength(3);
   });
 
-  test.each([400, 403, 404, 422])("retries within a call: %i is final", async (status) => {
+  test.each([400, 403, 404, 422])("a call that Skyvern answers with %i is not tried again", async (status) => {
     skyvern.faults.push({ status });
     expect(faultOf(await aClient().getRun(V1)).status).toBe(status);
     expect([skyvern.calls.length, waits]).toEqual([1, []]);
@@ -301,7 +301,7 @@ describe("retries within a call", () => {
     expect(waits).toEqual([]);
   });
 
-  test("a closed port is unavailable, with the system's code", async () => {
+  test("a call to a closed port is unavailable, with the system's code", async () => {
     const url = await answering(200, "");
     await open.pop()?.();
     const fault = faultOf(await aClient({ baseUrl: url }).getRun("wr_1"));
@@ -312,7 +312,7 @@ describe("retries within a call", () => {
     });
   });
 
-  test("no answer in time is unavailable", async () => {
+  test("a call without an answer in time is unavailable", async () => {
     skyvern.faults.push({ instead: "hang" });
     const client = aClient({ timeoutMs: 30 }).with({ tries: 1 });
     expect(faultOf(await client.getRun(V1)).reason).toBe("Skyvern did not answer the run: nothing within 30 ms");
@@ -338,7 +338,7 @@ describe("retries within a call", () => {
     expect(skyvern.calls).toHaveLength(1);
   });
 
-  test("a Skyvern without signing keys (503) is not asked thrice for a signed URL", async () => {
+  test("a Skyvern without signing keys (503) is asked once for a signed URL", async () => {
     skyvern.faults.push({ status: 503, times: 9 });
     expect(faultOf(await aClient().signedUrl("a_1")).status).toBe(503);
     expect(skyvern.calls).toHaveLength(1);
@@ -352,7 +352,7 @@ describe("keys", () => {
     { name: "other", key: new Secret(OTHER), organization: "o_2" },
   ];
 
-  test("the first key calls, unless an organization is asked for that has its own", async () => {
+  test("the client calls with the first key, unless an organization is asked for that has its own", async () => {
     const client = aClient({ keys });
     await client.getRun(V1);
     await client.with({ organization: "o_2" }).getRun(V1);
@@ -385,7 +385,7 @@ describe("keys", () => {
     expect(seen[0]?.range).toBe("bytes=0-4");
   });
 
-  test("content that is led away and back comes back without the key: the other side cannot choose what it opens", async () => {
+  test("content that is led away and back is fetched without the key, as the other side must not choose what it opens", async () => {
     const storage = await aServer((_request, response) => {
       response.writeHead(302, { location: `${skyvern.url}/v1/runs/${V1}` }).end();
     });

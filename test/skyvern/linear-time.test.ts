@@ -25,12 +25,12 @@ const PIECES = [
 ];
 
 describe.each(PIECES)("%j, again and again", (piece) => {
-  it("is read in linear time for the id of an unsigned body", () => {
+  it("a text that repeats is read in linear time for the id of an unsigned body", () => {
     expectLinear(piece, (text) => readClaimedRunId(Buffer.from(`{"status":"x","run_id":"tsk_1","y":"${text}`)));
     expectLinear(piece, (text) => readClaimedRunId(Buffer.from(`{"status":"x","run_id":"tsk_1","y":${text}`)));
   });
 
-  it("is parsed in linear time", () => {
+  it("a text that repeats is parsed in linear time", () => {
     expectLinear(piece, (text) => {
       try {
         return parseJson(`[${text}1]`);
@@ -40,13 +40,13 @@ describe.each(PIECES)("%j, again and again", (piece) => {
     });
   });
 
-  it("is made harmless in linear time", () => {
+  it("a text that repeats is made harmless in linear time", () => {
     expectLinear(piece, defuse);
     expectLinear(piece, (text) => inert(text, 3_000));
   });
 });
 
-it("the measure sees what is not linear", () => {
+it("the measure of linear time sees what is not linear", () => {
   const quadratic = (text: string): number => {
     let found = 0;
     for (let at = text.indexOf("b"); at < 0 && found < text.length; found += 20) at = text.indexOf("b", found);

@@ -95,7 +95,7 @@ const text = fc
   .map((pieces) => pieces.join(""));
 
 describe("the quick look at a text", () => {
-  it.each(SECRETS)("sees %j, alone and in brackets, in a text and in JSON", (secret) => {
+  it.each(SECRETS)("the quick look sees %j, alone and in brackets, in a text and in JSON", (secret) => {
     for (const given of [secret, `(${secret})`, `hello,${secret}`]) {
       expect(maskText(given, { readName, byName: false })).toContain(REDACTED);
       expect(redact(JSON.stringify([given])).text).toContain(REDACTED);
@@ -107,17 +107,20 @@ describe("the quick look at a text", () => {
   /** These make the mask look for everything, and are no part of anything that stands before them. */
   const CLOSER = ["\n@", "\n%41"];
 
-  it.each([true, false])("passes over no text that the whole mask would change (by name: %s)", (byName) => {
-    fc.assert(
-      fc.property(text, fc.constantFrom(...CLOSER), (plain, closer) => {
-        if (maskText(plain, { readName, byName }) !== plain) return;
-        expect(maskText(plain + closer, { readName, byName })).toBe(plain + closer);
-      }),
-      { numRuns: 20_000 },
-    );
-  });
+  it.each([true, false])(
+    "the quick look passes over no text that the whole mask would change (by name: %s)",
+    (byName) => {
+      fc.assert(
+        fc.property(text, fc.constantFrom(...CLOSER), (plain, closer) => {
+          if (maskText(plain, { readName, byName }) !== plain) return;
+          expect(maskText(plain + closer, { readName, byName })).toBe(plain + closer);
+        }),
+        { numRuns: 20_000 },
+      );
+    },
+  );
 
-  it("passes over no text of two pieces that the whole mask would change", () => {
+  it("the quick look passes over no text of two pieces that the whole mask would change", () => {
     const changed: string[] = [];
     for (const first of PIECES)
       for (const second of PIECES) {
@@ -129,7 +132,7 @@ describe("the quick look at a text", () => {
     expect(changed).toEqual([]);
   });
 
-  it("sees in a string of JSON what it sees in the same string written in escapes", () => {
+  it("the quick look sees in a string of JSON what it sees in the same string written in escapes", () => {
     const spell = (value: string): string =>
       Array.from({ length: value.length }, (_, i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
         "",
@@ -146,7 +149,7 @@ describe("the quick look at a text", () => {
 });
 
 it.each(["a word ", "é à ", "東京 ", "🎉 "])(
-  "what is wrapped is masked in a long text of %j, at its place",
+  "a wrapped secret is masked in a long text of %j, at its place",
   (filler) => {
     const around = filler.repeat(3_000);
     const text = (value: string): string => `${around}p%61ssword%3D${value} ${around}\\u0070in=${value} ${around}`;

@@ -121,7 +121,7 @@ describe("a URL that Skyvern names", () => {
     "http://100.100.100.200/",
     "http://localhost/",
   ])(
-    "a URL that Skyvern names: %s is neither fetched nor linked: Skyvern's own bytes are passed on, and the log says why",
+    "a URL like %s is neither fetched nor linked; Skyvern's own bytes are passed on, and the log says why",
     async (url) => {
       const { media, sign, log } = await aRig({ [RECORDING]: Buffer.from("a film") }, []);
       sign(url, 2);
@@ -139,14 +139,14 @@ describe("a URL that Skyvern names", () => {
     "file:///etc/passwd",
     "gopher://127.0.0.1/",
     "//10.0.0.1/",
-  ])("a URL that Skyvern names that redirects to %s is not followed there", async (location) => {
+  ])("a URL that redirects to %s is not followed there", async (location) => {
     const storage = await aStorage({ status: 302, headers: { location } });
     const { media, sign } = await aRig({}, ["127.0.0.1/32"]);
     sign(storage.url, 2);
     expect(await media.open(owner, RECORDING)).toMatchObject({ kind: "gone", temporary: false });
   });
 
-  it("a URL that Skyvern names that redirects in a circle ends", async () => {
+  it("a URL that redirects in a circle ends", async () => {
     const storage = await aStorage({ status: 302, headers: { location: "/file" } });
     const { media, sign } = await aRig();
     sign(storage.url, 2);
@@ -160,13 +160,13 @@ describe("a URL that Skyvern names", () => {
     "javascript:alert(1)",
     "https://relay.example.com@93.184.215.14/x",
     "https://user:password@93.184.215.14/x",
-  ])("a URL that Skyvern names: %s is no link for a browser", async (url) => {
+  ])("the URL %s is no link for a browser", async (url) => {
     const { media, sign } = await aRig();
     sign(url);
     expect(await media.link(owner, RECORDING)).toBeNull();
   });
 
-  it("a URL that Skyvern names that was good and is dead is asked for again, once", async () => {
+  it("a URL of Skyvern that was good and is dead is asked for again, once", async () => {
     const { media, sign, skyvern } = await aRig();
     const dead = await aStorage({ status: 403 });
     sign(dead.url);
@@ -176,7 +176,7 @@ describe("a URL that Skyvern names", () => {
     expect(skyvern.calls.filter(({ path }) => path.endsWith("/signed-url"))).toHaveLength(2);
   });
 
-  it("a URL that Skyvern names is kept for as many artifacts as fit, not more", async () => {
+  it("URLs of Skyvern are kept for as many artifacts as fit, not more", async () => {
     const { media, skyvern, sign } = await aRig();
     sign("https://93.184.215.14/x", 1_200);
     for (let n = 0; n < 1_001; n++) await media.link(owner, `a_x${n}`);
@@ -231,13 +231,13 @@ describe("bytes that do not come as they were promised", () => {
     ],
   ];
 
-  it.each(KINDS)("and %s, are gone for now", async (_what, key, storage) => {
+  it.each(KINDS)("bytes of an artifact that %s are gone for now", async (_what, key, storage) => {
     const { media, sign } = await aRig();
     sign((await storage()).url, 2);
     expect(await media.open(owner, key)).toMatchObject({ kind: "gone", temporary: true });
   });
 
-  it.each(KINDS)("and %s, are taken from the relay's copy", async (_what, key, storage) => {
+  it.each(KINDS)("bytes of an artifact that %s are taken from the relay's copy", async (_what, key, storage) => {
     const { media, sign } = await aRig({}, ["127.0.0.0/8"], copies);
     sign((await storage()).url, 4);
     expect(await textOf(await media.open(owner, key))).toBe(COPY.toString());
@@ -263,14 +263,14 @@ describe("bytes that do not come as they were promised", () => {
     ["are none", () => aStorage({ body: new Uint8Array() })],
   ];
 
-  it.each(LATE)("and %s, do not reach a reader where there is a copy", async (_what, storage) => {
+  it.each(LATE)("bytes of an artifact that %s do not reach a reader where there is a copy", async (_what, storage) => {
     const { media, sign } = await aRig({}, ["127.0.0.0/8"], copies);
     sign((await storage(long)).url, 4);
     expect(await media.link(owner, RECORDING)).toBeNull();
     expect(await textOf(await media.open(owner, RECORDING))).toBe(COPY.toString());
   });
 
-  it("and break off late at a place that may hold something else by now, are taken from the copy", async () => {
+  it("bytes that break off late at a place that may hold something else by now are taken from the copy", async () => {
     const { media, skyvern } = await aRig({}, ["127.0.0.0/8"], copies);
     const payload = { run_id: "tsk_1", status: "completed", run_type: "task_v1" };
     const { url } = await broken(gzipSync(long).subarray(0, 200_000), { "content-encoding": "gzip" });
@@ -282,20 +282,20 @@ describe("bytes that do not come as they were promised", () => {
     expect(await textOf(await media.open(owner, "recording"))).toBe("newer");
   });
 
-  it("and whose copy is gone as well, are taken from Skyvern", async () => {
+  it("bytes whose copy is gone as well are taken from Skyvern", async () => {
     const lost = { has: async () => true, open: async () => null };
     const { media, sign } = await aRig({}, ["127.0.0.0/8"], lost);
     sign((await aStorage()).url);
     expect(await textOf(await media.open(owner, RECORDING))).toBe("bytes");
   });
 
-  it("and are a part that nobody asked for, are gone for now where there is no copy", async () => {
+  it("bytes that are a part nobody asked for are gone for now where there is no copy", async () => {
     const { media, sign } = await aRig();
     sign((await aStorage({ status: 206 })).url, 2);
     expect(await media.open(owner, RECORDING)).toMatchObject({ kind: "gone", temporary: true });
   });
 
-  it("and are a packed part, which nothing unpacks, are asked for whole", async () => {
+  it("bytes that are a packed part, which nothing unpacks, are asked for whole", async () => {
     const { media, sign } = await aRig();
     const packed = gzipSync("a film");
     const server = createServer(({ headers }, response) => {
@@ -311,7 +311,7 @@ describe("bytes that do not come as they were promised", () => {
     expect(await textOf(opened)).toBe("a film");
   });
 
-  it("and are packed though the request did not ask for it, are unpacked", async () => {
+  it("bytes that are packed though the request did not ask for it are unpacked", async () => {
     const { media, sign } = await aRig();
     const text = "a report ".repeat(1_000);
     const packed = await aStorage({ headers: { "content-encoding": "gzip" }, body: gzipSync(text) });
@@ -320,7 +320,7 @@ describe("bytes that do not come as they were promised", () => {
     expect(await textOf(opened)).toBe(text);
   });
 
-  it("and are none at all, are an empty file", async () => {
+  it("bytes that are none at all are an empty file", async () => {
     const { media, sign } = await aRig();
     sign((await aStorage({ body: new Uint8Array() })).url);
     expect(await textOf(await media.open(owner, RECORDING))).toBe("");
@@ -328,13 +328,13 @@ describe("bytes that do not come as they were promised", () => {
 });
 
 describe("reading all of it", () => {
-  it("answers the bytes and what they are", async () => {
+  it("reading an artifact whole answers the bytes and what they are", async () => {
     const { media } = await aRig();
     const read = await media.read(owner, SCREENSHOT, 1_000, never());
     expect(read).toEqual({ kind: "bytes", type: "image/png", bytes: Buffer.from(TINY_PNG) });
   });
 
-  it("stops at the size asked for, also where none was announced", async () => {
+  it("reading an artifact whole stops at the size asked for, also where none was announced", async () => {
     const { media, sign } = await aRig();
     const announced = await aStorage({ headers: { "content-length": "5000" }, body: new Uint8Array(5_000) });
     const silent = await aStorage({ headers: { "transfer-encoding": "chunked" }, body: new Uint8Array(5_000) });
@@ -344,7 +344,7 @@ describe("reading all of it", () => {
     }
   });
 
-  it("reading all of it that is cut off by the deadline, or gone, is unavailable", async () => {
+  it("an artifact whose reading is cut off by the deadline, or that is gone, is unavailable", async () => {
     const { media, skyvern } = await aRig();
     skyvern.faults.push({ on: /content$/, instead: "hang" });
     expect(await media.read(owner, SCREENSHOT, 1_000, AbortSignal.timeout(50))).toEqual({ kind: "unavailable" });
@@ -371,7 +371,7 @@ describe("a member that Skyvern answers with its whole bundle", () => {
     ]);
   };
 
-  it("is taken out of it, without what described the bundle", async () => {
+  it("a member that Skyvern answers with its whole bundle is taken out of it, without what described the bundle", async () => {
     const { media } = await aBundle();
 
     const opened = await media.open(inBundle, HAR);
@@ -386,7 +386,7 @@ describe("a member that Skyvern answers with its whole bundle", () => {
     });
   });
 
-  it("is never a redirect, and in a range it is all of it: a part of a bundle is no part of a member", async () => {
+  it("a member of a bundle is never a redirect, and is all of it in a range, as a part of a bundle is no part of a member", async () => {
     const { media } = await aBundle();
 
     expect(await media.link(inBundle, HAR)).toBeNull();
@@ -395,21 +395,21 @@ describe("a member that Skyvern answers with its whole bundle", () => {
     expect(JSON.parse(await textOf(opened))).toHaveProperty("log.version");
   });
 
-  it("passes as it is where Skyvern took it out itself", async () => {
+  it("a member that Skyvern took out of its bundle itself is passed on as it is", async () => {
     const { media } = await aBundle(Buffer.from('{"log":{}}'), TINY_PNG);
 
     expect(await textOf(await media.open(inBundle, HAR))).toBe('{"log":{}}');
     expect(await media.read(inBundle, SCREENSHOT, 1_000, never())).toMatchObject({ type: "image/png" });
   });
 
-  it("is asked for by one more request where a picture's row was stored without its bundle", async () => {
+  it("a member is asked for by one more request where a picture's row was stored without its bundle", async () => {
     const { media, skyvern } = await aBundle();
 
     expect(await media.read(owner, SCREENSHOT, 1_000, never())).toMatchObject({ type: "image/png" });
     expect(skyvern.calls.filter(({ path }) => path === "/v1/runs/tsk_1/artifacts")).toHaveLength(1);
   });
 
-  it("is gone with a plain reason where the bundle does not have it", async () => {
+  it("a member that the bundle does not have is gone with a plain reason", async () => {
     const { media } = await aBundle(zipSync({ "other.log": Buffer.from("x") }), pictures.subarray(0, 60));
 
     for (const key of [HAR, SCREENSHOT]) {
@@ -422,7 +422,7 @@ describe("a member that Skyvern answers with its whole bundle", () => {
     }
   });
 
-  it("that is no picture is not shown as one", async () => {
+  it("a member that is no picture is not shown as one", async () => {
     const { media } = await aBundle(undefined, zipSync({ "screenshot_action_0.png": Buffer.from("<script>") }));
 
     expect(await media.read(inBundle, SCREENSHOT, 1_000, never())).toMatchObject({ kind: "bytes", type: null });
@@ -446,7 +446,7 @@ describe("a range", () => {
     expect(await media.open(owner, RECORDING, { range: "bytes=90-" })).toEqual({ kind: "unsatisfiable" });
   });
 
-  it("a range of several parts is the whole: they would come in an envelope of their own", async () => {
+  it("a range of several parts is answered with the whole, as they would come in an envelope of their own", async () => {
     const { media, sign } = await aRig();
     const storage = await aStorage();
     sign(storage.url);
@@ -455,7 +455,7 @@ describe("a range", () => {
   });
 
   it.each([SCREENSHOT, "a_3"])(
-    "a range of a picture is the whole picture: a part would not show what it is",
+    "a range of a picture, %s, is answered with the whole, as a part would not show what it is",
     async (key) => {
       const { media } = await aRig();
       const opened = await media.open(owner, key, { range: "bytes=4-7" });
@@ -491,18 +491,18 @@ describe("what content is", () => {
   });
 
   it.each(["image/png", "image/svg+xml", "text/html", "application/pdf"])(
-    "what content is is never believed of what calls itself %s: a page is downloaded, a picture shown",
+    "content that calls itself %s is not believed: a page is downloaded, a picture shown",
     async (said) => {
       expect((await sniff(said, streamOf("<script>alert(1)</script>"))).type).toBeNull();
       expect((await sniff(said, streamOf("\xFF\xD8\xFF\xE0"))).type).toBe("image/jpeg");
     },
   );
 
-  it("what content is in the middle of a film is what its storage says", async () => {
+  it("the type of content from the middle of a film is what its storage says", async () => {
     expect((await sniff("video/webm; codecs=vp8", streamOf("middle"))).type).toBe("video/webm");
   });
 
-  it("what content is is said to a browser without anything it could run, and without a length that is not its own", async () => {
+  it("content is described to a browser without anything it could run, and without a length that is not its own", async () => {
     const headers = { "content-type": "text/html", "content-length": "9", "content-encoding": "gzip" };
     const answer = await safeAnswer(new Response(streamOf("<script>1"), { headers }), "x'\u202Egpj.html");
     expect(Object.fromEntries(answer.headers)).toMatchObject({

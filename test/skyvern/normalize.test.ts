@@ -26,7 +26,7 @@ describe("a time of Skyvern", () => {
     ["2026-08-22T18:40:12+00:00", "2026-08-22T18:40:12.000Z"],
     ["2026-08-22T18:40:12.5+02:00", "2026-08-22T16:40:12.500Z"],
     ["2026-03-29T02:30:00", "2026-03-29T02:30:00.000Z"],
-  ])("a time of Skyvern: %s is %s, wherever the relay runs", (text, iso) => {
+  ])("Skyvern's time %s is %s, wherever the relay runs", (text, iso) => {
     const zone = process.env["TZ"];
     try {
       for (const tz of ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin"]) {
@@ -49,7 +49,7 @@ describe("a time of Skyvern", () => {
     "2026-13-41T99:99:99",
     "+012026-01-01T00:00:00",
     "2026-08-21T11:52:29.276851Z and more",
-  ])("a time of Skyvern is none in %s", (text) => {
+  ])("Skyvern's time %s is no time", (text) => {
     expect(parseTime(text)).toBeNull();
   });
 });
@@ -69,14 +69,14 @@ describe("a run", () => {
     expect(runOf(values)).toMatchObject({ run_type, kind });
   });
 
-  it("belongs to the organization of the key that signed it, else to the one it names", () => {
+  it("a run belongs to the organization of the key that signed it, else to the one it names", () => {
     expect(runOf({ organization_id: "o_own" }).organization_id).toBe("o_key");
     const unknown = { ...ARRIVAL, organization: null };
     expect(normalize(aPayload({ organization_id: "o_own" }), unknown).organization_id).toBe("o_own");
     expect(normalize(aPayload({}), unknown).organization_id).toBeNull();
   });
 
-  it("takes what it was started with where the payload itself does not say", () => {
+  it("a run has what it was started with where the payload itself does not say", () => {
     const run_request = { prompt: "p", url: "u", title: "t", parameters: { a: 1 } };
     expect(runOf({ run_request })).toMatchObject({ prompt: "p", url: "u", title: "t", parameters: { a: 1 } });
     expect(runOf({ run_request, prompt: "own", url: "own", title: "own", parameters: { own: 1 } })).toMatchObject({
@@ -87,7 +87,7 @@ describe("a run", () => {
     });
   });
 
-  it("distinguishes a workflow's permanent id from the id of one version, whichever key holds it", () => {
+  it("a run has a workflow's permanent id apart from the id of one version, whichever key holds it", () => {
     const workflow = { run_id: "wr_1", permanent_id: "wpid_1", id: null, title: "T" };
     expect(runOf({ run_id: "wr_1", workflow_id: "wpid_1", workflow_title: "T" }).workflow).toEqual(workflow);
     expect(
@@ -109,7 +109,7 @@ describe("a run", () => {
     expect(runOf(values).output).toEqual(output);
   });
 
-  it("a run has a failure when there is a reason, an error or a category, each code once", () => {
+  it("a run has a failure when there is a reason, an error or a category, and each code once", () => {
     expect(runOf({ failure_reason: null, errors: [], failure_category: null }).failure).toBeNull();
     expect(runOf({ failure_reason: " " }).failure).toBeNull();
     const errors = [
@@ -183,11 +183,11 @@ describe("files", () => {
       { key: "file-1", name: "statement.pdf", size: null, checksum: null, artifact_id: null },
     ],
     [{}, { key: "file-1", name: "file-1", size: null, checksum: null, artifact_id: null }],
-  ])("given as %j", (file, shown) => {
+  ])("a run's file is read as Skyvern gives it: %j", (file, shown) => {
     expect(runOf({ downloaded_files: [file] }).files).toEqual([shown]);
   });
 
-  it("given only as URLs, as in the oldest payloads", () => {
+  it("a run's files are read where only their URLs are given, as in the oldest payloads", () => {
     const files = runOf({ downloaded_file_urls: ["https://b.example/a.pdf", null, url] }).files;
     expect(files.map(({ key, name }) => [key, name])).toEqual([
       ["file-1", "a.pdf"],
@@ -199,14 +199,14 @@ describe("files", () => {
 describe("pictures", () => {
   const shot = (id: string): string => `${CONTENT}/${id}/content?sig=x`;
 
-  it("pictures are those of the payload's list, newest first, each once; the final one alone when there is no list", () => {
+  it("a run's pictures are those of its payload's list, newest first, each once, or the final one alone without a list", () => {
     expect(
       runOf({ screenshot_urls: [shot("a_3"), shot("a_2"), shot("a_3")], screenshot_url: shot("a_4") }).screenshots,
     ).toEqual(["a_3", "a_2"]);
     expect(runOf({ screenshot_urls: null, screenshot_url: shot("a_4") }).screenshots).toEqual(["a_4"]);
   });
 
-  it("pictures without an id go by their place, which counts what is missing", () => {
+  it("a run's pictures without an id go by their place, which counts what is missing", () => {
     expect(
       runOf({ screenshot_urls: ["https://x.example/1.png", null, shot("a_2"), "https://x.example/3.png"] }).screenshots,
     ).toEqual(["screenshot-1", "a_2", "screenshot-4"]);
@@ -219,13 +219,13 @@ describe("pictures", () => {
     [shot("a_1"), "a_1"],
     ["file:///data/recording.webm", "recording"],
     ["javascript:alert(1)", "recording"],
-  ])("the recording %s goes by %s, never by its URL", (recording_url, key) => {
+  ])("a run's recording %s goes by %s, never by its URL", (recording_url, key) => {
     expect(runOf({ recording_url }).recording).toBe(key);
   });
 });
 
 describe("hostile texts", () => {
-  it("lose NUL and halves of surrogate pairs, which no store or sink can hold", () => {
+  it("hostile texts lose NUL and halves of surrogate pairs, which no store or sink can hold", () => {
     const run = runOf({
       run_id: "tsk_\0\uD800",
       status: "completed",
@@ -237,7 +237,7 @@ describe("hostile texts", () => {
     expect(run.failure?.codes).toEqual(["\uFFFD"]);
   });
 
-  it("whatever the payload holds, a run comes out of it that can be stored as JSON", () => {
+  it("any payload at all makes a run that can be stored as JSON", () => {
     const keys = fc.constantFrom(
       ...Object.keys(fixtureJson("workflow_run.completed")),
       "extracted_information",

@@ -65,6 +65,6 @@ it.each([
   "curl -u bob:hunter22 https://h.example/",
   "password=hunter&user=bob",
   "xoxb-12345678-abc",
-])("what looks alike and is a secret is masked: %s", (text) => {
+])("a secret that looks like an ordinary text is masked: %s", (text) => {
   for (const body of [text, JSON.stringify({ output: text })]) expect(redact(body).text).toContain("[redacted]");
 });

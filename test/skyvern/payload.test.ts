@@ -20,18 +20,18 @@ describe("a run's id", () => {
     [{ run_id: 7, task_id: { a: 1 }, workflow_run_id: "c_1" }, "c_1"],
     [{ run_id: "  ", task_id: "b_1" }, "b_1"],
     [{ run_id: "x".repeat(200) }, "x".repeat(200)],
-  ])("a run's id of %j is the first of run_id, task_id, workflow_run_id that is there", (ids, id) => {
+  ])("the id of a run with %j is the first of run_id, task_id, workflow_run_id that is there", (ids, id) => {
     expect(idOf(readPayload({ ...ids, status: "completed" }))).toBe(id);
   });
 
-  it("a run's id is needed", () => {
+  it("a payload without a run's id is not recognized", () => {
     expect(reasonOf(readPayload({ status: "completed", id: "tsk_1" }))).toMatch(/run_id/);
     expect(reasonOf(readPayload({ status: "completed", run_id: "x".repeat(201) }))).toMatch(/longer than 200/);
   });
 });
 
 describe("a payload", () => {
-  it.each(WEBHOOKS.filter((file) => !/totp|test-sample/.test(file)))("a payload: %s is a run", (file) => {
+  it.each(WEBHOOKS.filter((file) => !/totp|test-sample/.test(file)))("the payload %s is a run", (file) => {
     expect(parse(fixtureText(file.slice("webhook.".length, -".json".length))).kind).toBe("run");
   });
 
@@ -46,17 +46,17 @@ describe("a payload", () => {
     expect(reasonOf(readPayload(payload))).toMatch(/status/);
   });
 
-  it("keeps unknown keys, also those that mean something to JavaScript", () => {
+  it("a payload keeps unknown keys, also those that mean something to JavaScript", () => {
     const parsed = parse('{"run_id":"tsk_1","status":"completed","new":{"a":1},"constructor":2,"hasOwnProperty":3}');
     expect(parsed).toMatchObject({ kind: "run", payload: { new: { a: 1 }, constructor: 2, hasOwnProperty: 3 } });
   });
 
-  it("takes nothing from __proto__", () => {
+  it("a payload takes nothing from __proto__", () => {
     expect(reasonOf(parse('{"__proto__":{"run_id":"tsk_1","status":"completed"}}'))).toMatch(/status/);
     expect(({} as Record<string, unknown>)["status"]).toBeUndefined();
   });
 
-  it("takes the last of duplicate keys, as JSON.parse does", () => {
+  it("a payload has the last of duplicate keys, as JSON.parse does", () => {
     expect(idOf(parse('{"run_id":"tsk_1","run_id":"tsk_2","status":"completed"}'))).toBe("tsk_2");
   });
 
@@ -83,12 +83,12 @@ describe("a payload", () => {
     },
   );
 
-  it.each([MAX_DEPTH + 1, 10_000, 1_000_000])("nested %i levels deep is not walked", (depth) => {
+  it.each([MAX_DEPTH + 1, 10_000, 1_000_000])("a payload nested %i levels deep is not walked", (depth) => {
     const text = `{"run_id":"tsk_1","status":"completed","output":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
     expect(reasonOf(parse(text))).toMatch(/nested deeper/);
   });
 
-  it("nested as deep as allowed is read, and can be written again", () => {
+  it("a payload nested as deep as allowed is read, and can be written again", () => {
     const depth = MAX_DEPTH - 1;
     const parsed = parse(
       `{"run_id":"tsk_1","status":"completed","output":${"[".repeat(depth)}1.0${"]".repeat(depth)}}`,
@@ -106,7 +106,7 @@ describe("a payload", () => {
     ["3.0", 3],
     ["3", 3],
     ["0", 0],
-  ])("step_count %s counts as %s", (number, count) => {
+  ])("a payload's step_count %s counts as %s", (number, count) => {
     const parsed = parse(`{"run_id":"tsk_1","status":"completed","step_count":${number}}`);
     expect(parsed).toMatchObject({ payload: { step_count: count } });
   });
@@ -118,18 +118,18 @@ describe("a request for a one-time code", () => {
     [{ task_id: "tsk_1" }],
     [{ workflow_run_id: null, workflow_permanent_id: null, task_id: null }],
     [{ workflow_permanent_id: "wpid_1", totp_identifier: "x", otp_kind: "sms" }],
-  ])("a request for a one-time code has ids and nothing else: %j", (body) => {
+  ])("a body of ids and nothing else asks for a one-time code: %j", (body) => {
     expect(readPayload(body).kind).toBe("totp");
   });
 
   it.each([[{}], [{ task_id: "tsk_1", note: "?" }], [{ run_id: "tsk_1" }]])(
-    "a request for a one-time code is not %j, which is kept",
+    "the body %j does not ask for a one-time code, and is stored",
     (body) => {
       expect(readPayload(body).kind).toBe("unknown");
     },
   );
 
-  it("a request for a one-time code is not a run that is over", () => {
+  it("a body with a status is a run, and asks for no one-time code", () => {
     expect(readPayload({ task_id: "tsk_1", status: "completed" }).kind).toBe("run");
   });
 });
@@ -261,7 +261,7 @@ describe("a value of another type than its field has", () => {
     .array(fc.tuple(fc.constantFrom(...KEYS), json), { maxLength: 12 })
     .map((fields) => `{"status":"s","run_id":"r",${fields.map(([key, value]) => `"${key}":${value},`).join("")}"z":0}`);
 
-  it("counts as absent, in lists and objects too, and everything else is as it came", () => {
+  it("a value of another type than its field has counts as absent, in lists and objects too, and all else is as it came", () => {
     fc.assert(
       fc.property(body, (text) => {
         const given = parseJson(text) as JsonObject;

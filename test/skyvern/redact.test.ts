@@ -11,7 +11,7 @@ const valueOf = (key: string, value: unknown): unknown => (masked({ [key]: value
 
 describe("what is masked", () => {
   it.each(["extra_http_headers", "cdp_connect_headers", "extraHttpHeaders", "EXTRA_HTTP_HEADERS"])(
-    "every value under %s, its keys stay",
+    "the mask hides every value under %s, whose keys stay",
     (key) => {
       expect(
         valueOf(key, { authorization: "Bearer x", "x-n": 5, deep: { list: ["a", true, null] }, none: null }),
@@ -26,7 +26,7 @@ describe("what is masked", () => {
   );
 
   it.each(["totp_identifier", "totp_verification_url", "totp_url", "totp_code", "TOTP_SECRET"])(
-    "what is masked: %s",
+    "the mask hides %s",
     (key) => {
       expect(valueOf(key, "https://codes.example/ada")).toBe(REDACTED);
     },
@@ -41,13 +41,13 @@ describe("what is masked", () => {
     ["user:pa/55@proxy.example:8080", `${REDACTED}@proxy.example:8080`],
     ["RESIDENTIAL_DE", "RESIDENTIAL_DE"],
     ["US-CA", "US-CA"],
-  ])("the credentials in the proxy %s", (proxy, shown) => {
+  ])("the mask hides the credentials in the proxy %s", (proxy, shown) => {
     expect(valueOf("proxy_location", proxy)).toBe(shown);
     expect(valueOf("proxy_location", { url: proxy })).toEqual({ url: shown });
     expect(valueOf("proxy_url", proxy)).toBe(shown);
   });
 
-  it("the credentials of a proxy given as parts, and of one given as JSON in a text", () => {
+  it("the mask hides the credentials of a proxy given as parts, and of one given as JSON in a text", () => {
     const parts = { server: "proxy.example", username: "acme-session-77", password: "pa55" };
     const shown = { server: "proxy.example", username: REDACTED, password: REDACTED };
     expect(valueOf("proxy_location", parts)).toEqual(shown);
@@ -90,7 +90,7 @@ describe("what is masked", () => {
     "ssn",
     "login_credentials",
     "jwt",
-  ])("the parameter %s, at any depth, in lists, and of a run's request", (key) => {
+  ])("the mask hides the parameter %s, at any depth, in lists, and of a run's request", (key) => {
     const secret = { [key]: "hunter2" };
     const shown = { [key]: REDACTED };
     expect(masked({ parameters: secret })).toEqual({ parameters: shown });
@@ -113,11 +113,11 @@ describe("what is masked", () => {
     "hotpot",
     "keyword",
     "company",
-  ])("but not the parameter %s", (key) => {
+  ])("the mask leaves the parameter %s", (key) => {
     expect(masked({ parameters: { [key]: "plain" } })).toEqual({ parameters: { [key]: "plain" } });
   });
 
-  it("secret parameters inside JSON that is kept in a text, twice over", () => {
+  it("the mask hides secret parameters inside JSON that is kept in a text, twice over", () => {
     const inner = JSON.stringify({ password: "hunter2", user: "ada" });
     const outer = JSON.stringify({ login: inner });
     const shown = JSON.parse(
@@ -127,7 +127,7 @@ describe("what is masked", () => {
     expect(JSON.stringify(masked({ parameters: inner }))).not.toContain("hunter2");
   });
 
-  it("no id of a stored credential: it opens nothing by itself", () => {
+  it("the mask leaves the id of a stored credential, which opens nothing by itself", () => {
     expect(masked({ parameters: { credential: "cred_500964987805577736" } })).toEqual({
       parameters: { credential: "cred_500964987805577736" },
     });
@@ -142,12 +142,12 @@ describe("what is masked", () => {
     ["https://relay.example.com/hooks?a=b'c\"d<e>f g", `https://relay.example.com/hooks?a=${REDACTED}`],
     ["https://user:pa55@relay.example.com/hooks", `https://${REDACTED}@relay.example.com/hooks`],
     ["https://relay.example.com/hooks", "https://relay.example.com/hooks"],
-  ])("all of the query of a webhook's address, as in %s", (url, shown) => {
+  ])("the mask hides all of the query of a webhook's address, as in %s", (url, shown) => {
     for (const key of ["webhook_callback_url", "webhook_url"]) expect(valueOf(key, url)).toBe(shown);
     expect(masked({ run_request: { webhook_url: url } })).toEqual({ run_request: { webhook_url: shown } });
   });
 
-  it("a query of megabytes as one, which else would grow threefold", () => {
+  it("the mask hides a query of megabytes as one, which else would grow threefold", () => {
     const url = `https://relay.example.com/hooks?${"a=b&".repeat(LONGEST_QUERY / 4 + 1)}`;
     expect(valueOf("webhook_url", url)).toBe(`https://relay.example.com/hooks?${REDACTED}`);
   });
@@ -178,14 +178,14 @@ describe("what is masked", () => {
       `see <https://${REDACTED}@h.example/?a=1&amp;sig=${REDACTED}>, then 'https://h.example/?token=${REDACTED}'`,
     ],
     ["https://h.example/?next=/a?token=SI?G", `https://h.example/?next=/a?token=${REDACTED}`],
-  ])("what gives access in any URL anywhere, as in %s", (url, shown) => {
+  ])("the mask hides what gives access in any URL anywhere, as in %s", (url, shown) => {
     expect(masked({ output: { deep: [url] }, prompt: `Go to ${url}` })).toEqual({
       output: { deep: [shown] },
       prompt: `Go to ${shown}`,
     });
   });
 
-  it("what is masked also in a URL whose slashes are escaped", () => {
+  it("the mask hides what gives access in a URL whose slashes are escaped", () => {
     const { text } = redact(
       String.raw`{"output":"https:\/\/h.example\/?sig=SIG","b":"\u0068ttps\u003a//h.example/?sig=SIG"}`,
     );
@@ -193,14 +193,14 @@ describe("what is masked", () => {
     expect(text).toContain("h.example");
   });
 
-  it("behind a key that is written in escapes, or comes twice", () => {
+  it("the mask hides a secret behind a key that is written in escapes, or comes twice", () => {
     const { text } = redact(
       String.raw`{"\u0074otp_code":"SECRET","parameters":{"pass\u0077ord":"SECRET","password":"SECRET","password":"SECRET"}}`,
     );
     expect(text).not.toContain("SECRET");
   });
 
-  it("the keys of redact.keys, as whole words, however they are spelt", () => {
+  it("the mask hides the keys of redact.keys, as whole words, however they are spelt", () => {
     const own = createRedact(["iban", "tax id"]);
     const body = { iban: "x", customerIban: "x", IBAN_2: "x", taxId: "x", "tax-id": "x", TAXID: "x" };
     const shown = JSON.parse(own(JSON.stringify({ parameters: { ...body, libanon: "y", id: "y" } })).text) as unknown;
@@ -216,7 +216,7 @@ describe("what is masked", () => {
 });
 
 describe("what is not masked", () => {
-  it.each(WEBHOOKS)("what is not masked: %s stays byte for byte what it was, but for the masked values", (file) => {
+  it.each(WEBHOOKS)("the mask leaves %s byte for byte what it was, but for the masked values", (file) => {
     const text = fixtureText(file.slice("webhook.".length, -".json".length));
     const pieces = redact(text).text.split(REDACTED);
     // Each piece between two masks occurs in the original, in order.
@@ -247,12 +247,12 @@ describe("text that is not JSON", () => {
     ["cut off before one", '{"a":1,"totp_code":"hunter2"', "hunter2"],
     ["with junk before it", '\uFEFF nonsense {"extra_http_headers":{"a":"hunter2"}}', "hunter2"],
     ["with brackets that do not match", ']]}}{"extra_http_headers":{"a":["hunter2"}],"b":1}', "hunter2"],
-  ])("text that is not JSON: %s is masked as well", (_what, text, secret) => {
+  ])("a text that is no JSON, %s, is masked as well", (_what, text, secret) => {
     expect(redact(text).text).not.toContain(secret);
   });
 
   it.each(["\uFEFF", "\u00A0", "\u2028", "\u3000", "\u0000", "\u000B", "\u0085"])(
-    "text that is not JSON: %j outside of strings holds nothing up",
+    "the character %j outside of strings does not keep a text from being masked",
     (space) => {
       expect(redact(`${space}{"a":${space}1}`).text).toBe(`${space}{"a":${space}1}`);
       expect(
@@ -261,7 +261,7 @@ describe("text that is not JSON", () => {
     },
   );
 
-  it("whatever comes in, it ends and never throws", () => {
+  it("masking ends and never throws, whatever comes in", () => {
     fc.assert(
       fc.property(
         fc.string({
@@ -288,7 +288,7 @@ describe("for any JSON", () => {
       path.reduce<unknown>((inside, key) => ({ [`p ${key}`]: inside, other: [inside] }), value),
     );
 
-  it("a secret parameter never shows, whatever stands around it", () => {
+  it("a secret parameter of any JSON never shows, whatever stands around it", () => {
     fc.assert(
       fc.property(
         harmless,
@@ -308,7 +308,7 @@ describe("for any JSON", () => {
     );
   });
 
-  it("nothing else changes", () => {
+  it("the mask changes nothing else of any JSON", () => {
     const keys = fc.constantFrom("a", "title", "output", "name", "n");
     const plain = fc
       .letrec((tie) => ({
@@ -413,7 +413,7 @@ describe("however a text is spelt", () => {
       return `"${[...Array(value.length).keys()].map((i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")}"`;
     });
 
-  it("the same is masked", () => {
+  it("the mask hides the same however a text is spelt", () => {
     fc.assert(
       fc.property(json, (value) => {
         const text = JSON.stringify(value);
@@ -423,7 +423,7 @@ describe("however a text is spelt", () => {
     );
   });
 
-  it("however a text is spelt of a URL's query what gives access is hidden, and nothing else", () => {
+  it("the mask hides what gives access in a URL's query, and nothing else, however the text is spelt", () => {
     const pairs = (query: string) =>
       query.replace(/([?&#;])([^=?&#;]*)=([^&#;]*)/g, (pair: string, mark: string, name: string, value: string) => {
         if (/token|^(sig|key)$|api_?key/i.test(name)) return `${mark}${name}=${value === "" ? "" : REDACTED}`;
@@ -463,7 +463,7 @@ describe("what it tells of the text", () => {
     ['{"a":[{"b":[]}]}', 4],
     ["[".repeat(10_000), 10_000],
     ['"[[[["', 0],
-  ])("the nesting of %.20s is %i", (text, depth) => {
+  ])("the mask finds in %.20s a nesting of %i", (text, depth) => {
     expect(redact(text).depth).toBe(depth);
   });
 });
@@ -495,7 +495,7 @@ describe("hostile text of half a megabyte", () => {
     ["slashes", `"${"/".repeat(SIZE)}"`],
     ["a webhook's address", `{"webhook_url":"x://a?${"?&#;=".repeat(SIZE / 5)}"}`],
   ])(
-    "hostile text of half a megabyte: %s: takes time in proportion to its length",
+    "a hostile text of half a megabyte is masked in time in proportion to its length: %s",
     (_what, text) => {
       redact(text);
       // A quadratic step would take minutes; this bound leaves room for a slow machine.
@@ -520,7 +520,7 @@ describe("secrets in unusual places", () => {
     ['{"failure_reason":"sent bearer S3cret1abc"}'],
     ['{"parameters":{"path":"/p?token=S3cret1&page=2"}}'],
     ['{"request":{"navigation_payload":{"password":"S3cret!1"}}}'],
-  ])("secrets in unusual places are masked: %s", (body) => {
+  ])("a secret in an unusual place is masked: %s", (body) => {
     const { text } = redact(body);
     expect(text).not.toContain("S3cret");
     expect(() => JSON.parse(text)).not.toThrow();
@@ -531,7 +531,7 @@ describe("secrets in unusual places", () => {
     ['{"parameters":{"fields":[{"value":"Berlin","name":"city"},{"value":"Bonn"},{"name":"password","value":null}]}}'],
     ['{"failure_reason":"Basic information was missing, and the bearer of the card too."}'],
     ['{"output":[{"name":"api_key","value":"what a page said"}]}'],
-  ])("secrets in unusual places are not seen where there are none: %s", (body) => {
+  ])("a text that only resembles a secret in an unusual place is left: %s", (body) => {
     expect(redact(body).text).toBe(body);
   });
 
@@ -562,7 +562,7 @@ describe("secrets in unusual places", () => {
     [`{"a":"curl -u bob:${S} --token ${S} -H 'X-Api-Key: ${S}' https://h"}`],
     [`{"output":{"password":"${S}"}}`],
     ["the key is ghp_" + S.repeat(3)],
-  ])("secrets in unusual places are masked in whatever wrapping: %s", (body) => {
+  ])("a secret is masked in whatever wrapping: %s", (body) => {
     const { text } = redact(body);
     expect(text).not.toContain(S);
     expect(redact(text).text).toBe(text);
@@ -573,15 +573,12 @@ describe("secrets in unusual places", () => {
     [String.raw`{\"pin\":\"a1b2c3d4\",\"user\":\"bob\"}`, String.raw`{\"pin\":\"[redacted]\",\"user\":\"bob\"}`],
     [`{"parameters":{"password":"hunt`, `{"parameters":{"password":"[redacted]`],
     [String.raw`["password=a1b2c3d4 \q"]`, String.raw`["password=[redacted] \q"]`],
-  ])(
-    "secrets in unusual places are masked in what is no JSON, and the rest stays as it is spelt: %s",
-    (body, shown) => {
-      expect(redact(body).text).toBe(shown);
-      expect(redact(JSON.stringify({ output: body })).text).toBe(JSON.stringify({ output: shown }));
-    },
-  );
+  ])("a secret is masked in what is no JSON, and the rest stays as it is spelt: %s", (body, shown) => {
+    expect(redact(body).text).toBe(shown);
+    expect(redact(JSON.stringify({ output: body })).text).toBe(JSON.stringify({ output: shown }));
+  });
 
-  it("secrets in unusual places of Skyvern's HTTP blocks are masked: header values, and the body as parameters are", () => {
+  it("secrets of Skyvern's HTTP blocks are masked: header values, and the body as parameters are", () => {
     const { text } = redact(
       readFileSync(
         new URL("../fixtures/webhook.workflow_run.completed-http-request-secrets-1.0.56.json", import.meta.url),
@@ -616,13 +613,13 @@ describe("secrets in unusual places", () => {
     ["headers:{'"],
     ["cookie: a=b; "],
     ["-----BEGIN PRIVATE KEY-----"],
-  ])("secrets in unusual places take linear time, however often %j is repeated", (piece) => {
+  ])("masking takes linear time, however often %j is repeated", (piece) => {
     redact(piece.repeat(SIZE / piece.length));
     redact(JSON.stringify({ parameters: { a: piece.repeat(SIZE / piece.length) } }));
     // A search that goes over the same text again and again would not end within the test's time.
   });
 
-  it("takes linear time on texts made of hints", () => {
+  it("masking takes linear time on texts made of hints", () => {
     const body = JSON.stringify({ failure_reason: "bearer ".repeat(200_000) + "authorization: ".repeat(50_000) });
     redact(body);
     // A search that goes over the same text again and again would not end within the test's time.

@@ -27,13 +27,13 @@ describe("a genuine timeline", () => {
     expect(timeline?.blocks[1]).toMatchObject({ duration_ms: 11_539, screenshot: "a_602140795133167774", attempt: 1 });
   });
 
-  it("names the block of an artifact by the block's id and by its task's", () => {
+  it("a genuine timeline names the block of an artifact by the block's id and by its task's", () => {
     const labels = read(fixture("workflow_run-1.0.56"))?.labels;
     expect(labels?.get("wrb_602140644809314084")).toBe("open");
     expect(labels?.get("tsk_602140743593562014")).toBe("get_pdf");
   });
 
-  it("keeps the attempts apart", () => {
+  it("a genuine timeline keeps the attempts apart", () => {
     const blocks = read(fixture("workflow_run.two-attempts-1.0.56"))?.blocks;
     expect(blocks).toMatchObject([
       { label: "rates", attempt: 1, status: "failed", reason: "HTTP 500: {'error': 'first'}" },
@@ -47,7 +47,7 @@ describe("a genuine timeline", () => {
 });
 
 describe("what may come in its place", () => {
-  it.each([[null], ["text"], [{}], [42]])("what may come in its place: %j is no timeline", (json) => {
+  it.each([[null], ["text"], [{}], [42]])("the answer %j is no timeline", (json) => {
     expect(read(json as Json)).toBeNull();
   });
 
@@ -56,11 +56,11 @@ describe("what may come in its place", () => {
     [[null, 1, "x", []]],
     [[{ block: null, children: "none" }]],
     [[{ block: {}, attempt: "first", children: [null, { block: { label: 7, status: [], actions: {}, output: [] } }] }]],
-  ])("what may come in its place: %j is read as far as it goes", (json) => {
+  ])("the odd timeline %j is read as far as it goes", (json) => {
     expect(read(json as Json)?.omitted).toBe(0);
   });
 
-  it("keeps the latest of 2,000 blocks, and counts the others", () => {
+  it("a timeline keeps the latest of 2,000 blocks, and counts the others", () => {
     const rows = Array.from({ length: 2_000 }, (_, i) =>
       aRow({ label: `b${i}`, created_at: new Date(1_700_000_000_000 + i * 1_000).toISOString() }),
     );
@@ -70,13 +70,13 @@ describe("what may come in its place", () => {
     expect(timeline?.blocks.at(-1)?.label).toBe("b1999");
   });
 
-  it("what may come in its place is read however deep it is nested", () => {
+  it("a timeline is read however deep it is nested", () => {
     let row = aRow({ label: "innermost" });
     for (let i = 0; i < 900; i += 1) row = aRow({ label: `level ${i}` }, [row]);
     expect(read([row])?.blocks.length).toBeGreaterThan(10);
   });
 
-  it("what may come in its place is masked, and cut", () => {
+  it("a timeline is masked, and cut", () => {
     const reason = `GET https://portal.example/?token=s3cr3t-0123456789abcdef failed ${"x".repeat(9_000)}`;
     const [block] =
       read([aRow({ label: "l".repeat(900), failure_reason: reason, error_codes: ["A", 7, ""] })])?.blocks ?? [];

@@ -18,18 +18,18 @@ it.each([
   ["1e-7", "1e-07"],
   ["0.00001", "1e-05"],
   ["-2.5e-10", "-2.5e-10"],
-])("the float %s is written %s", (api, webhook) => {
+])("the API's number %s is written %s, as webhooks write it", (api, webhook) => {
   expect(written(api)).toBe(webhook);
 });
 
 it.each(["0", "-5", "120", "128.4", "0.0001", "0.10", "9007199254740993", "10000000000000000000000", "1e999", '"3.0"'])(
-  "%s stays as it is",
+  "the API's value %s stays as it is",
   (text) => {
     expect(written(text)).toBe(text);
   },
 );
 
-it("reaches numbers at any depth, and changes nothing else", () => {
+it("numbers of the API are written as in webhooks at any depth, and nothing else changes", () => {
   expect(written('{"a":[{"b":3.0,"__proto__":1.0}],"c":"3.0","d":null,"e":true}')).toBe(
     '{"a":[{"b":3,"__proto__":1}],"c":"3.0","d":null,"e":true}',
   );

@@ -74,7 +74,7 @@ async function get(path: string, headers: Record<string, string> = { "x-api-key"
 }
 
 describe("keys", () => {
-  test.each(["Bearer ", '"', "x"])("a key with %j before it is refused with 403", async (prefix) => {
+  test.each(["Bearer ", '"', "x"])("a key with %j before it is refused with 403 by the stand-in", async (prefix) => {
     const { status } = await get("/v1/runs", { "x-api-key": prefix + KEY });
     expect(status).toBe(403);
   });
@@ -119,7 +119,7 @@ describe("GET run", () => {
 });
 
 describe("GET runs", () => {
-  test("rows have exactly Skyvern's keys, newest created first", async () => {
+  test("rows of GET runs have exactly Skyvern's keys, newest created first", async () => {
     const { json } = await get("/v1/runs");
     const sample = JSON.parse(text("api.runs-list.json"));
     expect(Object.keys(json[0]).sort()).toEqual(Object.keys(sample[0]).sort());
@@ -131,7 +131,7 @@ describe("GET runs", () => {
     expect(json[1]).toMatchObject({ run_id: V2, task_run_type: "task_v2", task_run_id: expect.stringMatching(/^tr_/) });
   });
 
-  test("pages, filters by repeated status, and leaves unlisted runs out", async () => {
+  test("GET runs pages, filters by repeated status, and leaves unlisted runs out", async () => {
     skyvern.addRun({ payload: { run_id: "wr_child", status: "completed" }, unlisted: true });
     const all = (await get("/v1/runs?page_size=2")).json;
     const rest = (await get("/v1/runs?page_size=2&page=2")).json;
@@ -152,23 +152,23 @@ const typesOf = async (query: string) =>
   (await get(`/v1/runs/${V1}/artifacts${query}`)).json.map((row: JsonObject) => row["artifact_type"]);
 
 describe("GET artifacts", () => {
-  test("rows have exactly Skyvern's keys", async () => {
+  test("rows of GET artifacts have exactly Skyvern's keys", async () => {
     const { json } = await get(`/v1/runs/${V2_WORKFLOW_RUN}/artifacts`);
     const sample = JSON.parse(text("api.run-artifacts.workflow_run.json"));
     expect(Object.keys(json[0]).sort()).toEqual(Object.keys(sample[0]).sort());
   });
 
-  test("a v2 task's own id and an unknown id answer an empty list", async () => {
+  test("GET artifacts is an empty list for a v2 task's own id and for an unknown id", async () => {
     expect((await get(`/v1/runs/${V2}/artifacts`)).text).toBe(text("api.run-artifacts.task_v2-empty.json").trim());
     expect((await get("/v1/runs/wr_0/artifacts")).text).toBe("[]");
   });
 
-  test("a task's downloads are missing, its other types can be chosen", async () => {
+  test("GET artifacts lacks a task's downloads, and its other types can be chosen", async () => {
     expect(new Set(await typesOf(""))).toEqual(new Set(["recording", "screenshot_action", "screenshot_final"]));
     expect(await typesOf("?artifact_type=recording&artifact_type=download")).toEqual(["recording"]);
   });
 
-  test("a type it does not know is 422", async () => {
+  test("GET artifacts answers 422 to a type it does not know", async () => {
     const { status, json } = await get(`/v1/runs/${V1}/artifacts?artifact_type=pdfs`);
     const sample = fixture("api.error.422-bad-artifact-type.json");
     expect(status).toBe(422);
@@ -176,7 +176,7 @@ describe("GET artifacts", () => {
     expect(Object.keys(json)).toEqual(Object.keys(sample));
   });
 
-  test("local storage gives file: URLs and files without an id", async () => {
+  test("GET artifacts with local storage has file: URLs, and files without an id", async () => {
     await restart({ storage: "local" });
     const { json } = await get(`/v1/runs/${V1}/artifacts`);
     for (const row of json) expect(row.signed_url).toMatch(/^file:\/\/\/data\/artifacts\/local\//);
@@ -230,12 +230,12 @@ describe("one artifact", () => {
     ["bytes=-1", 206, `bytes ${TINY_WEBM.byteLength - 1}-${TINY_WEBM.byteLength - 1}/${TINY_WEBM.byteLength}`],
     ["bytes=9999-", 416, `bytes */${TINY_WEBM.byteLength}`],
     ["pages=1", 200, null],
-  ])("Range: %s is %i", async (range, status, contentRange) => {
+  ])("the range %s of an artifact is answered %i", async (range, status, contentRange) => {
     const got = await get(`/v1/artifacts/${RECORDING}/content`, { "x-api-key": KEY, range });
     expect([got.status, got.headers.get("content-range")]).toEqual([status, contentRange]);
   });
 
-  test("an archived or unknown one is 404", async () => {
+  test("an archived or unknown artifact is 404", async () => {
     skyvern.addRun({
       payload: { run_id: "wr_3", status: "completed" },
       artifacts: [{ artifact_id: "a_3", artifact_type: "recording", archived: true }],
@@ -244,7 +244,7 @@ describe("one artifact", () => {
     expect((await get("/v1/artifacts/a_4/content")).status).toBe(404);
   });
 
-  test("an older Skyvern has no signed-url, one without signing keys answers 503", async () => {
+  test("an older Skyvern has no signed-url, and one without signing keys answers 503", async () => {
     await restart({ signedUrls: "missing" });
     expect((await get(`/v1/artifacts/${SCREENSHOT}/signed-url`)).status).toBe(404);
     await restart({ storage: "local" });
@@ -274,7 +274,7 @@ describe("faults on order", () => {
     expect(limited.json.detail).toMatch(/^Rate limit exceeded/);
   });
 
-  test("a reset breaks the connection", async () => {
+  test("a webhook is sent by a run's id, with URLs of the stand-in and its numbers as they were", async () => {
     skyvern.faults.push({ instead: "reset" });
     await expect(get("/v1/runs")).rejects.toThrow(/fetch failed/);
   });
@@ -358,7 +358,7 @@ describe("webhooks", () => {
   });
 
   test.each<Reply>([{ status: 403 }, { status: 408 }, { status: 425 }, { status: 429 }, { status: 503 }, "reset"])(
-    "webhooks are tried three times on %j, byte for byte the same",
+    "a webhook is tried three times on %j, byte for byte the same",
     async (reply) => {
       const { received, url } = await aReceiver(reply, reply);
       expect((await skyvern.sendWebhook(V2, url, KEY)).delivered).toBe(true);
@@ -371,20 +371,23 @@ describe("webhooks", () => {
     },
   );
 
-  test.each([301, 307, 400, 401, 404, 410, 413, 422])("webhooks: %i is final and stored", async (status) => {
-    const { received, url } = await aReceiver({ status, headers: { location: "/elsewhere" }, body: "no" });
-    const { delivered, failureReason } = await skyvern.sendWebhook(V2, url, KEY);
-    expect([delivered, received.length]).toEqual([false, 1]);
-    expect(failureReason).toBe(`Webhook failed with status code ${status}, error message: no`);
-  });
+  test.each([301, 307, 400, 401, 404, 410, 413, 422])(
+    "a webhook's answer of %i is final and stored",
+    async (status) => {
+      const { received, url } = await aReceiver({ status, headers: { location: "/elsewhere" }, body: "no" });
+      const { delivered, failureReason } = await skyvern.sendWebhook(V2, url, KEY);
+      expect([delivered, received.length]).toEqual([false, 1]);
+      expect(failureReason).toBe(`Webhook failed with status code ${status}, error message: no`);
+    },
+  );
 
-  test("three attempts are all", async () => {
+  test("a webhook is tried three times at most", async () => {
     const { received, url } = await aReceiver({ status: 500 }, { status: 500 }, { status: 500 });
     expect((await skyvern.sendWebhook(V2, url, KEY)).delivered).toBe(false);
     expect(received).toHaveLength(3);
   });
 
-  test("Retry-After is waited for, at most 30 s", async () => {
+  test("a webhook's Retry-After is waited for, at most 30 s", async () => {
     const date = new Date(Date.parse("2026-08-22T12:00:20Z")).toUTCString();
     const { url } = await aReceiver(
       { status: 503, headers: { "retry-after": "7200" } },
@@ -394,7 +397,7 @@ describe("webhooks", () => {
     expect(waits).toEqual([30_000, 20_000]);
   });
 
-  test("a receiver that does not answer is a network error", async () => {
+  test("a webhook whose receiver does not answer ends as a network error", async () => {
     await restart({ webhookTimeoutMs: 30 });
     const { url } = await aReceiver("hang", "hang", "hang");
     expect(await skyvern.sendWebhook(V2, url, KEY)).toMatchObject({

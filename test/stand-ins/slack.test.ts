@@ -50,7 +50,7 @@ const send = async (url: string, body: string) => {
 };
 
 describe("the stand-in", () => {
-  it("takes JSON and forms, and keeps what it took", async () => {
+  it("the stand-in takes JSON and forms, and keeps what it took", async () => {
     const slack = await slackWith();
     await post(slack, { text: "one", metadata: { event_type: "e", event_payload: { a: 1 } } });
     await fetch(`${slack.url}chat.postMessage`, {
@@ -64,7 +64,7 @@ describe("the stand-in", () => {
     ]);
   });
 
-  it("gives every message of a channel a later ts, also within one millisecond", async () => {
+  it("the stand-in gives every message of a channel a later ts, also within one millisecond", async () => {
     const slack = await slackWith({ now: () => 1_700_000_000_000 });
     for (let i = 0; i < 3; i++) await post(slack, { text: "x" });
     expect(slack.messages().map(({ ts }) => ts)).toEqual([
@@ -74,7 +74,7 @@ describe("the stand-in", () => {
     ]);
   });
 
-  it("knows its token, its channels and its scopes", async () => {
+  it("the stand-in knows its token, its channels and its scopes", async () => {
     const slack = await slackWith({
       channels: [
         { id: "C1", name: "in" },
@@ -142,7 +142,7 @@ describe("the stand-in", () => {
       "unsupported type: user",
     ],
     ["two blocks of one id", times(2, { type: "divider", block_id: "b" }), "already exists"],
-  ])("refuses %s", async (_what, blocks, words) => {
+  ])("the stand-in refuses %s", async (_what, blocks, words) => {
     const slack = await slackWith();
     const answer = await post(slack, { text: "x", blocks });
     expect(answer).toMatchObject({ ok: false, error: "invalid_blocks" });
@@ -150,7 +150,7 @@ describe("the stand-in", () => {
     expect(slack.messages()).toEqual([]);
   });
 
-  it("refuses a second table, too much in all, no text, too much text, and what is no list of blocks", async () => {
+  it("the stand-in refuses a second table, too much in all, no text, too much text, and what is no list of blocks", async () => {
     const slack = await slackWith();
     expect(await post(slack, { blocks: [table("x"), table("y")] })).toMatchObject({
       error: "invalid_attachments",
@@ -166,13 +166,13 @@ describe("the stand-in", () => {
     });
   });
 
-  it("takes what is just within the limits", async () => {
+  it("the stand-in takes what is just within the limits", async () => {
     const slack = await slackWith();
     const blocks = [header("x".repeat(150)), { type: "section", text: plain("x".repeat(3000)) }, table("x", 100, 1)];
     expect(await post(slack, { text: "x", blocks })).toMatchObject({ ok: true });
   });
 
-  it("edits by ts, keeping what was said before", async () => {
+  it("the stand-in edits by ts, keeping what was said before", async () => {
     const slack = await slackWith();
     const { ts } = await post(slack, { text: "before" });
     expect(await call(slack, "chat.update", { channel: "C0123ABCD", ts: "1.000000", text: "x" })).toMatchObject({
@@ -185,7 +185,7 @@ describe("the stand-in", () => {
     expect(slack.messages()).toMatchObject([{ ts, text: "after", edits: [{ text: "before" }] }]);
   });
 
-  it("shows history newest first, in pages, without replies, with metadata only when asked", async () => {
+  it("the stand-in shows history newest first, in pages, without replies, with metadata only when asked", async () => {
     const slack = await slackWith();
     const metadata = { event_type: "e", event_payload: {} };
     const { ts } = await post(slack, { text: "1", metadata });
@@ -207,7 +207,7 @@ describe("the stand-in", () => {
     expect(later).toMatchObject({ messages: [{ text: "2" }] });
   });
 
-  it("limits the rate of a channel, and says when to come back", async () => {
+  it("the stand-in limits the rate of a channel, and says when to come back", async () => {
     let now = 1_700_000_000_000;
     const slack = await slackWith({ messagesPerSecond: 1, burst: 2, now: () => now });
     expect(await post(slack, { text: "1" })).toMatchObject({ ok: true });
@@ -224,7 +224,7 @@ describe("the stand-in", () => {
     expect(slack.messages()).toHaveLength(3);
   });
 
-  it("fails on order, once per fault, and by chance", async () => {
+  it("the stand-in fails on order, once per fault, and by chance", async () => {
     const slack = await slackWith({
       faultOf: ({ args }) => (args["text"] === "unlucky" ? { error: "fatal_error" } : undefined),
     });
@@ -241,14 +241,14 @@ describe("the stand-in", () => {
     expect(slack.calls).toHaveLength(5);
   });
 
-  it("notes whom a message would notify", async () => {
+  it("the stand-in notes whom a message would notify", async () => {
     const slack = await slackWith();
     await post(slack, { text: "hi <!channel> and <@U1>", blocks: [rich({ type: "broadcast", range: "here" })] });
     await post(slack, { text: "hi &lt;!channel&gt;", blocks: [header("<!channel>")] });
     expect(slack.messages().map(({ pings }) => pings)).toEqual([["<!channel>", "<@U1>", "broadcast"], []]);
   });
 
-  it("answers its incoming webhook in bare words", async () => {
+  it("the stand-in answers its incoming webhook in bare words", async () => {
     const slack = await slackWith();
     expect(await send(slack.webhookUrl, '{"text":"hi"}')).toEqual([200, "ok"]);
     expect(await send(slack.webhookUrl, "{")).toEqual([400, "invalid_payload"]);
@@ -268,7 +268,7 @@ describe("files", () => {
     call(slack, "files.completeUploadExternal", { files: [{ id, title: "A" }], ...more });
   const image = (id: unknown) => ({ type: "image", alt_text: "a", slack_file: { id } });
 
-  it("files are asked for, brought and completed, in that order and once each", async () => {
+  it("files are asked for, brought and completed at the stand-in, in that order and once each", async () => {
     const slack = await slackWith();
     const { file_id: id, upload_url: url } = await ask(slack);
     expect((await finish(slack, id)).error).toBe("file_not_found");
@@ -308,7 +308,7 @@ describe("files", () => {
     expect((await post(slack, { text: "t", blocks: [{ ...image(id), alt_text: "" }] })).error).toBe("invalid_blocks");
   });
 
-  it("hang in a thread that is there, of a channel that the app is in", async () => {
+  it("files are attached in a thread that is there, of a channel that the app is in", async () => {
     const slack = await slackWith();
     const { ts } = await post(slack, { text: "parent" });
     const upload = async () => {

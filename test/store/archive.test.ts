@@ -48,7 +48,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   afterEach(() => store.close());
 
   describe("the queue", () => {
-    it("the queue has a run with the receipt that put it there, from its time on, the longest due first", async () => {
+    it("the archive's queue has a run with the receipt that put it there, from its time on, the longest due first", async () => {
       await accept("wr_2", 3_000);
       await accept("wr_1", 2_000);
       await accept("wr_3", null);
@@ -58,7 +58,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.dueArchiving(9_000, 1)).toHaveLength(1);
     });
 
-    it("forgets what is done, and brings back what failed when it is due again", async () => {
+    it("the archive's queue forgets what is done, and brings back what failed when it is due again", async () => {
       await accept("wr_1", 2_000);
       const [first] = await store.dueArchiving(2_000, 1);
       if (first) await store.setArchiving(first, { at: 8_000, failures: 1 });
@@ -69,7 +69,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await due(99_000)).toEqual([]);
     });
 
-    it("keeps a run that was queued again while it was being copied", async () => {
+    it("the archive's queue keeps a run that was queued again while it was being copied", async () => {
       await accept("wr_1", 2_000);
       const [first] = await store.dueArchiving(2_000, 1);
       await accept("wr_1", 5_000, 2);

@@ -36,7 +36,7 @@ describe("a block", () => {
     expect(unpackBlock(packBlock("{}", Buffer.alloc(0)))).toEqual({ state: "{}", body: Buffer.alloc(0) });
   });
 
-  it("gives back whatever a state holds, numbers digit for digit", () => {
+  it("a block gives back whatever a state holds, numbers digit for digit", () => {
     const text = fc.string({ unit: "binary", maxLength: 60 });
     fc.assert(
       fc.property(text, fc.uint8Array(), (prompt, body) => {
@@ -55,13 +55,13 @@ describe("a block", () => {
     });
   });
 
-  it("a block that is cut short or none is an error, not other bytes", () => {
+  it("a block that is cut short or empty is an error, not other bytes", () => {
     const block = packBlock('{"run":{"run_id":"tsk_1"}}', Buffer.from('{"run_id":"tsk_1"}'));
     for (const bad of [block.subarray(0, -1), Buffer.alloc(0), Buffer.from("{}")])
       expect(() => unpackBlock(bad)).toThrow(/decompress|unexpected end/i);
   });
 
-  it("a block without a state is no run's: that is an error", () => {
+  it("a block without a state is an error, as it belongs to no run", () => {
     expect(() => stateIn(packBlock(null, Buffer.from("{}")))).toThrow(/no state/);
   });
 });

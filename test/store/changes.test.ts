@@ -15,7 +15,7 @@ const change = (n: number): Change => ({ kind: "run", id: `tsk_${n}` });
 const changes = (count: number, from = 1): Change[] => Array.from({ length: count }, (_none, i) => change(from + i));
 
 describe("the ring", () => {
-  it("gives every follower each change once and in order, however it is asked and whatever comes meanwhile", () => {
+  it("the ring gives every follower each change once and in order, however it is asked and whatever comes meanwhile", () => {
     const steps = fc.array(fc.record({ pushed: fc.nat(9), limit: fc.integer({ min: 1, max: 7 }) }), { maxLength: 60 });
     fc.assert(
       fc.property(steps, (asked) => {
@@ -41,7 +41,7 @@ describe("the ring", () => {
     );
   });
 
-  it("continues after the id of each change that it gave", () => {
+  it("the ring continues after the id of each change that it gave", () => {
     const ring = new ChangeRing();
     const begin = ring.last;
     ring.push(changes(4));
@@ -51,7 +51,7 @@ describe("the ring", () => {
       );
   });
 
-  it("knows the last ten thousand changes at least, and of no more than some more where to begin", () => {
+  it("the ring knows the last ten thousand changes at least, and of no more than some more where to begin", () => {
     const ring = new ChangeRing();
     const ids: string[] = [];
     for (let i = 0; i < 260; i++) {
@@ -64,7 +64,7 @@ describe("the ring", () => {
     expect(ring.after(ids[0] as string, 5)).toEqual({ changes: [], last: ring.last, isKnown: false });
   });
 
-  it("knows no id of another ring, of itself before a reset, or that it has not come to yet", () => {
+  it("the ring knows no id of another ring, of itself before a reset, or that it has not come to yet", () => {
     const ring = new ChangeRing();
     ring.push(changes(3));
     const before = ring.last;
@@ -92,7 +92,7 @@ describe("a store on a file that other processes open too", () => {
   }
   const isKnown = (store: Store, after: string): boolean => store.changes({ after, limit: 9 }).isKnown;
 
-  it("knows its own changes", async () => {
+  it("a store on a shared file knows its own changes", async () => {
     const { store } = await aStoreOnFile();
     const last = store.lastChange();
     await store.accept([anArrival(aRun({ run_id: "tsk_2" }))]);
@@ -103,7 +103,7 @@ describe("a store on a file that other processes open too", () => {
     });
   });
 
-  it("still knows them when another process only read", async () => {
+  it("a store on a shared file still knows its changes when another process only read", async () => {
     const { store, path } = await aStoreOnFile();
     const last = store.lastChange();
     const reader = createSqlStore(openSqliteReadOnly(path));
@@ -112,7 +112,7 @@ describe("a store on a file that other processes open too", () => {
     expect(isKnown(store, last)).toBe(true);
   });
 
-  it("knows none from before when another process wrote, and those since", async () => {
+  it("a store on a shared file knows no changes from before another process wrote, and those since", async () => {
     const { store, path } = await aStoreOnFile();
     const last = store.lastChange();
     const beside = createSqlStore(openSqlite(path, { exclusive: false }));
@@ -127,7 +127,7 @@ describe("a store on a file that other processes open too", () => {
     });
   });
 
-  it("begins after what another process wrote, for anyone who begins then", async () => {
+  it("a store on a shared file lets a follower that begins now begin after what another process wrote", async () => {
     const { store, path } = await aStoreOnFile();
     const beside = createSqlStore(openSqlite(path, { exclusive: false }));
     await beside.ping(1);

@@ -59,7 +59,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("counts the same bytes again instead of deciding again", async () => {
+    it("the store counts the same bytes again instead of deciding again", async () => {
       const first = anArrival(aRun(), { hash: "h" });
       const again = anArrival(aRun({ received_at: 5_000 }), { hash: "h" });
       await store.accept([first]);
@@ -68,7 +68,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.receipts("tsk_1")).toMatchObject([{ copies: 2, received_at: 1_000, last_received_at: 5_000 }]);
     });
 
-    it("lets each arrival of a batch see what those before it wrote", async () => {
+    it("the store lets each arrival of a batch see what those before it wrote", async () => {
       const seen: (number | null)[] = [];
       const items = [1, 2, 3].map((i) => {
         const arrival = anArrival(aRun({ received_at: 1_000 + i }));
@@ -89,7 +89,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(seen).toEqual([null, 1, 2]);
     });
 
-    it("passes the known deliveries of the run, and cancels the named ones that still wait", async () => {
+    it("the store passes the known deliveries of the run, and cancels the named ones that are still pending", async () => {
       await store.accept([
         anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "mail")] } }),
       ]);
@@ -107,7 +107,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(Object.fromEntries(states)).toEqual({ dlv_1: "sending", dlv_2: "canceled" });
     });
 
-    it("keeps deliveries about a run attempt apart from those about the run", async () => {
+    it("the store keeps deliveries about a run attempt apart from those about the run", async () => {
       const deliveries = [aDelivery("dlv_1", "ops", { runAttempt: 2 }), aDelivery("dlv_2")];
       await store.accept([anArrival(aRun(), { decision: { deliveries } })]);
       const update = aDelivery("dlv_3", "ops", { cause: "update" });
@@ -130,7 +130,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.redeliverable({ state: ["dead"] }, 10)).toBe(0);
     });
 
-    it("keeps what was not recognized, and finds it again", async () => {
+    it("the store keeps an unrecognized receipt, and finds it again", async () => {
       const arrival = anArrival(aRun(), { hash: "odd", body: "[1]" });
       await store.accept([{ receipt: { ...arrival.receipt, note: "the body is not a JSON object" }, run: null }]);
       expect(await store.unrecognizedReceipts(10)).toMatchObject([
@@ -139,7 +139,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect((await store.counts()).unrecognized).toBe(1);
     });
 
-    it("adopts an unrecognized receipt once it is recognized, and only once", async () => {
+    it("the store adopts an unrecognized receipt once it is recognized, and only once", async () => {
       const arrival = anArrival(aRun(), { hash: "odd", decision: { deliveries: [aDelivery("dlv_1")] } });
       const run = arrival.run ?? expect.unreachable();
       await store.accept([{ receipt: arrival.receipt, run: null }]);
@@ -150,7 +150,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await claim(9_000)).toHaveLength(1);
     });
 
-    it("writes all or nothing: a batch in which one cannot be decided leaves no trace", async () => {
+    it("the store writes a batch whole or not at all: one in which an arrival cannot be decided leaves no trace", async () => {
       const broken = anArrival(aRun({ run_id: "tsk_2" }));
       broken.run = {
         id: "tsk_2",
@@ -167,7 +167,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.accept([anArrival(aRun())])).toMatchObject([{ verdict: "accepted" }]);
     });
 
-    it("keeps every digit of numbers in outputs", async () => {
+    it("the store keeps every digit of numbers in outputs", async () => {
       const output = parseJson('{"a":12345678901234567890,"b":1e-07,"c":128.0}');
       await store.accept([anArrival(aRun({ output }))]);
       expect(JSON.stringify((await store.run("tsk_1"))?.state.run.output)).toBe(
@@ -177,7 +177,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   });
 
   describe("the outbox", () => {
-    it("leases what is due, once, and counts the attempt at the claim", async () => {
+    it("the outbox leases what is due, once, and counts the attempt at the claim", async () => {
       await withDelivery();
       expect(await claim(999)).toEqual([]);
       expect(await claim(1_000)).toMatchObject([
@@ -186,7 +186,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await claim(1_000)).toEqual([]);
     });
 
-    it("claims for one sink only, oldest due first, no more than the limit", async () => {
+    it("the outbox claims for one sink only, oldest due first, no more than the limit", async () => {
       await store.accept([
         anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1", "mail")] } }),
         ...[2, 3, 4].map((i) =>
@@ -199,21 +199,21 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect((await claim(9_000, { limit: 2 })).map(({ delivery }) => delivery.id)).toEqual(["dlv_4"]);
     });
 
-    it("hands a delivery out again when its lease ran out, and says that it may have been sent", async () => {
+    it("the outbox hands a delivery out again when its lease ran out, and says that it may have been sent", async () => {
       await withDelivery();
       await claim(1_000);
       expect(await claim(1_000 + MINUTE - 1)).toEqual([]);
       expect(await claim(1_000 + MINUTE)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
     });
 
-    it("frees the leases of a process that died, remembering that its attempts were cut short", async () => {
+    it("the outbox reclaims the leases of a process that died, remembering that its attempts were cut short", async () => {
       await withDelivery();
       await claim(1_000);
       expect(await store.reclaimLeases(2_000)).toBe(1);
       expect(await claim(2_000)).toMatchObject([{ delivery: { attempts: 2 }, maybeSent: true }]);
     });
 
-    it("counts the attempts that were cut short, and makes what was cut short wait as configured, never longer than before", async () => {
+    it("the outbox counts attempts that were cut short, and lets their deliveries wait as configured, never longer than before", async () => {
       await withDelivery();
       await claim(1_000);
       await store.reclaimLeases(2_000, [500, 1_000]);
@@ -227,7 +227,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await claim(5_000)).toMatchObject([{ delivery: { attempts: 4 }, cutShort: 2, firstTriedAt: 4_000 }]);
     });
 
-    it("records a delivery with its receipt, and never hands it out again", async () => {
+    it("the outbox records a delivery with its receipt, and never hands it out again", async () => {
       await withDelivery();
       await claim(1_000);
       expect(await store.record(finished("dlv_1"))).toBe(true);
@@ -240,7 +240,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("the store records a retry with the time it is due, and whether the message may have arrived", async () => {
+    it("the outbox records a retry with the time it is due, and whether the message may have arrived", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(
@@ -253,7 +253,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("the store records a death with its reason", async () => {
+    it("the outbox records a death with its reason", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(finished("dlv_1", { outcome: { kind: "dead", reason: "no such channel" } }));
@@ -263,7 +263,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.nextDue(OPS, 2_000)).toBeNull();
     });
 
-    it("writes nothing for an attempt whose lease went to another", async () => {
+    it("the outbox writes nothing for an attempt whose lease went to another", async () => {
       await withDelivery();
       await claim(1_000);
       await claim(1_000 + MINUTE);
@@ -284,14 +284,14 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("buries what waits for a sink that is gone, visibly", async () => {
+    it("the outbox shows pending deliveries to a removed sink as dead", async () => {
       await withDelivery();
       expect(await store.deadLetterOrphans(["ops"], "gone")).toBe(0);
       expect(await store.deadLetterOrphans(["other"], "gone")).toBe(1);
       expect(await store.deliveries({ state: ["dead"] }, { limit: 1 })).toMatchObject([{ last_error: "gone" }]);
     });
 
-    it("redelivers as a new delivery of the current revision", async () => {
+    it("the outbox redelivers as a new delivery of the current revision", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(finished("dlv_1"));
@@ -303,7 +303,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.redeliver("tsk_unknown", [], 5_000)).toBeNull();
     });
 
-    it("does not count being asked to slow down, but remembers it", async () => {
+    it("the outbox does not count a throttled attempt, but remembers it", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(
@@ -323,13 +323,13 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("does not hand out what this process still works on, even when its lease has run out", async () => {
+    it("the outbox does not hand out what this process still works on, even when its lease has run out", async () => {
       await withDelivery();
       await claim(1_000);
       expect(await claim(1_000 + MINUTE, { except: ["dlv_1"] })).toEqual([]);
     });
 
-    it("holds a later delivery of the same run back, and says when that can be had", async () => {
+    it("the outbox holds a later delivery of the same run back, and says when that can be had", async () => {
       await withDelivery("dlv_1");
       await store.redeliver("tsk_1", [aDelivery("dlv_2", "ops", { cause: "redelivery" })], 1_500);
       await claim(2_000);
@@ -345,14 +345,14 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         for (const i of [1, 2, 3]) await withDelivery(`dlv_${i}`, aRun({ run_id: `tsk_${i}`, received_at: 1_000 }));
       });
 
-      it("goes out one at a time, in the order of arrival", async () => {
+      it("a delivery of an ordered sink goes out alone, in the order of arrival", async () => {
         expect(await claimId(2_000)).toEqual(["dlv_1"]);
         expect(await claimId(2_000)).toEqual([]);
         await store.record(finished("dlv_1"));
         expect(await claimId(2_000)).toEqual(["dlv_2"]);
       });
 
-      it("of an ordered sink is held up by one that is to be tried again soon", async () => {
+      it("a delivery of an ordered sink is held up by an earlier one that is to be tried again soon", async () => {
         await claimId(2_000);
         await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 7_000 }));
         expect(await claimId(2_000)).toEqual([]);
@@ -360,7 +360,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         expect(await claimId(7_000)).toEqual(["dlv_1"]);
       });
 
-      it("of an ordered sink is not held up by one that waits longer", async () => {
+      it("a delivery of an ordered sink is not held up by an earlier one that waits longer", async () => {
         await claimId(2_000);
         await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 600_000 }));
         expect(await claimId(2_000)).toEqual(["dlv_2"]);
@@ -372,7 +372,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       });
     });
 
-    it("lets what is too old and was attempted die, and nothing else", async () => {
+    it("the outbox lets only a delivery expire that is too old and was attempted", async () => {
       const RETRIED = { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 90_000 } as const;
       await withDelivery("dlv_1");
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 5_000 }));
@@ -386,7 +386,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("brings due times forward when the clock was set back", async () => {
+    it("the outbox brings due times forward when the clock was set back", async () => {
       await withDelivery();
       await claim(1_000);
       await store.record(finished("dlv_1", { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 90_000 }));
@@ -394,7 +394,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.nextDue(OPS, 0)).toBe(10_000);
     });
 
-    it("keeps the circuit of each sink with its attempts", async () => {
+    it("the outbox keeps the circuit of each sink with its attempts", async () => {
       await withDelivery();
       await claim(1_000);
       const circuit = { ...CLOSED, state: "open", failures: 5, until: 9_000, reason: "no answer" } as const;
@@ -406,7 +406,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.circuits()).toEqual(new Map([["ops", CLOSED]]));
     });
 
-    it("redelivers in bulk what fits a filter: once for each run and sink, nothing that waits already", async () => {
+    it("the outbox redelivers in bulk what fits a filter, once for each run and sink, and nothing that is pending already", async () => {
       for (const i of [1, 2, 3]) {
         await withDelivery(`dlv_${i}`, aRun({ run_id: `tsk_${i}`, received_at: 1_000 + i }));
         await claim(2_000);
@@ -426,7 +426,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ]);
     });
 
-    it("reports the backlog of each sink and counts by state", async () => {
+    it("the outbox reports the backlog of each sink and counts by state", async () => {
       await withDelivery();
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 2_000 }));
       await claim(1_500);
@@ -502,7 +502,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.nextFollowUpAt()).toBeNull();
     });
 
-    it("artifacts may be a thousand", async () => {
+    it("a run may have a thousand artifacts", async () => {
       await withDelivery();
       const artifacts = Array.from({ length: 1_200 }, (_x, i) => ({
         artifact_id: `a_${i}`,
@@ -558,11 +558,11 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       ["a state of delivery", { delivery: ["pending"] }, ["d"]],
       ["a sink and a state it is not in", { sink: ["ops"], delivery: ["dead"] }, []],
       ["several filters at once", { status: ["failed"], since: 2, workflow: ["wpid_1"] }, ["c"]],
-    ])("filters by %s", async (_name, filter, expected) => {
+    ])("the history filters runs by %s", async (_name, filter, expected) => {
       expect(await ids(filter)).toEqual(expected);
     });
 
-    it("lists the same runs in brief, each with the newest word of every sink", async () => {
+    it("the history lists runs in brief, each with the newest word of every sink", async () => {
       const long = "long ".repeat(300_000);
       await store.redeliver("a", [aDelivery("dlv_e", "mail"), aDelivery("dlv_f", "ops")], 9);
       await store.redeliver("a", [aDelivery("dlv_g", "ops")], 10);
@@ -608,19 +608,19 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.listItems({ delivery: ["dead"] }, { limit: 1 })).toEqual([]);
     });
 
-    it("briefs follow the run as its outcome changes", async () => {
+    it("the brief of a run follows it as its outcome changes", async () => {
       await store.accept([anArrival(aRun({ run_id: "a", received_at: 1, status: "failed" }), { hash: "again" })]);
       expect((await store.listItems({}, { limit: 10 })).at(-1)).toMatchObject({ run_id: "a", status: "failed" });
     });
 
     const pageAfterC = { limit: 2, after: { at: 2, id: "c" } };
-    it("pages by key, so that runs that arrive meanwhile shift nothing", async () => {
+    it("the history pages by key, so that runs that arrive meanwhile shift nothing", async () => {
       expect(await ids({}, { limit: 2 })).toEqual(["d", "c"]);
       await store.accept([anArrival(aRun({ run_id: "e", received_at: 9 }))]);
       expect(await ids({}, pageAfterC)).toEqual(["b", "a"]);
     });
 
-    it("lists deliveries newest first, by sink, state and time, in pages", async () => {
+    it("the history lists deliveries newest first, by sink, state and time, in pages", async () => {
       await store.redeliver("a", [aDelivery("dlv_e", "mail"), aDelivery("dlv_f", "ops")], 9);
       const list = async (filter: Parameters<Store["deliveries"]>[0], page: Parameters<Store["deliveries"]>[1]) =>
         (await store.deliveries(filter, page)).map(({ id }) => id);
@@ -631,12 +631,12 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     });
   });
 
-  it("keeps the first value of a setting", async () => {
+  it("the store keeps the first value of a setting", async () => {
     expect(await store.setting("link_key", "one")).toBe("one");
     expect(await store.setting("link_key", "two")).toBe("one");
   });
 
-  it("answers a ping with a write", async () => {
+  it("the store answers a ping with a write", async () => {
     await store.ping(5);
     expect(await store.setting("last_ping", "none")).toBe("5");
   });

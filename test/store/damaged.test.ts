@@ -31,7 +31,7 @@ function damage(path: string): void {
 }
 
 describe("a file that is damaged at the start", () => {
-  it("by a log that a real crash left beside a restored backup is not opened: the relay says which file and what to do", async () => {
+  it("a file damaged by the log of another database is not opened, and the relay says which file and what to do", async () => {
     const folder = aFolder();
     const path = join(folder, "relay.db");
     const first = await serve(env(path));
@@ -55,7 +55,7 @@ describe("a file that is damaged at the start", () => {
   it.each([
     ["overwritten in the middle", damage],
     ["cut", (path: string) => truncateSync(path, statSync(path).size - 9 * 4096)],
-  ])("as it was %s, is not opened", async (_what, harm) => {
+  ])("a file that was %s is not opened", async (_what, harm) => {
     const path = await aDatabase(60);
     harm(path);
     const ended = await runProgram(["serve"], { ...env(path), HOST: "127.0.0.1", PORT: "0" }).ended;
@@ -67,7 +67,7 @@ describe("a file that is damaged at the start", () => {
   it.each([
     ["small", 0],
     ["too large to be read whole at the start", 17_000_000],
-  ])("is found whole when it is, %s", async (_size, bytes) => {
+  ])("a file that is whole is found whole when it is %s", async (_size, bytes) => {
     const path = await aDatabase(3);
     const sqlite = new Sqlite(path);
     sqlite.prepare("update receipts set block = zeroblob(?) where id = (select max(id) from receipts)").run(bytes);
@@ -80,7 +80,7 @@ describe("a file that is damaged at the start", () => {
 });
 
 describe("a file that is damaged while the relay runs", () => {
-  it("is found as soon as a statement meets it: not ready, with the file and what to do in answer and log", async () => {
+  it("a file damaged in use makes the relay not ready once a statement meets it, and answer and log say what to do", async () => {
     const path = join(aFolder(), "relay.db");
     const relay = await serve(env(path));
     for (let n = 0; n < 120; n += 1) await relay.webhook(aTask(n));
@@ -102,7 +102,7 @@ describe("a file that is damaged while the relay runs", () => {
     expect(relay.stdout()).toContain('"database.damaged"');
   });
 
-  it("is found by the process that reads all of it, once however often it is asked", async () => {
+  it("a file damaged in use is found by the process that reads all of it, once however often it is asked", async () => {
     const path = await aDatabase(60);
     const found: string[] = [];
     const watch = watchIntegrity({

@@ -123,7 +123,7 @@ describe("a pace", () => {
   });
 });
 
-it("a probe goes out alone, anyone who asks", async () => {
+it("a probe goes out alone, whichever relay asks", async () => {
   await queued(3);
   const probes = await Promise.all([1, 2, 3, 4].map((i) => claim(i % 2 ? a : b, T, shared(`${i}`, { alone: true }))));
   expect(probes.flat()).toHaveLength(1);
@@ -147,7 +147,7 @@ describe("leases", () => {
     expect(again.map(({ delivery }) => delivery.id)).not.toContain(alive);
   });
 
-  it("leases that were written but never answered are given back as if they had not been claimed", async () => {
+  it("leases that were written but never answered are released as if they had not been claimed", async () => {
     await queued(2);
     const [first = "", second = ""] = await claim(a, T, shared("a"), "ops", 2);
     expect(await a.releaseUnconfirmed("a", [first], T + 5)).toBe(1);
@@ -205,7 +205,7 @@ describe("a relay", () => {
     expect(fleet.isPresent()).toBe(true);
   });
 
-  it("counts no peer as dead until all have had the time to renew their rows: after it joined, was away, or the clock was set", async () => {
+  it("a relay counts no peer as dead until all had time to renew their rows, after it joined, was away or the clock was set", async () => {
     const relay = await joinByHand(0, "relay_a");
     await queued(1);
     await claim(a, T, shared("relay_dead"));
@@ -224,7 +224,7 @@ describe("a relay", () => {
     expect(await relay.fleet.deadPeers()).toEqual([]);
   });
 
-  it("a relay that died may have changed what nothing was delivered", async () => {
+  it("the death of a relay makes earlier changes unknown, as it may have changed what nobody was notified of", async () => {
     const first = await joinByHand(0, "relay_a");
     await beats(first);
     await databases[1]?.db.insertInto("duties").values({ name: "relay_b", holder: "relay_b", until: 1 }).execute();
@@ -244,7 +244,7 @@ describe("a relay", () => {
 });
 
 describe("news", () => {
-  it("notifications may have been missed when the connection was lost, which is made again by itself", async () => {
+  it("notifications count as missed when the connection was lost, which is made again by itself", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -258,7 +258,7 @@ describe("news", () => {
     await until("it to be heard", () => news > 1);
   });
 
-  it("reaches the other relays and not the sender, few times however much there is", async () => {
+  it("a notification reaches the other relays and not the sender, few times however much there is", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     let [mine, theirs] = [0, 0];
     first.onPeerChange(() => (mine += 1));
@@ -270,7 +270,7 @@ describe("news", () => {
     expect(mine).toBe(0);
   });
 
-  it("a notification is what another process changed, whether it is a relay or not", async () => {
+  it("a notification brings what another process changed, whether it is a relay or not", async () => {
     const heard = await join(0, "relay_a");
     let news = 0;
     heard.onPeerChange(() => (news += 1));
@@ -286,7 +286,7 @@ describe("news", () => {
     });
   });
 
-  it("a notification is not known from before the connection was lost, or another relay died", async () => {
+  it("changes from before the connection was lost, or another relay died, are not known", async () => {
     const first = await join(0, "relay_a");
     let news = 0;
     first.onPeerChange(() => (news += 1));
@@ -329,7 +329,7 @@ describe("a duty", () => {
     expect(await first.runExclusively("d", 400, act)).toBeNull();
   });
 
-  it("a duty does not start while another relay runs it, and is free at once when that failed", async () => {
+  it("a duty does not start while another relay runs it, and is free at once when that run failed", async () => {
     const [first, second] = [await join(0, "relay_a"), await join(1, "relay_b")];
     const [begun, doing] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
     const done = first.runExclusively("d", 0, () => {
@@ -345,7 +345,7 @@ describe("a duty", () => {
     expect(await first.runExclusively("d", 0, async () => "again")).toBe("again");
   });
 
-  it("a duty that is done alone is renewed by the heartbeat, and another's once that has stopped", async () => {
+  it("a duty that runs is renewed by the heartbeat, and is free once the heartbeat of its relay has stopped", async () => {
     const [first, second] = [await joinByHand(0, "relay_a"), await joinByHand(1, "relay_b")];
     const doing = Promise.withResolvers<void>();
     const done = first.fleet.runExclusively("d", 0, () => doing.promise);
@@ -362,7 +362,7 @@ describe("a duty", () => {
   });
 });
 
-it("the clock is the database's", async () => {
+it("the clock of a fleet is the database's", async () => {
   const fleet = await join(0, "relay_a");
   expect(Math.abs(fleet.now() - Date.now())).toBeLessThan(1_000);
 });

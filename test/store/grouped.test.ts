@@ -23,7 +23,7 @@ function slowDisk(refuse: (batch: readonly string[]) => unknown = () => null) {
 }
 const turn = () => new Promise(setImmediate);
 
-it("writes what arrived in one turn in one batch, and gathers the next batch meanwhile", async () => {
+it("grouped writes put what arrived in one turn into one batch, and gather the next batch meanwhile", async () => {
   const disk = slowDisk();
   const write = grouped(disk.write);
   const first = ["a", "b", "c"].map(write);
@@ -38,7 +38,7 @@ it("writes what arrived in one turn in one batch, and gathers the next batch mea
   ]);
 });
 
-it("puts no more into one batch than may be copied at a time, but one item always fits", async () => {
+it("a batch has no more than may be copied at a time, but one item always fits", async () => {
   const disk = slowDisk();
   const write = grouped(disk.write, { bytesOf: (item) => (item === "huge" ? 9 * 1024 * 1024 : 600 * 1024) });
   const written = ["a", "huge", "b", "c"].map(write);
@@ -47,7 +47,7 @@ it("puts no more into one batch than may be copied at a time, but one item alway
   expect(disk.batches).toEqual([["a"], ["huge"], ["b"], ["c"]]);
 });
 
-it("answers no caller before the batch is written", async () => {
+it("grouped writes answer no caller before the batch is written", async () => {
   const disk = slowDisk();
   let answered = false;
   const written = grouped(disk.write)("a").then(() => (answered = true));
@@ -59,7 +59,7 @@ it("answers no caller before the batch is written", async () => {
   expect(await written).toBe(true);
 });
 
-it("rests after a batch where told to, and writes in one batch what came meanwhile, in however many turns", async () => {
+it("grouped writes rest after a batch where told to, and write in one batch what came meanwhile, in however many turns", async () => {
   const disk = slowDisk();
   const write = grouped(disk.write, { restMs: 100 });
   const first = write("a");
@@ -75,14 +75,14 @@ it("rests after a batch where told to, and writes in one batch what came meanwhi
   expect(disk.batches).toEqual([["a"], ["b", "c", "d"]]);
 });
 
-it("lets one that cannot be written fail alone", async () => {
+it("an item of a batch that cannot be written fails alone", async () => {
   const disk = slowDisk((batch) => (batch.includes("bad") ? new Error("a bug") : null));
   const results = Promise.allSettled(["a", "bad", "c"].map(grouped(disk.write)));
   for (let i = 0; i < 4; i += 1) await disk.next();
   expect((await results).map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
 });
 
-it("refuses a whole batch at once when the storage is gone, and writes again when it is back", async () => {
+it("grouped writes refuse a whole batch at once when the storage is gone, and write again when it is back", async () => {
   let gone = true;
   const disk = slowDisk(() => (gone ? new StorageFault("SQLITE_FULL") : null));
   const write = grouped(disk.write);

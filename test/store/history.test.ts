@@ -116,7 +116,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       ["NEAR(invoice downloader)", []],
       ["^invoice", ["tsk_4", "wr_2"]],
       ["'; drop table runs; --", []],
-    ])("search: %s finds %j, newest first", async (typed, expected) => {
+    ])("a search for %s finds %j, newest first", async (typed, expected) => {
       expect(await ids({ search: searchFor(typed) })).toEqual(expected);
     });
 
@@ -129,11 +129,11 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       ["all of them", { status: ["failed"], channel: ["billing"], since: 1 }, ["tsk_3"]],
       ["what no run has", { channel: ["other"] }, []],
       ["no value at all", { channel: [] }, []],
-    ])("search is narrowed by %s", async (_what, filter, expected) => {
+    ])("a search is narrowed by %s", async (_what, filter, expected) => {
       expect(await ids({ ...filter, search: searchFor("inv*") })).toEqual(expected);
     });
 
-    it("search is narrowed by what was sent to whom", async () => {
+    it("a search is narrowed by what was sent to which sink", async () => {
       await store.redeliver("wr_2", [aDelivery("dlv_1")], 9);
       await store.redeliver("tsk_v2_565346328529285494", [aDelivery("dlv_2")], 9);
       expect(await ids({ search: searchFor("inv*"), sink: ["ops"] })).toEqual(["wr_2"]);
@@ -141,7 +141,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search: searchFor("inv*"), delivery: ["dead"] })).toEqual([]);
     });
 
-    it("takes a run's changed text and status at once, and forgets the old ones", async () => {
+    it("a search takes a run's changed text and status at once, and forgets the old ones", async () => {
       await accept(aRun({ run_id: "tsk_3", received_at: 3, status: "completed", summary: "All was paid." }));
       expect(await ids({ search: searchFor("overdue") })).toEqual([]);
       expect(await ids({ search: searchFor("paid") })).toEqual(["tsk_3"]);
@@ -149,7 +149,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search: searchFor("tsk"), status: ["completed"] })).toContain("tsk_3");
     });
 
-    it("pages by key, so that runs that arrive or change meanwhile shift nothing", async () => {
+    it("a search pages by key, so that runs that arrive or change meanwhile shift nothing", async () => {
       const search = searchFor("inv*");
       expect(await ids({ search }, { limit: 2 })).toEqual(["tsk_4", "tsk_3"]);
       await accept(
@@ -160,7 +160,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search }, { limit: 2 })).toEqual(["tsk_5", "tsk_4"]);
     });
 
-    it.each([3, 30])("search of a word that %i runs hold, gives the newest first, page by page", async (many) => {
+    it.each([3, 30])("a search of a word that %i runs hold gives the newest first, page by page", async (many) => {
       const runs = Array.from({ length: many }, (_none, i) =>
         aRun({ run_id: `tsk_1${i}`, received_at: 10 + i, prompt: "a fortnight, a bill" }),
       );
@@ -174,7 +174,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       }
     });
 
-    it("finds a phrase anywhere in a long text, however often its words stand there", async () => {
+    it("a search finds a phrase anywhere in a long text, however often its words stand there", async () => {
       const page = "それはページの中の文です。";
       await accept(aRun({ run_id: "tsk_long", received_at: 9, summary: `${page.repeat(1_000)}これの印だ the end` }));
       for (const typed of ["の印", "これの", '"の印だ the end"', "中の文", '"the end"'])
@@ -182,12 +182,12 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       for (const typed of ["のの", "印の", '"end the"']) expect(await ids({ search: searchFor(typed) })).toEqual([]);
     });
 
-    it("goes on by the time when the run a page ended with is gone", async () => {
+    it("a search goes on by the time when the run that a page ended with is gone", async () => {
       const after = { at: 3, id: "tsk_30" };
       expect(await ids({ search: searchFor("inv*") }, { limit: 9, after })).toEqual(["tsk_3", "wr_2"]);
     });
 
-    it("finds what arrived while the clock was set back, also within a time", async () => {
+    it("a search finds what arrived while the clock was set back, also within a time", async () => {
       await accept(aRun({ run_id: "tsk_late", received_at: 10 * DAY, prompt: "invoice" }));
       await accept(aRun({ run_id: "tsk_back", received_at: 5 * DAY, prompt: "invoice" }));
       const search = searchFor("invoice");
@@ -197,7 +197,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search, until: 1 })).toEqual([]);
     });
 
-    it("answers every filter as looking at each run does", async () => {
+    it("every filter of a search answers as looking at each run does", async () => {
       const values = <T extends string>(...all: T[]) =>
         fc.option(fc.uniqueArray(fc.constantFrom(...all), { minLength: 1 }), { nil: undefined });
       const filters = fc.record({
@@ -230,7 +230,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
   });
 
   describe("statistics", () => {
-    it("count runs by the hour and day of their first receipt and by their settled status", async () => {
+    it("statistics count runs by the hour and day of their first receipt and by their settled status", async () => {
       await accept(
         aRun({ run_id: "a", received_at: DAY + 1 }),
         aRun({ run_id: "b", received_at: DAY + HOUR - 1, status: "failed" }),
@@ -250,7 +250,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await store.runCounts("day", 0, 2 * DAY)).toEqual(days);
     });
 
-    it("move a run whose outcome was corrected, and count no run twice", async () => {
+    it("statistics move a run whose outcome was corrected, and count no run twice", async () => {
       await accept(aRun({ received_at: DAY, status: "running" }));
       await accept(aRun({ received_at: DAY, status: "failed" }));
       await accept(
@@ -260,7 +260,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect((await store.statistics("day", 0, 9 * DAY)).runs).toEqual([{ start: DAY, status: "completed", count: 1 }]);
     });
 
-    it("count how long deliveries took that arrived, and no other attempts", async () => {
+    it("statistics count how long deliveries took that arrived, and no other attempts", async () => {
       await store.accept([
         anArrival(aRun({ received_at: DAY }), {
           decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "crm"), aDelivery("dlv_3", "crm")] },
@@ -281,7 +281,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await store.deliveryTimes("day", DAY + 1, 9 * DAY)).toEqual([]);
     });
 
-    it("agree with the rows, whatever happens to deliveries", { timeout: 60_000 }, async () => {
+    it("statistics agree with the rows, whatever happens to deliveries", { timeout: 60_000 }, async () => {
       const sinks = ["ops", "crm"];
       const act = fc.oneof(
         fc.record({ kind: fc.constant("accept" as const), run: fc.integer({ min: 0, max: 3 }), cancel: fc.boolean() }),
@@ -459,7 +459,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(changes.at(-1)?.at).toBe(store.lastChange());
     });
 
-    it("changes hold a delivery as it was then", async () => {
+    it("a change holds a delivery as it was then", async () => {
       await store.accept([anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } })]);
       const [before] = await store.deliveries({}, { limit: 1 });
       await claim(1_000);
@@ -469,7 +469,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(told?.change).toEqual({ kind: "delivery", id: "dlv_1", delivery: await store.delivery("dlv_1") });
     });
 
-    it("changes hold nothing about writes that changed nothing", async () => {
+    it("a write that changed nothing makes no change", async () => {
       await accept(aRun());
       const last = store.lastChange();
       await store.accept([anArrival(aRun(), { hash: `body ${bodies}` })]);
@@ -480,7 +480,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(store.lastChange()).toBe(last);
     });
 
-    it("changes of a batch that failed there are none, and nothing of it counts or is found", async () => {
+    it("a batch that failed makes no changes, and nothing of it counts or is found", async () => {
       await accept(aRun({ run_id: "a" }));
       const bad = anArrival(aRun({ run_id: "b" }), {
         decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_1")] },
@@ -504,7 +504,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(store.changes({ after: rest.last, limit: 2 })).toEqual({ changes: [], last: rest.last, isKnown: true });
     });
 
-    it("changes of another store are not known, and it says where to go on", async () => {
+    it("changes of another store are not known, and the answer says where to go on", async () => {
       const other = await open();
       await other.accept([anArrival(aRun())]);
       const { last } = other.changes({ after: other.lastChange(), limit: 1 });
@@ -534,7 +534,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
     expect(await store.redeliverAll({ state: ["delivered", "canceled"] }, ["dlv_3"], 10)).toBe(0);
   });
 
-  it("says what Skyvern's list said of a run", async () => {
+  it("the store says what Skyvern's list said of a run", async () => {
     await store.recordListedRuns([{ runId: "tsk_1", createdAt: 1, seenAt: 2, targetsThisRelay: true }]);
     expect(await store.listedRun("tsk_1")).toEqual({ createdAt: 1, seenAt: 2, targetsThisRelay: true });
     expect(await store.listedRun("tsk_2")).toBeNull();

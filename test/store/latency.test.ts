@@ -17,10 +17,10 @@ it("a percentile is never too low, and at most 19 % and 1 ms too high", () => {
   );
 });
 
-it("there is none of nothing", () => {
+it("a percentile of no times is none", () => {
   expect(percentile([], 0.5)).toBeNull();
 });
 
-it.each([-5, 0, 0.4, 1])("%d ms is in the lowest bucket: a clock may have been set back", (ms) => {
+it.each([-5, 0, 0.4, 1])("a time of %d ms is in the lowest bucket, as a clock may have been set back", (ms) => {
   expect([bucketOf(ms), upperBound(0)]).toEqual([0, 1]);
 });

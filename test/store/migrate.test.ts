@@ -21,7 +21,7 @@ describe.each(Object.entries(databases))("a database on %s", (_name, open) => {
 
   const settings = async () => (await sql`select * from settings order by name`.execute(database.db)).rows;
 
-  it("that is this release's is taken as it is", async () => {
+  it("a database of this release is taken as it is", async () => {
     const before = await settings();
     await migrate(database);
     expect(await readVersion(database)).toBe(SCHEMA_VERSION);
@@ -31,7 +31,7 @@ describe.each(Object.entries(databases))("a database on %s", (_name, open) => {
   it.each([
     ["1", /schema version 1, of a relay before its first release; start with a new database/],
     [String(SCHEMA_VERSION + 1), /schema version \d+, this relay knows \d+: it was used by a newer release/],
-  ])("of schema version %s is refused by name and left as it is", async (version, message) => {
+  ])("a database of schema version %s is refused by name and left as it is", async (version, message) => {
     await database.transaction((tx) => saveSetting(tx, "schema_version", version));
     const before = await settings();
     await expect(migrate(database)).rejects.toThrow(message);
@@ -39,7 +39,7 @@ describe.each(Object.entries(databases))("a database on %s", (_name, open) => {
     await database.transaction((tx) => saveSetting(tx, "schema_version", String(SCHEMA_VERSION)));
   });
 
-  it("of version 2 gets the columns that came since", async () => {
+  it("a database of version 2 gets the columns that came since", async () => {
     const columns = async () => {
       const rows = await sql<object>`select * from (select 1 as one) as o left join receipts on 1 = 0`.execute(
         database.db,

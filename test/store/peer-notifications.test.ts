@@ -17,7 +17,7 @@ function aPair() {
   return { first, second, payloads, state };
 }
 
-it("announces everything in order and in notifications that PostgreSQL takes, however much there is", async () => {
+it("peer notifications announce everything in order and in sizes that PostgreSQL takes, however much there is", async () => {
   const change = fc.record({
     kind: fc.constantFrom("run", "delivery"),
     id: fc.string({ unit: "binary", maxLength: 300 }),
@@ -35,7 +35,7 @@ it("announces everything in order and in notifications that PostgreSQL takes, ho
   );
 });
 
-it("gathers announcements for a moment, and does not receive its own", async () => {
+it("peer notifications gather announcements for a moment, and a sender does not receive its own", async () => {
   const { first, second, payloads } = aPair();
   for (let i = 0; i < 50; i += 1) first.announce([{ kind: "run", id: `tsk_${i}` }]);
   await first.idle();
@@ -45,7 +45,7 @@ it("gathers announcements for a moment, and does not receive its own", async () 
   expect(first.take()).toEqual([]);
 });
 
-it("says only that something changed when an announcement failed, is too large, or cannot be parsed", async () => {
+it("a notification says only that something changed when an announcement failed, is too large, or cannot be parsed", async () => {
   const { first, second, state } = aPair();
   state.isAway = true;
   first.announce([{ kind: "run", id: "tsk_1" }]);

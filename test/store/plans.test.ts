@@ -174,7 +174,7 @@ describe("runs", () => {
       /^SEARCH deliveries EXISTS USING INDEX deliveries_run \(subject_id=\? AND sink=\?\)/,
     ],
     ["a state that many have", [{ delivery: ["delivered"] }, page], /^SCAN runs USING INDEX runs_newest$/],
-  ])("by %s", async (_what, question, expected) => {
+  ])("the list of runs by %s asks the index that serves it", async (_what, question, expected) => {
     for (const list of [store.runs, store.listItems]) {
       const steps = await plan(() => list(...question));
       // Of a page's list items, the few deliveries are sorted by sink.
@@ -188,7 +188,7 @@ describe("runs", () => {
     }
   });
 
-  it("reads no run's state for a list", async () => {
+  it("the list of runs reads no run's state", async () => {
     await plan(() => store.listItems({}, page));
     expect(asked.filter(({ sql: text }) => text.includes('"runs"')).map(({ sql: text }) => text)).toEqual([
       expect.not.stringContaining('"state"'),
@@ -201,14 +201,17 @@ describe("runs", () => {
     ["dead deliveries and text", { delivery: ["dead"], search }, 2, ENDED],
     ["what is over or waits", { delivery: ["canceled", "dead", "sending", "pending"] }, 3, ENDED],
     ["a sink that had few", { sink: ["rare"] }, 3, ENDED],
-  ])("by %s that few deliveries have: those few are looked at and sorted", async (_what, filter, count, expected) => {
-    const steps = await plan(async () => {
-      expect((await store.runs(filter, page)).runs.length).toBe(count);
-    });
-    expect(steps.join("\n")).toMatch(expected);
-    expect(steps.join("\n")).toMatch(/^SEARCH runs USING INDEX sqlite_autoindex_runs_1 \(run_id=\?\)/m);
-    expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
-  });
+  ])(
+    "runs by %s, which few deliveries have, are found by looking at those few",
+    async (_what, filter, count, expected) => {
+      const steps = await plan(async () => {
+        expect((await store.runs(filter, page)).runs.length).toBe(count);
+      });
+      expect(steps.join("\n")).toMatch(expected);
+      expect(steps.join("\n")).toMatch(/^SEARCH runs USING INDEX sqlite_autoindex_runs_1 \(run_id=\?\)/m);
+      expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
+    },
+  );
 
   it.each<[string, Parameters<Store["runs"]>, string[]]>([
     ["", [{ delivery: ["dead"] }, page], ["tsk_2", "tsk_1"]],
@@ -216,17 +219,20 @@ describe("runs", () => {
     [" of a sink within a time", [{ delivery: ["dead"], sink: ["crm"], until: 2 * MINUTE }, page], ["tsk_1"]],
     [" of a sink that had none", [{ delivery: ["dead"], sink: ["ops"] }, page], []],
     [" of a status", [{ delivery: ["dead"], status: ["failed"] }, page], []],
-  ])("reads runs with a dead delivery%s along the dead ones in the order of the list", async (_what, question, ids) => {
-    const steps = await plan(async () => {
-      expect((await store.runs(...question)).runs.map(({ state }) => state.run.run_id)).toHaveLength(ids.length);
-    });
-    expect(steps.join("\n")).toMatch(/^SEARCH deliveries USING (COVERING )?INDEX deliveries_dead \(sink=\?/m);
-    expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
-    // What is sorted are the pages of the sinks, and the page.
-    expect(steps.filter((step) => step === "USE TEMP B-TREE FOR ORDER BY").length).toBeLessThanOrEqual(2);
-  });
+  ])(
+    "runs with a dead delivery%s are read along the dead deliveries in the order of the list",
+    async (_what, question, ids) => {
+      const steps = await plan(async () => {
+        expect((await store.runs(...question)).runs.map(({ state }) => state.run.run_id)).toHaveLength(ids.length);
+      });
+      expect(steps.join("\n")).toMatch(/^SEARCH deliveries USING (COVERING )?INDEX deliveries_dead \(sink=\?/m);
+      expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
+      // What is sorted are the pages of the sinks, and the page.
+      expect(steps.filter((step) => step === "USE TEMP B-TREE FOR ORDER BY").length).toBeLessThanOrEqual(2);
+    },
+  );
 
-  it("whose words begin so: the words are looked up one after the other, none with all its places", async () => {
+  it("a search by the beginning of a word looks the words up one after the other, none with all its places", async () => {
     const term = { words: ["invo"], prefix: true };
     const steps = await plan(async () => {
       expect((await store.runs({ search: [term] }, { limit: 3 })).runs).toHaveLength(3);
@@ -236,7 +242,7 @@ describe("runs", () => {
     expect(await store.searchFault([term])).toBe(null);
   });
 
-  it("by text, a later page: the bound is an integer, as FTS5 passes over another and reads its way there", async () => {
+  it("a later page of a search is bounded by an integer, as FTS5 passes over another and reads its way there", async () => {
     await plan(() => store.runs({ search }, { ...page, after }));
     expect(asked.map(({ sql: text }) => text).join("\n")).toContain("run_words.rowid < cast(? as bigint)");
   });
@@ -245,7 +251,7 @@ describe("runs", () => {
     ["a number that few runs hold, forwards, as they are all read", "invoice 4321", 1, /run_words\.rowid$/],
     ["the beginning of numbers that few runs hold, forwards", "invoice 4321*", 11, /run_words\.rowid$/],
     ["what many hold, backwards, as a page is", "invoice tsk", page.limit, /run_words\.rowid desc limit \?$/],
-  ])("by %s", async (_what, typed, count, expected) => {
+  ])("a search by %s reads the index in that direction", async (_what, typed, count, expected) => {
     const words = readSearch(typed) as Search;
     const steps = await plan(async () => {
       expect((await store.runs({ search: words }, page)).runs).toHaveLength(count);
@@ -254,13 +260,13 @@ describe("runs", () => {
     expect(asked.filter(({ sql: text }) => expected.test(text))).toHaveLength(1);
   });
 
-  it("of which too many begin so, are refused before they are looked for", async () => {
+  it("a search by the beginning of too many words is refused before it is made", async () => {
     expect(await store.searchFault([{ words: ["123"], prefix: true }])).toMatch(
       /100 words that begin with "123": add a letter/,
     );
   });
 
-  it("runs asked by text, finds what there is", async () => {
+  it("a search with a status finds what there is", async () => {
     const { runs: found } = await store.runs(
       { search: [{ words: ["invoice"], prefix: false }], status: ["failed"] },
       { limit: 3 },
@@ -285,7 +291,7 @@ describe("deliveries", () => {
       ],
       /deliveries_ended \(sink=\? AND state=\? AND/,
     ],
-  ])("by %s", async (_what, question, expected) => {
+  ])("the list of deliveries by %s asks the index that serves it", async (_what, question, expected) => {
     const steps = await plan(() => store.deliveries(...question));
     // The pages of each sink and state, or the few of one run, are sorted: some hundred rows.
     expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);
@@ -296,7 +302,7 @@ describe("deliveries", () => {
   });
 });
 
-it("how many dead deliveries there are to send again is asked of those alone", async () => {
+it("the number of dead deliveries to send again is asked of those alone", async () => {
   const steps = await plan(async () => {
     const filter = { state: ["dead"], sink: ["ops", "crm"] };
     expect(await store.redeliverable(filter, 100)).toBe(2);
@@ -350,7 +356,7 @@ it.each<[string, () => Promise<unknown>]>([
     "a dry run of pruning",
     () => store.pruneRuns({ before: 100 * MINUTE, after: null, limit: 20, hold: [], dryRun: true }),
   ],
-])("%s: no table is walked and nothing large sorted", async (_what, act) => {
+])("asking for %s walks no table and sorts nothing large", async (_what, act) => {
   const steps = await plan(act);
   expect(steps.length).toBeGreaterThan(0);
   expect(steps.filter(isSlow)).toEqual([]);
@@ -392,20 +398,20 @@ describe("writing", () => {
       () => store.recordListedRuns([{ runId: "tsk_9", createdAt: 1, seenAt: 2, targetsThisRelay: true }]),
     ],
     ["words made anew", () => store.rebuildWords(10)],
-  ])("writing: %s walks no table", async (_what, act) => {
+  ])("writing %s walks no table", async (_what, act) => {
     const steps = await plan(act);
     expect(steps.length).toBeGreaterThan(0);
     expect(steps.filter(isSlow)).toEqual([]);
   });
 });
 
-it("what expired at a sink is looked for among what waits there", async () => {
+it("an expired delivery of a sink is looked for among those pending there", async () => {
   expect((await plan(() => store.expire("crm", 5, "too old"))).join("\n")).toMatch(WAITING);
 });
 
 describe("pruning", () => {
   const names = ["pruneRuns", "pruneBodies", "pruneUnrecognized", "pruneTests", "pruneListedRuns"] as const;
-  it.each(names)("pruning: %s walks along an index, whatever it removes", async (name) => {
+  it.each(names)("the step %s of pruning walks along an index, whatever it removes", async (name) => {
     // The first hundred minutes: runs 1 and 2 have a dead delivery, which does not keep them.
     const step = { before: 100 * MINUTE, after: null, limit: 20, hold: [], dryRun: false };
     const steps = await plan(() => store[name](step));

@@ -63,7 +63,7 @@ describe("rows", () => {
     expect((await all()).find(({ id }) => id === "other")).toMatchObject({ n: 1 });
   });
 
-  it("rows may be more than the values of one statement", async () => {
+  it("rows may have more values than one statement takes", async () => {
     const given = Array.from({ length: 40_000 }, (_none, n) => ({ id: `${n}`, n }));
     await write((rows) => insert(rows, given));
     expect(await all()).toHaveLength(given.length);
@@ -82,7 +82,7 @@ describe("rows", () => {
     ]);
   });
 
-  it("rows are text that PostgreSQL can hold: what it cannot is replaced, in whatever way it comes", async () => {
+  it("rows hold the text that PostgreSQL can hold, and anything else is replaced, in whatever way it comes", async () => {
     await write((rows) => insert(rows, [{ id: "a\0b" }, { id: "half \uD800" }]));
     await write((rows) =>
       rows.update(kept, [{ id: "a\0b", n: 1 }] as never, { set: "n = v.n", where: "kept.id = v.id" }),
@@ -95,7 +95,7 @@ describe("rows", () => {
     expect(await write((rows) => rows.query("select n from kept where id = ?", ["a\0b"]))).toEqual([{ n: 1 }]);
   });
 
-  it("rows have words: their lexemes, with every position they have", async () => {
+  it("rows have words with their lexemes and every position they have", async () => {
     const places = (word: string, from: number, to: number) =>
       `'${word}':${Array.from({ length: to - from + 1 }, (_none, i) => from + i).join()}`;
     const given = {
@@ -200,7 +200,7 @@ describe("a fault", () => {
     expect(lost.map(toStorageFault).filter((error) => !(error instanceof StorageFault))).toEqual([]);
   });
 
-  it("a fault is not what no connection and no storage is to blame for", async () => {
+  it("an error that is not the connection's or the storage's is no fault", async () => {
     const one = await client();
     const bugs = [
       new Error("anything"),

@@ -48,7 +48,7 @@ async function untilWaiting(client: pg.Client, n = 1): Promise<void> {
 }
 
 describe("at once", () => {
-  it("several claim, and each delivery goes to one of them", async () => {
+  it("a delivery that several connections claim at once goes to one of them", async () => {
     const n = 300;
     await store(0).accept(
       numbers(n).map((i) =>
@@ -77,7 +77,7 @@ describe("at once", () => {
     );
   });
 
-  it("several claim from an ordered sink, and it is one at a time, in order", async () => {
+  it("deliveries of an ordered sink that several connections claim at once go out one at a time, in order", async () => {
     const ids = numbers(40).map((i) => `dlv_${String(i).padStart(3, "0")}`);
     await store(0).accept(
       ids.map((id) => anArrival(aRun({ run_id: `run of ${id}` }), { decision: { deliveries: [aDelivery(id)] } })),
@@ -100,7 +100,7 @@ describe("at once", () => {
     expect(told).toEqual(ids);
   });
 
-  it("several take the same run, and it settles as if one came after the other", async () => {
+  it("a run whose receipts several connections take at once settles as if one came after the other", async () => {
     for (const round of numbers(15)) {
       const run_id = `tsk_${round}`;
       const answers = await Promise.all(
@@ -114,7 +114,7 @@ describe("at once", () => {
     }
   });
 
-  it("several take the same bytes, and they count as one receipt", async () => {
+  it("the same bytes that several connections take at once count as one receipt", async () => {
     for (const round of numbers(15)) {
       const arrival = () => anArrival(aRun({ run_id: `tsk_${round}` }), { hash: `hash ${round}` });
       const answers = await Promise.all(numbers(6).map((i) => store(i).accept([arrival()])));
@@ -124,7 +124,7 @@ describe("at once", () => {
     }
   });
 
-  it("several take batches of the same runs in opposite orders", async () => {
+  it("batches of the same runs in opposite orders are taken by several connections at once", async () => {
     for (const round of numbers(6)) {
       const batch = (i: number) =>
         numbers(20).map((n) => anArrival(aRun({ run_id: `tsk_${round}_${n}`, received_at: 1_000 + i })));
@@ -136,7 +136,7 @@ describe("at once", () => {
     }
   });
 
-  it("takes receipts for runs that are just being removed: each is whole afterwards, or gone", async () => {
+  it("a receipt for a run that is just being removed is whole afterwards, or gone", async () => {
     const old = numbers(240).map((i) => `tsk_${String(i).padStart(3, "0")}`);
     const told = (run_id: string, received_at: number, deliveries = [aDelivery(`dlv_${run_id}_${received_at}`)]) =>
       anArrival(aRun({ run_id, received_at, prompt: `word${run_id}` }), { decision: { deliveries } });
@@ -179,7 +179,7 @@ describe("at once", () => {
     expect(deliveries.find(({ state }) => state === "pending")?.count).toBe(await count("from deliveries"));
   });
 
-  it("a decision that cancels what waits, and a claim of it: it is canceled or sent, never both", async () => {
+  it("a pending delivery that one connection cancels and another claims at once is canceled or sent, never both", async () => {
     for (const round of numbers(20)) {
       const run_id = `tsk_${round}`;
       const first = `dlv_${round}a`;
@@ -212,7 +212,7 @@ describe("at once", () => {
     }
   });
 
-  it("accepting, claiming and recording leave roll-ups that are true", async () => {
+  it("accepting, claiming and recording at once leave roll-ups that are true", async () => {
     const perStore = 40;
     const accept = async (i: number): Promise<void> => {
       for (const n of numbers(perStore))
@@ -248,7 +248,7 @@ describe("at once", () => {
     ]);
   });
 
-  it("several migrate an empty database", async () => {
+  it("an empty database may be migrated by several connections at once", async () => {
     const empty = await newDatabase({ empty: true });
     const databases = await Promise.all(numbers(5).map(() => openPostgres(empty)));
     await Promise.all(databases.map((one) => migrate(one)));
@@ -261,7 +261,7 @@ describe("at once", () => {
 });
 
 describe("when the database fails", () => {
-  it("a connection lost in the middle of a transaction is a fault, nothing is half-done, and the same call works again", async () => {
+  it("a connection lost in a transaction is a fault, nothing is half-done, and the same call works again", async () => {
     const client = await admin();
     await client.query("select pg_advisory_lock(7390003, hashtext(''))");
     const arrival = () => anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1")] } });
@@ -278,7 +278,7 @@ describe("when the database fails", () => {
     expect(await store(0).accept([arrival()])).toMatchObject([{ verdict: "accepted" }]);
   });
 
-  it("a deadlock and a serialization failure are run again", async () => {
+  it("a transaction is run again after a deadlock and after a serialization failure", async () => {
     for (const state of ["40P01", "40001"]) {
       const client = await admin();
       await client.query(`create or replace function fail_once() returns trigger language plpgsql as $$ begin
@@ -293,7 +293,7 @@ describe("when the database fails", () => {
     }
   });
 
-  it("a lock that nobody gives back is a fault, not a wait for ever", async () => {
+  it("a lock that nobody releases is a fault, not a wait for ever", async () => {
     const client = await admin();
     await store(0).accept([anArrival(aRun())]);
     await client.query("begin; lock table receipts");
@@ -302,7 +302,7 @@ describe("when the database fails", () => {
     await store(0).accept([anArrival(aRun({ received_at: 2_000 }))]);
   });
 
-  it("everything fails while it is away, also what was connected, and works by itself when it is back", async () => {
+  it("every call fails while PostgreSQL is away, also on old connections, and works by itself when it is back", async () => {
     const server = await startPostgres();
     onTestFinished(() => server.remove());
     const database = await openPostgres(server.url);
@@ -324,7 +324,7 @@ describe("when the database fails", () => {
     await one.ping(3);
   });
 
-  it("says what is wrong without the password", async () => {
+  it("a failed connection says what is wrong without the password", async () => {
     const one = createSqlStore(await openPostgres("postgres://relay:pass-word@127.0.0.1:1/relay"));
     const fault = await one.ping(1).catch((error: unknown) => error);
     expect(fault).toBeInstanceOf(StorageFault);
@@ -334,7 +334,7 @@ describe("when the database fails", () => {
 });
 
 describe("a search", () => {
-  it("pages from the newest runs, looked through one by one, to those that the index finds", async () => {
+  it("a search pages from the newest runs, looked through one by one, to those that the index finds", async () => {
     const run = (n: number, prompt: string) => anArrival(aRun({ run_id: `tsk_${n}`, received_at: 1_000 + n, prompt }));
     const old = numbers(5).map((n) => run(n, "a needle"));
     for (const from of numbers(9))
@@ -371,7 +371,7 @@ describe("text and numbers", () => {
     expect((await store(0).runs({ workflow: ["a\0b"] }, { limit: 1 })).runs).toHaveLength(1);
   });
 
-  it("compresses states and bodies with lz4 where the server has it", async () => {
+  it("PostgreSQL compresses states and bodies with lz4 where the server has it", async () => {
     const client = await admin();
     const hasLz4 = await client.query("create temporary table tried (a text compression lz4)").then(
       () => true,
@@ -385,7 +385,7 @@ describe("text and numbers", () => {
     expect(rows.map(({ method }) => method)).toEqual([hasLz4 ? "l" : ""]);
   });
 
-  it("compares every id and name byte by byte", async () => {
+  it("PostgreSQL compares every id and name byte by byte", async () => {
     const client = await admin();
     const { rows } = await client.query<{ name: string }>(
       `select table_name || '.' || column_name as name from information_schema.columns c

@@ -115,7 +115,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   };
 
   describe("a run", () => {
-    it("a run that is due goes with everything that belongs to it, and one that is not stays with everything", async () => {
+    it("a run that is due goes with everything that belongs to it, and any other stays with everything", async () => {
       await aToldRun("old", BEFORE - 1);
       await aToldRun("new", BEFORE);
       expect(sum(await prune("pruneRuns"))).toBe(1);
@@ -132,7 +132,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.backlog()).toEqual([{ sink: "ops", size: 1, oldest: 1_000 }]);
     });
 
-    it("counts from the last thing that came for it or was sent", async () => {
+    it("the age of a run counts from the last receipt that came for it or delivery that was sent", async () => {
       for (const id of ["heard", "again", "quiet"]) await aToldRun(id, 1_000);
       await store.accept([aLaterReceipt("heard", 1_000, BEFORE)]);
       await store.redeliver("again", [aDelivery("dlv_x", "mail", { cause: "redelivery" })], BEFORE);
@@ -161,7 +161,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await prune("pruneRuns", { limit: 100 })).toEqual([0]);
     });
 
-    it("a run with very many rows is a step of its own", async () => {
+    it("a run with very many rows is removed in a step of its own", async () => {
       for (let i = 0; i < 3; i++) {
         const deliveries = Array.from({ length: 1_500 }, (_none, n) => aDelivery(`dlv_big${i}_${n}`));
         await store.accept([
@@ -172,7 +172,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await prune("pruneRuns", { limit: 10 })).toEqual([1, 1, 1]);
     });
 
-    it("leaves the statistics of its time, and takes itself off what counts rows that are there", async () => {
+    it("a run that is removed leaves the statistics of its time, and is taken off the counts of rows", async () => {
       await aToldRun("old", BEFORE - 1);
       await aToldRun("dead", BEFORE - 1, "dead");
       await aToldRun("new", BEFORE);
@@ -184,7 +184,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.backlog()).toEqual([]);
     });
 
-    it("a run that comes again later is a new one", async () => {
+    it("a run that comes again after it was removed is a new one", async () => {
       await aToldRun("old", 1_000);
       await prune("pruneRuns");
       expect(await store.accept([anArrival(aRun({ run_id: "old", received_at: 1_000 }))])).toMatchObject([
@@ -202,7 +202,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
 
   describe("an archived copy", () => {
-    it("an archived copy is discarded when the last run that has these bytes goes, once", async () => {
+    it("an archived copy is discarded once, when the last run that has these bytes goes", async () => {
       await aToldRun("one", 1_000);
       await aToldRun("two", BEFORE);
       const same = { key: "a_2", sha256: "shared", type: null, bytes: 5, copiedAt: 1 };
@@ -215,7 +215,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.copiedBytes()).toBe(0);
     });
 
-    it("an archived copy that is made of the same bytes again is not discarded any more", async () => {
+    it("an archived copy of the same bytes again is not discarded any more", async () => {
       await aToldRun("one", 1_000);
       await aToldRun("two", BEFORE);
       await prune("pruneRuns");
@@ -223,7 +223,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.discarded(9e15, 10)).toEqual([]);
     });
 
-    it("an archived copy in place of an older one discards that", async () => {
+    it("an archived copy in place of an older one discards the older one", async () => {
       await aToldRun("one", BEFORE);
       const copy = { runId: "one", key: "a", type: null, bytes: 10, copiedAt: 5 };
       await store.saveCopy({ ...copy, sha256: "first" });
@@ -245,7 +245,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
   });
 
   describe("bytes received", () => {
-    it("bytes received go by their own age; their receipts stay, and what was not recognized stays", async () => {
+    it("the bytes of a receipt go by their own age; the receipt stays, and an unrecognized one stays whole", async () => {
       // Ids sort by time, as those of the relay do.
       const at = [1_000, 2_000, BEFORE - 1, BEFORE, BEFORE + 1];
       for (const [i, receivedAt] of at.entries()) {
@@ -258,7 +258,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.receipts("r0")).toMatchObject([{ id: "rcp_0", body_bytes: 2 }]);
     });
 
-    it("bytes received that were never understood go with their receipts", async () => {
+    it("the bytes of an unrecognized receipt go together with it", async () => {
       for (const [i, receivedAt] of [1_000, 2_000, 3_000, BEFORE].entries())
         await store.accept([
           { ...anArrival(aRun({ run_id: `r${i}`, received_at: receivedAt }), { hash: `${i}` }), run: null },
@@ -287,7 +287,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
     expect(await store.attempts(["dlv_t0"])).toEqual([]);
   });
 
-  it("listed_runs go by the time of creation, of both sorts, with what coverage counts of them", async () => {
+  it("listed runs go by the time of creation, of both sorts, with what coverage counts of them", async () => {
     const at = [DAY, DAY + 1, 2 * DAY, BEFORE];
     await store.recordListedRuns(
       at.flatMap((createdAt, i) => [
@@ -302,7 +302,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       for (const sort of ["mine", "other"]) expect((await store.listedRun(`${sort}${i}`)) !== null).toBe(left);
   });
 
-  it("removes what is due and nothing else, whatever there is", async () => {
+  it("pruning removes what is due and nothing else, whatever there is", async () => {
     for (const seed of [5, 6]) {
       const chance = chanceOf(seed);
       const fresh = await open();

@@ -18,7 +18,7 @@ const { runs, questions } = corpus(2_000, 300);
 const scan = scanner(runs);
 const expected = questions.map((question) => ({ ...question, ...scan(question) }));
 
-it("the questions are good ones: most find something, few of them much, and some ask for too many words", () => {
+it("the questions of this corpus mostly find something, few find much, and some ask for too many words", () => {
   const counts = expected.map(({ ids }) => ids.length);
   expect(counts.filter((n) => n > 0).length).toBeGreaterThan(200);
   expect(counts.filter((n) => n > 0 && n < 200).length).toBeGreaterThan(100);
@@ -38,7 +38,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
   });
   afterAll(() => store.close());
 
-  it("finds what looking at every run finds, newest first", async () => {
+  it("a search finds what looking at every run finds, newest first", async () => {
     const missed: unknown[] = [];
     const wrong: unknown[] = [];
     for (const question of expected) {

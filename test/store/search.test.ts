@@ -26,7 +26,7 @@ describe("what was typed", () => {
     ['a"b', [term("a"), term("b")]],
     ["- & 🎉 x", [term("x")]],
     ["a\0b \uE000c", [term("a", "b"), term("c")]],
-  ])("what was typed: %j is read as its terms, all else is text", (typed, terms) => {
+  ])("the typed search %j is read as its terms, and all else is text", (typed, terms) => {
     expect(readSearch(typed)).toEqual(terms);
   });
 
@@ -44,11 +44,11 @@ describe("what was typed", () => {
     ["a b c d e f g h i j k", /more than 10 terms/],
     ["one* two* three*", /more than 2 terms/],
     ["a-b-c-d-e-f-g-h-i-j-klm*", /more than 10 words/],
-  ])("what was typed: %j is refused, and the reason says why", (typed, reason) => {
+  ])("the typed search %j is refused, and the reason says why", (typed, reason) => {
     expect(readSearch(typed)).toMatch(reason);
   });
 
-  it("what was typed never reaches SQLite as anything but quoted text", () => {
+  it("a typed search never reaches SQLite as anything but quoted text", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 60 }), (typed) => {
         const search = readSearch(typed);
@@ -70,7 +70,7 @@ describe("what can be found", () => {
       .split("\n\uE001\n")
       .filter((text) => text !== "");
 
-  it("what can be found is the ids, title, prompt, summary, failure and output of a run, numbers digit for digit", () => {
+  it("the search text has ids, title, prompt, summary, failure and output of a run, numbers digit for digit", () => {
     const text = indexedText(
       aRun({
         run_id: "tsk_9",
@@ -90,7 +90,7 @@ describe("what can be found", () => {
     );
   });
 
-  it("what can be found is the words of every key, text and number of an output in its order, a key beside its value, whatever it holds", () => {
+  it("the search text has the words of every key, text and number of an output in order, a key beside its value", () => {
     const isText = (value: Json | undefined) =>
       typeof value === "string" || typeof value === "number" || isRawNumber(value);
     const piecesOf = (value: Json): string[] => {
@@ -135,7 +135,7 @@ describe("what can be found", () => {
     );
   });
 
-  it("begins with marks of six columns, which are the same for ever: they are on disk", () => {
+  it("the search text begins with marks of six columns, which never change, as they are on disk", () => {
     const run = aRun({ status: "failed", channel: "a", title: "A title", organization_id: "o_1", workflow: null });
     const title = createHash("sha256").update("workflow\0A title").digest("hex").slice(0, 12);
     const marks = ["sfailed", "ttask\uE002v1", title, "oo\uE0021", "ca", "rwebhook"];
@@ -143,13 +143,13 @@ describe("what can be found", () => {
     expect(indexedText(run).split("\n")[0]).toBe(begun.join(" "));
   });
 
-  it("what can be found is cut, so that a huge output costs no more than a large one", () => {
+  it("the search text is cut, so that a huge output costs no more than a large one", () => {
     const output = Array.from({ length: 5_000 }, (_none, i) => ({ [`key ${i}`]: "x".repeat(1_000) }));
     expect(indexedText(aRun({ output })).length).toBeLessThan(33_000);
   });
 
   it.each(["word ", "東京", "é ", "longe\u0301 ", "a"])(
-    "what can be found is cut between words, so that a cut text of %j has no other word",
+    "the search text is cut between words, so that a cut text of %j has no other word",
     (piece) => {
       const text = textsOf(indexedText(aRun({ prompt: `a${piece.repeat(40_000)}` })))[1] ?? "";
       expect(new Set(toWords(text))).toEqual(new Set(piece === "a" ? [] : toWords(`a${piece.repeat(2)}`)));
@@ -157,14 +157,14 @@ describe("what can be found", () => {
     },
   );
 
-  it("what can be found has no more words than PostgreSQL has positions, whatever the output is", () => {
+  it("the search text has no more words than PostgreSQL has positions, whatever the output is", () => {
     for (const item of [1, "a", "東", "東京", "é"]) {
       const text = indexedText(aRun({ output: Array.from({ length: 40_000 }, () => item) }));
       expect(text.split(/[ \n]+/).length).toBeLessThan(16_383);
     }
   });
 
-  it("holds no mark that a text made up", () => {
+  it("the search text has no mark that a run's text made up", () => {
     const mark = indexedText(aRun()).split(/[ \n]/)[0] ?? "";
     expect(mark).toBe("\uE003scompleted");
     const digest = indexedText(aRun({ title: "A title" })).match(/\uE000[0-9a-f]{12}/)?.[0] ?? "";
@@ -177,7 +177,7 @@ describe("the plan of a filter", () => {
   it.each([
     [{}, null],
     [{ since: 1, until: 2 }, null],
-  ])("the plan of a filter: %j needs no more than the index of runs by time", (filter, match) => {
+  ])("the filter %j needs no more than the index of runs by time", (filter, match) => {
     expect(buildMatch(filter)).toBe(match);
   });
 
@@ -189,7 +189,7 @@ describe("the plan of a filter", () => {
     { workflow: ["wpid_1"] },
     { source: ["webhook"] },
     { search: [{ words: ["x"], prefix: false }] },
-  ])("the plan of a filter: %j is asked of the full-text index", (filter) => {
+  ])("the filter %j is asked of the full-text index", (filter) => {
     expect(buildMatch(filter)).not.toBeNull();
   });
 });

@@ -67,7 +67,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
       LATE,
     );
 
-  it("a run is as it was told, not as its body would be read now", async () => {
+  it("the state of a run is as it was delivered, not as its body would be read now", async () => {
     await store.accept([arrival("tsk_1", 1, { bytes: "no JSON", values: { title: "told", status: "failed" } })]);
     expect((await store.run("tsk_1"))?.state.run).toEqual(run("tsk_1", { title: "told", status: "failed" }));
     expect(await textOf("tsk_1")).toBe("no JSON");
@@ -99,7 +99,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     expect([await textOf("tsk_1", 1), await textOf("tsk_1", 2)]).toEqual([body("tsk_1"), "other bytes"]);
   });
 
-  it("what is decided without a receipt changes the state and leaves the body", async () => {
+  it("a decision without a receipt changes the state and leaves the body", async () => {
     await store.accept([arrival("tsk_1")]);
     expect(await revised({ title: "known now" })).toBe(true);
     expect((await store.run("tsk_1"))?.state).toMatchObject({
@@ -109,7 +109,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     expect(await textOf("tsk_1")).toBe(body("tsk_1"));
   });
 
-  it("a body that is understood later has its run's state, and stays as it came", async () => {
+  it("a body that is recognized later has its run's state, and stays as it came", async () => {
     const { receipt, run: understood } = arrival("tsk_1", 1, { bytes: "later" });
     await store.accept([{ receipt, run: null }]);
     expect(await store.adopt(receipt.id, "completed", understood as NonNullable<typeof understood>, LATE)).toBe(true);
@@ -118,7 +118,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
   });
 
   describe("when bodies are removed", () => {
-    it("the state, the receipt and what is sent stay as they were", async () => {
+    it("removing bodies leaves the state, the receipt and what is sent as they were", async () => {
       await store.accept([arrival("tsk_1"), arrival("tsk_2", 5)]);
       const [before, receipts, found] = [
         await store.run("tsk_1"),
@@ -138,14 +138,14 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
       expect(await store.redeliver("tsk_1", [aDelivery("dlv_9")], LATE)).toMatchObject([{ id: "dlv_9", revision: 1 }]);
     });
 
-    it("when bodies are removed: nothing of them is left but the state that the run has", async () => {
+    it("removing bodies leaves nothing of them but the state that the run has", async () => {
       await store.accept([arrival("tsk_1", 1), arrival("tsk_1", 2, { values: { prompt: "again" }, bytes: "two" })]);
       expect(await removeBodies(LATE)).toMatchObject({ removed: 2 });
       const state = JSON.stringify((await store.run("tsk_1"))?.state);
       expect(await blocks()).toEqual({ "rcp_tsk_1 1": null, "rcp_tsk_1 2": { state, body: null } });
     });
 
-    it("the run changes like any other, and the removed body does not come back", async () => {
+    it("a run whose body was removed changes like any other, and the body does not come back", async () => {
       await store.accept([arrival("tsk_1")]);
       await removeBodies(LATE);
       expect(await revised({ title: "known now" })).toBe(true);
@@ -156,14 +156,14 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
       expect([await textOf("tsk_1", 1), await textOf("tsk_1", 2)]).toEqual([null, "two"]);
     });
 
-    it("the same bytes are still known to have come before", async () => {
+    it("the bytes of a removed body are still known when they come again", async () => {
       await store.accept([arrival("tsk_1")]);
       await removeBodies(LATE);
       expect(await store.accept([arrival("tsk_1")])).toMatchObject([{ verdict: "duplicate", revision: null }]);
       expect(await store.receipts("tsk_1")).toMatchObject([{ copies: 2 }]);
     });
 
-    it("a dry run removes none", async () => {
+    it("a dry run of removing bodies removes none", async () => {
       await store.accept([arrival("tsk_1")]);
       const step = { before: LATE, after: null, limit: 100, hold: [] };
       expect(await store.pruneBodies({ ...step, dryRun: true })).toMatchObject({ removed: 1 });

@@ -28,7 +28,7 @@ describe("the words of a text", () => {
     expect(readableWords(text)).toEqual(words.split(" "));
   });
 
-  it("the words of a text are whole characters in scripts without spaces alone", () => {
+  it("words are whole characters only in scripts without spaces", () => {
     const whole = toWords("東 の ー 한 ไ ี a 1 é जी ö ἀ").map((word) => [readable(word), isWholeCharacter(word)]);
     expect(whole.filter(([, is]) => is).map(([word]) => word)).toEqual(Array.from("東のー한ไี"));
   });
@@ -60,19 +60,19 @@ describe("FTS5's unicode61", () => {
     return tokens;
   };
 
-  it("leaves each word as it is, whatever its characters are", () => {
+  it("FTS5's unicode61 leaves each word as it is, whatever its characters are", () => {
     const words = CHUNKS.map((some) => some.flatMap((c) => toWords(`a${c}b`)));
     expect(words.flat().length).toBeGreaterThan(200_000);
     const tokens = tokensOf(words.map((some) => some.join(" ")));
     for (const [i, some] of words.entries()) expect(tokens[i]?.join(" ")).toBe(some.join(" "));
   });
 
-  it("splits ASCII text, which it is given as it was received, into the same words", () => {
+  it("FTS5's unicode61 splits ASCII text, which it is given as it was received, into the same words", () => {
     const texts = Array.from({ length: 127 }, (_none, i) => `A${String.fromCodePoint(i + 1)}b9`);
     expect(tokensOf(texts)).toEqual(texts.map(toWords));
   });
 
-  it("FTS5's unicode61 has the same letters in its words, and holds nothing for equal that is not equal here, in scripts that have spaces", () => {
+  it("FTS5's unicode61 has the same letters in words, and holds none for equal that differ here, in scripts with spaces", () => {
     const letters = CHUNKS.flat().filter(
       (c) => /[\p{L}\p{N}]/u.test(c) && toWords(c).every((word) => !isWholeCharacter(word)),
     );

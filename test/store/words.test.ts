@@ -71,7 +71,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     expect(await idsIn(store, searchFor("invoice"))).toEqual([]);
   });
 
-  it("a run that was not recognized at first is found once it is", async () => {
+  it("a run that was unrecognized at first is found once it is recognized", async () => {
     const store = await opened();
     const arrival = aPrompt("tsk_1", "an invoice");
     await store.accept([{ ...arrival, run: null }]);
@@ -82,7 +82,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
   });
 
-  it("one that was removed is found no more, and what comes in its place is", async () => {
+  it("a run that was removed is found no more, and what comes in its place is", async () => {
     const store = await opened();
     await store.accept([aPrompt("tsk_1", "an invoice"), aPrompt("tsk_2", "an invoice", 9_000)]);
     expect(await store.pruneRuns({ ...aStep, before: 5_000 })).toMatchObject({ removed: 1 });
@@ -151,13 +151,13 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     return steps;
   };
 
-  it("has no work to be done when this release made it", async () => {
+  it("the search index has no work to be done when this release made it", async () => {
     expect(await store.rebuildWords(10)).toBe(0);
     await store.accept([aPrompt("tsk_1", "an invoice")]);
     expect(await store.rebuildWords(10)).toBe(0);
   });
 
-  it("is made again in steps when another release made it, and once only", async () => {
+  it("the search index is made again in steps when another release made it, and once only", async () => {
     await store.accept(Array.from({ length: 5 }, (_none, i) => aPrompt(`tsk_${i}`, "an invoice")));
     await makeOtherWords();
     expect(await rebuild(2)).toBe(3);
@@ -167,7 +167,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await store.rebuildWords(2)).toBe(0);
   });
 
-  it("of no runs is made again at once", async () => {
+  it("the search index of no runs is made again at once", async () => {
     await store.saveSetting("words_version", "0");
     expect(await store.rebuildWords(2)).toBe(0);
     await store.accept([aPrompt("tsk_1", "an invoice")]);
@@ -175,7 +175,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
   });
 
-  it("takes runs that come, change and go before it is made again", async () => {
+  it("the search index takes runs that come, change and go before it is made again", async () => {
     await store.accept([aPrompt("tsk_1", "one"), aPrompt("tsk_2", "two"), aPrompt("tsk_3", "three", 500)]);
     await makeOtherWords();
     await store.accept([aPrompt("tsk_1", `a letter ${"of many words ".repeat(20)}`, 1_001), aPrompt("tsk_4", "four")]);
@@ -185,7 +185,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     expect(await idsIn(store, searchFor("letter"))).toEqual(["tsk_1"]);
   });
 
-  it("holds what a new one would, whatever comes, changes and goes while it is made again", async () => {
+  it("the search index holds what a new one would, whatever comes, changes and goes while it is made again", async () => {
     for (const seed of [1, 2, 3, 4]) {
       const chance = chanceOf(seed);
       const words = ["invoice", "letter", "parcel", "card", "Größe", "1e21", "12345678901234567890"];
@@ -205,7 +205,7 @@ describe.each(Object.entries(databases))("the index on %s", (_name, open) => {
     }
   });
 
-  it("loses every word of a run that is removed, and keeps those of the others, whatever they hold", async () => {
+  it("the search index loses every word of a run that is removed, and keeps those of the others, whatever they hold", async () => {
     await store.accept([aPrompt("tsk_stays", "an invoice", 9e12)]);
     const before = await wordsIn(database);
     const values = fc.oneof(

@@ -33,7 +33,7 @@ const ACTIONS = [
 ] as const;
 
 describe("without a session", () => {
-  test.each(PAGES)("without a session: %s leads to the login and shows nothing", async (path) => {
+  test.each(PAGES)("the page %s without a session leads to the login and shows nothing", async (path) => {
     await relay.webhook(aTask());
     const answer = await relay.request(path);
     expect(answer.status).toBe(303);
@@ -41,19 +41,19 @@ describe("without a session", () => {
     expect(await answer.text()).toBe("");
   });
 
-  test("a script that asks in the background is told so in its own way", async () => {
+  test("a background request without a session is answered in a way of its own that its script understands", async () => {
     const stream = await relay.request("/live?after=0", { headers: { accept: "text/event-stream" } });
     expect([stream.status, stream.headers.get("location")]).toEqual([401, null]);
     const part = await relay.request("/?q=a%0d%0ab", { headers: { "hx-request": "true" } });
     expect([part.status, part.headers.get("hx-redirect")]).toEqual([401, "/login?to=%2F%3Fq%3Da%250d%250ab"]);
   });
 
-  test.each(ACTIONS)("without a session: %s leads back to %s after the login", async (path, page) => {
+  test.each(ACTIONS)("the action %s without a session leads back to %s after the login", async (path, page) => {
     const answer = await relay.request(path, form({}));
     expect([answer.status, answer.headers.get("location")]).toEqual([303, `/login?to=${encodeURIComponent(page)}`]);
   });
 
-  test("a form changes nothing and leads to the login, then to the page it stood on", async () => {
+  test("a form without a session changes nothing and leads to the login, then to the page it stood on", async () => {
     await relay.webhook(aTask());
     await relay.app.deliverDue();
     const answer = await relay.request("/runs/tsk_v2_1/redeliver", form({}));
@@ -63,7 +63,7 @@ describe("without a session", () => {
     expect(relay.sinkBodies).toHaveLength(1);
   });
 
-  test("webhooks, health and the history API are as before", async () => {
+  test("webhooks, health and the history API need no session", async () => {
     expect((await relay.webhook(aTask(), "/")).status).toBe(200);
     expect((await relay.request("/healthz")).status).toBe(200);
     expect((await relay.request("/v1/runs")).status).toBe(401);
@@ -72,7 +72,7 @@ describe("without a session", () => {
 });
 
 describe("the login", () => {
-  test("a right token gives a cookie that scripts cannot read and that ends after 12 hours", async () => {
+  test("a login with a right token gives a cookie that scripts cannot read and that ends after 12 hours", async () => {
     const answer = await relay.request("/login", form({ token: TOKEN, to: "/runs/tsk_v2_1?queued=1" }));
     expect(answer.status).toBe(303);
     expect(answer.headers.get("location")).toBe("/runs/tsk_v2_1?queued=1");
@@ -85,7 +85,7 @@ describe("the login", () => {
     expect((await relay.request("/", { headers: { cookie: session } })).status).toBe(303);
   });
 
-  test("behind https the cookie is bound to this host and to TLS", async () => {
+  test("the cookie of a login behind https is bound to this host and to TLS", async () => {
     const secure = await aRelay({ env: { PUBLIC_URL: "https://relay.test" } });
     const answer = await secure.request("/login", form({ token: TOKEN }));
     expect(answer.headers.get("set-cookie")).toMatch(
@@ -103,7 +103,7 @@ describe("the login", () => {
     expect(text).not.toContain(`${TOKEN}x`);
   });
 
-  test("the login after ten wrong tokens says when to come again, and takes the right one all the same", async () => {
+  test("the login says after ten wrong tokens when to come again, and takes the right one all the same", async () => {
     for (let i = 0; i < 10; i++)
       expect((await relay.request("/login", form({ token: `wrong ${i}` }))).status).toBe(401);
     const slowed = await relay.request("/login", form({ token: "wrong again" }));
@@ -113,7 +113,7 @@ describe("the login", () => {
     expect((await relay.request("/login", form({ token: TOKEN }))).status).toBe(303);
   });
 
-  test("the login is over for every copy of its cookie once it was logged out, and for no other session", async () => {
+  test("a session that was logged out is over for every copy of its cookie, and no other session is", async () => {
     const [cookie, other] = [await login(relay), await login(relay)];
     const csrf = await csrfOf(relay, cookie);
     const stream = await relay.request("/live?after=0", { headers: { cookie, accept: "text/event-stream" } });
@@ -138,7 +138,7 @@ describe("the login", () => {
     ["an address that is no page", "/webhook"],
     ["the login itself", "/login?to=/"],
     ["the logout", "/logout"],
-  ])("does not lead to %s", async (_what, to) => {
+  ])("the login does not lead to %s", async (_what, to) => {
     const answer = await relay.request("/login", form({ token: TOKEN, to }));
     expect(answer.headers.get("location")).toBe("/");
     const shown = await (await relay.request(`/login?to=${encodeURIComponent(to)}`)).text();
@@ -157,7 +157,7 @@ describe("the login", () => {
     }
   });
 
-  test("anyone who is logged in already goes on at once", async () => {
+  test("a login by somebody who is logged in already goes on at once", async () => {
     const cookie = await login(relay);
     const answer = await relay.request("/login?to=%2Fsinks", { headers: { cookie } });
     expect(answer.headers.get("location")).toBe("/sinks");
@@ -170,7 +170,7 @@ describe("the login", () => {
     await other.close();
   });
 
-  test("a changed cookie is none", async () => {
+  test("a changed cookie is no session", async () => {
     const cookie = await login(relay);
     const [id = "", expires = "", signature = ""] = cookie.split("=")[1]?.split(".") ?? [];
     for (const changed of [
@@ -189,7 +189,7 @@ const csrfOf = async (relay: Relay, cookie: string): Promise<string> =>
   /name="csrf" value="([^"]+)"/.exec(await (await relay.request("/", { headers: { cookie } })).text())?.[1] ?? "";
 
 describe("without RELAY_TOKEN", () => {
-  test("every page is closed and says which variable to set", async () => {
+  test("every page without RELAY_TOKEN is closed and says which variable to set", async () => {
     const closed = await aRelay({ env: { RELAY_TOKEN: undefined } });
     for (const path of [...PAGES, "/login"]) {
       const answer = await closed.request(path);
@@ -205,20 +205,23 @@ describe("forms", () => {
   const redeliver = (fields: Record<string, string>, headers: Record<string, string>) =>
     relay.request("/runs/tsk_v2_1/redeliver", form(fields, headers));
 
-  test.each(ACTIONS)("forms: %s is refused from another site and without the session's own field", async (path) => {
-    await relay.webhook(aTask());
-    await relay.app.deliverDue();
-    const cookie = await login(relay);
-    const csrf = await csrfOf(relay, cookie);
-    const given = { csrf, filter: "state=delivered" };
-    expect((await relay.request(path, form(given, { cookie, "sec-fetch-site": "cross-site" }))).status).toBe(403);
-    expect((await relay.request(path, form({ ...given, csrf: "" }, { cookie }))).status).toBe(403);
-    // And with GET nothing happens.
-    expect((await relay.request(path, { headers: { cookie } })).status).toBeGreaterThanOrEqual(400);
-    await relay.app.deliverDue();
-    expect(relay.sinkBodies).toHaveLength(1);
-    expect((await relay.request(path, form(given, { cookie }))).status).toBe(303);
-  });
+  test.each(ACTIONS)(
+    "the form of %s is refused from another site and without the session's own field",
+    async (path) => {
+      await relay.webhook(aTask());
+      await relay.app.deliverDue();
+      const cookie = await login(relay);
+      const csrf = await csrfOf(relay, cookie);
+      const given = { csrf, filter: "state=delivered" };
+      expect((await relay.request(path, form(given, { cookie, "sec-fetch-site": "cross-site" }))).status).toBe(403);
+      expect((await relay.request(path, form({ ...given, csrf: "" }, { cookie }))).status).toBe(403);
+      // And with GET nothing happens.
+      expect((await relay.request(path, { headers: { cookie } })).status).toBeGreaterThanOrEqual(400);
+      await relay.app.deliverDue();
+      expect(relay.sinkBodies).toHaveLength(1);
+      expect((await relay.request(path, form(given, { cookie }))).status).toBe(303);
+    },
+  );
 
   test("a form without the session's own field is refused", async () => {
     await relay.webhook(aTask());
@@ -228,7 +231,7 @@ describe("forms", () => {
     }
   });
 
-  test("the field of another session is refused", async () => {
+  test("a form with the field of another session is refused", async () => {
     await relay.webhook(aTask());
     const [mine, theirs] = [await login(relay), await login(relay)];
     expect((await redeliver({ csrf: await csrfOf(relay, theirs) }, { cookie: mine })).status).toBe(403);
@@ -264,7 +267,7 @@ describe("forms", () => {
     expect((await redeliver({ csrf, more: "x".repeat(10_000) }, { cookie })).status).toBe(404);
   });
 
-  test("many pages may hear of changes at one time, and another one when one has gone", async () => {
+  test("the relay tells as many pages as it may of changes at one time, and another one when one has gone", async () => {
     const cookie = await login(relay);
     const open = () => relay.request("/live?after=0", { headers: { cookie, accept: "text/event-stream" } });
     const readers = [];
@@ -333,7 +336,7 @@ describe("headers", () => {
     }
   });
 
-  test("assets are open to everyone, named by content, and kept by browsers", async () => {
+  test("assets are open without a session, named by content, and kept by browsers", async () => {
     const text = await (await relay.request("/login")).text();
     const paths = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? "");
     expect(new Set(paths).size).toBe(3);

@@ -17,7 +17,7 @@ const send = (runId: string, values: Record<string, unknown> = {}) =>
 const after = (answer: Response): Promise<string> => reader.page(answer.headers.get("location") ?? "none");
 
 describe("a sink", () => {
-  test("a sink is tested: the page says what it answered, and only of a test that was", async () => {
+  test("a test of a sink makes the page say what the sink answered, and only of a test that was", async () => {
     const sent = await reader.post("/sinks/http/test");
     const to = sent.headers.get("location") ?? "";
     expect(to).toMatch(/^\/sinks\?sink=http&tested=dlv_/);
@@ -33,7 +33,7 @@ describe("a sink", () => {
     expect((await reader.post("/sinks/nowhere/test")).status).toBe(404);
   });
 
-  test("a sink that was stopped says so, waits, and is resumed", async () => {
+  test("a sink that was stopped says so on its page, keeps its deliveries pending, and is resumed there", async () => {
     relay.sinkAnswers.push(410);
     await send("tsk_1");
     await relay.app.deliverDue();
@@ -57,7 +57,7 @@ describe("dead deliveries in bulk", () => {
   });
   const bulk = "/deliveries/redeliver";
 
-  test("dead deliveries in bulk are counted first, with nothing sent, and then sent once", async () => {
+  test("a bulk redelivery of dead deliveries is counted first, with nothing sent, and then sent once", async () => {
     expect(await reader.page(`${bulk}?state=dead&sink=http`)).toContain("Redeliver 3 deliveries?");
     await relay.app.deliverDue();
     expect(relay.sinkBodies).toHaveLength(3);
@@ -74,21 +74,24 @@ describe("dead deliveries in bulk", () => {
     ["state=pending", "state must be delivered, dead or canceled"],
     ["state=dead&since=yesterday", "since must be a time"],
     ["state=dead&run=tsk_1", "run there is no such filter"],
-  ])("an address of %j sends nothing, as it may have been cut short", async (filter, said) => {
-    const text = (await (await reader.get(`${bulk}?${filter}`)).text()).replace(/<[^>]*>/g, "").replace(/\s+/g, " ");
-    expect(text).toContain(said);
-    expect((await reader.post(bulk, { filter })).status).toBe(400);
-    await relay.app.deliverDue();
-    expect(relay.sinkBodies).toHaveLength(3);
-  });
+  ])(
+    "a bulk redelivery with the address %j sends nothing, as the address may have been cut short",
+    async (filter, said) => {
+      const text = (await (await reader.get(`${bulk}?${filter}`)).text()).replace(/<[^>]*>/g, "").replace(/\s+/g, " ");
+      expect(text).toContain(said);
+      expect((await reader.post(bulk, { filter })).status).toBe(400);
+      await relay.app.deliverDue();
+      expect(relay.sinkBodies).toHaveLength(3);
+    },
+  );
 
-  test("dead deliveries in bulk of a sink that is no longer configured are none", async () => {
+  test("a bulk redelivery of dead deliveries to a removed sink has none to send", async () => {
     expect(await reader.page(`${bulk}?state=dead&sink=gone`)).toContain("Nothing to redeliver");
   });
 });
 
 describe("a run's artifacts", () => {
-  test("a run's artifacts are asked of Skyvern again; when it does not answer, the page says so and keeps what was known", async () => {
+  test("a run's page asks Skyvern for the artifacts again, and says so and keeps the known ones when Skyvern does not answer", async () => {
     const payload = aTask();
     await relay.webhook(payload);
     relay.skyvern.addRun({ payload: payload as never, artifacts: [{ artifact_id: "a_1", artifact_type: "har" }] });
@@ -103,7 +106,7 @@ describe("a run's artifacts", () => {
 });
 
 describe("search", () => {
-  test("finds, keeps filters, and says what is wrong with what was typed", async () => {
+  test("the search on the page finds, keeps filters, and says what is wrong with what was typed", async () => {
     await send("tsk_1", { output: { order: "INV-2026-0042" } });
     await send("tsk_2", { status: "failed", failure_reason: "INV-2026-0042 was not there" });
     const found = async (query: string) =>
@@ -140,7 +143,7 @@ describe("the stream of changes", () => {
     start = null;
   });
 
-  test("tells that something changed after what the page shows, and nothing of what it was", async () => {
+  test("the stream of changes says that something changed after what the page shows, and nothing of what it was", async () => {
     const begin = relay.app.store.lastChange();
     await send("tsk_1");
     const stream = await follow(`after=${begin}`);
@@ -160,7 +163,7 @@ describe("the stream of changes", () => {
     expect(since.changes.map(({ at }) => at)).toContain(id);
   });
 
-  test("of one run passes over what happens to others", async () => {
+  test("the stream of changes of one run passes over what happens to others", async () => {
     await started();
     const last = relay.app.store.lastChange();
     const stream = await follow(`after=${last}&run=tsk_2`);
@@ -171,7 +174,7 @@ describe("the stream of changes", () => {
     expect((await mine.next()).event).toBe("changed");
   });
 
-  test("from a place that is not known any more, tells at once that something changed", async () => {
+  test("the stream of changes from a place that is not known any more says at once that something changed", async () => {
     for (const place of ["after=x", "after=6b1f0c92d4e7a3-4711", "after=mg4r7k2a1b2c3d-4711&run=tsk_1"]) {
       const stream = await follow(place);
       expect(await stream.next()).toEqual({ event: "changed", data: 1, id: relay.app.store.lastChange() });
@@ -180,7 +183,7 @@ describe("the stream of changes", () => {
     }
   });
 
-  test("the stream of changes without a place to begin is none, and the browser does not come again", async () => {
+  test("the stream of changes without a place to begin is refused, and the browser does not come again", async () => {
     expect((await reader.get("/live")).status).toBe(204);
   });
 });

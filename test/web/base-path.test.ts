@@ -70,7 +70,7 @@ const addressesIn = (page: string): string[] =>
     name === "value" ? [] : [address.replaceAll("&amp;", "&")],
   );
 
-test("every page, asset, form, link and redirect stays under the path, and so does the cookie", async () => {
+test("every page, asset, form, link and redirect stays under the path of PUBLIC_URL, and so does the cookie", async () => {
   const { go, post, cookiePath } = aBrowser();
   await relay.webhook(aTask({ summary: 'href="/evil" <a href="/evil">' }), "/webhook?customer=42");
   await relay.webhook({ nothing: "known" });
@@ -117,7 +117,7 @@ test("every page, asset, form, link and redirect stays under the path, and so do
   expect((await post(`${BASE}/logout`, { csrf })).url).toBe(`${origin}${BASE}/login`);
 });
 
-test("links in messages lead under the path, and open there", async () => {
+test("links in messages lead under the path of PUBLIC_URL, and open there", async () => {
   await relay.webhook(aTask({}));
   await relay.app.deliverDue();
   const { data } = JSON.parse(relay.sinkBodies[0] ?? "") as { data: { run_url: string } };
@@ -125,12 +125,12 @@ test("links in messages lead under the path, and open there", async () => {
   expect((await aBrowser().go(data.run_url)).url).toContain(`${BASE}/login`);
 });
 
-test("a script that asks without a session is sent to the login under the path", async () => {
+test("a script that asks without a session is sent to the login under the path of PUBLIC_URL", async () => {
   const answer = await fetch(`${origin}${BASE}/sinks`, { headers: { "hx-request": "true" } });
   expect([answer.status, answer.headers.get("hx-redirect")]).toEqual([401, `${BASE}/login?to=%2Fsinks`]);
 });
 
-test("over TLS the cookie is for the path, under a name that says so", async () => {
+test("the cookie over TLS is for the path of PUBLIC_URL, under a name that says so", async () => {
   const secure = await aRelay({ env: { PUBLIC_URL: "https://example.com/tools/relay/" } });
   const answer = await secure.request("/login", {
     method: "POST",
@@ -142,7 +142,7 @@ test("over TLS the cookie is for the path, under a name that says so", async () 
 });
 
 test.each(["/", "/login", "/v1/runs", "/openapi.json", "/healthz", "/artifacts/a/b"])(
-  "%s asks for TLS of its own host alone, not of others under it",
+  "the address %s asks for TLS of its own host alone, not of others under it",
   async (path) => {
     const { headers } = await relay.request(path);
     expect(headers.get("strict-transport-security") ?? "").not.toContain("includeSubDomains");

@@ -51,7 +51,7 @@ it("a failing block has its place among all blocks of the workflow, also those t
   expect(page).toContain("Failed at get_pdf (block 2 of 10)");
 });
 
-it("the page lists the blocks in the order in which they began, with their reasons as text", async () => {
+it("the page lists the blocks of a run in the order in which they began, with their reasons as text", async () => {
   const { event, page } = await aFailedRun(broken);
   const labels = ["open", "get_pdf", "read_invoice", "each", "look_up", "check"];
   const card = page.slice(page.indexOf('id="blocks"'));

@@ -26,7 +26,7 @@ describe("the hours that are drawn", () => {
     ["a year: its last seven days", { since: NOW - 8_760 * HOUR_MS }, 168, HOUR + HOUR_MS],
     ["a time to come", { since: NOW + 1e12 }, 48, HOUR + HOUR_MS],
     ["the beginning of time", { until: 0 }, 48, HOUR_MS],
-  ])("the hours that are drawn: %s", (_what, shown, length, until) => {
+  ])("the hours that are drawn fit the list of runs: %s", (_what, shown, length, until) => {
     const window = resolveWindow(shown, NOW);
     expect([hours(window), window.until]).toEqual([length, until]);
   });
@@ -60,7 +60,7 @@ describe("runs per hour", () => {
     ]);
   });
 
-  test("runs per hour are told in words and numbers too, and a hostile status is one of the others", async () => {
+  test("runs per hour are said in words and numbers too, and a hostile status is one of the others", async () => {
     const svg = await draw();
     expect(svg).toContain("2026-01-20 12:00 UTC: 30 completed, 10 failed");
     expect(svg).toMatch(/2 days, 43 runs, at most 40 runs an hour/);
@@ -69,14 +69,14 @@ describe("runs per hour", () => {
     expect(svg.match(/<th scope="row">/g)).toHaveLength(2);
   });
 
-  test("outside the time that the list shows are dimmed", async () => {
+  test("the hours outside the time that the list shows are dimmed", async () => {
     expect((await draw({ since: HOUR })).match(/class="dim"/g)).toHaveLength(1);
     expect((await draw()).match(/class="dim"/g)).toBeNull();
   });
 });
 
 describe("how long deliveries took", () => {
-  test("how long deliveries took is told by percentiles and drawn by the hour", async () => {
+  test("the chart of delivery times says percentiles and draws them by the hour", async () => {
     const window = latencyWindow(NOW);
     const times = [
       { start: HOUR, sink: "ops", bucket: bucketOf(100), count: 90 },
@@ -90,7 +90,7 @@ describe("how long deliveries took", () => {
     for (const [, y] of svg.matchAll(/ y="([\d.-]+)"/g)) expect(Number(y)).toBeGreaterThanOrEqual(0);
   });
 
-  test("says so when nothing arrived", async () => {
+  test("the chart of delivery times says so when nothing arrived", async () => {
     expect(String(await latencyChart([], latencyWindow(NOW)))).toContain("Nothing arrived here");
   });
 
@@ -102,7 +102,7 @@ describe("how long deliveries took", () => {
     [89_999, "90 s"],
     [90_000, "2 min"],
     [5_400_000, "1.5 h"],
-  ])("how long deliveries took: %i ms are %s", (ms, said) => {
+  ])("a delivery time of %i ms is written as %s", (ms, said) => {
     expect(took(ms)).toBe(said);
   });
 });

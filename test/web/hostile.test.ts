@@ -157,7 +157,7 @@ const everywhere = async (offences: (html: string) => string[]): Promise<string[
   );
 
 describe("hostile strings in every field", () => {
-  test("hostile strings of Skyvern's API are on the run's page", async () => {
+  test("hostile strings of Skyvern's API are shown on the run's page", async () => {
     const page = await reader.page("/runs/wr_1");
     for (const name of ["trigger", "wfs_", "wr_parent", "wr_from", "wr_by", "tag key", "tag value"])
       expect(page, name).toContain(`${name}&quot;`);

@@ -43,7 +43,7 @@ describe("a download of runs", () => {
     expect(text).toMatch(/^\uFEFFrun_id,.*\r\ntsk_2,.*\r\n$/);
   });
 
-  test("asks for a session, and says what is wrong with its address", async () => {
+  test("a download of runs needs a session, and says what is wrong with its address", async () => {
     expect((await relay.request("/runs.csv")).status).toBe(303);
     const wrong = await reader.get("/runs.csv?since=soon&stauts=failed");
     expect([wrong.status, textOf(await wrong.text())]).toEqual([400, expect.stringContaining("stauts")]);
@@ -51,13 +51,13 @@ describe("a download of runs", () => {
 });
 
 describe("with nothing received", () => {
-  test("the list says which address to give to Skyvern and how to send a sample", async () => {
+  test("the list of an empty relay says which address to give to Skyvern and how to send a sample", async () => {
     const text = textOf(await reader.page("/"));
     expect(text).toContain(`${HOST}/webhook`);
     expect(text).toContain("openssl dgst -sha256 -hmac");
   });
 
-  test("the sample is a command that the relay accepts", async () => {
+  test("the sample on the list of an empty relay is a command that the relay accepts", async () => {
     const { port } = await relay.start();
     const env = { PATH: process.env["PATH"] ?? "", SKYVERN_API_KEY: KEY };
     const { stdout } = await promisify(execFile)("sh", ["-c", sampleCommand(`http://127.0.0.1:${port}`)], { env });
@@ -65,7 +65,7 @@ describe("with nothing received", () => {
     expect(textOf(await reader.page("/"))).toContain("tsk_sample_");
   });
 
-  test("the other pages say that there is nothing, and why", async () => {
+  test("the other pages of an empty relay say that there is nothing, and why", async () => {
     expect(textOf(await reader.page("/deliveries?state=dead"))).toContain("No dead deliveries");
     expect(textOf(await reader.page("/unrecognized"))).toContain(
       "The relay recognized every webhook that it received.",
@@ -106,14 +106,14 @@ describe("the list of runs", () => {
     expect(seen).toEqual(Array.from({ length: 120 }, (_, i) => `/runs/tsk_v2_${120 - i}`));
   });
 
-  test("keeps the filters in the address of the next page", async () => {
+  test("the list of runs keeps the filters in the address of the next page", async () => {
     await send(60);
     const [older = ""] = linksTo(await reader.page("/?run_type=task_v2&channel="), /after=/);
     expect(older).toMatch(/^\/\?run_type=task_v2&after=/);
     expect(linksTo(await reader.page(older), /^\/runs\//)).toHaveLength(10);
   });
 
-  test("filters by status, type, workflow, channel, sink, delivery and time, and by several values", async () => {
+  test("the list of runs filters by status, type, workflow, channel, sink, delivery and time, and by several values", async () => {
     await relay.webhook(aTask({ run_id: "tsk_a", task_id: "tsk_a", status: "failed", run_type: "task_v1" }));
     await relay.webhook(aTask({ run_id: "tsk_b", task_id: "tsk_b", status: "timed_out" }), "/webhook/invoices");
     await relay.webhook(
@@ -142,7 +142,7 @@ describe("the list of runs", () => {
     expect(await shown("until=2026-01-20T12:00:00%2B01:00")).toEqual([]);
   });
 
-  test("the list of runs when no run fits it says so and shows the way back", async () => {
+  test("the list of runs says so when no run fits, and shows the way back", async () => {
     await send(1);
     const html = await reader.page("/?status=canceled");
     expect(textOf(html)).toContain("No run was received that fits these filters.");
@@ -154,14 +154,14 @@ describe("the list of runs", () => {
     ["since=yesterday", "since must be a time like 2026-01-20"],
     ["delivery=lost", "delivery must be one of pending"],
     ["after=here", "after is not a position in this list"],
-  ])("names what is wrong with ?%s", async (query, said) => {
+  ])("the list of runs names what is wrong with ?%s", async (query, said) => {
     await send(1);
     const answer = await reader.get(`/?${query}`);
     expect(answer.status).toBe(400);
     expect(textOf(await answer.text())).toContain(said);
   });
 
-  test("ticks off where it was delivered, with what the newest delivery came to", async () => {
+  test("the list of runs shows where each was delivered, with what the newest delivery came to", async () => {
     relay.sinkAnswers.push(400);
     await relay.webhook(aTask());
     expect(textOf(await reader.page("/"))).toContain("http pending");
@@ -174,7 +174,7 @@ describe("the list of runs", () => {
 });
 
 describe("the page of a run", () => {
-  test("tells outcome, output, numbers digit for digit, where it was delivered, and the story in order", async () => {
+  test("the page of a run shows outcome, output, numbers digit for digit, where it was delivered, and the story in order", async () => {
     const payload = JSON.stringify(aTask({ output: { total: "BIG", rate: 1 } })).replace(
       '"BIG"',
       "12345678901234567890",
@@ -212,7 +212,7 @@ describe("the page of a run", () => {
     );
   });
 
-  test("a failure shows its reason, codes, categories and Skyvern's own words", async () => {
+  test("the page of a failed run shows its reason, codes, categories and Skyvern's own words", async () => {
     await relay.webhook(
       aTask({
         status: "failed",
@@ -248,7 +248,7 @@ describe("the page of a run", () => {
     },
   );
 
-  test("a canceled run is not red, and a run of files is not without a result", async () => {
+  test("the page of a canceled run is not red, and that of a run of files shows a result", async () => {
     await relay.webhook(aTask({ status: "canceled", output: null }));
     const html = await reader.page("/runs/tsk_v2_1");
     expect(textOf(html)).toContain("Why it did not complete Skyvern gives no reason.");
@@ -261,7 +261,7 @@ describe("the page of a run", () => {
     expect(text).not.toContain("no output");
   });
 
-  test("a run that is not final says so and offers nothing to send", async () => {
+  test("the page of a run that is not final says so and offers nothing to send", async () => {
     await relay.webhook(aTask({ status: "running", output: null }));
     const html = await reader.page("/runs/tsk_v2_1");
     expect(textOf(html)).toContain("Not final yet: stored");
@@ -269,7 +269,7 @@ describe("the page of a run", () => {
     expect((await reader.post("/runs/tsk_v2_1/redeliver")).status).toBe(409);
   });
 
-  test("pictures come through the relay, and only those of the run", async () => {
+  test("the pictures of a run come through the relay, and only that run's", async () => {
     const screenshot = "https://api.skyvern.com/v1/artifacts/a_1/content?expiry=1&kid=k&sig=s";
     const payload = aTask({ screenshot_urls: [screenshot], recording_url: screenshot.replace("a_1", "a_2") });
     relay.skyvern.addRun({ payload: payload as never });
@@ -284,7 +284,7 @@ describe("the page of a run", () => {
     expect((await reader.get("/runs/tsk_v2_1/media/a_3")).status).toBe(404);
   });
 
-  test("pictures and film are not listed among the files as well", async () => {
+  test("pictures and recording are not listed among the files as well", async () => {
     const screenshot = "https://api.skyvern.com/v1/artifacts/a_1/content?expiry=1&kid=k&sig=s";
     const payload = {
       ...aTask({ screenshot_urls: [screenshot], recording_url: screenshot.replace("a_1", "a_2") }),
@@ -297,7 +297,7 @@ describe("the page of a run", () => {
     expect(textOf(await reader.page("/runs/tsk_v2_1"))).toContain("1 other artifact har");
   });
 
-  test("a film that has no bytes is neither shown nor linked", async () => {
+  test("a recording that has no bytes is neither shown nor linked", async () => {
     const film = (id: string) => `https://api.skyvern.com/v1/artifacts/${id}/content?expiry=1&kid=k&sig=s`;
     const payload = { ...aTask({ status: "canceled", recording_url: film("a_2") }), workflow_run_id: "wr_1" };
     const empty = { artifact_id: "a_2", artifact_type: "recording", bytes: new Uint8Array() };
@@ -315,7 +315,7 @@ describe("the page of a run", () => {
     expect(data).toMatchObject({ recording_url: null, artifacts: [] });
   });
 
-  test("a picture and a film that are gone are not found, so that the page says so in words", async () => {
+  test("a picture and a recording that are gone are not found, so that the page says so in words", async () => {
     const recording_url = "https://api.skyvern.com/v1/artifacts/a_2/content?sig=s";
     const screenshot_urls = ["https://api.skyvern.com/v1/artifacts/a_1/content?sig=s"];
     await relay.webhook(aTask({ screenshot_urls, recording_url }));
@@ -324,7 +324,7 @@ describe("the page of a run", () => {
     expect([picture.status, await picture.text()]).toEqual([404, ""]);
   });
 
-  test("the received bytes can be read and downloaded, as they were stored", async () => {
+  test("the received bytes can be read and downloaded on the page of a run, as they were stored", async () => {
     await relay.webhook(aTask({ extra_http_headers: { authorization: "Bearer hidden" } }));
     const [receipt = ""] = linksTo(await reader.page("/runs/tsk_v2_1"), /\/receipts\//);
     const text = textOf(await reader.page(receipt));
@@ -341,7 +341,7 @@ describe("the page of a run that Skyvern tries again", () => {
   const body = (name: string): string =>
     readFileSync(new URL(`../fixtures/webhook.workflow_run.${name}-1.0.56.json`, import.meta.url), "utf8");
 
-  test("says what is waited for, then has the table of its attempts", async () => {
+  test("the page of a run that Skyvern tries again says what is waited for, then has the table of its attempts", async () => {
     await relay.webhook(body("failed-retry-pending"));
     const list = textOf(await reader.page("/"));
     expect(list).toContain("Retrying");
@@ -357,7 +357,7 @@ describe("the page of a run that Skyvern tries again", () => {
     expect(text).toContain("Attempt 2 started");
   });
 
-  test("names the attempt of a message about one, among the deliveries and in what happened", async () => {
+  test("the page of a run names the attempt of a message about one, among the deliveries and in what happened", async () => {
     const attempts = await aRelay({
       env: { SINK_URL: undefined },
       file: 'sinks: { crm: { kind: http, url: "http://127.0.0.1:1/", attempts: true } }',
@@ -373,7 +373,7 @@ describe("the page of a run that Skyvern tries again", () => {
 });
 
 describe("redelivering", () => {
-  test("sends the run again to one sink, or to all, and says so", async () => {
+  test("a redelivery from a run's page goes to one sink, or to all, and the page says so", async () => {
     await relay.webhook(aTask());
     await relay.app.deliverDue();
     const answer = await reader.post("/runs/tsk_v2_1/redeliver", { sink: "http" });
@@ -386,13 +386,13 @@ describe("redelivering", () => {
     expect(text.match(/Queued again on request for http/g)).toHaveLength(2);
   });
 
-  test("to a sink or of a run that is not there is refused", async () => {
+  test("a redelivery to an unknown sink, or of an unknown run, is refused", async () => {
     await relay.webhook(aTask());
     expect((await reader.post("/runs/tsk_v2_1/redeliver", { sink: "nowhere" })).status).toBe(400);
     expect((await reader.post("/runs/tsk_none/redeliver")).status).toBe(404);
   });
 
-  test("from the dead deliveries it returns there, and never to another host", async () => {
+  test("a redelivery from the dead deliveries returns there, and never to another host", async () => {
     relay.sinkAnswers.push(400);
     await relay.webhook(aTask());
     await relay.app.deliverDue();
@@ -407,7 +407,7 @@ describe("redelivering", () => {
 });
 
 describe("sinks and what was not understood", () => {
-  test("a sink shows its counts, backlog, last error and last success", async () => {
+  test("the page of a sink shows its counts, backlog, last error and last success", async () => {
     relay.sinkAnswers.push(400, 503);
     await relay.webhook(aTask());
     await relay.app.deliverDue();
@@ -424,7 +424,7 @@ describe("sinks and what was not understood", () => {
     expect(text).toMatch(/Last success \S+ \S+ UTC , tsk_3/);
   });
 
-  test("the navigation leads to what was not recognized as soon as there is something", async () => {
+  test("the navigation leads to unrecognized receipts as soon as there is one", async () => {
     expect(await reader.page("/")).not.toContain('href="/unrecognized"');
     await relay.webhook({ hello: "<script>alert(1)</script>" });
     expect(await reader.page("/")).toContain('href="/unrecognized"');

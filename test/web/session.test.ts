@@ -33,7 +33,7 @@ describe("sessions", () => {
     expect(await sessionsOf("new").read(cookie)).toBeNull();
   });
 
-  test("sessions: each have a form field of their own, the same on every page", async () => {
+  test("each session has a form field of its own, the same on every page", async () => {
     const sessions = sessionsOf("one");
     const [a, b] = [await sessions.read(sessions.start("one") ?? ""), await sessions.read(sessions.start("one") ?? "")];
     if (a === null || b === null) throw new Error("a fresh session was not read");

@@ -88,20 +88,14 @@ const mailboxes = z.union([z.string(), z.array(z.string())]).transform((given, c
 
 export const EmailConfig = z.strictObject({
   smtp: smtp.meta({
-    description:
-      "smtp://user:password@host:587 (STARTTLS where the server offers it) or smtps://…:465. ?requireTLS=true " +
-      "refuses to go on without TLS, ?ignoreTLS=true never uses it.",
+    description: "The mail server: smtp://user:password@host:587 (STARTTLS if offered) or smtps://…:465.",
   }),
   from: mailbox.meta({ description: "The sender." }),
-  to: mailboxes.meta({ description: "The recipients: one address, several separated by commas, or a list." }),
+  to: mailboxes.meta({ description: "The recipients: a list, or addresses separated by commas." }),
   reply_to: mailbox.optional().meta({ description: "Where replies go, if not to the sender." }),
-  on_unknown: z
-    .enum(["resend", "assume_sent"])
-    .default("resend")
-    .meta({
-      description:
-        "What to do when a mail may or may not have arrived: send it again with the same Message-ID, or assume " +
-        "that it was sent.",
-    }),
+  on_unknown: z.enum(["resend", "assume_sent"]).default("resend").meta({
+    description:
+      "If it is unknown whether a mail arrived: send it again with the same Message-ID, or count it as sent.",
+  }),
 });
 export type EmailSettings = z.output<typeof EmailConfig>;

@@ -45,14 +45,14 @@ const headers = z
   .transform((given) => Object.fromEntries(Object.entries(given).map(([name, value]) => [name, new Secret(value)])));
 
 export const HttpConfig = z.strictObject({
-  url: url.meta({ description: "Where to POST to. A user and password in it become an Authorization header." }),
+  url: url.meta({ description: "Where to POST to. `user:password@` becomes an Authorization header." }),
   secret: signingSecrets
     .optional()
     .transform((given) => given ?? [])
     .meta({
       description:
-        "Signing secret as whsec_<base64>, or a list of them: all sign, while one is being replaced. Without " +
-        "one, requests are not signed.",
+        "Signing secret as whsec_<base64>, or a list: all sign, while one is being replaced. Without one nothing " +
+        "is signed.",
     }),
   headers: headers
     .optional()
@@ -61,9 +61,9 @@ export const HttpConfig = z.strictObject({
   updates: z
     .boolean()
     .default(false)
-    .meta({ description: "Also send updates with more data about a run, not only changed outcomes." }),
+    .meta({ description: "Also send what became known later, not only changed outcomes." }),
   attempts: z.boolean().default(false).meta({
-    description: "Also send `run.attempt_failed` for each attempt of a run that failed and that Skyvern tries again.",
+    description: "Also send `run.attempt_failed` for each failed attempt of a run that Skyvern tries again.",
   }),
 });
 export type HttpSettings = z.output<typeof HttpConfig>;

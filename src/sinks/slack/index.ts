@@ -25,9 +25,7 @@ const config = z.strictObject({
   token: secretThat((text) => /^[\x21-\x7e]+$/.test(text), "expected a bot token (xoxb-…): one word")
     .optional()
     .meta({
-      description:
-        "Bot token (`xoxb-…`) with `chat:write`; `files:write` shows pictures and files, `channels:history` " +
-        "keeps messages single.",
+      description: "Bot token (`xoxb-…`); docs/sinks.md lists its scopes.",
     }),
   channel: z
     .string()
@@ -42,13 +40,13 @@ const config = z.strictObject({
     .string()
     .refine(isHttpUrl, "expected an http(s) address")
     .default(API_URL)
-    .meta({ description: "Base of Slack's Web API; another for stand-ins and GovSlack." }),
+    .meta({ description: "Base of Slack's Web API." }),
   messages_per_second: z
     .number()
     .min(0.1)
     .max(50)
     .default(1)
-    .meta({ description: "Pace of messages into the channel. Slack allows about 1 a second; more is met with waits." }),
+    .meta({ description: "Pace of messages into the channel. Slack allows about 1." }),
 });
 
 export default defineSink({

@@ -27,7 +27,7 @@ const sinkTo = (smtp: string, config: Record<string, unknown> = {}) =>
 const failing = async (...faults: SmtpFault[]) => sinkTo((await start({ faults })).url);
 
 describe("a mail on the wire", () => {
-  test("arrives with its addresses, id, date, headers, text and HTML", async () => {
+  test("a mail arrives with its addresses, id, date, headers, text and HTML", async () => {
     const { url, messages } = await start();
     const sink = sinkTo(url, { to: '"Doe, Jane" <jane@example.com>, ap@example.com', reply_to: "help@example.com" });
     const outcome = await sink.deliver(aJob({ report: { title: "Käse €" } }), noAbort());
@@ -56,7 +56,7 @@ describe("a mail on the wire", () => {
     expect(header("x-skyvern-run-id")).toBe("wr_491230000000000001");
   });
 
-  test("a mail on the wire that corrects stands in the thread of the one before", async () => {
+  test("a mail that corrects stands in the thread of the one before", async () => {
     const { url, messages } = await start();
     const previous = { message_id: "<dlv_0@example.com>" };
     await sinkTo(url).deliver(aJob({ cause: "correction", previous }), noAbort());
@@ -65,7 +65,7 @@ describe("a mail on the wire", () => {
     expect(mail.subject).toMatch(/^Correction: /);
   });
 
-  test("cannot be given headers or recipients by what it reports", async () => {
+  test("a mail cannot be given headers or recipients by what it reports", async () => {
     const { url, messages } = await start();
     const evil = "x\r\nBcc: victim@example.com\r\n\r\nbody";
     await sinkTo(url).deliver(
@@ -79,7 +79,7 @@ describe("a mail on the wire", () => {
     expect(mail.messageId).toMatch(/^<[\w.-]+@example\.com>$/);
   });
 
-  test("a mail on the wire with lines that begin with a dot arrives whole", async () => {
+  test("a mail with lines that begin with a dot arrives whole", async () => {
     const { url, messages } = await start();
     await sinkTo(url).deliver(aJob({ report: { summary: "a\n.\n..b" } }), noAbort());
     const { text } = await PostalMime.parse(messages[0]?.raw ?? "");
@@ -88,7 +88,7 @@ describe("a mail on the wire", () => {
 });
 
 describe("login and TLS", () => {
-  test("user and password of the URL are used, decoded", async () => {
+  test("an email sink uses user and password of the URL, decoded", async () => {
     const { url, messages } = await start({ auth: { user: "us@er", pass: "p:w/%" } });
     expect(await sinkTo(url).deliver(aJob(), noAbort())).toMatchObject({ kind: "delivered" });
     expect(messages).toHaveLength(1);
@@ -101,13 +101,13 @@ describe("login and TLS", () => {
     expect(JSON.stringify(outcome)).not.toContain("wr0ng");
   });
 
-  test("STARTTLS is used when offered; on loopback the certificate may be self-made", async () => {
+  test("STARTTLS is used when offered, and on loopback the certificate may be self-made", async () => {
     const { url, messages } = await start({ startTls: true });
     expect(await sinkTo(`${url}?requireTLS=true`).deliver(aJob(), noAbort())).toMatchObject({ kind: "delivered" });
     expect(messages).toHaveLength(1);
   });
 
-  test("login and TLS without STARTTLS nothing is sent when TLS is required", async () => {
+  test("a mail is not sent to a server without STARTTLS when TLS is required", async () => {
     const { url, messages } = await start();
     const outcome = await sinkTo(`${url}?requireTLS=true`).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "retry" });
@@ -124,7 +124,7 @@ describe("a reply", () => {
     { at: "rcpt", code: 450, text: "Greylisted, try again later" },
     { at: "data", code: 452 },
     { at: "data", code: 421 },
-  ])("a reply: %o is tried again, and not unknown: the server said no", async (fault) => {
+  ])("a mail is tried again after the reply %o, and not as unknown, as the server said no", async (fault) => {
     const sink = await failing(fault);
     const outcome = await sink.deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
@@ -141,7 +141,7 @@ describe("a reply", () => {
     { at: "rcpt", code: 550 },
     { at: "data", code: 554 },
     { at: "data", code: 552 },
-  ])("a reply: %o is dead", async (fault) => {
+  ])("a mail is dead after the reply %o", async (fault) => {
     const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
       kind: "dead",
@@ -149,13 +149,13 @@ describe("a reply", () => {
     });
   });
 
-  test("503 (bad sequence) is tried again: it is about the session", async () => {
+  test("a mail is tried again after a 503 (bad sequence), which is about the session", async () => {
     expect(await (await failing({ at: "mail", code: 503 })).deliver(aJob(), noAbort())).toMatchObject({
       kind: "retry",
     });
   });
 
-  test("a reply that refuses some recipients for good delivers to the others, and the outcome names them", async () => {
+  test("a mail whose recipients are partly refused for good is delivered to the others, and the outcome names the refused", async () => {
     const { url, messages } = await start({ faults: [{ at: "rcpt", code: 550, address: "gone@example.com" }] });
     const outcome = await sinkTo(url, { to: ["gone@example.com", "ap@example.com"] }).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({
@@ -169,7 +169,7 @@ describe("a reply", () => {
     expect(messages[0]?.envelope.to).toEqual(["ap@example.com"]);
   });
 
-  test("a reply that refuses some recipients for now is tried again for these alone, all named in the header", async () => {
+  test("a mail whose recipients are partly refused for now is tried again for these alone, and names all in the header", async () => {
     const to = ["slow@example.com", "gone@example.com", "ap@example.com"];
     const { url, messages, faults } = await start({
       faults: [
@@ -203,7 +203,7 @@ describe("a reply", () => {
     for (const mail of parsed) expect(mail.to?.map(({ address }) => address)).toEqual(to);
   });
 
-  test("a reply that refuses for good whom it refused for now before leaves the delivery delivered to the others", async () => {
+  test("a mail refused for good for a recipient whom the server refused for now before stays delivered to the others", async () => {
     const { url } = await start({ faults: [{ at: "rcpt", code: 550 }] });
     const begun = { accepted: ["ap@example.com"] };
     const sink = sinkTo(url, { to: "ap@example.com,slow@example.com" });
@@ -215,7 +215,7 @@ describe("a reply", () => {
   });
 
   test.each(["b@example.com,a@example.com", "a@example.com,b@example.com"])(
-    "a reply that refuses all of %s, one for good, is tried again for the other alone, and names both",
+    "a mail refused to all of %s, one for good, is tried again for the other alone, and the outcome names both",
     async (to) => {
       const { url, faults, commands, messages } = await start({
         faults: [
@@ -252,7 +252,7 @@ describe("a reply", () => {
     },
   );
 
-  test("a reply that repeats the password shows none of it", async () => {
+  test("an outcome shows no password that the server's reply repeats", async () => {
     const faults: SmtpFault[] = [{ at: "mail", code: 550, text: "you said s3cret-pw\u001b[2J" }];
     const { url } = await start({ faults, auth: { user: "relay", pass: "s3cret-pw" } });
     const outcome = await sinkTo(url).deliver(aJob(), noAbort());
@@ -265,20 +265,23 @@ describe("a connection that breaks", () => {
   test.each<SmtpFault>([
     { at: "connect", do: "drop" },
     { at: "mail", do: "drop" },
-  ])("a connection that breaks: %o before the text was handed over cannot have delivered", async (fault) => {
-    const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
-    expect(outcome).toMatchObject({ kind: "retry" });
-    expect(outcome).not.toHaveProperty("unknown");
-  });
+  ])(
+    "a mail whose connection breaks with %o before the text was handed over cannot have been delivered",
+    async (fault) => {
+      const outcome = await (await failing(fault)).deliver(aJob(), noAbort());
+      expect(outcome).toMatchObject({ kind: "retry" });
+      expect(outcome).not.toHaveProperty("unknown");
+    },
+  );
 
   test.each<SmtpFault>([
     { at: "data", do: "drop" },
     { at: "reply", do: "drop" },
-  ])("a connection that breaks: %o after the text was handed over is unknown", async (fault) => {
+  ])("a mail whose connection breaks with %o after the text was handed over is unknown", async (fault) => {
     expect(await (await failing(fault)).deliver(aJob(), noAbort())).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("a connection that breaks after the server took the mail is sent again with the same Message-ID", async () => {
+  test("a mail whose connection breaks after the server took it is sent again with the same Message-ID", async () => {
     const { url, messages } = await start({ faults: [{ at: "reply", do: "drop" }] });
     const sink = sinkTo(url);
     await sink.deliver(aJob(), noAbort());
@@ -288,7 +291,7 @@ describe("a connection that breaks", () => {
     expect(new Set(ids).size).toBe(1);
   });
 
-  test("a connection that breaks is taken as sent with on_unknown: assume_sent, and the receipt says so", async () => {
+  test("a mail whose connection breaks counts as sent with on_unknown: assume_sent, and the receipt says so", async () => {
     const { url, messages } = await start({ faults: [{ at: "reply", do: "drop" }] });
     const sink = sinkTo(url, { on_unknown: "assume_sent" });
     const assumed = { kind: "delivered", receipt: { message_id: expect.stringContaining("dlv_"), assumed: true } };
@@ -297,14 +300,14 @@ describe("a connection that breaks", () => {
     expect(messages).toHaveLength(1);
   });
 
-  test("a connection that breaks with on_unknown: assume_sent a refusal is still tried again", async () => {
+  test("a refused mail is still tried again with on_unknown: assume_sent", async () => {
     const { url } = await start({ faults: [{ at: "rcpt", code: 450 }] });
     expect(await sinkTo(url, { on_unknown: "assume_sent" }).deliver(aJob(), noAbort())).toMatchObject({
       kind: "retry",
     });
   });
 
-  test("an abort before the text is not unknown, one that waits for the reply is", async () => {
+  test("an abort before the text was sent is not unknown, and one that waits for the reply is", async () => {
     const { url, faults } = await start({ faults: [{ at: "mail", do: "hang" }] });
     const before = await sinkTo(url).deliver(aJob(), AbortSignal.timeout(200));
     expect(before).toMatchObject({ kind: "retry" });
@@ -315,7 +318,7 @@ describe("a connection that breaks", () => {
 });
 
 describe("a domain in another script", () => {
-  test("goes out as punycode, which every server takes, in envelope, header and Message-ID", async () => {
+  test("a domain in another script goes out as punycode, which every server takes, in envelope, header and Message-ID", async () => {
     const { url, messages, commands } = await start({ withoutUtf8: true });
     const config = { from: "Relay <relay@münchen.example>", to: ["ops@bücher.example", "東京 <a@例え.テスト>"] };
     expect(await sinkTo(url, config).deliver(aJob(), noAbort())).toMatchObject({
@@ -342,17 +345,17 @@ describe("TLS that cannot be set up", () => {
     return outcome.reason ?? "";
   };
 
-  test("names the scheme where the port does not begin with TLS", async () => {
+  test("a mail whose TLS fails names the scheme where the port does not begin with TLS", async () => {
     const { url } = await start();
     expect(await reasonFrom(url.replace("smtp:", "smtps:"))).toMatch(/does not begin with TLS: write smtp:\/\//);
   });
 
-  test("names requireTLS where the server offers none", async () => {
+  test("a mail whose TLS fails names requireTLS where the server offers none", async () => {
     const { url } = await start();
     expect(await reasonFrom(`${url}?requireTLS=true`)).toMatch(/STARTTLS does not work: write smtps:\/\/.*requireTLS/);
   });
 
-  test("names the certificate, and where to put its authority", async () => {
+  test("a mail whose TLS fails names the certificate, and where to put its authority", async () => {
     const { url } = await start({ startTls: true, tls: aCertificate("IP:0.0.0.0") });
     expect(await reasonFrom(elsewhere(url))).toMatch(/signed its certificate: set NODE_EXTRA_CA_CERTS/);
     await server?.close();
@@ -360,14 +363,14 @@ describe("TLS that cannot be set up", () => {
     expect(await reasonFrom(elsewhere(secure.url))).toMatch(/certificate/);
   });
 
-  test("TLS that cannot be set up is passed over with ignoreTLS=true, where the network is trusted", async () => {
+  test("TLS is passed over with ignoreTLS=true, where the network is trusted", async () => {
     const { url, messages } = await start({ startTls: true, tls: aCertificate("IP:0.0.0.0") });
     const outcome = await sinkTo(`${elsewhere(url)}?ignoreTLS=true`).deliver(aJob(), noAbort());
     expect(outcome).toMatchObject({ kind: "delivered" });
     expect(messages).toHaveLength(1);
   });
 
-  test("TLS that cannot be set up is set up with an authority of one's own in NODE_EXTRA_CA_CERTS", async () => {
+  test("TLS is set up with an authority of one's own in NODE_EXTRA_CA_CERTS", async () => {
     const tls = aCertificate("IP:0.0.0.0");
     const { url } = await start({ secure: true, tls });
     const folder = aFolder();
@@ -417,7 +420,7 @@ describe("the configuration", () => {
   const faultsOf = (given: object) =>
     email.config.safeParse({ ...valid, ...given }).error?.issues.map(({ path }) => path[0]) ?? [];
 
-  test("takes recipients as one text, with commas, or as a list", () => {
+  test("an email sink takes recipients as one text, with commas, or as a list", () => {
     expect(addresses("a@example.com")).toEqual(["a@example.com"]);
     expect(addresses("a@example.com, B <b@example.com>")).toEqual(["a@example.com", "b@example.com"]);
     expect(addresses(["a@example.com", "b@example.com"])).toEqual(["a@example.com", "b@example.com"]);
@@ -430,7 +433,7 @@ describe("the configuration", () => {
     "smtp://",
     "smtp://u:p%@mail.example.com",
     "smtp://mail.example.com?logger=true",
-  ])("refuses the SMTP URL %j", (smtp) => {
+  ])("an email sink refuses the SMTP URL %j", (smtp) => {
     expect(faultsOf({ smtp })).toEqual(["smtp"]);
   });
 
@@ -443,13 +446,13 @@ describe("the configuration", () => {
     "<>",
     "a@",
     "@example.com",
-  ])("refuses the address %j", (address) => {
+  ])("an email sink refuses the address %j", (address) => {
     expect(faultsOf({ from: address })).toEqual(["from"]);
     expect(faultsOf({ to: address })).toEqual(["to"]);
     expect(faultsOf({ to: ["ok@example.com", address] })).toEqual(["to"]);
   });
 
-  test("refuses a sender that is two", () => {
+  test("an email sink refuses two addresses as its sender", () => {
     expect(faultsOf({ from: "a@example.com, b@example.com" })).toEqual(["from"]);
   });
 

@@ -30,7 +30,7 @@ const bytesOf = (content: string | ArrayBuffer | Uint8Array | undefined): Buffer
   content instanceof ArrayBuffer ? Buffer.from(content) : Buffer.from(content ?? "");
 
 describe("the decisive screenshot", () => {
-  test("the decisive screenshot is inside the mail, and its HTML shows it by its content id", async () => {
+  test("the decisive screenshot is inside the mail, whose HTML shows it by its content id", async () => {
     const { mail, raw } = await send({ screenshots: ["a_1", "a_2"] });
     const [picture, ...more] = mail.attachments;
     expect(more).toEqual([]);
@@ -42,20 +42,20 @@ describe("the decisive screenshot", () => {
     expect(raw).toMatch(/^Content-Type: multipart\/related/m);
   });
 
-  test("the decisive screenshot says the block and the moment it comes from", async () => {
+  test("the decisive screenshot in a mail says the block and the moment it comes from", async () => {
     const at = Date.parse("2026-11-28T15:33:48.830Z");
     const { mail } = await send({ screenshots: ["a_1"], origins: { a_1: { block: "get_pdf <b>", at } } });
     expect(mail.html).toContain(">get_pdf &lt;b&gt;, 15:33:48 UTC</p>");
   });
 
-  test("the decisive screenshot fits a narrow screen, and asks nothing of a network", async () => {
+  test("the decisive screenshot in a mail fits a narrow screen, and asks nothing of a network", async () => {
     const { mail } = await send({ screenshots: ["a_1"] });
     expect(mail.html).toMatch(/<img[^>]+max-width:592px;height:auto/);
     expect(mail.html).not.toMatch(/src="(?!cid:)|url\(|@import|<link/i);
     expect(mail.html).toContain("prefers-color-scheme: dark");
   });
 
-  test("the decisive screenshot that cannot be had leaves the mail whole, and says so", async () => {
+  test("a decisive screenshot that cannot be had leaves the mail whole, which says so", async () => {
     const sent = await send({ screenshots: ["a_1"], found: { a_1: { kind: "unavailable" } } });
     expect(sent.outcome.kind).toBe("delivered");
     expect(namesOf(sent)).toEqual([]);
@@ -65,7 +65,7 @@ describe("the decisive screenshot", () => {
 });
 
 describe("downloads", () => {
-  test("hang on the mail under safe names", async () => {
+  test("downloads are attached to the mail under safe names", async () => {
     const files = { "../invoice März.pdf": 30, 'a"\r\nX: y.csv': 40, "page.html": 5 };
     const sent = await send({ screenshots: ["a_1"], files });
     expect(namesOf(sent)).toEqual(["screenshot.png", "invoice März.pdf", "a_X_ y.csv", "page.html"]);
@@ -96,7 +96,7 @@ describe("downloads", () => {
   test.each([
     ["announces its limit", { maxBytes: 20_000 }],
     ["tells it only afterwards", { maxBytes: 20_000, silentLimit: true }],
-  ])("downloads make no mail undeliverable: a server that %s gets it without them", async (_what, options) => {
+  ])("downloads make no mail undeliverable, as a server that %s gets it without them", async (_what, options) => {
     const sent = await send({ screenshots: ["a_1"], files: { "a.pdf": 30_000 } }, options);
     expect(sent.outcome.kind).toBe("delivered");
     expect(sent.server.messages).toHaveLength(1);
@@ -106,7 +106,7 @@ describe("downloads", () => {
   });
 });
 
-test("a mail about a run without pictures or files is as it was", async () => {
+test("a mail about a run without pictures or files has no attachment", async () => {
   const sent = await send({});
   expect(sent.raw).toMatch(/^Content-Type: multipart\/alternative/m);
   expect(namesOf(sent)).toEqual([]);
@@ -121,7 +121,7 @@ describe("a server that refuses what a mail carries", () => {
     [550, "5.7.1 Message content rejected"],
     [552, "5.7.0 This message was blocked because its content presents a potential security issue"],
   ])(
-    "a server that refuses what a mail carries with %i %s gets it once more without, and the mail says so",
+    "a mail whose attachments a server refuses with %i %s goes once more without them, and says so",
     async (code, text) => {
       const sent = await send(parts, { refuses: { ...withFile, code, text } });
       expect(sent.outcome).toMatchObject({ kind: "delivered" });
@@ -141,7 +141,7 @@ describe("a server that refuses what a mail carries", () => {
     return (n: number) => sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
   }
 
-  test("a server that refuses what a mail carries with 450 as long as it is there gets it without on the second attempt", async () => {
+  test("a mail refused with 450 as long as files are attached goes without them on the second attempt", async () => {
     const server = await startSmtp({ refuses: { ...withFile, code: 450, text: "4.7.1 Try again later" } });
     const attempt = attemptsAt(server);
     expect(await attempt(1)).toMatchObject({ kind: "retry" });
@@ -150,7 +150,7 @@ describe("a server that refuses what a mail carries", () => {
     expect(server.messages).toHaveLength(1);
   });
 
-  test("a server that has no room for so large a mail gets it without on the second attempt", async () => {
+  test("a mail that a server has no room for goes without its attachments on the second attempt", async () => {
     const noRoom = { at: "mail", code: 452, text: "4.3.1 Insufficient system storage" } as const;
     const server = await startSmtp({ faults: [noRoom, noRoom] });
     const attempt = attemptsAt(server);
@@ -159,7 +159,7 @@ describe("a server that refuses what a mail carries", () => {
     expect(server.messages.map(({ raw }) => withFile.pattern.test(raw))).toEqual([false]);
   });
 
-  test("refuses the words as well: dead, by what it said of them", async () => {
+  test("a mail that a server refuses without its attachments too is dead, by what the server said of the words", async () => {
     const refuses = { pattern: /./, code: 554, text: "5.7.1 Spam" };
     expect((await send(parts, { refuses })).outcome).toMatchObject({
       kind: "dead",

@@ -28,11 +28,11 @@ describe("a mail", () => {
     ["canceled", "plain"],
     ["retrying", "warn"],
     ["a_new_one", "plain"],
-  ])("has the colour of a run that is %s: %s", (status, tone) => {
+  ])("a mail has the colour of a run that is %s: %s", (status, tone) => {
     expect(mailFor({ status }).html).toMatch(new RegExp(`<body[^]+?<p class="${tone}"`));
   });
 
-  test("says how long a short run took", () => {
+  test("a mail says how long a short run took", () => {
     for (const [ms, words] of [
       [45, "45 ms"],
       [120, "0.1 s"],
@@ -42,7 +42,7 @@ describe("a mail", () => {
       expect(mailFor({ duration_ms: ms }).text).toContain(` · ${words}`);
   });
 
-  test("says a reason once, and without Skyvern's words before it", () => {
+  test("a mail says a reason once, and without Skyvern's words before it", () => {
     const reason = "http_request block failed. failure reason: HTTP 404: no";
     const attempt = { codes: [], started_at: null, finished_at: null, decision: null };
     const { text } = mailFor({
@@ -64,7 +64,7 @@ describe("a mail", () => {
     expect(text).toContain("  1: Failed: HTTP 500\n  2: Failed: the reason above\n");
   });
 
-  test("says that a run was canceled after a block, and not that the block worked", () => {
+  test("a mail says that a run was canceled after a block, and not that the block worked", () => {
     const block = { label: "pause", type: "wait", status: "completed", attempt: 1, depth: 0, started_at: null };
     const { text } = mailFor({
       status: "canceled",
@@ -82,7 +82,7 @@ describe("a mail", () => {
     expect(during.text).toContain("\nCanceled at pause\n");
   });
 
-  test("says of a run that ended without a word that there is none", () => {
+  test("a mail says of a run that ended without a reason or an output that there is none", () => {
     const nothing = { output: null, summary: null, files: [] };
     expect(mailFor({ ...nothing, status: "timed_out" }).text).toContain(
       "Why it did not complete\n  Skyvern gives no reason.\n",
@@ -91,7 +91,7 @@ describe("a mail", () => {
     expect(mailFor({ status: "running", output: null }).text).not.toMatch(/no (reason|output)/);
   });
 
-  test("says the same as text and as HTML", () => {
+  test("a mail says the same as text and as HTML", () => {
     const mail = mailFor({
       status: "failed",
       reported_status: "failed",
@@ -139,7 +139,7 @@ describe("a mail", () => {
     expect(text).toContain("no: R-1 | amount: 12");
   });
 
-  test("reads in the dark, on a telephone, and fetches nothing", () => {
+  test("a mail reads in the dark and on a telephone, and fetches nothing", () => {
     const { html } = mailFor();
     expect(html).toMatch(/<meta name="color-scheme" content="light dark"/);
     expect(html).toContain("@media (prefers-color-scheme: dark)");
@@ -176,7 +176,7 @@ describe("a mail", () => {
 describe("hostile text", () => {
   const EVIL = `"><img src=x onerror=alert(1)><a href="javascript:alert(1)">click</a> & '`;
 
-  test("hostile text never becomes markup, wherever it stands", () => {
+  test("hostile text never becomes markup in a mail, wherever it stands", () => {
     const failure = { reason: EVIL, codes: [EVIL], categories: [EVIL], errors: [EVIL as Json], block: null };
     const { html } = mailFor({
       status: EVIL,
@@ -198,7 +198,7 @@ describe("hostile text", () => {
     expect(links.filter((link) => !/^https?:\/\//.test(link))).toEqual([]);
   });
 
-  test("cannot break out of subject or headers", () => {
+  test("hostile text cannot break out of a mail's subject or headers", () => {
     const evil = "x\r\nBcc: victim@example.com\u2028\u0000y";
     const mail = mailFor(
       { title: evil, status: evil, run_id: evil },
@@ -209,7 +209,7 @@ describe("hostile text", () => {
     expect(mail.subject.length).toBeLessThanOrEqual(150);
   });
 
-  test("loses its controls and the marks that turn or hide text", () => {
+  test("hostile text loses its controls and the marks that turn or hide text", () => {
     const summary = "safe\u202egpj.exe\u2066\u200b\u0007\u009b\ufeff\ud800 end";
     for (const body of [mailFor({ summary }).text, mailFor({ summary }).html]) {
       expect(body).toContain("safegpj.\u2060exe");
@@ -218,7 +218,7 @@ describe("hostile text", () => {
     }
   });
 
-  test("cannot pass for the mail's own lines in the text", () => {
+  test("hostile text cannot pass for the mail's own lines", () => {
     const { text } = mailFor({ summary: "fine\nRun page: https://evil.example/" });
     expect(text).not.toMatch(/^Run page: https:\/\/\u2060?evil/m);
     expect(text).toMatch(/^ {2}Run page: https:\/\/\u2060evil/m);
@@ -234,19 +234,19 @@ describe("over-long text", () => {
     expect(text).toContain(`${"r".repeat(499)}…`);
   });
 
-  test("over-long text is cut at 2,000 characters a field, with a mark", () => {
+  test("over-long text in a mail is cut at 2,000 characters a field, with a mark", () => {
     const { text } = mailOfAll({ summary: "a".repeat(5_000) });
     expect(text).toContain(`${"a".repeat(1_999)}…`);
     expect(text).not.toContain("a".repeat(2_000));
   });
 
-  test("cuts the subject at 150", () => {
+  test("the subject of a mail is cut at 150 characters", () => {
     const { subject } = mailFor({ title: "t".repeat(1_000) });
     expect(subject).toHaveLength(150);
     expect(subject.endsWith("…")).toBe(true);
   });
 
-  test("keeps both bodies below 100 kB, whatever comes", () => {
+  test("both bodies of a mail stay below 100 kB, whatever comes", () => {
     const big = `&"<>'€`.repeat(5_000);
     const row = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`${big}${i}`, big]));
     const mail = mailOfAll({

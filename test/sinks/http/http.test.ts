@@ -33,7 +33,7 @@ const faultsOf = (config: unknown) => http.config.safeParse(config).error?.issue
 const bytes = (n: number) => Buffer.alloc(n, 1).toString("base64");
 
 describe("what is sent", () => {
-  test("what is sent is the run's status, its time and the report, as JSON", async () => {
+  test("an HTTP sink receives the run's status, its time and the report, as JSON", async () => {
     expect(await sinkWith().deliver(aJob(), noAbort())).toEqual({ kind: "delivered", receipt: { status: 200 } });
     const [request] = receiver.requests;
     expect(request).toMatchObject({ method: "POST", path: "/hooks/skyvern" });
@@ -48,24 +48,24 @@ describe("what is sent", () => {
     expect(ReportSchema.parse(body["data"])).toEqual(aReport());
   });
 
-  test("what is sent has the time of receipt when the run has no end", () => {
+  test("an HTTP sink receives the time of receipt when the run has no end", () => {
     expect(renderBody({ report: aReport({ finished_at: null }) })).toContain('"timestamp":"2026-01-20T12:00:31.512Z"');
   });
 
-  test("an HTTP sink gets every digit of a number", async () => {
+  test("an HTTP sink receives every digit of a number", async () => {
     const output = parseJson('{"id":123456789012345678901,"rate":1e-07}');
     await sinkWith().deliver(aJob({ report: { output } }), noAbort());
     expect(receiver.requests[0]?.body).toContain('"output":{"id":123456789012345678901,"rate":1e-07}');
   });
 
-  test("what is sent is never cut, however long", async () => {
+  test("an HTTP sink receives an output whole, however long", async () => {
     await sinkWith().deliver(aJob({ report: { summary: "x".repeat(300_000) } }), noAbort());
     expect(receiver.requests[0]?.body).toContain("x".repeat(300_000));
   });
 });
 
 describe("the signature", () => {
-  test("passes a Standard Webhooks library, over the bytes that were sent", async () => {
+  test("the signature of a request passes a Standard Webhooks library, over the bytes that were sent", async () => {
     await sinkWith({}, Date.now()).deliver(aJob(), noAbort());
     const [request] = receiver.requests;
     expect(new Webhook(SECRET).verify(request?.body ?? "", request?.headers ?? {})).toMatchObject({
@@ -73,7 +73,7 @@ describe("the signature", () => {
     });
   });
 
-  test("passes with the old secret and with the new one while both are configured", async () => {
+  test("the signature of a request passes with the old secret and with the new one while both are configured", async () => {
     await sinkWith({ secret: [SECRET, NEW_SECRET] }, Date.now()).deliver(aJob(), noAbort());
     const [request] = receiver.requests;
     for (const secret of [SECRET, NEW_SECRET]) {
@@ -82,7 +82,7 @@ describe("the signature", () => {
     expect(request?.headers["webhook-signature"]).toMatch(/^v1,\S+ v1,\S+$/);
   });
 
-  test("matches a known answer", () => {
+  test("the signature of a request matches a known answer", () => {
     // Computed by: printf '%s' 'msg_1.1674087231.{"a":1}' | openssl dgst -sha256 -hmac 'abcdefghijklmnopqrstuvwx' -binary | base64
     const signed = { id: "msg_1", timestamp: 1_674_087_231, body: '{"a":1}' };
     expect(sign(signed, [createSecretKey("abcdefghijklmnopqrstuvwx", "utf8")])).toBe(
@@ -90,7 +90,7 @@ describe("the signature", () => {
     );
   });
 
-  test("carries the attempt's time and the delivery's id", async () => {
+  test("the signature of a request carries the attempt's time and the delivery's id", async () => {
     await sinkWith().deliver(aJob({ deliveryId: "dlv_1" }), noAbort());
     expect(receiver.requests[0]?.headers).toMatchObject({
       "webhook-id": "dlv_1",
@@ -98,7 +98,7 @@ describe("the signature", () => {
     });
   });
 
-  test("the signature is left out without a secret, id and timestamp stay", async () => {
+  test("a request without a secret has no signature, and still id and timestamp", async () => {
     await sinkWith({ secret: undefined }).deliver(aJob(), noAbort());
     const headers = receiver.requests[0]?.headers ?? {};
     expect(headers).not.toHaveProperty("webhook-signature");
@@ -108,7 +108,7 @@ describe("the signature", () => {
 });
 
 describe("headers", () => {
-  test("headers from the configuration are added", async () => {
+  test("headers from the configuration are added to a request", async () => {
     await sinkWith({ headers: { Authorization: "Bearer t0ken", "X-Team": "ops" } }).deliver(aJob(), noAbort());
     expect(receiver.requests[0]?.headers).toMatchObject({ authorization: "Bearer t0ken", "x-team": "ops" });
   });
@@ -145,7 +145,7 @@ describe("an answer", () => {
     expect(outcome).toEqual({ kind: "delivered", receipt: { status: 200 } });
   });
 
-  test("410 means that the sink is gone", async () => {
+  test("an answer of 410 means that the sink is gone", async () => {
     receiver.answers.push({ status: 410 });
     expect(await sinkWith().deliver(aJob(), noAbort())).toMatchObject({ kind: "dead", gone: true });
   });
@@ -157,7 +157,7 @@ describe("an answer", () => {
   });
 });
 
-test("a private address is dead, with the variable that allows it", async () => {
+test("a sink at a private address is dead, and names the variable that allows it", async () => {
   const guarded = createEgress({ allow: [] });
   const sink = http.create("crm", http.config.parse({ url: receiver.url }), {
     ...depsWith(guarded),
@@ -171,7 +171,7 @@ test("a private address is dead, with the variable that allows it", async () => 
 describe("the configuration", () => {
   const url = "https://crm.example.com/hooks";
 
-  test("takes one secret, several with commas, or a list", () => {
+  test("an HTTP sink takes one secret, several with commas, or a list", () => {
     for (const secret of [SECRET, `${SECRET}, ${NEW_SECRET}`, [SECRET, NEW_SECRET]]) {
       expect(http.config.parse({ url, secret }).secret.map((each) => each.reveal())[0]).toBe(SECRET);
     }
@@ -183,19 +183,22 @@ describe("the configuration", () => {
     ["23 bytes", `whsec_${bytes(23)}`],
     ["65 bytes", `whsec_${bytes(65)}`],
     ["a cut value", `whsec_${bytes(32).slice(0, 41)}`],
-  ])("refuses a secret of %s, without repeating it", (_name, secret) => {
+  ])("an HTTP sink refuses a secret of %s, without repeating it", (_name, secret) => {
     const { error } = http.config.safeParse({ url, secret });
     expect(error?.issues).toMatchObject([{ path: ["secret"], message: expect.stringContaining("24 to 64 bytes") }]);
     expect(JSON.stringify(error?.issues)).not.toContain(secret);
   });
 
-  test.each([[""], [[]], [[SECRET, ""]]])("refuses the secret %j", (secret) => {
+  test.each([[""], [[]], [[SECRET, ""]]])("an HTTP sink refuses the secret %j", (secret) => {
     expect(faultsOf({ url, secret })).toEqual(["secret"]);
   });
 
-  test.each(["", "crm.example.com", "ftp://crm.example.com", "javascript:alert(1)"])("refuses the URL %j", (url) => {
-    expect(faultsOf({ url })).toEqual(["url"]);
-  });
+  test.each(["", "crm.example.com", "ftp://crm.example.com", "javascript:alert(1)"])(
+    "an HTTP sink refuses the URL %j",
+    (url) => {
+      expect(faultsOf({ url })).toEqual(["url"]);
+    },
+  );
 
   test.each([
     { "Content-Type": "x" },
@@ -204,11 +207,11 @@ describe("the configuration", () => {
     { "a b": "x" },
     { a: "x\r\nb: y" },
     { a: "é€" },
-  ])("refuses the headers %j", (headers) => {
+  ])("an HTTP sink refuses the headers %j", (headers) => {
     expect(faultsOf({ url, headers })).toEqual(["headers"]);
   });
 
-  test("refuses a key it does not know", () => {
+  test("an HTTP sink refuses a key it does not know", () => {
     expect(http.config.safeParse({ url, secrets: SECRET }).success).toBe(false);
   });
 

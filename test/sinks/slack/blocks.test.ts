@@ -58,7 +58,7 @@ const HOSTILE = [
 ];
 
 describe("what a message shows", () => {
-  it("opens with status and title, then who and what, and ends with buttons to the relay's own links", () => {
+  it("a Slack message opens with status and title, then who and what, and ends with buttons to the relay's own links", () => {
     const message = render({ summary: "Three invoices were found." });
     expect(message.blocks[0]).toMatchObject({ type: "header", text: { text: "✅ Completed: Fetch the invoices" } });
     expect(words(message)).toContain("2026-01-20 12:02:06 UTC · 2 min 5 s");
@@ -70,7 +70,7 @@ describe("what a message shows", () => {
     expect(message.text).toBe("✅ Completed – Fetch the invoices – Three invoices were found.");
   });
 
-  it("says why a run failed, with its codes and categories, also in the notification", () => {
+  it("a Slack message says why a run failed, with its codes and categories, also in the notification", () => {
     const failure = aFailure({ codes: ["LOGIN_FAILED"], categories: ["AUTH_FAILURE"] });
     const message = render({ status: "failed", reported_status: "failed", failure });
     expect(words(message)).toContain("The login page never loaded");
@@ -78,7 +78,7 @@ describe("what a message shows", () => {
     expect(message.text).toContain("❌ Failed – Fetch the invoices – The login page never loaded");
   });
 
-  it("shows a list of objects as a table, its numbers digit for digit", () => {
+  it("a Slack message shows a list of objects as a table, its numbers digit for digit", () => {
     const output = [{ number: "R-1", total: JSON.rawJSON("1.10") }, { number: "R-2" }];
     const table = render({ output }).blocks.find(({ type }) => type === "table");
     expect(table).toMatchObject({
@@ -90,7 +90,7 @@ describe("what a message shows", () => {
     });
   });
 
-  it("shows a workflow's second table as text, since Slack takes one", () => {
+  it("a Slack message shows a workflow's second table as text, since Slack takes one", () => {
     const output = { first_output: [{ a: "one" }, { a: "1" }], second_output: [{ b: "two" }, { b: "2" }] };
     const message = render({ kind: "workflow", output });
     expect(typesOf(message).filter((type) => type === "table")).toHaveLength(1);
@@ -98,7 +98,7 @@ describe("what a message shows", () => {
     expect(words(message)).toContain("two");
   });
 
-  it("names files in text and links them under its own word, so that a file's name cannot pose as an address", () => {
+  it("a Slack message names files in text and links them under its own word, so that no file's name can pose as an address", () => {
     const url = "https://relay.example/artifacts/tsk/file-1?sig=1";
     const message = render({
       files: [{ name: "https://bank.example", size: 91_000, checksum: null, artifact_id: null, url }],
@@ -107,11 +107,11 @@ describe("what a message shows", () => {
     expect(JSON.stringify(message.blocks)).toContain(`{"type":"link","url":"${url}","text":"Open"}`);
   });
 
-  it("says what is special about the message in its context", () => {
+  it("a Slack message says what is special about it in its context", () => {
     expect(words(render({}, "test"))).toContain("This is a test message. No run happened.");
   });
 
-  it("leaves a button out whose address Slack would refuse", () => {
+  it("a Slack message leaves a button out whose address Slack would refuse", () => {
     for (const app_url of ["https://", "https://a b", `https://app.example/${"x".repeat(3_000)}`]) {
       expect(stringsAt(render({ app_url }).blocks.at(-1), "text")).toEqual(["Run page", "Recording", "Screenshot"]);
     }
@@ -119,13 +119,13 @@ describe("what a message shows", () => {
 });
 
 describe("limits", () => {
-  it("cuts a long title to the header's 150 characters with a mark", () => {
+  it("a Slack message cuts a long title to the header's 150 characters with a mark", () => {
     const [header] = stringsAt(render({ title: "x".repeat(500) }).blocks[0], "text");
     expect(header).toHaveLength(150);
     expect(header).toMatch(/x…$/);
   });
 
-  it("gives up output before the reason of a failure, and says that it was shortened", () => {
+  it("a Slack message gives up output before the reason of a failure, and says that it was shortened", () => {
     const columns = ["b", "c", "d", "e"].map((name) => [name, "z".repeat(400)] as const);
     const rows = Array.from({ length: 20 }, (_, i) => ({
       a: `row${i} ${"y".repeat(400)}`,
@@ -139,11 +139,11 @@ describe("limits", () => {
     expect(words(message)).toContain("row0");
   });
 
-  it("does not speak of shortening where nothing was", () => {
+  it("a Slack message does not speak of shortening where nothing was shortened", () => {
     expect(words(render({ output: { a: "b" } }))).not.toContain("Shortened");
   });
 
-  it("counts the rows it leaves out", () => {
+  it("a Slack message counts the rows it leaves out", () => {
     const rows = Array.from({ length: 33 }, (_, i) => ({ n: i }));
     expect(words(render({ output: rows }))).toContain("… and 27 more rows");
   });
@@ -165,41 +165,41 @@ const everywhere = (text: string): Partial<Report> => ({
 
 describe("hostile text", () => {
   it.each(HOSTILE.map((text) => [JSON.stringify(text).slice(0, 40), text]))(
-    "cannot ping, link or be refused: %s",
+    "hostile text in a Slack message cannot ping, link or be refused: %s",
     (_name, text) => {
       for (const make of [renderMessage, renderPlainMessage, renderReply])
         expect(harmOf(make(buildContent(aReport(everywhere(text)), "result")))).toEqual([]);
     },
   );
 
-  it("stays readable: markup is shown as the page wrote it", () => {
+  it("hostile text in a Slack message stays readable, its markup shown as the page wrote it", () => {
     const message = render({ summary: "5 < 6 & *stars* _under_ `code` @channel" });
     expect(words(message)).toContain("5 < 6 & *stars* _under_ `code` @\u2060channel");
   });
 
-  it("stays readable in the notification, where it is escaped and its marks are replaced", () => {
+  it("hostile text stays readable in the notification, where it is escaped and its marks are replaced", () => {
     const { text } = render({ title: "5 < 6 & *stars* run_id_1 > it" });
     expect(text).toBe("✅ Completed – 5 &lt; 6 &amp; ∗stars∗ run_id_1 &gt; it");
   });
 
-  it("neither pings nor starts a quote from the notification", () => {
+  it("hostile text in the notification neither pings nor starts a quote", () => {
     const { text } = render({ title: "> @channel #general <!here>" });
     expect(text).toBe("✅ Completed – › @\u2060channel #\u2060general &lt;\u2060!here&gt;");
   });
 
-  it("loses the characters that reorder or hide text", () => {
+  it("hostile text loses the characters that reorder or hide text", () => {
     const message = render({ title: "invoice\u202Efdp.exe", summary: "a\u2066b\u200Fc\u0007d" });
     expect(stringsAt(message.blocks[0], "text")).toEqual(["✅ Completed: invoicefdp.\u2060exe"]);
     expect(words(message)).toContain("abcd");
   });
 
-  it("cannot take a status for something every object inherits", () => {
+  it("a status that is named like something every object inherits is shown as any other", () => {
     const names = ["valueOf", "__proto__", "constructor", "toString"];
     for (const status of names)
       expect(stringsAt(render({ status }).blocks[0], "text")[0]).toBe(`ℹ️ ${status}: Fetch the invoices`);
   });
 
-  it("falls back to the status where a title has nothing visible", () => {
+  it("a Slack message has the status alone where a title has nothing visible", () => {
     expect(stringsAt(render({ title: "\u200E\u202E" }).blocks[0], "text")).toEqual(["✅ Completed"]);
   });
 });
@@ -265,7 +265,7 @@ describe("any run at all", () => {
     .map((given) => aReport(given));
   const cause = fc.constantFrom<Cause>("result", "correction", "redelivery", "test");
 
-  it("becomes a message that Slack accepts and that notifies nobody", () => {
+  it("any run at all becomes a message that Slack accepts and that notifies nobody", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
         expect(harmOf(renderMessage(buildContent(run, why)))).toEqual([]);
@@ -274,7 +274,7 @@ describe("any run at all", () => {
     );
   }, 60_000);
 
-  it("becomes a plain message and an answer in a thread of which the same holds", () => {
+  it("any run at all becomes a plain message and a thread's answer that Slack accepts and that notify nobody", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
         expect(harmOf(renderPlainMessage(buildContent(run, why)))).toEqual([]);

@@ -26,7 +26,7 @@ const aRecentReport = (given: Parameters<typeof aReport>[0] = {}) =>
   aReport({ received_at: new Date().toISOString(), ...given });
 
 describe("a result", () => {
-  it("a result is posted once, with the delivery's id in its metadata and a receipt that names it", async () => {
+  it("the bot posts a result once, with the delivery's id in its metadata and a receipt that names it", async () => {
     const slack = await slackWith();
     const outcome = await botOn(slack).deliver(aJob(), never());
     const [message] = slack.messages("ops");
@@ -48,20 +48,20 @@ describe("a result", () => {
     });
   });
 
-  it("goes to a channel given by its name", async () => {
+  it("the bot posts a result to a channel given by its name", async () => {
     const slack = await slackWith();
     expect(receiptOf(await botOn(slack, { channel: "#ops" }).deliver(aJob(), never()))).toMatchObject({
       channel: "C0123ABCD",
     });
   });
 
-  it("a result is delivered without a permalink when Slack gives none", async () => {
+  it("the bot delivers a result without a permalink when Slack gives none", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.getPermalink", error: "internal_error" });
     expect(receiptOf(await botOn(slack).deliver(aJob(), never()))).toMatchObject({ permalink: null });
   });
 
-  it("gets out as plain text at once when Slack refuses its blocks", async () => {
+  it("the bot posts a result as plain text at once when Slack refuses its blocks", async () => {
     for (const error of [
       "invalid_blocks",
       "msg_blocks_too_long",
@@ -80,7 +80,7 @@ describe("a result", () => {
     }
   });
 
-  it("a result is dead when Slack refuses the plain text too", async () => {
+  it("a result is dead when Slack refuses the bot's plain text too", async () => {
     const slack = await slackWith();
     slack.faults.push(
       { method: "chat.postMessage", error: "invalid_blocks" },
@@ -111,12 +111,12 @@ function abortingOnce(attempt: AbortController): typeof globalThis.fetch {
 const refusing = () => Promise.reject(new EgressRefused("10.0.0.1 is not on the public internet"));
 
 describe("outcomes", () => {
-  it("retries a rate limit when Slack says", async () => {
+  it("the bot retries a rate limit when Slack says", async () => {
     expect(await deliverInto({ retryAfter: 17 })).toMatchObject({ kind: "retry", retryAfterMs: 17_000 });
     expect(await deliverInto({ retryAfter: 17 })).not.toHaveProperty("unknown");
   });
 
-  it("retries a rate limit that names no time, or only a word", async () => {
+  it("the bot retries a rate limit that names no time, or only a word", async () => {
     expect(await deliverInto({ status: 429, error: "ratelimited" })).toEqual({
       kind: "retry",
       throttled: true,
@@ -130,25 +130,25 @@ describe("outcomes", () => {
     });
   });
 
-  it("retries a server error, whose message may have arrived", async () => {
+  it("the bot retries a server error, whose message may have arrived", async () => {
     for (const status of [500, 502, 503])
       expect(await deliverInto({ status, body: "oops" })).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  it("retries what is not Slack's answer", async () => {
+  it("the bot retries an answer that is not Slack's", async () => {
     for (const body of ["<html>sign in</html>", "null", "", "[]", '{"ok":false,"error":"<b>"}']) {
       expect(await deliverInto({ body })).toMatchObject({ kind: "retry", unknown: true });
     }
   });
 
-  it("names a code it does not know", async () => {
+  it("the bot names an error code it does not know", async () => {
     expect(await deliverInto({ error: "brand_new_error" })).toMatchObject({
       kind: "dead",
       reason: expect.stringContaining("brand_new_error"),
     });
   });
 
-  it("follows no redirect", async () => {
+  it("the bot follows no redirect", async () => {
     const slack = await slackWith();
     const other = await slackWith();
     slack.faults.push({ location: `${other.url}chat.postMessage` });
@@ -157,7 +157,7 @@ describe("outcomes", () => {
   });
 
   it.each(Object.entries(MEANINGS).filter(([, meaning]) => meaning.kind !== "plain"))(
-    "understands %s",
+    "the bot understands Slack's error %s",
     async (error, meaning) => {
       const outcome = await deliverInto({ error });
       expect(outcome.kind).toBe(meaning.kind);
@@ -166,7 +166,7 @@ describe("outcomes", () => {
     },
   );
 
-  it("says which scope is missing", async () => {
+  it("the bot says which scope is missing", async () => {
     const slack = await slackWith({ scopes: [] });
     expect(await botOn(slack).deliver(aJob(), never())).toMatchObject({
       kind: "dead",
@@ -174,7 +174,7 @@ describe("outcomes", () => {
     });
   });
 
-  it("says what to do about a channel the app is not in, does not know, or that is archived", async () => {
+  it("the bot says what to do about a channel the app is not in, does not know, or that is archived", async () => {
     const channels = [
       { id: "C0000000A", name: "out", member: false },
       { id: "C0000000B", name: "old", archived: true },
@@ -186,14 +186,14 @@ describe("outcomes", () => {
     expect(await into("C0000000X")).toContain("check the channel's id");
   });
 
-  it("outcomes never shows the token", async () => {
+  it("the bot's outcomes never show the token", async () => {
     const slack = await slackWith({ token: "xoxb-right" });
     const outcome = await botOn({ url: slack.url, token: "xoxb-wrong-but-secret" }).deliver(aJob(), never());
     expect(outcome).toMatchObject({ kind: "dead", reason: expect.stringContaining("invalid_auth") });
     expect(JSON.stringify(outcome)).not.toContain("xoxb-wrong");
   });
 
-  it("retries a refused connection, knowing that nothing was sent", async () => {
+  it("the bot retries a refused connection, knowing that nothing was sent", async () => {
     const slack = await startSlack();
     await slack.close();
     const outcome = await botOn(slack).deliver(aJob(), never());
@@ -201,12 +201,12 @@ describe("outcomes", () => {
     expect(outcome).not.toHaveProperty("unknown");
   });
 
-  it("retries a connection that broke, not knowing what arrived", async () => {
+  it("the bot retries a connection that broke, not knowing what arrived", async () => {
     expect(await deliverInto({ drop: true })).toMatchObject({ kind: "retry", unknown: true });
     expect(await deliverInto({ resetAfterSuccess: true })).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  it("outcomes is dead when the relay's own guard refuses the address", async () => {
+  it("a delivery of the bot is dead when the relay's own guard refuses the address", async () => {
     expect(
       await botOn({ url: "https://slack.invalid/api/", token: "xoxb-1" }, { fetch: refusing }).deliver(aJob(), never()),
     ).toMatchObject({
@@ -215,7 +215,7 @@ describe("outcomes", () => {
     });
   });
 
-  it("ends promptly when aborted, and says that the message may have arrived", async () => {
+  it("the bot ends promptly when aborted, and says that the message may have arrived", async () => {
     const slack = await slackWith();
     slack.faults.push({ hangAfterSuccess: true });
     const attempt = new AbortController();
@@ -223,7 +223,7 @@ describe("outcomes", () => {
     expect(await outcome).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  it("does not begin when aborted before", async () => {
+  it("the bot does not begin when aborted before", async () => {
     const slack = await slackWith();
     const outcome = await botOn(slack).deliver(aJob(), AbortSignal.abort());
     expect(outcome.kind).toBe("retry");
@@ -236,7 +236,7 @@ const retried = (given: Parameters<typeof aJob>[0] = {}) =>
   aJob({ attempt: 2, maybeSent: true, report: aRecentReport(), ...given });
 
 describe("an attempt that may repeat another", () => {
-  it("adopts the message whose answer was lost", async () => {
+  it("the bot adopts the message whose answer was lost", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
     const sink = botOn(slack);
@@ -249,7 +249,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("adopts no message of another app, whatever its metadata say", async () => {
+  it("the bot adopts no message of another app, whatever its metadata say", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
     const sink = botOn(slack);
@@ -260,7 +260,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages().map(({ bot_id }) => bot_id)).toEqual(["B0EV1L", "B0000000"]);
   });
 
-  it("waits for Slack to say who it is before it looks", async () => {
+  it("the bot waits for Slack to say who it is before it looks for its message", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "auth.test", status: 503, body: "" });
     const sink = botOn(slack);
@@ -269,7 +269,7 @@ describe("an attempt that may repeat another", () => {
     expect(await sink.deliver(retried(), never())).toMatchObject({ kind: "delivered" });
   });
 
-  it("adopts it also after a restart, in a channel given by name, and some pages back", async () => {
+  it("the bot adopts its message after a restart, in a channel given by name, and some pages back", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
     await botOn(slack, { channel: "ops" }).deliver(aJob({ report: aRecentReport() }), never());
@@ -280,7 +280,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toHaveLength(206);
   });
 
-  it("adopts it also days later, as after a long outage", async () => {
+  it("the bot adopts its message days later, as after a long outage", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });
     const sink = botOn(slack);
@@ -292,7 +292,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("posts when the earlier one did not arrive", async () => {
+  it("the bot posts again when the earlier message did not arrive", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "chat.postMessage", drop: true });
     const sink = botOn(slack);
@@ -318,7 +318,7 @@ describe("an attempt that may repeat another", () => {
     ]);
   });
 
-  it("posts nothing while history cannot be read just now, and stays unsure", async () => {
+  it("the bot posts nothing while history cannot be read just now, and stays unsure", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "conversations.history", retryAfter: 5 });
     expect(await botOn(slack).deliver(retried(), never())).toMatchObject({
@@ -329,7 +329,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toEqual([]);
   });
 
-  it("does not read history when nothing was sent before", async () => {
+  it("the bot does not read history when nothing was sent before", async () => {
     const slack = await slackWith();
     await botOn(slack).deliver(aJob(), never());
     expect(methodsOf(slack)).toEqual(["chat.postMessage", "chat.getPermalink"]);
@@ -342,7 +342,7 @@ describe("a correction", () => {
   const correction = (previous: Outcome, given: Parameters<typeof aJob>[0] = {}) =>
     aJob({ deliveryId: "dlv_2", cause: "correction", report: completed, previous: receiptOf(previous), ...given });
 
-  it("edits the message and answers once in its thread", async () => {
+  it("the bot edits a corrected message and answers once in its thread", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());
@@ -372,7 +372,7 @@ describe("a correction", () => {
     expect(slack.messages()).toMatchObject([{ thread_ts: null }]);
   });
 
-  it("still answers in the thread when Slack no longer lets the message be edited", async () => {
+  it("the bot answers a correction in the thread when Slack no longer lets the message be edited", async () => {
     for (const error of ["edit_window_closed", "cant_update_message"]) {
       const slack = await slackWith();
       const sink = botOn(slack);
@@ -383,7 +383,7 @@ describe("a correction", () => {
     }
   });
 
-  it("answers once although the answer to the answer was lost", async () => {
+  it("the bot answers a correction once although the answer to the answer was lost", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());
@@ -394,7 +394,7 @@ describe("a correction", () => {
     expect(receiptOf(outcome)).toMatchObject({ ...receiptOf(first), reply_ts: slack.messages()[1]?.ts });
   });
 
-  it("edits in plain text when Slack refuses its blocks, and leaves none of the old ones", async () => {
+  it("the bot edits in plain text when Slack refuses its blocks, and leaves none of the old ones", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());
@@ -403,7 +403,7 @@ describe("a correction", () => {
     expect(slack.messages()[0]).toMatchObject({ blocks: [], text: expect.stringContaining("✅ Completed") });
   });
 
-  it("does not answer before the edit went through", async () => {
+  it("the bot does not answer a correction before the edit went through", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());
@@ -413,7 +413,7 @@ describe("a correction", () => {
   });
 });
 
-it("delivers each of many results once into a channel that takes one a second and loses every third answer", async () => {
+it("the bot delivers many results once each into a channel that takes one a second and loses every third answer", async () => {
   let now = Date.now();
   let asked = 0;
   const slack = await slackWith({

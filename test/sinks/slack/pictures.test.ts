@@ -27,7 +27,7 @@ const notesOf = (slack: SlackStandIn): string => JSON.stringify(slack.messages()
 const ALL_BUT_FILES = ["chat:write", "channels:history", "groups:history", "channels:read"];
 
 describe("the decisive screenshot", () => {
-  it("stands in the message as an image of a file that was really uploaded", async () => {
+  it("the decisive screenshot stands in the message as an image of a file that was really uploaded", async () => {
     const slack = await slackWith();
     const outcome = await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }), never());
 
@@ -44,7 +44,7 @@ describe("the decisive screenshot", () => {
     expect(receiptOf(outcome)).toMatchObject({ ts: message?.ts, picture: { key: "a_1", file: picture?.id } });
   });
 
-  it("says the block and the moment it comes from, also in the thread", async () => {
+  it("the decisive screenshot says the block and the moment it comes from, also in the thread", async () => {
     const slack = await slackWith();
     const at = Date.parse("2026-11-28T15:33:48.830Z");
     const origins = { a_1: { block: "get_pdf <b>", at }, a_2: { block: "login", at: null } };
@@ -59,7 +59,7 @@ describe("the decisive screenshot", () => {
     expect(thread?.files.map(({ title }) => title)).toEqual(["login", "screenshot-3.png"]);
   });
 
-  it("comes right after what went wrong, before the output", async () => {
+  it("the decisive screenshot comes right after what went wrong, before the output", async () => {
     const slack = await slackWith();
     const failed = { ...report(), status: "failed", output: { total: 3 } };
     const failure = { reason: "No such button", codes: [], categories: [], errors: [], block: null };
@@ -80,7 +80,7 @@ describe("the decisive screenshot", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("the decisive screenshot that Slack will not show goes without: the message says so and keeps its link", async () => {
+  it("a message goes without the decisive screenshot that Slack will not show, says so and keeps its link", async () => {
     const slack = await slackWith({ filesLookedAtAfter: 99 });
     const outcome = await botOn(slack, { sleep: atOnce }).deliver(jobWith({ screenshots: ["a_1"] }), never());
     expect(outcome.kind).toBe("delivered");
@@ -91,7 +91,7 @@ describe("the decisive screenshot", () => {
     expect(receiptOf(outcome)).not.toHaveProperty("picture");
   });
 
-  it("blocks that are refused for anything else are not waited with", async () => {
+  it("a message whose blocks Slack refuses for another reason does not wait for Slack to look at the picture", async () => {
     const slack = await slackWith();
     const waits: number[] = [];
     slack.faults.push({ method: "chat.postMessage", error: "invalid_blocks" });
@@ -108,7 +108,7 @@ describe("the decisive screenshot", () => {
     ["meets a rate limit", { screenshots: ["a_1"] }, { method: "files.getUploadURLExternal", retryAfter: 30 }],
     ["breaks in the upload", { screenshots: ["a_1"] }, { method: "upload", drop: true }],
     ["is not completed", { screenshots: ["a_1"] }, { method: "files.completeUploadExternal", error: "internal_error" }],
-  ])("the decisive screenshot that %s does not hold up the message", async (_what, parts, fault) => {
+  ])("a decisive screenshot that %s does not hold up the message", async (_what, parts, fault) => {
     const slack = await slackWith();
     if (fault) slack.faults.push(fault);
     const outcome = await botOn(slack).deliver(jobWith(parts), never());
@@ -135,7 +135,7 @@ describe("the decisive screenshot", () => {
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("stays in an edited message when it can no longer be read", async () => {
+  it("the decisive screenshot stays in an edited message when it can no longer be read", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const previous = receiptOf(await sink.deliver(jobWith({ screenshots: ["a_1"] }), never()));
@@ -147,7 +147,7 @@ describe("the decisive screenshot", () => {
 });
 
 describe("without the scope files:write", () => {
-  it("the message has its links, and the log says once what to grant", async () => {
+  it("a message without the scope files:write has its links, and the log says once what to grant", async () => {
     const slack = await slackWith({ scopes: ALL_BUT_FILES });
     const { log, lines } = keepingLog();
     const sink = botOn(slack, { log });
@@ -170,7 +170,7 @@ describe("without the scope files:write", () => {
 });
 
 describe("an incoming webhook", () => {
-  it("an incoming webhook has links only", async () => {
+  it("a message by an incoming webhook has links only", async () => {
     const slack = await slackWith();
     const job = jobWith({ screenshots: ["a_1"], files: { "a.pdf": 3 } });
     expect((await webhookOn(slack.webhookUrl).deliver(job, never())).kind).toBe("delivered");
@@ -183,7 +183,7 @@ describe("an incoming webhook", () => {
 describe("what hangs in the thread", () => {
   const PARTS = { screenshots: ["a_1", "a_2", "a_3"], files: { "a.pdf": 30, "b.csv": 40 } };
 
-  it("what hangs in the thread is the other screenshots and the downloads, as one message", async () => {
+  it("the thread has the other screenshots and the downloads, as one message", async () => {
     const slack = await slackWith();
     const outcome = await botOn(slack).deliver(jobWith(PARTS), never());
     const [message, thread, ...more] = slack.messages();
@@ -193,7 +193,7 @@ describe("what hangs in the thread", () => {
     expect(receiptOf(outcome)?.["shared"]).toEqual(["a_2", "a_3", "a.pdf", "b.csv"]);
   });
 
-  it("leaves out what is too large, alone or together", async () => {
+  it("the thread leaves out what is too large, alone or together", async () => {
     const slack = await slackWith();
     const files = { "a.pdf": 30, "large.zip": 900_000, "b.csv": 50 };
     const evidence = { screenshots: ["a_1"], files, limits: { each: 100_000, total: 60 } };
@@ -201,13 +201,13 @@ describe("what hangs in the thread", () => {
     expect(slack.messages()[1]?.files.map(({ name }) => name)).toEqual(["a.pdf"]);
   });
 
-  it("what hangs in the thread is not there when there is nothing to hang", async () => {
+  it("a run without other screenshots and downloads has no message in the thread", async () => {
     const slack = await slackWith();
     await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }), never());
     expect(slack.messages()).toHaveLength(1);
   });
 
-  it("fails without failing the message, which has been sent", async () => {
+  it("a failure to attach files to the thread leaves the message delivered", async () => {
     for (const fault of [
       { method: "files.completeUploadExternal", error: "internal_error" },
       { method: "upload", status: 500 },
@@ -220,7 +220,7 @@ describe("what hangs in the thread", () => {
     }
   });
 
-  it("what hangs in the thread is added to by an update, with what is new", async () => {
+  it("an update adds to the thread what is new", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const previous = receiptOf(await sink.deliver(jobWith({ files: { "a.pdf": 3 } }), never()));
@@ -236,7 +236,7 @@ describe("a message that is a new one", () => {
     ["a redelivery", "redelivery", false],
     ["an edit of one that was deleted", "update", true],
   ] as const)(
-    "a message that is a new one as %s is has its pictures and files as the first one had",
+    "a new message, as %s is, has its pictures and files as the first one had",
     async (_what, cause, deleted) => {
       const slack = await slackWith();
       const sink = botOn(slack);
@@ -258,7 +258,7 @@ describe("an attempt that may repeat another", () => {
   const PARTS = { screenshots: ["a_1", "a_2"], files: { "a.pdf": 30 } };
   const repeated = () => jobWith(PARTS, { attempt: 2, maybeSent: true });
 
-  it("shows nothing twice, wherever the other one ended", async () => {
+  it("an attempt that may repeat another shows no picture twice, wherever the other one ended", async () => {
     // Each call of a whole delivery in turn is done, and its answer lost.
     const whole = await slackWith();
     const wanted = await botOn(whole).deliver(jobWith(PARTS), never());
@@ -289,7 +289,7 @@ describe("an attempt that may repeat another", () => {
     }
   });
 
-  it("knows the picture of the message it finds, for later edits", async () => {
+  it("an attempt that may repeat another knows the picture of the message it finds, for later edits", async () => {
     const slack = await slackWith();
     const first = receiptOf(await botOn(slack).deliver(jobWith(PARTS), never()));
     const found = receiptOf(await botOn(slack).deliver(repeated(), never()));
@@ -297,7 +297,7 @@ describe("an attempt that may repeat another", () => {
     expect(slack.messages()).toHaveLength(2);
   });
 
-  it("hangs nothing into a thread that it may not read", async () => {
+  it("an attempt that may repeat another attaches nothing to a thread that it may not read", async () => {
     const slack = await slackWith({ scopes: ["chat:write", "files:write"] });
     const correction = { cause: "correction", previous: { channel: "C0123ABCD", ts: "" } } as const;
     const sink = botOn(slack);
@@ -309,7 +309,7 @@ describe("an attempt that may repeat another", () => {
 
 describe("the deadline", () => {
   it.each(["files.getUploadURLExternal", "upload", "files.completeUploadExternal"])(
-    "the deadline is not spent on pictures: where Slack hangs at %s, the message goes without",
+    "a message goes without its picture where Slack hangs at %s, rather than spend the deadline",
     async (method) => {
       const slack = await slackWith();
       slack.faults.push({ method, hang: true });
@@ -319,7 +319,7 @@ describe("the deadline", () => {
     },
   );
 
-  it("the deadline of the attempt itself, in the middle of the pictures, leaves the message to the next one", async () => {
+  it("a deadline in the middle of the pictures leaves the message to the next attempt", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "upload", hang: true });
     const outcome = await botOn(slack).deliver(jobWith({ screenshots: ["a_1"] }), AbortSignal.timeout(80));
@@ -329,7 +329,7 @@ describe("the deadline", () => {
     expect(slack.messages()).toEqual([]);
   });
 
-  it("the deadline in the middle of the thread's files keeps the message delivered", async () => {
+  it("a deadline in the middle of the thread's files leaves the message delivered", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "upload", hang: true });
     const outcome = await botOn(slack).deliver(jobWith({ files: { "a.pdf": 3 } }), AbortSignal.timeout(150));

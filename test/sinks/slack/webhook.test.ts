@@ -18,7 +18,7 @@ const deliverInto = async (...faults: SlackFault[]): Promise<Outcome> =>
   webhookOn((await slackWith(...faults)).webhookUrl).deliver(aJob(), never());
 
 describe("an incoming webhook", () => {
-  it("gets text and blocks, and its receipt is the status", async () => {
+  it("an incoming webhook gets text and blocks, and its receipt is the status", async () => {
     const slack = await slackWith();
     const outcome = await webhookOn(slack.webhookUrl).deliver(
       aJob({ report: aReport({ output: [{ a: "b" }, { a: "c" }] }) }),
@@ -29,7 +29,7 @@ describe("an incoming webhook", () => {
     expect(slack.messages()[0]?.blocks.map(({ type }) => type)).toContain("table");
   });
 
-  it("an incoming webhook has Slack read its text as it is: no markup, no links, no names, no previews", async () => {
+  it("an incoming webhook has Slack read its text as it is, without markup, links, names or previews", async () => {
     const slack = await slackWith();
     await webhookOn(slack.webhookUrl).deliver(aJob(), never());
     expect(slack.calls[0]?.args).toMatchObject({
@@ -41,16 +41,16 @@ describe("an incoming webhook", () => {
     });
   });
 
-  it("retries a rate limit when Slack says", async () => {
+  it("a rate limit of an incoming webhook is retried when Slack says", async () => {
     expect(await deliverInto({ status: 429, retryAfter: 30 })).toMatchObject({ kind: "retry", retryAfterMs: 30_000 });
   });
 
-  it("retries server errors, whose message may have arrived", async () => {
+  it("a server error of an incoming webhook is retried, as the message may have arrived", async () => {
     expect(await deliverInto({ status: 500, error: "rollup_error" })).toMatchObject({ kind: "retry", unknown: true });
     expect(await deliverInto({ status: 503, body: "" })).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  it("retries lost answers, whose message may have arrived", async () => {
+  it("a lost answer of an incoming webhook is retried, as the message may have arrived", async () => {
     expect(await deliverInto({ resetAfterSuccess: true })).toMatchObject({ kind: "retry", unknown: true });
     expect(await deliverInto({ drop: true })).toMatchObject({ kind: "retry", unknown: true });
   });
@@ -63,28 +63,28 @@ describe("an incoming webhook", () => {
     [404, "channel_not_found", "check the channel"],
     [400, "no_such_word", "no_such_word"],
     [404, "<html>", "404"],
-  ])("an incoming webhook is dead on %i %s and says what to do", async (status, body, words) => {
+  ])("a delivery to an incoming webhook is dead on %i %s and says what to do", async (status, body, words) => {
     expect(await deliverInto({ status, body })).toMatchObject({ kind: "dead", reason: expect.stringContaining(words) });
   });
 
-  it("gets plain text at once when it refuses the blocks", async () => {
+  it("an incoming webhook gets plain text at once when it refuses the blocks", async () => {
     const slack = await slackWith({ status: 400, body: "invalid_blocks" });
     expect((await webhookOn(slack.webhookUrl).deliver(aJob(), never())).kind).toBe("delivered");
     expect(slack.messages()).toMatchObject([{ blocks: [], text: expect.stringContaining("Fetch the invoices") }]);
   });
 
-  it("an incoming webhook is dead when it refuses the plain text too", async () => {
+  it("a delivery to an incoming webhook is dead when it refuses the plain text too", async () => {
     const refusal = { status: 400, body: "invalid_payload" };
     expect(await deliverInto(refusal, refusal)).toMatchObject({ kind: "dead" });
   });
 
-  it("follows no redirect", async () => {
+  it("a redirect of an incoming webhook is not followed", async () => {
     const other = await slackWith();
     expect((await deliverInto({ location: other.webhookUrl })).kind).toBe("dead");
     expect(other.calls).toEqual([]);
   });
 
-  it("an incoming webhook never shows its address, which is a secret", async () => {
+  it("a delivery to an incoming webhook never shows its address, which is a secret", async () => {
     const closed = await startSlack();
     await closed.close();
     const outcomes = [
@@ -96,7 +96,7 @@ describe("an incoming webhook", () => {
     expect(JSON.stringify(outcomes)).not.toContain("stand-in-secret");
   });
 
-  it("ends promptly when aborted", async () => {
+  it("a delivery to an incoming webhook ends promptly when aborted", async () => {
     const slack = await slackWith({ hang: true });
     const attempt = new AbortController();
     const outcome = webhookOn(slack.webhookUrl).deliver(aJob(), attempt.signal);
