@@ -59,12 +59,12 @@ export type Tester = keyof typeof WORDS;
 
 const WORDS = {
   relay: {
-    title: "Test message of skyvern-relay",
-    summary: "This sink works: a run's result would look like this.",
+    title: "This sink works",
+    summary: "skyvern-relay can send results of Skyvern runs here.",
   },
   skyvern: {
     title: "Test webhook of Skyvern",
-    summary: "Skyvern's test webhook arrived, and this sink works: a run's result would look like this.",
+    summary: "Skyvern's test webhook arrived. skyvern-relay can send results of Skyvern runs here.",
   },
 } as const;
 
@@ -75,9 +75,6 @@ function testReport(runId: string, now: number, links: Links): Report {
     ...emptyReport(runId, "test", at),
     ...WORDS.relay,
     output: { test: true },
-    started_at: at,
-    finished_at: at,
-    duration_ms: 0,
     // The run does not exist, so the link leads to the sinks' page.
     run_url: links.run(runId).replace(/\/runs\/[^/]*$/, "/sinks"),
   };

@@ -41,20 +41,27 @@ export interface Attachment {
 const EXTENSIONS: Record<string, string> = { "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif" };
 const MAX_FILES = 20;
 
-/** The screenshot at this place, counted from 1. Null when it cannot be read, or mail and chat cannot show it. */
-export async function readScreenshot(
-  evidence: Evidence,
-  place: number,
-  signal: AbortSignal,
-): Promise<Attachment | null> {
+/** A screenshot, or why a message goes without it, in a sentence; both null where there is none. */
+export type Screenshot = { picture: Attachment; why: null } | { picture: null; why: string | null };
+
+/** The screenshot at this place, counted from 1. */
+export async function readScreenshot(evidence: Evidence, place: number, signal: AbortSignal): Promise<Screenshot> {
   const key = evidence.screenshots[place - 1];
-  if (key === undefined) return null;
+  if (key === undefined) return { picture: null, why: null };
   const found = await evidence.read(key, evidence.limits.each, signal);
-  const extension = found.kind === "bytes" ? EXTENSIONS[found.type ?? ""] : undefined;
-  if (found.kind !== "bytes" || found.type === null || extension === undefined) return null;
+  if (found.kind === "too_large") return without("it is too large for a message");
+  if (found.kind === "unavailable") return without("the relay could not get it from Skyvern");
+  const { type, bytes } = found;
+  const extension = EXTENSIONS[type ?? ""];
+  if (type === null || extension === undefined) return without("it is neither PNG, JPEG nor GIF");
   const name = place === 1 ? `screenshot.${extension}` : `screenshot-${place}.${extension}`;
-  return { key, name, type: found.type, bytes: found.bytes, caption: captionOf(evidence, key) };
+  return { picture: { key, name, type, bytes, caption: captionOf(evidence, key) }, why: null };
 }
+
+const without = (why: string): Screenshot => ({ picture: null, why: notShown(why) });
+
+/** Said to the reader of a message that should show a screenshot. */
+export const notShown = (why: string): string => `The screenshot is not shown: ${why}.`;
 
 /** `get_pdf, 15:33:48 UTC`: what a screenshot shows, as far as that is known. The block's name may be hostile. */
 export function captionOf(evidence: Pick<Evidence, "originOf">, key: ArtifactKey): string {

@@ -7,8 +7,9 @@ import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
 import { lookOf, type StatusLook } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
-import { fitLines } from "./fit-lines.ts";
-import { plainReason } from "./plain-reason.ts";
+import { fitLines, textHeight } from "./fit-lines.ts";
+import { blockTypeIn, plainReason } from "./plain-reason.ts";
+import { withoutRepeats } from "./repeats.ts";
 import {
   bytes,
   isBareSuccess,
@@ -16,6 +17,7 @@ import {
   readableOutput,
   type Amount,
   type Fact,
+  type ReadableOutput,
   type Section,
 } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
@@ -29,8 +31,8 @@ export interface Content {
   about: string[];
   /** What was asked for, as far as the title does not say it. */
   facts: Fact[];
-  /** By what it is found again: its id, type and workflow. Parts of one line. */
-  ids: string[];
+  /** By what it is found again: its id, type and workflow, and runs that it belongs to. Parts of one line. */
+  ids: { text: string; run: { id: string; url: string } | null }[];
   summary: string | null;
   /** Of every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
   failure: (Omit<Failure, "reason"> & { reason: string; at: string | null }) | null;
@@ -45,35 +47,58 @@ export interface Content {
   notes: string[];
 }
 
+/** `answer`: the first section of the output. `blocks`: the others. */
+export type MessagePart = "failure" | "picture" | "summary" | "answer" | "blocks" | "attempts" | "files" | "notes";
+
+/** What came of the run comes first and remarks last, in every message alike. */
+export const messageParts = ({ failure }: Content): MessagePart[] => [
+  ...(failure === null
+    ? (["summary", "answer", "picture"] as const)
+    : (["failure", "picture", "summary", "answer"] as const)),
+  ...(["blocks", "attempts", "files", "notes"] as const),
+];
+
 const ALERT: StatusLook = { label: "Relay alert", symbol: "🔔", tone: "bad" };
 
 export function buildContent(report: Report, cause: Job["cause"], amount: Amount = MESSAGE_AMOUNT): Content {
   const isAlert = cause === "alert";
+  const isTest = cause === "test";
   const most = isAlert ? Infinity : amount.text;
-  const lines = report.failure === null ? amount.lines : Math.min(amount.lines, amount.linesBesideFailure);
   const failure = isAlert ? null : describeFailure(report, most);
-  const readable = readableOutput(report, amount);
+  const readable = isTest ? NO_OUTPUT : readableOutput(report, amount);
   // That a block worked is no answer where the run did not.
-  const blocks = failure === null ? readable.blocks : readable.blocks.filter((block) => !isBareSuccess(block));
-  const { sections, omittedBlocks } = fitLines({ ...readable, blocks }, lines);
+  const telling = failure === null ? readable.blocks : readable.blocks.filter((block) => !isBareSuccess(block));
+  // The run's page has room for repetitions.
+  const blocks = amount.lines === Infinity ? telling : withoutRepeats(telling, report);
+  const { sections, omittedBlocks } = fitLines({ ...readable, blocks }, linesForOutput(report, amount));
   const title = nameRun(report);
   return {
-    status: isAlert ? ALERT : describeStatus(report),
+    status: isAlert ? ALERT : isTest ? lookOf("test") : describeStatus(report),
     title,
     about: isAlert ? [] : listAbout(report),
     facts: isAlert ? [] : listFacts(report, title),
-    ids: isAlert ? [] : listIds(report),
-    summary: report.summary === null ? null : cut(report.summary, most),
+    ids: isAlert ? [] : isTest ? [{ text: report.run_id, run: null }] : listIds(report),
+    summary: report.summary === null || report.summary === report.failure?.reason ? null : cut(report.summary, most),
     failure,
     attempts: listAttempts(report),
     output:
-      isAlert || !isBare(report, sections) ? sections : [{ kind: "text", title: null, text: "The run has no output." }],
+      isAlert || isTest || !isBare(report, sections)
+        ? sections
+        : [{ kind: "text", title: null, text: "The run has no output." }],
     omittedBlocks,
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
-    links: isAlert ? [{ label: "Open the relay", url: report.run_url }] : listLinks(report),
+    links: listLinks(report, cause),
     notes: listNotes(report, cause),
   };
 }
+
+/** A summary and files take room from the output, and leave it some. */
+function linesForOutput({ failure, summary, files }: Report, { lines, linesBesideFailure }: Amount): number {
+  const beside = (summary ? textHeight(summary, lines) : 0) + files.length;
+  return failure === null ? Math.max(linesBesideFailure, lines - beside) : linesBesideFailure;
+}
+
+const NO_OUTPUT: ReadableOutput = { blocks: [], omittedBlocks: 0 };
 
 /** Nothing came of it that could be shown, which is said: a message that stops short looks cut off. */
 const isBare = ({ status, summary, files }: Report, sections: readonly Section[]): boolean =>
@@ -119,7 +144,8 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
 }
 
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
-const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
+/** Every time in a message is UTC, and says so. */
+export const formatTime = (time: string): string => time.replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
 function describeFailure({ failure, status, blocks, finished_at }: Report, most: number): Content["failure"] {
   const { label } = lookOf(status);
@@ -131,10 +157,17 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
     return { ...said, at: last === undefined ? null : `${label} ${how} ${nameBlock(last)}` };
   }
   const { block, categories, reason: given, ...rest } = failure;
-  const at = block === null ? null : `${label} at ${nameBlock(block)} (block ${block.index} of ${block.of})`;
-  const reason = plainReason(given, at === null ? "unnamed" : "named");
+  const type = blockTypeIn(given);
+  const place =
+    block !== null
+      ? `${nameBlock(block)} (block ${block.index} of ${block.of})`
+      : type === null
+        ? null
+        : `its ${typeName(type).replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())} block`;
+  const reason = plainReason(given);
   // It says nothing, and less beside others.
   const known = categories.filter((category) => category !== "UNKNOWN");
+  const at = place === null ? null : `${label} at ${place}`;
   return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };
 }
 
@@ -164,80 +197,122 @@ function listAbout(report: Report): string[] {
   return parts.filter((part) => part !== null && part !== "") as string[];
 }
 
-/** The run's goal in one line; null where its title says all of it. */
+/** The run's goal in one line, or the rest of it where its title has the beginning; null where that has all of it. */
 export function goalBeside(prompt: string | null, title: string): string | null {
   const goal = oneLine(prompt ?? "");
-  return goal === "" || title.includes(goal) ? null : goal;
+  if (isWithin(goal, title)) return null;
+  const beginning = /^(?:\S+: )?(.{10,}) …$/.exec(title)?.[1];
+  return beginning !== undefined && goal.startsWith(beginning) ? `… ${goal.slice(beginning.length).trim()}` : goal;
 }
+
+/** Whether one line says all that another does, but for case and the stop at its end. */
+const isWithin = (part: string, whole: string): boolean =>
+  whole.toLowerCase().includes(part.toLowerCase().replace(/[.!?…]+$/, ""));
 
 function listFacts({ prompt, url }: Report, title: string): Fact[] {
   const goal = goalBeside(prompt, title);
   const host = url === null ? "" : (URL.parse(url)?.host ?? "");
+  const isSaid =
+    url === null || url === "" || (prompt ?? "").includes(url) || (host !== "" && title.startsWith(`${host}:`));
   return [
     ...(goal === null ? [] : [{ label: "Goal", value: goal }]),
-    ...(url === null || url === "" || (host !== "" && title.startsWith(`${host}:`))
-      ? []
-      : [{ label: "Site", value: url }]),
+    ...(isSaid ? [] : [{ label: "Site", value: url }]),
   ];
 }
 
-function listIds(report: Report): string[] {
-  const parts = [
-    report.run_id,
-    report.run_type,
-    report.workflow?.permanent_id ?? null,
-    ...listOrigin(report),
-    report.step_count === null || report.step_count === 0
-      ? null
-      : `${report.step_count} step${report.step_count === 1 ? "" : "s"}`,
+function listIds(report: Report): Content["ids"] {
+  const { run_id, run_type, workflow, step_count, related, trigger } = report;
+  const plain = (text: string | null | undefined): Content["ids"] => (text ? [{ text, run: null }] : []);
+  const linked = (text: string, id: string | null): Content["ids"] =>
+    id === null ? [] : [{ text, run: { id, url: urlBeside(report.run_url, id) } }];
+  return [
+    ...plain(run_id),
+    ...plain(typeName(run_type)),
+    ...plain(workflow?.permanent_id),
+    ...linked("started by", related.parent),
+    ...linked("retry of", related.retried_from),
+    // A call of Skyvern's API starts nearly every run.
+    ...plain(trigger === "api" || trigger === null ? null : describeTrigger(trigger)),
+    ...plain(step_count ? `${step_count} step${step_count === 1 ? "" : "s"}` : null),
   ];
-  return parts.filter((part) => part !== null && part !== "") as string[];
 }
 
-/** What started the run, unless that was a call of Skyvern's API, as nearly always. */
-const listOrigin = ({ trigger, related: { parent, retried_from } }: Report): string[] => [
-  ...(parent === null ? [] : [`child of ${parent}`]),
-  ...(retried_from === null ? [] : [`retry of ${retried_from}`]),
-  ...(trigger === null || trigger === "api" ? [] : [`trigger: ${trigger}`]),
-];
+/** The page of another run. */
+const urlBeside = (runUrl: string, id: string): string =>
+  runUrl.replace(/[^/]*$/, () => encodeURIComponent(id.toWellFormed()));
 
-function listLinks(report: Report): Content["links"] {
+/** Whether an id can neither pose as an address nor be markup. */
+export const isPlainId = (id: string): boolean => /^[\w-]{1,100}$/.test(id);
+
+const TRIGGERS = new Map([
+  ["manual", "started by hand"],
+  ["scheduled", "started by a schedule"],
+  ["webhook", "started by a webhook"],
+]);
+
+const describeTrigger = (trigger: string): string =>
+  TRIGGERS.get(trigger) ?? `started by: ${trigger.replaceAll("_", " ")}`;
+
+/** A word of a program as people write it: `PAGE_LOAD_TIMEOUT` → `Page load timeout`. Any other text stays. */
+export const plainWord = (word: string): string =>
+  /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/.test(word) ? typeName(word.toLowerCase()) : word;
+
+function listLinks(
+  { run_url, app_url, recording_url, screenshot_urls }: Report,
+  cause: Job["cause"],
+): Content["links"] {
   const links: [string, string | null][] = [
-    ["Run page", report.run_url],
-    ["Open in Skyvern", report.app_url],
-    ["Recording", report.recording_url],
-    ["Screenshot", report.screenshot_urls[0] ?? null],
+    [OWN_PAGES.get(cause) ?? "Run page", run_url],
+    ["Open in Skyvern", app_url],
+    ["Recording", recording_url],
+    [SCREENSHOT_LINK, screenshot_urls[0] ?? null],
   ];
   return links.flatMap(([label, url]) => (url !== null && /^https?:\/\//i.test(url) ? [{ label, url }] : []));
 }
+
+/** The relay's page that a message about no run leads to. */
+const OWN_PAGES = new Map<Job["cause"], string>([
+  ["alert", "Open the relay"],
+  ["test", "Sinks"],
+]);
+
+const SCREENSHOT_LINK = "Screenshot";
+
+/** The links of a message, which needs none to a screenshot that it shows. */
+export const linksBeside = ({ links }: Content, picture: object | null): Content["links"] =>
+  picture === null ? links : links.filter(({ label }) => label !== SCREENSHOT_LINK);
+
+const CORRECTED = "Correction: the outcome of this run changed. This replaces what was told before.";
 
 function listNotes(report: Report, cause: Job["cause"]): string[] {
   const notes: string[] = [];
   if (cause === "alert") notes.push("This message is about the relay itself, not about a run.");
   if (cause === "test") notes.push("This is a test message. No run happened.");
   if (cause === "redelivery") notes.push("Sent again on request.");
-  if (cause === "correction") notes.push("Correction: the outcome of this run changed.");
+  if (cause === "correction") notes.push(CORRECTED);
   if (report.artifacts_status === "partial") {
-    notes.push("Skyvern could not be asked for all artifacts, so only those that its webhook named are linked.");
+    notes.push("Skyvern could not be asked for all files, so only those that its webhook named are linked.");
   }
   if (report.artifacts_status === "unavailable")
     notes.push("Skyvern could not be asked for screenshots and files, so none are linked.");
   const last = report.attempts.at(-1);
   if (report.status === RETRYING) {
     const at = report.next_attempt_at === null ? "" : ` at ${formatTime(report.next_attempt_at)}`;
-    notes.push(`Attempt ${report.attempt} ended as ${report.reported_status}. Skyvern tries again${at}.`);
+    notes.push(`Attempt ${report.attempt} ended as ${inSentence(report.reported_status)}. Skyvern tries again${at}.`);
   } else if (last?.decision === "never_started") {
     notes.push("Skyvern announced another attempt, but it never started.");
   } else if (last?.decision === "revoked") {
     notes.push("Another attempt was planned; it was canceled before it began.");
   } else if (report.reported_status !== report.status) {
     notes.push(
-      `Skyvern's last webhook says "${report.reported_status}" because its webhook did not arrive; the run ` +
+      `Skyvern reports it as ${inSentence(report.reported_status)} only because a webhook did not arrive; the run ` +
         "itself did not fail.",
     );
   }
   return notes;
 }
+
+const inSentence = (status: string): string => lookOf(status).label.toLowerCase();
 
 /** `1 h 2 min`, `2 min 5 s`, `3.2 s`, `45 ms` */
 export function duration(ms: number): string {

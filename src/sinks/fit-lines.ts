@@ -31,7 +31,7 @@ export function fitLines({ blocks, omittedBlocks }: ReadableOutput, lines: numbe
 function heightOf(section: Section): number {
   if (section.kind === "text") return textHeight(section.text, Infinity);
   if (section.kind === "fields") return sum(section.fields.map(fieldHeight));
-  return sum(section.rows.map(rowHeight));
+  return 1 + sum(section.rows.map(rowHeight));
 }
 
 function shorten(section: Section, lines: number): Section {
@@ -69,7 +69,7 @@ const rowHeight = (cells: readonly string[]): number =>
   Math.max(1, ...cells.map((cell) => Math.min(MAX_HEIGHT, Math.ceil((cell.length * cells.length) / WIDTH))));
 
 /** No more than `most` lines are counted. */
-function textHeight(text: string, most: number): number {
+export function textHeight(text: string, most: number): number {
   const kept = most === Infinity ? text : text.slice(0, most * WIDTH);
   return sum(kept.split("\n").map((line) => Math.max(1, Math.ceil(line.length / WIDTH))));
 }

@@ -1,18 +1,28 @@
 /**
  * A reason as a person reads it: without what Skyvern puts before the words of the block (contract §9), which stand
- * behind up to two of its own phrases. `place`: the block is named beside it, so that the reason need not. Null for a
- * reason that says nothing. Pure.
+ * behind up to two of its own phrases; the block is named beside it (`blockTypeIn`). A reason that is a word of a
+ * program is said in words. Null for a reason that says nothing. Pure.
  */
-export function plainReason(reason: string | null, place: "named" | "unnamed" = "named"): string | null {
-  if (reason === null || reason.trim() === "" || CLEANUP.test(reason)) return null;
-  const words = place === "named" ? reason.replace(OF_BLOCK, "") : reason;
-  return words.replace(OF_CODE, "").replace(EXCEPTIONS, "$1 ($2)");
+export function plainReason(reason: string | null): string | null {
+  if (reason === null) return null;
+  const words = reason.replace(OF_BLOCK, "").replace(OF_CODE, "").replace(EXCEPTIONS, "$1 ($2)");
+  if (words.trim() === "" || NOTHING.test(words)) return null;
+  return CODE.test(words) ? sentence(words) : words;
 }
 
-const OF_BLOCK = /^\w{1,60} block (?:failed\. failure reason|(?:terminated|timed out)\. Reason): (?=\S)/;
-const OF_CODE =
-  /(?<=^|^code block failed\. failure reason: )Failed to execute code block\. Reason: (?:Exception: )?(?=\S)/;
+/** The type of the block in whose words a reason is given; null where it names none. */
+export const blockTypeIn = (reason: string | null): string | null => OF_BLOCK.exec(reason ?? "")?.[1] ?? null;
+
+const OF_BLOCK = /^(\w{1,60}) block (?:failed\. failure reason:|(?:terminated|timed out)(?:\. Reason)?:) (?=\S)/;
+const OF_CODE = /^Failed to execute code block\. Reason: (?:Exception: )?(?=\S)/;
 /** What a task's reason ends with: a list as Python prints it. */
 const EXCEPTIONS = /(\S)\(Exceptions: \[(.{1,2000})\]\)$/s;
-/** Of a block that ended because its run did. */
-const CLEANUP = /^Workflow run \w{1,30}: child entity cascade cleanup\.$/;
+/** Of a block that ended because its run did; and that only a state changed. */
+const NOTHING = /^(?:Workflow run \w{1,30}: child entity cascade cleanup\.|status_changed(?::\w{1,40})?)$/;
+/** `page_load_timeout`, `NAVIGATION_FAILED:timeout`: a user's own words have blanks. */
+const CODE = /^\w{1,80}_\w{1,80}(?::\w{1,80})?$/;
+
+const sentence = (code: string): string => {
+  const words = code.replaceAll("_", " ").replace(":", ": ").toLowerCase();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+};

@@ -74,21 +74,22 @@ describe("a webhook with screenshots and downloads", () => {
     expect(attachments.map(({ filename }) => filename)).toEqual(["INV-2026-0801.pdf", "INV-2026-0815.pdf"]);
   });
 
+  const NO_PICTURE = "it is neither PNG, JPEG nor GIF";
   it.each([
-    ["a page", "<!doctype html><script>alert(1)</script>"],
-    ["an SVG", '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'],
-    ["JSON", '{"detail":"gone"}'],
-    ["nothing", ""],
-    ["twelve megabytes of a picture", `\x89PNG\r\n\x1A\n${"x".repeat(12_000_000)}`],
-  ])("messages come whole but for their screenshot, and say so, where that is %s", async (_what, text) => {
+    ["a page", "<!doctype html><script>alert(1)</script>", NO_PICTURE],
+    ["an SVG", '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', NO_PICTURE],
+    ["JSON", '{"detail":"gone"}', NO_PICTURE],
+    ["nothing", "", NO_PICTURE],
+    ["twelve megabytes of a picture", `\x89PNG\r\n\x1A\n${"x".repeat(12_000_000)}`, "it is too large for a message"],
+  ])("messages come whole but for their screenshot, and say why, where that is %s", async (_what, text, why) => {
     const { standIns } = await delivered("workflow_run.failed", {}, { bytes: Buffer.from(text, "latin1") });
 
     const [message] = standIns.slack.messages();
     expect(message && standIns.slack.pictureOf(message)).toBeNull();
-    expect(JSON.stringify(message?.blocks)).toContain("The screenshot could not be embedded. Use the link instead.");
+    expect(JSON.stringify(message?.blocks)).toContain(`The screenshot is not shown: ${why}.`);
     const mail = await PostalMime.parse(standIns.smtp.messages[0]?.raw ?? "");
     expect(mail.attachments).toEqual([]);
-    expect(mail.text).toContain("The screenshot could not be embedded. Use the link instead.");
+    expect(mail.text).toContain(`The screenshot is not shown: ${why}.`);
     expect(mail.text).toContain("the portal showed a maintenance banner");
   });
 
@@ -117,7 +118,9 @@ describe("a webhook with screenshots and downloads", () => {
     await relay.webhook(fixtureBytes("workflow_run.failed"));
     await relay.deliver();
     expect(relay.standIns.slack.messages()).toHaveLength(1);
-    expect(JSON.stringify(relay.standIns.slack.messages()[0]?.blocks)).toContain("could not be embedded");
+    expect(JSON.stringify(relay.standIns.slack.messages()[0]?.blocks)).toContain(
+      "the relay could not get it from Skyvern",
+    );
   });
 });
 

@@ -110,9 +110,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     expect(more).toEqual([]);
     expect(message?.edits).toEqual([]);
     for (const text of [JSON.stringify(message?.blocks), smtp.messages[0]?.raw.replaceAll("=\r\n", "")]) {
-      expect(text?.replaceAll("\u2060", "")).toMatch(
-        /nightly.*customer:42.*child of wr_602138154398943416.*trigger: scheduled/s,
-      );
+      expect(text?.replaceAll("\u2060", "")).toMatch(/nightly.*customer:42.*started by .*wr_602138154398943416/s);
     }
     expect(http.requests.map(({ body }) => JSON.parse(body) as unknown)).toMatchObject([
       { data: { trigger: "scheduled", tags: ["nightly", "customer:42", "password:[redacted]"] } },

@@ -60,9 +60,10 @@ describe("files to send along", () => {
 describe("a screenshot to show", () => {
   it("a screenshot in a message is named by its place", async () => {
     const evidence = anEvidence({ screenshots: ["a_1", "a_2"] });
-    expect(await readScreenshot(evidence, 1, noAbort())).toMatchObject({ key: "a_1", name: "screenshot.png" });
-    expect(await readScreenshot(evidence, 2, noAbort())).toMatchObject({ key: "a_2", name: "screenshot-2.png" });
-    expect(await readScreenshot(evidence, 3, noAbort())).toBeNull();
+    const shown = async (place: number) => (await readScreenshot(evidence, place, noAbort())).picture;
+    expect(await shown(1)).toMatchObject({ key: "a_1", name: "screenshot.png" });
+    expect(await shown(2)).toMatchObject({ key: "a_2", name: "screenshot-2.png" });
+    expect(await readScreenshot(evidence, 3, noAbort())).toEqual({ picture: null, why: null });
   });
 
   it("a screenshot in a message says in one short line what is known of where it comes from", async () => {
@@ -76,10 +77,16 @@ describe("a screenshot to show", () => {
     expect(words).toEqual(["a b, 15:33:48 UTC", "15:33:48 UTC", "x".repeat(100), ""]);
   });
 
-  it("a screenshot in a message is left out when its bytes are no picture that mail and chat show", async () => {
-    const html = anEvidence({ screenshots: ["a_1"], found: { a_1: { kind: "bytes", type: null, bytes: bytesOf(9) } } });
-    const webp = { kind: "bytes", type: "image/webp", bytes: bytesOf(9) } as const;
-    expect(await readScreenshot(html, 1, noAbort())).toBeNull();
-    expect(await readScreenshot(anEvidence({ screenshots: ["a_1"], found: { a_1: webp } }), 1, noAbort())).toBeNull();
+  it.each([
+    ["no picture at all", { kind: "bytes", type: null, bytes: bytesOf(9) }, "it is neither PNG, JPEG nor GIF"],
+    ["a WebP", { kind: "bytes", type: "image/webp", bytes: bytesOf(9) }, "it is neither PNG, JPEG nor GIF"],
+    ["too large", { kind: "too_large" }, "it is too large for a message"],
+    ["not to be had", { kind: "unavailable" }, "the relay could not get it from Skyvern"],
+  ] as const)("a screenshot that is %s is not shown, and the reader is told why", async (_what, found, why) => {
+    const evidence = anEvidence({ screenshots: ["a_1"], found: { a_1: found } });
+    expect(await readScreenshot(evidence, 1, noAbort())).toEqual({
+      picture: null,
+      why: `The screenshot is not shown: ${why}.`,
+    });
   });
 });

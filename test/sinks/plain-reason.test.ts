@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { plainReason } from "../../src/sinks/plain-reason.ts";
+import { blockTypeIn, plainReason } from "../../src/sinks/plain-reason.ts";
 
 it.each([
   ["http_request block failed. failure reason: HTTP 404: no", "HTTP 404: no"],
@@ -7,6 +7,10 @@ it.each([
   ["wait block timed out. Reason: It took too long.", "It took too long."],
   ["code block failed. failure reason: Failed to execute code block. Reason: Exception: locked", "locked"],
   ["Failed to execute code block. Reason: KeyError: 'total'", "KeyError: 'total'"],
+  ["validation block terminated: the account is locked.", "the account is locked."],
+  ["page_load_timeout", "Page load timeout"],
+  ["NAVIGATION_FAILURE:timeout", "Navigation failure: timeout"],
+  ["step_3 of the form was refused", "step_3 of the form was refused"],
   ["Tried 3 times.(Exceptions: ['click failed.'])", "Tried 3 times. ('click failed.')"],
   ["The portal says: code block failed. failure reason: x", "The portal says: code block failed. failure reason: x"],
   ["code block failed. failure reason: ", "code block failed. failure reason: "],
@@ -14,12 +18,13 @@ it.each([
   expect(plainReason(reason)).toBe(words);
 });
 
-it("a reason that nothing names a block beside keeps the block's type", () => {
-  const reason = "code block failed. failure reason: Failed to execute code block. Reason: Exception: locked";
-  expect(plainReason(reason, "unnamed")).toBe("code block failed. failure reason: locked");
+it("the type of the block in whose words a reason is given is known from the reason", () => {
+  const reason = "http_request block failed. failure reason: HTTP 404: no";
+  expect(blockTypeIn(reason)).toBe("http_request");
+  expect(["The portal refused it.", "", null].map(blockTypeIn)).toEqual([null, null, null]);
 });
 
-it.each([null, "", " \n", "Workflow run timed_out: child entity cascade cleanup."])(
+it.each([null, "", " \n", "Workflow run timed_out: child entity cascade cleanup.", "status_changed:running"])(
   "the reason %j says nothing",
   (reason) => {
     expect(plainReason(reason)).toBeNull();

@@ -3,7 +3,7 @@
  * it too large for the server, it is sent without them.
  */
 import type { Outcome } from "../../domain/run.ts";
-import { buildContent } from "../content.ts";
+import { buildContent, formatTime, type Content } from "../content.ts";
 import { readFiles, readScreenshot } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import type { EmailSettings } from "./config.ts";
@@ -42,9 +42,10 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   const settled = new Set([...begun.accepted, ...begun.rejected.map(({ address }) => address)]);
   const recipients = [...new Set(to.map(({ address }) => address))].filter((address) => !settled.has(address));
   const send = async (enclosed: Enclosed, notes: string[]) => {
-    const content = buildContent(job.report, job.cause);
-    const mail = renderMail({ ...content, notes: [...content.notes, ...notes] }, job.report, job, enclosed.picture);
     const date = new Date(deps.now());
+    const content = buildContent(job.report, job.cause);
+    const told = { ...content, ids: [...content.ids, ...tellTime(job, date)], notes: [...content.notes, ...notes] };
+    const mail = renderMail(told, job.report, job, enclosed.picture);
     const message = await rawMessage({ mail, enclosed, messageId, from, to, recipients, replyTo, date });
     return sendMail(server, message, signal);
   };
@@ -60,6 +61,12 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   });
   return assume && outcome.kind === "retry" && outcome.unknown ? assumed : outcome;
 }
+
+/** A mail cannot be edited, so it says of when its words are. */
+const tellTime = ({ cause }: Job, date: Date): Content["ids"] =>
+  cause === "alert" || cause === "test"
+    ? []
+    : [{ text: `as of ${formatTime(date.toISOString())}; the run page has what came later`, run: null }];
 
 /** Bytes before encoding, which adds a third: many servers accept no more than 10 MB. */
 const MAX_ENCLOSED_BYTES = 7_000_000;
@@ -80,16 +87,14 @@ async function enclose(
   }
   const most = Math.min(evidence.limits.total, MAX_ENCLOSED_BYTES);
   const limits = { each: Math.min(evidence.limits.each, most), total: most };
-  const screenshot = await readScreenshot({ ...evidence, limits }, 1, signal);
+  const { picture: screenshot, why } = await readScreenshot({ ...evidence, limits }, 1, signal);
   const picture = screenshot && {
     ...screenshot,
     cid: `${deliveryId.replace(/[^\w.-]/g, "_")}.screenshot@skyvern-relay`,
   };
   const { files, omitted } = await readFiles({ ...evidence, limits }, most - (picture?.bytes.byteLength ?? 0), signal);
   const notes = [
-    ...(picture === null && evidence.screenshots.length > 0
-      ? ["The screenshot could not be embedded. Use the link instead."]
-      : []),
+    ...(why === null ? [] : [why]),
     ...(omitted > 0 ? [`${omitted === 1 ? "1 file is" : `${omitted} files are`} not attached, only linked.`] : []),
   ];
   return { enclosed: { picture, files }, notes };

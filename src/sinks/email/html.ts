@@ -1,14 +1,16 @@
 import { html } from "hono/html";
 import { omittedIn, type Fact, type Section } from "../readable-output.ts";
+import type { MessagePart } from "../content.ts";
 import type { MailView } from "./view.ts";
 
 type MailHtml = ReturnType<typeof html>;
+type Part = MailHtml | string | Part[];
 
 const FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 const TONE = { good: "#1a7f37", bad: "#b42318", warn: "#734a00", plain: "#57606a" };
-const CELL = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere";
+const CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere";
 const GRID =
-  "padding:4px 8px;min-width:64px;text-align:left;vertical-align:top;border:1px solid " +
+  "padding:3px 8px;min-width:64px;text-align:left;vertical-align:top;border:1px solid " +
   "#8885;white-space:pre-wrap;overflow-wrap:anywhere";
 
 /**
@@ -69,32 +71,49 @@ export function renderHtml(view: MailView): string {
           <p class="${view.tone}" style="margin:0;font-weight:600;color:${TONE[view.tone]}">${view.status}</p>
           <h1 style="margin:4px 0;font-size:20px;line-height:1.3;overflow-wrap:anywhere">${view.title}</h1>
           ${view.about === "" ? "" : html`<p class="soft" style="margin:0 0 12px;color:#57606a;overflow-wrap:anywhere">${view.about}</p>`}
-          ${view.notes.map((note) => html`<p class="note" style="margin:0 0 12px;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`)}
-          ${factTable(view.facts)} ${view.summary === null ? "" : [heading("Summary"), paragraph(view.summary)]}
-          ${view.failure === null ? "" : [heading(view.failure.title), paragraph(view.failure.reason), factTable(view.failure.facts)]}
-          ${view.picture === null ? "" : picture(view.picture)}
-          ${view.sections.map((section) => [heading(section.title ?? "Output"), sectionHtml(section)])}
-          ${view.omitted === null ? "" : paragraph(view.omitted)}
-          ${
-            view.files.length === 0
-              ? ""
-              : [
-                  heading("Files"),
-                  html`<ul style="margin:0;padding-left:20px">
-                    ${view.files.map(fileHtml)}
-                  </ul>`,
-                ]
-          }
-          <p style="margin:24px 0 0">
+          ${factTable(view.facts)} ${view.parts.map((part) => PARTS[part](view))}
+          <p style="margin:16px 0 0">
             ${view.links.map(({ label, url }) => html`<a href="${url}" style="color:#0969da;margin-right:16px">${label}</a> `)}
           </p>
-          ${view.ids === "" ? "" : html`<p class="soft" style="margin:12px 0 0;font-size:12px;color:#57606a;overflow-wrap:anywhere">${view.ids}</p>`}
+          ${view.ids.length === 0 ? "" : html`<p class="soft" style="margin:12px 0 0;font-size:12px;color:#57606a;overflow-wrap:anywhere">${view.ids.map(idHtml)}</p>`}
         </div>
       </body>
     </html>`;
   if (page instanceof Promise) throw new TypeError("a mail's page has nothing to wait for");
   return page.toString();
 }
+
+const PARTS: Record<MessagePart, (view: MailView) => Part> = {
+  summary: ({ summary }) => (summary === null ? "" : [heading("Summary"), paragraph(summary)]),
+  failure: ({ failure }) =>
+    failure === null ? "" : [heading(failure.title), paragraph(failure.reason), factTable(failure.facts)],
+  picture: (view) => (view.picture === null ? "" : picture(view.picture)),
+  answer: ({ answer }) => answer.map(titledHtml),
+  blocks: ({ blocks, omitted }) => [blocks.map(titledHtml), omitted === null ? "" : paragraph(omitted)],
+  attempts: ({ attempts }) => attempts.map(titledHtml),
+  files: ({ files }) =>
+    files.length === 0
+      ? ""
+      : [
+          heading("Files"),
+          html`<ul style="margin:0;padding-left:20px">
+            ${files.map(fileHtml)}
+          </ul>`,
+        ],
+  notes: ({ notes }) =>
+    notes.map(
+      (note) =>
+        html`<p class="note" style="margin:12px 0 0;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`,
+    ),
+};
+
+const titledHtml = (section: Section): Part => [heading(section.title ?? "Output"), sectionHtml(section)];
+
+const idHtml = ({ text, run }: MailView["ids"][number], index: number): Part => [
+  index === 0 ? "" : " · ",
+  text,
+  run === null ? "" : html` <a href="${run.url}" style="color:inherit">${run.id}</a>`,
+];
 
 /**
  * The width is given twice, because Outlook reads only the attribute. The frame separates a white page from a white
@@ -105,12 +124,12 @@ const picture = ({ cid, caption }: NonNullable<MailView["picture"]>): MailHtml =
       src="cid:${cid}"
       alt="Screenshot of the page at the end of the run"
       width="592"
-      style="display:block;width:100%;max-width:592px;height:auto;margin:20px 0 4px;border:1px solid #8885;border-radius:6px"
+      style="display:block;width:100%;max-width:592px;height:auto;margin:14px 0 4px;border:1px solid #8885;border-radius:6px"
     />
     ${caption === "" ? "" : html`<p class="soft" style="margin:0 0 8px;font-size:12px;color:#57606a;overflow-wrap:anywhere">${caption}</p>`}`;
 
 const heading = (text: string): MailHtml =>
-  html`<h2 style="margin:20px 0 6px;font-size:15px;overflow-wrap:anywhere">${text}</h2>`;
+  html`<h2 style="margin:14px 0 4px;font-size:15px;overflow-wrap:anywhere">${text}</h2>`;
 
 const paragraph = (text: string): MailHtml =>
   html`<p style="margin:0 0 8px;white-space:pre-wrap;overflow-wrap:anywhere">${text}</p>`;

@@ -33,14 +33,15 @@ export function renderMail(
   job: Pick<Job, "cause" | "previous">,
   picture: ShownPicture | null = null,
 ): Mail {
-  const bodies = renderBodies(content, picture);
+  const bodies = renderBodies(content, PREFIX[job.cause], picture);
   return { subject: renderSubject(content, job), ...bodies, headers: renderHeaders(report, job) };
 }
 
-function renderBodies(content: Content, picture: ShownPicture | null): Pick<Mail, "text" | "html"> {
+function renderBodies(content: Content, prefix: string, picture: ShownPicture | null): Pick<Mail, "text" | "html"> {
   let bodies = { text: "", html: "" };
   for (const limits of LIMITS) {
-    const view = buildView(content, limits, picture);
+    const plain = buildView(content, limits, picture);
+    const view = { ...plain, status: prefix + plain.status };
     bodies = { text: renderText(view), html: renderHtml(view) };
     if (isSmall(bodies.text) && isSmall(bodies.html)) break;
   }
@@ -54,7 +55,7 @@ const PREFIX = {
   update: "Update: ",
   correction: "Correction: ",
   redelivery: "",
-  test: "Test: ",
+  test: "",
   alert: "",
 };
 

@@ -1,27 +1,32 @@
 import { omittedIn, type Fact, type Section } from "../readable-output.ts";
+import type { MessagePart } from "../content.ts";
 import type { MailView } from "./view.ts";
 
 /** Renders the mail as plain text. */
 export function renderText(view: MailView): string {
   const parts = [
     [`${view.status}: ${view.title}`, view.about].filter(Boolean).join("\n"),
-    view.notes.map((note) => `* ${note}`).join("\n"),
     view.facts.map(factText).join("\n"),
-    view.summary === null ? "" : titled("Summary", view.summary),
-    view.failure === null
-      ? ""
-      : titled(
-          view.failure.title,
-          [view.failure.reason, ...view.failure.facts.map(factText)].filter(Boolean).join("\n"),
-        ),
-    ...view.sections.map((section) => titled(section.title ?? "Output", sectionText(section))),
-    view.omitted ?? "",
-    view.files.length === 0 ? "" : titled("Files", view.files.map(fileText).join("\n")),
+    ...view.parts.flatMap((part) => PARTS[part](view)),
     view.links.map(({ label, url }) => `${label}: ${url}`).join("\n"),
-    view.ids,
+    view.ids.map(({ text, run }) => (run === null ? text : `${text} ${run.id}`)).join(" · "),
   ];
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
+
+const PARTS: Record<MessagePart, (view: MailView) => string[]> = {
+  summary: ({ summary }) => (summary === null ? [] : [titled("Summary", summary)]),
+  failure: ({ failure }) =>
+    failure === null
+      ? []
+      : [titled(failure.title, [failure.reason, ...failure.facts.map(factText)].filter(Boolean).join("\n"))],
+  picture: () => [],
+  answer: ({ answer }) => answer.map(sectionText),
+  blocks: ({ blocks, omitted }) => [...blocks.map(sectionText), omitted ?? ""],
+  attempts: ({ attempts }) => attempts.map(sectionText),
+  files: ({ files }) => (files.length === 0 ? [] : [titled("Files", files.map(fileText).join("\n"))]),
+  notes: ({ notes }) => [notes.map((note) => `* ${note}`).join("\n")],
+};
 
 /** Text from outside is indented, so that none of its lines can pose as one of the mail's own. */
 const indent = (text: string): string => text.replace(/^/gm, "  ");
@@ -33,7 +38,9 @@ const factText = ({ label, value }: Fact): string => `${label}: ${value.replaceA
 const fileText = ({ name, size, url }: MailView["files"][number]): string =>
   `${name}${size === null ? "" : ` (${size})`}${url === null ? "" : `\n  ${url}`}`;
 
-function sectionText(section: Section): string {
+const sectionText = (section: Section): string => titled(section.title ?? "Output", bodyOf(section));
+
+function bodyOf(section: Section): string {
   if (section.kind === "text") return section.text;
   const lines =
     section.kind === "fields"

@@ -1,7 +1,7 @@
 /** What a mail shows of a report: every string cleaned of what could deceive or become a link, and cut. */
 import type { Tone } from "../../domain/status-look.ts";
 import { defuse } from "../../platform/hostile-text.ts";
-import type { Content } from "../content.ts";
+import { isPlainId, linksBeside, messageParts, plainWord, type Content, type MessagePart } from "../content.ts";
 import { cut } from "../cut.ts";
 import { omittedWords, type Fact, type Section } from "../readable-output.ts";
 
@@ -35,13 +35,17 @@ export interface MailView {
   notes: string[];
   /** What was asked for. */
   facts: Fact[];
-  /** By what the run is found again. */
-  ids: string;
+  /** By what the run is found again. `url`: of a run's page; the id is the link's text. */
+  ids: { text: string; run: { id: string; url: string } | null }[];
+  /** The order of all that stands between the goal and the links. */
+  parts: MessagePart[];
   summary: string | null;
   failure: { title: string; reason: string; facts: Fact[] } | null;
   picture: Required<ShownPicture> | null;
-  /** Skyvern's run attempts and the output. */
-  sections: Section[];
+  /** The first section of the output, and the others. */
+  answer: Section[];
+  blocks: Section[];
+  attempts: Section[];
   /** How many blocks are not shown. */
   omitted: string | null;
   files: { name: string; size: string | null; url: string | null }[];
@@ -57,13 +61,19 @@ export function buildView(
 ): MailView {
   const { status, failure } = content;
   const moreFiles = content.files.length - MAX_FILES;
+  const sections = output ? content.output.map((section) => buildSection(section, field, cell)) : [];
   return {
     status: `${status.symbol} ${cut(line(status.label), ONE_LINE)}`,
     tone: status.tone,
     title: cut(line(content.title), ONE_LINE),
     notes: [...content.notes.map((note) => cut(line(note), field)), ...(output ? [] : [OMITTED_OUTPUT])],
     about: cut(content.about.map(line).join(" · "), 2 * ONE_LINE),
-    ids: cut(content.ids.map(line).join(" · "), 2 * ONE_LINE),
+    ids: content.ids.map(({ text, run }) => {
+      const url = run !== null && isPlainId(run.id) ? safeUrl(run.url) : null;
+      if (run !== null && url !== null) return { text: line(text), run: { id: run.id, url } };
+      return { text: cut(line(run === null ? text : `${text} ${run.id}`), ONE_LINE), run: null };
+    }),
+    parts: messageParts(content),
     facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), MAX_FACT) })),
     summary: content.summary === null ? null : cut(block(content.summary), field),
     failure: failure && {
@@ -71,13 +81,13 @@ export function buildView(
       reason: cut(block(failure.reason), field),
       facts: [
         { label: "Error codes", value: cut(line(failure.codes.join(", ")), ONE_LINE) },
-        { label: "Categories", value: cut(line(failure.categories.join(", ")), ONE_LINE) },
+        { label: "Categories", value: cut(line(failure.categories.map(plainWord).join(", ")), ONE_LINE) },
       ].filter(({ value }) => value !== ""),
     },
     picture: picture && { cid: picture.cid, caption: cut(line(picture.caption ?? ""), ONE_LINE) },
-    sections: [...(content.attempts ? [listAttempts(content.attempts)] : []), ...(output ? content.output : [])].map(
-      (section) => buildSection(section, field, cell),
-    ),
+    answer: sections.slice(0, 1),
+    blocks: sections.slice(1),
+    attempts: content.attempts ? [buildSection(listAttempts(content.attempts), field, cell)] : [],
     omitted: output ? omittedWords([content.omittedBlocks, "block"]) : null,
     files: [
       ...content.files.slice(0, MAX_FILES).map(({ name, size, url }) => ({
@@ -87,7 +97,7 @@ export function buildView(
       })),
       ...(moreFiles > 0 ? [{ name: `… and ${moreFiles} more`, size: null, url: null }] : []),
     ],
-    links: content.links.flatMap(({ label, url }) => {
+    links: linksBeside(content, picture).flatMap(({ label, url }) => {
       const safe = safeUrl(url);
       return safe === null ? [] : [{ label, url: safe }];
     }),

@@ -8,6 +8,7 @@ import type {
   ContextBlock,
   HeaderBlock,
   ImageBlock,
+  MrkdwnElement,
   RichTextBlock,
   RichTextElement,
   RichTextPreformatted,
@@ -16,7 +17,7 @@ import type {
   RichTextText,
   TableBlock,
 } from "@slack/web-api";
-import type { Content } from "../content.ts";
+import { isPlainId, linksBeside, messageParts, plainWord, type Content, type MessagePart } from "../content.ts";
 import { cut } from "../cut.ts";
 import { omittedIn, omittedWords, type Section } from "../readable-output.ts";
 import { inert, oneLine, visible } from "./text.ts";
@@ -129,10 +130,13 @@ export function renderPlainMessage(content: Content): SlackMessage {
   const href = page && linkable(page.url, 1_000);
   const lines = [
     headline(content, 900),
-    inert([...content.about.slice(0, MAX_PARTS), ...content.ids].map((part) => cut(part, MAX_PART)).join(" · "), 400),
+    inert(
+      [...content.about.slice(0, MAX_PARTS), ...content.ids.map(idText)].map((part) => cut(part, MAX_PART)).join(" · "),
+      400,
+    ),
     ...content.facts.slice(0, 10).map(({ label, value }) => `${label}: ${inert(value, 80)}`),
     ...content.notes.slice(0, 4).map((note) => inert(note, 120)),
-    ...(href ? [`Run page: <${href.replaceAll("&", "&amp;").replaceAll("|", "%7C")}>`] : []),
+    ...(href ? [`Run page: <${inMarkup(href)}>`] : []),
   ];
   return { text: cutLines(lines, MAX_TEXT), blocks: [] };
 }
@@ -154,18 +158,26 @@ export function renderReply(content: Content): SlackMessage {
 }
 
 function render(content: Content, picture: ShownPicture | null, limits: BlockLimits, shortened: boolean): SlackBlock[] {
-  const blocks: SlackBlock[] = [
+  const notes = shortened ? [...content.notes, "Shortened to fit Slack: the run page has everything."] : content.notes;
+  const parts: Record<MessagePart, () => SlackBlock[]> = {
+    summary: () => labelled("Summary", content.summary, limits.summary),
+    failure: () => failureBlock(content, limits),
+    picture: () => pictureBlock(picture),
+    answer: () => outputBlocks(content, limits, { from: 0, to: 1 }),
+    blocks: () => [
+      ...outputBlocks(content, limits, { from: 1, to: limits.sections }),
+      ...omittedBlock(content, limits),
+    ],
+    attempts: () => attemptsBlock(content, limits),
+    files: () => filesBlock(content, limits),
+    notes: () => notesBlock(notes, content.ids, limits),
+  };
+  return [
     header(content),
     ...aboutBlock(content, limits),
-    ...labelled("Summary", content.summary, limits.summary),
-    ...failureBlock(content, limits),
-    ...attemptsBlock(content, limits),
-    ...pictureBlock(picture),
-    ...outputBlocks(content, limits),
-    ...filesBlock(content, limits),
+    ...messageParts(content).flatMap((part) => parts[part]()),
+    ...actionsBlock(linksBeside(content, picture), limits),
   ];
-  const notes = shortened ? [...content.notes, "Shortened to fit Slack: the run page has everything."] : content.notes;
-  return [...blocks, ...notesBlock(notes, content.ids, limits), ...actionsBlock(content, limits)];
 }
 
 function header({ status, title }: Content): HeaderBlock {
@@ -193,7 +205,7 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   const reason = shown(failure.reason, limits.reason);
   const codes = [
     ...codesLine("Error codes", failure.codes, limits.codes),
-    ...codesLine("Categories", failure.categories, limits.codes),
+    ...codesLine("Categories", failure.categories.map(plainWord), limits.codes),
   ];
   const title = shown(failure.at ?? "Why it did not complete", 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
@@ -241,11 +253,19 @@ function pictureBlock(picture: ShownPicture | null): ImageBlock[] {
 }
 
 /** Slack takes one table a message. {@link https://docs.slack.dev/reference/block-kit/blocks/table-block} */
-function outputBlocks({ output, omittedBlocks }: Content, limits: BlockLimits): SlackBlock[] {
+function outputBlocks(
+  { output }: Content,
+  limits: BlockLimits,
+  { from, to }: { from: number; to: number },
+): SlackBlock[] {
   const table = output.find(({ kind }) => kind === "table");
-  const shown = output.slice(0, limits.sections);
-  const rest = omittedWords([omittedBlocks, "block"], [output.length - shown.length, "part"]);
-  return [...shown.flatMap((part) => sectionBlocks(part, part === table, limits)), ...paragraph(restLine(rest))];
+  const shown = output.slice(from, Math.min(to, limits.sections));
+  return shown.flatMap((part) => sectionBlocks(part, part === table, limits));
+}
+
+function omittedBlock({ output, omittedBlocks }: Content, { sections }: BlockLimits): SlackBlock[] {
+  const rest = omittedWords([omittedBlocks, "block"], [Math.max(0, output.length - sections), "part"]);
+  return paragraph(restLine(rest));
 }
 
 function sectionBlocks(part: Section, asTable: boolean, limits: BlockLimits): SlackBlock[] {
@@ -296,17 +316,32 @@ function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
 }
 
 /** The remarks, and last by what the run is found again. */
-function notesBlock(notes: string[], ids: string[], limits: BlockLimits): ContextBlock[] {
-  const found = ids.flatMap((id) => oneLine(cut(id, MAX_PART)) || []).join(" · ");
+function notesBlock(notes: string[], ids: Content["ids"], limits: BlockLimits): ContextBlock[] {
+  const links = ids.flatMap((part) => idLink(part, limits) ?? []);
+  const found = ids
+    .filter((part) => idLink(part, limits) === null)
+    .flatMap((part) => oneLine(cut(idText(part), MAX_PART)) || [])
+    .join(" · ");
   const texts = [
-    ...notes.flatMap((note) => shown(note, limits.note) || []).slice(0, MAX_CONTEXT - 1),
+    ...notes.flatMap((note) => shown(note, limits.note) || []).slice(0, MAX_CONTEXT - links.length - 1),
     ...(found === "" ? [] : [found]),
   ];
-  if (texts.length === 0) return [];
-  return [{ type: "context", elements: texts.map((text) => ({ type: "plain_text", text, emoji: false })) }];
+  const elements = [...texts.map((text) => ({ type: "plain_text" as const, text, emoji: false })), ...links];
+  return elements.length === 0 ? [] : [{ type: "context", elements }];
 }
 
-function actionsBlock({ links }: Content, limits: BlockLimits): ActionsBlock[] {
+const idText = ({ text, run }: Content["ids"][number]): string => (run === null ? text : `${text} ${run.id}`);
+
+/** A run's id as a link, in Slack's markup: only an id that holds nothing but letters, digits, `_` and `-`. */
+function idLink({ text, run }: Content["ids"][number], limits: BlockLimits): MrkdwnElement | null {
+  const href = run !== null && isPlainId(run.id) ? linkable(run.url, limits.url) : null;
+  if (run === null || href === null) return null;
+  return { type: "mrkdwn", text: `${inert(text, MAX_PART)} <${inMarkup(href)}|${run.id}>`, verbatim: true };
+}
+
+const inMarkup = (href: string): string => href.replaceAll("&", "&amp;").replaceAll("|", "%7C");
+
+function actionsBlock(links: Content["links"], limits: BlockLimits): ActionsBlock[] {
   const buttons = links.flatMap(({ label, url }) => {
     const href = linkable(url, limits.url);
     return href ? [{ type: "button" as const, text: { type: "plain_text" as const, text: label }, url: href }] : [];

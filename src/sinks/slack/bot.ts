@@ -22,6 +22,7 @@ import {
   metadataOfPicture,
   pictureIn,
   pictureInMetadata,
+  REFUSED,
   sendWithPicture,
   shareRest,
   type Chosen,
@@ -179,12 +180,11 @@ async function sendShown(
     const answer = await sendWithPicture(showing, () => send(message, picture));
     if (answer) return { answer, picture };
   }
-  const noted: Content = picture || missing ? { ...content, notes: [...content.notes, NO_PICTURE] } : content;
+  const why = picture ? REFUSED : missing;
+  const noted: Content = why === null ? content : { ...content, notes: [...content.notes, why] };
   const answer = await sendOrPlain([renderMessage(noted), renderPlainMessage(noted)], (message) => send(message, null));
   return { answer, picture: null };
 }
-
-const NO_PICTURE = "The screenshot could not be embedded. Use the link instead.";
 
 /** Sends the message. When Slack refuses its form, the plain one is sent at once, so that the result gets out. */
 async function sendOrPlain(

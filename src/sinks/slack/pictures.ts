@@ -6,7 +6,7 @@ import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts
 import { retry } from "../../platform/retry.ts";
 import type { DeliveryReceipt } from "../../domain/run.ts";
 import { sleep } from "../../platform/runtime.ts";
-import { readFiles, readScreenshot, type Attachment, type Evidence } from "../attachments.ts";
+import { notShown, readFiles, readScreenshot, type Attachment, type Evidence } from "../attachments.ts";
 import type { Job, SinkDeps } from "../sink.ts";
 import type { SlackAnswer, SlackCall } from "./api.ts";
 import { PICTURE_ALT } from "./blocks.ts";
@@ -35,11 +35,13 @@ export interface Picture {
   file: string;
 }
 
-/** `missing`: the message should show a screenshot and cannot, and the reader should know. */
+/** `missing`: why the message cannot show the screenshot that it should, for its reader. */
 export interface Chosen {
   picture: Picture | null;
-  missing: boolean;
+  missing: string | null;
 }
+
+export const REFUSED = notShown("Slack did not take it");
 
 /**
  * Slack processes a file after its upload is complete, and until then refuses to show it; users report about a second.
@@ -51,10 +53,10 @@ const PICTURE_WAITS_MS = [500, 1_000, 2_000];
 export async function choosePicture(showing: Showing, known: Picture | null): Promise<Chosen> {
   const { evidence } = showing.job;
   const key = evidence?.screenshots[0];
-  if (!evidence || key === undefined || key === known?.key) return { picture: known, missing: false };
-  const kept = { picture: known, missing: known === null };
-  const screenshot = await readScreenshot(evidence, 1, showing.signal);
-  if (screenshot === null) return kept;
+  if (!evidence || key === undefined || key === known?.key) return { picture: known, missing: null };
+  const keep = (why: string | null): Chosen => ({ picture: known, missing: known === null ? why : null });
+  const { picture: screenshot, why } = await readScreenshot(evidence, 1, showing.signal);
+  if (screenshot === null) return keep(why);
   // Uses the same time limit: a Slack that accepts no files must not keep the message from being sent.
   const signal = evidence.inTime(showing.signal);
   const uploader = { call: showing.callWith(signal), request: showing.deps.request, signal };
@@ -64,12 +66,12 @@ export async function choosePicture(showing: Showing, known: Picture | null): Pr
     : uploaded;
   if (uploaded.ok && done.ok) {
     showing.files.refused = null;
-    return { picture: { key, file: uploaded.id }, missing: false };
+    return { picture: { key, file: uploaded.id }, missing: null };
   }
-  if (done.ok) return kept;
+  if (done.ok) return keep(REFUSED);
   warnOfFiles(showing, done.failure);
   // The log tells the operator which scope to grant, so the message does not repeat it to every reader.
-  return isScope(done.failure) ? { picture: known, missing: false } : kept;
+  return keep(isScope(done.failure) ? null : REFUSED);
 }
 
 /**
@@ -118,8 +120,8 @@ export async function shareRest(showing: Showing, place: Thread): Promise<string
 async function readRest({ signal }: Showing, evidence: Evidence): Promise<Attachment[]> {
   const screenshots: Attachment[] = [];
   for (let n = 2; n <= evidence.screenshots.length; n++) {
-    const screenshot = await readScreenshot(evidence, n, signal);
-    if (screenshot) screenshots.push(screenshot);
+    const { picture } = await readScreenshot(evidence, n, signal);
+    if (picture !== null) screenshots.push(picture);
   }
   const used = screenshots.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
   const { files } = await readFiles(evidence, evidence.limits.total - used, signal);

@@ -63,6 +63,18 @@ describe("a mail on the wire", () => {
     const mail = await PostalMime.parse(messages[0]?.raw ?? "");
     expect(mail).toMatchObject({ inReplyTo: "<dlv_0@example.com>", references: "<dlv_0@example.com>" });
     expect(mail.subject).toMatch(/^Correction: /);
+    expect(mail.text).toMatch(/^Correction: ✅ Completed: /);
+    expect(mail.text).toContain("the outcome of this run changed. This replaces what was told before.");
+  });
+
+  test("a mail on the wire says of when its words are, unless no run is behind it", async () => {
+    const { url, messages } = await start();
+    for (const cause of ["result", "test"] as const) await sinkTo(url).deliver(aJob({ cause }), noAbort());
+    const [result, testing] = await Promise.all(messages.map(({ raw }) => PostalMime.parse(raw)));
+    const words = "as of 2026-01-20 12:00:31 UTC; the run page has what came later";
+    expect(result?.text).toContain(words);
+    expect(result?.html).toContain(words);
+    expect(testing?.text).not.toContain("as of");
   });
 
   test("a mail cannot be given headers or recipients by what it reports", async () => {

@@ -60,7 +60,7 @@ describe("the decisive screenshot", () => {
     expect(sent.outcome.kind).toBe("delivered");
     expect(namesOf(sent)).toEqual([]);
     expect(sent.mail.html).not.toContain("<img");
-    expect(sent.mail.text).toContain("The screenshot could not be embedded. Use the link instead.");
+    expect(sent.mail.text).toContain("The screenshot is not shown: the relay could not get it from Skyvern.");
   });
 });
 

@@ -95,7 +95,13 @@ describe("a mail", () => {
     const mail = mailFor({
       status: "failed",
       reported_status: "failed",
-      failure: { reason: "Login was refused", codes: ["LOGIN_FAILED"], categories: ["AUTH"], errors: [], block: null },
+      failure: {
+        reason: "Login was refused",
+        codes: ["LOGIN_FAILED"],
+        categories: ["AUTH_FAILURE"],
+        errors: [],
+        block: null,
+      },
       output: {
         rows: [
           { no: "R-1", amount: 12 },
@@ -112,7 +118,7 @@ describe("a mail", () => {
         "Two invoices were downloaded.",
         "Login was refused",
         "LOGIN_FAILED",
-        "AUTH",
+        "Auth failure",
         "R-2",
         "kept",
         "invoice.\u2060pdf",
@@ -149,7 +155,7 @@ describe("a mail", () => {
 
   test("a mail has a subject with status and title", () => {
     expect(mailFor().subject).toBe("✅ Completed: Download invoices");
-    expect(mailFor({}, { cause: "test" }).subject).toBe("Test: ✅ Completed: Download invoices");
+    expect(mailFor({}, { cause: "test" }).subject).toBe("🧪 Test: Download invoices");
   });
 
   test("a mail that corrects answers the one before", () => {

@@ -62,7 +62,7 @@ describe("what a message shows", () => {
     const message = render({ summary: "Three invoices were found." });
     expect(message.blocks[0]).toMatchObject({ type: "header", text: { text: "✅ Completed: Fetch the invoices" } });
     expect(words(message)).toContain("2026-01-20 12:02:06 UTC · 2 min 5 s");
-    expect(words(message)).toContain("tsk_v2_440790433182073998 · task_v2 · 7 steps");
+    expect(words(message)).toContain("tsk_v2_440790433182073998 · Task 2.0 · 7 steps");
     expect(words(message)).toContain("Three invoices were found.");
     expect(typesOf(message).at(-1)).toBe("actions");
     const buttons = stringsAt(message.blocks.at(-1), "text");
@@ -74,7 +74,7 @@ describe("what a message shows", () => {
     const failure = aFailure({ codes: ["LOGIN_FAILED"], categories: ["AUTH_FAILURE"] });
     const message = render({ status: "failed", reported_status: "failed", failure });
     expect(words(message)).toContain("The login page never loaded");
-    expect(words(message)).toMatch(/Error codes\s+LOGIN_FAILED\s+Categories\s+AUTH_FAILURE/);
+    expect(words(message)).toMatch(/Error codes\s+LOGIN_FAILED\s+Categories\s+Auth failure/);
     expect(message.text).toContain("❌ Failed – Fetch the invoices – The login page never loaded");
   });
 
@@ -194,9 +194,13 @@ describe("hostile text", () => {
   });
 
   it("a status that is named like something every object inherits is shown as any other", () => {
-    const names = ["valueOf", "__proto__", "constructor", "toString"];
-    for (const status of names)
-      expect(stringsAt(render({ status }).blocks[0], "text")[0]).toBe(`ℹ️ ${status}: Fetch the invoices`);
+    for (const [status, words] of [
+      ["valueOf", "valueOf"],
+      ["__proto__", "proto"],
+      ["constructor", "constructor"],
+      ["toString", "toString"],
+    ] as const)
+      expect(stringsAt(render({ status }).blocks[0], "text")[0]).toBe(`ℹ️ ${words}: Fetch the invoices`);
   });
 
   it("a Slack message has the status alone where a title has nothing visible", () => {

@@ -86,7 +86,7 @@ describe("the decisive screenshot", () => {
     expect(outcome.kind).toBe("delivered");
     expect(typesOf(slack)).not.toContain("image");
     expect(typesOf(slack).length).toBeGreaterThan(2);
-    expect(notesOf(slack)).toContain("The screenshot could not be embedded");
+    expect(notesOf(slack)).toContain("The screenshot is not shown: Slack did not take it.");
     expect(notesOf(slack)).toContain("https://relay.example/artifacts/tsk/screenshot-1?sig=1");
     expect(receiptOf(outcome)).not.toHaveProperty("picture");
   });
@@ -102,21 +102,34 @@ describe("the decisive screenshot", () => {
   });
 
   it.each([
-    ["cannot be read", { screenshots: ["a_1"], found: { a_1: { kind: "unavailable" as const } } }, undefined],
-    ["is too large", { screenshots: ["a_1"], found: { a_1: { kind: "too_large" as const } } }, undefined],
+    [
+      "cannot be read",
+      { screenshots: ["a_1"], found: { a_1: { kind: "unavailable" as const } } },
+      undefined,
+      "the relay could not get it from Skyvern",
+    ],
+    [
+      "is too large",
+      { screenshots: ["a_1"], found: { a_1: { kind: "too_large" as const } } },
+      undefined,
+      "it is too large for a message",
+    ],
     ["is refused", { screenshots: ["a_1"] }, { method: "files.getUploadURLExternal", error: "file_uploads_disabled" }],
     ["meets a rate limit", { screenshots: ["a_1"] }, { method: "files.getUploadURLExternal", retryAfter: 30 }],
     ["breaks in the upload", { screenshots: ["a_1"] }, { method: "upload", drop: true }],
     ["is not completed", { screenshots: ["a_1"] }, { method: "files.completeUploadExternal", error: "internal_error" }],
-  ])("a decisive screenshot that %s does not hold up the message", async (_what, parts, fault) => {
-    const slack = await slackWith();
-    if (fault) slack.faults.push(fault);
-    const outcome = await botOn(slack).deliver(jobWith(parts), never());
-    expect(outcome.kind).toBe("delivered");
-    expect(slack.messages()).toHaveLength(1);
-    expect(typesOf(slack)).not.toContain("image");
-    expect(notesOf(slack)).toContain("The screenshot could not be embedded");
-  });
+  ])(
+    "a decisive screenshot that %s does not hold up the message",
+    async (_what, parts, fault, why = "Slack did not take it") => {
+      const slack = await slackWith();
+      if (fault) slack.faults.push(fault);
+      const outcome = await botOn(slack).deliver(jobWith(parts), never());
+      expect(outcome.kind).toBe("delivered");
+      expect(slack.messages()).toHaveLength(1);
+      expect(typesOf(slack)).not.toContain("image");
+      expect(notesOf(slack)).toContain(`The screenshot is not shown: ${why}.`);
+    },
+  );
 
   it("the decisive screenshot is shown again in an edit without another upload, and replaced when another one decides", async () => {
     const slack = await slackWith();
@@ -142,7 +155,7 @@ describe("the decisive screenshot", () => {
     const gone = { screenshots: ["a_2"], found: { a_2: { kind: "unavailable" as const } } };
     await sink.deliver(jobWith(gone, { cause: "update", previous }), never());
     expect(typesOf(slack)).toContain("image");
-    expect(notesOf(slack)).not.toContain("could not be embedded");
+    expect(notesOf(slack)).not.toContain("is not shown");
   });
 });
 
@@ -158,7 +171,7 @@ describe("without the scope files:write", () => {
     expect(slack.messages().map(({ thread_ts }) => thread_ts)).toEqual([null, null]);
     expect(notesOf(slack)).toContain("screenshot-1?sig=1");
     // Its readers cannot grant anything.
-    expect(notesOf(slack)).not.toContain("could not be embedded");
+    expect(notesOf(slack)).not.toContain("is not shown");
     expect(lines.filter(({ event }) => event === "slack.files_unavailable")).toEqual([
       {
         level: "warn",
@@ -315,7 +328,7 @@ describe("the deadline", () => {
       slack.faults.push({ method, hang: true });
       const outcome = await botOn(slack).deliver(jobWith({ screenshots: ["a_1"], withinMs: 60 }), never());
       expect(outcome.kind).toBe("delivered");
-      expect(notesOf(slack)).toContain("could not be embedded");
+      expect(notesOf(slack)).toContain("is not shown: Slack did not take it");
     },
   );
 

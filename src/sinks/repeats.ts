@@ -1,0 +1,42 @@
+/** Leaves out of a message's output what stands in another place of it: its files, its summary, why it failed. Pure. */
+import type { Report } from "../domain/report.ts";
+import { bytes, type Section } from "./readable-output.ts";
+
+/** The blocks of the output with what only they say; a block that says nothing else is left out. */
+export function withoutRepeats(blocks: readonly Section[][], report: Report): Section[][] {
+  const said = saidIn(report);
+  return blocks
+    .map((block) => block.flatMap((section) => withoutSaid(section, said)))
+    .filter((sections) => sections.length > 0);
+}
+
+interface Said {
+  /** Files as a line names them, with their size or without; whole texts. */
+  lines: ReadonlySet<string>;
+  /** Why the run failed, and the label of the block at which it did. */
+  reason: string;
+  block: string | null;
+}
+
+function saidIn({ files, summary, failure }: Report): Said {
+  const names = files.flatMap(({ name, size }) => [name, ...(size === null ? [] : [`${name} (${bytes(size)})`])]);
+  const texts = [summary, failure?.reason].flatMap((text) => (text ? [text.trim()] : []));
+  return {
+    lines: new Set([...names, ...texts]),
+    reason: failure?.reason ?? "",
+    block: failure?.block?.label ?? null,
+  };
+}
+
+function withoutSaid(section: Section, { lines, reason, block }: Said): Section[] {
+  if (section.kind === "table") return [section];
+  if (section.kind === "fields") {
+    const fields = section.fields.filter(({ value }) => !lines.has(value));
+    return fields.length === 0 && section.omitted === 0 ? [] : [{ ...section, fields }];
+  }
+  const text = section.text.trim();
+  const isSaid = lines.has(text) || text.split("\n").every((line) => lines.has(line.replace(/^• /, "")));
+  // What a failing block came to is why the run failed.
+  const isWhy = block !== null && section.title?.startsWith(block) === true && reason.endsWith(text);
+  return isSaid || isWhy ? [] : [section];
+}

@@ -1,0 +1,196 @@
+/** What people read of a run in Slack and in mail, and in which order. */
+import { expect, it } from "vitest";
+import { emptyReport, type Report } from "../../src/domain/report.ts";
+import { buildContent } from "../../src/sinks/content.ts";
+import { renderMail } from "../../src/sinks/email/render.ts";
+import { renderMessage, renderPlainMessage } from "../../src/sinks/slack/blocks.ts";
+import type { Job } from "../../src/sinks/sink.ts";
+import { aReport } from "./a-report.ts";
+
+const PICTURE = { file: "F1", cid: "picture@relay", caption: "a login page" };
+
+/** The run as Slack, a mail's HTML and a mail's text say it, without invisible characters. */
+function readers(given: Partial<Report>, cause: Job["cause"] = "result", shown = false): Record<string, string> {
+  const report = aReport(given);
+  const content = buildContent(report, cause);
+  const picture = shown ? PICTURE : null;
+  const { html, text } = renderMail(content, report, { cause, previous: null }, picture);
+  const slack = JSON.stringify(renderMessage(content, picture).blocks);
+  const body = html.slice(html.indexOf("<body"));
+  return Object.fromEntries(
+    Object.entries({ slack, html: body, text }).map(([name, words]) => [name, words.replaceAll("\u2060", "")]),
+  );
+}
+
+const FAILURE = { reason: "No such button", codes: [], categories: [], errors: [], block: null };
+const RELATED = { retried_from: null, retried_by: null, parent: null, children: [], schedule: null, group: null };
+const ATTEMPT = { codes: [], started_at: null, finished_at: null, decision: null };
+const ATTEMPTS = [
+  { ...ATTEMPT, attempt: 1, status: "failed", reason: "The first try broke" },
+  { ...ATTEMPT, attempt: 2, status: "completed", reason: null },
+];
+const FULL: Partial<Report> = {
+  summary: "The summary",
+  output: { first_output: { seen: "an earlier block" }, last_output: { seen: "the last block" } },
+  attempt: 2,
+  attempts: ATTEMPTS,
+  artifacts_status: "partial",
+};
+
+const placesIn = (words: string, marks: readonly string[]): string[] =>
+  marks.filter((mark) => words.includes(mark)).toSorted((a, b) => words.indexOf(a) - words.indexOf(b));
+
+it.each([
+  [
+    "completed",
+    FULL,
+    [
+      "The summary",
+      "the last block",
+      PICTURE.caption,
+      "an earlier block",
+      "The first try",
+      "invoice.pdf",
+      "its webhook",
+    ],
+  ],
+  [
+    "failed",
+    { ...FULL, status: "failed", reported_status: "failed", failure: FAILURE },
+    ["No such button", PICTURE.caption, "The summary", "the last block", "The first try", "invoice.pdf", "its webhook"],
+  ],
+] as const)("a run that %s says what came of it first and remarks last, in Slack as in mail", (_what, given, marks) => {
+  const { slack, html, text } = readers(given, "result", true);
+  const order = ["Download invoices", ...marks];
+  expect(placesIn(slack ?? "", order)).toEqual(order);
+  expect(placesIn(html ?? "", order)).toEqual(order);
+  // The text of a mail has no pictures.
+  const inText = order.filter((mark) => mark !== PICTURE.caption);
+  expect(placesIn(text ?? "", inText)).toEqual(inText);
+});
+
+it("names types, triggers, categories and statuses in words of people", () => {
+  const given: Partial<Report> = {
+    run_type: "anthropic_cua",
+    trigger: "scheduled",
+    status: "failed",
+    reported_status: "timed_out",
+    failure: { ...FAILURE, categories: ["PAGE_LOAD_TIMEOUT", "my own"] },
+  };
+  for (const words of Object.values(readers(given))) {
+    for (const said of ["Anthropic CUA", "started by a schedule", "Page load timeout", "my own", "as timed out only"])
+      expect(words).toContain(said);
+    expect(words).not.toMatch(/anthropic_cua|trigger|PAGE_LOAD|timed_out/);
+  }
+});
+
+it("a failure that names its block only in Skyvern's words stands under that block", () => {
+  const reason = "code block failed. failure reason: Failed to execute code block. Reason: Exception: locked";
+  const { text } = readers({ status: "failed", failure: { ...FAILURE, reason } });
+  expect(text).toContain("\nFailed at its code block\n  locked\n");
+  const http = "http_request block failed. failure reason: HTTP 404: no";
+  expect(readers({ status: "failed", failure: { ...FAILURE, reason: http } })["text"]).toContain(
+    "\nFailed at its HTTP request block\n  HTTP 404: no\n",
+  );
+});
+
+it("gives every time of 24 hours, in UTC, and says so", () => {
+  const times = { started_at: "2026-01-20T21:58:10.000Z", finished_at: "2026-01-20T22:00:31.000Z" };
+  const given = {
+    ...times,
+    status: "retrying",
+    reported_status: "failed",
+    next_attempt_at: "2026-01-20T23:30:00.000Z",
+  };
+  for (const words of Object.values(readers(given))) {
+    const found = words.match(/\d\d?:\d\d(?::\d\d)?[^·."<\\]*/g) ?? [];
+    expect(found.length).toBeGreaterThanOrEqual(2);
+    for (const time of found) expect(time).toMatch(/^2\d:\d\d:\d\d UTC/);
+  }
+});
+
+it("a test message says nothing of a run, and names what its link leads to", () => {
+  const report = {
+    ...emptyReport("test_1", "test", "2026-01-20T12:00:31.000Z"),
+    title: "This sink works",
+    output: { test: true },
+    run_url: "https://relay.example.com/sinks",
+  };
+  const { slack = "", html = "", text = "" } = readers(report, "test");
+  for (const words of [slack, html, text]) {
+    expect(words).toContain("This is a test message. No run happened.");
+    expect(words).toContain("Sinks");
+    expect(words).not.toMatch(/Run page|Output|\d ms|\byes\b|2026/);
+  }
+  const { subject } = renderMail(buildContent(report, "test"), report, { cause: "test", previous: null });
+  expect(subject).toBe("🧪 Test: This sink works");
+});
+
+it("links the runs that a run belongs to by their ids, and an id that could deceive stays text", () => {
+  const related = { ...RELATED, parent: "wr_1", retried_from: "wr_2|x>" };
+  const { slack, html, text } = readers({ related });
+  expect(slack).toContain(
+    '{"type":"mrkdwn","text":"started by <https://relay.example.com/runs/wr_1|wr_1>","verbatim":true}',
+  );
+  expect(slack).not.toContain("/runs/wr_2");
+  expect(slack).toContain("retry of wr_2|x>");
+  expect(html).toContain('started by <a href="https://relay.example.com/runs/wr_1" style="color:inherit">wr_1</a>');
+  expect(html).toContain("retry of wr_2|x&gt;");
+  expect(text).toContain("started by wr_1 · retry of wr_2|x>");
+  const plain = renderPlainMessage(buildContent(aReport({ related }), "result")).text;
+  expect(plain).toContain("started by wr_1 · retry of wr_2|x&gt;");
+});
+
+it("has no button to the screenshot that it shows", () => {
+  const given = { screenshot_urls: ["https://relay.example.com/artifacts/wr_1/a_9"] };
+  for (const words of Object.values(readers(given))) expect(words).toContain("/artifacts/wr_1/a_9");
+  for (const words of Object.values(readers(given, "result", true))) expect(words).not.toContain("/artifacts/wr_1/a_9");
+});
+
+it.each([
+  [
+    "its download, in a block of its own",
+    { output: { get_output: [{ url: "x", filename: "invoice.pdf", file_size: 91_000 }] } },
+  ],
+  ["its summary, in its output", { output: "Two invoices were downloaded." }],
+  ["its summary, in a field of it", { output: { said: "Two invoices were downloaded.", n: 1 } }],
+])("says once: %s", (_what, given) => {
+  const { text = "" } = readers(given);
+  expect(text.split(/Two invoices were downloaded\./)).toHaveLength(2);
+  expect(text.match(/invoice\.pdf/g)).toHaveLength(1);
+});
+
+it("says once why a run failed, and not again as its summary or as what its block came to", () => {
+  const reason = "http_request block failed. failure reason: HTTP 404: no such rate";
+  const block = { label: "rates", type: "http_request", index: 1, of: 1 };
+  const answer = { status_code: 404, response_body: "no such rate", response_headers: {} };
+  const given = { status: "failed", failure: { ...FAILURE, reason, block }, output: { rates_output: answer } };
+  for (const summary of [reason, null]) {
+    const { text = "" } = readers({ ...given, summary });
+    expect(text.match(/no such rate/g)).toHaveLength(1);
+    expect(text).not.toMatch(/Summary|rates –/);
+  }
+});
+
+it("tells a goal once: the rest of it where the title has its beginning, and no address that it holds", () => {
+  const goal = `Sign in at https://portal.example.com/x, ${"open the next page, ".repeat(5)}and read the total`;
+  const { text = "" } = readers({ title: null, prompt: goal, url: "https://portal.example.com/x" });
+  expect(text.match(/Sign in at/g)).toHaveLength(1);
+  expect(text).toMatch(/^Goal: … .*and read the total$/m);
+  const same = { title: "Read the total", prompt: "read the total.", url: null };
+  expect(readers(same)["text"]).not.toContain("Goal");
+  const named = { title: "Total", prompt: "Read https://portal.example.com/x", url: "https://portal.example.com/x" };
+  expect(readers(named)["text"]).not.toContain("Site");
+});
+
+it("a summary and files take room from the output, which keeps some", () => {
+  const output = { long_output: Array.from({ length: 6 }, (_, n) => ({ n, name: `row ${n}` })) };
+  const file = { name: "a.pdf", size: 1, checksum: null, artifact_id: null, url: "https://relay.example.com/a" };
+  const rowsOf = (given: Partial<Report>) => {
+    const [section] = buildContent(aReport({ output, summary: null, files: [], ...given }), "result").output;
+    return section?.kind === "table" ? section.rows.length : 0;
+  };
+  expect(rowsOf({})).toBe(6);
+  const files = Array.from({ length: 9 }, () => file);
+  expect(rowsOf({ files })).toBe(4);
+});
