@@ -43,7 +43,7 @@ const NEEDED: Record<string, string[]> = {
 };
 
 describe("usage", () => {
-  it("--help lists every command, --version prints one line", async () => {
+  it("skyvern-relay --help lists every command, and --version prints one line", async () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, stderr: "" });
     for (const command of NAMES) expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));

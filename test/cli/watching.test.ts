@@ -18,7 +18,7 @@ async function aHistory() {
 }
 
 describe("runs", () => {
-  it("runs shows the newest runs as a table, and lets no text control the terminal", async () => {
+  it("skyvern-relay runs shows the newest runs as a table, and lets no text control the terminal", async () => {
     const { code, stdout, stderr } = await runCommand(["runs"], await aHistory());
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const lines = stdout.trimEnd().split("\n");
@@ -32,7 +32,7 @@ describe("runs", () => {
     expect(stdout).not.toMatch(/\u001B|\u202E/);
   });
 
-  it("runs takes filters, and prints JSON for programs", async () => {
+  it("skyvern-relay runs takes filters, and prints JSON for programs", async () => {
     const env = await aHistory();
     const { stdout } = await runCommand(["runs", "--status", "failed", "--json"], env);
     expect(JSON.parse(stdout)).toMatchObject([
@@ -42,13 +42,13 @@ describe("runs", () => {
     expect((await runCommand(["runs", "--limit", "1"], env)).stdout.trimEnd().split("\n")).toHaveLength(2);
   });
 
-  it.each([["0"], ["x"], ["1001"]])("runs refuses --limit %s", async (limit) => {
+  it.each([["0"], ["x"], ["1001"]])("skyvern-relay runs refuses --limit %s", async (limit) => {
     const { code, stderr } = await runCommand(["runs", "--limit", limit], await aHistory());
     expect(code).toBe(2);
     expect(stderr).toContain(`--limit must be a whole number from 1 to 1000, not "${limit}"`);
   });
 
-  it("runs fits its table into a terminal's lines", async () => {
+  it("skyvern-relay runs fits its table into a terminal's lines", async () => {
     let stdout = "";
     await runCli(["runs"], {
       env: { RELAY_CONFIG: "", ...(await aHistory()) },
@@ -62,12 +62,12 @@ describe("runs", () => {
 });
 
 describe("open", () => {
-  it("open prints the address of the run's page", async () => {
+  it("skyvern-relay open prints the address of the run's page", async () => {
     const { code, stdout } = await runCommand(["open", "tsk_v2_2"], await aHistory());
     expect([code, stdout]).toEqual([0, `${PUBLIC_URL}/runs/tsk_v2_2\n`]);
   });
 
-  it("open says that the relay does not know a run", async () => {
+  it("skyvern-relay open says that the relay does not know a run", async () => {
     const { code, stdout, stderr } = await runCommand(["open", "tsk_3"], await aHistory());
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toContain("does not know the run tsk_3");
@@ -95,7 +95,7 @@ describe("tail", () => {
   const aRun = (id: string, status = "completed") =>
     mutated(`task_v2.${status}`, { run_id: id, task_id: id, title: `Title of ${id}` });
 
-  it("tail shows runs and deliveries as they change, until it is asked to stop", async () => {
+  it("skyvern-relay tail shows runs and deliveries as they change, until it is asked to stop", async () => {
     const relay = await aListeningApp({}, { standIns: ["http"] });
     const { stdout, ended, stop } = tail(["--url", relay.url], {});
     let n = 0;
@@ -110,7 +110,7 @@ describe("tail", () => {
     expect(await ended).toBe(0);
   });
 
-  it("tail takes filters, and prints JSON for programs", async () => {
+  it("skyvern-relay tail takes filters, and prints JSON for programs", async () => {
     const relay = await aListeningApp({}, { standIns: ["http"] });
     const all = tail(["--url", relay.url], {});
     const failed = tail(["--url", relay.url, "--status", "failed", "--json"], {});
@@ -127,7 +127,7 @@ describe("tail", () => {
     for (const text of failed.stdout().trim().split("\n")) expect(JSON.parse(text)).toHaveProperty("run_id");
   });
 
-  it("tail waits for a relay that is not there, and goes on when it is", async () => {
+  it("skyvern-relay tail waits for a relay that is not there, and goes on when it is", async () => {
     const first = await aListeningApp();
     await first.stop();
     const { stdout, stderr } = tail([], { HOST: "127.0.0.1", PORT: String(first.port) });
@@ -141,7 +141,7 @@ describe("tail", () => {
     expect(stderr().match(/does not answer/g)).toHaveLength(1);
   });
 
-  it("tail says that the token is refused", async () => {
+  it("skyvern-relay tail says that the token is refused", async () => {
     const relay = await aListeningApp();
     const { stderr, ended } = tail(["--url", relay.url], { RELAY_TOKEN: "another-token-0123" });
     expect(await ended).toBe(1);

@@ -14,7 +14,7 @@ const meets = (run: Partial<Run>, when: unknown): boolean =>
   match(aRun(run), routesOf({ when, to: ["x"] }), ["x"]).sinks.length === 1;
 
 describe("routes", () => {
-  it("routes that are not there send every run to every sink", () => {
+  it("a relay without routes sends every run to every sink", () => {
     expect(match(aRun(), [], ["a", "b"])).toEqual({
       sinks: ["a", "b"],
       trace: [{ route: "default", matched: true, because: expect.stringContaining("every sink") }],
@@ -26,7 +26,7 @@ describe("routes", () => {
     expect(match(aRun(), routes, ["a", "b", "c", "d"]).sinks).toEqual(["b", "a", "c"]);
   });
 
-  it("routes of which none matches send the run to no sink", () => {
+  it("routes of which none matches a run send it to no sink", () => {
     expect(match(aRun(), routesOf({ when: { status: "failed" }, to: ["a"] }), ["a"]).sinks).toEqual([]);
   });
 
@@ -180,7 +180,7 @@ describe("a wildcard", () => {
     expect(fits(pattern, value)).toBe(expected);
   });
 
-  it("covers exactly what the textbook definition covers", () => {
+  it("a wildcard covers exactly what the textbook definition covers", () => {
     const covers = (pattern: string, value: string): boolean => {
       if (pattern === "") return value === "";
       if (pattern[0] === "*")

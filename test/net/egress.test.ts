@@ -258,7 +258,7 @@ test("a redirect is never followed, whatever the caller asks", async () => {
   expect(seen).toEqual(["/away"]);
 });
 
-test("a name without an address fails as not found, and not as refused", async () => {
+test("a request to a name without an address fails as not found, and not as refused", async () => {
   const error: unknown = await egressWith({ lookup: async () => [] })
     .fetch("http://nowhere.example/")
     .catch((error: unknown) => error);

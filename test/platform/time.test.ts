@@ -7,7 +7,7 @@ it("a time is written in UTC with milliseconds, and no time as null", () => {
   expect(isoTime(null)).toBeNull();
 });
 
-it("what is no time is refused", () => {
+it("a number that is no time is refused", () => {
   for (const ms of [Number.NaN, Infinity, 8.64e15 + 1]) expect(() => isoTime(ms)).toThrow(RangeError);
 });
 

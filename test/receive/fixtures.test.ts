@@ -203,7 +203,7 @@ describe("several webhooks of one run", () => {
     { order: "after", names: [COMPLETED, FAILED] },
     { order: "before", names: [FAILED, COMPLETED] },
   ])(
-    "a “failed” only because its webhook timed out, $order “completed”, makes one completed run delivered once",
+    "a webhook that says failed only because one timed out, $order the completed one, leaves one completed run, delivered once",
     async ({ names }) => {
       const relay = await anApp({}, { standIns: ["http", "slack", "smtp"] });
 

@@ -308,7 +308,7 @@ describe("for any JSON", () => {
     );
   });
 
-  it("the mask changes nothing else of any JSON", () => {
+  it("the mask changes nothing in any JSON but the secrets", () => {
     const keys = fc.constantFrom("a", "title", "output", "name", "n");
     const plain = fc
       .letrec((tie) => ({

@@ -79,7 +79,7 @@ describe("keys", () => {
     expect(status).toBe(403);
   });
 
-  test("an unknown token, no key and what is no token are refused with Skyvern's words", async () => {
+  test("the stand-in refuses an unknown token, a missing key and a text that is no token in Skyvern's words", async () => {
     expect((await get("/v1/runs", { "x-api-key": `${KEY}x` })).text).toBe(text("api.error.403-bad-key.json").trim());
     expect((await get("/v1/runs", {})).text).toBe(text("api.error.403-bad-key.json").trim());
     expect((await get("/v1/runs", { "x-api-key": "nonsense" })).text).toBe(
@@ -87,7 +87,7 @@ describe("keys", () => {
     );
   });
 
-  test("an organization's key sees its own runs only", async () => {
+  test("the key of an organization sees that organization's runs only", async () => {
     await restart({ keys: [KEY, { key: "other", organization: "o_2" }] });
     skyvern.addRun({ payload: { run_id: "wr_2", status: "completed" }, organization: "o_2" });
     const other = { "x-api-key": "other" };
@@ -107,11 +107,11 @@ describe("GET run", () => {
     expect((await get(`/v1/runs/${V2}`)).json.recording_url).not.toBe(json.recording_url);
   });
 
-  test("a v2 task answers to its workflow run's id too", async () => {
+  test("GET run finds a v2 task by its workflow run's id too", async () => {
     expect((await get(`/v1/runs/${V2_WORKFLOW_RUN}`)).json.run_id).toBe(V2);
   });
 
-  test("an unknown run is 404, in words or with an empty body", async () => {
+  test("GET run answers 404 for an unknown run, in words or with an empty body", async () => {
     const { status, text: body } = await get("/v1/runs/tsk_v2_000000000000000000");
     expect([status, body]).toEqual([404, text("api.error.404-run.json").trim()]);
     expect(await get("/v1/runs/wr_0")).toMatchObject({ status: 404, text: "" });
@@ -140,7 +140,7 @@ describe("GET runs", () => {
   });
 
   test.each(["page=0", "page=101", "page_size=0", "page_size=101", "page=x", "status=cancelled", "search_key=ab"])(
-    "GET runs: %s is 422",
+    "GET runs?%s is answered 422",
     async (query) => {
       const { status, json } = await get(`/v1/runs?${query}`);
       expect([status, json.detail[0].loc]).toEqual([422, ["query", query.split("=")[0]]]);
@@ -211,7 +211,7 @@ describe("one artifact", () => {
     expect((await get(downloaded_files[0].url, {})).status).toBe(200);
   });
 
-  test("content types are Skyvern's: they follow the kind of artifact", async () => {
+  test("the content type of an artifact follows its kind, as at Skyvern", async () => {
     const type = async (id: string) => (await get(`/v1/artifacts/${id}/content`)).headers.get("content-type");
     expect(await Promise.all([RECORDING, DOWNLOAD, SCREENSHOT].map(type))).toEqual([
       "video/webm",
@@ -274,7 +274,7 @@ describe("faults on order", () => {
     expect(limited.json.detail).toMatch(/^Rate limit exceeded/);
   });
 
-  test("a webhook is sent by a run's id, with URLs of the stand-in and its numbers as they were", async () => {
+  test("a reset on order breaks the connection", async () => {
     skyvern.faults.push({ instead: "reset" });
     await expect(get("/v1/runs")).rejects.toThrow(/fetch failed/);
   });
@@ -334,7 +334,7 @@ describe("webhooks", () => {
     });
   });
 
-  test("the known answer of contract §1 holds", async () => {
+  test("the signature of a webhook is the known answer of contract §1", async () => {
     const { received, url } = await aReceiver();
     const body = Buffer.from('{"run_id":"tsk_1","status":"completed","step_count":3}');
     await skyvern.sendWebhook(body, url, "sk_docs_snippet_test_key");
@@ -343,7 +343,7 @@ describe("webhooks", () => {
     );
   });
 
-  test("a run is sent by its id, with URLs of the stand-in and its numbers as they were", async () => {
+  test("a webhook is sent by a run's id, with URLs of the stand-in and its numbers as they were", async () => {
     const { received, url } = await aReceiver();
     skyvern.addRun({
       payload: { ...fixture("webhook.task_v2.completed.json"), output: parseJson("12345678901234567890") },

@@ -334,7 +334,7 @@ describe("files", () => {
     expect((await finish(slack, "F1")).error).toBe("missing_scope");
   });
 
-  it("files of no length or no name are refused", async () => {
+  it("files without a length or a name are refused", async () => {
     const slack = await slackWith();
     expect((await ask(slack, 0)).error).toBe("invalid_arguments");
     expect((await call(slack, "files.getUploadURLExternal", { length: 3 })).error).toBe("invalid_arguments");

@@ -222,7 +222,7 @@ const filesAsTheyAre = (path: string): Record<string, Buffer> => ({
   WAL: existsSync(`${path}-wal`) ? readFileSync(`${path}-wal`) : Buffer.alloc(0),
 });
 
-it("at the end of its round, what retention removed is neither in the database file nor in the WAL", async () => {
+it("what retention removed is neither in the database file nor in the WAL at the end of its round", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const plain = (n: number) => [idOf(n), ...Object.values(wordsOf(n))].map(endOf);
@@ -237,7 +237,7 @@ it("at the end of its round, what retention removed is neither in the database f
   expect(countIn(files, young)["database"]).toBe(young.length);
 });
 
-it("at the end of its round, bytes that retention removed are neither in the database file nor in the WAL", async () => {
+it("bytes that retention removed are neither in the database file nor in the WAL at the end of its round", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const pieces = piecesOf(path, all.filter(isOld).map(receiptOf));
