@@ -49,7 +49,7 @@ it("no file lies loose in src but main.ts: put it into the room whose word it is
   expect(files.filter((file) => !file.includes("/"))).toEqual(["main.ts"]);
 });
 
-it("what a script or a document names of this repository is there: name the file's new place", () => {
+it("a file that a script or a document names is there: name the file's new place", () => {
   const root = join(src, "..");
   const names = /\b(?:src|test|bench|scripts)\/[\w./-]+\.(?:ts|css|js|sql)\b/g;
   const texts = [
@@ -73,7 +73,7 @@ it(`no room has more than ${MOST_FILES} files beside each other: give a part of 
   expect(full.map(([room, { length }]) => `${room}: ${length}`)).toEqual([]);
 });
 
-it("no imports go in a circle, types neither: move what both need into a file of its own", () => {
+it("no imports form a circle, not even of types: move what both need into a file of its own", () => {
   const next = Map.groupBy(imports, ({ file }) => file);
   const done = new Set<string>();
   const circles: string[] = [];
@@ -103,7 +103,7 @@ it("imports point down only: move what both sides need to a lower level, or hand
   expect(up.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
 });
 
-it("rooms of one level do not import each other, types neither: move what both need down, or hand it in from app/app.ts", () => {
+it("rooms of one level do not import each other, not even types: move what both need down, or hand it in from app/app.ts", () => {
   const free = new Set(["domain", "app", "cli"].map(levelOf));
   const sideways = imports.filter(
     ({ from, to }) => from !== to && levelOf(from) === levelOf(to) && !free.has(levelOf(from)),

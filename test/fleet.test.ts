@@ -99,7 +99,7 @@ it(
   },
 );
 
-it("an alert is sent once, whichever of three relays looks, and however many at the same moment", async () => {
+it("an alert is sent once, however many of three relays check for it at the same moment", async () => {
   const http = await startHttpSink();
   onTestFinished(() => http.close());
   const url = await newDatabase({ empty: true });

@@ -59,7 +59,7 @@ it("a disk that is almost full is reported once, and again after it had space", 
 });
 
 describe("dead deliveries", () => {
-  it("dead deliveries from before the first look are not reported", () => {
+  it("dead deliveries from before the alerts were first checked are not reported", () => {
     expect(watch(times(30, dead(7)))).toEqual([]);
   });
 

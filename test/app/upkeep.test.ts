@@ -33,7 +33,7 @@ it("upkeep does all that is due, with a pause after each whole step", async () =
   expect(steps).toEqual(["words 32", "pause", "words 32", "pause", "words 6", "pages 64", "pause", "pages 1"]);
 });
 
-it("upkeep looks once when nothing is due", async () => {
+it("upkeep asks once when nothing is due", async () => {
   const { deps, steps } = aRelay({});
   await upkeep(deps, new AbortController().signal);
   expect(steps).toEqual(["words 0", "pages 0"]);

@@ -16,7 +16,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
   const reader = aReader();
   const titles = async (): Promise<string[]> => reader.page.locator("table.runs a.title").allTextContents();
 
-  test("a new run appears at the top of the open list, and how it fared follows", async () => {
+  test("a new run appears at the top of the open list, and its deliveries follow", async () => {
     const { page, relay } = reader;
     await reader.logInAt("/");
     await page.getByText("Live", { exact: true }).waitFor();

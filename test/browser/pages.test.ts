@@ -99,7 +99,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     expect(await inspect("deliveries", TWO_VIEWS)).toEqual([]);
   });
 
-  test("the pages show a failed run, a list filtered in the address bar, and that an unknown run is not there", async () => {
+  test('the pages show a failed run, a list filtered in the address bar, and "not found" for an unknown run', async () => {
     const { page } = reader;
     await logInAt("/?status=failed");
     await page.getByText("Filters").click();

@@ -351,7 +351,7 @@ describe("warnings", () => {
     expect(offOf({ ...QUIET, ...env })).toEqual([expect.stringMatching(line)]);
   });
 
-  it("what is set in relay.yaml has no warnings", () => {
+  it("a setting that relay.yaml gives causes no warning", () => {
     expect(warningsOf(QUIET, "skyvern: { reconcile: { every: 5m, lookback: 24h } }")).toEqual([]);
     expect(warningsOf(QUIET, "retention: { runs: 90d, raw: 30d, hold: [tsk_1] }")).toEqual([]);
   });

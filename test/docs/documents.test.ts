@@ -182,7 +182,7 @@ print(json.dumps([is_genuine(headers, given["body"].encode(), given["secret"]) f
   });
 });
 
-it("every link in the documents leads somewhere", () => {
+it("every link in the documents leads to a file and a heading that exist", () => {
   const dead = DOCUMENTS.flatMap((document) =>
     [...read(document).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)].flatMap(([link, target = "", anchor]) => {
       const path = target === "" ? join(ROOT, document) : join(ROOT, dirname(document), target);

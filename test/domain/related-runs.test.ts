@@ -29,7 +29,7 @@ it("a run has the links that others have to it", () => {
   for (const other of others) expect(relatedIds(other)).toContain("wr_1");
 });
 
-it("what a run says itself stands, and each child counts once", () => {
+it("a link that a run names itself stands, and each child counts once", () => {
   const said = { parent: "wr_p", children: ["wr_c"], retried_from: "wr_f", retried_by: "wr_b" };
   const others = [
     aRun({ run_id: "wr_x", children: ["wr_1"], retried_by: "wr_1", retried_from: "wr_1" }),
@@ -38,6 +38,6 @@ it("what a run says itself stands, and each child counts once", () => {
   expect(links(withRelated(aRun({ run_id: "wr_1", ...said }), others))).toEqual(said);
 });
 
-it("a run without others has no links", () => {
+it("a run that no other run names has no links", () => {
   expect(links(withRelated(aRun({ run_id: "wr_1" }), []))).toEqual(none);
 });

@@ -52,7 +52,7 @@ describe("GET /v1/runs?q=", () => {
     expect(idsOf(await relay.read<Page>(q(text)))).toEqual(ids);
   });
 
-  it("GET /v1/runs?q= goes with every other filter, and with a cursor", async () => {
+  it("GET /v1/runs?q= may be combined with every other filter, and with a cursor", async () => {
     const relay = await someRuns();
     const all = await relay.read<Page>(`${q("tsk")}&run_type=task_v2`);
     expect(all.data.length).toBeGreaterThan(2);

@@ -59,7 +59,7 @@ describe("GET /v1/stats", () => {
     ]);
   });
 
-  it("GET /v1/stats moves a run whose outcome was corrected", async () => {
+  it("GET /v1/stats counts a corrected run under its new status", async () => {
     const relay = await anApp();
     await relay.webhook(mutated("task_v2.failed", { finished_at: "2026-08-21T13:00:00" }));
     expect((await stats(relay)).totals).toEqual({ failed: 1 });
@@ -72,7 +72,7 @@ describe("GET /v1/stats", () => {
     expect((await stats(relay)).totals).toEqual({ completed: 1 });
   });
 
-  it("GET /v1/stats takes whole buckets, and answers for which", async () => {
+  it("GET /v1/stats widens its times to whole buckets, and says to which", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("a"));
     const answer = await stats(relay, "?since=2026-08-23T08:59:59Z&until=2026-08-23T10:00:01Z");
@@ -177,7 +177,7 @@ describe("GET /v1/stats", () => {
     expect([answer.status, answer.json<Problem>().errors.map((error) => error.parameter)]).toEqual([400, [parameter]]);
   });
 
-  it("GET /v1/stats of the last day there is has only ISO 8601 times of four digits", async () => {
+  it("GET /v1/stats until the end of 9999 has only times with four-digit years", async () => {
     const relay = await anApp();
     const { text, status } = await relay.get("/v1/stats?until=9999-12-31T23:59:59.999Z");
     expect([status, text.includes("+010000")]).toEqual([200, false]);

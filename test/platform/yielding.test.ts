@@ -10,7 +10,7 @@ it("a mapping in turns makes all items in order", async () => {
   expect(await mapInTurns(["a", "b", "c"], (item, i) => `${i}${item}`)).toEqual(["0a", "1b", "2c"]);
 });
 
-it("a mapping in turns lets others have their turn every few milliseconds", async () => {
+it("a mapping in turns yields to other work every few milliseconds", async () => {
   let turns = 0;
   let over = false;
   const other = (): void => {

@@ -75,7 +75,7 @@ describe("a signature", () => {
     },
   );
 
-  it("a right signature counts beside a wrong timestamp, which is not signed", async () => {
+  it("a right signature is accepted beside a wrong timestamp, which is not signed", async () => {
     const relay = await aListeningApp();
 
     const answer = await post(relay.url, BODY, { "x-skyvern-timestamp": "-99999999999999999999" });

@@ -48,7 +48,7 @@ const deliveriesOf = async (relay: TestApp, sink: string) =>
     .map(({ cause, state, revision }) => `${cause} ${state} ${revision}`);
 
 describe("more data for the same outcome", () => {
-  it("more data for the same outcome edits the Slack message in silence, and reaches HTTP sinks that want updates only", async () => {
+  it("new data for the same outcome edit the Slack message in silence, and reach only HTTP sinks that want updates", async () => {
     const { relay, slack, smtp, arrive } = await aRelay();
     await arrive(COMPLETED);
     expect(await arrive(MORE)).toBe("updated");
@@ -64,7 +64,7 @@ describe("more data for the same outcome", () => {
     expect(new Set(all.map(({ id }) => id)).size).toBe(2);
   });
 
-  it("more data that comes before the first delivery is simply in it", async () => {
+  it("new data for a run that come before the first delivery are part of that delivery", async () => {
     const { relay, slack, arrive } = await aRelay();
     await relay.webhook(COMPLETED);
     await arrive(MORE);
@@ -73,7 +73,7 @@ describe("more data for the same outcome", () => {
     expect([...crm, ...all].map(({ data }) => data.revision)).toEqual([2, 2]);
   });
 
-  it("more data is delivered once, however often it changes while the sink is away", async () => {
+  it("new data for a run are delivered once, however often they change while the sink is away", async () => {
     const { relay, http, arrive, retry } = await aRelay(FILE.replace(/\n {2}crm.*/, ""));
     await arrive(COMPLETED);
     http.answers.push({ status: 503 });
@@ -221,7 +221,7 @@ routes:
     ]);
   });
 
-  it("a correction whose own answer was lost is said once in the thread", async () => {
+  it("a correction whose own answer was lost is posted once in the thread", async () => {
     const { relay, slack, arrive, retry } = await aRelay();
     await arrive(COMPLETED);
     slack.faults.push({ method: "chat.postMessage", resetAfterSuccess: true });

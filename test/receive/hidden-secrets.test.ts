@@ -19,7 +19,7 @@ import { aRuntime, NOW } from "../support/runtime.ts";
 const HOUR = 3_600_000;
 const SETTINGS = "skyvern: { confirm: true }\nredact: { keys: [iban] }";
 
-it("none of 10,000 hidden secrets is anywhere afterwards", async () => {
+it("none of 10,000 hidden secrets is stored, logged, shown or sent", async () => {
   const folder = aFolder();
   mkdirSync(join(folder, "db"));
   const runtime = aRuntime();

@@ -85,7 +85,7 @@ describe("the query of the webhook's address", () => {
 });
 
 describe("the filter by attempts", () => {
-  it("the filter by attempts finds runs that Skyvern tried so often, or more often", async () => {
+  it("the filter by attempts finds runs of a number of attempts, or of more", async () => {
     const relay = await aRelay();
     for (const attempt of [1, 2, 3]) {
       const id = `wr_${attempt}`;

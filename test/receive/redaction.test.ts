@@ -146,7 +146,7 @@ describe("a secret", () => {
         },
       }),
     ],
-  ])("a secret %s is nowhere afterwards", async (_what, body) => {
+  ])("a secret %s is not stored, logged, shown or sent", async (_what, body) => {
     expect(body).toContain(MARK);
     expectNowhere(await traces(body));
   });
@@ -160,11 +160,11 @@ describe("a secret", () => {
     ["cut off in the secret", `{"run_id":"tsk_1","status":"completed","totp_code":"${MARK}`],
     ["a list", JSON.stringify([{ totp_identifier: MARK }])],
     ["nested too deeply", `{"extra_http_headers":${'{"a":'.repeat(5_000)}"${MARK}"${"}".repeat(5_000)}}`],
-  ])("a secret in a body that is %s is nowhere afterwards", async (_what, body) => {
+  ])("a secret in a body that is %s is not stored, logged, shown or sent", async (_what, body) => {
     expectNowhere(await traces(body));
   });
 
-  it("a secret in every place at once is nowhere afterwards, in no message of any sink either", async () => {
+  it("a secret in every place at once is not stored, logged, shown or sent to any sink", async () => {
     const headers = { authorization: `Bearer ${MARK}` };
     const body = workflow({
       extra_http_headers: headers,
@@ -184,7 +184,7 @@ describe("a secret", () => {
     expectNowhere(await traces(body, "/webhook", ALL));
   });
 
-  it("a secret in a body that is no UTF-8 is nowhere afterwards", async () => {
+  it("a secret in a body that is no UTF-8 is not stored, logged, shown or sent", async () => {
     const body = Buffer.concat([
       Buffer.from(`{"extra_http_headers":{"a":"${MARK}`),
       Buffer.from([0xff, 0xfe]),
@@ -193,7 +193,7 @@ describe("a secret", () => {
     expectNowhere(await traces(body));
   });
 
-  it("a secret behind a duplicate key is nowhere afterwards, whichever of the two counts", async () => {
+  it("a secret behind a duplicate key is not stored, logged, shown or sent, whichever of the two counts", async () => {
     expectNowhere(
       await traces(
         `{"run_id":"tsk_1","status":"completed","totp_code":"${MARK}","totp_code":"x",` +
@@ -202,15 +202,15 @@ describe("a secret", () => {
     );
   });
 
-  it("a secret in a request for a one-time code, which is refused, is nowhere afterwards", async () => {
+  it("a secret in a refused request for a one-time code is not stored, logged, shown or sent", async () => {
     expectNowhere(await traces(JSON.stringify({ task_id: "tsk_1", totp_identifier: MARK })));
   });
 
-  it("a secret in the query of the address the webhook came to is nowhere afterwards", async () => {
+  it("a secret in the query of the webhook's address is not stored, logged, shown or sent", async () => {
     expectNowhere(await traces(fixtureBytes("task_v2.completed"), `/webhook/billing?token=${MARK}`));
   });
 
-  it("a secret under a key of redact.keys is nowhere afterwards", async () => {
+  it("a secret under a key of redact.keys is not stored, logged, shown or sent", async () => {
     const body = workflow({ parameters: { iban: MARK, customer: { IBAN: MARK, "tax id": MARK } }, run_request: null });
     expectNowhere(await traces(body, "/webhook", { file: "redact: { keys: [iban, tax_id] }" }));
     const without = await traces(body);
@@ -224,7 +224,7 @@ describe("the relay's own secrets", () => {
     "not understood": "{}",
   };
   it.each(Object.entries(bodies))(
-    "the relay's own secrets show nowhere after a webhook that is %s",
+    "the relay's own secrets are not stored, logged, shown or sent after a webhook that is %s",
     async (_what, body) => {
       expectNowhere(await own(body));
     },
@@ -260,7 +260,7 @@ describe("the relay's own secrets", () => {
   }
 });
 
-it("a text that is no secret is still there, so that the search above means something", async () => {
+it("a text that is no secret is stored, shown and sent, so that the search for secrets means something", async () => {
   const found = await traces(workflow({ workflow_title: MARK }), "/webhook", ALL);
   for (const where of ["database", "api", "http", "slack", "email"])
     expect({ where, there: found[where]?.includes(MARK) }).toEqual({ where, there: true });

@@ -124,7 +124,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
     ]);
   });
 
-  it("the origin of a workflow run is not asked for again when the run has none of it", async () => {
+  it("the origin of a workflow run is not asked for again when the run has none", async () => {
     const { relay, add } = await aRelay();
     add({});
     await relay.webhook(CHILD_BODY);

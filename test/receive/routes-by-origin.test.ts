@@ -55,20 +55,23 @@ describe("a route that tests where a run comes from", () => {
     ["{ tags: nightly }", true],
     ['{ tags: "customer:*" }', true],
     ['{ tags: ["customer:43", other] }', false],
-  ])("a run is asked about before its first delivery, and meets the route's condition %s: %s", async (when, isMet) => {
-    const { relay } = await aRelay(when, KNOWN);
-    expect((await relay.webhook(BODY)).json()).toMatchObject({ result: "accepted" });
-    expect(questions(relay)).toBe(0);
-    const { summary } = await relay.read<{ summary: string[] }>(`/v1/runs/${ID}/why`);
-    expect(summary[0]).toContain("the relay asks Skyvern, then chooses the sinks");
-    await follow(relay);
-    expect(statuses(relay)).toEqual(isMet ? ["completed"] : []);
-    const { routes } = await relay.read<{ routes: JsonObject[] }>(`/v1/runs/${ID}/why`);
-    expect(routes).toMatchObject([{ route: "chosen", matched: isMet }]);
-    await follow(relay);
-    expect(statuses(relay)).toHaveLength(isMet ? 1 : 0);
-    expect(questions(relay)).toBe(2);
-  });
+  ])(
+    "Skyvern is asked about a run's origin before its first delivery, and the run meets the condition %s: %s",
+    async (when, isMet) => {
+      const { relay } = await aRelay(when, KNOWN);
+      expect((await relay.webhook(BODY)).json()).toMatchObject({ result: "accepted" });
+      expect(questions(relay)).toBe(0);
+      const { summary } = await relay.read<{ summary: string[] }>(`/v1/runs/${ID}/why`);
+      expect(summary[0]).toContain("the relay asks Skyvern, then chooses the sinks");
+      await follow(relay);
+      expect(statuses(relay)).toEqual(isMet ? ["completed"] : []);
+      const { routes } = await relay.read<{ routes: JsonObject[] }>(`/v1/runs/${ID}/why`);
+      expect(routes).toMatchObject([{ route: "chosen", matched: isMet }]);
+      await follow(relay);
+      expect(statuses(relay)).toHaveLength(isMet ? 1 : 0);
+      expect(questions(relay)).toBe(2);
+    },
+  );
 
   it("a route by origin holds no message up when Skyvern does not answer, and the run counts as one without an origin", async () => {
     const { relay, runtime } = await aRelay('{ tags: "!muted" }', { tags: [{ key: null, value: "muted" }] });
@@ -105,7 +108,7 @@ describe("a route that tests where a run comes from", () => {
     },
   );
 
-  it("a route by origin holds up neither a run that Skyvern has been asked about nor a task", async () => {
+  it("a route by origin holds up no task, and no run whose origin is known", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     await follow(relay);
@@ -117,7 +120,7 @@ describe("a route that tests where a run comes from", () => {
     expect(await relay.read("/v1/runs/tsk_1/why")).toMatchObject({ routes: [{ matched: false }] });
   });
 
-  it("a route by origin is asked about the outcome of that moment, whatever came while it waited", async () => {
+  it("a route by origin decides about the outcome of that moment, whatever came while the run waited", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     await relay.webhook(BODY);
@@ -129,7 +132,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["failed"]);
   });
 
-  it("a route by origin is asked about the run's end when another attempt begins while the first outcome waits", async () => {
+  it("a route by origin decides about the run's end when another attempt begins while the first outcome waits", async () => {
     const { relay } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     const again = { attempt: 2, finished_at: null, status: "running" };
@@ -139,7 +142,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["completed"]);
   });
 
-  it("a route by origin is asked about once when the announced attempt never starts", async () => {
+  it("a route by origin decides once about a run whose announced attempt never starts", async () => {
     const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN);
     await relay.webhook(BODY);
     const next_attempt_at = new Date(NOW + 60_000).toISOString().slice(0, -1);
@@ -155,7 +158,7 @@ describe("a route that tests where a run comes from", () => {
     expect(statuses(relay)).toEqual(["failed"]);
   });
 
-  it("a run that waits for its origin waits on disk, and another process chooses its sinks", async () => {
+  it("a run that waits for its origin is on disk, so that another process can choose its sinks", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
     const { relay } = await aRelay("{ trigger: manual }", KNOWN, env);
     await relay.webhook(BODY);
@@ -165,7 +168,7 @@ describe("a route that tests where a run comes from", () => {
     expect([statuses(relay), statuses(next)]).toEqual([[], ["completed"]]);
   });
 
-  it("a run that waits for its origin is not kept waiting by other runs about which Skyvern is asked again", async () => {
+  it("a run that waits for its origin does not wait for other runs whose origin is asked for again", async () => {
     const { relay, runtime } = await aRelay("{ trigger: manual }", KNOWN);
     for (let i = 0; i < 30; i += 1)
       await relay.webhook(

@@ -97,7 +97,7 @@ describe("the rule table", () => {
     expect(state.run.organization_id).toBe("o_1");
   });
 
-  it("a receipt with another, later final status corrects the outcome, with the reason of that status", () => {
+  it("a receipt with another final status from a later time corrects the outcome and its reason", () => {
     const { state, verdicts, notes } = story(
       payload("failed", 1, { failure_reason: "no table" }),
       payload("completed", 2, { output: 1 }),
@@ -107,7 +107,7 @@ describe("the rule table", () => {
     expect(state).toMatchObject({ revision: 2, run: { status: "completed", failure: null } });
   });
 
-  it("a failure has what one source says of it and the other does not, as the API has no categories", () => {
+  it("a failure keeps what only one source says of it, as the API has no categories", () => {
     const byApi = payload("failed", 1, { failure_reason: "no table", modified_at: "2026-01-01T00:00:09" });
     const { state, verdicts } = story(
       payload("failed", 1, { failure_reason: "no table", failure_category: [{ category: "AUTH_FAILURE" }] }),
@@ -117,7 +117,7 @@ describe("the rule table", () => {
     expect(state.run.failure).toMatchObject({ reason: "no table", categories: ["AUTH_FAILURE"] });
   });
 
-  it("a receipt with another final status that is the earlier one is a duplicate", () => {
+  it("a receipt with another final status from an earlier time is a duplicate", () => {
     const { state, verdicts } = story(payload("canceled", 5), payload("completed", 2));
     expect(verdicts).toEqual(["accepted", "duplicate"]);
     expect(state.run.status).toBe("canceled");
@@ -247,7 +247,7 @@ describe("run attempts", () => {
     expect(state.run).toMatchObject({ status: "completed", attempt: 2 });
   });
 
-  it("an outcome is corrected when another attempt began all the same", () => {
+  it("an outcome is corrected when another attempt began after it", () => {
     const { state, verdicts } = story(attempt(1, "failed", 1), attempt(2, "running", null), attempt(2, "completed", 9));
     expect(verdicts).toEqual(["accepted", "stored", "corrected"]);
     expect(state).toMatchObject({ revision: 2, run: { status: "completed", attempt: 2 } });
@@ -317,7 +317,7 @@ describe("run attempts", () => {
     ["a time without the flag", { retry_pending: null, next_attempt_at: "2026-01-01T00:01:00" }, "retrying"],
     ["a flag that is no boolean", { retry_pending: "yes", next_attempt_at: null }, "failed"],
     ["a time that is none", { retry_pending: null, next_attempt_at: "soon" }, "failed"],
-  ])("an odd announcement of an attempt is read all the same: %s", (_what, values, status) => {
+  ])("a run whose next attempt is announced oddly is still settled: %s", (_what, values, status) => {
     expect(story(attempt(1, "failed", 1, values)).state.run.status).toBe(status);
   });
 });

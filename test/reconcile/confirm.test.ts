@@ -210,7 +210,7 @@ describe("switched on", () => {
   it.each([
     ["without a signature", null, 1024 * 1024 + 1],
     ["with a wrong one", signatureOf("something else"), 9_000_000],
-  ])("a body %s of more than a megabyte is not looked at", async (_what, signature, bytes) => {
+  ])("a body %s of more than a megabyte is answered 413, and Skyvern is not asked", async (_what, signature, bytes) => {
     const relay = await confirming();
     add(relay, { id: "tsk_1" });
     const body = `{"run_id":"tsk_1","status":"completed","output":[${"1e-7,".repeat(bytes / 5)}1]}`;

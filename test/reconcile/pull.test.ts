@@ -72,7 +72,7 @@ it("a relay without webhooks fills in the newest runs where there are more than 
   expect((await relay.get("/v1/runs/tsk_9")).status).toBe(404);
 }, 60_000);
 
-it("a relay without webhooks delivers a run that ends after the start within one look of two requests", async () => {
+it("a relay without webhooks delivers a run that ends after the start with its next two requests", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -94,7 +94,7 @@ it("a relay without webhooks delivers a run that ends after the start within one
   expect(pathsSince(skyvern, quiet)).toEqual(["/v1/runs"]);
 });
 
-it("a quick look sees the runs on every page that is new", async () => {
+it("a relay without webhooks reads Skyvern's list up to the first page without a new run", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;
@@ -106,7 +106,7 @@ it("a quick look sees the runs on every page that is new", async () => {
   expect(await relay.app.reconcile()).toMatchObject({ read: 150, found: 150 });
 });
 
-it("a quick look sees the end of a run that began before the newest hundred", async () => {
+it("a relay without webhooks finds the end of a run that began before the newest hundred", async () => {
   const runtime = aRuntime();
   const relay = await aPullingApp({ runtime });
   const { skyvern } = relay.standIns;

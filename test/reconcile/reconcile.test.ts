@@ -358,7 +358,7 @@ describe("coverage", () => {
   });
 });
 
-it("each round is said in one log line and one metric", async () => {
+it("each round is reported in one log line and one metric", async () => {
   const relay = await anApp();
   await relay.app.reconcile();
   relay.standIns.skyvern.faults.push({ status: 403 });

@@ -45,7 +45,7 @@ it("a fitted text that is long is cut after whole lines, with a mark", () => {
   expect(wide?.kind === "text" && wide.text.isWellFormed() && wide.text.length <= 3 * 45).toBe(true);
 });
 
-it("a fitted output is left as it is where lines do not count", () => {
+it("an output is left as it is where its lines are not limited", () => {
   const output = { text_output: "x".repeat(5_000), list_output: Array.from({ length: 6 }, (_, i) => ({ i, j: i })) };
   const { blocks } = readableOutput({ kind: "workflow", output }, MESSAGE_AMOUNT);
   expect(fit(output, Infinity).sections).toEqual(blocks.flat());

@@ -30,7 +30,7 @@ test.each([400, 401, 403, 404, 405, 413, 422, 451])("the answer %i is dead", (st
   expect(answer(status)).toEqual({ kind: "dead", reason: `${WHO} answered ${status}` });
 });
 
-test("the answer 410 is dead and gone", () => {
+test("the answer 410 is dead, and marks the sink as gone", () => {
   expect(answer(410)).toMatchObject({ kind: "dead", gone: true });
 });
 
@@ -75,7 +75,7 @@ describe("an error is known by its class or code, along its causes", () => {
     "DEPTH_ZERO_SELF_SIGNED_CERT",
     "ERR_TLS_CERT_ALTNAME_INVALID",
     "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  ])("an error known along its causes as %s sent nothing, and is retried", (code) => {
+  ])("an error with %s among its causes sent nothing, and is retried", (code) => {
     const outcome = outcomeOfError(failed(coded(code)), WHO);
     expect(outcome).toMatchObject({ kind: "retry", reason: expect.stringContaining(code) });
     expect(outcome).not.toHaveProperty("unknown");
@@ -88,7 +88,7 @@ describe("an error is known by its class or code, along its causes", () => {
     "EPIPE",
     "HPE_INVALID_CONSTANT",
     "UND_ERR_CLOSED",
-  ])("an error known along its causes as %s may have sent it, and is retried as unknown", (code) => {
+  ])("an error with %s among its causes may have sent the message, and is retried as unknown", (code) => {
     expect(outcomeOfError(failed(coded(code)), WHO)).toMatchObject({ kind: "retry", unknown: true });
   });
 
@@ -96,7 +96,7 @@ describe("an error is known by its class or code, along its causes", () => {
     expect(outcomeOfError(failed(new Error("ECONNREFUSED")), WHO)).toMatchObject({ kind: "retry", unknown: true });
   });
 
-  test("a name whose every address refuses counts as refused", () => {
+  test("a name of which every address refuses the connection counts as refused", () => {
     const both = new AggregateError([coded("ECONNREFUSED"), coded("ECONNREFUSED")]);
     expect(outcomeOfError(failed(both), WHO)).not.toHaveProperty("unknown");
   });

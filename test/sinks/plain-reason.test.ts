@@ -18,7 +18,7 @@ it.each([
   expect(plainReason(reason)).toBe(words);
 });
 
-it("the type of the block in whose words a reason is given is known from the reason", () => {
+it("a reason in a block's words names the type of that block", () => {
   const reason = "http_request block failed. failure reason: HTTP 404: no";
   expect(blockTypeIn(reason)).toBe("http_request");
   expect(["The portal refused it.", "", null].map(blockTypeIn)).toEqual([null, null, null]);

@@ -25,7 +25,7 @@ describe("blocks", () => {
     expect(sections.map(({ title }) => title)).toEqual(["download", "login"]);
   });
 
-  it("a block that only says that it worked stands behind those that say what came of it", () => {
+  it("a block that only says that it worked is shown after those with a result", () => {
     const { sections } = read({
       get_output: { total: 3 },
       mail_output: { success: true },

@@ -59,7 +59,7 @@ describe("fileNameOf", () => {
   });
 });
 
-test("a key is an artifact id when it has a prefix, and a place otherwise", () => {
+test("an artifact's key is an id when it has a prefix, and a place otherwise", () => {
   expect(["a_565264800000000012", "a_sample_1", "art_x-9"].filter(isArtifactId)).toHaveLength(3);
   expect(["recording", "screenshot-1", "file-12", "", "a_", "a_/../b", "a_1 "].filter(isArtifactId)).toEqual([]);
 });

@@ -385,7 +385,7 @@ describe("keys", () => {
     expect(seen[0]?.range).toBe("bytes=0-4");
   });
 
-  test("content that is led away and back is fetched without the key, as the other side must not choose what it opens", async () => {
+  test("content that is redirected away and back is fetched without the key, as the other side must not choose what it opens", async () => {
     const storage = await aServer((_request, response) => {
       response.writeHead(302, { location: `${skyvern.url}/v1/runs/${V1}` }).end();
     });

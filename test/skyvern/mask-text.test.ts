@@ -95,7 +95,7 @@ const text = fc
   .map((pieces) => pieces.join(""));
 
 describe("the quick look at a text", () => {
-  it.each(SECRETS)("the quick look sees %j, alone and in brackets, in a text and in JSON", (secret) => {
+  it.each(SECRETS)("the quick check finds %j, alone and in brackets, in a text and in JSON", (secret) => {
     for (const given of [secret, `(${secret})`, `hello,${secret}`]) {
       expect(maskText(given, { readName, byName: false })).toContain(REDACTED);
       expect(redact(JSON.stringify([given])).text).toContain(REDACTED);
@@ -108,7 +108,7 @@ describe("the quick look at a text", () => {
   const CLOSER = ["\n@", "\n%41"];
 
   it.each([true, false])(
-    "the quick look passes over no text that the whole mask would change (by name: %s)",
+    "the quick check passes over no text that the whole mask would change (by name: %s)",
     (byName) => {
       fc.assert(
         fc.property(text, fc.constantFrom(...CLOSER), (plain, closer) => {
@@ -120,7 +120,7 @@ describe("the quick look at a text", () => {
     },
   );
 
-  it("the quick look passes over no text of two pieces that the whole mask would change", () => {
+  it("the quick check passes over no text of two pieces that the whole mask would change", () => {
     const changed: string[] = [];
     for (const first of PIECES)
       for (const second of PIECES) {
@@ -132,7 +132,7 @@ describe("the quick look at a text", () => {
     expect(changed).toEqual([]);
   });
 
-  it("the quick look sees in a string of JSON what it sees in the same string written in escapes", () => {
+  it("the quick check finds in a string of JSON what it finds in the same string written in escapes", () => {
     const spell = (value: string): string =>
       Array.from({ length: value.length }, (_, i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
         "",

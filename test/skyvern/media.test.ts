@@ -438,7 +438,7 @@ describe("a member that Skyvern answers with its whole bundle", () => {
 });
 
 describe("a range", () => {
-  it("a range of a film is passed on", async () => {
+  it("a range of a recording is passed on to its storage", async () => {
     const { media } = await aRig({ [RECORDING]: Buffer.from("0123456789") });
     const opened = await media.open(owner, RECORDING, { range: "bytes=2-4" });
     expect(opened).toMatchObject({ kind: "content", content: { status: 206 } });
@@ -498,7 +498,7 @@ describe("what content is", () => {
     },
   );
 
-  it("the type of content from the middle of a film is what its storage says", async () => {
+  it("the type of a range from the middle of a recording is what its storage says", async () => {
     expect((await sniff("video/webm; codecs=vp8", streamOf("middle"))).type).toBe("video/webm");
   });
 

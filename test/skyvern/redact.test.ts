@@ -147,7 +147,7 @@ describe("what is masked", () => {
     expect(masked({ run_request: { webhook_url: url } })).toEqual({ run_request: { webhook_url: shown } });
   });
 
-  it("the mask hides a query of megabytes as one, which else would grow threefold", () => {
+  it("the mask hides a query of megabytes as a whole, as masking each value would make it three times as long", () => {
     const url = `https://relay.example.com/hooks?${"a=b&".repeat(LONGEST_QUERY / 4 + 1)}`;
     expect(valueOf("webhook_url", url)).toBe(`https://relay.example.com/hooks?${REDACTED}`);
   });

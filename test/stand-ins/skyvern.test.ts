@@ -372,7 +372,7 @@ describe("webhooks", () => {
   );
 
   test.each([301, 307, 400, 401, 404, 410, 413, 422])(
-    "a webhook's answer of %i is final and stored",
+    "a webhook that is answered %i is not tried again, and its failure reason is recorded",
     async (status) => {
       const { received, url } = await aReceiver({ status, headers: { location: "/elsewhere" }, body: "no" });
       const { delivered, failureReason } = await skyvern.sendWebhook(V2, url, KEY);

@@ -308,7 +308,7 @@ describe("files", () => {
     expect((await post(slack, { text: "t", blocks: [{ ...image(id), alt_text: "" }] })).error).toBe("invalid_blocks");
   });
 
-  it("files are attached in a thread that is there, of a channel that the app is in", async () => {
+  it("files are attached only to an existing thread of a channel that the app is in", async () => {
     const slack = await slackWith();
     const { ts } = await post(slack, { text: "parent" });
     const upload = async () => {

@@ -84,7 +84,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await accept("wr_2", null);
     });
 
-    it("copies of a run that was pruned meanwhile are given up, and their bytes removed", async () => {
+    it("copies of a run that was pruned while they were made are dropped, and their bytes removed", async () => {
       await store.saveCopy(aCopy({ sha256: "shared" }));
       await store.saveCopy(aCopy({ runId: "wr_gone", sha256: "shared" }));
       await store.saveCopy(aCopy({ runId: "wr_gone", sha256: "alone" }));

@@ -89,7 +89,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(seen).toEqual([null, 1, 2]);
     });
 
-    it("the store passes the known deliveries of the run, and cancels the named ones that are still pending", async () => {
+    it("the store gives a decision the run's known deliveries, and cancels those it names that are still pending", async () => {
       await store.accept([
         anArrival(aRun(), { decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_2", "mail")] } }),
       ]);
@@ -372,7 +372,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       });
     });
 
-    it("the outbox lets only a delivery expire that is too old and was attempted", async () => {
+    it("a delivery expires only when it is too old and was attempted", async () => {
       const RETRIED = { outcome: { kind: "retry", reason: "busy" }, nextAttemptAt: 90_000 } as const;
       await withDelivery("dlv_1");
       await withDelivery("dlv_2", aRun({ run_id: "tsk_2", received_at: 5_000 }));
@@ -439,7 +439,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   });
 
   describe("artifacts", () => {
-    it("artifacts of a run that was pruned meanwhile are forgotten", async () => {
+    it("artifacts of a run that was pruned while they were asked for are not saved", async () => {
       const artifacts = [{ artifact_id: "a_1", type: "har", created_at: 1 }];
       const last = store.lastChange();
       await store.saveArtifacts("tsk_gone", { artifacts, status: "complete" }, 5);
@@ -491,7 +491,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.artifacts("tsk_1")).toEqual({ artifacts, status: "complete" });
     });
 
-    it("a follow-up that was planned by a dispute meanwhile is not replaced", async () => {
+    it("a follow-up that a dispute planned during the attempt is not replaced", async () => {
       await withDelivery();
       await store.setFollowUp("tsk_1", { at: 1_000, failures: 0, since: 0 });
       const run = aRun({ run_id: "tsk_1", received_at: 2_000 });
@@ -562,7 +562,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await ids(filter)).toEqual(expected);
     });
 
-    it("the history lists runs in brief, each with the newest word of every sink", async () => {
+    it("the list items of runs have the newest delivery of every sink", async () => {
       const long = "long ".repeat(300_000);
       await store.redeliver("a", [aDelivery("dlv_e", "mail"), aDelivery("dlv_f", "ops")], 9);
       await store.redeliver("a", [aDelivery("dlv_g", "ops")], 10);
@@ -608,7 +608,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       expect(await store.listItems({ delivery: ["dead"] }, { limit: 1 })).toEqual([]);
     });
 
-    it("the brief of a run follows it as its outcome changes", async () => {
+    it("the list item of a run follows the run as its outcome changes", async () => {
       await store.accept([anArrival(aRun({ run_id: "a", received_at: 1, status: "failed" }), { hash: "again" })]);
       expect((await store.listItems({}, { limit: 10 })).at(-1)).toMatchObject({ run_id: "a", status: "failed" });
     });

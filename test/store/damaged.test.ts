@@ -102,7 +102,7 @@ describe("a file that is damaged while the relay runs", () => {
     expect(relay.stdout()).toContain('"database.damaged"');
   });
 
-  it("a file damaged in use is found by the process that reads all of it, once however often it is asked", async () => {
+  it("a damaged file is found by one process that reads all of it, however often the check is asked for", async () => {
     const path = await aDatabase(60);
     const found: string[] = [];
     const watch = watchIntegrity({

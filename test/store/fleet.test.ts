@@ -132,7 +132,7 @@ it("a probe goes out alone, whichever relay asks", async () => {
 });
 
 describe("leases", () => {
-  it("leases of a relay that is gone are taken over, those of others are not", async () => {
+  it("the leases of a dead relay are reclaimed, and those of others are not", async () => {
     await queued(4);
     const [gone] = await claim(a, T, shared("gone"));
     const [alive] = await claim(b, T, shared("alive"));
@@ -147,7 +147,7 @@ describe("leases", () => {
     expect(again.map(({ delivery }) => delivery.id)).not.toContain(alive);
   });
 
-  it("leases that were written but never answered are released as if they had not been claimed", async () => {
+  it("deliveries whose claim was never answered are released as if they had not been claimed", async () => {
     await queued(2);
     const [first = "", second = ""] = await claim(a, T, shared("a"), "ops", 2);
     expect(await a.releaseUnconfirmed("a", [first], T + 5)).toBe(1);

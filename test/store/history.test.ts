@@ -197,7 +197,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await ids({ search, until: 1 })).toEqual([]);
     });
 
-    it("every filter of a search answers as looking at each run does", async () => {
+    it("every filter of a search finds what a check of each run finds", async () => {
       const values = <T extends string>(...all: T[]) =>
         fc.option(fc.uniqueArray(fc.constantFrom(...all), { minLength: 1 }), { nil: undefined });
       const filters = fc.record({
@@ -250,7 +250,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(await store.runCounts("day", 0, 2 * DAY)).toEqual(days);
     });
 
-    it("statistics move a run whose outcome was corrected, and count no run twice", async () => {
+    it("statistics count a corrected run under its new status, and no run twice", async () => {
       await accept(aRun({ received_at: DAY, status: "running" }));
       await accept(aRun({ received_at: DAY, status: "failed" }));
       await accept(
@@ -361,7 +361,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       );
     });
 
-    it("statistics show the coverage, of whole days and of a span, as looking at each run does", async () => {
+    it("the coverage in statistics, of whole days and of a span, equals a count run by run", async () => {
       const listed_runs = Array.from({ length: 8 }, (_none, i) => ({
         runId: `tsk_${i}`,
         createdAt: (i % 3) * DAY + i,
@@ -480,7 +480,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
       expect(store.lastChange()).toBe(last);
     });
 
-    it("a batch that failed makes no changes, and nothing of it counts or is found", async () => {
+    it("a batch that failed makes no changes, counts nowhere and is not found by a search", async () => {
       await accept(aRun({ run_id: "a" }));
       const bad = anArrival(aRun({ run_id: "b" }), {
         decision: { deliveries: [aDelivery("dlv_1"), aDelivery("dlv_1")] },

@@ -222,7 +222,7 @@ const filesAsTheyAre = (path: string): Record<string, Buffer> => ({
   WAL: existsSync(`${path}-wal`) ? readFileSync(`${path}-wal`) : Buffer.alloc(0),
 });
 
-it("what retention removed is neither in the database file nor in the WAL at the end of its round", async () => {
+it("a removed run is neither in the database file nor in the WAL at the end of the round", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const plain = (n: number) => [idOf(n), ...Object.values(wordsOf(n))].map(endOf);
@@ -237,7 +237,7 @@ it("what retention removed is neither in the database file nor in the WAL at the
   expect(countIn(files, young)["database"]).toBe(young.length);
 });
 
-it("bytes that retention removed are neither in the database file nor in the WAL at the end of its round", async () => {
+it("removed bytes are neither in the database file nor in the WAL at the end of the round", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const pieces = piecesOf(path, all.filter(isOld).map(receiptOf));
@@ -245,7 +245,7 @@ it("bytes that retention removed are neither in the database file nor in the WAL
   expect(countIn(filesAsTheyAre(path), pieces)).toEqual({ database: 0, WAL: 0 });
 });
 
-it("the log is left to the next round while another process reads the database", async () => {
+it("the WAL is emptied in a later round while another process reads the database", async () => {
   const { path, store } = await aStoreOnFile();
   await acceptAll(store);
   const another = new BetterSqlite(path, { readonly: true });
@@ -256,7 +256,7 @@ it("the log is left to the next round while another process reads the database",
   expect(filesAsTheyAre(path)["WAL"]).toHaveLength(0);
 });
 
-it("what retention removed is in no table of PostgreSQL, so that no later backup holds it", async () => {
+it("removed runs and bytes are in no table of PostgreSQL, so that no later backup holds them", async () => {
   const database = await openPostgres(await newDatabase());
   const store = createSqlStore(database);
   onTestFinished(() => store.close());

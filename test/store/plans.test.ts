@@ -174,7 +174,7 @@ describe("runs", () => {
       /^SEARCH deliveries EXISTS USING INDEX deliveries_run \(subject_id=\? AND sink=\?\)/,
     ],
     ["a state that many have", [{ delivery: ["delivered"] }, page], /^SCAN runs USING INDEX runs_newest$/],
-  ])("the list of runs by %s asks the index that serves it", async (_what, question, expected) => {
+  ])("the list of runs by %s is read along an index", async (_what, question, expected) => {
     for (const list of [store.runs, store.listItems]) {
       const steps = await plan(() => list(...question));
       // Of a page's list items, the few deliveries are sorted by sink.
@@ -232,7 +232,7 @@ describe("runs", () => {
     },
   );
 
-  it("a search by the beginning of a word looks the words up one after the other, none with all its places", async () => {
+  it("a search by the beginning of a word asks the index for whole words, one after the other", async () => {
     const term = { words: ["invo"], prefix: true };
     const steps = await plan(async () => {
       expect((await store.runs({ search: [term] }, { limit: 3 })).runs).toHaveLength(3);
@@ -291,7 +291,7 @@ describe("deliveries", () => {
       ],
       /deliveries_ended \(sink=\? AND state=\? AND/,
     ],
-  ])("the list of deliveries by %s asks the index that serves it", async (_what, question, expected) => {
+  ])("the list of deliveries by %s is read along an index", async (_what, question, expected) => {
     const steps = await plan(() => store.deliveries(...question));
     // The pages of each sink and state, or the few of one run, are sorted: some hundred rows.
     expect(steps.filter((step) => isSlow(step) && !step.startsWith("USE TEMP"))).toEqual([]);

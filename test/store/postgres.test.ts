@@ -136,7 +136,7 @@ describe("at once", () => {
     }
   });
 
-  it("a receipt for a run that is just being removed is whole afterwards, or gone", async () => {
+  it("a receipt for a run that is just being removed is either stored whole or gone", async () => {
     const old = numbers(240).map((i) => `tsk_${String(i).padStart(3, "0")}`);
     const told = (run_id: string, received_at: number, deliveries = [aDelivery(`dlv_${run_id}_${received_at}`)]) =>
       anArrival(aRun({ run_id, received_at, prompt: `word${run_id}` }), { decision: { deliveries } });

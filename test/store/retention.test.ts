@@ -192,7 +192,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       ]);
     });
 
-    it("a run is only counted by a dry run", async () => {
+    it("a dry run counts a run, and removes nothing", async () => {
       await aToldRun("old", 1_000);
       await aToldRun("waits", 1_000, "pending");
       for (const name of ["pruneRuns", "pruneBodies"] as const)
@@ -215,7 +215,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.copiedBytes()).toBe(0);
     });
 
-    it("an archived copy of the same bytes again is not discarded any more", async () => {
+    it("bytes that are archived again are no longer due to be discarded", async () => {
       await aToldRun("one", 1_000);
       await aToldRun("two", BEFORE);
       await prune("pruneRuns");
@@ -223,7 +223,7 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       expect(await store.discarded(9e15, 10)).toEqual([]);
     });
 
-    it("an archived copy in place of an older one discards the older one", async () => {
+    it("an archived copy that replaces another makes the replaced bytes due to be discarded", async () => {
       await aToldRun("one", BEFORE);
       const copy = { runId: "one", key: "a", type: null, bytes: 10, copiedAt: 5 };
       await store.saveCopy({ ...copy, sha256: "first" });

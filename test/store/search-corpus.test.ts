@@ -38,7 +38,7 @@ describe.each(Object.entries(stores))("%s", (name, open) => {
   });
   afterAll(() => store.close());
 
-  it("a search finds what looking at every run finds, newest first", async () => {
+  it("a search finds what a check of every run finds, newest first", async () => {
     const missed: unknown[] = [];
     const wrong: unknown[] = [];
     for (const question of expected) {

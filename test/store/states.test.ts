@@ -163,7 +163,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
       expect(await store.receipts("tsk_1")).toMatchObject([{ copies: 2 }]);
     });
 
-    it("a dry run of removing bodies removes none", async () => {
+    it("a dry run of removing bodies removes nothing", async () => {
       await store.accept([arrival("tsk_1")]);
       const step = { before: LATE, after: null, limit: 100, hold: [] };
       expect(await store.pruneBodies({ ...step, dryRun: true })).toMatchObject({ removed: 1 });

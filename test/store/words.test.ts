@@ -82,7 +82,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     expect(await idsIn(store, searchFor("invoice"))).toEqual(["tsk_1"]);
   });
 
-  it("a run that was removed is found no more, and what comes in its place is", async () => {
+  it("a removed run is no longer found, and a run that takes its place is", async () => {
     const store = await opened();
     await store.accept([aPrompt("tsk_1", "an invoice"), aPrompt("tsk_2", "an invoice", 9_000)]);
     expect(await store.pruneRuns({ ...aStep, before: 5_000 })).toMatchObject({ removed: 1 });

@@ -41,7 +41,7 @@ describe("without a session", () => {
     expect(await answer.text()).toBe("");
   });
 
-  test("a background request without a session is answered in a way of its own that its script understands", async () => {
+  test("a background request without a session is answered 401, without a redirect that its script would follow", async () => {
     const stream = await relay.request("/live?after=0", { headers: { accept: "text/event-stream" } });
     expect([stream.status, stream.headers.get("location")]).toEqual([401, null]);
     const part = await relay.request("/?q=a%0d%0ab", { headers: { "hx-request": "true" } });

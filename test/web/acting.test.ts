@@ -17,7 +17,7 @@ const send = (runId: string, values: Record<string, unknown> = {}) =>
 const after = (answer: Response): Promise<string> => reader.page(answer.headers.get("location") ?? "none");
 
 describe("a sink", () => {
-  test("a test of a sink makes the page say what the sink answered, and only of a test that was", async () => {
+  test("the page says what a sink answered to a test, and nothing of a test that was not made", async () => {
     const sent = await reader.post("/sinks/http/test");
     const to = sent.headers.get("location") ?? "";
     expect(to).toMatch(/^\/sinks\?sink=http&tested=dlv_/);

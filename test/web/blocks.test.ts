@@ -62,7 +62,7 @@ it("the page lists the blocks of a run in the order in which they began, with th
   expect(event["blocks"]).toHaveLength(9);
 });
 
-it("the page says what came of a run, then its blocks, then whom it was told; the technical story is folded", async () => {
+it("the page of a run shows its outcome, then its blocks, then its deliveries, and folds the technical story", async () => {
   const { page } = await aFailedRun(broken);
   const order = ["Failed at get_pdf", "<h1", 'id="failure"', 'class="decisive"', 'id="blocks"', 'id="deliveries"'];
   const places = [...order, "Technical story", "Result accepted"].map((part) => page.indexOf(part));

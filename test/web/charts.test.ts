@@ -60,7 +60,7 @@ describe("runs per hour", () => {
     ]);
   });
 
-  test("runs per hour are said in words and numbers too, and a hostile status is one of the others", async () => {
+  test("runs per hour are written in words and numbers too, and a hostile status is counted among the others", async () => {
     const svg = await draw();
     expect(svg).toContain("2026-01-20 12:00 UTC: 30 completed, 10 failed");
     expect(svg).toMatch(/2 days, 43 runs, at most 40 runs an hour/);

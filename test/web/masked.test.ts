@@ -57,7 +57,7 @@ test("a name that a page gave to a field is shown as text", async () => {
   expect(placesIn(page)).toEqual([expect.stringContaining("&lt;img src=x")]);
 });
 
-test("a large output is looked through within the page's time", async () => {
+test("a large output is searched for masks within the page's time", async () => {
   const page = await pageOf({ output: Array.from({ length: 200_000 }, (_none, n) => n) });
   expect(page).not.toContain("Masked");
 });

@@ -42,7 +42,7 @@ describe.each(Object.entries(databases))("%s", (_name, open) => {
     expect(await settings()).toEqual([]);
   });
 
-  it("what is written beside a transaction that fails stays, and is not seen inside it", async () => {
+  it("a write beside a transaction that fails stays, and is not seen inside it", async () => {
     let seen: unknown[] = [];
     const failed = database.transaction(async (tx) => {
       await insert(tx, "test_1");

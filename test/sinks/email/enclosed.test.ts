@@ -159,7 +159,7 @@ describe("a server that refuses what a mail carries", () => {
     expect(server.messages.map(({ raw }) => withFile.pattern.test(raw))).toEqual([false]);
   });
 
-  test("a mail that a server refuses without its attachments too is dead, by what the server said of the words", async () => {
+  test("a mail that a server refuses without its attachments too is dead, with the reason of that refusal", async () => {
     const refuses = { pattern: /./, code: 554, text: "5.7.1 Spam" };
     expect((await send(parts, { refuses })).outcome).toMatchObject({
       kind: "dead",

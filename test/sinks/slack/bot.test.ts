@@ -383,7 +383,7 @@ describe("a correction", () => {
     }
   });
 
-  it("the bot answers a correction once although the answer to the answer was lost", async () => {
+  it("the bot answers a correction once in the thread although Slack's response to that answer was lost", async () => {
     const slack = await slackWith();
     const sink = botOn(slack);
     const first = await sink.deliver(aJob({ report: failed }), never());

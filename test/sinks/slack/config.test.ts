@@ -7,12 +7,12 @@ import { deps } from "./reports.ts";
 const faultsOf = (given: Record<string, unknown>) => slack.faults?.(slack.config.parse(given)) ?? [];
 
 describe("the configuration of a Slack sink", () => {
-  it("a Slack sink takes a token with a channel, or a webhook", () => {
+  it("a Slack sink takes a token with a channel, or an incoming webhook", () => {
     expect(faultsOf({ token: "xoxb-1", channel: "C0123ABCD" })).toEqual([]);
     expect(faultsOf({ webhook_url: "https://hooks.slack.com/services/T/B/x" })).toEqual([]);
   });
 
-  it("a Slack sink refuses neither, half or both of these, and says which key is at fault", () => {
+  it("a Slack sink refuses neither, half or both of token and webhook, and says which key is at fault", () => {
     expect(faultsOf({})).toMatchObject([{ path: [] }]);
     expect(faultsOf({ token: "xoxb-1" })).toMatchObject([{ path: ["channel"] }]);
     expect(faultsOf({ channel: "ops" })).toMatchObject([{ path: ["token"] }]);
