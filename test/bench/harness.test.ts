@@ -113,7 +113,7 @@ describe.runIf(process.platform === "linux")("the load client", () => {
     expect(result.times.every((time) => time > 0n)).toBe(true);
   });
 
-  it("the load client counts as not right an answer other than 200, one that names another run, and one that breaks off", async () => {
+  it("the load client counts an answer as wrong that is not 200, names another run or breaks off", async () => {
     let count = 0;
     const target = await aTarget((request, response) => {
       request.resume();

@@ -135,7 +135,7 @@ describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 60_000 }, () => 
     expect(String(await page.evaluate("navigator.clipboard.readText()")).length).toBe(300_011);
   });
 
-  test("hostile text stays text on every page: it makes no element, script, dialog or complaint", async () => {
+  test("hostile text stays text on every page, and makes no element, script, dialog or console error", async () => {
     const { page, relay } = reader;
     const run = `/runs/${encodeURIComponent(relay.hostile)}`;
     relay.crmAnswers({ status: 400, body: "<img src=x onerror=alert(1)> \u202Eevil" });

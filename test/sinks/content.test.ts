@@ -59,17 +59,20 @@ it.each([
     { ...FULL, status: "failed", reported_status: "failed", failure: FAILURE },
     ["No such button", PICTURE.caption, "The summary", "the last block", "The first try", "invoice.pdf", "its webhook"],
   ],
-] as const)("a run that %s says what came of it first and remarks last, in Slack as in mail", (_what, given, marks) => {
-  const { slack, html, text } = readers(given, "result", true);
-  const order = ["Download invoices", ...marks];
-  expect(placesIn(slack ?? "", order)).toEqual(order);
-  expect(placesIn(html ?? "", order)).toEqual(order);
-  // The text of a mail has no pictures.
-  const inText = order.filter((mark) => mark !== PICTURE.caption);
-  expect(placesIn(text ?? "", inText)).toEqual(inText);
-});
+] as const)(
+  "a message about a run that %s shows the outcome first and remarks last, in Slack as in mail",
+  (_what, given, marks) => {
+    const { slack, html, text } = readers(given, "result", true);
+    const order = ["Download invoices", ...marks];
+    expect(placesIn(slack ?? "", order)).toEqual(order);
+    expect(placesIn(html ?? "", order)).toEqual(order);
+    // The text of a mail has no pictures.
+    const inText = order.filter((mark) => mark !== PICTURE.caption);
+    expect(placesIn(text ?? "", inText)).toEqual(inText);
+  },
+);
 
-it("names types, triggers, categories and statuses in words of people", () => {
+it("a message names types, triggers, categories and statuses in words of people", () => {
   const given: Partial<Report> = {
     run_type: "anthropic_cua",
     trigger: "scheduled",
@@ -84,7 +87,7 @@ it("names types, triggers, categories and statuses in words of people", () => {
   }
 });
 
-it("a failure that names its block only in Skyvern's words stands under that block", () => {
+it("a failure that names its block only in Skyvern's words is shown under that block", () => {
   const reason = "code block failed. failure reason: Failed to execute code block. Reason: Exception: locked";
   const { text } = readers({ status: "failed", failure: { ...FAILURE, reason } });
   expect(text).toContain("\nFailed at its code block\n  locked\n");
@@ -94,7 +97,7 @@ it("a failure that names its block only in Skyvern's words stands under that blo
   );
 });
 
-it("gives every time of 24 hours, in UTC, and says so", () => {
+it("a message gives every time of day on the 24-hour clock, in UTC, and says so", () => {
   const times = { started_at: "2026-01-20T21:58:10.000Z", finished_at: "2026-01-20T22:00:31.000Z" };
   const given = {
     ...times,
@@ -126,7 +129,7 @@ it("a test message says nothing of a run, and names what its link leads to", () 
   expect(subject).toBe("🧪 Test: This sink works");
 });
 
-it("links the runs that a run belongs to by their ids, and an id that could deceive stays text", () => {
+it("a message links related runs by their ids, and shows an id that could deceive as text", () => {
   const related = { ...RELATED, parent: "wr_1", retried_from: "wr_2|x>" };
   const { slack, html, text } = readers({ related });
   expect(slack).toContain(
@@ -141,7 +144,7 @@ it("links the runs that a run belongs to by their ids, and an id that could dece
   expect(plain).toContain("started by wr_1 · retry of wr_2|x&gt;");
 });
 
-it("has no button to the screenshot that it shows", () => {
+it("a message has no button to the screenshot that it shows", () => {
   const given = { screenshot_urls: ["https://relay.example.com/artifacts/wr_1/a_9"] };
   for (const words of Object.values(readers(given))) expect(words).toContain("/artifacts/wr_1/a_9");
   for (const words of Object.values(readers(given, "result", true))) expect(words).not.toContain("/artifacts/wr_1/a_9");
@@ -154,13 +157,13 @@ it.each([
   ],
   ["its summary, in its output", { output: "Two invoices were downloaded." }],
   ["its summary, in a field of it", { output: { said: "Two invoices were downloaded.", n: 1 } }],
-])("says once: %s", (_what, given) => {
+])("a message says once what stands in two places: %s", (_what, given) => {
   const { text = "" } = readers(given);
   expect(text.split(/Two invoices were downloaded\./)).toHaveLength(2);
   expect(text.match(/invoice\.pdf/g)).toHaveLength(1);
 });
 
-it("says once why a run failed, and not again as its summary or as what its block came to", () => {
+it("a message says once why a run failed, and not again as its summary or as its block's result", () => {
   const reason = "http_request block failed. failure reason: HTTP 404: no such rate";
   const block = { label: "rates", type: "http_request", index: 1, of: 1 };
   const answer = { status_code: 404, response_body: "no such rate", response_headers: {} };
@@ -172,7 +175,7 @@ it("says once why a run failed, and not again as its summary or as what its bloc
   }
 });
 
-it("tells a goal once: the rest of it where the title has its beginning, and no address that it holds", () => {
+it("a message shows a goal once, only its rest where the title has its beginning, and no address that the goal has", () => {
   const goal = `Sign in at https://portal.example.com/x, ${"open the next page, ".repeat(5)}and read the total`;
   const { text = "" } = readers({ title: null, prompt: goal, url: "https://portal.example.com/x" });
   expect(text.match(/Sign in at/g)).toHaveLength(1);

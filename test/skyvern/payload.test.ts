@@ -134,7 +134,7 @@ describe("a request for a one-time code", () => {
   });
 });
 
-it("any JSON at all is read without a throw, and with an id and a status it is a run", () => {
+it("every JSON is read without a throw, and with an id and a status it is a run", () => {
   fc.assert(
     fc.property(
       fc.json({ maxDepth: 4 }),

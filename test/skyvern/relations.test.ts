@@ -42,7 +42,7 @@ it("a value of another type counts as absent", () => {
   });
 });
 
-it("a tag is masked as any other value, and tags are bounded", () => {
+it("a tag is masked like any other value, and tags are bounded", () => {
   const secret = "sk_live_51Hx9Kd82hfJQw7Zp0aBcDeFg";
   const tags = readTags({
     tags: [

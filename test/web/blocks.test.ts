@@ -34,7 +34,7 @@ const broken = TIMELINE.map((row) =>
     : row,
 );
 
-it("a failure leads with its block, on the page and in the HTTP event", async () => {
+it("a failed run's page and its HTTP event lead with the failed block", async () => {
   const { event, page } = await aFailedRun(broken);
   expect(event["failure"]).toMatchObject({ block: { label: "get_pdf", type: "file_download", index: 2, of: 7 } });
   expect(page).toContain("Failed at get_pdf (block 2 of 7)");

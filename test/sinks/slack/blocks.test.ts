@@ -193,7 +193,7 @@ describe("hostile text", () => {
     expect(words(message)).toContain("abcd");
   });
 
-  it("a status that is named like something every object inherits is shown as any other", () => {
+  it("a status that is named like something every object inherits is shown like any other", () => {
     for (const [status, words] of [
       ["valueOf", "valueOf"],
       ["__proto__", "proto"],
@@ -269,7 +269,7 @@ describe("any run at all", () => {
     .map((given) => aReport(given));
   const cause = fc.constantFrom<Cause>("result", "correction", "redelivery", "test");
 
-  it("any run at all becomes a message that Slack accepts and that notifies nobody", () => {
+  it("every run becomes a message that Slack accepts and that notifies nobody", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
         expect(harmOf(renderMessage(buildContent(run, why)))).toEqual([]);
@@ -278,7 +278,7 @@ describe("any run at all", () => {
     );
   }, 60_000);
 
-  it("any run at all becomes a plain message and a thread's answer that Slack accepts and that notify nobody", () => {
+  it("every run becomes a plain message and a reply in a thread that Slack accepts and that notify nobody", () => {
     fc.assert(
       fc.property(report, cause, (run, why) => {
         expect(harmOf(renderPlainMessage(buildContent(run, why)))).toEqual([]);
