@@ -133,6 +133,23 @@ describe("by flags", () => {
     expect((await init(dir, [...flags, "--force"])).code).toBe(0);
     expect(readFileSync(join(dir, "relay.yaml"), "utf8")).not.toContain("mine");
   });
+
+  it("init --force keeps the variables of .env that it does not ask for", async () => {
+    const dir = aFolder();
+    const skyvern = await aSkyvern();
+    const lines = [
+      "DATABASE_URL=sqlite:/data/relay.db",
+      "SKYVERN_API_KEY_FILE=/run/key",
+      "SINK_URL=https://old.example/",
+    ];
+    writeFileSync(join(dir, ".env"), lines.join("\n"));
+    expect((await init(dir, ["--key", KEY, "--base-url", skyvern.url, "--force"])).code).toBe(0);
+    expect(written(dir)).toEqual({
+      DATABASE_URL: "sqlite:/data/relay.db",
+      SKYVERN_API_KEY: KEY,
+      SKYVERN_BASE_URL: skyvern.url,
+    });
+  });
 });
 
 describe("refusals of init", () => {

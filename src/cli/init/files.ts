@@ -1,6 +1,6 @@
 /** The files that `init` writes: `.env`, readable only by its owner, and `relay.yaml`. Each is complete or absent. */
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseEnv } from "node:util";
 import { writeRemedy } from "../write-remedy.ts";
@@ -40,6 +40,12 @@ export const RELAY_YAML = `# Routes choose the sinks of a run. Without routes ev
 # What is removed when it is old; false: never.
 retention: { runs: 365d, raw: 90d }
 `;
+
+/** The variables of the folder's `.env`; none where there is no such file. */
+export function readEnv(folder: string): NodeJS.Dict<string> {
+  const path = join(folder, ENV_FILE);
+  return existsSync(path) ? parseEnv(readFileSync(path, "utf8")) : {};
+}
 
 /** Those of the files that exist already. */
 export const existing = (folder: string): string[] =>

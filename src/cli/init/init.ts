@@ -12,7 +12,7 @@ import { line } from "../../web/text.ts";
 import { progressLine } from "../progress.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { tryLive } from "../doctor/sample.ts";
-import { ENV_FILE, existing, formatEnv, RELAY_YAML, writeFiles, YAML_FILE } from "./files.ts";
+import { ENV_FILE, existing, formatEnv, readEnv, RELAY_YAML, writeFiles, YAML_FILE } from "./files.ts";
 import { readOverview } from "./overview.ts";
 import { askKey, askSinks, askYes, Closed, flagOf, OWN_VARIABLES, SINK_VARIABLES, type Answers } from "./questions.ts";
 
@@ -34,7 +34,7 @@ export const addInit: AddCommand = ({ command, ends, shell }) => {
     for (const name of names) init.option(`${flagOf(name)} <value>`, `${kind}: ${name}`);
   return init
     .option("--dir <folder>", "where to write", ".")
-    .option("--force", "replace an .env or relay.yaml that is there")
+    .option("--force", "replace an .env or relay.yaml that is there; .env keeps its other variables")
     .option("--no-test", "send no test message")
     .action(ends((options: InitOptions) => initCommand(options, { shell, runtime: systemRuntime() })));
 };
@@ -95,7 +95,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
     return wrong(EXIT.failed, `${failed.join(" and ")} did not accept the test message (--no-test leaves it out)`);
 
   const files = [
-    { path: join(folder, ENV_FILE), text: formatEnv(answers), mode: 0o600 },
+    { path: join(folder, ENV_FILE), text: formatEnv({ ...othersOf(readEnv(folder)), ...answers }), mode: 0o600 },
     { path: join(folder, YAML_FILE), text: RELAY_YAML, mode: 0o644 },
   ];
   if (shell.stopped.aborted) throw new Closed();
@@ -110,6 +110,14 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
 
 /** A checkout runs its sources; what is compiled came as a package. */
 const START = import.meta.filename.endsWith(".ts") ? "npm start" : "npx skyvern-relay";
+
+/** The variables that `init` does not set, such as DATABASE_URL: without its own the relay would begin another history. */
+const othersOf = (env: NodeJS.Dict<string>): Answers =>
+  Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]): [string, string][] =>
+      value === undefined || VARIABLES.includes(name.replace(/_FILE$/, "")) ? [] : [[name, value]],
+    ),
+  );
 
 /** The values of flags and the environment; a flag wins. */
 function readKnown(options: InitOptions, env: Shell["env"]): Answers {
