@@ -50,7 +50,8 @@ export const ArtifactsSchema = z
       .prefault("90d")
       .meta({ description: "How long a link in a message opens its artifact." }),
     archive: z.enum(["off", "screenshots", "all"]).default("off").meta({
-      description: "Which artifacts the relay copies, for when Skyvern has deleted them.",
+      description:
+        "Which artifacts the relay copies, for when Skyvern has deleted them: `off`, `screenshots` or `all`.",
     }),
     dir: z.string().min(1).optional().meta({
       description:

@@ -94,8 +94,7 @@ export const EmailConfig = z.strictObject({
   to: mailboxes.meta({ description: "The recipients: a list, or addresses separated by commas." }),
   reply_to: mailbox.optional().meta({ description: "Where replies go, if not to the sender." }),
   on_unknown: z.enum(["resend", "assume_sent"]).default("resend").meta({
-    description:
-      "If it is unknown whether a mail arrived: send it again with the same Message-ID, or count it as sent.",
+    description: "If it is unknown whether a mail arrived: `resend` it with the same Message-ID, or `assume_sent`.",
   }),
 });
 export type EmailSettings = z.output<typeof EmailConfig>;
