@@ -1,6 +1,6 @@
 /** Compares two configurations by the names of their parts. */
 import type { Config } from "./config.ts";
-import { Secret } from "../platform/secret.ts";
+import { toComparableText } from "../platform/secret.ts";
 
 /** Parts that a process holds from start to end. */
 const FIXED = [
@@ -24,7 +24,7 @@ export interface ConfigChange {
 
 export function compareConfigs(running: Config, next: Config): ConfigChange {
   const names = Object.keys({ ...running, ...next }) as (keyof Config)[];
-  const different = names.filter((name) => plain(running[name]) !== plain(next[name]));
+  const different = names.filter((name) => toComparableText(running[name]) !== toComparableText(next[name]));
   const isFixed = (name: keyof Config): boolean => (FIXED as readonly string[]).includes(name);
   const kept = Object.fromEntries(FIXED.map((name) => [name, running[name]])) as Pick<Config, (typeof FIXED)[number]>;
   return {
@@ -33,10 +33,3 @@ export function compareConfigs(running: Config, next: Config): ConfigChange {
     fixed: different.filter(isFixed),
   };
 }
-
-/** A text with secrets, for comparison only. */
-const plain = (value: unknown): string =>
-  JSON.stringify(value, function (this: Record<string, unknown>, key: string, item: unknown) {
-    const given = this[key];
-    return given instanceof Secret ? `secret ${given.reveal()}` : item;
-  }) ?? "";

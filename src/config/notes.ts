@@ -4,7 +4,7 @@ import { findUnmatched } from "../domain/unmatched-routes.ts";
 import type { ApiKey } from "./keys.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import { formatDuration } from "../platform/duration.ts";
-import type { Secret } from "../platform/secret.ts";
+import { toComparableText, type Secret } from "../platform/secret.ts";
 import { findKind, KINDS } from "../sinks/kinds.ts";
 import { foreseeRefusal } from "../net/networks.ts";
 import { isInMemory, type DatabaseSettings } from "../store/address.ts";
@@ -90,6 +90,7 @@ export function findWarnings(config: NotedConfig, written: Written): string[] {
   const oddKeys = config.keys.filter(({ key }) => /[\s"']/.test(key.reveal()));
   return [
     ...warnings.flatMap(([applies, text]) => (applies ? [text] : [])),
+    ...findTwins(config.sinks),
     ...config.sinks.flatMap((sink) => findRefusedAddresses(sink, config, written)),
     ...findUnmatched(
       config.routes,
@@ -98,6 +99,16 @@ export function findWarnings(config: NotedConfig, written: Written): string[] {
     ...oddKeys.map(({ name }) => `the key ${name} holds a space or a quote, which Skyvern's keys never do`),
   ];
 }
+
+/** Sinks that send to the same place, most often one of variables that `init` wrote and one of relay.yaml. */
+const findTwins = (sinks: readonly SinkSettings[]): string[] =>
+  [...Map.groupBy(sinks, ({ kind, config }) => toComparableText({ kind, config })).values()].flatMap((twins) =>
+    twins.length === 1
+      ? []
+      : [
+          `the sinks ${twins.map(({ name }) => name).join(" and ")} are the same: a run that goes to both arrives twice`,
+        ],
+  );
 
 /** Addresses of a sink to which the guard will not let any delivery go. */
 function findRefusedAddresses(

@@ -19,3 +19,10 @@ export class Secret {
     return "[secret]";
   }
 }
+
+/** A value as text with its secrets, for comparison only. */
+export const toComparableText = (value: unknown): string =>
+  JSON.stringify(value, function (this: Record<string, unknown>, key: string, item: unknown) {
+    const given = this[key];
+    return given instanceof Secret ? `secret ${given.reveal()}` : item;
+  }) ?? "";

@@ -218,3 +218,13 @@ it("bytes that are kept longer than their runs are noted, unless the default doe
     expect(warningsOf({}, `retention: ${yaml}`)).toEqual([]);
   }
 });
+
+it("two sinks that send to the same place are noted", () => {
+  const env = { SLACK_BOT_TOKEN: "xoxb-1", SLACK_CHANNEL: "C0123ABCD" };
+  const ops = (channel: string) =>
+    `sinks: { ops: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: ${channel} }, x: { kind: http, url: "https://x.example/" } }`;
+  expect(warningsOf(env, ops("C0123ABCD"))).toEqual([
+    "the sinks slack and ops are the same: a run that goes to both arrives twice",
+  ]);
+  expect(warningsOf(env, ops("C0000000"))).toEqual([]);
+});
