@@ -107,18 +107,21 @@ function summarize({ run, isUnrouted, routes, deliveries, circuits }: SummaryInp
   if (isUnrouted)
     return ["A route tests where the run comes from: the relay asks Skyvern, then chooses the sinks, within seconds."];
   if (deliveries.length === 0) {
-    if (routes.length === 0) return ["No delivery was due: no sink is configured, or no route selected one."];
-    const matched = routes.filter((route) => route.matched);
     return [
-      matched.length === 0
-        ? "Nothing was delivered: no route matched."
-        : "Nothing was delivered: the matching routes name no sink.",
+      `Nothing was delivered: ${describeNone(routes, circuits)}.`,
       ...(circuits.size === 0 ? [] : [howToSend(run.run_id, [...circuits.keys()])]),
     ];
   }
   // The last delivery to each sink counts.
   const last = new Map(deliveries.map((delivery) => [delivery.sink, delivery]));
   return [...last.values()].map((delivery) => describeDelivery(delivery, circuits));
+}
+
+function describeNone(routes: Why["routes"], circuits: SummaryInput["circuits"]): string {
+  // Sinks are chosen, and the routes noted, for every final run but those.
+  if (routes.length === 0) return "the run is one of the past, and these are only stored";
+  if (circuits.size === 0) return "no sink is configured";
+  return routes.some(({ matched }) => matched) ? "the matching routes name no sink" : "no route matched";
 }
 
 const howToSend = (runId: string, sinks: readonly string[]): string =>

@@ -62,6 +62,12 @@ describe("why of a run that no route matched", () => {
     expect(refused.text).toMatch(/No route chose a sink for this run\. Say which: \w+ or \w+\./);
   });
 
+  it("why says that a run arrived while no sink was configured", async () => {
+    const relay = await anApp();
+    await relay.webhook(aRun("tsk_1"));
+    expect((await why(relay, "tsk_1")).summary).toEqual(["Nothing was delivered: no sink is configured."]);
+  });
+
   it("why quotes an id that a shell would take for more than a word", async () => {
     const relay = await anApp({}, { standIns: ["http"], file: routes });
     const id = "tsk_1'; rm -rf ~";

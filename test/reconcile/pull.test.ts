@@ -54,6 +54,11 @@ it("a relay without webhooks fills the history with earlier runs at the times th
     { run_id: "tsk_old", source: "backfill", received_at: new Date(NOW - 6 * DAY).toISOString() },
   ]);
   expect(told(relay)).toEqual([]);
+  const { summary } = await relay.read<{ summary: string[] }>("/v1/runs/tsk_old/why");
+  expect(summary).toEqual([
+    "Nothing was delivered: the run is one of the past, and these are only stored.",
+    expect.stringMatching(/^To send it all the same: skyvern-relay redeliver tsk_old --sink /),
+  ]);
 
   // A later start takes up what is news, and leaves the past alone.
   runtime.advance(2 * DAY);
