@@ -8,6 +8,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { HttpClient } from "../net/http-client.ts";
 import type { Secret } from "../platform/secret.ts";
 import { outcomeOfError, outcomeOfStatus } from "../sinks/http-outcome.ts";
+import { withDeadline } from "../platform/deadline.ts";
 
 export interface HeartbeatDeps {
   /** Secret, because anyone who has the address can send heartbeats. */
@@ -29,16 +30,15 @@ export function createHeartbeat({ url, request, fault, now, log, metrics }: Hear
   return async (signal: AbortSignal): Promise<void> => {
     const wrong = await fault();
     if (signal.aborted) return;
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-    const reason = await (
+    const reason = await withDeadline(TIMEOUT_MS, signal, (inTime) =>
       wrong === null
-        ? request(url.reveal(), { signal: deadline })
+        ? request(url.reveal(), { signal: inTime })
         : request(failAddress(url), {
-            signal: deadline,
+            signal: inTime,
             method: "POST",
             body: wrong,
             headers: { "content-type": "text/plain" },
-          })
+          }),
     ).then(
       (answer) => {
         const outcome = outcomeOfStatus(answer.status, answer.headers, who, now());

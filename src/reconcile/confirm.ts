@@ -12,6 +12,7 @@ import { readClaimedRunId } from "./claimed-run.ts";
 import type { Ingest } from "./ingest.ts";
 import { askEachKey } from "./owners.ts";
 import { webhookUrlOf } from "./reconcile.ts";
+import { withDeadline } from "../platform/deadline.ts";
 
 export interface ConfirmDeps {
   client: SkyvernClient;
@@ -60,7 +61,9 @@ function remember<Value>(memory: Map<string, Value>, key: string, value: Value):
 
 /** Asks for every organization until one is shown the run. */
 async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): Promise<Confirmed> {
-  const { answers, fault } = await askEachKey(client, id, AbortSignal.timeout(TIMEOUT_MS), { first: true });
+  const { answers, fault } = await withDeadline(TIMEOUT_MS, undefined, (inTime) =>
+    askEachKey(client, id, inTime, { first: true }),
+  );
   const [shown] = answers;
   // Any other answer (a proxy's page, a refused key) says nothing about the run.
   if (shown === undefined) return { kind: fault === null ? "refused" : "unavailable" };

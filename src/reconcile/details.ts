@@ -16,6 +16,7 @@ import type { DeliveryStore } from "../store/contract/deliveries.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { Ingest } from "./ingest.ts";
 import { webhookUrlOf } from "./reconcile.ts";
+import { withDeadline } from "../platform/deadline.ts";
 
 export interface DetailsDeps {
   client: SkyvernClient;
@@ -121,8 +122,7 @@ export function createDetailsReader(deps: DetailsReaderDeps): ReadDetails {
       const isOut = deliveries.some((delivery) => delivery.state === "delivered");
       const ingest = isOut ? deps.ingest : deps.quietIngest;
       const asked = { ...deps, client, ingest };
-      const inTime = AbortSignal.any([signal, AbortSignal.timeout(deps.budgetMs)]);
-      await fillDetails(asked, state, inTime, { deliver: isOut });
+      await withDeadline(deps.budgetMs, signal, (inTime) => fillDetails(asked, state, inTime, { deliver: isOut }));
       return (await deps.store.run(runId))?.state ?? null;
     } catch (error) {
       deps.log.warn("details.unread", { run_id: runId, error: String(error) });

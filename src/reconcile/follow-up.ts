@@ -12,6 +12,7 @@ import { fillDetails } from "./details.ts";
 import { awaitAttempt, type AwaitAttemptDeps, type Next } from "./await-attempt.ts";
 import type { Intake } from "../receive/intake.ts";
 import { settleDispute, type OwnersDeps } from "./owners.ts";
+import { withDeadline } from "../platform/deadline.ts";
 
 export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
   store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & Pick<RunStore, "run"> & OwnersDeps["store"];
@@ -80,8 +81,8 @@ async function routeWaiting(
   const route = async ({ state }: StoredRun): Promise<void> => {
     const { run_id: runId } = state.run;
     try {
-      const inTime = AbortSignal.any([signal, AbortSignal.timeout(ROUTE_BUDGET_MS)]);
-      if (!(await fillDetails(asking, state, inTime))) unanswered.add(runId);
+      const isTold = await withDeadline(ROUTE_BUDGET_MS, signal, (inTime) => fillDetails(asking, state, inTime));
+      if (!isTold) unanswered.add(runId);
       // The process is stopping, so the next one asks.
       if (!signal.aborted) await deps.intake.route(runId, deps.runtime.now());
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { Log } from "../platform/log.ts";
 import type { Outcome } from "../domain/run.ts";
+import { withDeadline } from "../platform/deadline.ts";
 import type { Job, Sink } from "./sink.ts";
 
 export interface SendOnceInput {
@@ -25,8 +26,7 @@ export async function sendOnce(input: SendOnceInput): Promise<Outcome> {
   try {
     const job = await input.prepare();
     if (signal?.aborted) return { kind: "retry", reason: "the relay was stopped before the message was sent" };
-    const timeout = AbortSignal.timeout(timeoutMs);
-    return await sink.deliver({ deliveryId, ...job }, signal ? AbortSignal.any([signal, timeout]) : timeout);
+    return await withDeadline(timeoutMs, signal, (inTime) => sink.deliver({ deliveryId, ...job }, inTime));
   } catch (error) {
     log.error("delivery.crashed", {
       delivery_id: deliveryId,

@@ -9,6 +9,7 @@ import { followRedirects, MAX_REDIRECTS } from "../net/redirects.ts";
 import { boundOutput } from "./large-output.ts";
 import { retry } from "../platform/retry.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
+import { withDeadline } from "../platform/deadline.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
 
@@ -96,13 +97,13 @@ export function callJson<T>(
   read: (json: Json) => T | undefined,
 ): Promise<SkyvernResult<T>> {
   return withRetries(context, choice, call, async (url) => {
-    const timeout = AbortSignal.timeout(context.timeoutMs);
-    const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
     try {
       const headers = { "x-api-key": choice.key.key.reveal(), ...JSON_HEADERS };
       const post = call.body === undefined ? {} : ({ method: "POST", body: call.body } as const);
       if (call.body !== undefined) Object.assign(headers, { "content-type": "application/json" });
-      const answer = await context.request(url, { headers, ...post, signal, maxBytes: MAX_JSON_BYTES });
+      const answer = await withDeadline(context.timeoutMs, call.signal, (signal) =>
+        context.request(url, { headers, ...post, signal, maxBytes: MAX_JSON_BYTES }),
+      );
       const { status, missing } = answer;
       if (missing?.why instanceof BodyTooLong) return unexpected(call, status, `more than ${MAX_JSON_BYTES / 1e6} MB`);
       if (missing) throw missing.why;
@@ -113,7 +114,7 @@ export function callJson<T>(
     } catch (error) {
       if (error instanceof SyntaxError) return unexpected(call, 200, "a body that is not JSON");
       if (error instanceof RangeError) return unexpected(call, 200, "JSON nested too deeply");
-      return { ok: false, fault: noAnswer(context, choice, call, error, timeout.aborted) };
+      return { ok: false, fault: noAnswer(context, choice, call, error) };
     }
   });
 }
@@ -129,24 +130,25 @@ export function openStream(
   range?: string,
 ): Promise<SkyvernResult<Response>> {
   return withRetries(context, choice, call, async (start) => {
-    const deadline = createDeadline(context.timeoutMs, call.signal);
     // The other side must not redirect back with the key to an address of its choice.
     let isOurs = true;
     try {
-      const response = await followRedirects(start, (url) => {
-        isOurs &&= url.origin === context.base.origin;
-        const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
-        if (range !== undefined) headers.set("range", range);
-        if (isOurs) headers.set("x-api-key", choice.key.key.reveal());
-        return context.fetch(url, { redirect: "manual", signal: deadline.signal, headers });
-      });
+      // A content body may still stream when the wait for its headers is over; the caller's own signal applies to it.
+      const response = await withDeadline(context.timeoutMs, undefined, (late) =>
+        followRedirects(start, (url) => {
+          isOurs &&= url.origin === context.base.origin;
+          const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
+          if (range !== undefined) headers.set("range", range);
+          if (isOurs) headers.set("x-api-key", choice.key.key.reveal());
+          const signal = call.signal ? AbortSignal.any([call.signal, late]) : late;
+          return context.fetch(url, { redirect: "manual", signal, headers });
+        }),
+      );
       if (response === null) return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
       if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
       return { ok: false, fault: toFault(context, choice, call, response, (await readText(response)) ?? "") };
     } catch (error) {
-      return { ok: false, fault: noAnswer(context, choice, call, error, deadline.timedOut()) };
-    } finally {
-      deadline.clear();
+      return { ok: false, fault: noAnswer(context, choice, call, error) };
     }
   });
 }
@@ -184,24 +186,6 @@ function buildUrl(base: URL, { path, query }: ApiCall): URL | null {
   if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
   const under = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
   return new URL(`${base.origin}${under}${query ? `?${query}` : ""}`);
-}
-
-/** A content body may still stream when the wait for its headers is over. */
-interface HeadersDeadline {
-  signal: AbortSignal;
-  timedOut(): boolean;
-  /** Ends the timeout; the caller's own signal still applies to a body that is streaming. */
-  clear(): void;
-}
-
-function createDeadline(timeoutMs: number, signal: AbortSignal | undefined): HeadersDeadline {
-  const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), timeoutMs);
-  return {
-    signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
-    timedOut: () => timeout.signal.aborted,
-    clear: () => clearTimeout(timer),
-  };
 }
 
 /** Null when the body is over the limit; the rest is discarded unread. */
@@ -254,16 +238,10 @@ function faultKind(status: number): SkyvernFault["kind"] {
   return status === 408 || status >= 500 ? "unavailable" : "unexpected";
 }
 
-function noAnswer(
-  context: CallContext,
-  choice: Choice,
-  call: ApiCall,
-  error: unknown,
-  timedOut: boolean,
-): SkyvernFault {
+function noAnswer(context: CallContext, choice: Choice, call: ApiCall, error: unknown): SkyvernFault {
   const why = call.signal?.aborted
     ? "aborted"
-    : timedOut
+    : error instanceof DOMException && error.name === "TimeoutError"
       ? `nothing within ${context.timeoutMs} ms`
       : scrub(describeCause(error), choice);
   return { kind: "unavailable", status: null, reason: `Skyvern did not answer the ${call.what}: ${why}` };

@@ -14,6 +14,7 @@ import type { ArtifactRow, SkyvernClient } from "../client.ts";
 import type { SkyvernFault } from "../api-call.ts";
 import { countBlocks } from "../workflow-definition.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
+import { withDeadline } from "../../platform/deadline.ts";
 
 export interface Enrichment {
   /** Left out for a run that is no workflow's, and where its timeline could not be read. */
@@ -213,12 +214,18 @@ async function listUnlessOut(
 const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavailable", reason });
 const ABORTED = unread("the attempt was aborted");
 
-async function listWithinBudget(context: EnricherContext, run: Run, abort: AbortSignal): Promise<Enrichment> {
+const listWithinBudget = (context: EnricherContext, run: Run, abort: AbortSignal): Promise<Enrichment> =>
+  withDeadline(context.budgetMs, abort, (signal) => listAndRead(context, run, abort, signal));
+
+async function listAndRead(
+  context: EnricherContext,
+  run: Run,
+  abort: AbortSignal,
+  signal: AbortSignal,
+): Promise<Enrichment> {
   // One try per call, because this loop does the waiting.
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
-  const timeout = AbortSignal.timeout(context.budgetMs);
-  const signal = AbortSignal.any([abort, timeout]);
   const listed = await retry({
     act: () => listRelevantArtifacts(client, listIdOf(run), signal),
     waitMs: (result, tried) => {
@@ -235,7 +242,7 @@ async function listWithinBudget(context: EnricherContext, run: Run, abort: Abort
     const artifacts = listed.rows.map((row) => toArtifact(row, read?.labels));
     return { artifacts, status: "complete", reason: null, ...said };
   }
-  const isLate = timeout.aborted && !abort.aborted;
+  const isLate = signal.aborted && !abort.aborted;
   return unread(isLate ? `Skyvern did not answer within ${context.budgetMs} ms` : listed.fault.reason);
 }
 

@@ -11,6 +11,7 @@ import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 import { BundleFault, isZip, openMember } from "./bundle.ts";
 import { HEAD_BYTES, peek, typeOfBytes, type Bytes } from "./bytes.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
+import { withDeadline } from "../../platform/deadline.ts";
 
 /** The relay's own copies of artifacts. */
 export interface Copies {
@@ -254,9 +255,9 @@ async function permitted(
   { run, key, location, signal }: { run: Run; key: ArtifactKey; location: ArtifactLocation; signal?: AbortSignal },
 ): Promise<ArtifactLocation> {
   if (location.kind !== "redirect") return location;
-  const limit = AbortSignal.timeout(PERMIT_TIMEOUT_MS);
+  const { url } = location;
   try {
-    await permit(location.url, signal ? AbortSignal.any([signal, limit]) : limit);
+    await withDeadline(PERMIT_TIMEOUT_MS, signal, (inTime) => permit(url, inTime));
     return location;
   } catch (error) {
     const refused = error instanceof EgressRefused;
