@@ -11,7 +11,9 @@ FROM node:26-slim
 # entrypoint gives the folder to `node` first and drops its rights after that.
 ARG RUN_AS=node
 # Two arenas: with one a thread, the C library keeps tens of megabytes after a large artifact passed (bench/archive).
-ENV NODE_ENV=production DATABASE_URL=sqlite:/data/relay.db MALLOC_ARENA_MAX=2
+# A young generation of 8 MB: V8 lets its default grow to three times that, which an idle relay then holds for nothing
+# (bench/durable: a fifth less memory idle and a quarter less at its highest, at the same CPU time a run).
+ENV NODE_ENV=production DATABASE_URL=sqlite:/data/relay.db MALLOC_ARENA_MAX=2 NODE_OPTIONS=--max-semi-space-size=8
 WORKDIR /app
 COPY --from=package /app ./
 RUN mkdir /data && chown node:node /data

@@ -69,10 +69,13 @@ export const relay = ({ name = "relay", root = ROOT, fsyncUs, argv, env, ...give
   },
 });
 
-/** What `npm run build` made of a checkout; one that builds something else is started as its `npm start` does, without npm. */
+/**
+ * What `npm run build` made of a checkout, with V8's option of the image; one that builds something else is started as
+ * its `npm start` does, without npm.
+ */
 export function startOf(root: string): [string, ...string[]] {
   const compiled = join(root, "dist", "main.js");
-  if (existsSync(compiled)) return [process.execPath, compiled, "serve"];
+  if (existsSync(compiled)) return [process.execPath, "--max-semi-space-size=8", compiled, "serve"];
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: { start: string } };
   const [program = "node", ...args] = scripts.start.split(" ");
   return [program === "node" ? process.execPath : program, ...args];
