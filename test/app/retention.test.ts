@@ -53,7 +53,7 @@ it("a relay keeps runs for a year and their bytes for 90 days, unless the config
   expect(await rig.relay.app.prune()).toMatchObject({ runs: 1 });
 });
 
-describe("for ever", () => {
+describe("retention set to false", () => {
   it("retention set to false removes nothing", async () => {
     const rig = await aRig("{ runs: false, raw: false }");
     await told(rig);

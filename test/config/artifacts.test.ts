@@ -15,7 +15,7 @@ const faultOf = (file: string): string => {
 
 const S3 = "{ endpoint: https://s3.example.com/, bucket: runs, access_key_id: id, secret_access_key: s3cret }";
 
-describe("what messages carry", () => {
+describe("attachments", () => {
   it("the screenshots and files of messages can be turned off and bounded", () => {
     expect(configOf("attachments: { screenshots: false, max_bytes: 2MB, max_total: 5MB }").attachments).toEqual({
       screenshots: false,

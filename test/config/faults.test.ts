@@ -82,7 +82,7 @@ const variables: [name: string, env: Env, where: string, message: RegExp][] = [
   ["a secret twice", { RELAY_TOKEN: SECRET, RELAY_TOKEN_FILE: "t" }, "RELAY_TOKEN_FILE", /together with RELAY_TOKEN/],
 ];
 
-describe("a fault in the environment names the variable", () => {
+describe("faults in the environment", () => {
   it.each(variables)("a fault in the environment names the variable: %s", (_name, env, where, message) => {
     const faults = faultsOf(env);
     expect(faults).toEqual([{ where, message: expect.stringMatching(message) }]);
@@ -270,7 +270,7 @@ const files: [name: string, yaml: string, place: string, message: RegExp][] = [
   ["a hold that is one id", "retention:\n  hold: tsk_1\n", "2:9", /^retention\.hold: must be a list/],
 ];
 
-describe("a fault in the file has its line and column and names the key", () => {
+describe("faults in relay.yaml", () => {
   it.each(files)(
     "a fault in relay.yaml has its line and column and names the key: %s",
     (_name, yaml, place, message) => {

@@ -384,7 +384,7 @@ describe("a sink that fails for a moment", () => {
   });
 });
 
-describe("waiting for its turn, longer than the schedule lasts", () => {
+describe("deliveries that were due for long", () => {
   const LONG = 3_600_000;
 
   it("a delivery that was due for longer than the schedule lasts does not die when it is first throttled", async () => {
@@ -426,7 +426,7 @@ describe("waiting for its turn, longer than the schedule lasts", () => {
   });
 });
 
-describe("a sink that asks to be left alone", () => {
+describe("stopped sinks", () => {
   it("a sink that asked for no more deliveries gets nothing until it is resumed, and then everything", async () => {
     let gone = true;
     const sink = aSink("ops", () => (gone ? { kind: "dead", reason: "answered 410", gone: true } : DELIVERED));

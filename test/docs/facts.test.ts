@@ -28,7 +28,7 @@ async function output(...args: string[]): Promise<string> {
   return text;
 }
 
-describe("documents name only what is there", () => {
+describe("names in the documents", () => {
   it("the documents name only log events that the relay writes", () => {
     const isKeyOrFile = (name: string) =>
       existsSync(join(ROOT, name)) ||

@@ -14,7 +14,7 @@ const listed = [shot("a_1", 1), shot("a_2", 2, "screenshot_final"), shot("a_3", 
 
 const decisive = (run: Run, artifacts: Artifact[]) => decisiveScreenshots(run, { artifacts, status: "complete" });
 
-describe("the screenshots that tell most", () => {
+describe("decisive screenshots", () => {
   it("the decisive screenshots of a completed run begin with its final one, then the newest", () => {
     expect(decisive(aRun({ status: "completed" }), listed)).toEqual(["a_2", "a_4", "a_3"]);
   });
@@ -67,7 +67,7 @@ describe("the screenshots that tell most", () => {
   });
 });
 
-describe("the film of a run", () => {
+describe("the recording of a run", () => {
   const film = (artifact_id: string, empty = false): Artifact => ({
     artifact_id,
     type: "recording",

@@ -226,7 +226,7 @@ describe("a link in a message", () => {
   });
 });
 
-describe("what is on Skyvern's own disk", () => {
+describe("artifacts on Skyvern's own disk", () => {
   const LOCAL = "task_v1.completed-selfhosted-local-storage";
   const artifacts = [
     { artifact_id: "a_rec", artifact_type: "recording", uri: String(fixtureJson(LOCAL)["recording_url"]) },
@@ -373,7 +373,7 @@ describe("content that could do harm", () => {
   });
 });
 
-describe("what is gone", () => {
+describe("artifacts that are gone", () => {
   it("a picture that is gone is answered with a picture that says so, with 200 so that it is shown", async () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     relay.standIns.skyvern.runs.clear();

@@ -5,7 +5,7 @@ import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";
 const BODY = '{"run_id":"tsk_1","status":"completed"}';
 const signed = (body: string, key = FIXTURE_KEY) => ({ "x-skyvern-signature": signatureOf(Buffer.from(body), key) });
 
-describe("the webhook answers on a socket as when it is called as a function", () => {
+describe("the webhook on a socket", () => {
   it.each<[string, string, RequestInit & { body: string }]>([
     ["a run", "/webhook/billing", { body: BODY, headers: signed(BODY) }],
     ["the root", "/?x=1", { body: BODY, headers: signed(BODY) }],

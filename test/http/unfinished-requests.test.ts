@@ -74,7 +74,7 @@ describe("a body that is refused", () => {
   });
 });
 
-describe("the room for bodies", () => {
+describe("the byte budget", () => {
   const contextOf = (body: ReadableStream<Uint8Array>) =>
     ({ env: {}, req: { raw: { body } } }) as unknown as Parameters<Bodies["read"]>[0];
   const aSender = () => {

@@ -71,7 +71,7 @@ test("these tests see the connections that are made", async () => {
   expect(await connectionsDuring(act)).toBe(1);
 });
 
-describe("an address that is not public is refused however it is written, before anything is sent", () => {
+describe("addresses that are not public", () => {
   test.each([
     ["http://127.0.0.1/", "loopback"],
     ["http://127.1/", "loopback"],

@@ -63,7 +63,7 @@ function expectOnce(relay: TestApp, type: string): void {
   expect(events.filter((one) => one !== "run.attempt_failed")).toEqual([type]);
 }
 
-describe("a run whose webhooks say odd things of its attempts is delivered once", () => {
+describe("odd attempts", () => {
   it.each<[what: string, runs: StandInRun[], type: string]>([
     ["attempts out of order", [spent({ attempts: [row(2, { retry_decision: "final" }), row(1)] })], "run.failed"],
     [
@@ -161,7 +161,7 @@ describe("a run whose webhooks say odd things of its attempts is delivered once"
   });
 });
 
-describe("a run whose announced attempt is at an odd time is delivered once", () => {
+describe("odd times of an announced attempt", () => {
   it.each<[what: string, next: number, atSkyvern: StandInRun | null, type: string, hours: number]>([
     [
       "in a thousand years, and Skyvern says so again",

@@ -150,7 +150,7 @@ describe("another organization's key", () => {
   });
 });
 
-describe("Skyvern is asked with each key, and", () => {
+describe("disputed receipts", () => {
   it("a disputed receipt waits as long as Skyvern does not answer one of the keys", async () => {
     const { relay, settle, runtime } = await aRelay();
     atSkyvernOf(relay, "o_acme");

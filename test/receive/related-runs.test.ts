@@ -61,7 +61,7 @@ it("a run names the run that it tries anew, what it cost, and whether the agent 
   });
 });
 
-describe("where a workflow run comes from, which only Skyvern's API says", () => {
+describe("the origin of a workflow run", () => {
   const CHILD_BODY = readFileSync(
     new URL("../fixtures/webhook.workflow_run.completed-child-1.0.56.json", import.meta.url),
   );
@@ -212,7 +212,7 @@ describe("where a workflow run comes from, which only Skyvern's API says", () =>
   });
 });
 
-describe("a parent and its child are linked both ways", () => {
+describe("a parent and its child", () => {
   const [PARENT_BODY, CHILD_BODY] = ["parent", "child"].map((name) =>
     readFileSync(new URL(`../fixtures/webhook.workflow_run.completed-${name}-1.0.56.json`, import.meta.url)),
   ) as [Buffer, Buffer];

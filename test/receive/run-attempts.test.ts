@@ -51,7 +51,7 @@ const header = (relay: TestApp): string => JSON.stringify(topLevel(relay.standIn
 const reads = ({ standIns }: TestApp): number =>
   standIns.skyvern.calls.filter(({ path }) => path === `/v1/runs/${ID}`).length;
 
-describe("a run attempt that failed with another to come", () => {
+describe("runs of several attempts", () => {
   it("a run attempt with another to come is delivered to no sink, and the run once, as completed at the 2nd attempt", async () => {
     const { relay } = await aRelay();
     expect(await send(relay, PENDING)).toBe("stored");

@@ -322,7 +322,7 @@ describe("run attempts", () => {
   });
 });
 
-describe("the same receipts in any order and multiplicity settle to the same run", () => {
+describe("receipts in any order", () => {
   it("receipts settle alike in any order and number: completed, replay, and failed by its own webhook", () => {
     expectOrderIndependent(
       [
@@ -428,7 +428,7 @@ describe("the same receipts in any order and multiplicity settle to the same run
   });
 });
 
-describe("what Skyvern's retention has removed from an old run", () => {
+describe("text that Skyvern's retention removed", () => {
   const whole = {
     failure_reason: "The portal asked for a second factor.",
     parameters: { customer: "Jansen", period: "2026-10" },

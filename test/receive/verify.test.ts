@@ -53,7 +53,7 @@ describe("known answers (contract §1)", () => {
   );
 });
 
-describe("a signature is refused", () => {
+describe("refused signatures", () => {
   const body = Buffer.from('{"run_id":"tsk_1","status":"completed"}');
   const good = sign(body, "right");
   const keys = [key("k", "right")];

@@ -59,7 +59,7 @@ function expectSilentEdits(relay: TestApp, edits: number): string {
   return JSON.stringify(message?.blocks).replaceAll("\u2060", "");
 }
 
-describe("prompt and url of a task, which only the API knows", () => {
+describe("prompt and url of a task", () => {
   it("prompt and url of a task stand in the first message, as Skyvern is asked before it is sent, once for all sinks", async () => {
     const { relay, later } = await aRelay();
     add(relay, V1);
@@ -174,7 +174,7 @@ describe("prompt and url of a task, which only the API knows", () => {
   });
 });
 
-describe("the recording of a v2 task, whose webhook goes out before it is final", () => {
+describe("the recording of a v2 task", () => {
   it("the recording of a v2 task that is in the list a minute later is linked in the message, by a silent edit", async () => {
     const { relay, later } = await aRelay();
     add(relay, V2);

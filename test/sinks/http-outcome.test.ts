@@ -64,7 +64,7 @@ test.each([301, 302, 307, 308])(
   },
 );
 
-describe("an error is known by its class or code, along its causes", () => {
+describe("errors", () => {
   test.each([
     "ECONNREFUSED",
     "ENOTFOUND",
@@ -126,7 +126,7 @@ describe("an error is known by its class or code, along its causes", () => {
   });
 });
 
-describe("as the guarded fetch really fails", () => {
+describe("the guarded fetch", () => {
   const open: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
     await Promise.all(open.splice(0).map((close) => close()));
@@ -176,7 +176,7 @@ describe("as the guarded fetch really fails", () => {
   });
 });
 
-describe("what the other side said is quoted", () => {
+describe("quotes", () => {
   test("the words of the other side are quoted as one line of printable text", () => {
     expect(quote("a\r\nb\u0000\u202ec\u001b[31m  d\u2028e", [])).toBe("a b c [31m d e");
   });
@@ -191,7 +191,7 @@ describe("what the other side said is quoted", () => {
   });
 });
 
-describe("a secret that an answer spells in another way", () => {
+describe("secrets spelled in another way", () => {
   const SECRET = "p@ss/W0rd+secret";
   it.each([
     ["percent escapes", encodeURIComponent(SECRET)],

@@ -14,7 +14,7 @@ it.each([
   ["Tried 3 times.(Exceptions: ['click failed.'])", "Tried 3 times. ('click failed.')"],
   ["The portal says: code block failed. failure reason: x", "The portal says: code block failed. failure reason: x"],
   ["code block failed. failure reason: ", "code block failed. failure reason: "],
-])("the reason “%s” is said as: %s", (reason, words) => {
+])("the reason “%s” is written as: %s", (reason, words) => {
   expect(plainReason(reason)).toBe(words);
 });
 

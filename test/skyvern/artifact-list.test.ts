@@ -92,7 +92,7 @@ const broken = () => Promise.reject(new Error("disk full"));
 
 const paths = () => listCalls().map(({ path }) => path);
 
-describe("which artifacts", () => {
+describe("the artifacts of a run", () => {
   test("the artifacts of a run are those of the useful types, with their times, and their status is complete", async () => {
     aWorkflow([
       ["a_1", "recording"],
@@ -244,7 +244,7 @@ describe("when Skyvern does not answer", () => {
     expect((await enricher.enrich(aRun({ run_id: "wr_5" }))).status).toBe("complete");
   });
 
-  test("a Retry-After beyond the budget ends the asking at once", async () => {
+  test("a Retry-After beyond the budget ends the retries at once", async () => {
     skyvern.faults.push({ status: 429, headers: { "retry-after": "3600" } });
     expect((await anEnricher().enrich(aRun())).status).toBe("unavailable");
     expect(waits).toEqual([]);
@@ -261,7 +261,7 @@ describe("when Skyvern does not answer", () => {
     expect(reason).toBe("Skyvern answered the artifact list with 403: Invalid credentials");
   });
 
-  test.each([403, 404, 400])("an answer of %i ends the asking at once", async (status) => {
+  test.each([403, 404, 400])("an answer of %i ends the retries at once", async (status) => {
     skyvern.faults.push({ status, times: 99 });
     expect((await anEnricher().enrich(aRun())).status).toBe("unavailable");
     expect([listCalls().length, waits]).toEqual([1, []]);
@@ -285,7 +285,7 @@ describe("when Skyvern does not answer", () => {
   });
 });
 
-describe("what is kept", () => {
+describe("saved lists", () => {
   test("a complete list is saved and not asked for again, and artifacts that a later payload names are added to it", async () => {
     aWorkflow([["a_1", "recording"]]);
     const enricher = anEnricher();
@@ -353,7 +353,7 @@ describe("what is kept", () => {
 });
 
 describe("calls at one time", () => {
-  test("calls for one run share the asking, and calls for two runs do not", async () => {
+  test("calls for one run share one question to Skyvern, and calls for two runs do not", async () => {
     aWorkflow([["a_1", "recording"]]);
     const enricher = anEnricher();
     const answers = await Promise.all([
@@ -384,7 +384,7 @@ describe("calls at one time", () => {
     expect((await stayed).status).toBe("complete");
   });
 
-  test("the asking ends when its last call leaves, nothing is saved, and the next call asks again", async () => {
+  test("the question to Skyvern is aborted when its last call leaves, nothing is saved, and the next call asks again", async () => {
     aWorkflow([["a_1", "recording"]]);
     skyvern.faults.push({ status: 500 });
     const asleep = Promise.withResolvers<AbortSignal | undefined>();

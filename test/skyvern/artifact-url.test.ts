@@ -7,7 +7,7 @@ import {
   parseWebUrl,
 } from "../../src/skyvern/artifacts/artifact-url.ts";
 
-describe("artifactIdOf", () => {
+describe("parseArtifactId", () => {
   test.each([
     ["https://api.skyvern.com/v1/artifacts/a_565/content?expiry=1787295854&kid=k&sig=s", "a_565"],
     ["https://api.skyvern.com/v1/artifacts/a_565/content", "a_565"],
@@ -34,7 +34,7 @@ describe("artifactIdOf", () => {
   ])("no artifact's id is read in %s", (_what, url) => expect(parseArtifactId(url)).toBeNull());
 });
 
-describe("fileNameOf", () => {
+describe("parseFileName", () => {
   test.each([
     ["https://host/x/report.pdf?sig=1#p", "report.pdf"],
     ["file:///data/downloads/tsk_1/Kontoauszug%20%C3%9Cbersicht.csv", "Kontoauszug Übersicht.csv"],

@@ -207,7 +207,7 @@ const copies = {
   open: async () => new Response(new Uint8Array(COPY), { headers: { "content-type": "application/octet-stream" } }),
 };
 
-describe("bytes that do not come as they were promised", () => {
+describe("broken bytes", () => {
   const broken = async (bytes: Uint8Array, headers: Record<string, string>) => ({
     url: await aBreakingStorage(bytes, { "content-length": "1000000", ...headers }),
   });
@@ -472,7 +472,7 @@ const streamOf = (...chunks: string[]): ReadableStream<Uint8Array> =>
     },
   });
 
-describe("what content is", () => {
+describe("the type of content", () => {
   it.each([
     ["image/png", ["\x89P", "NG\r\n", "\x1A\n rest"]],
     ["image/jpeg", ["\xFF\xD8\xFF\xE0"]],

@@ -14,7 +14,7 @@ function isJson(text: string): boolean {
   }
 }
 
-describe("of 10,000 secrets that a generator hides", () => {
+describe("generated secrets", () => {
   it("none of 10,000 generated secrets is left after masking, JSON stays JSON, and masking again changes nothing", () => {
     const hider = new Hider(20_261_128);
     const left: string[] = [];

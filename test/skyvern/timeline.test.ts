@@ -46,7 +46,7 @@ describe("a genuine timeline", () => {
   });
 });
 
-describe("what may come in its place", () => {
+describe("odd timelines", () => {
   it.each([[null], ["text"], [{}], [42]])("the answer %j is no timeline", (json) => {
     expect(read(json as Json)).toBeNull();
   });

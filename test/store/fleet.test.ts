@@ -243,7 +243,7 @@ describe("a relay", () => {
   });
 });
 
-describe("news", () => {
+describe("notifications", () => {
   it("notifications count as missed when the connection was lost, which is made again by itself", async () => {
     const first = await join(0, "relay_a");
     let news = 0;

@@ -47,7 +47,7 @@ async function untilWaiting(client: pg.Client, n = 1): Promise<void> {
   }
 }
 
-describe("at once", () => {
+describe("several connections at once", () => {
   it("a delivery that several connections claim at once goes to one of them", async () => {
     const n = 300;
     await store(0).accept(

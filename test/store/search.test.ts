@@ -6,7 +6,7 @@ import { indexedText, buildMatch, readSearch } from "../../src/store/search/sear
 import { toWords } from "../../src/store/search/text-words.ts";
 import { aRun } from "../support/a-run.ts";
 
-describe("what was typed", () => {
+describe("typed searches", () => {
   const term = (...words: string[]) => ({ words, prefix: false });
 
   it.each([
@@ -62,7 +62,7 @@ describe("what was typed", () => {
   });
 });
 
-describe("what can be found", () => {
+describe("the search text", () => {
   /** Without the marks: each text by itself. */
   const textsOf = (indexed: string) =>
     indexed

@@ -76,7 +76,7 @@ describe("runs per hour", () => {
 });
 
 describe("how long deliveries took", () => {
-  test("the chart of delivery times says percentiles and draws them by the hour", async () => {
+  test("the chart of delivery times shows percentiles and draws them by the hour", async () => {
     const window = latencyWindow(NOW);
     const times = [
       { start: HOUR, sink: "ops", bucket: bucketOf(100), count: 90 },

@@ -404,7 +404,7 @@ describe("redelivering", () => {
   });
 });
 
-describe("sinks and what was not understood", () => {
+describe("sinks and unrecognized receipts", () => {
   test("the page of a sink shows its counts, backlog, last error and last success", async () => {
     relay.sinkAnswers.push(400, 503);
     await relay.webhook(aTask());

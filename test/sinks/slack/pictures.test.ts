@@ -193,7 +193,7 @@ describe("an incoming webhook", () => {
   });
 });
 
-describe("what hangs in the thread", () => {
+describe("files in the thread", () => {
   const PARTS = { screenshots: ["a_1", "a_2", "a_3"], files: { "a.pdf": 30, "b.csv": 40 } };
 
   it("the thread has the other screenshots and the downloads, as one message", async () => {
