@@ -40,6 +40,8 @@ export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
         return { kind: "unavailable" };
       }
     },
+    // The metrics are the object's, which is not asked for a webhook that does not reach it.
+    overloaded: () => {},
   };
   const app = new Hono<{ Bindings: EdgeEnv }>({ strict: false });
   mountWebhook(app as unknown as Hono, {

@@ -127,7 +127,8 @@ function tooLarge(c: Context, channel: string | null, deps: WebhookDeps, limit: 
   return c.json({ error: `the body is over ${limit} bytes` }, 413, UNREAD);
 }
 
-function overloaded(c: Context, { log }: WebhookDeps): Response {
+function overloaded(c: Context, { log, receiver }: WebhookDeps): Response {
+  receiver.overloaded();
   log.warn("webhook.overloaded");
   return c.json({ error: "too many webhooks at one time" }, 503, { ...UNREAD, "retry-after": RETRY_AFTER_SECONDS });
 }

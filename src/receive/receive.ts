@@ -6,7 +6,6 @@ import { traceIdOf, type Trace } from "../telemetry/trace.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
 import { whyNoDelivery } from "./no-delivery.ts";
 import type { Intake, IntakeResult } from "./intake.ts";
-import { Overloaded, withinByteBudget } from "./byte-budget.ts";
 import { traceReceipt } from "../telemetry/receipt-span.ts";
 import {
   MAX_UNSIGNED_BYTES,
@@ -73,6 +72,8 @@ export interface ReceiveDeps {
 export interface Receiver {
   precheck(signature: string | null): Precheck;
   receive(incoming: Incoming): Promise<Received>;
+  /** Counts a webhook that was not read, because too many came at one time. */
+  overloaded(): void;
 }
 
 /**
@@ -81,7 +82,6 @@ export interface Receiver {
  */
 export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Receiver {
   const { metrics } = deps;
-  const take = withinByteBudget(deps.intake.webhook);
   const refusal = (reason: SignatureFault): SignatureFault => {
     metrics.webhooks.inc({ result: reason });
     return reason;
@@ -96,8 +96,9 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
       const body = verify(incoming.bytes, incoming.signature, deps.keys());
       if (typeof body === "string")
         return (await confirmed(deps, confirm, incoming)) ?? { kind: "refused", reason: refusal(body) };
-      return receiveVerified(deps, take, body, incoming);
+      return receiveVerified(deps, body, incoming);
     },
+    overloaded: () => metrics.webhooks.inc({ result: "overloaded" }),
   };
 }
 
@@ -125,17 +126,17 @@ async function confirmed(
 
 async function receiveVerified(
   deps: ReceiveDeps,
-  take: Intake["webhook"],
   body: VerifiedBody,
   { sentAt, channel, query }: Incoming,
 ): Promise<Received> {
-  const { log, metrics, trace = null } = deps;
+  const { intake, log, metrics, trace = null } = deps;
   const startedAt = performance.now();
   const { bytes, key: keyName, organization } = body;
   const about = { key: keyName, channel };
   try {
-    const result = await take({ bytes, keyName, organization, channel, query, sentAt, receivedAt: deps.runtime.now() });
-    if (result.kind === "failed") return unstored(deps, "storage_failed", result.error);
+    const receivedAt = deps.runtime.now();
+    const result = await intake.webhook({ bytes, keyName, organization, channel, query, sentAt, receivedAt });
+    if (result.kind === "failed") return unstored(deps, result.error);
     if (result.kind === "totp") {
       metrics.webhooks.inc({ result: "totp" });
       log.warn("webhook.totp_request", { key: keyName, hint: "a totp_url points at the relay; it has no codes" });
@@ -158,11 +159,12 @@ async function receiveVerified(
     traceReceipt(trace, result, { kind: "server", source: "webhook", ...times });
     return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
   } catch (error) {
-    return unstored(deps, error instanceof Overloaded ? "overloaded" : "storage_failed", String(error));
+    return unstored(deps, String(error));
   }
 }
 
-function unstored({ metrics, log }: ReceiveDeps, result: "overloaded" | "storage_failed", error: string): Received {
+function unstored({ metrics, log }: ReceiveDeps, error: string): Received {
+  const result = "storage_failed";
   metrics.webhooks.inc({ result });
   log.error("webhook.not_stored", { result, error });
   return { kind: "unavailable" };

@@ -48,6 +48,19 @@ describe("bodies that are not finished", () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
+  it("a webhook for which there is no room is answered 503 and counted as overloaded", async () => {
+    const relay = await aListeningApp();
+    // Large bodies may use 21 of the 24 MB together.
+    const bodies = await Promise.all([1, 2, 3].map(() => rawConnection(relay.port)));
+    for (const body of bodies) {
+      body.write(headers(9 * MB));
+      body.write(Buffer.alloc(9 * MB - 1, "x"));
+    }
+    const { status, headers: answered } = await Promise.race(bodies.map((body) => body.answer()));
+    expect([status, answered["retry-after"]]).toEqual([503, "5"]);
+    expect((await relay.get("/metrics")).text).toContain('skyvern_relay_webhooks_total{result="overloaded"} 1\n');
+  });
+
   it("unfinished bodies are cut off with 408 when nothing more comes, and their connections are destroyed", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
     const relay = await aListeningApp();
