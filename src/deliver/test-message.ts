@@ -64,7 +64,7 @@ const WORDS = {
   },
   skyvern: {
     title: "Test webhook of Skyvern",
-    summary: "Skyvern's test webhook arrived. skyvern-relay can send results of Skyvern runs here.",
+    summary: "It arrived. skyvern-relay can send results of Skyvern runs here.",
   },
 } as const;
 

@@ -383,7 +383,8 @@ export function nameRun({ title, prompt, url, kind }: Pick<Run, "title" | "promp
   if (named !== "") return named;
   const host = url === null ? "" : (URL.parse(url)?.host ?? "");
   const goal = firstWords(oneLine((prompt ?? "").slice(0, 4 * MAX_GOAL)));
-  return [host, goal].filter((part) => part !== "").join(": ") || (kind === "workflow" ? "Workflow run" : "Task");
+  const parts = goal.includes(host) ? [goal] : [host, goal];
+  return parts.filter((part) => part !== "").join(": ") || (kind === "workflow" ? "Workflow run" : "Task");
 }
 
 /** UTF-16 units. */

@@ -82,9 +82,7 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
     failure,
     attempts: listAttempts(report),
     output:
-      isAlert || isTest || !isBare(report, sections)
-        ? sections
-        : [{ kind: "text", title: null, text: "The run has no output." }],
+      isAlert || isTest || !isBare(report, sections) ? sections : [{ kind: "text", title: null, text: NO_ANSWER }],
     omittedBlocks,
     files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
     links: listLinks(report, cause),
@@ -178,7 +176,8 @@ function wasOver({ status, started_at, duration_ms }: Report["blocks"][number], 
   return Date.parse(started_at) + duration_ms <= Date.parse(end);
 }
 
-const NO_REASON = "Skyvern gives no reason.";
+export const NO_REASON = "Skyvern gives no reason.";
+export const NO_ANSWER = "The run has no output.";
 
 const nameBlock = ({ label, type }: { label: string | null; type: string }): string =>
   oneLine(label ?? "") || typeName(type);

@@ -186,6 +186,25 @@ it("a message shows a goal once, only its rest where the title has its beginning
   expect(readers(named)["text"]).not.toContain("Site");
 });
 
+it("names a run by its goal alone where that names its site", () => {
+  const named = { title: null, url: "https://portal.example.com/x" };
+  const titleOf = (prompt: string) => buildContent(aReport({ ...named, prompt }), "result").title;
+  expect(titleOf("Read the total")).toBe("portal.example.com: Read the total");
+  expect(titleOf("Read https://portal.example.com/total")).toBe("Read https://portal.example.com/total");
+});
+
+it.each([
+  ["its output", { kind: "task", output: { total: 3, vendor: "ACME" } }, "total 3, vendor ACME"],
+  ["its text", { output: "Three flights." }, "Three flights."],
+  ["its download", { output: null }, "invoice.pdf"],
+  ["nothing where it has none", { output: null, files: [] }, null],
+  ["nothing where Skyvern gives no reason", { status: "canceled", output: null, files: [] }, null],
+] as const)("the notification of a run without a summary says %s", (_what, given, words) => {
+  const content = buildContent(aReport({ ...given, summary: null } as Partial<Report>), "result");
+  const said = renderMessage(content).text.replaceAll("\u2060", "").split(" – ");
+  expect(said).toEqual([expect.any(String), "Download invoices", ...(words === null ? [] : [words])]);
+});
+
 it("a summary and files take room from the output, which keeps some", () => {
   const output = { long_output: Array.from({ length: 6 }, (_, n) => ({ n, name: `row ${n}` })) };
   const file = { name: "a.pdf", size: 1, checksum: null, artifact_id: null, url: "https://relay.example.com/a" };

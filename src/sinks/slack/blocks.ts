@@ -17,7 +17,16 @@ import type {
   RichTextText,
   TableBlock,
 } from "@slack/web-api";
-import { isPlainId, linksBeside, messageParts, plainWord, type Content, type MessagePart } from "../content.ts";
+import {
+  NO_ANSWER,
+  NO_REASON,
+  isPlainId,
+  linksBeside,
+  messageParts,
+  plainWord,
+  type Content,
+  type MessagePart,
+} from "../content.ts";
 import { cut } from "../cut.ts";
 import { omittedIn, omittedWords, type Section } from "../readable-output.ts";
 import { inert, oneLine, visible } from "./text.ts";
@@ -205,7 +214,7 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   const reason = shown(failure.reason, limits.reason);
   const codes = [
     ...codesLine("Error codes", failure.codes, limits.codes),
-    ...codesLine("Categories", failure.categories.map(plainWord), limits.codes),
+    ...categoriesLine(failure.categories, limits.codes),
   ];
   const title = shown(failure.at ?? "Why it did not complete", 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
@@ -218,6 +227,11 @@ function codesLine(label: string, given: readonly string[], max: number): RichTe
   const shown = codes.slice(0, max).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
   const more = codes.length > max ? [textElement(` … and ${codes.length - max} more`)] : [];
   return [[textElement(`${label} `), ...shown, ...more]];
+}
+
+function categoriesLine(categories: readonly string[], max: number): RichTextElement[][] {
+  const words = categories.slice(0, max).flatMap((category) => oneLine(cut(plainWord(category), 100)) || []);
+  return words.length === 0 ? [] : [[textElement(`Categories  ${words.join(", ")}`)]];
 }
 
 /** A line an attempt; the thread has the table. */
@@ -394,12 +408,23 @@ function linkable(url: string, max: number): string | null {
 function headline(content: Content, max: number): string {
   const label = inert(content.status.label, 50) || "Unknown status";
   const title = inert(content.title, 200);
-  const why = inert(reasonText(content), max - 300);
+  const why = inert(reasonText(content) || answerText(content), max - 300);
   return [`${content.status.symbol} ${label}`, title, why].filter((part) => part !== "").join(" – ");
 }
 
 const reasonText = ({ failure, summary }: Content): string =>
-  shown([failure?.at, failure?.reason].filter(Boolean).join(": "), 1_000) || shown(summary ?? "", 1_000);
+  shown([failure?.at, saying(failure?.reason ?? "")].filter(Boolean).join(": "), 1_000) || shown(summary ?? "", 1_000);
+
+/** A message says so when there is nothing to say; one line of it need not. */
+const saying = (text: string): string => (text === NO_REASON || text === NO_ANSWER ? "" : text);
+
+/** What came of a run that says nothing of itself, in a line. */
+function answerText({ output: [answer], files }: Content): string {
+  if (answer?.kind === "text") return shown(saying(answer.text), MAX_PART);
+  if (answer?.kind === "fields")
+    return shown(answer.fields.map(({ label, value }) => `${label} ${value}`).join(", "), MAX_PART);
+  return files.length === 1 ? shown(files[0]?.name ?? "", MAX_PART) : files.length > 1 ? `${files.length} files` : "";
+}
 
 /** Keeps as many whole lines as fit, because cutting through an escape or a link would break it. */
 function cutLines(lines: string[], max: number): string {
