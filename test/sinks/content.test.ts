@@ -133,7 +133,7 @@ it("a message links related runs by their ids, and shows an id that could deceiv
   const related = { ...RELATED, parent: "wr_1", retried_from: "wr_2|x>" };
   const { slack, html, text } = readers({ related });
   expect(slack).toContain(
-    '{"type":"mrkdwn","text":"started by <https://relay.example.com/runs/wr_1|wr_1>","verbatim":true}',
+    '{"type":"mrkdwn","text":"· started by <https://relay.example.com/runs/wr_1|wr_1>","verbatim":true}',
   );
   expect(slack).not.toContain("/runs/wr_2");
   expect(slack).toContain("retry of wr_2|x>");
@@ -195,7 +195,8 @@ it("names a run by its goal alone where that names its site", () => {
 
 it.each([
   ["its output", { kind: "task", output: { total: 3, vendor: "ACME" } }, "total 3, vendor ACME"],
-  ["its text", { output: "Three flights." }, "Three flights."],
+  ["its block", { output: { rates_output: { eur: 1.1 } } }, "rates: eur 1.1"],
+  ["its text", { kind: "task", output: "Three flights." }, "Three flights."],
   ["its download", { output: null }, "invoice.pdf"],
   ["nothing where it has none", { output: null, files: [] }, null],
   ["nothing where Skyvern gives no reason", { status: "canceled", output: null, files: [] }, null],

@@ -71,7 +71,7 @@ export function renderHtml(view: MailView): string {
           <p class="${view.tone}" style="margin:0;font-weight:600;color:${TONE[view.tone]}">${view.status}</p>
           <h1 style="margin:4px 0;font-size:20px;line-height:1.3;overflow-wrap:anywhere">${view.title}</h1>
           ${view.about === "" ? "" : html`<p class="soft" style="margin:0 0 12px;color:#57606a;overflow-wrap:anywhere">${view.about}</p>`}
-          ${factTable(view.facts)} ${view.parts.map((part) => PARTS[part](view))}
+          ${view.facts.map(factLine)} ${view.parts.map((part) => PARTS[part](view))}
           <p style="margin:16px 0 0">
             ${view.links.map(({ label, url }) => html`<a href="${url}" style="color:#0969da;margin-right:16px">${label}</a> `)}
           </p>
@@ -101,10 +101,11 @@ const PARTS: Record<MessagePart, (view: MailView) => Part> = {
           </ul>`,
         ],
   notes: ({ notes }) =>
-    notes.map(
-      (note) =>
-        html`<p class="note" style="margin:12px 0 0;padding:8px 12px;background:#f3f4f6;border-radius:6px">${note}</p>`,
-    ),
+    notes.length === 0
+      ? ""
+      : html`<p class="note" style="margin:12px 0 0;padding:8px 12px;background:#f3f4f6;border-radius:6px">
+          ${notes.map((note, index) => [index === 0 ? "" : html`<br />`, note])}
+        </p>`,
 };
 
 const titledHtml = (section: Section): Part => [heading(section.title ?? "Output"), sectionHtml(section)];
@@ -133,6 +134,12 @@ const heading = (text: string): MailHtml =>
 
 const paragraph = (text: string): MailHtml =>
   html`<p style="margin:0 0 8px;white-space:pre-wrap;overflow-wrap:anywhere">${text}</p>`;
+
+/** A goal needs the width of the screen. */
+const factLine = ({ label, value }: Fact): MailHtml =>
+  html`<p style="margin:0 0 4px;overflow-wrap:anywhere">
+    <span class="soft" style="color:#57606a">${label}</span> ${value}
+  </p>`;
 
 const factTable = (facts: Fact[]): MailHtml | string =>
   facts.length === 0

@@ -150,14 +150,14 @@ export function renderPlainMessage(content: Content): SlackMessage {
   return { text: cutLines(lines, MAX_TEXT), blocks: [] };
 }
 
-/** Renders the reply in the thread of a message whose outcome was corrected. */
-export function renderReply(content: Content): SlackMessage {
+/** Renders the reply in the thread of a message whose outcome was corrected; `edited`: the message shows the new one. */
+export function renderReply(content: Content, edited = true): SlackMessage {
   const why = reasonText(content);
   const label = shown(content.status.label, 50) || "unknown";
   const elements: RichTextElement[] = [
     textElement(`${content.status.symbol} Correction: this run is now `),
     textElement(label, { bold: true }),
-    textElement(". The message above was updated."),
+    textElement(edited ? ". The message above was updated." : ". Slack no longer lets the message above be updated."),
     ...(why === "" ? [] : [textElement(`\n${cut(why, 500)}`)]),
   ];
   return {
@@ -350,7 +350,7 @@ const idText = ({ text, run }: Content["ids"][number]): string => (run === null 
 function idLink({ text, run }: Content["ids"][number], limits: BlockLimits): MrkdwnElement | null {
   const href = run !== null && isPlainId(run.id) ? linkable(run.url, limits.url) : null;
   if (run === null || href === null) return null;
-  return { type: "mrkdwn", text: `${inert(text, MAX_PART)} <${inMarkup(href)}|${run.id}>`, verbatim: true };
+  return { type: "mrkdwn", text: `· ${inert(text, MAX_PART)} <${inMarkup(href)}|${run.id}>`, verbatim: true };
 }
 
 const inMarkup = (href: string): string => href.replaceAll("&", "&amp;").replaceAll("|", "%7C");
@@ -420,10 +420,14 @@ const saying = (text: string): string => (text === NO_REASON || text === NO_ANSW
 
 /** What came of a run that says nothing of itself, in a line. */
 function answerText({ output: [answer], files }: Content): string {
-  if (answer?.kind === "text") return shown(saying(answer.text), MAX_PART);
-  if (answer?.kind === "fields")
-    return shown(answer.fields.map(({ label, value }) => `${label} ${value}`).join(", "), MAX_PART);
-  return files.length === 1 ? shown(files[0]?.name ?? "", MAX_PART) : files.length > 1 ? `${files.length} files` : "";
+  if (answer === undefined || answer.kind === "table") {
+    return files.length === 1 ? shown(files[0]?.name ?? "", MAX_PART) : files.length > 1 ? `${files.length} files` : "";
+  }
+  const text =
+    answer.kind === "text"
+      ? saying(answer.text)
+      : answer.fields.map(({ label, value }) => `${label} ${value}`).join(", ");
+  return shown([answer.title, text].filter(Boolean).join(": "), MAX_PART);
 }
 
 /** Keeps as many whole lines as fit, because cutting through an escape or a link would break it. */

@@ -136,7 +136,7 @@ async function edit(attempt: BotAttempt, original: PostPlace): Promise<Outcome> 
     }
   }
   const content = buildContent(job.report, job.cause);
-  const replied = await sendOrPlain([renderReply(content), renderPlainMessage(content)], (message) =>
+  const replied = await sendOrPlain([renderReply(content, edited.ok), renderPlainMessage(content)], (message) =>
     call("chat.postMessage", {
       channel: original.channel,
       thread_ts: original.ts,

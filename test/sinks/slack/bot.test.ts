@@ -379,7 +379,9 @@ describe("a correction", () => {
       const first = await sink.deliver(aJob({ report: failed }), never());
       slack.faults.push({ method: "chat.update", error });
       expect((await sink.deliver(correction(first), never())).kind).toBe("delivered");
-      expect(slack.messages()).toMatchObject([{ thread_ts: null }, { thread_ts: slack.messages()[0]?.ts }]);
+      const [message, reply] = slack.messages();
+      expect([message, reply]).toMatchObject([{ thread_ts: null }, { thread_ts: message?.ts }]);
+      expect(JSON.stringify(reply?.blocks)).toContain("Slack no longer lets the message above be updated.");
     }
   });
 
