@@ -72,18 +72,33 @@ function picturesOf(payload: JsonObject, scenes: readonly Uint8Array[]): StandIn
   const urls = payload["screenshot_urls"];
   const all = [payload["screenshot_url"], ...(Array.isArray(urls) ? urls : [])];
   const ids = new Set(all.flatMap((url) => /(a_\d+)/.exec(text(url) ?? "")?.[1] ?? []));
+  const [start, end] = ["started_at", "finished_at"].map((name) => timeOf(text(payload[name])));
+  // One moment after the other, the last at the end of the run.
+  const momentOf = (place: number) => new Date(start! + ((end! - start!) * place) / ids.size).toISOString();
   return [...ids].toReversed().map((artifact_id, index) => ({
     artifact_id,
     artifact_type: "screenshot_action",
     ...(scenes[index % scenes.length] ? { bytes: scenes[index % scenes.length]! } : {}),
+    created_at: momentOf(index + 1).replace("Z", "000"),
   }));
+}
+
+const timeOf = (at: string | null): number => Date.parse(`${(at ?? "2026-11-28T15:00:00").replace("Z", "")}Z`);
+
+/** As far as its output shows it. */
+function typeOf(output: Json): string | null {
+  if (Array.isArray(output)) return "for_loop";
+  if (!isJsonObject(output)) return null;
+  if ("response_body" in output) return "http_request";
+  if ("workflow_run_id" in output) return "workflow_trigger";
+  return Object.keys(output).join() === "success" ? "wait" : null;
 }
 
 /** A block for each output, and one more that failed where the run did: Skyvern's own were not kept for this fixture. */
 function inventTimeline(id: string, payload: JsonObject): Json[] {
   const { output, started_at: begun, status, failure_reason: reason } = payload;
   if (!id.startsWith("wr_") || !isJsonObject(output)) return [];
-  const start = Date.parse(`${(text(begun) ?? "2026-11-28T15:00:00").replace("Z", "")}Z`);
+  const start = timeOf(text(begun));
   const labels = Object.keys(output).filter((key) => key !== "extracted_information");
   const urls = payload["screenshot_urls"];
   const pictures = (Array.isArray(urls) ? urls : []).map((url) => /(a_\d+)/.exec(text(url) ?? "")?.[1] ?? null);
@@ -97,7 +112,7 @@ function inventTimeline(id: string, payload: JsonObject): Json[] {
       block: {
         workflow_run_block_id: `wrb_${index}`,
         label: key.replace(/_output$/, ""),
-        block_type: index === 0 ? "login" : isLast ? "file_download" : "extraction",
+        block_type: typeOf(output[key] ?? null) ?? (index === 0 ? "login" : isLast ? "file_download" : "extraction"),
         status: ended ? (status ?? null) : "completed",
         failure_reason: ended ? (reason ?? null) : null,
         error_codes: [],

@@ -220,11 +220,13 @@ export interface PictureOrigin {
   at: number | null;
 }
 
-/** As far as that is known. */
-export function originOf({ artifacts, timeline }: KnownDetails, key: ArtifactKey): PictureOrigin {
+/** As far as that is known. Skyvern works on one block at a time, so that the moment tells the block. */
+export function originOf({ artifacts, timeline = NO_TIMELINE }: KnownDetails, key: ArtifactKey): PictureOrigin {
   const made = artifacts.find(({ artifact_id }) => artifact_id === key);
-  const block = made?.block ?? timeline?.blocks.find(({ screenshot }) => screenshot === key)?.label ?? null;
-  return { block, at: made?.created_at ?? null };
+  const at = made?.created_at ?? null;
+  const own = timeline.blocks.find(({ screenshot }) => screenshot === key);
+  const then = timeline.blocks.findLast(({ started_at }) => at !== null && started_at !== null && started_at <= at);
+  return { block: made?.block ?? own?.label ?? then?.label ?? null, at };
 }
 
 /**

@@ -27,10 +27,11 @@ export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
   app.get("/artifacts/:run_id/:artifact_id", async (c) => {
     const { run_id: runId, artifact_id: key } = c.req.param();
     if (!(await mayOpen(c, deps, runId, key))) {
-      return problem(c, 403, "This link is not complete, was changed, or has expired.");
+      return refuse(c, deps.links.run(runId));
     }
     const stored = await deps.store.run(runId);
-    if (stored === null) return placeholder(c, key, "The relay no longer knows this run.", 404);
+    if (stored === null)
+      return placeholder(c, key, { reason: "The relay has removed this run.", run: deps.links.run(runId) }, 404);
     return open(c, deps, { run: stored.state.run, artifacts: stored.artifacts }, key);
   });
 }
@@ -42,7 +43,14 @@ async function mayOpen(c: Context, deps: ArtifactsDeps, runId: string, key: Arti
   return token === null ? isSession(c.req.header("cookie")) : gate.admit(c, token).isRight;
 }
 
-async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
+/** A browser gets a page; a program a problem. */
+function refuse(c: Context, run: string): Response | Promise<Response> {
+  const reason = "This link is not complete, was changed, or has expired.";
+  if (!(c.req.header("accept") ?? "").includes("text/html")) return problem(c, 403, reason);
+  return page(c, { title: "This link does not open", reason, run }, 403);
+}
+
+async function open(c: Context, { media, links }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
   const { signal } = c.req.raw;
   const url = await media.link(owner, key, signal);
   // The target of the redirect expires, so browsers must ask again on the next click.
@@ -53,7 +61,8 @@ async function open(c: Context, { media }: ArtifactsDeps, owner: Owner, key: Art
   if (opened.kind === "content")
     return withoutBodyOfHead(c, await safeAnswer(opened.content, fileName(owner.run, key)));
   if (isPicture(owner, key)) return noPicture();
-  return placeholder(c, key, opened.reason, opened.temporary ? 503 : 404);
+  const said = { reason: opened.reason, run: links.run(owner.run.run_id) };
+  return placeholder(c, key, said, opened.temporary ? 503 : 404);
 }
 
 /** A HEAD request reads no stream, and an unread stream would hold its connection. */
@@ -67,14 +76,37 @@ async function withoutBodyOfHead(c: Context, answer: Response): Promise<Response
 const fileName = (run: Run, key: ArtifactKey): string =>
   safeName(run.files.find((file) => file.key === key)?.name ?? key);
 
+interface Said {
+  reason: string;
+  /** The address of the run's page. */
+  run: string;
+}
+
 /** A placeholder: a picture where one was requested, else a page. */
-function placeholder(c: Context, key: ArtifactKey, reason: string, status: 404 | 503): Response | Promise<Response> {
+function placeholder(c: Context, key: ArtifactKey, said: Said, status: 404 | 503): Response | Promise<Response> {
   if (key.startsWith("screenshot") || (c.req.header("accept") ?? "").startsWith("image/")) return noPicture();
+  return page(
+    c,
+    { title: status === 503 ? "This is not available right now" : "This is not available", ...said },
+    status,
+  );
+}
+
+/** For somebody who followed a link and may have no account: what is the matter, and where the run is. */
+function page(c: Context, { title, reason, run }: Said & { title: string }, status: 403 | 404 | 503) {
   c.header("cache-control", "no-store");
   c.header("content-security-policy", "default-src 'none'; sandbox");
   return c.html(
-    html`<!doctype html><title>Not available</title>
-      <p>This artifact is not available: ${reason}</p>`,
+    html`<!doctype html>
+      <html lang="en">
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width,initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>${title}</title>
+        <h1>${title}</h1>
+        <p>${reason}${status === 503 ? " Try again in a few minutes." : ""}</p>
+        <p><a href="${run}">The page of its run</a></p>
+      </html>`,
     status,
   );
 }

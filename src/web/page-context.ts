@@ -1,6 +1,7 @@
 /** What the routes of the pages share: login and form checks, and how a page is sent. */
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { html } from "hono/html";
 import { getCookie } from "hono/cookie";
 import type { Log } from "../platform/log.ts";
 import type { Links } from "../domain/report.ts";
@@ -90,9 +91,17 @@ export interface PageContext {
     body: Part,
     status?: Status,
   ): Promise<Response>;
-  notFound(c: Context<WebEnv>, text: Part): Promise<Response>;
+  /** Answers with 404 and a page that says what is missing, why that may be, and where to go. */
+  notFound(c: Context<WebEnv>, missing: Missing): Promise<Response>;
 }
 type Status = 200 | 400 | 404 | 409 | 502;
+
+interface Missing {
+  title: string;
+  /** A paragraph each. */
+  why: Part[];
+  next: { href: string; label: string };
+}
 
 export const PAGE_SIZE = 50;
 /** The most bytes of a form; real forms are tiny. */
@@ -153,7 +162,11 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
     reading: [open, guard],
     acting: [open, small, isOurs, guard, isOfSession],
     show,
-    notFound: (c, text) => show(c, { title: "Not found" }, notice("Not found", text), 404),
+    notFound: (c, { title, why: [first = "", ...rest], next: { href, label } }) => {
+      const more = rest.map((text) => html`<p class="soft">${text}</p>`);
+      const button = html`<p><a class="button" href="${href}">${label}</a></p>`;
+      return show(c, { title }, notice(title, first, [more, button]), 404);
+    },
   };
 }
 

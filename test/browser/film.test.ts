@@ -4,6 +4,8 @@ import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { aReader, hasBrowser, TWO_VIEWS } from "./reader.ts";
 
+const GONE = "https://api.skyvern.com/v1/artifacts/a_9/content?expiry=1&kid=k&sig=s";
+
 /** A second of a moving square, as a browser records it. */
 const RECORD = `new Promise((done) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
@@ -54,7 +56,7 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
     expect(await play()).toBe("plays");
     await expect.poll(() => page.evaluate("document.querySelector('video').currentTime")).toBeGreaterThan(0.2);
     expect(await page.evaluate("document.querySelector('video').videoWidth")).toBe(320);
-    expect(await page.locator("[data-film-fault]").isVisible()).toBe(false);
+    expect(await page.locator("[data-film]").filter({ visible: true }).count()).toBe(0);
     const [download] = await Promise.all([
       page.waitForEvent("download"),
       page.getByRole("link", { name: "Download it" }).click(),
@@ -69,7 +71,7 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
     await logInAt("/runs/tsk_nofilm");
 
     expect(await play()).toBe("NotSupportedError");
-    await page.getByText("This browser cannot play the recording, or the recording is gone.").waitFor();
+    await page.getByText("This browser cannot play the recording.").waitFor();
     expect(await page.locator("video").isVisible()).toBe(false);
     expect(await inspect("run-without-film", TWO_VIEWS)).toEqual([]);
     const [download] = await Promise.all([
@@ -77,5 +79,35 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
       page.getByRole("link", { name: "Download it" }).click(),
     ]);
     expect((await readFile(await download.path())).toString()).toContain("is no film");
+  });
+
+  test("a recording that Skyvern has no more is a sentence before anybody plays it, and no link", async () => {
+    const { page } = reader;
+    const gone: JsonObject = { run_id: "tsk_gone", run_type: "task_v1", task_id: "tsk_gone", status: "completed" };
+    await reader.relay.send({ ...gone, recording_url: GONE });
+    await logInAt("/runs/tsk_gone");
+    await page.getByText("Skyvern does not have the recording any more.").waitFor();
+    expect(await page.locator("video").isVisible()).toBe(false);
+    expect(await page.getByRole("link", { name: /recording|download/i }).count()).toBe(0);
+    reader.forgive(/status of 404/);
+  });
+
+  test("a picture that is not there is a line of words, and no link", async () => {
+    const { page } = reader;
+    const screenshot_urls = [GONE];
+    await reader.relay.send({
+      run_id: "tsk_bare",
+      run_type: "task_v1",
+      task_id: "tsk_bare",
+      status: "failed",
+      screenshot_urls,
+    });
+    await logInAt("/runs/tsk_bare");
+    const words = page.getByText("Screenshot not available");
+    await words.waitFor();
+    expect((await words.boundingBox())?.height).toBeLessThan(30);
+    expect(await page.locator("figure.decisive :is(img, a)").count()).toBe(0);
+    reader.forgive(/status of 404/);
+    expect(await inspect("run-without-picture", TWO_VIEWS)).toEqual([]);
   });
 });

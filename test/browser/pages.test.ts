@@ -165,6 +165,16 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await empty.close();
   });
 
+  test("every time on a page has 24 hours, as in messages, whatever the browser is used to", async () => {
+    await reader.reopen({ locale: "en-US" });
+    const { page, relay } = reader;
+    await logInAt(`/runs/${relay.invoices}`);
+    await page.getByText("Technical story").click();
+    const shown = await page.locator("main").innerText();
+    expect(shown).toMatch(/[A-Z][a-z]{2} \d+(?:, \d{4})?, \d\d:\d\d:\d\d/);
+    expect(shown).not.toMatch(/\b[AP]M\b/);
+  });
+
   test("pages show times in the reader's own zone", async () => {
     const { page, relay } = reader;
     await logInAt(`/runs/${relay.invoices}`);

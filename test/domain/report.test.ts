@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decisiveScreenshots, recordingOf } from "../../src/domain/report.ts";
+import { decisiveScreenshots, originOf, recordingOf } from "../../src/domain/report.ts";
 import type { Timeline } from "../../src/domain/block.ts";
 import type { Artifact, Run } from "../../src/domain/run.ts";
 import { aBlock } from "../support/a-block.ts";
@@ -64,6 +64,30 @@ describe("decisive screenshots", () => {
       decisiveScreenshots(run, { artifacts, status: "complete", timeline: timeline(screenshot) })[0];
     expect(first(null)).toBe("a_2");
     expect(first("a_1")).toBe("a_1");
+  });
+});
+
+describe("where a picture comes from", () => {
+  const timeline: Timeline = {
+    blocks: [
+      aBlock({ label: "login", started_at: 100 }),
+      aBlock({ label: "get_pdf", started_at: 200, screenshot: "a_9" }),
+    ],
+    omitted: 0,
+  };
+  const origin = (artifact: Artifact) =>
+    originOf({ artifacts: [artifact], status: "complete", timeline }, artifact.artifact_id);
+
+  it("a picture is of the block that Skyvern names, else of the one that was under way when it was made", () => {
+    expect(origin({ ...shot("a_1", 250), block: "login" })).toEqual({ block: "login", at: 250 });
+    expect(origin(shot("a_1", 150))).toEqual({ block: "login", at: 150 });
+    expect(origin(shot("a_1", 200))).toEqual({ block: "get_pdf", at: 200 });
+  });
+
+  it("a picture of which the moment is not known has none, and a block only where Skyvern names it", () => {
+    expect(origin(shot("a_1", null))).toEqual({ block: null, at: null });
+    expect(origin(shot("a_9", null))).toEqual({ block: "get_pdf", at: null });
+    expect(origin(shot("a_1", 50))).toEqual({ block: null, at: 50 });
   });
 });
 

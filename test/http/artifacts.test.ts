@@ -14,6 +14,7 @@ const FILE = "a_565256456338616842";
 
 interface Shown extends JsonObject {
   recording_url: string;
+  run_url: string;
   screenshot_urls: string[];
   files: { name: string; url: string }[];
 }
@@ -193,6 +194,14 @@ describe("a link in a message", () => {
 
     expect(answer.status).toBe(403);
     expect(relay.standIns.skyvern.calls).toEqual([]);
+  });
+
+  it("a link that opens nothing leads a browser to the run's page, in words", async () => {
+    const { relay, shown } = await aRelayWith("workflow_run.completed");
+    const answer = await open(relay, shown.recording_url.replace(/sig=./, "sig=_"), { accept: "text/html,*/*;q=0.8" });
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([403, "text/html; charset=UTF-8"]);
+    expect(answer.text).toContain("This link is not complete, was changed, or has expired.");
+    expect(answer.text).toContain(`<a href="${shown.run_url}">`);
   });
 
   it("a link in a message opens nothing once it has expired", async () => {
@@ -394,6 +403,7 @@ describe("artifacts that are gone", () => {
       const answer = await open(relay, link);
       expect([answer.status, answer.headers.get("content-type")]).toEqual([404, "text/html; charset=UTF-8"]);
       expect(answer.text).toContain("not available");
+      expect(answer.text).toContain(`<a href="${shown.run_url}">`);
     }
   });
 

@@ -7,7 +7,8 @@
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const format = (date, style) => {
     const now = new Date();
-    const parts = { hour: "2-digit", minute: "2-digit" };
+    // As messages write them, whatever the browser is used to.
+    const parts = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
     if (style === "full") parts.second = "2-digit";
     if (style === "full" || date.toDateString() !== now.toDateString())
       Object.assign(parts, { day: "numeric", month: "short" });
@@ -78,17 +79,38 @@
     }
   });
 
-  // --- film ---
+  // --- pictures and film that are not there ---
+  const withoutPicture = (image) => {
+    const words = document.createElement("span");
+    words.className = "soft caption";
+    words.textContent = "Screenshot not available";
+    image.closest("a").replaceWith(words);
+  };
+  const withoutFilm = async (film) => {
+    film.hidden = true;
+    const firstByte = async () => {
+      const answer = await fetch(film.src, { headers: { range: "bytes=0-0" } });
+      const { value } = await answer.body.getReader().read();
+      return answer.ok && value !== undefined;
+    };
+    const isThere = await firstByte().catch(() => false);
+    for (const note of all("[data-film]", film.parentElement))
+      note.hidden = note.dataset.film !== (isThere ? "unplayable" : "gone");
+    for (const row of all("[data-film-actions]", film.parentElement)) row.hidden = !isThere;
+  };
+  const isPicture = (one) => one.matches("main a > img");
   document.addEventListener(
     "error",
     ({ target }) => {
-      if (!(target instanceof HTMLVideoElement)) return;
-      for (const note of all("[data-film-fault]", target.parentElement)) note.hidden = false;
-      target.hidden = true;
+      if (target instanceof HTMLVideoElement) void withoutFilm(target);
+      else if (target instanceof HTMLImageElement && isPicture(target)) withoutPicture(target);
     },
     // Errors of media do not bubble.
     true,
   );
+  // Those that failed before this script ran.
+  for (const image of all("main a > img")) if (image.complete && image.naturalWidth === 0) withoutPicture(image);
+  for (const film of all("video")) if (film.error) void withoutFilm(film);
 
   // --- following along ---
   let isFollowing = false;

@@ -10,9 +10,22 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
     const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;
   };
+  const gone = (c: Context<WebEnv>, runId: string | undefined) =>
+    notFound(c, {
+      title: "This webhook is not stored here",
+      why: [
+        runId === undefined
+          ? "The relay may have recognized it since: then it is on the page of its run. Old webhooks are removed."
+          : "Old webhooks are removed, while the run itself is stored for longer.",
+      ],
+      next:
+        runId === undefined
+          ? { href: "/unrecognized", label: "Unrecognized webhooks" }
+          : { href: runPath(runId), label: "Back to the run" },
+    });
   const shown = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
     const receipt = await loadReceipt(runId, id);
-    if (receipt === null) return notFound(c, "There is no such receipt, or the relay has recognized it since.");
+    if (receipt === null) return gone(c, runId);
     const base = runId === undefined ? "/unrecognized" : `${runPath(runId)}/receipts`;
     const raw = `${base}/${encodeURIComponent(id)}/raw`;
     const body = receiptPage({ receipt, body: await store.body(id), raw });
@@ -21,7 +34,7 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
   const bytes = async (c: Context<WebEnv>, runId: string | undefined, id: string) => {
     const receipt = await loadReceipt(runId, id);
     const body = receipt === null ? null : await store.body(receipt.id);
-    if (receipt === null || body === null) return notFound(c, "There is no such receipt, or its bytes were pruned.");
+    if (receipt === null || body === null) return gone(c, runId);
     return c.body(new Uint8Array(body), 200, {
       ...HEADERS,
       "content-type": "application/octet-stream",

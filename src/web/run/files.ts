@@ -1,60 +1,58 @@
-/** The downloads of a run, and its other artifacts, each by a link. */
+/** The downloads of a run, which belong to what came of it, and its other artifacts, each by a link. */
 import { html } from "hono/html";
 import { recordingOf } from "../../domain/report.ts";
 import type { Content } from "../../sinks/content.ts";
-import { icon, time, type Part } from "../markup.ts";
+import { icon, time, type Html, type Part } from "../markup.ts";
 import { count, line, many } from "../text.ts";
-import { card } from "./card.ts";
 import { listPictures, MAX_SHOTS } from "./pictures.ts";
 import type { RunView } from "./view.ts";
 
 const MAX_FILES = 200;
 
-/** Pictures and film have cards of their own. */
-export function filesCard({ report, stored, link }: RunView, content: Content): Part {
+/** Empty where the run downloaded none. */
+export function filesSection({ files }: Content): Part {
+  if (files.length === 0) return "";
+  const shown = files
+    .slice(0, MAX_FILES)
+    .map(({ name, size, url }, index) => fileHtml(url, line(name) || `File ${index + 1}`, size));
+  return html`<div class="section">
+    <h3>${files.length === 1 ? "File" : "Files"}</h3>
+    ${list(shown, files.length)}
+  </div>`;
+}
+
+/** Pictures, film and downloads have places of their own. */
+export function artifactsCard({ report, stored, link }: RunView): Part {
   const elsewhere = new Set([
     ...report.files.map(({ artifact_id }) => artifact_id),
     ...listPictures(stored).slice(0, MAX_SHOTS),
     recordingOf(stored.state.run, stored.artifacts),
   ]);
-  const rest = report.artifacts.filter(({ artifact_id }) => !elsewhere.has(artifact_id));
-  const own = content.files.slice(0, MAX_FILES).map(
-    ({ name, size, url }, index) =>
-      html`<li>
-        ${icon("file")}<a href="${url}" target="_blank" rel="noreferrer noopener" dir="auto"
-          >${line(name) || `File ${index + 1}`}</a
-        >
-        ${size === null ? "" : html`<span class="soft">${size}</span>`}
-      </li>`,
-  );
-  const others = rest.slice(0, MAX_FILES).map(
-    ({ artifact_id, type, created_at, attempt }) =>
-      html`<li>
-        ${icon("file")}<a href="${link(artifact_id)}" target="_blank" rel="noreferrer noopener"
-          >${line(type.replaceAll("_", " "), 60)}</a
-        >
-        <span class="soft"
-          >${created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at))}${
-            report.attempt === 1 ? "" : ` · attempt ${attempt}`
-          }</span
-        >
-      </li>`,
-  );
-  if (own.length === 0 && others.length === 0) return "";
-  return card("files", "Files", [
-    own.length === 0
-      ? html`<p class="soft">The run downloaded no file.</p>`
-      : html`<ul class="files">
-          ${own}
-        </ul>`,
-    others.length === 0
-      ? ""
-      : html`<details>
-          <summary>${many(rest.length, "other artifact")}</summary>
-          <ul class="files">
-            ${others}
-          </ul>
-          ${rest.length > MAX_FILES ? html`<p class="soft">${count(rest.length - MAX_FILES)} more in the API.</p>` : ""}
-        </details>`,
-  ]);
+  const others = report.artifacts.filter(({ artifact_id }) => !elsewhere.has(artifact_id));
+  if (others.length === 0) return "";
+  const shown = others
+    .slice(0, MAX_FILES)
+    .map(({ artifact_id, type, created_at, attempt }) =>
+      fileHtml(link(artifact_id), line(type.replaceAll("_", " "), 60), [
+        created_at === null ? line(artifact_id, 60) : time(Date.parse(created_at)),
+        report.attempt === 1 ? "" : ` · attempt ${attempt}`,
+      ]),
+    );
+  return html`<details class="card fold">
+    <summary>${many(others.length, "other artifact")}</summary>
+    ${list(shown, others.length)}
+  </details>`;
 }
+
+const fileHtml = (url: string, name: string, about: Part): Html =>
+  html`<li>
+    ${icon("file")}<a href="${url}" target="_blank" rel="noreferrer noopener" dir="auto">${name}</a>
+    ${about === null ? "" : html`<span class="soft">${about}</span>`}
+  </li>`;
+
+const list = (shown: Html[], all: number): Part => [
+  html`<ul class="files">
+    ${shown}
+  </ul>`,
+  all > shown.length ? html`<p class="soft">${count(all - shown.length)} more in the API.</p>` : "",
+];

@@ -8,25 +8,16 @@ import { runPath, type Html, type Part } from "../markup.ts";
 import { fact, jsonActions, jsonHtml, longText, sectionHtml, treeHtml } from "../output.ts";
 import { block, jsonText, line, many } from "../text.ts";
 import { card } from "./card.ts";
+import { filesSection } from "./files.ts";
 import { decisivePicture } from "./pictures.ts";
 import type { RunView } from "./view.ts";
 
+/** A failure comes first, with its picture. */
 export function outcomeCards(view: RunView, content: Content): Part {
-  const { status, output, summary } = view.report;
   const picture = decisivePicture(view);
-  const said = summary === null || summary === "" ? "" : longText(summary);
-  const failed = content.failure === null ? "" : failureCard(content.failure, status, picture);
-  if (output !== null) {
-    const isFailed = content.failure !== null;
-    return [failed, outputCard(view, content, { said, picture: isFailed ? "" : picture, isFailed })];
-  }
-  if (content.failure !== null) return [failed, said === "" ? "" : card("summary", "Summary", said)];
-  const nothing = isTerminal(status) ? noOutput(view) : "The run has not ended yet.";
-  return card("outcome", "What came of it", [said === "" ? html`<p class="soft">${nothing}</p>` : said, picture]);
+  if (content.failure === null) return answerCard(view, content, picture);
+  return [failureCard(content.failure, view.report.status, picture), answerCard(view, content, "")];
 }
-
-const noOutput = ({ report }: RunView): string =>
-  report.files.length === 0 ? "The run has no output." : "What came of it are the files below.";
 
 /** What was canceled did not go wrong. */
 function failureCard(failure: NonNullable<Content["failure"]>, status: string, picture: Part): Html {
@@ -64,44 +55,44 @@ function errorHtml(error: RunView["report"]["output"]): Html {
   </dl>`;
 }
 
-interface OutputParts {
-  /** The run's summary of itself. */
-  said: Part;
-  picture: Part;
-  isFailed: boolean;
+/** What the run says of itself, the last block's output and the files, the picture, then the rest. */
+function answerCard(view: RunView, content: Content, picture: Part): Part {
+  const { output, summary, status } = view.report;
+  const isFailed = content.failure !== null;
+  const [first, ...rest] = content.output;
+  const answer: Part[] = [
+    summary === null || summary === "" ? "" : longText(summary),
+    first === undefined ? "" : sectionHtml(first),
+    filesSection(content),
+  ].filter((part) => part !== "");
+  const everything = output === null ? "" : everythingHtml(view);
+  if (isFailed && answer.length === 0) {
+    return everything === ""
+      ? ""
+      : html`<details class="card fold">
+          <summary>The whole output</summary>
+          ${everything}
+        </details>`;
+  }
+  const more = omittedWords([content.omittedBlocks, "block"]);
+  const nothing = isTerminal(status) ? "The run has no output." : "The run has not ended yet.";
+  return card("output", isFailed ? "What came of it until then" : "What came of it", [
+    answer.length === 0 ? html`<p class="soft">${nothing}</p>` : answer,
+    picture,
+    rest.map(sectionHtml),
+    more === null ? "" : html`<p class="soft">${more} in the tree below.</p>`,
+    everything,
+  ]);
 }
 
-/** The last block's output, the picture, then the rest. */
-function outputCard(view: RunView, content: Content, { said, picture, isFailed }: OutputParts): Html {
-  const { report } = view;
-  const more = omittedWords([content.omittedBlocks, "block"]);
+function everythingHtml({ report }: RunView): Html {
   const json = jsonText(report.output);
-  const download = `${runPath(report.run_id)}/output.json`;
-  const [first, ...rest] = content.output;
-  const everything = html`<details>
+  return html`<details>
       <summary>Everything, as a tree</summary>
       ${treeHtml(report.output)}
     </details>
     <details>
       <summary>JSON</summary>
-      ${jsonActions(json, "output-json", download)} ${jsonHtml(json, "output-json")}
+      ${jsonActions(json, "output-json", `${runPath(report.run_id)}/output.json`)} ${jsonHtml(json, "output-json")}
     </details>`;
-  if (isFailed && first === undefined && said === "") {
-    return html`<details class="card fold">
-      <summary>The whole output</summary>
-      ${everything}
-    </details>`;
-  }
-  const parts = [
-    said,
-    first === undefined ? html`<p class="soft">${noOutput(view)}</p>` : sectionHtml(first),
-    picture,
-    rest.map(sectionHtml),
-    more === null ? "" : html`<p class="soft">${more} in the tree below.</p>`,
-    everything,
-  ];
-  return card("output", isFailed ? "Output until then" : "What came of it", parts);
 }
-
-export const attemptsCard = ({ attempts }: Content): Part =>
-  attempts === null ? "" : card("attempts", "Attempts", sectionHtml({ ...attempts, title: null }));

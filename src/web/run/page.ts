@@ -7,13 +7,25 @@ import { TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
 import { buildContent, duration, goalBeside, type Content } from "../../sinks/content.ts";
 import { PAGE_AMOUNT } from "../../sinks/readable-output.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
-import { badge, buttonForm, externalLink, icon, runPath, statusLook, time, type Html, type Part } from "../markup.ts";
+import {
+  badge,
+  buttonForm,
+  externalLink,
+  icon,
+  runPath,
+  statusLook,
+  time,
+  withTimes,
+  type Html,
+  type Part,
+} from "../markup.ts";
 import { block, line, many, webUrl } from "../text.ts";
+import { attemptsCard } from "./attempts.ts";
 import { blocksCard } from "./blocks.ts";
 import { deliveriesCard } from "./deliveries.ts";
 import { factsCard } from "./facts.ts";
-import { filesCard } from "./files.ts";
-import { attemptsCard, outcomeCards } from "./outcome.ts";
+import { artifactsCard } from "./files.ts";
+import { outcomeCards } from "./outcome.ts";
 import { filmCard, picturesCard } from "./pictures.ts";
 import { parametersCard, storyCard } from "./story.ts";
 import type { RunView } from "./view.ts";
@@ -38,8 +50,8 @@ export function runPage(view: RunView): Part {
     head(view, content),
     html`<div class="columns">
       <div class="first">
-        ${outcomeCards(view, content)} ${blocksCard(view)} ${attemptsCard(content)} ${picturesCard(view)}
-        ${filesCard(view, content)} ${filmCard(view)}
+        ${outcomeCards(view, content)} ${blocksCard(view)} ${attemptsCard(view)} ${picturesCard(view)} ${filmCard(view)}
+        ${artifactsCard(view)}
       </div>
       <div class="side">${deliveriesCard(view)} ${factsCard(view)}</div>
       <div class="rest">${parametersCard(view.report)} ${storyCard(view)}</div>
@@ -57,7 +69,7 @@ function head({ report, stored, session }: RunView, content: Content): Html {
     <h1 dir="auto">${line(content.title, 140)}</h1>
     ${goal === null ? "" : html`<p class="goal" dir="auto">${line(goal, 300)}</p>`}
     <p class="about soft">${about(report, stored).map((part, index) => [index === 0 ? "" : " · ", part])}</p>
-    ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${block(note, 500)}</span></p>`)}
+    ${content.notes.map((note) => html`<p class="note">${icon("info")}<span>${withTimes(block(note, 500))}</span></p>`)}
     <div class="row actions">
       ${
         app === null

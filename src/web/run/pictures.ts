@@ -6,7 +6,7 @@ import { html } from "hono/html";
 import { decisiveScreenshots, originOf, recordingOf } from "../../domain/report.ts";
 import type { ArtifactKey } from "../../domain/run.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
-import { icon, runPath, time, type Html, type Part } from "../markup.ts";
+import { runPath, time, type Html, type Part } from "../markup.ts";
 import { count, line, many } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";
@@ -108,16 +108,15 @@ export function filmCard(view: RunView): Part {
   const poster = key === null ? "" : html`poster="${mediaPath(run.run_id, key)}"`;
   const film = mediaPath(run.run_id, recording);
   return card("recording", "Recording", [
-    html`<video src="${film}" controls preload="none" width="640" height="360" ${poster}></video>`,
-    html`<p class="note" role="status" data-film-fault hidden>
-      ${icon("info")}<span>This browser cannot play the recording, or the recording is gone.</span>
-    </p>`,
-    html`<p class="row">
+    // Its first bytes say whether there is a film to show.
+    html`<video src="${film}" controls preload="metadata" width="640" height="360" ${poster}></video>`,
+    html`<p class="soft" role="status" data-film="unplayable" hidden>This browser cannot play the recording.</p>`,
+    html`<p class="soft" role="status" data-film="gone" hidden>Skyvern does not have the recording any more.</p>`,
+    html`<p class="row" data-film-actions>
       <a class="button small" href="${report.recording_url ?? ""}" target="_blank" rel="noreferrer noopener"
         >Open the recording</a
       >
       <a class="button small" href="${film}" download="recording">Download it</a>
-      <span class="soft">If it does not play here, download it.</span>
     </p>`,
   ]);
 }

@@ -7,10 +7,10 @@ import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { loadRelated } from "../../history/related.ts";
 import { listCircuits } from "../../history/sink-health.ts";
-import { unknownRun } from "../../history/why.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
-import { runPath, withTimes } from "../markup.ts";
+import { runPath } from "../markup.ts";
+import { whyUnknown } from "./unknown.ts";
 import { answerMedia } from "./media.ts";
 import { ownPage } from "../login/origin.ts";
 import { runPage } from "./page.ts";
@@ -76,7 +76,11 @@ async function sendMedia(page: PageContext, c: WebRequest, { run_id: runId, key 
   const { store, media } = page.deps;
   const stored = await store.run(runId);
   if (stored === null || !belongsTo(stored, key))
-    return page.notFound(c, "This run has no such screenshot or recording.");
+    return page.notFound(c, {
+      title: "This picture is not here",
+      why: ["The run has no such screenshot or recording."],
+      next: { href: runPath(runId), label: "Back to the run" },
+    });
   const range = c.req.header("range") ?? null;
   const owner = { run: stored.state.run, artifacts: stored.artifacts };
   return answerMedia(media, { owner, key, range, signal: c.req.raw.signal });
@@ -118,13 +122,14 @@ async function refreshArtifacts(page: PageContext, c: WebRequest, runId: string)
   return page.show(c, frame, notice("Skyvern's list could not be read", back, backTo(runPath(runId))), 502);
 }
 
-async function noRun({ deps, show }: PageContext, c: WebRequest, runId: string) {
+async function noRun({ deps, notFound }: PageContext, c: WebRequest, runId: string) {
   const { store, webhookUrl, listEveryMs } = deps;
   const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-  const known = { listedRun, unrecognized, webhookUrl: webhookUrl(), listEveryMs };
-  const [what = "", ...where] = unknownRun(JSON.stringify(line(runId, 100)), known).map((text) => block(text, 600));
-  const next = where.map((text) => html`<p class="soft">${withTimes(text)}</p>`);
-  return show(c, { title: "Not found" }, notice("Not found", what, next), 404);
+  return notFound(c, {
+    title: "The relay does not know this run",
+    why: whyUnknown({ runId, listedRun, unrecognized, webhookUrl: webhookUrl(), listEveryMs }),
+    next: { href: "/", label: "All runs" },
+  });
 }
 
 const backTo = (path: string) => html`<p><a class="button" href="${path}">Back to the run</a></p>`;

@@ -1,13 +1,22 @@
 /** `/sinks`: each sink, test messages, and resuming. */
+import type { Context } from "hono";
 import { listSinkHealth } from "../../history/sink-health.ts";
 import { latencyWindow, type Window } from "../charts.ts";
-import { go, withFlash, type PageContext, type WebDeps } from "../page-context.ts";
+import { go, withFlash, type PageContext, type WebDeps, type WebEnv } from "../page-context.ts";
+import { line } from "../text.ts";
 import { sinksPage, type SinkView } from "./page.ts";
 
 export function mountSinks({ web, deps, reading, acting, show, notFound }: PageContext): void {
   const { store, sinks, runtime, log } = deps;
   const isSink = (name: string): boolean => sinks.some((sink) => sink.name === name);
-  const noSink = "There is no such sink in the configuration.";
+  const noSink = (c: Context<WebEnv>, name: string) =>
+    notFound(c, {
+      title: "This sink is gone",
+      why: [
+        `The relay sends nothing to ${JSON.stringify(line(name, 64))} any more: its configuration does not name it.`,
+      ],
+      next: { href: "/sinks", label: "All sinks" },
+    });
 
   /** The test that the address names. Its result is read from the store, never from the address. */
   const loadTest = async (name: string | undefined, id: string | undefined) => {
@@ -34,14 +43,14 @@ export function mountSinks({ web, deps, reading, acting, show, notFound }: PageC
 
   web.post("/sinks/:name/test", ...acting, async (c) => {
     const name = c.req.param("name");
-    if (!isSink(name)) return notFound(c, noSink);
+    if (!isSink(name)) return noSink(c, name);
     const { delivery } = await deps.sendTest(name);
     return go(c, withFlash("/sinks", { sink: name, tested: delivery.id }));
   });
 
   web.post("/sinks/:name/resume", ...acting, async (c) => {
     const name = c.req.param("name");
-    if (!isSink(name)) return notFound(c, noSink);
+    if (!isSink(name)) return noSink(c, name);
     await deps.resume(name);
     log.info("sink.resumed", { sink: name, session: c.get("session").id });
     return go(c, withFlash("/sinks", { resumed: name }));
