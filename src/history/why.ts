@@ -109,7 +109,7 @@ function summarize({ run, isUnrouted, routes, deliveries, circuits }: SummaryInp
   if (deliveries.length === 0) {
     return [
       `Nothing was delivered: ${describeNone(routes, circuits)}.`,
-      ...(circuits.size === 0 ? [] : [howToSend(run.run_id, [...circuits.keys()])]),
+      ...(circuits.size === 0 ? [] : [howToSend(run.run_id, [...circuits.keys()], routes.length > 0)]),
     ];
   }
   // The last delivery to each sink counts.
@@ -124,10 +124,10 @@ function describeNone(routes: Why["routes"], circuits: SummaryInput["circuits"])
   return routes.some(({ matched }) => matched) ? "the matching routes name no sink" : "no route matched";
 }
 
-const howToSend = (runId: string, sinks: readonly string[]): string =>
+const howToSend = (runId: string, sinks: readonly string[], isByRoutes: boolean): string =>
   `To send it all the same: ${redeliverCommand(runId, sinks[0])}` +
-  `${sinks.length > 1 ? ` (there are ${sinks.join(", ").replace(/, ([^,]*)$/, " and $1")})` : ""}. ` +
-  "To change what later runs do: routes in relay.yaml.";
+  `${sinks.length > 1 ? ` (there are ${sinks.join(", ").replace(/, ([^,]*)$/, " and $1")})` : ""}.` +
+  (isByRoutes ? " To change what later runs do: routes in relay.yaml." : "");
 
 /** For a shell: an id is whatever a webhook said. */
 const redeliverCommand = (runId: string, sink: string | undefined): string =>
